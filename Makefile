@@ -1,0 +1,59 @@
+# Each target works alone from a clean clone: it builds .venv, installs what it needs, and runs.
+# Stamps in .venv make a second run quick. PYTHON may name another interpreter (3.10 or newer).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# One torch thread for each of the two pytest workers.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+OUT ?= demo-report
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit bench docs lint clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/.runtime ## compare a handful of architectures on generated recall and on real text (under two minutes)
+	$(BIN)/anyformer compare --out $(OUT)
+
+test: lint docs unit ## everything that CI checks
+
+unit: $(VENV)/.dev
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.dev ## style, types, and which room may import which
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.dev ## build the site into site/
+	$(BIN)/mkdocs build --strict --quiet
+
+bench: $(VENV)/.runtime ## time and measure every op and mixer on this machine
+	$(BIN)/anyformer bench
+
+clean: ## remove the environment and everything that is built
+	rm -rf $(VENV) build dist site demo-report bench-results .mypy_cache .pytest_cache .ruff_cache \
+		.import_linter_cache .hypothesis
+	find src tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# PyTorch comes first and alone, under exactly this spelling: left to the resolver, pip may choose a build with
+# gigabytes of CUDA libraries.
+$(VENV)/.torch:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+		|| { echo "anyformer needs Python 3.10 or newer; try: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "Setting up $(VENV) (once)"
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) torch==2.13.0
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.torch pyproject.toml constraints.txt
+	$(PIP) -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.torch pyproject.toml constraints.txt
+	$(PIP) -c constraints.txt -e ".[dev]"
+	@touch $@ $(VENV)/.runtime
