@@ -1,0 +1,226 @@
+"""The schema of ``results.json``: everything a comparison found, in the form in which it is kept.
+
+The report, the leaderboard in the terminal and other people's scripts read only this. A file holds one
+:class:`TaskResult` for each task compared; inside it, candidates carry what was measured (scores, curves, costs)
+and the leaderboard and verdict carry what was concluded from it (see :mod:`anyformer.compare.judge`).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+Status = Literal["ok", "failed", "diverged", "out_of_memory", "bad_spec"]
+VerdictKind = Literal["winner", "too_close", "no_model_needed", "single", "nothing"]
+
+
+class Record(BaseModel):
+    """A part of the file. Unknown fields are refused, so that a misspelt one cannot pass unseen."""
+
+    # "constants": a diverged loss is NaN, and must come back from the file as NaN.
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
+
+
+class MetricFacts(Record):
+    name: str
+    higher_is_better: bool = True
+    unit: str = ""
+    best: float | None = None
+
+
+class TaskFacts(Record):
+    """What the data was and how it was split; ``facts`` is the task's own ``describe()``."""
+
+    name: str
+    title: str
+    metric: MetricFacts
+    train_length: int
+    lengths: list[int] = Field(default_factory=list)
+    facts: dict[str, Any] = Field(default_factory=dict)
+    notes: list[str] = Field(default_factory=list)
+
+
+class Settings(Record):
+    """What all candidates of a task shared."""
+
+    budget: str
+    hold: Literal["parameters", "flops"]
+    steps: int
+    batch_size: int
+    seeds: list[int]
+    learning_rates: list[float]
+    search: str = ""
+    schedule: str = ""
+    target_parameters: int | None = None
+
+
+class Machine(Record):
+    system: str
+    processor: str
+    cores: int
+    workers: int
+    threads: int
+    device: str
+    python: str
+    versions: dict[str, str]
+
+
+class Point(Record):
+    """One point of a learning curve. ``seconds`` counts training only, not the evaluations between."""
+
+    step: int
+    seconds: float
+    tokens: int
+    train_loss: float
+    valid: float | None = None
+
+
+class Sample(Record):
+    """A score on a test set, with its parts: the score is sum(sums) / sum(weights).
+
+    The parts are the same groups of test items for every candidate, so that differences pair up.
+    """
+
+    score: float
+    sums: list[float] = Field(default_factory=list)
+    weights: list[float] = Field(default_factory=list)
+
+
+class SeedRun(Record):
+    """One full training run and what its model scored on the test split."""
+
+    seed: int
+    test: Sample
+    valid: float | None = None
+    seconds: float = 0.0
+    curve: list[Point] = Field(default_factory=list)
+    by_length: dict[int, float] = Field(default_factory=dict)
+
+
+class SearchRun(Record):
+    """One short run of the learning-rate search; ``valid`` is None when the run diverged."""
+
+    learning_rate: float
+    steps: int
+    valid: float | None
+
+
+class Costs(Record):
+    """What a candidate costs on this machine; a missing figure is None or an absent length."""
+
+    train_tokens_per_second: float | None = None
+    prefill_ms: dict[int, float] = Field(default_factory=dict)
+    token_latency_ms: float | None = None
+    peak_memory_bytes: int | None = None
+    memory_bytes: dict[int, int] = Field(default_factory=dict)
+    state_bytes: dict[int, int] = Field(default_factory=dict)
+    flops_per_token: float | None = None
+    notes: list[str] = Field(default_factory=list)
+
+
+class CandidateResult(Record):
+    name: str
+    given: str
+    spec: Any = None
+    status: Status = "ok"
+    reason: str = ""
+    parameters: int | None = None
+    width: int | None = None
+    learning_rate: float | None = None
+    search: list[SearchRun] = Field(default_factory=list)
+    runs: list[SeedRun] = Field(default_factory=list)
+    costs: Costs = Field(default_factory=Costs)
+
+
+class ReferenceResult(Record):
+    """A predictor without a sequence model, on the same test set."""
+
+    name: str
+    description: str = ""
+    test: Sample | None = None
+    by_length: dict[int, float] = Field(default_factory=dict)
+    reason: str = ""
+
+
+class Standing(Record):
+    """A row of the leaderboard. ``low`` and ``high`` bound the score at 95%."""
+
+    rank: int
+    name: str
+    kind: Literal["candidate", "reference"]
+    score: float
+    low: float
+    high: float
+    tied_with_best: bool = False
+
+
+class Contrast(Record):
+    """The best candidate against another row: how much better it is, positive meaning better.
+
+    ``p`` is corrected for the number of rows compared (Holm), and the interval is the one that goes with it:
+    it excludes 0 exactly when ``p`` is below 0.05.
+    """
+
+    better: str
+    other: str
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+class Verdict(Record):
+    kind: VerdictKind
+    headline: str
+    details: list[str] = Field(default_factory=list)
+    winner: str | None = None
+    tied: list[str] = Field(default_factory=list)
+    contrasts: list[Contrast] = Field(default_factory=list)
+
+
+class TaskResult(Record):
+    task: TaskFacts
+    settings: Settings
+    candidates: list[CandidateResult]
+    references: list[ReferenceResult] = Field(default_factory=list)
+    leaderboard: list[Standing] = Field(default_factory=list)
+    verdict: Verdict
+    saved: str | None = None
+    """The candidate whose model lies in ``saved_path``."""
+    saved_path: str | None = None
+    """Folder of the saved model, relative to the folder of the comparison."""
+
+
+class Results(Record):
+    """The whole of ``results.json``."""
+
+    schema_version: int = SCHEMA_VERSION
+    created: str
+    seconds: float
+    command: str = ""
+    machine: Machine
+    tasks: list[TaskResult]
+
+    def save(self, path: Path) -> None:
+        """Writes the file in one step: a reader sees the old one or the new one, never a part."""
+        write_atomically(path, self.model_dump_json(indent=1))
+
+    @classmethod
+    def load(cls, path: Path) -> Results:
+        return cls.model_validate_json(path.read_text(encoding="utf-8"))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replaces the file at ``path`` in one step, so that a kill leaves the old content or the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
