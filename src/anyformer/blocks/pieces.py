@@ -1,0 +1,56 @@
+"""Cutting a call's tokens where each sample crosses a multiple of a length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from anyformer.contract import Inputs
+
+
+class Piece(NamedTuple):
+    """Tokens of one call that lie in one period, for each sample its own."""
+
+    take: Tensor  # (B, W) int64: which tokens of the call
+    inputs: Inputs  # theirs
+    starts: Tensor  # (B,) bool: the piece holds the first token of a period
+    ends: Tensor  # (B,) bool: it holds the last one
+
+    def of(self, x: Tensor) -> Tensor:
+        """x (B, T, D) at the piece's tokens (B, W, D), zero where masked."""
+        return self.inputs.zero(x.gather(1, self.take[..., None].expand(-1, -1, x.shape[-1])))
+
+    def put(self, y: Tensor, part: Tensor) -> Tensor:
+        """y (B, T, D) plus ``part`` (B, W, D) at the piece's tokens."""
+        return y.scatter_add(1, self.take[..., None].expand(-1, -1, y.shape[-1]), self.inputs.zero(part))
+
+
+def pieces(inputs: Inputs, period: int) -> Iterator[Piece]:
+    """The call's tokens in order, cut so that no piece crosses a multiple of ``period`` in any sample."""
+    B, T = inputs.index.shape
+    if B == 0 or T == 0:
+        return
+    lengths, first = inputs.lengths, inputs.index[:, 0]
+    done = torch.zeros_like(lengths)
+    offsets = torch.arange(period, device=first.device)
+    rounds = T // period + 2  # the most that T tokens can touch, wherever they begin
+    for _ in range(rounds):
+        left = period - (first + done) % period
+        size = torch.minimum(left, lengths - done)
+        width = int(size.max())
+        if width == 0:
+            return
+        mask = offsets[:width] < size[:, None]
+        take = (done[:, None] + offsets[:width]).clamp_max(T - 1)
+        positions = inputs.positions
+        index = take if positions.dim() == 2 else take[..., None].expand(-1, -1, positions.shape[2])
+        yield Piece(
+            take,
+            inputs.replace(mask=mask, index=inputs.index.gather(1, take), positions=positions.gather(1, index)),
+            (left == period) & (size > 0),
+            (size == left) & (size > 0),
+        )
+        done = done + size

@@ -1,0 +1,91 @@
+"""How sublayers share one stream: the residual carries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from anyformer.layers.norms import create_norm
+from anyformer.registry import nearest
+
+
+class Residual(nn.Module):
+    """A carry that runs along a stack: ``start``, then ``read`` and ``write`` for each sublayer, then ``end``.
+
+    This one is pre-norm (Xiong 2020): y = x + f(norm(x)), with a norm at the end.
+
+    Args:
+        dim: width D.
+        sublayers: for each layer, its number of sublayers.
+        norm: name of the norm.
+    """
+
+    def __init__(self, dim: int, sublayers: Sequence[int], norm: str) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(create_norm(norm, dim) for _ in range(sum(sublayers)))
+        self.last = create_norm(norm, dim)
+
+    def start(self, x: Tensor) -> Any:
+        """The carry before the first sublayer."""
+        return x
+
+    def read(self, carry: Any, sublayer: int) -> tuple[Tensor, Any]:
+        """The input of a sublayer, and the carry."""
+        return self.norms[sublayer](carry), carry
+
+    def write(self, carry: Any, sublayer: int, y: Tensor) -> Any:
+        """The carry after a sublayer has given y."""
+        return carry + y
+
+    def end(self, carry: Any) -> Tensor:
+        """The stack's output."""
+        return self.last(carry)
+
+
+class PostNorm(Residual):
+    """x = norm(x + f(x)), the order of Vaswani 2017."""
+
+    def __init__(self, dim: int, sublayers: Sequence[int], norm: str) -> None:
+        super().__init__(dim, sublayers, norm)
+        self.last = nn.Identity()
+
+    def read(self, carry: Tensor, sublayer: int) -> tuple[Tensor, Tensor]:
+        return carry, carry
+
+    def write(self, carry: Tensor, sublayer: int, y: Tensor) -> Tensor:
+        return self.norms[sublayer](carry + y)
+
+
+class Parallel(Residual):
+    """All sublayers of a layer read the same normed input: x = x + f(norm(x)) + g(norm(x)) (GPT-J, PaLM)."""
+
+    def __init__(self, dim: int, sublayers: Sequence[int], norm: str) -> None:
+        super().__init__(dim, [1] * len(sublayers), norm)
+        self.layer_of = {sum(sublayers[:layer]): layer for layer in range(len(sublayers))}
+
+    def start(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x, x
+
+    def read(self, carry: tuple[Tensor, Tensor], sublayer: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        x, normed = carry
+        if sublayer in self.layer_of:
+            normed = self.norms[self.layer_of[sublayer]](x)
+        return normed, (x, normed)
+
+    def write(self, carry: tuple[Tensor, Tensor], sublayer: int, y: Tensor) -> tuple[Tensor, Tensor]:
+        return carry[0] + y, carry[1]
+
+    def end(self, carry: tuple[Tensor, Tensor]) -> Tensor:
+        return self.last(carry[0])
+
+
+_RESIDUALS = {"pre": Residual, "post": PostNorm, "parallel": Parallel}
+
+
+def create_residual(name: str, dim: int, sublayers: Sequence[int], norm: str) -> Residual:
+    """``"pre"``, ``"post"`` or ``"parallel"``."""
+    if name not in _RESIDUALS:
+        raise ValueError(f"unknown residual {name!r}{nearest(name, list(_RESIDUALS))}")
+    return _RESIDUALS[name](dim, sublayers, norm)

@@ -1,0 +1,50 @@
+"""Truncated backpropagation through time around any streaming stack."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from anyformer.blocks import register_block
+from anyformer.blocks.pieces import pieces
+from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.state import State, detach, where_rows
+
+
+@register_block("segments", papers=["transformer-xl"])
+class Segments(Mixer):
+    """Run a stack segment by segment: the state goes on, the gradient stops at each segment's start.
+
+    It bounds training's memory of the past, as Transformer-XL does (Dai 2019, section 3.2); outputs are those of
+    the inner stack.
+
+    Args:
+        inner: a causal mixer.
+        length: tokens of a segment, counted from a sequence's first token.
+    """
+
+    def __init__(self, dim: int, inner: Mixer, *, length: int = 64) -> None:
+        super().__init__(dim, inner=inner.info, length=length)
+        self.inner, self.length = inner, length
+
+    @classmethod
+    def describe(cls, *, inner: MixerInfo, length: int = 64) -> MixerInfo:
+        if not inner.causal:
+            raise ValueError(f"inner must be causal to run by segments, got reach {inner.reach}")
+        if length < 1:
+            raise ValueError(f"length must be at least 1, got {length}")
+        return inner
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        return self._stream(x, self._init_state(x.shape[0], x.device, x.dtype), inputs)[0]
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        return self.inner._init_state(batch_size, device, dtype)
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        y = torch.zeros_like(x)
+        for piece in pieces(inputs, self.length):
+            state = where_rows(piece.starts, detach(state), state)
+            part, state = self.inner.stream(piece.of(x), state, piece.inputs)
+            y = piece.put(y, part)
+        return y, state

@@ -1,0 +1,89 @@
+"""Layers one after the other on a residual carry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from anyformer.blocks.residual import create_residual
+from anyformer.contract import GROWTHS, Inputs, Mixer, MixerInfo
+from anyformer.state import State
+
+
+def combine(infos: Sequence[MixerInfo]) -> MixerInfo:
+    """What mixers one after the other are together: reaches add up, the costliest growth counts."""
+
+    def reach(side: int) -> int | None:
+        ends = [info.reach[side] for info in infos]
+        return None if None in ends else sum(e for e in ends if e is not None)
+
+    def worst(what: str) -> str:
+        return max((getattr(info, what) for info in infos), key=GROWTHS.index, default="none")
+
+    limits = [info.max_length for info in infos if info.max_length is not None]
+    return MixerInfo(
+        reach=(reach(0), reach(1)),
+        cost=worst("cost"),
+        memory=worst("memory"),
+        state=worst("state"),
+        side=tuple(sorted({s for info in infos for s in info.side})),
+        context=any(info.context for info in infos),
+        max_length=min(limits, default=None),
+        exceptions={law: reason for info in infos for law, reason in info.exceptions.items()},
+    )
+
+
+class Stack(Mixer):
+    """Sublayers in layers on a residual carry.
+
+    Args:
+        dim: width D.
+        layers: for each layer its sublayers; the same module may stand in several places (shared weights, a
+            state each).
+        residual: ``"pre"``, ``"post"`` or ``"parallel"``.
+        norm: ``"rms_norm"``, ``"layer_norm"`` or ``"none"``.
+        dropout: share of a sublayer's output channels dropped in training.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        layers: Sequence[Sequence[Mixer]],
+        *,
+        residual: str = "pre",
+        norm: str = "rms_norm",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(dim, infos=tuple(m.info for layer in layers for m in layer))
+        for mixer in (m for layer in layers for m in layer):
+            if mixer.dim != dim:
+                raise ValueError(f"layers must have width {dim}, got {mixer.info.name} of width {mixer.dim}")
+        self.sublayers = nn.ModuleList(m for layer in layers for m in layer)
+        self.residual = create_residual(residual, dim, [len(layer) for layer in layers], norm)
+        self.dropout = nn.Dropout(dropout)
+
+    @classmethod
+    def describe(cls, *, infos: tuple[MixerInfo, ...] = ()) -> MixerInfo:
+        return combine(infos)
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        carry = self.residual.start(x)
+        for i, mixer in enumerate(self.sublayers):
+            h, carry = self.residual.read(carry, i)
+            carry = self.residual.write(carry, i, self.dropout(mixer(h, inputs)))
+        return self.residual.end(carry)
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        return [mixer._init_state(batch_size, device, dtype) for mixer in self.sublayers]
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        carry = self.residual.start(x)
+        new = []
+        for i, mixer in enumerate(self.sublayers):
+            h, carry = self.residual.read(carry, i)
+            y, own = mixer.stream(h, state[i], inputs)
+            carry = self.residual.write(carry, i, self.dropout(y))
+            new.append(own)
+        return self.residual.end(carry), new

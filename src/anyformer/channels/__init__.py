@@ -1,0 +1,44 @@
+"""Channel mixers (the feed-forward family): mixers that reach no other token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from anyformer.contract import Mixer, MixerInfo
+from anyformer.parts import create_part, describe_part, list_parts, register_part
+from anyformer.registry import Registry
+
+M = TypeVar("M", bound=type[Mixer])
+
+channels: Registry[type[Mixer]] = Registry(
+    "channel",
+    {
+        "mlp": "anyformer.channels.mlp",
+        "moe": "anyformer.channels.moe",
+        "rwkv4_channel": "anyformer.channels.rwkv4",
+        "swiglu": "anyformer.channels.mlp",
+    },
+)
+
+
+def register_channel(
+    id: str, *, papers: list[str] | None = None, examples: list[Mapping[str, Any]] | None = None
+) -> Callable[[M], M]:
+    """Class decorator: make a channel mixer known as ``id``; see :func:`anyformer.register_mixer`."""
+    return register_part(channels, id, papers, examples)
+
+
+def create_channel(name: str, dim: int, **options: Any) -> Mixer:
+    """A channel mixer of width ``dim`` by name."""
+    return create_part(channels, name, dim, options)
+
+
+def channel_info(name: str, **options: Any) -> MixerInfo:
+    """What the channel mixer of that name is and costs, without building it."""
+    return describe_part(channels, name, options)
+
+
+def list_channels(**wanted: Any) -> list[str]:
+    """Names of the channel mixers whose info has the wanted values."""
+    return list_parts(channels, wanted)

@@ -1,0 +1,1 @@
+"""Small parts for every room above: norms, short convolutions."""

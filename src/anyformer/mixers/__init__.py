@@ -1,0 +1,64 @@
+"""Token mixers, one mechanism a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from anyformer.contract import Mixer, MixerInfo
+from anyformer.parts import create_part, describe_part, list_parts, register_part
+from anyformer.registry import Registry
+
+M = TypeVar("M", bound=type[Mixer])
+
+mixers: Registry[type[Mixer]] = Registry(
+    "mixer",
+    {
+        "aaren": "anyformer.mixers.aaren",
+        "attention": "anyformer.mixers.attention",
+        "cross_attention": "anyformer.mixers.cross_attention",
+        "delta_net": "anyformer.mixers.delta_net",
+        "fox": "anyformer.mixers.fox",
+        "hyena": "anyformer.mixers.hyena",
+        "linear_attention": "anyformer.mixers.linear_attention",
+        "linformer": "anyformer.mixers.linformer",
+        "longformer": "anyformer.mixers.longformer",
+        "mamba": "anyformer.mixers.mamba",
+        "pooling": "anyformer.mixers.pooling",
+        "retention": "anyformer.mixers.retention",
+        "rwkv4": "anyformer.mixers.rwkv4",
+        "s4": "anyformer.mixers.s4",
+        "segment_attention": "anyformer.mixers.segment_attention",
+    },
+)
+
+
+def register_mixer(
+    id: str, *, papers: list[str] | None = None, examples: list[Mapping[str, Any]] | None = None
+) -> Callable[[M], M]:
+    """Class decorator: make a token mixer known as ``id``.
+
+    Args:
+        papers: slugs of the papers that it is the mixer of.
+        examples: sets of options under which the laws are checked; by default the defaults.
+    """
+    return register_part(mixers, id, papers, examples)
+
+
+def create_mixer(name: str, dim: int, **options: Any) -> Mixer:
+    """A token mixer of width ``dim``: an ordinary module, (B, T, dim) to the same shape.
+
+    Raises:
+        ValueError: for an unknown name (with the nearest ones) or an option that the mixer does not have.
+    """
+    return create_part(mixers, name, dim, options)
+
+
+def mixer_info(name: str, **options: Any) -> MixerInfo:
+    """What the mixer of that name is and costs, without building it."""
+    return describe_part(mixers, name, options)
+
+
+def list_mixers(**wanted: Any) -> list[str]:
+    """Names of the token mixers whose info has the wanted values, e.g. ``causal=True, state="constant"``."""
+    return list_parts(mixers, wanted)

@@ -1,0 +1,202 @@
+"""Softmax attention over keys and values of the same sequence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from anyformer.caches import Cache, append, slots, visible
+from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.mixers import register_mixer
+from anyformer.ops.attention import attention
+from anyformer.ops.masks import Window
+from anyformer.ops.sparse_attention import sparse_attention
+from anyformer.positions import create_position
+from anyformer.state import State
+
+
+def head_width(dim: int, num_heads: int, head_dim: int | None) -> int:
+    """``head_dim``, or the width that ``num_heads`` heads share; ``ValueError`` where they cannot."""
+    if num_heads < 1:
+        raise ValueError(f"num_heads must be at least 1, got {num_heads}")
+    if head_dim is None and dim % num_heads:
+        raise ValueError(f"num_heads must divide dim={dim} (or give head_dim), got {num_heads}")
+    return dim // num_heads if head_dim is None else head_dim
+
+
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """(B, T, H*K) to (B, H, T, K)."""
+    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """(B, H, T, V) to (B, T, H*V)."""
+    return x.transpose(1, 2).flatten(2)
+
+
+@register_mixer(
+    "attention",
+    papers=["transformer", "mqa", "gqa", "cla"],
+    examples=[
+        {},
+        {"num_kv_heads": 1, "positions": "alibi"},
+        {"num_kv_heads": 2, "positions": "none", "causal": False},
+        {"window": 5, "qk_norm": True},
+        {"window": 3, "causal": False, "positions": "alibi"},
+    ],
+)
+class Attention(Mixer):
+    """Scaled dot-product attention with any number of key/value heads (Vaswani 2017; Ainslie 2023 for groups).
+
+    Args:
+        num_heads: query heads H.
+        num_kv_heads: key/value heads G, a divisor of H: H is multi-head, 1 multi-query, between is grouped.
+        head_dim: width of a head, by default dim / num_heads.
+        positions: a position scheme by name, or a dict with ``name`` and its options.
+        window: see only the last ``window`` tokens, oneself included (bidirectional: as many to each side).
+        provides_kv, reuses_kv: a name under which this layer leaves its keys and values to later layers, or whose
+            keys and values it uses instead of having its own (cross-layer attention, Brandon 2024).
+        qk_norm: RMS-normalise queries and keys per head.
+        bias: biases on the projections.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_heads: int = 4,
+        num_kv_heads: int | None = None,
+        head_dim: int | None = None,
+        positions: str | dict[str, Any] = "rope",
+        causal: bool = True,
+        window: int | None = None,
+        provides_kv: str | None = None,
+        reuses_kv: str | None = None,
+        qk_norm: bool = False,
+        bias: bool = False,
+    ) -> None:
+        super().__init__(dim, causal=causal, window=window, provides_kv=provides_kv, reuses_kv=reuses_kv)
+        K = head_width(dim, num_heads, head_dim)
+        G = num_heads if num_kv_heads is None else num_kv_heads
+        if G < 1 or num_heads % G:
+            raise ValueError(f"num_kv_heads must divide num_heads={num_heads}, got {G}")
+        self.num_heads, self.num_kv_heads, self.head_dim = num_heads, G, K
+        self.causal, self.window = causal, window
+        self.provides_kv, self.reuses_kv = provides_kv, reuses_kv
+        options = {"name": positions} if isinstance(positions, str) else dict(positions)
+        self.positions = create_position(**options, dim=dim, num_heads=num_heads, head_dim=K)
+        self.q = nn.Linear(dim, num_heads * K, bias=bias)
+        if reuses_kv is None:
+            self.k = nn.Linear(dim, G * K, bias=bias)
+            self.v = nn.Linear(dim, G * K, bias=bias)
+        self.out = nn.Linear(num_heads * K, dim, bias=bias)
+        self.q_norm = nn.RMSNorm(K, eps=1e-6) if qk_norm else nn.Identity()
+        self.k_norm = nn.RMSNorm(K, eps=1e-6) if qk_norm and reuses_kv is None else nn.Identity()
+
+    @classmethod
+    def describe(
+        cls,
+        *,
+        causal: bool = True,
+        window: int | None = None,
+        provides_kv: str | None = None,
+        reuses_kv: str | None = None,
+        **_: Any,
+    ) -> MixerInfo:
+        if window is not None and window < 1:
+            raise ValueError(f"window must be at least 1, got {window}")
+        if reuses_kv is not None and (window is not None or provides_kv is not None):
+            raise ValueError("reuses_kv goes with neither window nor provides_kv")
+        past = None if window is None else window - 1
+        state = "none" if reuses_kv or not causal else "n" if window is None else "constant"
+        cost = "n^2" if window is None else "n"
+        return MixerInfo(reach=(past, 0 if causal else past), cost=cost, memory=cost, state=state)
+
+    def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Cache]:
+        q = self.q_norm(split_heads(self.q(x), self.num_heads))
+        if self.reuses_kv is not None:
+            return self.positions.rotate(q, q, inputs.positions)[0], {}
+        k = self.k_norm(split_heads(self.k(x), self.num_kv_heads))
+        v = split_heads(self.v(x), self.num_kv_heads)
+        q, k = self.positions.rotate(q, k, inputs.positions)
+        return q, {"k": k, "v": v, "slot": slots(inputs), "position": inputs.positions[:, None, :, None]}
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        q, new = self._project(x, inputs)
+        keys = self._shared(new, inputs)
+        return self.out(merge_heads(self._attend_whole(q, keys, inputs)))
+
+    def _attend_whole(self, q: Tensor, keys: Cache, inputs: Inputs) -> Tensor:
+        k, v = keys["k"], keys["v"]
+        if self.window is not None and q.shape[2] > self.window and not self.positions.scores:
+            spec = Window(self.window - 1, 0 if self.causal else self.window - 1)
+            index = keys["slot"][:, 0, :, 0] - 1
+            return sparse_attention(q, k, v, spec, q_index=index, k_index=index)
+        bias = self._bias(q, keys, inputs)
+        if self.causal and self.window is None:
+            return attention(q, k, v, causal=True, bias=bias)
+        return attention(q, k, v, visible=self._visible(keys, inputs), bias=bias)
+
+    def _visible(self, keys: Cache, inputs: Inputs) -> Tensor | None:
+        """(B, 1, T, S) bool: which keys each query sees, ``None`` = all."""
+        if self.causal:
+            return visible(slots(inputs), keys["slot"], self.window)
+        if self.window is not None:
+            age = slots(inputs) - keys["slot"].transpose(2, 3)
+            return (age.abs() < self.window) & (keys["slot"] > 0).transpose(2, 3)
+        return None if inputs.mask is None else inputs.mask[:, None, None, :]
+
+    def _bias(self, q: Tensor, keys: Cache, inputs: Inputs) -> Tensor | None:
+        if not self.positions.scores:
+            return None
+        k = keys["k"].repeat_interleave(self.num_heads // self.num_kv_heads, 1)
+        return self.positions.score(q, k, inputs.positions, keys["position"][:, 0, :, 0])
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        if self.reuses_kv is not None:
+            return {}
+        shape = (batch_size, self.num_kv_heads, 0, self.head_dim)
+        empty = torch.zeros(shape, device=device, dtype=dtype)
+        number = torch.zeros(batch_size, 1, 0, 1, device=device)
+        position = number.double() if dtype == torch.float64 else number
+        return {"k": empty, "v": empty, "slot": number.long(), "position": position}
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        q, new = self._project(x, inputs)
+        both, kept = state, state
+        if self.reuses_kv is None:
+            limit = None if self.window is None else self.window - 1
+            both, kept = append(state, new, inputs.mask is not None, limit)
+        keys = self._shared(both, inputs)
+        y = attention(q, keys["k"], keys["v"], visible=self._visible(keys, inputs), bias=self._bias(q, keys, inputs))
+        return self.out(merge_heads(y)), kept
+
+    def _shared(self, keys: Cache, inputs: Inputs) -> Cache:
+        """The keys to look at: one's own, left to later layers where asked, or an earlier layer's."""
+        shared = inputs.call.shared
+        if self.provides_kv is not None:
+            shared[f"kv:{self.provides_kv}"] = keys
+        if self.reuses_kv is None:
+            return keys
+        if f"kv:{self.reuses_kv}" not in shared:
+            raise ValueError(
+                f"reuses_kv={self.reuses_kv!r} needs an earlier layer with provides_kv={self.reuses_kv!r} in the same model"
+            )
+        keys = shared[f"kv:{self.reuses_kv}"]
+        if keys["k"].shape[1] != self.num_kv_heads or keys["k"].shape[3] != self.head_dim:
+            raise ValueError(
+                f"reuses_kv={self.reuses_kv!r}: the heads differ; expected {self.num_kv_heads} of width {self.head_dim}, "
+                f"got {keys['k'].shape[1]} of width {keys['k'].shape[3]}"
+            )
+        return keys
+
+    def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:
+        q, new = self._project(x, inputs)
+        keys = self._shared(new, inputs)
+        k, v = (t.repeat_interleave(self.num_heads // t.shape[1], 1) for t in (keys["k"], keys["v"]))
+        seen = self._visible(keys, inputs)
+        one_hot = torch.eye(k.shape[2], device=x.device, dtype=x.dtype).expand(*k.shape[:3], -1)
+        matrix = attention(q, k, one_hot, visible=seen, bias=self._bias(q, keys, inputs))
+        return Mixing(matrix, v, lambda y: inputs.zero(self.out(merge_heads(y))))

@@ -1,0 +1,61 @@
+"""Attention over another sequence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.mixers import register_mixer
+from anyformer.mixers.attention import head_width, merge_heads, split_heads
+from anyformer.ops.attention import attention
+from anyformer.state import State
+
+
+@register_mixer("cross_attention", papers=["transformer"])
+class CrossAttention(Mixer):
+    """Queries from x, keys and values from ``context`` (Vaswani 2017, section 3.2.3).
+
+    While streaming, the context comes with the first tokens; its keys and values are kept.
+    """
+
+    def __init__(self, dim: int, *, num_heads: int = 4, causal: bool = True) -> None:
+        super().__init__(dim)
+        self.num_heads, self.head_dim = num_heads, head_width(dim, num_heads, None)
+        self.q = nn.Linear(dim, dim, bias=False)
+        self.kv = nn.Linear(dim, 2 * dim, bias=False)
+        self.out = nn.Linear(dim, dim, bias=False)
+
+    @classmethod
+    def describe(cls, **_: Any) -> MixerInfo:
+        return MixerInfo(reach=(0, 0), state="constant", context=True)
+
+    def _keys(self, inputs: Inputs) -> State:
+        context = inputs.context
+        assert context is not None
+        k, v = (split_heads(t, self.num_heads) for t in self.kv(context.x).chunk(2, -1))
+        mask = context.mask
+        if mask is None:
+            mask = torch.ones(context.x.shape[:2], dtype=torch.bool, device=context.x.device)
+        return {"k": k, "v": v, "mask": mask}
+
+    def _attend(self, x: Tensor, keys: State) -> Tensor:
+        q = split_heads(self.q(x), self.num_heads)
+        y = attention(q, keys["k"], keys["v"], visible=keys["mask"][:, None, None, :])
+        return self.out(merge_heads(y))
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        return self._attend(x, self._keys(inputs))
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        empty = torch.zeros(batch_size, self.num_heads, 0, self.head_dim, device=device, dtype=dtype)
+        return {"k": empty, "v": empty, "mask": torch.zeros(batch_size, 0, dtype=torch.bool, device=device)}
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        if state["mask"].shape[1] == 0:
+            if inputs.context is None:
+                raise ValueError("context must be given with the first tokens of a stream, got none")
+            state = self._keys(inputs)
+        return self._attend(x, state), state

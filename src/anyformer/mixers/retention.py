@@ -1,0 +1,85 @@
+"""Retention: linear attention with a fixed decay for each head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.mixers import register_mixer
+from anyformer.mixers.attention import head_width, merge_heads, split_heads
+from anyformer.ops.linear_attention import linear_attention
+from anyformer.positions import create_position
+from anyformer.state import State
+
+
+@register_mixer("retention", papers=["retnet"])
+class Retention(Mixer):
+    """Multi-scale retention (Sun 2023, eq. 5-8): S_t = gamma S_{t-1} + k_t v_t^T, y_t = q_t S_t, gated and normed.
+
+    gamma_h = 1 - 2^(-5-h). The rotation of queries and keys is that of RoPE; the normalisations of section 2.4
+    cancel in the group norm and are left out.
+
+    Args:
+        num_heads: heads H.
+        value_factor: width of the values over that of the keys, 2 in the paper.
+    """
+
+    def __init__(self, dim: int, *, num_heads: int = 4, value_factor: int = 2, causal: bool = True) -> None:
+        super().__init__(dim, causal=causal)
+        self.num_heads = num_heads
+        K = head_width(dim, num_heads, None)
+        self.key_dim, self.value_dim = K, K * value_factor
+        self.q = nn.Linear(dim, dim, bias=False)
+        self.k = nn.Linear(dim, dim, bias=False)
+        self.v = nn.Linear(dim, dim * value_factor, bias=False)
+        self.gate = nn.Linear(dim, dim * value_factor, bias=False)
+        self.out = nn.Linear(dim * value_factor, dim, bias=False)
+        self.norm = nn.RMSNorm(self.value_dim, eps=1e-6, elementwise_affine=False)
+        self.rope = create_position("rope", dim=dim, num_heads=num_heads, head_dim=K)
+        gamma = 1 - 2.0 ** (-5 - torch.arange(num_heads, dtype=torch.float64))
+        self.register_buffer("log_decay", gamma.log(), persistent=False)
+
+    log_decay: Tensor
+
+    @classmethod
+    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
+        if not causal:
+            raise ValueError("causal=False is not possible for retention: its decay runs along time")
+        return MixerInfo(reach=(None, 0), cost="n", memory="n", state="constant")
+
+    def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        q, k = split_heads(self.q(x), self.num_heads), split_heads(self.k(x), self.num_heads)
+        q, k = self.rope.rotate(q, k * self.key_dim**-0.5, inputs.positions)
+        v = split_heads(self.v(x), self.num_heads)
+        decay = self.log_decay.to(torch.promote_types(x.dtype, torch.float32))
+        if inputs.mask is not None:  # a masked token decays nothing; its key is zero
+            decay = inputs.mask[:, None, :] * decay[:, None]
+        return q, k, v, decay
+
+    def _finish(self, y: Tensor, x: Tensor) -> Tensor:
+        return self.out(merge_heads(self.norm(y)) * silu(self.gate(x)))
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        q, k, v, decay = self._project(x, inputs)
+        y, _ = linear_attention(q, k, v, log_decay=decay)
+        return self._finish(y, x)
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        wide = torch.promote_types(dtype, torch.float32)
+        return {"s": torch.zeros(batch_size, self.num_heads, self.key_dim, self.value_dim, device=device, dtype=wide)}
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        q, k, v, decay = self._project(x, inputs)
+        y, s = linear_attention(q, k, v, log_decay=decay, initial=state["s"])
+        return self._finish(y, x), {"s": s}
+
+    def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:
+        q, k, v, _ = self._project(x, inputs)
+        age = torch.arange(x.shape[1], device=x.device)
+        age = (age[:, None] - age)[None]
+        decay = (age * self.log_decay.to(q)[:, None, None]).exp().where(age >= 0, 0.0)
+        return Mixing(q @ k.transpose(-1, -2) * decay, v, lambda y: inputs.zero(self._finish(y, x)))

@@ -1,0 +1,103 @@
+"""Attention over one's own segment and a memory of what came before it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from anyformer.caches import Cache, append, slots
+from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.mixers import register_mixer
+from anyformer.mixers.attention import head_width, merge_heads, split_heads
+from anyformer.ops.attention import attention
+from anyformer.positions import create_position
+from anyformer.state import State
+
+
+@register_mixer("segment_attention", papers=["transformer-xl"], examples=[{"segment_len": 4, "memory_len": 6}])
+class SegmentAttention(Mixer):
+    """Transformer-XL's attention (Dai 2019, section 3.2): one's segment, causally, and the memory before it.
+
+    A query at index i sees keys from floor(i / segment_len) * segment_len - memory_len up to i. Segments are counted
+    from the first token, so that results do not depend on how the tokens arrive. Inside
+    :class:`~anyformer.blocks.segments.Segments` of the same length the memory gets no gradient, as in the paper.
+
+    Args:
+        segment_len, memory_len: tokens of a segment, and tokens before it that stay visible.
+        positions: a position scheme by name, by default the paper's relative one.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_heads: int = 4,
+        segment_len: int = 64,
+        memory_len: int = 64,
+        positions: str | dict[str, Any] = "transformer_xl",
+        causal: bool = True,
+    ) -> None:
+        super().__init__(dim, causal=causal, segment_len=segment_len, memory_len=memory_len)
+        K = head_width(dim, num_heads, None)
+        self.num_heads, self.head_dim = num_heads, K
+        self.segment_len, self.memory_len = segment_len, memory_len
+        options = {"name": positions} if isinstance(positions, str) else dict(positions)
+        self.positions = create_position(**options, dim=dim, num_heads=num_heads, head_dim=K)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.out = nn.Linear(dim, dim, bias=False)
+
+    @classmethod
+    def describe(cls, *, causal: bool = True, segment_len: int = 64, memory_len: int = 64, **_: Any) -> MixerInfo:
+        if not causal:
+            raise ValueError("causal=False is not possible for segment_attention: its memory lies before a segment")
+        if segment_len < 1 or memory_len < 0:
+            raise ValueError(
+                f"segment_len must be at least 1 and memory_len at least 0, got {segment_len} and {memory_len}"
+            )
+        return MixerInfo(reach=(segment_len + memory_len - 1, 0), cost="n", memory="n", state="constant")
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        return self._stream(x, self._init_state(x.shape[0], x.device, x.dtype), inputs)[0]
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        empty = torch.zeros(batch_size, self.num_heads, 0, self.head_dim, device=device, dtype=dtype)
+        number = torch.zeros(batch_size, 1, 0, 1, device=device)
+        position = number.double() if dtype == torch.float64 else number
+        return {"k": empty, "v": empty, "slot": number.long(), "position": position}
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        q, k, v = (split_heads(t, self.num_heads) for t in self.qkv(x).chunk(3, -1))
+        q, k = self.positions.rotate(q, k, inputs.positions)
+        new = {"k": k, "v": v, "slot": slots(inputs), "position": inputs.positions[:, None, :, None]}
+        keep = self.segment_len + self.memory_len - 1
+        both, kept = append(state, new, inputs.mask is not None, keep)
+        y = self._attend(q, new, both, inputs)
+        return self.out(merge_heads(y)), kept
+
+    def _attend(self, q: Tensor, new: Cache, both: Cache, inputs: Inputs) -> Tensor:
+        """Blocks of ``segment_len`` queries, each over the keys that any of them can see."""
+        L = self.segment_len
+        T, S = q.shape[2], both["k"].shape[2]
+        reach = L + self.memory_len - 1  # keys behind a query that it may see
+        parts = []
+        for start in range(0, T, L):
+            stop = min(start + L, T)
+            # masked tokens are last among the new and empty slots first in the cache: a query's keys are those
+            # behind it in order, never more than ``reach`` slots of real tokens away
+            low = 0 if inputs.mask is not None else max(0, S - T + start - reach)
+            high = S if inputs.mask is not None else S - T + stop
+            keys = {name: t[:, :, low:high] for name, t in both.items()}
+            slot = new["slot"][:, :, start:stop]
+            age = slot - keys["slot"].transpose(2, 3)
+            since_start = (slot - 1) % L
+            seen = (age >= 0) & (age <= since_start + self.memory_len) & (keys["slot"] > 0).transpose(2, 3)
+            tile = q[:, :, start:stop]
+            bias = None
+            if self.positions.scores:
+                bias = self.positions.score(
+                    tile, keys["k"], inputs.positions[:, start:stop], keys["position"][:, 0, :, 0]
+                )
+            parts.append(attention(tile, keys["k"], keys["v"], visible=seen, bias=bias))
+        return torch.cat(parts, 2) if parts else q

@@ -1,0 +1,120 @@
+"""What every op has: a definition, a fast form, a FLOP formula, and a path that it takes on this machine."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Path(NamedTuple):
+    """The path an op takes, and why (shown by ``anyformer doctor``)."""
+
+    name: str
+    reason: str
+
+
+class Primitive(NamedTuple):
+    """An op as the registry knows it."""
+
+    name: str
+    fast: Callable[..., Any]
+    definition: Callable[..., Any]
+    flops: Callable[..., int]
+    path: Callable[[str, torch.dtype], Path]
+
+
+PRIMITIVES: dict[str, Primitive] = {}
+
+_definition_depth = 0
+_counters: list[FlopCounter] = []
+
+
+def _batched_torch(device: str, dtype: torch.dtype) -> Path:
+    return Path("pytorch", "chunked matrix form in PyTorch; no native kernel is built for this op")
+
+
+def primitive(
+    name: str,
+    *,
+    definition: Callable[..., R],
+    flops: Callable[..., int],
+    path: Callable[[str, torch.dtype], Path] = _batched_torch,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Register a fast form with its definition and its FLOP formula (of the fast form, multiply-add = 2).
+
+    ``definition`` and ``flops`` take the arguments of the fast form.
+    """
+
+    def wrap(fast: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(fast)
+        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            if _definition_depth:
+                return definition(*args, **kwargs)
+            if _counters:
+                return _counters[-1].count(flops, fast, args, kwargs)
+            return fast(*args, **kwargs)
+
+        if name in PRIMITIVES:
+            raise ValueError(f"op {name!r} is registered twice")
+        PRIMITIVES[name] = Primitive(name, fast, definition, flops, path)
+        return run
+
+    return wrap
+
+
+@contextmanager
+def use_definition() -> Iterator[None]:
+    """Run every op by its definition: slow, and what the fast forms are compared with."""
+    global _definition_depth
+    _definition_depth += 1
+    try:
+        yield
+    finally:
+        _definition_depth -= 1
+
+
+class FlopCounter:
+    """Counts floating-point operations: the ops by their formulas, everything else by PyTorch's own counter.
+
+    >>> with FlopCounter() as counter:
+    ...     model(x)
+    >>> counter.total
+    """
+
+    def __init__(self) -> None:
+        self._formulas = 0
+        self._inside = 0
+        self._torch = FlopCounterMode(display=False)
+
+    def __enter__(self) -> FlopCounter:
+        _counters.append(self)
+        self._torch.__enter__()
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self._torch.__exit__(*exc)
+        _counters.remove(self)
+
+    def count(self, flops: Callable[..., int], fast: Callable[..., R], args: Any, kwargs: Any) -> R:
+        before = self._torch.get_total_flops()
+        _counters.remove(self)  # ops called by this op are part of its formula
+        try:
+            result = fast(*args, **kwargs)
+        finally:
+            _counters.append(self)
+        self._inside += self._torch.get_total_flops() - before
+        self._formulas += int(flops(*args, **kwargs))
+        return result
+
+    @property
+    def total(self) -> int:
+        """Operations counted so far."""
+        return self._torch.get_total_flops() - self._inside + self._formulas

@@ -1,0 +1,34 @@
+"""Linear biases."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from anyformer.positions import positions
+from anyformer.positions.base import Positions
+
+
+@positions.register("alibi", papers=["alibi"])
+class Alibi(Positions):
+    """Attention with linear biases: the score falls with the distance, each head at its own slope (Press 2021)."""
+
+    scores = True
+    slopes: Tensor
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int) -> None:
+        super().__init__(dim, num_heads, head_dim)
+        self.register_buffer("slopes", torch.tensor(_slopes(num_heads)), persistent=False)
+
+    def score(self, q: Tensor, k: Tensor, q_positions: Tensor, k_positions: Tensor) -> Tensor:
+        distance = (q_positions[:, None, :, None] - k_positions[:, None, None, :]).abs()
+        return -self.slopes.to(distance)[:, None, None] * distance
+
+
+def _slopes(num_heads: int) -> list[float]:
+    """2^(-8h/H) for H a power of two; otherwise every second slope of the next power is put behind (section 3)."""
+    power = 2 ** math.floor(math.log2(num_heads))
+    slopes = [2.0 ** (-8 * (h + 1) / power) for h in range(power)]
+    return slopes + [2.0 ** (-4 * (2 * h + 1) / power) for h in range(num_heads - power)]

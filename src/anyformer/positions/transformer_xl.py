@@ -1,0 +1,45 @@
+"""Relative positions of Transformer-XL."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from anyformer.positions import positions
+from anyformer.positions.base import Positions
+
+
+@positions.register("transformer_xl", papers=["transformer-xl"])
+class TransformerXL(Positions):
+    """Content and position terms with learned query-independent biases (Dai 2019, section 3.3).
+
+    The score of query i and key j becomes (q_i + u) . k_j + (q_i + v) . W r(i - j), with r sinusoidal; ``score``
+    gives what is beyond q_i . k_j, under the same scale.
+    """
+
+    scores = True
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int) -> None:
+        super().__init__(dim, num_heads, head_dim)
+        self.content_bias = nn.Parameter(torch.zeros(num_heads, head_dim))
+        self.position_bias = nn.Parameter(torch.zeros(num_heads, head_dim))
+        self.project = nn.Linear(dim, num_heads * head_dim, bias=False)
+
+    def score(self, q: Tensor, k: Tensor, q_positions: Tensor, k_positions: Tensor) -> Tensor:
+        B, H, T, K = q.shape
+        S = k.shape[2]
+        content = torch.einsum("hk,bhsk->bhs", self.content_bias, k)[:, :, None]
+        distance = q_positions[:, :, None] - k_positions[:, None, :]
+        channel = torch.arange(0, self.dim, 2, device=q.device, dtype=distance.dtype)
+        rate = 10000.0 ** (-channel / self.dim)
+        # sin and cos of a difference split into those of the two positions, so that r(i - j) is never built for
+        # all pairs: (q + v) . W r(i - j) becomes a product of two (T, D) and (S, D) matrices.
+        weight = self.project.weight.reshape(H, K, self.dim)
+        query = torch.einsum("bhtk,hkd->bhtd", q + self.position_bias[:, None], weight)
+        on_sin, on_cos = query.split([len(rate), self.dim - len(rate)], -1)
+        on_cos = nn.functional.pad(on_cos, (0, len(rate) - on_cos.shape[-1]))
+        qa, ka = q_positions[:, None, :, None] * rate, k_positions[:, None, :, None] * rate
+        q_sin, q_cos, k_sin, k_cos = (t.to(q.dtype) for t in (qa.sin(), qa.cos(), ka.sin(), ka.cos()))
+        left = torch.cat([on_sin * q_sin + on_cos * q_cos, on_cos * q_sin - on_sin * q_cos], -1)
+        right = torch.cat([k_cos, k_sin], -1).expand(B, -1, S, -1)
+        return (content + left @ right.transpose(-1, -2)) * K**-0.5

@@ -1,0 +1,132 @@
+"""Registries: one for each kind of part, the only list that laws, docs, benchmarks and ``compare`` read."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+def nearest(name: str, known: Iterator[str] | list[str]) -> str:
+    """``"; did you mean 'retention'?"``, or the known names where nothing is near."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if close:
+        return "; did you mean " + " or ".join(repr(c) for c in close) + "?"
+    return "; known: " + ", ".join(names)
+
+
+@dataclass(frozen=True)
+class Entry(Generic[T]):
+    """A registered part."""
+
+    id: str
+    target: T
+    papers: tuple[str, ...]
+    summary: str
+    examples: tuple[Mapping[str, Any], ...]
+    """Options under which the laws are checked; the first is the default form."""
+
+
+class Registry(Generic[T]):
+    """Ids to parts of one kind; parts are imported when they are first asked for.
+
+    Args:
+        kind: the word for error messages, e.g. ``"mixer"``.
+        manifest: id to the module that registers it. Listing needs only this.
+    """
+
+    def __init__(self, kind: str, manifest: Mapping[str, str]) -> None:
+        self.kind = kind
+        self.manifest = dict(manifest)
+        self._entries: dict[str, Entry[T]] = {}
+        self._third_parties: dict[str, Any] | None = None
+
+    def register(
+        self, id: str, *, papers: list[str] | None = None, examples: list[Mapping[str, Any]] | None = None
+    ) -> Callable[[T], T]:
+        """Decorator: make the decorated part known as ``id``. A second part with the same id raises."""
+
+        def add(target: T) -> T:
+            held = self._entries.get(id)
+            if held is not None and _origin(held.target) != _origin(target):
+                raise ValueError(f"{self.kind} {id!r} is already registered by {_origin(held.target)}")
+            summary = (getattr(target, "__doc__", None) or "").strip().splitlines()
+            self._entries[id] = Entry(
+                id, target, tuple(papers or ()), summary[0] if summary else "", tuple(examples or ({},))
+            )
+            return target
+
+        return add
+
+    def get(self, id: str) -> Entry[T]:
+        """The entry of ``id``; ``ValueError`` with the nearest names where there is none.
+
+        ``"path/to/file.py:Name"`` imports the file and takes the object of that name.
+        """
+        if not isinstance(id, str):
+            raise ValueError(f"{self.kind} must be named by a string, got {type(id).__name__}")
+        if ".py:" in id:
+            return self._from_file(id)
+        if id not in self._entries and id in self.manifest:
+            importlib.import_module(self.manifest[id])
+        if id not in self._entries and id in self._entry_points():
+            self._entry_points()[id].load()
+        if id not in self._entries:
+            raise ValueError(f"unknown {self.kind} {id!r}{nearest(id, self.ids())}")
+        return self._entries[id]
+
+    def ids(self) -> list[str]:
+        """All ids, sorted, without importing the parts."""
+        return sorted({*self.manifest, *self._entries, *self._entry_points()})
+
+    def __contains__(self, id: object) -> bool:
+        return id in self.manifest or id in self._entries or id in self._entry_points()
+
+    def __iter__(self) -> Iterator[Entry[T]]:
+        return (self.get(id) for id in self.ids())
+
+    def _entry_points(self) -> dict[str, Any]:
+        if self._third_parties is None:
+            group = entry_points(group=f"anyformer.{self.kind.replace(' ', '_')}s")
+            self._third_parties = {point.name: point for point in group}
+        return self._third_parties
+
+    def _from_file(self, id: str) -> Entry[T]:
+        file, _, name = id.rpartition(":")
+        path = Path(file)
+        if not path.is_file():
+            raise ValueError(f"{self.kind} {id!r}: there is no file {file!r}")
+        module_name = f"_anyformer_file_{path.stem}_{abs(hash(str(path.resolve())))}"
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        assert spec is not None and spec.loader is not None
+        import sys
+
+        if module_name not in sys.modules:
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[module_name] = module
+            try:
+                spec.loader.exec_module(module)
+            except BaseException:
+                del sys.modules[module_name]
+                raise
+        module = sys.modules[module_name]
+        if not hasattr(module, name):
+            public = [n for n in vars(module) if not n.startswith("_")]
+            raise ValueError(f"{self.kind} {id!r}: {file} has no {name!r}{nearest(name, public)}")
+        target = getattr(module, name)
+        for entry in self._entries.values():
+            if entry.target is target:
+                return entry
+        return Entry(id, target, (), (target.__doc__ or "").strip().split("\n")[0], ({},))
+
+
+def _origin(target: object) -> str:
+    return f"{getattr(target, '__module__', '?')}.{getattr(target, '__qualname__', target)}"

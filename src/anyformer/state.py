@@ -1,0 +1,60 @@
+"""States are pytrees (dicts, lists, tuples) of tensors whose first axis is the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+State = Any
+
+
+def map_state(function: Callable[..., Tensor], state: State, *others: State) -> State:
+    """Apply ``function`` to each tensor of ``state``, together with those in the same place of ``others``."""
+    if isinstance(state, Tensor):
+        return function(state, *others)
+    if isinstance(state, dict):
+        return {k: map_state(function, v, *(o[k] for o in others)) for k, v in state.items()}
+    if isinstance(state, (list, tuple)):
+        parts = [map_state(function, v, *(o[i] for o in others)) for i, v in enumerate(state)]
+        return parts if isinstance(state, list) else tuple(parts)
+    raise ValueError(f"a state holds tensors in dicts, lists and tuples, got {type(state).__name__}")
+
+
+def leaves(state: State) -> list[Tensor]:
+    """All tensors of ``state``."""
+    found: list[Tensor] = []
+    map_state(lambda t: found.append(t) or t, state)  # type: ignore[func-returns-value]
+    return found
+
+
+def state_bytes(state: State) -> int:
+    """Bytes that ``state`` holds, over the whole batch."""
+    return sum(t.numel() * t.element_size() for t in leaves(state))
+
+
+def select_rows(state: State, rows: Tensor) -> State:
+    """The state of samples ``rows`` (int64), in that order: reorders beams, drops finished samples, repeats prompts."""
+    return map_state(lambda t: t[rows], state)
+
+
+def detach(state: State) -> State:
+    """The same state, cut from the graph that made it."""
+    return map_state(Tensor.detach, state)
+
+
+def where_rows(chosen: Tensor, yes: State, no: State) -> State:
+    """Per sample: ``yes`` where ``chosen`` (B,) bool, else ``no``; the shorter of two caches is padded with zeros."""
+
+    def pick(a: Tensor, b: Tensor) -> Tensor:
+        sizes = [max(m, n) for m, n in zip(a.shape, b.shape, strict=True)]
+        return torch.where(chosen.reshape(-1, *(1,) * (a.dim() - 1)), _grow(a, sizes), _grow(b, sizes))
+
+    return map_state(pick, yes, no)
+
+
+def _grow(t: Tensor, sizes: list[int]) -> Tensor:
+    pad = [p for m, n in zip(reversed(t.shape), reversed(sizes), strict=True) for p in (n - m, 0)]
+    return torch.nn.functional.pad(t, pad) if any(pad) else t
