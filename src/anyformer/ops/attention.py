@@ -1,0 +1,358 @@
+"""Attention of the softmax family, and the merging of partial softmaxes.
+
+s_ij = scale * q_i . k_j + bias_ij        p_i = normalizer(s_i over the visible j)        y_i = sum_j p_ij v_j
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from anyformer.ops._base import Path, primitive
+from anyformer.ops._precision import no_autocast, wide
+
+TILE_ELEMENTS = 2**21
+"""Score elements that are held at once; longer inputs go through in blocks, recomputed in the backward."""
+
+
+# ---- normalisers: scores with -inf where hidden to (weights, log-sum-exp or None) -----------------------------
+
+
+def _softmax(scores: Tensor) -> tuple[Tensor, Tensor | None]:
+    top = scores.detach().amax(-1, keepdim=True)
+    top = top.masked_fill(top == -torch.inf, 0.0)
+    weights = (scores - top).exp()
+    total = weights.sum(-1, keepdim=True)
+    empty = total == 0
+    total = total.masked_fill(empty, 1.0)
+    lse = (total.log() + top).masked_fill(empty, -torch.inf)
+    return weights / total, lse[..., 0]
+
+
+def _sigmoid(scores: Tensor) -> tuple[Tensor, Tensor | None]:
+    return scores.sigmoid(), None
+
+
+def _softmax_one(scores: Tensor) -> tuple[Tensor, Tensor | None]:
+    top = scores.detach().amax(-1, keepdim=True).clamp_min(0.0)
+    weights = (scores - top).exp()
+    return weights / (weights.sum(-1, keepdim=True) + (-top).exp()), None
+
+
+NORMALIZERS: dict[str, Callable[[Tensor], tuple[Tensor, Tensor | None]]] = {
+    "softmax": _softmax,
+    "sigmoid": _sigmoid,
+    "softmax_one": _softmax_one,
+}
+
+
+# ---- definition -----------------------------------------------------------------------------------------------
+
+
+def attention_definition(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    causal: bool = False,
+    visible: Tensor | None = None,
+    bias: Tensor | None = None,
+    scale: float | None = None,
+    normalizer: str = "softmax",
+    return_lse: bool = False,
+) -> Any:
+    """The formula, one query at a time. Arguments as in :func:`attention`."""
+    _check(q, k, v, causal, visible, bias, normalizer, return_lse)
+    (B, H, T, K), S, V = q.shape, k.shape[2], v.shape[3]
+    dtype, repeat = wide(q.dtype), H // k.shape[1]
+    keys = k.to(dtype).repeat_interleave(repeat, 1)
+    values = v.to(dtype).repeat_interleave(repeat, 1)
+    sees = torch.ones(B, H, T, S, dtype=torch.bool, device=q.device)
+    if causal:
+        sees = sees.tril(S - T)
+    if visible is not None:
+        sees = sees & visible
+    terms = torch.zeros((), dtype=dtype, device=q.device) if bias is None else bias.to(dtype)
+    terms = terms.expand(B, H, T, S)
+    outputs, lses = [], []
+    for t in range(T):
+        scores = torch.einsum("bhk,bhsk->bhs", q[:, :, t].to(dtype), keys) * _scale(scale, K) + terms[:, :, t]
+        scores = scores.masked_fill(~sees[:, :, t], -torch.inf)
+        shift = torch.zeros_like(scores[..., :1]) if S == 0 else scores.detach().amax(-1, keepdim=True)
+        shift = shift.masked_fill(shift == -torch.inf, 0.0)
+        if normalizer == "sigmoid":
+            weights = scores.sigmoid()
+        else:
+            weights = (scores - shift).exp()
+            total = weights.sum(-1, keepdim=True)
+            if normalizer == "softmax_one":
+                total = total + (-shift).exp()
+            weights = weights / torch.where(total > 0, total, 1.0)
+        outputs.append(torch.einsum("bhs,bhsv->bhv", weights, values))
+        nothing = ~(scores > -torch.inf).any(-1, keepdim=True)
+        lses.append(scores.masked_fill(nothing, 0.0).logsumexp(-1).masked_fill(nothing[..., 0], -torch.inf))
+    if T == 0:
+        empty = q.new_zeros(B, H, 0, V)
+        return (empty, empty[..., 0].to(dtype)) if return_lse else empty
+    y = torch.stack(outputs, 2).to(q.dtype)
+    return (y, torch.stack(lses, 2)) if return_lse else y
+
+
+# ---- fast form ------------------------------------------------------------------------------------------------
+
+
+def _flops(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False, **_: Any) -> int:
+    (B, H, T, K), S, V = q.shape, k.shape[2], v.shape[3]
+    pairs = T * S - T * (T - 1) // 2 if causal else T * S
+    return 2 * B * H * pairs * (K + V)
+
+
+def _path(device: str, dtype: torch.dtype) -> Path:
+    return Path(
+        "scaled_dot_product_attention",
+        "PyTorch's fused kernel; blocks of queries where a log-sum-exp, another normaliser or the gradient "
+        "of a bias is asked for",
+    )
+
+
+@primitive("attention", definition=attention_definition, flops=_flops, path=_path)
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    causal: bool = False,
+    visible: Tensor | None = None,
+    bias: Tensor | None = None,
+    scale: float | None = None,
+    normalizer: str = "softmax",
+    return_lse: bool = False,
+) -> Any:
+    """Dense attention; time T*S, memory linear in T and S.
+
+    Args:
+        q: (B, H, T, K).
+        k: (B, G, S, K), v: (B, G, S, V). H must be a multiple of G: heads share keys and values in groups.
+        causal: the last query is aligned with the last key and no query sees a later key; needs S >= T.
+        visible: bool, broadcastable to (B, H, T, S), True = may see.
+        bias: float, broadcastable to (B, H, T, S), added to the scaled scores.
+        scale: of the scores; 1 / sqrt(K) by default.
+        normalizer: ``"softmax"`` (arXiv 1706.03762), ``"sigmoid"`` (each weight on its own, arXiv 2409.04431)
+            or ``"softmax_one"`` (softmax with one more, empty, key of score 0).
+        return_lse: also return the log-sum-exp of each query's scores (softmax only), for :func:`merge`.
+
+    Returns:
+        y (B, H, T, V) in q's dtype, or (y, lse) with lse (B, H, T) in at least float32. A query that sees
+        nothing gets zeros and -inf.
+
+    Raises:
+        ValueError: for shapes that don't fit and unknown normalisers.
+    """
+    _check(q, k, v, causal, visible, bias, normalizer, return_lse)
+    (B, H, T, _), (_, G, S, _), V = q.shape, k.shape, v.shape[3]
+    if T * S * B == 0:
+        y = q.new_zeros(B, H, T, V)
+        return (
+            (y, torch.full((B, H, T), -torch.inf, dtype=wide(q.dtype), device=q.device)) if return_lse else y
+        )
+    visible, bias = _four_axes(visible), _four_axes(bias)
+    if normalizer == "softmax" and not return_lse and _can_fuse(q, v, S, causal, visible, bias):
+        mask, causal_flag = _fused_mask(q, S, causal, visible, bias)
+        return F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=causal_flag, scale=_scale(scale, q.shape[3]), enable_gqa=H != G
+        )
+    y, lse = _by_query_blocks(q, k, v, causal, visible, bias, _scale(scale, q.shape[3]), normalizer)
+    return (y, lse) if return_lse else y
+
+
+def merge(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Attention over a union of disjoint key sets, from the attention over each.
+
+    Associative and commutative; a part that saw nothing (lse = -inf) changes nothing.
+
+    Args:
+        parts: pairs (y (B, H, T, V), lse (B, H, T)), as :func:`attention` returns them.
+
+    Returns:
+        (y, lse) of the union, y in the dtype of the first part.
+
+    Raises:
+        ValueError: if ``parts`` is empty.
+    """
+    if not parts:
+        raise ValueError("parts must hold at least one (y, lse), got none")
+    if len(parts) == 1:
+        return parts[0]
+    lses = torch.stack([lse for _, lse in parts])
+    top = lses.detach().amax(0)
+    top = top.masked_fill(top == -torch.inf, 0.0)
+    weights = (lses - top).exp()
+    total = weights.sum(0)
+    empty = total == 0
+    total = total.masked_fill(empty, 1.0)
+    share = weights / total
+    y = share[0][..., None] * parts[0][0]
+    for part, (other, _) in zip(share[1:], parts[1:], strict=True):
+        y = y + part[..., None] * other
+    return y.to(parts[0][0].dtype), (total.log() + top).masked_fill(empty, -torch.inf)
+
+
+def attend_tile(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    visible: Tensor | None,
+    scale: float,
+    normalizer: str = "softmax",
+    adjust: Callable[[Tensor], Tensor] | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """One tile of queries against one of keys, dense: (y, lse). ``adjust`` may change the scores (B, H, T, S)."""
+    (B, H, T, _), (_, G, S, _) = q.shape, k.shape
+    dtype = wide(q.dtype)
+    with no_autocast(q):
+        grouped = q.to(dtype).reshape(B, G, H // G * T, -1)
+        scores = (grouped @ k.to(dtype).transpose(2, 3)).reshape(B, H, T, S) * scale
+        if adjust is not None:
+            scores = adjust(scores)
+        if visible is not None:
+            scores = scores.masked_fill(~visible, -torch.inf)
+        weights, lse = NORMALIZERS[normalizer](scores)
+        y = weights.reshape(B, G, H // G * T, S) @ v.to(dtype)
+    return y.reshape(B, H, T, -1).to(q.dtype), lse
+
+
+def recomputed(function: Callable[..., Any], *args: Any) -> Any:
+    """``function(*args)``, keeping only its inputs for the backward."""
+    if not torch.is_grad_enabled():
+        return function(*args)
+    return checkpoint(function, *args, use_reentrant=False, preserve_rng_state=False)
+
+
+def _by_query_blocks(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    causal: bool,
+    visible: Tensor | None,
+    bias: Tensor | None,
+    scale: float,
+    normalizer: str,
+) -> tuple[Tensor, Tensor | None]:
+    (B, H, T, _), S = q.shape, k.shape[2]
+    rows = max(1, min(T, TILE_ELEMENTS // (B * H * S)))
+
+    def block(q: Tensor, k: Tensor, v: Tensor, start: int) -> tuple[Tensor, Tensor | None]:
+        stop, seen = start + q.shape[2], k.shape[2]
+        sees = _tile_of(visible, start, stop, seen)
+        if causal:
+            last = torch.arange(start, stop, device=q.device)[:, None] + (S - T)
+            earlier = torch.arange(seen, device=q.device) <= last
+            sees = earlier if sees is None else sees & earlier
+        terms = _tile_of(bias, start, stop, seen)
+        add = None if terms is None else (lambda scores: scores + terms.to(scores.dtype))
+        return attend_tile(q, k, v, sees, scale, normalizer, add)
+
+    parts = []
+    for start, queries in zip(range(0, T, rows), q.split(rows, 2), strict=True):
+        seen = S - T + start + queries.shape[2] if causal else S
+        tile = (queries, k[:, :, :seen], v[:, :, :seen], start)
+        parts.append(block(*tile) if rows >= T else recomputed(block, *tile))
+    if len(parts) == 1:
+        return parts[0]
+    lses = [lse for _, lse in parts if lse is not None]
+    return torch.cat([y for y, _ in parts], 2), torch.cat(lses, 2) if lses else None
+
+
+def _tile_of(x: Tensor | None, start: int, stop: int, seen: int) -> Tensor | None:
+    if x is None:
+        return None
+    x = x if x.shape[2] == 1 else x[:, :, start:stop]
+    return x if x.shape[3] == 1 else x[..., :seen]
+
+
+def _can_fuse(
+    q: Tensor, v: Tensor, S: int, causal: bool, visible: Tensor | None, bias: Tensor | None
+) -> bool:
+    if q.shape[3] != v.shape[3] and q.device.type == "cpu":
+        return False  # the fused CPU kernel wants one width, and the fallback holds all T * S scores
+    if bias is not None and (bias.requires_grad or bias.dtype != q.dtype):
+        return False
+    given = [x for x in (visible, bias) if x is not None]
+    if len(given) + causal < 2:
+        return not (causal and q.shape[2] not in (1, S)) or q.shape[2] * S <= TILE_ELEMENTS
+    shapes = [x.shape for x in given] + ([torch.Size((1, 1, q.shape[2], S))] if causal else [])
+    return torch.broadcast_shapes(*shapes).numel() <= TILE_ELEMENTS
+
+
+def _fused_mask(
+    q: Tensor, S: int, causal: bool, visible: Tensor | None, bias: Tensor | None
+) -> tuple[Tensor | None, bool]:
+    T = q.shape[2]
+    if causal and T > 1:
+        if visible is None and bias is None and T == S:
+            return None, True
+        earlier = torch.ones(1, 1, T, S, dtype=torch.bool, device=q.device).tril(S - T)
+        visible = earlier if visible is None else visible & earlier
+    if bias is None or visible is None:
+        return (visible if bias is None else bias), False
+    return torch.where(visible, bias, -torch.inf), False
+
+
+def _four_axes(x: Tensor | None) -> Tensor | None:
+    return None if x is None else x.reshape((1,) * (4 - x.dim()) + x.shape)
+
+
+def _scale(scale: float | None, K: int) -> float:
+    return K**-0.5 if scale is None else scale
+
+
+def _check(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    causal: bool,
+    visible: Tensor | None,
+    bias: Tensor | None,
+    normalizer: str,
+    return_lse: bool,
+) -> None:
+    check_heads(q, k, v)
+    shape = (*q.shape[:3], k.shape[2])
+    if causal and shape[2] > shape[3]:
+        raise ValueError(
+            f"causal needs at least as many keys as queries, got {shape[3]} keys, {shape[2]} queries"
+        )
+    for name, x in (("visible", visible), ("bias", bias)):
+        if x is None:
+            continue
+        if x.dim() > 4 or any(
+            a not in (1, b) for a, b in zip(reversed(x.shape), reversed(shape), strict=False)
+        ):
+            raise ValueError(f"{name} must be broadcastable to {shape}, got {tuple(x.shape)}")
+    if visible is not None and visible.dtype != torch.bool:
+        raise ValueError(f"visible must be bool, got {visible.dtype}")
+    if normalizer not in NORMALIZERS:
+        raise ValueError(f"normalizer must be one of {', '.join(NORMALIZERS)}; got {normalizer!r}")
+    if return_lse and normalizer != "softmax":
+        raise ValueError(f"return_lse needs normalizer='softmax', got {normalizer!r}")
+
+
+def check_heads(q: Tensor, k: Tensor, v: Tensor) -> None:
+    """ValueError unless q (B, H, T, K), k (B, G, S, K), v (B, G, S, V) with H a multiple of G."""
+    for name, x in (("q", q), ("k", k), ("v", v)):
+        if x.dim() != 4:
+            raise ValueError(
+                f"{name} must have 4 axes (batch, heads, time, width), got shape {tuple(x.shape)}"
+            )
+    (B, H, _, K), G = q.shape, k.shape[1]
+    if k.shape[0] != B or k.shape[3] != K:
+        raise ValueError(f"k must have shape ({B}, heads, keys, {K}) to fit q, got {tuple(k.shape)}")
+    if v.shape[:3] != k.shape[:3]:
+        raise ValueError(f"v must have shape {(*k.shape[:3], 'width')} to fit k, got {tuple(v.shape)}")
+    if G == 0 or H % G:
+        raise ValueError(f"q must have a multiple of k's {G} heads, got {H}")

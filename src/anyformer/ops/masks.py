@@ -1,0 +1,261 @@
+"""Which query may see which key, declared: small specs, combined with ``|`` and ``&``.
+
+A spec speaks of token numbers: i of the query, j of the key. It is data, so that
+:func:`~anyformer.ops.sparse_attention.sparse_attention` can compute only the blocks that it leaves, and
+:meth:`MaskSpec.dense` says what the result must be.
+
+>>> longformer = Window(past=256, future=256) | Global()
+>>> causal_strided = (Window(past=64, future=0) | Dilated(past=1024, future=0, step=64))
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class MaskSpec:
+    """A set of (query, key) pairs."""
+
+    def sees(self, i: Tensor, j: Tensor, query_is_global: Tensor, key_is_global: Tensor) -> Tensor:
+        """Bool, elementwise over the broadcast arguments: may query number i see key number j?"""
+        raise NotImplementedError
+
+    def products(self) -> tuple[Product, ...]:
+        """This spec as a union of products (intersections of simple specs)."""
+        raise NotImplementedError
+
+    def __or__(self, other: MaskSpec) -> MaskSpec:
+        return Union((self, other))
+
+    def __and__(self, other: MaskSpec) -> MaskSpec:
+        return Intersection((self, other))
+
+    @property
+    def reach(self) -> tuple[int | None, int | None]:
+        """How many tokens back and ahead a query can see at most, ``None`` = unlimited."""
+        products = self.products()
+        pasts, futures = [p.past for p in products], [p.future for p in products]
+        return (
+            None if None in pasts else max(p for p in pasts if p is not None),
+            None if None in futures else max(f for f in futures if f is not None),
+        )
+
+    def dense(self, q_index: Tensor, k_index: Tensor, global_mask: Tensor | None = None) -> Tensor:
+        """The whole mask, as the definition of this spec.
+
+        Args:
+            q_index: (B, T) int, the number of each query's token, -1 = not there.
+            k_index: (B, S) int, of each key's.
+            global_mask: (B, S) bool, the keys that are global tokens. A query is global if the key of the same
+                number is.
+
+        Returns:
+            (B, T, S) bool, True = may see. What is not there sees nothing and is not seen.
+        """
+        i, j = q_index[:, :, None], k_index[:, None, :]
+        key_is_global = (
+            torch.zeros_like(j, dtype=torch.bool) if global_mask is None else global_mask[:, None, :]
+        )
+        query_is_global = ((i == j) & (i >= 0) & key_is_global).any(2, keepdim=True)
+        return self.sees(i, j, query_is_global, key_is_global) & (i >= 0) & (j >= 0)
+
+
+class Product(NamedTuple):
+    """An intersection of simple specs, with the bounds that block execution needs.
+
+    Attributes:
+        specs: the simple specs, all of which must hold.
+        past, future: -future <= i - j <= past for every visible pair, ``None`` = unbounded.
+        step: i - j is a multiple of it for every visible pair.
+        global_side: ``"key"`` or ``"query"`` if one side of each pair must be a global token, else ``""``.
+        limit: of the number of global tokens, ``None`` = unknown.
+    """
+
+    specs: tuple[MaskSpec, ...]
+    past: int | None = None
+    future: int | None = None
+    step: int = 1
+    global_side: str = ""
+    limit: int | None = None
+
+    def sees(self, i: Tensor, j: Tensor, query_is_global: Tensor, key_is_global: Tensor) -> Tensor:
+        """Bool, as :meth:`MaskSpec.sees`."""
+        return reduce(torch.logical_and, (s.sees(i, j, query_is_global, key_is_global) for s in self.specs))
+
+    def meet(self, other: Product) -> Product:
+        """The intersection of both."""
+        limits = [x.limit for x in (self, other) if x.limit is not None]
+        return Product(
+            self.specs + other.specs,
+            _smaller(self.past, other.past),
+            _smaller(self.future, other.future),
+            math.lcm(self.step, other.step),
+            self.global_side or other.global_side,
+            min(limits) if limits else None,
+        )
+
+
+@dataclass(frozen=True)
+class Causal(MaskSpec):
+    """The token itself and all before it: j <= i."""
+
+    def sees(self, i: Tensor, j: Tensor, query_is_global: Tensor, key_is_global: Tensor) -> Tensor:
+        """See :meth:`MaskSpec.sees`."""
+        return j <= i
+
+    def products(self) -> tuple[Product, ...]:
+        """See :meth:`MaskSpec.products`."""
+        return (Product((self,), None, 0),)
+
+
+@dataclass(frozen=True)
+class Window(MaskSpec):
+    """A band: i - past <= j <= i + future."""
+
+    past: int
+    future: int
+
+    def __post_init__(self) -> None:
+        _check_counts(self, past=0, future=0)
+
+    def sees(self, i: Tensor, j: Tensor, query_is_global: Tensor, key_is_global: Tensor) -> Tensor:
+        """See :meth:`MaskSpec.sees`."""
+        return (j >= i - self.past) & (j <= i + self.future)
+
+    def products(self) -> tuple[Product, ...]:
+        """See :meth:`MaskSpec.products`."""
+        return (Product((self,), self.past, self.future),)
+
+
+@dataclass(frozen=True)
+class Dilated(MaskSpec):
+    """Every ``step``-th token of a band: i - past <= j <= i + future with i - j a multiple of step."""
+
+    past: int
+    future: int
+    step: int
+
+    def __post_init__(self) -> None:
+        _check_counts(self, past=0, future=0, step=1)
+
+    def sees(self, i: Tensor, j: Tensor, query_is_global: Tensor, key_is_global: Tensor) -> Tensor:
+        """See :meth:`MaskSpec.sees`."""
+        return (j >= i - self.past) & (j <= i + self.future) & ((i - j) % self.step == 0)
+
+    def products(self) -> tuple[Product, ...]:
+        """See :meth:`MaskSpec.products`."""
+        return (Product((self,), self.past, self.future, self.step),)
+
+
+@dataclass(frozen=True)
+class Segments(MaskSpec):
+    """The token's own segment, ``memory`` tokens before it, and all after: j >= floor(i / length) * length - memory.
+
+    ``Segments(length, memory) & Causal()`` is the attention of Transformer-XL (arXiv 1901.02860).
+    """
+
+    length: int
+    memory: int
+
+    def __post_init__(self) -> None:
+        _check_counts(self, length=1, memory=0)
+
+    def sees(self, i: Tensor, j: Tensor, query_is_global: Tensor, key_is_global: Tensor) -> Tensor:
+        """See :meth:`MaskSpec.sees`."""
+        start = i.div(self.length, rounding_mode="floor") * self.length
+        return j >= start - self.memory
+
+    def products(self) -> tuple[Product, ...]:
+        """See :meth:`MaskSpec.products`."""
+        return (Product((self,), self.length - 1 + self.memory, None),)
+
+
+@dataclass(frozen=True)
+class Global(MaskSpec):
+    """Global tokens, marked in ``global_mask``: they are seen by all and see all.
+
+    Args:
+        queries: whether they also see all; otherwise they are only seen by all.
+        limit: the most global tokens a sample can have. With it the shapes inside do not depend on the data,
+            which compilation needs.
+    """
+
+    queries: bool = True
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.limit is not None:
+            _check_counts(self, limit=1)
+
+    def sees(self, i: Tensor, j: Tensor, query_is_global: Tensor, key_is_global: Tensor) -> Tensor:
+        """See :meth:`MaskSpec.sees`."""
+        everywhere = key_is_global | torch.zeros_like(i, dtype=torch.bool)
+        return everywhere | query_is_global if self.queries else everywhere
+
+    def products(self) -> tuple[Product, ...]:
+        """See :meth:`MaskSpec.products`."""
+        keys = Product((_Side("key"),), global_side="key", limit=self.limit)
+        queries = Product((_Side("query"),), global_side="query", limit=self.limit)
+        return (keys, queries) if self.queries else (keys,)
+
+
+@dataclass(frozen=True)
+class _Side(MaskSpec):
+    """Pairs whose key, or whose query, is global."""
+
+    side: str
+
+    def sees(self, i: Tensor, j: Tensor, query_is_global: Tensor, key_is_global: Tensor) -> Tensor:
+        chosen, other = (key_is_global, i) if self.side == "key" else (query_is_global, j)
+        return chosen | torch.zeros_like(other, dtype=torch.bool)
+
+
+@dataclass(frozen=True)
+class Union(MaskSpec):
+    """Pairs that any of ``parts`` has; written ``a | b``."""
+
+    parts: tuple[MaskSpec, ...] = field(default=())
+
+    def sees(self, i: Tensor, j: Tensor, query_is_global: Tensor, key_is_global: Tensor) -> Tensor:
+        """See :meth:`MaskSpec.sees`."""
+        return reduce(torch.logical_or, (p.sees(i, j, query_is_global, key_is_global) for p in self.parts))
+
+    def products(self) -> tuple[Product, ...]:
+        """See :meth:`MaskSpec.products`."""
+        return tuple(product for part in self.parts for product in part.products())
+
+
+@dataclass(frozen=True)
+class Intersection(MaskSpec):
+    """Pairs that all of ``parts`` have; written ``a & b``."""
+
+    parts: tuple[MaskSpec, ...] = field(default=())
+
+    def sees(self, i: Tensor, j: Tensor, query_is_global: Tensor, key_is_global: Tensor) -> Tensor:
+        """See :meth:`MaskSpec.sees`."""
+        return reduce(torch.logical_and, (p.sees(i, j, query_is_global, key_is_global) for p in self.parts))
+
+    def products(self) -> tuple[Product, ...]:
+        """See :meth:`MaskSpec.products`."""
+        return reduce(lambda a, b: tuple(x.meet(y) for x in a for y in b), (p.products() for p in self.parts))
+
+
+def _smaller(a: int | None, b: int | None) -> int | None:
+    if a is None or b is None:
+        return a if b is None else b
+    return min(a, b)
+
+
+def _check_counts(spec: Any, **least: int) -> None:
+    for name, bound in least.items():
+        value = getattr(spec, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < bound:
+            raise ValueError(
+                f"{type(spec).__name__}: {name} must be an integer of at least {bound}, got {value!r}"
+            )

@@ -1,0 +1,411 @@
+"""Attention over the pairs that a mask spec leaves, by blocks.
+
+A spec is a union of products (:meth:`MaskSpec.products`). Each product is executed by the cheapest of three
+forms, on the pairs that no earlier product had, and the partial softmaxes are merged:
+
+    band    -future <= i - j <= past: queries in blocks of C neighbours, each with the C + past + future keys
+            that they can reach. With a step, tokens of equal i mod step are neighbours.
+    global  the global tokens are gathered: all queries against few keys, or few queries against all keys
+    dense   neither: all queries against all keys
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from anyformer.ops._base import Path, primitive
+from anyformer.ops._precision import wide
+from anyformer.ops.attention import TILE_ELEMENTS, attend_tile, check_heads, merge, recomputed
+from anyformer.ops.masks import MaskSpec, Product
+
+Score = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+def sparse_attention_definition(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    spec: MaskSpec,
+    *,
+    q_index: Tensor | None = None,
+    k_index: Tensor | None = None,
+    global_mask: Tensor | None = None,
+    q_pos: Tensor | None = None,
+    k_pos: Tensor | None = None,
+    score: Score | None = None,
+    scale: float | None = None,
+    return_lse: bool = False,
+) -> Any:
+    """Dense attention under ``spec.dense(...)``. Arguments as in :func:`sparse_attention`."""
+    q_side, k_side = _sides(q, k, v, spec, q_index, k_index, global_mask, q_pos, k_pos)
+    (B, H, T, K), S, dtype = q.shape, k.shape[2], wide(q.dtype)
+    repeat = H // k.shape[1]
+    keys, values = k.to(dtype).repeat_interleave(repeat, 1), v.to(dtype).repeat_interleave(repeat, 1)
+    scores = torch.einsum("bhtk,bhsk->bhts", q.to(dtype), keys) * _scale(scale, K)
+    if score is not None:
+        scores = score(scores, q, k, q_side.pos, k_side.pos)
+    visible = spec.dense(q_side.number, k_side.number, k_side.is_global)[:, None]
+    nothing = ~visible.any(-1, keepdim=True)
+    if S == 0:
+        weights, lse = scores, scores.new_full((B, H, T), -torch.inf)
+    else:
+        scores = scores.masked_fill(~visible, -torch.inf).masked_fill(nothing, 0.0)
+        weights = scores.softmax(-1).masked_fill(nothing, 0.0)
+        lse = scores.logsumexp(-1).masked_fill(nothing[..., 0], -torch.inf)
+    y = torch.einsum("bhts,bhsv->bhtv", weights, values).to(q.dtype)
+    return (y, lse) if return_lse else y
+
+
+def _flops(q: Tensor, k: Tensor, v: Tensor, spec: MaskSpec, **options: Any) -> int:
+    (B, H, T, K), S, V = q.shape, k.shape[2], v.shape[3]
+    global_mask = options.get("global_mask")
+    pairs = sum(_pairs(product, T, S, _num_global(global_mask, product)) for product in spec.products())
+    return 2 * B * H * pairs * (K + V)
+
+
+def _path(device: str, dtype: torch.dtype) -> Path:
+    return Path("pytorch blocks", "blocks of queries with their reachable keys, as batched matrix products")
+
+
+@primitive("sparse_attention", definition=sparse_attention_definition, flops=_flops, path=_path)
+def sparse_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    spec: MaskSpec,
+    *,
+    q_index: Tensor | None = None,
+    k_index: Tensor | None = None,
+    global_mask: Tensor | None = None,
+    q_pos: Tensor | None = None,
+    k_pos: Tensor | None = None,
+    score: Score | None = None,
+    scale: float | None = None,
+    return_lse: bool = False,
+) -> Any:
+    """Softmax attention over the pairs of ``spec``; time and memory linear in T for bounded bands and few
+    global tokens, forward and backward.
+
+    Args:
+        q: (B, H, T, K).
+        k: (B, G, S, K), v: (B, G, S, V), H a multiple of G.
+        spec: a :class:`~anyformer.ops.masks.MaskSpec`.
+        q_index: (B, T) int, the token number of each query, -1 = not there; in any order, but the numbers of a
+            sample must be consecutive. By default the last query has the last key's number.
+        k_index: (B, S) int, likewise for keys; 0 .. S - 1 by default.
+        global_mask: (B, S) bool, the keys that are global tokens.
+        q_pos, k_pos: (B, T, ...) and (B, S, ...), what ``score`` gets as positions; the indices by default.
+        score: ``score(s, q, k, q_pos, k_pos) -> s`` changes scaled scores. It is called on tiles: s (N, H, C, S'),
+            q (N, H, C, K), k (N, G, S', K), q_pos (N, C, ...), k_pos (N, S', ...).
+        scale: of the scores; 1 / sqrt(K) by default.
+        return_lse: also return the log-sum-exp of each query's scores, for :func:`~anyformer.ops.attention.merge`.
+
+    Returns:
+        y (B, H, T, V) in q's dtype, or (y, lse) with lse (B, H, T). A query that sees nothing, or is not there,
+        gets zeros and -inf.
+
+    Raises:
+        ValueError: for shapes that don't fit, numbers that are not consecutive, too many global tokens.
+    """
+    q_side, k_side = _sides(q, k, v, spec, q_index, k_index, global_mask, q_pos, k_pos)
+    products = spec.products()
+    parts = []
+    if q.shape[0] * q.shape[2] * k.shape[2] > 0:
+        for n, product in enumerate(products):
+            part = _Part(product, products[:n], score, _scale(scale, q.shape[3]))
+            result = _run(part, q, k, v, q_side, k_side)
+            if result is not None:
+                parts.append(result)
+    if not parts:
+        y = q.new_zeros(*q.shape[:3], v.shape[3])
+        parts = [(y, torch.full(y.shape[:3], -torch.inf, dtype=wide(q.dtype), device=q.device))]
+    y, lse = merge(parts)
+    return (y, lse) if return_lse else y
+
+
+class _Side(NamedTuple):
+    """What is known of each query, or of each key."""
+
+    number: Tensor  # (B, T) int64, -1 = not there
+    is_global: Tensor  # (B, T) bool
+    pos: Tensor  # (B, T, ...)
+
+    def take(self, slots: Tensor) -> _Side:
+        """The tokens at slots (B, ...), where -1 takes one that is not there. Axes before the last are folded."""
+        number, is_global, pos = (_take(x, slots) for x in self)
+        slots = slots.flatten(0, -2)
+        return _Side(number.masked_fill(slots < 0, -1), is_global & (slots >= 0), pos)
+
+
+class _Part(NamedTuple):
+    """One product, less the pairs that earlier ones had."""
+
+    product: Product
+    earlier: tuple[Product, ...]
+    score: Score | None
+    scale: float
+
+    def tile(self, q: Tensor, k: Tensor, v: Tensor, q_side: _Side, k_side: _Side) -> tuple[Tensor, Tensor]:
+        """One tile of N batched blocks: q (N, H, C, K) against k (N, G, S, K)."""
+        i, j = q_side.number[:, :, None], k_side.number[:, None, :]
+        flags = q_side.is_global[:, :, None], k_side.is_global[:, None, :]
+        visible = self.product.sees(i, j, *flags) & (i >= 0) & (j >= 0)
+        for product in self.earlier:
+            visible = visible & ~product.sees(i, j, *flags)
+        score = self.score
+        adjust = None if score is None else (lambda s: score(s, q, k, q_side.pos, k_side.pos))
+        y, lse = attend_tile(q, k, v, visible[:, None], self.scale, adjust=adjust)
+        assert lse is not None
+        return y, lse
+
+
+def _run(
+    part: _Part, q: Tensor, k: Tensor, v: Tensor, q_side: _Side, k_side: _Side
+) -> tuple[Tensor, Tensor] | None:
+    product = part.product
+    if product.global_side == "key":
+        num = _num_global(k_side.is_global, product)
+        slots, _ = _select(k_side.is_global, num)
+        if num == 0:
+            return None
+        return _dense(part, q, _take_heads(k, slots), _take_heads(v, slots), q_side, k_side.take(slots))
+    if product.global_side == "query":
+        num = min(_num_global(k_side.is_global, product), q.shape[2])
+        if num == 0:
+            return None
+        slots, rank = _select(q_side.is_global, num)
+        y, lse = _dense(part, _take_heads(q, slots), k, v, q_side.take(slots), k_side)
+        return _back(y.transpose(1, 2), lse.transpose(1, 2), rank)
+    if _band_shape(product, q.shape[2], k.shape[2]) is not None:
+        return _band(part, q, k, v, q_side, k_side)
+    return _dense(part, q, k, v, q_side, k_side)
+
+
+def _dense(
+    part: _Part, q: Tensor, k: Tensor, v: Tensor, q_side: _Side, k_side: _Side
+) -> tuple[Tensor, Tensor]:
+    """All queries against all keys, in blocks of queries."""
+    (B, H, T, _), S = q.shape, k.shape[2]
+    rows = max(1, TILE_ELEMENTS // (B * H * S))
+    if rows >= T:
+        return part.tile(q, k, v, q_side, k_side)
+    blocks = zip(q.split(rows, 2), *(x.split(rows, 1) for x in q_side))
+    parts = [recomputed(part.tile, block, k, v, _Side(*side), k_side) for block, *side in blocks]
+    return torch.cat([y for y, _ in parts], 2), torch.cat([lse for _, lse in parts], 2)
+
+
+def _band_shape(product: Product, T: int, S: int) -> tuple[int, int, int] | None:
+    """(blocks of queries, queries and keys of a block) for each residue class, or ``None`` if dense is as good."""
+    past, future, step = product.past, product.future, product.step
+    if past is None or future is None:
+        return None
+    reach = past // step + future // step
+    columns = _columns(T, step)
+    C = min(max(16, min(256, _power_of_two(reach))), columns)
+    if C + reach >= _columns(S, step) and step == 1:
+        return None
+    return -(-columns // C), C, C + reach
+
+
+def _band(
+    part: _Part, q: Tensor, k: Tensor, v: Tensor, q_side: _Side, k_side: _Side
+) -> tuple[Tensor, Tensor]:
+    """Blocks of neighbouring queries against the keys that they can reach, batched."""
+    (B, H, T, _), S = q.shape, k.shape[2]
+    product = part.product
+    shape = _band_shape(product, T, S)
+    assert shape is not None and product.past is not None
+    (blocks, C, width), step = shape, product.step
+    q_grid = _Grid.of(q_side.number, step, blocks * C)
+    k_grid = _Grid.of(k_side.number, step, _columns(S, step))
+    q_slots = q_grid.slots.reshape(B, step * blocks, C)
+    first = q_grid.base - k_grid.base - product.past // step
+    columns = first[:, None] + torch.arange(blocks, device=q.device) * C
+    columns = columns[:, :, None] + torch.arange(width, device=q.device)
+    k_slots = k_grid.at(columns).reshape(B, step * blocks, width)
+    tiles = [_take_heads(q, q_slots), _take_heads(k, k_slots), _take_heads(v, k_slots)]
+    sides = [*q_side.take(q_slots), *k_side.take(k_slots)]
+    group = max(1, TILE_ELEMENTS // (H * C * width))
+    if group >= tiles[0].shape[0]:
+        y, lse = part.tile(tiles[0], tiles[1], tiles[2], _Side(*sides[:3]), _Side(*sides[3:]))
+    else:
+        pieces = zip(*(x.split(group) for x in (*tiles, *sides)))
+        done = [
+            recomputed(part.tile, q, k, v, _Side(*side[:3]), _Side(*side[3:])) for q, k, v, *side in pieces
+        ]
+        y, lse = torch.cat([y for y, _ in done]), torch.cat([lse for _, lse in done])
+    # (B * step * blocks, H, C, V) back to one row a query
+    y = y.transpose(1, 2).reshape(B, step * blocks * C, H, -1)
+    return _back(y, lse.transpose(1, 2).reshape(B, step * blocks * C, H), q_grid.place)
+
+
+class _Grid(NamedTuple):
+    """Tokens by number: a row for each number mod step, in it a column for each number div step."""
+
+    base: Tensor  # (B,): number div step of column 0
+    place: (
+        Tensor  # (B, T): where in the grid each token is, row * columns + column; past its end if not there
+    )
+    slots: Tensor  # (B, step, columns): which token is there, -1 = none
+
+    @classmethod
+    def of(cls, index: Tensor, step: int, columns: int) -> _Grid:
+        B, T = index.shape
+        there = index >= 0
+        largest = torch.iinfo(index.dtype).max
+        base = index.masked_fill(~there, largest).amin(1)
+        base = base.masked_fill(base == largest, 0).div(step, rounding_mode="floor")
+        column = index.div(step, rounding_mode="floor") - base[:, None]
+        place = torch.where(there, index % step * columns + column, step * columns)
+        slots = index.new_full((B, step * columns + 1), -1)
+        slots = slots.scatter(1, place, torch.arange(T, device=index.device).expand(B, T))
+        return cls(base, place, slots[:, :-1].reshape(B, step, columns))
+
+    def at(self, columns: Tensor) -> Tensor:
+        """slots (B, step, blocks, width) in the given columns (B, blocks, width), -1 outside the grid."""
+        B, step, count = self.slots.shape
+        inside = (columns >= 0) & (columns < count)
+        flat = columns.clamp(0, count - 1).reshape(B, 1, -1).expand(B, step, -1)
+        return (
+            self.slots.gather(2, flat).reshape(B, step, *columns.shape[1:]).masked_fill(~inside[:, None], -1)
+        )
+
+
+def _columns(T: int, step: int) -> int:
+    """Columns that hold any T consecutive numbers."""
+    return (T + step - 2) // step + 1
+
+
+def _power_of_two(n: int) -> int:
+    return 1 << max(0, n - 1).bit_length()
+
+
+def _pairs(product: Product, T: int, S: int, num_global: int) -> int:
+    """Scores computed for each sample and head."""
+    if product.global_side:
+        return num_global * (T if product.global_side == "key" else S)
+    shape = _band_shape(product, T, S)
+    return T * S if shape is None else product.step * shape[0] * shape[1] * shape[2]
+
+
+def _num_global(global_mask: Tensor | None, product: Product) -> int:
+    """Room for global tokens: the limit, or as many as the fullest sample has."""
+    if not product.global_side or global_mask is None:
+        return 0
+    if product.limit is not None:
+        return min(product.limit, global_mask.shape[1])
+    return int(global_mask.sum(1).max())
+
+
+def _select(mask: Tensor, num: int) -> tuple[Tensor, Tensor]:
+    """Slots (B, num) of the marked tokens, -1 = none, and the rank (B, T) of each token among them, num = none."""
+    B, T = mask.shape
+    rank = torch.where(mask, (mask.cumsum(1) - 1).clamp_max(num), num)
+    slots = torch.full((B, num + 1), -1, dtype=torch.int64, device=mask.device)
+    slots = slots.scatter(1, rank, torch.arange(T, device=mask.device).expand(B, T))
+    return slots[:, :num], rank
+
+
+def _take(x: Tensor, slots: Tensor) -> Tensor:
+    """Tokens of x (B, T, ...) at slots (B, ..., n), folded to (-1, n, ...); slot -1 takes any token."""
+    B, T = x.shape[:2]
+    rows = slots.clamp_min(0) + torch.arange(B, device=x.device).reshape(-1, *(1,) * (slots.dim() - 1)) * T
+    taken = x.reshape(B * T, *x.shape[2:]).index_select(0, rows.flatten())
+    return taken.reshape(-1, slots.shape[-1], *x.shape[2:])
+
+
+def _take_heads(x: Tensor, slots: Tensor) -> Tensor:
+    """As :func:`_take` for x (B, H, T, K), to (-1, H, n, K)."""
+    return _take(x.transpose(1, 2), slots).transpose(1, 2)
+
+
+def _back(y: Tensor, lse: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+    """y (B, n, H, V), lse (B, n, H) to (B, H, T, ...) by place (B, T); a place past the end gives zeros and -inf."""
+    there = place < y.shape[1]
+    slots = place.masked_fill(~there, 0)
+    y = _take(y, slots).masked_fill(~there[:, :, None, None], 0.0)
+    lse = _take(lse, slots).masked_fill(~there[:, :, None], -torch.inf)
+    return y.transpose(1, 2), lse.transpose(1, 2)
+
+
+def _scale(scale: float | None, K: int) -> float:
+    return K**-0.5 if scale is None else scale
+
+
+def _sides(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    spec: MaskSpec,
+    q_index: Tensor | None,
+    k_index: Tensor | None,
+    global_mask: Tensor | None,
+    q_pos: Tensor | None,
+    k_pos: Tensor | None,
+) -> tuple[_Side, _Side]:
+    """Check everything and fill in what was left out."""
+    check_heads(q, k, v)
+    (B, _, T, _), S = q.shape, k.shape[2]
+    if not isinstance(spec, MaskSpec):
+        raise ValueError(f"spec must be a MaskSpec, got {type(spec).__name__}")
+    if (q_index is None) != (k_index is None):
+        raise ValueError("q_index and k_index must be given together")
+    if q_index is None or k_index is None:
+        if T > S:
+            raise ValueError(
+                f"without q_index there must be at least as many keys as queries, got {S} and {T}"
+            )
+        k_index = torch.arange(S, device=q.device).expand(B, S)
+        q_index = k_index[:, S - T :]
+    else:
+        q_index, k_index = _check_index("q_index", q_index, (B, T)), _check_index("k_index", k_index, (B, S))
+    nobody = torch.zeros(B, 1, dtype=torch.bool, device=q.device)
+    if global_mask is None:
+        q_global, k_global = nobody.expand(B, T), nobody.expand(B, S)
+    else:
+        k_global = _check_global(global_mask, (B, S), spec) & (k_index >= 0)
+        q_global = _global_queries(q_index, k_index, k_global)
+    for name, pos, shape in (("q_pos", q_pos, (B, T)), ("k_pos", k_pos, (B, S))):
+        if pos is not None and pos.shape[:2] != shape:
+            raise ValueError(f"{name} must have shape {(*shape, '...')}, got {tuple(pos.shape)}")
+    return (
+        _Side(q_index, q_global, q_index if q_pos is None else q_pos),
+        _Side(k_index, k_global, k_index if k_pos is None else k_pos),
+    )
+
+
+def _global_queries(q_index: Tensor, k_index: Tensor, k_global: Tensor) -> Tensor:
+    """(B, T) bool: the queries whose key is global."""
+    if 0 in (*q_index.shape, *k_index.shape):
+        return torch.zeros_like(q_index, dtype=torch.bool)
+    grid = _Grid.of(k_index, 1, k_index.shape[1])
+    slots = grid.at((q_index - grid.base[:, None])[:, None]).reshape(q_index.shape)
+    return k_global.gather(1, slots.clamp_min(0)) & (slots >= 0) & (q_index >= 0)
+
+
+def _check_index(name: str, index: Tensor, shape: tuple[int, int]) -> Tensor:
+    if tuple(index.shape) != shape or index.dtype.is_floating_point or index.dtype == torch.bool:
+        raise ValueError(f"{name} must be integers of shape {shape}, got {tuple(index.shape)} {index.dtype}")
+    if not torch.compiler.is_compiling() and index.numel():
+        ordered = index.sort(1).values
+        if ((ordered.diff(dim=1) != 1) & (ordered[:, :-1] >= 0)).any():
+            raise ValueError(f"{name} must number the tokens of each sample consecutively (-1 = not there)")
+    return index.long()
+
+
+def _check_global(global_mask: Tensor, shape: tuple[int, int], spec: MaskSpec) -> Tensor:
+    if tuple(global_mask.shape) != shape or global_mask.dtype != torch.bool:
+        got = f"{tuple(global_mask.shape)} {global_mask.dtype}"
+        raise ValueError(f"global_mask must be bool of shape {shape}, got {got}")
+    limits = [product.limit for product in spec.products() if product.limit is not None]
+    if limits and not torch.compiler.is_compiling() and global_mask.numel():
+        most = int(global_mask.sum(1).max())
+        if most > min(limits):
+            raise ValueError(
+                f"global_mask must mark at most {min(limits)} tokens a sample (limit), got {most}"
+            )
+    return global_mask
