@@ -1,0 +1,186 @@
+"""The delta rule: a state that is corrected towards each new value instead of only added to.
+
+With P = exp(d_t) S_{t-1}:  S_t = P + beta_t k_t (v_t - k_t^T P)^T,  y_t = q_t^T S_t.
+(DeltaNet, arXiv 2406.06484; with a decay, Gated DeltaNet, arXiv 2412.06464, eq. 10. Their S is our S^T.)
+
+Inside a chunk that starts from S_0, with G_t the sum of its log decays up to t, every update is k_t u_t^T where
+the u_t solve a unit lower-triangular system: u_t + sum_{s<t} beta_t exp(G_t - G_s) (k_t^T k_s) u_s =
+beta_t (v_t - exp(G_t) k_t^T S_0). It is solved for all chunks at once, for both terms on the right, which
+leaves S_end = M S_0 + N for each chunk: a recurrence over matrices, run by groups as in
+:mod:`anyformer.ops.scan`. (The WY form of arXiv 2406.06484, section 3.2.)
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from anyformer.ops._base import primitive
+from anyformer.ops._precision import exact, no_autocast, wide
+
+CHUNK = 64
+RADIX = 16
+
+
+def delta_rule_definition(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    beta: Tensor,
+    *,
+    log_decay: Tensor | None = None,
+    initial: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The loop; see :func:`delta_rule`."""
+    q, k, v, beta, d, S, dtype = _prepare(q, k, v, beta, log_decay, initial)
+    outputs = []
+    for t in range(q.shape[2]):
+        S = S if d is None else d[:, :, t].exp()[..., None] * S
+        error = v[:, :, t] - torch.einsum("bhk,bhkv->bhv", k[:, :, t], S)
+        S = S + beta[:, :, t, :, None] * k[:, :, t, :, None] * error[:, :, None, :]
+        outputs.append(torch.einsum("bhk,bhkv->bhv", q[:, :, t], S))
+    return (torch.stack(outputs, 2) if outputs else v).to(dtype), S
+
+
+def delta_rule_flops(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    beta: Tensor,
+    *,
+    log_decay: Tensor | None = None,
+    initial: Tensor | None = None,
+) -> int:
+    """The chunked form: two score matrices, a triangular solve, M and N, the state's pass, the outputs."""
+    B, H, T, K = q.shape
+    V = v.shape[-1]
+    if T == 1:
+        return 2 * B * H * 3 * K * V
+    C = min(CHUNK, T)
+    inside = 2 * C * K + C * (K + V) // 2 + C * V
+    states = K * (K + V) + (K * K * (K + 2 * V) // C if T > CHUNK else 0)
+    return 2 * B * H * T * (inside + states + 2 * K * V)
+
+
+@primitive("delta_rule", definition=delta_rule_definition, flops=delta_rule_flops)
+def delta_rule(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    beta: Tensor,
+    *,
+    log_decay: Tensor | None = None,
+    initial: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Linear attention that overwrites: P = exp(d_t) S_{t-1}, S_t = P + beta_t k_t (v_t - k_t^T P)^T, y_t = q_t^T S_t.
+
+    Args:
+        q, k: (B, H, T, K); keys are usually normalised, and beta in [0, 1], which keeps the state bounded.
+        v: (B, H, T, V).
+        beta: how far the state moves towards the new value, (B, H, T).
+        log_decay: d, at most zero, (B, H, T); None for no decay. A token with k = v = d = 0 changes nothing.
+        initial: the state before the first token, (B, H, K, V).
+
+    Returns:
+        y (B, H, T, V) in the dtype of v, and the state after the last token in at least float32.
+
+    Raises:
+        ValueError: if shapes don't fit.
+    """
+    with no_autocast(q):
+        q, k, v, beta, d, S, dtype = _prepare(q, k, v, beta, log_decay, initial)
+        T = q.shape[2]
+        if T == 0:
+            y = v
+        elif T == 1:
+            S = S if d is None else d.exp() * S
+            S = S + (beta * k).mT * (v - k @ S)
+            y = q @ S
+        else:
+            y, S = _chunked(q, k, v, beta, d, S)
+        return y.to(dtype), S
+
+
+def _prepare(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor | None, initial: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor, torch.dtype]:
+    """Check and widen; beta and the decay become (B, H, T, 1)."""
+    if q.dim() != 4 or k.shape != q.shape:
+        raise ValueError(
+            f"q and k must share one shape (B, H, T, K), got {tuple(q.shape)} and {tuple(k.shape)}"
+        )
+    B, H, T, K = q.shape
+    if v.dim() != 4 or v.shape[:3] != (B, H, T):
+        raise ValueError(f"v must have shape ({B}, {H}, {T}, V), got {tuple(v.shape)}")
+    for name, x in (("beta", beta), ("log_decay", log_decay)):
+        if x is not None and x.shape != (B, H, T):
+            raise ValueError(f"{name} must have shape ({B}, {H}, {T}), got {tuple(x.shape)}")
+    shape = (B, H, K, v.shape[-1])
+    if initial is not None and initial.shape != shape:
+        raise ValueError(f"initial must have shape {shape}, got {tuple(initial.shape)}")
+    dtype, float_ = v.dtype, wide(torch.promote_types(q.dtype, v.dtype))
+    q, k, v, beta = (x.to(float_) for x in (q, k, v, beta[..., None]))
+    d = None if log_decay is None else log_decay[..., None].to(float_)
+    return q, k, v, beta, d, q.new_zeros(shape) if initial is None else initial.to(float_), dtype
+
+
+def _chunked(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, d: Tensor | None, S: Tensor
+) -> tuple[Tensor, Tensor]:
+    """All chunks at once: n of them, C tokens each."""
+    B, H, T, K = q.shape
+    C = min(CHUNK, T)
+    n = -(-T // C)
+    q, k, v, beta = (pad(x, (0, 0, 0, n * C - T)).unflatten(2, (n, C)) for x in (q, k, v, beta))
+    later = torch.ones(C, C, dtype=torch.bool, device=q.device).triu(1)
+    scores, overlap, total = q @ k.mT, k @ k.mT, None
+    q_start, k_start, k_end = q, k, k  # decayed from the chunk's start, and to its end
+    if d is None:
+        scores = scores.masked_fill(later, 0.0)
+    else:
+        G = exact(pad(d, (0, 0, 0, n * C - T))).unflatten(2, (n, C)).cumsum(3)
+        weight = (G - G.mT).masked_fill(later, -torch.inf).to(q.dtype).exp()
+        scores, overlap = scores * weight, overlap * weight
+        G_end = G[:, :, :, -1:]
+        start, end, total = (x.to(q.dtype).exp() for x in (G, G_end - G, G_end))
+        q_start, k_start, k_end = q * start, k * start, k * end
+    # solve_triangular takes the diagonal as ones and never reads above it
+    solved = torch.linalg.solve_triangular(
+        beta * overlap, beta * torch.cat((v, k_start), -1), upper=False, unitriangular=True
+    )
+    u, w = solved.split((v.shape[-1], K), -1)
+    N, erased = (k_end.mT @ solved).split((v.shape[-1], K), -1)
+    eye = torch.eye(K, dtype=q.dtype, device=q.device)
+    M = (eye if total is None else total * eye) - erased
+    S_all = _carry(M, N, S)
+    before = torch.cat((S[:, :, None], S_all[:, :, :-1]), 2)
+    y = scores @ (u - w @ before) + q_start @ before
+    return y.flatten(2, 3)[:, :, :T], S_all[:, :, -1]
+
+
+def _carry(M: Tensor, N: Tensor, S: Tensor) -> Tensor:
+    """S_c = M_c S_{c-1} + N_c over the third axis, by groups of RADIX as in the scan; all states."""
+    n = N.shape[2]
+    if n <= 2 * RADIX:
+        states = []
+        for c in range(n):
+            S = N[:, :, c] + M[:, :, c] @ S
+            states.append(S)
+        return torch.stack(states, 2)
+    groups, rest = divmod(n, RADIX)
+    body = n - rest
+    Ms, Ns = (x[:, :, :body].unflatten(2, (groups, RADIX)) for x in (M, N))
+    total_M, total_N = Ms[:, :, :, 0], Ns[:, :, :, 0]
+    for r in range(1, RADIX):
+        total_M, total_N = Ms[:, :, :, r] @ total_M, Ns[:, :, :, r] + Ms[:, :, :, r] @ total_N
+    ends = _carry(total_M, total_N, S)
+    state = torch.cat((S[:, :, None], ends[:, :, :-1]), 2)
+    states = []
+    for r in range(RADIX):
+        state = Ns[:, :, :, r] + Ms[:, :, :, r] @ state
+        states.append(state)
+    inside = torch.stack(states, 3).flatten(2, 3)
+    if not rest:
+        return inside
+    return torch.cat((inside, _carry(M[:, :, body:], N[:, :, body:], inside[:, :, -1])), 2)

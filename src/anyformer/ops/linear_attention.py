@@ -1,0 +1,216 @@
+"""Linear attention with a decaying state: S_t = exp(d_t) S_{t-1} + k_t v_t^T, y_t = q_t^T S_t.
+
+No decay is Katharopoulos et al. (arXiv 2006.16236, eq. 16-20), a constant per head is retention (arXiv
+2307.08621, eq. 5-7), a scalar per token Mamba-2 (arXiv 2405.21060), a vector per token GLA (arXiv 2312.06635).
+
+The fast form cuts the length into chunks, takes all chunks at once, and carries the state between them with
+:func:`anyformer.ops.scan.scan`. Only sums of log decays between two tokens are ever exponentiated, the later
+minus the earlier, so that nothing overflows however strong the decay. With vector decays such a sum can't be
+split into a factor for the query and one for the key, unless at a point between them: so a chunk is halved,
+the pairs across the middle are a matrix product, and each half is halved again.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from anyformer.ops._base import primitive
+from anyformer.ops._precision import exact, no_autocast, wide
+from anyformer.ops.scan import scan
+
+CHUNK = 64
+
+
+def linear_attention_definition(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    log_decay: Tensor | None = None,
+    normalize: bool = False,
+    scale: float | None = None,
+    initial: Tensor | None = None,
+    causal: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """The loop; see :func:`linear_attention`."""
+    q, k, v, d, S, dtype = _prepare(q, k, v, log_decay, normalize, scale, initial, causal)
+    B, H, T, K = q.shape
+    outputs = []
+    for t in range(T):
+        if d is not None:
+            S = d[:, :, t].exp()[..., None] * S
+        S = S + k[:, :, t, :, None] * v[:, :, t, None, :]
+        outputs.append(torch.einsum("bhk,bhkv->bhv", q[:, :, t], S))
+    if not causal:
+        outputs = [torch.einsum("bhk,bhkv->bhv", q[:, :, t], S) for t in range(T)]
+    return _finish(torch.stack(outputs, 2) if T else v, normalize, dtype), S
+
+
+def linear_attention_flops(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    log_decay: Tensor | None = None,
+    normalize: bool = False,
+    scale: float | None = None,
+    initial: Tensor | None = None,
+    causal: bool = True,
+) -> int:
+    """The chunked form: scores and their product with v inside chunks, the state written and read."""
+    B, H, T, K = q.shape
+    V = v.shape[-1] + normalize
+    inside = min(CHUNK, T) * (K + V) if causal and T > 1 else 0
+    return 2 * B * H * T * (inside + 2 * K * V)
+
+
+@primitive("linear_attention", definition=linear_attention_definition, flops=linear_attention_flops)
+def linear_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    log_decay: Tensor | None = None,
+    normalize: bool = False,
+    scale: float | None = None,
+    initial: Tensor | None = None,
+    causal: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """Attention whose past is a matrix: S_t = exp(d_t) S_{t-1} + k_t v_t^T, y_t = q_t^T S_t.
+
+    Args:
+        q, k: (B, H, T, K). v: (B, H, T, V).
+        log_decay: d, at most zero: one for each head (H,), token (B, H, T) or channel (B, H, T, K); None for
+            no decay. A token with k = v = d = 0 leaves the state as it is.
+        normalize: divide by the sum of the weights, q_t^T z_t; z decays with S and is its last column.
+            Where it is exactly zero the output is zero.
+        scale: multiplies q; one if None.
+        initial: the state before the first token, (B, H, K, V), or (B, H, K, V + 1) with ``normalize``.
+        causal: with False every query reads the state after the last token; there is no decay then.
+
+    Returns:
+        y (B, H, T, V) in the dtype of v, and the state after the last token in at least float32.
+
+    Raises:
+        ValueError: if shapes don't fit, or a decay is given without ``causal``.
+    """
+    with no_autocast(q):
+        q, k, v, d, S, dtype = _prepare(q, k, v, log_decay, normalize, scale, initial, causal)
+        T = q.shape[2]
+        if T == 0:
+            y, S = v, S
+        elif not causal:
+            S = S + k.mT @ v
+            y = q @ S
+        elif T == 1:
+            S = k.mT * v + (S if d is None else d[:, :, 0].exp()[..., None] * S)
+            y = q @ S
+        else:
+            y, S = _chunked(q, k, v, d, S)
+        return _finish(y, normalize, dtype), S
+
+
+def _prepare(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    log_decay: Tensor | None,
+    normalize: bool,
+    scale: float | None,
+    initial: Tensor | None,
+    causal: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor, torch.dtype]:
+    """Check, widen, scale, append the column of ones; the decay becomes (B, H, T, 1) or (B, H, T, K)."""
+    if q.dim() != 4 or k.shape != q.shape:
+        raise ValueError(
+            f"q and k must share one shape (B, H, T, K), got {tuple(q.shape)} and {tuple(k.shape)}"
+        )
+    B, H, T, K = q.shape
+    if v.dim() != 4 or v.shape[:3] != (B, H, T):
+        raise ValueError(f"v must have shape ({B}, {H}, {T}, V), got {tuple(v.shape)}")
+    dtype, float_ = v.dtype, wide(torch.promote_types(q.dtype, v.dtype))
+    q, k, v = q.to(float_), k.to(float_), v.to(float_)
+    q = q if scale is None else q * scale
+    v = pad(v, (0, 1), value=1.0) if normalize else v
+    d = log_decay
+    if d is not None:
+        if not causal:
+            raise ValueError("log_decay must be None where causal=False: a decay needs an order")
+        if d.shape not in ((H,), (B, H, T), (B, H, T, K)):
+            shapes = f"({H},), ({B}, {H}, {T}) or ({B}, {H}, {T}, {K})"
+            raise ValueError(f"log_decay must have shape {shapes}, got {tuple(d.shape)}")
+        d = d[:, None, None].expand(B, H, T, 1) if d.dim() == 1 else d if d.dim() == 4 else d[..., None]
+        d = d.to(float_)
+    shape = (B, H, K, v.shape[-1])
+    if initial is not None and initial.shape != shape:
+        raise ValueError(f"initial must have shape {shape}, got {tuple(initial.shape)}")
+    S = q.new_zeros(shape) if initial is None else initial.to(float_)
+    return q, k, v, d, S, dtype
+
+
+def _finish(y: Tensor, normalize: bool, dtype: torch.dtype) -> Tensor:
+    if normalize:
+        y, total = y[..., :-1], y[..., -1:]
+        y = torch.where(total == 0, 0.0, y / torch.where(total == 0, 1.0, total))
+    return y.to(dtype)
+
+
+def _chunked(q: Tensor, k: Tensor, v: Tensor, d: Tensor | None, S: Tensor) -> tuple[Tensor, Tensor]:
+    """All chunks at once: n of them, C tokens each (a power of two, or T where that is shorter)."""
+    B, H, T, K = q.shape
+    C = CHUNK if T > CHUNK else T if d is None or d.shape[-1] == 1 else 1 << (T - 1).bit_length()
+    n = -(-T // C)
+    q, k, v = (pad(x, (0, 0, 0, n * C - T)).unflatten(2, (n, C)) for x in (q, k, v))
+    G = None if d is None else exact(pad(d, (0, 0, 0, n * C - T))).unflatten(2, (n, C)).cumsum(3)
+
+    if G is None:
+        y = (q @ k.mT).tril() @ v
+        written = k.mT @ v
+        S_all = S[:, :, None] + written.cumsum(2)
+    else:
+        y = _inside_scalar(q, k, v, G) if G.shape[-1] == 1 else _inside_vector(q, k, v, G)
+        last = G[:, :, :, -1:]
+        written = (k * (last - G).to(k.dtype).exp()).mT @ v
+        decay = last.to(k.dtype).exp().squeeze(3)[..., None]  # (B, H, n, 1 or K, 1)
+        S_all = _carry(decay, written, S)
+        q = q * G.to(q.dtype).exp()
+    before = torch.cat((S[:, :, None], S_all[:, :, :-1]), 2)
+    y = y + q @ before
+    return y.flatten(2, 3)[:, :, :T], S_all[:, :, -1]
+
+
+def _carry(decay: Tensor, written: Tensor, S: Tensor) -> Tensor:
+    """The state after each chunk, (B, H, n, K, V)."""
+    B, H, n, K, V = written.shape
+    if n == 1:
+        return decay * S[:, :, None] + written
+    if decay.shape[-2] == 1:
+        after, _ = scan(decay.squeeze(-1), written.flatten(3), S.flatten(2))
+        return after.unflatten(3, (K, V))
+    after, _ = scan(decay.squeeze(-1).repeat_interleave(V, -1), written.flatten(3), S.flatten(2))
+    return after.unflatten(3, (K, V))
+
+
+def _inside_scalar(q: Tensor, k: Tensor, v: Tensor, G: Tensor) -> Tensor:
+    C = q.shape[3]
+    later = torch.ones(C, C, dtype=torch.bool, device=q.device).triu(1)
+    weight = (G - G.mT).masked_fill(later, -torch.inf).to(q.dtype).exp()
+    return ((q @ k.mT) * weight) @ v
+
+
+def _inside_vector(q: Tensor, k: Tensor, v: Tensor, G: Tensor) -> Tensor:
+    """Pairs across the middle of blocks of C, C/2, ..., 2 tokens, and each token with itself."""
+    y = (q * k).sum(-1, keepdim=True) * v
+    half = q.shape[3] // 2
+    while half:
+        blocks = (-1, 2, half)
+        qs, ks, vs, Gs = (x.unflatten(3, blocks) for x in (q, k, v, G))
+        middle = Gs[:, :, :, :, 0, -1:]
+        late = qs[:, :, :, :, 1] * (Gs[:, :, :, :, 1] - middle).to(q.dtype).exp()
+        early = ks[:, :, :, :, 0] * (middle - Gs[:, :, :, :, 0]).to(q.dtype).exp()
+        across = (late @ early.mT) @ vs[:, :, :, :, 0]
+        y = y + pad(across[:, :, :, :, None], (0, 0, 0, 0, 1, 0)).flatten(3, 5)
+        half //= 2
+    return y

@@ -1,0 +1,126 @@
+"""Convolution with a kernel as long as the sequence: y_t = sum_s kernel_{t-s} x_s.
+
+The fast form multiplies spectra: O(T log T) time, O(T) memory.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from anyformer.ops._base import primitive
+from anyformer.ops._precision import no_autocast, wide
+
+DIRECT = 8  # fewer new positions than this are computed as dot products
+
+
+def long_conv_definition(
+    x: Tensor, kernel: Tensor, *, causal: bool = True, skip: Tensor | None = None, past: Tensor | None = None
+) -> Tensor:
+    """The double sum; see :func:`long_conv`."""
+    dtype = x.dtype
+    x, kernel, skip, P = _prepare(x, kernel, causal, skip, past)
+    lags, centre = kernel.shape[-1], 0 if causal else kernel.shape[-1] // 2
+    outputs = []
+    for t in range(P, x.shape[-1]):
+        y = x.new_zeros(x.shape[:-1]) if skip is None else skip * x[..., t]
+        for s in range(x.shape[-1]):
+            lag = t - s + centre
+            if 0 <= lag < lags:
+                y = y + kernel[:, lag] * x[..., s]
+        outputs.append(y)
+    return (torch.stack(outputs, -1) if outputs else x[..., P:]).to(dtype)
+
+
+def long_conv_flops(
+    x: Tensor, kernel: Tensor, *, causal: bool = True, skip: Tensor | None = None, past: Tensor | None = None
+) -> int:
+    """Three real transforms of n (2.5 n log2 n each) and the product of spectra; or the dot products."""
+    B, D, T = x.shape
+    length = T + (0 if past is None else past.shape[-1])
+    if causal and T < DIRECT:
+        return 2 * B * D * T * min(length, kernel.shape[-1])
+    n = length + min(kernel.shape[-1], 2 * length)
+    return int(2.5 * n * max(n.bit_length() - 1, 1)) * (2 * B * D + D) + 3 * n * B * D
+
+
+@primitive("long_conv", definition=long_conv_definition, flops=long_conv_flops)
+def long_conv(
+    x: Tensor, kernel: Tensor, *, causal: bool = True, skip: Tensor | None = None, past: Tensor | None = None
+) -> Tensor:
+    """Convolve each channel of x with its own kernel.
+
+    Args:
+        x: (B, D, T).
+        kernel: (D, L), lag by lag from zero; with ``causal=False`` (D, L) with L odd, and lag zero in the middle.
+        causal: y_t = sum_{s <= t} kernel[t - s] x_s, or over all s with |t - s| <= (L - 1) / 2.
+        skip: (D,), adds skip * x.
+        past: (B, D, P), inputs before x, for streaming; the outputs are those of x only. Causal only.
+
+    Returns:
+        y (B, D, T), in the dtype of x.
+
+    Raises:
+        ValueError: if shapes don't fit.
+    """
+    with no_autocast(x):
+        dtype = x.dtype
+        x, kernel, skip, P = _prepare(x, kernel, causal, skip, past)
+        T = x.shape[-1] - P
+        if T == 0:
+            return x[..., P:].to(dtype)
+        y = _direct(x, kernel, T) if causal and T < DIRECT else _by_spectrum(x, kernel, causal)[..., P:]
+        if skip is not None:
+            y = y + skip[:, None] * x[..., P:]
+        return y.to(dtype)
+
+
+def _prepare(
+    x: Tensor, kernel: Tensor, causal: bool, skip: Tensor | None, past: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None, int]:
+    """Check, widen, and put the past before x: P positions of it."""
+    if x.dim() != 3:
+        raise ValueError(f"x must have shape (B, D, T), got {tuple(x.shape)}")
+    B, D, _ = x.shape
+    if kernel.dim() != 2 or kernel.shape[0] != D or kernel.shape[1] < 1:
+        raise ValueError(f"kernel must have shape ({D}, L), got {tuple(kernel.shape)}")
+    if not causal and kernel.shape[1] % 2 == 0:
+        raise ValueError(f"kernel must have an odd length where causal=False, got {kernel.shape[1]}")
+    if skip is not None and skip.shape != (D,):
+        raise ValueError(f"skip must have shape ({D},), got {tuple(skip.shape)}")
+    if past is not None and (past.dim() != 3 or past.shape[:2] != (B, D)):
+        raise ValueError(f"past must have shape ({B}, {D}, P), got {tuple(past.shape)}")
+    if past is not None and not causal:
+        raise ValueError("past must be None where causal=False")
+    float_ = wide(x.dtype)
+    x, kernel = x.to(float_), kernel.to(float_)
+    skip = None if skip is None else skip.to(float_)
+    if past is None:
+        return x, kernel, skip, 0
+    return torch.cat((past.to(float_), x), -1), kernel, skip, past.shape[-1]
+
+
+def _direct(x: Tensor, kernel: Tensor, T: int) -> Tensor:
+    """The last T outputs as dot products; T is small."""
+    L = kernel.shape[-1]
+    x = pad(x, (max(0, L + T - 1 - x.shape[-1]), 0))[..., -(L + T - 1) :]
+    return torch.stack([(x[..., t : t + L] * kernel.flip(-1)).sum(-1) for t in range(T)], -1)
+
+
+def _by_spectrum(x: Tensor, kernel: Tensor, causal: bool) -> Tensor:
+    S = x.shape[-1]
+    centre = 0 if causal else kernel.shape[-1] // 2
+    if centre >= S:  # lags beyond the sequence meet nothing
+        kernel, centre = kernel[:, centre - S + 1 : centre + S], S - 1
+    elif causal:
+        kernel = kernel[:, :S]
+    n = _fast_length(S + kernel.shape[-1] - 1)
+    spectrum = torch.fft.rfft(x, n) * torch.fft.rfft(kernel, n)
+    return torch.fft.irfft(spectrum, n)[..., centre : centre + S]
+
+
+def _fast_length(n: int) -> int:
+    """The least length from n on that is a power of two, or one times 3/2 or 5/4."""
+    power = 1 << (n - 1).bit_length()
+    return next(m for m in (power * 5 // 8, power * 3 // 4, power) if m >= n)

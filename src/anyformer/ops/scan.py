@@ -1,0 +1,173 @@
+"""The linear recurrence h_t = a_t * h_{t-1} + b_t, element by element.
+
+The fast form works on groups of ``RADIX`` steps: it composes the steps of every group at once, recurses on the
+groups (there are ``RADIX`` times fewer), and runs every group again from the state that it starts from. The
+number of kernels grows with log T, the work with T, and each product is the one that the loop would form, so
+that nothing overflows that doesn't in the loop. (Blelloch, "Prefix sums and their applications", 1990.)
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from anyformer.ops._base import primitive
+from anyformer.ops._precision import wide
+
+RADIX = 16
+
+
+def scan_definition(
+    a: Tensor, b: Tensor, initial: Tensor | None = None, *, reverse: bool = False
+) -> tuple[Tensor, Tensor]:
+    """The loop; see :func:`scan`."""
+    a, b, h, dtype = _prepare(a, b, initial)
+    T = b.shape[-2]
+    states: list[Tensor] = [h] * T
+    for t in reversed(range(T)) if reverse else range(T):
+        h = a[..., t, :] * h + b[..., t, :]
+        states[t] = h
+    return (torch.stack(states, -2) if T else b).to(dtype), h
+
+
+def scan_flops(a: Tensor, b: Tensor, initial: Tensor | None = None, *, reverse: bool = False) -> int:
+    """Two operations a step and element, and three more to compose groups; a complex one counts as four."""
+    a, b = torch.broadcast_tensors(a, b)
+    per_step = 5 if b.shape[-2] > 2 * RADIX else 2
+    return per_step * b.numel() * (4 if b.is_complex() or a.is_complex() else 1)
+
+
+@primitive("scan", definition=scan_definition, flops=scan_flops)
+def scan(
+    a: Tensor, b: Tensor, initial: Tensor | None = None, *, reverse: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Run h_t = a_t * h_{t-1} + b_t over the last axis but one.
+
+    Args:
+        a: factors, real or complex, (..., T, N) or broadcastable to ``b``; may be zero.
+        b: inputs, (..., T, N).
+        initial: the state before the first step, (..., N); zeros if None.
+        reverse: run from the last step to the first.
+
+    Returns:
+        The states h (..., T, N) in the dtype of the inputs, and the last state reached (..., N) in at least
+        float32. With T = 0 that is the initial state.
+
+    Raises:
+        ValueError: if a, b or initial don't fit together.
+    """
+    a, b, initial, dtype = _prepare(a, b, initial)
+    T = b.shape[-2]
+    if T == 0:
+        return b.to(dtype), initial
+    if T == 1:
+        h = a * initial.unsqueeze(-2) + b
+        return h.to(dtype), h.squeeze(-2)
+    if reverse:
+        a, b = a.flip(-2), b.flip(-2)
+    h = _scan(a, b, initial)
+    final = h[..., -1, :]
+    return (h.flip(-2) if reverse else h).to(dtype), final
+
+
+def _prepare(a: Tensor, b: Tensor, initial: Tensor | None) -> tuple[Tensor, Tensor, Tensor, torch.dtype]:
+    """Widen and broadcast; a keeps a last axis of one, which every column then shares."""
+    if b.dim() < 2:
+        raise ValueError(f"b must be (..., T, N), got shape {tuple(b.shape)}")
+    *lead, T, N = b.shape
+    try:
+        a = a.expand(*lead, T, 1 if a.dim() and a.shape[-1] == 1 else N)
+    except RuntimeError:
+        raise ValueError(f"a must broadcast to b {tuple(b.shape)}, got shape {tuple(a.shape)}") from None
+    dtype = torch.promote_types(a.dtype, b.dtype)
+    a, b = a.to(wide(dtype)), b.to(wide(dtype))
+    if initial is None:
+        initial = b.new_zeros(*lead, N)
+    elif initial.shape != (*lead, N):
+        raise ValueError(f"initial must have shape {(*lead, N)}, got {tuple(initial.shape)}")
+    return a, b, initial.to(b.dtype), dtype
+
+
+def _steps(h: Tensor, a: Tensor, b: Tensor, state: Tensor, reverse: bool) -> None:
+    """Write the states of few steps into h."""
+    T = b.shape[-2]
+    for t in reversed(range(T)) if reverse else range(T):
+        state = torch.addcmul(b.select(-2, t), a.select(-2, t), state, out=h.select(-2, t))
+
+
+def _scan_into(h: Tensor, a: Tensor, b: Tensor, state: Tensor, reverse: bool = False) -> None:
+    """Write the states of all steps into h, by groups of RADIX steps; what is left over runs last."""
+    T = b.shape[-2]
+    if T <= 2 * RADIX:
+        return _steps(h, a, b, state, reverse)
+    groups, rest = divmod(T, RADIX)
+    if rest:
+        tail = slice(0, rest) if reverse else slice(T - rest, T)
+        body = slice(rest, T) if reverse else slice(0, T - rest)
+        _scan_into(h[..., body, :], a[..., body, :], b[..., body, :], state, reverse)
+        state = h.select(-2, rest if reverse else T - rest - 1)
+        return _steps(h[..., tail, :], a[..., tail, :], b[..., tail, :], state, reverse)
+    h, a, b = (x.unflatten(-2, (groups, RADIX)) for x in (h, a, b))
+    order = range(RADIX - 1, -1, -1) if reverse else range(RADIX)
+    total_a, total_b = a.select(-2, order[0]).clone(), b.select(-2, order[0]).clone()
+    for r in order[1:]:
+        total_a.mul_(a.select(-2, r))
+        torch.addcmul(b.select(-2, r), a.select(-2, r), total_b, out=total_b)
+    ends = torch.empty_like(total_b)
+    _scan_into(ends, total_a, total_b, state, reverse)
+    state = state.unsqueeze(-2)
+    before = (ends[..., 1:, :], state) if reverse else (state, ends[..., :-1, :])
+    _steps_of_groups(h, a, b, torch.cat(before, -2), order)
+
+
+def _steps_of_groups(h: Tensor, a: Tensor, b: Tensor, state: Tensor, order: range) -> None:
+    for r in order:
+        state = torch.addcmul(b.select(-2, r), a.select(-2, r), state, out=h.select(-2, r))
+
+
+@torch.library.custom_op("anyformer::scan", mutates_args=())
+def _scan(a: Tensor, b: Tensor, initial: Tensor) -> Tensor:
+    h = torch.empty_like(b, memory_format=torch.contiguous_format)
+    _scan_into(h, a, b, initial)
+    return h
+
+
+@_scan.register_fake
+def _(a: Tensor, b: Tensor, initial: Tensor) -> Tensor:
+    return torch.empty_like(b, memory_format=torch.contiguous_format)
+
+
+@torch.library.custom_op("anyformer::scan_backward", mutates_args=())
+def _scan_backward(grad: Tensor, a: Tensor, h: Tensor, initial: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The adjoint runs backwards: g_t = grad_t + conj(a_{t+1}) g_{t+1}; b gets g_t, a gets g_t conj(h_{t-1})."""
+    a, h = a.conj().resolve_conj(), h.conj().resolve_conj()
+    g = torch.empty_like(grad, memory_format=torch.contiguous_format)
+    g[..., -1, :] = grad[..., -1, :]
+    _scan_into(g[..., :-1, :], a[..., 1:, :], grad[..., :-1, :], g[..., -1, :], reverse=True)
+    if a.shape[-1] == g.shape[-1]:
+        grad_a = torch.empty_like(g)
+        torch.mul(g[..., 1:, :], h[..., :-1, :], out=grad_a[..., 1:, :])
+        torch.mul(g[..., 0, :], initial.conj(), out=grad_a[..., 0, :])
+    else:
+        before = torch.cat((initial.conj().unsqueeze(-2), h[..., :-1, :]), -2)
+        grad_a = torch.einsum("...n,...n->...", g, before).unsqueeze(-1)
+    return grad_a, g, a[..., 0, :] * g[..., 0, :]
+
+
+@_scan_backward.register_fake
+def _(grad: Tensor, a: Tensor, h: Tensor, initial: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return a.new_empty(a.shape), grad.new_empty(grad.shape), initial.new_empty(initial.shape)
+
+
+def _save(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    a, _, initial = inputs
+    ctx.save_for_backward(a, output, initial)
+
+
+def _backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    a, h, initial = ctx.saved_tensors  # type: ignore[attr-defined]
+    grad_a, grad_b, grad_initial = _scan_backward(grad, a, h, initial)
+    return grad_a, grad_b, grad_initial
+
+
+_scan.register_autograd(_backward, setup_context=_save)

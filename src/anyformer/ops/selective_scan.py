@@ -1,0 +1,288 @@
+"""The recurrence of Mamba: h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t, y_t = C_t h_t + skip x_t.
+
+(S6, arXiv 2312.00752, algorithm 2; our K is its state size N.) Each channel has K states with decays of their
+own, so that the states of all tokens, (B, T, D, K), would be K times larger than anything else in a model.
+
+The fast form never holds them. Chunks of C tokens advance side by side, one token of every chunk at a time:
+once from zero, which gives the state that each chunk adds, then, after a short pass over the chunks, from the
+states that they start from. Only those, one state a chunk, are kept for the backward, which computes the
+states of a few chunks at a time again. All exponents are dt A, sums of them at most: nothing overflows.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from anyformer.ops._base import primitive
+from anyformer.ops._precision import no_autocast, wide
+from anyformer.ops.scan import scan
+
+RECOMPUTED = 1 << 22  # elements of state that the backward holds at once
+
+
+def selective_scan_definition(
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B_: Tensor,
+    C_: Tensor,
+    skip: Tensor | None = None,
+    *,
+    initial: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The loop; see :func:`selective_scan`."""
+    x, dt, A, B_, C_, skip, h, dtype = _prepare(x, dt, A, B_, C_, skip, initial)
+    outputs = []
+    for t in range(x.shape[-1]):
+        step = dt[:, :, t, None]
+        h = (step * A).exp() * h + step * B_[:, None, :, t] * x[:, :, t, None]
+        outputs.append((h * C_[:, None, :, t]).sum(-1))
+    y = torch.stack(outputs, -1) if outputs else x
+    return (y if skip is None else y + skip[:, None] * x).to(dtype), h
+
+
+def selective_scan_flops(
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B_: Tensor,
+    C_: Tensor,
+    skip: Tensor | None = None,
+    *,
+    initial: Tensor | None = None,
+) -> int:
+    """Nine operations a state and token (two exponents, two steps, one product), five where T is one chunk."""
+    K, T = A.shape[1], x.shape[-1]
+    return x.numel() * ((9 if _chunk(T) < T else 5) * K + 3)
+
+
+@primitive("selective_scan", definition=selective_scan_definition, flops=selective_scan_flops)
+def selective_scan(
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B_: Tensor,
+    C_: Tensor,
+    skip: Tensor | None = None,
+    *,
+    initial: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t, y_t = C_t h_t + skip x_t, for every channel.
+
+    Args:
+        x: (B, D, T).
+        dt: step sizes, at least zero, (B, D, T). A token with x = dt = 0 leaves the state as it is.
+        A: (D, K), negative.
+        B_, C_: (B, K, T).
+        skip: (D,).
+        initial: the state before the first token, (B, D, K).
+
+    Returns:
+        y (B, D, T) in the dtype of x, and the state after the last token (B, D, K) in at least float32.
+
+    Raises:
+        ValueError: if shapes don't fit.
+    """
+    with no_autocast(x):
+        x, dt, A, B_, C_, skip, h, dtype = _prepare(x, dt, A, B_, C_, skip, initial)
+        T = x.shape[-1]
+        if T == 0:
+            return x.to(dtype), h
+        if T == 1:
+            h = torch.addcmul((dt * A).exp() * h, dt * x, B_.mT)
+            y = h @ C_
+        else:
+            y, h = _scan_chunks(x, dt, A, B_, C_, h)
+        return (y if skip is None else y + skip[:, None] * x).to(dtype), h
+
+
+def _prepare(
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B_: Tensor,
+    C_: Tensor,
+    skip: Tensor | None,
+    initial: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor, torch.dtype]:
+    if x.dim() != 3 or dt.shape != x.shape:
+        raise ValueError(
+            f"x and dt must share one shape (B, D, T), got {tuple(x.shape)} and {tuple(dt.shape)}"
+        )
+    B, D, T = x.shape
+    if A.dim() != 2 or A.shape[0] != D:
+        raise ValueError(f"A must have shape ({D}, K), got {tuple(A.shape)}")
+    K = A.shape[1]
+    for name, value, shape in (
+        ("B_", B_, (B, K, T)),
+        ("C_", C_, (B, K, T)),
+        ("skip", skip, (D,)),
+        ("initial", initial, (B, D, K)),
+    ):
+        if value is not None and value.shape != shape:
+            raise ValueError(f"{name} must have shape {shape}, got {tuple(value.shape)}")
+    dtype, float_ = x.dtype, wide(torch.promote_types(x.dtype, A.dtype))
+    x, dt, A, B_, C_ = (value.to(float_) for value in (x, dt, A, B_, C_))
+    skip = None if skip is None else skip.to(float_)
+    return x, dt, A, B_, C_, skip, x.new_zeros(B, D, K) if initial is None else initial.to(float_), dtype
+
+
+def _chunk(T: int) -> int:
+    """About the square root of T, from 16 to 64: few kernels, and states that fit a cache."""
+    return 16 if T <= 512 else 32 if T <= 2048 else 64
+
+
+def _split(x: Tensor, C: int) -> Tensor:
+    """(B, W, T) to (C, B, n, W): place in the chunk first. The padding has x = dt = 0 and changes nothing."""
+    n = -(-x.shape[-1] // C)
+    return pad(x, (0, n * C - x.shape[-1])).unflatten(-1, (n, C)).permute(3, 0, 2, 1).contiguous()
+
+
+def _join(x: Tensor, T: int) -> Tensor:
+    """The inverse of :func:`_split`."""
+    return x.permute(1, 3, 2, 0).flatten(-2)[..., :T]
+
+
+def _decay(dt: Tensor, A: Tensor) -> Tensor:
+    return (dt[..., None] * A).exp_()
+
+
+def _advance(h: Tensor, decay: Tensor, u: Tensor, B_: Tensor) -> Tensor:
+    """One step of h (B, n, D, K), in place."""
+    return h.mul_(decay).addcmul_(u[..., None], B_[:, :, None])
+
+
+def _starts(dt: Tensor, u: Tensor, A: Tensor, B_: Tensor, initial: Tensor) -> tuple[Tensor, Tensor]:
+    """The state that each chunk starts from, (B, n, D, K), and the last one, (B, D, K)."""
+    C, B, n, D = dt.shape
+    added = dt.new_zeros(B, n, *A.shape)
+    for r in range(C):
+        _advance(added, _decay(dt[r], A), u[r], B_[r])
+    whole = _decay(dt.sum(0), A)
+    after, final = scan(whole.flatten(2), added.flatten(2), initial.flatten(1))
+    after = after.unflatten(2, A.shape)
+    return torch.cat((initial[:, None], after[:, :-1]), 1), final.unflatten(1, A.shape)
+
+
+@torch.library.custom_op("anyformer::selective_scan", mutates_args=())
+def _scan_op(
+    x: Tensor, dt: Tensor, A: Tensor, B_: Tensor, C_: Tensor, initial: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    T = x.shape[-1]
+    C = _chunk(T)
+    u, dt, B_, C_ = (_split(value, C) for value in (dt * x, dt, B_, C_))
+    starts, final = _starts(dt, u, A, B_, initial)
+    h = starts.clone()
+    y = torch.empty_like(u)
+    for r in range(C):
+        _advance(h, _decay(dt[r], A), u[r], B_[r])
+        torch.matmul(h, C_[r][..., None], out=y[r][..., None])
+    return _join(y, T).contiguous(), final.clone(), starts
+
+
+@_scan_op.register_fake
+def _(
+    x: Tensor, dt: Tensor, A: Tensor, B_: Tensor, C_: Tensor, initial: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    n = -(-x.shape[-1] // _chunk(x.shape[-1]))
+    return x.new_empty(x.shape), initial.new_empty(initial.shape), x.new_empty(x.shape[0], n, *A.shape)
+
+
+def _adjoint_ends(
+    dt: Tensor, A: Tensor, C_: Tensor, grad: Tensor, grad_final: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The gradient that reaches the state at each chunk's end from later chunks, and the initial state's."""
+    C, B, n, D = dt.shape
+    added = dt.new_zeros(B, n, *A.shape)
+    for r in reversed(range(C)):
+        added.addcmul_(grad[r][..., None], C_[r][:, :, None]).mul_(_decay(dt[r], A))
+    whole = _decay(dt.sum(0), A)
+    before, first = scan(whole.flatten(2), added.flatten(2), grad_final.flatten(1), reverse=True)
+    before = before.unflatten(2, A.shape)
+    return torch.cat((before[:, 1:], grad_final[:, None]), 1), first.unflatten(1, A.shape)
+
+
+@torch.library.custom_op("anyformer::selective_scan_backward", mutates_args=())
+def _scan_backward(
+    grad: Tensor, grad_final: Tensor, x: Tensor, dt: Tensor, A: Tensor, B_: Tensor, C_: Tensor, starts: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    T = x.shape[-1]
+    C = _chunk(T)
+    parts = [_split(value, C) for value in (grad, dt * x, dt, B_, C_)]
+    ends, grad_initial = _adjoint_ends(parts[2], A, parts[4], parts[0], grad_final)
+    outputs = [torch.empty_like(part) for part in parts[1:]]
+    grad_A = torch.zeros_like(A)
+    at_once = max(1, RECOMPUTED // (C * starts[:, 0].numel()))
+    for first in range(0, starts.shape[1], at_once):
+        some = slice(first, first + at_once)
+        grad_A += _chunks_backward(
+            [part[:, :, some] for part in parts],
+            A,
+            starts[:, some],
+            ends[:, some],
+            [o[:, :, some] for o in outputs],
+        )
+    grad_u, grad_dt, grad_B, grad_C = (_join(o, T) for o in outputs)
+    grad_x, grad_dt = grad_u * dt, torch.addcmul(grad_dt, grad_u, x)
+    return grad_x, grad_dt, grad_A, grad_B.contiguous(), grad_C.contiguous(), grad_initial.clone()
+
+
+def _chunks_backward(
+    parts: list[Tensor], A: Tensor, start: Tensor, end: Tensor, outputs: list[Tensor]
+) -> Tensor:
+    """Write the gradients of u, dt, B and C in some chunks; return that of A."""
+    grad, u, dt, B_, C_ = parts
+    grad_u, grad_dt, grad_B, grad_C = outputs
+    C = grad.shape[0]
+    states = start.new_empty(C + 1, *start.shape)
+    states[0] = start
+    for r in range(C):
+        torch.mul(states[r], _decay(dt[r], A), out=states[r + 1])
+        states[r + 1].addcmul_(u[r][..., None], B_[r][:, :, None])
+    g = end.clone()  # gradient of the state after step r
+    weighted = torch.zeros_like(g)  # gradient of dt A, times dt, summed over the steps
+    for r in reversed(range(C)):
+        g.addcmul_(grad[r][..., None], C_[r][:, :, None])
+        grad_C[r] = (grad[r][:, :, None] @ states[r + 1]).squeeze(2)
+        grad_B[r] = (u[r][:, :, None] @ g).squeeze(2)
+        grad_u[r] = (g @ B_[r][..., None]).squeeze(3)
+        g.mul_(_decay(dt[r], A))
+        exponent = torch.mul(states[r], g, out=states[r + 1])
+        grad_dt[r] = (exponent * A).sum(-1)
+        weighted.addcmul_(exponent, dt[r][..., None])
+    return weighted.sum((0, 1))
+
+
+@_scan_backward.register_fake
+def _(
+    grad: Tensor, grad_final: Tensor, x: Tensor, dt: Tensor, A: Tensor, B_: Tensor, C_: Tensor, starts: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    like = (x, dt, A, B_, C_, grad_final)
+    gx, gdt, gA, gB, gC, gh = (value.new_empty(value.shape) for value in like)
+    return gx, gdt, gA, gB, gC, gh
+
+
+def _save(
+    ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]
+) -> None:
+    x, dt, A, B_, C_, _ = inputs
+    ctx.save_for_backward(x, dt, A, B_, C_, output[2])
+
+
+def _backward(
+    ctx: torch.autograd.function.FunctionCtx, grad: Tensor, grad_final: Tensor, _: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    gx, gdt, gA, gB, gC, gh = _scan_backward(grad, grad_final, *ctx.saved_tensors)  # type: ignore[attr-defined]
+    return gx, gdt, gA, gB, gC, gh
+
+
+_scan_op.register_autograd(_backward, setup_context=_save)
+
+
+def _scan_chunks(
+    x: Tensor, dt: Tensor, A: Tensor, B_: Tensor, C_: Tensor, initial: Tensor
+) -> tuple[Tensor, Tensor]:
+    y, final, _ = _scan_op(x, dt, A, B_, C_, initial)
+    return y, final

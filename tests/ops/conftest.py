@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from anyformer.ops._base import use_definition
+
+
+def _flat(result: Any) -> list[Tensor]:
+    if isinstance(result, Tensor):
+        return [result]
+    return [t for part in result for t in _flat(part)]
+
+
+def _run(op: Callable[..., Any], arguments: dict[str, Any]) -> tuple[list[Tensor], list[Tensor]]:
+    """Outputs, and the gradient of every floating argument from all outputs weighted at random."""
+    leaves = {k: v.detach().clone().requires_grad_() for k, v in arguments.items() if isinstance(v, Tensor)}
+    outputs = _flat(op(**{**arguments, **leaves}))
+    torch.manual_seed(1)
+    loss = sum((o * torch.randn_like(o)).sum().abs() for o in outputs if o.requires_grad)
+    grads = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+    return [o.detach() for o in outputs], [torch.zeros(()) if g is None else g for g in grads]
+
+
+@pytest.fixture
+def agrees() -> Callable[..., None]:
+    """The fast form gives what the definition gives: outputs, final state, every gradient."""
+
+    def check(op: Callable[..., Any], tolerance: float = 1e-9, **arguments: Any) -> None:
+        fast = _run(op, arguments)
+        with use_definition():
+            slow = _run(op, arguments)
+        for kind, mine, theirs in zip(("output", "gradient"), fast, slow):
+            for number, (a, b) in enumerate(zip(mine, theirs)):
+                assert a.shape == b.shape and a.dtype == b.dtype, f"{kind} {number}"
+                assert torch.isfinite(torch.view_as_real(a) if a.is_complex() else a).all(), (
+                    f"{kind} {number}"
+                )
+                error = (a - b).abs().max() / b.abs().max().clamp_min(1e-30) if a.numel() else 0.0
+                assert error <= tolerance, f"{kind} {number} is off by {error:.1e} relative"
+
+    return check
