@@ -175,10 +175,6 @@ class Mixer(nn.Module):
 
     def after_step(self, call: Call, progress: float) -> None:
         """Called after each training step, the only place that writes buffers. progress runs from 0 to 1."""
-        for child in self.children():
-            for module in child.modules():
-                if isinstance(module, Mixer) and type(module).after_step is not Mixer.after_step:
-                    module.after_step(call, progress)
 
     def hints(self) -> dict[str, dict[str, Any]]:
         """Per parameter name of this module: ``{"decay": False}``, ``{"lr_scale": 0.1}``."""

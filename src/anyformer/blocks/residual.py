@@ -19,13 +19,14 @@ class Residual(nn.Module):
     Args:
         dim: width D.
         sublayers: for each layer, its number of sublayers.
-        norm: name of the norm.
+        norm, eps: name of the norm, and its epsilon.
+        last: whether there is a norm at the end.
     """
 
-    def __init__(self, dim: int, sublayers: Sequence[int], norm: str) -> None:
+    def __init__(self, dim: int, sublayers: Sequence[int], norm: str, eps: float = 1e-5, last: bool = True) -> None:
         super().__init__()
-        self.norms = nn.ModuleList(create_norm(norm, dim) for _ in range(sum(sublayers)))
-        self.last = create_norm(norm, dim)
+        self.norms = nn.ModuleList(create_norm(norm, dim, eps) for _ in range(sum(sublayers)))
+        self.last = create_norm(norm if last else "none", dim, eps)
 
     def start(self, x: Tensor) -> Any:
         """The carry before the first sublayer."""
@@ -47,9 +48,8 @@ class Residual(nn.Module):
 class PostNorm(Residual):
     """x = norm(x + f(x)), the order of Vaswani 2017."""
 
-    def __init__(self, dim: int, sublayers: Sequence[int], norm: str) -> None:
-        super().__init__(dim, sublayers, norm)
-        self.last = nn.Identity()
+    def __init__(self, dim: int, sublayers: Sequence[int], norm: str, eps: float = 1e-5, last: bool = True) -> None:
+        super().__init__(dim, sublayers, norm, eps, last=False)
 
     def read(self, carry: Tensor, sublayer: int) -> tuple[Tensor, Tensor]:
         return carry, carry
@@ -61,8 +61,8 @@ class PostNorm(Residual):
 class Parallel(Residual):
     """All sublayers of a layer read the same normed input: x = x + f(norm(x)) + g(norm(x)) (GPT-J, PaLM)."""
 
-    def __init__(self, dim: int, sublayers: Sequence[int], norm: str) -> None:
-        super().__init__(dim, [1] * len(sublayers), norm)
+    def __init__(self, dim: int, sublayers: Sequence[int], norm: str, eps: float = 1e-5, last: bool = True) -> None:
+        super().__init__(dim, [1] * len(sublayers), norm, eps, last)
         self.layer_of = {sum(sublayers[:layer]): layer for layer in range(len(sublayers))}
 
     def start(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,8 +84,10 @@ class Parallel(Residual):
 _RESIDUALS = {"pre": Residual, "post": PostNorm, "parallel": Parallel}
 
 
-def create_residual(name: str, dim: int, sublayers: Sequence[int], norm: str) -> Residual:
+def create_residual(
+    name: str, dim: int, sublayers: Sequence[int], norm: str, eps: float = 1e-5, last: bool = True
+) -> Residual:
     """``"pre"``, ``"post"`` or ``"parallel"``."""
     if name not in _RESIDUALS:
         raise ValueError(f"unknown residual {name!r}{nearest(name, list(_RESIDUALS))}")
-    return _RESIDUALS[name](dim, sublayers, norm)
+    return _RESIDUALS[name](dim, sublayers, norm, eps, last)

@@ -45,6 +45,7 @@ class Stack(Mixer):
         residual: ``"pre"``, ``"post"`` or ``"parallel"``.
         norm: ``"rms_norm"``, ``"layer_norm"`` or ``"none"``.
         dropout: share of a sublayer's output channels dropped in training.
+        last_norm: whether the pre-norm and parallel carries end with a norm; without it the stack gives the bare stream.
     """
 
     def __init__(
@@ -54,14 +55,18 @@ class Stack(Mixer):
         *,
         residual: str = "pre",
         norm: str = "rms_norm",
+        norm_eps: float = 1e-5,
         dropout: float = 0.0,
+        last_norm: bool = True,
     ) -> None:
         super().__init__(dim, infos=tuple(m.info for layer in layers for m in layer))
         for mixer in (m for layer in layers for m in layer):
             if mixer.dim != dim:
                 raise ValueError(f"layers must have width {dim}, got {mixer.info.name} of width {mixer.dim}")
         self.sublayers = nn.ModuleList(m for layer in layers for m in layer)
-        self.residual = create_residual(residual, dim, [len(layer) for layer in layers], norm)
+        self.residual = create_residual(
+            residual, dim, [len(layer) for layer in layers], norm, norm_eps, last_norm
+        )
         self.dropout = nn.Dropout(dropout)
 
     @classmethod

@@ -1,0 +1,58 @@
+"""Whole architectures: what goes in, a body from a spec, and what comes out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from anyformer.models.spec import ModelSpec, PartSpec, load_spec
+from anyformer.registry import Registry, nearest
+
+NamedModel = Callable[..., dict[str, Any]]
+
+_IDS = (
+    "aaren cross_layer_attention delta_net encoder_decoder fox hyena linear_transformer linformer longformer mamba "
+    "megabyte mixture_of_depths pool_former retnet rwkv4 s4 transformer transformer_xl"
+)
+models: Registry[NamedModel] = Registry("model", dict.fromkeys(_IDS.split(), "anyformer.models.named"))
+register_model = models.register
+
+
+def list_models() -> list[str]:
+    """The names of the named models."""
+    return models.ids()
+
+
+def named_fields(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The spec fields of a named model with some changed; its own options, such as ``depth``, are taken out."""
+    function = models.get(name).target
+    own = set(inspect.signature(function).parameters)
+    fields = {k: v for k, v in changes.items() if k not in own}
+    for key in fields:
+        if key not in ModelSpec.model_fields:
+            known = [*sorted(own), *ModelSpec.model_fields]
+            raise ValueError(f"model {name!r} has no option {key!r}{nearest(key, known)}")
+    options = {k: v for k, v in changes.items() if k in own}
+    if not isinstance(options.get("depth", 1), int) or options.get("depth", 1) < 1:
+        raise ValueError(f"depth must be an integer of at least 1, got {options['depth']!r}")
+    return {**function(**options), **fields}
+
+
+from anyformer.models.sequence import EncoderDecoder, SequenceModel, create_model  # noqa: E402
+from anyformer.models.size import match_parameters  # noqa: E402
+
+__all__ = [
+    "EncoderDecoder",
+    "ModelSpec",
+    "PartSpec",
+    "SequenceModel",
+    "create_model",
+    "list_models",
+    "load_spec",
+    "match_parameters",
+    "models",
+    "named_fields",
+    "register_model",
+]

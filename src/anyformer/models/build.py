@@ -1,0 +1,125 @@
+"""From a spec to modules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anyformer.blocks import blocks, create_block
+from anyformer.blocks.stack import Stack
+from anyformer.channels import channels, create_channel
+from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.mixers import create_mixer, mixers
+from anyformer.models.spec import ModelSpec, PartSpec
+from anyformer.parts import option_names
+from anyformer.positions import create_position, positions
+from anyformer.registry import nearest
+from anyformer.state import State
+
+
+class Backbone(Mixer):
+    """The body of a model, between what embeds the input and the head: positions and a stack.
+
+    Args:
+        spec: the model; ``layers`` in its place where it is another stack's turn (an encoder's).
+        cross: put cross-attention behind each token mixer.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, layers: Sequence[PartSpec] | None = None, *, causal: bool | None = None, cross: bool = False
+    ) -> None:
+        builder = _Builder(spec, spec.causal if causal is None else causal, cross)
+        stack = builder.stack(spec.layers if layers is None else layers, last_norm=spec.residual != "post")
+        super().__init__(spec.dim, stack=stack.info)
+        self.stack = stack
+        self.embed = builder.embed
+
+    @classmethod
+    def describe(cls, *, stack: MixerInfo) -> MixerInfo:
+        return stack
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        if self.embed is not None:
+            x = inputs.zero(self.embed.embed(x, inputs.positions))
+        return self.stack(x, inputs)
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        return self.stack._init_state(batch_size, device, dtype)
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        if self.embed is not None:
+            x = inputs.zero(self.embed.embed(x, inputs.positions))
+        return self.stack.stream(x, state, inputs)
+
+
+class _Builder:
+    """Builds the stacks of one backbone; parts with a tag are built once."""
+
+    def __init__(self, spec: ModelSpec, causal: bool, cross: bool) -> None:
+        self.spec, self.causal, self.cross = spec, causal, cross
+        self.tagged: dict[tuple[str, str], tuple[PartSpec, list[Mixer]]] = {}
+        scheme = positions.get(spec.positions.name).target
+        self.embed = None
+        self.mixer_positions: dict[str, Any] = {"name": spec.positions.name, **spec.positions.options}
+        if scheme.adds:
+            options = {"num_heads": 1, "head_dim": spec.dim, **spec.positions.options}
+            self.embed = create_position(spec.positions.name, dim=spec.dim, **options)
+            self.mixer_positions = {"name": "none"}
+
+    def stack(self, layers: Sequence[PartSpec], last_norm: bool = True) -> Stack:
+        return Stack(
+            self.spec.dim,
+            [self.layer(part) for part in layers],
+            residual=self.spec.residual,
+            norm=self.spec.norm,
+            norm_eps=self.spec.norm_eps,
+            dropout=self.spec.dropout,
+            last_norm=last_norm,
+        )
+
+    def layer(self, part: PartSpec) -> list[Mixer]:
+        """The sublayers of one layer."""
+        if part.tag is None:
+            return self.sublayers(part)
+        key = (part.name, part.tag)
+        if key not in self.tagged:
+            self.tagged[key] = (part, self.sublayers(part))
+        first, built = self.tagged[key]
+        if first != part:
+            raise ValueError(f"{part.name}@{part.tag} stands in the spec with different options: {first} and {part}")
+        return built
+
+    def sublayers(self, part: PartSpec) -> list[Mixer]:
+        options = dict(part.options)
+        if part.name in blocks:
+            if not part.inner:
+                raise ValueError(f"{part.name} wraps stacks of layers; write {part.name}([attention*2], ...)")
+            norm = getattr(blocks.get(part.name).target, "inner_norm", True)
+            stacks: list[Mixer] = [self.stack(layers, last_norm=norm) for layers in part.inner]
+            return [create_block(part.name, self.spec.dim, stacks, **options)]
+        if part.inner:
+            raise ValueError(f"{part.name!r} is not a wrapper, it cannot hold {part.inner[0][0].name!r}")
+        channel = options.pop("channel", self.spec.channel)
+        found: list[Mixer] = [self.mixer(part.name, options)]
+        if self.cross:
+            found.append(create_mixer("cross_attention", self.spec.dim))
+        if channel is not None:
+            spec = PartSpec(name=channel) if isinstance(channel, str) else PartSpec.model_validate(channel)
+            if spec.name != "none":
+                found.append(create_channel(spec.name, self.spec.dim, **spec.options))
+        return found
+
+    def mixer(self, name: str, options: dict[str, Any]) -> Mixer:
+        if name in channels:
+            return create_channel(name, self.spec.dim, **options)
+        if name not in mixers and ".py:" not in name:
+            raise ValueError(f"unknown part {name!r}{nearest(name, [*mixers.ids(), *blocks.ids(), *channels.ids()])}")
+        known = option_names(mixers.get(name).target)
+        if "positions" in known:
+            options.setdefault("positions", self.mixer_positions)
+        if "causal" in known:
+            options.setdefault("causal", self.causal)
+        return create_mixer(name, self.spec.dim, **options)

@@ -1,0 +1,135 @@
+"""Named models: each a function from a depth to the fields of a spec."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anyformer.models import register_model
+
+
+@register_model("transformer", papers=["transformer"])
+def transformer(depth: int = 2) -> dict[str, Any]:
+    """Causal softmax attention with RoPE, RMSNorm and SwiGLU, the Llama shape."""
+    return {"layers": f"[attention]*{depth}"}
+
+
+@register_model("mamba", papers=["mamba"])
+def mamba(depth: int = 4) -> dict[str, Any]:
+    """Selective state spaces alone, without channel mixers."""
+    return {"layers": f"[mamba]*{depth}", "channel": None}
+
+
+@register_model("retnet", papers=["retnet"])
+def retnet(depth: int = 2) -> dict[str, Any]:
+    """Retention with a feed-forward network."""
+    return {"layers": f"[retention]*{depth}", "channel": "mlp(factor=2)"}
+
+
+@register_model("delta_net", papers=["deltanet"])
+def delta_net(depth: int = 2) -> dict[str, Any]:
+    """The delta rule with short convolutions and SwiGLU."""
+    return {"layers": f"[delta_net]*{depth}"}
+
+
+@register_model("linear_transformer", papers=["linear-transformer"])
+def linear_transformer(depth: int = 2) -> dict[str, Any]:
+    """Linear attention in the place of softmax attention."""
+    return {"layers": f"[linear_attention]*{depth}", "positions": "sinusoidal"}
+
+
+@register_model("rwkv4", papers=["rwkv"])
+def rwkv4(depth: int = 2) -> dict[str, Any]:
+    """RWKV-4: time mixing and channel mixing, both with token shift."""
+    return {"layers": f"[rwkv4]*{depth}", "channel": "rwkv4_channel", "norm": "layer_norm", "embed_norm": True}
+
+
+@register_model("s4", papers=["s4"])
+def s4(depth: int = 2) -> dict[str, Any]:
+    """Structured state spaces with a feed-forward network."""
+    return {"layers": f"[s4]*{depth}", "norm": "layer_norm", "channel": "mlp(factor=2)"}
+
+
+@register_model("hyena", papers=["hyena"])
+def hyena(depth: int = 2) -> dict[str, Any]:
+    """Gated implicit long convolutions with an MLP."""
+    return {"layers": f"[hyena]*{depth}", "norm": "layer_norm", "channel": "mlp"}
+
+
+@register_model("fox", papers=["fox"])
+def fox(depth: int = 2) -> dict[str, Any]:
+    """Softmax attention with forget gates, without position embeddings."""
+    return {"layers": f"[fox]*{depth}"}
+
+
+@register_model("longformer", papers=["longformer"])
+def longformer(depth: int = 2) -> dict[str, Any]:
+    """Window attention with global tokens."""
+    return {"layers": f"[longformer]*{depth}", "positions": "learned(max_length=4096)", "channel": "mlp"}
+
+
+@register_model("linformer", papers=["linformer"])
+def linformer(depth: int = 2) -> dict[str, Any]:
+    """A bidirectional encoder whose keys and values are projected to a fixed number."""
+    return {
+        "layers": f"[linformer]*{depth}",
+        "causal": False,
+        "positions": "learned(max_length=512)",
+        "channel": "mlp",
+        "norm": "layer_norm",
+    }
+
+
+@register_model("megabyte", papers=["megabyte"])
+def megabyte(depth: int = 2) -> dict[str, Any]:
+    """Two levels: attention over patches of 8 bytes, and attention within each patch."""
+    return {"layers": f"two_level([attention]*{depth}, [attention]*{depth}, patch=8)"}
+
+
+@register_model("transformer_xl", papers=["transformer-xl"])
+def transformer_xl(depth: int = 2) -> dict[str, Any]:
+    """Segments with a memory of the one before, and relative positions."""
+    return {
+        "layers": f"segments([segment_attention(segment_len=64, memory_len=64)]*{depth}, length=64)",
+        "positions": "transformer_xl",
+        "channel": "mlp(activation=relu)",
+        "norm": "layer_norm",
+    }
+
+
+@register_model("pool_former", papers=["metaformer"])
+def pool_former(depth: int = 2) -> dict[str, Any]:
+    """Average pooling over a few neighbours as the only token mixer."""
+    return {"layers": f"[pooling]*{depth}", "channel": "mlp", "norm": "layer_norm"}
+
+
+@register_model("aaren", papers=["aaren"])
+def aaren(depth: int = 2) -> dict[str, Any]:
+    """Attention with a learned query, run as a recurrence."""
+    return {"layers": f"[aaren]*{depth}"}
+
+
+@register_model("mixture_of_depths", papers=["mod"])
+def mixture_of_depths(depth: int = 2) -> dict[str, Any]:
+    """A transformer in which every second block sees only the tokens that a router picks."""
+    pair = "attention, mixture_of_depths([attention])"
+    return {"layers": f"[{pair}]*{max(1, depth // 2)}"}
+
+
+@register_model("cross_layer_attention", papers=["cla"])
+def cross_layer_attention(depth: int = 2) -> dict[str, Any]:
+    """A transformer in which every second layer uses the keys and values of the one below."""
+    pairs = [f"attention(provides_kv=l{i}), attention(reuses_kv=l{i})" for i in range(max(1, depth // 2))]
+    return {"layers": f"[{', '.join(pairs)}]"}
+
+
+@register_model("encoder_decoder", papers=["transformer"])
+def encoder_decoder(depth: int = 2) -> dict[str, Any]:
+    """The Transformer of Vaswani 2017: a bidirectional encoder, and a decoder that attends to it."""
+    return {
+        "layers": f"[attention]*{depth}",
+        "encoder": f"[attention]*{depth}",
+        "positions": "sinusoidal",
+        "channel": "mlp(activation=relu)",
+        "norm": "layer_norm",
+        "residual": "post",
+    }

@@ -1,0 +1,235 @@
+"""Models: an embedding, a backbone and a head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from torch import Tensor, nn
+
+from anyformer.contract import Call, Context, Mixer
+from anyformer.layers.norms import create_norm
+from anyformer.models.build import Backbone
+from anyformer.models.spec import ModelSpec, load_spec
+from anyformer.state import State
+
+POOLS = (None, "mean", "last")
+
+
+class SequenceModel(nn.Module, PyTorchModelHubMixin):
+    """Tokens or features in; an output for each token, or one for the sequence.
+
+    Build it with :func:`create_model`; save and load it with ``save_pretrained`` and ``from_pretrained``.
+
+    Args:
+        spec: fields of a :class:`ModelSpec`.
+        vocab_size: number of tokens, for x (B, T) int64; or
+        num_features: number of features, for x (B, T, num_features) float.
+        num_outputs: outputs O, by default ``vocab_size``.
+        pool: ``None`` for an output a token (B, T, O); ``"mean"`` of the real tokens or the ``"last"`` of them for
+            one a sequence (B, O).
+    """
+
+    def __init__(
+        self,
+        spec: dict[str, Any],
+        vocab_size: int | None = None,
+        num_features: int | None = None,
+        num_outputs: int | None = None,
+        pool: str | None = None,
+    ) -> None:
+        super().__init__()
+        if (vocab_size is None) == (num_features is None):
+            raise ValueError(
+                f"exactly one of vocab_size and num_features must be given, got {vocab_size} and {num_features}"
+            )
+        if num_outputs is None and vocab_size is None:
+            raise ValueError("num_outputs must be given for a model of features")
+        if pool not in POOLS:
+            raise ValueError(f"pool must be None, 'mean' or 'last', got {pool!r}")
+        self.spec = ModelSpec.model_validate(spec)
+        if self.spec.encoder:
+            raise ValueError("the spec has an encoder: build it with anyformer.models.EncoderDecoder")
+        self.vocab_size, self.num_features, self.pool = vocab_size, num_features, pool
+        outputs = vocab_size if num_outputs is None else num_outputs
+        assert outputs is not None
+        self.num_outputs = outputs
+        D = self.spec.dim
+        self.embed = _embedding(vocab_size, num_features, D)
+        self.embed_norm = create_norm(self.spec.norm, D, self.spec.norm_eps) if self.spec.embed_norm else nn.Identity()
+        self.body = Backbone(self.spec)
+        self.head = nn.Linear(D, outputs, bias=pool is not None or vocab_size is None)
+        if self.spec.tie_embeddings:
+            if not isinstance(self.embed, nn.Embedding) or outputs != vocab_size:
+                raise ValueError("tie_embeddings needs as many outputs as tokens")
+            self.head.weight = self.embed.weight
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        *,
+        positions: Tensor | None = None,
+        context: Context | None = None,
+        call: Call | None = None,
+    ) -> Tensor:
+        """Outputs (B, T, O), or (B, O) where the model pools; see :meth:`anyformer.Mixer.forward` for the rest."""
+        h = self.body(self._embed(x), mask=mask, positions=positions, context=context, call=call)
+        return self.head(pooled(h, mask, self.pool))
+
+    def init_state(self, batch_size: int) -> State:
+        """The state before the first token."""
+        return self.body.init_state(batch_size)
+
+    def stream(
+        self,
+        x: Tensor,
+        state: State,
+        mask: Tensor | None = None,
+        *,
+        positions: Tensor | None = None,
+        context: Context | None = None,
+        call: Call | None = None,
+    ) -> tuple[Tensor, State]:
+        """Outputs (B, T, O) of the next tokens and the new state; a pooling model gives each token's own output."""
+        h, state = self.body.stream(
+            self._embed(x), state, mask=mask, positions=positions, context=context, call=call
+        )
+        return self.head(h), state
+
+    def num_parameters(self) -> int:
+        """Trainable numbers, shared ones counted once."""
+        return sum(p.numel() for p in self.parameters())
+
+    def after_step(self, call: Call, progress: float) -> None:
+        """Let the mixers do what they do after a training step; ``progress`` runs from 0 to 1."""
+        for module in self.modules():
+            if isinstance(module, Mixer):
+                module.after_step(call, progress)
+
+    def _embed(self, x: Tensor) -> Tensor:
+        return self.embed_norm(embed_checked(self.embed, x, self.vocab_size, self.num_features))
+
+
+class EncoderDecoder(nn.Module, PyTorchModelHubMixin):
+    """A source sequence is read whole, and a target sequence predicted token by token with it in view.
+
+    Args:
+        spec: fields of a :class:`ModelSpec` with an ``encoder``.
+        vocab_size: tokens of the target, and of the source where it has tokens.
+        num_features: features of the source, where it has no tokens.
+    """
+
+    def __init__(self, spec: dict[str, Any], vocab_size: int, num_features: int | None = None) -> None:
+        super().__init__()
+        self.spec = ModelSpec.model_validate(spec)
+        if not self.spec.encoder:
+            raise ValueError("the spec has no encoder: build it with anyformer.models.SequenceModel")
+        self.vocab_size, self.num_features = vocab_size, num_features
+        D = self.spec.dim
+        self.target_embed = nn.Embedding(vocab_size, D)
+        nn.init.normal_(self.target_embed.weight, std=D**-0.5)
+        self.source_embed = self.target_embed if num_features is None else nn.Linear(num_features, D)
+        self.encoder = Backbone(self.spec, self.spec.encoder, causal=False)
+        self.decoder = Backbone(self.spec, cross=True)
+        self.head = nn.Linear(D, vocab_size, bias=False)
+
+    def encode(self, source: Tensor, mask: Tensor | None = None) -> Context:
+        """The context that the decoder looks at: source (B, S) int64 or (B, S, F) float, mask (B, S)."""
+        tokens = None if self.num_features is not None else self.vocab_size
+        x = embed_checked(self.source_embed, source, tokens, self.num_features, "source")
+        return Context(self.encoder(x, mask=mask), mask)
+
+    def forward(
+        self,
+        source: Tensor,
+        target: Tensor,
+        source_mask: Tensor | None = None,
+        target_mask: Tensor | None = None,
+        *,
+        call: Call | None = None,
+    ) -> Tensor:
+        """Logits (B, T, vocab_size): at each token of the target (B, T), those of the token after it."""
+        x = embed_checked(self.target_embed, target, self.vocab_size, None, "target")
+        return self.head(self.decoder(x, mask=target_mask, context=self.encode(source, source_mask), call=call))
+
+    def init_state(self, batch_size: int) -> State:
+        """The decoder's state before its first token."""
+        return self.decoder.init_state(batch_size)
+
+    def stream(
+        self, target: Tensor, state: State, mask: Tensor | None = None, *, context: Context | None = None
+    ) -> tuple[Tensor, State]:
+        """Logits of the next target tokens and the new state; ``context``, from ``encode``, comes with the first."""
+        x = embed_checked(self.target_embed, target, self.vocab_size, None, "target")
+        h, state = self.decoder.stream(x, state, mask=mask, context=context)
+        return self.head(h), state
+
+    def num_parameters(self) -> int:
+        """Trainable numbers, shared ones counted once."""
+        return sum(p.numel() for p in self.parameters())
+
+
+def create_model(
+    spec: ModelSpec | Mapping[str, Any] | str | Path,
+    *,
+    vocab_size: int | None = None,
+    num_features: int | None = None,
+    num_outputs: int | None = None,
+    pool: str | None = None,
+    **changes: Any,
+) -> SequenceModel:
+    """A model from a name, a line, a dict, a YAML file or a spec (see :func:`load_spec`), some fields changed.
+
+    >>> create_model("mamba", vocab_size=256, dim=128, depth=4)
+    >>> create_model("[mamba*3, attention(window=256)]*2 dim=256", vocab_size=256)
+
+    Raises:
+        ValueError: saying what in the spec is wrong, and what was expected.
+    """
+    fields = load_spec(spec, **changes).model_dump()
+    return SequenceModel(fields, vocab_size, num_features, num_outputs, pool)
+
+
+def pooled(h: Tensor, mask: Tensor | None, pool: str | None) -> Tensor:
+    """h (B, T, D) itself, or its mean over the real tokens or the last of them (B, D)."""
+    if pool is None:
+        return h
+    if h.shape[1] == 0:
+        raise ValueError("x must have at least one token to pool over, got none")
+    real = torch.ones(h.shape[:2], dtype=torch.bool, device=h.device) if mask is None else mask > 0
+    if pool == "mean":
+        return (h * real[..., None]).sum(1) / real.sum(1, keepdim=True).clamp_min(1)
+    order = torch.arange(h.shape[1], device=h.device)
+    last = torch.where(real, order, 0).argmax(1)
+    return h[torch.arange(h.shape[0], device=h.device), last]
+
+
+def embed_checked(
+    embed: nn.Module, x: Tensor, vocab_size: int | None, num_features: int | None, name: str = "x"
+) -> Tensor:
+    """The embedding of x, after a check of its shape, type and range."""
+    if vocab_size is not None:
+        if x.dim() != 2 or x.dtype not in (torch.int64, torch.int32):
+            raise ValueError(f"{name} must be tokens (batch, time) of int64, got {tuple(x.shape)} {x.dtype}")
+        if x.numel() and not torch.compiler.is_compiling() and not x.is_cuda:
+            low, high = int(x.min()), int(x.max())
+            if low < 0 or high >= vocab_size:
+                raise ValueError(f"{name} must hold tokens from 0 to {vocab_size - 1}, got {low} to {high}")
+    elif x.dim() != 3 or x.shape[-1] != num_features or not x.dtype.is_floating_point:
+        raise ValueError(
+            f"{name} must be features (batch, time, {num_features}) of float, got {tuple(x.shape)} {x.dtype}"
+        )
+    return embed(x)
+
+
+def _embedding(vocab_size: int | None, num_features: int | None, dim: int) -> nn.Module:
+    if vocab_size is None:
+        assert num_features is not None
+        return nn.Linear(num_features, dim)
+    embed = nn.Embedding(vocab_size, dim)
+    nn.init.normal_(embed.weight, std=dim**-0.5)
+    return embed

@@ -1,0 +1,101 @@
+"""Widths that give a wanted number of parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from anyformer.channels import channels
+from anyformer.models.sequence import EncoderDecoder, SequenceModel
+from anyformer.models.spec import ModelSpec
+from anyformer.parts import option_names
+
+
+def count_parameters(spec: ModelSpec, **io: Any) -> int:
+    """The number of parameters of a spec's model; nothing is allocated."""
+    with torch.device("meta"):
+        model = EncoderDecoder if spec.encoder else SequenceModel
+        return model(spec.model_dump(), **io).num_parameters()
+
+
+def match_parameters(spec: ModelSpec, target: int, *, tolerance: float = 0.02, **io: Any) -> ModelSpec:
+    """The spec with the width, and where needed the width of its channel mixers, that comes nearest to ``target``.
+
+    Args:
+        spec: its ``dim`` and its channel mixer's ``hidden_dim`` are solved for, the rest stays.
+        target: the wanted number of parameters.
+        tolerance: the largest relative distance that is accepted.
+        io: what :class:`SequenceModel` takes beside the spec.
+
+    Raises:
+        ValueError: where no width comes near enough, with the nearest that can be had.
+    """
+    best, distance = spec, float("inf")
+    for step in (8, 4, 2, 1):
+        for candidate in _near(spec, target, step, io):
+            away = abs(count_parameters(candidate, **io) / target - 1)
+            if away < distance:
+                best, distance = candidate, away
+        if distance <= tolerance:
+            return best
+    raise ValueError(
+        f"no width of {spec} comes within {tolerance:.0%} of {target:,} parameters; "
+        f"the nearest, dim={best.dim}, has {count_parameters(best, **io):,}"
+    )
+
+
+def _near(spec: ModelSpec, target: int, step: int, io: dict[str, Any]) -> list[ModelSpec]:
+    """The widths, multiples of ``step``, on both sides of the target, each also with its channel mixer fitted."""
+    low, high = 0, 1
+    while (size := _size(spec, high * step, io)) is None or size < target:
+        low, high = high, high * 2
+        if high * step > 65536:
+            return []
+    while high - low > 1:
+        middle = (low + high) // 2
+        size = _size(spec, middle * step, io)
+        if size is None:  # not every width can be built: look on above it
+            above = [m for m in range(middle, high) if _size(spec, m * step, io) is not None]
+            if not above:
+                high = middle
+                continue
+            middle = above[0]
+            size = _size(spec, middle * step, io)
+        assert size is not None
+        low, high = (middle, high) if size < target else (low, middle)
+        if low >= high:
+            break
+    found = []
+    for width in {low * step, high * step}:
+        if width and _size(spec, width, io) is not None:
+            sized = spec.model_copy(update={"dim": width})
+            found += [sized, *_fit_channel(sized, target, io)]
+    return found
+
+
+def _size(spec: ModelSpec, dim: int, io: dict[str, Any]) -> int | None:
+    """Parameters at width ``dim``, ``None`` where that width cannot be built."""
+    try:
+        return count_parameters(spec.model_copy(update={"dim": dim}), **io)
+    except ValueError:
+        return None
+
+
+def _fit_channel(spec: ModelSpec, target: int, io: dict[str, Any]) -> list[ModelSpec]:
+    """The spec with the hidden width of its channel mixer chosen, if it has one: sizes are linear in it."""
+    if spec.channel is None or "hidden_dim" not in option_names(channels.get(spec.channel.name).target):
+        return []
+
+    def at(hidden: int) -> ModelSpec:
+        assert spec.channel is not None
+        options = {**{k: v for k, v in spec.channel.options.items() if k != "factor"}, "hidden_dim": hidden}
+        return spec.model_copy(update={"channel": spec.channel.model_copy(update={"options": options})})
+
+    one, two = count_parameters(at(1), **io), count_parameters(at(2), **io)
+    if two == one:
+        return []
+    hidden = round((target - one) / (two - one)) + 1
+    # a channel mixer far from its usual width would be another architecture
+    usual = (count_parameters(spec, **io) - one) / (two - one) + 1
+    return [at(hidden)] if usual / 2 <= hidden <= usual * 2 else []

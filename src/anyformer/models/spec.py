@@ -1,0 +1,293 @@
+"""Models as data: from YAML, a dict or one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from anyformer.registry import nearest
+
+
+class PartSpec(BaseModel):
+    """A part by name: a mixer, a channel mixer or a wrapper around stacks.
+
+    Attributes:
+        tag: parts of the same name and tag are one module, with a state in each place.
+        inner: the stacks that a wrapper wraps.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    tag: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    inner: list[list[PartSpec]] = Field(default_factory=list)
+
+    def __str__(self) -> str:
+        args = ["[" + ", ".join(map(str, stack)) + "]" for stack in self.inner]
+        args += [f"{k}={_show(v)}" for k, v in self.options.items()]
+        return self.name + (f"@{self.tag}" if self.tag else "") + (f"({', '.join(args)})" if args else "")
+
+
+class ModelSpec(BaseModel):
+    """A whole model but for what goes in and out of it.
+
+    Attributes:
+        layers: token mixers and wrappers, from the input up. In text, ``"[mamba*3, attention(window=256)]*2"``.
+        encoder: layers of an encoder; with it the model is an encoder-decoder.
+        dim: width D.
+        channel: the channel mixer behind each token mixer, or ``None``; a layer's own ``channel=`` option wins.
+        residual: ``pre``, ``post`` or ``parallel``; norm: ``rms_norm``, ``layer_norm`` or ``none``.
+        positions: a scheme by name; one that rotates or scores goes to the mixers that take one.
+        causal: whether a token may see only earlier ones.
+        embed_norm: a norm on the embedded input.
+        tie_embeddings: use the embedding matrix as the output matrix.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    layers: list[PartSpec] = Field(min_length=1)
+    encoder: list[PartSpec] = Field(default_factory=list)
+    dim: int = Field(64, ge=1)
+    channel: PartSpec | None = PartSpec(name="swiglu")
+    residual: str = "pre"
+    norm: str = "rms_norm"
+    norm_eps: float = Field(1e-5, gt=0)
+    positions: PartSpec = PartSpec(name="rope")
+    causal: bool = True
+    dropout: float = Field(0.0, ge=0, lt=1)
+    embed_norm: bool = False
+    tie_embeddings: bool = False
+
+    @field_validator("layers", "encoder", mode="before")
+    @classmethod
+    def _stack(cls, value: Any) -> Any:
+        return parse_stack(value) if isinstance(value, str) else value
+
+    @field_validator("channel", "positions", mode="before")
+    @classmethod
+    def _part(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            parts = parse_stack(value)
+            if len(parts) != 1:
+                raise ValueError(f"expected one part, got {len(parts)}")
+            return parts[0]
+        return {"name": "none"} if value is None else value
+
+    @field_validator("channel", mode="after")
+    @classmethod
+    def _no_channel(cls, value: PartSpec | None) -> PartSpec | None:
+        return None if value is not None and value.name == "none" else value
+
+    def __str__(self) -> str:
+        parts = ["[" + ", ".join(_runs(self.layers)) + "]"]
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if name == "layers" or value == field.get_default(call_default_factory=True):
+                continue
+            parts.append(f"{name}={'[' + ', '.join(_runs(value)) + ']' if name == 'encoder' else _show(value)}")
+        return " ".join(parts)
+
+
+def load_spec(source: ModelSpec | Mapping[str, Any] | str | Path, **changes: Any) -> ModelSpec:
+    """The spec that ``source`` says, with some fields changed.
+
+    Args:
+        source: a spec; a dict of its fields; a YAML file; the name of a model with its options
+            (``"mamba dim=128 depth=4"``); or a stack with fields (``"[mamba*3, attention]*2 dim=256"``).
+
+    Raises:
+        ValueError: saying what in the spec is wrong, and what was expected.
+    """
+    if isinstance(source, ModelSpec):
+        fields: dict[str, Any] = source.model_dump()
+    elif isinstance(source, Mapping):
+        fields = dict(source)
+    elif isinstance(source, Path) or str(source).endswith((".yaml", ".yml")):
+        fields = _read_yaml(Path(source))
+    else:
+        fields = _read_line(source, changes)
+    if "model" in fields:
+        from anyformer.models import named_fields
+
+        fields = named_fields(fields.pop("model"), {**fields, **changes})
+    else:
+        fields = {**fields, **changes}
+    try:
+        return ModelSpec.model_validate(fields)
+    except ValidationError as error:
+        raise ValueError(f"spec {_short(source)!r}: {_explain(error)}") from None
+
+
+def _explain(error: ValidationError) -> str:
+    messages = []
+    for item in error.errors():
+        where = ".".join(str(p) for p in item["loc"])
+        if item["type"] == "extra_forbidden":
+            messages.append(f"there is no field {where!r}{nearest(str(item['loc'][-1]), list(ModelSpec.model_fields))}")
+        else:
+            got = "" if item["type"] == "missing" else f", got {item['input']!r}"
+            messages.append(f"{where}: {item['msg'].removeprefix('Value error, ')}{got}")
+    return "; ".join(messages)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"spec file {str(path)!r} cannot be read: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise ValueError(f"spec file {str(path)!r} is not YAML: {error}") from None
+    if not isinstance(fields, dict):
+        raise ValueError(f"spec file {str(path)!r} must hold a mapping, got {type(fields).__name__}")
+    return fields
+
+
+def _read_line(line: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    reader = _Reader(line)
+    token = reader.peek()
+    fields: dict[str, Any] = {}
+    if re.fullmatch(r"[\w.-]+", token) and reader.peek(1) not in ("(", "*", "@"):
+        fields["model"] = reader.next()
+    else:
+        fields["layers"] = reader.stack()
+    while reader.peek():
+        key = reader.name("a field")
+        if key in fields:
+            reader.fail(f"the field {key!r} stands twice")
+        reader.expect("=")
+        fields[key] = reader.value()
+    return fields
+
+
+def parse_stack(text: str) -> list[PartSpec]:
+    """Layers from text: ``"[mamba*3, attention(window=256)]*2"``."""
+    reader = _Reader(text)
+    layers = reader.stack()
+    if reader.peek():
+        reader.fail(f"unexpected {reader.peek()!r}")
+    return layers
+
+
+class _Reader:
+    """A recursive-descent reader of the one-line language.
+
+    stack := "[" group ("," group)* "]" ["*" count] | group;  group := (stack | part) ["*" count]
+    part := name ["@" tag] ["(" argument ("," argument)* ")"];  argument := key "=" value | stack
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.tokens = [m.group() for m in re.finditer(r"\"[^\"]*\"|'[^']*'|[\w.:/+-]+|[^\s]", text)]
+        self.at = 0
+
+    def fail(self, message: str) -> None:
+        raise ValueError(f"spec {_short(self.text)!r}: {message}")
+
+    def peek(self, ahead: int = 0) -> str:
+        return self.tokens[self.at + ahead] if self.at + ahead < len(self.tokens) else ""
+
+    def next(self) -> str:
+        token = self.peek()
+        self.at += 1
+        return token
+
+    def expect(self, token: str) -> None:
+        if self.peek() != token:
+            self.fail(f"expected {token!r}, got {self.peek() or 'the end'!r}")
+        self.at += 1
+
+    def name(self, what: str) -> str:
+        if not re.fullmatch(r"[A-Za-z_./][\w.:/-]*", self.peek()):
+            self.fail(f"expected {what}, got {self.peek() or 'the end'!r}")
+        return self.next()
+
+    def stack(self) -> list[PartSpec]:
+        return list(self.group())
+
+    def group(self) -> Iterator[PartSpec]:
+        if self.peek() == "[":
+            self.next()
+            found: list[PartSpec] = list(self.group())
+            while self.peek() == ",":
+                self.next()
+                found.extend(self.group())
+            self.expect("]")
+        else:
+            found = [self.part()]
+        return iter(found * self.count())
+
+    def count(self) -> int:
+        if self.peek() != "*":
+            return 1
+        self.next()
+        token = self.next()
+        if not token.isdigit() or int(token) < 1:
+            self.fail(f"expected a count of at least 1 behind '*', got {token or 'the end'!r}")
+        return int(token)
+
+    def part(self) -> PartSpec:
+        part = PartSpec(name=self.name("the name of a part"))
+        if self.peek() == "@":
+            self.next()
+            part.tag = self.name("a tag")
+        if self.peek() == "(":
+            self.next()
+            while self.peek() != ")":
+                if self.peek(1) == "=":
+                    key = self.name("an option")
+                    self.next()
+                    part.options[key] = self.value()
+                else:
+                    part.inner.append(self.stack())
+                if self.peek() != ")":
+                    self.expect(",")
+            self.next()
+        return part
+
+    def value(self) -> Any:
+        if self.peek() == "[" or self.peek(1) == "(":
+            parts = self.stack()
+            return parts[0].model_dump() if len(parts) == 1 else [p.model_dump() for p in parts]
+        token = self.next()
+        if not token:
+            self.fail("expected a value, got the end")
+        if token[0] in "\"'":
+            return token[1:-1]
+        return _literal(token)
+
+
+def _literal(token: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(token)
+        except ValueError:
+            pass
+    return {"true": True, "false": False, "none": None, "null": None}.get(token.lower(), token)
+
+
+def _runs(layers: list[PartSpec]) -> list[str]:
+    """Equal neighbours as one, with a count."""
+    runs: list[list[Any]] = []
+    for part in map(str, layers):
+        if runs and runs[-1][0] == part:
+            runs[-1][1] += 1
+        else:
+            runs.append([part, 1])
+    return [part if count == 1 else f"{part}*{count}" for part, count in runs]
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, Mapping) and "name" in value:
+        return str(PartSpec.model_validate(value))
+    return str(value) if not isinstance(value, bool) else str(value).lower()
+
+
+def _short(source: Any) -> str:
+    text = str(source)
+    return text if len(text) <= 80 else text[:77] + "..."
