@@ -43,7 +43,8 @@ def simulate(rng, *, arms: int, seeds: int, groups: int, seed_sd: float, item_sd
     for arm in range(arms):
         own = rng.normal(0, noise_sd, groups)  # some items suit this arm better, by luck of the draw
         values = [
-            0.5 + rng.normal(0, seed_sd) + shared + own + rng.normal(0, noise_sd, groups) for _ in range(seeds)
+            0.5 + rng.normal(0, seed_sd) + shared + own + rng.normal(0, noise_sd, groups)
+            for _ in range(seeds)
         ]
         found.append(candidate(f"arm{arm}", [sample(v) for v in values]))
     return found
@@ -72,9 +73,7 @@ def test_a_real_difference_is_found():
     wins = 0
     for _ in range(200):
         found = simulate(rng, arms=2, seeds=3, groups=24, seed_sd=0.01, item_sd=0.1, noise_sd=0.01)
-        found[1] = candidate(
-            "arm1", [sample(np.asarray(r.test.sums) / 10 + 0.08) for r in found[1].runs]
-        )
+        found[1] = candidate("arm1", [sample(np.asarray(r.test.sums) / 10 + 0.08) for r in found[1].runs])
         verdict = judge(ACCURACY, found, [])[1]
         wins += verdict.kind == "winner" and verdict.winner == "arm1"
     assert wins >= 180

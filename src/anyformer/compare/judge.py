@@ -30,7 +30,7 @@ from .results import (
     Standing,
     Verdict,
 )
-from .words import amount, format_score, join, rate, score_with_unit
+from .words import amount, format_scores, join, rate, score_with_unit
 
 LEVEL = 0.05
 ROUND_OFF = 1e-9
@@ -186,12 +186,11 @@ def _board(rows: Sequence[Row], higher: bool, tied: set[str]) -> list[Standing]:
     for rank, row in enumerate(ordered, start=1):
         e = estimate(row)
         low, high = e.interval() if math.isfinite(e.error) else (row.score, row.score)
-        kind = "reference" if row.is_reference else "candidate"
         board.append(
             Standing(
                 rank=rank,
                 name=row.name,
-                kind=kind,
+                kind="reference" if row.is_reference else "candidate",
                 score=row.score,
                 low=low,
                 high=high,
@@ -202,8 +201,9 @@ def _board(rows: Sequence[Row], higher: bool, tied: set[str]) -> list[Standing]:
 
 
 def _gap(metric: MetricFacts, contrast: Contrast) -> str:
-    bounds = [format_score(metric, value) for value in (contrast.low, contrast.high)]
-    return f"by {score_with_unit(metric, contrast.difference)} (95% interval {bounds[0]} to {bounds[1]})"
+    gap, low, high = format_scores(metric, [contrast.difference, contrast.low, contrast.high], digits=3)
+    unit = f" {metric.unit}" if metric.unit else ""
+    return f"{gap}{unit} (95% interval {low} to {high})"
 
 
 def _winner(metric: MetricFacts, best: Row, rivals: Sequence[Contrast]) -> Verdict:
@@ -212,7 +212,7 @@ def _winner(metric: MetricFacts, best: Row, rivals: Sequence[Contrast]) -> Verdi
         kind="winner",
         winner=best.name,
         headline=f"{best.name} is the best: {metric.name} {score_with_unit(metric, best.score)}.",
-        details=[f"It leads the runner-up, {runner_up.other}, {_gap(metric, runner_up)}."],
+        details=[f"It leads the runner-up, {runner_up.other}, by {_gap(metric, runner_up)}."],
     )
 
 
@@ -222,8 +222,8 @@ def _too_close(
     details = [_cheapest([c for c in candidates if c.name in tied])]
     behind = [c for c in rivals if c.other not in tied]
     if behind:
-        names = join([f"{c.other} ({_gap(metric, c)})" for c in behind])
-        details.append(f"Behind {tied[0]}, beyond doubt: {names}.")
+        gaps = join([f"{c.other} by {_gap(metric, c)}" for c in sorted(behind, key=lambda c: c.difference)])
+        details.append(f"Behind {tied[0]} beyond doubt: {gaps}.")
     return Verdict(
         kind="too_close",
         headline=f"Too close to call: {join(tied)} cannot be told apart.",
@@ -244,14 +244,20 @@ def _cheapest(group: Sequence[CandidateResult]) -> str:
         prompt = min(serving, key=lambda c: c.costs.token_latency_ms or 0.0)
         latency = f"{amount(prompt.costs.token_latency_ms)} ms a token"
         same = prompt.name == quick.name
-        text += f", which also streams fastest ({latency})" if same else f"; {prompt.name} streams fastest ({latency})"
+        text += (
+            f", which also streams fastest ({latency})"
+            if same
+            else f"; {prompt.name} streams fastest ({latency})"
+        )
     return text + "."
 
 
 def _single(metric: MetricFacts, best: Row, benches: Sequence[Row], against: Sequence[Contrast]) -> Verdict:
     headline = f"{best.name} scores {metric.name} {score_with_unit(metric, best.score)}"
     headline += " and beats every reference." if benches else "."
-    return Verdict(kind="single", headline=headline, details=["No other candidate finished to compare it with."])
+    return Verdict(
+        kind="single", headline=headline, details=["No other candidate finished to compare it with."]
+    )
 
 
 def _no_model_needed(
@@ -263,8 +269,7 @@ def _no_model_needed(
     relation = "is better than every candidate" if ahead else "is not beaten by any candidate"
     text = (
         f"The best candidate, {best.name}, scores {score_with_unit(metric, best.score)}; "
-        f"its lead over {top.name} is {format_score(metric, contrast.difference)} "
-        f"(95% interval {format_score(metric, contrast.low)} to {format_score(metric, contrast.high)})."
+        f"its lead over {top.name} is {_gap(metric, contrast)}."
     )
     return Verdict(
         kind="no_model_needed",
@@ -279,9 +284,13 @@ def _nothing(metric: MetricFacts, candidates: Sequence[CandidateResult], benches
     details = []
     if benches:
         top = sorted(benches, key=lambda row: row.score, reverse=metric.higher_is_better)[0]
-        details.append(f"The best reference is “{top.name}”: {metric.name} {score_with_unit(metric, top.score)}.")
+        details.append(
+            f"The best reference is “{top.name}”: {metric.name} {score_with_unit(metric, top.score)}."
+        )
     details += _failures(candidates)
-    return Verdict(kind="nothing", headline="No candidate finished, so there is nothing to compare.", details=details)
+    return Verdict(
+        kind="nothing", headline="No candidate finished, so there is nothing to compare.", details=details
+    )
 
 
 def _failures(candidates: Sequence[CandidateResult]) -> list[str]:
@@ -303,6 +312,6 @@ def _more(
         contrast = next(c for c in against if c.other == top.name)
         details.append(
             f"The best reference, {top.name}, scores {score_with_unit(metric, top.score)}; "
-            f"{best.name} beats it {_gap(metric, contrast)}."
+            f"{best.name} beats it by {_gap(metric, contrast)}."
         )
     return details + _failures(candidates)

@@ -27,6 +27,8 @@ class Record(BaseModel):
 
 
 class MetricFacts(Record):
+    """What candidates are ranked by."""
+
     name: str
     higher_is_better: bool = True
     unit: str = ""
@@ -60,6 +62,8 @@ class Settings(Record):
 
 
 class Machine(Record):
+    """Where it ran, and how the cores were shared."""
+
     system: str
     processor: str
     cores: int
@@ -124,6 +128,8 @@ class Costs(Record):
 
 
 class CandidateResult(Record):
+    """An architecture: as the user gave it, as it was built, and everything measured of it."""
+
     name: str
     given: str
     spec: Any = None
@@ -175,6 +181,8 @@ class Contrast(Record):
 
 
 class Verdict(Record):
+    """The answer in words, with the contrasts that it rests on."""
+
     kind: VerdictKind
     headline: str
     details: list[str] = Field(default_factory=list)
@@ -184,6 +192,8 @@ class Verdict(Record):
 
 
 class TaskResult(Record):
+    """All that was found on one task."""
+
     task: TaskFacts
     settings: Settings
     candidates: list[CandidateResult]

@@ -28,17 +28,35 @@ def amount(value: float | None, digits: int = 3) -> str:
     return f"{value:,.{places}f}"
 
 
+def format_scores(metric: MetricFacts, values: Sequence[float], digits: int = 4) -> list[str]:
+    """Scores with the same number of places: three for accuracies, else ``digits`` of the largest one."""
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+    if metric.best in (1.0, 100.0) and largest <= metric.best:
+        places = 3 if metric.best == 1.0 else 1
+    elif largest == 0 or not 1e-4 <= largest < 1e7:
+        return [amount(value, digits) for value in values]
+    else:
+        places = max(0, digits - 1 - math.floor(math.log10(largest)))
+    texts = [f"{value:,.{places}f}" if math.isfinite(value) else "–" for value in values]
+    return [text.lstrip("-") if not text.strip("-0.,") else text for text in texts]
+
+
 def format_score(metric: MetricFacts, value: float) -> str:
-    """A score: three places for what ends at 1 or 100 (accuracies), four significant digits otherwise."""
-    if not math.isfinite(value):
-        return "–"
-    if metric.best in (1.0, 100.0) and abs(value) <= abs(metric.best):
-        return f"{value:.3f}".replace("-0.000", "0.000")
-    return amount(value, 4)
+    """One score on its own."""
+    return format_scores(metric, [value])[0]
 
 
 def score_with_unit(metric: MetricFacts, value: float) -> str:
+    """One score with the unit of its metric."""
     return f"{format_score(metric, value)} {metric.unit}".rstrip()
+
+
+def tick(text: str) -> str:
+    """A figure without trailing zeros, for the marks of an axis: ``1.00 MiB`` becomes ``1 MiB``."""
+    number, space, unit = text.partition(" ")
+    if "." in number and "e" not in number:
+        number = number.rstrip("0").rstrip(".")
+    return number + space + unit
 
 
 def rate(value: float | None) -> str:
@@ -47,6 +65,7 @@ def rate(value: float | None) -> str:
 
 
 def count(value: int | None) -> str:
+    """A number of things, shortened like a rate."""
     return rate(float(value)) if value is not None else "–"
 
 
@@ -56,6 +75,7 @@ def size(value: float | None) -> str:
 
 
 def scaled(value: float | None, base: float, units: Sequence[str]) -> str:
+    """``value`` in the largest of ``units``, each ``base`` times the one before, that keeps it above 1."""
     if value is None or not math.isfinite(value):
         return "–"
     place = 0
@@ -73,7 +93,7 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.1f} s"
     if seconds < 100:
         return f"{seconds:.0f} s"
-    minutes, rest = divmod(int(round(seconds)), 60)
+    minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {rest} s"
     hours, minutes = divmod(minutes, 60)
