@@ -11,7 +11,8 @@ import subprocess
 import pytest
 import synthetic
 
-from anyformer.compare.figures import COLOURS, MARKERS, beyond, curves, growth, styles, tradeoff
+from anyformer.compare.canvas import COLOURS, MARKERS, styles
+from anyformer.compare.figures import beyond, curves, growth, tradeoff
 from anyformer.compare.judge import judge
 from anyformer.compare.report import render
 from anyformer.compare.results import Results

@@ -1,6 +1,6 @@
 """The report's plots, as plain plotly dictionaries.
 
-Every function returns None when there is nothing to show, so that the report never holds an empty plot. A figure
+Every function returns None when there is nothing to show, so that the report never holds an empty plot. A plot
 may come in several *views* (another x axis, say); the page switches between them.
 """
 
@@ -8,68 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
+from .canvas import INK, MUTED, Figure, Plot, Style, View, axis, figure, length_ticks, log_ticks
 from .results import CandidateResult, MetricFacts, Point, SeedRun, TaskResult
-from .words import amount, format_score, size, tick
-
-# Okabe and Ito's colours, told apart with every common colour blindness; their yellow is too faint on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#444444")
-MARKERS = ("circle", "square", "diamond", "triangle-up", "x", "star", "triangle-down")
-DASHES = ("solid", "dash", "dot", "dashdot")
-INK, MUTED, GRID = "#1b1f24", "#5c6670", "#e8ebee"
-FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
-
-Figure = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Style:
-    """How one candidate looks in every plot."""
-
-    name: str
-    colour: str
-    marker: str
-    dash: str
-
-    @property
-    def band(self) -> str:
-        red, green, blue = (int(self.colour[i : i + 2], 16) for i in (1, 3, 5))
-        return f"rgba({red},{green},{blue},0.14)"
-
-
-@dataclass(frozen=True)
-class View:
-    """One way to draw a plot, with the word on its button."""
-
-    label: str
-    figure: Figure
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A captioned plot; the reader picks one of its views."""
-
-    id: str
-    title: str
-    caption: str
-    views: list[View] = field(default_factory=list)
-
-
-def styles(names: Sequence[str]) -> dict[str, Style]:
-    """Colour, marker and dash by place in the list, so that a candidate looks the same everywhere."""
-    return {
-        name: Style(
-            name,
-            COLOURS[i % len(COLOURS)],
-            MARKERS[i % len(MARKERS)],
-            DASHES[(i // len(COLOURS)) % len(DASHES)],
-        )
-        for i, name in enumerate(names)
-    }
+from .words import amount, format_score, size
 
 
 def finished(result: TaskResult) -> list[CandidateResult]:
@@ -82,84 +26,6 @@ def metric_label(metric: MetricFacts) -> str:
     direction = "higher is better" if metric.higher_is_better else "lower is better"
     unit = f" ({metric.unit})" if metric.unit else ""
     return f"{metric.name}{unit}, {direction}"
-
-
-def _axis(title: str, *, log: bool = False, **options: Any) -> Figure:
-    axis = {
-        "title": {"text": title, "font": {"size": 12.5, "color": MUTED}, "standoff": 10},
-        "gridcolor": GRID,
-        "zeroline": False,
-        "linecolor": "#b9c0c7",
-        "ticks": "outside",
-        "tickcolor": "#b9c0c7",
-        "ticklen": 4,
-        "tickfont": {"size": 11.5, "color": MUTED},
-        "automargin": True,
-        **options,
-    }
-    if log:
-        axis["type"] = "log"
-    return axis
-
-
-def _figure(traces: list[Figure], x: Figure, y: Figure, *, height: int = 400, **layout: Any) -> Figure:
-    return {
-        "data": traces,
-        "layout": {
-            "xaxis": x,
-            "yaxis": y,
-            "height": height,
-            "margin": {"l": 64, "r": 24, "t": 16, "b": 56},
-            "font": {"family": FONT, "size": 12.5, "color": INK},
-            "paper_bgcolor": "rgba(0,0,0,0)",
-            "plot_bgcolor": "rgba(0,0,0,0)",
-            "showlegend": False,
-            "hoverlabel": {"bgcolor": "#ffffff", "bordercolor": "#c5ccd3", "font": {"color": INK}},
-            **layout,
-        },
-    }
-
-
-FINE = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
-LADDERS = {
-    10: ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0), FINE),
-    2: ((1.0,),),
-}
-
-
-def _log_ticks(values: Sequence[float], text: Callable[[float], str], base: int = 10) -> Figure:
-    """Ticks for a logarithmic axis that cover ``values`` without crowding; powers of two for ``base`` 2."""
-    low, high = min(values), max(values)
-    edge = 0.08 * max(0.3, math.log10(high / low))
-    start, end = math.log10(low) - edge, math.log10(high) + edge
-    shown: list[float] = []
-    for marks in _mark_sets(start, end, base):
-        inside = [m for m in marks if start <= math.log10(m) <= end]
-        if len(inside) > 6 and len(shown) > 1:
-            break
-        shown = inside
-    return {"tickvals": shown, "ticktext": [tick(text(m)) for m in shown], "range": [start, end]}
-
-
-def _mark_sets(start: float, end: float, base: int) -> list[list[float]]:
-    """Sets of round numbers between two powers of ten, from sparse to dense."""
-    first, last = (math.floor(start), math.ceil(end)) if base == 10 else (0, 60)
-    powers = [float(base) ** e for e in range(first, last + 1)]
-    sparse = [powers[::every] for every in (6, 5, 4, 3, 2)]
-    return sparse + [[p * m for p in powers for m in ladder] for ladder in LADDERS[base]]
-
-
-def _length_ticks(lengths: Sequence[int]) -> Figure:
-    shown = sorted(set(lengths))
-    while len(shown) > 8:
-        shown = shown[::2]
-    low, high = math.log10(min(lengths)), math.log10(max(lengths))
-    edge = max(0.06 * (high - low), 0.04)
-    return {
-        "tickvals": shown,
-        "ticktext": [f"{n:,}" for n in shown],
-        "range": [low - edge, high + edge],
-    }
 
 
 # Quality against cost -------------------------------------------------------------------------------------------
@@ -250,12 +116,12 @@ def _tradeoff_view(
             }
         )
     shapes, notes = _reference_lines(result)
-    x = _axis(title, log=True, **_log_ticks([value for _, value in known], text, 2 if text is size else 10))
+    x = axis(title, log=True, **log_ticks([value for _, value in known], text, 2 if text is size else 10))
     bounds = _score_range(result)
-    y = _axis(metric_label(metric))
+    y = axis(metric_label(metric))
     if bounds:
         y["range"] = bounds
-    return _figure(traces, x, y, height=440, shapes=shapes, annotations=notes)
+    return figure(traces, x, y, height=440, shapes=shapes, annotations=notes)
 
 
 def _front(points: list[tuple[float, float]], higher: bool) -> list[tuple[float, float]]:
@@ -323,8 +189,8 @@ def curves(result: TaskResult, look: Mapping[str, Style]) -> Plot | None:
         for x_label, x_title, x in axes:
             traces = [t for c in finished(result) for t in _band(c, look[c.name], x, y)]
             if traces:
-                figure = _figure(traces, _axis(x_title, rangemode="tozero"), _axis(y_title))
-                views.append(View(f"{y_label} by {x_label}", figure))
+                drawn = figure(traces, axis(x_title, rangemode="tozero"), axis(y_title))
+                views.append(View(f"{y_label} by {x_label}", drawn))
     if not views:
         return None
     return Plot(
@@ -404,11 +270,11 @@ def beyond(result: TaskResult, look: Mapping[str, Style]) -> Plot | None:
         "showarrow": False,
         "font": {"size": 11, "color": MUTED},
     }
-    x = _axis("sequence length (tokens)", log=True, **_length_ticks(sorted(lengths)))
-    figure = _figure(lines + traces, x, _axis(metric_label(metric)), shapes=[shape], annotations=[note])
-    figure["layout"]["margin"]["t"] = 28
+    x = axis("sequence length (tokens)", log=True, **length_ticks(sorted(lengths)))
+    drawn = figure(lines + traces, x, axis(metric_label(metric)), shapes=[shape], annotations=[note])
+    drawn["layout"]["margin"]["t"] = 28
     caption = "The same models on longer sequences than they were trained on. Bars span the lowest and highest seed."
-    return Plot("beyond", "Beyond the trained length", caption, [View("", figure)])
+    return Plot("beyond", "Beyond the trained length", caption, [View("", drawn)])
 
 
 def _by_length(runs: Sequence[SeedRun]) -> dict[int, list[float]]:
@@ -471,8 +337,8 @@ def growth(result: TaskResult, look: Mapping[str, Style]) -> list[Plot]:
         series = {c.name: {n: v for n, v in read(c).items() if v > 0} for c in finished(result)}
         series = {name: points for name, points in series.items() if len(points) > 1}
         if series:
-            figure = _growth_figure(series, look, label, text)
-            plots.append(Plot(f"growth-{id}", title, "", [View("", figure)]))
+            drawn = _growth_figure(series, look, label, text)
+            plots.append(Plot(f"growth-{id}", title, "", [View("", drawn)]))
     return plots
 
 
@@ -502,8 +368,8 @@ def _growth_figure(
     values = [v for points in series.values() for v in points.values()]
     lengths = [n for points in series.values() for n in points]
     base = 2 if text is size else 10
-    x = _axis("sequence length (tokens)", log=True, **_length_ticks(lengths))
-    y = _axis(label, log=True, **_log_ticks(values, text, base))
-    figure = _figure(traces, x, y, height=320)
-    figure["layout"]["margin"] = {"l": 58, "r": 12, "t": 8, "b": 48}
-    return figure
+    x = axis("sequence length (tokens)", log=True, **length_ticks(lengths))
+    y = axis(label, log=True, **log_ticks(values, text, base))
+    drawn = figure(traces, x, y, height=320)
+    drawn["layout"]["margin"] = {"l": 58, "r": 12, "t": 8, "b": 48}
+    return drawn

@@ -16,7 +16,8 @@ from typing import Any
 import jinja2
 
 from . import words
-from .figures import MUTED, Plot, Style, beyond, curves, growth, styles, tradeoff
+from .canvas import MUTED, Plot, Style, styles
+from .figures import beyond, curves, growth, tradeoff
 from .results import CandidateResult, Results, Standing, TaskResult, write_atomically
 
 STATUS_WORDS = {
