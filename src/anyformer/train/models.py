@@ -1,0 +1,43 @@
+"""A model that fits a task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from anyformer.models import ModelSpec, SequenceModel, load_spec
+from anyformer.tasks import Task
+
+
+def io_for(task: Task) -> dict[str, Any]:
+    """What a model of the task takes and gives, as :class:`SequenceModel` is told it."""
+    return {
+        "vocab_size": task.vocab_size,
+        "num_features": task.num_features,
+        "num_outputs": task.objective.num_outputs,
+        "pool": task.objective.pool,
+    }
+
+
+def model_for(task: Task, spec: ModelSpec | Mapping[str, Any] | str | Path, *, seed: int = 0, **changes: Any) -> SequenceModel:
+    """A model with fresh weights for the task.
+
+    Raises:
+        ValueError: where the spec is wrong, or sees the token that the task asks it to predict.
+    """
+    loaded = load_spec(spec, **changes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = SequenceModel(loaded.model_dump(), **io_for(task))
+    if task.objective.pool is None and not model.body.info.causal:
+        raise ValueError(
+            f"spec {str(loaded)!r} cannot do task {task.name!r}: an output a token must not depend on later tokens, "
+            f"and this model's reach is {model.body.info.reach}"
+        )
+    limit = model.body.info.max_length
+    if limit is not None and limit < task.train_length:
+        raise ValueError(f"spec {str(loaded)!r} takes at most {limit} tokens, task {task.name!r} has {task.train_length}")
+    return model

@@ -1,0 +1,231 @@
+"""One loop for every model and task."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+
+from anyformer.contract import Call, Mixer
+from anyformer.models import SequenceModel
+from anyformer.tasks import Batch, Task
+
+
+class Diverged(RuntimeError):
+    """Training gave a loss that is not finite."""
+
+
+class TrainConfig(BaseModel):
+    """How to train: AdamW, a linear warm-up and a cosine down to a tenth of the learning rate.
+
+    Attributes:
+        steps: optimiser steps of the whole run.
+        batch_size: sequences a step.
+        learning_rate: the highest, reached after ``warmup`` (a share of the steps).
+        weight_decay: on matrices only.
+        grad_clip: the largest norm of a gradient.
+        seed: of dropout and other draws in training; the data's order is the task's.
+        dtype: ``"bfloat16"`` runs under autocast.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = Field(300, ge=1)
+    batch_size: int = Field(32, ge=1)
+    learning_rate: float = Field(3e-3, gt=0)
+    warmup: float = Field(0.1, ge=0, le=1)
+    weight_decay: float = Field(0.1, ge=0)
+    grad_clip: float = Field(1.0, gt=0)
+    seed: int = 0
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, the first being 0."""
+        warm = max(1, round(self.warmup * self.steps))
+        if step < warm:
+            return self.learning_rate * (step + 1) / warm
+        done = (step - warm) / max(1, self.steps - warm)
+        return self.learning_rate * (0.55 + 0.45 * math.cos(math.pi * min(1.0, done)))
+
+
+class Score(BaseModel):
+    """A metric over a split: its value, and the sums and weights of the batches that make it up."""
+
+    value: float
+    sums: list[float]
+    weights: list[float]
+
+
+class Trainer:
+    """Trains one model on one task; can stop after any step and go on from a checkpoint, bit for bit.
+
+    Attributes:
+        step: steps done.
+        seconds: time spent in steps, loading of batches included.
+        losses: the loss of every step.
+    """
+
+    def __init__(
+        self, model: SequenceModel, task: Task, config: TrainConfig, *, device: torch.device | str | None = None
+    ) -> None:
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.model = model.to(self.device)
+        self.task, self.config = task, config
+        self.optimizer = torch.optim.AdamW(parameter_groups(model, config), lr=config.learning_rate, betas=(0.9, 0.98))
+        self.step = 0
+        self.seconds = 0.0
+        self.losses: list[float] = []
+        self._random: dict[str, Tensor] | None = None
+
+    def run(self, until: int | None = None, on_step: Callable[[Trainer], Any] | None = None) -> None:
+        """Train up to step ``until``, by default to the end.
+
+        ``on_step`` is called after each step; where it returns ``False``, training stops there.
+
+        Raises:
+            Diverged: at a loss that is not finite.
+        """
+        until = self.config.steps if until is None else min(until, self.config.steps)
+        self.model.train()
+        with self._own_random():
+            while self.step < until:
+                start = time.perf_counter()
+                loss = self._step()
+                self.seconds += time.perf_counter() - start
+                self.losses.append(loss)
+                self.step += 1
+                if not math.isfinite(loss):
+                    raise Diverged(f"the loss was {loss} at step {self.step} (learning rate {self.config.learning_rate:g})")
+                if on_step is not None and on_step(self) is False:
+                    break
+
+    def _step(self) -> float:
+        batch = self.task.train_batch(self.step, self.config.batch_size).to(self.device)
+        rate = self.config.rate(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["lr_scale"]
+        call = Call()
+        with self._autocast():
+            outputs = self.model(batch.x, batch.mask, call=call)
+        loss = self.task.objective.loss(outputs.float(), batch.targets)
+        total = loss + sum(call.losses.values())
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
+        self.optimizer.step()
+        self.model.after_step(call, (self.step + 1) / self.config.steps)
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def evaluate(
+        self,
+        split: Literal["train", "valid", "test"] = "valid",
+        *,
+        length: int | None = None,
+        max_batches: int | None = None,
+        batch_size: int | None = None,
+    ) -> Score:
+        """The task's metric over a split, by default all of it."""
+        was_training = self.model.training
+        self.model.eval()
+        sums, weights = [], []
+        for number, batch in enumerate(self.task.eval_batches(split, batch_size or self.config.batch_size, length=length)):
+            if max_batches is not None and number >= max_batches:
+                break
+            total, weight = self.task.score(*self._predict(batch))
+            sums.append(total)
+            weights.append(weight)
+        self.model.train(was_training)
+        value = sum(sums) / sum(weights) if sum(weights) else math.nan
+        return Score(value=value, sums=sums, weights=weights)
+
+    def _predict(self, batch: Batch) -> tuple[Tensor, Batch]:
+        batch = batch.to(self.device)
+        with self._autocast():
+            outputs = self.model(batch.x, batch.mask)
+        return outputs.float(), batch
+
+    def save(self, path: str | Path) -> None:
+        """Write a checkpoint to the file ``path``; it is there whole or not at all."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        held = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "losses": self.losses,
+            "random": self._random,
+            "config": self.config.model_dump(),
+        }
+        with temporary.open("wb") as file:
+            torch.save(held, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+
+    def load(self, path: str | Path) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            ValueError: where the checkpoint is of another configuration or another model.
+        """
+        held = torch.load(path, map_location=self.device, weights_only=True)
+        if held["config"] != self.config.model_dump():
+            raise ValueError(f"checkpoint {str(path)!r} was made under {held['config']}, got {self.config.model_dump()}")
+        try:
+            self.model.load_state_dict(held["model"])
+        except RuntimeError as error:
+            raise ValueError(f"checkpoint {str(path)!r} is of another model: {error}") from None
+        self.optimizer.load_state_dict(held["optimizer"])
+        self.step, self.seconds, self.losses = held["step"], held["seconds"], held["losses"]
+        self._random = held["random"]
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16")
+
+    @contextmanager
+    def _own_random(self) -> Iterator[None]:
+        """Draws of training come from this run's own stream, which checkpoints carry."""
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            if self._random is None:
+                torch.manual_seed(self.config.seed)
+            else:
+                torch.set_rng_state(self._random["cpu"].cpu())
+                if devices and "cuda" in self._random:
+                    torch.cuda.set_rng_state(self._random["cuda"].cpu(), self.device)
+            try:
+                yield
+            finally:
+                self._random = {"cpu": torch.get_rng_state()}
+                if devices:
+                    self._random["cuda"] = torch.cuda.get_rng_state(self.device)
+
+
+def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+    """Parameters by what their modules' hints ask: learning-rate scale and weight decay (matrices only, by default)."""
+    hints: dict[int, dict[str, Any]] = {}
+    for module in model.modules():
+        if isinstance(module, Mixer):
+            own = dict(module.named_parameters())
+            for name, hint in module.hints().items():
+                hints[id(own[name])] = hint
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        hint = hints.get(id(parameter), {})
+        decay = config.weight_decay if hint.get("decay", parameter.dim() >= 2) else 0.0
+        groups.setdefault((hint.get("lr_scale", 1.0), decay), []).append(parameter)
+    return [
+        {"params": members, "lr_scale": scale, "weight_decay": decay} for (scale, decay), members in groups.items()
+    ]
