@@ -21,7 +21,7 @@ def _run(op: Callable[..., Any], arguments: dict[str, Any]) -> tuple[list[Tensor
     leaves = {k: v.detach().clone().requires_grad_() for k, v in arguments.items() if isinstance(v, Tensor)}
     outputs = _flat(op(**{**arguments, **leaves}))
     torch.manual_seed(1)
-    loss = sum((o * torch.randn_like(o)).sum().abs() for o in outputs if o.requires_grad)
+    loss = sum((o * torch.randn(o.shape, dtype=o.dtype)).sum().abs() for o in outputs if o.requires_grad)
     grads = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
     return [o.detach() for o in outputs], [torch.zeros(()) if g is None else g for g in grads]
 

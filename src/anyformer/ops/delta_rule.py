@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from anyformer.ops._base import primitive
 from anyformer.ops._precision import exact, no_autocast, wide
+from anyformer.ops.linear_attention import in_chunks
 
 CHUNK = 64
 RADIX = 16
@@ -131,15 +131,14 @@ def _chunked(
     """All chunks at once: n of them, C tokens each."""
     B, H, T, K = q.shape
     C = min(CHUNK, T)
-    n = -(-T // C)
-    q, k, v, beta = (pad(x, (0, 0, 0, n * C - T)).unflatten(2, (n, C)) for x in (q, k, v, beta))
+    q, k, v, beta = (in_chunks(x, C) for x in (q, k, v, beta))
     later = torch.ones(C, C, dtype=torch.bool, device=q.device).triu(1)
     scores, overlap, total = q @ k.mT, k @ k.mT, None
     q_start, k_start, k_end = q, k, k  # decayed from the chunk's start, and to its end
     if d is None:
         scores = scores.masked_fill(later, 0.0)
     else:
-        G = exact(pad(d, (0, 0, 0, n * C - T))).unflatten(2, (n, C)).cumsum(3)
+        G = exact(in_chunks(d, C)).cumsum(3)
         weight = (G - G.mT).masked_fill(later, -torch.inf).to(q.dtype).exp()
         scores, overlap = scores * weight, overlap * weight
         G_end = G[:, :, :, -1:]

@@ -162,13 +162,13 @@ def _chunked(q: Tensor, k: Tensor, v: Tensor, d: Tensor | None, S: Tensor) -> tu
     B, H, T, K = q.shape
     C = CHUNK if T > CHUNK else T if d is None or d.shape[-1] == 1 else 1 << (T - 1).bit_length()
     n = -(-T // C)
-    q, k, v = (pad(x, (0, 0, 0, n * C - T)).unflatten(2, (n, C)) for x in (q, k, v))
-    G = None if d is None else exact(pad(d, (0, 0, 0, n * C - T))).unflatten(2, (n, C)).cumsum(3)
+    q, k, v = (in_chunks(x, C) for x in (q, k, v))
+    G = None if d is None else exact(in_chunks(d, C)).cumsum(3)
 
     if G is None:
         y = (q @ k.mT).tril() @ v
         written = k.mT @ v
-        S_all = S[:, :, None] + written.cumsum(2)
+        S_all = _carry(written.new_ones(1, 1, 1, 1, 1).expand(B, H, n, 1, 1), written, S)
     else:
         y = _inside_scalar(q, k, v, G) if G.shape[-1] == 1 else _inside_vector(q, k, v, G)
         last = G[:, :, :, -1:]
@@ -179,6 +179,13 @@ def _chunked(q: Tensor, k: Tensor, v: Tensor, d: Tensor | None, S: Tensor) -> tu
     before = torch.cat((S[:, :, None], S_all[:, :, :-1]), 2)
     y = y + q @ before
     return y.flatten(2, 3)[:, :, :T], S_all[:, :, -1]
+
+
+def in_chunks(x: Tensor, C: int) -> Tensor:
+    """(B, H, T, W) to (B, H, n, C, W), the last chunk filled up with zeros."""
+    n = -(-x.shape[2] // C)
+    missing = n * C - x.shape[2]
+    return (pad(x, (0, 0, 0, missing)) if missing else x).unflatten(2, (n, C))
 
 
 def _carry(decay: Tensor, written: Tensor, S: Tensor) -> Tensor:

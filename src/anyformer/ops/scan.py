@@ -138,13 +138,17 @@ def _(a: Tensor, b: Tensor, initial: Tensor) -> Tensor:
 
 
 @torch.library.custom_op("anyformer::scan_backward", mutates_args=())
-def _scan_backward(grad: Tensor, a: Tensor, h: Tensor, initial: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _scan_backward(
+    grad: Tensor, a: Tensor, h: Tensor, initial: Tensor, wants_a: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     """The adjoint runs backwards: g_t = grad_t + conj(a_{t+1}) g_{t+1}; b gets g_t, a gets g_t conj(h_{t-1})."""
     a, h = a.conj().resolve_conj(), h.conj().resolve_conj()
     g = torch.empty_like(grad, memory_format=torch.contiguous_format)
     g[..., -1, :] = grad[..., -1, :]
     _scan_into(g[..., :-1, :], a[..., 1:, :], grad[..., :-1, :], g[..., -1, :], reverse=True)
-    if a.shape[-1] == g.shape[-1]:
+    if not wants_a:
+        grad_a = a.new_empty(0)
+    elif a.shape[-1] == g.shape[-1]:
         grad_a = torch.empty_like(g)
         torch.mul(g[..., 1:, :], h[..., :-1, :], out=grad_a[..., 1:, :])
         torch.mul(g[..., 0, :], initial.conj(), out=grad_a[..., 0, :])
@@ -155,8 +159,12 @@ def _scan_backward(grad: Tensor, a: Tensor, h: Tensor, initial: Tensor) -> tuple
 
 
 @_scan_backward.register_fake
-def _(grad: Tensor, a: Tensor, h: Tensor, initial: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return a.new_empty(a.shape), grad.new_empty(grad.shape), initial.new_empty(initial.shape)
+def _(grad: Tensor, a: Tensor, h: Tensor, initial: Tensor, wants_a: bool) -> tuple[Tensor, Tensor, Tensor]:
+    return (
+        a.new_empty(a.shape if wants_a else 0),
+        grad.new_empty(grad.shape),
+        initial.new_empty(initial.shape),
+    )
 
 
 def _save(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -164,10 +172,11 @@ def _save(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, ...], 
     ctx.save_for_backward(a, output, initial)
 
 
-def _backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
     a, h, initial = ctx.saved_tensors  # type: ignore[attr-defined]
-    grad_a, grad_b, grad_initial = _scan_backward(grad, a, h, initial)
-    return grad_a, grad_b, grad_initial
+    wants_a = ctx.needs_input_grad[0]  # type: ignore[attr-defined]
+    grad_a, grad_b, grad_initial = _scan_backward(grad, a, h, initial, wants_a)
+    return grad_a if wants_a else None, grad_b, grad_initial
 
 
 _scan.register_autograd(_backward, setup_context=_save)

@@ -141,8 +141,8 @@ def _split(x: Tensor, C: int) -> Tensor:
 
 
 def _join(x: Tensor, T: int) -> Tensor:
-    """The inverse of :func:`_split`."""
-    return x.permute(1, 3, 2, 0).flatten(-2)[..., :T]
+    """The inverse of :func:`_split`; time before width in memory, as around a mixer."""
+    return x.permute(1, 2, 0, 3).flatten(1, 2)[:, :T].contiguous().mT
 
 
 def _decay(dt: Tensor, A: Tensor) -> Tensor:
@@ -179,15 +179,16 @@ def _scan_op(
     for r in range(C):
         _advance(h, _decay(dt[r], A), u[r], B_[r])
         torch.matmul(h, C_[r][..., None], out=y[r][..., None])
-    return _join(y, T).contiguous(), final.clone(), starts
+    return _join(y, T), final.clone(), starts
 
 
 @_scan_op.register_fake
 def _(
     x: Tensor, dt: Tensor, A: Tensor, B_: Tensor, C_: Tensor, initial: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    n = -(-x.shape[-1] // _chunk(x.shape[-1]))
-    return x.new_empty(x.shape), initial.new_empty(initial.shape), x.new_empty(x.shape[0], n, *A.shape)
+    B, D, T = x.shape
+    n = -(-T // _chunk(T))
+    return x.new_empty(B, T, D).mT, initial.new_empty(initial.shape), x.new_empty(B, n, *A.shape)
 
 
 def _adjoint_ends(
@@ -226,7 +227,7 @@ def _scan_backward(
         )
     grad_u, grad_dt, grad_B, grad_C = (_join(o, T) for o in outputs)
     grad_x, grad_dt = grad_u * dt, torch.addcmul(grad_dt, grad_u, x)
-    return grad_x, grad_dt, grad_A, grad_B.contiguous(), grad_C.contiguous(), grad_initial.clone()
+    return grad_x, grad_dt, grad_A, grad_B, grad_C, grad_initial.clone()
 
 
 def _chunks_backward(
@@ -259,9 +260,8 @@ def _chunks_backward(
 def _(
     grad: Tensor, grad_final: Tensor, x: Tensor, dt: Tensor, A: Tensor, B_: Tensor, C_: Tensor, starts: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    like = (x, dt, A, B_, C_, grad_final)
-    gx, gdt, gA, gB, gC, gh = (value.new_empty(value.shape) for value in like)
-    return gx, gdt, gA, gB, gC, gh
+    gx, gdt, gB, gC = (value.new_empty(value.mT.shape).mT for value in (x, dt, B_, C_))
+    return gx, gdt, A.new_empty(A.shape), gB, gC, grad_final.new_empty(grad_final.shape)
 
 
 def _save(

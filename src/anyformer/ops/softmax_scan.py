@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from anyformer.ops._base import primitive
-from anyformer.ops._precision import exact, wide
+from anyformer.ops._precision import wide
 from anyformer.ops.scan import scan
 
 
@@ -42,11 +42,11 @@ def softmax_scan_definition(
     outputs = []
     for t in range(v.shape[2]):
         score, value = scores[:, :, t], v[:, :, t]
-        past = m if d is None else m + d[:, :, t]
+        decay = torch.zeros_like(m) if d is None else d[:, :, t]
         if bonus is not None:
-            read = _read(past, u, w, score + bonus, value)
-        top = torch.maximum(past, score).detach()
-        old, new = _weights(past, score, top)
+            read = _read(m, decay, u, w, score + bonus, value)
+        top = torch.maximum(m + decay, score).detach()
+        old, new = _weights(m, decay, score, top)
         m, u, w = top, old * u + new * value, old * w + new
         outputs.append(u / _nonzero(w) if bonus is None else read)
     return (torch.stack(outputs, 2) if outputs else v).to(dtype), SoftmaxState(m, u, w)
@@ -96,25 +96,21 @@ def softmax_scan(
     T = v.shape[2]
     if T == 0:
         return v.to(dtype), SoftmaxState(m0, u0, w0)
-    d = None if d is None else exact(d)
-    m = _running_max(exact(scores), d, exact(m0))
-    past = torch.cat((exact(m0).unsqueeze(2), m[:, :, :-1]), 2)
-    past = past if d is None else past + d
-    old, new = _weights(past, scores, m)
+    m = _running_max(scores, d, m0)
+    past, decay = torch.cat((m0.unsqueeze(2), m[:, :, :-1]), 2), 0.0 if d is None else d
+    old, new = _weights(past, decay, scores, m)
     u, u_end = scan(old, new * v, u0)
     w, w_end = scan(old, new, w0)
     if bonus is None:
         y = u / _nonzero(w)
     else:
         u, w = (torch.cat((x0.unsqueeze(2), x[:, :, :-1]), 2) for x0, x in ((u0, u), (w0, w)))
-        y = _read(past, u, w, scores + bonus[:, None], v)
-    m_end = m[:, :, -1].to(w.dtype)
-    rounding, _ = _weights(m[:, :, -1], m_end, m_end)
-    return y.to(dtype), SoftmaxState(m_end, rounding * u_end, rounding * w_end)
+        y = _read(past, decay, u, w, scores + bonus[:, None], v)
+    return y.to(dtype), SoftmaxState(m[:, :, -1], u_end, w_end)
 
 
 def _running_max(scores: Tensor, d: Tensor | None, m0: Tensor) -> Tensor:
-    """m_t = max(m_{t-1} + d_t, score_t), all at once; no gradient."""
+    """m_t = max(m_{t-1} + d_t, score_t), all at once; no gradient. Rounding does no harm: see _weights."""
     scores, m0 = scores.detach(), m0.unsqueeze(2)
     if d is None:
         return torch.maximum(m0, scores.cummax(2).values)
@@ -122,15 +118,19 @@ def _running_max(scores: Tensor, d: Tensor | None, m0: Tensor) -> Tensor:
     return G + torch.maximum(m0, (scores - G).cummax(2).values)
 
 
-def _weights(past: Tensor, score: Tensor, top: Tensor) -> tuple[Tensor, Tensor]:
-    """exp(past - top) and exp(score - top) in the dtype of the score, zero where nothing has been seen."""
+def _weights(m: Tensor, decay: Tensor | float, score: Tensor, top: Tensor) -> tuple[Tensor, Tensor]:
+    """exp(m + decay - top) and exp(score - top), zero where nothing has been seen.
+
+    The large numbers m and top are subtracted first, which is exact when they are near each other: so the
+    decays keep their accuracy, and top need only be close to the true maximum.
+    """
     top = torch.where(top == -torch.inf, 0.0, top)
-    return (past - top).to(score.dtype).exp(), (score - top).to(score.dtype).exp()
+    return (m - top + decay).exp(), (score - top).exp()
 
 
-def _read(past: Tensor, u: Tensor, w: Tensor, score: Tensor, v: Tensor) -> Tensor:
+def _read(m: Tensor, decay: Tensor | float, u: Tensor, w: Tensor, score: Tensor, v: Tensor) -> Tensor:
     """The average over a decayed state and one more token."""
-    old, new = _weights(past, score, torch.maximum(past, score).detach())
+    old, new = _weights(m, decay, score, torch.maximum(m + decay, score).detach())
     return (old * u + new * v) / _nonzero(old * w + new)
 
 
