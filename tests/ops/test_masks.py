@@ -80,6 +80,7 @@ def test_queries_are_global_by_number() -> None:
         (lambda: Window(1, 0.5), "Window: future must be an integer of at least 0, got 0.5"),
         (lambda: Dilated(1, 1, 0), "Dilated: step must be an integer of at least 1, got 0"),
         (lambda: Segments(0, 1), "Segments: length must be an integer of at least 1, got 0"),
+        (lambda: Global(keys=False, queries=False), "Global: keys or queries must be True"),
         (lambda: Global(limit=0), "Global: limit must be an integer of at least 1, got 0"),
     ],
 )

@@ -26,6 +26,7 @@ SPECS = {
     "longformer, limited": Window(4, 4) | Global(limit=6),
     "causal longformer": (Window(4, 4) | Global()) & Causal(),
     "global keys": Window(2, 0) | Global(queries=False),
+    "global queries": Global(keys=False, limit=8),
     "strided": Window(4, 0) | Dilated(40, 0, 4),
     "overlapping": Window(6, 0) | Window(0, 6) | Dilated(10, 10, 2) | Global() | Causal() & Segments(7, 1),
     "segments": Segments(8, 3) & Causal(),
@@ -199,6 +200,8 @@ def test_tiles_bound_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_dense_pattern_is_not_linear(monkeypatch: pytest.MonkeyPatch) -> None:
     costs = [count(Causal(), T, monkeypatch)[0] for T in (256, 512)]
     assert costs[1] == 4 * costs[0]
+    monkeypatch.setattr(module, "TILE_ELEMENTS", 2**14)  # in blocks, the keys after a block are left out
+    assert count(Causal(), 512, monkeypatch)[0] < 0.55 * costs[1]
 
 
 # ---- errors -----------------------------------------------------------------------------------------------------

@@ -181,28 +181,33 @@ class Global(MaskSpec):
     """Global tokens, marked in ``global_mask``: they are seen by all and see all.
 
     Args:
-        queries: whether they also see all; otherwise they are only seen by all.
+        keys: whether they are seen by all.
+        queries: whether they see all.
         limit: the most global tokens a sample can have. With it the shapes inside do not depend on the data,
             which compilation needs.
     """
 
+    keys: bool = True
     queries: bool = True
     limit: int | None = None
 
     def __post_init__(self) -> None:
+        if not (self.keys or self.queries):
+            raise ValueError("Global: keys or queries must be True")
         if self.limit is not None:
             _check_counts(self, limit=1)
 
     def sees(self, i: Tensor, j: Tensor, query_is_global: Tensor, key_is_global: Tensor) -> Tensor:
         """See :meth:`MaskSpec.sees`."""
-        everywhere = key_is_global | torch.zeros_like(i, dtype=torch.bool)
-        return everywhere | query_is_global if self.queries else everywhere
+        return reduce(
+            torch.logical_or, (p.sees(i, j, query_is_global, key_is_global) for p in self.products())
+        )
 
     def products(self) -> tuple[Product, ...]:
         """See :meth:`MaskSpec.products`."""
         keys = Product((_Side("key"),), global_side="key", limit=self.limit)
         queries = Product((_Side("query"),), global_side="query", limit=self.limit)
-        return (keys, queries) if self.queries else (keys,)
+        return (keys,) * self.keys + (queries,) * self.queries
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ forms, on the pairs that no earlier product had, and the partial softmaxes are m
     band    -future <= i - j <= past: queries in blocks of C neighbours, each with the C + past + future keys
             that they can reach. With a step, tokens of equal i mod step are neighbours.
     global  the global tokens are gathered: all queries against few keys, or few queries against all keys
-    dense   neither: all queries against all keys
+    dense   neither: all queries, in blocks, against the keys that the block can reach, or all keys where these
+            come in no known order
 """
 
 from __future__ import annotations
@@ -63,7 +64,16 @@ def sparse_attention_definition(
 def _flops(q: Tensor, k: Tensor, v: Tensor, spec: MaskSpec, **options: Any) -> int:
     (B, H, T, K), S, V = q.shape, k.shape[2], v.shape[3]
     global_mask = options.get("global_mask")
-    pairs = sum(_pairs(product, T, S, _num_global(global_mask, product)) for product in spec.products())
+    ordered, pairs = options.get("q_index") is None, 0
+    for product in spec.products():
+        num, shape = _num_global(global_mask, product), _band_shape(product, T, S)
+        if product.global_side:
+            pairs += num * (T if product.global_side == "key" else S)
+        elif shape is not None:
+            pairs += product.step * shape[0] * shape[1] * shape[2]
+        elif B * H * T * S > 0:
+            for start, stop, low, high in _blocks(product, B * H, T, S, ordered):
+                pairs += (stop - start) * (high - low)
     return 2 * B * H * pairs * (K + V)
 
 
@@ -116,7 +126,7 @@ def sparse_attention(
     parts = []
     if q.shape[0] * q.shape[2] * k.shape[2] > 0:
         for n, product in enumerate(products):
-            part = _Part(product, products[:n], score, _scale(scale, q.shape[3]))
+            part = _Part(product, products[:n], q_index is None, score, _scale(scale, q.shape[3]))
             result = _run(part, q, k, v, q_side, k_side)
             if result is not None:
                 parts.append(result)
@@ -146,6 +156,7 @@ class _Part(NamedTuple):
 
     product: Product
     earlier: tuple[Product, ...]
+    ordered: bool  # queries and keys come in the order of their numbers, the last ones aligned
     score: Score | None
     scale: float
 
@@ -188,14 +199,35 @@ def _run(
 def _dense(
     part: _Part, q: Tensor, k: Tensor, v: Tensor, q_side: _Side, k_side: _Side
 ) -> tuple[Tensor, Tensor]:
-    """All queries against all keys, in blocks of queries."""
+    """All queries, in blocks, against all keys that the block can reach."""
     (B, H, T, _), S = q.shape, k.shape[2]
-    rows = max(1, TILE_ELEMENTS // (B * H * S))
-    if rows >= T:
+    blocks = _blocks(part.product, B * H, T, S, part.ordered and not part.product.global_side)
+    if len(blocks) == 1:
         return part.tile(q, k, v, q_side, k_side)
-    blocks = zip(q.split(rows, 2), *(x.split(rows, 1) for x in q_side))
-    parts = [recomputed(part.tile, block, k, v, _Side(*side), k_side) for block, *side in blocks]
+    rows = blocks[0][1]
+    parts = []
+    for (_, _, low, high), queries, *side in zip(
+        blocks, q.split(rows, 2), *(x.split(rows, 1) for x in q_side)
+    ):
+        keys = _Side(*(x[:, low:high] for x in k_side))
+        parts.append(recomputed(part.tile, queries, k[:, :, low:high], v[:, :, low:high], _Side(*side), keys))
     return torch.cat([y for y, _ in parts], 2), torch.cat([lse for _, lse in parts], 2)
+
+
+def _blocks(product: Product, heads: int, T: int, S: int, ordered: bool) -> list[tuple[int, int, int, int]]:
+    """Ranges (start, stop) of queries, each with the range (low, high) of keys to look at."""
+    rows = max(1, min(T, TILE_ELEMENTS // (heads * S)))
+    if rows >= T:
+        return [(0, T, 0, S)]
+    blocks = []
+    for start in range(0, T, rows):
+        stop, low, high = min(start + rows, T), 0, S
+        if ordered and product.past is not None:
+            low = max(0, S - T + start - product.past)
+        if ordered and product.future is not None:
+            high = min(S, S - T + stop + product.future)
+        blocks.append((start, stop, low, high))
+    return blocks
 
 
 def _band_shape(product: Product, T: int, S: int) -> tuple[int, int, int] | None:
@@ -282,14 +314,6 @@ def _columns(T: int, step: int) -> int:
 
 def _power_of_two(n: int) -> int:
     return 1 << max(0, n - 1).bit_length()
-
-
-def _pairs(product: Product, T: int, S: int, num_global: int) -> int:
-    """Scores computed for each sample and head."""
-    if product.global_side:
-        return num_global * (T if product.global_side == "key" else S)
-    shape = _band_shape(product, T, S)
-    return T * S if shape is None else product.step * shape[0] * shape[1] * shape[2]
 
 
 def _num_global(global_mask: Tensor | None, product: Product) -> int:
