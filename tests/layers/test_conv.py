@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.functional import conv1d, pad
+
+from anyformer.layers.conv import ShortConv, token_shift
+
+
+@pytest.fixture
+def conv() -> ShortConv:
+    return ShortConv(3, 4).double()
+
+
+def test_it_is_a_depthwise_convolution(conv):
+    x = torch.randn(2, 9, 3, dtype=torch.float64)
+    expected = conv1d(pad(x.mT, (3, 0)), conv.weight[:, None], conv.bias, groups=3).mT
+    torch.testing.assert_close(conv(x)[0], expected)
+
+
+@pytest.mark.parametrize("cuts", [[0, 1, 2, 6], [1] * 9, [9], [4, 5]])
+def test_pieces_are_the_whole(conv, cuts):
+    x = torch.randn(2, 9, 3, dtype=torch.float64)
+    whole, final = conv(x)
+    state, pieces = conv.init_state(2, torch.device("cpu"), torch.float64), []
+    for piece in x.split(cuts, 1):
+        y, state = conv(piece, state)
+        pieces.append(y)
+    torch.testing.assert_close(torch.cat(pieces, 1), whole)
+    assert torch.equal(state, final)
+
+
+def test_the_state_holds_the_last_real_inputs(conv):
+    x = torch.randn(3, 5, 3, dtype=torch.float64)
+    past = torch.randn(3, 3, 3, dtype=torch.float64)
+    mask = torch.tensor([[True] * 5, [True] * 2 + [False] * 3, [False] * 5])
+    _, state = conv(x, past, mask)
+    assert torch.equal(state[0], x[0, 2:])
+    assert torch.equal(state[1], torch.cat((past[1, 2:], x[1, :2])))
+    assert torch.equal(state[2], past[2])
+
+
+def test_width_one_and_no_bias():
+    conv = ShortConv(3, 1, bias=False)
+    x = torch.randn(2, 4, 3)
+    y, state = conv(x)
+    torch.testing.assert_close(y, x * conv.weight[:, 0])
+    assert state.shape == (2, 0, 3)
+
+
+def test_token_shift():
+    x = torch.arange(1.0, 7).reshape(1, 6, 1)
+    shifted, last = token_shift(x, None)
+    assert shifted.flatten().tolist() == [0, 1, 2, 3, 4, 5] and last.item() == 6
+    mask = torch.tensor([[True] * 2 + [False] * 4])
+    _, last = token_shift(x, torch.full((1, 1, 1), 9.0), mask)
+    assert last.item() == 2
+
+
+def test_errors():
+    with pytest.raises(ValueError, match="width must be at least 1"):
+        ShortConv(3, 0)
