@@ -173,6 +173,10 @@ class Mixer(nn.Module):
     def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing | None:
         return None
 
+    def example_side(self, batch_size: int, length: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Side inputs under which the laws are checked, for mixers whose ``info.side`` names some."""
+        return {}
+
     def after_step(self, call: Call, progress: float) -> None:
         """Called after each training step, the only place that writes buffers. progress runs from 0 to 1."""
 

@@ -1,0 +1,150 @@
+"""A mixer under test, and the inputs it is tested with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anyformer.channels import channels
+from anyformer.contract import Call, Context, Mixer, MixerInfo
+from anyformer.mixers import mixers
+from anyformer.models import load_spec, models
+from anyformer.models.build import Backbone
+from anyformer.parts import create_part
+from anyformer.state import State
+
+
+class LawBroken(AssertionError):
+    """A mixer does not do what every mixer must."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A way to build a mixer, the same weights every time.
+
+    Attributes:
+        label: for the table.
+        make: builds the mixer with default initialisation.
+        reject: builds it with an option that it does not have, ``None`` where there is no such way.
+    """
+
+    label: str
+    make: Callable[[], Mixer]
+    reject: Callable[[], Any] | None = None
+
+    @property
+    def info(self) -> MixerInfo:
+        """The built mixer's info."""
+        with torch.device("meta"):
+            return self.make().info
+
+    def mixer(self, dtype: torch.dtype = torch.float64, *, train: bool = False, randomize: bool = True) -> Mixer:
+        """The mixer, in evaluation mode unless said, its parameters moved off special values such as zero."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            mixer = self.make()
+            if randomize:
+                with torch.no_grad():
+                    for p in mixer.parameters():
+                        spread = p.float().std().item() if p.numel() > 1 else 0.0
+                        p.add_(torch.randn_like(p) * max(0.1, 0.3 * spread))
+        return mixer.to(dtype).train(train)
+
+    def sample(self, mixer: Mixer, batch: int, length: int, *, seed: int = 1, dtype: torch.dtype = torch.float64) -> Sample:
+        """Random inputs that this mixer takes."""
+        generator = torch.Generator().manual_seed(seed)
+        x = torch.randn(batch, length, mixer.dim, generator=generator, dtype=torch.float64).to(dtype)
+        context = None
+        if mixer.info.context:
+            keys = torch.randn(batch, 5, mixer.dim, generator=generator, dtype=torch.float64).to(dtype)
+            real = torch.arange(5) < torch.randint(2, 6, (batch, 1), generator=generator)
+            context = Context(keys, real)
+        side = {name: value for name, value in mixer.example_side(batch, length, generator).items()}
+        return Sample(x, context, side)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Inputs of one call, with what belongs to them."""
+
+    x: Tensor
+    context: Context | None
+    side: Mapping[str, Tensor]
+
+    def times(self, start: int, stop: int) -> Sample:
+        """Tokens ``start`` to ``stop``."""
+        return Sample(self.x[:, start:stop], self.context, {k: v[:, start:stop] for k, v in self.side.items()})
+
+    def rows(self, rows: Any) -> Sample:
+        """Some samples of the batch."""
+        context = self.context
+        if context is not None:
+            context = Context(context.x[rows], None if context.mask is None else context.mask[rows])
+        return Sample(self.x[rows], context, {k: v[rows] for k, v in self.side.items()})
+
+    def tokens(self, row: int, chosen: Tensor) -> Sample:
+        """One sample alone, with only the chosen tokens (T,) bool."""
+        one = self.rows(slice(row, row + 1))
+        return Sample(one.x[:, chosen], one.context, {k: v[:, chosen] for k, v in one.side.items()})
+
+    def with_x(self, x: Tensor) -> Sample:
+        """The same call with another x."""
+        return Sample(x, self.context, self.side)
+
+    def call(self) -> Call:
+        return Call(side=dict(self.side))
+
+    def forward(self, mixer: Mixer, mask: Tensor | None = None, call: Call | None = None) -> Tensor:
+        y: Tensor = mixer(self.x, mask=mask, context=self.context, call=call or self.call())
+        return y
+
+    def stream(self, mixer: Mixer, state: State, mask: Tensor | None = None) -> tuple[Tensor, State]:
+        return mixer.stream(self.x, state, mask=mask, context=self.context, call=self.call())
+
+
+def cases_of(target: str | type[Mixer] | Callable[[], Mixer], *, dim: int = 16, options: Mapping[str, Any] | None = None) -> list[Case]:
+    """The cases of a mixer.
+
+    Args:
+        target: the name of a mixer, channel mixer or model; ``"file.py:Class"``; a class; or a function that builds
+            a mixer.
+        dim: width to build it with.
+        options: its options; by default every example that it was registered with.
+    """
+    if isinstance(target, str) and target in models and target not in mixers:
+        return [_model_case(target, dim)]
+    if isinstance(target, str):
+        registry = channels if target in channels else mixers
+        sets = [options] if options is not None else list(registry.get(target).examples)
+        return [_named_case(registry, target, dim, dict(s)) for s in sets]
+    if isinstance(target, type) and issubclass(target, Mixer):
+        given = dict(options or {})
+        return [Case(f"{target.__name__}{_brackets(given)}", lambda: target(dim, **given))]
+    if callable(target):
+        return [Case(getattr(target, "__name__", "mixer"), target)]
+    raise ValueError(f"target must be a name, a Mixer class or a function that builds one, got {target!r}")
+
+
+def model_cases(dim: int = 16) -> list[Case]:
+    """The bodies of all named models."""
+    return [_model_case(name, dim) for name in models.ids() if "encoder" not in models.get(name).target()]
+
+
+def _model_case(name: str, dim: int) -> Case:
+    spec = load_spec(name, dim=dim)
+    return Case(f"model {name}", lambda: Backbone(spec), lambda: load_spec(name, no_such_option=1))
+
+
+def _named_case(registry: Any, name: str, dim: int, options: dict[str, Any]) -> Case:
+    def reject() -> Mixer:
+        return create_part(registry, name, dim, {**options, "no_such_option": 1})
+
+    return Case(f"{name}{_brackets(options)}", lambda: create_part(registry, name, dim, options), reject)
+
+
+def _brackets(options: Mapping[str, Any]) -> str:
+    return f"({', '.join(f'{k}={v}' for k, v in options.items())})" if options else ""

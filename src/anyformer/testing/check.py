@@ -1,0 +1,108 @@
+"""Running the laws."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from anyformer.contract import Mixer
+from anyformer.testing import laws
+from anyformer.testing.case import Case, LawBroken, cases_of
+
+LAWS: dict[str, Callable[[Case], bool]] = {
+    "definition": laws.definition,
+    "reach": laws.reach,
+    "streaming": laws.streaming,
+    "padding": laws.padding,
+    "length": laws.length,
+    "gradient": laws.gradient,
+    "cost": laws.cost,
+    "persistence": laws.persistence,
+    "compilation": laws.compilation,
+    "precision": laws.precision,
+    "independence": laws.independence,
+    "errors": laws.errors,
+    "mixing": laws.mixing,
+    "purity": laws.purity,
+    "modes": laws.modes,
+}
+
+Outcome = Literal["holds", "broken", "excused", "wrongly excused", "does not apply"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One law on one case."""
+
+    case: str
+    law: str
+    outcome: Outcome
+    detail: str
+    seconds: float
+
+    @property
+    def good(self) -> bool:
+        """Whether the mixer is as it must be."""
+        return self.outcome not in ("broken", "wrongly excused")
+
+
+def check_case(case: Case, only: Iterable[str] | None = None) -> list[Result]:
+    """Run the laws, or ``only`` some of them, on one case."""
+    chosen = list(LAWS) if only is None else list(only)
+    for law in chosen:
+        if law not in LAWS:
+            from anyformer.registry import nearest
+
+            raise ValueError(f"unknown law {law!r}{nearest(law, list(LAWS))}")
+    excuses = case.info.exceptions
+    for law in excuses:
+        if law not in LAWS:
+            raise ValueError(f"{case.label}: info.exceptions names {law!r}, which is no law; the laws are {', '.join(LAWS)}")
+    return [_run(case, law, excuses.get(law)) for law in chosen]
+
+
+def check_mixer(
+    target: str | type[Mixer] | Callable[[], Mixer],
+    *,
+    dim: int = 16,
+    options: Mapping[str, Any] | None = None,
+    only: Iterable[str] | None = None,
+) -> list[Result]:
+    """Hold a mixer to every law that applies to it.
+
+    Args:
+        target, dim, options: see :func:`cases_of`.
+        only: some of the laws, by name.
+
+    Raises:
+        LawBroken: naming every law that is broken, and how; or that is excused and yet holds.
+    """
+    results = [r for case in cases_of(target, dim=dim, options=options) for r in check_case(case, only)]
+    bad = [r for r in results if not r.good]
+    if bad:
+        raise LawBroken("\n".join(f"{r.case}: {r.law} ({r.outcome}): {r.detail}" for r in bad))
+    return results
+
+
+def _run(case: Case, law: str, excuse: str | None) -> Result:
+    start = time.perf_counter()
+    outcome: Outcome = "holds"
+    detail = ""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            if not LAWS[law](case):
+                outcome = "does not apply"
+    except Exception as error:  # whatever a mixer raises, it has broken the law under which it raised
+        outcome = "broken"
+        detail = str(error) if isinstance(error, LawBroken) else f"{type(error).__name__}: {error}"
+    if excuse is not None:
+        if outcome == "broken":
+            outcome, detail = "excused", excuse
+        elif outcome == "holds":
+            outcome, detail = "wrongly excused", f"info.exceptions excuses it ({excuse}), but it holds"
+    return Result(case.label, law, outcome, detail, time.perf_counter() - start)

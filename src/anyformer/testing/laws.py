@@ -1,0 +1,510 @@
+"""The laws. Each takes a case, raises :class:`LawBroken` where it is broken, and returns whether it applies."""
+
+from __future__ import annotations
+
+import copy
+import io
+import math
+from typing import Any
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from anyformer.contract import GROWTHS, Context, Mixer
+from anyformer.ops._base import FlopCounter, use_definition
+from anyformer.state import leaves, map_state, select_rows, state_bytes
+from anyformer.testing.case import Case, LawBroken, Sample
+
+LENGTH = 19
+EXPONENTS = {"none": 0.0, "constant": 0.05, "log n": 0.6, "n": 1.1, "n log n": 1.3, "n^1.5": 1.6, "n^2": 2.1}
+
+
+def close(what: str, got: Tensor, expected: Tensor, tolerance: float = 1e-9) -> None:
+    """``LawBroken`` unless ``got`` is ``expected`` to ``tolerance``, relative to the largest expected value (or 1)."""
+    if got.shape != expected.shape:
+        raise LawBroken(f"{what}: shape {tuple(got.shape)} instead of {tuple(expected.shape)}")
+    if got.numel() == 0:
+        return
+    got, expected = got.double(), expected.double()
+    if not bool(got.isfinite().all()):
+        raise LawBroken(f"{what}: not finite")
+    away = float((got - expected).abs().max()) / max(1.0, float(expected.abs().max()))
+    if not away <= tolerance:
+        raise LawBroken(f"{what}: off by {away:.1e}, allowed {tolerance:.0e}")
+
+
+def limit(mixer: Mixer, length: int) -> int:
+    """``length``, or the longest that the mixer takes."""
+    longest = mixer.info.max_length
+    return length if longest is None else min(length, longest)
+
+
+def definition(case: Case) -> bool:
+    """The fast form is the definition: outputs, every gradient, final state."""
+    _compare_with_definition(case, torch.float64, 67, 1e-9, 1e-7)
+    _compare_with_definition(case, torch.float32, LENGTH, 2e-4, 2e-3)
+    _compare_with_definition(case, torch.bfloat16, LENGTH, 0.1, None)
+    return True
+
+
+def _compare_with_definition(
+    case: Case, dtype: torch.dtype, length: int, tolerance: float, gradient_tolerance: float | None
+) -> None:
+    mixer = case.mixer(dtype)
+    sample = case.sample(mixer, 2, limit(mixer, length), dtype=dtype)
+    fast = _everything(mixer, sample, gradient_tolerance is not None)
+    with use_definition():
+        slow = _everything(mixer, sample, gradient_tolerance is not None)
+    name = str(dtype).removeprefix("torch.")
+    for what, expected in slow.items():
+        allowed = gradient_tolerance if what.startswith("gradient") else tolerance
+        assert allowed is not None
+        close(f"{what} in {name}", fast[what], expected, allowed)
+
+
+def _everything(mixer: Mixer, sample: Sample, gradients: bool) -> dict[str, Tensor]:
+    """Output, gradients of the input and the parameters, and the final state."""
+    mixer.zero_grad(set_to_none=True)
+    x = sample.x.clone().requires_grad_(gradients)
+    y = sample.with_x(x).forward(mixer)
+    found = {"output": y.detach()}
+    if gradients:
+        (y * _weights(y)).sum().backward()
+        found["gradient of x"] = _gradient(x)
+        found |= {f"gradient of {n}": _gradient(p) for n, p in mixer.named_parameters() if p.grad is not None}
+    if mixer.info.causal:
+        with torch.no_grad():
+            _, state = sample.stream(mixer, mixer.init_state(sample.x.shape[0]))
+        found |= {f"final state, tensor {i}": t for i, t in enumerate(leaves(state))}
+    return found
+
+
+def _weights(y: Tensor) -> Tensor:
+    """Fixed random weights, so that a sum over y tells its elements apart."""
+    return torch.randn(y.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64).to(y.dtype)
+
+
+def _gradient(t: Tensor) -> Tensor:
+    return torch.zeros_like(t) if t.grad is None else t.grad.detach().clone()
+
+
+@torch.no_grad()
+def reach(case: Case) -> bool:
+    """Changes outside the declared reach change nothing. By perturbation: a leak through top-k has no gradient."""
+    mixer = case.mixer()
+    past, future = mixer.info.reach
+    if past is None and future is None:
+        return False
+    T = limit(mixer, LENGTH + 5)
+    for seed in range(3):
+        sample = case.sample(mixer, 2, T, seed=seed)
+        y = sample.forward(mixer)
+        for t in (0, 1, T // 3, T // 2, T - 2):
+            for side, outside in (("later", slice(t + 1 + (future or 0), T)), ("earlier", slice(0, max(0, t - (past or 0))))):
+                if (future if side == "later" else past) is None or len(range(*outside.indices(T))) == 0:
+                    continue
+                x = sample.x.clone()
+                x[:, outside] = torch.randn_like(x[:, outside]) * 10.0 ** (seed - 1)
+                changed = sample.with_x(x).forward(mixer)
+                # FFT forms mix rounding errors over the whole length; all others are bitwise equal
+                close(f"output {t} after a change of {side} tokens (reach {mixer.info.reach})", changed[:, t], y[:, t])
+    return True
+
+
+def streaming(case: Case) -> bool:
+    """Any split of the sequence equals the whole, with ragged masks, gradients and a copied state."""
+    mixer = case.mixer()
+    if not mixer.info.causal:
+        return False
+    T = limit(mixer, 37)
+    sample = case.sample(mixer, 3, T)
+    splits = {
+        "one by one": [1] * T,
+        "in one piece": [T],
+        "in mixed pieces": [2, 0, 1, 7, 1, T],
+        "in two pieces": [T // 2, T],
+    }
+    masks = {"": None, " with ragged masks": _ragged_mask(3, T)}
+    for ragged, mask in masks.items():
+        whole = sample.forward(mixer, mask).detach()
+        for how, sizes in splits.items():
+            y, _ = _in_pieces(mixer, sample, sizes, mask)
+            close(f"streamed {how}{ragged} against the whole", y.detach(), whole)
+    _stream_gradient(mixer, sample)
+    _stream_copied(mixer, sample)
+    _stream_bytes(case, mixer)
+    return True
+
+
+def _ragged_mask(batch: int, length: int) -> Tensor:
+    mask = torch.rand(batch, length, generator=torch.Generator().manual_seed(3)) > 0.4
+    mask[0, : length // 2] = False  # a sample that joins late
+    return mask
+
+
+def _in_pieces(mixer: Mixer, sample: Sample, sizes: list[int], mask: Tensor | None) -> tuple[Tensor, Any]:
+    state, out, start = mixer.init_state(sample.x.shape[0]), [], 0
+    T = sample.x.shape[1]
+    for size in sizes:
+        stop = min(start + size, T)
+        y, state = sample.times(start, stop).stream(mixer, state, None if mask is None else mask[:, start:stop])
+        if y.shape[1] != stop - start:
+            raise LawBroken(f"streaming {stop - start} tokens gave {y.shape[1]} outputs")
+        out.append(y)
+        start = stop
+    return torch.cat(out, 1), state
+
+
+def _stream_gradient(mixer: Mixer, sample: Sample) -> None:
+    T = sample.x.shape[1]
+    found = []
+    for sizes in (None, [T // 3, 1, T]):
+        mixer.zero_grad(set_to_none=True)
+        x = sample.x.clone().requires_grad_()
+        given = sample.with_x(x)
+        y = given.forward(mixer) if sizes is None else _in_pieces(mixer, given, sizes, None)[0]
+        (y * _weights(y)).sum().backward()
+        found.append({"x": _gradient(x), **{n: _gradient(p) for n, p in mixer.named_parameters()}})
+    for name, expected in found[0].items():
+        close(f"gradient of {name} through the state", found[1][name], expected, 1e-8)
+
+
+@torch.no_grad()
+def _stream_copied(mixer: Mixer, sample: Sample) -> None:
+    T = sample.x.shape[1]
+    half = T // 2
+    order = torch.tensor([2, 0, 0])
+    first, state = sample.times(0, half).stream(mixer, mixer.init_state(3))
+    rest = sample.times(half, T)
+    y, _ = rest.stream(mixer, state)
+    again, _ = rest.stream(mixer, copy.deepcopy(state))
+    close("streaming on from a copied state", again, y, 0.0)
+    moved, _ = rest.rows(order).stream(mixer, select_rows(state, order))
+    close("streaming on from a reordered state", moved, y[order], 1e-9)
+    empty, same = sample.times(0, 0).stream(mixer, state)
+    if empty.shape[1] != 0:
+        raise LawBroken(f"streaming no tokens gave {empty.shape[1]} outputs")
+    y_same, _ = rest.stream(mixer, same)
+    close("streaming on after no tokens", y_same, y, 0.0)
+
+
+@torch.no_grad()
+def _stream_bytes(case: Case, mixer: Mixer) -> None:
+    sizes = []
+    lengths = [64, 128, 256, 512]
+    if mixer.info.max_length is not None:
+        top = mixer.info.max_length
+        lengths = [top // 8, top // 4, top // 2, top]
+    for T in lengths:
+        sample = case.sample(mixer, 1, T)
+        _, state = sample.stream(mixer, mixer.init_state(1))
+        sizes.append(state_bytes(state["own"]))
+    _check_exponent("state bytes", mixer.info.state, lengths, sizes, settled=True)
+    if mixer.info.state == "none" and sizes[-1]:
+        raise LawBroken(f"state is declared 'none' but holds {sizes[-1]} bytes")
+
+
+def _check_exponent(what: str, declared: str, lengths: list[int], figures: list[float], settled: bool = False) -> None:
+    """The growth over the last doubling is not above what is declared, and for a state not below it either."""
+    if figures[-1] == 0 or figures[-2] == 0:
+        return
+    exponent = math.log(figures[-1] / figures[-2]) / math.log(lengths[-1] / lengths[-2])
+    if exponent > EXPONENTS[declared] + 0.02:
+        raise LawBroken(f"{what} grow like n^{exponent:.2f} from {lengths[-2]} to {lengths[-1]}, declared {declared!r}")
+    if settled and declared in ("n", "n^2") and exponent < EXPONENTS[declared] - 0.4:
+        raise LawBroken(f"{what} grow like n^{exponent:.2f} only, declared {declared!r}")
+
+
+def padding(case: Case) -> bool:
+    """Masked tokens change nothing, get zeros and no gradient; packed sequences are as if alone."""
+    mixer = case.mixer()
+    T = limit(mixer, LENGTH)
+    sample = case.sample(mixer, 3, T)
+    order = torch.arange(T)
+    lengths = torch.tensor([[T], [T // 2], [1]])
+    masks = {
+        "right": order < lengths,
+        "left": order >= T - lengths,
+        "scattered": _ragged_mask(3, T),
+    }
+    for where, mask in masks.items():
+        poisoned = sample.x.masked_fill(~mask[..., None], torch.nan).requires_grad_()
+        y = sample.with_x(poisoned).forward(mixer, mask)
+        if bool((y[~mask] != 0).any()):
+            raise LawBroken(f"{where} padding: outputs at masked tokens are not zero")
+        for b in range(3):
+            if bool(mask[b].any()):
+                alone = sample.tokens(b, mask[b]).forward(mixer)
+                close(f"{where} padding against the sample alone", y[b][mask[b]], alone[0])
+        y.square().sum().backward()
+        assert poisoned.grad is not None
+        if bool((poisoned.grad[~mask] != 0).any()):
+            raise LawBroken(f"{where} padding: masked tokens get a gradient (or NaN)")
+    _packed(mixer, case.sample(mixer, 2, T))
+    return True
+
+
+@torch.no_grad()
+def _packed(mixer: Mixer, sample: Sample) -> None:
+    T = sample.x.shape[1]
+    ids = torch.zeros(2, T, dtype=torch.int64)
+    ids[0, : T // 3], ids[0, T // 3 : T - 2] = 1, 2
+    ids[1, 1:] = 1
+    y = sample.forward(mixer, ids)
+    for b in range(2):
+        for n in ids[b].unique().tolist():
+            chosen = ids[b] == n
+            if n == 0:
+                if bool((y[b][chosen] != 0).any()):
+                    raise LawBroken("packed: outputs at padding are not zero")
+            else:
+                close("packed against alone", y[b][chosen], sample.tokens(b, chosen).forward(mixer)[0])
+
+
+@torch.no_grad()
+def length(case: Case) -> bool:
+    """Any length up to ``max_length`` works; past it a clear error."""
+    mixer = case.mixer()
+    for T in (1, 2, 3, 13, 31, 67, 130):
+        if T > (mixer.info.max_length or T):
+            continue
+        sample = case.sample(mixer, 1, T)
+        y = sample.forward(mixer)
+        if y.shape != sample.x.shape or not bool(y.isfinite().all()):
+            raise LawBroken(f"length {T}: y has shape {tuple(y.shape)}, finite: {bool(y.isfinite().all())}")
+    if mixer.info.max_length is not None:
+        too_long = case.sample(mixer, 1, mixer.info.max_length + 1)
+        _expect_error("max_length", "max_length", lambda: too_long.forward(mixer))
+    return True
+
+
+def gradient(case: Case) -> bool:
+    """In training, at randomised parameters, every parameter gets a finite gradient that is not zero."""
+    mixer = case.mixer(train=True)
+    sample = case.sample(mixer, 2, limit(mixer, 37))
+    call = sample.call()
+    y = sample.forward(mixer, call=call)
+    torch.stack([(y * _weights(y)).sum(), *call.losses.values()]).sum().backward()
+    for name, p in mixer.named_parameters():
+        if p.grad is None or not bool((p.grad != 0).any()):
+            raise LawBroken(f"parameter {name} gets no gradient")
+        if not bool(p.grad.isfinite().all()):
+            raise LawBroken(f"parameter {name} gets a gradient that is not finite")
+    return True
+
+
+def cost(case: Case) -> bool:
+    """FLOPs and what is kept for the backward grow no faster than declared."""
+    mixer = case.mixer(torch.float32, train=True)
+    top = limit(mixer, 1024)
+    lengths = [top // 4, top // 2, top]
+    flops, saved = [], []
+    for T in lengths:
+        sample = case.sample(mixer, 1, T, dtype=torch.float32)
+        with torch.no_grad(), FlopCounter() as counter:
+            sample.forward(mixer)
+        flops.append(counter.total)
+        saved.append(_saved_bytes(mixer, sample))
+    if flops[-1] == 0:
+        return False
+    _check_exponent("FLOPs", mixer.info.cost, lengths, [float(f) for f in flops])
+    _check_exponent("bytes kept for the backward", mixer.info.memory, lengths, [float(s) for s in saved])
+    return True
+
+
+def _saved_bytes(mixer: Mixer, sample: Sample) -> int:
+    held: dict[int, int] = {}
+
+    def pack(t: Tensor) -> Tensor:
+        storage = t.untyped_storage()
+        held[storage.data_ptr()] = storage.nbytes()
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        y = sample.with_x(sample.x.clone().requires_grad_()).forward(mixer)
+    del y
+    return sum(held.values())
+
+
+@torch.no_grad()
+def persistence(case: Case) -> bool:
+    """Weights and states survive being written, read and copied, bit for bit."""
+    mixer = case.mixer(torch.float32)
+    for name, p in mixer.named_parameters():
+        if p.is_complex():
+            raise LawBroken(f"parameter {name} is complex; store real pairs")
+    sample = case.sample(mixer, 2, limit(mixer, LENGTH), dtype=torch.float32)
+    y = sample.forward(mixer)
+    tensors = {k: v.clone().contiguous() for k, v in mixer.state_dict().items()}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(99)
+        fresh = case.make().eval()
+    fresh.load_state_dict(load_tensors(save_tensors(tensors)))
+    close("output of reloaded weights", sample.forward(fresh), y, 0.0)
+    close("output of a deep copy", sample.forward(copy.deepcopy(mixer)), y, 0.0)
+    if not mixer.info.causal:
+        return True
+    half = sample.x.shape[1] // 2
+    _, state = sample.times(0, half).stream(mixer, mixer.init_state(2))
+    rest = sample.times(half, sample.x.shape[1])
+    expected, _ = rest.stream(mixer, state)
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    got, _ = rest.stream(fresh, torch.load(file, weights_only=True))
+    close("streaming on from a saved state", got, expected, 0.0)
+    return True
+
+
+def compilation(case: Case) -> bool:
+    """``torch.compile(fullgraph=True)`` gives what eager gives."""
+    mixer = case.mixer(torch.float32)
+    sample = case.sample(mixer, 2, limit(mixer, LENGTH), dtype=torch.float32)
+    torch._dynamo.reset()
+    try:
+        compiled: Any = torch.compile(mixer, fullgraph=True, backend="aot_eager", dynamic=False)
+        close("compiled output", sample.forward(compiled), sample.forward(mixer), 1e-5)
+    finally:
+        torch._dynamo.reset()
+    return True
+
+
+@torch.no_grad()
+def precision(case: Case) -> bool:
+    """bfloat16, by autocast and by conversion, gives bfloat16's accuracy and its dtype."""
+    mixer = case.mixer(torch.float32, randomize=False)
+    sample = case.sample(mixer, 2, limit(mixer, LENGTH), dtype=torch.float32)
+    y = sample.forward(mixer)
+    with torch.autocast("cpu", torch.bfloat16):
+        _roughly("output under autocast", sample.forward(mixer), y)
+    low = case.mixer(torch.bfloat16, randomize=False)
+    context = None if sample.context is None else Context(sample.context.x.bfloat16(), sample.context.mask)
+    converted = Sample(sample.x.bfloat16(), context, sample.side)
+    got = converted.forward(low)
+    if got.dtype != torch.bfloat16:
+        raise LawBroken(f"a bfloat16 mixer gives {got.dtype}")
+    _roughly("output in bfloat16", got, y)
+    if mixer.info.causal:
+        streamed, _ = converted.stream(low, low.init_state(2))
+        if streamed.dtype != torch.bfloat16:
+            raise LawBroken(f"a bfloat16 mixer streams {streamed.dtype}")
+        _roughly("stream in bfloat16", streamed, y)
+    return True
+
+
+def _roughly(what: str, got: Tensor, expected: Tensor) -> None:
+    """Within bfloat16's accuracy in the mean: single elements may fall on the other side of a discrete choice."""
+    got, expected = got.double(), expected.double()
+    if not bool(got.isfinite().all()):
+        raise LawBroken(f"{what}: not finite")
+    away = float((got - expected).square().mean().sqrt() / expected.square().mean().sqrt().clamp_min(1e-6))
+    if away > 0.1:
+        raise LawBroken(f"{what}: off by {away:.1%} of its size, allowed 10%")
+
+
+@torch.no_grad()
+def independence(case: Case) -> bool:
+    """A sample's result does not depend on its batch, and evaluation repeats bit for bit."""
+    mixer = case.mixer()
+    sample = case.sample(mixer, 3, limit(mixer, LENGTH))
+    y = sample.forward(mixer)
+    close("a second evaluation", sample.forward(mixer), y, 0.0)
+    for b in range(3):
+        close("a sample alone against it in a batch", sample.rows(slice(b, b + 1)).forward(mixer), y[b : b + 1])
+    loud = sample.x.clone()
+    loud[1:] *= 100
+    close("a sample beside louder ones", sample.with_x(loud).forward(mixer)[:1], y[:1])
+    return True
+
+
+@torch.no_grad()
+def errors(case: Case) -> bool:
+    """Wrong input raises ``ValueError`` that names the argument and says what came."""
+    mixer = case.mixer()
+    sample = case.sample(mixer, 2, limit(mixer, 7))
+    x, D = sample.x, mixer.dim
+
+    def given(x: Tensor, **kwargs: Any) -> Any:
+        return lambda: mixer(x, context=kwargs.pop("context", sample.context), call=sample.call(), **kwargs)
+
+    _expect_error("x of the wrong width", "x ", given(torch.cat([x, x], -1)), str(2 * D))
+    _expect_error("x of two axes", "x ", given(x[0]))
+    _expect_error("x of integers", "x ", given(x.long()))
+    _expect_error("x of another dtype", "x ", given(x.float()))
+    _expect_error("a mask of the wrong shape", "mask ", given(x, mask=torch.ones(2, 3, dtype=torch.bool)))
+    _expect_error("a mask of floats", "mask ", given(x, mask=torch.ones(x.shape[:2])))
+    _expect_error("positions of the wrong shape", "positions ", given(x, positions=torch.ones(2, 3)))
+    if mixer.info.context:
+        _expect_error("no context", "context ", lambda: mixer(x, call=sample.call()))
+    else:
+        _expect_error("a context", "context ", given(x, context=Context(x)))
+    if mixer.info.causal:
+        _expect_error("a state of another batch", "state ", lambda: sample.stream(mixer, mixer.init_state(3)))
+    else:
+        _expect_error("init_state", "stream", lambda: mixer.init_state(2))
+    if case.reject is not None:
+        _expect_error("an unknown option", "no_such_option", case.reject)
+    return True
+
+
+def _expect_error(what: str, word: str, call: Any, also: str = "") -> None:
+    try:
+        call()
+    except ValueError as error:
+        if word not in str(error) or also not in str(error):
+            raise LawBroken(f"{what}: the message does not name {word.strip()!r} {also}: {error}") from None
+    except Exception as error:
+        raise LawBroken(f"{what}: raised {type(error).__name__} instead of ValueError: {error}") from None
+    else:
+        raise LawBroken(f"{what}: no error")
+
+
+@torch.no_grad()
+def mixing(case: Case) -> bool:
+    """Where a mixing matrix is given, y = finish(matrix @ values)."""
+    mixer = case.mixer()
+    sample = case.sample(mixer, 2, limit(mixer, LENGTH))
+    found = mixer.mixing(sample.x, context=sample.context, call=sample.call())
+    if found is None:
+        return False
+    close("finish(matrix @ values)", found.finish(found.matrix @ found.values), sample.forward(mixer))
+    return True
+
+
+@torch.no_grad()
+def purity(case: Case) -> bool:
+    """Forward and stream write no buffer, no input and no state, in both modes."""
+    for train in (False, True):
+        mixer = case.mixer(train=train)
+        sample = case.sample(mixer, 2, limit(mixer, LENGTH))
+        before = {k: v.clone() for k, v in mixer.state_dict().items()} | {f"buffer {k}": v.clone() for k, v in mixer.named_buffers()}
+        x = sample.x.clone()
+        sample.forward(mixer)
+        if mixer.info.causal:
+            half = x.shape[1] // 2
+            _, state = sample.times(0, half).stream(mixer, mixer.init_state(2))
+            held = map_state(Tensor.clone, state)
+            sample.times(half, x.shape[1]).stream(mixer, state)
+            for was, now in zip(leaves(held), leaves(state), strict=True):
+                if not torch.equal(was, now):
+                    raise LawBroken("stream wrote into the state that it was given")
+        after = dict(mixer.state_dict()) | {f"buffer {k}": v for k, v in mixer.named_buffers()}
+        for name, value in before.items():
+            if not torch.equal(value, after[name]):
+                raise LawBroken(f"{name} was written by a call in {'training' if train else 'evaluation'}")
+        if not torch.equal(sample.x, x):
+            raise LawBroken("x was written by a call")
+    return True
+
+
+@torch.no_grad()
+def modes(case: Case) -> bool:
+    """Training gives what evaluation gives, as nothing is dropped or drawn."""
+    sample = case.sample(case.mixer(), 2, limit(case.mixer(), LENGTH))
+    close("output in training against evaluation", sample.forward(case.mixer(train=True)), sample.forward(case.mixer()))
+    return True
+
+
+assert set(EXPONENTS) == set(GROWTHS)
