@@ -1,0 +1,90 @@
+"""Forgetting attention: softmax attention whose scores decay by a gate that the data sets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
+
+from anyformer.caches import append, slots, visible
+from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.mixers import register_mixer
+from anyformer.mixers.attention import head_width, merge_heads, split_heads
+from anyformer.ops._precision import exact
+from anyformer.ops.attention import attention
+from anyformer.ops.masks import Causal
+from anyformer.ops.sparse_attention import sparse_attention
+from anyformer.state import State
+
+
+@register_mixer("fox", papers=["fox"])
+class ForgettingAttention(Mixer):
+    """Forgetting attention (Lin 2025, eq. 5-8): s_ij = q_i k_j / sqrt(K) + log f_{j+1} + ... + log f_i.
+
+    f_t = sigmoid(w x_t + b) is one forget gate for each head. There are no positions beside it, as in the paper.
+    The sum of the log gates is kept in float64 (where the device has it), so that differences of far
+    tokens stay exact.
+
+    Args:
+        num_heads: heads H.
+    """
+
+    def __init__(self, dim: int, *, num_heads: int = 4, causal: bool = True) -> None:
+        super().__init__(dim, causal=causal)
+        self.num_heads, self.head_dim = num_heads, head_width(dim, num_heads, None)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.forget = nn.Linear(dim, num_heads)
+        nn.init.zeros_(self.forget.bias)
+        self.out = nn.Linear(dim, dim, bias=False)
+
+    @classmethod
+    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
+        if not causal:
+            raise ValueError("causal=False is not possible for fox: it forgets along time")
+        return MixerInfo(reach=(None, 0), cost="n^2", memory="n", state="n")
+
+    def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """q, k, v (B, H, T, K) and the sum of the log gates so far (B, T, H)."""
+        q, k, v = (split_heads(t, self.num_heads) for t in self.qkv(x).chunk(3, -1))
+        log_forget = logsigmoid(exact(self.forget(x)))
+        return q, k, v, inputs.zero(log_forget).cumsum(1)
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        q, k, v, log_sum = self._project(x, inputs)
+        y = sparse_attention(q, k, v, Causal(), q_pos=log_sum, k_pos=log_sum, score=_forgotten)
+        return self.out(merge_heads(y))
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        H = self.num_heads
+        empty = torch.zeros(batch_size, H, 0, self.head_dim, device=device, dtype=dtype)
+        log_sum = exact(torch.zeros(batch_size, 1, H, device=device))
+        slot = torch.zeros(batch_size, 1, 0, 1, device=device, dtype=torch.int64)
+        cache = {"k": empty, "v": empty, "slot": slot, "log_sum": log_sum[:, None, :0]}
+        return {"cache": cache, "log_sum": log_sum}
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        q, k, v, log_sum = self._project(x, inputs)
+        log_sum = torch.cat([state["log_sum"], log_sum + state["log_sum"]], 1)
+        last, log_sum = log_sum[:, -1:], log_sum[:, 1:]
+        new = {"k": k, "v": v, "slot": slots(inputs), "log_sum": log_sum[:, None]}
+        both, kept = append(state["cache"], new, inputs.mask is not None)
+        bias = _difference(log_sum, both["log_sum"][:, 0]).to(x.dtype)
+        y = attention(q, both["k"], both["v"], visible=visible(new["slot"], both["slot"]), bias=bias)
+        return self.out(merge_heads(y)), {"cache": kept, "log_sum": last}
+
+    def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:
+        q, k, v, log_sum = self._project(x, inputs)
+        one_hot = torch.eye(x.shape[1], device=x.device, dtype=x.dtype).expand(*k.shape[:3], -1)
+        matrix = attention(q, k, one_hot, causal=True, bias=_difference(log_sum, log_sum).to(x.dtype))
+        return Mixing(matrix, v, lambda y: inputs.zero(self.out(merge_heads(y))))
+
+
+def _difference(q_sum: Tensor, k_sum: Tensor) -> Tensor:
+    """(B, H, T, S): the log gates between key and query, summed; meaningless where the key is later."""
+    return (q_sum[:, :, None] - k_sum[:, None]).permute(0, 3, 1, 2)
+
+
+def _forgotten(scores: Tensor, q: Tensor, k: Tensor, q_sum: Tensor, k_sum: Tensor) -> Tensor:
+    return scores + _difference(q_sum, k_sum).to(scores.dtype)
