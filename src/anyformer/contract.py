@@ -126,6 +126,11 @@ class Inputs:
             return x
         return x.masked_fill(~self.mask.reshape(*self.mask.shape, *(1,) * (x.dim() - 2)), fill)
 
+    def between(self, times: slice) -> Inputs:
+        """Those of some neighbouring tokens; side inputs stay those of the call."""
+        mask = None if self.mask is None else self.mask[:, times]
+        return self.replace(mask=mask, index=self.index[:, times], positions=self.positions[:, times])
+
     def replace(self, **changes: Any) -> Inputs:
         """A copy with some fields changed."""
         return dataclasses.replace(self, **changes)

@@ -36,7 +36,13 @@ class Segments(Mixer):
         return inner
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
-        return self._stream(x, self._init_state(x.shape[0], x.device, x.dtype), inputs)[0]
+        state = self._init_state(x.shape[0], x.device, x.dtype)
+        parts = []
+        for start in range(0, x.shape[1], self.length):
+            here = slice(start, start + self.length)
+            y, state = self.inner.stream(x[:, here], detach(state), inputs.between(here))
+            parts.append(y)
+        return torch.cat(parts, 1) if parts else x
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         return self.inner._init_state(batch_size, device, dtype)

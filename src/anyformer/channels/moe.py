@@ -52,7 +52,8 @@ class MixtureOfExperts(Mixer):
 
     @classmethod
     def describe(cls, **_: Any) -> MixerInfo:
-        return MixerInfo(reach=(0, 0))
+        reason = "how many tokens an expert gets is known only from the data, so the graph is cut there"
+        return MixerInfo(reach=(0, 0), exceptions={"compilation": reason})
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         B, T, D = x.shape

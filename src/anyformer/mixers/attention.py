@@ -130,11 +130,15 @@ class Attention(Mixer):
 
     def _attend_whole(self, q: Tensor, keys: Cache, inputs: Inputs) -> Tensor:
         k, v = keys["k"], keys["v"]
-        if self.window is not None and q.shape[2] > self.window and not self.positions.scores:
+        if self.window is not None and q.shape[2] > self.window:
             spec = Window(self.window - 1, 0 if self.causal else self.window - 1)
-            index = keys["slot"][:, 0, :, 0] - 1
-            return sparse_attention(q, k, v, spec, q_index=index, k_index=index)
-        bias = self._bias(q, keys, inputs)
+            index = None if inputs.mask is None else keys["slot"][:, 0, :, 0] - 1
+            pos = inputs.positions
+            score = self._tile_score if self.positions.scores else None
+            return sparse_attention(
+                q, k, v, spec, q_index=index, k_index=index, q_pos=pos, k_pos=pos, score=score
+            )
+        bias = self._bias(q, keys, inputs) if self.positions.scores else None
         if self.causal and self.window is None:
             return attention(q, k, v, causal=True, bias=bias)
         return attention(q, k, v, visible=self._visible(keys, inputs), bias=bias)
@@ -149,10 +153,12 @@ class Attention(Mixer):
         return None if inputs.mask is None else inputs.mask[:, None, None, :]
 
     def _bias(self, q: Tensor, keys: Cache, inputs: Inputs) -> Tensor | None:
-        if not self.positions.scores:
-            return None
         k = keys["k"].repeat_interleave(self.num_heads // self.num_kv_heads, 1)
         return self.positions.score(q, k, inputs.positions, keys["position"][:, 0, :, 0])
+
+    def _tile_score(self, s: Tensor, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor) -> Tensor:
+        bias = self.positions.score(q, k.repeat_interleave(self.num_heads // self.num_kv_heads, 1), q_pos, k_pos)
+        return s if bias is None else s + bias
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         if self.reuses_kv is not None:
@@ -170,7 +176,8 @@ class Attention(Mixer):
             limit = None if self.window is None else self.window - 1
             both, kept = append(state, new, inputs.mask is not None, limit)
         keys = self._shared(both, inputs)
-        y = attention(q, keys["k"], keys["v"], visible=self._visible(keys, inputs), bias=self._bias(q, keys, inputs))
+        bias = self._bias(q, keys, inputs) if self.positions.scores else None
+        y = attention(q, keys["k"], keys["v"], visible=self._visible(keys, inputs), bias=bias)
         return self.out(merge_heads(y)), kept
 
     def _shared(self, keys: Cache, inputs: Inputs) -> Cache:
@@ -196,7 +203,7 @@ class Attention(Mixer):
         q, new = self._project(x, inputs)
         keys = self._shared(new, inputs)
         k, v = (t.repeat_interleave(self.num_heads // t.shape[1], 1) for t in (keys["k"], keys["v"]))
-        seen = self._visible(keys, inputs)
+        bias = self._bias(q, keys, inputs) if self.positions.scores else None
         one_hot = torch.eye(k.shape[2], device=x.device, dtype=x.dtype).expand(*k.shape[:3], -1)
-        matrix = attention(q, k, one_hot, visible=seen, bias=self._bias(q, keys, inputs))
+        matrix = attention(q, k, one_hot, visible=self._visible(keys, inputs), bias=bias)
         return Mixing(matrix, v, lambda y: inputs.zero(self.out(merge_heads(y))))

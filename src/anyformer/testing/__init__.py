@@ -5,7 +5,7 @@
 >>> check_mixer(MyMixer, dim=16, options={"window": 3})
 """
 
-from anyformer.testing.case import Case, LawBroken, cases_of
+from anyformer.testing.case import Case, LawBroken, all_targets, cases_of
 from anyformer.testing.check import LAWS, Result, check_case, check_mixer
 
-__all__ = ["LAWS", "Case", "LawBroken", "Result", "cases_of", "check_case", "check_mixer"]
+__all__ = ["LAWS", "Case", "LawBroken", "Result", "all_targets", "cases_of", "check_case", "check_mixer"]

@@ -110,13 +110,13 @@ def cases_of(target: str | type[Mixer] | Callable[[], Mixer], *, dim: int = 16, 
     """The cases of a mixer.
 
     Args:
-        target: the name of a mixer, channel mixer or model; ``"file.py:Class"``; a class; or a function that builds
-            a mixer.
+        target: the name of a mixer, channel mixer or model (``"model:mamba"`` where a mixer has the same name);
+            ``"file.py:Class"``; a class; or a function that builds a mixer.
         dim: width to build it with.
         options: its options; by default every example that it was registered with.
     """
-    if isinstance(target, str) and target in models and target not in mixers:
-        return [_model_case(target, dim)]
+    if isinstance(target, str) and (target.startswith("model:") or (target in models and target not in mixers)):
+        return [_model_case(target.removeprefix("model:"), dim)]
     if isinstance(target, str):
         registry = channels if target in channels else mixers
         sets = [options] if options is not None else list(registry.get(target).examples)
@@ -129,14 +129,18 @@ def cases_of(target: str | type[Mixer] | Callable[[], Mixer], *, dim: int = 16, 
     raise ValueError(f"target must be a name, a Mixer class or a function that builds one, got {target!r}")
 
 
-def model_cases(dim: int = 16) -> list[Case]:
-    """The bodies of all named models."""
-    return [_model_case(name, dim) for name in models.ids() if "encoder" not in models.get(name).target()]
+def all_targets() -> list[str]:
+    """Everything registered that the laws are for: mixers, channel mixers, and models as ``model:NAME``."""
+    return [*mixers.ids(), *channels.ids(), *(f"model:{name}" for name in models.ids())]
 
 
 def _model_case(name: str, dim: int) -> Case:
     spec = load_spec(name, dim=dim)
-    return Case(f"model {name}", lambda: Backbone(spec), lambda: load_spec(name, no_such_option=1))
+    return Case(
+        f"model:{name}",
+        lambda: Backbone(spec, cross=bool(spec.encoder)),
+        lambda: load_spec(name, no_such_option=1),
+    )
 
 
 def _named_case(registry: Any, name: str, dim: int, options: dict[str, Any]) -> Case:

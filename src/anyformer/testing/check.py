@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 
 from anyformer.contract import Mixer
+from anyformer.registry import nearest
 from anyformer.testing import laws
 from anyformer.testing.case import Case, LawBroken, cases_of
 
@@ -55,8 +56,6 @@ def check_case(case: Case, only: Iterable[str] | None = None) -> list[Result]:
     chosen = list(LAWS) if only is None else list(only)
     for law in chosen:
         if law not in LAWS:
-            from anyformer.registry import nearest
-
             raise ValueError(f"unknown law {law!r}{nearest(law, list(LAWS))}")
     excuses = case.info.exceptions
     for law in excuses:

@@ -27,7 +27,7 @@ def close(what: str, got: Tensor, expected: Tensor, tolerance: float = 1e-9) -> 
         raise LawBroken(f"{what}: shape {tuple(got.shape)} instead of {tuple(expected.shape)}")
     if got.numel() == 0:
         return
-    got, expected = got.double(), expected.double()
+    got, expected = got.detach().double(), expected.detach().double()
     if not bool(got.isfinite().all()):
         raise LawBroken(f"{what}: not finite")
     away = float((got - expected).abs().max()) / max(1.0, float(expected.abs().max()))

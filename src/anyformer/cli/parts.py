@@ -1,0 +1,111 @@
+"""``anyformer list`` and ``anyformer doctor``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from anyformer.cli.main import app, console, one_message
+from anyformer.registry import nearest
+
+KINDS = ("mixers", "channels", "models", "positions", "tasks")
+
+
+@app.command("list")
+@one_message
+def list_parts(
+    kind: Annotated[str, typer.Argument(help=f"One of {', '.join(KINDS)}; by default all.")] = "all",
+) -> None:
+    """What there is to choose from: mixers, channel mixers, models, positions and tasks."""
+    if kind not in (*KINDS, "all"):
+        raise ValueError(f"unknown kind {kind!r}{nearest(kind, list(KINDS))}")
+    for each in KINDS if kind == "all" else (kind,):
+        _tables[each]()
+
+
+def _mixers(kind: str) -> None:
+    from anyformer import channels, mixers
+    from anyformer.parts import describe_part
+
+    registry = mixers.mixers if kind == "mixers" else channels.channels
+    table = Table(title=kind, title_justify="left")
+    for column in ("name", "sees (past, future)", "time", "state", "what it is"):
+        table.add_column(column)
+    for entry in registry:
+        info = describe_part(registry, entry.id, entry.examples[0])
+        past, future = ("all" if r is None else str(r) for r in info.reach)
+        table.add_row(entry.id, f"{past}, {future}", info.cost, info.state, entry.summary)
+    console.print(table)
+
+
+def _models() -> None:
+    from anyformer.models import load_spec, models
+
+    table = Table(title="models", title_justify="left")
+    for column in ("name", "what it is", "spec"):
+        table.add_column(column)
+    for entry in models:
+        table.add_row(entry.id, entry.summary, str(load_spec(entry.id)))
+    console.print(table)
+
+
+def _summaries(kind: str) -> None:
+    from anyformer.positions import positions
+    from anyformer.tasks import tasks
+
+    table = Table(title=kind, title_justify="left")
+    table.add_column("name")
+    table.add_column("what it is")
+    for entry in positions if kind == "positions" else tasks:
+        table.add_row(entry.id, entry.summary)
+    console.print(table)
+
+
+_tables = {
+    "mixers": lambda: _mixers("mixers"),
+    "channels": lambda: _mixers("channels"),
+    "models": _models,
+    "positions": lambda: _summaries("positions"),
+    "tasks": lambda: _summaries("tasks"),
+}
+
+
+@app.command()
+@one_message
+def doctor() -> None:
+    """What this machine is, and the path that each op takes on it, with the reason."""
+    import platform
+
+    import torch
+
+    import anyformer
+    from anyformer.ops import Path, load_all
+
+    facts = Table(title="machine", title_justify="left", show_header=False)
+    cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    for name, value in {
+        "anyformer": anyformer.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+        "CPU capability": torch.backends.cpu.get_cpu_capability(),
+        "torch threads": str(torch.get_num_threads()),
+        "GPU": cuda,
+    }.items():
+        facts.add_row(name, value)
+    console.print(facts)
+    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    table = Table(title="ops", title_justify="left")
+    for column in ("op", "on", "path", "why"):
+        table.add_column(column)
+    for primitive in load_all().values():
+        taken: dict[Path, list[str]] = {}
+        for device in devices:
+            for dtype in (torch.float32, torch.bfloat16):
+                where = f"{device} {str(dtype).removeprefix('torch.')}"
+                taken.setdefault(primitive.path(device, dtype), []).append(where)
+        for path, where in taken.items():
+            table.add_row(primitive.name, "\n".join(where), path.name, path.reason)
+    console.print(table)

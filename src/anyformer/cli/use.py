@@ -1,0 +1,1 @@
+"""``anyformer train``, ``predict`` and ``generate``: one model, from data to answers."""

@@ -1,0 +1,27 @@
+"""Functions on tensors (B, H, T, K): each with its definition, its fast form, its gradient and its FLOP formula."""
+
+from __future__ import annotations
+
+import importlib
+
+from anyformer.ops._base import PRIMITIVES, FlopCounter, Path, Primitive, use_definition
+
+__all__ = ["FlopCounter", "Path", "Primitive", "load_all", "use_definition"]
+
+MODULES = (
+    "attention",
+    "delta_rule",
+    "linear_attention",
+    "long_conv",
+    "scan",
+    "selective_scan",
+    "softmax_scan",
+    "sparse_attention",
+)
+
+
+def load_all() -> dict[str, Primitive]:
+    """Every op by name."""
+    for module in MODULES:
+        importlib.import_module(f"anyformer.ops.{module}")
+    return dict(sorted(PRIMITIVES.items()))
