@@ -1,0 +1,61 @@
+"""RWKV-4's channel mixing, which also looks at the token before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from anyformer.channels import register_channel
+from anyformer.channels.mlp import hidden_width
+from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.conv import token_shift
+from anyformer.state import State
+
+
+@register_channel("rwkv4_channel", papers=["rwkv"])
+class Rwkv4Channel(Mixer):
+    """y = sigmoid(R x') * V relu(K x'')^2, x' and x'' between the token and the one before (Peng 2023, eq. 14-19).
+
+    Args:
+        hidden_dim: width F between the maps, by default ``factor`` * dim.
+    """
+
+    def __init__(
+        self, dim: int, *, hidden_dim: int | None = None, factor: float = 4, causal: bool = True
+    ) -> None:
+        super().__init__(dim, causal=causal)
+        F = hidden_width(dim, hidden_dim, factor)
+        place = torch.arange(dim) / dim
+        self.mix_key = nn.Parameter(place**0.5)
+        self.mix_receptance = nn.Parameter(place**0.5)
+        self.key = nn.Linear(dim, F, bias=False)
+        self.receptance = nn.Linear(dim, dim, bias=False)
+        self.value = nn.Linear(F, dim, bias=False)
+
+    @classmethod
+    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
+        if not causal:
+            raise ValueError("causal=False is not possible for rwkv4_channel: it looks at the token before")
+        return MixerInfo(reach=(1, 0), state="constant")
+
+    def hints(self) -> dict[str, dict[str, Any]]:
+        return {name: {"decay": False} for name in ("mix_key", "mix_receptance")}
+
+    def _mix(self, x: Tensor, last: Tensor | None, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        shifted, last = token_shift(x, last, inputs.mask)
+        k = relu(self.key(torch.lerp(shifted, x, self.mix_key))).square()
+        r = self.receptance(torch.lerp(shifted, x, self.mix_receptance)).sigmoid()
+        return r * self.value(k), last
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        return self._mix(x, None, inputs)[0]
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        return {"last": torch.zeros(batch_size, 1, self.dim, device=device, dtype=dtype)}
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        y, last = self._mix(x, state["last"], inputs)
+        return y, {"last": last}

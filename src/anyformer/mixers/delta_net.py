@@ -1,0 +1,107 @@
+"""DeltaNet: a linear attention that overwrites what a key held before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize, silu, softplus
+
+from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.conv import ShortConv
+from anyformer.mixers import register_mixer
+from anyformer.mixers.attention import head_width, merge_heads, split_heads
+from anyformer.ops.delta_rule import delta_rule
+from anyformer.state import State
+
+
+@register_mixer(
+    "delta_net",
+    papers=["deltanet"],
+    examples=[{}, {"conv_width": 0, "num_heads": 2}, {"gated": True, "key_dim": 3}],
+)
+class DeltaNet(Mixer):
+    """S_t = S_{t-1} + beta_t k_t (v_t - k_t^T S_{t-1})^T, y_t = q_t S_t (Yang 2024, section 2.2 and figure 1).
+
+    Queries, keys and values pass a short convolution and a silu; queries and keys have unit length, so that a
+    beta in [0, 1] moves the value held for a key towards the new one. Each head's output is normed.
+
+    Args:
+        num_heads: heads H.
+        key_dim: width K of a head's queries and keys, by default dim / H.
+        conv_width: taps of the short convolutions; 0 for none.
+        gated: let the state decay by a factor from the token, and gate the output (Gated DeltaNet, Yang 2025).
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_heads: int = 4,
+        key_dim: int | None = None,
+        conv_width: int = 4,
+        gated: bool = False,
+        causal: bool = True,
+    ) -> None:
+        super().__init__(dim, causal=causal)
+        self.value_dim = head_width(dim, num_heads, None)
+        self.key_dim = head_width(dim, num_heads, key_dim)
+        if self.key_dim < 1:
+            raise ValueError(f"key_dim must be at least 1, got {key_dim}")
+        self.num_heads = num_heads
+        self.widths = (num_heads * self.key_dim, num_heads * self.key_dim, dim)
+        self.qkv = nn.Linear(dim, sum(self.widths), bias=False)
+        self.conv = ShortConv(sum(self.widths), conv_width, bias=False) if conv_width else None
+        self.beta = nn.Linear(dim, num_heads, bias=False)
+        self.norm = nn.RMSNorm(self.value_dim, eps=1e-5)
+        self.out = nn.Linear(dim, dim, bias=False)
+        self.gate = nn.Linear(dim, dim, bias=False) if gated else None
+        if gated:
+            self.step = nn.Linear(dim, num_heads)
+            self.log_rate = nn.Parameter(torch.empty(num_heads).uniform_(1, 16).log())
+            with torch.no_grad():  # steps from 0.001 to 0.1, as in Mamba
+                step = torch.empty(num_heads).uniform_(-6.9, -2.3).exp()
+                self.step.bias.copy_(step.expm1().log())
+
+    @classmethod
+    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
+        if not causal:
+            raise ValueError(
+                "causal=False is not possible for delta_net: each token corrects the state before it"
+            )
+        return MixerInfo(reach=(None, 0), state="constant")
+
+    def hints(self) -> dict[str, dict[str, Any]]:
+        return {} if self.gate is None else {"log_rate": {"decay": False}}
+
+    def _mix(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        new = dict(state)
+        qkv = self.qkv(x)
+        if self.conv is not None:
+            qkv, new["conv"] = self.conv(qkv, state.get("conv"), inputs.mask)
+        q, k, v = (split_heads(p, self.num_heads) for p in inputs.zero(silu(qkv)).split(self.widths, -1))
+        # the length is found in float32 at least: a norm of bfloat16 numbers is off by a percent
+        wide = torch.promote_types(q.dtype, torch.float32)
+        q, k = (normalize(p.to(wide), dim=-1, eps=1e-6) for p in (q, k))
+        beta = self.beta(x).sigmoid().mT
+        decay = None
+        if self.gate is not None:
+            decay = inputs.zero(-self.log_rate.exp() * softplus(self.step(x))).mT
+        y, new["s"] = delta_rule(q, k, v, beta, log_decay=decay, initial=state.get("s"))
+        y = merge_heads(self.norm(y.to(x.dtype)))
+        return self.out(y if self.gate is None else y * silu(self.gate(x))), new
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        return self._mix(x, {}, inputs)[0]
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        wide = torch.promote_types(dtype, torch.float32)
+        shape = (batch_size, self.num_heads, self.key_dim, self.value_dim)
+        state = {"s": torch.zeros(shape, device=device, dtype=wide)}
+        if self.conv is not None:
+            state["conv"] = self.conv.init_state(batch_size, device, dtype)
+        return state
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        return self._mix(x, state, inputs)

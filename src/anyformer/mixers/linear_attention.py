@@ -1,0 +1,103 @@
+"""Linear attention: the kernel trick in the place of the softmax, so that the past is one matrix a head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import elu, relu
+
+from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.mixers import register_mixer
+from anyformer.mixers.attention import head_width, merge_heads, split_heads
+from anyformer.ops.linear_attention import linear_attention
+from anyformer.registry import nearest
+from anyformer.state import State
+
+FEATURE_MAPS = {"elu": lambda x: elu(x) + 1, "relu": relu, "identity": lambda x: x}
+
+
+@register_mixer(
+    "linear_attention",
+    papers=["linear-transformer"],
+    examples=[
+        {},
+        {"causal": False},
+        {"key_dim": 2},
+        {"key_dim": 24, "num_heads": 2, "feature_map": "identity", "normalize": False},
+        {"feature_map": "relu", "normalize": False, "causal": False},
+    ],
+)
+class LinearAttention(Mixer):
+    """y_t = phi(q_t) S_t / phi(q_t) z_t, S_t = sum phi(k_s) v_s^T, z_t = sum phi(k_s) (Katharopoulos 2020, eq. 16-20).
+
+    Args:
+        num_heads: heads H.
+        key_dim: width K of a head's queries and keys, and so the number of rows of its state; by default dim / H.
+        feature_map: phi, ``elu`` (elu + 1, the paper's), ``relu`` or ``identity``.
+        normalize: divide by the sum of the weights; needs weights that are not negative.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_heads: int = 4,
+        key_dim: int | None = None,
+        feature_map: str = "elu",
+        normalize: bool = True,
+        causal: bool = True,
+    ) -> None:
+        super().__init__(dim, causal=causal)
+        if feature_map not in FEATURE_MAPS:
+            raise ValueError(f"unknown feature_map {feature_map!r}{nearest(feature_map, list(FEATURE_MAPS))}")
+        if normalize and feature_map == "identity":
+            raise ValueError(
+                "normalize must be False with feature_map='identity': its weights can be negative"
+            )
+        self.value_dim = head_width(dim, num_heads, None)
+        self.key_dim = head_width(dim, num_heads, key_dim)
+        if self.key_dim < 1:
+            raise ValueError(f"key_dim must be at least 1, got {key_dim}")
+        self.num_heads, self.normalize, self.causal = num_heads, normalize, causal
+        self.feature_map = FEATURE_MAPS[feature_map]
+        self.q = nn.Linear(dim, num_heads * self.key_dim, bias=False)
+        self.k = nn.Linear(dim, num_heads * self.key_dim, bias=False)
+        self.v = nn.Linear(dim, dim, bias=False)
+        self.out = nn.Linear(dim, dim, bias=False)
+
+    @classmethod
+    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
+        return MixerInfo(reach=(None, 0 if causal else None), state="constant" if causal else "none")
+
+    def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v = (split_heads(layer(x), self.num_heads) for layer in (self.q, self.k, self.v))
+        q, k = self.feature_map(q) * self.key_dim**-0.5, self.feature_map(k)
+        if inputs.mask is not None:  # elu + 1 makes a masked key one
+            k = k * inputs.mask[:, None, :, None]
+        return q, k, v
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        q, k, v = self._project(x, inputs)
+        y, _ = linear_attention(q, k, v, normalize=self.normalize, causal=self.causal)
+        return self.out(merge_heads(y))
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        wide = torch.promote_types(dtype, torch.float32)
+        shape = (batch_size, self.num_heads, self.key_dim, self.value_dim + self.normalize)
+        return {"s": torch.zeros(shape, device=device, dtype=wide)}
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        q, k, v = self._project(x, inputs)
+        y, s = linear_attention(q, k, v, normalize=self.normalize, initial=state["s"])
+        return self.out(merge_heads(y)), {"s": s}
+
+    def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:
+        q, k, v = self._project(x, inputs)
+        weights = q @ k.mT
+        weights = weights.tril() if self.causal else weights
+        if self.normalize:
+            total = weights.sum(-1, keepdim=True)
+            weights = weights / torch.where(total == 0, 1.0, total)
+        return Mixing(weights, v, lambda y: inputs.zero(self.out(merge_heads(y))))

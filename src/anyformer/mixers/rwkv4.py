@@ -1,0 +1,86 @@
+"""RWKV-4's time mixing: softmax averages whose weights decay by a constant for each channel."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.conv import token_shift
+from anyformer.mixers import register_mixer
+from anyformer.ops.softmax_scan import SoftmaxState, softmax_scan
+from anyformer.state import State
+
+
+@register_mixer("rwkv4", papers=["rwkv"], examples=[{}, {"hidden_dim": 12}])
+class Rwkv4(Mixer):
+    """Time mixing with token shift (Peng 2023, eq. 11-18); our ``bonus`` is their u, exp(``log_decay``) their w.
+
+    wkv_t averages v_s with weights exp(k_s - (t - 1 - s) w) over the past and exp(k_t + u) for the token itself,
+    which gets no decay where the past has had t - 1 - s of them.
+
+    Args:
+        hidden_dim: width of keys, values and receptance, by default dim.
+    """
+
+    def __init__(self, dim: int, *, hidden_dim: int | None = None, causal: bool = True) -> None:
+        super().__init__(dim, causal=causal)
+        self.hidden_dim = F = dim if hidden_dim is None else hidden_dim
+        if F < 1:
+            raise ValueError(f"hidden_dim must be at least 1, got {F}")
+        place = torch.arange(dim) / dim
+        self.mix_key = nn.Parameter(place**0.5)
+        self.mix_value = nn.Parameter(place**0.5 + 0.15)
+        self.mix_receptance = nn.Parameter(place**0.25)
+        # the paper's initial values (appendix E), for a layer in the middle of a stack
+        self.log_decay = nn.Parameter(-5 + 8 * (torch.arange(F) / max(F - 1, 1)) ** 1.35)
+        self.bonus = nn.Parameter(math.log(0.3) + 0.5 * ((torch.arange(F) + 1) % 3 - 1))
+        self.key = nn.Linear(dim, F, bias=False)
+        self.value = nn.Linear(dim, F, bias=False)
+        self.receptance = nn.Linear(dim, F, bias=False)
+        self.output = nn.Linear(F, dim, bias=False)
+
+    @classmethod
+    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
+        if not causal:
+            raise ValueError("causal=False is not possible for rwkv4: its decay runs along time")
+        return MixerInfo(reach=(None, 0), state="constant")
+
+    def hints(self) -> dict[str, dict[str, Any]]:
+        names = ("log_decay", "bonus", "mix_key", "mix_value", "mix_receptance")
+        return {name: {"decay": False} for name in names}
+
+    def _mix(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        shifted, last = token_shift(x, state.get("last"), inputs.mask)
+        k = self.key(torch.lerp(shifted, x, self.mix_key))
+        v = self.value(torch.lerp(shifted, x, self.mix_value))
+        r = self.receptance(torch.lerp(shifted, x, self.mix_receptance)).sigmoid()
+        decay = -self.log_decay.to(torch.promote_types(x.dtype, torch.float32)).exp()[None]
+        if inputs.mask is not None:  # a masked token has no weight and lets nothing decay
+            k = inputs.zero(k, -torch.inf)
+            decay = inputs.mask[:, None, :, None] * decay
+        initial = SoftmaxState(*(state[n].unsqueeze(1) for n in "muw")) if state else None
+        y, final = softmax_scan(
+            k.unsqueeze(1), v.unsqueeze(1), decay, bonus=self._bonus(decay), initial=initial
+        )
+        y = y.squeeze(1).to(x.dtype)
+        return self.output(r * y), {"last": last, **{n: s.squeeze(1) for n, s in zip("muw", final)}}
+
+    def _bonus(self, decay: Tensor) -> Tensor:
+        """The op reads a state that has decayed once more than the paper's; so the token itself must, too."""
+        return (self.bonus - self.log_decay.exp())[None].to(decay.dtype)
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        return self._mix(x, {}, inputs)[0]
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        wide = torch.promote_types(dtype, torch.float32)
+        zeros = torch.zeros(batch_size, self.hidden_dim, device=device, dtype=wide)
+        last = torch.zeros(batch_size, 1, self.dim, device=device, dtype=dtype)
+        return {"last": last, "m": torch.full_like(zeros, -torch.inf), "u": zeros, "w": zeros.clone()}
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        return self._mix(x, state, inputs)
