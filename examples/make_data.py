@@ -1,0 +1,84 @@
+"""Write the example data: ``python examples/make_data.py [FOLDER]`` (by default ``examples/data``).
+
+``river.csv``    daily level and temperature of a made-up river, with days absent and readings missing: forecast it
+``gestures.csv`` twelve sensor readings a gesture, three gestures, some readings missing: classify it
+``tales/``       thirty short texts by a small grammar: model their bytes
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+
+
+def river(rng: np.random.Generator, days: int = 1200) -> str:
+    """Level and temperature with a yearly and a weekly season; rain that drains away; gaps."""
+    day = np.arange(days)
+    year = np.sin(2 * np.pi * (day - 100) / 365.25)
+    rain = rng.gamma(0.3, 1.0, days)
+    level = np.zeros(days)
+    for t in range(1, days):
+        level[t] = 0.9 * level[t - 1] + 0.3 * rain[t]
+    level += 3 - 0.6 * year + 0.25 * (day % 7 >= 5) + 0.03 * rng.standard_normal(days)
+    temperature = 11 + 8 * year + np.convolve(rng.standard_normal(days + 4), np.ones(5) / 3, "valid")
+    absent = (rng.random(days) < 0.02) | ((day >= 400) & (day < 409))
+    lines = ["date,level_m,temperature_c"]
+    for t in np.flatnonzero(~absent):
+        reading = "" if rng.random() < 0.03 else f"{temperature[t]:.1f}"
+        lines.append(f"{date(2021, 1, 1) + timedelta(days=int(t))},{level[t]:.2f},{reading}")
+    return "\n".join(lines) + "\n"
+
+
+def gestures(rng: np.random.Generator, rows: int = 600) -> str:
+    """A swing, a push or a shake: a sine, a bump, or fast beats, of any strength and phase."""
+    time = np.arange(12)
+    lines = [",".join([*(f"t{i}" for i in time), "gesture"])]
+    for _ in range(rows):
+        strength, phase = rng.uniform(0.7, 1.3), rng.uniform(0, 2 * np.pi)
+        shapes = {
+            "swing": np.sin(2 * np.pi * time / 12 + phase),
+            "push": 1.5 * np.exp(-0.5 * np.square((time - rng.uniform(3, 9)) / 1.5)),
+            "shake": np.sin(2 * np.pi * time / 3.1 + phase),
+        }
+        name = list(shapes)[int(rng.integers(3))]
+        readings = strength * shapes[name] + 0.25 * rng.standard_normal(12)
+        fields = ["" if rng.random() < 0.005 else f"{reading:.3f}" for reading in readings]
+        lines.append(",".join([*fields, name]))
+    return "\n".join(lines) + "\n"
+
+
+def tale(rng: np.random.Generator, sentences: int = 40) -> str:
+    """Sentences about an animal, a place and a thing."""
+    animals = ["fox", "heron", "badger", "otter", "magpie", "hare"]
+    places = ["river", "old mill", "orchard", "hill", "marsh", "stone bridge"]
+    things = ["lantern", "copper key", "blue feather", "letter", "loaf", "walnut"]
+    forms = [
+        "The {animal} went to the {place} and found a {thing}.",
+        "At the {place} a {animal} was waiting with a {thing}.",
+        'Where is my {thing}? asked the {animal}. "Look by the {place}," said the {other}.',
+        "The {animal} gave the {thing} to the {other}, and they walked to the {place}.",
+        "It rained over the {place}, and the {animal} slept.",
+    ]
+    lines = []
+    for _ in range(sentences):
+        animal, other = rng.choice(animals, 2, replace=False)
+        form = forms[int(rng.integers(len(forms)))]
+        words = {"animal": animal, "other": other, "place": rng.choice(places), "thing": rng.choice(things)}
+        lines.append(form.format(**words))
+    return "\n".join(lines) + "\n"
+
+
+def main(folder: Path) -> None:
+    """Write all of it; the same bytes every time."""
+    (folder / "tales").mkdir(parents=True, exist_ok=True)
+    (folder / "river.csv").write_text(river(np.random.default_rng(1)))
+    (folder / "gestures.csv").write_text(gestures(np.random.default_rng(2)))
+    for number in range(30):
+        (folder / "tales" / f"tale_{number:02}.txt").write_text(tale(np.random.default_rng([3, number])))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "data")

@@ -1,0 +1,55 @@
+"""The interface of an objective."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+from torch import Tensor
+
+Pool = Literal["mean", "last"] | None
+
+IGNORED = -100
+"""A token target with this value is neither trained on nor measured."""
+
+
+class Objective(ABC):
+    """What the outputs of a model mean.
+
+    The head is one linear layer of the model: the objective gives its width (``num_outputs``) and how the
+    model's outputs are pooled over time before they reach it (``pool``; None keeps one output a token).
+    """
+
+    name: str
+    pool: Pool
+
+    @property
+    @abstractmethod
+    def num_outputs(self) -> int:
+        """Width of the model's head."""
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean loss over the targets that count, a scalar in at least float32."""
+
+    @abstractmethod
+    def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[float, int]]:
+        """Measures as ``(sum, count)``, so that batches of any size add up exactly; ``"loss"`` is in it."""
+
+
+def check_pool(pool: Pool) -> None:
+    """``ValueError`` unless ``pool`` is one of the model's ways to pool a whole sequence."""
+    if pool not in ("mean", "last"):
+        raise ValueError(f"pool must be 'mean' or 'last' for one output a sequence, got {pool!r}")
+
+
+def check_count(name: str, value: int) -> None:
+    """``ValueError`` unless ``value`` is a positive integer."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+
+
+def check_shape(name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:
+    """``ValueError`` unless ``tensor`` has the ``expected`` shape."""
+    if tuple(tensor.shape) != expected:
+        raise ValueError(f"{name} must have shape {expected}, got {tuple(tensor.shape)}")

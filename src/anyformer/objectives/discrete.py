@@ -1,0 +1,83 @@
+"""Objectives over classes: the next token, and one class a sequence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from anyformer.objectives.base import IGNORED, Objective, Pool, check_count, check_pool, check_shape
+
+
+@dataclass(frozen=True)
+class NextToken(Objective):
+    """Cross-entropy of the target at every place, in nats.
+
+    Outputs are ``(B, T, vocab_size)``; targets ``(B, T)`` int64, where ``IGNORED`` (-100) is left out.
+    Targets are given, not made by shifting the input here: a task may ask for any place.
+    """
+
+    vocab_size: int
+    name: str = field(default="next_token", init=False)
+    pool: Pool = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        check_count("vocab_size", self.vocab_size)
+
+    @property
+    def num_outputs(self) -> int:
+        """One logit a token of the vocabulary."""
+        return self.vocab_size
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy over the targets that count; 0 (with a zero gradient) where none does."""
+        self._check(outputs, targets)
+        total = functional.cross_entropy(
+            outputs.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="sum"
+        )
+        return total / (targets != IGNORED).sum().clamp(min=1)
+
+    def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[float, int]]:
+        """``loss`` in nats and ``accuracy``, summed over the targets that count."""
+        self._check(outputs, targets)
+        counts = targets != IGNORED
+        return _classification_measures(outputs[counts], targets[counts])
+
+    def _check(self, outputs: Tensor, targets: Tensor) -> None:
+        check_shape("outputs", outputs, (*targets.shape, self.vocab_size))
+
+
+@dataclass(frozen=True)
+class Classify(Objective):
+    """Cross-entropy of one class a sequence, in nats. Outputs ``(B, num_classes)``, targets ``(B,)`` int64."""
+
+    num_classes: int
+    pool: Pool = "mean"
+    name: str = field(default="classify", init=False)
+
+    def __post_init__(self) -> None:
+        check_count("num_classes", self.num_classes)
+        check_pool(self.pool)
+
+    @property
+    def num_outputs(self) -> int:
+        """One logit a class."""
+        return self.num_classes
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy."""
+        check_shape("outputs", outputs, (targets.shape[0], self.num_classes))
+        return functional.cross_entropy(outputs.float(), targets)
+
+    def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[float, int]]:
+        """``loss`` in nats and ``accuracy``, summed over the sequences."""
+        check_shape("outputs", outputs, (targets.shape[0], self.num_classes))
+        return _classification_measures(outputs, targets)
+
+
+def _classification_measures(outputs: Tensor, targets: Tensor) -> dict[str, tuple[float, int]]:
+    loss = functional.cross_entropy(outputs.float(), targets, reduction="none").sum(dtype=torch.float64)
+    correct = (outputs.argmax(-1) == targets).sum()
+    return {"loss": (float(loss), len(targets)), "accuracy": (float(correct), len(targets))}

@@ -1,0 +1,77 @@
+"""Tasks: data as batches, with a metric, leak-free splits, and predictors to be beaten."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from anyformer.registry import Registry
+from anyformer.tasks.base import Batch, DataError, Metric, Split, Task, TaskMaker, call_with_options
+from anyformer.tasks.references import Reference, score_reference
+
+__all__ = [
+    "Batch",
+    "DataError",
+    "Metric",
+    "Reference",
+    "Split",
+    "Task",
+    "create_task",
+    "list_tasks",
+    "open_data",
+    "register_task",
+    "score_reference",
+    "tasks",
+]
+
+MANIFEST = {
+    "bytes": "anyformer.tasks.text",
+    "copy": "anyformer.tasks.copying",
+    "listops": "anyformer.tasks.listops",
+    "recall": "anyformer.tasks.recall",
+}
+
+tasks: Registry[TaskMaker] = Registry("task", MANIFEST)
+register_task = tasks.register
+
+
+def list_tasks() -> list[str]:
+    """The ids of the built-in and registered tasks, sorted."""
+    return tasks.ids()
+
+
+def create_task(
+    name_or_path: str | os.PathLike[str], *, target: str | None = None, seed: int = 0, **options: Any
+) -> Task:
+    """The task of that name, or the task that the data at that path makes.
+
+    Args:
+        name_or_path: a name out of :func:`list_tasks`, or a file or folder (see :func:`open_data`). A name
+            comes first; write ``./bytes`` for a folder called ``bytes``.
+        target: the column to predict. For data only.
+        seed: fixes the generated data, the split, and the order of training.
+        options: what the task, or :func:`open_data`, takes besides.
+
+    Raises:
+        DataError: the data cannot be used; a ``ValueError`` with one sentence.
+        ValueError: neither a task nor a path, or an option that the task does not have.
+    """
+    name = os.fspath(name_or_path)
+    if name in tasks:
+        if target is not None:
+            raise ValueError(f"target is for data files; the task {name!r} has none, got target={target!r}")
+        return call_with_options(f"task {name!r}", tasks.get(name).target, {"seed": seed, **options})
+    if not Path(name).exists() and not Path(name).suffix and Path(name).name == name:
+        tasks.get(name)  # raises, with the nearest names
+    return open_data(name, target=target, seed=seed, **options)
+
+
+def open_data(
+    path: str | os.PathLike[str], target: str | None = None, *, seed: int = 0, **options: Any
+) -> Task:
+    """The task that a file or a folder of the user's makes; see :mod:`anyformer.tasks.files` for the rules."""
+    files = import_module("anyformer.tasks.files")
+    given = {"path": path, "target": target, "seed": seed, **options}
+    return call_with_options("a data file", files.open_data, given)

@@ -1,0 +1,176 @@
+"""The interface of a task."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anyformer.objectives import Objective
+
+if TYPE_CHECKING:
+    from anyformer.tasks.references import Reference
+
+Split = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+
+
+class DataError(ValueError):
+    """The user's data cannot be used: one message that says what is wrong and where."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What the leaderboard ranks by. ``best`` is the value that cannot be passed, where there is one."""
+
+    name: str
+    higher_is_better: bool
+    unit: str = ""
+    best: float | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a model eats and what it should answer.
+
+    ``x`` is ``(B, T)`` int64 tokens or ``(B, T, F)`` float32; ``mask`` is ``(B, T)`` bool with True for what is
+    real, or None where everything is. Where targets are normalised numbers, ``targets * scale + shift`` is in
+    the user's units.
+    """
+
+    x: Tensor
+    targets: Tensor
+    mask: Tensor | None = None
+    shift: Tensor | None = None
+    scale: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.x.shape[0]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The batch on another device."""
+        fields = {name: value for name, value in vars(self).items() if value is not None}
+        return replace(self, **{name: value.to(device) for name, value in fields.items()})
+
+
+class Task(ABC):
+    """Data with a metric, three splits that share nothing, and predictors to be beaten.
+
+    A subclass sets the attributes below and answers ``size`` and ``_take``. Everything a task gives is a
+    function of its seed and options: batch ``step`` is the same whoever asks, in whatever order.
+    """
+
+    name: str
+    title: str
+    """What is asked, in one sentence."""
+    objective: Objective
+    vocab_size: int | None = None
+    num_features: int | None = None
+    """Of ``vocab_size`` and ``num_features`` exactly one is set: tokens or numbers go in."""
+    metric: Metric
+    train_length: int
+    lengths: tuple[int, ...] = ()
+    """Lengths beyond the trained one that evaluation accepts."""
+    seed: int = 0
+
+    @abstractmethod
+    def size(self, split: Split, length: int | None = None) -> int:
+        """How many samples the split has; for a generated train split, how many stand for it."""
+
+    @abstractmethod
+    def _take(self, split: Split, index: np.ndarray, length: int) -> Batch:
+        """The samples of these numbers, each in ``range(size(split, length))``."""
+
+    @abstractmethod
+    def references(self) -> list[Reference]:
+        """The predictors that stand on this task's leaderboard, not yet fitted."""
+
+    def train_batch(self, step: int, batch_size: int) -> Batch:
+        """The batch of training step ``step``: every epoch is a new shuffle of the train split."""
+        numbers = np.arange(step * batch_size, (step + 1) * batch_size)
+        size = self.size("train")
+        epochs, places = numbers // size, numbers % size
+        index = np.empty_like(numbers)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            index[here] = self._order(int(epoch), size)[places[here]]
+        return self._take("train", index, self.train_length)
+
+    def eval_batches(self, split: Split, batch_size: int, *, length: int | None = None) -> Iterator[Batch]:
+        """The whole split in a fixed order, the last batch shorter where the size asks for it."""
+        length = self.check_length(length)
+        if split not in SPLITS:
+            raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be positive, got {batch_size}")
+        size = self.size(split, length)
+        for start in range(0, size, batch_size):
+            yield self._take(split, np.arange(start, min(start + batch_size, size)), length)
+
+    def train_sample(self, limit: int) -> Batch:
+        """At most ``limit`` samples spread evenly over the train split, for predictors that fit at once."""
+        size = self.size("train")
+        index = np.unique(np.linspace(0, size - 1, min(limit, size)).astype(np.int64))
+        return self._take("train", index, self.train_length)
+
+    def score(self, outputs: Tensor, batch: Batch) -> tuple[float, float]:
+        """``(sum, weight)`` of the metric over a batch, in the user's units."""
+        total, count = self.objective.measure(outputs, batch.targets)[self.metric.name]
+        return total, float(count)
+
+    def describe(self) -> dict[str, Any]:
+        """Facts for the report, ready for JSON."""
+        return {
+            "seed": self.seed,
+            "train_length": self.train_length,
+            "lengths": list(self.lengths),
+            "samples": {split: self.size(split) for split in SPLITS},
+        }
+
+    def notes(self) -> list[str]:
+        """What the user should know about the data: choices made for them, gaps, missing values."""
+        return []
+
+    def check_length(self, length: int | None) -> int:
+        """``length``, or the trained one for None; ``ValueError`` where the task cannot be tested at it."""
+        if length is None or length == self.train_length:
+            return self.train_length
+        if length not in self.lengths:
+            known = ", ".join(str(n) for n in (self.train_length, *self.lengths))
+            raise ValueError(f"length must be one of {known} for task {self.name!r}, got {length}")
+        return length
+
+    def _order(self, epoch: int, size: int) -> np.ndarray:
+        held = getattr(self, "_held_order", None)
+        if held is None or held[0] != epoch:
+            held = (epoch, np.random.default_rng([self.seed, 17, epoch]).permutation(size))
+            self._held_order = held
+        order: np.ndarray = held[1]
+        return order
+
+
+TaskMaker = Callable[..., Task]
+
+
+def call_with_options(what: str, make: TaskMaker, options: dict[str, Any]) -> Task:
+    """``make(**options)``, with ``ValueError`` naming the options that it does not take."""
+    taken = list(inspect.signature(make).parameters)
+    unknown = [name for name in options if name not in taken]
+    if unknown:
+        raise ValueError(
+            f"{what} has no option {', '.join(map(repr, unknown))}; its options are {', '.join(taken)}"
+        )
+    return make(**options)
+
+
+def check_integer(name: str, value: int, *, low: int, high: int | None = None) -> None:
+    """``ValueError`` unless ``value`` is an integer in ``[low, high]``."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < low or (high and value > high):
+        limits = f"at least {low}" if high is None else f"in {low}..{high}"
+        raise ValueError(f"{name} must be an integer {limits}, got {value!r}")

@@ -1,0 +1,98 @@
+"""The step of a series of dates, and the regular grid that it stands on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+_SECOND = 1_000_000  # in microseconds, the unit of every date here
+_DAY = 86_400 * _SECOND
+_UNITS = (
+    ("day", _DAY),
+    ("hour", 3600 * _SECOND),
+    ("minute", 60 * _SECOND),
+    ("second", _SECOND),
+    ("microsecond", 1),
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a regular series: so many months, one working day, or so many microseconds."""
+
+    months: int = 0
+    working_day: bool = False
+    microseconds: int = 0
+
+    def index(self, dates: np.ndarray, origin: np.datetime64) -> np.ndarray:
+        """The grid's place nearest to each date (datetime64[us]), counted from that of ``origin``."""
+        if self.months:
+            month = dates.astype("datetime64[M]").astype(np.int64)
+            return (month - origin.astype("datetime64[M]").astype(np.int64)) // self.months
+        if self.working_day:
+            return np.busday_count(origin.astype("datetime64[D]"), dates.astype("datetime64[D]"))
+        return np.rint((dates - origin).astype(np.int64) / self.microseconds).astype(np.int64)
+
+    def date(self, index: int, origin: np.datetime64) -> np.datetime64:
+        """The date of a place on the grid."""
+        if self.months:
+            return (origin.astype("datetime64[M]") + index * self.months).astype("datetime64[us]")
+        if self.working_day:
+            return np.busday_offset(origin.astype("datetime64[D]"), index, roll="forward").astype(
+                "datetime64[us]"
+            )
+        return origin + np.timedelta64(index * self.microseconds, "us")
+
+    def __str__(self) -> str:
+        if self.months:
+            known = {1: "1 month", 3: "1 quarter", 12: "1 year"}
+            return known.get(self.months, f"{self.months} months")
+        if self.working_day:
+            return "1 working day"
+        unit, size = next((unit, size) for unit, size in _UNITS if self.microseconds % size == 0)
+        count = self.microseconds // size
+        return f"{count} {unit}" + "s" * (count != 1)
+
+    def seasons(self) -> list[int]:
+        """Steps in the seasons that such data may have: a day, a week, a year."""
+        if self.months:
+            return [12 // self.months] if self.months < 12 else []
+        if self.working_day:
+            return [5]
+        lengths = (
+            [_DAY, 7 * _DAY, 365 * _DAY] if self.microseconds >= 600 * _SECOND else [3600 * _SECOND, _DAY]
+        )
+        steps = [round(length / self.microseconds) for length in lengths]
+        return [n for n in steps if 2 <= n <= 400]
+
+
+def infer_step(dates: np.ndarray) -> tuple[Step, bool]:
+    """The step of sorted, different dates (datetime64[us]), and whether most of them keep to it."""
+    gaps = np.diff(dates).astype(np.int64)
+    assert len(gaps) > 0 and (gaps > 0).all()
+    found, counts = np.unique(gaps, return_counts=True)
+    usual = int(found[counts.argmax()])
+    days = found / _DAY
+    for months, low, high in ((1, 28, 31), (3, 90, 92), (6, 181, 184), (12, 365, 366)):
+        here = (days >= low) & (days <= high)
+        if counts[here].sum() >= 0.5 * len(gaps) and here.sum() > 1:
+            return Step(months=months), True
+    weekday = (dates.astype("datetime64[D]").astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
+    if usual == _DAY and len(dates) > 10 and (weekday < 5).all():
+        return Step(working_day=True), True
+    if counts.max() < 0.3 * len(gaps):
+        usual = _rounded(int(np.median(gaps)))
+    if gaps.sum() / usual > 10 * len(dates):  # a few close pairs in a sparse series
+        usual = _rounded(int(gaps.sum() / len(gaps)))
+    off = np.abs(gaps / usual - np.rint(gaps / usual))
+    return Step(microseconds=usual), bool((off < 0.05).mean() >= 0.5)
+
+
+def _rounded(gap: int) -> int:
+    """A gap as a whole number of its largest unit, where that changes it by less than 5 %."""
+    for _, size in _UNITS:
+        whole = round(gap / size) * size
+        if whole and abs(whole - gap) < 0.05 * gap:
+            return whole
+    return max(gap, 1)

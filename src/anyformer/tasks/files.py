@@ -1,0 +1,140 @@
+"""The user's data: which task a file or a folder makes.
+
+==========================================  ===========================================================
+``.csv .tsv .parquet`` with a date column   forecasting (``date`` names the column, ``group`` tells series apart)
+the same without, or ``kind`` says so       classification or regression of each row; with ``group``, of each group
+``.jsonl`` with a text and a label          classification or regression of texts; with a text only, language modelling
+``.npz`` with ``x`` and ``y``               classification or regression of sequences
+any other file, or a folder of them         byte language modelling
+==========================================  ===========================================================
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from anyformer.registry import nearest
+from anyformer.tasks.base import DataError, Task
+from anyformer.tasks.tables import check_lines, decode, read_csv, read_jsonl, read_parquet
+from anyformer.tasks.text import ByteTask, Document
+
+_TABLES = {".csv": read_csv, ".tsv": read_csv, ".parquet": read_parquet, ".pq": read_parquet}
+_TABLES |= {".jsonl": read_jsonl, ".ndjson": read_jsonl}
+_IMAGES = {".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
+_REFUSED = {".json": "save it as .jsonl, one object a line", ".npy": "save x and y together as .npz"}
+_REFUSED |= dict.fromkeys((".xlsx", ".xls"), "save the sheet as .csv")
+_REFUSED |= dict.fromkeys((".zip", ".gz", ".tar", ".tgz", ".zst"), "unpack it first")
+_REFUSED |= dict.fromkeys(_IMAGES, "images are not supported yet")
+KINDS = ("forecast", "classify", "regress")
+
+
+def open_data(
+    path: str | os.PathLike[str],
+    target: str | Sequence[str] | None = None,
+    *,
+    kind: str | None = None,
+    date: str | None = None,
+    group: str | None = None,
+    text: str | None = None,
+    context: int | None = None,
+    horizon: int | None = None,
+    length: int | None = None,
+    raw: bool = False,
+    seed: int = 0,
+) -> Task:
+    """The task that a file or a folder makes.
+
+    Args:
+        path: the data.
+        target: the column to predict, or several columns of numbers.
+        kind: ``"forecast"``, ``"classify"`` or ``"regress"``, where the choice made should be another.
+        date: the column of dates; found where not given.
+        group: the column that tells series, or sequences in long format, apart.
+        text: the column of text; found where not given.
+        context, horizon: of a forecast, in steps.
+        length: bytes in a window of text, or the most bytes taken of each text.
+        raw: take a text file's bytes as they are: not UTF-8, or all in one line.
+        seed: fixes the split and the order of training.
+
+    Raises:
+        DataError: the data cannot be used; one sentence names the file, what is wrong and where.
+    """
+    file = Path(path)
+    if not file.exists():
+        raise DataError(f"there is no file or folder {os.fspath(path)!r}{_nearest_file(file)}")
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {kind!r}")
+    suffix = file.suffix.lower()
+    if file.is_dir() or suffix not in {*_TABLES, *_REFUSED, ".npz"}:
+        series = {"context": context, "horizon": horizon}
+        _refuse(path, "text", target=target, kind=kind, date=date, group=group, text=text, **series)
+        return _open_text(file, length, raw, seed)
+    if suffix in _REFUSED:
+        raise DataError(f"{path}: {suffix} files are not read; {_REFUSED[suffix]}")
+    from anyformer.tasks import frames
+
+    if suffix == ".npz":
+        _refuse(
+            path, ".npz", target=target, date=date, group=group, text=text, horizon=horizon, length=length
+        )
+        return frames.open_arrays(file, kind, seed)
+    targets = [target] if isinstance(target, str) else list(target or ())
+    choices = frames.Choices(targets, kind, date, group, text, context, horizon, length, seed)
+    return frames.open_frame(file, _TABLES[suffix](file), choices)
+
+
+def _refuse(path: str | os.PathLike[str], what: str, **options: object) -> None:
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise ValueError(
+            f"{given[0]} does not apply to {what} data ({os.fspath(path)}), got {options[given[0]]!r}"
+        )
+
+
+def _nearest_file(file: Path) -> str:
+    folder = file.parent
+    if not folder.is_dir():
+        return f": there is no folder {str(folder)!r} either"
+    names = sorted(entry.name for entry in folder.iterdir())[:1000]
+    close = nearest(file.name, names)
+    return close if "did you mean" in close else ""
+
+
+def _open_text(path: Path, length: int | None, raw: bool, seed: int) -> ByteTask:
+    files = [path] if path.is_file() else _files_of(path)
+    documents = []
+    for file in files:
+        data = file.read_bytes()
+        if not raw:
+            decode(file, data)
+            check_lines(file, data, "give raw=True where that is meant")
+        documents.append(Document(str(file.relative_to(path)) if path.is_dir() else file.name, data))
+    if not any(document.data.strip() for document in documents):
+        raise DataError(
+            f"{path} is empty" if path.is_file() else f"all {len(files)} files of {path} are empty"
+        )
+    return ByteTask(
+        documents,
+        name=path.stem or str(path),
+        title=f"Predict the next byte of {path.name or path}.",
+        length=length,
+        seed=seed,
+    )
+
+
+def _files_of(folder: Path) -> list[Path]:
+    """The visible files of a folder and those below; ``DataError`` where they are no texts."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    files = [
+        file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    ]
+    if not files:
+        raise DataError(f"the folder {folder} holds no files")
+    for file in files:
+        suffix = file.suffix.lower()
+        if suffix in _REFUSED or suffix in (".npz", ".parquet", ".pq"):
+            reason = _REFUSED.get(suffix, "give that file itself")
+            raise DataError(f"the folder {folder} holds {file.name}, which is not text; {reason}")
+    return files

@@ -1,0 +1,278 @@
+"""Forecasting: the values that follow a window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anyformer.objectives import Forecast
+from anyformer.tasks.base import SPLITS, Batch, DataError, Metric, Split, Task, check_integer
+from anyformer.tasks.references import FlatLinear, LastValue, Reference, SeasonalNaive, WindowMean
+
+_MOST_WINDOWS = {"train": 10**9, "valid": 512, "test": 1024}
+SHORTEST_SERIES = 30
+
+
+@dataclass(frozen=True)
+class Series:
+    """One regular series: ``values`` ``(n, M)`` float64 with NaN where unknown, from place ``start`` of the grid."""
+
+    values: np.ndarray
+    start: int = 0
+    name: str = ""
+
+
+class ForecastTask(Task):
+    """Predict ``horizon`` values of the target columns from the ``context`` values of all columns before them.
+
+    With context 4 and horizon 2, a series 10 11 12 13 14 15 ... gives windows such as::
+
+        seen     10 11 12 13      normalised by their mean 11.5 and deviation 1.12
+        target               14 15
+
+    Splits are contiguous in time, at the same places of the grid for all series, and a window lies wholly inside
+    one split, context included: no value is in two splits. Each window is normalised by the mean and deviation of
+    its own context. What is unknown is filled with the last value known (the window's mean, before the first),
+    marked in a channel of its own, and as a target not counted. Errors are in the user's units; where several
+    targets are asked, each is divided by the mean seasonal difference in the train split (MASE).
+
+    Args:
+        series: the data, on one grid.
+        columns: names of the columns; targets: which of them to predict.
+        context, horizon: lengths in steps; chosen from the length of the data and the season where not given.
+        seasons: lengths that the season may have; the one that the train split agrees with most is taken.
+        name, title, seed: of the task.
+        facts, remarks: from whoever read the data.
+    """
+
+    def __init__(
+        self,
+        series: Sequence[Series],
+        columns: Sequence[str],
+        targets: Sequence[str],
+        *,
+        name: str,
+        context: int | None = None,
+        horizon: int | None = None,
+        seasons: Sequence[int] = (),
+        seed: int = 0,
+        facts: dict[str, Any] | None = None,
+        remarks: Sequence[str] = (),
+    ) -> None:
+        self.name, self.seed = name, seed
+        self.columns, self.targets = list(columns), list(targets)
+        self._target_index = [self.columns.index(target) for target in targets]
+        self._facts, self._remarks = dict(facts or {}), list(remarks)
+        total = max(one.start + len(one.values) for one in series)
+        if total < SHORTEST_SERIES:
+            raise DataError(
+                f"{name}: {total} time steps are too short; at least {SHORTEST_SERIES} are needed"
+            )
+        self._cuts = [0, round(0.6 * total), round(0.8 * total), total]
+        self._lay_out(series)
+        self.season = self._find_season(seasons)
+        self.context, self.horizon = _choose_window(total // 5, self.season, context, horizon, name)
+        self._starts = {split: self._windows(split) for split in SPLITS}
+        for split in SPLITS:
+            if not len(self._starts[split]):
+                raise DataError(
+                    f"{name}: no window of {self.context} + {self.horizon} steps with known values fits the "
+                    f"{split} split; give a shorter context or horizon, or more data"
+                )
+        self._mase = self._seasonal_difference()
+        self._describe_self()
+
+    def _describe_self(self) -> None:
+        self.train_length = self.context
+        self.num_features = len(self.columns) * (2 if self._missing.any() else 1)
+        self.objective = Forecast(self.horizon, len(self.targets))
+        if len(self.targets) == 1:
+            self.metric = Metric("MAE", higher_is_better=False, unit=self.targets[0], best=0.0)
+        else:
+            self.metric = Metric("MASE", higher_is_better=False, best=0.0)
+        what = ", ".join(self.targets[:3]) + (" ..." if len(self.targets) > 3 else "")
+        self.title = f"Forecast {what}: {self.horizon} steps ahead from the {self.context} before."
+
+    def _lay_out(self, series: Sequence[Series]) -> None:
+        """All series end to end, filled; where each begins; the place of each row on the grid."""
+        values = np.concatenate([one.values for one in series]).astype(np.float64)
+        self._missing = np.isnan(values)
+        self._grid = np.concatenate([one.start + np.arange(len(one.values)) for one in series])
+        self._owner = np.repeat(np.arange(len(series)), [len(one.values) for one in series])
+        empty = [name for i, name in enumerate(self.columns) if self._missing[:, i].all()]
+        if empty:
+            raise DataError(f"{self.name}: column {empty[0]!r} holds no number at all")
+        self._values = np.concatenate([_filled(one.values) for one in series])
+
+    def _rows(self, split: Split) -> np.ndarray:
+        low, high = self._cuts[SPLITS.index(split)], self._cuts[SPLITS.index(split) + 1]
+        rows: np.ndarray = (self._grid >= low) & (self._grid < high)
+        return rows
+
+    def _windows(self, split: Split) -> np.ndarray:
+        """First rows of the windows of a split: of one series, inside the split, with something known."""
+        width = self.context + self.horizon
+        inside = self._rows(split)
+        last = np.arange(len(self._values)) + width - 1
+        starts = np.flatnonzero(last < len(self._values))
+        ends = last[starts]
+        fits = inside[starts] & inside[ends] & (self._owner[starts] == self._owner[ends])
+        starts = starts[fits]
+        known = np.append(0, (~self._missing[:, self._target_index]).any(1).cumsum())
+        middle = starts + self.context
+        starts = starts[(known[middle] > known[starts]) & (known[starts + width] > known[middle])]
+        count = min(len(starts), _MOST_WINDOWS[split])
+        return starts[np.arange(count) * len(starts) // max(count, 1)]
+
+    def _find_season(self, candidates: Sequence[int]) -> int | None:
+        """The candidate with the highest autocorrelation in the train split; None where none is above 0.1."""
+        rows = np.flatnonzero(self._rows("train"))
+        first = rows[self._owner[rows] == self._owner[rows[0]]] if len(rows) else rows
+        y = self._values[first, self._target_index[0]]
+        y = y[~np.isnan(y)]
+        if len(y) < 8:
+            return None
+        time = np.arange(len(y))
+        y = y - np.polyval(np.polyfit(time, y, 1), time)
+        power = float((y * y).sum())
+        room = [season for season in candidates if 2 <= season <= len(y) // 3]
+        if power < 1e-12 or not room:
+            return None
+        scores = {season: float((y[season:] * y[:-season]).sum()) / power for season in room}
+        best = max(room, key=lambda season: scores[season])
+        return best if scores[best] > 0.1 else None
+
+    def _seasonal_difference(self) -> np.ndarray:
+        lag = self.season or 1
+        y = np.where(self._missing, np.nan, self._values)[:, self._target_index]
+        rows = self._rows("train")
+        pairs = rows[lag:] & rows[:-lag] & (self._owner[lag:] == self._owner[:-lag])
+        difference = np.abs(y[lag:] - y[:-lag])[pairs]
+        scale = np.nanmean(difference, 0) if np.isfinite(difference).any(0).all() else np.ones(y.shape[1])
+        return np.where(scale > 0, scale, 1.0)
+
+    def size(self, split: Split, length: int | None = None) -> int:
+        """Windows in the split; at most 1024, evenly spread, in a test, and 512 in a validation."""
+        return len(self._starts[split])
+
+    def _take(self, split: Split, index: np.ndarray, length: int) -> Batch:
+        return self._batch(self._starts[split][index], with_targets=True)
+
+    def _batch(self, starts: np.ndarray, *, with_targets: bool) -> Batch:
+        seen = starts[:, None] + np.arange(self.context)
+        values, missing = self._values[seen], self._missing[seen]
+        counts = np.where(missing.all(1, keepdims=True), ~np.isnan(values), ~missing)
+        weight = np.maximum(counts.sum(1, keepdims=True), 1)
+        shift = np.where(counts, values, 0).sum(1, keepdims=True) / weight
+        scale = np.sqrt(np.square(np.where(counts, values - shift, 0)).sum(1, keepdims=True) / weight)
+        floor = 1e-3 * self._spread()
+        scale = np.maximum(scale, np.where(floor > 0, floor, 1.0))
+        x = np.nan_to_num((values - shift) / scale)
+        if self._missing.any():
+            x = np.concatenate([x, missing], -1)
+        shift, scale = shift[..., self._target_index], scale[..., self._target_index]
+        targets = np.full((len(starts), self.horizon, len(self.targets)), np.nan)
+        if with_targets:
+            next_rows = starts[:, None] + self.context + np.arange(self.horizon)
+            known = ~self._missing[next_rows][..., self._target_index]
+            known &= counts[..., self._target_index].any(
+                1, keepdims=True
+            )  # else there is no scale to speak in
+            targets = np.where(
+                known, (self._values[next_rows][..., self._target_index] - shift) / scale, np.nan
+            )
+        tensors = [torch.from_numpy(np.ascontiguousarray(a, np.float32)) for a in (x, targets, shift, scale)]
+        return Batch(tensors[0], tensors[1], None, tensors[2], tensors[3])
+
+    def _spread(self) -> np.ndarray:
+        """Deviation of each column in the train split: no window is scaled up by more than 1000 times it."""
+        if not hasattr(self, "_held_spread"):
+            train = self._values[self._rows("train")]
+            known = np.maximum((~np.isnan(train)).sum(0), 1)
+            mean = np.nansum(train, 0) / known
+            self._held_spread = np.sqrt(np.nansum(np.square(train - mean), 0) / known)
+        return self._held_spread
+
+    def score(self, outputs: Tensor, batch: Batch) -> tuple[float, float]:
+        """``(sum, weight)`` of the absolute error in the user's units, or scaled where there are several."""
+        assert batch.scale is not None
+        error = (outputs.detach().double().view_as(batch.targets) - batch.targets).abs() * batch.scale
+        if len(self.targets) > 1:
+            error = error / torch.from_numpy(self._mase).to(error)
+        known = ~batch.targets.isnan()
+        return float(error[known].sum()), float(known.sum())
+
+    def forecast_batch(self) -> Batch:
+        """The last window of each series that is long enough: what comes next is not known. Targets are NaN."""
+        ends = np.append(np.flatnonzero(np.diff(self._owner)), len(self._owner) - 1)
+        sizes = np.bincount(self._owner)
+        starts = ends[sizes >= self.context] - self.context + 1
+        return self._batch(starts, with_targets=False)
+
+    def decode(self, outputs: Tensor, batch: Batch) -> np.ndarray:
+        """Outputs as values ``(B, horizon, targets)`` in the user's units."""
+        assert batch.scale is not None and batch.shift is not None
+        shaped = outputs.detach().cpu().double().reshape(len(batch), self.horizon, -1)
+        decoded: np.ndarray = (shaped * batch.scale.cpu() + batch.shift.cpu()).numpy()
+        return decoded
+
+    def references(self) -> list[Reference]:
+        """Last value, seasonal naive where there is a season, the window's mean, and a linear model."""
+        seasonal = []
+        if self.season is not None and self.season <= self.context:
+            seasonal.append(SeasonalNaive(self._target_index, self.season))
+        return [LastValue(self._target_index), *seasonal, WindowMean(self._target_index), FlatLinear()]
+
+    def describe(self) -> dict[str, Any]:
+        """Facts for the report."""
+        return {
+            **super().describe(),
+            "columns": self.columns,
+            "targets": self.targets,
+            "context": self.context,
+            "horizon": self.horizon,
+            "season": self.season,
+            "steps": dict(zip(SPLITS, np.diff(self._cuts).tolist())),
+            "missing": dict(zip(self.columns, self._missing.sum(0).tolist())),
+            "seasonal_difference": dict(zip(self.targets, self._mase.tolist())),
+            **self._facts,
+        }
+
+    def notes(self) -> list[str]:
+        """Gaps, missing values, and what was chosen."""
+        season = f"a season of {self.season} steps" if self.season else "no season"
+        chosen = f"windows of {self.context} steps predict the next {self.horizon}; {season} found"
+        if self.season and self.season > self.context:
+            chosen += ", longer than a window, so that the seasonal predictor is left out"
+        return [*self._remarks, chosen]
+
+
+def _filled(values: np.ndarray) -> np.ndarray:
+    """Values ``(n, M)`` with the last known one where one is NaN; NaN remains before the first."""
+    rows = np.where(np.isnan(values), 0, np.arange(len(values))[:, None])
+    filled: np.ndarray = np.take_along_axis(values, np.maximum.accumulate(rows, axis=0), axis=0)
+    return filled
+
+
+def _choose_window(
+    room: int, season: int | None, context: int | None, horizon: int | None, name: str
+) -> tuple[int, int]:
+    """Context and horizon so that two thirds of a split of ``room`` steps hold a window."""
+    for argument, value in (("context", context), ("horizon", horizon)):
+        if value is not None:
+            check_integer(argument, value, low=1)
+    most = max(4, 2 * room // 3)
+    if horizon is None:
+        horizon = max(1, min(season or 12, 48, most // 4))
+    if context is None:
+        context = max(2, min(max(4 * horizon, 2 * (season or 0), 32), 512, most - horizon))
+    if context + horizon > room:
+        raise DataError(
+            f"{name}: context {context} + horizon {horizon} are longer than the test split of {room} steps"
+        )
+    return context, horizon

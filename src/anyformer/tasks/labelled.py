@@ -1,0 +1,192 @@
+"""Sequences with a label: classification and regression."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anyformer.objectives import Classify, Regress
+from anyformer.tasks.base import SPLITS, Batch, DataError, Metric, Split, Task
+from anyformer.tasks.references import Reference, references_for
+
+FEWEST = 20
+SHARES = (0.7, 0.15, 0.15)
+
+
+class LabelledTask(Task):
+    """One class, or some numbers, for each sequence.
+
+    Sequences that are equal go into the same split (70, 15 and 15 %), so that none is tested that was trained on;
+    within each class the shares are the same. Numeric features and targets are standardised with the mean and
+    deviation of the train split; errors are reported in the user's units.
+
+    Args:
+        x: ``(N, T)`` int64 tokens, or ``(N, T, F)`` float with NaN where a value is missing.
+        y: ``(N,)`` integers below ``len(classes)``, or ``(N, M)`` floats when ``classes`` is None.
+        mask: ``(N, T)`` bool, or None where all sequences have all ``T`` places.
+        classes: names of the classes.
+        values: names of the numbers to predict.
+        by_place: whether a place of ``x`` is a column of its own (statistics for each), not a moment in time.
+        vocab_size: number of tokens.
+        name, seed: of the task.
+        facts, remarks: from whoever read the data.
+    """
+
+    def __init__(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        *,
+        name: str,
+        mask: np.ndarray | None = None,
+        classes: Sequence[str] | None = None,
+        values: Sequence[str] = (),
+        by_place: bool = False,
+        vocab_size: int | None = None,
+        seed: int = 0,
+        facts: dict[str, Any] | None = None,
+        remarks: Sequence[str] = (),
+    ) -> None:
+        self.name, self.seed = name, seed
+        self.classes = None if classes is None else list(classes)
+        self._facts, self._remarks = dict(facts or {}), list(remarks)
+        if len(x) < FEWEST:
+            raise DataError(f"{name}: {len(x)} labelled sequences are too few; at least {FEWEST} are needed")
+        self.train_length = x.shape[1]
+        self._mask = None if mask is None or mask.all() else mask
+        self._index = split_alike(x, mask, y if classes is not None else None, seed)
+        self.vocab_size = vocab_size
+        self._x = x if vocab_size else self._standardised(x, by_place)
+        if vocab_size is None:
+            self.num_features = self._x.shape[2]
+        if self.classes is not None:
+            self._set_classes(y, values)
+        else:
+            self._set_values(y, values)
+
+    def _set_classes(self, y: np.ndarray, values: Sequence[str]) -> None:
+        assert self.classes is not None
+        if len(self.classes) < 2:
+            raise DataError(
+                f"{self.name}: the target has only one value, {self.classes[0]!r}: nothing to learn"
+            )
+        self._y = y.astype(np.int64)
+        self._scale: np.ndarray | None = None
+        self.objective = Classify(len(self.classes))
+        self.metric = Metric("accuracy", higher_is_better=True, best=1.0)
+        what = values[0] if values else "class"
+        self.title = f"Tell which of {len(self.classes)} values {what} has."
+        unseen = set(range(len(self.classes))) - set(self._y[self._index["train"]].tolist())
+        if unseen:
+            names = ", ".join(repr(self.classes[i]) for i in sorted(unseen))
+            self._remarks.append(f"no training sequence has the class {names}")
+
+    def _set_values(self, y: np.ndarray, values: Sequence[str]) -> None:
+        train = y[self._index["train"]].astype(np.float64)
+        self._shift, scale = train.mean(0), train.std(0)
+        if not (scale > 0).all():
+            which = values[int(np.argmin(scale))] if values else "the target"
+            raise DataError(f"{self.name}: {which} is the same in all training sequences: nothing to learn")
+        self._scale = scale
+        self._y = (y - self._shift) / scale
+        self.objective = Regress(y.shape[1])
+        self.metric = Metric(
+            "MAE", higher_is_better=False, unit=values[0] if len(values) == 1 else "", best=0.0
+        )
+        self.title = f"Predict {', '.join(values[:3]) or 'numbers'} of each sequence."
+
+    def _standardised(self, x: np.ndarray, by_place: bool) -> np.ndarray:
+        """Features by the statistics of the train split, 0 and a channel of marks where one is missing."""
+        train = x[self._index["train"]].astype(np.float64)
+        known = ~np.isnan(train)
+        if self._mask is not None:
+            known &= self._mask[self._index["train"]][..., None]
+        over = (0,) if by_place else (0, 1)
+        count = np.maximum(known.sum(over), 1)
+        mean = np.where(known, train, 0).sum(over) / count
+        scale = np.sqrt(np.where(known, np.square(train - mean), 0).sum(over) / count)
+        missing = np.isnan(x)
+        z = np.where(missing, 0, (x - mean) / np.where(scale > 0, scale, 1))
+        return np.concatenate([z, missing], -1) if missing.any() else z
+
+    def size(self, split: Split, length: int | None = None) -> int:
+        """Sequences in the split."""
+        return len(self._index[split])
+
+    def _take(self, split: Split, index: np.ndarray, length: int) -> Batch:
+        rows = self._index[split][index]
+        mask = None if self._mask is None else torch.from_numpy(self._mask[rows])
+        if self.vocab_size:
+            x = torch.from_numpy(self._x[rows].astype(np.int64))
+        else:
+            x = torch.from_numpy(self._x[rows].astype(np.float32))
+        if self._scale is None:
+            return Batch(x, torch.from_numpy(self._y[rows]), mask)
+        shift, scale = (torch.from_numpy(a[None].astype(np.float32)) for a in (self._shift, self._scale))
+        shape = (len(rows), len(self._scale))
+        y = torch.from_numpy(self._y[rows].astype(np.float32))
+        return Batch(x, y, mask, shift.expand(shape), scale.expand(shape))
+
+    def score(self, outputs: Tensor, batch: Batch) -> tuple[float, float]:
+        """``(sum, weight)`` of the accuracy, or of the absolute error in the user's units."""
+        if batch.scale is None:
+            return super().score(outputs, batch)
+        error = (outputs.detach().double() - batch.targets).abs() * batch.scale
+        return float(error.sum()), float(error.numel())
+
+    def decode(self, outputs: Tensor, batch: Batch) -> np.ndarray:
+        """Outputs as names of classes ``(B,)``, or as values ``(B, M)`` in the user's units."""
+        if self.classes is not None:
+            return np.array(self.classes, dtype=object)[outputs.argmax(-1).cpu().numpy()]
+        assert self._scale is not None
+        decoded: np.ndarray = outputs.detach().cpu().double().numpy() * self._scale + self._shift
+        return decoded
+
+    def references(self) -> list[Reference]:
+        """The best constant and a linear model."""
+        return references_for(self)
+
+    def describe(self) -> dict[str, Any]:
+        """Facts for the report."""
+        facts = {**super().describe(), **self._facts}
+        if self.classes is not None:
+            facts["classes"] = dict(
+                zip(self.classes, np.bincount(self._y, minlength=len(self.classes)).tolist())
+            )
+        return facts
+
+    def notes(self) -> list[str]:
+        """What was decided about the data, and what is missing in it."""
+        return list(self._remarks)
+
+
+def split_alike(
+    x: np.ndarray, mask: np.ndarray | None, labels: np.ndarray | None, seed: int
+) -> dict[Split, np.ndarray]:
+    """Sample numbers of the three splits: equal samples together, in an order by hash, within each label."""
+    alike: dict[bytes, list[int]] = {}
+    for number in range(len(x)):
+        real = x[number] if mask is None else x[number][mask[number]]
+        key = blake2b(np.ascontiguousarray(real).tobytes(), digest_size=16, salt=b"%016d" % (seed % 10**16))
+        alike.setdefault(key.digest(), []).append(number)
+    strata: dict[int, list[bytes]] = {}
+    for key_bytes in sorted(alike):
+        label = 0 if labels is None else int(labels[alike[key_bytes][0]])
+        strata.setdefault(label, []).append(key_bytes)
+    parts: dict[Split, list[int]] = {split: [] for split in SPLITS}
+    for keys in strata.values():
+        test = int(SHARES[2] * len(keys) + 0.5)
+        valid = min(int(SHARES[1] * len(keys) + 0.5), len(keys) - test)
+        ends = {"test": (0, test), "valid": (test, test + valid), "train": (test + valid, len(keys))}
+        for split in SPLITS:
+            for key_bytes in keys[slice(*ends[split])]:
+                parts[split].extend(alike[key_bytes])
+    for split in SPLITS:
+        if not parts[split]:
+            raise DataError(f"only {len(alike)} different sequences: too few for train, validation and test")
+    return {split: np.array(sorted(part)) for split, part in parts.items()}

@@ -1,0 +1,340 @@
+"""Predictors without a sequence model, which stand on every leaderboard.
+
+They are fitted on the train split (choices among settings by the validation split) and scored by the task's own
+metric on the same test batches as the candidates, so that "no sequence model is needed" is a possible verdict.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+from torch.nn import functional
+
+from anyformer.objectives import Classify, Forecast, Regress
+
+if TYPE_CHECKING:
+    from anyformer.tasks.base import Batch, Split, Task
+
+FIT_SAMPLES = 5000
+"""How many samples the linear models are fitted on."""
+
+
+class Reference(ABC):
+    """A predictor to be beaten."""
+
+    def __init__(self, name: str, description: str) -> None:
+        self.name = name
+        self.description = description
+
+    def fit(self, task: Task) -> Reference:
+        """Learn from the train split what there is to learn; returns itself."""
+        return self
+
+    @abstractmethod
+    def predict(self, batch: Batch) -> Tensor:
+        """What a model's forward would return for the batch."""
+
+
+def score_reference(
+    reference: Reference,
+    task: Task,
+    split: Split = "test",
+    *,
+    batch_size: int = 256,
+    length: int | None = None,
+) -> tuple[float, float]:
+    """``(sum, weight)`` of the task's metric over a split for a fitted reference."""
+    parts = [
+        task.score(reference.predict(batch), batch)
+        for batch in task.eval_batches(split, batch_size, length=length)
+    ]
+    return sum(part[0] for part in parts), sum(part[1] for part in parts)
+
+
+class Token(Reference):
+    """The same token everywhere."""
+
+    def __init__(self, token: int, name: str, description: str) -> None:
+        super().__init__(name, description)
+        self.token = token
+
+    def fit(self, task: Task) -> Token:
+        """Learns the size of the vocabulary."""
+        self.num_outputs = task.objective.num_outputs
+        return self
+
+    def predict(self, batch: Batch) -> Tensor:
+        """Logits ``(B, T, vocab_size)``."""
+        return functional.one_hot(torch.full_like(batch.x, self.token), self.num_outputs).float()
+
+
+class FirstValue(Reference):
+    """The second token of the sample, everywhere."""
+
+    def fit(self, task: Task) -> FirstValue:
+        """Learns the size of the vocabulary."""
+        self.num_outputs = task.objective.num_outputs
+        return self
+
+    def predict(self, batch: Batch) -> Tensor:
+        """Logits ``(B, T, vocab_size)``."""
+        return functional.one_hot(batch.x[:, 1:2].expand_as(batch.x), self.num_outputs).float()
+
+
+class Majority(Reference):
+    """The classes' frequencies in the train split, whatever the input."""
+
+    def __init__(self) -> None:
+        super().__init__("majority", "always the most frequent class")
+
+    def fit(self, task: Task) -> Majority:
+        """Counts the classes."""
+        targets = task.train_sample(10**6).targets
+        counts = torch.bincount(targets, minlength=task.objective.num_outputs).double()
+        self.logits = (counts + 1e-6).log().float()
+        return self
+
+    def predict(self, batch: Batch) -> Tensor:
+        """Logits ``(B, num_classes)``."""
+        return self.logits.expand(len(batch), -1)
+
+
+class Median(Reference):
+    """The median of each target in the train split: the best constant for the absolute error."""
+
+    def __init__(self) -> None:
+        super().__init__("median", "always the median of the training targets")
+
+    def fit(self, task: Task) -> Median:
+        """Takes the medians."""
+        self.value = task.train_sample(10**6).targets.nanmedian(0).values
+        return self
+
+    def predict(self, batch: Batch) -> Tensor:
+        """Values ``(B, num_values)``."""
+        return self.value.expand(len(batch), -1)
+
+
+class LastValue(Reference):
+    """The last value of the window, for the whole horizon."""
+
+    def __init__(self, columns: list[int]) -> None:
+        super().__init__("last value", "repeats the last value seen")
+        self.columns = columns
+
+    def fit(self, task: Task) -> LastValue:
+        """Learns the horizon."""
+        assert isinstance(task.objective, Forecast)
+        self.horizon = task.objective.horizon
+        return self
+
+    def predict(self, batch: Batch) -> Tensor:
+        """Values ``(B, horizon * num_variates)``."""
+        return batch.x[:, -1:, self.columns].expand(-1, self.horizon, -1).flatten(1)
+
+
+class WindowMean(LastValue):
+    """The mean of the window, for the whole horizon."""
+
+    def __init__(self, columns: list[int]) -> None:
+        super().__init__(columns)
+        self.name, self.description = "window mean", "repeats the mean of the values seen"
+
+    def predict(self, batch: Batch) -> Tensor:
+        """Values ``(B, horizon * num_variates)``."""
+        mean = batch.x[:, :, self.columns].mean(1, keepdim=True)
+        return mean.expand(-1, self.horizon, -1).flatten(1)
+
+
+class SeasonalNaive(LastValue):
+    """The last season of the window, again and again."""
+
+    def __init__(self, columns: list[int], season: int) -> None:
+        super().__init__(columns)
+        self.season = season
+        self.name, self.description = "seasonal naive", f"repeats the last {season} values seen"
+
+    def predict(self, batch: Batch) -> Tensor:
+        """Values ``(B, horizon * num_variates)``."""
+        steps = torch.arange(self.horizon, device=batch.x.device) % self.season
+        last = batch.x[:, -self.season :, self.columns]
+        return last[:, steps].flatten(1)
+
+
+class NGram(Reference):
+    """Interpolated n-grams with Witten-Bell weights, counted on the train split.
+
+    P_n(c | h) = (count(h c) + T(h) P_{n-1}(c | h')) / (N(h) + T(h)), where h' is h without its oldest token, N(h)
+    counts what followed h and T(h) the different tokens among it; P_0 is uniform (Witten and Bell 1991, method C).
+    """
+
+    def __init__(self, order: int, max_tokens: int = 4_000_000) -> None:
+        name = {1: "unigram", 2: "bigram", 3: "trigram"}.get(order, f"{order}-gram")
+        what = "frequencies of tokens" if order == 1 else f"counts of up to {order} tokens, interpolated"
+        super().__init__(name, what)
+        self.order, self.max_tokens = order, max_tokens
+
+    def fit(self, task: Task) -> NGram:
+        """Counts on at most ``max_tokens`` tokens spread over the train split."""
+        assert task.vocab_size is not None
+        if task.vocab_size**self.order >= 2**62:
+            raise ValueError(f"a {self.order}-gram over {task.vocab_size} tokens does not fit 64 bits")
+        self.vocab_size = task.vocab_size
+        batch = task.train_sample(max(1, self.max_tokens // task.train_length))
+        x, targets = batch.x.numpy(), batch.targets.numpy()
+        self.tables = [self._count(x, targets, n) for n in range(self.order)]
+        return self
+
+    def _count(self, x: np.ndarray, targets: np.ndarray, context: int) -> tuple[np.ndarray, ...]:
+        """Contexts, where each one's tokens start, its tokens with their counts, of ``context`` tokens each."""
+        codes, answers = self._codes(x, context), targets[:, max(context - 1, 0) :]
+        known = answers >= 0
+        pairs, counts = np.unique(codes[known] * self.vocab_size + answers[known], return_counts=True)
+        contexts, starts = np.unique(pairs // self.vocab_size, return_index=True)
+        return contexts, np.append(starts, len(pairs)), pairs % self.vocab_size, counts
+
+    def _codes(self, x: np.ndarray, context: int) -> np.ndarray:
+        """The last ``context`` tokens at each place that has as many, as one number."""
+        width = x.shape[1] - max(context - 1, 0)
+        codes = np.zeros((x.shape[0], max(width, 0)), np.int64)
+        for offset in range(context):
+            codes = codes * self.vocab_size + x[:, offset : offset + width]
+        return codes
+
+    def predict(self, batch: Batch) -> Tensor:
+        """Log-probabilities ``(B, T, vocab_size)``."""
+        x = batch.x.cpu().numpy()
+        rows = max(1, 8192 // x.shape[1])
+        parts = [self._probabilities(x[start : start + rows]) for start in range(0, len(x), rows)]
+        return torch.from_numpy(np.log(np.concatenate(parts)))
+
+    def _probabilities(self, x: np.ndarray) -> np.ndarray:
+        batch, time = x.shape
+        p = np.full((batch, time, self.vocab_size), 1 / self.vocab_size, np.float32)
+        for context, (contexts, starts, tokens, counts) in enumerate(self.tables):
+            first = max(context - 1, 0)
+            if first >= time or not len(contexts):
+                break
+            codes = self._codes(x, context).ravel()
+            place = np.searchsorted(contexts, codes).clip(0, len(contexts) - 1)
+            hit = np.flatnonzero(contexts[place] == codes)
+            place = place[hit]
+            different = starts[place + 1] - starts[place]
+            running = np.append(0, counts.cumsum())
+            total = running[starts[place + 1]] - running[starts[place]]
+            weight = 1 / (total + different)
+            view = p[:, first:].reshape(-1, self.vocab_size)  # a copy where first > 0: written back below
+            view[hit] *= (different * weight)[:, None].astype(np.float32)
+            shift = np.append(0, different.cumsum())[:-1]
+            entries = np.arange(different.sum()) + np.repeat(starts[place] - shift, different)
+            added = counts[entries] * np.repeat(weight, different)
+            view[np.repeat(hit, different), tokens[entries]] += added.astype(np.float32)
+            p[:, first:] = view.reshape(batch, time - first, self.vocab_size)
+        return p
+
+
+class _Fitted(Reference):
+    """A linear model of scikit-learn, its penalty chosen by the validation split."""
+
+    penalties: tuple[float, ...] = (0.01, 1.0, 100.0)
+
+    @abstractmethod
+    def features(self, batch: Batch) -> Any:
+        """The batch as a matrix ``(B, features)``, dense or sparse."""
+
+    def fit(self, task: Task) -> _Fitted:
+        """Fits one model a penalty and keeps the one that the validation split likes best."""
+        batch = task.train_sample(FIT_SAMPLES)
+        targets = batch.targets.numpy().reshape(len(batch), -1)
+        known = ~np.isnan(targets).any(1)
+        if not known.any():
+            raise ValueError("no training sample has all its targets")
+        x, y = self.features(batch)[known], targets[known]
+        self.objective = task.objective
+        sign = 1 if task.metric.higher_is_better else -1
+        best = -np.inf
+        for penalty in self.penalties:
+            model = self._fit_one(x, y, penalty)
+            previous, self.model = getattr(self, "model", None), model
+            total, weight = score_reference(self, task, "valid")
+            if sign * total / max(weight, 1e-12) > best:
+                best = sign * total / max(weight, 1e-12)
+            else:
+                self.model = previous
+        return self
+
+    def _fit_one(self, x: Any, y: np.ndarray, penalty: float) -> Any:
+        from sklearn.linear_model import LogisticRegression, Ridge
+
+        if not isinstance(self.objective, Classify):
+            return Ridge(alpha=penalty).fit(x, y)
+        if len(np.unique(y)) == 1:
+            return int(y[0, 0])
+        return LogisticRegression(C=1 / penalty, max_iter=100, tol=1e-3).fit(x, y[:, 0])
+
+    def predict(self, batch: Batch) -> Tensor:
+        """Logits or values ``(B, num_outputs)``."""
+        x = self.features(batch)
+        if not isinstance(self.objective, Classify):
+            return torch.from_numpy(np.asarray(self.model.predict(x)).reshape(len(batch), -1)).float()
+        logits = torch.full((len(batch), self.objective.num_classes), -30.0)  # a class never trained on
+        if isinstance(self.model, int):
+            logits[:, self.model] = 0
+        else:
+            known = torch.from_numpy(self.model.classes_.astype(np.int64))
+            logits[:, known] = torch.from_numpy(np.log(self.model.predict_proba(x) + 1e-12)).float()
+        return logits
+
+
+class FlatLinear(_Fitted):
+    """Ridge or logistic regression on the sequence, laid flat."""
+
+    def __init__(self) -> None:
+        super().__init__("linear", "a linear model on all values of the sequence, penalty by validation")
+
+    def features(self, batch: Batch) -> np.ndarray:
+        """All values, zeros where masked."""
+        x = batch.x if batch.mask is None else batch.x * batch.mask[..., None]
+        return x.flatten(1).numpy().astype(np.float64)
+
+
+class HashedLinear(_Fitted):
+    """Ridge or logistic regression on hashed counts of 1-, 2- and 3-grams of tokens."""
+
+    width = 2**13
+
+    def __init__(self) -> None:
+        super().__init__("linear", "a linear model on counts of 1- to 3-grams, penalty by validation")
+
+    def features(self, batch: Batch) -> sparse.csr_matrix:
+        """``log(1 + count)`` of each bucket, rows of unit length."""
+        x = batch.x.numpy()
+        mask = np.ones_like(x, bool) if batch.mask is None else batch.mask.numpy()
+        rows, buckets = [], []
+        codes, known = np.zeros_like(x), np.ones_like(mask)
+        for n in range(1, 4):
+            if n > x.shape[1]:
+                break
+            tail = slice(n - 1, None)
+            codes = codes[:, : x.shape[1] - n + 1] * 65_599 + x[:, tail] + n
+            known = known[:, : x.shape[1] - n + 1] & mask[:, tail]
+            row, _ = np.nonzero(known)
+            rows.append(row)
+            buckets.append((codes[known] * 2_654_435_761 >> 7) % self.width)
+        row, bucket = np.concatenate(rows), np.concatenate(buckets)
+        ones = np.ones(len(row))
+        counts = sparse.coo_matrix((ones, (row, bucket)), shape=(len(x), self.width)).tocsr()
+        counts.data = np.log1p(counts.data)
+        norm = np.sqrt(np.asarray(counts.multiply(counts).sum(1))).clip(1e-12)
+        return sparse.csr_matrix(counts.multiply(1 / norm))
+
+
+def references_for(task: Task) -> list[Reference]:
+    """The predictors for one class, or numbers, a sequence."""
+    constant: Reference = Median() if isinstance(task.objective, Regress) else Majority()
+    return [constant, FlatLinear() if task.num_features else HashedLinear()]

@@ -1,0 +1,215 @@
+"""Byte language modelling over text."""
+
+from __future__ import annotations
+
+import math
+import sysconfig
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anyformer.objectives import NextToken
+from anyformer.tasks import register_task
+from anyformer.tasks.base import SPLITS, Batch, DataError, Metric, Split, Task, check_integer
+from anyformer.tasks.references import NGram, Reference
+
+SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
+EVAL_BYTES = 65_536
+_SHORTEST_TEXT = 1000
+
+
+@dataclass(frozen=True)
+class Document:
+    """A piece of text that is never cut apart where there are enough others."""
+
+    name: str
+    data: bytes
+
+
+class ByteTask(Task):
+    """Predict each byte of a text from those before it.
+
+    The text ``abcdefg`` at length 4 gives windows such as::
+
+        x         98   99  100  101        "bcde"
+        target    99  100  101  102        "cdef"
+
+    Documents go whole into one split (80, 10 and 10 % of the bytes). Where there are fewer than 10, or one that
+    outweighs the rest, each is cut instead into three contiguous regions. Training windows start anywhere in
+    the train split; evaluation covers fixed stretches of it, the same bytes at every length.
+
+    Args:
+        documents: the text, in pieces.
+        name, title: of the task.
+        length: bytes in a window; by default 256, or less where the text is short.
+        seed: fixes the split and the order of training.
+        remarks: notes from whoever read the text.
+    """
+
+    vocab_size = 256
+
+    def __init__(
+        self,
+        documents: Sequence[Document],
+        *,
+        name: str,
+        title: str,
+        length: int | None = None,
+        seed: int = 0,
+        remarks: Sequence[str] = (),
+    ) -> None:
+        self.name, self.title, self.seed = name, title, seed
+        self._remarks = list(remarks)
+        documents = self._without_duplicates(documents)
+        total = sum(len(document.data) for document in documents)
+        if total < _SHORTEST_TEXT:
+            raise DataError(
+                f"{name}: {total} bytes of text are too short; at least {_SHORTEST_TEXT} are needed"
+            )
+        self.split_by, self._pieces = _split_documents(documents, seed)
+        self._data = {
+            split: np.frombuffer(b"\n".join(piece.data for piece in pieces), np.uint8)
+            for split, pieces in self._pieces.items()
+        }
+        self.train_length = self._choose_length(length)
+        self._spare = min(len(self._data["valid"]), len(self._data["test"])) - 1
+        self.lengths = tuple(
+            n * self.train_length for n in (2, 4) if 2 * n * self.train_length <= self._spare
+        )
+        self.objective = NextToken(256)
+        self.metric = Metric("bits per byte", higher_is_better=False, unit="bits", best=0.0)
+
+    def _without_duplicates(self, documents: Sequence[Document]) -> list[Document]:
+        kept = {document.data: document for document in reversed(documents)}
+        unique = [document for document in documents if kept[document.data] is document and document.data]
+        if len(unique) < len(documents):
+            self._remarks.append(f"{len(documents) - len(unique)} empty or repeated texts left out")
+        return unique
+
+    def _choose_length(self, length: int | None) -> int:
+        spare = min(len(data) for data in self._data.values()) - 1
+        if length is None:
+            length = 256
+            while length > 16 and 4 * length > spare:
+                length //= 2
+        check_integer("length", length, low=2)
+        if length > spare:
+            raise DataError(
+                f"{self.name}: length {length} is too long; the smallest split has {spare + 1} bytes"
+            )
+        return length
+
+    def size(self, split: Split, length: int | None = None) -> int:
+        """Windows in a split that do not overlap; at most 64 KiB of them in a test, half in a validation."""
+        length = length or self.train_length
+        if split == "train":
+            return (len(self._data[split]) - 1) // length
+        stretch, starts = self._stretches(split)
+        return len(starts) * (stretch // length)
+
+    def train_batch(self, step: int, batch_size: int) -> Batch:
+        """The batch of training step ``step``: windows that start anywhere in the train split."""
+        rng = np.random.default_rng([self.seed, 29, step])
+        starts = rng.integers(0, len(self._data["train"]) - self.train_length, batch_size)
+        return self._windows("train", starts, self.train_length)
+
+    def _take(self, split: Split, index: np.ndarray, length: int) -> Batch:
+        if split == "train":
+            return self._windows(split, index * length, length)
+        stretch, starts = self._stretches(split)
+        per_stretch = stretch // length
+        return self._windows(split, starts[index // per_stretch] + index % per_stretch * length, length)
+
+    def _stretches(self, split: Split) -> tuple[int, np.ndarray]:
+        """Length and starts of the stretches that are evaluated, evenly spread, without overlap."""
+        stretch = max(self.train_length, *self.lengths, 0)
+        room = (len(self._data[split]) - 1) // stretch
+        count = min(room, max(1, (EVAL_BYTES if split == "test" else EVAL_BYTES // 2) // stretch))
+        return stretch, np.arange(count) * room // count * stretch
+
+    def _windows(self, split: Split, starts: np.ndarray, length: int) -> Batch:
+        data = self._data[split]
+        windows = torch.from_numpy(data[starts[:, None] + np.arange(length + 1)].astype(np.int64))
+        return Batch(windows[:, :-1].contiguous(), windows[:, 1:].contiguous())
+
+    def score(self, outputs: Tensor, batch: Batch) -> tuple[float, float]:
+        """``(sum, weight)`` of bits per byte."""
+        total, count = self.objective.measure(outputs, batch.targets)["loss"]
+        return total / math.log(2), float(count)
+
+    def references(self) -> list[Reference]:
+        """Frequencies of bytes, trigrams, and 5-grams."""
+        return [NGram(1), NGram(3), NGram(5)]
+
+    def describe(self) -> dict[str, Any]:
+        """Facts for the report."""
+        return {
+            **super().describe(),
+            "split_by": self.split_by,
+            "documents": {split: len(self._pieces[split]) for split in SPLITS},
+            "bytes": {split: len(self._data[split]) for split in SPLITS},
+        }
+
+    def notes(self) -> list[str]:
+        """What was left out or decided."""
+        return list(self._remarks)
+
+
+def _split_documents(documents: Sequence[Document], seed: int) -> tuple[str, dict[Split, list[Document]]]:
+    """How, and into what, the documents are split; whole ones go where the most bytes are still missing."""
+    total = sum(len(document.data) for document in documents)
+    pieces: dict[Split, list[Document]] = {split: [] for split in SPLITS}
+    if len(documents) < 10 or max(len(document.data) for document in documents) > 0.1 * total:
+        for document in documents:
+            size = len(document.data)
+            cuts = [0, round(SHARES["train"] * size), round((SHARES["train"] + SHARES["valid"]) * size), size]
+            for split, start, end in zip(SPLITS, cuts, cuts[1:]):
+                pieces[split].append(Document(document.name, document.data[start:end]))
+        return "contiguous region", pieces
+    filled = dict.fromkeys(SPLITS, 0)
+    for document in sorted(documents, key=lambda document: _hash(document.name, seed)):
+        split = min(SPLITS, key=lambda split: filled[split] / SHARES[split])
+        pieces[split].append(document)
+        filled[split] += len(document.data)
+    return "document", pieces
+
+
+def _hash(text: str, seed: int) -> bytes:
+    return blake2b(f"{seed}:{text}".encode(), digest_size=8).digest()
+
+
+@register_task("bytes")
+def standard_library(*, length: int | None = None, max_bytes: int = 4_000_000, seed: int = 0) -> ByteTask:
+    """Bytes of the Python standard library's source on this machine.
+
+    Args:
+        length: bytes in a window; 256 by default.
+        max_bytes: how much of the source to take, whole files in an order of their own.
+        seed: fixes the split and the order of training.
+    """
+    check_integer("max_bytes", max_bytes, low=_SHORTEST_TEXT)
+    root = Path(sysconfig.get_paths()["stdlib"])
+    left_out = {"test", "tests", "site-packages", "dist-packages", "idlelib", "lib2to3", "__pycache__"}
+    files = [file for file in root.rglob("*.py") if not left_out & set(file.relative_to(root).parts)]
+    if not files:
+        raise DataError(f"bytes: there is no Python source in {root}; give a text file or folder instead")
+    names = sorted((file.relative_to(root).as_posix() for file in files), key=lambda name: _hash(name, 0))
+    documents, total = [], 0
+    for name in names:
+        data = (root / name).read_bytes()
+        if total + len(data) <= max_bytes:
+            documents.append(Document(name, data))
+            total += len(data)
+    return ByteTask(
+        documents,
+        name="bytes",
+        title="Predict the next byte of the Python standard library's source.",
+        length=length,
+        seed=seed,
+    )
