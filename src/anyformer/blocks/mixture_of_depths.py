@@ -1,0 +1,164 @@
+"""Mixture-of-depths: only some tokens go through a stack."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from anyformer.blocks import register_block
+from anyformer.contract import GROWTHS, Inputs, Mixer, MixerInfo
+from anyformer.state import State
+
+
+@register_block("mixture_of_depths", papers=["mixture-of-depths"])
+class MixtureOfDepths(Mixer):
+    """Route the tokens that a router ranks highest through a stack; the others pass it by (Raposo 2024, eq. 1).
+
+    y_t = r_t f(routed tokens)_t for routed tokens, r_t being the router's weight, and zero for the others: the
+    residual stream that this stands on carries them on unchanged.
+
+    In training the best share ``capacity`` of each sequence is routed, which looks at later tokens. A small predictor
+    learns from each token alone whether it is among them; in evaluation and streaming it decides (section 3.5, the
+    second method). Its loss is ``call.losses["mixture_of_depths"]`` and reaches nothing but the predictor.
+
+    Args:
+        inner: a mixer; it sees only the routed tokens, numbered anew, at their own positions.
+        capacity: share of a sequence's tokens that is routed in training, rounded up.
+        predictor_dim: hidden width of the predictor.
+        predictor_loss: weight of its loss.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        inner: Mixer,
+        *,
+        capacity: float = 0.125,
+        predictor_dim: int = 32,
+        predictor_loss: float = 0.01,
+    ) -> None:
+        super().__init__(dim, inner=inner.info, capacity=capacity)
+        self.inner, self.capacity, self.predictor_loss = inner, capacity, predictor_loss
+        self.router = nn.Linear(dim, 1, bias=False)
+        self.predictor = nn.Sequential(nn.Linear(dim, predictor_dim), nn.SiLU(), nn.Linear(predictor_dim, 1))
+
+    @classmethod
+    def describe(cls, *, inner: MixerInfo, capacity: float = 0.125, **_: Any) -> MixerInfo:
+        if not 0 < capacity <= 1:
+            raise ValueError(f"capacity must be above 0 and at most 1, got {capacity}")
+        past, future = inner.reach
+        exceptions = {
+            **inner.exceptions,
+            "modes": "training routes the best tokens of the whole sequence, evaluation those that a causal predictor "
+            "takes for such (the paper's section 3.5)",
+        }
+        return dataclasses.replace(
+            inner,
+            reach=(
+                0 if past == 0 else None,
+                0 if future == 0 else None,
+            ),  # of routed tokens; others lie between
+            cost=max(inner.cost, "n", key=GROWTHS.index),
+            memory=max(inner.memory, "n", key=GROWTHS.index),
+            state=max(inner.state, "constant", key=GROWTHS.index),
+            exceptions=exceptions,
+        )
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        weight, logit = self._scores(x)
+        best = self._best(weight[..., 0], inputs)
+        self._add_loss(logit, best, inputs)
+        routed = best if self.training else _real(inputs, logit > 0)
+        route = _Route.of(routed, torch.zeros_like(routed[:, :1], dtype=torch.int64))
+        y = self.inner(route.down(x), route.inputs(inputs))
+        return route.up(y) * weight
+
+    def _scores(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The router's weights (B, T, 1) and the predictor's logits (B, T), kept from autocast: they decide."""
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.to(self.router.weight.dtype)
+            return self.router(x), self.predictor(x.detach())[..., 0]
+
+    def _best(self, weight: Tensor, inputs: Inputs) -> Tensor:
+        """(B, T) bool: the tokens of largest weight in each sequence."""
+        ranked = inputs.zero(weight.detach(), -torch.inf).argsort(dim=1, descending=True, stable=True)
+        rank = torch.zeros_like(ranked).scatter(
+            1, ranked, torch.arange(ranked.shape[1], device=ranked.device).expand_as(ranked)
+        )
+        count = (inputs.lengths * self.capacity).ceil()
+        return _real(inputs, rank < count[:, None])
+
+    def _add_loss(self, logit: Tensor, best: Tensor, inputs: Inputs) -> None:
+        each = binary_cross_entropy_with_logits(logit, best.to(logit.dtype), reduction="none")
+        mean = inputs.zero(each).sum() / inputs.lengths.sum().clamp_min(1)
+        inputs.call.add_loss("mixture_of_depths", self.predictor_loss * mean)
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        routed = torch.zeros(batch_size, dtype=torch.int64, device=device)
+        return {"routed": routed, "inner": self.inner._init_state(batch_size, device, dtype)}
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        weight, logit = self._scores(x)
+        routed = _real(inputs, logit > 0)
+        route = _Route.of(routed, state["routed"][:, None])
+        y, inner = self.inner.stream(route.down(x), state["inner"], route.inputs(inputs))
+        return route.up(y) * weight, {"routed": state["routed"] + routed.sum(1), "inner": inner}
+
+
+class _Route(NamedTuple):
+    """Which tokens go, and where to: the routed ones of each sample first."""
+
+    take: Tensor  # (B, W) int64: the token that each routed place holds
+    mask: Tensor  # (B, W) bool: which routed places are real
+    number: Tensor  # (B, W) int64: number of each among the sequence's routed tokens
+    back: Tensor  # (B, T) int64: the routed place of each token
+    routed: Tensor  # (B, T) bool
+
+    @classmethod
+    def of(cls, routed: Tensor, before: Tensor) -> _Route:
+        """From routed (B, T) bool and the number (B, 1) routed in earlier calls."""
+        T, count = routed.shape[1], routed.sum(1, keepdim=True)
+        # a graph that is compiled cannot have a width that depends on the data
+        width = T if torch.compiler.is_compiling() or routed.numel() == 0 else int(count.max())
+        take = (~routed).to(torch.uint8).argsort(dim=1, stable=True)[:, :width]
+        place = torch.arange(width, device=routed.device)
+        back = (routed.cumsum(1) - 1).clamp(0, max(width - 1, 0))
+        return cls(take, place < count, before + place, back, routed)
+
+    def down(self, x: Tensor) -> Tensor:
+        """x (B, T, ...) to (B, W, ...), zero where masked."""
+        picked = _pick(x, self.take)
+        return picked.masked_fill(~self.mask.reshape(*self.mask.shape, *(1,) * (x.dim() - 2)), 0)
+
+    def up(self, y: Tensor) -> Tensor:
+        """y (B, W, D) back to (B, T, D), zero where not routed."""
+        if y.shape[1] == 0:
+            return y.new_zeros(*self.routed.shape, y.shape[2])
+        return _pick(y, self.back).masked_fill(~self.routed[..., None], 0)
+
+    def inputs(self, inputs: Inputs) -> Inputs:
+        """What belongs to the routed tokens."""
+        side = {name: self._side(value) for name, value in inputs.call.side.items()}
+        call = dataclasses.replace(inputs.call, side=side) if side else inputs.call
+        return inputs.replace(
+            mask=self.mask, index=self.number, positions=self.down(inputs.positions), call=call
+        )
+
+    def _side(self, value: Any) -> Any:
+        if isinstance(value, Tensor) and value.dim() >= 2 and value.shape[:2] == self.routed.shape:
+            return self.down(value)
+        return value
+
+
+def _pick(x: Tensor, take: Tensor) -> Tensor:
+    """x (B, T, ...) at take (B, W)."""
+    index = take.reshape(*take.shape, *(1,) * (x.dim() - 2)).expand(*take.shape, *x.shape[2:])
+    return x.gather(1, index)
+
+
+def _real(inputs: Inputs, chosen: Tensor) -> Tensor:
+    return chosen if inputs.mask is None else chosen & inputs.mask
