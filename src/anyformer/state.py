@@ -46,7 +46,7 @@ def detach(state: State) -> State:
 
 
 def where_rows(chosen: Tensor, yes: State, no: State) -> State:
-    """Per sample: ``yes`` where ``chosen`` (B,) bool, else ``no``; the shorter of two caches is padded with zeros."""
+    """Per sample: ``yes`` where ``chosen`` (B,) bool, else ``no``; the shorter of two caches is padded in front."""
 
     def pick(a: Tensor, b: Tensor) -> Tensor:
         sizes = [max(m, n) for m, n in zip(a.shape, b.shape, strict=True)]

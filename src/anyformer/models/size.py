@@ -98,4 +98,4 @@ def _fit_channel(spec: ModelSpec, target: int, io: dict[str, Any]) -> list[Model
     hidden = round((target - one) / (two - one)) + 1
     # a channel mixer far from its usual width would be another architecture
     usual = (count_parameters(spec, **io) - one) / (two - one) + 1
-    return [at(hidden)] if usual / 2 <= hidden <= usual * 2 else []
+    return [at(hidden)] if usual / 3 <= hidden <= usual * 3 else []

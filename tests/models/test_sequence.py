@@ -1,0 +1,134 @@
+"""Models: streaming with padding, saving, sharing, sizes, two sequences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from anyformer.models import EncoderDecoder, SequenceModel, create_model, list_models, load_spec, match_parameters
+from anyformer.models.size import count_parameters
+from anyformer.state import state_bytes
+
+ONE_STACK = [name for name in list_models() if not load_spec(name).encoder]
+CAUSAL = [name for name in ONE_STACK if load_spec(name).causal]
+
+
+def build(spec: str, **io: object) -> SequenceModel:
+    torch.manual_seed(0)
+    return create_model(spec, **({"vocab_size": 11} | io)).double().eval()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_whole_equals_streamed_with_padding(name: str) -> None:
+    model = build(f"{name} dim=16")
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 11, (3, 23), generator=generator)
+    mask = torch.rand(3, 23, generator=generator) > 0.3
+    whole = model(x, mask)
+    for sizes in ([23], [1] * 23, [5, 0, 1, 9, 8]):
+        state, parts, start = model.init_state(3), [], 0
+        for size in sizes:
+            y, state = model.stream(x[:, start : start + size], state, mask[:, start : start + size])
+            parts.append(y)
+            start += size
+        assert float((torch.cat(parts, 1) - whole).abs().max()) <= 1e-9
+
+
+@pytest.mark.parametrize("name", ONE_STACK)
+def test_saved_and_loaded_is_the_same(name: str, tmp_path: Path) -> None:
+    model = build(f"{name} dim=16").float()
+    model.save_pretrained(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} >= {"config.json", "model.safetensors"}
+    loaded = SequenceModel.from_pretrained(tmp_path).eval()
+    x = torch.randint(0, 11, (2, 9))
+    assert loaded.spec == model.spec
+    assert torch.equal(loaded(x), model(x))
+
+
+def test_tags_share_weights_and_not_states(tmp_path: Path) -> None:
+    shared, separate = build("[attention@a]*3 dim=16"), build("[attention]*3 dim=16")
+    assert shared.num_parameters() < separate.num_parameters()
+    assert state_bytes(shared.init_state(2)) == state_bytes(separate.init_state(2))
+    shared.float().save_pretrained(tmp_path)
+    x = torch.randint(0, 11, (2, 9))
+    assert torch.equal(SequenceModel.from_pretrained(tmp_path).eval()(x), shared(x))
+
+
+def test_tied_embeddings() -> None:
+    tied = build("transformer dim=16 tie_embeddings=true")
+    assert tied.head.weight is tied.embed.weight
+    with pytest.raises(ValueError, match="tie_embeddings needs as many outputs as tokens"):
+        build("transformer dim=16 tie_embeddings=true", num_outputs=3)
+
+
+def test_cross_layer_sharing_keeps_one_cache() -> None:
+    model = build("cross_layer_attention dim=16 depth=2")
+    _, state = model.stream(torch.zeros(1, 8, dtype=torch.int64), model.init_state(1))
+    _, own = build("transformer dim=16").stream(torch.zeros(1, 8, dtype=torch.int64), build("transformer dim=16").init_state(1))
+    assert state_bytes(state) < 0.6 * state_bytes(own)
+
+
+@pytest.mark.parametrize("pool", ["mean", "last"])
+def test_pooling_looks_at_real_tokens_only(pool: str) -> None:
+    model = build("retnet dim=16", vocab_size=None, num_features=3, num_outputs=2, pool=pool)
+    x = torch.randn(2, 6, 3, dtype=torch.float64)
+    mask = torch.tensor([[True] * 4 + [False] * 2, [False, True, True, True, True, True]])
+    y = model(x, mask)
+    assert y.shape == (2, 2)
+    torch.testing.assert_close(y[:1], model(x[:1, :4]))
+    torch.testing.assert_close(y[1:], model(x[1:, 1:]))
+
+
+@pytest.mark.parametrize("name", ["transformer", "retnet", "megabyte", "transformer_xl", "mamba", "s4", "rwkv4"])
+@pytest.mark.parametrize("target", [30_000, 400_000])
+def test_widths_match_a_size_within_two_percent(name: str, target: int) -> None:
+    spec = match_parameters(load_spec(name), target, vocab_size=64)
+    assert abs(count_parameters(spec, vocab_size=64) / target - 1) <= 0.02
+    assert create_model(spec, vocab_size=64).num_parameters() == count_parameters(spec, vocab_size=64)
+
+
+def test_a_size_that_cannot_be_had() -> None:
+    with pytest.raises(ValueError, match="comes within 2% of 10 parameters; the nearest"):
+        match_parameters(load_spec("transformer"), 10, vocab_size=1000)
+
+
+def test_encoder_decoder_streams_and_ignores_padding() -> None:
+    torch.manual_seed(0)
+    model = EncoderDecoder(load_spec("encoder_decoder dim=16").model_dump(), vocab_size=11).double().eval()
+    source, target = torch.randint(0, 11, (2, 7)), torch.randint(0, 11, (2, 6))
+    mask = torch.tensor([[True] * 7, [True] * 3 + [False] * 4])
+    whole = model(source, target, mask)
+    torch.testing.assert_close(whole[1:], model(source[1:, :3], target[1:]))
+    context, state = model.encode(source, mask), model.init_state(2)
+    first, state = model.stream(target[:, :2], state, context=context)
+    rest, _ = model.stream(target[:, 2:], state)
+    torch.testing.assert_close(torch.cat([first, rest], 1), whole, rtol=0, atol=1e-10)
+    changed = source.clone()
+    changed[:, 0] = (changed[:, 0] + 1) % 11
+    assert not torch.allclose(model(changed, target, mask), whole)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (torch.zeros(1, 2), "x must be tokens"),
+        (torch.full((1, 2), 11), "x must hold tokens from 0 to 10, got 11 to 11"),
+        (torch.zeros(1, 2, 3, dtype=torch.int64), "x must be tokens"),
+    ],
+)
+def test_wrong_input(x: torch.Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build("transformer dim=16")(x)
+
+
+def test_wrong_models() -> None:
+    with pytest.raises(ValueError, match="exactly one of vocab_size and num_features"):
+        create_model("transformer")
+    with pytest.raises(ValueError, match="pool must be None, 'mean' or 'last', got 'max'"):
+        create_model("transformer", vocab_size=3, pool="max")
+    with pytest.raises(ValueError, match="the spec has an encoder"):
+        create_model("encoder_decoder", vocab_size=3)
+    with pytest.raises(ValueError, match="must be below max_length=4"):
+        build("[attention] positions=learned(max_length=4) dim=16")(torch.zeros(1, 5, dtype=torch.int64))
