@@ -1,0 +1,128 @@
+"""The loop: learns, repeats, resumes bit for bit, and says when it diverged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from anyformer.tasks import create_task
+from anyformer.train import Diverged, TrainConfig, Trainer, model_for
+
+TASK = create_task("recall", length=16, num_pairs=3, vocab_size=16)
+
+
+def trainer(spec: str = "transformer dim=32 depth=1 dropout=0.1", **config: object) -> Trainer:
+    settings = TrainConfig(**({"steps": 12, "batch_size": 8} | config))  # type: ignore[arg-type]
+    return Trainer(model_for(TASK, spec), TASK, settings)
+
+
+def weights(run: Trainer) -> dict[str, torch.Tensor]:
+    return {k: v.clone() for k, v in run.model.state_dict().items()}
+
+
+def test_the_loss_falls() -> None:
+    run = trainer("transformer dim=32", steps=60, learning_rate=1e-2)
+    run.run()
+    assert run.step == 60 == len(run.losses)
+    assert sum(run.losses[-5:]) < 0.8 * sum(run.losses[:5])
+
+
+def test_resumed_is_the_same_as_never_stopped(tmp_path: Path) -> None:
+    whole = trainer()
+    whole.run()
+    first = trainer()
+    first.run(until=5)
+    first.save(tmp_path / "checkpoint.pt")
+    second = trainer()
+    second.load(tmp_path / "checkpoint.pt")
+    assert second.step == 5
+    second.run()
+    assert second.losses == whole.losses
+    assert all(torch.equal(v, weights(second)[k]) for k, v in weights(whole).items())
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_training_draws_do_not_depend_on_or_change_the_global_stream() -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    one = trainer()
+    one.run()
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    two = trainer()
+    two.run()
+    assert one.losses == two.losses
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
+    run = trainer()
+    run.save(tmp_path / "c.pt")
+    with pytest.raises(ValueError, match="was made under"):
+        trainer(steps=13).load(tmp_path / "c.pt")
+    with pytest.raises(ValueError, match="is of another model"):
+        trainer("transformer dim=16").load(tmp_path / "c.pt")
+
+
+def test_divergence_is_said_at_its_step() -> None:
+    run = trainer("transformer dim=32")
+    with torch.no_grad():
+        run.model.head.weight.fill_(torch.nan)
+    with pytest.raises(Diverged, match="the loss was nan at step 1"):
+        run.run()
+
+
+def test_a_callback_can_stop_the_run() -> None:
+    run = trainer()
+    run.run(on_step=lambda r: r.step < 4)
+    assert run.step == 4
+
+
+def test_evaluation_is_the_tasks_metric_and_repeats() -> None:
+    run = trainer()
+    score = run.evaluate("valid")
+    assert score == run.evaluate("valid")
+    assert 0 <= score.value <= 1
+    assert sum(score.sums) / sum(score.weights) == score.value
+    assert len(run.evaluate("valid", max_batches=2).sums) == 2
+    assert run.model.training
+
+
+def test_the_learning_rate_warms_up_and_falls() -> None:
+    config = TrainConfig(steps=100, learning_rate=1.0, warmup=0.1)
+    rates = [config.rate(step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(1.0)
+    assert rates.index(max(rates)) in (9, 10)
+    assert rates[-1] < 0.11
+
+
+def test_auxiliary_losses_are_trained() -> None:
+    run = trainer("[attention] dim=32 channel=moe(num_experts=2, top_k=1)")
+    router = run.model.body.stack.sublayers[1].router.weight.clone()
+    run.run(until=2)
+    assert not torch.equal(router, run.model.body.stack.sublayers[1].router.weight)
+
+
+def test_weight_decay_is_for_matrices_only() -> None:
+    groups = trainer("mamba dim=16").optimizer.param_groups
+    decayed = {id(p) for g in groups if g["weight_decay"] for p in g["params"]}
+    model = trainer("mamba dim=16")
+    named = dict(model.model.named_parameters())
+    for group in model.optimizer.param_groups:
+        for p in group["params"]:
+            name = next(n for n, q in named.items() if q is p)
+            assert (group["weight_decay"] > 0) == (p.dim() >= 2 and "A_log" not in name), name
+    assert decayed
+
+
+def test_a_bidirectional_model_may_not_predict_the_next_token() -> None:
+    with pytest.raises(ValueError, match="an output a token must not depend on later tokens"):
+        model_for(TASK, "linformer dim=32")
+
+
+@pytest.mark.parametrize("field", [{"steps": 0}, {"learning_rate": -1.0}, {"batchsize": 3}])
+def test_wrong_configurations(field: dict) -> None:
+    with pytest.raises(ValueError, match=next(iter(field))):
+        TrainConfig(**field)
