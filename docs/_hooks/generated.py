@@ -1,0 +1,161 @@
+"""Writes the gallery, the table of laws and the commands from the code while the site is built."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import typer
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+from anyformer.blocks import blocks
+from anyformer.channels import channels
+from anyformer.cli import app
+from anyformer.contract import Mixer, MixerInfo
+from anyformer.mixers import mixers
+from anyformer.models import models
+from anyformer.parts import describe_part
+from anyformer.positions import positions
+from anyformer.registry import Registry
+from anyformer.testing import LAWS
+
+INTRO = """# Gallery
+
+Every part that is registered, read from the registries when this page was built. Each is an ordinary
+`torch.nn.Module`, made by its name: `anyformer.create_mixer("retention", dim=256)`.
+"""
+
+MIXERS = """## Token mixers
+
+**Forms**: *causal* streams token by token, *bidirectional* sees the whole sequence (`causal=False`). **Time** is how
+a forward pass grows with the length n, **state** how what is carried from token to token grows while streaming. Both
+are under the mixer's default options; `anyformer.mixer_info(name, **options)` tells them for others.
+"""
+
+CHANNELS = """## Channel mixers
+
+They reach no other token: the feed-forward part of a layer, `channel=` in a spec.
+"""
+
+BLOCKS = """## Wrappers
+
+They hold whole stacks of layers, and are written like a mixer in a spec: `mixture_of_depths([attention*2])`.
+"""
+
+POSITIONS = """## Positions
+
+How order enters, `positions=` in a spec.
+"""
+
+MODELS = """## Named models
+
+Each is a function from its options, such as `depth`, to a spec: `anyformer compare --models "mamba depth=6"`.
+"""
+
+COMMANDS = """# Commands
+
+Each command is a thin layer over the Python API. A mistake in the arguments or in the data ends in one message and
+exit code 2.
+"""
+
+EXCUSED = """## Excused laws
+
+What a part is known not to do, with the reason. `anyformer check` fails where an excused law holds after all.
+"""
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """mkdocs hook: add the pages that are nowhere written by hand."""
+    files.append(File.generated(config, "gallery.md", content=render()))
+    files.append(File.generated(config, "cli.md", content=render_commands()))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """mkdocs hook: put the table of laws where a page asks for it."""
+    return markdown.replace("<!-- laws -->", _laws())
+
+
+def _laws() -> str:
+    rows = [
+        [str(i + 1), f"*{name}*", inspect.getdoc(law) or ""] for i, (name, law) in enumerate(LAWS.items())
+    ]
+    return _table(["", "Law", "What it says"], [[n, name, doc.split("\n\n")[0]] for n, name, doc in rows])
+
+
+def render() -> str:
+    """The page as markdown."""
+    rows = [_mixer_row(name) for name in mixers.ids()]
+    sections = [
+        INTRO,
+        MIXERS + _table(["Name", "What it is", "Forms", "Time", "State", "Papers"], rows),
+        CHANNELS + _table(["Name", "What it is", "Papers"], _plain_rows(channels)),
+        BLOCKS + _table(["Name", "What it is", "Papers"], _plain_rows(blocks)),
+        POSITIONS + _table(["Name", "What it is", "Papers"], _plain_rows(positions)),
+        MODELS + _table(["Name", "What it is", "Papers"], _plain_rows(models)),
+    ]
+    excused = _excused(mixers) + _excused(channels)
+    if excused:
+        sections.append(EXCUSED + _table(["Part", "Law", "Reason"], excused))
+    return "\n".join(sections)
+
+
+def render_commands() -> str:
+    """The page of commands."""
+    sections = [COMMANDS]
+    for name, command in typer.main.get_command(app).commands.items():
+        usage = " ".join(command.collect_usage_pieces(typer.Context(command)))
+        parameters = [p for p in command.params if p.name != "help"]
+        rows = [[f"`{_name(p)}`", p.help or "", _default(p)] for p in parameters]
+        sections.append(f"## {name}\n\n{command.help or ''}\n\n```text\nanyformer {name} {usage}\n```\n")
+        sections.append(_table(["Argument", "Meaning", "Default"], rows) if rows else "")
+    return "\n".join(sections)
+
+
+def _name(parameter: Any) -> str:
+    is_argument = parameter.param_type_name == "argument"
+    return str(parameter.name).upper() if is_argument else ", ".join(parameter.opts)
+
+
+def _default(parameter: Any) -> str:
+    return "" if parameter.default in (None, False, (), []) else f"`{parameter.default}`"
+
+
+def _mixer_row(name: str) -> list[str]:
+    entry = mixers.get(name)
+    forms = {causal: _info(mixers, name, causal) for causal in (True, False)}
+    info = forms[True] or forms[False]
+    if info is None:
+        raise RuntimeError(f"mixer {name!r} describes itself neither with causal=True nor with causal=False")
+    words = [word for causal, word in ((True, "causal"), (False, "bidirectional")) if forms[causal]]
+    if info.max_length is not None:
+        words.append(f"at most {info.max_length} tokens")
+    return [f"`{name}`", entry.summary, ", ".join(words), info.cost, info.state, ", ".join(entry.papers)]
+
+
+def _info(registry: Registry[type[Mixer]], name: str, causal: bool) -> MixerInfo | None:
+    """The info under the first example's options, or None where the mixer has no such form."""
+    try:
+        return describe_part(registry, name, {**registry.get(name).examples[0], "causal": causal})
+    except ValueError:
+        return None
+
+
+def _plain_rows(registry: Registry) -> list[list[str]]:
+    return [[f"`{entry.id}`", entry.summary, ", ".join(entry.papers)] for entry in registry]
+
+
+def _excused(registry: Registry[type[Mixer]]) -> list[list[str]]:
+    rows = []
+    for entry in registry:
+        for law, reason in describe_part(registry, entry.id, entry.examples[0]).exceptions.items():
+            rows.append([f"`{entry.id}`", law, reason])
+    return rows
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+    return "\n" + "".join("| " + " | ".join(line) + " |\n" for line in escaped)
