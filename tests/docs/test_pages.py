@@ -1,0 +1,17 @@
+"""The python on the other pages runs, each page's blocks in order."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.mark.parametrize("page", ["concepts.md", "models.md"])
+def test_python_runs(page: str, blocks_of: Any, run: Any, tmp_path: Path) -> None:
+    blocks = [b for b in blocks_of(page) if b.kind == "python"]
+    (tmp_path / "page.py").write_text("\n".join(b.text for b in blocks), encoding="utf-8")
+    assert blocks
+    run([sys.executable, "page.py"])
