@@ -18,7 +18,7 @@ from anyformer.state import State
 
 @register_mixer("mamba", papers=["mamba"], examples=[{}, {"state_dim": 3, "dt_rank": 1, "conv_width": 2}])
 class Mamba(Mixer):
-    """The Mamba block (Gu 2023, figure 3, algorithm 2): h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t, y_t = C_t h_t + D x_t.
+    """The Mamba block (Gu 2023, figure 3): h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t, y_t = C_t h_t + D x_t.
 
     Our K is the paper's state size N, our ``skip`` its D. Shapes and the meaning of the parameters are those of
     the original: ``in_proj`` gives x and the gate, ``x_proj`` gives dt, B and C in this order.
@@ -28,6 +28,7 @@ class Mamba(Mixer):
         expand: width inside the block over dim.
         conv_width: taps of the short convolution.
         dt_rank: rank of the step sizes' projection, by default dim / 16, rounded up.
+        conv_bias: a bias on the short convolution.
         bias: biases on the projections in and out.
     """
 
@@ -38,6 +39,7 @@ class Mamba(Mixer):
         state_dim: int = 16,
         expand: float = 2,
         conv_width: int = 4,
+        conv_bias: bool = True,
         dt_rank: int | None = None,
         bias: bool = False,
         causal: bool = True,
@@ -50,7 +52,7 @@ class Mamba(Mixer):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         self.in_proj = nn.Linear(dim, 2 * F, bias=bias)
-        self.conv = ShortConv(F, conv_width)
+        self.conv = ShortConv(F, conv_width, bias=conv_bias)
         self.x_proj = nn.Linear(F, self.dt_rank + 2 * state_dim, bias=False)
         self.dt_proj = nn.Linear(self.dt_rank, F)
         self.A_log = nn.Parameter(torch.arange(1.0, state_dim + 1).log().repeat(F, 1))

@@ -1,0 +1,188 @@
+"""Linear time-invariant state spaces: x' = A x + B u, y = C x, one for each channel, as S4 discretises them.
+
+A is diagonal, or diagonal minus a rank-one term P P^*. Its eigenvalues come in conjugate pairs, of which one of
+each is kept: N real states are N / 2 complex ones, and y = 2 Re(C x). Here states and the step matrices are real,
+a state being its real parts followed by its imaginary parts.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from anyformer.ops.long_conv import fast_length
+
+
+def hippo_legs(N: int) -> tuple[Tensor, Tensor, Tensor]:
+    """HiPPO-LegS (Gu 2020) as diagonal minus rank one (Gu 2022, theorem 1 and appendix C.1).
+
+    Returns:
+        N / 2 eigenvalues with positive imaginary part, complex128, and P and B in their basis, whose phases are
+        chosen such that both are real, float64.
+    """
+    n = torch.arange(N, dtype=torch.float64)
+    P, B = (n + 0.5).sqrt(), (2 * n + 1).sqrt()
+    outer = B[:, None] * B
+    A = -(outer.tril(-1) + torch.diag(n + 1))
+    skew = A + P[:, None] * P + 0.5 * torch.eye(N, dtype=torch.float64)
+    imag, vectors = torch.linalg.eigh(-1j * skew)
+    imag, vectors = imag[N // 2 :], vectors[:, N // 2 :]
+    P = (vectors.conj().T @ P.to(vectors)).abs()
+    return torch.complex(torch.full_like(imag, -0.5), imag), P, 2**0.5 * P
+
+
+def diagonal_spectrum(name: str, N: int) -> Tensor:
+    """N / 2 eigenvalues: S4D-Lin or S4D-Inv (Gu 2022, arXiv 2206.11893, eq. 8-9)."""
+    n = torch.arange(N // 2, dtype=torch.float64)
+    imag = torch.pi * n if name == "lin" else N / torch.pi * (N / (2 * n + 1) - 1)
+    return torch.complex(torch.full_like(imag, -0.5), imag)
+
+
+class DiagonalSpace:
+    """A diagonal, held constant between the samples of the input (zero-order hold; S4D, arXiv 2206.11893).
+
+    Args:
+        spectrum: eigenvalues of A, (D, N / 2) complex, real parts negative.
+        B, C: (D, N / 2) complex.
+        dt: step sizes, (D,).
+    """
+
+    def __init__(self, spectrum: Tensor, B: Tensor, C: Tensor, dt: Tensor) -> None:
+        self.exponent = spectrum * dt[:, None]
+        self.B = B * torch.expm1(self.exponent) / spectrum
+        self.C = C
+        self.read = to_row(C)
+
+    def kernel(self, T: int) -> Tensor:
+        """The response to an impulse, (D, T): the power i + C j is the product of those of i and of C j."""
+        C = 1 << (T.bit_length() // 2)
+        near = to_row(self._powers(0, C) * (self.B * self.C)[:, None])
+        far = to_real(self._powers(0, T, C))
+        return (far @ near.mT).flatten(1)[:, :T]
+
+    def columns(self, T: int) -> Tensor:
+        """What an input leaves in the state after 0, 1, ... further steps, (D, T, N)."""
+        return to_real(self._powers(0, T) * self.B[:, None])
+
+    def rows(self, T: int) -> Tensor:
+        """How the output after 1, 2, ... steps reads a state, (D, T, N)."""
+        return to_row(self._powers(1, T + 1) * self.C[:, None])
+
+    def advance(self, x: Tensor, steps: Tensor) -> Tensor:
+        """States x (B, D, N) after ``steps`` (B,) steps without input."""
+        return to_real(to_complex(x) * (self.exponent * steps[:, None, None]).exp())
+
+    def step(self, x: Tensor, u: Tensor) -> Tensor:
+        """States x (B, D, N) after one step with input u (B, D)."""
+        return to_real(to_complex(x) * self.exponent.exp() + self.B * u[..., None])
+
+    def _powers(self, start: int, stop: int, step: int = 1) -> Tensor:
+        """The step's factors to the power of start, start + step, ...: (D, powers, N / 2)."""
+        t = torch.arange(start, stop, step, device=self.B.device, dtype=self.B.real.dtype)
+        return (self.exponent[:, None] * t[:, None]).exp()
+
+
+class LowRankSpace:
+    """A diagonal minus P P^*, discretised by the bilinear transform (S4, arXiv 2111.00396, section 3 and appendix C).
+
+    Args: as for :class:`DiagonalSpace`, and P (D, N / 2) complex.
+    """
+
+    def __init__(self, spectrum: Tensor, P: Tensor, B: Tensor, C: Tensor, dt: Tensor) -> None:
+        self.spectrum, self.P, self.B, self.C = spectrum, P, B, C
+        self.rate = 2 / dt[:, None]
+        self.read = to_row(C)
+        self.inverse = 1 / (self.rate - spectrum)
+        self.correction = 1 + 2 * (P.abs().square() * self.inverse).real.sum(-1, keepdim=True)
+
+    def _matrix(self) -> Tensor:
+        """The step without input as a matrix, (D, N, N): x' = x @ matrix."""
+        eye = torch.eye(self.B.shape[-1], dtype=self.B.dtype, device=self.B.device)
+        basis = torch.cat((eye, 1j * eye))
+        return to_real(self._step(basis[:, None], 0.0)).transpose(0, 1)
+
+    def kernel(self, T: int) -> Tensor:
+        """The response to an impulse, (D, T), by its generating function at the roots of unity (algorithm 1).
+
+        With A = L - P P^*, the function at w = exp(-i t) is exp(i t / 2) C' (i s - c A)^-1 B, where
+        s = 2 / dt sin(t / 2), c = cos(t / 2), and C' = C (1 - step matrix^n): products of pairs of vectors with
+        the Cauchy matrix 1 / (i s - c L), in which conjugate pairs are added up.
+        """
+        n = fast_length(max(T, 2))
+        angle = torch.arange(n // 2 + 1, device=self.rate.device, dtype=self.rate.dtype) * (torch.pi / n)
+        s, c = self.rate * angle.sin(), angle.cos()  # (D, n / 2 + 1)
+        cut = self.read - self._row_power(n)
+        M = self.B.shape[-1]
+        C = torch.complex(cut[:, :M], -cut[:, M:]) / 2
+        pairs = torch.stack((C * self.B, C * self.P, self.P.conj() * self.B, self.P.conj() * self.P), 1)
+        L = self.spectrum[..., None]
+        cauchy = 1 / torch.complex(
+            c.square() * L.abs().square() - s[:, None].square(), -2 * s[:, None] * c * L.real
+        )
+        above = torch.cat((2 * pairs.real, 2 * (pairs * self.spectrum[:, None].conj()).real), 1)
+        with_s, with_c = (above.to(cauchy.dtype) @ cauchy).chunk(2, 1)
+        cb, cp, pb, pp = (1j * s[:, None] * with_s - c * with_c).unbind(1)
+        response = (cb - c * cp * pb / (1 + c * pp)) * torch.polar(torch.ones_like(angle), angle)
+        return torch.fft.irfft(response, n)[:, :T]
+
+    def columns(self, T: int) -> Tensor:
+        """What an input leaves in the state after 0, 1, ... further steps, (D, T, N)."""
+        return self._krylov(to_real(self._step(torch.zeros_like(self.B), 1.0)), self._matrix(), T)
+
+    def rows(self, T: int) -> Tensor:
+        """How the output after 1, 2, ... steps reads a state, (D, T, N)."""
+        matrix = self._matrix().mT
+        return self._krylov((self.read[:, None] @ matrix).squeeze(1), matrix, T)
+
+    def advance(self, x: Tensor, steps: Tensor) -> Tensor:
+        """States x (B, D, N) after ``steps`` (B,) steps without input; the largest number must be below 2^31."""
+        power, left = self._matrix(), steps
+        for _ in range(int(steps.max()).bit_length() if steps.numel() else 0):
+            moved = (x.unsqueeze(2) @ power).squeeze(2)
+            x = torch.where((left % 2 == 1)[:, None, None], moved, x)
+            left, power = left // 2, power @ power
+        return x
+
+    def step(self, x: Tensor, u: Tensor) -> Tensor:
+        """States x (B, D, N) after one step with input u (B, D), in O(N)."""
+        return to_real(self._step(to_complex(x), u[..., None]))
+
+    def _step(self, x: Tensor, u: Tensor | float) -> Tensor:
+        x = (self.rate + self.spectrum) * x - self.P * self._along_P(x) + 2 * self.B * u
+        x = self.inverse * x
+        return x - self.inverse * self.P * (self._along_P(x) / self.correction)
+
+    def _along_P(self, x: Tensor) -> Tensor:
+        return 2 * (self.P.conj() * x).real.sum(-1, keepdim=True)
+
+    def _row_power(self, n: int) -> Tensor:
+        """C times the n-th power of the step matrix, (D, N)."""
+        row, power = self.read[:, None], self._matrix().mT
+        while n:
+            row = row @ power if n % 2 else row
+            n //= 2
+            power = power @ power if n else power
+        return row.squeeze(1)
+
+    def _krylov(self, first: Tensor, matrix: Tensor, T: int) -> Tensor:
+        """first, first @ matrix, first @ matrix^2, ...: (D, T, N), doubling their number each time."""
+        found = first[:, None]
+        while found.shape[1] < T:
+            found = torch.cat((found, found @ matrix), 1)
+            matrix = matrix @ matrix
+        return found[:, :T]
+
+
+def to_real(x: Tensor) -> Tensor:
+    """(..., N / 2) complex to (..., N) real."""
+    return torch.cat((x.real, x.imag), -1)
+
+
+def to_complex(x: Tensor) -> Tensor:
+    """The inverse of :func:`to_real`."""
+    return torch.complex(*x.chunk(2, -1))
+
+
+def to_row(C: Tensor) -> Tensor:
+    """The real row that reads 2 Re(C x) from a real state."""
+    return torch.cat((2 * C.real, -2 * C.imag), -1)

@@ -1,0 +1,153 @@
+"""S4: a fixed linear state space for each channel, run as a long convolution or as a recurrence."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu, glu
+
+from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.state_space import DiagonalSpace, LowRankSpace, diagonal_spectrum, hippo_legs
+from anyformer.mixers import register_mixer
+from anyformer.ops._precision import no_autocast, wide
+from anyformer.ops.long_conv import long_conv
+from anyformer.registry import nearest
+from anyformer.state import State
+
+INITS = {"dplr": ["legs"], "diagonal": ["lin", "inv", "legs"]}
+
+
+@register_mixer(
+    "s4",
+    papers=["s4", "s4d"],
+    examples=[
+        {"state_dim": 8},
+        {"state_dim": 6, "causal": False},
+        {"state_dim": 8, "mode": "diagonal"},
+        {"state_dim": 6, "mode": "diagonal", "init": "inv", "causal": False},
+    ],
+)
+class S4(Mixer):
+    """x' = A x + B u, y = C x + D u for each channel, then gelu, a linear map and a gate (Gu 2022, arXiv 2111.00396).
+
+    Trained as a convolution and streamed as the recurrence with the same matrices. Our N is ``state_dim``, our
+    ``skip`` the paper's D. C is the matrix itself, where the original keeps C (1 - A^L) for a fixed length L: so
+    the kernel does not depend on any length.
+
+    Args:
+        state_dim: real states of each channel, N, even.
+        mode: ``dplr``, diagonal plus low rank by the bilinear transform (S4); or ``diagonal`` by zero-order hold
+            (S4D, arXiv 2206.11893).
+        init: where A starts: ``legs`` (HiPPO-LegS), or for diagonal also ``lin``, its default, and ``inv``.
+        dt_min, dt_max: range of the initial step sizes.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        state_dim: int = 64,
+        mode: str = "dplr",
+        init: str | None = None,
+        dt_min: float = 1e-3,
+        dt_max: float = 0.1,
+        causal: bool = True,
+    ) -> None:
+        super().__init__(dim, causal=causal)
+        if mode not in INITS:
+            raise ValueError(f"unknown mode {mode!r}{nearest(mode, list(INITS))}")
+        init = INITS[mode][0] if init is None else init
+        if init not in INITS[mode]:
+            raise ValueError(f"init must be one of {', '.join(INITS[mode])} with mode={mode!r}, got {init!r}")
+        if state_dim < 2 or state_dim % 2:
+            raise ValueError(f"state_dim must be even and at least 2, got {state_dim}")
+        if not 0 < dt_min <= dt_max:
+            raise ValueError(f"dt_min must be positive and at most dt_max={dt_max}, got {dt_min}")
+        self.state_dim, self.causal = state_dim, causal
+        M = state_dim // 2
+        if init == "legs":
+            spectrum, P, B = hippo_legs(state_dim)
+        else:
+            spectrum, P, B = diagonal_spectrum(init, state_dim), torch.zeros(M), torch.ones(M)
+        self.log_dt = nn.Parameter(torch.empty(dim).uniform_(math.log(dt_min), math.log(dt_max)))
+        self.log_decay = nn.Parameter((-spectrum.real).log().float().repeat(dim, 1))
+        self.frequency = nn.Parameter(spectrum.imag.float().repeat(dim, 1))
+        self.P = nn.Parameter(_pairs(P, dim)) if mode == "dplr" else None
+        self.B = nn.Parameter(_pairs(B, dim))
+        self.C = nn.Parameter(torch.randn(1 if causal else 2, dim, M, 2) * 0.5**0.5)
+        self.skip = nn.Parameter(torch.randn(dim))
+        self.out = nn.Linear(dim, 2 * dim)
+
+    @classmethod
+    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
+        return MixerInfo(
+            reach=(None, 0 if causal else None), cost="n log n", state="constant" if causal else "none"
+        )
+
+    def hints(self) -> dict[str, dict[str, Any]]:
+        """The state space learns more slowly and without decay, as in the original's recipes."""
+        names = ("log_dt", "log_decay", "frequency", "B", *(["P"] if self.P is not None else []))
+        return {
+            **{n: {"decay": False, "lr_scale": 0.25} for n in names},
+            "C": {"decay": False},
+            "skip": {"decay": False},
+        }
+
+    def _space(self, direction: int = 0) -> DiagonalSpace | LowRankSpace:
+        float_ = wide(self.log_dt.dtype)
+        B, C = _complex(self.B, float_), _complex(self.C[direction], float_)
+        spectrum = torch.complex(-self.log_decay.to(float_).exp(), self.frequency.to(float_))
+        dt = self.log_dt.to(float_).exp()
+        if self.P is None:
+            return DiagonalSpace(spectrum, B, C, dt)
+        return LowRankSpace(spectrum, _complex(self.P, float_), B, C, dt)
+
+    def _finish(self, y: Tensor, x: Tensor) -> Tensor:
+        return glu(self.out(gelu((y.mT + x * self.skip).to(x.dtype))))
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        T = x.shape[1]
+        if T == 0:
+            return x
+        with no_autocast(x):
+            kernel = self._space().kernel(T)
+            if not self.causal:  # the other kernel starts at the next token
+                kernel = torch.cat((self._space(1).kernel(T)[:, : T - 1].flip(-1), kernel), 1)
+        return self._finish(long_conv(x.mT, kernel, causal=self.causal), x)
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        return {"x": torch.zeros(batch_size, self.dim, self.state_dim, device=device, dtype=wide(dtype))}
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        T = x.shape[1]
+        if T == 0:
+            return x, state
+        with no_autocast(x):
+            space, h = self._space(), state["x"]
+            u = x.to(h.dtype)
+            if T == 1:
+                new = space.step(h, u[:, 0])
+                y = (new * space.read).sum(-1, keepdim=True)
+                new = new if inputs.mask is None else torch.where(inputs.mask[..., None], new, h)
+            else:
+                y = long_conv(u.mT, space.kernel(T)) + torch.einsum("dtn,bdn->bdt", space.rows(T), h)
+                # each sample's inputs moved to the end, so that they are as old as they must be
+                place = torch.arange(T, device=x.device) - (T - inputs.lengths[:, None])
+                late = u.gather(1, place.clamp_min(0)[..., None].expand_as(u)).masked_fill(
+                    place[..., None] < 0, 0
+                )
+                added = torch.einsum("dtn,btd->bdn", space.columns(T).flip(1), late)
+                new = space.advance(h, inputs.lengths) + added
+        return self._finish(y, x), {"x": new}
+
+
+def _pairs(x: Tensor, dim: int) -> Tensor:
+    """Real numbers (M,) to complex ones for each channel, (dim, M, 2)."""
+    return torch.stack((x, torch.zeros_like(x)), -1).float().repeat(dim, 1, 1)
+
+
+def _complex(x: Tensor, dtype: torch.dtype) -> Tensor:
+    return torch.view_as_complex(x.to(dtype).contiguous())
