@@ -63,16 +63,23 @@ class SwiGLU(Mixer):
 
     Args:
         hidden_dim: width F between the maps, by default ``factor`` * dim, so that parameters match a 4x MLP.
+        bias: biases on the maps.
     """
 
     def __init__(
-        self, dim: int, *, hidden_dim: int | None = None, factor: float = 8 / 3, causal: bool = True
+        self,
+        dim: int,
+        *,
+        hidden_dim: int | None = None,
+        factor: float = 8 / 3,
+        bias: bool = False,
+        causal: bool = True,
     ) -> None:
         super().__init__(dim)
         F = hidden_width(dim, hidden_dim, factor)
-        self.gate = nn.Linear(dim, F, bias=False)
-        self.up = nn.Linear(dim, F, bias=False)
-        self.down = nn.Linear(F, dim, bias=False)
+        self.gate = nn.Linear(dim, F, bias=bias)
+        self.up = nn.Linear(dim, F, bias=bias)
+        self.down = nn.Linear(F, dim, bias=bias)
 
     @classmethod
     def describe(cls, **_: Any) -> MixerInfo:

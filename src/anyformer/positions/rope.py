@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -17,18 +19,45 @@ class Rope(Positions):
 
     Args:
         base: wavelength base, the paper's 10000.
+        stretch: factor on the wavelengths, for sequences longer than those trained on (Chen 2023, section 2.3).
+        trained_length: with it only wavelengths above ``trained_length / low`` are stretched, none below
+            ``trained_length / high``, and those between in part (Llama 3.1).
     """
 
-    def __init__(self, dim: int, num_heads: int, head_dim: int, *, base: float = 10000.0) -> None:
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        head_dim: int,
+        *,
+        base: float = 10000.0,
+        stretch: float = 1.0,
+        trained_length: int | None = None,
+        low: float = 1.0,
+        high: float = 4.0,
+    ) -> None:
         super().__init__(dim, num_heads, head_dim)
         if head_dim % 2:
             raise ValueError(f"head_dim must be even for rope, got {head_dim}")
-        self.base = base
+        if stretch <= 0:
+            raise ValueError(f"stretch must be positive for rope, got {stretch}")
+        if not low < high:
+            raise ValueError(f"low must be below high for rope, got {low} and {high}")
+        self.base, self.stretch, self.trained_length = base, stretch, trained_length
+        self.low, self.high = low, high
+
+    def rates(self, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """Radians a position, (K / 2,)."""
+        half = self.head_dim // 2
+        rates = self.base ** (-torch.arange(half, device=device, dtype=dtype) / half)
+        if self.trained_length is None:
+            return rates / self.stretch
+        turns = self.trained_length * rates / (2 * math.pi)  # within the trained length
+        kept = ((turns - self.low) / (self.high - self.low)).clamp(0, 1)
+        return rates * (kept + (1 - kept) / self.stretch)
 
     def rotate(self, q: Tensor, k: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        half = self.head_dim // 2
-        steps = torch.arange(half, device=q.device, dtype=positions.dtype)
-        angle = positions[:, None, :, None] * self.base ** (-steps / half)
+        angle = positions[:, None, :, None] * self.rates(q.device, positions.dtype)
         cos, sin = angle.cos().to(q.dtype), angle.sin().to(q.dtype)
         return _turn(q, cos, sin), _turn(k, cos, sin)
 

@@ -1,0 +1,132 @@
+"""Checkpoints of transformers into our models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from anyformer.convert.architectures import ARCHITECTURES, Architecture, Config, Source, need
+from anyformer.convert.checkpoint import read_checkpoint
+from anyformer.models import SequenceModel, load_spec
+
+
+class LoadedModel(Protocol):
+    """What :func:`from_hf` needs of a model of transformers."""
+
+    config: Any
+
+    def state_dict(self) -> dict[str, Tensor]: ...
+
+    def modules(self) -> Any: ...
+
+
+def from_hf(source: str | Path | LoadedModel) -> SequenceModel:
+    """A language model of transformers (Llama, Mistral, GPT-2, Mamba, RWKV-4) as one of ours, with its weights.
+
+    Outputs are those of the peer in evaluation. RWKV's halving of its stream each few layers, which keeps float16
+    from overflowing, is left out: but for the norms' epsilon it changes nothing.
+
+    Args:
+        source: a folder with ``config.json`` and safetensors or ``pytorch_model.bin``, in one file or in shards; or
+            a model that transformers has loaded, whose weights are copied. transformers itself isn't needed.
+
+    Returns:
+        A model in evaluation mode, of the dtype of the checkpoint's embedding.
+
+    Raises:
+        ValueError: for a missing folder or file, an architecture or an option of it that we do not have, and a
+            tensor that is missing, left over or of another shape than the config says.
+    """
+    tensors: Mapping[str, Tensor]
+    if isinstance(source, (str, Path)):
+        config, tensors = read_checkpoint(Path(source))
+        where = f"checkpoint {str(source)!r}"
+    elif hasattr(source, "config") and hasattr(source, "state_dict"):
+        rescaled = any(getattr(module, "layers_are_rescaled", False) for module in source.modules())
+        config = {**source.config.to_dict(), "layers_are_rescaled": rescaled}
+        tensors = source.state_dict()
+        where = type(source).__name__
+    else:
+        raise ValueError(f"source must be a folder or a model of transformers, got {type(source).__name__}")
+    architecture = _architecture(config, where)
+    model = _skeleton(architecture, config)
+    _fill(model, architecture, config, tensors, where)
+    return model.eval()
+
+
+def key_map(config: Config) -> dict[str, Source]:
+    """Where each parameter of :func:`from_hf`'s model comes from, for a peer's config as a dict."""
+    architecture = _architecture(config, "config")
+    return _key_map(_skeleton(architecture, config), architecture, config)
+
+
+def _architecture(config: Config, where: str) -> Architecture:
+    kind = config.get("model_type")
+    if kind not in ARCHITECTURES:
+        raise ValueError(f"{where} has the model_type {kind!r}; supported are {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[kind]
+
+
+def _skeleton(architecture: Architecture, config: Config) -> SequenceModel:
+    """The model without memory behind its parameters."""
+    spec = load_spec(architecture.spec(config))
+    with torch.device("meta"):
+        return SequenceModel(spec.model_dump(), vocab_size=need(config, architecture.vocab))
+
+
+def _key_map(model: SequenceModel, architecture: Architecture, config: Config) -> dict[str, Source]:
+    table = architecture.sources(config)
+    found = {}
+    for name, _ in model.named_parameters():
+        module, _, leaf = name.rpartition(".")
+        if name in table:
+            found[name] = table[name]
+        else:
+            found[name] = Source(f"{table[module].key}.{leaf}", table[module].change)
+    return found
+
+
+def _fill(
+    model: SequenceModel,
+    architecture: Architecture,
+    config: Config,
+    tensors: Mapping[str, Tensor],
+    where: str,
+) -> None:
+    """Give the skeleton its weights."""
+    keys = {key.removeprefix(architecture.base): key for key in tensors}
+    sources = _key_map(model, architecture, config)
+    missing = sorted({source.key for source in sources.values()} - set(keys))
+    if missing:
+        raise ValueError(f"{where} lacks {_listed(missing)}; it has {len(keys)} tensors")
+    used = {source.key for source in sources.values()} | {f"{architecture.whole['head']}.weight"}
+    unknown = [keys[key] for key in sorted(set(keys) - used) if not architecture.is_unused(key)]
+    if unknown:
+        raise ValueError(
+            f"{where} has {_listed(unknown)}, which a {config['model_type']!r} language model has no place for"
+        )
+    dtype = tensors[keys[sources["embed.weight"].key]].dtype
+    for name, parameter in list(model.named_parameters()):
+        source = sources[name]
+        theirs = tensors[keys[source.key]]
+        ours = source.change(theirs.detach())
+        if ours.shape != parameter.shape:
+            raise ValueError(
+                f"tensor {keys[source.key]!r} of {where} has the shape {tuple(theirs.shape)}, which does not fit its "
+                f"config: it gives {name!r} the shape {tuple(ours.shape)} instead of {tuple(parameter.shape)}"
+            )
+        module, _, leaf = name.rpartition(".")
+        held = torch.empty_like(ours, dtype=dtype, memory_format=torch.contiguous_format).copy_(ours)
+        setattr(model.get_submodule(module), leaf, nn.Parameter(held))
+    if model.spec.tie_embeddings:
+        assert isinstance(model.embed, nn.Embedding)
+        model.head.weight = model.embed.weight
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(map(repr, names[:3]))
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
