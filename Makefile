@@ -30,7 +30,7 @@ lint: $(VENV)/.dev ## style, types, and which room may import which
 	$(BIN)/lint-imports
 
 docs: $(VENV)/.dev ## build the site into site/
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/.runtime ## time and measure every op and mixer on this machine
 	$(BIN)/anyformer bench
