@@ -6,26 +6,27 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, pad
 
 from anyformer.caches import append, slots, visible
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops._precision import exact
-from anyformer.ops.attention import attention
-from anyformer.ops.masks import Causal
-from anyformer.ops.sparse_attention import sparse_attention
+from anyformer.ops.attention import attention, recomputed
 from anyformer.state import State
+
+BLOCK = 512
+"""Queries that are attended to at once; the memory stays linear past it."""
 
 
 @register_mixer("fox", papers=["fox"])
 class ForgettingAttention(Mixer):
-    """Forgetting attention (Lin 2025, eq. 5-8): s_ij = q_i k_j / sqrt(K) + log f_{j+1} + ... + log f_i.
+    """Forgetting attention (Lin 2025, section 3): s_ij = q_i k_j / sqrt(K) + log f_{j+1} + ... + log f_i.
 
     f_t = sigmoid(w x_t + b) is one forget gate for each head. There are no positions beside it, as in the paper.
-    The sum of the log gates is kept in float64 (where the device has it), so that differences of far
-    tokens stay exact.
+    The running sum of the log gates is kept in float64 (where the device has it), so that its differences stay
+    accurate however long the sequence.
 
     Args:
         num_heads: heads H.
@@ -53,8 +54,14 @@ class ForgettingAttention(Mixer):
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         q, k, v, log_sum = self._project(x, inputs)
-        y = sparse_attention(q, k, v, Causal(), q_pos=log_sum, k_pos=log_sum, score=_forgotten)
-        return self.out(merge_heads(y))
+        T = x.shape[1]
+        if T <= BLOCK:
+            return self.out(merge_heads(_attend(q, k, v, log_sum)))
+        blocks = [
+            recomputed(_attend, queries, k[:, :, :stop], v[:, :, :stop], log_sum[:, :stop])
+            for queries, stop in zip(q.split(BLOCK, 2), [*range(BLOCK, T, BLOCK), T], strict=True)
+        ]
+        return self.out(merge_heads(torch.cat(blocks, 2)))
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         H = self.num_heads
@@ -86,5 +93,20 @@ def _difference(q_sum: Tensor, k_sum: Tensor) -> Tensor:
     return (q_sum[:, :, None] - k_sum[:, None]).permute(0, 3, 1, 2)
 
 
-def _forgotten(scores: Tensor, q: Tensor, k: Tensor, q_sum: Tensor, k_sum: Tensor) -> Tensor:
-    return scores + _difference(q_sum, k_sum).to(scores.dtype)
+def _attend(q: Tensor, k: Tensor, v: Tensor, log_sum: Tensor) -> Tensor:
+    """The last queries against all keys, with log_sum (B, S, H).
+
+    The terms log_sum_i - log_sum_j ride in the product of q and k as two more columns, [log_sum_i, 1] and
+    [1, -log_sum_j], so that the fused kernel does the work. They are kept near zero where it matters, around these
+    queries: a far key's is large, and so is what it forgets.
+    """
+    T, K, wide = q.shape[2], q.shape[3], torch.promote_types(q.dtype, torch.float32)
+    middle = log_sum[:, -((T + 1) // 2) :][:, :1].detach()
+    near = (log_sum - middle).to(wide).transpose(1, 2)[..., None]
+    one = torch.ones_like(near)
+    with torch.autocast(q.device.type, enabled=False):
+        queries = torch.cat([q.to(wide) * K**-0.5, near[:, :, -T:], one[:, :, -T:]], -1)
+        keys = torch.cat([k.to(wide), one, -near], -1)
+        # values as wide as keys, as fused kernels want them
+        y = attention(queries, keys, pad(v.to(wide), (0, 2)), causal=True, scale=1.0)
+    return y[..., :K].to(v.dtype)
