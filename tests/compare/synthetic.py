@@ -75,9 +75,9 @@ def _candidate(
         flops_per_token=4.1e5 * seconds / 10,
     )
     search = [
-        SearchRun(learning_rate=lr, steps=60, valid=score - 0.1 * i) for i, lr in enumerate((3e-3, 1e-3))
+        SearchRun(learning_rate=lr, steps=60, loss=1.5 + 0.1 * i) for i, lr in enumerate((3e-3, 1e-3))
     ]
-    search.append(SearchRun(learning_rate=1e-2, steps=60, valid=None))
+    search.append(SearchRun(learning_rate=1e-2, steps=60, loss=None))
     return CandidateResult(
         name=name,
         given=given or name,

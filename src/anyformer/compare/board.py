@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict
 from .locks import FileLock
 from .results import write_atomically
 
-Phase = Literal["calibrate", "search", "train", "measure"]
+Phase = Literal["reference", "calibrate", "search", "train", "measure"]
 QUIET: tuple[Phase, ...] = ("measure",)
 """Phases whose units run one at a time, with nothing beside them."""
 RATES = FloatDistribution(1e-8, 10.0, log=True)

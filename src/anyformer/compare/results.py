@@ -107,11 +107,11 @@ class SeedRun(Record):
 
 
 class SearchRun(Record):
-    """One short run of the learning-rate search; ``valid`` is None when the run diverged."""
+    """One short run of the learning-rate search; ``loss`` (validation) is None when the run failed."""
 
     learning_rate: float
     steps: int
-    valid: float | None
+    loss: float | None
 
 
 class Costs(Record):
@@ -213,6 +213,7 @@ class Results(Record):
     created: str
     seconds: float
     command: str = ""
+    folder: str = ""
     machine: Machine
     tasks: list[TaskResult]
 

@@ -1,0 +1,189 @@
+"""From the outcomes of the units to results: scores, leaderboard, verdict, and the winner's folder."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anyformer.tasks import Task
+
+from .board import Outcome
+from .conduct import Findings
+from .judge import judge
+from .plan import Plan, PlannedCandidate, TaskPlan
+from .results import (
+    CandidateResult,
+    Costs,
+    MetricFacts,
+    Point,
+    ReferenceResult,
+    Sample,
+    SeedRun,
+    Settings,
+    TaskFacts,
+    TaskResult,
+)
+
+GROUPS = 32
+"""Test batches are kept in at most so many groups of neighbours."""
+SEARCH = (
+    "Each candidate tried the same learning rates in short runs; the best two went on to longer ones, "
+    "and the validation loss chose between them."
+)
+SCHEDULE = "AdamW with weight decay and clipped gradients; a linear warm-up, then a cosine down to a tenth"
+
+
+def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: Findings) -> TaskResult:
+    """The result of one task, judged."""
+    metric = MetricFacts(
+        name=task.metric.name,
+        higher_is_better=task.metric.higher_is_better,
+        unit=task.metric.unit,
+        best=task.metric.best,
+    )
+    candidates = [_candidate(planned, found) for planned in task_plan.candidates]
+    used = task_plan.final.test_batches if task_plan.final else None
+    references = [_reference(name, outcome, used) for name, outcome in found.references.items()]
+    board, verdict = judge(metric, candidates, references)
+    return TaskResult(
+        task=TaskFacts(
+            name=task.name,
+            title=task.title,
+            metric=metric,
+            train_length=task.train_length,
+            lengths=list(task.lengths),
+            facts=json.loads(json.dumps(task.describe(), default=str)),
+            notes=[*task.notes(), *task_plan.remarks, *_evaluated(task_plan)],
+        ),
+        settings=Settings(
+            budget=plan.budget,
+            hold=plan.hold,
+            steps=task_plan.final.steps if task_plan.final else 0,
+            batch_size=task_plan.batch_size,
+            seeds=plan.seeds,
+            learning_rates=plan.learning_rates,
+            search=SEARCH,
+            schedule=SCHEDULE,
+            target_parameters=task_plan.target_parameters,
+        ),
+        candidates=candidates,
+        references=references,
+        leaderboard=board,
+        verdict=verdict,
+    )
+
+
+def _evaluated(task_plan: TaskPlan) -> list[str]:
+    final, total = task_plan.final, task_plan.split_batches["test"]
+    if final is None or final.test_batches >= total:
+        return []
+    size = task_plan.batch_size
+    return [
+        f"To stay within the budget, {final.test_batches * size:,} of the {total * size:,} test samples were used."
+    ]
+
+
+def _candidate(planned: PlannedCandidate, found: Findings) -> CandidateResult:
+    name = planned.name
+    result = CandidateResult(
+        name=name,
+        given=planned.given,
+        spec=planned.spec,
+        parameters=planned.parameters,
+        width=planned.width,
+        learning_rate=found.rates.get(name),
+        search=found.search.get(name, []),
+    )
+    if planned.problem:
+        result.status, result.reason = "bad_spec", planned.problem
+        return result
+    result.runs = [_run(seed, outcome.data) for seed, outcome in sorted(found.runs.get(name, {}).items())]
+    if name in found.failures:
+        result.status, result.reason = found.failures[name]
+    elif any(not math.isfinite(run.test.score) for run in result.runs):
+        result.status, result.reason = "failed", "its score on the test split is not a number"
+    costs = found.costs.get(name)
+    if costs is not None and costs.status == "ok":
+        result.costs = Costs.model_validate(costs.data)
+    elif costs is not None:
+        result.costs.notes.append(f"costs were not measured: {costs.reason}")
+    return result
+
+
+def _run(seed: int, data: dict[str, Any]) -> SeedRun:
+    return SeedRun(
+        seed=seed,
+        test=grouped(data["sums"], data["weights"]),
+        valid=data["valid"],
+        seconds=data["seconds"],
+        curve=[Point.model_validate(point) for point in data["curve"]],
+        by_length={int(length): score for length, score in data["by_length"].items()},
+    )
+
+
+def _reference(name: str, outcome: Outcome, used: int | None) -> ReferenceResult:
+    if outcome.status != "ok":
+        return ReferenceResult(name=name, reason=outcome.reason)
+    data = outcome.data
+    sample = grouped(data["sums"][:used], data["weights"][:used])
+    return ReferenceResult(name=name, description=data["description"], test=sample)
+
+
+def grouped(sums: Sequence[float], weights: Sequence[float], groups: int = GROUPS) -> Sample:
+    """A sample with neighbouring test batches put together; groups without weight are left out."""
+    total = sum(weights)
+    score = sum(sums) / total if total else math.nan
+    parts = [
+        (float(np.sum(s)), float(np.sum(w)))
+        for s, w in zip(
+            np.array_split(np.asarray(sums, dtype=float), min(groups, len(sums)) or 1),
+            np.array_split(np.asarray(weights, dtype=float), min(groups, len(weights)) or 1),
+            strict=True,
+        )
+    ]
+    parts = [part for part in parts if part[1] > 0]
+    return Sample(score=score, sums=[p[0] for p in parts], weights=[p[1] for p in parts])
+
+
+def best_candidate(result: TaskResult) -> CandidateResult | None:
+    """The candidate whose model is worth keeping: the first on the leaderboard."""
+    names = [row.name for row in result.leaderboard if row.kind == "candidate"]
+    return next((c for c in result.candidates if names and c.name == names[0]), None)
+
+
+def save_winner(result: TaskResult, task_plan: TaskPlan, found: Findings, folder: Path, inside: str) -> None:
+    """Copies the model of the best candidate's best seed, by validation, to ``folder / inside``.
+
+    Beside it lies ``task.json``: what the task was, so that ``predict`` and ``generate`` know what goes in.
+    """
+    best = best_candidate(result)
+    if best is None:
+        return
+    sign = 1.0 if result.task.metric.higher_is_better else -1.0
+    run = max(best.runs, key=lambda run: sign * run.valid if run.valid is not None else -math.inf)
+    target = folder / inside
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(found.folders[best.name][run.seed] / "model", temporary)
+    facts = {
+        "task": task_plan.name,
+        "source": task_plan.source,
+        "target": task_plan.target,
+        "options": task_plan.options,
+        "candidate": best.name,
+        "seed": run.seed,
+        "metric": result.task.metric.name,
+        "test": run.test.score,
+    }
+    (temporary / "task.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    shutil.rmtree(target, ignore_errors=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(temporary, target)
+    result.saved, result.saved_path = best.name, inside

@@ -1,0 +1,205 @@
+"""``compare``: one call from data and candidates to a verdict."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from anyformer.tasks import Task
+
+from .assemble import assemble, save_winner
+from .conduct import Conductor
+from .lab import TrainingLab, task_of
+from .live import Watcher, print_results
+from .plan import Plan
+from .prepare import Model, check_request, describe_machine, make_plan, named_models, open_task
+from .report import write_report
+from .results import Results, Verdict
+from .run import Clock, join
+
+DEFAULT_TASKS = ("recall", "bytes")
+DEFAULT_BUDGET = "90s"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A finished comparison and the folder that it lies in."""
+
+    folder: Path
+    results: Results
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict on the first task."""
+        return self.results.tasks[0].verdict
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.folder / "report.html"
+
+    @property
+    def winner(self) -> Path | None:
+        """The folder of the best model of the last task, for ``SequenceModel.from_pretrained``."""
+        path = self.results.tasks[-1].saved_path
+        return None if path is None else self.folder / path
+
+
+def compare(
+    task: Task | str | os.PathLike[str] | None = None,
+    models: str | Sequence[Model] | Mapping[str, Model] | None = None,
+    *,
+    budget: str | float | None = None,
+    out: str | os.PathLike[str] | None = None,
+    target: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    hold: str = "parameters",
+    parameters: int | None = None,
+    batch_size: int | None = None,
+    seeds: int = 3,
+    workers: int | None = None,
+    storage: str | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+) -> Comparison:
+    """Trains the candidates on equal terms and says which to use.
+
+    All get the same batches in the same order, the same number of steps, the same search for a learning rate and
+    the same seeds; their widths are solved so that they match. What may go wrong with one candidate does not stop
+    the others. The folder ``out`` gets ``report.html``, ``results.json`` and the winner, and everything needed to
+    continue after an interruption.
+
+    Args:
+        task: a task's name, a path to data, or a task; generated recall and real bytes when left out.
+        models: candidates: names, specs (one line, dict, YAML file), ``file.py:Mixer``; a mapping names them.
+        budget: time for everything (``"60s"``, ``"10m"``, ``"2h"``), or of each run ``"500 steps"``, ``"1M tokens"``.
+        out: the folder for what comes out; made up from the task and the time when left out.
+        target: the column to predict, for data in columns.
+        options: further options of the task.
+        hold: what is equal between candidates, ``"parameters"`` or ``"flops"``.
+        parameters: the size to match; chosen from the budget when left out.
+        batch_size: sequences in a training step; chosen from the length when left out.
+        seeds: training runs of each candidate, at least 3.
+        workers: processes at work at the same time; one for each core when left out.
+        storage: an Optuna storage URL, for work on several machines that share the folder ``out``.
+        resume: continue the comparison in ``out``.
+        quiet: print nothing.
+
+    Raises:
+        ValueError: for anything wrong with the arguments or the data, in one line.
+    """
+    console = Console(quiet=quiet)
+    if resume:
+        if out is None:
+            raise ValueError("out must name the folder to resume")
+        given = {task.name: task} if isinstance(task, Task) else {}
+        return _continue(Path(out), given, console)
+    budget = (DEFAULT_BUDGET if task is None else "60s") if budget is None else budget
+    request = check_request(
+        budget=budget, hold=hold, seeds=seeds, workers=workers, parameters=parameters, batch_size=batch_size
+    )
+    candidates = named_models(models)
+    folder = _new_folder(out)
+    sources = DEFAULT_TASKS if task is None else (task,)
+    opened = [open_task(source, target, dict(options or {})) for source in sources]
+    folder = folder or _default_folder([made.name for made, *_ in opened])
+    for made, *_ in opened:
+        for note in made.notes():
+            console.print(f"{made.name}: {note}", highlight=False, markup=False)
+    plan = make_plan(request, opened, candidates, command=_command(), storage=storage)
+    folder.mkdir(parents=True, exist_ok=True)
+    plan.save(folder)
+    return _conduct(plan, folder, {made.name: made for made, *_ in opened}, console)
+
+
+def resume(out: str | os.PathLike[str], *, quiet: bool = False) -> Comparison:
+    """Continues a comparison that was stopped, and loses at most the work since its last checkpoints.
+
+    Raises:
+        ValueError: when there is none in ``out``, or when it is still running.
+    """
+    return _continue(Path(out), {}, Console(quiet=quiet))
+
+
+def help_out(out: str | os.PathLike[str], *, workers: int | None = None) -> None:
+    """Lends this machine to a comparison that runs on another one, with the same ``out`` and shared storage.
+
+    Raises:
+        ValueError: when there is no comparison in ``out``.
+    """
+    from .prepare import available_cores
+
+    plan = Plan.load(Path(out))
+    workers = workers or min(available_cores(), 8)
+    threads = max(1, available_cores() // workers)
+    join(Path(out), plan.storage, TrainingLab(Path(out)), workers=workers, threads=threads)
+
+
+def _continue(folder: Path, given: dict[str, Task], console: Console) -> Comparison:
+    plan = Plan.load(folder)
+    made = {task.name: given.get(task.name) or task_of(task) for task in plan.tasks}
+    return _conduct(plan, folder, made, console)
+
+
+def _conduct(plan: Plan, folder: Path, tasks: Mapping[str, Task], console: Console) -> Comparison:
+    given = {task.name: tasks[task.name] for task in plan.tasks if task.source is None}
+    references = {name: [reference.name for reference in task.references()] for name, task in tasks.items()}
+    try:
+        with Watcher(console) as watcher:
+            conductor = Conductor(plan, folder, TrainingLab(folder, given), references, watcher)
+            found = conductor.run()
+    except KeyboardInterrupt:
+        console.print(
+            f"\nStopped. Continue with: anyformer compare --resume {folder}", highlight=False, markup=False
+        )
+        raise
+    results = Results(
+        created=plan.created,
+        seconds=Clock(folder).seconds,
+        command=plan.command,
+        folder=str(folder),
+        machine=describe_machine(plan),
+        tasks=[assemble(plan, task, tasks[task.name], found[task.name]) for task in plan.tasks],
+    )
+    for task_plan, result in zip(plan.tasks, results.tasks, strict=True):
+        inside = "winner" if len(plan.tasks) == 1 else f"winner/{task_plan.name}"
+        save_winner(result, task_plan, found[task_plan.name], folder, inside)
+    write_report(results, folder / "report.html")
+    results.save(folder / "results.json")
+    print_results(results, console)
+    console.print(f"\nReport: {folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
+    return Comparison(folder, results)
+
+
+def _new_folder(out: str | os.PathLike[str] | None) -> Path | None:
+    """The folder, if one was named.
+
+    Raises:
+        ValueError: when it is a file, or holds a comparison already.
+    """
+    if out is None:
+        return None
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"out must be a folder, got the file {str(folder)!r}")
+    if (folder / "plan.json").exists():
+        raise ValueError(f"{str(folder)!r} already holds a comparison: resume it, or name another folder")
+    return folder
+
+
+def _default_folder(names: Sequence[str]) -> Path:
+    stem = "-".join(Path(name).stem for name in names)
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    return Path(f"compare-{stem}-{stamp}")
+
+
+def _command() -> str:
+    program = Path(sys.argv[0]).name if sys.argv else ""
+    return " ".join([program, *sys.argv[1:]]) if program.startswith("anyformer") else ""

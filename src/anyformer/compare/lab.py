@@ -1,0 +1,297 @@
+"""What the units of a comparison do: calibrate, search, train, measure, and score the references."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from anyformer.models import SequenceModel
+from anyformer.tasks import Split, Task, create_task
+from anyformer.train import Diverged, TrainConfig, Trainer, model_for
+
+from .board import Unit
+from .measure import bare_trainer, measure, train_steps
+from .plan import Plan, TaskPlan, eval_steps
+from .results import Point, write_atomically
+from .worker import Pulse, Stopped, UnitFailed
+
+CALIBRATION_SECONDS = 0.6
+
+
+@dataclass
+class Evaluation:
+    """Sums and weights of the metric for each batch, and the mean loss."""
+
+    sums: list[float] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+    loss: float = 0.0
+
+    @property
+    def value(self) -> float:
+        total = sum(self.weights)
+        return sum(self.sums) / total if total else float("nan")
+
+
+@dataclass
+class TrainingLab:
+    """Runs units of real training. Travels to the workers, where tasks are made once for each process.
+
+    Args:
+        folder: the comparison's; the plan is read from it.
+        given: tasks that were passed in as objects, by name.
+    """
+
+    folder: Path
+    given: dict[str, Task] = field(default_factory=dict)
+
+    @cached_property
+    def _tasks(self) -> dict[str, Task]:
+        return dict(self.given)
+
+    def task(self, plan: TaskPlan) -> Task:
+        """The task of this plan, made from its source when it was not given as an object.
+
+        Raises:
+            ValueError: when it can be neither made nor found.
+        """
+        if plan.name not in self._tasks:
+            self._tasks[plan.name] = task_of(plan)
+        return self._tasks[plan.name]
+
+    def execute(self, unit: Unit, folder: Path, pulse: Pulse) -> dict[str, Any]:
+        """Runs one unit; see :class:`anyformer.compare.worker.Lab`."""
+        plan = Plan.load(self.folder)
+        task_plan = plan.task(unit.task)
+        job = _Job(plan, task_plan, self.task(task_plan), unit, folder, pulse)
+        try:
+            return job.run()
+        except Diverged as error:
+            raise UnitFailed("diverged", str(error)) from error
+
+
+def task_of(plan: TaskPlan) -> Task:
+    """Makes the task that a plan names.
+
+    Raises:
+        ValueError: when the comparison was given a task as an object, which only its caller has.
+    """
+    if plan.source is None:
+        raise ValueError(
+            f"task {plan.name!r} was given as an object: "
+            "resume it with compare(task, out=..., resume=True) and the same task"
+        )
+    return create_task(plan.source, target=plan.target, **plan.options)
+
+
+@dataclass
+class _Job:
+    plan: Plan
+    task_plan: TaskPlan
+    task: Task
+    unit: Unit
+    folder: Path
+    pulse: Pulse
+
+    def run(self) -> dict[str, Any]:
+        phases: dict[str, Callable[[], dict[str, Any]]] = {
+            "reference": self.reference,
+            "calibrate": self.calibrate,
+            "search": self.search,
+            "train": self.train,
+            "measure": self.measure,
+        }
+        return phases[self.unit.phase]()
+
+    def model(self) -> SequenceModel:
+        candidate = self.task_plan.candidate(self.unit.candidate)
+        assert candidate.spec is not None
+        return model_for(self.task, candidate.spec, seed=self.unit.seed or 0)
+
+    def trainer(self) -> Trainer:
+        assert self.unit.learning_rate is not None
+        config = TrainConfig(
+            steps=self.unit.steps,
+            batch_size=self.task_plan.batch_size,
+            learning_rate=self.unit.learning_rate,
+            seed=self.unit.seed or 0,
+        )
+        return Trainer(self.model(), self.task, config)
+
+    def calibrate(self) -> dict[str, Any]:
+        """Seconds of a training step and of an evaluated batch, by the median of a few."""
+        trainer = bare_trainer(self.task, self.model(), self.task_plan.batch_size)
+        train_steps(trainer, 2)
+        steps = _repeat(lambda: train_steps(trainer, 1), CALIBRATION_SECONDS)
+        size = self.task_plan.batch_size
+
+        def evaluated() -> float:
+            begin = time.perf_counter()
+            evaluate(trainer, "valid", size, max_batches=1)
+            return time.perf_counter() - begin
+
+        evaluated()
+        return {"step_seconds": steps, "eval_seconds": _repeat(evaluated, CALIBRATION_SECONDS / 3)}
+
+    def search(self) -> dict[str, Any]:
+        """A short run; its validation loss decides about the learning rate."""
+        assert self.task_plan.rounds is not None
+        trainer = self.trainer()
+        _advance(trainer, self, [], None)
+        found = evaluate(
+            trainer, "valid", self.task_plan.batch_size, max_batches=self.task_plan.rounds.valid_batches
+        )
+        return {
+            "loss": found.loss,
+            "score": found.value,
+            "step_seconds": trainer.seconds / max(1, trainer.step),
+        }
+
+    def train(self) -> dict[str, Any]:
+        """A full run with its curve, then the test split, once."""
+        final = self.task_plan.final
+        assert final is not None
+        size = self.task_plan.batch_size
+        trainer = self.trainer()
+        curve: list[Point] = []
+        _advance(trainer, self, curve, final.evaluations)
+        valid = evaluate(trainer, "valid", size, max_batches=final.valid_batches)
+        test = evaluate(trainer, "test", size, max_batches=final.test_batches)
+        _save_model(trainer.model, self.folder / "model")
+        (self.folder / "checkpoint.pt").unlink(missing_ok=True)
+        return {
+            "score": test.value,
+            "valid": valid.value,
+            "sums": test.sums,
+            "weights": test.weights,
+            "seconds": trainer.seconds,
+            "curve": [point.model_dump() for point in curve],
+            "by_length": self.beyond(trainer, final.length_batches),
+        }
+
+    def beyond(self, trainer: Trainer, batches: int) -> dict[int, float]:
+        """The score at lengths never trained on; those that the model cannot take are left out."""
+        limit = trainer.model.body.info.max_length
+        found = {}
+        for length in self.task.lengths:
+            if limit is None or length <= limit:
+                size = max(1, self.task_plan.batch_size * self.task.train_length // length)
+                found[length] = evaluate(trainer, "test", size, length=length, max_batches=batches).value
+        return found
+
+    def measure(self) -> dict[str, Any]:
+        trainer = bare_trainer(self.task, self.model(), self.task_plan.batch_size)
+        return measure(trainer, self.plan.measure_seconds).model_dump()
+
+    def reference(self) -> dict[str, Any]:
+        """Fits a predictor without a sequence model and scores it on the same test batches."""
+        reference = next(r for r in self.task.references() if r.name == self.unit.candidate)
+        reference.fit(self.task)
+        sums, weights = [], []
+        for batch in self.task.eval_batches("test", self.task_plan.batch_size):
+            total, weight = self.task.score(reference.predict(batch), batch)
+            sums.append(float(total))
+            weights.append(float(weight))
+        return {"description": reference.description, "sums": sums, "weights": weights}
+
+
+def _repeat(measured: Callable[[], float], seconds: float) -> float:
+    times: list[float] = []
+    stop = time.perf_counter() + seconds
+    while len(times) < 3 or (len(times) < 20 and time.perf_counter() < stop):
+        times.append(measured())
+    return sorted(times)[len(times) // 2]
+
+
+def _advance(trainer: Trainer, job: _Job, curve: list[Point], evaluations: int | None) -> None:
+    """Trains to the end from the checkpoint, filling in ``curve``, with checkpoints on the way."""
+    steps = trainer.config.steps
+    looks: Sequence[int] = eval_steps(steps, evaluations) if evaluations else ()
+    checkpoint, pulse = job.folder / "checkpoint.pt", job.pulse
+    if checkpoint.exists():
+        trainer.load(checkpoint)
+        curve.extend(_read_curve(job.folder, trainer.step))
+    due = set(looks)
+
+    def on_step(trainer: Trainer) -> bool:
+        pulse.tell(step=trainer.step, steps=steps, loss=trainer.losses[-1])
+        return not (pulse.checkpoint_due() or trainer.step in due)
+
+    while trainer.step < steps:
+        trainer.run(on_step=on_step)
+        if trainer.step in due and (not curve or curve[-1].step < trainer.step):
+            curve.append(_look(trainer, job, curve))
+            pulse.tell(step=trainer.step, steps=steps, loss=trainer.losses[-1], valid=curve[-1].valid)
+        if pulse.checkpoint_due() and trainer.step < steps:
+            begin = time.monotonic()
+            write_atomically(job.folder / "curve.json", json.dumps([point.model_dump() for point in curve]))
+            trainer.save(checkpoint)
+            pulse.checkpointed(time.monotonic() - begin)
+        if pulse.stopping:
+            raise Stopped
+
+
+def _read_curve(folder: Path, step: int) -> list[Point]:
+    """The points up to ``step``: the curve is written before the checkpoint, so it may be ahead."""
+    path = folder / "curve.json"
+    points = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    return [Point.model_validate(point) for point in points if point["step"] <= step]
+
+
+def _look(trainer: Trainer, job: _Job, curve: Sequence[Point]) -> Point:
+    final = job.task_plan.final
+    assert final is not None
+    valid = evaluate(trainer, "valid", job.task_plan.batch_size, max_batches=final.curve_batches)
+    since = trainer.losses[curve[-1].step if curve else 0 :]
+    return Point(
+        step=trainer.step,
+        seconds=trainer.seconds,
+        tokens=trainer.step * job.task_plan.tokens,
+        train_loss=sum(since) / len(since),
+        valid=valid.value,
+    )
+
+
+@torch.no_grad()
+def evaluate(
+    trainer: Trainer,
+    split: Split,
+    batch_size: int,
+    *,
+    length: int | None = None,
+    max_batches: int | None = None,
+) -> Evaluation:
+    """Metric and loss over a split, batch by batch."""
+    model, task, device = trainer.model, trainer.task, trainer.device
+    found = Evaluation()
+    loss, count = 0.0, 0
+    model.eval()
+    for number, batch in enumerate(task.eval_batches(split, batch_size, length=length)):
+        if max_batches is not None and number >= max_batches:
+            break
+        batch = batch.to(device)
+        outputs = model(batch.x, batch.mask).float()
+        total, weight = task.score(outputs, batch)
+        found.sums.append(float(total))
+        found.weights.append(float(weight))
+        part, items = task.objective.measure(outputs, batch.targets)["loss"]
+        loss, count = loss + float(part), count + items
+    model.train()
+    found.loss = loss / count if count else float("nan")
+    return found
+
+
+def _save_model(model: SequenceModel, path: Path) -> None:
+    temporary = path.with_name(f"model.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    model.save_pretrained(temporary)
+    shutil.rmtree(path, ignore_errors=True)
+    os.replace(temporary, path)

@@ -1,0 +1,192 @@
+"""What the terminal shows: progress with the time left while it runs, the leaderboard at the end."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from . import words
+from .board import Unit
+from .conduct import Conductor
+from .plan import run_seconds
+from .results import Results, TaskResult
+
+REFRESH_SECONDS = 0.5
+PLAIN_SECONDS = 10.0
+
+
+@dataclass
+class Standings:
+    """Where the units of a candidate stand in the present stage."""
+
+    done: int = 0
+    failed: int = 0
+    total: int = 0
+    share: float = 0.0
+    latest: dict[str, Any] = field(default_factory=dict)
+
+
+class Watcher:
+    """Follows a conductor. On a terminal one table is redrawn; elsewhere lines are printed now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        self._drawn = 0.0
+        self._stage = ""
+
+    def __enter__(self) -> Watcher:
+        if self.live:
+            self.live.__enter__()
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        if self.live:
+            self.live.__exit__(*exc)
+
+    def __call__(self, conductor: Conductor) -> None:
+        now = time.monotonic()
+        every = REFRESH_SECONDS if self.live else PLAIN_SECONDS
+        if now - self._drawn < every and conductor.stage == self._stage:
+            return
+        self._drawn, new_stage, self._stage = now, conductor.stage != self._stage, conductor.stage
+        standings = standing(conductor)
+        if self.live:
+            self.live.update(_table(conductor, standings), refresh=True)
+        elif new_stage or standings:
+            self.console.print(_line(conductor, standings), highlight=False, soft_wrap=True)
+
+
+def standing(conductor: Conductor) -> dict[tuple[str, str], Standings]:
+    """Standings by task and candidate, references left out."""
+    found: dict[tuple[str, str], Standings] = {}
+    for unit in conductor.units:
+        if unit.phase == "reference":
+            continue
+        mine = found.setdefault((unit.task, unit.candidate), Standings())
+        mine.total += 1
+        outcome = conductor.board.outcome(unit)
+        if outcome is not None:
+            mine.done += 1
+            mine.failed += outcome.status != "ok"
+            mine.share += 1.0
+        else:
+            progress = _progress(conductor, unit)
+            mine.share += progress.get("step", 0) / progress.get("steps", 1)
+            mine.latest = max(mine.latest, progress, key=lambda p: p.get("step", 0))
+    return found
+
+
+def _progress(conductor: Conductor, unit: Unit) -> dict[str, Any]:
+    try:
+        text = (conductor.board.home(unit) / "progress.json").read_text(encoding="utf-8")
+        return dict(json.loads(text))
+    except (OSError, ValueError):
+        return {}
+
+
+def time_left(conductor: Conductor, standings: dict[tuple[str, str], Standings]) -> float | None:
+    """Seconds to the end of the comparison, or None as long as nothing is known of it."""
+    plan = conductor.plan
+    if conductor.budget.kind == "seconds" and conductor.stage != "training":
+        left = conductor.budget.amount - conductor.clock.seconds
+        return left if left > 0 else None
+    work = 0.0
+    for task in plan.tasks:
+        if task.final is None:
+            return None
+        for name, calibration in conductor.found[task.name].calibrations.items():
+            mine = standings.get((task.name, name))
+            if conductor.stage == "training" and mine is not None:
+                work += (mine.total - mine.share) * run_seconds(task, task.final, calibration) / plan.workers
+                work += plan.measure_seconds
+            elif conductor.stage == "measuring costs" and mine is not None:
+                work += (mine.total - mine.done) * plan.measure_seconds
+    return work
+
+
+def _head(conductor: Conductor, standings: dict[tuple[str, str], Standings]) -> str:
+    left = time_left(conductor, standings)
+    text = f"{conductor.stage} · {words.duration(conductor.clock.seconds)} gone"
+    return text + (f" · about {words.duration(left)} left" if left else "")
+
+
+def _table(conductor: Conductor, standings: dict[tuple[str, str], Standings]) -> Group:
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=True, header_style="dim")
+    for name in ("task", "candidate", "", "runs", "now"):
+        table.add_column(name)
+    for (task, candidate), mine in standings.items():
+        bar = ProgressBar(total=mine.total, completed=mine.share, width=28)
+        failed = conductor.found[task].failures.get(candidate)
+        word = failed[0].replace("_", " ") if failed else "failed" if mine.failed == mine.total else ""
+        now = Text(word, style="red") if word else Text(_now(mine), style="dim")
+        table.add_row(task, candidate, bar, f"{mine.done}/{mine.total}", now)
+    return Group(Text(_head(conductor, standings), style="bold"), table)
+
+
+def _now(mine: Standings) -> str:
+    latest = mine.latest
+    if "step" not in latest:
+        return "done" if mine.done == mine.total else ""
+    text = f"step {latest['step']:,} of {latest['steps']:,}"
+    if latest.get("loss") is not None:
+        text += f", loss {words.amount(latest['loss'])}"
+    return text
+
+
+def _line(conductor: Conductor, standings: dict[tuple[str, str], Standings]) -> str:
+    done = sum(mine.done for mine in standings.values())
+    total = sum(mine.total for mine in standings.values())
+    return f"{_head(conductor, standings)} · {done} of {total} runs done"
+
+
+def print_results(results: Results, console: Console) -> None:
+    """Leaderboard and verdict of every task."""
+    for result in results.tasks:
+        console.print()
+        console.print(_leaderboard(result))
+        for candidate in result.candidates:
+            if candidate.status != "ok":
+                what = candidate.status.replace("_", " ")
+                console.print(f"  {candidate.name}: {what}: {candidate.reason}", style="red", highlight=False)
+        console.print()
+        console.print(Text(result.verdict.headline, style="bold"))
+        for text in result.verdict.details:
+            console.print(f"  {text}", highlight=False, markup=False)
+
+
+def _leaderboard(result: TaskResult) -> Table:
+    metric = result.task.metric
+    unit = f" ({metric.unit})" if metric.unit else ""
+    table = Table(title=f"{result.task.name}: {result.task.title}", title_justify="left", title_style="bold")
+    table.add_column("", justify="right", style="dim")
+    table.add_column("candidate")
+    for name in (
+        f"{metric.name}{unit}",
+        "95% interval",
+        "parameters",
+        "train tokens/s",
+        "ms/token",
+        "memory",
+    ):
+        table.add_column(name, justify="right")
+    candidates = {c.name: c for c in result.candidates}
+    for row in result.leaderboard:
+        score, low, high = words.format_scores(metric, [row.score, row.low, row.high])
+        cells = [str(row.rank), row.name, score, f"{low} to {high}"]
+        if row.kind == "reference":
+            table.add_row(*cells, "", "", "", "", style="italic dim")
+            continue
+        c = candidates[row.name]
+        cells += [words.count(c.parameters), words.rate(c.costs.train_tokens_per_second)]
+        cells += [words.amount(c.costs.token_latency_ms), words.size(c.costs.peak_memory_bytes)]
+        table.add_row(*cells, style="bold" if row.name == result.verdict.winner else "")
+    return table

@@ -1,0 +1,203 @@
+"""What a model costs on this machine: time, memory, state and FLOPs, and how they grow with the length."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from anyformer.models import SequenceModel
+from anyformer.ops import FlopCounter
+from anyformer.state import state_bytes
+from anyformer.tasks import Task
+from anyformer.train import TrainConfig, Trainer
+
+from .results import Costs
+
+DOUBLINGS = 5
+LONGEST = 8192
+
+
+class PeakMemory(TorchDispatchMode):
+    """The most bytes that tensors made inside it held at once. Memory inside single operations is not seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0
+        self.peak = 0
+        self._held: dict[int, weakref.ref[Any]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, Tensor):
+                self._note(leaf.untyped_storage())
+        return out
+
+    def _note(self, storage: torch.UntypedStorage) -> None:
+        key, held = storage._cdata, storage.nbytes()
+        if key in self._held or held == 0:
+            return
+
+        def freed(_: Any) -> None:
+            self.now -= held
+            self._held.pop(key, None)
+
+        self._held[key] = weakref.ref(storage, freed)
+        self.now += held
+        self.peak = max(self.peak, self.now)
+
+
+def lengths_for(task: Task, model: SequenceModel) -> list[int]:
+    """The trained length and its doublings, as far as the model goes."""
+    limit = min(LONGEST, model.body.info.max_length or LONGEST)
+    found = [task.train_length * 2**i for i in range(DOUBLINGS)]
+    return [length for length in found if length <= limit] or [task.train_length]
+
+
+def measure(trainer: Trainer, seconds: float) -> Costs:
+    """All costs of a model. Longer lengths are left out when they would take more than ``seconds`` in all."""
+    meter = _Meter(trainer, seconds)
+    for part in (meter.training, meter.flops, meter.streaming, meter.growth):
+        try:
+            part()
+        except (RuntimeError, MemoryError, ValueError) as error:
+            meter.costs.notes.append(
+                f"{part.__name__} was not measured: {' '.join(str(error).split())[:200]}"
+            )
+    return meter.costs
+
+
+class _Meter:
+    def __init__(self, trainer: Trainer, seconds: float) -> None:
+        self.trainer, self.model, self.task = trainer, trainer.model, trainer.task
+        self.costs = Costs()
+        self.seconds = seconds
+        self.start = time.perf_counter()
+
+    def left(self) -> float:
+        return self.seconds - (time.perf_counter() - self.start)
+
+    def sample(self, length: int, batch: int = 1) -> Tensor:
+        generator = torch.Generator().manual_seed(0)
+        if self.model.vocab_size is not None:
+            x = torch.randint(self.model.vocab_size, (batch, length), generator=generator)
+        else:
+            assert self.model.num_features is not None
+            x = torch.randn(batch, length, self.model.num_features, generator=generator)
+        return x.to(self.trainer.device)
+
+    def timed(self, run: Callable[[], Any], repeats: int, limit: float) -> float:
+        """Median seconds of up to ``repeats`` calls behind one to warm up, within ``limit`` seconds."""
+        run()
+        self.finish()
+        times: list[float] = []
+        stop = time.perf_counter() + limit
+        while not times or (len(times) < repeats and time.perf_counter() < stop):
+            begin = time.perf_counter()
+            run()
+            self.finish()
+            times.append(time.perf_counter() - begin)
+        return median(times)
+
+    def finish(self) -> None:
+        if self.trainer.device.type == "cuda":
+            torch.cuda.synchronize(self.trainer.device)
+
+    def training(self) -> None:
+        """Throughput and peak memory of training steps as they were in the comparison."""
+        seconds = self.timed(lambda: train_steps(self.trainer, 1), 10, 0.25 * self.seconds)
+        config = self.trainer.config
+        self.costs.train_tokens_per_second = config.batch_size * self.task.train_length / seconds
+        base = sum(p.numel() * p.element_size() for p in self.model.parameters())
+        base += state_bytes_of(self.trainer.optimizer)
+        self.costs.peak_memory_bytes = base + self.peak(lambda: train_steps(self.trainer, 1))
+
+    def peak(self, run: Callable[[], Any]) -> int:
+        """Bytes that ``run`` takes at most beyond what is there."""
+        if self.trainer.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.trainer.device)
+            before = torch.cuda.memory_allocated(self.trainer.device)
+            run()
+            return torch.cuda.max_memory_allocated(self.trainer.device) - before
+        with PeakMemory() as memory:
+            run()
+        return memory.peak
+
+    def flops(self) -> None:
+        length = self.task.train_length
+        self.costs.flops_per_token = flops_per_token(self.model, self.sample(length))
+
+    @torch.no_grad()
+    def streaming(self) -> None:
+        """Latency of single tokens behind a trained length, and the state by length."""
+        if self.model.body.info.reach[1] is None:
+            self.costs.notes.append("does not stream: it looks at all later tokens")
+            return
+        self.model.eval()
+        _, state = self.model.stream(self.sample(self.task.train_length), self.model.init_state(1))
+        token = self.sample(1)
+        self.costs.token_latency_ms = 1e3 * self.timed(
+            lambda: self.model.stream(token, state), 30, 0.15 * self.seconds
+        )
+
+    def growth(self) -> None:
+        """Prefill time, state and memory at doubling lengths, while there is time."""
+        self.model.eval()
+        streams = self.model.body.info.reach[1] is not None
+        needed = 0.0
+        for length in lengths_for(self.task, self.model):
+            if needed > self.left():
+                self.costs.notes.append(f"lengths from {length} on were left out for lack of time")
+                return
+            begin = time.perf_counter()
+            self.at_length(length, streams)
+            needed = 3 * (time.perf_counter() - begin)
+
+    def at_length(self, length: int, streams: bool) -> None:
+        x = self.sample(length)
+        with torch.no_grad():
+            self.costs.prefill_ms[length] = 1e3 * self.timed(lambda: self.model(x), 5, 0.05 * self.seconds)
+            if streams:
+                _, state = self.model.stream(x, self.model.init_state(1))
+                self.costs.state_bytes[length] = state_bytes(state)
+        self.costs.memory_bytes[length] = self.peak(lambda: self.model(x).float().square().mean().backward())
+        self.model.zero_grad(set_to_none=True)
+
+
+def train_steps(trainer: Trainer, steps: int) -> float:
+    """Runs some more steps and returns how many seconds they took; batches repeat when they are used up."""
+    before = trainer.seconds
+    if trainer.step + steps > trainer.config.steps:
+        trainer.step = 0
+    trainer.run(until=trainer.step + steps)
+    return trainer.seconds - before
+
+
+def state_bytes_of(optimizer: torch.optim.Optimizer) -> int:
+    """Bytes of an optimiser's state."""
+    states = tree_leaves(list(optimizer.state.values()))
+    return sum(t.numel() * t.element_size() for t in states if isinstance(t, Tensor))
+
+
+@torch.no_grad()
+def flops_per_token(model: SequenceModel, x: Tensor) -> float:
+    """FLOPs of a forward pass over x (1, T, ...), a token."""
+    was_training = model.training
+    model.eval()
+    with FlopCounter() as counter:
+        model(x)
+    model.train(was_training)
+    return counter.total / x.shape[1]
+
+
+def bare_trainer(task: Task, model: SequenceModel, batch_size: int, learning_rate: float = 1e-4) -> Trainer:
+    """A trainer for measurements, at a learning rate that harms nothing."""
+    return Trainer(model, task, TrainConfig(steps=10_000, batch_size=batch_size, learning_rate=learning_rate))

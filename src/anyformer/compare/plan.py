@@ -1,0 +1,355 @@
+"""What is run: sizes, learning rates, and one number of steps for all candidates that fits the budget.
+
+Everything decided is written to ``plan.json`` before it is acted on, and only once, so that a comparison that was
+stopped goes on under the decisions it started with.
+
+Under a budget of time the number of steps is solved for twice: from calibrated step times, to size the
+learning-rate search; and again after the search, from the time that is really left.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+from pydantic import Field
+
+from .results import Record, write_atomically
+
+LEARNING_RATES = (6e-4, 2e-3, 6e-3, 2e-2)
+KEPT = 2
+"""Learning rates that go on from the first, shorter round of the search to the second."""
+ROUNDS = (0.08, 0.25)
+"""Steps of the two rounds of the search, as shares of a full run."""
+FEWEST_STEPS = 20
+EVALUATIONS = 12
+MEASURE_SHARE = 0.12
+"""Share of a time budget for measuring costs."""
+IMBALANCE = 1.08
+"""Workers do not all finish at once; this much is left for the last ones."""
+CLOSING_SECONDS = 2.0
+"""For the results and the report."""
+
+Kind = Literal["seconds", "steps", "tokens"]
+UNITS: dict[str, tuple[Kind, float]] = {
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), ("seconds", 1.0)),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), ("seconds", 60.0)),
+    **dict.fromkeys(("h", "hour", "hours"), ("seconds", 3600.0)),
+    **dict.fromkeys(("step", "steps"), ("steps", 1.0)),
+    **dict.fromkeys(("token", "tokens"), ("tokens", 1.0)),
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Seconds for the whole comparison; or steps, or tokens, of each training run."""
+
+    kind: Kind
+    amount: float
+
+    @classmethod
+    def parse(cls, text: str | float) -> Budget:
+        """A budget from ``"60s"``, ``"10m"``, ``"2h"``, ``"500 steps"``, ``"1M tokens"``; a number is seconds.
+
+        Raises:
+            ValueError: when it is none of these, or not positive.
+        """
+        expected = 'expected a time ("60s", "10m", "2h"), "500 steps" or "1M tokens"'
+        if isinstance(text, (int, float)) and not isinstance(text, bool):
+            text = f"{text}s"
+        found = re.fullmatch(r"\s*([-+]?[\d_.,]*\d)\s*([kKMGB]?)\s*([a-z]+)\s*", str(text))
+        if found is None or found[3] not in UNITS:
+            raise ValueError(f"budget: {expected}, got {str(text)!r}")
+        try:
+            number = float(found[1].replace("_", "").replace(",", ""))
+        except ValueError:
+            raise ValueError(f"budget: {expected}, got {str(text)!r}") from None
+        kind, factor = UNITS[found[3]]
+        if found[2] and kind == "seconds":
+            raise ValueError(f"budget: {expected}, got {str(text)!r}")
+        amount = number * factor * {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}[found[2]]
+        if amount <= 0 or not math.isfinite(amount):
+            raise ValueError(f"budget must be positive, got {str(text)!r}")
+        if kind == "steps" and amount < 1:
+            raise ValueError(f"budget must be at least one step, got {str(text)!r}")
+        return cls(kind, amount)
+
+
+class PlannedCandidate(Record):
+    """A candidate with its solved size; ``problem`` says why it cannot be built."""
+
+    name: str
+    given: str
+    spec: dict[str, Any] | None = None
+    parameters: int | None = None
+    width: int | None = None
+    problem: str = ""
+
+
+class Rounds(Record):
+    """The search: steps of both rounds, and validation batches behind each run."""
+
+    steps: tuple[int, int]
+    valid_batches: int
+
+
+class Final(Record):
+    """The full runs: steps, points on the learning curve, and how much of each split is evaluated."""
+
+    steps: int
+    evaluations: int
+    curve_batches: int
+    valid_batches: int
+    test_batches: int
+    length_batches: int
+
+
+class TaskPlan(Record):
+    """What all candidates of a task share. ``rounds`` and ``final`` are decided on the way."""
+
+    name: str
+    source: str | None
+    target: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    candidates: list[PlannedCandidate]
+    batch_size: int
+    tokens: int
+    """Tokens in a training step."""
+    split_batches: dict[str, int]
+    """Batches in the validation and in the test split."""
+    longer: list[float] = Field(default_factory=list)
+    """Test lengths beyond the trained one, in trained lengths."""
+    target_parameters: int | None = None
+    rounds: Rounds | None = None
+    final: Final | None = None
+    remarks: list[str] = Field(default_factory=list)
+
+    def candidate(self, name: str) -> PlannedCandidate:
+        return next(c for c in self.candidates if c.name == name)
+
+    @property
+    def buildable(self) -> list[PlannedCandidate]:
+        return [c for c in self.candidates if not c.problem]
+
+
+class Plan(Record):
+    """``plan.json``."""
+
+    version: int = 1
+    created: str
+    command: str = ""
+    budget: str
+    hold: Literal["parameters", "flops"]
+    seeds: list[int]
+    learning_rates: list[float]
+    workers: int
+    threads: int
+    storage: str | None = None
+    tasks: list[TaskPlan]
+
+    def task(self, name: str) -> TaskPlan:
+        return next(t for t in self.tasks if t.name == name)
+
+    def save(self, folder: Path) -> None:
+        write_atomically(folder / "plan.json", self.model_dump_json(indent=1))
+
+    @classmethod
+    def load(cls, folder: Path) -> Plan:
+        """The plan in ``folder``.
+
+        Raises:
+            ValueError: when there is none.
+        """
+        path = folder / "plan.json"
+        if not path.exists():
+            raise ValueError(f"{str(folder)!r} holds no comparison to resume (it has no plan.json)")
+        return cls.model_validate_json(path.read_text(encoding="utf-8"))
+
+    @property
+    def measure_seconds(self) -> float:
+        """Time for measuring the costs of one candidate."""
+        budget = Budget.parse(self.budget)
+        everyone = sum(len(task.buildable) for task in self.tasks) or 1
+        if budget.kind != "seconds":
+            return 4.0
+        return min(10.0, max(0.4, MEASURE_SHARE * budget.amount / everyone))
+
+
+class Calibration(Record):
+    """Measured on a few steps of one candidate: seconds of a training step and of an evaluated batch."""
+
+    step_seconds: float
+    eval_seconds: float
+
+
+def default_parameters(budget: Budget, runs: int, tokens: int, *, accelerated: bool = False) -> int:
+    """A size at which a run of this budget comes to some hundreds of steps; a round number.
+
+    A step costs about 6 FLOPs for each parameter and token. The speeds assumed (5 GFLOP/s for one CPU worker,
+    20 TFLOP/s for an accelerator) are rough, which only shifts the size, for all candidates alike.
+    """
+    if budget.kind != "seconds":
+        return 200_000
+    speed = 2e13 if accelerated else 5e9
+    wanted = budget.amount / max(1, runs) * speed / 300 / (6 * tokens)
+    wanted = min(5e7, max(4e4, wanted))
+    size = 10 ** math.floor(math.log10(wanted))
+    return int(max(m * size for m in (1, 2, 4) if m * size <= wanted))
+
+
+def default_batch_size(length: int) -> int:
+    """The largest power of two up to 32 that keeps a step within 4096 tokens, and at least 4."""
+    return max(4, min(32, 2 ** int(math.log2(max(1, 4096 // length)))))
+
+
+def final_for(task: TaskPlan, steps: int, eval_cost: float, *, everything: bool) -> Final:
+    """How to spend evaluations around ``steps`` steps. ``eval_cost`` is an evaluated batch in steps.
+
+    Curves take about 3% of the training time; the rest is capped so that a run stays within 1.3 times its steps,
+    unless ``everything`` is to be evaluated.
+    """
+    valid, test = task.split_batches["valid"], task.split_batches["test"]
+    evaluations = max(4, min(EVALUATIONS, steps // 8))
+
+    def batches(share: float, fewest: int, most: int) -> int:
+        return max(1, min(most, max(fewest, int(share * steps / eval_cost))))
+
+    longer = sum(task.longer) or 1.0
+    return Final(
+        steps=steps,
+        evaluations=evaluations,
+        curve_batches=batches(0.03 / evaluations, 1, valid),
+        valid_batches=valid if everything else batches(0.04, 4, valid),
+        test_batches=test if everything else batches(0.14, 12, test),
+        length_batches=max(1, test // 4) if everything else batches(0.06 / longer, 2, test),
+    )
+
+
+def run_seconds(task: TaskPlan, final: Final, calibration: Calibration) -> float:
+    """One full run of a candidate, evaluations included."""
+    evaluated = final.evaluations * final.curve_batches + final.valid_batches + final.test_batches
+    evaluated_longer = final.length_batches * sum(task.longer)
+    seconds = final.steps * calibration.step_seconds + 0.1
+    return seconds + (evaluated + evaluated_longer) * calibration.eval_seconds
+
+
+def search_seconds(rounds: Rounds, rates: int, calibration: Calibration) -> float:
+    """The whole search of a candidate."""
+    first, second = rounds.steps
+    runs = rates + KEPT
+    steps = (rates * first + KEPT * second) * calibration.step_seconds
+    return steps + runs * (rounds.valid_batches * calibration.eval_seconds + 0.1)
+
+
+def eval_cost(calibrations: Mapping[str, Calibration]) -> float:
+    """An evaluated batch in training steps, typical of the candidates."""
+    return median(c.eval_seconds / c.step_seconds for c in calibrations.values())
+
+
+def rounds_for(task: TaskPlan, steps: int, cost: float) -> Rounds:
+    """The search that goes with runs of ``steps`` steps."""
+    first, second = (max(8, math.ceil(share * steps)) for share in ROUNDS)
+    batches = max(2, min(task.split_batches["valid"], int(0.2 * first / cost)))
+    return Rounds(steps=(first, second), valid_batches=batches)
+
+
+def fixed_steps(budget: Budget, task: TaskPlan) -> int | None:
+    """The steps that the budget says itself, or None for a budget of time.
+
+    Raises:
+        ValueError: when so many tokens are not even one step.
+    """
+    if budget.kind == "steps":
+        return int(budget.amount)
+    if budget.kind == "tokens":
+        steps = int(budget.amount // task.tokens)
+        if steps < 1:
+            raise ValueError(
+                f"budget of {budget.amount:g} tokens is less than one step of {task.tokens} tokens"
+            )
+        return steps
+    return None
+
+
+def solve_steps(
+    plan: Plan,
+    task: TaskPlan,
+    calibrations: Mapping[str, Calibration],
+    seconds: float,
+    *,
+    search: bool,
+) -> int:
+    """The most steps at which the rest of the task fits into ``seconds`` of wall-clock time."""
+    cost = eval_cost(calibrations)
+
+    def total(steps: int) -> float:
+        final = final_for(task, steps, cost, everything=False)
+        rounds = rounds_for(task, steps, cost)
+        work = 0.0
+        for calibration in calibrations.values():
+            work += len(plan.seeds) * run_seconds(task, final, calibration)
+            work += search_seconds(rounds, len(plan.learning_rates), calibration) if search else 0.0
+        return work / plan.workers * IMBALANCE
+
+    low, high = FEWEST_STEPS, FEWEST_STEPS
+    while total(high) <= seconds and high < 10**8:
+        low, high = high, high * 2
+    while high - low > max(1, low // 100):
+        middle = (low + high) // 2
+        low, high = (middle, high) if total(middle) <= seconds else (low, middle)
+    return low
+
+
+def time_left(plan: Plan, budget: Budget, elapsed: float) -> float:
+    """What is left for training when measuring and reporting are set aside."""
+    measuring = sum(len(task.buildable) for task in plan.tasks) * plan.measure_seconds
+    return budget.amount - elapsed - measuring - CLOSING_SECONDS
+
+
+def decide_search(
+    plan: Plan, budget: Budget, calibrations: Mapping[str, Mapping[str, Calibration]], elapsed: float
+) -> None:
+    """Fills in the ``rounds`` of every task."""
+    for task in plan.tasks:
+        known = calibrations.get(task.name)
+        if task.rounds is not None or not known:
+            continue
+        share = time_left(plan, budget, elapsed) / len(plan.tasks)
+        steps = fixed_steps(budget, task) or solve_steps(plan, task, known, share, search=True)
+        task.rounds = rounds_for(task, steps, eval_cost(known))
+
+
+def decide_final(
+    plan: Plan, budget: Budget, calibrations: Mapping[str, Mapping[str, Calibration]], elapsed: float
+) -> None:
+    """Fills in the ``final`` of every task, from what is left of the budget."""
+    for task in plan.tasks:
+        known = calibrations.get(task.name)
+        if task.final is not None or not known:
+            continue
+        share = time_left(plan, budget, elapsed) / len(plan.tasks)
+        fixed = fixed_steps(budget, task)
+        steps = fixed or solve_steps(plan, task, known, share, search=False)
+        task.final = final_for(task, steps, eval_cost(known), everything=fixed is not None)
+        if fixed is None and steps == FEWEST_STEPS:
+            task.remarks.append(
+                f"The budget of {plan.budget} is too short for these candidates: "
+                f"each was trained for only {steps} steps."
+            )
+
+
+def keep_best(losses: Mapping[float, float | None], kept: int = KEPT) -> list[float]:
+    """The learning rates with the lowest validation losses, in the order of the grid; diverged ones are out."""
+    alive = {rate: loss for rate, loss in losses.items() if loss is not None and math.isfinite(loss)}
+    best = sorted(alive, key=lambda rate: alive[rate])[:kept]
+    return [rate for rate in losses if rate in best]
+
+
+def eval_steps(steps: int, evaluations: int) -> Sequence[int]:
+    """The steps behind which the validation split is looked at; the last step is one of them."""
+    return sorted({max(1, round(steps * (i + 1) / evaluations)) for i in range(evaluations)})

@@ -1,0 +1,347 @@
+"""From what the user asked for to a plan; everything that can be refused is refused here, before any work."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from anyformer.mixers import mixers
+from anyformer.models import ModelSpec, list_models, load_spec, match_parameters
+from anyformer.models.size import count_parameters
+from anyformer.tasks import Task, create_task
+from anyformer.train import model_for
+from anyformer.train.models import io_for
+
+from .measure import flops_per_token
+from .plan import (
+    LEARNING_RATES,
+    Budget,
+    Plan,
+    PlannedCandidate,
+    TaskPlan,
+    default_batch_size,
+    default_parameters,
+    fixed_steps,
+)
+from .results import Machine
+from .worker import explain
+
+Model = ModelSpec | Mapping[str, Any] | str | Path
+Hold = Literal["parameters", "flops"]
+
+DEFAULT_MODELS = ("transformer", "mamba", "retnet", "delta_net")
+FEWEST_SEEDS = 3
+TOLERANCE = 0.02
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, checked."""
+
+    budget: Budget
+    budget_text: str
+    hold: Hold
+    seeds: int
+    workers: int
+    threads: int
+    parameters: int | None
+    batch_size: int | None
+
+
+def check_request(
+    *,
+    budget: str | float,
+    hold: str,
+    seeds: int,
+    workers: int | None,
+    parameters: int | None,
+    batch_size: int | None,
+) -> Request:
+    """The arguments that do not depend on the task.
+
+    Raises:
+        ValueError: naming the argument, what was expected and what came.
+    """
+    parsed = Budget.parse(budget)
+    if hold not in ("parameters", "flops"):
+        raise ValueError(f"hold must be 'parameters' or 'flops', got {hold!r}")
+    if seeds < FEWEST_SEEDS:
+        raise ValueError(
+            f"seeds must be at least {FEWEST_SEEDS}, or nothing can be said about chance; got {seeds}"
+        )
+    cores = available_cores()
+    if workers is None:
+        workers = 1 if torch.cuda.is_available() else min(cores, 8)
+    for name, value in (("workers", workers), ("parameters", parameters), ("batch_size", batch_size)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    text = f"{budget:g}s" if isinstance(budget, (int, float)) else str(budget)
+    threads = max(1, cores // workers)
+    return Request(parsed, text, hold, seeds, workers, threads, parameters, batch_size)  # type: ignore[arg-type]
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def make_plan(
+    request: Request,
+    tasks: Sequence[tuple[Task, str | None, str | None, dict[str, Any]]],
+    models: Mapping[str, Model],
+    *,
+    command: str = "",
+    storage: str | None = None,
+) -> Plan:
+    """The plan for tasks given with their sources, targets and options.
+
+    Raises:
+        ValueError: when no candidate can be built.
+    """
+    plan = Plan(
+        created=datetime.now().strftime("%Y-%m-%d %H:%M"),
+        command=command,
+        budget=request.budget_text,
+        hold=request.hold,
+        seeds=list(range(request.seeds)),
+        learning_rates=list(LEARNING_RATES),
+        workers=request.workers,
+        threads=request.threads,
+        storage=storage,
+        tasks=[],
+    )
+    runs = len(models) * (request.seeds + 1) * len(tasks)
+    for task, source, target, options in tasks:
+        plan.tasks.append(
+            _plan_task(request, task, models, runs, source=source, target=target, options=options)
+        )
+        fixed_steps(request.budget, plan.tasks[-1])
+    for planned in plan.tasks:
+        if not planned.buildable:
+            problems = "; ".join(f"{c.name}: {c.problem}" for c in planned.candidates)
+            raise ValueError(f"no candidate can do task {planned.name!r}: {problems}")
+    return plan
+
+
+def _plan_task(
+    request: Request,
+    task: Task,
+    models: Mapping[str, Model],
+    runs: int,
+    *,
+    source: str | None,
+    target: str | None,
+    options: dict[str, Any],
+) -> TaskPlan:
+    batch_size = request.batch_size or default_batch_size(task.train_length)
+    tokens = batch_size * task.train_length
+    specs = {name: load_spec(given) for name, given in models.items()}
+    wanted = request.parameters or _stated_size(task, models, specs)
+    if wanted is None:
+        speed_up = torch.cuda.is_available()
+        wanted = default_parameters(request.budget, runs, tokens, accelerated=speed_up)
+        wanted = max(wanted, _smallest_fair_size(task))
+    goal = _flops_of(task, specs, wanted) if request.hold == "flops" else None
+    candidates = [
+        plan_candidate(task, name, str(models[name]), spec, wanted, goal) for name, spec in specs.items()
+    ]
+    return TaskPlan(
+        name=task.name,
+        source=source,
+        target=target,
+        options=options,
+        candidates=candidates,
+        batch_size=batch_size,
+        tokens=tokens,
+        split_batches={split: math.ceil(task.size(split) / batch_size) for split in ("valid", "test")},
+        longer=[length / task.train_length for length in task.lengths],
+        target_parameters=wanted if request.hold == "parameters" else None,
+    )
+
+
+def _stated_size(task: Task, models: Mapping[str, Model], specs: Mapping[str, ModelSpec]) -> int | None:
+    """The size of the first candidate whose width the user wrote down, if there is one."""
+    for name, given in models.items():
+        stated = isinstance(given, ModelSpec) or "dim" in given if isinstance(given, Mapping) else False
+        if isinstance(given, (str, Path)):
+            stated = bool(re.search(r"\bdim\s*=", str(given))) or str(given).endswith((".yaml", ".yml"))
+        if stated or isinstance(given, ModelSpec):
+            try:
+                return count_parameters(specs[name], **io_for(task))
+            except ValueError:
+                continue
+    return None
+
+
+def _smallest_fair_size(task: Task) -> int:
+    """Enough for the embedding and the head to be the smaller part of a model."""
+    rows = (task.vocab_size or 0) + task.objective.num_outputs
+    return 2 * 32 * rows
+
+
+def plan_candidate(
+    task: Task, name: str, given: str, spec: ModelSpec, wanted: int, flops: float | None
+) -> PlannedCandidate:
+    """The candidate at its solved width; what prevents it is kept as its problem."""
+    try:
+        if flops is None:
+            sized = match_parameters(spec, wanted, tolerance=TOLERANCE, **io_for(task))
+        else:
+            sized = _match_flops(task, spec, wanted, flops)
+        model = model_for(task, sized)
+    except Exception as error:
+        problem = str(error) if isinstance(error, ValueError) else explain(error)[1]
+        return PlannedCandidate(name=name, given=given, problem=" ".join(problem.split()))
+    return PlannedCandidate(
+        name=name, given=given, spec=sized.model_dump(), parameters=model.num_parameters(), width=sized.dim
+    )
+
+
+def _flops(task: Task, spec: ModelSpec) -> float:
+    return flops_per_token(model_for(task, spec), task.train_batch(0, 1).x)
+
+
+def _flops_of(task: Task, specs: Mapping[str, ModelSpec], wanted: int) -> float:
+    """The FLOPs of the first candidate that can be built at the wanted size."""
+    problems = []
+    for name, spec in specs.items():
+        try:
+            return _flops(task, match_parameters(spec, wanted, tolerance=0.1, **io_for(task)))
+        except ValueError as error:
+            problems.append(f"{name}: {error}")
+    raise ValueError(f"no candidate can do task {task.name!r}: {'; '.join(problems)}")
+
+
+def _match_flops(task: Task, spec: ModelSpec, start: int, goal: float) -> ModelSpec:
+    """The width at which a token costs ``goal`` FLOPs: bisection over the number of parameters."""
+    low, high = start / 30, start * 30.0
+    best: tuple[float, ModelSpec] | None = None
+    for _ in range(14):
+        middle = math.sqrt(low * high)
+        try:
+            sized = match_parameters(spec, int(middle), tolerance=0.3, **io_for(task))
+        except ValueError:
+            low = middle
+            continue
+        cost = _flops(task, sized)
+        away = abs(cost / goal - 1)
+        if best is None or away < best[0]:
+            best = (away, sized)
+        if away <= TOLERANCE / 2:
+            break
+        low, high = (middle, high) if cost < goal else (low, middle)
+    if best is None or best[0] > TOLERANCE:
+        nearest = "" if best is None else f"; the nearest, dim={best[1].dim}, is {best[0]:.0%} away"
+        raise ValueError(f"no width comes within {TOLERANCE:.0%} of {goal:,.0f} FLOPs a token{nearest}")
+    return best[1]
+
+
+def named_models(models: str | Sequence[Model] | Mapping[str, Model] | None) -> dict[str, Model]:
+    """Candidates by the names they go under; their specs are readable, or a ValueError says why not."""
+    if models is None:
+        models = DEFAULT_MODELS
+    if isinstance(models, str):
+        models = split_models(models)
+    pairs = list(models.items()) if isinstance(models, Mapping) else [("", given) for given in models]
+    if not pairs:
+        raise ValueError("models must name at least one candidate, got none")
+    named: dict[str, Model] = {}
+    for name, given in pairs:
+        given = _complete(given)
+        load_spec(given)  # says what is wrong with it
+        base = name or _short_name(given)
+        name, number = base, 1
+        while name in named:
+            number += 1
+            name = f"{base} ({number})"
+        named[name] = given
+    return named
+
+
+def _complete(given: Model) -> Model:
+    """A mixer by its own name, or out of a file, becomes a stack of two."""
+    text = str(given).strip() if isinstance(given, (str, Path)) else ""
+    is_mixer = re.fullmatch(r"[^\s\[\](){}]+\.py:\w+", text) or (
+        text in mixers and text not in list_models()
+    )
+    return f"[{text}]*2" if is_mixer else given
+
+
+def _short_name(given: Model) -> str:
+    if isinstance(given, (str, Path)) and str(given).endswith((".yaml", ".yml")):
+        return Path(given).stem
+    if isinstance(given, Mapping):
+        text = str(given["model"]) if "model" in given else str(load_spec(given))
+    else:
+        text = str(given)
+    text = re.sub(r"[^\[\](),\s]*\.py:", "", text)
+    single = re.fullmatch(r"\[(\w+)\]\*2", text)
+    text = single[1] if single else text
+    return text if len(text) <= 30 else text[:29].rstrip(" ,") + "…"
+
+
+def split_models(text: str) -> list[str]:
+    """Splits at commas outside of brackets: ``"mamba, [attention, mamba]*2"`` has two parts."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "[(") - (character in "])")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    parts = [part.strip() for part in parts]
+    if not all(parts):
+        raise ValueError(f"models must be names or specs between commas, got {text!r}")
+    return parts
+
+
+def open_task(
+    task: Task | str | os.PathLike[str], target: str | None, options: dict[str, Any]
+) -> tuple[Task, str | None, str | None, dict[str, Any]]:
+    """The task with its source, by which it can be made again; None for one that came as an object."""
+    if isinstance(task, Task):
+        if target is not None or options:
+            raise ValueError(
+                "target and options are for data and task names, not for a task that is already made"
+            )
+        return task, None, None, {}
+    source = os.fspath(task)
+    made = create_task(source, target=target, **options)
+    return made, os.path.abspath(source) if os.path.exists(source) else source, target, options
+
+
+def describe_machine(plan: Plan) -> Machine:
+    """Where this runs."""
+    import anyformer
+
+    cuda = torch.cuda.is_available()
+    return Machine(
+        system=f"{platform.system()} {platform.release()}",
+        processor=_processor(),
+        cores=available_cores(),
+        workers=plan.workers,
+        threads=plan.threads,
+        device=torch.cuda.get_device_name() if cuda else "CPU",
+        python=platform.python_version(),
+        versions={"anyformer": anyformer.__version__, "torch": torch.__version__},
+    )
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        found = re.search(r"model name\s*:\s*(.+)", info.read_text(encoding="utf-8", errors="replace"))
+        if found:
+            return found[1].strip()
+    return platform.processor() or platform.machine()
