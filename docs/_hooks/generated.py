@@ -21,7 +21,11 @@ from anyformer.positions import positions
 from anyformer.registry import Registry
 from anyformer.testing import LAWS
 
-INTRO = """# Gallery
+INTRO = """---
+hide: [toc]
+---
+
+# Gallery
 
 Every part that is registered, read from the registries when this page was built. Each is an ordinary
 `torch.nn.Module`, made by its name: `anyformer.create_mixer("retention", dim=256)`.
@@ -136,9 +140,9 @@ def _mixer_row(name: str) -> list[str]:
 
 
 def _info(registry: Registry[type[Mixer]], name: str, causal: bool) -> MixerInfo | None:
-    """The info under the first example's options, or None where the mixer has no such form."""
+    """The info under default options, or None where the mixer has no such form."""
     try:
-        return describe_part(registry, name, {**registry.get(name).examples[0], "causal": causal})
+        return describe_part(registry, name, {"causal": causal})
     except ValueError:
         return None
 
