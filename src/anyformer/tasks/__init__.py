@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from anyformer.registry import Registry
-from anyformer.tasks.base import Batch, DataError, Metric, Split, Task, TaskMaker, call_with_options
+from anyformer.tasks.base import (
+    Batch,
+    DataError,
+    Metric,
+    Split,
+    Task,
+    TaskMaker,
+    call_with_options,
+    check_integer,
+)
 from anyformer.tasks.references import Reference, score_reference
 
 __all__ = [
@@ -48,8 +57,8 @@ def create_task(
     """The task of that name, or the task that the data at that path makes.
 
     Args:
-        name_or_path: a name out of :func:`list_tasks`, or a file or folder (see :func:`open_data`). A name
-            comes first; write ``./bytes`` for a folder called ``bytes``.
+        name_or_path: a name out of :func:`list_tasks`, ``file.py:Name`` for a task of your own, or a file or folder
+            (see :func:`open_data`). A name comes first; write ``./bytes`` for a folder called ``bytes``.
         target: the column to predict. For data only.
         seed: fixes the generated data, the split, and the order of training.
         options: what the task, or :func:`open_data`, takes besides.
@@ -59,7 +68,8 @@ def create_task(
         ValueError: neither a task nor a path, or an option that the task does not have.
     """
     name = os.fspath(name_or_path)
-    if name in tasks:
+    check_integer("seed", seed, low=0)
+    if name in tasks or ".py:" in name:
         if target is not None:
             raise ValueError(f"target is for data files; the task {name!r} has none, got target={target!r}")
         return call_with_options(f"task {name!r}", tasks.get(name).target, {"seed": seed, **options})

@@ -46,6 +46,7 @@ def open_frame(path: Path, frame: pd.DataFrame, choices: Choices) -> Task:
         if name is not None:
             check_column(path, frame, name, argument)
     remarks: list[str] = []
+    frame = _without_row_numbers(frame, remarks)
     dated = None
     if choices.date or choices.kind in (None, "forecast"):
         dated = find_dates(path, frame.drop(columns=choices.targets), choices.date)
@@ -64,6 +65,15 @@ def open_frame(path: Path, frame: pd.DataFrame, choices: Choices) -> Task:
             )
         return _open_groups(path, frame, choices, dated, remarks)
     return _open_rows(path, frame, choices, remarks)
+
+
+def _without_row_numbers(frame: pd.DataFrame, remarks: list[str]) -> pd.DataFrame:
+    """The table without the index that pandas writes: it tells the order of the rows, which may tell the label."""
+    for name in frame.columns:
+        if name.startswith("Unnamed:") and np.array_equal(frame[name], np.arange(len(frame))):
+            remarks.append("a column without a name that counts the rows is left out")
+            return frame.drop(columns=name)
+    return frame
 
 
 def _constant_in_groups(frame: pd.DataFrame, choices: Choices) -> bool:
@@ -109,7 +119,7 @@ def _open_series(
         read = to_numbers(frame[name])
         if read is None and name in choices.targets:
             shown = frame[name].dropna()
-            held = repr(shown.iloc[0]) if len(shown) else "nothing"
+            held = repr(shown.tolist()[0]) if len(shown) else "nothing"
             raise DataError(
                 f"target: column {name!r} of {path} is not numeric (it holds {held}); a forecast needs numbers"
                 + ("; give kind='classify' to classify rows" if choices.kind is None and len(shown) else "")

@@ -59,7 +59,9 @@ class LabelledTask(Task):
             raise DataError(f"{name}: {len(x)} labelled sequences are too few; at least {FEWEST} are needed")
         self.train_length = x.shape[1]
         self._mask = None if mask is None or mask.all() else mask
-        self._index = split_alike(x, mask, y if classes is not None else None, seed)
+        if self.classes is not None and len(self.classes) < 2:
+            raise DataError(f"{name}: the target has only one value, {self.classes[0]!r}: nothing to learn")
+        self._index = split_alike(x, mask, y if classes is not None else None, seed, name)
         self.vocab_size = vocab_size
         self._x = x if vocab_size else self._standardised(x, by_place)
         if vocab_size is None:
@@ -71,10 +73,6 @@ class LabelledTask(Task):
 
     def _set_classes(self, y: np.ndarray, values: Sequence[str]) -> None:
         assert self.classes is not None
-        if len(self.classes) < 2:
-            raise DataError(
-                f"{self.name}: the target has only one value, {self.classes[0]!r}: nothing to learn"
-            )
         self._y = y.astype(np.int64)
         self._scale: np.ndarray | None = None
         self.objective = Classify(len(self.classes))
@@ -166,7 +164,7 @@ class LabelledTask(Task):
 
 
 def split_alike(
-    x: np.ndarray, mask: np.ndarray | None, labels: np.ndarray | None, seed: int
+    x: np.ndarray, mask: np.ndarray | None, labels: np.ndarray | None, seed: int, name: str = "data"
 ) -> dict[Split, np.ndarray]:
     """Sample numbers of the three splits: equal samples together, in an order by hash, within each label."""
     alike: dict[bytes, list[int]] = {}
@@ -188,5 +186,7 @@ def split_alike(
                 parts[split].extend(alike[key_bytes])
     for split in SPLITS:
         if not parts[split]:
-            raise DataError(f"only {len(alike)} different sequences: too few for train, validation and test")
+            raise DataError(
+                f"{name}: only {len(alike)} different sequences: too few for train, validation and test"
+            )
     return {split: np.array(sorted(part)) for split, part in parts.items()}

@@ -6,6 +6,7 @@ metric on the same test batches as the candidates, so that "no sequence model is
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -269,13 +270,16 @@ class _Fitted(Reference):
         return self
 
     def _fit_one(self, x: Any, y: np.ndarray, penalty: float) -> Any:
+        from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression, Ridge
 
         if not isinstance(self.objective, Classify):
             return Ridge(alpha=penalty).fit(x, y)
         if len(np.unique(y)) == 1:
             return int(y[0, 0])
-        return LogisticRegression(C=1 / penalty, max_iter=100, tol=1e-3).fit(x, y[:, 0])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is one more form of penalty
+            return LogisticRegression(C=1 / penalty, max_iter=100, tol=1e-3).fit(x, y[:, 0])
 
     def predict(self, batch: Batch) -> Tensor:
         """Logits or values ``(B, num_outputs)``."""

@@ -50,7 +50,10 @@ def read_csv(path: Path) -> pd.DataFrame:
     text = decode(path, data)
     head = text.lstrip().splitlines()[:2]
     separator = max(",;\t|", key=head[0].count)
-    names, *first = csv.reader(io.StringIO("\n".join(head)), delimiter=separator)
+    try:
+        names, *first = csv.reader(io.StringIO("\n".join(head)), delimiter=separator)
+    except csv.Error as error:
+        raise DataError(f"{path} is not a readable table: {error}") from None
     if all(_looks_like_value(name) for name in names):
         raise DataError(f"{path}: the first line must name the columns, got {head[0][:60]!r}")
     if len(head) < 2:
@@ -140,7 +143,7 @@ def find_dates(path: Path, frame: pd.DataFrame, date: str | None) -> tuple[str, 
         dates = parse_dates(frame[date], named=True)
         if dates is None:
             example = frame[date].dropna()
-            shown = repr(example.iloc[0]) if len(example) else "nothing"
+            shown = repr(example.tolist()[0]) if len(example) else "nothing"
             raise DataError(f"date: column {date!r} of {path} does not hold dates, got {shown}")
         return date, dates
     likely = [name for name in frame.columns if any(w in name.lower() for w in ("date", "time", "ds"))]
@@ -154,7 +157,8 @@ def find_dates(path: Path, frame: pd.DataFrame, date: str | None) -> tuple[str, 
 def parse_dates(column: pd.Series, *, named: bool) -> pd.Series | None:
     """Dates without time zone (UTC where there was one); None where fewer than 95 % can be read.
 
-    Numbers are dates only in a column that the user named: years, yyyymmdd, or seconds (milli-, micro-) since 1970.
+    Numbers are dates only in a column that the user named: years, yyyymmdd, or seconds (or milli- or microseconds)
+    since 1970, from 1973 on.
     """
     present = column.dropna()
     if present.empty or pd.api.types.is_bool_dtype(column):
@@ -193,7 +197,7 @@ def _dates_from_numbers(column: pd.Series) -> pd.Series | None:
         if dates.notna().mean() >= 0.95:
             return _without_zone(dates)
     for unit, limit in (("s", 1e11), ("ms", 1e14), ("us", 1e17)):
-        if low >= 0 and high < limit:
+        if limit / 1000 <= low and high < limit:
             return _without_zone(pd.to_datetime(column, unit=unit, errors="coerce"))
     return None
 

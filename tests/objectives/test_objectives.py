@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anyformer.objectives import IGNORED, Classify, Forecast, NextToken, Objective, Regress
+
+EACH = [
+    (NextToken(5), (3, 4, 5), torch.tensor([[1, 2, IGNORED, 0], [4, 4, 4, 4], [0, IGNORED, IGNORED, 3]])),
+    (Classify(4), (3, 4), torch.tensor([0, 3, 1])),
+    (Regress(2), (3, 2), torch.tensor([[0.5, -4.0], [math.nan, 1.0], [2.0, 0.0]])),
+    (
+        Forecast(2, 3),
+        (3, 6),
+        torch.arange(18.0).view(3, 2, 3).masked_fill(torch.eye(3)[:, None, :].bool(), math.nan),
+    ),
+]
+
+
+@pytest.mark.parametrize("objective, shape, targets", EACH, ids=lambda v: getattr(v, "name", ""))
+class TestEveryObjective:
+    def test_the_head_has_the_width_that_the_loss_takes(
+        self, objective: Objective, shape: tuple[int, ...], targets: torch.Tensor
+    ) -> None:
+        assert objective.num_outputs == shape[-1]
+        assert (objective.pool is None) == (len(shape) == 3)
+
+    def test_loss_is_the_mean_that_measure_sums(
+        self, objective: Objective, shape: tuple[int, ...], targets: torch.Tensor
+    ) -> None:
+        outputs = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        total, count = objective.measure(outputs, targets)["loss"]
+        assert total / count == pytest.approx(float(objective.loss(outputs, targets)), rel=1e-5)
+
+    def test_measures_of_parts_add_up_to_the_whole(
+        self, objective: Objective, shape: tuple[int, ...], targets: torch.Tensor
+    ) -> None:
+        outputs = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+        whole = objective.measure(outputs, targets)
+        parts = [objective.measure(outputs[i : i + 1], targets[i : i + 1]) for i in range(3)]
+        for name, (total, count) in whole.items():
+            assert sum(part[name][0] for part in parts) == pytest.approx(total, rel=1e-5)
+            assert sum(part[name][1] for part in parts) == count
+
+    def test_gradient_is_finite_and_zero_where_no_target_counts(
+        self, objective: Objective, shape: tuple[int, ...], targets: torch.Tensor
+    ) -> None:
+        outputs = torch.zeros(shape, requires_grad=True)
+        objective.loss(outputs, targets).backward()
+        assert outputs.grad is not None and outputs.grad.isfinite().all() and outputs.grad.abs().sum() > 0
+        ignored = targets == IGNORED if targets.dtype == torch.int64 else targets.isnan().view(3, -1)
+        if ignored.any():
+            assert not outputs.grad[ignored].any()
+
+    def test_bfloat16_outputs_give_a_float32_loss(
+        self, objective: Objective, shape: tuple[int, ...], targets: torch.Tensor
+    ) -> None:
+        assert objective.loss(torch.zeros(shape, dtype=torch.bfloat16), targets).dtype == torch.float32
+
+    def test_wrong_width_names_what_was_expected(
+        self, objective: Objective, shape: tuple[int, ...], targets: torch.Tensor
+    ) -> None:
+        with pytest.raises(ValueError, match=r"outputs must have shape .*, got"):
+            objective.loss(torch.zeros(*shape[:-1], shape[-1] + 1), targets)
+
+
+def test_uniform_logits_cost_the_log_of_the_number_of_classes() -> None:
+    assert float(
+        NextToken(8).loss(torch.zeros(2, 3, 8), torch.ones(2, 3, dtype=torch.long))
+    ) == pytest.approx(math.log(8))
+
+
+def test_no_target_at_all_costs_nothing_and_is_not_nan() -> None:
+    outputs = torch.zeros(1, 2, 3, requires_grad=True)
+    loss = NextToken(3).loss(outputs, torch.full((1, 2), IGNORED))
+    loss.backward()
+    assert float(loss.detach()) == 0 and outputs.grad is not None and outputs.grad.isfinite().all()
+    assert float(Forecast(1, 1).loss(torch.ones(1, 1), torch.full((1, 1, 1), math.nan))) == 0
+
+
+def test_forecast_keeps_the_variates_of_one_step_adjacent() -> None:
+    outputs = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
+    targets = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
+    assert float(Forecast(2, 2).loss(outputs, targets)) == 0
+    assert float(Forecast(2, 2).loss(outputs, targets.transpose(1, 2))) > 0
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 5), st.integers(1, 6), st.integers(2, 7))
+def test_accuracy_counts_the_places_that_are_right(batch: int, time: int, classes: int) -> None:
+    targets = torch.randint(classes, (batch, time), generator=torch.Generator().manual_seed(batch * time))
+    right = torch.nn.functional.one_hot(targets, classes).float()
+    assert NextToken(classes).measure(right, targets)["accuracy"] == (batch * time, batch * time)
+    wrong = torch.nn.functional.one_hot((targets + 1) % classes, classes).float()
+    assert NextToken(classes).measure(wrong, targets)["accuracy"] == (0, batch * time)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: NextToken(0), "vocab_size must be a positive integer, got 0"),
+        (lambda: Classify(3, pool="max"), "pool must be 'mean' or 'last'"),  # type: ignore[arg-type]
+        (lambda: Regress(True), "num_values must be a positive integer, got True"),
+        (lambda: Forecast(3, -1), "num_variates must be a positive integer, got -1"),
+    ],
+)
+def test_wrong_options(make: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()  # type: ignore[operator]

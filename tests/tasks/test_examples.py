@@ -1,0 +1,60 @@
+"""The example data of the README: made the same every time, and opened with one call."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from anyformer.tasks import create_task, score_reference
+
+SCRIPT = Path(__file__).parents[2] / "examples" / "make_data.py"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("examples")
+    for name in ("a", "b"):
+        subprocess.run([sys.executable, str(SCRIPT), str(folder / name)], check=True)
+    for file in sorted((folder / "a").rglob("*.*")):
+        assert file.read_bytes() == (folder / "b" / file.relative_to(folder / "a")).read_bytes()
+    return folder / "a"
+
+
+@pytest.mark.parametrize(
+    "name, target, metric, notes",
+    [
+        (
+            "river.csv",
+            "level_m",
+            "MAE",
+            ["values are missing", "32 steps of 1 day are absent", "a season of 7 steps"],
+        ),
+        ("gestures.csv", "gesture", "accuracy", ["3 different values: classification", "values are missing"]),
+        ("tales", None, "bits per byte", []),
+    ],
+)
+def test_each_makes_its_task(
+    folder: Path, name: str, target: str | None, metric: str, notes: list[str]
+) -> None:
+    task = create_task(folder / name, target=target)
+    assert task.metric.name == metric
+    assert all(any(part in note for note in task.notes()) for part in notes)
+    assert json.loads(json.dumps(task.describe()))["samples"]["train"] == task.size("train")
+    best = []
+    for reference in task.references():
+        total, weight = score_reference(reference.fit(task), task)
+        best.append(total / weight)
+    assert best[-1] == (max if task.metric.higher_is_better else min)(
+        best
+    )  # the fitted one beats the constants
+    batch = task.train_batch(0, 4)
+    outputs = torch.zeros(
+        *(batch.x.shape[:2] if task.objective.pool is None else (4,)), task.objective.num_outputs
+    )
+    assert float(task.objective.loss(outputs, batch.targets)) > 0
+    assert len(batch.to("cpu")) == 4

@@ -1,0 +1,291 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anyformer.tasks import DataError, open_data, score_reference
+from anyformer.tasks.base import SPLITS
+from anyformer.tasks.calendar import infer_step
+from anyformer.tasks.forecasting import ForecastTask, Series
+
+
+def wave(n: int, season: int = 7, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return 20 + 5 * np.sin(2 * np.pi * np.arange(n) / season) + 0.3 * rng.standard_normal(n)
+
+
+def daily(n: int = 400, **columns: Any) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"day": pd.date_range("2022-01-01", periods=n).strftime("%Y-%m-%d"), "y": wave(n), **columns}
+    )
+
+
+def saved(folder: Path, frame: pd.DataFrame, name: str = "data.csv") -> Path:
+    path = folder / name
+    frame.to_parquet(path) if name.endswith("parquet") else frame.to_csv(path, index=False)
+    return path
+
+
+def opened(folder: Path, frame: pd.DataFrame, target: Any = "y", **options: Any) -> ForecastTask:
+    task = open_data(saved(folder, frame), target, **options)
+    assert isinstance(task, ForecastTask)
+    return task
+
+
+class TestWindows:
+    @settings(deadline=None, max_examples=25)
+    @given(st.integers(40, 400), st.integers(1, 3), st.floats(0, 0.3), st.integers(0, 5))
+    def test_no_value_is_in_two_splits_and_no_window_in_two_series(
+        self, n: int, count: int, gone: float, seed: int
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        series = []
+        for i in range(count):
+            values = rng.standard_normal((n, 2))
+            values[rng.random((n, 2)) < gone] = np.nan
+            series.append(Series(values, i, str(i)))
+        task = ForecastTask(series, ["y", "z"], ["y"], name="random", context=4, horizon=2)
+        rows = {}
+        for split in SPLITS:
+            starts = task._starts[split]
+            covered = starts[:, None] + np.arange(6)
+            assert (task._owner[covered] == task._owner[starts][:, None]).all()
+            rows[split] = set(task._grid[covered].ravel().tolist())
+        assert max(rows["train"]) < min(rows["valid"]) and max(rows["valid"]) < min(rows["test"])
+
+    def test_the_future_changes_neither_inputs_nor_earlier_splits(self, tmp_path: Path) -> None:
+        frame, changed = daily(), daily()
+        changed.loc[330:, "y"] = 1e6
+        one, other = opened(tmp_path, frame), opened(tmp_path, changed)
+        for split in ("train", "valid"):
+            for a, b in zip(one.eval_batches(split, 64), other.eval_batches(split, 64)):  # type: ignore[arg-type]
+                assert torch.equal(a.x, b.x) and torch.equal(a.targets, b.targets)
+
+    def test_targets_follow_the_window_in_the_users_units(self, tmp_path: Path) -> None:
+        frame = pd.DataFrame({"day": pd.date_range("2022-01-01", periods=100), "y": np.arange(100.0)})
+        task = opened(tmp_path, frame, context=4, horizon=2)
+        batch = next(task.eval_batches("train", 3))
+        assert batch.scale is not None and batch.shift is not None
+        assert (batch.x[:, :, 0] * batch.scale[:, :, 0] + batch.shift[:, :, 0]).tolist() == [
+            pytest.approx([i, i + 1, i + 2, i + 3], abs=1e-5) for i in range(3)
+        ]
+        exact = task.decode(batch.targets, batch)
+        assert exact[:, :, 0].tolist() == [pytest.approx([i + 4, i + 5], abs=1e-5) for i in range(3)]
+        assert batch.scale[0, 0, 0] == pytest.approx(1.118, abs=1e-3)  # the docstring's 10 11 12 13
+        total, weight = task.score(batch.targets.flatten(1) + 2 / batch.scale.flatten(1), batch)
+        assert total / weight == pytest.approx(2, rel=1e-5)
+
+    def test_train_batches_are_shuffled_epochs(self, tmp_path: Path) -> None:
+        task = opened(tmp_path, daily(), seed=5)
+        size = task.size("train")
+        firsts = torch.cat([task.train_batch(step, size).x[:, 0, 0] for step in (0, 1)])
+        assert torch.equal(firsts[:size].sort().values, firsts[size:].sort().values)
+        assert not torch.equal(firsts[:size], firsts[size:])
+        again = opened(tmp_path, daily(), seed=5)
+        assert torch.equal(again.train_batch(31, 8).x, task.train_batch(31, 8).x)
+
+    def test_the_forecast_batch_is_the_end_of_each_series(self, tmp_path: Path) -> None:
+        task = opened(tmp_path, daily())
+        batch = task.forecast_batch()
+        assert batch.targets.isnan().all() and len(batch) == 1
+        assert batch.scale is not None and batch.shift is not None
+        last = float(batch.x[0, -1, 0] * batch.scale[0, 0, 0] + batch.shift[0, 0, 0])
+        assert last == pytest.approx(wave(400)[-1], abs=1e-4)
+
+
+class TestMissing:
+    def test_gaps_and_missing_values_are_counted_and_named(self, tmp_path: Path) -> None:
+        frame = daily(other=wave(400, 5))
+        frame.loc[[3, 50, 51], "other"] = np.nan
+        frame = frame.drop(index=range(100, 104)).drop(index=[200])
+        task = opened(tmp_path, frame)
+        notes = " | ".join(task.notes())
+        assert (
+            "3 of 790 values are missing (0.4 %), in 'other' (3); as input they repeat the last known"
+            in notes
+        )
+        assert "5 steps of 1 day are absent from 'day' (the first at 2022-04-11); treated as missing" in notes
+        assert task.describe()["missing"] == {"y": 5, "other": 8} and task.num_features == 4
+
+    def test_unknown_targets_do_not_count_and_inputs_are_marked(self, tmp_path: Path) -> None:
+        frame = daily(60)
+        frame.loc[10, "y"] = np.nan
+        task = opened(tmp_path, frame, context=4, horizon=2)
+        batch = next(task.eval_batches("train", 100))
+        assert batch.x.isfinite().all()
+        assert batch.targets[6].isnan().flatten().tolist() == [True, False] or (
+            batch.targets[5].isnan().flatten().tolist() == [False, True]
+        )
+        assert batch.x[7, 3].tolist() == [float(batch.x[7, 2, 0]), 1.0]  # row 10 repeats row 9, and is marked
+        outputs = torch.zeros(len(batch), 2)
+        assert task.score(outputs, batch)[1] == 2 * len(batch) - 2
+
+    def test_values_before_the_first_known_do_not_look_ahead(self, tmp_path: Path) -> None:
+        frame = daily(200, late=wave(200))
+        frame.loc[:150, "late"] = np.nan
+        batch = next(opened(tmp_path, frame, context=4, horizon=2).eval_batches("train", 4))
+        assert not batch.x[:, :, 1].any() and (batch.x[:, :, 3] == 1).all()
+
+
+class TestDates:
+    @pytest.mark.parametrize(
+        "dates, step",
+        [
+            (pd.date_range("2020-01-01", periods=60), "1 day"),
+            (pd.date_range("2020-01-01", periods=60, freq="h"), "1 hour"),
+            (pd.date_range("2020-01-01", periods=60, freq="15min"), "15 minutes"),
+            (pd.date_range("2020-01-01", periods=60, freq="W"), "7 days"),
+            (pd.date_range("2020-01-01", periods=60, freq="B"), "1 working day"),
+            (pd.date_range("2020-01-01", periods=60, freq="MS"), "1 month"),
+            (pd.date_range("2020-01-01", periods=60, freq="ME"), "1 month"),
+            (pd.date_range("2000-01-01", periods=40, freq="QS"), "1 quarter"),
+            (pd.date_range("1950-01-01", periods=60, freq="YS"), "1 year"),
+        ],
+    )
+    def test_the_step_is_found_with_rows_absent(self, dates: pd.DatetimeIndex, step: str) -> None:
+        stamps = dates.to_numpy().astype("datetime64[us]")
+        for kept in (stamps, np.delete(stamps, [4, 5, 20])):
+            found, regular = infer_step(kept)
+            assert str(found) == step and regular
+            places = found.index(stamps, stamps[0])
+            assert places.tolist() == list(range(len(stamps)))
+            if "month" not in step and "quarter" not in step and "year" not in step:
+                assert found.date(9, stamps[0]) == stamps[9]
+
+    @pytest.mark.parametrize(
+        "style", ["%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%b %d, %Y", "%Y-%m-%dT%H:%MZ"]
+    )
+    def test_styles_of_dates(self, tmp_path: Path, style: str) -> None:
+        frame = daily(120)
+        frame["day"] = pd.to_datetime(frame["day"]).dt.strftime(style)
+        task = opened(tmp_path, frame)
+        assert task.describe()["step"] == "1 day" and task.describe()["absent_steps"] == 0
+
+    def test_numbers_are_dates_only_where_named(self, tmp_path: Path) -> None:
+        frame = pd.DataFrame({"year": range(1900, 2020), "y": wave(120)})
+        assert opened(tmp_path, frame, date="year").describe()["step"] == "1 year"
+        seconds = pd.DataFrame({"t": 1_600_000_000 + 3600 * np.arange(200), "y": wave(200)})
+        assert opened(tmp_path, seconds, date="t").describe()["step"] == "1 hour"
+        by_row = opened(tmp_path, seconds, kind="forecast")
+        assert "no column of dates: rows are taken in order, one step each" in by_row.notes()
+
+    def test_unsorted_and_repeated_rows(self, tmp_path: Path) -> None:
+        frame = pd.concat([daily(), daily().iloc[:2]]).sample(frac=1, random_state=0)
+        notes = " | ".join(opened(tmp_path, frame).notes())
+        assert "rows were not in the order of 'day' and have been sorted" in notes
+        assert "2 rows share a step of 1 day with another and have been averaged" in notes
+        assert np.allclose(opened(tmp_path, frame)._values[:, 0], wave(400))
+
+    def test_jittered_times_are_put_on_a_grid(self, tmp_path: Path) -> None:
+        rng = np.random.default_rng(0)
+        times = pd.to_datetime(60 * np.arange(300) + rng.uniform(-5, 5, 300), unit="s", origin="2024-01-01")
+        task = opened(tmp_path, pd.DataFrame({"time": times, "y": wave(300)}))
+        assert task.describe()["step"] == "1 minute"
+
+    def test_parquet(self, tmp_path: Path) -> None:
+        frame = daily()
+        frame["day"] = pd.to_datetime(frame["day"])
+        path = saved(tmp_path, frame, "data.parquet")
+        indexed = tmp_path / "indexed.parquet"
+        frame.set_index("day").to_parquet(indexed)
+        for file in (path, indexed):
+            assert open_data(file, "y").describe()["step"] == "1 day"
+
+
+class TestGroups:
+    def test_each_series_has_windows_of_its_own(self, tmp_path: Path) -> None:
+        frame = pd.concat([daily(200, shop="a"), daily(200, shop="b")])
+        task = opened(tmp_path, frame, group="shop")
+        assert task.describe()["series"] == 2 and len(task.forecast_batch()) == 2
+
+    def test_the_column_that_tells_series_apart_is_suggested(self, tmp_path: Path) -> None:
+        frame = pd.concat([daily(200, shop="a"), daily(200, shop="b")])
+        with pytest.raises(
+            DataError, match=r"50% of the dates in 'day' repeat; 'shop' seems .*: give group='shop'"
+        ):
+            opened(tmp_path, frame)
+
+
+class TestReferences:
+    def test_the_season_is_found_and_helps(self, tmp_path: Path) -> None:
+        task = opened(tmp_path, daily())
+        assert task.season == 7 and "a season of 7 steps found" in task.notes()[-1]
+        scores = {}
+        for reference in task.references():
+            total, weight = score_reference(reference.fit(task), task)
+            scores[reference.name] = total / weight
+        assert scores["linear"] < scores["seasonal naive"] < scores["window mean"]
+        assert scores["seasonal naive"] < 0.5 < scores["last value"]
+
+    def test_last_value_and_seasonal_by_hand(self, tmp_path: Path) -> None:
+        task = opened(tmp_path, daily(other=wave(400, 3)), ["y", "other"], horizon=9)
+        batch = next(task.eval_batches("test", 2))
+        last, seasonal, mean, linear = (reference.fit(task) for reference in task.references())
+        assert torch.equal(last.predict(batch).view(2, 9, 2)[:, 4], batch.x[:, -1])
+        assert torch.equal(seasonal.predict(batch).view(2, 9, 2)[:, 8], batch.x[:, -7 + 1])
+        assert mean.predict(batch).abs().max() < 1e-5
+        assert linear.predict(batch).shape == (2, 18)
+        assert task.metric.name == "MASE"
+
+    def test_noise_has_no_season(self, tmp_path: Path) -> None:
+        frame = daily()
+        frame["y"] = np.random.default_rng(0).standard_normal(400)
+        task = opened(tmp_path, frame)
+        assert task.season is None and [r.name for r in task.references()] == [
+            "last value",
+            "window mean",
+            "linear",
+        ]
+
+
+class TestWrong:
+    def test_a_target_that_is_not_numeric(self, tmp_path: Path) -> None:
+        frame = daily(city=["Rome", "Oslo"] * 200)
+        with pytest.raises(
+            DataError, match=r"target: column 'city' of .* is not numeric \(it holds 'Rome'\); a forecast"
+        ):
+            opened(tmp_path, frame, "city")
+
+    def test_a_misspelt_column(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"target: .* has no column 'levle'; did you mean 'level'\?"):
+            opened(tmp_path, daily(level=wave(400)), "levle")
+        with pytest.raises(DataError, match=r"date: .* has no column 'dya'; did you mean 'day'"):
+            opened(tmp_path, daily(), date="dya")
+        with pytest.raises(DataError, match=r"date: column 'y' of .* does not hold dates, got 20\."):
+            opened(tmp_path, daily(), None, date="y")
+
+    def test_too_short(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="data: 20 time steps are too short; at least 30 are needed"):
+            opened(tmp_path, daily(20))
+        for n in (30, 31, 40, 75, 150):
+            task = opened(tmp_path, daily(n))
+            assert all(task.size(split) >= 1 for split in SPLITS)
+
+    def test_windows_that_do_not_fit(self, tmp_path: Path) -> None:
+        with pytest.raises(
+            DataError, match=r"context 100 \+ horizon 7 are longer than the test split of 80 steps"
+        ):
+            opened(tmp_path, daily(), context=100)
+        with pytest.raises(ValueError, match="horizon must be an integer at least 1, got 0"):
+            opened(tmp_path, daily(), horizon=0)
+
+    def test_nothing_but_missing_values(self, tmp_path: Path) -> None:
+        frame = daily()
+        frame["y"] = np.nan
+        with pytest.raises(
+            DataError, match="target: column 'y' of .* is not numeric|column 'y' holds no number at all"
+        ):
+            opened(tmp_path, frame)
+
+    def test_few_stand_ins_for_missing_numbers_are_borne(self, tmp_path: Path) -> None:
+        frame = daily()
+        frame["y"] = frame["y"].astype(object)
+        frame.loc[[5, 6], "y"] = "broken"
+        assert "2 values of 'y' are not numbers (first: 'broken')" in opened(tmp_path, frame).notes()

@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from anyformer.tasks import DataError, create_task, open_data, score_reference
+from anyformer.tasks.base import SPLITS
+from anyformer.tasks.labelled import LabelledTask, split_alike
+
+
+def table(n: int = 200, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    values = rng.standard_normal((n, 4))
+    kind = np.where(values[:, 0] + values[:, 1] > 0, "high", "low")
+    return pd.DataFrame(
+        {**{f"x{i}": values[:, i] for i in range(4)}, "kind": kind, "sum": 50 + 9 * values.sum(1)}
+    )
+
+
+def saved(folder: Path, frame: pd.DataFrame, name: str = "data.csv") -> Path:
+    frame.to_csv(folder / name, index=False)
+    return folder / name
+
+
+def opened(path: Path, target: Any = None, **options: Any) -> LabelledTask:
+    task = open_data(path, target, **options)
+    assert isinstance(task, LabelledTask)
+    return task
+
+
+def scores(task: LabelledTask) -> dict[str, float]:
+    found = {}
+    for reference in task.references():
+        total, weight = score_reference(reference.fit(task), task)
+        found[reference.name] = total / weight
+    return found
+
+
+class TestRows:
+    def test_strings_are_classes_and_a_row_is_a_sequence(self, tmp_path: Path) -> None:
+        task = opened(saved(tmp_path, table().drop(columns="sum")), "kind")
+        assert (task.train_length, task.num_features, task.classes) == (4, 1, ["high", "low"])
+        assert task.notes() == ["target 'kind' has 2 different values: classification"]
+        found = scores(task)
+        assert found["linear"] > 0.9 > 0.7 > found["majority"]
+
+    def test_numbers_are_regressed_in_their_own_units(self, tmp_path: Path) -> None:
+        task = opened(saved(tmp_path, table().drop(columns="kind")), "sum")
+        assert task.metric.name == "MAE" and task.metric.unit == "sum"
+        assert "target 'sum' is numeric with 200 different values: regression" in task.notes()
+        found = scores(task)
+        assert found["linear"] < 1 < 5 < found["median"] < 30
+        batch = next(task.eval_batches("test", 9))
+        total, weight = task.score(batch.targets, batch)
+        assert total == 0 and weight == 9
+        rows = task._index["test"][:9]
+        assert task.decode(batch.targets, batch)[:, 0] == pytest.approx(
+            table()["sum"].to_numpy()[rows], rel=1e-5
+        )
+
+    @pytest.mark.parametrize(
+        "values, kind",
+        [
+            ([0, 1], "classification"),
+            ([True, False], "classification"),
+            ([1, 2, 3, 4, 5], "classification"),
+            ([1.5, 2.5], "regression"),
+            (list(range(100)), "regression"),
+        ],
+    )
+    def test_the_kind_is_decided_from_the_target(self, tmp_path: Path, values: list[Any], kind: str) -> None:
+        frame = table().drop(columns=["kind", "sum"])
+        frame["target"] = (values * 200)[:200]
+        assert opened(saved(tmp_path, frame)).notes()[-1].endswith(kind)
+        forced = opened(saved(tmp_path, frame), "target", kind="regress")
+        assert forced.classes is None
+
+    def test_missing_values_are_counted_by_column_and_marked(self, tmp_path: Path) -> None:
+        frame = table()
+        frame.loc[[1, 2, 3], "x1"] = np.nan
+        frame.loc[7, "x3"] = np.inf
+        frame.loc[9, "kind"] = np.nan
+        task = opened(saved(tmp_path, frame), "kind")
+        assert task.num_features == 2 and task.size("train") + task.size("valid") + task.size("test") == 199
+        assert any(
+            "4 of 995 values are missing (0.4 %), in 'x1' (3), 'x3' (1)" in note for note in task.notes()
+        )
+        assert "1 of 200 rows have no target and are left out" in task.notes()
+        assert all(batch.x.isfinite().all() for batch in task.eval_batches("train", 32))
+
+    def test_statistics_come_from_the_train_split(self, tmp_path: Path) -> None:
+        task = opened(saved(tmp_path, table()), "kind")
+        x = torch.cat([batch.x for batch in task.eval_batches("train", 64)]).double()
+        assert x.mean(0).abs().max() < 1e-6 and (x.std(0, unbiased=False) - 1).abs().max() < 1e-6
+        test = torch.cat([batch.x for batch in task.eval_batches("test", 64)]).double()
+        assert test.mean(0).abs().max() > 1e-3
+
+
+class TestSplits:
+    def test_equal_rows_share_a_split_and_classes_keep_their_shares(self, tmp_path: Path) -> None:
+        frame = pd.concat([table(), table()])
+        task = opened(saved(tmp_path, frame), "kind")
+        rows = {
+            split: {bytes(x.numpy()) for batch in task.eval_batches(split, 64) for x in batch.x}
+            for split in SPLITS
+        }
+        assert not rows["train"] & rows["test"] and not rows["train"] & rows["valid"]
+        assert not rows["valid"] & rows["test"]
+        share = {
+            s: float(torch.cat([b.targets for b in task.eval_batches(s, 64)]).float().mean()) for s in SPLITS
+        }
+        assert max(share.values()) - min(share.values()) < 0.03
+
+    def test_the_seed_moves_the_split_and_nothing_else_does(self) -> None:
+        x, y = np.arange(300).reshape(100, 3), np.arange(100) % 4
+        one, again, other = (split_alike(x, None, y, seed) for seed in (1, 1, 2))
+        for split in SPLITS:
+            assert (one[split] == again[split]).all()
+        assert set(one["test"]) != set(other["test"])
+        assert sorted(np.concatenate(list(one.values()))) == list(range(100))
+
+
+class TestTexts:
+    def records(self, n: int = 120) -> list[dict[str, Any]]:
+        rng = np.random.default_rng(0)
+        words = {"good": ["splendid", "lovely", "fine"], "bad": ["dreadful", "dull", "poor"]}
+        labels = rng.choice(["good", "bad"], n)
+        return [
+            {
+                "text": f"film {i} was {rng.choice(words[label])} and {rng.choice(words[label])}",
+                "label": str(label),
+            }
+            for i, label in enumerate(labels)
+        ]
+
+    def test_a_text_column_is_read_as_bytes(self, tmp_path: Path) -> None:
+        (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, self.records())))
+        task = opened(tmp_path / "a.jsonl")
+        assert task.vocab_size == 256 and "target not given: taken to be 'label'" in task.notes()
+        batch = next(task.eval_batches("test", 2))
+        assert batch.mask is not None
+        first = bytes(batch.x[0][batch.mask[0]].tolist()).decode()
+        assert first.startswith("film ") and (batch.x[~batch.mask] == 0).all()
+        found = scores(task)
+        assert found["linear"] == 1 and found["majority"] < 0.8
+
+    def test_csv_with_text_and_cut_texts(self, tmp_path: Path) -> None:
+        task = opened(saved(tmp_path, pd.DataFrame(self.records())), "label", length=12)
+        assert (
+            task.train_length == 12
+            and "120 of 120 texts are longer than 12 bytes and cut there" in task.notes()
+        )
+
+    def test_text_alone_is_modelled(self, tmp_path: Path) -> None:
+        records = [{"text": record["text"]} for record in self.records()]
+        (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, records)))
+        task = create_task(tmp_path / "a.jsonl")
+        assert task.metric.name == "bits per byte" and task.describe()["split_by"] == "document"
+
+
+def test_groups_are_sequences(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = []
+    for group in range(60):
+        rising = group % 2
+        for t in range(5 + group % 4):
+            rows.append(
+                {"id": f"g{group}", "t": t, "v": (1 if rising else -1) * t + rng.normal(), "up": f"u{rising}"}
+            )
+    frame = pd.DataFrame(rows)
+    task = opened(saved(tmp_path, frame), "up", group="id")
+    assert (task.train_length, task.num_features, task.describe()["groups"]) == (8, 2, 60)
+    batch = next(task.eval_batches("train", 60))
+    assert batch.mask is not None and set(batch.mask.sum(1).tolist()) == {5, 6, 7, 8}
+    assert scores(task)["linear"] > 0.8
+    with pytest.raises(DataError, match=r"'v' changes within groups of 'id'; a label must be the same"):
+        opened(saved(tmp_path, frame), "v", group="id")
+
+
+class TestArrays:
+    def saved(self, folder: Path, **arrays: np.ndarray) -> Path:
+        np.savez(folder / "a.npz", **arrays)  # type: ignore[arg-type]
+        return folder / "a.npz"
+
+    @pytest.mark.parametrize("shape", [(80, 12), (80, 12, 3)])
+    def test_shapes(self, tmp_path: Path, shape: tuple[int, ...]) -> None:
+        x = np.random.default_rng(0).standard_normal(shape)
+        task = opened(self.saved(tmp_path, x=x, y=np.arange(80) % 3))
+        assert (task.train_length, task.num_features, task.objective.num_outputs) == (12, (*shape, 1)[2], 3)
+        several = opened(self.saved(tmp_path, x=x, y=x.reshape(80, -1)[:, :2]))
+        assert several.objective.num_outputs == 2 and scores(several)["linear"] < scores(several)["median"]
+
+    def test_whole_numbers_are_tokens(self, tmp_path: Path) -> None:
+        x = np.random.default_rng(0).integers(0, 9, (80, 12))
+        task = opened(self.saved(tmp_path, x=x, y=np.array(["a", "b"])[x[:, 0] % 2]))
+        assert task.vocab_size == 9 and "taken for tokens" in task.notes()[-1]
+
+    def test_wrong_arrays(self, tmp_path: Path) -> None:
+        x, y = np.zeros((30, 4)), np.zeros(30)
+        with pytest.raises(DataError, match=r"must hold arrays x and y; it holds a, b"):
+            open_data(self.saved(tmp_path, a=x, b=y))
+        with pytest.raises(
+            DataError, match=r"x must be numbers \(N, T\) or \(N, T, F\), got float64 \(30,\)"
+        ):
+            open_data(self.saved(tmp_path, x=y, y=y))
+        with pytest.raises(DataError, match=r"y must be \(N,\) or \(N, M\) with N = 30 as in x, got \(7,\)"):
+            open_data(self.saved(tmp_path, x=x, y=y[:7]))
+        with pytest.raises(DataError, match=r"not a readable \.npz file of plain arrays"):
+            open_data(self.saved(tmp_path, x=np.array([{}] * 30, dtype=object), y=y))
+        (tmp_path / "b.npz").write_bytes(b"nonsense")
+        with pytest.raises(DataError, match=r"b\.npz is not a readable \.npz file"):
+            open_data(tmp_path / "b.npz")
+
+
+CSV_FAULTS = [
+    (b"", "is empty"),
+    (b"  \n", "is empty"),
+    (b"a,b,c\n", "has a line of column names and no rows"),
+    (b"1.0,2.0\n3.0,4.0\n", "the first line must name the columns, got '1.0,2.0'"),
+    (b"a,b\n1,2,3\n", "line 2 has 3 fields, but the first line names 2 columns"),
+    (b"a,b\n1,2\n1,2,3\n", "is not a readable table: Expected 2 fields in line 3, saw 3"),
+    (b"a,b\n1,\xe9\n", r"byte 6 \(0xe9\) is not UTF-8 text; save the file as UTF-8"),
+    (
+        b"a," + b"9" * 2_000_000,
+        "line 1 is 2,000,002 bytes long, all in one line; a table needs one line a row",
+    ),
+    (b"a,kind\n" + b"1,u\n2,v\n" * 5, "10 labelled sequences are too few; at least 20 are needed"),
+    (b"a,kind\n" + b"1,u\n2,u\n" * 20, "the target has only one value, 'u': nothing to learn"),
+    (b"a,kind\n" + b"1,u\n2,v\n" * 20, "only 2 different sequences: too few for train, validation and test"),
+    (b"name,kind\n" + b"ab,u\ncd,v\n" * 20, "has no numeric column besides the target"),
+    (
+        b"a,kind\n" + b"".join(b"%d,n%d\n" % (i, i) for i in range(40)),
+        "has 40 different values in 40 rows; a class",
+    ),
+]
+
+
+@pytest.mark.parametrize("data, message", CSV_FAULTS)
+def test_wrong_tables_get_one_clear_message(tmp_path: Path, data: bytes, message: str) -> None:
+    (tmp_path / "bad.csv").write_bytes(data)
+    with pytest.raises(DataError, match=message) as caught:
+        create_task(tmp_path / "bad.csv", target="kind")
+    assert "\n" not in str(caught.value) and str(caught.value).count("bad") == 1
+
+
+def test_the_index_that_pandas_writes_is_no_feature(tmp_path: Path) -> None:
+    table().to_csv(tmp_path / "a.csv")
+    task = opened(tmp_path / "a.csv", "kind")
+    assert (
+        task.train_length == 5 and "a column without a name that counts the rows is left out" in task.notes()
+    )
+
+
+def test_wrong_columns(tmp_path: Path) -> None:
+    path = saved(tmp_path, table())
+    with pytest.raises(DataError, match=r"target: .*data\.csv has no column 'knid'; did you mean 'kind'\?"):
+        create_task(path, target="knid")
+    with pytest.raises(DataError, match=r"target must name the column to predict, one of 'x0', 'x1'"):
+        create_task(path)
+    with pytest.raises(
+        ValueError, match="kind must be one of 'forecast', 'classify', 'regress', got 'guess'"
+    ):
+        create_task(path, target="kind", kind="guess")
+    with pytest.raises(DataError, match="column 'kind' of .* is not numeric; regression needs numbers"):
+        create_task(path, target="kind", kind="regress")
+
+
+def test_wrong_files(tmp_path: Path) -> None:
+    saved(tmp_path, table(), "sales.csv")
+    with pytest.raises(
+        DataError, match=r"there is no file or folder '.*slaes\.csv'; did you mean 'sales\.csv'\?"
+    ):
+        create_task(tmp_path / "slaes.csv")
+    with pytest.raises(DataError, match="there is no folder .* either"):
+        create_task(tmp_path / "nowhere" / "a.csv")
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 but not really")
+    with pytest.raises(DataError, match=r"a\.parquet is not a readable Parquet file: "):
+        create_task(tmp_path / "a.parquet")
+    (tmp_path / "a.json").write_text("[]")
+    with pytest.raises(DataError, match=r"\.json files are not read; save it as \.jsonl"):
+        create_task(tmp_path / "a.json")
+    for line, message in [
+        ('{"text": "a"}\n{broken', "line 2 is not JSON"),
+        ("[1, 2]", "line 1 must be an object like"),
+    ]:
+        (tmp_path / "a.jsonl").write_text(line)
+        with pytest.raises(DataError, match=message):
+            create_task(tmp_path / "a.jsonl")
