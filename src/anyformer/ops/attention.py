@@ -20,31 +20,35 @@ TILE_ELEMENTS = 2**21
 """Score elements that are held at once; longer inputs go through in blocks, recomputed in the backward."""
 
 
-# ---- normalisers: scores with -inf where hidden to (weights, log-sum-exp or None) -----------------------------
+# ---- normalisers --------------------------------------------------------------------------------------------
+# Scores, -inf where hidden, to (weights, their divisor or None, log-sum-exp or None). Dividing after the product
+# with the values is cheaper.
+
+Normalized = tuple[Tensor, Tensor | None, Tensor | None]
 
 
-def _softmax(scores: Tensor) -> tuple[Tensor, Tensor | None]:
+def _softmax(scores: Tensor) -> Normalized:
     top = scores.detach().amax(-1, keepdim=True)
     top = top.masked_fill(top == -torch.inf, 0.0)
-    weights = (scores - top).exp()
+    weights = (scores - top).exp_()
     total = weights.sum(-1, keepdim=True)
     empty = total == 0
     total = total.masked_fill(empty, 1.0)
     lse = (total.log() + top).masked_fill(empty, -torch.inf)
-    return weights / total, lse[..., 0]
+    return weights, total, lse[..., 0]
 
 
-def _sigmoid(scores: Tensor) -> tuple[Tensor, Tensor | None]:
-    return scores.sigmoid(), None
+def _sigmoid(scores: Tensor) -> Normalized:
+    return scores.sigmoid(), None, None
 
 
-def _softmax_one(scores: Tensor) -> tuple[Tensor, Tensor | None]:
+def _softmax_one(scores: Tensor) -> Normalized:
     top = scores.detach().amax(-1, keepdim=True).clamp_min(0.0)
-    weights = (scores - top).exp()
-    return weights / (weights.sum(-1, keepdim=True) + (-top).exp()), None
+    weights = (scores - top).exp_()
+    return weights, weights.sum(-1, keepdim=True) + (-top).exp(), None
 
 
-NORMALIZERS: dict[str, Callable[[Tensor], tuple[Tensor, Tensor | None]]] = {
+NORMALIZERS: dict[str, Callable[[Tensor], Normalized]] = {
     "softmax": _softmax,
     "sigmoid": _sigmoid,
     "softmax_one": _softmax_one,
@@ -215,15 +219,16 @@ def attend_tile(
     (B, H, T, _), (_, G, S, _) = q.shape, k.shape
     dtype = wide(q.dtype)
     with no_autocast(q):
-        grouped = q.to(dtype).reshape(B, G, H // G * T, -1)
-        scores = (grouped @ k.to(dtype).transpose(2, 3)).reshape(B, H, T, S) * scale
+        grouped = (q.to(dtype) * scale).reshape(B, G, H // G * T, -1)
+        scores = (grouped @ k.to(dtype).transpose(2, 3)).reshape(B, H, T, S)
         if adjust is not None:
             scores = adjust(scores)
         if visible is not None:
             scores = scores.masked_fill(~visible, -torch.inf)
-        weights, lse = NORMALIZERS[normalizer](scores)
-        y = weights.reshape(B, G, H // G * T, S) @ v.to(dtype)
-    return y.reshape(B, H, T, -1).to(q.dtype), lse
+        weights, total, lse = NORMALIZERS[normalizer](scores)
+        y = (weights.reshape(B, G, H // G * T, S) @ v.to(dtype)).reshape(B, H, T, -1)
+        y = y if total is None else y / total
+    return y.to(q.dtype), lse
 
 
 def recomputed(function: Callable[..., Any], *args: Any) -> Any:
