@@ -143,6 +143,18 @@ def test_key_map() -> None:
     assert source.change(torch.zeros(3, 5)).shape == (5, 3)
 
 
+def test_rope_of_older_configs() -> None:
+    sizes = {"hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8, "num_hidden_layers": 1}
+    config = {
+        "model_type": "llama",
+        **sizes,
+        "rope_theta": 5e5,
+        "rope_scaling": {"type": "linear", "factor": 2},
+    }
+    positions = ARCHITECTURES["llama"].spec(config)["positions"]
+    assert positions == {"name": "rope", "options": {"base": 5e5, "stretch": 2.0}}
+
+
 def test_missing_things(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match="there is no checkpoint folder 'gpt2'; checkpoints are read from disk only"
