@@ -219,7 +219,7 @@ class Mixer(nn.Module):
             ValueError: naming the argument, what was expected and what came.
         """
         if inputs is not None:
-            return inputs.zero(self._forward(x, inputs))
+            return inputs.zero(self._forward(inputs.zero(x), inputs))
         self._check(x, mask, positions, context)
         layout = _Layout.of(x, mask)
         inputs = layout.inputs(None, positions, context, call, self._position_dtype(x))
@@ -256,7 +256,7 @@ class Mixer(nn.Module):
             y (B, T, D) and the new state; the old one is still good.
         """
         if inputs is not None:
-            y, new = self._stream(x, state, inputs)
+            y, new = self._stream(inputs.zero(x), state, inputs)
             return inputs.zero(y), new
         self._check_streams()
         self._check(x, mask, positions, context, streaming=True)

@@ -47,7 +47,7 @@ class MixtureOfDepths(Mixer):
         self.predictor = nn.Sequential(nn.Linear(dim, predictor_dim), nn.SiLU(), nn.Linear(predictor_dim, 1))
 
     @classmethod
-    def describe(cls, *, inner: MixerInfo, capacity: float = 0.125, **_: Any) -> MixerInfo:
+    def describe(cls, *, inner: MixerInfo, capacity: float = 0.125, **_: Any) -> MixerInfo:  # type: ignore[override]
         if not 0 < capacity <= 1:
             raise ValueError(f"capacity must be above 0 and at most 1, got {capacity}")
         past, future = inner.reach

@@ -28,7 +28,7 @@ class Segments(Mixer):
         self.inner, self.length = inner, length
 
     @classmethod
-    def describe(cls, *, inner: MixerInfo, length: int = 64) -> MixerInfo:
+    def describe(cls, *, inner: MixerInfo, length: int = 64) -> MixerInfo:  # type: ignore[override]
         if not inner.causal:
             raise ValueError(f"inner must be causal to run by segments, got reach {inner.reach}")
         if length < 1:

@@ -70,23 +70,28 @@ class Stack(Mixer):
         self.dropout = nn.Dropout(dropout)
 
     @classmethod
-    def describe(cls, *, infos: tuple[MixerInfo, ...] = ()) -> MixerInfo:
+    def describe(cls, *, infos: tuple[MixerInfo, ...] = ()) -> MixerInfo:  # type: ignore[override]
         return combine(infos)
+
+    @property
+    def mixers(self) -> list[Mixer]:
+        """The sublayers in order."""
+        return list(self.sublayers)  # type: ignore[arg-type]
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         carry = self.residual.start(x)
-        for i, mixer in enumerate(self.sublayers):
+        for i, mixer in enumerate(self.mixers):
             h, carry = self.residual.read(carry, i)
             carry = self.residual.write(carry, i, self.dropout(mixer(h, inputs)))
         return self.residual.end(carry)
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
-        return [mixer._init_state(batch_size, device, dtype) for mixer in self.sublayers]
+        return [mixer._init_state(batch_size, device, dtype) for mixer in self.mixers]
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         carry = self.residual.start(x)
         new = []
-        for i, mixer in enumerate(self.sublayers):
+        for i, mixer in enumerate(self.mixers):
             h, carry = self.residual.read(carry, i)
             y, own = mixer.stream(h, state[i], inputs)
             carry = self.residual.write(carry, i, self.dropout(y))

@@ -42,7 +42,7 @@ class TwoLevel(Mixer):
         self.up = nn.Linear(outer.dim, patch * dim)
 
     @classmethod
-    def describe(cls, *, outer: MixerInfo, inner: MixerInfo, patch: int = 8) -> MixerInfo:
+    def describe(cls, *, outer: MixerInfo, inner: MixerInfo, patch: int = 8) -> MixerInfo:  # type: ignore[override]
         if patch < 2:
             raise ValueError(f"patch must be at least 2, got {patch}")
         for name, info in (("outer", outer), ("inner", inner)):

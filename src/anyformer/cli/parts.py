@@ -106,6 +106,6 @@ def doctor() -> None:
             for dtype in (torch.float32, torch.bfloat16):
                 where = f"{device} {str(dtype).removeprefix('torch.')}"
                 taken.setdefault(primitive.path(device, dtype), []).append(where)
-        for path, where in taken.items():
-            table.add_row(primitive.name, "\n".join(where), path.name, path.reason)
+        for path, places in taken.items():
+            table.add_row(primitive.name, "\n".join(places), path.name, path.reason)
     console.print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,13 +34,15 @@ class Backbone(Mixer):
     ) -> None:
         builder = _Builder(spec, spec.causal if causal is None else causal, cross)
         stack = builder.stack(spec.layers if layers is None else layers, last_norm=spec.residual != "post")
-        super().__init__(spec.dim, stack=stack.info)
+        longest = None if builder.embed is None else builder.embed.max_length
+        super().__init__(spec.dim, stack=stack.info, max_length=longest)
         self.stack = stack
         self.embed = builder.embed
 
     @classmethod
-    def describe(cls, *, stack: MixerInfo) -> MixerInfo:
-        return stack
+    def describe(cls, *, stack: MixerInfo, max_length: int | None) -> MixerInfo:  # type: ignore[override]
+        limits = [limit for limit in (stack.max_length, max_length) if limit is not None]
+        return dataclasses.replace(stack, max_length=min(limits, default=None))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         if self.embed is not None:

@@ -11,10 +11,12 @@ class Positions(nn.Module):
     Attributes:
         adds: whether ``embed`` does something, so that it is applied once, to the model's input.
         scores: whether ``score`` does something.
+        max_length: the number of positions there are, ``None`` = any.
     """
 
     adds: bool = False
     scores: bool = False
+    max_length: int | None = None
 
     def __init__(self, dim: int, num_heads: int, head_dim: int) -> None:
         super().__init__()

@@ -124,7 +124,7 @@ def cases_of(target: str | type[Mixer] | Callable[[], Mixer], *, dim: int = 16, 
     if isinstance(target, type) and issubclass(target, Mixer):
         given = dict(options or {})
         return [Case(f"{target.__name__}{_brackets(given)}", lambda: target(dim, **given))]
-    if callable(target):
+    if callable(target) and not isinstance(target, type):
         return [Case(getattr(target, "__name__", "mixer"), target)]
     raise ValueError(f"target must be a name, a Mixer class or a function that builds one, got {target!r}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -206,7 +207,7 @@ def _stream_bytes(case: Case, mixer: Mixer) -> None:
         raise LawBroken(f"state is declared 'none' but holds {sizes[-1]} bytes")
 
 
-def _check_exponent(what: str, declared: str, lengths: list[int], figures: list[float], settled: bool = False) -> None:
+def _check_exponent(what: str, declared: str, lengths: list[int], figures: Sequence[float], settled: bool = False) -> None:
     """The growth over the last doubling is not above what is declared, and for a state not below it either."""
     if figures[-1] == 0 or figures[-2] == 0:
         return
@@ -311,8 +312,8 @@ def cost(case: Case) -> bool:
         saved.append(_saved_bytes(mixer, sample))
     if flops[-1] == 0:
         return False
-    _check_exponent("FLOPs", mixer.info.cost, lengths, [float(f) for f in flops])
-    _check_exponent("bytes kept for the backward", mixer.info.memory, lengths, [float(s) for s in saved])
+    _check_exponent("FLOPs", mixer.info.cost, lengths, flops)
+    _check_exponent("bytes kept for the backward", mixer.info.memory, lengths, saved)
     return True
 
 
