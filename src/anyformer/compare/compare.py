@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +23,7 @@ from .plan import Plan
 from .prepare import Model, check_request, describe_machine, make_plan, named_models, open_task
 from .report import write_report
 from .results import Results, Verdict
-from .run import Clock, join
+from .run import join
 
 DEFAULT_TASKS = ("recall", "bytes")
 DEFAULT_BUDGET = "90s"
@@ -95,7 +96,7 @@ def compare(
     Raises:
         ValueError: for anything wrong with the arguments or the data, in one line.
     """
-    console = Console(quiet=quiet)
+    console, start = Console(quiet=quiet), time.monotonic()
     if resume:
         if out is None:
             raise ValueError("out must name the folder to resume")
@@ -116,7 +117,7 @@ def compare(
     plan = make_plan(request, opened, candidates, command=_command(), storage=storage)
     folder.mkdir(parents=True, exist_ok=True)
     plan.save(folder)
-    return _conduct(plan, folder, {made.name: made for made, *_ in opened}, console)
+    return _conduct(plan, folder, {made.name: made for made, *_ in opened}, console, start)
 
 
 def resume(out: str | os.PathLike[str], *, quiet: bool = False) -> Comparison:
@@ -143,17 +144,20 @@ def help_out(out: str | os.PathLike[str], *, workers: int | None = None) -> None
 
 
 def _continue(folder: Path, given: dict[str, Task], console: Console) -> Comparison:
+    start = time.monotonic()
     plan = Plan.load(folder)
     made = {task.name: given.get(task.name) or task_of(task) for task in plan.tasks}
-    return _conduct(plan, folder, made, console)
+    return _conduct(plan, folder, made, console, start)
 
 
-def _conduct(plan: Plan, folder: Path, tasks: Mapping[str, Task], console: Console) -> Comparison:
+def _conduct(
+    plan: Plan, folder: Path, tasks: Mapping[str, Task], console: Console, start: float
+) -> Comparison:
     given = {task.name: tasks[task.name] for task in plan.tasks if task.source is None}
     references = {name: [reference.name for reference in task.references()] for name, task in tasks.items()}
     try:
         with Watcher(console) as watcher:
-            conductor = Conductor(plan, folder, TrainingLab(folder, given), references, watcher)
+            conductor = Conductor(plan, folder, TrainingLab(folder, given), references, watcher, start)
             found = conductor.run()
     except KeyboardInterrupt:
         console.print(
@@ -162,7 +166,7 @@ def _conduct(plan: Plan, folder: Path, tasks: Mapping[str, Task], console: Conso
         raise
     results = Results(
         created=plan.created,
-        seconds=Clock(folder).seconds,
+        seconds=conductor.clock.seconds,
         command=plan.command,
         folder=str(folder),
         machine=describe_machine(plan),

@@ -6,6 +6,7 @@ them again after an interruption finds what is done, and does the rest.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,7 @@ class Conductor:
     lab: Lab
     references: Mapping[str, Sequence[str]]
     watch: Callable[[Conductor], None] = lambda conductor: None
+    start: float = field(default_factory=time.monotonic)
     stage: str = "starting"
     units: list[Unit] = field(default_factory=list)
 
@@ -53,7 +55,8 @@ class Conductor:
         """All stages; raises KeyboardInterrupt with everything in a state to be resumed."""
         plan = self.plan
         with coordinating(self.folder):
-            self.clock = Clock(self.folder)
+            self.clock = Clock(self.folder, self.start)
+
             self.board = Board(self.folder, plan.storage)
             self.pool = Pool(self.board, plan.storage, self.lab, plan.workers, plan.threads)
             try:

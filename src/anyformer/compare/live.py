@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -156,7 +157,12 @@ def print_results(results: Results, console: Console) -> None:
         for candidate in result.candidates:
             if candidate.status != "ok":
                 what = candidate.status.replace("_", " ")
-                console.print(f"  {candidate.name}: {what}: {candidate.reason}", style="red", highlight=False)
+                console.print(
+                    f"  {candidate.name}: {what}: {candidate.reason}",
+                    style="red",
+                    highlight=False,
+                    markup=False,
+                )
         console.print()
         console.print(Text(result.verdict.headline, style="bold"))
         for text in result.verdict.details:
@@ -166,22 +172,19 @@ def print_results(results: Results, console: Console) -> None:
 def _leaderboard(result: TaskResult) -> Table:
     metric = result.task.metric
     unit = f" ({metric.unit})" if metric.unit else ""
-    table = Table(title=f"{result.task.name}: {result.task.title}", title_justify="left", title_style="bold")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=f"{result.task.name}: {result.task.title}",
+        title_justify="left",
+        title_style="bold",
+    )
     table.add_column("", justify="right", style="dim")
-    table.add_column("candidate")
-    for name in (
-        f"{metric.name}{unit}",
-        "95% interval",
-        "parameters",
-        "train tokens/s",
-        "ms/token",
-        "memory",
-    ):
-        table.add_column(name, justify="right")
+    table.add_column("candidate", overflow="fold")
+    for name in (f"{metric.name}{unit}", "±95%", "params", "tokens/s", "ms/token", "memory"):
+        table.add_column(name, justify="right", no_wrap=True)
     candidates = {c.name: c for c in result.candidates}
     for row in result.leaderboard:
-        score, low, high = words.format_scores(metric, [row.score, row.low, row.high])
-        cells = [str(row.rank), row.name, score, f"{low} to {high}"]
+        cells = [str(row.rank), row.name, *words.format_scores(metric, [row.score, (row.high - row.low) / 2])]
         if row.kind == "reference":
             table.add_row(*cells, "", "", "", "", style="italic dim")
             continue

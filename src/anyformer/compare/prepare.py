@@ -272,9 +272,7 @@ def named_models(models: str | Sequence[Model] | Mapping[str, Model] | None) -> 
 def _complete(given: Model) -> Model:
     """A mixer by its own name, or out of a file, becomes a stack of two."""
     text = str(given).strip() if isinstance(given, (str, Path)) else ""
-    is_mixer = re.fullmatch(r"[^\s\[\](){}]+\.py:\w+", text) or (
-        text in mixers and text not in list_models()
-    )
+    is_mixer = re.fullmatch(r"[^\s\[\](){}]+\.py:\w+", text) or (text in mixers and text not in list_models())
     return f"[{text}]*2" if is_mixer else given
 
 

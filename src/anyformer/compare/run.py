@@ -79,8 +79,10 @@ class Pool:
             self._stillborn += 1
             if self._stillborn > 3 * self.size:
                 raise RuntimeError(
-                    f"worker processes end before they do any work (exit code {process.exitcode})"
+                    f"worker processes end before they do any work (exit code {process.exitcode}); "
+                    'a script that compares must do so under `if __name__ == "__main__":`'
                 )
+
             return
         self._stillborn = 0
         folder = self.board.home(unit)
@@ -138,8 +140,10 @@ def run_units(
 ) -> dict[Unit, Outcome]:
     """Runs all units to their end and returns how each ended. ``watch`` is called while waiting."""
     board.enqueue(units)
-    while board.unfinished(units):
+    pending = list(units)
+    while pending := board.unfinished(pending):
         pool.tend()
+
         watch()
         time.sleep(POLL_SECONDS)
     watch()
@@ -177,12 +181,13 @@ def join(folder: Path, url: str | None, lab: Lab, *, workers: int, threads: int)
 
 
 class Clock:
-    """Time spent on a comparison, over all its interruptions."""
+    """Time spent on a comparison, over all its interruptions; this stretch began at ``start`` (monotonic)."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, start: float | None = None) -> None:
         self.path = folder / "clock.json"
         self.before = float(_read_json(self.path, 0.0))
-        self.start = time.monotonic()
+        self.start = time.monotonic() if start is None else start
+
         self._written = self.start
 
     @property

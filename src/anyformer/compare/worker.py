@@ -93,7 +93,7 @@ def work(folder: Path, url: str | None, lab: Lab, threads: int, line: Connection
     while not stop.is_set():
         claim = board.claim()
         if claim is None:
-            stop.wait(0.1)
+            stop.wait(0.2)
             continue
         try:
             outcome = run_unit(lab, claim, stop)
