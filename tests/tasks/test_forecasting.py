@@ -41,7 +41,7 @@ def opened(folder: Path, frame: pd.DataFrame, target: Any = "y", **options: Any)
 
 class TestWindows:
     @settings(deadline=None, max_examples=25)
-    @given(st.integers(40, 400), st.integers(1, 3), st.floats(0, 0.3), st.integers(0, 5))
+    @given(st.integers(80, 400), st.integers(1, 3), st.floats(0, 0.3), st.integers(0, 5))
     def test_no_value_is_in_two_splits_and_no_window_in_two_series(
         self, n: int, count: int, gone: float, seed: int
     ) -> None:
@@ -198,6 +198,36 @@ class TestDates:
         for file in (path, indexed):
             assert open_data(file, "y").describe()["step"] == "1 day"
 
+    def test_some_unreadable_dates_are_left_out_and_counted(self, tmp_path: Path) -> None:
+        frame = daily()
+        frame.loc[::50, "day"] = "??"
+        task = opened(tmp_path, frame)
+        assert "8 rows have no readable date or group and are left out" in task.notes()
+
+    def test_a_gap_of_years_does_not_swallow_a_split(self, tmp_path: Path) -> None:
+        frame = daily()
+        later = pd.date_range("2032-01-01", periods=200).strftime("%Y-%m-%d")
+        frame.loc[200:, "day"] = later
+        task = opened(tmp_path, frame)
+        assert min(task.size(split) for split in SPLITS) > 10
+
+    def test_events_at_random_times_are_averaged_over_steps(self, tmp_path: Path) -> None:
+        rng = np.random.default_rng(0)
+        seconds = rng.exponential(3600, 300).cumsum()
+        times = pd.Timestamp("2023-01-01") + pd.to_timedelta(seconds, unit="s")
+        task = opened(tmp_path, pd.DataFrame({"time": times, "y": wave(300)}))
+        assert "dates in 'time' are irregular: values are averaged over steps of" in task.notes()[0]
+        for reference in task.references():
+            assert score_reference(reference.fit(task), task)[0] > 0
+
+    def test_decimal_commas(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.csv"
+        days = daily(60)["day"]
+        path.write_text("day;y\n" + "".join(f"{day};{i},5\n" for i, day in enumerate(days)))
+        task = open_data(path, "y")
+        assert isinstance(task, ForecastTask) and task._values[:3, 0].tolist() == [0.5, 1.5, 2.5]
+        assert "commas in 'y' are read as decimal points" in task.notes()
+
 
 class TestGroups:
     def test_each_series_has_windows_of_its_own(self, tmp_path: Path) -> None:
@@ -270,7 +300,7 @@ class TestWrong:
 
     def test_windows_that_do_not_fit(self, tmp_path: Path) -> None:
         with pytest.raises(
-            DataError, match=r"context 100 \+ horizon 7 are longer than the test split of 80 steps"
+            DataError, match=r"context 100 \+ horizon 7 are longer than the 80 steps of a test split"
         ):
             opened(tmp_path, daily(), context=100)
         with pytest.raises(ValueError, match="horizon must be an integer at least 1, got 0"):

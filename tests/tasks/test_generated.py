@@ -200,3 +200,12 @@ def test_a_misspelt_task_answers_with_the_nearest() -> None:
         ValueError, match="target is for data files; the task 'recall' has none, got target='y'"
     ):
         create_task("recall", target="y")
+
+
+def test_an_empty_name_and_a_negative_seed() -> None:
+    with pytest.raises(
+        ValueError, match="name_or_path must be the name of a task or a path, got an empty one"
+    ):
+        create_task("")
+    with pytest.raises(ValueError, match="seed must be an integer at least 0, got -1"):
+        create_task("recall", seed=-1)

@@ -257,6 +257,29 @@ def test_the_index_that_pandas_writes_is_no_feature(tmp_path: Path) -> None:
     )
 
 
+def test_lists_and_objects_are_no_values(tmp_path: Path) -> None:
+    for label in ({"x": 1}, [1, 2]):
+        lines = [json.dumps({"text": f"number {i} of many", "label": label}) for i in range(40)]
+        (tmp_path / "a.jsonl").write_text("\n".join(lines))
+        with pytest.raises(
+            DataError, match="column 'label' holds lists or objects; a single value a row is needed"
+        ):
+            create_task(tmp_path / "a.jsonl")
+
+
+def test_labels_that_read_as_missing_are_pointed_out(tmp_path: Path) -> None:
+    path = saved(tmp_path, pd.DataFrame({"a": range(60), "kind": ["None", "yes"] * 30}))
+    with pytest.raises(
+        DataError, match="only one value, 'yes': nothing to learn; 30 of 60 rows have no target"
+    ):
+        create_task(path, target="kind")
+
+
+def test_rare_classes_are_named(tmp_path: Path) -> None:
+    path = saved(tmp_path, pd.DataFrame({"a": np.arange(60) ** 2, "kind": ["u"] * 30 + ["v"] * 29 + ["w"]}))
+    assert "fewer than 3 sequences have the class 'w'" in opened(path, "kind").notes()
+
+
 def test_wrong_columns(tmp_path: Path) -> None:
     path = saved(tmp_path, table())
     with pytest.raises(DataError, match=r"target: .*data\.csv has no column 'knid'; did you mean 'kind'\?"):

@@ -68,6 +68,8 @@ def create_task(
         ValueError: neither a task nor a path, or an option that the task does not have.
     """
     name = os.fspath(name_or_path)
+    if not name.strip():
+        raise ValueError("name_or_path must be the name of a task or a path, got an empty one")
     check_integer("seed", seed, low=0)
     if name in tasks or ".py:" in name:
         if target is not None:

@@ -6,6 +6,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -171,6 +172,6 @@ def call_with_options(what: str, make: TaskMaker, options: dict[str, Any]) -> Ta
 
 def check_integer(name: str, value: int, *, low: int, high: int | None = None) -> None:
     """``ValueError`` unless ``value`` is an integer in ``[low, high]``."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < low or (high and value > high):
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < low or (high and value > high):
         limits = f"at least {low}" if high is None else f"in {low}..{high}"
         raise ValueError(f"{name} must be an integer {limits}, got {value!r}")

@@ -83,10 +83,15 @@ def infer_step(dates: np.ndarray) -> tuple[Step, bool]:
         return Step(working_day=True), True
     if counts.max() < 0.3 * len(gaps):
         usual = _rounded(int(np.median(gaps)))
-    if gaps.sum() / usual > 10 * len(dates):  # a few close pairs in a sparse series
+    if counts.max() < 0.5 * len(gaps) and gaps.sum() / usual > 10 * len(
+        dates
+    ):  # a few close pairs in a sparse series
         usual = _rounded(int(gaps.sum() / len(gaps)))
     off = np.abs(gaps / usual - np.rint(gaps / usual))
-    return Step(microseconds=usual), bool((off < 0.05).mean() >= 0.5)
+    if (off < 0.05).mean() >= 0.5:
+        return Step(microseconds=usual), True
+    steady = (np.abs(gaps - usual) < 0.5 * usual).mean() >= 0.5  # jitter about a step, or no step at all
+    return Step(microseconds=usual if steady else _rounded(int(gaps.mean()))), False
 
 
 def _rounded(gap: int) -> int:

@@ -20,7 +20,10 @@ SHORTEST_SERIES = 30
 
 @dataclass(frozen=True)
 class Series:
-    """One regular series: ``values`` ``(n, M)`` float64 with NaN where unknown, from place ``start`` of the grid."""
+    """One regular series: ``values`` ``(n, M)`` float64 with NaN where unknown, from place ``start`` of the grid.
+
+    A series may come in parts of one name, in the order of time.
+    """
 
     values: np.ndarray
     start: int = 0
@@ -68,15 +71,12 @@ class ForecastTask(Task):
         self.columns, self.targets = list(columns), list(targets)
         self._target_index = [self.columns.index(target) for target in targets]
         self._facts, self._remarks = dict(facts or {}), list(remarks)
-        total = max(one.start + len(one.values) for one in series)
-        if total < SHORTEST_SERIES:
-            raise DataError(
-                f"{name}: {total} time steps are too short; at least {SHORTEST_SERIES} are needed"
-            )
-        self._cuts = [0, round(0.6 * total), round(0.8 * total), total]
+        self._names = [one.name for one in series]
         self._lay_out(series)
+        self._cuts = self._choose_cuts()
         self.season = self._find_season(seasons)
-        self.context, self.horizon = _choose_window(total // 5, self.season, context, horizon, name)
+        room = min(self._cuts[2] - self._cuts[1], self._cuts[3] - self._cuts[2])
+        self.context, self.horizon = _choose_window(room, self.season, context, horizon, name)
         self._starts = {split: self._windows(split) for split in SPLITS}
         for split in SPLITS:
             if not len(self._starts[split]):
@@ -108,6 +108,16 @@ class ForecastTask(Task):
         if empty:
             raise DataError(f"{self.name}: column {empty[0]!r} holds no number at all")
         self._values = np.concatenate([_filled(one.values) for one in series])
+
+    def _choose_cuts(self) -> list[int]:
+        """Where splits begin and end on the grid: 60, 20 and 20 % of the places at which something is known."""
+        places = np.unique(self._grid[~self._missing[:, self._target_index].all(1)])
+        if len(places) < SHORTEST_SERIES:
+            raise DataError(
+                f"{self.name}: {len(places)} time steps are too short; at least {SHORTEST_SERIES} are needed"
+            )
+        inner = [int(places[round(share * len(places))]) for share in (0.6, 0.8)]
+        return [0, *inner, int(self._grid.max()) + 1]
 
     def _rows(self, split: Split) -> np.ndarray:
         low, high = self._cuts[SPLITS.index(split)], self._cuts[SPLITS.index(split) + 1]
@@ -209,9 +219,11 @@ class ForecastTask(Task):
 
     def forecast_batch(self) -> Batch:
         """The last window of each series that is long enough: what comes next is not known. Targets are NaN."""
-        ends = np.append(np.flatnonzero(np.diff(self._owner)), len(self._owner) - 1)
-        sizes = np.bincount(self._owner)
-        starts = ends[sizes >= self.context] - self.context + 1
+        ends, sizes = np.bincount(self._owner).cumsum(), np.bincount(self._owner)
+        last = sorted({name: part for part, name in enumerate(self._names)}.values())  # of a series in parts
+        starts = np.array(
+            [ends[part] - self.context for part in last if sizes[part] >= self.context], np.int64
+        )
         return self._batch(starts, with_targets=False)
 
     def decode(self, outputs: Tensor, batch: Batch) -> np.ndarray:
@@ -273,6 +285,6 @@ def _choose_window(
         context = max(2, min(max(4 * horizon, 2 * (season or 0), 32), 512, most - horizon))
     if context + horizon > room:
         raise DataError(
-            f"{name}: context {context} + horizon {horizon} are longer than the test split of {room} steps"
+            f"{name}: context {context} + horizon {horizon} are longer than the {room} steps of a test split"
         )
     return context, horizon

@@ -17,6 +17,7 @@ from anyformer.tasks.tables import check_column, find_dates, is_text, to_numbers
 from anyformer.tasks.text import ByteTask, Document
 
 LONGEST_TEXT = 512
+LONGEST_GAP = 1000
 _LABELS = ("label", "target", "class", "y")
 
 
@@ -41,12 +42,15 @@ def open_frame(path: Path, frame: pd.DataFrame, choices: Choices) -> Task:
         raise DataError(f"{path} has columns ({', '.join(frame.columns[:5])}) and no rows")
     for target in choices.targets:
         check_column(path, frame, target, "target")
+    if len(set(choices.targets)) < len(choices.targets):
+        raise DataError(f"target: a column is named twice in {choices.targets}")
     for argument in ("group", "text"):
         name = getattr(choices, argument)
         if name is not None:
             check_column(path, frame, name, argument)
     remarks: list[str] = []
     frame = _without_row_numbers(frame, remarks)
+    frame = _single_values(path, frame, choices, remarks)
     dated = None
     if choices.date or choices.kind in (None, "forecast"):
         dated = find_dates(path, frame.drop(columns=choices.targets), choices.date)
@@ -73,6 +77,20 @@ def _without_row_numbers(frame: pd.DataFrame, remarks: list[str]) -> pd.DataFram
         if name.startswith("Unnamed:") and np.array_equal(frame[name], np.arange(len(frame))):
             remarks.append("a column without a name that counts the rows is left out")
             return frame.drop(columns=name)
+    return frame
+
+
+def _single_values(path: Path, frame: pd.DataFrame, choices: Choices, remarks: list[str]) -> pd.DataFrame:
+    """The table without columns of lists or objects; ``DataError`` where one of them was asked for."""
+    asked = {*choices.targets, choices.date, choices.group, choices.text}
+    for name in [name for name in frame.columns if pd.api.types.is_object_dtype(frame[name])]:
+        if frame[name].map(lambda value: isinstance(value, list | dict | np.ndarray)).any():
+            if name in asked or (not choices.targets and name.lower() in _LABELS):
+                raise DataError(
+                    f"{path}: column {name!r} holds lists or objects; a single value a row is needed"
+                )
+            remarks.append(f"column {name!r} holds lists or objects and is left out")
+            frame = frame.drop(columns=name)
     return frame
 
 
@@ -163,7 +181,7 @@ def _open_series(
         horizon=choices.horizon,
         seasons=seasons,
         seed=choices.seed,
-        facts={**facts, "series": len(parts)},
+        facts={**facts, "series": len({part.name for part in parts})},
         remarks=remarks,
     )
 
@@ -203,24 +221,31 @@ def _on_grid(
     if not regular:
         remarks.append(f"dates in {name!r} are irregular: values are averaged over steps of {step}")
     origin = dates.to_numpy().min()
-    parts, gaps, merged, first_gap = [], 0, 0, None
+    parts, gaps, merged, breaks, first_gap = [], 0, 0, 0, None
     for group in groups.unique():
         place = step.index(dates[groups == group].to_numpy(), origin)
         values = table[groups == group].groupby(place).mean()
         merged += len(place) - len(values)
-        whole = np.arange(values.index.min(), values.index.max() + 1)
-        gone = np.setdiff1d(whole, values.index.to_numpy())
-        gaps += len(gone)
-        if len(gone) and first_gap is None:
-            first_gap = np.datetime_as_string(step.date(int(gone[0]), origin), unit="s").replace(
-                "T00:00:00", ""
-            )
-        parts.append(Series(values.reindex(whole).to_numpy(), int(whole[0]), str(group)))
+        places = values.index.to_numpy()
+        runs = np.split(places, np.flatnonzero(np.diff(places) > LONGEST_GAP) + 1)
+        breaks += len(runs) - 1
+        for run in runs:
+            whole = np.arange(run[0], run[-1] + 1)
+            gone = np.setdiff1d(whole, run)
+            gaps += len(gone)
+            if len(gone) and first_gap is None:
+                first = step.date(int(gone[0]), origin)
+                first_gap = np.datetime_as_string(first, unit="s").replace("T00:00:00", "")
+            parts.append(Series(values.reindex(whole).to_numpy(), int(whole[0]), str(group)))
     if merged:
         remarks.append(f"{merged} rows share a step of {step} with another and have been averaged")
     if gaps:
         remarks.append(
             f"{gaps} steps of {step} are absent from {name!r} (the first at {first_gap}); treated as missing"
+        )
+    if breaks:
+        remarks.append(
+            f"{breaks} gaps are longer than {LONGEST_GAP} steps of {step}: no window reaches across them"
         )
     return parts, step, {"rows": len(frame), "date": name, "step": str(step), "absent_steps": gaps}
 
@@ -306,7 +331,11 @@ def _features(
         kept[name] = read[0].to_numpy()
         remarks.extend([read[1]] if read[1] else [])
     if not kept:
-        raise DataError(f"{path} has no numeric column besides the target")
+        others = ", ".join(repr(name) for name in frame.columns if name not in left_out)
+        raise DataError(
+            f"{path} has no numeric column besides the target"
+            + (f" (not numeric: {others})" if others else "")
+        )
     _note_missing(pd.DataFrame(kept), "they are set to the mean and marked", remarks)
     return list(kept), np.stack(list(kept.values()), 1)
 

@@ -60,7 +60,10 @@ class LabelledTask(Task):
         self.train_length = x.shape[1]
         self._mask = None if mask is None or mask.all() else mask
         if self.classes is not None and len(self.classes) < 2:
-            raise DataError(f"{name}: the target has only one value, {self.classes[0]!r}: nothing to learn")
+            left_out = "; ".join(["", *(remark for remark in remarks if "left out" in remark)])
+            raise DataError(
+                f"{name}: the target has only one value, {self.classes[0]!r}: nothing to learn{left_out}"
+            )
         self._index = split_alike(x, mask, y if classes is not None else None, seed, name)
         self.vocab_size = vocab_size
         self._x = x if vocab_size else self._standardised(x, by_place)
@@ -79,6 +82,9 @@ class LabelledTask(Task):
         self.metric = Metric("accuracy", higher_is_better=True, best=1.0)
         what = values[0] if values else "class"
         self.title = f"Tell which of {len(self.classes)} values {what} has."
+        rare = [name for name, count in zip(self.classes, np.bincount(self._y)) if count < 3]
+        if rare:
+            self._remarks.append(f"fewer than 3 sequences have the class {', '.join(map(repr, rare))}")
         unseen = set(range(len(self.classes))) - set(self._y[self._index["train"]].tolist())
         if unseen:
             names = ", ".join(repr(self.classes[i]) for i in sorted(unseen))

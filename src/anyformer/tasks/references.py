@@ -252,10 +252,17 @@ class _Fitted(Reference):
         """Fits one model a penalty and keeps the one that the validation split likes best."""
         batch = task.train_sample(FIT_SAMPLES)
         targets = batch.targets.numpy().reshape(len(batch), -1)
-        known = ~np.isnan(targets).any(1)
-        if not known.any():
-            raise ValueError("no training sample has all its targets")
-        x, y = self.features(batch)[known], targets[known]
+        x, y = self.features(batch), targets
+        unknown = np.isnan(targets)
+        if unknown.any():
+            y = np.where(
+                unknown, np.where(unknown, 0, targets).sum(0) / np.maximum((~unknown).sum(0), 1), targets
+            )
+            whole = ~unknown.any(1)
+            if (
+                whole.mean() >= 0.5
+            ):  # else too few have all their targets, and means stand in for those unknown
+                x, y = x[whole], y[whole]
         self.objective = task.objective
         sign = 1 if task.metric.higher_is_better else -1
         best = -np.inf

@@ -124,8 +124,12 @@ def to_numbers(column: pd.Series) -> tuple[pd.Series, str | None] | None:
     if pd.api.types.is_datetime64_any_dtype(column):
         return None
     if is_text(column):
-        present = column.dropna()
+        present = column.dropna().astype(str)
         numbers = pd.to_numeric(present, errors="coerce")
+        if numbers.isna().all() and _has_decimal_commas(present):
+            remark = f"commas in {column.name!r} are read as decimal points"
+            column = column.astype(str).str.replace(",", ".")
+            return pd.to_numeric(column, errors="coerce").astype("float64"), remark
         odd = present[numbers.isna()]
         if len(odd) > 0.1 * len(present) or present.empty:
             return None
@@ -134,6 +138,12 @@ def to_numbers(column: pd.Series) -> tuple[pd.Series, str | None] | None:
         column = pd.to_numeric(column, errors="coerce")
     values = column.astype("float64")
     return values.mask(~np.isfinite(values)), remark
+
+
+def _has_decimal_commas(texts: pd.Series) -> bool:
+    """Whether texts are numbers such as 0,5 and not all such as 1,234, where the comma may part thousands."""
+    commas = texts.str.fullmatch(r"\s*[+-]?\d+,\d+\s*")
+    return bool(commas.mean() > 0.5) and not bool(texts[commas].str.contains(r",\d{3}\s*$").all())
 
 
 def find_dates(path: Path, frame: pd.DataFrame, date: str | None) -> tuple[str, pd.Series] | None:
@@ -168,7 +178,7 @@ def parse_dates(column: pd.Series, *, named: bool) -> pd.Series | None:
     if pd.api.types.is_numeric_dtype(column):
         return _dates_from_numbers(column) if named else None
     kind = pd.api.types.infer_dtype(present)
-    if kind == "string" and not present.head(200).str.contains(r"\d\D+\d", regex=True).all():
+    if kind == "string" and present.head(200).str.contains(r"\d\D+\d", regex=True).mean() < 0.95:
         return None
     if kind not in ("string", "date", "datetime"):
         return None
