@@ -78,8 +78,8 @@ def test_errors_while_streaming() -> None:
         mixer.stream(torch.randn(1, 2, 8), [])
     with pytest.raises(ValueError, match="context was given, but attention takes none"):
         mixer(torch.randn(1, 2, 8), context=Context(torch.randn(1, 2, 8)))
+    cross = create_mixer("cross_attention", 8)
     with pytest.raises(ValueError, match="context must be given with the first tokens"):
-        cross = create_mixer("cross_attention", 8)
         cross.stream(torch.randn(1, 2, 8), cross.init_state(1))
 
 

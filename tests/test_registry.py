@@ -30,7 +30,9 @@ def test_the_manifest_and_the_decorators_agree(registry: Registry) -> None:
 @pytest.mark.parametrize("registry", [mixers, channels, blocks], ids=lambda r: r.kind)
 def test_every_registering_module_is_in_the_manifest(registry: Registry) -> None:
     folder = Path(sys.modules[f"anyformer.{registry.kind}s"].__file__ or "").parent
-    registering = {p.stem for p in folder.glob("*.py") if f"@register_{registry.kind}(" in p.read_text(encoding="utf-8")}
+    registering = {
+        p.stem for p in folder.glob("*.py") if f"@register_{registry.kind}(" in p.read_text(encoding="utf-8")
+    }
     assert registering == {module.rsplit(".", 1)[1] for module in registry.manifest.values()}
 
 

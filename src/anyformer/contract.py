@@ -314,14 +314,20 @@ class Mixer(nn.Module):
         if mask is not None:
             _check_mask("mask", mask, (B, T))
             if streaming and mask.dtype != torch.bool:
-                raise ValueError(f"mask must be bool while streaming (packed sequences do not stream), got {mask.dtype}")
+                raise ValueError(
+                    f"mask must be bool while streaming (packed sequences do not stream), got {mask.dtype}"
+                )
         if positions is not None and (positions.dim() not in (2, 3) or positions.shape[:2] != (B, T)):
-            raise ValueError(f"positions must have shape ({B}, {T}) or ({B}, {T}, axes), got {tuple(positions.shape)}")
+            raise ValueError(
+                f"positions must have shape ({B}, {T}) or ({B}, {T}, axes), got {tuple(positions.shape)}"
+            )
         if context is not None:
             if not self.info.context:
                 raise ValueError(f"context was given, but {self.info.name} takes none")
             if context.x.dim() != 3 or context.x.shape[0] != B or context.x.shape[-1] != self.dim:
-                raise ValueError(f"context.x must have shape ({B}, time, {self.dim}), got {tuple(context.x.shape)}")
+                raise ValueError(
+                    f"context.x must have shape ({B}, time, {self.dim}), got {tuple(context.x.shape)}"
+                )
             if context.mask is not None:
                 _check_mask("context.mask", context.mask, (B, context.x.shape[1]))
         elif self.info.context and not streaming:
@@ -454,7 +460,11 @@ class _Layout:
         layout = _Layout.of(x, mask)
         if positions is None:
             B, S = x.shape[:2]
-            positions = torch.arange(S, device=x.device).expand(B, S).to(torch.float64 if x.dtype == torch.float64 else torch.float32)
+            positions = (
+                torch.arange(S, device=x.device)
+                .expand(B, S)
+                .to(torch.float64 if x.dtype == torch.float64 else torch.float32)
+            )
         else:
             positions = layout.align(positions)
         return Context(layout.align(x), layout.mask, positions)

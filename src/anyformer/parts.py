@@ -43,7 +43,9 @@ def check_options(registry: Registry[type[Mixer]], name: str, options: Mapping[s
     known = option_names(cls)
     for option in options:
         if option not in known:
-            raise ValueError(f"{registry.kind} {name!r} has no option {option!r}{nearest(option, sorted(known))}")
+            raise ValueError(
+                f"{registry.kind} {name!r} has no option {option!r}{nearest(option, sorted(known))}"
+            )
     return cls
 
 
@@ -71,7 +73,9 @@ def list_parts(registry: Registry[type[Mixer]], wanted: Mapping[str, Any]) -> li
         return registry.ids()
     for key in wanted:
         if not hasattr(MixerInfo, key) and key not in {f.name for f in dataclasses.fields(MixerInfo)}:
-            raise ValueError(f"info has no field {key!r}{nearest(key, [f.name for f in dataclasses.fields(MixerInfo)])}")
+            raise ValueError(
+                f"info has no field {key!r}{nearest(key, [f.name for f in dataclasses.fields(MixerInfo)])}"
+            )
     found = []
     for id in registry.ids():
         info = describe_part(registry, id, registry.get(id).examples[0])

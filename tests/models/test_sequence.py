@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from anyformer.models import EncoderDecoder, SequenceModel, create_model, list_models, load_spec, match_parameters
+from anyformer.models import (
+    EncoderDecoder,
+    SequenceModel,
+    create_model,
+    list_models,
+    load_spec,
+    match_parameters,
+)
 from anyformer.models.size import count_parameters
 from anyformer.state import state_bytes
 
@@ -66,7 +73,9 @@ def test_tied_embeddings() -> None:
 def test_cross_layer_sharing_keeps_one_cache() -> None:
     model = build("cross_layer_attention dim=16 depth=2")
     _, state = model.stream(torch.zeros(1, 8, dtype=torch.int64), model.init_state(1))
-    _, own = build("transformer dim=16").stream(torch.zeros(1, 8, dtype=torch.int64), build("transformer dim=16").init_state(1))
+    _, own = build("transformer dim=16").stream(
+        torch.zeros(1, 8, dtype=torch.int64), build("transformer dim=16").init_state(1)
+    )
     assert state_bytes(state) < 0.6 * state_bytes(own)
 
 
@@ -81,7 +90,9 @@ def test_pooling_looks_at_real_tokens_only(pool: str) -> None:
     torch.testing.assert_close(y[1:], model(x[1:, 1:]))
 
 
-@pytest.mark.parametrize("name", ["transformer", "retnet", "megabyte", "transformer_xl", "mamba", "s4", "rwkv4"])
+@pytest.mark.parametrize(
+    "name", ["transformer", "retnet", "megabyte", "transformer_xl", "mamba", "s4", "rwkv4"]
+)
 @pytest.mark.parametrize("target", [30_000, 400_000])
 def test_widths_match_a_size_within_two_percent(name: str, target: int) -> None:
     spec = match_parameters(load_spec(name), target, vocab_size=64)

@@ -12,7 +12,9 @@ from anyformer.models import ModelSpec, PartSpec, create_model, list_models, loa
 
 
 def test_one_line_says_a_hybrid() -> None:
-    spec = load_spec("[mamba*3, attention(window=256, positions=alibi)]*2 dim=256 channel=mlp(activation=relu2)")
+    spec = load_spec(
+        "[mamba*3, attention(window=256, positions=alibi)]*2 dim=256 channel=mlp(activation=relu2)"
+    )
     assert [p.name for p in spec.layers] == ["mamba", "mamba", "mamba", "attention"] * 2
     assert spec.layers[3].options == {"window": 256, "positions": "alibi"}
     assert spec.channel == PartSpec(name="mlp", options={"activation": "relu2"})
@@ -20,7 +22,9 @@ def test_one_line_says_a_hybrid() -> None:
 
 
 def test_wrappers_tags_and_nested_parts() -> None:
-    spec = load_spec("[two_level([attention]*2, [retention], patch=4), attention@a*2, attention(channel=moe(top_k=1))]")
+    spec = load_spec(
+        "[two_level([attention]*2, [retention], patch=4), attention@a*2, attention(channel=moe(top_k=1))]"
+    )
     assert [[p.name for p in stack] for stack in spec.layers[0].inner] == [["attention"] * 2, ["retention"]]
     assert spec.layers[1].tag == "a"
     assert spec.layers[3].options["channel"]["options"] == {"top_k": 1}
@@ -76,7 +80,9 @@ def test_a_wrong_spec_says_what_is_wrong(line: str, message: str) -> None:
         create_model(line, vocab_size=5)(torch.zeros(1, 2, dtype=torch.int64))
 
 
-words = st.sampled_from(["[", "]", "(", ")", "*", "=", ",", "@", "attention", "dim", "3", "x", "-1", "'", '"', " "])
+words = st.sampled_from(
+    ["[", "]", "(", ")", "*", "=", ",", "@", "attention", "dim", "3", "x", "-1", "'", '"', " "]
+)
 
 
 @settings(max_examples=300, deadline=None)

@@ -49,7 +49,9 @@ def pieces(inputs: Inputs, period: int) -> Iterator[Piece]:
         index = take if positions.dim() == 2 else take[..., None].expand(-1, -1, positions.shape[2])
         yield Piece(
             take,
-            inputs.replace(mask=mask, index=inputs.index.gather(1, take), positions=positions.gather(1, index)),
+            inputs.replace(
+                mask=mask, index=inputs.index.gather(1, take), positions=positions.gather(1, index)
+            ),
             (left == period) & (size > 0),
             (size == left) & (size > 0),
         )

@@ -23,7 +23,9 @@ class Residual(nn.Module):
         last: whether there is a norm at the end.
     """
 
-    def __init__(self, dim: int, sublayers: Sequence[int], norm: str, eps: float = 1e-5, last: bool = True) -> None:
+    def __init__(
+        self, dim: int, sublayers: Sequence[int], norm: str, eps: float = 1e-5, last: bool = True
+    ) -> None:
         super().__init__()
         self.norms = nn.ModuleList(create_norm(norm, dim, eps) for _ in range(sum(sublayers)))
         self.last = create_norm(norm if last else "none", dim, eps)
@@ -48,7 +50,9 @@ class Residual(nn.Module):
 class PostNorm(Residual):
     """x = norm(x + f(x)), the order of Vaswani 2017."""
 
-    def __init__(self, dim: int, sublayers: Sequence[int], norm: str, eps: float = 1e-5, last: bool = True) -> None:
+    def __init__(
+        self, dim: int, sublayers: Sequence[int], norm: str, eps: float = 1e-5, last: bool = True
+    ) -> None:
         super().__init__(dim, sublayers, norm, eps, last=False)
 
     def read(self, carry: Tensor, sublayer: int) -> tuple[Tensor, Tensor]:
@@ -61,7 +65,9 @@ class PostNorm(Residual):
 class Parallel(Residual):
     """All sublayers of a layer read the same normed input: x = x + f(norm(x)) + g(norm(x)) (GPT-J, PaLM)."""
 
-    def __init__(self, dim: int, sublayers: Sequence[int], norm: str, eps: float = 1e-5, last: bool = True) -> None:
+    def __init__(
+        self, dim: int, sublayers: Sequence[int], norm: str, eps: float = 1e-5, last: bool = True
+    ) -> None:
         super().__init__(dim, [1] * len(sublayers), norm, eps, last)
         self.layer_of = {sum(sublayers[:layer]): layer for layer in range(len(sublayers))}
 

@@ -45,7 +45,7 @@ class Stack(Mixer):
         residual: ``"pre"``, ``"post"`` or ``"parallel"``.
         norm: ``"rms_norm"``, ``"layer_norm"`` or ``"none"``.
         dropout: share of a sublayer's output channels dropped in training.
-        last_norm: whether the pre-norm and parallel carries end with a norm; without it the stack gives the bare stream.
+        last_norm: whether the pre-norm and parallel carries end with a norm; else the stack gives the bare stream.
     """
 
     def __init__(

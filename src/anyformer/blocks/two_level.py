@@ -67,7 +67,9 @@ class TwoLevel(Mixer):
         patches = pad(x, (0, 0, 0, n * P - T))
         above = self.down(patches.reshape(B, n, P * D)[:, :-1])
         above = torch.cat([self.begin.expand(B, 1, -1), above], 1)
-        outer_mask = None if inputs.mask is None else torch.arange(n, device=x.device) * P <= inputs.lengths[:, None]
+        outer_mask = (
+            None if inputs.mask is None else torch.arange(n, device=x.device) * P <= inputs.lengths[:, None]
+        )
         known = self.up(self.outer(above, _plain(inputs, B, n, outer_mask))).reshape(B * n, P, D)
         below = pad(x, (0, 0, 1, n * P - T - 1)).reshape(B * n, P, D)
         below = torch.cat([self.start.expand(B * n, 1, D), below[:, 1:]], 1)
@@ -79,7 +81,9 @@ class TwoLevel(Mixer):
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         call = Call()
-        one = Inputs(None, torch.zeros(batch_size, 1, dtype=torch.int64, device=device), torch.empty(0), None, call)
+        one = Inputs(
+            None, torch.zeros(batch_size, 1, dtype=torch.int64, device=device), torch.empty(0), None, call
+        )
         first = _plain(one, batch_size, 1, None)
         begin = self.begin.to(dtype).expand(batch_size, 1, -1)
         known, outer = self.outer.stream(begin, self.outer._init_state(batch_size, device, dtype), first)

@@ -92,7 +92,9 @@ def sample(
     if top_p is not None:
         ordered, order = logits.sort(descending=True, dim=-1)
         before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
-        logits = logits.masked_fill(torch.zeros_like(before >= top_p).scatter(-1, order, before >= top_p), -torch.inf)
+        logits = logits.masked_fill(
+            torch.zeros_like(before >= top_p).scatter(-1, order, before >= top_p), -torch.inf
+        )
     return torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
 
 
@@ -113,7 +115,9 @@ def _check(
 ) -> None:
     if prompt.dim() != 2 or prompt.shape[1] < 1:
         raise ValueError(f"prompt must be (batch, time) with at least one token, got {tuple(prompt.shape)}")
-    if mask is not None and (mask.dtype != torch.bool or mask.shape != prompt.shape or not bool(mask.any(1).all())):
+    if mask is not None and (
+        mask.dtype != torch.bool or mask.shape != prompt.shape or not bool(mask.any(1).all())
+    ):
         raise ValueError("mask must be bool, of the prompt's shape, with at least one real token a sample")
     if max_new_tokens < 0:
         raise ValueError(f"max_new_tokens must not be negative, got {max_new_tokens}")

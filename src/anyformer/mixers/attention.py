@@ -157,7 +157,9 @@ class Attention(Mixer):
         return self.positions.score(q, k, inputs.positions, keys["position"][:, 0, :, 0])
 
     def _tile_score(self, s: Tensor, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor) -> Tensor:
-        bias = self.positions.score(q, k.repeat_interleave(self.num_heads // self.num_kv_heads, 1), q_pos, k_pos)
+        bias = self.positions.score(
+            q, k.repeat_interleave(self.num_heads // self.num_kv_heads, 1), q_pos, k_pos
+        )
         return s if bias is None else s + bias
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
@@ -189,13 +191,14 @@ class Attention(Mixer):
             return keys
         if f"kv:{self.reuses_kv}" not in shared:
             raise ValueError(
-                f"reuses_kv={self.reuses_kv!r} needs an earlier layer with provides_kv={self.reuses_kv!r} in the same model"
+                f"reuses_kv={self.reuses_kv!r} needs an earlier layer with provides_kv={self.reuses_kv!r} "
+                "in the same model"
             )
         keys = shared[f"kv:{self.reuses_kv}"]
         if keys["k"].shape[1] != self.num_kv_heads or keys["k"].shape[3] != self.head_dim:
             raise ValueError(
-                f"reuses_kv={self.reuses_kv!r}: the heads differ; expected {self.num_kv_heads} of width {self.head_dim}, "
-                f"got {keys['k'].shape[1]} of width {keys['k'].shape[3]}"
+                f"reuses_kv={self.reuses_kv!r}: the heads differ; expected {self.num_kv_heads} of width "
+                f"{self.head_dim}, got {keys['k'].shape[1]} of width {keys['k'].shape[3]}"
             )
         return keys
 

@@ -70,7 +70,11 @@ class Retention(Mixer):
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         wide = torch.promote_types(dtype, torch.float32)
-        return {"s": torch.zeros(batch_size, self.num_heads, self.key_dim, self.value_dim, device=device, dtype=wide)}
+        return {
+            "s": torch.zeros(
+                batch_size, self.num_heads, self.key_dim, self.value_dim, device=device, dtype=wide
+            )
+        }
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         q, k, v, decay = self._project(x, inputs)

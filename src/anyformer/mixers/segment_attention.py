@@ -16,7 +16,9 @@ from anyformer.positions import create_position
 from anyformer.state import State
 
 
-@register_mixer("segment_attention", papers=["transformer-xl"], examples=[{"segment_len": 4, "memory_len": 6}])
+@register_mixer(
+    "segment_attention", papers=["transformer-xl"], examples=[{"segment_len": 4, "memory_len": 6}]
+)
 class SegmentAttention(Mixer):
     """Transformer-XL's attention (Dai 2019, section 3.2): one's segment, causally, and the memory before it.
 
@@ -49,9 +51,13 @@ class SegmentAttention(Mixer):
         self.out = nn.Linear(dim, dim, bias=False)
 
     @classmethod
-    def describe(cls, *, causal: bool = True, segment_len: int = 64, memory_len: int = 64, **_: Any) -> MixerInfo:
+    def describe(
+        cls, *, causal: bool = True, segment_len: int = 64, memory_len: int = 64, **_: Any
+    ) -> MixerInfo:
         if not causal:
-            raise ValueError("causal=False is not possible for segment_attention: its memory lies before a segment")
+            raise ValueError(
+                "causal=False is not possible for segment_attention: its memory lies before a segment"
+            )
         if segment_len < 1 or memory_len < 0:
             raise ValueError(
                 f"segment_len must be at least 1 and memory_len at least 0, got {segment_len} and {memory_len}"

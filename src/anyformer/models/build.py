@@ -30,7 +30,12 @@ class Backbone(Mixer):
     """
 
     def __init__(
-        self, spec: ModelSpec, layers: Sequence[PartSpec] | None = None, *, causal: bool | None = None, cross: bool = False
+        self,
+        spec: ModelSpec,
+        layers: Sequence[PartSpec] | None = None,
+        *,
+        causal: bool | None = None,
+        cross: bool = False,
     ) -> None:
         builder = _Builder(spec, spec.causal if causal is None else causal, cross)
         stack = builder.stack(spec.layers if layers is None else layers, last_norm=spec.residual != "post")
@@ -92,7 +97,9 @@ class _Builder:
             self.tagged[key] = (part, self.sublayers(part))
         first, built = self.tagged[key]
         if first != part:
-            raise ValueError(f"{part.name}@{part.tag} stands in the spec with different options: {first} and {part}")
+            raise ValueError(
+                f"{part.name}@{part.tag} stands in the spec with different options: {first} and {part}"
+            )
         return built
 
     def sublayers(self, part: PartSpec) -> list[Mixer]:
@@ -119,7 +126,9 @@ class _Builder:
         if name in channels:
             return create_channel(name, self.spec.dim, **options)
         if name not in mixers and ".py:" not in name:
-            raise ValueError(f"unknown part {name!r}{nearest(name, [*mixers.ids(), *blocks.ids(), *channels.ids()])}")
+            raise ValueError(
+                f"unknown part {name!r}{nearest(name, [*mixers.ids(), *blocks.ids(), *channels.ids()])}"
+            )
         known = option_names(mixers.get(name).target)
         if "positions" in known:
             options.setdefault("positions", self.mixer_positions)

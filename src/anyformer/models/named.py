@@ -40,7 +40,12 @@ def linear_transformer(depth: int = 2) -> dict[str, Any]:
 @register_model("rwkv4", papers=["rwkv"])
 def rwkv4(depth: int = 2) -> dict[str, Any]:
     """RWKV-4: time mixing and channel mixing, both with token shift."""
-    return {"layers": f"[rwkv4]*{depth}", "channel": "rwkv4_channel", "norm": "layer_norm", "embed_norm": True}
+    return {
+        "layers": f"[rwkv4]*{depth}",
+        "channel": "rwkv4_channel",
+        "norm": "layer_norm",
+        "embed_norm": True,
+    }
 
 
 @register_model("s4", papers=["s4"])

@@ -59,7 +59,9 @@ class SequenceModel(nn.Module, PyTorchModelHubMixin):
         self.num_outputs = outputs
         D = self.spec.dim
         self.embed = _embedding(vocab_size, num_features, D)
-        self.embed_norm = create_norm(self.spec.norm, D, self.spec.norm_eps) if self.spec.embed_norm else nn.Identity()
+        self.embed_norm = (
+            create_norm(self.spec.norm, D, self.spec.norm_eps) if self.spec.embed_norm else nn.Identity()
+        )
         self.body = Backbone(self.spec)
         self.head = nn.Linear(D, outputs, bias=pool is not None or vocab_size is None)
         if self.spec.tie_embeddings:
@@ -154,7 +156,9 @@ class EncoderDecoder(nn.Module, PyTorchModelHubMixin):
     ) -> Tensor:
         """Logits (B, T, vocab_size): at each token of the target (B, T), those of the token after it."""
         x = embed_checked(self.target_embed, target, self.vocab_size, None, "target")
-        return self.head(self.decoder(x, mask=target_mask, context=self.encode(source, source_mask), call=call))
+        return self.head(
+            self.decoder(x, mask=target_mask, context=self.encode(source, source_mask), call=call)
+        )
 
     def init_state(self, batch_size: int) -> State:
         """The decoder's state before its first token."""

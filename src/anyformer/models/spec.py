@@ -90,7 +90,9 @@ class ModelSpec(BaseModel):
             value = getattr(self, name)
             if name == "layers" or value == field.get_default(call_default_factory=True):
                 continue
-            parts.append(f"{name}={'[' + ', '.join(_runs(value)) + ']' if name == 'encoder' else _show(value)}")
+            parts.append(
+                f"{name}={'[' + ', '.join(_runs(value)) + ']' if name == 'encoder' else _show(value)}"
+            )
         return " ".join(parts)
 
 
@@ -129,7 +131,9 @@ def _explain(error: ValidationError) -> str:
     for item in error.errors():
         where = ".".join(str(p) for p in item["loc"])
         if item["type"] == "extra_forbidden":
-            messages.append(f"there is no field {where!r}{nearest(str(item['loc'][-1]), list(ModelSpec.model_fields))}")
+            messages.append(
+                f"there is no field {where!r}{nearest(str(item['loc'][-1]), list(ModelSpec.model_fields))}"
+            )
         else:
             got = "" if item["type"] == "missing" else f", got {item['input']!r}"
             messages.append(f"{where}: {item['msg'].removeprefix('Value error, ')}{got}")

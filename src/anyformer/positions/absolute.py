@@ -43,8 +43,13 @@ class Learned(Positions):
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
         assert self.max_length is not None
-        if not torch.compiler.is_compiling() and positions.numel() and int(positions.max()) >= self.max_length:
+        if (
+            not torch.compiler.is_compiling()
+            and positions.numel()
+            and int(positions.max()) >= self.max_length
+        ):
             raise ValueError(
-                f"positions must be below max_length={self.max_length} for learned positions, got {int(positions.max())}"
+                f"positions must be below max_length={self.max_length} for learned positions, "
+                f"got {int(positions.max())}"
             )
         return x + self.weight[positions.long()]

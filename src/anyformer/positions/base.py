@@ -33,4 +33,3 @@ class Positions(nn.Module):
     def score(self, q: Tensor, k: Tensor, q_positions: Tensor, k_positions: Tensor) -> Tensor | None:
         """What is added to the scaled scores of q (B, H, T, K) and k (B, H, S, K): broadcasts to (B, H, T, S)."""
         return None
-

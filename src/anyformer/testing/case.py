@@ -42,7 +42,9 @@ class Case:
         with torch.device("meta"):
             return self.make().info
 
-    def mixer(self, dtype: torch.dtype = torch.float64, *, train: bool = False, randomize: bool = True) -> Mixer:
+    def mixer(
+        self, dtype: torch.dtype = torch.float64, *, train: bool = False, randomize: bool = True
+    ) -> Mixer:
         """The mixer, in evaluation mode unless said, its parameters moved off special values such as zero."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -54,7 +56,9 @@ class Case:
                         p.add_(torch.randn_like(p) * max(0.1, 0.3 * spread))
         return mixer.to(dtype).train(train)
 
-    def sample(self, mixer: Mixer, batch: int, length: int, *, seed: int = 1, dtype: torch.dtype = torch.float64) -> Sample:
+    def sample(
+        self, mixer: Mixer, batch: int, length: int, *, seed: int = 1, dtype: torch.dtype = torch.float64
+    ) -> Sample:
         """Random inputs that this mixer takes."""
         generator = torch.Generator().manual_seed(seed)
         x = torch.randn(batch, length, mixer.dim, generator=generator, dtype=torch.float64).to(dtype)
@@ -77,7 +81,9 @@ class Sample:
 
     def times(self, start: int, stop: int) -> Sample:
         """Tokens ``start`` to ``stop``."""
-        return Sample(self.x[:, start:stop], self.context, {k: v[:, start:stop] for k, v in self.side.items()})
+        return Sample(
+            self.x[:, start:stop], self.context, {k: v[:, start:stop] for k, v in self.side.items()}
+        )
 
     def rows(self, rows: Any) -> Sample:
         """Some samples of the batch."""
@@ -106,7 +112,12 @@ class Sample:
         return mixer.stream(self.x, state, mask=mask, context=self.context, call=self.call())
 
 
-def cases_of(target: str | type[Mixer] | Callable[[], Mixer], *, dim: int = 16, options: Mapping[str, Any] | None = None) -> list[Case]:
+def cases_of(
+    target: str | type[Mixer] | Callable[[], Mixer],
+    *,
+    dim: int = 16,
+    options: Mapping[str, Any] | None = None,
+) -> list[Case]:
     """The cases of a mixer.
 
     Args:
@@ -115,7 +126,9 @@ def cases_of(target: str | type[Mixer] | Callable[[], Mixer], *, dim: int = 16, 
         dim: width to build it with.
         options: its options; by default every example that it was registered with.
     """
-    if isinstance(target, str) and (target.startswith("model:") or (target in models and target not in mixers)):
+    if isinstance(target, str) and (
+        target.startswith("model:") or (target in models and target not in mixers)
+    ):
         return [_model_case(target.removeprefix("model:"), dim)]
     if isinstance(target, str):
         registry = channels if target in channels else mixers

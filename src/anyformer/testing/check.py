@@ -60,7 +60,9 @@ def check_case(case: Case, only: Iterable[str] | None = None) -> list[Result]:
     excuses = case.info.exceptions
     for law in excuses:
         if law not in LAWS:
-            raise ValueError(f"{case.label}: info.exceptions names {law!r}, which is no law; the laws are {', '.join(LAWS)}")
+            raise ValueError(
+                f"{case.label}: info.exceptions names {law!r}, which is no law; the laws are {', '.join(LAWS)}"
+            )
     return [_run(case, law, excuses.get(law)) for law in chosen]
 
 

@@ -22,7 +22,9 @@ def io_for(task: Task) -> dict[str, Any]:
     }
 
 
-def model_for(task: Task, spec: ModelSpec | Mapping[str, Any] | str | Path, *, seed: int = 0, **changes: Any) -> SequenceModel:
+def model_for(
+    task: Task, spec: ModelSpec | Mapping[str, Any] | str | Path, *, seed: int = 0, **changes: Any
+) -> SequenceModel:
     """A model with fresh weights for the task.
 
     Raises:
@@ -39,5 +41,7 @@ def model_for(task: Task, spec: ModelSpec | Mapping[str, Any] | str | Path, *, s
         )
     limit = model.body.info.max_length
     if limit is not None and limit < task.train_length:
-        raise ValueError(f"spec {str(loaded)!r} takes at most {limit} tokens, task {task.name!r} has {task.train_length}")
+        raise ValueError(
+            f"spec {str(loaded)!r} takes at most {limit} tokens, task {task.name!r} has {task.train_length}"
+        )
     return model

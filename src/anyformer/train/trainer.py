@@ -75,12 +75,19 @@ class Trainer:
     """
 
     def __init__(
-        self, model: SequenceModel, task: Task, config: TrainConfig, *, device: torch.device | str | None = None
+        self,
+        model: SequenceModel,
+        task: Task,
+        config: TrainConfig,
+        *,
+        device: torch.device | str | None = None,
     ) -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = model.to(self.device)
         self.task, self.config = task, config
-        self.optimizer = torch.optim.AdamW(parameter_groups(model, config), lr=config.learning_rate, betas=(0.9, 0.98))
+        self.optimizer = torch.optim.AdamW(
+            parameter_groups(model, config), lr=config.learning_rate, betas=(0.9, 0.98)
+        )
         self.step = 0
         self.seconds = 0.0
         self.losses: list[float] = []
@@ -104,7 +111,9 @@ class Trainer:
                 self.losses.append(loss)
                 self.step += 1
                 if not math.isfinite(loss):
-                    raise Diverged(f"the loss was {loss} at step {self.step} (learning rate {self.config.learning_rate:g})")
+                    raise Diverged(
+                        f"the loss was {loss} at step {self.step} (learning rate {self.config.learning_rate:g})"
+                    )
                 if on_step is not None and on_step(self) is False:
                     break
 
@@ -138,7 +147,9 @@ class Trainer:
         was_training = self.model.training
         self.model.eval()
         sums, weights = [], []
-        for number, batch in enumerate(self.task.eval_batches(split, batch_size or self.config.batch_size, length=length)):
+        for number, batch in enumerate(
+            self.task.eval_batches(split, batch_size or self.config.batch_size, length=length)
+        ):
             if max_batches is not None and number >= max_batches:
                 break
             total, weight = self.task.score(*self._predict(batch))
@@ -182,7 +193,9 @@ class Trainer:
         """
         held = torch.load(path, map_location=self.device, weights_only=True)
         if held["config"] != self.config.model_dump():
-            raise ValueError(f"checkpoint {str(path)!r} was made under {held['config']}, got {self.config.model_dump()}")
+            raise ValueError(
+                f"checkpoint {str(path)!r} was made under {held['config']}, got {self.config.model_dump()}"
+            )
         try:
             self.model.load_state_dict(held["model"])
         except RuntimeError as error:
@@ -227,5 +240,6 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
         decay = config.weight_decay if hint.get("decay", parameter.dim() >= 2) else 0.0
         groups.setdefault((hint.get("lr_scale", 1.0), decay), []).append(parameter)
     return [
-        {"params": members, "lr_scale": scale, "weight_decay": decay} for (scale, decay), members in groups.items()
+        {"params": members, "lr_scale": scale, "weight_decay": decay}
+        for (scale, decay), members in groups.items()
     ]
