@@ -51,6 +51,25 @@ def test_kernel_and_columns_are_the_impulse_response(form, T):
     torch.testing.assert_close(space.columns(T), states, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("T", [2, 40, 64])
+def test_kernel_by_the_generating_function(T):
+    """Algorithm 1 of the S4 paper: at the roots of unity, Woodbury's identity and a Cauchy matrix."""
+    space = make("low rank")
+    powers = torch.linalg.matrix_power(space._matrix(), T)
+    cut = space.read - (powers @ space.read[..., None]).squeeze(-1)  # C (1 - A^T)
+    C = torch.complex(cut[:, : N // 2], -cut[:, N // 2 :]) / 2
+    P, B, C, L = (torch.cat((x, x.conj()), -1) for x in (space.P, space.B, C, space.spectrum))
+    root = torch.exp(-2j * torch.pi * torch.arange(T, dtype=torch.float64) / T)
+    inverse = 1 / (space.rate[..., None] * (1 - root) - (1 + root) * L[..., None])  # (D, N, T)
+
+    def product(left: Tensor, right: Tensor) -> Tensor:
+        return ((left * right)[..., None] * inverse).sum(1)
+
+    correction = (1 + root) * product(C, P) * product(P.conj(), B) / (1 + (1 + root) * product(P.conj(), P))
+    kernel = torch.fft.ifft(2 * (product(C, B) - correction)).real
+    torch.testing.assert_close(space.kernel(T), kernel, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("form", ["low rank", "diagonal"])
 def test_rows_and_advance_are_steps_without_input(form):
     space = make(form)

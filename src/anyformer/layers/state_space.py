@@ -10,8 +10,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from anyformer.ops.long_conv import fast_length
-
 
 def hippo_legs(N: int) -> tuple[Tensor, Tensor, Tensor]:
     """HiPPO-LegS (Gu 2020) as diagonal minus rank one (Gu 2022, theorem 1 and appendix C.1).
@@ -102,32 +100,22 @@ class LowRankSpace:
         return to_real(self._step(basis[:, None], 0.0)).transpose(0, 1)
 
     def kernel(self, T: int) -> Tensor:
-        """The response to an impulse, (D, T), by its generating function at the roots of unity (algorithm 1).
+        """The response to an impulse, (D, T): the power i + C j is the product of those of i and of C j.
 
-        With A = L - P P^*, the function at w = exp(-i t) is exp(i t / 2) C' (i s - c A)^-1 B, where
-        s = 2 / dt sin(t / 2), c = cos(t / 2), and C' = C (1 - step matrix^n): products of pairs of vectors with
-        the Cauchy matrix 1 / (i s - c L), in which conjugate pairs are added up.
+        The original finds it by its generating function and a Cauchy matrix (algorithm 1), for a fixed T and with
+        C (1 - A^T) as the parameter. With C as the parameter that needs the powers, too, and costs more.
         """
-        n = fast_length(max(T, 2))
-        angle = torch.arange(n // 2 + 1, device=self.rate.device, dtype=self.rate.dtype) * (torch.pi / n)
-        s, c = self.rate * angle.sin(), angle.cos()  # (D, n / 2 + 1)
-        cut = self.read - self._row_power(n)
-        M = self.B.shape[-1]
-        C = torch.complex(cut[:, :M], -cut[:, M:]) / 2
-        pairs = torch.stack((C * self.B, C * self.P, self.P.conj() * self.B, self.P.conj() * self.P), 1)
-        L = self.spectrum[..., None]
-        cauchy = 1 / torch.complex(
-            c.square() * L.abs().square() - s[:, None].square(), -2 * s[:, None] * c * L.real
-        )
-        above = torch.cat((2 * pairs.real, 2 * (pairs * self.spectrum[:, None].conj()).real), 1)
-        with_s, with_c = (above.to(cauchy.dtype) @ cauchy).chunk(2, 1)
-        cb, cp, pb, pp = (1j * s[:, None] * with_s - c * with_c).unbind(1)
-        response = (cb - c * cp * pb / (1 + c * pp)) * torch.polar(torch.ones_like(angle), angle)
-        return torch.fft.irfft(response, n)[:, :T]
+        C = 1 << (T.bit_length() // 2)
+        matrix = power = self._matrix()
+        for _ in range(C.bit_length() - 1):
+            power = power @ power
+        near = self._krylov(self.read, matrix.mT, C)
+        far = self._krylov(self._input(), power, -(-T // C))
+        return (far @ near.mT).flatten(1)[:, :T]
 
     def columns(self, T: int) -> Tensor:
         """What an input leaves in the state after 0, 1, ... further steps, (D, T, N)."""
-        return self._krylov(to_real(self._step(torch.zeros_like(self.B), 1.0)), self._matrix(), T)
+        return self._krylov(self._input(), self._matrix(), T)
 
     def rows(self, T: int) -> Tensor:
         """How the output after 1, 2, ... steps reads a state, (D, T, N)."""
@@ -147,6 +135,10 @@ class LowRankSpace:
         """States x (B, D, N) after one step with input u (B, D), in O(N)."""
         return to_real(self._step(to_complex(x), u[..., None]))
 
+    def _input(self) -> Tensor:
+        """What one input adds to a state, (D, N)."""
+        return to_real(self._step(torch.zeros_like(self.B), 1.0))
+
     def _step(self, x: Tensor, u: Tensor | float) -> Tensor:
         x = (self.rate + self.spectrum) * x - self.P * self._along_P(x) + 2 * self.B * u
         x = self.inverse * x
@@ -154,15 +146,6 @@ class LowRankSpace:
 
     def _along_P(self, x: Tensor) -> Tensor:
         return 2 * (self.P.conj() * x).real.sum(-1, keepdim=True)
-
-    def _row_power(self, n: int) -> Tensor:
-        """C times the n-th power of the step matrix, (D, N)."""
-        row, power = self.read[:, None], self._matrix().mT
-        while n:
-            row = row @ power if n % 2 else row
-            n //= 2
-            power = power @ power if n else power
-        return row.squeeze(1)
 
     def _krylov(self, first: Tensor, matrix: Tensor, T: int) -> Tensor:
         """first, first @ matrix, first @ matrix^2, ...: (D, T, N), doubling their number each time."""

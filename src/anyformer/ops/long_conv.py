@@ -115,12 +115,12 @@ def _by_spectrum(x: Tensor, kernel: Tensor, causal: bool) -> Tensor:
         kernel, centre = kernel[:, centre - S + 1 : centre + S], S - 1
     elif causal:
         kernel = kernel[:, :S]
-    n = fast_length(S + kernel.shape[-1] - 1)
+    n = _fast_length(S + kernel.shape[-1] - 1)
     spectrum = torch.fft.rfft(x, n) * torch.fft.rfft(kernel, n)
     return torch.fft.irfft(spectrum, n)[..., centre : centre + S]
 
 
-def fast_length(n: int) -> int:
+def _fast_length(n: int) -> int:
     """The least length from n on that is a power of two, or one times 3/2 or 5/4."""
     power = 1 << (n - 1).bit_length()
     return next(m for m in (power * 5 // 8, power * 3 // 4, power) if m >= n)
