@@ -1,0 +1,73 @@
+"""``anyformer compare``: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from anyformer.cli.main import app, one_message, options_of
+
+
+@app.command()
+@one_message
+def compare(
+    data: Annotated[
+        str | None,
+        typer.Argument(help="A task's name, or a file or folder of yours; by default generated recall and real bytes."),
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(help="Candidates between commas: names, specs, FILE.yaml, FILE.py:CLASS."),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Of everything: 60s, 10m, 2h. Of each run: '500 steps', '1M tokens'.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the report, the results and the winner.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the comparison in this folder.")] = None,
+    hold: Annotated[str, typer.Option(help="What candidates have equal: parameters or flops.")] = "parameters",
+    parameters: Annotated[int | None, typer.Option(help="The size to match.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Sequences in a training step.")] = None,
+    seeds: Annotated[int, typer.Option(help="Training runs of each candidate, at least 3.")] = 3,
+    workers: Annotated[int | None, typer.Option(help="Processes; by default one a core.")] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="Optuna storage URL, to spread over machines that share the folder.")
+    ] = None,
+    join: Annotated[Path | None, typer.Option(help="Lend this machine to the comparison in this folder.")] = None,
+    option: Annotated[list[str] | None, typer.Option(help="An option of the task: name=value.")] = None,
+) -> None:
+    """Train candidates on equal terms, and say which one fits: leaderboard, report.html, results.json, winner.
+
+    Examples:
+      anyformer compare
+      anyformer compare sales.csv --target amount --budget 10m
+      anyformer compare recall --models "transformer, mamba, [mamba*3, attention]*1"
+    """
+    from anyformer.compare import compare as run
+    from anyformer.compare import help_out
+    from anyformer.compare import resume as go_on
+
+    if join is not None:
+        help_out(join, workers=workers)
+        return
+    if resume is not None:
+        if data is not None or target is not None or models is not None:
+            raise ValueError("resume goes on with the plan in its folder: it takes no data, target or models")
+        go_on(resume)
+        return
+    run(
+        data,
+        models,
+        budget=budget,
+        out=out,
+        target=target,
+        options=options_of(option),
+        hold=hold,
+        parameters=parameters,
+        batch_size=batch_size,
+        seeds=seeds,
+        workers=workers,
+        storage=storage,
+    )
