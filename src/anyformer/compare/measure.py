@@ -35,23 +35,28 @@ class PeakMemory(TorchDispatchMode):
         self._held: dict[int, weakref.ref[Any]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(out):
-            if isinstance(leaf, Tensor):
-                self._note(leaf.untyped_storage())
+        kwargs = kwargs or {}
+        self._note((args, kwargs), made=False)  # what was there before, such as parameters, does not count
+        out = func(*args, **kwargs)
+        self._note(out, made=True)
         return out
 
-    def _note(self, storage: torch.UntypedStorage) -> None:
-        key, held = storage._cdata, storage.nbytes()
-        if key in self._held or held == 0:
-            return
+    def _note(self, tree: Any, *, made: bool) -> None:
+        for leaf in tree_leaves(tree):
+            if isinstance(leaf, Tensor):
+                storage = leaf.untyped_storage()
+                if storage._cdata not in self._held:
+                    self._hold(storage, storage.nbytes() if made else 0)
+
+    def _hold(self, storage: torch.UntypedStorage, size: int) -> None:
+        key = storage._cdata
 
         def freed(_: Any) -> None:
-            self.now -= held
+            self.now -= size
             self._held.pop(key, None)
 
         self._held[key] = weakref.ref(storage, freed)
-        self.now += held
+        self.now += size
         self.peak = max(self.peak, self.now)
 
 

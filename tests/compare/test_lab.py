@@ -1,0 +1,190 @@
+"""Units of real training, run in this process."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from anyformer.compare.assemble import grouped
+from anyformer.compare.board import Unit
+from anyformer.compare.lab import TrainingLab, _advance, _Job, evaluate
+from anyformer.compare.measure import PeakMemory, bare_trainer, flops_per_token, lengths_for, measure
+from anyformer.compare.plan import Final, Plan, Rounds
+from anyformer.compare.prepare import check_request, make_plan, named_models
+from anyformer.compare.worker import Pulse, Stopped, UnitFailed
+from anyformer.tasks import create_task
+from anyformer.train import model_for
+
+STEPS = 24
+
+
+@pytest.fixture
+def task():
+    return create_task("recall", num_pairs=2, length=12, vocab_size=8)
+
+
+@pytest.fixture
+def plan(task, tmp_path) -> Plan:
+    request = check_request(
+        budget=f"{STEPS} steps", hold="parameters", seeds=3, workers=1, parameters=8000, batch_size=8
+    )
+    options = {"num_pairs": 2, "length": 12, "vocab_size": 8}
+    plan = make_plan(request, [(task, "recall", None, options)], named_models("transformer,linformer"))
+    plan.tasks[0].rounds = Rounds(steps=(8, 12), valid_batches=2)
+    plan.tasks[0].final = Final(
+        steps=STEPS, evaluations=4, curve_batches=1, valid_batches=2, test_batches=3, length_batches=1
+    )
+    plan.save(tmp_path)
+    return plan
+
+
+def unit(phase: str, **fields) -> Unit:
+    return Unit(task="recall", phase=phase, candidate="transformer", **fields)
+
+
+def train_unit(seed: int = 0, rate: float = 3e-3) -> Unit:
+    return unit("train", steps=STEPS, learning_rate=rate, seed=seed)
+
+
+def execute(tmp_path, work: Unit, name: str, pulse: Pulse | None = None):
+    folder = tmp_path / name
+    folder.mkdir(exist_ok=True)
+    return TrainingLab(tmp_path).execute(work, folder, pulse or Pulse(folder))
+
+
+def test_a_full_run(plan, tmp_path):
+    data = execute(tmp_path, train_unit(), "run")
+    assert [point["step"] for point in data["curve"]] == [6, 12, 18, 24]
+    assert data["curve"][-1]["tokens"] == STEPS * 8 * 12
+    assert len(data["sums"]) == 3
+    assert data["score"] == pytest.approx(sum(data["sums"]) / sum(data["weights"]))
+    assert set(data["by_length"]) == {24, 48}
+    assert (tmp_path / "run" / "model" / "model.safetensors").exists()
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+class Impatient(Pulse):
+    """Told to stop after some steps."""
+
+    def __init__(self, folder, steps: int) -> None:
+        self.event = threading.Event()
+        super().__init__(folder, self.event)
+        self.steps = steps
+
+    def tell(self, **progress) -> None:
+        if progress["step"] >= self.steps:
+            self.event.set()
+
+
+def test_a_stopped_run_goes_on_as_if_nothing_had_happened(plan, tmp_path):
+    whole = execute(tmp_path, train_unit(), "whole")
+    (tmp_path / "parts").mkdir()
+    for steps in (4, 13):
+        with pytest.raises(Stopped):
+            execute(tmp_path, train_unit(), "parts", Impatient(tmp_path / "parts", steps))
+        assert (tmp_path / "parts" / "checkpoint.pt").exists()
+    parts = execute(tmp_path, train_unit(), "parts")
+    for data in (whole, parts):
+        data.pop("seconds")
+        for point in data["curve"]:
+            point.pop("seconds")
+    assert parts == whole
+
+
+def test_divergence_is_told(plan, tmp_path):
+    with pytest.raises(UnitFailed, match=r"loss was (nan|inf) at step \d+") as caught:
+        execute(tmp_path, train_unit(rate=1e30), "run")
+    assert caught.value.status == "diverged"
+
+
+def test_other_units(plan, tmp_path):
+    calibration = execute(tmp_path, unit("calibrate"), "calibrate")
+    assert calibration["eval_seconds"] > 0
+    assert 0 < calibration["step_seconds"] < 5
+    search = execute(tmp_path, unit("search", steps=8, learning_rate=1e-3, seed=0), "search")
+    assert math.isfinite(search["loss"])
+    reference = Unit(task="recall", phase="reference", candidate="any value seen")
+    found = execute(tmp_path, reference, "reference")
+    assert len(found["sums"]) == plan.tasks[0].split_batches["test"]
+
+
+def test_what_cannot_be_built_is_a_problem_of_that_candidate(plan):
+    good, bad = plan.tasks[0].candidates
+    assert not good.problem
+    assert abs(good.parameters / 8000 - 1) <= 0.02
+    assert "linformer" in bad.problem or "later tokens" in bad.problem
+    assert plan.tasks[0].buildable == [good]
+
+
+@pytest.mark.parametrize("name", ["transformer", "retnet"])
+def test_costs(task, name):
+    trainer = bare_trainer(task, model_for(task, name, dim=16), 4)
+    costs = measure(trainer, seconds=20.0)
+    assert costs.notes == []
+    assert costs.train_tokens_per_second > 0
+    assert costs.token_latency_ms > 0
+    assert costs.flops_per_token > trainer.model.num_parameters() / 2
+    assert sorted(costs.prefill_ms) == sorted(costs.state_bytes) == sorted(costs.memory_bytes) == [12, 24, 48, 96, 192]
+    assert costs.memory_bytes[192] > 4 * costs.memory_bytes[12]
+    growth = costs.state_bytes[192] / costs.state_bytes[12]
+    if name == "transformer":
+        assert growth > 8, "keys and values are kept for every token"
+    else:
+        assert growth == 1, "the state has a fixed size"
+    parameters = sum(p.numel() * 4 for p in trainer.model.parameters())
+    assert costs.peak_memory_bytes > 3 * parameters
+
+
+def test_lengths_stop_at_what_the_model_takes(task):
+    model = model_for(task, "transformer", dim=16, positions="learned(max_length=30)")
+    assert lengths_for(task, model) == [12, 24]
+
+
+def test_memory_is_counted():
+    layer = nn.Linear(100, 1000, bias=False)
+    with PeakMemory() as memory:
+        for _ in range(3):
+            layer(torch.zeros(100, 100))
+    assert 400_000 <= memory.peak <= 500_000, "freed memory is not counted again"
+
+
+def test_flops_of_a_plain_model(task):
+    model = model_for(task, "transformer", dim=16)
+    x = task.train_batch(0, 1).x
+    assert flops_per_token(model, x) > 2 * sum(p.numel() for p in model.parameters() if p.dim() == 2) * 0.5
+
+
+def test_overhead_over_the_bare_loop(plan, tmp_path, task):
+    """Progress, curves and checkpoints around the training steps cost less than 5% of them."""
+    shares = []
+    for attempt in range(3):
+        folder = tmp_path / f"overhead{attempt}"
+        folder.mkdir()
+        work = unit("train", steps=300, learning_rate=1e-3, seed=0)
+        plan.tasks[0].final.evaluations = 12
+        job = _Job(plan, plan.tasks[0], task, work, folder, Pulse(folder))
+        trainer = job.trainer()
+        begin = time.perf_counter()
+        _advance(trainer, job, [], 12)
+        shares.append((time.perf_counter() - begin) / trainer.seconds - 1)
+    assert min(shares) < 0.05, shares
+
+
+def test_evaluation_adds_up(task):
+    trainer = bare_trainer(task, model_for(task, "transformer", dim=16), 8)
+    small, large = evaluate(trainer, "valid", 8), evaluate(trainer, "valid", 32)
+    assert small.value == pytest.approx(large.value)
+    assert small.loss == pytest.approx(large.loss)
+
+
+def test_groups_keep_the_score():
+    sample = grouped([1.0, 2.0, 3.0, 0.0, 5.0], [2.0, 2.0, 4.0, 0.0, 8.0], groups=3)
+    assert sample.score == pytest.approx(11 / 16)
+    assert sum(sample.sums) / sum(sample.weights) == pytest.approx(sample.score)
+    assert len(sample.sums) == 3
+    assert math.isnan(grouped([], []).score)
