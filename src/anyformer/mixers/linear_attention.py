@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import elu, relu
 
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.layers.conv import ShortConv
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.linear_attention import linear_attention
@@ -27,6 +28,7 @@ FEATURE_MAPS = {"elu": lambda x: elu(x) + 1, "relu": relu, "identity": lambda x:
         {"key_dim": 2},
         {"key_dim": 24, "num_heads": 2, "feature_map": "identity", "normalize": False},
         {"feature_map": "relu", "normalize": False, "causal": False},
+        {"conv_width": 3},
     ],
 )
 class LinearAttention(Mixer):
@@ -37,6 +39,8 @@ class LinearAttention(Mixer):
         key_dim: width K of a head's queries and keys, and so the number of rows of its state; by default dim / H.
         feature_map: phi, ``elu`` (elu + 1, the paper's), ``relu`` or ``identity``.
         normalize: divide by the sum of the weights; needs weights that are not negative.
+        conv_width: taps of a short convolution before queries, keys and values, which tells a token from those
+            next to it where no positions do (arXiv 2402.18668); 0 for none. Causal only.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class LinearAttention(Mixer):
         key_dim: int | None = None,
         feature_map: str = "elu",
         normalize: bool = True,
+        conv_width: int = 0,
         causal: bool = True,
     ) -> None:
         super().__init__(dim, causal=causal)
@@ -62,6 +67,9 @@ class LinearAttention(Mixer):
             raise ValueError(f"key_dim must be at least 1, got {key_dim}")
         self.num_heads, self.normalize, self.causal = num_heads, normalize, causal
         self.feature_map = FEATURE_MAPS[feature_map]
+        if conv_width and not causal:
+            raise ValueError(f"conv_width must be 0 with causal=False, got {conv_width}")
+        self.conv = ShortConv(dim, conv_width) if conv_width else None
         self.q = nn.Linear(dim, num_heads * self.key_dim, bias=False)
         self.k = nn.Linear(dim, num_heads * self.key_dim, bias=False)
         self.v = nn.Linear(dim, dim, bias=False)
@@ -71,30 +79,37 @@ class LinearAttention(Mixer):
     def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
         return MixerInfo(reach=(None, 0 if causal else None), state="constant" if causal else "none")
 
-    def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
+    def _project(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, State]:
+        new = {}
+        if self.conv is not None:
+            x, new["conv"] = self.conv(x, state.get("conv"), inputs.mask)
+            x = inputs.zero(x)
         q, k, v = (split_heads(layer(x), self.num_heads) for layer in (self.q, self.k, self.v))
         q, k = self.feature_map(q) * self.key_dim**-0.5, self.feature_map(k)
         if inputs.mask is not None:  # elu + 1 makes a masked key one
             k = k * inputs.mask[:, None, :, None]
-        return q, k, v
+        return q, k, v, new
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
-        q, k, v = self._project(x, inputs)
+        q, k, v, _ = self._project(x, {}, inputs)
         y, _ = linear_attention(q, k, v, normalize=self.normalize, causal=self.causal)
         return self.out(merge_heads(y))
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         wide = torch.promote_types(dtype, torch.float32)
         shape = (batch_size, self.num_heads, self.key_dim, self.value_dim + self.normalize)
-        return {"s": torch.zeros(shape, device=device, dtype=wide)}
+        state = {"s": torch.zeros(shape, device=device, dtype=wide)}
+        if self.conv is not None:
+            state["conv"] = self.conv.init_state(batch_size, device, dtype)
+        return state
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
-        q, k, v = self._project(x, inputs)
+        q, k, v, new = self._project(x, state, inputs)
         y, s = linear_attention(q, k, v, normalize=self.normalize, initial=state["s"])
-        return self.out(merge_heads(y)), {"s": s}
+        return self.out(merge_heads(y)), {"s": s, **new}
 
     def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:
-        q, k, v = self._project(x, inputs)
+        q, k, v, _ = self._project(x, {}, inputs)
         weights = q @ k.mT
         weights = weights.tril() if self.causal else weights
         if self.normalize:
