@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 
-@pytest.mark.parametrize("page", ["concepts.md", "models.md", "compare.md"])
+@pytest.mark.parametrize("page", ["quickstart.md", "concepts.md", "models.md", "compare.md"])
 def test_python_runs(page: str, blocks_of: Any, run: Any, tmp_path: Path) -> None:
     blocks = [b for b in blocks_of(page) if b.kind == "python"]
     (tmp_path / "page.py").write_text("\n".join(b.text for b in blocks), encoding="utf-8")
