@@ -74,9 +74,7 @@ def _candidate(
         state_bytes={n: int(4096 * (n if growth > 1.3 else 4)) for n in LENGTHS},
         flops_per_token=4.1e5 * seconds / 10,
     )
-    search = [
-        SearchRun(learning_rate=lr, steps=60, loss=1.5 + 0.1 * i) for i, lr in enumerate((3e-3, 1e-3))
-    ]
+    search = [SearchRun(learning_rate=lr, steps=60, loss=1.5 + 0.1 * i) for i, lr in enumerate((3e-3, 1e-3))]
     search.append(SearchRun(learning_rate=1e-2, steps=60, loss=None))
     return CandidateResult(
         name=name,

@@ -129,7 +129,12 @@ def test_costs(task, name):
     assert costs.train_tokens_per_second > 0
     assert costs.token_latency_ms > 0
     assert costs.flops_per_token > trainer.model.num_parameters() / 2
-    assert sorted(costs.prefill_ms) == sorted(costs.state_bytes) == sorted(costs.memory_bytes) == [12, 24, 48, 96, 192]
+    assert (
+        sorted(costs.prefill_ms)
+        == sorted(costs.state_bytes)
+        == sorted(costs.memory_bytes)
+        == [12, 24, 48, 96, 192]
+    )
     assert costs.memory_bytes[192] > 4 * costs.memory_bytes[12]
     growth = costs.state_bytes[192] / costs.state_bytes[12]
     if name == "transformer":

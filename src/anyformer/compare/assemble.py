@@ -68,7 +68,7 @@ def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: Findings) -> Ta
             steps=task_plan.final.steps if task_plan.final else 0,
             batch_size=task_plan.batch_size,
             seeds=plan.seeds,
-            learning_rates=plan.learning_rates,
+            learning_rates=task_plan.learning_rates,
             search=SEARCH,
             schedule=SCHEDULE,
             target_parameters=task_plan.target_parameters,

@@ -25,8 +25,12 @@ from .report import write_report
 from .results import Results, Verdict
 from .run import join
 
-DEFAULT_TASKS = ("recall", "bytes")
-DEFAULT_BUDGET = "90s"
+DEFAULT_TASKS: tuple[tuple[str, dict[str, Any], float], ...] = (
+    ("recall", {"vocab_size": 16, "num_pairs": 4, "length": 24}, 0.6),
+    ("bytes", {"length": 64, "max_bytes": 1_000_000}, 0.4),
+)
+"""What is compared when nothing is asked: the task, its options, and its share of the budget."""
+DEFAULT_BUDGET = "100s"
 
 
 @dataclass(frozen=True)
@@ -108,13 +112,18 @@ def compare(
     )
     candidates = named_models(models)
     folder = _new_folder(out)
-    sources = DEFAULT_TASKS if task is None else (task,)
-    opened = [open_task(source, target, dict(options or {})) for source in sources]
+    if task is None and (target is not None or options):
+        raise ValueError("target and options belong to a task or to data, and none was given")
+    sources = [(task, dict(options or {}), 1.0)] if task is not None else DEFAULT_TASKS
+    opened = [open_task(source, target, settings) for source, settings, _ in sources]
+
     folder = folder or _default_folder([made.name for made, *_ in opened])
     for made, *_ in opened:
         for note in made.notes():
             console.print(f"{made.name}: {note}", highlight=False, markup=False)
     plan = make_plan(request, opened, candidates, command=_command(), storage=storage)
+    for planned, (_, _, share) in zip(plan.tasks, sources, strict=True):
+        planned.share = share
     folder.mkdir(parents=True, exist_ok=True)
     plan.save(folder)
     return _conduct(plan, folder, {made.name: made for made, *_ in opened}, console, start)

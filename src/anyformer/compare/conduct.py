@@ -121,7 +121,7 @@ class Conductor:
         """Two rounds; a learning rate that diverges is out, a candidate all of whose rates do has failed."""
         rates: dict[tuple[str, str], Sequence[float]] = {}
         for task in self.plan.tasks:
-            rates.update({(task.name, name): self.plan.learning_rates for name in self._alive(task)})
+            rates.update({(task.name, name): task.learning_rates for name in self._alive(task)})
         for number in (0, 1):
             losses = self._round(number, rates)
             rates = {}

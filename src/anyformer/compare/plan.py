@@ -21,7 +21,8 @@ from pydantic import Field
 
 from .results import Record, write_atomically
 
-LEARNING_RATES = (6e-4, 2e-3, 6e-3, 2e-2)
+LEARNING_RATES = ((10**6, (1e-3, 3e-3, 1e-2)), (10**8, (3e-4, 1e-3, 3e-3)), (10**12, (1e-4, 3e-4, 1e-3)))
+"""The grid by size: models of up to so many parameters try these."""
 KEPT = 2
 """Learning rates that go on from the first, shorter round of the search to the second."""
 ROUNDS = (0.08, 0.25)
@@ -120,6 +121,9 @@ class TaskPlan(Record):
     batch_size: int
     tokens: int
     """Tokens in a training step."""
+    learning_rates: list[float]
+    share: float = 1.0
+    """Of a time budget, relative to the other tasks."""
     split_batches: dict[str, int]
     """Batches in the validation and in the test split."""
     longer: list[float] = Field(default_factory=list)
@@ -146,7 +150,6 @@ class Plan(Record):
     budget: str
     hold: Literal["parameters", "flops"]
     seeds: list[int]
-    learning_rates: list[float]
     workers: int
     threads: int
     storage: str | None = None
@@ -197,9 +200,14 @@ def default_parameters(budget: Budget, runs: int, tokens: int, *, accelerated: b
         return 200_000
     speed = 2e13 if accelerated else 5e9
     wanted = budget.amount / max(1, runs) * speed / 300 / (6 * tokens)
-    wanted = min(5e7, max(4e4, wanted))
+    wanted = min(5e7, max(2e4, wanted))
     size = 10 ** math.floor(math.log10(wanted))
     return int(max(m * size for m in (1, 2, 4) if m * size <= wanted))
+
+
+def learning_rates_for(parameters: int) -> list[float]:
+    """The learning rates that every candidate of this size tries."""
+    return list(next(rates for most, rates in LEARNING_RATES if parameters <= most))
 
 
 def default_batch_size(length: int) -> int:
@@ -293,7 +301,7 @@ def solve_steps(
         work = 0.0
         for calibration in calibrations.values():
             work += len(plan.seeds) * run_seconds(task, final, calibration)
-            work += search_seconds(rounds, len(plan.learning_rates), calibration) if search else 0.0
+            work += search_seconds(rounds, len(task.learning_rates), calibration) if search else 0.0
         return work / plan.workers * IMBALANCE
 
     low, high = FEWEST_STEPS, FEWEST_STEPS
@@ -311,6 +319,10 @@ def time_left(plan: Plan, budget: Budget, elapsed: float) -> float:
     return budget.amount - elapsed - measuring - CLOSING_SECONDS
 
 
+def _portion(plan: Plan, task: TaskPlan) -> float:
+    return task.share / sum(other.share for other in plan.tasks)
+
+
 def decide_search(
     plan: Plan, budget: Budget, calibrations: Mapping[str, Mapping[str, Calibration]], elapsed: float
 ) -> None:
@@ -319,7 +331,7 @@ def decide_search(
         known = calibrations.get(task.name)
         if task.rounds is not None or not known:
             continue
-        share = time_left(plan, budget, elapsed) / len(plan.tasks)
+        share = time_left(plan, budget, elapsed) * _portion(plan, task)
         steps = fixed_steps(budget, task) or solve_steps(plan, task, known, share, search=True)
         task.rounds = rounds_for(task, steps, eval_cost(known))
 
@@ -332,7 +344,7 @@ def decide_final(
         known = calibrations.get(task.name)
         if task.final is not None or not known:
             continue
-        share = time_left(plan, budget, elapsed) / len(plan.tasks)
+        share = time_left(plan, budget, elapsed) * _portion(plan, task)
         fixed = fixed_steps(budget, task)
         steps = fixed or solve_steps(plan, task, known, share, search=False)
         task.final = final_for(task, steps, eval_cost(known), everything=fixed is not None)

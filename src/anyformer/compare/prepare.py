@@ -23,7 +23,6 @@ from anyformer.train.models import io_for
 
 from .measure import flops_per_token
 from .plan import (
-    LEARNING_RATES,
     Budget,
     Plan,
     PlannedCandidate,
@@ -31,6 +30,7 @@ from .plan import (
     default_batch_size,
     default_parameters,
     fixed_steps,
+    learning_rates_for,
 )
 from .results import Machine
 from .worker import explain
@@ -115,7 +115,6 @@ def make_plan(
         budget=request.budget_text,
         hold=request.hold,
         seeds=list(range(request.seeds)),
-        learning_rates=list(LEARNING_RATES),
         workers=request.workers,
         threads=request.threads,
         storage=storage,
@@ -164,6 +163,7 @@ def _plan_task(
         candidates=candidates,
         batch_size=batch_size,
         tokens=tokens,
+        learning_rates=learning_rates_for(wanted),
         split_batches={split: math.ceil(task.size(split) / batch_size) for split in ("valid", "test")},
         longer=[length / task.train_length for length in task.lengths],
         target_parameters=wanted if request.hold == "parameters" else None,
