@@ -76,7 +76,7 @@ class TestWindows:
         assert (batch.x[:, :, 0] * batch.scale[:, :, 0] + batch.shift[:, :, 0]).tolist() == [
             pytest.approx([i, i + 1, i + 2, i + 3], abs=1e-5) for i in range(3)
         ]
-        exact = task.decode(batch.targets, batch)
+        exact = batch.in_units(batch.targets)
         assert exact[:, :, 0].tolist() == [pytest.approx([i + 4, i + 5], abs=1e-5) for i in range(3)]
         assert batch.scale[0, 0, 0] == pytest.approx(1.118, abs=1e-3)  # the docstring's 10 11 12 13
         total, weight = task.score(batch.targets.flatten(1) + 2 / batch.scale.flatten(1), batch)
@@ -90,14 +90,6 @@ class TestWindows:
         assert not torch.equal(firsts[:size], firsts[size:])
         again = opened(tmp_path, daily(), seed=5)
         assert torch.equal(again.train_batch(31, 8).x, task.train_batch(31, 8).x)
-
-    def test_the_forecast_batch_is_the_end_of_each_series(self, tmp_path: Path) -> None:
-        task = opened(tmp_path, daily())
-        batch = task.forecast_batch()
-        assert batch.targets.isnan().all() and len(batch) == 1
-        assert batch.scale is not None and batch.shift is not None
-        last = float(batch.x[0, -1, 0] * batch.scale[0, 0, 0] + batch.shift[0, 0, 0])
-        assert last == pytest.approx(wave(400)[-1], abs=1e-4)
 
 
 class TestMissing:
@@ -233,7 +225,7 @@ class TestGroups:
     def test_each_series_has_windows_of_its_own(self, tmp_path: Path) -> None:
         frame = pd.concat([daily(200, shop="a"), daily(200, shop="b")])
         task = opened(tmp_path, frame, group="shop")
-        assert task.describe()["series"] == 2 and len(task.forecast_batch()) == 2
+        assert task.describe()["series"] == 2
 
     def test_the_column_that_tells_series_apart_is_suggested(self, tmp_path: Path) -> None:
         frame = pd.concat([daily(200, shop="a"), daily(200, shop="b")])

@@ -60,9 +60,7 @@ class TestRows:
         total, weight = task.score(batch.targets, batch)
         assert total == 0 and weight == 9
         rows = task._index["test"][:9]
-        assert task.decode(batch.targets, batch)[:, 0] == pytest.approx(
-            table()["sum"].to_numpy()[rows], rel=1e-5
-        )
+        assert batch.in_units(batch.targets)[:, 0] == pytest.approx(table()["sum"].to_numpy()[rows], rel=1e-5)
 
     @pytest.mark.parametrize(
         "values, kind",

@@ -16,6 +16,7 @@ from torch import Tensor
 from anyformer.objectives import Objective
 
 if TYPE_CHECKING:
+    from anyformer.tasks.encoding import Encoding
     from anyformer.tasks.references import Reference
 
 Split = Literal["train", "valid", "test"]
@@ -42,7 +43,7 @@ class Batch:
 
     ``x`` is ``(B, T)`` int64 tokens or ``(B, T, F)`` float32; ``mask`` is ``(B, T)`` bool with True for what is
     real, or None where everything is. Where targets are normalised numbers, ``targets * scale + shift`` is in
-    the user's units.
+    the user's units; both are float64, as large numbers lose their last digits in float32.
     """
 
     x: Tensor
@@ -58,6 +59,13 @@ class Batch:
         """The batch on another device."""
         fields = {name: value for name, value in vars(self).items() if value is not None}
         return replace(self, **{name: value.to(device) for name, value in fields.items()})
+
+    def in_units(self, outputs: Tensor) -> np.ndarray:
+        """Outputs in the targets' shape and the user's units."""
+        assert self.shift is not None and self.scale is not None
+        shaped = outputs.detach().cpu().double().reshape(self.targets.shape)
+        found: np.ndarray = (shaped * self.scale.cpu() + self.shift.cpu()).numpy()
+        return found
 
 
 class Task(ABC):
@@ -137,6 +145,11 @@ class Task(ABC):
     def notes(self) -> list[str]:
         """What the user should know about the data: choices made for them, gaps, missing values."""
         return []
+
+    @property
+    def encoding(self) -> Encoding | None:
+        """What encodes new data as this task's own, for predictions; None where the task has no such data."""
+        return None
 
     def check_length(self, length: int | None) -> int:
         """``length``, or the trained one for None; ``ValueError`` where the task cannot be tested at it."""

@@ -19,9 +19,13 @@ _UNITS = (
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a regular series: so many months, one working day, or so many microseconds."""
+    """One step of a regular series: so many months, one working day, or so many microseconds.
+
+    With months, ``day`` is the day of the month, or the last one of a shorter month.
+    """
 
     months: int = 0
+    day: int = 1
     working_day: bool = False
     microseconds: int = 0
 
@@ -37,7 +41,10 @@ class Step:
     def date(self, index: int, origin: np.datetime64) -> np.datetime64:
         """The date of a place on the grid."""
         if self.months:
-            return (origin.astype("datetime64[M]") + index * self.months).astype("datetime64[us]")
+            month = origin.astype("datetime64[M]") + index * self.months
+            days = (month + 1).astype("datetime64[D]") - month.astype("datetime64[D]")
+            last = min(self.day, int(days.astype(np.int64)))
+            return (month.astype("datetime64[D]") + np.timedelta64(last - 1, "D")).astype("datetime64[us]")
         if self.working_day:
             return np.busday_offset(origin.astype("datetime64[D]"), index, roll="forward").astype(
                 "datetime64[us]"
@@ -53,6 +60,10 @@ class Step:
         unit, size = next((unit, size) for unit, size in _UNITS if self.microseconds % size == 0)
         count = self.microseconds // size
         return f"{count} {unit}" + "s" * (count != 1)
+
+    def roughly(self) -> float:
+        """Its length in days, a month being 30.4."""
+        return 30.4 * self.months + float(self.working_day) + self.microseconds / _DAY
 
     def seasons(self) -> list[int]:
         """Steps in the seasons that such data may have: a day, a week, a year."""
@@ -77,7 +88,8 @@ def infer_step(dates: np.ndarray) -> tuple[Step, bool]:
     for months, low, high in ((1, 28, 31), (3, 90, 92), (6, 181, 184), (12, 365, 366)):
         here = (days >= low) & (days <= high)
         if counts[here].sum() >= 0.5 * len(gaps) and here.sum() > 1:
-            return Step(months=months), True
+            month_days = dates.astype("datetime64[D]") - dates.astype("datetime64[M]").astype("datetime64[D]")
+            return Step(months=months, day=int(month_days.astype(np.int64).max()) + 1), True
     weekday = (dates.astype("datetime64[D]").astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
     if usual == _DAY and len(dates) > 10 and (weekday < 5).all():
         return Step(working_day=True), True

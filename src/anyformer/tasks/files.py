@@ -14,11 +14,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from anyformer.registry import nearest
 from anyformer.tasks.base import DataError, Task
 from anyformer.tasks.tables import check_lines, decode, read_csv, read_jsonl, read_parquet
 from anyformer.tasks.text import ByteTask, Document
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 _TABLES = {".csv": read_csv, ".tsv": read_csv, ".parquet": read_parquet, ".pq": read_parquet}
 _TABLES |= {".jsonl": read_jsonl, ".ndjson": read_jsonl}
@@ -61,9 +65,7 @@ def open_data(
     Raises:
         DataError: the data cannot be used; one sentence names the file, what is wrong and where.
     """
-    file = Path(path)
-    if not file.exists():
-        raise DataError(f"there is no file or folder {os.fspath(path)!r}{_nearest_file(file)}")
+    file = check_exists(path)
     if kind is not None and kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {kind!r}")
     suffix = file.suffix.lower()
@@ -83,6 +85,28 @@ def open_data(
     targets = [target] if isinstance(target, str) else list(target or ())
     choices = frames.Choices(targets, kind, date, group, text, context, horizon, length, seed)
     return frames.open_frame(file, _TABLES[suffix](file), choices)
+
+
+def check_exists(path: str | os.PathLike[str]) -> Path:
+    """The path; ``DataError`` with the nearest name where nothing is there."""
+    file = Path(path)
+    if not file.exists():
+        raise DataError(f"there is no file or folder {os.fspath(path)!r}{_nearest_file(file)}")
+    return file
+
+
+def read_table(path: Path) -> DataFrame:
+    """The rows of a table file; ``DataError`` where it is none, or has none."""
+    suffix = path.suffix.lower()
+    if suffix not in _TABLES or path.is_dir():
+        raise DataError(
+            f"{path}: rows are read from {', '.join(_TABLES)} files"
+            + (f"; {_REFUSED[suffix]}" if suffix in _REFUSED else "")
+        )
+    frame = _TABLES[suffix](path)
+    if frame.empty:
+        raise DataError(f"{path} has columns ({', '.join(frame.columns[:5])}) and no rows")
+    return frame
 
 
 def _refuse(path: str | os.PathLike[str], what: str, **options: object) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from anyformer.objectives import Forecast
 from anyformer.tasks.base import SPLITS, Batch, DataError, Metric, Split, Task, check_integer
+from anyformer.tasks.encoding import ForecastEncoding, Layout, filled
 from anyformer.tasks.references import FlatLinear, LastValue, Reference, SeasonalNaive, WindowMean
 
 _MOST_WINDOWS = {"train": 10**9, "valid": 512, "test": 1024}
@@ -49,6 +50,7 @@ class ForecastTask(Task):
         columns: names of the columns; targets: which of them to predict.
         context, horizon: lengths in steps; chosen from the length of the data and the season where not given.
         seasons: lengths that the season may have; the one that the train split agrees with most is taken.
+        layout: how the data was read; a table without dates where not given.
         name, title, seed: of the task.
         facts, remarks: from whoever read the data.
     """
@@ -63,6 +65,7 @@ class ForecastTask(Task):
         context: int | None = None,
         horizon: int | None = None,
         seasons: Sequence[int] = (),
+        layout: Layout | None = None,
         seed: int = 0,
         facts: dict[str, Any] | None = None,
         remarks: Sequence[str] = (),
@@ -71,7 +74,6 @@ class ForecastTask(Task):
         self.columns, self.targets = list(columns), list(targets)
         self._target_index = [self.columns.index(target) for target in targets]
         self._facts, self._remarks = dict(facts or {}), list(remarks)
-        self._names = [one.name for one in series]
         self._lay_out(series)
         self._cuts = self._choose_cuts()
         self.season = self._find_season(seasons)
@@ -84,6 +86,15 @@ class ForecastTask(Task):
                     f"{name}: no window of {self.context} + {self.horizon} steps with known values fits the "
                     f"{split} split; give a shorter context or horizon, or more data"
                 )
+        floor = 1e-3 * self._spread()
+        self._encoding = ForecastEncoding(
+            layout=layout or Layout(kind="series", columns=self.columns),
+            targets=self.targets,
+            context=self.context,
+            horizon=self.horizon,
+            floor=np.where(floor > 0, floor, 1.0).tolist(),
+            marks=bool(self._missing.any()),
+        )
         self._mase = self._seasonal_difference()
         self._describe_self()
 
@@ -107,7 +118,7 @@ class ForecastTask(Task):
         empty = [name for i, name in enumerate(self.columns) if self._missing[:, i].all()]
         if empty:
             raise DataError(f"{self.name}: column {empty[0]!r} holds no number at all")
-        self._values = np.concatenate([_filled(one.values) for one in series])
+        self._values = np.concatenate([filled(one.values) for one in series])
 
     def _choose_cuts(self) -> list[int]:
         """Where splits begin and end on the grid: 60, 20 and 20 % of the places at which something is known."""
@@ -170,43 +181,29 @@ class ForecastTask(Task):
         """Windows in the split; at most 1024, evenly spread, in a test, and 512 in a validation."""
         return len(self._starts[split])
 
-    def _take(self, split: Split, index: np.ndarray, length: int) -> Batch:
-        return self._batch(self._starts[split][index], with_targets=True)
+    @property
+    def encoding(self) -> ForecastEncoding:
+        """What encodes the end of other series as windows of this task."""
+        return self._encoding
 
-    def _batch(self, starts: np.ndarray, *, with_targets: bool) -> Batch:
+    def _take(self, split: Split, index: np.ndarray, length: int) -> Batch:
+        starts = self._starts[split][index]
         seen = starts[:, None] + np.arange(self.context)
-        values, missing = self._values[seen], self._missing[seen]
-        counts = np.where(missing.all(1, keepdims=True), ~np.isnan(values), ~missing)
-        weight = np.maximum(counts.sum(1, keepdims=True), 1)
-        shift = np.where(counts, values, 0).sum(1, keepdims=True) / weight
-        scale = np.sqrt(np.square(np.where(counts, values - shift, 0)).sum(1, keepdims=True) / weight)
-        floor = 1e-3 * self._spread()
-        scale = np.maximum(scale, np.where(floor > 0, floor, 1.0))
-        x = np.nan_to_num((values - shift) / scale)
-        if self._missing.any():
-            x = np.concatenate([x, missing], -1)
-        shift, scale = shift[..., self._target_index], scale[..., self._target_index]
-        targets = np.full((len(starts), self.horizon, len(self.targets)), np.nan)
-        if with_targets:
-            next_rows = starts[:, None] + self.context + np.arange(self.horizon)
-            known = ~self._missing[next_rows][..., self._target_index]
-            known &= counts[..., self._target_index].any(
-                1, keepdims=True
-            )  # else there is no scale to speak in
-            targets = np.where(
-                known, (self._values[next_rows][..., self._target_index] - shift) / scale, np.nan
-            )
-        tensors = [torch.from_numpy(np.ascontiguousarray(a, np.float32)) for a in (x, targets, shift, scale)]
-        return Batch(tensors[0], tensors[1], None, tensors[2], tensors[3])
+        x, shift, scale, known = self._encoding.normalised(self._values[seen], self._missing[seen])
+        shift, scale, known = (a[..., self._target_index] for a in (shift, scale, known))
+        ahead = starts[:, None] + self.context + np.arange(self.horizon)
+        counts = ~self._missing[ahead][..., self._target_index] & known  # else there is no scale to speak in
+        targets = np.where(counts, (self._values[ahead][..., self._target_index] - shift) / scale, np.nan)
+        tensors = [torch.from_numpy(a.astype(np.float32)) for a in (x, targets)]
+        return Batch(tensors[0], tensors[1], None, torch.from_numpy(shift), torch.from_numpy(scale))
 
     def _spread(self) -> np.ndarray:
         """Deviation of each column in the train split: no window is scaled up by more than 1000 times it."""
-        if not hasattr(self, "_held_spread"):
-            train = self._values[self._rows("train")]
-            known = np.maximum((~np.isnan(train)).sum(0), 1)
-            mean = np.nansum(train, 0) / known
-            self._held_spread = np.sqrt(np.nansum(np.square(train - mean), 0) / known)
-        return self._held_spread
+        train = self._values[self._rows("train")]
+        known = np.maximum((~np.isnan(train)).sum(0), 1)
+        mean = np.nansum(train, 0) / known
+        spread: np.ndarray = np.sqrt(np.nansum(np.square(train - mean), 0) / known)
+        return spread
 
     def score(self, outputs: Tensor, batch: Batch) -> tuple[float, float]:
         """``(sum, weight)`` of the absolute error in the user's units, or scaled where there are several."""
@@ -216,22 +213,6 @@ class ForecastTask(Task):
             error = error / torch.from_numpy(self._mase).to(error)
         known = ~batch.targets.isnan()
         return float(error[known].sum()), float(known.sum())
-
-    def forecast_batch(self) -> Batch:
-        """The last window of each series that is long enough: what comes next is not known. Targets are NaN."""
-        ends, sizes = np.bincount(self._owner).cumsum(), np.bincount(self._owner)
-        last = sorted({name: part for part, name in enumerate(self._names)}.values())  # of a series in parts
-        starts = np.array(
-            [ends[part] - self.context for part in last if sizes[part] >= self.context], np.int64
-        )
-        return self._batch(starts, with_targets=False)
-
-    def decode(self, outputs: Tensor, batch: Batch) -> np.ndarray:
-        """Outputs as values ``(B, horizon, targets)`` in the user's units."""
-        assert batch.scale is not None and batch.shift is not None
-        shaped = outputs.detach().cpu().double().reshape(len(batch), self.horizon, -1)
-        decoded: np.ndarray = (shaped * batch.scale.cpu() + batch.shift.cpu()).numpy()
-        return decoded
 
     def references(self) -> list[Reference]:
         """Last value, seasonal naive where there is a season, the window's mean, and a linear model."""
@@ -262,13 +243,6 @@ class ForecastTask(Task):
         if self.season and self.season > self.context:
             chosen += ", longer than a window, so that the seasonal predictor is left out"
         return [*self._remarks, chosen]
-
-
-def _filled(values: np.ndarray) -> np.ndarray:
-    """Values ``(n, M)`` with the last known one where one is NaN; NaN remains before the first."""
-    rows = np.where(np.isnan(values), 0, np.arange(len(values))[:, None])
-    filled: np.ndarray = np.take_along_axis(values, np.maximum.accumulate(rows, axis=0), axis=0)
-    return filled
 
 
 def _choose_window(

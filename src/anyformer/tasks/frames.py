@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 
 from anyformer.tasks.base import DataError, Task, check_integer
-from anyformer.tasks.calendar import Step, infer_step
+from anyformer.tasks.encoding import Layout
 from anyformer.tasks.forecasting import ForecastTask, Series
 from anyformer.tasks.labelled import LabelledTask
+from anyformer.tasks.series import check_repeats, dated_rows, find_step, on_grid
 from anyformer.tasks.tables import check_column, find_dates, is_text, to_numbers
 from anyformer.tasks.text import ByteTask, Document
 
 LONGEST_TEXT = 512
-LONGEST_GAP = 1000
 _LABELS = ("label", "target", "class", "y")
 
 
@@ -169,9 +169,24 @@ def _open_series(
         parts = [Series(table[groups == g].to_numpy(), 0, str(g)) for g in groups.dropna().unique()]
         facts: dict[str, Any] = {"rows": len(frame), "step": "1 row"}
         seasons = list(range(2, min(400, len(frame) // 3)))
+        step = None
     else:
-        parts, step, facts = _on_grid(path, frame, table, groups, dated, remarks)
+        name = dated[0]
+        table, dates, groups = dated_rows(table, dated[1], groups, name, remarks)
+        check_repeats(path, frame.loc[table.index], dates, groups, name)
+        step, regular = find_step(path, dates, groups, name)
+        if not regular:
+            remarks.append(f"dates in {name!r} are irregular: values are averaged over steps of {step}")
+        parts, facts = on_grid(table, dates, groups, step, name, remarks)
+        facts["rows"] = len(frame)
         seasons = step.seasons() or list(range(2, 25))
+    layout = Layout(
+        kind="series",
+        columns=list(numbers),
+        group=choices.group,
+        date=dated[0] if dated else None,
+        step=step,
+    )
     return ForecastTask(
         parts,
         list(numbers),
@@ -180,6 +195,7 @@ def _open_series(
         context=choices.context,
         horizon=choices.horizon,
         seasons=seasons,
+        layout=layout,
         seed=choices.seed,
         facts={**facts, "series": len({part.name for part in parts})},
         remarks=remarks,
@@ -194,79 +210,6 @@ def _note_missing(table: pd.DataFrame, done: str, remarks: list[str]) -> None:
         columns = ", ".join(f"{name!r} ({gone})" for name, gone in counts.items())
         share = 100 * total / table.size
         remarks.append(f"{total} of {table.size} values are missing ({share:.1f} %), in {columns}; {done}")
-
-
-def _on_grid(
-    path: Path,
-    frame: pd.DataFrame,
-    table: pd.DataFrame,
-    groups: pd.Series,
-    dated: tuple[str, pd.Series],
-    remarks: list[str],
-) -> tuple[list[Series], Step, dict[str, Any]]:
-    """The rows of each group on one regular grid of dates, NaN where it has none."""
-    name, dates = dated
-    usable = dates.notna() & groups.notna()
-    if not usable.all():
-        remarks.append(f"{int((~usable).sum())} rows have no readable date or group and are left out")
-    table, dates, groups = table[usable], dates[usable], groups[usable]
-    _check_repeats(path, frame[usable], dates, groups, name)
-    if not all(group.is_monotonic_increasing for _, group in dates.groupby(groups)):
-        remarks.append(f"rows were not in the order of {name!r} and have been sorted")
-    largest = groups.value_counts().index[0]
-    distinct = np.unique(dates[groups == largest].to_numpy())
-    if len(distinct) < 3:
-        raise DataError(f"{path}: {len(distinct)} different dates in {name!r} are too few for a series")
-    step, regular = infer_step(distinct)
-    if not regular:
-        remarks.append(f"dates in {name!r} are irregular: values are averaged over steps of {step}")
-    origin = dates.to_numpy().min()
-    parts, gaps, merged, breaks, first_gap = [], 0, 0, 0, None
-    for group in groups.unique():
-        place = step.index(dates[groups == group].to_numpy(), origin)
-        values = table[groups == group].groupby(place).mean()
-        merged += len(place) - len(values)
-        places = values.index.to_numpy()
-        runs = np.split(places, np.flatnonzero(np.diff(places) > LONGEST_GAP) + 1)
-        breaks += len(runs) - 1
-        for run in runs:
-            whole = np.arange(run[0], run[-1] + 1)
-            gone = np.setdiff1d(whole, run)
-            gaps += len(gone)
-            if len(gone) and first_gap is None:
-                first = step.date(int(gone[0]), origin)
-                first_gap = np.datetime_as_string(first, unit="s").replace("T00:00:00", "")
-            parts.append(Series(values.reindex(whole).to_numpy(), int(whole[0]), str(group)))
-    if merged:
-        remarks.append(f"{merged} rows share a step of {step} with another and have been averaged")
-    if gaps:
-        remarks.append(
-            f"{gaps} steps of {step} are absent from {name!r} (the first at {first_gap}); treated as missing"
-        )
-    if breaks:
-        remarks.append(
-            f"{breaks} gaps are longer than {LONGEST_GAP} steps of {step}: no window reaches across them"
-        )
-    return parts, step, {"rows": len(frame), "date": name, "step": str(step), "absent_steps": gaps}
-
-
-def _check_repeats(path: Path, frame: pd.DataFrame, dates: pd.Series, groups: pd.Series, name: str) -> None:
-    """``DataError`` where dates repeat so often that the table must hold several series."""
-    repeated = pd.DataFrame({"date": dates, "group": groups}).duplicated().mean()
-    if repeated <= 0.05:
-        return
-    for column in frame.columns:
-        pairs = pd.DataFrame({"date": dates, "group": frame[column]})
-        if column != name and frame[column].nunique() <= len(frame) / 3 and not pairs.duplicated().any():
-            raise DataError(
-                f"{path}: {repeated:.0%} of the dates in {name!r} repeat; {column!r} seems to tell the series apart: "
-                f"give group={column!r}"
-            )
-    if repeated > 0.5:
-        raise DataError(
-            f"{path}: {repeated:.0%} of the dates in {name!r} repeat; name the column that tells the series apart "
-            "with group=..., or give kind='classify' or kind='regress' to predict row by row"
-        )
 
 
 # --------------------------------------------------------------------------------------------- labelled
@@ -352,12 +295,18 @@ def _open_rows(path: Path, frame: pd.DataFrame, choices: Choices, remarks: list[
     }
     text = choices.text or _find_text(frame.drop(columns=choices.targets))
     if text is not None:
-        x, mask = _bytes_of(frame[text], choices.length, remarks)
+        x, mask = bytes_of(frame[text], choices.length, remarks)
         facts = {"rows": len(frame), "text": text}
-        return LabelledTask(x, y, mask=mask, vocab_size=256, facts=facts, remarks=remarks, **shared)
+        layout = Layout(kind="text", text=text, length=x.shape[1])
+        return LabelledTask(
+            x, y, mask=mask, vocab_size=256, layout=layout, facts=facts, remarks=remarks, **shared
+        )
     names, values = _features(path, frame, set(choices.targets), remarks)
     facts = {"rows": len(frame), "columns": names}
-    return LabelledTask(values[..., None], y, by_place=True, facts=facts, remarks=remarks, **shared)
+    layout = Layout(kind="columns", columns=names)
+    return LabelledTask(
+        values[..., None], y, by_place=True, layout=layout, facts=facts, remarks=remarks, **shared
+    )
 
 
 def _find_text(frame: pd.DataFrame) -> str | None:
@@ -372,7 +321,7 @@ def _find_text(frame: pd.DataFrame) -> str | None:
     return best if best is not None and (lengths[best] >= 10 or best.lower() == "text") else None
 
 
-def _bytes_of(column: pd.Series, length: int | None, remarks: list[str]) -> tuple[np.ndarray, np.ndarray]:
+def bytes_of(column: pd.Series, length: int | None, remarks: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Bytes ``(N, T)`` of texts, cut or padded, and the mask of those that are real."""
     texts = [b"" if pd.isna(text) else str(text).encode() for text in column]
     empty = sum(not text for text in texts)
@@ -404,20 +353,30 @@ def _open_groups(
     codes, groups = pd.factorize(frame[choices.group])
     firsts = frame.iloc[[int(np.argmax(codes == code)) for code in range(len(groups))]]
     y, classes = _labels(path, firsts, choices, remarks)
-    sizes = np.bincount(codes[codes >= 0])
-    length = int(choices.length or min(sizes.max(), 4096))
-    if sizes.max() > length:
-        remarks.append(f"{int((sizes > length).sum())} groups have more than {length} rows and are cut there")
-    x = np.zeros((len(groups), length, len(names)))
-    for code in range(len(groups)):
-        rows = values[codes == code][:length]
-        x[code, : len(rows)] = rows
-    mask = np.arange(length)[None] < np.minimum(sizes, length)[:, None]
+    length = int(choices.length or min(np.bincount(codes[codes >= 0]).max(), 4096))
+    x, mask = rows_of_groups(codes, values, length, remarks)
+    layout = Layout(
+        kind="groups", columns=names, group=choices.group, date=dated[0] if dated else None, length=length
+    )
     facts = {"rows": len(frame), "groups": len(groups), "columns": names}
     return LabelledTask(
-        x, y, mask=mask, name=path.stem, classes=classes, values=choices.targets, seed=choices.seed, facts=facts,
-        remarks=remarks,
+        x, y, mask=mask, name=path.stem, classes=classes, values=choices.targets, layout=layout,
+        seed=choices.seed, facts=facts, remarks=remarks,
     )  # fmt: skip
+
+
+def rows_of_groups(
+    codes: np.ndarray, values: np.ndarray, length: int, remarks: list[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values ``(rows, F)`` of each group ``(N, T, F)``, cut or padded to ``length``, and the mask of what is real."""
+    sizes = np.bincount(codes[codes >= 0])
+    if sizes.max() > length:
+        remarks.append(f"{int((sizes > length).sum())} groups have more than {length} rows and are cut there")
+    x = np.zeros((len(sizes), length, values.shape[1]))
+    for code in range(len(sizes)):
+        rows = values[codes == code][:length]
+        x[code, : len(rows)] = rows
+    return x, np.arange(length)[None] < np.minimum(sizes, length)[:, None]
 
 
 # ----------------------------------------------------------------------------------------------- arrays
@@ -425,19 +384,7 @@ def _open_groups(
 
 def open_arrays(path: Path, kind: str | None, seed: int) -> LabelledTask:
     """The task of an ``.npz`` file: ``x`` (N, T) or (N, T, F), ``y`` (N,) or (N, M)."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            missing = {"x", "y"} - set(stored.files)
-            if missing:
-                held = ", ".join(stored.files) or "nothing"
-                raise DataError(f"{path} must hold arrays x and y; it holds {held}")
-            x, y = stored["x"], stored["y"]
-    except DataError:
-        raise
-    except Exception as error:  # numpy, zipfile and pickle each raise their own
-        raise DataError(f"{path} is not a readable .npz file of plain arrays: {error}") from None
-    if x.ndim not in (2, 3) or 0 in x.shape or x.dtype.kind not in "iufb":
-        raise DataError(f"{path}: x must be numbers (N, T) or (N, T, F), got {x.dtype} {x.shape}")
+    x, y = load_arrays(path, ("x", "y"))
     if y.ndim not in (1, 2) or len(y) != len(x):
         raise DataError(f"{path}: y must be (N,) or (N, M) with N = {len(x)} as in x, got {y.shape}")
     remarks: list[str] = []
@@ -446,6 +393,7 @@ def open_arrays(path: Path, kind: str | None, seed: int) -> LabelledTask:
     labels, classes = _arrays_labels(path, pd.DataFrame(columns), choices, remarks)
     facts = {"rows": len(x)}
     shared: dict[str, Any] = {"name": path.stem, "classes": classes, "values": list(columns), "seed": seed}
+    shared["layout"] = Layout(kind="arrays")
     if x.ndim == 2 and x.dtype.kind in "iu" and x.min() >= 0 and x.max() < 2**16:
         remarks.append(
             f"x holds whole numbers up to {x.max()}: taken for tokens (save it as float for quantities)"
@@ -454,12 +402,38 @@ def open_arrays(path: Path, kind: str | None, seed: int) -> LabelledTask:
         return LabelledTask(
             x.astype(np.int64), labels, vocab_size=size, facts=facts, remarks=remarks, **shared
         )
-    x = x.astype(np.float64).reshape(*x.shape[:2], -1)
-    x[~np.isfinite(x)] = np.nan
+    x = features_of(x)
     gone = int(np.isnan(x).sum())
     if gone:
         remarks.append(f"x: {gone} of {x.size} values are missing; they are set to the mean and marked")
     return LabelledTask(x, labels, facts=facts, remarks=remarks, **shared)
+
+
+def load_arrays(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
+    """Arrays of an ``.npz`` file; ``DataError`` where one is missing, or x is not numbers (N, T) or (N, T, F)."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if not set(names) <= set(stored.files):
+                held = ", ".join(stored.files) or "nothing"
+                raise DataError(
+                    f"{path} must hold array{'s' * (len(names) > 1)} {' and '.join(names)}; it holds {held}"
+                )
+            arrays = [stored[name] for name in names]
+    except DataError:
+        raise
+    except Exception as error:  # numpy, zipfile and pickle each raise their own
+        raise DataError(f"{path} is not a readable .npz file of plain arrays: {error}") from None
+    x = arrays[0]
+    if x.ndim not in (2, 3) or 0 in x.shape or x.dtype.kind not in "iufb":
+        raise DataError(f"{path}: x must be numbers (N, T) or (N, T, F), got {x.dtype} {x.shape}")
+    return arrays
+
+
+def features_of(x: np.ndarray) -> np.ndarray:
+    """x ``(N, T)`` or ``(N, T, F)`` as floats ``(N, T, F)``, NaN where it is not finite."""
+    found: np.ndarray = x.astype(np.float64).reshape(*x.shape[:2], -1)
+    found[~np.isfinite(found)] = np.nan
+    return found
 
 
 def _arrays_labels(

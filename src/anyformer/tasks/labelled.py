@@ -12,6 +12,7 @@ from torch import Tensor
 
 from anyformer.objectives import Classify, Regress
 from anyformer.tasks.base import SPLITS, Batch, DataError, Metric, Split, Task
+from anyformer.tasks.encoding import LabelledEncoding, Layout, Standard
 from anyformer.tasks.references import Reference, references_for
 
 FEWEST = 20
@@ -33,6 +34,7 @@ class LabelledTask(Task):
         values: names of the numbers to predict.
         by_place: whether a place of ``x`` is a column of its own (statistics for each), not a moment in time.
         vocab_size: number of tokens.
+        layout: how the data was read, where new data can be read in the same way.
         name, seed: of the task.
         facts, remarks: from whoever read the data.
     """
@@ -48,6 +50,7 @@ class LabelledTask(Task):
         values: Sequence[str] = (),
         by_place: bool = False,
         vocab_size: int | None = None,
+        layout: Layout | None = None,
         seed: int = 0,
         facts: dict[str, Any] | None = None,
         remarks: Sequence[str] = (),
@@ -66,8 +69,15 @@ class LabelledTask(Task):
             )
         self._index = split_alike(x, mask, y if classes is not None else None, seed, name)
         self.vocab_size = vocab_size
-        self._x = x if vocab_size else self._standardised(x, by_place)
+        self._values, self._layout = list(values), layout
+        self._standard: Standard | None = None
+        self._x = x
         if vocab_size is None:
+            train = self._index["train"]
+            known = None if self._mask is None else self._mask[train]
+            marks = bool(np.isnan(x).any())
+            self._standard = Standard.fit(x[train].astype(np.float64), known, by_place=by_place, marks=marks)
+            self._x = self._standard.encode(x)
             self.num_features = self._x.shape[2]
         if self.classes is not None:
             self._set_classes(y, values)
@@ -104,20 +114,6 @@ class LabelledTask(Task):
         )
         self.title = f"Predict {', '.join(values[:3]) or 'numbers'} of each sequence."
 
-    def _standardised(self, x: np.ndarray, by_place: bool) -> np.ndarray:
-        """Features by the statistics of the train split, 0 and a channel of marks where one is missing."""
-        train = x[self._index["train"]].astype(np.float64)
-        known = ~np.isnan(train)
-        if self._mask is not None:
-            known &= self._mask[self._index["train"]][..., None]
-        over = (0,) if by_place else (0, 1)
-        count = np.maximum(known.sum(over), 1)
-        mean = np.where(known, train, 0).sum(over) / count
-        scale = np.sqrt(np.where(known, np.square(train - mean), 0).sum(over) / count)
-        missing = np.isnan(x)
-        z = np.where(missing, 0, (x - mean) / np.where(scale > 0, scale, 1))
-        return np.concatenate([z, missing], -1) if missing.any() else z
-
     def size(self, split: Split, length: int | None = None) -> int:
         """Sequences in the split."""
         return len(self._index[split])
@@ -131,7 +127,7 @@ class LabelledTask(Task):
             x = torch.from_numpy(self._x[rows].astype(np.float32))
         if self._scale is None:
             return Batch(x, torch.from_numpy(self._y[rows]), mask)
-        shift, scale = (torch.from_numpy(a[None].astype(np.float32)) for a in (self._shift, self._scale))
+        shift, scale = (torch.from_numpy(a[None]) for a in (self._shift, self._scale))
         shape = (len(rows), len(self._scale))
         y = torch.from_numpy(self._y[rows].astype(np.float32))
         return Batch(x, y, mask, shift.expand(shape), scale.expand(shape))
@@ -143,13 +139,20 @@ class LabelledTask(Task):
         error = (outputs.detach().double() - batch.targets).abs() * batch.scale
         return float(error.sum()), float(error.numel())
 
-    def decode(self, outputs: Tensor, batch: Batch) -> np.ndarray:
-        """Outputs as names of classes ``(B,)``, or as values ``(B, M)`` in the user's units."""
-        if self.classes is not None:
-            return np.array(self.classes, dtype=object)[outputs.argmax(-1).cpu().numpy()]
-        assert self._scale is not None
-        decoded: np.ndarray = outputs.detach().cpu().double().numpy() * self._scale + self._shift
-        return decoded
+    @property
+    def encoding(self) -> LabelledEncoding | None:
+        """What encodes new sequences as these were; None where they were read from no file."""
+        if self._layout is None:
+            return None
+        return LabelledEncoding(
+            layout=self._layout,
+            targets=self._values,
+            vocab_size=self.vocab_size,
+            standard=self._standard,
+            classes=self.classes,
+            shift=None if self._scale is None else self._shift.tolist(),
+            scale=None if self._scale is None else self._scale.tolist(),
+        )
 
     def references(self) -> list[Reference]:
         """The best constant and a linear model."""

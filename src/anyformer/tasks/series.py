@@ -1,0 +1,94 @@
+"""Rows with dates as series on a regular grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anyformer.tasks.base import DataError
+from anyformer.tasks.calendar import Step, infer_step
+from anyformer.tasks.forecasting import Series
+
+LONGEST_GAP = 1000
+
+
+def dated_rows(
+    table: pd.DataFrame, dates: pd.Series, groups: pd.Series, name: str, remarks: list[str]
+) -> tuple[pd.DataFrame, pd.Series, pd.Series]:
+    """The table, dates and groups of the rows that have a date and a group."""
+    usable = dates.notna() & groups.notna()
+    if not usable.all():
+        remarks.append(f"{int((~usable).sum())} rows have no readable date or group and are left out")
+    table, dates, groups = table[usable], dates[usable], groups[usable]
+    if not all(group.is_monotonic_increasing for _, group in dates.groupby(groups)):
+        remarks.append(f"rows were not in the order of {name!r} and have been sorted")
+    return table, dates, groups
+
+
+def find_step(path: Path, dates: pd.Series, groups: pd.Series, name: str) -> tuple[Step, bool]:
+    """The step of the largest group, and whether its dates keep to it."""
+    largest = groups.value_counts().index
+    distinct = np.unique(dates[groups == largest[0]].to_numpy() if len(largest) else np.empty(0))
+    if len(distinct) < 3:
+        raise DataError(f"{path}: {len(distinct)} different dates in {name!r} are too few for a series")
+    return infer_step(distinct)
+
+
+def on_grid(
+    table: pd.DataFrame, dates: pd.Series, groups: pd.Series, step: Step, name: str, remarks: list[str]
+) -> tuple[list[Series], dict[str, Any]]:
+    """The rows of each group on one regular grid that begins at the first date, NaN where it has none."""
+    origin = dates.to_numpy().min()
+    parts, gaps, merged, breaks, first_gap = [], 0, 0, 0, None
+    for group in groups.unique():
+        place = step.index(dates[groups == group].to_numpy(), origin)
+        values = table[groups == group].groupby(place).mean()
+        merged += len(place) - len(values)
+        places = values.index.to_numpy()
+        runs = np.split(places, np.flatnonzero(np.diff(places) > LONGEST_GAP) + 1)
+        breaks += len(runs) - 1
+        for run in runs:
+            whole = np.arange(run[0], run[-1] + 1)
+            gone = np.setdiff1d(whole, run)
+            gaps += len(gone)
+            if len(gone) and first_gap is None:
+                first_gap = show_date(step.date(int(gone[0]), origin))
+            parts.append(Series(values.reindex(whole).to_numpy(), int(whole[0]), str(group)))
+    if merged:
+        remarks.append(f"{merged} rows share a step of {step} with another and have been averaged")
+    if gaps:
+        remarks.append(
+            f"{gaps} steps of {step} are absent from {name!r} (the first at {first_gap}); treated as missing"
+        )
+    if breaks:
+        remarks.append(
+            f"{breaks} gaps are longer than {LONGEST_GAP} steps of {step}: no window reaches across them"
+        )
+    return parts, {"date": name, "step": str(step), "absent_steps": gaps}
+
+
+def show_date(date: np.datetime64) -> str:
+    """A date, with the time of day where it is not midnight."""
+    return str(np.datetime_as_string(date, unit="s")).replace("T00:00:00", "").replace("T", " ")
+
+
+def check_repeats(path: Path, frame: pd.DataFrame, dates: pd.Series, groups: pd.Series, name: str) -> None:
+    """``DataError`` where dates repeat so often that the table must hold several series."""
+    repeated = pd.DataFrame({"date": dates, "group": groups}).duplicated().mean()
+    if repeated <= 0.05:
+        return
+    for column in frame.columns:
+        pairs = pd.DataFrame({"date": dates, "group": frame[column]})
+        if column != name and frame[column].nunique() <= len(frame) / 3 and not pairs.duplicated().any():
+            raise DataError(
+                f"{path}: {repeated:.0%} of the dates in {name!r} repeat; {column!r} seems to tell the series apart: "
+                f"give group={column!r}"
+            )
+    if repeated > 0.5:
+        raise DataError(
+            f"{path}: {repeated:.0%} of the dates in {name!r} repeat; name the column that tells the series apart "
+            "with group=..., or give kind='classify' or kind='regress' to predict row by row"
+        )
