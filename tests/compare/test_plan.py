@@ -61,6 +61,7 @@ def make_plan(budget: str, tasks: int = 1, workers: int = 2) -> Plan:
             source=f"t{i}",
             candidates=candidates,
             batch_size=32,
+            eval_size=32,
             tokens=2048,
             learning_rates=[1e-3, 3e-3, 1e-2],
             split_batches={"valid": 16, "test": 32},

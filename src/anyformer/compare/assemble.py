@@ -84,7 +84,7 @@ def _evaluated(task_plan: TaskPlan) -> list[str]:
     final, total = task_plan.final, task_plan.split_batches["test"]
     if final is None or final.test_batches >= total:
         return []
-    size = task_plan.batch_size
+    size = task_plan.eval_size
     return [
         f"To stay within the budget, {final.test_batches * size:,} of the {total * size:,} test samples were used."
     ]

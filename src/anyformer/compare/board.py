@@ -137,8 +137,14 @@ class Board:
             return None
         if state == TrialState.WAITING:
             self.storage.set_trial_state_values(claim.trial, TrialState.RUNNING)
-        write_atomically(claim.folder / "owner", str(os.getpid()))
+        with open(claim.folder / "owners", "a", encoding="utf-8") as owners:
+            owners.write(f"{os.getpid()}\n")
         return claim
+
+    def owner(self, unit: Unit) -> int | None:
+        """The process that took the unit last."""
+        path = self.home(unit) / "owners"
+        return int(path.read_text(encoding="utf-8").split()[-1]) if path.exists() else None
 
     def finish(self, claim: Claim, outcome: Outcome) -> None:
         """Records how the unit ended, first in its folder and then in the study, and gives it up."""

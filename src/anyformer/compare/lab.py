@@ -131,7 +131,7 @@ class _Job:
         trainer = bare_trainer(self.task, self.model(), self.task_plan.batch_size)
         train_steps(trainer, 2)
         steps = _repeat(lambda: train_steps(trainer, 1), CALIBRATION_SECONDS)
-        size = self.task_plan.batch_size
+        size = self.task_plan.eval_size
 
         def evaluated() -> float:
             begin = time.perf_counter()
@@ -147,7 +147,7 @@ class _Job:
         trainer = self.trainer()
         _advance(trainer, self, [], None)
         found = evaluate(
-            trainer, "valid", self.task_plan.batch_size, max_batches=self.task_plan.rounds.valid_batches
+            trainer, "valid", self.task_plan.eval_size, max_batches=self.task_plan.rounds.valid_batches
         )
         return {
             "loss": found.loss,
@@ -159,7 +159,7 @@ class _Job:
         """A full run with its curve, then the test split, once."""
         final = self.task_plan.final
         assert final is not None
-        size = self.task_plan.batch_size
+        size = self.task_plan.eval_size
         trainer = self.trainer()
         curve: list[Point] = []
         _advance(trainer, self, curve, final.evaluations)
@@ -183,7 +183,7 @@ class _Job:
         found = {}
         for length in self.task.lengths:
             if limit is None or length <= limit:
-                size = max(1, self.task_plan.batch_size * self.task.train_length // length)
+                size = max(1, self.task_plan.eval_size * self.task.train_length // length)
                 found[length] = evaluate(trainer, "test", size, length=length, max_batches=batches).value
         return found
 
@@ -196,7 +196,7 @@ class _Job:
         reference = next(r for r in self.task.references() if r.name == self.unit.candidate)
         reference.fit(self.task)
         sums, weights = [], []
-        for batch in self.task.eval_batches("test", self.task_plan.batch_size):
+        for batch in self.task.eval_batches("test", self.task_plan.eval_size):
             total, weight = self.task.score(reference.predict(batch), batch)
             sums.append(float(total))
             weights.append(float(weight))
@@ -249,7 +249,7 @@ def _read_curve(folder: Path, step: int) -> list[Point]:
 def _look(trainer: Trainer, job: _Job, curve: Sequence[Point]) -> Point:
     final = job.task_plan.final
     assert final is not None
-    valid = evaluate(trainer, "valid", job.task_plan.batch_size, max_batches=final.curve_batches)
+    valid = evaluate(trainer, "valid", job.task_plan.eval_size, max_batches=final.curve_batches)
     since = trainer.losses[curve[-1].step if curve else 0 :]
     return Point(
         step=trainer.step,

@@ -119,6 +119,8 @@ class TaskPlan(Record):
     options: dict[str, Any] = Field(default_factory=dict)
     candidates: list[PlannedCandidate]
     batch_size: int
+    eval_size: int
+    """Sequences in an evaluated batch."""
     tokens: int
     """Tokens in a training step."""
     learning_rates: list[float]
@@ -203,6 +205,11 @@ def default_parameters(budget: Budget, runs: int, tokens: int, *, accelerated: b
     wanted = min(5e7, max(2e4, wanted))
     size = 10 ** math.floor(math.log10(wanted))
     return int(max(m * size for m in (1, 2, 4) if m * size <= wanted))
+
+
+def default_eval_size(batch_size: int, samples: int) -> int:
+    """Up to four training batches at once, which is faster, but such that a test set makes 16 batches or more."""
+    return max(1, min(4 * batch_size, max(batch_size, samples // 16)))
 
 
 def learning_rates_for(parameters: int) -> list[float]:

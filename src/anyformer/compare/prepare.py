@@ -28,6 +28,7 @@ from .plan import (
     PlannedCandidate,
     TaskPlan,
     default_batch_size,
+    default_eval_size,
     default_parameters,
     fixed_steps,
     learning_rates_for,
@@ -38,7 +39,7 @@ from .worker import explain
 Model = ModelSpec | Mapping[str, Any] | str | Path
 Hold = Literal["parameters", "flops"]
 
-DEFAULT_MODELS = ("transformer", "mamba", "retnet", "delta_net")
+DEFAULT_MODELS = ("transformer", "mamba depth=2", "retnet", "delta_net")
 FEWEST_SEEDS = 3
 TOLERANCE = 0.02
 
@@ -145,6 +146,8 @@ def _plan_task(
 ) -> TaskPlan:
     batch_size = request.batch_size or default_batch_size(task.train_length)
     tokens = batch_size * task.train_length
+    eval_size = default_eval_size(batch_size, task.size("test"))
+
     specs = {name: load_spec(given) for name, given in models.items()}
     wanted = request.parameters or _stated_size(task, models, specs)
     if wanted is None:
@@ -163,8 +166,9 @@ def _plan_task(
         candidates=candidates,
         batch_size=batch_size,
         tokens=tokens,
+        eval_size=eval_size,
         learning_rates=learning_rates_for(wanted),
-        split_batches={split: math.ceil(task.size(split) / batch_size) for split in ("valid", "test")},
+        split_batches={split: math.ceil(task.size(split) / eval_size) for split in ("valid", "test")},
         longer=[length / task.train_length for length in task.lengths],
         target_parameters=wanted if request.hold == "parameters" else None,
     )
@@ -241,10 +245,28 @@ def _match_flops(task: Task, spec: ModelSpec, start: int, goal: float) -> ModelS
         if away <= TOLERANCE / 2:
             break
         low, high = (middle, high) if cost < goal else (low, middle)
+    if best is not None and best[0] > TOLERANCE:
+        best = min(best, _fit_hidden(task, best[1], goal), key=lambda found: found[0])
     if best is None or best[0] > TOLERANCE:
         nearest = "" if best is None else f"; the nearest, dim={best[1].dim}, is {best[0]:.0%} away"
         raise ValueError(f"no width comes within {TOLERANCE:.0%} of {goal:,.0f} FLOPs a token{nearest}")
     return best[1]
+
+
+def _fit_hidden(task: Task, spec: ModelSpec, goal: float) -> tuple[float, ModelSpec]:
+    """The spec with the hidden width of its channel mixer fitted: FLOPs are linear in it."""
+    if spec.channel is None or "hidden_dim" not in spec.channel.options:
+        return math.inf, spec
+    channel = spec.channel
+
+    def at(hidden: int) -> ModelSpec:
+        options = {**channel.options, "hidden_dim": hidden}
+        return spec.model_copy(update={"channel": channel.model_copy(update={"options": options})})
+
+    hidden = channel.options["hidden_dim"]
+    here, there = _flops(task, spec), _flops(task, at(hidden + 8))
+    fitted = at(max(1, hidden + round(8 * (goal - here) / (there - here))))
+    return abs(_flops(task, fitted) / goal - 1), fitted
 
 
 def named_models(models: str | Sequence[Model] | Mapping[str, Model] | None) -> dict[str, Model]:

@@ -102,8 +102,7 @@ class Pool:
         for trial in self.board.trials():
             if not trial.state.is_finished():
                 unit = Unit.model_validate(trial.user_attrs["unit"])
-                owner = self.board.home(unit) / "owner"
-                if owner.exists() and owner.read_text(encoding="utf-8") == str(pid):
+                if self.board.owner(unit) == pid:
                     return unit
         return None
 

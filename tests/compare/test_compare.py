@@ -1,0 +1,173 @@
+"""Whole comparisons, small: from the call to the files, through kills and failures."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from anyformer.compare import Results, compare, resume
+from anyformer.compare.judge import judge
+from anyformer.models import SequenceModel
+from anyformer.tasks import create_task
+
+SMALL = {"vocab_size": 8, "num_pairs": 2, "length": 12}
+SETTINGS = {
+    "budget": "40 steps",
+    "options": SMALL,
+    "parameters": 8000,
+    "batch_size": 8,
+    "workers": 2,
+    "quiet": True,
+}
+
+# Its loss is not finite as soon as it has been trained a little, and it takes all memory when asked to.
+FAULTY = """
+import torch
+from anyformer import Mixer, MixerInfo
+
+class Faulty(Mixer):
+    def __init__(self, dim, *, fault="division", causal=True):
+        super().__init__(dim, fault=fault, causal=causal)
+        self.fault = fault
+        self.scale = torch.nn.Parameter(torch.ones(dim))
+
+    @classmethod
+    def describe(cls, *, fault="division", causal=True):
+        return MixerInfo(reach=(0, 0), memory="n", state="none")
+
+    def _forward(self, x, inputs):
+        if self.training and self.fault == "division":
+            return x * self.scale / 0.0
+        if self.training and self.fault == "memory":
+            return x * torch.empty(2**60)[0]
+        return x * self.scale
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One comparison of three candidates that work, two of them the same, with three that cannot."""
+    folder = tmp_path_factory.mktemp("compare")
+    (folder / "faulty.py").write_text(FAULTY)
+    faulty = folder / "faulty.py"
+    models = {
+        "transformer": "transformer",
+        "retnet": "retnet",
+        "twin": "retnet",
+        "bidirectional": "transformer causal=false",
+        "diverges": f"[{faulty}:Faulty(fault=division)]",
+        "greedy": f"[{faulty}:Faulty(fault=memory)]",
+    }
+    return compare("recall", models, out=folder / "out", **SETTINGS)
+
+
+def test_files_are_there(finished):
+    names = {path.name for path in finished.folder.iterdir()}
+    assert {"report.html", "results.json", "plan.json", "study.db", "winner"} <= names
+    assert Results.load(finished.folder / "results.json") == finished.results
+
+
+def test_the_rest_finish(finished):
+    status = {c.name: (c.status, c.reason) for c in finished.results.tasks[0].candidates}
+    assert status["transformer"][0] == status["retnet"][0] == "ok"
+    assert status["bidirectional"][0] == "bad_spec"
+    assert "later tokens" in status["bidirectional"][1]
+    assert status["diverges"][0] == "diverged"
+    assert status["greedy"][0] == "out_of_memory"
+
+
+def test_what_was_measured(finished):
+    result = finished.results.tasks[0]
+    for candidate in result.candidates[:3]:
+        assert len(candidate.runs) == 3
+        assert len(candidate.search) == 5, "three rates, and two of them again for longer"
+        assert candidate.learning_rate in result.settings.learning_rates
+        assert abs(candidate.parameters / 8000 - 1) <= 0.02
+        assert candidate.costs.notes == []
+        for run in candidate.runs:
+            assert run.curve[-1].step == 40
+            assert set(run.by_length) == {24, 48}
+    assert [r.name for r in result.references] == ["chance", "any value seen"]
+    assert {row.name for row in result.leaderboard} == {
+        "transformer",
+        "retnet",
+        "twin",
+        "chance",
+        "any value seen",
+    }
+    assert result.verdict.headline in (finished.folder / "report.html").read_text()
+
+
+def test_the_winner_predicts(finished):
+    model = SequenceModel.from_pretrained(finished.winner)
+    facts = json.loads((finished.winner / "task.json").read_text())
+    assert facts["source"] == "recall"
+    task = create_task(facts["source"], **facts["options"])
+    batch = next(task.eval_batches("test", 4))
+    with torch.no_grad():
+        assert model.eval()(batch.x).shape == (4, 12, 8)
+
+
+def test_resuming_what_is_finished_changes_nothing(finished):
+    before = (finished.folder / "results.json").read_text()
+    again = resume(finished.folder, quiet=True)
+    scores = [[run.test for run in c.runs] for c in finished.results.tasks[0].candidates]
+    assert [[run.test for run in c.runs] for c in again.results.tasks[0].candidates] == scores
+    assert json.loads(before)["tasks"] == json.loads((finished.folder / "results.json").read_text())["tasks"]
+
+
+def test_identical_candidates_tie(finished):
+    result = finished.results.tasks[0]
+    first, second = result.candidates[1:3]
+    assert [run.test for run in first.runs] == [run.test for run in second.runs]
+    assert judge(result.task.metric, [first, second], [])[1].kind == "too_close"
+
+
+SCRIPT = """
+from anyformer.compare import compare, resume
+if __name__ == "__main__":
+    import sys
+    if sys.argv[2] == "start":
+        compare("recall", "transformer, retnet", out=sys.argv[1], budget="40 steps", options={options!r},
+                parameters=8000, batch_size=8, workers=2, quiet=True)
+    else:
+        resume(sys.argv[1], quiet=True)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_killed_and_resumed_is_as_if_never_killed(finished, tmp_path):
+    """``kill -9`` at every stage; the scores are those of the comparison that ran through, bit for bit."""
+    script, folder = tmp_path / "script.py", tmp_path / "out"
+    script.write_text(SCRIPT.format(options=SMALL))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+    def run(mode: str) -> subprocess.Popen:
+        return subprocess.Popen([sys.executable, str(script), str(folder), mode], env=environment)
+
+    def results() -> int:
+        return len(list(folder.glob("units/*/result.json")))
+
+    for number, enough in enumerate((3, 14)):
+        process = run("resume" if number else "start")
+        while results() < enough:
+            assert process.poll() is None, "it ended before it was killed"
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+    assert run("resume").wait(180) == 0
+    found = Results.load(folder / "results.json").tasks[0]
+    whole = finished.results.tasks[0]
+    for mine in found.candidates:
+        other = next(c for c in whole.candidates if c.name == mine.name)
+        assert [run.test for run in mine.runs] == [run.test for run in other.runs]
+    attempts = [len(path.read_text().split()) for path in Path(folder).glob("units/*/owners")]
+    assert 2 <= max(attempts) <= 3, "some unit was taken up again, and none more often than it was dropped"
+    assert len(attempts) == len(list(folder.glob("units/*")))
