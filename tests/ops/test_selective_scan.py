@@ -35,6 +35,12 @@ def test_backward_a_few_chunks_at_a_time(agrees, monkeypatch):
     agrees(selective_scan, **make(130))
 
 
+@pytest.mark.parametrize("T", [2, 17, 63, 65])
+def test_few_tokens_as_one_chunk(agrees, monkeypatch, T):
+    monkeypatch.setattr(module, "ENOUGH", 0)
+    agrees(selective_scan, **make(T))
+
+
 def test_without_skip_and_state(agrees):
     parts = make(65)
     del parts["skip"], parts["initial"]

@@ -19,6 +19,7 @@ from anyformer.ops._base import primitive
 from anyformer.ops._precision import no_autocast, wide
 from anyformer.ops.scan import scan
 
+ENOUGH = 1 << 13  # elements of state that keep a kernel busy
 RECOMPUTED = 1 << 22  # elements of state that the backward holds at once
 
 
@@ -55,7 +56,7 @@ def selective_scan_flops(
 ) -> int:
     """Nine operations a state and token (two exponents, two steps, one product), five where T is one chunk."""
     K, T = A.shape[1], x.shape[-1]
-    return x.numel() * ((9 if _chunk(T) < T else 5) * K + 3)
+    return x.numel() * ((9 if _chunk(T, len(x) * A.numel()) < T else 5) * K + 3)
 
 
 @primitive("selective_scan", definition=selective_scan_definition, flops=selective_scan_flops)
@@ -129,9 +130,12 @@ def _prepare(
     return x, dt, A, B_, C_, skip, x.new_zeros(B, D, K) if initial is None else initial.to(float_), dtype
 
 
-def _chunk(T: int) -> int:
-    """About the square root of T, from 16 to 64: few kernels, and states that fit a cache."""
-    return 16 if T <= 512 else 32 if T <= 2048 else 64
+def _chunk(T: int, state: int) -> int:
+    """Tokens a chunk: all of few, where one state keeps a kernel busy, else about the square root of T."""
+    if T <= 64 and state >= ENOUGH:
+        return T
+    longest = 16 if T <= 512 else 32 if T <= 2048 else 64
+    return -(-T // -(-T // longest))  # equal chunks
 
 
 def _split(x: Tensor, C: int) -> Tensor:
@@ -154,16 +158,17 @@ def _advance(h: Tensor, decay: Tensor, u: Tensor, B_: Tensor) -> Tensor:
     return h.mul_(decay).addcmul_(u[..., None], B_[:, :, None])
 
 
-def _starts(dt: Tensor, u: Tensor, A: Tensor, B_: Tensor, initial: Tensor) -> tuple[Tensor, Tensor]:
-    """The state that each chunk starts from, (B, n, D, K), and the last one, (B, D, K)."""
+def _starts(dt: Tensor, u: Tensor, A: Tensor, B_: Tensor, initial: Tensor) -> Tensor:
+    """The state that each chunk starts from, (B, n, D, K)."""
     C, B, n, D = dt.shape
+    if n == 1:
+        return initial[:, None]
     added = dt.new_zeros(B, n, *A.shape)
     for r in range(C):
         _advance(added, _decay(dt[r], A), u[r], B_[r])
     whole = _decay(dt.sum(0), A)
-    after, final = scan(whole.flatten(2), added.flatten(2), initial.flatten(1))
-    after = after.unflatten(2, A.shape)
-    return torch.cat((initial[:, None], after[:, :-1]), 1), final.unflatten(1, A.shape)
+    after, _ = scan(whole.flatten(2), added.flatten(2), initial.flatten(1))
+    return torch.cat((initial[:, None], after.unflatten(2, A.shape)[:, :-1]), 1)
 
 
 @torch.library.custom_op("anyformer::selective_scan", mutates_args=())
@@ -171,15 +176,15 @@ def _scan_op(
     x: Tensor, dt: Tensor, A: Tensor, B_: Tensor, C_: Tensor, initial: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     T = x.shape[-1]
-    C = _chunk(T)
+    C = _chunk(T, initial.numel())
     u, dt, B_, C_ = (_split(value, C) for value in (dt * x, dt, B_, C_))
-    starts, final = _starts(dt, u, A, B_, initial)
+    starts = _starts(dt, u, A, B_, initial).contiguous()
     h = starts.clone()
     y = torch.empty_like(u)
     for r in range(C):
         _advance(h, _decay(dt[r], A), u[r], B_[r])
         torch.matmul(h, C_[r][..., None], out=y[r][..., None])
-    return _join(y, T), final.clone(), starts
+    return _join(y, T), h[:, -1].clone(), starts if starts.shape[1] > 1 else starts.clone()
 
 
 @_scan_op.register_fake
@@ -187,22 +192,21 @@ def _(
     x: Tensor, dt: Tensor, A: Tensor, B_: Tensor, C_: Tensor, initial: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     B, D, T = x.shape
-    n = -(-T // _chunk(T))
+    n = -(-T // _chunk(T, initial.numel()))
     return x.new_empty(B, T, D).mT, initial.new_empty(initial.shape), x.new_empty(B, n, *A.shape)
 
 
-def _adjoint_ends(
-    dt: Tensor, A: Tensor, C_: Tensor, grad: Tensor, grad_final: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The gradient that reaches the state at each chunk's end from later chunks, and the initial state's."""
+def _adjoint_ends(dt: Tensor, A: Tensor, C_: Tensor, grad: Tensor, grad_final: Tensor) -> Tensor:
+    """The gradient that reaches the state at each chunk's end from later chunks, (B, n, D, K)."""
     C, B, n, D = dt.shape
+    if n == 1:
+        return grad_final[:, None]
     added = dt.new_zeros(B, n, *A.shape)
     for r in reversed(range(C)):
         added.addcmul_(grad[r][..., None], C_[r][:, :, None]).mul_(_decay(dt[r], A))
     whole = _decay(dt.sum(0), A)
-    before, first = scan(whole.flatten(2), added.flatten(2), grad_final.flatten(1), reverse=True)
-    before = before.unflatten(2, A.shape)
-    return torch.cat((before[:, 1:], grad_final[:, None]), 1), first.unflatten(1, A.shape)
+    before, _ = scan(whole.flatten(2), added.flatten(2), grad_final.flatten(1), reverse=True)
+    return torch.cat((before.unflatten(2, A.shape)[:, 1:], grad_final[:, None]), 1)
 
 
 @torch.library.custom_op("anyformer::selective_scan_backward", mutates_args=())
@@ -210,30 +214,27 @@ def _scan_backward(
     grad: Tensor, grad_final: Tensor, x: Tensor, dt: Tensor, A: Tensor, B_: Tensor, C_: Tensor, starts: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     T = x.shape[-1]
-    C = _chunk(T)
+    C = _chunk(T, grad_final.numel())
     parts = [_split(value, C) for value in (grad, dt * x, dt, B_, C_)]
-    ends, grad_initial = _adjoint_ends(parts[2], A, parts[4], parts[0], grad_final)
+    ends = _adjoint_ends(parts[2], A, parts[4], parts[0], grad_final)
     outputs = [torch.empty_like(part) for part in parts[1:]]
-    grad_A = torch.zeros_like(A)
+    grad_A, grad_initial = torch.zeros_like(A), grad_final
     at_once = max(1, RECOMPUTED // (C * starts[:, 0].numel()))
     for first in range(0, starts.shape[1], at_once):
         some = slice(first, first + at_once)
-        grad_A += _chunks_backward(
-            [part[:, :, some] for part in parts],
-            A,
-            starts[:, some],
-            ends[:, some],
-            [o[:, :, some] for o in outputs],
-        )
+        local = [part[:, :, some] for part in parts], [o[:, :, some] for o in outputs]
+        part_A, before = _chunks_backward(*local, A, starts[:, some], ends[:, some])
+        grad_A += part_A
+        grad_initial = before[:, 0] if first == 0 else grad_initial
     grad_u, grad_dt, grad_B, grad_C = (_join(o, T) for o in outputs)
     grad_x, grad_dt = grad_u * dt, torch.addcmul(grad_dt, grad_u, x)
     return grad_x, grad_dt, grad_A, grad_B, grad_C, grad_initial.clone()
 
 
 def _chunks_backward(
-    parts: list[Tensor], A: Tensor, start: Tensor, end: Tensor, outputs: list[Tensor]
-) -> Tensor:
-    """Write the gradients of u, dt, B and C in some chunks; return that of A."""
+    parts: list[Tensor], outputs: list[Tensor], A: Tensor, start: Tensor, end: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Write the gradients of u, dt, B and C in some chunks; return A's, and that of the states they start from."""
     grad, u, dt, B_, C_ = parts
     grad_u, grad_dt, grad_B, grad_C = outputs
     C = grad.shape[0]
@@ -253,7 +254,7 @@ def _chunks_backward(
         exponent = torch.mul(states[r], g, out=states[r + 1])
         grad_dt[r] = (exponent * A).sum(-1)
         weighted.addcmul_(exponent, dt[r][..., None])
-    return weighted.sum((0, 1))
+    return weighted.sum((0, 1)), g
 
 
 @_scan_backward.register_fake
