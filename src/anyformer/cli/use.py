@@ -1,1 +1,186 @@
 """``anyformer train``, ``predict`` and ``generate``: one model, from data to answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from anyformer.cli.main import app, console, one_message, options_of
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from anyformer.train import Fit
+
+MOST_ROWS = 40
+MOST_COLUMNS = 8
+
+
+@app.command()
+@one_message
+def train(
+    out: Annotated[Path, typer.Option(help="Folder for the model and its checkpoint.")],
+    data: Annotated[str | None, typer.Argument(help="A task's name, or a file or folder of yours.")] = None,
+    model: Annotated[str | None, typer.Option(help="A model's name, a spec, or FILE.yaml.")] = None,
+    target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps; by default 300.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Sequences in a step; by default 32.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="The highest; by default 0.003.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the first weights, and of draws in training.")] = None,
+    option: Annotated[list[str] | None, typer.Option(help="An option of the task: name=value.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in OUT.")] = False,
+) -> None:
+    """Train one model and keep the best of it, by validation, in a folder for predict and generate.
+
+    Examples:
+      anyformer train sales.csv --target amount --model mamba --out sales-model
+      anyformer train texts/ --model "[attention*2, retention*2] dim=128" --steps 2000 --out writer
+      anyformer train --out writer --resume
+    """
+    from anyformer.train import Diverged, Fit
+
+    config = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
+    config = {name: value for name, value in config.items() if value is not None}
+    if resume:
+        if config or option or data or model or target:
+            raise ValueError(
+                "resume goes on as train.json in its folder says: it takes nothing besides --out"
+            )
+        fit = Fit.resume(out)
+    elif data is None or model is None:
+        raise ValueError("name the data or the task, and the model with --model (see anyformer list)")
+    else:
+        fit = Fit.start(out, data, model, target=target, options=options_of(option), **config)
+    for note in fit.task.notes():
+        _say(f"{fit.task.name}: {note}")
+    _say(f"{fit.task.title} {fit.trainer.model.num_parameters():,} parameters on {fit.trainer.device}.")
+    try:
+        _run(fit)
+    except Diverged as error:
+        raise ValueError(f"training diverged: {error}; try a lower --learning-rate") from None
+    except KeyboardInterrupt:
+        _say(f"Stopped. Continue with: anyformer train --out {out} --resume")
+        raise
+    step = fit.trainer.step
+    _say(
+        f"Saved in {out} as of step {step}: {_metric(fit, fit.valid)} in validation, {_metric(fit, fit.test)} in test"
+    )
+    if fit.trainer.model.pool is None:
+        _say(f"Continue a prompt: anyformer generate {out} --prompt ...")
+    elif fit.task.encoding is not None:
+        kind = "" if fit.task.encoding.kind == "forecast" else " DATA"
+        _say(f"Use it: anyformer predict {out}{kind}")
+
+
+def _run(fit: Fit) -> None:
+    """Train under a line that shows how far it is."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (MofNCompleteColumn(), TextColumn("steps"), BarColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns,
+        TextColumn("{task.description}"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as line:
+        bar = line.add_task("", total=fit.plan.config.steps, completed=fit.trainer.step)
+
+        def show(fit: Fit) -> None:
+            recent = fit.trainer.losses[-20:]
+            valid = "" if fit.valid is None else f"   best validation {_metric(fit, fit.valid)}"
+            told = f"loss {sum(recent) / len(recent):.4f}{valid}"
+            line.update(bar, completed=fit.trainer.step, description=told)
+
+        fit.run(show)
+
+
+def _metric(fit: Fit, value: float | None) -> str:
+    metric = fit.task.metric
+    return f"{metric.name} {float('nan') if value is None else value:.4g} {metric.unit}".strip()
+
+
+@app.command()
+@one_message
+def predict(
+    model: Annotated[
+        Path, typer.Argument(help="A folder with a model: OUT of train, OUT/winner of compare.")
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A file as the model was trained on; forecasts go on from its end, by default the same."
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write all of it to this CSV file.")] = None,
+) -> None:
+    """Forecast what follows the data, or tell the class or the numbers of each of its rows.
+
+    Examples:
+      anyformer predict out/winner
+      anyformer predict out/winner new-rows.csv --out predictions.csv
+    """
+    from anyformer.train import load_bundle
+
+    found = load_bundle(model).predict(data)
+    for remark in found.remarks:
+        _say(f"{found.data.name}: {remark}")
+    if out is not None:
+        found.table.to_csv(out, index=False, float_format="%.6g")
+        _say(f"{len(found.table)} rows written to {out}")
+    else:
+        _say(f"predicted from {found.data}")
+        _print(found.table)
+
+
+@app.command("generate")
+@one_message
+def generate_text(
+    model: Annotated[
+        Path, typer.Argument(help="A folder with a model: OUT of train, OUT/winner of compare.")
+    ],
+    prompt: Annotated[str, typer.Option(help="Text for a model of bytes; else tokens, like '1 5 3'.")],
+    max_new_tokens: Annotated[int, typer.Option(help="How many tokens, or bytes, to add.")] = 200,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token each time.")] = 0.8,
+    top_k: Annotated[int | None, typer.Option(help="Draw from so many likeliest tokens.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Draw from the likeliest with this probability.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed draws the same tokens.")] = None,
+) -> None:
+    """Continue a prompt.
+
+    Example:
+      anyformer generate out/winner --prompt "def main(" --max-new-tokens 300
+    """
+    from anyformer.train import load_bundle
+
+    bundle = load_bundle(model)
+    new = bundle.generate(
+        prompt, max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
+    )
+    between = "" if bundle.facts.get("inputs") == "bytes" else " "
+    shown = f"{prompt}{between}{new}"
+    typer.echo("".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in shown))
+
+
+def _print(frame: DataFrame) -> None:
+    table = Table()
+    for name in frame.columns[:MOST_COLUMNS]:
+        number = frame[name].dtype.kind == "f"
+        table.add_column(str(name), justify="right" if number else "left")
+    for row in frame.head(MOST_ROWS).itertuples(index=False):
+        cells = row[:MOST_COLUMNS]
+        table.add_row(*(f"{cell:.5g}" if isinstance(cell, float) else str(cell) for cell in cells))
+    console.print(table, markup=False)
+    rows, columns = len(frame) - MOST_ROWS, len(frame.columns) - MOST_COLUMNS
+    if rows > 0 or columns > 0:
+        more = [f"{count} more {what}" for count, what in ((rows, "rows"), (columns, "columns")) if count > 0]
+        _say(f"{' and '.join(more)}: --out FILE.csv writes all")
+
+
+def _say(text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from anyformer.tasks import Task
+from anyformer.train import save_bundle
 
 from .board import Outcome
 from .conduct import Findings
@@ -158,32 +157,26 @@ def best_candidate(result: TaskResult) -> CandidateResult | None:
     return next((c for c in result.candidates if names and c.name == names[0]), None)
 
 
-def save_winner(result: TaskResult, task_plan: TaskPlan, found: Findings, folder: Path, inside: str) -> None:
-    """Copies the model of the best candidate's best seed, by validation, to ``folder / inside``.
-
-    Beside it lies ``task.json``: what the task was, so that ``predict`` and ``generate`` know what goes in.
-    """
+def save_winner(
+    result: TaskResult, task_plan: TaskPlan, task: Task, found: Findings, folder: Path, inside: str
+) -> None:
+    """Copies the model of the best candidate's best seed, by validation, to ``folder / inside``."""
     best = best_candidate(result)
     if best is None:
         return
     sign = 1.0 if result.task.metric.higher_is_better else -1.0
     run = max(best.runs, key=lambda run: sign * run.valid if run.valid is not None else -math.inf)
-    target = folder / inside
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(found.folders[best.name][run.seed] / "model", temporary)
-    facts = {
-        "task": task_plan.name,
-        "source": task_plan.source,
-        "target": task_plan.target,
-        "options": task_plan.options,
-        "candidate": best.name,
-        "seed": run.seed,
-        "metric": result.task.metric.name,
-        "test": run.test.score,
-    }
-    (temporary / "task.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
-    shutil.rmtree(target, ignore_errors=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(temporary, target)
+    save_bundle(
+        folder / inside,
+        found.folders[best.name][run.seed] / "model",
+        task,
+        source=task_plan.source,
+        target=task_plan.target,
+        options=task_plan.options,
+        candidate=best.name,
+        seed=run.seed,
+        metric=result.task.metric.name,
+        valid=run.valid,
+        test=run.test.score,
+    )
     result.saved, result.saved_path = best.name, inside

@@ -183,7 +183,7 @@ def _conduct(
     )
     for task_plan, result in zip(plan.tasks, results.tasks, strict=True):
         inside = "winner" if len(plan.tasks) == 1 else f"winner/{task_plan.name}"
-        save_winner(result, task_plan, found[task_plan.name], folder, inside)
+        save_winner(result, task_plan, tasks[task_plan.name], found[task_plan.name], folder, inside)
     write_report(results, folder / "report.html")
     results.save(folder / "results.json")
     print_results(results, console)

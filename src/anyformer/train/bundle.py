@@ -1,0 +1,224 @@
+"""A trained model with what it was trained for: saved as a folder, and put to use from it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+
+from anyformer.generate import generate
+from anyformer.models import SequenceModel
+from anyformer.registry import nearest
+from anyformer.tasks import Task
+from anyformer.tasks.encoding import Encoding, load_encoding
+from anyformer.tasks.text import ByteTask
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+FACTS = "task.json"
+
+
+def save_bundle(folder: str | Path, model: SequenceModel | Path, task: Task, **facts: Any) -> None:
+    """Write a model, and what its inputs and outputs mean, into a folder.
+
+    The files are ``config.json`` and ``model.safetensors``, of :meth:`SequenceModel.save_pretrained`, and
+    ``task.json`` with the ``facts``, what the model eats (``inputs``: ``"bytes"``, ``"tokens"`` or ``"numbers"``)
+    and the task's ``encoding``, so that predictions don't need the data that it was trained on. Each file is
+    replaced in one step.
+
+    Args:
+        folder: made where it is not there; other files in it stay.
+        model: the model, or a folder that it was saved to.
+        task: what it was trained on.
+        facts: ready for JSON.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".saving.{os.getpid()}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    if isinstance(model, Path):
+        shutil.copytree(model, temporary)
+    else:
+        model.save_pretrained(temporary)
+    inputs = "numbers" if task.vocab_size is None else "bytes" if isinstance(task, ByteTask) else "tokens"
+    encoding = None if task.encoding is None else task.encoding.model_dump(mode="json", exclude_none=True)
+    held = {"task": task.name, "title": task.title, **facts, "inputs": inputs, "encoding": encoding}
+    (temporary / FACTS).write_text(json.dumps(held, indent=1), encoding="utf-8")
+    for file in sorted(temporary.iterdir(), key=lambda file: file.name == FACTS):
+        os.replace(file, folder / file.name)
+    temporary.rmdir()
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says about data.
+
+    Attributes:
+        table: a row for each sequence, or for each step that is forecast: what names it, the prediction, and, where
+            it is a class, the probability of each.
+        data: the file that it is about.
+        remarks: what was decided about the data.
+    """
+
+    table: DataFrame
+    data: Path
+    remarks: list[str]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model out of a folder.
+
+    Attributes:
+        folder: where it lies.
+        model: in evaluation mode.
+        facts: out of its ``task.json``; empty where it has none.
+        encoding: what makes a file into the model's inputs, where it was trained on one.
+    """
+
+    folder: Path
+    model: SequenceModel
+    facts: dict[str, Any] = field(default_factory=dict)
+    encoding: Encoding | None = None
+
+    def predict(self, data: str | os.PathLike[str] | None = None, *, batch_size: int = 64) -> Predictions:
+        """Forecasts of what follows the data, or the class or the numbers of each of its sequences.
+
+        Args:
+            data: a file of the format that the model was trained on. Forecasts are by default of what follows the
+                file that it was trained on, as that file is now.
+            batch_size: sequences at a time.
+
+        Raises:
+            ValueError: the model doesn't predict, or the data cannot be used; one sentence says why.
+        """
+        from anyformer.tasks.unseen import answers, read_unseen
+
+        encoding, path = self._encoding(), self._data(data)
+        unseen = read_unseen(encoding, path)
+        device, batch = next(self.model.parameters()).device, unseen.batch
+        outputs = []
+        with torch.no_grad():
+            for start in range(0, len(batch), batch_size):
+                part = slice(start, start + batch_size)
+                mask = None if batch.mask is None else batch.mask[part].to(device)
+                outputs.append(self.model(batch.x[part].to(device), mask).float().cpu())
+        return Predictions(answers(encoding, unseen, torch.cat(outputs)), path, unseen.remarks)
+
+    def generate(
+        self,
+        prompt: str,
+        max_new_tokens: int = 200,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+    ) -> str:
+        """What the model continues the prompt with; see :func:`anyformer.generate.generate`.
+
+        A model of bytes takes and gives text, with a mark where its bytes are not UTF-8. Others take and give
+        numbers of tokens between spaces, ``"1 5 3"``.
+
+        Raises:
+            ValueError: the model doesn't generate, or an argument is wrong.
+        """
+        if self.model.vocab_size is None or self.model.pool is not None:
+            raise ValueError(
+                f"{str(self.folder)!r} holds a model that answers once a sequence and continues none: use predict"
+            )
+        text = self.facts.get("inputs") == "bytes"
+        tokens = list(prompt.encode()) if text else _tokens(prompt, self.model.vocab_size)
+        if not tokens:
+            raise ValueError(
+                f"prompt must hold at least one {'character' if text else 'token'}, got {prompt!r}"
+            )
+        device = next(self.model.parameters()).device
+        generator = torch.Generator(device)
+        generator.seed() if seed is None else generator.manual_seed(seed)
+        new = generate(
+            self.model,
+            torch.tensor([tokens], device=device),
+            max_new_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            generator=generator,
+        )[0].tolist()
+        return bytes(new).decode("utf-8", errors="replace") if text else " ".join(map(str, new))
+
+    def _encoding(self) -> Encoding:
+        if self.encoding is not None:
+            return self.encoding
+        where = f"{str(self.folder)!r} holds a model"
+        if not self.facts:
+            raise ValueError(f"{where} without {FACTS}, so that it isn't known what it predicts")
+        if self.model.pool is None:
+            raise ValueError(f"{where} that continues what it is given: use generate")
+        raise ValueError(
+            f"{where} of the generated task {self.facts['task']!r}, which has no data to predict on"
+        )
+
+    def _data(self, data: str | os.PathLike[str] | None) -> Path:
+        if data is not None:
+            return Path(data)
+        source = self.facts.get("source")
+        if self.encoding is None or self.encoding.kind != "forecast" or source is None:
+            raise ValueError("data must name a file with the rows to predict")
+        if not Path(source).exists():
+            raise ValueError(
+                f"data: {source}, which the model was trained on, is gone; name another file to continue"
+            )
+        return Path(source)
+
+
+def load_bundle(folder: str | os.PathLike[str]) -> Bundle:
+    """The model in a folder, with what it was trained for.
+
+    Raises:
+        ValueError: no model lies there, or it cannot be read; one sentence says why.
+    """
+    folder = Path(folder)
+    _check_folder(folder)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # the hub's loader talks
+            model = SequenceModel.from_pretrained(folder, strict=True)
+        path = folder / FACTS
+        facts = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        encoding = load_encoding(facts["encoding"]) if facts.get("encoding") else None
+    except (ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"the model in {str(folder)!r} cannot be loaded: {reason[:300]}") from None
+    return Bundle(folder, model.eval(), facts, encoding)
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        names = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
+        close = nearest(folder.name, names) if not folder.exists() else ""
+        kind = "is a file, not a folder with a model" if folder.exists() else "does not exist"
+        raise ValueError(f"model: {str(folder)!r} {kind}{close if 'did you mean' in close else ''}")
+    absent = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
+    if absent:
+        inner = [str(file.parent) for file in sorted(folder.glob("winner/**/config.json"))]
+        remedy = f"; did you mean {' or '.join(map(repr, inner))}?" if inner else ""
+        raise ValueError(f"model: {str(folder)!r} holds no model: there is no {absent[0]} in it{remedy}")
+
+
+def _tokens(prompt: str, vocab_size: int) -> list[int]:
+    try:
+        tokens = [int(word) for word in prompt.replace(",", " ").split()]
+    except ValueError:
+        raise ValueError(f"prompt must be numbers of tokens such as '1 5 3', got {prompt!r}") from None
+    if tokens and not 0 <= min(tokens) <= max(tokens) < vocab_size:
+        raise ValueError(f"prompt must hold tokens from 0 to {vocab_size - 1}, got {prompt!r}")
+    return tokens
