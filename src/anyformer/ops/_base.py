@@ -37,21 +37,19 @@ _definition_depth = 0
 _counters: list[FlopCounter] = []
 
 
-def _batched_torch(device: str, dtype: torch.dtype) -> Path:
-    return Path("pytorch", "chunked matrix form in PyTorch; no native kernel is built for this op")
-
-
 def primitive(
     name: str,
     *,
     definition: Callable[..., R],
     flops: Callable[..., int],
-    path: Callable[[str, torch.dtype], Path] = _batched_torch,
+    path: Path | Callable[[str, torch.dtype], Path],
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Register a fast form with its definition and its FLOP formula (of the fast form, multiply-add = 2).
 
-    ``definition`` and ``flops`` take the arguments of the fast form.
+    ``definition`` and ``flops`` take the arguments of the fast form. ``path`` is the path that the op takes, or
+    chooses it by device type and dtype.
     """
+    choose = path if callable(path) else lambda device, dtype: path
 
     def wrap(fast: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(fast)
@@ -64,7 +62,7 @@ def primitive(
 
         if name in PRIMITIVES:
             raise ValueError(f"op {name!r} is registered twice")
-        PRIMITIVES[name] = Primitive(name, fast, definition, flops, path)
+        PRIMITIVES[name] = Primitive(name, fast, definition, flops, choose)
         return run
 
     return wrap

@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from anyformer.ops._base import primitive
+from anyformer.ops._base import Path, primitive
 from anyformer.ops._precision import exact, no_autocast, wide
 from anyformer.ops.linear_attention import in_chunks
 
@@ -63,7 +63,14 @@ def delta_rule_flops(
     return 2 * B * H * T * (inside + states + 2 * K * V)
 
 
-@primitive("delta_rule", definition=delta_rule_definition, flops=delta_rule_flops)
+@primitive(
+    "delta_rule",
+    definition=delta_rule_definition,
+    flops=delta_rule_flops,
+    path=Path(
+        "chunks", "the WY form in chunks, as batched matrix products in PyTorch; there is no native kernel"
+    ),
+)
 def delta_rule(
     q: Tensor,
     k: Tensor,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from anyformer.ops._base import primitive
+from anyformer.ops._base import Path, primitive
 from anyformer.ops._precision import exact, no_autocast, wide
 from anyformer.ops.scan import scan
 
@@ -66,7 +66,12 @@ def linear_attention_flops(
     return 2 * B * H * T * (inside + 2 * K * V)
 
 
-@primitive("linear_attention", definition=linear_attention_definition, flops=linear_attention_flops)
+@primitive(
+    "linear_attention",
+    definition=linear_attention_definition,
+    flops=linear_attention_flops,
+    path=Path("chunks", "chunks as batched matrix products in PyTorch; there is no native kernel"),
+)
 def linear_attention(
     q: Tensor,
     k: Tensor,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from anyformer.ops._base import primitive
+from anyformer.ops._base import Path, primitive
 from anyformer.ops._precision import no_autocast, wide
 
 DIRECT = 8  # fewer new positions than this are computed as dot products
@@ -45,7 +45,12 @@ def long_conv_flops(
     return int(2.5 * n * max(n.bit_length() - 1, 1)) * (2 * B * D + D) + 3 * n * B * D
 
 
-@primitive("long_conv", definition=long_conv_definition, flops=long_conv_flops)
+@primitive(
+    "long_conv",
+    definition=long_conv_definition,
+    flops=long_conv_flops,
+    path=Path("FFT", "products of spectra by torch.fft; a few new positions as dot products"),
+)
 def long_conv(
     x: Tensor, kernel: Tensor, *, causal: bool = True, skip: Tensor | None = None, past: Tensor | None = None
 ) -> Tensor:

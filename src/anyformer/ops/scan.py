@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from anyformer.ops._base import primitive
+from anyformer.ops._base import Path, primitive
 from anyformer.ops._precision import wide
 
 RADIX = 16
@@ -37,7 +37,12 @@ def scan_flops(a: Tensor, b: Tensor, initial: Tensor | None = None, *, reverse: 
     return per_step * b.numel() * (4 if b.is_complex() or a.is_complex() else 1)
 
 
-@primitive("scan", definition=scan_definition, flops=scan_flops)
+@primitive(
+    "scan",
+    definition=scan_definition,
+    flops=scan_flops,
+    path=Path("groups", "groups of steps, composed level by level in PyTorch; there is no native kernel"),
+)
 def scan(
     a: Tensor, b: Tensor, initial: Tensor | None = None, *, reverse: bool = False
 ) -> tuple[Tensor, Tensor]:

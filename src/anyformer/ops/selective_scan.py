@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from anyformer.ops._base import primitive
+from anyformer.ops._base import Path, primitive
 from anyformer.ops._precision import no_autocast, wide
 from anyformer.ops.scan import scan
 
@@ -59,7 +59,14 @@ def selective_scan_flops(
     return x.numel() * ((9 if _chunk(T, len(x) * A.numel()) < T else 5) * K + 3)
 
 
-@primitive("selective_scan", definition=selective_scan_definition, flops=selective_scan_flops)
+@primitive(
+    "selective_scan",
+    definition=selective_scan_definition,
+    flops=selective_scan_flops,
+    path=Path(
+        "chunks", "chunks side by side, recomputed in the backward, in PyTorch; there is no native kernel"
+    ),
+)
 def selective_scan(
     x: Tensor,
     dt: Tensor,

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from anyformer.ops._base import primitive
+from anyformer.ops._base import Path, primitive
 from anyformer.ops._precision import wide
 from anyformer.ops.scan import scan
 
@@ -65,7 +65,12 @@ def softmax_scan_flops(
     return each + (0 if bonus is None else 6 * v.numel() + 4 * scores.numel())
 
 
-@primitive("softmax_scan", definition=softmax_scan_definition, flops=softmax_scan_flops)
+@primitive(
+    "softmax_scan",
+    definition=softmax_scan_definition,
+    flops=softmax_scan_flops,
+    path=Path("groups", "a running maximum and two scans in PyTorch; there is no native kernel"),
+)
 def softmax_scan(
     scores: Tensor,
     v: Tensor,
