@@ -85,6 +85,8 @@ def _tradeoff_view(
         xs, ys = zip(*front, strict=True)
         line = {"color": "#c9ced4", "width": 2, "shape": "hv"}
         traces.append({"x": xs, "y": ys, "mode": "lines", "line": line, "hoverinfo": "skip"})
+    costs = [value for _, value in known]
+    turn = min(costs) ** 0.3 * max(costs) ** 0.7  # right of it, names stand on the left of their points
     for c, value in known:
         row, style = standing[c.name], look[c.name]
         traces.append(
@@ -92,8 +94,8 @@ def _tradeoff_view(
                 "x": [value],
                 "y": [row.score],
                 "mode": "markers+text",
-                "text": [c.name],
-                "textposition": "top center",
+                "text": [f"\u2002{c.name}\u2002"],
+                "textposition": "middle left" if value > turn else "middle right",
                 "textfont": {"color": INK, "size": 12},
                 "marker": {
                     "color": style.colour,

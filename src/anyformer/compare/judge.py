@@ -267,9 +267,13 @@ def _no_model_needed(
     contrast = next(c for c in against if c.other == top.name)
     ahead = contrast.difference < 0 and contrast.p < LEVEL
     relation = "is better than every candidate" if ahead else "is not beaten by any candidate"
+    behind = contrast.difference < 0
+    if behind:
+        mirrored = {"difference": -contrast.difference, "low": -contrast.high, "high": -contrast.low}
+        contrast = contrast.model_copy(update=mirrored)
     text = (
-        f"The best candidate, {best.name}, scores {score_with_unit(metric, best.score)}; "
-        f"its lead over {top.name} is {_gap(metric, contrast)}."
+        f"The best candidate, {best.name}, scores {score_with_unit(metric, best.score)}, "
+        f"{'behind' if behind else 'ahead of'} {top.name} by {_gap(metric, contrast)}."
     )
     return Verdict(
         kind="no_model_needed",

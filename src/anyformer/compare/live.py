@@ -179,17 +179,20 @@ def _leaderboard(result: TaskResult) -> Table:
         title_style="bold",
     )
     table.add_column("", justify="right", style="dim")
-    table.add_column("candidate", overflow="fold")
-    for name in (f"{metric.name}{unit}", "±95%", "params", "tokens/s", "ms/token", "memory"):
+    table.add_column("candidate", overflow="fold", min_width=16)
+    for name in (f"{metric.name}{unit}", "±95%", "tokens/s", "ms/token", "memory"):
         table.add_column(name, justify="right", no_wrap=True)
     candidates = {c.name: c for c in result.candidates}
     for row in result.leaderboard:
         cells = [str(row.rank), row.name, *words.format_scores(metric, [row.score, (row.high - row.low) / 2])]
         if row.kind == "reference":
-            table.add_row(*cells, "", "", "", "", style="italic dim")
+            table.add_row(*cells, "", "", "", style="italic dim")
             continue
         c = candidates[row.name]
-        cells += [words.count(c.parameters), words.rate(c.costs.train_tokens_per_second)]
-        cells += [words.amount(c.costs.token_latency_ms), words.size(c.costs.peak_memory_bytes)]
+        cells += [
+            words.rate(c.costs.train_tokens_per_second),
+            words.amount(c.costs.token_latency_ms),
+            words.size(c.costs.peak_memory_bytes),
+        ]
         table.add_row(*cells, style="bold" if row.name == result.verdict.winner else "")
     return table
