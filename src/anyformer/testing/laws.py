@@ -331,17 +331,17 @@ def cost(case: Case) -> bool:
 
 
 def _saved_bytes(mixer: Mixer, sample: Sample) -> int:
-    held: dict[int, int] = {}
+    held: dict[int, torch.UntypedStorage] = {}
 
     def pack(t: Tensor) -> Tensor:
         storage = t.untyped_storage()
-        held[storage.data_ptr()] = storage.nbytes()
+        held[storage.data_ptr()] = storage  # kept alive, or its address would be given to another
         return t
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
         y = sample.with_x(sample.x.clone().requires_grad_()).forward(mixer)
     del y
-    return sum(held.values())
+    return sum(storage.nbytes() for storage in held.values())
 
 
 @torch.no_grad()
