@@ -15,7 +15,9 @@ from anyformer.cli.main import app, one_message, options_of
 def compare(
     data: Annotated[
         str | None,
-        typer.Argument(help="A task's name, or a file or folder of yours; by default generated recall and real bytes."),
+        typer.Argument(
+            help="A task's name, or a file or folder of yours; by default generated recall and real bytes."
+        ),
     ] = None,
     target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
     models: Annotated[
@@ -25,9 +27,13 @@ def compare(
     budget: Annotated[
         str | None, typer.Option(help="Of everything: 60s, 10m, 2h. Of each run: '500 steps', '1M tokens'.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the report, the results and the winner.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the report, the results and the winner.")
+    ] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the comparison in this folder.")] = None,
-    hold: Annotated[str, typer.Option(help="What candidates have equal: parameters or flops.")] = "parameters",
+    hold: Annotated[
+        str, typer.Option(help="What candidates have equal: parameters or flops.")
+    ] = "parameters",
     parameters: Annotated[int | None, typer.Option(help="The size to match.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Sequences in a training step.")] = None,
     seeds: Annotated[int, typer.Option(help="Training runs of each candidate, at least 3.")] = 3,
@@ -35,7 +41,9 @@ def compare(
     storage: Annotated[
         str | None, typer.Option(help="Optuna storage URL, to spread over machines that share the folder.")
     ] = None,
-    join: Annotated[Path | None, typer.Option(help="Lend this machine to the comparison in this folder.")] = None,
+    join: Annotated[
+        Path | None, typer.Option(help="Lend this machine to the comparison in this folder.")
+    ] = None,
     option: Annotated[list[str] | None, typer.Option(help="An option of the task: name=value.")] = None,
 ) -> None:
     """Train candidates on equal terms, and say which one fits: leaderboard, report.html, results.json, winner.
