@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -85,3 +86,35 @@ def _one(job: tuple[str, int, list[str] | None]) -> list[Result]:
     torch.set_num_threads(1)
     name, dim, law = job
     return [r for case in cases_of(name, dim=dim) for r in check_case(case, law)]
+
+
+@app.command()
+@one_message
+def bench(
+    names: Annotated[list[str] | None, typer.Argument(help="Mixers; by default every causal one.")] = None,
+    dim: Annotated[int, typer.Option(help="Width.")] = 128,
+    length: Annotated[list[int] | None, typer.Option(help="Tokens; may be given several times.")] = None,
+    repeats: Annotated[int, typer.Option(help="Timed runs of each.")] = 7,
+    out: Annotated[Path | None, typer.Option(help="Write the table to this Markdown file.")] = None,
+) -> None:
+    """What mixers cost on this machine, as ratios to softmax attention in the same run."""
+    from anyformer.testing.bench import as_markdown, bench_mixers
+
+    for value in length or []:
+        if value < 1:
+            raise ValueError(f"--length must be at least 1, got {value}")
+    with console.status("timing") as status:
+        timings = bench_mixers(
+            names,
+            dim=dim,
+            lengths=length or (512, 2048),
+            repeats=repeats,
+            progress=lambda text: status.update(f"timing {text}"),
+        )
+    table = as_markdown(timings, dim)
+    console.print(table, markup=False, highlight=False, soft_wrap=True)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(
+            f"# What mixers cost\n\nMade by `anyformer bench --out FILE`.\n\n{table}", encoding="utf-8"
+        )

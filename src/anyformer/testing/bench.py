@@ -1,0 +1,139 @@
+"""What mixers cost on this machine: times side by side in one process, as ratios to softmax attention."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from anyformer.contract import Mixer
+from anyformer.mixers import create_mixer, mixers
+from anyformer.parts import option_names
+
+BASELINE = "attention"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One mixer at one length: medians of alternating runs, in seconds."""
+
+    mixer: str
+    length: int
+    forward: float
+    training: float
+    ratio_forward: float
+    ratio_training: float
+    spread: float
+    """Quartile distance of the ratio of training times over its median."""
+
+
+def bench_mixers(
+    names: Sequence[str] | None = None,
+    *,
+    dim: int = 128,
+    lengths: Sequence[int] = (512, 2048),
+    batch_size: int = 1,
+    repeats: int = 7,
+    progress: Callable[[str], None] = lambda text: None,
+) -> list[Timing]:
+    """Time the forward, and forward with backward, of mixers in their default form.
+
+    Each repeat times the mixer and softmax attention directly after one another, so that a drift of the machine's
+    speed falls on both; ratios are medians over the repeats.
+
+    Args:
+        names: mixers, by default every causal one.
+        dim: width D.
+        lengths: tokens T.
+
+    Raises:
+        ValueError: for an unknown mixer, or fewer than 3 repeats.
+    """
+    if repeats < 3:
+        raise ValueError(f"repeats must be at least 3, got {repeats}")
+    chosen = list(names) if names else default_names()
+    found = []
+    for name in chosen:
+        for length in lengths:
+            progress(f"{name} at {length}")
+            found.append(_compare(name, dim, length, batch_size, repeats))
+    return found
+
+
+def default_names() -> list[str]:
+    """Causal mixers that need no second sequence."""
+    names = []
+    for entry in mixers:
+        mixer = create_mixer(entry.id, 16, **dict(entry.examples[0]))
+        if mixer.info.causal and not mixer.info.context:
+            names.append(entry.id)
+    return names
+
+
+def _build(name: str, dim: int, length: int) -> Mixer:
+    torch.manual_seed(0)
+    limited = "max_length" in option_names(mixers.get(name).target)
+    return create_mixer(name, dim, **({"max_length": max(length, 64)} if limited else {}))
+
+
+def _compare(name: str, dim: int, length: int, batch_size: int, repeats: int) -> Timing:
+    x = torch.randn(batch_size, length, dim, generator=torch.Generator().manual_seed(0))
+    mixer, baseline = _build(name, dim, length), _build(BASELINE, dim, length)
+    times: dict[str, list[float]] = {"forward": [], "training": [], "forward base": [], "training base": []}
+    for repeat in range(repeats + 1):
+        for which, module in (("", mixer), (" base", baseline)):
+            with torch.no_grad():
+                forward = _time(lambda module=module: module(x))  # type: ignore[misc]
+            training = _time(lambda module=module: module(x).square().mean().backward())  # type: ignore[misc]
+            if repeat:  # the first is a warm-up
+                times[f"forward{which}"].append(forward)
+                times[f"training{which}"].append(training)
+    ratio = {
+        k: [a / b for a, b in zip(times[k], times[f"{k} base"], strict=True)] for k in ("forward", "training")
+    }
+    low, middle, high = statistics.quantiles(ratio["training"], n=4)
+    return Timing(
+        name,
+        length,
+        statistics.median(times["forward"]),
+        statistics.median(times["training"]),
+        statistics.median(ratio["forward"]),
+        statistics.median(ratio["training"]),
+        (high - low) / middle,
+    )
+
+
+def _time(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def growth(timings: Sequence[Timing], name: str) -> float:
+    """Exponent of a mixer's training time between its shortest and longest length."""
+    own = sorted((t for t in timings if t.mixer == name), key=lambda t: t.length)
+    if len(own) < 2:
+        return math.nan
+    return math.log(own[-1].training / own[0].training) / math.log(own[-1].length / own[0].length)
+
+
+def as_markdown(timings: Sequence[Timing], dim: int) -> str:
+    """The timings as a table, with the machine that they are of."""
+    lines = [
+        f"Width {dim}, batch 1, float32, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"{torch.backends.cpu.get_cpu_capability()}. Ratios to softmax attention of the same run; "
+        "training is forward and backward.",
+        "",
+        "| mixer | length | forward, ms | x attention | training, ms | x attention | quartile spread | growth |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for t in timings:
+        lines.append(
+            f"| {t.mixer} | {t.length} | {1000 * t.forward:.1f} | {t.ratio_forward:.2f} | {1000 * t.training:.1f} "
+            f"| {t.ratio_training:.2f} | {t.spread:.0%} | n^{growth(timings, t.mixer):.2f} |"
+        )
+    return "\n".join(lines) + "\n"
