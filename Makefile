@@ -16,6 +16,7 @@ help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(VENV)/.runtime ## compare a handful of architectures on generated recall and on real text (under two minutes)
+	rm -rf demo-report
 	$(BIN)/anyformer compare --out $(OUT)
 
 test: lint docs unit ## everything that CI checks
@@ -32,8 +33,8 @@ lint: $(VENV)/.dev ## style, types, and which room may import which
 docs: $(VENV)/.dev ## build the site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-bench: $(VENV)/.runtime ## time and measure every op and mixer on this machine
-	$(BIN)/anyformer bench
+bench: $(VENV)/.runtime ## time every mixer on this machine, into docs/benchmarks.md
+	$(BIN)/anyformer bench --out docs/benchmarks.md
 
 clean: ## remove the environment and everything that is built
 	rm -rf $(VENV) build dist site demo-report bench-results .mypy_cache .pytest_cache .ruff_cache \
