@@ -7,7 +7,6 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # One torch thread for each of the two pytest workers.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
-OUT ?= demo-report
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit bench docs lint clean
@@ -17,7 +16,7 @@ help: ## list the targets
 
 demo: $(VENV)/.runtime ## compare a handful of architectures on generated recall and on real text (under two minutes)
 	rm -rf demo-report
-	$(BIN)/anyformer compare --out $(OUT)
+	$(BIN)/anyformer compare --out demo-report
 
 test: lint docs unit ## everything that CI checks
 
