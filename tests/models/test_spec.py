@@ -80,6 +80,13 @@ def test_a_wrong_spec_says_what_is_wrong(line: str, message: str) -> None:
         create_model(line, vocab_size=5)(torch.zeros(1, 2, dtype=torch.int64))
 
 
+def test_a_mixer_alone_is_a_stack_of_two_unless_a_model_has_its_name(tmp_path: Path) -> None:
+    assert [p.name for p in load_spec("retention dim=32").layers] == ["retention"] * 2
+    assert load_spec("mamba dim=32") == load_spec({"model": "mamba", "dim": 32})
+    assert [p.name for p in load_spec("retention*3").layers] == ["retention"] * 3
+    assert [p.name for p in load_spec(f"{tmp_path}/mine.py:Mine").layers] == [f"{tmp_path}/mine.py:Mine"] * 2
+
+
 words = st.sampled_from(
     ["[", "]", "(", ")", "*", "=", ",", "@", "attention", "dim", "3", "x", "-1", "'", '"', " "]
 )

@@ -14,8 +14,7 @@ from typing import Any, Literal
 
 import torch
 
-from anyformer.mixers import mixers
-from anyformer.models import ModelSpec, list_models, load_spec, match_parameters
+from anyformer.models import ModelSpec, load_spec, match_parameters
 from anyformer.models.size import count_parameters
 from anyformer.tasks import Task, create_task
 from anyformer.train import model_for
@@ -280,7 +279,6 @@ def named_models(models: str | Sequence[Model] | Mapping[str, Model] | None) -> 
         raise ValueError("models must name at least one candidate, got none")
     named: dict[str, Model] = {}
     for name, given in pairs:
-        given = _complete(given)
         load_spec(given)  # says what is wrong with it
         base = name or _short_name(given)
         name, number = base, 1
@@ -291,13 +289,6 @@ def named_models(models: str | Sequence[Model] | Mapping[str, Model] | None) -> 
     return named
 
 
-def _complete(given: Model) -> Model:
-    """A mixer by its own name, or out of a file, becomes a stack of two."""
-    text = str(given).strip() if isinstance(given, (str, Path)) else ""
-    is_mixer = re.fullmatch(r"[^\s\[\](){}]+\.py:\w+", text) or (text in mixers and text not in list_models())
-    return f"[{text}]*2" if is_mixer else given
-
-
 def _short_name(given: Model) -> str:
     if isinstance(given, (str, Path)) and str(given).endswith((".yaml", ".yml")):
         return Path(given).stem
@@ -306,8 +297,6 @@ def _short_name(given: Model) -> str:
     else:
         text = str(given)
     text = re.sub(r"[^\[\](),\s]*\.py:", "", text)
-    single = re.fullmatch(r"\[(\w+)\]\*2", text)
-    text = single[1] if single else text
     return text if len(text) <= 30 else text[:29].rstrip(" ,") + "…"
 
 

@@ -101,7 +101,8 @@ def load_spec(source: ModelSpec | Mapping[str, Any] | str | Path, **changes: Any
 
     Args:
         source: a spec; a dict of its fields; a YAML file; the name of a model with its options
-            (``"mamba dim=128 depth=4"``); or a stack with fields (``"[mamba*3, attention]*2 dim=256"``).
+            (``"mamba dim=128 depth=4"``); or a stack with fields (``"[mamba*3, attention]*2 dim=256"``). The name of
+            a mixer that no model is called by, or ``"file.py:Class"``, stands for a stack of two.
 
     Raises:
         ValueError: saying what in the spec is wrong, and what was expected.
@@ -153,10 +154,16 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _read_line(line: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    from anyformer.mixers import mixers
+    from anyformer.models import list_models
+
     reader = _Reader(line)
     token = reader.peek()
     fields: dict[str, Any] = {}
-    if re.fullmatch(r"[\w.-]+", token) and reader.peek(1) not in ("(", "*", "@"):
+    alone = reader.peek(1) not in ("(", "*", "@")
+    if alone and (".py:" in token or (token in mixers and token not in list_models())):
+        fields["layers"] = [reader.part()] * 2
+    elif alone and re.fullmatch(r"[\w.-]+", token):
         fields["model"] = reader.next()
     else:
         fields["layers"] = reader.stack()
