@@ -126,7 +126,7 @@ def test_interval_and_p_agree():
     rng = np.random.default_rng(3)
     for _ in range(50):
         rows = [Row(str(i), tuple(Sample(score=s) for s in rng.normal(i * 0.3, 0.2, 4))) for i in range(4)]
-        for found in contrasts(rows[3], rows[:3], higher_is_better=True):
+        for found in contrasts([(rows[3], row) for row in rows[:3]], higher_is_better=True):
             assert (found.low > 0 or found.high < 0) == (found.p < 0.05)
             assert found.low <= found.difference <= found.high
 
@@ -162,6 +162,14 @@ def test_a_reference_that_is_not_beaten(score):
     assert verdict.winner is None
     assert "No sequence model is needed" in verdict.headline and "linear" in verdict.headline
     assert {row.name for row in board if row.kind == "reference"} == {"majority", "linear"}
+
+
+def test_a_reference_is_beaten_by_whoever_beats_it():
+    """The best candidate is too erratic to be sure of anything; the second beats the reference beyond doubt."""
+    found = [simple("erratic", 0.4, 0.9, 0.6), simple("steady", 0.5, 0.51, 0.5)]
+    _, verdict = judge(ACCURACY, found, [ReferenceResult(name="majority", test=Sample(score=0.4))])
+    assert verdict.kind == "too_close"
+    assert any("steady beats it" in text for text in verdict.details)
 
 
 def test_a_reference_that_is_beaten_is_named():

@@ -26,8 +26,8 @@ from .results import Results, Verdict
 from .run import join
 
 DEFAULT_TASKS: tuple[tuple[str, dict[str, Any], float], ...] = (
-    ("recall", {"vocab_size": 16, "num_pairs": 4, "length": 24}, 0.6),
-    ("bytes", {"length": 64, "max_bytes": 1_000_000}, 0.4),
+    ("recall", {"vocab_size": 16, "num_pairs": 4, "length": 24}, 0.65),
+    ("bytes", {"length": 32, "max_bytes": 1_000_000}, 0.35),
 )
 """What is compared when nothing is asked: the task, its options, and its share of the budget."""
 DEFAULT_BUDGET = "100s"

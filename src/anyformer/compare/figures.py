@@ -13,7 +13,7 @@ import numpy as np
 
 from .canvas import INK, MUTED, Figure, Plot, Style, View, axis, figure, length_ticks, log_ticks
 from .results import CandidateResult, MetricFacts, Point, SeedRun, TaskResult
-from .words import amount, format_score, size
+from .words import amount, format_score, metric_title, size
 
 
 def finished(result: TaskResult) -> list[CandidateResult]:
@@ -24,8 +24,7 @@ def finished(result: TaskResult) -> list[CandidateResult]:
 def metric_label(metric: MetricFacts) -> str:
     """The title of an axis that shows the metric."""
     direction = "higher is better" if metric.higher_is_better else "lower is better"
-    unit = f" ({metric.unit})" if metric.unit else ""
-    return f"{metric.name}{unit}, {direction}"
+    return f"{metric_title(metric)}, {direction}"
 
 
 # Quality against cost -------------------------------------------------------------------------------------------

@@ -8,8 +8,9 @@ What varies, and how it is counted
 
 When a winner is named
     Only when the best candidate differs from *every* other one at the 5% level after Holm's correction (1979);
-    otherwise the verdict is "too close to call" and names the group that the data cannot separate. The best
-    candidate must also beat every reference predictor, or the verdict says that no sequence model is needed.
+    otherwise the verdict is "too close to call" and names the group that the data cannot separate. Where some
+    reference predictor is beaten by no candidate, at the same level, the verdict says that no sequence model is
+    needed.
 """
 
 from __future__ import annotations
@@ -131,18 +132,24 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def contrasts(best: Row, others: Sequence[Row], *, higher_is_better: bool) -> list[Contrast]:
-    """``best`` against each of ``others``, corrected for their number; in the order given."""
+def contrasts(pairs: Sequence[tuple[Row, Row]], *, higher_is_better: bool) -> list[Contrast]:
+    """The first of each pair against the second, corrected for the number of pairs; in the order given."""
     sign = 1.0 if higher_is_better else -1.0
-    estimates = [difference(best, other) for other in others]
+    estimates = [difference(one, other) for one, other in pairs]
     estimates = [Estimate(sign * e.mean, e.error, e.freedom) for e in estimates]
     found = []
-    for other, e, p in zip(others, estimates, holm([e.p for e in estimates]), strict=True):
+    for (one, other), e, p in zip(pairs, estimates, holm([e.p for e in estimates]), strict=True):
         # The level at which this interval touches 0 exactly when the corrected p is LEVEL.
-        level = LEVEL * min(1.0, e.p / p) if p > 0 else LEVEL / len(others)
+        level = LEVEL * min(1.0, e.p / p) if p > 0 else LEVEL / len(pairs)
         low, high = e.interval(level)
-        found.append(Contrast(better=best.name, other=other.name, difference=e.mean, low=low, high=high, p=p))
+        found.append(Contrast(better=one.name, other=other.name, difference=e.mean, low=low, high=high, p=p))
     return found
+
+
+def _strongest(order: Sequence[Row], bench: Row, higher: bool) -> Contrast:
+    """The best candidate that beats the reference against it; the best of all where none does."""
+    found = contrasts([(row, bench) for row in order], higher_is_better=higher)
+    return next((contrast for contrast in found if _beaten(contrast)), found[0])
 
 
 def judge(
@@ -158,8 +165,8 @@ def judge(
     if not order:
         return _board(benches, higher, set()), _nothing(metric, candidates, benches)
     best, others = order[0], order[1:]
-    rivals = contrasts(best, others, higher_is_better=higher)
-    against = contrasts(best, benches, higher_is_better=higher)
+    rivals = contrasts([(best, other) for other in others], higher_is_better=higher)
+    against = [_strongest(order, bench, higher) for bench in benches]
     tied = [best.name, *(c.other for c in rivals if not _beaten(c))]
     unbeaten = [bench for bench, c in zip(benches, against, strict=True) if not _beaten(c)]
     board = _board([*rows, *benches], higher, {*(tied if len(tied) > 1 else ()), *(b.name for b in unbeaten)})
@@ -316,6 +323,6 @@ def _more(
         contrast = next(c for c in against if c.other == top.name)
         details.append(
             f"The best reference, {top.name}, scores {score_with_unit(metric, top.score)}; "
-            f"{best.name} beats it by {_gap(metric, contrast)}."
+            f"{contrast.better} beats it by {_gap(metric, contrast)}."
         )
     return details + _failures(candidates)

@@ -171,7 +171,6 @@ def print_results(results: Results, console: Console) -> None:
 
 def _leaderboard(result: TaskResult) -> Table:
     metric = result.task.metric
-    unit = f" ({metric.unit})" if metric.unit else ""
     table = Table(
         box=box.SIMPLE_HEAD,
         title=f"{result.task.name}: {result.task.title}",
@@ -180,7 +179,7 @@ def _leaderboard(result: TaskResult) -> Table:
     )
     table.add_column("", justify="right", style="dim")
     table.add_column("candidate", overflow="fold", min_width=16)
-    for name in (f"{metric.name}{unit}", "±95%", "tokens/s", "ms/token", "memory"):
+    for name in (words.metric_title(metric), "±95%", "tokens/s", "ms/token", "memory"):
         table.add_column(name, justify="right", no_wrap=True)
     candidates = {c.name: c for c in result.candidates}
     for row in result.leaderboard:

@@ -21,11 +21,14 @@ from pydantic import Field
 
 from .results import Record, write_atomically
 
-LEARNING_RATES = ((10**6, (1e-3, 3e-3, 1e-2)), (10**8, (3e-4, 1e-3, 3e-3)), (10**12, (1e-4, 3e-4, 1e-3)))
-"""The grid by size: models of up to so many parameters try these."""
+LEARNING_RATES = ((10**6, (1.5e-3, 3e-3, 6e-3)), (10**8, (5e-4, 1e-3, 2e-3)), (10**12, (1.5e-4, 3e-4, 6e-4)))
+"""The grid by size: models of up to so many parameters try these.
+
+It is kept narrow at the top: short runs favour high rates, which full runs then do not bear.
+"""
 KEPT = 2
 """Learning rates that go on from the first, shorter round of the search to the second."""
-ROUNDS = (0.08, 0.25)
+ROUNDS = (0.1, 0.3)
 """Steps of the two rounds of the search, as shares of a full run."""
 FEWEST_STEPS = 20
 EVALUATIONS = 12
@@ -202,7 +205,7 @@ def default_parameters(budget: Budget, runs: int, tokens: int, *, accelerated: b
         return 200_000
     speed = 2e13 if accelerated else 5e9
     wanted = budget.amount / max(1, runs) * speed / 300 / (6 * tokens)
-    wanted = min(5e7, max(2e4, wanted))
+    wanted = min(5e7, max(4e4, wanted))
     size = 10 ** math.floor(math.log10(wanted))
     return int(max(m * size for m in (1, 2, 4) if m * size <= wanted))
 
@@ -239,9 +242,9 @@ def final_for(task: TaskPlan, steps: int, eval_cost: float, *, everything: bool)
         steps=steps,
         evaluations=evaluations,
         curve_batches=batches(0.03 / evaluations, 1, valid),
-        valid_batches=valid if everything else batches(0.04, 4, valid),
-        test_batches=test if everything else batches(0.14, 12, test),
-        length_batches=max(1, test // 4) if everything else batches(0.06 / longer, 2, test),
+        valid_batches=valid if everything else batches(0.04, 2, valid),
+        test_batches=test if everything else batches(0.14, 8, test),
+        length_batches=max(1, test // 4) if everything else batches(0.06 / longer, 1, test),
     )
 
 

@@ -46,6 +46,11 @@ def format_score(metric: MetricFacts, value: float) -> str:
     return format_scores(metric, [value])[0]
 
 
+def metric_title(metric: MetricFacts) -> str:
+    """The metric with its unit, unless the name says it already."""
+    return f"{metric.name} ({metric.unit})" if metric.unit and metric.unit not in metric.name else metric.name
+
+
 def score_with_unit(metric: MetricFacts, value: float) -> str:
     """One score with the unit of its metric."""
     return f"{format_score(metric, value)} {metric.unit}".rstrip()
