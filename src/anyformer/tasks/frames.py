@@ -126,11 +126,11 @@ def _open_texts(path: Path, column: pd.Series, choices: Choices) -> ByteTask:
 # ------------------------------------------------------------------------------------------------- series
 
 
-def _open_series(
-    path: Path, frame: pd.DataFrame, choices: Choices, dated: tuple[str, pd.Series] | None, remarks: list[str]
-) -> ForecastTask:
+def _numeric_columns(
+    path: Path, frame: pd.DataFrame, choices: Choices, left_out: set[str | None], remarks: list[str]
+) -> dict[str, pd.Series]:
+    """The columns that hold numbers; ``DataError`` where a target does not, or none does."""
     numbers: dict[str, pd.Series] = {}
-    left_out = {choices.group, dated[0] if dated else None}
     for name in frame.columns:
         if name in left_out:
             continue
@@ -154,6 +154,14 @@ def _open_series(
             raise DataError(f"target: column {target!r} of {path} is also the date or group")
     if not numbers:
         raise DataError(f"{path} has no numeric column to forecast")
+    return numbers
+
+
+def _open_series(
+    path: Path, frame: pd.DataFrame, choices: Choices, dated: tuple[str, pd.Series] | None, remarks: list[str]
+) -> ForecastTask:
+    left_out = {choices.group, dated[0] if dated else None}
+    numbers = _numeric_columns(path, frame, choices, left_out, remarks)
     targets = choices.targets or list(numbers)
     if not choices.targets:
         remarks.append(f"target not given: all {len(targets)} numeric columns are forecast")

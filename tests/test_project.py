@@ -1,0 +1,73 @@
+"""What holds of the project as a whole: sizes, versions, and that what is imported is declared."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import anyformer
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "src" / "anyformer").rglob("*.py"))
+MODULES = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
+"""Packages whose name isn't that of their module."""
+UNSEEN = {"pyarrow", "plotly"}
+"""Used without an import: pandas reads Parquet with the one; the report takes the other's JavaScript."""
+LONGER = {"laws.py"}
+"""Fifteen laws, one behind the other."""
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    tomllib = pytest.importorskip("tomli")
+
+
+def project() -> dict[str, object]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return (node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
+
+
+def test_there_are_sources() -> None:
+    assert len(SOURCES) > 50
+
+
+def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of the body, docstring left out."""
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT / "src")))
+def test_files_and_functions_are_short(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") < 500 or path.name in LONGER
+    long = {f.name: code_lines(f) for f in functions(ast.parse(text)) if code_lines(f) > 60}
+    assert not long
+
+
+def test_versions_agree() -> None:
+    assert anyformer.__version__ == project()["version"]
+
+
+def test_what_is_imported_is_declared() -> None:
+    declared = {re.match(r"[\w-]+", line)[0].lower().replace("_", "-") for line in project()["dependencies"]}
+    imported = set()
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                imported.add(node.module.split(".")[0])
+    outside = imported - set(sys.stdlib_module_names) - {"anyformer"}
+    names = {MODULES.get(name, name).lower().replace("_", "-") for name in outside}
+    assert names <= declared, f"not in pyproject.toml: {sorted(names - declared)}"
+    unused = declared - names - UNSEEN
+    assert not unused, f"declared but never imported: {sorted(unused)}"
