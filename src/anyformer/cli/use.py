@@ -100,7 +100,8 @@ def _run(fit: Fit) -> None:
 
 def _metric(fit: Fit, value: float | None) -> str:
     metric = fit.task.metric
-    return f"{metric.name} {float('nan') if value is None else value:.4g} {metric.unit}".strip()
+    unit = "" if metric.unit in metric.name else f" {metric.unit}"
+    return f"{metric.name} {float('nan') if value is None else value:.4g}{unit}"
 
 
 @app.command()

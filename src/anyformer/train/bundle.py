@@ -24,6 +24,7 @@ from anyformer.tasks.text import ByteTask
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+FILES = ("config.json", "model.safetensors")
 FACTS = "task.json"
 
 
@@ -43,7 +44,7 @@ def save_bundle(folder: str | Path, model: SequenceModel | Path, task: Task, **f
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".saving.{os.getpid()}"
+    temporary = folder / ".saving"
     shutil.rmtree(temporary, ignore_errors=True)
     if isinstance(model, Path):
         shutil.copytree(model, temporary)
@@ -53,9 +54,9 @@ def save_bundle(folder: str | Path, model: SequenceModel | Path, task: Task, **f
     encoding = None if task.encoding is None else task.encoding.model_dump(mode="json", exclude_none=True)
     held = {"task": task.name, "title": task.title, **facts, "inputs": inputs, "encoding": encoding}
     (temporary / FACTS).write_text(json.dumps(held, indent=1), encoding="utf-8")
-    for file in sorted(temporary.iterdir(), key=lambda file: file.name == FACTS):
-        os.replace(file, folder / file.name)
-    temporary.rmdir()
+    for name in (*FILES, FACTS):
+        os.replace(temporary / name, folder / name)
+    shutil.rmtree(temporary)
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,7 @@ def _check_folder(folder: Path) -> None:
         close = nearest(folder.name, names) if not folder.exists() else ""
         kind = "is a file, not a folder with a model" if folder.exists() else "does not exist"
         raise ValueError(f"model: {str(folder)!r} {kind}{close if 'did you mean' in close else ''}")
-    absent = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
+    absent = [name for name in FILES if not (folder / name).is_file()]
     if absent:
         inner = [str(file.parent) for file in sorted(folder.glob("winner/**/config.json"))]
         remedy = f"; did you mean {' or '.join(map(repr, inner))}?" if inner else ""
