@@ -147,7 +147,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ValueError(f"spec file {str(path)!r} cannot be read: {error.strerror}") from None
     except yaml.YAMLError as error:
-        raise ValueError(f"spec file {str(path)!r} is not YAML: {error}") from None
+        raise ValueError(f"spec file {str(path)!r} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(fields, dict):
         raise ValueError(f"spec file {str(path)!r} must hold a mapping, got {type(fields).__name__}")
     return fields
