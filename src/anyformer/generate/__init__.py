@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from anyformer.contract import Context
 from anyformer.state import State
 
 
@@ -15,7 +16,9 @@ class StreamingModel(Protocol):
 
     def init_state(self, batch_size: int) -> State: ...
 
-    def stream(self, x: Tensor, state: State, mask: Tensor | None = None) -> tuple[Tensor, State]: ...
+    def stream(
+        self, x: Tensor, state: State, mask: Tensor | None = None, *, context: Context | None = None
+    ) -> tuple[Tensor, State]: ...
 
 
 @torch.no_grad()
@@ -25,6 +28,7 @@ def generate(
     max_new_tokens: int,
     *,
     mask: Tensor | None = None,
+    context: Context | None = None,
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
@@ -36,6 +40,7 @@ def generate(
     Args:
         prompt: (B, T) int64, at least one token each.
         mask: (B, T) bool, real tokens of the prompts; padding may be on either side.
+        context: what the model looks at beside its own tokens, e.g. ``EncoderDecoder.encode(source)``.
         temperature: 0 takes the likeliest token; otherwise logits are divided by it.
         top_k: sample from the ``top_k`` likeliest tokens.
         top_p: sample from the smallest set of tokens that holds this much probability (Holtzman 2019).
@@ -53,7 +58,7 @@ def generate(
     if module is not None:
         module.eval()
     B = prompt.shape[0]
-    logits, state = model.stream(prompt, model.init_state(B), mask)
+    logits, state = model.stream(prompt, model.init_state(B), mask, context=context)
     logits = _last(logits, mask)
     finished = torch.zeros(B, dtype=torch.bool, device=prompt.device)
     drawn = []
