@@ -10,14 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from anyformer.tasks import Task
-from anyformer.train import save_bundle
-
-from .board import Outcome
-from .conduct import Findings
-from .judge import judge
-from .plan import Plan, PlannedCandidate, TaskPlan
-from .results import (
+from anyformer.compare.board import Outcome
+from anyformer.compare.conduct import Findings
+from anyformer.compare.judge import judge
+from anyformer.compare.plan import Plan, PlannedCandidate, TaskPlan
+from anyformer.compare.results import (
     CandidateResult,
     Costs,
     MetricFacts,
@@ -29,6 +26,8 @@ from .results import (
     TaskFacts,
     TaskResult,
 )
+from anyformer.tasks import Task
+from anyformer.train import save_bundle
 
 GROUPS = 32
 """Test batches are kept in at most so many groups of neighbours."""

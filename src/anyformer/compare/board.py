@@ -23,8 +23,8 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import BaseModel, ConfigDict
 
-from .locks import FileLock
-from .results import write_atomically
+from anyformer.compare.locks import FileLock
+from anyformer.compare.results import write_atomically
 
 Phase = Literal["reference", "calibrate", "search", "train", "measure"]
 QUIET: tuple[Phase, ...] = ("measure",)

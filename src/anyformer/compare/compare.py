@@ -13,17 +13,23 @@ from typing import Any
 
 from rich.console import Console
 
+from anyformer.compare.assemble import assemble, save_winner
+from anyformer.compare.conduct import Conductor
+from anyformer.compare.lab import TrainingLab, task_of
+from anyformer.compare.live import Watcher, print_results
+from anyformer.compare.plan import Plan
+from anyformer.compare.prepare import (
+    Model,
+    check_request,
+    describe_machine,
+    make_plan,
+    named_models,
+    open_task,
+)
+from anyformer.compare.report import write_report
+from anyformer.compare.results import Results, Verdict
+from anyformer.compare.run import join
 from anyformer.tasks import Task
-
-from .assemble import assemble, save_winner
-from .conduct import Conductor
-from .lab import TrainingLab, task_of
-from .live import Watcher, print_results
-from .plan import Plan
-from .prepare import Model, check_request, describe_machine, make_plan, named_models, open_task
-from .report import write_report
-from .results import Results, Verdict
-from .run import join
 
 DEFAULT_TASKS: tuple[tuple[str, dict[str, Any], float], ...] = (
     ("recall", {"vocab_size": 16, "num_pairs": 4, "length": 24}, 0.65),
@@ -144,7 +150,7 @@ def help_out(out: str | os.PathLike[str], *, workers: int | None = None) -> None
     Raises:
         ValueError: when there is no comparison in ``out``.
     """
-    from .prepare import available_cores
+    from anyformer.compare.prepare import available_cores
 
     plan = Plan.load(Path(out))
     workers = workers or min(available_cores(), 8)

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .board import Board, Outcome, Unit
-from .plan import Budget, Calibration, Plan, TaskPlan, decide_final, decide_search, keep_best
-from .results import SearchRun, Status
-from .run import Clock, Pool, coordinating, run_units
-from .worker import Lab
+from anyformer.compare.board import Board, Outcome, Unit
+from anyformer.compare.plan import Budget, Calibration, Plan, TaskPlan, decide_final, decide_search, keep_best
+from anyformer.compare.results import SearchRun, Status
+from anyformer.compare.run import Clock, Pool, coordinating, run_units
+from anyformer.compare.worker import Lab
 
 Failure = tuple[Status, str]
 

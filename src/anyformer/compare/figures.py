@@ -11,9 +11,20 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from .canvas import INK, MUTED, Figure, Plot, Style, View, axis, figure, length_ticks, log_ticks
-from .results import CandidateResult, MetricFacts, Point, SeedRun, TaskResult
-from .words import amount, format_score, metric_title, size
+from anyformer.compare.canvas import (
+    INK,
+    MUTED,
+    Figure,
+    Plot,
+    Style,
+    View,
+    axis,
+    figure,
+    length_ticks,
+    log_ticks,
+)
+from anyformer.compare.results import CandidateResult, MetricFacts, Point, SeedRun, TaskResult
+from anyformer.compare.words import amount, format_score, metric_title, size
 
 
 def finished(result: TaskResult) -> list[CandidateResult]:

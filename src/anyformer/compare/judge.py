@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from .results import (
+from anyformer.compare.results import (
     CandidateResult,
     Contrast,
     MetricFacts,
@@ -31,7 +31,7 @@ from .results import (
     Standing,
     Verdict,
 )
-from .words import amount, format_scores, join, rate, score_with_unit
+from anyformer.compare.words import amount, format_scores, join, rate, score_with_unit
 
 LEVEL = 0.05
 ROUND_OFF = 1e-9

@@ -14,15 +14,14 @@ from typing import Any
 
 import torch
 
+from anyformer.compare.board import Unit
+from anyformer.compare.measure import bare_trainer, measure, train_steps
+from anyformer.compare.plan import Plan, TaskPlan, eval_steps
+from anyformer.compare.results import Point, write_atomically
+from anyformer.compare.worker import Pulse, Stopped, UnitFailed
 from anyformer.models import SequenceModel
 from anyformer.tasks import Split, Task, create_task
 from anyformer.train import Diverged, TrainConfig, Trainer, model_for
-
-from .board import Unit
-from .measure import bare_trainer, measure, train_steps
-from .plan import Plan, TaskPlan, eval_steps
-from .results import Point, write_atomically
-from .worker import Pulse, Stopped, UnitFailed
 
 CALIBRATION_SECONDS = 0.6
 

@@ -14,11 +14,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from anyformer.compare.board import Unit
+from anyformer.compare.conduct import Conductor
+from anyformer.compare.plan import run_seconds
+from anyformer.compare.results import Results, TaskResult
+
 from . import words
-from .board import Unit
-from .conduct import Conductor
-from .plan import run_seconds
-from .results import Results, TaskResult
 
 REFRESH_SECONDS = 0.5
 PLAIN_SECONDS = 10.0

@@ -13,13 +13,12 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from anyformer.compare.results import Costs
 from anyformer.models import SequenceModel
 from anyformer.ops import FlopCounter
 from anyformer.state import state_bytes
 from anyformer.tasks import Task
 from anyformer.train import TrainConfig, Trainer
-
-from .results import Costs
 
 DOUBLINGS = 5
 LONGEST = 8192

@@ -14,14 +14,8 @@ from typing import Any, Literal
 
 import torch
 
-from anyformer.models import ModelSpec, load_spec, match_parameters
-from anyformer.models.size import count_parameters
-from anyformer.tasks import Task, create_task
-from anyformer.train import model_for
-from anyformer.train.models import io_for
-
-from .measure import flops_per_token
-from .plan import (
+from anyformer.compare.measure import flops_per_token
+from anyformer.compare.plan import (
     Budget,
     Plan,
     PlannedCandidate,
@@ -32,8 +26,13 @@ from .plan import (
     fixed_steps,
     learning_rates_for,
 )
-from .results import Machine
-from .worker import explain
+from anyformer.compare.results import Machine
+from anyformer.compare.worker import explain
+from anyformer.models import ModelSpec, load_spec, match_parameters
+from anyformer.models.size import count_parameters
+from anyformer.tasks import Task, create_task
+from anyformer.train import model_for
+from anyformer.train.models import io_for
 
 Model = ModelSpec | Mapping[str, Any] | str | Path
 Hold = Literal["parameters", "flops"]

@@ -15,10 +15,11 @@ from typing import Any
 
 import jinja2
 
+from anyformer.compare.canvas import MUTED, Plot, Style, styles
+from anyformer.compare.figures import beyond, curves, growth, tradeoff
+from anyformer.compare.results import CandidateResult, Results, Standing, TaskResult, write_atomically
+
 from . import words
-from .canvas import MUTED, Plot, Style, styles
-from .figures import beyond, curves, growth, tradeoff
-from .results import CandidateResult, Results, Standing, TaskResult, write_atomically
 
 STATUS_WORDS = {
     "failed": "failed",

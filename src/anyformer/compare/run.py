@@ -17,10 +17,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from .board import Board, Outcome, Unit
-from .locks import FileLock
-from .results import write_atomically
-from .worker import Lab, work
+from anyformer.compare.board import Board, Outcome, Unit
+from anyformer.compare.locks import FileLock
+from anyformer.compare.results import write_atomically
+from anyformer.compare.worker import Lab, work
 
 DEATHS_WITHOUT_PROGRESS = 3
 POLL_SECONDS = 0.1

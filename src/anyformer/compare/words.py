@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .results import MetricFacts
+from anyformer.compare.results import MetricFacts
 
 
 def join(names: Sequence[str]) -> str:

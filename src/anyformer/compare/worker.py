@@ -13,8 +13,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 
-from .board import Board, Claim, Outcome, Unit, read_outcome
-from .results import Status, write_atomically
+from anyformer.compare.board import Board, Claim, Outcome, Unit, read_outcome
+from anyformer.compare.results import Status, write_atomically
 
 PROGRESS_SECONDS = 0.4
 CHECKPOINT_SECONDS = 5.0
