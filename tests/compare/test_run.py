@@ -112,7 +112,9 @@ def test_killed_workers_are_replaced(tmp_path, pool):
 
     def kill_now_and_then():
         nonlocal killed, last
-        if killed < 4 and time.monotonic() - last > 1.2 and list(tmp_path.glob("units/*/checkpoint.json")):
+        begun = [log.parent / "checkpoint.json" for log in tmp_path.glob("units/*/log")]
+        ready = begun and all(checkpoint.exists() for checkpoint in begun)  # whichever is hit has one
+        if killed < 4 and time.monotonic() - last > 1.2 and ready:
             victim = pool._workers[killed % len(pool._workers)].process
             os.kill(victim.pid, signal.SIGKILL)
             killed, last = killed + 1, time.monotonic()
