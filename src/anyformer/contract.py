@@ -94,6 +94,12 @@ class Mixing(NamedTuple):
     finish: Callable[[Tensor], Tensor]  # (B, H, T, V) -> (B, T, D)
 
 
+def take_tokens(x: Tensor, take: Tensor) -> Tensor:
+    """x (B, T, ...) at the tokens ``take`` (B, W) int64: (B, W, ...)."""
+    index = take.reshape(*take.shape, *(1,) * (x.dim() - 2)).expand(*take.shape, *x.shape[2:])
+    return x.gather(1, index)
+
+
 @dataclass(frozen=True)
 class Inputs:
     """What ``_forward`` and ``_stream`` get beside x: checked, and with each sample's real tokens first.
@@ -127,9 +133,23 @@ class Inputs:
         return x.masked_fill(~self.mask.reshape(*self.mask.shape, *(1,) * (x.dim() - 2)), fill)
 
     def between(self, times: slice) -> Inputs:
-        """Those of some neighbouring tokens; side inputs stay those of the call."""
-        mask = None if self.mask is None else self.mask[:, times]
-        return self.replace(mask=mask, index=self.index[:, times], positions=self.positions[:, times])
+        """Those of some neighbouring tokens."""
+        return self.pick(lambda t: t[:, times])
+
+    def pick(self, choose: Callable[[Tensor], Tensor]) -> Inputs:
+        """Those of the tokens that ``choose`` takes out of any tensor (B, T, ...), side inputs included."""
+        side = {
+            name: choose(value)
+            if isinstance(value, Tensor) and value.shape[:2] == self.index.shape
+            else value
+            for name, value in self.call.side.items()
+        }
+        return self.replace(
+            mask=None if self.mask is None else choose(self.mask),
+            index=choose(self.index),
+            positions=choose(self.positions),
+            call=dataclasses.replace(self.call, side=side) if side else self.call,
+        )
 
     def replace(self, **changes: Any) -> Inputs:
         """A copy with some fields changed."""

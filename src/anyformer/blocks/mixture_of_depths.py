@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from anyformer.blocks import register_block
-from anyformer.contract import GROWTHS, Inputs, Mixer, MixerInfo
+from anyformer.contract import GROWTHS, Inputs, Mixer, MixerInfo, take_tokens
 from anyformer.state import State
 
 
@@ -131,33 +131,18 @@ class _Route(NamedTuple):
 
     def down(self, x: Tensor) -> Tensor:
         """x (B, T, ...) to (B, W, ...), zero where masked."""
-        picked = _pick(x, self.take)
+        picked = take_tokens(x, self.take)
         return picked.masked_fill(~self.mask.reshape(*self.mask.shape, *(1,) * (x.dim() - 2)), 0)
 
     def up(self, y: Tensor) -> Tensor:
         """y (B, W, D) back to (B, T, D), zero where not routed."""
         if y.shape[1] == 0:
             return y.new_zeros(*self.routed.shape, y.shape[2])
-        return _pick(y, self.back).masked_fill(~self.routed[..., None], 0)
+        return take_tokens(y, self.back).masked_fill(~self.routed[..., None], 0)
 
     def inputs(self, inputs: Inputs) -> Inputs:
         """What belongs to the routed tokens."""
-        side = {name: self._side(value) for name, value in inputs.call.side.items()}
-        call = dataclasses.replace(inputs.call, side=side) if side else inputs.call
-        return inputs.replace(
-            mask=self.mask, index=self.number, positions=self.down(inputs.positions), call=call
-        )
-
-    def _side(self, value: Any) -> Any:
-        if isinstance(value, Tensor) and value.dim() >= 2 and value.shape[:2] == self.routed.shape:
-            return self.down(value)
-        return value
-
-
-def _pick(x: Tensor, take: Tensor) -> Tensor:
-    """x (B, T, ...) at take (B, W)."""
-    index = take.reshape(*take.shape, *(1,) * (x.dim() - 2)).expand(*take.shape, *x.shape[2:])
-    return x.gather(1, index)
+        return inputs.pick(self.down).replace(mask=self.mask, index=self.number)
 
 
 def _real(inputs: Inputs, chosen: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from anyformer.contract import Inputs
+from anyformer.contract import Inputs, take_tokens
 
 
 class Piece(NamedTuple):
@@ -21,7 +21,7 @@ class Piece(NamedTuple):
 
     def of(self, x: Tensor) -> Tensor:
         """x (B, T, D) at the piece's tokens (B, W, D), zero where masked."""
-        return self.inputs.zero(x.gather(1, self.take[..., None].expand(-1, -1, x.shape[-1])))
+        return self.inputs.zero(take_tokens(x, self.take))
 
     def put(self, y: Tensor, part: Tensor) -> Tensor:
         """y (B, T, D) plus ``part`` (B, W, D) at the piece's tokens."""
@@ -45,13 +45,10 @@ def pieces(inputs: Inputs, period: int) -> Iterator[Piece]:
             return
         mask = offsets[:width] < size[:, None]
         take = (done[:, None] + offsets[:width]).clamp_max(T - 1)
-        positions = inputs.positions
-        index = take if positions.dim() == 2 else take[..., None].expand(-1, -1, positions.shape[2])
+        chosen = inputs.pick(lambda t, take=take: take_tokens(t, take))  # type: ignore[misc]
         yield Piece(
             take,
-            inputs.replace(
-                mask=mask, index=inputs.index.gather(1, take), positions=positions.gather(1, index)
-            ),
+            chosen.replace(mask=mask),
             (left == period) & (size > 0),
             (size == left) & (size > 0),
         )

@@ -69,16 +69,16 @@ def fox(depth: int = 2) -> dict[str, Any]:
 @register_model("longformer", papers=["longformer"])
 def longformer(depth: int = 2) -> dict[str, Any]:
     """Window attention with global tokens."""
-    return {"layers": f"[longformer]*{depth}", "positions": "learned(max_length=4096)", "channel": "mlp"}
+    return {"layers": f"[longformer]*{depth}", "channel": "mlp", "norm": "layer_norm"}
 
 
 @register_model("linformer", papers=["linformer"])
 def linformer(depth: int = 2) -> dict[str, Any]:
     """A bidirectional encoder whose keys and values are projected to a fixed number."""
     return {
-        "layers": f"[linformer]*{depth}",
+        "layers": f"[linformer(max_length=512, proj_len=32, sharing=key_value)]*{depth}",
         "causal": False,
-        "positions": "learned(max_length=512)",
+        "positions": "none",
         "channel": "mlp",
         "norm": "layer_norm",
     }
