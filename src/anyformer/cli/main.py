@@ -34,7 +34,7 @@ def one_message(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except (ValueError, OSError) as error:
             errors.print("[bold red]error:[/] ", end="")
-            errors.print(str(error), markup=False, highlight=False)
+            errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             errors.print("stopped")
