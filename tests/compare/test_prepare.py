@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from anyformer.compare import compare, resume, split_models
+from anyformer.compare.prepare import _common_size as common_size
 from anyformer.compare.prepare import _flops as flops
 from anyformer.compare.prepare import check_request, make_plan, named_models, plan_candidate
-from anyformer.models import load_spec
+from anyformer.models import load_spec, match_parameters
 from anyformer.tasks import create_task
 from anyformer.train import model_for
+from anyformer.train.models import io_for
 
 MIXER = '''
 import torch
@@ -133,6 +135,18 @@ def test_a_stated_width_is_the_size_to_match():
     retnet, transformer = plan.tasks[0].candidates
     assert abs(retnet.parameters / transformer.parameters - 1) <= 0.04
     assert transformer.width == 48
+
+
+def test_a_size_of_our_choosing_suits_the_coarsest_widths():
+    """At 20,000 parameters four layers of mamba alone have no width within 2%; the others can follow it."""
+    task = create_task("recall")
+    specs = [load_spec(name) for name in ("transformer", "mamba", "retnet", "s4")]
+    with pytest.raises(ValueError, match="comes within 2% of 20,000"):
+        match_parameters(specs[1], 20_000, **io_for(task))
+    size = common_size(task, specs, 20_000)
+    assert 0.9 < size / 20_000 < 1.1
+    for spec in specs:
+        match_parameters(spec, size, **io_for(task))
 
 
 def test_flops_match():

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from anyformer.cli.main import app, console, one_message
 from anyformer.registry import nearest
@@ -32,7 +33,7 @@ def _mixers(kind: str) -> None:
     registry = mixers.mixers if kind == "mixers" else channels.channels
     table = Table(title=kind, title_justify="left")
     for column in ("name", "sees (past, future)", "time", "state", "what it is"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=column == "name")
     for entry in registry:
         info = describe_part(registry, entry.id, entry.examples[0])
         past, future = ("all" if r is None else str(r) for r in info.reach)
@@ -44,10 +45,10 @@ def _models() -> None:
     from anyformer.models import load_spec, models
 
     table = Table(title="models", title_justify="left")
-    for column in ("name", "what it is", "spec"):
-        table.add_column(column)
+    table.add_column("name", no_wrap=True)
+    table.add_column("what it is, and its spec")
     for entry in models:
-        table.add_row(entry.id, entry.summary, str(load_spec(entry.id)))
+        table.add_row(entry.id, Text(entry.summary + "\n").append(str(load_spec(entry.id)), style="dim"))
     console.print(table)
 
 

@@ -6,7 +6,7 @@ import math
 import os
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -29,7 +29,7 @@ from anyformer.compare.plan import (
 from anyformer.compare.results import Machine
 from anyformer.compare.worker import explain
 from anyformer.models import ModelSpec, load_spec, match_parameters
-from anyformer.models.size import count_parameters
+from anyformer.models.size import count_parameters, nearest_size
 from anyformer.tasks import Task, create_task
 from anyformer.train import model_for
 from anyformer.train.models import io_for
@@ -151,7 +151,7 @@ def _plan_task(
     if wanted is None:
         speed_up = torch.cuda.is_available()
         wanted = default_parameters(request.budget, runs, tokens, accelerated=speed_up)
-        wanted = max(wanted, _smallest_fair_size(task))
+        wanted = _common_size(task, specs.values(), max(wanted, _smallest_fair_size(task)))
     goal = _flops_of(task, specs, wanted) if request.hold == "flops" else None
     candidates = [
         plan_candidate(task, name, str(models[name]), spec, wanted, goal) for name, spec in specs.items()
@@ -184,6 +184,25 @@ def _stated_size(task: Task, models: Mapping[str, Model], specs: Mapping[str, Mo
             except ValueError:
                 continue
     return None
+
+
+def _common_size(task: Task, specs: Iterable[ModelSpec], wanted: int) -> int:
+    """A size near the wanted one that the candidate of the coarsest widths has exactly.
+
+    The others, whose widths lie closer together, can then be matched to it.
+    """
+    size, farthest = wanted, TOLERANCE / 2
+    for spec in specs:
+        try:
+            found = count_parameters(
+                nearest_size(spec, wanted, tolerance=farthest, **io_for(task)), **io_for(task)
+            )
+        except ValueError:
+            continue  # it cannot be built at all, which is said where it is planned
+        away = abs(found / wanted - 1)
+        if farthest < away < 0.5:
+            size, farthest = found, away
+    return size
 
 
 def _smallest_fair_size(task: Task) -> int:

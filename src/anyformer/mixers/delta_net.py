@@ -22,7 +22,9 @@ from anyformer.state import State
     examples=[{}, {"conv_width": 0, "num_heads": 2}, {"gated": True, "key_dim": 3}],
 )
 class DeltaNet(Mixer):
-    """S_t = S_{t-1} + beta_t k_t (v_t - k_t^T S_{t-1})^T, y_t = q_t S_t (Yang 2024, section 2.2 and figure 1).
+    """The delta rule: each token corrects what the state holds for its key (Yang 2024, section 2.2 and figure 1).
+
+    S_t = S_{t-1} + beta_t k_t (v_t - k_t^T S_{t-1})^T, y_t = q_t S_t.
 
     Queries, keys and values pass a short convolution and a silu; queries and keys have unit length, so that a
     beta in [0, 1] moves the value held for a key towards the new one. Each head's output is normed.

@@ -22,7 +22,9 @@ BLOCK = 512
 
 @register_mixer("fox", papers=["fox"])
 class ForgettingAttention(Mixer):
-    """Forgetting attention (Lin 2025, section 3): s_ij = q_i k_j / sqrt(K) + log f_{j+1} + ... + log f_i.
+    """Forgetting attention: softmax attention whose scores fall by gates that each token sets (Lin 2025, section 3).
+
+    s_ij = q_i k_j / sqrt(K) + log f_{j+1} + ... + log f_i.
 
     f_t = sigmoid(w x_t + b) is one forget gate for each head. There are no positions beside it, as in the paper.
     The running sum of the log gates is kept in float64 (where the device has it), so that its differences stay

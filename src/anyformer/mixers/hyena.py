@@ -61,7 +61,9 @@ class ImplicitFilter(nn.Module):
     examples=[{"max_length": 256}, {"order": 3, "max_length": 200, "hidden_dim": 8}],
 )
 class Hyena(Mixer):
-    """z_1 = v, z_{n+1} = x_n * (h_n conv z_n + b_n z_n), y = out(z_{N+1}) (Poli 2023, definition 3.1).
+    """Implicit long convolutions and gates in turn (Poli 2023, definition 3.1).
+
+    z_1 = v, z_{n+1} = x_n * (h_n conv z_n + b_n z_n), y = out(z_{N+1}).
 
     v and the N gates x_n are projections of the input after a convolution of width 3; h_n is causal and as long
     as the sequence. Streaming keeps the inputs of the N long convolutions, as a key cache would.

@@ -32,7 +32,9 @@ FEATURE_MAPS = {"elu": lambda x: elu(x) + 1, "relu": relu, "identity": lambda x:
     ],
 )
 class LinearAttention(Mixer):
-    """y_t = phi(q_t) S_t / phi(q_t) z_t, S_t = sum phi(k_s) v_s^T, z_t = sum phi(k_s) (Katharopoulos 2020, eq. 16-20).
+    """Attention whose softmax is a product of features, so that the past is one matrix (Katharopoulos 2020, eq. 16-20).
+
+    y_t = phi(q_t) S_t / phi(q_t) z_t, S_t = sum phi(k_s) v_s^T, z_t = sum phi(k_s).
 
     Args:
         num_heads: heads H.

@@ -18,7 +18,9 @@ from anyformer.state import State
 
 @register_mixer("mamba", papers=["mamba"], examples=[{}, {"state_dim": 3, "dt_rank": 1, "conv_width": 2}])
 class Mamba(Mixer):
-    """The Mamba block (Gu 2023, figure 3): h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t, y_t = C_t h_t + D x_t.
+    """The Mamba block: a state space whose steps and matrices each token chooses (Gu 2023, figure 3).
+
+    h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t, y_t = C_t h_t + D x_t.
 
     Our K is the paper's state size N, our ``skip`` its D. Shapes and the meaning of the parameters are those of
     the original: ``in_proj`` gives x and the gate, ``x_proj`` gives dt, B and C in this order.

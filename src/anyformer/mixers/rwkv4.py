@@ -17,7 +17,9 @@ from anyformer.state import State
 
 @register_mixer("rwkv4", papers=["rwkv"], examples=[{}, {"hidden_dim": 12}])
 class Rwkv4(Mixer):
-    """Time mixing with token shift (Peng 2023, eq. 11-18); our ``bonus`` is their u, exp(``log_decay``) their w.
+    """RWKV-4's time mixing: a decaying softmax average, with token shift (Peng 2023, eq. 11-18).
+
+    Our ``bonus`` is their u, exp(``log_decay``) their w.
 
     wkv_t averages v_s with weights exp(k_s - (t - 1 - s) w) over the past and exp(k_t + u) for the token itself,
     which gets no decay where the past has had t - 1 - s of them.

@@ -31,7 +31,9 @@ INITS = {"dplr": ["legs"], "diagonal": ["lin", "inv", "legs"]}
     ],
 )
 class S4(Mixer):
-    """x' = A x + B u, y = C x + D u for each channel, then gelu, a linear map and a gate (Gu 2022, arXiv 2111.00396).
+    """A structured linear state space for each channel, then gelu, a linear map and a gate (Gu 2022, arXiv 2111.00396).
+
+    x' = A x + B u, y = C x + D u.
 
     Trained as a convolution and streamed as the recurrence with the same matrices. Our N is ``state_dim``, our
     ``skip`` the paper's D. C is the matrix itself, where the original keeps C (1 - A^L) for a fixed length L: so

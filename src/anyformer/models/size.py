@@ -31,6 +31,18 @@ def match_parameters(spec: ModelSpec, target: int, *, tolerance: float = 0.02, *
     Raises:
         ValueError: where no width comes near enough, with the nearest that can be had.
     """
+    best = nearest_size(spec, target, tolerance=tolerance, **io)
+    size = count_parameters(best, **io)
+    if abs(size / target - 1) > tolerance:
+        raise ValueError(
+            f"no width of {spec} comes within {tolerance:.0%} of {target:,} parameters; "
+            f"the nearest, dim={best.dim}, has {size:,}"
+        )
+    return best
+
+
+def nearest_size(spec: ModelSpec, target: int, *, tolerance: float = 0.0, **io: Any) -> ModelSpec:
+    """As :func:`match_parameters`, however far the nearest is; the search ends at one within ``tolerance``."""
     best, distance = spec, float("inf")
     for step in (8, 4, 2, 1):
         for candidate in _near(spec, target, step, io):
@@ -38,11 +50,8 @@ def match_parameters(spec: ModelSpec, target: int, *, tolerance: float = 0.02, *
             if away < distance:
                 best, distance = candidate, away
         if distance <= tolerance:
-            return best
-    raise ValueError(
-        f"no width of {spec} comes within {tolerance:.0%} of {target:,} parameters; "
-        f"the nearest, dim={best.dim}, has {count_parameters(best, **io):,}"
-    )
+            break
+    return best
 
 
 def _near(spec: ModelSpec, target: int, step: int, io: dict[str, Any]) -> list[ModelSpec]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,33 +11,22 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from anyformer.contract import GROWTHS, Context, Mixer
+from anyformer.contract import Context, Mixer
 from anyformer.ops._base import FlopCounter, use_definition
 from anyformer.state import leaves, map_state, select_rows, state_bytes
 from anyformer.testing.case import Case, LawBroken, Sample
+from anyformer.testing.measures import (
+    check_exponent,
+    close,
+    close_in_bfloat16,
+    expect_error,
+    gradient_of,
+    limit,
+    saved_bytes,
+    weights_for,
+)
 
 LENGTH = 19
-EXPONENTS = {"none": 0.0, "constant": 0.05, "log n": 0.6, "n": 1.1, "n log n": 1.3, "n^1.5": 1.6, "n^2": 2.1}
-
-
-def close(what: str, got: Tensor, expected: Tensor, tolerance: float = 1e-9) -> None:
-    """``LawBroken`` unless ``got`` is ``expected`` to ``tolerance``, relative to the largest expected value (or 1)."""
-    if got.shape != expected.shape:
-        raise LawBroken(f"{what}: shape {tuple(got.shape)} instead of {tuple(expected.shape)}")
-    if got.numel() == 0:
-        return
-    got, expected = got.detach().double(), expected.detach().double()
-    if not bool(got.isfinite().all()):
-        raise LawBroken(f"{what}: not finite")
-    away = float((got - expected).abs().max()) / max(1.0, float(expected.abs().max()))
-    if not away <= tolerance:
-        raise LawBroken(f"{what}: off by {away:.1e}, allowed {tolerance:.0e}")
-
-
-def limit(mixer: Mixer, length: int) -> int:
-    """``length``, or the longest that the mixer takes."""
-    longest = mixer.info.max_length
-    return length if longest is None else min(length, longest)
 
 
 def definition(case: Case) -> bool:
@@ -72,23 +59,16 @@ def _everything(mixer: Mixer, sample: Sample, gradients: bool) -> dict[str, Tens
     y = sample.with_x(x).forward(mixer)
     found = {"output": y.detach()}
     if gradients:
-        (y * _weights(y)).sum().backward()
-        found["gradient of x"] = _gradient(x)
-        found |= {f"gradient of {n}": _gradient(p) for n, p in mixer.named_parameters() if p.grad is not None}
+        (y * weights_for(y)).sum().backward()
+        found["gradient of x"] = gradient_of(x)
+        found |= {
+            f"gradient of {n}": gradient_of(p) for n, p in mixer.named_parameters() if p.grad is not None
+        }
     if mixer.info.causal:
         with torch.no_grad():
             _, state = sample.stream(mixer, mixer.init_state(sample.x.shape[0]))
         found |= {f"final state, tensor {i}": t for i, t in enumerate(leaves(state))}
     return found
-
-
-def _weights(y: Tensor) -> Tensor:
-    """Fixed random weights, so that a sum over y tells its elements apart."""
-    return torch.randn(y.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64).to(y.dtype)
-
-
-def _gradient(t: Tensor) -> Tensor:
-    return torch.zeros_like(t) if t.grad is None else t.grad.detach().clone()
 
 
 @torch.no_grad()
@@ -175,8 +155,8 @@ def _stream_gradient(mixer: Mixer, sample: Sample) -> None:
         x = sample.x.clone().requires_grad_()
         given = sample.with_x(x)
         y = given.forward(mixer) if sizes is None else _in_pieces(mixer, given, sizes, None)[0]
-        (y * _weights(y)).sum().backward()
-        found.append({"x": _gradient(x), **{n: _gradient(p) for n, p in mixer.named_parameters()}})
+        (y * weights_for(y)).sum().backward()
+        found.append({"x": gradient_of(x), **{n: gradient_of(p) for n, p in mixer.named_parameters()}})
     for name, expected in found[0].items():
         close(f"gradient of {name} through the state", found[1][name], expected, 1e-8)
 
@@ -211,24 +191,9 @@ def _stream_bytes(case: Case, mixer: Mixer) -> None:
         sample = case.sample(mixer, 1, T)
         _, state = sample.stream(mixer, mixer.init_state(1))
         sizes.append(state_bytes(state["own"]))
-    _check_exponent("state bytes", mixer.info.state, lengths, sizes, settled=True)
+    check_exponent("state bytes", mixer.info.state, lengths, sizes, settled=True)
     if mixer.info.state == "none" and sizes[-1]:
         raise LawBroken(f"state is declared 'none' but holds {sizes[-1]} bytes")
-
-
-def _check_exponent(
-    what: str, declared: str, lengths: list[int], figures: Sequence[float], settled: bool = False
-) -> None:
-    """The growth over the last doubling is not above what is declared, and for a state not below it either."""
-    if figures[-1] == 0 or figures[-2] == 0:
-        return
-    exponent = math.log(figures[-1] / figures[-2]) / math.log(lengths[-1] / lengths[-2])
-    if exponent > EXPONENTS[declared] + 0.02:
-        raise LawBroken(
-            f"{what} grow like n^{exponent:.2f} from {lengths[-2]} to {lengths[-1]}, declared {declared!r}"
-        )
-    if settled and declared in ("n", "n^2") and exponent < EXPONENTS[declared] - 0.4:
-        raise LawBroken(f"{what} grow like n^{exponent:.2f} only, declared {declared!r}")
 
 
 def padding(case: Case) -> bool:
@@ -290,7 +255,7 @@ def length(case: Case) -> bool:
             raise LawBroken(f"length {T}: y has shape {tuple(y.shape)}, finite: {bool(y.isfinite().all())}")
     if mixer.info.max_length is not None:
         too_long = case.sample(mixer, 1, mixer.info.max_length + 1)
-        _expect_error("max_length", "max_length", lambda: too_long.forward(mixer))
+        expect_error("max_length", "max_length", lambda: too_long.forward(mixer))
     return True
 
 
@@ -302,7 +267,7 @@ def gradient(case: Case) -> bool:
     sample = case.sample(mixer, 2, limit(mixer, 37))
     call = sample.call()
     y = sample.forward(mixer, call=call)
-    torch.stack([(y * _weights(y)).sum(), *call.losses.values()]).sum().backward()
+    torch.stack([(y * weights_for(y)).sum(), *call.losses.values()]).sum().backward()
     for name, p in mixer.named_parameters():
         if p.grad is None or not bool((p.grad != 0).any()):
             raise LawBroken(f"parameter {name} gets no gradient")
@@ -322,26 +287,12 @@ def cost(case: Case) -> bool:
         with torch.no_grad(), FlopCounter() as counter:
             sample.forward(mixer)
         flops.append(counter.total)
-        saved.append(_saved_bytes(mixer, sample))
+        saved.append(saved_bytes(mixer, sample))
     if flops[-1] == 0:
         return False
-    _check_exponent("FLOPs", mixer.info.cost, lengths, flops)
-    _check_exponent("bytes kept for the backward", mixer.info.memory, lengths, saved)
+    check_exponent("FLOPs", mixer.info.cost, lengths, flops)
+    check_exponent("bytes kept for the backward", mixer.info.memory, lengths, saved)
     return True
-
-
-def _saved_bytes(mixer: Mixer, sample: Sample) -> int:
-    held: dict[int, torch.UntypedStorage] = {}
-
-    def pack(t: Tensor) -> Tensor:
-        storage = t.untyped_storage()
-        held[storage.data_ptr()] = storage  # kept alive, or its address would be given to another
-        return t
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        y = sample.with_x(sample.x.clone().requires_grad_()).forward(mixer)
-    del y
-    return sum(storage.nbytes() for storage in held.values())
 
 
 @torch.no_grad()
@@ -394,30 +345,20 @@ def precision(case: Case) -> bool:
     sample = case.sample(mixer, 2, limit(mixer, LENGTH), dtype=torch.float32)
     y = sample.forward(mixer)
     with torch.autocast("cpu", torch.bfloat16):
-        _roughly("output under autocast", sample.forward(mixer), y)
+        close_in_bfloat16("output under autocast", sample.forward(mixer), y)
     low = case.mixer(torch.bfloat16, randomize=False)
     context = None if sample.context is None else Context(sample.context.x.bfloat16(), sample.context.mask)
     converted = Sample(sample.x.bfloat16(), context, sample.side)
     got = converted.forward(low)
     if got.dtype != torch.bfloat16:
         raise LawBroken(f"a bfloat16 mixer gives {got.dtype}")
-    _roughly("output in bfloat16", got, y)
+    close_in_bfloat16("output in bfloat16", got, y)
     if mixer.info.causal:
         streamed, _ = converted.stream(low, low.init_state(2))
         if streamed.dtype != torch.bfloat16:
             raise LawBroken(f"a bfloat16 mixer streams {streamed.dtype}")
-        _roughly("stream in bfloat16", streamed, y)
+        close_in_bfloat16("stream in bfloat16", streamed, y)
     return True
-
-
-def _roughly(what: str, got: Tensor, expected: Tensor) -> None:
-    """Within bfloat16's accuracy in the mean: single elements may fall on the other side of a discrete choice."""
-    got, expected = got.double(), expected.double()
-    if not bool(got.isfinite().all()):
-        raise LawBroken(f"{what}: not finite")
-    away = float((got - expected).square().mean().sqrt() / expected.square().mean().sqrt().clamp_min(1e-6))
-    if away > 0.1:
-        raise LawBroken(f"{what}: off by {away:.1%} of its size, allowed 10%")
 
 
 @torch.no_grad()
@@ -447,37 +388,25 @@ def errors(case: Case) -> bool:
     def given(x: Tensor, **kwargs: Any) -> Any:
         return lambda: mixer(x, context=kwargs.pop("context", sample.context), call=sample.call(), **kwargs)
 
-    _expect_error("x of the wrong width", "x ", given(torch.cat([x, x], -1)), str(2 * D))
-    _expect_error("x of two axes", "x ", given(x[0]))
-    _expect_error("x of integers", "x ", given(x.long()))
+    expect_error("x of the wrong width", "x ", given(torch.cat([x, x], -1)), str(2 * D))
+    expect_error("x of two axes", "x ", given(x[0]))
+    expect_error("x of integers", "x ", given(x.long()))
     if list(mixer.parameters()):
-        _expect_error("x of another dtype", "x ", given(x.float()))
-    _expect_error("a mask of the wrong shape", "mask ", given(x, mask=torch.ones(2, 3, dtype=torch.bool)))
-    _expect_error("a mask of floats", "mask ", given(x, mask=torch.ones(x.shape[:2])))
-    _expect_error("positions of the wrong shape", "positions ", given(x, positions=torch.ones(2, 3)))
+        expect_error("x of another dtype", "x ", given(x.float()))
+    expect_error("a mask of the wrong shape", "mask ", given(x, mask=torch.ones(2, 3, dtype=torch.bool)))
+    expect_error("a mask of floats", "mask ", given(x, mask=torch.ones(x.shape[:2])))
+    expect_error("positions of the wrong shape", "positions ", given(x, positions=torch.ones(2, 3)))
     if mixer.info.context:
-        _expect_error("no context", "context ", lambda: mixer(x, call=sample.call()))
+        expect_error("no context", "context ", lambda: mixer(x, call=sample.call()))
     else:
-        _expect_error("a context", "context ", given(x, context=Context(x)))
+        expect_error("a context", "context ", given(x, context=Context(x)))
     if mixer.info.causal:
-        _expect_error("a state of another batch", "state ", lambda: sample.stream(mixer, mixer.init_state(3)))
+        expect_error("a state of another batch", "state ", lambda: sample.stream(mixer, mixer.init_state(3)))
     else:
-        _expect_error("init_state", "stream", lambda: mixer.init_state(2))
+        expect_error("init_state", "stream", lambda: mixer.init_state(2))
     if case.reject is not None:
-        _expect_error("an unknown option", "no_such_option", case.reject)
+        expect_error("an unknown option", "no_such_option", case.reject)
     return True
-
-
-def _expect_error(what: str, word: str, call: Any, also: str = "") -> None:
-    try:
-        call()
-    except ValueError as error:
-        if word not in str(error) or also not in str(error):
-            raise LawBroken(f"{what}: the message does not name {word.strip()!r} {also}: {error}") from None
-    except Exception as error:
-        raise LawBroken(f"{what}: raised {type(error).__name__} instead of ValueError: {error}") from None
-    else:
-        raise LawBroken(f"{what}: no error")
 
 
 @torch.no_grad()
@@ -530,6 +459,3 @@ def modes(case: Case) -> bool:
         sample.forward(case.mixer()),
     )
     return True
-
-
-assert set(EXPONENTS) == set(GROWTHS)
