@@ -22,6 +22,7 @@ def test_attention_against_itself_is_about_one() -> None:
 def test_every_causal_mixer_is_timed_by_default() -> None:
     assert {"attention", "mamba", "hyena", "s4"} <= set(default_names())
     assert not {"linformer", "cross_attention"} & set(default_names())
+    assert {t.mixer for t in bench_mixers(dim=16, lengths=(16,), repeats=3)} == set(default_names())
 
 
 def test_wrong_arguments() -> None:

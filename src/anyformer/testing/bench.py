@@ -81,7 +81,7 @@ def _build(name: str, dim: int, length: int) -> Mixer:
 
 
 def _compare(name: str, dim: int, length: int, batch_size: int, repeats: int) -> Timing:
-    x = torch.randn(batch_size, length, dim, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(batch_size, length, dim, generator=torch.Generator().manual_seed(0)).requires_grad_()
     mixer, baseline = _build(name, dim, length), _build(BASELINE, dim, length)
     times: dict[str, list[float]] = {"forward": [], "training": [], "forward base": [], "training base": []}
     for repeat in range(repeats + 1):
