@@ -72,13 +72,11 @@ class Call:
     Attributes:
         side: facts in, by name: tensors (B, T, ...) or (B, ...).
         losses: auxiliary losses out, by name; scalars, summed into the training loss.
-        taps: intermediate results out; a dict when they are wanted, else ``None``.
         shared: what layers give to later layers in this call.
     """
 
     side: dict[str, Any] = field(default_factory=dict)
     losses: dict[str, Tensor] = field(default_factory=dict)
-    taps: dict[str, Any] | None = None
     shared: dict[str, Any] = field(default_factory=dict)
 
     def add_loss(self, name: str, value: Tensor) -> None:
@@ -201,9 +199,6 @@ class Mixer(nn.Module):
     def example_side(self, batch_size: int, length: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Side inputs under which the laws are checked, for mixers whose ``info.side`` names some."""
         return {}
-
-    def after_step(self, call: Call, progress: float) -> None:
-        """Called after each training step, the only place that writes buffers. progress runs from 0 to 1."""
 
     def hints(self) -> dict[str, dict[str, Any]]:
         """Per parameter name of this module: ``{"decay": False}``, ``{"lr_scale": 0.1}``."""
@@ -452,7 +447,7 @@ class _Layout:
         positions = index.to(dtype) if positions is None else self.align(positions.to(dtype))
         call = call or Call()
         if self.gather is not None and call.side:
-            # losses, taps and shared stay the caller's own dicts
+            # losses and shared stay the caller's own dicts
             call = dataclasses.replace(call, side={k: self._align_side(v) for k, v in call.side.items()})
         return Inputs(self.mask, index, positions, self._align_context(context), call)
 

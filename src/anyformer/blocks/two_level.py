@@ -131,7 +131,7 @@ def _plain(inputs: Inputs, batch: int, length: int, mask: Tensor | None) -> Inpu
     """Inputs of a level, whose tokens are numbered from zero."""
     index = torch.arange(length, device=inputs.index.device).expand(batch, length)
     dtype = inputs.positions.dtype
-    return Inputs(mask, index, index.to(dtype), None, Call(losses=inputs.call.losses, taps=inputs.call.taps))
+    return Inputs(mask, index, index.to(dtype), None, Call(losses=inputs.call.losses))
 
 
 def _write(held: Tensor, at: Tensor, x: Tensor, chosen: Tensor) -> Tensor:

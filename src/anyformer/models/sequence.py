@@ -10,7 +10,7 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from anyformer.contract import Call, Context, Mixer
+from anyformer.contract import Call, Context
 from anyformer.layers.norms import create_norm
 from anyformer.models.build import Backbone
 from anyformer.models.spec import ModelSpec, load_spec
@@ -105,12 +105,6 @@ class SequenceModel(nn.Module, PyTorchModelHubMixin):
     def num_parameters(self) -> int:
         """Trainable numbers, shared ones counted once."""
         return sum(p.numel() for p in self.parameters())
-
-    def after_step(self, call: Call, progress: float) -> None:
-        """Let the mixers do what they do after a training step; ``progress`` runs from 0 to 1."""
-        for module in self.modules():
-            if isinstance(module, Mixer):
-                module.after_step(call, progress)
 
     def _embed(self, x: Tensor) -> Tensor:
         return self.embed_norm(embed_checked(self.embed, x, self.vocab_size, self.num_features))

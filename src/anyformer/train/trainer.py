@@ -131,7 +131,6 @@ class Trainer:
         total.backward()
         clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
         self.optimizer.step()
-        self.model.after_step(call, (self.step + 1) / self.config.steps)
         return float(loss.detach())
 
     @torch.no_grad()
