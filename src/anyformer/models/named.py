@@ -113,7 +113,7 @@ def aaren(depth: int = 2) -> dict[str, Any]:
     return {"layers": f"[aaren]*{depth}"}
 
 
-@register_model("mixture_of_depths", papers=["mod"])
+@register_model("mixture_of_depths", papers=["mixture-of-depths"])
 def mixture_of_depths(depth: int = 2) -> dict[str, Any]:
     """A transformer in which every second block sees only the tokens that a router picks."""
     pair = "attention, mixture_of_depths([attention])"
