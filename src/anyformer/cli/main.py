@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -34,7 +35,9 @@ def one_message(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except (ValueError, OSError) as error:
             errors.print("[bold red]error:[/] ", end="")
-            errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
+            # messages name Python's arguments; here those of tasks are set by --option
+            message = re.sub(r"\bgive (\w+)=", r"give --option \1=", str(error))
+            errors.print(message, markup=False, highlight=False, soft_wrap=True)
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             errors.print("stopped")
