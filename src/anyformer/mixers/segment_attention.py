@@ -12,6 +12,8 @@ from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.attention import attention
+from anyformer.ops.masks import Causal, Segments
+from anyformer.ops.sparse_attention import sparse_attention
 from anyformer.positions import create_position
 from anyformer.state import State
 
@@ -79,31 +81,24 @@ class SegmentAttention(Mixer):
         new = {"k": k, "v": v, "slot": slots(inputs), "position": inputs.positions[:, None, :, None]}
         keep = self.segment_len + self.memory_len - 1
         both, kept = append(state, new, inputs.mask is not None, keep)
-        y = self._attend(q, new, both, inputs)
+        y = self._attend(q, new["slot"], both, inputs)
         return self.out(merge_heads(y)), kept
 
-    def _attend(self, q: Tensor, new: Cache, both: Cache, inputs: Inputs) -> Tensor:
-        """Blocks of ``segment_len`` queries, each over the keys that any of them can see."""
-        L = self.segment_len
-        T, S = q.shape[2], both["k"].shape[2]
-        reach = L + self.memory_len - 1  # keys behind a query that it may see
-        parts = []
-        for start in range(0, T, L):
-            stop = min(start + L, T)
-            # masked tokens are last among the new and empty slots first in the cache: a query's keys are those
-            # behind it in order, never more than ``reach`` slots of real tokens away
-            low = 0 if inputs.mask is not None else max(0, S - T + start - reach)
-            high = S if inputs.mask is not None else S - T + stop
-            keys = {name: t[:, :, low:high] for name, t in both.items()}
-            slot = new["slot"][:, :, start:stop]
-            age = slot - keys["slot"].transpose(2, 3)
-            since_start = (slot - 1) % L
-            seen = (age >= 0) & (age <= since_start + self.memory_len) & (keys["slot"] > 0).transpose(2, 3)
-            tile = q[:, :, start:stop]
-            bias = None
-            if self.positions.scores:
-                bias = self.positions.score(
-                    tile, keys["k"], inputs.positions[:, start:stop], keys["position"][:, 0, :, 0]
-                )
-            parts.append(attention(tile, keys["k"], keys["v"], visible=seen, bias=bias))
-        return torch.cat(parts, 2) if parts else q
+    def _attend(self, q: Tensor, slot: Tensor, keys: Cache, inputs: Inputs) -> Tensor:
+        k, v, pos = keys["k"], keys["v"], keys["position"][:, 0, :, 0]
+        if q.shape[2] > self.segment_len:
+            index, past = slot[:, 0, :, 0] - 1, keys["slot"][:, 0, :, 0] - 1
+            spec = Causal() & Segments(self.segment_len, self.memory_len)
+            score = self._tile_score if self.positions.scores else None
+            q_pos = inputs.positions
+            return sparse_attention(
+                q, k, v, spec, q_index=index, k_index=past, q_pos=q_pos, k_pos=pos, score=score
+            )
+        bias = self.positions.score(q, k, inputs.positions, pos) if self.positions.scores else None
+        age, since_start = slot - keys["slot"].mT, (slot - 1) % self.segment_len
+        seen = (age >= 0) & (age <= since_start + self.memory_len) & (keys["slot"] > 0).mT
+        return attention(q, k, v, visible=seen, bias=bias)
+
+    def _tile_score(self, s: Tensor, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor) -> Tensor:
+        bias = self.positions.score(q, k, q_pos, k_pos)
+        return s if bias is None else s + bias

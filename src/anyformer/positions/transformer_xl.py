@@ -28,14 +28,14 @@ class TransformerXL(Positions):
     def score(self, q: Tensor, k: Tensor, q_positions: Tensor, k_positions: Tensor) -> Tensor:
         B, H, T, K = q.shape
         S = k.shape[2]
-        content = torch.einsum("hk,bhsk->bhs", self.content_bias, k)[:, :, None]
+        content = torch.einsum("hk,bhsk->bhs", self.content_bias.to(k), k)[:, :, None]
         distance = q_positions[:, :, None] - k_positions[:, None, :]
         channel = torch.arange(0, self.dim, 2, device=q.device, dtype=distance.dtype)
         rate = 10000.0 ** (-channel / self.dim)
         # sin and cos of a difference split into those of the two positions, so that r(i - j) is never built for
         # all pairs: (q + v) . W r(i - j) becomes a product of two (T, D) and (S, D) matrices.
-        weight = self.project.weight.reshape(H, K, self.dim)
-        query = torch.einsum("bhtk,hkd->bhtd", q + self.position_bias[:, None], weight)
+        weight = self.project.weight.to(q).reshape(H, K, self.dim)
+        query = torch.einsum("bhtk,hkd->bhtd", q + self.position_bias.to(q)[:, None], weight)
         on_sin, on_cos = query.split([len(rate), self.dim - len(rate)], -1)
         on_cos = nn.functional.pad(on_cos, (0, len(rate) - on_cos.shape[-1]))
         qa, ka = q_positions[:, None, :, None] * rate, k_positions[:, None, :, None] * rate
