@@ -5,15 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from anyformer.cli import app
+from anyformer.cli.main import console
 from anyformer.mixers import list_mixers
 from anyformer.models import list_models
 from anyformer.ops import load_all
 from anyformer.testing import LAWS
 
-RUNNER = CliRunner(env={"COLUMNS": "200"})
+RUNNER = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables are not folded, whatever the terminal."""
+    monkeypatch.setattr(console, "_width", 300)
 
 
 def run(*args: object) -> tuple[int, str]:
@@ -34,9 +42,9 @@ def test_doctor_names_the_path_of_every_op_and_why() -> None:
     assert code == 0
     for primitive in load_all().values():
         assert primitive.name in text
-        path = primitive.path("cpu", __import__("torch").float32)
+        path = primitive.path("cpu", torch.float32)
         assert path.name in text
-        assert path.reason.split()[0] in text
+        assert path.reason in text
 
 
 def test_check_shows_a_table_and_passes() -> None:

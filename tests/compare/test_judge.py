@@ -186,3 +186,12 @@ def test_failures_are_mentioned_and_left_out():
     assert all(row.name != "broken" for row in board)
     assert any("broken" in text for text in verdict.details)
     assert judge(ACCURACY, [broken], [])[1].kind == "nothing"
+
+
+@pytest.mark.parametrize("metric", [ACCURACY, ERROR], ids=["higher", "lower"])
+def test_a_difference_too_small_to_matter_is_a_tie(metric):
+    """Both are all but perfect: three seeds that hardly differ make a gap of 0.0004 look certain."""
+    close = [simple("a", 0.9999, 0.9998, 0.9999), simple("b", 0.9995, 0.9994, 0.9995)]
+    assert judge(metric, close, [])[1].kind == "too_close"
+    apart = [simple("a", 0.9999, 0.9998, 0.9999), simple("b", 0.9895, 0.9894, 0.9895)]
+    assert judge(metric, apart, [])[1].kind == "winner"

@@ -7,10 +7,11 @@ What varies, and how it is counted
     cancels what is hard for all. Degrees of freedom follow Satterthwaite (1946).
 
 When a winner is named
-    Only when the best candidate differs from *every* other one at the 5% level after Holm's correction (1979);
-    otherwise the verdict is "too close to call" and names the group that the data cannot separate. Where some
-    reference predictor is beaten by no candidate, at the same level, the verdict says that no sequence model is
-    needed.
+    Only when the best candidate differs from *every* other one at the 5% level after Holm's correction (1979), and
+    by more than half a percent of the score: what is smaller decides nothing, and close to a perfect score three
+    seeds tell too little of the spread. Otherwise the verdict is "too close to call" and names the group that the
+    data cannot separate. Where some reference predictor is beaten by no candidate, by the same rule, the verdict
+    says that no sequence model is needed.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from anyformer.compare.results import (
 from anyformer.compare.words import amount, format_scores, join, rate, score_with_unit
 
 LEVEL = 0.05
+SMALLEST = 0.005
+"""Differences below this share of the larger score are too small to matter."""
 ROUND_OFF = 1e-9
 """Relative differences below this are arithmetic, not evidence."""
 
@@ -142,7 +145,18 @@ def contrasts(pairs: Sequence[tuple[Row, Row]], *, higher_is_better: bool) -> li
         # The level at which this interval touches 0 exactly when the corrected p is LEVEL.
         level = LEVEL * min(1.0, e.p / p) if p > 0 else LEVEL / len(pairs)
         low, high = e.interval(level)
-        found.append(Contrast(better=one.name, other=other.name, difference=e.mean, low=low, high=high, p=p))
+        smallest = SMALLEST * max(abs(one.score), abs(other.score))
+        found.append(
+            Contrast(
+                better=one.name,
+                other=other.name,
+                difference=e.mean,
+                low=low,
+                high=high,
+                p=p,
+                smallest=smallest,
+            )
+        )
     return found
 
 
@@ -184,7 +198,7 @@ def judge(
 
 
 def _beaten(contrast: Contrast) -> bool:
-    return contrast.difference > 0 and contrast.p < LEVEL
+    return contrast.difference > contrast.smallest and contrast.p < LEVEL
 
 
 def _board(rows: Sequence[Row], higher: bool, tied: set[str]) -> list[Standing]:

@@ -169,7 +169,7 @@ class Contrast(Record):
     """The best candidate against another row: how much better it is, positive meaning better.
 
     ``p`` is corrected for the number of rows compared (Holm), and the interval is the one that goes with it:
-    it excludes 0 exactly when ``p`` is below 0.05.
+    it excludes 0 exactly when ``p`` is below 0.05. Differences up to ``smallest`` are too small to matter.
     """
 
     better: str
@@ -178,6 +178,7 @@ class Contrast(Record):
     low: float
     high: float
     p: float
+    smallest: float = 0.0
 
 
 class Verdict(Record):
