@@ -92,7 +92,7 @@ def reach(case: Case) -> bool:
                 x = sample.x.clone()
                 x[:, outside] = torch.randn_like(x[:, outside]) * 10.0 ** (seed - 1)
                 changed = sample.with_x(x).forward(mixer)
-                # FFT forms mix rounding errors over the whole length; all others are bitwise equal
+                # not bitwise: FFT forms mix rounding errors over the whole length
                 close(
                     f"output {t} after a change of {side} tokens (reach {mixer.info.reach})",
                     changed[:, t],
