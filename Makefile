@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # One torch thread for each of the two pytest workers.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+BUILT_FROM := pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/anyformer/kernels/cpu/*)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit bench docs lint clean
@@ -50,10 +51,10 @@ $(VENV)/.torch:
 	$(PIP) torch==2.13.0
 	@touch $@
 
-$(VENV)/.runtime: $(VENV)/.torch pyproject.toml constraints.txt
+$(VENV)/.runtime: $(VENV)/.torch $(BUILT_FROM)
 	$(PIP) -c constraints.txt -e .
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.torch pyproject.toml constraints.txt
+$(VENV)/.dev: $(VENV)/.torch $(BUILT_FROM)
 	$(PIP) -c constraints.txt -e ".[dev]"
 	@touch $@ $(VENV)/.runtime

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from anyformer.ops._base import use_definition
+from anyformer.ops import use_definition, use_native
 
 
 def _flat(result: Any) -> list[Tensor]:
@@ -28,12 +28,16 @@ def _run(op: Callable[..., Any], arguments: dict[str, Any]) -> tuple[list[Tensor
 
 @pytest.fixture
 def agrees() -> Callable[..., None]:
-    """The fast form gives what the definition gives: outputs, final state, every gradient."""
+    """The fast forms, native and not, give what the definition gives: outputs, final state, every gradient."""
 
     def check(op: Callable[..., Any], tolerance: float = 1e-9, **arguments: Any) -> None:
-        fast = _run(op, arguments)
         with use_definition():
             slow = _run(op, arguments)
+        for native in (True, False):
+            with use_native(native):
+                compare(_run(op, arguments), slow, tolerance)
+
+    def compare(fast: Any, slow: Any, tolerance: float) -> None:
         for kind, mine, theirs in zip(("output", "gradient"), fast, slow):
             for number, (a, b) in enumerate(zip(mine, theirs)):
                 assert a.shape == b.shape and a.dtype == b.dtype, f"{kind} {number}"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 
+from anyformer.kernels import use_native
 from anyformer.ops._base import PRIMITIVES, FlopCounter, Path, Primitive, use_definition
 
-__all__ = ["FlopCounter", "Path", "Primitive", "load_all", "use_definition"]
+__all__ = ["FlopCounter", "Path", "Primitive", "load_all", "use_definition", "use_native"]
 
 MODULES = (
     "attention",

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from anyformer import kernels
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -19,6 +21,20 @@ class Path(NamedTuple):
 
     name: str
     reason: str
+
+
+def native_path(name: str, reason: str) -> Callable[[str, torch.dtype], Path]:
+    """The path of an op with a native kernel, whose pure PyTorch form is ``name``."""
+
+    def choose(device: str, dtype: torch.dtype) -> Path:
+        library, why = kernels.status()
+        if device != "cpu":
+            return Path(name, f"{reason}; the native kernels are for CPUs")
+        return (
+            Path(name, f"{reason}; {why}") if library is None else Path(f"native {library}", f"in C; {why}")
+        )
+
+    return choose
 
 
 class Primitive(NamedTuple):

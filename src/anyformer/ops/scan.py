@@ -4,14 +4,19 @@ The fast form works on groups of ``RADIX`` steps: it composes the steps of every
 groups (there are ``RADIX`` times fewer), and runs every group again from the state that it starts from. The
 number of kernels grows with log T, the work with T, and each product is the one that the loop would form, so
 that nothing overflows that doesn't in the loop. (Blelloch, "Prefix sums and their applications", 1990.)
+On the CPU the native kernel runs the loop itself, on as many columns at once as its vectors hold.
 """
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from anyformer.ops._base import Path, primitive
+from anyformer import kernels
+from anyformer.ops._base import native_path, primitive
 from anyformer.ops._precision import wide
 
 RADIX = 16
@@ -41,7 +46,7 @@ def scan_flops(a: Tensor, b: Tensor, initial: Tensor | None = None, *, reverse: 
     "scan",
     definition=scan_definition,
     flops=scan_flops,
-    path=Path("groups", "groups of steps, composed level by level in PyTorch; there is no native kernel"),
+    path=native_path("groups", "groups of steps, composed level by level in PyTorch"),
 )
 def scan(
     a: Tensor, b: Tensor, initial: Tensor | None = None, *, reverse: bool = False
@@ -68,11 +73,8 @@ def scan(
     if T == 1:
         h = a * initial.unsqueeze(-2) + b
         return h.to(dtype), h.squeeze(-2)
-    if reverse:
-        a, b = a.flip(-2), b.flip(-2)
-    h = _scan(a, b, initial)
-    final = h[..., -1, :]
-    return (h.flip(-2) if reverse else h).to(dtype), final
+    h = _scan(a, b, initial, reverse)
+    return h.to(dtype), h[..., 0 if reverse else -1, :]
 
 
 def _prepare(a: Tensor, b: Tensor, initial: Tensor | None) -> tuple[Tensor, Tensor, Tensor, torch.dtype]:
@@ -131,40 +133,63 @@ def _steps_of_groups(h: Tensor, a: Tensor, b: Tensor, state: Tensor, order: rang
 
 
 @torch.library.custom_op("anyformer::scan", mutates_args=())
-def _scan(a: Tensor, b: Tensor, initial: Tensor) -> Tensor:
+def _scan(a: Tensor, b: Tensor, initial: Tensor, reverse: bool) -> Tensor:
     h = torch.empty_like(b, memory_format=torch.contiguous_format)
-    _scan_into(h, a, b, initial)
+    if kernels.ready(a, b, initial):
+        a, sizes = _layout(a, h)
+        kernels.run("scan", a, b.contiguous(), initial.contiguous(), h, *sizes, reverse)
+    else:
+        _scan_into(h, a, b, initial, reverse)
     return h
 
 
+def _layout(a: Tensor, h: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+    """What the kernels need to know of a: L, T, N, its strides over leads and time, whether columns share it."""
+    *lead, T, N = h.shape
+    width = a.shape[-1]
+    same = all(a.stride(i) == 0 or n == 1 for i, n in enumerate(lead))
+    if not same or (width > 1 and a.stride(-1) != 1):
+        a, same = a.contiguous(), False
+    return a, (math.prod(lead), T, N, 0 if same else T * width, a.stride(-2), int(width != N))
+
+
 @_scan.register_fake
-def _(a: Tensor, b: Tensor, initial: Tensor) -> Tensor:
+def _(a: Tensor, b: Tensor, initial: Tensor, reverse: bool) -> Tensor:
     return torch.empty_like(b, memory_format=torch.contiguous_format)
 
 
 @torch.library.custom_op("anyformer::scan_backward", mutates_args=())
 def _scan_backward(
-    grad: Tensor, a: Tensor, h: Tensor, initial: Tensor, wants_a: bool
+    grad: Tensor, a: Tensor, h: Tensor, initial: Tensor, reverse: bool, wants_a: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The adjoint runs backwards: g_t = grad_t + conj(a_{t+1}) g_{t+1}; b gets g_t, a gets g_t conj(h_{t-1})."""
-    a, h = a.conj().resolve_conj(), h.conj().resolve_conj()
+    """The adjoint runs the other way: g_t = grad_t + conj(a_{t+1}) g_{t+1}; b gets g_t, a gets g_t conj(h_{t-1})."""
     g = torch.empty_like(grad, memory_format=torch.contiguous_format)
-    g[..., -1, :] = grad[..., -1, :]
-    _scan_into(g[..., :-1, :], a[..., 1:, :], grad[..., :-1, :], g[..., -1, :], reverse=True)
-    if not wants_a:
-        grad_a = a.new_empty(0)
-    elif a.shape[-1] == g.shape[-1]:
-        grad_a = torch.empty_like(g)
-        torch.mul(g[..., 1:, :], h[..., :-1, :], out=grad_a[..., 1:, :])
-        torch.mul(g[..., 0, :], initial.conj(), out=grad_a[..., 0, :])
-    else:
-        before = torch.cat((initial.conj().unsqueeze(-2), h[..., :-1, :]), -2)
-        grad_a = torch.einsum("...n,...n->...", g, before).unsqueeze(-1)
-    return grad_a, g, a[..., 0, :] * g[..., 0, :]
+    grad_a = g.new_empty(a.shape if wants_a else 0)
+    first = -1 if reverse else 0
+    if kernels.ready(grad, a, h, initial):
+        factors, sizes = _layout(a, h)
+        tensors = (factors, grad.contiguous(), h, initial.contiguous(), g, grad_a if wants_a else None)
+        kernels.run("scan_backward", *tensors, *sizes, reverse)
+        return grad_a, g, a[..., first, :] * g[..., first, :]
+    a, h, initial = (x.conj().resolve_conj() for x in (a, h, initial))
+    early, late = (slice(1, None), slice(None, -1)) if reverse else (slice(None, -1), slice(1, None))
+    last = 0 if reverse else -1
+    g[..., last, :] = grad[..., last, :]
+    _scan_into(g[..., early, :], a[..., late, :], grad[..., early, :], g[..., last, :], not reverse)
+    if wants_a:
+        start = initial.unsqueeze(-2)
+        before = torch.cat((h[..., early, :], start) if reverse else (start, h[..., early, :]), -2)
+        if a.shape[-1] == g.shape[-1]:
+            torch.mul(g, before, out=grad_a)
+        else:
+            grad_a.copy_(torch.einsum("...n,...n->...", g, before).unsqueeze(-1))
+    return grad_a, g, a[..., first, :] * g[..., first, :]
 
 
 @_scan_backward.register_fake
-def _(grad: Tensor, a: Tensor, h: Tensor, initial: Tensor, wants_a: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _(
+    grad: Tensor, a: Tensor, h: Tensor, initial: Tensor, reverse: bool, wants_a: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     return (
         a.new_empty(a.shape if wants_a else 0),
         grad.new_empty(grad.shape),
@@ -172,16 +197,15 @@ def _(grad: Tensor, a: Tensor, h: Tensor, initial: Tensor, wants_a: bool) -> tup
     )
 
 
-def _save(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-    a, _, initial = inputs
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    a, _, initial, ctx.reverse = inputs
     ctx.save_for_backward(a, output, initial)
 
 
-def _backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
-    a, h, initial = ctx.saved_tensors  # type: ignore[attr-defined]
-    wants_a = ctx.needs_input_grad[0]  # type: ignore[attr-defined]
-    grad_a, grad_b, grad_initial = _scan_backward(grad, a, h, initial, wants_a)
-    return grad_a if wants_a else None, grad_b, grad_initial
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
+    wants_a = ctx.needs_input_grad[0]
+    grad_a, grad_b, grad_initial = _scan_backward(grad, *ctx.saved_tensors, ctx.reverse, wants_a)
+    return grad_a if wants_a else None, grad_b, grad_initial, None
 
 
 _scan.register_autograd(_backward, setup_context=_save)

@@ -1,0 +1,138 @@
+"""Native CPU kernels behind the ops: plain C, one library for each instruction set, optional everywhere.
+
+Only ops import this room. An op asks :func:`ready` whether the kernels can take its tensors, and calls one by
+name with :func:`run`; its pure PyTorch form stands beside it for every other case.
+
+The environment variable ``ANYFORMER_NATIVE=0`` turns the kernels off, and another instruction set's name
+(``baseline``, ``avx2``, ``avx512``) chooses that library. Threads follow ``torch.set_num_threads``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import logging
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+LEVELS = {"AVX512": "avx512", "AVX2": "avx2"}
+"""Libraries by what PyTorch calls the capability of this CPU (which ATEN_CPU_CAPABILITY can lower)."""
+SUFFIXES = {torch.float32: "_f32", torch.float64: "_f64"}
+
+_off = 0
+
+
+class Status(NamedTuple):
+    """Which library is in use, ``None`` if none, and why."""
+
+    library: str | None
+    reason: str
+
+
+@functools.cache
+def _load() -> tuple[ctypes.CDLL | None, Status]:
+    wanted = os.environ.get("ANYFORMER_NATIVE", "1")
+    if wanted == "0":
+        return None, Status(None, "ANYFORMER_NATIVE=0 turns the native kernels off")
+    level = wanted if wanted != "1" else LEVELS.get(torch.backends.cpu.get_cpu_capability(), "baseline")
+    suffix = ".dll" if sys.platform == "win32" else ".so"
+    # in an editable install they do not lie beside this file
+    found = [path for folder in __path__ for path in sorted(Path(folder).glob(f"anyformer_*{suffix}"))]
+    built = {path.stem.removeprefix("anyformer_"): path for path in found}
+    if not built:
+        reason = "installed without native kernels (no C compiler was found); install one and reinstall"
+        return None, _without(reason)
+    if level not in built:
+        return None, _without(f"no native kernels for {level!r}, only for {', '.join(built)}")
+    try:
+        return _open(built[level]), Status(level, f"native {level} kernels")
+    except OSError as error:
+        return None, _without(f"the native kernels could not be loaded ({error})")
+
+
+def _open(path: Path) -> ctypes.CDLL:
+    """Load a library; its OpenMP runtime is the one that PyTorch has loaded, or the system's."""
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError:
+        runtime = "libomp.dylib" if platform.system() == "Darwin" else "libgomp.so.1"
+        bundled = Path(torch.__file__).parent / "lib" / runtime
+        ctypes.CDLL(str(bundled) if bundled.exists() else runtime, mode=ctypes.RTLD_GLOBAL)
+        return ctypes.CDLL(str(path))
+
+
+def _without(reason: str) -> Status:
+    """Say once, also for processes that this one starts, that the slower forms run."""
+    if "ANYFORMER_NOTICED" not in os.environ:
+        os.environ["ANYFORMER_NOTICED"] = "1"
+        logging.getLogger("anyformer").warning(
+            "anyformer: %s. The pure PyTorch forms run instead: everything works, recurrent models several "
+            "times slower on CPU. `anyformer doctor` shows each op's path.",
+            reason,
+        )
+    return Status(None, reason)
+
+
+def status() -> Status:
+    """Whether there are native kernels here, and why or why not."""
+    if _off:
+        return Status(None, "turned off by use_native(False)")
+    return _load()[1]
+
+
+@contextmanager
+def use_native(native: bool) -> Iterator[None]:
+    """With ``False``, run the pure PyTorch forms."""
+    global _off
+    _off += not native
+    try:
+        yield
+    finally:
+        _off -= not native
+
+
+def ready(*tensors: Tensor | None) -> bool:
+    """Whether the kernels can take these tensors: all on the CPU, and all of one type, float32 or float64."""
+    if _off:
+        return False
+    dtypes = set()
+    for x in tensors:
+        if x is not None:
+            if x.device.type != "cpu":
+                return False
+            dtypes.add(x.dtype)
+    return len(dtypes) == 1 and dtypes.pop() in SUFFIXES and _load()[0] is not None
+
+
+def run(name: str, *args: Tensor | int | float | None) -> None:
+    """Call ``name`` for the type of its first argument, with the number of threads added at the end.
+
+    A tensor is passed as its address, so that the caller answers for its layout; ``None`` as a null pointer,
+    int as int64, float as double.
+    """
+    first = args[0]
+    assert isinstance(first, Tensor)
+    kinds = "".join(
+        "p" if a is None or isinstance(a, Tensor) else "i" if isinstance(a, int) else "d" for a in args
+    )
+    function = _function(name + SUFFIXES[first.dtype], kinds)
+    function(*(a.data_ptr() if isinstance(a, Tensor) else a for a in args), torch.get_num_threads())
+
+
+@functools.cache
+def _function(name: str, kinds: str) -> ctypes._NamedFuncPointer:
+    library = _load()[0]
+    assert library is not None
+    function = getattr(library, name)
+    types = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double}
+    function.argtypes = [types[kind] for kind in kinds + "i"]
+    function.restype = None
+    return function

@@ -1,0 +1,91 @@
+/* What every kernel starts with. Each file is compiled twice, for float and for double, and its exported functions
+ * end in _f32 or _f64. Sizes are int64_t, tensors are contiguous unless strides are given. */
+#pragma once
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef REAL_f32
+typedef float real;
+#define EXPORTED_NAME(name) name##_f32
+#else
+typedef double real;
+#define EXPORTED_NAME(name) name##_f64
+#endif
+
+#ifdef _MSC_VER
+#define EXPORT(name) __declspec(dllexport) void EXPORTED_NAME(name)
+#define restrict __restrict
+#else
+#define EXPORT(name) __attribute__((visibility("default"))) void EXPORTED_NAME(name)
+#endif
+
+#define SIMD _Pragma("omp simd")
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+
+/* exp without branches or calls, so that loops over it become vector code. Relative error below 2 ulp; zero below
+ * the smallest normal number, infinity above the largest. NaN stays NaN. */
+#ifdef REAL_f32
+static inline real fast_exp(real x) {
+    const float shift = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer, kept in the low bits */
+    float z = x < -87.3f ? -87.3f : x;
+    z = z > 88.7f ? 88.7f : z;
+    float rounded = z * 1.44269504088896341f + shift;
+    int32_t bits;
+    memcpy(&bits, &rounded, 4);
+    float n = rounded - shift;
+    float r = z - n * 0.693359375f + n * 2.12194440e-4f; /* ln 2 in two parts */
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    /* 2^n in two factors, as n may be 128; only the low bits of `bits` matter */
+    int32_t k = bits - 0x4B400000, half = k >> 1;
+    int32_t low = (half + 127) << 23, high = (k - half + 127) << 23;
+    float a, b;
+    memcpy(&a, &low, 4);
+    memcpy(&b, &high, 4);
+    p = p * a * b;
+    p = x < -87.3f ? 0.0f : p;
+    p = x > 88.7f ? INFINITY : p;
+    return x != x ? x : p;
+}
+#else
+static inline real fast_exp(real x) {
+    const double shift = 6755399441055744.0; /* 1.5 * 2^52 */
+    double z = x < -708.0 ? -708.0 : x;
+    z = z > 709.7 ? 709.7 : z;
+    double rounded = z * 1.44269504088896340736 + shift;
+    int64_t bits;
+    memcpy(&bits, &rounded, 8);
+    double n = rounded - shift;
+    double r = z - n * 6.93147180369123816490e-01 - n * 1.90821492927058770002e-10;
+    double p = 1.0 / 6227020800.0; /* Taylor to r^13 / 13!: below 2^-53 for |r| <= ln(2) / 2 */
+    p = p * r + 1.0 / 479001600.0;
+    p = p * r + 1.0 / 39916800.0;
+    p = p * r + 1.0 / 3628800.0;
+    p = p * r + 1.0 / 362880.0;
+    p = p * r + 1.0 / 40320.0;
+    p = p * r + 1.0 / 5040.0;
+    p = p * r + 1.0 / 720.0;
+    p = p * r + 1.0 / 120.0;
+    p = p * r + 1.0 / 24.0;
+    p = p * r + 1.0 / 6.0;
+    p = p * r + 0.5;
+    p = p * r * r + r + 1.0;
+    int64_t k = bits - 0x4338000000000000LL, half = k >> 1;
+    int64_t low = (half + 1023) << 52, high = (k - half + 1023) << 52;
+    double a, b;
+    memcpy(&a, &low, 8);
+    memcpy(&b, &high, 8);
+    p = p * a * b;
+    p = x < -708.0 ? 0.0 : p;
+    p = x > 709.7 ? INFINITY : p;
+    return x != x ? x : p;
+}
+#endif
