@@ -33,7 +33,7 @@ lint: $(VENV)/.dev ## style, types, and which room may import which
 docs: $(VENV)/.dev ## build the site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-bench: $(VENV)/.runtime ## time every mixer on this machine, into docs/benchmarks.md
+bench: $(VENV)/.dev ## what things cost on this machine, beside other libraries, into docs/benchmarks.md (ten minutes)
 	$(BIN)/anyformer bench --out docs/benchmarks.md
 
 clean: ## remove the environment and everything that is built

@@ -19,6 +19,7 @@ from anyformer.registry import nearest
 if TYPE_CHECKING:
     from anyformer.testing import Result
 
+_Job = tuple[str, int, list[str] | None, bool]
 MARKS = {"holds": "[green]+[/]", "does not apply": "[dim].[/]", "excused": "[yellow]e[/]"}
 
 
@@ -32,6 +33,9 @@ def check(
     law: Annotated[list[str] | None, typer.Option(help="Only this law; may be given several times.")] = None,
     dim: Annotated[int, typer.Option(help="Width to build with.")] = 16,
     workers: Annotated[int | None, typer.Option(help="Processes; by default one a core.")] = None,
+    native: Annotated[
+        bool, typer.Option(help="With the native CPU kernels, or their pure PyTorch forms.")
+    ] = True,
 ) -> None:
     """Hold mixers to the laws: a table of laws that hold (+), do not apply (.), are excused (e) or broken (X)."""
     from anyformer.testing import LAWS, all_targets, cases_of
@@ -52,7 +56,7 @@ def check(
     for name in laws:
         table.add_column("\n".join(name[:4]), justify="center")
     bad, excused = [], []
-    for results in _run(names, dim, law, count):
+    for results in _run([(name, dim, law, native) for name in names], count):
         for case in dict.fromkeys(r.case for r in results):
             row = [r for r in results if r.case == case]
             table.add_row(case, *(MARKS.get(r.outcome, "[bold red]X[/]") for r in row))
@@ -69,8 +73,7 @@ def check(
         raise typer.Exit(1)
 
 
-def _run(names: list[str], dim: int, law: list[str] | None, workers: int) -> Iterator[list[Result]]:
-    jobs = [(name, dim, law) for name in names]
+def _run(jobs: list[_Job], workers: int) -> Iterator[list[Result]]:
     if workers <= 1:
         yield from map(_one, jobs)
         return
@@ -78,43 +81,58 @@ def _run(names: list[str], dim: int, law: list[str] | None, workers: int) -> Ite
         yield from pool.map(_one, jobs)
 
 
-def _one(job: tuple[str, int, list[str] | None]) -> list[Result]:
+def _one(job: _Job) -> list[Result]:
     import torch
 
+    from anyformer.ops import use_native
     from anyformer.testing import cases_of, check_case
 
     torch.set_num_threads(1)
-    name, dim, law = job
-    return [r for case in cases_of(name, dim=dim) for r in check_case(case, law)]
+    name, dim, law, native = job
+    with use_native(native):
+        return [r for case in cases_of(name, dim=dim) for r in check_case(case, law)]
 
 
 @app.command()
 @one_message
 def bench(
-    names: Annotated[list[str] | None, typer.Argument(help="Mixers; by default every causal one.")] = None,
-    dim: Annotated[int, typer.Option(help="Width.")] = 128,
-    length: Annotated[list[int] | None, typer.Option(help="Tokens; may be given several times.")] = None,
-    repeats: Annotated[int, typer.Option(help="Timed runs of each.")] = 7,
-    out: Annotated[Path | None, typer.Option(help="Write the table to this Markdown file.")] = None,
+    mixers: Annotated[
+        list[str] | None, typer.Argument(help="Time only these mixers, beside attention.")
+    ] = None,
+    suite: Annotated[
+        list[str] | None,
+        typer.Option(help="Part of the benchmark; may be given several times; by default all."),
+    ] = None,
+    dim: Annotated[int, typer.Option(help="Width, where mixers are named.")] = 128,
+    length: Annotated[
+        list[int] | None, typer.Option(help="Tokens, where mixers are named; may be given several times.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write this Markdown file, with figures and plots in a folder beside it."),
+    ] = None,
 ) -> None:
-    """What mixers cost on this machine, as ratios to softmax attention in the same run."""
-    from anyformer.testing.bench import as_markdown, bench_mixers
+    """What things cost on this machine: against its limits, other libraries, and softmax attention (ten minutes)."""
+    from anyformer.testing.bench import Page, bench_mixers, run_suites
+    from anyformer.testing.bench.machine import describe_machine
+    from anyformer.testing.bench.mixers import mixers_table
 
     for value in length or []:
         if value < 1:
             raise ValueError(f"--length must be at least 1, got {value}")
+    if mixers and suite:
+        raise ValueError("name mixers or give --suite, not both")
+    command = " ".join(["anyformer bench", *(mixers or []), *(f"--suite {name}" for name in suite or [])])
     with console.status("timing") as status:
-        timings = bench_mixers(
-            names,
-            dim=dim,
-            lengths=length or (512, 2048),
-            repeats=repeats,
-            progress=lambda text: status.update(f"timing {text}"),
-        )
-    table = as_markdown(timings, dim)
-    console.print(table, markup=False, highlight=False, soft_wrap=True)
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(
-            f"# What mixers cost\n\nMade by `anyformer bench --out FILE`.\n\n{table}", encoding="utf-8"
-        )
+
+        def progress(text: str) -> None:
+            status.update(f"timing {text}")
+
+        if mixers:
+            timings = bench_mixers(mixers, dim=dim, lengths=length or (512, 2048), progress=progress)
+            page = Page(describe_machine(), command, [mixers_table(timings, dim)])
+        else:
+            page = run_suites(suite, command=command, progress=progress)
+    console.print(page.markdown(), markup=False, highlight=False, soft_wrap=True)
+    for problem in page.write(out) if out else []:
+        console.print(problem, style="yellow")

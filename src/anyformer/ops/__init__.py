@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import importlib
 
+from anyformer.kernels import status as native_status
 from anyformer.kernels import use_native
-from anyformer.ops._base import PRIMITIVES, FlopCounter, Path, Primitive, use_definition
+from anyformer.ops._base import PRIMITIVES, FlopCounter, Path, Primitive, native_exponential, use_definition
 
-__all__ = ["FlopCounter", "Path", "Primitive", "load_all", "use_definition", "use_native"]
+__all__ = [
+    "FlopCounter",
+    "Path",
+    "Primitive",
+    "load_all",
+    "native_exponential",
+    "native_status",
+    "use_definition",
+    "use_native",
+]
 
 MODULES = (
     "attention",

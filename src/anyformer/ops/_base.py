@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from anyformer import kernels
@@ -35,6 +36,11 @@ def native_path(name: str, reason: str) -> Callable[[str, torch.dtype], Path]:
         )
 
     return choose
+
+
+def native_exponential(x: Tensor, out: Tensor, rounds: int) -> None:
+    """exp of x (n,), ``rounds`` times, into rows of ``out`` (threads, n): what the benchmark measures kernels by."""
+    kernels.run("exponential", x, out, x.numel(), rounds)
 
 
 class Primitive(NamedTuple):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +11,8 @@ import torch
 from anyformer.contract import Mixer
 from anyformer.mixers import create_mixer, mixers
 from anyformer.parts import option_names
+from anyformer.testing.bench.report import Table
+from anyformer.testing.bench.timing import milliseconds, timed
 
 BASELINE = "attention"
 
@@ -87,8 +87,8 @@ def _compare(name: str, dim: int, length: int, batch_size: int, repeats: int) ->
     for repeat in range(repeats + 1):
         for which, module in (("", mixer), (" base", baseline)):
             with torch.no_grad():
-                forward = _time(lambda module=module: module(x))  # type: ignore[misc]
-            training = _time(lambda module=module: module(x).square().mean().backward())  # type: ignore[misc]
+                forward = timed(lambda module=module: module(x))  # type: ignore[misc]
+            training = timed(lambda module=module: module(x).square().mean().backward())  # type: ignore[misc]
             if repeat:  # the first is a warm-up
                 times[f"forward{which}"].append(forward)
                 times[f"training{which}"].append(training)
@@ -107,33 +107,22 @@ def _compare(name: str, dim: int, length: int, batch_size: int, repeats: int) ->
     )
 
 
-def _time(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-def growth(timings: Sequence[Timing], name: str) -> float:
-    """Exponent of a mixer's training time between its shortest and longest length."""
-    own = sorted((t for t in timings if t.mixer == name), key=lambda t: t.length)
-    if len(own) < 2:
-        return math.nan
-    return math.log(own[-1].training / own[0].training) / math.log(own[-1].length / own[0].length)
-
-
-def as_markdown(timings: Sequence[Timing], dim: int) -> str:
-    """The timings as a table, with the machine that they are of."""
-    lines = [
-        f"Width {dim}, batch 1, float32, {torch.get_num_threads()} threads, torch {torch.__version__}, "
-        f"{torch.backends.cpu.get_cpu_capability()}. Ratios to softmax attention of the same run; "
-        "training is forward and backward.",
-        "",
-        "| mixer | length | forward, ms | x attention | training, ms | x attention | quartile spread | growth |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
-    ]
+def mixers_table(timings: Sequence[Timing], dim: int = 128) -> Table:
+    """The timings as a table."""
+    table = Table(
+        "Mixers beside softmax attention",
+        ("mixer", "tokens", "forward, ms", "x attention", "training, ms", "x attention", "quartile spread"),
+        note=f"Width {dim}, batch 1, float32. Ratios to softmax attention of the same run; training is forward and "
+        "backward.",
+    )
     for t in timings:
-        lines.append(
-            f"| {t.mixer} | {t.length} | {1000 * t.forward:.1f} | {t.ratio_forward:.2f} | {1000 * t.training:.1f} "
-            f"| {t.ratio_training:.2f} | {t.spread:.0%} | n^{growth(timings, t.mixer):.2f} |"
+        table.add(
+            t.mixer,
+            t.length,
+            milliseconds(t.forward),
+            f"{t.ratio_forward:.2f}",
+            milliseconds(t.training),
+            f"{t.ratio_training:.2f}",
+            f"{t.spread:.0%}",
         )
-    return "\n".join(lines) + "\n"
+    return table

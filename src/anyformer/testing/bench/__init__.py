@@ -1,0 +1,80 @@
+"""The benchmark: ops against the machine's limit, ours against other libraries, mixers against attention.
+
+>>> from anyformer.testing.bench import run_suites
+>>> run_suites(["ops"]).write(Path("bench.md"))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from anyformer.registry import nearest
+from anyformer.testing.bench.growth import bench_growth, bench_memory
+from anyformer.testing.bench.machine import Ceilings, describe_machine, measure_ceilings
+from anyformer.testing.bench.mixers import bench_mixers, mixers_table
+from anyformer.testing.bench.models import bench_decoding, bench_training
+from anyformer.testing.bench.ops import bench_ops
+from anyformer.testing.bench.peers import bench_peers, crossover
+from anyformer.testing.bench.report import Page, Plot, Table
+
+__all__ = ["SUITES", "Page", "Plot", "Table", "bench_mixers", "run_suites"]
+
+Progress = Callable[[str], None]
+SUITES: dict[str, str] = {
+    "mixers": "every causal mixer beside softmax attention",
+    "ops": "each op against the machine's limit",
+    "peers": "ours beside other implementations, and the crossover with dense attention",
+    "training": "a training step of a Llama shape beside other libraries'",
+    "decoding": "one more token after short and long contexts",
+    "growth": "time from 2,048 to 65,536 tokens",
+    "memory": "peak memory of training steps",
+}
+
+
+def run_suites(
+    suites: Sequence[str] | None = None,
+    *,
+    command: str = "anyformer bench",
+    progress: Progress = lambda text: None,
+) -> Page:
+    """Run suites by name, by default all (about ten minutes).
+
+    Raises:
+        ValueError: for an unknown suite.
+    """
+    chosen = list(SUITES) if not suites else list(suites)
+    for name in chosen:
+        if name not in SUITES:
+            raise ValueError(f"unknown suite {name!r}{nearest(name, list(SUITES))}")
+    page = Page(describe_machine(), command)
+    if "ops" in chosen:
+        progress("the machine's limits")
+        ceilings = measure_ceilings()
+        page.tables += [_limits(ceilings), bench_ops(ceilings, progress=progress)]
+    if "peers" in chosen:
+        page.tables.append(bench_peers(progress))
+        words, plot = crossover(progress)
+        page.tables[-1].note = f"{page.tables[-1].note} {words}".strip()
+        page.plots.append(plot)
+    if "training" in chosen:
+        page.tables.append(bench_training(progress))
+    if "decoding" in chosen:
+        page.tables += bench_decoding(progress=progress)
+    if "growth" in chosen:
+        table, plot = bench_growth(progress=progress)
+        page.tables.append(table)
+        page.plots.append(plot)
+    if "memory" in chosen:
+        page.tables.append(bench_memory(progress))
+    if "mixers" in chosen:
+        page.tables.append(mixers_table(bench_mixers(progress=progress)))
+    return page
+
+
+def _limits(ceilings: Ceilings) -> Table:
+    table = Table("What this machine can do", ("limit", "rate"))
+    table.add("matrix products, float32", f"{ceilings.matmul / 1e12:.3g} TFLOP/s")
+    table.add("matrix products, bfloat16", f"{ceilings.matmul_bfloat16 / 1e12:.3g} TFLOP/s")
+    table.add("memory traffic, arrays larger than the caches", f"{ceilings.memory / 1e9:.3g} GB/s")
+    table.add("exponentials, float32, in the first cache", f"{ceilings.exponentials / 1e9:.3g} G/s")
+    return table

@@ -1,0 +1,130 @@
+"""How time and memory grow with the length."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+
+import torch
+
+from anyformer.mixers import create_mixer, mixers
+from anyformer.ops.masks import Window
+from anyformer.ops.sparse_attention import sparse_attention
+from anyformer.parts import describe_part, option_names
+from anyformer.testing.bench.peers import heads, retention
+from anyformer.testing.bench.report import Plot, Table
+from anyformer.testing.bench.timing import forward, milliseconds, timed, training
+
+LENGTHS = (2048, 8192, 32768, 65536)
+LIMIT = 1.1
+"""The largest exponent of a cost that is called linear."""
+
+
+def linear_names() -> list[str]:
+    """Mixers that say that their cost is linear in the length, and need no second sequence."""
+    names = []
+    for entry in mixers:
+        info = describe_part(mixers, entry.id, entry.examples[0])
+        if info.cost == "n" and not info.context:
+            names.append(entry.id)
+    return names
+
+
+def bench_growth(
+    names: Sequence[str] | None = None,
+    *,
+    dim: int = 64,
+    lengths: Sequence[int] = LENGTHS,
+    progress: Callable[[str], None] = lambda text: None,
+) -> tuple[Table, Plot]:
+    """Time mixers of linear cost at growing lengths; the exponent is that between the shortest and the longest."""
+    table = Table(
+        "Growth with the length",
+        ("mixer", *(f"training at {n}, ms" for n in lengths), "exponent, forward", "exponent, training"),
+        note=f"Width {dim}, batch 1. Time grows like length^exponent between the first and the last length; a cost "
+        f"that is called linear must stay within {LIMIT}.",
+    )
+    plot = Plot("growth", f"Forward and backward, width {dim}", "tokens", "ms")
+    for name in names or linear_names():
+        progress(f"{name} up to {lengths[-1]} tokens")
+        times: dict[str, list[float]] = {"forward": [], "training": []}
+        for length in lengths:
+            torch.manual_seed(0)
+            limited = "max_length" in option_names(mixers.get(name).target)
+            mixer = create_mixer(name, dim, **({"max_length": lengths[-1]} if limited else {}))
+            x = torch.randn(1, length, dim)
+            for mode, runner in (("forward", forward), ("training", training)):
+                run = runner(mixer, x)
+                timed(run)
+                times[mode].append(statistics.median(timed(run) for _ in range(7 if length < 10000 else 3)))
+        plot.curves[name] = list(zip(lengths, (1000 * s for s in times["training"]), strict=True))
+        slopes = (exponent(lengths, times[mode]) for mode in ("forward", "training"))
+        table.add(name, *(milliseconds(s) for s in times["training"]), *(f"{slope:.2f}" for slope in slopes))
+    return table, plot
+
+
+def exponent(lengths: Sequence[int], seconds: Sequence[float]) -> float:
+    """Of the growth between the first and the last length."""
+    return math.log(seconds[-1] / seconds[0]) / math.log(lengths[-1] / lengths[0])
+
+
+def bench_memory(progress: Callable[[str], None] = lambda text: None) -> Table:
+    """Peak memory of training steps, each in a process of its own, beyond what the process had before."""
+    table = Table(
+        "Peak memory of forward and backward",
+        ("what", *(f"{n} tokens, MB" for n in MEMORY_LENGTHS), "exponent"),
+        note="Growth of the resident set of a fresh process, inputs and their gradients included.",
+    )
+    context = multiprocessing.get_context("spawn")
+    for what in MEMORY:
+        progress(f"memory of {what}")
+        found = []
+        for length in MEMORY_LENGTHS:
+            with context.Pool(1) as pool:
+                found.append(pool.apply(_peak, (what, length)))
+        table.add(what, *(f"{b / 1e6:,.0f}" for b in found), f"{exponent(MEMORY_LENGTHS, found):.2f}")
+    return table
+
+
+MEMORY_LENGTHS = (8192, 16384, 32768)
+
+
+def _mamba(length: int) -> Callable[[], object]:
+    return training(create_mixer("mamba", 512), torch.randn(1, length, 512))
+
+
+def _window(length: int) -> Callable[[], object]:
+    inputs = heads(length, torch.Generator().manual_seed(0))
+    return training(lambda q, k, v: sparse_attention(q, k, v, Window(255, 0)), *inputs)
+
+
+def _retention(length: int) -> Callable[[], object]:
+    return training(retention, *heads(length, torch.Generator().manual_seed(0)))
+
+
+MEMORY = {
+    "Mamba mixer, width 512, state 16": _mamba,
+    "window attention, 256, 8 heads of 64": _window,
+    "retention's core, 8 heads of 64": _retention,
+}
+
+
+def _peak(what: str, length: int) -> int:
+    """Bytes by which the peak of the resident set grows; the first, short run loads what is loaded once."""
+    MEMORY[what](64)()
+    before = _resident()
+    run = MEMORY[what](length)
+    run()
+    return _resident() - before
+
+
+def _resident() -> int:
+    if sys.platform == "win32":
+        raise ValueError("the memory suite needs Linux or macOS")
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,99 @@
+"""What this machine can do at best, measured: matrix products, memory traffic, exponentials."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+
+import torch
+
+from anyformer.ops import native_exponential, native_status
+from anyformer.testing.bench.timing import timed
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """Rates a second, each the best of several runs with all threads.
+
+    Attributes:
+        matmul: floating-point operations in float32 products of square matrices.
+        matmul_bfloat16: likewise in bfloat16.
+        memory: bytes read and written by adding two arrays larger than the caches into a third.
+        exponentials: of float32 numbers that stay in the first-level cache.
+    """
+
+    matmul: float
+    matmul_bfloat16: float
+    memory: float
+    exponentials: float
+
+    def seconds(self, *, flops: float = 0, bytes_: float = 0, exponentials: float = 0) -> tuple[float, str]:
+        """The least time that this much work takes here, and what sets it."""
+        limits = {
+            "matrix products": flops / self.matmul,
+            "memory": bytes_ / self.memory,
+            "exponentials": exponentials / self.exponentials,
+        }
+        name = max(limits, key=lambda key: limits[key])
+        return limits[name], name
+
+
+def measure_ceilings() -> Ceilings:
+    """Measure this machine; takes a few seconds."""
+    return Ceilings(
+        matmul=_matmul(torch.float32),
+        matmul_bfloat16=_matmul(torch.bfloat16),
+        memory=_memory(),
+        exponentials=_exponentials(),
+    )
+
+
+def _best(run: object, repeats: int = 7) -> float:
+    assert callable(run)
+    run()
+    return min(timed(run) for _ in range(repeats))
+
+
+def _matmul(dtype: torch.dtype, n: int = 2048) -> float:
+    a, b = torch.randn(n, n, dtype=dtype), torch.randn(n, n, dtype=dtype)
+    out = torch.empty(n, n, dtype=dtype)
+    return 2 * n**3 / _best(lambda: torch.mm(a, b, out=out))
+
+
+def _memory(n: int = 1 << 26) -> float:
+    a, b, out = torch.randn(n), torch.randn(n), torch.zeros(n)
+    return 3 * 4 * n / _best(lambda: torch.add(a, b, out=out))
+
+
+def _exponentials(rows: int = 4096, n: int = 4096) -> float:
+    """The better of our kernel's and PyTorch's; each thread goes over its own row again and again."""
+    x, out = torch.randn(n), torch.empty(torch.get_num_threads(), n)
+    rates = []
+    if native_status().library is not None:
+        rates.append(rows * n / _best(lambda: native_exponential(x, out, rows)))
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        seconds = _best(lambda: [torch.exp(x, out=out[0]) for _ in range(64)])
+    finally:
+        torch.set_num_threads(threads)
+    return max([*rates, threads * 64 * n / seconds])
+
+
+def describe_machine() -> str:
+    """One line that says what the figures are of."""
+    processor = _processor()
+    native = native_status()
+    return (
+        f"{processor}, {torch.get_num_threads()} threads, {platform.system()}, Python {platform.python_version()}, "
+        f"torch {torch.__version__} ({torch.backends.cpu.get_cpu_capability()}), {native.reason}."
+    )
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        return names[0] if names else platform.machine()
+    except OSError:
+        return platform.processor() or platform.machine()
