@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, normalize
 
-from anyformer.mixers import create_mixer
-from anyformer.mixers.attention import split_heads
 from anyformer.ops.delta_rule import delta_rule
 from anyformer.ops.linear_attention import linear_attention
 
@@ -45,17 +43,6 @@ def test_retention(parts):
     log_decay = (1 - 2.0 ** (-5 - torch.arange(H))).log()
     y, _ = linear_attention(parts["q"], parts["k"], parts["v"], log_decay=log_decay, scale=K**-0.5)
     close(y, reference("retention", "naive_retention")(parts["q"], parts["k"], parts["v"]))
-
-
-def test_retention_mixer():
-    """The whole mixer, its core replaced by the reference."""
-    torch.manual_seed(0)
-    mixer = create_mixer("retention", 16, num_heads=2, value_factor=1)
-    x = torch.randn(2, 50, 16)
-    positions = torch.arange(50.0).expand(2, 50)
-    q, k, v = (split_heads(layer(x), 2) for layer in (mixer.q, mixer.k, mixer.v))
-    q, k = mixer.rope.rotate(q, k, positions)
-    close(mixer(x), mixer._finish(reference("retention", "naive_retention")(q, k, v), x))
 
 
 def test_delta_rule(parts):

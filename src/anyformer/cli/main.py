@@ -85,4 +85,4 @@ def utf8_output() -> None:
 
 utf8_output()
 
-from anyformer.cli import checks, comparing, parts, use  # noqa: E402, F401
+from anyformer.cli import checks, comparing, papers, parts, use  # noqa: E402, F401

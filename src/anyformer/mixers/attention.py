@@ -38,7 +38,7 @@ def merge_heads(x: Tensor) -> Tensor:
 
 @register_mixer(
     "attention",
-    papers=["transformer", "mqa", "gqa", "cla"],
+    papers=["transformer", "mqa", "gqa", "cross-layer-attention"],
     examples=[
         {},
         {"num_kv_heads": 1, "positions": "alibi"},

@@ -120,7 +120,7 @@ def mixture_of_depths(depth: int = 2) -> dict[str, Any]:
     return {"layers": f"[{pair}]*{max(1, depth // 2)}"}
 
 
-@register_model("cross_layer_attention", papers=["cla"])
+@register_model("cross_layer_attention", papers=["cross-layer-attention"])
 def cross_layer_attention(depth: int = 2) -> dict[str, Any]:
     """A transformer in which every second layer uses the keys and values of the one below."""
     pairs = [f"attention(provides_kv=l{i}), attention(reuses_kv=l{i})" for i in range(max(1, depth // 2))]

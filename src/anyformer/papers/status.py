@@ -1,0 +1,65 @@
+"""Which papers work, by one rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from anyformer.papers import Paper
+from anyformer.papers.study import ANSWERS, Record
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a paper stands.
+
+    Attributes:
+        built: its card, the card's parts and at least one identity exist.
+        claim: the verdict of the last record of its study; ``none`` where it makes no claim, ``not run``, ``stale``
+            where only records of an earlier version of the study exist, or ``beyond reach``.
+    """
+
+    paper: Paper
+    built: bool
+    claim: str
+    parts: tuple[str, ...] = ()
+    last: Record | None = None
+
+    @property
+    def works(self) -> bool:
+        """Built, and its claim answered, beyond reach, or not made. (That its identities hold, the checks show.)"""
+        return self.built and self.claim in (*ANSWERS, "none", "beyond reach")
+
+    def as_json(self) -> dict[str, Any]:
+        """For machines."""
+        paper = self.paper
+        return {
+            "id": paper.id,
+            "slug": paper.slug,
+            "title": paper.title,
+            "family": paper.family,
+            "parts": list(self.parts),
+            "built": self.built,
+            "claim": self.claim,
+            "works": self.works,
+        }
+
+
+def status_of(paper: Paper) -> Status:
+    """Where a paper stands."""
+    if not paper.has_card:
+        return Status(paper, False, "not run")
+    card = paper.card()
+    records = paper.records()
+    built = bool(card.exacts) and bool(card.parts) and not card.missing_parts()
+    if records:
+        claim: str = records[-1].verdict
+    elif card.beyond_reach is not None:
+        claim = "beyond reach"
+    elif card.study is None:
+        claim = "not run" if card.claim else "none"
+    else:
+        claim = "stale" if card.study.records(paper.path(".jsonl"), stale=True) else "not run"
+    if card.beyond_reach is not None:  # a study beside it is a proxy, and counted apart
+        claim = "beyond reach"
+    return Status(paper, built, claim, card.parts, records[-1] if records else None)
