@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import typer
@@ -109,13 +110,22 @@ def render() -> str:
 def render_commands() -> str:
     """The page of commands."""
     sections = [COMMANDS]
-    for name, command in typer.main.get_command(app).commands.items():
+    for name, command in _commands(typer.main.get_command(app)):
         usage = " ".join(command.collect_usage_pieces(typer.Context(command)))
         parameters = [p for p in command.params if p.name != "help"]
         rows = [[f"`{_name(p)}`", p.help or "", _default(p)] for p in parameters]
         sections.append(f"## {name}\n\n{command.help or ''}\n\n```text\nanyformer {name} {usage}\n```\n")
         sections.append(_table(["Argument", "Meaning", "Default"], rows) if rows else "")
     return "\n".join(sections)
+
+
+def _commands(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command with its full name, those of groups included."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{above}{name} ")
+        else:
+            yield above + name, command
 
 
 def _name(parameter: Any) -> str:
