@@ -1,0 +1,188 @@
+"""The native form of attention where each query sees a stretch of the keys: what sparse and dense attention share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anyformer import kernels
+from anyformer.ops._precision import wide
+
+
+@torch.compiler.assume_constant_result
+def _native() -> bool:
+    return kernels.status().library is not None
+
+
+def can_attend(*tensors: Tensor) -> bool:
+    """Whether the kernel can take these tensors, widened where they are narrower than float32."""
+    return all(x.device.type == "cpu" and wide(x.dtype) in kernels.SUFFIXES for x in tensors) and _native()
+
+
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    spans: Tensor,
+    scale: float,
+    *,
+    extra: Tensor | None = None,
+    q_slot: Tensor | None = None,
+    k_slot: Tensor | None = None,
+    places: tuple[Tensor, Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Softmax attention of rows (queries) over stretches of columns (keys), both counted in the order of numbers.
+
+    Args:
+        q: (B, H, T, K), k: (B, G, S, K), v: (B, G, S, V), on the CPU.
+        spans: (B or 1, R, 4) int32: row r sees the columns from [0] up to before [1], and of the extra columns
+            those from [2] up to before [3] too.
+        scale: of the scores.
+        extra: (B, E) int64, columns in ascending order, then -1.
+        q_slot: (B, R) int64, which query each row is, -1 = none; by default R = T and rows are queries. No query
+            may be two rows. k_slot: (B, S) likewise for columns.
+        places: (B, H, T) and (B, H, S) float64; |q_place_i - k_place_j| is taken from the scores.
+
+    Returns:
+        y (B, H, T, V) in q's dtype and lse (B, H, T) in at least float32; zeros and -inf where nothing is seen.
+    """
+    dtype = torch.promote_types(wide(q.dtype), torch.promote_types(wide(k.dtype), wide(v.dtype)))
+    q_place, k_place = (None, None) if places is None else places
+    tensors = (x if x.dtype == dtype else x.to(dtype) for x in (q, k, v))
+    y, lse = _attend(*tensors, spans, extra, q_slot, k_slot, q_place, k_place, scale)
+    return y.to(q.dtype), lse
+
+
+def _by_time(B: int, H: int, T: int, K: int, like: Tensor, zeros: bool = False) -> Tensor:
+    """A new (B, H, T, K) whose heads lie beside each other, so that merging them copies nothing."""
+    make = like.new_zeros if zeros else like.new_empty
+    return make(B, T, H, K).transpose(1, 2)
+
+
+def _sizes(q: Tensor, k: Tensor, v: Tensor, spans: Tensor, extra: Tensor | None, grad: Tensor) -> Tensor:
+    (B, H, T, K), (G, S), V = q.shape, k.shape[1:3], v.shape[3]
+    R, E = spans.shape[1], 0 if extra is None else extra.shape[1]
+    strides = [n for x in (q, k, v, grad) for n in x.stride()[:3]]
+    return torch.tensor([B, H, G, R, T, S, K, V, E, 0 if spans.shape[0] == 1 else R, *strides])
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x if x.stride(-1) == 1 else x.contiguous()
+
+
+def _flat(*tensors: Tensor | None) -> list[Tensor | None]:
+    return [None if x is None else x.contiguous() for x in tensors]
+
+
+@torch.library.custom_op("anyformer::attend", mutates_args=())
+def _attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    spans: Tensor,
+    extra: Tensor | None,
+    q_slot: Tensor | None,
+    k_slot: Tensor | None,
+    q_place: Tensor | None,
+    k_place: Tensor | None,
+    scale: float,
+) -> tuple[Tensor, Tensor]:
+    (B, H, T, _), V = q.shape, v.shape[3]
+    y = _by_time(B, H, T, V, q, zeros=q_slot is not None)
+    lse = q.new_full((B, H, T), -torch.inf) if q_slot is not None else q.new_empty(B, H, T)
+    q, k, v = _rows(q), _rows(k), _rows(v)
+    where = _flat(spans, extra, q_slot, k_slot, q_place, k_place)
+    kernels.run("attend", q, k, v, *where, y, lse, _sizes(q, k, v, spans, extra, y), scale)
+    return y, lse
+
+
+@_attend.register_fake
+def _(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    spans: Tensor,
+    extra: Tensor | None,
+    q_slot: Tensor | None,
+    k_slot: Tensor | None,
+    q_place: Tensor | None,
+    k_place: Tensor | None,
+    scale: float,
+) -> tuple[Tensor, Tensor]:
+    return _by_time(*q.shape[:3], v.shape[3], q), q.new_empty(q.shape[:3])
+
+
+@torch.library.custom_op("anyformer::attend_backward", mutates_args=())
+def _attend_backward(
+    grad: Tensor,
+    grad_lse: Tensor | None,
+    y: Tensor,
+    lse: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    spans: Tensor,
+    extra: Tensor | None,
+    q_slot: Tensor | None,
+    k_slot: Tensor | None,
+    q_place: Tensor | None,
+    k_place: Tensor | None,
+    scale: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    (B, H, T, K), (G, S), V = q.shape, k.shape[1:3], v.shape[3]
+    grads = [_by_time(B, H, T, K, q, zeros=q_slot is not None)]
+    grads += [_by_time(B, G, S, width, q, zeros=True) for width in (K, V)]
+    places = [q.new_zeros(0 if x is None else x.shape, dtype=torch.float64) for x in (q_place, k_place)]
+    q, k, v, grad = _rows(q), _rows(k), _rows(v), _rows(grad)
+    where = _flat(spans, extra, q_slot, k_slot, q_place, k_place)
+    known = (q, k, v, *where, _by_time_again(y), lse, grad, *_flat(grad_lse))
+    into = [*grads, *(places if q_place is not None else (None, None))]
+    kernels.run("attend_backward", *known, *into, _sizes(q, k, v, spans, extra, grad), scale)
+    return grads[0], grads[1], grads[2], places[0], places[1]
+
+
+def _by_time_again(y: Tensor) -> Tensor:
+    """y as :func:`_by_time` laid it out, whatever became of it in between."""
+    return y.transpose(1, 2).contiguous()
+
+
+@_attend_backward.register_fake
+def _(
+    grad: Tensor,
+    grad_lse: Tensor | None,
+    y: Tensor,
+    lse: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    spans: Tensor,
+    extra: Tensor | None,
+    q_slot: Tensor | None,
+    k_slot: Tensor | None,
+    q_place: Tensor | None,
+    k_place: Tensor | None,
+    scale: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    (B, H, T, K), (G, S), V = q.shape, k.shape[1:3], v.shape[3]
+    places = [q.new_empty(0 if x is None else x.shape, dtype=torch.float64) for x in (q_place, k_place)]
+    of_k, of_v = (_by_time(B, G, S, width, q) for width in (K, V))
+    return _by_time(B, H, T, K, q), of_k, of_v, places[0], places[1]
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    *tensors, ctx.scale = inputs
+    ctx.save_for_backward(*output, *tensors)
+    ctx.set_materialize_grads(False)
+
+
+def _backward(ctx: Any, grad: Tensor | None, grad_lse: Tensor | None) -> tuple[Tensor | None, ...]:
+    y, lse, *inputs = ctx.saved_tensors
+    grad = torch.zeros_like(y) if grad is None else grad
+    grads = _attend_backward(grad, grad_lse, y, lse, *inputs, ctx.scale)
+    places = [None if x is None else g for x, g in zip(inputs[-2:], grads[3:], strict=True)]
+    return *grads[:3], None, None, None, None, *places, None
+
+
+_attend.register_autograd(_backward, setup_context=_save)
