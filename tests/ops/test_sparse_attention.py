@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 import anyformer.ops.sparse_attention as module
+from anyformer.ops import use_native
 from anyformer.ops._base import PRIMITIVES
 from anyformer.ops.attention import attention
 from anyformer.ops.masks import Causal, Dilated, Global, MaskSpec, Segments, Window
@@ -56,9 +58,12 @@ def compare(tensors: list[Tensor], spec: MaskSpec, **options: Any) -> None:
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
-@pytest.fixture(params=[2**21, 500], ids=["one tile", "many tiles"])
-def tiles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TILE_ELEMENTS", request.param)
+@pytest.fixture(params=[None, 2**21, 500], ids=["native", "one tile", "many tiles"])
+def tiles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    if request.param is not None:
+        monkeypatch.setattr(module, "TILE_ELEMENTS", request.param)
+    with use_native(request.param is None):
+        yield
 
 
 def marks(S: int, B: int = 3) -> Tensor:
@@ -171,7 +176,11 @@ def count(spec: MaskSpec, T: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int,
 
     tensors = make(T, T, 2, 2, 1)
     global_mask = torch.arange(T)[None] < 2
-    with monkeypatch.context() as patch, torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+    with (
+        use_native(False),
+        monkeypatch.context() as patch,
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x),
+    ):
         patch.setattr(module, "attend_tile", counting)
         y = sparse_attention(*tensors, spec, global_mask=global_mask)
     flops = PRIMITIVES["sparse_attention"].flops(*tensors, spec, global_mask=global_mask)

@@ -26,12 +26,12 @@ def attend(
     k: Tensor,
     v: Tensor,
     spans: Tensor,
-    scale: float,
-    *,
     extra: Tensor | None = None,
     q_slot: Tensor | None = None,
     k_slot: Tensor | None = None,
+    *,
     places: tuple[Tensor, Tensor] | None = None,
+    scale: float,
 ) -> tuple[Tensor, Tensor]:
     """Softmax attention of rows (queries) over stretches of columns (keys), both counted in the order of numbers.
 
@@ -39,11 +39,11 @@ def attend(
         q: (B, H, T, K), k: (B, G, S, K), v: (B, G, S, V), on the CPU.
         spans: (B or 1, R, 4) int32: row r sees the columns from [0] up to before [1], and of the extra columns
             those from [2] up to before [3] too.
-        scale: of the scores.
         extra: (B, E) int64, columns in ascending order, then -1.
         q_slot: (B, R) int64, which query each row is, -1 = none; by default R = T and rows are queries. No query
             may be two rows. k_slot: (B, S) likewise for columns.
         places: (B, H, T) and (B, H, S) float64; |q_place_i - k_place_j| is taken from the scores.
+        scale: of the scores.
 
     Returns:
         y (B, H, T, V) in q's dtype and lse (B, H, T) in at least float32; zeros and -inf where nothing is seen.
@@ -111,7 +111,8 @@ def _(
     k_place: Tensor | None,
     scale: float,
 ) -> tuple[Tensor, Tensor]:
-    return _by_time(*q.shape[:3], v.shape[3], q), q.new_empty(q.shape[:3])
+    B, H, T, _ = q.shape
+    return _by_time(B, H, T, v.shape[3], q), q.new_empty(B, H, T)
 
 
 @torch.library.custom_op("anyformer::attend_backward", mutates_args=())

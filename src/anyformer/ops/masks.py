@@ -11,12 +11,16 @@ A spec speaks of token numbers: i of the query, j of the key. It is data, so tha
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+Stretch = tuple[Tensor | None, Tensor | None]
+"""First and last number, ``None`` = unbounded."""
 
 
 class MaskSpec:
@@ -29,6 +33,10 @@ class MaskSpec:
     def products(self) -> tuple[Product, ...]:
         """This spec as a union of products (intersections of simple specs)."""
         raise NotImplementedError
+
+    def stretch(self, i: Tensor) -> Stretch | None:
+        """The numbers of the first and the last key that query number i sees, if it sees all between, i among them."""
+        return None
 
     def __or__(self, other: MaskSpec) -> MaskSpec:
         return Union((self, other))
@@ -88,6 +96,22 @@ class Product(NamedTuple):
         """Bool, as :meth:`MaskSpec.sees`."""
         return reduce(torch.logical_and, (s.sees(i, j, query_is_global, key_is_global) for s in self.specs))
 
+    def stretch(self, i: Tensor) -> Stretch | None:
+        """As :meth:`MaskSpec.stretch`, whatever is global."""
+        low: Tensor | None = None
+        high: Tensor | None = None
+        for spec in self.specs:
+            if isinstance(spec, _Side):
+                if spec.side != self.global_side:
+                    return None
+                continue
+            part = spec.stretch(i)
+            if part is None:
+                return None
+            low = _bound(torch.maximum, low, part[0])
+            high = _bound(torch.minimum, high, part[1])
+        return low, high
+
     def meet(self, other: Product) -> Product:
         """The intersection of both."""
         limits = [x.limit for x in (self, other) if x.limit is not None]
@@ -109,6 +133,10 @@ class Causal(MaskSpec):
         """See :meth:`MaskSpec.sees`."""
         return j <= i
 
+    def stretch(self, i: Tensor) -> Stretch | None:
+        """See :meth:`MaskSpec.stretch`."""
+        return None, i
+
     def products(self) -> tuple[Product, ...]:
         """See :meth:`MaskSpec.products`."""
         return (Product((self,), None, 0),)
@@ -127,6 +155,10 @@ class Window(MaskSpec):
     def sees(self, i: Tensor, j: Tensor, query_is_global: Tensor, key_is_global: Tensor) -> Tensor:
         """See :meth:`MaskSpec.sees`."""
         return (j >= i - self.past) & (j <= i + self.future)
+
+    def stretch(self, i: Tensor) -> Stretch | None:
+        """See :meth:`MaskSpec.stretch`."""
+        return i - self.past, i + self.future
 
     def products(self) -> tuple[Product, ...]:
         """See :meth:`MaskSpec.products`."""
@@ -170,6 +202,10 @@ class Segments(MaskSpec):
         """See :meth:`MaskSpec.sees`."""
         start = i.div(self.length, rounding_mode="floor") * self.length
         return j >= start - self.memory
+
+    def stretch(self, i: Tensor) -> Stretch | None:
+        """See :meth:`MaskSpec.stretch`."""
+        return i.div(self.length, rounding_mode="floor") * self.length - self.memory, None
 
     def products(self) -> tuple[Product, ...]:
         """See :meth:`MaskSpec.products`."""
@@ -249,6 +285,12 @@ class Intersection(MaskSpec):
     def products(self) -> tuple[Product, ...]:
         """See :meth:`MaskSpec.products`."""
         return reduce(lambda a, b: tuple(x.meet(y) for x in a for y in b), (p.products() for p in self.parts))
+
+
+def _bound(choose: Callable[[Tensor, Tensor], Tensor], a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    if a is None or b is None:
+        return a if b is None else b
+    return choose(a, b)
 
 
 def _smaller(a: int | None, b: int | None) -> int | None:

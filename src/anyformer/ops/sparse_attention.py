@@ -8,6 +8,9 @@ forms, on the pairs that no earlier product had, and the partial softmaxes are m
     global  the global tokens are gathered: all queries against few keys, or few queries against all keys
     dense   neither: all queries, in blocks, against the keys that the block can reach, or all keys where these
             come in no known order
+
+On the CPU a native kernel does it in one pass, where each query sees a stretch of the keys and some global ones, and
+no ``score`` changes the scores.
 """
 
 from __future__ import annotations
@@ -18,8 +21,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from anyformer.ops._base import Path, primitive
+from anyformer.ops._attend import attend, can_attend
+from anyformer.ops._base import native_path, primitive
 from anyformer.ops._precision import wide
+from anyformer.ops._stretches import stretches
+from anyformer.ops._tokens import Grid, Side, num_global, select, take
 from anyformer.ops.attention import TILE_ELEMENTS, attend_tile, check_heads, merge, recomputed
 from anyformer.ops.masks import MaskSpec, Product
 
@@ -66,7 +72,7 @@ def _flops(q: Tensor, k: Tensor, v: Tensor, spec: MaskSpec, **options: Any) -> i
     global_mask = options.get("global_mask")
     ordered, pairs = options.get("q_index") is None, 0
     for product in spec.products():
-        num, shape = _num_global(global_mask, product), _band_shape(product, T, S)
+        num, shape = num_global(global_mask, product), _band_shape(product, T, S)
         if product.global_side:
             pairs += num * (T if product.global_side == "key" else S)
         elif shape is not None:
@@ -77,11 +83,12 @@ def _flops(q: Tensor, k: Tensor, v: Tensor, spec: MaskSpec, **options: Any) -> i
     return 2 * B * H * pairs * (K + V)
 
 
-def _path(device: str, dtype: torch.dtype) -> Path:
-    return Path("pytorch blocks", "blocks of queries with their reachable keys, as batched matrix products")
+PATH = native_path(
+    "pytorch blocks", "blocks of queries with their reachable keys, as batched matrix products"
+)
 
 
-@primitive("sparse_attention", definition=sparse_attention_definition, flops=_flops, path=_path)
+@primitive("sparse_attention", definition=sparse_attention_definition, flops=_flops, path=PATH)
 def sparse_attention(
     q: Tensor,
     k: Tensor,
@@ -122,6 +129,11 @@ def sparse_attention(
         ValueError: for shapes that don't fit, numbers that are not consecutive, too many global tokens.
     """
     q_side, k_side = _sides(q, k, v, spec, q_index, k_index, global_mask, q_pos, k_pos)
+    if score is None and q.shape[0] * q.shape[2] * k.shape[2] > 0 and can_attend(q, k, v):
+        rows = stretches(spec, q_side, k_side, q_index is None)
+        if rows is not None:
+            y, lse = attend(q, k, v, *rows, scale=_scale(scale, q.shape[3]))
+            return (y, lse) if return_lse else y
     products = spec.products()
     parts = []
     if q.shape[0] * q.shape[2] * k.shape[2] > 0:
@@ -137,20 +149,6 @@ def sparse_attention(
     return (y, lse) if return_lse else y
 
 
-class _Side(NamedTuple):
-    """What is known of each query, or of each key."""
-
-    number: Tensor  # (B, T) int64, -1 = not there
-    is_global: Tensor  # (B, T) bool
-    pos: Tensor  # (B, T, ...)
-
-    def take(self, slots: Tensor) -> _Side:
-        """The tokens at slots (B, ...), where -1 takes one that is not there. Axes before the last are folded."""
-        number, is_global, pos = (_take(x, slots) for x in self)
-        slots = slots.flatten(0, -2)
-        return _Side(number.masked_fill(slots < 0, -1), is_global & (slots >= 0), pos)
-
-
 class _Part(NamedTuple):
     """One product, less the pairs that earlier ones had."""
 
@@ -160,7 +158,7 @@ class _Part(NamedTuple):
     score: Score | None
     scale: float
 
-    def tile(self, q: Tensor, k: Tensor, v: Tensor, q_side: _Side, k_side: _Side) -> tuple[Tensor, Tensor]:
+    def tile(self, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Side) -> tuple[Tensor, Tensor]:
         """One tile of N batched blocks: q (N, H, C, K) against k (N, G, S, K)."""
         i, j = q_side.number[:, :, None], k_side.number[:, None, :]
         flags = q_side.is_global[:, :, None], k_side.is_global[:, None, :]
@@ -175,20 +173,20 @@ class _Part(NamedTuple):
 
 
 def _run(
-    part: _Part, q: Tensor, k: Tensor, v: Tensor, q_side: _Side, k_side: _Side
+    part: _Part, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Side
 ) -> tuple[Tensor, Tensor] | None:
     product = part.product
     if product.global_side == "key":
-        num = _num_global(k_side.is_global, product)
-        slots, _ = _select(k_side.is_global, num)
+        num = num_global(k_side.is_global, product)
+        slots, _ = select(k_side.is_global, num)
         if num == 0:
             return None
         return _dense(part, q, _take_heads(k, slots), _take_heads(v, slots), q_side, k_side.take(slots))
     if product.global_side == "query":
-        num = min(_num_global(k_side.is_global, product), q.shape[2])
+        num = min(num_global(k_side.is_global, product), q.shape[2])
         if num == 0:
             return None
-        slots, rank = _select(q_side.is_global, num)
+        slots, rank = select(q_side.is_global, num)
         y, lse = _dense(part, _take_heads(q, slots), k, v, q_side.take(slots), k_side)
         return _back(y.transpose(1, 2), lse.transpose(1, 2), rank)
     if _band_shape(product, q.shape[2], k.shape[2]) is not None:
@@ -196,9 +194,7 @@ def _run(
     return _dense(part, q, k, v, q_side, k_side)
 
 
-def _dense(
-    part: _Part, q: Tensor, k: Tensor, v: Tensor, q_side: _Side, k_side: _Side
-) -> tuple[Tensor, Tensor]:
+def _dense(part: _Part, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Side) -> tuple[Tensor, Tensor]:
     """All queries, in blocks, against all keys that the block can reach."""
     (B, H, T, _), S = q.shape, k.shape[2]
     blocks = _blocks(part.product, B * H, T, S, part.ordered and not part.product.global_side)
@@ -209,8 +205,8 @@ def _dense(
     for (_, _, low, high), queries, *side in zip(
         blocks, q.split(rows, 2), *(x.split(rows, 1) for x in q_side)
     ):
-        keys = _Side(*(x[:, low:high] for x in k_side))
-        parts.append(recomputed(part.tile, queries, k[:, :, low:high], v[:, :, low:high], _Side(*side), keys))
+        keys = Side(*(x[:, low:high] for x in k_side))
+        parts.append(recomputed(part.tile, queries, k[:, :, low:high], v[:, :, low:high], Side(*side), keys))
     return torch.cat([y for y, _ in parts], 2), torch.cat([lse for _, lse in parts], 2)
 
 
@@ -243,17 +239,15 @@ def _band_shape(product: Product, T: int, S: int) -> tuple[int, int, int] | None
     return -(-columns // C), C, C + reach
 
 
-def _band(
-    part: _Part, q: Tensor, k: Tensor, v: Tensor, q_side: _Side, k_side: _Side
-) -> tuple[Tensor, Tensor]:
+def _band(part: _Part, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Side) -> tuple[Tensor, Tensor]:
     """Blocks of neighbouring queries against the keys that they can reach, batched."""
     (B, H, T, _), S = q.shape, k.shape[2]
     product = part.product
     shape = _band_shape(product, T, S)
     assert shape is not None and product.past is not None
     (blocks, C, width), step = shape, product.step
-    q_grid = _Grid.of(q_side.number, step, blocks * C)
-    k_grid = _Grid.of(k_side.number, step, _columns(S, step))
+    q_grid = Grid.of(q_side.number, step, blocks * C)
+    k_grid = Grid.of(k_side.number, step, _columns(S, step))
     q_slots = q_grid.slots.reshape(B, step * blocks, C)
     first = q_grid.base - k_grid.base - product.past // step
     columns = first[:, None] + torch.arange(blocks, device=q.device) * C
@@ -263,48 +257,14 @@ def _band(
     sides = [*q_side.take(q_slots), *k_side.take(k_slots)]
     group = max(1, TILE_ELEMENTS // (H * C * width))
     if group >= tiles[0].shape[0]:
-        y, lse = part.tile(tiles[0], tiles[1], tiles[2], _Side(*sides[:3]), _Side(*sides[3:]))
+        y, lse = part.tile(tiles[0], tiles[1], tiles[2], Side(*sides[:3]), Side(*sides[3:]))
     else:
         pieces = zip(*(x.split(group) for x in (*tiles, *sides)))
-        done = [
-            recomputed(part.tile, q, k, v, _Side(*side[:3]), _Side(*side[3:])) for q, k, v, *side in pieces
-        ]
+        done = [recomputed(part.tile, q, k, v, Side(*side[:3]), Side(*side[3:])) for q, k, v, *side in pieces]
         y, lse = torch.cat([y for y, _ in done]), torch.cat([lse for _, lse in done])
     # (B * step * blocks, H, C, V) back to one row a query
     y = y.transpose(1, 2).reshape(B, step * blocks * C, H, -1)
     return _back(y, lse.transpose(1, 2).reshape(B, step * blocks * C, H), q_grid.place)
-
-
-class _Grid(NamedTuple):
-    """Tokens by number: a row for each number mod step, in it a column for each number div step."""
-
-    base: Tensor  # (B,): number div step of column 0
-    place: (
-        Tensor  # (B, T): where in the grid each token is, row * columns + column; past its end if not there
-    )
-    slots: Tensor  # (B, step, columns): which token is there, -1 = none
-
-    @classmethod
-    def of(cls, index: Tensor, step: int, columns: int) -> _Grid:
-        B, T = index.shape
-        there = index >= 0
-        largest = torch.iinfo(index.dtype).max
-        base = index.masked_fill(~there, largest).amin(1)
-        base = base.masked_fill(base == largest, 0).div(step, rounding_mode="floor")
-        column = index.div(step, rounding_mode="floor") - base[:, None]
-        place = torch.where(there, index % step * columns + column, step * columns)
-        slots = index.new_full((B, step * columns + 1), -1)
-        slots = slots.scatter(1, place, torch.arange(T, device=index.device).expand(B, T))
-        return cls(base, place, slots[:, :-1].reshape(B, step, columns))
-
-    def at(self, columns: Tensor) -> Tensor:
-        """slots (B, step, blocks, width) in the given columns (B, blocks, width), -1 outside the grid."""
-        B, step, count = self.slots.shape
-        inside = (columns >= 0) & (columns < count)
-        flat = columns.clamp(0, count - 1).reshape(B, 1, -1).expand(B, step, -1)
-        return (
-            self.slots.gather(2, flat).reshape(B, step, *columns.shape[1:]).masked_fill(~inside[:, None], -1)
-        )
 
 
 def _columns(T: int, step: int) -> int:
@@ -316,43 +276,17 @@ def _power_of_two(n: int) -> int:
     return 1 << max(0, n - 1).bit_length()
 
 
-def _num_global(global_mask: Tensor | None, product: Product) -> int:
-    """Room for global tokens: the limit, or as many as the fullest sample has."""
-    if not product.global_side or global_mask is None:
-        return 0
-    if product.limit is not None:
-        return min(product.limit, global_mask.shape[1])
-    return int(global_mask.sum(1).max())
-
-
-def _select(mask: Tensor, num: int) -> tuple[Tensor, Tensor]:
-    """Slots (B, num) of the marked tokens, -1 = none, and the rank (B, T) of each token among them, num = none."""
-    B, T = mask.shape
-    rank = torch.where(mask, (mask.cumsum(1) - 1).clamp_max(num), num)
-    slots = torch.full((B, num + 1), -1, dtype=torch.int64, device=mask.device)
-    slots = slots.scatter(1, rank, torch.arange(T, device=mask.device).expand(B, T))
-    return slots[:, :num], rank
-
-
-def _take(x: Tensor, slots: Tensor) -> Tensor:
-    """Tokens of x (B, T, ...) at slots (B, ..., n), folded to (-1, n, ...); slot -1 takes any token."""
-    B, T = x.shape[:2]
-    rows = slots.clamp_min(0) + torch.arange(B, device=x.device).reshape(-1, *(1,) * (slots.dim() - 1)) * T
-    taken = x.reshape(B * T, *x.shape[2:]).index_select(0, rows.flatten())
-    return taken.reshape(-1, slots.shape[-1], *x.shape[2:])
-
-
 def _take_heads(x: Tensor, slots: Tensor) -> Tensor:
-    """As :func:`_take` for x (B, H, T, K), to (-1, H, n, K)."""
-    return _take(x.transpose(1, 2), slots).transpose(1, 2)
+    """As :func:`take` for x (B, H, T, K), to (-1, H, n, K)."""
+    return take(x.transpose(1, 2), slots).transpose(1, 2)
 
 
 def _back(y: Tensor, lse: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
     """y (B, n, H, V), lse (B, n, H) to (B, H, T, ...) by place (B, T); a place past the end gives zeros and -inf."""
     there = place < y.shape[1]
     slots = place.masked_fill(~there, 0)
-    y = _take(y, slots).masked_fill(~there[:, :, None, None], 0.0)
-    lse = _take(lse, slots).masked_fill(~there[:, :, None], -torch.inf)
+    y = take(y, slots).masked_fill(~there[:, :, None, None], 0.0)
+    lse = take(lse, slots).masked_fill(~there[:, :, None], -torch.inf)
     return y.transpose(1, 2), lse.transpose(1, 2)
 
 
@@ -370,7 +304,7 @@ def _sides(
     global_mask: Tensor | None,
     q_pos: Tensor | None,
     k_pos: Tensor | None,
-) -> tuple[_Side, _Side]:
+) -> tuple[Side, Side]:
     """Check everything and fill in what was left out."""
     check_heads(q, k, v)
     (B, _, T, _), S = q.shape, k.shape[2]
@@ -397,8 +331,8 @@ def _sides(
         if pos is not None and pos.shape[:2] != shape:
             raise ValueError(f"{name} must have shape {(*shape, '...')}, got {tuple(pos.shape)}")
     return (
-        _Side(q_index, q_global, q_index if q_pos is None else q_pos),
-        _Side(k_index, k_global, k_index if k_pos is None else k_pos),
+        Side(q_index, q_global, q_index if q_pos is None else q_pos),
+        Side(k_index, k_global, k_index if k_pos is None else k_pos),
     )
 
 
@@ -406,7 +340,7 @@ def _global_queries(q_index: Tensor, k_index: Tensor, k_global: Tensor) -> Tenso
     """(B, T) bool: the queries whose key is global."""
     if 0 in (*q_index.shape, *k_index.shape):
         return torch.zeros_like(q_index, dtype=torch.bool)
-    grid = _Grid.of(k_index, 1, k_index.shape[1])
+    grid = Grid.of(k_index, 1, k_index.shape[1])
     slots = grid.at((q_index - grid.base[:, None])[:, None]).reshape(q_index.shape)
     return k_global.gather(1, slots.clamp_min(0)) & (slots >= 0) & (q_index >= 0)
 

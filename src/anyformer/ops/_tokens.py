@@ -1,0 +1,82 @@
+"""Tokens by their numbers: what sparse attention knows of queries and keys, and how it finds them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from anyformer.ops.masks import Product
+
+
+class Side(NamedTuple):
+    """What is known of each query, or of each key."""
+
+    number: Tensor  # (B, T) int64, -1 = not there
+    is_global: Tensor  # (B, T) bool
+    pos: Tensor  # (B, T, ...)
+
+    def take(self, slots: Tensor) -> Side:
+        """The tokens at slots (B, ...), where -1 takes one that is not there. Axes before the last are folded."""
+        number, is_global, pos = (take(x, slots) for x in self)
+        slots = slots.flatten(0, -2)
+        return Side(number.masked_fill(slots < 0, -1), is_global & (slots >= 0), pos)
+
+
+class Grid(NamedTuple):
+    """Tokens by number: a row for each number mod step, in it a column for each number div step."""
+
+    base: Tensor  # (B,): number div step of column 0
+    place: (
+        Tensor  # (B, T): where in the grid each token is, row * columns + column; past its end if not there
+    )
+    slots: Tensor  # (B, step, columns): which token is there, -1 = none
+
+    @classmethod
+    def of(cls, index: Tensor, step: int, columns: int) -> Grid:
+        B, T = index.shape
+        there = index >= 0
+        largest = torch.iinfo(index.dtype).max
+        base = index.masked_fill(~there, largest).amin(1)
+        base = base.masked_fill(base == largest, 0).div(step, rounding_mode="floor")
+        column = index.div(step, rounding_mode="floor") - base[:, None]
+        place = torch.where(there, index % step * columns + column, step * columns)
+        slots = index.new_full((B, step * columns + 1), -1)
+        slots = slots.scatter(1, place, torch.arange(T, device=index.device).expand(B, T))
+        return cls(base, place, slots[:, :-1].reshape(B, step, columns))
+
+    def at(self, columns: Tensor) -> Tensor:
+        """slots (B, step, blocks, width) in the given columns (B, blocks, width), -1 outside the grid."""
+        B, step, count = self.slots.shape
+        inside = (columns >= 0) & (columns < count)
+        flat = columns.clamp(0, count - 1).reshape(B, 1, -1).expand(B, step, -1)
+        return (
+            self.slots.gather(2, flat).reshape(B, step, *columns.shape[1:]).masked_fill(~inside[:, None], -1)
+        )
+
+
+def num_global(global_mask: Tensor | None, product: Product) -> int:
+    """Room for global tokens: the limit, or as many as the fullest sample has."""
+    if not product.global_side or global_mask is None:
+        return 0
+    if product.limit is not None:
+        return min(product.limit, global_mask.shape[1])
+    return int(global_mask.sum(1).max())
+
+
+def select(mask: Tensor, num: int) -> tuple[Tensor, Tensor]:
+    """Slots (B, num) of the marked tokens, -1 = none, and the rank (B, T) of each token among them, num = none."""
+    B, T = mask.shape
+    rank = torch.where(mask, (mask.cumsum(1) - 1).clamp_max(num), num)
+    slots = torch.full((B, num + 1), -1, dtype=torch.int64, device=mask.device)
+    slots = slots.scatter(1, rank, torch.arange(T, device=mask.device).expand(B, T))
+    return slots[:, :num], rank
+
+
+def take(x: Tensor, slots: Tensor) -> Tensor:
+    """Tokens of x (B, T, ...) at slots (B, ..., n), folded to (-1, n, ...); slot -1 takes any token."""
+    B, T = x.shape[:2]
+    rows = slots.clamp_min(0) + torch.arange(B, device=x.device).reshape(-1, *(1,) * (slots.dim() - 1)) * T
+    taken = x.reshape(B * T, *x.shape[2:]).index_select(0, rows.flatten())
+    return taken.reshape(-1, slots.shape[-1], *x.shape[2:])
