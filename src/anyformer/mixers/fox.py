@@ -12,6 +12,7 @@ from anyformer.caches import append, slots, visible
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
+from anyformer.ops._attend import can_attend
 from anyformer.ops._precision import exact
 from anyformer.ops.attention import attention, recomputed
 from anyformer.state import State
@@ -57,6 +58,9 @@ class ForgettingAttention(Mixer):
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         q, k, v, log_sum = self._project(x, inputs)
         T = x.shape[1]
+        if can_attend(q, k, v):
+            places = log_sum.transpose(1, 2)
+            return self.out(merge_heads(attention(q, k, v, causal=True, places=(places, places))))
         if T <= BLOCK:
             return self.out(merge_heads(_attend(q, k, v, log_sum)))
         blocks = [
@@ -96,7 +100,7 @@ def _difference(q_sum: Tensor, k_sum: Tensor) -> Tensor:
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, log_sum: Tensor) -> Tensor:
-    """The last queries against all keys, with log_sum (B, S, H).
+    """The last queries against all keys, with log_sum (B, S, H), where there is no native kernel.
 
     The terms log_sum_i - log_sum_j ride in the product of q and k as two more columns, [log_sum_i, 1] and
     [1, -log_sum_j], so that the fused kernel does the work. They are kept near zero where it matters, around these

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from anyformer.ops._attend import attend, beats_fused, can_attend
 from anyformer.ops._base import Path, primitive
 from anyformer.ops._precision import no_autocast, wide
 
@@ -66,12 +67,13 @@ def attention_definition(
     causal: bool = False,
     visible: Tensor | None = None,
     bias: Tensor | None = None,
+    places: tuple[Tensor, Tensor] | None = None,
     scale: float | None = None,
     normalizer: str = "softmax",
     return_lse: bool = False,
 ) -> Any:
     """The formula, one query at a time. Arguments as in :func:`attention`."""
-    _check(q, k, v, causal, visible, bias, normalizer, return_lse)
+    _check(q, k, v, causal, visible, bias, places, normalizer, return_lse)
     (B, H, T, K), S, V = q.shape, k.shape[2], v.shape[3]
     dtype, repeat = wide(q.dtype), H // k.shape[1]
     keys = k.to(dtype).repeat_interleave(repeat, 1)
@@ -82,6 +84,8 @@ def attention_definition(
     if visible is not None:
         sees = sees & visible
     terms = torch.zeros((), dtype=dtype, device=q.device) if bias is None else bias.to(dtype)
+    if places is not None:
+        terms = terms - distance(*places).to(dtype)
     terms = terms.expand(B, H, T, S)
     outputs, lses = [], []
     for t in range(T):
@@ -119,8 +123,8 @@ def _flops(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False, **_: Any) -
 def _path(device: str, dtype: torch.dtype) -> Path:
     return Path(
         "scaled_dot_product_attention",
-        "PyTorch's fused kernel; blocks of queries where a log-sum-exp, another normaliser or the gradient "
-        "of a bias is asked for",
+        "PyTorch's fused kernel; the native one of sparse_attention where it is there and faster; blocks of "
+        "queries for other normalisers and the gradient of a bias",
     )
 
 
@@ -133,6 +137,7 @@ def attention(
     causal: bool = False,
     visible: Tensor | None = None,
     bias: Tensor | None = None,
+    places: tuple[Tensor, Tensor] | None = None,
     scale: float | None = None,
     normalizer: str = "softmax",
     return_lse: bool = False,
@@ -145,6 +150,8 @@ def attention(
         causal: the last query is aligned with the last key and no query sees a later key; needs S >= T.
         visible: bool, broadcastable to (B, H, T, S), True = may see.
         bias: float, broadcastable to (B, H, T, S), added to the scaled scores.
+        places: float64 (or float32 where the device has no other), (B, H, T) of the queries and (B, H, S) of the
+            keys, or broadcastable to them: |place_i - place_j| is taken from the scaled scores.
         scale: of the scores; 1 / sqrt(K) by default.
         normalizer: ``"softmax"`` (arXiv 1706.03762), ``"sigmoid"`` (each weight on its own, arXiv 2409.04431)
             or ``"softmax_one"`` (softmax with one more, empty, key of score 0).
@@ -157,7 +164,7 @@ def attention(
     Raises:
         ValueError: for shapes that don't fit and unknown normalisers.
     """
-    _check(q, k, v, causal, visible, bias, normalizer, return_lse)
+    _check(q, k, v, causal, visible, bias, places, normalizer, return_lse)
     (B, H, T, _), (_, G, S, _), V = q.shape, k.shape, v.shape[3]
     if T * S * B == 0:
         y = q.new_zeros(B, H, T, V)
@@ -165,13 +172,40 @@ def attention(
             (y, torch.full((B, H, T), -torch.inf, dtype=wide(q.dtype), device=q.device)) if return_lse else y
         )
     visible, bias = _four_axes(visible), _four_axes(bias)
-    if normalizer == "softmax" and not return_lse and _can_fuse(q, v, S, causal, visible, bias):
+    if places is not None:
+        places = places[0].expand(B, H, T), places[1].expand(B, H, S)
+    if normalizer == "softmax" and visible is None and bias is None and can_attend(q, k, v):
+        if (T > 1 and (return_lse or places is not None)) or beats_fused(q, k):
+            y, lse = attend(q, k, v, _spans(T, S, causal), places=places, scale=_scale(scale, q.shape[3]))
+            return (y, lse) if return_lse else y
+    if (
+        places is None
+        and normalizer == "softmax"
+        and not return_lse
+        and _can_fuse(q, v, S, causal, visible, bias)
+    ):
         mask, causal_flag = _fused_mask(q, S, causal, visible, bias)
         return F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, is_causal=causal_flag, scale=_scale(scale, q.shape[3]), enable_gqa=H != G
         )
-    y, lse = _by_query_blocks(q, k, v, causal, visible, bias, _scale(scale, q.shape[3]), normalizer)
+    y, lse = _by_query_blocks(q, k, v, causal, visible, bias, places, _scale(scale, q.shape[3]), normalizer)
     return (y, lse) if return_lse else y
+
+
+def distance(q_place: Tensor, k_place: Tensor) -> Tensor:
+    """(B, H, T, S): |q_place_i - k_place_j|."""
+    return (q_place[..., :, None] - k_place[..., None, :]).abs()
+
+
+def _spans(T: int, S: int, causal: bool) -> Tensor:
+    """All keys, or those up to the query, as :func:`attend` wants them."""
+    last = (
+        torch.arange(S - T + 1, S + 1, dtype=torch.int32)
+        if causal
+        else torch.full((T,), S, dtype=torch.int32)
+    )
+    zero = torch.zeros_like(last)
+    return torch.stack([zero, last, zero, zero], -1)[None]
 
 
 def merge(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -245,6 +279,7 @@ def _by_query_blocks(
     causal: bool,
     visible: Tensor | None,
     bias: Tensor | None,
+    places: tuple[Tensor, Tensor] | None,
     scale: float,
     normalizer: str,
 ) -> tuple[Tensor, Tensor | None]:
@@ -259,8 +294,16 @@ def _by_query_blocks(
             earlier = torch.arange(seen, device=q.device) <= last
             sees = earlier if sees is None else sees & earlier
         terms = _tile_of(bias, start, stop, seen)
-        add = None if terms is None else (lambda scores: scores + terms.to(scores.dtype))
-        return attend_tile(q, k, v, sees, scale, normalizer, add)
+
+        def adjust(scores: Tensor) -> Tensor:
+            if terms is not None:
+                scores = scores + terms.to(scores.dtype)
+            if places is not None:
+                far = distance(places[0][:, :, start:stop], places[1][:, :, :seen])
+                scores = scores - far.to(scores.dtype)
+            return scores
+
+        return attend_tile(q, k, v, sees, scale, normalizer, adjust)
 
     parts = []
     for start, queries in zip(range(0, T, rows), q.split(rows, 2), strict=True):
@@ -323,11 +366,13 @@ def _check(
     causal: bool,
     visible: Tensor | None,
     bias: Tensor | None,
+    places: tuple[Tensor, Tensor] | None,
     normalizer: str,
     return_lse: bool,
 ) -> None:
     check_heads(q, k, v)
     shape = (*q.shape[:3], k.shape[2])
+    check_places(q, k, places)
     if causal and shape[2] > shape[3]:
         raise ValueError(
             f"causal needs at least as many keys as queries, got {shape[3]} keys, {shape[2]} queries"
@@ -345,6 +390,18 @@ def _check(
         raise ValueError(f"normalizer must be one of {', '.join(NORMALIZERS)}; got {normalizer!r}")
     if return_lse and normalizer != "softmax":
         raise ValueError(f"return_lse needs normalizer='softmax', got {normalizer!r}")
+
+
+def check_places(q: Tensor, k: Tensor, places: tuple[Tensor, Tensor] | None) -> None:
+    """ValueError unless there are none, or they broadcast to (B, H, T) and (B, H, S)."""
+    if places is None:
+        return
+    B, H, T, _ = q.shape
+    for whose, place, length in zip(("queries", "keys"), places, (T, k.shape[2]), strict=True):
+        fits = place.dim() == 3 and all(a in (1, b) for a, b in zip(place.shape, (B, H, length), strict=True))
+        if not fits or place.shape[2] != length or not place.dtype.is_floating_point:
+            got = f"{tuple(place.shape)} {place.dtype}"
+            raise ValueError(f"places of the {whose} must be floats of shape {(B, H, length)}, got {got}")
 
 
 def check_heads(q: Tensor, k: Tensor, v: Tensor) -> None:
