@@ -129,19 +129,33 @@ class Attention(Mixer):
         return self.out(merge_heads(self._attend_whole(q, keys, inputs)))
 
     def _attend_whole(self, q: Tensor, keys: Cache, inputs: Inputs) -> Tensor:
-        k, v = keys["k"], keys["v"]
+        k, v, places = keys["k"], keys["v"], self._places(keys, inputs)
         if self.window is not None and q.shape[2] > self.window:
             spec = Window(self.window - 1, 0 if self.causal else self.window - 1)
             index = None if inputs.mask is None else keys["slot"][:, 0, :, 0] - 1
             pos = inputs.positions
-            score = self._tile_score if self.positions.scores else None
+            score = self._tile_score if self.positions.scores and places is None else None
             return sparse_attention(
-                q, k, v, spec, q_index=index, k_index=index, q_pos=pos, k_pos=pos, score=score
+                q,
+                k,
+                v,
+                spec,
+                q_index=index,
+                k_index=index,
+                q_pos=pos,
+                k_pos=pos,
+                score=score,
+                places=places,
             )
-        bias = self._bias(q, keys, inputs) if self.positions.scores else None
+        bias = self._bias(q, keys, inputs) if self.positions.scores and places is None else None
         if self.causal and self.window is None:
-            return attention(q, k, v, causal=True, bias=bias)
-        return attention(q, k, v, visible=self._visible(keys, inputs), bias=bias)
+            return attention(q, k, v, causal=True, bias=bias, places=places)
+        return attention(q, k, v, visible=self._visible(keys, inputs), bias=bias, places=places)
+
+    def _places(self, keys: Cache, inputs: Inputs) -> tuple[Tensor, Tensor] | None:
+        mine = self.positions.places(inputs.positions)
+        theirs = self.positions.places(keys["position"][:, 0, :, 0])
+        return None if mine is None or theirs is None else (mine, theirs)
 
     def _visible(self, keys: Cache, inputs: Inputs) -> Tensor | None:
         """(B, 1, T, S) bool: which keys each query sees, ``None`` = all."""

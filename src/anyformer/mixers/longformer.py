@@ -133,6 +133,7 @@ class Longformer(Mixer):
     ) -> Tensor:
         q, k, v = self._project(projection, x, inputs)
         index = inputs.zero(inputs.index + 1) - 1
+        place = self.positions.places(inputs.positions)
         y = sparse_attention(
             q,
             k,
@@ -143,7 +144,8 @@ class Longformer(Mixer):
             global_mask=is_global,
             q_pos=inputs.positions,
             k_pos=inputs.positions,
-            score=self._score(),
+            score=self._score() if place is None else None,
+            places=None if place is None else (place, place),
         )
         return merge_heads(y)
 

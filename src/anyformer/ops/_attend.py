@@ -67,7 +67,10 @@ def attend(
         y (B, H, T, V) in q's dtype and lse (B, H, T) in at least float32; zeros and -inf where nothing is seen.
     """
     dtype = torch.promote_types(wide(q.dtype), torch.promote_types(wide(k.dtype), wide(v.dtype)))
-    q_place, k_place = (None, None) if places is None else (x.double() for x in places)
+    q_place = k_place = None
+    if places is not None:
+        (B, H, T, _), S = q.shape, k.shape[2]
+        q_place, k_place = places[0].double().expand(B, H, T), places[1].double().expand(B, H, S)
     tensors = (x if x.dtype == dtype else x.to(dtype) for x in (q, k, v))
     y, lse = _attend(*tensors, spans, extra, q_slot, k_slot, q_place, k_place, scale)
     return y.to(q.dtype), lse

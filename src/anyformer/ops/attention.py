@@ -174,22 +174,24 @@ def attention(
     visible, bias = _four_axes(visible), _four_axes(bias)
     if places is not None:
         places = places[0].expand(B, H, T), places[1].expand(B, H, S)
-    if normalizer == "softmax" and visible is None and bias is None and can_attend(q, k, v):
-        if (T > 1 and (return_lse or places is not None)) or beats_fused(q, k):
-            y, lse = attend(q, k, v, _spans(T, S, causal), places=places, scale=_scale(scale, q.shape[3]))
-            return (y, lse) if return_lse else y
-    if (
-        places is None
-        and normalizer == "softmax"
-        and not return_lse
-        and _can_fuse(q, v, S, causal, visible, bias)
-    ):
+    plain = normalizer == "softmax" and visible is None and bias is None
+    asked = T > 1 and (return_lse or places is not None)
+    if plain and can_attend(q, k, v) and (asked or beats_fused(q, k)):
+        spans = _spans(T, S, causal)
+        y, lse = attend(q, k, v, spans, places=places, scale=_scale(scale, q.shape[3]))
+        return (y, lse) if return_lse else y
+    if places is not None and B * H * T * S <= TILE_ELEMENTS:
+        near = -distance(*places).to(wide(q.dtype))
+        bias, places = near if bias is None else bias + near, None
+    other = normalizer != "softmax" or return_lse or places is not None
+    if not other and _can_fuse(q, v, S, causal, visible, bias):
         mask, causal_flag = _fused_mask(q, S, causal, visible, bias)
         return F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, is_causal=causal_flag, scale=_scale(scale, q.shape[3]), enable_gqa=H != G
         )
-    y, lse = _by_query_blocks(q, k, v, causal, visible, bias, places, _scale(scale, q.shape[3]), normalizer)
-    return (y, lse) if return_lse else y
+    scale = _scale(scale, q.shape[3])
+    parts = _by_query_blocks(q, k, v, causal, visible, bias, places, scale, normalizer)
+    return parts if return_lse else parts[0]
 
 
 def distance(q_place: Tensor, k_place: Tensor) -> Tensor:

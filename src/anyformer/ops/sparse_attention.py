@@ -26,7 +26,15 @@ from anyformer.ops._base import native_path, primitive
 from anyformer.ops._precision import wide
 from anyformer.ops._stretches import stretches
 from anyformer.ops._tokens import Grid, Side, num_global, select, take
-from anyformer.ops.attention import TILE_ELEMENTS, attend_tile, check_heads, merge, recomputed
+from anyformer.ops.attention import (
+    TILE_ELEMENTS,
+    attend_tile,
+    check_heads,
+    check_places,
+    distance,
+    merge,
+    recomputed,
+)
 from anyformer.ops.masks import MaskSpec, Product
 
 Score = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -44,11 +52,14 @@ def sparse_attention_definition(
     q_pos: Tensor | None = None,
     k_pos: Tensor | None = None,
     score: Score | None = None,
+    places: tuple[Tensor, Tensor] | None = None,
     scale: float | None = None,
     return_lse: bool = False,
 ) -> Any:
     """Dense attention under ``spec.dense(...)``. Arguments as in :func:`sparse_attention`."""
     q_side, k_side = _sides(q, k, v, spec, q_index, k_index, global_mask, q_pos, k_pos)
+    _check_terms(q, k, score, places)
+    q_side, k_side, score = _scored(q, k, q_side, k_side, score, places)
     (B, H, T, K), S, dtype = q.shape, k.shape[2], wide(q.dtype)
     repeat = H // k.shape[1]
     keys, values = k.to(dtype).repeat_interleave(repeat, 1), v.to(dtype).repeat_interleave(repeat, 1)
@@ -101,6 +112,7 @@ def sparse_attention(
     q_pos: Tensor | None = None,
     k_pos: Tensor | None = None,
     score: Score | None = None,
+    places: tuple[Tensor, Tensor] | None = None,
     scale: float | None = None,
     return_lse: bool = False,
 ) -> Any:
@@ -118,6 +130,8 @@ def sparse_attention(
         q_pos, k_pos: (B, T, ...) and (B, S, ...), what ``score`` gets as positions; the indices by default.
         score: ``score(s, q, k, q_pos, k_pos) -> s`` changes scaled scores. It is called on tiles: s (N, H, C, S'),
             q (N, H, C, K), k (N, G, S', K), q_pos (N, C, ...), k_pos (N, S', ...).
+        places: instead of ``score``, as in :func:`~anyformer.ops.attention.attention`: |q_place_i - k_place_j| is
+            taken from the scores.
         scale: of the scores; 1 / sqrt(K) by default.
         return_lse: also return the log-sum-exp of each query's scores, for :func:`~anyformer.ops.attention.merge`.
 
@@ -129,11 +143,13 @@ def sparse_attention(
         ValueError: for shapes that don't fit, numbers that are not consecutive, too many global tokens.
     """
     q_side, k_side = _sides(q, k, v, spec, q_index, k_index, global_mask, q_pos, k_pos)
+    _check_terms(q, k, score, places)
     if score is None and q.shape[0] * q.shape[2] * k.shape[2] > 0 and can_attend(q, k, v):
         rows = stretches(spec, q_side, k_side, q_index is None)
         if rows is not None:
-            y, lse = attend(q, k, v, *rows, scale=_scale(scale, q.shape[3]))
+            y, lse = attend(q, k, v, *rows, places=places, scale=_scale(scale, q.shape[3]))
             return (y, lse) if return_lse else y
+    q_side, k_side, score = _scored(q, k, q_side, k_side, score, places)
     products = spec.products()
     parts = []
     if q.shape[0] * q.shape[2] * k.shape[2] > 0:
@@ -147,6 +163,27 @@ def sparse_attention(
         parts = [(y, torch.full(y.shape[:3], -torch.inf, dtype=wide(q.dtype), device=q.device))]
     y, lse = merge(parts)
     return (y, lse) if return_lse else y
+
+
+def _scored(
+    q: Tensor,
+    k: Tensor,
+    q_side: Side,
+    k_side: Side,
+    score: Score | None,
+    places: tuple[Tensor, Tensor] | None,
+) -> tuple[Side, Side, Score | None]:
+    """Places as positions, with a score that takes their distance."""
+    if places is None:
+        return q_side, k_side, score
+    (B, H, T, _), S = q.shape, k.shape[2]
+    q_pos = places[0].expand(B, H, T).transpose(1, 2)
+    k_pos = places[1].expand(B, H, S).transpose(1, 2)
+
+    def fall(s: Tensor, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor) -> Tensor:
+        return s - distance(q_pos.transpose(1, 2), k_pos.transpose(1, 2)).to(s.dtype)
+
+    return q_side._replace(pos=q_pos), k_side._replace(pos=k_pos), fall
 
 
 class _Part(NamedTuple):
@@ -334,6 +371,12 @@ def _sides(
         Side(q_index, q_global, q_index if q_pos is None else q_pos),
         Side(k_index, k_global, k_index if k_pos is None else k_pos),
     )
+
+
+def _check_terms(q: Tensor, k: Tensor, score: Score | None, places: tuple[Tensor, Tensor] | None) -> None:
+    check_places(q, k, places)
+    if score is not None and places is not None:
+        raise ValueError("places and score must not be given together")
 
 
 def _global_queries(q_index: Tensor, k_index: Tensor, k_global: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from anyformer.ops._precision import exact
 from anyformer.positions import positions
 from anyformer.positions.base import Positions
 
@@ -25,6 +26,9 @@ class Alibi(Positions):
     def score(self, q: Tensor, k: Tensor, q_positions: Tensor, k_positions: Tensor) -> Tensor:
         distance = (q_positions[:, None, :, None] - k_positions[:, None, None, :]).abs()
         return -self.slopes.to(distance)[:, None, None] * distance
+
+    def places(self, positions: Tensor) -> Tensor | None:
+        return exact(self.slopes)[:, None] * exact(positions)[:, None, :]
 
 
 def _slopes(num_heads: int) -> list[float]:

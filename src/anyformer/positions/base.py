@@ -33,3 +33,10 @@ class Positions(nn.Module):
     def score(self, q: Tensor, k: Tensor, q_positions: Tensor, k_positions: Tensor) -> Tensor | None:
         """What is added to the scaled scores of q (B, H, T, K) and k (B, H, S, K): broadcasts to (B, H, T, S)."""
         return None
+
+    def places(self, positions: Tensor) -> Tensor | None:
+        """Where ``score`` is -|place_i - place_j|: the places (B, H, T) of tokens at positions (B, T), in float64.
+
+        Attention over many tokens takes them instead of ``score``.
+        """
+        return None
