@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 import anyformer.ops.attention as module
+from anyformer.ops import use_native
 from anyformer.ops.attention import attention, attention_definition, merge
 
 
@@ -75,6 +76,29 @@ def test_bias_and_its_gradient(
     visible = torch.rand(2, 1, 1, 11) > 0.5 if masked else None
     compare([*tensors, bias], causal=causal, bias=bias, visible=visible, return_lse=return_lse)
     compare(tensors, causal=causal, bias=bias.detach(), visible=visible, return_lse=return_lse)
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("causal, masked, return_lse", list(itertools.product([False, True], repeat=3)))
+def test_places_and_their_gradient(
+    tiles: None, native: bool, causal: bool, masked: bool, return_lse: bool
+) -> None:
+    tensors = make(2, 4, 2, 9, 11, 4, 3)
+    q_place = torch.randn(1, 4, 9, dtype=torch.float64, requires_grad=True)
+    k_place = torch.randn(2, 1, 11, dtype=torch.float64, requires_grad=True)
+    visible = torch.rand(2, 1, 1, 11) > 0.5 if masked else None
+    bias = torch.randn(9, 11, dtype=torch.float64) if masked else None
+
+    results = []
+    for form in (attention, attention_definition):
+        with use_native(native):
+            options = {"causal": causal, "visible": visible, "bias": bias, "return_lse": return_lse}
+            y = form(*tensors, places=(q_place, k_place), **options)
+        y, lse = y if return_lse else (y, torch.zeros(()))
+        loss = y.sin().sum() + lse.masked_fill(lse == -torch.inf, 0.0).sin().sum()
+        results.append((y, lse, *torch.autograd.grad(loss, [*tensors, q_place, k_place])))
+    for a, b in zip(*results):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
 def test_a_query_that_sees_nothing_is_zero() -> None:
@@ -176,6 +200,10 @@ def test_blocks_hold_no_square_of_scores(monkeypatch: pytest.MonkeyPatch) -> Non
         ({"k": torch.ones(2, 2, 6, 5)}, "k must have shape"),
         ({"v": torch.ones(2, 2, 5, 4)}, "v must have shape"),
         ({"q": torch.ones(2, 5, 4)}, "q must have 4 axes"),
+        (
+            {"places": (torch.ones(2, 4, 5), torch.ones(2, 4, 5))},
+            "places of the keys must be floats of shape",
+        ),
         ({"q": torch.ones(2, 4, 7, 4), "causal": True}, "causal needs at least as many keys"),
     ],
 )

@@ -93,3 +93,19 @@ def test_specs_are_values() -> None:
     spec: MaskSpec = Window(3, 0) | Global()
     assert spec == Window(3, 0) | Global() and hash(spec) == hash(Window(3, 0) | Global())
     assert "Window(past=3, future=0)" in repr(spec)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_stretch_is_what_a_product_sees(name: str) -> None:
+    """Wherever a product says that each query sees a stretch of the keys, it is that, with the query in it."""
+    for product in RULES[name][0].products():
+        stretch = product.stretch(INDEX)
+        assert (stretch is None) == any(isinstance(spec, Dilated) for spec in product.specs)
+        if stretch is None:
+            continue
+        low, high = (torch.full_like(INDEX, end) if x is None else x for x, end in zip(stretch, (-99, 99)))
+        i, j = INDEX[:, :, None], INDEX[:, None, :]
+        everything = torch.ones(1, T, T, dtype=torch.bool)
+        seen = product.sees(i, j, everything, everything)
+        assert torch.equal(seen, (j >= low[..., None]) & (j <= high[..., None]))
+        assert seen.diagonal(dim1=1, dim2=2).all()

@@ -120,6 +120,18 @@ def test_scores_by_callback(tiles: None, name: str) -> None:
     torch.testing.assert_close(y, attention(*tensors, causal=True, bias=bias))
 
 
+@pytest.mark.parametrize("name", ["causal", "longformer", "causal longformer", "overlapping", "strided"])
+def test_places(tiles: None, name: str) -> None:
+    """Scores that fall by the distance of places, which get gradients too."""
+    tensors = make(45, 45)
+    q_place = torch.randn(3, 4, 45, dtype=torch.float64, requires_grad=True)
+    k_place = torch.randn(3, 4, 45, dtype=torch.float64, requires_grad=True)
+    options = {"places": (q_place, k_place), "global_mask": marks(45)}
+    compare([*tensors, q_place, k_place], SPECS[name], **options)
+    with pytest.raises(ValueError, match="places and score must not be given together"):
+        sparse_attention(*tensors, Causal(), score=lambda s, *_: s, **options)
+
+
 @pytest.mark.parametrize("T, S", [(0, 4), (0, 0), (3, 0)])
 def test_empty(T: int, S: int) -> None:
     numbers = {"q_index": torch.arange(T).expand(3, T), "k_index": torch.arange(S).expand(3, S)}

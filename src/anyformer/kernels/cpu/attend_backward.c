@@ -63,7 +63,7 @@ static void group_scores(const Call *call, const Panel *panel, int64_t block, Wo
     for (int r = 0; r < ROW_GROUP; r++, p += COLUMNS, ds += COLUMNS) {
         real shift = w->shift[group + r], delta = w->delta[group + r];
         SIMD for (int c = range.from; c < range.to; c++) {
-            p[c] = fast_exp(p[c] - shift);
+            p[c] = p[c] == -INFINITY ? 0 : fast_exp(p[c] - shift); /* hidden, even if the sum is NaN */
             ds[c] = p[c] == 0 ? 0 : p[c] * (ds[c] - delta);
         }
     }
