@@ -120,7 +120,10 @@ void scores(const Call *call, const Panel *panel, int64_t block, const Rows *row
         Span span = rows->span[group + r];
         if (call->q_place) {
             real place = rows->place[group + r];
-            SIMD for (int c = range.from; c < range.to; c++) s[c] -= place > rows->near[c] ? place - rows->near[c] : rows->near[c] - place;
+            const real *near = rows->near;
+            SIMD for (int c = range.from; c < range.to; c++) {
+                s[c] -= place > near[c] ? place - near[c] : near[c] - place;
+            }
         }
         if (block < panel->blocks) {
             if (span.low <= base + range.from && span.high >= base + range.to) continue;
@@ -129,8 +132,8 @@ void scores(const Call *call, const Panel *panel, int64_t block, const Rows *row
         } else {
             SIMD for (int c = range.from; c < range.to; c++) {
                 int32_t j = number[c];
-                int seen = (j >= span.extra_low) & (j < span.extra_high) & ((j < span.low) | (j >= span.high)) & (j >= 0);
-                s[c] = seen ? s[c] : -INFINITY;
+                int listed = (j >= 0) & (j >= span.extra_low) & (j < span.extra_high);
+                s[c] = listed & ((j < span.low) | (j >= span.high)) ? s[c] : -INFINITY;
             }
         }
     }

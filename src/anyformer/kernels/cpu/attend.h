@@ -94,7 +94,9 @@ static inline int64_t visible_columns(const Call *call, int64_t b, int64_t row, 
 /* The first row of each stretch, with about as many pairs in each: stretches + 1 numbers. */
 static inline void split_rows(const Call *call, int64_t b, int64_t stretches, int64_t *first) {
     int64_t R = call->n->R, low, high, total = 0, done = 0, next = 1;
-    for (int64_t row = 0; row < R; row += ROWS) total += ROWS + visible_columns(call, b, row, row + ROWS, &low, &high);
+    for (int64_t row = 0; row < R; row += ROWS) {
+        total += ROWS + visible_columns(call, b, row, row + ROWS, &low, &high);
+    }
     first[0] = 0;
     for (int64_t row = 0; row < R; row += ROWS) {
         while (next < stretches && done >= total * next / stretches) first[next++] = row;

@@ -88,8 +88,8 @@ static void backward_block(const Call *call, Panel *panel, int64_t block, Work *
         ranges[group / ROW_GROUP] = range;
         group_scores(call, panel, block, w, group, range);
         if (range.from >= range.to) continue;
-        product(!(panel->finite[block] & 1), range.to - range.from, wide_k, w->ds + group * COLUMNS + range.from, COLUMNS,
-                1, panel->k + (at + range.from) * wide_k, wide_k, w->grad_q + group * wide_k);
+        product(!(panel->finite[block] & 1), range.to - range.from, wide_k, w->ds + group * COLUMNS + range.from,
+                COLUMNS, 1, panel->k + (at + range.from) * wide_k, wide_k, w->grad_q + group * wide_k);
         if (call->q_place) place_grads(w, group, range, w->grad_place, panel->grad_place + head * columns + at);
     }
     for (int c = 0; c < COLUMNS; c += ROW_GROUP) {
@@ -103,8 +103,8 @@ static void backward_block(const Call *call, Panel *panel, int64_t block, Work *
         if (from >= to) continue;
         product(!w->finite, to - from, wide_v, w->p + from * COLUMNS + c, 1, COLUMNS, w->grad + from * wide_v, wide_v,
                 panel->grad_v + (at + c) * wide_v);
-        product(!w->finite, to - from, wide_k, w->ds + from * COLUMNS + c, 1, COLUMNS, w->rows.q + from * wide_k, wide_k,
-                panel->grad_k + (at + c) * wide_k);
+        product(!w->finite, to - from, wide_k, w->ds + from * COLUMNS + c, 1, COLUMNS, w->rows.q + from * wide_k,
+                wide_k, panel->grad_k + (at + c) * wide_k);
     }
 }
 
@@ -180,7 +180,8 @@ EXPORT(attend_backward)(const real *q, const real *k, const real *v, const Span 
         if (stretches == 1) store_columns(n, b, g, panel, grad_k, grad_v, grad_k_place);
     }
     for (int64_t task = 0; stretches > 1 && task < heads * stretches; task++) {
-        store_columns(n, task / stretches / n->G, task / stretches % n->G, panels + task, grad_k, grad_v, grad_k_place);
+        int64_t b = task / stretches / n->G, g = task / stretches % n->G;
+        store_columns(n, b, g, panels + task, grad_k, grad_v, grad_k_place);
     }
     free(panels);
 }
