@@ -13,7 +13,7 @@ backward recomputes the others chunk by chunk. In PyTorch a running maximum and 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -44,8 +44,7 @@ def softmax_scan_definition(
 ) -> tuple[Tensor, SoftmaxState]:
     """The loop; see :func:`softmax_scan`."""
     dtype = v.dtype
-    scores, v, d, bonus, initial = _prepare(scores, v, log_decay, bonus, initial)
-    m, u, w = initial or _empty(scores, v)
+    scores, v, d, bonus, (m, u, w) = _prepare(scores, v, log_decay, bonus, initial)
     d = torch.zeros_like(scores) if d is None else d.expand_as(scores)
     outputs = []
     for t in range(v.shape[2]):
@@ -104,10 +103,10 @@ def softmax_scan(
         ValueError: if shapes don't fit.
     """
     dtype = v.dtype
-    scores, v, d, bonus, initial = _prepare(scores, v, log_decay, bonus, initial)
+    scores, v, d, bonus, state = _prepare(scores, v, log_decay, bonus, initial)
     if v.shape[2] == 0:
-        return v.to(dtype), initial or _empty(scores, v)
-    y, m, u, w, _ = _softmax_scan(scores, v, d, bonus, *(initial or (None, None, None)))
+        return v.to(dtype), state
+    y, m, u, w, _ = _softmax_scan(scores, v, d, bonus, *state)
     return y.to(dtype), SoftmaxState(m, u, w)
 
 
@@ -146,7 +145,7 @@ def _prepare(
     log_decay: Tensor | None,
     bonus: Tensor | None,
     initial: SoftmaxState | None,
-) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, SoftmaxState | None]:
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, SoftmaxState]:
     """Check and widen; scores become (B, H, T, W), decays too or (1, H, 1, W), the bonus (H, W), W being 1 or V."""
     if v.dim() != 4 or scores.shape not in (v.shape, v.shape[:3]):
         raise ValueError(
@@ -172,19 +171,13 @@ def _prepare(
             raise ValueError(f"bonus must have shape ({H},) or ({H}, {W}), got {tuple(bonus.shape)}")
         bonus = (bonus.unsqueeze(-1) if bonus.dim() == 1 else bonus).to(float_).expand(H, W)
     if initial is None:
-        return scores, v.to(float_), d, bonus, None
+        zeros = v.new_zeros(B, H, V, dtype=float_)
+        initial = SoftmaxState(torch.full_like(zeros[..., :W], -torch.inf), zeros, zeros[..., :W])
     m, u, w = (x.to(float_) for x in initial)
     for name, x, wanted in (("m", m, (B, H, W)), ("u", u, (B, H, V)), ("w", w, (B, H, W))):
         if x.shape != wanted:
             raise ValueError(f"initial.{name} must have shape {wanted}, got {tuple(x.shape)}")
     return scores, v.to(float_), d, bonus, SoftmaxState(m.detach(), u, w)
-
-
-def _empty(scores: Tensor, v: Tensor) -> SoftmaxState:
-    """The state before anything has been seen."""
-    B, H, _, V = v.shape
-    weight = (B, H, scores.shape[3])
-    return SoftmaxState(scores.new_full(weight, -torch.inf), v.new_zeros(B, H, V), scores.new_zeros(weight))
 
 
 # ---- in PyTorch -----------------------------------------------------------------------------------------
@@ -199,7 +192,8 @@ def _states(
     old, new = _weights(m[:, :, :-1], 0.0 if d is None else d, scores, m[:, :, 1:])
     u, _ = scan(old, new * v, u0)
     w, _ = scan(old, new, w0)
-    return m, *(torch.cat((x0.unsqueeze(2), x), 2) for x0, x in ((u0, u), (w0, w))), old, new
+    u, w = (torch.cat((x0.unsqueeze(2), x), 2) for x0, x in ((u0, u), (w0, w)))
+    return m, u, w, old, new
 
 
 def _forward_in_pytorch(
@@ -211,7 +205,8 @@ def _forward_in_pytorch(
     else:
         decay = 0.0 if d is None else d
         y = _read(m[:, :, :-1], decay, u[:, :, :-1], w[:, :, :-1], scores + bonus[:, None], v)
-    return y, *(x[:, :, -1].clone() for x in (m, u, w))
+    m, u, w = (x[:, :, -1].clone() for x in (m, u, w))
+    return y.contiguous(), m, u, w
 
 
 def _backward_in_pytorch(
@@ -221,7 +216,7 @@ def _backward_in_pytorch(
     bonus: Tensor | None,
     state: SoftmaxState,
     grads: tuple[Tensor, Tensor, Tensor],
-) -> tuple[Tensor, ...]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of scores, v, d, bonus, u0 and w0 from those of y and the last u and w.
 
     The gradients of the states run backwards through the same weights as the states themselves.
@@ -248,17 +243,18 @@ def _backward_in_pytorch(
     by_read = read_new * over_weight(grad * (v - y))
     grad_scores = by_read + new * (over_weight(later_u * v) + later_w)
     past = old * (over_weight(later_u * u) + later_w * w) + read_old * over_weight(grad * (u - w * y))
-    grad_d = v.new_empty(0) if d is None else past.sum_to_size(d.shape)
+    grad_d = v.new_empty(0) if d is None else past.sum_to_size(d.shape).contiguous()
     grad_v = read_new * grad + new * later_u
-    return grad_scores, grad_v, grad_d, by_read.sum((0, 2)), grad_u0, grad_w0
+    return grad_scores.contiguous(), grad_v.contiguous(), grad_d, by_read.sum((0, 2)), grad_u0, grad_w0
 
 
 # ---- the op ---------------------------------------------------------------------------------------------
 
 
-def _by_token(x: Tensor) -> Tensor:
-    """Room for a tensor of x's shape (B, H, T, N), laid out (B, T, H, N) as mixers have it."""
-    return x.new_empty(x.shape[0], x.shape[2], x.shape[1], x.shape[3]).transpose(1, 2)
+def _room(x: Tensor) -> Tensor:
+    """For a result of x's shape (B, H, T, N): the kernels lay it out (B, T, H, N), as mixers have it."""
+    B, H, T, N = x.shape
+    return x.new_empty(B, T, H, N).transpose(1, 2) if kernels.ready(x) else x.new_empty(B, H, T, N)
 
 
 def _num_kept(T: int) -> int:
@@ -268,14 +264,13 @@ def _num_kept(T: int) -> int:
 
 def _room_for_states(scores: Tensor, v: Tensor) -> Tensor:
     B, H, T, V = v.shape
-    return v.new_empty(B, H, _num_kept(T) if kernels.ready(scores, v) else 0, V + 2 * scores.shape[3])
+    return v.new_empty(B, H, _num_kept(T) if kernels.ready(v) else 0, V + 2 * scores.shape[3])
 
 
-def _dense(x: Tensor | None) -> Tensor | None:
+def _dense(x: Tensor) -> Tensor:
     """x (B, H, T, N) with its last axis dense; steps must not share storage, as one step only means all."""
-    if x is None or ((x.stride(3) == 1 or x.shape[3] == 1) and (x.stride(2) or x.shape[2] == 1)):
-        return x
-    return x.contiguous()
+    dense = x.stride(3) == 1 or x.shape[3] == 1
+    return x if dense and (x.stride(2) or x.shape[2] == 1) else x.contiguous()
 
 
 def _layout(scores: Tensor, v: Tensor, d: Tensor | None, *grad: Tensor) -> tuple[int, ...]:
@@ -294,20 +289,21 @@ def _layout(scores: Tensor, v: Tensor, d: Tensor | None, *grad: Tensor) -> tuple
 def _softmax_scan(
     scores: Tensor,
     v: Tensor,
-    d: Optional[Tensor],
-    bonus: Optional[Tensor],
-    m0: Optional[Tensor],
-    u0: Optional[Tensor],
-    w0: Optional[Tensor],
+    d: Tensor | None,
+    bonus: Tensor | None,
+    m0: Tensor,
+    u0: Tensor,
+    w0: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """y, the final m, u and w, and the states that the native backward starts chunks from."""
-    state = _empty(scores, v) if m0 is None or u0 is None or w0 is None else SoftmaxState(m0, u0, w0)
+    state = SoftmaxState(m0, u0, w0)
     kept = _room_for_states(scores, v)
     if not kernels.ready(scores, v, d, bonus, *state):
         return *_forward_in_pytorch(scores, v, d, bonus, state), kept
-    m, u, w = state if m0 is None else (x.clone(memory_format=torch.contiguous_format) for x in state)
-    y = _by_token(v)
-    scores, v, d, bonus = _dense(scores), _dense(v), _dense(d), None if bonus is None else bonus.contiguous()
+    m, u, w = (x.clone(memory_format=torch.contiguous_format) for x in state)
+    y = _room(v)
+    scores, v, d = _dense(scores), _dense(v), None if d is None else _dense(d)
+    bonus = None if bonus is None else bonus.contiguous()
     kernels.run("softmax_scan", scores, v, d, bonus, m, u, w, y, kept, *_layout(scores, v, d))
     return y, m, u, w, kept
 
@@ -318,11 +314,12 @@ def _(
     v: Tensor,
     d: Tensor | None,
     bonus: Tensor | None,
-    m0: Tensor | None,
-    u0: Tensor | None,
-    w0: Tensor | None,
+    m0: Tensor,
+    u0: Tensor,
+    w0: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    return _by_token(v), *_empty(scores, v), _room_for_states(scores, v)
+    m, u, w = (x.new_empty(x.shape) for x in (m0, u0, w0))
+    return _room(v), m, u, w, _room_for_states(scores, v)
 
 
 @torch.library.custom_op("anyformer::softmax_scan_backward", mutates_args=())
@@ -332,28 +329,28 @@ def _softmax_scan_backward(
     last_w: Tensor,
     scores: Tensor,
     v: Tensor,
-    d: Optional[Tensor],
-    bonus: Optional[Tensor],
-    m0: Optional[Tensor],
-    u0: Optional[Tensor],
-    w0: Optional[Tensor],
+    d: Tensor | None,
+    bonus: Tensor | None,
+    m0: Tensor,
+    u0: Tensor,
+    w0: Tensor,
     kept: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of scores, v, d, bonus, u0 and w0; those of what is not there mean nothing."""
     B, H, T, V = v.shape
-    state = _empty(scores, v) if m0 is None or u0 is None or w0 is None else SoftmaxState(m0, u0, w0)
+    state = SoftmaxState(m0, u0, w0)
     if not kernels.ready(grad, scores, v, d, bonus, *state) or kept.shape[2] != _num_kept(T):
         return _backward_in_pytorch(scores, v, d, bonus, state, (grad, last_u, last_w))
-    grad, scores, v, d = (_dense(x) for x in (grad, scores, v, d))
+    grad, scores, v, d = _dense(grad), _dense(scores), _dense(v), None if d is None else _dense(d)
     m, u, w = (x.contiguous() for x in state)
     bonus = None if bonus is None else bonus.contiguous()
-    grad_scores, grad_v, grad_bonus = _by_token(scores), _by_token(v), v.new_zeros(B, H, 1, scores.shape[3])
-    grad_d = None if d is None else torch.zeros_like(grad_bonus) if d.shape[2] == 1 else _by_token(scores)
+    grad_scores, grad_v, grad_bonus = _room(scores), _room(v), v.new_zeros(B, H, 1, scores.shape[3])
+    grad_d = torch.zeros_like(grad_bonus) if d is None or d.shape[2] == 1 else _room(scores)
     grad_u, grad_w = (x.clone(memory_format=torch.contiguous_format) for x in (last_u, last_w))
     grads = grad_scores, grad_v, grad_d, grad_bonus, grad_u, grad_w
     tensors = scores, v, d, bonus, m, u, w, kept, grad, *grads
     kernels.run("softmax_scan_backward", *tensors, *_layout(scores, v, d, grad))
-    grad_d = v.new_empty(0) if d is None or grad_d is None else grad_d.sum_to_size(d.shape)
+    grad_d = v.new_empty(0) if d is None else grad_d.sum_to_size(d.shape)
     return grad_scores, grad_v, grad_d, grad_bonus.sum((0, 2)), grad_u, grad_w
 
 
@@ -366,15 +363,14 @@ def _(
     v: Tensor,
     d: Tensor | None,
     bonus: Tensor | None,
-    m0: Tensor | None,
-    u0: Tensor | None,
-    w0: Tensor | None,
+    m0: Tensor,
+    u0: Tensor,
+    w0: Tensor,
     kept: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    _, H, _, V = v.shape
-    state = _empty(scores, v)
     grad_d = v.new_empty(0 if d is None else d.shape)
-    return _by_token(scores), _by_token(v), grad_d, scores.new_empty(H, scores.shape[3]), state.u, state.w
+    grad_bonus, grad_u, grad_w = (v.new_empty(shape) for shape in (w0.shape[1:], u0.shape, w0.shape))
+    return _room(scores), _room(v), grad_d, grad_bonus, grad_u, grad_w
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -382,7 +378,9 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
     ctx.mark_non_differentiable(output[1], output[4])
 
 
-def _backward(ctx: Any, grad: Tensor, _: Tensor, last_u: Tensor, last_w: Tensor, __: Tensor) -> tuple[Any, ...]:
+def _backward(
+    ctx: Any, grad: Tensor, _: Tensor, last_u: Tensor, last_w: Tensor, __: Tensor
+) -> tuple[Any, ...]:
     grads = _softmax_scan_backward(grad, last_u, last_w, *ctx.saved_tensors)
     scores, v, d, bonus, u0, w0 = (
         g if wanted else None

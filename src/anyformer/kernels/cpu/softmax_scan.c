@@ -196,22 +196,24 @@ static void add_row(const Gradient *g, int64_t t, const real *row, int64_t n) {
 /* One chunk of n channels, from its last step to its first; s is its first state, g->u and g->w the gradients of
  * its last and then of its first. */
 static void chunk_backward(const Input *x, const Gradient *g, int64_t t0, int64_t steps, int64_t n, State s) {
-    real old[CHUNK][LANES], new[CHUNK][LANES], read_old[CHUNK][LANES], read_new[CHUNK][LANES];
-    real u[CHUNK][LANES], w[CHUNK][LANES];
+    real old[CHUNK][LANES], new[CHUNK][LANES], u[CHUNK][LANES], w[CHUNK][LANES], a[CHUNK][LANES], b[CHUNK][LANES];
+    real(*read_old)[LANES] = x->bonus ? a : old, (*read_new)[LANES] = x->bonus ? b : new;
     for (int64_t i = 0; i < steps; i++) {
         const real *score = x->score + (t0 + i) * x->score_time, *v = x->v + (t0 + i) * x->v_time;
         const real *d = x->decay + (t0 + i) * x->decay_time, *bonus = x->bonus;
+        if (bonus) {
+            SIMD for (int64_t j = 0; j < n; j++) {
+                Weights read = weigh(s.m[j], d[j], score[j] + bonus[j]);
+                a[i][j] = read.old;
+                b[i][j] = read.new;
+            }
+        }
         SIMD for (int64_t j = 0; j < n; j++) {
             Weights now = weigh(s.m[j], d[j], score[j]);
             u[i][j] = s.u[j];
             w[i][j] = s.w[j];
-            old[i][j] = read_old[i][j] = now.old;
-            new[i][j] = read_new[i][j] = now.new;
-            if (bonus) {
-                Weights read = weigh(s.m[j], d[j], score[j] + bonus[j]);
-                read_old[i][j] = read.old;
-                read_new[i][j] = read.new;
-            }
+            old[i][j] = now.old;
+            new[i][j] = now.new;
             s.m[j] = now.top;
             s.u[j] = now.old * s.u[j] + now.new * v[j];
             s.w[j] = now.old * s.w[j] + now.new;
