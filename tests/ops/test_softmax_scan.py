@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from anyformer.ops.softmax_scan import SoftmaxState, softmax_scan
+from anyformer.ops.softmax_scan import SoftmaxState, _softmax_scan, softmax_scan
 
 B, H, V = 2, 3, 4
 FORMS = {
@@ -36,19 +36,36 @@ def run(m: Tensor, u: Tensor, w: Tensor, **parts: Tensor) -> tuple[Tensor, Softm
     return softmax_scan(**parts, initial=SoftmaxState(m, u, w))
 
 
-@pytest.mark.parametrize("T", [1, 2, 63, 65, 130])
+@pytest.mark.parametrize("T", [1, 2, 31, 32, 33, 65, 130])
 @pytest.mark.parametrize("form", FORMS)
 def test_fast_form_is_the_definition(agrees, T, form):
     agrees(run, **make(T, form))
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_without_initial_state(agrees, form):
-    agrees(softmax_scan, **{k: v for k, v in make(65, form).items() if k not in "muw"})
+@pytest.mark.parametrize(
+    "B, V, shared", [(1, 150, False), (2, 1, False), (1, 150, True), (0, 3, False), (0, 3, True)]
+)
+def test_awkward_widths_and_an_empty_batch(agrees, B, V, shared):
+    torch.manual_seed(0)
+    scores = torch.randn((B, 2, 70) if shared else (B, 2, 70, V), dtype=torch.float64)
+    shape = (2,) if shared else (2, V)
+    decay, bonus = -torch.rand(shape, dtype=torch.float64), torch.randn(shape, dtype=torch.float64)
+    v = torch.randn(B, 2, 70, V, dtype=torch.float64)
+    agrees(softmax_scan, scores=scores, v=v, log_decay=decay, bonus=bonus)
 
 
-def test_float32_tolerance(agrees):
-    agrees(run, 5e-5, **make(300, "channel", torch.float32))
+def test_any_strides(agrees):
+    """Heads cut out of a projection, scores computed token by token, one decay for all tokens and samples."""
+
+    def cut(scores: Tensor, v: Tensor, decay: Tensor) -> tuple[Tensor, SoftmaxState]:
+        heads = v.unflatten(-1, (3, 8)).transpose(1, 2)
+        per_head = scores.transpose(1, 2), heads[..., :4], decay[None, :, None].expand(2, 3, 40)
+        per_channel = heads[..., ::2], heads[..., 4:], decay[None, :, None, None].expand(2, 3, 40, 4)
+        return tuple(zip(softmax_scan(*per_head), softmax_scan(*per_channel)))
+
+    torch.manual_seed(0)
+    shapes = {"scores": (2, 40, 3), "v": (2, 40, 24), "decay": (3,)}
+    agrees(cut, **{name: -torch.rand(shape, dtype=torch.float64) for name, shape in shapes.items()})
 
 
 @pytest.mark.parametrize("scale", [1e3, 1e6])
@@ -116,6 +133,27 @@ def test_compiles_as_one_graph():
     parts = make(70, "channel")
     compiled = torch.compile(lambda parts: run(**parts), fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(parts)[0], run(**parts)[0])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_compiles_with_its_gradient(form):
+    parts = {k: v.requires_grad_() for k, v in make(70, form).items() if k not in "muw"}
+    compiled = torch.compile(
+        lambda parts: softmax_scan(**parts)[0].sum(), fullgraph=True, backend="aot_eager"
+    )
+    grads = torch.autograd.grad(compiled(parts), list(parts.values()))
+    torch.testing.assert_close(
+        grads, torch.autograd.grad(softmax_scan(**parts)[0].sum(), list(parts.values()))
+    )
+
+
+def test_opcheck():
+    parts = [v.requires_grad_() for v in make(40, "channel").values()]
+    scores, v, decay, bonus, m, u, w = parts
+    arguments = (scores, v, decay[None, :, None], bonus, m.detach(), u, w)
+    torch.library.opcheck(
+        _softmax_scan, arguments, test_utils=("test_schema", "test_faketensor", "test_aot_dispatch_static")
+    )
 
 
 def test_errors():

@@ -6,18 +6,24 @@ scores and decays for each channel, and a bonus for the current token.
 
 The state is (m, u, w): u and w, the sums above and below, are kept divided by exp(m), m being the largest
 exponent so far. m carries no gradient: it cancels in everything that is computed from a state.
+
+On the CPU the native kernel runs the loop itself and keeps the state at the start of each chunk of steps only; the
+backward recomputes the others chunk by chunk. In PyTorch a running maximum and two scans find all states at once.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from anyformer.ops._base import Path, primitive
+from anyformer import kernels
+from anyformer.ops._base import native_path, primitive
 from anyformer.ops._precision import wide
 from anyformer.ops.scan import scan
+
+CHUNK = 32  # as in the native kernel
 
 
 class SoftmaxState(NamedTuple):
@@ -39,10 +45,10 @@ def softmax_scan_definition(
     """The loop; see :func:`softmax_scan`."""
     dtype = v.dtype
     scores, v, d, bonus, (m, u, w) = _prepare(scores, v, log_decay, bonus, initial)
+    d = torch.zeros_like(scores) if d is None else d.expand_as(scores)
     outputs = []
     for t in range(v.shape[2]):
-        score, value = scores[:, :, t], v[:, :, t]
-        decay = torch.zeros_like(m) if d is None else d[:, :, t]
+        score, value, decay = scores[:, :, t], v[:, :, t], d[:, :, t]
         if bonus is not None:
             read = _read(m, decay, u, w, score + bonus, value)
         top = torch.maximum(m + decay, score).detach()
@@ -69,7 +75,7 @@ def softmax_scan_flops(
     "softmax_scan",
     definition=softmax_scan_definition,
     flops=softmax_scan_flops,
-    path=Path("groups", "a running maximum and two scans in PyTorch; there is no native kernel"),
+    path=native_path("groups", "a running maximum and two scans in PyTorch"),
 )
 def softmax_scan(
     scores: Tensor,
@@ -97,29 +103,19 @@ def softmax_scan(
         ValueError: if shapes don't fit.
     """
     dtype = v.dtype
-    scores, v, d, bonus, (m0, u0, w0) = _prepare(scores, v, log_decay, bonus, initial)
-    T = v.shape[2]
-    if T == 0:
-        return v.to(dtype), SoftmaxState(m0, u0, w0)
-    m = _running_max(scores, d, m0)
-    past, decay = torch.cat((m0.unsqueeze(2), m[:, :, :-1]), 2), 0.0 if d is None else d
-    old, new = _weights(past, decay, scores, m)
-    u, u_end = scan(old, new * v, u0)
-    w, w_end = scan(old, new, w0)
-    if bonus is None:
-        y = u / _nonzero(w)
-    else:
-        u, w = (torch.cat((x0.unsqueeze(2), x[:, :, :-1]), 2) for x0, x in ((u0, u), (w0, w)))
-        y = _read(past, decay, u, w, scores + bonus[:, None], v)
-    return y.to(dtype), SoftmaxState(m[:, :, -1], u_end, w_end)
+    scores, v, d, bonus, state = _prepare(scores, v, log_decay, bonus, initial)
+    if v.shape[2] == 0:
+        return v.to(dtype), state
+    y, m, u, w, _ = _softmax_scan(scores, v, d, bonus, *state)
+    return y.to(dtype), SoftmaxState(m, u, w)
 
 
 def _running_max(scores: Tensor, d: Tensor | None, m0: Tensor) -> Tensor:
-    """m_t = max(m_{t-1} + d_t, score_t), all at once; no gradient. Rounding does no harm: see _weights."""
-    scores, m0 = scores.detach(), m0.unsqueeze(2)
+    """m_t = max(m_{t-1} + d_t, score_t), all at once. Rounding does no harm: see _weights."""
+    m0 = m0.unsqueeze(2)
     if d is None:
         return torch.maximum(m0, scores.cummax(2).values)
-    G = d.detach().cumsum(2)
+    G = d.expand_as(scores).cumsum(2)
     return G + torch.maximum(m0, (scores - G).cummax(2).values)
 
 
@@ -150,7 +146,7 @@ def _prepare(
     bonus: Tensor | None,
     initial: SoftmaxState | None,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, SoftmaxState]:
-    """Check and widen; scores and decays become (B, H, T, W), the bonus (H, W), W being 1 or V."""
+    """Check and widen; scores become (B, H, T, W), decays too or (1, H, 1, W), the bonus (H, W), W being 1 or V."""
     if v.dim() != 4 or scores.shape not in (v.shape, v.shape[:3]):
         raise ValueError(
             f"v must have shape (B, H, T, V) and scores (B, H, T) or that of v, "
@@ -168,11 +164,12 @@ def _prepare(
                 f"({H}, {W}) or ({B}, {H}, {T}, {W}), got {tuple(d.shape)}"
             )
         d = d.unsqueeze(-1) if d.dim() in (1, 3) else d
-        d = (d[:, None] if d.dim() == 2 else d).expand(B, H, T, W).to(float_)
+        d = (d[None, :, None] if d.dim() == 2 else d).to(float_)
+        d = d.expand(*d.shape[:3], W)
     if bonus is not None:
         if bonus.shape not in ((H,), (H, W)):
             raise ValueError(f"bonus must have shape ({H},) or ({H}, {W}), got {tuple(bonus.shape)}")
-        bonus = (bonus.unsqueeze(-1) if bonus.dim() == 1 else bonus).to(float_)
+        bonus = (bonus.unsqueeze(-1) if bonus.dim() == 1 else bonus).to(float_).expand(H, W)
     if initial is None:
         zeros = v.new_zeros(B, H, V, dtype=float_)
         initial = SoftmaxState(torch.full_like(zeros[..., :W], -torch.inf), zeros, zeros[..., :W])
@@ -181,3 +178,215 @@ def _prepare(
         if x.shape != wanted:
             raise ValueError(f"initial.{name} must have shape {wanted}, got {tuple(x.shape)}")
     return scores, v.to(float_), d, bonus, SoftmaxState(m.detach(), u, w)
+
+
+# ---- in PyTorch -----------------------------------------------------------------------------------------
+
+
+def _states(
+    scores: Tensor, v: Tensor, d: Tensor | None, state: SoftmaxState
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """m, u and w before the first step, after it, after the second...; and the weights old and new of each step."""
+    m0, u0, w0 = state
+    m = torch.cat((m0.unsqueeze(2), _running_max(scores, d, m0)), 2)
+    old, new = _weights(m[:, :, :-1], 0.0 if d is None else d, scores, m[:, :, 1:])
+    u, _ = scan(old, new * v, u0)
+    w, _ = scan(old, new, w0)
+    u, w = (torch.cat((x0.unsqueeze(2), x), 2) for x0, x in ((u0, u), (w0, w)))
+    return m, u, w, old, new
+
+
+def _forward_in_pytorch(
+    scores: Tensor, v: Tensor, d: Tensor | None, bonus: Tensor | None, state: SoftmaxState
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    m, u, w, _, _ = _states(scores, v, d, state)
+    if bonus is None:
+        y = u[:, :, 1:] / _nonzero(w[:, :, 1:])
+    else:
+        decay = 0.0 if d is None else d
+        y = _read(m[:, :, :-1], decay, u[:, :, :-1], w[:, :, :-1], scores + bonus[:, None], v)
+    m, u, w = (x[:, :, -1].clone() for x in (m, u, w))
+    return y.contiguous(), m, u, w
+
+
+def _backward_in_pytorch(
+    scores: Tensor,
+    v: Tensor,
+    d: Tensor | None,
+    bonus: Tensor | None,
+    state: SoftmaxState,
+    grads: tuple[Tensor, Tensor, Tensor],
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of scores, v, d, bonus, u0 and w0 from those of y and the last u and w.
+
+    The gradients of the states run backwards through the same weights as the states themselves.
+    """
+    grad, last_u, last_w = grads
+    m, u, w, old, new = _states(scores, v, d, state)
+    m, u, w = (x[:, :, :-1] for x in (m, u, w))  # before each step
+    read_old, read_new = old, new
+    if bonus is not None:
+        score, decay = scores + bonus[:, None], torch.zeros(()) if d is None else d
+        read_old, read_new = _weights(m, decay, score, torch.maximum(m + decay, score))
+    total = _nonzero(read_old * w + read_new)
+    read_old, read_new = read_old / total, read_new / total
+    y = read_old * u + read_new * v
+
+    def over_weight(x: Tensor) -> Tensor:
+        return x if scores.shape[3] == v.shape[3] else x.sum(3, keepdim=True)
+
+    first_u, grad_u0 = scan(old, read_old * grad, last_u, reverse=True)
+    first_w, grad_w0 = scan(old, -read_old * over_weight(grad * y), last_w, reverse=True)
+    later_u, later_w = (
+        torch.cat((x[:, :, 1:], last.unsqueeze(2)), 2) for x, last in ((first_u, last_u), (first_w, last_w))
+    )
+    by_read = read_new * over_weight(grad * (v - y))
+    grad_scores = by_read + new * (over_weight(later_u * v) + later_w)
+    past = old * (over_weight(later_u * u) + later_w * w) + read_old * over_weight(grad * (u - w * y))
+    grad_d = v.new_empty(0) if d is None else past.sum_to_size(d.shape).contiguous()
+    grad_v = read_new * grad + new * later_u
+    return grad_scores.contiguous(), grad_v.contiguous(), grad_d, by_read.sum((0, 2)), grad_u0, grad_w0
+
+
+# ---- the op ---------------------------------------------------------------------------------------------
+
+
+def _room(x: Tensor) -> Tensor:
+    """For a result of x's shape (B, H, T, N): the kernels lay it out (B, T, H, N), as mixers have it."""
+    B, H, T, N = x.shape
+    return x.new_empty(B, T, H, N).transpose(1, 2) if kernels.ready(x) else x.new_empty(B, H, T, N)
+
+
+def _num_kept(T: int) -> int:
+    """Chunks but the first, whose starts the native kernel keeps."""
+    return (T - 1) // CHUNK
+
+
+def _room_for_states(scores: Tensor, v: Tensor) -> Tensor:
+    B, H, T, V = v.shape
+    return v.new_empty(B, H, _num_kept(T) if kernels.ready(v) else 0, V + 2 * scores.shape[3])
+
+
+def _dense(x: Tensor) -> Tensor:
+    """x (B, H, T, N) with its last axis dense; steps must not share storage, as one step only means all."""
+    dense = x.stride(3) == 1 or x.shape[3] == 1
+    return x if dense and (x.stride(2) or x.shape[2] == 1) else x.contiguous()
+
+
+def _layout(scores: Tensor, v: Tensor, d: Tensor | None, *grad: Tensor) -> tuple[int, ...]:
+    """B, H, T, V, W and the strides over all but the channels; zero where a decay is shared."""
+    B, H, T, V = v.shape
+    strides = [stride for x in (scores, v) for stride in x.stride()[:3]]
+    if d is None:
+        strides += [0, 0, 0]
+    else:
+        strides += [0 if size == 1 else stride for size, stride in zip(d.shape[:3], d.stride())]
+    strides += [stride for x in grad for stride in x.stride()[:3]]
+    return (B, H, T, V, scores.shape[3], *strides)
+
+
+@torch.library.custom_op("anyformer::softmax_scan", mutates_args=())
+def _softmax_scan(
+    scores: Tensor,
+    v: Tensor,
+    d: Tensor | None,
+    bonus: Tensor | None,
+    m0: Tensor,
+    u0: Tensor,
+    w0: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """y, the final m, u and w, and the states that the native backward starts chunks from."""
+    state = SoftmaxState(m0, u0, w0)
+    kept = _room_for_states(scores, v)
+    if not kernels.ready(scores, v, d, bonus, *state):
+        return *_forward_in_pytorch(scores, v, d, bonus, state), kept
+    m, u, w = (x.clone(memory_format=torch.contiguous_format) for x in state)
+    y = _room(v)
+    scores, v, d = _dense(scores), _dense(v), None if d is None else _dense(d)
+    bonus = None if bonus is None else bonus.contiguous()
+    kernels.run("softmax_scan", scores, v, d, bonus, m, u, w, y, kept, *_layout(scores, v, d))
+    return y, m, u, w, kept
+
+
+@_softmax_scan.register_fake
+def _(
+    scores: Tensor,
+    v: Tensor,
+    d: Tensor | None,
+    bonus: Tensor | None,
+    m0: Tensor,
+    u0: Tensor,
+    w0: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    m, u, w = (x.new_empty(x.shape) for x in (m0, u0, w0))
+    return _room(v), m, u, w, _room_for_states(scores, v)
+
+
+@torch.library.custom_op("anyformer::softmax_scan_backward", mutates_args=())
+def _softmax_scan_backward(
+    grad: Tensor,
+    last_u: Tensor,
+    last_w: Tensor,
+    scores: Tensor,
+    v: Tensor,
+    d: Tensor | None,
+    bonus: Tensor | None,
+    m0: Tensor,
+    u0: Tensor,
+    w0: Tensor,
+    kept: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of scores, v, d, bonus, u0 and w0; those of what is not there mean nothing."""
+    B, H, T, V = v.shape
+    state = SoftmaxState(m0, u0, w0)
+    if not kernels.ready(grad, scores, v, d, bonus, *state) or kept.shape[2] != _num_kept(T):
+        return _backward_in_pytorch(scores, v, d, bonus, state, (grad, last_u, last_w))
+    grad, scores, v, d = _dense(grad), _dense(scores), _dense(v), None if d is None else _dense(d)
+    m, u, w = (x.contiguous() for x in state)
+    bonus = None if bonus is None else bonus.contiguous()
+    grad_scores, grad_v, grad_bonus = _room(scores), _room(v), v.new_zeros(B, H, 1, scores.shape[3])
+    grad_d = torch.zeros_like(grad_bonus) if d is None or d.shape[2] == 1 else _room(scores)
+    grad_u, grad_w = (x.clone(memory_format=torch.contiguous_format) for x in (last_u, last_w))
+    grads = grad_scores, grad_v, grad_d, grad_bonus, grad_u, grad_w
+    tensors = scores, v, d, bonus, m, u, w, kept, grad, *grads
+    kernels.run("softmax_scan_backward", *tensors, *_layout(scores, v, d, grad))
+    grad_d = v.new_empty(0) if d is None else grad_d.sum_to_size(d.shape)
+    return grad_scores, grad_v, grad_d, grad_bonus.sum((0, 2)), grad_u, grad_w
+
+
+@_softmax_scan_backward.register_fake
+def _(
+    grad: Tensor,
+    last_u: Tensor,
+    last_w: Tensor,
+    scores: Tensor,
+    v: Tensor,
+    d: Tensor | None,
+    bonus: Tensor | None,
+    m0: Tensor,
+    u0: Tensor,
+    w0: Tensor,
+    kept: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    grad_d = v.new_empty(0 if d is None else d.shape)
+    grad_bonus, grad_u, grad_w = (v.new_empty(shape) for shape in (w0.shape[1:], u0.shape, w0.shape))
+    return _room(scores), _room(v), grad_d, grad_bonus, grad_u, grad_w
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.save_for_backward(*inputs, output[4])
+    ctx.mark_non_differentiable(output[1], output[4])
+
+
+def _backward(
+    ctx: Any, grad: Tensor, _: Tensor, last_u: Tensor, last_w: Tensor, __: Tensor
+) -> tuple[Any, ...]:
+    grads = _softmax_scan_backward(grad, last_u, last_w, *ctx.saved_tensors)
+    scores, v, d, bonus, u0, w0 = (
+        g if wanted else None
+        for g, wanted in zip(grads, (*ctx.needs_input_grad[:4], *ctx.needs_input_grad[5:]))
+    )
+    return scores, v, d, bonus, None, u0, w0
+
+
+_softmax_scan.register_autograd(_backward, setup_context=_save)
