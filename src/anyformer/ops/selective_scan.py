@@ -7,20 +7,25 @@ The fast form never holds them. Chunks of C tokens advance side by side, one tok
 once from zero, which gives the state that each chunk adds, then, after a short pass over the chunks, from the
 states that they start from. Only those, one state a chunk, are kept for the backward, which computes the
 states of a few chunks at a time again. All exponents are dt A, sums of them at most: nothing overflows.
+On the CPU the native kernel runs the loop itself, on as many channels at once as its vectors hold, and keeps as much.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from anyformer.ops._base import Path, primitive
+from anyformer import kernels
+from anyformer.ops._base import native_path, primitive
 from anyformer.ops._precision import no_autocast, wide
 from anyformer.ops.scan import scan
 
 ENOUGH = 1 << 13  # elements of state that keep a kernel busy
 RECOMPUTED = 1 << 22  # elements of state that the backward holds at once
+LANES = 256  # bytes of neighbouring channels that the kernels take at once
 
 
 def selective_scan_definition(
@@ -63,9 +68,7 @@ def selective_scan_flops(
     "selective_scan",
     definition=selective_scan_definition,
     flops=selective_scan_flops,
-    path=Path(
-        "chunks", "chunks side by side, recomputed in the backward, in PyTorch; there is no native kernel"
-    ),
+    path=native_path("chunks", "chunks side by side in PyTorch, recomputed in the backward"),
 )
 def selective_scan(
     x: Tensor,
@@ -95,15 +98,12 @@ def selective_scan(
     """
     with no_autocast(x):
         x, dt, A, B_, C_, skip, h, dtype = _prepare(x, dt, A, B_, C_, skip, initial)
-        T = x.shape[-1]
-        if T == 0:
+        if x.shape[-1] == 0:
             return x.to(dtype), h
-        if T == 1:
-            h = torch.addcmul((dt * A).exp() * h, dt * x, B_.mT)
-            y = h @ C_
-        else:
-            y, h = _scan_chunks(x, dt, A, B_, C_, h)
-        return (y if skip is None else y + skip[:, None] * x).to(dtype), h
+        parts = (x.mT, dt.mT, A, B_.mT, C_.mT, skip, h)  # time before width, as in memory around a mixer
+        keep = torch.is_grad_enabled() and any(p is not None and p.requires_grad for p in parts)
+        y, h, _ = _scan(*parts, keep)
+        return y.mT.to(dtype), h
 
 
 def _prepare(
@@ -146,14 +146,14 @@ def _chunk(T: int, state: int) -> int:
 
 
 def _split(x: Tensor, C: int) -> Tensor:
-    """(B, W, T) to (C, B, n, W): place in the chunk first. The padding has x = dt = 0 and changes nothing."""
-    n = -(-x.shape[-1] // C)
-    return pad(x, (0, n * C - x.shape[-1])).unflatten(-1, (n, C)).permute(3, 0, 2, 1).contiguous()
+    """(B, T, W) to (C, B, n, W): place in the chunk first. The padding has x = dt = 0 and changes nothing."""
+    n = -(-x.shape[1] // C)
+    return pad(x, (0, 0, 0, n * C - x.shape[1])).unflatten(1, (n, C)).permute(2, 0, 1, 3).contiguous()
 
 
 def _join(x: Tensor, T: int) -> Tensor:
-    """The inverse of :func:`_split`; time before width in memory, as around a mixer."""
-    return x.permute(1, 2, 0, 3).flatten(1, 2)[:, :T].contiguous().mT
+    """The inverse of :func:`_split`."""
+    return x.permute(1, 2, 0, 3).flatten(1, 2)[:, :T].contiguous()
 
 
 def _decay(dt: Tensor, A: Tensor) -> Tensor:
@@ -178,29 +178,54 @@ def _starts(dt: Tensor, u: Tensor, A: Tensor, B_: Tensor, initial: Tensor) -> Te
     return torch.cat((initial[:, None], after.unflatten(2, A.shape)[:, :-1]), 1)
 
 
+def _rows(x: Tensor) -> tuple[Tensor, int, int]:
+    """(B, T, K) with each row in one piece, and its strides over B and T."""
+    x = x if x.stride(2) == 1 or x.shape[2] == 1 else x.contiguous()
+    return x, x.stride(0), x.stride(1)
+
+
 @torch.library.custom_op("anyformer::selective_scan", mutates_args=())
-def _scan_op(
-    x: Tensor, dt: Tensor, A: Tensor, B_: Tensor, C_: Tensor, initial: Tensor
+def _scan(
+    x: Tensor, dt: Tensor, A: Tensor, B_: Tensor, C_: Tensor, skip: Tensor | None, initial: Tensor, keep: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    T = x.shape[-1]
+    """y (B, T, D), the last state, and the states that chunks start from, (B, n, K, D), empty unless to be kept."""
+    B, T, D = x.shape
     C = _chunk(T, initial.numel())
-    u, dt, B_, C_ = (_split(value, C) for value in (dt * x, dt, B_, C_))
-    starts = _starts(dt, u, A, B_, initial).contiguous()
-    h = starts.clone()
-    y = torch.empty_like(u)
-    for r in range(C):
-        _advance(h, _decay(dt[r], A), u[r], B_[r])
-        torch.matmul(h, C_[r][..., None], out=y[r][..., None])
-    return _join(y, T), h[:, -1].clone(), starts if starts.shape[1] > 1 else starts.clone()
+    if not kernels.ready(x, dt, A, B_, C_, skip, initial):
+        return _scan_chunks(x, dt, A, B_, C_, skip, initial, C, keep)
+    y, final = x.new_empty(x.shape), torch.empty_like(initial, memory_format=torch.contiguous_format)
+    starts = x.new_empty(B, -(-T // C), A.shape[1], D) if keep else x.new_empty(0)
+    (B_, *b_strides), (C_, *c_strides) = _rows(B_), _rows(C_)
+    inputs = (x.contiguous(), dt.contiguous(), A.contiguous(), B_, C_, skip, initial.contiguous())
+    sizes = (B, T, D, A.shape[1], *b_strides, *c_strides, C)
+    kernels.run("selective_scan", *inputs, y, final, starts if keep else None, *sizes)
+    return y, final, starts
 
 
-@_scan_op.register_fake
+@_scan.register_fake
 def _(
-    x: Tensor, dt: Tensor, A: Tensor, B_: Tensor, C_: Tensor, initial: Tensor
+    x: Tensor, dt: Tensor, A: Tensor, B_: Tensor, C_: Tensor, skip: Tensor | None, initial: Tensor, keep: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    B, D, T = x.shape
+    B, T, D = x.shape
     n = -(-T // _chunk(T, initial.numel()))
-    return x.new_empty(B, T, D).mT, initial.new_empty(initial.shape), x.new_empty(B, n, *A.shape)
+    starts = x.new_empty(B, n, A.shape[1], D) if keep else x.new_empty(0)
+    return x.new_empty(x.shape), initial.new_empty(initial.shape), starts
+
+
+def _scan_chunks(
+    x: Tensor, dt: Tensor, A: Tensor, B_: Tensor, C_: Tensor, skip: Tensor | None, initial: Tensor, C: int, keep: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    parts = [_split(value, C) for value in (dt * x, dt, B_, C_)]
+    starts = _starts(parts[1], parts[0], A, parts[2], initial)
+    h = starts.clone()
+    y = torch.empty_like(parts[0])
+    for r, (u, dt_r, B_r, C_r) in enumerate(zip(*parts)):
+        _advance(h, _decay(dt_r, A), u, B_r)
+        torch.matmul(h, C_r[..., None], out=y[r][..., None])
+    joined = _join(y, x.shape[1])
+    if skip is not None:
+        joined.addcmul_(skip, x)
+    return joined, h[:, -1].clone(), starts.mT.contiguous() if keep else x.new_empty(0)
 
 
 def _adjoint_ends(dt: Tensor, A: Tensor, C_: Tensor, grad: Tensor, grad_final: Tensor) -> Tensor:
@@ -218,10 +243,64 @@ def _adjoint_ends(dt: Tensor, A: Tensor, C_: Tensor, grad: Tensor, grad_final: T
 
 @torch.library.custom_op("anyformer::selective_scan_backward", mutates_args=())
 def _scan_backward(
-    grad: Tensor, grad_final: Tensor, x: Tensor, dt: Tensor, A: Tensor, B_: Tensor, C_: Tensor, starts: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    T = x.shape[-1]
+    grad: Tensor,
+    grad_final: Tensor,
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B_: Tensor,
+    C_: Tensor,
+    skip: Tensor | None,
+    starts: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The gradients of x, dt, A, B_, C_, skip (empty without) and the initial state."""
+    B, T, D = x.shape
+    K = A.shape[1]
     C = _chunk(T, grad_final.numel())
+    if not kernels.ready(grad, grad_final, x, dt, A, B_, C_, skip, starts):
+        return _chunks_backward(grad, grad_final, x, dt, A, B_, C_, skip, starts, C)
+    lanes = LANES // x.element_size()
+    width = lanes * max(1, min(4, B * D // (lanes * torch.get_num_threads())))  # channels of one task
+    (B_, *b_strides), (C_, *c_strides) = _rows(B_), _rows(C_)
+    values = (value.contiguous() for value in (grad, grad_final, x, dt, A))
+    grad_x, grad_dt, grad_initial = x.new_empty(x.shape), x.new_empty(x.shape), x.new_empty(B, D, K)
+    grad_A, grad_skip = x.new_empty(B, D, K), x.new_empty((0,) if skip is None else (B, D))
+    grad_B, grad_C = x.new_empty(2, -(-D // width), B, T, K)
+    outputs = (grad_x, grad_dt, grad_A, grad_B, grad_C, None if skip is None else grad_skip, grad_initial)
+    sizes = (B, T, D, K, *b_strides, *c_strides, C, width)
+    kernels.run("selective_scan_backward", *values, B_, C_, skip, starts, *outputs, *sizes)
+    return grad_x, grad_dt, grad_A.sum(0), grad_B.sum(0), grad_C.sum(0), grad_skip.sum(0), grad_initial
+
+
+@_scan_backward.register_fake
+def _(
+    grad: Tensor,
+    grad_final: Tensor,
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B_: Tensor,
+    C_: Tensor,
+    skip: Tensor | None,
+    starts: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    gx, gdt, gA, gB, gC, gh = (value.new_empty(value.shape) for value in (x, dt, A, B_, C_, grad_final))
+    return gx, gdt, gA, gB, gC, x.new_empty(() if skip is None else skip.shape), gh
+
+
+def _chunks_backward(
+    grad: Tensor,
+    grad_final: Tensor,
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B_: Tensor,
+    C_: Tensor,
+    skip: Tensor | None,
+    starts: Tensor,
+    C: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    T, starts = x.shape[1], starts.mT
     parts = [_split(value, C) for value in (grad, dt * x, dt, B_, C_)]
     ends = _adjoint_ends(parts[2], A, parts[4], parts[0], grad_final)
     outputs = [torch.empty_like(part) for part in parts[1:]]
@@ -230,15 +309,18 @@ def _scan_backward(
     for first in range(0, starts.shape[1], at_once):
         some = slice(first, first + at_once)
         local = [part[:, :, some] for part in parts], [o[:, :, some] for o in outputs]
-        part_A, before = _chunks_backward(*local, A, starts[:, some], ends[:, some])
+        part_A, before = _some_backward(*local, A, starts[:, some], ends[:, some])
         grad_A += part_A
         grad_initial = before[:, 0] if first == 0 else grad_initial
     grad_u, grad_dt, grad_B, grad_C = (_join(o, T) for o in outputs)
-    grad_x, grad_dt = grad_u * dt, torch.addcmul(grad_dt, grad_u, x)
-    return grad_x, grad_dt, grad_A, grad_B, grad_C, grad_initial.clone()
+    grad_x, grad_dt = grad_u * dt, grad_dt.addcmul_(grad_u, x)
+    if skip is not None:
+        grad_x.addcmul_(skip, grad)
+    grad_skip = x.new_zeros(()) if skip is None else (grad * x).sum((0, 1))
+    return grad_x, grad_dt, grad_A, grad_B, grad_C, grad_skip, grad_initial.clone()
 
 
-def _chunks_backward(
+def _some_backward(
     parts: list[Tensor], outputs: list[Tensor], A: Tensor, start: Tensor, end: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Write the gradients of u, dt, B and C in some chunks; return A's, and that of the states they start from."""
@@ -264,33 +346,13 @@ def _chunks_backward(
     return weighted.sum((0, 1)), g
 
 
-@_scan_backward.register_fake
-def _(
-    grad: Tensor, grad_final: Tensor, x: Tensor, dt: Tensor, A: Tensor, B_: Tensor, C_: Tensor, starts: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    gx, gdt, gB, gC = (value.new_empty(value.mT.shape).mT for value in (x, dt, B_, C_))
-    return gx, gdt, A.new_empty(A.shape), gB, gC, grad_final.new_empty(grad_final.shape)
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.save_for_backward(*inputs[:6], output[2])
 
 
-def _save(
-    ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]
-) -> None:
-    x, dt, A, B_, C_, _ = inputs
-    ctx.save_for_backward(x, dt, A, B_, C_, output[2])
+def _backward(ctx: Any, grad: Tensor, grad_final: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    *grads, grad_skip, grad_initial = _scan_backward(grad, grad_final, *ctx.saved_tensors)
+    return *grads, None if ctx.saved_tensors[5] is None else grad_skip, grad_initial, None
 
 
-def _backward(
-    ctx: torch.autograd.function.FunctionCtx, grad: Tensor, grad_final: Tensor, _: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    gx, gdt, gA, gB, gC, gh = _scan_backward(grad, grad_final, *ctx.saved_tensors)  # type: ignore[attr-defined]
-    return gx, gdt, gA, gB, gC, gh
-
-
-_scan_op.register_autograd(_backward, setup_context=_save)
-
-
-def _scan_chunks(
-    x: Tensor, dt: Tensor, A: Tensor, B_: Tensor, C_: Tensor, initial: Tensor
-) -> tuple[Tensor, Tensor]:
-    y, final, _ = _scan_op(x, dt, A, B_, C_, initial)
-    return y, final
+_scan.register_autograd(_backward, setup_context=_save)
