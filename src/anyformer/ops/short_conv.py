@@ -117,14 +117,15 @@ def _sums(x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | None) -
     return y
 
 
-def _strides(x: Tensor) -> tuple[Tensor, int, int]:
-    """x (B, T, D) with each row in one piece, and its strides over B and T."""
-    x = x if x.stride(2) == 1 or x.shape[2] == 1 else x.contiguous()
-    return x, x.stride(0), x.stride(1)
-
-
-def _contiguous(*tensors: Tensor | None) -> list[Tensor | None]:
-    return [None if x is None else x.contiguous() for x in tensors]
+def _layout(
+    x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | None
+) -> tuple[tuple[Tensor | None, ...], tuple[int, ...]]:
+    """What the kernels read: x with each row in one piece, its first windows, taps and bias; and the sizes."""
+    (B, T, D), W = x.shape, weight.shape[1]
+    x = x if x.stride(2) == 1 or D == 1 else x.contiguous()
+    head = _joined(x[:, : W - 1], past, W).contiguous()
+    tensors = (x, head, weight.mT.contiguous(), None if bias is None else bias.contiguous())
+    return tensors, (B, T, D, W, x.stride(0), x.stride(1), head.shape[1] * D)
 
 
 @torch.library.custom_op("anyformer::short_conv", mutates_args=())
@@ -132,11 +133,9 @@ def _conv(x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | None, s
     if not kernels.ready(x, weight, bias, past):
         y = _sums(x, weight, bias, past)
         return silu(y, inplace=True) if silu_ else y
-    (B, T, D), W = x.shape, weight.shape[1]
     y = x.new_empty(x.shape)
-    x, *strides = _strides(x)
-    past, taps, bias = _contiguous(past, weight.mT, bias)
-    kernels.run("short_conv", x, past, taps, bias, y, B, T, D, W, *strides, silu_, TOKENS)
+    inputs, sizes = _layout(x, weight, bias, past)
+    kernels.run("short_conv", *inputs, y, *sizes, silu_, TOKENS)
     return y
 
 
@@ -154,14 +153,12 @@ def _conv_backward(
         return _taps_backward(grad, x, weight, bias, past, silu_)
     (B, T, D), W = x.shape, weight.shape[1]
     parts = B * -(-T // TOKENS)
-    x, *strides = _strides(x)
-    grad, past, taps, bias = _contiguous(grad, past, weight.mT, bias)
+    inputs, sizes = _layout(x, weight, bias, past)
     grad_x, grad_taps = x.new_empty(B, T, D), x.new_empty(parts, W, D)
     grad_bias = x.new_empty((0,) if bias is None else (parts, D))
     grad_past = x.new_zeros((0,) if past is None else past.shape)
     outputs = (grad_x, None if past is None else grad_past, grad_taps, None if bias is None else grad_bias)
-    sizes = (B, T, D, W, *strides, silu_, TOKENS)
-    kernels.run("short_conv_backward", grad, x, past, taps, bias, *outputs, *sizes)
+    kernels.run("short_conv_backward", grad.contiguous(), *inputs, *outputs, *sizes, silu_, TOKENS)
     return grad_x, grad_taps.sum(0).mT.contiguous(), grad_bias.sum(0), grad_past
 
 

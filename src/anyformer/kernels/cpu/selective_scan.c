@@ -53,7 +53,10 @@ static inline void take(real *restrict lanes, const real *restrict row, int64_t 
 }
 
 static inline void put(real *restrict row, const real *restrict lanes, int64_t n) {
-    memcpy(row, lanes, (n == LANES ? LANES : n) * sizeof(real));
+    if (n == LANES)
+        memcpy(row, lanes, LANES * sizeof(real));
+    else
+        memcpy(row, lanes, n * sizeof(real));
 }
 
 /* (n, K) as [K][LANES], zeros beyond n, times a factor; and back. rows may be null, for zeros. */
