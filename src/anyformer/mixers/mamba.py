@@ -54,7 +54,7 @@ class Mamba(Mixer):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         self.in_proj = nn.Linear(dim, 2 * F, bias=bias)
-        self.conv = ShortConv(F, conv_width, bias=conv_bias)
+        self.conv = ShortConv(F, conv_width, bias=conv_bias, activation="silu")
         self.x_proj = nn.Linear(F, self.dt_rank + 2 * state_dim, bias=False)
         self.dt_proj = nn.Linear(self.dt_rank, F)
         self.A_log = nn.Parameter(torch.arange(1.0, state_dim + 1).log().repeat(F, 1))
@@ -81,7 +81,7 @@ class Mamba(Mixer):
     def _mix(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         x, gate = self.in_proj(x).chunk(2, -1)
         x, conv = self.conv(inputs.zero(x), state.get("conv"), inputs.mask)
-        x = inputs.zero(silu(x))
+        x = inputs.zero(x)
         dt, B_, C_ = self.x_proj(x).split((self.dt_rank, self.state_dim, self.state_dim), -1)
         dt = inputs.zero(softplus(self.dt_proj(dt)))
         A = -self.A_log.to(torch.promote_types(self.A_log.dtype, torch.float32)).exp()
