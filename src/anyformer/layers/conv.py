@@ -15,7 +15,7 @@ def recent(x: Tensor, past: Tensor | None, width: int, mask: Tensor | None = Non
     ``mask`` (B, T), real tokens first, tells how many of the new tokens are real.
     """
     B, T, D = x.shape
-    if mask is None and T >= width:
+    if mask is None and width <= T:
         return x[:, T - width :].clone()  # small, and doesn't keep x alive
     past = x.new_zeros(B, width, D) if past is None else past.to(x.dtype)
     if mask is None or T == 0:

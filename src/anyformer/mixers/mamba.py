@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import silu, softplus
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.conv import ShortConv
@@ -83,10 +82,11 @@ class Mamba(Mixer):
         x, conv = self.conv(inputs.zero(x), state.get("conv"), inputs.mask)
         x = inputs.zero(x)
         dt, B_, C_ = self.x_proj(x).split((self.dt_rank, self.state_dim, self.state_dim), -1)
-        dt = inputs.zero(softplus(self.dt_proj(dt)))
+        dt = inputs.zero(self.dt_proj(dt), -math.inf)  # softplus of which is zero
         A = -self.A_log.to(torch.promote_types(self.A_log.dtype, torch.float32)).exp()
-        y, h = selective_scan(x.mT, dt.mT, A, B_.mT, C_.mT, self.skip, initial=state.get("h"))
-        return self.out_proj(y.mT * silu(gate)), {"h": h, "conv": conv}
+        options = {"initial": state.get("h"), "gate": gate.mT, "dt_softplus": True}
+        y, h = selective_scan(x.mT, dt.mT, A, B_.mT, C_.mT, self.skip, **options)
+        return self.out_proj(y.mT), {"h": h, "conv": conv}
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         return self._mix(x, {}, inputs)[0]

@@ -1,7 +1,8 @@
-/* The recurrence of Mamba, h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t, y_t = C_t h_t + skip x_t, and its adjoint.
+/* The recurrence of Mamba, h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t, y_t = C_t h_t + skip x_t, and its adjoint. With
+ * `dt_softplus` dt is softplus of what is given; with a gate y_t is multiplied by silu(gate_t).
  *
- * x, dt, y are (B, T, D), A is (D, K), states are (B, D, K), and rows of B_ and C_ have K numbers and strides of their
- * own. A vector holds neighbouring channels: a task takes LANES of them, with the states of all K beside each other as
+ * x, dt, y are (B, T, D), A is (D, K), states are (B, D, K); B_ and C_ (B, T, K) and gate (B, T, D) have strides of
+ * their own. A vector holds neighbouring channels: a task takes LANES of them, with the states of all K beside each other as
  * [K][LANES], and runs along the time axis, so that nothing is summed across a vector. For the backward, the states
  * that chunks of C tokens start from are kept, (B, chunks, K, D). */
 #include "real.h"
@@ -42,6 +43,17 @@ static inline real exp2_of(real z) {
 static const real LOG2E = 1.44269504088896340736;
 static inline real exp2_of(real z) { return fast_exp(z * 6.93147180559945309417e-01); }
 #endif
+
+/* log(1 + exp(x)) = max(x, 0) + log1p(e), e = exp(-|x|), by log1p(e) = 2 atanh(e / (2 + e)), whose series converges
+ * quickly as e / (2 + e) is at most 1/3. Zero at -infinity. */
+static inline real softplus_of(real x) {
+    const int terms = sizeof(real) == 4 ? 7 : 16;
+    real e = fast_exp(x < 0 ? x : -x), s = e / (2 + e), p = 0;
+    for (int i = terms - 1; i >= 0; i--) p = p * (s * s) + (real)2 / (2 * i + 1);
+    return p * s + (x > 0 ? x : 0);
+}
+
+static inline real sigmoid_of(real x) { return 1 / (1 + fast_exp(-x)); }
 
 /* A row of n numbers, at most LANES, and zeros; and back. */
 static inline void take(real *restrict lanes, const real *restrict row, int64_t n) {
@@ -87,12 +99,13 @@ static inline void advance(real *restrict h, const real *restrict a, const real 
     }
 }
 
-/* skip, initial and starts may be null. */
+/* skip, initial, gate and starts may be null. */
 EXPORT(selective_scan)(const real *restrict x, const real *restrict dt, const real *restrict A,
                        const real *restrict B_, const real *restrict C_, const real *restrict skip,
-                       const real *restrict initial, real *restrict y, real *restrict final, real *restrict starts,
-                       int64_t B, int64_t T, int64_t D, int64_t K, int64_t b_batch, int64_t b_time, int64_t c_batch,
-                       int64_t c_time, int64_t C, int64_t threads) {
+                       const real *restrict initial, const real *restrict gate, real *restrict y,
+                       real *restrict final, real *restrict starts, int64_t B, int64_t T, int64_t D, int64_t K,
+                       int64_t b_batch, int64_t b_time, int64_t c_batch, int64_t c_time, int64_t g_batch,
+                       int64_t g_time, int64_t C, int64_t dt_softplus, int64_t threads) {
     int64_t blocks = (D + LANES - 1) / LANES, chunks = (T + C - 1) / C;
 #pragma omp parallel for num_threads(threads) schedule(static) if (parallel : B * T * D * K > 8192)
     for (int64_t task = 0; task < B * blocks; task++) {
@@ -114,11 +127,18 @@ EXPORT(selective_scan)(const real *restrict x, const real *restrict dt, const re
             real step[LANES], u[LANES], out[LANES];
             take(step, dt + row, n);
             take(u, x + row, n);
+            if (dt_softplus) {
+                SIMD for (int64_t j = 0; j < LANES; j++) step[j] = softplus_of(step[j]);
+            }
             SIMD for (int64_t j = 0; j < LANES; j++) {
                 out[j] = weight[j] * u[j];
                 u[j] *= step[j];
             }
             advance(h, a, step, u, B_ + b * b_batch + t * b_time, C_ + b * c_batch + t * c_time, out, K);
+            if (gate) {
+                take(u, gate + b * g_batch + t * g_time + first, n);
+                SIMD for (int64_t j = 0; j < LANES; j++) out[j] *= u[j] * sigmoid_of(u[j]);
+            }
             put(y + row, out, n);
         }
         gather(final + (b * D + first) * K, h, n, K, 1);
@@ -127,19 +147,23 @@ EXPORT(selective_scan)(const real *restrict x, const real *restrict dt, const re
 }
 
 /* What the backward of one task holds: for each block of channels A, the gradient that runs back, A's and skip's
- * gradients; for the tokens of one chunk of one block the states and their factors, and the sums over all blocks that
+ * gradients; for the tokens of one chunk of one block the states, their factors, the steps, and the sums over all blocks that
  * give the gradients of B_ and C_, VECTOR partial sums for each. */
 struct work {
-    real *a, *g, *grad_a, *grad_skip, *states, *factors, *sums_b, *sums_c;
+    real *a, *g, *grad_a, *grad_skip, *states, *factors, *steps, *sums_b, *sums_c;
 };
 
 /* One chunk of one block again, forwards: the states after each token behind the one before the first. */
 static void again(struct work w, const real *restrict x, const real *restrict dt, const real *restrict Bt,
-                  int64_t b_time, int64_t C, int64_t D, int64_t n, int64_t K) {
+                  int64_t b_time, int64_t C, int64_t D, int64_t n, int64_t K, int64_t dt_softplus) {
     for (int64_t t = 0; t < C; t++) {
         real step[LANES], u[LANES];
         take(step, dt + t * D, n);
         take(u, x + t * D, n);
+        if (dt_softplus) {
+            SIMD for (int64_t j = 0; j < LANES; j++) step[j] = softplus_of(step[j]);
+        }
+        put(w.steps + t * LANES, step, LANES);
         SIMD for (int64_t j = 0; j < LANES; j++) u[j] *= step[j];
         for (int64_t k = 0; k < K; k++) {
             real b = Bt[t * b_time + k];
@@ -155,24 +179,28 @@ static void again(struct work w, const real *restrict x, const real *restrict dt
     }
 }
 
-/* One token back: the gradients of u = dt x and of the exponents' dt, everything else added to. One vector of channels
+/* One token back: the gradients of u = dt x and of the exponents' dt, C_t h_t, and everything else added to. One vector of channels
  * runs along all k, so that what belongs to the token stays in registers. */
 static inline void retreat(struct work w, int64_t t, const real *restrict step, const real *restrict u,
                            const real *restrict grad, const real *restrict Bt, const real *restrict Ct,
-                           real *restrict grad_u, real *restrict grad_step, int64_t K) {
+                           real *restrict grad_u, real *restrict grad_step, real *restrict out, int64_t K) {
     for (int64_t v = 0; v < LANES; v += VECTOR) {
         const real *restrict before = w.states + t * K * LANES + v, *restrict after = before + K * LANES;
         const real *restrict factor = w.factors + t * K * LANES + v, *restrict a = w.a + v;
         real *restrict g = w.g + v, *restrict grad_a = w.grad_a + v;
         real *restrict sum_b = w.sums_b + t * K * VECTOR, *restrict sum_c = w.sums_c + t * K * VECTOR;
-        real s[VECTOR], x[VECTOR], y[VECTOR], gu[VECTOR], gs[VECTOR];
-        SIMD for (int64_t i = 0; i < VECTOR; i++) s[i] = step[v + i], x[i] = u[v + i], y[i] = grad[v + i], gu[i] = gs[i] = 0;
+        real s[VECTOR], x[VECTOR], gy[VECTOR], gu[VECTOR], gs[VECTOR], y[VECTOR];
+        SIMD for (int64_t i = 0; i < VECTOR; i++) {
+            s[i] = step[v + i], x[i] = u[v + i], gy[i] = grad[v + i];
+            gu[i] = gs[i] = y[i] = 0;
+        }
         for (int64_t k = 0; k < K; k++) {
             real b = Bt[k], c = Ct[k];
             SIMD for (int64_t i = 0; i < VECTOR; i++) {
                 int64_t j = k * LANES + i;
-                real now = g[j] + y[i] * c;
-                sum_c[k * VECTOR + i] += y[i] * after[j];
+                real now = g[j] + gy[i] * c;
+                y[i] += after[j] * c;
+                sum_c[k * VECTOR + i] += gy[i] * after[j];
                 sum_b[k * VECTOR + i] += x[i] * now;
                 gu[i] += now * b;
                 now *= factor[j];
@@ -182,55 +210,89 @@ static inline void retreat(struct work w, int64_t t, const real *restrict step, 
                 grad_a[j] += now * s[i];
             }
         }
-        SIMD for (int64_t i = 0; i < VECTOR; i++) grad_u[v + i] = gu[i], grad_step[v + i] = gs[i];
+        SIMD for (int64_t i = 0; i < VECTOR; i++) grad_u[v + i] = gu[i], grad_step[v + i] = gs[i], out[v + i] = y[i];
     }
 }
 
+/* The rows of one chunk of one block, at its first token; gate and grad_gate may be null. */
+struct rows {
+    const real *grad, *x, *dt, *B_, *C_, *gate, *weight;
+    real *grad_x, *grad_dt, *grad_gate;
+    int64_t b_time, c_time, g_time;
+};
+
 /* One chunk of one block backwards. */
-static void back(struct work w, const real *restrict grad, const real *restrict x, const real *restrict dt,
-                 const real *restrict Bt, const real *restrict Ct, const real *restrict weight,
-                 real *restrict grad_x, real *restrict grad_dt, int64_t b_time, int64_t c_time, int64_t C, int64_t D,
-                 int64_t n, int64_t K) {
+static void back(struct work w, struct rows r, int64_t C, int64_t D, int64_t n, int64_t K, int64_t dt_softplus) {
     for (int64_t t = C - 1; t >= 0; t--) {
-        real xt[LANES], step[LANES], u[LANES], gy[LANES], grad_u[LANES] = {0}, grad_step[LANES] = {0};
-        take(xt, x + t * D, n);
-        take(step, dt + t * D, n);
-        take(gy, grad + t * D, n);
-        SIMD for (int64_t j = 0; j < LANES; j++) u[j] = xt[j] * step[j];
-        retreat(w, t, step, u, gy, Bt + t * b_time, Ct + t * c_time, grad_u, grad_step, K);
-        SIMD for (int64_t j = 0; j < LANES; j++) {
-            w.grad_skip[j] += gy[j] * xt[j];
-            gy[j] = gy[j] * weight[j] + grad_u[j] * step[j];
-            step[j] = grad_step[j] / LOG2E + grad_u[j] * xt[j];
+        real x[LANES], u[LANES], grad[LANES], gate[LANES], outer[LANES], grad_u[LANES], grad_step[LANES], out[LANES];
+        const real *restrict step = w.steps + t * LANES;
+        take(x, r.x + t * D, n);
+        take(grad, r.grad + t * D, n);
+        SIMD for (int64_t j = 0; j < LANES; j++) u[j] = x[j] * step[j];
+        if (r.gate) { /* grad: of y before the gate; outer: of the gate, if y were 1 */
+            take(gate, r.gate + t * r.g_time, n);
+            SIMD for (int64_t j = 0; j < LANES; j++) {
+                real sigmoid = sigmoid_of(gate[j]);
+                outer[j] = grad[j] * sigmoid * (1 + gate[j] * (1 - sigmoid));
+                grad[j] *= gate[j] * sigmoid;
+            }
         }
-        put(grad_x + t * D, gy, n);
-        put(grad_dt + t * D, step, n);
+        retreat(w, t, step, u, grad, r.B_ + t * r.b_time, r.C_ + t * r.c_time, grad_u, grad_step, out, K);
+        if (r.gate) {
+            SIMD for (int64_t j = 0; j < LANES; j++) outer[j] *= out[j] + r.weight[j] * x[j];
+            put(r.grad_gate + t * D, outer, n);
+        }
+        SIMD for (int64_t j = 0; j < LANES; j++) {
+            w.grad_skip[j] += grad[j] * x[j];
+            grad[j] = grad[j] * r.weight[j] + grad_u[j] * step[j];
+            grad_step[j] = grad_step[j] / LOG2E + grad_u[j] * x[j];
+        }
+        put(r.grad_x + t * D, grad, n);
+        if (dt_softplus) {
+            take(u, r.dt + t * D, n);
+            SIMD for (int64_t j = 0; j < LANES; j++) grad_step[j] *= sigmoid_of(u[j]);
+        }
+        put(r.grad_dt + t * D, grad_step, n);
+    }
+}
+
+/* VECTOR partial sums each, to one. */
+static void reduce(const real *restrict sums, real *restrict out, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        real sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t v = 0; v < VECTOR; v++) sum += sums[i * VECTOR + v];
+        out[i] = sum;
     }
 }
 
 /* Each task takes `width` channels, a multiple of LANES, of one sample. grad_A is (B, D, K) and grad_skip (B, D), to be
- * summed over B; grad_B and grad_C are (tasks of a sample, B, T, K), to be summed over the tasks. */
+ * summed over B; grad_B and grad_C are (tasks of a sample, B, T, K), to be summed over the tasks. skip and grad_skip,
+ * gate and grad_gate may be null. */
 EXPORT(selective_scan_backward)(const real *restrict grad, const real *restrict grad_final, const real *restrict x,
                                 const real *restrict dt, const real *restrict A, const real *restrict B_,
-                                const real *restrict C_, const real *restrict skip, const real *restrict starts,
-                                real *restrict grad_x, real *restrict grad_dt, real *restrict grad_A,
-                                real *restrict grad_B, real *restrict grad_C, real *restrict grad_skip,
-                                real *restrict grad_initial, int64_t B, int64_t T, int64_t D, int64_t K,
-                                int64_t b_batch, int64_t b_time, int64_t c_batch, int64_t c_time, int64_t C,
-                                int64_t width, int64_t threads) {
-    int64_t groups = (D + width - 1) / width, chunks = (T + C - 1) / C, whole = K * LANES;
-    int64_t blocks = width / LANES, size = 3 * blocks * whole + blocks * LANES + (2 * C + 1) * whole + 2 * C * K * VECTOR;
+                                const real *restrict C_, const real *restrict skip, const real *restrict gate,
+                                const real *restrict starts, real *restrict grad_x, real *restrict grad_dt,
+                                real *restrict grad_A, real *restrict grad_B, real *restrict grad_C,
+                                real *restrict grad_skip, real *restrict grad_initial, real *restrict grad_gate,
+                                int64_t B, int64_t T, int64_t D, int64_t K, int64_t b_batch, int64_t b_time,
+                                int64_t c_batch, int64_t c_time, int64_t g_batch, int64_t g_time, int64_t C,
+                                int64_t dt_softplus, int64_t width, int64_t threads) {
+    int64_t groups = (D + width - 1) / width, chunks = (T + C - 1) / C, whole = K * LANES, blocks = width / LANES;
+    int64_t of_blocks = blocks * (3 * whole + LANES), of_chunk = (2 * C + 1) * whole + C * LANES + 2 * C * K * VECTOR;
 #pragma omp parallel for num_threads(threads) schedule(static) if (parallel : B * T * D * K > 8192)
     for (int64_t task = 0; task < B * groups; task++) {
         int64_t b = task / groups, group = task % groups, first = group * width, n = MIN(width, D - first);
-        void *memory = malloc(size * sizeof(real) + 64);
-        struct work w = {.a = aligned(memory)};
-        real *a = w.a, *g = a + blocks * whole, *grad_a = g + blocks * whole, *sum_skip = grad_a + blocks * whole;
+        void *memory = malloc((of_blocks + of_chunk) * sizeof(real) + 64);
+        struct work w;
+        real *a = aligned(memory), *g = a + blocks * whole, *grad_a = g + blocks * whole;
+        real *sum_skip = grad_a + blocks * whole;
         w.states = sum_skip + blocks * LANES;
         w.factors = w.states + (C + 1) * whole;
-        w.sums_b = w.factors + C * whole;
+        w.steps = w.factors + C * whole;
+        w.sums_b = w.steps + C * LANES;
         w.sums_c = w.sums_b + C * K * VECTOR;
-        memset(grad_a, 0, (blocks * whole + blocks * LANES) * sizeof(real));
+        memset(grad_a, 0, blocks * (whole + LANES) * sizeof(real));
         for (int64_t i = 0; i * LANES < n; i++) {
             int64_t d = first + i * LANES, some = MIN(LANES, D - d);
             spread(a + i * whole, A + d * K, some, K, LOG2E);
@@ -243,25 +305,19 @@ EXPORT(selective_scan_backward)(const real *restrict grad, const real *restrict 
             for (int64_t i = 0; i * LANES < n; i++) {
                 int64_t d = first + i * LANES, some = MIN(LANES, D - d), row = (b * T + t) * D + d;
                 real weight[LANES] = {0};
+                struct rows r = {grad + row, x + row, dt + row, Bt, Ct,
+                                 gate ? gate + b * g_batch + t * g_time + d : NULL, weight,
+                                 grad_x + row, grad_dt + row, gate ? grad_gate + row : NULL, b_time, c_time, g_time};
                 if (skip) take(weight, skip + d, some);
                 w.a = a + i * whole, w.g = g + i * whole, w.grad_a = grad_a + i * whole;
                 w.grad_skip = sum_skip + i * LANES;
                 for (int64_t k = 0; k < K; k++)
                     take(w.states + k * LANES, starts + ((b * chunks + chunk) * K + k) * D + d, some);
-                again(w, x + row, dt + row, Bt, b_time, tokens, D, some, K);
-                back(w, grad + row, x + row, dt + row, Bt, Ct, weight, grad_x + row, grad_dt + row, b_time, c_time,
-                     tokens, D, some, K);
+                again(w, r.x, r.dt, Bt, b_time, tokens, D, some, K, dt_softplus);
+                back(w, r, tokens, D, some, K, dt_softplus);
             }
-            for (int64_t i = 0; i < tokens * K; i++) {
-                real sum_b = 0, sum_c = 0;
-#pragma omp simd reduction(+ : sum_b, sum_c)
-                for (int64_t v = 0; v < VECTOR; v++) {
-                    sum_b += w.sums_b[i * VECTOR + v];
-                    sum_c += w.sums_c[i * VECTOR + v];
-                }
-                grad_B[out + i] = sum_b;
-                grad_C[out + i] = sum_c;
-            }
+            reduce(w.sums_b, grad_B + out, tokens * K);
+            reduce(w.sums_c, grad_C + out, tokens * K);
         }
         for (int64_t i = 0; i * LANES < n; i++) {
             int64_t d = first + i * LANES, some = MIN(LANES, D - d);
