@@ -75,6 +75,8 @@ def test_rows_inside_wider_rows(agrees):
         return selective_scan(B_=rest[:, :, :K].mT, C_=rest[:, :, 1 : 1 + K].mT, **parts)
 
     agrees(sliced, rest=rest, **parts)
+    skip = torch.randn(D, 2, dtype=torch.float64)
+    agrees(lambda skip, **others: selective_scan(skip=skip[:, 0], **others), **{**make(9), "skip": skip})
 
 
 def test_a_growing_exponent_overflows_to_infinity():

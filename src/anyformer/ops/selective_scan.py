@@ -114,7 +114,8 @@ def selective_scan(
         if x.shape[-1] == 0:
             return x.to(dtype), h
         # time before width, as in memory around a mixer
-        parts = (x.mT, dt.mT, A, B_.mT, C_.mT, skip, h, None if gate is None else gate.mT)
+        skip, gate = None if skip is None else skip.contiguous(), None if gate is None else gate.mT
+        parts = (x.mT, dt.mT, A, B_.mT, C_.mT, skip, h, gate)
         keep = torch.is_grad_enabled() and any(p is not None and p.requires_grad for p in parts)
         y, h, _ = _scan(*parts, dt_softplus, keep)
         return y.mT.to(dtype), h
@@ -226,7 +227,8 @@ def _scan(
     y, final = x.new_empty(x.shape), torch.empty_like(initial, memory_format=torch.contiguous_format)
     starts = x.new_empty(B, -(-T // C), A.shape[1], D) if keep else x.new_empty(0)
     rows, strides = _rows(B_, C_, gate)
-    inputs = (*(value.contiguous() for value in (x, dt, A)), *rows[:2], skip, initial.contiguous(), rows[2])
+    whole = (value.contiguous() for value in (x, dt, A))
+    inputs = (*whole, *rows[:2], skip, initial.contiguous(), rows[2])
     sizes = (B, T, D, A.shape[1], *strides, C, dt_softplus)
     kernels.run("selective_scan", *inputs, y, final, starts if keep else None, *sizes)
     return y, final, starts
@@ -322,29 +324,15 @@ def _scan_backward(
     lanes = LANES // x.element_size()
     width = lanes * max(1, min(4, B * D // (lanes * torch.get_num_threads())))  # channels of one task
     rows, strides = _rows(B_, C_, gate)
-    values = (value.contiguous() for value in (grad, grad_final, x, dt, A))
     grad_x, grad_dt, grad_initial = x.new_empty(x.shape), x.new_empty(x.shape), x.new_empty(B, D, K)
     grad_A, grad_skip = x.new_empty(B, D, K), x.new_empty((0,) if skip is None else (B, D))
     grad_B, grad_C = x.new_empty(2, -(-D // width), B, T, K)
     grad_gate = x.new_empty(0 if gate is None else x.shape)
-    kernels.run(
-        *(
-            "selective_scan_backward",
-            *values,
-            B_,
-            C_,
-            skip,
-            gate,
-            starts,
-            grad_x,
-            grad_dt,
-            grad_A,
-            grad_B,
-            grad_C,
-        ),
-        *(None if skip is None else grad_skip, grad_initial, None if gate is None else grad_gate),
-        *(B, T, D, K, *strides, C, dt_softplus, width),
-    )
+    whole = (value.contiguous() for value in (grad, grad_final, x, dt, A))
+    values = (*whole, *rows[:2], skip, rows[2], starts)
+    outputs = (grad_x, grad_dt, grad_A, grad_B, grad_C, grad_skip, grad_initial, grad_gate)
+    sizes = (B, T, D, K, *strides, C, dt_softplus, width)
+    kernels.run("selective_scan_backward", *values, *outputs, *sizes)
     sums = grad_A.sum(0), grad_B.sum(0), grad_C.sum(0), grad_skip.sum(0)
     return grad_x, grad_dt, *sums, grad_initial, grad_gate
 

@@ -267,8 +267,8 @@ static void reduce(const real *restrict sums, real *restrict out, int64_t n) {
 }
 
 /* Each task takes `width` channels, a multiple of LANES, of one sample. grad_A is (B, D, K) and grad_skip (B, D), to be
- * summed over B; grad_B and grad_C are (tasks of a sample, B, T, K), to be summed over the tasks. skip and grad_skip,
- * gate and grad_gate may be null. */
+ * summed over B; grad_B and grad_C are (tasks of a sample, B, T, K), to be summed over the tasks. skip and gate
+ * may be null. */
 EXPORT(selective_scan_backward)(const real *restrict grad, const real *restrict grad_final, const real *restrict x,
                                 const real *restrict dt, const real *restrict A, const real *restrict B_,
                                 const real *restrict C_, const real *restrict skip, const real *restrict gate,
@@ -323,7 +323,7 @@ EXPORT(selective_scan_backward)(const real *restrict grad, const real *restrict 
             int64_t d = first + i * LANES, some = MIN(LANES, D - d);
             gather(grad_A + (b * D + d) * K, grad_a + i * whole, some, K, 1);
             gather(grad_initial + (b * D + d) * K, g + i * whole, some, K, 1);
-            if (grad_skip) put(grad_skip + b * D + d, sum_skip + i * LANES, some);
+            if (skip) put(grad_skip + b * D + d, sum_skip + i * LANES, some);
         }
         free(memory);
     }
