@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.nn.functional import conv1d, pad
+from torch.nn.functional import conv1d, pad, silu
 
 from anyformer.layers.conv import ShortConv, token_shift
 
@@ -40,6 +40,28 @@ def test_the_state_holds_the_last_real_inputs(conv):
     assert torch.equal(state[2], past[2])
 
 
+@pytest.mark.parametrize("T", [0, 1, 2, 3, 9])
+def test_masked_states_of_every_length(conv, T):
+    x, past = torch.randn(4, T, 3, dtype=torch.float64), torch.randn(4, 3, 3, dtype=torch.float64)
+    lengths = torch.tensor([0, 1, T // 2, T]).clamp_max(T)
+    _, state = conv(x, past, torch.arange(T) < lengths[:, None])
+    for sample, length in enumerate(lengths):
+        assert torch.equal(state[sample], torch.cat((past[sample], x[sample, :length]))[-3:])
+
+
+def test_the_state_is_small(conv):
+    """A state that is a view would keep all the inputs in memory."""
+    _, state = conv(torch.randn(1, 500, 3, dtype=torch.float64))
+    assert state.untyped_storage().nbytes() == state.numel() * state.element_size()
+
+
+def test_activation(conv):
+    x = torch.randn(2, 9, 3, dtype=torch.float64)
+    active = ShortConv(3, 4, activation="silu").double()
+    active.load_state_dict(conv.state_dict())
+    torch.testing.assert_close(active(x)[0], silu(conv(x)[0]))
+
+
 def test_width_one_and_no_bias():
     conv = ShortConv(3, 1, bias=False)
     x = torch.randn(2, 4, 3)
@@ -60,3 +82,5 @@ def test_token_shift():
 def test_errors():
     with pytest.raises(ValueError, match="width must be at least 1"):
         ShortConv(3, 0)
+    with pytest.raises(ValueError, match="activation must be 'silu' or None, got 'gelu'"):
+        ShortConv(3, 4, activation="gelu")

@@ -6,9 +6,11 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from anyformer.ops import selective_scan as module
+from anyformer.ops import use_native
 from anyformer.ops.selective_scan import selective_scan
 
 B, D, K = 2, 3, 4
+D_AXIS = {"x": 1, "dt": 1, "initial": 1}
 
 
 def make(T: int, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
@@ -28,6 +30,59 @@ def make(T: int, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
 @pytest.mark.parametrize("T", [1, 2, 16, 17, 63, 65, 130, 700])
 def test_fast_form_is_the_definition(agrees, T):
     agrees(selective_scan, **make(T))
+
+
+@pytest.mark.parametrize("T", [1, 17, 65, 130])
+def test_gate_and_softplus_of_the_steps(agrees, T):
+    parts = make(T)
+    parts["dt"] = torch.randn(B, D, T, dtype=torch.float64) * 3
+    gate = torch.randn(B, D, T, dtype=torch.float64) * 3
+    agrees(selective_scan, dt_softplus=True, gate=gate, **parts)
+    agrees(selective_scan, dt_softplus=True, **parts)
+    del parts["skip"]
+    agrees(selective_scan, gate=gate, **{**parts, "dt": softplus(parts["dt"])})
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_step_of_minus_infinity_changes_nothing(native):
+    parts = make(9)
+    parts["x"][:, :, 4:] = 0
+    parts["dt"][:, :, 4:] = -torch.inf
+    parts["dt"].requires_grad_()
+    with use_native(native):
+        _, final = selective_scan(dt_softplus=True, **parts)
+        shorter = {k: v[..., :4] if k in ("x", "dt", "B_", "C_") else v for k, v in parts.items()}
+        torch.testing.assert_close(final, selective_scan(dt_softplus=True, **shorter)[1], rtol=1e-12, atol=0)
+        grad = torch.autograd.grad(final.sum(), parts["dt"])[0]
+        assert torch.isfinite(grad).all() and not grad[:, :, 4:].any()
+
+
+@pytest.mark.parametrize("width", [63, 64, 65, 300])
+def test_more_channels_than_a_vector(agrees, width):
+    parts = make(70)
+    parts = {
+        k: v.repeat_interleave(100, D_AXIS[k])[:, :width] if D_AXIS.get(k) else v for k, v in parts.items()
+    }
+    parts["A"], parts["skip"] = parts["A"].repeat(100, 1)[:width], parts["skip"].repeat(100)[:width]
+    agrees(selective_scan, gate=parts["x"] * 2, **parts)
+
+
+def test_rows_inside_wider_rows(agrees):
+    parts, rest = make(70), torch.randn(B, 70, 3 * K, dtype=torch.float64)
+    del parts["B_"], parts["C_"]
+
+    def sliced(rest: Tensor, **parts: Tensor) -> tuple[Tensor, Tensor]:
+        return selective_scan(B_=rest[:, :, :K].mT, C_=rest[:, :, 1 : 1 + K].mT, **parts)
+
+    agrees(sliced, rest=rest, **parts)
+    skip = torch.randn(D, 2, dtype=torch.float64)
+    agrees(lambda skip, **others: selective_scan(skip=skip[:, 0], **others), **{**make(9), "skip": skip})
+
+
+def test_a_growing_exponent_overflows_to_infinity():
+    parts = make(3, torch.float32)
+    parts["A"], parts["dt"] = parts["A"].abs() + 1, torch.full_like(parts["dt"], 100.0)
+    assert torch.isinf(selective_scan(**parts)[1]).any()
 
 
 def test_backward_a_few_chunks_at_a_time(agrees, monkeypatch):

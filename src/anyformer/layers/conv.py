@@ -4,41 +4,45 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
+from anyformer.ops.short_conv import ACTIVATIONS, short_conv
 from anyformer.state import State
 
 
-def join(x: Tensor, past: Tensor | None, width: int) -> Tensor:
-    """x (B, T, D) after ``past`` (B, width, D), or after zeros."""
-    return pad(x, (0, 0, width, 0)) if past is None else torch.cat((past.to(x.dtype), x), 1)
-
-
-def recent(joined: Tensor, width: int, mask: Tensor | None = None) -> Tensor:
-    """The last ``width`` real inputs (B, width, D) of what :func:`join` gave.
+def recent(x: Tensor, past: Tensor | None, width: int, mask: Tensor | None = None) -> Tensor:
+    """The last ``width`` real inputs (B, width, D) of x (B, T, D) after ``past`` (B, width, D), or after zeros.
 
     ``mask`` (B, T), real tokens first, tells how many of the new tokens are real.
     """
-    if mask is None:
-        return joined[:, joined.shape[1] - width :]
-    index = mask.sum(1, keepdim=True) + torch.arange(width, device=joined.device)
-    return joined.gather(1, index[..., None].expand(-1, -1, joined.shape[2]))
+    B, T, D = x.shape
+    if mask is None and width <= T:
+        return x[:, T - width :].clone()  # small, and doesn't keep x alive
+    past = x.new_zeros(B, width, D) if past is None else past.to(x.dtype)
+    if mask is None or T == 0:
+        return torch.cat((past[:, T:], x), 1)
+    # of `past` and x behind each other, without joining them
+    index = (mask.sum(1, keepdim=True) + torch.arange(width, device=x.device))[..., None].expand(-1, -1, D)
+    old, new = past.gather(1, index.clamp_max(width - 1)), x.gather(1, (index - width).clamp_min(0))
+    return torch.where(index < width, old, new)
 
 
 class ShortConv(nn.Module):
-    """A causal convolution of each channel: y_t = bias + sum_i weight_i x_{t - (W - 1) + i}.
+    """A causal convolution of each channel: y_t = f(bias + sum_i weight_i x_{t - (W - 1) + i}).
 
     Args:
         dim: channels D.
         width: taps W.
         bias: whether to add a bias.
+        activation: f, ``"silu"`` or None.
     """
 
-    def __init__(self, dim: int, width: int, *, bias: bool = True) -> None:
+    def __init__(self, dim: int, width: int, *, bias: bool = True, activation: str | None = None) -> None:
         super().__init__()
         if width < 1:
             raise ValueError(f"width must be at least 1, got {width}")
-        self.width = width
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be 'silu' or None, got {activation!r}")
+        self.width, self.activation = width, activation
         bound = width**-0.5  # PyTorch's default for a depthwise convolution
         self.weight = nn.Parameter(torch.empty(dim, width).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(dim).uniform_(-bound, bound)) if bias else None
@@ -56,12 +60,8 @@ class ShortConv(nn.Module):
         Returns:
             y (B, T, D) and the new state. y at masked tokens means nothing.
         """
-        T = x.shape[1]
-        joined = join(x, state, self.width - 1)
-        y = self.bias if self.bias is not None else x.new_zeros(x.shape[-1])
-        for i in range(self.width):
-            y = torch.addcmul(y, joined[:, i : i + T], self.weight[:, i])
-        return y, recent(joined, self.width - 1, mask)
+        y = short_conv(x, self.weight, self.bias, past=state, activation=self.activation)
+        return y, recent(x, state, self.width - 1, mask)
 
     def init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         """The state before the first token."""
@@ -70,5 +70,5 @@ class ShortConv(nn.Module):
 
 def token_shift(x: Tensor, last: Tensor | None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """x moved one token later, after ``last`` (B, 1, D), and each sample's last real input."""
-    joined = join(x, last, 1)
-    return joined[:, :-1], recent(joined, 1, mask)
+    before = x.new_zeros(len(x), 1, x.shape[2]) if last is None else last.to(x.dtype)
+    return torch.cat((before, x), 1)[:, : x.shape[1]], recent(x, last, 1, mask)

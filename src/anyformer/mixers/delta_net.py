@@ -54,7 +54,9 @@ class DeltaNet(Mixer):
         self.num_heads = num_heads
         self.widths = (num_heads * self.key_dim, num_heads * self.key_dim, dim)
         self.qkv = nn.Linear(dim, sum(self.widths), bias=False)
-        self.conv = ShortConv(sum(self.widths), conv_width, bias=False) if conv_width else None
+        self.conv = None
+        if conv_width:
+            self.conv = ShortConv(sum(self.widths), conv_width, bias=False, activation="silu")
         self.beta = nn.Linear(dim, num_heads, bias=False)
         self.norm = nn.RMSNorm(self.value_dim, eps=1e-5)
         self.out = nn.Linear(dim, dim, bias=False)
@@ -80,9 +82,11 @@ class DeltaNet(Mixer):
     def _mix(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         new = dict(state)
         qkv = self.qkv(x)
-        if self.conv is not None:
+        if self.conv is None:
+            qkv = silu(qkv)
+        else:
             qkv, new["conv"] = self.conv(qkv, state.get("conv"), inputs.mask)
-        q, k, v = (split_heads(p, self.num_heads) for p in inputs.zero(silu(qkv)).split(self.widths, -1))
+        q, k, v = (split_heads(p, self.num_heads) for p in inputs.zero(qkv).split(self.widths, -1))
         # the length is found in float32 at least: a norm of bfloat16 numbers is off by a percent
         wide = torch.promote_types(q.dtype, torch.float32)
         q, k = (normalize(p.to(wide), dim=-1, eps=1e-6) for p in (q, k))

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import silu, softplus
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.conv import ShortConv
@@ -54,7 +53,7 @@ class Mamba(Mixer):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         self.in_proj = nn.Linear(dim, 2 * F, bias=bias)
-        self.conv = ShortConv(F, conv_width, bias=conv_bias)
+        self.conv = ShortConv(F, conv_width, bias=conv_bias, activation="silu")
         self.x_proj = nn.Linear(F, self.dt_rank + 2 * state_dim, bias=False)
         self.dt_proj = nn.Linear(self.dt_rank, F)
         self.A_log = nn.Parameter(torch.arange(1.0, state_dim + 1).log().repeat(F, 1))
@@ -81,12 +80,13 @@ class Mamba(Mixer):
     def _mix(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         x, gate = self.in_proj(x).chunk(2, -1)
         x, conv = self.conv(inputs.zero(x), state.get("conv"), inputs.mask)
-        x = inputs.zero(silu(x))
+        x = inputs.zero(x)
         dt, B_, C_ = self.x_proj(x).split((self.dt_rank, self.state_dim, self.state_dim), -1)
-        dt = inputs.zero(softplus(self.dt_proj(dt)))
+        dt = inputs.zero(self.dt_proj(dt), -math.inf)  # softplus of which is zero
         A = -self.A_log.to(torch.promote_types(self.A_log.dtype, torch.float32)).exp()
-        y, h = selective_scan(x.mT, dt.mT, A, B_.mT, C_.mT, self.skip, initial=state.get("h"))
-        return self.out_proj(y.mT * silu(gate)), {"h": h, "conv": conv}
+        options = {"initial": state.get("h"), "gate": gate.mT, "dt_softplus": True}
+        y, h = selective_scan(x.mT, dt.mT, A, B_.mT, C_.mT, self.skip, **options)
+        return self.out_proj(y.mT), {"h": h, "conv": conv}
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         return self._mix(x, {}, inputs)[0]

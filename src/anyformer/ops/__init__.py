@@ -26,6 +26,7 @@ MODULES = (
     "long_conv",
     "scan",
     "selective_scan",
+    "short_conv",
     "softmax_scan",
     "sparse_attention",
 )

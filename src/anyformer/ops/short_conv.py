@@ -1,0 +1,204 @@
+"""A short causal convolution of each channel, with what is usually applied after it.
+
+A few taps are a few multiplications: what costs is to pass over the tokens again for each of them, and for the
+activation. The native kernel passes once, forward and backward; the backward computes the sums before the
+activation again. Without it there is one pass for each tap, in PyTorch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad, silu
+
+from anyformer import kernels
+from anyformer.ops._base import native_path, primitive
+from anyformer.ops._precision import wide
+
+ACTIVATIONS = (None, "silu")
+TOKENS = 64  # of one task of the kernels
+
+
+def short_conv_definition(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    past: Tensor | None = None,
+    activation: str | None = None,
+) -> Tensor:
+    """The sum of each token; see :func:`short_conv`."""
+    x, weight, bias, past, dtype = _prepare(x, weight, bias, past, activation)
+    W = weight.shape[1]
+    joined = _joined(x, past, W)
+    outputs = [(joined[:, t : t + W] * weight.mT).sum(1) for t in range(x.shape[1])]
+    y = torch.stack(outputs, 1) if outputs else x
+    y = y if bias is None else y + bias
+    return (y if activation is None else y * y.sigmoid()).to(dtype)
+
+
+def short_conv_flops(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    past: Tensor | None = None,
+    activation: str | None = None,
+) -> int:
+    """Two operations a tap, four for silu."""
+    return x.numel() * (2 * weight.shape[1] + (bias is not None) + 4 * (activation is not None))
+
+
+@primitive(
+    "short_conv",
+    definition=short_conv_definition,
+    flops=short_conv_flops,
+    path=native_path("taps", "one pass for each tap in PyTorch"),
+)
+def short_conv(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    past: Tensor | None = None,
+    activation: str | None = None,
+) -> Tensor:
+    """y_t = f(bias + sum_i weight_i x_{t - (W - 1) + i}) for every channel: the last tap meets the newest token.
+
+    Args:
+        x: (B, T, D).
+        weight: (D, W).
+        bias: (D,).
+        past: the inputs before the first, (B, W - 1, D), oldest first; zeros if None.
+        activation: f, ``"silu"`` or None.
+
+    Returns:
+        y (B, T, D) in the dtype of x. The sums are taken in at least float32.
+
+    Raises:
+        ValueError: if shapes don't fit, or for another activation.
+    """
+    x, weight, bias, past, dtype = _prepare(x, weight, bias, past, activation)
+    return _conv(x, weight, bias, past, activation == "silu").to(dtype) if x.shape[1] else x.to(dtype)
+
+
+def _prepare(
+    x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | None, activation: str | None
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, torch.dtype]:
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation must be 'silu' or None, got {activation!r}")
+    if x.dim() != 3:
+        raise ValueError(f"x must have shape (B, T, D), got {tuple(x.shape)}")
+    B, _, D = x.shape
+    if weight.dim() != 2 or weight.shape[0] != D or weight.shape[1] < 1:
+        raise ValueError(f"weight must have shape ({D}, W), got {tuple(weight.shape)}")
+    for name, value, shape in (("bias", bias, (D,)), ("past", past, (B, weight.shape[1] - 1, D))):
+        if value is not None and value.shape != shape:
+            raise ValueError(f"{name} must have shape {shape}, got {tuple(value.shape)}")
+    float_ = wide(torch.promote_types(x.dtype, weight.dtype))
+    bias, past = (None if value is None else value.to(float_) for value in (bias, past))
+    return x.to(float_), weight.to(float_), bias, past, x.dtype
+
+
+def _joined(x: Tensor, past: Tensor | None, W: int) -> Tensor:
+    return pad(x, (0, 0, W - 1, 0)) if past is None else torch.cat((past, x), 1)
+
+
+def _sums(x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | None) -> Tensor:
+    T, W = x.shape[1], weight.shape[1]
+    joined = _joined(x, past, W)
+    y = x * weight[:, -1]
+    if bias is not None:
+        y += bias
+    for i in range(W - 1):
+        y.addcmul_(joined[:, i : i + T], weight[:, i])
+    return y
+
+
+def _layout(
+    x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | None
+) -> tuple[tuple[Tensor | None, ...], tuple[int, ...]]:
+    """What the kernels read: x with each row in one piece, its first windows, taps and bias; and the sizes."""
+    (B, T, D), W = x.shape, weight.shape[1]
+    x = x if x.stride(2) == 1 or D == 1 else x.contiguous()
+    head = _joined(x[:, : W - 1], past, W).contiguous()
+    tensors = (x, head, weight.mT.contiguous(), None if bias is None else bias.contiguous())
+    return tensors, (B, T, D, W, x.stride(0), x.stride(1), head.shape[1] * D)
+
+
+@torch.library.custom_op("anyformer::short_conv", mutates_args=())
+def _conv(x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | None, silu_: bool) -> Tensor:
+    if not kernels.ready(x, weight, bias, past):
+        y = _sums(x, weight, bias, past)
+        return silu(y, inplace=True) if silu_ else y
+    y = x.new_empty(x.shape)
+    inputs, sizes = _layout(x, weight, bias, past)
+    kernels.run("short_conv", *inputs, y, *sizes, silu_, TOKENS)
+    return y
+
+
+@_conv.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | None, silu_: bool) -> Tensor:
+    return x.new_empty(x.shape)
+
+
+@torch.library.custom_op("anyformer::short_conv_backward", mutates_args=())
+def _conv_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | None, silu_: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The gradients of x, weight, bias and past; the last two are empty where they were None."""
+    if not kernels.ready(grad, x, weight, bias, past):
+        return _taps_backward(grad, x, weight, bias, past, silu_)
+    (B, T, D), W = x.shape, weight.shape[1]
+    parts = B * -(-T // TOKENS)
+    inputs, sizes = _layout(x, weight, bias, past)
+    grad_x, grad_taps = x.new_empty(B, T, D), x.new_empty(parts, W, D)
+    grad_bias = x.new_empty((0,) if bias is None else (parts, D))
+    grad_past = x.new_zeros((0,) if past is None else past.shape)
+    outputs = (grad_x, None if past is None else grad_past, grad_taps, None if bias is None else grad_bias)
+    kernels.run("short_conv_backward", grad.contiguous(), *inputs, *outputs, *sizes, silu_, TOKENS)
+    return grad_x, grad_taps.sum(0).mT.contiguous(), grad_bias.sum(0), grad_past
+
+
+@_conv_backward.register_fake
+def _(
+    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | None, silu_: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    grad_bias = x.new_empty(() if bias is None else bias.shape)
+    grad_past = x.new_empty((0,) if past is None else past.shape)
+    return x.new_empty(x.shape), weight.new_empty(weight.shape), grad_bias, grad_past
+
+
+def _taps_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | None, silu_: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    T, W = x.shape[1], weight.shape[1]
+    if silu_:
+        sums = _sums(x, weight, bias, past)
+        grad = torch.ops.aten.silu_backward(grad, sums)
+    joined = _joined(x, past, W)
+    behind = pad(grad, (0, 0, W - 1, W - 1))
+    grad_joined = grad.new_zeros(joined.shape)
+    for i in range(W):
+        first = W - 1 - i
+        grad_joined.addcmul_(behind[:, first : first + T + W - 1], weight[:, i])
+    grad_weight = torch.stack([(grad * joined[:, i : i + T]).sum((0, 1)) for i in range(W)], 1)
+    grad_bias = x.new_zeros(()) if bias is None else grad.sum((0, 1))
+    grad_past = x.new_empty(0) if past is None else grad_joined[:, : W - 1].clone()
+    return grad_joined[:, W - 1 :].clone(), grad_weight, grad_bias, grad_past
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    *tensors, ctx.silu = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, weight, bias, past = ctx.saved_tensors
+    grad_x, grad_weight, grad_bias, grad_past = _conv_backward(grad, x, weight, bias, past, ctx.silu)
+    return grad_x, grad_weight, None if bias is None else grad_bias, None if past is None else grad_past, None
+
+
+_conv.register_autograd(_backward, setup_context=_save)
