@@ -10,7 +10,7 @@ enum { LANES = 32 / sizeof(real), WIDE = 2 * LANES, DOT_ROWS = 2 };
 #else
 enum { LANES = 16 / sizeof(real), WIDE = 2 * LANES, DOT_ROWS = 2 };
 #endif
-enum { PAD = LANES > 8 ? LANES : 8, DOT_COLUMNS = 4 };
+enum { PAD = LANES > 8 ? LANES : 8, DOT_COLUMNS = 4, FOLDED = LANES < 4 ? LANES : 4 };
 
 /* Zeroed memory for `size` numbers, on a cache line; a process that has none left ends here. */
 static real *allocate(int64_t size) {
@@ -67,7 +67,8 @@ static void product(real *restrict out, const real *restrict a, int64_t a_row, i
 }
 
 /* out[m * out_row + n] = the inner product of row m of a and row n of b, for n <= m (lower) or all; rows of length
- * `length`, M and N multiples of DOT_COLUMNS. What is above the diagonal of lower is left or garbage. */
+ * `length`, M and N multiples of 4. What is above the diagonal of lower is left or garbage. Sixteen sums at a time are
+ * folded to few lanes before they are added up, which vectors can't do well one by one. */
 static void products_of_rows(real *restrict out, int64_t out_row, const real *restrict a, const real *restrict b,
                              int64_t M, int64_t N, int64_t length, int lower) {
     for (int64_t n = 0; n < N; n += DOT_COLUMNS) {
@@ -81,10 +82,18 @@ static void products_of_rows(real *restrict out, int64_t out_row, const real *re
                         const real *x = a + (m + i) * length + c, *y = b + (n + j) * length + c;
                         SIMD for (int l = 0; l < LANES; l++) sum[i][j][l] += x[l] * y[l];
                     }
+            real folded[DOT_ROWS][DOT_COLUMNS][FOLDED];
             for (int i = 0; i < DOT_ROWS; i++)
                 for (int j = 0; j < DOT_COLUMNS; j++) {
+                    real *part = sum[i][j];
+                    for (int width = LANES / 2; width >= FOLDED; width /= 2)
+                        SIMD for (int l = 0; l < width; l++) part[l] += part[l + width];
+                    SIMD for (int l = 0; l < FOLDED; l++) folded[i][j][l] = part[l];
+                }
+            for (int i = 0; i < DOT_ROWS; i++)
+                SIMD for (int j = 0; j < DOT_COLUMNS; j++) {
                     real total = 0;
-                    _Pragma("omp simd reduction(+ : total)") for (int l = 0; l < LANES; l++) total += sum[i][j][l];
+                    for (int l = 0; l < FOLDED; l++) total += folded[i][j][l];
                     out[(m + i) * out_row + n + j] = total;
                 }
         }
