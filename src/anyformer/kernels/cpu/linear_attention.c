@@ -5,27 +5,9 @@
  * Y is then divided by that column of it, which is `total` (B, H, T). `kept` are the states after each KEEP tokens
  * but the last. Each thread takes heads, and runs along their chunks; where there are more threads than heads, the
  * forward also divides the columns of v. */
-#include "matrix_state_backward.h"
-
-typedef struct {
-    int64_t B, H, T, K, V, kind, normalize; /* kind of decay */
-    const int64_t *strides;                 /* over B, H, T of what the next enum names */
-    real factor;                            /* of q */
-} Sizes;
+#include "heads.h"
 
 enum { Q, KEY, VALUE, OUT, DECAY, GRAD_OUT, GRAD_Q, GRAD_KEY, GRAD_VALUE };
-
-static inline int64_t place(const Sizes *s, int which, int64_t head, int64_t t) {
-    const int64_t *stride = s->strides + 3 * which;
-    return head / s->H * stride[0] + head % s->H * stride[1] + t * stride[2];
-}
-
-/* n rows, `step` apart, times a factor, into rows of a chunk */
-static void load_rows(real *restrict out, int64_t width, const real *restrict rows, int64_t step, int64_t columns,
-                      int64_t n, real factor) {
-    for (int64_t t = 0; t < n; t++)
-        SIMD for (int64_t i = 0; i < columns; i++) out[t * width + i] = factor * rows[t * step + i];
-}
 
 static void load_decay(const Chunk *c, const Sizes *s, const real *d, int64_t head, int64_t first) {
     int64_t step = s->strides[3 * DECAY + 2], columns = c->decay == VECTOR ? s->K : 1;
@@ -64,25 +46,6 @@ static void store_outputs(const Chunk *c, const Sizes *s, real *y, real *total, 
         real *restrict out = y + t * step, sum = s->normalize ? row[columns] : 1;
         divide(out, row, sum, columns);
         if (s->normalize && !from) total[head * s->T + first + t] = sum;
-    }
-}
-
-/* Columns of a state (K, W), and its last one where there is a total, to or from rows of width V. */
-static void load_state(real *restrict state, int64_t V, const real *restrict from, const Sizes *s, int64_t first,
-                       int64_t columns) {
-    int64_t W = s->V + s->normalize;
-    for (int64_t i = 0; i < s->K; i++) {
-        memcpy(state + i * V, from + i * W + first, columns * sizeof(real));
-        if (s->normalize) state[i * V + columns] = from[i * W + s->V];
-    }
-}
-
-static void store_state(const real *restrict state, int64_t V, real *restrict to, const Sizes *s, int64_t first,
-                        int64_t columns) {
-    int64_t W = s->V + s->normalize;
-    for (int64_t i = 0; i < s->K; i++) {
-        memcpy(to + i * W + first, state + i * V, columns * sizeof(real));
-        if (s->normalize && !first) to[i * W + s->V] = state[i * V + columns];
     }
 }
 
@@ -177,12 +140,6 @@ static void load_grad(const Chunk *c, const Sizes *s, const real *grad, const re
     }
 }
 
-static void store_rows(real *restrict rows, int64_t step, const real *restrict from, int64_t width, int64_t columns,
-                       int64_t n, real factor) {
-    for (int64_t t = 0; t < n; t++)
-        SIMD for (int64_t i = 0; i < columns; i++) rows[t * step + i] = factor * from[t * width + i];
-}
-
 typedef struct {
     const real *q, *k, *v, *d, *initial, *y, *kept, *total, *grad_y, *grad_final;
     real *grad_q, *grad_k, *grad_v, *grad_d, *grad_initial;
@@ -199,21 +156,11 @@ static void store_grads(const Chunk *c, const Sizes *s, const Gradients *g, int6
     store_rows(g->grad_d + (head * s->T + first) * columns, columns, c->grad_log, c->K, columns, c->n, 1);
 }
 
-static void transpose(real *restrict out, int64_t out_row, const real *restrict a, int64_t a_row, int64_t M, int64_t N) {
-    for (int64_t m = 0; m < M; m++)
-        for (int64_t n = 0; n < N; n++) out[n * out_row + m] = a[m * a_row + n];
-}
-
 /* All chunks of a head, from the last: KEEP tokens at a time, whose states are run again from the one that was kept. */
 static void head_backward(Chunk *c, real *states, const Sizes *s, const Gradients *g, int64_t head) {
     int64_t W = s->V + s->normalize, size = s->K * W, area = c->K * c->V, keeps = (s->T - 1) / KEEP;
     real *grad = states + KEEP / CHUNK * area, *grad_t = grad + area;
-    memset(grad, 0, 2 * area * sizeof(real));
-    if (g->grad_final) {
-        for (int64_t i = 0; i < s->K; i++)
-            memcpy(grad + i * c->V, g->grad_final + head * size + i * W, W * sizeof(real));
-        transpose(grad_t, c->K, grad, c->V, s->K, W);
-    }
+    load_grad_state(grad, grad_t, c, g->grad_final ? g->grad_final + head * size : NULL, s);
     for (int64_t part = keeps; part >= 0; part--) {
         int64_t start = part * KEEP, chunks = (MIN(KEEP, s->T - start) + CHUNK - 1) / CHUNK;
         const real *from = part ? g->kept + (head * keeps + part - 1) * size : g->initial + head * size;
@@ -232,8 +179,7 @@ static void head_backward(Chunk *c, real *states, const Sizes *s, const Gradient
             store_grads(c, s, g, head, first);
         }
     }
-    for (int64_t i = 0; i < s->K; i++)
-        memcpy(g->grad_initial + head * size + i * W, grad + i * c->V, W * sizeof(real));
+    store_state(grad, c->V, g->grad_initial + head * size, s, 0, s->V);
 }
 
 /* grad_final and grad_d, which is contiguous, may be null. */
