@@ -261,8 +261,9 @@ def _have_kernels() -> bool:
 
 def needs_grad(*tensors: Tensor | None) -> bool:
     """Whether autograd, or a compiler, has to see an op on these tensors."""
+    watched = torch.is_grad_enabled()
     return torch.compiler.is_compiling() or any(
-        x is not None and (x.requires_grad or type(x) is not Tensor) for x in tensors
+        x is not None and ((watched and x.requires_grad) or type(x) is not Tensor) for x in tensors
     )
 
 
