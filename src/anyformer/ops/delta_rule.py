@@ -21,7 +21,7 @@ from torch import Tensor
 from anyformer import kernels
 from anyformer.ops._base import native_path, primitive
 from anyformer.ops._precision import exact, no_autocast, wide
-from anyformer.ops.linear_attention import KEEP, in_chunks, needs_grad, rows, strides, takes_kernels
+from anyformer.ops.linear_attention import KEEP, in_chunks, needs_grad, rows, sizes, takes_kernels
 
 CHUNK = 64
 RADIX = 16
@@ -211,7 +211,7 @@ def _run_forward(
     y, final, kept, held = _outputs(q, v, S)
     q, k, v = rows(q), rows(k), rows(v)
     tensors = (q, k, v, beta, d, S.contiguous(), y, final, kept, held)
-    kernels.run("delta_rule", *tensors, strides(q, k, v, y, beta, d), *q.shape, v.shape[-1])
+    kernels.run("delta_rule", *tensors, sizes(q, v, d, False, q, k, v, y, beta, d))
     return y, final, kept, held
 
 
@@ -248,8 +248,8 @@ def _backward_op(
     inputs = (q, k, v, beta, d, S.contiguous(), kept, held)
     coming = (grad, None if grad_final is None else grad_final.contiguous())
     going = (*grads[:4], grads[4] if wants_decay else None, grads[5])
-    steps = strides(q, k, v, None, beta, d, grad, *grads[:3])
-    kernels.run("delta_rule_backward", *inputs, *coming, *going, steps, *q.shape, v.shape[-1])
+    layout = sizes(q, v, d, False, q, k, v, None, beta, d, grad, *grads[:3])
+    kernels.run("delta_rule_backward", *inputs, *coming, *going, layout)
     return grads
 
 

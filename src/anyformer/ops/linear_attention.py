@@ -165,9 +165,7 @@ def _prepare(
     return q, k, v, d, S, dtype
 
 
-def _scale_and_count(
-    q: Tensor, v: Tensor, scale: float | None, normalize: bool
-) -> tuple[Tensor, Tensor]:
+def _scale_and_count(q: Tensor, v: Tensor, scale: float | None, normalize: bool) -> tuple[Tensor, Tensor]:
     """Scale the queries; append the column of ones that sums the weights."""
     return q if scale is None else q * scale, pad(v, (0, 1), value=1.0) if normalize else v
 
@@ -284,17 +282,19 @@ def _outputs(q: Tensor, v: Tensor, S: Tensor, normalize: bool) -> tuple[Tensor, 
     """y, the state after the last token, states kept for the backward, sums of weights."""
     B, H, T, _ = q.shape
     y, final = torch.empty_like(v), torch.empty_like(S, memory_format=torch.contiguous_format)
-    return y, final, S.new_empty(B, H, (T - 1) // KEEP, *S.shape[2:]), v.new_empty(B, H, T if normalize else 0)
+    return (
+        y,
+        final,
+        S.new_empty(B, H, (T - 1) // KEEP, *S.shape[2:]),
+        v.new_empty(B, H, T if normalize else 0),
+    )
 
 
-def _sizes(q: Tensor, v: Tensor, d: Tensor | None) -> tuple[int, ...]:
-    """B, H, T, K, V, the kind of decay: none, a scalar, a vector."""
-    return *q.shape, v.shape[-1], 0 if d is None else 2 if d.shape[-1] > 1 else 1
-
-
-def strides(*tensors: Tensor | None) -> Tensor:
-    """Over B, H and T."""
-    return torch.tensor([n for x in tensors for n in ((0, 0, 0) if x is None else x.stride()[:3])])
+def sizes(q: Tensor, v: Tensor, d: Tensor | None, normalize: bool, *others: Tensor | None) -> Tensor:
+    """What kernels/cpu/heads.h reads: B, H, T, K, V, the kind of decay, strides over B, H and T of ``others``."""
+    kind = 0 if d is None else 2 if d.shape[-1] > 1 else 1
+    steps = [n for x in others for n in ((0, 0, 0) if x is None else x.stride()[:3])]
+    return torch.tensor([*q.shape, v.shape[-1], kind, normalize, *steps], device="cpu")
 
 
 def _run_forward(
@@ -303,9 +303,7 @@ def _run_forward(
     y, final, kept, total = _outputs(q, v, S, normalize)
     q, k, v, d = rows(q), rows(k), rows(v), None if d is None else rows(d)
     tensors = (q, k, v, d, S.contiguous(), y, final, kept, total)
-    kernels.run(
-        "linear_attention", *tensors, strides(q, k, v, y, d), *_sizes(q, v, d), int(normalize), float(scale)
-    )
+    kernels.run("linear_attention", *tensors, sizes(q, v, d, normalize, q, k, v, y, d), float(scale))
     return y, final, kept, total
 
 
@@ -345,9 +343,8 @@ def _backward_op(
     inputs = (q, k, v, d, S.contiguous(), y, kept, total)
     coming = (grad, None if grad_final is None else grad_final.contiguous())
     going = (grad_q, grad_k, grad_v, grad_d if wants_decay else None, grad_S)
-    sizes = (*_sizes(q, v, d), int(normalize), float(scale))
-    steps = strides(q, k, v, y, d, grad, *grads[:3])
-    kernels.run("linear_attention_backward", *inputs, *coming, *going, steps, *sizes)
+    layout = sizes(q, v, d, normalize, q, k, v, y, d, grad, *grads[:3])
+    kernels.run("linear_attention_backward", *inputs, *coming, *going, layout, float(scale))
     return grads
 
 

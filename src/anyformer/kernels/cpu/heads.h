@@ -9,6 +9,11 @@ typedef struct {
     real factor;                            /* of q */
 } Sizes;
 
+/* From what Python passes: the sizes in the order of the struct, then the strides. */
+static Sizes read_sizes(const int64_t *sizes, double factor) {
+    return (Sizes){sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes + 7, (real)factor};
+}
+
 static inline int64_t place(const Sizes *s, int which, int64_t head, int64_t t) {
     const int64_t *stride = s->strides + 3 * which;
     return head / s->H * stride[0] + head % s->H * stride[1] + t * stride[2];

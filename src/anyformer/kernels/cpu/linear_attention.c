@@ -96,27 +96,26 @@ static void steps(const Sizes *s, const real *q, const real *k, const real *v, c
 }
 
 EXPORT(linear_attention)(const real *q, const real *k, const real *v, const real *d, const real *initial, real *y,
-                         real *final, real *kept, real *total, const int64_t *strides, int64_t B, int64_t H, int64_t T,
-                         int64_t K, int64_t V, int64_t kind, int64_t normalize, double factor, int64_t threads) {
-    const Sizes s = {B, H, T, K, V, kind, normalize, strides, (real)factor};
-    if (T == 1) {
+                         real *final, real *kept, real *total, const int64_t *sizes, double factor, int64_t threads) {
+    const Sizes s = read_sizes(sizes, factor);
+    if (s.T == 1) {
         steps(&s, q, k, v, d, initial, y, final, total, threads);
         return;
     }
-    int64_t heads = MAX(B * H, 1), blocks = MIN((threads + heads - 1) / heads, (V + WIDE - 1) / WIDE);
-    int64_t width = blocks > 1 ? padded((V + blocks - 1) / blocks) : V, Kp = padded(K), Vp = padded(width + normalize);
-#pragma omp parallel num_threads(threads) if (parallel : B * H * T * K * V > 32768)
+    int64_t heads = MAX(s.B * s.H, 1), blocks = MIN((threads + heads - 1) / heads, (s.V + WIDE - 1) / WIDE);
+    int64_t width = blocks > 1 ? padded((s.V + blocks - 1) / blocks) : s.V, Kp = padded(s.K), Vp = padded(width + s.normalize);
+#pragma omp parallel num_threads(threads) if (parallel : s.B * s.H * s.T * s.K * s.V > 32768)
     {
         Chunk c;
-        int64_t room = chunk_layout(&c, NULL, Kp, Vp, 1, kind, 0);
+        int64_t room = chunk_layout(&c, NULL, Kp, Vp, 1, (int)s.kind, 0);
         real *memory = allocate(room + Kp * Vp), *state = memory + room;
-        chunk_layout(&c, memory, Kp, Vp, 1, kind, 0);
+        chunk_layout(&c, memory, Kp, Vp, 1, (int)s.kind, 0);
 #pragma omp for schedule(static)
-        for (int64_t task = 0; task < B * H * blocks; task++) {
+        for (int64_t task = 0; task < s.B * s.H * blocks; task++) {
             int64_t from = task % blocks * width;
-            if (from < V || !from)
+            if (from < s.V || !from)
                 head_forward(&c, state, &s, q, k, v, d, initial, y, final, kept, total, task / blocks, from,
-                             MIN(width, V - from));
+                             MIN(width, s.V - from));
         }
         release(memory);
     }
@@ -186,21 +185,19 @@ static void head_backward(Chunk *c, real *states, const Sizes *s, const Gradient
 EXPORT(linear_attention_backward)(const real *q, const real *k, const real *v, const real *d, const real *initial,
                                   const real *y, const real *kept, const real *total, const real *grad_y,
                                   const real *grad_final, real *grad_q, real *grad_k, real *grad_v, real *grad_d,
-                                  real *grad_initial, const int64_t *strides, int64_t B, int64_t H, int64_t T,
-                                  int64_t K, int64_t V, int64_t kind, int64_t normalize, double factor,
-                                  int64_t threads) {
-    const Sizes s = {B, H, T, K, V, kind, normalize, strides, (real)factor};
+                                  real *grad_initial, const int64_t *sizes, double factor, int64_t threads) {
+    const Sizes s = read_sizes(sizes, factor);
     const Gradients g = {q,          k,      v,      d,      initial, y,           kept, total, grad_y,
                          grad_final, grad_q, grad_k, grad_v, grad_d,  grad_initial};
-    int64_t Kp = padded(K), Vp = padded(V + normalize);
-#pragma omp parallel num_threads(threads) if (parallel : B * H * T * K * V > 32768)
+    int64_t Kp = padded(s.K), Vp = padded(s.V + s.normalize);
+#pragma omp parallel num_threads(threads) if (parallel : s.B * s.H * s.T * s.K * s.V > 32768)
     {
         Chunk c;
-        int64_t room = chunk_layout(&c, NULL, Kp, Vp, 1, kind, 1);
+        int64_t room = chunk_layout(&c, NULL, Kp, Vp, 1, (int)s.kind, 1);
         real *memory = allocate(room + (KEEP / CHUNK + 2) * Kp * Vp), *states = memory + room;
-        chunk_layout(&c, memory, Kp, Vp, 1, kind, 1);
+        chunk_layout(&c, memory, Kp, Vp, 1, (int)s.kind, 1);
 #pragma omp for schedule(static)
-        for (int64_t head = 0; head < B * H; head++) head_backward(&c, states, &s, &g, head);
+        for (int64_t head = 0; head < s.B * s.H; head++) head_backward(&c, states, &s, &g, head);
         release(memory);
     }
 }
