@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, normalize
 
+from anyformer.ops import use_definition
 from anyformer.ops.delta_rule import delta_rule
 from anyformer.ops.linear_attention import linear_attention
 
@@ -29,6 +30,52 @@ def make(T: int, decay: bool, dtype: torch.dtype = torch.float64) -> dict[str, T
 @pytest.mark.parametrize("decay", [False, True])
 def test_fast_form_is_the_definition(agrees, T, decay):
     agrees(delta_rule, **make(T, decay))
+
+
+@pytest.mark.parametrize("decay", [False, True])
+def test_any_width_and_any_layout(agrees, decay):
+    """Widths around the vectors', tensors as split heads leave them, a length with several kept states."""
+    torch.manual_seed(0)
+    T, K, V = 261, 33, 70
+    parts = {
+        name: torch.randn(B, T, H, width, dtype=torch.float64).transpose(1, 2)
+        for name, width in (("q", K), ("k", K), ("v", V))
+    }
+    parts["k"] = normalize(parts["k"], dim=-1)
+    parts["beta"] = torch.rand(B, T, H, dtype=torch.float64).mT
+    if decay:
+        parts["log_decay"] = -torch.rand(B, T, H, dtype=torch.float64).mT
+    agrees(delta_rule, initial=torch.randn(B, H, K, V, dtype=torch.float64), **parts)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_beyond_the_heads_share_the_values(threads):
+    torch.manual_seed(0)
+    q, k = normalize(torch.randn(2, 1, 1, 90, 8, dtype=torch.float64), dim=-1)
+    v, beta = torch.randn(1, 1, 90, 150, dtype=torch.float64), torch.rand(1, 1, 90, dtype=torch.float64)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        result = delta_rule(q, k, v, beta)
+    finally:
+        torch.set_num_threads(before)
+    with use_definition():
+        expected = delta_rule(q, k, v, beta)
+    torch.testing.assert_close(result, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("decay", [False, True])
+@pytest.mark.parametrize("T", [1, 40])
+def test_the_same_with_and_without_a_gradient(decay, T):
+    parts = make(T, decay)
+    plain = delta_rule(**parts)
+    watched = delta_rule(**{**parts, "q": parts["q"].clone().requires_grad_()})
+    assert all(torch.equal(a, b) for a, b in zip(plain, watched))
+
+
+def test_an_empty_batch():
+    y, final = delta_rule(**{k: v[:0] for k, v in make(20, True).items()})
+    assert y.shape == (0, H, 20, V) and final.shape == (0, H, K, V)
 
 
 @pytest.mark.parametrize("decay", [False, True])

@@ -5,6 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from anyformer import kernels
+from anyformer.ops import use_definition
 from anyformer.ops.linear_attention import linear_attention
 
 B, H, K, V = 2, 3, 5, 4
@@ -39,6 +41,79 @@ def test_fast_form_is_the_definition(agrees, T, decay, normalize):
 
 def test_more_chunks_than_a_scan_runs_directly(agrees):
     agrees(linear_attention, **make(64 * 35 + 1, "vector"))
+
+
+@pytest.mark.parametrize("decay", DECAYS)
+@pytest.mark.parametrize("normalize", [False, True])
+def test_any_width_and_any_layout(agrees, decay, normalize):
+    """Widths around the vectors', tensors as split heads leave them, a length with several kept states."""
+    torch.manual_seed(0)
+    T, K, V = 261, 33, 70
+    parts = make(T, decay, normalize)
+    parts |= {
+        name: torch.rand(B, T, H, width, dtype=torch.float64).transpose(1, 2)
+        for name, width in (("q", K), ("k", K), ("v", V))
+    }
+    parts["initial"] = torch.rand(B, H, K, V + normalize, dtype=torch.float64)
+    if decay == "vector":
+        parts["log_decay"] = -torch.rand(B, T, K, H, dtype=torch.float64).permute(0, 3, 1, 2)
+    agrees(linear_attention, normalize=normalize, **parts)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_threads_beyond_the_heads_share_the_values(threads, normalize):
+    torch.manual_seed(0)
+    q, k = torch.rand(2, 1, 1, 90, 8, dtype=torch.float64)
+    v = torch.randn(1, 1, 90, 150, dtype=torch.float64)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        y, final = linear_attention(q, k, v, normalize=normalize)
+    finally:
+        torch.set_num_threads(before)
+    with use_definition():
+        expected = linear_attention(q, k, v, normalize=normalize)
+    torch.testing.assert_close((y, final), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("decay", DECAYS)
+@pytest.mark.parametrize("T", [1, 40])
+def test_the_same_with_and_without_a_gradient(decay, T):
+    parts = make(T, decay)
+    plain = linear_attention(**parts)
+    watched = linear_attention(**{**parts, "q": parts["q"].clone().requires_grad_()})
+    assert all(torch.equal(a, b) for a, b in zip(plain, watched))
+
+
+def test_an_empty_batch():
+    parts = {k: v if v is None or v.dim() == 1 else v[:0] for k, v in make(20, "head").items()}
+    y, final = linear_attention(**parts)
+    assert y.shape == (0, H, 20, V) and final.shape == (0, H, K, V)
+
+
+def test_a_decay_to_nothing_forgets_exactly():
+    parts = make(50, "vector")
+    parts["log_decay"][:, :, 30] = -1e30
+    y, final = linear_attention(**parts)
+    late = {k: v[:, :, 30:] for k, v in parts.items() if k != "initial"}
+    fresh = linear_attention(**late)
+    torch.testing.assert_close((y[:, :, 30:], final), fresh, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.skipif(kernels.status().library is None, reason="the PyTorch form subtracts sums, which cancel")
+@pytest.mark.parametrize("decay", ["scalar", "vector"])
+def test_the_gradient_of_a_decay_after_strong_decays_is_not_noise(decay):
+    """What reaches a decay is a product of later decays, far below the rounding of the other gradients."""
+    parts = make(64, decay, dtype=torch.float32)
+    parts["log_decay"] = torch.full_like(parts["log_decay"], -20.0).requires_grad_()
+    linear_attention(**parts)[0].sum().backward()
+    exact = {k: v.detach().double() for k, v in parts.items()}
+    exact["log_decay"].requires_grad_()
+    with use_definition():
+        linear_attention(**exact)[0].sum().backward()
+    wanted = exact["log_decay"].grad
+    assert (parts["log_decay"].grad - wanted).abs().max() < 1e-5 * wanted.abs().max()
 
 
 @pytest.mark.parametrize("T", [1, 65])

@@ -53,7 +53,7 @@ class Retention(Mixer):
 
     def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         q, k = split_heads(self.q(x), self.num_heads), split_heads(self.k(x), self.num_heads)
-        q, k = self.rope.rotate(q, k * self.key_dim**-0.5, inputs.positions)
+        q, k = self.rope.rotate(q, k, inputs.positions)
         v = split_heads(self.v(x), self.num_heads)
         decay = self.log_decay.to(torch.promote_types(x.dtype, torch.float32))
         if inputs.mask is not None:  # a masked token decays nothing; its key is zero
@@ -65,7 +65,7 @@ class Retention(Mixer):
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         q, k, v, decay = self._project(x, inputs)
-        y, _ = linear_attention(q, k, v, log_decay=decay)
+        y, _ = linear_attention(q, k, v, log_decay=decay, scale=self.key_dim**-0.5)
         return self._finish(y, x)
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
@@ -78,7 +78,7 @@ class Retention(Mixer):
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         q, k, v, decay = self._project(x, inputs)
-        y, s = linear_attention(q, k, v, log_decay=decay, initial=state["s"])
+        y, s = linear_attention(q, k, v, log_decay=decay, scale=self.key_dim**-0.5, initial=state["s"])
         return self._finish(y, x), {"s": s}
 
     def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:
@@ -86,4 +86,5 @@ class Retention(Mixer):
         age = torch.arange(x.shape[1], device=x.device)
         age = (age[:, None] - age)[None]
         decay = (age * self.log_decay.to(q)[:, None, None]).exp().where(age >= 0, 0.0)
-        return Mixing(q @ k.transpose(-1, -2) * decay, v, lambda y: inputs.zero(self._finish(y, x)))
+        weights = q @ k.mT * (decay * self.key_dim**-0.5)
+        return Mixing(weights, v, lambda y: inputs.zero(self._finish(y, x)))

@@ -8,16 +8,20 @@ the u_t solve a unit lower-triangular system: u_t + sum_{s<t} beta_t exp(G_t - G
 beta_t (v_t - exp(G_t) k_t^T S_0). It is solved for all chunks at once, for both terms on the right, which
 leaves S_end = M S_0 + N for each chunk: a recurrence over matrices, run by groups as in
 :mod:`anyformer.ops.scan`. (The WY form of arXiv 2406.06484, section 3.2.)
+On the CPU the native kernel solves the same systems for 16 tokens at a time, along each head, with the state in cache.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from anyformer.ops._base import Path, primitive
+from anyformer import kernels
+from anyformer.ops._base import native_path, primitive
 from anyformer.ops._precision import exact, no_autocast, wide
-from anyformer.ops.linear_attention import in_chunks
+from anyformer.ops.linear_attention import KEEP, in_chunks, needs_grad, rows, sizes, takes_kernels
 
 CHUNK = 64
 RADIX = 16
@@ -67,9 +71,7 @@ def delta_rule_flops(
     "delta_rule",
     definition=delta_rule_definition,
     flops=delta_rule_flops,
-    path=Path(
-        "chunks", "the WY form in chunks, as batched matrix products in PyTorch; there is no native kernel"
-    ),
+    path=native_path("chunks", "the WY form in chunks, as batched matrix products in PyTorch"),
 )
 def delta_rule(
     q: Tensor,
@@ -100,6 +102,10 @@ def delta_rule(
         T = q.shape[2]
         if T == 0:
             y = v
+        elif takes_kernels(q, k, v, beta, d, S):
+            inputs = (q, k, v, beta, d, S)
+            run = _forward if needs_grad(*inputs) else _run_forward  # the bare kernel where nothing watches
+            y, S = run(*inputs)[:2]
         elif T == 1:
             S = S if d is None else d.exp() * S
             S = S + (beta * k).mT * (v - k @ S)
@@ -190,3 +196,101 @@ def _carry(M: Tensor, N: Tensor, S: Tensor) -> Tensor:
     if not rest:
         return inside
     return torch.cat((inside, _carry(M[:, :, body:], N[:, :, body:], inside[:, :, -1])), 2)
+
+
+def _outputs(q: Tensor, v: Tensor, S: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """y, the state after the last token, states kept for the backward, what the state held for each key."""
+    B, H, T, _ = q.shape
+    final = torch.empty_like(S, memory_format=torch.contiguous_format)
+    return torch.empty_like(v), final, S.new_empty(B, H, (T - 1) // KEEP, *S.shape[2:]), v.new_empty(v.shape)
+
+
+def _run_forward(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, d: Tensor | None, S: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    y, final, kept, held = _outputs(q, v, S)
+    q, k, v = rows(q), rows(k), rows(v)
+    tensors = (q, k, v, beta, d, S.contiguous(), y, final, kept, held)
+    kernels.run("delta_rule", *tensors, sizes(q, v, d, False, q, k, v, y, beta, d))
+    return y, final, kept, held
+
+
+@torch.library.custom_op("anyformer::delta_rule", mutates_args=())
+def _forward(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, d: Tensor | None, S: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return _run_forward(q, k, v, beta, d, S)
+
+
+@_forward.register_fake
+def _(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, d: Tensor | None, S: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return _outputs(q, v, S)
+
+
+@torch.library.custom_op("anyformer::delta_rule_backward", mutates_args=())
+def _backward_op(
+    grad: Tensor,
+    grad_final: Tensor | None,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    beta: Tensor,
+    d: Tensor | None,
+    S: Tensor,
+    kept: Tensor,
+    held: Tensor,
+    wants_decay: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    grads = _gradients(q, k, v, beta, S, wants_decay)
+    q, k, v, grad = rows(q), rows(k), rows(v), rows(grad)
+    inputs = (q, k, v, beta, d, S.contiguous(), kept, held)
+    coming = (grad, None if grad_final is None else grad_final.contiguous())
+    going = (*grads[:4], grads[4] if wants_decay else None, grads[5])
+    layout = sizes(q, v, d, False, q, k, v, None, beta, d, grad, *grads[:3])
+    kernels.run("delta_rule_backward", *inputs, *coming, *going, layout)
+    return grads
+
+
+def _gradients(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, S: Tensor, wants_decay: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    grad_d = beta.new_empty(beta.shape if wants_decay else 0)
+    grad_S = torch.empty_like(S, memory_format=torch.contiguous_format)
+    grads = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+    return *grads, beta.new_empty(beta.shape), grad_d, grad_S
+
+
+@_backward_op.register_fake
+def _(
+    grad: Tensor,
+    grad_final: Tensor | None,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    beta: Tensor,
+    d: Tensor | None,
+    S: Tensor,
+    kept: Tensor,
+    held: Tensor,
+    wants_decay: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    return _gradients(q, k, v, beta, S, wants_decay)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*inputs, *output[2:])
+    ctx.shape = output[0].shape
+
+
+def _backward(ctx: Any, grad: Tensor | None, grad_final: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+    saved = ctx.saved_tensors
+    grad = saved[2].new_zeros(ctx.shape) if grad is None else grad
+    wants_decay = ctx.needs_input_grad[4]
+    grads = _backward_op(grad, grad_final, *saved, wants_decay)
+    return *grads[:4], grads[4] if wants_decay else None, grads[5]
+
+
+_forward.register_autograd(_backward, setup_context=_save)

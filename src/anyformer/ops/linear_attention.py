@@ -8,19 +8,27 @@ The fast form cuts the length into chunks, takes all chunks at once, and carries
 minus the earlier, so that nothing overflows however strong the decay. With vector decays such a sum can't be
 split into a factor for the query and one for the key, unless at a point between them: so a chunk is halved,
 the pairs across the middle are a matrix product, and each half is halved again.
+
+On the CPU the native kernel runs along the chunks of each head, 16 tokens at a time, with the state in cache. There
+the writes decay step by step inside a chunk, so that only decays themselves are exponentiated.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from anyformer.ops._base import Path, primitive
+from anyformer import kernels
+from anyformer.ops._base import native_path, primitive
 from anyformer.ops._precision import exact, no_autocast, wide
 from anyformer.ops.scan import scan
 
 CHUNK = 64
+KEEP = 128
+"""Tokens between two states that the native forward keeps for its backward, as in kernels/cpu/matrix_state.h."""
 
 
 def linear_attention_definition(
@@ -35,7 +43,8 @@ def linear_attention_definition(
     causal: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """The loop; see :func:`linear_attention`."""
-    q, k, v, d, S, dtype = _prepare(q, k, v, log_decay, normalize, scale, initial, causal)
+    q, k, v, d, S, dtype = _prepare(q, k, v, log_decay, normalize, initial, causal)
+    q, v = _scale_and_count(q, v, scale, normalize)
     B, H, T, K = q.shape
     outputs = []
     for t in range(T):
@@ -70,7 +79,7 @@ def linear_attention_flops(
     "linear_attention",
     definition=linear_attention_definition,
     flops=linear_attention_flops,
-    path=Path("chunks", "chunks as batched matrix products in PyTorch; there is no native kernel"),
+    path=native_path("chunks", "chunks as batched matrix products in PyTorch"),
 )
 def linear_attention(
     q: Tensor,
@@ -102,8 +111,12 @@ def linear_attention(
         ValueError: if shapes don't fit, or a decay is given without ``causal``.
     """
     with no_autocast(q):
-        q, k, v, d, S, dtype = _prepare(q, k, v, log_decay, normalize, scale, initial, causal)
+        q, k, v, d, S, dtype = _prepare(q, k, v, log_decay, normalize, initial, causal)
         T = q.shape[2]
+        if T and causal and takes_kernels(q, k, v, d, S):
+            y, S = _native(q, k, v, d, S, 1.0 if scale is None else scale, normalize)
+            return y.to(dtype), S
+        q, v = _scale_and_count(q, v, scale, normalize)
         if T == 0:
             y, S = v, S
         elif not causal:
@@ -123,11 +136,10 @@ def _prepare(
     v: Tensor,
     log_decay: Tensor | None,
     normalize: bool,
-    scale: float | None,
     initial: Tensor | None,
     causal: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor, torch.dtype]:
-    """Check, widen, scale, append the column of ones; the decay becomes (B, H, T, 1) or (B, H, T, K)."""
+    """Check and widen; the decay becomes (B, H, T, 1) or (B, H, T, K)."""
     if q.dim() != 4 or k.shape != q.shape:
         raise ValueError(
             f"q and k must share one shape (B, H, T, K), got {tuple(q.shape)} and {tuple(k.shape)}"
@@ -137,8 +149,6 @@ def _prepare(
         raise ValueError(f"v must have shape ({B}, {H}, {T}, V), got {tuple(v.shape)}")
     dtype, float_ = v.dtype, wide(torch.promote_types(q.dtype, v.dtype))
     q, k, v = q.to(float_), k.to(float_), v.to(float_)
-    q = q if scale is None else q * scale
-    v = pad(v, (0, 1), value=1.0) if normalize else v
     d = log_decay
     if d is not None:
         if not causal:
@@ -148,11 +158,16 @@ def _prepare(
             raise ValueError(f"log_decay must have shape {shapes}, got {tuple(d.shape)}")
         d = d[:, None, None].expand(B, H, T, 1) if d.dim() == 1 else d if d.dim() == 4 else d[..., None]
         d = d.to(float_)
-    shape = (B, H, K, v.shape[-1])
+    shape = (B, H, K, v.shape[-1] + normalize)
     if initial is not None and initial.shape != shape:
         raise ValueError(f"initial must have shape {shape}, got {tuple(initial.shape)}")
     S = q.new_zeros(shape) if initial is None else initial.to(float_)
     return q, k, v, d, S, dtype
+
+
+def _scale_and_count(q: Tensor, v: Tensor, scale: float | None, normalize: bool) -> tuple[Tensor, Tensor]:
+    """Scale the queries; append the column of ones that sums the weights."""
+    return q if scale is None else q * scale, pad(v, (0, 1), value=1.0) if normalize else v
 
 
 def _finish(y: Tensor, normalize: bool, dtype: torch.dtype) -> Tensor:
@@ -226,3 +241,153 @@ def _inside_vector(q: Tensor, k: Tensor, v: Tensor, G: Tensor) -> Tensor:
         y = y + pad(across[:, :, :, :, None], (0, 0, 0, 0, 1, 0)).flatten(3, 5)
         half //= 2
     return y
+
+
+def takes_kernels(*tensors: Tensor | None) -> bool:
+    """Whether the native kernels run on these tensors; while compiling, as far as their types tell."""
+    if not torch.compiler.is_compiling():
+        return kernels.ready(*tensors)
+    return _have_kernels() and all(
+        x is None or (x.device.type == "cpu" and x.dtype in kernels.SUFFIXES) for x in tensors
+    )
+
+
+@torch.compiler.assume_constant_result
+def _have_kernels() -> bool:
+    return kernels.status().library is not None
+
+
+def needs_grad(*tensors: Tensor | None) -> bool:
+    """Whether autograd, or a compiler, has to see an op on these tensors."""
+    watched = torch.is_grad_enabled()
+    return torch.compiler.is_compiling() or any(
+        x is not None and ((watched and x.requires_grad) or type(x) is not Tensor) for x in tensors
+    )
+
+
+def rows(x: Tensor) -> Tensor:
+    """x with a contiguous last axis, as the kernels read it; the other axes have any strides."""
+    return x if x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
+
+
+def _native(
+    q: Tensor, k: Tensor, v: Tensor, d: Tensor | None, S: Tensor, scale: float, normalize: bool
+) -> tuple[Tensor, Tensor]:
+    inputs = (q, k, v, d, S)
+    run = _forward if needs_grad(*inputs) else _run_forward  # the bare kernel where nothing watches
+    return run(*inputs, scale, normalize)[:2]
+
+
+def _outputs(q: Tensor, v: Tensor, S: Tensor, normalize: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """y, the state after the last token, states kept for the backward, sums of weights."""
+    B, H, T, _ = q.shape
+    y, final = torch.empty_like(v), torch.empty_like(S, memory_format=torch.contiguous_format)
+    return (
+        y,
+        final,
+        S.new_empty(B, H, (T - 1) // KEEP, *S.shape[2:]),
+        v.new_empty(B, H, T if normalize else 0),
+    )
+
+
+def sizes(q: Tensor, v: Tensor, d: Tensor | None, normalize: bool, *others: Tensor | None) -> Tensor:
+    """What kernels/cpu/heads.h reads: B, H, T, K, V, the kind of decay, strides over B, H and T of ``others``."""
+    kind = 0 if d is None else 2 if d.shape[-1] > 1 else 1
+    steps = [n for x in others for n in ((0, 0, 0) if x is None else x.stride()[:3])]
+    return torch.tensor([*q.shape, v.shape[-1], kind, normalize, *steps], device="cpu")
+
+
+def _run_forward(
+    q: Tensor, k: Tensor, v: Tensor, d: Tensor | None, S: Tensor, scale: float, normalize: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    y, final, kept, total = _outputs(q, v, S, normalize)
+    q, k, v, d = rows(q), rows(k), rows(v), None if d is None else rows(d)
+    tensors = (q, k, v, d, S.contiguous(), y, final, kept, total)
+    kernels.run("linear_attention", *tensors, sizes(q, v, d, normalize, q, k, v, y, d), float(scale))
+    return y, final, kept, total
+
+
+@torch.library.custom_op("anyformer::linear_attention", mutates_args=())
+def _forward(
+    q: Tensor, k: Tensor, v: Tensor, d: Tensor | None, S: Tensor, scale: float, normalize: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return _run_forward(q, k, v, d, S, scale, normalize)
+
+
+@_forward.register_fake
+def _(
+    q: Tensor, k: Tensor, v: Tensor, d: Tensor | None, S: Tensor, scale: float, normalize: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return _outputs(q, v, S, normalize)
+
+
+@torch.library.custom_op("anyformer::linear_attention_backward", mutates_args=())
+def _backward_op(
+    grad: Tensor,
+    grad_final: Tensor | None,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    d: Tensor | None,
+    S: Tensor,
+    y: Tensor,
+    kept: Tensor,
+    total: Tensor,
+    scale: float,
+    normalize: bool,
+    wants_decay: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    grads = _gradients(q, k, v, d, S, wants_decay)
+    grad_q, grad_k, grad_v, grad_d, grad_S = grads
+    q, k, v, d, grad = rows(q), rows(k), rows(v), None if d is None else rows(d), rows(grad)
+    inputs = (q, k, v, d, S.contiguous(), y, kept, total)
+    coming = (grad, None if grad_final is None else grad_final.contiguous())
+    going = (grad_q, grad_k, grad_v, grad_d if wants_decay else None, grad_S)
+    layout = sizes(q, v, d, normalize, q, k, v, y, d, grad, *grads[:3])
+    kernels.run("linear_attention_backward", *inputs, *coming, *going, layout, float(scale))
+    return grads
+
+
+def _gradients(
+    q: Tensor, k: Tensor, v: Tensor, d: Tensor | None, S: Tensor, wants_decay: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    grad_d = q.new_empty(d.shape if d is not None and wants_decay else 0)
+    grad_S = torch.empty_like(S, memory_format=torch.contiguous_format)
+    return torch.empty_like(q), torch.empty_like(k), torch.empty_like(v), grad_d, grad_S
+
+
+@_backward_op.register_fake
+def _(
+    grad: Tensor,
+    grad_final: Tensor | None,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    d: Tensor | None,
+    S: Tensor,
+    y: Tensor,
+    kept: Tensor,
+    total: Tensor,
+    scale: float,
+    normalize: bool,
+    wants_decay: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    return _gradients(q, k, v, d, S, wants_decay)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    q, k, v, d, S, ctx.scale, ctx.normalize = inputs
+    y, _, kept, total = output
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(q, k, v, d, S, y, kept, total)
+
+
+def _backward(ctx: Any, grad: Tensor | None, grad_final: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+    saved = ctx.saved_tensors
+    grad = torch.zeros_like(saved[5]) if grad is None else grad
+    wants_decay = ctx.needs_input_grad[3]
+    grads = _backward_op(grad, grad_final, *saved, ctx.scale, ctx.normalize, wants_decay)
+    return *grads[:3], grads[3] if wants_decay else None, grads[4], None, None
+
+
+_forward.register_autograd(_backward, setup_context=_save)
