@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import gelu, relu, silu
 
 from anyformer.channels import register_channel
 from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.linear import Linear
 from anyformer.registry import nearest
 
 ACTIVATIONS = {
@@ -46,8 +47,8 @@ class MLP(Mixer):
             raise ValueError(f"unknown activation {activation!r}{nearest(activation, list(ACTIVATIONS))}")
         F = hidden_width(dim, hidden_dim, factor)
         self.activation = activation
-        self.up = nn.Linear(dim, F, bias=bias)
-        self.down = nn.Linear(F, dim, bias=bias)
+        self.up = Linear(dim, F, bias=bias)
+        self.down = Linear(F, dim, bias=bias)
 
     @classmethod
     def describe(cls, **_: Any) -> MixerInfo:
@@ -77,9 +78,9 @@ class SwiGLU(Mixer):
     ) -> None:
         super().__init__(dim)
         F = hidden_width(dim, hidden_dim, factor)
-        self.gate = nn.Linear(dim, F, bias=bias)
-        self.up = nn.Linear(dim, F, bias=bias)
-        self.down = nn.Linear(F, dim, bias=bias)
+        self.gate = Linear(dim, F, bias=bias)
+        self.up = Linear(dim, F, bias=bias)
+        self.down = Linear(F, dim, bias=bias)
 
     @classmethod
     def describe(cls, **_: Any) -> MixerInfo:

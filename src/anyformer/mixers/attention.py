@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from anyformer.caches import Cache, append, slots, visible
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.ops.attention import attention
 from anyformer.ops.masks import Window
@@ -87,11 +88,11 @@ class Attention(Mixer):
         self.provides_kv, self.reuses_kv = provides_kv, reuses_kv
         options = {"name": positions} if isinstance(positions, str) else dict(positions)
         self.positions = create_position(**options, dim=dim, num_heads=num_heads, head_dim=K)
-        self.q = nn.Linear(dim, num_heads * K, bias=bias)
+        self.q = Linear(dim, num_heads * K, bias=bias)
         if reuses_kv is None:
-            self.k = nn.Linear(dim, G * K, bias=bias)
-            self.v = nn.Linear(dim, G * K, bias=bias)
-        self.out = nn.Linear(num_heads * K, dim, bias=bias)
+            self.k = Linear(dim, G * K, bias=bias)
+            self.v = Linear(dim, G * K, bias=bias)
+        self.out = Linear(num_heads * K, dim, bias=bias)
         self.q_norm = nn.RMSNorm(K, eps=1e-6) if qk_norm else nn.Identity()
         self.k_norm = nn.RMSNorm(K, eps=1e-6) if qk_norm and reuses_kv is None else nn.Identity()
 

@@ -23,6 +23,7 @@ MODULES = (
     "attention",
     "delta_rule",
     "linear_attention",
+    "linear",
     "long_conv",
     "scan",
     "selective_scan",
