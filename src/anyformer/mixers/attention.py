@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from anyformer.caches import Cache, append, slots, visible
+from anyformer.caches import Cache, append, sight
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
@@ -120,9 +120,11 @@ class Attention(Mixer):
         if self.reuses_kv is not None:
             return self.positions.rotate(q, q, inputs.positions)[0], {}
         k = self.k_norm(split_heads(self.k(x), self.num_kv_heads))
-        v = split_heads(self.v(x), self.num_kv_heads)
         q, k = self.positions.rotate(q, k, inputs.positions)
-        return q, {"k": k, "v": v, "slot": slots(inputs), "position": inputs.positions[:, None, :, None]}
+        new = {"k": k, "v": split_heads(self.v(x), self.num_kv_heads)}
+        if self.positions.scores:
+            new["position"] = inputs.positions[:, None, :, None]
+        return q, new
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         q, new = self._project(x, inputs)
@@ -133,25 +135,17 @@ class Attention(Mixer):
         k, v = keys["k"], keys["v"]
         if self.window is not None and q.shape[2] > self.window:
             spec = Window(self.window - 1, 0 if self.causal else self.window - 1)
-            index = None if inputs.mask is None else keys["slot"][:, 0, :, 0] - 1
+            index = None if inputs.mask is None else inputs.zero(inputs.index + 1) - 1
             pos = inputs.positions
             score = self._tile_score if self.positions.scores else None
             return sparse_attention(
                 q, k, v, spec, q_index=index, k_index=index, q_pos=pos, k_pos=pos, score=score
             )
         bias = self._bias(q, keys, inputs) if self.positions.scores else None
-        if self.causal and self.window is None:
+        if self.causal:  # masked tokens come last
             return attention(q, k, v, causal=True, bias=bias)
-        return attention(q, k, v, visible=self._visible(keys, inputs), bias=bias)
-
-    def _visible(self, keys: Cache, inputs: Inputs) -> Tensor | None:
-        """(B, 1, T, S) bool: which keys each query sees, ``None`` = all."""
-        if self.causal:
-            return visible(slots(inputs), keys["slot"], self.window)
-        if self.window is not None:
-            age = slots(inputs) - keys["slot"].transpose(2, 3)
-            return (age.abs() < self.window) & (keys["slot"] > 0).transpose(2, 3)
-        return None if inputs.mask is None else inputs.mask[:, None, None, :]
+        seen = None if inputs.mask is None else inputs.mask[:, None, None, :]
+        return attention(q, k, v, visible=seen, bias=bias)
 
     def _bias(self, q: Tensor, keys: Cache, inputs: Inputs) -> Tensor | None:
         k = keys["k"].repeat_interleave(self.num_heads // self.num_kv_heads, 1)
@@ -168,19 +162,21 @@ class Attention(Mixer):
             return {}
         shape = (batch_size, self.num_kv_heads, 0, self.head_dim)
         empty = torch.zeros(shape, device=device, dtype=dtype)
-        number = torch.zeros(batch_size, 1, 0, 1, device=device)
-        position = number.double() if dtype == torch.float64 else number
-        return {"k": empty, "v": empty, "slot": number.long(), "position": position}
+        state = {"k": empty, "v": empty, "stored": torch.zeros(batch_size, dtype=torch.int64, device=device)}
+        if self.positions.scores:
+            number = torch.zeros(batch_size, 1, 0, 1, device=device)
+            state["position"] = number.double() if dtype == torch.float64 else number
+        return state
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         q, new = self._project(x, inputs)
         both, kept = state, state
         if self.reuses_kv is None:
             limit = None if self.window is None else self.window - 1
-            both, kept = append(state, new, inputs.mask is not None, limit)
+            both, kept = append(state, new, inputs, limit)
         keys = self._shared(both, inputs)
         bias = self._bias(q, keys, inputs) if self.positions.scores else None
-        y = attention(q, keys["k"], keys["v"], visible=self._visible(keys, inputs), bias=bias)
+        y = attention(q, keys["k"], keys["v"], bias=bias, **sight(keys, inputs, self.window))
         return self.out(merge_heads(y)), kept
 
     def _shared(self, keys: Cache, inputs: Inputs) -> Cache:
@@ -209,5 +205,15 @@ class Attention(Mixer):
         k, v = (t.repeat_interleave(self.num_heads // t.shape[1], 1) for t in (keys["k"], keys["v"]))
         bias = self._bias(q, keys, inputs) if self.positions.scores else None
         one_hot = torch.eye(k.shape[2], device=x.device, dtype=x.dtype).expand(*k.shape[:3], -1)
-        matrix = attention(q, k, one_hot, visible=self._visible(keys, inputs), bias=bias)
+        age = inputs.index[:, None, :, None] - inputs.index[:, None, None, :]
+        seen = (
+            inputs.mask[:, None, None, :]
+            if inputs.mask is not None
+            else torch.ones_like(age, dtype=torch.bool)
+        )
+        if self.causal:
+            seen = seen & (age >= 0)
+        if self.window is not None:
+            seen = seen & (age.abs() < self.window)
+        matrix = attention(q, k, one_hot, visible=seen, bias=bias)
         return Mixing(matrix, v, lambda y: inputs.zero(self.out(merge_heads(y))))
