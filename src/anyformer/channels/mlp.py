@@ -10,6 +10,7 @@ from torch.nn.functional import gelu, relu, silu
 from anyformer.channels import register_channel
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.linear import Linear
+from anyformer.ops.swiglu import swiglu
 from anyformer.registry import nearest
 
 ACTIVATIONS = {
@@ -87,7 +88,7 @@ class SwiGLU(Mixer):
         return MixerInfo(reach=(0, 0))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
-        return self.down(silu(self.gate(x)) * self.up(x))
+        return self.down(swiglu(self.gate(x), self.up(x)))
 
 
 def hidden_width(dim: int, hidden_dim: int | None, factor: float) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from anyformer.caches import Cache, append, sight
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.linear import Linear
+from anyformer.layers.norms import RMSNorm
 from anyformer.mixers import register_mixer
 from anyformer.ops.attention import attention
 from anyformer.ops.masks import Window
@@ -29,7 +30,8 @@ def head_width(dim: int, num_heads: int, head_dim: int | None) -> int:
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
     """(B, T, H*K) to (B, H, T, K)."""
-    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+    B, T, width = x.shape
+    return x.view(B, T, num_heads, width // num_heads).transpose(1, 2)
 
 
 def merge_heads(x: Tensor) -> Tensor:
@@ -93,8 +95,8 @@ class Attention(Mixer):
             self.k = Linear(dim, G * K, bias=bias)
             self.v = Linear(dim, G * K, bias=bias)
         self.out = Linear(num_heads * K, dim, bias=bias)
-        self.q_norm = nn.RMSNorm(K, eps=1e-6) if qk_norm else nn.Identity()
-        self.k_norm = nn.RMSNorm(K, eps=1e-6) if qk_norm and reuses_kv is None else nn.Identity()
+        self.q_norm = RMSNorm(K, eps=1e-6) if qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(K, eps=1e-6) if qk_norm and reuses_kv is None else nn.Identity()
 
     @classmethod
     def describe(

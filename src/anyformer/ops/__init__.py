@@ -25,10 +25,13 @@ MODULES = (
     "linear_attention",
     "linear",
     "long_conv",
+    "rms_norm",
+    "rotate",
     "scan",
     "selective_scan",
     "softmax_scan",
     "sparse_attention",
+    "swiglu",
 )
 
 

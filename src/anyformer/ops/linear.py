@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from anyformer import kernels
 from anyformer.ops._base import Path, primitive
+from anyformer.ops._eager import plain, tracked
 from anyformer.ops._precision import wide
 
 FEW_ROWS = 4
@@ -63,10 +64,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return F.linear(x, weight, bias)
     N, K = weight.shape
     rows = x.numel() // K
-    tracked = torch.is_grad_enabled() and (
-        x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
-    )
-    if rows <= FEW_ROWS and not tracked:
+    if rows <= FEW_ROWS and not tracked(x, weight, bias):
         if not kernels.ready(x, weight, bias):
             return F.linear(x, weight, bias)
         y = x.new_empty(*x.shape[:-1], N)
@@ -76,22 +74,20 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if x.dtype != torch.float32 or not _HAS_ONEDNN:
         return F.linear(x, weight, bias)
     flat = x.reshape(rows, K)
-    y = _Product.apply(flat, weight, bias) if tracked else _onednn(flat, weight, bias)
+    y = _Product.apply(flat, weight, bias) if tracked(x, weight, bias) else _onednn(flat, weight, bias)
     return y.reshape(*x.shape[:-1], N)
 
 
 def _ours(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether another path than PyTorch's own may be taken: plain tensors on the CPU, of one dtype, run eagerly."""
+    """Whether another path than PyTorch's own may be taken."""
     return (
         x.device.type == "cpu"
-        and type(x) is Tensor
-        and type(weight) in (Tensor, nn.Parameter)
         and x.dtype == weight.dtype
         and x.numel() > 0
         and x.shape[-1] == weight.shape[-1]
         and (bias is None or bias.shape == weight.shape[:1])
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
+        and plain(x, weight, bias)
     )
 
 
