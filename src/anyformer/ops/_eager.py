@@ -19,7 +19,7 @@ def plain(*tensors: Tensor | None) -> bool:
 
 def native(*tensors: Tensor | None) -> bool:
     """Whether the kernels take these tensors as they come, none of them empty."""
-    return kernels.ready(*tensors) and plain(*tensors) and all(t is None or t.numel() for t in tensors)
+    return plain(*tensors) and kernels.ready(*tensors) and all(t is None or t.numel() for t in tensors)
 
 
 def tracked(*tensors: Tensor | None) -> bool:
