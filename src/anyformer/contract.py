@@ -444,7 +444,12 @@ class _Layout:
         index = torch.arange(width, device=self.device).expand(R, width)
         if count is not None:
             index = index + count[:, None]
-        positions = index.to(dtype) if positions is None else self.align(positions.to(dtype))
+        if positions is not None:
+            positions = self.align(positions.to(dtype))
+        elif count is None:  # the batch's axis keeps stride 0, so that what is made of them is made once
+            positions = torch.arange(width, device=self.device, dtype=dtype).expand(R, width)
+        else:
+            positions = index.to(dtype)
         call = call or Call()
         if self.gather is not None and call.side:
             # losses and shared stay the caller's own dicts

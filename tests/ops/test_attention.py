@@ -101,6 +101,18 @@ def test_places_and_their_gradient(
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("given", ["nothing", "visible", "bias", "bias a head"])
+def test_one_query_of_grouped_heads(given: str) -> None:
+    q, k, v = make(3, 6, 2, 1, 9, 5, 5)
+    options = {
+        "nothing": {"causal": True},
+        "visible": {"visible": torch.arange(9) < torch.tensor([4, 9, 0])[:, None, None, None]},
+        "bias": {"bias": torch.randn(3, 1, 1, 9, dtype=torch.float64)},
+        "bias a head": {"bias": torch.randn(1, 6, 1, 9, dtype=torch.float64)},
+    }[given]
+    compare([q, k, v], **options)
+
+
 def test_a_query_that_sees_nothing_is_zero() -> None:
     q, k, v = make(1, 2, 2, 5, 5, 4, 4)
     visible = torch.ones(5, 5, dtype=torch.bool)

@@ -1,17 +1,28 @@
 """What is kept of the past by mixers that look at single tokens again.
 
-A cache is a dict of tensors whose time axis is 2, e.g. keys (B, G, S, K). The entry ``slot`` (B, 1, S, 1) is the
-token's index + 1, and 0 where nothing is stored, so that zeros are an empty cache.
+A cache is a dict of tensors whose time axis is 2, e.g. keys (B, G, S, K), and of ``stored`` (B,) int64: how many
+places of each sample, counted from the last, hold a token. The places before them are empty. Tokens are stored in
+order and none is left out, so that the number of the last token tells that of every other.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from anyformer.contract import Inputs
 
 Cache = dict[str, Tensor]
+
+ROOM = 64
+"""Where a cache has to be copied, places for so many later tokens are made behind it, or an eighth of its length."""
+
+# A tensor of a cache is a view of a longer one; here is that one, and where the view ends in it. Whoever takes the
+# entry out may write behind the view. It is then gone, so that continuing the same state once more makes a copy.
+_ROOMS = WeakTensorKeyDictionary()
 
 
 def slots(inputs: Inputs) -> Tensor:
@@ -19,37 +30,96 @@ def slots(inputs: Inputs) -> Tensor:
     return inputs.zero(inputs.index + 1)[:, None, :, None]
 
 
-def append(past: Cache, new: Cache, ragged: bool, limit: int | None = None) -> tuple[Cache, Cache]:
-    """Put new entries behind the past ones.
+def append(past: Cache, new: Cache, inputs: Inputs, limit: int | None = None) -> tuple[Cache, Cache]:
+    """Put the tokens of a call behind the past ones. ``past`` stays good.
 
     Args:
-        past, new: caches with the same names; ``new["slot"]`` may hold zeros.
-        ragged: whether samples may advance by different amounts in this call (a mask was given).
-        limit: the number of latest entries to keep of each sample, ``None`` = all.
+        past: what an earlier call kept.
+        new: the same tensors of this call's tokens, without ``stored``.
+        inputs: this call's.
+        limit: the number of latest tokens to keep of each sample, ``None`` = all.
 
     Returns:
         what this call's queries may look at (past and new), and what to keep.
     """
-    both = {name: torch.cat([past[name], new[name]], 2) for name in past}
-    size = both["slot"].shape[2]
-    if ragged:  # empty slots go first, so that the latest real entries are the last
-        stored = both["slot"][:, 0, :, 0] > 0
-        order = stored.to(torch.uint8).argsort(dim=1, stable=True)
-        both = {name: _take(t, order) for name, t in both.items()}
-        longest = int(stored.sum(1).max()) if stored.numel() else 0
-        limit = longest if limit is None else min(limit, longest)
-    if limit is None or size <= limit:
-        return both, both
-    return both, {name: t[:, :, size - limit :] for name, t in both.items()}
+    if inputs.mask is not None:
+        return _append_ragged(past, new, inputs, limit)
+    T = inputs.index.shape[1]
+    stored = past["stored"] + T
+    both, kept = {"stored": stored}, {"stored": stored if limit is None else stored.clamp_max(limit)}
+    for name, tokens in new.items():
+        t, room = _extend(past[name], tokens)
+        both[name] = t
+        kept[name] = t if limit is None else _last(t, limit)
+        if room is not None:
+            _ROOMS[kept[name]] = room
+    return both, kept
 
 
-def visible(query_slot: Tensor, key_slot: Tensor, window: int | None = None) -> Tensor:
-    """(B, 1, T, S) bool: a query sees stored keys up to itself, the last ``window`` of them."""
-    age = query_slot - key_slot.transpose(2, 3)
-    seen = (age >= 0) & (key_slot > 0).transpose(2, 3)
-    return seen if window is None else seen & (age < window)
+def _append_ragged(past: Cache, new: Cache, inputs: Inputs, limit: int | None) -> tuple[Cache, Cache]:
+    """Masked tokens go to the front, so that the latest real ones are the last."""
+    stored, masked = past["stored"] + inputs.lengths, inputs.index.shape[1] - inputs.lengths
+    longest = int(stored.max()) if stored.numel() else 0
+    keep = longest if limit is None else min(limit, longest)
+    both, kept = {"stored": stored}, {"stored": stored.clamp_max(keep)}
+    for name, tokens in new.items():
+        t = torch.cat([past[name], tokens], 2)
+        S = t.shape[2]
+        place = (torch.arange(S, device=t.device) - masked[:, None]) % max(S, 1)
+        both[name] = t.gather(2, place[:, None, :, None].expand(-1, t.shape[1], -1, t.shape[3]))
+        kept[name] = _last(both[name], keep)
+    return both, kept
 
 
-def _take(t: Tensor, order: Tensor) -> Tensor:
-    index = order[:, None, :, None].expand(-1, t.shape[1], -1, t.shape[3])
-    return t.gather(2, index)
+def _last(t: Tensor, count: int) -> Tensor:
+    """The last ``count`` places, as a view unless it would hold much more memory than it shows."""
+    size = t.shape[2]
+    if size <= count:
+        return t
+    last = t[:, :, size - count :]
+    return last if size <= 2 * count + ROOM else last.clone()
+
+
+def _extend(past: Tensor, new: Tensor) -> tuple[Tensor, tuple[Tensor, int] | None]:
+    """``past`` and ``new`` in one, in place behind ``past`` where there is room; and the room that is left."""
+    n, T = past.shape[2], new.shape[2]
+    if n == 0 and past.dtype == new.dtype:
+        return new, None
+    if T > ROOM or torch.is_grad_enabled() or past.dtype != new.dtype or torch.compiler.is_compiling():
+        return torch.cat([past, new], 2), None
+    room, end = _ROOMS.pop(past, (None, 0))
+    if room is None or room.shape[2] < end + T or room.is_inference() != torch.is_inference_mode_enabled():
+        B, G, _, K = past.shape
+        room, end = past.new_empty(B, G, n + T + max(ROOM, n // 8), K), n
+        room[:, :, :n] = past
+    room[:, :, end : end + T] = new
+    return room[:, :, end - n : end + T], (room, end + T)
+
+
+def key_index(keys: Cache, inputs: Inputs) -> Tensor:
+    """(B, S) int64: the index of the token in each place of what ``append`` gives to look at, -1 where it is empty."""
+    S, last = keys["k"].shape[2], inputs.index[:, :1] + inputs.lengths[:, None] - 1
+    age = torch.arange(S - 1, -1, -1, device=last.device)
+    return torch.where(age < keys["stored"][:, None], last - age, -1)
+
+
+def sight(keys: Cache, inputs: Inputs, window: int | None = None) -> dict[str, Any]:
+    """As arguments of attention: a query sees stored keys up to itself, the last ``window`` of them.
+
+    ``keys`` is what :func:`append` gave to look at.
+    """
+    T, S = inputs.index.shape[1], keys["k"].shape[2]
+    if T == 0:
+        return {}
+    if inputs.mask is None and (window is None or window >= S) and _is_full(keys["stored"], S):
+        return {"causal": True}
+    found = key_index(keys, inputs)[:, None, None, :]
+    age = inputs.index[:, None, :, None] - found
+    seen = (age >= 0) & (found >= 0)
+    return {"visible": seen if window is None else seen & (age < window)}
+
+
+def _is_full(stored: Tensor, size: int) -> bool:
+    """Whether no place is empty; where asking would wait for a device, no."""
+    known = stored.device.type == "cpu" and not torch.compiler.is_compiling()
+    return known and stored.numel() > 0 and int(stored.min()) == size

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import gelu, relu, silu
 
 from anyformer.channels import register_channel
 from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.linear import Linear
+from anyformer.ops.swiglu import swiglu
 from anyformer.registry import nearest
 
 ACTIVATIONS = {
@@ -46,8 +48,8 @@ class MLP(Mixer):
             raise ValueError(f"unknown activation {activation!r}{nearest(activation, list(ACTIVATIONS))}")
         F = hidden_width(dim, hidden_dim, factor)
         self.activation = activation
-        self.up = nn.Linear(dim, F, bias=bias)
-        self.down = nn.Linear(F, dim, bias=bias)
+        self.up = Linear(dim, F, bias=bias)
+        self.down = Linear(F, dim, bias=bias)
 
     @classmethod
     def describe(cls, **_: Any) -> MixerInfo:
@@ -77,16 +79,16 @@ class SwiGLU(Mixer):
     ) -> None:
         super().__init__(dim)
         F = hidden_width(dim, hidden_dim, factor)
-        self.gate = nn.Linear(dim, F, bias=bias)
-        self.up = nn.Linear(dim, F, bias=bias)
-        self.down = nn.Linear(F, dim, bias=bias)
+        self.gate = Linear(dim, F, bias=bias)
+        self.up = Linear(dim, F, bias=bias)
+        self.down = Linear(F, dim, bias=bias)
 
     @classmethod
     def describe(cls, **_: Any) -> MixerInfo:
         return MixerInfo(reach=(0, 0))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
-        return self.down(silu(self.gate(x)) * self.up(x))
+        return self.down(swiglu(self.gate(x), self.up(x)))
 
 
 def hidden_width(dim: int, hidden_dim: int | None, factor: float) -> int:

@@ -120,19 +120,22 @@ def run(name: str, *args: Tensor | int | float | None) -> None:
     """
     first = args[0]
     assert isinstance(first, Tensor)
-    kinds = "".join(
-        "p" if a is None or isinstance(a, Tensor) else "i" if isinstance(a, int) else "d" for a in args
-    )
-    function = _function(name + SUFFIXES[first.dtype], kinds)
-    function(*(a.data_ptr() if isinstance(a, Tensor) else a for a in args), torch.get_num_threads())
+    function = _functions.get((name, first.dtype))
+    if function is None:
+        function = _functions[name, first.dtype] = _function(name + SUFFIXES[first.dtype], args)
+    function(*[a.data_ptr() if isinstance(a, Tensor) else a for a in args], torch.get_num_threads())
 
 
-@functools.cache
-def _function(name: str, kinds: str) -> ctypes._NamedFuncPointer:
+_functions: dict[tuple[str, torch.dtype], ctypes._NamedFuncPointer] = {}
+
+
+def _function(name: str, args: tuple[Tensor | int | float | None, ...]) -> ctypes._NamedFuncPointer:
+    """The kernel, which takes arguments of these kinds from now on."""
     library = _load()[0]
     assert library is not None
     function = getattr(library, name)
+    kinds = ["p" if a is None or isinstance(a, Tensor) else "i" if isinstance(a, int) else "d" for a in args]
     types = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double}
-    function.argtypes = [types[kind] for kind in kinds + "i"]
+    function.argtypes = [types[kind] for kind in [*kinds, "i"]]
     function.restype = None
     return function

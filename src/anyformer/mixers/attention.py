@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from anyformer.caches import Cache, append, slots, visible
+from anyformer.caches import Cache, append, sight
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.layers.linear import Linear
+from anyformer.layers.norms import RMSNorm
 from anyformer.mixers import register_mixer
 from anyformer.ops.attention import attention
 from anyformer.ops.masks import Window
@@ -28,7 +30,8 @@ def head_width(dim: int, num_heads: int, head_dim: int | None) -> int:
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
     """(B, T, H*K) to (B, H, T, K)."""
-    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+    B, T, width = x.shape
+    return x.view(B, T, num_heads, width // num_heads).transpose(1, 2)
 
 
 def merge_heads(x: Tensor) -> Tensor:
@@ -87,13 +90,13 @@ class Attention(Mixer):
         self.provides_kv, self.reuses_kv = provides_kv, reuses_kv
         options = {"name": positions} if isinstance(positions, str) else dict(positions)
         self.positions = create_position(**options, dim=dim, num_heads=num_heads, head_dim=K)
-        self.q = nn.Linear(dim, num_heads * K, bias=bias)
+        self.q = Linear(dim, num_heads * K, bias=bias)
         if reuses_kv is None:
-            self.k = nn.Linear(dim, G * K, bias=bias)
-            self.v = nn.Linear(dim, G * K, bias=bias)
-        self.out = nn.Linear(num_heads * K, dim, bias=bias)
-        self.q_norm = nn.RMSNorm(K, eps=1e-6) if qk_norm else nn.Identity()
-        self.k_norm = nn.RMSNorm(K, eps=1e-6) if qk_norm and reuses_kv is None else nn.Identity()
+            self.k = Linear(dim, G * K, bias=bias)
+            self.v = Linear(dim, G * K, bias=bias)
+        self.out = Linear(num_heads * K, dim, bias=bias)
+        self.q_norm = RMSNorm(K, eps=1e-6) if qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(K, eps=1e-6) if qk_norm and reuses_kv is None else nn.Identity()
 
     @classmethod
     def describe(
@@ -119,9 +122,11 @@ class Attention(Mixer):
         if self.reuses_kv is not None:
             return self.positions.rotate(q, q, inputs.positions)[0], {}
         k = self.k_norm(split_heads(self.k(x), self.num_kv_heads))
-        v = split_heads(self.v(x), self.num_kv_heads)
         q, k = self.positions.rotate(q, k, inputs.positions)
-        return q, {"k": k, "v": v, "slot": slots(inputs), "position": inputs.positions[:, None, :, None]}
+        new = {"k": k, "v": split_heads(self.v(x), self.num_kv_heads)}
+        if self.positions.scores:
+            new["position"] = inputs.positions[:, None, :, None]
+        return q, new
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         q, new = self._project(x, inputs)
@@ -132,7 +137,7 @@ class Attention(Mixer):
         k, v, places = keys["k"], keys["v"], self._places(keys, inputs)
         if self.window is not None and q.shape[2] > self.window:
             spec = Window(self.window - 1, 0 if self.causal else self.window - 1)
-            index = None if inputs.mask is None else keys["slot"][:, 0, :, 0] - 1
+            index = None if inputs.mask is None else inputs.zero(inputs.index + 1) - 1
             pos = inputs.positions
             score = self._tile_score if self.positions.scores and places is None else None
             return sparse_attention(
@@ -148,23 +153,17 @@ class Attention(Mixer):
                 places=places,
             )
         bias = self._bias(q, keys, inputs) if self.positions.scores and places is None else None
-        if self.causal and self.window is None:
+        if self.causal:  # masked tokens come last
             return attention(q, k, v, causal=True, bias=bias, places=places)
-        return attention(q, k, v, visible=self._visible(keys, inputs), bias=bias, places=places)
+        seen = None if inputs.mask is None else inputs.mask[:, None, None, :]
+        return attention(q, k, v, visible=seen, bias=bias, places=places)
 
     def _places(self, keys: Cache, inputs: Inputs) -> tuple[Tensor, Tensor] | None:
+        if not self.positions.scores:
+            return None
         mine = self.positions.places(inputs.positions)
         theirs = self.positions.places(keys["position"][:, 0, :, 0])
         return None if mine is None or theirs is None else (mine, theirs)
-
-    def _visible(self, keys: Cache, inputs: Inputs) -> Tensor | None:
-        """(B, 1, T, S) bool: which keys each query sees, ``None`` = all."""
-        if self.causal:
-            return visible(slots(inputs), keys["slot"], self.window)
-        if self.window is not None:
-            age = slots(inputs) - keys["slot"].transpose(2, 3)
-            return (age.abs() < self.window) & (keys["slot"] > 0).transpose(2, 3)
-        return None if inputs.mask is None else inputs.mask[:, None, None, :]
 
     def _bias(self, q: Tensor, keys: Cache, inputs: Inputs) -> Tensor | None:
         k = keys["k"].repeat_interleave(self.num_heads // self.num_kv_heads, 1)
@@ -181,19 +180,21 @@ class Attention(Mixer):
             return {}
         shape = (batch_size, self.num_kv_heads, 0, self.head_dim)
         empty = torch.zeros(shape, device=device, dtype=dtype)
-        number = torch.zeros(batch_size, 1, 0, 1, device=device)
-        position = number.double() if dtype == torch.float64 else number
-        return {"k": empty, "v": empty, "slot": number.long(), "position": position}
+        state = {"k": empty, "v": empty, "stored": torch.zeros(batch_size, dtype=torch.int64, device=device)}
+        if self.positions.scores:
+            number = torch.zeros(batch_size, 1, 0, 1, device=device)
+            state["position"] = number.double() if dtype == torch.float64 else number
+        return state
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         q, new = self._project(x, inputs)
         both, kept = state, state
         if self.reuses_kv is None:
             limit = None if self.window is None else self.window - 1
-            both, kept = append(state, new, inputs.mask is not None, limit)
+            both, kept = append(state, new, inputs, limit)
         keys = self._shared(both, inputs)
         bias = self._bias(q, keys, inputs) if self.positions.scores else None
-        y = attention(q, keys["k"], keys["v"], visible=self._visible(keys, inputs), bias=bias)
+        y = attention(q, keys["k"], keys["v"], bias=bias, **sight(keys, inputs, self.window))
         return self.out(merge_heads(y)), kept
 
     def _shared(self, keys: Cache, inputs: Inputs) -> Cache:
@@ -222,5 +223,15 @@ class Attention(Mixer):
         k, v = (t.repeat_interleave(self.num_heads // t.shape[1], 1) for t in (keys["k"], keys["v"]))
         bias = self._bias(q, keys, inputs) if self.positions.scores else None
         one_hot = torch.eye(k.shape[2], device=x.device, dtype=x.dtype).expand(*k.shape[:3], -1)
-        matrix = attention(q, k, one_hot, visible=self._visible(keys, inputs), bias=bias)
+        age = inputs.index[:, None, :, None] - inputs.index[:, None, None, :]
+        seen = (
+            inputs.mask[:, None, None, :]
+            if inputs.mask is not None
+            else torch.ones_like(age, dtype=torch.bool)
+        )
+        if self.causal:
+            seen = seen & (age >= 0)
+        if self.window is not None:
+            seen = seen & (age.abs() < self.window)
+        matrix = attention(q, k, one_hot, visible=seen, bias=bias)
         return Mixing(matrix, v, lambda y: inputs.zero(self.out(merge_heads(y))))

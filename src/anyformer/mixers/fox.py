@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, pad
 
-from anyformer.caches import append, slots, visible
+from anyformer.caches import append, sight
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
@@ -73,18 +73,18 @@ class ForgettingAttention(Mixer):
         H = self.num_heads
         empty = torch.zeros(batch_size, H, 0, self.head_dim, device=device, dtype=dtype)
         log_sum = exact(torch.zeros(batch_size, 1, H, device=device))
-        slot = torch.zeros(batch_size, 1, 0, 1, device=device, dtype=torch.int64)
-        cache = {"k": empty, "v": empty, "slot": slot, "log_sum": log_sum[:, None, :0]}
+        stored = torch.zeros(batch_size, device=device, dtype=torch.int64)
+        cache = {"k": empty, "v": empty, "log_sum": log_sum[:, None, :0], "stored": stored}
         return {"cache": cache, "log_sum": log_sum}
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         q, k, v, log_sum = self._project(x, inputs)
         log_sum = torch.cat([state["log_sum"], log_sum + state["log_sum"]], 1)
         last, log_sum = log_sum[:, -1:], log_sum[:, 1:]
-        new = {"k": k, "v": v, "slot": slots(inputs), "log_sum": log_sum[:, None]}
-        both, kept = append(state["cache"], new, inputs.mask is not None)
+        new = {"k": k, "v": v, "log_sum": log_sum[:, None]}
+        both, kept = append(state["cache"], new, inputs)
         bias = _difference(log_sum, both["log_sum"][:, 0]).to(x.dtype)
-        y = attention(q, both["k"], both["v"], visible=visible(new["slot"], both["slot"]), bias=bias)
+        y = attention(q, both["k"], both["v"], bias=bias, **sight(both, inputs))
         return self.out(merge_heads(y)), {"cache": kept, "log_sum": last}
 
     def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from anyformer.caches import Cache, append, slots
+from anyformer.caches import Cache, append, key_index
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
@@ -71,33 +71,39 @@ class SegmentAttention(Mixer):
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         empty = torch.zeros(batch_size, self.num_heads, 0, self.head_dim, device=device, dtype=dtype)
-        number = torch.zeros(batch_size, 1, 0, 1, device=device)
-        position = number.double() if dtype == torch.float64 else number
-        return {"k": empty, "v": empty, "slot": number.long(), "position": position}
+        state = {"k": empty, "v": empty, "stored": torch.zeros(batch_size, dtype=torch.int64, device=device)}
+        if self.positions.scores:
+            number = torch.zeros(batch_size, 1, 0, 1, device=device)
+            state["position"] = number.double() if dtype == torch.float64 else number
+        return state
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         q, k, v = (split_heads(t, self.num_heads) for t in self.qkv(x).chunk(3, -1))
         q, k = self.positions.rotate(q, k, inputs.positions)
-        new = {"k": k, "v": v, "slot": slots(inputs), "position": inputs.positions[:, None, :, None]}
+        new = {"k": k, "v": v}
+        if self.positions.scores:
+            new["position"] = inputs.positions[:, None, :, None]
         keep = self.segment_len + self.memory_len - 1
-        both, kept = append(state, new, inputs.mask is not None, keep)
-        y = self._attend(q, new["slot"], both, inputs)
+        both, kept = append(state, new, inputs, keep)
+        y = self._attend(q, both, inputs)
         return self.out(merge_heads(y)), kept
 
-    def _attend(self, q: Tensor, slot: Tensor, keys: Cache, inputs: Inputs) -> Tensor:
-        k, v, pos = keys["k"], keys["v"], keys["position"][:, 0, :, 0]
+    def _attend(self, q: Tensor, keys: Cache, inputs: Inputs) -> Tensor:
+        k, v = keys["k"], keys["v"]
+        if q.shape[2] == 0:
+            return torch.zeros_like(q)
+        index, past = inputs.zero(inputs.index + 1) - 1, key_index(keys, inputs)
+        pos = keys["position"][:, 0, :, 0] if self.positions.scores else None
         if q.shape[2] > self.segment_len:
-            index, past = slot[:, 0, :, 0] - 1, keys["slot"][:, 0, :, 0] - 1
             spec = Causal() & Segments(self.segment_len, self.memory_len)
-            score = self._tile_score if self.positions.scores else None
-            q_pos = inputs.positions
+            score, q_pos = (self._tile_score, inputs.positions) if self.positions.scores else (None, None)
             return sparse_attention(
                 q, k, v, spec, q_index=index, k_index=past, q_pos=q_pos, k_pos=pos, score=score
             )
-        bias = self.positions.score(q, k, inputs.positions, pos) if self.positions.scores else None
-        age, since_start = slot - keys["slot"].mT, (slot - 1) % self.segment_len
-        seen = (age >= 0) & (age <= since_start + self.memory_len) & (keys["slot"] > 0).mT
-        return attention(q, k, v, visible=seen, bias=bias)
+        bias = None if pos is None else self.positions.score(q, k, inputs.positions, pos)
+        age, since_start = index[:, :, None] - past[:, None], index[:, :, None] % self.segment_len
+        seen = (age >= 0) & (age <= since_start + self.memory_len) & (past >= 0)[:, None]
+        return attention(q, k, v, visible=seen[:, None], bias=bias)
 
     def _tile_score(self, s: Tensor, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor) -> Tensor:
         bias = self.positions.score(q, k, q_pos, k_pos)

@@ -11,6 +11,7 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from anyformer.contract import Call, Context
+from anyformer.layers.linear import Linear
 from anyformer.layers.norms import create_norm
 from anyformer.models.build import Backbone
 from anyformer.models.spec import ModelSpec, load_spec
@@ -63,7 +64,7 @@ class SequenceModel(nn.Module, PyTorchModelHubMixin):
             create_norm(self.spec.norm, D, self.spec.norm_eps) if self.spec.embed_norm else nn.Identity()
         )
         self.body = Backbone(self.spec)
-        self.head = nn.Linear(D, outputs, bias=pool is not None or vocab_size is None)
+        self.head = Linear(D, outputs, bias=pool is not None or vocab_size is None)
         if self.spec.tie_embeddings:
             if not isinstance(self.embed, nn.Embedding) or outputs != vocab_size:
                 raise ValueError("tie_embeddings needs as many outputs as tokens")
@@ -128,10 +129,10 @@ class EncoderDecoder(nn.Module, PyTorchModelHubMixin):
         D = self.spec.dim
         self.target_embed = nn.Embedding(vocab_size, D)
         nn.init.normal_(self.target_embed.weight, std=D**-0.5)
-        self.source_embed = self.target_embed if num_features is None else nn.Linear(num_features, D)
+        self.source_embed = self.target_embed if num_features is None else Linear(num_features, D)
         self.encoder = Backbone(self.spec, self.spec.encoder, causal=False)
         self.decoder = Backbone(self.spec, cross=True)
-        self.head = nn.Linear(D, vocab_size, bias=False)
+        self.head = Linear(D, vocab_size, bias=False)
 
     def encode(self, source: Tensor, mask: Tensor | None = None) -> Context:
         """The context that the decoder looks at: source (B, S) int64 or (B, S, F) float, mask (B, S)."""
@@ -227,7 +228,7 @@ def embed_checked(
 def _embedding(vocab_size: int | None, num_features: int | None, dim: int) -> nn.Module:
     if vocab_size is None:
         assert num_features is not None
-        return nn.Linear(num_features, dim)
+        return Linear(num_features, dim)
     embed = nn.Embedding(vocab_size, dim)
     nn.init.normal_(embed.weight, std=dim**-0.5)
     return embed

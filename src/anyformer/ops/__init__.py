@@ -23,12 +23,16 @@ MODULES = (
     "attention",
     "delta_rule",
     "linear_attention",
+    "linear",
     "long_conv",
+    "rms_norm",
+    "rotate",
     "scan",
     "selective_scan",
     "short_conv",
     "softmax_scan",
     "sparse_attention",
+    "swiglu",
 )
 
 

@@ -186,6 +186,10 @@ def attention(
     other = normalizer != "softmax" or return_lse or places is not None
     if not other and _can_fuse(q, v, S, causal, visible, bias):
         mask, causal_flag = _fused_mask(q, S, causal, visible, bias)
+        if T == 1 and H != G and (mask is None or mask.shape[1] == 1):
+            grouped = q.reshape(B, G, H // G, -1)  # heads of a group as queries: its keys are not repeated
+            y = F.scaled_dot_product_attention(grouped, k, v, attn_mask=mask, scale=_scale(scale, q.shape[3]))
+            return y.reshape(B, H, 1, V)
         return F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, is_causal=causal_flag, scale=_scale(scale, q.shape[3]), enable_gqa=H != G
         )

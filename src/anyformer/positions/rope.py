@@ -6,9 +6,13 @@ import math
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
+from anyformer.ops.rotate import rotate
 from anyformer.positions import positions
 from anyformer.positions.base import Positions
+
+_WAVES = WeakTensorKeyDictionary()  # cosines and sines by positions, and by what else they depend on
 
 
 @positions.register("rope", papers=["rope"])
@@ -56,12 +60,24 @@ class Rope(Positions):
         kept = ((turns - self.low) / (self.high - self.low)).clamp(0, 1)
         return rates * (kept + (1 - kept) / self.stretch)
 
+    def waves(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """cos and sin (B, T, K / 2) of the angles at positions (B, T), or (1, T, K / 2) where shared."""
+        if positions.stride(0) == 0:
+            positions = positions[:1]
+        angle = positions[..., None] * self.rates(positions.device, positions.dtype)
+        return angle.cos().to(dtype), angle.sin().to(dtype)
+
     def rotate(self, q: Tensor, k: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        angle = positions[:, None, :, None] * self.rates(q.device, positions.dtype)
-        cos, sin = angle.cos().to(q.dtype), angle.sin().to(q.dtype)
-        return _turn(q, cos, sin), _turn(k, cos, sin)
+        cos, sin = self._shared_waves(positions, q.dtype)
+        return rotate(q, cos, sin), rotate(k, cos, sin)
 
-
-def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    a, b = x.chunk(2, -1)
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
+    def _shared_waves(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Those of :meth:`waves`, made by the first of the layers that are given the same positions."""
+        if torch.compiler.is_compiling() or positions.is_inference() or positions.requires_grad:
+            return self.waves(positions, dtype)
+        made = _WAVES.setdefault(positions, {})
+        options = (self.base, self.stretch, self.trained_length, self.low, self.high)
+        key = (self.head_dim, *options, dtype, positions._version, torch.is_inference_mode_enabled())
+        if key not in made:
+            made[key] = self.waves(positions, dtype)
+        return made[key]

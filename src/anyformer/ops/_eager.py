@@ -1,0 +1,36 @@
+"""When small ops may run natively outside PyTorch's dispatcher, and how their gradients are taken once more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from anyformer import kernels
+
+_PLAIN = (Tensor, nn.Parameter, type(None))
+
+
+def plain(*tensors: Tensor | None) -> bool:
+    """Whether these are plain tensors and no compiler is looking, which would rather see PyTorch's own operations."""
+    return not torch.compiler.is_compiling() and all(type(t) in _PLAIN for t in tensors)
+
+
+def native(*tensors: Tensor | None) -> bool:
+    """Whether the kernels take these tensors as they come, none of them empty."""
+    return plain(*tensors) and kernels.ready(*tensors) and all(t is None or t.numel() for t in tensors)
+
+
+def tracked(*tensors: Tensor | None) -> bool:
+    """Whether a gradient of any is asked for."""
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+
+
+def gradients_again(
+    formula: Callable[..., Tensor], given: Sequence[Tensor | None], needed: Sequence[bool], grad: Tensor
+) -> list[Tensor | None]:
+    """The needed gradients by PyTorch's own operations, for those who differentiate them once more."""
+    wanted = [t for t, need in zip(given, needed, strict=True) if need and t is not None]
+    found = iter(torch.autograd.grad(formula(*given), wanted, grad, create_graph=True))
+    return [next(found) if need else None for need in needed]

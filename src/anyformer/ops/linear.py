@@ -1,0 +1,118 @@
+"""A linear map of the last axis, y = W x + b.
+
+On x86 CPUs PyTorch gives float32 products to MKL. oneDNN, which PyTorch holds as well, is as fast on Intel's CPUs
+and several times faster on others; a few rows, as decoding has, go to the native kernel, which reads W on all threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from anyformer import kernels
+from anyformer.ops._base import Path, primitive
+from anyformer.ops._eager import plain, tracked
+from anyformer.ops._precision import wide
+
+FEW_ROWS = 4
+"""Up to so many rows the native kernel is the fastest."""
+
+_HAS_ONEDNN = (
+    torch.backends.mkl.is_available()
+    and torch.backends.mkldnn.is_available()
+    and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+)
+
+
+def linear_definition(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The formula; see :func:`linear`."""
+    dtype = wide(x.dtype)
+    y = torch.einsum("...k,nk->...n", x.to(dtype), weight.to(dtype))
+    return (y if bias is None else y + bias.to(dtype)).to(x.dtype)
+
+
+def linear_flops(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> int:
+    """A multiplication and an addition for each weight and row."""
+    return 2 * x.numel() * weight.shape[0]
+
+
+def _path(device: str, dtype: torch.dtype) -> Path:
+    if device != "cpu":
+        return Path("PyTorch", "torch.nn.functional.linear")
+    few = f"up to {FEW_ROWS} rows without gradient: {kernels.status().reason}"
+    if dtype == torch.float32 and _HAS_ONEDNN:
+        return Path("oneDNN", f"faster than MKL, which PyTorch would choose; {few}")
+    return Path("PyTorch", f"torch.nn.functional.linear; {few}")
+
+
+@primitive("linear", definition=linear_definition, flops=linear_flops, path=_path)
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Multiply the last axis of x by a matrix; a drop-in for :func:`torch.nn.functional.linear`.
+
+    Args:
+        x: (..., K).
+        weight: (N, K).
+        bias: (N,).
+
+    Returns:
+        (..., N).
+    """
+    if not _ours(x, weight, bias):
+        return F.linear(x, weight, bias)
+    N, K = weight.shape
+    rows = x.numel() // K
+    if rows <= FEW_ROWS and not tracked(x, weight, bias):
+        if not kernels.ready(x, weight, bias):
+            return F.linear(x, weight, bias)
+        y = x.new_empty(*x.shape[:-1], N)
+        bias = None if bias is None else bias.contiguous()
+        kernels.run("matvec", x.contiguous(), weight.contiguous(), bias, y, rows, N, K)
+        return y
+    if x.dtype != torch.float32 or not _HAS_ONEDNN:
+        return F.linear(x, weight, bias)
+    flat = x.reshape(rows, K)
+    y = _Product.apply(flat, weight, bias) if tracked(x, weight, bias) else _onednn(flat, weight, bias)
+    return y.reshape(*x.shape[:-1], N)
+
+
+def _ours(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether another path than PyTorch's own may be taken."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype == weight.dtype
+        and x.numel() > 0
+        and x.shape[-1] == weight.shape[-1]
+        and (bias is None or bias.shape == weight.shape[:1])
+        and not torch.is_autocast_enabled("cpu")
+        and plain(x, weight, bias)
+    )
+
+
+def _onednn(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(a.contiguous(), b, bias, "none", [], "")
+    return y
+
+
+class _Product(torch.autograd.Function):
+    """a (M, K) times the transpose of b (N, K), plus bias (N,); the gradients are such products again."""
+
+    @staticmethod
+    def forward(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+        return _onednn(a, b, bias)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.save_for_backward(*inputs[:2])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        a, b = ctx.saved_tensors
+        wants_a, wants_b, wants_bias = ctx.needs_input_grad
+        return (
+            _Product.apply(grad, b.t(), None) if wants_a else None,
+            _Product.apply(grad.t(), a.t(), None) if wants_b else None,
+            grad.sum(0) if wants_bias else None,
+        )

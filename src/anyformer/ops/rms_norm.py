@@ -1,0 +1,88 @@
+"""Root-mean-square normalisation of the last axis (Zhang 2019, eq. 4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from anyformer import kernels
+from anyformer.ops._base import native_path, primitive
+from anyformer.ops._eager import gradients_again, native, tracked
+from anyformer.ops._precision import wide
+
+PARTS = 16
+"""Of the rows, whose shares of the weight's gradient are summed at the end: the same for any number of threads."""
+
+
+def rms_norm_definition(x: Tensor, weight: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+    """The formula; see :func:`rms_norm`."""
+    exact = x.to(wide(x.dtype))
+    y = exact / (exact.square().mean(-1, keepdim=True) + eps).sqrt()
+    return (y if weight is None else y * weight).to(x.dtype)
+
+
+@primitive(
+    "rms_norm",
+    definition=rms_norm_definition,
+    flops=lambda *_, **__: 0,  # PyTorch's counter counts matrix products only
+    path=native_path("PyTorch", "torch.nn.functional.rms_norm"),
+)
+def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+    """y = x / sqrt(mean(x^2) + eps) * weight, the mean over the last axis.
+
+    Args:
+        x: (..., N).
+        weight: (N,).
+
+    Returns:
+        (..., N), dtype of x.
+    """
+    if not native(x, weight) or (weight is not None and weight.shape != x.shape[-1:]):
+        return F.rms_norm(x, x.shape[-1:], weight, eps)
+    if tracked(x, weight):
+        y: Tensor = _RmsNorm.apply(x, weight, eps)[0]
+        return y
+    return _forward(x.contiguous(), weight, eps)[0]
+
+
+def _forward(x: Tensor, weight: Tensor | None, eps: float) -> tuple[Tensor, Tensor]:
+    N = x.shape[-1]
+    y, scale = torch.empty_like(x), x.new_empty(x.shape[:-1])
+    weight = None if weight is None else weight.contiguous()
+    kernels.run("rms_norm", x, weight, y, scale, x.numel() // N, N, float(eps))
+    return y, scale
+
+
+class _RmsNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor | None, eps: float) -> tuple[Tensor, Tensor]:
+        return _forward(x.contiguous(), weight, eps)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        x, weight, ctx.eps = inputs
+        ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(x, weight, output[1])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, _: None) -> tuple[Tensor | None, ...]:
+        x, weight, scale = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            again = gradients_again(
+                lambda x, weight: rms_norm_definition(x, weight, ctx.eps),
+                (x, weight),
+                ctx.needs_input_grad[:2],
+                grad,
+            )
+            return (*again, None)
+        N = x.shape[-1]
+        x, grad = x.contiguous(), grad.contiguous()
+        grad_x, shares = torch.empty_like(x), None if weight is None else x.new_empty(PARTS, N)
+        weight = None if weight is None else weight.contiguous()
+        sizes = (x.numel() // N, N, PARTS)
+        kernels.run("rms_norm_backward", x, weight, scale, grad, grad_x, shares, *sizes)
+        return grad_x, None if shares is None else shares.sum(0), None

@@ -1,0 +1,66 @@
+"""Turning pairs of channels by an angle, as rotary positions do (Su 2021, eq. 34)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anyformer import kernels
+from anyformer.ops._base import native_path, primitive
+from anyformer.ops._eager import native, tracked
+
+
+def rotate_definition(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """The formula; see :func:`rotate`."""
+    low, high = x.chunk(2, -1)
+    cos, sin = cos[:, None], sin[:, None]
+    return torch.cat([low * cos - high * sin, high * cos + low * sin], -1)
+
+
+@primitive(
+    "rotate",
+    definition=rotate_definition,
+    flops=lambda *_, **__: 0,  # PyTorch's counter counts matrix products only
+    path=native_path("PyTorch", "products of halves"),
+)
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn channel i together with channel i + K/2, for every token by its own angle.
+
+    Args:
+        x: (B, H, T, K), K even.
+        cos, sin: of the angles, (B, T, K/2), or (1, T, K/2) where all samples share them; dtype of x.
+
+    Returns:
+        (B, H, T, K).
+    """
+    if not native(x, cos, sin) or tracked(cos, sin):
+        return rotate_definition(x, cos, sin)
+    cos, sin = cos.contiguous(), sin.contiguous()
+    y: Tensor = _Rotate.apply(x, cos, sin, 1.0) if tracked(x) else _turn(x, cos, sin, 1.0)
+    return y
+
+
+def _turn(x: Tensor, cos: Tensor, sin: Tensor, sign: float) -> Tensor:
+    x = x if x.stride(3) == 1 else x.contiguous()
+    y = torch.empty_like(x)  # with the strides of x
+    (B, H, T, K), shared = x.shape, cos.shape[0] == 1
+    strides = [t.stride(axis) for t in (x, y) for axis in (0, 2, 1)]
+    kernels.run("rotate", x, cos, sin, y, B, T, H, K // 2, *strides, 0 if shared else T * K // 2, sign)
+    return y
+
+
+class _Rotate(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, cos: Tensor, sin: Tensor, sign: float) -> Tensor:
+        return _turn(x, cos, sin, sign)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        _, cos, sin, ctx.sign = inputs
+        ctx.save_for_backward(cos, sin)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return _Rotate.apply(grad, *ctx.saved_tensors, -ctx.sign), None, None, None
