@@ -7,7 +7,7 @@
  * that chunks of C tokens start from are kept, (B, chunks, K, D). */
 #include "real.h"
 
-enum { LANES = 256 / sizeof(real), VECTOR = 64 / sizeof(real), AHEAD = 8 };
+enum { LANES = 256 / sizeof(real), VECTOR = LANES / 4, AHEAD = 8 };
 
 #ifdef __GNUC__
 #define PREFETCH(address) __builtin_prefetch(address)
@@ -147,72 +147,11 @@ EXPORT(selective_scan)(const real *restrict x, const real *restrict dt, const re
 }
 
 /* What the backward of one task holds: for each block of channels A, the gradient that runs back, A's and skip's
- * gradients; for the tokens of one chunk of one block the states, their factors, the steps, and the sums over all blocks that
+ * gradients; for the tokens of one chunk of one block the states, their factors, the steps and C_t h_t, and the sums over all blocks that
  * give the gradients of B_ and C_, VECTOR partial sums for each. */
 struct work {
-    real *a, *g, *grad_a, *grad_skip, *states, *factors, *steps, *sums_b, *sums_c;
+    real *a, *g, *grad_a, *grad_skip, *states, *factors, *steps, *outs, *sums_b, *sums_c;
 };
-
-/* One chunk of one block again, forwards: the states after each token behind the one before the first. */
-static void again(struct work w, const real *restrict x, const real *restrict dt, const real *restrict Bt,
-                  int64_t b_time, int64_t C, int64_t D, int64_t n, int64_t K, int64_t dt_softplus) {
-    for (int64_t t = 0; t < C; t++) {
-        real step[LANES], u[LANES];
-        take(step, dt + t * D, n);
-        take(u, x + t * D, n);
-        if (dt_softplus) {
-            SIMD for (int64_t j = 0; j < LANES; j++) step[j] = softplus_of(step[j]);
-        }
-        put(w.steps + t * LANES, step, LANES);
-        SIMD for (int64_t j = 0; j < LANES; j++) u[j] *= step[j];
-        for (int64_t k = 0; k < K; k++) {
-            real b = Bt[t * b_time + k];
-            const real *restrict ak = w.a + k * LANES, *restrict before = w.states + (t * K + k) * LANES;
-            real *restrict after = w.states + ((t + 1) * K + k) * LANES;
-            real *restrict factor = w.factors + (t * K + k) * LANES;
-            SIMD for (int64_t j = 0; j < LANES; j++) {
-                real e = exp2_of(step[j] * ak[j]);
-                factor[j] = e;
-                after[j] = e * before[j] + u[j] * b;
-            }
-        }
-    }
-}
-
-/* One token back: the gradients of u = dt x and of the exponents' dt, C_t h_t, and everything else added to. One vector of channels
- * runs along all k, so that what belongs to the token stays in registers. */
-static inline void retreat(struct work w, int64_t t, const real *restrict step, const real *restrict u,
-                           const real *restrict grad, const real *restrict Bt, const real *restrict Ct,
-                           real *restrict grad_u, real *restrict grad_step, real *restrict out, int64_t K) {
-    for (int64_t v = 0; v < LANES; v += VECTOR) {
-        const real *restrict before = w.states + t * K * LANES + v, *restrict after = before + K * LANES;
-        const real *restrict factor = w.factors + t * K * LANES + v, *restrict a = w.a + v;
-        real *restrict g = w.g + v, *restrict grad_a = w.grad_a + v;
-        real *restrict sum_b = w.sums_b + t * K * VECTOR, *restrict sum_c = w.sums_c + t * K * VECTOR;
-        real s[VECTOR], x[VECTOR], gy[VECTOR], gu[VECTOR], gs[VECTOR], y[VECTOR];
-        SIMD for (int64_t i = 0; i < VECTOR; i++) {
-            s[i] = step[v + i], x[i] = u[v + i], gy[i] = grad[v + i];
-            gu[i] = gs[i] = y[i] = 0;
-        }
-        for (int64_t k = 0; k < K; k++) {
-            real b = Bt[k], c = Ct[k];
-            SIMD for (int64_t i = 0; i < VECTOR; i++) {
-                int64_t j = k * LANES + i;
-                real now = g[j] + gy[i] * c;
-                y[i] += after[j] * c;
-                sum_c[k * VECTOR + i] += gy[i] * after[j];
-                sum_b[k * VECTOR + i] += x[i] * now;
-                gu[i] += now * b;
-                now *= factor[j];
-                g[j] = now;
-                now *= before[j];
-                gs[i] += now * a[j];
-                grad_a[j] += now * s[i];
-            }
-        }
-        SIMD for (int64_t i = 0; i < VECTOR; i++) grad_u[v + i] = gu[i], grad_step[v + i] = gs[i], out[v + i] = y[i];
-    }
-}
 
 /* The rows of one chunk of one block, at its first token; gate and grad_gate may be null. */
 struct rows {
@@ -221,10 +160,82 @@ struct rows {
     int64_t b_time, c_time, g_time;
 };
 
+/* One chunk of one block again, forwards: the states after each token behind the one before the first. */
+static void again(struct work w, struct rows r, int64_t C, int64_t D, int64_t n, int64_t K, int64_t dt_softplus) {
+    for (int64_t t = 0; t < C; t++) {
+        real step[LANES], u[LANES], out[LANES] = {0};
+        take(step, r.dt + t * D, n);
+        take(u, r.x + t * D, n);
+        if (dt_softplus) {
+            SIMD for (int64_t j = 0; j < LANES; j++) step[j] = softplus_of(step[j]);
+        }
+        put(w.steps + t * LANES, step, LANES);
+        SIMD for (int64_t j = 0; j < LANES; j++) u[j] *= step[j];
+        for (int64_t k = 0; k < K; k++) {
+            real b = r.B_[t * r.b_time + k], c = r.C_[t * r.c_time + k];
+            const real *restrict ak = w.a + k * LANES, *restrict before = w.states + (t * K + k) * LANES;
+            real *restrict after = w.states + ((t + 1) * K + k) * LANES;
+            real *restrict factor = w.factors + (t * K + k) * LANES;
+            SIMD for (int64_t j = 0; j < LANES; j++) {
+                real e = exp2_of(step[j] * ak[j]);
+                factor[j] = e;
+                after[j] = e * before[j] + u[j] * b;
+                out[j] += after[j] * c;
+            }
+        }
+        put(w.outs + t * LANES, out, LANES);
+    }
+}
+
+/* One token back: the gradients of u = dt x and of the exponents' dt, and everything else added to. What belongs to
+ * the token stays in registers along all k, four vectors of it. */
+static inline void retreat(struct work w, int64_t t, const real *restrict step, const real *restrict u,
+                           const real *restrict grad, const real *restrict Bt, const real *restrict Ct,
+                           real *restrict grad_u, real *restrict grad_step, int64_t K) {
+    real s[4][VECTOR], x[4][VECTOR], gy[4][VECTOR], gu[4][VECTOR], gs[4][VECTOR];
+    for (int64_t v = 0; v < 4; v++)
+        SIMD for (int64_t i = 0; i < VECTOR; i++) {
+            int64_t j = v * VECTOR + i;
+            s[v][i] = step[j], x[v][i] = u[j], gy[v][i] = grad[j];
+            gu[v][i] = gs[v][i] = 0;
+        }
+    for (int64_t k = 0; k < K; k++) {
+        real b = Bt[k], c = Ct[k];
+        const real *restrict before = w.states + (t * K + k) * LANES, *restrict after = before + K * LANES;
+        const real *restrict factor = w.factors + (t * K + k) * LANES, *restrict a = w.a + k * LANES;
+        real *restrict g = w.g + k * LANES, *restrict grad_a = w.grad_a + k * LANES;
+        real *restrict sums_b = w.sums_b + (t * K + k) * VECTOR, *restrict sums_c = w.sums_c + (t * K + k) * VECTOR;
+#define BACK(v)                                                                                                        \
+    {                                                                                                                  \
+        int64_t j = v * VECTOR + i;                                                                                    \
+        real now = g[j] + gy[v][i] * c;                                                                                \
+        sum_c += gy[v][i] * after[j];                                                                                  \
+        sum_b += x[v][i] * now;                                                                                        \
+        gu[v][i] += now * b;                                                                                           \
+        now *= factor[j];                                                                                              \
+        g[j] = now;                                                                                                    \
+        now *= before[j];                                                                                              \
+        gs[v][i] += now * a[j];                                                                                        \
+        grad_a[j] += now * s[v][i];                                                                                    \
+    }
+        SIMD for (int64_t i = 0; i < VECTOR; i++) {
+            real sum_b = sums_b[i], sum_c = sums_c[i];
+            BACK(0) BACK(1) BACK(2) BACK(3)
+            sums_b[i] = sum_b, sums_c[i] = sum_c;
+        }
+#undef BACK
+    }
+    for (int64_t v = 0; v < 4; v++)
+        SIMD for (int64_t i = 0; i < VECTOR; i++) {
+            int64_t j = v * VECTOR + i;
+            grad_u[j] = gu[v][i], grad_step[j] = gs[v][i];
+        }
+}
+
 /* One chunk of one block backwards. */
 static void back(struct work w, struct rows r, int64_t C, int64_t D, int64_t n, int64_t K, int64_t dt_softplus) {
     for (int64_t t = C - 1; t >= 0; t--) {
-        real x[LANES], u[LANES], grad[LANES], gate[LANES], outer[LANES], grad_u[LANES], grad_step[LANES], out[LANES];
+        real x[LANES], u[LANES], grad[LANES], gate[LANES], outer[LANES], grad_u[LANES], grad_step[LANES];
         const real *restrict step = w.steps + t * LANES;
         take(x, r.x + t * D, n);
         take(grad, r.grad + t * D, n);
@@ -237,9 +248,9 @@ static void back(struct work w, struct rows r, int64_t C, int64_t D, int64_t n, 
                 grad[j] *= gate[j] * sigmoid;
             }
         }
-        retreat(w, t, step, u, grad, r.B_ + t * r.b_time, r.C_ + t * r.c_time, grad_u, grad_step, out, K);
+        retreat(w, t, step, u, grad, r.B_ + t * r.b_time, r.C_ + t * r.c_time, grad_u, grad_step, K);
         if (r.gate) {
-            SIMD for (int64_t j = 0; j < LANES; j++) outer[j] *= out[j] + r.weight[j] * x[j];
+            SIMD for (int64_t j = 0; j < LANES; j++) outer[j] *= w.outs[t * LANES + j] + r.weight[j] * x[j];
             put(r.grad_gate + t * D, outer, n);
         }
         SIMD for (int64_t j = 0; j < LANES; j++) {
@@ -279,7 +290,7 @@ EXPORT(selective_scan_backward)(const real *restrict grad, const real *restrict 
                                 int64_t c_batch, int64_t c_time, int64_t g_batch, int64_t g_time, int64_t C,
                                 int64_t dt_softplus, int64_t width, int64_t threads) {
     int64_t groups = (D + width - 1) / width, chunks = (T + C - 1) / C, whole = K * LANES, blocks = width / LANES;
-    int64_t of_blocks = blocks * (3 * whole + LANES), of_chunk = (2 * C + 1) * whole + C * LANES + 2 * C * K * VECTOR;
+    int64_t of_blocks = blocks * (3 * whole + LANES), of_chunk = (2 * C + 1) * whole + 2 * C * LANES + 2 * C * K * VECTOR;
 #pragma omp parallel for num_threads(threads) schedule(static) if (parallel : B * T * D * K > 8192)
     for (int64_t task = 0; task < B * groups; task++) {
         int64_t b = task / groups, group = task % groups, first = group * width, n = MIN(width, D - first);
@@ -290,7 +301,8 @@ EXPORT(selective_scan_backward)(const real *restrict grad, const real *restrict 
         w.states = sum_skip + blocks * LANES;
         w.factors = w.states + (C + 1) * whole;
         w.steps = w.factors + C * whole;
-        w.sums_b = w.steps + C * LANES;
+        w.outs = w.steps + C * LANES;
+        w.sums_b = w.outs + C * LANES;
         w.sums_c = w.sums_b + C * K * VECTOR;
         memset(grad_a, 0, blocks * (whole + LANES) * sizeof(real));
         for (int64_t i = 0; i * LANES < n; i++) {
@@ -313,7 +325,7 @@ EXPORT(selective_scan_backward)(const real *restrict grad, const real *restrict 
                 w.grad_skip = sum_skip + i * LANES;
                 for (int64_t k = 0; k < K; k++)
                     take(w.states + k * LANES, starts + ((b * chunks + chunk) * K + k) * D + d, some);
-                again(w, r.x, r.dt, Bt, b_time, tokens, D, some, K, dt_softplus);
+                again(w, r, tokens, D, some, K, dt_softplus);
                 back(w, r, tokens, D, some, K, dt_softplus);
             }
             reduce(w.sums_b, grad_B + out, tokens * K);
