@@ -106,19 +106,20 @@ class LowRankSpace:
         C (1 - A^T) as the parameter. With C as the parameter that needs the powers, too, and costs more.
         """
         C = 1 << (T.bit_length() // 2)
-        powers = _squares(self._matrix(), T)
-        near = _krylov(self.read, [power.mT for power in powers], C)
-        far = _krylov(self._input(), powers[C.bit_length() - 1 :], -(-T // C))
+        near, power = self.read[:, None], self._matrix().mT
+        while near.shape[1] < C:
+            near, power = _double(near, power)
+        far = _krylov(self._input(), power.mT, -(-T // C))
         return (far @ near.mT).flatten(1)[:, :T]
 
     def columns(self, T: int) -> Tensor:
         """What an input leaves in the state after 0, 1, ... further steps, (D, T, N)."""
-        return _krylov(self._input(), _squares(self._matrix(), T), T)
+        return _krylov(self._input(), self._matrix(), T)[:, :T]
 
     def rows(self, T: int) -> Tensor:
         """How the output after 1, 2, ... steps reads a state, (D, T, N)."""
         matrix = self._matrix().mT
-        return _krylov((self.read[:, None] @ matrix).squeeze(1), _squares(matrix, T), T)
+        return _krylov((self.read[:, None] @ matrix).squeeze(1), matrix, T)[:, :T]
 
     def advance(self, x: Tensor, steps: Tensor) -> Tensor:
         """States x (B, D, N) after ``steps`` (B,) steps without input; the largest number must be below 2^31."""
@@ -146,22 +147,19 @@ class LowRankSpace:
         return 2 * (self.P.conj() * x).real.sum(-1, keepdim=True)
 
 
-def _squares(matrix: Tensor, T: int) -> list[Tensor]:
-    """matrix to the powers 1, 2, 4, ... below T, and at least the first."""
-    powers = [matrix]
-    for _ in range(max(T - 1, 1).bit_length() - 1):
-        powers.append(powers[-1] @ powers[-1])
-    return powers
+def _double(found: Tensor, power: Tensor) -> tuple[Tensor, Tensor]:
+    """n rows followed by what ``power``, a matrix to the n, makes of them; and its square, by the same product."""
+    N = power.shape[-1]
+    product = torch.cat((power, found), 1) @ power
+    return torch.cat((found, product[:, N:]), 1), product[:, :N]
 
 
-def _krylov(first: Tensor, powers: list[Tensor], T: int) -> Tensor:
-    """first, first @ matrix, first @ matrix^2, ...: (D, T, N), doubling their number with each of the powers."""
+def _krylov(first: Tensor, matrix: Tensor, T: int) -> Tensor:
+    """first, first @ matrix, first @ matrix^2, ...: (D, n, N) with n the power of two from T on."""
     found = first[:, None]
-    for power in powers:
-        if found.shape[1] >= T:
-            break
-        found = torch.cat((found, found @ power), 1)
-    return found[:, :T]
+    while 2 * found.shape[1] < T:
+        found, matrix = _double(found, matrix)
+    return found if found.shape[1] >= T else torch.cat((found, found @ matrix), 1)
 
 
 def to_real(x: Tensor) -> Tensor:
