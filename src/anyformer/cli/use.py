@@ -41,7 +41,9 @@ def train(
       anyformer train --out writer --resume
     """
     from anyformer.train import Diverged, Fit
+    from anyformer.train.memory import keep_freed_memory
 
+    keep_freed_memory()
     config = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
     config = {name: value for name, value in config.items() if value is not None}
     if resume:

@@ -86,7 +86,10 @@ def work(folder: Path, url: str | None, lab: Lab, threads: int, line: Connection
     os.environ["OMP_NUM_THREADS"] = str(threads)
     import torch
 
+    from anyformer.train.memory import keep_freed_memory, return_freed_memory
+
     torch.set_num_threads(threads)
+    keep_freed_memory()
     stop = threading.Event()
     threading.Thread(target=_listen, args=(line, stop), daemon=True).start()
     board = Board(folder, url)
@@ -101,6 +104,7 @@ def work(folder: Path, url: str | None, lab: Lab, threads: int, line: Connection
             claim.release()
             return
         board.finish(claim, outcome)
+        return_freed_memory()
 
 
 def _listen(line: Connection, stop: threading.Event) -> None:

@@ -106,21 +106,20 @@ class LowRankSpace:
         C (1 - A^T) as the parameter. With C as the parameter that needs the powers, too, and costs more.
         """
         C = 1 << (T.bit_length() // 2)
-        matrix = power = self._matrix()
-        for _ in range(C.bit_length() - 1):
-            power = power @ power
-        near = self._krylov(self.read, matrix.mT, C)
-        far = self._krylov(self._input(), power, -(-T // C))
+        near, power = self.read[:, None], self._matrix().mT
+        while near.shape[1] < C:
+            near, power = _double(near, power)
+        far = _krylov(self._input(), power.mT, -(-T // C))
         return (far @ near.mT).flatten(1)[:, :T]
 
     def columns(self, T: int) -> Tensor:
         """What an input leaves in the state after 0, 1, ... further steps, (D, T, N)."""
-        return self._krylov(self._input(), self._matrix(), T)
+        return _krylov(self._input(), self._matrix(), T)[:, :T]
 
     def rows(self, T: int) -> Tensor:
         """How the output after 1, 2, ... steps reads a state, (D, T, N)."""
         matrix = self._matrix().mT
-        return self._krylov((self.read[:, None] @ matrix).squeeze(1), matrix, T)
+        return _krylov((self.read[:, None] @ matrix).squeeze(1), matrix, T)[:, :T]
 
     def advance(self, x: Tensor, steps: Tensor) -> Tensor:
         """States x (B, D, N) after ``steps`` (B,) steps without input; the largest number must be below 2^31."""
@@ -147,13 +146,20 @@ class LowRankSpace:
     def _along_P(self, x: Tensor) -> Tensor:
         return 2 * (self.P.conj() * x).real.sum(-1, keepdim=True)
 
-    def _krylov(self, first: Tensor, matrix: Tensor, T: int) -> Tensor:
-        """first, first @ matrix, first @ matrix^2, ...: (D, T, N), doubling their number each time."""
-        found = first[:, None]
-        while found.shape[1] < T:
-            found = torch.cat((found, found @ matrix), 1)
-            matrix = matrix @ matrix
-        return found[:, :T]
+
+def _double(found: Tensor, power: Tensor) -> tuple[Tensor, Tensor]:
+    """n rows followed by what ``power``, a matrix to the n, makes of them; and its square, by the same product."""
+    N = power.shape[-1]
+    product = torch.cat((power, found), 1) @ power
+    return torch.cat((found, product[:, N:]), 1), product[:, :N]
+
+
+def _krylov(first: Tensor, matrix: Tensor, T: int) -> Tensor:
+    """first, first @ matrix, first @ matrix^2, ...: (D, n, N) with n the power of two from T on."""
+    found = first[:, None]
+    while 2 * found.shape[1] < T:
+        found, matrix = _double(found, matrix)
+    return found if found.shape[1] >= T else torch.cat((found, found @ matrix), 1)
 
 
 def to_real(x: Tensor) -> Tensor:
