@@ -55,12 +55,13 @@ static void head_forward(Chunk *c, real *state, const Sizes *s, const Tensors *x
     int64_t size = s->K * s->V, keeps = (s->T - 1) / KEEP;
     load_state(state, c->V, x->initial + head * size, s, from, columns);
     for (int64_t first = 0; first < s->T; first += CHUNK) {
-        if (first && first % KEEP == 0)
+        if (kept && first && first % KEEP == 0)
             store_state(state, c->V, kept + (head * keeps + first / KEEP - 1) * size, s, from, columns);
         load_chunk(c, s, x, head, first, from, columns);
         chunk_forward(c, state);
         store_rows(y + place(s, OUT, head, first) + from, s->strides[3 * OUT + 2], c->values, c->V, columns, c->n, 1);
-        store_rows(u + (head * s->T + first) * s->V + from, s->V, value_of(c->values, c, 0), c->V, columns, c->n, 1);
+        if (u)
+            store_rows(u + (head * s->T + first) * s->V + from, s->V, value_of(c->values, c, 0), c->V, columns, c->n, 1);
     }
     store_state(state, c->V, final + head * size, s, from, columns);
 }
@@ -76,6 +77,7 @@ static void steps(const Sizes *s, const Tensors *x, real *y, real *final, real *
     }
 }
 
+/* kept may be null, and u where T > 1, when no backward follows. */
 EXPORT(delta_rule)(const real *q, const real *k, const real *v, const real *beta, const real *d, const real *initial,
                    real *y, real *final, real *kept, real *u, const int64_t *sizes, int64_t threads) {
     const Sizes s = read_sizes(sizes, 1);
