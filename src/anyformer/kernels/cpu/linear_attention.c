@@ -104,7 +104,8 @@ EXPORT(linear_attention)(const real *q, const real *k, const real *v, const real
         return;
     }
     int64_t heads = MAX(s.B * s.H, 1), blocks = MIN((threads + heads - 1) / heads, (s.V + WIDE - 1) / WIDE);
-    int64_t width = blocks > 1 ? padded((s.V + blocks - 1) / blocks) : s.V, Kp = padded(s.K), Vp = padded(width + s.normalize);
+    int64_t width = blocks > 1 ? padded((s.V + blocks - 1) / blocks) : s.V;
+    int64_t Kp = padded(s.K), Vp = padded(width + s.normalize);
 #pragma omp parallel num_threads(threads) if (parallel : s.B * s.H * s.T * s.K * s.V > 32768)
     {
         Chunk c;
@@ -147,7 +148,8 @@ typedef struct {
 
 static void store_grads(const Chunk *c, const Sizes *s, const Gradients *g, int64_t head, int64_t first) {
     const int64_t *strides = s->strides;
-    store_rows(g->grad_q + place(s, GRAD_Q, head, first), strides[3 * GRAD_Q + 2], c->grad_x, c->K, s->K, c->n, s->factor);
+    store_rows(g->grad_q + place(s, GRAD_Q, head, first), strides[3 * GRAD_Q + 2], c->grad_x, c->K, s->K, c->n,
+               s->factor);
     store_rows(g->grad_k + place(s, GRAD_KEY, head, first), strides[3 * GRAD_KEY + 2], c->grad_z, c->K, s->K, c->n, 1);
     store_rows(g->grad_v + place(s, GRAD_VALUE, head, first), strides[3 * GRAD_VALUE + 2],
                value_of(c->grad_values, c, 0), c->V, s->V, c->n, 1);
