@@ -103,9 +103,7 @@ def delta_rule(
         if T == 0:
             y = v
         elif takes_kernels(q, k, v, beta, d, S):
-            inputs = (q, k, v, beta, d, S)
-            run = _forward if needs_grad(*inputs) else _run_forward  # the bare kernel where nothing watches
-            y, S = run(*inputs)[:2]
+            y, S = _native(q, k, v, beta, d, S)
         elif T == 1:
             S = S if d is None else d.exp() * S
             S = S + (beta * k).mT * (v - k @ S)
@@ -205,21 +203,32 @@ def _outputs(q: Tensor, v: Tensor, S: Tensor) -> tuple[Tensor, Tensor, Tensor, T
     return torch.empty_like(v), final, S.new_empty(B, H, (T - 1) // KEEP, *S.shape[2:]), v.new_empty(v.shape)
 
 
-def _run_forward(
+def _native(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, d: Tensor | None, S: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    y, final, kept, held = _outputs(q, v, S)
+) -> tuple[Tensor, Tensor]:
+    inputs = (q, k, v, beta, d, S)
+    if needs_grad(*inputs):
+        return _forward(*inputs)[:2]
+    y, final = torch.empty_like(v), torch.empty_like(S, memory_format=torch.contiguous_format)
+    _run_forward(*inputs, y, final, None, v.new_empty(v.shape) if v.shape[2] == 1 else None)
+    return y, final
+
+
+def _run_forward(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, d: Tensor | None, S: Tensor, *outputs: Tensor | None
+) -> None:
     q, k, v = rows(q), rows(k), rows(v)
-    tensors = (q, k, v, beta, d, S.contiguous(), y, final, kept, held)
-    kernels.run("delta_rule", *tensors, sizes(q, v, d, False, q, k, v, y, beta, d))
-    return y, final, kept, held
+    layout = sizes(q, v, d, False, q, k, v, outputs[0], beta, d)
+    kernels.run("delta_rule", q, k, v, beta, d, S.contiguous(), *outputs, layout)
 
 
 @torch.library.custom_op("anyformer::delta_rule", mutates_args=())
 def _forward(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, d: Tensor | None, S: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return _run_forward(q, k, v, beta, d, S)
+    outputs = _outputs(q, v, S)
+    _run_forward(q, k, v, beta, d, S, *outputs)
+    return outputs
 
 
 @_forward.register_fake

@@ -1,8 +1,8 @@
 /* The delta rule: with P = exp(d_t) S_{t-1}, S_t = P + beta_t k_t (v_t - k_t^T P)^T, y_t = q_t^T S_t, and its adjoint.
  *
  * In the terms of matrix_state.h, with w = exp(d): b = k, a = -beta w k, and beta k in the place of k. The tensors are
- * those of linear_attention.c; beta and d (B, H, T) have strides, d may be null. u (B, H, T, V), what the state held for
- * each key, is kept for the backward, contiguous. */
+ * those of linear_attention.c; beta and d (B, H, T) have strides, d may be null. u (B, H, T, V), contiguous, is what
+ * the state held for each key; it is kept for the backward. */
 #include "heads.h"
 
 enum { Q, KEY, VALUE, OUT, BETA, DECAY, GRAD_OUT, GRAD_Q, GRAD_KEY, GRAD_VALUE };
@@ -55,12 +55,14 @@ static void head_forward(Chunk *c, real *state, const Sizes *s, const Tensors *x
     int64_t size = s->K * s->V, keeps = (s->T - 1) / KEEP;
     load_state(state, c->V, x->initial + head * size, s, from, columns);
     for (int64_t first = 0; first < s->T; first += CHUNK) {
-        if (first && first % KEEP == 0)
+        if (kept && first && first % KEEP == 0)
             store_state(state, c->V, kept + (head * keeps + first / KEEP - 1) * size, s, from, columns);
         load_chunk(c, s, x, head, first, from, columns);
         chunk_forward(c, state);
         store_rows(y + place(s, OUT, head, first) + from, s->strides[3 * OUT + 2], c->values, c->V, columns, c->n, 1);
-        store_rows(u + (head * s->T + first) * s->V + from, s->V, value_of(c->values, c, 0), c->V, columns, c->n, 1);
+        if (u)
+            store_rows(u + (head * s->T + first) * s->V + from, s->V, value_of(c->values, c, 0), c->V, columns, c->n,
+                       1);
     }
     store_state(state, c->V, final + head * size, s, from, columns);
 }
@@ -76,6 +78,7 @@ static void steps(const Sizes *s, const Tensors *x, real *y, real *final, real *
     }
 }
 
+/* kept may be null, and u where T > 1, when no backward follows. */
 EXPORT(delta_rule)(const real *q, const real *k, const real *v, const real *beta, const real *d, const real *initial,
                    real *y, real *final, real *kept, real *u, const int64_t *sizes, int64_t threads) {
     const Sizes s = read_sizes(sizes, 1);
@@ -132,7 +135,8 @@ static void head_backward(Chunk *c, real *states, const Sizes *s, const Tensors 
     load_grad_state(grad, grad_t, c, x->grad_final ? x->grad_final + head * size : NULL, s);
     for (int64_t part = keeps; part >= 0; part--) {
         int64_t start = part * KEEP, chunks = (MIN(KEEP, s->T - start) + CHUNK - 1) / CHUNK;
-        transpose(states, c->K, part ? x->kept + (head * keeps + part - 1) * size : x->initial + head * size, V, s->K, V);
+        const real *from = part ? x->kept + (head * keeps + part - 1) * size : x->initial + head * size;
+        transpose(states, c->K, from, V, s->K, V);
         for (int64_t step = 1 - chunks; step < chunks; step++) { /* the states forwards, then the chunks backwards */
             int64_t i = step < 0 ? chunks - 1 + step : chunks - 1 - step, first = start + i * CHUNK;
             load_chunk(c, s, x, head, first, 0, V);

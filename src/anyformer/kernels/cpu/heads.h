@@ -51,7 +51,8 @@ static void store_state(const real *restrict state, int64_t V, real *restrict to
     }
 }
 
-static void transpose(real *restrict out, int64_t out_row, const real *restrict a, int64_t a_row, int64_t M, int64_t N) {
+static void transpose(real *restrict out, int64_t out_row, const real *restrict a, int64_t a_row, int64_t M,
+                      int64_t N) {
     for (int64_t m = 0; m < M; m++)
         for (int64_t n = 0; n < N; n++) out[n * out_row + m] = a[m * a_row + n];
 }

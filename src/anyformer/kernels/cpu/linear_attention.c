@@ -75,7 +75,7 @@ static void head_forward(Chunk *c, real *state, const Sizes *s, const real *q, c
     int64_t size = s->K * (s->V + s->normalize), keeps = (s->T - 1) / KEEP;
     load_state(state, c->V, initial + head * size, s, from, columns);
     for (int64_t first = 0; first < s->T; first += CHUNK) {
-        if (first && first % KEEP == 0)
+        if (kept && first && first % KEEP == 0)
             store_state(state, c->V, kept + (head * keeps + first / KEEP - 1) * size, s, from, columns);
         load_writes(c, s, k, v, d, head, first, from, columns);
         load_rows(c->x, c->K, q + place(s, Q, head, first), s->strides[3 * Q + 2], s->K, c->n, s->factor);
@@ -92,9 +92,10 @@ static void steps(const Sizes *s, const real *q, const real *k, const real *v, c
     for (int64_t head = 0; head < s->B * s->H; head++)
         step(s, q + place(s, Q, head, 0), k + place(s, KEY, head, 0), v + place(s, VALUE, head, 0),
              d ? d + place(s, DECAY, head, 0) : d, initial + head * size, y + place(s, OUT, head, 0),
-             final + head * size, total + head);
+             final + head * size, total ? total + head : total);
 }
 
+/* kept may be null when no backward follows, total without normalize. */
 EXPORT(linear_attention)(const real *q, const real *k, const real *v, const real *d, const real *initial, real *y,
                          real *final, real *kept, real *total, const int64_t *sizes, double factor, int64_t threads) {
     const Sizes s = read_sizes(sizes, factor);
@@ -103,7 +104,8 @@ EXPORT(linear_attention)(const real *q, const real *k, const real *v, const real
         return;
     }
     int64_t heads = MAX(s.B * s.H, 1), blocks = MIN((threads + heads - 1) / heads, (s.V + WIDE - 1) / WIDE);
-    int64_t width = blocks > 1 ? padded((s.V + blocks - 1) / blocks) : s.V, Kp = padded(s.K), Vp = padded(width + s.normalize);
+    int64_t width = blocks > 1 ? padded((s.V + blocks - 1) / blocks) : s.V;
+    int64_t Kp = padded(s.K), Vp = padded(width + s.normalize);
 #pragma omp parallel num_threads(threads) if (parallel : s.B * s.H * s.T * s.K * s.V > 32768)
     {
         Chunk c;
@@ -146,7 +148,8 @@ typedef struct {
 
 static void store_grads(const Chunk *c, const Sizes *s, const Gradients *g, int64_t head, int64_t first) {
     const int64_t *strides = s->strides;
-    store_rows(g->grad_q + place(s, GRAD_Q, head, first), strides[3 * GRAD_Q + 2], c->grad_x, c->K, s->K, c->n, s->factor);
+    store_rows(g->grad_q + place(s, GRAD_Q, head, first), strides[3 * GRAD_Q + 2], c->grad_x, c->K, s->K, c->n,
+               s->factor);
     store_rows(g->grad_k + place(s, GRAD_KEY, head, first), strides[3 * GRAD_KEY + 2], c->grad_z, c->K, s->K, c->n, 1);
     store_rows(g->grad_v + place(s, GRAD_VALUE, head, first), strides[3 * GRAD_VALUE + 2],
                value_of(c->grad_values, c, 0), c->V, s->V, c->n, 1);
