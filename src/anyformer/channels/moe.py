@@ -11,6 +11,7 @@ from torch.nn.functional import one_hot, silu
 from anyformer.channels import register_channel
 from anyformer.channels.mlp import hidden_width
 from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.linear import Linear
 
 
 @register_channel(
@@ -46,7 +47,7 @@ class MixtureOfExperts(Mixer):
             raise ValueError(f"top_k must be between 1 and num_experts={num_experts}, got {top_k}")
         F = hidden_width(dim, hidden_dim, factor / top_k)
         self.num_experts, self.top_k, self.balance = num_experts, top_k, balance
-        self.router = nn.Linear(dim, num_experts, bias=False)
+        self.router = Linear(dim, num_experts, bias=False)
         self.up = nn.Parameter(torch.empty(num_experts, dim, 2 * F))
         self.down = nn.Parameter(torch.empty(num_experts, F, dim))
         for weight in (self.up, self.down):

@@ -12,6 +12,7 @@ from anyformer.channels import register_channel
 from anyformer.channels.mlp import hidden_width
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.conv import token_shift
+from anyformer.layers.linear import Linear
 from anyformer.state import State
 
 
@@ -31,9 +32,9 @@ class Rwkv4Channel(Mixer):
         place = torch.arange(dim) / dim
         self.mix_key = nn.Parameter(place**0.5)
         self.mix_receptance = nn.Parameter(place**0.5)
-        self.key = nn.Linear(dim, F, bias=False)
-        self.receptance = nn.Linear(dim, dim, bias=False)
-        self.value = nn.Linear(F, dim, bias=False)
+        self.key = Linear(dim, F, bias=False)
+        self.receptance = Linear(dim, dim, bias=False)
+        self.value = Linear(F, dim, bias=False)
 
     @classmethod
     def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from anyformer.layers.linear import Linear
 from anyformer.positions import positions
 from anyformer.positions.base import Positions
 
@@ -23,7 +24,7 @@ class TransformerXL(Positions):
         super().__init__(dim, num_heads, head_dim)
         self.content_bias = nn.Parameter(torch.zeros(num_heads, head_dim))
         self.position_bias = nn.Parameter(torch.zeros(num_heads, head_dim))
-        self.project = nn.Linear(dim, num_heads * head_dim, bias=False)
+        self.project = Linear(dim, num_heads * head_dim, bias=False)
 
     def score(self, q: Tensor, k: Tensor, q_positions: Tensor, k_positions: Tensor) -> Tensor:
         B, H, T, K = q.shape
