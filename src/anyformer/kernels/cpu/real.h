@@ -44,13 +44,11 @@ static inline real fast_exp(real x) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
-    /* 2^n in two factors, as n may be 128; only the low bits of `bits` matter */
-    int32_t k = bits - 0x4B400000, half = k >> 1;
-    int32_t low = (half + 127) << 23, high = (k - half + 127) << 23;
-    float a, b;
-    memcpy(&a, &low, 4);
-    memcpy(&b, &high, 4);
-    p = p * a * b;
+    /* times 2^n: n is in the low bits, the rest of the constant's bits leave on the left. n = 128 comes with p < 1 */
+    int32_t exponent;
+    memcpy(&exponent, &p, 4);
+    exponent += (int32_t)((uint32_t)bits << 23);
+    memcpy(&p, &exponent, 4);
     p = x < -87.3f ? 0.0f : p;
     p = x > 88.7f ? INFINITY : p;
     return x != x ? x : p;
@@ -78,12 +76,10 @@ static inline real fast_exp(real x) {
     p = p * r + 1.0 / 6.0;
     p = p * r + 0.5;
     p = p * r * r + r + 1.0;
-    int64_t k = bits - 0x4338000000000000LL, half = k >> 1;
-    int64_t low = (half + 1023) << 52, high = (k - half + 1023) << 52;
-    double a, b;
-    memcpy(&a, &low, 8);
-    memcpy(&b, &high, 8);
-    p = p * a * b;
+    int64_t exponent;
+    memcpy(&exponent, &p, 8);
+    exponent += (int64_t)((uint64_t)bits << 52);
+    memcpy(&p, &exponent, 8);
     p = x < -708.0 ? 0.0 : p;
     p = x > 709.7 ? INFINITY : p;
     return x != x ? x : p;
