@@ -11,6 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from anyformer.blocks import register_block
 from anyformer.contract import GROWTHS, Inputs, Mixer, MixerInfo, take_tokens
+from anyformer.layers.linear import Linear
 from anyformer.state import State
 
 
@@ -43,8 +44,8 @@ class MixtureOfDepths(Mixer):
     ) -> None:
         super().__init__(dim, inner=inner.info, capacity=capacity)
         self.inner, self.capacity, self.predictor_loss = inner, capacity, predictor_loss
-        self.router = nn.Linear(dim, 1, bias=False)
-        self.predictor = nn.Sequential(nn.Linear(dim, predictor_dim), nn.SiLU(), nn.Linear(predictor_dim, 1))
+        self.router = Linear(dim, 1, bias=False)
+        self.predictor = nn.Sequential(Linear(dim, predictor_dim), nn.SiLU(), Linear(predictor_dim, 1))
 
     @classmethod
     def describe(cls, *, inner: MixerInfo, capacity: float = 0.125, **_: Any) -> MixerInfo:  # type: ignore[override]

@@ -12,6 +12,7 @@ from anyformer.blocks import register_block
 from anyformer.blocks.pieces import Piece, pieces
 from anyformer.blocks.stack import combine
 from anyformer.contract import GROWTHS, Call, Inputs, Mixer, MixerInfo
+from anyformer.layers.linear import Linear
 from anyformer.state import State, where_rows
 
 
@@ -38,8 +39,8 @@ class TwoLevel(Mixer):
         self.outer, self.inner, self.patch = outer, inner, patch
         self.start = nn.Parameter(torch.randn(dim) * 0.02)
         self.begin = nn.Parameter(torch.randn(outer.dim) * 0.02)
-        self.down = nn.Linear(patch * dim, outer.dim)
-        self.up = nn.Linear(outer.dim, patch * dim)
+        self.down = Linear(patch * dim, outer.dim)
+        self.up = Linear(outer.dim, patch * dim)
 
     @classmethod
     def describe(cls, *, outer: MixerInfo, inner: MixerInfo, patch: int = 8) -> MixerInfo:  # type: ignore[override]

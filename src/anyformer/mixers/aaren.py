@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.attention import attention
@@ -30,8 +31,8 @@ class Aaren(Mixer):
         super().__init__(dim, causal=causal)
         self.num_heads, self.head_dim = num_heads, head_width(dim, num_heads, None)
         self.query = nn.Parameter(torch.randn(num_heads, self.head_dim))
-        self.kv = nn.Linear(dim, 2 * dim, bias=False)
-        self.out = nn.Linear(dim, dim, bias=False)
+        self.kv = Linear(dim, 2 * dim, bias=False)
+        self.out = Linear(dim, dim, bias=False)
 
     @classmethod
     def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:

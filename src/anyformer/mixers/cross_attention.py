@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.attention import attention
@@ -24,9 +25,9 @@ class CrossAttention(Mixer):
     def __init__(self, dim: int, *, num_heads: int = 4, causal: bool = True) -> None:
         super().__init__(dim)
         self.num_heads, self.head_dim = num_heads, head_width(dim, num_heads, None)
-        self.q = nn.Linear(dim, dim, bias=False)
-        self.kv = nn.Linear(dim, 2 * dim, bias=False)
-        self.out = nn.Linear(dim, dim, bias=False)
+        self.q = Linear(dim, dim, bias=False)
+        self.kv = Linear(dim, 2 * dim, bias=False)
+        self.out = Linear(dim, dim, bias=False)
 
     @classmethod
     def describe(cls, **_: Any) -> MixerInfo:

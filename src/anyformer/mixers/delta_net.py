@@ -10,6 +10,8 @@ from torch.nn.functional import normalize, silu, softplus
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.conv import ShortConv
+from anyformer.layers.linear import Linear
+from anyformer.layers.norms import RMSNorm
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.delta_rule import delta_rule
@@ -53,16 +55,16 @@ class DeltaNet(Mixer):
             raise ValueError(f"key_dim must be at least 1, got {key_dim}")
         self.num_heads = num_heads
         self.widths = (num_heads * self.key_dim, num_heads * self.key_dim, dim)
-        self.qkv = nn.Linear(dim, sum(self.widths), bias=False)
+        self.qkv = Linear(dim, sum(self.widths), bias=False)
         self.conv = None
         if conv_width:
             self.conv = ShortConv(sum(self.widths), conv_width, bias=False, activation="silu")
-        self.beta = nn.Linear(dim, num_heads, bias=False)
-        self.norm = nn.RMSNorm(self.value_dim, eps=1e-5)
-        self.out = nn.Linear(dim, dim, bias=False)
-        self.gate = nn.Linear(dim, dim, bias=False) if gated else None
+        self.beta = Linear(dim, num_heads, bias=False)
+        self.norm = RMSNorm(self.value_dim, eps=1e-5)
+        self.out = Linear(dim, dim, bias=False)
+        self.gate = Linear(dim, dim, bias=False) if gated else None
         if gated:
-            self.step = nn.Linear(dim, num_heads)
+            self.step = Linear(dim, num_heads)
             self.log_rate = nn.Parameter(torch.empty(num_heads).uniform_(1, 16).log())
             with torch.no_grad():  # steps from 0.001 to 0.1, as in Mamba
                 step = torch.empty(num_heads).uniform_(-6.9, -2.3).exp()

@@ -10,6 +10,7 @@ from torch.nn.functional import logsigmoid, pad
 
 from anyformer.caches import append, sight
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops._attend import can_attend
@@ -38,10 +39,10 @@ class ForgettingAttention(Mixer):
     def __init__(self, dim: int, *, num_heads: int = 4, causal: bool = True) -> None:
         super().__init__(dim, causal=causal)
         self.num_heads, self.head_dim = num_heads, head_width(dim, num_heads, None)
-        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
-        self.forget = nn.Linear(dim, num_heads)
+        self.qkv = Linear(dim, 3 * dim, bias=False)
+        self.forget = Linear(dim, num_heads)
         nn.init.zeros_(self.forget.bias)
-        self.out = nn.Linear(dim, dim, bias=False)
+        self.out = Linear(dim, dim, bias=False)
 
     @classmethod
     def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.conv import ShortConv
+from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.ops.long_conv import long_conv
 from anyformer.state import State
@@ -37,9 +38,9 @@ class ImplicitFilter(nn.Module):
         widths = torch.logspace(0, math.log2(max(max_length / 3, 2)), dim, base=2)
         self.log_width = nn.Parameter(widths.log().repeat(order))
         self.dim, self.order, self.max_length = dim, order, max_length
-        self.into = nn.Linear(1 + 2 * num_waves, hidden_dim)
-        self.inner = nn.Linear(hidden_dim, hidden_dim)
-        self.out = nn.Linear(hidden_dim, order * dim, bias=False)
+        self.into = Linear(1 + 2 * num_waves, hidden_dim)
+        self.inner = Linear(hidden_dim, hidden_dim)
+        self.out = Linear(hidden_dim, order * dim, bias=False)
 
     def forward(self, num_lags: int) -> Tensor:
         """The kernels for lags 0 to ``num_lags`` - 1, (order, dim, lags)."""
@@ -89,11 +90,11 @@ class Hyena(Mixer):
         if order < 1 or hidden_dim < 1:
             raise ValueError(f"order and hidden_dim must be at least 1, got {order} and {hidden_dim}")
         self.order, self.max_length = order, max_length
-        self.into = nn.Linear(dim, (order + 1) * dim)
+        self.into = Linear(dim, (order + 1) * dim)
         self.conv = ShortConv((order + 1) * dim, conv_width)
         self.filter = ImplicitFilter(dim, order, max_length, hidden_dim=hidden_dim)
         self.skip = nn.Parameter(torch.randn(order, dim))
-        self.out = nn.Linear(dim, dim)
+        self.out = Linear(dim, dim)
 
     @classmethod
     def describe(cls, *, causal: bool = True, max_length: int = 8192, **_: Any) -> MixerInfo:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import elu, relu
 
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.conv import ShortConv
+from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.linear_attention import linear_attention
@@ -72,10 +73,10 @@ class LinearAttention(Mixer):
         if conv_width and not causal:
             raise ValueError(f"conv_width must be 0 with causal=False, got {conv_width}")
         self.conv = ShortConv(dim, conv_width) if conv_width else None
-        self.q = nn.Linear(dim, num_heads * self.key_dim, bias=False)
-        self.k = nn.Linear(dim, num_heads * self.key_dim, bias=False)
-        self.v = nn.Linear(dim, dim, bias=False)
-        self.out = nn.Linear(dim, dim, bias=False)
+        self.q = Linear(dim, num_heads * self.key_dim, bias=False)
+        self.k = Linear(dim, num_heads * self.key_dim, bias=False)
+        self.v = Linear(dim, dim, bias=False)
+        self.out = Linear(dim, dim, bias=False)
 
     @classmethod
     def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.attention import attention
@@ -51,8 +52,8 @@ class Linformer(Mixer):
         self.num_heads = num_heads
         head_width(dim, num_heads, None)
         heads = num_heads if sharing == "none" else 1
-        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
-        self.out = nn.Linear(dim, dim, bias=False)
+        self.qkv = Linear(dim, 3 * dim, bias=False)
+        self.out = Linear(dim, dim, bias=False)
         self.key_proj = nn.Parameter(torch.randn(heads, proj_len, max_length) * max_length**-0.5)
         if sharing == "key_value":
             self.register_parameter("value_proj", None)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from anyformer.caches import Cache, slots
 from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.attention import attention
@@ -63,10 +64,10 @@ class Longformer(Mixer):
         self.window, self.num_global, self.max_global, self.causal = window, num_global, max_global, causal
         options = {"name": positions} if isinstance(positions, str) else dict(positions)
         self.positions = create_position(**options, dim=dim, num_heads=num_heads, head_dim=self.head_dim)
-        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.qkv = Linear(dim, 3 * dim, bias=False)
         if not causal:
-            self.global_qkv = nn.Linear(dim, 3 * dim, bias=False)
-        self.out = nn.Linear(dim, dim, bias=False)
+            self.global_qkv = Linear(dim, 3 * dim, bias=False)
+        self.out = Linear(dim, dim, bias=False)
 
     @classmethod
     def describe(

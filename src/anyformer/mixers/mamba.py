@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.conv import ShortConv
+from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.ops.selective_scan import selective_scan
 from anyformer.state import State
@@ -52,13 +53,13 @@ class Mamba(Mixer):
         for name, value in (("state_dim", state_dim), ("dim * expand", F), ("dt_rank", self.dt_rank)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        self.in_proj = nn.Linear(dim, 2 * F, bias=bias)
+        self.in_proj = Linear(dim, 2 * F, bias=bias)
         self.conv = ShortConv(F, conv_width, bias=conv_bias, activation="silu")
-        self.x_proj = nn.Linear(F, self.dt_rank + 2 * state_dim, bias=False)
-        self.dt_proj = nn.Linear(self.dt_rank, F)
+        self.x_proj = Linear(F, self.dt_rank + 2 * state_dim, bias=False)
+        self.dt_proj = Linear(self.dt_rank, F)
         self.A_log = nn.Parameter(torch.arange(1.0, state_dim + 1).log().repeat(F, 1))
         self.skip = nn.Parameter(torch.ones(F))
-        self.out_proj = nn.Linear(F, dim, bias=bias)
+        self.out_proj = Linear(F, dim, bias=bias)
         self._init_steps()
 
     @torch.no_grad()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.conv import token_shift
+from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.ops.softmax_scan import SoftmaxState, softmax_scan
 from anyformer.state import State
@@ -40,10 +41,10 @@ class Rwkv4(Mixer):
         # the paper's initial values (appendix E), for a layer in the middle of a stack
         self.log_decay = nn.Parameter(-5 + 8 * (torch.arange(F) / max(F - 1, 1)) ** 1.35)
         self.bonus = nn.Parameter(math.log(0.3) + 0.5 * ((torch.arange(F) + 1) % 3 - 1))
-        self.key = nn.Linear(dim, F, bias=False)
-        self.value = nn.Linear(dim, F, bias=False)
-        self.receptance = nn.Linear(dim, F, bias=False)
-        self.output = nn.Linear(F, dim, bias=False)
+        self.key = Linear(dim, F, bias=False)
+        self.value = Linear(dim, F, bias=False)
+        self.receptance = Linear(dim, F, bias=False)
+        self.output = Linear(F, dim, bias=False)
 
     @classmethod
     def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:

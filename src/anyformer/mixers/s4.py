@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, glu
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.linear import Linear
 from anyformer.layers.state_space import DiagonalSpace, LowRankSpace, diagonal_spectrum, hippo_legs
 from anyformer.mixers import register_mixer
 from anyformer.ops._precision import no_autocast, wide
@@ -81,7 +82,7 @@ class S4(Mixer):
         self.B = nn.Parameter(_pairs(B, dim))
         self.C = nn.Parameter(torch.randn(1 if causal else 2, dim, M, 2) * 0.5**0.5)
         self.skip = nn.Parameter(torch.randn(dim))
-        self.out = nn.Linear(dim, 2 * dim)
+        self.out = Linear(dim, 2 * dim)
 
     @classmethod
     def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
