@@ -103,13 +103,14 @@ def ready(*tensors: Tensor | None) -> bool:
     """Whether the kernels can take these tensors: all on the CPU, and all of one type, float32 or float64."""
     if _off:
         return False
-    dtypes = set()
+    dtype = None
     for x in tensors:
-        if x is not None:
-            if x.device.type != "cpu":
-                return False
-            dtypes.add(x.dtype)
-    return len(dtypes) == 1 and dtypes.pop() in SUFFIXES and _load()[0] is not None
+        if x is None:
+            continue
+        if not x.is_cpu or (dtype is not None and x.dtype is not dtype):
+            return False
+        dtype = x.dtype
+    return dtype in SUFFIXES and _load()[0] is not None
 
 
 def run(name: str, *args: Tensor | int | float | None) -> None:

@@ -11,6 +11,7 @@ from torch.nn.functional import normalize, silu, softplus
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.conv import ShortConv
 from anyformer.layers.linear import Linear
+from anyformer.layers.norms import RMSNorm
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.delta_rule import delta_rule
@@ -59,7 +60,7 @@ class DeltaNet(Mixer):
         if conv_width:
             self.conv = ShortConv(sum(self.widths), conv_width, bias=False, activation="silu")
         self.beta = Linear(dim, num_heads, bias=False)
-        self.norm = nn.RMSNorm(self.value_dim, eps=1e-5)
+        self.norm = RMSNorm(self.value_dim, eps=1e-5)
         self.out = Linear(dim, dim, bias=False)
         self.gate = Linear(dim, dim, bias=False) if gated else None
         if gated:

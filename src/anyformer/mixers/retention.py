@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import silu
 
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.linear import Linear
+from anyformer.layers.norms import RMSNorm
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.linear_attention import linear_attention
@@ -39,7 +40,7 @@ class Retention(Mixer):
         self.v = Linear(dim, dim * value_factor, bias=False)
         self.gate = Linear(dim, dim * value_factor, bias=False)
         self.out = Linear(dim * value_factor, dim, bias=False)
-        self.norm = nn.RMSNorm(self.value_dim, eps=1e-6, elementwise_affine=False)
+        self.norm = RMSNorm(self.value_dim, eps=1e-6, elementwise_affine=False)
         self.rope = create_position("rope", dim=dim, num_heads=num_heads, head_dim=K)
         gamma = 1 - 2.0 ** (-5 - torch.arange(num_heads, dtype=torch.float64))
         self.register_buffer("log_decay", gamma.log(), persistent=False)

@@ -9,17 +9,17 @@ from torch import Tensor, nn
 
 from anyformer import kernels
 
-_PLAIN = (Tensor, nn.Parameter, type(None))
+_PLAIN = frozenset((Tensor, nn.Parameter, type(None)))
 
 
 def plain(*tensors: Tensor | None) -> bool:
     """Whether these are plain tensors and no compiler is looking, which would rather see PyTorch's own operations."""
-    return not torch.compiler.is_compiling() and all(type(t) in _PLAIN for t in tensors)
+    return not torch.compiler.is_compiling() and _PLAIN.issuperset(map(type, tensors))
 
 
 def native(*tensors: Tensor | None) -> bool:
-    """Whether the kernels take these tensors as they come, none of them empty."""
-    return plain(*tensors) and kernels.ready(*tensors) and all(t is None or t.numel() for t in tensors)
+    """Whether the kernels take these tensors as they come, the first not empty."""
+    return plain(*tensors) and kernels.ready(*tensors) and tensors[0] is not None and tensors[0].numel() > 0
 
 
 def tracked(*tensors: Tensor | None) -> bool:

@@ -60,38 +60,33 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Returns:
         (..., N).
     """
-    if not _ours(x, weight, bias):
+    if not plain(x, weight, bias) or torch.is_autocast_enabled("cpu") or not _fit(x, weight, bias):
         return F.linear(x, weight, bias)
     N, K = weight.shape
-    rows = x.numel() // K
-    if rows <= FEW_ROWS and not tracked(x, weight, bias):
+    rows, grads = x.numel() // K, tracked(x, weight, bias)
+    if rows <= FEW_ROWS and not grads:
         if not kernels.ready(x, weight, bias):
             return F.linear(x, weight, bias)
         y = x.new_empty(*x.shape[:-1], N)
         bias = None if bias is None else bias.contiguous()
         kernels.run("matvec", x.contiguous(), weight.contiguous(), bias, y, rows, N, K)
         return y
-    if x.dtype != torch.float32 or not _HAS_ONEDNN:
+    if not (_HAS_ONEDNN and x.is_cpu and x.dtype == weight.dtype == torch.float32):
         return F.linear(x, weight, bias)
     flat = x.reshape(rows, K)
-    y = _Product.apply(flat, weight, bias) if tracked(x, weight, bias) else _onednn(flat, weight, bias)
+    y = _Product.apply(flat, weight, bias) if grads else _onednn(flat, weight, bias)
     return y.reshape(*x.shape[:-1], N)
 
 
-def _ours(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether another path than PyTorch's own may be taken."""
-    return (
-        x.device.type == "cpu"
-        and x.dtype == weight.dtype
-        and x.numel() > 0
-        and x.shape[-1] == weight.shape[-1]
-        and (bias is None or bias.shape == weight.shape[:1])
-        and not torch.is_autocast_enabled("cpu")
-        and plain(x, weight, bias)
-    )
+def _fit(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether no tensor is empty or of the wrong width; PyTorch has the messages for those."""
+    fits = x.shape[-1] == weight.shape[-1] and (bias is None or bias.shape == weight.shape[:1])
+    return fits and x.numel() > 0 and len(weight) > 0
 
 
 def _onednn(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+    if not (b.is_contiguous() or b.t().is_contiguous()):
+        b = b.contiguous()  # oneDNN is quick with a matrix and its transpose only
     y: Tensor = torch.ops.mkldnn._linear_pointwise(a.contiguous(), b, bias, "none", [], "")
     return y
 
