@@ -116,9 +116,7 @@ def bench(
     from anyformer.testing.bench import Page, bench_mixers, run_suites
     from anyformer.testing.bench.machine import describe_machine
     from anyformer.testing.bench.mixers import mixers_table
-    from anyformer.train.memory import keep_freed_memory
 
-    keep_freed_memory()  # as in training by the command line
     for value in length or []:
         if value < 1:
             raise ValueError(f"--length must be at least 1, got {value}")

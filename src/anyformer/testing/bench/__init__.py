@@ -16,6 +16,7 @@ from anyformer.testing.bench.models import bench_decoding, bench_training
 from anyformer.testing.bench.ops import bench_ops
 from anyformer.testing.bench.peers import bench_peers, crossover
 from anyformer.testing.bench.report import Page, Plot, Table
+from anyformer.train.memory import keep_freed_memory
 
 __all__ = ["SUITES", "Page", "Plot", "Table", "bench_mixers", "run_suites"]
 
@@ -47,10 +48,6 @@ def run_suites(
         if name not in SUITES:
             raise ValueError(f"unknown suite {name!r}{nearest(name, list(SUITES))}")
     page = Page(describe_machine(), command)
-    if "ops" in chosen:
-        progress("the machine's limits")
-        ceilings = measure_ceilings()
-        page.tables += [_limits(ceilings), bench_ops(ceilings, progress=progress)]
     if "peers" in chosen:
         page.tables.append(bench_peers(progress))
         words, plot = crossover(progress)
@@ -60,12 +57,17 @@ def run_suites(
         page.tables.append(bench_training(progress))
     if "decoding" in chosen:
         page.tables += bench_decoding(progress=progress)
+    if "memory" in chosen:
+        page.tables.append(bench_memory(progress))
+    keep_freed_memory()  # as `train` and `compare` do, for what follows
+    if "ops" in chosen:
+        progress("the machine's limits")
+        ceilings = measure_ceilings()
+        page.tables += [_limits(ceilings), bench_ops(ceilings, progress=progress)]
     if "growth" in chosen:
         table, plot = bench_growth(progress=progress)
         page.tables.append(table)
         page.plots.append(plot)
-    if "memory" in chosen:
-        page.tables.append(bench_memory(progress))
     if "mixers" in chosen:
         page.tables.append(mixers_table(bench_mixers(progress=progress)))
     return page

@@ -65,7 +65,7 @@ def bench_ops(
             "set by",
         ),
         note="The limit is what the slowest of matrix products, memory traffic and exponentials would take alone, "
-        "at the rates above.",
+        "at the rates above. Freed memory is kept for the next allocation, as in `train` and `compare`; above it is not.",
     )
     primitives = load_all()
     makers = {name: maker for name, maker in MAKERS.items() if not names or name in names}

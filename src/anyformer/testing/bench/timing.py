@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +15,8 @@ ENOUGH = 15
 """Timed runs of each candidate, at most."""
 LEAST = 3
 """Timed runs of each candidate, at least, unless one alone takes longer than SLOW."""
+TURN = 0.02
+"""Seconds that one turn of a candidate takes at least: short runs are repeated, and the turn counts as their mean."""
 SLOW = 5.0
 """Seconds: a first run that takes longer is itself the measurement, and the only one."""
 
@@ -52,34 +55,37 @@ def milliseconds(seconds: float) -> str:
 
 
 def alternate(candidates: Mapping[str, Callable[[], object]], *, seconds: float = 5.0) -> dict[str, Times]:
-    """Time candidates in turn, after one run of each that is not counted.
+    """Time candidates in turn, after a run or two of each that are not counted.
 
     Args:
         candidates: what to run, by name.
         seconds: after about this long no further round starts, once every candidate has run LEAST times.
     """
     runs: dict[str, list[float]] = {name: [] for name in candidates}
-    done = set()
+    done, repeats = set(), {}
     for name, run in candidates.items():
         first = timed(run)
         if first > SLOW:
             runs[name].append(first)
             done.add(name)
+        else:
+            repeats[name] = math.ceil(TURN / max(timed(run), TURN / 100))
     start = time.perf_counter()
     for round_ in range(ENOUGH):
         if round_ >= LEAST and time.perf_counter() - start > seconds:
             break
         for name, run in candidates.items():
             if name not in done:
-                runs[name].append(timed(run))
+                runs[name].append(timed(run, repeats[name]))
     return {name: Times(tuple(found)) for name, found in runs.items()}
 
 
-def timed(run: Callable[[], object]) -> float:
-    """Seconds of one run."""
+def timed(run: Callable[[], object], repeats: int = 1) -> float:
+    """Seconds of one run, the mean of some."""
     start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+    for _ in range(repeats):
+        run()
+    return (time.perf_counter() - start) / repeats
 
 
 def ratio(slow: Times, fast: Times) -> float:
