@@ -9,7 +9,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.layers.conv import recent
 from anyformer.mixers import register_mixer
+from anyformer.ops.short_conv import short_conv
 from anyformer.state import State
 
 
@@ -43,12 +45,10 @@ class Pooling(Mixer):
             return MixerInfo(reach=(window - 1, 0), state="constant")
         return MixerInfo(reach=(window // 2, window // 2))
 
-    def _average(self, x: Tensor, inputs: Inputs) -> Tensor:
-        """x (B, past + T + future, D), zero where nothing is, to (B, T, D)."""
-        T = inputs.index.shape[1]
-        total = x[:, :T] + x[:, 1 : 1 + T]
-        for ahead in range(2, self.window):
-            total = total + x[:, ahead : ahead + T]
+    def _average(self, x: Tensor, past: Tensor | None, inputs: Inputs) -> Tensor:
+        """Over each token's window, (B, T, D); x and ``past`` (B, W - 1, D) are zero where nothing is."""
+        x = pad(x, (0, 0, 0, self.future)) if self.future else x
+        total = short_conv(x, x.new_ones(x.shape[2], self.window), past=past)[:, self.future :]
         before = inputs.index.clamp_max(self.past)
         if self.future == 0:
             count = before + 1
@@ -58,16 +58,15 @@ class Pooling(Mixer):
         return total / count[..., None].to(x.dtype)
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
-        return self._average(pad(x, (0, 0, self.past, self.future)), inputs) - x
+        return self._average(x, None, inputs) - x
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         return {"recent": torch.zeros(batch_size, self.past, self.dim, device=device, dtype=dtype)}
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
-        both = torch.cat([state["recent"].to(x.dtype), x], 1)
-        last = inputs.lengths[:, None] + torch.arange(self.past, device=x.device)
-        recent = both.gather(1, last[..., None].expand(-1, -1, self.dim))
-        return self._average(both, inputs) - x, {"recent": recent}
+        past = state["recent"].to(x.dtype)
+        y = self._average(x, past, inputs) - x
+        return y, {"recent": recent(x, past, self.past, inputs.mask)}
 
     def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:
         T = x.shape[1]
