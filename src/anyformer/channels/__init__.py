@@ -14,6 +14,7 @@ M = TypeVar("M", bound=type[Mixer])
 channels: Registry[type[Mixer]] = Registry(
     "channel",
     {
+        "glu": "anyformer.channels.mlp",
         "mlp": "anyformer.channels.mlp",
         "moe": "anyformer.channels.moe",
         "rwkv4_channel": "anyformer.channels.rwkv4",
