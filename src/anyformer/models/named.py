@@ -107,6 +107,17 @@ def pool_former(depth: int = 2) -> dict[str, Any]:
     return {"layers": f"[pooling]*{depth}", "channel": "mlp", "norm": "layer_norm"}
 
 
+@register_model("macaron", papers=["macaron"])
+def macaron(depth: int = 2) -> dict[str, Any]:
+    """Half a feed-forward step on each side of attention."""
+    return {
+        "layers": f"[attention]*{depth}",
+        "channel": "mlp(factor=2, activation=relu)",
+        "pattern": "channel/2+mixer+channel/2",
+        "norm": "layer_norm",
+    }
+
+
 @register_model("aaren", papers=["aaren"])
 def aaren(depth: int = 2) -> dict[str, Any]:
     """Attention with a learned query, run as a recurrence."""

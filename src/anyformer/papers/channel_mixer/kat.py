@@ -29,9 +29,9 @@ card = Card(
             "rational": "[attention]*2 channel=mlp(activation=rational(start=silu))",
             "silu": "[attention]*2 channel=mlp(activation=silu())",
         },
-        options={"length": 128},
-        smallest=0.02,
-        steps=500,
+        options={"length": 64},
+        smallest=0.03,
+        steps=400,
     ),
 )
 

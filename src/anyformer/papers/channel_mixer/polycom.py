@@ -29,9 +29,9 @@ card = Card(
             "gelu": "[attention]*2 channel=mlp(activation=gelu)",
             "relu": "[attention]*2 channel=mlp(activation=relu)",
         },
-        options={"length": 128},
-        smallest=0.02,
-        steps=500,
+        options={"length": 64},
+        smallest=0.03,
+        steps=400,
     ),
 )
 
