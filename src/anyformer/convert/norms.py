@@ -107,9 +107,9 @@ def _tensors(model: SequenceModel, D: int) -> dict[str, Tensor]:
         for name in reading:
             found |= _reading(f"{at}{name}", getattr(mixer, name), norm, D)
         found |= _writing(f"{at}{writing}", getattr(mixer, writing), D)
-        found[f"body.stack.residual.norms.{i}.weight"] = norm.weight.new_ones(D)
+        found[f"body.stack.residual.norms.{i}.weight"] = torch.ones(D)
     last = stack.residual.last
-    found["body.stack.residual.last.weight"] = last.weight.new_ones(D)
+    found["body.stack.residual.last.weight"] = torch.ones(D)
     found |= _reading("head", model.head, last, D)
     if isinstance(model.embed, nn.Embedding):
         found["embed.weight"] = _centred(model.embed.weight, -1)[:, :D]
@@ -125,7 +125,7 @@ def _reading(name: str, linear: nn.Module, norm: nn.Module, D: int) -> dict[str,
     assert isinstance(linear, nn.Linear) and isinstance(norm, nn.LayerNorm)
     weight = linear.weight * norm.weight
     bias = linear.weight @ norm.bias
-    if D < weight.shape[1]:
+    if weight.shape[1] > D:
         weight = weight[:, :D] - weight[:, D:]
     return {
         f"{name}.weight": weight,

@@ -14,7 +14,9 @@ from anyformer.state import State
 
 
 @register_mixer(
-    "gated_associative_memory", papers=["gated-associative-memory"], examples=[{}, {"num_slots": 5, "kernel": 4}]
+    "gated_associative_memory",
+    papers=["gated-associative-memory"],
+    examples=[{}, {"num_slots": 5, "kernel": 4}],
 )
 class GatedAssociativeMemory(Mixer):
     """y = g_l * conv(x) + g_g * softmax(x M^T) M, g = sigmoid(W x) (Acharya 2025, section 3).
@@ -35,9 +37,7 @@ class GatedAssociativeMemory(Mixer):
         self.gate = nn.Linear(dim, 2 * dim)
 
     @classmethod
-    def describe(
-        cls, *, num_slots: int = 64, kernel: int = 3, causal: bool = True, **_: Any
-    ) -> MixerInfo:
+    def describe(cls, *, num_slots: int = 64, kernel: int = 3, causal: bool = True, **_: Any) -> MixerInfo:
         if not causal:
             raise ValueError(
                 "causal=False is not possible for gated_associative_memory: its convolution runs over the past"

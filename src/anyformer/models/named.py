@@ -101,6 +101,29 @@ def transformer_xl(depth: int = 2) -> dict[str, Any]:
     }
 
 
+@register_model("activator", papers=["activator"])
+def activator(depth: int = 2) -> dict[str, Any]:
+    """Gated linear units alone, without any map over tokens: a bag of them, where the outputs are pooled."""
+    return {
+        "layers": f"[glu(activation=gelu, branch_norm=layer_norm, bias=true)]*{depth}",
+        "channel": "mlp",
+        "norm": "layer_norm",
+        "positions": "none",
+    }
+
+
+@register_model("groupbert", papers=["groupbert"])
+def groupbert(depth: int = 2) -> dict[str, Any]:
+    """Attention, grouped FFN, convolution module, grouped FFN."""
+    return {
+        "layers": f"[attention, conv_module]*{depth}",
+        "channel": "mlp(groups=4)",
+        "norm": "layer_norm",
+        "positions": "learned",
+        "causal": False,
+    }
+
+
 @register_model("pool_former", papers=["metaformer"])
 def pool_former(depth: int = 2) -> dict[str, Any]:
     """Average pooling over a few neighbours as the only token mixer."""

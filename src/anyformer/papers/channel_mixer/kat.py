@@ -12,15 +12,17 @@ from anyformer.testing.measures import close
 
 card = Card(
     slug="kat",
-    what="Group-rational KAN: before each of the MLP's two maps every channel goes through a learned rational function "
-    "that its group shares, drawn so that variances stay as they are.",
+    what="Group-rational KAN: before each of the MLP's two maps every channel goes through a learned "
+    "rational function that its group shares, drawn so that variances stay as they are.",
     parts=("channel mlp", "layers.activations:Rational"),
-    differs="y = W_2 F_2(W_1 F_1(x)) with learned F(x) = P(x) / (1 + abs(Q(x))). An MLP has F_1 = identity and a fixed "
-    "F_2; a KAN has a spline of its own for each pair of input and output, KAT one function for each group of inputs.",
+    differs="y = W_2 F_2(W_1 F_1(x)) with learned F(x) = P(x) / (1 + abs(Q(x))). An MLP has F_1 = identity "
+    "and a fixed F_2; a KAN has a spline of its own for each pair of input and output, KAT one function for "
+    "each group of inputs.",
     followed="code",
-    notes="The paper's text gives numerator and denominator to each group; the released layer shares the numerator, "
-    "and that is followed. The released derivative of abs at 0 lets the identity start learn its denominator, where "
-    "PyTorch's would not; ours does too. Starts are our own fits on [-3, 3] instead of the released table.",
+    notes="The paper's text gives numerator and denominator to each group; the released layer shares the "
+    "numerator, and that is followed. The released derivative of abs at 0 lets the identity start learn its "
+    "denominator, where PyTorch's would not; ours does too. Starts are our own fits on [-3, 3] instead of "
+    "the released table.",
     claim="KAT-B reaches 82.3% on ImageNet, 3.1 points above ViT-B of the same size.",
     beyond_reach="scale",
     study=Study(

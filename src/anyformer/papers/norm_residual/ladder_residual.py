@@ -14,14 +14,15 @@ from anyformer.testing.measures import close
 
 card = Card(
     slug="ladder-residual",
-    what="Each sublayer reads the residual stream from before its predecessor's output has come in, so that under "
-    "tensor parallelism the all-reduce of that output runs while the next sublayer computes.",
+    what="Each sublayer reads the residual stream from before its predecessor's output has come in, so that "
+    "under tensor parallelism the all-reduce of that output runs while the next sublayer computes.",
     parts=("blocks.residual:Ladder",),
-    differs="x_i = x_{i-1} + f_i(x_{i-2}) where the Transformer has x_i = x_{i-1} + f_i(x_{i-1}), and the parallel form "
-    "of PaLM lets the two sublayers of one layer read the same x but waits between layers.",
+    differs="x_i = x_{i-1} + f_i(x_{i-2}) where the Transformer has x_i = x_{i-1} + f_i(x_{i-1}), and the "
+    "parallel form of PaLM lets the two sublayers of one layer read the same x but waits between layers.",
     followed="paper",
     notes="Whole stacks only; the paper's hybrid, ladders in the upper half of a converted Llama, is left out.",
-    claim="A 70B model on 8 devices infers about 30% faster end to end; at 1B and 3B its quality is the Transformer's.",
+    claim="A 70B model on 8 devices infers about 30% faster end to end; at 1B and 3B its quality is the "
+    "Transformer's.",
     beyond_reach="hardware",
     study=Study(
         task="bytes",
@@ -66,7 +67,9 @@ def _depends(h: Tensor, y: Tensor) -> bool:
     return gradient is not None
 
 
-@card.exact("each half of the hidden units on a device of its own, their sums added a step late = the whole network")
+@card.exact(
+    "each half of the hidden units on a device of its own, their sums added a step late = the whole network"
+)
 def tensor_parallel() -> None:
     whole = [MLP(8, hidden_dim=12, bias=False).double() for _ in range(3)]
     x = torch.randn(1, 5, 8, dtype=torch.float64)
@@ -80,7 +83,7 @@ def tensor_parallel() -> None:
         parts = []
         for half in (slice(0, 6), slice(6, 12)):  # two devices
             hidden = mlp.activation(stream @ mlp.up.weight[half].mT)
-            parts.append(hidden @ mlp.down.weight[:, half].mT)  # type: ignore[index]
+            parts.append(hidden @ mlp.down.weight[:, half].mT)
         stream = stream + under_way
         under_way = parts[0] + parts[1]
     close("two devices", stream + under_way, residual.end(carry))

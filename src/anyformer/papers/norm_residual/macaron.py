@@ -17,13 +17,15 @@ from anyformer.testing.measures import close
 
 card = Card(
     slug="macaron",
-    what="A layer seen as one step of a splitting scheme for a differential equation of interacting particles: half a "
-    "step of a feed-forward network on each side of attention.",
+    what="A layer seen as one step of a splitting scheme for a differential equation of interacting "
+    "particles: half a step of a feed-forward network on each side of attention.",
     parts=("models.spec:read_pattern", "model macaron"),
-    differs="x += FFN_1(x)/2, x += attention(x), x += FFN_2(x)/2 (Strang), where the Transformer takes x += attention(x), "
-    "x += FFN(x) (Lie-Trotter). The two networks have weights of their own, each of half the hidden width.",
+    differs="x += FFN_1(x)/2, x += attention(x), x += FFN_2(x)/2 (Strang), where the Transformer takes x += "
+    "attention(x), x += FFN(x) (Lie-Trotter). The two networks have weights of their own, each of half the "
+    "hidden width.",
     followed="paper",
-    notes="The paper's order of accuracy is that of exact sub-flows, not of a trained network; it is shown for those.",
+    notes="The paper's order of accuracy is that of exact sub-flows, not of a trained network; it is shown "
+    "for those.",
     claim="FFN-attention-FFN layers beat the Transformer of the same size: 35.4 BLEU against 34.4 on IWSLT14 "
     "German-English.",
     beyond_reach="scale",
@@ -55,7 +57,9 @@ class Flow(Mixer):
         return x @ self.matrix.mT
 
 
-@card.exact("with exact sub-flows the Transformer's order has an error of the first order, Macaron's of the second")
+@card.exact(
+    "with exact sub-flows the Transformer's order has an error of the first order, Macaron's of the second"
+)
 def orders() -> None:
     a, b, x = torch.randn(4, 4).double(), torch.randn(4, 4).double(), torch.randn(1, 1, 4).double()
     exact = x @ torch.linalg.matrix_exp(a + b).mT
@@ -81,7 +85,7 @@ def equals_x_transformers() -> None:
     )
     ours = Backbone(spec)
     stack, norms, feeds, attentions = ours.stack, [], [], []
-    for name, module in theirs.named_modules():
+    for module in theirs.modules():
         kind = type(module).__name__
         feeds += [module] if kind == "FeedForward" else []
         attentions += [module] if kind == "Attention" else []

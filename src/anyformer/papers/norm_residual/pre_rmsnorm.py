@@ -14,14 +14,16 @@ from anyformer.testing.measures import close
 
 card = Card(
     slug="pre-rmsnorm",
-    what="A pre-LayerNorm Transformer is a pre-RMSNorm one whose stream has mean zero, and so one of a coordinate "
-    "less: a conversion of trained weights without any loss, and CRMSNorm, the norm of such a stream.",
+    what="A pre-LayerNorm Transformer is a pre-RMSNorm one whose stream has mean zero, and so one of a "
+    "coordinate less: a conversion of trained weights without any loss, and CRMSNorm, the norm of such a "
+    "stream.",
     parts=("convert:pre_rms_norm", "layers.norms:CRMSNorm"),
-    differs="LayerNorm(x) = RMSNorm(x - mean(x)): the mean is taken out once, in the weights that write to the stream, "
-    "instead of at each norm; CRMSNorm divides z (D - 1 numbers) by sqrt((sum z^2 + (sum z)^2) / D).",
+    differs="LayerNorm(x) = RMSNorm(x - mean(x)): the mean is taken out once, in the weights that write to "
+    "the stream, instead of at each norm; CRMSNorm divides z (D - 1 numbers) by sqrt((sum z^2 + (sum z)^2) "
+    "/ D).",
     followed="paper",
-    notes="Scales and biases of the norms are folded into the maps that read them, so that the compact form holds for "
-    "trained LayerNorms too; the head gets a bias for it.",
+    notes="Scales and biases of the norms are folded into the maps that read them, so that the compact form "
+    "holds for trained LayerNorms too; the head gets a bias for it.",
     claim="The three forms compute the same in training and inference; the RMS forms need 1% to 10% less time.",
     study=Study(
         task="bytes",
@@ -92,7 +94,9 @@ def compact_norm() -> None:
 @card.exact("GPT-2 of transformers, converted, gives the logits of GPT-2")
 def gpt2() -> None:
     transformers = peer("transformers")
-    config = transformers.GPT2Config(vocab_size=19, n_embd=16, n_layer=2, n_head=2, n_positions=32)
+    config = transformers.GPT2Config(
+        vocab_size=19, n_embd=16, n_layer=2, n_head=2, n_positions=32, bos_token_id=0, eos_token_id=0
+    )
     theirs = transformers.GPT2LMHeadModel(config).double().eval()
     with torch.no_grad():
         for p in theirs.parameters():
