@@ -27,12 +27,14 @@ mixers: Registry[type[Mixer]] = Registry(
         "linformer": "anyformer.mixers.linformer",
         "longformer": "anyformer.mixers.longformer",
         "mamba": "anyformer.mixers.mamba",
+        "memoryformer": "anyformer.mixers.memoryformer",
         "ponet": "anyformer.mixers.ponet",
         "pooling": "anyformer.mixers.pooling",
         "retention": "anyformer.mixers.retention",
         "rwkv4": "anyformer.mixers.rwkv4",
         "s4": "anyformer.mixers.s4",
         "segment_attention": "anyformer.mixers.segment_attention",
+        "tokenformer": "anyformer.mixers.tokenformer",
     },
 )
 

@@ -124,6 +124,22 @@ def groupbert(depth: int = 2) -> dict[str, Any]:
     }
 
 
+@register_model("tokenformer", papers=["tokenformer"])
+def tokenformer(depth: int = 2) -> dict[str, Any]:
+    """All linear maps as attention to parameter tokens."""
+    return {"layers": f"[tokenformer]*{depth}", "channel": "pattention", "norm": "layer_norm"}
+
+
+@register_model("memoryformer", papers=["memoryformer"])
+def memoryformer(depth: int = 2) -> dict[str, Any]:
+    """All linear maps but the head as hashed look-ups."""
+    return {
+        "layers": f"[memoryformer(bits=4)]*{depth}",
+        "channel": "memory_layer(bits=4)",
+        "norm": "layer_norm",
+    }
+
+
 @register_model("pool_former", papers=["metaformer"])
 def pool_former(depth: int = 2) -> dict[str, Any]:
     """Average pooling over a few neighbours as the only token mixer."""
