@@ -19,6 +19,7 @@ channels: Registry[type[Mixer]] = Registry(
         "memory_layer": "anyformer.channels.memory_layer",
         "mlp": "anyformer.channels.mlp",
         "moe": "anyformer.channels.moe",
+        "mohd": "anyformer.channels.mohd",
         "pattention": "anyformer.channels.pattention",
         "rwkv4_channel": "anyformer.channels.rwkv4",
         "swiglu": "anyformer.channels.mlp",

@@ -11,9 +11,14 @@ from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.hashed import HashedLinear
 
 
-@register_channel("memory_layer", papers=["memoryformer"], examples=[{"bits": 4}])
+@register_channel(
+    "memory_layer", papers=["memoryformer"], examples=[{"bits": 2, "temperature": 0.5}, {"bits": 1}]
+)
 class MemoryLayer(Mixer):
     """Two hashed look-ups with a norm between, in the place of an MLP (Ding 2024, section 3.2).
+
+    In low precision a number near zero between the look-ups may change its sign, and with more ``bits`` more of what is
+    looked up changes with it.
 
     Args:
         bits: numbers in a chunk, whose signs are a row of its table; a divisor of dim.
@@ -29,10 +34,7 @@ class MemoryLayer(Mixer):
 
     @classmethod
     def describe(cls, **_: Any) -> MixerInfo:
-        reason = (
-            "a rounded number between the two look-ups may change its sign, and another row is another value"
-        )
-        return MixerInfo(reach=(0, 0), exceptions={"precision": reason})
+        return MixerInfo(reach=(0, 0))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         return self.second(self.norm(self.first(x)))
