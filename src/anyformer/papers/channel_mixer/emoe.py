@@ -26,15 +26,16 @@ card = Card(
     "ones (1785 runs).",
     beyond_reach="weights",
     study=Study(
-        task="bytes",
+        task="listops",
         arms={
             "emoe": "[attention]*2 channel=emoe(num_experts=8, top_k=4)",
             "mlp": "[attention]*2 channel=mlp",
         },
-        options={"length": 64},
-        smallest=0.03,
+        smallest=0.02,
         expect="no worse",
-        steps=400,
+        options={"length": 16},
+        steps=500,
+        parameters=20_000,
     ),
 )
 

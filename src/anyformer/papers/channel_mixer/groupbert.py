@@ -29,14 +29,15 @@ card = Card(
     claim="GroupBERT reaches BERT's masked-prediction loss with less than half of the FLOPs.",
     beyond_reach="scale",
     study=Study(
-        task="bytes",
+        task="listops",
         arms={
             "groupbert": "[attention, conv_module(group_size=4)] channel=mlp(groups=4)",
             "bert": "[attention, attention] channel=mlp(groups=4)",
         },
-        options={"length": 64},
-        smallest=0.03,
-        steps=400,
+        smallest=0.02,
+        options={"length": 16},
+        steps=500,
+        parameters=20_000,
     ),
 )
 

@@ -26,14 +26,15 @@ card = Card(
     claim="KAT-B reaches 82.3% on ImageNet, 3.1 points above ViT-B of the same size.",
     beyond_reach="scale",
     study=Study(
-        task="bytes",
+        task="listops",
         arms={
             "rational": "[attention]*2 channel=mlp(activation=rational(start=silu))",
             "silu": "[attention]*2 channel=mlp(activation=silu())",
         },
-        options={"length": 64},
-        smallest=0.03,
-        steps=400,
+        smallest=0.02,
+        options={"length": 16},
+        steps=500,
+        parameters=20_000,
     ),
 )
 

@@ -27,15 +27,16 @@ card = Card(
     "better on six benchmarks.",
     beyond_reach="scale",
     study=Study(
-        task="bytes",
+        task="listops",
         arms={
             "memory_layer": "[attention]*2 channel=memory_layer(bits=4)",
             "mlp": "[attention]*2 channel=mlp",
         },
-        options={"length": 64},
-        smallest=0.05,
+        smallest=0.02,
         expect="no worse",
-        steps=400,
+        options={"length": 16},
+        steps=500,
+        parameters=25674,
     ),
 )
 

@@ -25,16 +25,16 @@ card = Card(
     "with three times the parameters at the same activated ones.",
     beyond_reach="scale",
     study=Study(
-        task="bytes",
+        task="listops",
         arms={
             "mohd": "[attention]*2 channel=mohd(num_groups=4, num_shared=1, top_k=1)",
             "swiglu": "[attention]*2 channel=swiglu",
         },
-        options={"length": 32},
-        smallest=0.05,
+        smallest=0.02,
         expect="no worse",
-        steps=300,
-        parameters=40_000,
+        options={"length": 16},
+        steps=500,
+        parameters=20_000,
     ),
 )
 

@@ -25,15 +25,16 @@ card = Card(
     "than with SwiGLU, GELU and ReLU.",
     beyond_reach="scale",
     study=Study(
-        task="bytes",
+        task="listops",
         arms={
             "poly_norm": "[attention]*2 channel=mlp(activation=poly_norm)",
             "gelu": "[attention]*2 channel=mlp(activation=gelu)",
             "relu": "[attention]*2 channel=mlp(activation=relu)",
         },
-        options={"length": 64},
-        smallest=0.03,
-        steps=400,
+        smallest=0.02,
+        options={"length": 16},
+        steps=500,
+        parameters=20_000,
     ),
 )
 

@@ -30,14 +30,15 @@ card = Card(
     "at a tenth of the training cost.",
     beyond_reach="scale",
     study=Study(
-        task="bytes",
+        task="listops",
         arms={
             "l2_norm_gelu": "[attention]*2 channel=pattention(score=l2_norm_gelu)",
             "softmax": "[attention]*2 channel=pattention(score=softmax)",
         },
-        options={"length": 64},
-        smallest=0.03,
-        steps=400,
+        smallest=0.02,
+        options={"length": 16},
+        steps=500,
+        parameters=20_000,
     ),
 )
 

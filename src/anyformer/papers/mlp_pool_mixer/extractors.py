@@ -25,15 +25,15 @@ card = Card(
     claim="SHE does better than self-attention in text generation; HE, WE and ME are close to it or better "
     "at less cost.",
     study=Study(
-        task="bytes",
+        task="listops",
         arms={
-            "matrix": "[extractor(context_len=32, weights=matrix)]*2",
+            "matrix": "[extractor(context_len=16, weights=matrix)]*2",
             "attention": "[attention]*2",
         },
-        options={"length": 64},
-        smallest=0.03,
-        steps=400,
-        parameters=100_000,
+        smallest=0.02,
+        options={"length": 16},
+        steps=500,
+        parameters=20_000,
     ),
 )
 

@@ -26,14 +26,15 @@ card = Card(
     claim="On WikiText-2 it trains faster than a Transformer and Mamba and ends at a lower or like "
     "validation perplexity.",
     study=Study(
-        task="bytes",
+        task="listops",
         arms={
             "gam": "[gated_associative_memory]*4",
             "attention": "[attention]*4",
         },
-        options={"length": 64},
-        smallest=0.03,
-        steps=400,
+        smallest=0.02,
+        options={"length": 16},
+        steps=500,
+        parameters=20_000,
     ),
 )
 

@@ -15,7 +15,7 @@ card = Card(
     slug="metaformer",
     what="The block (norm, token mixer, residual; norm, channel MLP, residual) is what matters, and any "
     "mixer may fill it: average pooling over neighbours, without a parameter, does well.",
-    parts=("mixer pooling", "model pool_former", "task digits"),
+    parts=("mixer pooling", "model pool_former"),
     differs="y_t = mean(x_{t-1}, x_t, x_{t+1}) - x_t, where attention weighs all tokens by their content. "
     "The token is taken off because the residual adds it.",
     followed="paper",
@@ -25,15 +25,16 @@ card = Card(
     claim="PoolFormer reaches 82.1% on ImageNet, 0.3 points above DeiT-B with 35% fewer parameters.",
     beyond_reach="scale",
     study=Study(
-        task="digits",
+        task="listops",
         arms={
-            "pooling": "[pooling]*2 channel=mlp norm=layer_norm causal=false positions=learned(max_length=16)",
-            "attention": "[attention]*2 channel=mlp norm=layer_norm causal=false positions=learned(max_length=16)",
+            "pooling": "[pooling]*2 channel=mlp norm=layer_norm causal=false positions=learned(max_length=64)",
+            "attention": "[attention]*2 channel=mlp norm=layer_norm causal=false positions=learned(max_length=64)",
         },
         smallest=0.02,
         expect="no worse",
-        steps=400,
-        parameters=30_000,
+        options={"length": 16},
+        steps=500,
+        parameters=20_000,
     ),
 )
 

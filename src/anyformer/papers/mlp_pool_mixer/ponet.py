@@ -25,9 +25,10 @@ card = Card(
             "ponet": "[ponet]*2 causal=false positions=sinusoidal",
             "attention": "[attention]*2 causal=false positions=sinusoidal",
         },
-        options={"length": 32},
         smallest=0.02,
-        steps=600,
+        options={"length": 16},
+        steps=500,
+        parameters=20_000,
     ),
 )
 

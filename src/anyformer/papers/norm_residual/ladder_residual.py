@@ -25,15 +25,16 @@ card = Card(
     "Transformer's.",
     beyond_reach="hardware",
     study=Study(
-        task="bytes",
+        task="listops",
         arms={
             "ladder": "[attention]*3 residual=ladder",
             "pre": "[attention]*3 residual=pre",
         },
-        options={"length": 64},
-        smallest=0.05,
+        smallest=0.02,
         expect="no worse",
-        steps=400,
+        options={"length": 16},
+        steps=500,
+        parameters=20_000,
     ),
 )
 

@@ -30,14 +30,15 @@ card = Card(
     "German-English.",
     beyond_reach="scale",
     study=Study(
-        task="bytes",
+        task="listops",
         arms={
             "macaron": "[attention]*2 channel=mlp(factor=2) pattern=channel/2+mixer+channel/2",
             "transformer": "[attention]*2 channel=mlp(factor=2) pattern=mixer+channel",
         },
-        options={"length": 64},
-        smallest=0.03,
-        steps=400,
+        smallest=0.02,
+        options={"length": 16},
+        steps=500,
+        parameters=20_000,
     ),
 )
 

@@ -26,16 +26,17 @@ card = Card(
     "holds for trained LayerNorms too; the head gets a bias for it.",
     claim="The three forms compute the same in training and inference; the RMS forms need 1% to 10% less time.",
     study=Study(
-        task="bytes",
+        task="listops",
         arms={
             "rms_norm": "[attention]*2 norm=rms_norm",
             "crms_norm": "[attention]*2 norm=crms_norm",
             "layer_norm": "[attention]*2 norm=layer_norm",
         },
-        options={"length": 64},
-        smallest=0.03,
+        smallest=0.02,
         expect="no worse",
-        steps=400,
+        options={"length": 16},
+        steps=500,
+        parameters=20_000,
     ),
 )
 

@@ -15,7 +15,7 @@ card = Card(
     what="A stack of L layers is a sum of 2L + 1 paths, the input and each sublayer's output, that the "
     "classifier reads as an ensemble; paths can be pruned there, or weighed by learned vectors "
     "(EnsembleScale).",
-    parts=("blocks.residual:PathEnsemble", "task digits"),
+    parts=("blocks.residual:PathEnsemble",),
     differs="The end reads w_0 x + sum w_i f_i while sublayers read the plain sum. LayerScale puts its w_i "
     "into the stream, where all sublayers above read it too; the pre-norm stack has w = 1.",
     followed="paper",
@@ -24,24 +24,25 @@ card = Card(
     "it go deeper.",
     beyond_reach="scale",
     study=Study(
-        task="digits",
+        task="listops",
         arms={
             "path_ensemble": "[attention]*4 residual=path_ensemble channel=mlp norm=layer_norm causal=false "
-            "positions=learned(max_length=16)",
+            "positions=learned(max_length=64)",
             "pre": "[attention]*4 residual=pre channel=mlp norm=layer_norm causal=false "
-            "positions=learned(max_length=16)",
+            "positions=learned(max_length=64)",
         },
         smallest=0.02,
         expect="no worse",
-        steps=300,
-        parameters=30_000,
+        options={"length": 16},
+        steps=500,
+        parameters=20_000,
     ),
 )
 
 
 def models() -> tuple[SequenceModel, SequenceModel, Tensor]:
     """A pre-norm classifier, the same one as an ensemble, and images."""
-    spec = "[attention]*3 channel=mlp norm=layer_norm causal=false positions=learned(max_length=16) dim=16"
+    spec = "[attention]*3 channel=mlp norm=layer_norm causal=false positions=learned(max_length=64) dim=16"
     plain, ensemble = (
         create_model(spec, residual=residual, num_features=4, num_outputs=10, pool="mean").double()
         for residual in ("pre", "path_ensemble")
