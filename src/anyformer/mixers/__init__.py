@@ -20,6 +20,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "cross_attention": "anyformer.mixers.cross_attention",
         "delta_net": "anyformer.mixers.delta_net",
         "extractor": "anyformer.mixers.extractor",
+        "flat_mlp": "anyformer.mixers.flat_mlp",
         "fox": "anyformer.mixers.fox",
         "gated_associative_memory": "anyformer.mixers.gated_associative_memory",
         "hyena": "anyformer.mixers.hyena",
