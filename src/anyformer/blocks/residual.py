@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from anyformer.layers.norms import create_norm
@@ -87,13 +88,66 @@ class Parallel(Residual):
         return self.last(carry[0])
 
 
-_RESIDUALS = {"pre": Residual, "post": PostNorm, "parallel": Parallel}
+class Ladder(Residual):
+    """Each sublayer reads the stream as it was before the one below wrote (Zhang 2025, eq. 2).
+
+    x_i = x_{i-1} + f_i(norm(x_{i-2})): what the one below has to say may still be under way, from another device,
+    while this one works. The first two read the input.
+    """
+
+    def start(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x, x
+
+    def read(self, carry: tuple[Tensor, Tensor], sublayer: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        return self.norms[sublayer](carry[0]), carry
+
+    def write(self, carry: tuple[Tensor, Tensor], sublayer: int, y: Tensor) -> tuple[Tensor, Tensor]:
+        return carry[1], carry[1] + y
+
+    def end(self, carry: tuple[Tensor, Tensor]) -> Tensor:
+        return self.last(carry[1])
+
+
+class PathEnsemble(Residual):
+    """Pre-norm, the end weighing every sublayer's output by a learned vector (Chang 2023, EnsembleScale).
+
+    The stream before the last norm is x + f_1 + f_2 + ...: an ensemble of 1 + 2L paths. The end is the norm of
+    w_0 x + w_1 f_1 + w_2 f_2 + ..., while the sublayers above read the plain sum; with all w = 1, as at the
+    start, it is the pre-norm stack. w_i = 0 prunes a path.
+    """
+
+    def __init__(
+        self, dim: int, sublayers: Sequence[int], norm: str, eps: float = 1e-5, last: bool = True
+    ) -> None:
+        super().__init__(dim, sublayers, norm, eps, last)
+        self.path_weights = nn.Parameter(torch.ones(sum(sublayers) + 1, dim))
+
+    def start(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x, self.path_weights[0] * x
+
+    def read(self, carry: tuple[Tensor, Tensor], sublayer: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        return self.norms[sublayer](carry[0]), carry
+
+    def write(self, carry: tuple[Tensor, Tensor], sublayer: int, y: Tensor) -> tuple[Tensor, Tensor]:
+        return carry[0] + y, carry[1] + self.path_weights[sublayer + 1] * y
+
+    def end(self, carry: tuple[Tensor, Tensor]) -> Tensor:
+        return self.last(carry[1])
+
+
+RESIDUALS: dict[str, type[Residual]] = {
+    "ladder": Ladder,
+    "parallel": Parallel,
+    "path_ensemble": PathEnsemble,
+    "post": PostNorm,
+    "pre": Residual,
+}
 
 
 def create_residual(
     name: str, dim: int, sublayers: Sequence[int], norm: str, eps: float = 1e-5, last: bool = True
 ) -> Residual:
-    """``"pre"``, ``"post"`` or ``"parallel"``."""
-    if name not in _RESIDUALS:
-        raise ValueError(f"unknown residual {name!r}{nearest(name, list(_RESIDUALS))}")
-    return _RESIDUALS[name](dim, sublayers, norm, eps, last)
+    """One of :data:`RESIDUALS`, by name."""
+    if name not in RESIDUALS:
+        raise ValueError(f"unknown residual {name!r}{nearest(name, list(RESIDUALS))}")
+    return RESIDUALS[name](dim, sublayers, norm, eps, last)

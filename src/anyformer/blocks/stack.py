@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,10 +43,11 @@ class Stack(Mixer):
         dim: width D.
         layers: for each layer its sublayers; the same module may stand in several places (shared weights, a
             state each).
-        residual: ``"pre"``, ``"post"`` or ``"parallel"``.
+        residual: ``"pre"``, ``"post"``, ``"parallel"``, ``"ladder"`` or ``"path_ensemble"``.
         norm: ``"rms_norm"``, ``"layer_norm"`` or ``"none"``.
         dropout: share of a sublayer's output channels dropped in training.
-        last_norm: whether the pre-norm and parallel carries end with a norm; else the stack gives the bare stream.
+        last_norm: whether carries other than post-norm end with a norm; else the stack gives the bare stream.
+        steps: what each sublayer's output is multiplied with, in order over all layers; by default 1.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Stack(Mixer):
         norm_eps: float = 1e-5,
         dropout: float = 0.0,
         last_norm: bool = True,
+        steps: Sequence[float] | None = None,
     ) -> None:
         super().__init__(dim, infos=tuple(m.info for layer in layers for m in layer))
         for mixer in (m for layer in layers for m in layer):
@@ -68,6 +71,9 @@ class Stack(Mixer):
             residual, dim, [len(layer) for layer in layers], norm, norm_eps, last_norm
         )
         self.dropout = nn.Dropout(dropout)
+        self.steps = [1.0] * len(self.sublayers) if steps is None else list(steps)
+        if len(self.steps) != len(self.sublayers):
+            raise ValueError(f"steps must be {len(self.sublayers)} numbers, one a sublayer, got {steps}")
 
     @classmethod
     def describe(cls, *, infos: tuple[MixerInfo, ...] = ()) -> MixerInfo:  # type: ignore[override]
@@ -82,8 +88,12 @@ class Stack(Mixer):
         carry = self.residual.start(x)
         for i, mixer in enumerate(self.mixers):
             h, carry = self.residual.read(carry, i)
-            carry = self.residual.write(carry, i, self.dropout(mixer(h, inputs)))
+            carry = self._write(carry, i, mixer(h, inputs))
         return self.residual.end(carry)
+
+    def _write(self, carry: Any, sublayer: int, y: Tensor) -> Any:
+        y, step = self.dropout(y), self.steps[sublayer]
+        return self.residual.write(carry, sublayer, y if step == 1 else step * y)
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         return [mixer._init_state(batch_size, device, dtype) for mixer in self.mixers]
@@ -94,6 +104,6 @@ class Stack(Mixer):
         for i, mixer in enumerate(self.mixers):
             h, carry = self.residual.read(carry, i)
             y, own = mixer.stream(h, state[i], inputs)
-            carry = self.residual.write(carry, i, self.dropout(y))
+            carry = self._write(carry, i, y)
             new.append(own)
         return self.residual.end(carry), new

@@ -14,8 +14,13 @@ M = TypeVar("M", bound=type[Mixer])
 channels: Registry[type[Mixer]] = Registry(
     "channel",
     {
+        "emoe": "anyformer.channels.emoe",
+        "glu": "anyformer.channels.mlp",
+        "memory_layer": "anyformer.channels.memory_layer",
         "mlp": "anyformer.channels.mlp",
         "moe": "anyformer.channels.moe",
+        "mohd": "anyformer.channels.mohd",
+        "pattention": "anyformer.channels.pattention",
         "rwkv4_channel": "anyformer.channels.rwkv4",
         "swiglu": "anyformer.channels.mlp",
     },

@@ -4,33 +4,43 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-from torch.nn.functional import gelu, relu, silu
+import torch
+from torch import Tensor, nn
 
 from anyformer.channels import register_channel
 from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.activations import Rational, create_activation
+from anyformer.layers.grouped import GroupedLinear
 from anyformer.layers.linear import Linear
+from anyformer.layers.norms import create_norm
 from anyformer.ops.swiglu import swiglu
-from anyformer.registry import nearest
-
-ACTIVATIONS = {
-    "gelu": gelu,
-    "gelu_tanh": lambda x: gelu(x, approximate="tanh"),
-    "relu": relu,
-    "relu2": lambda x: relu(x).square(),
-    "silu": silu,
-}
 
 
 @register_channel(
-    "mlp", papers=["transformer", "primer"], examples=[{}, {"activation": "relu"}, {"activation": "relu2"}]
+    "mlp",
+    papers=["transformer", "primer", "polycom", "kat", "groupbert"],
+    examples=[
+        {},
+        {"activation": "relu"},
+        {"activation": "relu2"},
+        {"activation": "poly_relu"},
+        {"activation": "poly_norm"},
+        {"activation": "rational", "input_activation": {"name": "rational", "start": "identity"}},
+        {"groups": 4},
+    ],
 )
 class MLP(Mixer):
     """Two linear maps with an activation between (Vaswani 2017, eq. 2; ``relu2`` is Primer's, So 2021).
 
     Args:
         hidden_dim: width F between the maps, by default ``factor`` * dim.
-        activation: ``gelu``, ``gelu_tanh`` (GPT-2's), ``relu``, ``relu2`` (squared) or ``silu``.
+        activation: ``gelu``, ``gelu_tanh`` (GPT-2's), ``relu``, ``relu2`` (squared), ``silu``; or one that learns its
+            shape, ``poly_relu``, ``poly_norm`` or ``rational``; with options, a dict with its ``name``.
+        input_activation: an activation before the first map too, as in a Kolmogorov-Arnold network; ``None`` for none.
+        groups: with 2 or more the second map is block-diagonal with so many blocks, and a dense map of width dim
+            follows, which lets them meet again (GroupBERT's grouped FFN).
+        preserve_variance: draw the weights so that a standard normal input keeps its variance; needs ``rational``
+            activations (Yang 2024, section 4).
     """
 
     def __init__(
@@ -39,15 +49,63 @@ class MLP(Mixer):
         *,
         hidden_dim: int | None = None,
         factor: float = 4,
-        activation: str = "gelu",
+        activation: str | dict[str, Any] = "gelu",
+        input_activation: str | dict[str, Any] | None = None,
+        groups: int = 1,
+        preserve_variance: bool = False,
         bias: bool = True,
         causal: bool = True,
     ) -> None:
         super().__init__(dim)
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"unknown activation {activation!r}{nearest(activation, list(ACTIVATIONS))}")
         F = hidden_width(dim, hidden_dim, factor)
-        self.activation = activation
+        self.input_activation = create_activation(input_activation or "identity", dim)
+        self.activation = create_activation(activation, F)
+        self.up = Linear(dim, F, bias=bias)
+        self.down = Linear(F, dim, bias=bias) if groups == 1 else GroupedLinear(F, dim, groups, bias=bias)
+        self.out = nn.Identity() if groups == 1 else Linear(dim, dim, bias=bias)
+        if preserve_variance:
+            _preserve_variance((self.input_activation, self.up), (self.activation, self.down))
+
+    @classmethod
+    def describe(cls, **_: Any) -> MixerInfo:
+        return MixerInfo(reach=(0, 0))
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        return self.out(self.down(self.activation(self.up(self.input_activation(x)))))
+
+
+@register_channel(
+    "glu",
+    papers=["glu", "activator"],
+    examples=[{}, {"activation": "gelu", "branch_norm": "layer_norm", "bias": True}],
+)
+class GLU(Mixer):
+    """A linear map gated by an activation of another (Shazeer 2020, eq. 5).
+
+    Args:
+        hidden_dim: width F between the maps, by default ``factor`` * dim, so that parameters match a 4x MLP.
+        activation: of the gate, by name, or a dict with its ``name`` and options: ``sigmoid`` is the first GLU
+            (Dauphin 2017), ``gelu`` GEGLU, ``relu`` ReGLU, ``identity`` the bilinear map, ``silu`` SwiGLU.
+        branch_norm: a norm by name, the same module on the gate and on what is gated (Abdullah 2024).
+        bias: biases on the maps.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        hidden_dim: int | None = None,
+        factor: float = 8 / 3,
+        activation: str | dict[str, Any] = "sigmoid",
+        branch_norm: str = "none",
+        bias: bool = False,
+        causal: bool = True,
+    ) -> None:
+        super().__init__(dim)
+        F = hidden_width(dim, hidden_dim, factor)
+        self.activation = create_activation(activation, F)
+        self.branch_norm = create_norm(branch_norm, F)
+        self.gate = Linear(dim, F, bias=bias)
         self.up = Linear(dim, F, bias=bias)
         self.down = Linear(F, dim, bias=bias)
 
@@ -56,11 +114,12 @@ class MLP(Mixer):
         return MixerInfo(reach=(0, 0))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
-        return self.down(ACTIVATIONS[self.activation](self.up(x)))
+        gate = self.branch_norm(self.activation(self.gate(x)))
+        return self.down(gate * self.branch_norm(self.up(x)))
 
 
 @register_channel("swiglu", papers=["glu"])
-class SwiGLU(Mixer):
+class SwiGLU(GLU):
     """A linear map gated by silu of another (Shazeer 2020, eq. 6).
 
     Args:
@@ -77,15 +136,7 @@ class SwiGLU(Mixer):
         bias: bool = False,
         causal: bool = True,
     ) -> None:
-        super().__init__(dim)
-        F = hidden_width(dim, hidden_dim, factor)
-        self.gate = Linear(dim, F, bias=bias)
-        self.up = Linear(dim, F, bias=bias)
-        self.down = Linear(F, dim, bias=bias)
-
-    @classmethod
-    def describe(cls, **_: Any) -> MixerInfo:
-        return MixerInfo(reach=(0, 0))
+        super().__init__(dim, hidden_dim=hidden_dim, factor=factor, activation="silu", bias=bias)
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         return self.down(swiglu(self.gate(x), self.up(x)))
@@ -97,3 +148,15 @@ def hidden_width(dim: int, hidden_dim: int | None, factor: float) -> int:
     if F < 1:
         raise ValueError(f"hidden_dim must be at least 1, got {F}")
     return F
+
+
+@torch.no_grad()
+def _preserve_variance(*layers: tuple[nn.Module, nn.Module]) -> None:
+    for activation, linear in layers:
+        if not isinstance(activation, Rational) or not isinstance(linear, nn.Linear):
+            raise ValueError(
+                "preserve_variance needs activation and input_activation to be 'rational', and groups=1"
+            )
+        nn.init.normal_(linear.weight, std=(activation.gain() * linear.in_features) ** -0.5)
+        if linear.bias is not None:
+            nn.init.zeros_(linear.bias)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor, nn
 
 from anyformer.ops.rms_norm import rms_norm
@@ -26,13 +29,40 @@ class RMSNorm(nn.RMSNorm):
         return rms_norm(x, self.weight, self.eps)
 
 
-_NORMS = {"layer_norm": nn.LayerNorm, "rms_norm": RMSNorm}
+class CRMSNorm(nn.Module):
+    """The RMS norm of a vector of mean zero, given without its last coordinate (Jiang 2023, eq. 5).
+
+    z_i / sqrt((sum z^2 + (sum z)^2) / (D + 1) + eps) for i = 1..D: the coordinate left out is -sum z.
+
+    Args:
+        dim: coordinates given, D.
+    """
+
+    def __init__(self, dim: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.dim, self.eps = dim, eps
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, z: Tensor) -> Tensor:
+        wide = z.to(torch.promote_types(z.dtype, torch.float32))
+        square = wide.square().sum(-1, keepdim=True) + wide.sum(-1, keepdim=True).square()
+        return (wide * (square / (self.dim + 1) + self.eps).rsqrt()).to(z.dtype) * self.weight
+
+
+NORMS: dict[str, Callable[..., nn.Module]] = {
+    "crms_norm": CRMSNorm,
+    "layer_norm": nn.LayerNorm,
+    "rms_norm": RMSNorm,
+}
 
 
 def create_norm(name: str, dim: int, eps: float = 1e-5) -> nn.Module:
-    """``"layer_norm"`` (Ba 2016), ``"rms_norm"`` (Zhang 2019) or ``"none"``, over the last axis of ``dim``."""
+    """A norm over the last axis of ``dim``, or nothing.
+
+    ``"layer_norm"`` (Ba 2016), ``"rms_norm"`` (Zhang 2019), ``"crms_norm"`` (Jiang 2023) or ``"none"``.
+    """
     if name == "none":
         return nn.Identity()
-    if name not in _NORMS:
-        raise ValueError(f"unknown norm {name!r}{nearest(name, [*_NORMS, 'none'])}")
-    return _NORMS[name](dim, eps=eps)
+    if name not in NORMS:
+        raise ValueError(f"unknown norm {name!r}{nearest(name, [*NORMS, 'none'])}")
+    return NORMS[name](dim, eps=eps)

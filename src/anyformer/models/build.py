@@ -14,11 +14,14 @@ from anyformer.blocks.stack import Stack
 from anyformer.channels import channels, create_channel
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.mixers import create_mixer, mixers
-from anyformer.models.spec import ModelSpec, PartSpec
+from anyformer.models.spec import ModelSpec, PartSpec, read_pattern
 from anyformer.parts import option_names
 from anyformer.positions import create_position, positions
 from anyformer.registry import nearest
 from anyformer.state import State
+
+Step = tuple[Mixer, float]
+"""A sublayer, and what its output is multiplied with."""
 
 
 class Backbone(Mixer):
@@ -68,7 +71,7 @@ class _Builder:
 
     def __init__(self, spec: ModelSpec, causal: bool, cross: bool) -> None:
         self.spec, self.causal, self.cross = spec, causal, cross
-        self.tagged: dict[tuple[str, str], tuple[PartSpec, list[Mixer]]] = {}
+        self.tagged: dict[tuple[str, str], tuple[PartSpec, list[Step]]] = {}
         scheme = positions.get(spec.positions.name).target
         self.embed = None
         self.mixer_positions: dict[str, Any] = {"name": spec.positions.name, **spec.positions.options}
@@ -78,17 +81,19 @@ class _Builder:
             self.mixer_positions = {"name": "none"}
 
     def stack(self, layers: Sequence[PartSpec], last_norm: bool = True) -> Stack:
+        built = [self.layer(part) for part in layers]
         return Stack(
             self.spec.dim,
-            [self.layer(part) for part in layers],
+            [[mixer for mixer, _ in layer] for layer in built],
             residual=self.spec.residual,
             norm=self.spec.norm,
             norm_eps=self.spec.norm_eps,
             dropout=self.spec.dropout,
             last_norm=last_norm,
+            steps=[step for layer in built for _, step in layer],
         )
 
-    def layer(self, part: PartSpec) -> list[Mixer]:
+    def layer(self, part: PartSpec) -> list[Step]:
         """The sublayers of one layer."""
         if part.tag is None:
             return self.sublayers(part)
@@ -102,24 +107,27 @@ class _Builder:
             )
         return built
 
-    def sublayers(self, part: PartSpec) -> list[Mixer]:
+    def sublayers(self, part: PartSpec) -> list[Step]:
         options = dict(part.options)
         if part.name in blocks:
             if not part.inner:
                 raise ValueError(f"{part.name} wraps stacks of layers; write {part.name}([attention*2], ...)")
             norm = getattr(blocks.get(part.name).target, "inner_norm", True)
             stacks: list[Mixer] = [self.stack(layers, last_norm=norm) for layers in part.inner]
-            return [create_block(part.name, self.spec.dim, stacks, **options)]
+            return [(create_block(part.name, self.spec.dim, stacks, **options), 1.0)]
         if part.inner:
             raise ValueError(f"{part.name!r} is not a wrapper, it cannot hold {part.inner[0][0].name!r}")
-        channel = options.pop("channel", self.spec.channel)
-        found: list[Mixer] = [self.mixer(part.name, options)]
-        if self.cross:
-            found.append(create_mixer("cross_attention", self.spec.dim))
-        if channel is not None:
-            spec = PartSpec(name=channel) if isinstance(channel, str) else PartSpec.model_validate(channel)
-            if spec.name != "none":
-                found.append(create_channel(spec.name, self.spec.dim, **spec.options))
+        given = options.pop("channel", self.spec.channel)
+        channel = PartSpec(name="none") if given is None else given
+        channel = PartSpec(name=channel) if isinstance(channel, str) else PartSpec.model_validate(channel)
+        found: list[Step] = []
+        for sublayer, step in read_pattern(self.spec.pattern):
+            if sublayer == "mixer":
+                found.append((self.mixer(part.name, options), step))
+                if self.cross:
+                    found.append((create_mixer("cross_attention", self.spec.dim), step))
+            elif channel.name != "none":
+                found.append((create_channel(channel.name, self.spec.dim, **channel.options), step))
         return found
 
     def mixer(self, name: str, options: dict[str, Any]) -> Mixer:

@@ -101,10 +101,60 @@ def transformer_xl(depth: int = 2) -> dict[str, Any]:
     }
 
 
+@register_model("activator", papers=["activator"])
+def activator(depth: int = 2) -> dict[str, Any]:
+    """Gated linear units alone, without any map over tokens: a bag of them, where the outputs are pooled."""
+    return {
+        "layers": f"[glu(activation=gelu, branch_norm=layer_norm, bias=true)]*{depth}",
+        "channel": "mlp",
+        "norm": "layer_norm",
+        "positions": "none",
+    }
+
+
+@register_model("groupbert", papers=["groupbert"])
+def groupbert(depth: int = 2) -> dict[str, Any]:
+    """Attention, grouped FFN, convolution module, grouped FFN."""
+    return {
+        "layers": f"[attention, conv_module]*{depth}",
+        "channel": "mlp(groups=4)",
+        "norm": "layer_norm",
+        "positions": "learned",
+        "causal": False,
+    }
+
+
+@register_model("tokenformer", papers=["tokenformer"])
+def tokenformer(depth: int = 2) -> dict[str, Any]:
+    """All linear maps as attention to parameter tokens."""
+    return {"layers": f"[tokenformer]*{depth}", "channel": "pattention", "norm": "layer_norm"}
+
+
+@register_model("memoryformer", papers=["memoryformer"])
+def memoryformer(depth: int = 2) -> dict[str, Any]:
+    """All linear maps but the head as hashed look-ups."""
+    return {
+        "layers": f"[memoryformer(bits=4)]*{depth}",
+        "channel": "memory_layer(bits=4)",
+        "norm": "layer_norm",
+    }
+
+
 @register_model("pool_former", papers=["metaformer"])
 def pool_former(depth: int = 2) -> dict[str, Any]:
     """Average pooling over a few neighbours as the only token mixer."""
     return {"layers": f"[pooling]*{depth}", "channel": "mlp", "norm": "layer_norm"}
+
+
+@register_model("macaron", papers=["macaron"])
+def macaron(depth: int = 2) -> dict[str, Any]:
+    """Half a feed-forward step on each side of attention."""
+    return {
+        "layers": f"[attention]*{depth}",
+        "channel": "mlp(factor=2, activation=relu)",
+        "pattern": "channel/2+mixer+channel/2",
+        "norm": "layer_norm",
+    }
 
 
 @register_model("aaren", papers=["aaren"])

@@ -64,7 +64,8 @@ class SequenceModel(nn.Module, PyTorchModelHubMixin):
             create_norm(self.spec.norm, D, self.spec.norm_eps) if self.spec.embed_norm else nn.Identity()
         )
         self.body = Backbone(self.spec)
-        self.head = Linear(D, outputs, bias=pool is not None or vocab_size is None)
+        bias = self.spec.head_bias
+        self.head = Linear(D, outputs, bias=pool is not None or vocab_size is None if bias is None else bias)
         if self.spec.tie_embeddings:
             if not isinstance(self.embed, nn.Embedding) or outputs != vocab_size:
                 raise ValueError("tie_embeddings needs as many outputs as tokens")

@@ -101,10 +101,17 @@ def _fit_channel(spec: ModelSpec, target: int, io: dict[str, Any]) -> list[Model
         options = {**{k: v for k, v in spec.channel.options.items() if k != "factor"}, "hidden_dim": hidden}
         return spec.model_copy(update={"channel": spec.channel.model_copy(update={"options": options})})
 
-    one, two = count_parameters(at(1), **io), count_parameters(at(2), **io)
+    for unit in (1, 2, 4, 8, 16):  # of groups of channels there may be whole ones only
+        try:
+            one, two = count_parameters(at(unit), **io), count_parameters(at(2 * unit), **io)
+            break
+        except ValueError:
+            continue
+    else:
+        return []
     if two == one:
         return []
-    hidden = round((target - one) / (two - one)) + 1
+    units = round((target - one) / (two - one)) + 1
     # a channel mixer far from its usual width would be another architecture
     usual = (count_parameters(spec, **io) - one) / (two - one) + 1
-    return [at(hidden)] if usual / 3 <= hidden <= usual * 3 else []
+    return [at(units * unit)] if usual / 3 <= units <= usual * 3 else []

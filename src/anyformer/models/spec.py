@@ -42,11 +42,16 @@ class ModelSpec(BaseModel):
         encoder: layers of an encoder; with it the model is an encoder-decoder.
         dim: width D.
         channel: the channel mixer behind each token mixer, or ``None``; a layer's own ``channel=`` option wins.
-        residual: ``pre``, ``post`` or ``parallel``; norm: ``rms_norm``, ``layer_norm`` or ``none``.
+        pattern: the sublayers of a layer, joined by ``+``: ``mixer`` once, and ``channel`` as often as it is to
+            stand, each with weights of its own. ``/2`` behind one halves what it writes: ``channel/2+mixer+channel/2``
+            is Macaron's layer.
+        residual: ``pre``, ``post``, ``parallel``, ``ladder`` or ``path_ensemble``.
+        norm: ``rms_norm``, ``layer_norm``, ``crms_norm`` or ``none``.
         positions: a scheme by name; one that rotates or scores goes to the mixers that take one.
         causal: whether a token may see only earlier ones.
         embed_norm: a norm on the embedded input.
         tie_embeddings: use the embedding matrix as the output matrix.
+        head_bias: a bias on the output matrix; by default only where the outputs are not the next token's.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -55,6 +60,7 @@ class ModelSpec(BaseModel):
     encoder: list[PartSpec] = Field(default_factory=list)
     dim: int = Field(64, ge=1)
     channel: PartSpec | None = PartSpec(name="swiglu")
+    pattern: str = "mixer+channel"
     residual: str = "pre"
     norm: str = "rms_norm"
     norm_eps: float = Field(1e-5, gt=0)
@@ -63,6 +69,7 @@ class ModelSpec(BaseModel):
     dropout: float = Field(0.0, ge=0, lt=1)
     embed_norm: bool = False
     tie_embeddings: bool = False
+    head_bias: bool | None = None
 
     @field_validator("layers", "encoder", mode="before")
     @classmethod
@@ -79,6 +86,12 @@ class ModelSpec(BaseModel):
             return parts[0]
         return {"name": "none"} if value is None else value
 
+    @field_validator("pattern", mode="after")
+    @classmethod
+    def _sublayers(cls, value: str) -> str:
+        read_pattern(value)
+        return value
+
     @field_validator("channel", mode="after")
     @classmethod
     def _no_channel(cls, value: PartSpec | None) -> PartSpec | None:
@@ -94,6 +107,17 @@ class ModelSpec(BaseModel):
                 f"{name}={'[' + ', '.join(_runs(value)) + ']' if name == 'encoder' else _show(value)}"
             )
         return " ".join(parts)
+
+
+def read_pattern(pattern: str) -> list[tuple[str, float]]:
+    """The sublayers of a layer with the step of each: ``"channel/2+mixer"`` is channel by 0.5, mixer by 1."""
+    found = [re.fullmatch(r"\s*(mixer|channel)\s*(?:/\s*(\d+)\s*)?", part) for part in pattern.split("+")]
+    names = [match.group(1) for match in found if match]
+    if len(names) < len(found) or names.count("mixer") != 1 or any(m and m.group(2) == "0" for m in found):
+        raise ValueError(
+            "pattern must be mixer once and channels joined by +, such as channel/2+mixer+channel/2"
+        )
+    return [(match.group(1), 1 / int(match.group(2) or 1)) for match in found if match]
 
 
 def load_spec(source: ModelSpec | Mapping[str, Any] | str | Path, **changes: Any) -> ModelSpec:

@@ -1,0 +1,40 @@
+"""Hashed look-ups as a feed-forward network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from anyformer.channels import register_channel
+from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.hashed import HashedLinear
+
+
+@register_channel(
+    "memory_layer", papers=["memoryformer"], examples=[{"bits": 2, "temperature": 0.5}, {"bits": 1}]
+)
+class MemoryLayer(Mixer):
+    """Two hashed look-ups with a norm between, in the place of an MLP (Ding 2024, section 3.2).
+
+    In low precision a number near zero between the look-ups may change its sign, and with more ``bits`` more of what is
+    looked up changes with it.
+
+    Args:
+        bits: numbers in a chunk, whose signs are a row of its table; a divisor of dim.
+        temperature: t of the weight of a look-up.
+    """
+
+    def __init__(self, dim: int, *, bits: int = 8, temperature: float = 1.0, causal: bool = True) -> None:
+        super().__init__(dim)
+        self.first, self.second = (
+            HashedLinear(dim, dim, bits=bits, temperature=temperature) for _ in range(2)
+        )
+        self.norm = nn.LayerNorm(dim)
+
+    @classmethod
+    def describe(cls, **_: Any) -> MixerInfo:
+        return MixerInfo(reach=(0, 0))
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        return self.second(self.norm(self.first(x)))

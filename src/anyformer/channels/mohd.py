@@ -1,0 +1,102 @@
+"""Mixture of hidden dimensions: a feed-forward network that each token enters and leaves by some channels only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from anyformer.channels import register_channel
+from anyformer.channels.mlp import SwiGLU
+from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.grouped import GroupedLinear
+
+
+@register_channel(
+    "mohd",
+    papers=["mohd"],
+    examples=[
+        {},
+        {"num_groups": 4, "num_shared": 0, "top_k": 1},
+        {"num_groups": 4, "num_shared": 1, "top_k": 2, "fusion": False},
+    ],
+)
+class MixtureOfHiddenDimensions(Mixer):
+    """A SwiGLU on a part of the channels, which each token chooses (Chen 2024, section 3).
+
+    The D channels are cut into groups. ``num_shared`` of them are on for all tokens, and a router turns on the
+    ``top_k`` best of the others, each multiplied with its probability over that of chance. The network reads and
+    writes these alone. What it reads is divided by the square root of the share that is on, which keeps its size
+    (activation scaling); what it writes goes through a map of the channels at the same place of all groups (group
+    fusion), so that groups that are off get something too.
+
+    Args:
+        num_groups: groups of neighbouring channels, a divisor of dim.
+        num_shared: those that are always on.
+        top_k: of the others, how many a token turns on.
+        hidden_dim, factor: hidden width of the SwiGLU.
+        fusion: whether to mix the groups behind the network.
+        balance: weight of the load-balance loss, ``call.losses["load_balance"]``.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_groups: int = 8,
+        num_shared: int = 2,
+        top_k: int = 2,
+        hidden_dim: int | None = None,
+        factor: float = 8 / 3,
+        fusion: bool = True,
+        balance: float = 0.01,
+        causal: bool = True,
+    ) -> None:
+        super().__init__(dim)
+        if num_groups < 1 or dim % num_groups:
+            raise ValueError(f"num_groups must divide dim={dim}, got {num_groups}")
+        if num_shared < 0 or not 1 <= top_k <= num_groups - num_shared:
+            raise ValueError(
+                f"num_shared and top_k must be at least 0 and 1, together at most num_groups={num_groups}, "
+                f"got {num_shared} and {top_k}"
+            )
+        self.num_groups, self.num_shared, self.top_k = num_groups, num_shared, top_k
+        self.balance = balance
+        self.router = nn.Linear(dim, num_groups - num_shared, bias=False)
+        self.inner = SwiGLU(dim, hidden_dim=hidden_dim, factor=factor)
+        self.fusion = GroupedLinear(dim, dim, dim // num_groups, bias=False) if fusion else None
+        if self.fusion is not None:  # at first each group keeps its own
+            with torch.no_grad():
+                self.fusion.weight.copy_(torch.eye(num_groups).expand_as(self.fusion.weight))
+
+    @classmethod
+    def describe(cls, **_: Any) -> MixerInfo:
+        return MixerInfo(reach=(0, 0))
+
+    def gates(self, x: Tensor, inputs: Inputs | None = None) -> Tensor:
+        """(B, T, groups): 1 for shared groups, the scaled probability for chosen ones, 0 for the others."""
+        probability = self.router(x).float().softmax(-1)
+        top = probability.topk(self.top_k, -1).indices
+        chosen = torch.zeros_like(probability).scatter(-1, top, 1.0)
+        if self.training and inputs is not None and self.balance:
+            real = probability.new_ones(x.shape[:2]) if inputs.mask is None else inputs.mask.to(probability)
+            total = real.sum().clamp_min(1)
+            share, mean = (
+                (t * real[..., None]).sum((0, 1)) / total for t in (chosen / self.top_k, probability)
+            )
+            routed = probability.shape[-1]
+            inputs.call.add_loss("load_balance", self.balance * routed * (share * mean).sum())
+        weight = chosen * probability * probability.shape[-1]
+        shared = weight.new_ones(*weight.shape[:-1], self.num_shared)
+        return torch.cat([shared, weight], -1).to(x.dtype)
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        gates = self.gates(x, inputs)[..., None]
+        on = (self.num_shared + self.top_k) / self.num_groups
+        read = (x.unflatten(-1, (self.num_groups, -1)) * gates * on**-0.5).flatten(-2)
+        y = self.inner(read, inputs).unflatten(-1, (self.num_groups, -1)) * (gates != 0)
+        if self.fusion is None:
+            return y.flatten(-2)
+        fused = self.fusion(y.transpose(-1, -2).flatten(-2))
+        return fused.unflatten(-1, (-1, self.num_groups)).transpose(-1, -2).flatten(-2)

@@ -1,0 +1,42 @@
+"""Attention to parameter tokens as a feed-forward network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from anyformer.channels import register_channel
+from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.pattention import SCORES, Pattention
+
+
+@register_channel("pattention", papers=["tokenformer"], examples=[{"score": score} for score in SCORES])
+class PattentionChannel(Mixer):
+    """One layer of attention to n parameter tokens in the place of the two maps of an MLP (Wang 2024, eq. 9).
+
+    Args:
+        hidden_dim: parameter tokens n, by default ``factor`` * dim.
+        score, scale: see :class:`anyformer.layers.pattention.Pattention`.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        hidden_dim: int | None = None,
+        factor: float = 4,
+        score: str = "l2_norm_gelu",
+        scale: float | None = None,
+        causal: bool = True,
+    ) -> None:
+        super().__init__(dim)
+        tokens = round(dim * factor) if hidden_dim is None else hidden_dim
+        self.tokens = Pattention(dim, dim, tokens, score=score, scale=scale)
+
+    @classmethod
+    def describe(cls, **_: Any) -> MixerInfo:
+        return MixerInfo(reach=(0, 0))
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        return self.tokens(x)

@@ -1,0 +1,144 @@
+"""A pre-LayerNorm model as one with RMS norms, which computes the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from anyformer.blocks.stack import Stack
+from anyformer.channels.mlp import GLU, MLP
+from anyformer.contract import Mixer
+from anyformer.mixers.attention import Attention
+from anyformer.models import SequenceModel
+from anyformer.models.spec import ModelSpec, PartSpec
+from anyformer.positions import positions
+
+_MAPS: dict[type[Mixer], tuple[tuple[str, ...], str]] = {
+    Attention: (("q", "k", "v"), "out"),
+    MLP: (("up",), "down"),
+    GLU: (("gate", "up"), "down"),
+}
+"""Per sublayer that can be converted: the linear maps that read its input, and the one that writes its output."""
+
+
+@torch.no_grad()
+def pre_rms_norm(model: SequenceModel, *, compact: bool = False) -> SequenceModel:
+    """A pre-LayerNorm model with RMSNorm in the place of LayerNorm and the same outputs (Jiang 2023, section 3).
+
+    LayerNorm is RMSNorm after the mean is taken out. So the mean is taken out of all that is written into the stream,
+    once and for all, in the weights: of embeddings and of each sublayer's output. Scales and biases of the norms go
+    into the maps that read them. With ``compact`` the last coordinate of the stream, which is now minus the sum of
+    the others, is left out everywhere and the norms are CRMSNorm.
+
+    Args:
+        model: of ``attention``, ``mlp``, ``glu`` and ``swiglu`` on a ``pre`` or ``ladder`` stream.
+
+    Returns:
+        A new model in evaluation mode, of width D or, compact, D - 1.
+
+    Raises:
+        ValueError: for a model with other norms, streams, parts or positions than can be converted.
+    """
+    spec = model.spec
+    _check(model)
+    D = spec.dim - compact
+    fields = spec.model_dump()
+    fields |= {"dim": D, "norm": "crms_norm" if compact else "rms_norm", "head_bias": True}
+    fields["tie_embeddings"] = False
+    fields["layers"] = [_explicit(part, spec).model_dump() for part in spec.layers]
+    fields["channel"] = None if spec.channel is None else _explicit(spec.channel, spec).model_dump()
+    new = SequenceModel(fields, model.vocab_size, model.num_features, model.num_outputs, model.pool)
+    new.to(next(model.parameters()).dtype).load_state_dict(_tensors(model, D))
+    return new.eval()
+
+
+def _check(model: SequenceModel) -> None:
+    spec, stack = model.spec, model.body.stack
+    wanted = {"norm": ("layer_norm",), "residual": ("pre", "ladder"), "embed_norm": (False,)}
+    for name, allowed in wanted.items():
+        if getattr(spec, name) not in allowed:
+            raise ValueError(
+                f"model must have {name}={' or '.join(map(str, allowed))}, got {getattr(spec, name)!r}"
+            )
+    if positions.get(spec.positions.name).target.adds and spec.positions.name != "learned":
+        raise ValueError(
+            f"model must have positions that can be moved to mean zero, got {spec.positions.name!r}"
+        )
+    assert isinstance(stack, Stack)
+    for mixer in stack.mixers:
+        _maps(mixer)
+
+
+def _maps(mixer: Mixer) -> tuple[tuple[str, ...], str]:
+    for kind, maps in _MAPS.items():
+        if isinstance(mixer, kind):
+            if isinstance(mixer, MLP) and not isinstance(mixer.down, nn.Linear):
+                break
+            return maps
+    raise ValueError(f"model must be of {', '.join(k.__name__ for k in _MAPS)}, got {mixer.info.name}")
+
+
+def _explicit(part: PartSpec, spec: ModelSpec) -> PartSpec:
+    """A part with its inner widths spelled out, as the width of the stream may change, and with biases."""
+    options: dict[str, Any] = {**part.options, "bias": True}
+    if part.name == "attention":
+        options["head_dim"] = options.get("head_dim") or spec.dim // options.get("num_heads", 4)
+        if "channel" in options and options["channel"] is not None:
+            channel = options["channel"]
+            channel = PartSpec(name=channel) if isinstance(channel, str) else PartSpec.model_validate(channel)
+            options["channel"] = _explicit(channel, spec).model_dump() if channel.name != "none" else "none"
+    else:
+        factor = options.pop("factor", 4 if part.name == "mlp" else 8 / 3)
+        options["hidden_dim"] = options.get("hidden_dim") or round(spec.dim * factor)
+    return part.model_copy(update={"options": options})
+
+
+def _tensors(model: SequenceModel, D: int) -> dict[str, Tensor]:
+    """The weights of the new model."""
+    stack = model.body.stack
+    found: dict[str, Tensor] = {k: v.clone() for k, v in model.state_dict().items()}
+    for key in [k for k in found if ".residual." in k]:
+        del found[key]
+    for i, (mixer, norm) in enumerate(zip(stack.mixers, stack.residual.norms, strict=True)):
+        reading, writing = _maps(mixer)
+        at = f"body.stack.sublayers.{i}."
+        for name in reading:
+            found |= _reading(f"{at}{name}", getattr(mixer, name), norm, D)
+        found |= _writing(f"{at}{writing}", getattr(mixer, writing), D)
+        found[f"body.stack.residual.norms.{i}.weight"] = torch.ones(D)
+    last = stack.residual.last
+    found["body.stack.residual.last.weight"] = torch.ones(D)
+    found |= _reading("head", model.head, last, D)
+    if isinstance(model.embed, nn.Embedding):
+        found["embed.weight"] = _centred(model.embed.weight, -1)[:, :D]
+    else:
+        found |= _writing("embed", model.embed, D)
+    for key in [k for k in found if k.startswith("body.embed.")]:
+        found[key] = _centred(found[key], -1)[..., :D]
+    return found
+
+
+def _reading(name: str, linear: nn.Module, norm: nn.Module, D: int) -> dict[str, Tensor]:
+    """A map behind a norm, with the norm's scale and bias in it; of D inputs, the last being minus the others' sum."""
+    assert isinstance(linear, nn.Linear) and isinstance(norm, nn.LayerNorm)
+    weight = linear.weight * norm.weight
+    bias = linear.weight @ norm.bias
+    if weight.shape[1] > D:
+        weight = weight[:, :D] - weight[:, D:]
+    return {
+        f"{name}.weight": weight,
+        f"{name}.bias": bias if linear.bias is None else bias + linear.bias,
+    }
+
+
+def _writing(name: str, linear: nn.Module, D: int) -> dict[str, Tensor]:
+    """A map into the stream whose outputs have mean zero, the first D of them."""
+    assert isinstance(linear, nn.Linear)
+    bias = linear.weight.new_zeros(linear.out_features) if linear.bias is None else linear.bias
+    return {f"{name}.weight": _centred(linear.weight, 0)[:D], f"{name}.bias": _centred(bias, 0)[:D]}
+
+
+def _centred(weight: Tensor, axis: int) -> Tensor:
+    return weight - weight.mean(axis, keepdim=True)

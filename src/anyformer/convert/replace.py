@@ -1,0 +1,54 @@
+"""Taking a sublayer out of a trained model and putting another in its place, taught by what it did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anyformer.contract import Mixer
+from anyformer.models import SequenceModel
+
+
+@torch.no_grad()
+def record_sublayer(model: SequenceModel, sublayer: int, x: Tensor) -> tuple[Tensor, Tensor]:
+    """What a sublayer of the model reads and writes, both (B, T, D), when the model is given ``x``."""
+    found: list[tuple[Tensor, Tensor]] = []
+
+    def note(_: Any, given: tuple[Any, ...], y: Tensor) -> None:
+        found.append((given[0].detach().clone(), y.detach().clone()))
+
+    handle = _sublayer(model, sublayer).register_forward_hook(note)
+    model(x)
+    handle.remove()
+    return found[0]
+
+
+def teach(
+    mixer: Mixer, inputs: Tensor, outputs: Tensor, *, steps: int = 300, learning_rate: float = 3e-3
+) -> float:
+    """Train a mixer to give ``outputs`` for ``inputs``, both (B, T, D), by least squares; returns the last loss."""
+    optimizer = torch.optim.Adam(mixer.parameters(), lr=learning_rate)
+    loss = torch.zeros(())
+    for _ in range(steps):
+        loss = (mixer(inputs) - outputs).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return float(loss.detach())
+
+
+def replace_sublayer(model: SequenceModel, sublayer: int, mixer: Mixer) -> None:
+    """Put ``mixer`` in the place of a sublayer, in place. The model's spec does not know of it."""
+    _sublayer(model, sublayer)
+    if mixer.dim != model.spec.dim:
+        raise ValueError(f"mixer must have width {model.spec.dim}, got {mixer.dim}")
+    model.body.stack.sublayers[sublayer] = mixer
+
+
+def _sublayer(model: SequenceModel, sublayer: int) -> Mixer:
+    mixers = model.body.stack.mixers
+    if not 0 <= sublayer < len(mixers):
+        raise ValueError(f"sublayer must be 0 to {len(mixers) - 1}, got {sublayer}")
+    return mixers[sublayer]

@@ -1,0 +1,86 @@
+"""Extractors: sums over the past by trained weights, times a function of the present."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv1d
+
+from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.conv import join, recent
+from anyformer.mixers import register_mixer
+from anyformer.registry import nearest
+from anyformer.state import State
+
+WEIGHTS = ("matrix", "vector", "scalar", "mean")
+
+
+@register_mixer(
+    "extractor",
+    papers=["extractors"],
+    examples=[{}, *({"weights": w, "context_len": 6} for w in WEIGHTS)],
+)
+class Extractor(Mixer):
+    """y_t = (sum_{i < L} W_i x_{t-i}) * (A x_t + b): extraction times adjustment (Chen 2023, section III).
+
+    The weights depend on how far back a token is and not on what it says. The family of the paper, from the richest
+    to the cheapest, by what W_i is: ``matrix`` (SHE), ``vector``, one weight a channel (HE), ``scalar`` (WE), and
+    ``mean``, 1 over the number of tokens seen (ME). Cheaper ones map x once, before they sum.
+
+    Args:
+        context_len: tokens L that a sum reaches, the present one included.
+        weights: ``matrix``, ``vector``, ``scalar`` or ``mean``.
+    """
+
+    def __init__(
+        self, dim: int, *, context_len: int = 64, weights: str = "vector", causal: bool = True
+    ) -> None:
+        super().__init__(dim, context_len=context_len, weights=weights, causal=causal)
+        self.past, self.kind = context_len - 1, weights
+        shape = {"matrix": (dim, dim), "vector": (dim, 1), "scalar": (1, 1)}.get(weights)
+        spread = (context_len * (dim if weights == "matrix" else 1)) ** -0.5
+        self.weight = None if shape is None else nn.Parameter(torch.randn(*shape, context_len) * spread)
+        self.value = nn.Identity() if weights == "matrix" else nn.Linear(dim, dim, bias=False)
+        self.adjust = nn.Linear(dim, dim)
+
+    @classmethod
+    def describe(
+        cls, *, context_len: int = 64, weights: str = "vector", causal: bool = True, **_: Any
+    ) -> MixerInfo:
+        if not causal:
+            raise ValueError("causal=False is not possible for extractor: it sums over the past")
+        if context_len < 2:
+            raise ValueError(f"context_len must be at least 2, got {context_len}")
+        if weights not in WEIGHTS:
+            raise ValueError(f"unknown weights {weights!r}{nearest(weights, list(WEIGHTS))}")
+        return MixerInfo(reach=(context_len - 1, 0), state="constant")
+
+    def _extract(self, joined: Tensor, inputs: Inputs) -> Tensor:
+        """The sums (B, T, D) of what is there (B, L - 1 + T, D), zero before the first token."""
+        B, S, D = joined.shape
+        if self.weight is None:
+            padded = torch.cat([joined.new_zeros(B, 1, D), joined.cumsum(1)], 1)
+            total = padded[:, self.past + 1 :] - padded[:, : S - self.past]
+            return total / (inputs.index + 1).clamp_max(self.past + 1)[..., None].to(joined.dtype)
+        channels = joined.transpose(1, 2)
+        weight = self.weight.to(joined.dtype).flip(-1)  # the tap of the present is first here and last there
+        if self.kind == "scalar":
+            return conv1d(channels.reshape(B * D, 1, S), weight).reshape(B, D, -1).transpose(1, 2)
+        return conv1d(channels, weight, groups=1 if self.kind == "matrix" else D).transpose(1, 2)
+
+    def _mix(self, x: Tensor, past: Tensor | None, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        joined = join(self.value(x), past, self.past)
+        y = self._extract(joined, inputs) if x.shape[1] else x
+        return y * self.adjust(x), recent(joined, self.past, inputs.mask)
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        return self._mix(x, None, inputs)[0]
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        return {"recent": torch.zeros(batch_size, self.past, self.dim, device=device, dtype=dtype)}
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        y, past = self._mix(x, state["recent"], inputs)
+        return y, {"recent": past}

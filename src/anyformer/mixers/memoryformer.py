@@ -1,0 +1,37 @@
+"""Softmax attention whose queries, keys and values are looked up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from anyformer.layers.hashed import HashedLinear
+from anyformer.mixers import register_mixer
+from anyformer.mixers.attention import Attention
+
+
+@register_mixer("memoryformer", papers=["memoryformer"], examples=[{"bits": 4}, {"bits": 4, "causal": False}])
+class MemoryFormerAttention(Attention):
+    """Attention with queries, keys and values from hashed look-ups and no output map (Ding 2024, section 3.2).
+
+    Args:
+        bits: numbers in a chunk, whose signs are a row of its table; a divisor of dim.
+        temperature: t of the weight of a look-up.
+        num_heads, positions: as for ``attention``.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        bits: int = 8,
+        temperature: float = 1.0,
+        num_heads: int = 4,
+        positions: str | dict[str, Any] = "rope",
+        causal: bool = True,
+    ) -> None:
+        super().__init__(dim, num_heads=num_heads, positions=positions, causal=causal)
+        for name in ("q", "k", "v"):
+            setattr(self, name, HashedLinear(dim, dim, bits=bits, temperature=temperature))
+        self.out = nn.Identity()  # type: ignore[assignment]

@@ -1,0 +1,84 @@
+"""PoNet: pooling at three ranges in the place of attention."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import max_pool1d, pad
+
+from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.mixers import register_mixer
+from anyformer.mixers.attention import head_width, merge_heads, split_heads
+from anyformer.ops.attention import attention
+
+
+@register_mixer(
+    "ponet",
+    papers=["ponet"],
+    examples=[{}, {"segment_len": 4, "num_heads": 2}, {"segment_len": 1000, "local_window": 5}],
+)
+class PoNet(Mixer):
+    """y_t = g * o_t + s_t * o_t + l_t: pooled over everything, over a segment, over neighbours (Tan 2022, section 3).
+
+    g asks the mean of the queries once more over all tokens, by softmax attention; s_t is the largest value of the
+    token's segment, l_t that of its neighbours, for each channel; o_t is a map of the token itself. Six linear maps.
+
+    Args:
+        num_heads: heads H of the one query.
+        segment_len: tokens of a segment, counted from the first; the paper also takes sentences for segments.
+        local_window: neighbours, oneself included; odd.
+        causal: must be False: the mean is over the whole sequence.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_heads: int = 4,
+        segment_len: int = 16,
+        local_window: int = 3,
+        causal: bool = False,
+    ) -> None:
+        super().__init__(dim, segment_len=segment_len, local_window=local_window, causal=causal)
+        head_width(dim, num_heads, None)
+        self.num_heads, self.segment_len, self.local_window = num_heads, segment_len, local_window
+        names = ("query", "key", "value", "segment", "local", "output")
+        self.maps = nn.ModuleDict({name: nn.Linear(dim, dim) for name in names})
+
+    @classmethod
+    def describe(
+        cls, *, segment_len: int = 16, local_window: int = 3, causal: bool = False, **_: Any
+    ) -> MixerInfo:
+        if causal:
+            raise ValueError("causal=True is not possible for ponet: it pools over the whole sequence")
+        if segment_len < 1 or local_window < 1 or local_window % 2 == 0:
+            raise ValueError(
+                f"segment_len must be at least 1 and local_window odd, got {segment_len} and {local_window}"
+            )
+        return MixerInfo(reach=(None, None))
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        B, T, D = x.shape
+        if T == 0:
+            return x
+        q, k, v, segment, local, o = (layer(x) for layer in self.maps.values())
+        count = inputs.lengths.clamp_min(1)[:, None, None].to(x.dtype)
+        mean = inputs.zero(q).sum(1, keepdim=True) / count
+        seen = None if inputs.mask is None else inputs.mask[:, None, None]
+        g = attention(*(split_heads(t, self.num_heads) for t in (mean, k, v)), visible=seen)
+        return (merge_heads(g) + self._segments(inputs.zero(segment, -torch.inf))) * o + self._neighbours(
+            inputs.zero(local, -torch.inf)
+        )
+
+    def _segments(self, x: Tensor) -> Tensor:
+        """The largest of each segment, for all its tokens; x is -inf at masked tokens."""
+        B, T, D = x.shape
+        n = min(self.segment_len, T)
+        top = pad(x, (0, 0, 0, -T % n), value=-torch.inf).reshape(B, -1, n, D).amax(2)
+        return top.nan_to_num(neginf=0.0).repeat_interleave(n, 1)[:, :T]
+
+    def _neighbours(self, x: Tensor) -> Tensor:
+        w = self.local_window
+        return max_pool1d(x.transpose(1, 2), w, 1, w // 2).transpose(1, 2).nan_to_num(neginf=0.0)

@@ -1,0 +1,42 @@
+"""Softmax attention whose projections attend to parameter tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anyformer.layers.pattention import Pattention
+from anyformer.mixers import register_mixer
+from anyformer.mixers.attention import Attention
+
+PROJECTIONS = ("q", "k", "v", "out")
+
+
+@register_mixer(
+    "tokenformer",
+    papers=["tokenformer"],
+    examples=[{}, {"causal": False, "num_tokens": 5, "score": "softmax"}],
+)
+class TokenFormerAttention(Attention):
+    """Attention with queries, keys, values and output from attention to parameter tokens (Wang 2024, eq. 6-8).
+
+    Args:
+        num_tokens: parameter tokens of each of the four, by default dim.
+        score, scale: see :class:`anyformer.layers.pattention.Pattention`.
+        num_heads, positions: as for ``attention``.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_tokens: int | None = None,
+        score: str = "l2_norm_gelu",
+        scale: float | None = None,
+        num_heads: int = 4,
+        positions: str | dict[str, Any] = "rope",
+        causal: bool = True,
+    ) -> None:
+        super().__init__(dim, num_heads=num_heads, positions=positions, causal=causal)
+        for name in PROJECTIONS:
+            tokens = Pattention(dim, dim, dim if num_tokens is None else num_tokens, score=score, scale=scale)
+            setattr(self, name, tokens)

@@ -1,0 +1,1 @@
+"""Channel mixers: feed-forward networks and what takes their place."""

@@ -1,0 +1,1 @@
+"""Token mixers without attention: pooling, fixed weights, gates."""
