@@ -65,7 +65,8 @@ def bench_ops(
             "set by",
         ),
         note="The limit is what the slowest of matrix products, memory traffic and exponentials would take alone, "
-        "at the rates above. Freed memory is kept for the next allocation, as in `train` and `compare`; above it is not.",
+        "at the rates above. Freed memory is kept for the next allocation, as in `train` and `compare`, which other "
+        "tables but the last two do not do.",
     )
     primitives = load_all()
     makers = {name: maker for name, maker in MAKERS.items() if not names or name in names}
