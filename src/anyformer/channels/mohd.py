@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from anyformer.channels import register_channel
 from anyformer.channels.mlp import SwiGLU
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.grouped import GroupedLinear
+from anyformer.layers.linear import Linear
 
 
 @register_channel(
@@ -63,7 +64,7 @@ class MixtureOfHiddenDimensions(Mixer):
             )
         self.num_groups, self.num_shared, self.top_k = num_groups, num_shared, top_k
         self.balance = balance
-        self.router = nn.Linear(dim, num_groups - num_shared, bias=False)
+        self.router = Linear(dim, num_groups - num_shared, bias=False)
         self.inner = SwiGLU(dim, hidden_dim=hidden_dim, factor=factor)
         self.fusion = GroupedLinear(dim, dim, dim // num_groups, bias=False) if fusion else None
         if self.fusion is not None:  # at first each group keeps its own

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from anyformer.ops.short_conv import ACTIVATIONS, short_conv
 from anyformer.state import State
+
+
+def join(x: Tensor, past: Tensor | None, width: int) -> Tensor:
+    """x (B, T, D) after ``past`` (B, width, D), or after zeros."""
+    return pad(x, (0, 0, width, 0)) if past is None else torch.cat((past.to(x.dtype), x), 1)
 
 
 def recent(x: Tensor, past: Tensor | None, width: int, mask: Tensor | None = None) -> Tensor:

@@ -10,6 +10,7 @@ from torch.nn.functional import conv1d, glu, pad, silu
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.conv import join, recent
+from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.state import State
 
@@ -38,11 +39,11 @@ class ConvModule(Mixer):
         if not causal:
             self.past = self.future = kernel // 2
         self.groups = dim // group_size
-        self.expand = nn.Linear(dim, 2 * dim)
+        self.expand = Linear(dim, 2 * dim)
         bound = (group_size * kernel) ** -0.5  # PyTorch's default for a convolution
         self.weight = nn.Parameter(torch.empty(dim, group_size, kernel).uniform_(-bound, bound))
         self.norm = nn.LayerNorm(dim)
-        self.out = nn.Linear(dim, dim)
+        self.out = Linear(dim, dim)
 
     @classmethod
     def describe(cls, *, kernel: int = 7, causal: bool = True, **_: Any) -> MixerInfo:
@@ -66,7 +67,8 @@ class ConvModule(Mixer):
         return {"recent": torch.zeros(batch_size, self.past, self.dim, device=device, dtype=dtype)}
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
-        joined = join(inputs.zero(glu(self.expand(x))), state["recent"], self.past)
         if x.shape[1] == 0:
             return x, state
-        return self._convolve(joined), {"recent": recent(joined, self.past, inputs.mask)}
+        x, past = inputs.zero(glu(self.expand(x))), state["recent"]
+        kept = {"recent": recent(x, past, self.past, inputs.mask)}
+        return self._convolve(join(x, past, self.past)), kept

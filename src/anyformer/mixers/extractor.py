@@ -10,6 +10,7 @@ from torch.nn.functional import conv1d
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.conv import join, recent
+from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.registry import nearest
 from anyformer.state import State
@@ -42,8 +43,8 @@ class Extractor(Mixer):
         shape = {"matrix": (dim, dim), "vector": (dim, 1), "scalar": (1, 1)}.get(weights)
         spread = (context_len * (dim if weights == "matrix" else 1)) ** -0.5
         self.weight = None if shape is None else nn.Parameter(torch.randn(*shape, context_len) * spread)
-        self.value = nn.Identity() if weights == "matrix" else nn.Linear(dim, dim, bias=False)
-        self.adjust = nn.Linear(dim, dim)
+        self.value = nn.Identity() if weights == "matrix" else Linear(dim, dim, bias=False)
+        self.adjust = Linear(dim, dim)
 
     @classmethod
     def describe(
@@ -71,9 +72,9 @@ class Extractor(Mixer):
         return conv1d(channels, weight, groups=1 if self.kind == "matrix" else D).transpose(1, 2)
 
     def _mix(self, x: Tensor, past: Tensor | None, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        joined = join(self.value(x), past, self.past)
-        y = self._extract(joined, inputs) if x.shape[1] else x
-        return y * self.adjust(x), recent(joined, self.past, inputs.mask)
+        values = self.value(x)
+        y = self._extract(join(values, past, self.past), inputs) if x.shape[1] else x
+        return y * self.adjust(x), recent(values, past, self.past, inputs.mask)
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         return self._mix(x, None, inputs)[0]

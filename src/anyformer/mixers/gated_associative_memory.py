@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.conv import ShortConv
+from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.state import State
 
@@ -34,7 +35,7 @@ class GatedAssociativeMemory(Mixer):
         self.conv = ShortConv(dim, kernel)
         self.memory = nn.Parameter(torch.empty(num_slots, dim))
         nn.init.xavier_uniform_(self.memory)
-        self.gate = nn.Linear(dim, 2 * dim)
+        self.gate = Linear(dim, 2 * dim)
 
     @classmethod
     def describe(cls, *, num_slots: int = 64, kernel: int = 3, causal: bool = True, **_: Any) -> MixerInfo:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool1d, pad
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.attention import attention
@@ -45,7 +46,7 @@ class PoNet(Mixer):
         head_width(dim, num_heads, None)
         self.num_heads, self.segment_len, self.local_window = num_heads, segment_len, local_window
         names = ("query", "key", "value", "segment", "local", "output")
-        self.maps = nn.ModuleDict({name: nn.Linear(dim, dim) for name in names})
+        self.maps = nn.ModuleDict({name: Linear(dim, dim) for name in names})
 
     @classmethod
     def describe(
