@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from anyformer.caches import Cache, append, slots, visible
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.mixers import register_mixer
-from anyformer.ops.attention import attention
+from anyformer.ops.attention import Weigh, attention
 from anyformer.ops.masks import Window
 from anyformer.ops.sparse_attention import sparse_attention
-from anyformer.positions import create_position
+from anyformer.positions import Scheme, create_position, require
 from anyformer.state import State
 
 
@@ -54,12 +54,16 @@ class Attention(Mixer):
         num_heads: query heads H.
         num_kv_heads: key/value heads G, a divisor of H: H is multi-head, 1 multi-query, between is grouped.
         head_dim: width of a head, by default dim / num_heads.
-        positions: a position scheme by name, or a dict with ``name`` and its options.
+        positions: a position scheme by name, or a dict with ``name`` and its options; one that is not added to the
+            input.
         window: see only the last ``window`` tokens, oneself included (bidirectional: as many to each side).
         provides_kv, reuses_kv: a name under which this layer leaves its keys and values to later layers, or whose
             keys and values it uses instead of having its own (cross-layer attention, Brandon 2024).
         qk_norm: RMS-normalise queries and keys per head.
         bias: biases on the projections.
+
+    The side input ``part`` (B, T) int64 says which member of a set a token belongs to, 0 = none: tokens of different
+    members do not see each other (see :func:`anyformer.positions.sets.set_prompt`).
     """
 
     def __init__(
@@ -69,7 +73,7 @@ class Attention(Mixer):
         num_heads: int = 4,
         num_kv_heads: int | None = None,
         head_dim: int | None = None,
-        positions: str | dict[str, Any] = "rope",
+        positions: Scheme = "rope",
         causal: bool = True,
         window: int | None = None,
         provides_kv: str | None = None,
@@ -77,7 +81,14 @@ class Attention(Mixer):
         qk_norm: bool = False,
         bias: bool = False,
     ) -> None:
-        super().__init__(dim, causal=causal, window=window, provides_kv=provides_kv, reuses_kv=reuses_kv)
+        super().__init__(
+            dim,
+            positions=positions,
+            causal=causal,
+            window=window,
+            provides_kv=provides_kv,
+            reuses_kv=reuses_kv,
+        )
         K = head_width(dim, num_heads, head_dim)
         G = num_heads if num_kv_heads is None else num_kv_heads
         if G < 1 or num_heads % G:
@@ -85,8 +96,7 @@ class Attention(Mixer):
         self.num_heads, self.num_kv_heads, self.head_dim = num_heads, G, K
         self.causal, self.window = causal, window
         self.provides_kv, self.reuses_kv = provides_kv, reuses_kv
-        options = {"name": positions} if isinstance(positions, str) else dict(positions)
-        self.positions = create_position(**options, dim=dim, num_heads=num_heads, head_dim=K)
+        self.positions = create_position(positions, dim=dim, num_heads=num_heads, head_dim=K)
         self.q = nn.Linear(dim, num_heads * K, bias=bias)
         if reuses_kv is None:
             self.k = nn.Linear(dim, G * K, bias=bias)
@@ -99,6 +109,7 @@ class Attention(Mixer):
     def describe(
         cls,
         *,
+        positions: Scheme = "rope",
         causal: bool = True,
         window: int | None = None,
         provides_kv: str | None = None,
@@ -109,28 +120,57 @@ class Attention(Mixer):
             raise ValueError(f"window must be at least 1, got {window}")
         if reuses_kv is not None and (window is not None or provides_kv is not None):
             raise ValueError("reuses_kv goes with neither window nor provides_kv")
+        facts = require("attention", positions, "infuses", "weighs", "numbers")
+        if window is not None and facts.weighs:
+            raise ValueError(f"window must be None with positions={positions!r}, which change the weights")
+        if causal and not facts.streams:
+            raise ValueError(
+                f"causal must be False with positions={positions!r}: a token's number depends on later tokens"
+            )
         past = None if window is None else window - 1
         state = "none" if reuses_kv or not causal else "n" if window is None else "constant"
         cost = "n^2" if window is None else "n"
-        return MixerInfo(reach=(past, 0 if causal else past), cost=cost, memory=cost, state=state)
+        return MixerInfo(
+            reach=(past, 0 if causal else past),
+            cost=cost,
+            memory=cost,
+            state=state,
+            side=("part",),
+            max_length=facts.max_length,
+            exceptions={"modes": "positions are drawn in training"} if facts.draws else {},
+        )
 
     def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Cache]:
-        q = self.q_norm(split_heads(self.q(x), self.num_heads))
+        pos = inputs.positions
+        placed = self.positions.infuse(x, pos)
+        q = self.q_norm(split_heads(self.q(placed), self.num_heads))
         if self.reuses_kv is not None:
-            return self.positions.rotate(q, q, inputs.positions)[0], {}
-        k = self.k_norm(split_heads(self.k(x), self.num_kv_heads))
+            return self.positions.rotate(q, q, pos)[0], {}
+        k = self.k_norm(split_heads(self.k(placed), self.num_kv_heads))
         v = split_heads(self.v(x), self.num_kv_heads)
-        q, k = self.positions.rotate(q, k, inputs.positions)
-        return q, {"k": k, "v": v, "slot": slots(inputs), "position": inputs.positions[:, None, :, None]}
+        q, k = self.positions.rotate(q, k, pos)
+        # only schemes of one axis look at it again
+        number = pos if pos.dim() == 2 else pos[..., 0]
+        new = {"k": k, "v": v, "slot": slots(inputs), "position": number[:, None, :, None]}
+        if "part" in inputs.call.side:
+            new["part"] = _part(inputs)
+        return q, new
+
+    def _numbered(self, inputs: Inputs, streaming: bool = False) -> Inputs:
+        """With the positions that the scheme numbers tokens by."""
+        if not self.positions.numbers:
+            return inputs
+        return inputs.replace(positions=self.positions.ids(inputs, streaming))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        inputs = self._numbered(inputs)
         q, new = self._project(x, inputs)
         keys = self._shared(new, inputs)
         return self.out(merge_heads(self._attend_whole(q, keys, inputs)))
 
     def _attend_whole(self, q: Tensor, keys: Cache, inputs: Inputs) -> Tensor:
         k, v, places = keys["k"], keys["v"], self._places(keys, inputs)
-        if self.window is not None and q.shape[2] > self.window:
+        if self.window is not None and q.shape[2] > self.window and "part" not in keys:
             spec = Window(self.window - 1, 0 if self.causal else self.window - 1)
             index = None if inputs.mask is None else keys["slot"][:, 0, :, 0] - 1
             pos = inputs.positions
@@ -148,9 +188,10 @@ class Attention(Mixer):
                 places=places,
             )
         bias = self._bias(q, keys, inputs) if self.positions.scores and places is None else None
-        if self.causal and self.window is None:
-            return attention(q, k, v, causal=True, bias=bias, places=places)
-        return attention(q, k, v, visible=self._visible(keys, inputs), bias=bias, places=places)
+        more: dict[str, Any] = {"bias": bias, "places": places, "weigh": self._weigh(keys, inputs)}
+        if self.causal and self.window is None and "part" not in keys:
+            return attention(q, k, v, causal=True, **more)
+        return attention(q, k, v, visible=self._visible(keys, inputs), **more)
 
     def _places(self, keys: Cache, inputs: Inputs) -> tuple[Tensor, Tensor] | None:
         mine = self.positions.places(inputs.positions)
@@ -159,6 +200,11 @@ class Attention(Mixer):
 
     def _visible(self, keys: Cache, inputs: Inputs) -> Tensor | None:
         """(B, 1, T, S) bool: which keys each query sees, ``None`` = all."""
+        if "part" in keys:  # members of a set do not see each other
+            mine, other = _part(inputs), keys["part"].mT
+            among = (mine == 0) | (other == 0) | (mine == other)
+            rest = self._visible({name: t for name, t in keys.items() if name != "part"}, inputs)
+            return among if rest is None else among & rest
         if self.causal:
             return visible(slots(inputs), keys["slot"], self.window)
         if self.window is not None:
@@ -169,6 +215,16 @@ class Attention(Mixer):
     def _bias(self, q: Tensor, keys: Cache, inputs: Inputs) -> Tensor | None:
         k = keys["k"].repeat_interleave(self.num_heads // self.num_kv_heads, 1)
         return self.positions.score(q, k, inputs.positions, keys["position"][:, 0, :, 0])
+
+    def _weigh(self, keys: Cache, inputs: Inputs) -> Weigh | None:
+        if not self.positions.weighs:
+            return None
+        q_pos, k_pos = inputs.positions, keys["position"][:, 0, :, 0]
+
+        def weigh(p: Tensor, start: int) -> tuple[Tensor, Tensor | None]:
+            return self.positions.weigh(p, q_pos[:, start : start + p.shape[2]], k_pos[:, : p.shape[3]])
+
+        return weigh
 
     def _tile_score(self, s: Tensor, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor) -> Tensor:
         bias = self.positions.score(
@@ -186,14 +242,20 @@ class Attention(Mixer):
         return {"k": empty, "v": empty, "slot": number.long(), "position": position}
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        inputs = self._numbered(inputs, streaming=True)
         q, new = self._project(x, inputs)
+        if "part" in new and "part" not in state:  # kept from the first time that there is one
+            state = {**state, "part": torch.zeros_like(state["slot"])}
+        elif "part" in state and "part" not in new:
+            new["part"] = torch.zeros_like(new["slot"])
         both, kept = state, state
         if self.reuses_kv is None:
             limit = None if self.window is None else self.window - 1
             both, kept = append(state, new, inputs.mask is not None, limit)
         keys = self._shared(both, inputs)
         bias = self._bias(q, keys, inputs) if self.positions.scores else None
-        y = attention(q, keys["k"], keys["v"], visible=self._visible(keys, inputs), bias=bias)
+        weigh = self._weigh(keys, inputs)
+        y = attention(q, keys["k"], keys["v"], visible=self._visible(keys, inputs), bias=bias, weigh=weigh)
         return self.out(merge_heads(y)), kept
 
     def _shared(self, keys: Cache, inputs: Inputs) -> Cache:
@@ -217,10 +279,23 @@ class Attention(Mixer):
         return keys
 
     def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:
+        inputs = self._numbered(inputs)
         q, new = self._project(x, inputs)
         keys = self._shared(new, inputs)
         k, v = (t.repeat_interleave(self.num_heads // t.shape[1], 1) for t in (keys["k"], keys["v"]))
         bias = self._bias(q, keys, inputs) if self.positions.scores else None
         one_hot = torch.eye(k.shape[2], device=x.device, dtype=x.dtype).expand(*k.shape[:3], -1)
         matrix = attention(q, k, one_hot, visible=self._visible(keys, inputs), bias=bias)
-        return Mixing(matrix, v, lambda y: inputs.zero(self.out(merge_heads(y))))
+        weigh, more = self._weigh(keys, inputs), None
+        if weigh is not None:
+            matrix, more = weigh(matrix, 0)
+        return Mixing(
+            matrix, v, lambda y: inputs.zero(self.out(merge_heads(y if more is None else y + more)))
+        )
+
+
+def _part(inputs: Inputs) -> Tensor:
+    """(B, 1, T, 1) int64: the member of a set that each token belongs to, 0 = none."""
+    part = inputs.call.side.get("part")
+    part = torch.zeros_like(inputs.index) if part is None else part
+    return part[:, None, :, None]

@@ -12,8 +12,8 @@ from anyformer.registry import Registry, nearest
 NamedModel = Callable[..., dict[str, Any]]
 
 _IDS = (
-    "aaren cross_layer_attention delta_net encoder_decoder fox hyena linear_transformer linformer longformer mamba "
-    "megabyte mixture_of_depths pool_former retnet rwkv4 s4 transformer transformer_xl"
+    "aaren cross_layer_attention delta_net dynamic_positions encoder_decoder fox hyena linear_transformer "
+    "linformer longformer mamba megabyte mixture_of_depths pool_former retnet rwkv4 s4 transformer transformer_xl"
 )
 models: Registry[NamedModel] = Registry("model", dict.fromkeys(_IDS.split(), "anyformer.models.named"))
 register_model = models.register

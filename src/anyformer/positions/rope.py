@@ -19,6 +19,8 @@ class Rope(Positions):
 
     Args:
         base: wavelength base, the paper's 10000.
+        pairs: ``half`` for that layout, ``neighbours`` for the paper's, where channel 2i is paired with 2i + 1.
+        fraction: the share of a head's channels that turn, the first ones (GPT-NeoX).
         stretch: factor on the wavelengths, for sequences longer than those trained on (Chen 2023, section 2.3).
         trained_length: with it only wavelengths above ``trained_length / low`` are stretched, none below
             ``trained_length / high``, and those between in part (Llama 3.1).
@@ -31,14 +33,21 @@ class Rope(Positions):
         head_dim: int,
         *,
         base: float = 10000.0,
+        pairs: str = "half",
+        fraction: float = 1.0,
         stretch: float = 1.0,
         trained_length: int | None = None,
         low: float = 1.0,
         high: float = 4.0,
     ) -> None:
         super().__init__(dim, num_heads, head_dim)
-        if head_dim % 2:
-            raise ValueError(f"head_dim must be even for rope, got {head_dim}")
+        self.turning = round(head_dim * fraction)
+        if self.turning % 2 or not 2 <= self.turning <= head_dim:
+            what = "head_dim" if fraction == 1 else "head_dim * fraction"
+            raise ValueError(f"{what} must be even for rope, got {head_dim} and fraction {fraction}")
+        if pairs not in ("half", "neighbours"):
+            raise ValueError(f"pairs must be 'half' or 'neighbours' for rope, got {pairs!r}")
+        self.pairs = pairs
         if stretch <= 0:
             raise ValueError(f"stretch must be positive for rope, got {stretch}")
         if not low < high:
@@ -47,8 +56,8 @@ class Rope(Positions):
         self.low, self.high = low, high
 
     def rates(self, device: torch.device, dtype: torch.dtype) -> Tensor:
-        """Radians a position, (K / 2,)."""
-        half = self.head_dim // 2
+        """Radians a position, of each pair that turns."""
+        half = self.turning // 2
         rates = self.base ** (-torch.arange(half, device=device, dtype=dtype) / half)
         if self.trained_length is None:
             return rates / self.stretch
@@ -59,9 +68,19 @@ class Rope(Positions):
     def rotate(self, q: Tensor, k: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         angle = positions[:, None, :, None] * self.rates(q.device, positions.dtype)
         cos, sin = angle.cos().to(q.dtype), angle.sin().to(q.dtype)
-        return _turn(q, cos, sin), _turn(k, cos, sin)
+        return self._turn(q, cos, sin), self._turn(k, cos, sin)
+
+    def _turn(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        if self.turning < self.head_dim:
+            x, rest = x[..., : self.turning], x[..., self.turning :]
+            return torch.cat([turn(x, cos, sin, self.pairs), rest], -1)
+        return turn(x, cos, sin, self.pairs)
 
 
-def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    a, b = x.chunk(2, -1)
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
+def turn(x: Tensor, cos: Tensor, sin: Tensor, pairs: str = "half") -> Tensor:
+    """x (..., K) with each pair of channels turned by the angle of cos and sin (..., K / 2)."""
+    if pairs == "half":
+        a, b = x.chunk(2, -1)
+        return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
+    a, b = x[..., ::2], x[..., 1::2]
+    return torch.stack([a * cos - b * sin, b * cos + a * sin], -1).flatten(-2)
