@@ -38,6 +38,7 @@ __all__ = [
 MANIFEST = {
     "bytes": "anyformer.tasks.text",
     "copy": "anyformer.tasks.copying",
+    "fading": "anyformer.tasks.fading",
     "listops": "anyformer.tasks.listops",
     "recall": "anyformer.tasks.recall",
 }

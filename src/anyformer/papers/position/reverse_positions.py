@@ -6,7 +6,7 @@ import torch
 
 from anyformer.contract import Call, Inputs
 from anyformer.models import create_model
-from anyformer.papers import Card
+from anyformer.papers import Card, Study
 from anyformer.positions import create_position
 from anyformer.testing.measures import close, expect_error
 
@@ -14,7 +14,7 @@ card = Card(
     slug="reverse-positions",
     what="The tokens of a window are numbered from the last one back, so that the newest observation has "
     "the same code however long the window is.",
-    parts=("position reverse", "position sinusoidal"),
+    parts=("position reverse", "position sinusoidal", "task fading"),
     differs="pos(i) = L - 1 - i instead of i. Relative schemes need no such thing; and it cannot stream, "
     "as each new token renumbers all others.",
     followed="paper",
@@ -22,7 +22,17 @@ card = Card(
     "recurrent decoder, changes nothing for attention without positions of its own and is left out.",
     claim="Trained at one window length, channel prediction stays good at others, where forward numbers "
     "fail.",
-    beyond_reach="hardware",
+    study=Study(
+        task="fading",
+        arms={
+            "reverse": "[attention]*2 positions=reverse causal=false",
+            "forward": "[attention]*2 positions=sinusoidal causal=false",
+        },
+        options={"length": 16},
+        smallest=0.01,
+        steps=500,
+        times_longer=2,
+    ),
 )
 
 
