@@ -32,7 +32,8 @@ card = Card(
         },
         options={"length": 64},
         smallest=0.05,
-        steps=600,
+        steps=400,
+        batch_size=16,
         times_longer=4,
     ),
 )

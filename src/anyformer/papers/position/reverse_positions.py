@@ -30,7 +30,7 @@ card = Card(
         },
         options={"length": 16},
         smallest=0.01,
-        steps=500,
+        steps=300,
         times_longer=2,
     ),
 )

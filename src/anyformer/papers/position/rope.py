@@ -26,16 +26,16 @@ card = Card(
     "the halves of a head, which is a permutation. Also: a base, a share of the channels, and stretched "
     "wavelengths.",
     claim="RoFormer converges faster than BERT and classifies long texts better.",
-    study=Study(  # after the same few steps
-        task="bytes",
+    study=Study(  # what has been learned of copying after few steps
+        task="copy",
         arms={
             "rope": "[attention]*2 positions=rope",
             "sinusoidal": "[attention]*2 positions=sinusoidal",
             "learned": "[attention]*2 positions=learned(max_length=128)",
         },
-        options={"length": 128},
+        options={"length": 32},
         smallest=0.05,
-        steps=500,
+        steps=250,
     ),
 )
 

@@ -31,7 +31,7 @@ card = Card(
         },
         options={"length": 32},
         smallest=0.05,
-        steps=800,
+        steps=600,
         times_longer=2,
     ),
 )
