@@ -31,7 +31,7 @@ STREAMING: list[dict[str, Any]] = [
 BIDIRECTIONAL: list[dict[str, Any]] = [
     {"name": "fire", "threshold": 8},
     {"name": "kerple"},
-    {"name": "randomized", "scheme": "alibi"},
+    {"name": "randomized", "scheme": "kerple"},
     {"name": "relative", "form": "m1", "reach": 4},
     {"name": "relative", "form": "m2", "reach": 4},
     {"name": "reverse", "scheme": "alibi"},
