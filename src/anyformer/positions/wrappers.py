@@ -107,7 +107,8 @@ class Randomized(Wrapper):
         self.numbers, self.draws = True, True
         self.streams, self.max_length = facts.streams, facts.max_length
         self.limit, self.longest = limit, longest
-        order = torch.randperm(limit, generator=torch.Generator().manual_seed(seed), device="cpu")
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.rand(limit, generator=generator, device="cpu").argsort()  # a stream unlike training's
         if longest is not None:
             order = order[:longest].sort().values
         self.register_buffer("order", order)
