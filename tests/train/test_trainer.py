@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from anyformer.models import create_model
 from anyformer.tasks import create_task
 from anyformer.train import Diverged, TrainConfig, Trainer, model_for
+from anyformer.train.trainer import cut
 
 TASK = create_task("recall", length=16, num_pairs=3, vocab_size=16)
 
@@ -126,3 +128,19 @@ def test_a_bidirectional_model_may_not_predict_the_next_token() -> None:
 def test_wrong_configurations(field: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(field))):
         TrainConfig(**field)
+
+
+def test_staged_lengths() -> None:
+    """The first half of the steps runs on pieces, the rest on full windows, with as many tokens in each step."""
+    task = create_task("bytes", length=16)
+    lengths = []
+    trained = Trainer(
+        create_model("[attention] dim=16", vocab_size=256),
+        task,
+        TrainConfig(steps=4, batch_size=2, short_length=4, short_share=0.5),
+    )
+    trained.model.register_forward_pre_hook(lambda module, args: lengths.append(tuple(args[0].shape)))
+    trained.run()
+    assert lengths == [(8, 4), (8, 4), (2, 16), (2, 16)]
+    with pytest.raises(ValueError, match="short_length must divide windows .* got 5 for windows of 16"):
+        cut(task.train_batch(0, 2), 5)

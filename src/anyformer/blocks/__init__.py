@@ -14,6 +14,7 @@ M = TypeVar("M", bound=type[Mixer])
 blocks: Registry[type[Mixer]] = Registry(
     "block",
     {
+        "dynamic_positions": "anyformer.blocks.dynamic_positions",
         "mixture_of_depths": "anyformer.blocks.mixture_of_depths",
         "segments": "anyformer.blocks.segments",
         "two_level": "anyformer.blocks.two_level",

@@ -103,15 +103,16 @@ def key_index(keys: Cache, inputs: Inputs) -> Tensor:
     return torch.where(age < keys["stored"][:, None], last - age, -1)
 
 
-def sight(keys: Cache, inputs: Inputs, window: int | None = None) -> dict[str, Any]:
+def sight(keys: Cache, inputs: Inputs, window: int | None = None, *, always: bool = False) -> dict[str, Any]:
     """As arguments of attention: a query sees stored keys up to itself, the last ``window`` of them.
 
-    ``keys`` is what :func:`append` gave to look at.
+    ``keys`` is what :func:`append` gave to look at. With ``always`` the answer is a mask, ``visible``, even where
+    ``causal`` would say as much.
     """
     T, S = inputs.index.shape[1], keys["k"].shape[2]
     if T == 0:
         return {}
-    if inputs.mask is None and (window is None or window >= S) and _is_full(keys["stored"], S):
+    if not always and inputs.mask is None and (window is None or window >= S) and _is_full(keys["stored"], S):
         return {"causal": True}
     found = key_index(keys, inputs)[:, None, None, :]
     age = inputs.index[:, None, :, None] - found

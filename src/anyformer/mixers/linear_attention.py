@@ -14,6 +14,7 @@ from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.linear_attention import linear_attention
+from anyformer.positions import create_position
 from anyformer.registry import nearest
 from anyformer.state import State
 
@@ -30,6 +31,8 @@ FEATURE_MAPS = {"elu": lambda x: elu(x) + 1, "relu": relu, "identity": lambda x:
         {"key_dim": 24, "num_heads": 2, "feature_map": "identity", "normalize": False},
         {"feature_map": "relu", "normalize": False, "causal": False},
         {"conv_width": 3},
+        {"rotary": True},
+        {"rotary": True, "causal": False},
     ],
 )
 class LinearAttention(Mixer):
@@ -42,6 +45,8 @@ class LinearAttention(Mixer):
         key_dim: width K of a head's queries and keys, and so the number of rows of its state; by default dim / H.
         feature_map: phi, ``elu`` (elu + 1, the paper's), ``relu`` or ``identity``.
         normalize: divide by the sum of the weights; needs weights that are not negative.
+        rotary: turn queries and keys by their positions (RoPE), but not in the sum of the weights, which thus stays
+            positive (Su 2021, eq. 19).
         conv_width: taps of a short convolution before queries, keys and values, which tells a token from those
             next to it where no positions do (arXiv 2402.18668); 0 for none. Causal only.
     """
@@ -54,6 +59,7 @@ class LinearAttention(Mixer):
         key_dim: int | None = None,
         feature_map: str = "elu",
         normalize: bool = True,
+        rotary: bool = False,
         conv_width: int = 0,
         causal: bool = True,
     ) -> None:
@@ -69,6 +75,9 @@ class LinearAttention(Mixer):
         if self.key_dim < 1:
             raise ValueError(f"key_dim must be at least 1, got {key_dim}")
         self.num_heads, self.normalize, self.causal = num_heads, normalize, causal
+        self.rope = (
+            create_position("rope", dim=dim, num_heads=num_heads, head_dim=self.key_dim) if rotary else None
+        )
         self.feature_map = FEATURE_MAPS[feature_map]
         if conv_width and not causal:
             raise ValueError(f"conv_width must be 0 with causal=False, got {conv_width}")
@@ -93,9 +102,23 @@ class LinearAttention(Mixer):
             k = k * inputs.mask[:, None, :, None]
         return q, k, v, new
 
+    def _attend(
+        self, q: Tensor, k: Tensor, v: Tensor, inputs: Inputs, initial: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        if self.rope is None:
+            return linear_attention(q, k, v, normalize=self.normalize, initial=initial, causal=self.causal)
+        past, past_sum = (None, None) if initial is None else initial.tensor_split([self.value_dim], -1)
+        turned = self.rope.rotate(q, k, inputs.positions)
+        y, s = linear_attention(*turned, v, initial=past, causal=self.causal)
+        if not self.normalize:
+            return y, s
+        one = torch.ones_like(v[..., :1])
+        total, sums = linear_attention(q, k, one, initial=past_sum, causal=self.causal)
+        return y / torch.where(total == 0, 1.0, total), torch.cat([s, sums], -1)
+
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         q, k, v, _ = self._project(x, {}, inputs)
-        y, _ = linear_attention(q, k, v, normalize=self.normalize, causal=self.causal)
+        y, _ = self._attend(q, k, v, inputs)
         return self.out(merge_heads(y))
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
@@ -108,14 +131,21 @@ class LinearAttention(Mixer):
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         q, k, v, new = self._project(x, state, inputs)
-        y, s = linear_attention(q, k, v, normalize=self.normalize, initial=state["s"])
+        y, s = self._attend(q, k, v, inputs, state["s"])
         return self.out(merge_heads(y)), {"s": s, **new}
+
+    def _turned(self, q: Tensor, k: Tensor, inputs: Inputs) -> Tensor:
+        """(B, H, T, S): products of rotated queries and keys."""
+        assert self.rope is not None
+        q, k = self.rope.rotate(q, k, inputs.positions)
+        return q @ k.mT
 
     def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:
         q, k, v, _ = self._project(x, {}, inputs)
-        weights = q @ k.mT
-        weights = weights.tril() if self.causal else weights
+        plain = q @ k.mT
+        weights = plain if self.rope is None else self._turned(q, k, inputs)
+        weights, plain = (w.tril() if self.causal else w for w in (weights, plain))
         if self.normalize:
-            total = weights.sum(-1, keepdim=True)
+            total = plain.sum(-1, keepdim=True)
             weights = weights / torch.where(total == 0, 1.0, total)
         return Mixing(weights, v, lambda y: inputs.zero(self.out(merge_heads(y))))

@@ -16,7 +16,7 @@ from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.attention import attention
 from anyformer.ops.masks import Causal, Global, MaskSpec, Window
 from anyformer.ops.sparse_attention import sparse_attention
-from anyformer.positions import create_position
+from anyformer.positions import create_position, require
 from anyformer.state import State
 
 
@@ -63,6 +63,7 @@ class Longformer(Mixer):
         self.num_heads, self.head_dim = num_heads, head_width(dim, num_heads, None)
         self.window, self.num_global, self.max_global, self.causal = window, num_global, max_global, causal
         options = {"name": positions} if isinstance(positions, str) else dict(positions)
+        require("longformer", options)
         self.positions = create_position(**options, dim=dim, num_heads=num_heads, head_dim=self.head_dim)
         self.qkv = Linear(dim, 3 * dim, bias=False)
         if not causal:

@@ -15,7 +15,7 @@ from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.attention import attention
 from anyformer.ops.masks import Causal, Segments
 from anyformer.ops.sparse_attention import sparse_attention
-from anyformer.positions import create_position
+from anyformer.positions import create_position, require
 from anyformer.state import State
 
 
@@ -49,6 +49,7 @@ class SegmentAttention(Mixer):
         self.num_heads, self.head_dim = num_heads, K
         self.segment_len, self.memory_len = segment_len, memory_len
         options = {"name": positions} if isinstance(positions, str) else dict(positions)
+        require("segment_attention", options)
         self.positions = create_position(**options, dim=dim, num_heads=num_heads, head_dim=K)
         self.qkv = Linear(dim, 3 * dim, bias=False)
         self.out = Linear(dim, dim, bias=False)

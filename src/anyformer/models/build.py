@@ -16,7 +16,7 @@ from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.mixers import create_mixer, mixers
 from anyformer.models.spec import ModelSpec, PartSpec, read_pattern
 from anyformer.parts import option_names
-from anyformer.positions import create_position, positions
+from anyformer.positions import create_position, position_facts
 from anyformer.registry import nearest
 from anyformer.state import State
 
@@ -53,17 +53,18 @@ class Backbone(Mixer):
         return dataclasses.replace(stack, max_length=min(limits, default=None))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
-        if self.embed is not None:
-            x = inputs.zero(self.embed.embed(x, inputs.positions))
-        return self.stack(x, inputs)
+        return self.stack(self._embed(x, inputs), inputs)
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         return self.stack._init_state(batch_size, device, dtype)
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
-        if self.embed is not None:
-            x = inputs.zero(self.embed.embed(x, inputs.positions))
-        return self.stack.stream(x, state, inputs)
+        return self.stack.stream(self._embed(x, inputs, streaming=True), state, inputs)
+
+    def _embed(self, x: Tensor, inputs: Inputs, streaming: bool = False) -> Tensor:
+        if self.embed is None:
+            return x
+        return inputs.zero(self.embed.embed(x, self.embed.ids(inputs, streaming)))
 
 
 class _Builder:
@@ -72,10 +73,14 @@ class _Builder:
     def __init__(self, spec: ModelSpec, causal: bool, cross: bool) -> None:
         self.spec, self.causal, self.cross = spec, causal, cross
         self.tagged: dict[tuple[str, str], tuple[PartSpec, list[Step]]] = {}
-        scheme = positions.get(spec.positions.name).target
         self.embed = None
         self.mixer_positions: dict[str, Any] = {"name": spec.positions.name, **spec.positions.options}
-        if scheme.adds:
+        self.facts = position_facts(self.mixer_positions)
+        if causal and not self.facts.streams:
+            raise ValueError(
+                f"causal must be False with positions={spec.positions.name!r}: a token's number depends on later tokens"
+            )
+        if self.facts.adds:
             options = {"num_heads": 1, "head_dim": spec.dim, **spec.positions.options}
             self.embed = create_position(spec.positions.name, dim=spec.dim, **options)
             self.mixer_positions = {"name": "none"}

@@ -188,3 +188,15 @@ def encoder_decoder(depth: int = 2) -> dict[str, Any]:
         "norm": "layer_norm",
         "residual": "post",
     }
+
+
+@register_model("dynamic_positions", papers=["dynamic-positions"])
+def dynamic_positions(depth: int = 2) -> dict[str, Any]:
+    """An encoder-decoder whose encoder begins with position vectors made from the text (Zheng 2022)."""
+    return {
+        "layers": f"[attention]*{depth}",
+        "encoder": f"[dynamic_positions([attention]), attention*{depth}]",
+        "positions": "sinusoidal",
+        "channel": "mlp(activation=relu)",
+        "norm": "layer_norm",
+    }

@@ -135,11 +135,11 @@ class EncoderDecoder(nn.Module, PyTorchModelHubMixin):
         self.decoder = Backbone(self.spec, cross=True)
         self.head = Linear(D, vocab_size, bias=False)
 
-    def encode(self, source: Tensor, mask: Tensor | None = None) -> Context:
+    def encode(self, source: Tensor, mask: Tensor | None = None, *, call: Call | None = None) -> Context:
         """The context that the decoder looks at: source (B, S) int64 or (B, S, F) float, mask (B, S)."""
         tokens = None if self.num_features is not None else self.vocab_size
         x = embed_checked(self.source_embed, source, tokens, self.num_features, "source")
-        return Context(self.encoder(x, mask=mask), mask)
+        return Context(self.encoder(x, mask=mask, call=call), mask)
 
     def forward(
         self,
@@ -149,12 +149,15 @@ class EncoderDecoder(nn.Module, PyTorchModelHubMixin):
         target_mask: Tensor | None = None,
         *,
         call: Call | None = None,
+        source_call: Call | None = None,
     ) -> Tensor:
-        """Logits (B, T, vocab_size): at each token of the target (B, T), those of the token after it."""
+        """Logits (B, T, vocab_size): at each token of the target (B, T), those of the token after it.
+
+        ``call`` is the decoder's and ``source_call`` the encoder's.
+        """
         x = embed_checked(self.target_embed, target, self.vocab_size, None, "target")
-        return self.head(
-            self.decoder(x, mask=target_mask, context=self.encode(source, source_mask), call=call)
-        )
+        context = self.encode(source, source_mask, call=source_call)
+        return self.head(self.decoder(x, mask=target_mask, context=context, call=call))
 
     def init_state(self, batch_size: int) -> State:
         """The decoder's state before its first token."""

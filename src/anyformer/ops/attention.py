@@ -21,6 +21,8 @@ TILE_ELEMENTS = 2**21
 """Score elements that are held at once; longer inputs go through in blocks, recomputed in the backward."""
 
 
+Weigh = Callable[[Tensor, int], tuple[Tensor, Tensor | None]]
+
 # ---- normalisers --------------------------------------------------------------------------------------------
 # Scores, -inf where hidden, to (weights, their divisor or None, log-sum-exp or None). Dividing after the product
 # with the values is cheaper.
@@ -70,6 +72,7 @@ def attention_definition(
     places: tuple[Tensor, Tensor] | None = None,
     scale: float | None = None,
     normalizer: str = "softmax",
+    weigh: Weigh | None = None,
     return_lse: bool = False,
 ) -> Any:
     """The formula, one query at a time. Arguments as in :func:`attention`."""
@@ -101,7 +104,13 @@ def attention_definition(
             if normalizer == "softmax_one":
                 total = total + (-shift).exp()
             weights = weights / torch.where(total > 0, total, 1.0)
+        added: Tensor | None = None
+        if weigh is not None:
+            weights, added = weigh(weights[:, :, None], t)
+            weights = weights[:, :, 0]
         outputs.append(torch.einsum("bhs,bhsv->bhv", weights, values))
+        if added is not None:
+            outputs[-1] = outputs[-1] + added[:, :, 0]
         nothing = ~(scores > -torch.inf).any(-1, keepdim=True)
         lses.append(scores.masked_fill(nothing, 0.0).logsumexp(-1).masked_fill(nothing[..., 0], -torch.inf))
     if T == 0:
@@ -140,6 +149,7 @@ def attention(
     places: tuple[Tensor, Tensor] | None = None,
     scale: float | None = None,
     normalizer: str = "softmax",
+    weigh: Weigh | None = None,
     return_lse: bool = False,
 ) -> Any:
     """Dense attention; time T*S, memory linear in T and S.
@@ -155,6 +165,9 @@ def attention(
         scale: of the scores; 1 / sqrt(K) by default.
         normalizer: ``"softmax"`` (arXiv 1706.03762), ``"sigmoid"`` (each weight on its own, arXiv 2409.04431)
             or ``"softmax_one"`` (softmax with one more, empty, key of score 0).
+        weigh: ``weigh(p, start) -> (weights, more)`` changes the probabilities p (B, H, C, S') of the queries from
+            ``start`` on and the first keys into the weights of the values, and may add ``more`` (B, H, C, V) to the
+            outputs. It is called on tiles.
         return_lse: also return the log-sum-exp of each query's scores (softmax only), for :func:`merge`.
 
     Returns:
@@ -174,7 +187,7 @@ def attention(
     visible, bias = _four_axes(visible), _four_axes(bias)
     if places is not None:
         places = places[0].expand(B, H, T), places[1].expand(B, H, S)
-    plain = normalizer == "softmax" and visible is None and bias is None
+    plain = normalizer == "softmax" and visible is None and bias is None and weigh is None
     asked = T > 1 and (return_lse or places is not None)
     if plain and can_attend(q, k, v) and (asked or beats_fused(q, k)):
         spans = _spans(T, S, causal)
@@ -183,7 +196,7 @@ def attention(
     if places is not None and B * H * T * S <= TILE_ELEMENTS:
         near = -distance(*places).to(wide(q.dtype))
         bias, places = near if bias is None else bias + near, None
-    other = normalizer != "softmax" or return_lse or places is not None
+    other = normalizer != "softmax" or return_lse or places is not None or weigh is not None
     if not other and _can_fuse(q, v, S, causal, visible, bias):
         mask, causal_flag = _fused_mask(q, S, causal, visible, bias)
         if T == 1 and H != G and (mask is None or mask.shape[1] == 1):
@@ -194,7 +207,7 @@ def attention(
             q, k, v, attn_mask=mask, is_causal=causal_flag, scale=_scale(scale, q.shape[3]), enable_gqa=H != G
         )
     scale = _scale(scale, q.shape[3])
-    parts = _by_query_blocks(q, k, v, causal, visible, bias, places, scale, normalizer)
+    parts = _by_query_blocks(q, k, v, causal, visible, bias, places, scale, normalizer, weigh)
     return parts if return_lse else parts[0]
 
 
@@ -254,8 +267,12 @@ def attend_tile(
     scale: float,
     normalizer: str = "softmax",
     adjust: Callable[[Tensor], Tensor] | None = None,
+    weigh: Callable[[Tensor], tuple[Tensor, Tensor | None]] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """One tile of queries against one of keys, dense: (y, lse). ``adjust`` may change the scores (B, H, T, S)."""
+    """One tile of queries against one of keys, dense: (y, lse).
+
+    ``adjust`` may change the scores (B, H, T, S), ``weigh`` the probabilities, as in :func:`attention`.
+    """
     (B, H, T, _), (_, G, S, _) = q.shape, k.shape
     dtype = wide(q.dtype)
     with no_autocast(q):
@@ -266,8 +283,13 @@ def attend_tile(
         if visible is not None:
             scores = scores.masked_fill(~visible, -torch.inf)
         weights, total, lse = NORMALIZERS[normalizer](scores)
+        more = None
+        if weigh is not None:
+            weights, more = weigh(weights if total is None else weights / total)
+            total = None
         y = (weights.reshape(B, G, H // G * T, S) @ v.to(dtype)).reshape(B, H, T, -1)
         y = y if total is None else y / total
+        y = y if more is None else y + more
     return y.to(q.dtype), lse
 
 
@@ -288,6 +310,7 @@ def _by_query_blocks(
     places: tuple[Tensor, Tensor] | None,
     scale: float,
     normalizer: str,
+    weigh: Weigh | None,
 ) -> tuple[Tensor, Tensor | None]:
     (B, H, T, _), S = q.shape, k.shape[2]
     rows = max(1, min(T, TILE_ELEMENTS // (B * H * S)))
@@ -309,7 +332,8 @@ def _by_query_blocks(
                 scores = scores - far.to(scores.dtype)
             return scores
 
-        return attend_tile(q, k, v, sees, scale, normalizer, adjust)
+        change = None if weigh is None else (lambda p: weigh(p, start))
+        return attend_tile(q, k, v, sees, scale, normalizer, adjust, change)
 
     parts = []
     for start, queries in zip(range(0, T, rows), q.split(rows, 2), strict=True):

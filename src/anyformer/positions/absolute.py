@@ -1,12 +1,21 @@
-"""Positions that are added to the input."""
+"""Positions that are added: to the input, or to what queries and keys are made of."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from anyformer.positions import positions
-from anyformer.positions.base import Positions
+from anyformer.positions.base import Facts, Positions
+
+
+def waves(positions: Tensor, dim: int, base: float = 10000.0) -> Tensor:
+    """Sines and cosines in turn, (..., dim), of wavelengths from 2 pi to base * 2 pi."""
+    channel = torch.arange(0, dim, 2, device=positions.device, dtype=positions.dtype)
+    angle = positions[..., None] * base ** (-channel / dim)
+    return torch.stack([angle.sin(), angle.cos()], -1).flatten(-2)[..., :dim]
 
 
 @positions.register("sinusoidal", papers=["transformer"])
@@ -20,10 +29,24 @@ class Sinusoidal(Positions):
         self.base = base
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
-        channel = torch.arange(0, self.dim, 2, device=x.device, dtype=positions.dtype)
-        angle = positions[..., None] * self.base ** (-channel / self.dim)
-        waves = torch.stack([angle.sin(), angle.cos()], -1).flatten(-2)[..., : self.dim]
-        return x + waves.to(x.dtype)
+        return x + waves(positions, self.dim, self.base).to(x.dtype)
+
+
+@positions.register("position_infused", papers=["shortformer"])
+class PositionInfused(Positions):
+    """Sinusoids in what queries and keys are projected from, in every layer (Press 2020, section 5).
+
+    q = (x + p) W_q, k = (x + p) W_k, v = x W_v: values and so hidden states know no absolute position.
+    """
+
+    infuses = True
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int, *, base: float = 10000.0) -> None:
+        super().__init__(dim, num_heads, head_dim)
+        self.base = base
+
+    def infuse(self, x: Tensor, positions: Tensor) -> Tensor:
+        return x + waves(positions, self.dim, self.base).to(x.dtype)
 
 
 @positions.register("learned", papers=["transformer"])
@@ -40,6 +63,10 @@ class Learned(Positions):
         super().__init__(dim, num_heads, head_dim)
         self.max_length: int | None = max_length
         self.weight = nn.Parameter(torch.randn(max_length, dim) * 0.02)
+
+    @classmethod
+    def facts(cls, *, max_length: int = 1024, **options: Any) -> Facts:
+        return super().facts()._replace(max_length=max_length)
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
         assert self.max_length is not None

@@ -23,6 +23,8 @@ class Rope(Positions):
 
     Args:
         base: wavelength base, the paper's 10000.
+        pairs: ``half`` for that layout, ``neighbours`` for the paper's, where channel 2i is paired with 2i + 1.
+        fraction: the share of a head's channels that turn, the first ones (GPT-NeoX).
         stretch: factor on the wavelengths, for sequences longer than those trained on (Chen 2023, section 2.3).
         trained_length: with it only wavelengths above ``trained_length / low`` are stretched, none below
             ``trained_length / high``, and those between in part (Llama 3.1).
@@ -35,14 +37,21 @@ class Rope(Positions):
         head_dim: int,
         *,
         base: float = 10000.0,
+        pairs: str = "half",
+        fraction: float = 1.0,
         stretch: float = 1.0,
         trained_length: int | None = None,
         low: float = 1.0,
         high: float = 4.0,
     ) -> None:
         super().__init__(dim, num_heads, head_dim)
-        if head_dim % 2:
-            raise ValueError(f"head_dim must be even for rope, got {head_dim}")
+        self.turning = round(head_dim * fraction)
+        if self.turning % 2 or not 2 <= self.turning <= head_dim:
+            what = "head_dim" if fraction == 1 else "head_dim * fraction"
+            raise ValueError(f"{what} must be even for rope, got {head_dim} and fraction {fraction}")
+        if pairs not in ("half", "neighbours"):
+            raise ValueError(f"pairs must be 'half' or 'neighbours' for rope, got {pairs!r}")
+        self.pairs = pairs
         if stretch <= 0:
             raise ValueError(f"stretch must be positive for rope, got {stretch}")
         if not low < high:
@@ -51,8 +60,8 @@ class Rope(Positions):
         self.low, self.high = low, high
 
     def rates(self, device: torch.device, dtype: torch.dtype) -> Tensor:
-        """Radians a position, (K / 2,)."""
-        half = self.head_dim // 2
+        """Radians a position, of each pair that turns."""
+        half = self.turning // 2
         rates = self.base ** (-torch.arange(half, device=device, dtype=dtype) / half)
         if self.trained_length is None:
             return rates / self.stretch
@@ -69,7 +78,21 @@ class Rope(Positions):
 
     def rotate(self, q: Tensor, k: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         cos, sin = self._shared_waves(positions, q.dtype)
-        return rotate(q, cos, sin), rotate(k, cos, sin)
+        return self._turn(q, cos, sin), self._turn(k, cos, sin)
+
+    def _turn(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        if self.turning < self.head_dim:
+            x, rest = x[..., : self.turning], x[..., self.turning :]
+            return torch.cat([self._turn_all(x, cos, sin), rest], -1)
+        return self._turn_all(x, cos, sin)
+
+    def _turn_all(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        if self.pairs == "half":
+            return rotate(x, cos, sin)
+        halves = (
+            x.unflatten(-1, (-1, 2)).transpose(-1, -2).flatten(-2)
+        )  # each pair's first channels, then its second
+        return rotate(halves, cos, sin).unflatten(-1, (2, -1)).transpose(-1, -2).flatten(-2)
 
     def _shared_waves(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Those of :meth:`waves`, made by the first of the layers that are given the same positions."""
@@ -77,7 +100,7 @@ class Rope(Positions):
             return self.waves(positions, dtype)
         made = _WAVES.setdefault(positions, {})
         options = (self.base, self.stretch, self.trained_length, self.low, self.high)
-        key = (self.head_dim, *options, dtype, positions._version, torch.is_inference_mode_enabled())
+        key = (self.turning, *options, dtype, positions._version, torch.is_inference_mode_enabled())
         if key not in made:
             made[key] = self.waves(positions, dtype)
         return made[key]

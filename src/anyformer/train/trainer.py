@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +36,8 @@ class TrainConfig(BaseModel):
         grad_clip: the largest norm of a gradient.
         seed: of dropout and other draws in training; the data's order is the task's.
         dtype: ``"bfloat16"`` runs under autocast.
+        short_length, short_share: cut the windows of the first ``short_share`` of the steps into pieces of
+            ``short_length`` tokens (staged training, Press 2020, section 4); for tasks with a target a token.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,6 +50,8 @@ class TrainConfig(BaseModel):
     grad_clip: float = Field(1.0, gt=0)
     seed: int = 0
     dtype: Literal["float32", "bfloat16"] = "float32"
+    short_length: int | None = Field(None, ge=1)
+    short_share: float = Field(0.5, ge=0, le=1)
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, the first being 0."""
@@ -122,6 +127,8 @@ class Trainer:
 
     def _step(self) -> float:
         batch = self.task.train_batch(self.step, self.config.batch_size).to(self.device)
+        if self.config.short_length and self.step < self.config.short_share * self.config.steps:
+            batch = cut(batch, self.config.short_length)
         rate = self.config.rate(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["lr_scale"]
@@ -226,6 +233,22 @@ class Trainer:
                 self._random = {"cpu": torch.get_rng_state()}
                 if devices:
                     self._random["cuda"] = torch.cuda.get_rng_state(self.device)
+
+
+def cut(batch: Batch, length: int) -> Batch:
+    """A batch of windows (B, T) as one of pieces (B * T / length, length), with the same tokens and targets.
+
+    Raises:
+        ValueError: where targets are not one a token, or ``length`` does not divide the windows.
+    """
+    B, T = batch.x.shape[:2]
+    if batch.targets.shape[:2] != (B, T) or batch.shift is not None or T % length:
+        raise ValueError(
+            f"short_length must divide windows with a target for each token, got {length} for windows of {T} "
+            f"and targets {tuple(batch.targets.shape)}"
+        )
+    fields = {name: value for name, value in vars(batch).items() if value is not None}
+    return replace(batch, **{k: v.reshape(B * T // length, length, *v.shape[2:]) for k, v in fields.items()})
 
 
 def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:

@@ -1,0 +1,64 @@
+"""Positions that a small stack makes out of the text."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from anyformer.blocks import register_block
+from anyformer.contract import Call, Inputs, Mixer, MixerInfo
+from anyformer.positions.absolute import waves
+from anyformer.state import State
+
+
+@register_block("dynamic_positions", papers=["dynamic-positions"])
+class DynamicPositions(Mixer):
+    """Position vectors made by a stack from the tokens and their sinusoids (Zheng 2022, section 3).
+
+    As the first layer of an encoder it adds o = f(x + waves(i)) to the embedded text. Where the side input ``order``
+    (B, T) says at which target position each token's translation stands (-1 = nowhere), the loss ``order`` is
+    weight * mean (o_i - waves(order_i))^2, so that the vectors tell the target's order.
+
+    Args:
+        inner: f.
+        weight: of the loss, the paper's lambda.
+    """
+
+    def __init__(self, dim: int, inner: Mixer, *, weight: float = 0.5) -> None:
+        super().__init__(dim, inner=inner.info, weight=weight)
+        self.inner, self.weight = inner, weight
+
+    @classmethod
+    def describe(cls, *, inner: MixerInfo, weight: float = 0.5) -> MixerInfo:  # type: ignore[override]
+        if weight < 0:
+            raise ValueError(f"weight must not be negative, got {weight}")
+        return dataclasses.replace(inner, side=(*inner.side, "order"))
+
+    def _placed(self, x: Tensor, inputs: Inputs) -> Tensor:
+        return inputs.zero(x + waves(inputs.positions, self.dim).to(x.dtype))
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        y = self.inner(self._placed(x, inputs), inputs)
+        self._add_loss(y, inputs, inputs.call)
+        return y
+
+    def _add_loss(self, y: Tensor, inputs: Inputs, call: Call) -> None:
+        order = call.side.get("order")
+        if order is None:
+            return
+        known = inputs.zero(order >= 0, False)
+        target = waves(order.to(inputs.positions.dtype), self.dim)
+        wide = torch.promote_types(y.dtype, torch.float32)
+        far = (y.to(wide) - target.to(wide)).square().mean(-1).masked_fill(~known, 0.0)
+        call.add_loss("order", self.weight * far.sum() / known.sum().clamp_min(1))
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        return self.inner._init_state(batch_size, device, dtype)
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        return self.inner.stream(self._placed(x, inputs), state, inputs)
+
+    def example_side(self, batch_size: int, length: int, generator: torch.Generator) -> dict[str, Tensor]:
+        return {"order": torch.randint(-1, length, (batch_size, length), generator=generator)}

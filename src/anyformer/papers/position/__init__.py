@@ -1,0 +1,1 @@
+"""Cards of papers about positions."""

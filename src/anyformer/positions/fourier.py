@@ -1,0 +1,65 @@
+"""Learnable Fourier features."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from anyformer.positions import positions
+from anyformer.positions.base import Positions
+
+
+@positions.register("learnable_fourier", papers=["learnable-fourier"])
+class LearnableFourier(Positions):
+    """A perceptron on learned waves of positions with any number of axes, added to the input (Li 2021, algorithm 1).
+
+    r(x) = [cos x W, sin x W] / sqrt(F), W at first of N(0, 1 / gamma^2), so that r(x) . r(y) is close to
+    exp(-|x - y|^2 / (2 gamma^2)) / 2; then a layer of GELU and a projection.
+
+    Args:
+        axes: numbers in a position; positions must be (B, T, axes), or (B, T) where it is 1.
+        groups: the axes are cut into so many groups, each encoded by the same weights into its part of the width.
+        features: F, the width of r.
+        hidden: width of the perceptron.
+        gamma: the distance over which positions are alike at first.
+    """
+
+    adds = True
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        head_dim: int,
+        *,
+        axes: int = 1,
+        groups: int = 1,
+        features: int = 64,
+        hidden: int = 32,
+        gamma: float = 10.0,
+    ) -> None:
+        super().__init__(dim, num_heads, head_dim)
+        if groups < 1 or axes % groups or dim % groups:
+            raise ValueError(
+                f"groups must divide axes={axes} and dim={dim} for learnable_fourier, got {groups}"
+            )
+        if features < 2 or features % 2:
+            raise ValueError(f"features must be even for learnable_fourier, got {features}")
+        self.axes, self.groups, self.features = axes, groups, features
+        self.waves = nn.Parameter(torch.randn(axes // groups, features // 2) / gamma)
+        self.encode = nn.Sequential(nn.Linear(features, hidden), nn.GELU(), nn.Linear(hidden, dim // groups))
+
+    def response(self, positions: Tensor) -> Tensor:
+        """r: (..., axes / groups) to (..., features), of length 1 / sqrt(2)."""
+        angle = positions @ self.waves.to(positions)
+        return torch.cat([angle.cos(), angle.sin()], -1) * self.features**-0.5
+
+    def embed(self, x: Tensor, positions: Tensor) -> Tensor:
+        if positions.dim() == 2:
+            positions = positions[..., None]
+        if positions.shape[-1] != self.axes:
+            raise ValueError(
+                f"positions must have {self.axes} axes for learnable_fourier, got {positions.shape[-1]}"
+            )
+        grouped = positions.unflatten(-1, (self.groups, -1))
+        return x + self.encode(self.response(grouped).to(x.dtype)).flatten(-2).to(x.dtype)

@@ -1,0 +1,111 @@
+"""Learned vectors of the distance between two tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from anyformer.positions import positions
+from anyformer.positions.base import Facts, Positions, clipped
+
+FORMS = ("m1", "m2", "m3", "m4")
+
+
+@positions.register("shaw", papers=["shaw-relative"])
+class Shaw(Positions):
+    """Edges with vectors, one for each clipped distance, on keys and on values (Shaw 2018, eq. 3-4).
+
+    s_ij = q_i (k_j + a_c(j-i)) / sqrt(K) and z_i = sum_j p_ij (v_j + b_c(j-i)), with c the clip to [-reach, reach];
+    the vectors are shared by the heads. No (T, S, K) tensor is made: queries meet the 2 reach + 1 vectors, and
+    weights of the same distance are summed before they meet theirs.
+
+    Args:
+        reach: the largest distance told apart, the paper's k.
+        values: whether there is a term on the values.
+    """
+
+    scores = True
+    weighs = True
+
+    def __init__(
+        self, dim: int, num_heads: int, head_dim: int, *, reach: int = 16, values: bool = True
+    ) -> None:
+        super().__init__(dim, num_heads, head_dim)
+        self.reach = check_reach("shaw", reach)
+        self.on_keys = nn.Parameter(torch.randn(2 * reach + 1, head_dim) * head_dim**-0.5)
+        self.weighs = values
+        if values:
+            self.on_values = nn.Parameter(torch.randn(2 * reach + 1, head_dim) * head_dim**-0.5)
+
+    @classmethod
+    def facts(cls, *, values: bool = True, **options: Any) -> Facts:
+        return super().facts()._replace(weighs=values)
+
+    def score(self, q: Tensor, k: Tensor, q_positions: Tensor, k_positions: Tensor) -> Tensor:
+        which = clipped(q_positions, k_positions, self.reach)
+        return spread(q @ self.on_keys.to(q).T, which) * self.head_dim**-0.5
+
+    def weigh(self, p: Tensor, q_positions: Tensor, k_positions: Tensor) -> tuple[Tensor, Tensor | None]:
+        which = clipped(q_positions, k_positions, self.reach)
+        return p, gathered(p, which, 2 * self.reach + 1) @ self.on_values.to(p)
+
+
+@positions.register("relative", papers=["relative-key-query"])
+class Relative(Positions):
+    """Four ways for a distance to change a score (Huang 2020, section 4), by tables shared by the heads.
+
+    m1: q.k a_|i-j|, m2: q.k a_(j-i), both with a number a; m3: sum_d q_d k_d a_d with a vector;
+    m4: q.k + q.a + k.a, Shaw's key term and its counterpart. All are divided by sqrt(K), distances clipped.
+
+    Args:
+        form: ``m1`` to ``m4``.
+        reach: the largest distance told apart.
+    """
+
+    scores = True
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int, *, form: str = "m4", reach: int = 16) -> None:
+        super().__init__(dim, num_heads, head_dim)
+        if form not in FORMS:
+            raise ValueError(f"form must be one of {', '.join(FORMS)} for relative, got {form!r}")
+        self.form, self.reach = form, check_reach("relative", reach)
+        width = 1 if form in ("m1", "m2") else head_dim
+        rows = reach + 1 if form == "m1" else 2 * reach + 1
+        table = torch.randn(rows, width) * head_dim**-0.5
+        self.table = nn.Parameter(table if form == "m4" else 1 + table)
+
+    def score(self, q: Tensor, k: Tensor, q_positions: Tensor, k_positions: Tensor) -> Tensor:
+        which = clipped(q_positions, k_positions, self.reach)
+        table, scale = self.table.to(q), self.head_dim**-0.5
+        if self.form == "m4":
+            keys = spread(k @ table.T, which.mT).mT
+            return (spread(q @ table.T, which) + keys) * scale
+        if self.form == "m3":  # one product a distance, so that no (T, S, K) tensor is made
+            y = q.new_zeros(())
+            for row, factor in enumerate(table - 1):
+                y = y + ((q * factor) @ k.mT).masked_fill((which != row)[:, None], 0.0)
+            return y * scale
+        if self.form == "m1":
+            which = (which - self.reach).abs()
+        return (q @ k.mT) * (table[:, 0] - 1)[which][:, None] * scale
+
+
+def check_reach(name: str, reach: int) -> int:
+    """``reach``; ``ValueError`` below 1."""
+    if reach < 1:
+        raise ValueError(f"reach must be at least 1 for {name}, got {reach}")
+    return reach
+
+
+def spread(by_distance: Tensor, which: Tensor) -> Tensor:
+    """by_distance (B, H, T, R) at which (B, T, S): (B, H, T, S)."""
+    B, H = by_distance.shape[:2]
+    return by_distance.gather(3, which[:, None].expand(B, H, -1, -1))
+
+
+def gathered(p: Tensor, which: Tensor, rows: int) -> Tensor:
+    """The transpose of ``spread``: p (B, H, T, S) summed over keys of the same distance, (B, H, T, rows)."""
+    B, H, T, _ = p.shape
+    return p.new_zeros(B, H, T, rows).scatter_add(3, which[:, None].expand(B, H, -1, -1), p)
