@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import multiprocessing
 import statistics
-import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 
@@ -76,7 +76,7 @@ def bench_memory(progress: Callable[[str], None] = lambda text: None) -> Table:
     table = Table(
         "Peak memory of forward and backward",
         ("what", *(f"{n} tokens, MB" for n in MEMORY_LENGTHS), "exponent"),
-        note="Growth of the resident set of a fresh process, inputs and their gradients included.",
+        note="Growth of the resident set of a fresh process beyond its inputs.",
     )
     context = multiprocessing.get_context("spawn")
     for what in MEMORY:
@@ -113,18 +113,17 @@ MEMORY = {
 
 
 def _peak(what: str, length: int) -> int:
-    """Bytes by which the peak of the resident set grows; the first, short run loads what is loaded once."""
+    """Bytes by which the resident set grows at most; the first, short run loads what is loaded once."""
+    if not Path("/proc/self/clear_refs").exists():
+        raise ValueError("the memory suite needs Linux")
     MEMORY[what](64)()
-    before = _resident()
     run = MEMORY[what](length)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is now what is resident
+    before = _peak_resident()
     run()
-    return _resident() - before
+    return _peak_resident() - before
 
 
-def _resident() -> int:
-    if sys.platform == "win32":
-        raise ValueError("the memory suite needs Linux or macOS")
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+def _peak_resident() -> int:
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))

@@ -39,7 +39,7 @@ def bench_training(progress: Callable[[str], None] = lambda text: None) -> Table
         except ImportError:
             missing.append(name)
     tokens = torch.randint(VOCAB, (8, 513))
-    times = alternate({name: _step(model, tokens) for name, model in models.items()}, seconds=40)
+    times = alternate({name: _step(model, tokens) for name, model in models.items()}, seconds=20)
     for name, model in models.items():
         size = sum(p.numel() for p in model.parameters())
         table.add(name, f"{size:,}", times[name], f"{ratio(times[name], times['anyformer']):.3g}")

@@ -54,7 +54,7 @@ def milliseconds(seconds: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def alternate(candidates: Mapping[str, Callable[[], object]], *, seconds: float = 5.0) -> dict[str, Times]:
+def alternate(candidates: Mapping[str, Callable[[], object]], *, seconds: float = 3.0) -> dict[str, Times]:
     """Time candidates in turn, after a run or two of each that are not counted.
 
     Args:
