@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv1d, glu, pad, silu
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
-from anyformer.layers.conv import join, recent
+from anyformer.layers.conv import recent
 from anyformer.mixers import register_mixer
 from anyformer.state import State
 
@@ -66,7 +66,9 @@ class ConvModule(Mixer):
         return {"recent": torch.zeros(batch_size, self.past, self.dim, device=device, dtype=dtype)}
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
-        joined = join(inputs.zero(glu(self.expand(x))), state["recent"], self.past)
+        new = inputs.zero(glu(self.expand(x)))
+        past = state["recent"].to(new.dtype)
         if x.shape[1] == 0:
             return x, state
-        return self._convolve(joined), {"recent": recent(joined, self.past, inputs.mask)}
+        y = self._convolve(torch.cat([past, new], 1))
+        return y, {"recent": recent(new, past, self.past, inputs.mask)}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv1d
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
-from anyformer.layers.conv import join, recent
+from anyformer.layers.conv import recent
 from anyformer.mixers import register_mixer
 from anyformer.registry import nearest
 from anyformer.state import State
@@ -71,9 +71,10 @@ class Extractor(Mixer):
         return conv1d(channels, weight, groups=1 if self.kind == "matrix" else D).transpose(1, 2)
 
     def _mix(self, x: Tensor, past: Tensor | None, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        joined = join(self.value(x), past, self.past)
-        y = self._extract(joined, inputs) if x.shape[1] else x
-        return y * self.adjust(x), recent(joined, self.past, inputs.mask)
+        value = self.value(x)
+        before = value.new_zeros(len(x), self.past, self.dim) if past is None else past.to(value.dtype)
+        y = self._extract(torch.cat([before, value], 1), inputs) if x.shape[1] else x
+        return y * self.adjust(x), recent(value, past, self.past, inputs.mask)
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         return self._mix(x, None, inputs)[0]
