@@ -124,7 +124,10 @@ def run(name: str, *args: Tensor | int | float | None) -> None:
     function = _functions.get((name, first.dtype))
     if function is None:
         function = _functions[name, first.dtype] = _function(name + SUFFIXES[first.dtype], args)
-    function(*[a.data_ptr() if isinstance(a, Tensor) else a for a in args], torch.get_num_threads())
+    function(*[a if type(a) in _NUMBERS else a.data_ptr() for a in args], torch.get_num_threads())  # type: ignore[union-attr]
+
+
+_NUMBERS = frozenset((int, float, bool, type(None)))
 
 
 _functions: dict[tuple[str, torch.dtype], ctypes._NamedFuncPointer] = {}

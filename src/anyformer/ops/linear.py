@@ -60,14 +60,17 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Returns:
         (..., N).
     """
-    if not plain(x, weight, bias) or torch.is_autocast_enabled("cpu") or not _fit(x, weight, bias):
+    if not plain(x, weight, bias):
         return F.linear(x, weight, bias)
-    N, K = weight.shape
+    shape, (N, K) = x.shape, weight.shape
+    fits = shape[-1] == K and N > 0 and x.numel() > 0 and (bias is None or bias.shape == (N,))
+    if not fits or torch.is_autocast_enabled("cpu"):
+        return F.linear(x, weight, bias)
     rows, grads = x.numel() // K, tracked(x, weight, bias)
     if rows <= FEW_ROWS and not grads:
         if not kernels.ready(x, weight, bias):
             return F.linear(x, weight, bias)
-        y = x.new_empty(*x.shape[:-1], N)
+        y = x.new_empty((*shape[:-1], N))
         bias = None if bias is None else bias.contiguous()
         kernels.run("matvec", x.contiguous(), weight.contiguous(), bias, y, rows, N, K)
         return y
@@ -75,13 +78,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return F.linear(x, weight, bias)
     flat = x.reshape(rows, K)
     y = _Product.apply(flat, weight, bias) if grads else _onednn(flat, weight, bias)
-    return y.reshape(*x.shape[:-1], N)
-
-
-def _fit(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether no tensor is empty or of the wrong width; PyTorch has the messages for those."""
-    fits = x.shape[-1] == weight.shape[-1] and (bias is None or bias.shape == weight.shape[:1])
-    return fits and x.numel() > 0 and len(weight) > 0
+    return y.reshape(*shape[:-1], N)
 
 
 def _onednn(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
