@@ -1,7 +1,7 @@
 """A linear map of the last axis, y = W x + b.
 
-On x86 CPUs PyTorch gives float32 products to MKL. oneDNN, which PyTorch holds as well, is as fast on Intel's CPUs
-and several times faster on others; a few rows, as decoding has, go to the native kernel, which reads W on all threads.
+On x86 CPUs PyTorch gives float32 products to MKL. oneDNN, which PyTorch holds as well, was twice as fast on the AMD
+CPU that it was measured on; a few rows, as decoding has, go to the native kernel, which reads W on all threads.
 """
 
 from __future__ import annotations
