@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from anyformer.convert import from_hf
 from anyformer.models import create_model, load_spec
 from anyformer.testing.bench.report import Table
-from anyformer.testing.bench.timing import Times, alternate, ratio, timed
+from anyformer.testing.bench.timing import Times, alternate, forward, ratio, timed
 
 VOCAB, DIM, DEPTH, HEADS, HIDDEN = 1024, 320, 8, 5, 864
 """A Llama shape of ten million parameters."""
@@ -114,33 +114,25 @@ def _flat(
     table = Table(
         "One more token, models of constant state",
         ("model", *(f"after {n}, ms" for n in contexts), "last over first"),
-        note="12 layers of width 256, batch 1: medians of 32 tokens at each context.",
+        note="12 layers of width 256, batch 1; the contexts take turns.",
     )
+    token = torch.zeros(1, 1, dtype=torch.long)
     for name in names:
+        progress(f"{name}: one more token after {contexts[-1]}")
         torch.manual_seed(0)
         model = create_model(load_spec(name, **SHAPE), vocab_size=256).eval()
-        state, seen, found = model.init_state(1), 0, []
-        for context in contexts:
-            progress(f"{name}: one more token after {context}")
-            with torch.no_grad():
+        steps: dict[str, Callable[[], object]] = {}
+        state, seen = model.init_state(1), 0
+        with torch.no_grad():
+            for context in contexts:
                 while seen < context:
                     piece = min(2048, context - seen)
                     _, state = model.stream(torch.randint(256, (1, piece)), state)
                     seen += piece
-                found.append(_tokens(lambda token, state: model.stream(token, state), state))  # noqa: B023
-        table.add(name, *(str(t) for t in found), f"{found[-1].median / found[0].median:.2f}")
+                steps[str(context)] = forward(lambda state=state, model=model: model.stream(token, state))
+        times = alternate(steps)
+        table.add(name, *times.values(), f"{ratio(times[str(contexts[-1])], times[str(contexts[0])]):.2f}")
     return table
-
-
-def _tokens(step: Callable[[Tensor, Any], tuple[Tensor, Any]], state: Any, count: int = 32) -> Times:
-    token, times = torch.zeros(1, 1, dtype=torch.long), []
-    for number in range(count + 4):
-        holder: list[Any] = []
-        seconds = timed(lambda state=state, holder=holder: holder.append(step(token, state)))  # type: ignore[misc]
-        state = holder[0][1]
-        if number >= 4:
-            times.append(seconds)
-    return Times(tuple(times))
 
 
 def _beside(progress: Callable[[str], None], contexts: Sequence[int] = (128, 1024, 4096, 16384)) -> Table:
