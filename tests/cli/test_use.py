@@ -226,7 +226,7 @@ class TestMistakes:
     @pytest.mark.parametrize(
         "args, message",
         [
-            (("recall", "--model", "mambo"), "unknown model 'mambo'; did you mean 'mamba'?"),
+            (("recall", "--model", "mambo"), "unknown model 'mambo'; did you mean 'mamba'"),
             (("recall", "--model", "[mamba"), "spec '[mamba': expected ']'"),
             (("recal", "--model", MODEL), "did you mean 'recall'"),
             (("recall", "--model", MODEL, "--steps", -5), "steps must be greater than or equal to 1, got -5"),
