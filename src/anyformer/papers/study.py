@@ -106,7 +106,8 @@ class Study:
     def hash(self) -> str:
         """Of everything that says what is run; a record of another hash is stale."""
         said = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        said["arms"] = [[name, spec.model_dump(mode="json", exclude_defaults=True)] for name, spec in self.specs().items()]
+        specs = self.specs().items()
+        said["arms"] = [[name, spec.model_dump(mode="json", exclude_defaults=True)] for name, spec in specs]
         said["options"] = dict(self.options)
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
