@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from anyformer import Context, create_mixer
-from anyformer.contract import _Layout
+from anyformer.inputs import Layout
 from anyformer.state import detach, leaves, map_state, select_rows, state_bytes, where_rows
 
 
 def test_alignment_puts_real_tokens_first_and_back() -> None:
     x = torch.arange(1.0, 11.0).reshape(2, 5, 1)
     mask = torch.tensor([[False, True, False, True, True], [True, False, False, False, False]])
-    layout = _Layout.of(x, mask)
+    layout = Layout.of(x, mask)
     aligned = layout.align(x)
     assert aligned[..., 0].tolist() == [[2, 4, 5, 0, 0], [6, 0, 0, 0, 0]]
     assert torch.equal(layout.restore(aligned), x * mask[..., None])
@@ -21,7 +21,7 @@ def test_alignment_puts_real_tokens_first_and_back() -> None:
 
 def test_packed_sequences_get_rows_of_their_own() -> None:
     x = torch.arange(1.0, 7.0).reshape(1, 6, 1)
-    layout = _Layout.of(x, torch.tensor([[2, 2, 0, 1, 2, 1]]))
+    layout = Layout.of(x, torch.tensor([[2, 2, 0, 1, 2, 1]]))
     aligned = layout.align(x)
     assert aligned[..., 0].tolist() == [[4, 6, 0], [1, 2, 5]]
     assert layout.restore(aligned)[0, :, 0].tolist() == [1, 2, 0, 4, 5, 6]

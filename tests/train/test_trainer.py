@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
+from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.models import create_model
 from anyformer.tasks import create_task
 from anyformer.train import Diverged, TrainConfig, Trainer, model_for
@@ -144,3 +147,36 @@ def test_staged_lengths() -> None:
     assert lengths == [(8, 4), (8, 4), (2, 16), (2, 16)]
     with pytest.raises(ValueError, match="short_length must divide windows .* got 5 for windows of 16"):
         cut(task.train_batch(0, 2), 5)
+
+
+class Counting(Mixer):
+    """Notes how many tokens it saw, and adds them up behind each step."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.register_buffer("seen", torch.zeros(()))
+        self.progress = 0.0
+
+    @classmethod
+    def describe(cls) -> MixerInfo:
+        return MixerInfo(reach=(0, 0))
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        if self.training:
+            inputs.call.note(self, "tokens", inputs.lengths.sum())
+        return x
+
+    def after_step(self, notes: Mapping[str, Tensor], progress: float) -> None:
+        self.seen += notes["tokens"]
+        self.progress = progress
+
+
+def test_mixers_write_their_buffers_behind_each_step() -> None:
+    part = f"{__file__}:Counting@one"  # one module in two places: what it notes in a step adds up
+    run = trainer(f"[attention, {part}, {part}] dim=32", steps=4)
+    run.run(until=2)
+    counting = next(m for m in run.model.modules() if type(m).__name__ == "Counting")
+    assert counting.seen == 2 * 2 * 8 * 16 and counting.progress == 0.5
+    run.evaluate()
+    run.run()
+    assert counting.seen == 4 * 2 * 8 * 16 and counting.progress == 1.0

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from anyformer.contract import Call, Mixer
+from anyformer.contract import Call, Mixer, after_step
 from anyformer.models import SequenceModel
 from anyformer.tasks import Batch, Task
 
@@ -141,6 +141,7 @@ class Trainer:
         total.backward()
         clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
         self.optimizer.step()
+        after_step(self.model, call, (self.step + 1) / self.config.steps)
         return float(loss.detach())
 
     @torch.no_grad()

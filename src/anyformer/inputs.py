@@ -1,0 +1,228 @@
+"""What a mixer is given beside x, and how a batch is laid out for it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class Context:
+    """Another sequence to look at: x (B, S, D), mask (B, S) as for :meth:`Mixer.forward`, positions (B, S)."""
+
+    x: Tensor
+    mask: Tensor | None = None
+    positions: Tensor | None = None
+
+
+@dataclass
+class Call:
+    """What one call of a model carries beside x and y. Without it the result is the same.
+
+    Attributes:
+        side: facts in, by name: tensors (B, T, ...) or (B, ...).
+        losses: auxiliary losses out, by name; scalars, summed into the training loss.
+        shared: what layers give to later layers in this call.
+        notes: what mixers note in training for their own :meth:`Mixer.after_step`, by mixer and name.
+    """
+
+    side: dict[str, Any] = field(default_factory=dict)
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    shared: dict[str, Any] = field(default_factory=dict)
+    notes: dict[nn.Module, dict[str, Tensor]] = field(default_factory=dict)
+
+    def add_loss(self, name: str, value: Tensor) -> None:
+        """Add ``value`` to the loss of that name."""
+        self.losses[name] = self.losses[name] + value if name in self.losses else value
+
+    def note(self, mixer: nn.Module, name: str, value: Tensor) -> None:
+        """Add ``value``, without its gradient, to what ``mixer`` noted under that name: sums and counts of a step."""
+        own, value = self.notes.setdefault(mixer, {}), value.detach()
+        own[name] = own[name] + value if name in own else value
+
+
+def take_tokens(x: Tensor, take: Tensor) -> Tensor:
+    """x (B, T, ...) at the tokens ``take`` (B, W) int64: (B, W, ...)."""
+    index = take.reshape(*take.shape, *(1,) * (x.dim() - 2)).expand(*take.shape, *x.shape[2:])
+    return x.gather(1, index)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What ``_forward`` and ``_stream`` get beside x: checked, and with each sample's real tokens first.
+
+    Attributes:
+        mask: (B, T) bool, real tokens first, or ``None`` where all are real.
+        index: (B, T) int64, the number of each token in its sequence; streaming counts on.
+        positions: (B, T) or (B, T, axes) float, explicit ids, or the index.
+        context: aligned in the same way.
+        call: always there inside a mixer.
+    """
+
+    mask: Tensor | None
+    index: Tensor
+    positions: Tensor
+    context: Context | None
+    call: Call
+
+    @property
+    def lengths(self) -> Tensor:
+        """(B,) int64: the number of real tokens of each sample."""
+        if self.mask is None:
+            B, T = self.index.shape
+            return torch.full((B,), T, device=self.index.device)
+        return self.mask.sum(1)
+
+    def zero(self, x: Tensor, fill: float = 0.0) -> Tensor:
+        """x (B, T, ...) with ``fill`` at masked tokens."""
+        if self.mask is None:
+            return x
+        return x.masked_fill(~self.mask.reshape(*self.mask.shape, *(1,) * (x.dim() - 2)), fill)
+
+    def between(self, times: slice) -> Inputs:
+        """Those of some neighbouring tokens."""
+        return self.pick(lambda t: t[:, times])
+
+    def pick(self, choose: Callable[[Tensor], Tensor]) -> Inputs:
+        """Those of the tokens that ``choose`` takes out of any tensor (B, T, ...), side inputs included."""
+        side = {
+            name: choose(value)
+            if isinstance(value, Tensor) and value.shape[:2] == self.index.shape
+            else value
+            for name, value in self.call.side.items()
+        }
+        return self.replace(
+            mask=None if self.mask is None else choose(self.mask),
+            index=choose(self.index),
+            positions=choose(self.positions),
+            call=dataclasses.replace(self.call, side=side) if side else self.call,
+        )
+
+    def replace(self, **changes: Any) -> Inputs:
+        """A copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the real tokens go: one row a sequence, its real tokens first. Packed sequences get rows of their own."""
+
+    shape: tuple[int, int]
+    device: torch.device
+    gather: Tensor | None = None  # (R, T'): which flat token each place takes
+    mask: Tensor | None = None  # (R, T'): which places are real
+    back: Tensor | None = None  # (B, T): which flat place each token went to
+    real: Tensor | None = None  # (B, T)
+    rows: tuple[Tensor, Tensor] | None = None  # (R,), (R,): sample and packed id of each row
+
+    @classmethod
+    def of(cls, x: Tensor, mask: Tensor | None) -> Layout:
+        B, T = x.shape[:2]
+        if mask is None:
+            return cls((B, T), x.device)
+        if mask.dtype == torch.bool:
+            start = torch.arange(B, device=x.device)[:, None] * T
+            aligned = torch.arange(T, device=x.device) < mask.sum(1, keepdim=True)
+            gather = (~mask).to(torch.uint8).argsort(dim=1, stable=True) + start
+            return cls((B, T), x.device, gather, aligned, (mask.cumsum(1) - 1).clamp_min(0) + start, mask)
+        return cls._packed(x, mask.long())
+
+    @classmethod
+    def _packed(cls, x: Tensor, ids: Tensor) -> Layout:
+        B, T = ids.shape
+        real = ids > 0
+        sample = torch.arange(B, device=x.device)[:, None].expand(B, T)
+        span = int(ids.max()) + 1 if ids.numel() else 1
+        keys, row = torch.unique((sample * span + ids)[real], return_inverse=True)
+        order = row.argsort(stable=True)
+        lengths = torch.bincount(row, minlength=len(keys))
+        place = torch.arange(len(row), device=x.device) - (lengths.cumsum(0) - lengths)[row[order]]
+        width = int(lengths.max()) if len(keys) else 0
+        flat = real.flatten().nonzero()[:, 0]
+        gather = torch.zeros(len(keys), width, dtype=torch.int64, device=x.device)
+        gather[row[order], place] = flat[order]
+        back = torch.zeros(B * T, dtype=torch.int64, device=x.device)
+        back[flat[order]] = row[order] * width + place
+        aligned = torch.arange(width, device=x.device) < lengths[:, None]
+        rows = (torch.div(keys, span, rounding_mode="floor"), keys % span)
+        return cls((B, T), x.device, gather, aligned, back.reshape(B, T), real, rows)
+
+    def align(self, x: Tensor) -> Tensor:
+        """(B, T, ...) to (R, T', ...), zeros where masked."""
+        if self.gather is None or self.mask is None:
+            return x
+        if self.shape[0] * self.shape[1] == 0:
+            return x.new_zeros(*self.gather.shape, *x.shape[2:])
+        y = x.flatten(0, 1)[self.gather]
+        return y.masked_fill(~self.mask.reshape(*self.mask.shape, *(1,) * (y.dim() - 2)), 0)
+
+    def restore(self, y: Tensor) -> Tensor:
+        """(R, T', ...) back to (B, T, ...), zeros where masked."""
+        if self.back is None or self.real is None:
+            return y
+        if y.numel() == 0:
+            return y.new_zeros(*self.shape, *y.shape[2:])
+        z = y.flatten(0, 1)[self.back]
+        return z.masked_fill(~self.real.reshape(*self.real.shape, *(1,) * (z.dim() - 2)), 0)
+
+    def inputs(
+        self,
+        count: Tensor | None,
+        positions: Tensor | None,
+        context: Context | None,
+        call: Call | None,
+        dtype: torch.dtype,
+    ) -> Inputs:
+        R, width = self.shape if self.gather is None else self.gather.shape
+        index = torch.arange(width, device=self.device).expand(R, width)
+        if count is not None:
+            index = index + count[:, None]
+        if positions is not None:
+            positions = self.align(positions.to(dtype))
+        elif count is None:  # the batch's axis keeps stride 0, so that what is made of them is made once
+            positions = torch.arange(width, device=self.device, dtype=dtype).expand(R, width)
+        else:
+            positions = index.to(dtype)
+        call = call or Call()
+        if self.gather is not None and call.side:
+            # losses and shared stay the caller's own dicts
+            call = dataclasses.replace(call, side={k: self._align_side(v) for k, v in call.side.items()})
+        return Inputs(self.mask, index, positions, self._align_context(context), call)
+
+    def _align_side(self, value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        if value.dim() >= 2 and value.shape[:2] == self.shape:
+            return self.align(value)
+        if self.rows is not None and value.shape[:1] == self.shape[:1]:
+            return value[self.rows[0]]
+        return value
+
+    def _align_context(self, context: Context | None) -> Context | None:
+        if context is None:
+            return None
+        x, mask, positions = context.x, context.mask, context.positions
+        if self.rows is not None:
+            sample, packed_id = self.rows
+            x = x[sample]
+            positions = None if positions is None else positions[sample]
+            if mask is not None:
+                mask = mask[sample] if mask.dtype == torch.bool else mask[sample] == packed_id[:, None]
+        elif mask is not None:
+            mask = mask > 0
+        layout = Layout.of(x, mask)
+        if positions is None:
+            B, S = x.shape[:2]
+            positions = (
+                torch.arange(S, device=x.device)
+                .expand(B, S)
+                .to(torch.float64 if x.dtype == torch.float64 else torch.float32)
+            )
+        else:
+            positions = layout.align(positions)
+        return Context(layout.align(x), layout.mask, positions)
