@@ -16,7 +16,12 @@ _IDS = (
     "linear_transformer linformer longformer macaron mamba megabyte memoryformer mixture_of_depths pool_former "
     "retnet rwkv4 s4 tokenformer transformer transformer_xl"
 )
-models: Registry[NamedModel] = Registry("model", dict.fromkeys(_IDS.split(), "anyformer.models.named"))
+_SPARSE = "longnet masformer sparse_transformer"
+_MANIFEST = {
+    **dict.fromkeys(_IDS.split(), "anyformer.models.named"),
+    **dict.fromkeys(_SPARSE.split(), "anyformer.models.sparse"),
+}
+models: Registry[NamedModel] = Registry("model", _MANIFEST)
 register_model = models.register
 
 

@@ -42,6 +42,7 @@ MANIFEST = {
     "fading": "anyformer.tasks.fading",
     "listops": "anyformer.tasks.listops",
     "recall": "anyformer.tasks.recall",
+    "wallpaper": "anyformer.tasks.wallpaper",
 }
 
 tasks: Registry[TaskMaker] = Registry("task", MANIFEST)
