@@ -28,6 +28,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "linformer": "anyformer.mixers.linformer",
         "longformer": "anyformer.mixers.longformer",
         "mamba": "anyformer.mixers.mamba",
+        "mega": "anyformer.mixers.mega",
         "memoryformer": "anyformer.mixers.memoryformer",
         "ponet": "anyformer.mixers.ponet",
         "pooling": "anyformer.mixers.pooling",

@@ -60,6 +60,18 @@ def hyena(depth: int = 2) -> dict[str, Any]:
     return {"layers": f"[hyena]*{depth}", "norm": "layer_norm", "channel": "mlp"}
 
 
+@register_model("mega", papers=["mega"])
+def mega(depth: int = 2) -> dict[str, Any]:
+    """Gated attention on moving averages; the gate and the residual connection make the paper's output."""
+    return {
+        "layers": f"[mega]*{depth}",
+        "positions": "t5",
+        "channel": "mlp(activation=silu, factor=2)",
+        "norm": "layer_norm",
+        "residual": "post",
+    }
+
+
 @register_model("fox", papers=["fox"])
 def fox(depth: int = 2) -> dict[str, Any]:
     """Softmax attention with forget gates, without position embeddings."""
