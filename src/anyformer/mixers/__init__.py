@@ -29,6 +29,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "longformer": "anyformer.mixers.longformer",
         "mamba": "anyformer.mixers.mamba",
         "memoryformer": "anyformer.mixers.memoryformer",
+        "nystromformer": "anyformer.mixers.nystromformer",
         "ponet": "anyformer.mixers.ponet",
         "pooling": "anyformer.mixers.pooling",
         "retention": "anyformer.mixers.retention",
