@@ -37,7 +37,7 @@ class Tokens(NamedTuple):
         return torch.arange(self.k.shape[2], device=self.k.device) < self.lengths[:, None]
 
     @property
-    def index(self) -> Tensor:
+    def number(self) -> Tensor:
         """(B, S) int64, -1 where there is none."""
         return torch.where(self.real, torch.arange(self.k.shape[2], device=self.k.device), -1)
 
@@ -54,8 +54,10 @@ class Blocks(NamedTuple):
     def of(cls, tokens: Tokens, size: int) -> Blocks:
         """Blocks of ``size`` tokens, counted from the first."""
         missing = -tokens.k.shape[2] % size
-        parts = (pad(t, (0, 0, 0, missing)).unflatten(2, (-1, size)) for t in tokens[:3])
-        return cls(*parts, pad(tokens.real, (0, missing)).unflatten(1, (-1, size)))
+        q, k, v = (
+            pad(t, (0, 0, 0, missing)).unflatten(2, (-1, size)) for t in (tokens.q, tokens.k, tokens.v)
+        )
+        return cls(q, k, v, pad(tokens.real, (0, missing)).unflatten(1, (-1, size)))
 
     def attend(self, q: Tensor, causal: bool = False) -> Part:
         """Queries (B, H, n, C', K) to the tokens of their block."""
@@ -147,7 +149,7 @@ class Combiner(Mixer):
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         tokens = Tokens(*self._project(x), inputs.lengths)
-        return self.out(merge_heads(self._attend(tokens.q, tokens.index, tokens)))
+        return self.out(merge_heads(self._attend(tokens.q, tokens.number, tokens)))
 
     def _attend(self, q: Tensor, index: Tensor, tokens: Tokens) -> Tensor:
         """Queries (B, H, T, K) of numbers (B, T), -1 = none, among all tokens."""
@@ -164,7 +166,7 @@ class Combiner(Mixer):
         if self.causal:
             own = Segments(self.span, 0) & Causal()
             y, lse = sparse_attention(
-                q, tokens.k, tokens.v, own, q_index=index, k_index=tokens.index, return_lse=True
+                q, tokens.k, tokens.v, own, q_index=index, k_index=tokens.number, return_lse=True
             )
             return y, lse
         y, lse = blocks.attend(blocks.q)
@@ -240,5 +242,5 @@ class Combiner(Mixer):
         v, T = tokens.v, x.shape[1]
         each = torch.eye(T, device=x.device, dtype=x.dtype).expand(*v.shape[:2], T, T)
         each = each * tokens.real[:, None, :, None]
-        matrix = self._attend(tokens.q, tokens.index, tokens._replace(v=each))
+        matrix = self._attend(tokens.q, tokens.number, tokens._replace(v=each))
         return Mixing(matrix, v, lambda y: inputs.zero(self.out(merge_heads(y))))
