@@ -96,6 +96,20 @@ def linformer(depth: int = 2) -> dict[str, Any]:
     }
 
 
+@register_model("nystromformer", papers=["nystromformer"])
+def nystromformer(depth: int = 2) -> dict[str, Any]:
+    """A bidirectional encoder, BERT's shape, whose attention goes through 64 landmarks."""
+    return {
+        "layers": f"[nystromformer(bias=true)]*{depth}",
+        "causal": False,
+        "positions": "learned(max_length=512)",
+        "channel": "mlp",
+        "norm": "layer_norm",
+        "residual": "post",
+        "embed_norm": True,
+    }
+
+
 @register_model("megabyte", papers=["megabyte"])
 def megabyte(depth: int = 2) -> dict[str, Any]:
     """Two levels: attention over patches of 8 bytes, and attention within each patch."""
