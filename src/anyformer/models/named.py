@@ -200,3 +200,15 @@ def dynamic_positions(depth: int = 2) -> dict[str, Any]:
         "channel": "mlp(activation=relu)",
         "norm": "layer_norm",
     }
+
+
+@register_model("transnormer", papers=["transnormer"])
+def transnormer(depth: int = 2) -> dict[str, Any]:
+    """Softmax within blocks in the lower half, linear attention with a norm instead of a denominator above."""
+    low = max(1, depth // 2)
+    upper = f", linear_attention(normalize=rms_norm)*{depth - low}" if depth > low else ""
+    return {
+        "layers": f"[diag_attention*{low}{upper}]",
+        "positions": "sinusoidal",
+        "channel": "glu(activation=silu)",
+    }
