@@ -24,6 +24,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "flat_mlp": "anyformer.mixers.flat_mlp",
         "fox": "anyformer.mixers.fox",
         "gated_associative_memory": "anyformer.mixers.gated_associative_memory",
+        "hgrn2": "anyformer.mixers.hgrn2",
         "hyena": "anyformer.mixers.hyena",
         "linear_attention": "anyformer.mixers.linear_attention",
         "linformer": "anyformer.mixers.linformer",

@@ -212,3 +212,10 @@ def transnormer(depth: int = 2) -> dict[str, Any]:
         "positions": "sinusoidal",
         "channel": "glu(activation=silu)",
     }
+
+
+@register_model("hgrn2", papers=["babyhgrn"])
+def hgrn2(depth: int = 2) -> dict[str, Any]:
+    """HGRN2 with SwiGLU; the least decays rise from layer to layer."""
+    upper = [f", hgrn2(lower_bound={layer / depth:.4g})" for layer in range(1, depth)]
+    return {"layers": f"[hgrn2{''.join(upper)}]"}
