@@ -17,6 +17,9 @@ _IDS = (
     "retnet rwkv4 s4 tokenformer transformer transformer_xl"
     "linear_transformer linformer longformer macaron mamba megabyte memoryformer mixture_of_depths nystromformer "
     "pool_former retnet rwkv4 s4 tokenformer transformer transformer_xl"
+    "aaren activator cross_layer_attention delta_net dynamic_positions encoder_decoder fox groupbert hgrn2 hyena "
+    "linear_transformer linformer longformer macaron mamba megabyte memoryformer mixture_of_depths pool_former "
+    "retnet rwkv4 s4 tokenformer transformer transformer_xl transnormer"
 )
 models: Registry[NamedModel] = Registry("model", dict.fromkeys(_IDS.split(), "anyformer.models.named"))
 register_model = models.register

@@ -226,3 +226,22 @@ def dynamic_positions(depth: int = 2) -> dict[str, Any]:
         "channel": "mlp(activation=relu)",
         "norm": "layer_norm",
     }
+
+
+@register_model("transnormer", papers=["transnormer"])
+def transnormer(depth: int = 2) -> dict[str, Any]:
+    """Softmax within blocks in the lower half, linear attention with a norm instead of a denominator above."""
+    low = max(1, depth // 2)
+    upper = f", linear_attention(normalize=rms_norm)*{depth - low}" if depth > low else ""
+    return {
+        "layers": f"[diag_attention*{low}{upper}]",
+        "positions": "sinusoidal",
+        "channel": "glu(activation=silu)",
+    }
+
+
+@register_model("hgrn2", papers=["babyhgrn"])
+def hgrn2(depth: int = 2) -> dict[str, Any]:
+    """HGRN2 with SwiGLU; the least decays rise from layer to layer."""
+    upper = [f", hgrn2(lower_bound={layer / depth:.4g})" for layer in range(1, depth)]
+    return {"layers": f"[hgrn2{''.join(upper)}]"}
