@@ -28,6 +28,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "linformer": "anyformer.mixers.linformer",
         "longformer": "anyformer.mixers.longformer",
         "mamba": "anyformer.mixers.mamba",
+        "mamba2": "anyformer.mixers.mamba2",
         "memoryformer": "anyformer.mixers.memoryformer",
         "ponet": "anyformer.mixers.ponet",
         "pooling": "anyformer.mixers.pooling",

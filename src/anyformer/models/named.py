@@ -19,6 +19,12 @@ def mamba(depth: int = 4) -> dict[str, Any]:
     return {"layers": f"[mamba]*{depth}", "channel": None}
 
 
+@register_model("mamba2")
+def mamba2(depth: int = 4) -> dict[str, Any]:
+    """Selective state spaces with a decay for each head, without channel mixers."""
+    return {"layers": f"[mamba2]*{depth}", "channel": None}
+
+
 @register_model("retnet", papers=["retnet"])
 def retnet(depth: int = 2) -> dict[str, Any]:
     """Retention with a feed-forward network."""

@@ -46,11 +46,8 @@ def reconstructs_hippo() -> None:
     N = 8
     A, B = dense(N)
     spectrum, P, b = hippo_legs(N)
-    both, P, b = (
-        torch.cat((spectrum, spectrum.conj())),
-        torch.cat((P, P)).cdouble(),
-        torch.cat((b, b)).cdouble(),
-    )
+    both = torch.cat((spectrum, spectrum.conj()))
+    P, b = (torch.cat((t, t)).to(both) for t in (P, b))
     ours = torch.diag(both) - torch.outer(P, P)
     close("trace", ours.trace().real, A.trace())
     shift = 0.7 * torch.eye(N)
@@ -89,6 +86,7 @@ def cauchy() -> None:
 def convolution_is_recurrence() -> None:
     mixer = S4(2, state_dim=8).double()
     space, dt = mixer._space(), mixer.log_dt.exp()
+    assert isinstance(space, LowRankSpace)
     A, _ = dense(8)
     spectrum, P, B = (torch.cat((t, t.conj()), 1) for t in (space.spectrum, space.P, space.B))
     C = torch.cat((space.C, space.C.conj()), 1)
