@@ -19,6 +19,18 @@ def mamba(depth: int = 4) -> dict[str, Any]:
     return {"layers": f"[mamba]*{depth}", "channel": None}
 
 
+@register_model("mamba2")
+def mamba2(depth: int = 4) -> dict[str, Any]:
+    """Selective state spaces with a decay for each head, without channel mixers."""
+    return {"layers": f"[mamba2]*{depth}", "channel": None}
+
+
+@register_model("hydra", papers=["hydra"])
+def hydra(depth: int = 2) -> dict[str, Any]:
+    """State spaces that run both ways, with an MLP."""
+    return {"layers": f"[hydra]*{depth}", "channel": "mlp", "causal": False, "positions": "none"}
+
+
 @register_model("retnet", papers=["retnet"])
 def retnet(depth: int = 2) -> dict[str, Any]:
     """Retention with a feed-forward network."""

@@ -42,6 +42,7 @@ MANIFEST = {
     "fading": "anyformer.tasks.fading",
     "listops": "anyformer.tasks.listops",
     "recall": "anyformer.tasks.recall",
+    "selective_copy": "anyformer.tasks.selective_copying",
 }
 
 tasks: Registry[TaskMaker] = Registry("task", MANIFEST)
