@@ -109,9 +109,7 @@ def test_a_stretch_is_what_a_product_sees(name: str) -> None:
     """Wherever a product says that each query sees a stretch of the keys, it is that, with the query in it."""
     for product in RULES[name][0].products():
         stretch = product.stretch(INDEX)
-        assert (stretch is None) == any(
-            isinstance(spec, (Dilated, Columns, Every)) for spec in product.specs
-        )
+        assert (stretch is None) == any(isinstance(spec, (Dilated, Columns, Every)) for spec in product.specs)
         if stretch is None:
             continue
         low, high = (torch.full_like(INDEX, end) if x is None else x for x, end in zip(stretch, (-99, 99)))

@@ -35,7 +35,7 @@ class TransformerXL(Positions):
     ) -> tuple[Tensor, Tensor]:
         # sin and cos of a difference split into those of the two positions, so that r(i - j) is never built for
         # all pairs: (q + v) . W r(i - j) becomes a product of two (T, D) and (S, D) matrices. u . k is one column more.
-        (B, H, T, K), S = q.shape, k.shape[2]
+        B, H, S, K = k.shape
         content = torch.einsum("hk,bhsk->bhs", self.content_bias.to(k), k)[..., None]
         channel = torch.arange(0, self.dim, 2, device=q.device, dtype=q_positions.dtype)
         rate = 10000.0 ** (-channel / self.dim)
