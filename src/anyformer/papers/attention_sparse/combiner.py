@@ -23,7 +23,8 @@ card = Card(
     "k_r for axial, and the mixture, which adds summaries of half rows and columns; they are left out.) Without "
     "causality the code lets a query see its own block twice, directly and as a region; here regions are "
     "the other blocks, as in the paper. No region is larger than what it summarises, but fixed and axial cost "
-    "O(n (span + n / span)): their O(n^1.5) needs a span that grows with the length, which a mixer of one size does not have.",
+    "O(n (span + n / span)): their O(n^1.5) needs a span that grows with the length, which a mixer of one "
+    "size does not have.",
     claim="With full support at O(n log n) or O(n^1.5) it is better than sparse attention of the same cost, and on "
     "several image and text benchmarks better than any.",
     study=Study(  # what stands beyond the window can only be seen through summaries
