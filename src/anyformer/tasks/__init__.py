@@ -43,6 +43,7 @@ MANIFEST = {
     "listops": "anyformer.tasks.listops",
     "recall": "anyformer.tasks.recall",
     "wallpaper": "anyformer.tasks.wallpaper",
+    "selective_copy": "anyformer.tasks.selective_copying",
 }
 
 tasks: Registry[TaskMaker] = Registry("task", MANIFEST)

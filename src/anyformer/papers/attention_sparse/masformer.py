@@ -17,7 +17,8 @@ card = Card(
     "those of an ordinary language model, trained on with long texts.",
     parts=("model masformer", "mixer attention", "op sparse_attention"),
     differs="Layer l sees {j: i - w_l < j <= i}, w_l = n in a few layers and a constant in the others. A "
-    "sliding-window model has the same w everywhere; Sparse Transformer thins out the keys of far layers instead of their number.",
+    "sliding-window model has the same w everywhere; Sparse Transformer thins out what far "
+    "layers see.",
     followed="paper",
     notes="Which layers see all is a choice; the paper takes the lowest ones (4 to 8 of 24). In a model of four layers "
     "the study and the preset take the second one, as looking up a pair needs a layer below to join it.",
