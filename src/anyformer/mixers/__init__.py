@@ -17,6 +17,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "aaren": "anyformer.mixers.aaren",
         "attention": "anyformer.mixers.attention",
         "combiner": "anyformer.mixers.combiner",
+        "block_attention": "anyformer.mixers.block_attention",
         "conv_module": "anyformer.mixers.conv_module",
         "cross_attention": "anyformer.mixers.cross_attention",
         "delta_net": "anyformer.mixers.delta_net",
@@ -40,6 +41,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "memoryformer": "anyformer.mixers.memoryformer",
         "nystromformer": "anyformer.mixers.nystromformer",
         "ponet": "anyformer.mixers.ponet",
+        "neighborhood_attention": "anyformer.mixers.neighborhood_attention",
         "pooling": "anyformer.mixers.pooling",
         "retention": "anyformer.mixers.retention",
         "routing_attention": "anyformer.mixers.routing_attention",
@@ -48,6 +50,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "segment_attention": "anyformer.mixers.segment_attention",
         "sparse_attention": "anyformer.mixers.sparse_attention",
         "tokenformer": "anyformer.mixers.tokenformer",
+        "transient_global": "anyformer.mixers.transient_global",
     },
 )
 

@@ -12,16 +12,11 @@ from anyformer.registry import Registry, nearest
 NamedModel = Callable[..., dict[str, Any]]
 
 _IDS = (
-    "aaren activator cross_layer_attention delta_net dynamic_positions encoder_decoder fox groupbert hyena "
-    "linear_transformer linformer longformer macaron mamba mega megabyte memoryformer mixture_of_depths pool_former "
-    "retnet rwkv4 s4 tokenformer transformer transformer_xl"
-    "linear_transformer linformer longformer macaron mamba megabyte memoryformer mixture_of_depths nystromformer "
-    "pool_former retnet rwkv4 s4 tokenformer transformer transformer_xl"
     "aaren activator cross_layer_attention delta_net dynamic_positions encoder_decoder fox groupbert hgrn2 hyena "
-    "linear_transformer linformer longformer macaron mamba megabyte memoryformer mixture_of_depths pool_former "
-    "retnet rwkv4 s4 tokenformer transformer transformer_xl transnormer"
+    "linear_transformer linformer longformer macaron mamba mega megabyte memoryformer mixture_of_depths "
+    "nystromformer pool_former retnet rwkv4 s4 tokenformer transformer transformer_xl transnormer"
 )
-_SPARSE = "longnet masformer sparse_transformer"
+_SPARSE = "led longnet longt5 masformer pegasus_x sparse_transformer"
 _MANIFEST = {
     **dict.fromkeys(_IDS.split(), "anyformer.models.named"),
     **dict.fromkeys(_SPARSE.split(), "anyformer.models.sparse"),

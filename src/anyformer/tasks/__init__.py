@@ -44,6 +44,7 @@ MANIFEST = {
     "recall": "anyformer.tasks.recall",
     "wallpaper": "anyformer.tasks.wallpaper",
     "selective_copy": "anyformer.tasks.selective_copying",
+    "state_tracking": "anyformer.tasks.state_tracking",
 }
 
 tasks: Registry[TaskMaker] = Registry("task", MANIFEST)
