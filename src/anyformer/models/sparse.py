@@ -72,3 +72,17 @@ def pegasus_x(depth: int = 2) -> dict[str, Any]:
         "channel": "mlp(activation=relu)",
         "norm": "layer_norm",
     }
+
+
+@register_model("dinat", papers=["dinat"])
+def dinat(depth: int = 2) -> dict[str, Any]:
+    """Neighbourhood attention on images of 8 columns, near and dilated in turn."""
+    dilations = [2 if layer % 2 else 1 for layer in range(depth)]
+    parts = [f"neighborhood_attention(window=3, dilation={d}, grid=8)" for d in dilations]
+    return {
+        "layers": f"[{', '.join(parts)}]",
+        "causal": False,
+        "positions": "none",
+        "channel": "mlp",
+        "norm": "layer_norm",
+    }
