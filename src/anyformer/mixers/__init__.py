@@ -16,6 +16,7 @@ mixers: Registry[type[Mixer]] = Registry(
     {
         "aaren": "anyformer.mixers.aaren",
         "attention": "anyformer.mixers.attention",
+        "axial": "anyformer.mixers.axial",
         "combiner": "anyformer.mixers.combiner",
         "block_attention": "anyformer.mixers.block_attention",
         "conv_module": "anyformer.mixers.conv_module",

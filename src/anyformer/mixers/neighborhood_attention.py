@@ -92,6 +92,4 @@ class NeighborhoodAttention(Mixer):
     def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:
         v = split_heads(self.v(x), self.num_heads)
         one_hot = torch.eye(x.shape[1], device=x.device, dtype=x.dtype).expand(*v.shape[:3], -1)
-        return Mixing(
-            self._attend(x, one_hot, inputs), v, lambda y: inputs.zero(self.out(merge_heads(y)))
-        )
+        return Mixing(self._attend(x, one_hot, inputs), v, lambda y: inputs.zero(self.out(merge_heads(y))))

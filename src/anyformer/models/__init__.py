@@ -16,7 +16,7 @@ _IDS = (
     "linear_transformer linformer longformer macaron mamba mega megabyte memoryformer mixture_of_depths "
     "nystromformer pool_former retnet rwkv4 s4 tokenformer transformer transformer_xl transnormer"
 )
-_SPARSE = "dinat led longnet longt5 masformer pegasus_x sparse_transformer"
+_SPARSE = "axial_transformer dinat led longnet longt5 masformer pegasus_x sparse_transformer"
 _MANIFEST = {
     **dict.fromkeys(_IDS.split(), "anyformer.models.named"),
     **dict.fromkeys(_SPARSE.split(), "anyformer.models.sparse"),

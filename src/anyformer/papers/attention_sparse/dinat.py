@@ -78,7 +78,9 @@ def natten_start(i: int, n: int, k: int, d: int) -> int:
     return i - half * d
 
 
-@card.exact("always k neighbours on an axis, which begin where the authors' kernels say, dilated and at borders")
+@card.exact(
+    "always k neighbours on an axis, which begin where the authors' kernels say, dilated and at borders"
+)
 def borders() -> None:
     for n, k, d in ((7, 3, 1), (7, 7, 1), (17, 3, 4), (23, 5, 3), (16, 3, 5)):
         found: Tensor = neighbors(torch.arange(n), torch.tensor([n]), (), k, d)[0][0]
