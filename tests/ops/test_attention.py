@@ -203,7 +203,10 @@ def test_blocks_hold_no_square_of_scores(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"normalizer": "softmux"}, "normalizer must be one of softmax, sigmoid, laplace, softmax_one; got 'softmux'"),
+        (
+            {"normalizer": "softmux"},
+            "normalizer must be one of softmax, sigmoid, laplace, softmax_one; got 'softmux'",
+        ),
         ({"visible": torch.ones(3, 6, dtype=torch.bool)}, r"visible must be broadcastable to \(2, 4, 5, 6\)"),
         ({"visible": torch.ones(5, 6)}, "visible must be bool, got torch.float32"),
         ({"bias": torch.ones(5, 1, 1, 5, 6)}, "bias must be broadcastable"),
