@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
+from anyformer.convert.export import export_layer
 from anyformer.models import EncoderDecoder, load_spec
 from anyformer.papers import Card, Study
 from anyformer.papers.card import peer
@@ -27,6 +25,7 @@ card = Card(
         "channel mlp",
         "position sinusoidal",
         "op attention",
+        "convert.export:export_layer",
     ),
     differs="y_i = sum_j softmax_j(q_i k_j / sqrt(K)) v_j, with H heads side by side. Everything else in this library "
     "is told by what it changes here.",
@@ -67,53 +66,17 @@ def ours() -> EncoderDecoder:
     return model
 
 
-def copy_layer(theirs: Any, stack: Any, first: int, names: dict[str, str]) -> None:
-    """Our sublayers from ``first`` on into one layer of theirs; ``names`` says what it calls its parts."""
-    mixers, norms = stack.sublayers[first:], stack.residual.norms[first:]
-    state = theirs.state_dict()
-    own, last = mixers[0], len(names["norms"].split()) - 1
-    maps = {
-        f"{names['self']}.{p}": getattr(own, o).weight
-        for p, o in zip(names["qkvo"].split(), ("q", "k", "v", "out"))
-    }
-    if last == 2:
-        k, v = mixers[1].kv.weight.chunk(2)
-        cross = (mixers[1].q.weight, k, v, mixers[1].out.weight)
-        maps |= {f"{names['cross']}.{p}": w for p, w in zip(names["qkvo"].split(), cross)}
-    up, down = names["network"].split()
-    maps |= {up: mixers[last].up.weight, down: mixers[last].down.weight}
-    found = {f"{name}.weight": weight for name, weight in maps.items()}
-    found |= {f"{up}.bias": mixers[last].up.bias, f"{down}.bias": mixers[last].down.bias}
-    for name, norm in zip(names["norms"].split(), norms):
-        found |= {f"{name}.weight": norm.weight, f"{name}.bias": norm.bias}
-    for name, tensor in state.items():
-        if name in found:
-            tensor.copy_(found[name])
-        elif name.endswith("in_proj_weight"):
-            part = "self" if "self" in name else "cross"
-            tensor.copy_(torch.cat([found[f"{names[part]}.{p}.weight"] for p in names["qkvo"].split()[:3]]))
-        else:
-            assert name.endswith("bias"), name
-            tensor.zero_()
-
-
 @card.exact(
     "the whole = torch.nn's post-norm layers with the same weights, ragged sources and targets included"
 )
 def equals_torch() -> None:
     model, options = ours(), {"dropout": 0.0, "batch_first": True, "dtype": torch.float64}
-    names = {
-        "self": "self_attn",
-        "cross": "multihead_attn",
-        "qkvo": "q k v out_proj",
-        "network": "linear1 linear2",
-    }
     encoder = [nn.TransformerEncoderLayer(D, H, F, **options).eval() for _ in range(N)]  # type: ignore[arg-type]
     decoder = [nn.TransformerDecoderLayer(D, H, F, **options).eval() for _ in range(N)]  # type: ignore[arg-type]
     with torch.no_grad():
         for i in range(N):
-            copy_layer(encoder[i], model.encoder.stack, 2 * i, {**names, "norms": "norm1 norm2"})
-            copy_layer(decoder[i], model.decoder.stack, 3 * i, {**names, "norms": "norm1 norm2 norm3"})
+            export_layer(model.encoder.stack, i, encoder[i], "torch")
+            export_layer(model.decoder.stack, i, decoder[i], "torch")
         source, target = torch.randint(11, (2, 9)), torch.randint(11, (2, 7))
         mask = torch.arange(9) < torch.tensor([[9], [5]])
         place = torch.arange(9, dtype=torch.float64)
@@ -137,22 +100,13 @@ def equals_marian() -> None:
         decoder_start_token_id=10,
     )  # fmt: skip
     model, theirs = ours(), marian.MarianMTModel(config).double().eval()
-    names = {
-        "self": "self_attn",
-        "cross": "encoder_attn",
-        "qkvo": "q_proj k_proj v_proj out_proj",
-        "network": "fc1 fc2",
-    }
-    first, second = "self_attn_layer_norm", "encoder_attn_layer_norm"
     with torch.no_grad():
         theirs.model.shared.weight.copy_(model.target_embed.weight)
         theirs.lm_head.weight.copy_(model.target_embed.weight)
         theirs.final_logits_bias.zero_()
         for i in range(N):
-            norms = {"norms": f"{first} final_layer_norm"}
-            copy_layer(theirs.model.encoder.layers[i], model.encoder.stack, 2 * i, names | norms)
-            norms = {"norms": f"{first} {second} final_layer_norm"}
-            copy_layer(theirs.model.decoder.layers[i], model.decoder.stack, 3 * i, names | norms)
+            export_layer(model.encoder.stack, i, theirs.model.encoder.layers[i], "marian")
+            export_layer(model.decoder.stack, i, theirs.model.decoder.layers[i], "marian")
         for part in (theirs.model.encoder, theirs.model.decoder):
             part.embed_tokens.weight.copy_(model.target_embed.weight)
             part.embed_positions.weight.copy_(waves(torch.arange(32, dtype=torch.float64), D))
@@ -169,13 +123,6 @@ def rotation() -> None:
     sin, cos = waves(place, D).unflatten(-1, (-1, 2)).unbind(-1)
     later = torch.stack([sin * angle.cos() + cos * angle.sin(), cos * angle.cos() - sin * angle.sin()], -1)
     close("p + k", waves(place + k, D), later.flatten(-2))
-
-
-@card.exact("one score is q k / sqrt(K), whose variance is one for unit normals")
-def scale() -> None:
-    q, k = (torch.randn(1, 1, 4000, 64) for _ in range(2))
-    scores = (q * k).sum(-1) / math.sqrt(64)
-    assert abs(float(scores.var()) - 1) < 0.1
 
 
 @card.exact("decoding token by token, with keys and values kept, gives the logits of all at once")
