@@ -24,6 +24,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "fox": "anyformer.mixers.fox",
         "gated_associative_memory": "anyformer.mixers.gated_associative_memory",
         "hyena": "anyformer.mixers.hyena",
+        "key_driven_attention": "anyformer.mixers.key_driven_attention",
         "linear_attention": "anyformer.mixers.linear_attention",
         "linformer": "anyformer.mixers.linformer",
         "longformer": "anyformer.mixers.longformer",
