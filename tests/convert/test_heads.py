@@ -11,7 +11,7 @@ from anyformer.models import create_model
 def test_heads_are_averaged_in_neighbouring_groups() -> None:
     model = create_model("[attention(num_heads=4, bias=true), mamba] dim=16", vocab_size=5)
     new = group_heads(model, 2)
-    assert str(new.spec.layers[0]) == "attention(num_heads=4, bias=True, num_kv_heads=2)"
+    assert str(new.spec.layers[0]) == "attention(num_heads=4, bias=true, num_kv_heads=2)"
     old, grouped = (next(m for m in x.modules() if isinstance(m, Attention)) for x in (model, new))
     heads = old.k.weight.unflatten(0, (4, 4))
     torch.testing.assert_close(grouped.k.weight[4:], (heads[2] + heads[3]) / 2)
