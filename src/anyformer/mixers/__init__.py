@@ -29,6 +29,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "hgrn2": "anyformer.mixers.hgrn2",
         "hydra": "anyformer.mixers.hydra",
         "hyena": "anyformer.mixers.hyena",
+        "key_driven_attention": "anyformer.mixers.key_driven_attention",
         "linear_attention": "anyformer.mixers.linear_attention",
         "linformer": "anyformer.mixers.linformer",
         "longformer": "anyformer.mixers.longformer",

@@ -195,6 +195,27 @@ def macaron(depth: int = 2) -> dict[str, Any]:
     }
 
 
+@register_model("primer", papers=["primer"])
+def primer(depth: int = 2) -> dict[str, Any]:
+    """Primer-EZ: attention with short convolutions behind its projections, and a squared ReLU."""
+    return {
+        "layers": f"[attention(conv_width=3)]*{depth}",
+        "positions": "t5",
+        "channel": "mlp(activation=relu2)",
+    }
+
+
+@register_model("all_attention", papers=["all-attention"])
+def all_attention(depth: int = 2) -> dict[str, Any]:
+    """Attention alone: learned keys and values beside the tokens' stand in for the feed-forward network."""
+    return {
+        "layers": f"[attention(num_memories=128)]*{depth}",
+        "channel": None,
+        "norm": "layer_norm",
+        "residual": "post",
+    }
+
+
 @register_model("aaren", papers=["aaren"])
 def aaren(depth: int = 2) -> dict[str, Any]:
     """Attention with a learned query, run as a recurrence."""
@@ -225,6 +246,8 @@ def encoder_decoder(depth: int = 2) -> dict[str, Any]:
         "channel": "mlp(activation=relu)",
         "norm": "layer_norm",
         "residual": "post",
+        "tie_embeddings": True,
+        "scale_embeddings": True,
     }
 
 
