@@ -20,6 +20,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "conv_module": "anyformer.mixers.conv_module",
         "cross_attention": "anyformer.mixers.cross_attention",
         "delta_net": "anyformer.mixers.delta_net",
+        "dilated_attention": "anyformer.mixers.dilated_attention",
         "diag_attention": "anyformer.mixers.diag_attention",
         "extractor": "anyformer.mixers.extractor",
         "flat_mlp": "anyformer.mixers.flat_mlp",

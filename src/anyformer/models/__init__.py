@@ -24,7 +24,12 @@ _IDS = (
     "groupbert hyena linear_transformer linformer longformer macaron mamba mega megabyte memoryformer "
     "mixture_of_depths pool_former primer retnet rwkv4 s4 tokenformer transformer transformer_xl"
 )
-models: Registry[NamedModel] = Registry("model", dict.fromkeys(_IDS.split(), "anyformer.models.named"))
+_SPARSE = "longnet masformer sparse_transformer"
+_MANIFEST = {
+    **dict.fromkeys(_IDS.split(), "anyformer.models.named"),
+    **dict.fromkeys(_SPARSE.split(), "anyformer.models.sparse"),
+}
+models: Registry[NamedModel] = Registry("model", _MANIFEST)
 register_model = models.register
 
 
