@@ -19,6 +19,18 @@ def mamba(depth: int = 4) -> dict[str, Any]:
     return {"layers": f"[mamba]*{depth}", "channel": None}
 
 
+@register_model("mamba2")
+def mamba2(depth: int = 4) -> dict[str, Any]:
+    """Selective state spaces with a decay for each head, without channel mixers."""
+    return {"layers": f"[mamba2]*{depth}", "channel": None}
+
+
+@register_model("hydra", papers=["hydra"])
+def hydra(depth: int = 2) -> dict[str, Any]:
+    """State spaces that run both ways, with an MLP."""
+    return {"layers": f"[hydra]*{depth}", "channel": "mlp", "causal": False, "positions": "none"}
+
+
 @register_model("retnet", papers=["retnet"])
 def retnet(depth: int = 2) -> dict[str, Any]:
     """Retention with a feed-forward network."""
@@ -58,6 +70,18 @@ def s4(depth: int = 2) -> dict[str, Any]:
 def hyena(depth: int = 2) -> dict[str, Any]:
     """Gated implicit long convolutions with an MLP."""
     return {"layers": f"[hyena]*{depth}", "norm": "layer_norm", "channel": "mlp"}
+
+
+@register_model("mega", papers=["mega"])
+def mega(depth: int = 2) -> dict[str, Any]:
+    """Gated attention on moving averages; the gate and the residual connection make the paper's output."""
+    return {
+        "layers": f"[mega]*{depth}",
+        "positions": "t5",
+        "channel": "mlp(activation=silu, factor=2)",
+        "norm": "layer_norm",
+        "residual": "post",
+    }
 
 
 @register_model("fox", papers=["fox"])
@@ -214,3 +238,22 @@ def dynamic_positions(depth: int = 2) -> dict[str, Any]:
         "channel": "mlp(activation=relu)",
         "norm": "layer_norm",
     }
+
+
+@register_model("transnormer", papers=["transnormer"])
+def transnormer(depth: int = 2) -> dict[str, Any]:
+    """Softmax within blocks in the lower half, linear attention with a norm instead of a denominator above."""
+    low = max(1, depth // 2)
+    upper = f", linear_attention(normalize=rms_norm)*{depth - low}" if depth > low else ""
+    return {
+        "layers": f"[diag_attention*{low}{upper}]",
+        "positions": "sinusoidal",
+        "channel": "glu(activation=silu)",
+    }
+
+
+@register_model("hgrn2", papers=["babyhgrn"])
+def hgrn2(depth: int = 2) -> dict[str, Any]:
+    """HGRN2 with SwiGLU; the least decays rise from layer to layer."""
+    upper = [f", hgrn2(lower_bound={layer / depth:.4g})" for layer in range(1, depth)]
+    return {"layers": f"[hgrn2{''.join(upper)}]"}
