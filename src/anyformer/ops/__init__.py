@@ -24,6 +24,7 @@ MODULES = (
     "delta_rule",
     "linear_attention",
     "linear",
+    "log_linear_attention",
     "long_conv",
     "rms_norm",
     "rotate",
