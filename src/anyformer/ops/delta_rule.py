@@ -151,7 +151,7 @@ def _chunked(
 
 
 class Chunks(NamedTuple):
-    """What a chunk makes of the state S before it: y = scores @ values + reads @ S, S_end = transition @ S + written."""
+    """What a chunk makes of the state S before it: y = scores @ values + reads @ S, then transition @ S + written."""
 
     scores: Tensor  # (B, H, n, C, C), lower triangular
     values: Tensor  # (B, H, n, C, V), the corrected ones
