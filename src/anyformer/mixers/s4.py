@@ -11,14 +11,14 @@ from torch.nn.functional import gelu, glu
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.linear import Linear
-from anyformer.layers.state_space import DiagonalSpace, LowRankSpace, diagonal_spectrum, hippo_legs
+from anyformer.layers.state_space import DiagonalSpace, LowRankSpace, diagonal_spectrum, hippo_legs, run_space
 from anyformer.mixers import register_mixer
 from anyformer.ops._precision import no_autocast, wide
 from anyformer.ops.long_conv import long_conv
 from anyformer.registry import nearest
 from anyformer.state import State
 
-INITS = {"dplr": ["legs"], "diagonal": ["lin", "inv", "legs"]}
+INITS = {"dplr": ["legs", "random"], "diagonal": ["lin", "inv", "legs"]}
 
 
 @register_mixer(
@@ -26,6 +26,7 @@ INITS = {"dplr": ["legs"], "diagonal": ["lin", "inv", "legs"]}
     papers=["s4", "s4d"],
     examples=[
         {"state_dim": 8},
+        {"state_dim": 8, "init": "random"},
         {"state_dim": 6, "causal": False},
         {"state_dim": 8, "mode": "diagonal"},
         {"state_dim": 6, "mode": "diagonal", "init": "inv", "causal": False},
@@ -44,7 +45,8 @@ class S4(Mixer):
         state_dim: real states of each channel, N, even.
         mode: ``dplr``, diagonal plus low rank by the bilinear transform (S4); or ``diagonal`` by zero-order hold
             (S4D, arXiv 2206.11893).
-        init: where A starts: ``legs`` (HiPPO-LegS), or for diagonal also ``lin``, its default, and ``inv``.
+        init: where A starts: ``legs`` (HiPPO-LegS); for dplr also ``random``, a stable A of the same form drawn at
+            random (the ablation of section 4.4); for diagonal also ``lin``, its default, and ``inv``.
         dt_min, dt_max: range of the initial step sizes.
     """
 
@@ -73,6 +75,9 @@ class S4(Mixer):
         M = state_dim // 2
         if init == "legs":
             spectrum, P, B = hippo_legs(state_dim)
+        elif init == "random":
+            spectrum = torch.complex(-torch.randn(M).exp() / 2, torch.randn(M).exp() * torch.pi)
+            P, B = torch.randn(M), torch.ones(M)
         else:
             spectrum, P, B = diagonal_spectrum(init, state_dim), torch.zeros(M), torch.ones(M)
         self.log_dt = nn.Parameter(torch.empty(dim).uniform_(math.log(dt_min), math.log(dt_max)))
@@ -109,7 +114,7 @@ class S4(Mixer):
         return LowRankSpace(spectrum, _complex(self.P, float_), B, C, dt)
 
     def _finish(self, y: Tensor, x: Tensor) -> Tensor:
-        return glu(self.out(gelu((y.mT + x * self.skip).to(x.dtype))))
+        return glu(self.out(gelu((y + x * self.skip).to(x.dtype))))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         T = x.shape[1]
@@ -119,31 +124,16 @@ class S4(Mixer):
             kernel = self._space().kernel(T)
             if not self.causal:  # the other kernel starts at the next token
                 kernel = torch.cat((self._space(1).kernel(T)[:, : T - 1].flip(-1), kernel), 1)
-        return self._finish(long_conv(x.mT, kernel, causal=self.causal), x)
+        return self._finish(long_conv(x.mT, kernel, causal=self.causal).mT, x)
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         return {"x": torch.zeros(batch_size, self.dim, self.state_dim, device=device, dtype=wide(dtype))}
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
-        T = x.shape[1]
-        if T == 0:
+        if x.shape[1] == 0:
             return x, state
         with no_autocast(x):
-            space, h = self._space(), state["x"]
-            u = x.to(h.dtype)
-            if T == 1:
-                new = space.step(h, u[:, 0])
-                y = (new * space.read).sum(-1, keepdim=True)
-                new = new if inputs.mask is None else torch.where(inputs.mask[..., None], new, h)
-            else:
-                y = long_conv(u.mT, space.kernel(T)) + torch.einsum("dtn,bdn->bdt", space.rows(T), h)
-                # each sample's inputs moved to the end, so that they are as old as they must be
-                place = torch.arange(T, device=x.device) - (T - inputs.lengths[:, None])
-                late = u.gather(1, place.clamp_min(0)[..., None].expand_as(u)).masked_fill(
-                    place[..., None] < 0, 0
-                )
-                added = torch.einsum("dtn,btd->bdn", space.columns(T).flip(1), late)
-                new = space.advance(h, inputs.lengths) + added
+            y, new = run_space(self._space(), x.to(state["x"].dtype), state["x"], inputs.lengths)
         return self._finish(y, x), {"x": new}
 
 

@@ -19,6 +19,18 @@ def mamba(depth: int = 4) -> dict[str, Any]:
     return {"layers": f"[mamba]*{depth}", "channel": None}
 
 
+@register_model("mamba2")
+def mamba2(depth: int = 4) -> dict[str, Any]:
+    """Selective state spaces with a decay for each head, without channel mixers."""
+    return {"layers": f"[mamba2]*{depth}", "channel": None}
+
+
+@register_model("hydra", papers=["hydra"])
+def hydra(depth: int = 2) -> dict[str, Any]:
+    """State spaces that run both ways, with an MLP."""
+    return {"layers": f"[hydra]*{depth}", "channel": "mlp", "causal": False, "positions": "none"}
+
+
 @register_model("retnet", papers=["retnet"])
 def retnet(depth: int = 2) -> dict[str, Any]:
     """Retention with a feed-forward network."""
@@ -60,6 +72,18 @@ def hyena(depth: int = 2) -> dict[str, Any]:
     return {"layers": f"[hyena]*{depth}", "norm": "layer_norm", "channel": "mlp"}
 
 
+@register_model("mega", papers=["mega"])
+def mega(depth: int = 2) -> dict[str, Any]:
+    """Gated attention on moving averages; the gate and the residual connection make the paper's output."""
+    return {
+        "layers": f"[mega]*{depth}",
+        "positions": "t5",
+        "channel": "mlp(activation=silu, factor=2)",
+        "norm": "layer_norm",
+        "residual": "post",
+    }
+
+
 @register_model("fox", papers=["fox"])
 def fox(depth: int = 2) -> dict[str, Any]:
     """Softmax attention with forget gates, without position embeddings."""
@@ -81,6 +105,20 @@ def linformer(depth: int = 2) -> dict[str, Any]:
         "positions": "none",
         "channel": "mlp",
         "norm": "layer_norm",
+    }
+
+
+@register_model("nystromformer", papers=["nystromformer"])
+def nystromformer(depth: int = 2) -> dict[str, Any]:
+    """A bidirectional encoder, BERT's shape, whose attention goes through 64 landmarks."""
+    return {
+        "layers": f"[nystromformer(bias=true)]*{depth}",
+        "causal": False,
+        "positions": "learned(max_length=512)",
+        "channel": "mlp",
+        "norm": "layer_norm",
+        "residual": "post",
+        "embed_norm": True,
     }
 
 
@@ -157,6 +195,27 @@ def macaron(depth: int = 2) -> dict[str, Any]:
     }
 
 
+@register_model("primer", papers=["primer"])
+def primer(depth: int = 2) -> dict[str, Any]:
+    """Primer-EZ: attention with short convolutions behind its projections, and a squared ReLU."""
+    return {
+        "layers": f"[attention(conv_width=3)]*{depth}",
+        "positions": "t5",
+        "channel": "mlp(activation=relu2)",
+    }
+
+
+@register_model("all_attention", papers=["all-attention"])
+def all_attention(depth: int = 2) -> dict[str, Any]:
+    """Attention alone: learned keys and values beside the tokens' stand in for the feed-forward network."""
+    return {
+        "layers": f"[attention(num_memories=128)]*{depth}",
+        "channel": None,
+        "norm": "layer_norm",
+        "residual": "post",
+    }
+
+
 @register_model("aaren", papers=["aaren"])
 def aaren(depth: int = 2) -> dict[str, Any]:
     """Attention with a learned query, run as a recurrence."""
@@ -187,6 +246,8 @@ def encoder_decoder(depth: int = 2) -> dict[str, Any]:
         "channel": "mlp(activation=relu)",
         "norm": "layer_norm",
         "residual": "post",
+        "tie_embeddings": True,
+        "scale_embeddings": True,
     }
 
 

@@ -51,6 +51,7 @@ class ModelSpec(BaseModel):
         causal: whether a token may see only earlier ones.
         embed_norm: a norm on the embedded input.
         tie_embeddings: use the embedding matrix as the output matrix.
+        scale_embeddings: multiply embedded tokens by sqrt(dim), so that a matrix drawn for the output suits both.
         head_bias: a bias on the output matrix; by default only where the outputs are not the next token's.
     """
 
@@ -69,6 +70,7 @@ class ModelSpec(BaseModel):
     dropout: float = Field(0.0, ge=0, lt=1)
     embed_norm: bool = False
     tie_embeddings: bool = False
+    scale_embeddings: bool = False
     head_bias: bool | None = None
 
     @field_validator("layers", "encoder", mode="before")
