@@ -12,6 +12,7 @@ from anyformer.registry import Registry, nearest
 NamedModel = Callable[..., dict[str, Any]]
 
 _IDS = (
+    "aaren activator cross_layer_attention delta_net dynamic_positions encoder_decoder fastformer flowformer fox groupbert hgrn2 hyena "
     "aaren activator cross_layer_attention delta_net dynamic_positions encoder_decoder fox groupbert hyena "
     "linear_transformer linformer longformer macaron mamba mega megabyte memoryformer mixture_of_depths pool_former "
     "retnet rwkv4 s4 tokenformer transformer transformer_xl"

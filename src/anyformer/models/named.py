@@ -280,3 +280,26 @@ def hgrn2(depth: int = 2) -> dict[str, Any]:
     """HGRN2 with SwiGLU; the least decays rise from layer to layer."""
     upper = [f", hgrn2(lower_bound={layer / depth:.4g})" for layer in range(1, depth)]
     return {"layers": f"[hgrn2{''.join(upper)}]"}
+
+
+@register_model("flowformer", papers=["flowformer"])
+def flowformer(depth: int = 2) -> dict[str, Any]:
+    """Flow attention in the place of softmax attention."""
+    return {
+        "layers": f"[flow_attention]*{depth}",
+        "positions": "sinusoidal",
+        "channel": "mlp",
+        "norm": "layer_norm",
+    }
+
+
+@register_model("fastformer", papers=["fastformer"])
+def fastformer(depth: int = 2) -> dict[str, Any]:
+    """A bidirectional encoder by additive attention."""
+    return {
+        "layers": f"[fastformer]*{depth}",
+        "causal": False,
+        "positions": "learned",
+        "channel": "mlp",
+        "norm": "layer_norm",
+    }
