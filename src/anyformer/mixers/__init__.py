@@ -28,6 +28,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "linear_attention": "anyformer.mixers.linear_attention",
         "linformer": "anyformer.mixers.linformer",
         "longformer": "anyformer.mixers.longformer",
+        "longhorn": "anyformer.mixers.longhorn",
         "mamba": "anyformer.mixers.mamba",
         "mamba2": "anyformer.mixers.mamba2",
         "matrix_mixer": "anyformer.mixers.matrix_mixer",

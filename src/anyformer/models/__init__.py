@@ -12,8 +12,8 @@ from anyformer.registry import Registry, nearest
 NamedModel = Callable[..., dict[str, Any]]
 
 _IDS = (
-    "aaren activator cross_layer_attention delta_net dynamic_positions encoder_decoder fox groupbert hyena "
-    "linear_transformer linformer longformer macaron mamba megabyte memoryformer mixture_of_depths pool_former "
+    "aaren activator cross_layer_attention delta_net dynamic_positions encoder_decoder fox groupbert hydra hyena "
+    "linear_transformer linformer longformer macaron mamba mamba2 megabyte memoryformer mixture_of_depths pool_former "
     "retnet rwkv4 s4 tokenformer transformer transformer_xl"
 )
 models: Registry[NamedModel] = Registry("model", dict.fromkeys(_IDS.split(), "anyformer.models.named"))
