@@ -40,6 +40,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "s4": "anyformer.mixers.s4",
         "segment_attention": "anyformer.mixers.segment_attention",
         "tokenformer": "anyformer.mixers.tokenformer",
+        "transmamba": "anyformer.mixers.transmamba",
     },
 )
 

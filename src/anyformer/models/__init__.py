@@ -14,7 +14,7 @@ NamedModel = Callable[..., dict[str, Any]]
 _IDS = (
     "aaren activator cross_layer_attention delta_net dynamic_positions encoder_decoder fox groupbert hydra hyena "
     "linear_transformer linformer longformer macaron mamba mamba2 megabyte memoryformer mixture_of_depths pool_former "
-    "retnet rwkv4 s4 tokenformer transformer transformer_xl"
+    "retnet rwkv4 s4 tokenformer transformer transformer_xl transmamba"
 )
 models: Registry[NamedModel] = Registry("model", dict.fromkeys(_IDS.split(), "anyformer.models.named"))
 register_model = models.register

@@ -31,6 +31,13 @@ def hydra(depth: int = 2) -> dict[str, Any]:
     return {"layers": f"[hydra]*{depth}", "channel": "mlp", "causal": False, "positions": "none"}
 
 
+@register_model("transmamba", papers=["transmamba"])
+def transmamba(depth: int = 4) -> dict[str, Any]:
+    """Attention up to a token that differs from layer to layer, and a state space after it."""
+    layers = [f"transmamba(trans_point={32 * 2 ** (i % 4)})" for i in range(depth)]
+    return {"layers": f"[{', '.join(layers)}]", "positions": "none"}
+
+
 @register_model("retnet", papers=["retnet"])
 def retnet(depth: int = 2) -> dict[str, Any]:
     """Retention with a feed-forward network."""
