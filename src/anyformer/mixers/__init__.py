@@ -16,6 +16,7 @@ mixers: Registry[type[Mixer]] = Registry(
     {
         "aaren": "anyformer.mixers.aaren",
         "attention": "anyformer.mixers.attention",
+        "block_state": "anyformer.mixers.block_state",
         "conv_module": "anyformer.mixers.conv_module",
         "cross_attention": "anyformer.mixers.cross_attention",
         "delta_net": "anyformer.mixers.delta_net",
