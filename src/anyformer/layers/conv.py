@@ -38,20 +38,25 @@ class ShortConv(nn.Module):
     Args:
         dim: channels D.
         width: taps W.
+        heads: groups of neighbouring channels that share their taps: channel d of one has those of channel d of all.
         bias: whether to add a bias.
         activation: f, ``"silu"`` or None.
     """
 
-    def __init__(self, dim: int, width: int, *, bias: bool = True, activation: str | None = None) -> None:
+    def __init__(
+        self, dim: int, width: int, *, heads: int = 1, bias: bool = True, activation: str | None = None
+    ) -> None:
         super().__init__()
         if width < 1:
             raise ValueError(f"width must be at least 1, got {width}")
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation must be 'silu' or None, got {activation!r}")
-        self.width, self.activation = width, activation
+        if dim % heads:
+            raise ValueError(f"heads must divide dim={dim}, got {heads}")
+        self.dim, self.width, self.heads, self.activation = dim, width, heads, activation
         bound = width**-0.5  # PyTorch's default for a depthwise convolution
-        self.weight = nn.Parameter(torch.empty(dim, width).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(dim).uniform_(-bound, bound)) if bias else None
+        self.weight = nn.Parameter(torch.empty(dim // heads, width).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(dim // heads).uniform_(-bound, bound)) if bias else None
 
     def forward(
         self, x: Tensor, state: Tensor | None = None, mask: Tensor | None = None
@@ -66,12 +71,16 @@ class ShortConv(nn.Module):
         Returns:
             y (B, T, D) and the new state. y at masked tokens means nothing.
         """
-        y = short_conv(x, self.weight, self.bias, past=state, activation=self.activation)
+        weight: Tensor = self.weight
+        bias: Tensor | None = self.bias
+        if self.heads > 1:
+            weight, bias = weight.repeat(self.heads, 1), None if bias is None else bias.repeat(self.heads)
+        y = short_conv(x, weight, bias, past=state, activation=self.activation)
         return y, recent(x, state, self.width - 1, mask)
 
     def init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         """The state before the first token."""
-        return torch.zeros(batch_size, self.width - 1, len(self.weight), device=device, dtype=dtype)
+        return torch.zeros(batch_size, self.width - 1, self.dim, device=device, dtype=dtype)
 
 
 def token_shift(x: Tensor, last: Tensor | None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:

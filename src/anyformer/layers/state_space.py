@@ -7,8 +7,58 @@ a state being its real parts followed by its imaginary parts.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
+
+from anyformer.ops.long_conv import long_conv
+
+
+class Space(Protocol):
+    """What can be run as a convolution and as a recurrence; states are (B, D, N) real, read by ``read`` (D, N)."""
+
+    read: Tensor
+
+    def kernel(self, T: int) -> Tensor:
+        """The response to an impulse, (D, T)."""
+
+    def columns(self, T: int) -> Tensor:
+        """What an input leaves in the state after 0, 1, ... further steps, (D, T, N)."""
+
+    def rows(self, T: int) -> Tensor:
+        """How the output after 1, 2, ... steps reads a state, (D, T, N)."""
+
+    def advance(self, x: Tensor, steps: Tensor) -> Tensor:
+        """States x after ``steps`` (B,) steps without input."""
+
+    def step(self, x: Tensor, u: Tensor) -> Tensor:
+        """States x after one step with input u (B, D)."""
+
+
+def run_space(space: Space, u: Tensor, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """The outputs of new inputs, and the states behind them.
+
+    Args:
+        u: inputs (B, T, D), zero behind each sample's ``lengths`` (B,) int64.
+        x: states (B, D, N) before them.
+
+    Returns:
+        y (B, T, D), of which those behind ``lengths`` mean nothing, and the new states.
+    """
+    T = u.shape[1]
+    if T == 0:
+        return u, x
+    if T == 1:
+        new = space.step(x, u[:, 0])
+        y = (new * space.read).sum(-1)[:, None]
+        return y, torch.where((lengths > 0)[:, None, None], new, x)
+    y = long_conv(u.mT, space.kernel(T)) + torch.einsum("dtn,bdn->bdt", space.rows(T), x)
+    # each sample's inputs moved to the end, so that they are as old as they must be
+    place = torch.arange(T, device=u.device) - (T - lengths[:, None])
+    late = u.gather(1, place.clamp_min(0)[..., None].expand_as(u)).masked_fill(place[..., None] < 0, 0)
+    added = torch.einsum("dtn,btd->bdn", space.columns(T).flip(1), late)
+    return y.mT, space.advance(x, lengths) + added
 
 
 def hippo_legs(N: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -78,6 +128,45 @@ class DiagonalSpace:
         """The step's factors to the power of start, start + step, ...: (D, powers, N / 2)."""
         t = torch.arange(start, stop, step, device=self.B.device, dtype=self.B.real.dtype)
         return (self.exponent[:, None] * t[:, None]).exp()
+
+
+class DecaySpace:
+    """Real decays, x_t = a x_{t-1} + b u_t and y_t = c x_t, each state on its own.
+
+    Args:
+        log_decay: log a, (D, N), not positive.
+        b, c: (D, N).
+    """
+
+    def __init__(self, log_decay: Tensor, b: Tensor, c: Tensor) -> None:
+        self.log_decay, self.b, self.read = log_decay, b, c
+
+    def kernel(self, T: int) -> Tensor:
+        """The response to an impulse, (D, T): the power i + C j is the product of those of i and of C j."""
+        C = 1 << (T.bit_length() // 2)
+        near = self._powers(0, C) * (self.b * self.read)[:, None]
+        return (self._powers(0, T, C) @ near.mT).flatten(1)[:, :T]
+
+    def columns(self, T: int) -> Tensor:
+        """What an input leaves in the state after 0, 1, ... further steps, (D, T, N)."""
+        return self._powers(0, T) * self.b[:, None]
+
+    def rows(self, T: int) -> Tensor:
+        """How the output after 1, 2, ... steps reads a state, (D, T, N)."""
+        return self._powers(1, T + 1) * self.read[:, None]
+
+    def advance(self, x: Tensor, steps: Tensor) -> Tensor:
+        """States x (B, D, N) after ``steps`` (B,) steps without input."""
+        return x * (self.log_decay * steps[:, None, None]).exp()
+
+    def step(self, x: Tensor, u: Tensor) -> Tensor:
+        """States x (B, D, N) after one step with input u (B, D)."""
+        return x * self.log_decay.exp() + self.b * u[..., None]
+
+    def _powers(self, start: int, stop: int, step: int = 1) -> Tensor:
+        """The decays to the power of start, start + step, ...: (D, powers, N)."""
+        t = torch.arange(start, stop, step, device=self.b.device, dtype=self.b.dtype)
+        return (self.log_decay[:, None] * t[:, None]).exp()
 
 
 class LowRankSpace:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from anyformer.caches import Cache, append, sight
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.layers.conv import ShortConv
 from anyformer.layers.linear import Linear
 from anyformer.layers.norms import RMSNorm
 from anyformer.mixers import register_mixer
-from anyformer.ops.attention import Weigh, attention
+from anyformer.ops.attention import Weigh, attention, merge
 from anyformer.ops.masks import Window
 from anyformer.ops.sparse_attention import sparse_attention
 from anyformer.positions import Scheme, create_position, require
+from anyformer.registry import nearest
 from anyformer.state import State
+
+Part = tuple[Tensor, Tensor]
+"""Attention over some of the keys: outputs and log-sum-exps, for :func:`~anyformer.ops.attention.merge`."""
+NORMALIZERS = ("softmax", "sigmoid")
 
 
 def head_width(dim: int, num_heads: int, head_dim: int | None) -> int:
@@ -39,15 +45,38 @@ def merge_heads(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(2)
 
 
+class _Projected(NamedTuple):
+    """What a call's tokens are projected to."""
+
+    q: Tensor  # (B, H, T, K)
+    new: Cache  # their own keys and values
+    recalled: Part | None  # attention over the learned memories
+    conv: dict[str, Tensor]  # what the convolutions keep
+
+
 @register_mixer(
     "attention",
-    papers=["transformer", "mqa", "gqa", "cross-layer-attention"],
+    papers=[
+        "transformer",
+        "mqa",
+        "gqa",
+        "cross-layer-attention",
+        "sigmoid-attention",
+        "all-attention",
+        "primer",
+    ],
     examples=[
         {},
         {"num_kv_heads": 1, "positions": "alibi"},
         {"num_kv_heads": 2, "positions": "none", "causal": False},
         {"window": 5, "qk_norm": True},
         {"window": 3, "causal": False, "positions": "alibi"},
+        {"normalizer": "sigmoid", "positions": "alibi"},
+        {"normalizer": "sigmoid", "normalizer_length": 8, "causal": False, "qk_norm": True},
+        {"num_memories": 3, "num_kv_heads": 2},
+        {"num_memories": 3, "window": 5, "positions": "t5"},
+        {"num_memories": 3, "causal": False},
+        {"conv_width": 3, "num_kv_heads": 2},
     ],
 )
 class Attention(Mixer):
@@ -63,6 +92,13 @@ class Attention(Mixer):
         provides_kv, reuses_kv: a name under which this layer leaves its keys and values to later layers, or whose
             keys and values it uses instead of having its own (cross-layer attention, Brandon 2024).
         qk_norm: RMS-normalise queries and keys per head.
+        normalizer: ``softmax``, or ``sigmoid``: each weight is sigmoid(score - log n) on its own (Ramapuram 2024), so
+            that the weights sum to about one while scores are small.
+        normalizer_length: that n; by default the number of keys that the query sees.
+        num_memories: learned keys and values for each key/value head, beside those of the tokens and under the same
+            softmax, at no position (Sukhbaatar 2019).
+        conv_width: taps of a causal convolution behind the projections to queries, keys and values, one for each
+            channel of a head and shared by heads (So 2021); 0 for none.
         bias: biases on the projections.
 
     The side input ``part`` (B, T) int64 says which member of a set a token belongs to, 0 = none: tokens of different
@@ -82,6 +118,10 @@ class Attention(Mixer):
         provides_kv: str | None = None,
         reuses_kv: str | None = None,
         qk_norm: bool = False,
+        normalizer: str = "softmax",
+        normalizer_length: int | None = None,
+        num_memories: int = 0,
+        conv_width: int = 0,
         bias: bool = False,
     ) -> None:
         super().__init__(
@@ -91,6 +131,10 @@ class Attention(Mixer):
             window=window,
             provides_kv=provides_kv,
             reuses_kv=reuses_kv,
+            normalizer=normalizer,
+            normalizer_length=normalizer_length,
+            num_memories=num_memories,
+            conv_width=conv_width,
         )
         K = head_width(dim, num_heads, head_dim)
         G = num_heads if num_kv_heads is None else num_kv_heads
@@ -107,6 +151,13 @@ class Attention(Mixer):
         self.out = Linear(num_heads * K, dim, bias=bias)
         self.q_norm = RMSNorm(K, eps=1e-6) if qk_norm else nn.Identity()
         self.k_norm = RMSNorm(K, eps=1e-6) if qk_norm and reuses_kv is None else nn.Identity()
+        self.normalizer, self.normalizer_length = normalizer, normalizer_length
+        self.num_memories, self.conv_width = num_memories, conv_width
+        if num_memories:  # smaller than what they stand for, so that they are learned faster
+            self.memory_k = nn.Parameter(torch.randn(G, num_memories, K) * K**-0.5)
+            self.memory_v = nn.Parameter(torch.randn(G, num_memories, K) * num_memories**-0.5)
+        heads = {"q": num_heads, "k": G, "v": G} if conv_width else {}
+        self.convs = nn.ModuleDict({name: _head_conv(n, K, conv_width) for name, n in heads.items()})
 
     @classmethod
     def describe(
@@ -117,20 +168,31 @@ class Attention(Mixer):
         window: int | None = None,
         provides_kv: str | None = None,
         reuses_kv: str | None = None,
+        normalizer: str = "softmax",
+        normalizer_length: int | None = None,
+        num_memories: int = 0,
+        conv_width: int = 0,
         **_: Any,
     ) -> MixerInfo:
         if window is not None and window < 1:
             raise ValueError(f"window must be at least 1, got {window}")
-        if reuses_kv is not None and (window is not None or provides_kv is not None):
-            raise ValueError("reuses_kv goes with neither window nor provides_kv")
+        if reuses_kv is not None and (window is not None or provides_kv is not None or conv_width):
+            raise ValueError("reuses_kv goes with neither window, provides_kv nor conv_width")
+        if conv_width and not causal:
+            raise ValueError(f"conv_width must be 0 with causal=False, got {conv_width}")
         facts = require("attention", positions, "infuses", "weighs", "numbers")
+        _check_normalizer(normalizer, normalizer_length, window, num_memories)
+        if num_memories < 0 or (num_memories and facts.weighs):
+            raise ValueError(
+                f"num_memories must not be negative, and 0 with positions that change weights; got {num_memories}"
+            )
         if window is not None and facts.weighs:
             raise ValueError(f"window must be None with positions={positions!r}, which change the weights")
         if causal and not facts.streams:
             raise ValueError(
                 f"causal must be False with positions={positions!r}: a token's number depends on later tokens"
             )
-        past = None if window is None else window - 1
+        past = None if window is None else window - 1 + max(0, conv_width - 1)
         state = "none" if reuses_kv or not causal else "n" if window is None else "constant"
         cost = "n^2" if window is None else "n"
         return MixerInfo(
@@ -143,21 +205,48 @@ class Attention(Mixer):
             exceptions={"modes": "positions are drawn in training"} if facts.draws else {},
         )
 
-    def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Cache]:
-        pos = inputs.positions
+    def _project(self, x: Tensor, state: State, inputs: Inputs) -> _Projected:
+        pos, conv = inputs.positions, {}
+
+        def convolved(name: str, y: Tensor) -> Tensor:
+            if name not in self.convs:
+                return y
+            y, conv[name] = self.convs[name](y, state.get(f"conv {name}"), inputs.mask)
+            return y
+
         placed = self.positions.infuse(x, pos)
-        q = self.q_norm(split_heads(self.q(placed), self.num_heads))
+        q = self.q_norm(split_heads(convolved("q", self.q(placed)), self.num_heads))
+        recalled = self._recall(q)
         if self.reuses_kv is not None:
-            return self.positions.rotate(q, q, pos)[0], {}
-        k = self.k_norm(split_heads(self.k(placed), self.num_kv_heads))
+            return _Projected(self.positions.rotate(q, q, pos)[0], {}, recalled, conv)
+        k = self.k_norm(split_heads(convolved("k", self.k(placed)), self.num_kv_heads))
         q, k = self.positions.rotate(q, k, pos)
-        new = {"k": k, "v": split_heads(self.v(x), self.num_kv_heads)}
+        new = {"k": k, "v": split_heads(convolved("v", self.v(x)), self.num_kv_heads)}
         if self.positions.scores or self.positions.weighs:
             number = pos if pos.dim() == 2 else pos[..., 0]  # only schemes of one axis look at it again
             new["position"] = number[:, None, :, None]
         if "part" in inputs.call.side:
             new["part"] = _part(inputs)
-        return q, new
+        return _Projected(q, new, recalled, conv)
+
+    def _recall(self, q: Tensor) -> Part | None:
+        """Attention over the memories, which have no positions: by queries that are not rotated."""
+        if self.num_memories == 0:
+            return None
+        scales = (self.head_dim**0.5, self.num_memories**0.5)
+        k, v = (
+            (memory * scale).expand(len(q), -1, -1, -1)
+            for memory, scale in zip((self.memory_k, self.memory_v), scales)
+        )
+        part: Part = attention(q, k, v, return_lse=True)
+        return part
+
+    def _finish(self, y: Tensor | Part, recalled: Part | None) -> Tensor:
+        if recalled is not None:
+            assert isinstance(y, tuple)
+            y = merge([y, recalled])[0]
+        assert isinstance(y, Tensor)
+        return self.out(merge_heads(y))
 
     def _numbered(self, inputs: Inputs, streaming: bool = False) -> Inputs:
         """With the positions that the scheme numbers tokens by."""
@@ -167,11 +256,11 @@ class Attention(Mixer):
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         inputs = self._numbered(inputs)
-        q, new = self._project(x, inputs)
-        keys = self._shared(new, inputs)
-        return self.out(merge_heads(self._attend_whole(q, keys, inputs)))
+        q, new, recalled, _ = self._project(x, {}, inputs)
+        return self._finish(self._attend_whole(q, self._shared(new, inputs), inputs), recalled)
 
-    def _attend_whole(self, q: Tensor, keys: Cache, inputs: Inputs) -> Tensor:
+    def _attend_whole(self, q: Tensor, keys: Cache, inputs: Inputs) -> Any:
+        """y (B, H, T, K), or a part where there are memories to merge it with."""
         k, v, places = keys["k"], keys["v"], self._places(keys, inputs)
         if self.window is not None and q.shape[2] > self.window and "part" not in keys:
             spec = Window(self.window - 1, 0 if self.causal else self.window - 1)
@@ -189,12 +278,38 @@ class Attention(Mixer):
                 k_pos=pos,
                 score=score,
                 places=places,
+                return_lse=self.num_memories > 0,
             )
         bias = self._bias(q, keys, inputs) if self.positions.scores and places is None else None
-        more: dict[str, Any] = {"bias": bias, "places": places, "weigh": self._weigh(keys, inputs)}
+        more: dict[str, Any] = {"places": places, "weigh": self._weigh(keys, inputs)}
         if self.causal and "part" not in keys:  # masked tokens come last
-            return attention(q, k, v, causal=True, **more)
-        return attention(q, k, v, visible=self._seen(keys, inputs), **more)
+            return self._attend(q, keys, inputs, bias, causal=True, **more)
+        return self._attend(q, keys, inputs, bias, visible=self._seen(keys, inputs), **more)
+
+    def _attend(self, q: Tensor, keys: Cache, inputs: Inputs, bias: Tensor | None, **more: Any) -> Any:
+        """Attention, with what the options ask for; ``more`` are further arguments of the op."""
+        if self.normalizer == "sigmoid":
+            level = -self._count(keys, inputs, more.get("visible")).to(q.dtype).log()
+            bias = level if bias is None else bias + level
+        return attention(
+            q,
+            keys["k"],
+            keys["v"],
+            bias=bias,
+            normalizer=self.normalizer,
+            return_lse=self.num_memories > 0,
+            **more,
+        )
+
+    def _count(self, keys: Cache, inputs: Inputs, visible: Tensor | None) -> Tensor:
+        """The n of a sigmoid's log n, at least 1: broadcasts to (B, 1, T, 1)."""
+        if self.normalizer_length is not None:
+            return inputs.index.new_full((1, 1, 1, 1), self.normalizer_length)
+        if "part" in keys and visible is not None:
+            return visible.sum(-1, keepdim=True).clamp_min(1)
+        if self.causal:
+            return (inputs.index + 1)[:, None, :, None]
+        return inputs.lengths[:, None, None, None].clamp_min(1)
 
     def _places(self, keys: Cache, inputs: Inputs) -> tuple[Tensor, Tensor] | None:
         if not self.positions.scores:
@@ -242,11 +357,14 @@ class Attention(Mixer):
         if self.positions.scores or self.positions.weighs:
             number = torch.zeros(batch_size, 1, 0, 1, device=device)
             state["position"] = number.double() if dtype == torch.float64 else number
+        for name, conv in self.convs.items():
+            assert isinstance(conv, ShortConv)
+            state[f"conv {name}"] = conv.init_state(batch_size, device, dtype)
         return state
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         inputs = self._numbered(inputs, streaming=True)
-        q, new = self._project(x, inputs)
+        q, new, recalled, conv = self._project(x, state, inputs)
         if "part" in new and "part" not in state:  # kept from the first time that there is one
             B, S = state["k"].shape[0], state["k"].shape[2]
             state = {**state, "part": inputs.index.new_zeros(B, 1, S, 1)}
@@ -256,14 +374,15 @@ class Attention(Mixer):
         if self.reuses_kv is None:
             limit = None if self.window is None else self.window - 1
             both, kept = append(state, new, inputs, limit)
+            kept |= {f"conv {name}": past for name, past in conv.items()}
         keys = self._shared(both, inputs)
         bias = self._bias(q, keys, inputs) if self.positions.scores else None
-        weigh, seen = self._weigh(keys, inputs), sight(keys, inputs, self.window)
+        seen = sight(keys, inputs, self.window)
         if "part" in keys:
             seen = sight(keys, inputs, self.window, always=True)
             seen = {"visible": _among(seen["visible"], keys, inputs)} if seen else {}
-        y = attention(q, keys["k"], keys["v"], bias=bias, weigh=weigh, **seen)
-        return self.out(merge_heads(y)), kept
+        y = self._attend(q, keys, inputs, bias, weigh=self._weigh(keys, inputs), **seen)
+        return self._finish(y, recalled), kept
 
     def _shared(self, keys: Cache, inputs: Inputs) -> Cache:
         """The keys to look at: one's own, left to later layers where asked, or an earlier layer's."""
@@ -287,18 +406,43 @@ class Attention(Mixer):
 
     def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:
         inputs = self._numbered(inputs)
-        q, new = self._project(x, inputs)
+        q, new, recalled, _ = self._project(x, {}, inputs)
         keys = self._shared(new, inputs)
         k, v = (t.repeat_interleave(self.num_heads // t.shape[1], 1) for t in (keys["k"], keys["v"]))
         bias = self._bias(q, keys, inputs) if self.positions.scores else None
         one_hot = torch.eye(k.shape[2], device=x.device, dtype=x.dtype).expand(*k.shape[:3], -1)
-        matrix = attention(q, k, one_hot, visible=self._seen(keys, inputs), bias=bias)
+        alone = {**keys, "k": k, "v": one_hot}
+        matrix = self._attend(q, alone, inputs, bias, visible=self._seen(keys, inputs))
         weigh, more = self._weigh(keys, inputs), None
         if weigh is not None:
             matrix, more = weigh(matrix, 0)
+        if recalled is not None:
+            y, lse = recalled
+            more = merge([(torch.zeros_like(y), matrix[1]), recalled])[0]
+            matrix = merge([matrix, (torch.zeros_like(matrix[0]), lse)])[0]
         return Mixing(
             matrix, v, lambda y: inputs.zero(self.out(merge_heads(y if more is None else y + more)))
         )
+
+
+def _head_conv(num_heads: int, width: int, taps: int) -> ShortConv:
+    """Primer's: the newest token at 0.5, those before it at 0.5 / taps."""
+    conv = ShortConv(num_heads * width, taps, heads=num_heads, bias=False)
+    with torch.no_grad():
+        conv.weight.fill_(0.5 / taps)
+        conv.weight[:, -1] = 0.5
+    return conv
+
+
+def _check_normalizer(name: str, length: int | None, window: int | None, num_memories: int) -> None:
+    if name not in NORMALIZERS:
+        raise ValueError(f"unknown normalizer {name!r}{nearest(name, list(NORMALIZERS))}")
+    if length is not None and (name != "sigmoid" or length < 1):
+        raise ValueError(
+            f"normalizer_length must be None, or at least 1 with 'sigmoid'; got {length} with {name!r}"
+        )
+    if name == "sigmoid" and (window is not None or num_memories):
+        raise ValueError("normalizer='sigmoid' goes with neither window nor num_memories")
 
 
 def _part(inputs: Inputs) -> Tensor:

@@ -15,13 +15,19 @@ from anyformer.layers.norms import RMSNorm
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.delta_rule import delta_rule
+from anyformer.ops.linear_attention import linear_attention
 from anyformer.state import State
 
 
 @register_mixer(
     "delta_net",
     papers=["deltanet"],
-    examples=[{}, {"conv_width": 0, "num_heads": 2}, {"gated": True, "key_dim": 3}],
+    examples=[
+        {},
+        {"conv_width": 0, "num_heads": 2},
+        {"gated": True, "key_dim": 3},
+        {"correct": False},
+    ],
 )
 class DeltaNet(Mixer):
     """The delta rule: each token corrects what the state holds for its key (Yang 2024, section 2.2 and figure 1).
@@ -36,6 +42,8 @@ class DeltaNet(Mixer):
         key_dim: width K of a head's queries and keys, by default dim / H.
         conv_width: taps of the short convolutions; 0 for none.
         gated: let the state decay by a factor from the token, and gate the output (Gated DeltaNet, Yang 2025).
+        correct: with False the term k_t^T S_{t-1} is left out: a linear attention in the same dress, which adds to
+            what a key holds.
     """
 
     def __init__(
@@ -46,9 +54,11 @@ class DeltaNet(Mixer):
         key_dim: int | None = None,
         conv_width: int = 4,
         gated: bool = False,
+        correct: bool = True,
         causal: bool = True,
     ) -> None:
         super().__init__(dim, causal=causal)
+        self.correct = correct
         self.value_dim = head_width(dim, num_heads, None)
         self.key_dim = head_width(dim, num_heads, key_dim)
         if self.key_dim < 1:
@@ -96,7 +106,11 @@ class DeltaNet(Mixer):
         decay = None
         if self.gate is not None:
             decay = inputs.zero(-self.log_rate.exp() * softplus(self.step(x))).mT
-        y, new["s"] = delta_rule(q, k, v, beta, log_decay=decay, initial=state.get("s"))
+        if self.correct:
+            y, new["s"] = delta_rule(q, k, v, beta, log_decay=decay, initial=state.get("s"))
+        else:
+            k = beta[..., None] * k
+            y, new["s"] = linear_attention(q, k, v, log_decay=decay, initial=state.get("s"))
         y = merge_heads(self.norm(y.to(x.dtype)))
         return self.out(y if self.gate is None else y * silu(self.gate(x))), new
 

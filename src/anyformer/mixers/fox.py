@@ -10,7 +10,9 @@ from torch.nn.functional import logsigmoid, pad
 
 from anyformer.caches import append, sight
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.layers.conv import token_shift
 from anyformer.layers.linear import Linear
+from anyformer.layers.norms import RMSNorm
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops._attend import can_attend
@@ -22,7 +24,7 @@ BLOCK = 512
 """Queries that are attended to at once; the memory stays linear past it."""
 
 
-@register_mixer("fox", papers=["fox"])
+@register_mixer("fox", papers=["fox"], examples=[{}, {"pro": True}])
 class ForgettingAttention(Mixer):
     """Forgetting attention: softmax attention whose scores fall by gates that each token sets (Lin 2025, section 3).
 
@@ -34,15 +36,24 @@ class ForgettingAttention(Mixer):
 
     Args:
         num_heads: heads H.
+        pro: the Pro block's additions (section 3.3): keys and values are mixed with those of the token before, by a
+            share that each token sets for each head; queries and keys are RMS-normalised for each head, and so is
+            the output, which a sigmoid gates.
     """
 
-    def __init__(self, dim: int, *, num_heads: int = 4, causal: bool = True) -> None:
+    def __init__(self, dim: int, *, num_heads: int = 4, pro: bool = False, causal: bool = True) -> None:
         super().__init__(dim, causal=causal)
         self.num_heads, self.head_dim = num_heads, head_width(dim, num_heads, None)
         self.qkv = Linear(dim, 3 * dim, bias=False)
         self.forget = Linear(dim, num_heads)
         nn.init.zeros_(self.forget.bias)
         self.out = Linear(dim, dim, bias=False)
+        self.pro = pro
+        if pro:
+            self.shift = Linear(dim, 2 * num_heads, bias=False)
+            self.gate = Linear(dim, dim, bias=False)
+            self.norm = RMSNorm(self.head_dim, eps=1e-6, elementwise_affine=False)
+            self.scales = nn.Parameter(torch.ones(3, num_heads, 1, self.head_dim))  # of q, k and the output
 
     @classmethod
     def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
@@ -50,25 +61,39 @@ class ForgettingAttention(Mixer):
             raise ValueError("causal=False is not possible for fox: it forgets along time")
         return MixerInfo(reach=(None, 0), cost="n^2", memory="n", state="n")
 
-    def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """q, k, v (B, H, T, K) and the sum of the log gates so far (B, T, H)."""
-        q, k, v = (split_heads(t, self.num_heads) for t in self.qkv(x).chunk(3, -1))
+    def _project(
+        self, x: Tensor, inputs: Inputs, last: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
+        """q, k, v (B, H, T, K), the sum of the log gates so far (B, T, H), and what a shift keeps of the past."""
         log_forget = logsigmoid(exact(self.forget(x)))
-        return q, k, v, inputs.zero(log_forget).cumsum(1)
+        q, kv = self.qkv(x).split([self.dim, 2 * self.dim], -1)
+        if self.pro:
+            share = self.shift(x).sigmoid().repeat_interleave(self.head_dim, -1)
+            before, last = token_shift(kv, last, inputs.mask)
+            kv = kv + share * (before - kv)
+        q, k, v = (split_heads(t, self.num_heads) for t in (q, *kv.chunk(2, -1)))
+        if self.pro:
+            q, k = self.norm(q) * self.scales[0], self.norm(k) * self.scales[1]
+        return q, k, v, inputs.zero(log_forget).cumsum(1), last
+
+    def _finish(self, y: Tensor, x: Tensor) -> Tensor:
+        if not self.pro:
+            return self.out(merge_heads(y))
+        return self.out(merge_heads(self.norm(y) * self.scales[2]) * self.gate(x).sigmoid())
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
-        q, k, v, log_sum = self._project(x, inputs)
+        q, k, v, log_sum, _ = self._project(x, inputs)
         T = x.shape[1]
         if can_attend(q, k, v):
             places = log_sum.transpose(1, 2)
-            return self.out(merge_heads(attention(q, k, v, causal=True, places=(places, places))))
+            return self._finish(attention(q, k, v, causal=True, places=(places, places)), x)
         if T <= BLOCK:
-            return self.out(merge_heads(_attend(q, k, v, log_sum)))
+            return self._finish(_attend(q, k, v, log_sum), x)
         blocks = [
             recomputed(_attend, queries, k[:, :, :stop], v[:, :, :stop], log_sum[:, :stop])
             for queries, stop in zip(q.split(BLOCK, 2), [*range(BLOCK, T, BLOCK), T], strict=True)
         ]
-        return self.out(merge_heads(torch.cat(blocks, 2)))
+        return self._finish(torch.cat(blocks, 2), x)
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         H = self.num_heads
@@ -76,23 +101,27 @@ class ForgettingAttention(Mixer):
         log_sum = exact(torch.zeros(batch_size, 1, H, device=device))
         stored = torch.zeros(batch_size, device=device, dtype=torch.int64)
         cache = {"k": empty, "v": empty, "log_sum": log_sum[:, None, :0], "stored": stored}
-        return {"cache": cache, "log_sum": log_sum}
+        state = {"cache": cache, "log_sum": log_sum}
+        if self.pro:
+            state["last"] = torch.zeros(batch_size, 1, 2 * self.dim, device=device, dtype=dtype)
+        return state
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
-        q, k, v, log_sum = self._project(x, inputs)
+        q, k, v, log_sum, shifted = self._project(x, inputs, state.get("last"))
         log_sum = torch.cat([state["log_sum"], log_sum + state["log_sum"]], 1)
         last, log_sum = log_sum[:, -1:], log_sum[:, 1:]
-        new = {"k": k, "v": v, "log_sum": log_sum[:, None]}
-        both, kept = append(state["cache"], new, inputs)
+        tokens = {"k": k, "v": v, "log_sum": log_sum[:, None]}
+        both, kept = append(state["cache"], tokens, inputs)
         bias = _difference(log_sum, both["log_sum"][:, 0]).to(x.dtype)
         y = attention(q, both["k"], both["v"], bias=bias, **sight(both, inputs))
-        return self.out(merge_heads(y)), {"cache": kept, "log_sum": last}
+        new = {"cache": kept, "log_sum": last}
+        return self._finish(y, x), new if shifted is None else {**new, "last": shifted}
 
     def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:
-        q, k, v, log_sum = self._project(x, inputs)
+        q, k, v, log_sum, _ = self._project(x, inputs)
         one_hot = torch.eye(x.shape[1], device=x.device, dtype=x.dtype).expand(*k.shape[:3], -1)
         matrix = attention(q, k, one_hot, causal=True, bias=_difference(log_sum, log_sum).to(x.dtype))
-        return Mixing(matrix, v, lambda y: inputs.zero(self.out(merge_heads(y))))
+        return Mixing(matrix, v, lambda y: inputs.zero(self._finish(y, x)))
 
 
 def _difference(q_sum: Tensor, k_sum: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn.functional import gelu, glu
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.linear import Linear
-from anyformer.layers.state_space import DiagonalSpace, LowRankSpace, diagonal_spectrum, hippo_legs
+from anyformer.layers.state_space import DiagonalSpace, LowRankSpace, diagonal_spectrum, hippo_legs, run_space
 from anyformer.mixers import register_mixer
 from anyformer.ops._precision import no_autocast, wide
 from anyformer.ops.long_conv import long_conv
@@ -114,7 +114,7 @@ class S4(Mixer):
         return LowRankSpace(spectrum, _complex(self.P, float_), B, C, dt)
 
     def _finish(self, y: Tensor, x: Tensor) -> Tensor:
-        return glu(self.out(gelu((y.mT + x * self.skip).to(x.dtype))))
+        return glu(self.out(gelu((y + x * self.skip).to(x.dtype))))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         T = x.shape[1]
@@ -124,31 +124,16 @@ class S4(Mixer):
             kernel = self._space().kernel(T)
             if not self.causal:  # the other kernel starts at the next token
                 kernel = torch.cat((self._space(1).kernel(T)[:, : T - 1].flip(-1), kernel), 1)
-        return self._finish(long_conv(x.mT, kernel, causal=self.causal), x)
+        return self._finish(long_conv(x.mT, kernel, causal=self.causal).mT, x)
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         return {"x": torch.zeros(batch_size, self.dim, self.state_dim, device=device, dtype=wide(dtype))}
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
-        T = x.shape[1]
-        if T == 0:
+        if x.shape[1] == 0:
             return x, state
         with no_autocast(x):
-            space, h = self._space(), state["x"]
-            u = x.to(h.dtype)
-            if T == 1:
-                new = space.step(h, u[:, 0])
-                y = (new * space.read).sum(-1, keepdim=True)
-                new = new if inputs.mask is None else torch.where(inputs.mask[..., None], new, h)
-            else:
-                y = long_conv(u.mT, space.kernel(T)) + torch.einsum("dtn,bdn->bdt", space.rows(T), h)
-                # each sample's inputs moved to the end, so that they are as old as they must be
-                place = torch.arange(T, device=x.device) - (T - inputs.lengths[:, None])
-                late = u.gather(1, place.clamp_min(0)[..., None].expand_as(u)).masked_fill(
-                    place[..., None] < 0, 0
-                )
-                added = torch.einsum("dtn,btd->bdn", space.columns(T).flip(1), late)
-                new = space.advance(h, inputs.lengths) + added
+            y, new = run_space(self._space(), x.to(state["x"].dtype), state["x"], inputs.lengths)
         return self._finish(y, x), {"x": new}
 
 

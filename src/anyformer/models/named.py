@@ -79,6 +79,18 @@ def hyena(depth: int = 2) -> dict[str, Any]:
     return {"layers": f"[hyena]*{depth}", "norm": "layer_norm", "channel": "mlp"}
 
 
+@register_model("mega", papers=["mega"])
+def mega(depth: int = 2) -> dict[str, Any]:
+    """Gated attention on moving averages; the gate and the residual connection make the paper's output."""
+    return {
+        "layers": f"[mega]*{depth}",
+        "positions": "t5",
+        "channel": "mlp(activation=silu, factor=2)",
+        "norm": "layer_norm",
+        "residual": "post",
+    }
+
+
 @register_model("fox", papers=["fox"])
 def fox(depth: int = 2) -> dict[str, Any]:
     """Softmax attention with forget gates, without position embeddings."""
@@ -100,6 +112,20 @@ def linformer(depth: int = 2) -> dict[str, Any]:
         "positions": "none",
         "channel": "mlp",
         "norm": "layer_norm",
+    }
+
+
+@register_model("nystromformer", papers=["nystromformer"])
+def nystromformer(depth: int = 2) -> dict[str, Any]:
+    """A bidirectional encoder, BERT's shape, whose attention goes through 64 landmarks."""
+    return {
+        "layers": f"[nystromformer(bias=true)]*{depth}",
+        "causal": False,
+        "positions": "learned(max_length=512)",
+        "channel": "mlp",
+        "norm": "layer_norm",
+        "residual": "post",
+        "embed_norm": True,
     }
 
 
@@ -219,3 +245,22 @@ def dynamic_positions(depth: int = 2) -> dict[str, Any]:
         "channel": "mlp(activation=relu)",
         "norm": "layer_norm",
     }
+
+
+@register_model("transnormer", papers=["transnormer"])
+def transnormer(depth: int = 2) -> dict[str, Any]:
+    """Softmax within blocks in the lower half, linear attention with a norm instead of a denominator above."""
+    low = max(1, depth // 2)
+    upper = f", linear_attention(normalize=rms_norm)*{depth - low}" if depth > low else ""
+    return {
+        "layers": f"[diag_attention*{low}{upper}]",
+        "positions": "sinusoidal",
+        "channel": "glu(activation=silu)",
+    }
+
+
+@register_model("hgrn2", papers=["babyhgrn"])
+def hgrn2(depth: int = 2) -> dict[str, Any]:
+    """HGRN2 with SwiGLU; the least decays rise from layer to layer."""
+    upper = [f", hgrn2(lower_bound={layer / depth:.4g})" for layer in range(1, depth)]
+    return {"layers": f"[hgrn2{''.join(upper)}]"}

@@ -21,7 +21,9 @@ __all__ = [
 
 MODULES = (
     "attention",
+    "bucket_attention",
     "delta_rule",
+    "gathered_attention",
     "linear_attention",
     "linear",
     "long_conv",

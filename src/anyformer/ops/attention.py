@@ -5,6 +5,7 @@ s_ij = scale * q_i . k_j + bias_ij        p_i = normalizer(s_i over the visible 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,6 +46,11 @@ def _sigmoid(scores: Tensor) -> Normalized:
     return scores.sigmoid(), None, None
 
 
+def _laplace(scores: Tensor) -> Normalized:
+    """Of the normal distribution of mean sqrt(1/2) and variance 1 / (4 pi), where it meets relu(x)^2 and its slope."""
+    return torch.special.ndtr((scores - math.sqrt(0.5)) * math.sqrt(4 * math.pi)), None, None
+
+
 def _softmax_one(scores: Tensor) -> Normalized:
     top = scores.detach().amax(-1, keepdim=True).clamp_min(0.0)
     weights = (scores - top).exp_()
@@ -54,6 +60,7 @@ def _softmax_one(scores: Tensor) -> Normalized:
 NORMALIZERS: dict[str, Callable[[Tensor], Normalized]] = {
     "softmax": _softmax,
     "sigmoid": _sigmoid,
+    "laplace": _laplace,
     "softmax_one": _softmax_one,
 }
 
@@ -98,6 +105,8 @@ def attention_definition(
         shift = shift.masked_fill(shift == -torch.inf, 0.0)
         if normalizer == "sigmoid":
             weights = scores.sigmoid()
+        elif normalizer == "laplace":
+            weights = 0.5 * (1 + torch.erf((scores - 0.5**0.5) / (0.5 / math.pi) ** 0.5))
         else:
             weights = (scores - shift).exp()
             total = weights.sum(-1, keepdim=True)
@@ -163,8 +172,9 @@ def attention(
         places: float64 (or float32 where the device has no other), (B, H, T) of the queries and (B, H, S) of the
             keys, or broadcastable to them: |place_i - place_j| is taken from the scaled scores.
         scale: of the scores; 1 / sqrt(K) by default.
-        normalizer: ``"softmax"`` (arXiv 1706.03762), ``"sigmoid"`` (each weight on its own, arXiv 2409.04431)
-            or ``"softmax_one"`` (softmax with one more, empty, key of score 0).
+        normalizer: ``"softmax"`` (arXiv 1706.03762); ``"softmax_one"`` (softmax with one more, empty, key of score
+            0); or of each score alone, ``"sigmoid"`` (arXiv 2409.04431) and ``"laplace"`` (a normal distribution
+            function, arXiv 2209.10655, eq. 16).
         weigh: ``weigh(p, start) -> (weights, more)`` changes the probabilities p (B, H, C, S') of the queries from
             ``start`` on and the first keys into the weights of the values, and may add ``more`` (B, H, C, V) to the
             outputs. It is called on tiles.
