@@ -95,6 +95,10 @@ class BlockState(Mixer):
         return MixerInfo(reach=(None, 0), cost="n log n", state="constant", max_length=facts.max_length)
 
     @property
+    def _filters(self) -> list[Mixer]:
+        return list(self.spaces)  # type: ignore[arg-type]
+
+    @property
     def places(self) -> int:
         """How many outputs of the state space before a window its context is made of."""
         return self.num_states if self.context == "single_head" else 1
@@ -146,7 +150,7 @@ class BlockState(Mixer):
             "k": k,
             "v": v,
             "stored": torch.zeros(batch_size, dtype=torch.int64, device=device),
-            "spaces": [space._init_state(batch_size, device, dtype) for space in self.spaces],
+            "spaces": [space._init_state(batch_size, device, dtype) for space in self._filters],
             "u": torch.zeros(batch_size, kept, len(self.spaces) * self.dim, device=device, dtype=dtype),
         }
 
@@ -155,7 +159,7 @@ class BlockState(Mixer):
         if T == 0:
             return x, state
         found = [
-            space.stream(x, own, inputs) for space, own in zip(self.spaces, state["spaces"], strict=True)
+            space.stream(x, own, inputs) for space, own in zip(self._filters, state["spaces"], strict=True)
         ]
         u = torch.cat([y for y, _ in found], -1)
         q, k, v = self._project(x, inputs)

@@ -11,20 +11,41 @@ from anyformer.registry import Registry, nearest
 
 NamedModel = Callable[..., dict[str, Any]]
 
-_IDS = (
-    "aaren activator cross_layer_attention delta_net dynamic_positions encoder_decoder fox groupbert hydra hyena "
-    "linear_transformer linformer longformer macaron mamba mamba2 megabyte memoryformer mixture_of_depths pool_former "
-    "retnet rwkv4 s4 tokenformer transformer transformer_xl transmamba"
-    "aaren activator cross_layer_attention delta_net dynamic_positions encoder_decoder fox groupbert hyena "
-    "linear_transformer linformer longformer macaron mamba mega megabyte memoryformer mixture_of_depths pool_former "
-    "retnet rwkv4 s4 tokenformer transformer transformer_xl"
-    "linear_transformer linformer longformer macaron mamba megabyte memoryformer mixture_of_depths nystromformer "
-    "pool_former retnet rwkv4 s4 tokenformer transformer transformer_xl"
-    "aaren activator cross_layer_attention delta_net dynamic_positions encoder_decoder fox groupbert hgrn2 hyena "
-    "linear_transformer linformer longformer macaron mamba megabyte memoryformer mixture_of_depths pool_former "
-    "retnet rwkv4 s4 tokenformer transformer transformer_xl transnormer"
+_IDS = (  # one a line, in order
+    "aaren",
+    "activator",
+    "cross_layer_attention",
+    "delta_net",
+    "dynamic_positions",
+    "encoder_decoder",
+    "fox",
+    "groupbert",
+    "hgrn2",
+    "hydra",
+    "hyena",
+    "linear_transformer",
+    "linformer",
+    "longformer",
+    "macaron",
+    "mamba",
+    "mamba2",
+    "mamba_nd",
+    "mega",
+    "megabyte",
+    "memoryformer",
+    "mixture_of_depths",
+    "nystromformer",
+    "pool_former",
+    "retnet",
+    "rwkv4",
+    "s4",
+    "tokenformer",
+    "transformer",
+    "transformer_xl",
+    "transmamba",
+    "transnormer",
 )
-models: Registry[NamedModel] = Registry("model", dict.fromkeys(_IDS.split(), "anyformer.models.named"))
+models: Registry[NamedModel] = Registry("model", dict.fromkeys(_IDS, "anyformer.models.named"))
 register_model = models.register
 
 
