@@ -30,6 +30,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "hgrn2": "anyformer.mixers.hgrn2",
         "hydra": "anyformer.mixers.hydra",
         "hyena": "anyformer.mixers.hyena",
+        "hyena_nd": "anyformer.mixers.hyena_nd",
         "linear_attention": "anyformer.mixers.linear_attention",
         "linformer": "anyformer.mixers.linformer",
         "longformer": "anyformer.mixers.longformer",
