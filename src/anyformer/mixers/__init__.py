@@ -16,6 +16,7 @@ mixers: Registry[type[Mixer]] = Registry(
     {
         "aaren": "anyformer.mixers.aaren",
         "attention": "anyformer.mixers.attention",
+        "block_state": "anyformer.mixers.block_state",
         "combiner": "anyformer.mixers.combiner",
         "conv_module": "anyformer.mixers.conv_module",
         "cross_attention": "anyformer.mixers.cross_attention",
@@ -33,9 +34,11 @@ mixers: Registry[type[Mixer]] = Registry(
         "hydra": "anyformer.mixers.hydra",
         "hyena": "anyformer.mixers.hyena",
         "key_driven_attention": "anyformer.mixers.key_driven_attention",
+        "hyena_nd": "anyformer.mixers.hyena_nd",
         "linear_attention": "anyformer.mixers.linear_attention",
         "linformer": "anyformer.mixers.linformer",
         "longformer": "anyformer.mixers.longformer",
+        "longhorn": "anyformer.mixers.longhorn",
         "mamba": "anyformer.mixers.mamba",
         "mega": "anyformer.mixers.mega",
         "mamba2": "anyformer.mixers.mamba2",
@@ -51,6 +54,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "segment_attention": "anyformer.mixers.segment_attention",
         "sparse_attention": "anyformer.mixers.sparse_attention",
         "tokenformer": "anyformer.mixers.tokenformer",
+        "transmamba": "anyformer.mixers.transmamba",
     },
 )
 

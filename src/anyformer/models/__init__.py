@@ -31,6 +31,41 @@ _MANIFEST = {
     **dict.fromkeys(_SPARSE.split(), "anyformer.models.sparse"),
 }
 models: Registry[NamedModel] = Registry("model", _MANIFEST)
+_IDS = (  # one a line, in order
+    "aaren",
+    "activator",
+    "cross_layer_attention",
+    "delta_net",
+    "dynamic_positions",
+    "encoder_decoder",
+    "fox",
+    "groupbert",
+    "hgrn2",
+    "hydra",
+    "hyena",
+    "linear_transformer",
+    "linformer",
+    "longformer",
+    "macaron",
+    "mamba",
+    "mamba2",
+    "mamba_nd",
+    "mega",
+    "megabyte",
+    "memoryformer",
+    "mixture_of_depths",
+    "nystromformer",
+    "pool_former",
+    "retnet",
+    "rwkv4",
+    "s4",
+    "tokenformer",
+    "transformer",
+    "transformer_xl",
+    "transmamba",
+    "transnormer",
+)
+models: Registry[NamedModel] = Registry("model", dict.fromkeys(_IDS, "anyformer.models.named"))
 register_model = models.register
 
 

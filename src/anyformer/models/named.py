@@ -31,6 +31,21 @@ def hydra(depth: int = 2) -> dict[str, Any]:
     return {"layers": f"[hydra]*{depth}", "channel": "mlp", "causal": False, "positions": "none"}
 
 
+@register_model("transmamba", papers=["transmamba"])
+def transmamba(depth: int = 4) -> dict[str, Any]:
+    """Attention up to a token that differs from layer to layer, and a state space after it."""
+    layers = [f"transmamba(trans_point={32 * 2 ** (i % 4)})" for i in range(depth)]
+    return {"layers": f"[{', '.join(layers)}]", "positions": "none"}
+
+
+@register_model("mamba_nd", papers=["mamba-nd"])
+def mamba_nd(depth: int = 4, grid: str | int = 8) -> dict[str, Any]:
+    """Mamba over a grid: rows, columns, and both backwards, in turn."""
+    orders = ["axes=0-1", "axes=0-1, reverse=true", "axes=1-0", "axes=1-0, reverse=true"]
+    layers = [f"order([mamba(causal=true)], grid={grid}, {orders[i % 4]})" for i in range(depth)]
+    return {"layers": f"[{', '.join(layers)}]", "channel": None, "causal": False, "positions": "none"}
+
+
 @register_model("retnet", papers=["retnet"])
 def retnet(depth: int = 2) -> dict[str, Any]:
     """Retention with a feed-forward network."""
