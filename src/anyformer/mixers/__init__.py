@@ -33,6 +33,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "memoryformer": "anyformer.mixers.memoryformer",
         "ponet": "anyformer.mixers.ponet",
         "pooling": "anyformer.mixers.pooling",
+        "power_law_attention": "anyformer.mixers.power_law_attention",
         "retention": "anyformer.mixers.retention",
         "rwkv4": "anyformer.mixers.rwkv4",
         "s4": "anyformer.mixers.s4",

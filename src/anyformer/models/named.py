@@ -225,6 +225,20 @@ def encoder_decoder(depth: int = 2) -> dict[str, Any]:
     }
 
 
+@register_model("power_law_graph", papers=["power-law-graph"])
+def power_law_graph(depth: int = 2) -> dict[str, Any]:
+    """An encoder-decoder whose self-attention goes through a metric made of the queries (Gokden 2021)."""
+    return {
+        "layers": f"[power_law_attention]*{depth}",
+        "encoder": f"[power_law_attention]*{depth}",
+        "positions": "sinusoidal",
+        "channel": "mlp(activation=relu)",
+        "norm": "layer_norm",
+        "residual": "post",
+        "scale_embeddings": True,
+    }
+
+
 @register_model("dynamic_positions", papers=["dynamic-positions"])
 def dynamic_positions(depth: int = 2) -> dict[str, Any]:
     """An encoder-decoder whose encoder begins with position vectors made from the text (Zheng 2022)."""
