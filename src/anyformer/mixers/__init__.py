@@ -31,6 +31,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "mamba": "anyformer.mixers.mamba",
         "mega": "anyformer.mixers.mega",
         "memoryformer": "anyformer.mixers.memoryformer",
+        "neural_processor": "anyformer.mixers.neural_processor",
         "ponet": "anyformer.mixers.ponet",
         "pooling": "anyformer.mixers.pooling",
         "power_law_attention": "anyformer.mixers.power_law_attention",

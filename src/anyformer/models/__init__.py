@@ -12,7 +12,7 @@ from anyformer.registry import Registry, nearest
 NamedModel = Callable[..., dict[str, Any]]
 
 _IDS = (
-    "aaren activator all_attention cross_layer_attention delta_net dynamic_positions encoder_decoder fox "
+    "aaren activator all_attention avey cross_layer_attention delta_net dynamic_positions encoder_decoder fox "
     "groupbert hyena linear_transformer linformer longformer macaron mamba mega megabyte memoryformer "
     "mixture_of_depths pool_former power_law_graph primer retnet rwkv4 s4 tokenformer transformer "
     "transformer_xl"

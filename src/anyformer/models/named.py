@@ -102,6 +102,17 @@ def megabyte(depth: int = 2) -> dict[str, Any]:
     return {"layers": f"two_level([attention]*{depth}, [attention]*{depth}, patch=8)"}
 
 
+@register_model("avey", papers=["avey"])
+def avey(depth: int = 2) -> dict[str, Any]:
+    """Neural processors on short pieces of the sequence, beside those earlier ones that are most like them."""
+    return {
+        "layers": f"ranker([neural_processor(context_len=64)]*{depth}, split=16, top_k=3)",
+        "channel": None,
+        "positions": "none",
+        "tie_embeddings": True,
+    }
+
+
 @register_model("transformer_xl", papers=["transformer-xl"])
 def transformer_xl(depth: int = 2) -> dict[str, Any]:
     """Segments with a memory of the one before, and relative positions."""

@@ -13,8 +13,8 @@ from anyformer.testing.measures import close
 card = Card(
     slug="power-law-graph",
     what="Scores go through a matrix made of the sequence itself: the density Q^T Q of a head becomes a metric by a "
-    "small residual network, its entries are raised to learned powers, and a learned mixture of them is the form in which "
-    "queries meet keys. These tensors are outputs too, said to describe the graph of a sample and of the data.",
+    "small residual network, its entries are raised to learned powers, and a learned mixture of them is the form in "
+    "which queries meet keys. These tensors are outputs too, said to describe the graph of a sample and of the data.",
     parts=("mixer power_law_attention", "model power_law_graph", "op attention"),
     differs="s_ij = q_i G(Q^T Q) k_j^T / sqrt(K), behind a leaky ReLU. Scaled dot-product attention has G = 1; a "
     "learned bilinear form has a G that does not depend on the sequence.",
