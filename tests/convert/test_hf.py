@@ -179,7 +179,8 @@ def test_missing_things(tmp_path: Path) -> None:
 
 def test_unknown_architecture(tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"has the model_type 'bert'; supported are gpt2, llama, mamba, mistral, rwkv"
+        ValueError,
+        match=r"has the model_type 'bert'; supported are gpt2, llama, mamba, mamba2, mistral, rwkv",
     ):
         from_hf(write(tmp_path, weights(), model_type="bert"))
 

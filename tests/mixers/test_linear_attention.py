@@ -30,10 +30,23 @@ def test_key_dim_sets_the_state() -> None:
     assert sizes == [4 * 2 * K * (4 + 1) for K in (1, 2, 9)]
 
 
+def test_a_norm_in_the_place_of_the_denominator() -> None:
+    mixer = create_mixer(
+        "linear_attention", 8, num_heads=2, feature_map="signed_elu", normalize="rms_norm"
+    ).double()
+    x = torch.randn(2, 70, 8, dtype=torch.float64)
+    q, k, v = (split_heads(layer(x), 2) for layer in (mixer.q, mixer.k, mixer.v))
+    y = merge_heads((elu(q) * 0.5 @ elu(k).mT).tril() @ v)
+    y = y / (y.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+    torch.testing.assert_close(mixer(x), mixer.out(y))
+
+
 def test_errors() -> None:
     with pytest.raises(ValueError, match="unknown feature_map 'elo'; did you mean 'elu'"):
         create_mixer("linear_attention", 8, feature_map="elo")
-    with pytest.raises(ValueError, match="normalize must be False"):
+    with pytest.raises(ValueError, match="unknown norm 'rmsnorm'; did you mean 'rms_norm'"):
+        create_mixer("linear_attention", 8, normalize="rmsnorm")
+    with pytest.raises(ValueError, match="normalize must be False or a norm"):
         create_mixer("linear_attention", 8, feature_map="identity")
     with pytest.raises(ValueError, match="key_dim must be at least 1"):
         create_mixer("linear_attention", 8, key_dim=0)

@@ -31,7 +31,24 @@ def test_half_precision_states_are_float32() -> None:
     assert y.dtype == torch.bfloat16 and state["own"]["h"].dtype == torch.float32
 
 
+def test_mimetic_starts_as_linear_attention() -> None:
+    """The layer's matrix is the lower triangle of likenesses, x_t^T W^T W x_s; with the usual start it is not."""
+    torch.manual_seed(0)
+    found = {}
+    for init in ("mimetic", "usual"):
+        mixer = create_mixer("mamba", 16, init=init).double()
+        x = torch.randn(1, 30, 16, dtype=torch.float64)
+        u = mixer.conv(mixer.in_proj(x).chunk(2, -1)[0])[0][0]
+        _, B_, C_ = mixer.x_proj(u).split((1, 16, 16), -1)
+        like = ((B_ + C_) @ (B_ + C_).T / 4).tril(-1)
+        matrix = mixer.mixing(x).matrix[0].tril(-1).mean(0)
+        found[init] = float(torch.corrcoef(torch.stack((like.flatten(), matrix.flatten())))[0, 1].detach())
+    assert found["mimetic"] > 0.99 and found["usual"] < 0.9, found
+
+
 def test_errors() -> None:
+    with pytest.raises(ValueError, match="init must be usual, or mimetic with selective=True, got 'mimetic'"):
+        create_mixer("mamba", 8, init="mimetic", selective=False)
     with pytest.raises(ValueError, match="causal=False is not possible"):
         create_mixer("mamba", 8, causal=False)
     with pytest.raises(ValueError, match="state_dim must be at least 1"):

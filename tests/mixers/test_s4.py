@@ -29,6 +29,12 @@ def test_bidirectional_reads_both_sides_once() -> None:
     torch.testing.assert_close(mixer(x), glu(mixer.out(gelu(y))), rtol=1e-9, atol=1e-9)
 
 
+def test_a_random_start_is_stable() -> None:
+    """However strong the rank-one term, nothing grows: A is a normal matrix minus P P^*."""
+    space = create_mixer("s4", 8, state_dim=16, init="random").double()._space()
+    assert float(torch.linalg.eigvals(space._matrix()).abs().max().detach()) < 1
+
+
 def test_no_complex_parameters() -> None:
     assert all(p.dtype == torch.float32 for p in create_mixer("s4", 4).parameters())
 
@@ -36,7 +42,7 @@ def test_no_complex_parameters() -> None:
 def test_errors() -> None:
     with pytest.raises(ValueError, match="unknown mode 'diag'; did you mean 'diagonal'"):
         create_mixer("s4", 4, mode="diag")
-    with pytest.raises(ValueError, match="init must be one of legs with mode='dplr', got 'inv'"):
+    with pytest.raises(ValueError, match="init must be one of legs, random with mode='dplr', got 'inv'"):
         create_mixer("s4", 4, init="inv")
     with pytest.raises(ValueError, match="state_dim must be even"):
         create_mixer("s4", 4, state_dim=3)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from anyformer.ops.masks import Causal, Dilated, Global, MaskSpec, Segments, Window
+from anyformer.ops.masks import Blocks, Causal, Columns, Dilated, Every, Global, MaskSpec, Segments, Window
 
 T = 12
 INDEX = torch.arange(T)[None]
@@ -15,6 +15,10 @@ RULES = {
     "causal": (Causal(), lambda i, j: j <= i, (None, 0)),
     "window": (Window(3, 1), lambda i, j: i - 3 <= j <= i + 1, (3, 1)),
     "dilated": (Dilated(6, 2, 2), lambda i, j: i - 6 <= j <= i + 2 and (i - j) % 2 == 0, (6, 2)),
+    "from the first": (Dilated(None, 1, 3), lambda i, j: j <= i + 1 and (i - j) % 3 == 0, (None, 1)),
+    "blocks": (Blocks(5, 2), lambda i, j: (i + 2) // 5 == (j + 2) // 5, (4, 4)),
+    "columns": (Columns(4, 1, 2), lambda i, j: j % 4 in (1, 2), (None, None)),
+    "every": (Every(3, 2), lambda i, j: i % 3 == j % 3 == 2, (None, None)),
     "segments": (Segments(4, 2), lambda i, j: j >= i // 4 * 4 - 2, (5, None)),
     "global": (Global(), lambda i, j: i in GLOBAL or j in GLOBAL, (None, None)),
     "global keys": (Global(queries=False), lambda i, j: j in GLOBAL, (None, None)),
@@ -54,6 +58,8 @@ def test_products_are_the_spec_and_keep_their_bounds(name: str) -> None:
         assert product.past is None or (distance <= product.past).all()
         assert product.future is None or (distance >= -product.future).all()
         assert (distance % product.step == 0).all()
+        assert product.residue is None or (j.expand(1, T, T)[pairs] % product.step == product.residue).all()
+        assert product.columns is None or product.columns.chosen(j.expand(1, T, T)[pairs]).all()
         union = union | pairs
     assert torch.equal(union, spec.dense(INDEX, INDEX, MARKS))
 
@@ -80,6 +86,9 @@ def test_queries_are_global_by_number() -> None:
         (lambda: Window(1, 0.5), "Window: future must be an integer of at least 0, got 0.5"),
         (lambda: Dilated(1, 1, 0), "Dilated: step must be an integer of at least 1, got 0"),
         (lambda: Segments(0, 1), "Segments: length must be an integer of at least 1, got 0"),
+        (lambda: Blocks(4, -1), "Blocks: shift must be an integer of at least 0, got -1"),
+        (lambda: Columns(4, 3, 2), r"Columns: first \+ count must be at most length=4, got 3 \+ 2"),
+        (lambda: Every(3, 3), "Every: first must be below step=3, got 3"),
         (lambda: Global(keys=False, queries=False), "Global: keys or queries must be True"),
         (lambda: Global(limit=0), "Global: limit must be an integer of at least 1, got 0"),
     ],
@@ -100,7 +109,7 @@ def test_a_stretch_is_what_a_product_sees(name: str) -> None:
     """Wherever a product says that each query sees a stretch of the keys, it is that, with the query in it."""
     for product in RULES[name][0].products():
         stretch = product.stretch(INDEX)
-        assert (stretch is None) == any(isinstance(spec, Dilated) for spec in product.specs)
+        assert (stretch is None) == any(isinstance(spec, (Dilated, Columns, Every)) for spec in product.specs)
         if stretch is None:
             continue
         low, high = (torch.full_like(INDEX, end) if x is None else x for x, end in zip(stretch, (-99, 99)))

@@ -12,7 +12,7 @@ import anyformer.ops.sparse_attention as module
 from anyformer.ops import use_native
 from anyformer.ops._base import PRIMITIVES
 from anyformer.ops.attention import attention
-from anyformer.ops.masks import Causal, Dilated, Global, MaskSpec, Segments, Window
+from anyformer.ops.masks import Blocks, Causal, Columns, Dilated, Every, Global, MaskSpec, Segments, Window
 from anyformer.ops.sparse_attention import sparse_attention, sparse_attention_definition
 
 SPECS = {
@@ -32,6 +32,14 @@ SPECS = {
     "strided": Window(4, 0) | Dilated(40, 0, 4),
     "overlapping": Window(6, 0) | Window(0, 6) | Dilated(10, 10, 2) | Global() | Causal() & Segments(7, 1),
     "segments": Segments(8, 3) & Causal(),
+    "strided from the first token": Window(3, 0) | Dilated(None, 0, 4),
+    "both ways at steps": Dilated(None, 9, 5) | Dilated(7, None, 3) | Every(3, 1),
+    "blocks": Blocks(8),
+    "shifted blocks and global": Blocks(6, 2) | Global(),
+    "fixed": (Blocks(8) | Columns(8, 6, 2)) & Causal(),
+    "columns": Columns(7, 0, 3),
+    "dilated segments": Every(4, 3) & Blocks(24, 4) & Causal(),
+    "two combs": Every(2, 1) & Every(3, 1) & Causal(),
     "two steps": Dilated(60, 60, 2) & Dilated(60, 60, 3),
 }
 
@@ -168,7 +176,17 @@ def test_low_precision(dtype: torch.dtype, tolerance: float) -> None:
 
 # ---- cost -------------------------------------------------------------------------------------------------------
 
-LINEAR = ["window", "causal window", "dilated", "longformer, limited", "segments", "strided", "two steps"]
+LINEAR = [
+    "window",
+    "causal window",
+    "dilated",
+    "longformer, limited",
+    "segments",
+    "strided",
+    "blocks",
+    "dilated segments",
+    "two steps",
+]
 
 
 def count(spec: MaskSpec, T: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int, int]:
@@ -208,6 +226,16 @@ def test_linear_patterns_cost_linear_time_and_memory(name: str, monkeypatch: pyt
         first, second = costs[1][what] - costs[0][what], costs[2][what] - costs[1][what]
         assert 1.75 < second / first < 2.25, (name, costs)  # up to whole blocks
     assert costs[0][0] < 2 * 1024 * 1024 / 4
+
+
+def test_steps_and_columns_cost_as_many_times_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of T^2 pairs T^2 / step are looked at, and a root of T as the step makes it T^1.5."""
+    for T, step in ((256, 16), (1024, 32)):
+        for spec in (Dilated(None, 0, step), Columns(step, step - 1, 1) & Causal()):
+            computed, _, _ = count(spec, T, monkeypatch)
+            assert T * T / step <= computed / 2 < 1.3 * T * T / step, spec
+        one_of = count(Every(step, 1) & Causal(), T, monkeypatch)[0]
+        assert one_of / 2 < 1.3 * (T / step) ** 2
 
 
 def test_tiles_bound_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -305,6 +305,52 @@ MAMBA = Architecture(
     },
 )
 
+# ---- Mamba-2 --------------------------------------------------------------------------------------------
+
+
+def _mamba2_fields(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
+    _only(config, "hidden_act", "silu", "swish")
+    low, high = config.get("time_step_limit") or (0.0, float("inf"))
+    if low > 0 or (float("inf") if isinstance(high, Mapping) else high) != float(
+        "inf"
+    ):  # {"__float__": "Infinity"}
+        raise ValueError(f"time_step_limit of a 'mamba2' checkpoint must be (0.0, inf), got {(low, high)}")
+    mamba2 = {
+        "num_heads": need(config, "num_heads"),
+        "state_dim": need(config, "state_size"),
+        "expand": config.get("expand", 2),
+        "num_groups": need(config, "n_groups"),
+        "conv_width": config.get("conv_kernel", 4),
+        "conv_bias": config.get("use_conv_bias", True),
+        "bias": config.get("use_bias", False),
+        "norm_eps": config.get("layer_norm_epsilon", 1e-5),
+    }
+    return {"name": "mamba2", "options": mamba2}, {
+        "dim": need(config, "hidden_size"),
+        "channel": None,
+        "norm": "rms_norm",
+        "norm_eps": config.get("layer_norm_epsilon", 1e-5),
+        "positions": "none",
+    }
+
+
+MAMBA2 = Architecture(
+    fields=_mamba2_fields,
+    base="backbone.",
+    blocks="layers.{layer}.",
+    whole=MAMBA.whole,
+    layer={
+        "residual.norms.{mixer}": "norm",
+        "sublayers.{mixer}.in_proj": "mixer.in_proj",
+        "sublayers.{mixer}.conv": Source("mixer.conv1d", _taps),
+        "sublayers.{mixer}.dt_bias": "mixer.dt_bias",
+        "sublayers.{mixer}.A_log": "mixer.A_log",
+        "sublayers.{mixer}.skip": "mixer.D",
+        "sublayers.{mixer}.norm": "mixer.norm",
+        "sublayers.{mixer}.out_proj": "mixer.out_proj",
+    },
+)
+
 # ---- RWKV-4 ---------------------------------------------------------------------------------------------
 
 
@@ -360,4 +406,11 @@ RWKV = Architecture(
     },
 )
 
-ARCHITECTURES = {"gpt2": GPT2, "llama": LLAMA, "mamba": MAMBA, "mistral": LLAMA, "rwkv": RWKV}
+ARCHITECTURES = {
+    "gpt2": GPT2,
+    "llama": LLAMA,
+    "mamba": MAMBA,
+    "mamba2": MAMBA2,
+    "mistral": LLAMA,
+    "rwkv": RWKV,
+}

@@ -25,7 +25,7 @@ class LoadedModel(Protocol):
 
 
 def from_hf(source: str | Path | LoadedModel) -> SequenceModel:
-    """A language model of transformers (Llama, Mistral, GPT-2, Mamba, RWKV-4) as one of ours, with its weights.
+    """A language model of transformers (Llama, Mistral, GPT-2, Mamba, Mamba-2, RWKV-4) as one of ours.
 
     Outputs are those of the peer in evaluation. RWKV's halving of its stream each few layers, which keeps float16
     from overflowing, is left out: but for the norms' epsilon it changes nothing.

@@ -11,6 +11,7 @@ from torch.nn.functional import elu, relu
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.conv import ShortConv
 from anyformer.layers.linear import Linear
+from anyformer.layers.norms import create_norm
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.linear_attention import linear_attention
@@ -18,12 +19,19 @@ from anyformer.positions import create_position
 from anyformer.registry import nearest
 from anyformer.state import State
 
-FEATURE_MAPS = {"elu": lambda x: elu(x) + 1, "relu": relu, "identity": lambda x: x}
+FEATURE_MAPS = {
+    "elu": lambda x: elu(x) + 1,
+    "signed_elu": elu,
+    "relu": relu,
+    "identity": lambda x: x,
+}
+SIGNED = ("signed_elu", "identity")
+"""Maps whose weights can be negative, so that their sum divides nothing."""
 
 
 @register_mixer(
     "linear_attention",
-    papers=["linear-transformer"],
+    papers=["linear-transformer", "transnormer"],
     examples=[
         {},
         {"causal": False},
@@ -33,6 +41,8 @@ FEATURE_MAPS = {"elu": lambda x: elu(x) + 1, "relu": relu, "identity": lambda x:
         {"conv_width": 3},
         {"rotary": True},
         {"rotary": True, "causal": False},
+        {"normalize": "rms_norm"},
+        {"normalize": "rms_norm", "feature_map": "signed_elu", "causal": False},
     ],
 )
 class LinearAttention(Mixer):
@@ -43,8 +53,9 @@ class LinearAttention(Mixer):
     Args:
         num_heads: heads H.
         key_dim: width K of a head's queries and keys, and so the number of rows of its state; by default dim / H.
-        feature_map: phi, ``elu`` (elu + 1, the paper's), ``relu`` or ``identity``.
-        normalize: divide by the sum of the weights; needs weights that are not negative.
+        feature_map: phi, ``elu`` (elu + 1, the paper's), ``signed_elu`` (elu), ``relu`` or ``identity``.
+        normalize: divide by the sum of the weights, which needs weights that are not negative; or a norm by name that
+            the sum of the values goes through instead, all heads together (TransNormer, Qin 2022, eq. 12).
         rotary: turn queries and keys by their positions (RoPE), but not in the sum of the weights, which thus stays
             positive (Su 2021, eq. 19).
         conv_width: taps of a short convolution before queries, keys and values, which tells a token from those
@@ -58,7 +69,7 @@ class LinearAttention(Mixer):
         num_heads: int = 4,
         key_dim: int | None = None,
         feature_map: str = "elu",
-        normalize: bool = True,
+        normalize: bool | str = True,
         rotary: bool = False,
         conv_width: int = 0,
         causal: bool = True,
@@ -66,15 +77,16 @@ class LinearAttention(Mixer):
         super().__init__(dim, causal=causal)
         if feature_map not in FEATURE_MAPS:
             raise ValueError(f"unknown feature_map {feature_map!r}{nearest(feature_map, list(FEATURE_MAPS))}")
-        if normalize and feature_map == "identity":
+        if normalize is True and feature_map in SIGNED:
             raise ValueError(
-                "normalize must be False with feature_map='identity': its weights can be negative"
+                f"normalize must be False or a norm with feature_map={feature_map!r}: its weights can be negative"
             )
         self.value_dim = head_width(dim, num_heads, None)
         self.key_dim = head_width(dim, num_heads, key_dim)
         if self.key_dim < 1:
             raise ValueError(f"key_dim must be at least 1, got {key_dim}")
-        self.num_heads, self.normalize, self.causal = num_heads, normalize, causal
+        self.num_heads, self.normalize, self.causal = num_heads, normalize is True, causal
+        self.norm = create_norm(normalize, dim) if isinstance(normalize, str) else None
         self.rope = (
             create_position("rope", dim=dim, num_heads=num_heads, head_dim=self.key_dim) if rotary else None
         )
@@ -116,10 +128,14 @@ class LinearAttention(Mixer):
         total, sums = linear_attention(q, k, one, initial=past_sum, causal=self.causal)
         return y / torch.where(total == 0, 1.0, total), torch.cat([s, sums], -1)
 
+    def _finish(self, y: Tensor) -> Tensor:
+        y = merge_heads(y)
+        return self.out(y if self.norm is None else self.norm(y.to(self.out.weight.dtype)))
+
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         q, k, v, _ = self._project(x, {}, inputs)
         y, _ = self._attend(q, k, v, inputs)
-        return self.out(merge_heads(y))
+        return self._finish(y)
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         wide = torch.promote_types(dtype, torch.float32)
@@ -132,7 +148,7 @@ class LinearAttention(Mixer):
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         q, k, v, new = self._project(x, state, inputs)
         y, s = self._attend(q, k, v, inputs, state["s"])
-        return self.out(merge_heads(y)), {"s": s, **new}
+        return self._finish(y), {"s": s, **new}
 
     def _turned(self, q: Tensor, k: Tensor, inputs: Inputs) -> Tensor:
         """(B, H, T, S): products of rotated queries and keys."""
@@ -148,4 +164,4 @@ class LinearAttention(Mixer):
         if self.normalize:
             total = plain.sum(-1, keepdim=True)
             weights = weights / torch.where(total == 0, 1.0, total)
-        return Mixing(weights, v, lambda y: inputs.zero(self.out(merge_heads(y))))
+        return Mixing(weights, v, lambda y: inputs.zero(self._finish(y)))

@@ -7,16 +7,50 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import silu, softplus
 
-from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.conv import ShortConv
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.ops.selective_scan import selective_scan
 from anyformer.state import State
 
+INITS = ("usual", "mimetic")
 
-@register_mixer("mamba", papers=["mamba"], examples=[{}, {"state_dim": 3, "dt_rank": 1, "conv_width": 2}])
+
+@torch.no_grad()
+def mimic_attention(
+    conv: ShortConv, B_: Tensor, C_: Tensor, dt: Tensor, dt_bias: Tensor, A_log: Tensor
+) -> None:
+    """Start a selective state space as causal linear attention, in place (Trockman 2024, arXiv 2410.11135, section 3).
+
+    Almost no decay (A is e^-8 of what it was), steps of almost one whatever the token, the maps to B and to C both
+    the mean of the two, so that C_t^T B_s measures how alike t and s are, and a convolution that is almost the
+    identity.
+    """
+    mean = (B_ + C_) / 2
+    B_.copy_(mean)
+    C_.copy_(mean)
+    dt.mul_(0.01)
+    dt_bias.fill_(math.log(math.e - 1))  # softplus of it is one
+    A_log.sub_(8)
+    conv.weight.mul_(0.1)
+    conv.weight[:, -1] = 1
+    if conv.bias is not None:
+        conv.bias.zero_()
+
+
+@register_mixer(
+    "mamba",
+    papers=["mamba", "mimetic-init"],
+    examples=[
+        {},
+        {"state_dim": 3, "dt_rank": 1, "conv_width": 2},
+        {"selective": False, "state_dim": 4},
+        {"init": "mimetic", "state_dim": 4},
+    ],
+)
 class Mamba(Mixer):
     """The Mamba block: a state space whose steps and matrices each token chooses (Gu 2023, figure 3).
 
@@ -32,6 +66,9 @@ class Mamba(Mixer):
         dt_rank: rank of the step sizes' projection, by default dim / 16, rounded up.
         conv_bias: a bias on the short convolution.
         bias: biases on the projections in and out.
+        selective: whether dt, B and C come from the token; if not they are parameters, and the block is a gated
+            linear time-invariant state space, as S4's (the paper's ablation, table 7).
+        init: ``usual``, or ``mimetic``: like linear attention at the start (:func:`mimic_attention`).
     """
 
     def __init__(
@@ -44,9 +81,14 @@ class Mamba(Mixer):
         conv_bias: bool = True,
         dt_rank: int | None = None,
         bias: bool = False,
+        selective: bool = True,
+        init: str = "usual",
         causal: bool = True,
     ) -> None:
         super().__init__(dim, causal=causal)
+        if init not in INITS or (init == "mimetic" and not selective):
+            raise ValueError(f"init must be usual, or mimetic with selective=True, got {init!r}")
+        self.selective = selective
         self.inner_dim = F = round(dim * expand)
         self.state_dim = state_dim
         self.dt_rank = math.ceil(dim / 16) if dt_rank is None else dt_rank
@@ -55,19 +97,30 @@ class Mamba(Mixer):
                 raise ValueError(f"{name} must be at least 1, got {value}")
         self.in_proj = Linear(dim, 2 * F, bias=bias)
         self.conv = ShortConv(F, conv_width, bias=conv_bias, activation="silu")
-        self.x_proj = Linear(F, self.dt_rank + 2 * state_dim, bias=False)
-        self.dt_proj = Linear(self.dt_rank, F)
+        if selective:
+            self.x_proj = Linear(F, self.dt_rank + 2 * state_dim, bias=False)
+            self.dt_proj = Linear(self.dt_rank, F)
+        else:
+            self.dt = nn.Parameter(torch.empty(F))
+            self.B, self.C = nn.Parameter(torch.randn(state_dim)), nn.Parameter(torch.randn(state_dim))
         self.A_log = nn.Parameter(torch.arange(1.0, state_dim + 1).log().repeat(F, 1))
         self.skip = nn.Parameter(torch.ones(F))
         self.out_proj = Linear(F, dim, bias=bias)
         self._init_steps()
+        if init == "mimetic":
+            self._mimic()
 
     @torch.no_grad()
     def _init_steps(self, smallest: float = 1e-3, largest: float = 0.1) -> None:
         """Step sizes spread evenly over the logarithms from ``smallest`` to ``largest`` (section 3.6)."""
-        nn.init.uniform_(self.dt_proj.weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
         dt = torch.empty(self.inner_dim).uniform_(math.log(smallest), math.log(largest)).exp()
-        self.dt_proj.bias.copy_(dt.expm1().log())  # softplus of it is dt
+        if self.selective:
+            nn.init.uniform_(self.dt_proj.weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
+        (self.dt_proj.bias if self.selective else self.dt).copy_(dt.expm1().log())  # softplus of it is dt
+
+    def _mimic(self) -> None:
+        _, B_, C_ = self.x_proj.weight.split((self.dt_rank, self.state_dim, self.state_dim))
+        mimic_attention(self.conv, B_, C_, self.dt_proj.weight, self.dt_proj.bias, self.A_log)
 
     @classmethod
     def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
@@ -76,18 +129,29 @@ class Mamba(Mixer):
         return MixerInfo(reach=(None, 0), state="constant")
 
     def hints(self) -> dict[str, dict[str, Any]]:
-        return {name: {"decay": False} for name in ("A_log", "skip", "dt_proj.bias")}
+        names = ("dt_proj.bias",) if self.selective else ("dt", "B", "C")
+        return {name: {"decay": False} for name in ("A_log", "skip", *names)}
+
+    def _choose(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """dt before softplus (B, T, F), and B and C (B, T, K) for x (B, T, F)."""
+        if self.selective:
+            dt, B_, C_ = self.x_proj(x).split((self.dt_rank, self.state_dim, self.state_dim), -1)
+            return self.dt_proj(dt), B_, C_
+        B_, C_ = (p.expand(*x.shape[:2], self.state_dim) for p in (self.B, self.C))
+        return self.dt.expand_as(x), B_, C_
 
     def _mix(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         x, gate = self.in_proj(x).chunk(2, -1)
         x, conv = self.conv(inputs.zero(x), state.get("conv"), inputs.mask)
         x = inputs.zero(x)
-        dt, B_, C_ = self.x_proj(x).split((self.dt_rank, self.state_dim, self.state_dim), -1)
-        dt = inputs.zero(self.dt_proj(dt), -math.inf)  # softplus of which is zero
-        A = -self.A_log.to(torch.promote_types(self.A_log.dtype, torch.float32)).exp()
+        dt, B_, C_ = self._choose(x)
+        dt, A = inputs.zero(dt, -math.inf), self._rates()  # softplus of which is zero
         options = {"initial": state.get("h"), "gate": gate.mT, "dt_softplus": True}
         y, h = selective_scan(x.mT, dt.mT, A, B_.mT, C_.mT, self.skip, **options)
         return self.out_proj(y.mT), {"h": h, "conv": conv}
+
+    def _rates(self) -> Tensor:
+        return -self.A_log.to(torch.promote_types(self.A_log.dtype, torch.float32)).exp()
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         return self._mix(x, {}, inputs)[0]
@@ -99,3 +163,18 @@ class Mamba(Mixer):
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         return self._mix(x, state, inputs)
+
+    def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:
+        """A matrix for each of the F channels: C_t^T exp(A (dt_{s+1} + ... + dt_t)) B_s dt_s, and the skip."""
+        x, gate = self.in_proj(x).chunk(2, -1)
+        x = inputs.zero(self.conv(inputs.zero(x), None, inputs.mask)[0])
+        dt, B_, C_ = self._choose(x)
+        dt = softplus(inputs.zero(dt, -math.inf)).mT  # (B, F, T)
+        time = dt.cumsum(-1)
+        past = (time[..., None] - time[..., None, :]).tril()
+        decay = (past[..., None] * self._rates()[:, None, None]).exp()  # (B, F, T, S, K)
+        matrix = torch.einsum("btk,bdtsk,bsk->bdts", C_, decay, B_).tril() * dt[..., None, :]
+        matrix = matrix + torch.diag_embed(self.skip[:, None].expand(-1, x.shape[1]))
+        return Mixing(
+            matrix, x.mT[..., None], lambda y: inputs.zero(self.out_proj(y[..., 0].mT * silu(gate)))
+        )

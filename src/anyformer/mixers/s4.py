@@ -18,7 +18,7 @@ from anyformer.ops.long_conv import long_conv
 from anyformer.registry import nearest
 from anyformer.state import State
 
-INITS = {"dplr": ["legs"], "diagonal": ["lin", "inv", "legs"]}
+INITS = {"dplr": ["legs", "random"], "diagonal": ["lin", "inv", "legs"]}
 
 
 @register_mixer(
@@ -26,6 +26,7 @@ INITS = {"dplr": ["legs"], "diagonal": ["lin", "inv", "legs"]}
     papers=["s4", "s4d"],
     examples=[
         {"state_dim": 8},
+        {"state_dim": 8, "init": "random"},
         {"state_dim": 6, "causal": False},
         {"state_dim": 8, "mode": "diagonal"},
         {"state_dim": 6, "mode": "diagonal", "init": "inv", "causal": False},
@@ -44,7 +45,8 @@ class S4(Mixer):
         state_dim: real states of each channel, N, even.
         mode: ``dplr``, diagonal plus low rank by the bilinear transform (S4); or ``diagonal`` by zero-order hold
             (S4D, arXiv 2206.11893).
-        init: where A starts: ``legs`` (HiPPO-LegS), or for diagonal also ``lin``, its default, and ``inv``.
+        init: where A starts: ``legs`` (HiPPO-LegS); for dplr also ``random``, a stable A of the same form drawn at
+            random (the ablation of section 4.4); for diagonal also ``lin``, its default, and ``inv``.
         dt_min, dt_max: range of the initial step sizes.
     """
 
@@ -73,6 +75,9 @@ class S4(Mixer):
         M = state_dim // 2
         if init == "legs":
             spectrum, P, B = hippo_legs(state_dim)
+        elif init == "random":
+            spectrum = torch.complex(-torch.randn(M).exp() / 2, torch.randn(M).exp() * torch.pi)
+            P, B = torch.randn(M), torch.ones(M)
         else:
             spectrum, P, B = diagonal_spectrum(init, state_dim), torch.zeros(M), torch.ones(M)
         self.log_dt = nn.Parameter(torch.empty(dim).uniform_(math.log(dt_min), math.log(dt_max)))

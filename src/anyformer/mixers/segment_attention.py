@@ -96,16 +96,21 @@ class SegmentAttention(Mixer):
             return torch.zeros_like(q)
         index, past = inputs.zero(inputs.index + 1) - 1, key_index(keys, inputs)
         pos = keys["position"][:, 0, :, 0] if self.positions.scores else None
+        scored = pos is not None
+        factors = None if pos is None else self.positions.factors(q, k, inputs.positions, pos)
+        if factors is not None:
+            q, k, scored = torch.cat([q, factors[0]], -1), torch.cat([k, factors[1]], -1), False
+        scale = self.head_dim**-0.5
         if q.shape[2] > self.segment_len:
             spec = Causal() & Segments(self.segment_len, self.memory_len)
-            score, q_pos = (self._tile_score, inputs.positions) if self.positions.scores else (None, None)
+            score, q_pos = (self._tile_score, inputs.positions) if scored else (None, None)
             return sparse_attention(
-                q, k, v, spec, q_index=index, k_index=past, q_pos=q_pos, k_pos=pos, score=score
+                q, k, v, spec, q_index=index, k_index=past, q_pos=q_pos, k_pos=pos, score=score, scale=scale
             )
-        bias = None if pos is None else self.positions.score(q, k, inputs.positions, pos)
+        bias = self.positions.score(q, k, inputs.positions, pos) if scored and pos is not None else None
         age, since_start = index[:, :, None] - past[:, None], index[:, :, None] % self.segment_len
         seen = (age >= 0) & (age <= since_start + self.memory_len) & (past >= 0)[:, None]
-        return attention(q, k, v, visible=seen[:, None], bias=bias)
+        return attention(q, k, v, visible=seen[:, None], bias=bias, scale=scale)
 
     def _tile_score(self, s: Tensor, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor) -> Tensor:
         bias = self.positions.score(q, k, q_pos, k_pos)

@@ -19,6 +19,33 @@ def mamba(depth: int = 4) -> dict[str, Any]:
     return {"layers": f"[mamba]*{depth}", "channel": None}
 
 
+@register_model("mamba2")
+def mamba2(depth: int = 4) -> dict[str, Any]:
+    """Selective state spaces with a decay for each head, without channel mixers."""
+    return {"layers": f"[mamba2]*{depth}", "channel": None}
+
+
+@register_model("hydra", papers=["hydra"])
+def hydra(depth: int = 2) -> dict[str, Any]:
+    """State spaces that run both ways, with an MLP."""
+    return {"layers": f"[hydra]*{depth}", "channel": "mlp", "causal": False, "positions": "none"}
+
+
+@register_model("transmamba", papers=["transmamba"])
+def transmamba(depth: int = 4) -> dict[str, Any]:
+    """Attention up to a token that differs from layer to layer, and a state space after it."""
+    layers = [f"transmamba(trans_point={32 * 2 ** (i % 4)})" for i in range(depth)]
+    return {"layers": f"[{', '.join(layers)}]", "positions": "none"}
+
+
+@register_model("mamba_nd", papers=["mamba-nd"])
+def mamba_nd(depth: int = 4, grid: str | int = 8) -> dict[str, Any]:
+    """Mamba over a grid: rows, columns, and both backwards, in turn."""
+    orders = ["axes=0-1", "axes=0-1, reverse=true", "axes=1-0", "axes=1-0, reverse=true"]
+    layers = [f"order([mamba(causal=true)], grid={grid}, {orders[i % 4]})" for i in range(depth)]
+    return {"layers": f"[{', '.join(layers)}]", "channel": None, "causal": False, "positions": "none"}
+
+
 @register_model("retnet", papers=["retnet"])
 def retnet(depth: int = 2) -> dict[str, Any]:
     """Retention with a feed-forward network."""
@@ -93,6 +120,20 @@ def linformer(depth: int = 2) -> dict[str, Any]:
         "positions": "none",
         "channel": "mlp",
         "norm": "layer_norm",
+    }
+
+
+@register_model("nystromformer", papers=["nystromformer"])
+def nystromformer(depth: int = 2) -> dict[str, Any]:
+    """A bidirectional encoder, BERT's shape, whose attention goes through 64 landmarks."""
+    return {
+        "layers": f"[nystromformer(bias=true)]*{depth}",
+        "causal": False,
+        "positions": "learned(max_length=512)",
+        "channel": "mlp",
+        "norm": "layer_norm",
+        "residual": "post",
+        "embed_norm": True,
     }
 
 
@@ -258,5 +299,47 @@ def dynamic_positions(depth: int = 2) -> dict[str, Any]:
         "encoder": f"[dynamic_positions([attention]), attention*{depth}]",
         "positions": "sinusoidal",
         "channel": "mlp(activation=relu)",
+        "norm": "layer_norm",
+    }
+
+
+@register_model("transnormer", papers=["transnormer"])
+def transnormer(depth: int = 2) -> dict[str, Any]:
+    """Softmax within blocks in the lower half, linear attention with a norm instead of a denominator above."""
+    low = max(1, depth // 2)
+    upper = f", linear_attention(normalize=rms_norm)*{depth - low}" if depth > low else ""
+    return {
+        "layers": f"[diag_attention*{low}{upper}]",
+        "positions": "sinusoidal",
+        "channel": "glu(activation=silu)",
+    }
+
+
+@register_model("hgrn2", papers=["babyhgrn"])
+def hgrn2(depth: int = 2) -> dict[str, Any]:
+    """HGRN2 with SwiGLU; the least decays rise from layer to layer."""
+    upper = [f", hgrn2(lower_bound={layer / depth:.4g})" for layer in range(1, depth)]
+    return {"layers": f"[hgrn2{''.join(upper)}]"}
+
+
+@register_model("flowformer", papers=["flowformer"])
+def flowformer(depth: int = 2) -> dict[str, Any]:
+    """Flow attention in the place of softmax attention."""
+    return {
+        "layers": f"[flow_attention]*{depth}",
+        "positions": "sinusoidal",
+        "channel": "mlp",
+        "norm": "layer_norm",
+    }
+
+
+@register_model("fastformer", papers=["fastformer"])
+def fastformer(depth: int = 2) -> dict[str, Any]:
+    """A bidirectional encoder by additive attention."""
+    return {
+        "layers": f"[fastformer]*{depth}",
+        "causal": False,
+        "positions": "learned",
+        "channel": "mlp",
         "norm": "layer_norm",
     }

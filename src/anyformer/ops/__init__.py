@@ -21,9 +21,12 @@ __all__ = [
 
 MODULES = (
     "attention",
+    "bucket_attention",
     "delta_rule",
+    "gathered_attention",
     "linear_attention",
     "linear",
+    "log_linear_attention",
     "long_conv",
     "rms_norm",
     "rotate",

@@ -25,34 +25,38 @@ class Side(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """Tokens by number: a row for each number mod step, in it a column for each number div step."""
+    """Tokens by number: a row for each number mod step, or for one ``residue`` only; in it a column for each number
+    div step."""
 
     base: Tensor  # (B,): number div step of column 0
     place: (
         Tensor  # (B, T): where in the grid each token is, row * columns + column; past its end if not there
     )
-    slots: Tensor  # (B, step, columns): which token is there, -1 = none
+    slots: Tensor  # (B, rows, columns): which token is there, -1 = none
 
     @classmethod
-    def of(cls, index: Tensor, step: int, columns: int) -> Grid:
+    def of(cls, index: Tensor, step: int, columns: int, residue: int | None = None) -> Grid:
         B, T = index.shape
-        there = index >= 0
+        there, rows = index >= 0, step
         largest = torch.iinfo(index.dtype).max
         base = index.masked_fill(~there, largest).amin(1)
         base = base.masked_fill(base == largest, 0).div(step, rounding_mode="floor")
         column = index.div(step, rounding_mode="floor") - base[:, None]
-        place = torch.where(there, index % step * columns + column, step * columns)
-        slots = index.new_full((B, step * columns + 1), -1)
+        row = index % step
+        if residue is not None:
+            there, rows, row = there & (row == residue), 1, torch.zeros_like(row)
+        place = torch.where(there, row * columns + column, rows * columns)
+        slots = index.new_full((B, rows * columns + 1), -1)
         slots = slots.scatter(1, place, torch.arange(T, device=index.device).expand(B, T))
-        return cls(base, place, slots[:, :-1].reshape(B, step, columns))
+        return cls(base, place, slots[:, :-1].reshape(B, rows, columns))
 
     def at(self, columns: Tensor) -> Tensor:
-        """slots (B, step, blocks, width) in the given columns (B, blocks, width), -1 outside the grid."""
-        B, step, count = self.slots.shape
+        """slots (B, rows, blocks, width) in the given columns (B, blocks, width), -1 outside the grid."""
+        B, rows, count = self.slots.shape
         inside = (columns >= 0) & (columns < count)
-        flat = columns.clamp(0, count - 1).reshape(B, 1, -1).expand(B, step, -1)
+        flat = columns.clamp(0, count - 1).reshape(B, 1, -1).expand(B, rows, -1)
         return (
-            self.slots.gather(2, flat).reshape(B, step, *columns.shape[1:]).masked_fill(~inside[:, None], -1)
+            self.slots.gather(2, flat).reshape(B, rows, *columns.shape[1:]).masked_fill(~inside[:, None], -1)
         )
 
 

@@ -5,7 +5,8 @@ A spec speaks of token numbers: i of the query, j of the key. It is data, so tha
 :meth:`MaskSpec.dense` says what the result must be.
 
 >>> longformer = Window(past=256, future=256) | Global()
->>> causal_strided = (Window(past=64, future=0) | Dilated(past=1024, future=0, step=64))
+>>> strided = Window(past=63, future=0) | Dilated(past=None, future=0, step=64)
+>>> fixed = (Blocks(128) | Columns(128, first=120, count=8)) & Causal()
 """
 
 from __future__ import annotations
@@ -81,6 +82,8 @@ class Product(NamedTuple):
         specs: the simple specs, all of which must hold.
         past, future: -future <= i - j <= past for every visible pair, ``None`` = unbounded.
         step: i - j is a multiple of it for every visible pair.
+        residue: number mod step of both sides of every visible pair, ``None`` = any.
+        columns: the only keys that are visible, ``None`` = any.
         global_side: ``"key"`` or ``"query"`` if one side of each pair must be a global token, else ``""``.
         limit: of the number of global tokens, ``None`` = unknown.
     """
@@ -89,6 +92,8 @@ class Product(NamedTuple):
     past: int | None = None
     future: int | None = None
     step: int = 1
+    residue: int | None = None
+    columns: Columns | None = None
     global_side: str = ""
     limit: int | None = None
 
@@ -115,11 +120,15 @@ class Product(NamedTuple):
     def meet(self, other: Product) -> Product:
         """The intersection of both."""
         limits = [x.limit for x in (self, other) if x.limit is not None]
+        step = math.lcm(self.step, other.step)
+        residues = [x.residue for x in (self, other) if x.step == step and x.residue is not None]
         return Product(
             self.specs + other.specs,
             _smaller(self.past, other.past),
             _smaller(self.future, other.future),
-            math.lcm(self.step, other.step),
+            step,
+            residues[0] if residues else None,
+            self.columns or other.columns,
             self.global_side or other.global_side,
             min(limits) if limits else None,
         )
@@ -167,18 +176,24 @@ class Window(MaskSpec):
 
 @dataclass(frozen=True)
 class Dilated(MaskSpec):
-    """Every ``step``-th token of a band: i - past <= j <= i + future with i - j a multiple of step."""
+    """Every ``step``-th token of a band: i - past <= j <= i + future with i - j a multiple of step.
 
-    past: int
-    future: int
+    ``None`` = from the first token on, or to the last.
+    """
+
+    past: int | None
+    future: int | None
     step: int
 
     def __post_init__(self) -> None:
-        _check_counts(self, past=0, future=0, step=1)
+        bounds = {name: 0 for name in ("past", "future") if getattr(self, name) is not None}
+        _check_counts(self, **bounds, step=1)
 
     def sees(self, i: Tensor, j: Tensor, query_is_global: Tensor, key_is_global: Tensor) -> Tensor:
         """See :meth:`MaskSpec.sees`."""
-        return (j >= i - self.past) & (j <= i + self.future) & ((i - j) % self.step == 0)
+        seen = (i - j) % self.step == 0
+        seen = seen if self.past is None else seen & (j >= i - self.past)
+        return seen if self.future is None else seen & (j <= i + self.future)
 
     def products(self) -> tuple[Product, ...]:
         """See :meth:`MaskSpec.products`."""
@@ -210,6 +225,93 @@ class Segments(MaskSpec):
     def products(self) -> tuple[Product, ...]:
         """See :meth:`MaskSpec.products`."""
         return (Product((self,), self.length - 1 + self.memory, None),)
+
+
+@dataclass(frozen=True)
+class Blocks(MaskSpec):
+    """The token's own block: floor((i + shift) / length) = floor((j + shift) / length).
+
+    ``shift`` moves the borders between blocks so many tokens back: the first block is that much shorter.
+    """
+
+    length: int
+    shift: int = 0
+
+    def __post_init__(self) -> None:
+        _check_counts(self, length=1, shift=0)
+
+    def sees(self, i: Tensor, j: Tensor, query_is_global: Tensor, key_is_global: Tensor) -> Tensor:
+        """See :meth:`MaskSpec.sees`."""
+        return self._start(i) == self._start(j)
+
+    def _start(self, i: Tensor) -> Tensor:
+        return (i + self.shift).div(self.length, rounding_mode="floor") * self.length - self.shift
+
+    def stretch(self, i: Tensor) -> Stretch | None:
+        """See :meth:`MaskSpec.stretch`."""
+        start = self._start(i)
+        return start, start + self.length - 1
+
+    def products(self) -> tuple[Product, ...]:
+        """See :meth:`MaskSpec.products`."""
+        return (Product((self,), self.length - 1, self.length - 1),)
+
+
+@dataclass(frozen=True)
+class Columns(MaskSpec):
+    """The same few keys of every block for all queries: first <= j mod length < first + count."""
+
+    length: int
+    first: int
+    count: int
+
+    def __post_init__(self) -> None:
+        _check_counts(self, length=1, first=0, count=1)
+        if self.first + self.count > self.length:
+            raise ValueError(
+                f"Columns: first + count must be at most length={self.length}, got {self.first} + {self.count}"
+            )
+
+    def chosen(self, j: Tensor) -> Tensor:
+        """Bool, elementwise: is key number j one of them?"""
+        place = j % self.length
+        return (place >= self.first) & (place < self.first + self.count)
+
+    def most(self, S: int) -> int:
+        """Of S keys of consecutive numbers, how many can be."""
+        return min(S, -(-S // self.length) * self.count)
+
+    def sees(self, i: Tensor, j: Tensor, query_is_global: Tensor, key_is_global: Tensor) -> Tensor:
+        """See :meth:`MaskSpec.sees`."""
+        return self.chosen(j) | torch.zeros_like(i, dtype=torch.bool)
+
+    def products(self) -> tuple[Product, ...]:
+        """See :meth:`MaskSpec.products`."""
+        return (Product((self,), columns=self),)
+
+
+@dataclass(frozen=True)
+class Every(MaskSpec):
+    """Tokens whose number is ``first`` mod ``step``, among themselves; no other sees or is seen.
+
+    ``Every(r, o) & Blocks(w)`` is a branch of LongNet's dilated attention (arXiv 2307.02486).
+    """
+
+    step: int
+    first: int
+
+    def __post_init__(self) -> None:
+        _check_counts(self, step=1, first=0)
+        if self.first >= self.step:
+            raise ValueError(f"Every: first must be below step={self.step}, got {self.first}")
+
+    def sees(self, i: Tensor, j: Tensor, query_is_global: Tensor, key_is_global: Tensor) -> Tensor:
+        """See :meth:`MaskSpec.sees`."""
+        return (i % self.step == self.first) & (j % self.step == self.first)
+
+    def products(self) -> tuple[Product, ...]:
+        """See :meth:`MaskSpec.products`."""
+        return (Product((self,), step=self.step, residue=self.first),)
 
 
 @dataclass(frozen=True)

@@ -156,10 +156,11 @@ def _prepare(
 
 
 def _chunk(T: int, state: int) -> int:
-    """Tokens a chunk: all of few, where one state keeps a kernel busy, else about the square root of T."""
+    """Tokens a chunk: all of few, where one state keeps a kernel busy, else so few that the native backward holds
+    what belongs to them in the first cache."""
     if T <= 64 and state >= ENOUGH:
         return T
-    longest = 16 if T <= 512 else 32 if T <= 2048 else 64
+    longest = 16 if T <= 512 else 32
     return -(-T // -(-T // longest))  # equal chunks
 
 

@@ -1,11 +1,14 @@
 """Attention over the pairs that a mask spec leaves, by blocks.
 
-A spec is a union of products (:meth:`MaskSpec.products`). Each product is executed by the cheapest of three
+A spec is a union of products (:meth:`MaskSpec.products`). Each product is executed by the cheapest of these
 forms, on the pairs that no earlier product had, and the partial softmaxes are merged:
 
     band    -future <= i - j <= past: queries in blocks of C neighbours, each with the C + past + future keys
-            that they can reach. With a step, tokens of equal i mod step are neighbours.
-    global  the global tokens are gathered: all queries against few keys, or few queries against all keys
+            that they can reach. With a step, tokens of equal i mod step are neighbours; of one residue, if only
+            those see each other.
+    classes a step without bounds: tokens of equal i mod step are sequences of their own
+    few     the global tokens, or the keys in some columns, are gathered: all queries against few keys, or few
+            queries against all keys
     dense   neither: all queries, in blocks, against the keys that the block can reach, or all keys where these
             come in no known order
 
@@ -86,8 +89,12 @@ def _flops(q: Tensor, k: Tensor, v: Tensor, spec: MaskSpec, **options: Any) -> i
         num, shape = num_global(global_mask, product), _band_shape(product, T, S)
         if product.global_side:
             pairs += num * (T if product.global_side == "key" else S)
+        elif product.columns is not None:
+            pairs += T * product.columns.most(S)
         elif shape is not None:
-            pairs += product.step * shape[0] * shape[1] * shape[2]
+            pairs += _rows(product) * shape[0] * shape[1] * shape[2]
+        elif product.step > 1:
+            pairs += _rows(product) * _columns(T, product.step) * _columns(S, product.step)
         elif B * H * T * S > 0:
             for start, stop, low, high in _blocks(product, B * H, T, S, ordered):
                 pairs += (stop - start) * (high - low)
@@ -213,6 +220,8 @@ def _run(
     part: _Part, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Side
 ) -> tuple[Tensor, Tensor] | None:
     product = part.product
+    if product.global_side or product.columns is not None or product.step > 1:
+        part = part._replace(ordered=False)  # what is gathered is in no such order
     if product.global_side == "key":
         num = num_global(k_side.is_global, product)
         slots, _ = select(k_side.is_global, num)
@@ -226,15 +235,21 @@ def _run(
         slots, rank = select(q_side.is_global, num)
         y, lse = _dense(part, _take_heads(q, slots), k, v, q_side.take(slots), k_side)
         return _back(y.transpose(1, 2), lse.transpose(1, 2), rank)
+    if product.columns is not None:
+        chosen = product.columns.chosen(k_side.number) & (k_side.number >= 0)
+        slots, _ = select(chosen, product.columns.most(k.shape[2]))
+        return _dense(part, q, _take_heads(k, slots), _take_heads(v, slots), q_side, k_side.take(slots))
     if _band_shape(product, q.shape[2], k.shape[2]) is not None:
         return _band(part, q, k, v, q_side, k_side)
+    if product.step > 1:
+        return _classes(part, q, k, v, q_side, k_side)
     return _dense(part, q, k, v, q_side, k_side)
 
 
 def _dense(part: _Part, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Side) -> tuple[Tensor, Tensor]:
     """All queries, in blocks, against all keys that the block can reach."""
     (B, H, T, _), S = q.shape, k.shape[2]
-    blocks = _blocks(part.product, B * H, T, S, part.ordered and not part.product.global_side)
+    blocks = _blocks(part.product, B * H, T, S, part.ordered)
     if len(blocks) == 1:
         return part.tile(q, k, v, q_side, k_side)
     rows = blocks[0][1]
@@ -282,14 +297,14 @@ def _band(part: _Part, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Si
     product = part.product
     shape = _band_shape(product, T, S)
     assert shape is not None and product.past is not None
-    (blocks, C, width), step = shape, product.step
-    q_grid = Grid.of(q_side.number, step, blocks * C)
-    k_grid = Grid.of(k_side.number, step, _columns(S, step))
-    q_slots = q_grid.slots.reshape(B, step * blocks, C)
+    (blocks, C, width), step, rows = shape, product.step, _rows(product)
+    q_grid = Grid.of(q_side.number, step, blocks * C, product.residue)
+    k_grid = Grid.of(k_side.number, step, _columns(S, step), product.residue)
+    q_slots = q_grid.slots.reshape(B, rows * blocks, C)
     first = q_grid.base - k_grid.base - product.past // step
     columns = first[:, None] + torch.arange(blocks, device=q.device) * C
     columns = columns[:, :, None] + torch.arange(width, device=q.device)
-    k_slots = k_grid.at(columns).reshape(B, step * blocks, width)
+    k_slots = k_grid.at(columns).reshape(B, rows * blocks, width)
     tiles = [_take_heads(q, q_slots), _take_heads(k, k_slots), _take_heads(v, k_slots)]
     sides = [*q_side.take(q_slots), *k_side.take(k_slots)]
     group = max(1, TILE_ELEMENTS // (H * C * width))
@@ -299,9 +314,31 @@ def _band(part: _Part, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Si
         pieces = zip(*(x.split(group) for x in (*tiles, *sides)))
         done = [recomputed(part.tile, q, k, v, Side(*side[:3]), Side(*side[3:])) for q, k, v, *side in pieces]
         y, lse = torch.cat([y for y, _ in done]), torch.cat([lse for _, lse in done])
-    # (B * step * blocks, H, C, V) back to one row a query
-    y = y.transpose(1, 2).reshape(B, step * blocks * C, H, -1)
-    return _back(y, lse.transpose(1, 2).reshape(B, step * blocks * C, H), q_grid.place)
+    # (B * rows * blocks, H, C, V) back to one row a query
+    y = y.transpose(1, 2).reshape(B, rows * blocks * C, H, -1)
+    return _back(y, lse.transpose(1, 2).reshape(B, rows * blocks * C, H), q_grid.place)
+
+
+def _classes(
+    part: _Part, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Side
+) -> tuple[Tensor, Tensor]:
+    """Tokens of equal number mod step, each class as a sequence of its own."""
+    (B, H, T, _), S = q.shape, k.shape[2]
+    product = part.product
+    grids = [
+        Grid.of(side.number, product.step, _columns(n, product.step), product.residue)
+        for side, n in ((q_side, T), (k_side, S))
+    ]
+    q_slots, k_slots = (grid.slots for grid in grids)
+    keys = _take_heads(k, k_slots), _take_heads(v, k_slots)
+    y, lse = _dense(part, _take_heads(q, q_slots), *keys, q_side.take(q_slots), k_side.take(k_slots))
+    y, lse = (x.transpose(1, 2).reshape(B, -1, H, *x.shape[3:]) for x in (y, lse))
+    return _back(y, lse, grids[0].place)
+
+
+def _rows(product: Product) -> int:
+    """Classes of numbers mod step that there are to look at."""
+    return product.step if product.residue is None else 1
 
 
 def _columns(T: int, step: int) -> int:

@@ -84,6 +84,15 @@ class Positions(nn.Module):
         """What is added to the scaled scores of q (B, H, T, K) and k (B, H, S, K): broadcasts to (B, H, T, S)."""
         return None
 
+    def factors(
+        self, q: Tensor, k: Tensor, q_positions: Tensor, k_positions: Tensor
+    ) -> tuple[Tensor, Tensor] | None:
+        """Where ``score`` is a product under the same scale: left (B, H, T, R) and right (B, H, S, R).
+
+        Attention takes them as further columns of q and k.
+        """
+        return None
+
     def places(self, positions: Tensor) -> Tensor | None:
         """Where ``score`` is -|place_i - place_j|: the places (B, H, T) of tokens at positions (B, T), in float64.
 

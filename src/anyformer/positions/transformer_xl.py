@@ -27,20 +27,25 @@ class TransformerXL(Positions):
         self.project = Linear(dim, num_heads * head_dim, bias=False)
 
     def score(self, q: Tensor, k: Tensor, q_positions: Tensor, k_positions: Tensor) -> Tensor:
-        B, H, T, K = q.shape
-        S = k.shape[2]
-        content = torch.einsum("hk,bhsk->bhs", self.content_bias.to(k), k)[:, :, None]
-        distance = q_positions[:, :, None] - k_positions[:, None, :]
-        channel = torch.arange(0, self.dim, 2, device=q.device, dtype=distance.dtype)
-        rate = 10000.0 ** (-channel / self.dim)
+        left, right = self.factors(q, k, q_positions, k_positions)
+        return left @ right.mT * q.shape[3] ** -0.5
+
+    def factors(
+        self, q: Tensor, k: Tensor, q_positions: Tensor, k_positions: Tensor
+    ) -> tuple[Tensor, Tensor]:
         # sin and cos of a difference split into those of the two positions, so that r(i - j) is never built for
-        # all pairs: (q + v) . W r(i - j) becomes a product of two (T, D) and (S, D) matrices.
+        # all pairs: (q + v) . W r(i - j) becomes a product of two (T, D) and (S, D) matrices. u . k is one column more.
+        B, H, S, K = k.shape
+        content = torch.einsum("hk,bhsk->bhs", self.content_bias.to(k), k)[..., None]
+        channel = torch.arange(0, self.dim, 2, device=q.device, dtype=q_positions.dtype)
+        rate = 10000.0 ** (-channel / self.dim)
         weight = self.project.weight.to(q).reshape(H, K, self.dim)
         query = torch.einsum("bhtk,hkd->bhtd", q + self.position_bias.to(q)[:, None], weight)
         on_sin, on_cos = query.split([len(rate), self.dim - len(rate)], -1)
         on_cos = nn.functional.pad(on_cos, (0, len(rate) - on_cos.shape[-1]))
         qa, ka = q_positions[:, None, :, None] * rate, k_positions[:, None, :, None] * rate
         q_sin, q_cos, k_sin, k_cos = (t.to(q.dtype) for t in (qa.sin(), qa.cos(), ka.sin(), ka.cos()))
-        left = torch.cat([on_sin * q_sin + on_cos * q_cos, on_cos * q_sin - on_sin * q_cos], -1)
-        right = torch.cat([k_cos, k_sin], -1).expand(B, -1, S, -1)
-        return (content + left @ right.transpose(-1, -2)) * K**-0.5
+        one = torch.ones_like(q[..., :1])
+        left = torch.cat([on_sin * q_sin + on_cos * q_cos, on_cos * q_sin - on_sin * q_cos, one], -1)
+        shared = torch.cat([k_cos, k_sin], -1).expand(B, H, S, -1)
+        return left, torch.cat([shared, content], -1)

@@ -7,7 +7,7 @@
  * that chunks of C tokens start from are kept, (B, chunks, K, D). */
 #include "real.h"
 
-enum { LANES = 256 / sizeof(real), VECTOR = LANES / 4, AHEAD = 8 };
+enum { LANES = 256 / sizeof(real), HALF = LANES / 2, VECTOR = LANES / 4, AHEAD = 8 };
 
 #ifdef __GNUC__
 #define PREFETCH(address) __builtin_prefetch(address)
@@ -15,14 +15,14 @@ enum { LANES = 256 / sizeof(real), VECTOR = LANES / 4, AHEAD = 8 };
 #define PREFETCH(address) (void)(address)
 #endif
 
-/* 2^z; zero below the smallest normal number, infinity above the largest; one at zero. The exponentials here are most
- * of the work, and A can be scaled by log2(e) once, which saves what exp has to do to find its remainder. */
+/* 2^z; zero below 2^-126.5, infinity above 2^127.5; one at zero. The exponentials here are most of the work, and A can
+ * be scaled by log2(e) once, which saves what exp has to do to find its remainder. */
 #ifdef REAL_f32
 static const real LOG2E = 1.44269504088896341f;
 static inline real exp2_of(real z) {
-    const float shift = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer, kept in the low bits */
-    float c = z < -126.0f ? -126.0f : z;
-    c = c > 127.99999f ? 127.99999f : c;
+    const float shift = 12583039.0f; /* 1.5 * 2^23 + 127: adding it rounds to an integer n, and leaves n + 127 below */
+    float c = z > 128.0f ? 128.0f : z, scale; /* NaN stays NaN */
+    c = c < -127.0f ? -127.0f : c;
     float rounded = c + shift, r = c - (rounded - shift);
     float p = 1.5353362e-4f; /* least relative error for |r| <= 1/2 with the constant 1 */
     p = p * r + 1.3398874e-3f;
@@ -31,13 +31,11 @@ static inline real exp2_of(real z) {
     p = p * r + 2.4022648e-1f;
     p = p * r + 6.9314718e-1f;
     p = p * r + 1.0f;
-    int32_t n, bits;
-    memcpy(&n, &rounded, 4);
-    memcpy(&bits, &p, 4);
-    bits += (int32_t)((uint32_t)n << 23); /* the rest of shift's bits leaves on the left */
-    memcpy(&p, &bits, 4);
-    p = z < -126.0f ? 0.0f : p;
-    return z >= 128.0f ? INFINITY : p;
+    uint32_t bits;
+    memcpy(&bits, &rounded, 4);
+    bits <<= 23; /* the bits of 2^n: zero for n = -127, infinity for 128 */
+    memcpy(&scale, &bits, 4);
+    return p * scale;
 }
 #else
 static const real LOG2E = 1.44269504088896340736;
@@ -146,135 +144,166 @@ EXPORT(selective_scan)(const real *restrict x, const real *restrict dt, const re
     }
 }
 
-/* What the backward of one task holds: for each block of channels A, the gradient that runs back, A's and skip's
- * gradients; for the tokens of one chunk of one block the states, their factors, the steps and C_t h_t, and the sums over all blocks that
- * give the gradients of B_ and C_, VECTOR partial sums for each. */
-struct work {
-    real *a, *g, *grad_a, *grad_skip, *states, *factors, *steps, *outs, *sums_b, *sums_c;
+/* What the backward of one chunk of one block holds, [token][lane]: the steps, u = dt x, the gradient of y before the
+ * gate, C_t h_t, and the gradients of u and of the exponents' dt. It goes through them once for each k, HALF lanes at a
+ * time, so that they stay in the first cache and what runs along the tokens stays in registers. */
+struct chunk {
+    real *steps, *u, *grad, *outs, *grad_u, *grad_step;
 };
 
 /* The rows of one chunk of one block, at its first token; gate and grad_gate may be null. */
 struct rows {
-    const real *grad, *x, *dt, *B_, *C_, *gate, *weight;
+    const real *grad, *x, *dt, *gate, *weight;
     real *grad_x, *grad_dt, *grad_gate;
-    int64_t b_time, c_time, g_time;
+    int64_t g_time, next; /* how far on the rows lie that will be read after these */
 };
 
-/* One chunk of one block again, forwards: the states after each token behind the one before the first. */
-static void again(struct work w, struct rows r, int64_t C, int64_t D, int64_t n, int64_t K, int64_t dt_softplus) {
+/* Lane j of token t, where HALF lanes of all C tokens come before the others. */
+#define PLACE(t, j) ((j) / HALF * C * HALF + (t) * HALF + (j) % HALF)
+
+static void read_chunk(struct chunk w, struct rows r, int64_t C, int64_t D, int64_t n, int64_t dt_softplus) {
+    for (int64_t i = r.gate ? 0 : 1; i < 3; i++) {
+        real *zeros[3] = {w.outs, w.grad_u, w.grad_step};
+        memset(zeros[i], 0, C * LANES * sizeof(real));
+    }
     for (int64_t t = 0; t < C; t++) {
-        real step[LANES], u[LANES], out[LANES] = {0};
+        real x[LANES], step[LANES], grad[LANES], gate[LANES];
+        for (int64_t j = 0; j < LANES; j += VECTOR) {
+            PREFETCH(r.x + t * D + r.next + j);
+            PREFETCH(r.dt + t * D + r.next + j);
+            PREFETCH(r.grad + t * D + r.next + j);
+            PREFETCH(r.grad_x + t * D + j);
+            PREFETCH(r.grad_dt + t * D + j);
+        }
+        take(x, r.x + t * D, n);
         take(step, r.dt + t * D, n);
-        take(u, r.x + t * D, n);
+        take(grad, r.grad + t * D, n);
         if (dt_softplus) {
             SIMD for (int64_t j = 0; j < LANES; j++) step[j] = softplus_of(step[j]);
         }
-        put(w.steps + t * LANES, step, LANES);
-        SIMD for (int64_t j = 0; j < LANES; j++) u[j] *= step[j];
-        for (int64_t k = 0; k < K; k++) {
-            real b = r.B_[t * r.b_time + k], c = r.C_[t * r.c_time + k];
-            const real *restrict ak = w.a + k * LANES, *restrict before = w.states + (t * K + k) * LANES;
-            real *restrict after = w.states + ((t + 1) * K + k) * LANES;
-            real *restrict factor = w.factors + (t * K + k) * LANES;
-            SIMD for (int64_t j = 0; j < LANES; j++) {
-                real e = exp2_of(step[j] * ak[j]);
-                factor[j] = e;
-                after[j] = e * before[j] + u[j] * b;
-                out[j] += after[j] * c;
-            }
+        SIMD for (int64_t j = 0; j < LANES; j++) x[j] *= step[j];
+        if (r.gate) {
+            take(gate, r.gate + t * r.g_time, n);
+            SIMD for (int64_t j = 0; j < LANES; j++) grad[j] *= gate[j] * sigmoid_of(gate[j]);
         }
-        put(w.outs + t * LANES, out, LANES);
+        for (int64_t j = 0; j < LANES; j += HALF) {
+            memcpy(w.steps + PLACE(t, j), step + j, HALF * sizeof(real));
+            memcpy(w.u + PLACE(t, j), x + j, HALF * sizeof(real));
+            memcpy(w.grad + PLACE(t, j), grad + j, HALF * sizeof(real));
+        }
     }
 }
 
-/* One token back: the gradients of u = dt x and of the exponents' dt, and everything else added to. What belongs to
- * the token stays in registers along all k, four vectors of it. */
-static inline void retreat(struct work w, int64_t t, const real *restrict step, const real *restrict u,
-                           const real *restrict grad, const real *restrict Bt, const real *restrict Ct,
-                           real *restrict grad_u, real *restrict grad_step, int64_t K) {
-    real s[4][VECTOR], x[4][VECTOR], gy[4][VECTOR], gu[4][VECTOR], gs[4][VECTOR];
-    for (int64_t v = 0; v < 4; v++)
+/* One k of HALF lanes along a chunk, forwards: the states before each token, their factors, and C_t h_t if asked.
+ * Gives the state after the last token. */
+static inline void along(const real *restrict step, const real *restrict u, real *restrict outs, real *restrict states,
+                         real *restrict factors, real *restrict h, const real *restrict a, const real *restrict Bt,
+                         const real *restrict Ct, int64_t b_time, int64_t c_time, int64_t C) {
+    for (int64_t t = 0; t < C; t++) {
+        real b = Bt[t * b_time];
+        SIMD for (int64_t j = 0; j < HALF; j++) {
+            real e = exp2_of(step[t * HALF + j] * a[j]);
+            factors[t * HALF + j] = e;
+            states[t * HALF + j] = h[j];
+            h[j] = e * h[j] + u[t * HALF + j] * b;
+        }
+        if (outs) {
+            real c = Ct[t * c_time];
+            SIMD for (int64_t j = 0; j < HALF; j++) outs[t * HALF + j] += h[j] * c;
+        }
+    }
+}
+
+/* And backwards, from the state after the last token: g is the gradient that runs back. The sums start at zero with the
+ * first lanes. */
+static inline void along_back(const real *restrict step, const real *restrict u, const real *restrict grad,
+                              real *restrict grad_u, real *restrict grad_step, const real *restrict states,
+                              const real *restrict factors, const real *restrict h, real *restrict g,
+                              real *restrict grad_a, const real *restrict a, const real *restrict Bt,
+                              const real *restrict Ct, int64_t b_time, int64_t c_time, int64_t C,
+                              real *restrict sums_b, real *restrict sums_c, int64_t first) {
+    real after[2][VECTOR], now[2][VECTOR], of_a[2][VECTOR], run[2][VECTOR];
+    for (int64_t v = 0; v < 2; v++)
         SIMD for (int64_t i = 0; i < VECTOR; i++) {
             int64_t j = v * VECTOR + i;
-            s[v][i] = step[j], x[v][i] = u[j], gy[v][i] = grad[j];
-            gu[v][i] = gs[v][i] = 0;
+            after[v][i] = h[j], run[v][i] = g[j], of_a[v][i] = grad_a[j], now[v][i] = a[j];
         }
-    for (int64_t k = 0; k < K; k++) {
-        real b = Bt[k], c = Ct[k];
-        const real *restrict before = w.states + (t * K + k) * LANES, *restrict after = before + K * LANES;
-        const real *restrict factor = w.factors + (t * K + k) * LANES, *restrict a = w.a + k * LANES;
-        real *restrict g = w.g + k * LANES, *restrict grad_a = w.grad_a + k * LANES;
-        real *restrict sums_b = w.sums_b + (t * K + k) * VECTOR, *restrict sums_c = w.sums_c + (t * K + k) * VECTOR;
+    for (int64_t t = C - 1; t >= 0; t--) {
+        real b = Bt[t * b_time], c = Ct[t * c_time];
 #define BACK(v)                                                                                                        \
     {                                                                                                                  \
-        int64_t j = v * VECTOR + i;                                                                                    \
-        real now = g[j] + gy[v][i] * c;                                                                                \
-        sum_c += gy[v][i] * after[j];                                                                                  \
-        sum_b += x[v][i] * now;                                                                                        \
-        gu[v][i] += now * b;                                                                                           \
-        now *= factor[j];                                                                                              \
-        g[j] = now;                                                                                                    \
-        now *= before[j];                                                                                              \
-        gs[v][i] += now * a[j];                                                                                        \
-        grad_a[j] += now * s[v][i];                                                                                    \
+        int64_t j = t * HALF + v * VECTOR + i;                                                                         \
+        real gy = grad[j], before = states[j], back = run[v][i] + gy * c;                                              \
+        sum_c += gy * after[v][i];                                                                                     \
+        sum_b += u[j] * back;                                                                                          \
+        grad_u[j] += back * b;                                                                                         \
+        back *= factors[j];                                                                                            \
+        run[v][i] = back;                                                                                              \
+        back *= before;                                                                                                \
+        grad_step[j] += back * now[v][i];                                                                              \
+        of_a[v][i] += back * step[j];                                                                                  \
+        after[v][i] = before;                                                                                          \
     }
         SIMD for (int64_t i = 0; i < VECTOR; i++) {
-            real sum_b = sums_b[i], sum_c = sums_c[i];
-            BACK(0) BACK(1) BACK(2) BACK(3)
-            sums_b[i] = sum_b, sums_c[i] = sum_c;
+            real sum_b = first ? 0 : sums_b[t * VECTOR + i], sum_c = first ? 0 : sums_c[t * VECTOR + i];
+            BACK(0) BACK(1)
+            sums_b[t * VECTOR + i] = sum_b, sums_c[t * VECTOR + i] = sum_c;
         }
 #undef BACK
     }
-    for (int64_t v = 0; v < 4; v++)
+    for (int64_t v = 0; v < 2; v++)
         SIMD for (int64_t i = 0; i < VECTOR; i++) {
             int64_t j = v * VECTOR + i;
-            grad_u[j] = gu[v][i], grad_step[j] = gs[v][i];
+            g[j] = run[v][i], grad_a[j] = of_a[v][i];
         }
 }
 
-/* One chunk of one block backwards. */
-static void back(struct work w, struct rows r, int64_t C, int64_t D, int64_t n, int64_t K, int64_t dt_softplus) {
-    for (int64_t t = C - 1; t >= 0; t--) {
-        real x[LANES], u[LANES], grad[LANES], gate[LANES], outer[LANES], grad_u[LANES], grad_step[LANES];
-        const real *restrict step = w.steps + t * LANES;
+/* From the gradients of u and of the exponents' dt to those of x, dt, skip and gate. */
+static void write_chunk(struct chunk w, struct rows r, real *restrict grad_skip, int64_t C, int64_t D, int64_t n,
+                        int64_t dt_softplus) {
+    for (int64_t t = 0; t < C; t++) {
+        real x[LANES], raw[LANES], step[LANES], grad[LANES], grad_u[LANES], grad_step[LANES];
+        for (int64_t j = 0; j < LANES; j += HALF) {
+            memcpy(step + j, w.steps + PLACE(t, j), HALF * sizeof(real));
+            memcpy(grad + j, w.grad + PLACE(t, j), HALF * sizeof(real));
+            memcpy(grad_u + j, w.grad_u + PLACE(t, j), HALF * sizeof(real));
+            memcpy(grad_step + j, w.grad_step + PLACE(t, j), HALF * sizeof(real));
+        }
         take(x, r.x + t * D, n);
-        take(grad, r.grad + t * D, n);
-        SIMD for (int64_t j = 0; j < LANES; j++) u[j] = x[j] * step[j];
-        if (r.gate) { /* grad: of y before the gate; outer: of the gate, if y were 1 */
+        if (r.gate) {
+            real gate[LANES], outer[LANES];
             take(gate, r.gate + t * r.g_time, n);
+            take(outer, r.grad + t * D, n);
+            for (int64_t j = 0; j < LANES; j += HALF) memcpy(raw + j, w.outs + PLACE(t, j), HALF * sizeof(real));
             SIMD for (int64_t j = 0; j < LANES; j++) {
                 real sigmoid = sigmoid_of(gate[j]);
-                outer[j] = grad[j] * sigmoid * (1 + gate[j] * (1 - sigmoid));
-                grad[j] *= gate[j] * sigmoid;
+                outer[j] *= sigmoid * (1 + gate[j] * (1 - sigmoid)) * (raw[j] + r.weight[j] * x[j]);
             }
-        }
-        retreat(w, t, step, u, grad, r.B_ + t * r.b_time, r.C_ + t * r.c_time, grad_u, grad_step, K);
-        if (r.gate) {
-            SIMD for (int64_t j = 0; j < LANES; j++) outer[j] *= w.outs[t * LANES + j] + r.weight[j] * x[j];
             put(r.grad_gate + t * D, outer, n);
         }
         SIMD for (int64_t j = 0; j < LANES; j++) {
-            w.grad_skip[j] += grad[j] * x[j];
+            grad_skip[j] += grad[j] * x[j];
             grad[j] = grad[j] * r.weight[j] + grad_u[j] * step[j];
             grad_step[j] = grad_step[j] / LOG2E + grad_u[j] * x[j];
         }
         put(r.grad_x + t * D, grad, n);
         if (dt_softplus) {
-            take(u, r.dt + t * D, n);
-            SIMD for (int64_t j = 0; j < LANES; j++) grad_step[j] *= sigmoid_of(u[j]);
+            take(raw, r.dt + t * D, n);
+            SIMD for (int64_t j = 0; j < LANES; j++) grad_step[j] *= sigmoid_of(raw[j]);
         }
         put(r.grad_dt + t * D, grad_step, n);
     }
 }
 
-/* VECTOR partial sums each, to one. */
-static void reduce(const real *restrict sums, real *restrict out, int64_t n) {
-    for (int64_t i = 0; i < n; i++) {
-        real sum = 0;
+/* VECTOR partial sums of each k and token, [K][C][VECTOR], to one, (C, K). */
+static void reduce(const real *restrict sums, real *restrict out, int64_t C, int64_t K) {
+    for (int64_t k = 0; k < K; k++)
+        for (int64_t t = 0; t < C; t++) {
+            real sum = 0;
 #pragma omp simd reduction(+ : sum)
-        for (int64_t v = 0; v < VECTOR; v++) sum += sums[i * VECTOR + v];
-        out[i] = sum;
-    }
+            for (int64_t v = 0; v < VECTOR; v++) sum += sums[(k * C + t) * VECTOR + v];
+            out[t * K + k] = sum;
+        }
 }
 
 /* Each task takes `width` channels, a multiple of LANES, of one sample. grad_A is (B, D, K) and grad_skip (B, D), to be
@@ -290,20 +319,16 @@ EXPORT(selective_scan_backward)(const real *restrict grad, const real *restrict 
                                 int64_t c_batch, int64_t c_time, int64_t g_batch, int64_t g_time, int64_t C,
                                 int64_t dt_softplus, int64_t width, int64_t threads) {
     int64_t groups = (D + width - 1) / width, chunks = (T + C - 1) / C, whole = K * LANES, blocks = width / LANES;
-    int64_t of_blocks = blocks * (3 * whole + LANES), of_chunk = (2 * C + 1) * whole + 2 * C * LANES + 2 * C * K * VECTOR;
+    int64_t of_blocks = blocks * (3 * whole + LANES), of_chunk = 6 * C * LANES + 2 * C * HALF + 2 * C * K * VECTOR;
 #pragma omp parallel for num_threads(threads) schedule(static) if (parallel : B * T * D * K > 8192)
     for (int64_t task = 0; task < B * groups; task++) {
         int64_t b = task / groups, group = task % groups, first = group * width, n = MIN(width, D - first);
         void *memory = malloc((of_blocks + of_chunk) * sizeof(real) + 64);
-        struct work w;
         real *a = aligned(memory), *g = a + blocks * whole, *grad_a = g + blocks * whole;
-        real *sum_skip = grad_a + blocks * whole;
-        w.states = sum_skip + blocks * LANES;
-        w.factors = w.states + (C + 1) * whole;
-        w.steps = w.factors + C * whole;
-        w.outs = w.steps + C * LANES;
-        w.sums_b = w.outs + C * LANES;
-        w.sums_c = w.sums_b + C * K * VECTOR;
+        real *sum_skip = grad_a + blocks * whole, *held = sum_skip + blocks * LANES, *states = held + 6 * C * LANES;
+        real *factors = states + C * HALF, *sums_b = factors + C * HALF, *sums_c = sums_b + C * K * VECTOR;
+        struct chunk w = {held, held + C * LANES, held + 2 * C * LANES, held + 3 * C * LANES, held + 4 * C * LANES,
+                          held + 5 * C * LANES};
         memset(grad_a, 0, blocks * (whole + LANES) * sizeof(real));
         for (int64_t i = 0; i * LANES < n; i++) {
             int64_t d = first + i * LANES, some = MIN(LANES, D - d);
@@ -312,24 +337,31 @@ EXPORT(selective_scan_backward)(const real *restrict grad, const real *restrict 
         }
         for (int64_t chunk = chunks - 1; chunk >= 0; chunk--) {
             int64_t t = chunk * C, tokens = MIN(C, T - t), out = ((group * B + b) * T + t) * K;
-            const real *Bt = B_ + b * b_batch + t * b_time, *Ct = C_ + b * c_batch + t * c_time;
-            memset(w.sums_b, 0, 2 * C * K * VECTOR * sizeof(real));
             for (int64_t i = 0; i * LANES < n; i++) {
                 int64_t d = first + i * LANES, some = MIN(LANES, D - d), row = (b * T + t) * D + d;
                 real weight[LANES] = {0};
-                struct rows r = {grad + row, x + row, dt + row, Bt, Ct,
-                                 gate ? gate + b * g_batch + t * g_time + d : NULL, weight,
-                                 grad_x + row, grad_dt + row, gate ? grad_gate + row : NULL, b_time, c_time, g_time};
+                struct rows r = {grad + row, x + row, dt + row, gate ? gate + b * g_batch + t * g_time + d : NULL, weight,
+                                 grad_x + row, grad_dt + row, gate ? grad_gate + row : NULL, g_time,
+                                 (i + 1) * LANES < n ? LANES : -C * D - i * LANES};
                 if (skip) take(weight, skip + d, some);
-                w.a = a + i * whole, w.g = g + i * whole, w.grad_a = grad_a + i * whole;
-                w.grad_skip = sum_skip + i * LANES;
-                for (int64_t k = 0; k < K; k++)
-                    take(w.states + k * LANES, starts + ((b * chunks + chunk) * K + k) * D + d, some);
-                again(w, r, tokens, D, some, K, dt_softplus);
-                back(w, r, tokens, D, some, K, dt_softplus);
+                read_chunk(w, r, tokens, D, some, dt_softplus);
+                for (int64_t j = 0; j < LANES; j += HALF)
+                    for (int64_t k = 0; k < K; k++) {
+                        int64_t at = i * whole + k * LANES + j, part = j * tokens;
+                        const real *Bt = B_ + b * b_batch + t * b_time + k, *Ct = C_ + b * c_batch + t * c_time + k;
+                        real h[HALF] = {0}, *outs = gate ? w.outs + part : NULL;
+                        if (some > j)
+                            memcpy(h, starts + ((b * chunks + chunk) * K + k) * D + d + j, MIN(HALF, some - j) * sizeof(real));
+                        along(w.steps + part, w.u + part, outs, states, factors, h, a + at, Bt, Ct, b_time, c_time,
+                              tokens);
+                        along_back(w.steps + part, w.u + part, w.grad + part, w.grad_u + part, w.grad_step + part, states,
+                                   factors, h, g + at, grad_a + at, a + at, Bt, Ct, b_time, c_time, tokens,
+                                   sums_b + k * tokens * VECTOR, sums_c + k * tokens * VECTOR, i + j == 0);
+                    }
+                write_chunk(w, r, sum_skip + i * LANES, tokens, D, some, dt_softplus);
             }
-            reduce(w.sums_b, grad_B + out, tokens * K);
-            reduce(w.sums_c, grad_C + out, tokens * K);
+            reduce(sums_b, grad_B + out, tokens, K);
+            reduce(sums_c, grad_C + out, tokens, K);
         }
         for (int64_t i = 0; i * LANES < n; i++) {
             int64_t d = first + i * LANES, some = MIN(LANES, D - d);

@@ -1,0 +1,246 @@
+"""Combiner: near tokens one by one, the others through summaries of the regions that they stand in."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.layers.linear import Linear
+from anyformer.mixers import register_mixer
+from anyformer.mixers.attention import head_width, merge_heads, split_heads
+from anyformer.ops.attention import attention, merge
+from anyformer.ops.gathered_attention import gathered_attention
+from anyformer.ops.masks import Causal, Dilated, Segments
+from anyformer.ops.sparse_attention import sparse_attention
+from anyformer.state import State
+
+PARTITIONS = ("fixed", "logsparse", "axial")
+Part = tuple[Tensor, Tensor]
+"""(y, log-sum-exp) of some keys."""
+
+
+class Tokens(NamedTuple):
+    """Queries, keys and values (B, H, S, K) by number: token n of each sample in place n, zero past its length."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    lengths: Tensor  # (B,)
+
+    @property
+    def real(self) -> Tensor:
+        """(B, S) bool."""
+        return torch.arange(self.k.shape[2], device=self.k.device) < self.lengths[:, None]
+
+    @property
+    def number(self) -> Tensor:
+        """(B, S) int64, -1 where there is none."""
+        return torch.where(self.real, torch.arange(self.k.shape[2], device=self.k.device), -1)
+
+
+class Blocks(NamedTuple):
+    """Tokens in blocks of C: q, k, v (B, H, n, C, K), real (B, n, C)."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    real: Tensor
+
+    @classmethod
+    def of(cls, tokens: Tokens, size: int) -> Blocks:
+        """Blocks of ``size`` tokens, counted from the first."""
+        missing = -tokens.k.shape[2] % size
+        q, k, v = (
+            pad(t, (0, 0, 0, missing)).unflatten(2, (-1, size)) for t in (tokens.q, tokens.k, tokens.v)
+        )
+        return cls(q, k, v, pad(tokens.real, (0, missing)).unflatten(1, (-1, size)))
+
+    def attend(self, q: Tensor, causal: bool = False) -> Part:
+        """Queries (B, H, n, C', K) to the tokens of their block."""
+        n = q.shape[2]
+        q, k, v = (t.transpose(1, 2).flatten(0, 1) for t in (q, self.k, self.v))
+        y, lse = attention(
+            q, k, v, visible=self.real.flatten(0, 1)[:, None, None, :], causal=causal, return_lse=True
+        )
+        return y.unflatten(0, (-1, n)).transpose(1, 2), lse.unflatten(0, (-1, n)).transpose(1, 2)
+
+    def pool(self, x: Tensor) -> Tensor:
+        """(B, H, n, 1, K): the largest value of each channel, 0 where a block has no token."""
+        x = x.masked_fill(~self.real[:, None, ..., None], -torch.inf).amax(3, keepdim=True)
+        return x.masked_fill(x == -torch.inf, 0.0)
+
+    def summaries(self) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, H, n, K) of whole blocks (eq. 5): k = max k_j, v = sum_j softmax_j(max q . k_j) v_j."""
+        y, _ = self.attend(self.pool(self.q))
+        return self.pool(self.k)[:, :, :, 0], y[:, :, :, 0]
+
+
+@register_mixer(
+    "combiner",
+    papers=["combiner"],
+    examples=[
+        {"span": 4},
+        {"span": 5, "causal": False},
+        {"partition": "logsparse"},
+        {"partition": "logsparse", "causal": False},
+        {"partition": "axial", "span": 4},
+        {"partition": "axial", "span": 4, "causal": False},
+    ],
+)
+class Combiner(Mixer):
+    """Attention whose far probabilities factorise (Ren 2021, eq. 4-6), so that every token is seen at a low price.
+
+    p(j|i) = exp(q_i . k_j) / Z for j in the direct set of i, p(r|i) p(j|r) for j in region r, where
+    p(r|i) = exp(q_i . k_r) / Z, Z over both, and p(j|r) = softmax_j(q_r . k_j) does not depend on i. Scores are over
+    sqrt(K). With ``causal=True`` only finished regions count.
+
+    ========== ===================== ================================= ============================================
+    partition  direct                regions                           k_r, q_r
+    ========== ===================== ================================= ============================================
+    fixed      own block of span     the other blocks                  largest value of each channel in the region
+    logsparse  oneself               2^l tokens each, as in a Fenwick  largest value of each channel in the region
+                                     tree
+    axial      own row of span       the other rows                    those of the token in one's column
+    ========== ===================== ================================= ============================================
+
+    It streams by keeping all tokens, and reads them again for each call's new ones.
+
+    Args:
+        num_heads: heads H.
+        partition: one of the above.
+        span: tokens of a block or row; best near the square root of the length.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_heads: int = 4,
+        partition: str = "fixed",
+        span: int = 32,
+        causal: bool = True,
+    ) -> None:
+        super().__init__(dim, partition=partition, span=span, causal=causal)
+        self.num_heads, self.head_dim = num_heads, head_width(dim, num_heads, None)
+        self.partition, self.span, self.causal = partition, span, causal
+        self.qkv = Linear(dim, 3 * dim, bias=False)
+        self.out = Linear(dim, dim, bias=False)
+
+    @classmethod
+    def describe(
+        cls, *, partition: str = "fixed", span: int = 32, causal: bool = True, **_: Any
+    ) -> MixerInfo:
+        if partition not in PARTITIONS:
+            raise ValueError(f"partition must be one of {', '.join(PARTITIONS)}; got {partition!r}")
+        if span < 1:
+            raise ValueError(f"span must be at least 1, got {span}")
+        cost = "n log n" if partition == "logsparse" else "n^2"
+        return MixerInfo(
+            reach=(None, 0 if causal else None), cost=cost, memory=cost, state="n" if causal else "none"
+        )
+
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v = (split_heads(t, self.num_heads) for t in self.qkv(x).chunk(3, -1))
+        return q, k, v
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        tokens = Tokens(*self._project(x), inputs.lengths)
+        return self.out(merge_heads(self._attend(tokens.q, tokens.number, tokens)))
+
+    def _attend(self, q: Tensor, index: Tensor, tokens: Tokens) -> Tensor:
+        """Queries (B, H, T, K) of numbers (B, T), -1 = none, among all tokens."""
+        if q.shape[2] * tokens.k.shape[2] == 0:
+            return torch.zeros_like(q)
+        if self.partition == "logsparse":
+            return self._logsparse(q, index, tokens)
+        blocks = Blocks.of(tokens, self.span)
+        local = self._local(q, index, tokens, blocks)
+        regions = self._fixed if self.partition == "fixed" else self._axial
+        return merge([local, *regions(q, index, tokens, blocks)])[0]
+
+    def _local(self, q: Tensor, index: Tensor, tokens: Tokens, blocks: Blocks) -> Part:
+        if self.causal:
+            own = Segments(self.span, 0) & Causal()
+            y, lse = sparse_attention(
+                q, tokens.k, tokens.v, own, q_index=index, k_index=tokens.number, return_lse=True
+            )
+            return y, lse
+        y, lse = blocks.attend(blocks.q)
+        return y.flatten(2, 3)[:, :, : q.shape[2]], lse.flatten(2, 3)[:, :, : q.shape[2]]
+
+    def _fixed(self, q: Tensor, index: Tensor, tokens: Tokens, blocks: Blocks) -> list[Part]:
+        k, v = blocks.summaries()
+        own = index.div(self.span, rounding_mode="floor")[:, :, None]
+        number = torch.arange(k.shape[2], device=k.device)
+        seen = number < own if self.causal else (number != own) & blocks.real.any(-1)[:, None]
+        return [attention(q, k, v, visible=seen[:, None], return_lse=True)]
+
+    def _axial(self, q: Tensor, index: Tensor, tokens: Tokens, blocks: Blocks) -> list[Part]:
+        """A row as its token in the query's column sees it; the last row's last token where it ends before that."""
+        C = self.span
+        seen, _ = blocks.attend(blocks.q)
+        last = (blocks.real.sum(-1, keepdim=True) - 1).clamp_min(0)
+        column = torch.minimum(torch.arange(C, device=q.device), last)[:, None, ..., None]
+        k, v = (t.gather(3, column.expand_as(t)).flatten(2, 3) for t in (blocks.k, seen))
+        # every place of a row that has a token is there
+        there = blocks.real.any(-1, keepdim=True).expand_as(blocks.real).flatten(1)
+        k_index = torch.where(there, torch.arange(k.shape[2], device=q.device), -1)
+        far = k.shape[2]
+        parts = []
+        for spec, shift in ((Dilated(far, 0, C), -C), (Dilated(0, far, C), C))[: 1 if self.causal else 2]:
+            at = (index + shift).masked_fill(index < 0, -1).clamp_min(-1)
+            parts.append(sparse_attention(q, k, v, spec, q_index=at, k_index=k_index, return_lse=True))
+        return parts
+
+    def _logsparse(self, q: Tensor, index: Tensor, tokens: Tokens) -> Tensor:
+        """Oneself, and at each level l the region of 2^l tokens beside one's own."""
+        S = tokens.k.shape[2]
+        keys, values, slots, first = [tokens.k], [tokens.v], [index], 0
+        for level in range((S - 1).bit_length()):
+            blocks = Blocks.of(tokens, 2**level)
+            own = index >> level
+            beside = own ^ 1
+            number = blocks.real.shape[1]
+            there = (
+                (own & 1 == 1) if self.causal else blocks.real.any(-1).gather(1, beside.clamp(0, number - 1))
+            )
+            slots.append(torch.where(there & (index >= 0) & (beside < number), first + beside, -1))
+            if level:
+                k, v = blocks.summaries()
+                keys.append(k)
+                values.append(v)
+            first += number
+        return gathered_attention(
+            q, torch.cat(keys, 2), torch.cat(values, 2), torch.stack(slots, -1)[:, None]
+        )
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        empty = torch.zeros(batch_size, self.num_heads, 0, self.head_dim, device=device, dtype=dtype)
+        lengths = torch.zeros(batch_size, dtype=torch.int64, device=device)
+        return {"q": empty, "k": empty, "v": empty, "lengths": lengths}
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        new = self._project(x)
+        lengths = state["lengths"] + inputs.lengths
+        size = int(lengths.max()) if lengths.numel() else 0
+        index = inputs.zero(inputs.index + 1) - 1
+        at = torch.where(index < 0, size, index)[:, None, :, None].expand_as(new[0])
+        q, k, v = (
+            pad(state[name], (0, 0, 0, size + 1 - state[name].shape[2])).scatter(2, at, t)[:, :, :size]
+            for name, t in zip("qkv", new, strict=True)
+        )
+        tokens = Tokens(q, k, v, lengths)
+        y = self._attend(new[0], index, tokens)
+        return self.out(merge_heads(y)), {"q": tokens.q, "k": tokens.k, "v": tokens.v, "lengths": lengths}
+
+    def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:
+        tokens = Tokens(*self._project(x), inputs.lengths)
+        v, T = tokens.v, x.shape[1]
+        each = torch.eye(T, device=x.device, dtype=x.dtype).expand(*v.shape[:2], T, T)
+        each = each * tokens.real[:, None, :, None]
+        matrix = self._attend(tokens.q, tokens.number, tokens._replace(v=each))
+        return Mixing(matrix, v, lambda y: inputs.zero(self.out(merge_heads(y))))

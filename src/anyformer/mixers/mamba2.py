@@ -1,0 +1,193 @@
+"""Mamba-2: a selective state space with one decay for all states of a head, which is a linear attention."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu, softplus
+
+from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.layers.conv import ShortConv
+from anyformer.layers.linear import Linear
+from anyformer.mixers import register_mixer
+from anyformer.mixers.attention import merge_heads, split_heads
+from anyformer.mixers.mamba import INITS, mimic_attention
+from anyformer.ops.linear_attention import linear_attention
+from anyformer.ops.rms_norm import rms_norm
+from anyformer.state import State
+
+
+class Chosen(NamedTuple):
+    """What the tokens choose: values x (B, H, T, V), steps dt (B, H, T), B and C (B, H, T, K)."""
+
+    x: Tensor
+    dt: Tensor
+    B: Tensor
+    C: Tensor
+
+
+def ssd(chosen: Chosen, A: Tensor, initial: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """S_t = exp(dt_t A) S_{t-1} + B_t (dt_t x_t)^T, y_t = C_t^T S_t, with A (H,) negative.
+
+    Queries C, keys B, values dt x: linear attention with a decay for each head and token (Dao 2024, section 5).
+
+    Returns:
+        y (B, H, T, V) and the state (B, H, K, V).
+    """
+    x, dt, B_, C_ = chosen
+    values = (dt[..., None] * x).to(x.dtype)
+    return linear_attention(C_, B_, values, log_decay=dt * A[:, None], initial=initial)
+
+
+def ssd_matrix(chosen: Chosen, A: Tensor) -> Tensor:
+    """The same as a matrix over the tokens, (B, H, T, S): C_t^T B_s exp(A (dt_{s+1} + ... + dt_t)) dt_s."""
+    time = chosen.dt.cumsum(-1)
+    decay = ((time[..., None] - time[..., None, :]).tril() * A[:, None, None]).exp()
+    return (chosen.C @ chosen.B.mT * decay * chosen.dt[..., None, :]).tril()
+
+
+def initial_steps(num_heads: int, smallest: float = 1e-3, largest: float = 0.1) -> Tensor:
+    """Numbers whose softplus is spread evenly over the logarithms from ``smallest`` to ``largest``."""
+    return torch.empty(num_heads).uniform_(math.log(smallest), math.log(largest)).exp().expm1().log()
+
+
+def check_sizes(dim: int, num_heads: int, num_groups: int, state_dim: int, expand: float) -> int:
+    """The inner width F = dim * expand; ``ValueError`` where heads or groups do not divide it."""
+    F = round(dim * expand)
+    if state_dim < 1:
+        raise ValueError(f"state_dim must be at least 1, got {state_dim}")
+    if num_heads < 1 or F < 1 or F % num_heads:
+        raise ValueError(f"num_heads must divide dim * expand = {F}, got {num_heads}")
+    if num_groups < 1 or num_heads % num_groups:
+        raise ValueError(f"num_groups must divide num_heads={num_heads}, got {num_groups}")
+    return F
+
+
+class GatedNorm(nn.Module):
+    """RMS norm within groups of channels: weight * norm(y * silu(gate)), or weight * norm(y) * silu(gate).
+
+    Args:
+        dim: channels. num_groups: groups of them. before: whether the norm comes before the gate.
+    """
+
+    def __init__(self, dim: int, num_groups: int = 1, *, eps: float = 1e-5, before: bool = False) -> None:
+        super().__init__()
+        self.num_groups, self.eps, self.before = num_groups, eps, before
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, y: Tensor, gate: Tensor) -> Tensor:
+        """y and gate (..., dim)."""
+        y = y if self.before else y * silu(gate)
+        y = rms_norm(y.unflatten(-1, (self.num_groups, -1)), None, self.eps).flatten(-2) * self.weight
+        return y * silu(gate) if self.before else y
+
+
+@register_mixer(
+    "mamba2",
+    papers=["mimetic-init"],
+    examples=[
+        {"state_dim": 8},
+        {"state_dim": 5, "num_groups": 2, "num_heads": 2, "conv_width": 2},
+        {"state_dim": 8, "init": "mimetic"},
+    ],
+)
+class Mamba2(Mixer):
+    """The Mamba-2 block: state space duality with a short convolution and a gated norm (Dao 2024, arXiv 2405.21060).
+
+    S_t = exp(dt_t A) S_{t-1} + B_t (dt_t x_t)^T, y_t = C_t^T S_t + D x_t: A, dt and D are one number for each head.
+
+    Our K is the paper's state size N, our V its P, our ``skip`` its D. ``in_proj`` gives gate, x, B, C and dt in
+    this order, and the convolution is over x, B and C.
+
+    Args:
+        num_heads: heads H, which divide dim * expand.
+        state_dim: K, 128 in the paper's models.
+        expand: width inside the block over dim.
+        num_groups: groups of heads that share B and C; the norm is within them.
+        conv_width: taps of the short convolution. conv_bias: its bias.
+        bias: biases on the projections in and out.
+        norm_eps: of the gated norm.
+        init: ``usual``, or ``mimetic``: like linear attention at the start (arXiv 2410.11135).
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_heads: int = 4,
+        state_dim: int = 64,
+        expand: float = 2,
+        num_groups: int = 1,
+        conv_width: int = 4,
+        conv_bias: bool = True,
+        bias: bool = False,
+        norm_eps: float = 1e-5,
+        init: str = "usual",
+        causal: bool = True,
+    ) -> None:
+        super().__init__(dim, causal=causal)
+        if init not in INITS:
+            raise ValueError(f"init must be one of {', '.join(INITS)}, got {init!r}")
+        self.inner_dim = F = check_sizes(dim, num_heads, num_groups, state_dim, expand)
+        self.num_heads, self.num_groups, self.state_dim = num_heads, num_groups, state_dim
+        GK = num_groups * state_dim
+        self.widths = (F, GK, GK)
+        self.in_proj = Linear(dim, F + sum(self.widths) + num_heads, bias=bias)
+        self.conv = ShortConv(sum(self.widths), conv_width, bias=conv_bias, activation="silu")
+        self.dt_bias = nn.Parameter(initial_steps(num_heads))
+        self.A_log = nn.Parameter(torch.empty(num_heads).uniform_(1, 16).log())
+        self.skip = nn.Parameter(torch.ones(num_heads))
+        self.norm = GatedNorm(F, num_groups, eps=norm_eps)
+        self.out_proj = Linear(F, dim, bias=bias)
+        if init == "mimetic":
+            _, _, B_, C_, dt = self.in_proj.weight.split((F, *self.widths, num_heads))
+            mimic_attention(self.conv, B_, C_, dt, self.dt_bias, self.A_log)
+
+    @classmethod
+    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
+        if not causal:
+            raise ValueError(f"causal=False is not possible for {cls.registry_id}: its state runs along time")
+        return MixerInfo(reach=(None, 0), state="constant")
+
+    def hints(self) -> dict[str, dict[str, Any]]:
+        return {name: {"decay": False} for name in ("A_log", "skip", "dt_bias")}
+
+    def _rates(self) -> Tensor:
+        return -self.A_log.to(torch.promote_types(self.A_log.dtype, torch.float32)).exp()
+
+    def _choose(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Chosen, Tensor, Tensor]:
+        """What x chooses, the gate, and the convolution's state."""
+        gate, xbc, dt = self.in_proj(x).split((self.inner_dim, sum(self.widths), self.num_heads), -1)
+        xbc, conv = self.conv(inputs.zero(xbc), state.get("conv"), inputs.mask)
+        x, B_, C_ = inputs.zero(xbc).split(self.widths, -1)
+        wide = torch.promote_types(dt.dtype, torch.float32)
+        dt = softplus(inputs.zero(dt.to(wide) + self.dt_bias, -math.inf)).mT  # a masked token takes no step
+        share = self.num_heads // self.num_groups
+        B_, C_ = (split_heads(t, self.num_groups).repeat_interleave(share, 1) for t in (B_, C_))
+        return Chosen(split_heads(x, self.num_heads), dt, B_, C_), gate, conv
+
+    def _finish(self, y: Tensor, x: Tensor, gate: Tensor) -> Tensor:
+        y = y + self.skip[:, None, None] * x
+        return self.out_proj(self.norm(merge_heads(y), gate))
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        return self._stream(x, {}, inputs)[0]
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        wide = torch.promote_types(dtype, torch.float32)
+        shape = (batch_size, self.num_heads, self.state_dim, self.inner_dim // self.num_heads)
+        s = torch.zeros(shape, device=device, dtype=wide)
+        return {"s": s, "conv": self.conv.init_state(batch_size, device, dtype)}
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        chosen, gate, conv = self._choose(x, state, inputs)
+        y, s = ssd(chosen, self._rates(), state.get("s"))
+        return self._finish(y, chosen.x, gate), {"s": s, "conv": conv}
+
+    def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:
+        chosen, gate, _ = self._choose(x, {}, inputs)
+        matrix = ssd_matrix(chosen, self._rates())
+        return Mixing(matrix, chosen.x, lambda y: inputs.zero(self._finish(y, chosen.x, gate)))

@@ -1,0 +1,249 @@
+"""Softmax attention among tokens of the same bucket, every pair of them and no other.
+
+y_i = sum_j softmax_j(scale * q_i . k_j) v_j over the keys with bucket_j = bucket_i and, causally, index_j <= index_i
+
+Keys are sorted by bucket and index, so that each query sees one stretch of them (Pagliardini 2023, section 3). Buckets
+come from :mod:`anyformer.ops.select`. What has bucket -1 is dropped: with one bucket for all others this is the
+paper's QK-sparse attention, with hashes for buckets its Hash-sparse attention.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from anyformer.ops._attend import attend, can_attend
+from anyformer.ops._base import native_path, primitive
+from anyformer.ops._precision import no_autocast, wide
+from anyformer.ops.attention import (
+    NORMALIZERS,
+    TILE_ELEMENTS,
+    attention,
+    attention_definition,
+    check_heads,
+    recomputed,
+)
+
+TILE = 64
+"""Queries and keys of a tile."""
+
+
+def bucket_attention_definition(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    q_bucket: Tensor,
+    k_bucket: Tensor,
+    *,
+    q_index: Tensor | None = None,
+    k_index: Tensor | None = None,
+    causal: bool = False,
+    strict: bool = False,
+    scale: float | None = None,
+) -> Tensor:
+    """Dense attention under the mask. Arguments as in :func:`bucket_attention`."""
+    q_index, k_index = _check(q, k, v, q_bucket, k_bucket, q_index, k_index)
+    visible = (q_bucket[..., :, None] == k_bucket[..., None, :]) & (q_bucket >= 0)[..., None]
+    if causal:
+        age = q_index[..., :, None] - k_index[..., None, :]
+        visible = visible & (age > 0 if strict else age >= 0)
+    y: Tensor = attention_definition(q, k, v, visible=visible, scale=scale)
+    return y
+
+
+def _flops(q: Tensor, k: Tensor, v: Tensor, q_bucket: Tensor, k_bucket: Tensor, **options: object) -> int:
+    options.pop("scale", None)
+    found = stretches(q_bucket, k_bucket, **options)  # type: ignore[arg-type]
+    return 2 * int((found.stop - found.start).sum()) * (q.shape[3] + v.shape[3])
+
+
+PATH = native_path("pytorch tiles", "pairs of tiles whose buckets overlap, as batched matrix products")
+
+
+@primitive("bucket_attention", definition=bucket_attention_definition, flops=_flops, path=PATH)
+def bucket_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    q_bucket: Tensor,
+    k_bucket: Tensor,
+    *,
+    q_index: Tensor | None = None,
+    k_index: Tensor | None = None,
+    causal: bool = False,
+    strict: bool = False,
+    scale: float | None = None,
+) -> Tensor:
+    """Exact attention within buckets; time T log T and what the pairs of a bucket take, memory linear in T and S.
+
+    Args:
+        q: (B, H, T, K).
+        k: (B, G, S, K), v: (B, G, S, V), H a multiple of G.
+        q_bucket: (B, H, T) int64, k_bucket: (B, H, S): -1 = dropped.
+        q_index, k_index: (B, H, T) and (B, H, S) int64, the number of each token, in any order; by default the place
+            of the key, the last query being the last key.
+        causal: no query sees a key of a higher number; with ``strict``, nor one of the same number.
+        scale: of the scores; 1 / sqrt(K) by default.
+
+    Returns:
+        y (B, H, T, V) in q's dtype, zeros for a query that is dropped or sees nothing.
+
+    Raises:
+        ValueError: for shapes that don't fit.
+    """
+    q_index, k_index = _check(q, k, v, q_bucket, k_bucket, q_index, k_index)
+    (B, H, T, K), S, V = q.shape, k.shape[2], v.shape[3]
+    if B * T * S == 0:
+        return q.new_zeros(B, H, T, V)
+    scale = K**-0.5 if scale is None else scale
+    found = stretches(q_bucket, k_bucket, q_index=q_index, k_index=k_index, causal=causal, strict=strict)
+    keys, values = (t.repeat_interleave(H // t.shape[1], 1) for t in (k, v))
+    keys, values = (
+        t.gather(2, found.order[..., None].expand_as(t)).flatten(0, 1)[:, None] for t in (keys, values)
+    )
+    queries = q.flatten(0, 1)[:, None]
+    start, stop = found.start.flatten(0, 1), found.stop.flatten(0, 1)
+    if can_attend(q, k, v):
+        spans = torch.stack([start, stop, torch.zeros_like(start), torch.zeros_like(start)], -1).int()
+        y, _ = attend(queries, keys, values, spans, scale=scale)
+    elif torch.compiler.is_compiling():  # the number of tiles depends on the data
+        place = torch.arange(S, device=q.device)
+        visible = (place >= start[..., None]) & (place < stop[..., None])
+        y = attention(queries, keys, values, visible=visible[:, None], scale=scale)
+    else:
+        y = _by_tiles(queries[:, 0], keys[:, 0], values[:, 0], start, stop, scale)[:, None]
+    return y[:, 0].unflatten(0, (B, H))
+
+
+class Stretches(NamedTuple):
+    """Keys in order, and the stretch of them that each query sees."""
+
+    order: Tensor  # (B, H, S): which key stands where
+    start: Tensor  # (B, H, T)
+    stop: Tensor  # (B, H, T)
+
+
+def stretches(
+    q_bucket: Tensor,
+    k_bucket: Tensor,
+    *,
+    q_index: Tensor | None = None,
+    k_index: Tensor | None = None,
+    causal: bool = False,
+    strict: bool = False,
+) -> Stretches:
+    """Sort keys by bucket and index. Arguments as in :func:`bucket_attention`."""
+    q_index, k_index = _numbers(q_bucket, k_bucket, q_index, k_index)
+    count = torch.maximum(q_index.amax(), k_index.amax()) + 1
+    dropped = torch.iinfo(torch.int64).max
+    code = torch.where(k_bucket < 0, dropped, k_bucket * count + k_index)
+    code, order = code.sort(dim=-1, stable=True)
+    bucket = q_bucket.clamp_min(0).contiguous()
+    start = torch.searchsorted(code, bucket * count)
+    last = bucket * count + q_index if causal else (bucket + 1) * count - 1
+    stop = torch.searchsorted(code, last, right=not (causal and strict))
+    return Stretches(order, start, torch.where(q_bucket < 0, start, stop))
+
+
+def visited_tiles(start: Tensor, stop: Tensor, keys: int, tile: int = TILE) -> Tensor:
+    """(N, query tiles, key tiles) bool: which pairs of tiles hold a visible pair, or lie between such.
+
+    Args:
+        start, stop: (N, T), the stretches of queries that are sorted by them.
+        keys: how many there are.
+    """
+    empty = start >= stop
+    missing = -start.shape[1] % tile
+    low = pad(start.masked_fill(empty, keys), (0, missing), value=keys).unflatten(1, (-1, tile)).amin(-1)
+    high = pad(stop.masked_fill(empty, 0), (0, missing)).unflatten(1, (-1, tile)).amax(-1)
+    first = torch.arange(-(-keys // tile), device=start.device) * tile
+    return (first + tile > low[..., None]) & (first < high[..., None])
+
+
+def _by_tiles(q: Tensor, k: Tensor, v: Tensor, start: Tensor, stop: Tensor, scale: float) -> Tensor:
+    """q (N, T, K) to sorted k (N, S, K) and v (N, S, V), the pairs of tiles that hold something, all at once."""
+    (N, T), (S, V) = q.shape[:2], v.shape[1:]
+    # sorted as the keys are, queries of a tile see neighbouring stretches; those that see nothing come last
+    order = torch.where(start < stop, start * (S + 1) + stop, torch.iinfo(torch.int64).max).argsort(1)
+    start, stop = start.gather(1, order), stop.gather(1, order)
+    q = q.gather(1, order[..., None].expand_as(q))
+    row, q_tile, k_tile = visited_tiles(start, stop, S, TILE).nonzero(as_tuple=True)
+    tiles = [pad(t, (0, 0, 0, -t.shape[1] % TILE)).unflatten(1, (-1, TILE)) for t in (q, k, v)]
+    bounds = [pad(t, (0, -T % TILE)).unflatten(1, (-1, TILE)) for t in (start, stop)]
+    number = row * tiles[0].shape[1] + q_tile  # which tile of queries
+    size = max(1, TILE_ELEMENTS // TILE**2)
+
+    def block(
+        q: Tensor, k: Tensor, v: Tensor, row: Tensor, q_tile: Tensor, k_tile: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        place = (k_tile * TILE)[:, None, None] + torch.arange(TILE, device=q.device)
+        low, high = (t[row, q_tile][..., None] for t in bounds)
+        dtype = wide(q.dtype)
+        with no_autocast(q):
+            scores = (q[row, q_tile].to(dtype) * scale) @ k[row, k_tile].to(dtype).mT
+            scores = scores.masked_fill((place < low) | (place >= high), -torch.inf)
+            weights, total, lse = NORMALIZERS["softmax"](scores)
+            assert total is not None and lse is not None
+            return weights @ v[row, k_tile].to(dtype) / total, lse
+
+    pieces = zip(*(t.split(size) for t in (row, q_tile, k_tile)), strict=True)
+    done = [recomputed(block, *tiles, *piece) for piece in pieces]
+    y, lse = torch.cat([y for y, _ in done]), torch.cat([lse for _, lse in done])
+    y = _merge(y, lse, number, N * tiles[0].shape[1]).reshape(N, -1, V)[:, :T].to(q.dtype)
+    return torch.zeros_like(y).scatter(1, order[..., None].expand_as(y), y)
+
+
+def _merge(y: Tensor, lse: Tensor, number: Tensor, count: int) -> Tensor:
+    """Partial softmaxes y (P, C, V) of ``count`` groups to (count, C, V): :func:`~anyformer.ops.attention.merge`."""
+    P, C, V = y.shape
+    top = torch.full((count, C), -torch.inf, dtype=lse.dtype, device=lse.device)
+    top = top.scatter_reduce(0, number[:, None].expand(P, C), lse.detach(), "amax")
+    top = torch.where(top == -torch.inf, 0.0, top)
+    weight = (lse - top[number]).exp()
+    total = torch.zeros_like(top).index_add(0, number, weight)
+    total = torch.where(total == 0, 1.0, total)
+    whole = torch.zeros(count, C, V, dtype=y.dtype, device=y.device)
+    return whole.index_add(0, number, weight[..., None] * y) / total[..., None]
+
+
+def _numbers(
+    q_bucket: Tensor, k_bucket: Tensor, q_index: Tensor | None, k_index: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    T, S = q_bucket.shape[-1], k_bucket.shape[-1]
+    if q_index is None or k_index is None:
+        k_index = torch.arange(S, device=k_bucket.device).expand_as(k_bucket)
+        q_index = torch.arange(S - T, S, device=q_bucket.device).expand_as(q_bucket)
+    return q_index, k_index
+
+
+def _check(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    q_bucket: Tensor,
+    k_bucket: Tensor,
+    q_index: Tensor | None,
+    k_index: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """The numbers of queries and keys."""
+    check_heads(q, k, v)
+    (B, H, T, _), S = q.shape, k.shape[2]
+    if (q_index is None) != (k_index is None):
+        raise ValueError("q_index and k_index must be given together")
+    if q_index is None and T > S:
+        raise ValueError(f"without q_index there must be at least as many keys as queries, got {S} and {T}")
+    given = {
+        "q_bucket": (q_bucket, T),
+        "k_bucket": (k_bucket, S),
+        "q_index": (q_index, T),
+        "k_index": (k_index, S),
+    }
+    for name, (x, length) in given.items():
+        if x is not None and (tuple(x.shape) != (B, H, length) or x.dtype != torch.int64):
+            raise ValueError(
+                f"{name} must be int64 of shape {(B, H, length)}, got {tuple(x.shape)} {x.dtype}"
+            )
+    return _numbers(q_bucket, k_bucket, q_index, k_index)

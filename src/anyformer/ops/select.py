@@ -1,0 +1,69 @@
+"""Which keys a query looks at, chosen from content: tables for the ops that attend to few keys.
+
+Slots (B, H, T, N) list keys of each query for :func:`~anyformer.ops.gathered_attention.gathered_attention`, -1 = none;
+buckets (B, H, T) are for :func:`~anyformer.ops.bucket_attention.bucket_attention`. Choices have no gradient.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from anyformer.ops.bucket_attention import stretches
+
+
+@torch.no_grad()
+def best_keys(scores: Tensor, count: int, visible: Tensor | None = None) -> Tensor:
+    """The ``count`` keys of the highest scores.
+
+    Args:
+        scores: (B, H, T, S).
+        visible: bool, broadcastable to scores: keys that may be chosen.
+
+    Returns:
+        slots (B, H, T, min(count, S)), best first, -1 past the visible keys.
+    """
+    if visible is not None:
+        scores = scores.masked_fill(~visible, -torch.inf)
+    best, slots = scores.topk(min(count, scores.shape[-1]), -1)
+    return slots.masked_fill(best == -torch.inf, -1)
+
+
+@torch.no_grad()
+def hash_buckets(x: Tensor, directions: Tensor) -> Tensor:
+    """Angular hashes: which of the directions, or of their opposites, is nearest (Andoni 2015; Kitaev 2020).
+
+    Args:
+        x: (B, H, T, K).
+        directions: (H, K, n), drawn at random once.
+
+    Returns:
+        (B, H, T) int64 from 0 to 2 n - 1.
+    """
+    near = x @ directions.to(x.dtype)
+    return torch.cat([near, -near], -1).argmax(-1)
+
+
+@torch.no_grad()
+def nearest_centroid(x: Tensor, centroids: Tensor) -> Tensor:
+    """(B, H, T) int64: the centroid (H, N, K) of largest product with each x (B, H, T, K)."""
+    return (x @ centroids.to(x.dtype).mT).argmax(-1)
+
+
+@torch.no_grad()
+def latest_of_bucket(
+    q_bucket: Tensor, k_bucket: Tensor, count: int, *, q_index: Tensor, k_index: Tensor
+) -> Tensor:
+    """The ``count`` latest keys of a query's bucket whose number is not higher than its own.
+
+    Args:
+        q_bucket, q_index: (B, H, T) int64; k_bucket, k_index: (B, H, S), bucket -1 = not there.
+
+    Returns:
+        slots (B, H, T, count), latest first, -1 past the first.
+    """
+    found = stretches(q_bucket, k_bucket, q_index=q_index, k_index=k_index, causal=True)
+    place = found.stop[..., None] - 1 - torch.arange(count, device=q_bucket.device)
+    there = place >= found.start[..., None]
+    slots = found.order.gather(-1, place.clamp_min(0).flatten(2)).reshape(place.shape)
+    return slots.masked_fill(~there, -1)
