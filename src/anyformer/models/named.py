@@ -143,6 +143,17 @@ def megabyte(depth: int = 2) -> dict[str, Any]:
     return {"layers": f"two_level([attention]*{depth}, [attention]*{depth}, patch=8)"}
 
 
+@register_model("avey", papers=["avey"])
+def avey(depth: int = 2) -> dict[str, Any]:
+    """Neural processors on short pieces of the sequence, beside those earlier ones that are most like them."""
+    return {
+        "layers": f"ranker([neural_processor(context_len=64)]*{depth}, split=16, top_k=3)",
+        "channel": None,
+        "positions": "none",
+        "tie_embeddings": True,
+    }
+
+
 @register_model("transformer_xl", papers=["transformer-xl"])
 def transformer_xl(depth: int = 2) -> dict[str, Any]:
     """Segments with a memory of the one before, and relative positions."""
@@ -262,6 +273,20 @@ def encoder_decoder(depth: int = 2) -> dict[str, Any]:
         "norm": "layer_norm",
         "residual": "post",
         "tie_embeddings": True,
+        "scale_embeddings": True,
+    }
+
+
+@register_model("power_law_graph", papers=["power-law-graph"])
+def power_law_graph(depth: int = 2) -> dict[str, Any]:
+    """An encoder-decoder whose self-attention goes through a metric made of the queries (Gokden 2021)."""
+    return {
+        "layers": f"[power_law_attention]*{depth}",
+        "encoder": f"[power_law_attention]*{depth}",
+        "positions": "sinusoidal",
+        "channel": "mlp(activation=relu)",
+        "norm": "layer_norm",
+        "residual": "post",
         "scale_embeddings": True,
     }
 
