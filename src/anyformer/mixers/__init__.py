@@ -18,6 +18,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "attention": "anyformer.mixers.attention",
         "block_state": "anyformer.mixers.block_state",
         "combiner": "anyformer.mixers.combiner",
+        "block_attention": "anyformer.mixers.block_attention",
         "conv_module": "anyformer.mixers.conv_module",
         "cross_attention": "anyformer.mixers.cross_attention",
         "delta_net": "anyformer.mixers.delta_net",
@@ -47,6 +48,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "neural_processor": "anyformer.mixers.neural_processor",
         "nystromformer": "anyformer.mixers.nystromformer",
         "ponet": "anyformer.mixers.ponet",
+        "neighborhood_attention": "anyformer.mixers.neighborhood_attention",
         "pooling": "anyformer.mixers.pooling",
         "power_law_attention": "anyformer.mixers.power_law_attention",
         "retention": "anyformer.mixers.retention",
@@ -57,6 +59,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "sparse_attention": "anyformer.mixers.sparse_attention",
         "tokenformer": "anyformer.mixers.tokenformer",
         "transmamba": "anyformer.mixers.transmamba",
+        "transient_global": "anyformer.mixers.transient_global",
     },
 )
 

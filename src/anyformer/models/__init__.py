@@ -56,6 +56,12 @@ _SPARSE = (
     "masformer",
     "sparse_transformer",
 )
+_IDS = (
+    "aaren activator cross_layer_attention delta_net dynamic_positions encoder_decoder fox groupbert hgrn2 hyena "
+    "linear_transformer linformer longformer macaron mamba mega megabyte memoryformer mixture_of_depths "
+    "nystromformer pool_former retnet rwkv4 s4 tokenformer transformer transformer_xl transnormer"
+)
+_SPARSE = "dinat led longnet longt5 masformer pegasus_x sparse_transformer"
 _MANIFEST = {
     **dict.fromkeys(_IDS, "anyformer.models.named"),
     **dict.fromkeys(_SPARSE, "anyformer.models.sparse"),
