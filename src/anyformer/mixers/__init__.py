@@ -46,7 +46,9 @@ mixers: Registry[type[Mixer]] = Registry(
         "s4": "anyformer.mixers.s4",
         "segment_attention": "anyformer.mixers.segment_attention",
         "sparse_attention": "anyformer.mixers.sparse_attention",
+        "subsampled_attention": "anyformer.mixers.subsampled_attention",
         "tokenformer": "anyformer.mixers.tokenformer",
+        "top_k_attention": "anyformer.mixers.top_k_attention",
     },
 )
 

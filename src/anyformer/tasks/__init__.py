@@ -41,6 +41,7 @@ MANIFEST = {
     "digits": "anyformer.tasks.digits",
     "fading": "anyformer.tasks.fading",
     "listops": "anyformer.tasks.listops",
+    "lookup": "anyformer.tasks.lookup",
     "recall": "anyformer.tasks.recall",
     "selective_copy": "anyformer.tasks.selective_copying",
     "state_tracking": "anyformer.tasks.state_tracking",
