@@ -32,6 +32,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "linear_attention": "anyformer.mixers.linear_attention",
         "linformer": "anyformer.mixers.linformer",
         "longformer": "anyformer.mixers.longformer",
+        "lsg_attention": "anyformer.mixers.lsg_attention",
         "mamba": "anyformer.mixers.mamba",
         "mega": "anyformer.mixers.mega",
         "mamba2": "anyformer.mixers.mamba2",
