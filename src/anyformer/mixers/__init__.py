@@ -40,6 +40,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "linformer": "anyformer.mixers.linformer",
         "longformer": "anyformer.mixers.longformer",
         "longhorn": "anyformer.mixers.longhorn",
+        "lsg_attention": "anyformer.mixers.lsg_attention",
         "mamba": "anyformer.mixers.mamba",
         "mega": "anyformer.mixers.mega",
         "mamba2": "anyformer.mixers.mamba2",
@@ -57,9 +58,11 @@ mixers: Registry[type[Mixer]] = Registry(
         "s4": "anyformer.mixers.s4",
         "segment_attention": "anyformer.mixers.segment_attention",
         "sparse_attention": "anyformer.mixers.sparse_attention",
+        "subsampled_attention": "anyformer.mixers.subsampled_attention",
         "tokenformer": "anyformer.mixers.tokenformer",
         "transmamba": "anyformer.mixers.transmamba",
         "transient_global": "anyformer.mixers.transient_global",
+        "top_k_attention": "anyformer.mixers.top_k_attention",
     },
 )
 
