@@ -303,3 +303,10 @@ def fastformer(depth: int = 2) -> dict[str, Any]:
         "channel": "mlp",
         "norm": "layer_norm",
     }
+
+
+@register_model("qrnn_transformer", papers=["qrnn-transformer"])
+def qrnn_transformer(depth: int = 3) -> dict[str, Any]:
+    """Quasi-recurrent layers with attention in every third, counted from the top."""
+    names = ["attention" if (depth - 1 - layer) % 3 == 0 else "qrnn" for layer in range(depth)]
+    return {"layers": f"[{', '.join(names)}]"}
