@@ -48,6 +48,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "routing_attention": "anyformer.mixers.routing_attention",
         "rfa": "anyformer.mixers.rfa",
         "rwkv4": "anyformer.mixers.rwkv4",
+        "rwkv7": "anyformer.mixers.rwkv7",
         "s4": "anyformer.mixers.s4",
         "segment_attention": "anyformer.mixers.segment_attention",
         "sparse_attention": "anyformer.mixers.sparse_attention",

@@ -1,4 +1,4 @@
-"""Random feature attention: softmax's kernel by random sines and cosines, in a state that may fade between sentences."""
+"""Random feature attention: softmax's kernel by random sines and cosines, and a state that fades between sentences."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class RandomFeatureAttention(Mixer):
     S_t = g_t S_{t-1} + phi(k_t) v_t^T, and z_t alike without v (Peng 2021, eq. 4-6; Wu 2022, eq. 5 for the gate).
     With w_i drawn from N(0, sigma^2), phi(q) phi(k) estimates exp(-sigma^2 |q - k|^2 / 2), which is a softmax's weight.
 
-    The side input ``sentence_start`` (B, T) bool marks the tokens that begin a sentence: g_t = sigmoid(u x_t + b) there,
-    and one everywhere else, so that what came before fades as a whole.
+    The side input ``sentence_start`` (B, T) bool marks the tokens that begin a sentence: g_t = sigmoid(u x_t + b)
+    there, and one everywhere else, so that what came before fades as a whole.
 
     Args:
         num_heads: heads H.

@@ -15,12 +15,12 @@ card = Card(
     what="Random feature attention in a document translator: a linear attention whose features estimate softmax's "
     "kernel. Its state fades as a whole where a sentence begins, and nowhere else.",
     parts=("mixer rfa", "op linear_attention"),
-    differs="S_t = g_t S_{t-1} + phi(k_t) v_t^T with g_t below one at sentence starts only; gated RFA and gated linear "
-    "attention have a gate at each token, linear attention has none, and elu + 1 for phi.",
+    differs="S_t = g_t S_{t-1} + phi(k_t) v_t^T with g_t below one at sentence starts only; gated RFA and gated "
+    "linear attention have a gate at each token, linear attention has none, and elu + 1 for phi.",
     followed="paper",
-    notes="Sentence starts come in as the side input sentence_start. Sums of weights are kept above 0.01, as estimates "
-    "of a positive kernel can be negative. The paper's cross-attention to the source has the same features and no gate; "
-    "it is not a part of its own.",
+    notes="Sentence starts come in as the side input sentence_start. Sums of weights are kept above 0.01, as "
+    "estimates of a positive kernel can be negative. The paper's cross-attention to the source has the same features "
+    "and no gate; it is not a part of its own.",
     claim="Decoding is much faster on long documents at similar or better BLEU than with softmax attention, and the "
     "gate improves it on IWSLT.",
     beyond_reach="scale",

@@ -12,15 +12,15 @@ from anyformer.testing.measures import close
 
 card = Card(
     slug="qrnn-transformer",
-    what="A language model for little text in which most attention layers give way to quasi-recurrent or feed-forward "
-    "ones, and attention stays in a few chosen depths.",
+    what="A language model for little text in which most attention layers give way to quasi-recurrent or "
+    "feed-forward ones, and attention stays in a few chosen depths.",
     parts=("mixer qrnn", "mixer attention", "channel mlp", "model qrnn_transformer", "op scan"),
     differs="The schedule of layers: [qrnn, qrnn, attention] in the place of [attention]*3. A QRNN's gates are a "
     "convolution of the inputs, where an LSTM's also see h_{t-1}; so its recurrence is a scan.",
     followed="reconstruction",
-    notes="Only the abstract was at hand: the model's schedule, attention in every third layer from the top, is ours, and "
-    "any other is a spec; a layer without attention is the name of a channel mixer, as in [qrnn, mlp, attention]. The "
-    "QRNN is Bradbury's (arXiv 1611.01576) with fo-pooling and no zoneout.",
+    notes="Only the abstract was at hand: the model's schedule, attention in every third layer from the top, is "
+    "ours, and any other is a spec; a layer without attention is the name of a channel mixer, as in [qrnn, mlp, "
+    "attention]. The QRNN is Bradbury's (arXiv 1611.01576) with fo-pooling and no zoneout.",
     claim="With attention in few layers the models outperform others of their size on Enwik8 and WikiText-103, and "
     "rival larger ones.",
     beyond_reach="scale",
