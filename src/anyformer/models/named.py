@@ -31,6 +31,21 @@ def hydra(depth: int = 2) -> dict[str, Any]:
     return {"layers": f"[hydra]*{depth}", "channel": "mlp", "causal": False, "positions": "none"}
 
 
+@register_model("transmamba", papers=["transmamba"])
+def transmamba(depth: int = 4) -> dict[str, Any]:
+    """Attention up to a token that differs from layer to layer, and a state space after it."""
+    layers = [f"transmamba(trans_point={32 * 2 ** (i % 4)})" for i in range(depth)]
+    return {"layers": f"[{', '.join(layers)}]", "positions": "none"}
+
+
+@register_model("mamba_nd", papers=["mamba-nd"])
+def mamba_nd(depth: int = 4, grid: str | int = 8) -> dict[str, Any]:
+    """Mamba over a grid: rows, columns, and both backwards, in turn."""
+    orders = ["axes=0-1", "axes=0-1, reverse=true", "axes=1-0", "axes=1-0, reverse=true"]
+    layers = [f"order([mamba(causal=true)], grid={grid}, {orders[i % 4]})" for i in range(depth)]
+    return {"layers": f"[{', '.join(layers)}]", "channel": None, "causal": False, "positions": "none"}
+
+
 @register_model("retnet", papers=["retnet"])
 def retnet(depth: int = 2) -> dict[str, Any]:
     """Retention with a feed-forward network."""
@@ -126,6 +141,17 @@ def nystromformer(depth: int = 2) -> dict[str, Any]:
 def megabyte(depth: int = 2) -> dict[str, Any]:
     """Two levels: attention over patches of 8 bytes, and attention within each patch."""
     return {"layers": f"two_level([attention]*{depth}, [attention]*{depth}, patch=8)"}
+
+
+@register_model("avey", papers=["avey"])
+def avey(depth: int = 2) -> dict[str, Any]:
+    """Neural processors on short pieces of the sequence, beside those earlier ones that are most like them."""
+    return {
+        "layers": f"ranker([neural_processor(context_len=64)]*{depth}, split=16, top_k=3)",
+        "channel": None,
+        "positions": "none",
+        "tie_embeddings": True,
+    }
 
 
 @register_model("transformer_xl", papers=["transformer-xl"])
@@ -247,6 +273,20 @@ def encoder_decoder(depth: int = 2) -> dict[str, Any]:
         "norm": "layer_norm",
         "residual": "post",
         "tie_embeddings": True,
+        "scale_embeddings": True,
+    }
+
+
+@register_model("power_law_graph", papers=["power-law-graph"])
+def power_law_graph(depth: int = 2) -> dict[str, Any]:
+    """An encoder-decoder whose self-attention goes through a metric made of the queries (Gokden 2021)."""
+    return {
+        "layers": f"[power_law_attention]*{depth}",
+        "encoder": f"[power_law_attention]*{depth}",
+        "positions": "sinusoidal",
+        "channel": "mlp(activation=relu)",
+        "norm": "layer_norm",
+        "residual": "post",
         "scale_embeddings": True,
     }
 
