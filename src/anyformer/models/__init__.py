@@ -25,6 +25,7 @@ _IDS = (  # one a line, in order
     "hyena",
     "linear_transformer",
     "linformer",
+    "lmuformer",
     "longformer",
     "macaron",
     "mamba",
