@@ -55,7 +55,13 @@ class PatternedAttention(Mixer):
 
     @classmethod
     def describe(
-        cls, *, num_heads: int = 4, positions: Scheme = "rope", causal: bool = True, **pattern: Any
+        cls,
+        *,
+        num_heads: int = 4,
+        positions: Scheme = "rope",
+        causal: bool = True,
+        bias: bool = False,
+        **pattern: Any,
     ) -> MixerInfo:
         branches = cls.patterns(num_heads=num_heads, causal=causal, **pattern)
         facts = require(cls.name, positions)

@@ -45,6 +45,8 @@ class Backbone(Mixer):
         longest = None if builder.embed is None else builder.embed.max_length
         super().__init__(spec.dim, stack=stack.info, max_length=longest)
         self.stack = stack
+        if spec.scaled_init:
+            _shrink_outputs(stack)
         self.embed = builder.embed
 
     @classmethod
@@ -148,3 +150,12 @@ class _Builder:
         if "causal" in known:
             options.setdefault("causal", self.causal)
         return create_mixer(name, self.spec.dim, **options)
+
+
+@torch.no_grad()
+def _shrink_outputs(stack: Stack) -> None:
+    """Divide each sublayer's last matrix by the root of the number of sublayers."""
+    for mixer in dict.fromkeys(stack.mixers):
+        last = [module for module in mixer.modules() if isinstance(module, torch.nn.Linear)][-1:]
+        for linear in last:
+            linear.weight.div_(len(stack.mixers) ** 0.5)

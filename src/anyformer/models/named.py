@@ -217,6 +217,27 @@ def macaron(depth: int = 2) -> dict[str, Any]:
     }
 
 
+@register_model("primer", papers=["primer"])
+def primer(depth: int = 2) -> dict[str, Any]:
+    """Primer-EZ: attention with short convolutions behind its projections, and a squared ReLU."""
+    return {
+        "layers": f"[attention(conv_width=3)]*{depth}",
+        "positions": "t5",
+        "channel": "mlp(activation=relu2)",
+    }
+
+
+@register_model("all_attention", papers=["all-attention"])
+def all_attention(depth: int = 2) -> dict[str, Any]:
+    """Attention alone: learned keys and values beside the tokens' stand in for the feed-forward network."""
+    return {
+        "layers": f"[attention(num_memories=128)]*{depth}",
+        "channel": None,
+        "norm": "layer_norm",
+        "residual": "post",
+    }
+
+
 @register_model("aaren", papers=["aaren"])
 def aaren(depth: int = 2) -> dict[str, Any]:
     """Attention with a learned query, run as a recurrence."""
@@ -247,6 +268,8 @@ def encoder_decoder(depth: int = 2) -> dict[str, Any]:
         "channel": "mlp(activation=relu)",
         "norm": "layer_norm",
         "residual": "post",
+        "tie_embeddings": True,
+        "scale_embeddings": True,
     }
 
 
@@ -279,3 +302,26 @@ def hgrn2(depth: int = 2) -> dict[str, Any]:
     """HGRN2 with SwiGLU; the least decays rise from layer to layer."""
     upper = [f", hgrn2(lower_bound={layer / depth:.4g})" for layer in range(1, depth)]
     return {"layers": f"[hgrn2{''.join(upper)}]"}
+
+
+@register_model("flowformer", papers=["flowformer"])
+def flowformer(depth: int = 2) -> dict[str, Any]:
+    """Flow attention in the place of softmax attention."""
+    return {
+        "layers": f"[flow_attention]*{depth}",
+        "positions": "sinusoidal",
+        "channel": "mlp",
+        "norm": "layer_norm",
+    }
+
+
+@register_model("fastformer", papers=["fastformer"])
+def fastformer(depth: int = 2) -> dict[str, Any]:
+    """A bidirectional encoder by additive attention."""
+    return {
+        "layers": f"[fastformer]*{depth}",
+        "causal": False,
+        "positions": "learned",
+        "channel": "mlp",
+        "norm": "layer_norm",
+    }

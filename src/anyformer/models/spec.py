@@ -49,8 +49,11 @@ class ModelSpec(BaseModel):
         norm: ``rms_norm``, ``layer_norm``, ``crms_norm`` or ``none``.
         positions: a scheme by name; one that rotates or scores goes to the mixers that take one.
         causal: whether a token may see only earlier ones.
+        scaled_init: draw the matrix that each sublayer ends with smaller, by the root of the number of sublayers, so
+            that the stream does not grow with the depth (Child 2019, section 5.2; GPT-2).
         embed_norm: a norm on the embedded input.
         tie_embeddings: use the embedding matrix as the output matrix.
+        scale_embeddings: multiply embedded tokens by sqrt(dim), so that a matrix drawn for the output suits both.
         head_bias: a bias on the output matrix; by default only where the outputs are not the next token's.
     """
 
@@ -67,8 +70,10 @@ class ModelSpec(BaseModel):
     positions: PartSpec = PartSpec(name="rope")
     causal: bool = True
     dropout: float = Field(0.0, ge=0, lt=1)
+    scaled_init: bool = False
     embed_norm: bool = False
     tie_embeddings: bool = False
+    scale_embeddings: bool = False
     head_bias: bool | None = None
 
     @field_validator("layers", "encoder", mode="before")

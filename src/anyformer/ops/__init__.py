@@ -26,6 +26,7 @@ MODULES = (
     "gathered_attention",
     "linear_attention",
     "linear",
+    "log_linear_attention",
     "long_conv",
     "rms_norm",
     "rotate",

@@ -65,5 +65,5 @@ def latest_of_bucket(
     found = stretches(q_bucket, k_bucket, q_index=q_index, k_index=k_index, causal=True)
     place = found.stop[..., None] - 1 - torch.arange(count, device=q_bucket.device)
     there = place >= found.start[..., None]
-    slots = found.order.gather(-1, place.clamp_min(0).flatten(2)).unflatten(2, (-1, count))
+    slots = found.order.gather(-1, place.clamp_min(0).flatten(2)).reshape(place.shape)
     return slots.masked_fill(~there, -1)

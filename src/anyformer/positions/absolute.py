@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from anyformer.layers.grid import Grid, coordinates, read_grid
 from anyformer.positions import positions
 from anyformer.positions.base import Facts, Positions
 
@@ -80,3 +82,40 @@ class Learned(Positions):
                 f"got {int(positions.max())}"
             )
         return x + self.weight[positions.long()]
+
+
+@positions.register("axial", papers=["sparse-transformer", "axial-transformer"])
+class Axial(Positions):
+    """A learned vector for each place on each axis of a grid, summed (Child 2019, section 5.3; Ho 2019).
+
+    Args:
+        grid: the sizes of all axes but the first, see :mod:`anyformer.layers.grid`.
+        rows: places on the first axis; a longer input raises.
+    """
+
+    adds = True
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int, *, grid: Grid = 8, rows: int = 64) -> None:
+        super().__init__(dim, num_heads, head_dim)
+        self.grid = read_grid(grid)
+        self.max_length = self.facts(grid=grid, rows=rows).max_length
+        self.weights = nn.ParameterList(torch.randn(n, dim) * 0.02 for n in (rows, *self.grid))
+
+    @classmethod
+    def facts(cls, *, grid: Grid = 8, rows: int = 64, **options: Any) -> Facts:
+        if rows < 1:
+            raise ValueError(f"rows must be at least 1 for axial, got {rows}")
+        return super().facts()._replace(max_length=rows * math.prod(read_grid(grid)))
+
+    def embed(self, x: Tensor, positions: Tensor) -> Tensor:
+        if not torch.compiler.is_compiling() and positions.numel():
+            assert self.max_length is not None
+            if int(positions.max()) >= self.max_length:
+                raise ValueError(
+                    f"positions must be below {self.max_length} for axial ones on this grid, "
+                    f"got {int(positions.max())}"
+                )
+        places = coordinates(positions.long(), self.grid).unbind(-1)
+        for weight, place in zip(self.weights, places, strict=True):
+            x = x + weight[place]
+        return x

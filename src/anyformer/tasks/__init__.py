@@ -42,7 +42,9 @@ MANIFEST = {
     "fading": "anyformer.tasks.fading",
     "listops": "anyformer.tasks.listops",
     "recall": "anyformer.tasks.recall",
+    "wallpaper": "anyformer.tasks.wallpaper",
     "selective_copy": "anyformer.tasks.selective_copying",
+    "state_tracking": "anyformer.tasks.state_tracking",
 }
 
 tasks: Registry[TaskMaker] = Registry("task", MANIFEST)
