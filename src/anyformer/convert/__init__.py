@@ -5,6 +5,14 @@ from __future__ import annotations
 from anyformer.convert.experts import merge_experts, split_experts
 from anyformer.convert.growth import grow_tokens
 from anyformer.convert.hf import from_hf, key_map
-from anyformer.convert.norms import pre_rms_norm
+from anyformer.convert.norms import fold_norms, pre_rms_norm
 
-__all__ = ["from_hf", "grow_tokens", "key_map", "merge_experts", "pre_rms_norm", "split_experts"]
+__all__ = [
+    "fold_norms",
+    "from_hf",
+    "grow_tokens",
+    "key_map",
+    "merge_experts",
+    "pre_rms_norm",
+    "split_experts",
+]

@@ -54,6 +54,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "rwkv4": "anyformer.mixers.rwkv4",
         "s4": "anyformer.mixers.s4",
         "segment_attention": "anyformer.mixers.segment_attention",
+        "simplified_attention": "anyformer.mixers.simplified_attention",
         "sparse_attention": "anyformer.mixers.sparse_attention",
         "tokenformer": "anyformer.mixers.tokenformer",
         "transmamba": "anyformer.mixers.transmamba",
