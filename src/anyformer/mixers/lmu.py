@@ -115,7 +115,7 @@ class ConvStem(Mixer):
         self.convs = nn.ModuleList(nn.Conv1d(dim, dim, width) for _ in range(depth))
 
     @classmethod
-    def describe(cls, *, depth: int = 2, width: int = 3, causal: bool = True) -> MixerInfo:
+    def describe(cls, *, depth: int = 2, width: int = 3, causal: bool = True, **_: Any) -> MixerInfo:
         for name, value in (("depth", depth), ("width", width)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")

@@ -63,6 +63,7 @@ def ends() -> None:
         expected = theirs(x.mT).mT + 0.3 * x
         close("training", norm.train()(x, call=call), expected)
         after_step([norm], call, 1.0)
+    assert theirs.running_mean is not None and theirs.running_var is not None
     close("mean", norm.running_mean, theirs.running_mean)
     close("variance", norm.running_var, theirs.running_var)
     whole = batch_norm(x.mT, theirs.running_mean, theirs.running_var).mT + 0.3 * x
