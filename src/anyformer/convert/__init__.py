@@ -15,6 +15,13 @@ __all__ = [
     "keep_best_keys",
     "key_map",
     "local_sparse_global",
+from anyformer.convert.norms import fold_norms, pre_rms_norm
+
+__all__ = [
+    "fold_norms",
+    "from_hf",
+    "grow_tokens",
+    "key_map",
     "merge_experts",
     "pre_rms_norm",
     "split_experts",

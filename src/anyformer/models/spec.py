@@ -50,7 +50,7 @@ class ModelSpec(BaseModel):
             stand, each with weights of its own. ``/2`` behind one halves what it writes: ``channel/2+mixer+channel/2``
             is Macaron's layer.
         residual: ``pre``, ``post``, ``parallel``, ``ladder`` or ``path_ensemble``.
-        norm: ``rms_norm``, ``layer_norm``, ``crms_norm`` or ``none``.
+        norm: ``rms_norm``, ``layer_norm``, ``crms_norm``, ``prep_bn`` or ``none``.
         positions: a scheme by name; one that rotates or scores goes to the mixers that take one.
         causal: whether a token may see only earlier ones.
         scaled_init: draw the matrix that each sublayer ends with smaller, by the root of the number of sublayers, so

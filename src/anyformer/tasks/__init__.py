@@ -45,6 +45,7 @@ MANIFEST = {
     "recall": "anyformer.tasks.recall",
     "wallpaper": "anyformer.tasks.wallpaper",
     "selective_copy": "anyformer.tasks.selective_copying",
+    "translation": "anyformer.tasks.translation",
     "state_tracking": "anyformer.tasks.state_tracking",
 }
 
