@@ -13,6 +13,7 @@ from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
+from anyformer.ops._precision import no_autocast
 from anyformer.ops.bucket_attention import bucket_attention
 from anyformer.ops.select import hash_buckets
 from anyformer.state import State
@@ -21,7 +22,7 @@ from anyformer.state import State
 @register_mixer(
     "hash_attention",
     papers=["sparse-causal-flash"],
-    examples=[{"num_buckets": 4}, {"num_buckets": 6, "causal": False}],
+    examples=[{"num_buckets": 2}, {"num_buckets": 6, "num_heads": 2, "causal": False}],
 )
 class HashAttention(Mixer):
     """Softmax attention over all tokens of one's bucket (Pagliardini 2023, section 3.2; Kitaev 2020 for the hashes).
@@ -60,8 +61,10 @@ class HashAttention(Mixer):
 
     def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """q, k, v (B, H, T, K) and buckets (B, H, T), -1 for masked tokens."""
-        q, v = split_heads(self.q(x), self.num_heads), split_heads(self.v(x), self.num_heads)
-        bucket = hash_buckets(q, self.directions)
+        v = split_heads(self.v(x), self.num_heads)
+        with no_autocast(x):  # they choose, which rounding would change
+            q = split_heads(self.q(x), self.num_heads)
+            bucket = hash_buckets(q, self.directions)
         if inputs.mask is not None:
             bucket = bucket.masked_fill(~inputs.mask[:, None], -1)
         return q, normalize(q, dim=-1), v, bucket

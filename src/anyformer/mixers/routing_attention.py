@@ -13,6 +13,7 @@ from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
+from anyformer.ops._precision import no_autocast
 from anyformer.ops.attention import attention
 from anyformer.ops.gathered_attention import gathered_attention
 from anyformer.ops.select import best_keys, latest_of_bucket, nearest_centroid
@@ -67,8 +68,7 @@ def attend_in_clusters(
     papers=["routing-transformer"],
     examples=[
         {"num_clusters": 3, "cluster_size": 5},
-        {"num_clusters": 3, "cluster_size": 5, "causal": False},
-        {"num_clusters": 2, "cluster_size": 1},
+        {"num_clusters": 3, "cluster_size": 12, "num_heads": 2, "causal": False},
     ],
 )
 class RoutingAttention(Mixer):
@@ -133,8 +133,9 @@ class RoutingAttention(Mixer):
         return MixerInfo(reach=(None, 0 if causal else None), state="constant" if causal else "none")
 
     def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
-        q = layer_norm(split_heads(self.q(x), self.num_heads), (self.head_dim,))
-        k = q if self.causal else layer_norm(split_heads(self.k(x), self.num_heads), (self.head_dim,))
+        with no_autocast(x):  # they choose, which rounding would change
+            q = layer_norm(split_heads(self.q(x), self.num_heads), (self.head_dim,))
+            k = q if self.causal else layer_norm(split_heads(self.k(x), self.num_heads), (self.head_dim,))
         if self.training:
             for t in (q,) if self.causal else (q, k):
                 self._note(t, inputs)

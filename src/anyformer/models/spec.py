@@ -50,13 +50,14 @@ class ModelSpec(BaseModel):
             stand, each with weights of its own. ``/2`` behind one halves what it writes: ``channel/2+mixer+channel/2``
             is Macaron's layer.
         residual: ``pre``, ``post``, ``parallel``, ``ladder`` or ``path_ensemble``.
-        norm: ``rms_norm``, ``layer_norm``, ``crms_norm`` or ``none``.
+        norm: ``rms_norm``, ``layer_norm``, ``crms_norm``, ``prep_bn`` or ``none``.
         positions: a scheme by name; one that rotates or scores goes to the mixers that take one.
         causal: whether a token may see only earlier ones.
         scaled_init: draw the matrix that each sublayer ends with smaller, by the root of the number of sublayers, so
             that the stream does not grow with the depth (Child 2019, section 5.2; GPT-2).
         embed_norm: a norm on the embedded input.
         tie_embeddings: use the embedding matrix as the output matrix.
+        scale_embeddings: multiply embedded tokens by sqrt(dim), so that a matrix drawn for the output suits both.
         head_bias: a bias on the output matrix; by default only where the outputs are not the next token's.
     """
 
@@ -79,6 +80,7 @@ class ModelSpec(BaseModel):
     scaled_init: bool = False
     embed_norm: bool = False
     tie_embeddings: bool = False
+    scale_embeddings: bool = False
     head_bias: bool | None = None
 
     @field_validator("layers", "encoder", mode="before")

@@ -14,26 +14,26 @@ from anyformer.testing.measures import close
 
 card = Card(
     slug="linformer",
-    what="Keys and values are mixed along time by learned matrices into a fixed number of them, k, so that attention "
-    "costs O(nk). The matrices are of every head alone, of all heads, or one for keys and values.",
+    what="Keys and values are mixed along time by learned matrices into a fixed number of them, k, so that "
+    "attention costs O(nk). The matrices are of every head alone, of all heads, or one for keys and values.",
     parts=("mixer linformer", "model linformer"),
-    differs="softmax(q (E k)^T) F v with learned E, F (k, n). E = F = I is softmax attention; the Nyström method and "
-    "pooling fix E and F to means; kernel methods change the softmax instead and need no longest length.",
+    differs="softmax(q (E k)^T) F v with learned E, F (k, n). E = F = I is softmax attention; the Nyström method "
+    "and pooling fix E and F to means; kernel methods change the softmax instead and need no longest length.",
     followed="paper",
-    notes="Sequences shorter than n use the first columns of E and F, and padding, zero before it is projected, adds "
-    "nothing; the paper does not say. One matrix for all layers (its layerwise sharing), other k in other layers and "
-    "pooling or convolution in the place of E are left out: the paper finds the first equally good. "
+    notes="Sequences shorter than n use the first columns of E and F, and padding, zero before it is projected, "
+    "adds nothing; the paper does not say. One matrix for all layers (its layerwise sharing), other k in other "
+    "layers and pooling or convolution in the place of E are left out: the paper finds the first equally good. "
     "Theorem 2 wants k in O(log n / eps^2) for random E, which depends on n only by its logarithm.",
-    claim="At k = 128, n = 512 perplexity is nearly the Transformer's, whatever is shared, and GLUE scores are on par.",
+    claim="At k = 128, n = 512 perplexity is nearly the Transformer's, whatever is shared, and GLUE scores are on "
+    "par.",
     study=Study(
-        task="listops",
+        task="lookup",
         arms={
-            "linformer": "[linformer(max_length=96, proj_len=8, sharing=key_value)]*2 causal=false "
+            "linformer": "[linformer(max_length=64, proj_len=8, sharing=key_value)]*2 causal=false "
             "positions=sinusoidal",
             "attention": "[attention]*2 causal=false positions=sinusoidal",
         },
-        options={"length": 24},
-        smallest=0.03,
+        smallest=0.05,
         expect="no worse",
         steps=400,
         parameters=30_000,

@@ -11,20 +11,20 @@ from anyformer.testing.measures import close
 
 card = Card(
     slug="combiner",
-    what="Sparse attention that gives every token a weight: a query looks at a few tokens directly and at the others "
-    "through regions, each a key and a value made of its tokens; their shares of it do not depend on who asks.",
+    what="Sparse attention that gives every token a weight: a query looks at a few tokens directly and at the "
+    "others through regions, each a key and a value made of its tokens; their shares of it do not depend on who "
+    "asks.",
     parts=("mixer combiner", "op gathered_attention"),
     differs="p(j|i) = p(r|i) softmax_j(q_r . k_j) for j in a region r, with p(r|i) in one softmax with the direct "
     "tokens. Local and strided attention have p(j|i) = 0 there; Longformer's and pooled attentions' summaries weigh "
     "their tokens evenly or by learned maps.",
     followed="code",
-    notes="k_r and q_r are largest values for fixed and logsparse, as in the JAX layers, and the tokens in one's own "
-    "column for axial, as in the TensorFlow twin without a row summary. (The code also has deep sets, a learned "
+    notes="k_r and q_r are largest values for fixed and logsparse, as in the JAX layers, and the tokens in one's "
+    "own column for axial, as in the TensorFlow twin without a row summary. (The code also has deep sets, a learned "
     "k_r for axial, and the mixture, which adds summaries of half rows and columns; they are left out.) Without "
-    "causality the code lets a query see its own block twice, directly and as a region; here regions are "
-    "the other blocks, as in the paper. No region is larger than what it summarises, but fixed and axial cost "
-    "O(n (span + n / span)): their O(n^1.5) needs a span that grows with the length, which a mixer of one "
-    "size does not have.",
+    "causality the code lets a query see its own block twice, directly and as a region; here regions are the other "
+    "blocks, as in the paper. Fixed and axial cost O(n (span + n / span)): the paper's O(n^1.5) needs a span that "
+    "grows with the length, which a mixer of one size does not have.",
     claim="With full support at O(n log n) or O(n^1.5) it is better than sparse attention of the same cost, and on "
     "several image and text benchmarks better than any.",
     study=Study(  # what stands beyond the window can only be seen through summaries
