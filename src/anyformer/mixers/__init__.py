@@ -28,6 +28,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "diag_attention": "anyformer.mixers.diag_attention",
         "extractor": "anyformer.mixers.extractor",
         "fastformer": "anyformer.mixers.fastformer",
+        "factorized_attention": "anyformer.mixers.factorized_attention",
         "flat_mlp": "anyformer.mixers.flat_mlp",
         "flow_attention": "anyformer.mixers.flow_attention",
         "fox": "anyformer.mixers.fox",

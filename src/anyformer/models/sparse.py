@@ -98,3 +98,16 @@ def axial_transformer(depth: int = 1) -> dict[str, Any]:
         "channel": "mlp",
         "norm": "layer_norm",
     }
+
+
+@register_model("ifactformer", papers=["ifactformer-m"])
+def ifactformer(depth: int = 4) -> dict[str, Any]:
+    """One block of factorised attention, iterated ``depth`` times by steps of 1 / depth, on fields of 8 columns."""
+    return {
+        "layers": f"[factorized_attention@block(grid=8)]*{depth}",
+        "channel": None,
+        "pattern": f"mixer/{depth}",
+        "norm": "none",
+        "positions": "learnable_fourier(axes=2, grid=8)",
+        "causal": False,
+    }
