@@ -55,7 +55,7 @@ class AxisKernel(nn.Module):
     ],
 )
 class FactorizedAttention(Mixer):
-    """FactFormer's attention on a grid of m axes, its kernels in parallel or chained (Yang 2024, eq. 10-16).
+    """FactFormer's attention on a grid of m axes, its kernels in parallel or chained (Li 2023; Yang 2024).
 
     A kernel A_a of each axis (see :class:`AxisKernel`) acts on the values along it::
 

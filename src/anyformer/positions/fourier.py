@@ -45,7 +45,9 @@ class LearnableFourier(Positions):
         super().__init__(dim, num_heads, head_dim)
         self.grid = None if grid is None else read_grid(grid)
         if self.grid is not None and axes != 1 + len(self.grid):
-            raise ValueError(f"axes must be {1 + len(self.grid)} on this grid for learnable_fourier, got {axes}")
+            raise ValueError(
+                f"axes must be {1 + len(self.grid)} on this grid for learnable_fourier, got {axes}"
+            )
         if groups < 1 or axes % groups or dim % groups:
             raise ValueError(
                 f"groups must divide axes={axes} and dim={dim} for learnable_fourier, got {groups}"

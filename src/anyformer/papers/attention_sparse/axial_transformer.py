@@ -17,13 +17,13 @@ card = Card(
     "outer stack tells a row of all rows above, once a row, and an inner one reads the row so far, so that every "
     "earlier pixel is in view.",
     parts=("mixer axial", "blocks.axial_decoder:AxialDecoder", "position axial", "model axial_transformer"),
-    differs="Lines of an axis are batched: A_row (x) I or I (x) A_column. Sparse Transformer's strided pattern is a row "
-    "and a column in one layer, masked in raster order; here outer rows need no mask, as a shift by a row hides them. "
-    "MEGABYTE's outer model sees a patch as one vector.",
+    differs="Lines of an axis are batched: A_row (x) I or I (x) A_column. Sparse Transformer's strided pattern is "
+    "a row and a column in one layer, masked in raster order; here outer rows need no mask, as a shift by a row hides "
+    "them. MEGABYTE's outer model sees a patch as one vector.",
     followed="paper",
     notes="One channel of colour a pixel: the encoder of channels before the current one, and the axes of colour and "
-    "time of its decoders, are not built (the mixer takes any number of axes). The shifted places hold learned vectors, "
-    "the paper's zeros. Inner stacks have RoPE besides the learned positions of each axis.",
+    "time of its decoders, are not built (the mixer takes any number of axes). The shifted places hold learned "
+    "vectors, the paper's zeros. Inner stacks have RoPE besides the learned positions of each axis.",
     claim="The state of the art in likelihood on ImageNet 32 and 64 and on BAIR robot pushing, with parallel sampling "
     "of all but the last axis.",
     beyond_reach="scale",
