@@ -34,7 +34,7 @@ card = Card(
     "in another order; this one's rearranges them.",
     claim="Channel flow at friction Reynolds numbers of about 180, 395 and 590 keeps its statistics over long "
     "rollouts, where the chained form, FNO and implicit FNO fail.",
-    beyond_reach="hardware",
+    beyond_reach="scale",
     study=Study(  # a proxy: one step of a flow in two dimensions
         task="vortices",
         arms={
@@ -53,9 +53,9 @@ card = Card(
 def field(form: str) -> tuple[FactorizedAttention, Tensor, list[Tensor], Tensor]:
     """A mixer on 5 x 3 x 4 cells, an input, its kernels and its values (B, H, T, K)."""
     mixer = FactorizedAttention(16, grid="3x4", form=form).double()
-    for kernel in mixer.kernels:
-        for layer in (kernel.q, kernel.k):
-            layer.weight.data = torch.randn_like(layer.weight) / 4
+    for name, p in mixer.named_parameters():
+        if name.endswith((".q.weight", ".k.weight")):
+            p.data = torch.randn_like(p) / 4
     x = torch.randn(2, 60, 16, dtype=torch.float64)
     normed = mixer.in_norm(x)
     inputs = Layout.of(x, None).inputs(None, None, None, None, torch.float64)
@@ -102,7 +102,9 @@ def implicit() -> None:
         sizes.append(model.num_parameters())
         tokens = torch.randint(7, (2, 32))
         block = model.body.get_submodule("stack.sublayers.0")
-        z = model.body.embed.embed(model.embed(tokens), torch.arange(32.0).double().expand(2, 32))
+        positions = model.body.embed
+        assert positions is not None
+        z = positions.embed(model.embed(tokens), torch.arange(32.0).double().expand(2, 32))
         for _ in range(depth):
             z = z + block(z) / depth
         head = model.head
