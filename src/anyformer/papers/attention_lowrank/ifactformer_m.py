@@ -44,7 +44,7 @@ card = Card(
         },
         smallest=0.02,
         steps=300,
-        parameters=30_000,
+        parameters=28_160,
         batch_size=16,
     ),
 )
