@@ -32,6 +32,7 @@ FAMILIES: Mapping[str, Family] = {
             "fox",
             "aaren",
             "mega",
+            "power_law_attention",
             "tokenformer",
             "memoryformer",
         ),
@@ -69,7 +70,7 @@ FAMILIES: Mapping[str, Family] = {
         "Convolutions and fixed mixing",
         ("conv_module", "hyena", "hyena_nd", "extractor", "gated_associative_memory", "matrix_mixer"),
     ),
-    "pooling": Family("Pooling and MLPs over tokens", ("pooling", "ponet", "flat_mlp")),
+    "pooling": Family("Pooling and MLPs over tokens", ("pooling", "ponet", "flat_mlp", "neural_processor")),
 }
 """Every registered mixer stands in one of them; the tests hold that."""
 

@@ -132,7 +132,8 @@ class _Builder:
             if sublayer == "mixer":
                 found.append((self.mixer(part.name, options), step))
                 if self.cross:
-                    found.append((create_mixer("cross_attention", self.spec.dim), step))
+                    alike = {k: v for k, v in options.items() if k in ("num_heads", "bias")}
+                    found.append((create_mixer("cross_attention", self.spec.dim, **alike), step))
             elif channel.name != "none":
                 found.append((create_channel(channel.name, self.spec.dim, **channel.options), step))
         return found

@@ -134,7 +134,7 @@ class EncoderDecoder(nn.Module, PyTorchModelHubMixin):
         self.source_embed = self.target_embed if num_features is None else Linear(num_features, D)
         self.encoder = Backbone(self.spec, self.spec.encoder, causal=False)
         self.decoder = Backbone(self.spec, cross=True)
-        self.head = Linear(D, vocab_size, bias=False)
+        self.head = Linear(D, vocab_size, bias=bool(self.spec.head_bias))
         if self.spec.tie_embeddings:
             self.head.weight = self.target_embed.weight
         self.scale = D**0.5 if self.spec.scale_embeddings else 1.0

@@ -13,25 +13,36 @@ from anyformer.positions import positions
 from anyformer.positions.base import Facts, Positions
 
 
-def waves(positions: Tensor, dim: int, base: float = 10000.0) -> Tensor:
-    """Sines and cosines in turn, (..., dim), of wavelengths from 2 pi to base * 2 pi."""
+def waves(positions: Tensor, dim: int, base: float = 10000.0, half: bool = False) -> Tensor:
+    """Sines and cosines of wavelengths from 2 pi to base * 2 pi, (..., dim): in turn, or by halves."""
     channel = torch.arange(0, dim, 2, device=positions.device, dtype=positions.dtype)
     angle = positions[..., None] * base ** (-channel / dim)
+    if half:
+        return torch.cat([angle.sin(), angle.cos()], -1)[..., :dim]
     return torch.stack([angle.sin(), angle.cos()], -1).flatten(-2)[..., :dim]
 
 
 @positions.register("sinusoidal", papers=["transformer"])
 class Sinusoidal(Positions):
-    """Sines and cosines of wavelengths from 2 pi to 10000 * 2 pi (Vaswani 2017, section 3.5)."""
+    """Sines and cosines of wavelengths from 2 pi to 10000 * 2 pi (Vaswani 2017, section 3.5).
+
+    Args:
+        base: wavelength base.
+        pairs: ``neighbours``, sines and cosines in turn, or ``half``, first all sines (tensor2tensor, Marian).
+    """
 
     adds = True
 
-    def __init__(self, dim: int, num_heads: int, head_dim: int, *, base: float = 10000.0) -> None:
+    def __init__(
+        self, dim: int, num_heads: int, head_dim: int, *, base: float = 10000.0, pairs: str = "neighbours"
+    ) -> None:
         super().__init__(dim, num_heads, head_dim)
-        self.base = base
+        if pairs not in ("half", "neighbours"):
+            raise ValueError(f"pairs must be 'half' or 'neighbours' for sinusoidal, got {pairs!r}")
+        self.base, self.pairs = base, pairs
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
-        return x + waves(positions, self.dim, self.base).to(x.dtype)
+        return x + waves(positions, self.dim, self.base, self.pairs == "half").to(x.dtype)
 
 
 @positions.register("position_infused", papers=["shortformer"])
