@@ -203,14 +203,3 @@ def test_schemes_in_models() -> None:
 def test_refused(build: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build()
-
-
-def test_sinusoids_by_halves_are_those_in_turn_in_another_order() -> None:
-    x, place = torch.zeros(1, 7, 8), torch.arange(7.0)[None]
-    turns, halves = (
-        create_position("sinusoidal", dim=8, num_heads=2, head_dim=4, pairs=pairs).embed(x, place)
-        for pairs in ("neighbours", "half")
-    )
-    torch.testing.assert_close(halves, torch.cat([turns[..., 0::2], turns[..., 1::2]], -1))
-    with pytest.raises(ValueError, match="pairs must be 'half' or 'neighbours' for sinusoidal, got 'thirds'"):
-        create_position("sinusoidal", dim=8, num_heads=2, head_dim=4, pairs="thirds")

@@ -21,7 +21,8 @@ ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "silu": "silu", "swish": "silu"}
 def from_marian(source: str | Path | LoadedModel) -> EncoderDecoder:
     """A Marian translator of transformers (``Helsinki-NLP/opus-mt-...``) as one of ours, with its weights.
 
-    Logits are those of the peer in evaluation. A target begins with the config's ``decoder_start_token_id``.
+    Logits are those of the peer in evaluation. A target begins with the config's ``decoder_start_token_id``. Its
+    sinusoids have all sines before all cosines, and ours take turns: every vector's channels are put in that order.
 
     Args:
         source: a folder with ``config.json`` and weights, or a model that transformers has loaded.
@@ -43,8 +44,9 @@ def from_marian(source: str | Path | LoadedModel) -> EncoderDecoder:
     model = EncoderDecoder(load_spec(_fields(config)).model_dump(), vocab_size=need(config, "vocab_size"))
     embedding = _tensor(tensors, "model.shared.weight")
     model.to(embedding.dtype)
+    turns = torch.arange(model.spec.dim).reshape(2, -1).T.flatten()
     for name, p in model.named_parameters():
-        theirs = _source(name, tensors)
+        theirs = _reordered(name, _source(name, tensors), turns)
         if theirs.shape != p.shape:
             raise ValueError(f"source must give {name} the shape {tuple(p.shape)}, got {tuple(theirs.shape)}")
         p.copy_(theirs)
@@ -72,7 +74,11 @@ def _fields(config: Mapping[str, Any]) -> dict[str, Any]:
         "layers": layers("decoder"),
         "encoder": layers("encoder"),
         "dim": need(config, "d_model"),
-        "positions": {"name": "sinusoidal", "options": {"pairs": "half"}},
+        "cross": {
+            "name": "cross_attention",
+            "options": {"num_heads": need(config, "decoder_attention_heads"), "bias": True},
+        },
+        "positions": "sinusoidal",
         "norm": "layer_norm",
         "residual": "post",
         "tie_embeddings": True,
@@ -98,6 +104,15 @@ def _source(name: str, tensors: Mapping[str, Tensor]) -> Tensor:
         return _tensor(tensors, f"{layer}.fc{1 if rest[1] == 'up' else 2}.{leaf}")
     maps = {"kv": "kv", "q": "q", "k": "k", "v": "v"}.get(rest[1], ("out",))
     return torch.cat([_tensor(tensors, f"{layer}.{part}.{one}_proj.{leaf}") for one in maps])
+
+
+def _reordered(name: str, tensor: Tensor, order: Tensor) -> Tensor:
+    """A tensor of ours with the channels of the stream in another order; heads and hidden units stay as they are."""
+    kind, leaf = name.split(".")[-2:]
+    if name == "head.bias" or (leaf == "bias" and kind in ("q", "k", "v", "kv", "up")):
+        return tensor
+    writes = leaf == "bias" or kind in ("out", "down") or tensor.dim() == 1
+    return tensor[order] if writes else tensor[:, order]
 
 
 def _tensor(tensors: Mapping[str, Tensor], name: str) -> Tensor:

@@ -46,6 +46,13 @@ def mamba_nd(depth: int = 4, grid: str | int = 8) -> dict[str, Any]:
     return {"layers": f"[{', '.join(layers)}]", "channel": None, "causal": False, "positions": "none"}
 
 
+@register_model("lmuformer", papers=["lmuformer"])
+def lmuformer(depth: int = 2) -> dict[str, Any]:
+    """Legendre memory units and MLPs behind a stem of convolutions."""
+    layers = f"[conv_stem(channel=none), [lmu]*{depth}]"
+    return {"layers": layers, "channel": "mlp", "norm": "layer_norm", "positions": "none"}
+
+
 @register_model("retnet", papers=["retnet"])
 def retnet(depth: int = 2) -> dict[str, Any]:
     """Retention with a feed-forward network."""
@@ -342,4 +349,22 @@ def fastformer(depth: int = 2) -> dict[str, Any]:
         "positions": "learned",
         "channel": "mlp",
         "norm": "layer_norm",
+    }
+
+
+@register_model("qrnn_transformer", papers=["qrnn-transformer"])
+def qrnn_transformer(depth: int = 3) -> dict[str, Any]:
+    """Quasi-recurrent layers with attention in every third, counted from the top."""
+    names = ["attention" if (depth - 1 - layer) % 3 == 0 else "qrnn" for layer in range(depth)]
+    return {"layers": f"[{', '.join(names)}]"}
+
+
+@register_model("meta_state", papers=["meta-state"])
+def meta_state(depth: int = 2) -> dict[str, Any]:
+    """RWKV-7 whose state takes the place of the feed-forward network, in half of the heads."""
+    return {
+        "layers": f"[rwkv7(state_heads=2)]*{depth}",
+        "channel": None,
+        "norm": "layer_norm",
+        "embed_norm": True,
     }

@@ -13,12 +13,10 @@ from anyformer.positions import positions
 from anyformer.positions.base import Facts, Positions
 
 
-def waves(positions: Tensor, dim: int, base: float = 10000.0, half: bool = False) -> Tensor:
-    """Sines and cosines of wavelengths from 2 pi to base * 2 pi, (..., dim): in turn, or by halves."""
+def waves(positions: Tensor, dim: int, base: float = 10000.0) -> Tensor:
+    """Sines and cosines in turn, (..., dim), of wavelengths from 2 pi to base * 2 pi."""
     channel = torch.arange(0, dim, 2, device=positions.device, dtype=positions.dtype)
     angle = positions[..., None] * base ** (-channel / dim)
-    if half:
-        return torch.cat([angle.sin(), angle.cos()], -1)[..., :dim]
     return torch.stack([angle.sin(), angle.cos()], -1).flatten(-2)[..., :dim]
 
 
@@ -28,21 +26,27 @@ class Sinusoidal(Positions):
 
     Args:
         base: wavelength base.
-        pairs: ``neighbours``, sines and cosines in turn, or ``half``, first all sines (tensor2tensor, Marian).
+        halves: all sines before all cosines, and the last wavelength exactly base * 2 pi, as in the authors' code and
+            what came from it (PEGASUS).
     """
 
     adds = True
 
     def __init__(
-        self, dim: int, num_heads: int, head_dim: int, *, base: float = 10000.0, pairs: str = "neighbours"
+        self, dim: int, num_heads: int, head_dim: int, *, base: float = 10000.0, halves: bool = False
     ) -> None:
         super().__init__(dim, num_heads, head_dim)
-        if pairs not in ("half", "neighbours"):
-            raise ValueError(f"pairs must be 'half' or 'neighbours' for sinusoidal, got {pairs!r}")
-        self.base, self.pairs = base, pairs
+        if halves and (dim < 4 or dim % 2):
+            raise ValueError(f"dim must be even and at least 4 for sinusoidal with halves, got {dim}")
+        self.base, self.halves = base, halves
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
-        return x + waves(positions, self.dim, self.base, self.pairs == "half").to(x.dtype)
+        if not self.halves:
+            return x + waves(positions, self.dim, self.base).to(x.dtype)
+        half = self.dim // 2
+        channel = torch.arange(half, device=positions.device, dtype=positions.dtype)
+        angle = positions[..., None] * self.base ** (-channel / (half - 1))
+        return x + torch.cat([angle.sin(), angle.cos()], -1).to(x.dtype)
 
 
 @positions.register("position_infused", papers=["shortformer"])
