@@ -31,6 +31,9 @@ class LoadedModel(Protocol):
 def from_hf(source: str | Path | LoadedModel) -> Any:
     """A language model of transformers (Llama, Mistral, GPT-2, Mamba, Mamba-2, RWKV-4) as one of ours.
 
+    Or an encoder-decoder (LED, LongT5, PEGASUS-X): its source is then the first argument of a call, its target the
+    second, and LED's global tokens are the side input ``global_tokens`` of ``source_call``.
+
     Outputs are those of the peer in evaluation. RWKV's halving of its stream each few layers, which keeps float16
     from overflowing, is left out: but for the norms' epsilon it changes nothing.
 

@@ -6,7 +6,7 @@ import torch
 
 from anyformer.mixers import create_mixer
 from anyformer.mixers.dilated_attention import DilatedAttention
-from anyformer.ops.attention import attention
+from anyformer.ops.attention import attention, merge
 from anyformer.papers import Card, Study
 from anyformer.testing.measures import close
 
@@ -22,7 +22,8 @@ card = Card(
     followed="paper",
     notes="The paper gives head j the offset j mod r, its code contiguous groups of heads, the same up to their order. "
     "The code holds the mixing weights without gradient; here they have the one that the softmax has, as the formula "
-    "says. xPos, of the paper's backbone, is left out (RoPE is there). The distributed form is not built.",
+    "says. xPos, of the paper's backbone, is left out (RoPE is there). The distributed "
+    "form is not built; what it sends is checked below.",
     claim="Length scales to a billion tokens at linear cost; at equal compute its perplexity is below that of a dense "
     "Transformer and of the Sparse Transformer, the more so the longer the text.",
     beyond_reach="scale",
@@ -92,3 +93,23 @@ def reachable() -> None:
         steps.append(count)
     assert sizes[2] - sizes[1] <= sizes[1] - sizes[0] < 5 and sizes[2] < 32, sizes
     assert steps[2] - steps[1] == steps[1] - steps[0] <= 2, steps
+
+
+@card.exact("over two shards, the second one needs of the first only the dilated keys of segments in both")
+def shards() -> None:
+    T, half, rate = 32, 16, 4
+    mixer = DilatedAttention(16, segments=[(8, 1), (T, rate)], positions="none").double()
+    x, index = torch.randn(2, T, 16, dtype=torch.float64), torch.arange(T)[None]
+    q, k, v = (part(x).unflatten(2, (4, 4)).transpose(1, 2) for part in (mixer.q, mixer.k, mixer.v))
+    branches = []
+    for branch in mixer.branches:
+        parts = []
+        for heads, spec in branch:
+            sees = spec.dense(index[:, half:], index)[0]
+            held = sees.any(0)
+            assert int(held[:half].sum()) == (half // rate if len(branch) > 1 else 0)
+            queries, keys, values = q[:, heads, half:], k[:, heads][:, :, held], v[:, heads][:, :, held]
+            parts.append(attention(queries, keys, values, visible=sees[:, held], return_lse=True))
+        branches.append(tuple(torch.cat(each, 1) for each in zip(*parts, strict=True)))
+    y, _ = merge([(y, lse) for y, lse in branches])
+    close("the second shard", mixer.out(y.transpose(1, 2).flatten(2)), mixer(x)[:, half:])
