@@ -14,6 +14,7 @@ M = TypeVar("M", bound=type[Mixer])
 blocks: Registry[type[Mixer]] = Registry(
     "block",
     {
+        "axial_decoder": "anyformer.blocks.axial_decoder",
         "dynamic_positions": "anyformer.blocks.dynamic_positions",
         "mixture_of_depths": "anyformer.blocks.mixture_of_depths",
         "ranker": "anyformer.blocks.ranker",

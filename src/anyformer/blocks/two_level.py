@@ -71,13 +71,13 @@ class TwoLevel(Mixer):
         outer_mask = (
             None if inputs.mask is None else torch.arange(n, device=x.device) * P <= inputs.lengths[:, None]
         )
-        known = self.up(self.outer(above, _plain(inputs, B, n, outer_mask))).reshape(B * n, P, D)
+        known = self.up(self.outer(above, plain(inputs, B, n, outer_mask))).reshape(B * n, P, D)
         below = pad(x, (0, 0, 1, n * P - T - 1)).reshape(B * n, P, D)
         below = torch.cat([self.start.expand(B * n, 1, D), below[:, 1:]], 1)
         inner_mask = None
         if inputs.mask is not None:
             inner_mask = (torch.arange(n * P, device=x.device) <= inputs.lengths[:, None]).reshape(B * n, P)
-        y = self.inner(below + known, _plain(inputs, B * n, P, inner_mask))
+        y = self.inner(below + known, plain(inputs, B * n, P, inner_mask))
         return y.reshape(B, n * P, D)[:, 1 : T + 1]
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
@@ -85,7 +85,7 @@ class TwoLevel(Mixer):
         one = Inputs(
             None, torch.zeros(batch_size, 1, dtype=torch.int64, device=device), torch.empty(0), None, call
         )
-        first = _plain(one, batch_size, 1, None)
+        first = plain(one, batch_size, 1, None)
         begin = self.begin.to(dtype).expand(batch_size, 1, -1)
         known, outer = self.outer.stream(begin, self.outer._init_state(batch_size, device, dtype), first)
         known = self.up(known).reshape(batch_size, self.patch, self.dim)
@@ -112,7 +112,7 @@ class TwoLevel(Mixer):
         B = x.shape[0]
         step = piece.inputs.index % self.patch  # (B, W)
         first = piece.starts[:, None]
-        tokens = _write(state["tokens"], torch.full_like(step[:, :1], self.patch - 1), x[:, :1], first)
+        tokens = write(state["tokens"], torch.full_like(step[:, :1], self.patch - 1), x[:, :1], first)
         number = state["patch"] + piece.starts
         above = Inputs(first, number[:, None], number[:, None].to(x.dtype), None, piece.inputs.call)
         known, outer = self.outer.stream(self.down(tokens.flatten(1))[:, None], state["outer"], above)
@@ -124,18 +124,18 @@ class TwoLevel(Mixer):
         within = piece.inputs.replace(index=step, positions=step.to(piece.inputs.positions.dtype))
         y, inner = self.inner.stream(piece.inputs.zero(below), inner, within)
         assert piece.inputs.mask is not None
-        tokens = _write(tokens, (step - 1) % self.patch, x, piece.inputs.mask & (step > 0))
+        tokens = write(tokens, (step - 1) % self.patch, x, piece.inputs.mask & (step > 0))
         return y, {"outer": outer, "inner": inner, "known": known, "tokens": tokens, "patch": number}
 
 
-def _plain(inputs: Inputs, batch: int, length: int, mask: Tensor | None) -> Inputs:
+def plain(inputs: Inputs, batch: int, length: int, mask: Tensor | None) -> Inputs:
     """Inputs of a level, whose tokens are numbered from zero."""
     index = torch.arange(length, device=inputs.index.device).expand(batch, length)
     dtype = inputs.positions.dtype
     return Inputs(mask, index, index.to(dtype), None, Call(losses=inputs.call.losses))
 
 
-def _write(held: Tensor, at: Tensor, x: Tensor, chosen: Tensor) -> Tensor:
+def write(held: Tensor, at: Tensor, x: Tensor, chosen: Tensor) -> Tensor:
     """held (B, P, D) with x (B, W, D) at places ``at`` (B, W) where chosen (B, W); the rest goes to a spare place."""
     P = held.shape[1]
     at = torch.where(chosen, at, P)[..., None].expand(-1, -1, held.shape[2])

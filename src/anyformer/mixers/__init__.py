@@ -16,6 +16,7 @@ mixers: Registry[type[Mixer]] = Registry(
     {
         "aaren": "anyformer.mixers.aaren",
         "attention": "anyformer.mixers.attention",
+        "axial": "anyformer.mixers.axial",
         "block_state": "anyformer.mixers.block_state",
         "combiner": "anyformer.mixers.combiner",
         "block_attention": "anyformer.mixers.block_attention",
@@ -27,6 +28,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "diag_attention": "anyformer.mixers.diag_attention",
         "extractor": "anyformer.mixers.extractor",
         "fastformer": "anyformer.mixers.fastformer",
+        "factorized_attention": "anyformer.mixers.factorized_attention",
         "flat_mlp": "anyformer.mixers.flat_mlp",
         "flow_attention": "anyformer.mixers.flow_attention",
         "fox": "anyformer.mixers.fox",

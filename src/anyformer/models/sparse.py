@@ -86,3 +86,28 @@ def dinat(depth: int = 2) -> dict[str, Any]:
         "channel": "mlp",
         "norm": "layer_norm",
     }
+
+
+@register_model("axial_transformer", papers=["axial-transformer"])
+def axial_transformer(depth: int = 1) -> dict[str, Any]:
+    """Images of 8 columns: rows and columns of what lies above, then the row so far."""
+    outer = "axial(axis=1, causal=false, grid=8), axial(axis=0, grid=8)"
+    return {
+        "layers": f"axial_decoder([{outer}]*{depth}, [attention]*{depth}, columns=8)",
+        "positions": "axial(grid=8)",
+        "channel": "mlp",
+        "norm": "layer_norm",
+    }
+
+
+@register_model("ifactformer", papers=["ifactformer-m"])
+def ifactformer(depth: int = 4) -> dict[str, Any]:
+    """One block of factorised attention, iterated ``depth`` times by steps of 1 / depth, on fields of 8 columns."""
+    return {
+        "layers": f"[factorized_attention@block(grid=8)]*{depth}",
+        "channel": None,
+        "pattern": f"mixer/{depth}",
+        "norm": "none",
+        "positions": "learnable_fourier(axes=2, grid=8)",
+        "causal": False,
+    }

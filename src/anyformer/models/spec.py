@@ -100,6 +100,11 @@ class ModelSpec(BaseModel):
             return parts[0]
         return {"name": "none"} if value is None else value
 
+    @field_validator("norm", mode="before")
+    @classmethod
+    def _no_norm(cls, value: Any) -> Any:
+        return "none" if value is None else value
+
     @field_validator("pattern", mode="after")
     @classmethod
     def _sublayers(cls, value: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from anyformer.layers.grid import Grid, coordinates, read_grid
 from anyformer.positions import positions
 from anyformer.positions.base import Positions
 
@@ -17,7 +18,9 @@ class LearnableFourier(Positions):
     exp(-|x - y|^2 / (2 gamma^2)) / 2; then a layer of GELU and a projection.
 
     Args:
-        axes: numbers in a position; positions must be (B, T, axes), or (B, T) where it is 1.
+        axes: numbers in a position; positions must be (B, T, axes), or (B, T) where it is 1 or there is a ``grid``.
+        grid: a token's number (B, T) means the cell of a grid in raster order, the sizes of all of whose ``axes`` but
+            the first these are (see :mod:`anyformer.layers.grid`).
         groups: the axes are cut into so many groups, each encoded by the same weights into its part of the width.
         features: F, the width of r.
         hidden: width of the perceptron.
@@ -37,8 +40,14 @@ class LearnableFourier(Positions):
         features: int = 64,
         hidden: int = 32,
         gamma: float = 10.0,
+        grid: Grid | None = None,
     ) -> None:
         super().__init__(dim, num_heads, head_dim)
+        self.grid = None if grid is None else read_grid(grid)
+        if self.grid is not None and axes != 1 + len(self.grid):
+            raise ValueError(
+                f"axes must be {1 + len(self.grid)} on this grid for learnable_fourier, got {axes}"
+            )
         if groups < 1 or axes % groups or dim % groups:
             raise ValueError(
                 f"groups must divide axes={axes} and dim={dim} for learnable_fourier, got {groups}"
@@ -55,7 +64,9 @@ class LearnableFourier(Positions):
         return torch.cat([angle.cos(), angle.sin()], -1) * self.features**-0.5
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
-        if positions.dim() == 2:
+        if positions.dim() == 2 and self.grid is not None:
+            positions = coordinates(positions.long(), self.grid).to(positions.dtype)
+        elif positions.dim() == 2:
             positions = positions[..., None]
         if positions.shape[-1] != self.axes:
             raise ValueError(

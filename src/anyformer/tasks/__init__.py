@@ -43,6 +43,7 @@ MANIFEST = {
     "listops": "anyformer.tasks.listops",
     "lookup": "anyformer.tasks.lookup",
     "recall": "anyformer.tasks.recall",
+    "vortices": "anyformer.tasks.vortices",
     "wallpaper": "anyformer.tasks.wallpaper",
     "selective_copy": "anyformer.tasks.selective_copying",
     "translation": "anyformer.tasks.translation",

@@ -74,6 +74,17 @@ class Token(Reference):
         return functional.one_hot(torch.full_like(batch.x, self.token), self.num_outputs).float()
 
 
+class SameToken(Token):
+    """At each place the token that stands there."""
+
+    def __init__(self, name: str, description: str) -> None:
+        super().__init__(0, name, description)
+
+    def predict(self, batch: Batch) -> Tensor:
+        """Logits ``(B, T, vocab_size)``."""
+        return functional.one_hot(batch.x, self.num_outputs).float()
+
+
 class FirstValue(Reference):
     """The second token of the sample, everywhere."""
 

@@ -37,9 +37,10 @@ card = Card(
     study=Study(  # a proxy: the tokens that questions are about are global, or are not
         task="recall",
         arms={
-            "global pairs": "[longformer(window=4, num_global=12)]*2",
+            "global pairs": "[longformer(window=4, num_global=8)]*2",
             "window alone": "[longformer(window=4, num_global=0)]*2",
         },
+        options={"length": 24, "num_pairs": 4, "vocab_size": 16},
         smallest=0.1,
         steps=400,
         parameters=30_000,

@@ -34,9 +34,10 @@ card = Card(
     study=Study(  # a proxy: pairs recalled from beyond the window
         task="recall",
         arms={
-            "transient global": "[transient_global(window=5, block=4)]*2 causal=false positions=t5(bidirectional=true)",
+            "transient global": "[transient_global(window=5, block=2)]*2 causal=false positions=t5(bidirectional=true)",
             "local": "[attention(window=5)]*2 causal=false positions=t5(bidirectional=true)",
         },
+        options={"length": 24, "num_pairs": 4, "vocab_size": 16},
         smallest=0.05,
         steps=400,
         parameters=30_000,

@@ -28,10 +28,10 @@ card = Card(
     study=Study(  # a proxy: pairs to be recalled from further back than windows reach
         task="recall",
         arms={
-            "one full layer": "[attention(window=8), attention, attention(window=8)*2]",
-            "windows only": "[attention(window=8), attention(window=8), attention(window=8)*2]",
+            "one full layer": "[attention(window=4), attention, attention(window=4)*2]",
+            "windows only": "[attention(window=4), attention(window=4), attention(window=4)*2]",
         },
-        options={"length": 48, "num_pairs": 8},
+        options={"length": 24, "num_pairs": 4, "vocab_size": 16},
         smallest=0.1,
         steps=400,
         parameters=30_000,

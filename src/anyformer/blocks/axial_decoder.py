@@ -1,0 +1,128 @@
+"""Images pixel by pixel: all rows above by one stack, the row so far by another."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from anyformer.blocks import register_block
+from anyformer.blocks.pieces import Piece, pieces
+from anyformer.blocks.stack import combine
+from anyformer.blocks.two_level import plain, write
+from anyformer.contract import GROWTHS, Call, Inputs, Mixer, MixerInfo
+from anyformer.state import State, where_rows
+
+
+@register_block("axial_decoder", papers=["axial-transformer"])
+class AxialDecoder(Mixer):
+    """The Axial Transformer's two decoders (Ho 2019, section 3.2): every pixel before the next one is in view.
+
+    The outer stack runs over whole rows, in which nothing need be causal, and may look at the rows above; its result is
+    shifted down by a row. The inner stack runs along each row, shifted right by a pixel::
+
+        pixels       0 1 2 | 3 4 5 | 6 7 ...        columns = 3
+        outer        row 0   row 1                  what is known before a row begins
+        inner sees   s 0 1 | s 3 4 | s 6 ...        restarted in each row, the outer's output above added
+
+    So output t predicts pixel t + 1. The outer stack runs once a row, the inner one once a pixel.
+
+    Args:
+        outer: a mixer on the image in raster order, no row of which depends on a later one: mixers ``axial`` along rows
+            (``axis=1``, with ``causal=False`` if they like), and causal ones along columns (``axis=0``).
+        inner: a causal mixer along a row.
+        columns: pixels of a row.
+    """
+
+    def __init__(self, dim: int, outer: Mixer, inner: Mixer, *, columns: int = 8) -> None:
+        super().__init__(dim, outer=outer.info, inner=inner.info, columns=columns)
+        self.outer, self.inner, self.columns = outer, inner, columns
+        self.start = nn.Parameter(torch.randn(dim) * 0.02)  # in the place of the pixel before a row
+        self.begin = nn.Parameter(
+            torch.randn(dim) * 0.02
+        )  # in the place of what the row above the first one tells
+
+    @classmethod
+    def describe(cls, *, outer: MixerInfo, inner: MixerInfo, columns: int = 8) -> MixerInfo:  # type: ignore[override]
+        if columns < 2:
+            raise ValueError(f"columns must be at least 2, got {columns}")
+        if not inner.causal:
+            raise ValueError(f"inner must be causal, got reach {inner.reach}")
+        if outer.reach[1] is None:
+            raise ValueError(f"outer must look at no later row, got reach {outer.reach}")
+        if inner.max_length is not None and inner.max_length < columns:
+            raise ValueError(f"inner must take columns={columns} pixels, got max_length {inner.max_length}")
+        past, limit = outer.reach[0], outer.max_length
+        return dataclasses.replace(
+            combine([outer, inner]),
+            reach=(None if past is None else past + 2 * columns, 0),
+            cost=max(outer.cost, "n", key=GROWTHS.index),
+            memory=max(outer.memory, "n", key=GROWTHS.index),
+            state=max(outer.state, "constant", key=GROWTHS.index),
+            max_length=None if limit is None else limit // columns * columns + columns - 1,
+        )
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        B, T, D = x.shape
+        P, n = self.columns, T // self.columns + 1  # the start is step 0, pixel t is step t + 1
+        known = self.begin.expand(B, P, D)
+        if n > 1:
+            whole, mask = x[:, : (n - 1) * P], None
+            if inputs.mask is not None:
+                rows = inputs.lengths[:, None] // P
+                mask = torch.arange((n - 1) * P, device=x.device) // P < rows
+                whole = whole.masked_fill(~mask[..., None], 0)
+            known = torch.cat([known, self.outer(whole, plain(inputs, B, (n - 1) * P, mask))], 1)
+        below = pad(x, (0, 0, 1, n * P - T - 1)).reshape(B * n, P, D)
+        below = torch.cat([self.start.expand(B * n, 1, D), below[:, 1:]], 1)
+        mask = None
+        if inputs.mask is not None:
+            mask = (torch.arange(n * P, device=x.device) <= inputs.lengths[:, None]).reshape(B * n, P)
+        y = self.inner(below + known.reshape(B * n, P, D), plain(inputs, B * n, P, mask))
+        return y.reshape(B, n * P, D)[:, 1 : T + 1]
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        known = self.begin.to(dtype).expand(batch_size, self.columns, -1)
+        index = torch.zeros(batch_size, 1, dtype=torch.int64, device=device)
+        first = plain(Inputs(None, index, index.to(dtype), None, Call()), batch_size, 1, None)
+        below = self.start.to(dtype) + known[:, :1]
+        _, inner = self.inner.stream(below, self.inner._init_state(batch_size, device, dtype), first)
+        return {
+            "outer": self.outer._init_state(batch_size, device, dtype),
+            "inner": inner,
+            "known": known,
+            "tokens": torch.zeros_like(known),
+            "row": index[:, 0],
+        }
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        y = torch.zeros_like(x)
+        for piece in pieces(inputs.replace(index=inputs.index + 1), self.columns):
+            part, state = self._piece(piece, piece.of(x), state)
+            y = piece.put(y, part)
+        return y, state
+
+    def _piece(self, piece: Piece, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Pixels of one row: where its first step is among them, the row above is complete."""
+        B, P = len(x), self.columns
+        step = piece.inputs.index % P  # (B, W)
+        first = piece.starts[:, None]
+        tokens = write(state["tokens"], torch.full_like(step[:, :1], P - 1), x[:, :1], first)
+        known, outer = state["known"], state["outer"]
+        if bool(piece.starts.any()):
+            index = state["row"][:, None] * P + torch.arange(P, device=x.device)
+            above = Inputs(first.expand(B, P), index, index.to(x.dtype), None, piece.inputs.call)
+            made, outer = self.outer.stream(above.zero(tokens), outer, above)
+            known = torch.where(first[..., None], made, known)
+        fresh = self.inner._init_state(B, x.device, x.dtype)
+        inner = where_rows(piece.starts, fresh, state["inner"])
+        below = torch.where((step == 0)[..., None], self.start, x)
+        below = below + known.gather(1, step[..., None].expand(-1, -1, self.dim))
+        within = piece.inputs.replace(index=step, positions=step.to(piece.inputs.positions.dtype))
+        y, inner = self.inner.stream(piece.inputs.zero(below), inner, within)
+        assert piece.inputs.mask is not None
+        tokens = write(tokens, (step - 1) % P, x, piece.inputs.mask & (step > 0))
+        row = state["row"] + piece.starts
+        return y, {"outer": outer, "inner": inner, "known": known, "tokens": tokens, "row": row}

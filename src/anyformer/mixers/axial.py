@@ -1,0 +1,181 @@
+"""A mixer along one axis of a grid."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anyformer.contract import Call, Inputs, Mixer, MixerInfo, take_tokens
+from anyformer.layers.grid import Grid, fold, read_grid, unfold
+from anyformer.mixers import create_mixer, mixers, register_mixer
+from anyformer.parts import option_names
+from anyformer.positions import Scheme
+from anyformer.state import State, map_state, where_rows
+
+Part = str | dict[str, Any]
+
+
+@register_mixer(
+    "axial",
+    papers=["axial-transformer"],
+    examples=[
+        {"grid": 4, "axis": 0},
+        {"grid": 4, "axis": 1},
+        {"grid": 5, "axis": 1, "causal": False},
+        {"grid": "3x4", "axis": 1, "inner": {"name": "attention", "num_heads": 2, "window": 2}},
+        {"grid": 3, "axis": 0, "inner": "retention"},
+    ],
+)
+class Axial(Mixer):
+    """Run a mixer along one axis of a grid in raster order, every line on that axis by itself (Ho 2019, section 3.1).
+
+    On an image of n columns, ``axis=1`` mixes each row and ``axis=0`` each column. A causal inner mixer sees what comes
+    before in its line, which came before in raster order too.
+
+    Args:
+        inner: a mixer by name, or a dict with ``name`` and its options.
+        grid: the sizes of all axes but the first, see :mod:`anyformer.layers.grid`.
+        axis: the number of the axis.
+        positions: of the inner mixer, where it takes any; a token's number is its place on the axis.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        inner: Part = "attention",
+        grid: Grid = 8,
+        axis: int = 1,
+        positions: Scheme = "rope",
+        causal: bool = True,
+    ) -> None:
+        along = _create(dim, inner, positions, causal)
+        super().__init__(dim, info=along.info, grid=grid, axis=axis)
+        self.inner, self.sizes, self.axis = along, read_grid(grid), axis
+        self.lines = math.prod(self.sizes[axis:])  # lines side by side
+        self.slab = math.prod(self.sizes[axis - 1 :]) if axis else None  # tokens until they begin anew
+
+    @classmethod
+    def describe(  # type: ignore[override]
+        cls,
+        *,
+        info: MixerInfo | None = None,
+        inner: Part = "attention",
+        grid: Grid = 8,
+        axis: int = 1,
+        positions: Scheme = "rope",
+        causal: bool = True,
+    ) -> MixerInfo:
+        sizes = read_grid(grid)
+        if not 0 <= axis <= len(sizes):
+            raise ValueError(f"axis must be from 0 to {len(sizes)} on this grid, got {axis}")
+        if info is None:
+            name, options = _named(inner)
+            known = option_names(mixers.get(name).target)
+            options |= {"causal": causal} if "causal" in known else {}
+            info = mixers.get(name).target.describe(**options)
+        if info.context:
+            raise ValueError("inner must not look at a context")
+        apart, longest = math.prod(sizes[axis:]), sizes[axis - 1] - 1 if axis else None
+        past, future = (
+            None if n is None else n * apart
+            for n in (n if longest is None else longest if n is None else min(n, longest) for n in info.reach)
+        )
+        limit = info.max_length
+        if limit is not None and longest is not None and longest >= limit:
+            raise ValueError(f"grid must have at most {limit} places on axis {axis} (inner's max_length)")
+        return dataclasses.replace(
+            info,
+            reach=(past, future),
+            cost="n" if axis else info.cost,
+            memory="n" if axis else info.memory,
+            state="constant" if axis and info.state == "n" else info.state,
+            side=(),
+            max_length=None if axis or limit is None else limit * apart,
+        )
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        T = x.shape[1]
+        if T == 0:
+            return x
+        cells = fold(x, self.sizes)  # (B, R, *sizes, D)
+        real = x.new_ones(x.shape[:2], dtype=torch.bool) if inputs.mask is None else inputs.mask
+        there = fold(real, self.sizes)
+        axis, shape = self.axis + 1, cells.shape
+        lines, there = cells.movedim(axis, -2), there.movedim(axis, -1)
+        y = self.inner(lines.flatten(0, -3), mask=there.flatten(0, -2), call=Call(losses=inputs.call.losses))
+        return unfold(y.reshape(lines.shape).movedim(-2, axis).reshape(shape), T, self.sizes)
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        """The lines' states behind each other in a sample's row: (B, lines, ...)."""
+        if not self.inner.info.causal:
+            return {}
+        state = self.inner.init_state(batch_size * self.lines, device=device, dtype=dtype)
+        return map_state(lambda t: t.unflatten(0, (batch_size, self.lines)), state)
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        if x.shape[0] * x.shape[1] == 0:
+            return x, state
+        if self.slab is None:
+            return self._slab(x, state, inputs)
+        y, lengths, first = torch.zeros_like(x), inputs.lengths, inputs.index[:, 0]
+        done = torch.zeros_like(lengths)
+        fresh = self._init_state(len(x), x.device, x.dtype)
+        for _ in range(x.shape[1] // self.slab + 2):  # the most slabs that the tokens can touch
+            at = (first + done) % self.slab
+            size = torch.minimum(self.slab - at, lengths - done)
+            width = int(size.max())
+            if width == 0:
+                break
+            offset = torch.arange(width, device=x.device)
+            mask = offset < size[:, None]
+            take = (done[:, None] + offset).clamp_max(x.shape[1] - 1)
+            here = inputs.replace(mask=mask, index=at[:, None] + offset)
+            state = where_rows((at == 0) & (size > 0), fresh, state)
+            part, state = self._slab(here.zero(take_tokens(x, take)), state, here)
+            y = y.scatter_add(1, take[..., None].expand(-1, -1, self.dim), here.zero(part))
+            done = done + size
+        return y, state
+
+    def _slab(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        """The next tokens of lines side by side: each gets those of its own."""
+        (B, T, D), lines = x.shape, self.lines
+        row = inputs.index.div(lines, rounding_mode="floor")
+        row = row - row[:, :1]
+        rows = (T + lines - 2) // lines + 1  # the most that T tokens can touch
+        real = x.new_ones(B, T, dtype=torch.bool) if inputs.mask is None else inputs.mask
+        place = torch.where(
+            real, row * lines + inputs.index % lines, rows * lines
+        )  # masked ones to a spare cell
+        cells = x.new_zeros(B, rows * lines + 1, D).scatter(1, place[..., None].expand(-1, -1, D), x)
+        there = real.new_zeros(B, rows * lines + 1).scatter(1, place, real)
+        cells, there = (t[:, :-1].unflatten(1, (rows, lines)).transpose(1, 2) for t in (cells, there))
+        call = Call(losses=inputs.call.losses)
+        if self.inner.info.causal:
+            own = map_state(lambda t: t.flatten(0, 1), state)
+            y, own = self.inner.stream(cells.flatten(0, 1), own, mask=there.flatten(0, 1), call=call)
+            state = map_state(lambda t: t.unflatten(0, (B, lines)), own)
+        else:  # of whole slabs only
+            y = self.inner(cells.flatten(0, 1), mask=there.flatten(0, 1), call=call)
+        y = y.unflatten(0, (B, lines)).transpose(1, 2).flatten(1, 2)
+        return take_tokens(y, place.clamp_max(rows * lines - 1)), state
+
+
+def _named(inner: Part) -> tuple[str, dict[str, Any]]:
+    if isinstance(inner, str):
+        return inner, {}
+    options = {k: v for k, v in inner.items() if k not in ("name", "options", "tag", "inner")}
+    return inner["name"], {**options, **inner.get("options", {})}
+
+
+def _create(dim: int, inner: Part, positions: Scheme, causal: bool) -> Mixer:
+    name, options = _named(inner)
+    known = option_names(mixers.get(name).target)
+    for option, value in (("positions", positions), ("causal", causal)):
+        if option in known:
+            options.setdefault(option, value)
+    return create_mixer(name, dim, **options)
