@@ -18,6 +18,7 @@ blocks: Registry[type[Mixer]] = Registry(
         "mixture_of_depths": "anyformer.blocks.mixture_of_depths",
         "segments": "anyformer.blocks.segments",
         "two_level": "anyformer.blocks.two_level",
+        "vip_compression": "anyformer.blocks.vip",
     },
 )
 
