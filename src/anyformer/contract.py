@@ -27,6 +27,7 @@ __all__ = [
     "Mixing",
     "after_step",
     "take_tokens",
+    "writers",
 ]
 
 GROWTHS = ("none", "constant", "log n", "n", "n log n", "n^1.5", "n^2")
@@ -292,17 +293,22 @@ class Mixer(nn.Module):
         return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
-def after_step(model: nn.Module, call: Call, progress: float) -> None:
-    """Let every mixer of a model write its buffers after an optimiser step.
+def writers(model: nn.Module) -> list[Mixer]:
+    """The mixers of a model that write something behind a step."""
+    found = [m for m in model.modules() if isinstance(m, Mixer)]
+    return [m for m in found if type(m).after_step is not Mixer.after_step]
+
+
+def after_step(mixers: list[Mixer], call: Call, progress: float) -> None:
+    """Let mixers (:func:`writers`) write their buffers after an optimiser step.
 
     Args:
         call: the one that the step's forward passes were given.
         progress: share of the training steps that are done, 0 to 1.
     """
     with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, Mixer):
-                module.after_step(call.notes.get(module, {}), progress)
+        for mixer in mixers:
+            mixer.after_step(call.notes.get(mixer, {}), progress)
 
 
 def _check_mask(name: str, mask: Tensor, shape: tuple[int, int]) -> None:

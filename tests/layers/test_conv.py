@@ -84,3 +84,14 @@ def test_errors():
         ShortConv(3, 0)
     with pytest.raises(ValueError, match="activation must be 'silu' or None, got 'gelu'"):
         ShortConv(3, 4, activation="gelu")
+
+
+def test_heads_share_their_taps() -> None:
+    conv, plain = ShortConv(6, 3, heads=2), ShortConv(6, 3)
+    with torch.no_grad():
+        plain.weight.copy_(torch.cat([conv.weight] * 2))
+        plain.bias.copy_(torch.cat([conv.bias] * 2))
+    x = torch.randn(2, 5, 6)
+    torch.testing.assert_close(conv(x)[0], plain(x)[0])
+    with pytest.raises(ValueError, match="heads must divide dim=6, got 4"):
+        ShortConv(6, 3, heads=4)

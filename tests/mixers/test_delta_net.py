@@ -44,8 +44,20 @@ def test_without_the_correction_values_add_up() -> None:
     torch.testing.assert_close(held["own"]["s"], (2 - beta) * once["own"]["s"])
 
 
+def test_the_slots_of_a_log_linear_state() -> None:
+    """As many as the number of tokens has bits: 1, 2, 2, 3 after 1, 2, 3, 4 tokens."""
+    mixer, slots = create_mixer("delta_net", 8, num_levels=5), []
+    state = mixer.init_state(1)
+    for _ in range(4):
+        _, state = mixer.stream(torch.randn(1, 1, 8), state)
+        slots.append(state["own"]["s"].shape[2])
+    assert slots == [1, 2, 2, 3]
+
+
 def test_errors() -> None:
     with pytest.raises(ValueError, match="causal=False is not possible"):
         create_mixer("delta_net", 8, causal=False)
     with pytest.raises(ValueError, match="num_heads must divide"):
         create_mixer("delta_net", 9, num_heads=2)
+    with pytest.raises(ValueError, match="num_levels must be at least 0, got -1"):
+        create_mixer("delta_net", 8, num_levels=-1)

@@ -77,3 +77,30 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_causal_only() -> None:
     with pytest.raises(ValueError, match="causal=False is not possible for fox"):
         create_mixer("fox", 8, causal=False)
+
+
+def test_pro_is_its_formulas() -> None:
+    mixer = create_mixer("fox", 8, num_heads=2, pro=True).double()
+    torch.nn.init.normal_(mixer.scales)
+    x = torch.randn(2, 7, 8, dtype=torch.float64)
+    q, k, v = mixer.qkv(x).chunk(3, -1)
+    share = mixer.shift(x).sigmoid().repeat_interleave(4, -1).chunk(2, -1)
+    shifted = []
+    for y, a in zip((k, v), share):
+        before = torch.cat([torch.zeros_like(y[:, :1]), y[:, :-1]], 1)
+        shifted.append(a * before + (1 - a) * y)
+
+    def norm(y: torch.Tensor, i: int) -> torch.Tensor:
+        y = y.unflatten(-1, (2, 4))
+        return y * (y.square().mean(-1, keepdim=True) + 1e-6).rsqrt() * mixer.scales[i, :, 0]
+
+    q, k, v = (t.transpose(1, 2) for t in (norm(q, 0), norm(shifted[0], 1), shifted[1].unflatten(-1, (2, 4))))
+    c = logsigmoid(mixer.forget(x)).cumsum(1).mT
+    y = torch.nn.functional.scaled_dot_product_attention(
+        q,
+        k,
+        v,
+        attn_mask=(c[..., :, None] - c[..., None, :]).masked_fill(torch.ones(7, 7).triu(1) > 0, -torch.inf),
+    )
+    y = norm(y.transpose(1, 2).flatten(2), 2).flatten(2) * mixer.gate(x).sigmoid()
+    torch.testing.assert_close(mixer(x), mixer.out(y))

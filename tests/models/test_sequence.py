@@ -143,3 +143,27 @@ def test_wrong_models() -> None:
         create_model("encoder_decoder", vocab_size=3)
     with pytest.raises(ValueError, match="x must have at most 4 tokens"):
         build("[attention] positions=learned(max_length=4) dim=16")(torch.zeros(1, 5, dtype=torch.int64))
+
+
+def test_encoder_decoder_ties_and_scales_its_embeddings() -> None:
+    spec = load_spec("encoder_decoder dim=16 depth=1")
+    assert spec.tie_embeddings and spec.scale_embeddings
+    model = EncoderDecoder(spec.model_dump(), vocab_size=11).eval()
+    assert model.head.weight is model.target_embed.weight
+    bare = EncoderDecoder({**spec.model_dump(), "scale_embeddings": False}, vocab_size=11).eval()
+    bare.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        bare.target_embed.weight.mul_(4.0)
+        source, target = torch.randint(11, (2, 5)), torch.randint(11, (2, 4))
+        torch.testing.assert_close(bare(source, target), 4.0 * model(source, target))
+
+
+def test_scaled_embeddings_of_a_decoder() -> None:
+    model, bare = (
+        create_model("[attention] dim=16", vocab_size=5, scale_embeddings=s) for s in (True, False)
+    )
+    bare.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        bare.embed.weight.mul_(4.0)
+    x = torch.randint(5, (2, 6))
+    torch.testing.assert_close(model(x), bare(x))

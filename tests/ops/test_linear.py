@@ -10,10 +10,22 @@ from torch import Tensor
 from torch.nn.functional import linear as reference
 
 from anyformer.layers.linear import Linear
+from anyformer.ops import linear as module
 from anyformer.ops import use_native
 from anyformer.ops.linear import FEW_ROWS, linear
 
 torch.manual_seed(0)
+
+
+needs_onednn = pytest.mark.skipif(
+    not hasattr(torch.ops.mkldnn, "_linear_pointwise"), reason="this PyTorch has no oneDNN"
+)
+
+
+@pytest.fixture(params=["PyTorch", pytest.param("oneDNN", marks=needs_onednn)], autouse=True)
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both libraries, whichever this CPU would get."""
+    monkeypatch.setattr(module, "_HAS_ONEDNN", request.param == "oneDNN")
 
 
 def tensors(rows: tuple[int, ...], K: int, N: int, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -72,3 +84,17 @@ def test_autocast_and_compile() -> None:
 def test_a_wrong_width_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         Linear(6, 5)(torch.randn(9, 7))
+
+
+def test_torch_func_sees_through() -> None:
+    """vmap, grad and jacrev of torch.func take the small native functions apart into PyTorch's own operations."""
+    from anyformer.ops.rms_norm import rms_norm
+    from anyformer.ops.swiglu import swiglu
+
+    weight, x = torch.randn(6, 4), torch.randn(5, 4)
+
+    def f(row: Tensor) -> Tensor:
+        return swiglu(linear(rms_norm(row, None), weight), linear(row, weight)).sum()
+
+    expected = torch.stack([torch.autograd.grad(f(row), row)[0] for row in x.clone().requires_grad_()])
+    torch.testing.assert_close(torch.func.vmap(torch.func.grad(f))(x), expected)

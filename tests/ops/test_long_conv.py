@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from anyformer.ops.long_conv import long_conv
+from anyformer.ops.long_conv import long_conv, long_conv_nd
 
 
 def make(T: int, L: int, dtype: torch.dtype = torch.float64) -> dict[str, torch.Tensor]:
@@ -72,3 +72,26 @@ def test_errors():
         long_conv(parts["x"], parts["kernel"][:2])
     with pytest.raises(ValueError, match="past must be None"):
         long_conv(parts["x"], parts["kernel"][:, :3], causal=False, past=parts["x"])
+
+
+@pytest.mark.parametrize(
+    "sizes, lags", [((7,), (5,)), ((4, 5), (3, 9)), ((1, 6), (5, 1)), ((2, 3, 4), (3, 3, 3))]
+)
+@pytest.mark.parametrize("causal", [True, False])
+def test_grids(agrees, sizes, lags, causal):
+    x, kernel = torch.randn(2, 3, *sizes).double(), torch.randn(3, *lags).double()
+    agrees(long_conv_nd, x=x, kernel=kernel, skip=torch.randn(3).double(), causal=causal)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_grid_of_one_axis_is_a_sequence(causal):
+    parts = make(20, 41)
+    torch.testing.assert_close(long_conv_nd(**parts, causal=causal), long_conv(**parts, causal=causal))
+
+
+def test_grids_refused():
+    x = torch.randn(1, 3, 4, 4)
+    with pytest.raises(ValueError, match=r"kernel must have shape \(3, 2 numbers of lags\), got \(3, 4\)"):
+        long_conv_nd(x, torch.randn(3, 4))
+    with pytest.raises(ValueError, match="kernel must have odd sizes where causal=False"):
+        long_conv_nd(x, torch.randn(3, 4, 3), causal=False)

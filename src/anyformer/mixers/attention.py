@@ -329,7 +329,7 @@ class Attention(Mixer):
         return among(seen, keys, inputs)
 
     def _bias(self, q: Tensor, keys: Cache, inputs: Inputs) -> Tensor | None:
-        k = keys["k"].repeat_interleave(self.num_heads // self.num_kv_heads, 1)
+        k = keys["k"].repeat_interleave(self.num_heads // keys["k"].shape[1], 1)
         return self.positions.score(q, k, inputs.positions, keys["position"][:, 0, :, 0])
 
     def _weigh(self, keys: Cache, inputs: Inputs) -> Weigh | None:
@@ -404,7 +404,7 @@ class Attention(Mixer):
             )
         return keys
 
-    def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:
+    def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing | None:
         inputs = self._numbered(inputs)
         q, new, recalled, _ = self._project(x, {}, inputs)
         keys = self._shared(new, inputs)

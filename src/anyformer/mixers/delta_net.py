@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -16,17 +17,20 @@ from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.delta_rule import delta_rule
 from anyformer.ops.linear_attention import linear_attention
+from anyformer.ops.log_linear_attention import log_linear_attention
 from anyformer.state import State
 
 
 @register_mixer(
     "delta_net",
-    papers=["deltanet"],
+    papers=["deltanet", "log-linear-attention"],
     examples=[
         {},
         {"conv_width": 0, "num_heads": 2},
         {"gated": True, "key_dim": 3},
         {"correct": False},
+        {"num_levels": 4, "gated": True},
+        {"num_levels": 12, "gated": True, "correct": False},
     ],
 )
 class DeltaNet(Mixer):
@@ -44,6 +48,8 @@ class DeltaNet(Mixer):
         gated: let the state decay by a factor from the token, and gate the output (Gated DeltaNet, Yang 2025).
         correct: with False the term k_t^T S_{t-1} is left out: a linear attention in the same dress, which adds to
             what a key holds.
+        num_levels: with 1 or more the past is held in buckets of 1, 1, 2, 4, ... tokens, each read with a weight from
+            the token that reads (log-linear attention, Guo 2025); buckets beyond so many share the last weight.
     """
 
     def __init__(
@@ -55,10 +61,11 @@ class DeltaNet(Mixer):
         conv_width: int = 4,
         gated: bool = False,
         correct: bool = True,
+        num_levels: int = 0,
         causal: bool = True,
     ) -> None:
-        super().__init__(dim, causal=causal)
-        self.correct = correct
+        super().__init__(dim, causal=causal, num_levels=num_levels)
+        self.correct, self.num_levels = correct, num_levels
         self.value_dim = head_width(dim, num_heads, None)
         self.key_dim = head_width(dim, num_heads, key_dim)
         if self.key_dim < 1:
@@ -80,12 +87,21 @@ class DeltaNet(Mixer):
                 step = torch.empty(num_heads).uniform_(-6.9, -2.3).exp()
                 self.step.bias.copy_(step.expm1().log())
 
+        if num_levels:
+            self.levels = Linear(dim, num_heads * num_levels)
+            with torch.no_grad():  # weights of one, at which it is the base
+                self.levels.bias.fill_(math.log(math.e - 1))
+
     @classmethod
-    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
+    def describe(cls, *, causal: bool = True, num_levels: int = 0, **_: Any) -> MixerInfo:
+        if num_levels < 0:
+            raise ValueError(f"num_levels must be at least 0, got {num_levels}")
         if not causal:
             raise ValueError(
                 "causal=False is not possible for delta_net: each token corrects the state before it"
             )
+        if num_levels:
+            return MixerInfo(reach=(None, 0), cost="n log n", memory="n log n", state="log n")
         return MixerInfo(reach=(None, 0), state="constant")
 
     def hints(self) -> dict[str, dict[str, Any]]:
@@ -106,20 +122,42 @@ class DeltaNet(Mixer):
         decay = None
         if self.gate is not None:
             decay = inputs.zero(-self.log_rate.exp() * softplus(self.step(x))).mT
-        if self.correct:
-            y, new["s"] = delta_rule(q, k, v, beta, log_decay=decay, initial=state.get("s"))
-        else:
-            k = beta[..., None] * k
-            y, new["s"] = linear_attention(q, k, v, log_decay=decay, initial=state.get("s"))
+        y, new["s"] = self._read(x, q, k, v, beta, decay, state.get("s"), inputs)
         y = merge_heads(self.norm(y.to(x.dtype)))
         return self.out(y if self.gate is None else y * silu(self.gate(x))), new
+
+    def _read(
+        self,
+        x: Tensor,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        beta: Tensor,
+        decay: Tensor | None,
+        past: Tensor | None,
+        inputs: Inputs,
+    ) -> tuple[Tensor, Tensor | None]:
+        """What is read, and the state after it where there was one before."""
+        if self.num_levels:
+            weights = softplus(self.levels(x)).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            k, b = (k, beta) if self.correct else (beta[..., None] * k, None)
+            if past is None:
+                return log_linear_attention(q, k, v, weights, beta=b, log_decay=decay, final=False)
+            start, lengths = (inputs.index[:, 0], inputs.lengths) if x.shape[1] else (None, None)
+            return log_linear_attention(
+                q, k, v, weights, beta=b, log_decay=decay, start=start, lengths=lengths, initial=past
+            )
+        if self.correct:
+            return delta_rule(q, k, v, beta, log_decay=decay, initial=past)
+        return linear_attention(q, beta[..., None] * k, v, log_decay=decay, initial=past)
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         return self._mix(x, {}, inputs)[0]
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         wide = torch.promote_types(dtype, torch.float32)
-        shape = (batch_size, self.num_heads, self.key_dim, self.value_dim)
+        slots = (0,) if self.num_levels else ()
+        shape = (batch_size, self.num_heads, *slots, self.key_dim, self.value_dim)
         state = {"s": torch.zeros(shape, device=device, dtype=wide)}
         if self.conv is not None:
             state["conv"] = self.conv.init_state(batch_size, device, dtype)

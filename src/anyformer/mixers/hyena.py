@@ -27,33 +27,53 @@ class ImplicitFilter(nn.Module):
         max_length: the longest sequence.
         hidden_dim: width of the network.
         num_waves: sines and cosines among the features.
+        network: with False only features and window, for networks that read the lags of several axes.
     """
 
     waves: Tensor
 
-    def __init__(self, dim: int, order: int, max_length: int, *, hidden_dim: int, num_waves: int = 8) -> None:
+    def __init__(
+        self,
+        dim: int,
+        order: int,
+        max_length: int,
+        *,
+        hidden_dim: int,
+        num_waves: int = 8,
+        network: bool = True,
+    ) -> None:
         super().__init__()
         periods = torch.logspace(math.log2(4), math.log2(max(4 * max_length, 8)), num_waves, base=2)
         self.register_buffer("waves", 2 * torch.pi / periods, persistent=False)
         widths = torch.logspace(0, math.log2(max(max_length / 3, 2)), dim, base=2)
         self.log_width = nn.Parameter(widths.log().repeat(order))
         self.dim, self.order, self.max_length = dim, order, max_length
-        self.into = Linear(1 + 2 * num_waves, hidden_dim)
-        self.inner = Linear(hidden_dim, hidden_dim)
-        self.out = Linear(hidden_dim, order * dim, bias=False)
+        if network:
+            self.into = Linear(1 + 2 * num_waves, hidden_dim)
+            self.inner = Linear(hidden_dim, hidden_dim)
+            self.out = Linear(hidden_dim, order * dim, bias=False)
+
+    def features(self, num_lags: int) -> Tensor:
+        """(lags, features): the lag itself, and its sines and cosines; in at least float32."""
+        lag = self._lags(num_lags)
+        angle = lag * self.waves.to(lag.dtype)
+        return torch.cat((lag / self.max_length, angle.sin(), angle.cos()), -1)
+
+    def window(self, num_lags: int) -> Tensor:
+        """(lags, order * dim)."""
+        lag = self._lags(num_lags)
+        rate = (-self.log_width.to(lag.dtype)).exp()
+        return (-lag * rate).exp() * (-torch.expm1(-2 * rate)).sqrt()
+
+    def _lags(self, num_lags: int) -> Tensor:
+        wide = torch.promote_types(self.log_width.dtype, torch.float32)
+        return torch.arange(num_lags, device=self.waves.device, dtype=wide)[:, None]
 
     def forward(self, num_lags: int) -> Tensor:
         """The kernels for lags 0 to ``num_lags`` - 1, (order, dim, lags)."""
-        dtype = self.into.weight.dtype
-        lag = torch.arange(
-            num_lags, device=self.waves.device, dtype=torch.promote_types(dtype, torch.float32)
-        )[:, None]
-        angle = lag * self.waves.to(lag.dtype)
-        features = torch.cat((lag / self.max_length, angle.sin(), angle.cos()), -1).to(dtype)
+        features = self.features(num_lags).to(self.into.weight.dtype)
         h = self.out(self.inner(self.into(features).sin()).sin())
-        rate = (-self.log_width.to(lag.dtype)).exp()
-        window = (-lag * rate).exp() * (-torch.expm1(-2 * rate)).sqrt()
-        return (h * window).mT.unflatten(0, (self.order, self.dim))
+        return (h * self.window(num_lags)).mT.unflatten(0, (self.order, self.dim))
 
 
 @register_mixer(

@@ -31,6 +31,28 @@ def hydra(depth: int = 2) -> dict[str, Any]:
     return {"layers": f"[hydra]*{depth}", "channel": "mlp", "causal": False, "positions": "none"}
 
 
+@register_model("transmamba", papers=["transmamba"])
+def transmamba(depth: int = 4) -> dict[str, Any]:
+    """Attention up to a token that differs from layer to layer, and a state space after it."""
+    layers = [f"transmamba(trans_point={32 * 2 ** (i % 4)})" for i in range(depth)]
+    return {"layers": f"[{', '.join(layers)}]", "positions": "none"}
+
+
+@register_model("mamba_nd", papers=["mamba-nd"])
+def mamba_nd(depth: int = 4, grid: str | int = 8) -> dict[str, Any]:
+    """Mamba over a grid: rows, columns, and both backwards, in turn."""
+    orders = ["axes=0-1", "axes=0-1, reverse=true", "axes=1-0", "axes=1-0, reverse=true"]
+    layers = [f"order([mamba(causal=true)], grid={grid}, {orders[i % 4]})" for i in range(depth)]
+    return {"layers": f"[{', '.join(layers)}]", "channel": None, "causal": False, "positions": "none"}
+
+
+@register_model("lmuformer", papers=["lmuformer"])
+def lmuformer(depth: int = 2) -> dict[str, Any]:
+    """Legendre memory units and MLPs behind a stem of convolutions."""
+    layers = f"[conv_stem(channel=none), [lmu]*{depth}]"
+    return {"layers": layers, "channel": "mlp", "norm": "layer_norm", "positions": "none"}
+
+
 @register_model("retnet", papers=["retnet"])
 def retnet(depth: int = 2) -> dict[str, Any]:
     """Retention with a feed-forward network."""
@@ -128,6 +150,17 @@ def megabyte(depth: int = 2) -> dict[str, Any]:
     return {"layers": f"two_level([attention]*{depth}, [attention]*{depth}, patch=8)"}
 
 
+@register_model("avey", papers=["avey"])
+def avey(depth: int = 2) -> dict[str, Any]:
+    """Neural processors on short pieces of the sequence, beside those earlier ones that are most like them."""
+    return {
+        "layers": f"ranker([neural_processor(context_len=64)]*{depth}, split=16, top_k=3)",
+        "channel": None,
+        "positions": "none",
+        "tie_embeddings": True,
+    }
+
+
 @register_model("transformer_xl", papers=["transformer-xl"])
 def transformer_xl(depth: int = 2) -> dict[str, Any]:
     """Segments with a memory of the one before, and relative positions."""
@@ -195,6 +228,27 @@ def macaron(depth: int = 2) -> dict[str, Any]:
     }
 
 
+@register_model("primer", papers=["primer"])
+def primer(depth: int = 2) -> dict[str, Any]:
+    """Primer-EZ: attention with short convolutions behind its projections, and a squared ReLU."""
+    return {
+        "layers": f"[attention(conv_width=3)]*{depth}",
+        "positions": "t5",
+        "channel": "mlp(activation=relu2)",
+    }
+
+
+@register_model("all_attention", papers=["all-attention"])
+def all_attention(depth: int = 2) -> dict[str, Any]:
+    """Attention alone: learned keys and values beside the tokens' stand in for the feed-forward network."""
+    return {
+        "layers": f"[attention(num_memories=128)]*{depth}",
+        "channel": None,
+        "norm": "layer_norm",
+        "residual": "post",
+    }
+
+
 @register_model("aaren", papers=["aaren"])
 def aaren(depth: int = 2) -> dict[str, Any]:
     """Attention with a learned query, run as a recurrence."""
@@ -225,6 +279,22 @@ def encoder_decoder(depth: int = 2) -> dict[str, Any]:
         "channel": "mlp(activation=relu)",
         "norm": "layer_norm",
         "residual": "post",
+        "tie_embeddings": True,
+        "scale_embeddings": True,
+    }
+
+
+@register_model("power_law_graph", papers=["power-law-graph"])
+def power_law_graph(depth: int = 2) -> dict[str, Any]:
+    """An encoder-decoder whose self-attention goes through a metric made of the queries (Gokden 2021)."""
+    return {
+        "layers": f"[power_law_attention]*{depth}",
+        "encoder": f"[power_law_attention]*{depth}",
+        "positions": "sinusoidal",
+        "channel": "mlp(activation=relu)",
+        "norm": "layer_norm",
+        "residual": "post",
+        "scale_embeddings": True,
     }
 
 
@@ -257,3 +327,44 @@ def hgrn2(depth: int = 2) -> dict[str, Any]:
     """HGRN2 with SwiGLU; the least decays rise from layer to layer."""
     upper = [f", hgrn2(lower_bound={layer / depth:.4g})" for layer in range(1, depth)]
     return {"layers": f"[hgrn2{''.join(upper)}]"}
+
+
+@register_model("flowformer", papers=["flowformer"])
+def flowformer(depth: int = 2) -> dict[str, Any]:
+    """Flow attention in the place of softmax attention."""
+    return {
+        "layers": f"[flow_attention]*{depth}",
+        "positions": "sinusoidal",
+        "channel": "mlp",
+        "norm": "layer_norm",
+    }
+
+
+@register_model("fastformer", papers=["fastformer"])
+def fastformer(depth: int = 2) -> dict[str, Any]:
+    """A bidirectional encoder by additive attention."""
+    return {
+        "layers": f"[fastformer]*{depth}",
+        "causal": False,
+        "positions": "learned",
+        "channel": "mlp",
+        "norm": "layer_norm",
+    }
+
+
+@register_model("qrnn_transformer", papers=["qrnn-transformer"])
+def qrnn_transformer(depth: int = 3) -> dict[str, Any]:
+    """Quasi-recurrent layers with attention in every third, counted from the top."""
+    names = ["attention" if (depth - 1 - layer) % 3 == 0 else "qrnn" for layer in range(depth)]
+    return {"layers": f"[{', '.join(names)}]"}
+
+
+@register_model("meta_state", papers=["meta-state"])
+def meta_state(depth: int = 2) -> dict[str, Any]:
+    """RWKV-7 whose state takes the place of the feed-forward network, in half of the heads."""
+    return {
+        "layers": f"[rwkv7(state_heads=2)]*{depth}",
+        "channel": None,
+        "norm": "layer_norm",
+        "embed_norm": True,
+    }

@@ -109,7 +109,8 @@ class SequenceModel(nn.Module, PyTorchModelHubMixin):
         return sum(p.numel() for p in self.parameters())
 
     def _embed(self, x: Tensor) -> Tensor:
-        return self.embed_norm(embed_checked(self.embed, x, self.vocab_size, self.num_features))
+        x = embed_checked(self.embed, x, self.vocab_size, self.num_features)
+        return self.embed_norm(x * self.spec.dim**0.5 if self.spec.scale_embeddings else x)
 
 
 class EncoderDecoder(nn.Module, PyTorchModelHubMixin):
@@ -131,14 +132,26 @@ class EncoderDecoder(nn.Module, PyTorchModelHubMixin):
         self.target_embed = nn.Embedding(vocab_size, D)
         nn.init.normal_(self.target_embed.weight, std=D**-0.5)
         self.source_embed = self.target_embed if num_features is None else Linear(num_features, D)
-        self.encoder = Backbone(self.spec, self.spec.encoder, causal=False)
-        self.decoder = Backbone(self.spec, cross=True)
-        self.head = Linear(D, vocab_size, bias=False)
+        normed = self.spec.embed_norm
+        self.encoder = Backbone(
+            self.spec,
+            self.spec.encoder,
+            causal=False,
+            positions=self.spec.encoder_positions,
+            embed_norm=normed,
+            prefix=self.spec.prefix,
+        )
+        self.decoder = Backbone(self.spec, cross=True, embed_norm=normed)
+        self.head = Linear(D, vocab_size, bias=bool(self.spec.head_bias))
+        if self.spec.tie_embeddings:
+            self.head.weight = self.target_embed.weight
+        self.scale = D**0.5 if self.spec.scale_embeddings else 1.0
 
     def encode(self, source: Tensor, mask: Tensor | None = None, *, call: Call | None = None) -> Context:
         """The context that the decoder looks at: source (B, S) int64 or (B, S, F) float, mask (B, S)."""
         tokens = None if self.num_features is not None else self.vocab_size
         x = embed_checked(self.source_embed, source, tokens, self.num_features, "source")
+        x = x if tokens is None else x * self.scale
         return Context(self.encoder(x, mask=mask, call=call), mask)
 
     def forward(
@@ -155,7 +168,7 @@ class EncoderDecoder(nn.Module, PyTorchModelHubMixin):
 
         ``call`` is the decoder's and ``source_call`` the encoder's.
         """
-        x = embed_checked(self.target_embed, target, self.vocab_size, None, "target")
+        x = self.scale * embed_checked(self.target_embed, target, self.vocab_size, None, "target")
         context = self.encode(source, source_mask, call=source_call)
         return self.head(self.decoder(x, mask=target_mask, context=context, call=call))
 
@@ -167,7 +180,7 @@ class EncoderDecoder(nn.Module, PyTorchModelHubMixin):
         self, target: Tensor, state: State, mask: Tensor | None = None, *, context: Context | None = None
     ) -> tuple[Tensor, State]:
         """Logits of the next target tokens and the new state; ``context``, from ``encode``, comes with the first."""
-        x = embed_checked(self.target_embed, target, self.vocab_size, None, "target")
+        x = self.scale * embed_checked(self.target_embed, target, self.vocab_size, None, "target")
         h, state = self.decoder.stream(x, state, mask=mask, context=context)
         return self.head(h), state
 

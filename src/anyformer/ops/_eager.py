@@ -10,11 +10,17 @@ from torch import Tensor, nn
 from anyformer import kernels
 
 _PLAIN = frozenset((Tensor, nn.Parameter, type(None)))
+_transformed: Callable[[], bool] = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
 
 
 def plain(*tensors: Tensor | None) -> bool:
-    """Whether these are plain tensors and no compiler is looking, which would rather see PyTorch's own operations."""
-    return not torch.compiler.is_compiling() and _PLAIN.issuperset(map(type, tensors))
+    """Whether these are plain tensors, and no compiler and no ``torch.func`` is looking, which would rather see
+    PyTorch's own operations.
+
+    (Our small autograd functions have the form of ``forward`` that takes ctx: for the other one PyTorch looks up its
+    signature at every call, which costs a small model an eighth of its step.)
+    """
+    return not (torch.compiler.is_compiling() or _transformed()) and _PLAIN.issuperset(map(type, tensors))
 
 
 def native(*tensors: Tensor | None) -> bool:

@@ -13,7 +13,7 @@ On the CPU the native kernel solves the same systems for 16 tokens at a time, al
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -143,13 +143,33 @@ def _chunked(
     B, H, T, K = q.shape
     C = min(CHUNK, T)
     q, k, v, beta = (in_chunks(x, C) for x in (q, k, v, beta))
+    parts = chunk_parts(q, k, v, beta, None if d is None else in_chunks(d, C))
+    S_all = carry(parts.transition, parts.written, S)
+    before = torch.cat((S[:, :, None], S_all[:, :, :-1]), 2)
+    y = parts.scores @ parts.values + parts.reads @ before
+    return y.flatten(2, 3)[:, :, :T], S_all[:, :, -1]
+
+
+class Chunks(NamedTuple):
+    """What a chunk makes of the state S before it: y = scores @ values + reads @ S, then transition @ S + written."""
+
+    scores: Tensor  # (B, H, n, C, C), lower triangular
+    values: Tensor  # (B, H, n, C, V), the corrected ones
+    reads: Tensor  # (B, H, n, C, K)
+    transition: Tensor  # (B, H, n, K, K)
+    written: Tensor  # (B, H, n, K, V)
+
+
+def chunk_parts(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, d: Tensor | None) -> Chunks:
+    """Of chunks (B, H, n, C, ...), each alone."""
+    C, K = q.shape[-2:]
     later = torch.ones(C, C, dtype=torch.bool, device=q.device).triu(1)
     scores, overlap, total = q @ k.mT, k @ k.mT, None
     q_start, k_start, k_end = q, k, k  # decayed from the chunk's start, and to its end
     if d is None:
         scores = scores.masked_fill(later, 0.0)
     else:
-        G = exact(in_chunks(d, C)).cumsum(3)
+        G = exact(d).cumsum(3)
         weight = (G - G.mT).masked_fill(later, -torch.inf).to(q.dtype).exp()
         scores, overlap = scores * weight, overlap * weight
         G_end = G[:, :, :, -1:]
@@ -160,16 +180,13 @@ def _chunked(
         beta * overlap, beta * torch.cat((v, k_start), -1), upper=False, unitriangular=True
     )
     u, w = solved.split((v.shape[-1], K), -1)
-    N, erased = (k_end.mT @ solved).split((v.shape[-1], K), -1)
+    written, erased = (k_end.mT @ solved).split((v.shape[-1], K), -1)
     eye = torch.eye(K, dtype=q.dtype, device=q.device)
-    M = (eye if total is None else total * eye) - erased
-    S_all = _carry(M, N, S)
-    before = torch.cat((S[:, :, None], S_all[:, :, :-1]), 2)
-    y = scores @ (u - w @ before) + q_start @ before
-    return y.flatten(2, 3)[:, :, :T], S_all[:, :, -1]
+    transition = (eye if total is None else total * eye) - erased
+    return Chunks(scores, u, q_start - scores @ w, transition, written)
 
 
-def _carry(M: Tensor, N: Tensor, S: Tensor) -> Tensor:
+def carry(M: Tensor, N: Tensor, S: Tensor) -> Tensor:
     """S_c = M_c S_{c-1} + N_c over the third axis, by groups of RADIX as in the scan; all states."""
     n = N.shape[2]
     if n <= 2 * RADIX:
@@ -184,7 +201,7 @@ def _carry(M: Tensor, N: Tensor, S: Tensor) -> Tensor:
     total_M, total_N = Ms[:, :, :, 0], Ns[:, :, :, 0]
     for r in range(1, RADIX):
         total_M, total_N = Ms[:, :, :, r] @ total_M, Ns[:, :, :, r] + Ms[:, :, :, r] @ total_N
-    ends = _carry(total_M, total_N, S)
+    ends = carry(total_M, total_N, S)
     state = torch.cat((S[:, :, None], ends[:, :, :-1]), 2)
     states = []
     for r in range(RADIX):
@@ -193,7 +210,7 @@ def _carry(M: Tensor, N: Tensor, S: Tensor) -> Tensor:
     inside = torch.stack(states, 3).flatten(2, 3)
     if not rest:
         return inside
-    return torch.cat((inside, _carry(M[:, :, body:], N[:, :, body:], inside[:, :, -1])), 2)
+    return torch.cat((inside, carry(M[:, :, body:], N[:, :, body:], inside[:, :, -1])), 2)
 
 
 def _outputs(q: Tensor, v: Tensor, S: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -1,11 +1,14 @@
 """A linear map of the last axis, y = W x + b.
 
 On x86 CPUs PyTorch gives float32 products to MKL. oneDNN, which PyTorch holds as well, was twice as fast on the AMD
-CPU that it was measured on; a few rows, as decoding has, go to the native kernel, which reads W on all threads.
+CPU that it was measured on (Zen 5), and 1.1 to 2.5 times as slow on an Intel one (Xeon with AMX): it is taken on CPUs
+of other makers than Intel. A few rows, as decoding has, go to the native kernel, which reads W on all threads.
 """
 
 from __future__ import annotations
 
+import platform
+from pathlib import Path as File
 from typing import Any
 
 import torch
@@ -20,11 +23,20 @@ from anyformer.ops._precision import wide
 FEW_ROWS = 4
 """Up to so many rows the native kernel is the fastest."""
 
-_HAS_ONEDNN = (
-    torch.backends.mkl.is_available()
-    and torch.backends.mkldnn.is_available()
-    and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-)
+
+def _takes_onednn() -> bool:
+    """Whether PyTorch would choose MKL, and oneDNN is there and faster."""
+    libraries = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
+    return libraries and hasattr(torch.ops.mkldnn, "_linear_pointwise") and "GenuineIntel" not in _maker()
+
+
+def _maker() -> str:
+    """The maker of this CPU among other words."""
+    info = File("/proc/cpuinfo")
+    return info.read_text(encoding="utf-8", errors="replace") if info.exists() else platform.processor()
+
+
+_HAS_ONEDNN = _takes_onednn()
 
 
 def linear_definition(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -44,7 +56,7 @@ def _path(device: str, dtype: torch.dtype) -> Path:
         return Path("PyTorch", "torch.nn.functional.linear")
     few = f"up to {FEW_ROWS} rows without gradient: {kernels.status().reason}"
     if dtype == torch.float32 and _HAS_ONEDNN:
-        return Path("oneDNN", f"faster than MKL, which PyTorch would choose; {few}")
+        return Path("oneDNN", f"faster than MKL, which PyTorch would choose, but on CPUs of Intel; {few}")
     return Path("PyTorch", f"torch.nn.functional.linear; {few}")
 
 
@@ -92,12 +104,9 @@ class _Product(torch.autograd.Function):
     """a (M, K) times the transpose of b (N, K), plus bias (N,); the gradients are such products again."""
 
     @staticmethod
-    def forward(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(ctx: Any, a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(a, b)
         return _onednn(a, b, bias)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.save_for_backward(*inputs[:2])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:

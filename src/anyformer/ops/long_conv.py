@@ -1,9 +1,13 @@
-"""Convolution with a kernel as long as the sequence: y_t = sum_s kernel_{t-s} x_s.
+"""Convolution with a kernel as long as the sequence, or the grid: y_t = sum_s kernel_{t-s} x_s.
 
 The fast form multiplies spectra: O(T log T) time, O(T) memory.
 """
 
 from __future__ import annotations
+
+import math
+from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -129,3 +133,96 @@ def _fast_length(n: int) -> int:
     """The least length from n on that is a power of two, or one times 3/2 or 5/4."""
     power = 1 << (n - 1).bit_length()
     return next(m for m in (power * 5 // 8, power * 3 // 4, power) if m >= n)
+
+
+def long_conv_nd_definition(
+    x: Tensor, kernel: Tensor, *, causal: bool = True, skip: Tensor | None = None
+) -> Tensor:
+    """The sum over all lags; see :func:`long_conv_nd`."""
+    dtype, sizes = x.dtype, x.shape[2:]
+    x, kernel, skip = _prepare_nd(x, kernel, causal, skip)
+    centre = [0 if causal else lags // 2 for lags in kernel.shape[1:]]
+    y = torch.zeros_like(x) if skip is None else _per_channel(skip, x) * x
+    for place in product(*(range(lags) for lags in kernel.shape[1:])):
+        lag = [p - c for p, c in zip(place, centre, strict=True)]
+        if any(abs(d) >= size for d, size in zip(lag, sizes, strict=True)):
+            continue
+        to: tuple[Any, ...] = tuple(
+            slice(max(d, 0), size + min(d, 0)) for d, size in zip(lag, sizes, strict=True)
+        )
+        source: tuple[Any, ...] = tuple(
+            slice(max(-d, 0), size - max(d, 0)) for d, size in zip(lag, sizes, strict=True)
+        )
+        moved = torch.zeros_like(x)
+        moved[(..., *to)] = x[(..., *source)]
+        tap: tuple[Any, ...] = (slice(None), *place)
+        y = y + _per_channel(kernel[tap], x) * moved
+    return y.to(dtype)
+
+
+def long_conv_nd_flops(x: Tensor, kernel: Tensor, *, causal: bool = True, skip: Tensor | None = None) -> int:
+    """Three real transforms of n (2.5 n log2 n each) and the product of spectra."""
+    B, D, *sizes = x.shape
+    n = math.prod(size + min(lags, 2 * size) for size, lags in zip(sizes, kernel.shape[1:], strict=True))
+    return int(2.5 * n * max(n.bit_length() - 1, 1)) * (2 * B * D + D) + 3 * n * B * D
+
+
+@primitive(
+    "long_conv_nd",
+    definition=long_conv_nd_definition,
+    flops=long_conv_nd_flops,
+    path=Path("FFT", "products of spectra by torch.fft"),
+)
+def long_conv_nd(x: Tensor, kernel: Tensor, *, causal: bool = True, skip: Tensor | None = None) -> Tensor:
+    """Convolve each channel of a grid with its own kernel: y_i = sum_j kernel_{i-j} x_j over i and j in N axes.
+
+    Args:
+        x: (B, D, *sizes).
+        kernel: (D, *lags), lag by lag from zero along each axis; with ``causal=False`` of odd sizes, and lag zero in
+            the middle.
+        causal: whether only j <= i along every axis counts.
+        skip: (D,), adds skip * x.
+
+    Returns:
+        y (B, D, *sizes), in the dtype of x.
+
+    Raises:
+        ValueError: if shapes don't fit.
+    """
+    with no_autocast(x):
+        dtype, sizes = x.dtype, x.shape[2:]
+        x, kernel, skip = _prepare_nd(x, kernel, causal, skip)
+        if x.numel() == 0:
+            return x.to(dtype)
+        keep, crop = [slice(None)], [slice(None), slice(None)]
+        for size, lags in zip(sizes, kernel.shape[1:], strict=True):  # lags beyond the grid meet nothing
+            centre = 0 if causal else lags // 2
+            first, centre = max(centre - size + 1, 0), min(centre, size - 1)
+            keep.append(slice(first, first + centre + size))
+            crop.append(slice(centre, centre + size))
+        kernel = kernel[tuple(keep)]
+        n = [_fast_length(a + b - 1) for a, b in zip(sizes, kernel.shape[1:], strict=True)]
+        axes = list(range(-len(sizes), 0))
+        spectrum = torch.fft.rfftn(x, n, axes) * torch.fft.rfftn(kernel, n, axes)
+        y = torch.fft.irfftn(spectrum, n, axes)[tuple(crop)]
+        return (y if skip is None else y + _per_channel(skip, x) * x).to(dtype)
+
+
+def _prepare_nd(
+    x: Tensor, kernel: Tensor, causal: bool, skip: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    if x.dim() < 3:
+        raise ValueError(f"x must have shape (B, D, *sizes), got {tuple(x.shape)}")
+    D, axes = x.shape[1], x.dim() - 2
+    if kernel.dim() != axes + 1 or kernel.shape[0] != D or min(kernel.shape[1:]) < 1:
+        raise ValueError(f"kernel must have shape ({D}, {axes} numbers of lags), got {tuple(kernel.shape)}")
+    if not causal and any(lags % 2 == 0 for lags in kernel.shape[1:]):
+        raise ValueError(f"kernel must have odd sizes where causal=False, got {tuple(kernel.shape[1:])}")
+    if skip is not None and skip.shape != (D,):
+        raise ValueError(f"skip must have shape ({D},), got {tuple(skip.shape)}")
+    float_ = wide(x.dtype)
+    return x.to(float_), kernel.to(float_), None if skip is None else skip.to(float_)
+
+
+def _per_channel(v: Tensor, x: Tensor) -> Tensor:
+    return v.reshape(-1, *(1,) * (x.dim() - 2))

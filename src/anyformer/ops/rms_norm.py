@@ -58,15 +58,13 @@ def _forward(x: Tensor, weight: Tensor | None, eps: float) -> tuple[Tensor, Tens
 
 class _RmsNorm(torch.autograd.Function):
     @staticmethod
-    def forward(x: Tensor, weight: Tensor | None, eps: float) -> tuple[Tensor, Tensor]:
-        return _forward(x.contiguous(), weight, eps)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        x, weight, ctx.eps = inputs
-        ctx.mark_non_differentiable(output[1])
+    def forward(ctx: Any, x: Tensor, weight: Tensor | None, eps: float) -> tuple[Tensor, Tensor]:
+        y, scale = _forward(x.contiguous(), weight, eps)
+        ctx.eps = eps
+        ctx.mark_non_differentiable(scale)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(x, weight, output[1])
+        ctx.save_for_backward(x, weight, scale)
+        return y, scale
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, _: None) -> tuple[Tensor | None, ...]:

@@ -53,13 +53,10 @@ def _turn(x: Tensor, cos: Tensor, sin: Tensor, sign: float) -> Tensor:
 
 class _Rotate(torch.autograd.Function):
     @staticmethod
-    def forward(x: Tensor, cos: Tensor, sin: Tensor, sign: float) -> Tensor:
-        return _turn(x, cos, sin, sign)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        _, cos, sin, ctx.sign = inputs
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor, sign: float) -> Tensor:
+        ctx.sign = sign
         ctx.save_for_backward(cos, sin)
+        return _turn(x, cos, sin, sign)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:

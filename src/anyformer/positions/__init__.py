@@ -13,6 +13,7 @@ positions: Registry[type[Positions]] = Registry(
     "position",
     {
         "alibi": "anyformer.positions.alibi",
+        "axial": "anyformer.positions.absolute",
         "complex": "anyformer.positions.complex",
         "fire": "anyformer.positions.bias",
         "kerple": "anyformer.positions.bias",

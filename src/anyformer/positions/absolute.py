@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from anyformer.layers.grid import Grid, coordinates, read_grid
 from anyformer.positions import positions
 from anyformer.positions.base import Facts, Positions
 
@@ -20,16 +22,31 @@ def waves(positions: Tensor, dim: int, base: float = 10000.0) -> Tensor:
 
 @positions.register("sinusoidal", papers=["transformer"])
 class Sinusoidal(Positions):
-    """Sines and cosines of wavelengths from 2 pi to 10000 * 2 pi (Vaswani 2017, section 3.5)."""
+    """Sines and cosines of wavelengths from 2 pi to 10000 * 2 pi (Vaswani 2017, section 3.5).
+
+    Args:
+        base: wavelength base.
+        halves: all sines before all cosines, and the last wavelength exactly base * 2 pi, as in the authors' code and
+            what came from it (PEGASUS).
+    """
 
     adds = True
 
-    def __init__(self, dim: int, num_heads: int, head_dim: int, *, base: float = 10000.0) -> None:
+    def __init__(
+        self, dim: int, num_heads: int, head_dim: int, *, base: float = 10000.0, halves: bool = False
+    ) -> None:
         super().__init__(dim, num_heads, head_dim)
-        self.base = base
+        if halves and (dim < 4 or dim % 2):
+            raise ValueError(f"dim must be even and at least 4 for sinusoidal with halves, got {dim}")
+        self.base, self.halves = base, halves
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
-        return x + waves(positions, self.dim, self.base).to(x.dtype)
+        if not self.halves:
+            return x + waves(positions, self.dim, self.base).to(x.dtype)
+        half = self.dim // 2
+        channel = torch.arange(half, device=positions.device, dtype=positions.dtype)
+        angle = positions[..., None] * self.base ** (-channel / (half - 1))
+        return x + torch.cat([angle.sin(), angle.cos()], -1).to(x.dtype)
 
 
 @positions.register("position_infused", papers=["shortformer"])
@@ -80,3 +97,40 @@ class Learned(Positions):
                 f"got {int(positions.max())}"
             )
         return x + self.weight[positions.long()]
+
+
+@positions.register("axial", papers=["sparse-transformer", "axial-transformer"])
+class Axial(Positions):
+    """A learned vector for each place on each axis of a grid, summed (Child 2019, section 5.3; Ho 2019).
+
+    Args:
+        grid: the sizes of all axes but the first, see :mod:`anyformer.layers.grid`.
+        rows: places on the first axis; a longer input raises.
+    """
+
+    adds = True
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int, *, grid: Grid = 8, rows: int = 64) -> None:
+        super().__init__(dim, num_heads, head_dim)
+        self.grid = read_grid(grid)
+        self.max_length = self.facts(grid=grid, rows=rows).max_length
+        self.weights = nn.ParameterList(torch.randn(n, dim) * 0.02 for n in (rows, *self.grid))
+
+    @classmethod
+    def facts(cls, *, grid: Grid = 8, rows: int = 64, **options: Any) -> Facts:
+        if rows < 1:
+            raise ValueError(f"rows must be at least 1 for axial, got {rows}")
+        return super().facts()._replace(max_length=rows * math.prod(read_grid(grid)))
+
+    def embed(self, x: Tensor, positions: Tensor) -> Tensor:
+        if not torch.compiler.is_compiling() and positions.numel():
+            assert self.max_length is not None
+            if int(positions.max()) >= self.max_length:
+                raise ValueError(
+                    f"positions must be below {self.max_length} for axial ones on this grid, "
+                    f"got {int(positions.max())}"
+                )
+        places = coordinates(positions.long(), self.grid).unbind(-1)
+        for weight, place in zip(self.weights, places, strict=True):
+            x = x + weight[place]
+        return x

@@ -43,7 +43,9 @@ MANIFEST = {
     "listops": "anyformer.tasks.listops",
     "lookup": "anyformer.tasks.lookup",
     "recall": "anyformer.tasks.recall",
+    "wallpaper": "anyformer.tasks.wallpaper",
     "selective_copy": "anyformer.tasks.selective_copying",
+    "translation": "anyformer.tasks.translation",
     "state_tracking": "anyformer.tasks.state_tracking",
 }
 

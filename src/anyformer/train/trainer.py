@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from anyformer.contract import Call, Mixer, after_step
+from anyformer.contract import Call, Mixer, after_step, writers
 from anyformer.models import SequenceModel
 from anyformer.tasks import Batch, Task
 
@@ -100,6 +100,7 @@ class Trainer:
         self.seconds = 0.0
         self.losses: list[float] = []
         self._random: dict[str, Tensor] | None = None
+        self._writers = writers(model)
 
     def run(self, until: int | None = None, on_step: Callable[[Trainer], Any] | None = None) -> None:
         """Train up to step ``until``, by default to the end.
@@ -141,7 +142,7 @@ class Trainer:
         total.backward()
         clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
         self.optimizer.step()
-        after_step(self.model, call, (self.step + 1) / self.config.steps)
+        after_step(self._writers, call, (self.step + 1) / self.config.steps)
         return float(loss.detach())
 
     @torch.no_grad()

@@ -1,0 +1,94 @@
+"""Run a stack over the tokens of a grid in another order."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from anyformer.blocks import register_block
+from anyformer.contract import GROWTHS, Inputs, Mixer, MixerInfo, take_tokens
+from anyformer.layers.grid import Grid, coordinates, read_grid
+from anyformer.state import State
+
+
+def read_axes(axes: str | None, count: int) -> tuple[int, ...]:
+    """The order of ``count`` axes, the slowest first; by default raster order.
+
+    Raises:
+        ValueError: where it is not one.
+    """
+    if axes is None:
+        return tuple(range(count))
+    found = tuple(int(part) if part.isdigit() else -1 for part in str(axes).split("-"))
+    if sorted(found) != list(range(count)):
+        raise ValueError(
+            f"axes must be the numbers 0 to {count - 1} in some order, joined by '-', got {axes!r}"
+        )
+    return found
+
+
+@register_block("order", papers=["mamba-nd"])
+class Order(Mixer):
+    """Put the tokens of a grid into another order, mix, and put them back (Li 2024, arXiv 2402.05892, section 3.2).
+
+    y = P^-1 f(P x): a mixer that runs along a sequence runs along any axis of the grid, either way.
+
+    Args:
+        inner: a mixer; it sees the tokens in the new order, numbered anew, at their own positions.
+        grid: sizes of all axes but the first, such as ``8`` or ``"4x8"``.
+        axes: the axes from the slowest to the fastest: ``"0-1"``, the default, runs along rows, ``"1-0"`` along
+            columns.
+        reverse: from the last token to the first.
+    """
+
+    def __init__(
+        self, dim: int, inner: Mixer, *, grid: Grid, axes: str | None = None, reverse: bool = False
+    ) -> None:
+        super().__init__(dim, inner=inner.info, grid=grid, axes=axes, reverse=reverse)
+        self.inner, self.sizes, self.reverse = inner, read_grid(grid), reverse
+        self.axes = read_axes(axes, len(self.sizes) + 1)
+
+    @classmethod
+    def describe(  # type: ignore[override]
+        cls, *, inner: MixerInfo, grid: Grid, axes: str | None = None, reverse: bool = False
+    ) -> MixerInfo:
+        order = read_axes(axes, len(read_grid(grid)) + 1)
+        if order == tuple(sorted(order)) and not reverse:
+            return inner
+        past, future = inner.reach
+        spread = (0, 0) if (past, future) == (0, 0) else (None, None)
+        return dataclasses.replace(
+            inner, reach=spread, state="none", cost=max(inner.cost, "n log n", key=GROWTHS.index)
+        )
+
+    @property
+    def is_raster(self) -> bool:
+        """Whether the order is the one that the tokens already have."""
+        return not self.reverse and self.axes == tuple(sorted(self.axes))
+
+    def permutation(self, inputs: Inputs) -> Tensor:
+        """(B, T) int64: the token that comes first in the new order, the second, ...; masked ones stay last."""
+        T = inputs.index.shape[1]
+        place = coordinates(inputs.index, self.sizes)
+        extents = (T, *self.sizes)
+        key = torch.zeros_like(inputs.index)
+        for axis in self.axes:
+            key = key * extents[axis] + place[..., axis]
+        if self.reverse:
+            key = -key
+        return inputs.zero(key, torch.iinfo(key.dtype).max).argsort(dim=1, stable=True)
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        if self.is_raster:
+            return self.inner(x, inputs)
+        order = self.permutation(inputs)
+        moved = inputs.pick(lambda t: take_tokens(t, order)).replace(index=inputs.index)
+        return take_tokens(self.inner(take_tokens(x, order), moved), order.argsort(1))
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        return self.inner._init_state(batch_size, device, dtype)
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        return self.inner.stream(x, state, inputs)

@@ -1,0 +1,180 @@
+"""Block-state: windows that attend to themselves and to what a state space says of all before them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from anyformer.caches import append, key_index
+from anyformer.contract import Inputs, Mixer, MixerInfo, take_tokens
+from anyformer.layers.conv import recent
+from anyformer.layers.grid import fold
+from anyformer.layers.linear import Linear
+from anyformer.layers.norms import RMSNorm
+from anyformer.mixers import create_mixer, register_mixer
+from anyformer.mixers.attention import head_width, merge_heads, split_heads
+from anyformer.ops.attention import attention
+from anyformer.positions import Scheme, create_position, require
+from anyformer.registry import nearest
+from anyformer.state import State
+
+CONTEXTS = ("single_head", "multi_head", "multi_filter")
+
+
+@register_mixer(
+    "block_state",
+    papers=["block-state-transformer"],
+    examples=[
+        {"window": 5, "num_states": 3, "state_dim": 4, "context": name, "num_heads": 2} for name in CONTEXTS
+    ],
+)
+class BlockState(Mixer):
+    """Attention within windows, and to context states of a state space (Fathi 2023, arXiv 2306.09539, section 3).
+
+    u = SSM(x); a token of the window that begins at e attends to the window's tokens up to itself, and to S context
+    states that are made of u up to e - 1:
+
+    - ``single_head``: u_{e-S}, ..., u_{e-1};
+    - ``multi_head``: S linear maps of u_{e-1};
+    - ``multi_filter``: u_{e-1} of S state spaces.
+
+    Each state is told from the others by a learned vector. What both attentions read is concatenated and projected.
+    All windows run side by side: a later one needs nothing that attention made in an earlier one.
+
+    Args:
+        num_heads: heads H of each attention.
+        window: tokens in a window.
+        num_states: S.
+        context: where the states come from.
+        state_dim: states of each channel of the state space, S4D's.
+        positions: a scheme that rotates, for the attention within windows.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_heads: int = 4,
+        window: int = 64,
+        num_states: int = 8,
+        context: str = "single_head",
+        state_dim: int = 16,
+        positions: Scheme = "rope",
+        causal: bool = True,
+    ) -> None:
+        super().__init__(dim, positions=positions, causal=causal)
+        if context not in CONTEXTS:
+            raise ValueError(f"unknown context {context!r}{nearest(context, list(CONTEXTS))}")
+        for name, value in (("window", window), ("num_states", num_states)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        K = head_width(dim, num_heads, None)
+        self.num_heads, self.window, self.num_states, self.context = num_heads, window, num_states, context
+        filters = num_states if context == "multi_filter" else 1
+        self.spaces = nn.ModuleList(
+            create_mixer("s4", dim, state_dim=state_dim, mode="diagonal") for _ in range(filters)
+        )
+        self.heads = Linear(dim, num_states * dim, bias=False) if context == "multi_head" else None
+        self.ids = nn.Parameter(torch.randn(num_states, dim) * 0.02)
+        self.norm = RMSNorm(dim)
+        self.q, self.k, self.v, self.context_q, self.context_k, self.context_v = (
+            Linear(dim, dim, bias=False) for _ in range(6)
+        )
+        self.out = Linear(2 * dim, dim, bias=False)
+        self.positions = create_position(positions, dim=dim, num_heads=num_heads, head_dim=K)
+        if self.positions.scores:
+            raise ValueError(f"positions must rotate or be none for block_state, got {positions!r}")
+
+    @classmethod
+    def describe(cls, *, positions: Scheme = "rope", causal: bool = True, **_: Any) -> MixerInfo:
+        if not causal:
+            raise ValueError("causal=False is not possible for block_state: its state space runs along time")
+        facts = require("block_state", positions)
+        return MixerInfo(reach=(None, 0), cost="n log n", state="constant", max_length=facts.max_length)
+
+    @property
+    def _filters(self) -> list[Mixer]:
+        return list(self.spaces)  # type: ignore[arg-type]
+
+    @property
+    def places(self) -> int:
+        """How many outputs of the state space before a window its context is made of."""
+        return self.num_states if self.context == "single_head" else 1
+
+    def _states(self, u: Tensor) -> Tensor:
+        """Context states (..., S, D) of the outputs (..., places, filters * D) before a window."""
+        if self.heads is not None:
+            u = self.heads(u)
+        return self.norm(u.reshape(*u.shape[:-2], self.num_states, self.dim)) + self.ids
+
+    def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v = (split_heads(layer(x), self.num_heads) for layer in (self.q, self.k, self.v))
+        return *self.positions.rotate(q, k, inputs.positions), v
+
+    def _read(self, queries: Tensor, states: Tensor, there: Tensor) -> Tensor:
+        """Attention of queries (N, W, D) to states (N, S, D), those of them that are ``there`` (N, S); (N, W, D)."""
+        q, k, v = (
+            split_heads(layer(t), self.num_heads)
+            for layer, t in ((self.context_q, queries), (self.context_k, states), (self.context_v, states))
+        )
+        return merge_heads(attention(q, k, v, visible=there[:, None, None, :]))
+
+    def _there(self, edges: Tensor) -> Tensor:
+        """Which states (..., S) exist for windows that begin at ``edges`` (...)."""
+        place = torch.arange(self.num_states, device=edges.device) if self.places > 1 else edges.new_zeros(1)
+        return (edges[..., None] - self.places + place >= 0).expand(*edges.shape, self.num_states)
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        B, T, D = x.shape
+        if T == 0:
+            return x
+        W = min(self.window, T)
+        u = torch.cat([space(x, inputs) for space in self.spaces], -1)
+        q, k, v = (fold(t.transpose(1, 2), (W,)).flatten(0, 1) for t in self._project(x, inputs))
+        own = attention(*(t.transpose(1, 2) for t in (q, k, v)), causal=True)
+        edges = torch.arange(0, T, W, device=x.device)
+        before = edges[:, None] - self.places + torch.arange(self.places, device=x.device)
+        states = self._states(u[:, before.clamp_min(0)]).flatten(0, 1)
+        there = self._there(edges).expand(B, -1, -1).flatten(0, 1)
+        read = self._read(fold(x, (W,)).flatten(0, 1), states, there)
+        both = torch.cat((merge_heads(own), read), -1)
+        return self.out(both.unflatten(0, (B, -1)).flatten(1, 2)[:, :T])
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        shape = (batch_size, self.num_heads, 0, self.dim // self.num_heads)
+        k, v = (torch.zeros(shape, device=device, dtype=dtype) for _ in range(2))
+        kept = self.window + self.places - 1
+        return {
+            "k": k,
+            "v": v,
+            "stored": torch.zeros(batch_size, dtype=torch.int64, device=device),
+            "spaces": [space._init_state(batch_size, device, dtype) for space in self._filters],
+            "u": torch.zeros(batch_size, kept, len(self.spaces) * self.dim, device=device, dtype=dtype),
+        }
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        B, T, D = x.shape
+        if T == 0:
+            return x, state
+        found = [
+            space.stream(x, own, inputs) for space, own in zip(self._filters, state["spaces"], strict=True)
+        ]
+        u = torch.cat([y for y, _ in found], -1)
+        q, k, v = self._project(x, inputs)
+        cache = {name: state[name] for name in ("k", "v", "stored")}
+        both, kept = append(cache, {"k": k, "v": v}, inputs, self.window - 1)
+        edges = inputs.index // self.window * self.window
+        index = key_index(both, inputs)[:, None]
+        seen = (index >= edges[..., None]) & (index <= inputs.index[..., None])
+        own = attention(q, both["k"], both["v"], visible=seen[:, None])
+        # the outputs before each token's window: of those kept, and of these
+        joined = torch.cat((state["u"].to(u.dtype), u), 1)
+        place = torch.arange(self.places, device=x.device) - self.places + state["u"].shape[1]
+        take = (edges - inputs.index[:, :1])[..., None] + place
+        states = self._states(take_tokens(joined, take.flatten(1).clamp_min(0)).unflatten(1, (T, -1)))
+        read = self._read(x.reshape(B * T, 1, D), states.flatten(0, 1), self._there(edges).flatten(0, 1))
+        y = self.out(torch.cat((merge_heads(own), read.view(B, T, D)), -1))
+        past = recent(u, state["u"], state["u"].shape[1], inputs.mask)
+        return y, {**kept, "spaces": [own for _, own in found], "u": past}

@@ -1,0 +1,89 @@
+"""LongNet's dilated attention."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from anyformer.mixers import register_mixer
+from anyformer.mixers.patterned import Branch, PatternedAttention
+from anyformer.ops.masks import Blocks, Causal, Every, MaskSpec
+from anyformer.positions import Scheme
+
+Segments = str | Sequence[Sequence[int]]
+"""Segment lengths with their rates: ``"64/1+256/4"`` or ``[(64, 1), (256, 4)]``."""
+
+
+@register_mixer(
+    "dilated_attention",
+    papers=["longnet"],
+    examples=[
+        {"segments": "4/1+8/2"},
+        {"segments": "4/1+8/2+24/3", "num_heads": 2},
+        {"segments": "6/1+12/3", "causal": False},
+        {"segments": "5/1", "positions": "alibi"},
+    ],
+)
+class DilatedAttention(PatternedAttention):
+    """Attention within segments among every r-th token, for several lengths w and rates r (Ding 2023, eq. 2-10).
+
+    In branch (w, r) head h takes the tokens of number h mod r (mod r) and attends among them within each segment of w
+    tokens. Branches are mixed by their softmax denominators (eq. 10), which makes one softmax over all their pairs: a
+    key that two branches see counts twice. Where rates grow as fast as segments, time is linear in the length, and
+    any two tokens of a segment are a number of steps apart that grows like its logarithm.
+
+    Args:
+        num_heads: heads H.
+        segments: pairs w/r, every r a divisor of its w. One rate must be 1, or some tokens would see nothing in a head.
+        positions: a position scheme by name, or a dict with ``name`` and its options.
+        bias: biases on the projections.
+    """
+
+    name = "dilated_attention"
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_heads: int = 4,
+        segments: Segments = "16/1+64/4",
+        positions: Scheme = "rope",
+        causal: bool = True,
+        bias: bool = False,
+    ) -> None:
+        super().__init__(
+            dim, num_heads=num_heads, positions=positions, causal=causal, bias=bias, segments=segments
+        )
+
+    @classmethod
+    def patterns(  # type: ignore[override]
+        cls, *, num_heads: int, causal: bool, segments: Segments = "16/1+64/4"
+    ) -> list[Branch]:
+        branches: list[Branch] = []
+        for length, rate in read_segments(segments):
+            own: MaskSpec = Blocks(length) & Causal() if causal else Blocks(length)
+            if rate == 1:
+                branches.append([(slice(None), own)])
+                continue
+            groups = min(rate, num_heads)
+            branches.append([(slice(h, None, rate), Every(rate, h) & own) for h in range(groups)])
+        return branches
+
+
+def read_segments(segments: Segments) -> list[tuple[int, int]]:
+    """Pairs of a segment length and its rate.
+
+    Raises:
+        ValueError: where they are not such pairs, or none has rate 1.
+    """
+    try:
+        parts = segments.split("+") if isinstance(segments, str) else segments
+        pairs = [tuple(map(int, part.split("/") if isinstance(part, str) else part)) for part in parts]
+    except (TypeError, ValueError):
+        pairs = []
+    good = [len(pair) == 2 and 1 <= pair[1] <= pair[0] and pair[0] % pair[1] == 0 for pair in pairs]
+    if not pairs or not all(good) or all(rate > 1 for _, rate in pairs):
+        raise ValueError(
+            "segments must be lengths with rates that divide them, one of rate 1, such as '64/1+256/4'; "
+            f"got {segments!r}"
+        )
+    return [(length, rate) for length, rate in pairs]

@@ -1,0 +1,128 @@
+"""Flow attention: linear attention in which sources compete, and sinks say how much they take."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.layers.linear import Linear
+from anyformer.mixers import register_mixer
+from anyformer.mixers.attention import head_width, merge_heads, split_heads
+from anyformer.ops.linear_attention import linear_attention
+from anyformer.state import State
+
+EPS = 1e-6
+
+
+class Flow(NamedTuple):
+    """Of each token: phi(q) / I, phi(k), v, its competition, its allocation; and the sums after the last one."""
+
+    q: Tensor  # (B, H, T, K)
+    k: Tensor  # (B, H, T, K)
+    v: Tensor  # (B, H, T, K)
+    compete: Tensor  # (B, H, T, 1)
+    allocate: Tensor  # (B, H, T, 1)
+    sums: State
+
+
+@register_mixer("flow_attention", papers=["flowformer"], examples=[{}, {"causal": False}, {"num_heads": 2}])
+class FlowAttention(Mixer):
+    """Linear attention with conserved flows (Wu 2022, eq. 4-8), phi = sigmoid.
+
+    I_t = phi(q_t) sum_s phi(k_s) flows into a sink, O_s = phi(k_s) sum_t phi(q_t) out of a source. With each source's
+    outflow set to one, J_t = phi(q_t) sum_s phi(k_s) / O_s flows in; with each sink's inflow, P_s = phi(k_s) sum_t
+    phi(q_t) / I_t out. y_t = sigmoid(J_t) phi(q_t) / I_t sum_s phi(k_s) (softmax_s(P) v_s), softmax times the number of
+    sources.
+
+    All sums over tokens are over the prefix where it is causal, the softmax too, as in the released code; numbers of
+    tokens keep I and O at the size that they have for one token.
+
+    Args:
+        num_heads: heads H.
+    """
+
+    def __init__(self, dim: int, *, num_heads: int = 4, causal: bool = True) -> None:
+        super().__init__(dim, causal=causal)
+        self.num_heads, self.head_dim, self.causal = num_heads, head_width(dim, num_heads, None), causal
+        self.q = Linear(dim, dim, bias=False)
+        self.k = Linear(dim, dim, bias=False)
+        self.v = Linear(dim, dim, bias=False)
+        self.out = Linear(dim, dim, bias=False)
+
+    @classmethod
+    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
+        return MixerInfo(reach=(None, 0 if causal else None), state="constant" if causal else "none")
+
+    def _flow(self, x: Tensor, past: State, inputs: Inputs) -> Flow:
+        q, k, v = (split_heads(layer(x), self.num_heads) for layer in (self.q, self.k, self.v))
+        wide = torch.promote_types(q.dtype, torch.float32)
+        q, k = q.to(wide).sigmoid(), k.to(wide).sigmoid()
+        if inputs.mask is not None:  # sigmoid makes a masked token a half
+            real = inputs.mask[:, None, :, None]
+            q, k = q * real, k * real
+        if self.causal:
+            return self._causal_flow(q, k, v.to(wide), past, inputs)
+        number = inputs.lengths[:, None, None, None].to(wide)
+        inflow = _dot(q, k.sum(2, keepdim=True))
+        outflow = _dot(k, q.sum(2, keepdim=True))
+        taken = _dot(q, (k / outflow).sum(2, keepdim=True))
+        given = _dot(k, (q / inflow).sum(2, keepdim=True)).clamp(-1, 1)
+        given = inputs.zero(given.transpose(1, 2), -torch.inf).transpose(1, 2)
+        compete = torch.where(number > 0, given, 0.0).softmax(2) * number
+        return Flow(q / inflow, k, v.to(wide), compete, taken.sigmoid(), {})
+
+    def _causal_flow(self, q: Tensor, k: Tensor, v: Tensor, past: State, inputs: Inputs) -> Flow:
+        sums = {}
+
+        def total(name: str, x: Tensor) -> Tensor:
+            running = x.cumsum(2) + past[name][:, :, None] if past else x.cumsum(2)
+            sums[name] = running[:, :, -1]
+            return running
+
+        number = (inputs.index + 1)[:, None, :, None].to(q.dtype)
+        inflow = _dot(q, total("k", k)) / number
+        outflow = _dot(k, total("q", q)) / number
+        taken = _dot(q, total("k_free", k / outflow)) / number
+        given = (_dot(k, total("q_free", q / inflow)) / number).clamp(-1, 1).exp()
+        given = inputs.zero(given.transpose(1, 2)).transpose(1, 2)
+        running = total("given", given)
+        compete = given / torch.where(running == 0, 1.0, running) * number
+        return Flow(q / (inflow * number), k, v, compete, taken.sigmoid(), sums)
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        if x.shape[1] == 0:
+            return x
+        flow = self._flow(x, {}, inputs)
+        y, _ = linear_attention(flow.q, flow.k, flow.v * flow.compete, causal=self.causal)
+        return self._finish(y * flow.allocate)
+
+    def _finish(self, y: Tensor) -> Tensor:
+        return self.out(merge_heads(y).to(self.out.weight.dtype))
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        H, K = self.num_heads, self.head_dim
+        wide = torch.promote_types(dtype, torch.float32)
+        widths = {"k": K, "q": K, "k_free": K, "q_free": K, "given": 1}
+        sums = {name: torch.zeros(batch_size, H, W, device=device, dtype=wide) for name, W in widths.items()}
+        return {"sums": sums, "s": torch.zeros(batch_size, H, K, K, device=device, dtype=wide)}
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        if x.shape[1] == 0:
+            return x, state
+        flow = self._flow(x, state["sums"], inputs)
+        y, s = linear_attention(flow.q, flow.k, flow.v * flow.compete, initial=state["s"])
+        return self._finish(y * flow.allocate), {"sums": flow.sums, "s": s}
+
+    def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:
+        flow = self._flow(x, {}, inputs)
+        matrix = flow.q @ flow.k.mT
+        matrix = (matrix.tril() if self.causal else matrix) * flow.compete.mT * flow.allocate
+        return Mixing(matrix, flow.v, lambda y: inputs.zero(self._finish(y)))
+
+
+def _dot(x: Tensor, y: Tensor) -> Tensor:
+    """The product of two flows (B, H, T, K), kept off zero: (B, H, T, 1)."""
+    return ((x + EPS) * (y + EPS)).sum(-1, keepdim=True)

@@ -1,0 +1,179 @@
+"""Grouped attention whose groups are as large as their keys are."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anyformer.caches import Cache
+from anyformer.contract import Inputs, MixerInfo, Mixing
+from anyformer.layers.linear import Linear
+from anyformer.mixers import register_mixer
+from anyformer.mixers.attention import Attention
+from anyformer.ops._precision import wide
+from anyformer.positions import Scheme
+from anyformer.registry import nearest
+
+ALLOCATIONS = ("keys", "average", "change", "equal")
+BETA = 0.9
+"""Weight of the latest norms in the running average."""
+
+
+def allocate(weights: Tensor, total: int) -> Tensor:
+    """Shares of ``total`` in whole numbers, in proportion to weights (..., G) that are not negative: (..., G) int64.
+
+    total * weight / sum is rounded; while too many are given, the largest share gives one back, and while too few, the
+    smallest gets one.
+    """
+    G = weights.shape[-1]
+    whole = weights.sum(-1, keepdim=True)
+    weights = torch.where(whole > 0, weights, 1.0)
+    counts = (weights / weights.sum(-1, keepdim=True) * total).round().long()
+    group = torch.arange(G, device=weights.device)
+    for _ in range(G):  # rounding is off by less than one a group
+        excess = counts.sum(-1, keepdim=True) - total
+        largest, smallest = (pick(counts, -1, keepdim=True) == group for pick in (torch.argmax, torch.argmin))
+        counts = counts - ((excess > 0) & largest).long() + ((excess < 0) & smallest).long()
+    return counts
+
+
+@register_mixer(
+    "key_driven_attention",
+    papers=["key-driven-gqa"],
+    examples=[
+        {},
+        {"allocation": "keys", "causal": False},
+        {"allocation": "change", "num_kv_heads": 3, "positions": "t5"},
+        {"allocation": "equal", "perturb": True, "causal": False},
+    ],
+)
+class KeyDrivenAttention(Attention):
+    """Grouped-query attention with groups of unequal size, set by the norms of the key heads (Khan 2024).
+
+    Key/value head g serves about H w_g / sum(w) query heads in a row. With n_g the norm of a head's keys over all
+    tokens of a sample, w_g is: for ``keys``, of the sample itself, n_g less the smallest of them (KDGQA); for
+    ``average``, a running average of n_g over training steps, and for ``change``, by how much n_g has changed since
+    the last update (DGQA). These two are written after training steps, so that a result depends neither on later
+    tokens nor on other samples.
+
+    Args:
+        num_heads: query heads H. num_kv_heads: key/value heads G, by default half as many.
+        allocation: ``average``, ``change``, ``keys`` (bidirectional only), or ``equal`` for equal groups.
+        every: training steps between two updates.
+        perturb: each head's output loses, in training, noise of its own mean and deviation over a sample; in
+            evaluation, that mean (PGQA). Bidirectional only.
+        positions: as for ``attention``.
+    """
+
+    mean_norms: Tensor
+    weights: Tensor
+    steps: Tensor
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_heads: int = 4,
+        num_kv_heads: int | None = None,
+        allocation: str = "average",
+        every: int = 1,
+        perturb: bool = False,
+        positions: Scheme = "rope",
+        causal: bool = True,
+    ) -> None:
+        G = max(1, num_heads // 2) if num_kv_heads is None else num_kv_heads
+        if not 1 <= G <= num_heads:
+            raise ValueError(f"num_kv_heads must be 1 to num_heads={num_heads}, got {G}")
+        if every < 1:
+            raise ValueError(f"every must be at least 1, got {every}")
+        super().__init__(dim, num_heads=num_heads, positions=positions, causal=causal)
+        info = self.describe(allocation=allocation, perturb=perturb, positions=positions, causal=causal)
+        self.info = dataclasses.replace(info, name=self.info.name, papers=self.info.papers)
+        self.num_kv_heads, self.allocation, self.every, self.perturb = G, allocation, every, perturb
+        self.k = Linear(dim, G * self.head_dim, bias=False)
+        self.v = Linear(dim, G * self.head_dim, bias=False)
+        self.register_buffer("mean_norms", torch.zeros(G))
+        self.register_buffer("weights", torch.ones(G))
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    @classmethod
+    def describe(
+        cls, *, allocation: str | None = None, perturb: bool = False, causal: bool = True, **options: Any
+    ) -> MixerInfo:
+        if allocation is not None and allocation not in ALLOCATIONS:
+            raise ValueError(f"unknown allocation {allocation!r}{nearest(allocation, list(ALLOCATIONS))}")
+        if causal and (allocation == "keys" or perturb):
+            raise ValueError(
+                "causal must be False with allocation='keys' or perturb: they look at all tokens"
+            )
+        info = super().describe(causal=causal, **options)
+        if perturb:
+            info = dataclasses.replace(
+                info, exceptions={**info.exceptions, "modes": "noise is drawn in training"}
+            )
+        return info
+
+    def groups(self, keys: Tensor, inputs: Inputs) -> Tensor:
+        """(B or 1, G) int64: how many query heads each key/value head serves, for keys (B, G, T, K)."""
+        weights = self.weights[None]
+        if self.allocation == "keys":
+            norms = _norms(keys, inputs)
+            weights = norms - norms.amin(-1, keepdim=True)
+        return allocate(weights, self.num_heads)
+
+    def after_step(self, notes: Mapping[str, Tensor], progress: float) -> None:
+        """Update the running average or the change of the norms, each ``every`` steps."""
+        if "norms" not in notes:
+            return
+        norms = (notes["norms"] / notes["samples"]).to(self.mean_norms)
+        if int(self.steps) % self.every == 0:
+            if self.allocation == "average":
+                average = norms if int(self.steps) == 0 else BETA * norms + (1 - BETA) * self.mean_norms
+                self.mean_norms.copy_(average)
+                self.weights.copy_(average)
+            else:
+                self.weights.copy_((norms - self.mean_norms).abs())
+                self.mean_norms.copy_(norms)
+        self.steps += 1
+
+    def _shared(self, keys: Cache, inputs: Inputs) -> Cache:
+        """The keys and values of each query head."""
+        keys = super()._shared(keys, inputs)
+        if self.training and self.allocation in ("average", "change"):
+            norms = _norms(keys["k"], inputs)
+            inputs.call.note(self, "norms", norms.sum(0))
+            inputs.call.note(self, "samples", torch.full((), float(len(norms)), device=norms.device))
+        ends = self.groups(keys["k"], inputs).cumsum(-1)
+        head = torch.arange(self.num_heads, device=ends.device)
+        index = (head[:, None] >= ends[:, None]).sum(-1)[:, :, None, None]
+
+        def of_heads(t: Tensor) -> Tensor:
+            return t.gather(1, index.expand(len(t), -1, *t.shape[2:]))
+
+        return {**keys, "k": of_heads(keys["k"]), "v": of_heads(keys["v"])}
+
+    def _attend_whole(self, q: Tensor, keys: Cache, inputs: Inputs) -> Any:
+        y = super()._attend_whole(q, keys, inputs)
+        if not self.perturb or y.shape[2] == 0:
+            return y
+        y = inputs.zero(y.transpose(1, 2)).transpose(1, 2)
+        count = (inputs.lengths * self.head_dim)[:, None, None, None].clamp_min(2)
+        mean = y.sum((2, 3), keepdim=True) / count
+        if not self.training:
+            return y - mean
+        away = inputs.zero((y - mean).transpose(1, 2))
+        spread = (away.square().sum((1, 3))[:, :, None, None] / (count - 1)).sqrt()
+        return y - mean - spread * torch.randn_like(y)
+
+    def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing | None:
+        return None if self.perturb else super()._mixing(x, inputs)
+
+
+def _norms(keys: Tensor, inputs: Inputs) -> Tensor:
+    """(B, G): the norms of key heads (B, G, T, K) over their real tokens and channels."""
+    real = inputs.zero(keys.detach().transpose(1, 2)).to(wide(keys.dtype))
+    return real.square().sum((1, 3)).sqrt()
