@@ -89,6 +89,9 @@ class EvictingAttention(FrugalAttention):
     def _facts(self, q: Tensor, number: Tensor, new: State, state: State, size: int) -> State:
         """What the prompt's last queries have weighed its other keys with so far."""
         choosing = (number >= self.prompt - self.window) & (number < self.prompt)
+        few = choosing.byte().topk(min(self.window, q.shape[2]), 1).indices
+        choosing, number = choosing.gather(1, few), number.gather(1, few)
+        q = q.gather(2, few[:, None, :, None].expand(-1, self.num_heads, -1, self.head_dim))
         keys = state["k"].repeat_interleave(self.num_heads // self.num_kv_heads, 1).to(state["weight"].dtype)
         scores = q.to(keys.dtype) @ keys.mT * self.head_dim**-0.5
         place = torch.arange(size, device=q.device)
