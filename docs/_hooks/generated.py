@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from anyformer.channels import channels
 from anyformer.cli import app
 from anyformer.contract import Mixer, MixerInfo
 from anyformer.mixers import mixers
+from anyformer.mixers.families import FAMILIES
 from anyformer.models import models
 from anyformer.parts import describe_part
 from anyformer.positions import positions
@@ -79,8 +81,43 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """mkdocs hook: put the table of laws where a page asks for it."""
-    return markdown.replace("<!-- laws -->", _laws())
+    """mkdocs hook: put tables where a page asks for them by a comment."""
+    tables = {"positions": positions, "channels": channels, "blocks": blocks}
+    markdown = markdown.replace("<!-- laws -->", _laws())
+    markdown = markdown.replace("<!-- families -->", "\n".join(_whole_family(name) for name in FAMILIES))
+    markdown = re.sub(r"<!-- family ([\w-]+) -->", lambda m: _family(m[1]), markdown)
+    return re.sub(r"<!-- registry (\w+) -->", lambda m: _plain_table(tables[m[1]]), markdown)
+
+
+def _whole_family(name: str) -> str:
+    return f"### {FAMILIES[name].title}\n\n[Explained in one notation]({name}.md)\n{_family(name)}"
+
+
+def _family(name: str) -> str:
+    """What the mixers of a family cost and can do."""
+    head = ["Name", "What it is", "Forms", "Time", "Memory", "State", "Reaches", "At most", "Papers"]
+    return _table(head, [_cost_row(id) for id in FAMILIES[name].mixers])
+
+
+def _cost_row(name: str) -> list[str]:
+    entry, words, info = _facts(name)
+    longest = "" if info.max_length is None else f"{info.max_length:,}"
+    back, ahead = ("all" if side is None else str(side) for side in info.reach)
+    reaches = back if ahead == "0" else f"{back}, {ahead}"
+    growths = [info.cost, info.memory, info.state]
+    return [
+        f"`{name}`",
+        entry.summary,
+        ", ".join(words),
+        *growths,
+        reaches,
+        longest,
+        ", ".join(entry.papers),
+    ]
+
+
+def _plain_table(registry: Registry) -> str:
+    return _table(["Name", "What it is", "Papers"], _plain_rows(registry))
 
 
 def _laws() -> str:
@@ -96,10 +133,10 @@ def render() -> str:
     sections = [
         INTRO,
         MIXERS + _table(["Name", "What it is", "Forms", "Time", "State", "Papers"], rows),
-        CHANNELS + _table(["Name", "What it is", "Papers"], _plain_rows(channels)),
-        BLOCKS + _table(["Name", "What it is", "Papers"], _plain_rows(blocks)),
-        POSITIONS + _table(["Name", "What it is", "Papers"], _plain_rows(positions)),
-        MODELS + _table(["Name", "What it is", "Papers"], _plain_rows(models)),
+        CHANNELS + _plain_table(channels),
+        BLOCKS + _plain_table(blocks),
+        POSITIONS + _plain_table(positions),
+        MODELS + _plain_table(models),
     ]
     excused = _excused(mixers) + _excused(channels)
     if excused:
@@ -137,13 +174,18 @@ def _default(parameter: Any) -> str:
     return "" if parameter.default in (None, False, (), []) else f"`{parameter.default}`"
 
 
-def _mixer_row(name: str) -> list[str]:
-    entry = mixers.get(name)
+def _facts(name: str) -> tuple[Any, list[str], MixerInfo]:
+    """A mixer's entry, the forms that it has, and its info in the first of them."""
     forms = {causal: _info(mixers, name, causal) for causal in (True, False)}
     info = forms[True] or forms[False]
     if info is None:
         raise RuntimeError(f"mixer {name!r} describes itself neither with causal=True nor with causal=False")
     words = [word for causal, word in ((True, "causal"), (False, "bidirectional")) if forms[causal]]
+    return mixers.get(name), words, info
+
+
+def _mixer_row(name: str) -> list[str]:
+    entry, words, info = _facts(name)
     if info.max_length is not None:
         words.append(f"at most {info.max_length} tokens")
     return [f"`{name}`", entry.summary, ", ".join(words), info.cost, info.state, ", ".join(entry.papers)]

@@ -72,7 +72,7 @@ def test_the_laws_hold_over_many_small_splits(top_k: int) -> None:
     spec = load_spec(
         f"ranker([neural_processor(context_len=12)], split=4, top_k={top_k}) dim=8 channel=none positions=none"
     )
-    laws = ["streaming", "padding", "reach", "gradient", "independence", "length"]
+    laws = ["streaming", "padding", "reach", "gradient", "independence", "length", "cost"]
     check_mixer(lambda: Backbone(spec), only=laws)
 
 

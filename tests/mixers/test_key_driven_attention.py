@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from anyformer.contract import Call, after_step
+from anyformer.contract import Call, after_step, writers
 from anyformer.mixers import create_mixer
 from anyformer.mixers.key_driven_attention import KeyDrivenAttention, allocate
 
@@ -43,7 +43,7 @@ def test_statistics_are_written_after_steps_only(allocation: str) -> None:
         keys = mixer.k(x).unflatten(-1, (2, 4))
         norms.append(keys.square().sum((1, 3)).sqrt().mean(0).detach())
         assert len(seen) == 0 or torch.equal(mixer.weights, seen[-1])
-        after_step(mixer, call, step / 5)
+        after_step(writers(mixer), call, step / 5)
         seen.append(mixer.weights.clone())
     torch.testing.assert_close(seen[0], norms[0])
     assert torch.equal(seen[1], seen[0]) and torch.equal(seen[3], seen[2])

@@ -7,6 +7,7 @@ from anyformer.convert.export import export_layer
 from anyformer.convert.growth import grow_heads, grow_tokens
 from anyformer.convert.heads import group_heads
 from anyformer.convert.hf import from_hf, key_map
+from anyformer.convert.marian import from_marian
 from anyformer.convert.norms import fold_norms, pre_rms_norm
 from anyformer.convert.sparse import keep_best_keys, local_sparse_global
 
@@ -14,6 +15,7 @@ __all__ = [
     "export_layer",
     "fold_norms",
     "from_hf",
+    "from_marian",
     "group_heads",
     "grow_heads",
     "grow_tokens",

@@ -34,6 +34,7 @@ FAMILIES: Mapping[str, Family] = {
             "fox",
             "aaren",
             "mega",
+            "power_law_attention",
             "tokenformer",
             "memoryformer",
         ),

@@ -145,7 +145,7 @@ def _path(device: str, dtype: torch.dtype) -> Path:
     return Path(
         "scaled_dot_product_attention",
         "PyTorch's fused kernel; the native one of sparse_attention where it is there and faster; blocks of "
-        "queries for other normalisers and the gradient of a bias",
+        "queries for other normalisers, functions of the scores and the gradient of a bias",
     )
 
 

@@ -29,7 +29,7 @@ card = Card(
         options={"length": 16},
         smallest=0.01,
         expect="no worse",
-        steps=300,
+        steps=600,
         parameters=30_000,
     ),
 )

@@ -25,15 +25,15 @@ card = Card(
     claim="The feed-forward network can go: with memories in its place, 20.6 perplexity on WikiText-103 at 133M.",
     beyond_reach="scale",
     study=Study(  # a proxy: without a feed-forward network, memories beside the tokens or none
-        task="bytes",
+        task="listops",
         arms={
-            "memories": "[attention(num_memories=64)]*2 channel=none",
-            "none": "[attention(num_memories=0)]*2 channel=none",
+            name: f"[attention(num_heads=2, num_memories={n})]*2 channel=none"
+            for name, n in (("memories", 56), ("none", 0))
         },
-        options={"length": 64},
+        options={"length": 16},
         smallest=0.02,
-        steps=400,
-        parameters=43_400,
+        steps=600,
+        parameters=30_500,
     ),
 )
 

@@ -24,15 +24,15 @@ card = Card(
     "and behind) are left out: the paper finds that these two are what carries over.",
     claim="4 times less compute than a Transformer for the same quality at 500M parameters on C4.",
     beyond_reach="scale",
-    study=Study(  # a proxy: the convolutions' part
-        task="bytes",
+    study=Study(  # a proxy: the convolutions' part where a value stands next to its key
+        task="recall",
         arms={
             "convolutions": "[attention(conv_width=3)]*2 channel=mlp(activation=relu2)",
             "none": "[attention(conv_width=0)]*2 channel=mlp(activation=relu2)",
         },
-        options={"length": 64},
         smallest=0.05,
         steps=400,
+        parameters=30_000,
     ),
 )
 

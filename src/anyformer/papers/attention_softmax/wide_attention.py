@@ -38,7 +38,7 @@ card = Card(
         options={"length": 16},
         smallest=0.02,
         expect="no worse",
-        steps=400,
+        steps=600,
         parameters=30_000,
     ),
 )

@@ -34,9 +34,9 @@ card = Card(
             f"top {k}": f"ranker([neural_processor(context_len=32)*2], split=8, top_k={k}) channel=none positions=none"
             for k in (3, 0)
         },
-        options={"num_pairs": 4, "length": 40},
+        options={"vocab_size": 16, "num_pairs": 4, "length": 32},
         smallest=0.05,
-        steps=500,
+        steps=400,
         parameters=30_000,
     ),
 )

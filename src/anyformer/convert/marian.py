@@ -1,0 +1,121 @@
+"""Translators of the Marian family, as transformers keeps them, into our encoder-decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anyformer.convert.architectures import need
+from anyformer.convert.checkpoint import read_checkpoint
+from anyformer.convert.hf import LoadedModel
+from anyformer.models import EncoderDecoder, load_spec
+
+ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "silu": "silu", "swish": "silu"}
+
+
+@torch.no_grad()
+def from_marian(source: str | Path | LoadedModel) -> EncoderDecoder:
+    """A Marian translator of transformers (``Helsinki-NLP/opus-mt-...``) as one of ours, with its weights.
+
+    Logits are those of the peer in evaluation. A target begins with the config's ``decoder_start_token_id``. Its
+    sinusoids have all sines before all cosines, and ours take turns: every vector's channels are put in that order.
+
+    Args:
+        source: a folder with ``config.json`` and weights, or a model that transformers has loaded.
+
+    Returns:
+        A model in evaluation mode, of the dtype of the embedding.
+
+    Raises:
+        ValueError: for another architecture, vocabularies that are not shared, and a tensor that is missing or of
+            another shape.
+    """
+    tensors: Mapping[str, Tensor]
+    if isinstance(source, (str, Path)):
+        config, tensors = read_checkpoint(Path(source))
+    elif hasattr(source, "config") and hasattr(source, "state_dict"):
+        config, tensors = source.config.to_dict(), source.state_dict()
+    else:
+        raise ValueError(f"source must be a folder or a model of transformers, got {type(source).__name__}")
+    model = EncoderDecoder(load_spec(_fields(config)).model_dump(), vocab_size=need(config, "vocab_size"))
+    embedding = _tensor(tensors, "model.shared.weight")
+    model.to(embedding.dtype)
+    turns = torch.arange(model.spec.dim).reshape(2, -1).T.flatten()
+    for name, p in model.named_parameters():
+        theirs = _reordered(name, _source(name, tensors), turns)
+        if theirs.shape != p.shape:
+            raise ValueError(f"source must give {name} the shape {tuple(p.shape)}, got {tuple(theirs.shape)}")
+        p.copy_(theirs)
+    return model.eval()
+
+
+def _fields(config: Mapping[str, Any]) -> dict[str, Any]:
+    if config.get("model_type") != "marian":
+        raise ValueError(f"source must be of the model_type 'marian', got {config.get('model_type')!r}")
+    if config.get("decoder_vocab_size") not in (None, config["vocab_size"]):
+        raise ValueError(
+            f"source must share one vocabulary, got {config['vocab_size']} and {config['decoder_vocab_size']} tokens"
+        )
+    activation = need(config, "activation_function")
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation_function must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+
+    def layers(side: str) -> list[dict[str, Any]]:
+        hidden = {"hidden_dim": need(config, f"{side}_ffn_dim"), "activation": ACTIVATIONS[activation]}
+        options = {"num_heads": need(config, f"{side}_attention_heads"), "bias": True}
+        part = {"name": "attention", "options": {**options, "channel": {"name": "mlp", "options": hidden}}}
+        return [part] * need(config, f"{side}_layers")
+
+    return {
+        "layers": layers("decoder"),
+        "encoder": layers("encoder"),
+        "dim": need(config, "d_model"),
+        "cross": {
+            "name": "cross_attention",
+            "options": {"num_heads": need(config, "decoder_attention_heads"), "bias": True},
+        },
+        "positions": "sinusoidal",
+        "norm": "layer_norm",
+        "residual": "post",
+        "tie_embeddings": True,
+        "scale_embeddings": bool(config.get("scale_embedding")),
+        "head_bias": True,
+    }
+
+
+def _source(name: str, tensors: Mapping[str, Tensor]) -> Tensor:
+    """The peer's tensor for a parameter of ours."""
+    if name == "target_embed.weight":
+        return _tensor(tensors, "model.shared.weight")
+    if name == "head.bias":
+        return _tensor(tensors, "final_logits_bias")[0]
+    side, _, kind, *rest = name.split(".")
+    names = ["self_attn", "fc"] if side == "encoder" else ["self_attn", "encoder_attn", "fc"]
+    number = int(rest[1] if kind == "residual" else rest[0])
+    layer = f"model.{side}.layers.{number // len(names)}"
+    part, leaf = names[number % len(names)], rest[-1]
+    if kind == "residual":
+        return _tensor(tensors, f"{layer}.{'final' if part == 'fc' else part}_layer_norm.{leaf}")
+    if part == "fc":
+        return _tensor(tensors, f"{layer}.fc{1 if rest[1] == 'up' else 2}.{leaf}")
+    maps = {"kv": "kv", "q": "q", "k": "k", "v": "v"}.get(rest[1], ("out",))
+    return torch.cat([_tensor(tensors, f"{layer}.{part}.{one}_proj.{leaf}") for one in maps])
+
+
+def _reordered(name: str, tensor: Tensor, order: Tensor) -> Tensor:
+    """A tensor of ours with the channels of the stream in another order; heads and hidden units stay as they are."""
+    kind, leaf = name.split(".")[-2:]
+    if name == "head.bias" or (leaf == "bias" and kind in ("q", "k", "v", "kv", "up")):
+        return tensor
+    writes = leaf == "bias" or kind in ("out", "down") or tensor.dim() == 1
+    return tensor[order] if writes else tensor[:, order]
+
+
+def _tensor(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+    if name not in tensors:
+        raise ValueError(f"source lacks {name!r}; it has {len(tensors)} tensors")
+    return tensors[name]
