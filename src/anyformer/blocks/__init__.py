@@ -22,6 +22,7 @@ blocks: Registry[type[Mixer]] = Registry(
         "remamba": "anyformer.blocks.remamba",
         "segments": "anyformer.blocks.segments",
         "two_level": "anyformer.blocks.two_level",
+        "vip_compression": "anyformer.blocks.vip",
     },
 )
 

@@ -55,6 +55,8 @@ FAMILIES: Mapping[str, Family] = {
             "hash_attention",
             "routing_attention",
             "top_k_attention",
+            "page_attention",
+            "evicting_attention",
         ),
     ),
     "low-rank": Family("Low-rank attention", ("linformer", "nystromformer")),
