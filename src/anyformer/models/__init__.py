@@ -11,11 +11,6 @@ from anyformer.registry import Registry, nearest
 
 NamedModel = Callable[..., dict[str, Any]]
 
-_IDS = (
-    "aaren activator all_attention cross_layer_attention delta_net dynamic_positions encoder_decoder "
-    "fastformer flowformer fox groupbert hgrn2 hyena linear_transformer linformer longformer macaron mamba "
-    "mega megabyte memoryformer meta_state mixture_of_depths nystromformer pool_former primer qrnn_transformer retnet rwkv4 s4 "
-    "tokenformer transformer transformer_xl transnormer"
 _IDS = (  # one a line, in order
     "aaren",
     "activator",
@@ -42,11 +37,13 @@ _IDS = (  # one a line, in order
     "mega",
     "megabyte",
     "memoryformer",
+    "meta_state",
     "mixture_of_depths",
     "nystromformer",
     "pool_former",
     "power_law_graph",
     "primer",
+    "qrnn_transformer",
     "retnet",
     "rwkv4",
     "s4",
