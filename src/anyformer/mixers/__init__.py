@@ -38,6 +38,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "linear_attention": "anyformer.mixers.linear_attention",
         "linformer": "anyformer.mixers.linformer",
         "longformer": "anyformer.mixers.longformer",
+        "longvq": "anyformer.mixers.longvq",
         "longhorn": "anyformer.mixers.longhorn",
         "mamba": "anyformer.mixers.mamba",
         "mega": "anyformer.mixers.mega",

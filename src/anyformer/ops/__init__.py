@@ -37,6 +37,7 @@ MODULES = (
     "softmax_scan",
     "sparse_attention",
     "swiglu",
+    "vector_quantize",
 )
 
 
