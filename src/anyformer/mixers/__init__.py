@@ -23,6 +23,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "delta_net": "anyformer.mixers.delta_net",
         "dilated_attention": "anyformer.mixers.dilated_attention",
         "diag_attention": "anyformer.mixers.diag_attention",
+        "ecoformer": "anyformer.mixers.ecoformer",
         "extractor": "anyformer.mixers.extractor",
         "fastformer": "anyformer.mixers.fastformer",
         "flat_mlp": "anyformer.mixers.flat_mlp",
