@@ -15,7 +15,10 @@ from anyformer.models import create_model
         ("[attention] norm=layer_norm residual=post", "residual=pre or ladder, got 'post'"),
         ("[attention] norm=layer_norm embed_norm=true", "embed_norm=False, got True"),
         ("[attention] norm=layer_norm positions=sinusoidal", "moved to mean zero, got 'sinusoidal'"),
-        ("[retention] norm=layer_norm", "model must be of Attention, MLP, GLU, got retention"),
+        (
+            "[retention] norm=layer_norm",
+            "model must be of Attention, SimplifiedAttention, MLP, GLU, got retention",
+        ),
         ("[attention] norm=layer_norm channel=mlp(groups=2)", "got mlp"),
     ],
 )

@@ -11,8 +11,9 @@ from anyformer.objectives import IGNORED
 from anyformer.tasks import Task, create_task, list_tasks, score_reference
 from anyformer.tasks.listops import TOKENS, evaluate
 from anyformer.tasks.recall import Recall
+from anyformer.tasks.translation import Translation
 
-GENERATED = ["copy", "listops", "recall", "selective_copy", "state_tracking", "wallpaper"]
+GENERATED = ["copy", "listops", "recall", "selective_copy", "state_tracking", "translation", "wallpaper"]
 
 
 def all_of(task: Task, split: Any, length: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
@@ -68,7 +69,7 @@ class TestEveryGeneratedTask:
         for reference in task.references():
             total, weight = score_reference(reference.fit(task), task)
             scores[reference.name] = total / weight
-        eighth = {"selective_copy": 1 / 8, "wallpaper": 1 / 8}
+        eighth = {"selective_copy": 1 / 8, "translation": 0.75 / 16, "wallpaper": 1 / 8}
         chance = {"recall": 1 / 16, "copy": 1 / 16, **eighth}.get(name)
         if name == "state_tracking":
             assert 1 / 5 < scores["first cup"] < 1 / 3  # at first the ball is likelier there
@@ -138,6 +139,23 @@ class TestCopy:
                     assert target[size : 2 * size] == text
                     assert {*target[:size], *target[2 * size :]} <= {IGNORED}
                     assert length == 12 or size == 12
+
+
+class TestTranslation:
+    def test_a_sentence_of_the_docstring(self) -> None:
+        task = Translation(words=4, names=2)  # adjectives 0 and 1, nouns 2 and 3, names 8 and 9
+        a, b, n, m = task.dictionary.tolist()
+        assert sorted(task.dictionary.tolist()) == [4, 5, 6, 7]
+        assert task.translate(np.array([[0, 2, 8, 3, 1]]))[0].tolist() == [n, a, 8, m, b]
+        assert task.translate(np.array([[0, 1, 2, 3, -1]]))[0].tolist() == [a, n, b, m, -1]
+
+    def test_the_dictionary_is_the_seeds(self) -> None:
+        one, again, other = (create_task("translation", seed=s) for s in (1, 1, 2))
+        assert one.dictionary.tolist() == again.dictionary.tolist() != other.dictionary.tolist()  # type: ignore[attr-defined]
+
+    def test_refused(self) -> None:
+        with pytest.raises(ValueError, match="words must be even"):
+            create_task("translation", words=5)
 
 
 class TestSelectiveCopy:

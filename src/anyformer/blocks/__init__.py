@@ -18,6 +18,7 @@ blocks: Registry[type[Mixer]] = Registry(
         "mixture_of_depths": "anyformer.blocks.mixture_of_depths",
         "ranker": "anyformer.blocks.ranker",
         "order": "anyformer.blocks.order",
+        "remamba": "anyformer.blocks.remamba",
         "segments": "anyformer.blocks.segments",
         "two_level": "anyformer.blocks.two_level",
     },

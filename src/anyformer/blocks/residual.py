@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from anyformer.contract import Inputs, Mixer
 from anyformer.layers.norms import create_norm
 from anyformer.registry import nearest
 
@@ -35,17 +36,23 @@ class Residual(nn.Module):
         """The carry before the first sublayer."""
         return x
 
-    def read(self, carry: Any, sublayer: int) -> tuple[Tensor, Any]:
-        """The input of a sublayer, and the carry."""
-        return self.norms[sublayer](carry), carry
+    def read(self, carry: Any, sublayer: int, inputs: Inputs | None = None) -> tuple[Tensor, Any]:
+        """The input of a sublayer, and the carry; ``inputs`` for norms that are mixers."""
+        return normed(self.norms[sublayer], carry, inputs), carry
 
-    def write(self, carry: Any, sublayer: int, y: Tensor) -> Any:
+    def write(self, carry: Any, sublayer: int, y: Tensor, inputs: Inputs | None = None) -> Any:
         """The carry after a sublayer has given y."""
         return carry + y
 
-    def end(self, carry: Any) -> Tensor:
+    def end(self, carry: Any, inputs: Inputs | None = None) -> Tensor:
         """The stack's output."""
-        return self.last(carry)
+        return normed(self.last, carry, inputs)
+
+
+def normed(norm: nn.Module, x: Tensor, inputs: Inputs | None) -> Tensor:
+    """x through a norm, which learns of padding, and may take notes, if it is a mixer."""
+    y: Tensor = norm(x, inputs) if isinstance(norm, Mixer) else norm(x)
+    return y
 
 
 class PostNorm(Residual):
@@ -56,11 +63,11 @@ class PostNorm(Residual):
     ) -> None:
         super().__init__(dim, sublayers, norm, eps, last=False)
 
-    def read(self, carry: Tensor, sublayer: int) -> tuple[Tensor, Tensor]:
+    def read(self, carry: Tensor, sublayer: int, inputs: Inputs | None = None) -> tuple[Tensor, Tensor]:
         return carry, carry
 
-    def write(self, carry: Tensor, sublayer: int, y: Tensor) -> Tensor:
-        return self.norms[sublayer](carry + y)
+    def write(self, carry: Tensor, sublayer: int, y: Tensor, inputs: Inputs | None = None) -> Tensor:
+        return normed(self.norms[sublayer], carry + y, inputs)
 
 
 class Parallel(Residual):
@@ -75,17 +82,21 @@ class Parallel(Residual):
     def start(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x, x
 
-    def read(self, carry: tuple[Tensor, Tensor], sublayer: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        x, normed = carry
+    def read(
+        self, carry: tuple[Tensor, Tensor], sublayer: int, inputs: Inputs | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        x, read = carry
         if sublayer in self.layer_of:
-            normed = self.norms[self.layer_of[sublayer]](x)
-        return normed, (x, normed)
+            read = normed(self.norms[self.layer_of[sublayer]], x, inputs)
+        return read, (x, read)
 
-    def write(self, carry: tuple[Tensor, Tensor], sublayer: int, y: Tensor) -> tuple[Tensor, Tensor]:
+    def write(
+        self, carry: tuple[Tensor, Tensor], sublayer: int, y: Tensor, inputs: Inputs | None = None
+    ) -> tuple[Tensor, Tensor]:
         return carry[0] + y, carry[1]
 
-    def end(self, carry: tuple[Tensor, Tensor]) -> Tensor:
-        return self.last(carry[0])
+    def end(self, carry: tuple[Tensor, Tensor], inputs: Inputs | None = None) -> Tensor:
+        return normed(self.last, carry[0], inputs)
 
 
 class Ladder(Residual):
@@ -98,14 +109,18 @@ class Ladder(Residual):
     def start(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x, x
 
-    def read(self, carry: tuple[Tensor, Tensor], sublayer: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        return self.norms[sublayer](carry[0]), carry
+    def read(
+        self, carry: tuple[Tensor, Tensor], sublayer: int, inputs: Inputs | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        return normed(self.norms[sublayer], carry[0], inputs), carry
 
-    def write(self, carry: tuple[Tensor, Tensor], sublayer: int, y: Tensor) -> tuple[Tensor, Tensor]:
+    def write(
+        self, carry: tuple[Tensor, Tensor], sublayer: int, y: Tensor, inputs: Inputs | None = None
+    ) -> tuple[Tensor, Tensor]:
         return carry[1], carry[1] + y
 
-    def end(self, carry: tuple[Tensor, Tensor]) -> Tensor:
-        return self.last(carry[1])
+    def end(self, carry: tuple[Tensor, Tensor], inputs: Inputs | None = None) -> Tensor:
+        return normed(self.last, carry[1], inputs)
 
 
 class PathEnsemble(Residual):
@@ -125,14 +140,18 @@ class PathEnsemble(Residual):
     def start(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x, self.path_weights[0] * x
 
-    def read(self, carry: tuple[Tensor, Tensor], sublayer: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        return self.norms[sublayer](carry[0]), carry
+    def read(
+        self, carry: tuple[Tensor, Tensor], sublayer: int, inputs: Inputs | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        return normed(self.norms[sublayer], carry[0], inputs), carry
 
-    def write(self, carry: tuple[Tensor, Tensor], sublayer: int, y: Tensor) -> tuple[Tensor, Tensor]:
+    def write(
+        self, carry: tuple[Tensor, Tensor], sublayer: int, y: Tensor, inputs: Inputs | None = None
+    ) -> tuple[Tensor, Tensor]:
         return carry[0] + y, carry[1] + self.path_weights[sublayer + 1] * y
 
-    def end(self, carry: tuple[Tensor, Tensor]) -> Tensor:
-        return self.last(carry[1])
+    def end(self, carry: tuple[Tensor, Tensor], inputs: Inputs | None = None) -> Tensor:
+        return normed(self.last, carry[1], inputs)
 
 
 RESIDUALS: dict[str, type[Residual]] = {

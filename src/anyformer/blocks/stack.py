@@ -87,13 +87,13 @@ class Stack(Mixer):
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         carry = self.residual.start(x)
         for i, mixer in enumerate(self.mixers):
-            h, carry = self.residual.read(carry, i)
-            carry = self._write(carry, i, mixer(h, inputs))
-        return self.residual.end(carry)
+            h, carry = self.residual.read(carry, i, inputs)
+            carry = self._write(carry, i, mixer(h, inputs), inputs)
+        return self.residual.end(carry, inputs)
 
-    def _write(self, carry: Any, sublayer: int, y: Tensor) -> Any:
+    def _write(self, carry: Any, sublayer: int, y: Tensor, inputs: Inputs) -> Any:
         y, step = self.dropout(y), self.steps[sublayer]
-        return self.residual.write(carry, sublayer, y if step == 1 else step * y)
+        return self.residual.write(carry, sublayer, y if step == 1 else step * y, inputs)
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         return [mixer._init_state(batch_size, device, dtype) for mixer in self.mixers]
@@ -102,8 +102,8 @@ class Stack(Mixer):
         carry = self.residual.start(x)
         new = []
         for i, mixer in enumerate(self.mixers):
-            h, carry = self.residual.read(carry, i)
+            h, carry = self.residual.read(carry, i, inputs)
             y, own = mixer.stream(h, state[i], inputs)
-            carry = self._write(carry, i, y)
+            carry = self._write(carry, i, y, inputs)
             new.append(own)
-        return self.residual.end(carry), new
+        return self.residual.end(carry, inputs), new

@@ -1,4 +1,4 @@
-"""A pre-LayerNorm model as one with RMS norms, which computes the same."""
+"""Norms exchanged for cheaper ones, or folded away, in models that compute the same."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from torch import Tensor, nn
 from anyformer.blocks.stack import Stack
 from anyformer.channels.mlp import GLU, MLP
 from anyformer.contract import Mixer
+from anyformer.layers.prep_bn import PRepBN
 from anyformer.mixers.attention import Attention
+from anyformer.mixers.simplified_attention import SimplifiedAttention
 from anyformer.models import SequenceModel
 from anyformer.models.spec import ModelSpec, PartSpec
 from anyformer.positions import positions
 
 _MAPS: dict[type[Mixer], tuple[tuple[str, ...], str]] = {
     Attention: (("q", "k", "v"), "out"),
+    SimplifiedAttention: (("q", "k", "v"), "out"),
     MLP: (("up",), "down"),
     GLU: (("gate", "up"), "down"),
 }
@@ -54,14 +57,79 @@ def pre_rms_norm(model: SequenceModel, *, compact: bool = False) -> SequenceMode
     return new.eval()
 
 
-def _check(model: SequenceModel) -> None:
+@torch.no_grad()
+def fold_norms(model: SequenceModel) -> SequenceModel:
+    """A trained model with ``norm=prep_bn`` as one without norms and with the same outputs (Guo 2024, section 3.2).
+
+    What is left of a progressive batch norm at the end of training is a scale and a shift of each channel, which go
+    into the maps behind it.
+
+    Args:
+        model: of ``attention``, ``simplified_attention``, ``mlp``, ``glu`` and ``swiglu`` on a ``pre`` or ``ladder``
+            stream; its norms have come to the end of their training (share 0).
+
+    Returns:
+        A new model in evaluation mode.
+
+    Raises:
+        ValueError: for a model with other norms, streams or parts, or whose norms are still part layer norms.
+    """
     spec, stack = model.spec, model.body.stack
-    wanted = {"norm": ("layer_norm",), "residual": ("pre", "ladder"), "embed_norm": (False,)}
+    wanted = {"norm": ("prep_bn",), "residual": ("pre", "ladder"), "embed_norm": (False,)}
+    _check_fields(spec, wanted)
+    assert isinstance(stack, Stack)
+    for mixer in stack.mixers:
+        _maps(mixer)
+    norms = [*stack.residual.norms, stack.residual.last]
+    for norm in norms:
+        assert isinstance(norm, PRepBN)
+        if float(norm.share) > 0:
+            raise ValueError(
+                f"model must have norms whose share is 0, at the end of training; got {float(norm.share)}"
+            )
+    fields = spec.model_dump() | {"norm": "none", "head_bias": True, "tie_embeddings": False}
+    fields["layers"] = [_explicit(part, spec).model_dump() for part in spec.layers]
+    fields["channel"] = None if spec.channel is None else _explicit(spec.channel, spec).model_dump()
+    new = SequenceModel(fields, model.vocab_size, model.num_features, model.num_outputs, model.pool)
+    found = {k: v.clone() for k, v in model.state_dict().items() if ".residual." not in k}
+    for i, (mixer, norm) in enumerate(zip(stack.mixers, norms, strict=False)):
+        for name in _maps(mixer)[0]:
+            found |= _folded(f"body.stack.sublayers.{i}.{name}", getattr(mixer, name), norm)
+        writing = _maps(mixer)[1]
+        found |= _with_bias(f"body.stack.sublayers.{i}.{writing}", getattr(mixer, writing))
+    found |= _folded("head", model.head, norms[-1])
+    new.to(next(model.parameters()).dtype).load_state_dict(found)
+    return new.eval()
+
+
+def _folded(name: str, linear: nn.Module, norm: nn.Module) -> dict[str, Tensor]:
+    """A map behind an affine norm, with the norm in it."""
+    assert isinstance(linear, nn.Linear) and isinstance(norm, PRepBN)
+    scale, shift = norm.affine()
+    bias = linear.weight @ shift
+    return {
+        f"{name}.weight": linear.weight * scale,
+        f"{name}.bias": bias if linear.bias is None else bias + linear.bias,
+    }
+
+
+def _with_bias(name: str, linear: nn.Module) -> dict[str, Tensor]:
+    if not isinstance(linear, nn.Linear) or linear.bias is not None:
+        return {}
+    return {f"{name}.bias": linear.weight.new_zeros(linear.out_features)}
+
+
+def _check_fields(spec: ModelSpec, wanted: dict[str, tuple[Any, ...]]) -> None:
     for name, allowed in wanted.items():
         if getattr(spec, name) not in allowed:
             raise ValueError(
                 f"model must have {name}={' or '.join(map(str, allowed))}, got {getattr(spec, name)!r}"
             )
+
+
+def _check(model: SequenceModel) -> None:
+    spec, stack = model.spec, model.body.stack
+    _check_fields(spec, {"norm": ("layer_norm",), "residual": ("pre", "ladder"), "embed_norm": (False,)})
     if positions.get(spec.positions.name).target.adds and spec.positions.name != "learned":
         raise ValueError(
             f"model must have positions that can be moved to mean zero, got {spec.positions.name!r}"
@@ -83,6 +151,8 @@ def _maps(mixer: Mixer) -> tuple[tuple[str, ...], str]:
 def _explicit(part: PartSpec, spec: ModelSpec) -> PartSpec:
     """A part with its inner widths spelled out, as the width of the stream may change, and with biases."""
     options: dict[str, Any] = {**part.options, "bias": True}
+    if part.name == "simplified_attention":
+        return part.model_copy(update={"options": options})
     if part.name == "attention":
         options["head_dim"] = options.get("head_dim") or spec.dim // options.get("num_heads", 4)
         if "channel" in options and options["channel"] is not None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from anyformer.layers.prep_bn import PRepBN
 from anyformer.ops.rms_norm import rms_norm
 from anyformer.registry import nearest
 
@@ -52,6 +53,7 @@ class CRMSNorm(nn.Module):
 NORMS: dict[str, Callable[..., nn.Module]] = {
     "crms_norm": CRMSNorm,
     "layer_norm": nn.LayerNorm,
+    "prep_bn": PRepBN,
     "rms_norm": RMSNorm,
 }
 
@@ -59,7 +61,8 @@ NORMS: dict[str, Callable[..., nn.Module]] = {
 def create_norm(name: str, dim: int, eps: float = 1e-5) -> nn.Module:
     """A norm over the last axis of ``dim``, or nothing.
 
-    ``"layer_norm"`` (Ba 2016), ``"rms_norm"`` (Zhang 2019), ``"crms_norm"`` (Jiang 2023) or ``"none"``.
+    ``"layer_norm"`` (Ba 2016), ``"rms_norm"`` (Zhang 2019), ``"crms_norm"`` (Jiang 2023), ``"prep_bn"``
+    (Guo 2024) or ``"none"``.
     """
     if name == "none":
         return nn.Identity()

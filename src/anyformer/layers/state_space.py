@@ -86,6 +86,32 @@ def diagonal_spectrum(name: str, N: int) -> Tensor:
     return torch.complex(torch.full_like(imag, -0.5), imag)
 
 
+def hippo_legt(N: int, window: float) -> tuple[Tensor, Tensor]:
+    """The state space whose state holds the last ``window`` of time as N Legendre coefficients (Voelker 2019, eq. 2).
+
+    A_ij = (2i+1) / window * (-1 if i < j else (-1)^(i-j+1)), B_i = (2i+1) (-1)^i / window, discretised with steps of
+    one, the input held between them (zero-order hold).
+
+    Returns:
+        A (N, N) and B (N,), float64.
+    """
+    n = torch.arange(N, dtype=torch.float64)
+    rate, sign = (2 * n + 1) / window, (-1) ** (n[:, None] - n + 1)
+    A = rate[:, None] * torch.where(n[:, None] < n, -1.0, sign)
+    step = torch.linalg.matrix_exp(A)
+    eye = torch.eye(N, dtype=torch.float64)
+    return step, torch.linalg.solve(A, (step - eye) @ (rate * (-1) ** n))
+
+
+def powers_along(first: Tensor, matrix: Tensor, T: int) -> Tensor:
+    """first, first @ matrix, first @ matrix^2, ...: (..., T, N) for first (..., N) and one matrix (N, N)."""
+    found = first[..., None, :]
+    while found.shape[-2] < T:
+        found = torch.cat((found, found @ matrix), -2)
+        matrix = matrix @ matrix
+    return found[..., :T, :]
+
+
 class DiagonalSpace:
     """A diagonal, held constant between the samples of the input (zero-order hold; S4D, arXiv 2206.11893).
 

@@ -69,6 +69,8 @@ class Mamba(Mixer):
         selective: whether dt, B and C come from the token; if not they are parameters, and the block is a gated
             linear time-invariant state space, as S4's (the paper's ablation, table 7).
         init: ``usual``, or ``mimetic``: like linear attention at the start (:func:`mimic_attention`).
+
+    The side input ``step_scale`` (B, T) multiplies the step sizes (see ``remamba``).
     """
 
     def __init__(
@@ -126,7 +128,10 @@ class Mamba(Mixer):
     def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
         if not causal:
             raise ValueError("causal=False is not possible for mamba: its state runs along time")
-        return MixerInfo(reach=(None, 0), state="constant")
+        return MixerInfo(reach=(None, 0), state="constant", side=("step_scale",))
+
+    def example_side(self, batch_size: int, length: int, generator: torch.Generator) -> dict[str, Tensor]:
+        return {"step_scale": torch.rand(batch_size, length, generator=generator, dtype=torch.float64) + 0.5}
 
     def hints(self) -> dict[str, dict[str, Any]]:
         names = ("dt_proj.bias",) if self.selective else ("dt", "B", "C")
@@ -146,7 +151,10 @@ class Mamba(Mixer):
         x = inputs.zero(x)
         dt, B_, C_ = self._choose(x)
         dt, A = inputs.zero(dt, -math.inf), self._rates()  # softplus of which is zero
-        options = {"initial": state.get("h"), "gate": gate.mT, "dt_softplus": True}
+        scale = inputs.call.side.get("step_scale")
+        if scale is not None:
+            dt = softplus(dt) * scale.to(dt.dtype)[..., None]
+        options = {"initial": state.get("h"), "gate": gate.mT, "dt_softplus": scale is None}
         y, h = selective_scan(x.mT, dt.mT, A, B_.mT, C_.mT, self.skip, **options)
         return self.out_proj(y.mT), {"h": h, "conv": conv}
 
@@ -170,6 +178,8 @@ class Mamba(Mixer):
         x = inputs.zero(self.conv(inputs.zero(x), None, inputs.mask)[0])
         dt, B_, C_ = self._choose(x)
         dt = softplus(inputs.zero(dt, -math.inf)).mT  # (B, F, T)
+        if "step_scale" in inputs.call.side:
+            dt = dt * inputs.call.side["step_scale"].to(dt.dtype)[:, None]
         time = dt.cumsum(-1)
         past = (time[..., None] - time[..., None, :]).tril()
         decay = (past[..., None] * self._rates()[:, None, None]).exp()  # (B, F, T, S, K)

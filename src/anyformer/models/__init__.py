@@ -58,11 +58,62 @@ _SPARSE = (
     "masformer",
     "sparse_transformer",
 )
+_IDS = (
+    "aaren activator cross_layer_attention delta_net dynamic_positions encoder_decoder fox groupbert hgrn2 hyena "
+    "linear_transformer linformer longformer macaron mamba mega megabyte memoryformer mixture_of_depths "
+    "nystromformer pool_former retnet rwkv4 s4 tokenformer transformer transformer_xl transnormer"
+)
+_SPARSE = "dinat led longnet longt5 masformer pegasus_x sparse_transformer"
 _MANIFEST = {
     **dict.fromkeys(_IDS, "anyformer.models.named"),
     **dict.fromkeys(_SPARSE, "anyformer.models.sparse"),
 }
 models: Registry[NamedModel] = Registry("model", _MANIFEST)
+models: Registry[NamedModel] = Registry(
+    "model",
+    {
+        "aaren": "anyformer.models.named",
+        "activator": "anyformer.models.named",
+        "all_attention": "anyformer.models.named",
+        "cross_layer_attention": "anyformer.models.named",
+        "delta_net": "anyformer.models.named",
+        "dynamic_positions": "anyformer.models.named",
+        "encoder_decoder": "anyformer.models.named",
+        "fastformer": "anyformer.models.named",
+        "flowformer": "anyformer.models.named",
+        "fox": "anyformer.models.named",
+        "groupbert": "anyformer.models.named",
+        "hgrn2": "anyformer.models.named",
+        "hydra": "anyformer.models.named",
+        "hyena": "anyformer.models.named",
+        "linear_transformer": "anyformer.models.named",
+        "linformer": "anyformer.models.named",
+        "lmuformer": "anyformer.models.named",
+        "longformer": "anyformer.models.named",
+        "longnet": "anyformer.models.sparse",
+        "macaron": "anyformer.models.named",
+        "mamba": "anyformer.models.named",
+        "mamba2": "anyformer.models.named",
+        "mamba_nd": "anyformer.models.named",
+        "masformer": "anyformer.models.sparse",
+        "mega": "anyformer.models.named",
+        "megabyte": "anyformer.models.named",
+        "memoryformer": "anyformer.models.named",
+        "mixture_of_depths": "anyformer.models.named",
+        "nystromformer": "anyformer.models.named",
+        "pool_former": "anyformer.models.named",
+        "primer": "anyformer.models.named",
+        "retnet": "anyformer.models.named",
+        "rwkv4": "anyformer.models.named",
+        "s4": "anyformer.models.named",
+        "sparse_transformer": "anyformer.models.sparse",
+        "tokenformer": "anyformer.models.named",
+        "transformer": "anyformer.models.named",
+        "transformer_xl": "anyformer.models.named",
+        "transmamba": "anyformer.models.named",
+        "transnormer": "anyformer.models.named",
+    },
+)
 register_model = models.register
 
 

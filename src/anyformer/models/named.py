@@ -46,6 +46,13 @@ def mamba_nd(depth: int = 4, grid: str | int = 8) -> dict[str, Any]:
     return {"layers": f"[{', '.join(layers)}]", "channel": None, "causal": False, "positions": "none"}
 
 
+@register_model("lmuformer", papers=["lmuformer"])
+def lmuformer(depth: int = 2) -> dict[str, Any]:
+    """Legendre memory units and MLPs behind a stem of convolutions."""
+    layers = f"[conv_stem(channel=none), [lmu]*{depth}]"
+    return {"layers": layers, "channel": "mlp", "norm": "layer_norm", "positions": "none"}
+
+
 @register_model("retnet", papers=["retnet"])
 def retnet(depth: int = 2) -> dict[str, Any]:
     """Retention with a feed-forward network."""

@@ -51,6 +51,7 @@ def one_axis(kernel: str) -> tuple[Hyena, HyenaND]:
     one = Hyena(8, max_length=40, hidden_dim=8).double()
     many = HyenaND(8, max_length=40, hidden_dim=8, kernel=kernel).double()
     own = {k: v for k, v in one.state_dict().items() if k.startswith(("into", "out", "skip"))}
+    assert one.conv.bias is not None
     own |= {"taps": one.conv.weight.detach().flip(1), "taps_bias": one.conv.bias.detach()}
     for name, value in one.filter.state_dict().items():
         inside = kernel == "separable" or name == "log_width"

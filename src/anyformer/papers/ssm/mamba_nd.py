@@ -38,7 +38,7 @@ card = Card(
         smallest=0.02,
         steps=250,
         batch_size=16,
-        parameters=20_000,
+        parameters=20_400,
     ),
 )
 

@@ -34,7 +34,7 @@ card = Card(
         options={"vocab_size": 16, "num_pairs": 4, "length": 24},
         smallest=0.05,
         steps=300,
-        parameters=30_000,
+        parameters=29_300,
     ),
 )
 

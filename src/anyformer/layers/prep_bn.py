@@ -1,0 +1,85 @@
+"""A norm that turns from a layer norm into a batch norm while a model is trained, and then into nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm
+
+from anyformer.contract import Inputs, Mixer, MixerInfo
+
+
+class PRepBN(Mixer):
+    """Progressive re-parameterised batch norm (Guo 2024, arXiv 2405.11582, eq. 5-7).
+
+    y = share * LN(x) + (1 - share) * (BN(x) + alpha x), share falling from one to zero in proportion to the training
+    steps. With share 0 it is affine in evaluation, and :func:`anyformer.convert.fold_norms` puts it into the maps
+    that read it. Statistics are of the real tokens of a batch in training, running means of them in evaluation; they
+    are taken where the norm stands in a stack.
+
+    Args:
+        dim: width D.
+        eps: added to variances.
+        momentum: weight of a batch in the running means.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    share: Tensor
+
+    def __init__(self, dim: int, eps: float = 1e-5, *, momentum: float = 0.1) -> None:
+        super().__init__(dim)
+        self.eps, self.momentum = eps, momentum
+        self.layer_weight, self.layer_bias = nn.Parameter(torch.ones(dim)), nn.Parameter(torch.zeros(dim))
+        self.batch_weight, self.batch_bias = nn.Parameter(torch.ones(dim)), nn.Parameter(torch.zeros(dim))
+        self.alpha = nn.Parameter(torch.ones(()))
+        self.register_buffer("running_mean", torch.zeros(dim))
+        self.register_buffer("running_var", torch.ones(dim))
+        self.register_buffer("share", torch.ones(()))
+
+    @classmethod
+    def describe(cls, **_: Any) -> MixerInfo:
+        reason = "training normalises by its batch, evaluation by running means"
+        return MixerInfo(reach=(0, 0), exceptions={"modes": reason})
+
+    def hints(self) -> dict[str, dict[str, Any]]:
+        return {name: {"decay": False} for name, _ in self.named_parameters()}
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """Scale and shift (D,) that BN(x) + alpha x is in evaluation."""
+        scale = self.batch_weight * (self.running_var + self.eps).rsqrt()
+        return scale + self.alpha, self.batch_bias - scale * self.running_mean
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        smooth = layer_norm(x, (self.dim,), self.layer_weight, self.layer_bias, self.eps)
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        if self.training and x.numel():
+            mean, var = self._of_batch(wide, inputs)
+            batch = (wide - mean) * (var + self.eps).rsqrt() * self.batch_weight + self.batch_bias
+            batch = batch + self.alpha * wide
+        else:
+            scale, shift = self.affine()
+            batch = wide * scale + shift
+        return torch.lerp(batch, smooth.to(batch.dtype), self.share.to(batch.dtype)).to(x.dtype)
+
+    def _of_batch(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Mean and variance (D,) over real tokens, noted as sums about the running mean."""
+        count = inputs.lengths.sum().to(x.dtype)
+        away = inputs.zero(x - self.running_mean)
+        total, square = away.sum((0, 1)), away.square().sum((0, 1))
+        for name, value in (("count", count), ("total", total), ("square", square)):
+            inputs.call.note(self, name, value)
+        mean = total / count.clamp_min(1)
+        return mean + self.running_mean, square / count.clamp_min(1) - mean.square()
+
+    def after_step(self, notes: Mapping[str, Tensor], progress: float) -> None:
+        """Move the running means towards the step's, and the share to what is left of the training."""
+        if notes and float(notes["count"]) > 1:
+            count, mean = notes["count"], notes["total"] / notes["count"]
+            var = (notes["square"] / count - mean.square()) * count / (count - 1)
+            self.running_mean += self.momentum * mean
+            self.running_var += self.momentum * (var - self.running_var)
+        self.share.fill_(max(0.0, 1 - progress))

@@ -1,0 +1,140 @@
+"""Legendre memory units, and the stem of convolutions that LMUFormer puts before them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.conv import join, recent
+from anyformer.layers.linear import Linear
+from anyformer.layers.state_space import hippo_legt, powers_along
+from anyformer.mixers import register_mixer
+from anyformer.ops._precision import no_autocast, wide
+from anyformer.ops.long_conv import long_conv
+from anyformer.state import State
+
+
+@register_mixer(
+    "lmu",
+    papers=["lmuformer"],
+    examples=[{"order": 5, "window": 12}, {"order": 3, "window": 9, "num_inputs": 2}],
+)
+class LMU(Mixer):
+    """A sliding window of the past in Legendre polynomials (Voelker 2019; as in LMUFormer, Liu 2024, eq. 1-5).
+
+    u_t = relu(W_u x_t), m_t = A m_{t-1} + B u_t, y_t = W_o relu(W_m m_t + W_x x_t).
+
+    A and B are fixed: m_t holds the last ``window`` values of u as ``order`` coefficients. Trained as a convolution
+    with the response to an impulse, streamed as the recurrence.
+
+    Args:
+        order: coefficients of each input, q.
+        window: steps of time that they hold, theta.
+        num_inputs: how many numbers of each token are remembered; one in the paper.
+    """
+
+    A: Tensor
+    B: Tensor
+
+    def __init__(
+        self, dim: int, *, order: int = 16, window: float = 64, num_inputs: int = 1, causal: bool = True
+    ) -> None:
+        super().__init__(dim, causal=causal)
+        for name, value in (("order", order), ("num_inputs", num_inputs)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if not window > 0:
+            raise ValueError(f"window must be positive, got {window}")
+        self.order, self.num_inputs = order, num_inputs
+        A, B = hippo_legt(order, window)
+        self.register_buffer("A", A, persistent=False)
+        self.register_buffer("B", B, persistent=False)
+        self.u = Linear(dim, num_inputs)
+        self.m = Linear(num_inputs * order, dim, bias=False)
+        self.x = Linear(dim, dim)
+        self.out = Linear(dim, dim)
+
+    @classmethod
+    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
+        if not causal:
+            raise ValueError("causal=False is not possible for lmu: its memory runs along time")
+        return MixerInfo(reach=(None, 0), cost="n log n", state="constant")
+
+    def _remember(self, u: Tensor, before: Tensor | None) -> Tensor:
+        """Memories (B, T, M, q) of inputs u (B, T, M), after memories ``before`` (B, M, q)."""
+        B_, T, M = u.shape
+        A, B = self.A.to(u.dtype), self.B.to(u.dtype)
+        if T == 1 and before is not None:
+            return (before @ A.mT + u[:, 0, :, None] * B)[:, None]
+        kernel = powers_along(B, A.mT, T).mT.repeat(M, 1)
+        m = long_conv(u.mT.repeat_interleave(self.order, 1), kernel).unflatten(1, (M, -1))
+        if before is not None:
+            m = m + powers_along(before @ A.mT, A.mT, T).mT
+        return m.permute(0, 3, 1, 2)
+
+    def _mix(self, x: Tensor, before: Tensor | None, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        with no_autocast(x):
+            u = inputs.zero(relu(self.u(x.to(self.u.weight.dtype)))).to(wide(x.dtype))
+            m = self._remember(u, before)
+        return self.out(relu(self.m(m.flatten(2).to(x.dtype)) + self.x(x))), m
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        return self._mix(x, None, inputs)[0] if x.shape[1] else x
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        shape = (batch_size, self.num_inputs, self.order)
+        return {"m": torch.zeros(shape, device=device, dtype=wide(dtype))}
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        if x.shape[1] == 0:
+            return x, state
+        y, m = self._mix(x, state["m"], inputs)
+        last = (inputs.lengths - 1).clamp_min(0)[:, None, None, None].expand(-1, 1, *m.shape[2:])
+        kept = torch.where((inputs.lengths > 0)[:, None, None], m.gather(1, last)[:, 0], state["m"])
+        return y, {"m": kept}
+
+
+@register_mixer("conv_stem", papers=["lmuformer"], examples=[{}, {"depth": 1, "width": 2}])
+class ConvStem(Mixer):
+    """Dense convolutions over a few tokens, one behind the other, with relu between (Liu 2024, section 4.1).
+
+    Causal here, where the paper centres them: what streams must not wait.
+
+    Args:
+        depth: convolutions.
+        width: taps of each.
+    """
+
+    def __init__(self, dim: int, *, depth: int = 2, width: int = 3, causal: bool = True) -> None:
+        super().__init__(dim, depth=depth, width=width, causal=causal)
+        self.width = width
+        self.convs = nn.ModuleList(nn.Conv1d(dim, dim, width) for _ in range(depth))
+
+    @classmethod
+    def describe(cls, *, depth: int = 2, width: int = 3, causal: bool = True, **_: Any) -> MixerInfo:
+        for name, value in (("depth", depth), ("width", width)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if not causal:
+            raise ValueError("causal=False is not possible for conv_stem: its convolutions look back")
+        return MixerInfo(reach=(depth * (width - 1), 0), state="constant")
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        return self._stream(x, [None] * len(self.convs), inputs)[0]
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        shape = (batch_size, self.width - 1, self.dim)
+        return [torch.zeros(shape, device=device, dtype=dtype) for _ in self.convs]
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        new = []
+        for i, (conv, past) in enumerate(zip(self.convs, state, strict=True)):
+            x = inputs.zero(relu(x) if i else x)
+            joined = join(x, past, self.width - 1)
+            new.append(recent(x, past, self.width - 1, inputs.mask))
+            x = conv(joined.mT).mT if x.shape[1] else x
+        return x, new

@@ -1,0 +1,89 @@
+"""Simplified linear attention: relu features, and a small convolution of the values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.layers.grid import Grid, fold, read_grid, unfold
+from anyformer.layers.linear import Linear
+from anyformer.mixers import register_mixer
+from anyformer.mixers.attention import head_width, merge_heads, split_heads
+from anyformer.ops.linear_attention import linear_attention
+from anyformer.ops.long_conv import long_conv_nd
+
+
+@register_mixer(
+    "simplified_attention",
+    papers=["slab"],
+    examples=[{"causal": False}, {"grid": 4, "width": 3, "bias": True, "causal": False}],
+)
+class SimplifiedAttention(Mixer):
+    """Linear attention with relu features, plus a local term (Guo 2024, arXiv 2405.11582, eq. 10-11).
+
+    y = relu(q) S / relu(q) z + conv(v), S = sum relu(k_s) v_s^T, z = sum relu(k_s): the convolution, the same for
+    all heads, gives back the rank that the product of features lacks.
+
+    Args:
+        num_heads: heads H.
+        grid: sizes of all axes but the first, such as 8 for images of width 8; ``None`` is a sequence.
+        width: taps of the convolution along each axis, odd.
+        bias: biases on queries, keys and values.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_heads: int = 4,
+        grid: Grid | None = None,
+        width: int = 5,
+        bias: bool = False,
+        causal: bool = True,
+    ) -> None:
+        super().__init__(dim, causal=causal)
+        if width < 1 or width % 2 == 0:
+            raise ValueError(f"width must be odd, got {width}")
+        self.num_heads, K = num_heads, head_width(dim, num_heads, None)
+        self.sizes = () if grid is None else read_grid(grid)
+        self.q, self.k, self.v = (Linear(dim, dim, bias=bias) for _ in range(3))
+        axes = 1 + len(self.sizes)
+        bound = width ** (-axes / 2)
+        self.taps = nn.Parameter(torch.empty(K, *[width] * axes).uniform_(-bound, bound))
+        self.out = Linear(dim, dim)
+
+    @classmethod
+    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
+        if causal:
+            raise ValueError(
+                "causal=True is not possible for simplified_attention: its convolution looks to all sides; use "
+                "linear_attention with feature_map='relu'"
+            )
+        return MixerInfo(reach=(None, None))
+
+    def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v = (split_heads(inputs.zero(layer(x)), self.num_heads) for layer in (self.q, self.k, self.v))
+        return q.relu(), k.relu(), v
+
+    def _local(self, v: Tensor) -> Tensor:
+        """The convolution of values (B, H, T, V)."""
+        heads = v.flatten(0, 1)
+        grid = fold(heads, self.sizes).movedim(-1, 1) if self.sizes else heads.mT
+        y = long_conv_nd(grid, self.taps, causal=False).movedim(1, -1)
+        return (unfold(y, v.shape[2], self.sizes) if self.sizes else y).view_as(v)
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        q, k, v = self._project(x, inputs)
+        y, _ = linear_attention(q, k, v, normalize=True, causal=False)
+        return self.out(merge_heads(y + self._local(v) if x.shape[1] else y))
+
+    def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:
+        """The attention's matrix; the local term is added behind it."""
+        q, k, v = self._project(x, inputs)
+        weights = q @ k.mT
+        total = weights.sum(-1, keepdim=True)
+        weights = weights / torch.where(total == 0, 1.0, total)
+        return Mixing(weights, v, lambda y: inputs.zero(self.out(merge_heads(y + self._local(v)))))
