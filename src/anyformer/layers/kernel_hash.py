@@ -53,8 +53,8 @@ class KernelHash(nn.Module):
         """Learn codes from unit vectors x (H, N, K): each should agree with its nearest and disagree with its farthest.
 
         Labels L (N, N) are 1 for the ``num_pairs`` of largest product with each vector, -1 for those of the smallest, 0
-        between. Bit r maximises y^T R y over y = sign(A_r kappa): from an eigenvector on, by gradient steps on a sigmoid
-        in the place of the sign, kept where they help. Then R, bits * L at first, loses y y^T.
+        between. Bit r maximises y^T R y over y = sign(A_r kappa): from an eigenvector on, by gradient steps on a
+        sigmoid in the place of the sign, kept where they help. Then R, bits * L at first, loses y y^T.
         """
         H, N, _ = x.shape
         num_pairs = min(num_pairs, N // 2)

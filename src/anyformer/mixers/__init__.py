@@ -43,6 +43,7 @@ mixers: Registry[type[Mixer]] = Registry(
         "lmu": "anyformer.mixers.lmu",
         "longformer": "anyformer.mixers.longformer",
         "longvq": "anyformer.mixers.longvq",
+        "lstm": "anyformer.mixers.lstm",
         "longhorn": "anyformer.mixers.longhorn",
         "lsg_attention": "anyformer.mixers.lsg_attention",
         "mamba": "anyformer.mixers.mamba",

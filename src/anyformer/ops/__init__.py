@@ -29,6 +29,7 @@ MODULES = (
     "linear",
     "log_linear_attention",
     "long_conv",
+    "lstm",
     "rms_norm",
     "rotate",
     "scan",
