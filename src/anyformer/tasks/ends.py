@@ -15,8 +15,8 @@ from anyformer.tasks.references import Reference, Token
 class Ends(GeneratedTask):
     """Which tokens are as the first of the sentence, and which as the last?
 
-    The label says 0 for neither, 1 for the first, 2 for the last, 3 for both. With 4 symbols, at length 8, a sentence of
-    6 (the rest is masked out)::
+    The label says 0 for neither, 1 for the first, 2 for the last, 3 for both. With 4 symbols, at length 8, a sentence
+    of 6 (the rest is masked out)::
 
         x        2  0  1  2  1  1  -  -
         target   1  0  2  1  2  2  -  -
