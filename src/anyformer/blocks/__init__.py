@@ -15,6 +15,7 @@ blocks: Registry[type[Mixer]] = Registry(
     "block",
     {
         "dynamic_positions": "anyformer.blocks.dynamic_positions",
+        "global_context": "anyformer.blocks.global_context",
         "mixture_of_depths": "anyformer.blocks.mixture_of_depths",
         "ranker": "anyformer.blocks.ranker",
         "order": "anyformer.blocks.order",
