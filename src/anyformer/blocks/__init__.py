@@ -16,6 +16,7 @@ blocks: Registry[type[Mixer]] = Registry(
     {
         "axial_decoder": "anyformer.blocks.axial_decoder",
         "dynamic_positions": "anyformer.blocks.dynamic_positions",
+        "global_context": "anyformer.blocks.global_context",
         "mixture_of_depths": "anyformer.blocks.mixture_of_depths",
         "ranker": "anyformer.blocks.ranker",
         "order": "anyformer.blocks.order",

@@ -72,12 +72,14 @@ FAMILIES: Mapping[str, Family] = {
             "rwkv7",
             "flow_attention",
             "fastformer",
+            "ecoformer",
+            "longvq",
             "simplified_attention",
             "transmamba",
         ),
     ),
     "ssm": Family("State spaces", ("s4", "lmu", "mamba", "longhorn", "hydra", "block_state")),
-    "rnn": Family("Gated recurrences", ("qrnn", "rwkv4")),
+    "rnn": Family("Gated recurrences", ("lstm", "qrnn", "rwkv4")),
     "convolution": Family(
         "Convolutions and fixed mixing",
         (
