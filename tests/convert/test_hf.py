@@ -180,7 +180,7 @@ def test_missing_things(tmp_path: Path) -> None:
 def test_unknown_architecture(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError,
-        match=r"has the model_type 'bert'; supported are gpt2, llama, mamba, mamba2, mistral, rwkv",
+        match=r"has the model_type 'bert'; supported are gpt2, led, llama, longt5, mamba, mamba2, mistral, pegasus_x",
     ):
         from_hf(write(tmp_path, weights(), model_type="bert"))
 

@@ -98,3 +98,56 @@ def test_dilated_attention_takes_heads_in_turn() -> None:
 def test_dilated_attention_errors(segments: Any) -> None:
     with pytest.raises(ValueError, match="segments must be lengths with rates that divide them"):
         create_mixer("dilated_attention", 16, segments=segments)
+
+
+@pytest.mark.parametrize("stagger, num_global", [(False, 0), (True, 0), (False, 3), (True, 3)])
+def test_block_attention_sees_its_block_and_globals(stagger: bool, num_global: int) -> None:
+    mixer = create_mixer(
+        "block_attention",
+        16,
+        block=6,
+        stagger=stagger,
+        num_global=num_global,
+        causal=False,
+        positions="none",
+    )
+    mixer = mixer.double()
+
+    def block(i: int) -> int:
+        return (i - num_global + 3 * stagger) // 6
+
+    seen = pairs(lambda i, j: block(i) == block(j) or min(i, j) < num_global)
+    x = torch.randn(2, T, 16, dtype=torch.float64)
+    torch.testing.assert_close(mixer(x), dense(mixer, x, seen))
+    if num_global:
+        mixer.global_scale.data, mixer.global_shift.data = torch.randn(2, 16, dtype=torch.float64)
+        changed = torch.cat([x[:, :3] * mixer.global_scale + mixer.global_shift, x[:, 3:]], 1)
+        torch.testing.assert_close(mixer(x), dense(mixer, changed, seen))
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"block": 5, "stagger": True}, "block must be positive, and even where it staggers, got 5"),
+        ({"num_global": 2}, "num_global must be 0 with causal=True"),
+    ],
+)
+def test_block_attention_errors(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        create_mixer("block_attention", 16, **options)
+
+
+def test_transient_global_without_a_whole_block_is_local() -> None:
+    """Nothing to sum: what is left is attention in a window with T5's biases, unless masked tokens count."""
+    mixer = create_mixer("transient_global", 16, window=3, block=T, causal=False).double()
+    biased = {"name": "t5", "bidirectional": True}
+    local = create_mixer("attention", 16, window=3, causal=False, positions=biased).double()
+    weights = {k.replace("near.", "positions."): v for k, v in mixer.state_dict().items()}
+    local.load_state_dict(weights, strict=False)
+    x, mask = torch.randn(2, T, 16, dtype=torch.float64), torch.ones(2, T, dtype=torch.bool)
+    mask[1, 3] = False
+    y = mixer(x, mask=mask)
+    torch.testing.assert_close(y[1], local(x, mask=mask)[1])
+    assert not torch.allclose(y[0], local(x)[0])
+    with pytest.raises(ValueError, match="causal=True is not possible for transient_global"):
+        create_mixer("transient_global", 16, causal=True)

@@ -101,6 +101,19 @@ def test_places_and_their_gradient(
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_function_of_the_scores(tiles: None, causal: bool) -> None:
+    """Of what was added to them too, and not of what is hidden."""
+    tensors = make(2, 4, 2, 9, 11, 4, 3)
+    bias = torch.randn(9, 11, dtype=torch.float64, requires_grad=True)
+    options = {"causal": causal, "bias": bias, "score": lambda s: 2 * torch.tanh(s / 2)}
+    compare([*tensors, bias], **options, visible=torch.rand(2, 1, 1, 11) > 0.3)
+    q, k, v = (t.detach() for t in tensors)
+    capped = (q @ k.repeat_interleave(2, 1).mT / 2 + bias).div(2).tanh() * 2
+    close = attention(q, k, v, bias=bias, score=options["score"])
+    torch.testing.assert_close(close, capped.softmax(-1) @ v.repeat_interleave(2, 1))
+
+
 @pytest.mark.parametrize("given", ["nothing", "visible", "bias", "bias a head"])
 def test_one_query_of_grouped_heads(given: str) -> None:
     q, k, v = make(3, 6, 2, 1, 9, 5, 5)

@@ -16,6 +16,7 @@ blocks: Registry[type[Mixer]] = Registry(
     {
         "dynamic_positions": "anyformer.blocks.dynamic_positions",
         "mixture_of_depths": "anyformer.blocks.mixture_of_depths",
+        "ranker": "anyformer.blocks.ranker",
         "order": "anyformer.blocks.order",
         "remamba": "anyformer.blocks.remamba",
         "segments": "anyformer.blocks.segments",

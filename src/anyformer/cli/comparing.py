@@ -22,7 +22,9 @@ def compare(
     target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
     models: Annotated[
         str | None,
-        typer.Option(help="Candidates between commas: names, specs, FILE.yaml, FILE.py:CLASS."),
+        typer.Option(
+            help="Candidates between commas: names, specs, FILE.yaml, FILE.py:CLASS, preset:FAMILY."
+        ),
     ] = None,
     budget: Annotated[
         str | None, typer.Option(help="Of everything: 60s, 10m, 2h. Of each run: '500 steps', '1M tokens'.")
@@ -52,6 +54,7 @@ def compare(
       anyformer compare
       anyformer compare sales.csv --target amount --budget 10m
       anyformer compare recall --models "transformer, mamba, [mamba*3, attention]*1"
+      anyformer compare recall --models "transformer, preset:linear"
     """
     from anyformer.compare import compare as run
     from anyformer.compare import help_out

@@ -28,6 +28,7 @@ from anyformer.compare.plan import (
 )
 from anyformer.compare.results import Machine
 from anyformer.compare.worker import explain
+from anyformer.mixers.families import preset
 from anyformer.models import ModelSpec, load_spec, match_parameters
 from anyformer.models.size import count_parameters, nearest_size
 from anyformer.tasks import Task, create_task
@@ -38,6 +39,7 @@ Model = ModelSpec | Mapping[str, Any] | str | Path
 Hold = Literal["parameters", "flops"]
 
 DEFAULT_MODELS = ("transformer", "mamba depth=2", "retnet", "delta_net")
+PRESET = "preset:"
 FEWEST_SEEDS = 3
 TOLERANCE = 0.02
 
@@ -296,7 +298,7 @@ def named_models(models: str | Sequence[Model] | Mapping[str, Model] | None) -> 
     if not pairs:
         raise ValueError("models must name at least one candidate, got none")
     named: dict[str, Model] = {}
-    for name, given in pairs:
+    for name, given in (pair for name, given in pairs for pair in _expanded(name, given)):
         load_spec(given)  # says what is wrong with it
         base = name or _short_name(given)
         name, number = base, 1
@@ -305,6 +307,13 @@ def named_models(models: str | Sequence[Model] | Mapping[str, Model] | None) -> 
             name = f"{base} ({number})"
         named[name] = given
     return named
+
+
+def _expanded(name: str, given: Model) -> list[tuple[str, Model]]:
+    """A candidate, or those that a ``preset:...`` stands for."""
+    if not (isinstance(given, str) and given.startswith(PRESET)):
+        return [(name, given)]
+    return list(preset(given.removeprefix(PRESET)).items())
 
 
 def _short_name(given: Model) -> str:

@@ -22,14 +22,32 @@ class Source:
     """Where a parameter of ours comes from.
 
     Attributes:
-        key: the peer's name of a tensor; in a table also of a module, whose weight and bias keep their names.
-        change: from the peer's tensor to ours.
+        key: the peer's name of a tensor, or names of several; in a table also of a module, whose weight and bias keep
+            their names. A name that begins with "/" is not relative to the layer.
+        change: from the peer's tensors to ours.
         scale: a factor by the config and the layer, for what the peer multiplies elsewhere.
     """
 
-    key: str
-    change: Callable[[Tensor], Tensor] = _same
+    key: str | tuple[str, ...]
+    change: Callable[..., Tensor] = _same
     scale: Callable[[Config, int], float] | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The names."""
+        return (self.key,) if isinstance(self.key, str) else self.key
+
+    def under(self, prefix: str) -> Source:
+        """With a prefix on the relative names."""
+        return self._named(lambda key: key[1:] if key.startswith("/") else prefix + key)
+
+    def leaf(self, name: str) -> Source:
+        """Of the weight or bias of the modules that are named."""
+        return self._named(lambda key: f"{key}.{name}")
+
+    def _named(self, change: Callable[[str], str]) -> Source:
+        keys = tuple(change(key) for key in self.keys)
+        return Source(keys[0] if isinstance(self.key, str) else keys, self.change)
 
 
 @dataclass(frozen=True)
@@ -75,20 +93,35 @@ class Architecture:
     def sources(self, config: Config) -> dict[str, Source]:
         """The table with its layers written out; a key is one of our modules or parameters."""
         width = 2 if any("{channel}" in ours for ours in self.layer) else 1
-        table = {ours: _source(theirs, config, 0) for ours, theirs in self.whole.items()}
+        table = {ours: scaled(theirs, config, 0) for ours, theirs in self.whole.items()}
         for layer in range(need(config, self.depth)):
             for ours, theirs in self.layer.items():
-                source = _source(theirs, config, layer)
+                source = scaled(theirs, config, layer)
                 ours = "body.stack." + ours.format(mixer=layer * width, channel=layer * width + 1)
-                table[ours] = Source(self.blocks.format(layer=layer) + source.key, source.change)
+                table[ours] = source.under(self.blocks.format(layer=layer))
         return table
+
+    @property
+    def head(self) -> str:
+        """The peer's output matrix."""
+        head = self.whole["head"]
+        assert isinstance(head, str)
+        return head
+
+    embed = "embed.weight"
+    tied_head = None
+
+    def short(self, key: str) -> str:
+        """A tensor's name, as the table has it."""
+        return key.removeprefix(self.base)
 
     def is_unused(self, key: str) -> bool:
         """Whether a tensor of the checkpoint carries nothing."""
         return re.search(self.unused, key) is not None
 
 
-def _source(theirs: str | Source, config: Config, layer: int) -> Source:
+def scaled(theirs: str | Source, config: Config, layer: int) -> Source:
+    """A source whose change holds the factor too."""
     if isinstance(theirs, str):
         return Source(theirs)
     factor = 1.0 if theirs.scale is None else theirs.scale(config, layer)
@@ -97,8 +130,8 @@ def _source(theirs: str | Source, config: Config, layer: int) -> Source:
     return Source(theirs.key, partial(_scaled, change=theirs.change, factor=factor))
 
 
-def _scaled(t: Tensor, change: Callable[[Tensor], Tensor], factor: float) -> Tensor:
-    return change(t) * factor
+def _scaled(*tensors: Tensor, change: Callable[..., Tensor], factor: float) -> Tensor:
+    return change(*tensors) * factor
 
 
 # ---- reading configs ------------------------------------------------------------------------------------
@@ -111,7 +144,7 @@ def need(config: Config, name: str) -> Any:
     return config[name]
 
 
-def _only(config: Config, name: str, *accepted: Any) -> None:
+def only(config: Config, name: str, *accepted: Any) -> None:
     """Refuse a config that asks for something that we do not have; a missing field is the first accepted."""
     if config.get(name, accepted[0]) not in accepted:
         wanted = " or ".join(map(repr, accepted))
@@ -144,8 +177,8 @@ def _rope(config: Config) -> dict[str, Any]:
 
 
 def _llama_fields(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
-    _only(config, "hidden_act", "silu")
-    _only(config, "pretraining_tp", 1, None)
+    only(config, "hidden_act", "silu")
+    only(config, "pretraining_tp", 1, None)
     attention = {
         "num_heads": need(config, "num_attention_heads"),
         "num_kv_heads": config.get("num_key_value_heads"),
@@ -189,7 +222,7 @@ LLAMA = Architecture(
 
 # ---- GPT-2 ----------------------------------------------------------------------------------------------
 
-_GPT2_ACTIVATIONS = {
+ACTIVATIONS = {
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
     "gelu_fast": "gelu_tanh",
@@ -202,11 +235,11 @@ _GPT2_ACTIVATIONS = {
 
 def _gpt2_fields(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
     D = need(config, "n_embd")
-    _only(config, "activation_function", *_GPT2_ACTIVATIONS)
-    _only(config, "add_cross_attention", False)
+    only(config, "activation_function", *ACTIVATIONS)
+    only(config, "add_cross_attention", False)
     channel = {
         "hidden_dim": config.get("n_inner") or 4 * D,
-        "activation": _GPT2_ACTIVATIONS[config.get("activation_function", "gelu_new")],
+        "activation": ACTIVATIONS[config.get("activation_function", "gelu_new")],
     }
     return {"name": "attention", "options": {"num_heads": need(config, "n_head"), "bias": True}}, {
         "dim": D,
@@ -259,7 +292,7 @@ GPT2 = Architecture(
 
 def _mamba_fields(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
     D = need(config, "hidden_size")
-    _only(config, "hidden_act", "silu")
+    only(config, "hidden_act", "silu")
     rank = config.get("time_step_rank", "auto")
     mamba = {
         "state_dim": config.get("state_size", 16),
@@ -309,7 +342,7 @@ MAMBA = Architecture(
 
 
 def _mamba2_fields(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
-    _only(config, "hidden_act", "silu", "swish")
+    only(config, "hidden_act", "silu", "swish")
     low, high = config.get("time_step_limit") or (0.0, float("inf"))
     if low > 0 or (float("inf") if isinstance(high, Mapping) else high) != float(
         "inf"
@@ -356,7 +389,7 @@ MAMBA2 = Architecture(
 
 def _rwkv_fields(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
     # the peer's last norm has torch's default epsilon, whatever the config says
-    _only(config, "layer_norm_epsilon", 1e-5)
+    only(config, "layer_norm_epsilon", 1e-5)
     D = need(config, "hidden_size")
     return {"name": "rwkv4", "options": {"hidden_dim": config.get("attention_hidden_size")}}, {
         "dim": D,

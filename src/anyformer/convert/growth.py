@@ -7,6 +7,7 @@ import torch
 from anyformer.channels.pattention import PattentionChannel
 from anyformer.contract import Mixer
 from anyformer.layers.pattention import Pattention
+from anyformer.mixers.rwkv7 import Rwkv7
 from anyformer.mixers.tokenformer import TokenFormerAttention
 from anyformer.models import SequenceModel
 from anyformer.models.spec import PartSpec
@@ -61,4 +62,37 @@ def grow_tokens(model: SequenceModel, factor: int, *, keep_scale: bool = True) -
         if name.endswith(".keys"):
             p.zero_()
         p[: len(old)] = old
+    return new.train(model.training)
+
+
+@torch.no_grad()
+def grow_heads(model: SequenceModel, num_heads: int) -> SequenceModel:
+    """A model of ``rwkv7`` parts with more heads, and so a larger state, and the same outputs (arXiv 2504.08247).
+
+    Nothing of what new heads read is written out at first: their columns of the output map are zero.
+
+    Args:
+        model: of ``rwkv7`` parts, among others, which stay as they are.
+        num_heads: heads of each of them.
+
+    Raises:
+        ValueError: for a model without such parts, or with more heads than ``num_heads``.
+    """
+    mixers = {name: m for name, m in model.named_modules() if isinstance(m, Rwkv7)}
+    if not mixers or any(mixer.num_heads > num_heads for mixer in mixers.values()):
+        raise ValueError(f"model must have rwkv7 parts of at most num_heads={num_heads} heads each")
+    mixer = next(iter(mixers.values()))
+    rank = len(mixer.rate[0].get_parameter("weight"))
+    fields = model.spec.model_dump()
+    for part in fields["layers"]:
+        if part["name"] == "rwkv7":
+            part["options"] |= {"num_heads": num_heads, "head_dim": mixer.head_dim, "rank": rank}
+    new = SequenceModel(fields, model.vocab_size, model.num_features, model.num_outputs, model.pool)
+    new.to(next(model.parameters()).dtype)
+    outs = {f"{name}.out.weight" for name in mixers}
+    for name, p in new.named_parameters():
+        old = model.get_parameter(name)
+        if name in outs:
+            p.zero_()
+        p[tuple(slice(n) for n in old.shape)] = old
     return new.train(model.training)

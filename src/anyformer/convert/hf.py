@@ -11,7 +11,11 @@ from torch import Tensor, nn
 
 from anyformer.convert.architectures import ARCHITECTURES, Architecture, Config, Source, need
 from anyformer.convert.checkpoint import read_checkpoint
-from anyformer.models import SequenceModel, load_spec
+from anyformer.convert.encoder_decoders import ENCODER_DECODERS, EncoderDecoderArchitecture
+from anyformer.models import EncoderDecoder, SequenceModel, load_spec
+
+AnyArchitecture = Architecture | EncoderDecoderArchitecture
+Model = SequenceModel | EncoderDecoder
 
 
 class LoadedModel(Protocol):
@@ -24,7 +28,7 @@ class LoadedModel(Protocol):
     def modules(self) -> Any: ...
 
 
-def from_hf(source: str | Path | LoadedModel) -> SequenceModel:
+def from_hf(source: str | Path | LoadedModel) -> Any:
     """A language model of transformers (Llama, Mistral, GPT-2, Mamba, Mamba-2, RWKV-4) as one of ours.
 
     Outputs are those of the peer in evaluation. RWKV's halving of its stream each few layers, which keeps float16
@@ -35,7 +39,8 @@ def from_hf(source: str | Path | LoadedModel) -> SequenceModel:
             a model that transformers has loaded, whose weights are copied. transformers itself isn't needed.
 
     Returns:
-        A model in evaluation mode, of the dtype of the checkpoint's embedding.
+        A :class:`SequenceModel`, or an :class:`EncoderDecoder`, in evaluation mode, of the dtype of the checkpoint's
+        embedding.
 
     Raises:
         ValueError: for a missing folder or file, an architecture or an option of it that we do not have, and a
@@ -64,21 +69,24 @@ def key_map(config: Config) -> dict[str, Source]:
     return _key_map(_skeleton(architecture, config), architecture, config)
 
 
-def _architecture(config: Config, where: str) -> Architecture:
+def _architecture(config: Config, where: str) -> AnyArchitecture:
+    known: dict[str, AnyArchitecture] = {**ARCHITECTURES, **ENCODER_DECODERS}
     kind = config.get("model_type")
-    if kind not in ARCHITECTURES:
-        raise ValueError(f"{where} has the model_type {kind!r}; supported are {', '.join(ARCHITECTURES)}")
-    return ARCHITECTURES[kind]
+    if kind not in known:
+        raise ValueError(f"{where} has the model_type {kind!r}; supported are {', '.join(sorted(known))}")
+    return known[kind]
 
 
-def _skeleton(architecture: Architecture, config: Config) -> SequenceModel:
+def _skeleton(architecture: AnyArchitecture, config: Config) -> Model:
     """The model without memory behind its parameters."""
     spec = load_spec(architecture.spec(config))
+    make: Any = EncoderDecoder if spec.encoder else SequenceModel
     with torch.device("meta"):
-        return SequenceModel(spec.model_dump(), vocab_size=need(config, architecture.vocab))
+        model: Model = make(spec.model_dump(), vocab_size=need(config, architecture.vocab))
+    return model
 
 
-def _key_map(model: SequenceModel, architecture: Architecture, config: Config) -> dict[str, Source]:
+def _key_map(model: Model, architecture: AnyArchitecture, config: Config) -> dict[str, Source]:
     table = architecture.sources(config)
     found = {}
     for name, _ in model.named_parameters():
@@ -86,44 +94,47 @@ def _key_map(model: SequenceModel, architecture: Architecture, config: Config) -
         if name in table:
             found[name] = table[name]
         else:
-            found[name] = Source(f"{table[module].key}.{leaf}", table[module].change)
+            found[name] = table[module].leaf(leaf)
     return found
 
 
 def _fill(
-    model: SequenceModel,
-    architecture: Architecture,
+    model: Model,
+    architecture: AnyArchitecture,
     config: Config,
     tensors: Mapping[str, Tensor],
     where: str,
 ) -> None:
     """Give the skeleton its weights."""
-    keys = {key.removeprefix(architecture.base): key for key in tensors}
+    keys = {architecture.short(key): key for key in tensors}
+    if architecture.tied_head is not None and architecture.tied_head in keys:
+        keys.setdefault("lm_head.weight", keys[architecture.tied_head])
     sources = _key_map(model, architecture, config)
-    missing = sorted({source.key for source in sources.values()} - set(keys))
+    wanted = {key for source in sources.values() for key in source.keys}
+    missing = sorted(wanted - set(keys))
     if missing:
         raise ValueError(f"{where} lacks {_listed(missing)}; it has {len(keys)} tensors")
-    used = {source.key for source in sources.values()} | {f"{architecture.whole['head']}.weight"}
+    used = wanted | {f"{architecture.head}.weight"}
     unknown = [keys[key] for key in sorted(set(keys) - used) if not architecture.is_unused(key)]
     if unknown:
         raise ValueError(
             f"{where} has {_listed(unknown)}, which a {config['model_type']!r} language model has no place for"
         )
-    dtype = tensors[keys[sources["embed.weight"].key]].dtype
+    dtype = tensors[keys[sources[architecture.embed].keys[0]]].dtype
     for name, parameter in list(model.named_parameters()):
         source = sources[name]
-        theirs = tensors[keys[source.key]]
-        ours = source.change(theirs.detach())
+        theirs = [tensors[keys[key]].detach() for key in source.keys]
+        ours = source.change(*theirs)
         if ours.shape != parameter.shape:
             raise ValueError(
-                f"tensor {keys[source.key]!r} of {where} has the shape {tuple(theirs.shape)}, which does not fit its "
-                f"config: it gives {name!r} the shape {tuple(ours.shape)} instead of {tuple(parameter.shape)}"
+                f"tensor {keys[source.keys[0]]!r} of {where} has the shape {tuple(theirs[0].shape)}, which does "
+                f"not fit its config: it gives {name!r} the shape {tuple(ours.shape)} instead of {tuple(parameter.shape)}"
             )
         module, _, leaf = name.rpartition(".")
         held = torch.empty_like(ours, dtype=dtype, memory_format=torch.contiguous_format).copy_(ours)
         setattr(model.get_submodule(module), leaf, nn.Parameter(held))
     if model.spec.tie_embeddings:
-        assert isinstance(model.embed, nn.Embedding)
+        assert isinstance(model, SequenceModel) and isinstance(model.embed, nn.Embedding)
         model.head.weight = model.embed.weight
 
 

@@ -55,3 +55,45 @@ def fold(x: Tensor, sizes: tuple[int, ...]) -> Tensor:
 def unfold(x: Tensor, length: int, sizes: tuple[int, ...]) -> Tensor:
     """The first ``length`` tokens of a grid (B, rows, *sizes, ...), in raster order: (B, length, ...)."""
     return x.flatten(1, len(sizes) + 1)[:, :length]
+
+
+def neighbors(
+    index: Tensor, lengths: Tensor, sizes: tuple[int, ...], window: int, dilation: int = 1
+) -> tuple[Tensor, Tensor]:
+    """The window x window x ... nearest cells of each cell, moved inside at borders (Hassani 2022, eq. 3).
+
+    On an axis of n places cell i = i' d + r sees cells j = j' d + r of its own residue mod d, of which there are m::
+
+        start <= j' < start + window,   start = min(max(i' - window // 2, 0), max(m - window, 0))
+
+    and on several axes the products of those on each.
+
+    Args:
+        index: (T,) int64, numbers of cells in raster order.
+        lengths: (B,) int64, how many cells of each sample there are, the first ones.
+        sizes: of all axes but the first; none for one axis.
+        window: odd. dilation: d.
+
+    Returns:
+        their numbers (B, T, N), -1 where there is none, and how far each is on the axes, as j' - i' + window - 1, in
+        one number (B, T, N) to the base 2 window - 1.
+    """
+    cells = math.prod(sizes)
+    step = torch.arange(window, device=index.device)
+    numbers = apart = index.new_zeros(1, 1, 1)
+    there = torch.ones(1, 1, 1, dtype=torch.bool, device=index.device)
+    rest, inner = index, cells
+    for n in (None, *sizes):
+        inner = inner if n is None else inner // n
+        place, rest = rest.div(inner, rounding_mode="floor"), rest % inner
+        count = (lengths + cells - 1).div(cells, rounding_mode="floor")[:, None] if n is None else n
+        i, r = place.div(dilation, rounding_mode="floor"), place % dilation
+        m = (count - r + dilation - 1).div(dilation, rounding_mode="floor").expand(len(lengths), -1)
+        start = torch.minimum((i - window // 2).clamp_min(0), (m - window).clamp_min(0))
+        j = start[..., None] + step  # (B, T, window)
+        far = (j - i[:, None] + window - 1).clamp(0, 2 * window - 2)
+        numbers = ((numbers * (n or 1))[..., None] + (j * dilation + r[:, None])[:, :, None]).flatten(2)
+        apart = ((apart * (2 * window - 1))[..., None] + far[:, :, None]).flatten(2)
+        there = (there[..., None] & (j < m[..., None])[:, :, None]).flatten(2)
+    there = there & (numbers < lengths[:, None, None]) & (index[:, None] < lengths[:, None, None])
+    return numbers.masked_fill(~there, -1), apart

@@ -326,7 +326,7 @@ class Attention(Mixer):
             near = age >= 0 if self.causal else torch.ones_like(age, dtype=torch.bool)
             near = near if self.window is None else near & (age.abs() < self.window)
             seen = near if seen is None else seen & near
-        return _among(seen, keys, inputs)
+        return among(seen, keys, inputs)
 
     def _bias(self, q: Tensor, keys: Cache, inputs: Inputs) -> Tensor | None:
         k = keys["k"].repeat_interleave(self.num_heads // keys["k"].shape[1], 1)
@@ -380,7 +380,7 @@ class Attention(Mixer):
         seen = sight(keys, inputs, self.window)
         if "part" in keys:
             seen = sight(keys, inputs, self.window, always=True)
-            seen = {"visible": _among(seen["visible"], keys, inputs)} if seen else {}
+            seen = {"visible": among(seen["visible"], keys, inputs)} if seen else {}
         y = self._attend(q, keys, inputs, bias, weigh=self._weigh(keys, inputs), **seen)
         return self._finish(y, recalled), kept
 
@@ -452,7 +452,7 @@ def _part(inputs: Inputs) -> Tensor:
     return part[:, None, :, None]
 
 
-def _among(seen: Tensor | None, keys: Cache, inputs: Inputs) -> Tensor | None:
+def among(seen: Tensor | None, keys: Cache, inputs: Inputs) -> Tensor | None:
     """What is seen, less the other members of a set where there is one."""
     if "part" not in keys:
         return seen

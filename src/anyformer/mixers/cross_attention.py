@@ -15,19 +15,35 @@ from anyformer.ops.attention import attention
 from anyformer.state import State
 
 
-@register_mixer("cross_attention", papers=["transformer"])
+@register_mixer(
+    "cross_attention", papers=["transformer"], examples=[{}, {"num_heads": 2, "head_dim": 6, "bias": True}]
+)
 class CrossAttention(Mixer):
     """Queries from x, keys and values from ``context`` (Vaswani 2017, section 3.2.3).
 
     While streaming, the context comes with the first tokens; its keys and values are kept.
+
+    Args:
+        num_heads: heads H.
+        head_dim: width of a head, by default dim / num_heads.
+        bias: biases on the projections.
     """
 
-    def __init__(self, dim: int, *, num_heads: int = 4, causal: bool = True) -> None:
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_heads: int = 4,
+        head_dim: int | None = None,
+        bias: bool = False,
+        causal: bool = True,
+    ) -> None:
         super().__init__(dim)
-        self.num_heads, self.head_dim = num_heads, head_width(dim, num_heads, None)
-        self.q = Linear(dim, dim, bias=False)
-        self.kv = Linear(dim, 2 * dim, bias=False)
-        self.out = Linear(dim, dim, bias=False)
+        self.num_heads, self.head_dim = num_heads, head_width(dim, num_heads, head_dim)
+        width = num_heads * self.head_dim
+        self.q = Linear(dim, width, bias=bias)
+        self.kv = Linear(dim, 2 * width, bias=bias)
+        self.out = Linear(width, dim, bias=bias)
 
     @classmethod
     def describe(cls, **_: Any) -> MixerInfo:

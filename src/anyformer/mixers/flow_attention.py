@@ -1,4 +1,4 @@
-"""Flow attention: linear attention in which sources compete for what they may give, and sinks say how much they take."""
+"""Flow attention: linear attention in which sources compete, and sinks say how much they take."""
 
 from __future__ import annotations
 

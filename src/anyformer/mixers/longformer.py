@@ -25,7 +25,7 @@ from anyformer.state import State
     papers=["longformer"],
     examples=[
         {"window": 4},
-        {"window": 4, "causal": False},
+        {"window": 4, "causal": False, "bias": True},
         {"window": 3, "num_global": 2, "max_global": 3, "positions": "alibi"},
         {"window": 3, "num_global": 0, "positions": "none"},
     ],
@@ -46,6 +46,7 @@ class Longformer(Mixer):
         num_global: the first so many tokens are global.
         max_global: the most global tokens that a sequence can have, those included.
         positions: a position scheme by name, or a dict with ``name`` and its options.
+        bias: biases on the projections.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Longformer(Mixer):
         max_global: int = 16,
         positions: str | dict[str, Any] = "rope",
         causal: bool = True,
+        bias: bool = False,
     ) -> None:
         super().__init__(dim, window=window, num_global=num_global, max_global=max_global, causal=causal)
         self.num_heads, self.head_dim = num_heads, head_width(dim, num_heads, None)
@@ -65,10 +67,10 @@ class Longformer(Mixer):
         options = {"name": positions} if isinstance(positions, str) else dict(positions)
         require("longformer", options)
         self.positions = create_position(**options, dim=dim, num_heads=num_heads, head_dim=self.head_dim)
-        self.qkv = Linear(dim, 3 * dim, bias=False)
+        self.qkv = Linear(dim, 3 * dim, bias=bias)
         if not causal:
-            self.global_qkv = Linear(dim, 3 * dim, bias=False)
-        self.out = Linear(dim, dim, bias=False)
+            self.global_qkv = Linear(dim, 3 * dim, bias=bias)
+        self.out = Linear(dim, dim, bias=bias)
 
     @classmethod
     def describe(

@@ -103,7 +103,8 @@ class PatternedAttention(Mixer):
         options["score"] = self._score if self.positions.scores and place is None else None
 
         def of(heads: slice, spec: MaskSpec) -> tuple[Tensor, Tensor]:
-            return sparse_attention(q[:, heads], k[:, heads], v[:, heads], spec, return_lse=True, **options)
+            y, lse = sparse_attention(q[:, heads], k[:, heads], v[:, heads], spec, return_lse=True, **options)
+            return y, lse
 
         return self._together(q, v, of)
 
@@ -145,8 +146,9 @@ class PatternedAttention(Mixer):
 
         def of(heads: slice, spec: MaskSpec) -> tuple[Tensor, Tensor]:
             seen = spec.dense(index, past)[:, None]
-            more = {"visible": seen, "bias": bias, "return_lse": True}
-            y, lse = attention(q[:, heads], k[:, heads], v[:, heads], **more)
+            y, lse = attention(
+                q[:, heads], k[:, heads], v[:, heads], visible=seen, bias=bias, return_lse=True
+            )
             return y, lse
 
         return self.out(merge_heads(self._together(q, v, of))), kept

@@ -11,6 +11,67 @@ from anyformer.registry import Registry, nearest
 
 NamedModel = Callable[..., dict[str, Any]]
 
+_IDS = (
+    "aaren activator all_attention cross_layer_attention delta_net dynamic_positions encoder_decoder "
+    "fastformer flowformer fox groupbert hgrn2 hyena linear_transformer linformer longformer macaron mamba "
+    "mega megabyte memoryformer meta_state mixture_of_depths nystromformer pool_former primer qrnn_transformer retnet rwkv4 s4 "
+    "tokenformer transformer transformer_xl transnormer"
+_IDS = (  # one a line, in order
+    "aaren",
+    "activator",
+    "all_attention",
+    "avey",
+    "cross_layer_attention",
+    "delta_net",
+    "dynamic_positions",
+    "encoder_decoder",
+    "fastformer",
+    "flowformer",
+    "fox",
+    "groupbert",
+    "hgrn2",
+    "hydra",
+    "hyena",
+    "linear_transformer",
+    "linformer",
+    "longformer",
+    "macaron",
+    "mamba",
+    "mamba2",
+    "mamba_nd",
+    "mega",
+    "megabyte",
+    "memoryformer",
+    "mixture_of_depths",
+    "nystromformer",
+    "pool_former",
+    "power_law_graph",
+    "primer",
+    "retnet",
+    "rwkv4",
+    "s4",
+    "tokenformer",
+    "transformer",
+    "transformer_xl",
+    "transmamba",
+    "transnormer",
+)
+_SPARSE = (
+    "longnet",
+    "masformer",
+    "sparse_transformer",
+)
+_IDS = (
+    "aaren activator cross_layer_attention delta_net dynamic_positions encoder_decoder fox groupbert hgrn2 hyena "
+    "linear_transformer linformer longformer macaron mamba mega megabyte memoryformer mixture_of_depths "
+    "nystromformer pool_former retnet rwkv4 s4 tokenformer transformer transformer_xl transnormer"
+)
+_SPARSE = "dinat led longnet longt5 masformer pegasus_x sparse_transformer"
+_MANIFEST = {
+    **dict.fromkeys(_IDS, "anyformer.models.named"),
+    **dict.fromkeys(_SPARSE, "anyformer.models.sparse"),
+}
+models: Registry[NamedModel] = Registry("model", _MANIFEST)
 models: Registry[NamedModel] = Registry(
     "model",
     {

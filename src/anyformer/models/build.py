@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from anyformer.blocks import blocks, create_block
 from anyformer.blocks.stack import Stack
 from anyformer.channels import channels, create_channel
 from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.norms import create_norm
 from anyformer.mixers import create_mixer, mixers
 from anyformer.models.spec import ModelSpec, PartSpec, read_pattern
 from anyformer.parts import option_names
@@ -30,6 +31,9 @@ class Backbone(Mixer):
     Args:
         spec: the model; ``layers`` in its place where it is another stack's turn (an encoder's).
         cross: put cross-attention behind each token mixer.
+        positions: the scheme in place of the spec's.
+        embed_norm: a norm on the input with its positions.
+        prefix: learned tokens in front of the input.
     """
 
     def __init__(
@@ -39,8 +43,16 @@ class Backbone(Mixer):
         *,
         causal: bool | None = None,
         cross: bool = False,
+        positions: PartSpec | None = None,
+        embed_norm: bool = False,
+        prefix: int | None = None,
     ) -> None:
-        builder = _Builder(spec, spec.causal if causal is None else causal, cross)
+        causal = spec.causal if causal is None else causal
+        if prefix is None:
+            prefix = 0 if spec.encoder else spec.prefix
+        if causal and prefix:
+            raise ValueError(f"prefix must be 0 in a causal model, got {prefix}")
+        builder = _Builder(spec, causal, cross, positions or spec.positions)
         stack = builder.stack(spec.layers if layers is None else layers, last_norm=spec.residual != "post")
         longest = None if builder.embed is None else builder.embed.max_length
         super().__init__(spec.dim, stack=stack.info, max_length=longest)
@@ -48,6 +60,8 @@ class Backbone(Mixer):
         if spec.scaled_init:
             _shrink_outputs(stack)
         self.embed = builder.embed
+        self.embed_norm = create_norm(spec.norm if embed_norm else "none", spec.dim, spec.norm_eps)
+        self.prefix = nn.Parameter(torch.randn(prefix, spec.dim) * spec.dim**-0.5) if prefix else None
 
     @classmethod
     def describe(cls, *, stack: MixerInfo, max_length: int | None) -> MixerInfo:  # type: ignore[override]
@@ -55,7 +69,12 @@ class Backbone(Mixer):
         return dataclasses.replace(stack, max_length=min(limits, default=None))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
-        return self.stack(self._embed(x, inputs), inputs)
+        x = self._embed(x, inputs)
+        if self.prefix is None:
+            return self.stack(x, inputs)
+        n = len(self.prefix)
+        x = torch.cat([self.prefix.to(x.dtype).expand(len(x), -1, -1), x], 1)
+        return self.stack(x, _behind(inputs, n))[:, n:]
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         return self.stack._init_state(batch_size, device, dtype)
@@ -64,27 +83,46 @@ class Backbone(Mixer):
         return self.stack.stream(self._embed(x, inputs, streaming=True), state, inputs)
 
     def _embed(self, x: Tensor, inputs: Inputs, streaming: bool = False) -> Tensor:
-        if self.embed is None:
-            return x
-        return inputs.zero(self.embed.embed(x, self.embed.ids(inputs, streaming)))
+        if self.embed is not None:
+            x = self.embed.embed(x, self.embed.ids(inputs, streaming))
+        return inputs.zero(self.embed_norm(x))
+
+
+def _behind(inputs: Inputs, n: int) -> Inputs:
+    """Those of as many tokens and ``n`` more in front, which stand at position 0 and have no side inputs."""
+
+    def fill(t: Tensor, value: float = 0) -> Tensor:
+        return torch.cat([t.new_full((len(t), n, *t.shape[2:]), value), t], 1)
+
+    side = {
+        name: fill(t) if isinstance(t, Tensor) and t.shape[:2] == inputs.index.shape else t
+        for name, t in inputs.call.side.items()
+    }
+    B, T = inputs.index.shape
+    return inputs.replace(
+        mask=None if inputs.mask is None else fill(inputs.mask, 1),
+        index=torch.arange(n + T, device=inputs.index.device).expand(B, n + T),
+        positions=fill(inputs.positions),
+        call=dataclasses.replace(inputs.call, side=side),
+    )
 
 
 class _Builder:
     """Builds the stacks of one backbone; parts with a tag are built once."""
 
-    def __init__(self, spec: ModelSpec, causal: bool, cross: bool) -> None:
+    def __init__(self, spec: ModelSpec, causal: bool, cross: bool, positions: PartSpec) -> None:
         self.spec, self.causal, self.cross = spec, causal, cross
         self.tagged: dict[tuple[str, str], tuple[PartSpec, list[Step]]] = {}
         self.embed = None
-        self.mixer_positions: dict[str, Any] = {"name": spec.positions.name, **spec.positions.options}
+        self.mixer_positions: dict[str, Any] = {"name": positions.name, **positions.options}
         self.facts = position_facts(self.mixer_positions)
         if causal and not self.facts.streams:
             raise ValueError(
-                f"causal must be False with positions={spec.positions.name!r}: a token's number depends on later tokens"
+                f"causal must be False with positions={positions.name!r}: a token's number depends on later tokens"
             )
         if self.facts.adds:
-            options = {"num_heads": 1, "head_dim": spec.dim, **spec.positions.options}
-            self.embed = create_position(spec.positions.name, dim=spec.dim, **options)
+            options = {"num_heads": 1, "head_dim": spec.dim, **positions.options}
+            self.embed = create_position(positions.name, dim=spec.dim, **options)
             self.mixer_positions = {"name": "none"}
 
     def stack(self, layers: Sequence[PartSpec], last_norm: bool = True) -> Stack:
@@ -132,7 +170,8 @@ class _Builder:
             if sublayer == "mixer":
                 found.append((self.mixer(part.name, options), step))
                 if self.cross:
-                    found.append((create_mixer("cross_attention", self.spec.dim), step))
+                    cross = self.spec.cross
+                    found.append((create_mixer(cross.name, self.spec.dim, **cross.options), step))
             elif channel.name != "none":
                 found.append((create_channel(channel.name, self.spec.dim, **channel.options), step))
         return found

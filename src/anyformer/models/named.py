@@ -150,6 +150,17 @@ def megabyte(depth: int = 2) -> dict[str, Any]:
     return {"layers": f"two_level([attention]*{depth}, [attention]*{depth}, patch=8)"}
 
 
+@register_model("avey", papers=["avey"])
+def avey(depth: int = 2) -> dict[str, Any]:
+    """Neural processors on short pieces of the sequence, beside those earlier ones that are most like them."""
+    return {
+        "layers": f"ranker([neural_processor(context_len=64)]*{depth}, split=16, top_k=3)",
+        "channel": None,
+        "positions": "none",
+        "tie_embeddings": True,
+    }
+
+
 @register_model("transformer_xl", papers=["transformer-xl"])
 def transformer_xl(depth: int = 2) -> dict[str, Any]:
     """Segments with a memory of the one before, and relative positions."""
@@ -273,6 +284,20 @@ def encoder_decoder(depth: int = 2) -> dict[str, Any]:
     }
 
 
+@register_model("power_law_graph", papers=["power-law-graph"])
+def power_law_graph(depth: int = 2) -> dict[str, Any]:
+    """An encoder-decoder whose self-attention goes through a metric made of the queries (Gokden 2021)."""
+    return {
+        "layers": f"[power_law_attention]*{depth}",
+        "encoder": f"[power_law_attention]*{depth}",
+        "positions": "sinusoidal",
+        "channel": "mlp(activation=relu)",
+        "norm": "layer_norm",
+        "residual": "post",
+        "scale_embeddings": True,
+    }
+
+
 @register_model("dynamic_positions", papers=["dynamic-positions"])
 def dynamic_positions(depth: int = 2) -> dict[str, Any]:
     """An encoder-decoder whose encoder begins with position vectors made from the text (Zheng 2022)."""
@@ -324,4 +349,22 @@ def fastformer(depth: int = 2) -> dict[str, Any]:
         "positions": "learned",
         "channel": "mlp",
         "norm": "layer_norm",
+    }
+
+
+@register_model("qrnn_transformer", papers=["qrnn-transformer"])
+def qrnn_transformer(depth: int = 3) -> dict[str, Any]:
+    """Quasi-recurrent layers with attention in every third, counted from the top."""
+    names = ["attention" if (depth - 1 - layer) % 3 == 0 else "qrnn" for layer in range(depth)]
+    return {"layers": f"[{', '.join(names)}]"}
+
+
+@register_model("meta_state", papers=["meta-state"])
+def meta_state(depth: int = 2) -> dict[str, Any]:
+    """RWKV-7 whose state takes the place of the feed-forward network, in half of the heads."""
+    return {
+        "layers": f"[rwkv7(state_heads=2)]*{depth}",
+        "channel": None,
+        "norm": "layer_norm",
+        "embed_norm": True,
     }

@@ -132,9 +132,17 @@ class EncoderDecoder(nn.Module, PyTorchModelHubMixin):
         self.target_embed = nn.Embedding(vocab_size, D)
         nn.init.normal_(self.target_embed.weight, std=D**-0.5)
         self.source_embed = self.target_embed if num_features is None else Linear(num_features, D)
-        self.encoder = Backbone(self.spec, self.spec.encoder, causal=False)
-        self.decoder = Backbone(self.spec, cross=True)
-        self.head = Linear(D, vocab_size, bias=False)
+        normed = self.spec.embed_norm
+        self.encoder = Backbone(
+            self.spec,
+            self.spec.encoder,
+            causal=False,
+            positions=self.spec.encoder_positions,
+            embed_norm=normed,
+            prefix=self.spec.prefix,
+        )
+        self.decoder = Backbone(self.spec, cross=True, embed_norm=normed)
+        self.head = Linear(D, vocab_size, bias=bool(self.spec.head_bias))
         if self.spec.tie_embeddings:
             self.head.weight = self.target_embed.weight
         self.scale = D**0.5 if self.spec.scale_embeddings else 1.0

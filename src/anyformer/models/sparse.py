@@ -31,3 +31,58 @@ def masformer(depth: int = 4) -> dict[str, Any]:
 def longnet(depth: int = 2) -> dict[str, Any]:
     """Dilated attention over segments of 16, 64 and 256 tokens."""
     return {"layers": f"[dilated_attention(segments=16/1+64/4+256/16)]*{depth}"}
+
+
+@register_model("led", papers=["longformer"])
+def led(depth: int = 2) -> dict[str, Any]:
+    """An encoder of windows and global tokens, and a decoder that attends to all of it."""
+    return {
+        "layers": f"[attention]*{depth}",
+        "encoder": f"[longformer(window=16)]*{depth}",
+        "positions": "learned(max_length=1024)",
+        "channel": "mlp",
+        "norm": "layer_norm",
+        "residual": "post",
+        "embed_norm": True,
+        "head_bias": True,
+    }
+
+
+@register_model("longt5", papers=["longt5"])
+def longt5(depth: int = 2) -> dict[str, Any]:
+    """T5 whose encoder sees a window and the sums of blocks."""
+    return {
+        "layers": f"[attention]*{depth}",
+        "encoder": f"[transient_global(window=16, block=8)]*{depth}",
+        "positions": "t5",
+        "channel": "glu(activation=gelu_tanh)",
+    }
+
+
+@register_model("pegasus_x", papers=["pegasus-x"])
+def pegasus_x(depth: int = 2) -> dict[str, Any]:
+    """An encoder of blocks, staggered in every other layer, with global tokens of its own."""
+    local = "block_attention(block=16, num_global=4)"
+    staggered = "block_attention(block=16, num_global=4, stagger=true)"
+    return {
+        "layers": f"[attention]*{depth}",
+        "encoder": f"[{', '.join(staggered if layer % 2 else local for layer in range(depth))}]",
+        "prefix": 4,
+        "positions": "sinusoidal(halves=true)",
+        "channel": "mlp(activation=relu)",
+        "norm": "layer_norm",
+    }
+
+
+@register_model("dinat", papers=["dinat"])
+def dinat(depth: int = 2) -> dict[str, Any]:
+    """Neighbourhood attention on images of 8 columns, near and dilated in turn."""
+    dilations = [2 if layer % 2 else 1 for layer in range(depth)]
+    parts = [f"neighborhood_attention(window=3, dilation={d}, grid=8)" for d in dilations]
+    return {
+        "layers": f"[{', '.join(parts)}]",
+        "causal": False,
+        "positions": "none",
+        "channel": "mlp",
+        "norm": "layer_norm",
+    }

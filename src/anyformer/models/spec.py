@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from anyformer.registry import nearest
 
@@ -40,6 +40,10 @@ class ModelSpec(BaseModel):
     Attributes:
         layers: token mixers and wrappers, from the input up. In text, ``"[mamba*3, attention(window=256)]*2"``.
         encoder: layers of an encoder; with it the model is an encoder-decoder.
+        cross: the part of a decoder's layer that looks at the encoder, behind each token mixer.
+        encoder_positions: the encoder's scheme, where it is not ``positions``.
+        prefix: learned tokens in front of the first layer, with no positions and taken away behind the last one; an
+            encoder's, or those of a model that is not causal.
         dim: width D.
         channel: the channel mixer behind each token mixer, or ``None``; a layer's own ``channel=`` option wins.
         pattern: the sublayers of a layer, joined by ``+``: ``mixer`` once, and ``channel`` as often as it is to
@@ -61,6 +65,9 @@ class ModelSpec(BaseModel):
 
     layers: list[PartSpec] = Field(min_length=1)
     encoder: list[PartSpec] = Field(default_factory=list)
+    cross: PartSpec = PartSpec(name="cross_attention")
+    encoder_positions: PartSpec | None = None
+    prefix: int = Field(0, ge=0)
     dim: int = Field(64, ge=1)
     channel: PartSpec | None = PartSpec(name="swiglu")
     pattern: str = "mixer+channel"
@@ -81,9 +88,11 @@ class ModelSpec(BaseModel):
     def _stack(cls, value: Any) -> Any:
         return parse_stack(value) if isinstance(value, str) else value
 
-    @field_validator("channel", "positions", mode="before")
+    @field_validator("channel", "positions", "cross", "encoder_positions", mode="before")
     @classmethod
-    def _part(cls, value: Any) -> Any:
+    def _part(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None and info.field_name == "encoder_positions":
+            return None
         if isinstance(value, str):
             parts = parse_stack(value)
             if len(parts) != 1:

@@ -23,6 +23,7 @@ MODULES = (
     "attention",
     "bucket_attention",
     "delta_rule",
+    "general_delta_rule",
     "gathered_attention",
     "linear_attention",
     "linear",

@@ -23,6 +23,7 @@ TILE_ELEMENTS = 2**21
 
 
 Weigh = Callable[[Tensor, int], tuple[Tensor, Tensor | None]]
+Score = Callable[[Tensor], Tensor]
 
 # ---- normalisers --------------------------------------------------------------------------------------------
 # Scores, -inf where hidden, to (weights, their divisor or None, log-sum-exp or None). Dividing after the product
@@ -78,6 +79,7 @@ def attention_definition(
     bias: Tensor | None = None,
     places: tuple[Tensor, Tensor] | None = None,
     scale: float | None = None,
+    score: Score | None = None,
     normalizer: str = "softmax",
     weigh: Weigh | None = None,
     return_lse: bool = False,
@@ -100,6 +102,7 @@ def attention_definition(
     outputs, lses = [], []
     for t in range(T):
         scores = torch.einsum("bhk,bhsk->bhs", q[:, :, t].to(dtype), keys) * _scale(scale, K) + terms[:, :, t]
+        scores = scores if score is None else score(scores)
         scores = scores.masked_fill(~sees[:, :, t], -torch.inf)
         shift = torch.zeros_like(scores[..., :1]) if S == 0 else scores.detach().amax(-1, keepdim=True)
         shift = shift.masked_fill(shift == -torch.inf, 0.0)
@@ -157,6 +160,7 @@ def attention(
     bias: Tensor | None = None,
     places: tuple[Tensor, Tensor] | None = None,
     scale: float | None = None,
+    score: Score | None = None,
     normalizer: str = "softmax",
     weigh: Weigh | None = None,
     return_lse: bool = False,
@@ -172,6 +176,7 @@ def attention(
         places: float64 (or float32 where the device has no other), (B, H, T) of the queries and (B, H, S) of the
             keys, or broadcastable to them: |place_i - place_j| is taken from the scaled scores.
         scale: of the scores; 1 / sqrt(K) by default.
+        score: a function of the scores, what was added to them included, element by element. It is called on tiles.
         normalizer: ``"softmax"`` (arXiv 1706.03762); ``"softmax_one"`` (softmax with one more, empty, key of score
             0); or of each score alone, ``"sigmoid"`` (arXiv 2409.04431) and ``"laplace"`` (a normal distribution
             function, arXiv 2209.10655, eq. 16).
@@ -197,7 +202,7 @@ def attention(
     visible, bias = _four_axes(visible), _four_axes(bias)
     if places is not None:
         places = places[0].expand(B, H, T), places[1].expand(B, H, S)
-    plain = normalizer == "softmax" and visible is None and bias is None and weigh is None
+    plain = normalizer == "softmax" and visible is None and bias is None and score is None and weigh is None
     asked = T > 1 and (return_lse or places is not None)
     if plain and can_attend(q, k, v) and (asked or beats_fused(q, k)):
         spans = _spans(T, S, causal)
@@ -206,7 +211,7 @@ def attention(
     if places is not None and B * H * T * S <= TILE_ELEMENTS:
         near = -distance(*places).to(wide(q.dtype))
         bias, places = near if bias is None else bias + near, None
-    other = normalizer != "softmax" or return_lse or places is not None or weigh is not None
+    other = normalizer != "softmax" or return_lse or any(x is not None for x in (places, score, weigh))
     if not other and _can_fuse(q, v, S, causal, visible, bias):
         mask, causal_flag = _fused_mask(q, S, causal, visible, bias)
         if T == 1 and H != G and (mask is None or mask.shape[1] == 1):
@@ -217,7 +222,7 @@ def attention(
             q, k, v, attn_mask=mask, is_causal=causal_flag, scale=_scale(scale, q.shape[3]), enable_gqa=H != G
         )
     scale = _scale(scale, q.shape[3])
-    parts = _by_query_blocks(q, k, v, causal, visible, bias, places, scale, normalizer, weigh)
+    parts = _by_query_blocks(q, k, v, causal, visible, bias, places, score, scale, normalizer, weigh)
     return parts if return_lse else parts[0]
 
 
@@ -318,6 +323,7 @@ def _by_query_blocks(
     visible: Tensor | None,
     bias: Tensor | None,
     places: tuple[Tensor, Tensor] | None,
+    score: Score | None,
     scale: float,
     normalizer: str,
     weigh: Weigh | None,
@@ -340,7 +346,7 @@ def _by_query_blocks(
             if places is not None:
                 far = distance(places[0][:, :, start:stop], places[1][:, :, :seen])
                 scores = scores - far.to(scores.dtype)
-            return scores
+            return scores if score is None else score(scores)
 
         change = None if weigh is None else (lambda p: weigh(p, start))
         return attend_tile(q, k, v, sees, scale, normalizer, adjust, change)

@@ -144,7 +144,7 @@ def _chunked(
     C = min(CHUNK, T)
     q, k, v, beta = (in_chunks(x, C) for x in (q, k, v, beta))
     parts = chunk_parts(q, k, v, beta, None if d is None else in_chunks(d, C))
-    S_all = _carry(parts.transition, parts.written, S)
+    S_all = carry(parts.transition, parts.written, S)
     before = torch.cat((S[:, :, None], S_all[:, :, :-1]), 2)
     y = parts.scores @ parts.values + parts.reads @ before
     return y.flatten(2, 3)[:, :, :T], S_all[:, :, -1]
@@ -186,7 +186,7 @@ def chunk_parts(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, d: Tensor | None)
     return Chunks(scores, u, q_start - scores @ w, transition, written)
 
 
-def _carry(M: Tensor, N: Tensor, S: Tensor) -> Tensor:
+def carry(M: Tensor, N: Tensor, S: Tensor) -> Tensor:
     """S_c = M_c S_{c-1} + N_c over the third axis, by groups of RADIX as in the scan; all states."""
     n = N.shape[2]
     if n <= 2 * RADIX:
@@ -201,7 +201,7 @@ def _carry(M: Tensor, N: Tensor, S: Tensor) -> Tensor:
     total_M, total_N = Ms[:, :, :, 0], Ns[:, :, :, 0]
     for r in range(1, RADIX):
         total_M, total_N = Ms[:, :, :, r] @ total_M, Ns[:, :, :, r] + Ms[:, :, :, r] @ total_N
-    ends = _carry(total_M, total_N, S)
+    ends = carry(total_M, total_N, S)
     state = torch.cat((S[:, :, None], ends[:, :, :-1]), 2)
     states = []
     for r in range(RADIX):
@@ -210,7 +210,7 @@ def _carry(M: Tensor, N: Tensor, S: Tensor) -> Tensor:
     inside = torch.stack(states, 3).flatten(2, 3)
     if not rest:
         return inside
-    return torch.cat((inside, _carry(M[:, :, body:], N[:, :, body:], inside[:, :, -1])), 2)
+    return torch.cat((inside, carry(M[:, :, body:], N[:, :, body:], inside[:, :, -1])), 2)
 
 
 def _outputs(q: Tensor, v: Tensor, S: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from anyformer.ops.attention import TILE_ELEMENTS
 from anyformer.ops.bucket_attention import stretches
 
 
@@ -27,6 +28,54 @@ def best_keys(scores: Tensor, count: int, visible: Tensor | None = None) -> Tens
         scores = scores.masked_fill(~visible, -torch.inf)
     best, slots = scores.topk(min(count, scores.shape[-1]), -1)
     return slots.masked_fill(best == -torch.inf, -1)
+
+
+@torch.no_grad()
+def nearest_keys(
+    q: Tensor, k: Tensor, count: int, *, causal: bool = False, visible: Tensor | None = None
+) -> Tensor:
+    """The ``count`` keys of largest inner product with each query, by all products, a block of queries at a time.
+
+    Args:
+        q: (B, H, T, K), k: (B, G, S, K), H a multiple of G.
+        causal: the last query is the last key, and no later key is chosen.
+        visible: bool, broadcastable to (B, H, T, S): keys that may be chosen.
+
+    Returns:
+        slots (B, H, T, min(count, S)), best first, -1 past the visible keys.
+    """
+    (B, H, T, _), (G, S) = q.shape, k.shape[1:3]
+    keys = k.repeat_interleave(H // G, 1).mT
+    rows = max(1, TILE_ELEMENTS // max(1, B * H * S))
+    found = [torch.zeros(B, H, 0, min(count, S), dtype=torch.int64, device=q.device)]
+    for start in range(0, T, rows):
+        block = q[:, :, start : start + rows]
+        seen = None if visible is None else visible.expand(B, -1, T, S)[:, :, start : start + rows]
+        if causal:
+            last = torch.arange(start, start + block.shape[2], device=q.device)[:, None] + (S - T)
+            earlier = torch.arange(S, device=q.device) <= last
+            seen = earlier if seen is None else seen & earlier
+        found.append(best_keys(block @ keys, count, seen))
+    return torch.cat(found, 2)
+
+
+def lift(q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+    """Queries and keys as unit vectors of one more axis, whose distance falls as their inner product grows.
+
+    q' = (q / |q|, 0), k' = (k / c, sqrt(1 - |k|^2 / c^2)) with c the largest |k| (Neyshabur 2015; Mao 2024, eq. 6):
+    |q' - k'|^2 = 2 - 2 q . k / (c |q|), so that the nearest neighbours are the keys of the highest scores.
+
+    Args:
+        q: (..., T, K), k: (..., S, K).
+
+    Returns:
+        q' (..., T, K + 1), k' (..., S, K + 1).
+    """
+    size = k.norm(dim=-1, keepdim=True)
+    largest = size.amax(-2, keepdim=True).clamp_min(torch.finfo(k.dtype).tiny)
+    k = torch.cat([k / largest, (1 - (size / largest) ** 2).clamp_min(0).sqrt()], -1)
+    q = q / q.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(q.dtype).tiny)
+    return torch.cat([q, torch.zeros_like(q[..., :1])], -1), k
 
 
 @torch.no_grad()

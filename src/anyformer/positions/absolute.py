@@ -22,16 +22,31 @@ def waves(positions: Tensor, dim: int, base: float = 10000.0) -> Tensor:
 
 @positions.register("sinusoidal", papers=["transformer"])
 class Sinusoidal(Positions):
-    """Sines and cosines of wavelengths from 2 pi to 10000 * 2 pi (Vaswani 2017, section 3.5)."""
+    """Sines and cosines of wavelengths from 2 pi to 10000 * 2 pi (Vaswani 2017, section 3.5).
+
+    Args:
+        base: wavelength base.
+        halves: all sines before all cosines, and the last wavelength exactly base * 2 pi, as in the authors' code and
+            what came from it (PEGASUS).
+    """
 
     adds = True
 
-    def __init__(self, dim: int, num_heads: int, head_dim: int, *, base: float = 10000.0) -> None:
+    def __init__(
+        self, dim: int, num_heads: int, head_dim: int, *, base: float = 10000.0, halves: bool = False
+    ) -> None:
         super().__init__(dim, num_heads, head_dim)
-        self.base = base
+        if halves and (dim < 4 or dim % 2):
+            raise ValueError(f"dim must be even and at least 4 for sinusoidal with halves, got {dim}")
+        self.base, self.halves = base, halves
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
-        return x + waves(positions, self.dim, self.base).to(x.dtype)
+        if not self.halves:
+            return x + waves(positions, self.dim, self.base).to(x.dtype)
+        half = self.dim // 2
+        channel = torch.arange(half, device=positions.device, dtype=positions.dtype)
+        angle = positions[..., None] * self.base ** (-channel / (half - 1))
+        return x + torch.cat([angle.sin(), angle.cos()], -1).to(x.dtype)
 
 
 @positions.register("position_infused", papers=["shortformer"])

@@ -41,6 +41,7 @@ MANIFEST = {
     "digits": "anyformer.tasks.digits",
     "fading": "anyformer.tasks.fading",
     "listops": "anyformer.tasks.listops",
+    "lookup": "anyformer.tasks.lookup",
     "recall": "anyformer.tasks.recall",
     "wallpaper": "anyformer.tasks.wallpaper",
     "selective_copy": "anyformer.tasks.selective_copying",

@@ -10,11 +10,11 @@ from anyformer.testing.measures import close
 
 card = Card(
     slug="fastformer",
-    what="Additive attention: queries are pooled into one by a learned score, it multiplies every key, the products are "
-    "pooled again, and what comes out multiplies every value. Tokens meet in two vectors a head only.",
+    what="Additive attention: queries are pooled into one by a learned score, it multiplies every key, the products "
+    "are pooled again, and what comes out multiplies every value. Tokens meet in two vectors a head only.",
     parts=("mixer fastformer", "model fastformer"),
-    differs="y_i = W (k * v_i) + q_i with k pooled from q * k_j and q from all q_j. Softmax attention compares each pair; "
-    "PoNet pools too, but asks the keys with the mean of the queries.",
+    differs="y_i = W (k * v_i) + q_i with k pooled from q * k_j and q from all q_j. Softmax attention compares each "
+    "pair; PoNet pools too, but asks the keys with the mean of the queries.",
     followed="paper",
     notes="As in the authors' code a head's score looks at the whole width, W spans all heads and values are the "
     "queries. lucidrains' package is no peer: it pools k_j with beta, where equation 6 has p_j.",

@@ -18,8 +18,8 @@ card = Card(
     differs="y_t = sigmoid(J_t) phi(q_t) / I_t sum_s phi(k_s) (n softmax_s(P) v_s). Linear attention has 1 in the "
     "place of sigmoid(J_t) and of n softmax_s(P), and elu + 1 for phi.",
     followed="code",
-    notes="The clamp of P to [-1, 1], the factor n and the eps are the released code's; so is the causal form, in which "
-    "a source's competition is settled when it comes, among those before it. The maps have no biases here.",
+    notes="The clamp of P to [-1, 1], the factor n and the eps are the released code's; so is the causal form, in "
+    "which a source's competition is settled when it comes, among those before it. The maps have no biases here.",
     claim="Linear in the length, and better than linear Transformers and on par with the Transformer or above it on "
     "Long-Range Arena, language modelling on WikiText-103, images, time series and offline control.",
     beyond_reach="scale",

@@ -54,7 +54,7 @@ def whole() -> None:
 @card.exact("mixing by denominators = one softmax over the multiset union of the keys, values and gradients")
 def multiset() -> None:
     T, H, pairs = 37, 4, [(4, 1), (12, 3), (32, 4)]
-    mixer = create_mixer("dilated_attention", 16, segments=pairs, positions="none").double()
+    mixer = DilatedAttention(16, segments=pairs, positions="none").double()
     x = torch.randn(2, T, 16, dtype=torch.float64, requires_grad=True)
     i, j, h = torch.arange(T)[:, None], torch.arange(T), torch.arange(H)[:, None, None]
     count = torch.zeros(H, T, T, dtype=torch.float64)  # how many branches let head h have the pair

@@ -1,0 +1,94 @@
+"""Attention within blocks, and to global tokens."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from anyformer.caches import Cache
+from anyformer.contract import Inputs
+from anyformer.mixers import register_mixer
+from anyformer.mixers.patterned import Branch, PatternedAttention
+from anyformer.ops.masks import Blocks, Causal, Global, MaskSpec
+from anyformer.positions import Scheme
+
+
+@register_mixer(
+    "block_attention",
+    papers=["pegasus-x"],
+    examples=[
+        {"block": 4},
+        {"block": 6, "stagger": True, "positions": "alibi"},
+        {"block": 4, "num_global": 3, "causal": False},
+        {"block": 6, "num_global": 2, "stagger": True, "causal": False, "positions": "none"},
+    ],
+)
+class BlockAttention(PatternedAttention):
+    """Each block of tokens among itself and with the global tokens, in one softmax (Phang 2022, sections 3.2 and 3.3).
+
+    The first ``num_global`` tokens, see :class:`anyformer.models.ModelSpec`'s ``prefix``, see and are seen by all;
+    blocks are counted from behind them. As PEGASUS-X norms them apart, they go through a scale and a shift of their own
+    before they are projected.
+
+    Args:
+        num_heads: heads H.
+        block: tokens of a block.
+        stagger: move the borders by half a block, for every other layer, so that what blocks know crosses them.
+        num_global: global tokens; only with ``causal=False``.
+        positions: a position scheme by name, or a dict with ``name`` and its options.
+        bias: biases on the projections.
+    """
+
+    name = "block_attention"
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_heads: int = 4,
+        block: int = 16,
+        stagger: bool = False,
+        num_global: int = 0,
+        positions: Scheme = "rope",
+        causal: bool = True,
+        bias: bool = False,
+    ) -> None:
+        super().__init__(
+            dim,
+            num_heads=num_heads,
+            positions=positions,
+            causal=causal,
+            bias=bias,
+            block=block,
+            stagger=stagger,
+            num_global=num_global,
+        )
+        if num_global:
+            self.global_scale = nn.Parameter(torch.ones(dim))
+            self.global_shift = nn.Parameter(torch.zeros(dim))
+
+    @classmethod
+    def patterns(  # type: ignore[override]
+        cls,
+        *,
+        num_heads: int,
+        causal: bool,
+        block: int = 16,
+        stagger: bool = False,
+        num_global: int = 0,
+    ) -> list[Branch]:
+        if block < 1 or (stagger and block % 2):
+            raise ValueError(f"block must be positive, and even where it staggers, got {block}")
+        if num_global < 0 or (causal and num_global):
+            raise ValueError(f"num_global must be 0 with causal=True, and never negative, got {num_global}")
+        half = block // 2 if stagger else 0
+        spec: MaskSpec = Blocks(block, (half - num_global) % block)
+        if causal:
+            spec = spec & Causal()
+        return [[(slice(None), spec | Global(limit=num_global) if num_global else spec)]]
+
+    def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Cache]:
+        if self.num_global:
+            is_global = (inputs.index < self.num_global)[..., None]
+            x = torch.where(is_global, x * self.global_scale + self.global_shift, x)
+        return super()._project(x, inputs)

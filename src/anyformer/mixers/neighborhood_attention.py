@@ -1,0 +1,95 @@
+"""Neighbourhood attention, dilated or not."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.layers.grid import Grid, neighbors, read_grid
+from anyformer.layers.linear import Linear
+from anyformer.mixers import register_mixer
+from anyformer.mixers.attention import head_width, merge_heads, split_heads
+from anyformer.ops.gathered_attention import gathered_attention
+
+
+@register_mixer(
+    "neighborhood_attention",
+    papers=["dinat"],
+    examples=[
+        {"window": 3, "causal": False},
+        {"window": 3, "dilation": 2, "grid": 4, "causal": False},
+        {"window": 3, "dilation": 3, "grid": "2x3", "causal": False},
+    ],
+)
+class NeighborhoodAttention(Mixer):
+    """Every cell of a grid attends to its window x window nearest ones, at the borders too (Hassani 2022, eq. 3-5).
+
+    A dilation d runs it on each of the d x d interleaved grids by itself. A learned number for each head and distance
+    (in steps of d) is added to the scores.
+
+    Args:
+        num_heads: heads H.
+        window: neighbours on each axis, oneself included; odd.
+        dilation: d.
+        grid: the sizes of all axes but the first, see :mod:`anyformer.layers.grid`; ``None`` for a sequence.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_heads: int = 4,
+        window: int = 7,
+        dilation: int = 1,
+        grid: Grid | None = None,
+        causal: bool = False,
+    ) -> None:
+        super().__init__(dim, window=window, dilation=dilation, grid=grid, causal=causal)
+        K = head_width(dim, num_heads, None)
+        self.num_heads, self.window, self.dilation = num_heads, window, dilation
+        self.sizes = () if grid is None else read_grid(grid)
+        self.q, self.k, self.v, self.out = (Linear(dim, dim) for _ in range(4))
+        table = (num_heads, *(2 * window - 1,) * (1 + len(self.sizes)))
+        self.bias = nn.Parameter(torch.randn(table) * 0.02)
+        self.head_dim = K
+
+    @classmethod
+    def describe(
+        cls,
+        *,
+        window: int = 7,
+        dilation: int = 1,
+        grid: Grid | None = None,
+        causal: bool = False,
+        **_: Any,
+    ) -> MixerInfo:
+        if causal:
+            raise ValueError(
+                "causal=True is not possible for neighborhood_attention: a window at a border is moved inside"
+            )
+        if window < 1 or window % 2 == 0 or dilation < 1:
+            raise ValueError(f"window must be odd and dilation positive, got {window} and {dilation}")
+        cells = 1 if grid is None else math.prod(read_grid(grid))
+        far = (window - 1) * dilation * cells + cells - 1
+        return MixerInfo(reach=(far, far))
+
+    def _attend(self, x: Tensor, v: Tensor, inputs: Inputs) -> Tensor:
+        q, k = (split_heads(layer(x), self.num_heads) for layer in (self.q, self.k))
+        index = torch.arange(x.shape[1], device=x.device)
+        lengths = inputs.lengths if inputs.mask is not None else inputs.lengths[:1]
+        slots, apart = neighbors(index, lengths, self.sizes, self.window, self.dilation)
+        bias = self.bias.flatten(1)[:, apart].transpose(0, 1)
+        y: Tensor = gathered_attention(q, k, v, slots[:, None], bias=bias)
+        return y
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        return self.out(merge_heads(self._attend(x, split_heads(self.v(x), self.num_heads), inputs)))
+
+    def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:
+        v = split_heads(self.v(x), self.num_heads)
+        one_hot = torch.eye(x.shape[1], device=x.device, dtype=x.dtype).expand(*v.shape[:3], -1)
+        return Mixing(self._attend(x, one_hot, inputs), v, lambda y: inputs.zero(self.out(merge_heads(y))))

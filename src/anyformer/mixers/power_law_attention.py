@@ -1,0 +1,173 @@
+"""Power law graph attention: scores through a metric that is made of the queries."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm, leaky_relu, linear, relu
+
+from anyformer.caches import append, sight
+from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.layers.linear import Linear
+from anyformer.mixers import register_mixer
+from anyformer.mixers.attention import head_width, merge_heads, split_heads
+from anyformer.ops._precision import no_autocast, wide
+from anyformer.ops.attention import attention
+from anyformer.state import State
+
+
+class Energy(NamedTuple):
+    """What is deduced of the graph that a head sees, all (..., H, K, K)."""
+
+    metric: Tensor  # of this sequence, positive
+    potential: Tensor  # the metric's entries to learned powers
+    curvature: Tensor  # G, the energy-curvature tensor
+
+
+class Unit(nn.Module):
+    """A residual step on matrices, row by row: norm(A + W_2 relu(W_1 A)), the same for all heads."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.up, self.down = Linear(width, hidden), Linear(hidden, width)
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+
+    def forward(self, A: Tensor) -> Tensor:
+        """A (..., K, K) in float32 at least, whatever the dtype of the weights."""
+        weights = (
+            self.up.weight,
+            self.up.bias,
+            self.down.weight,
+            self.down.bias,
+            self.norm.weight,
+            self.norm.bias,
+        )
+        w1, b1, w2, b2, w3, b3 = (w.to(A.dtype) for w in weights)
+        return layer_norm(A + linear(relu(linear(A, w1, b1)), w2, b2), A.shape[-1:], w3, b3, 1e-6)
+
+
+@register_mixer(
+    "power_law_attention", papers=["power-law-graph"], examples=[{}, {"causal": False, "num_units": 2}]
+)
+class PowerLawAttention(Mixer):
+    """Attention with scores q_i G k_j / sqrt(K), G made of the sequence's queries (Gokden 2021, section 3).
+
+    A = Q^T Q over the tokens, of each head; then residual units on its rows; M = relu(W A + b) + floor, the metric;
+    G = a M^P + c, the power to each entry on its own; p_ij = softmax_j(leaky_relu(q_i G k_j / sqrt(K))).
+
+    The paper sums Q^T Q over all tokens, in its decoder too, where it tells of later ones. With ``causal=True`` the
+    sum runs up to the query's own token, so that each token has a G of its own; the last one's is the paper's.
+
+    Args:
+        num_heads: heads H.
+        num_units: residual units.
+        hidden_dim: their hidden width, by default dim.
+        floor: the least entry of a metric, so that powers of it exist. The released code has 1e-9, of which the power
+            -1/2 is 30000: more than float32's gradients bear.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_heads: int = 4,
+        num_units: int = 1,
+        hidden_dim: int | None = None,
+        floor: float = 1e-3,
+        causal: bool = True,
+    ) -> None:
+        super().__init__(dim, causal=causal)
+        K, hidden = head_width(dim, num_heads, None), dim if hidden_dim is None else hidden_dim
+        if num_units < 0 or hidden < 1:
+            raise ValueError(
+                f"num_units must be at least 0 and hidden_dim 1, got {num_units} and {hidden_dim}"
+            )
+        if not 0 < floor < 1:
+            raise ValueError(f"floor must be between 0 and 1, got {floor}")
+        self.num_heads, self.head_dim, self.causal, self.floor = num_heads, K, causal, floor
+        self.q, self.k, self.v, self.out = (Linear(dim, dim) for _ in range(4))
+        self.units = nn.ModuleList(Unit(K, hidden) for _ in range(num_units))
+        spread = (num_heads * K) ** -0.5
+        self.weight, self.power, self.coupling = (
+            nn.Parameter(torch.randn(num_heads, K, K) * spread) for _ in range(3)
+        )
+        self.weight_bias, self.coupling_bias = (nn.Parameter(torch.zeros(num_heads, K, K)) for _ in range(2))
+
+    @classmethod
+    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
+        state = "n" if causal else "none"
+        return MixerInfo(reach=(None, 0 if causal else None), cost="n^2", memory="n^2", state=state)
+
+    def energy(self, density: Tensor) -> Energy:
+        """What a density Q^T Q (..., H, K, K), in float32 at least, leads to."""
+        A = density
+        for unit in self.units:
+            A = unit(A)
+        names = ("weight", "weight_bias", "power", "coupling", "coupling_bias")
+        W, b, P, a, c = (getattr(self, name).to(A.dtype) for name in names)
+        metric = relu(W @ A + b) + self.floor
+        potential = metric**P
+        return Energy(metric, potential, a @ potential + c)
+
+    def deduce(self, x: Tensor, mask: Tensor | None = None) -> Energy:
+        """The tensors of whole sequences x (B, T, D), of its tokens where mask (B, T) bool: (B, H, K, K)."""
+        q = split_heads(self.q(x), self.num_heads)
+        if mask is not None:
+            q = q * mask[:, None, :, None]
+        return self.energy(q.mT @ q)
+
+    def _project(
+        self, x: Tensor, past: Tensor | None, inputs: Inputs
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """q G, k, v (B, H, T, K) and the density up to the last token, (B, H, K, K)."""
+        q, k, v = (split_heads(layer(x), self.num_heads) for layer in (self.q, self.k, self.v))
+        with no_autocast(x):
+            real = inputs.zero(q.transpose(1, 2)).to(wide(q.dtype))  # (B, T, H, K)
+            if self.causal:
+                density = (real[..., None] * real[..., None, :]).cumsum(1)
+                density = density if past is None else density + past[:, None]
+                last = density[:, -1]
+                turned = (real[..., None, :] @ self.energy(density).curvature).squeeze(-2).transpose(1, 2)
+            else:
+                real = real.transpose(1, 2)
+                last = real.mT @ real
+                turned = real @ self.energy(last).curvature
+        return turned.to(q.dtype), k, v, last
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, **sees: Any) -> Tensor:
+        y: Tensor = attention(q, k, v, score=lambda s: leaky_relu(s, 0.2), **sees)
+        return y
+
+    def _sees(self, inputs: Inputs) -> dict[str, Any]:
+        if self.causal:  # masked tokens come last
+            return {"causal": True}
+        return {} if inputs.mask is None else {"visible": inputs.mask[:, None, None]}
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        if x.shape[1] == 0:
+            return x
+        q, k, v, _ = self._project(x, None, inputs)
+        return self.out(merge_heads(self._attend(q, k, v, **self._sees(inputs))))
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        H, K = self.num_heads, self.head_dim
+        empty = torch.zeros(batch_size, H, 0, K, device=device, dtype=dtype)
+        stored = torch.zeros(batch_size, dtype=torch.int64, device=device)
+        density = torch.zeros(batch_size, H, K, K, device=device, dtype=wide(dtype))
+        return {"cache": {"k": empty, "v": empty, "stored": stored}, "density": density}
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        if x.shape[1] == 0:
+            return x, state
+        q, k, v, density = self._project(x, state["density"], inputs)
+        both, kept = append(state["cache"], {"k": k, "v": v}, inputs)
+        y = self._attend(q, both["k"], both["v"], **sight(both, inputs))
+        return self.out(merge_heads(y)), {"cache": kept, "density": density}
+
+    def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:
+        q, k, v, _ = self._project(x, None, inputs)
+        one_hot = torch.eye(x.shape[1], device=x.device, dtype=x.dtype).expand(*k.shape[:3], -1)
+        matrix = self._attend(q, k, one_hot, **self._sees(inputs))
+        return Mixing(matrix, v, lambda y: inputs.zero(self.out(merge_heads(y))))

@@ -1,0 +1,147 @@
+"""Attention that sees a random part of the keys in training, and all of them in evaluation."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anyformer.caches import Cache
+from anyformer.contract import Inputs, MixerInfo, take_tokens
+from anyformer.mixers import register_mixer
+from anyformer.mixers.attention import Attention, among
+from anyformer.ops.masks import Blocks, Causal, MaskSpec
+from anyformer.ops.sparse_attention import sparse_attention
+from anyformer.positions import position_facts
+
+
+@register_mixer(
+    "subsampled_attention",
+    papers=["ssa"],
+    examples=[
+        {"keep": 0.5},
+        {"keep": 0.3, "causal": False, "num_kv_heads": 2},
+        {"local_window": 6},
+        {"local_window": 6, "causal": False},
+    ],
+)
+class SubsampledAttention(Attention):
+    """Softmax attention that in training sees a random part of the keys (Hussain 2023, section 4).
+
+    Each sequence draws a share ``keep`` of its keys, the same for all its queries and heads, so that what is left is a
+    small dense attention. Or, with ``local_window``, near keys more often than far ones: tokens see those in their
+    window, and the borders of the windows are drawn. Causality stays that of the order of the tokens. Every layer draws
+    on its own, in every step, until the last ``dense_share`` of the training, which sees all keys, as evaluation does.
+
+    ``call.side["pathway"]`` (B,) int64 asks for such a draw in evaluation too, by its first number and the place of the
+    layer; :func:`anyformer.generate.ensemble.self_ensemble` averages over some.
+
+    Args:
+        keep: share of the keys, rounded up.
+        local_window: tokens of a window, in the place of ``keep``.
+        dense_share: share of the training steps, at its end, that see all keys.
+        options: those of ``attention``, with positions that turn queries and keys, or none.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        keep: float = 0.25,
+        local_window: int | None = None,
+        dense_share: float = 0.1,
+        num_heads: int = 4,
+        num_kv_heads: int | None = None,
+        positions: Any = "rope",
+        causal: bool = True,
+    ) -> None:
+        super().__init__(
+            dim, num_heads=num_heads, num_kv_heads=num_kv_heads, positions=positions, causal=causal
+        )
+        info = self.describe(
+            keep=keep, local_window=local_window, dense_share=dense_share, positions=positions, causal=causal
+        )
+        self.info = dataclasses.replace(info, name=self.info.name, papers=self.info.papers)
+        self.keep, self.local_window, self.dense_share = keep, local_window, dense_share
+        self.register_buffer("dense", torch.tensor(False))
+
+    dense: Tensor
+
+    @classmethod
+    def describe(
+        cls,
+        *,
+        keep: float = 0.25,
+        local_window: int | None = None,
+        dense_share: float = 0.1,
+        positions: Any = "rope",
+        **options: Any,
+    ) -> MixerInfo:
+        if not 0 < keep <= 1 or not 0 <= dense_share <= 1:
+            raise ValueError(
+                f"keep must be above 0 and at most 1, dense_share from 0 to 1; got {keep} and {dense_share}"
+            )
+        if local_window is not None and local_window < 2:
+            raise ValueError(f"local_window must be at least 2, got {local_window}")
+        facts = position_facts(positions)
+        if facts.scores or facts.weighs:
+            raise ValueError(
+                f"positions={positions!r} do not go with subsampled_attention: they change scores"
+            )
+        info = super().describe(positions=positions, **options)
+        excuse = {"modes": "training draws the keys that are seen, evaluation sees all"}
+        if keep == 1 and local_window is None:
+            excuse = {}
+        return dataclasses.replace(
+            info, side=(*info.side, "pathway"), exceptions={**info.exceptions, **excuse}
+        )
+
+    def after_step(self, notes: Mapping[str, Tensor], progress: float) -> None:
+        """See all keys in the last part of the training."""
+        self.dense.fill_(progress >= 1 - self.dense_share)
+
+    def _draws(self, inputs: Inputs) -> torch.Generator | None:
+        """What to draw with, ``None`` = all keys are seen."""
+        pathway = inputs.call.side.get("pathway")
+        if pathway is None:
+            return None if not self.training or bool(self.dense) else torch.default_generator
+        layer = inputs.call.shared.setdefault("subsampled layers", [])
+        layer.append(self)
+        return torch.Generator().manual_seed(int(pathway.flatten()[0]) * 4099 + len(layer))
+
+    def _attend_whole(self, q: Tensor, keys: Cache, inputs: Inputs) -> Any:
+        generator = self._draws(inputs)
+        if generator is None or q.shape[2] == 0 or (self.keep == 1 and self.local_window is None):
+            return super()._attend_whole(q, keys, inputs)
+        if self.local_window is not None:
+            return self._attend_windows(q, keys, inputs, generator)
+        number = inputs.index if inputs.mask is None else inputs.zero(inputs.index + 1) - 1
+        slots, count = self._sample(number, generator)
+        chosen = {name: take_tokens(t.transpose(1, 2), slots).transpose(1, 2) for name, t in keys.items()}
+        k_number = torch.where(count, number.gather(1, slots), -1)[:, None, None, :]
+        seen = (k_number >= 0) & (k_number <= number[:, None, :, None]) if self.causal else k_number >= 0
+        return self._attend(q, chosen, inputs, None, visible=among(seen, chosen, inputs))
+
+    def _sample(self, number: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """(B, m): drawn keys, and which of them count; a sequence of n tokens has ceil(keep n)."""
+        luck = torch.rand(number.shape, generator=generator, device="cpu").to(number.device)
+        size = ((number >= 0).sum(1) * self.keep).ceil().long()
+        most = math.ceil(number.shape[1] * self.keep)
+        slots = luck.masked_fill(number < 0, -1.0).topk(most, 1).indices
+        return slots, torch.arange(slots.shape[1], device=number.device) < size[:, None]
+
+    def _attend_windows(self, q: Tensor, keys: Cache, inputs: Inputs, generator: torch.Generator) -> Tensor:
+        assert self.local_window is not None
+        if "part" in keys:
+            raise ValueError("part does not go with local_window: windows are of neighbours")
+        shift = int(torch.randint(self.local_window, (), generator=generator))
+        spec: MaskSpec = Blocks(self.local_window, shift)
+        index = inputs.zero(inputs.index + 1) - 1
+        y: Tensor = sparse_attention(
+            q, keys["k"], keys["v"], spec & Causal() if self.causal else spec, q_index=index, k_index=index
+        )
+        return y
