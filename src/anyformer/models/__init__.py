@@ -11,75 +11,16 @@ from anyformer.registry import Registry, nearest
 
 NamedModel = Callable[..., dict[str, Any]]
 
-_IDS = (
-    "aaren activator all_attention cross_layer_attention delta_net dynamic_positions encoder_decoder "
-    "fastformer flowformer fox groupbert hgrn2 hyena linear_transformer linformer longformer macaron mamba "
-    "mega megabyte memoryformer meta_state mixture_of_depths nystromformer pool_former primer qrnn_transformer retnet rwkv4 s4 "
-    "tokenformer transformer transformer_xl transnormer"
-_IDS = (  # one a line, in order
-    "aaren",
-    "activator",
-    "all_attention",
-    "avey",
-    "cross_layer_attention",
-    "delta_net",
-    "dynamic_positions",
-    "encoder_decoder",
-    "fastformer",
-    "flowformer",
-    "fox",
-    "groupbert",
-    "hgrn2",
-    "hydra",
-    "hyena",
-    "linear_transformer",
-    "linformer",
-    "longformer",
-    "macaron",
-    "mamba",
-    "mamba2",
-    "mamba_nd",
-    "mega",
-    "megabyte",
-    "memoryformer",
-    "mixture_of_depths",
-    "nystromformer",
-    "pool_former",
-    "power_law_graph",
-    "primer",
-    "retnet",
-    "rwkv4",
-    "s4",
-    "tokenformer",
-    "transformer",
-    "transformer_xl",
-    "transmamba",
-    "transnormer",
-)
-_SPARSE = (
-    "longnet",
-    "masformer",
-    "sparse_transformer",
-)
-_IDS = (
-    "aaren activator cross_layer_attention delta_net dynamic_positions encoder_decoder fox groupbert hgrn2 hyena "
-    "linear_transformer linformer longformer macaron mamba mega megabyte memoryformer mixture_of_depths "
-    "nystromformer pool_former retnet rwkv4 s4 tokenformer transformer transformer_xl transnormer"
-)
-_SPARSE = "dinat led longnet longt5 masformer pegasus_x sparse_transformer"
-_MANIFEST = {
-    **dict.fromkeys(_IDS, "anyformer.models.named"),
-    **dict.fromkeys(_SPARSE, "anyformer.models.sparse"),
-}
-models: Registry[NamedModel] = Registry("model", _MANIFEST)
 models: Registry[NamedModel] = Registry(
     "model",
     {
         "aaren": "anyformer.models.named",
         "activator": "anyformer.models.named",
         "all_attention": "anyformer.models.named",
+        "avey": "anyformer.models.named",
         "cross_layer_attention": "anyformer.models.named",
         "delta_net": "anyformer.models.named",
+        "dinat": "anyformer.models.sparse",
         "dynamic_positions": "anyformer.models.named",
         "encoder_decoder": "anyformer.models.named",
         "fastformer": "anyformer.models.named",
@@ -89,11 +30,13 @@ models: Registry[NamedModel] = Registry(
         "hgrn2": "anyformer.models.named",
         "hydra": "anyformer.models.named",
         "hyena": "anyformer.models.named",
+        "led": "anyformer.models.sparse",
         "linear_transformer": "anyformer.models.named",
         "linformer": "anyformer.models.named",
         "lmuformer": "anyformer.models.named",
         "longformer": "anyformer.models.named",
         "longnet": "anyformer.models.sparse",
+        "longt5": "anyformer.models.sparse",
         "macaron": "anyformer.models.named",
         "mamba": "anyformer.models.named",
         "mamba2": "anyformer.models.named",
@@ -102,10 +45,14 @@ models: Registry[NamedModel] = Registry(
         "mega": "anyformer.models.named",
         "megabyte": "anyformer.models.named",
         "memoryformer": "anyformer.models.named",
+        "meta_state": "anyformer.models.named",
         "mixture_of_depths": "anyformer.models.named",
         "nystromformer": "anyformer.models.named",
+        "pegasus_x": "anyformer.models.sparse",
         "pool_former": "anyformer.models.named",
+        "power_law_graph": "anyformer.models.named",
         "primer": "anyformer.models.named",
+        "qrnn_transformer": "anyformer.models.named",
         "retnet": "anyformer.models.named",
         "rwkv4": "anyformer.models.named",
         "s4": "anyformer.models.named",
