@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from anyformer.convert.experts import merge_experts, split_experts
+from anyformer.convert.export import export_layer
 from anyformer.convert.growth import grow_heads, grow_tokens
+from anyformer.convert.heads import group_heads
 from anyformer.convert.hf import from_hf, key_map
-from anyformer.convert.norms import pre_rms_norm
+from anyformer.convert.norms import fold_norms, pre_rms_norm
 from anyformer.convert.sparse import keep_best_keys, local_sparse_global
 
 __all__ = [
+    "export_layer",
+    "fold_norms",
     "from_hf",
+    "group_heads",
     "grow_heads",
     "grow_tokens",
     "keep_best_keys",
     "key_map",
     "local_sparse_global",
-from anyformer.convert.norms import fold_norms, pre_rms_norm
-
-__all__ = [
-    "fold_norms",
-    "from_hf",
-    "grow_tokens",
-    "key_map",
     "merge_experts",
     "pre_rms_norm",
     "split_experts",
