@@ -298,7 +298,7 @@ def named_models(models: str | Sequence[Model] | Mapping[str, Model] | None) -> 
     if not pairs:
         raise ValueError("models must name at least one candidate, got none")
     named: dict[str, Model] = {}
-    for name, given in (pair for name, given in pairs for pair in _expanded(name, given)):
+    for name, given in [pair for one in pairs for pair in _expanded(*one)]:
         load_spec(given)  # says what is wrong with it
         base = name or _short_name(given)
         name, number = base, 1

@@ -128,7 +128,8 @@ def _fill(
         if ours.shape != parameter.shape:
             raise ValueError(
                 f"tensor {keys[source.keys[0]]!r} of {where} has the shape {tuple(theirs[0].shape)}, which does "
-                f"not fit its config: it gives {name!r} the shape {tuple(ours.shape)} instead of {tuple(parameter.shape)}"
+                f"not fit its config: it gives {name!r} the shape {tuple(ours.shape)} "
+                f"instead of {tuple(parameter.shape)}"
             )
         module, _, leaf = name.rpartition(".")
         held = torch.empty_like(ours, dtype=dtype, memory_format=torch.contiguous_format).copy_(ours)

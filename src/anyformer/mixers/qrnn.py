@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -30,7 +32,7 @@ class Qrnn(Mixer):
         self.gates = Linear(width * dim, 3 * dim)
 
     @classmethod
-    def describe(cls, *, causal: bool = True, width: int = 2) -> MixerInfo:
+    def describe(cls, *, causal: bool = True, width: int = 2, **_: Any) -> MixerInfo:
         if not causal:
             raise ValueError("causal=False is not possible for qrnn: it runs along time")
         if width < 1:

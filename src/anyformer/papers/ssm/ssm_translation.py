@@ -55,7 +55,8 @@ def rules() -> None:
             expected += [int(task.dictionary[t]) if t < 16 else t for t in pair]
             i += len(pair)
         assert target[size : 2 * size] == expected
-        assert x[size] == batch.x.max() and x[size + 1 : 2 * size] == expected[:-1]
+        assert task.vocab_size is not None
+        assert x[size] == task.vocab_size - 1 and x[size + 1 : 2 * size] == expected[:-1]
         assert all(t == -100 for t in target[:size] + target[2 * size :])
 
 
