@@ -52,7 +52,7 @@ def test_centroids_move_towards_what_is_nearest_to_them() -> None:
     call = Call()
     mixer.train()(x, mask=mask, call=call)
     assert torch.equal(mixer.centroids, before)
-    after_step(mixer, call, 0.5)
+    after_step([mixer], call, 0.5)
     for n in range(5):
         members = q[(cluster == n) & mask]
         expected = before[0, n]

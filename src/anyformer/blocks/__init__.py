@@ -16,12 +16,14 @@ blocks: Registry[type[Mixer]] = Registry(
     {
         "axial_decoder": "anyformer.blocks.axial_decoder",
         "dynamic_positions": "anyformer.blocks.dynamic_positions",
+        "global_context": "anyformer.blocks.global_context",
         "mixture_of_depths": "anyformer.blocks.mixture_of_depths",
         "ranker": "anyformer.blocks.ranker",
         "order": "anyformer.blocks.order",
         "remamba": "anyformer.blocks.remamba",
         "segments": "anyformer.blocks.segments",
         "two_level": "anyformer.blocks.two_level",
+        "vip_compression": "anyformer.blocks.vip",
     },
 )
 

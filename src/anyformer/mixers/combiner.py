@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from anyformer.caches.numbered import put
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
@@ -228,11 +229,7 @@ class Combiner(Mixer):
         lengths = state["lengths"] + inputs.lengths
         size = int(lengths.max()) if lengths.numel() else 0
         index = inputs.zero(inputs.index + 1) - 1
-        at = torch.where(index < 0, size, index)[:, None, :, None].expand_as(new[0])
-        q, k, v = (
-            pad(state[name], (0, 0, 0, size + 1 - state[name].shape[2])).scatter(2, at, t)[:, :, :size]
-            for name, t in zip("qkv", new, strict=True)
-        )
+        q, k, v = (put(state[name], t, index, size) for name, t in zip("qkv", new, strict=True))
         tokens = Tokens(q, k, v, lengths)
         y = self._attend(new[0], index, tokens)
         return self.out(merge_heads(y)), {"q": tokens.q, "k": tokens.k, "v": tokens.v, "lengths": lengths}

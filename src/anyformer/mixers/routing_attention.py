@@ -160,9 +160,10 @@ class RoutingAttention(Mixer):
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         if x.shape[1] == 0:
             return x
-        if self.causal:
-            return self._stream(x, self._init_state(x.shape[0], x.device, x.dtype), inputs)[0]
         q, k, v = self._project(x, inputs)
+        if self.causal:
+            tokens = self._tokens(q, k, v, inputs)
+            return self._latest_attention(q, tokens, tokens)
         y = attend_in_clusters(q, k, v, self.centroids, self.cluster_size, real=inputs.mask)
         return self.out(merge_heads(y))
 
@@ -176,16 +177,22 @@ class RoutingAttention(Mixer):
         q, k, v = self._project(x, inputs)
         if q.shape[2] == 0:
             return x, state
+        new = self._tokens(q, k, v, inputs)
+        both = {name: torch.cat([state[name], t], 2) for name, t in new.items()}
+        return self._latest_attention(q, new, both), self._latest(both)
+
+    def _tokens(self, q: Tensor, k: Tensor, v: Tensor, inputs: Inputs) -> State:
+        """What is kept of this call's tokens."""
         bucket = nearest_centroid(q, self.centroids)
         if inputs.mask is not None:
             bucket = bucket.masked_fill(~inputs.mask[:, None], -1)
-        index = inputs.index[:, None].expand_as(bucket)
-        new = {"k": k, "v": v, "bucket": bucket, "index": index}
-        both = {name: torch.cat([state[name], t], 2) for name, t in new.items()}
-        places = {"k_bucket": both["bucket"], "k_index": both["index"]}
-        slots = latest_of_bucket(bucket, count=self.cluster_size, q_index=index, **places)
-        y = gathered_attention(q, both["k"], both["v"], slots)
-        return self.out(merge_heads(y)), self._latest(both)
+        return {"k": k, "v": v, "bucket": bucket, "index": inputs.index[:, None].expand_as(bucket)}
+
+    def _latest_attention(self, q: Tensor, mine: State, theirs: State) -> Tensor:
+        """Queries to the latest keys of their cluster."""
+        numbers = {"q_index": mine["index"], "k_index": theirs["index"]}
+        slots = latest_of_bucket(mine["bucket"], theirs["bucket"], self.cluster_size, **numbers)
+        return self.out(merge_heads(gathered_attention(q, theirs["k"], theirs["v"], slots)))
 
     def _latest(self, both: dict[str, Tensor]) -> State:
         """The tokens that a later one can see: the latest cluster_size - 1 of every cluster."""

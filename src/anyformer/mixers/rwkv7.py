@@ -26,7 +26,7 @@ LEAST_LOG_DECAY = -0.6065306597126334
     examples=[{}, {"num_heads": 2, "head_dim": 5, "rank": 3}, {"state_heads": 2}],
 )
 class Rwkv7(Mixer):
-    """S_t = diag(w_t) S_{t-1} - kappa_t * a_t (kappa_t S_{t-1})^T + k_t v_t^T, y_t = r_t S_t (RWKV-7).
+    """S_t = diag(w_t) S_{t-1} - kappa_t * a_t (kappa_t S_{t-1})^T + k_t v_t^T, y_t = r_t S_t (RWKV-7, 2503.14456).
 
     Each map looks at the token and part of the one before. Low-rank maps give w = exp(-exp(-1/2) sigmoid(.)), the
     in-context learning rate a = sigmoid(.) and the gate; kappa = k * k_k is the vector that is taken out, of unit

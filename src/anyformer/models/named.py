@@ -32,9 +32,9 @@ def hydra(depth: int = 2) -> dict[str, Any]:
 
 
 @register_model("transmamba", papers=["transmamba"])
-def transmamba(depth: int = 4) -> dict[str, Any]:
-    """Attention up to a token that differs from layer to layer, and a state space after it."""
-    layers = [f"transmamba(trans_point={32 * 2 ** (i % 4)})" for i in range(depth)]
+def transmamba(depth: int = 3, first_point: int = 4) -> dict[str, Any]:
+    """Attention up to a token, and a state space after it; the point doubles from layer to layer, of three."""
+    layers = [f"transmamba(trans_point={first_point * 2 ** (i % 3)})" for i in range(depth)]
     return {"layers": f"[{', '.join(layers)}]", "positions": "none"}
 
 

@@ -29,6 +29,7 @@ MODULES = (
     "linear",
     "log_linear_attention",
     "long_conv",
+    "lstm",
     "rms_norm",
     "rotate",
     "scan",
@@ -37,6 +38,7 @@ MODULES = (
     "softmax_scan",
     "sparse_attention",
     "swiglu",
+    "vector_quantize",
 )
 
 

@@ -25,15 +25,14 @@ def gathered_attention_definition(
     *,
     bias: Tensor | None = None,
     scale: float | None = None,
-    return_lse: bool = False,
-) -> Any:
+) -> Tensor:
     """The formula, one query at a time. Arguments as in :func:`gathered_attention`."""
     slots = _check(q, k, v, slots, bias)
     (B, H, T, K), V = q.shape, v.shape[3]
     dtype, repeat = wide(q.dtype), H // k.shape[1]
     keys, values = (t.to(dtype).repeat_interleave(repeat, 1) for t in (k, v))
     scale = K**-0.5 if scale is None else scale
-    outputs, lses = [], []
+    outputs = []
     for t in range(T):
         at = slots[:, :, t].clamp_min(0)[..., None]
         chosen = keys.gather(2, at.expand(-1, -1, -1, K))
@@ -44,10 +43,7 @@ def gathered_attention_definition(
         nothing = ~(scores > -torch.inf).any(-1, keepdim=True)
         weights = scores.masked_fill(nothing, 0.0).softmax(-1).masked_fill(nothing, 0.0)
         outputs.append((weights[..., None] * values.gather(2, at.expand(-1, -1, -1, V))).sum(2))
-        lses.append(scores.masked_fill(nothing, 0.0).logsumexp(-1).masked_fill(nothing[..., 0], -torch.inf))
-    y = torch.stack(outputs, 2).to(q.dtype) if T else q.new_zeros(B, H, 0, V)
-    lse = torch.stack(lses, 2) if T else torch.zeros(B, H, 0, dtype=dtype, device=q.device)
-    return (y, lse) if return_lse else y
+    return torch.stack(outputs, 2).to(q.dtype) if T else q.new_zeros(B, H, 0, V)
 
 
 def _flops(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, **_: Any) -> int:
@@ -67,8 +63,7 @@ def gathered_attention(
     *,
     bias: Tensor | None = None,
     scale: float | None = None,
-    return_lse: bool = False,
-) -> Any:
+) -> Tensor:
     """Attention of each query over its own N keys; time and memory T * N, whatever the number of keys.
 
     Args:
@@ -78,54 +73,45 @@ def gathered_attention(
             stands in a list twice counts twice.
         bias: (B, H, T, N), or broadcastable to it: added to the scaled scores.
         scale: of the scores; 1 / sqrt(K) by default.
-        return_lse: also return the log-sum-exp of each query's scores, for :func:`~anyformer.ops.attention.merge`.
 
     Returns:
-        y (B, H, T, V) in q's dtype, or (y, lse) with lse (B, H, T). A query whose list is empty gets zeros and -inf.
+        y (B, H, T, V) in q's dtype; a query whose list is empty gets zeros.
 
     Raises:
         ValueError: for shapes that don't fit, and slots past the last key.
     """
     slots = _check(q, k, v, slots, bias)
-    (B, H, T, K), (_, G, S, _), (N, V) = q.shape, k.shape, (slots.shape[3], v.shape[3])
+    (B, H, T, K), S, (N, V) = q.shape, k.shape[2], (slots.shape[3], v.shape[3])
     scale = K**-0.5 if scale is None else scale
     if B * T * N * S == 0:
-        y, lse = (
-            q.new_zeros(B, H, T, V),
-            torch.full((B, H, T), -torch.inf, dtype=wide(q.dtype), device=q.device),
-        )
-        return (y, lse) if return_lse else y
+        return q.new_zeros(B, H, T, V)
     rows = max(1, TILE_ELEMENTS // (B * H * N * max(K, V)))
-    first = (
-        torch.arange(B * G, device=q.device).reshape(B, G).repeat_interleave(H // G, 1)[..., None, None] * S
-    )
     terms = None if bias is None else bias.expand(B, H, T, N)
-
-    def block(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, terms: Tensor | None) -> tuple[Tensor, Tensor]:
-        at = (slots.clamp_min(0) + first).flatten()
-        dtype, shape = wide(q.dtype), (B, H, q.shape[2], N)
-        with no_autocast(q):
-            chosen = k.reshape(B * G * S, K).index_select(0, at).reshape(*shape, K).to(dtype)
-            scores = (chosen @ (q.to(dtype) * scale)[..., None])[..., 0]
-            if terms is not None:
-                scores = scores + terms.to(dtype)
-            weights, total, lse = NORMALIZERS["softmax"](scores.masked_fill(slots < 0, -torch.inf))
-            assert total is not None and lse is not None
-            values = v.reshape(B * G * S, V).index_select(0, at).reshape(*shape, V).to(dtype)
-            y = (weights[..., None, :] @ values)[..., 0, :] / total
-        return y.to(q.dtype), lse
-
     if rows >= T:
-        y, lse = block(q, k, v, slots, terms)
-    else:
-        pieces = zip(q.split(rows, 2), slots.split(rows, 2), _split(terms, rows, T), strict=True)
-        done = [recomputed(block, q, k, v, s, b) for q, s, b in pieces]
-        y, lse = torch.cat([y for y, _ in done], 2), torch.cat([lse for _, lse in done], 2)
-    return (y, lse) if return_lse else y
+        return _tile(q, k, v, slots, terms, scale)
+    parts = []
+    for start in range(0, T, rows):
+        at = slice(start, start + rows)
+        some = None if terms is None else terms[:, :, at]
+        parts.append(recomputed(_tile, q[:, :, at], k, v, slots[:, :, at], some, scale))
+    return torch.cat(parts, 2)
 
 
-def _split(x: Tensor | None, rows: int, T: int) -> list[Tensor | None]:
-    return [None] * -(-T // rows) if x is None else list(x.split(rows, 2))
+def _tile(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, terms: Tensor | None, scale: float) -> Tensor:
+    """Some queries with their lists."""
+    (B, H, T, K), (_, G, S, V), N = q.shape, v.shape, slots.shape[3]
+    first = torch.arange(B * G, device=q.device).reshape(B, G).repeat_interleave(H // G, 1) * S
+    at, dtype, shape = (slots.clamp_min(0) + first[..., None, None]).flatten(), wide(q.dtype), (B, H, T, N)
+    with no_autocast(q):
+        chosen = k.reshape(B * G * S, K).index_select(0, at).reshape(*shape, K).to(dtype)
+        scores = (chosen @ (q.to(dtype) * scale)[..., None])[..., 0]
+        if terms is not None:
+            scores = scores + terms.to(dtype)
+        weights, total, _ = NORMALIZERS["softmax"](scores.masked_fill(slots < 0, -torch.inf))
+        assert total is not None
+        values = v.reshape(B * G * S, V).index_select(0, at).reshape(*shape, V).to(dtype)
+        y = (weights[..., None, :] @ values)[..., 0, :] / total
+    return y.to(q.dtype)
 
 
 def _check(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, bias: Tensor | None) -> Tensor:
@@ -139,11 +125,7 @@ def _check(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, bias: Tensor | None) 
         )
     if not torch.compiler.is_compiling() and slots.numel() and int(slots.max()) >= S:
         raise ValueError(f"slots must be below the number of keys, {S}, got {int(slots.max())}")
-    if bias is not None and (
-        bias.dim() != 4
-        or any(a not in (1, b) for a, b in zip(bias.shape, (B, H, T, slots.shape[3]), strict=True))
-    ):
-        raise ValueError(
-            f"bias must be broadcastable to {(B, H, T, slots.shape[3])}, got {tuple(bias.shape)}"
-        )
+    shape = (B, H, T, slots.shape[3])
+    if bias is not None and (bias.dim() != 4 or any(a not in (1, b) for a, b in zip(bias.shape, shape))):
+        raise ValueError(f"bias must be broadcastable to {shape}, got {tuple(bias.shape)}")
     return slots.expand(B, H, -1, -1)

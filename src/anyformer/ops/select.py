@@ -116,3 +116,72 @@ def latest_of_bucket(
     there = place >= found.start[..., None]
     slots = found.order.gather(-1, place.clamp_min(0).flatten(2)).reshape(place.shape)
     return slots.masked_fill(~there, -1)
+
+
+def page_bound(q: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """A bound of q . k for the keys of a page: sum_c max(q_c low_c, q_c high_c) (Tang 2024, Quest).
+
+    Args:
+        q: (B, H, T, K).
+        low, high: (B, H, P, K), the smallest and the largest value of each channel in each page.
+
+    Returns:
+        (B, H, T, P), at least as large as the product of q with any key of the page.
+    """
+    return q.clamp_min(0) @ high.mT + q.clamp_max(0) @ low.mT
+
+
+@torch.no_grad()
+def best_blocks(q: Tensor, k: Tensor, size: int, count: int) -> Tensor:
+    """Of each block of ``size`` queries its own block of keys and the ``count`` best before it, by products of means.
+
+    Args:
+        q, k: (B, H, T, K), the same tokens.
+
+    Returns:
+        slots (B, H, T, (count + 1) * size), keys up to the query.
+    """
+    T = q.shape[2]
+    tokens = torch.arange(T, device=q.device)
+    number = tokens.div(size, rounding_mode="floor")
+    n = -(-T // size)
+    member = (number == torch.arange(n, device=q.device)[:, None]).to(q.dtype)
+    member = member / member.sum(1, keepdim=True)
+    earlier = torch.ones(n, n, dtype=torch.bool, device=q.device).tril(-1)
+    blocks = best_keys((member @ q) @ (member @ k).mT, count, earlier)
+    blocks = torch.cat([torch.arange(n, device=q.device).expand(*q.shape[:2], n)[..., None], blocks], -1)
+    slots = blocks[..., None] * size + torch.arange(size, device=q.device)
+    slots = slots.masked_fill(blocks[..., None] < 0, -1).flatten(3)[:, :, number]
+    return slots.masked_fill(slots > tokens[:, None], -1)
+
+
+@torch.no_grad()
+def vertical_slash(q: Tensor, k: Tensor, verticals: int, slashes: int, last: int) -> Tensor:
+    """Keys that all queries see, and distances at which all do, by what the ``last`` queries weigh.
+
+    The vertical-slash pattern of MInference (Jiang 2024).
+
+    Args:
+        q, k: (B, H, T, K), the same tokens.
+        verticals: keys of the largest weight. slashes: distances of the largest weight, 0 among them.
+
+    Returns:
+        slots (B, H, T, verticals + slashes), keys up to the query, each once.
+    """
+    B, H, T, K = q.shape
+    last = min(last, T)
+    place = torch.arange(T, device=q.device)
+    age = place[T - last :, None] - place
+    weight = (q[:, :, T - last :] @ k.mT * K**-0.5).masked_fill(age < 0, -torch.inf).softmax(-1)
+    columns = best_keys(weight.sum(2), verticals)
+    by_age = weight.new_zeros(B, H, T).scatter_add(
+        2, age.clamp_min(0).flatten().expand(B, H, -1), weight.masked_fill(age < 0, 0.0).flatten(2)
+    )
+    by_age[..., 0] = torch.inf
+    ages = best_keys(by_age, slashes)
+    chosen = torch.zeros(B, H, T, dtype=torch.bool, device=q.device).scatter(2, columns, True)
+    slash = place[:, None] - ages[:, :, None]
+    twice = chosen.gather(2, slash.clamp_min(0).flatten(2)).unflatten(2, (T, -1))
+    slash = slash.masked_fill(twice | (slash < 0), -1)
+    vertical = columns[:, :, None].expand(-1, -1, T, -1)
+    return torch.cat([vertical.masked_fill(vertical > place[:, None], -1), slash], -1)

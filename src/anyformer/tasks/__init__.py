@@ -39,6 +39,7 @@ MANIFEST = {
     "bytes": "anyformer.tasks.text",
     "copy": "anyformer.tasks.copying",
     "digits": "anyformer.tasks.digits",
+    "ends": "anyformer.tasks.ends",
     "fading": "anyformer.tasks.fading",
     "listops": "anyformer.tasks.listops",
     "lookup": "anyformer.tasks.lookup",

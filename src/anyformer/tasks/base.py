@@ -87,6 +87,8 @@ class Task(ABC):
     lengths: tuple[int, ...] = ()
     """Lengths beyond the trained one that evaluation accepts."""
     seed: int = 0
+    sees_whole: bool = False
+    """Whether an output a token may depend on later tokens: where it is a label, and not the next token."""
 
     @abstractmethod
     def size(self, split: Split, length: int | None = None) -> int:

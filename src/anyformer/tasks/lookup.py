@@ -51,7 +51,7 @@ class Lookup(GeneratedTask):
         self.objective = Classify(num_values)
         self.metric = Metric("accuracy", higher_is_better=True, best=1.0)
         self.title = (
-            f"Which of {num_values} values has the key that is asked for, by one of {num_facts} facts?"
+            f"Find the key that is asked for among {num_facts} facts: it has one of {num_values} values."
         )
 
     def _generate(self, rng: np.random.Generator, count: int, length: int) -> dict[str, np.ndarray]:

@@ -34,7 +34,7 @@ def model_for(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = SequenceModel(loaded.model_dump(), **io_for(task))
-    if task.objective.pool is None and not model.body.info.causal:
+    if task.objective.pool is None and not task.sees_whole and not model.body.info.causal:
         raise ValueError(
             f"spec {str(loaded)!r} cannot do task {task.name!r}: an output a token must not depend on later tokens, "
             f"and this model's reach is {model.body.info.reach}"

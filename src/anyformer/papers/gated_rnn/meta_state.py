@@ -42,9 +42,11 @@ card = Card(
             "self-state": "[rwkv7(state_heads=2)]*2 channel=none",
             "rwkv7": "[rwkv7(state_heads=0)]*2 channel=none",
         },
+        options={"num_pairs": 5, "length": 32},
         smallest=0.05,
         expect="no worse",
-        steps=400,
+        batch_size=16,
+        steps=300,
         parameters=32_688,
     ),
 )

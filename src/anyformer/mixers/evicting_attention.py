@@ -1,0 +1,108 @@
+"""Attention that forgets a part of the prompt once it has been read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import max_pool1d, pad
+
+from anyformer.contract import MixerInfo
+from anyformer.mixers import register_mixer
+from anyformer.mixers.frugal import FrugalAttention
+from anyformer.ops.attention import attention
+from anyformer.ops.select import best_keys
+from anyformer.positions import Scheme
+from anyformer.state import State
+
+
+@register_mixer(
+    "evicting_attention",
+    papers=["sparse-frontier"],
+    examples=[
+        {"prompt": 12, "window": 3, "keep": 4, "pool": 3},
+        {"prompt": 9, "window": 2, "keep": 2, "pool": 1, "num_kv_heads": 2},
+    ],
+)
+class EvictingAttention(FrugalAttention):
+    """What the end of the prompt looks at is kept of it (Li 2024, SnapKV), in evaluation.
+
+    The first ``prompt`` tokens see all before them. Later ones see, of the prompt, its last ``window`` tokens and the
+    ``keep`` others that these have weighed most, each head its own, weights being the largest of ``pool`` neighbours;
+    and all that has come since. What is forgotten is forgotten for all queries; here it is hidden, not freed.
+
+    Args:
+        num_heads, num_kv_heads, positions: see :class:`~anyformer.mixers.frugal.FrugalAttention`.
+        prompt: tokens of the prompt; a shorter sequence is all seen.
+        window: tokens at its end that choose.
+        keep: tokens before these that are kept.
+        pool: odd.
+    """
+
+    name = "evicting_attention"
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_heads: int = 4,
+        num_kv_heads: int | None = None,
+        positions: Scheme = "rope",
+        prompt: int = 256,
+        window: int = 16,
+        keep: int = 48,
+        pool: int = 5,
+        causal: bool = True,
+    ) -> None:
+        super().__init__(
+            dim,
+            num_heads=num_heads,
+            num_kv_heads=num_kv_heads,
+            positions=positions,
+            causal=causal,
+            prompt=prompt,
+            window=window,
+            keep=keep,
+            pool=pool,
+        )
+        self.prompt, self.window, self.keep, self.pool = prompt, window, keep, pool
+
+    @classmethod
+    def describe(
+        cls, *, prompt: int = 256, window: int = 16, keep: int = 48, pool: int = 5, **options: Any
+    ) -> MixerInfo:
+        if not 1 <= window < prompt or keep < 0:
+            raise ValueError(
+                f"window must be at least 1 and below prompt={prompt}, keep not negative; got {window} and {keep}"
+            )
+        if pool < 1 or pool % 2 == 0:
+            raise ValueError(f"pool must be odd, got {pool}")
+        return super().describe(**options)
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        wide = torch.promote_types(dtype, torch.float32)
+        weight = torch.zeros(batch_size, self.num_heads, self.prompt - self.window, device=device, dtype=wide)
+        return {**super()._init_state(batch_size, device, dtype), "weight": weight}
+
+    @torch.no_grad()
+    def _facts(self, q: Tensor, number: Tensor, new: State, state: State, size: int) -> State:
+        """What the prompt's last queries have weighed its other keys with so far."""
+        choosing = (number >= self.prompt - self.window) & (number < self.prompt)
+        few = choosing.byte().topk(min(self.window, q.shape[2]), 1).indices
+        choosing, number = choosing.gather(1, few), number.gather(1, few)
+        q = q.gather(2, few[:, None, :, None].expand(-1, self.num_heads, -1, self.head_dim))
+        keys = state["k"].repeat_interleave(self.num_heads // self.num_kv_heads, 1).to(state["weight"].dtype)
+        scores = q.to(keys.dtype) @ keys.mT * self.head_dim**-0.5
+        place = torch.arange(size, device=q.device)
+        scores = scores.masked_fill(place > number.clamp_min(0)[:, None, :, None], -torch.inf)
+        weight = (scores.softmax(-1) * choosing[:, None, :, None]).sum(2)[..., : self.prompt - self.window]
+        return {"weight": state["weight"] + pad(weight, (0, state["weight"].shape[2] - weight.shape[2]))}
+
+    def _choose(self, q: Tensor, number: Tensor, state: State) -> Tensor:
+        weight, size = state["weight"], state["k"].shape[2]
+        pooled = max_pool1d(weight, self.pool, 1, self.pool // 2)
+        kept = torch.zeros_like(weight, dtype=torch.bool).scatter(2, best_keys(pooled, self.keep), True)
+        kept = pad(kept, (0, max(0, size - kept.shape[2])), value=True)[..., None, :size]
+        place, at = torch.arange(size, device=q.device), number[:, None, :, None]
+        return attention(q, state["k"], state["v"], visible=(place <= at) & (kept | (at < self.prompt)))

@@ -1,0 +1,114 @@
+"""Causal attention that in evaluation reads a part of the cached keys: what its kinds share."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anyformer.caches.numbered import put
+from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.linear import Linear
+from anyformer.mixers.attention import head_width, merge_heads, split_heads
+from anyformer.ops.attention import attention
+from anyformer.positions import Scheme, create_position, require
+from anyformer.state import State
+
+
+class FrugalAttention(Mixer):
+    """Softmax attention whose evaluation chooses keys; training sees all earlier ones.
+
+    A subclass writes :meth:`_choose`, and :meth:`_facts` where it keeps more than keys and values. Weights are named as
+    those of ``attention``.
+
+    Args:
+        num_heads: heads H.
+        num_kv_heads: key/value heads G, a divisor of H.
+        positions: a position scheme by name that turns queries and keys, or ``none``.
+        causal: must be True: what is read depends on what has come.
+        own: the subclass's options.
+    """
+
+    name = ""
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_heads: int,
+        num_kv_heads: int | None,
+        positions: Scheme,
+        causal: bool,
+        **own: Any,
+    ) -> None:
+        super().__init__(dim, positions=positions, causal=causal, **own)
+        K = head_width(dim, num_heads, None)
+        G = num_heads if num_kv_heads is None else num_kv_heads
+        if G < 1 or num_heads % G:
+            raise ValueError(f"num_kv_heads must divide num_heads={num_heads}, got {G}")
+        self.num_heads, self.num_kv_heads, self.head_dim = num_heads, G, K
+        self.positions = create_position(positions, dim=dim, num_heads=num_heads, head_dim=K)
+        self.q = Linear(dim, dim, bias=False)
+        self.k, self.v = Linear(dim, G * K, bias=False), Linear(dim, G * K, bias=False)
+        self.out = Linear(dim, dim, bias=False)
+
+    @classmethod
+    def describe(cls, *, positions: Scheme = "rope", causal: bool = True, **_: Any) -> MixerInfo:
+        if not causal:
+            raise ValueError(
+                f"causal=False is not possible for {cls.name}: what is read depends on what has come"
+            )
+        facts = require(cls.name, positions)
+        if facts.scores:
+            raise ValueError(f"positions={positions!r} do not go with {cls.name}: they change scores")
+        excuse = {"modes": "evaluation reads a part of the keys, training all"}
+        return dataclasses.replace(
+            MixerInfo(reach=(None, 0), cost="n^2", memory="n^2", state="n"),
+            max_length=facts.max_length,
+            exceptions=excuse,
+        )
+
+    def _facts(self, q: Tensor, number: Tensor, new: State, state: State, size: int) -> State:
+        """What else is kept: from this call's queries and keys (``new``), its numbers (B, T), and the state."""
+        return {}
+
+    def _choose(self, q: Tensor, number: Tensor, state: State) -> Tensor:
+        """Queries (B, H, T, K) of numbers (B, T), -1 = none, to what they read of the state: (B, H, T, K)."""
+        raise NotImplementedError
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        return self._run(x, self._init_state(x.shape[0], x.device, x.dtype), inputs, x.shape[1])[0]
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        empty = torch.zeros(batch_size, self.num_kv_heads, 0, self.head_dim, device=device, dtype=dtype)
+        return {"k": empty, "v": empty, "lengths": torch.zeros(batch_size, dtype=torch.int64, device=device)}
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        lengths = state["lengths"] + inputs.lengths
+        return self._run(x, state, inputs, int(lengths.max()) if lengths.numel() else 0)
+
+    def _run(self, x: Tensor, state: State, inputs: Inputs, size: int) -> tuple[Tensor, State]:
+        if x.shape[1] == 0:
+            return x, state
+        q, k, v = (
+            split_heads(layer(x), heads)
+            for layer, heads in (
+                (self.q, self.num_heads),
+                (self.k, self.num_kv_heads),
+                (self.v, self.num_kv_heads),
+            )
+        )
+        q, k = self.positions.rotate(q, k, inputs.positions)
+        number = inputs.zero(inputs.index + 1) - 1
+        new = {"k": k, "v": v}
+        kept = {name: put(state[name], t, number, size) for name, t in new.items()}
+        kept["lengths"] = state["lengths"] + inputs.lengths
+        if self.training:
+            place = torch.arange(size, device=x.device)
+            y = attention(q, kept["k"], kept["v"], visible=(place <= number[..., None])[:, None])
+        else:
+            kept |= self._facts(q, number, new, {**state, **kept}, size)
+            y = self._choose(q, number, kept)
+        return self.out(merge_heads(y)), kept

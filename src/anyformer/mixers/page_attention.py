@@ -1,0 +1,89 @@
+"""Attention that reads pages of the cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anyformer.caches.numbered import widen
+from anyformer.contract import MixerInfo
+from anyformer.mixers import register_mixer
+from anyformer.mixers.frugal import FrugalAttention
+from anyformer.ops.gathered_attention import gathered_attention
+from anyformer.ops.select import best_keys, page_bound
+from anyformer.positions import Scheme
+from anyformer.state import State
+
+
+@register_mixer(
+    "page_attention",
+    papers=["sparse-frontier"],
+    examples=[{"page": 4, "pages": 2}, {"page": 3, "pages": 2, "num_kv_heads": 2}],
+)
+class PageAttention(FrugalAttention):
+    """Each query reads its own page and the ``pages`` that may hold the best keys (Tang 2024, Quest), in evaluation.
+
+    Of a page the smallest and the largest value of each channel are kept; they bound the product with any of its keys
+    (:func:`anyformer.ops.select.page_bound`). All keys stay in the cache: another query may read other pages.
+
+    Args:
+        num_heads, num_kv_heads, positions: see :class:`~anyformer.mixers.frugal.FrugalAttention`.
+        page: tokens of a page.
+        pages: pages that are read beside one's own.
+    """
+
+    name = "page_attention"
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_heads: int = 4,
+        num_kv_heads: int | None = None,
+        positions: Scheme = "rope",
+        page: int = 16,
+        pages: int = 4,
+        causal: bool = True,
+    ) -> None:
+        super().__init__(
+            dim,
+            num_heads=num_heads,
+            num_kv_heads=num_kv_heads,
+            positions=positions,
+            causal=causal,
+            page=page,
+            pages=pages,
+        )
+        self.page, self.pages = page, pages
+
+    @classmethod
+    def describe(cls, *, page: int = 16, pages: int = 4, **options: Any) -> MixerInfo:
+        if page < 1 or pages < 0:
+            raise ValueError(f"page must be at least 1 and pages not negative, got {page} and {pages}")
+        return super().describe(**options)
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        state = super()._init_state(batch_size, device, dtype)
+        return {**state, "low": state["k"], "high": state["k"]}
+
+    def _facts(self, q: Tensor, number: Tensor, new: State, state: State, size: int) -> State:
+        page = number.div(self.page, rounding_mode="floor")
+        low, high = widen(state["low"], state["high"], new["k"].detach(), page, -(-size // self.page))
+        return {"low": low, "high": high}
+
+    def _choose(self, q: Tensor, number: Tensor, state: State) -> Tensor:
+        own = number.div(self.page, rounding_mode="floor")[:, None, :, None]
+        finished = torch.arange(state["low"].shape[2], device=q.device) < own
+        low, high = (
+            state[name]
+            .masked_fill(~state[name].isfinite(), 0.0)
+            .repeat_interleave(self.num_heads // self.num_kv_heads, 1)
+            for name in ("low", "high")
+        )
+        best = best_keys(page_bound(q.detach(), low, high), self.pages, finished)
+        chosen = torch.cat([own.expand(-1, self.num_heads, -1, -1), best], -1)[..., None]
+        slots = chosen * self.page + torch.arange(self.page, device=q.device)
+        slots = slots.masked_fill((chosen < 0) | (slots > number[:, None, :, None, None]), -1)
+        return gathered_attention(q, state["k"], state["v"], slots.flatten(3))

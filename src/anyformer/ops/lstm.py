@@ -1,0 +1,152 @@
+"""The LSTM: a recurrence whose gates look at its own output.
+
+i, f, o = sigmoid, g = tanh of W x_t + U y_{t-1} + b;  c_t = f * c_{t-1} + i * g,  y_t = o * tanh(c_t)
+(Hochreiter 1997, with the forget gates of Gers 2000.) No scan can run it; the fast form is PyTorch's own loop in C++.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from anyformer.ops._base import Path, primitive
+from anyformer.ops._precision import no_autocast, wide
+
+
+class LstmState(NamedTuple):
+    """The last output y (B, F) and the cell c (B, F)."""
+
+    y: Tensor
+    c: Tensor
+
+
+def lstm_definition(
+    x: Tensor,
+    weight: Tensor,
+    recurrent: Tensor,
+    bias: Tensor,
+    *,
+    initial: LstmState | None = None,
+    lengths: Tensor | None = None,
+) -> tuple[Tensor, LstmState]:
+    """The loop; see :func:`lstm`."""
+    x, weight, recurrent, bias, (y, c), dtype = _prepare(x, weight, recurrent, bias, initial)
+    inputs, outputs = x @ weight.mT + bias, []
+    for t in range(x.shape[1]):
+        i, f, g, o = (inputs[:, t] + y @ recurrent.mT).chunk(4, -1)
+        new_c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        new_y = o.sigmoid() * new_c.tanh()
+        if lengths is not None:
+            real = (t < lengths)[:, None]
+            new_c, new_y = torch.where(real, new_c, c), torch.where(real, new_y, y)
+        y, c = new_y, new_c
+        outputs.append(y if lengths is None else torch.where(real, y, 0.0))
+    whole = torch.stack(outputs, 1) if outputs else x.new_zeros(len(x), 0, y.shape[1])
+    return whole.to(dtype), LstmState(y, c)
+
+
+def lstm_flops(
+    x: Tensor,
+    weight: Tensor,
+    recurrent: Tensor,
+    bias: Tensor,
+    *,
+    initial: LstmState | None = None,
+    lengths: Tensor | None = None,
+) -> int:
+    """The two products of a step, and ten operations for each number of the cell."""
+    B, T, D = x.shape
+    F = recurrent.shape[1]
+    return B * T * (8 * F * (D + F) + 10 * F)
+
+
+@primitive(
+    "lstm",
+    definition=lstm_definition,
+    flops=lstm_flops,
+    path=Path("torch.lstm", "PyTorch's loop, in C++; while compiling, the loop of the definition, unrolled"),
+)
+def lstm(
+    x: Tensor,
+    weight: Tensor,
+    recurrent: Tensor,
+    bias: Tensor,
+    *,
+    initial: LstmState | None = None,
+    lengths: Tensor | None = None,
+) -> tuple[Tensor, LstmState]:
+    """Run an LSTM over a sequence.
+
+    Args:
+        x: (B, T, D).
+        weight, recurrent, bias: W (4F, D), U (4F, F), b (4F), gates in the order i, f, g, o, as in PyTorch.
+        initial: the state before the first token; zeros if None.
+        lengths: (B,) int64, how many of the T tokens are real; the others stand behind them, change nothing and get
+            zeros. None where all are.
+
+    Returns:
+        y (B, T, F) in the dtype of x, and the state after the last real token in at least float32.
+
+    Raises:
+        ValueError: if shapes don't fit.
+    """
+    given = (x, weight, recurrent, bias)
+    if torch.compiler.is_compiling():
+        return lstm_definition(*given, initial=initial, lengths=lengths)
+    with no_autocast(x):
+        x, weight, recurrent, bias, (y, c), dtype = _prepare(*given, initial)
+        if x.numel() == 0:
+            return x.new_zeros(*x.shape[:2], y.shape[1]).to(dtype), LstmState(y, c)
+        weights = [weight, recurrent, bias, torch.zeros_like(bias)]
+        options = (
+            True,
+            1,
+            0.0,
+            torch.is_grad_enabled(),
+            False,
+        )  # biases, layers, dropout, training, two directions
+        if lengths is None:
+            out, y, c = torch.lstm(x, (y[None], c[None]), weights, *options, True)
+            return out.to(dtype), LstmState(y[0], c[0])
+        rows = lengths.nonzero()[:, 0]
+        out = x.new_zeros(*x.shape[:2], y.shape[1])
+        if len(rows) == 0:
+            return out.to(dtype), LstmState(y, c)
+        packed = pack_padded_sequence(x[rows], lengths[rows].cpu(), batch_first=True, enforce_sorted=False)
+        order, back = packed.sorted_indices, packed.unsorted_indices
+        assert order is not None and back is not None
+        hidden = (y[rows][order][None], c[rows][order][None])
+        data, last_y, last_c = torch.lstm(packed.data, packed.batch_sizes, hidden, weights, *options)
+        found, _ = pad_packed_sequence(
+            PackedSequence(data, packed.batch_sizes, order, back), batch_first=True, total_length=x.shape[1]
+        )
+        state = LstmState(y.index_copy(0, rows, last_y[0][back]), c.index_copy(0, rows, last_c[0][back]))
+        return out.index_copy(0, rows, found).to(dtype), state
+
+
+def _prepare(
+    x: Tensor, weight: Tensor, recurrent: Tensor, bias: Tensor, initial: LstmState | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor, LstmState, torch.dtype]:
+    """Check and widen."""
+    if x.dim() != 3 or recurrent.dim() != 2 or recurrent.shape[0] != 4 * recurrent.shape[1]:
+        raise ValueError(
+            "x must have shape (B, T, D) and recurrent (4F, F), "
+            f"got {tuple(x.shape)} and {tuple(recurrent.shape)}"
+        )
+    B, _, D = x.shape
+    F = recurrent.shape[1]
+    for name, t, shape in (("weight", weight, (4 * F, D)), ("bias", bias, (4 * F,))):
+        if tuple(t.shape) != shape:
+            raise ValueError(f"{name} must have shape {shape}, got {tuple(t.shape)}")
+    float_ = wide(torch.promote_types(x.dtype, weight.dtype))
+    if initial is None:
+        zeros = torch.zeros(B, F, dtype=float_, device=x.device)
+        initial = LstmState(zeros, zeros)
+    for name, t in zip(("initial.y", "initial.c"), initial):
+        if tuple(t.shape) != (B, F):
+            raise ValueError(f"{name} must have shape ({B}, {F}), got {tuple(t.shape)}")
+    state = LstmState(initial[0].to(float_), initial[1].to(float_))
+    return *(t.to(float_) for t in (x, weight, recurrent, bias)), state, x.dtype  # type: ignore[return-value]
