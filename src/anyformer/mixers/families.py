@@ -34,7 +34,6 @@ FAMILIES: Mapping[str, Family] = {
             "fox",
             "aaren",
             "mega",
-            "power_law_attention",
             "tokenformer",
             "memoryformer",
         ),
@@ -49,6 +48,7 @@ FAMILIES: Mapping[str, Family] = {
             "transient_global",
             "lsg_attention",
             "neighborhood_attention",
+            "axial",
             "sparse_attention",
             "dilated_attention",
             "combiner",
@@ -59,7 +59,7 @@ FAMILIES: Mapping[str, Family] = {
             "evicting_attention",
         ),
     ),
-    "low-rank": Family("Low-rank attention", ("linformer", "nystromformer")),
+    "low-rank": Family("Low-rank attention", ("linformer", "nystromformer", "factorized_attention")),
     "linear": Family(
         "Linear attention and the delta rule",
         (
