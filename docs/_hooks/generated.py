@@ -19,6 +19,8 @@ from anyformer.contract import Mixer, MixerInfo
 from anyformer.mixers import mixers
 from anyformer.mixers.families import FAMILIES
 from anyformer.models import models
+from anyformer.papers import catalogue
+from anyformer.papers.status import Status, status_of
 from anyformer.parts import describe_part
 from anyformer.positions import positions
 from anyformer.registry import Registry
@@ -85,8 +87,29 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     tables = {"positions": positions, "channels": channels, "blocks": blocks}
     markdown = markdown.replace("<!-- laws -->", _laws())
     markdown = markdown.replace("<!-- families -->", "\n".join(_whole_family(name) for name in FAMILIES))
+    if "<!-- papers -->" in markdown:
+        markdown = markdown.replace("<!-- papers -->", _papers())
     markdown = re.sub(r"<!-- family ([\w-]+) -->", lambda m: _family(m[1]), markdown)
     return re.sub(r"<!-- registry (\w+) -->", lambda m: _plain_table(tables[m[1]]), markdown)
+
+
+def _papers() -> str:
+    """The built papers by family, with what became of their claims."""
+    built = [status for paper in catalogue() if (status := status_of(paper)).built]
+    sections = []
+    for family in sorted({status.paper.family for status in built}):
+        rows = [
+            [f"`{s.paper.slug}`", f"{s.paper.title} ({s.paper.first_author} {s.paper.year})", _stands(s)]
+            for s in sorted((s for s in built if s.paper.family == family), key=lambda s: s.paper.year)
+        ]
+        sections.append(f"## {family}\n{_table(['Slug', 'Paper', 'Claim'], rows)}")
+    return "\n".join(sections)
+
+
+def _stands(status: Status) -> str:
+    proxy = f"; proxy {status.proxy}" if status.proxy else ""
+    words = f": {status.last.words}" if status.last else ""
+    return f"{status.claim}{proxy}{words}"
 
 
 def _whole_family(name: str) -> str:

@@ -91,7 +91,9 @@ def run(*arguments: str) -> str:
 def test_commands() -> None:
     found = json.loads(run("status", "--json"))["papers"]
     assert len(found) == 409
-    assert set(found[0]) == {"id", "slug", "title", "family", "parts", "built", "claim", "works"}
+    keys = {"id", "slug", "title", "family", "parts", "built", "claim", "proxy", "works"}
+    assert set(found[0]) == keys
+    assert all(p["proxy"] == "" or p["claim"] == "beyond reach" for p in found)
     assert sum(p["built"] for p in found) == len(BUILT)
     assert "409 known" in run("status")
     assert "retnet" in run("list", "retentive") and "9 papers" in run("list", "--family", "attention-linear")

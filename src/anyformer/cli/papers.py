@@ -91,7 +91,7 @@ def show(name: Annotated[str, typer.Argument(help="Slug, id or arXiv number.")])
         "evidence": status.last.line() if status.last else status.claim,
     }
     if card.beyond_reach is not None:
-        lines["beyond reach"] = card.beyond_reach
+        lines["beyond reach"] = card.beyond_reach + ("; the study is a proxy" if card.study else "")
     table = Table.grid(padding=(0, 2))
     for key, value in lines.items():
         table.add_row(f"[bold]{key}[/]", value)
@@ -188,9 +188,12 @@ def status(
         own = [s for s in found if s.paper.family == family]
         table.add_row(family, str(len(own)), str(sum(s.built for s in own)), str(sum(s.works for s in own)))
     console.print(table)
-    verdicts = [s.claim for s in found if s.built]
-    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in sorted(set(verdicts)))
     console.print(
         f"{len(found)} known, {sum(s.built for s in found)} built, {sum(s.works for s in found)} working"
-        + (f"; claims of the built: {counts}" if counts else "")
     )
+    for what, verdicts in (
+        ("claims of the built", [s.claim for s in found if s.built]),
+        ("proxies of claims beyond reach", [s.proxy for s in found if s.proxy]),
+    ):
+        if verdicts:
+            console.print(f"{what}: " + ", ".join(f"{verdicts.count(v)} {v}" for v in sorted(set(verdicts))))

@@ -17,6 +17,7 @@ class Status:
         built: its card, the card's parts and at least one identity exist.
         claim: the verdict of the last record of its study; ``none`` where it makes no claim, ``not run``, ``stale``
             where only records of an earlier version of the study exist, or ``beyond reach``.
+        proxy: what became of a study beside a claim that is beyond reach, in the same words; "" where there is none.
     """
 
     paper: Paper
@@ -24,6 +25,7 @@ class Status:
     claim: str
     parts: tuple[str, ...] = ()
     last: Record | None = None
+    proxy: str = ""
 
     @property
     def works(self) -> bool:
@@ -41,6 +43,7 @@ class Status:
             "parts": list(self.parts),
             "built": self.built,
             "claim": self.claim,
+            "proxy": self.proxy,
             "works": self.works,
         }
 
@@ -52,14 +55,17 @@ def status_of(paper: Paper) -> Status:
     card = paper.card()
     records = paper.records()
     built = bool(card.exacts) and bool(card.parts) and not card.missing_parts()
-    if records:
-        claim: str = records[-1].verdict
-    elif card.beyond_reach is not None:
-        claim = "beyond reach"
-    elif card.study is None:
-        claim = "not run" if card.claim else "none"
-    else:
-        claim = "stale" if card.study.records(paper.path(".jsonl"), stale=True) else "not run"
+    claim, proxy = _evidence(paper, records), ""
     if card.beyond_reach is not None:  # a study beside it is a proxy, and counted apart
-        claim = "beyond reach"
-    return Status(paper, built, claim, card.parts, records[-1] if records else None)
+        claim, proxy = "beyond reach", "" if card.study is None else claim
+    return Status(paper, built, claim, card.parts, records[-1] if records else None, proxy)
+
+
+def _evidence(paper: Paper, records: list[Record]) -> str:
+    """The verdict on the card's study, or why there is none."""
+    card = paper.card()
+    if records:
+        return records[-1].verdict
+    if card.study is None:
+        return "not run" if card.claim else "none"
+    return "stale" if card.study.records(paper.path(".jsonl"), stale=True) else "not run"
