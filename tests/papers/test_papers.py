@@ -12,6 +12,8 @@ from anyformer.cli import app
 from anyformer.papers import FOLDER, Card, Paper, catalogue, find_paper, papers_of
 from anyformer.papers.card import PeerMissing, part_exists, peer
 from anyformer.papers.status import status_of
+from anyformer.tasks import create_task
+from anyformer.train import model_for
 
 BUILT = [paper for paper in catalogue() if paper.has_card]
 
@@ -37,7 +39,9 @@ def test_card(paper: Paper) -> None:
     assert card.claim or card.study is None, "a study tests a claim that is written down"
     assert paper.path(".py").read_text(encoding="utf-8").count("\n") <= 160, "a card is about a screen"
     if card.study is not None:
-        card.study.specs()
+        task = create_task(card.study.task, **card.study.options)
+        for spec in card.study.specs().values():
+            model_for(task, spec)  # every arm can do the task
     results = card.check()
     assert results, "at least one identity"
     assert not [r for r in results if r.outcome == "broken"]
