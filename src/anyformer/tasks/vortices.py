@@ -35,6 +35,7 @@ class Vortices(GeneratedTask):
     """
 
     name = "vortices"
+    sees_whole = True
 
     def __init__(self, *, levels: int = 8, seed: int = 0) -> None:
         check_integer("levels", levels, low=2)
