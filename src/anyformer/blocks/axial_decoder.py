@@ -40,9 +40,7 @@ class AxialDecoder(Mixer):
         super().__init__(dim, outer=outer.info, inner=inner.info, columns=columns)
         self.outer, self.inner, self.columns = outer, inner, columns
         self.start = nn.Parameter(torch.randn(dim) * 0.02)  # in the place of the pixel before a row
-        self.begin = nn.Parameter(
-            torch.randn(dim) * 0.02
-        )  # in the place of what the row above the first one tells
+        self.begin = nn.Parameter(torch.randn(dim) * 0.02)  # of what the row above the first one would tell
 
     @classmethod
     def describe(cls, *, outer: MixerInfo, inner: MixerInfo, columns: int = 8) -> MixerInfo:  # type: ignore[override]

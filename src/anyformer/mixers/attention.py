@@ -152,7 +152,7 @@ class Attention(Mixer):
         self.q_norm = RMSNorm(K, eps=1e-6) if qk_norm else nn.Identity()
         self.k_norm = RMSNorm(K, eps=1e-6) if qk_norm and reuses_kv is None else nn.Identity()
         self.normalizer, self.normalizer_length = normalizer, normalizer_length
-        self.num_memories, self.conv_width = num_memories, conv_width
+        self.num_memories = num_memories
         if num_memories:  # smaller than what they stand for, so that they are learned faster
             self.memory_k = nn.Parameter(torch.randn(G, num_memories, K) * K**-0.5)
             self.memory_v = nn.Parameter(torch.randn(G, num_memories, K) * num_memories**-0.5)

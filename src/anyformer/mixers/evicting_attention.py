@@ -40,8 +40,6 @@ class EvictingAttention(FrugalAttention):
         pool: odd.
     """
 
-    name = "evicting_attention"
-
     def __init__(
         self,
         dim: int,

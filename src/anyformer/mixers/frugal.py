@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import torch
@@ -31,8 +30,6 @@ class FrugalAttention(Mixer):
         own: the subclass's options.
     """
 
-    name = ""
-
     def __init__(
         self,
         dim: int,
@@ -58,16 +55,18 @@ class FrugalAttention(Mixer):
     def describe(cls, *, positions: Scheme = "rope", causal: bool = True, **_: Any) -> MixerInfo:
         if not causal:
             raise ValueError(
-                f"causal=False is not possible for {cls.name}: what is read depends on what has come"
+                f"causal=False is not possible for {cls.registry_id}: what is read depends on what has come"
             )
-        facts = require(cls.name, positions)
+        facts = require(cls.registry_id, positions)
         if facts.scores:
-            raise ValueError(f"positions={positions!r} do not go with {cls.name}: they change scores")
-        excuse = {"modes": "evaluation reads a part of the keys, training all"}
-        return dataclasses.replace(
-            MixerInfo(reach=(None, 0), cost="n^2", memory="n^2", state="n"),
+            raise ValueError(f"positions={positions!r} do not go with {cls.registry_id}: they change scores")
+        return MixerInfo(
+            reach=(None, 0),
+            cost="n^2",
+            memory="n^2",
+            state="n",
             max_length=facts.max_length,
-            exceptions=excuse,
+            exceptions={"modes": "evaluation reads a part of the keys, training all"},
         )
 
     def _facts(self, q: Tensor, number: Tensor, new: State, state: State, size: int) -> State:

@@ -34,8 +34,6 @@ class PageAttention(FrugalAttention):
         pages: pages that are read beside one's own.
     """
 
-    name = "page_attention"
-
     def __init__(
         self,
         dim: int,

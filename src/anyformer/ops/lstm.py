@@ -107,7 +107,7 @@ def lstm(
             0.0,
             torch.is_grad_enabled(),
             False,
-        )  # biases, layers, dropout, training, two directions
+        )  # biases, layers, dropout, training, two ways
         if lengths is None:
             out, y, c = torch.lstm(x, (y[None], c[None]), weights, *options, True)
             return out.to(dtype), LstmState(y[0], c[0])

@@ -89,7 +89,7 @@ class Positions(nn.Module):
     ) -> tuple[Tensor, Tensor] | None:
         """Where ``score`` is a product under the same scale: left (B, H, T, R) and right (B, H, S, R).
 
-        Attention takes them as further columns of q and k.
+        Segment attention takes them as further columns of q and k, which the native kernel bears.
         """
         return None
 

@@ -25,8 +25,8 @@ class StateTracking(GeneratedTask):
         target   2  1  1  0  0
 
     The swaps generate all permutations of the cups. With 5 of them following the ball is as hard as the word problem
-    of S5, which no bounded number of layers without a nonlinear recurrence does at every length (Merrill 2024, arXiv
-    2404.08819; the ball is our short form of it).
+    of S5, which neither attention nor a recurrence with diagonal decays does at every length in a bounded number of
+    layers, unless TC0 = NC1 (Merrill 2024, arXiv 2404.08819; the ball is our short form of it).
 
     Args:
         num_cups: cups, 2 to 8; 2 is parity.
