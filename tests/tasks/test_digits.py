@@ -25,6 +25,22 @@ def test_shuffling_keeps_the_bag_of_patches() -> None:
     assert np.corrcoef(plain.sum((1, 2)), mixed.sum((1, 2)))[0, 1] > 0.99
 
 
+def test_a_canvas_holds_the_digit_somewhere() -> None:
+    task, images = create_task("digits", patch=1, canvas=12), load_digits().images
+    x = task._x.reshape(-1, 12, 12)  # type: ignore[attr-defined]
+    ink = x - x.min()  # standardised, with one mean: what is blank is the least
+    for seen, image in zip(ink[:20], images[:20]):
+        rows, columns = (np.flatnonzero(seen.sum(axis)) for axis in (1, 0))
+        wanted = image[np.ix_(np.flatnonzero(image.sum(1)), np.flatnonzero(image.sum(0)))]
+        found = seen[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        assert found.shape == wanted.shape
+        assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] > 1 - 1e-6
+    where = {(np.flatnonzero(i.sum(1))[0], np.flatnonzero(i.sum(0))[0]) for i in ink}
+    assert len(where) > 20
+
+
 def test_errors() -> None:
+    with pytest.raises(ValueError, match="canvas must be a multiple of patch, 4, got 10"):
+        create_task("digits", patch=4, canvas=10)
     with pytest.raises(ValueError, match="patch must be 1, 2 or 4, got 3"):
         create_task("digits", patch=3)

@@ -50,8 +50,11 @@ class Card:
         differs: how it differs from its neighbours, best in one term.
         followed: what was checked against: the paper's text, its code, or neither (a reconstruction).
         notes: where the paper, its code and common knowledge disagree, and which one is followed.
-        claim: the paper's claim in a sentence, with its figure; "" where it makes none that can be tested.
-        beyond_reach: why the claim cannot be tested here, if so. A study beside it is then a proxy.
+        claim: the paper's claim in a sentence, with its figure; "" where it makes none that can be tested. What the
+            study tests comes first: an order that the paper states, of a mechanism against its alternative. Figures
+            of the paper's own scale, which no small study can give, come after it.
+        beyond_reach: why nothing of the claim can be tested here, if so: it is about people, hardware, pretrained
+            weights, or scale itself. A study beside it is then a proxy, of something that the paper does not say.
         study: the comparison that tests the claim small.
     """
 

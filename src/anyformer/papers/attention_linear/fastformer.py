@@ -20,17 +20,17 @@ card = Card(
     "queries. lucidrains' package is no peer: it pools k_j with beta, where equation 6 has p_j.",
     claim="Linear in the length, with comparable or better results than softmax attention and the other efficient "
     "Transformers on five sets of classification, recommendation and summarisation.",
-    beyond_reach="scale",
     study=Study(
-        task="digits",
+        task="listops",
         arms={
             "fastformer": "[fastformer]*2 causal=false positions=learned(max_length=64) channel=mlp norm=layer_norm",
             "attention": "[attention]*2 causal=false positions=learned(max_length=64) channel=mlp norm=layer_norm",
         },
         smallest=0.01,
         expect="no worse",
-        steps=400,
-        parameters=60_058,
+        steps=1000,
+        parameters=30_000,
+        options={"length": 16},
     ),
 )
 

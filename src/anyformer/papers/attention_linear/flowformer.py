@@ -22,17 +22,16 @@ card = Card(
     "which a source's competition is settled when it comes, among those before it. The maps have no biases here.",
     claim="Linear in the length, and better than linear Transformers and on par with the Transformer or above it on "
     "Long-Range Arena, language modelling on WikiText-103, images, time series and offline control.",
-    beyond_reach="scale",
     study=Study(
-        task="bytes",
+        task="listops",
         arms={
-            "flow": "[flow_attention]*2 positions=sinusoidal",
-            "linear": "[linear_attention]*2 positions=sinusoidal",
+            "flow": "[flow_attention]*2 causal=false positions=sinusoidal",
+            "linear": "[linear_attention]*2 causal=false positions=sinusoidal",
         },
-        options={"length": 128},
+        options={"length": 16},
         smallest=0.05,
-        steps=400,
-        parameters=41_056,
+        steps=1000,
+        parameters=30_000,
     ),
 )
 

@@ -26,10 +26,11 @@ card = Card(
     study=Study(
         task="bytes",
         arms={"retention": "[retention]*2", "attention": "[attention]*2"},
-        options={"length": 128},
+        options={"length": 64},
         smallest=0.05,
         expect="no worse",
-        steps=600,
+        steps=1500,
+        parameters=100_000,
     ),
 )
 

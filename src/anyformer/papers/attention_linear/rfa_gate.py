@@ -21,20 +21,19 @@ card = Card(
     notes="Sentence starts come in as the side input sentence_start. Sums of weights are kept above 0.01, as "
     "estimates of a positive kernel can be negative. The paper's cross-attention to the source has the same features "
     "and no gate; it is not a part of its own.",
-    claim="Decoding is much faster on long documents at similar or better BLEU than with softmax attention, and the "
-    "gate improves it on IWSLT.",
-    beyond_reach="scale",
-    study=Study(  # a proxy: a language model in the place of the translator's decoder
+    claim="At similar or better quality than with softmax attention (BLEU, and perplexity on WikiText-103), "
+    "decoding is much faster on long documents; the gate improves it.",
+    study=Study(
         task="bytes",
         arms={
             "rfa": "[rfa]*2 positions=sinusoidal",
             "attention": "[attention]*2 positions=sinusoidal",
         },
-        options={"length": 128},
+        options={"length": 64},
         smallest=0.05,
         expect="no worse",
-        steps=400,
-        parameters=41_120,
+        steps=1500,
+        parameters=100_000,
     ),
 )
 

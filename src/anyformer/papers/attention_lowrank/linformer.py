@@ -35,7 +35,7 @@ card = Card(
         },
         smallest=0.05,
         expect="no worse",
-        steps=400,
+        steps=1000,
         parameters=30_000,
     ),
 )

@@ -34,7 +34,7 @@ card = Card(
             "means": "[vip_compression([attention], segment=8, refine=0)]*2 causal=false positions=sinusoidal",
         },
         smallest=0.05,
-        steps=400,
+        steps=1000,
         parameters=30_000,
     ),
 )

@@ -29,7 +29,7 @@ card = Card(
         options={"length": 16},
         smallest=0.01,
         expect="no worse",
-        steps=600,
+        steps=1200,
         parameters=30_000,
     ),
 )

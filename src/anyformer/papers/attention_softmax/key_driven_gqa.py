@@ -31,15 +31,16 @@ card = Card(
     "noise, drawn in evaluation too, is uniform with a few zeros; here normal, and in evaluation its mean.",
     claim="DGQA is up to 8% more accurate than grouped-query attention on up-trained ViT-L.",
     beyond_reach="weights",
-    study=Study(  # a proxy: trained from scratch, on bags of patches of small images
+    study=Study(  # a proxy: trained from scratch, on small images
         task="digits",
         arms={
-            name: f"[key_driven_attention(num_heads=8, num_kv_heads=4, allocation={name}, every=20)]*2 causal=false"
+            name: f"[key_driven_attention(num_heads=8, num_kv_heads=4, allocation={name}, every=20)]*2 "
+            "causal=false positions=learned"
             for name in ("change", "equal")
         },
-        options={"shuffle": True},
+        options={"canvas": 12},
         smallest=0.02,
-        steps=400,
+        steps=1000,
         parameters=30_000,
     ),
 )

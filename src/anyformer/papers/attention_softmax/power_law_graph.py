@@ -35,7 +35,7 @@ card = Card(
         options={"length": 16},
         smallest=0.02,
         expect="no worse",
-        steps=600,
+        steps=1000,
         parameters=30_000,
     ),
 )

@@ -25,7 +25,6 @@ card = Card(
     "LayerScale are not built. Natten asks for k d <= n; where there are fewer places, all of the residue are seen.",
     claim="Dilated and undilated layers by turns beat undilated ones alone: 1.6 box AP above Swin-L on COCO; the reach "
     "grows exponentially with depth, not linearly.",
-    beyond_reach="scale",
     study=Study(
         task="digits",
         arms={
@@ -34,11 +33,10 @@ card = Card(
             "near only": "[neighborhood_attention(window=3, grid=8), "
             "neighborhood_attention(window=3, grid=8, dilation=1)] causal=false positions=none",
         },
-        options={"patch": 1},
+        options={"canvas": 16},
         smallest=0.01,
-        steps=300,
+        steps=800,
         parameters=30_000,
-        batch_size=16,
     ),
 )
 

@@ -38,7 +38,7 @@ card = Card(
         options={"length": 24, "num_pairs": 4, "vocab_size": 16},
         smallest=0.02,
         expect="no worse",
-        steps=300,
+        steps=400,
         parameters=30_000,
     ),
 )

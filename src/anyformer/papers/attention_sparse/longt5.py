@@ -30,8 +30,7 @@ card = Card(
     "last whole block count to it. The code numbers blocks from a batch's first column, padding included; here they "
     "are counted from a sample's first token.",
     claim="Above local attention by far on long inputs, and the state of the art on several summarisation tasks.",
-    beyond_reach="weights",
-    study=Study(  # a proxy: a fact found from beyond the window
+    study=Study(
         task="lookup",
         arms={
             "transient global": "[transient_global(window=5, block=2)]*2 causal=false positions=t5(bidirectional=true)",
@@ -39,7 +38,7 @@ card = Card(
         },
         options={"length": 24},
         smallest=0.05,
-        steps=400,
+        steps=1000,
         parameters=30_000,
     ),
 )

@@ -38,7 +38,7 @@ card = Card(
             "positions=sinusoidal",
         },
         smallest=0.05,
-        steps=400,
+        steps=1000,
         parameters=30_000,
     ),
 )

@@ -30,18 +30,16 @@ card = Card(
     "norm, the same where that norm's weights are not zero. Gap-sentence pretraining is not built.",
     claim="Staggered blocks with global tokens are about as good as full attention on 16K tokens; blocks without "
     "staggering or globals are worse.",
-    beyond_reach="weights",
-    study=Study(  # a proxy: what a second layer gains when its borders are not those of the first
-        task="bytes",
+    study=Study(
+        task="lookup",
         arms={
-            "staggered": "[block_attention(block=16), block_attention(block=16, stagger=true)]",
-            "aligned": "[block_attention(block=16), block_attention(block=16, stagger=false)]",
+            "staggered": "[block_attention(block=8), block_attention(block=8, stagger=true)] causal=false",
+            "aligned": "[block_attention(block=8), block_attention(block=8, stagger=false)] causal=false",
         },
-        options={"length": 64},
+        options={"length": 24},
         smallest=0.03,
-        steps=300,
+        steps=1000,
         parameters=30_000,
-        batch_size=16,
     ),
 )
 

@@ -43,7 +43,7 @@ card = Card(
         },
         options={"length": 24, "num_pairs": 4, "vocab_size": 16},
         smallest=0.05,
-        steps=300,
+        steps=500,
         parameters=30_000,
     ),
 )

@@ -36,8 +36,9 @@ card = Card(
         },
         smallest=0.02,
         expect="no worse",
-        steps=500,
+        steps=1000,
         parameters=30_000,
+        options={"canvas": 12},
     ),
 )
 

@@ -27,7 +27,6 @@ card = Card(
     "of the paper, as its code is not public in PyTorch. The study is causal: there is no masked-prediction "
     "task here.",
     claim="GroupBERT reaches BERT's masked-prediction loss with less than half of the FLOPs.",
-    beyond_reach="scale",
     study=Study(
         task="listops",
         arms={
@@ -36,8 +35,8 @@ card = Card(
         },
         smallest=0.02,
         options={"length": 16},
-        steps=500,
-        parameters=20_000,
+        steps=1000,
+        parameters=30_000,
     ),
 )
 

@@ -23,18 +23,17 @@ card = Card(
     "does not say.",
     claim="In language models of 1B, dense and with experts, training loss and downstream scores are better "
     "than with SwiGLU, GELU and ReLU.",
-    beyond_reach="scale",
     study=Study(
-        task="listops",
+        task="bytes",
         arms={
             "poly_norm": "[attention]*2 channel=mlp(activation=poly_norm)",
             "gelu": "[attention]*2 channel=mlp(activation=gelu)",
             "relu": "[attention]*2 channel=mlp(activation=relu)",
         },
         smallest=0.02,
-        options={"length": 16},
-        steps=500,
-        parameters=20_000,
+        options={"length": 64},
+        steps=1500,
+        parameters=100_000,
     ),
 )
 

@@ -48,6 +48,7 @@ card = Card(
         batch_size=16,
         steps=300,
         parameters=32_688,
+        seeds=8,
     ),
 )
 

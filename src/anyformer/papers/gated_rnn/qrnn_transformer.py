@@ -23,17 +23,16 @@ card = Card(
     "attention]. The QRNN is Bradbury's (arXiv 1611.01576) with fo-pooling and no zoneout.",
     claim="With attention in few layers the models outperform others of their size on Enwik8 and WikiText-103, and "
     "rival larger ones.",
-    beyond_reach="scale",
     study=Study(
         task="bytes",
         arms={
             "hybrid": "[qrnn, qrnn, attention]",
             "attention": "[attention, attention, attention]",
         },
-        options={"length": 128},
+        options={"length": 64},
         smallest=0.05,
-        steps=400,
-        parameters=57_664,
+        steps=1500,
+        parameters=100_000,
     ),
 )
 

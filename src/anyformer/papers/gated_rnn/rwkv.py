@@ -39,11 +39,11 @@ card = Card(
             "rwkv": "[rwkv4]*2 channel=rwkv4_channel norm=layer_norm embed_norm=true",
             "attention": "[attention]*2 channel=rwkv4_channel norm=layer_norm embed_norm=true",
         },
-        options={"length": 128},
+        options={"length": 64},
         smallest=0.05,
         expect="no worse",
-        steps=400,
-        parameters=43_840,
+        steps=1500,
+        parameters=100_000,
     ),
 )
 

@@ -39,8 +39,8 @@ card = Card(
         smallest=0.02,
         expect="no worse",
         options={"length": 16},
-        steps=500,
-        parameters=100_000,
+        steps=1000,
+        parameters=102_500,
     ),
 )
 

@@ -25,10 +25,9 @@ card = Card(
     "by the largest. It fills missing splits with zeros, which its biases turn into tokens; here they are not there. "
     "The text has a bias and an activation in the contextualiser; the code, and this, have neither. The wrapper stands "
     "inside a residual connection, as all do here.",
-    claim="Comparable to Transformers of its size on short benchmarks, and it finds needles far beyond the width that "
-    "it was trained with.",
-    beyond_reach="scale",
-    study=Study(  # a proxy: what lies outside of a split is recalled with retrieval and not without
+    claim="What the ranker finds lies beyond the width of the processor: comparable to Transformers of its "
+    "size on short benchmarks, and needles are found far beyond the width that it was trained with.",
+    study=Study(
         task="recall",
         arms={
             f"top {k}": f"ranker([neural_processor(context_len=32)*2], split=8, top_k={k}) channel=none positions=none"

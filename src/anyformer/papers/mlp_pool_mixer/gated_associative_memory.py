@@ -26,15 +26,16 @@ card = Card(
     claim="On WikiText-2 it trains faster than a Transformer and Mamba and ends at a lower or like "
     "validation perplexity.",
     study=Study(
-        task="listops",
+        task="bytes",
         arms={
             "gam": "[gated_associative_memory]*4",
             "attention": "[attention]*4",
         },
         smallest=0.02,
-        options={"length": 16},
-        steps=500,
-        parameters=20_000,
+        options={"length": 64},
+        steps=1500,
+        parameters=100_000,
+        expect="no worse",
     ),
 )
 

@@ -27,8 +27,8 @@ card = Card(
         },
         smallest=0.02,
         options={"length": 16},
-        steps=500,
-        parameters=20_000,
+        steps=1000,
+        parameters=30_000,
     ),
 )
 

@@ -28,7 +28,6 @@ card = Card(
     "for those.",
     claim="FFN-attention-FFN layers beat the Transformer of the same size: 35.4 BLEU against 34.4 on IWSLT14 "
     "German-English.",
-    beyond_reach="scale",
     study=Study(
         task="listops",
         arms={
@@ -37,8 +36,8 @@ card = Card(
         },
         smallest=0.02,
         options={"length": 16},
-        steps=500,
-        parameters=20_000,
+        steps=1000,
+        parameters=30_000,
     ),
 )
 

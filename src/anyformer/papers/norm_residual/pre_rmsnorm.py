@@ -35,8 +35,9 @@ card = Card(
         smallest=0.02,
         expect="no worse",
         options={"length": 16},
-        steps=500,
-        parameters=20_000,
+        steps=1000,
+        parameters=30_000,
+        seeds=8,
     ),
 )
 

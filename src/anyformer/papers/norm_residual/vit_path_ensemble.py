@@ -22,9 +22,8 @@ card = Card(
     notes="The self-distillation of short paths from the whole ensemble is left out.",
     claim="Some paths make a Vision Transformer worse; pruning and weighing paths makes it better, and lets "
     "it go deeper.",
-    beyond_reach="scale",
     study=Study(
-        task="listops",
+        task="digits",
         arms={
             "path_ensemble": "[attention]*4 residual=path_ensemble channel=mlp norm=layer_norm causal=false "
             "positions=learned(max_length=64)",
@@ -33,9 +32,9 @@ card = Card(
         },
         smallest=0.02,
         expect="no worse",
-        options={"length": 16},
-        steps=500,
-        parameters=20_000,
+        options={"canvas": 12},
+        steps=1000,
+        parameters=40_000,
     ),
 )
 

@@ -19,16 +19,16 @@ card = Card(
     "seen.",
     followed="paper",
     claim="More accurate and faster to converge than other encodings of images, boxes and widgets.",
-    beyond_reach="scale",
-    study=Study(  # a proxy: what has been learned of copying after few steps
-        task="copy",
+    study=Study(
+        task="digits",
         arms={
-            "fourier": "[attention]*2 positions=learnable_fourier",
-            "learned": "[attention]*2 positions=learned(max_length=128)",
+            "fourier": "[attention]*2 causal=false positions=learnable_fourier(axes=2, grid=6)",
+            "learned": "[attention]*2 causal=false positions=learned",
         },
-        options={"length": 32},
+        options={"canvas": 12},
         smallest=0.05,
-        steps=250,
+        steps=1000,
+        parameters=30_000,
     ),
 )
 

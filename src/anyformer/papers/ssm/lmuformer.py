@@ -29,17 +29,16 @@ card = Card(
     "variant is left out: its neurons reset, which is a nonlinear recurrence for every channel, one token at a time.",
     claim="On speech commands as good as state-of-the-art Transformers, with 53 times fewer parameters.",
     beyond_reach="scale",
-    study=Study(  # a proxy: digits pixel by pixel
+    study=Study(  # a proxy: small images as sequences of patches
         task="digits",
         arms={
-            "lmu": "[conv_stem(channel=none), [lmu(window=64)]*2] channel=mlp norm=layer_norm positions=none",
+            "lmu": "[conv_stem(channel=none), [lmu(window=36)]*2] channel=mlp norm=layer_norm positions=none",
             "attention": "[conv_stem(channel=none), [attention]*2] channel=mlp norm=layer_norm positions=none",
         },
-        options={"patch": 1},
+        options={"canvas": 12},
         smallest=0.02,
         expect="no worse",
-        steps=250,
-        batch_size=16,
+        steps=1000,
         parameters=40_000,
     ),
 )

@@ -35,6 +35,7 @@ card = Card(
         smallest=0.05,
         steps=300,
         parameters=29_300,
+        seeds=10,
     ),
 )
 

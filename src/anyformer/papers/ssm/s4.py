@@ -26,9 +26,9 @@ card = Card(
     study=Study(
         task="digits",
         arms={"hippo": "[s4(init=legs)]*2", "random": "[s4(init=random)]*2"},
-        options={"patch": 1},
+        options={"patch": 1, "canvas": 10},
         smallest=0.02,
-        steps=300,
+        steps=500,
         parameters=30_000,
     ),
 )

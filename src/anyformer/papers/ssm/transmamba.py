@@ -23,8 +23,7 @@ card = Card(
     "attention has no other positions. No code is public.",
     claim="At equal size and data training is cheaper and results are better than those of Transformer, Mamba-2 and "
     "layer hybrids.",
-    beyond_reach="scale",
-    study=Study(  # a proxy: bytes per character after as many steps
+    study=Study(
         task="bytes",
         arms={
             "both": "[transmamba(trans_point=24)]*2 positions=none",
@@ -33,9 +32,8 @@ card = Card(
         options={"length": 64},
         smallest=0.05,
         expect="no worse",
-        steps=250,
-        parameters=30_000,
-        batch_size=16,
+        steps=1500,
+        parameters=100_000,
     ),
 )
 
