@@ -44,6 +44,11 @@ def test_the_limit_is_the_largest() -> None:
     assert ceilings.seconds(exponentials=7) == (7.0, "exponentials")
 
 
+def test_suites_of_the_cpu_stay_there() -> None:
+    with pytest.raises(ValueError, match="suite 'memory' measures the CPU; on cuda there are mixers, peers"):
+        run_suites(["memory"], device="cuda")
+
+
 @pytest.mark.slow
 def test_the_machine_is_measured() -> None:
     found = measure_ceilings()

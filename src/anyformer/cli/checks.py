@@ -19,7 +19,7 @@ from anyformer.registry import nearest
 if TYPE_CHECKING:
     from anyformer.testing import Result
 
-_Job = tuple[str, int, list[str] | None, bool]
+_Job = tuple[str, int, list[str] | None, bool, str]
 MARKS = {"holds": "[green]+[/]", "does not apply": "[dim].[/]", "excused": "[yellow]e[/]"}
 
 
@@ -36,6 +36,7 @@ def check(
     native: Annotated[
         bool, typer.Option(help="With the native CPU kernels, or their pure PyTorch forms.")
     ] = True,
+    device: Annotated[str, typer.Option(help="Where: cpu or cuda.")] = "cpu",
 ) -> None:
     """Hold mixers to the laws: a table of laws that hold (+), do not apply (.), are excused (e) or broken (X)."""
     from anyformer.testing import LAWS, all_targets, cases_of
@@ -43,6 +44,7 @@ def check(
     if not targets and not every:
         raise ValueError("name what to check, or say --all")
     names = all_targets() if every else targets or []
+    _check_device(device)
     for name in names if not every else []:
         cases_of(name, dim=dim)
     for name in law or []:
@@ -56,7 +58,7 @@ def check(
     for name in laws:
         table.add_column("\n".join(name[:4]), justify="center")
     bad, excused = [], []
-    for results in _run([(name, dim, law, native) for name in names], count):
+    for results in _run([(name, dim, law, native, device) for name in names], count):
         for case in dict.fromkeys(r.case for r in results):
             row = [r for r in results if r.case == case]
             table.add_row(case, *(MARKS.get(r.outcome, "[bold red]X[/]") for r in row))
@@ -71,6 +73,15 @@ def check(
     console.print(f"{len(table.rows)} cases, {len(bad)} broken, {time.perf_counter() - start:.0f} s")
     if bad:
         raise typer.Exit(1)
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    if device not in ("cpu", "cuda"):
+        raise ValueError(f"--device must be cpu or cuda, got {device}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: PyTorch finds no such device here")
 
 
 def _run(jobs: list[_Job], workers: int) -> Iterator[list[Result]]:
@@ -88,9 +99,9 @@ def _one(job: _Job) -> list[Result]:
     from anyformer.testing import cases_of, check_case
 
     torch.set_num_threads(1)
-    name, dim, law, native = job
+    name, dim, law, native, device = job
     with use_native(native):
-        return [r for case in cases_of(name, dim=dim) for r in check_case(case, law)]
+        return [r for case in cases_of(name, dim=dim, device=device) for r in check_case(case, law)]
 
 
 @app.command()
@@ -107,12 +118,15 @@ def bench(
     length: Annotated[
         list[int] | None, typer.Option(help="Tokens, where mixers are named; may be given several times.")
     ] = None,
+    device: Annotated[str, typer.Option(help="Where: cpu or cuda.")] = "cpu",
     out: Annotated[
         Path | None,
         typer.Option(help="Write this Markdown file, with figures and plots in a folder beside it."),
     ] = None,
 ) -> None:
     """What things cost on this machine: against its limits, other libraries, and softmax attention (ten minutes)."""
+    import torch
+
     from anyformer.testing.bench import Page, bench_mixers, run_suites
     from anyformer.testing.bench.machine import describe_machine
     from anyformer.testing.bench.mixers import mixers_table
@@ -120,19 +134,22 @@ def bench(
     for value in length or []:
         if value < 1:
             raise ValueError(f"--length must be at least 1, got {value}")
+    _check_device(device)
     if mixers and suite:
         raise ValueError("name mixers or give --suite, not both")
-    command = " ".join(["anyformer bench", *(mixers or []), *(f"--suite {name}" for name in suite or [])])
+    given = [*(mixers or []), *(f"--suite {name}" for name in suite or [])]
+    command = " ".join(["anyformer bench", *given, *(["--device cuda"] if device == "cuda" else [])])
     with console.status("timing") as status:
 
         def progress(text: str) -> None:
             status.update(f"timing {text}")
 
         if mixers:
-            timings = bench_mixers(mixers, dim=dim, lengths=length or (512, 2048), progress=progress)
-            page = Page(describe_machine(), command, [mixers_table(timings, dim)])
+            with torch.device(device):
+                timings = bench_mixers(mixers, dim=dim, lengths=length or (512, 2048), progress=progress)
+                page = Page(describe_machine(), command, [mixers_table(timings, dim)])
         else:
-            page = run_suites(suite, command=command, progress=progress)
+            page = run_suites(suite, command=command, progress=progress, device=device)
     console.print(page.markdown(), markup=False, highlight=False, soft_wrap=True)
     for problem in page.write(out) if out else []:
         console.print(problem, style="yellow")

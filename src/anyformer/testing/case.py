@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -30,11 +30,13 @@ class Case:
         label: for the table.
         make: builds the mixer with default initialisation.
         reject: builds it with an option that it does not have, ``None`` where there is no such way.
+        device: where it is tested. Weights and inputs are drawn on the CPU, so that they are the same everywhere.
     """
 
     label: str
     make: Callable[[], Mixer]
     reject: Callable[[], Any] | None = None
+    device: str = "cpu"
 
     @property
     def info(self) -> MixerInfo:
@@ -54,7 +56,7 @@ class Case:
                     for p in mixer.parameters():
                         spread = p.float().std().item() if p.numel() > 1 else 0.0
                         p.add_(torch.randn_like(p) * max(0.1, 0.3 * spread))
-        return mixer.to(dtype).train(train)
+        return mixer.to(self.device, dtype).train(train)
 
     def sample(
         self, mixer: Mixer, batch: int, length: int, *, seed: int = 1, dtype: torch.dtype = torch.float64
@@ -67,8 +69,8 @@ class Case:
             keys = torch.randn(batch, 5, mixer.dim, generator=generator, dtype=torch.float64).to(dtype)
             real = torch.arange(5) < torch.randint(2, 6, (batch, 1), generator=generator)
             context = Context(keys, real)
-        side = {name: value for name, value in mixer.example_side(batch, length, generator).items()}
-        return Sample(x, context, side)
+        side = mixer.example_side(batch, length, generator)
+        return Sample(x, context, side).to(self.device)
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,13 @@ class Sample:
     x: Tensor
     context: Context | None
     side: Mapping[str, Tensor]
+
+    def to(self, device: str) -> Sample:
+        """The same inputs elsewhere."""
+        context = self.context
+        if context is not None:
+            context = Context(context.x.to(device), None if context.mask is None else context.mask.to(device))
+        return Sample(self.x.to(device), context, {k: v.to(device) for k, v in self.side.items()})
 
     def times(self, start: int, stop: int) -> Sample:
         """Tokens ``start`` to ``stop``."""
@@ -117,6 +126,7 @@ def cases_of(
     *,
     dim: int = 16,
     options: Mapping[str, Any] | None = None,
+    device: str = "cpu",
 ) -> list[Case]:
     """The cases of a mixer.
 
@@ -125,7 +135,14 @@ def cases_of(
             ``"file.py:Class"``; a class; or a function that builds a mixer.
         dim: width to build it with.
         options: its options; by default every example that it was registered with.
+        device: where to test it: ``"cpu"``, ``"cuda"``, ...
     """
+    return [replace(case, device=device) for case in _cases_of(target, dim, options)]
+
+
+def _cases_of(
+    target: str | type[Mixer] | Callable[[], Mixer], dim: int, options: Mapping[str, Any] | None
+) -> list[Case]:
     if isinstance(target, str) and (
         target.startswith("model:") or (target in models and target not in mixers)
     ):

@@ -114,7 +114,7 @@ def streaming(case: Case) -> bool:
         "in mixed pieces": [2, 0, 1, 7, 1, T],
         "in two pieces": [T // 2, T],
     }
-    masks = {"": None, " with ragged masks": _ragged_mask(3, T)}
+    masks = {"": None, " with ragged masks": _ragged_mask(3, T).to(sample.x.device)}
     for ragged, mask in masks.items():
         whole = sample.forward(mixer, mask).detach()
         for how, sizes in splits.items():
@@ -165,7 +165,7 @@ def _stream_gradient(mixer: Mixer, sample: Sample) -> None:
 def _stream_copied(mixer: Mixer, sample: Sample) -> None:
     T = sample.x.shape[1]
     half = T // 2
-    order = torch.tensor([2, 0, 0])
+    order = torch.tensor([2, 0, 0], device=sample.x.device)
     first, state = sample.times(0, half).stream(mixer, mixer.init_state(3))
     rest = sample.times(half, T)
     y, _ = rest.stream(mixer, state)
@@ -201,12 +201,12 @@ def padding(case: Case) -> bool:
     mixer = case.mixer()
     T = limit(mixer, LENGTH)
     sample = case.sample(mixer, 3, T)
-    order = torch.arange(T)
-    lengths = torch.tensor([[T], [T // 2], [1]])
+    order = torch.arange(T, device=sample.x.device)
+    lengths = torch.tensor([[T], [T // 2], [1]], device=sample.x.device)
     masks = {
         "right": order < lengths,
         "left": order >= T - lengths,
-        "scattered": _ragged_mask(3, T),
+        "scattered": _ragged_mask(3, T).to(sample.x.device),
     }
     for where, mask in masks.items():
         poisoned = sample.x.masked_fill(~mask[..., None], torch.nan).requires_grad_()
@@ -228,7 +228,7 @@ def padding(case: Case) -> bool:
 @torch.no_grad()
 def _packed(mixer: Mixer, sample: Sample) -> None:
     T = sample.x.shape[1]
-    ids = torch.zeros(2, T, dtype=torch.int64)
+    ids = torch.zeros(2, T, dtype=torch.int64, device=sample.x.device)
     ids[0, : T // 3], ids[0, T // 3 : T - 2] = 1, 2
     ids[1, 1:] = 1
     y = sample.forward(mixer, ids)
@@ -307,7 +307,7 @@ def persistence(case: Case) -> bool:
     tensors = {k: v.clone().contiguous() for k, v in mixer.state_dict().items()}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(99)
-        fresh = case.make().eval()
+        fresh = case.make().to(case.device).eval()
     fresh.load_state_dict(load_tensors(save_tensors(tensors)))
     close("output of reloaded weights", sample.forward(fresh), y, 0.0)
     close("output of a deep copy", sample.forward(copy.deepcopy(mixer)), y, 0.0)
@@ -344,7 +344,7 @@ def precision(case: Case) -> bool:
     mixer = case.mixer(torch.float32, randomize=False)
     sample = case.sample(mixer, 2, limit(mixer, LENGTH), dtype=torch.float32)
     y = sample.forward(mixer)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(case.device, torch.bfloat16):
         close_in_bfloat16("output under autocast", sample.forward(mixer), y)
     low = case.mixer(torch.bfloat16, randomize=False)
     context = None if sample.context is None else Context(sample.context.x.bfloat16(), sample.context.mask)
@@ -393,9 +393,9 @@ def errors(case: Case) -> bool:
     expect_error("x of integers", "x ", given(x.long()))
     if list(mixer.parameters()):
         expect_error("x of another dtype", "x ", given(x.float()))
-    expect_error("a mask of the wrong shape", "mask ", given(x, mask=torch.ones(2, 3, dtype=torch.bool)))
-    expect_error("a mask of floats", "mask ", given(x, mask=torch.ones(x.shape[:2])))
-    expect_error("positions of the wrong shape", "positions ", given(x, positions=torch.ones(2, 3)))
+    expect_error("a mask of the wrong shape", "mask ", given(x, mask=x.new_ones(2, 3, dtype=torch.bool)))
+    expect_error("a mask of floats", "mask ", given(x, mask=x.new_ones(x.shape[:2])))
+    expect_error("positions of the wrong shape", "positions ", given(x, positions=x.new_ones(2, 3)))
     if mixer.info.context:
         expect_error("no context", "context ", lambda: mixer(x, call=sample.call()))
     else:

@@ -23,7 +23,7 @@ def close(what: str, got: Tensor, expected: Tensor, tolerance: float = 1e-9) -> 
         raise LawBroken(f"{what}: shape {tuple(got.shape)} instead of {tuple(expected.shape)}")
     if got.numel() == 0:
         return
-    got, expected = got.detach().double(), expected.detach().double()
+    got, expected = (t.detach().to("cpu", torch.float64) for t in (got, expected))
     if not bool(got.isfinite().all()):
         raise LawBroken(f"{what}: not finite")
     away = float((got - expected).abs().max()) / max(1.0, float(expected.abs().max()))
@@ -39,7 +39,7 @@ def limit(mixer: Mixer, length: int) -> int:
 
 def weights_for(y: Tensor) -> Tensor:
     """Fixed random weights, so that a sum over y tells its elements apart."""
-    return torch.randn(y.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64).to(y.dtype)
+    return torch.randn(y.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64).to(y)
 
 
 def gradient_of(t: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
+
 from anyformer.registry import nearest
 from anyformer.testing.bench.growth import bench_growth, bench_memory
 from anyformer.testing.bench.machine import Ceilings, describe_machine, measure_ceilings
@@ -30,6 +32,8 @@ SUITES: dict[str, str] = {
     "growth": "time from 2,048 to 65,536 tokens",
     "memory": "peak memory of training steps",
 }
+OF_THE_CPU = ("ops", "memory")
+"""Suites that hold against the CPU's limits, or read a process's memory."""
 
 
 def run_suites(
@@ -37,17 +41,25 @@ def run_suites(
     *,
     command: str = "anyformer bench",
     progress: Progress = lambda text: None,
+    device: str = "cpu",
 ) -> Page:
-    """Run suites by name, by default all (about ten minutes).
+    """Run suites by name, by default all (about ten minutes) that the device has.
 
     Raises:
-        ValueError: for an unknown suite.
+        ValueError: for an unknown suite, or one that measures the CPU where another device is asked for.
     """
-    chosen = list(SUITES) if not suites else list(suites)
+    here = [name for name in SUITES if device == "cpu" or name not in OF_THE_CPU]
+    chosen = list(suites) if suites else here
     for name in chosen:
         if name not in SUITES:
             raise ValueError(f"unknown suite {name!r}{nearest(name, list(SUITES))}")
-    page = Page(describe_machine(), command)
+        if name not in here:
+            raise ValueError(f"suite {name!r} measures the CPU; on {device} there are {', '.join(here)}")
+    with torch.device(device):
+        return _run(chosen, Page(describe_machine(), command), progress)
+
+
+def _run(chosen: Sequence[str], page: Page, progress: Progress) -> Page:
     if "peers" in chosen:
         page.tables.append(bench_peers(progress))
         words, plot = crossover(progress)

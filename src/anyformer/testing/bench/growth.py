@@ -16,7 +16,7 @@ from anyformer.ops.sparse_attention import sparse_attention
 from anyformer.parts import describe_part, option_names
 from anyformer.testing.bench.peers import heads, retention
 from anyformer.testing.bench.report import Plot, Table
-from anyformer.testing.bench.timing import forward, milliseconds, timed, training
+from anyformer.testing.bench.timing import forward, milliseconds, seeded, timed, training
 
 LENGTHS = (2048, 8192, 32768, 65536)
 LIMIT = 1.1
@@ -97,12 +97,12 @@ def _mamba(length: int) -> Callable[[], object]:
 
 
 def _window(length: int) -> Callable[[], object]:
-    inputs = heads(length, torch.Generator().manual_seed(0))
+    inputs = heads(length, seeded())
     return training(lambda q, k, v: sparse_attention(q, k, v, Window(255, 0)), *inputs)
 
 
 def _retention(length: int) -> Callable[[], object]:
-    return training(retention, *heads(length, torch.Generator().manual_seed(0)))
+    return training(retention, *heads(length, seeded()))
 
 
 MEMORY = {

@@ -84,9 +84,10 @@ def describe_machine() -> str:
     """One line that says what the figures are of."""
     processor = _processor()
     native = native_status()
+    gpu = f"{torch.cuda.get_device_name()}, beside " if torch.get_default_device().type == "cuda" else ""
     return (
-        f"{processor}, {torch.get_num_threads()} threads, {platform.system()}, Python {platform.python_version()}, "
-        f"torch {torch.__version__} ({torch.backends.cpu.get_cpu_capability()}), {native.reason}."
+        f"{gpu}{processor}, {torch.get_num_threads()} threads, {platform.system()}, "
+        f"Python {platform.python_version()}, torch {torch.__version__} ({torch.backends.cpu.get_cpu_capability()}), {native.reason}."
     )
 
 

@@ -12,7 +12,7 @@ from anyformer.contract import Mixer
 from anyformer.mixers import create_mixer, mixers
 from anyformer.parts import option_names
 from anyformer.testing.bench.report import Table
-from anyformer.testing.bench.timing import milliseconds, timed
+from anyformer.testing.bench.timing import milliseconds, seeded, timed
 
 BASELINE = "attention"
 
@@ -81,7 +81,7 @@ def _build(name: str, dim: int, length: int) -> Mixer:
 
 
 def _compare(name: str, dim: int, length: int, batch_size: int, repeats: int) -> Timing:
-    x = torch.randn(batch_size, length, dim, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    x = torch.randn(batch_size, length, dim, generator=seeded()).requires_grad_()
     mixer, baseline = _build(name, dim, length), _build(BASELINE, dim, length)
     times: dict[str, list[float]] = {"forward": [], "training": [], "forward base": [], "training base": []}
     for repeat in range(repeats + 1):

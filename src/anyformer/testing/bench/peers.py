@@ -19,7 +19,7 @@ from anyformer.ops.masks import Window
 from anyformer.ops.softmax_scan import softmax_scan
 from anyformer.ops.sparse_attention import sparse_attention
 from anyformer.testing.bench.report import Plot, Table
-from anyformer.testing.bench.timing import alternate, forward, ratio, training
+from anyformer.testing.bench.timing import alternate, forward, ratio, seeded, training
 
 Function = Callable[..., Tensor]
 OURS = "anyformer"
@@ -73,7 +73,7 @@ def bench_peers(progress: Callable[[str], None] = lambda text: None) -> Table:
 
 def duels() -> Iterator[Duel]:
     """All of them, each made when its turn comes."""
-    random = torch.Generator().manual_seed(0)
+    random = seeded()
     yield _mamba(4096, ("forward",), random)
     yield _mamba(1024, ("training",), random)
     yield _wkv(random)
@@ -236,7 +236,7 @@ def _recurrent(random: torch.Generator, length: int = 1024, dim: int = 512) -> D
 
 def crossover(progress: Callable[[str], None] = lambda text: None) -> tuple[str, Plot]:
     """From which length on retention's core and the delta rule train faster than dense attention."""
-    random = torch.Generator().manual_seed(0)
+    random = seeded()
     spec = Window(255, 0)
     functions: dict[str, Function] = {
         "dense attention (torch)": dense,

@@ -81,11 +81,23 @@ def alternate(candidates: Mapping[str, Callable[[], object]], *, seconds: float 
 
 
 def timed(run: Callable[[], object], repeats: int = 1) -> float:
-    """Seconds of one run, the mean of some."""
+    """Seconds of one run, the mean of some, with what it leaves to a GPU."""
+    _wait()
     start = time.perf_counter()
     for _ in range(repeats):
         run()
+    _wait()
     return (time.perf_counter() - start) / repeats
+
+
+def _wait() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def seeded() -> torch.Generator:
+    """A generator of the default device."""
+    return torch.Generator(torch.get_default_device()).manual_seed(0)
 
 
 def ratio(slow: Times, fast: Times) -> float:
