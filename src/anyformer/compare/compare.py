@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 
 from anyformer.compare.assemble import assemble, save_winner
@@ -154,7 +155,7 @@ def help_out(out: str | os.PathLike[str], *, workers: int | None = None) -> None
 
     plan = Plan.load(Path(out))
     workers = workers or min(available_cores(), 8)
-    threads = max(1, available_cores() // workers)
+    threads = max(1, min(available_cores() // workers, torch.get_num_threads()))
     join(Path(out), plan.storage, TrainingLab(Path(out)), workers=workers, threads=threads)
 
 

@@ -87,7 +87,8 @@ def describe_machine() -> str:
     gpu = f"{torch.cuda.get_device_name()}, beside " if torch.get_default_device().type == "cuda" else ""
     return (
         f"{gpu}{processor}, {torch.get_num_threads()} threads, {platform.system()}, "
-        f"Python {platform.python_version()}, torch {torch.__version__} ({torch.backends.cpu.get_cpu_capability()}), {native.reason}."
+        f"Python {platform.python_version()}, torch {torch.__version__} "
+        f"({torch.backends.cpu.get_cpu_capability()}), {native.reason}."
     )
 
 
