@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
+import statistics
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -89,8 +92,50 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     markdown = markdown.replace("<!-- families -->", "\n".join(_whole_family(name) for name in FAMILIES))
     if "<!-- papers -->" in markdown:
         markdown = markdown.replace("<!-- papers -->", _papers())
+    if "<!-- map -->" in markdown:
+        markdown = markdown.replace("<!-- map -->", _map())
     markdown = re.sub(r"<!-- family ([\w-]+) -->", lambda m: _family(m[1]), markdown)
     return re.sub(r"<!-- registry (\w+) -->", lambda m: _plain_table(tables[m[1]]), markdown)
+
+
+def _map() -> str:
+    """Mixers by family, with the mean, the lowest and the highest score of their seeds on each task of the map."""
+    tasks = json.loads((Path(__file__).parents[1] / "studies" / "map.json").read_text(encoding="utf-8"))[
+        "tasks"
+    ]
+    head = ["Mixer", *(f"{name}, {task['metric']}" for name, task in tasks.items())]
+    marks = {name: _best(task) for name, task in tasks.items()}
+    rows = []
+    for family in FAMILIES.values():
+        tried = [id for id in family.mixers if any(id in task["candidates"] for task in tasks.values())]
+        rows += [[f"**{family.title}**", *("" for _ in tasks)]] if tried else []
+        rows += [
+            [f"`{id}`", *(_scored(task["candidates"].get(id), marks[name]) for name, task in tasks.items())]
+            for id in tried
+        ]
+    references = {name: _references(task) for name, task in tasks.items()}
+    rows.append(["*best reference*", *(references[name] for name in tasks)])
+    return _table(head, rows)
+
+
+def _best(task: dict[str, Any]) -> float:
+    means = [statistics.mean(c["scores"]) for c in task["candidates"].values() if c["scores"]]
+    return max(means) if task["higher_is_better"] else min(means)
+
+
+def _scored(candidate: dict[str, Any] | None, best: float) -> str:
+    if candidate is None or not candidate["scores"]:
+        return "–"
+    scores = candidate["scores"]
+    mean = statistics.mean(scores)
+    words = f"**{mean:.3f}**" if mean == best else f"{mean:.3f}"
+    return f"{words} ({min(scores):.2f} to {max(scores):.2f})"
+
+
+def _references(task: dict[str, Any]) -> str:
+    pick = max if task["higher_is_better"] else min
+    name, score = pick(task["references"].items(), key=lambda item: item[1])
+    return f"*{score:.3f}, {name}*"
 
 
 def _papers() -> str:

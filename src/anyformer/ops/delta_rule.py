@@ -20,8 +20,8 @@ from torch import Tensor
 
 from anyformer import kernels
 from anyformer.ops._base import native_path, primitive
-from anyformer.ops._precision import exact, no_autocast, wide
-from anyformer.ops.linear_attention import KEEP, in_chunks, needs_grad, rows, sizes, takes_kernels
+from anyformer.ops._precision import exact, no_autocast
+from anyformer.ops.linear_attention import KEEP, in_chunks, needs_grad, rows, sizes, takes_kernels, widened
 
 CHUNK = 64
 RADIX = 16
@@ -117,23 +117,14 @@ def _prepare(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor | None, initial: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor, torch.dtype]:
     """Check and widen; beta and the decay become (B, H, T, 1)."""
-    if q.dim() != 4 or k.shape != q.shape:
-        raise ValueError(
-            f"q and k must share one shape (B, H, T, K), got {tuple(q.shape)} and {tuple(k.shape)}"
-        )
-    B, H, T, K = q.shape
-    if v.dim() != 4 or v.shape[:3] != (B, H, T):
-        raise ValueError(f"v must have shape ({B}, {H}, {T}, V), got {tuple(v.shape)}")
+    dtype = v.dtype
+    q, k, v, S = widened(q, k, v, initial)
+    B, H, T, _ = q.shape
     for name, x in (("beta", beta), ("log_decay", log_decay)):
         if x is not None and x.shape != (B, H, T):
             raise ValueError(f"{name} must have shape ({B}, {H}, {T}), got {tuple(x.shape)}")
-    shape = (B, H, K, v.shape[-1])
-    if initial is not None and initial.shape != shape:
-        raise ValueError(f"initial must have shape {shape}, got {tuple(initial.shape)}")
-    dtype, float_ = v.dtype, wide(torch.promote_types(q.dtype, v.dtype))
-    q, k, v, beta = (x.to(float_) for x in (q, k, v, beta[..., None]))
-    d = None if log_decay is None else log_decay[..., None].to(float_)
-    return q, k, v, beta, d, q.new_zeros(shape) if initial is None else initial.to(float_), dtype
+    d = None if log_decay is None else log_decay[..., None].to(q.dtype)
+    return q, k, v, beta[..., None].to(q.dtype), d, S, dtype
 
 
 def _chunked(

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from anyformer.ops._base import Path, primitive
-from anyformer.ops._precision import exact, no_autocast, wide
+from anyformer.ops._precision import exact, no_autocast
 from anyformer.ops.delta_rule import carry
-from anyformer.ops.linear_attention import in_chunks
+from anyformer.ops.linear_attention import in_chunks, widened
 
 CHUNK = 32
 
@@ -113,21 +113,13 @@ def _prepare(
     q: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, log_decay: Tensor | None, initial: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, torch.dtype]:
     """Check and widen."""
-    if q.dim() != 4:
-        raise ValueError(f"q must have shape (B, H, T, K), got {tuple(q.shape)}")
-    B, H, T, K = q.shape
-    for name, x in (("k", k), ("a", a), ("b", b), ("log_decay", log_decay)):
+    dtype = v.dtype
+    q, k, v, S = widened(q, k, v, initial)
+    for name, x in (("a", a), ("b", b), ("log_decay", log_decay)):
         if x is not None and x.shape != q.shape:
-            raise ValueError(f"{name} must have shape ({B}, {H}, {T}, {K}), got {tuple(x.shape)}")
-    if v.dim() != 4 or v.shape[:3] != (B, H, T):
-        raise ValueError(f"v must have shape ({B}, {H}, {T}, V), got {tuple(v.shape)}")
-    shape = (B, H, K, v.shape[-1])
-    if initial is not None and initial.shape != shape:
-        raise ValueError(f"initial must have shape {shape}, got {tuple(initial.shape)}")
-    dtype, float_ = v.dtype, wide(torch.promote_types(q.dtype, v.dtype))
-    q, k, v, a, b = (x.to(float_) for x in (q, k, v, a, b))
-    d = torch.zeros_like(q) if log_decay is None else log_decay.to(float_)
-    return q, k, v, a, b, d, q.new_zeros(shape) if initial is None else initial.to(float_), dtype
+            raise ValueError(f"{name} must have shape {tuple(q.shape)}, got {tuple(x.shape)}")
+    d = torch.zeros_like(q) if log_decay is None else log_decay.to(q.dtype)
+    return q, k, v, a.to(q.dtype), b.to(q.dtype), d, S, dtype
 
 
 def _chunked(

@@ -141,15 +141,9 @@ def _prepare(
     causal: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor, torch.dtype]:
     """Check and widen; the decay becomes (B, H, T, 1) or (B, H, T, K)."""
-    if q.dim() != 4 or k.shape != q.shape:
-        raise ValueError(
-            f"q and k must share one shape (B, H, T, K), got {tuple(q.shape)} and {tuple(k.shape)}"
-        )
+    dtype = v.dtype
+    q, k, v, S = widened(q, k, v, initial, counted=normalize)
     B, H, T, K = q.shape
-    if v.dim() != 4 or v.shape[:3] != (B, H, T):
-        raise ValueError(f"v must have shape ({B}, {H}, {T}, V), got {tuple(v.shape)}")
-    dtype, float_ = v.dtype, wide(torch.promote_types(q.dtype, v.dtype))
-    q, k, v = q.to(float_), k.to(float_), v.to(float_)
     d = log_decay
     if d is not None:
         if not causal:
@@ -158,12 +152,34 @@ def _prepare(
             shapes = f"({H},), ({B}, {H}, {T}) or ({B}, {H}, {T}, {K})"
             raise ValueError(f"log_decay must have shape {shapes}, got {tuple(d.shape)}")
         d = d[:, None, None].expand(B, H, T, 1) if d.dim() == 1 else d if d.dim() == 4 else d[..., None]
-        d = d.to(float_)
-    shape = (B, H, K, v.shape[-1] + normalize)
+        d = d.to(q.dtype)
+    return q, k, v, d, S, dtype
+
+
+def widened(
+    q: Tensor, k: Tensor, v: Tensor, initial: Tensor | None, *, counted: bool = False
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """q, k (B, H, T, K), v (B, H, T, V) and the first state (B, H, K, V), zeros where none is given, in one dtype.
+
+    Args:
+        counted: whether the state has a column more, for the sum of the weights.
+
+    Raises:
+        ValueError: if shapes don't fit.
+    """
+    if q.dim() != 4 or k.shape != q.shape:
+        raise ValueError(
+            f"q and k must share one shape (B, H, T, K), got {tuple(q.shape)} and {tuple(k.shape)}"
+        )
+    B, H, T, K = q.shape
+    if v.dim() != 4 or v.shape[:3] != (B, H, T):
+        raise ValueError(f"v must have shape ({B}, {H}, {T}, V), got {tuple(v.shape)}")
+    shape = (B, H, K, v.shape[-1] + counted)
     if initial is not None and initial.shape != shape:
         raise ValueError(f"initial must have shape {shape}, got {tuple(initial.shape)}")
-    S = q.new_zeros(shape) if initial is None else initial.to(float_)
-    return q, k, v, d, S, dtype
+    float_ = wide(torch.promote_types(q.dtype, v.dtype))
+    q, k, v = (x.to(float_) for x in (q, k, v))
+    return q, k, v, q.new_zeros(shape) if initial is None else initial.to(float_)
 
 
 def _scale_and_count(q: Tensor, v: Tensor, scale: float | None, normalize: bool) -> tuple[Tensor, Tensor]:

@@ -254,7 +254,7 @@ def crossover(progress: Callable[[str], None] = lambda text: None) -> tuple[str,
         for name, found in times.items():
             plot.curves[name].append((length, 1000 * found.median))
     words = [
-        f"{name} is faster than dense attention from about {_crossing(curve, plot.curves['dense attention (torch)'])}"
+        f"{name} is {_crossing(curve, plot.curves['dense attention (torch)'])}"
         for name, curve in plot.curves.items()
         if not name.startswith("dense")
     ]
@@ -262,13 +262,14 @@ def crossover(progress: Callable[[str], None] = lambda text: None) -> tuple[str,
 
 
 def _crossing(curve: list[tuple[float, float]], base: list[tuple[float, float]]) -> str:
-    """The shortest length from which the curve stays below, by a straight line between logarithms."""
+    """From which length on the curve stays below, by a straight line between logarithms."""
     gaps = [math.log(y / z) for (_, y), (_, z) in zip(curve, base, strict=True)]
     above = [i for i, gap in enumerate(gaps) if gap >= 0]
     if not above:
-        return f"{curve[0][0]:.0f} tokens or fewer"
+        return f"faster than dense attention from {curve[0][0]:.0f} tokens or fewer"
     last = above[-1]
     if last == len(curve) - 1:
-        return f"more than {curve[-1][0]:.0f} tokens"
+        return f"slower than dense attention up to {curve[-1][0]:.0f} tokens"
     share = gaps[last] / (gaps[last] - gaps[last + 1])
-    return f"{2 ** (math.log2(curve[last][0]) + share):.0f} tokens"
+    crossing = 2 ** (math.log2(curve[last][0]) + share)
+    return f"faster than dense attention from about {crossing:.0f} tokens"
