@@ -35,8 +35,9 @@ card = Card(
             "averages": "[mega(num_averages=16)]*2 positions=t5",
             "none": "[mega(num_averages=0)]*2 positions=t5",
         },
+        options={"vocab_size": 16, "num_pairs": 4, "length": 24},
         smallest=0.05,
-        steps=400,
+        steps=600,
         parameters=30_000,
     ),
 )
