@@ -12,7 +12,7 @@ import torch
 
 from anyformer.testing.bench import SUITES, bench_mixers, growth, models, ops, peers, run_suites
 from anyformer.testing.bench.machine import Ceilings, measure_ceilings
-from anyformer.testing.bench.mixers import default_names, mixers_table
+from anyformer.testing.bench.mixers import build, default_names, mixers_table
 from anyformer.testing.bench.report import Page, Plot, Table
 from anyformer.testing.bench.timing import Times, alternate, ratio
 
@@ -98,9 +98,26 @@ def test_peers_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_crossing() -> None:
     base = [(2.0**i, 4.0**i) for i in range(5)]
-    assert peers._crossing([(2.0**i, 4 * 2.0**i) for i in range(5)], base) == "4 tokens"
-    assert peers._crossing([(2.0**i, 0.5 * 2.0**i) for i in range(5)], base) == "1 tokens or fewer"
-    assert peers._crossing([(2.0**i, 1e3) for i in range(5)], base) == "more than 16 tokens"
+    assert (
+        peers._crossing([(2.0**i, 4 * 2.0**i) for i in range(5)], base)
+        == "faster than dense attention from about 4 tokens"
+    )
+    assert (
+        peers._crossing([(2.0**i, 0.5 * 2.0**i) for i in range(5)], base)
+        == "faster than dense attention from 1 tokens or fewer"
+    )
+    assert (
+        peers._crossing([(2.0**i, 1e3) for i in range(5)], base)
+        == "slower than dense attention up to 16 tokens"
+    )
+
+
+@pytest.mark.parametrize("name", dict.fromkeys([*growth.linear_names(), *default_names()]))
+def test_what_is_timed_can_run(name: str) -> None:
+    mixer = build(name, 16, 32)
+    x = torch.randn(1, 32, 16, requires_grad=True)
+    mixer(x).sum().backward()
+    assert x.grad is not None and x.grad.isfinite().all()
 
 
 def test_growth() -> None:

@@ -13,7 +13,8 @@ import torch
 from anyformer.mixers import create_mixer, mixers
 from anyformer.ops.masks import Window
 from anyformer.ops.sparse_attention import sparse_attention
-from anyformer.parts import describe_part, option_names
+from anyformer.parts import describe_part
+from anyformer.testing.bench.mixers import build
 from anyformer.testing.bench.peers import heads, retention
 from anyformer.testing.bench.report import Plot, Table
 from anyformer.testing.bench.timing import forward, milliseconds, seeded, timed, training
@@ -52,9 +53,7 @@ def bench_growth(
         progress(f"{name} up to {lengths[-1]} tokens")
         times: dict[str, list[float]] = {"forward": [], "training": []}
         for length in lengths:
-            torch.manual_seed(0)
-            limited = "max_length" in option_names(mixers.get(name).target)
-            mixer = create_mixer(name, dim, **({"max_length": lengths[-1]} if limited else {}))
+            mixer = build(name, dim, lengths[-1])
             x = torch.randn(1, length, dim)
             for mode, runner in (("forward", forward), ("training", training)):
                 run = runner(mixer, x)

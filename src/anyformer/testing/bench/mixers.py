@@ -74,15 +74,21 @@ def default_names() -> list[str]:
     return names
 
 
-def _build(name: str, dim: int, length: int) -> Mixer:
+def build(name: str, dim: int, length: int) -> Mixer:
+    """A mixer in its default form that takes the length; bidirectional where it cannot be causal."""
     torch.manual_seed(0)
-    limited = "max_length" in option_names(mixers.get(name).target)
-    return create_mixer(name, dim, **({"max_length": max(length, 64)} if limited else {}))
+    options: dict[str, object] = {}
+    if "max_length" in option_names(mixers.get(name).target):
+        options["max_length"] = max(length, 64)
+    try:
+        return create_mixer(name, dim, **options)
+    except ValueError:
+        return create_mixer(name, dim, **options, causal=False)
 
 
 def _compare(name: str, dim: int, length: int, batch_size: int, repeats: int) -> Timing:
     x = torch.randn(batch_size, length, dim, generator=seeded()).requires_grad_()
-    mixer, baseline = _build(name, dim, length), _build(BASELINE, dim, length)
+    mixer, baseline = build(name, dim, length), build(BASELINE, dim, length)
     times: dict[str, list[float]] = {"forward": [], "training": [], "forward base": [], "training base": []}
     for repeat in range(repeats + 1):
         for which, module in (("", mixer), (" base", baseline)):
