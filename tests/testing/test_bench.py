@@ -49,6 +49,28 @@ def test_suites_of_the_cpu_stay_there() -> None:
         run_suites(["memory"], device="cuda")
 
 
+def test_what_was_found_outlives_a_suite_that_breaks_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    def growth(**_: object) -> None:
+        raise ValueError("no such length")
+
+    monkeypatch.setattr("anyformer.testing.bench.bench_growth", growth)
+    monkeypatch.setattr(
+        "anyformer.testing.bench.bench_mixers", lambda **_: bench_mixers(["pooling"], lengths=[16])
+    )
+    page = run_suites(["growth", "mixers"])
+    assert [table.title for table in page.tables] == ["Mixers beside softmax attention"]
+    assert "The suite `growth` broke off: ValueError: no such length" in page.markdown()
+
+
+def test_a_mixer_is_left_out_where_it_takes_no_more() -> None:
+    found = bench_mixers(["neural_processor", "pooling"], dim=16, lengths=(64, 512), repeats=3)
+    assert [(t.mixer, t.length) for t in found] == [
+        ("neural_processor", 64),
+        ("pooling", 64),
+        ("pooling", 512),
+    ]
+
+
 @pytest.mark.slow
 def test_the_machine_is_measured() -> None:
     found = measure_ceilings()

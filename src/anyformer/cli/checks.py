@@ -153,3 +153,5 @@ def bench(
     console.print(page.markdown(), markup=False, highlight=False, soft_wrap=True)
     for problem in page.write(out) if out else []:
         console.print(problem, style="yellow")
+    if page.failed:
+        raise typer.Exit(1)

@@ -60,29 +60,62 @@ def run_suites(
 
 
 def _run(chosen: Sequence[str], page: Page, progress: Progress) -> Page:
-    if "peers" in chosen:
-        page.tables.append(bench_peers(progress))
-        words, plot = crossover(progress)
-        page.tables[-1].note = f"{page.tables[-1].note} {words}".strip()
-        page.plots.append(plot)
-    if "training" in chosen:
-        page.tables.append(bench_training(progress))
-    if "decoding" in chosen:
-        page.tables += bench_decoding(progress=progress)
-    if "memory" in chosen:
-        page.tables.append(bench_memory(progress))
-    keep_freed_memory()  # as `train` and `compare` do, for what follows
-    if "ops" in chosen:
-        progress("the machine's limits")
-        ceilings = measure_ceilings()
-        page.tables += [_limits(ceilings), bench_ops(ceilings, progress=progress)]
-    if "growth" in chosen:
-        table, plot = bench_growth(progress=progress)
-        page.tables.append(table)
-        page.plots.append(plot)
-    if "mixers" in chosen:
-        page.tables.append(mixers_table(bench_mixers(progress=progress)))
+    for name, step in _STEPS.items():
+        if name == "ops":
+            keep_freed_memory()  # as `train` and `compare` do, for what follows
+        if name in chosen:
+            try:
+                step(page, progress)
+            except Exception as error:  # what others have found over minutes is not lost with it
+                page.failed[name] = f"{type(error).__name__}: {error}"
     return page
+
+
+def _peers(page: Page, progress: Progress) -> None:
+    page.tables.append(bench_peers(progress))
+    words, plot = crossover(progress)
+    page.tables[-1].note = f"{page.tables[-1].note} {words}".strip()
+    page.plots.append(plot)
+
+
+def _training(page: Page, progress: Progress) -> None:
+    page.tables.append(bench_training(progress))
+
+
+def _decoding(page: Page, progress: Progress) -> None:
+    page.tables += bench_decoding(progress=progress)
+
+
+def _memory(page: Page, progress: Progress) -> None:
+    page.tables.append(bench_memory(progress))
+
+
+def _ops(page: Page, progress: Progress) -> None:
+    progress("the machine's limits")
+    ceilings = measure_ceilings()
+    page.tables += [_limits(ceilings), bench_ops(ceilings, progress=progress)]
+
+
+def _growth(page: Page, progress: Progress) -> None:
+    table, plot = bench_growth(progress=progress)
+    page.tables.append(table)
+    page.plots.append(plot)
+
+
+def _mixers(page: Page, progress: Progress) -> None:
+    page.tables.append(mixers_table(bench_mixers(progress=progress)))
+
+
+_STEPS: dict[str, Callable[[Page, Progress], None]] = {
+    "peers": _peers,
+    "training": _training,
+    "decoding": _decoding,
+    "memory": _memory,
+    "ops": _ops,
+    "growth": _growth,
+    "mixers": _mixers,
+}
+"""The suites in the order in which they run."""
 
 
 def _limits(ceilings: Ceilings) -> Table:

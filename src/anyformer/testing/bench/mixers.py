@@ -43,7 +43,7 @@ def bench_mixers(
     """Time the forward, and forward with backward, of mixers in their default form.
 
     Each repeat times the mixer and softmax attention directly after one another, so that a drift of the machine's
-    speed falls on both; ratios are medians over the repeats.
+    speed falls on both; ratios are medians over the repeats. A mixer is left out at lengths that it does not take.
 
     Args:
         names: mixers, by default every causal one.
@@ -59,8 +59,10 @@ def bench_mixers(
     found = []
     for name in chosen:
         for length in lengths:
-            progress(f"{name} at {length}")
-            found.append(_compare(name, dim, length, batch_size, repeats))
+            longest = build(name, dim, length).info.max_length
+            if longest is None or longest >= length:
+                progress(f"{name} at {length}")
+                found.append(_compare(name, dim, length, batch_size, repeats))
     return found
 
 

@@ -70,6 +70,8 @@ class Page:
     command: str
     tables: list[Table] = field(default_factory=list)
     plots: list[Plot] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    """Suites that broke off, with the reason."""
 
     def markdown(self, folder: str = "") -> str:
         """The page; its plots lie in ``folder`` beside it."""
@@ -80,6 +82,7 @@ class Page:
         ]
         parts += [table.markdown() for table in self.tables]
         parts += [f"## {plot.title}\n\n![{plot.title}]({folder}/{plot.name}.svg)\n" for plot in self.plots]
+        parts += [f"The suite `{name}` broke off: {reason}\n" for name, reason in self.failed.items()]
         return "\n".join(parts)
 
     def write(self, path: Path) -> list[str]:
