@@ -26,6 +26,7 @@ needs_onednn = pytest.mark.skipif(
 def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both libraries, whichever this CPU would get."""
     monkeypatch.setattr(module, "_HAS_ONEDNN", request.param == "oneDNN")
+    monkeypatch.setattr(module, "_MKL_AT_HOME", False)
 
 
 def tensors(rows: tuple[int, ...], K: int, N: int, dtype: torch.dtype) -> dict[str, Tensor]:
