@@ -54,6 +54,17 @@ def test_check_shows_a_table_and_passes() -> None:
     assert "1 cases, 0 broken" in text
 
 
+@pytest.mark.parametrize("command", ["check", "bench"])
+def test_devices(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for device, words in (
+        ("tpu", "--device must be cpu or cuda, got tpu"),
+        ("cuda", "finds no such device here"),
+    ):
+        result = RUNNER.invoke(app, [command, "pooling", "--device", device])
+        assert result.exit_code == 2 and words in " ".join(result.output.split())
+
+
 def test_check_of_a_broken_mixer_names_the_law_and_fails(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(

@@ -47,6 +47,13 @@ def request(**changes):
     return check_request(**given)
 
 
+def test_workers_share_the_cores_and_take_no_more_threads_than_they_may(monkeypatch):
+    monkeypatch.setattr("anyformer.compare.prepare.available_cores", lambda: 16)
+    for allowed, workers, threads in ((16, 3, 5), (16, 20, 1), (1, 3, 1), (4, 2, 4)):
+        monkeypatch.setattr(torch, "get_num_threads", lambda allowed=allowed: allowed)
+        assert request(workers=workers).threads == threads
+
+
 @pytest.mark.parametrize(
     "changes, message",
     [

@@ -22,11 +22,13 @@ needs_onednn = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(params=["PyTorch", pytest.param("oneDNN", marks=needs_onednn)], autouse=True)
+@pytest.fixture(
+    params=["PyTorch", "PyTorch for few rows", pytest.param("oneDNN", marks=needs_onednn)], autouse=True
+)
 def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both libraries, whichever this CPU would get."""
+    """Every choice of libraries, whichever this CPU would get."""
     monkeypatch.setattr(module, "_HAS_ONEDNN", request.param == "oneDNN")
-    monkeypatch.setattr(module, "_MKL_AT_HOME", False)
+    monkeypatch.setattr(module, "_MKL_AT_HOME", request.param == "PyTorch for few rows")
 
 
 def tensors(rows: tuple[int, ...], K: int, N: int, dtype: torch.dtype) -> dict[str, Tensor]:

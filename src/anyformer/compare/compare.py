@@ -11,7 +11,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 
 from anyformer.compare.assemble import assemble, save_winner
@@ -151,12 +150,11 @@ def help_out(out: str | os.PathLike[str], *, workers: int | None = None) -> None
     Raises:
         ValueError: when there is no comparison in ``out``.
     """
-    from anyformer.compare.prepare import available_cores
+    from anyformer.compare.prepare import available_cores, threads_for
 
     plan = Plan.load(Path(out))
     workers = workers or min(available_cores(), 8)
-    threads = max(1, min(available_cores() // workers, torch.get_num_threads()))
-    join(Path(out), plan.storage, TrainingLab(Path(out)), workers=workers, threads=threads)
+    join(Path(out), plan.storage, TrainingLab(Path(out)), workers=workers, threads=threads_for(workers))
 
 
 def _continue(folder: Path, given: dict[str, Task], console: Console) -> Comparison:

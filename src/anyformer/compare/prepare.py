@@ -86,8 +86,12 @@ def check_request(
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
     text = f"{budget:g}s" if isinstance(budget, (int, float)) else str(budget)
-    threads = max(1, min(cores // workers, torch.get_num_threads()))  # OMP_NUM_THREADS may ask for fewer
-    return Request(parsed, text, hold, seeds, workers, threads, parameters, batch_size)  # type: ignore[arg-type]
+    return Request(parsed, text, hold, seeds, workers, threads_for(workers), parameters, batch_size)  # type: ignore[arg-type]
+
+
+def threads_for(workers: int) -> int:
+    """Of each worker: its share of the cores, or what ``OMP_NUM_THREADS`` allows, if that is less."""
+    return max(1, min(available_cores() // workers, torch.get_num_threads()))
 
 
 def available_cores() -> int:

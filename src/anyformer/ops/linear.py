@@ -57,9 +57,9 @@ def linear_flops(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> int:
 def _path(device: str, dtype: torch.dtype) -> Path:
     if device != "cpu":
         return Path("PyTorch", "torch.nn.functional.linear")
-    few = f"up to {FEW_ROWS} rows without gradient: {kernels.status().reason}"
     if _MKL_AT_HOME:
         return Path("PyTorch", "torch.nn.functional.linear: MKL on an Intel CPU")
+    few = f"up to {FEW_ROWS} rows without gradient: {kernels.status().reason}"
     if dtype == torch.float32 and _HAS_ONEDNN:
         return Path("oneDNN", f"faster than MKL, which PyTorch would choose, but on CPUs of Intel; {few}")
     return Path("PyTorch", f"torch.nn.functional.linear; {few}")

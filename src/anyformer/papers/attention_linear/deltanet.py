@@ -27,7 +27,7 @@ card = Card(
     "flash-linear-attention divides by sqrt(K). Hybrids with attention are specs: [delta_net, attention(window=64)].",
     claim="At 1.3B parameters and 100B tokens DeltaNet has lower perplexity than Mamba and GLA, and it recalls better: "
     "corrected keys do not interfere where summed ones do.",
-    study=Study(
+    study=Study(  # more pairs than a head's state has rows
         task="recall",
         arms={
             "delta": "[delta_net(key_dim=8, correct=true)]*2",

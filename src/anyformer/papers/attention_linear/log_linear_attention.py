@@ -30,7 +30,7 @@ card = Card(
     "is delta_net(gated=true, correct=false), Mamba-2's recurrence in DeltaNet's block.",
     claim="Log-linear Mamba-2 and Gated DeltaNet are as good as their bases or better at language modelling, and "
     "better on multi-query recall at equal state.",
-    study=Study(
+    study=Study(  # recall of more pairs than a state has rows
         task="recall",
         arms={
             "log-linear": "[delta_net(gated=true, correct=false, key_dim=8, num_levels=7)]*2",

@@ -23,7 +23,7 @@ card = Card(
     "and no gate; it is not a part of its own.",
     claim="At similar or better quality than with softmax attention (BLEU, and perplexity on WikiText-103), "
     "decoding is much faster on long documents; the gate improves it.",
-    study=Study(
+    study=Study(  # a language model in the place of the translator's decoder
         task="bytes",
         arms={
             "rfa": "[rfa]*2 positions=sinusoidal",

@@ -27,7 +27,7 @@ card = Card(
     "code one norm spans all heads. The code also norms the softmax blocks; the paper's equations do not.",
     claim="TransNormer is better than vanilla and linear Transformers on language modelling and Long-Range Arena: its "
     "perplexity on WikiText-103 is below the softmax Transformer's by more than 2 points.",
-    study=Study(
+    study=Study(  # the norm against the denominator, in the same model
         task="listops",
         arms={
             "norm": "[diag_attention(block_len=4), linear_attention(normalize=rms_norm)]*2 "

@@ -35,7 +35,7 @@ card = Card(
     claim="The parallel form predicts a flow better than the chained one: channel flow at friction Reynolds "
     "numbers of about 180, 395 and 590 keeps its statistics over long rollouts, where the chained form, "
     "FNO and implicit FNO fail.",
-    study=Study(
+    study=Study(  # one step of a flow in two dimensions
         task="vortices",
         arms={
             form: f"[factorized_attention@a(grid=8, form={form})]*4 channel=none pattern=mixer/4 norm=none "

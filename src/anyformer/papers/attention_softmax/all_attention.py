@@ -23,7 +23,7 @@ card = Card(
     "They have no position: a query meets them before it is rotated. The paper's adaptive spans and cached segments "
     "are parts of other papers and left out.",
     claim="The feed-forward network can go: with memories in its place, 20.6 perplexity on WikiText-103 at 133M.",
-    study=Study(
+    study=Study(  # without a feed-forward network, memories beside the tokens or none
         task="listops",
         arms={
             name: f"[attention(num_heads=2, num_memories={n})]*2 channel=none"

@@ -29,7 +29,7 @@ card = Card(
     "which has no maximum. The code also has a pre-norm order, whose gate mixes with the input before its norm; here "
     "the model is post-norm. The PyPI package mega-pytorch decays by (1 - alpha) delta, which is neither.",
     claim="Best average of the Long Range Arena at its time (88.2), and without the averages accuracy falls.",
-    study=Study(
+    study=Study(  # the averages' part where a value stands next to its key
         task="recall",
         arms={
             "averages": "[mega(num_averages=16)]*2 positions=t5",

@@ -24,7 +24,7 @@ card = Card(
     "without it n is the number of keys that a query sees, which needs no length, streams, and keeps the sum of the "
     "weights near one for early tokens too. n never is a padded length. QK-norm, RoPE and ALiBi are options beside it.",
     claim="Sigmoid attention matches softmax in language, vision and speech, with log n as what makes it stable.",
-    study=Study(
+    study=Study(  # what has been learned of copying after few steps
         task="copy",
         arms={
             "sigmoid": "[attention(normalizer=sigmoid)]*2",

@@ -38,7 +38,7 @@ card = Card(
     "averaged checkpoints belong to training and decoding.",
     claim="Several heads beat one: 28.4 BLEU on WMT14 English-German, and with one head in the place of eight "
     "0.9 less.",
-    study=Study(
+    study=Study(  # several heads or one, at equal width
         task="copy",
         arms={
             f"{heads} heads": f"[attention(num_heads={heads})]*2 positions=sinusoidal channel=mlp(activation=relu) "

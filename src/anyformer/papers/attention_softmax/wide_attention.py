@@ -28,7 +28,7 @@ card = Card(
     "many names in the spec. Latency is not judged.",
     claim="One wide layer is as good as a deep stack: 0.3% better on average over four text tasks and ten kinds of "
     "attention.",
-    study=Study(
+    study=Study(  # one kind of attention on one of the tasks, shortened
         task="listops",
         arms={
             "wide": "[attention(num_heads=8, head_dim=8)] causal=false",

@@ -35,7 +35,7 @@ card = Card(
     "Its distances are of attention, not of gradients; influence is there for mixers without values.",
     claim="Cheaper variants of attention attend too little to far tokens, and errors of approximation add up; "
     "they help to select content and to answer questions about it.",
-    study=Study(
+    study=Study(  # what is asked for stands up to 23 tokens back
         task="recall",
         arms={
             "dense": "[attention]*2",

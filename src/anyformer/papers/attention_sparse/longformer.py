@@ -33,7 +33,7 @@ card = Card(
     "token is seen by all later ones and sees no more than others.",
     claim="Without global tokens, or without their projections, it is worse: with them better than RoBERTa on "
     "long documents, the state of the art on WikiHop and TriviaQA.",
-    study=Study(
+    study=Study(  # the tokens that questions are about are global, or are not
         task="recall",
         arms={
             "global pairs": "[longformer(window=4, num_global=8)]*2",

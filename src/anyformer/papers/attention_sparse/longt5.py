@@ -30,7 +30,7 @@ card = Card(
     "last whole block count to it. The code numbers blocks from a batch's first column, padding included; here they "
     "are counted from a sample's first token.",
     claim="Above local attention by far on long inputs, and the state of the art on several summarisation tasks.",
-    study=Study(
+    study=Study(  # a fact found from beyond the window
         task="lookup",
         arms={
             "transient global": "[transient_global(window=5, block=2)]*2 causal=false positions=t5(bidirectional=true)",

@@ -24,7 +24,7 @@ card = Card(
     "the study and the preset take the second one, as looking up a pair needs a layer below to join it.",
     claim="Windows alone lose what a few full layers bring back: MASFormer of 1.3B parameters is as good as "
     "full attention on long inputs at up to 75% less computation in attention.",
-    study=Study(
+    study=Study(  # pairs to be recalled from further back than windows reach
         task="recall",
         arms={
             "one full layer": "[attention(window=4), attention, attention(window=4)*2]",

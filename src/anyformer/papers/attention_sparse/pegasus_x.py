@@ -30,7 +30,7 @@ card = Card(
     "norm, the same where that norm's weights are not zero. Gap-sentence pretraining is not built.",
     claim="Staggered blocks with global tokens are about as good as full attention on 16K tokens; blocks without "
     "staggering or globals are worse.",
-    study=Study(
+    study=Study(  # what a second layer gains when its borders are not those of the first
         task="lookup",
         arms={
             "staggered": "[block_attention(block=8), block_attention(block=8, stagger=true)] causal=false",

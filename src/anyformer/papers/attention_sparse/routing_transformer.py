@@ -30,7 +30,7 @@ card = Card(
     "its commitment loss. A token that several clusters take gets the mean, as there.",
     claim="Routing by content beats local attention alone: WikiText-103 at 15.8 against Transformer-XL's 18.3 "
     "perplexity, PG-19 at 33.2 with 22 layers.",
-    study=Study(
+    study=Study(  # what lies beyond the window can be found by content only
         task="recall",
         arms={
             "routing": "[attention(window=4), routing_attention(num_clusters=4, cluster_size=8, decay=0.9)]",

@@ -30,7 +30,7 @@ card = Card(
     "num_verts, our subblocks. Recomputation in the backward happens past a size of tile, in the op.",
     claim="State of the art in density on images, text and audio: 0.99 bits a byte on enwik8, 2.80 bits a dimension "
     "on CIFAR-10; strided patterns suit data with a period, where they do better than dense attention.",
-    study=Study(
+    study=Study(  # a period that two windows of as many keys do not span
         task="wallpaper",
         arms={
             "strided": "[sparse_attention(stride=6)]*2",

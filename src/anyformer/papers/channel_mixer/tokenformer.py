@@ -26,8 +26,8 @@ card = Card(
     notes="The released code takes tau from the present number of tokens, so that its growth does change "
     "the outputs; grow_tokens keeps the first tau unless told otherwise. Norms are LayerNorm with scale and "
     "bias; the paper's have neither.",
-    claim="Scores that are normalised and gated train better than a softmax over the parameter tokens; "
-    "grown from 124M to 1.4B by adding parameter tokens a model matches Transformers trained from "
+    claim="Scores divided by their length and put through a GELU train better than a softmax over the parameter "
+    "tokens; grown from 124M to 1.4B by adding parameter tokens a model matches Transformers trained from "
     "scratch at a tenth of the training cost.",
     study=Study(
         task="listops",

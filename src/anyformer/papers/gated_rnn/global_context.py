@@ -30,7 +30,7 @@ card = Card(
     claim="A summary of the whole sentence at each token labels it better than the two directions alone: F1 "
     "rises on seven sets of named entities and aspects at little cost, and is competitive with a CRF, "
     "which is slower.",
-    study=Study(
+    study=Study(  # labels inside a sentence that depend on both of its ends
         task="ends",
         arms={
             "context": "[lstm(global_context=true)] causal=false positions=none",

@@ -24,7 +24,7 @@ card = Card(
     notes="All corners are looked to in one layer, each with a kernel of its own, where the paper also turns the image "
     "between layers instead. The window decays by the axis, as a product. Features of lags are those of our hyena.",
     claim="In the place of attention it improves ViT, Swin and DeiT, most on small image sets.",
-    study=Study(
+    study=Study(  # small images, few of them
         task="digits",
         arms={
             "hyena": "[hyena_nd(grid=6, max_length=36)]*2 causal=false channel=mlp",

@@ -27,7 +27,7 @@ card = Card(
     "inside a residual connection, as all do here.",
     claim="What the ranker finds lies beyond the width of the processor: comparable to Transformers of its "
     "size on short benchmarks, and needles are found far beyond the width that it was trained with.",
-    study=Study(
+    study=Study(  # what lies outside of a split is recalled with retrieval and not without
         task="recall",
         arms={
             f"top {k}": f"ranker([neural_processor(context_len=32)*2], split=8, top_k={k}) channel=none positions=none"

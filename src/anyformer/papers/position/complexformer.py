@@ -24,9 +24,9 @@ card = Card(
     "they are affine and linear is our reading. The paper has been withdrawn by its authors. With an "
     "affine map the score splits into a rotation of the query and one of the key, so that caches and fused "
     "kernels go on working. Phases have a jump at pi, which shows where a is no integer.",
-    claim="Heads of complex numbers are a better carrier of positions than RoPE: lower perplexity than a "
-    "Transformer with RoPE at a similar size.",
-    study=Study(
+    claim="Lower perplexity than a Transformer with RoPE at a similar size.",
+    beyond_reach="scale",
+    study=Study(  # a proxy: what has been learned of copying after few steps
         task="copy",
         arms={
             "complex": "[attention]*2 positions=complex",

@@ -19,7 +19,7 @@ card = Card(
     notes="Tables are shared by heads, as in BERT's relative_key_query, which is M4. transformers 5 has "
     "dropped it from BERT, so that M4 is held to the triple loop.",
     claim="M4 is better on SQuAD than earlier absolute and relative embeddings.",
-    study=Study(
+    study=Study(  # what has been learned of copying after few steps
         task="copy",
         arms={
             "m4": "[attention]*2 positions=relative(form=m4)",

@@ -22,7 +22,7 @@ card = Card(
     notes="c is told apart up to a clipped distance, so that any length can be run.",
     claim="Relative positions inside the softmax are not universal, with c they are, and language models get "
     "better: perplexity on WikiText-103 falls by about half a point.",
-    study=Study(
+    study=Study(  # what has been learned of copying after few steps
         task="copy",
         arms={
             "urpe": "[attention]*2 positions=urpe(scheme=t5)",

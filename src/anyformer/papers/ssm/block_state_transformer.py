@@ -24,7 +24,7 @@ card = Card(
     "state spaces of their own; context states are normed, and told apart by learned vectors. No code is public.",
     claim="A state space that reaches beyond the blocks makes block attention better: perplexity below that of "
     "comparable Transformers, and a layer more than ten times as fast as a block-recurrent one.",
-    study=Study(
+    study=Study(  # what lies before the window
         task="recall",
         arms={
             "block-state": "[block_state(window=8)]*2",

@@ -25,7 +25,7 @@ card = Card(
     "numbers, where the authors' kernel holds none.",
     claim="On multi-query recall it needs fewer steps than Mamba, and in language modelling it is 1.8 times as "
     "sample-efficient.",
-    study=Study(
+    study=Study(  # what is recalled after as many steps
         task="recall",
         arms={"longhorn": "[longhorn]*2 channel=none", "mamba": "[mamba]*2 channel=none"},
         options={"vocab_size": 16, "num_pairs": 4, "length": 24},

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 
@@ -23,17 +24,6 @@ from anyformer.train.memory import keep_freed_memory
 __all__ = ["SUITES", "Page", "Plot", "Table", "bench_mixers", "run_suites"]
 
 Progress = Callable[[str], None]
-SUITES: dict[str, str] = {
-    "mixers": "every causal mixer beside softmax attention",
-    "ops": "each op against the machine's limit",
-    "peers": "ours beside other implementations, and the crossover with dense attention",
-    "training": "a training step of a Llama shape beside other libraries'",
-    "decoding": "one more token after short and long contexts",
-    "growth": "time from 2,048 to 65,536 tokens",
-    "memory": "peak memory of training steps",
-}
-OF_THE_CPU = ("ops", "memory")
-"""Suites that hold against the CPU's limits, or read a process's memory."""
 
 
 def run_suites(
@@ -48,7 +38,7 @@ def run_suites(
     Raises:
         ValueError: for an unknown suite, or one that measures the CPU where another device is asked for.
     """
-    here = [name for name in SUITES if device == "cpu" or name not in OF_THE_CPU]
+    here = [name for name, suite in SUITES.items() if device == "cpu" or not suite.of_the_cpu]
     chosen = list(suites) if suites else here
     for name in chosen:
         if name not in SUITES:
@@ -56,25 +46,21 @@ def run_suites(
         if name not in here:
             raise ValueError(f"suite {name!r} measures the CPU; on {device} there are {', '.join(here)}")
     with torch.device(device):
-        return _run(chosen, Page(describe_machine(), command), progress)
-
-
-def _run(chosen: Sequence[str], page: Page, progress: Progress) -> Page:
-    for name, step in _STEPS.items():
-        if name == "ops":
-            keep_freed_memory()  # as `train` and `compare` do, for what follows
-        if name in chosen:
-            try:
-                step(page, progress)
-            except Exception as error:  # what others have found over minutes is not lost with it
-                page.failed[name] = f"{type(error).__name__}: {error}"
+        page = Page(describe_machine(), command)
+        for name, suite in SUITES.items():
+            if name in chosen:
+                try:
+                    suite.run(page, progress)
+                except Exception as error:  # what others have found over minutes is not lost with it
+                    page.failed[name] = f"{type(error).__name__}: {error}"
     return page
 
 
 def _peers(page: Page, progress: Progress) -> None:
-    page.tables.append(bench_peers(progress))
+    table = bench_peers(progress)
+    page.tables.append(table)
     words, plot = crossover(progress)
-    page.tables[-1].note = f"{page.tables[-1].note} {words}".strip()
+    table.note = f"{table.note} {words}".strip()
     page.plots.append(plot)
 
 
@@ -91,31 +77,42 @@ def _memory(page: Page, progress: Progress) -> None:
 
 
 def _ops(page: Page, progress: Progress) -> None:
+    keep_freed_memory()  # as `train` and `compare` do
     progress("the machine's limits")
     ceilings = measure_ceilings()
     page.tables += [_limits(ceilings), bench_ops(ceilings, progress=progress)]
 
 
 def _growth(page: Page, progress: Progress) -> None:
+    keep_freed_memory()
     table, plot = bench_growth(progress=progress)
     page.tables.append(table)
     page.plots.append(plot)
 
 
 def _mixers(page: Page, progress: Progress) -> None:
+    keep_freed_memory()
     page.tables.append(mixers_table(bench_mixers(progress=progress)))
 
 
-_STEPS: dict[str, Callable[[Page, Progress], None]] = {
-    "peers": _peers,
-    "training": _training,
-    "decoding": _decoding,
-    "memory": _memory,
-    "ops": _ops,
-    "growth": _growth,
-    "mixers": _mixers,
+class Suite(NamedTuple):
+    """A part of the benchmark: what it is, what adds its findings to a page, and whether only the CPU has it."""
+
+    words: str
+    run: Callable[[Page, Progress], None]
+    of_the_cpu: bool = False
+
+
+SUITES = {
+    "peers": Suite("ours beside other implementations, and the crossover with dense attention", _peers),
+    "training": Suite("a training step of a Llama shape beside other libraries'", _training),
+    "decoding": Suite("one more token after short and long contexts", _decoding),
+    "memory": Suite("peak memory of training steps", _memory, of_the_cpu=True),
+    "ops": Suite("each op against the machine's limit", _ops, of_the_cpu=True),
+    "growth": Suite("time from 2,048 to 65,536 tokens", _growth),
+    "mixers": Suite("every causal mixer beside softmax attention", _mixers),
 }
-"""The suites in the order in which they run."""
+"""In the order in which they run: those that keep freed memory, which is a choice for the whole process, come last."""
 
 
 def _limits(ceilings: Ceilings) -> Table:

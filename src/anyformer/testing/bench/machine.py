@@ -85,8 +85,9 @@ def describe_machine() -> str:
     processor = _processor()
     native = native_status()
     gpu = f"{torch.cuda.get_device_name()}, beside " if torch.get_default_device().type == "cuda" else ""
+    threads = torch.get_num_threads()
     return (
-        f"{gpu}{processor}, {torch.get_num_threads()} threads, {platform.system()}, "
+        f"{gpu}{processor}, {threads} thread{'s' if threads != 1 else ''}, {platform.system()}, "
         f"Python {platform.python_version()}, torch {torch.__version__} "
         f"({torch.backends.cpu.get_cpu_capability()}), {native.reason}."
     )

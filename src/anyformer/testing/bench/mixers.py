@@ -10,6 +10,7 @@ import torch
 
 from anyformer.contract import Mixer
 from anyformer.mixers import create_mixer, mixers
+from anyformer.mixers.families import forms
 from anyformer.parts import option_names
 from anyformer.testing.bench.report import Table
 from anyformer.testing.bench.timing import milliseconds, seeded, timed
@@ -67,25 +68,17 @@ def bench_mixers(
 
 
 def default_names() -> list[str]:
-    """Causal mixers that need no second sequence."""
-    names = []
-    for entry in mixers:
-        mixer = create_mixer(entry.id, 16, **dict(entry.examples[0]))
-        if mixer.info.causal and not mixer.info.context:
-            names.append(entry.id)
-    return names
+    """Mixers that can be causal and need no second sequence."""
+    return [id for id in mixers.ids() if True in forms(id)]
 
 
 def build(name: str, dim: int, length: int) -> Mixer:
     """A mixer in its default form that takes the length; bidirectional where it cannot be causal."""
     torch.manual_seed(0)
-    options: dict[str, object] = {}
+    options: dict[str, object] = {} if True in forms(name) else {"causal": False}
     if "max_length" in option_names(mixers.get(name).target):
         options["max_length"] = max(length, 64)
-    try:
-        return create_mixer(name, dim, **options)
-    except ValueError:
-        return create_mixer(name, dim, **options, causal=False)
+    return create_mixer(name, dim, **options)
 
 
 def _compare(name: str, dim: int, length: int, batch_size: int, repeats: int) -> Timing:
