@@ -214,13 +214,20 @@ def attention(
     other = normalizer != "softmax" or return_lse or any(x is not None for x in (places, score, weigh))
     if not other and _can_fuse(q, v, S, causal, visible, bias):
         mask, causal_flag = _fused_mask(q, S, causal, visible, bias)
+        blind = None if mask is None or not q.is_cuda else _blind(mask)
+        if blind is not None:  # CUDA's kernels differ in what they give a query that sees nothing
+            assert mask is not None
+            mask = mask | blind if mask.dtype == torch.bool else mask.masked_fill(blind, 0.0)
         if T == 1 and H != G and (mask is None or mask.shape[1] == 1):
             grouped = q.reshape(B, G, H // G, -1)  # heads of a group as queries: its keys are not repeated
             y = F.scaled_dot_product_attention(grouped, k, v, attn_mask=mask, scale=_scale(scale, q.shape[3]))
-            return y.reshape(B, H, 1, V)
-        return F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=causal_flag, scale=_scale(scale, q.shape[3]), enable_gqa=H != G
-        )
+            y = y.reshape(B, H, 1, V)
+        else:
+            more = {"is_causal": causal_flag, "enable_gqa": H != G}
+            y = F.scaled_dot_product_attention(
+                q, k, v, attn_mask=mask, scale=_scale(scale, q.shape[3]), **more
+            )
+        return y if blind is None else y.masked_fill(blind, 0.0)
     scale = _scale(scale, q.shape[3])
     parts = _by_query_blocks(q, k, v, causal, visible, bias, places, score, scale, normalizer, weigh)
     return parts if return_lse else parts[0]
@@ -395,6 +402,12 @@ def _fused_mask(
     if bias is None or visible is None:
         return (visible if bias is None else bias), False
     return torch.where(visible, bias, -torch.inf), False
+
+
+def _blind(mask: Tensor) -> Tensor:
+    """Which queries see nothing, (..., T, 1)."""
+    sees = mask if mask.dtype == torch.bool else mask > -torch.inf
+    return ~sees.any(-1, keepdim=True)
 
 
 def _four_axes(x: Tensor | None) -> Tensor | None:

@@ -100,7 +100,7 @@ def lstm(
         x, weight, recurrent, bias, (y, c), dtype = _prepare(*given, initial)
         if x.numel() == 0:
             return x.new_zeros(*x.shape[:2], y.shape[1]).to(dtype), LstmState(y, c)
-        weights = [weight, recurrent, bias, torch.zeros_like(bias)]
+        weights = _one_chunk([weight, recurrent, bias, torch.zeros_like(bias)])
         options = (
             True,
             1,
@@ -125,6 +125,14 @@ def lstm(
         )
         state = LstmState(y.index_copy(0, rows, last_y[0][back]), c.index_copy(0, rows, last_c[0][back]))
         return out.index_copy(0, rows, found).to(dtype), state
+
+
+def _one_chunk(weights: list[Tensor]) -> list[Tensor]:
+    """The same, on CUDA one behind the other in memory, as cuDNN wants them."""
+    if not weights[0].is_cuda:
+        return weights
+    parts = torch.cat([t.flatten() for t in weights]).split([t.numel() for t in weights])
+    return [part.view_as(t) for part, t in zip(parts, weights, strict=True)]
 
 
 def _prepare(

@@ -117,6 +117,10 @@ class Sample:
         y: Tensor = mixer(self.x, mask=mask, context=self.context, call=call or self.call())
         return y
 
+    def start(self, mixer: Mixer) -> State:
+        """The state before the first token, where x is (a mixer without parameters does not know)."""
+        return mixer.init_state(len(self.x), device=self.x.device)
+
     def stream(self, mixer: Mixer, state: State, mask: Tensor | None = None) -> tuple[Tensor, State]:
         return mixer.stream(self.x, state, mask=mask, context=self.context, call=self.call())
 

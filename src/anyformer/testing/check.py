@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -89,12 +91,37 @@ def check_mixer(
     return results
 
 
+@contextmanager
+def _exact(device: str) -> Iterator[None]:
+    """On CUDA the laws are about float32 and results that repeat: without TF32, and sums in one order where there is.
+
+    Where an op has no form of one order, PyTorch takes the other one.
+    """
+    if device == "cpu":
+        yield
+        return
+    rnn, was, warned = torch.backends.cudnn.allow_tf32, *_determinism()
+    torch.backends.cudnn.allow_tf32 = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*deterministic")
+            yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = rnn
+        torch.use_deterministic_algorithms(was, warn_only=warned)
+
+
+def _determinism() -> tuple[bool, bool]:
+    return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+
+
 def _run(case: Case, law: str, excuse: str | None) -> Result:
     start = time.perf_counter()
     outcome: Outcome = "holds"
     detail = ""
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), _exact(case.device):
             torch.manual_seed(0)
             if not LAWS[law](case):
                 outcome = "does not apply"

@@ -66,7 +66,7 @@ def _everything(mixer: Mixer, sample: Sample, gradients: bool) -> dict[str, Tens
         }
     if mixer.info.causal:
         with torch.no_grad():
-            _, state = sample.stream(mixer, mixer.init_state(sample.x.shape[0]))
+            _, state = sample.stream(mixer, sample.start(mixer))
         found |= {f"final state, tensor {i}": t for i, t in enumerate(leaves(state))}
     return found
 
@@ -133,7 +133,7 @@ def _ragged_mask(batch: int, length: int) -> Tensor:
 
 
 def _in_pieces(mixer: Mixer, sample: Sample, sizes: list[int], mask: Tensor | None) -> tuple[Tensor, Any]:
-    state, out, start = mixer.init_state(sample.x.shape[0]), [], 0
+    state, out, start = sample.start(mixer), [], 0
     T = sample.x.shape[1]
     for size in sizes:
         stop = min(start + size, T)
@@ -166,7 +166,7 @@ def _stream_copied(mixer: Mixer, sample: Sample) -> None:
     T = sample.x.shape[1]
     half = T // 2
     order = torch.tensor([2, 0, 0], device=sample.x.device)
-    first, state = sample.times(0, half).stream(mixer, mixer.init_state(3))
+    first, state = sample.times(0, half).stream(mixer, sample.start(mixer))
     rest = sample.times(half, T)
     y, _ = rest.stream(mixer, state)
     again, _ = rest.stream(mixer, copy.deepcopy(state))
@@ -189,7 +189,7 @@ def _stream_bytes(case: Case, mixer: Mixer) -> None:
         lengths = [top // 8, top // 4, top // 2, top]
     for T in lengths:
         sample = case.sample(mixer, 1, T)
-        _, state = sample.stream(mixer, mixer.init_state(1))
+        _, state = sample.stream(mixer, sample.start(mixer))
         sizes.append(state_bytes(state["own"]))
     check_exponent("state bytes", mixer.info.state, lengths, sizes, settled=True)
     if mixer.info.state == "none" and sizes[-1]:
@@ -314,7 +314,7 @@ def persistence(case: Case) -> bool:
     if not mixer.info.causal:
         return True
     half = sample.x.shape[1] // 2
-    _, state = sample.times(0, half).stream(mixer, mixer.init_state(2))
+    _, state = sample.times(0, half).stream(mixer, sample.start(mixer))
     rest = sample.times(half, sample.x.shape[1])
     expected, _ = rest.stream(mixer, state)
     file = io.BytesIO()
@@ -354,7 +354,7 @@ def precision(case: Case) -> bool:
         raise LawBroken(f"a bfloat16 mixer gives {got.dtype}")
     close_in_bfloat16("output in bfloat16", got, y)
     if mixer.info.causal:
-        streamed, _ = converted.stream(low, low.init_state(2))
+        streamed, _ = converted.stream(low, converted.start(low))
         if streamed.dtype != torch.bfloat16:
             raise LawBroken(f"a bfloat16 mixer streams {streamed.dtype}")
         close_in_bfloat16("stream in bfloat16", streamed, y)
@@ -434,7 +434,7 @@ def purity(case: Case) -> bool:
         sample.forward(mixer)
         if mixer.info.causal:
             half = x.shape[1] // 2
-            _, state = sample.times(0, half).stream(mixer, mixer.init_state(2))
+            _, state = sample.times(0, half).stream(mixer, sample.start(mixer))
             held = map_state(Tensor.clone, state)
             sample.times(half, x.shape[1]).stream(mixer, state)
             for was, now in zip(leaves(held), leaves(state), strict=True):
