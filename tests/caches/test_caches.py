@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from anyformer import Mixer, create_mixer
-from anyformer.caches import ROOM
+from anyformer.caches import _FULL, ROOM
 from anyformer.models import create_model
 from anyformer.state import State, leaves, map_state, select_rows, state_bytes
 
@@ -105,3 +105,18 @@ def test_samples_that_advance_differently() -> None:
         for b in range(3):
             alone = torch.cat([x[b, :60][real[b, :60]], x[b, 60:]])[None]
             torch.testing.assert_close(y[b : b + 1], model(alone)[:, -30:], atol=1e-8, rtol=1e-8)
+
+
+@torch.no_grad()
+def test_fullness_is_known_of_a_state_and_not_of_a_ragged_one() -> None:
+    m, x = mixer(), torch.randn(2, 8, 8, dtype=torch.float64)
+    _, state = m.stream(x[:, :3], m.init_state(2))
+    stored = state["own"]["stored"]
+    assert _FULL.get(stored)
+    mask = torch.tensor([[True, True], [True, False]])
+    _, ragged = m.stream(x[:, 3:5], state, mask=mask)
+    assert not _FULL.get(ragged["own"]["stored"])
+    y, _ = m.stream(x[:, 5:], ragged)
+    torch.testing.assert_close(y[1], m(torch.cat([x[1:, :4], x[1:, 5:]], 1))[0, 4:], atol=1e-10, rtol=1e-9)
+    _, copied = m.stream(x[:, 3:4], map_state(Tensor.clone, state))  # looked at, as nobody knows a clone
+    assert _FULL.get(copied["own"]["stored"])

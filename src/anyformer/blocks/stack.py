@@ -92,7 +92,7 @@ class Stack(Mixer):
         return self.residual.end(carry, inputs)
 
     def _write(self, carry: Any, sublayer: int, y: Tensor, inputs: Inputs) -> Any:
-        y, step = self.dropout(y), self.steps[sublayer]
+        y, step = self.dropout(y) if self.training else y, self.steps[sublayer]
         return self.residual.write(carry, sublayer, y if step == 1 else step * y, inputs)
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from anyformer.contract import Inputs
+from anyformer.ops._by_tensor import ByTensor
 
 Cache = dict[str, Tensor]
 
@@ -22,7 +22,10 @@ ROOM = 64
 
 # A tensor of a cache is a view of a longer one; here is that one, and where the view ends in it. Whoever takes the
 # entry out may write behind the view. It is then gone, so that continuing the same state once more makes a copy.
-_ROOMS = WeakTensorKeyDictionary()
+_ROOMS = ByTensor[tuple[Tensor, int]]()
+
+# Of ``stored``: that every place of its cache holds a token, where that is known without looking.
+_FULL = ByTensor[bool]()
 
 
 def slots(inputs: Inputs) -> Tensor:
@@ -47,12 +50,24 @@ def append(past: Cache, new: Cache, inputs: Inputs, limit: int | None = None) ->
     T = inputs.index.shape[1]
     stored = past["stored"] + T
     both, kept = {"stored": stored}, {"stored": stored if limit is None else stored.clamp_max(limit)}
+    compiling = torch.compiler.is_compiling()
+    full = not compiling and bool(_FULL.get(past["stored"]))
+    in_place = T <= ROOM and not compiling and not torch.is_grad_enabled()
     for name, tokens in new.items():
-        t, room = _extend(past[name], tokens)
+        old = past[name]
+        if old.shape[2] == 0 and old.dtype == tokens.dtype:
+            t, room, full = tokens, None, not compiling
+        elif in_place and old.dtype == tokens.dtype:
+            t, room = _extend(old, tokens)
+        else:
+            t, room = torch.cat([old, tokens], 2), None
         both[name] = t
         kept[name] = t if limit is None else _last(t, limit)
         if room is not None:
-            _ROOMS[kept[name]] = room
+            _ROOMS.put(kept[name], room)
+    if full:
+        for known in {id(t): t for t in (stored, kept["stored"])}.values():
+            _FULL.put(known, True)
     return both, kept
 
 
@@ -80,20 +95,16 @@ def _last(t: Tensor, count: int) -> Tensor:
     return last if size <= 2 * count + ROOM else last.clone()
 
 
-def _extend(past: Tensor, new: Tensor) -> tuple[Tensor, tuple[Tensor, int] | None]:
+def _extend(past: Tensor, new: Tensor) -> tuple[Tensor, tuple[Tensor, int]]:
     """``past`` and ``new`` in one, in place behind ``past`` where there is room; and the room that is left."""
     n, T = past.shape[2], new.shape[2]
-    if n == 0 and past.dtype == new.dtype:
-        return new, None
-    if T > ROOM or torch.is_grad_enabled() or past.dtype != new.dtype or torch.compiler.is_compiling():
-        return torch.cat([past, new], 2), None
-    room, end = _ROOMS.pop(past, (None, 0))
+    room, end = _ROOMS.pop(past) or (None, 0)
     if room is None or room.shape[2] < end + T or room.is_inference() != torch.is_inference_mode_enabled():
         B, G, _, K = past.shape
         room, end = past.new_empty(B, G, n + T + max(ROOM, n // 8), K), n
         room[:, :, :n] = past
-    room[:, :, end : end + T] = new
-    return room[:, :, end - n : end + T], (room, end + T)
+    room.narrow(2, end, T).copy_(new)
+    return room.narrow(2, end - n, n + T), (room, end + T)
 
 
 def key_index(keys: Cache, inputs: Inputs) -> Tensor:
@@ -122,5 +133,10 @@ def sight(keys: Cache, inputs: Inputs, window: int | None = None, *, always: boo
 
 def _is_full(stored: Tensor, size: int) -> bool:
     """Whether no place is empty; where asking would wait for a device, no."""
-    known = stored.device.type == "cpu" and not torch.compiler.is_compiling()
-    return known and stored.numel() > 0 and int(stored.min()) == size
+    if torch.compiler.is_compiling():
+        return False
+    if _FULL.get(stored):
+        return True
+    if stored.device.type != "cpu" or stored.numel() == 0 or int(stored.min()) < size:
+        return False
+    return _FULL.put(stored, True)

@@ -149,13 +149,14 @@ class Attention(Mixer):
             self.k = Linear(dim, G * K, bias=bias)
             self.v = Linear(dim, G * K, bias=bias)
         self.out = Linear(num_heads * K, dim, bias=bias)
-        self.q_norm = RMSNorm(K, eps=1e-6) if qk_norm else nn.Identity()
-        self.k_norm = RMSNorm(K, eps=1e-6) if qk_norm and reuses_kv is None else nn.Identity()
+        self.q_norm = RMSNorm(K, eps=1e-6) if qk_norm else None
+        self.k_norm = RMSNorm(K, eps=1e-6) if qk_norm and reuses_kv is None else None
         self.normalizer, self.normalizer_length = normalizer, normalizer_length
         self.num_memories = num_memories
         if num_memories:  # smaller than what they stand for, so that they are learned faster
             self.memory_k = nn.Parameter(torch.randn(G, num_memories, K) * K**-0.5)
             self.memory_v = nn.Parameter(torch.randn(G, num_memories, K) * num_memories**-0.5)
+        self.conv_width = conv_width
         heads = {"q": num_heads, "k": G, "v": G} if conv_width else {}
         self.convs = nn.ModuleDict({name: _head_conv(n, K, conv_width) for name, n in heads.items()})
 
@@ -206,23 +207,23 @@ class Attention(Mixer):
         )
 
     def _project(self, x: Tensor, state: State, inputs: Inputs) -> _Projected:
-        pos, conv = inputs.positions, {}
+        positions, pos, conv = self.positions, inputs.positions, {}
 
-        def convolved(name: str, y: Tensor) -> Tensor:
-            if name not in self.convs:
-                return y
-            y, conv[name] = self.convs[name](y, state.get(f"conv {name}"), inputs.mask)
-            return y
+        def heads(name: str, y: Tensor, num_heads: int, norm: RMSNorm | None = None) -> Tensor:
+            if self.conv_width:
+                y, conv[name] = self.convs[name](y, state.get(f"conv {name}"), inputs.mask)
+            y = split_heads(y, num_heads)
+            return y if norm is None else norm(y)
 
-        placed = self.positions.infuse(x, pos)
-        q = self.q_norm(split_heads(convolved("q", self.q(placed)), self.num_heads))
+        placed = positions.infuse(x, pos)
+        q = heads("q", self.q(placed), self.num_heads, self.q_norm)
         recalled = self._recall(q)
         if self.reuses_kv is not None:
-            return _Projected(self.positions.rotate(q, q, pos)[0], {}, recalled, conv)
-        k = self.k_norm(split_heads(convolved("k", self.k(placed)), self.num_kv_heads))
-        q, k = self.positions.rotate(q, k, pos)
-        new = {"k": k, "v": split_heads(convolved("v", self.v(x)), self.num_kv_heads)}
-        if self.positions.scores or self.positions.weighs:
+            return _Projected(positions.rotate(q, q, pos)[0], {}, recalled, conv)
+        k = heads("k", self.k(placed), self.num_kv_heads, self.k_norm)
+        q, k = positions.rotate(q, k, pos)
+        new = {"k": k, "v": heads("v", self.v(x), self.num_kv_heads)}
+        if positions.scores or positions.weighs:
             number = pos if pos.dim() == 2 else pos[..., 0]  # only schemes of one axis look at it again
             new["position"] = number[:, None, :, None]
         if "part" in inputs.call.side:
@@ -374,7 +375,7 @@ class Attention(Mixer):
         if self.reuses_kv is None:
             limit = None if self.window is None else self.window - 1
             both, kept = append(state, new, inputs, limit)
-            kept |= {f"conv {name}": past for name, past in conv.items()}
+            kept.update({f"conv {name}": past for name, past in conv.items()})
         keys = self._shared(both, inputs)
         bias = self._bias(q, keys, inputs) if self.positions.scores else None
         seen = sight(keys, inputs, self.window)

@@ -204,14 +204,15 @@ def attention(
         places = places[0].expand(B, H, T), places[1].expand(B, H, S)
     plain = normalizer == "softmax" and visible is None and bias is None and score is None and weigh is None
     asked = T > 1 and (return_lse or places is not None)
-    if plain and can_attend(q, k, v) and (asked or beats_fused(q, k)):
+    if plain and (asked or beats_fused(q, k)) and can_attend(q, k, v):
         spans = _spans(T, S, causal)
         y, lse = attend(q, k, v, spans, places=places, scale=_scale(scale, q.shape[3]))
         return (y, lse) if return_lse else y
     if places is not None and B * H * T * S <= TILE_ELEMENTS:
         near = -distance(*places).to(wide(q.dtype))
         bias, places = near if bias is None else bias + near, None
-    other = normalizer != "softmax" or return_lse or any(x is not None for x in (places, score, weigh))
+    other = normalizer != "softmax" or return_lse
+    other = other or places is not None or score is not None or weigh is not None
     if not other and _can_fuse(q, v, S, causal, visible, bias):
         mask, causal_flag = _fused_mask(q, S, causal, visible, bias)
         blind = None if mask is None or not q.is_cuda else _blind(mask)

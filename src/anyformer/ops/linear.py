@@ -77,14 +77,14 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Returns:
         (..., N).
     """
-    if not plain(x, weight, bias):
+    if _MKL_AT_HOME or not plain(x, weight, bias):
         return F.linear(x, weight, bias)
     shape, (N, K) = x.shape, weight.shape
     fits = shape[-1] == K and N > 0 and x.numel() > 0 and (bias is None or bias.shape == (N,))
     if not fits or torch.is_autocast_enabled("cpu"):
         return F.linear(x, weight, bias)
     rows, grads = x.numel() // K, tracked(x, weight, bias)
-    if rows <= FEW_ROWS and not grads and not _MKL_AT_HOME:
+    if rows <= FEW_ROWS and not grads:
         if not kernels.ready(x, weight, bias):
             return F.linear(x, weight, bias)
         y = x.new_empty((*shape[:-1], N))

@@ -45,21 +45,22 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-5) -> Tens
     if tracked(x, weight):
         y: Tensor = _RmsNorm.apply(x, weight, eps)[0]
         return y
-    return _forward(x.contiguous(), weight, eps)[0]
+    return _forward(x.contiguous(), weight, None, eps)
 
 
-def _forward(x: Tensor, weight: Tensor | None, eps: float) -> tuple[Tensor, Tensor]:
-    N = x.shape[-1]
-    y, scale = torch.empty_like(x), x.new_empty(x.shape[:-1])
+def _forward(x: Tensor, weight: Tensor | None, scale: Tensor | None, eps: float) -> Tensor:
+    """y of x, which is contiguous; into ``scale`` what each row was multiplied with, for the backward."""
+    N, y = x.shape[-1], torch.empty_like(x)
     weight = None if weight is None else weight.contiguous()
     kernels.run("rms_norm", x, weight, y, scale, x.numel() // N, N, float(eps))
-    return y, scale
+    return y
 
 
 class _RmsNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor | None, eps: float) -> tuple[Tensor, Tensor]:
-        y, scale = _forward(x.contiguous(), weight, eps)
+        scale = x.new_empty(x.shape[:-1])
+        y = _forward(x.contiguous(), weight, scale, eps)
         ctx.eps = eps
         ctx.mark_non_differentiable(scale)
         ctx.set_materialize_grads(False)

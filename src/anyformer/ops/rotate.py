@@ -46,8 +46,9 @@ def _turn(x: Tensor, cos: Tensor, sin: Tensor, sign: float) -> Tensor:
     x = x if x.stride(3) == 1 else x.contiguous()
     y = torch.empty_like(x)  # with the strides of x
     (B, H, T, K), shared = x.shape, cos.shape[0] == 1
-    strides = [t.stride(axis) for t in (x, y) for axis in (0, 2, 1)]
-    kernels.run("rotate", x, cos, sin, y, B, T, H, K // 2, *strides, 0 if shared else T * K // 2, sign)
+    (of_b, of_h, of_t, _), (to_b, to_h, to_t, _) = x.stride(), y.stride()
+    strides = (of_b, of_t, of_h, to_b, to_t, to_h, 0 if shared else T * K // 2)
+    kernels.run("rotate", x, cos, sin, y, B, T, H, K // 2, *strides, sign)
     return y
 
 

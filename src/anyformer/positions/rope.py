@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
 
+from anyformer.ops._by_tensor import ByTensor
 from anyformer.ops.rotate import rotate
 from anyformer.positions import positions
 from anyformer.positions.base import Positions
 
-_WAVES = WeakTensorKeyDictionary()  # cosines and sines by positions, and by what else they depend on
+Waves = tuple[Tensor, Tensor]
+
+_WAVES = ByTensor[
+    dict[tuple[Any, ...], Waves]
+]()  # cosines and sines by positions, and by what else they depend on
 
 
 @positions.register("rope", papers=["rope"])
@@ -69,7 +74,7 @@ class Rope(Positions):
         kept = ((turns - self.low) / (self.high - self.low)).clamp(0, 1)
         return rates * (kept + (1 - kept) / self.stretch)
 
-    def waves(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def waves(self, positions: Tensor, dtype: torch.dtype) -> Waves:
         """cos and sin (B, T, K / 2) of the angles at positions (B, T), or (1, T, K / 2) where shared."""
         if positions.stride(0) == 0:
             positions = positions[:1]
@@ -94,11 +99,13 @@ class Rope(Positions):
         )  # each pair's first channels, then its second
         return rotate(halves, cos, sin).unflatten(-1, (2, -1)).transpose(-1, -2).flatten(-2)
 
-    def _shared_waves(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def _shared_waves(self, positions: Tensor, dtype: torch.dtype) -> Waves:
         """Those of :meth:`waves`, made by the first of the layers that are given the same positions."""
         if torch.compiler.is_compiling() or positions.is_inference() or positions.requires_grad:
             return self.waves(positions, dtype)
-        made = _WAVES.setdefault(positions, {})
+        made = _WAVES.get(positions)
+        if made is None:
+            made = _WAVES.put(positions, {})
         options = (self.base, self.stretch, self.trained_length, self.low, self.high)
         key = (self.turning, *options, dtype, positions._version, torch.is_inference_mode_enabled())
         if key not in made:

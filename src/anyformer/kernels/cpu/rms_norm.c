@@ -1,4 +1,5 @@
-/* y = x / sqrt(mean(x^2) + eps) * weight over the rows of (M, N), and its adjoint. weight may be null. */
+/* y = x / sqrt(mean(x^2) + eps) * weight over the rows of (M, N), and its adjoint. weight may be null,
+ * and scale, which gets the factor of each row. */
 #include "real.h"
 
 #define SUM _Pragma("omp simd reduction(+ : sum)")
@@ -11,7 +12,7 @@ EXPORT(rms_norm)(const real *restrict x, const real *restrict weight, real *rest
         real *out = y + m * N, sum = 0;
         SUM for (int64_t i = 0; i < N; i++) sum += row[i] * row[i];
         real factor = 1 / (real)sqrt((double)(sum / N) + eps);
-        scale[m] = factor;
+        if (scale) scale[m] = factor;
         if (weight) {
             SIMD for (int64_t i = 0; i < N; i++) out[i] = row[i] * factor * weight[i];
         } else {
