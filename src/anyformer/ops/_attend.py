@@ -76,7 +76,7 @@ def attend(
     return y.to(q.dtype), lse
 
 
-def _by_time(B: int, H: int, T: int, K: int, like: Tensor, zeros: bool = False) -> Tensor:
+def by_time(B: int, H: int, T: int, K: int, like: Tensor, zeros: bool = False) -> Tensor:
     """A new (B, H, T, K) whose heads lie beside each other, so that merging them copies nothing."""
     make = like.new_zeros if zeros else like.new_empty
     return make(B, T, H, K).transpose(1, 2)
@@ -89,7 +89,8 @@ def _sizes(q: Tensor, k: Tensor, v: Tensor, spans: Tensor, extra: Tensor | None,
     return torch.tensor([B, H, G, R, T, S, K, V, E, 0 if spans.shape[0] == 1 else R, *strides])
 
 
-def _rows(x: Tensor) -> Tensor:
+def by_rows(x: Tensor) -> Tensor:
+    """x, its last axis contiguous."""
     return x if x.stride(-1) == 1 else x.contiguous()
 
 
@@ -111,9 +112,9 @@ def _attend(
     scale: float,
 ) -> tuple[Tensor, Tensor]:
     (B, H, T, _), V = q.shape, v.shape[3]
-    y = _by_time(B, H, T, V, q, zeros=q_slot is not None)
+    y = by_time(B, H, T, V, q, zeros=q_slot is not None)
     lse = q.new_full((B, H, T), -torch.inf) if q_slot is not None else q.new_empty(B, H, T)
-    q, k, v = _rows(q), _rows(k), _rows(v)
+    q, k, v = by_rows(q), by_rows(k), by_rows(v)
     where = _flat(spans, extra, q_slot, k_slot, q_place, k_place)
     kernels.run("attend", q, k, v, *where, y, lse, _sizes(q, k, v, spans, extra, y), scale)
     return y, lse
@@ -133,7 +134,7 @@ def _(
     scale: float,
 ) -> tuple[Tensor, Tensor]:
     B, H, T, _ = q.shape
-    return _by_time(B, H, T, v.shape[3], q), q.new_empty(B, H, T)
+    return by_time(B, H, T, v.shape[3], q), q.new_empty(B, H, T)
 
 
 @torch.library.custom_op("anyformer::attend_backward", mutates_args=())
@@ -154,10 +155,10 @@ def _attend_backward(
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     (B, H, T, K), (G, S), V = q.shape, k.shape[1:3], v.shape[3]
-    grads = [_by_time(B, H, T, K, q, zeros=q_slot is not None)]
-    grads += [_by_time(B, G, S, width, q, zeros=True) for width in (K, V)]
+    grads = [by_time(B, H, T, K, q, zeros=q_slot is not None)]
+    grads += [by_time(B, G, S, width, q, zeros=True) for width in (K, V)]
     places = [q.new_zeros(0 if x is None else x.shape, dtype=torch.float64) for x in (q_place, k_place)]
-    q, k, v, grad = _rows(q), _rows(k), _rows(v), _rows(grad)
+    q, k, v, grad = by_rows(q), by_rows(k), by_rows(v), by_rows(grad)
     where = _flat(spans, extra, q_slot, k_slot, q_place, k_place)
     known = (q, k, v, *where, _by_time_again(y), lse, grad, *_flat(grad_lse))
     into = [*grads, *(places if q_place is not None else (None, None))]
@@ -166,7 +167,7 @@ def _attend_backward(
 
 
 def _by_time_again(y: Tensor) -> Tensor:
-    """y as :func:`_by_time` laid it out, whatever became of it in between."""
+    """y as :func:`by_time` laid it out, whatever became of it in between."""
     return y.transpose(1, 2).contiguous()
 
 
@@ -189,8 +190,8 @@ def _(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     (B, H, T, K), (G, S), V = q.shape, k.shape[1:3], v.shape[3]
     places = [q.new_empty(0 if x is None else x.shape, dtype=torch.float64) for x in (q_place, k_place)]
-    of_k, of_v = (_by_time(B, G, S, width, q) for width in (K, V))
-    return _by_time(B, H, T, K, q), of_k, of_v, places[0], places[1]
+    of_k, of_v = (by_time(B, G, S, width, q) for width in (K, V))
+    return by_time(B, H, T, K, q), of_k, of_v, places[0], places[1]
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:

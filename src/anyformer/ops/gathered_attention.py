@@ -7,14 +7,17 @@ The lists come from :mod:`anyformer.ops.select` (the best keys, pages, clusters)
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from anyformer.ops._base import Path, primitive
+from anyformer import kernels
+from anyformer.ops._attend import by_rows, by_time
+from anyformer.ops._base import native_path, primitive
 from anyformer.ops._precision import no_autocast, wide
-from anyformer.ops.attention import NORMALIZERS, TILE_ELEMENTS, check_heads, recomputed
+from anyformer.ops.attention import NORMALIZERS, TILE_ELEMENTS, check_heads
 
 
 def gathered_attention_definition(
@@ -51,7 +54,9 @@ def _flops(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, **_: Any) -> int:
     return 2 * B * H * T * slots.shape[3] * (K + v.shape[3])
 
 
-PATH = Path("pytorch gather", "blocks of queries with the keys of their lists, recomputed in the backward")
+PATH = native_path(
+    "pytorch gather", "blocks of queries with the keys of their lists, recomputed in the backward"
+)
 
 
 @primitive("gathered_attention", definition=gathered_attention_definition, flops=_flops, path=PATH)
@@ -85,32 +90,9 @@ def gathered_attention(
     scale = K**-0.5 if scale is None else scale
     if B * T * N * S == 0:
         return q.new_zeros(B, H, T, V)
-    rows = max(1, TILE_ELEMENTS // (B * H * N * max(K, V)))
-    terms = None if bias is None else bias.expand(B, H, T, N)
-    if rows >= T:
-        return _tile(q, k, v, slots, terms, scale)
-    parts = []
-    for start in range(0, T, rows):
-        at = slice(start, start + rows)
-        some = None if terms is None else terms[:, :, at]
-        parts.append(recomputed(_tile, q[:, :, at], k, v, slots[:, :, at], some, scale))
-    return torch.cat(parts, 2)
-
-
-def _tile(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, terms: Tensor | None, scale: float) -> Tensor:
-    """Some queries with their lists."""
-    (B, H, T, K), (_, G, S, V), N = q.shape, v.shape, slots.shape[3]
-    first = torch.arange(B * G, device=q.device).reshape(B, G).repeat_interleave(H // G, 1) * S
-    at, dtype, shape = (slots.clamp_min(0) + first[..., None, None]).flatten(), wide(q.dtype), (B, H, T, N)
-    with no_autocast(q):
-        chosen = k.reshape(B * G * S, K).index_select(0, at).reshape(*shape, K).to(dtype)
-        scores = (chosen @ (q.to(dtype) * scale)[..., None])[..., 0]
-        if terms is not None:
-            scores = scores + terms.to(dtype)
-        weights, total, _ = NORMALIZERS["softmax"](scores.masked_fill(slots < 0, -torch.inf))
-        assert total is not None
-        values = v.reshape(B * G * S, V).index_select(0, at).reshape(*shape, V).to(dtype)
-        y = (weights[..., None, :] @ values)[..., 0, :] / total
+    dtype = wide(torch.promote_types(q.dtype, torch.promote_types(k.dtype, v.dtype)))
+    terms = None if bias is None else bias.to(dtype).expand(B, H, T, N)
+    y, _ = _gathered(q.to(dtype), k.to(dtype), v.to(dtype), slots, terms, scale)
     return y.to(q.dtype)
 
 
@@ -129,3 +111,158 @@ def _check(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, bias: Tensor | None) 
     if bias is not None and (bias.dim() != 4 or any(a not in (1, b) for a, b in zip(bias.shape, shape))):
         raise ValueError(f"bias must be broadcastable to {shape}, got {tuple(bias.shape)}")
     return slots.expand(B, H, -1, -1)
+
+
+# ---- blocks of queries ----------------------------------------------------------------------------------------
+
+
+def _blocks(q: Tensor, v: Tensor, slots: Tensor) -> Iterator[slice]:
+    """Stretches of queries whose keys, one by one, are TILE_ELEMENTS numbers."""
+    (B, H, T, K), N, V = q.shape, slots.shape[3], v.shape[3]
+    rows = max(1, TILE_ELEMENTS // (B * H * N * max(K, V)))
+    return (slice(start, start + rows) for start in range(0, T, rows))
+
+
+def _listed(t: Tensor, slots: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows of t (B, G, S, K) in the lists (B, H, C, N): (B, H, C, N, K); and where they are in t.flatten(0, 2)."""
+    B, G, S, K = t.shape
+    first = torch.arange(B * G, device=t.device).reshape(B, G).repeat_interleave(slots.shape[1] // G, 1) * S
+    at = (slots.clamp_min(0) + first[..., None, None]).flatten()
+    return t.reshape(B * G * S, K).index_select(0, at).reshape(*slots.shape, K), at
+
+
+def _scores(q: Tensor, keys: Tensor, slots: Tensor, terms: Tensor | None, scale: float) -> Tensor:
+    scores = (keys @ (q * scale)[..., None])[..., 0]
+    return (scores if terms is None else scores + terms).masked_fill(slots < 0, -torch.inf)
+
+
+def _outputs(q: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    (B, H, T, _), V = q.shape, v.shape[3]
+    return by_time(B, H, T, V, q), q.new_empty(B, H, T)
+
+
+def _gradients(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, terms: Tensor | None) -> tuple[Tensor, ...]:
+    """Room for those of q, k, v and the terms; zeros where they are sums over queries."""
+    (B, H, T, K), (G, S), V = q.shape, k.shape[1:3], v.shape[3]
+    of_k, of_v = (by_time(B, G, S, width, q, zeros=True) for width in (K, V))
+    return by_time(B, H, T, K, q), of_k, of_v, q.new_empty(0 if terms is None else slots.shape)
+
+
+def _sizes(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, terms: Tensor | None, *more: Tensor) -> Tensor:
+    """What the kernels need to know: sizes, then the strides over batch, heads and time of each tensor."""
+    (B, H, T, K), G, V, N = q.shape, k.shape[1], v.shape[3], slots.shape[3]
+    given = (q, k, v, slots, slots if terms is None else terms, *more)
+    return torch.tensor([B, H, G, T, N, K, V, *(n for t in given for n in t.stride()[:3])])
+
+
+@torch.library.custom_op("anyformer::gathered_attention", mutates_args=())
+def _gathered(
+    q: Tensor, k: Tensor, v: Tensor, slots: Tensor, terms: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
+    """y (B, H, T, V), its heads beside each other, and the log-sum-exp of the scores (B, H, T)."""
+    y, lse = _outputs(q, v)
+    if kernels.ready(q, k, v, terms):
+        q, k, v, slots = (by_rows(t) for t in (q, k, v, slots))
+        terms = None if terms is None else by_rows(terms)
+        kernels.run(
+            "gathered_attention", q, k, v, slots, terms, y, lse, _sizes(q, k, v, slots, terms, y), scale
+        )
+        return y, lse
+    with no_autocast(q):
+        for at in _blocks(q, v, slots):
+            some = None if terms is None else terms[:, :, at]
+            scores = _scores(q[:, :, at], _listed(k, slots[:, :, at])[0], slots[:, :, at], some, scale)
+            weights, total, found = NORMALIZERS["softmax"](scores)
+            assert total is not None and found is not None
+            y[:, :, at] = (weights[..., None, :] @ _listed(v, slots[:, :, at])[0])[..., 0, :] / total
+            lse[:, :, at] = found
+    return y, lse
+
+
+@_gathered.register_fake
+def _(
+    q: Tensor, k: Tensor, v: Tensor, slots: Tensor, terms: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
+    return _outputs(q, v)
+
+
+@torch.library.custom_op("anyformer::gathered_attention_backward", mutates_args=())
+def _gathered_backward(
+    grad: Tensor,
+    y: Tensor,
+    lse: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    slots: Tensor,
+    terms: Tensor | None,
+    scale: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """With p = exp(s - lse) and d = grad . v, the gradient of a score is p (d - grad . y)."""
+    grad_q, grad_k, grad_v, grad_terms = into = _gradients(q, k, v, slots, terms)
+    if kernels.ready(grad, y, lse, q, k, v, terms):
+        q, k, v, slots, grad, y = (by_rows(t) for t in (q, k, v, slots, grad, y))
+        terms = None if terms is None else by_rows(terms)
+        sizes = _sizes(q, k, v, slots, terms, y, grad, *into[:3])
+        given = (
+            q,
+            k,
+            v,
+            slots,
+            terms,
+            y,
+            lse.contiguous(),
+            grad,
+            *into[:3],
+            None if terms is None else grad_terms,
+        )
+        kernels.run("gathered_attention_backward", *given, sizes, scale)
+        return grad_q, grad_k, grad_v, grad_terms
+    flat_k, flat_v = (t.new_zeros(t.shape).flatten(0, 2) for t in (k, v))
+    top = lse.masked_fill(lse == -torch.inf, 0.0)[..., None]
+    mean = (grad * y).sum(-1, keepdim=True)
+    with no_autocast(q):
+        for at in _blocks(q, v, slots):
+            lists, some = slots[:, :, at], None if terms is None else terms[:, :, at]
+            (keys, places), (values, _) = _listed(k, lists), _listed(v, lists)
+            scores = _scores(q[:, :, at], keys, lists, some, scale)
+            p = (scores - top[:, :, at]).exp()
+            ds = p * ((values @ grad[:, :, at, :, None])[..., 0] - mean[:, :, at])
+            grad_q[:, :, at] = (ds[..., None, :] @ keys)[..., 0, :] * scale
+            flat_k.index_add_(0, places, (ds[..., None] * (q[:, :, at, None] * scale)).flatten(0, 3))
+            flat_v.index_add_(0, places, (p[..., None] * grad[:, :, at, None]).flatten(0, 3))
+            if terms is not None:
+                grad_terms[:, :, at] = ds
+    grad_k.copy_(flat_k.view(k.shape))
+    grad_v.copy_(flat_v.view(v.shape))
+    return grad_q, grad_k, grad_v, grad_terms
+
+
+@_gathered_backward.register_fake
+def _(
+    grad: Tensor,
+    y: Tensor,
+    lse: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    slots: Tensor,
+    terms: Tensor | None,
+    scale: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    grad_q, grad_k, grad_v, grad_terms = _gradients(q, k, v, slots, terms)
+    return grad_q, grad_k, grad_v, grad_terms
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    *tensors, ctx.scale = inputs
+    ctx.save_for_backward(*output, *tensors)
+
+
+def _backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    y, lse, *inputs = ctx.saved_tensors
+    grad_q, grad_k, grad_v, grad_terms = _gathered_backward(grad, y, lse, *inputs, ctx.scale)
+    return grad_q, grad_k, grad_v, None, None if inputs[-1] is None else grad_terms, None
+
+
+_gathered.register_autograd(_backward, setup_context=_save)
