@@ -8,7 +8,7 @@ import platform
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of mallopt, in malloc.h
 LARGEST = (1 << 30, 1 << 25)  # older versions of glibc take at most the second
-NEVER = (1 << 31) - 1
+NEVER = -1  # as a size, the largest there is: nothing is trimmed
 
 
 @functools.cache
