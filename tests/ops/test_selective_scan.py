@@ -153,3 +153,17 @@ def test_errors():
         selective_scan(**{**parts, "B_": parts["B_"].mT})
     with pytest.raises(ValueError, match="x and dt must share"):
         selective_scan(**{**parts, "dt": parts["dt"][:, :1]})
+
+
+def test_the_backward_goes_the_way_that_the_forward_went() -> None:
+    """What chunks start from is kept in an order of the path's own."""
+    found = []
+    for path in ((True, False), (False, True), (False, False)):
+        given = {k: v.requires_grad_() for k, v in make(130).items()}
+        with use_native(path[0]):
+            y, last = selective_scan(**given)
+        with use_native(path[1]):
+            (y.sin().sum() + last.cos().sum()).backward()
+        found.append([v.grad for v in given.values()])
+    for grads in found[:2]:
+        torch.testing.assert_close(grads, found[2])

@@ -220,13 +220,14 @@ def _scan(
     dt_softplus: bool,
     keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """y (B, T, D), the last state, and the states that chunks start from, (B, n, K, D), empty unless to be kept."""
+    """y (B, T, D), the last state, and the states that chunks start from, empty unless to be kept: (B, n, D, K), or
+    (B, n, D * K) in an order that the native kernels know."""
     B, T, D = x.shape
     C = _chunk(T, initial.numel())
     if not kernels.ready(x, dt, A, B_, C_, skip, initial, gate):
         return _scan_chunks(x, dt, A, B_, C_, skip, initial, gate, dt_softplus, keep, C)
     y, final = x.new_empty(x.shape), torch.empty_like(initial, memory_format=torch.contiguous_format)
-    starts = x.new_empty(B, -(-T // C), A.shape[1], D) if keep else x.new_empty(0)
+    starts = x.new_empty(B, -(-T // C), A.numel()) if keep else x.new_empty(0)
     rows, strides = _rows(B_, C_, gate)
     whole = (value.contiguous() for value in (x, dt, A))
     inputs = (*whole, *rows[:2], skip, initial.contiguous(), rows[2])
@@ -249,8 +250,9 @@ def _(
     keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     B, T, D = x.shape
-    n = -(-T // _chunk(T, initial.numel()))
-    starts = x.new_empty(B, n, A.shape[1], D) if keep else x.new_empty(0)
+    native = kernels.ready(x, dt, A, B_, C_, skip, initial, gate)
+    shape = (B, -(-T // _chunk(T, initial.numel())), *((A.numel(),) if native else A.shape))
+    starts = x.new_empty(shape) if keep else x.new_empty(0)
     return x.new_empty(x.shape), initial.new_empty(initial.shape), starts
 
 
@@ -271,7 +273,7 @@ def _scan_chunks(
     if x.shape[1] == 1:  # a step of a stream
         h = torch.addcmul((dt.mT * A).exp_().mul_(initial), (dt * x).mT, B_)
         joined, starts = (h @ C_.mT).mT, initial[:, None]
-        return _finish(joined, x, skip, gate), h, starts.mT.contiguous() if keep else x.new_empty(0)
+        return _finish(joined, x, skip, gate), h, starts.clone() if keep else x.new_empty(0)
     parts = [_split(value, C) for value in (dt * x, dt, B_, C_)]
     starts = _starts(parts[1], parts[0], A, parts[2], initial)
     h = starts.clone()
@@ -280,7 +282,7 @@ def _scan_chunks(
         _advance(h, _decay(dt_r, A), u, B_r)
         torch.matmul(h, C_r[..., None], out=y[r][..., None])
     joined = _finish(_join(y, x.shape[1]), x, skip, gate)
-    return joined, h[:, -1].clone(), starts.mT.contiguous() if keep else x.new_empty(0)
+    return joined, h[:, -1].clone(), starts.clone() if keep else x.new_empty(0)
 
 
 def _finish(y: Tensor, x: Tensor, skip: Tensor | None, gate: Tensor | None) -> Tensor:
@@ -320,10 +322,10 @@ def _scan_backward(
     B, T, D = x.shape
     K = A.shape[1]
     C = _chunk(T, grad_final.numel())
-    if not kernels.ready(grad, grad_final, x, dt, A, B_, C_, skip, gate, starts):
+    if starts.dim() == 4:
         return _chunks_backward(grad, grad_final, x, dt, A, B_, C_, skip, gate, starts, dt_softplus, C)
     lanes = LANES // x.element_size()
-    width = lanes * max(1, min(4, B * D // (lanes * torch.get_num_threads())))  # channels of one task
+    width = lanes * max(1, min(8, B * D // (lanes * torch.get_num_threads())))  # channels of one task
     rows, strides = _rows(B_, C_, gate)
     grad_x, grad_dt, grad_initial = x.new_empty(x.shape), x.new_empty(x.shape), x.new_empty(B, D, K)
     grad_A, grad_skip = x.new_empty(B, D, K), x.new_empty((0,) if skip is None else (B, D))
@@ -371,7 +373,7 @@ def _chunks_backward(
     dt_softplus: bool,
     C: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    T, starts, raw = x.shape[1], starts.mT, dt
+    T, raw = x.shape[1], dt
     dt, gated = softplus(dt) if dt_softplus else dt, grad
     grad = grad if gate is None else grad * silu(gate)
     parts = [_split(value, C) for value in (grad, dt * x, dt, B_, C_)]

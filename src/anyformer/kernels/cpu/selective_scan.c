@@ -4,7 +4,7 @@
  * x, dt, y are (B, T, D), A is (D, K), states are (B, D, K); B_ and C_ (B, T, K) and gate (B, T, D) have strides of
  * their own. A vector holds neighbouring channels: a task takes LANES of them, with the states of all K beside each other as
  * [K][LANES], and runs along the time axis, so that nothing is summed across a vector. For the backward, the states
- * that chunks of C tokens start from are kept, (B, chunks, K, D). */
+ * that chunks of C tokens start from are kept, (B, chunks) of D * K numbers, those of a task beside each other. */
 #include "real.h"
 
 enum { LANES = 256 / sizeof(real), HALF = LANES / 2, VECTOR = LANES / 4, AHEAD = 8 };
@@ -116,7 +116,7 @@ EXPORT(selective_scan)(const real *restrict x, const real *restrict dt, const re
         for (int64_t t = 0; t < T; t++) {
             if (starts && t % C == 0)
                 for (int64_t k = 0; k < K; k++)
-                    put(starts + ((b * chunks + t / C) * K + k) * D + first, h + k * LANES, n);
+                    put(starts + ((b * chunks + t / C) * D + first) * K + k * n, h + k * LANES, n);
             int64_t row = (b * T + t) * D + first;
             for (int64_t j = 0; j < LANES; j += VECTOR) {
                 PREFETCH(x + row + AHEAD * D + j);
@@ -168,13 +168,6 @@ static void read_chunk(struct chunk w, struct rows r, int64_t C, int64_t D, int6
     }
     for (int64_t t = 0; t < C; t++) {
         real x[LANES], step[LANES], grad[LANES], gate[LANES];
-        for (int64_t j = 0; j < LANES; j += VECTOR) {
-            PREFETCH(r.x + t * D + r.next + j);
-            PREFETCH(r.dt + t * D + r.next + j);
-            PREFETCH(r.grad + t * D + r.next + j);
-            PREFETCH(r.grad_x + t * D + j);
-            PREFETCH(r.grad_dt + t * D + j);
-        }
         take(x, r.x + t * D, n);
         take(step, r.dt + t * D, n);
         take(grad, r.grad + t * D, n);
@@ -191,6 +184,18 @@ static void read_chunk(struct chunk w, struct rows r, int64_t C, int64_t D, int6
             memcpy(w.u + PLACE(t, j), x + j, HALF * sizeof(real));
             memcpy(w.grad + PLACE(t, j), grad + j, HALF * sizeof(real));
         }
+    }
+}
+
+/* Ask for the rows of token t that are written after these, and for those that are read next. Few at a time, while there
+ * is something to compute, as only so many can be on their way. */
+static inline void ask_for(struct rows r, int64_t t, int64_t D) {
+    for (int64_t j = 0; j < LANES; j += VECTOR) {
+        PREFETCH(r.x + t * D + r.next + j);
+        PREFETCH(r.dt + t * D + r.next + j);
+        PREFETCH(r.grad + t * D + r.next + j);
+        PREFETCH(r.grad_x + t * D + j);
+        PREFETCH(r.grad_dt + t * D + j);
     }
 }
 
@@ -351,7 +356,10 @@ EXPORT(selective_scan_backward)(const real *restrict grad, const real *restrict 
                         const real *Bt = B_ + b * b_batch + t * b_time + k, *Ct = C_ + b * c_batch + t * c_time + k;
                         real h[HALF] = {0}, *outs = gate ? w.outs + part : NULL;
                         if (some > j)
-                            memcpy(h, starts + ((b * chunks + chunk) * K + k) * D + d + j, MIN(HALF, some - j) * sizeof(real));
+                            memcpy(h, starts + ((b * chunks + chunk) * D + d) * K + k * some + j,
+                                   MIN(HALF, some - j) * sizeof(real));
+                        int64_t turn = j / HALF * K + k, turns = LANES / HALF * K;
+                        for (int64_t m = turn * tokens / turns; m < (turn + 1) * tokens / turns; m++) ask_for(r, m, D);
                         along(w.steps + part, w.u + part, outs, states, factors, h, a + at, Bt, Ct, b_time, c_time,
                               tokens);
                         along_back(w.steps + part, w.u + part, w.grad + part, w.grad_u + part, w.grad_step + part, states,
