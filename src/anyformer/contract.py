@@ -166,6 +166,8 @@ class Mixer(nn.Module):
             ValueError: naming the argument, what was expected and what came.
         """
         if inputs is not None:
+            if inputs.mask is None:
+                return self._forward(x, inputs)
             return inputs.zero(self._forward(inputs.zero(x), inputs))
         self._check(x, mask, positions, context)
         layout = Layout.of(x, mask)
@@ -203,6 +205,8 @@ class Mixer(nn.Module):
             y (B, T, D) and the new state; the old one is still good.
         """
         if inputs is not None:
+            if inputs.mask is None:
+                return self._stream(x, state, inputs)
             y, new = self._stream(inputs.zero(x), state, inputs)
             return inputs.zero(y), new
         self._check_streams()

@@ -14,6 +14,7 @@ from anyformer.layers.conv import ShortConv
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.ops._precision import no_autocast
+from anyformer.ops.attention import TILE_ELEMENTS, recomputed
 from anyformer.ops.scan import scan
 from anyformer.state import State
 
@@ -28,13 +29,23 @@ def longhorn(
 ) -> tuple[Tensor, Tensor]:
     """S_t = (1 - step_t k_t^2) * S_{t-1} + (step_t * x_t) k_t^T, y_t = S_t q_t, by a scan over F K columns.
 
+    Long sequences go through in stretches, whose states are made again in the backward.
+
     Args:
         x, step: (B, T, F). k, q: (B, T, K). A token with step 0 changes nothing. initial: (B, F, K).
 
     Returns:
         y (B, T, F) and the state (B, F, K).
     """
-    F, K = x.shape[-1], k.shape[-1]
+    (B, T, F), K = x.shape, k.shape[-1]
+    tokens = max(1, TILE_ELEMENTS // max(1, B * F * K))
+    if T > tokens:
+        state = x.new_zeros(B, F, K) if initial is None else initial
+        outputs = []
+        for stretch in zip(*(t.split(tokens, 1) for t in (x, step, k, q)), strict=True):
+            y, state = recomputed(longhorn, *stretch, state)
+            outputs.append(y)
+        return torch.cat(outputs, 1), state
     keep = 1 - step[..., None] * k.square()[..., None, :]
     write = (step * x)[..., None] * k[..., None, :]
     states, last = scan(keep.flatten(2), write.flatten(2), None if initial is None else initial.flatten(1))

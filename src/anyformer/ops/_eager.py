@@ -23,14 +23,16 @@ def plain(*tensors: Tensor | None) -> bool:
     return not (torch.compiler.is_compiling() or _transformed()) and _PLAIN.issuperset(map(type, tensors))
 
 
-def native(*tensors: Tensor | None) -> bool:
+def native(first: Tensor, *others: Tensor | None) -> bool:
     """Whether the kernels take these tensors as they come, the first not empty."""
-    return plain(*tensors) and kernels.ready(*tensors) and tensors[0] is not None and tensors[0].numel() > 0
+    return first.numel() > 0 and plain(first, *others) and kernels.ready(first, *others)
 
 
 def tracked(*tensors: Tensor | None) -> bool:
     """Whether a gradient of any is asked for."""
-    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    if not torch.is_grad_enabled():
+        return False
+    return any(t is not None and t.requires_grad for t in tensors)
 
 
 def gradients_again(

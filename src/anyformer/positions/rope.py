@@ -83,7 +83,8 @@ class Rope(Positions):
 
     def rotate(self, q: Tensor, k: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         cos, sin = self._shared_waves(positions, q.dtype)
-        return self._turn(q, cos, sin), self._turn(k, cos, sin)
+        turn = rotate if self.pairs == "half" and self.turning == self.head_dim else self._turn
+        return turn(q, cos, sin), turn(k, cos, sin)
 
     def _turn(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         if self.turning < self.head_dim:

@@ -3,6 +3,8 @@
  * ds_ij = p_ij (dy_i . v_j - delta_i), delta_i = dy_i . y_i - dlse_i */
 #include "attend.h"
 
+enum { PIECE = 1024 }; /* rows whose columns are packed at once, where a task has a whole head */
+
 typedef struct {
     Rows rows;
     int finite;
@@ -152,6 +154,7 @@ EXPORT(attend_backward)(const real *q, const real *k, const real *v, const Span 
     /* stretches of one head share columns, so that each has gradients of its own, added up at the end */
     int64_t stretches = heads >= 4 * threads || heads % threads == 0 ? 1 : (2 * threads + heads - 1) / heads;
     stretches = MIN(stretches, MAX(1, (n->R + 255) / 256));
+    int64_t most = stretches == 1 ? PIECE : n->R;
     Panel *panels = reserve(heads * stretches * sizeof(Panel));
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
     for (int64_t task = 0; task < heads * stretches; task++) {
@@ -159,8 +162,7 @@ EXPORT(attend_backward)(const real *q, const real *k, const real *v, const Span 
         int64_t *first = reserve((stretches + 1) * sizeof(int64_t));
         split_rows(&call, b, stretches, first);
         Panel *panel = panels + task;
-        pack_columns(&call, b, g, first[stretch], first[stretch + 1], 1, panel);
-        int64_t wide_k = panel->wide_k, wide_v = panel->wide_v;
+        int64_t wide_k = padded(n->K), wide_v = padded(n->V);
         Work w;
         void *memory = reserve(ROWS * (2 * wide_k + wide_v + 2 * COLUMNS) * sizeof(real));
         w.rows.q = aligned(memory);
@@ -168,16 +170,20 @@ EXPORT(attend_backward)(const real *q, const real *k, const real *v, const Span 
         w.grad = w.grad_q + ROWS * wide_k;
         w.p = w.grad + ROWS * wide_v;
         w.ds = w.p + ROWS * COLUMNS;
-        for (int64_t h = g * (n->H / n->G); h < (g + 1) * (n->H / n->G); h++) {
-            for (int64_t row = first[stretch]; row < first[stretch + 1]; row += ROWS) {
-                load_rows(&call, b, h, row, wide_k, &w.rows);
-                load_grads(&call, y, lse, grad, grad_lse, wide_k, wide_v, &w);
-                backward_rows(&call, panel, row, &w, grad_q, grad_q_place);
+        for (int64_t from = first[stretch], to; from < first[stretch + 1]; from = to) {
+            to = MIN(from + most, first[stretch + 1]);
+            pack_columns(&call, b, g, from, to, 1, panel);
+            for (int64_t h = g * (n->H / n->G); h < (g + 1) * (n->H / n->G); h++) {
+                for (int64_t row = from; row < to; row += ROWS) {
+                    load_rows(&call, b, h, row, wide_k, &w.rows);
+                    load_grads(&call, y, lse, grad, grad_lse, wide_k, wide_v, &w);
+                    backward_rows(&call, panel, row, &w, grad_q, grad_q_place);
+                }
             }
+            if (stretches == 1) store_columns(n, b, g, panel, grad_k, grad_v, grad_k_place);
         }
         free(memory);
         free(first);
-        if (stretches == 1) store_columns(n, b, g, panel, grad_k, grad_v, grad_k_place);
     }
     for (int64_t task = 0; stretches > 1 && task < heads * stretches; task++) {
         int64_t b = task / stretches / n->G, g = task / stretches % n->G;

@@ -18,6 +18,7 @@ from anyformer.testing.bench.mixers import build
 from anyformer.testing.bench.peers import heads, retention
 from anyformer.testing.bench.report import Plot, Table
 from anyformer.testing.bench.timing import forward, milliseconds, seeded, timed, training
+from anyformer.train.memory import return_freed_memory
 
 LENGTHS = (2048, 8192, 32768, 65536)
 LIMIT = 1.1
@@ -51,6 +52,7 @@ def bench_growth(
     plot = Plot("growth", f"Forward and backward, width {dim}", "tokens", "ms")
     for name in names or linear_names():
         progress(f"{name} up to {lengths[-1]} tokens")
+        return_freed_memory()  # what earlier mixers left lies in pieces
         times: dict[str, list[float]] = {"forward": [], "training": []}
         for length in lengths:
             mixer = build(name, dim, lengths[-1])
