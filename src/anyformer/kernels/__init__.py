@@ -1,4 +1,5 @@
 """Native CPU kernels behind the ops: plain C, one library for each instruction set, optional everywhere.
+(:mod:`anyformer.kernels.cuda` has those for CUDA.)
 
 Only ops import this room. An op asks :func:`ready` whether the kernels can take its tensors, and calls one by
 name with :func:`run`; its pure PyTorch form stands beside it for every other case.
@@ -79,6 +80,11 @@ def _without(reason: str) -> Status:
             reason,
         )
     return Status(None, reason)
+
+
+def turned_off() -> bool:
+    """Whether :func:`use_native` has turned native forms off."""
+    return _off > 0
 
 
 def status() -> Status:

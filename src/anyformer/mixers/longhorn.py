@@ -39,7 +39,7 @@ def longhorn(
     """
     (B, T, F), K = x.shape, k.shape[-1]
     tokens = max(1, TILE_ELEMENTS // max(1, B * F * K))
-    if T > tokens:
+    if tokens < T:
         state = x.new_zeros(B, F, K) if initial is None else initial
         outputs = []
         for stretch in zip(*(t.split(tokens, 1) for t in (x, step, k, q)), strict=True):

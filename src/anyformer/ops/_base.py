@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from anyformer import kernels
+from anyformer.kernels import cuda
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,11 +25,13 @@ class Path(NamedTuple):
     reason: str
 
 
-def native_path(name: str, reason: str) -> Callable[[str, torch.dtype], Path]:
-    """The path of an op with a native kernel, whose pure PyTorch form is ``name``."""
+def native_path(name: str, reason: str, on_cuda: bool = False) -> Callable[[str, torch.dtype], Path]:
+    """The path of an op with a native kernel, ``on_cuda`` too or not, whose pure PyTorch form is ``name``."""
 
     def choose(device: str, dtype: torch.dtype) -> Path:
         library, why = kernels.status()
+        if on_cuda and device == "cuda" and cuda.found() and not kernels.turned_off():
+            return Path("Triton", "in Triton, which is installed")
         if device != "cpu":
             return Path(name, f"{reason}; the native kernels are for CPUs")
         return (

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.functional import pad, silu, softplus
 
 from anyformer import kernels
+from anyformer.kernels import cuda
 from anyformer.ops._base import native_path, primitive
 from anyformer.ops._precision import no_autocast, wide
 from anyformer.ops.scan import scan
@@ -75,7 +76,7 @@ def selective_scan_flops(
     "selective_scan",
     definition=selective_scan_definition,
     flops=selective_scan_flops,
-    path=native_path("chunks", "chunks side by side in PyTorch, recomputed in the backward"),
+    path=native_path("chunks", "chunks side by side in PyTorch, recomputed in the backward", on_cuda=True),
 )
 def selective_scan(
     x: Tensor,
@@ -220,8 +221,8 @@ def _scan(
     dt_softplus: bool,
     keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """y (B, T, D), the last state, and the states that chunks start from, empty unless to be kept: (B, n, D, K), or
-    (B, n, D * K) in an order that the native kernels know."""
+    """y (B, T, D), the last state, and the states that chunks start from, empty unless to be kept: (B, n, D, K),
+    (B, n, D * K) in an order that the native kernels know, or (B, n, 1, D, K) of Triton's chunks."""
     B, T, D = x.shape
     C = _chunk(T, initial.numel())
     if not kernels.ready(x, dt, A, B_, C_, skip, initial, gate):
@@ -252,6 +253,8 @@ def _(
     B, T, D = x.shape
     native = kernels.ready(x, dt, A, B_, C_, skip, initial, gate)
     shape = (B, -(-T // _chunk(T, initial.numel())), *((A.numel(),) if native else A.shape))
+    if T > 1 and cuda.ready(x, dt, A, B_, C_, initial):
+        shape = (B, -(-T // cuda.CHUNK), 1, *A.shape)
     starts = x.new_empty(shape) if keep else x.new_empty(0)
     return x.new_empty(x.shape), initial.new_empty(initial.shape), starts
 
@@ -274,6 +277,11 @@ def _scan_chunks(
         h = torch.addcmul((dt.mT * A).exp_().mul_(initial), (dt * x).mT, B_)
         joined, starts = (h @ C_.mT).mT, initial[:, None]
         return _finish(joined, x, skip, gate), h, starts.clone() if keep else x.new_empty(0)
+    if cuda.ready(x, dt, A, B_, C_, initial):
+        from anyformer.kernels.cuda import selective_scan as triton
+
+        y, last, starts = triton.forward(dt * x, dt, A, B_, C_, initial, keep)
+        return _finish(y, x, skip, gate), last, starts[:, :, None] if keep else starts
     parts = [_split(value, C) for value in (dt * x, dt, B_, C_)]
     starts = _starts(parts[1], parts[0], A, parts[2], initial)
     h = starts.clone()
@@ -322,7 +330,7 @@ def _scan_backward(
     B, T, D = x.shape
     K = A.shape[1]
     C = _chunk(T, grad_final.numel())
-    if starts.dim() == 4:
+    if starts.dim() > 3:
         return _chunks_backward(grad, grad_final, x, dt, A, B_, C_, skip, gate, starts, dt_softplus, C)
     lanes = LANES // x.element_size()
     width = lanes * max(1, min(8, B * D // (lanes * torch.get_num_threads())))  # channels of one task
@@ -373,10 +381,40 @@ def _chunks_backward(
     dt_softplus: bool,
     C: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    T, raw = x.shape[1], dt
+    raw = dt
     dt, gated = softplus(dt) if dt_softplus else dt, grad
     grad = grad if gate is None else grad * silu(gate)
-    parts = [_split(value, C) for value in (grad, dt * x, dt, B_, C_)]
+    if starts.dim() == 5:
+        from anyformer.kernels.cuda import selective_scan as triton
+
+        found = triton.backward(grad, grad_final, dt * x, dt, A, B_, C_, starts[:, :, 0])
+    else:
+        found = _recurrence_backward(grad, grad_final, dt * x, dt, A, B_, C_, starts, C)
+    y, grad_u, grad_dt, grad_A, grad_B, grad_C, grad_initial = found
+    grad_x, grad_dt = grad_u * dt, grad_dt.addcmul_(grad_u, x)
+    grad_dt = grad_dt.mul_(raw.sigmoid()) if dt_softplus else grad_dt
+    if skip is not None:
+        grad_x.addcmul_(skip, grad)
+    grad_skip = x.new_zeros(()) if skip is None else (grad * x).sum((0, 1))
+    grad_gate = x.new_empty(0)
+    if gate is not None:
+        grad_gate = torch.ops.aten.silu_backward(gated * _finish(y, x, skip, None), gate)
+    return grad_x, grad_dt, grad_A, grad_B, grad_C, grad_skip, grad_initial, grad_gate
+
+
+def _recurrence_backward(
+    grad: Tensor,
+    grad_final: Tensor,
+    u: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B_: Tensor,
+    C_: Tensor,
+    starts: Tensor,
+    C: int,
+) -> tuple[Tensor, ...]:
+    """y before skip and gate, and the gradients of u = dt x, dt, A, B_, C_ and the initial state."""
+    parts = [_split(value, C) for value in (grad, u, dt, B_, C_)]
     ends = _adjoint_ends(parts[2], A, parts[4], parts[0], grad_final)
     outputs = [torch.empty_like(part) for part in parts]  # the first is that of y before skip and gate
     grad_A, grad_initial = torch.zeros_like(A), grad_final
@@ -387,16 +425,8 @@ def _chunks_backward(
         part_A, before = _some_backward(*local, A, starts[:, some], ends[:, some])
         grad_A += part_A
         grad_initial = before[:, 0] if first == 0 else grad_initial
-    y, grad_u, grad_dt, grad_B, grad_C = (_join(o, T) for o in outputs)
-    grad_x, grad_dt = grad_u * dt, grad_dt.addcmul_(grad_u, x)
-    grad_dt = grad_dt.mul_(raw.sigmoid()) if dt_softplus else grad_dt
-    if skip is not None:
-        grad_x.addcmul_(skip, grad)
-    grad_skip = x.new_zeros(()) if skip is None else (grad * x).sum((0, 1))
-    grad_gate = x.new_empty(0)
-    if gate is not None:
-        grad_gate = torch.ops.aten.silu_backward(gated * _finish(y, x, skip, None), gate)
-    return grad_x, grad_dt, grad_A, grad_B, grad_C, grad_skip, grad_initial.clone(), grad_gate
+    y, grad_u, grad_dt, grad_B, grad_C = (_join(o, u.shape[1]) for o in outputs)
+    return y, grad_u, grad_dt, grad_A, grad_B, grad_C, grad_initial.clone()
 
 
 def _some_backward(

@@ -32,6 +32,7 @@ from anyformer.ops._tokens import Grid, Side, num_global, select, take
 from anyformer.ops.attention import (
     TILE_ELEMENTS,
     attend_tile,
+    attention,
     check_heads,
     check_places,
     distance,
@@ -41,6 +42,8 @@ from anyformer.ops.attention import (
 from anyformer.ops.masks import MaskSpec, Product
 
 Score = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+Outcome = tuple[Tensor, Tensor | None]
+"""y, and the log-sum-exp of the scores where it is known."""
 
 
 def sparse_attention_definition(
@@ -158,17 +161,20 @@ def sparse_attention(
             return (y, lse) if return_lse else y
     q_side, k_side, score = _scored(q, k, q_side, k_side, score, places)
     products = spec.products()
-    parts = []
+    fused = q.is_cuda and len(products) == 1 and score is None and not return_lse
+    parts: list[Outcome] = []
     if q.shape[0] * q.shape[2] * k.shape[2] > 0:
         for n, product in enumerate(products):
-            part = _Part(product, products[:n], q_index is None, score, _scale(scale, q.shape[3]))
+            part = _Part(product, products[:n], q_index is None, score, _scale(scale, q.shape[3]), fused)
             result = _run(part, q, k, v, q_side, k_side)
             if result is not None:
                 parts.append(result)
+    if fused and parts:
+        return parts[0][0]
     if not parts:
         y = q.new_zeros(*q.shape[:3], v.shape[3])
         parts = [(y, torch.full(y.shape[:3], -torch.inf, dtype=wide(q.dtype), device=q.device))]
-    y, lse = merge(parts)
+    y, lse = merge(parts)  # type: ignore[arg-type]
     return (y, lse) if return_lse else y
 
 
@@ -201,24 +207,23 @@ class _Part(NamedTuple):
     ordered: bool  # queries and keys come in the order of their numbers, the last ones aligned
     score: Score | None
     scale: float
+    fused: bool  # by PyTorch's fused attention, which tells no log-sum-exp: there is nothing to merge with
 
-    def tile(self, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Side) -> tuple[Tensor, Tensor]:
+    def tile(self, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Side) -> Outcome:
         """One tile of N batched blocks: q (N, H, C, K) against k (N, G, S, K)."""
         i, j = q_side.number[:, :, None], k_side.number[:, None, :]
         flags = q_side.is_global[:, :, None], k_side.is_global[:, None, :]
         visible = self.product.sees(i, j, *flags) & (i >= 0) & (j >= 0)
         for product in self.earlier:
             visible = visible & ~product.sees(i, j, *flags)
+        if self.fused:
+            return attention(q, k, v, visible=visible[:, None], scale=self.scale), None
         score = self.score
         adjust = None if score is None else (lambda s: score(s, q, k, q_side.pos, k_side.pos))
-        y, lse = attend_tile(q, k, v, visible[:, None], self.scale, adjust=adjust)
-        assert lse is not None
-        return y, lse
+        return attend_tile(q, k, v, visible[:, None], self.scale, adjust=adjust)
 
 
-def _run(
-    part: _Part, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Side
-) -> tuple[Tensor, Tensor] | None:
+def _run(part: _Part, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Side) -> Outcome | None:
     product = part.product
     if product.global_side or product.columns is not None or product.step > 1:
         part = part._replace(ordered=False)  # what is gathered is in no such order
@@ -233,8 +238,8 @@ def _run(
         if num == 0:
             return None
         slots, rank = select(q_side.is_global, num)
-        y, lse = _dense(part, _take_heads(q, slots), k, v, q_side.take(slots), k_side)
-        return _back(y.transpose(1, 2), lse.transpose(1, 2), rank)
+        found = _dense(part, _take_heads(q, slots), k, v, q_side.take(slots), k_side)
+        return _back(_each(found, lambda x: x.transpose(1, 2)), rank)
     if product.columns is not None:
         chosen = product.columns.chosen(k_side.number) & (k_side.number >= 0)
         slots, _ = select(chosen, product.columns.most(k.shape[2]))
@@ -246,7 +251,7 @@ def _run(
     return _dense(part, q, k, v, q_side, k_side)
 
 
-def _dense(part: _Part, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Side) -> tuple[Tensor, Tensor]:
+def _dense(part: _Part, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Side) -> Outcome:
     """All queries, in blocks, against all keys that the block can reach."""
     (B, H, T, _), S = q.shape, k.shape[2]
     blocks = _blocks(part.product, B * H, T, S, part.ordered)
@@ -259,7 +264,12 @@ def _dense(part: _Part, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: S
     ):
         keys = Side(*(x[:, low:high] for x in k_side))
         parts.append(recomputed(part.tile, queries, k[:, :, low:high], v[:, :, low:high], Side(*side), keys))
-    return torch.cat([y for y, _ in parts], 2), torch.cat([lse for _, lse in parts], 2)
+    return _joined(parts, 2)
+
+
+def _joined(parts: list[Outcome], axis: int) -> Outcome:
+    lses = [lse for _, lse in parts if lse is not None]
+    return torch.cat([y for y, _ in parts], axis), torch.cat(lses, axis) if lses else None
 
 
 def _blocks(product: Product, heads: int, T: int, S: int, ordered: bool) -> list[tuple[int, int, int, int]]:
@@ -291,7 +301,7 @@ def _band_shape(product: Product, T: int, S: int) -> tuple[int, int, int] | None
     return -(-columns // C), C, C + reach
 
 
-def _band(part: _Part, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Side) -> tuple[Tensor, Tensor]:
+def _band(part: _Part, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Side) -> Outcome:
     """Blocks of neighbouring queries against the keys that they can reach, batched."""
     (B, H, T, _), S = q.shape, k.shape[2]
     product = part.product
@@ -307,21 +317,19 @@ def _band(part: _Part, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Si
     k_slots = k_grid.at(columns).reshape(B, rows * blocks, width)
     tiles = [_take_heads(q, q_slots), _take_heads(k, k_slots), _take_heads(v, k_slots)]
     sides = [*q_side.take(q_slots), *k_side.take(k_slots)]
-    group = max(1, TILE_ELEMENTS // (H * C * width))
+    group = len(tiles[0]) if part.fused else max(1, TILE_ELEMENTS // (H * C * width))
     if group >= tiles[0].shape[0]:
-        y, lse = part.tile(tiles[0], tiles[1], tiles[2], Side(*sides[:3]), Side(*sides[3:]))
+        found = part.tile(tiles[0], tiles[1], tiles[2], Side(*sides[:3]), Side(*sides[3:]))
     else:
         pieces = zip(*(x.split(group) for x in (*tiles, *sides)))
         done = [recomputed(part.tile, q, k, v, Side(*side[:3]), Side(*side[3:])) for q, k, v, *side in pieces]
-        y, lse = torch.cat([y for y, _ in done]), torch.cat([lse for _, lse in done])
+        found = _joined(done, 0)
     # (B * rows * blocks, H, C, V) back to one row a query
-    y = y.transpose(1, 2).reshape(B, rows * blocks * C, H, -1)
-    return _back(y, lse.transpose(1, 2).reshape(B, rows * blocks * C, H), q_grid.place)
+    found = _each(found, lambda x: x.transpose(1, 2).reshape(B, -1, H, *x.shape[3:]))
+    return _back(found, q_grid.place)
 
 
-def _classes(
-    part: _Part, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Side
-) -> tuple[Tensor, Tensor]:
+def _classes(part: _Part, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Side) -> Outcome:
     """Tokens of equal number mod step, each class as a sequence of its own."""
     (B, H, T, _), S = q.shape, k.shape[2]
     product = part.product
@@ -331,9 +339,9 @@ def _classes(
     ]
     q_slots, k_slots = (grid.slots for grid in grids)
     keys = _take_heads(k, k_slots), _take_heads(v, k_slots)
-    y, lse = _dense(part, _take_heads(q, q_slots), *keys, q_side.take(q_slots), k_side.take(k_slots))
-    y, lse = (x.transpose(1, 2).reshape(B, -1, H, *x.shape[3:]) for x in (y, lse))
-    return _back(y, lse, grids[0].place)
+    found = _dense(part, _take_heads(q, q_slots), *keys, q_side.take(q_slots), k_side.take(k_slots))
+    found = _each(found, lambda x: x.transpose(1, 2).reshape(B, -1, H, *x.shape[3:]))
+    return _back(found, grids[0].place)
 
 
 def _rows(product: Product) -> int:
@@ -355,13 +363,20 @@ def _take_heads(x: Tensor, slots: Tensor) -> Tensor:
     return take(x.transpose(1, 2), slots).transpose(1, 2)
 
 
-def _back(y: Tensor, lse: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+def _each(found: Outcome, function: Callable[[Tensor], Tensor]) -> Outcome:
+    y, lse = found
+    return function(y), None if lse is None else function(lse)
+
+
+def _back(found: Outcome, place: Tensor) -> Outcome:
     """y (B, n, H, V), lse (B, n, H) to (B, H, T, ...) by place (B, T); a place past the end gives zeros and -inf."""
+    y, lse = found
     there = place < y.shape[1]
     slots = place.masked_fill(~there, 0)
-    y = take(y, slots).masked_fill(~there[:, :, None, None], 0.0)
-    lse = take(lse, slots).masked_fill(~there[:, :, None], -torch.inf)
-    return y.transpose(1, 2), lse.transpose(1, 2)
+    y = take(y, slots).masked_fill(~there[:, :, None, None], 0.0).transpose(1, 2)
+    if lse is None:
+        return y, None
+    return y, take(lse, slots).masked_fill(~there[:, :, None], -torch.inf).transpose(1, 2)
 
 
 def _scale(scale: float | None, K: int) -> float:
