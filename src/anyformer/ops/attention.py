@@ -193,20 +193,22 @@ def attention(
         ValueError: for shapes that don't fit and unknown normalisers.
     """
     _check(q, k, v, causal, visible, bias, places, normalizer, return_lse)
-    (B, H, T, _), (_, G, S, _), V = q.shape, k.shape, v.shape[3]
+    (B, H, T, K), (_, G, S, _), V = q.shape, k.shape, v.shape[3]
     if T * S * B == 0:
         y = q.new_zeros(B, H, T, V)
         return (
             (y, torch.full((B, H, T), -torch.inf, dtype=wide(q.dtype), device=q.device)) if return_lse else y
         )
+    plain = normalizer == "softmax" and visible is None and bias is None and score is None and weigh is None
+    if plain and T == 1 and (G, V) == (H, K) and places is None and not return_lse:  # a token of a stream
+        return F.scaled_dot_product_attention(q, k, v, scale=scale)
     visible, bias = _four_axes(visible), _four_axes(bias)
     if places is not None:
         places = places[0].expand(B, H, T), places[1].expand(B, H, S)
-    plain = normalizer == "softmax" and visible is None and bias is None and score is None and weigh is None
     asked = T > 1 and (return_lse or places is not None)
     if plain and (asked or beats_fused(q, k)) and can_attend(q, k, v):
         spans = _spans(T, S, causal)
-        y, lse = attend(q, k, v, spans, places=places, scale=_scale(scale, q.shape[3]))
+        y, lse = attend(q, k, v, spans, places=places, scale=_scale(scale, K))
         return (y, lse) if return_lse else y
     if places is not None and B * H * T * S <= TILE_ELEMENTS:
         near = -distance(*places).to(wide(q.dtype))
