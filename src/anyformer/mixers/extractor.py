@@ -12,6 +12,7 @@ from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.conv import join, recent
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
+from anyformer.ops.short_conv import short_conv
 from anyformer.registry import nearest
 from anyformer.state import State
 
@@ -65,11 +66,10 @@ class Extractor(Mixer):
             padded = torch.cat([joined.new_zeros(B, 1, D), joined.cumsum(1)], 1)
             total = padded[:, self.past + 1 :] - padded[:, : S - self.past]
             return total / (inputs.index + 1).clamp_max(self.past + 1)[..., None].to(joined.dtype)
-        channels = joined.transpose(1, 2)
         weight = self.weight.to(joined.dtype).flip(-1)  # the tap of the present is first here and last there
-        if self.kind == "scalar":
-            return conv1d(channels.reshape(B * D, 1, S), weight).reshape(B, D, -1).transpose(1, 2)
-        return conv1d(channels, weight, groups=1 if self.kind == "matrix" else D).transpose(1, 2)
+        if self.kind == "matrix":
+            return conv1d(joined.transpose(1, 2), weight).transpose(1, 2)
+        return short_conv(joined, weight[:, 0].expand(D, -1))[:, self.past :]
 
     def _mix(self, x: Tensor, past: Tensor | None, inputs: Inputs) -> tuple[Tensor, Tensor]:
         values = self.value(x)

@@ -12,6 +12,7 @@ from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.linear_attention import linear_attention
+from anyformer.ops.scan import scan
 from anyformer.state import State
 
 EPS = 1e-6
@@ -78,8 +79,7 @@ class FlowAttention(Mixer):
         sums = {}
 
         def total(name: str, x: Tensor) -> Tensor:
-            running = x.cumsum(2) + past[name][:, :, None] if past else x.cumsum(2)
-            sums[name] = running[:, :, -1]
+            running, sums[name] = scan(x.new_ones(1, 1), x, past.get(name))
             return running
 
         number = (inputs.index + 1)[:, None, :, None].to(q.dtype)
