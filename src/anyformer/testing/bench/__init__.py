@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -45,7 +46,7 @@ def run_suites(
             raise ValueError(f"unknown suite {name!r}{nearest(name, list(SUITES))}")
         if name not in here:
             raise ValueError(f"suite {name!r} measures the CPU; on {device} there are {', '.join(here)}")
-    with torch.device(device):
+    with nullcontext() if device == "cpu" else torch.device(device):
         page = Page(describe_machine(), command)
         for name, suite in SUITES.items():
             if name in chosen:

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from anyformer.convert import from_hf
 from anyformer.models import create_model, load_spec
 from anyformer.testing.bench.report import Table
-from anyformer.testing.bench.timing import Times, alternate, forward, ratio, timed
+from anyformer.testing.bench.timing import Times, alternate, forward, ratio, timed, undisturbed
 
 VOCAB, DIM, DEPTH, HEADS, HIDDEN = 1024, 320, 8, 5, 864
 """A Llama shape of ten million parameters."""
@@ -129,7 +129,8 @@ def _flat(
                     piece = min(2048, context - seen)
                     _, state = model.stream(torch.randint(256, (1, piece)), state)
                     seen += piece
-                steps[str(context)] = forward(lambda state=state, model=model: model.stream(token, state))
+                run = forward(lambda state=state, model=model: model.stream(token, state))
+                steps[str(context)] = undisturbed(run)
         times = alternate(steps)
         table.add(name, *times.values(), f"{ratio(times[str(contexts[-1])], times[str(contexts[0])]):.2f}")
     return table
@@ -167,8 +168,8 @@ def _beside(progress: Callable[[str], None], contexts: Sequence[int] = (128, 102
 
             runs: dict[str, list[float]] = {"ours": [], "theirs": []}
             for _ in range(40):
-                runs["ours"].append(timed(ours))
-                runs["theirs"].append(timed(theirs))
+                runs["ours"].append(timed(undisturbed(ours)))
+                runs["theirs"].append(timed(undisturbed(theirs)))
         mine, other = (Times(tuple(runs[name][8:])) for name in ("ours", "theirs"))
         table.add(f"{context:,}", mine, other, f"{ratio(other, mine):.3g}")
     return table

@@ -81,17 +81,23 @@ def alternate(candidates: Mapping[str, Callable[[], object]], *, seconds: float 
 
 
 def timed(run: Callable[[], object], repeats: int = 1) -> float:
-    """Seconds of one run, the mean of some, with what it leaves to a GPU.
+    """Seconds of one run, the mean of some, with what it leaves to a GPU."""
+    _wait()
+    start = time.perf_counter()
+    for _ in range(repeats):
+        run()
+    _wait()
+    return (time.perf_counter() - start) / repeats
 
-    A default device, which PyTorch keeps by looking at every operation, is not kept meanwhile.
-    """
-    with torch._C.DisableTorchFunction():
-        _wait()
-        start = time.perf_counter()
-        for _ in range(repeats):
-            run()
-        _wait()
-        return (time.perf_counter() - start) / repeats
+
+def undisturbed(run: Callable[[], object]) -> Callable[[], object]:
+    """``run`` without a default device, which PyTorch keeps by looking at every operation from Python."""
+
+    def alone() -> object:
+        with torch._C.DisableTorchFunction():
+            return run()
+
+    return alone
 
 
 def _wait() -> None:
