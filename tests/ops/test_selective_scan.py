@@ -167,3 +167,17 @@ def test_the_backward_goes_the_way_that_the_forward_went() -> None:
         found.append([v.grad for v in given.values()])
     for grads in found[:2]:
         torch.testing.assert_close(grads, found[2])
+
+
+def test_steps_that_forget_everything() -> None:
+    """Exponents too large for the kernels' short form, beside small ones."""
+    found = []
+    for native in (True, False):
+        given = make(70, torch.float32)
+        given["dt"][:, :, 40:44] *= 1e4
+        given = {k: v.requires_grad_() for k, v in given.items()}
+        with use_native(native):
+            y, last = selective_scan(**given)
+            (y.tanh().sum() + last.cos().sum()).backward()
+        found.append([y, last, *(v.grad for v in given.values())])
+    torch.testing.assert_close(found[0], found[1], atol=1e-4, rtol=1e-4)

@@ -19,11 +19,9 @@ enum { LANES = 256 / sizeof(real), HALF = LANES / 2, VECTOR = LANES / 4, AHEAD =
  * be scaled by log2(e) once, which saves what exp has to do to find its remainder. */
 #ifdef REAL_f32
 static const real LOG2E = 1.44269504088896341f;
-static inline real exp2_of(real z) {
+static inline real exp2_small(real z) { /* |z| at most SMALL, or NaN */
     const float shift = 12583039.0f; /* 1.5 * 2^23 + 127: adding it rounds to an integer n, and leaves n + 127 below */
-    float c = z > 128.0f ? 128.0f : z, scale; /* NaN stays NaN */
-    c = c < -127.0f ? -127.0f : c;
-    float rounded = c + shift, r = c - (rounded - shift);
+    float rounded = z + shift, r = z - (rounded - shift), scale;
     float p = 1.5353362e-4f; /* least relative error for |r| <= 1/2 with the constant 1 */
     p = p * r + 1.3398874e-3f;
     p = p * r + 9.6184369e-3f;
@@ -37,10 +35,27 @@ static inline real exp2_of(real z) {
     memcpy(&scale, &bits, 4);
     return p * scale;
 }
+static inline real exp2_of(real z) {
+    float c = z > 128.0f ? 128.0f : z; /* NaN stays NaN */
+    return exp2_small(c < -127.0f ? -127.0f : c);
+}
 #else
 static const real LOG2E = 1.44269504088896340736;
 static inline real exp2_of(real z) { return fast_exp(z * 6.93147180559945309417e-01); }
+static inline real exp2_small(real z) { return exp2_of(z); }
 #endif
+static const real SMALL = 126;
+
+/* The largest absolute value of n numbers, NaN apart. */
+static inline real largest(const real *x, int64_t n) {
+    real top = 0;
+#pragma omp simd reduction(max : top)
+    for (int64_t i = 0; i < n; i++) {
+        real size = x[i] < 0 ? -x[i] : x[i];
+        top = size > top ? size : top;
+    }
+    return top;
+}
 
 /* log(1 + exp(x)) = max(x, 0) + log1p(e), e = exp(-|x|), by log1p(e) = 2 atanh(e / (2 + e)), whose series converges
  * quickly as e / (2 + e) is at most 1/3. Zero at -infinity. */
@@ -85,16 +100,22 @@ static void gather(real *restrict rows, const real *restrict lanes, int64_t n, i
 static real *aligned(void *block) { return (real *)(((uintptr_t)block + 63) & ~(uintptr_t)63); }
 
 static inline void advance(real *restrict h, const real *restrict a, const real *restrict step, const real *restrict u,
-                           const real *restrict Bt, const real *restrict Ct, real *restrict out, int64_t K) {
-    for (int64_t k = 0; k < K; k++) {
-        real b = Bt[k], c = Ct[k], *hk = h + k * LANES;
-        const real *ak = a + k * LANES;
-        SIMD for (int64_t j = 0; j < LANES; j++) {
-            real state = exp2_of(step[j] * ak[j]) * hk[j] + u[j] * b;
-            hk[j] = state;
-            out[j] += state * c;
-        }
+                           const real *restrict Bt, const real *restrict Ct, real *restrict out, int64_t K, int small) {
+#define ADVANCE(exp2)                                                                                                  \
+    for (int64_t k = 0; k < K; k++) {                                                                                  \
+        real b = Bt[k], c = Ct[k], *hk = h + k * LANES;                                                                \
+        const real *ak = a + k * LANES;                                                                                \
+        SIMD for (int64_t j = 0; j < LANES; j++) {                                                                     \
+            real state = exp2(step[j] * ak[j]) * hk[j] + u[j] * b;                                                     \
+            hk[j] = state;                                                                                             \
+            out[j] += state * c;                                                                                       \
+        }                                                                                                              \
     }
+    if (small)
+        ADVANCE(exp2_small)
+    else
+        ADVANCE(exp2_of)
+#undef ADVANCE
 }
 
 /* skip, initial, gate and starts may be null. */
@@ -112,6 +133,7 @@ EXPORT(selective_scan)(const real *restrict x, const real *restrict dt, const re
         real *h = aligned(block), *a = h + K * LANES, weight[LANES] = {0};
         spread(h, initial ? initial + (b * D + first) * K : NULL, n, K, 1);
         spread(a, A + first * K, n, K, LOG2E);
+        real steepest = largest(a, K * LANES);
         if (skip) take(weight, skip + first, n);
         for (int64_t t = 0; t < T; t++) {
             if (starts && t % C == 0)
@@ -132,7 +154,8 @@ EXPORT(selective_scan)(const real *restrict x, const real *restrict dt, const re
                 out[j] = weight[j] * u[j];
                 u[j] *= step[j];
             }
-            advance(h, a, step, u, B_ + b * b_batch + t * b_time, C_ + b * c_batch + t * c_time, out, K);
+            int small = largest(step, LANES) * steepest <= SMALL;
+            advance(h, a, step, u, B_ + b * b_batch + t * b_time, C_ + b * c_batch + t * c_time, out, K, small);
             if (gate) {
                 take(u, gate + b * g_batch + t * g_time + first, n);
                 SIMD for (int64_t j = 0; j < LANES; j++) out[j] *= u[j] * sigmoid_of(u[j]);
@@ -187,36 +210,46 @@ static void read_chunk(struct chunk w, struct rows r, int64_t C, int64_t D, int6
     }
 }
 
-/* Ask for the rows of token t that are written after these, and for those that are read next. Few at a time, while there
- * is something to compute, as only so many can be on their way. */
-static inline void ask_for(struct rows r, int64_t t, int64_t D) {
-    for (int64_t j = 0; j < LANES; j += VECTOR) {
-        PREFETCH(r.x + t * D + r.next + j);
-        PREFETCH(r.dt + t * D + r.next + j);
-        PREFETCH(r.grad + t * D + r.next + j);
-        PREFETCH(r.grad_x + t * D + j);
-        PREFETCH(r.grad_dt + t * D + j);
-    }
+/* Ask for the rows of some tokens that are written after these, and for those that are read next, in two portions. Few
+ * at a time, while there is something to compute, as only so many can be on their way. */
+static inline void ask_for(struct rows r, int64_t from, int64_t to, int64_t D, int portion) {
+    for (int64_t t = from; t < to; t++)
+        for (int64_t j = 0; j < LANES; j += VECTOR) {
+            if (portion == 0) {
+                PREFETCH(r.x + t * D + r.next + j);
+                PREFETCH(r.dt + t * D + r.next + j);
+                PREFETCH(r.grad_dt + t * D + j);
+            } else {
+                PREFETCH(r.grad + t * D + r.next + j);
+                PREFETCH(r.grad_x + t * D + j);
+            }
+        }
 }
 
 /* One k of HALF lanes along a chunk, forwards: the states before each token, their factors, and C_t h_t if asked.
  * Gives the state after the last token. */
 static inline void along(const real *restrict step, const real *restrict u, real *restrict outs, real *restrict states,
                          real *restrict factors, real *restrict h, const real *restrict a, const real *restrict Bt,
-                         const real *restrict Ct, int64_t b_time, int64_t c_time, int64_t C) {
-    for (int64_t t = 0; t < C; t++) {
-        real b = Bt[t * b_time];
-        SIMD for (int64_t j = 0; j < HALF; j++) {
-            real e = exp2_of(step[t * HALF + j] * a[j]);
-            factors[t * HALF + j] = e;
-            states[t * HALF + j] = h[j];
-            h[j] = e * h[j] + u[t * HALF + j] * b;
-        }
-        if (outs) {
-            real c = Ct[t * c_time];
-            SIMD for (int64_t j = 0; j < HALF; j++) outs[t * HALF + j] += h[j] * c;
-        }
+                         const real *restrict Ct, int64_t b_time, int64_t c_time, int64_t C, int small) {
+#define ALONG(exp2)                                                                                                    \
+    for (int64_t t = 0; t < C; t++) {                                                                                  \
+        real b = Bt[t * b_time];                                                                                       \
+        SIMD for (int64_t j = 0; j < HALF; j++) {                                                                      \
+            real e = exp2(step[t * HALF + j] * a[j]);                                                                  \
+            factors[t * HALF + j] = e;                                                                                 \
+            states[t * HALF + j] = h[j];                                                                               \
+            h[j] = e * h[j] + u[t * HALF + j] * b;                                                                     \
+        }                                                                                                              \
+        if (outs) {                                                                                                    \
+            real c = Ct[t * c_time];                                                                                   \
+            SIMD for (int64_t j = 0; j < HALF; j++) outs[t * HALF + j] += h[j] * c;                                    \
+        }                                                                                                              \
     }
+    if (small)
+        ALONG(exp2_small)
+    else
+        ALONG(exp2_of)
+#undef ALONG
 }
 
 /* And backwards, from the state after the last token: g is the gradient that runs back. The sums start at zero with the
@@ -350,6 +383,7 @@ EXPORT(selective_scan_backward)(const real *restrict grad, const real *restrict 
                                  (i + 1) * LANES < n ? LANES : -C * D - i * LANES};
                 if (skip) take(weight, skip + d, some);
                 read_chunk(w, r, tokens, D, some, dt_softplus);
+                int small = largest(w.steps, tokens * LANES) * largest(a + i * whole, whole) <= SMALL;
                 for (int64_t j = 0; j < LANES; j += HALF)
                     for (int64_t k = 0; k < K; k++) {
                         int64_t at = i * whole + k * LANES + j, part = j * tokens;
@@ -359,9 +393,11 @@ EXPORT(selective_scan_backward)(const real *restrict grad, const real *restrict 
                             memcpy(h, starts + ((b * chunks + chunk) * D + d) * K + k * some + j,
                                    MIN(HALF, some - j) * sizeof(real));
                         int64_t turn = j / HALF * K + k, turns = LANES / HALF * K;
-                        for (int64_t m = turn * tokens / turns; m < (turn + 1) * tokens / turns; m++) ask_for(r, m, D);
+                        int64_t from = turn * tokens / turns, to = (turn + 1) * tokens / turns;
+                        ask_for(r, from, to, D, 0);
                         along(w.steps + part, w.u + part, outs, states, factors, h, a + at, Bt, Ct, b_time, c_time,
-                              tokens);
+                              tokens, small);
+                        ask_for(r, from, to, D, 1);
                         along_back(w.steps + part, w.u + part, w.grad + part, w.grad_u + part, w.grad_step + part, states,
                                    factors, h, g + at, grad_a + at, a + at, Bt, Ct, b_time, c_time, tokens,
                                    sums_b + k * tokens * VECTOR, sums_c + k * tokens * VECTOR, i + j == 0);
