@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import silu
 
+import anyformer.mixers.longhorn as module
 from anyformer.mixers import create_mixer
 
 
@@ -27,3 +28,17 @@ def test_errors() -> None:
         create_mixer("longhorn", 8, causal=False)
     with pytest.raises(ValueError, match="state_dim must be at least 1, got 0"):
         create_mixer("longhorn", 8, state_dim=0)
+
+
+def test_stretches_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    x, k, q = torch.randn(2, 13, 3), torch.randn(2, 13, 4), torch.randn(2, 13, 4)
+    given = [t.double() for t in (x, torch.rand(2, 13, 3), k, q, torch.randn(2, 3, 4))]
+    found = []
+    for elements in (module.TILE_ELEMENTS, 2 * 3 * 4 * 5):
+        monkeypatch.setattr(module, "TILE_ELEMENTS", elements)
+        mine = [t.clone().requires_grad_() for t in given]
+        y, state = module.longhorn(*mine)
+        (y.sin().sum() + state.cos().sum()).backward()
+        found.append([y, state, *(t.grad for t in mine)])
+    torch.testing.assert_close(found[0], found[1])

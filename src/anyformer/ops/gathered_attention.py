@@ -136,12 +136,15 @@ def _scores(q: Tensor, keys: Tensor, slots: Tensor, terms: Tensor | None, scale:
     return (scores if terms is None else scores + terms).masked_fill(slots < 0, -torch.inf)
 
 
+Gradients = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
 def _outputs(q: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     (B, H, T, _), V = q.shape, v.shape[3]
     return by_time(B, H, T, V, q), q.new_empty(B, H, T)
 
 
-def _gradients(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, terms: Tensor | None) -> tuple[Tensor, ...]:
+def _gradients(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, terms: Tensor | None) -> Gradients:
     """Room for those of q, k, v and the terms; zeros where they are sums over queries."""
     (B, H, T, K), (G, S), V = q.shape, k.shape[1:3], v.shape[3]
     of_k, of_v = (by_time(B, G, S, width, q, zeros=True) for width in (K, V))
@@ -204,18 +207,7 @@ def _gathered_backward(
         q, k, v, slots, grad, y = (by_rows(t) for t in (q, k, v, slots, grad, y))
         terms = None if terms is None else by_rows(terms)
         sizes = _sizes(q, k, v, slots, terms, y, grad, *into[:3])
-        given = (
-            q,
-            k,
-            v,
-            slots,
-            terms,
-            y,
-            lse.contiguous(),
-            grad,
-            *into[:3],
-            None if terms is None else grad_terms,
-        )
+        given = (q, k, v, slots, terms, y, lse, grad, *into[:3], None if terms is None else grad_terms)
         kernels.run("gathered_attention_backward", *given, sizes, scale)
         return grad_q, grad_k, grad_v, grad_terms
     flat_k, flat_v = (t.new_zeros(t.shape).flatten(0, 2) for t in (k, v))
@@ -249,9 +241,8 @@ def _(
     slots: Tensor,
     terms: Tensor | None,
     scale: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    grad_q, grad_k, grad_v, grad_terms = _gradients(q, k, v, slots, terms)
-    return grad_q, grad_k, grad_v, grad_terms
+) -> Gradients:
+    return _gradients(q, k, v, slots, terms)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:

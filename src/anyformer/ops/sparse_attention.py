@@ -13,7 +13,7 @@ forms, on the pairs that no earlier product had, and the partial softmaxes are m
             come in no known order
 
 On the CPU a native kernel does it in one pass, where each query sees a stretch of the keys and some global ones, and
-no ``score`` changes the scores.
+no ``score`` changes the scores. On CUDA tiles of a single product go through PyTorch's fused attention.
 """
 
 from __future__ import annotations
