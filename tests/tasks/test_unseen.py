@@ -251,22 +251,19 @@ class TestNewSeries:
     @pytest.mark.parametrize(
         "rule, start, want",
         [
-            ("MS", "2015-01-01", ["2023-05-01", "2023-06-01", "2023-07-01", "2023-08-01"]),
-            ("ME", "2015-01-31", ["2023-05-31", "2023-06-30", "2023-07-31", "2023-08-31"]),
-            ("B", "2023-01-02", ["2023-05-22", "2023-05-23", "2023-05-24", "2023-05-25"]),
-            (
-                "6h",
-                "2023-01-01",
-                ["2023-01-26", "2023-01-26 06:00:00", "2023-01-26 12:00:00", "2023-01-26 18:00:00"],
-            ),
+            ("MS", "2015-01-01", ["01.05.23", "01.06.23", "01.07.23", "01.08.23"]),
+            ("ME", "2015-01-31", ["31.05.23", "30.06.23", "31.07.23", "31.08.23"]),
+            ("B", "2023-01-02", ["22.05.23", "23.05.23", "24.05.23", "25.05.23"]),
+            ("6h", "2023-01-01", ["26.01.23 00h", "26.01.23 06h", "26.01.23 12h", "26.01.23 18h"]),
         ],
     )
-    def test_dates_go_on_as_the_data_does(
+    def test_dates_go_on_and_are_written_as_in_the_data(
         self, tmp_path: Path, rule: str, start: str, want: list[str]
     ) -> None:
         dates = pd.date_range(start, periods=100, freq=rule)
-        frame = daily(100).assign(day=dates.strftime("%Y-%m-%d %H:%M:%S"))
-        encoding = self.encoding(tmp_path, frame, context=6)
+        style = "%d.%m.%y %Hh" if rule == "6h" else "%d.%m.%y"
+        frame = daily(100).assign(day=dates.strftime(style))
+        encoding = self.encoding(tmp_path, frame, context=6, date_format=style)
         assert read_unseen(encoding, tmp_path / "data.csv").names["day"].tolist() == want
 
     @pytest.mark.parametrize(

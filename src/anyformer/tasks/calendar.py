@@ -40,16 +40,21 @@ class Step:
 
     def date(self, index: int, origin: np.datetime64) -> np.datetime64:
         """The date of a place on the grid."""
+        return self.dates(np.array([index]), origin)[0]
+
+    def dates(self, places: np.ndarray, origin: np.datetime64) -> np.ndarray:
+        """The dates (datetime64[us]) of places on the grid (N,), at the time of day of ``origin``."""
+        if not self.months and not self.working_day:
+            found: np.ndarray = origin + (places * self.microseconds).astype("timedelta64[us]")
+            return found
         if self.months:
-            month = origin.astype("datetime64[M]") + index * self.months
-            days = (month + 1).astype("datetime64[D]") - month.astype("datetime64[D]")
-            last = min(self.day, int(days.astype(np.int64)))
-            return (month.astype("datetime64[D]") + np.timedelta64(last - 1, "D")).astype("datetime64[us]")
-        if self.working_day:
-            return np.busday_offset(origin.astype("datetime64[D]"), index, roll="forward").astype(
-                "datetime64[us]"
-            )
-        return origin + np.timedelta64(index * self.microseconds, "us")
+            month = origin.astype("datetime64[M]") + places * self.months
+            first = month.astype("datetime64[D]")
+            length = ((month + 1).astype("datetime64[D]") - first).astype(np.int64)
+            days = first + np.minimum(self.day, length) - 1
+        else:
+            days = np.busday_offset(origin.astype("datetime64[D]"), places, roll="forward")
+        return days.astype("datetime64[us]") + (origin - origin.astype("datetime64[D]"))
 
     def __str__(self) -> str:
         if self.months:

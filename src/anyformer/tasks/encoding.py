@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from anyformer.tasks.calendar import Step
+from anyformer.tasks.dates import Reading
 
 
 class _Record(BaseModel):
@@ -27,6 +28,7 @@ class Layout(_Record):
         text, group, date: names of the columns that hold these.
         length: the most places taken of a sequence.
         step: the time between two places of a forecast's series.
+        reading: how the dates are written; None in what was saved before this was kept.
     """
 
     kind: Literal["columns", "text", "groups", "arrays", "series"]
@@ -36,6 +38,7 @@ class Layout(_Record):
     date: str | None = None
     length: int | None = None
     step: Step | None = None
+    reading: Reading | None = None
 
 
 class Standard(_Record):

@@ -39,7 +39,9 @@ def open_data(
     target: str | Sequence[str] | None = None,
     *,
     kind: str | None = None,
-    date: str | None = None,
+    date: str | Sequence[str] | None = None,
+    date_format: str | None = None,
+    dayfirst: bool | None = None,
     group: str | None = None,
     text: str | None = None,
     context: int | None = None,
@@ -54,7 +56,11 @@ def open_data(
         path: the data.
         target: the column to predict, or several columns of numbers.
         kind: ``"forecast"``, ``"classify"`` or ``"regress"``, where the choice made should be another.
-        date: the column of dates; found where not given.
+        date: the column of dates, or the columns that make a date together; found where not given; ``"none"`` where
+            there is none.
+        date_format: how dates are written, as for ``strftime`` (see :mod:`anyformer.tasks.datestyle`), or ``excel``,
+            ``unix_s``, ``unix_ms``, ``unix_us``, ``unix_ns`` for numbers; found where not given.
+        dayfirst: whether 3/4 is in April, where the dates do not tell.
         group: the column that tells series, or sequences in long format, apart.
         text: the column of text; found where not given.
         context, horizon: of a forecast, in steps.
@@ -70,7 +76,7 @@ def open_data(
         raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {kind!r}")
     suffix = file.suffix.lower()
     if file.is_dir() or suffix not in {*_TABLES, *_REFUSED, ".npz"}:
-        series = {"context": context, "horizon": horizon}
+        series = {"context": context, "horizon": horizon, "date_format": date_format, "dayfirst": dayfirst}
         _refuse(path, "text", target=target, kind=kind, date=date, group=group, text=text, **series)
         return _open_text(file, length, raw, seed)
     if suffix in _REFUSED:
@@ -79,11 +85,22 @@ def open_data(
 
     if suffix == ".npz":
         _refuse(
-            path, ".npz", target=target, date=date, group=group, text=text, horizon=horizon, length=length
+            path,
+            ".npz",
+            target=target,
+            date=date,
+            date_format=date_format,
+            dayfirst=dayfirst,
+            group=group,
+            text=text,
+            horizon=horizon,
+            length=length,
         )
         return frames.open_arrays(file, kind, seed)
     targets = [target] if isinstance(target, str) else list(target or ())
-    choices = frames.Choices(targets, kind, date, group, text, context, horizon, length, seed)
+    choices = frames.Choices(
+        targets, kind, date, group, text, context, horizon, length, seed, date_format, dayfirst
+    )
     return frames.open_frame(file, _TABLES[suffix](file), choices)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ import numpy as np
 import pandas as pd
 
 from anyformer.tasks.base import DataError, Task, check_integer
+from anyformer.tasks.dates import Dates
 from anyformer.tasks.encoding import Layout
 from anyformer.tasks.forecasting import ForecastTask, Series
 from anyformer.tasks.labelled import LabelledTask
 from anyformer.tasks.series import check_repeats, dated_rows, find_step, on_grid
-from anyformer.tasks.tables import check_column, find_dates, is_text, to_numbers
+from anyformer.tasks.tables import check_column, is_text, to_numbers
 from anyformer.tasks.text import ByteTask, Document
+from anyformer.tasks.timeaxis import dated_columns, find_axis
 
 LONGEST_TEXT = 512
 _LABELS = ("label", "target", "class", "y")
@@ -27,13 +30,15 @@ class Choices:
 
     targets: list[str]
     kind: str | None
-    date: str | None
+    date: str | Sequence[str] | bool | None
     group: str | None
     text: str | None
     context: int | None
     horizon: int | None
     length: int | None
     seed: int
+    date_format: str | None = None
+    dayfirst: bool | None = None
 
 
 def open_frame(path: Path, frame: pd.DataFrame, choices: Choices) -> Task:
@@ -52,10 +57,22 @@ def open_frame(path: Path, frame: pd.DataFrame, choices: Choices) -> Task:
     frame = _without_row_numbers(frame, remarks)
     frame = _single_values(path, frame, choices, remarks)
     dated = None
-    if choices.date or choices.kind in (None, "forecast"):
-        dated = find_dates(path, frame.drop(columns=choices.targets), choices.date)
+    if choices.date is not None or choices.kind in (None, "forecast"):
+        dated = find_axis(
+            path,
+            frame.drop(columns=choices.targets),
+            choices.date,
+            group=choices.group,
+            date_format=choices.date_format,
+            dayfirst=choices.dayfirst,
+            remarks=remarks,
+        )
     by_group = choices.group is not None and _constant_in_groups(frame, choices)
     if choices.kind == "forecast" or (choices.kind is None and dated is not None and not by_group):
+        if choices.kind is None:
+            remarks.append(
+                "a table with dates is forecast; give kind='classify' or kind='regress' to predict each row"
+            )
         return _open_series(path, frame, choices, dated, remarks)
     if not choices.targets:
         choices, alone = _guess_target(path, frame, choices, remarks)
@@ -82,7 +99,7 @@ def _without_row_numbers(frame: pd.DataFrame, remarks: list[str]) -> pd.DataFram
 
 def _single_values(path: Path, frame: pd.DataFrame, choices: Choices, remarks: list[str]) -> pd.DataFrame:
     """The table without columns of lists or objects; ``DataError`` where one of them was asked for."""
-    asked = {*choices.targets, choices.date, choices.group, choices.text}
+    asked = {*choices.targets, *dated_columns(frame, choices.date), choices.group, choices.text}
     for name in [name for name in frame.columns if pd.api.types.is_object_dtype(frame[name])]:
         if frame[name].map(lambda value: isinstance(value, list | dict | np.ndarray)).any():
             if name in asked or (not choices.targets and name.lower() in _LABELS):
@@ -158,9 +175,9 @@ def _numeric_columns(
 
 
 def _open_series(
-    path: Path, frame: pd.DataFrame, choices: Choices, dated: tuple[str, pd.Series] | None, remarks: list[str]
+    path: Path, frame: pd.DataFrame, choices: Choices, dated: Dates | None, remarks: list[str]
 ) -> ForecastTask:
-    left_out = {choices.group, dated[0] if dated else None}
+    left_out = {choices.group, *(dated.reading.columns if dated else ())}
     numbers = _numeric_columns(path, frame, choices, left_out, remarks)
     targets = choices.targets or list(numbers)
     if not choices.targets:
@@ -179,20 +196,20 @@ def _open_series(
         seasons = list(range(2, min(400, len(frame) // 3)))
         step = None
     else:
-        name = dated[0]
-        table, dates, groups = dated_rows(table, dated[1], groups, name, remarks)
-        check_repeats(path, frame.loc[table.index], dates, groups, name)
-        step, regular = find_step(path, dates, groups, name)
+        table, dates, groups = dated_rows(table, dated, groups, remarks)
+        check_repeats(path, frame.loc[table.index], dates, groups, dated.name)
+        step, regular, dated = find_step(path, dated, groups)
         if not regular:
-            remarks.append(f"dates in {name!r} are irregular: values are averaged over steps of {step}")
-        parts, facts = on_grid(table, dates, groups, step, name, remarks)
+            remarks.append(f"dates in {dated.name!r} are irregular: values are averaged over steps of {step}")
+        parts, facts = on_grid(table, dated, groups, step, remarks)
         facts["rows"] = len(frame)
         seasons = step.seasons() or list(range(2, 25))
     layout = Layout(
         kind="series",
         columns=list(numbers),
         group=choices.group,
-        date=dated[0] if dated else None,
+        date=dated.reading.columns[0] if dated else None,
+        reading=dated.reading if dated else None,
         step=step,
     )
     return ForecastTask(
@@ -350,13 +367,13 @@ def bytes_of(column: pd.Series, length: int | None, remarks: list[str]) -> tuple
 
 
 def _open_groups(
-    path: Path, frame: pd.DataFrame, choices: Choices, dated: tuple[str, pd.Series] | None, remarks: list[str]
+    path: Path, frame: pd.DataFrame, choices: Choices, dated: Dates | None, remarks: list[str]
 ) -> LabelledTask:
     """Each group a sequence of its rows, by date where there is one."""
-    left_out = {*choices.targets, choices.group, dated[0] if dated else None}
+    left_out = {*choices.targets, choices.group, *(dated.reading.columns if dated else ())}
     frame = _with_target(frame, choices, remarks)
     if dated is not None:
-        frame = frame.loc[dated[1][frame.index].sort_values(kind="stable").index]
+        frame = frame.loc[dated.instants[frame.index].sort_values(kind="stable").index]
     names, values = _features(path, frame, left_out, remarks)
     codes, groups = pd.factorize(frame[choices.group])
     firsts = frame.iloc[[int(np.argmax(codes == code)) for code in range(len(groups))]]
@@ -364,8 +381,9 @@ def _open_groups(
     length = int(choices.length or min(np.bincount(codes[codes >= 0]).max(), 4096))
     x, mask = rows_of_groups(codes, values, length, remarks)
     layout = Layout(
-        kind="groups", columns=names, group=choices.group, date=dated[0] if dated else None, length=length
-    )
+        kind="groups", columns=names, group=choices.group, date=dated.reading.columns[0] if dated else None,
+        reading=dated.reading if dated else None, length=length,
+    )  # fmt: skip
     facts = {"rows": len(frame), "groups": len(groups), "columns": names}
     return LabelledTask(
         x, y, mask=mask, name=path.stem, classes=classes, values=choices.targets, layout=layout,

@@ -10,15 +10,18 @@ import pandas as pd
 
 from anyformer.tasks.base import DataError
 from anyformer.tasks.calendar import Step, infer_step
+from anyformer.tasks.dateforms import part_of
+from anyformer.tasks.dates import Dates, Reading
 from anyformer.tasks.forecasting import Series
 
 LONGEST_GAP = 1000
 
 
 def dated_rows(
-    table: pd.DataFrame, dates: pd.Series, groups: pd.Series, name: str, remarks: list[str]
+    table: pd.DataFrame, dated: Dates, groups: pd.Series, remarks: list[str]
 ) -> tuple[pd.DataFrame, pd.Series, pd.Series]:
     """The table, dates and groups of the rows that have a date and a group."""
+    name, dates = dated.name, dated.instants
     usable = dates.notna() & groups.notna()
     if not usable.all():
         remarks.append(f"{int((~usable).sum())} rows have no readable date or group and are left out")
@@ -28,19 +31,36 @@ def dated_rows(
     return table, dates, groups
 
 
-def find_step(path: Path, dates: pd.Series, groups: pd.Series, name: str) -> tuple[Step, bool]:
-    """The step of the largest group, and whether its dates keep to it."""
+def find_step(path: Path, dates: Dates, groups: pd.Series) -> tuple[Step, bool, Dates]:
+    """The step of the largest group, whether its dates keep to it, and the dates as they are best counted.
+
+    Dates with a zone are counted on its clocks or in UTC, whichever keeps to the step more exactly: where a day has
+    23 hours now and then, days are even on the clock and hours in UTC. Where both are alike, steps shorter than a
+    day are counted in UTC and others on the clock.
+    """
     largest = groups.value_counts().index
-    distinct = np.unique(dates[groups == largest[0]].to_numpy() if len(largest) else np.empty(0))
-    if len(distinct) < 3:
-        raise DataError(f"{path}: {len(distinct)} different dates in {name!r} are too few for a series")
-    return infer_step(distinct)
+    here = groups == largest[0] if len(largest) else groups.notna()
+    found = []
+    for absolute in (False, True) if not dates.clock.equals(dates.instants) else (False,):
+        one = dates.counted(absolute)
+        distinct = np.unique(one.values.loc[groups.index][here].to_numpy())
+        if len(distinct) < 3:
+            raise DataError(
+                f"{path}: {len(distinct)} different dates in {dates.name!r} are too few for a series"
+            )
+        step, regular = infer_step(distinct)
+        exact = float(np.mean(step.dates(step.index(distinct, distinct[0]), distinct[0]) == distinct))
+        lost = int(here.sum()) - len(distinct)  # an hour that comes twice on the clock
+        found.append((exact - lost / max(len(here), 1), absolute == (step.roughly() < 1), step, regular, one))
+    _, _, step, regular, best = max(found, key=lambda one: one[:2])
+    return step, regular, best
 
 
 def on_grid(
-    table: pd.DataFrame, dates: pd.Series, groups: pd.Series, step: Step, name: str, remarks: list[str]
+    table: pd.DataFrame, dated: Dates, groups: pd.Series, step: Step, remarks: list[str]
 ) -> tuple[list[Series], dict[str, Any]]:
     """The rows of each group on one regular grid that begins at the first date, NaN where it has none."""
+    name, dates = dated.name, dated.values.loc[table.index]
     origin = dates.to_numpy().min()
     parts, gaps, merged, breaks, first_gap = [], 0, 0, 0, None
     for group in groups.unique():
@@ -55,7 +75,7 @@ def on_grid(
             gone = np.setdiff1d(whole, run)
             gaps += len(gone)
             if len(gone) and first_gap is None:
-                first_gap = show_date(step.date(int(gone[0]), origin))
+                first_gap = _shown(dated.reading, step.date(int(gone[0]), origin))
             parts.append(Series(values.reindex(whole).to_numpy(), int(whole[0]), str(group)))
     if merged:
         remarks.append(f"{merged} rows share a step of {step} with another and have been averaged")
@@ -70,9 +90,8 @@ def on_grid(
     return parts, {"date": name, "step": str(step), "absent_steps": gaps}
 
 
-def show_date(date: np.datetime64) -> str:
-    """A date, with the time of day where it is not midnight."""
-    return str(np.datetime_as_string(date, unit="s")).replace("T00:00:00", "").replace("T", " ")
+def _shown(reading: Reading, date: np.datetime64) -> str:
+    return " ".join(text for texts in reading.write(np.array([date])).values() for text in texts)
 
 
 def check_repeats(path: Path, frame: pd.DataFrame, dates: pd.Series, groups: pd.Series, name: str) -> None:
@@ -83,6 +102,11 @@ def check_repeats(path: Path, frame: pd.DataFrame, dates: pd.Series, groups: pd.
     for column in frame.columns:
         pairs = pd.DataFrame({"date": dates, "group": frame[column]})
         if column != name and frame[column].nunique() <= len(frame) / 3 and not pairs.duplicated().any():
+            if part_of(str(column)):
+                raise DataError(
+                    f"{path}: {repeated:.0%} of the dates in {name!r} repeat, and {column!r} tells them apart: give "
+                    f"date='{name},{column}' to read both as one date"
+                )
             raise DataError(
                 f"{path}: {repeated:.0%} of the dates in {name!r} repeat; {column!r} seems to tell the series apart: "
                 f"give group={column!r}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -144,78 +143,6 @@ def _has_decimal_commas(texts: pd.Series) -> bool:
     """Whether texts are numbers such as 0,5 and not all such as 1,234, where the comma may part thousands."""
     commas = texts.str.fullmatch(r"\s*[+-]?\d+,\d+\s*")
     return bool(commas.mean() > 0.5) and not bool(texts[commas].str.contains(r",\d{3}\s*$").all())
-
-
-def find_dates(path: Path, frame: pd.DataFrame, date: str | None) -> tuple[str, pd.Series] | None:
-    """The column of dates, named or found, and its values; NaT where one cannot be read."""
-    if date is not None:
-        check_column(path, frame, date, "date")
-        dates = parse_dates(frame[date], named=True)
-        if dates is None:
-            example = frame[date].dropna()
-            shown = repr(example.tolist()[0]) if len(example) else "nothing"
-            raise DataError(f"date: column {date!r} of {path} does not hold dates, got {shown}")
-        return date, dates
-    likely = [name for name in frame.columns if any(w in name.lower() for w in ("date", "time", "ds"))]
-    for name in sorted(frame.columns, key=lambda name: name not in likely):
-        dates = parse_dates(frame[name], named=False)
-        if dates is not None:
-            return name, dates
-    return None
-
-
-def parse_dates(column: pd.Series, *, named: bool) -> pd.Series | None:
-    """Dates without time zone (UTC where there was one); None where fewer than 95 % can be read.
-
-    Numbers are dates only in a column that the user named: years, yyyymmdd, or seconds (or milli- or microseconds)
-    since 1970, from 1973 on.
-    """
-    present = column.dropna()
-    if present.empty or pd.api.types.is_bool_dtype(column):
-        return None
-    if pd.api.types.is_datetime64_any_dtype(column):
-        return _without_zone(column)
-    if pd.api.types.is_numeric_dtype(column):
-        return _dates_from_numbers(column) if named else None
-    kind = pd.api.types.infer_dtype(present)
-    if kind == "string" and present.head(200).str.contains(r"\d\D+\d", regex=True).mean() < 0.95:
-        return None
-    if kind not in ("string", "date", "datetime"):
-        return None
-    readings: list[dict[str, Any]] = [{"format": "ISO8601"}, {}, {"dayfirst": True}]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for options in readings:
-            if pd.to_datetime(present.head(500), errors="coerce", utc=True, **options).notna().mean() < 0.95:
-                continue
-            dates = pd.to_datetime(column, errors="coerce", utc=True, **options)
-            if dates[present.index].notna().mean() >= 0.95:
-                return _without_zone(dates)
-    return None
-
-
-def _dates_from_numbers(column: pd.Series) -> pd.Series | None:
-    present = column.dropna()
-    low, high = present.min(), present.max()
-    if low >= 1000 and high <= 3000:
-        return _without_zone(
-            pd.to_datetime(column.astype("Int64").astype("string") + "-01-01", errors="coerce")
-        )
-    if low >= 10_000_000 and high <= 30_001_231:
-        digits = column.astype("Int64").astype("string")
-        dates = pd.to_datetime(digits, format="%Y%m%d", errors="coerce")
-        if dates.notna().mean() >= 0.95:
-            return _without_zone(dates)
-    for unit, limit in (("s", 1e11), ("ms", 1e14), ("us", 1e17)):
-        if limit / 1000 <= low and high < limit:
-            return _without_zone(pd.to_datetime(column, unit=unit, errors="coerce"))
-    return None
-
-
-def _without_zone(dates: pd.Series) -> pd.Series:
-    if getattr(dates.dtype, "tz", None) is not None:
-        dates = dates.dt.tz_convert("UTC").dt.tz_localize(None)
-    return dates.astype("datetime64[us]")
 
 
 def _looks_like_value(text: str) -> bool:

@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 
 from anyformer.tasks.base import Batch, DataError
+from anyformer.tasks.dates import Dates, Reading
 from anyformer.tasks.encoding import Encoding, ForecastEncoding, LabelledEncoding, filled
 from anyformer.tasks.files import check_exists, read_table
 from anyformer.tasks.forecasting import Series
 from anyformer.tasks.frames import bytes_of, features_of, load_arrays, rows_of_groups
-from anyformer.tasks.series import dated_rows, find_step, on_grid, show_date
-from anyformer.tasks.tables import check_column, find_dates, to_numbers
+from anyformer.tasks.series import dated_rows, find_step, on_grid
+from anyformer.tasks.tables import check_column, to_numbers
+from anyformer.tasks.timeaxis import axis_again
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,8 @@ def _groups(
     assert layout.group is not None and layout.length is not None
     check_column(path, frame, layout.group, "group")
     if layout.date is not None:
-        dated = find_dates(path, frame, layout.date)
-        assert dated is not None
-        frame = frame.loc[dated[1].sort_values(kind="stable").index]
+        dated = axis_again(path, frame, layout, remarks)
+        frame = frame.loc[dated.instants.sort_values(kind="stable").index]
     values = _numbers(path, frame, layout.columns, remarks)
     codes, groups = pd.factorize(frame[layout.group])
     if not len(groups):
@@ -164,33 +165,31 @@ def _ends_of_series(encoding: ForecastEncoding, path: Path) -> Unseen:
     groups = pd.Series("", index=frame.index)
     if layout.group is not None:
         groups = frame[check_column(path, frame, layout.group, "group")]
-    origin = None
+    origin, reading = None, None
     if layout.step is None:
         parts = [Series(table[groups == g].to_numpy(), 0, str(g)) for g in groups.dropna().unique()]
     else:
-        assert layout.date is not None
-        found = find_dates(path, frame, layout.date)
-        assert found is not None
-        table, dates, groups = dated_rows(table, found[1], groups, layout.date, remarks)
-        _check_step(encoding, path, dates, groups)
-        origin = dates.to_numpy().min()
-        parts, _ = on_grid(table, dates, groups, layout.step, layout.date, remarks)
+        dated = axis_again(path, frame, layout, remarks)
+        table, _, groups = dated_rows(table, dated, groups, remarks)
+        _check_step(encoding, path, dated, groups)
+        origin, reading = dated.values.loc[table.index].to_numpy().min(), dated.reading
+        parts, _ = on_grid(table, dated, groups, layout.step, remarks)
     lasts = list({part.name: _without_blank_end(part) for part in parts}.values())
     problems = [problem for problem in (_problem(encoding, part) for part in lasts) if problem]
     usable = [part for part in lasts if not _problem(encoding, part)]
     if not usable:
         raise DataError(f"{path}: {problems[0] if problems else 'there are no rows'}")
     remarks += [f"{problem}: left out" for problem in problems]
-    return Unseen(_windows(encoding, usable), _steps_ahead(encoding, usable, origin), remarks)
+    return Unseen(_windows(encoding, usable), _steps_ahead(encoding, usable, origin, reading), remarks)
 
 
-def _check_step(encoding: ForecastEncoding, path: Path, dates: pd.Series, groups: pd.Series) -> None:
+def _check_step(encoding: ForecastEncoding, path: Path, dated: Dates, groups: pd.Series) -> None:
     layout = encoding.layout
-    assert layout.step is not None and layout.date is not None
-    step, regular = find_step(path, dates, groups, layout.date)
+    assert layout.step is not None
+    step, regular, _ = find_step(path, dated, groups)
     if regular and not 0.6 < step.roughly() / layout.step.roughly() < 1.6:
         raise DataError(
-            f"{path}: dates in {layout.date!r} are {step} apart; the model was trained on steps of {layout.step}"
+            f"{path}: dates in {dated.name!r} are {step} apart; the model was trained on steps of {layout.step}"
         )
 
 
@@ -222,15 +221,14 @@ def _windows(encoding: ForecastEncoding, parts: list[Series]) -> Batch:
 
 
 def _steps_ahead(
-    encoding: ForecastEncoding, parts: list[Series], origin: np.datetime64 | None
+    encoding: ForecastEncoding, parts: list[Series], origin: np.datetime64 | None, reading: Reading | None
 ) -> pd.DataFrame:
     """The series, where there are several, and the date or number of each step that is forecast."""
     layout, ahead = encoding.layout, np.arange(encoding.horizon)
     found: dict[str, Any] = {}
     if layout.group is not None:
         found[layout.group] = np.repeat([part.name for part in parts], len(ahead))
-    if origin is None or layout.step is None:
+    if origin is None or reading is None or layout.step is None:
         return pd.DataFrame({**found, "step": np.tile(ahead + 1, len(parts))})
-    places = [part.start + len(part.values) + k for part in parts for k in ahead.tolist()]
-    found[layout.date or "date"] = [show_date(layout.step.date(k, origin)) for k in places]
-    return pd.DataFrame(found)
+    places = np.array([part.start + len(part.values) + k for part in parts for k in ahead.tolist()])
+    return pd.DataFrame({**found, **reading.write(layout.step.dates(places, origin))})

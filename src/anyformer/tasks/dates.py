@@ -1,0 +1,497 @@
+"""Columns of dates: all values of a column are read in one way, which is found on all of them, and kept.
+
+Values that do not fit are borne in up to a twentieth of a column; they are counted and have no date. Where two ways
+fit all values alike (3/4 may be in March or in April), the one is taken whose dates rise step by step in the order of
+the rows; if that does not tell either, it is said which was taken.
+
+Dates with a zone or an offset are kept as clocks show them and as instants; see
+:func:`anyformer.tasks.series.find_step` for which of them steps are counted on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict
+
+from anyformer.tasks import zones
+from anyformer.tasks.calendar import Step, infer_step
+from anyformer.tasks.dateforms import CLOCKS, PARTS, agrees, known_styles, part_of
+from anyformer.tasks.datestyle import Parsed, Style
+
+MOST_MISFITS = 0.05
+#: Numbers that count time: the microseconds in one.
+SERIALS = {"unix_s": 1e6, "unix_ms": 1e3, "unix_us": 1.0, "unix_ns": 1e-3, "excel": 86_400e6}
+_JOINT = "\x1f"  # between the texts of columns that make one date
+_ALIKE = 0.1  # two ways of reading whose scores, of at most 3, differ by less are equally good
+
+
+class Reading(BaseModel):
+    """How dates are written in a file, kept with the model so that new data is read and predictions written alike.
+
+    Attributes:
+        columns: the columns that make a date together, most often one.
+        styles: the pattern of each (see :mod:`anyformer.tasks.datestyle`), or ``unix_s``, ``unix_ms``, ``unix_us``,
+            ``unix_ns`` or ``excel`` for numbers that count time.
+        zone: whose clocks are shown; None where nothing is said of it.
+        first_year: of the hundred years that two digits stand for.
+        absolute: whether steps are counted in UTC instead of on the clocks of the zone.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    columns: list[str]
+    styles: list[str]
+    zone: str | None = None
+    first_year: int | None = None
+    absolute: bool = False
+
+    @property
+    def name(self) -> str:
+        """The columns, in words."""
+        return " + ".join(self.columns)
+
+    @property
+    def style(self) -> str:
+        """The styles, in words."""
+        return " + ".join(self.styles)
+
+    def write(self, dates: np.ndarray) -> dict[str, list[str]]:
+        """Dates (datetime64[us]), in UTC where ``absolute``, as the texts of each column."""
+        clock = zones.to_clock(dates, self.zone) if self.absolute else dates
+        instants = dates if self.absolute else zones.to_instants(dates, self.zone)
+        if self.styles[0] in SERIALS:
+            return {self.columns[0]: [_serial(date, self.styles[0]) for date in clock]}
+        offsets = zones.offsets_at(instants, self.zone)
+        style = Style(_JOINT.join(self.styles))
+        texts = [style.show(date, offset).split(_JOINT) for date, offset in zip(clock, offsets)]
+        return {name: [text[i] for text in texts] for i, name in enumerate(self.columns)}
+
+
+@dataclass(frozen=True)
+class Order:
+    """What dates look like in the order of their rows, group by group; shares are from 0 to 1.
+
+    Attributes:
+        rising: of the neighbours that differ, those that go in the direction that most go.
+        steady: of the neighbours that differ, those that go one step of the grid in that direction.
+        dense: of the grid's places from the first date to the last, those that have a date exactly.
+        moving: of all neighbours, those that differ.
+        repeated: of all rows, those whose date an earlier row of the group has.
+        usual: of all rows, those with the date that is the most frequent.
+        distinct: how many different dates there are.
+        step: between two places of the grid; None for fewer than three dates.
+    """
+
+    rising: float = 0.0
+    steady: float = 0.0
+    dense: float = 0.0
+    moving: float = 0.0
+    repeated: float = 0.0
+    usual: float = 1.0
+    distinct: int = 0
+    step: Step | None = None
+
+    @property
+    def score(self) -> float:
+        """How much these look like the dates of a series, from 0 to 3."""
+        return self.rising + self.steady + self.dense
+
+    @classmethod
+    def of(cls, dates: np.ndarray, codes: np.ndarray) -> Order:
+        """The order of dates (N,), datetime64[us], of the groups with these codes (N,)."""
+        there = ~np.isnat(dates)
+        dates, codes = dates[there], codes[there]
+        known, counts = np.unique(dates, return_counts=True)
+        if len(known) < 3:
+            return cls(distinct=len(known), usual=counts.max() / max(len(dates), 1) if len(known) else 1.0)
+        step, _ = infer_step(known)
+        places = step.index(known, known[0])
+        exact = step.dates(places, known[0]) == known
+        dense = len(np.unique(places[exact])) / (places[-1] + 1)
+        by_group = np.argsort(codes, kind="stable")
+        dates, codes = dates[by_group], codes[by_group]
+        same = codes[1:] == codes[:-1]
+        moved = (dates[1:] - dates[:-1])[same].astype(np.int64)
+        moves = np.diff(step.index(dates, known[0]))[same]
+        up, down = (moved > 0).sum(), (moved < 0).sum()
+        steps = moves == (1 if up >= down else -1)
+        changed = max(int(up + down), 1)
+        repeated = pd.DataFrame({"date": dates, "code": codes}).duplicated().mean()
+        return cls(
+            rising=float(max(up, down) / changed),
+            steady=float(steps.sum() / changed),
+            dense=float(dense),
+            moving=float((up + down) / max(len(moved), 1)),
+            repeated=float(repeated),
+            usual=float(counts.max() / len(dates)),
+            distinct=len(known),
+            step=step,
+        )
+
+
+@dataclass(frozen=True)
+class Dates:
+    """The dates of a table's rows.
+
+    Attributes:
+        reading: how they are written.
+        clock: as clocks show them, datetime64[us] with the table's index; NaT where there is none.
+        instants: the same in UTC; equal to ``clock`` where no zone is known.
+        order: what they look like in the order of the rows.
+        remarks: what was decided about them.
+        misfits: how many values are not such dates.
+    """
+
+    reading: Reading
+    clock: pd.Series
+    instants: pd.Series
+    order: Order
+    remarks: list[str] = field(default_factory=list)
+    misfits: int = 0
+
+    @property
+    def name(self) -> str:
+        """The columns, in words."""
+        return self.reading.name
+
+    @property
+    def weak(self) -> bool:
+        """Whether the values could be something else: numbers, or texts with a year of two digits."""
+        if self.reading.styles[0] in SERIALS:
+            return True
+        style = Style(_JOINT.join(self.reading.styles))
+        return "y" in style.letters or not (style.literals or "b" in style.letters)
+
+    @property
+    def values(self) -> pd.Series:
+        """The dates that steps are counted on."""
+        return self.instants if self.reading.absolute else self.clock
+
+    def counted(self, absolute: bool) -> Dates:
+        """The same dates, with steps counted in UTC or on the clock."""
+        return replace(self, reading=self.reading.model_copy(update={"absolute": absolute}))
+
+
+def read_dates(
+    frame: pd.DataFrame,
+    columns: list[str],
+    *,
+    codes: np.ndarray | None = None,
+    date_format: str | None = None,
+    dayfirst: bool | None = None,
+    reading: Reading | None = None,
+) -> Dates | None:
+    """The dates in these columns of a table, read in one way; None where no way fits nearly all of them.
+
+    Args:
+        codes: numbers of the groups that tell series apart; the order of rows is looked at within each.
+        date_format: the only way to be tried. The parts for several columns are parted by a blank.
+        dayfirst: whether 3/4 is in April.
+        reading: how earlier data was written; the only way to be tried.
+    """
+    codes = np.zeros(len(frame), np.int64) if codes is None else codes
+    if len(columns) == 1:
+        column = frame[columns[0]]
+        if pd.api.types.is_datetime64_any_dtype(column):
+            return _from_datetimes(column, codes, reading)
+        style = reading.styles[0] if reading else date_format
+        if style in SERIALS:
+            return _from_serials(column, codes, [style])
+    pieces = [piece for piece in (_texts(frame[name]) for name in columns) if piece is not None]
+    if len(pieces) < len(columns):
+        numbers = len(columns) == 1 and date_format is None and reading is None
+        return _from_serials(frame[columns[0]], codes, list(SERIALS)) if numbers else None
+    texts = pieces[0] if len(pieces) == 1 else pieces[0].str.cat(pieces[1:], sep=_JOINT)
+    if reading is not None:
+        styles = [(Style(_JOINT.join(reading.styles)), 0)]
+    elif date_format is not None:
+        styles = [(_given(date_format, len(columns)), 0)]
+    elif len(columns) == 1:
+        styles = [(style, tier) for style, tier in known_styles() if agrees(style, dayfirst)]
+    else:
+        styles = [(style, 0) for style in _styles_of_columns(frame, columns, dayfirst)]
+    found = _choose(columns, texts, codes, styles, reading)
+    if found is None and len(columns) == 1 and reading is None and date_format is None:
+        return _from_serials(frame[columns[0]], codes, list(SERIALS))
+    return found
+
+
+# ------------------------------------------------------------------------------------------------- texts
+
+
+def _texts(column: pd.Series) -> pd.Series | None:
+    """Values as stripped texts, None where missing; None where they are no texts, dates or whole numbers."""
+    kinds = pd.api.types
+    if kinds.is_bool_dtype(column):
+        return None
+    present = column.dropna()
+    if kinds.is_numeric_dtype(column):
+        values = present.to_numpy(dtype=np.float64)
+        if (
+            not len(values)
+            or not (np.equal(values, np.round(values)) & (values >= 0) & (values < 1e18)).all()
+        ):
+            return None
+        texts = present.astype("int64").astype(str)
+    elif kinds.is_datetime64_any_dtype(column):
+        texts = present.dt.strftime("%Y-%m-%d")
+    else:
+        texts = present.astype(str).str.strip()
+        texts = texts[texts != ""]
+    return texts.astype(object).reindex(column.index, fill_value=None)
+
+
+def _choose(
+    columns: list[str],
+    texts: pd.Series,
+    codes: np.ndarray,
+    styles: list[tuple[Style, int]],
+    reading: Reading | None,
+) -> Dates | None:
+    """The texts read in the style that suits them best; None where none fits nearly all."""
+    rows, unique = pd.factorize(texts)
+    if not len(unique):
+        return None
+    counts = np.bincount(rows[rows >= 0], minlength=len(unique))
+    array, sample = pa.array(unique, pa.string()), unique[np.linspace(0, len(unique) - 1, 40).astype(int)]
+    tried = []
+    for style, tier in styles:
+        if not _fits_sample(style, sample, 0 if reading is not None else len(sample) // 5):
+            continue
+        parsed = style.parse(_padded(array, style), reading.first_year if reading else None)
+        fits = int(counts[~np.isnat(parsed.dates)].sum())
+        if fits >= (1 - MOST_MISFITS) * counts.sum():
+            tried.append((style, tier, parsed, fits))
+    if not tried:
+        return None
+    most, best = max(fits for *_, fits in tried), min(tier for _, tier, *_ in tried)
+    ways: list[_Way] = []
+    for style, tier, parsed, fits in tried:
+        again = any(np.array_equal(parsed.dates, way.parsed.dates, equal_nan=True) for way in ways)
+        if fits == most and tier == best and not again:
+            dates = np.append(parsed.dates, np.datetime64("NaT"))[rows]
+            ways.append(_Way(style.narrowed(parsed), parsed, dates, Order.of(dates, codes)))
+    return _as_dates(columns, texts, rows, _ranked(ways), reading)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """One way to read a column: what its different texts mean, and the dates of its rows."""
+
+    style: Style
+    parsed: Parsed
+    dates: np.ndarray
+    order: Order
+
+    @property
+    def span(self) -> tuple[bool, float]:
+        """Less for what is likelier where nothing else tells: first days of months, then the shorter time."""
+        known = self.parsed.dates[~np.isnat(self.parsed.dates)]
+        firsts = known.astype("datetime64[M]").astype("datetime64[us]") == known
+        return not firsts.all(), float((known.max() - known.min()).astype(np.int64))
+
+
+def _ranked(ways: list[_Way]) -> tuple[list[_Way], bool]:
+    """The ways, the one to be taken first; and whether the order of the rows told which."""
+    top = max(way.order.score for way in ways)
+    alike = [way for way in ways if way.order.score > top - _ALIKE]
+    first = min(alike, key=lambda way: way.span)
+    return [first, *(way for way in ways if way is not first)], len(alike) == 1
+
+
+def _as_dates(
+    columns: list[str],
+    texts: pd.Series,
+    rows: np.ndarray,
+    ranked: tuple[list[_Way], bool],
+    reading: Reading | None,
+) -> Dates:
+    (way, *others), told = ranked
+    name, remarks = " + ".join(columns), list[str]()
+    style = way.style.pattern.replace(_JOINT, " ")
+    if others:
+        example = next(text for text in texts if text is not None).replace(_JOINT, " ")
+        other = others[0].style.pattern.replace(_JOINT, " ")
+        why = (
+            f"so that its dates go on by {way.order.step}"
+            if told
+            else "though its dates do not tell which is meant"
+        )
+        remarks.append(
+            f"{name!r} ({example}) is read as {style} and not as {other}, {why}; give date_format={other!r} otherwise"
+        )
+    if way.parsed.first_year is not None:
+        known = way.dates[~np.isnat(way.dates)].astype("datetime64[Y]")
+        remarks.append(f"two-digit years in {name!r} are read as {known.min()} to {known.max()}")
+    if way.parsed.finer:
+        remarks.append(
+            f"{way.parsed.finer} values of {name!r} are finer than a microsecond and cut off there"
+        )
+    wrong = np.flatnonzero((rows >= 0) & np.isnat(way.dates))
+    if len(wrong):
+        shown = texts.iloc[wrong[0]].replace(_JOINT, " ")
+        remarks.append(
+            f"{len(wrong)} of {len(texts)} values of {name!r} are no dates written {style} (first: {shown!r} in row "
+            f"{wrong[0] + 1})"
+        )
+    offsets = None if way.parsed.offsets is None else np.append(way.parsed.offsets, np.nan)[rows]
+    zone, clock, instants = _in_zone(name, way.dates, offsets, reading, remarks)
+    styles = (reading.styles if reading else way.style.pattern.split(_JOINT)) or []
+    made = Reading(
+        columns=columns,
+        styles=styles,
+        zone=zone,
+        first_year=way.parsed.first_year,
+        absolute=bool(reading and reading.absolute),
+    )
+    return Dates(
+        made, pd.Series(clock, texts.index), pd.Series(instants, texts.index), way.order, remarks, len(wrong)
+    )
+
+
+def _in_zone(
+    name: str, dates: np.ndarray, offsets: np.ndarray | None, reading: Reading | None, remarks: list[str]
+) -> tuple[str | None, np.ndarray, np.ndarray]:
+    """The zone of dates with these offsets, and the dates on its clocks and in UTC."""
+    zone = reading.zone if reading else None
+    if offsets is None:
+        return zone, dates, zones.to_instants(dates, zone)
+    given = ~np.isnan(offsets)
+    ahead = np.where(given, offsets * 60e6, 0).astype("timedelta64[us]")
+    instants = dates - ahead
+    if not given.any():
+        return zone, dates, instants
+    known = given & ~np.isnat(dates)
+    if zone is None or not np.array_equal(zones.offsets_at(instants[known], zone), offsets[known]):
+        zone = zones.zone_of(instants[known], offsets[known])
+        if zone is None:
+            remarks.append(f"offsets in {name!r} change as in no time zone: dates are taken in UTC")
+            return "UTC", instants, instants
+        if "/" in zone:
+            remarks.append(
+                f"offsets in {name!r} change as in {zone}, whose clocks later dates are written in"
+            )
+    instants[~given] = zones.to_instants(dates[~given], zone)
+    return zone, dates, instants
+
+
+# ------------------------------------------------------------------------------------------------- dates and numbers
+
+
+def _from_datetimes(column: pd.Series, codes: np.ndarray, reading: Reading | None) -> Dates | None:
+    """The dates of a column that holds nothing else."""
+    if column.notna().sum() == 0:
+        return None
+    zone, clock = zones.name_of(column), column
+    if zone is not None:
+        clock = column.dt.tz_localize(None)
+        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
+    clock, instants = clock.astype("datetime64[us]"), column.astype("datetime64[us]")
+    known = clock.dropna().to_numpy()
+    style = "%Y-%m-%d"
+    if zone is not None or (known != known.astype("datetime64[D]")).any():
+        fraction = ".%f" if (known != known.astype("datetime64[s]")).any() else ""
+        style += f" %H:%M:%S{fraction}" + ("%:z" if zone is not None else "")
+    made = Reading(
+        columns=[str(column.name)], styles=[style], zone=zone, absolute=bool(reading and reading.absolute)
+    )
+    return Dates(made, clock, instants, Order.of(clock.to_numpy(), codes))
+
+
+def _from_serials(column: pd.Series, codes: np.ndarray, tried: list[str]) -> Dates | None:
+    """The dates that numbers count in the first of these ways that makes them plausible."""
+    try:
+        values = pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
+    except (ValueError, TypeError):
+        return None
+    if pd.api.types.is_bool_dtype(column) or not np.isfinite(values).any():
+        return None
+    present = values[np.isfinite(values)]
+    for kind in tried:
+        size, (low, high) = SERIALS[kind], _PLAUSIBLE[kind]
+        if not (low <= present.min() and present.max() < high):
+            continue
+        origin = _EXCEL if kind == "excel" else _EPOCH
+        whole = np.floor(values)
+        micro = np.where(np.isfinite(values), whole * size + np.round((values - whole) * size), 0)
+        dates = origin + micro.astype("timedelta64[us]")
+        if kind == "excel":  # whose times are fractions of a day: exact to the millisecond
+            dates = (dates + np.timedelta64(500, "us")).astype("datetime64[ms]").astype("datetime64[us]")
+        dates[~np.isfinite(values)] = np.datetime64("NaT")
+        made = Reading(columns=[str(column.name)], styles=[kind], zone=None if kind == "excel" else "UTC")
+        series = pd.Series(dates, column.index)
+        return Dates(made, series, series, Order.of(dates, codes))
+    return None
+
+
+_EXCEL, _EPOCH = np.datetime64("1899-12-30", "us"), np.datetime64("1970-01-01", "us")
+_PLAUSIBLE = {
+    kind: (94_694_400e6 / size, 4_102_444_800e6 / size) for kind, size in SERIALS.items()
+}  # 1973 to 2100
+_PLAUSIBLE["excel"] = (10_000.0, 80_000.0)  # 1927 to 2119
+
+
+def _serial(date: np.datetime64, kind: str) -> str:
+    ticks = (date - (_EXCEL if kind == "excel" else _EPOCH)).astype(np.int64) / SERIALS[kind]
+    return str(int(ticks)) if ticks == int(ticks) else repr(float(ticks))
+
+
+# ------------------------------------------------------------------------------------------------- styles
+
+
+def _fits_sample(style: Style, sample: np.ndarray, misfits: int) -> bool:
+    """Whether all of these texts but a few have the form of the style."""
+    if all(style.literals - set(text) for text in sample[:: max(len(sample) // 3, 1)]):
+        return False  # so that few expressions are compiled
+    for text in sample:
+        misfits -= style.form.match(text) is None
+        if misfits < 0:
+            return False
+    return True
+
+
+def _padded(texts: pa.Array, style: Style) -> pa.Array:
+    """Texts with the zeros in front that numbers have lost, where the style has only directives of known widths."""
+    widths = {"Y": 4, "y": 2, "m": 2, "d": 2, "H": 2, "M": 2, "S": 2}
+    if len(style.parts) < 2 or not all(part.letter in widths for part in style.parts):
+        return texts
+    width = sum(widths[part.letter] for part in style.parts)
+    return pc.if_else(pc.utf8_is_digit(texts), pc.utf8_lpad(texts, width, "0"), texts)
+
+
+def _given(date_format: str, columns: int) -> Style:
+    """The style of the user's format, whose blanks part the columns where there are several."""
+    if columns > 1 and date_format.count(" ") != columns - 1:
+        raise ValueError(
+            f"date_format must have {columns} parts with a blank between, one for each column, got {date_format!r}"
+        )
+    return Style(date_format if columns == 1 else date_format.replace(" ", _JOINT))
+
+
+def _styles_of_columns(frame: pd.DataFrame, columns: list[str], dayfirst: bool | None) -> list[Style]:
+    """The ways in which these columns may make a date together."""
+    ways: list[tuple[str, ...]] = []
+    for name in columns:
+        part = part_of(name)
+        alone = None if part else read_dates(frame, [name], dayfirst=dayfirst)
+        if part:
+            ways.append(PARTS[part][1])
+        elif alone is not None and alone.reading.styles[0] not in SERIALS:
+            ways.append((alone.reading.styles[0],))
+        else:
+            ways.append(CLOCKS)
+    week = any("%-V" in way for way in ways)
+    found = []
+    for choice in product(*ways):
+        pattern = _JOINT.join(choice)
+        try:
+            found.append(Style(pattern.replace("%Y", "%G") if week else pattern))
+        except ValueError:  # two years, or none
+            continue
+    return found

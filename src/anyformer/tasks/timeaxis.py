@@ -1,0 +1,252 @@
+"""Which columns of a table say when its rows were: the axis that series are laid out on.
+
+The axis holds full dates that mostly rise in the order of the rows, within each group, or fill a regular grid, or are
+different for each row. Numbers and two-digit years, which may be something else, must do more; times of day and dates
+of birth are never the axis, and what hardly changes is none. Where a date repeats and further columns (a time, an
+hour, a month beside a year) tell the rows apart, the columns are read together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anyformer.tasks.base import DataError
+from anyformer.tasks.dateforms import part_of
+from anyformer.tasks.dates import MOST_MISFITS, SERIALS, Dates, read_dates
+from anyformer.tasks.encoding import Layout
+from anyformer.tasks.tables import check_column
+
+_LIKELY = re.compile(
+    r"date|time|stamp|datum|fecha|epoch|(^|[^a-z])(ds|dt|ts|day|month|week|quarter|year|period|jour|mois|tag|monat|jahr)"
+    r"([^a-z]|$)",
+    re.IGNORECASE,
+)
+_UNLIKELY = re.compile(
+    r"updat|modif|creat|expir|valid|due|insert|load|birth|born|lifetime|runtime|until", re.IGNORECASE
+)
+_BIRTH = re.compile(r"birth|born|(^|[^a-z])dob([^a-z]|$)", re.IGNORECASE)
+NONE = "none"
+
+
+def find_axis(
+    path: Path,
+    frame: pd.DataFrame,
+    date: str | Sequence[str] | bool | None,
+    *,
+    group: str | None = None,
+    date_format: str | None = None,
+    dayfirst: bool | None = None,
+    remarks: list[str],
+) -> Dates | None:
+    """The dates of a table's rows; None where it has none, or ``date`` is ``"none"``.
+
+    Args:
+        path: of the file, for messages.
+        date: the column, or the columns that make a date together; found where not given.
+        group: the column that tells series apart.
+        date_format, dayfirst: see :func:`anyformer.tasks.dates.read_dates`.
+        remarks: takes what was decided.
+
+    Raises:
+        DataError: a column that was named holds no dates, or not such dates.
+    """
+    options = {"date_format": date_format, "dayfirst": dayfirst}
+    codes = None if group is None else pd.factorize(frame[group])[0]
+    if date is False or (date == NONE and NONE not in frame.columns):
+        given = [name for name, value in options.items() if value is not None]
+        if given:
+            raise ValueError(f"{given[0]} is for a column of dates, and date='none' says that there is none")
+        return None
+    if date:
+        return _named(path, frame, dated_columns(frame, date), codes, options, remarks)
+    found = [
+        dates for name in frame.columns if name != group for dates in _read(frame, str(name), codes, options)
+    ]
+    if date_format is None:
+        found = [_extended(frame, dates, group, codes, dayfirst) for dates in found]
+    fitting = [dates for dates in found if _is_axis(dates)]
+    if not fitting:
+        remarks.extend(_why_none(frame, found))
+        if date_format is not None:
+            raise DataError(
+                f"date_format: no column of {path} rises with dates written {date_format!r}; name it with date="
+            )
+        return None
+    best = max(fitting, key=_rank)
+    remarks.extend(best.remarks)
+    others = [
+        dates.name
+        for dates in found
+        if dates is not best and not set(dates.reading.columns) & set(best.reading.columns)
+    ]
+    remarks.append(
+        f"{best.name!r} tells the time of the rows ({best.reading.style})"
+        + (f", rather than {', '.join(map(repr, others))}" if others else "")
+        + "; give date=... for another column, or date=none for none"
+    )
+    return best
+
+
+def axis_again(path: Path, frame: pd.DataFrame, layout: Layout, remarks: list[str]) -> Dates:
+    """The dates of new data, in the columns that a model was trained on and written as they were there.
+
+    What is written otherwise is read as it is, and that is said.
+
+    Raises:
+        DataError: a column is not there, or holds no dates.
+    """
+    reading, columns = layout.reading, [layout.date or ""]
+    if reading is not None:
+        columns = reading.columns
+        for name in columns:
+            check_column(path, frame, name, "date")
+        dates = read_dates(frame, columns, reading=reading)
+        if dates is not None:
+            remarks.extend(dates.remarks)
+            return dates
+    codes = (
+        None if layout.group is None or layout.group not in frame else pd.factorize(frame[layout.group])[0]
+    )
+    dates = _named(path, frame, dated_columns(frame, columns), codes, {}, remarks)
+    if reading is None:
+        return dates
+    remarks.append(
+        f"dates in {dates.name!r} are written {dates.reading.style}, not {reading.style} as in training"
+    )
+    return dates.counted(reading.absolute)
+
+
+def dated_columns(frame: pd.DataFrame, date: str | Sequence[str] | bool | None) -> list[str]:
+    """The columns that the option ``date`` names."""
+    if not date or date == NONE or date is True:
+        return [NONE] if date == NONE and NONE in frame.columns else []
+    if isinstance(date, str) and date not in frame.columns and "," in date:
+        return [name.strip() for name in date.split(",")]
+    return [date] if isinstance(date, str) else list(date)
+
+
+def _named(
+    path: Path,
+    frame: pd.DataFrame,
+    columns: list[str],
+    codes: np.ndarray | None,
+    options: dict[str, Any],
+    remarks: list[str],
+) -> Dates:
+    for name in columns:
+        check_column(path, frame, name, "date")
+    dates = read_dates(frame, columns, codes=codes, **options)
+    if dates is None:
+        present = frame[columns].dropna()
+        shown = ", ".join(repr(value) for value in present.iloc[0].tolist()) if len(present) else "nothing"
+        given = ", ".join(f"{name}={value!r}" for name, value in options.items() if value is not None)
+        name = " + ".join(columns)
+        raise DataError(
+            f"date: column {name!r} of {path} does not hold dates, got {shown}"
+            + (f" with {given}" if given else "")
+            + f" (in one way for all but {MOST_MISFITS:.0%} of its values; date_format says which, as in '%d.%m.%Y')"
+        )
+    remarks.extend(dates.remarks)
+    return dates
+
+
+def _read(frame: pd.DataFrame, name: str, codes: np.ndarray | None, options: dict[str, Any]) -> list[Dates]:
+    dates = read_dates(frame, [name], codes=codes, **options)
+    return [] if dates is None else [dates]
+
+
+def _is_axis(dates: Dates) -> bool:
+    """Whether dates that nobody named are the time axis."""
+    order, name = dates.order, dates.name
+    if (
+        order.distinct < 3
+        or order.usual > 0.5
+        or any(_BIRTH.search(column) for column in dates.reading.columns)
+    ):
+        return False
+    steady, regular = order.steady >= 0.5 and order.dense >= 0.5, order.dense >= 0.5
+    rising = order.rising >= 0.9
+    likely = bool(_LIKELY.search(name))
+    style = dates.reading.styles[0]
+    if len(dates.reading.columns) > 1:
+        return rising or regular
+    if style == "%Y":
+        named = part_of(name) == "%Y"
+        moving = order.moving >= 0.5 and rising
+        return (
+            (moving or (regular and order.repeated <= 0.05))
+            if named
+            else steady and order.moving > 0.99 and likely
+        )
+    if style == "excel":
+        calendar = order.step is not None and bool(order.step.months or order.step.working_day)
+        return rising and (likely or (calendar and steady))
+    if style in SERIALS:
+        return (likely and rising) or (
+            steady and order.step is not None and order.step.microseconds != int(SERIALS[style])
+        )
+    if dates.weak:
+        return steady or (likely and (rising or regular))
+    return rising or regular or (likely and order.repeated <= 0.05)
+
+
+def _extended(
+    frame: pd.DataFrame, dates: Dates, group: str | None, codes: np.ndarray | None, dayfirst: bool | None
+) -> Dates:
+    """The dates, with the columns of the same rows' months, days and times that make them repeat less."""
+    if not dates.order.repeated or dates.reading.styles[0] in SERIALS:
+        return dates
+    held = {letter for style in dates.reading.styles for letter in re.findall(r"%[-^~:\d]?([A-Za-z])", style)}
+    finer: list[str] = ["%b", "%q", "%V", "%d"] if held == {"Y"} else []
+    finer += [] if held & set("HI") else ["", "%H", "%M", "%S"]
+    for part in finer:
+        if (part in ("%q", "%V") and len(dates.reading.columns) > 1) or (part == "%d" and "%V" in held):
+            continue
+        for name in map(str, frame.columns):
+            if name == group or name in dates.reading.columns or (part_of(name) or "") != part:
+                continue
+            if not part and not _LIKELY.search(name):  # a time of day may have any name like this
+                continue
+            trial = read_dates(frame, [*dates.reading.columns, name], codes=codes, dayfirst=dayfirst)
+            if trial is not None and trial.order.repeated < dates.order.repeated:
+                dates = trial
+                break
+    return dates
+
+
+def _why_none(frame: pd.DataFrame, found: list[Dates]) -> list[str]:
+    """Why columns that hold dates, or are called so, are not taken for the time of the rows."""
+    remarks = [
+        f"dates in {dates.name!r} ({dates.reading.style}) neither rise with the rows nor fill a grid and are not taken "
+        "for their time; give date=... where they are"
+        for dates in found
+        if not dates.weak and dates.order.distinct > 2
+    ]
+    read = {name for dates in found for name in dates.reading.columns}
+    for name in map(str, frame.columns):
+        present = frame[name].dropna()
+        if name in read or present.empty or pd.api.types.is_numeric_dtype(present):
+            continue
+        if re.search("date|timestamp", name, re.IGNORECASE) and not _UNLIKELY.search(name):
+            remarks.append(
+                f"{name!r} holds no dates written in one way (first: {present.iloc[0]!r}) and is not taken for time; "
+                "date_format=... says how, as in '%d.%m.%Y'"
+            )
+    return remarks
+
+
+def _rank(dates: Dates) -> float:
+    """How much rather than others dates are the axis."""
+    name = dates.name
+    return (
+        dates.order.score
+        + 0.5 * bool(_LIKELY.search(name))
+        - bool(_UNLIKELY.search(name))
+        - dates.order.usual
+    )

@@ -1,0 +1,93 @@
+"""Time zones: what clocks show where, by the names of the tz database or by a fixed offset such as ``+01:00``."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from zoneinfo import available_timezones
+
+import numpy as np
+import pandas as pd
+
+#: Tried before all others, which may agree with one of these on the dates at hand.
+_USUAL = (
+    "Europe/Berlin", "Europe/London", "Europe/Helsinki", "America/New_York", "America/Chicago", "America/Denver",
+    "America/Los_Angeles", "America/Halifax", "America/St_Johns", "Australia/Sydney", "Australia/Adelaide",
+    "Pacific/Auckland", "America/Sao_Paulo", "America/Santiago", "Asia/Jerusalem", "Asia/Tehran", "Africa/Cairo",
+)  # fmt: skip
+
+
+def to_clock(instants: np.ndarray, zone: str | None) -> np.ndarray:
+    """What clocks in ``zone`` show (datetime64[us]) at these instants in UTC; the same without a zone."""
+    if zone in (None, "UTC"):
+        return instants
+    index = pd.DatetimeIndex(instants).tz_localize("UTC").tz_convert(zone).tz_localize(None)
+    return index.to_numpy().astype("datetime64[us]")
+
+
+def to_instants(clock: np.ndarray, zone: str | None) -> np.ndarray:
+    """The instants in UTC at which clocks in ``zone`` show these times.
+
+    Of an hour that comes twice in autumn the first is meant; one left out in spring stands for the moment of change.
+    """
+    if zone in (None, "UTC"):
+        return clock
+    first = np.ones(len(clock), bool)
+    index = pd.DatetimeIndex(clock).tz_localize(zone, ambiguous=first, nonexistent="shift_forward")
+    return index.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[us]")
+
+
+def offsets_at(instants: np.ndarray, zone: str | None) -> np.ndarray:
+    """Minutes that clocks in ``zone`` are ahead of UTC at these instants; NaN without a zone."""
+    if zone is None:
+        return np.full(len(instants), np.nan)
+    ahead = (to_clock(instants, zone) - instants).astype("timedelta64[us]").astype(np.float64) / 60e6
+    return np.where(np.isnat(instants), np.nan, ahead)
+
+
+def name_of(column: pd.Series) -> str | None:
+    """The zone of a column of dates with one: a name of the tz database, or an offset; None where it has none."""
+    tz = getattr(column.dtype, "tz", None)
+    if tz is None:
+        return None
+    name = getattr(tz, "key", None) or getattr(tz, "zone", None)
+    if name:
+        return str(name)
+    present = column.dropna()
+    ahead = present.iloc[0].utcoffset() if len(present) else None
+    return fixed(ahead.total_seconds() / 60 if ahead else 0.0)
+
+
+def fixed(minutes: float) -> str:
+    """The zone that is always so many minutes ahead of UTC."""
+    whole = round(abs(minutes))
+    return "UTC" if not whole else f"{'-' if minutes < 0 else '+'}{whole // 60:02}:{whole % 60:02}"
+
+
+def zone_of(instants: np.ndarray, offsets: np.ndarray) -> str | None:
+    """A zone whose clocks have these offsets in minutes (N,) at these instants (N,); None where there is none."""
+    usual = np.unique(offsets)
+    if len(usual) == 1:
+        return fixed(float(usual[0]))
+    order = np.argsort(instants, kind="stable")
+    instants, offsets = instants[order], offsets[order]
+    changes = np.flatnonzero(np.diff(offsets))
+    if len(changes) > 0.5 * len(offsets):
+        return None
+    near = np.unique(np.concatenate([changes, changes + 1, np.linspace(0, len(order) - 1, 50).astype(int)]))
+    some = near[np.linspace(0, len(near) - 1, min(len(near), 200)).astype(int)]
+    for zone in _all_zones():
+        if not np.array_equal(offsets_at(instants[some], zone), offsets[some]):
+            continue
+        if np.array_equal(offsets_at(instants, zone), offsets):
+            return zone
+    return None
+
+
+@lru_cache(maxsize=1)
+def _all_zones() -> list[str]:
+    known = available_timezones()
+    usual = [zone for zone in _USUAL if zone in known]
+    places = sorted(
+        zone for zone in known if "/" in zone and not zone.startswith(("Etc/", "posix/", "right/"))
+    )
+    return [*usual, *(zone for zone in places if zone not in usual)]
