@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any, Generic, TypeVar
+
+from anyformer import user_code
 
 T = TypeVar("T")
 
@@ -73,7 +73,7 @@ class Registry(Generic[T]):
         """
         if not isinstance(id, str):
             raise ValueError(f"{self.kind} must be named by a string, got {type(id).__name__}")
-        if ".py:" in id:
+        if user_code.MARK in id:
             return self._from_file(id)
         if id not in self._entries and id in self.manifest:
             importlib.import_module(self.manifest[id])
@@ -101,23 +101,10 @@ class Registry(Generic[T]):
 
     def _from_file(self, id: str) -> Entry[T]:
         file, _, name = id.rpartition(":")
-        path = Path(file)
-        if not path.is_file():
-            raise ValueError(f"{self.kind} {id!r}: there is no file {file!r}")
-        module_name = f"_anyformer_file_{path.stem}_{abs(hash(str(path.resolve())))}"
-        spec = importlib.util.spec_from_file_location(module_name, path)
-        assert spec is not None and spec.loader is not None
-        import sys
-
-        if module_name not in sys.modules:
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[module_name] = module
-            try:
-                spec.loader.exec_module(module)
-            except BaseException:
-                del sys.modules[module_name]
-                raise
-        module = sys.modules[module_name]
+        try:
+            module = user_code.load_file(file)
+        except ValueError as error:
+            raise ValueError(f"{self.kind} {id!r}: {error}") from None
         if not hasattr(module, name):
             public = [n for n in vars(module) if not n.startswith("_")]
             raise ValueError(f"{self.kind} {id!r}: {file} has no {name!r}{nearest(name, public)}")

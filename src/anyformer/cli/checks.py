@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from anyformer.cli.main import app, console, one_message
 from anyformer.registry import nearest
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
     from anyformer.testing import Result
 
 _Job = tuple[str, int, list[str] | None, bool, str]
-MARKS = {"holds": "[green]+[/]", "does not apply": "[dim].[/]", "excused": "[yellow]e[/]"}
+MARKS = {
+    "holds": Text("+", "green"),
+    "does not apply": Text(".", "dim"),
+    "excused": Text("e", "yellow"),
+}
 
 
 @app.command()
@@ -61,15 +66,15 @@ def check(
     for results in _run([(name, dim, law, native, device) for name in names], count):
         for case in dict.fromkeys(r.case for r in results):
             row = [r for r in results if r.case == case]
-            table.add_row(case, *(MARKS.get(r.outcome, "[bold red]X[/]") for r in row))
+            table.add_row(case, *(MARKS.get(r.outcome, Text("X", "bold red")) for r in row))
             bad += [r for r in row if not r.good]
             excused += [r for r in row if r.outcome == "excused"]
     console.print(table)
     console.print("columns: " + ", ".join(laws), style="dim")
     for r in excused:
-        console.print(f"excused  {r.case}: {r.law}: {r.detail}", markup=False, highlight=False)
+        console.print(f"excused  {r.case}: {r.law}: {r.detail}")
     for r in bad:
-        console.print(f"BROKEN   {r.case}: {r.law} ({r.outcome}): {r.detail}", markup=False, highlight=False)
+        console.print(f"BROKEN   {r.case}: {r.law} ({r.outcome}): {r.detail}")
     console.print(f"{len(table.rows)} cases, {len(bad)} broken, {time.perf_counter() - start:.0f} s")
     if bad:
         raise typer.Exit(1)
@@ -150,7 +155,7 @@ def bench(
                 page = Page(describe_machine(), command, [mixers_table(timings, dim)])
         else:
             page = run_suites(suite, command=command, progress=progress, device=device)
-    console.print(page.markdown(), markup=False, highlight=False, soft_wrap=True)
+    console.print(page.markdown(), soft_wrap=True)
     for problem in page.write(out) if out else []:
         console.print(problem, style="yellow")
     if page.failed:

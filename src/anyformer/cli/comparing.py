@@ -41,12 +41,20 @@ def compare(
     seeds: Annotated[int, typer.Option(help="Training runs of each candidate, at least 3.")] = 3,
     workers: Annotated[int | None, typer.Option(help="Processes; by default one a core.")] = None,
     storage: Annotated[
-        str | None, typer.Option(help="Optuna storage URL, to spread over machines that share the folder.")
+        str | None,
+        typer.Option(
+            help="Optuna storage URL, to spread over machines that share the folder; with a password, better in the "
+            "environment variable ANYFORMER_STORAGE.",
+        ),
     ] = None,
     join: Annotated[
         Path | None, typer.Option(help="Lend this machine to the comparison in this folder.")
     ] = None,
     option: Annotated[list[str] | None, typer.Option(help="An option of the task: name=value.")] = None,
+    trust_code: Annotated[
+        bool,
+        typer.Option("--trust-code", help="Run the Python files that a FILE.yaml or a resumed plan names."),
+    ] = False,
 ) -> None:
     """Train candidates on equal terms, and say which one fits: leaderboard, report.html, results.json, winner.
 
@@ -61,12 +69,12 @@ def compare(
     from anyformer.compare import resume as go_on
 
     if join is not None:
-        help_out(join, workers=workers)
+        help_out(join, workers=workers, storage=storage, trust_code=trust_code)
         return
     if resume is not None:
         if data is not None or target is not None or models is not None:
             raise ValueError("resume goes on with the plan in its folder: it takes no data, target or models")
-        go_on(resume)
+        go_on(resume, storage=storage, trust_code=trust_code)
         return
     run(
         data,
@@ -81,4 +89,5 @@ def compare(
         seeds=seeds,
         workers=workers,
         storage=storage,
+        trust_code=trust_code,
     )

@@ -9,7 +9,9 @@ from functools import wraps
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
-from rich.console import Console
+from rich.markup import escape
+
+from anyformer.terminal import new_console
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -22,22 +24,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-console = Console()
-errors = Console(stderr=True)
+console = new_console()
+errors = new_console(stderr=True)
 
 
 def one_message(command: Callable[P, R]) -> Callable[P, R]:
     """A user's mistake (``ValueError``, a missing file) ends in one message and exit code 2, without a traceback."""
+
+    command.__doc__ = escape(command.__doc__ or "")  # help is read as markup, and specs have brackets
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
         except (ValueError, OSError) as error:
-            errors.print("[bold red]error:[/] ", end="")
+            errors.print("error: ", style="bold red", end="")
             # messages name Python's arguments; here those of tasks are set by --option
             message = re.sub(r"\bgive (\w+)=", r"give --option \1=", str(error))
-            errors.print(message, markup=False, highlight=False, soft_wrap=True)
+            errors.print(message, soft_wrap=True)
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             errors.print("stopped")

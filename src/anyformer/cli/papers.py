@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from anyformer.cli.main import app, console, one_message
 
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 papers_app = typer.Typer(help="The executable bibliography: what each paper is here, and what proves it.")
 app.add_typer(papers_app, name="papers", no_args_is_help=True)
 
-OUTCOMES = {"holds": "[green]holds[/]", "skipped": "[yellow]skipped[/]", "broken": "[bold red]BROKEN[/]"}
+OUTCOMES = {
+    "holds": Text("holds", "green"),
+    "skipped": Text("skipped", "yellow"),
+    "broken": Text("BROKEN", "bold red"),
+}
 
 
 def _chosen(names: list[str], family: list[str], everything: bool) -> list[Paper]:
@@ -76,8 +81,8 @@ def show(name: Annotated[str, typer.Argument(help="Slug, id or arXiv number.")])
     paper = find_paper(name)
     link = f"https://arxiv.org/abs/{paper.arxiv}" if paper.arxiv else "not on arXiv"
     unsure = "" if paper.arxiv_checked or not paper.arxiv else " (number not looked up)"
-    console.print(paper.title, style="bold", highlight=False)
-    console.print(f"{paper.first_author} {paper.year}, {link}{unsure}; {paper.family}", highlight=False)
+    console.print(paper.title, style="bold")
+    console.print(f"{paper.first_author} {paper.year}, {link}{unsure}; {paper.family}")
     if not paper.has_card:
         console.print("not built yet")
         return
@@ -94,10 +99,10 @@ def show(name: Annotated[str, typer.Argument(help="Slug, id or arXiv number.")])
         lines["beyond reach"] = card.beyond_reach + ("; the study is a proxy" if card.study else "")
     table = Table.grid(padding=(0, 2))
     for key, value in lines.items():
-        table.add_row(f"[bold]{key}[/]", value)
+        table.add_row(Text(key, "bold"), value)
     for exact in card.exacts:
-        table.add_row("[bold]proved by[/]", exact.identity)
-    console.print(table, highlight=False)
+        table.add_row(Text("proved by", "bold"), exact.identity)
+    console.print(table)
 
 
 @papers_app.command()
@@ -131,7 +136,7 @@ def check(
             table.add_row(paper.slug, "none", OUTCOMES["broken"], "")
     console.print(table)
     for slug, r in broken:
-        console.print(f"BROKEN   {slug}: {r.identity}: {r.detail}", markup=False, highlight=False)
+        console.print(f"BROKEN   {slug}: {r.identity}: {r.detail}")
     console.print(f"{len(chosen)} papers, {len(broken)} broken, {time.perf_counter() - start:.0f} s")
     if claims:
         for paper in chosen:
@@ -159,13 +164,13 @@ def _check_one(slug: str) -> list[Checked]:
 def _run_study(paper: Paper, workers: int | None) -> None:
     study = paper.card().study
     if study is None:
-        console.print(f"{paper.slug}: no study", highlight=False)
+        console.print(f"{paper.slug}: no study")
         return
     console.print(f"{paper.slug}: running its study")
     record = study.run(workers=workers)
     with open(paper.path(".jsonl"), "a", encoding="utf-8") as file:
         file.write(record.model_dump_json() + "\n")
-    console.print(f"{paper.slug}: {record.line()}", highlight=False, markup=False)
+    console.print(f"{paper.slug}: {record.line()}")
 
 
 @papers_app.command()

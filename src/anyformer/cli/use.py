@@ -32,6 +32,12 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Of the first weights, and of draws in training.")] = None,
     option: Annotated[list[str] | None, typer.Option(help="An option of the task: name=value.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in OUT.")] = False,
+    trust_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-code", help="Run the Python files that a FILE.yaml or a resumed training names."
+        ),
+    ] = False,
 ) -> None:
     """Train one model and keep the best of it, by validation, in a folder for predict and generate.
 
@@ -42,6 +48,7 @@ def train(
     """
     from anyformer.train import Diverged, Fit
     from anyformer.train.memory import keep_freed_memory
+    from anyformer.user_code import named_files
 
     keep_freed_memory()
     config = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
@@ -51,11 +58,12 @@ def train(
             raise ValueError(
                 "resume goes on as train.json in its folder says: it takes nothing besides --out"
             )
-        fit = Fit.resume(out)
+        fit = Fit.resume(out, trust_code=trust_code)
     elif data is None or model is None:
         raise ValueError("name the data or the task, and the model with --model (see anyformer list)")
     else:
-        fit = Fit.start(out, data, model, target=target, options=options_of(option), **config)
+        settings = options_of(option)
+        fit = Fit.start(out, data, model, target=target, options=settings, trust_code=trust_code, **config)
     for note in fit.task.notes():
         _say(f"{fit.task.name}: {note}")
     _say(f"{fit.task.title} {fit.trainer.model.num_parameters():,} parameters on {fit.trainer.device}.")
@@ -64,7 +72,8 @@ def train(
     except Diverged as error:
         raise ValueError(f"training diverged: {error}; try a lower --learning-rate") from None
     except KeyboardInterrupt:
-        _say(f"Stopped. Continue with: anyformer train --out {out} --resume")
+        trust = " --trust-code" if named_files(fit.plan.spec) else ""
+        _say(f"Stopped. Continue with: anyformer train --out {out} --resume{trust}")
         raise
     step = fit.trainer.step
     _say(
@@ -84,7 +93,7 @@ def _run(fit: Fit) -> None:
     columns = (MofNCompleteColumn(), TextColumn("steps"), BarColumn(), TimeRemainingColumn())
     with Progress(
         *columns,
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         console=console,
         transient=True,
         disable=not console.is_terminal,
@@ -119,6 +128,9 @@ def predict(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write all of it to this CSV file.")] = None,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Run the Python files that the folder names.")
+    ] = False,
 ) -> None:
     """Forecast what follows the data, or tell the class or the numbers of each of its rows.
 
@@ -128,7 +140,7 @@ def predict(
     """
     from anyformer.train import load_bundle
 
-    found = load_bundle(model).predict(data)
+    found = load_bundle(model, trust_code=trust_code).predict(data)
     for remark in found.remarks:
         _say(f"{found.data.name}: {remark}")
     if out is not None:
@@ -153,6 +165,9 @@ def generate_text(
         float | None, typer.Option(help="Draw from the likeliest with this probability.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed draws the same tokens.")] = None,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Run the Python files that the folder names.")
+    ] = False,
 ) -> None:
     """Continue a prompt.
 
@@ -161,7 +176,7 @@ def generate_text(
     """
     from anyformer.train import load_bundle
 
-    bundle = load_bundle(model)
+    bundle = load_bundle(model, trust_code=trust_code)
     new = bundle.generate(
         prompt, max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
     )
@@ -178,7 +193,7 @@ def _print(frame: DataFrame) -> None:
     for row in frame.head(MOST_ROWS).itertuples(index=False):
         cells = row[:MOST_COLUMNS]
         table.add_row(*(f"{cell:.5g}" if isinstance(cell, float) else str(cell) for cell in cells))
-    console.print(table, markup=False)
+    console.print(table)
     rows, columns = len(frame) - MOST_ROWS, len(frame.columns) - MOST_COLUMNS
     if rows > 0 or columns > 0:
         more = [f"{count} more {what}" for count, what in ((rows, "rows"), (columns, "columns")) if count > 0]
@@ -186,4 +201,4 @@ def _print(frame: DataFrame) -> None:
 
 
 def _say(text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(text, soft_wrap=True)

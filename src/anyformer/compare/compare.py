@@ -29,7 +29,9 @@ from anyformer.compare.prepare import (
 from anyformer.compare.report import write_report
 from anyformer.compare.results import Results, Verdict
 from anyformer.compare.run import join
+from anyformer.compare.secrets import STORAGE_VARIABLE, full_url, masked
 from anyformer.tasks import Task
+from anyformer.terminal import new_console
 
 DEFAULT_TASKS: tuple[tuple[str, dict[str, Any], float], ...] = (
     ("recall", {"vocab_size": 16, "num_pairs": 4, "length": 24}, 0.65),
@@ -78,6 +80,7 @@ def compare(
     workers: int | None = None,
     storage: str | None = None,
     resume: bool = False,
+    trust_code: bool = False,
     quiet: bool = False,
 ) -> Comparison:
     """Trains the candidates on equal terms and says which to use.
@@ -99,24 +102,28 @@ def compare(
         batch_size: sequences in a training step; chosen from the length when left out.
         seeds: training runs of each candidate, at least 3.
         workers: processes at work at the same time; one for each core when left out.
-        storage: an Optuna storage URL, for work on several machines that share the folder ``out``.
+        storage: an Optuna storage URL, for work on several machines that share the folder ``out``; by default what
+            the environment variable ``ANYFORMER_STORAGE`` holds. Its secrets are written nowhere.
         resume: continue the comparison in ``out``.
+        trust_code: run the Python files (``file.py:Mixer``) that specs in YAML, or the plan of the comparison that is
+            resumed, name. Those in ``models`` are yours and always run.
         quiet: print nothing.
 
     Raises:
         ValueError: for anything wrong with the arguments or the data, in one line.
     """
-    console, start = Console(quiet=quiet), time.monotonic()
+    console, start = new_console(quiet=quiet), time.monotonic()
     if resume:
         if out is None:
             raise ValueError("out must name the folder to resume")
         given = {task.name: task} if isinstance(task, Task) else {}
-        return _continue(Path(out), given, console)
+        return _continue(Path(out), given, console, storage=storage, trust_code=trust_code)
+    storage = storage or os.environ.get(STORAGE_VARIABLE) or None
     budget = (DEFAULT_BUDGET if task is None else "60s") if budget is None else budget
     request = check_request(
         budget=budget, hold=hold, seeds=seeds, workers=workers, parameters=parameters, batch_size=batch_size
     )
-    candidates = named_models(models)
+    candidates = named_models(models, trust_code=trust_code)
     folder = _new_folder(out)
     if task is None and (target is not None or options):
         raise ValueError("target and options belong to a task or to data, and none was given")
@@ -126,56 +133,98 @@ def compare(
     folder = folder or _default_folder([made.name for made, *_ in opened])
     for made, *_ in opened:
         for note in made.notes():
-            console.print(f"{made.name}: {note}", highlight=False, markup=False)
-    plan = make_plan(request, opened, candidates, command=_command(), storage=storage)
+            console.print(f"{made.name}: {note}")
+    plan = make_plan(
+        request, opened, candidates, command=masked(_command()), storage=storage, trust_code=trust_code
+    )
     for planned, (_, _, share) in zip(plan.tasks, sources, strict=True):
         planned.share = share
     folder.mkdir(parents=True, exist_ok=True)
     plan.save(folder)
-    return _conduct(plan, folder, {made.name: made for made, *_ in opened}, console, start)
+    return _conduct(plan, folder, {made.name: made for made, *_ in opened}, console, start, storage)
 
 
-def resume(out: str | os.PathLike[str], *, quiet: bool = False) -> Comparison:
+def resume(
+    out: str | os.PathLike[str],
+    *,
+    storage: str | None = None,
+    trust_code: bool = False,
+    quiet: bool = False,
+) -> Comparison:
     """Continues a comparison that was stopped, and loses at most the work since its last checkpoints.
+
+    Args:
+        out: its folder.
+        storage: the URL that it was begun with, where that held a password; see :func:`compare`.
+        trust_code: run the Python files that its plan names; without it they are refused.
+        quiet: print nothing.
 
     Raises:
         ValueError: when there is none in ``out``, or when it is still running.
     """
-    return _continue(Path(out), {}, Console(quiet=quiet))
+    return compare(out=out, storage=storage, resume=True, trust_code=trust_code, quiet=quiet)
 
 
-def help_out(out: str | os.PathLike[str], *, workers: int | None = None) -> None:
+def help_out(
+    out: str | os.PathLike[str],
+    *,
+    workers: int | None = None,
+    storage: str | None = None,
+    trust_code: bool = False,
+) -> None:
     """Lends this machine to a comparison that runs on another one, with the same ``out`` and shared storage.
+
+    Args:
+        out: its folder.
+        workers: processes; by default one a core, 8 at most.
+        storage, trust_code: as for :func:`resume`.
 
     Raises:
         ValueError: when there is no comparison in ``out``.
     """
     from anyformer.compare.prepare import available_cores, threads_for
 
-    plan = Plan.load(Path(out))
+    folder = Path(out)
+    plan = Plan.load(folder, trust_code=trust_code)
+    url = full_url(plan.storage, storage)
     workers = workers or min(available_cores(), 8)
-    join(Path(out), plan.storage, TrainingLab(Path(out)), workers=workers, threads=threads_for(workers))
+    lab = TrainingLab(folder, trust_code=trust_code)
+    join(folder, url, lab, workers=workers, threads=threads_for(workers))
 
 
-def _continue(folder: Path, given: dict[str, Task], console: Console) -> Comparison:
+def _continue(
+    folder: Path, given: dict[str, Task], console: Console, *, storage: str | None, trust_code: bool
+) -> Comparison:
     start = time.monotonic()
-    plan = Plan.load(folder)
+    plan = Plan.load(folder, trust_code=trust_code)
+    url = full_url(plan.storage, storage)
     made = {task.name: given.get(task.name) or task_of(task) for task in plan.tasks}
-    return _conduct(plan, folder, made, console, start)
+    return _conduct(plan, folder, made, console, start, url)
 
 
 def _conduct(
-    plan: Plan, folder: Path, tasks: Mapping[str, Task], console: Console, start: float
+    plan: Plan,
+    folder: Path,
+    tasks: Mapping[str, Task],
+    console: Console,
+    start: float,
+    storage: str | None,
 ) -> Comparison:
     given = {task.name: tasks[task.name] for task in plan.tasks if task.source is None}
     references = {name: [reference.name for reference in task.references()] for name, task in tasks.items()}
     try:
         with Watcher(console) as watcher:
-            conductor = Conductor(plan, folder, TrainingLab(folder, given), references, watcher, start)
+            lab = TrainingLab(
+                folder, given, trust_code=True
+            )  # whoever may not run its files did not come here
+            conductor = Conductor(plan, folder, lab, references, storage, watcher, start)
             found = conductor.run()
     except KeyboardInterrupt:
+        trust = " --trust-code" if plan.code else ""
         console.print(
-            f"\nStopped. Continue with: anyformer compare --resume {folder}", highlight=False, markup=False
+            f"\nStopped. Continue with: anyformer compare --resume {folder}{trust}",
+            highlight=False,
+            markup=False,
         )
         raise
     results = Results(
@@ -192,7 +241,7 @@ def _conduct(
     write_report(results, folder / "report.html")
     results.save(folder / "results.json")
     print_results(results, console)
-    console.print(f"\nReport: {folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"\nReport: {folder / 'report.html'}", soft_wrap=True)
     return Comparison(folder, results)
 
 

@@ -42,6 +42,8 @@ class Conductor:
     folder: Path
     lab: Lab
     references: Mapping[str, Sequence[str]]
+    storage: str | None = None
+    """The storage's URL in full; the plan has it without its secrets."""
     watch: Callable[[Conductor], None] = lambda conductor: None
     start: float = field(default_factory=time.monotonic)
     stage: str = "starting"
@@ -57,8 +59,8 @@ class Conductor:
         with coordinating(self.folder):
             self.clock = Clock(self.folder, self.start)
 
-            self.board = Board(self.folder, plan.storage)
-            self.pool = Pool(self.board, plan.storage, self.lab, plan.workers, plan.threads)
+            self.board = Board(self.folder, self.storage)
+            self.pool = Pool(self.board, self.storage, self.lab, plan.workers, plan.threads)
             try:
                 self.calibrate()
                 decide_search(plan, self.budget, self._calibrations(), self.clock.seconds)

@@ -47,10 +47,12 @@ class TrainingLab:
     Args:
         folder: the comparison's; the plan is read from it.
         given: tasks that were passed in as objects, by name.
+        trust_code: run the Python files that the plan names.
     """
 
     folder: Path
     given: dict[str, Task] = field(default_factory=dict)
+    trust_code: bool = False
 
     @cached_property
     def _tasks(self) -> dict[str, Task]:
@@ -68,7 +70,7 @@ class TrainingLab:
 
     def execute(self, unit: Unit, folder: Path, pulse: Pulse) -> dict[str, Any]:
         """Runs one unit; see :class:`anyformer.compare.worker.Lab`."""
-        plan = Plan.load(self.folder)
+        plan = Plan.load(self.folder, trust_code=self.trust_code)
         task_plan = plan.task(unit.task)
         job = _Job(plan, task_plan, self.task(task_plan), unit, folder, pulse)
         try:

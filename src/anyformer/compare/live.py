@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -17,7 +18,7 @@ from rich.text import Text
 from anyformer.compare.board import Unit
 from anyformer.compare.conduct import Conductor
 from anyformer.compare.plan import run_seconds
-from anyformer.compare.results import Results, TaskResult
+from anyformer.compare.results import CandidateResult, Results, TaskResult
 
 from . import words
 
@@ -64,7 +65,7 @@ class Watcher:
         if self.live:
             self.live.update(_table(conductor, standings), refresh=True)
         elif new_stage or standings:
-            self.console.print(_line(conductor, standings), highlight=False, soft_wrap=True)
+            self.console.print(_line(conductor, standings), soft_wrap=True)
 
 
 def standing(conductor: Conductor) -> dict[tuple[str, str], Standings]:
@@ -124,7 +125,7 @@ def _head(conductor: Conductor, standings: dict[tuple[str, str], Standings]) -> 
 def _table(conductor: Conductor, standings: dict[tuple[str, str], Standings]) -> Group:
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=True, header_style="dim")
     for name in ("task", "candidate", "", "runs", "now"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for (task, candidate), mine in standings.items():
         bar = ProgressBar(total=mine.total, completed=mine.share, width=28)
         failed = conductor.found[task].failures.get(candidate)
@@ -154,45 +155,64 @@ def print_results(results: Results, console: Console) -> None:
     """Leaderboard and verdict of every task."""
     for result in results.tasks:
         console.print()
-        console.print(_leaderboard(result))
+        for part in _leaderboard(result, console):
+            console.print(part)
         for candidate in result.candidates:
             if candidate.status != "ok":
                 what = candidate.status.replace("_", " ")
                 console.print(
                     f"  {candidate.name}: {what}: {candidate.reason}",
                     style="red",
-                    highlight=False,
-                    markup=False,
                 )
         console.print()
         console.print(Text(result.verdict.headline, style="bold"))
         for text in result.verdict.details:
-            console.print(f"  {text}", highlight=False, markup=False)
+            console.print(f"  {text}")
 
 
-def _leaderboard(result: TaskResult) -> Table:
+COSTS = ("tokens/s", "ms/token", "memory")
+
+
+def _leaderboard(result: TaskResult, console: Console) -> list[Table | Text]:
+    """The table, with as many of its costs as the console is wide enough for, and a word about the others."""
+    tables = [_table_of(result, kept) for kept in range(len(COSTS), -1, -1)]
+    fits = [
+        t for t in tables if sum(c.min_width or 0 for c in t.columns) + 3 * len(t.columns) < console.width
+    ]
+    table = fits[0] if fits else tables[-1]
+    left_out = COSTS[len(COSTS) - tables.index(table) :]
+    return [table, *([Text(f"The report also has {words.join(left_out)}.", "dim")] if left_out else [])]
+
+
+def _table_of(result: TaskResult, num_costs: int) -> Table:
     metric = result.task.metric
     table = Table(
         box=box.SIMPLE_HEAD,
-        title=f"{result.task.name}: {result.task.title}",
+        title=Text(f"{result.task.name}: {result.task.title}", "bold"),
         title_justify="left",
-        title_style="bold",
     )
-    table.add_column("", justify="right", style="dim")
-    table.add_column("candidate", overflow="fold", min_width=16)
-    for name in (words.metric_title(metric), "±95%", "tokens/s", "ms/token", "memory"):
-        table.add_column(name, justify="right", no_wrap=True)
-    candidates = {c.name: c for c in result.candidates}
+    costs = {c.name: _costs(c)[:num_costs] for c in result.candidates}
+    rows = []
     for row in result.leaderboard:
-        cells = [str(row.rank), row.name, *words.format_scores(metric, [row.score, (row.high - row.low) / 2])]
-        if row.kind == "reference":
-            table.add_row(*cells, "", "", "", style="italic dim")
-            continue
-        c = candidates[row.name]
-        cells += [
-            words.rate(c.costs.train_tokens_per_second),
-            words.amount(c.costs.token_latency_ms),
-            words.size(c.costs.peak_memory_bytes),
-        ]
-        table.add_row(*cells, style="bold" if row.name == result.verdict.winner else "")
+        figures = words.format_scores(metric, [row.score, (row.high - row.low) / 2])
+        more = costs[row.name] if row.kind == "candidate" else [""] * num_costs
+        rows.append([str(row.rank), row.name, *figures, *more])
+    names = ["", "candidate", words.metric_title(metric), "±95%", *COSTS[:num_costs]]
+    for place, name in enumerate(names):
+        widest = max(cell_len(row[place]) for row in [names, *rows])
+        if name == "candidate":
+            table.add_column(name, overflow="fold", min_width=min(16, widest))
+        else:
+            table.add_column(name, justify="right", min_width=widest, style="" if name else "dim")
+    for row, cells in zip(result.leaderboard, rows):
+        best = "bold" if row.name == result.verdict.winner else ""
+        table.add_row(*cells, style=best if row.kind == "candidate" else "italic dim")
     return table
+
+
+def _costs(candidate: CandidateResult) -> list[str]:
+    return [
+        words.rate(candidate.costs.train_tokens_per_second),
+        words.amount(candidate.costs.token_latency_ms),
+        words.size(candidate.costs.peak_memory_bytes),
+    ]

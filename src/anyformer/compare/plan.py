@@ -20,6 +20,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from anyformer.compare.results import Record, write_atomically
+from anyformer.user_code import named_files, refuse_code
 
 LEARNING_RATES = ((10**6, (1.5e-3, 3e-3, 6e-3)), (10**8, (5e-4, 1e-3, 2e-3)), (10**12, (1.5e-4, 3e-4, 6e-4)))
 """The grid by size: models of up to so many parameters try these.
@@ -158,6 +159,7 @@ class Plan(Record):
     workers: int
     threads: int
     storage: str | None = None
+    """The storage's URL with its secrets masked; None for the folder's own."""
     tasks: list[TaskPlan]
 
     def task(self, name: str) -> TaskPlan:
@@ -167,16 +169,23 @@ class Plan(Record):
         write_atomically(folder / "plan.json", self.model_dump_json(indent=1))
 
     @classmethod
-    def load(cls, folder: Path) -> Plan:
+    def load(cls, folder: Path, *, trust_code: bool = False) -> Plan:
         """The plan in ``folder``.
 
         Raises:
-            ValueError: when there is none.
+            ValueError: when there is none, or when it names Python files to run and ``trust_code`` is false.
         """
         path = folder / "plan.json"
         if not path.exists():
             raise ValueError(f"{str(folder)!r} holds no comparison to resume (it has no plan.json)")
-        return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        plan = cls.model_validate_json(path.read_text(encoding="utf-8"))
+        refuse_code(plan.code, path, trust_code=trust_code)
+        return plan
+
+    @property
+    def code(self) -> list[str]:
+        """The Python files that it names to run, as ``file.py:Name``."""
+        return named_files([[t.source, t.options, [c.spec for c in t.candidates]] for t in self.tasks])
 
     @property
     def measure_seconds(self) -> float:

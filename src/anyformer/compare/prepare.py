@@ -27,6 +27,7 @@ from anyformer.compare.plan import (
     learning_rates_for,
 )
 from anyformer.compare.results import Machine
+from anyformer.compare.secrets import masked
 from anyformer.compare.worker import explain
 from anyformer.mixers.families import preset
 from anyformer.models import ModelSpec, load_spec, match_parameters
@@ -108,6 +109,7 @@ def make_plan(
     *,
     command: str = "",
     storage: str | None = None,
+    trust_code: bool = False,
 ) -> Plan:
     """The plan for tasks given with their sources, targets and options.
 
@@ -122,13 +124,22 @@ def make_plan(
         seeds=list(range(request.seeds)),
         workers=request.workers,
         threads=request.threads,
-        storage=storage,
+        storage=None if storage is None else masked(storage),
         tasks=[],
     )
     runs = len(models) * (request.seeds + 1) * len(tasks)
     for task, source, target, options in tasks:
         plan.tasks.append(
-            _plan_task(request, task, models, runs, source=source, target=target, options=options)
+            _plan_task(
+                request,
+                task,
+                models,
+                runs,
+                source=source,
+                target=target,
+                options=options,
+                trust_code=trust_code,
+            )
         )
         fixed_steps(request.budget, plan.tasks[-1])
     for planned in plan.tasks:
@@ -147,12 +158,13 @@ def _plan_task(
     source: str | None,
     target: str | None,
     options: dict[str, Any],
+    trust_code: bool,
 ) -> TaskPlan:
     batch_size = request.batch_size or default_batch_size(task.train_length)
     tokens = batch_size * task.train_length
     eval_size = default_eval_size(batch_size, task.size("test"))
 
-    specs = {name: load_spec(given) for name, given in models.items()}
+    specs = {name: load_spec(given, trust_code=trust_code) for name, given in models.items()}
     wanted = request.parameters or _stated_size(task, models, specs)
     if wanted is None:
         speed_up = torch.cuda.is_available()
@@ -292,7 +304,9 @@ def _fit_hidden(task: Task, spec: ModelSpec, goal: float) -> tuple[float, ModelS
     return abs(_flops(task, fitted) / goal - 1), fitted
 
 
-def named_models(models: str | Sequence[Model] | Mapping[str, Model] | None) -> dict[str, Model]:
+def named_models(
+    models: str | Sequence[Model] | Mapping[str, Model] | None, *, trust_code: bool = False
+) -> dict[str, Model]:
     """Candidates by the names they go under; their specs are readable, or a ValueError says why not."""
     if models is None:
         models = DEFAULT_MODELS
@@ -303,7 +317,7 @@ def named_models(models: str | Sequence[Model] | Mapping[str, Model] | None) -> 
         raise ValueError("models must name at least one candidate, got none")
     named: dict[str, Model] = {}
     for name, given in [pair for one in pairs for pair in _expanded(*one)]:
-        load_spec(given)  # says what is wrong with it
+        load_spec(given, trust_code=trust_code)  # says what is wrong with it
         base = name or _short_name(given)
         name, number = base, 1
         while name in named:

@@ -13,6 +13,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from anyformer.user_code import refuse_code
+
 _FILES = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -43,6 +45,7 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Any], Tensors]:
             f"there is no checkpoint folder {str(folder)!r}; checkpoints are read from disk only"
         )
     config = _read_json(folder / "config.json")
+    refuse_code(config, folder / "config.json", trust_code=None)
     for name in _FILES:
         index = folder / f"{name}.index.json"
         if index.is_file():
@@ -81,6 +84,7 @@ def _merge(files: Iterator[Path] | list[Path]) -> Tensors:
 
 
 def _safetensors(file: Path) -> dict[str, Callable[[], Tensor]]:
+    file.open("rb").close()  # safetensors says of a file that may not be read that it is not there
     with safe_open(file, "pt") as opened:
         names = opened.keys()
     return {name: partial(_read_safetensor, file, name) for name in names}

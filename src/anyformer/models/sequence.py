@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,46 @@ from anyformer.layers.norms import create_norm
 from anyformer.models.build import Backbone
 from anyformer.models.spec import ModelSpec, load_spec
 from anyformer.state import State
+from anyformer.user_code import save_code, trusted_config
 
 POOLS = (None, "mean", "last")
 
 
-class SequenceModel(nn.Module, PyTorchModelHubMixin):
+class _Saved(PyTorchModelHubMixin):
+    """A model that is saved as a folder, with the Python files that its spec names.
+
+    ``from_pretrained(folder, trust_code=True)`` runs those files; without it they are refused, as the folder may come
+    from anywhere.
+    """
+
+    spec: ModelSpec
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        super()._save_pretrained(save_directory)
+        _readable_by_umask(save_directory / "model.safetensors")
+        save_code(self.spec.model_dump(), save_directory)
+
+    @classmethod
+    def _from_pretrained(  # type: ignore[override]
+        cls, *, model_id: str, spec: Any, trust_code: bool = False, **others: Any
+    ) -> _Saved:
+        trusted = trusted_config(spec, Path(model_id), trust_code=trust_code)
+        weights = Path(model_id) / "model.safetensors"
+        if weights.exists():
+            weights.open("rb").close()  # safetensors says of a file that may not be read that it is not there
+        found: _Saved = super()._from_pretrained(model_id=model_id, spec=trusted, **others)
+        return found
+
+
+def _readable_by_umask(path: Path) -> None:
+    """Give a file the mode of a new one: safetensors keeps its files to their owner."""
+    new = path.with_name(f".{path.name}.{os.getpid()}.mode")
+    new.touch()
+    shutil.copymode(new, path)
+    new.unlink()
+
+
+class SequenceModel(nn.Module, _Saved):
     """Tokens or features in; an output for each token, or one for the sequence.
 
     Build it with :func:`create_model`; save and load it with ``save_pretrained`` and ``from_pretrained``.
@@ -113,7 +150,7 @@ class SequenceModel(nn.Module, PyTorchModelHubMixin):
         return self.embed_norm(x * self.spec.dim**0.5 if self.spec.scale_embeddings else x)
 
 
-class EncoderDecoder(nn.Module, PyTorchModelHubMixin):
+class EncoderDecoder(nn.Module, _Saved):
     """A source sequence is read whole, and a target sequence predicted token by token with it in view.
 
     Args:
@@ -196,6 +233,7 @@ def create_model(
     num_features: int | None = None,
     num_outputs: int | None = None,
     pool: str | None = None,
+    trust_code: bool = False,
     **changes: Any,
 ) -> SequenceModel:
     """A model from a name, a line, a dict, a YAML file or a spec (see :func:`load_spec`), some fields changed.
@@ -203,10 +241,14 @@ def create_model(
     >>> create_model("mamba", vocab_size=256, dim=128, depth=4)
     >>> create_model("[mamba*3, attention(window=256)]*2 dim=256", vocab_size=256)
 
+    Args:
+        spec, changes, trust_code: as :func:`load_spec` takes them.
+        vocab_size, num_features, num_outputs, pool: as :class:`SequenceModel` takes them.
+
     Raises:
         ValueError: saying what in the spec is wrong, and what was expected.
     """
-    fields = load_spec(spec, **changes).model_dump()
+    fields = load_spec(spec, trust_code=trust_code, **changes).model_dump()
     return SequenceModel(fields, vocab_size, num_features, num_outputs, pool)
 
 

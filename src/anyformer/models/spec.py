@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from anyformer.registry import nearest
+from anyformer.user_code import refuse_code
 
 
 class PartSpec(BaseModel):
@@ -139,13 +140,17 @@ def read_pattern(pattern: str) -> list[tuple[str, float]]:
     return [(match.group(1), 1 / int(match.group(2) or 1)) for match in found if match]
 
 
-def load_spec(source: ModelSpec | Mapping[str, Any] | str | Path, **changes: Any) -> ModelSpec:
+def load_spec(
+    source: ModelSpec | Mapping[str, Any] | str | Path, *, trust_code: bool = False, **changes: Any
+) -> ModelSpec:
     """The spec that ``source`` says, with some fields changed.
 
     Args:
         source: a spec; a dict of its fields; a YAML file; the name of a model with its options
             (``"mamba dim=128 depth=4"``); or a stack with fields (``"[mamba*3, attention]*2 dim=256"``). The name of
             a mixer that no model is called by, or ``"file.py:Class"``, stands for a stack of two.
+        trust_code: let a YAML file name Python files (``file.py:Class``), which run when the model is built.
+        changes: fields that replace those of the source.
 
     Raises:
         ValueError: saying what in the spec is wrong, and what was expected.
@@ -156,6 +161,7 @@ def load_spec(source: ModelSpec | Mapping[str, Any] | str | Path, **changes: Any
         fields = dict(source)
     elif isinstance(source, Path) or str(source).endswith((".yaml", ".yml")):
         fields = _read_yaml(Path(source))
+        refuse_code(fields, source, trust_code=trust_code)
     else:
         fields = _read_line(source, changes)
     if "model" in fields:

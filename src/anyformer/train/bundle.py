@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import SafetensorError
 
+from anyformer import user_code
 from anyformer.generate import generate
 from anyformer.models import SequenceModel
 from anyformer.registry import nearest
@@ -54,6 +55,12 @@ def save_bundle(folder: str | Path, model: SequenceModel | Path, task: Task, **f
     encoding = None if task.encoding is None else task.encoding.model_dump(mode="json", exclude_none=True)
     held = {"task": task.name, "title": task.title, **facts, "inputs": inputs, "encoding": encoding}
     (temporary / FACTS).write_text(json.dumps(held, indent=1), encoding="utf-8")
+    code = temporary / user_code.FOLDER
+    if code.is_dir():
+        shutil.copytree(
+            code, folder / user_code.FOLDER, dirs_exist_ok=True
+        )  # by content: nothing is overwritten
+        os.replace(temporary / user_code.INDEX, folder / user_code.INDEX)
     for name in (*FILES, FACTS):
         os.replace(temporary / name, folder / name)
     shutil.rmtree(temporary)
@@ -182,8 +189,12 @@ class Bundle:
         return Path(source)
 
 
-def load_bundle(folder: str | os.PathLike[str]) -> Bundle:
+def load_bundle(folder: str | os.PathLike[str], *, trust_code: bool = False) -> Bundle:
     """The model in a folder, with what it was trained for.
+
+    Args:
+        folder: as :func:`save_bundle` wrote it.
+        trust_code: run the Python files that the folder names; without it such a folder is refused.
 
     Raises:
         ValueError: no model lies there, or it cannot be read; one sentence says why.
@@ -192,7 +203,7 @@ def load_bundle(folder: str | os.PathLike[str]) -> Bundle:
     _check_folder(folder)
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # the hub's loader talks
-            model = SequenceModel.from_pretrained(folder, strict=True)
+            model = SequenceModel.from_pretrained(folder, strict=True, trust_code=trust_code)
         path = folder / FACTS
         facts = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         encoding = load_encoding(facts["encoding"]) if facts.get("encoding") else None

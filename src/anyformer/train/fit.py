@@ -17,6 +17,7 @@ from anyformer.tasks import Task, create_task
 from anyformer.train.bundle import FACTS, load_bundle, save_bundle
 from anyformer.train.models import model_for
 from anyformer.train.trainer import TrainConfig, Trainer
+from anyformer.user_code import refuse_code
 
 EVALUATIONS = 10
 CHECKPOINT_SECONDS = 5.0
@@ -61,6 +62,7 @@ class Fit:
         *,
         target: str | None = None,
         options: Mapping[str, Any] | None = None,
+        trust_code: bool = False,
         **config: Any,
     ) -> Fit:
         """A new training in a new folder.
@@ -70,6 +72,7 @@ class Fit:
             data: the name of a task, or a file or folder of data, see :func:`anyformer.tasks.create_task`.
             spec: the model, see :func:`anyformer.models.load_spec`.
             target, options: of the task.
+            trust_code: let a spec in YAML name Python files to run.
             config: fields of :class:`TrainConfig`; its ``seed`` also draws the first weights.
 
         Raises:
@@ -83,7 +86,7 @@ class Fit:
             raise ValueError(f"{str(folder)!r} already holds a training: resume it, or name another folder")
         if (folder / "config.json").exists():
             raise ValueError(f"{str(folder)!r} already holds a model: name another folder")
-        loaded = load_spec(spec)
+        loaded = load_spec(spec, trust_code=trust_code)
         task = create_task(source, target=target, **(options or {}))
         plan = FitPlan(
             source=os.path.abspath(source) if os.path.exists(source) else source,
@@ -100,8 +103,12 @@ class Fit:
         return made
 
     @classmethod
-    def resume(cls, folder: str | os.PathLike[str]) -> Fit:
+    def resume(cls, folder: str | os.PathLike[str], *, trust_code: bool = False) -> Fit:
         """The training in a folder, from its last checkpoint.
+
+        Args:
+            folder: as :meth:`start` made it.
+            trust_code: run the Python files that its ``train.json`` names; without it they are refused.
 
         Raises:
             ValueError: there is none, or it has finished.
@@ -113,6 +120,7 @@ class Fit:
         if facts.get("test") is not None:
             raise ValueError(f"the training in {str(folder)!r} has finished")
         plan = FitPlan.model_validate_json((folder / "train.json").read_text(encoding="utf-8"))
+        refuse_code([plan.source, plan.options, plan.spec], folder / "train.json", trust_code=trust_code)
         made = cls._of(folder, plan, create_task(plan.source, target=plan.target, **plan.options))
         if (folder / "checkpoint.pt").exists():
             made.trainer.load(folder / "checkpoint.pt")
@@ -177,7 +185,7 @@ class Fit:
 
     def _finish(self) -> None:
         """Test the best model; then the checkpoint has served."""
-        best = load_bundle(self.folder)
+        best = load_bundle(self.folder, trust_code=True)  # this training's own
         self.trainer.model.load_state_dict(best.model.state_dict())
         self.trainer.step = best.facts["step"]
         self.test = self.trainer.evaluate("test").value

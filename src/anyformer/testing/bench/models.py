@@ -98,7 +98,7 @@ def _step(model: nn.Module, tokens: Tensor) -> Callable[[], object]:
 
 
 CONSTANT = ("mamba", "retnet", "delta_net", "rwkv4", "linear_transformer")
-SHAPE = {"depth": 12, "dim": 256}
+SHAPE: dict[str, Any] = {"depth": 12, "dim": 256}
 
 
 def bench_decoding(

@@ -1,0 +1,243 @@
+"""Python files that parts are named by (``mine.py:MyMixer``): when they may run, and how they travel with a model.
+
+What the user types is run: it is theirs. What a *file* names is not (the ``config.json`` of a folder that came from
+elsewhere, a spec in YAML, the plan of a comparison), unless the caller says ``trust_code=True``.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+MARK = ".py:"
+"""What tells ``file.py:Name`` from the name of a registered part; :class:`anyformer.registry.Registry` looks for it."""
+FOLDER = "code"
+INDEX = "code.json"
+MOST_BYTES = 10_000_000
+
+_modules: dict[str, ModuleType] = {}
+"""By the resolved path of the file."""
+_sources: dict[str, dict[str, bytes]] = {}
+"""By the file as it was named: its text, and that of the neighbours that it imports, as they were when it was run."""
+_loaded: dict[str, bytes] = {}
+"""The text of every neighbour that was loaded, by the name of its module."""
+
+
+def named_files(config: Any) -> list[str]:
+    """Every ``file.py:Name`` in a configuration, at any depth, each once; a whole line of the spec language too."""
+    found: list[str] = []
+    for text in _strings(config):
+        if MARK in text:
+            alone = re.fullmatch(r"[^\[\](),=\"']*\.py:\w+", text)
+            found += [text] if alone else re.findall(r"[^\s\[\](),=\"']*\.py:\w*", text) or [text]
+    return list(dict.fromkeys(found))
+
+
+def refuse_code(config: Any, where: str | Path, *, trust_code: bool | None = False) -> None:
+    """Raise where a configuration that was loaded from a file names Python files to run.
+
+    Args:
+        config: what was loaded: mappings, lists and scalars.
+        where: the file it came from, for the message.
+        trust_code: let it pass; None where nobody may say so.
+
+    Raises:
+        ValueError: naming the first such file and how to allow it.
+    """
+    files = [] if trust_code else named_files(config)
+    if files:
+        remedy = "code is never run from here"
+        if trust_code is not None:
+            remedy = (
+                "look at it, and where you trust it pass trust_code=True (on the command line, --trust-code)"
+            )
+        raise ValueError(f"{str(where)!r} names Python code to run: {files[0]!r}; {remedy}")
+
+
+def load_file(named: str) -> ModuleType:
+    """The module of a Python file; it may import modules and packages that lie beside it.
+
+    It runs once a process. Its text and its neighbours' are kept for :func:`save_code`.
+
+    Raises:
+        ValueError: where there is no such file, or where another module of a neighbour's name is loaded already.
+    """
+    path = Path(named)
+    if not path.is_file():
+        raise ValueError(f"there is no file {named!r}")
+    full = str(path.resolve())
+    if full not in _modules:
+        files = _with_neighbours(path)
+        _check_loaded(named, files)
+        _modules[full] = _run(path)
+        _sources[full] = files
+    _sources[named] = _sources[full]
+    return _modules[full]
+
+
+def _run(path: Path) -> ModuleType:
+    """The module that running the file makes, with its folder first among the places to import from."""
+    folder = str(path.resolve().parent)
+    name = f"_anyformer_file_{path.stem}_{sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.insert(0, folder)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    finally:
+        sys.path.remove(folder)
+    if folder not in sys.path:
+        sys.path.append(folder)  # for what it imports later; last, so that it hides nothing
+    return module
+
+
+def _check_loaded(named: str, files: Mapping[str, bytes]) -> None:
+    """Raise where a neighbour would be taken for another module of its name; one of the same text will do."""
+    for file, text in files.items():
+        parts = Path(file).with_suffix("").parts
+        dotted = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        if file == Path(named).name:
+            continue
+        if dotted in sys.modules and _loaded.get(dotted) != text:
+            place = getattr(sys.modules[dotted], "__file__", None) or "Python itself"
+            raise ValueError(
+                f"{named!r} imports {dotted!r} from its own folder, and another module of that name is loaded "
+                f"already, from {place}: rename it, or start a new process"
+            )
+        _loaded[dotted] = text
+
+
+def save_code(config: Any, folder: Path) -> None:
+    """Write the files that a model's configuration names beside it, as they were when they ran.
+
+    ``code/<id>/`` holds each file with the modules of its own folder that it imports, and ``code.json`` says which
+    name stands for which copy, with its SHA-256. Nothing is written where the configuration names none.
+    """
+    names: dict[str, str] = {}
+    hashes: dict[str, str] = {}
+    for full in named_files(config):
+        named = full.rpartition(":")[0]
+        if named not in _sources:
+            continue
+        files = _sources[named]
+        place = sha256(b"\0".join(k.encode() + b"\0" + v for k, v in sorted(files.items()))).hexdigest()[:12]
+        for name, text in files.items():
+            copy = folder / FOLDER / place / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(text)
+            hashes[f"{place}/{name}"] = sha256(text).hexdigest()
+        names[named] = f"{place}/{Path(named).name}"
+    if names:
+        (folder / INDEX).write_text(
+            json.dumps({"names": names, "sha256": hashes}, indent=1), encoding="utf-8"
+        )
+
+
+def trusted_config(config: Any, folder: Path, *, trust_code: bool) -> Any:
+    """The configuration of a saved model, with names of Python files turned into those of the copies beside it.
+
+    Raises:
+        ValueError: where it names files and ``trust_code`` is false, or where a copy is not what was saved.
+    """
+    refuse_code(config, folder / "config.json", trust_code=trust_code)
+    if not named_files(config) or not (folder / INDEX).is_file():
+        return config
+    index = _read_index(folder / INDEX)
+    for name, expected in index["sha256"].items():
+        path = folder / FOLDER / name
+        if not path.is_file() or sha256(path.read_bytes()).hexdigest() != expected:
+            raise ValueError(f"{str(path)!r} is missing or not the file that was saved with the model")
+    copies = {named: str(folder / FOLDER / copy) for named, copy in index["names"].items()}
+    return _renamed(config, copies)
+
+
+def _read_index(path: Path) -> dict[str, dict[str, str]]:
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+        names, hashes = dict(index["names"]), dict(index["sha256"])
+        fits = all(copy in hashes for copy in names.values()) and all(
+            isinstance(name, str) and ".." not in Path(name).parts and not Path(name).is_absolute()
+            for name in hashes
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{str(path)!r} is damaged: it must name the Python files that were saved with the model"
+        )
+    return {"names": names, "sha256": hashes}
+
+
+def _renamed(config: Any, copies: Mapping[str, str]) -> Any:
+    if isinstance(config, str):
+        named, colon, name = config.rpartition(":")
+        return f"{copies[named]}:{name}" if colon and named in copies else config
+    if isinstance(config, Mapping):
+        return {key: _renamed(value, copies) for key, value in config.items()}
+    if isinstance(config, (list, tuple)):
+        return [_renamed(value, copies) for value in config]
+    return config
+
+
+def _strings(config: Any) -> Iterator[str]:
+    if isinstance(config, str):
+        yield config
+    elif isinstance(config, Mapping):
+        for key, value in config.items():
+            yield from _strings(key)
+            yield from _strings(value)
+    elif isinstance(config, (list, tuple)):
+        for value in config:
+            yield from _strings(value)
+
+
+def _with_neighbours(file: Path) -> dict[str, bytes]:
+    """The file and what it imports from its own folder, by path relative to that folder, ``/`` between."""
+    found: dict[str, bytes] = {}
+    root, waiting, total = file.resolve().parent, [Path(file.name)], 0
+    while waiting:
+        relative = waiting.pop()
+        name = relative.as_posix()
+        if name in found:
+            continue
+        found[name] = (root / relative).read_bytes()
+        total += len(found[name])
+        if total > MOST_BYTES:
+            raise ValueError(f"{str(file)!r} imports more than {MOST_BYTES:,} bytes of its neighbours' code")
+        for module in _imports(found[name], relative):
+            base = Path(*module.split("."))
+            near = [base.with_suffix(".py"), base / "__init__.py"]
+            near += [parent / "__init__.py" for parent in base.parents if parent != Path()]
+            waiting += [path for path in near if (root / path).is_file()]
+    return found
+
+
+def _imports(text: bytes, relative: Path) -> Iterator[str]:
+    """Full names of the modules that a file may import, from the folder that it lies in or that is its package's."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return
+    package = relative.parent.parts
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else ()
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            if base:
+                yield base
+            yield from (f"{base}.{alias.name}" if base else alias.name for alias in node.names)
