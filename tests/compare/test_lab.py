@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from anyformer.compare.assemble import grouped
 from anyformer.compare.board import Unit
-from anyformer.compare.lab import TrainingLab, _advance, _Job, evaluate
+from anyformer.compare.lab import TrainingLab, _advance, _Job
 from anyformer.compare.measure import PeakMemory, bare_trainer, flops_per_token, lengths_for, measure
+from anyformer.compare.pieces import ITEMS, load_items
 from anyformer.compare.plan import Final, Plan, Rounds
 from anyformer.compare.prepare import check_request, make_plan, named_models
 from anyformer.compare.worker import Pulse, Stopped, UnitFailed
@@ -35,9 +35,9 @@ def plan(task, tmp_path) -> Plan:
     )
     options = {"num_pairs": 2, "length": 12, "vocab_size": 8}
     plan = make_plan(request, [(task, "recall", None, options)], named_models("transformer,linformer"))
-    plan.tasks[0].rounds = Rounds(steps=(8, 12), valid_batches=2)
+    plan.tasks[0].rounds = Rounds(steps=(8, 12), valid_items=20)
     plan.tasks[0].final = Final(
-        steps=STEPS, evaluations=4, curve_batches=1, valid_batches=2, test_batches=3, length_batches=1
+        steps=STEPS, evaluations=4, curve_items=8, valid_items=20, test_items=30, length_items=10
     )
     plan.save(tmp_path)
     return plan
@@ -61,9 +61,10 @@ def test_a_full_run(plan, tmp_path):
     data = execute(tmp_path, train_unit(), "run")
     assert [point["step"] for point in data["curve"]] == [6, 12, 18, 24]
     assert data["curve"][-1]["tokens"] == STEPS * 8 * 12
-    assert len(data["sums"]) == 3
-    assert data["score"] == pytest.approx(sum(data["sums"]) / sum(data["weights"]))
-    assert set(data["by_length"]) == {24, 48}
+    test = data["test"]
+    assert len(test["sums"]) == 30, "a piece of evidence for each sample"
+    assert data["score"] == pytest.approx(sum(test["sums"]) / sum(test["weights"]))
+    assert {length: len(found["sums"]) for length, found in data["by_length"].items()} == {24: 10, 48: 10}
     assert (tmp_path / "run" / "model" / "model.safetensors").exists()
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
 
@@ -102,15 +103,18 @@ def test_divergence_is_told(plan, tmp_path):
     assert caught.value.status == "diverged"
 
 
-def test_other_units(plan, tmp_path):
+def test_other_units(plan, tmp_path, task):
     calibration = execute(tmp_path, unit("calibrate"), "calibrate")
     assert calibration["eval_seconds"] > 0
     assert 0 < calibration["step_seconds"] < 5
     search = execute(tmp_path, unit("search", steps=8, learning_rate=1e-3, seed=0), "search")
     assert math.isfinite(search["loss"])
     reference = Unit(task="recall", phase="reference", candidate="any value seen")
-    found = execute(tmp_path, reference, "reference")
-    assert len(found["sums"]) == plan.tasks[0].split_batches["test"]
+    execute(tmp_path, reference, "reference")
+    for length in (None, 24, 48):
+        path = tmp_path / "reference" / ITEMS
+        assert len(load_items(path, task, plan.tasks[0].split_items["test"], length=length)) == 1024
+        assert len(load_items(path, task, 7, length=length)) == 7
 
 
 def test_what_cannot_be_built_is_a_problem_of_that_candidate(plan):
@@ -180,18 +184,3 @@ def test_overhead_over_the_bare_loop(plan, tmp_path, task):
         _advance(trainer, job, [], 12)
         shares.append((time.perf_counter() - begin) / trainer.seconds - 1)
     assert min(shares) < 0.05, shares
-
-
-def test_evaluation_adds_up(task):
-    trainer = bare_trainer(task, model_for(task, "transformer", dim=16), 8)
-    small, large = evaluate(trainer, "valid", 8), evaluate(trainer, "valid", 32)
-    assert small.value == pytest.approx(large.value)
-    assert small.loss == pytest.approx(large.loss)
-
-
-def test_groups_keep_the_score():
-    sample = grouped([1.0, 2.0, 3.0, 0.0, 5.0], [2.0, 2.0, 4.0, 0.0, 8.0], groups=3)
-    assert sample.score == pytest.approx(11 / 16)
-    assert sum(sample.sums) / sum(sample.weights) == pytest.approx(sample.score)
-    assert len(sample.sums) == 3
-    assert math.isnan(grouped([], []).score)

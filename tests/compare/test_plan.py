@@ -64,7 +64,7 @@ def make_plan(budget: str, tasks: int = 1, workers: int = 2) -> Plan:
             eval_size=32,
             tokens=2048,
             learning_rates=[1e-3, 3e-3, 1e-2],
-            split_batches={"valid": 16, "test": 32},
+            split_items={"valid": 512, "test": 1024},
             longer=[2.0, 4.0],
         )
         for i in range(tasks)
@@ -97,7 +97,7 @@ def test_a_time_budget_is_used_and_kept(budget, step, tasks):
     work = 0.0
     for task in plan.tasks:
         assert task.rounds is not None
-        work += sum(search_seconds(task.rounds, 3, c) for c in known[task.name].values())
+        work += sum(search_seconds(task, task.rounds, 3, c) for c in known[task.name].values())
     elapsed = 5.0 + work / plan.workers
     decide_final(plan, parsed, known, elapsed=elapsed)
     for task in plan.tasks:
@@ -115,7 +115,7 @@ def test_evaluation_on_the_way_is_a_small_part():
     decide_final(plan, Budget.parse("10m"), known, 60.0)
     final = plan.tasks[0].final
     assert final is not None
-    assert final.evaluations * final.curve_batches / 3 <= 0.05 * final.steps
+    assert final.evaluations * final.curve_items / 32 / 3 <= 0.05 * final.steps
 
 
 def test_decisions_are_made_once(tmp_path):
@@ -135,7 +135,7 @@ def test_steps_and_tokens_are_taken_at_their_word(budget, steps):
     final = plan.tasks[0].final
     assert final is not None
     assert final.steps == steps
-    assert final.test_batches == 32, "without a clock, everything is evaluated"
+    assert final.test_items == 1024, "without a clock, everything is evaluated"
 
 
 def test_a_short_budget_is_said_to_be_short():

@@ -86,11 +86,14 @@ def test_a_callback_can_stop_the_run() -> None:
 
 def test_evaluation_is_the_tasks_metric_and_repeats() -> None:
     run = trainer()
-    score = run.evaluate("valid")
-    assert score == run.evaluate("valid")
-    assert 0 <= score.value <= 1
-    assert sum(score.sums) / sum(score.weights) == score.value
-    assert len(run.evaluate("valid", max_batches=2).sums) == 2
+    whole = run.evaluate("valid", with_loss=True)
+    again = run.evaluate("valid", batch_size=7, with_loss=True)
+    assert 0 <= whole.value <= 1
+    assert again.value == pytest.approx(whole.value) and again.loss == pytest.approx(whole.loss)
+    assert whole.sums.sum() / whole.weights.sum() == whole.value
+    assert len(whole) == run.task.size("valid")
+    part = run.evaluate("valid", items=9)
+    assert part.sums.tolist() == whole.sums[run.task.subset("valid", 9)].tolist()
     assert run.model.training
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from anyformer.compare.board import Outcome
 from anyformer.compare.conduct import Findings
 from anyformer.compare.judge import judge
+from anyformer.compare.pieces import ITEMS, load_items, sample_of
 from anyformer.compare.plan import Plan, PlannedCandidate, TaskPlan
 from anyformer.compare.results import (
     CandidateResult,
@@ -29,8 +27,6 @@ from anyformer.compare.results import (
 from anyformer.tasks import Task
 from anyformer.train import save_bundle
 
-GROUPS = 32
-"""Test batches are kept in at most so many groups of neighbours."""
 SEARCH = (
     "Each candidate tried the same learning rates in short runs; the best two went on to longer ones, "
     "and the validation loss chose between them."
@@ -47,8 +43,9 @@ def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: Findings) -> Ta
         best=task.metric.best,
     )
     candidates = [_candidate(planned, found) for planned in task_plan.candidates]
-    used = task_plan.final.test_batches if task_plan.final else None
-    references = [_reference(name, outcome, used) for name, outcome in found.references.items()]
+    references = [
+        _reference(name, outcome, task_plan, task, found) for name, outcome in found.references.items()
+    ]
     board, verdict = judge(metric, candidates, references)
     return TaskResult(
         task=TaskFacts(
@@ -79,12 +76,12 @@ def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: Findings) -> Ta
 
 
 def _evaluated(task_plan: TaskPlan) -> list[str]:
-    final, total = task_plan.final, task_plan.split_batches["test"]
-    if final is None or final.test_batches >= total:
+    final, total = task_plan.final, task_plan.split_items["test"]
+    if final is None or final.test_items >= total:
         return []
-    size = task_plan.eval_size
     return [
-        f"To stay within the budget, {final.test_batches * size:,} of the {total * size:,} test samples were used."
+        f"To stay within the budget, {final.test_items:,} of the {total:,} test samples were used, spread evenly "
+        "over all of them; the same for every candidate and reference."
     ]
 
 
@@ -118,36 +115,28 @@ def _candidate(planned: PlannedCandidate, found: Findings) -> CandidateResult:
 def _run(seed: int, data: dict[str, Any]) -> SeedRun:
     return SeedRun(
         seed=seed,
-        test=grouped(data["sums"], data["weights"]),
+        test=Sample.model_validate(data["test"]),
         valid=data["valid"],
         seconds=data["seconds"],
         curve=[Point.model_validate(point) for point in data["curve"]],
-        by_length={int(length): score for length, score in data["by_length"].items()},
+        by_length=data["by_length"],
     )
 
 
-def _reference(name: str, outcome: Outcome, used: int | None) -> ReferenceResult:
+def _reference(
+    name: str, outcome: Outcome, task_plan: TaskPlan, task: Task, found: Findings
+) -> ReferenceResult:
     if outcome.status != "ok":
         return ReferenceResult(name=name, reason=outcome.reason)
-    data = outcome.data
-    sample = grouped(data["sums"][:used], data["weights"][:used])
-    return ReferenceResult(name=name, description=data["description"], test=sample)
-
-
-def grouped(sums: Sequence[float], weights: Sequence[float], groups: int = GROUPS) -> Sample:
-    """A sample with neighbouring test batches put together; groups without weight are left out."""
-    total = sum(weights)
-    score = sum(sums) / total if total else math.nan
-    parts = [
-        (float(np.sum(s)), float(np.sum(w)))
-        for s, w in zip(
-            np.array_split(np.asarray(sums, dtype=float), min(groups, len(sums)) or 1),
-            np.array_split(np.asarray(weights, dtype=float), min(groups, len(weights)) or 1),
-            strict=True,
-        )
-    ]
-    parts = [part for part in parts if part[1] > 0]
-    return Sample(score=score, sums=[p[0] for p in parts], weights=[p[1] for p in parts])
+    path, final = found.reference_folders[name] / ITEMS, task_plan.final
+    test_items = final.test_items if final else task_plan.split_items["test"]
+    length_items = final.length_items if final else test_items
+    return ReferenceResult(
+        name=name,
+        description=outcome.data["description"],
+        test=sample_of(load_items(path, task, test_items)),
+        by_length={n: sample_of(load_items(path, task, length_items, length=n)) for n in task.lengths},
+    )
 
 
 def best_candidate(result: TaskResult) -> CandidateResult | None:

@@ -25,6 +25,7 @@ class Findings:
     """The outcomes of one task's units, by candidate."""
 
     references: dict[str, Outcome] = field(default_factory=dict)
+    reference_folders: dict[str, Path] = field(default_factory=dict)
     calibrations: dict[str, Calibration] = field(default_factory=dict)
     search: dict[str, list[SearchRun]] = field(default_factory=dict)
     rates: dict[str, float] = field(default_factory=dict)
@@ -109,6 +110,7 @@ class Conductor:
             found = self.found[unit.task]
             if unit.phase == "reference":
                 found.references[unit.candidate] = outcome
+                found.reference_folders[unit.candidate] = self.board.home(unit)
             elif self._passed(unit, outcome):
                 found.calibrations[unit.candidate] = Calibration.model_validate(outcome.data)
 

@@ -270,7 +270,11 @@ def beyond(result: TaskResult, look: Mapping[str, Style]) -> Plot | None:
         traces.append(_length_trace(c.name, look[c.name], points))
     if not traces:
         return None
-    lines = [t for r in result.references if r.by_length for t in [_reference_trace(r.name, r.by_length)]]
+    lines = [
+        _reference_trace(r.name, {trained: r.test.score, **{n: s.score for n, s in r.by_length.items()}})
+        for r in result.references
+        if r.test is not None and r.by_length
+    ]
     marker = {"color": "#8a939c", "width": 1.2, "dash": "dot"}
     shape = {"type": "line", "x0": trained, "x1": trained, "yref": "paper", "y0": 0, "y1": 1, "line": marker}
     note = {
@@ -292,9 +296,9 @@ def beyond(result: TaskResult, look: Mapping[str, Style]) -> Plot | None:
 def _by_length(runs: Sequence[SeedRun]) -> dict[int, list[float]]:
     found: dict[int, list[float]] = {}
     for run in runs:
-        for length, score in run.by_length.items():
-            if math.isfinite(score):
-                found.setdefault(length, []).append(score)
+        for length, sample in run.by_length.items():
+            if math.isfinite(sample.score):
+                found.setdefault(length, []).append(sample.score)
     return found
 
 

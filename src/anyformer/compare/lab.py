@@ -12,32 +12,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from anyformer.compare.board import Unit
 from anyformer.compare.measure import bare_trainer, measure, train_steps
+from anyformer.compare.pieces import ITEMS, sample_of, save_items
 from anyformer.compare.plan import Plan, TaskPlan, eval_steps
 from anyformer.compare.results import Point, write_atomically
 from anyformer.compare.worker import Pulse, Stopped, UnitFailed
 from anyformer.models import SequenceModel
-from anyformer.tasks import Split, Task, create_task
+from anyformer.tasks import Evaluation, Split, Task, create_task, evaluate
 from anyformer.train import Diverged, TrainConfig, Trainer, model_for
 
 CALIBRATION_SECONDS = 0.6
-
-
-@dataclass
-class Evaluation:
-    """Sums and weights of the metric for each batch, and the mean loss."""
-
-    sums: list[float] = field(default_factory=list)
-    weights: list[float] = field(default_factory=list)
-    loss: float = 0.0
-
-    @property
-    def value(self) -> float:
-        total = sum(self.weights)
-        return sum(self.sums) / total if total else float("nan")
 
 
 @dataclass
@@ -136,7 +121,7 @@ class _Job:
 
         def evaluated() -> float:
             begin = time.perf_counter()
-            evaluate(trainer, "valid", size, max_batches=1)
+            trainer.evaluate("valid", items=size, batch_size=size)
             return time.perf_counter() - begin
 
         evaluated()
@@ -147,9 +132,7 @@ class _Job:
         assert self.task_plan.rounds is not None
         trainer = self.trainer()
         _advance(trainer, self, [], None)
-        found = evaluate(
-            trainer, "valid", self.task_plan.eval_size, max_batches=self.task_plan.rounds.valid_batches
-        )
+        found = self.evaluate(trainer, "valid", self.task_plan.rounds.valid_items, with_loss=True)
         return {
             "loss": found.loss,
             "score": found.value,
@@ -160,48 +143,64 @@ class _Job:
         """A full run with its curve, then the test split, once."""
         final = self.task_plan.final
         assert final is not None
-        size = self.task_plan.eval_size
         trainer = self.trainer()
         curve: list[Point] = []
         _advance(trainer, self, curve, final.evaluations)
-        valid = evaluate(trainer, "valid", size, max_batches=final.valid_batches)
-        test = evaluate(trainer, "test", size, max_batches=final.test_batches)
+        valid = self.evaluate(trainer, "valid", final.valid_items)
+        test = self.evaluate(trainer, "test", final.test_items)
         _save_model(trainer.model, self.folder / "model")
         (self.folder / "checkpoint.pt").unlink(missing_ok=True)
         return {
             "score": test.value,
             "valid": valid.value,
-            "sums": test.sums,
-            "weights": test.weights,
+            "test": sample_of(test).model_dump(),
             "seconds": trainer.seconds,
             "curve": [point.model_dump() for point in curve],
-            "by_length": self.beyond(trainer, final.length_batches),
+            "by_length": self.beyond(trainer, final.length_items),
         }
 
-    def beyond(self, trainer: Trainer, batches: int) -> dict[int, float]:
-        """The score at lengths never trained on; those that the model cannot take are left out."""
+    def evaluate(
+        self,
+        trainer: Trainer,
+        split: Split,
+        items: int,
+        *,
+        length: int | None = None,
+        with_loss: bool = False,
+    ) -> Evaluation:
+        """A model on so many samples of a split, in batches of about the same number of tokens."""
+        size = self.batch_size(length)
+        return trainer.evaluate(split, items=items, length=length, batch_size=size, with_loss=with_loss)
+
+    def batch_size(self, length: int | None = None) -> int:
+        return max(1, self.task_plan.eval_size * self.task.train_length // (length or self.task.train_length))
+
+    def beyond(self, trainer: Trainer, items: int) -> dict[int, dict[str, Any]]:
+        """Scores at lengths never trained on; those that the model cannot take are left out."""
         limit = trainer.model.body.info.max_length
-        found = {}
-        for length in self.task.lengths:
-            if limit is None or length <= limit:
-                size = max(1, self.task_plan.eval_size * self.task.train_length // length)
-                found[length] = evaluate(trainer, "test", size, length=length, max_batches=batches).value
-        return found
+        return {
+            length: sample_of(self.evaluate(trainer, "test", items, length=length)).model_dump()
+            for length in self.task.lengths
+            if limit is None or length <= limit
+        }
 
     def measure(self) -> dict[str, Any]:
         trainer = bare_trainer(self.task, self.model(), self.task_plan.batch_size)
         return measure(trainer, self.plan.measure_seconds).model_dump()
 
     def reference(self) -> dict[str, Any]:
-        """Fits a predictor without a sequence model and scores it on the same test batches."""
+        """Fits a predictor without a sequence model and scores it on each test sample, at every length.
+
+        How many of the samples count is decided later: all are kept, in a file beside the outcome.
+        """
         reference = next(r for r in self.task.references() if r.name == self.unit.candidate)
         reference.fit(self.task)
-        sums, weights = [], []
-        for batch in self.task.eval_batches("test", self.task_plan.eval_size):
-            total, weight = self.task.score(reference.predict(batch), batch)
-            sums.append(float(total))
-            weights.append(float(weight))
-        return {"description": reference.description, "sums": sums, "weights": weights}
+        found = {}
+        for length in (self.task.train_length, *self.task.lengths):
+            size = self.batch_size(length)
+            found[length] = evaluate(reference.predict, self.task, "test", batch_size=size, length=length)
+        save_items(self.folder / ITEMS, found)
+        return {"description": reference.description}
 
 
 def _repeat(measured: Callable[[], float], seconds: float) -> float:
@@ -250,7 +249,7 @@ def _read_curve(folder: Path, step: int) -> list[Point]:
 def _look(trainer: Trainer, job: _Job, curve: Sequence[Point]) -> Point:
     final = job.task_plan.final
     assert final is not None
-    valid = evaluate(trainer, "valid", job.task_plan.eval_size, max_batches=final.curve_batches)
+    valid = job.evaluate(trainer, "valid", final.curve_items)
     since = trainer.losses[curve[-1].step if curve else 0 :]
     return Point(
         step=trainer.step,
@@ -259,35 +258,6 @@ def _look(trainer: Trainer, job: _Job, curve: Sequence[Point]) -> Point:
         train_loss=sum(since) / len(since),
         valid=valid.value,
     )
-
-
-@torch.no_grad()
-def evaluate(
-    trainer: Trainer,
-    split: Split,
-    batch_size: int,
-    *,
-    length: int | None = None,
-    max_batches: int | None = None,
-) -> Evaluation:
-    """Metric and loss over a split, batch by batch."""
-    model, task, device = trainer.model, trainer.task, trainer.device
-    found = Evaluation()
-    loss, count = 0.0, 0
-    model.eval()
-    for number, batch in enumerate(task.eval_batches(split, batch_size, length=length)):
-        if max_batches is not None and number >= max_batches:
-            break
-        batch = batch.to(device)
-        outputs = model(batch.x, batch.mask).float()
-        total, weight = task.score(outputs, batch)
-        found.sums.append(float(total))
-        found.weights.append(float(weight))
-        part, items = task.objective.measure(outputs, batch.targets)["loss"]
-        loss, count = loss + float(part), count + items
-    model.train()
-    found.loss = loss / count if count else float("nan")
-    return found
 
 
 def _save_model(model: SequenceModel, path: Path) -> None:

@@ -97,21 +97,24 @@ class PlannedCandidate(Record):
 
 
 class Rounds(Record):
-    """The search: steps of both rounds, and validation batches behind each run."""
+    """The search: steps of both rounds, and validation samples behind each run."""
 
     steps: tuple[int, int]
-    valid_batches: int
+    valid_items: int
 
 
 class Final(Record):
-    """The full runs: steps, points on the learning curve, and how much of each split is evaluated."""
+    """The full runs: steps, points on the learning curve, and how many samples of each split are evaluated.
+
+    Which ones they are, :meth:`anyformer.tasks.Task.subset` says; ``length_items`` are those of each longer length.
+    """
 
     steps: int
     evaluations: int
-    curve_batches: int
-    valid_batches: int
-    test_batches: int
-    length_batches: int
+    curve_items: int
+    valid_items: int
+    test_items: int
+    length_items: int
 
 
 class TaskPlan(Record):
@@ -130,8 +133,8 @@ class TaskPlan(Record):
     learning_rates: list[float]
     share: float = 1.0
     """Of a time budget, relative to the other tasks."""
-    split_batches: dict[str, int]
-    """Batches in the validation and in the test split."""
+    split_items: dict[str, int]
+    """Samples in the validation and in the test split."""
     longer: list[float] = Field(default_factory=list)
     """Test lengths beyond the trained one, in trained lengths."""
     target_parameters: int | None = None
@@ -150,7 +153,7 @@ class TaskPlan(Record):
 class Plan(Record):
     """``plan.json``."""
 
-    version: int = 1
+    version: int = 2
     created: str
     command: str = ""
     budget: str
@@ -220,8 +223,8 @@ def default_parameters(budget: Budget, runs: int, tokens: int, *, accelerated: b
 
 
 def default_eval_size(batch_size: int, samples: int) -> int:
-    """Up to four training batches at once, which is faster, but such that a test set makes 16 batches or more."""
-    return max(1, min(4 * batch_size, max(batch_size, samples // 16)))
+    """Four training batches at once, which is faster, or all the samples of a smaller test set."""
+    return max(1, min(4 * batch_size, samples))
 
 
 def learning_rates_for(parameters: int) -> list[float]:
@@ -240,37 +243,39 @@ def final_for(task: TaskPlan, steps: int, eval_cost: float, *, everything: bool)
     Curves take about 3% of the training time; the rest is capped so that a run stays within 1.3 times its steps,
     unless ``everything`` is to be evaluated.
     """
-    valid, test = task.split_batches["valid"], task.split_batches["test"]
+    valid, test = task.split_items["valid"], task.split_items["test"]
     evaluations = max(4, min(EVALUATIONS, steps // 8))
 
-    def batches(share: float, fewest: int, most: int) -> int:
-        return max(1, min(most, max(fewest, int(share * steps / eval_cost))))
+    def items(share: float, fewest: int, most: int) -> int:
+        """As many samples as take this share of the training time, at least so many batches of them."""
+        affordable = int(share * steps / eval_cost * task.eval_size)
+        return max(1, min(most, max(fewest * task.eval_size, affordable)))
 
     longer = sum(task.longer) or 1.0
     return Final(
         steps=steps,
         evaluations=evaluations,
-        curve_batches=batches(0.03 / evaluations, 1, valid),
-        valid_batches=valid if everything else batches(0.04, 2, valid),
-        test_batches=test if everything else batches(0.14, 8, test),
-        length_batches=max(1, test // 4) if everything else batches(0.06 / longer, 1, test),
+        curve_items=items(0.03 / evaluations, 1, valid),
+        valid_items=valid if everything else items(0.04, 2, valid),
+        test_items=test if everything else items(0.14, 8, test),
+        length_items=max(1, test // 4) if everything else items(0.06 / longer, 1, test),
     )
 
 
 def run_seconds(task: TaskPlan, final: Final, calibration: Calibration) -> float:
     """One full run of a candidate, evaluations included."""
-    evaluated = final.evaluations * final.curve_batches + final.valid_batches + final.test_batches
-    evaluated_longer = final.length_batches * sum(task.longer)
+    evaluated = final.evaluations * final.curve_items + final.valid_items + final.test_items
+    evaluated_longer = final.length_items * sum(task.longer)
     seconds = final.steps * calibration.step_seconds + 0.1
-    return seconds + (evaluated + evaluated_longer) * calibration.eval_seconds
+    return seconds + (evaluated + evaluated_longer) / task.eval_size * calibration.eval_seconds
 
 
-def search_seconds(rounds: Rounds, rates: int, calibration: Calibration) -> float:
+def search_seconds(task: TaskPlan, rounds: Rounds, rates: int, calibration: Calibration) -> float:
     """The whole search of a candidate."""
     first, second = rounds.steps
     runs = rates + KEPT
     steps = (rates * first + KEPT * second) * calibration.step_seconds
-    return steps + runs * (rounds.valid_batches * calibration.eval_seconds + 0.1)
+    return steps + runs * (rounds.valid_items / task.eval_size * calibration.eval_seconds + 0.1)
 
 
 def eval_cost(calibrations: Mapping[str, Calibration]) -> float:
@@ -281,8 +286,9 @@ def eval_cost(calibrations: Mapping[str, Calibration]) -> float:
 def rounds_for(task: TaskPlan, steps: int, cost: float) -> Rounds:
     """The search that goes with runs of ``steps`` steps."""
     first, second = (max(8, math.ceil(share * steps)) for share in ROUNDS)
-    batches = max(2, min(task.split_batches["valid"], int(0.2 * first / cost)))
-    return Rounds(steps=(first, second), valid_batches=batches)
+    affordable = int(0.2 * first / cost * task.eval_size)
+    items = min(task.split_items["valid"], max(2 * task.eval_size, affordable))
+    return Rounds(steps=(first, second), valid_items=items)
 
 
 def fixed_steps(budget: Budget, task: TaskPlan) -> int | None:
@@ -320,7 +326,7 @@ def solve_steps(
         work = 0.0
         for calibration in calibrations.values():
             work += len(plan.seeds) * run_seconds(task, final, calibration)
-            work += search_seconds(rounds, len(task.learning_rates), calibration) if search else 0.0
+            work += search_seconds(task, rounds, len(task.learning_rates), calibration) if search else 0.0
         return work / plan.workers * IMBALANCE
 
     low, high = FEWEST_STEPS, FEWEST_STEPS

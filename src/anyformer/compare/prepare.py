@@ -184,7 +184,7 @@ def _plan_task(
         tokens=tokens,
         eval_size=eval_size,
         learning_rates=learning_rates_for(wanted),
-        split_batches={split: math.ceil(task.size(split) / eval_size) for split in ("valid", "test")},
+        split_items={split: task.size(split) for split in ("valid", "test")},
         longer=[length / task.train_length for length in task.lengths],
         target_parameters=wanted if request.hold == "parameters" else None,
     )

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Status = Literal["ok", "failed", "diverged", "out_of_memory", "bad_spec"]
 VerdictKind = Literal["winner", "too_close", "no_model_needed", "single", "nothing"]
@@ -85,14 +85,25 @@ class Point(Record):
 
 
 class Sample(Record):
-    """A score on a test set, with its parts: the score is sum(sums) / sum(weights).
+    """A score on a test set, with the pieces that make it up: the score is sum(sums) / sum(weights).
 
-    The parts are the same groups of test items for every candidate, so that differences pair up.
+    A piece is a test item, a cluster of items that belong together, or some clusters at random where there are many
+    (see :func:`anyformer.compare.pieces.sample_of`). Pieces are the same for every candidate, so that differences
+    pair up. Results of earlier versions hold groups of neighbouring batches instead.
     """
 
     score: float
     sums: list[float] = Field(default_factory=list)
     weights: list[float] = Field(default_factory=list)
+
+
+def _as_sample(value: Any) -> Any:
+    """Results of earlier versions hold a number where a sample stands now."""
+    return {"score": value} if isinstance(value, int | float) else value
+
+
+ByLength = dict[int, Annotated[Sample, BeforeValidator(_as_sample)]]
+"""Scores at lengths never trained on."""
 
 
 class SeedRun(Record):
@@ -103,7 +114,7 @@ class SeedRun(Record):
     valid: float | None = None
     seconds: float = 0.0
     curve: list[Point] = Field(default_factory=list)
-    by_length: dict[int, float] = Field(default_factory=dict)
+    by_length: ByLength = Field(default_factory=dict)
 
 
 class SearchRun(Record):
@@ -149,7 +160,7 @@ class ReferenceResult(Record):
     name: str
     description: str = ""
     test: Sample | None = None
-    by_length: dict[int, float] = Field(default_factory=dict)
+    by_length: ByLength = Field(default_factory=dict)
     reason: str = ""
 
 

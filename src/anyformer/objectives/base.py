@@ -33,8 +33,13 @@ class Objective(ABC):
         """Mean loss over the targets that count, a scalar in at least float32."""
 
     @abstractmethod
+    def measure_items(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """Measures of each sample: ``(sums, counts)``, both ``(B,)`` float64; ``"loss"`` is one of them."""
+
     def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[float, int]]:
-        """Measures as ``(sum, count)``, so that batches of any size add up exactly; ``"loss"`` is in it."""
+        """Measures of a batch as ``(sum, count)``, so that batches of any size add up exactly."""
+        found = self.measure_items(outputs, targets)
+        return {name: (float(sums.sum()), int(counts.sum())) for name, (sums, counts) in found.items()}
 
 
 def check_pool(pool: Pool) -> None:

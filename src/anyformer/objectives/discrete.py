@@ -39,11 +39,12 @@ class NextToken(Objective):
         )
         return total / (targets != IGNORED).sum().clamp(min=1)
 
-    def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[float, int]]:
-        """``loss`` in nats and ``accuracy``, summed over the targets that count."""
+    def measure_items(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """``loss`` in nats and ``accuracy``, summed over the targets of a sample that count."""
         self._check(outputs, targets)
         counts = targets != IGNORED
-        return _classification_measures(outputs[counts], targets[counts])
+        owner = counts.nonzero()[:, 0]
+        return _classification_measures(outputs[counts], targets[counts], owner, len(targets))
 
     def _check(self, outputs: Tensor, targets: Tensor) -> None:
         check_shape("outputs", outputs, (*targets.shape, self.vocab_size))
@@ -71,13 +72,24 @@ class Classify(Objective):
         check_shape("outputs", outputs, (targets.shape[0], self.num_classes))
         return functional.cross_entropy(outputs.float(), targets)
 
-    def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[float, int]]:
-        """``loss`` in nats and ``accuracy``, summed over the sequences."""
+    def measure_items(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """``loss`` in nats and ``accuracy`` of each sequence."""
         check_shape("outputs", outputs, (targets.shape[0], self.num_classes))
-        return _classification_measures(outputs, targets)
+        owner = torch.arange(len(targets), device=targets.device)
+        return _classification_measures(outputs, targets, owner, len(targets))
 
 
-def _classification_measures(outputs: Tensor, targets: Tensor) -> dict[str, tuple[float, int]]:
-    loss = functional.cross_entropy(outputs.float(), targets, reduction="none").sum(dtype=torch.float64)
-    correct = (outputs.argmax(-1) == targets).sum()
-    return {"loss": (float(loss), len(targets)), "accuracy": (float(correct), len(targets))}
+def _classification_measures(
+    outputs: Tensor, targets: Tensor, owner: Tensor, size: int
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Measures of places (P, classes) and (P,), added up by the sample (P,) that each belongs to."""
+
+    def added(values: Tensor) -> Tensor:
+        return torch.zeros(size, dtype=torch.float64, device=values.device).index_add_(
+            0, owner, values.detach().double()
+        )
+
+    counts = added(torch.ones_like(targets))
+    loss = functional.cross_entropy(outputs.float(), targets, reduction="none")
+    correct = outputs.argmax(-1) == targets
+    return {"loss": (added(loss), counts), "accuracy": (added(correct), counts)}

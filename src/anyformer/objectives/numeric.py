@@ -38,10 +38,11 @@ class Regress(Objective):
         total = functional.huber_loss(outputs, targets, reduction="sum")
         return total / known.sum().clamp(min=1)
 
-    def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[float, int]]:
-        """``loss``, ``mae`` and ``mse``, summed over the targets that are not NaN."""
-        loss = self.loss(outputs, targets)
-        return _numeric_measures(loss, *_known(self, outputs, targets))
+    def measure_items(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """``loss``, ``mae`` and ``mse``, summed over the targets of a sample that are not NaN."""
+        outputs, targets, known = _known(self, outputs, targets)
+        loss = functional.huber_loss(outputs, targets, reduction="none")
+        return _numeric_measures(loss, outputs - targets, known)
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,10 @@ class Forecast(Objective):
         outputs, targets, known = _known(self, outputs, targets)
         return (outputs - targets).abs().sum() / known.sum().clamp(min=1)
 
-    def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[float, int]]:
-        """``loss`` (the mean absolute error), ``mae`` and ``mse``, summed over the targets that are not NaN."""
-        loss = self.loss(outputs, targets)
-        return _numeric_measures(loss, *_known(self, outputs, targets))
+    def measure_items(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """``loss`` (the absolute error), ``mae`` and ``mse``, summed over the targets that are not NaN."""
+        outputs, targets, known = _known(self, outputs, targets)
+        return _numeric_measures((outputs - targets).abs(), outputs - targets, known)
 
 
 def _known(objective: Objective, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -89,13 +90,11 @@ def _known(objective: Objective, outputs: Tensor, targets: Tensor) -> tuple[Tens
     return torch.where(known, outputs.float(), zero), torch.where(known, flat, zero), known
 
 
-def _numeric_measures(
-    loss: Tensor, outputs: Tensor, targets: Tensor, known: Tensor
-) -> dict[str, tuple[float, int]]:
-    count = int(known.sum())
-    error = (outputs - targets).double()
+def _numeric_measures(loss: Tensor, error: Tensor, known: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """Measures of samples from what each of their values (B, num_outputs) adds, 0 where it is not known."""
+    counts, error = known.sum(1).double(), error.detach().double()
     return {
-        "loss": (float(loss) * count, count),
-        "mae": (float(error.abs().sum()), count),
-        "mse": (float(error.square().sum()), count),
+        "loss": (loss.detach().double().sum(1), counts),
+        "mae": (error.abs().sum(1), counts),
+        "mse": (error.square().sum(1), counts),
     }

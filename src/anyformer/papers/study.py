@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from anyformer.compare import TaskResult, compare
 from anyformer.compare.judge import Row, contrasts
-from anyformer.compare.results import CandidateResult, Contrast, Machine, Sample
+from anyformer.compare.results import CandidateResult, Contrast, Machine
 from anyformer.models import ModelSpec, load_spec
 
 Verdict = Literal["reproduced", "reversed", "too close", "underpowered", "uninformative"]
@@ -197,7 +197,7 @@ class Study:
         if self.times_longer == 1:
             return Row(candidate.name, tuple(run.test for run in candidate.runs))
         length = self._length(result)
-        return Row(candidate.name, tuple(Sample(score=run.by_length[length]) for run in candidate.runs))
+        return Row(candidate.name, tuple(run.by_length[length] for run in candidate.runs))
 
     def _length(self, result: TaskResult) -> int:
         wanted = self.times_longer * result.task.train_length

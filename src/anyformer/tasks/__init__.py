@@ -18,16 +18,19 @@ from anyformer.tasks.base import (
     call_with_options,
     check_integer,
 )
+from anyformer.tasks.evaluation import Evaluation, evaluate
 from anyformer.tasks.references import Reference, score_reference
 
 __all__ = [
     "Batch",
     "DataError",
+    "Evaluation",
     "Metric",
     "Reference",
     "Split",
     "Task",
     "create_task",
+    "evaluate",
     "list_tasks",
     "open_data",
     "register_task",

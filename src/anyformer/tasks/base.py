@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from anyformer.objectives import Objective
+from anyformer.tasks.subsets import spread_order, stratified_order
 
 if TYPE_CHECKING:
     from anyformer.tasks.encoding import Encoding
@@ -71,7 +72,8 @@ class Batch:
 class Task(ABC):
     """Data with a metric, three splits that share nothing, and predictors to be beaten.
 
-    A subclass sets the attributes below and answers ``size`` and ``_take``. Everything a task gives is a
+    A subclass sets the attributes below and answers ``size`` and ``_take``; where samples are of several kinds or
+    hang together, also ``_strata`` and ``_clusters``. Everything a task gives is a
     function of its seed and options: batch ``step`` is the same whoever asks, in whatever order.
     """
 
@@ -113,27 +115,62 @@ class Task(ABC):
             index[here] = self._order(int(epoch), size)[places[here]]
         return self._take("train", index, self.train_length)
 
-    def eval_batches(self, split: Split, batch_size: int, *, length: int | None = None) -> Iterator[Batch]:
-        """The whole split in a fixed order, the last batch shorter where the size asks for it."""
+    def subset(self, split: Split, count: int | None = None, *, length: int | None = None) -> np.ndarray:
+        """Numbers of ``count`` samples that stand for a split, ascending; all of them where there are no more.
+
+        They are the same whenever asked, spread evenly over the split, each class or series with its share; a smaller
+        subset is a part of a larger one. Scores on it estimate those on the whole, in whatever order the data came.
+        """
+        check_split(split)
         length = self.check_length(length)
-        if split not in SPLITS:
-            raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
+        size = self.size(split, length)
+        if count is None:
+            return np.arange(size)
+        check_integer("count", count, low=1)
+        return np.arange(size) if count >= size else np.sort(self._subset_order(split, length)[:count])
+
+    def clusters(self, split: Split, *, length: int | None = None) -> np.ndarray:
+        """Which samples of a split belong together, ``(size,)``: those of one number are no independent evidence."""
+        check_split(split)
+        key = (split, self.check_length(length))
+        held: dict[tuple[Split, int], np.ndarray] = self.__dict__.setdefault("_held_clusters", {})
+        if key not in held:
+            held[key] = self._clusters(*key)
+        return held[key]
+
+    def _strata(self, split: Split, length: int) -> np.ndarray | None:
+        """What each sample of a split is of, ``(size,)``: a class, a series; None where all are of one kind."""
+        return None
+
+    def _clusters(self, split: Split, length: int) -> np.ndarray:
+        """See :meth:`clusters`; here each sample stands alone."""
+        return np.arange(self.size(split, length))
+
+    def eval_batches(
+        self, split: Split, batch_size: int, *, length: int | None = None, index: np.ndarray | None = None
+    ) -> Iterator[Batch]:
+        """The samples of these numbers, by default the whole split, the last batch shorter where they ask for it."""
+        length = self.check_length(length)
+        check_split(split)
         if batch_size < 1:
             raise ValueError(f"batch_size must be positive, got {batch_size}")
-        size = self.size(split, length)
-        for start in range(0, size, batch_size):
-            yield self._take(split, np.arange(start, min(start + batch_size, size)), length)
+        if index is None:
+            index = np.arange(self.size(split, length))
+        for start in range(0, len(index), batch_size):
+            yield self._take(split, index[start : start + batch_size], length)
 
     def train_sample(self, limit: int) -> Batch:
-        """At most ``limit`` samples spread evenly over the train split, for predictors that fit at once."""
-        size = self.size("train")
-        index = np.unique(np.linspace(0, size - 1, min(limit, size)).astype(np.int64))
-        return self._take("train", index, self.train_length)
+        """At most ``limit`` samples that stand for the train split, for predictors that fit at once."""
+        return self._take("train", self.subset("train", limit), self.train_length)
+
+    def score_items(self, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """``(sums, weights)`` of the metric for each sample, both ``(B,)`` float64, in the user's units."""
+        return self.objective.measure_items(outputs, batch.targets)[self.metric.name]
 
     def score(self, outputs: Tensor, batch: Batch) -> tuple[float, float]:
         """``(sum, weight)`` of the metric over a batch, in the user's units."""
-        total, count = self.objective.measure(outputs, batch.targets)[self.metric.name]
-        return total, float(count)
+        sums, weights = self.score_items(outputs, batch)
+        return float(sums.sum()), float(weights.sum())
 
     def describe(self) -> dict[str, Any]:
         """Facts for the report, ready for JSON."""
@@ -162,6 +199,15 @@ class Task(ABC):
             raise ValueError(f"length must be one of {known} for task {self.name!r}, got {length}")
         return length
 
+    def _subset_order(self, split: Split, length: int) -> np.ndarray:
+        held: dict[tuple[Split, int], np.ndarray] = self.__dict__.setdefault("_held_subsets", {})
+        if (split, length) not in held:
+            rng = np.random.default_rng([self.seed, 41, SPLITS.index(split)])
+            strata = self._strata(split, length)
+            size = self.size(split, length)
+            held[split, length] = spread_order(size, rng) if strata is None else stratified_order(strata, rng)
+        return held[split, length]
+
     def _order(self, epoch: int, size: int) -> np.ndarray:
         held = getattr(self, "_held_order", None)
         if held is None or held[0] != epoch:
@@ -183,6 +229,12 @@ def call_with_options(what: str, make: TaskMaker, options: dict[str, Any]) -> Ta
             f"{what} has no option {', '.join(map(repr, unknown))}; its options are {', '.join(taken)}"
         )
     return make(**options)
+
+
+def check_split(split: str) -> None:
+    """``ValueError`` unless ``split`` is the name of one."""
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
 
 
 def check_integer(name: str, value: int, *, low: int, high: int | None = None) -> None:

@@ -14,7 +14,10 @@ from anyformer.objectives import Forecast
 from anyformer.tasks.base import SPLITS, Batch, DataError, Metric, Split, Task, check_integer
 from anyformer.tasks.encoding import ForecastEncoding, Layout, filled
 from anyformer.tasks.references import FlatLinear, LastValue, Reference, SeasonalNaive, WindowMean
+from anyformer.tasks.subsets import neighbours, stratified_order
 
+_BLOCKS = 32
+"""About so many blocks of time a split is cut into, where windows are short enough."""
 _MOST_WINDOWS = {"train": 10**9, "valid": 512, "test": 1024}
 SHORTEST_SERIES = 30
 
@@ -147,8 +150,10 @@ class ForecastTask(Task):
         known = np.append(0, (~self._missing[:, self._target_index]).any(1).cumsum())
         middle = starts + self.context
         starts = starts[(known[middle] > known[starts]) & (known[starts + width] > known[middle])]
-        count = min(len(starts), _MOST_WINDOWS[split])
-        return starts[np.arange(count) * len(starts) // max(count, 1)]
+        if len(starts) <= _MOST_WINDOWS[split]:
+            return starts
+        order = stratified_order(self._owner[starts], np.random.default_rng([self.seed, 37]))
+        return np.sort(starts[order[: _MOST_WINDOWS[split]]])
 
     def _find_season(self, candidates: Sequence[int]) -> int | None:
         """The candidate with the highest autocorrelation in the train split; None where none is above 0.1."""
@@ -205,14 +210,34 @@ class ForecastTask(Task):
         spread: np.ndarray = np.sqrt(np.nansum(np.square(train - mean), 0) / known)
         return spread
 
-    def score(self, outputs: Tensor, batch: Batch) -> tuple[float, float]:
-        """``(sum, weight)`` of the absolute error in the user's units, or scaled where there are several."""
+    def _strata(self, split: Split, length: int) -> np.ndarray:
+        """The series of each window."""
+        owners: np.ndarray = self._owner[self._starts[split]]
+        return owners
+
+    def _clusters(self, split: Split, length: int) -> np.ndarray:
+        """Blocks of time of one series, none shorter than a window: windows overlap, and errors last for a while.
+
+        Blocks are longer where the split has room for more than 32 of them.
+        """
+        starts, owners = self._starts[split], self._strata(split, length)
+        present = np.unique(owners)
+        most = -(-_BLOCKS // len(present))
+        found = np.empty(len(starts), np.int64)
+        for number, owner in enumerate(present):
+            mine = owners == owner
+            blocks = neighbours(starts[mine], shortest=self.context + self.horizon, most=most)
+            found[mine] = number * most + blocks
+        return found
+
+    def score_items(self, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """``(sums, weights)`` of the absolute error in the user's units, or scaled where there are several."""
         assert batch.scale is not None
         error = (outputs.detach().double().view_as(batch.targets) - batch.targets).abs() * batch.scale
         if len(self.targets) > 1:
             error = error / torch.from_numpy(self._mase).to(error)
         known = ~batch.targets.isnan()
-        return float(error[known].sum()), float(known.sum())
+        return error.where(known, 0.0).flatten(1).sum(1), known.flatten(1).sum(1).double()
 
     def references(self) -> list[Reference]:
         """Last value, seasonal naive where there is a season, the window's mean, and a linear model."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -132,12 +132,23 @@ class LabelledTask(Task):
         y = torch.from_numpy(self._y[rows].astype(np.float32))
         return Batch(x, y, mask, shift.expand(shape), scale.expand(shape))
 
-    def score(self, outputs: Tensor, batch: Batch) -> tuple[float, float]:
-        """``(sum, weight)`` of the accuracy, or of the absolute error in the user's units."""
+    def _strata(self, split: Split, length: int) -> np.ndarray | None:
+        """The class of each sequence; None where numbers are predicted."""
+        return self._y[self._index[split]] if self.classes is not None else None
+
+    def _clusters(self, split: Split, length: int) -> np.ndarray:
+        """Equal sequences belong together: whatever predicts one of them predicts the others."""
+        rows = self._index[split]
+        codes: dict[bytes, int] = {}
+        hashes = _hashes(self._x[rows], None if self._mask is None else self._mask[rows])
+        return np.array([codes.setdefault(key, len(codes)) for key in hashes])
+
+    def score_items(self, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """``(sums, weights)`` of the accuracy, or of the absolute error in the user's units."""
         if batch.scale is None:
-            return super().score(outputs, batch)
+            return super().score_items(outputs, batch)
         error = (outputs.detach().double() - batch.targets).abs() * batch.scale
-        return float(error.sum()), float(error.numel())
+        return error.sum(1), torch.full_like(error[:, 0], error.shape[1])
 
     @property
     def encoding(self) -> LabelledEncoding | None:
@@ -177,10 +188,8 @@ def split_alike(
 ) -> dict[Split, np.ndarray]:
     """Sample numbers of the three splits: equal samples together, in an order by hash, within each label."""
     alike: dict[bytes, list[int]] = {}
-    for number in range(len(x)):
-        real = x[number] if mask is None else x[number][mask[number]]
-        key = blake2b(np.ascontiguousarray(real).tobytes(), digest_size=16, salt=b"%016d" % (seed % 10**16))
-        alike.setdefault(key.digest(), []).append(number)
+    for number, key in enumerate(_hashes(x, mask, seed)):
+        alike.setdefault(key, []).append(number)
     strata: dict[int, list[bytes]] = {}
     for key_bytes in sorted(alike):
         label = 0 if labels is None else int(labels[alike[key_bytes][0]])
@@ -199,3 +208,11 @@ def split_alike(
                 f"{name}: only {len(alike)} different sequences: too few for train, validation and test"
             )
     return {split: np.array(sorted(part)) for split, part in parts.items()}
+
+
+def _hashes(x: np.ndarray, mask: np.ndarray | None, seed: int = 0) -> Iterator[bytes]:
+    """A hash of what is real in each sample."""
+    for number in range(len(x)):
+        real = x[number] if mask is None else x[number][mask[number]]
+        salt = b"%016d" % (seed % 10**16)
+        yield blake2b(np.ascontiguousarray(real).tobytes(), digest_size=16, salt=salt).digest()

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from anyformer.objectives import Classify, Forecast, Regress
+from anyformer.tasks.evaluation import evaluate
 
 if TYPE_CHECKING:
     from anyformer.tasks.base import Batch, Split, Task
@@ -48,13 +49,11 @@ def score_reference(
     *,
     batch_size: int = 256,
     length: int | None = None,
+    items: int | None = None,
 ) -> tuple[float, float]:
-    """``(sum, weight)`` of the task's metric over a split for a fitted reference."""
-    parts = [
-        task.score(reference.predict(batch), batch)
-        for batch in task.eval_batches(split, batch_size, length=length)
-    ]
-    return sum(part[0] for part in parts), sum(part[1] for part in parts)
+    """``(sum, weight)`` of the task's metric over a split, or over a part of it, for a fitted reference."""
+    found = evaluate(reference.predict, task, split, batch_size=batch_size, length=length, items=items)
+    return float(found.sums.sum()), float(found.weights.sum())
 
 
 class Token(Reference):

@@ -18,10 +18,14 @@ from anyformer.objectives import NextToken
 from anyformer.tasks import register_task
 from anyformer.tasks.base import SPLITS, Batch, DataError, Metric, Split, Task, check_integer
 from anyformer.tasks.references import NGram, Reference
+from anyformer.tasks.subsets import neighbours
 
 SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
 EVAL_BYTES = 65_536
 _SHORTEST_TEXT = 1000
+_DOCUMENTS = 16
+"""From so many documents on, each is a piece of evidence of its own; else blocks of neighbouring windows are."""
+_BLOCKS = 32
 
 
 @dataclass(frozen=True)
@@ -120,11 +124,16 @@ class ByteTask(Task):
         return self._windows("train", starts, self.train_length)
 
     def _take(self, split: Split, index: np.ndarray, length: int) -> Batch:
+        return self._windows(split, self._starts(split, index, length), length)
+
+    def _starts(self, split: Split, index: np.ndarray, length: int) -> np.ndarray:
+        """Where the windows of these numbers begin."""
         if split == "train":
-            return self._windows(split, index * length, length)
+            return index * length
         stretch, starts = self._stretches(split)
         per_stretch = stretch // length
-        return self._windows(split, starts[index // per_stretch] + index % per_stretch * length, length)
+        found: np.ndarray = starts[index // per_stretch] + index % per_stretch * length
+        return found
 
     def _stretches(self, split: Split) -> tuple[int, np.ndarray]:
         """Length and starts of the stretches that are evaluated, evenly spread, without overlap."""
@@ -133,15 +142,24 @@ class ByteTask(Task):
         count = min(room, max(1, (EVAL_BYTES if split == "test" else EVAL_BYTES // 2) // stretch))
         return stretch, np.arange(count) * room // count * stretch
 
+    def _clusters(self, split: Split, length: int) -> np.ndarray:
+        """The document in which each window begins; blocks of neighbouring windows where these are of few ones."""
+        starts = self._starts(split, np.arange(self.size(split, length)), length)
+        ends = np.cumsum([len(piece.data) + 1 for piece in self._pieces[split]])
+        documents = np.searchsorted(ends, starts, side="right")
+        if len(np.unique(documents)) >= _DOCUMENTS:
+            return documents
+        return neighbours(np.arange(len(starts)), shortest=1, most=_BLOCKS)
+
     def _windows(self, split: Split, starts: np.ndarray, length: int) -> Batch:
         data = self._data[split]
         windows = torch.from_numpy(data[starts[:, None] + np.arange(length + 1)].astype(np.int64))
         return Batch(windows[:, :-1].contiguous(), windows[:, 1:].contiguous())
 
-    def score(self, outputs: Tensor, batch: Batch) -> tuple[float, float]:
-        """``(sum, weight)`` of bits per byte."""
-        total, count = self.objective.measure(outputs, batch.targets)["loss"]
-        return total / math.log(2), float(count)
+    def score_items(self, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """``(sums, weights)`` of bits per byte."""
+        sums, counts = self.objective.measure_items(outputs, batch.targets)["loss"]
+        return sums / math.log(2), counts
 
     def references(self) -> list[Reference]:
         """Frequencies of bytes, trigrams, and 5-grams."""

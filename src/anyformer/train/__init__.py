@@ -3,14 +3,13 @@
 from anyformer.train.bundle import Bundle, Predictions, load_bundle, save_bundle
 from anyformer.train.fit import Fit
 from anyformer.train.models import model_for
-from anyformer.train.trainer import Diverged, Score, TrainConfig, Trainer
+from anyformer.train.trainer import Diverged, TrainConfig, Trainer
 
 __all__ = [
     "Bundle",
     "Diverged",
     "Fit",
     "Predictions",
-    "Score",
     "TrainConfig",
     "Trainer",
     "load_bundle",

@@ -18,7 +18,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from anyformer.contract import Call, Mixer, after_step, writers
 from anyformer.models import SequenceModel
-from anyformer.tasks import Batch, Task
+from anyformer.tasks import Batch, Evaluation, Split, Task, evaluate
 
 
 class Diverged(RuntimeError):
@@ -60,14 +60,6 @@ class TrainConfig(BaseModel):
             return self.learning_rate * (step + 1) / warm
         done = (step - warm) / max(1, self.steps - warm)
         return self.learning_rate * (0.55 + 0.45 * math.cos(math.pi * min(1.0, done)))
-
-
-class Score(BaseModel):
-    """A metric over a split: its value, and the sums and weights of the batches that make it up."""
-
-    value: float
-    sums: list[float]
-    weights: list[float]
 
 
 class Trainer:
@@ -145,36 +137,35 @@ class Trainer:
         after_step(self._writers, call, (self.step + 1) / self.config.steps)
         return float(loss.detach())
 
-    @torch.no_grad()
     def evaluate(
         self,
-        split: Literal["train", "valid", "test"] = "valid",
+        split: Split = "valid",
         *,
+        items: int | None = None,
         length: int | None = None,
-        max_batches: int | None = None,
         batch_size: int | None = None,
-    ) -> Score:
-        """The task's metric over a split, by default all of it."""
+        with_loss: bool = False,
+    ) -> Evaluation:
+        """The task's metric over a split; see :func:`anyformer.tasks.evaluate`."""
         was_training = self.model.training
         self.model.eval()
-        sums, weights = [], []
-        for number, batch in enumerate(
-            self.task.eval_batches(split, batch_size or self.config.batch_size, length=length)
-        ):
-            if max_batches is not None and number >= max_batches:
-                break
-            total, weight = self.task.score(*self._predict(batch))
-            sums.append(total)
-            weights.append(weight)
+        found = evaluate(
+            self._predict,
+            self.task,
+            split,
+            batch_size=batch_size or self.config.batch_size,
+            items=items,
+            length=length,
+            device=self.device,
+            with_loss=with_loss,
+        )
         self.model.train(was_training)
-        value = sum(sums) / sum(weights) if sum(weights) else math.nan
-        return Score(value=value, sums=sums, weights=weights)
+        return found
 
-    def _predict(self, batch: Batch) -> tuple[Tensor, Batch]:
-        batch = batch.to(self.device)
+    def _predict(self, batch: Batch) -> Tensor:
         with self._autocast():
-            outputs = self.model(batch.x, batch.mask)
-        return outputs.float(), batch
+            outputs: Tensor = self.model(batch.x, batch.mask)
+        return outputs.float()
 
     def save(self, path: str | Path) -> None:
         """Write a checkpoint to the file ``path``; it is there whole or not at all."""

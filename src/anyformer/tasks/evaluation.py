@@ -1,0 +1,82 @@
+"""The metric over a split, sample by sample: one function for models and for predictors without one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from anyformer.tasks.base import Batch, Split, Task
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A metric over samples of a split.
+
+    Attributes:
+        sums, weights: ``(N,)`` float64: what each sample adds to the metric, and how much it counts.
+        clusters: ``(N,)`` integers: samples of one number belong together and are no independent evidence.
+        loss: the mean loss of the objective, where it was asked for.
+    """
+
+    sums: np.ndarray
+    weights: np.ndarray
+    clusters: np.ndarray
+    loss: float | None = None
+
+    @property
+    def value(self) -> float:
+        """The metric; NaN where nothing counts."""
+        total = float(self.weights.sum())
+        return float(self.sums.sum()) / total if total else float("nan")
+
+    def __len__(self) -> int:
+        return len(self.sums)
+
+
+@torch.no_grad()
+def evaluate(
+    predict: Callable[[Batch], Tensor],
+    task: Task,
+    split: Split,
+    *,
+    batch_size: int,
+    items: int | None = None,
+    length: int | None = None,
+    device: torch.device | str = "cpu",
+    with_loss: bool = False,
+) -> Evaluation:
+    """The task's metric over a split, or over the part of it that stands for it.
+
+    Args:
+        predict: what a model's forward returns for a batch.
+        task: whose metric and data.
+        split: which split.
+        batch_size: samples at a time; no score depends on it.
+        items: how many samples, see :meth:`anyformer.tasks.Task.subset`; by default all.
+        length: a length beyond the trained one.
+        device: where batches are put.
+        with_loss: whether to take the objective's loss too.
+    """
+    index = task.subset(split, items, length=length)
+    sums, weights, losses = [], [], []
+    for batch in task.eval_batches(split, batch_size, length=length, index=index):
+        batch = batch.to(device)
+        outputs = predict(batch)
+        total, weight = task.score_items(outputs, batch)
+        sums.append(total.double().cpu().numpy())
+        weights.append(weight.double().cpu().numpy())
+        if with_loss:
+            losses.append(task.objective.measure(outputs, batch.targets)["loss"])
+    count = sum(n for _, n in losses)
+    return Evaluation(
+        sums=np.concatenate(sums),
+        weights=np.concatenate(weights),
+        clusters=task.clusters(split, length=length)[index],
+        loss=(sum(part for part, _ in losses) / count if count else float("nan")) if with_loss else None,
+    )
