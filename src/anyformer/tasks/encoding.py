@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from anyformer.tasks.calendar import Step
 from anyformer.tasks.dates import Reading
+from anyformer.tasks.numbers import Convention
 
 
 class _Record(BaseModel):
@@ -25,20 +26,39 @@ class Layout(_Record):
         kind: a sequence is a row's numeric columns in this order; the bytes of its text; the rows of a group; a
             row of the array x of an ``.npz`` file; or, for forecasts, a stretch of the columns over time.
         columns: names of the numeric columns.
-        text, group, date: names of the columns that hold these.
+        text, group, date: names of the columns that hold these; several groups tell series apart together.
         length: the most places taken of a sequence.
         step: the time between two places of a forecast's series.
         reading: how the dates are written; None in what was saved before this was kept.
+        decimal, thousands, missing: how the file writes numbers and what stands for a missing value, as was said.
+        likely: the decimal mark that its numbers show.
+        axes: of an array x with three axes: samples, time, features.
     """
 
     kind: Literal["columns", "text", "groups", "arrays", "series"]
     columns: list[str] = []
     text: str | None = None
-    group: str | None = None
+    group: str | list[str] | None = None
     date: str | None = None
     length: int | None = None
     step: Step | None = None
     reading: Reading | None = None
+    decimal: str | None = None
+    thousands: str | None = None
+    missing: list[str] | None = None
+    likely: str | None = None
+    axes: Literal["NTF", "NFT"] = "NTF"
+
+    @property
+    def groups(self) -> list[str]:
+        """The names of the columns that tell series or sequences apart."""
+        return [self.group] if isinstance(self.group, str) else list(self.group or ())
+
+    @property
+    def convention(self) -> Convention:
+        """How new files are read."""
+        missing = None if self.missing is None else frozenset(self.missing)
+        return Convention(self.decimal, self.thousands, missing, self.likely)
 
 
 class Standard(_Record):

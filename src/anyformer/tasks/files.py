@@ -14,39 +14,59 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Literal
 
 from anyformer.registry import nearest
 from anyformer.tasks.base import DataError, Task
-from anyformer.tasks.tables import check_lines, decode, read_csv, read_jsonl, read_parquet
+from anyformer.tasks.delimited import check_lines, decode
+from anyformer.tasks.numbers import Convention
+from anyformer.tasks.reading import Table, read_csv, read_jsonl, read_parquet
+from anyformer.tasks.spelling import option
 from anyformer.tasks.text import ByteTask, Document
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 _TABLES = {".csv": read_csv, ".tsv": read_csv, ".parquet": read_parquet, ".pq": read_parquet}
 _TABLES |= {".jsonl": read_jsonl, ".ndjson": read_jsonl}
 _IMAGES = {".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
 _REFUSED = {".json": "save it as .jsonl, one object a line", ".npy": "save x and y together as .npz"}
-_REFUSED |= dict.fromkeys((".xlsx", ".xls"), "save the sheet as .csv")
-_REFUSED |= dict.fromkeys((".zip", ".gz", ".tar", ".tgz", ".zst"), "unpack it first")
+_REFUSED |= dict.fromkeys((".xlsx", ".xls", ".ods"), "save the sheet as .csv")
+_REFUSED |= dict.fromkeys((".zip", ".gz", ".tar", ".tgz", ".zst", ".bz2", ".xz"), "unpack it first")
+_REFUSED |= dict.fromkeys(
+    (".arff", ".mat", ".h5", ".hdf5", ".pkl", ".feather"), "save it as .csv, .parquet or .npz"
+)
 _REFUSED |= dict.fromkeys(_IMAGES, "images are not supported yet")
 KINDS = ("forecast", "classify", "regress")
+_TABLE_OPTIONS = (
+    *("kind", "date", "date_format", "dayfirst", "group", "keep", "drop"),
+    *("decimal", "thousands", "missing"),
+)
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "a table that is forecast": (*_TABLE_OPTIONS, "context", "horizon"),
+    "a table whose rows are classified or regressed": (*_TABLE_OPTIONS, "text", "length"),
+    "an .npz file": ("kind", "axes"),
+    "text": ("length", "raw"),
+}
+"""Options by the kind of data that they are for."""
 
 
 def open_data(
     path: str | os.PathLike[str],
     target: str | Sequence[str] | None = None,
     *,
-    kind: str | None = None,
+    kind: Literal["forecast", "classify", "regress"] | None = None,
     date: str | Sequence[str] | None = None,
     date_format: str | None = None,
     dayfirst: bool | None = None,
-    group: str | None = None,
+    group: str | Sequence[str] | None = None,
     text: str | None = None,
+    keep: str | Sequence[str] | None = None,
+    drop: str | Sequence[str] | None = None,
     context: int | None = None,
     horizon: int | None = None,
     length: int | None = None,
+    decimal: str | None = None,
+    thousands: str | None = None,
+    missing: str | Sequence[str] | None = None,
+    axes: Literal["NTF", "NFT"] | None = None,
     raw: bool = False,
     seed: int = 0,
 ) -> Task:
@@ -61,10 +81,16 @@ def open_data(
         date_format: how dates are written, as for ``strftime`` (see :mod:`anyformer.tasks.datestyle`), or ``excel``,
             ``unix_s``, ``unix_ms``, ``unix_us``, ``unix_ns`` for numbers; found where not given.
         dayfirst: whether 3/4 is in April, where the dates do not tell.
-        group: the column that tells series, or sequences in long format, apart.
-        text: the column of text; found where not given.
+        group: the column, or columns, that tell series, or sequences in long format, apart.
+        text: the column of text; found where there are no columns of numbers.
+        keep: columns of numbers that are inputs although they look like numbers of rows or ids.
+        drop: columns to leave out.
         context, horizon: of a forecast, in steps.
-        length: bytes in a window of text, or the most bytes taken of each text.
+        length: bytes in a window of text, or the most bytes taken of each text, or rows of each group.
+        decimal: the decimal mark of numbers, "." or ","; found where not given.
+        thousands: what parts thousands, one of ``, . '`` and a blank, or "" for nothing; found where not given.
+        missing: texts that stand for a missing value, instead of NA, null, None and the like; "" for empty cells only.
+        axes: of x with three axes: "NTF" for samples, time, features; "NFT" for samples, features, time.
         raw: take a text file's bytes as they are: not UTF-8, or all in one line.
         seed: fixes the split and the order of training.
 
@@ -73,35 +99,34 @@ def open_data(
     """
     file = check_exists(path)
     if kind is not None and kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {kind!r}")
+        raise ValueError(f"{option('kind')} must be one of {', '.join(map(repr, KINDS))}, got {kind!r}")
     suffix = file.suffix.lower()
+    given: dict[str, Any] = {
+        "kind": kind, "date": date, "group": group, "text": text, "keep": keep, "drop": drop, "context": context,
+        "horizon": horizon, "length": length, "decimal": decimal, "thousands": thousands, "missing": missing,
+        "axes": axes, "raw": raw or None, "target": target, "date_format": date_format, "dayfirst": dayfirst,
+    }  # fmt: skip
     if file.is_dir() or suffix not in {*_TABLES, *_REFUSED, ".npz"}:
-        series = {"context": context, "horizon": horizon, "date_format": date_format, "dayfirst": dayfirst}
-        _refuse(path, "text", target=target, kind=kind, date=date, group=group, text=text, **series)
+        _refuse(path, "text", given)
         return _open_text(file, length, raw, seed)
     if suffix in _REFUSED:
         raise DataError(f"{path}: {suffix} files are not read; {_REFUSED[suffix]}")
-    from anyformer.tasks import frames
-
     if suffix == ".npz":
-        _refuse(
-            path,
-            ".npz",
-            target=target,
-            date=date,
-            date_format=date_format,
-            dayfirst=dayfirst,
-            group=group,
-            text=text,
-            horizon=horizon,
-            length=length,
-        )
-        return frames.open_arrays(file, kind, seed)
-    targets = [target] if isinstance(target, str) else list(target or ())
-    choices = frames.Choices(
-        targets, kind, date, group, text, context, horizon, length, seed, date_format, dayfirst
+        from anyformer.tasks.arrays import open_arrays
+
+        _refuse(path, "an .npz file", given)
+        return open_arrays(file, kind, axes, seed)
+    from anyformer.tasks.frames import open_frame
+
+    _refuse(path, "a table", given)
+    marks = (
+        None if missing is None else frozenset([missing] if isinstance(missing, str) else map(str, missing))
     )
-    return frames.open_frame(file, _TABLES[suffix](file), choices)
+    convention = Convention(decimal, thousands, marks)
+    said = {
+        name: given[name] for name in given if name not in ("decimal", "thousands", "missing", "axes", "raw")
+    }
+    return open_frame(_TABLES[suffix](file, convention), {**said, "convention": convention, "seed": seed})
 
 
 def check_exists(path: str | os.PathLike[str]) -> Path:
@@ -112,7 +137,7 @@ def check_exists(path: str | os.PathLike[str]) -> Path:
     return file
 
 
-def read_table(path: Path) -> DataFrame:
+def read_table(path: Path, convention: Convention) -> Table:
     """The rows of a table file; ``DataError`` where it is none, or has none."""
     suffix = path.suffix.lower()
     if suffix not in _TABLES or path.is_dir():
@@ -120,18 +145,19 @@ def read_table(path: Path) -> DataFrame:
             f"{path}: rows are read from {', '.join(_TABLES)} files"
             + (f"; {_REFUSED[suffix]}" if suffix in _REFUSED else "")
         )
-    frame = _TABLES[suffix](path)
-    if frame.empty:
-        raise DataError(f"{path} has columns ({', '.join(frame.columns[:5])}) and no rows")
-    return frame
+    table = _TABLES[suffix](path, convention)
+    if table.frame.empty:
+        raise DataError(f"{path} has columns ({', '.join(table.frame.columns[:5])}) and no rows")
+    return table
 
 
-def _refuse(path: str | os.PathLike[str], what: str, **options: object) -> None:
-    given = [name for name, value in options.items() if value is not None]
-    if given:
-        raise ValueError(
-            f"{given[0]} does not apply to {what} data ({os.fspath(path)}), got {options[given[0]]!r}"
-        )
+def _refuse(path: str | os.PathLike[str], what: str, given: dict[str, object]) -> None:
+    """``ValueError`` where an option is given that does not apply to such data."""
+    applies = {name for kind, names in OPTIONS.items() if kind.startswith(what) for name in names}
+    applies |= {"target"} if what == "a table" else set()
+    for name, value in given.items():
+        if value is not None and name not in applies:
+            raise ValueError(f"{option(name)} does not apply to {what} ({os.fspath(path)}), got {value!r}")
 
 
 def _nearest_file(file: Path) -> str:
@@ -150,7 +176,7 @@ def _open_text(path: Path, length: int | None, raw: bool, seed: int) -> ByteTask
         data = file.read_bytes()
         if not raw:
             decode(file, data)
-            check_lines(file, data, "give raw=True where that is meant")
+            check_lines(file, data, f"give {option('raw', True)} where that is meant")
         documents.append(Document(str(file.relative_to(path)) if path.is_dir() else file.name, data))
     if not any(document.data.strip() for document in documents):
         raise DataError(

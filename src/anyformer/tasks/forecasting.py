@@ -89,6 +89,7 @@ class ForecastTask(Task):
                     f"{name}: no window of {self.context} + {self.horizon} steps with known values fits the "
                     f"{split} split; give a shorter context or horizon, or more data"
                 )
+        self._note_unused(series)
         floor = 1e-3 * self._spread()
         self._encoding = ForecastEncoding(
             layout=layout or Layout(kind="series", columns=self.columns),
@@ -154,6 +155,20 @@ class ForecastTask(Task):
             return starts
         order = stratified_order(self._owner[starts], np.random.default_rng([self.seed, 37]))
         return np.sort(starts[order[: _MOST_WINDOWS[split]]])
+
+    def _note_unused(self, series: Sequence[Series]) -> None:
+        """Say which series no window is taken from, as they are too short or lie across two splits."""
+        owners = np.unique(np.concatenate([self._owner[starts] for starts in self._starts.values()]))
+        seen = {series[owner].name for owner in owners}
+        unused = sorted({one.name for one in series} - seen)
+        if unused:
+            shown = ", ".join(map(repr, unused[:5])) + (
+                f" and {len(unused) - 5} more" if len(unused) > 5 else ""
+            )
+            self._remarks.append(
+                f"no window of {self.context} + {self.horizon} steps fits {len(unused)} of the series, which are "
+                f"left out: {shown}"
+            )
 
     def _find_season(self, candidates: Sequence[int]) -> int | None:
         """The candidate with the highest autocorrelation in the train split; None where none is above 0.1."""

@@ -13,6 +13,7 @@ from anyformer.tasks.calendar import Step, infer_step
 from anyformer.tasks.dateforms import part_of
 from anyformer.tasks.dates import Dates, Reading
 from anyformer.tasks.forecasting import Series
+from anyformer.tasks.spelling import option
 
 LONGEST_GAP = 1000
 
@@ -21,7 +22,7 @@ def dated_rows(
     table: pd.DataFrame, dated: Dates, groups: pd.Series, remarks: list[str]
 ) -> tuple[pd.DataFrame, pd.Series, pd.Series]:
     """The table, dates and groups of the rows that have a date and a group."""
-    name, dates = dated.name, dated.instants
+    name, dates = dated.name, dated.instants.loc[table.index]
     usable = dates.notna() & groups.notna()
     if not usable.all():
         remarks.append(f"{int((~usable).sum())} rows have no readable date or group and are left out")
@@ -29,6 +30,37 @@ def dated_rows(
     if not all(group.is_monotonic_increasing for _, group in dates.groupby(groups)):
         remarks.append(f"rows were not in the order of {name!r} and have been sorted")
     return table, dates, groups
+
+
+def known_rows(
+    table: pd.DataFrame, dates: pd.Series | None, groups: pd.Series, targets: list[str], remarks: list[str]
+) -> pd.Series:
+    """Which rows are not the future: those up to the last, in each group, of which a target is known.
+
+    Rows after it hold what is known ahead, and are what is to be forecast.
+    """
+    order = pd.Series(np.arange(len(table)), table.index) if dates is None else dates
+    known = table[targets].notna().any(axis=1) & order.notna() & groups.notna()
+    if not known.any():
+        return pd.Series(True, table.index)
+    last = groups.map(order[known].groupby(groups[known]).max())
+    ahead = last.notna() & (order > last)
+    if ahead.any():
+        what = " or ".join(map(repr, targets[:3])) + (" ..." if len(targets) > 3 else "")
+        also = [
+            str(name)
+            for name in table.columns
+            if name not in targets and table.loc[ahead, name].notna().any()
+        ]
+        remarks.append(
+            f"the last {int(ahead.sum())} rows have no {what}: they are the future to be forecast and left out"
+            + (
+                f", although {', '.join(map(repr, also))} are known there: what is known ahead is not used yet"
+                if also
+                else ""
+            )
+        )
+    return ~ahead
 
 
 def find_step(path: Path, dates: Dates, groups: pd.Series) -> tuple[Step, bool, Dates]:
@@ -105,14 +137,15 @@ def check_repeats(path: Path, frame: pd.DataFrame, dates: pd.Series, groups: pd.
             if part_of(str(column)):
                 raise DataError(
                     f"{path}: {repeated:.0%} of the dates in {name!r} repeat, and {column!r} tells them apart: give "
-                    f"date='{name},{column}' to read both as one date"
+                    f"{option('date', f'{name},{column}')} to read both as one date"
                 )
             raise DataError(
                 f"{path}: {repeated:.0%} of the dates in {name!r} repeat; {column!r} seems to tell the series apart: "
-                f"give group={column!r}"
+                f"give {option('group', str(column))}"
             )
     if repeated > 0.5:
         raise DataError(
             f"{path}: {repeated:.0%} of the dates in {name!r} repeat; name the column that tells the series apart "
-            "with group=..., or give kind='classify' or kind='regress' to predict row by row"
+            f"with {option('group', 'NAME')}, or give {option('kind', 'classify')} or {option('kind', 'regress')} to "
+            "predict row by row"
         )

@@ -39,7 +39,7 @@ def find_axis(
     frame: pd.DataFrame,
     date: str | Sequence[str] | bool | None,
     *,
-    group: str | None = None,
+    groups: pd.Series | None = None,
     date_format: str | None = None,
     dayfirst: bool | None = None,
     remarks: list[str],
@@ -49,7 +49,7 @@ def find_axis(
     Args:
         path: of the file, for messages.
         date: the column, or the columns that make a date together; found where not given.
-        group: the column that tells series apart.
+        groups: what tells each row's series apart.
         date_format, dayfirst: see :func:`anyformer.tasks.dates.read_dates`.
         remarks: takes what was decided.
 
@@ -57,7 +57,7 @@ def find_axis(
         DataError: a column that was named holds no dates, or not such dates.
     """
     options = {"date_format": date_format, "dayfirst": dayfirst}
-    codes = None if group is None else pd.factorize(frame[group])[0]
+    codes = None if groups is None else pd.factorize(groups)[0]
     if date is False or (date == NONE and NONE not in frame.columns):
         given = [name for name, value in options.items() if value is not None]
         if given:
@@ -65,11 +65,9 @@ def find_axis(
         return None
     if date:
         return _named(path, frame, dated_columns(frame, date), codes, options, remarks)
-    found = [
-        dates for name in frame.columns if name != group for dates in _read(frame, str(name), codes, options)
-    ]
+    found = [dates for name in frame.columns for dates in _read(frame, str(name), codes, options)]
     if date_format is None:
-        found = [_extended(frame, dates, group, codes, dayfirst) for dates in found]
+        found = [_extended(frame, dates, codes, dayfirst) for dates in found]
     fitting = [dates for dates in found if _is_axis(dates)]
     if not fitting:
         remarks.extend(_why_none(frame, found))
@@ -93,7 +91,9 @@ def find_axis(
     return best
 
 
-def axis_again(path: Path, frame: pd.DataFrame, layout: Layout, remarks: list[str]) -> Dates:
+def axis_again(
+    path: Path, frame: pd.DataFrame, layout: Layout, remarks: list[str], groups: pd.Series | None = None
+) -> Dates:
     """The dates of new data, in the columns that a model was trained on and written as they were there.
 
     What is written otherwise is read as it is, and that is said.
@@ -110,9 +110,7 @@ def axis_again(path: Path, frame: pd.DataFrame, layout: Layout, remarks: list[st
         if dates is not None:
             remarks.extend(dates.remarks)
             return dates
-    codes = (
-        None if layout.group is None or layout.group not in frame else pd.factorize(frame[layout.group])[0]
-    )
+    codes = None if groups is None else pd.factorize(groups)[0]
     dates = _named(path, frame, dated_columns(frame, columns), codes, {}, remarks)
     if reading is None:
         return dates
@@ -196,9 +194,7 @@ def _is_axis(dates: Dates) -> bool:
     return rising or regular or (likely and order.repeated <= 0.05)
 
 
-def _extended(
-    frame: pd.DataFrame, dates: Dates, group: str | None, codes: np.ndarray | None, dayfirst: bool | None
-) -> Dates:
+def _extended(frame: pd.DataFrame, dates: Dates, codes: np.ndarray | None, dayfirst: bool | None) -> Dates:
     """The dates, with the columns of the same rows' months, days and times that make them repeat less."""
     if not dates.order.repeated or dates.reading.styles[0] in SERIALS:
         return dates
@@ -209,7 +205,7 @@ def _extended(
         if (part in ("%q", "%V") and len(dates.reading.columns) > 1) or (part == "%d" and "%V" in held):
             continue
         for name in map(str, frame.columns):
-            if name == group or name in dates.reading.columns or (part_of(name) or "") != part:
+            if name in dates.reading.columns or (part_of(name) or "") != part:
                 continue
             if not part and not _LIKELY.search(name):  # a time of day may have any name like this
                 continue

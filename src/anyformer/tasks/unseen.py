@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from anyformer.tasks.arrays import features_of, load_arrays
 from anyformer.tasks.base import Batch, DataError
 from anyformer.tasks.dates import Dates, Reading
 from anyformer.tasks.encoding import Encoding, ForecastEncoding, LabelledEncoding, filled
 from anyformer.tasks.files import check_exists, read_table
 from anyformer.tasks.forecasting import Series
-from anyformer.tasks.frames import bytes_of, features_of, load_arrays, rows_of_groups
-from anyformer.tasks.series import dated_rows, find_step, on_grid
-from anyformer.tasks.tables import check_column, to_numbers
+from anyformer.tasks.frames import bytes_of, group_keys, rows_of_groups
+from anyformer.tasks.reading import Table
+from anyformer.tasks.series import dated_rows, find_step, known_rows, on_grid
+from anyformer.tasks.tables import check_column, is_text
 from anyformer.tasks.timeaxis import axis_again
 
 
@@ -75,18 +77,21 @@ def _sequences(encoding: LabelledEncoding, path: Path) -> Unseen:
     layout, remarks = encoding.layout, list[str]()
     mask: np.ndarray | None = None
     if layout.kind == "arrays":
-        x = _array(encoding, path)
+        x = _array(encoding, path, remarks)
         names = pd.DataFrame({"row": np.arange(1, len(x) + 1)})
     elif layout.kind == "groups":
         x, mask, names = _groups(encoding, path, remarks)
     else:
-        frame = read_table(path)
-        names = pd.DataFrame({"row": np.arange(1, len(frame) + 1)})
+        table = read_table(path, layout.convention)
+        remarks.extend(table.remarks)
+        names = pd.DataFrame({"row": np.arange(1, len(table.frame) + 1)})
         if layout.kind == "text":
             assert layout.text is not None
-            x, mask = bytes_of(frame[check_column(path, frame, layout.text, "text")], layout.length, remarks)
+            text = check_column(path, table.frame, layout.text, "text")
+            column = table.frame[text] if is_text(table.frame[text]) else table.keys(text)
+            x, mask = bytes_of(column, layout.length, remarks)
         else:
-            x = _numbers(path, frame, layout.columns, remarks).to_numpy()[..., None]
+            x = _numbers(table, layout.columns, remarks).to_numpy()[..., None]
     if encoding.standard is not None:
         if not encoding.standard.marks and np.isnan(x).any():
             remarks.append(f"{int(np.isnan(x).sum())} values are missing; they are set to the mean")
@@ -104,7 +109,7 @@ def _sequences(encoding: LabelledEncoding, path: Path) -> Unseen:
     return Unseen(Batch(inputs, unknown, seen, shift, scale), names, remarks)
 
 
-def _array(encoding: LabelledEncoding, path: Path) -> np.ndarray:
+def _array(encoding: LabelledEncoding, path: Path, remarks: list[str]) -> np.ndarray:
     if path.suffix.lower() != ".npz":
         raise DataError(f"{path}: the model was trained on an .npz file, and takes another with an array x")
     (x,) = load_arrays(path, ("x",))
@@ -117,7 +122,7 @@ def _array(encoding: LabelledEncoding, path: Path) -> np.ndarray:
             )
         return x
     assert encoding.standard is not None
-    x, width = features_of(x), len(encoding.standard.mean[0])
+    x, width = features_of(x, encoding.layout.axes, remarks), len(encoding.standard.mean[0])
     if x.shape[2] != width:
         raise DataError(f"{path}: x must have {width} features a place, got {x.shape[2]}")
     return x
@@ -126,33 +131,51 @@ def _array(encoding: LabelledEncoding, path: Path) -> np.ndarray:
 def _groups(
     encoding: LabelledEncoding, path: Path, remarks: list[str]
 ) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
-    layout, frame = encoding.layout, read_table(path)
-    assert layout.group is not None and layout.length is not None
-    check_column(path, frame, layout.group, "group")
+    layout, table = encoding.layout, read_table(path, encoding.layout.convention)
+    assert layout.groups and layout.length is not None
+    remarks.extend(table.remarks)
+    keys = _group_keys(table, layout.groups, remarks)
     if layout.date is not None:
-        dated = axis_again(path, frame, layout, remarks)
-        frame = frame.loc[dated.instants.sort_values(kind="stable").index]
-    values = _numbers(path, frame, layout.columns, remarks)
-    codes, groups = pd.factorize(frame[layout.group])
-    if not len(groups):
-        raise DataError(f"{path}: column {layout.group!r} holds no group")
+        dated = axis_again(path, table.frame, layout, remarks, keys)
+        table = replace(table, frame=table.frame.loc[dated.instants.sort_values(kind="stable").index])
+    values = _numbers(table, layout.columns, remarks)
+    codes, different = pd.factorize(keys[table.frame.index])
+    if not len(different):
+        raise DataError(f"{path}: column {layout.groups[0]!r} holds no group")
     x, mask = rows_of_groups(codes, values.to_numpy(), layout.length, remarks)
-    return x, mask, pd.DataFrame({layout.group: groups})
+    return x, mask, _named_groups(table, layout.groups, keys, list(different))
 
 
-def _numbers(path: Path, frame: pd.DataFrame, columns: list[str], remarks: list[str]) -> pd.DataFrame:
+def _group_keys(table: Table, names: list[str], remarks: list[str]) -> pd.Series:
+    for name in names:
+        check_column(table.path, table.frame, name, "group")
+    keys = group_keys(table, names)
+    if keys.isna().any():
+        remarks.append(f"{int(keys.isna().sum())} rows have no group and are left out")
+    return keys
+
+
+def _named_groups(table: Table, names: list[str], keys: pd.Series, wanted: list[str]) -> pd.DataFrame:
+    """The columns of groups, a row for each of the wanted keys."""
+    firsts = keys.drop_duplicates()
+    rows = dict(zip(firsts, firsts.index))
+    return pd.DataFrame({name: table.keys(name)[[rows[key] for key in wanted]].to_numpy() for name in names})
+
+
+def _numbers(table: Table, columns: list[str], remarks: list[str]) -> pd.DataFrame:
     """These columns as numbers, NaN where one is missing; ``DataError`` where one is absent or not numeric."""
+    path, frame = table.path, table.frame
     absent = [name for name in columns if name not in frame.columns]
     if absent:
         check_column(path, frame, absent[0], f"the model needs the columns {', '.join(map(repr, columns))}")
     found: dict[str, Any] = {}
     for name in columns:
-        read = to_numbers(frame[name])
-        if read is None and frame[name].notna().any():
-            shown = frame[name].dropna().tolist()[0]
-            raise DataError(f"{path}: column {name!r} is not numeric (it holds {shown!r})")
-        found[name] = np.nan if read is None else read[0]
-        remarks.extend([read[1]] if read is not None and read[1] else [])
+        read = table.numbers(name)
+        if read is None:
+            why = table.refusals.get(name) or f"is not numeric (it holds {table.shown(name)})"
+            raise DataError(f"{path}: column {name!r} {why}")
+        found[name] = read
+        remarks.extend(table.notes.get(name, []))
     return pd.DataFrame(found, index=frame.index, dtype=np.float64)
 
 
@@ -160,27 +183,32 @@ def _numbers(path: Path, frame: pd.DataFrame, columns: list[str], remarks: list[
 
 
 def _ends_of_series(encoding: ForecastEncoding, path: Path) -> Unseen:
-    layout, frame, remarks = encoding.layout, read_table(path), list[str]()
-    table = _numbers(path, frame, layout.columns, remarks)
-    groups = pd.Series("", index=frame.index)
-    if layout.group is not None:
-        groups = frame[check_column(path, frame, layout.group, "group")]
-    origin, reading = None, None
-    if layout.step is None:
-        parts = [Series(table[groups == g].to_numpy(), 0, str(g)) for g in groups.dropna().unique()]
+    layout, remarks = encoding.layout, list[str]()
+    table = read_table(path, layout.convention)
+    remarks.extend(table.remarks)
+    numbers = _numbers(table, layout.columns, remarks)
+    groups = _group_keys(table, layout.groups, remarks)
+    dated = None if layout.step is None else axis_again(path, table.frame, layout, remarks, groups)
+    instants = None if dated is None else dated.instants
+    numbers = numbers[known_rows(numbers, instants, groups, encoding.targets, remarks)]
+    keys, groups, origin = groups, groups[numbers.index], None
+    if layout.step is None or dated is None:
+        parts = [Series(numbers[groups == g].to_numpy(), 0, str(g)) for g in groups.dropna().unique()]
     else:
-        dated = axis_again(path, frame, layout, remarks)
-        table, _, groups = dated_rows(table, dated, groups, remarks)
+        numbers, _, groups = dated_rows(numbers, dated, groups, remarks)
         _check_step(encoding, path, dated, groups)
-        origin, reading = dated.values.loc[table.index].to_numpy().min(), dated.reading
-        parts, _ = on_grid(table, dated, groups, layout.step, remarks)
-    lasts = list({part.name: _without_blank_end(part) for part in parts}.values())
+        origin = dated.values.loc[numbers.index].to_numpy().min()
+        parts, _ = on_grid(numbers, dated, groups, layout.step, remarks)
+    lasts = list({part.name: part for part in parts}.values())
     problems = [problem for problem in (_problem(encoding, part) for part in lasts) if problem]
     usable = [part for part in lasts if not _problem(encoding, part)]
     if not usable:
         raise DataError(f"{path}: {problems[0] if problems else 'there are no rows'}")
     remarks += [f"{problem}: left out" for problem in problems]
-    return Unseen(_windows(encoding, usable), _steps_ahead(encoding, usable, origin, reading), remarks)
+    wanted = [part.name for part in usable for _ in range(encoding.horizon)]
+    names = _named_groups(table, layout.groups, keys, wanted)
+    ahead = _steps_ahead(encoding, usable, origin, dated.reading if dated else None)
+    return Unseen(_windows(encoding, usable), pd.concat([names, ahead], axis=1), remarks)
 
 
 def _check_step(encoding: ForecastEncoding, path: Path, dated: Dates, groups: pd.Series) -> None:
@@ -191,12 +219,6 @@ def _check_step(encoding: ForecastEncoding, path: Path, dated: Dates, groups: pd
         raise DataError(
             f"{path}: dates in {dated.name!r} are {step} apart; the model was trained on steps of {layout.step}"
         )
-
-
-def _without_blank_end(part: Series) -> Series:
-    """The series without the rows at its end that hold a date and nothing else."""
-    known = np.flatnonzero(~np.isnan(part.values).all(1))
-    return Series(part.values[: known[-1] + 1 if len(known) else 0], part.start, part.name)
 
 
 def _problem(encoding: ForecastEncoding, part: Series) -> str | None:
@@ -223,12 +245,9 @@ def _windows(encoding: ForecastEncoding, parts: list[Series]) -> Batch:
 def _steps_ahead(
     encoding: ForecastEncoding, parts: list[Series], origin: np.datetime64 | None, reading: Reading | None
 ) -> pd.DataFrame:
-    """The series, where there are several, and the date or number of each step that is forecast."""
+    """The date or number of each step that is forecast."""
     layout, ahead = encoding.layout, np.arange(encoding.horizon)
-    found: dict[str, Any] = {}
-    if layout.group is not None:
-        found[layout.group] = np.repeat([part.name for part in parts], len(ahead))
     if origin is None or reading is None or layout.step is None:
-        return pd.DataFrame({**found, "step": np.tile(ahead + 1, len(parts))})
+        return pd.DataFrame({"step": np.tile(ahead + 1, len(parts))})
     places = np.array([part.start + len(part.values) + k for part in parts for k in ahead.tolist()])
-    return pd.DataFrame({**found, **reading.write(layout.step.dates(places, origin))})
+    return pd.DataFrame(reading.write(layout.step.dates(places, origin)))

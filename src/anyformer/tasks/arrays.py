@@ -1,0 +1,124 @@
+"""Arrays of sequences, in ``.npz`` files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from anyformer.tasks.base import DataError
+from anyformer.tasks.encoding import Layout
+from anyformer.tasks.labelled import LabelledTask
+from anyformer.tasks.labels import targets_of
+from anyformer.tasks.numbers import LARGEST
+from anyformer.tasks.reading import Table
+from anyformer.tasks.spelling import option
+
+Axes = Literal["NTF", "NFT"]
+
+
+def open_arrays(path: Path, kind: str | None, axes: str | None, seed: int) -> LabelledTask:
+    """The task of an ``.npz`` file: ``x`` (N, T) or (N, T, F), ``y`` (N,) or (N, M).
+
+    ``axes`` is "NTF", or "NFT" where the last axis of x is time; where it is not given and the second axis is the
+    shorter one, nothing is guessed.
+    """
+    if axes not in (None, "NTF", "NFT"):
+        raise ValueError(
+            f"{option('axes')} must be 'NTF' or 'NFT', the order of samples, time and features, got {axes!r}"
+        )
+    x, y = load_arrays(path, ("x", "y"))
+    if y.ndim not in (1, 2) or len(y) != len(x):
+        raise DataError(f"{path}: y must be (N,) or (N, M) with N = {len(x)} as in x, got {y.shape}")
+    remarks: list[str] = []
+    order = _order(path, x, axes, remarks)
+    columns = {f"y{i}" if y.ndim == 2 else "y": column for i, column in enumerate(y.reshape(len(y), -1).T)}
+    labels, classes = _labels(path, columns, kind, remarks)
+    shared: dict[str, Any] = {
+        "name": path.stem,
+        "classes": classes,
+        "values": list(columns),
+        "seed": seed,
+        "layout": Layout(kind="arrays", axes=order),
+        "facts": {"rows": len(x)},
+    }
+    if x.ndim == 2 and x.dtype.kind in "iu" and x.min() >= 0 and x.max() < 2**16:
+        remarks.append(
+            f"x holds whole numbers up to {x.max()}: taken for tokens (save it as float for quantities)"
+        )
+        return LabelledTask(
+            x.astype(np.int64), labels, vocab_size=int(x.max()) + 1, remarks=remarks, **shared
+        )
+    return LabelledTask(features_of(x, order, remarks), labels, remarks=remarks, **shared)
+
+
+def _order(path: Path, x: np.ndarray, axes: str | None, remarks: list[str]) -> Axes:
+    """Which axis of x is time."""
+    if axes is not None and x.ndim == 2:
+        raise ValueError(f"{option('axes')} is for x with three axes; in {path} it has the shape {x.shape}")
+    if axes is not None:
+        return "NFT" if axes == "NFT" else "NTF"
+    if x.ndim == 2:
+        return "NTF"
+    middle, last = x.shape[1:]
+    if 1 < middle < last:
+        raise DataError(
+            f"{path}: x has the shape {x.shape}: give {option('axes', 'NFT')} if it is {middle} features over "
+            f"{last} steps, {option('axes', 'NTF')} if it is {middle} steps of {last} features"
+        )
+    order: Axes = "NFT" if middle == 1 < last else "NTF"
+    steps, features, other = (last, middle, "NTF") if order == "NFT" else (middle, last, "NFT")
+    remarks.append(
+        f"x is read as {steps} steps of {features} features; {option('axes', other)} reads it the other way"
+    )
+    return order
+
+
+def load_arrays(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
+    """Arrays of an ``.npz`` file; ``DataError`` where one is missing, or x is not numbers (N, T) or (N, T, F)."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if not set(names) <= set(stored.files):
+                held = ", ".join(stored.files) or "nothing"
+                raise DataError(
+                    f"{path} must hold array{'s' * (len(names) > 1)} {' and '.join(names)}; it holds {held}"
+                )
+            arrays = [stored[name] for name in names]
+    except DataError:
+        raise
+    except Exception as error:  # numpy, zipfile and pickle each raise their own
+        raise DataError(f"{path} is not a readable .npz file of plain arrays: {error}") from None
+    x = arrays[0]
+    if x.ndim not in (2, 3) or 0 in x.shape or x.dtype.kind not in "iufb":
+        raise DataError(f"{path}: x must be numbers (N, T) or (N, T, F), got {x.dtype} {x.shape}")
+    return arrays
+
+
+def features_of(x: np.ndarray, axes: Axes, remarks: list[str]) -> np.ndarray:
+    """x ``(N, T)`` or with three ``axes`` as floats ``(N, T, F)``, NaN where it is not finite."""
+    found: np.ndarray = x.astype(np.float64)
+    found = found[..., None] if x.ndim == 2 else found.transpose(0, 2, 1) if axes == "NFT" else found
+    gone = np.isnan(found)
+    beyond = np.abs(found) > LARGEST
+    if gone.any():
+        remarks.append(
+            f"x: {int(gone.sum())} of {x.size} values are missing; they are set to the mean and marked"
+        )
+    if beyond.any():
+        remarks.append(
+            f"x: {int(beyond.sum())} of {x.size} values are infinite or beyond {LARGEST:.0e} and count as missing"
+        )
+    found[beyond] = np.nan
+    return found
+
+
+def _labels(
+    path: Path, columns: dict[str, np.ndarray], kind: str | None, remarks: list[str]
+) -> tuple[np.ndarray, list[str] | None]:
+    frame = pd.DataFrame(columns)
+    gone = frame.isna() | frame.isin([np.inf, -np.inf])
+    if gone.any().any():
+        raise DataError(f"{path}: y holds {int(gone.sum().sum())} missing or infinite values")
+    return targets_of(Table(path, frame), list(columns), kind, remarks)

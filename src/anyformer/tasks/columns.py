@@ -1,0 +1,262 @@
+"""Which columns of a table are inputs, and why the others are not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from anyformer.tasks.base import DataError
+from anyformer.tasks.dates import read_dates
+from anyformer.tasks.reading import Table
+from anyformer.tasks.spelling import option
+from anyformer.tasks.tables import check_column
+
+FEWEST_ROWS = 20
+_CERTAIN = 5.0
+"""Standard deviations beyond which labels come in blocks, and not by chance."""
+_NAMELESS = re.compile(
+    r"(unnamed: ?[0-9]+(\.[0-9]+)*|(level|index|__index_level)_?[0-9]*(__)?"
+    r"|row[ ._]?(names?|id|nr|no|num|number|index)?|#)",
+    re.I,
+)
+_ID_WORDS = {"id", "ids", "uid", "uuid", "guid", "oid", "pk", "identifier"}
+_COUNT_WORDS = {
+    *(
+        "nr",
+        "no",
+        "num",
+        "number",
+        "key",
+        "code",
+        "case",
+        "sample",
+        "obs",
+        "observation",
+        "record",
+        "rec",
+        "seq",
+        "serial",
+    ),
+    *(
+        "idx",
+        "index",
+        "row",
+        "subject",
+        "patient",
+        "customer",
+        "user",
+        "account",
+        "order",
+        "ticket",
+        "invoice",
+    ),
+}
+
+
+def columns_named(table: Table, given: object, argument: str) -> list[str]:
+    """The columns that an argument names: one, several in a list, or several between commas.
+
+    A column whose own name holds a comma comes first.
+    """
+    columns = list(table.frame.columns)
+    if given is None:
+        return []
+    if isinstance(given, str | int | float) and not isinstance(given, bool):
+        text = str(given)
+        parts = [part.strip() for part in text.split(",")]
+        names = [text] if text in columns or len(parts) == 1 or not set(parts) & set(columns) else parts
+    elif isinstance(given, Sequence) and all(isinstance(name, str | int | float) for name in given):
+        names = [str(name) for name in given]
+    else:
+        raise ValueError(f"{option(argument)} must name one or more columns, got {given!r}")
+    for name in names:
+        check_column(table.path, table.frame, name, argument)
+    if len(set(names)) < len(names):
+        raise DataError(f"{option(argument)}: a column is named twice in {names}")
+    return names
+
+
+def input_columns(
+    table: Table,
+    used: set[str],
+    keep: Sequence[str],
+    remarks: list[str],
+    *,
+    labels: np.ndarray | None = None,
+    text: bool = False,
+) -> list[str]:
+    """The columns of numbers that are inputs; remarks list all others with the reason.
+
+    Left out are texts, dates, what is empty, and what only tells rows apart: numbers of rows and ids. ``keep`` names
+    columns that are inputs although they seem to do so.
+
+    Args:
+        table: the rows.
+        used: columns with another part in the task.
+        keep: see above.
+        remarks: added to.
+        labels: what each row's label is, as numbers; None for a series, where the order of rows is no secret.
+        text: whether one of the texts could be read as bytes instead.
+    """
+    found, why = list[str](), dict[str, list[str]]()
+    for place, name in enumerate(table.frame.columns):
+        if name in used:
+            continue
+        reason = _no_numbers(table, name, text)
+        if reason is not None and name in keep:
+            raise DataError(
+                f"{option('keep')}: column {name!r} of {table.path} holds no numbers (but {table.shown(name)})"
+            )
+        if reason is None and name not in keep:
+            reason = _identity(table, name, place, labels)
+        if reason is None:
+            found.append(name)
+            remarks.extend(table.notes.get(name, []))
+        else:
+            why.setdefault(reason, []).append(name)
+    remarks.extend(
+        f"left out: {_listed(names)}, {reason.replace('NAME', names[0])}" for reason, names in why.items()
+    )
+    if labels is not None:
+        remarks.extend(
+            _tells_order(table, name, labels) for name in found if _rises_like_labels(table, name, labels)
+        )
+    return found
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _no_numbers(table: Table, name: str, text: bool) -> str | None:
+    """Why a column is no input of numbers."""
+    column = table.frame[name]
+    if column.isna().all():
+        return "without any value"
+    if table.numbers(name) is not None:
+        return None
+    if name in table.refusals:
+        return f"which {table.refusals[name]}"
+    if holds_lists(column):
+        return "of lists or objects"
+    if read_dates(table.frame, [name]) is not None:
+        return "of dates"
+    if not pd.api.types.is_object_dtype(column) and not pd.api.types.is_string_dtype(column):
+        return f"of the type {column.dtype}, which is not read"
+    how = f" ({option('text', 'NAME')} reads it as bytes)" if text else ""
+    return f"not numeric: texts and categories are not inputs yet{how}"
+
+
+def holds_lists(column: pd.Series) -> bool:
+    """Whether a column holds lists or objects."""
+    return pd.api.types.is_object_dtype(column) and bool(
+        column.map(lambda value: isinstance(value, list | dict | np.ndarray)).any()
+    )
+
+
+def _words(name: str) -> set[str]:
+    """The words of a name: ``passengerId`` and ``passenger_id`` are of the same two."""
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+    return {word.lower() for word in re.findall(r"[^\W_0-9]+|[0-9]+", parted)}
+
+
+def _identity(table: Table, name: str, place: int, labels: np.ndarray | None) -> str | None:
+    """Why a column of numbers only tells rows apart; None where it may measure something.
+
+    Real measurements are whole and different too: an amount, a time, a sum that grows. What decides is the name, or
+    that the numbers are those of counting: consecutive, or rising along rows whose labels come in blocks.
+    """
+    column = table.frame[name]
+    if pd.api.types.is_bool_dtype(column):
+        return None
+    values = table.numbers(name)
+    assert values is not None
+    known = values.dropna().to_numpy()
+    if not len(known) or not np.equal(known, np.rint(known)).all():
+        return None
+    how = f"; {option('keep', 'NAME')} takes it for an input"
+    different, rows = len(np.unique(known)), len(known)
+    gaps = np.diff(known)
+    counts = rows > 2 and (gaps == 1).mean() > 0.9
+    nameless = _NAMELESS.fullmatch(name) is not None or not name
+    if nameless and (different == rows or counts):
+        return f"numbers of rows{how}"
+    if (
+        re.fullmatch(r"[XV](\.?[0-9]+)?", name)
+        and place == 0
+        and different == rows
+        and ((gaps > 0).all() or _consecutive(known))
+    ):
+        return f"numbers of rows{how}"
+    if _words(name) & _ID_WORDS:
+        return f"ids by its name{how}"
+    if labels is None or rows < FEWEST_ROWS:
+        return None
+    if different == rows and _consecutive(known):
+        return f"counting the rows from {known.min():.0f} to {known.max():.0f}{how}"
+    if different >= 0.95 * rows and _words(name) & _COUNT_WORDS:
+        return f"ids by its name, different in {'all' if different == rows else 'nearly all'} rows{how}"
+    if _dense_rise(known) and in_blocks(labels[values.notna().to_numpy()]):
+        return f"numbers that rise along the rows as their labels come in blocks{how}"
+    if _numbers_groups(known, labels[values.notna().to_numpy()]):
+        block = f"{option('group', name)} reads a block as one sequence"
+        return f"numbers of blocks of rows with one label each ({block}){how}"
+    return None
+
+
+def _consecutive(known: np.ndarray) -> bool:
+    """Whether different whole numbers leave none out."""
+    return bool(known.max() - known.min() + 1 == len(known))
+
+
+def _dense_rise(known: np.ndarray) -> bool:
+    """Whether nearly all values differ and rise or fall with the rows by equal steps, or by small ones."""
+    gaps = np.diff(known)
+    if not ((gaps >= 0).all() or (gaps <= 0).all()) or (gaps == 0).mean() > 0.05:
+        return False
+    return bool((gaps == gaps[0]).all() or np.abs(known[-1] - known[0]) <= 10 * len(known))
+
+
+def _numbers_groups(known: np.ndarray, labels: np.ndarray) -> bool:
+    """Whether consecutive numbers rise along the rows, several rows of one label to each, of at least ten."""
+    gaps = np.diff(known)
+    if not np.isin(gaps, (0, 1)).all() or gaps.sum() < 9 or gaps.mean() > 0.5:
+        return False
+    changes = labels[1:] != labels[:-1]
+    return bool(not changes[gaps == 0].any() and changes.any())
+
+
+def in_blocks(labels: np.ndarray) -> bool:
+    """Whether neighbours are alike more often than by chance: the file is in the order of its labels."""
+    labels = labels[~np.isnan(labels)]
+    if len(labels) < FEWEST_ROWS:
+        return False
+    different, counts = np.unique(labels, return_counts=True)
+    pairs = len(labels) - 1
+    if len(different) <= len(labels) / 5:
+        chance = float(((counts / len(labels)) ** 2).sum())
+        alike = float((labels[1:] == labels[:-1]).sum())
+        return alike - pairs * chance > _CERTAIN * np.sqrt(pairs * chance * (1 - chance) + 1e-9)
+    ranks = pd.Series(labels).rank().to_numpy()
+    return bool(np.corrcoef(ranks[1:], ranks[:-1])[0, 1] * np.sqrt(pairs) > _CERTAIN)
+
+
+def _rises_like_labels(table: Table, name: str, labels: np.ndarray) -> bool:
+    """Whether an input rises along rows whose labels come in blocks, so that it tells the order of the file."""
+    values = table.numbers(name)
+    assert values is not None
+    known = values.to_numpy()
+    if np.isnan(known).any() or len(np.unique(known)) < 0.95 * len(known):
+        return False
+    gaps = np.diff(known)
+    return bool(((gaps >= 0).all() or (gaps <= 0).all()) and in_blocks(labels))
+
+
+def _tells_order(table: Table, name: str, labels: np.ndarray) -> str:
+    return (
+        f"{name!r} rises or falls from row to row, and labels come in blocks: it may tell them by the order of the "
+        f"file; {option('drop', name)} leaves it out"
+    )

@@ -1,0 +1,271 @@
+"""Files of delimited text, cell by cell: which separator, which lines, and every row as long as the first."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from anyformer.tasks.base import DataError
+
+LONGEST_LINE = 1_000_000
+SEPARATORS = ",;\t|"
+_SAMPLE = 200_000
+_SAMPLE_ROWS = 100
+_BLOCK = 65_536
+_VALUE = re.compile(
+    r"[+\-(\N{MINUS SIGN}]?\s?[$\u00a2-\u00a5\u20a0-\u20c0]?\s?"
+    r"[0-9]{1,400}([.,' \u00a0\u202f][0-9]{1,400})*\s?[%$\u20ac)]?"
+    r"|[0-9]+[./-][0-9]+[./-][0-9]+([ T].*)?|[0-9.]+[eE][+-]?[0-9]+"
+)
+
+
+@dataclass
+class Cells:
+    """A file's cells.
+
+    Attributes:
+        columns: by name, the texts of all rows.
+        separator: of the fields.
+        remarks: what was left out.
+    """
+
+    columns: dict[str, pa.ChunkedArray]
+    separator: str
+    remarks: list[str] = field(default_factory=list)
+
+
+def decode(path: Path, data: bytes) -> str:
+    """The text in ``data``; ``DataError`` with the file and the place of the first byte that is not UTF-8."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        where = error.start + (3 if data.startswith(b"\xef\xbb\xbf") else 0)
+        raise DataError(
+            f"{path}: byte {where} (0x{data[where]:02x}) is not UTF-8 text; save the file as UTF-8"
+        ) from None
+
+
+def check_lines(path: Path, data: bytes, remedy: str) -> None:
+    """``DataError`` where a line is longer than a line of text or of a table can sensibly be."""
+    start = number = 0
+    while len(data) - start > LONGEST_LINE:
+        end = data.find(b"\n", start)
+        end = len(data) if end < 0 else end
+        number += 1
+        if end - start > LONGEST_LINE:
+            raise DataError(f"{path}: line {number} is {end - start:,} bytes long, all in one line; {remedy}")
+        start = end + 1
+
+
+def read_cells(path: Path) -> Cells:
+    """The cells of a table whose first line names its columns.
+
+    Lines before it that begin with ``#``, a line ``sep=;`` as spreadsheets write it, blank lines, and the empty
+    column that a separator at the end of each line makes are no part of the table.
+
+    Raises:
+        DataError: a row has more or fewer fields than there are names, or quotes do not match; with the line.
+    """
+    data = path.read_bytes()
+    if not data.strip():
+        raise DataError(f"{path} is empty")
+    check_lines(path, data, "a table needs one line a row")
+    text, above, declared = _without_preamble(decode(path, data))
+    if not text.strip():
+        raise DataError(f"{path} has only comments and no rows")
+    separator = declared or find_separator(text)
+    remarks = []
+    comments = above - (declared is not None)
+    if comments:
+        remarks.append(f"{comments} lines of comments above the names of the columns are left out")
+    with _long_fields():
+        names, columns = _all_rows(path, text, separator, above, remarks)
+    return Cells(_named(path, names, columns, remarks), separator, remarks)
+
+
+@contextmanager
+def _long_fields() -> Iterator[None]:
+    before = csv.field_size_limit(2 * LONGEST_LINE)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def _without_preamble(text: str) -> tuple[str, int, str | None]:
+    """The text from the line of names on, the lines above it, and the separator that ``sep=`` declares."""
+    lines = 0
+    declared = None
+    match = re.match(r"\s*\"?sep=(.)\"?[ \t]*(\r\n|\n|\r)", text, re.I)
+    if match:
+        declared, text, lines = match[1], text[match.end() :], 1
+    while text.startswith("#") and not _names_in_comment(text):
+        _, _, text = text.partition("\n")
+        lines += 1
+    return text, lines, declared
+
+
+def _names_in_comment(text: str) -> bool:
+    """Whether the line that begins with ``#`` names the columns: there are values below it, as many."""
+    lines = [line for line in text[:_SAMPLE].splitlines()[:3] if line.strip()]
+    if len(lines) < 2 or lines[1].startswith("#"):
+        return False
+    separator = max(SEPARATORS, key=lines[0].count)
+    head, below = (next(csv.reader([line], delimiter=separator)) for line in lines[:2])
+    return len(head) == len(below) > 1 and any(_VALUE.fullmatch(cell.strip()) for cell in below)
+
+
+def find_separator(text: str) -> str:
+    """The separator that gives all rows as many fields as there are names, quotes respected.
+
+    Where several do, the one whose fields are values more often (``2024-01-01;1,5``), then the one with more fields.
+    """
+    scored = [(_score(text, separator), separator) for separator in SEPARATORS]
+    best, separator = max(scored, key=lambda pair: pair[0])
+    return separator
+
+
+def _score(text: str, separator: str) -> tuple[float, ...]:
+    whole = len(text) <= _SAMPLE
+    rows: list[list[str]] = []
+    broken = False
+    try:
+        for row in csv.reader(
+            io.StringIO(text[:_SAMPLE], newline=""), delimiter=separator, skipinitialspace=True, strict=True
+        ):
+            if row and not (row[0].startswith("#") and len(row) == 1):
+                rows.append(row)
+            if len(rows) > _SAMPLE_ROWS:
+                break
+    except csv.Error:
+        broken = whole
+    if not rows:
+        return (-1.0,)
+    width = len(rows[0])
+    body = rows[1:] if whole or len(rows) > _SAMPLE_ROWS else rows[1:-1]
+    fits = [len(row) == width or (len(row) == width + 1 and not row[-1]) for row in body]
+    share = sum(fits) / len(fits) if fits else 1.0
+    cells = [cell.strip() for row, fit in zip(body, fits) if fit for cell in row if cell.strip()]
+    valued = sum(bool(_VALUE.fullmatch(cell)) for cell in cells) / max(len(cells), 1)
+    if width == 1:
+        tier = 0 if share == 1 and not broken else -1
+    elif broken:
+        tier = 1
+    else:
+        occurs = any(len(row) > 1 for row in body) or not body
+        tier = 3 if share == 1 else 2 if share > 0 else 1 if occurs else -1
+    return (tier, share, valued, width, -SEPARATORS.index(separator))
+
+
+def _all_rows(
+    path: Path, text: str, separator: str, above: int, remarks: list[str]
+) -> tuple[list[str], list[pa.ChunkedArray]]:
+    """The names, and the cells by column."""
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
+    names: list[str] = []
+    chunks: list[list[pa.Array]] = []
+    block: list[list[str]] = []
+    comments = blank = between = 0
+    try:
+        for row in rows:
+            if not row or (len(row) == 1 and not row[0].strip()):
+                between += 1
+                continue
+            if chunks or block:
+                blank += between
+            between = 0
+            if not names:
+                names = _checked_names(path, row, text)
+                continue
+            if len(row) != len(names):
+                if row[0].startswith("#"):
+                    comments += 1
+                    continue
+                if len(row) == len(names) + 1 and not row[-1]:
+                    row = row[:-1]
+                else:
+                    raise DataError(_ragged(path, rows.line_num + above, row, names))
+            block.append(row)
+            if len(block) == _BLOCK:
+                chunks.append(_by_column(block))
+                block = []
+    except csv.Error as error:
+        raise DataError(
+            f"{path} is not a readable table: {error}, in the row that ends in line {rows.line_num + above}"
+        ) from None
+    if block:
+        chunks.append(_by_column(block))
+    if not chunks:
+        raise DataError(f"{path} has a line of column names and no rows")
+    if blank and len(names) == 1:
+        remarks.append(f"{blank} blank lines between the rows are left out; write NA for a missing value")
+    if comments:
+        remarks.append(f"{comments} lines of comments between the rows are left out")
+    return names, [pa.chunked_array([chunk[i] for chunk in chunks]) for i in range(len(names))]
+
+
+def _by_column(block: list[list[str]]) -> list[pa.Array]:
+    return [pa.array(column, pa.large_string()) for column in zip(*block)]
+
+
+def _checked_names(path: Path, row: list[str], text: str) -> list[str]:
+    names = [name.strip() for name in row]
+    if names[0].startswith("#") and len(names[0]) > 1:
+        names[0] = names[0][1:].strip()
+    if all(looks_like_value(name) for name in names):
+        first = text.lstrip().splitlines()[0]
+        raise DataError(f"{path}: the first line must name the columns, got {first[:60]!r}")
+    return names
+
+
+def _ragged(path: Path, line: int, row: list[str], names: list[str]) -> str:
+    many = len(row) > len(names)
+    shown = row[len(names)] if many else names[len(row)]
+    what = f"the first one too many is {shown[:40]!r}" if many else f"none for column {shown!r}"
+    return (
+        f"{path}: line {line} has {len(row)} fields, but the first line names {len(names)} columns ({what}); "
+        "write each row with as many, and values that hold the separator in double quotes"
+    )
+
+
+def _named(
+    path: Path, names: list[str], columns: list[pa.ChunkedArray], remarks: list[str]
+) -> dict[str, pa.ChunkedArray]:
+    """Columns by name; those without one are called as pandas calls them, and left out where they are empty."""
+    found: dict[str, pa.ChunkedArray] = {}
+    for number, (name, column) in enumerate(zip(names, columns)):
+        if not name and not any(cell.strip() for cell in column.unique().to_pylist()):
+            remarks.append(f"column {number + 1} has neither a name nor values and is left out")
+            continue
+        name = name or f"Unnamed: {number}"
+        if name in found:
+            places = [i + 1 for i, other in enumerate(names) if other == name]
+            raise DataError(
+                f"{path}: columns {places[0]} and {places[1]} are both named {name!r}; rename one"
+            )
+        found[name] = column
+    return found
+
+
+def looks_like_value(text: str) -> bool:
+    """Whether a cell is a number or a date, and no name."""
+    return bool(_VALUE.fullmatch(text.strip())) or text.strip().lower() in ("nan", "inf", "-inf")
+
+
+def factorized(column: pa.ChunkedArray) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+    """A column's different texts; the number of each row's; how often each occurs; and the row where it is first."""
+    encoded = column.combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.chunk(0)
+    texts, codes = encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
+    firsts = np.full(len(texts), len(codes), np.int64)
+    np.minimum.at(firsts, codes, np.arange(len(codes)))
+    return texts, codes, np.bincount(codes, minlength=len(texts)), firsts

@@ -1,0 +1,104 @@
+"""What rows are to be told: classes, or numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from anyformer.tasks.base import DataError
+from anyformer.tasks.reading import Table
+from anyformer.tasks.spelling import option
+
+
+def has_target(table: Table, targets: Sequence[str], kind: str | None, remarks: list[str]) -> pd.Series:
+    """Which rows have all targets; ``DataError`` where none has."""
+    known = pd.Series(True, table.frame.index)
+    for name in targets:
+        numbers = table.numbers(name)
+        column = table.keys(name) if numbers is None and kind != "regress" else numbers
+        if column is None:
+            raise DataError(
+                f"{option('target')}: column {name!r} of {table.path} {_not_numeric(table, name)}; regression needs "
+                "numbers"
+            )
+        if column.isna().all():
+            raise DataError(f"{option('target')}: column {name!r} of {table.path} has no value in any row")
+        known &= column.notna()
+        remarks.extend(table.notes.get(name, []))
+    if not known.any():
+        raise DataError(
+            f"{option('target')}: no row of {table.path} has all of {', '.join(map(repr, targets))}"
+        )
+    if not known.all():
+        remarks.append(f"{int((~known).sum())} of {len(known)} rows have no target and are left out")
+    return known
+
+
+def _not_numeric(table: Table, name: str) -> str:
+    return table.refusals.get(name) or f"is not numeric (it holds {table.shown(name)})"
+
+
+def targets_of(
+    table: Table, targets: Sequence[str], kind: str | None, remarks: list[str]
+) -> tuple[np.ndarray, list[str] | None]:
+    """Targets as class numbers with their names, or as floats ``(N, M)`` and None; says which, and why."""
+    numbers = [table.numbers(name) for name in targets]
+    if len(targets) > 1 or kind == "regress":
+        for name, one in zip(targets, numbers):
+            if one is None:
+                raise DataError(
+                    f"{option('target')}: column {name!r} of {table.path} {_not_numeric(table, name)}; regression "
+                    "needs numbers"
+                )
+        return np.stack([one.to_numpy() for one in numbers if one is not None], 1), None
+    name, values = targets[0], numbers[0]
+    keys = table.keys(name)
+    different = keys.nunique() if values is None else values.nunique()
+    if kind is None and values is not None and not pd.api.types.is_bool_dtype(table.frame[name]):
+        known = values.to_numpy()
+        if not np.equal(known, np.rint(known)).all() or different > max(2, min(20, len(known) // 10)):
+            remarks.append(f"target {name!r} is numeric with {different} different values: regression")
+            return known[:, None], None
+    if different > 2 and different > 0.5 * len(keys):
+        raise DataError(
+            f"{option('target')}: column {name!r} of {table.path} has {different} different values in {len(keys)} "
+            "rows; a class must repeat"
+        )
+    codes, names = classes_of(name, keys, values, remarks)
+    remarks.append(f"target {name!r} has {len(names)} different values: classification")
+    return codes, names
+
+
+def classes_of(
+    name: str, keys: pd.Series, values: pd.Series | None, remarks: list[str]
+) -> tuple[np.ndarray, list[str]]:
+    """Class numbers and names, in the order of the values or of the alphabet.
+
+    Equal numbers are one class however they are written: 1, "1", 1.0. It bears the name that they are written with, or
+    that of the number where there are several.
+    """
+    texts = keys.map(_name)
+    if values is None or pd.api.types.is_bool_dtype(keys) or (values.abs() >= 2**53).any():
+        codes, names = pd.factorize(texts, sort=True)
+        folded = pd.Series(names).str.casefold()
+        for twin in folded[folded.duplicated()].unique():
+            alike = " and ".join(repr(one) for one in names if one.casefold() == twin)
+            remarks.append(f"classes {alike} of {name!r} differ in case alone and are kept apart")
+        return codes.astype(np.int64), list(names)
+    codes, different = pd.factorize(values, sort=True)
+    found = []
+    for code, value in enumerate(different):
+        written = sorted(texts[codes == code].unique())
+        found.append(written[0] if len(written) == 1 else _name(float(value)))
+        if len(written) > 1:
+            remarks.append(f"{' and '.join(map(repr, written))} of {name!r} are one class: {found[-1]}")
+    return codes.astype(np.int64), found
+
+
+def _name(value: object) -> str:
+    """A class by its value: whole numbers without a decimal point."""
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return str(value)

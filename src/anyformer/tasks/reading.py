@@ -1,0 +1,221 @@
+"""Files of rows as tables whose columns are numbers, truth values, dates or texts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from numbers import Number
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from anyformer.tasks.base import DataError
+from anyformer.tasks.delimited import decode, factorized, read_cells
+from anyformer.tasks.numbers import LARGEST, Convention, Reading, read_numbers
+from anyformer.tasks.spelling import option
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a file.
+
+    Attributes:
+        path: the file.
+        frame: a column is float64, int64, bool or boolean where it holds numbers or truth values, dates where the file
+            stores them as such, else texts; NaN, NaT or NA where a value is missing.
+        written: by column, the texts of the file, None where one is missing; not for columns that the file has typed.
+        notes: by column, how its values were read.
+        refusals: by column, why it holds no numbers, where it seemed to.
+        remarks: about the file.
+        decimal: the decimal mark of the file's numbers; None where none shows, or both do.
+    """
+
+    path: Path
+    frame: pd.DataFrame
+    written: dict[str, pd.Series] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    refusals: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    decimal: str | None = None
+
+    def numbers(self, name: str) -> pd.Series | None:
+        """A column as float64, NaN where a value is missing; None where it holds no numbers."""
+        column = self.frame[name]
+        if not pd.api.types.is_numeric_dtype(column):
+            return None
+        return pd.Series(column.to_numpy(np.float64, na_value=np.nan), column.index, name=name)
+
+    def keys(self, name: str) -> pd.Series:
+        """A column's values as they tell rows apart: its texts, where the file is one of texts."""
+        if name not in self.written:
+            return self.frame[name]
+        return self.written[name].loc[self.frame.index].str.strip()
+
+    def shown(self, name: str) -> str:
+        """Its first value, for messages."""
+        column = self.keys(name).dropna()
+        return repr(column.tolist()[0]) if len(column) else "nothing"
+
+
+def read_csv(path: Path, convention: Convention) -> Table:
+    """A table whose first line names its columns, separated by commas, semicolons, tabs or bars."""
+    cells = read_cells(path)
+    table = Table(path, pd.DataFrame(), remarks=list(cells.remarks))
+    return _typed_table(table, cells.columns, convention, cells.separator)
+
+
+def read_parquet(path: Path, convention: Convention) -> Table:
+    """The table in a Parquet file."""
+    try:
+        frame = pd.read_parquet(path)
+    except Exception as error:  # pyarrow raises many kinds for a damaged file
+        raise DataError(f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
+    frame.columns = [str(name) for name in frame.columns]
+    return _from_objects(
+        path, frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index(), convention
+    )
+
+
+def read_jsonl(path: Path, convention: Convention) -> Table:
+    """A table with one JSON object a line."""
+    data = path.read_bytes()
+    if not data.strip():
+        raise DataError(f"{path} is empty")
+    records: list[dict[str, Any]] = []
+    for number, line in enumerate(decode(path, data).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError as error:  # also where a number has thousands of digits
+            raise DataError(f"{path}: line {number} is not JSON: {str(error).partition(';')[0]}") from None
+        if not isinstance(record, dict):
+            raise DataError(
+                f'{path}: line {number} must be an object like {{"text": ...}}, got {line[:40]!r}'
+            )
+        records.append(record)
+    names = dict.fromkeys(name for record in records for name in record)
+    columns = {name: pd.Series([record.get(name) for record in records], dtype=object) for name in names}
+    return _from_objects(path, pd.DataFrame(columns), convention)
+
+
+def _from_objects(path: Path, frame: pd.DataFrame, convention: Convention) -> Table:
+    """A table of which the file has typed some columns already."""
+    stripped = frame.columns.str.strip() if len(frame.columns) else frame.columns
+    if stripped.has_duplicates:
+        raise DataError(f"{path}: two columns are named {stripped[stripped.duplicated()][0]!r}; rename one")
+    frame.columns = stripped
+    table = Table(path, pd.DataFrame(index=frame.index))
+    texts: dict[str, pa.ChunkedArray] = {}
+    typed: dict[str, pd.Series] = {}
+    for name in frame.columns:
+        column = frame[name]
+        if pd.api.types.is_numeric_dtype(column):
+            typed[name] = _bounded(column, table)
+            continue
+        cells = None if pd.api.types.is_datetime64_any_dtype(column) else _texts(column)
+        if cells is None:
+            typed[name] = column
+        else:
+            texts[name] = pa.chunked_array([pa.array(cells, pa.large_string())])
+    nothing = replace(convention, missing=convention.missing or frozenset())
+    rest = _typed_table(table, texts, convention, "", gone=nothing)
+    columns = {name: typed.get(name, rest.frame.get(name)) for name in frame.columns}
+    return replace(rest, frame=pd.DataFrame(columns, index=frame.index))
+
+
+def _texts(column: pd.Series) -> list[str] | None:
+    """A column's values as a file of text would have them, empty where one is missing; None for dates, lists, ..."""
+    found: list[str] = []
+    for value in column.tolist():
+        if isinstance(value, str):
+            found.append(value)
+        elif (
+            value is None
+            or value is pd.NA
+            or value is pd.NaT
+            or (isinstance(value, float) and value != value)
+        ):
+            found.append("")
+        elif isinstance(value, Number):
+            found.append(str(value))
+        else:
+            return None
+    return found
+
+
+def _bounded(column: pd.Series, table: Table) -> pd.Series:
+    """A column of numbers, NaN where one is infinite or beyond all measure."""
+    if not pd.api.types.is_float_dtype(column):
+        whole = column.dropna().tolist() if pd.api.types.is_integer_dtype(column) else []
+        lost = sum(int(float(value)) != value for value in whole if abs(value) >= 2**53)
+        if lost:
+            table.notes[column.name] = [
+                f"{lost} values of {column.name!r} have more digits than a number holds and lose the last ones"
+            ]
+        return column
+    values = column.to_numpy(np.float64, na_value=np.nan)
+    beyond = np.abs(values) > LARGEST
+    if beyond.any():
+        row = int(np.argmax(beyond))
+        table.notes[column.name] = [
+            f"{int(beyond.sum())} values of {column.name!r} are infinite or beyond {LARGEST:.0e} (first: {values[row]} "
+            f"in row {row + 1}) and count as missing"
+        ]
+    return pd.Series(np.where(beyond, np.nan, values), column.index, name=column.name)
+
+
+def _typed_table(
+    table: Table,
+    columns: dict[str, pa.ChunkedArray],
+    convention: Convention,
+    separator: str,
+    gone: Convention | None = None,
+) -> Table:
+    """Columns of texts by type. ``gone`` says what is missing in columns that remain texts."""
+    apart, codes = {}, {}
+    for name, column in columns.items():
+        different, codes[name], counts, firsts = factorized(column)
+        apart[name] = (different, counts, firsts)
+    readings = read_numbers(apart, convention, separator)
+    frame: dict[str, Any] = {}
+    for name, (different, counts, _) in apart.items():
+        marks = gone or convention
+        missing = np.array([marks.is_missing(text.strip()) for text in different], dtype=bool)
+        kept = np.array([None if out else text for text, out in zip(different, missing)], dtype=object)
+        table.written[name] = pd.Series(kept[codes[name]], dtype=object, name=name)
+        values = _typed(different, missing, readings[name], codes[name])
+        if readings[name].refusal:
+            table.refusals[name] = str(readings[name].refusal)
+        table.notes[name] = list(readings[name].remarks)
+        if values is None:
+            values = table.written[name]
+            table.notes[name] = [
+                f"{text.strip()!r} in {name!r} is taken for a missing value ({count} rows); "
+                f"{option('missing', '')} makes it a value like others"
+                for text, count, out in zip(different, counts, missing)
+                if out and text.strip()
+            ]
+        frame[name] = values
+    marks_seen = {reading.decimal for reading in readings.values() if reading.decimal}
+    decimal = marks_seen.pop() if len(marks_seen) == 1 else None
+    return replace(table, frame=pd.DataFrame(frame), decimal=decimal)
+
+
+def _typed(texts: Sequence[str], missing: np.ndarray, reading: Reading, codes: np.ndarray) -> Any:
+    """A column's numbers or truth values; None where it holds texts."""
+    if reading.values is not None:
+        values = reading.values[codes]
+        whole = np.isfinite(values) & (values == np.rint(values)) & (np.abs(values) < 2**53)
+        return values.astype(np.int64) if whole.all() else values
+    if missing.all():
+        return np.full(len(codes), np.nan)
+    words = [text.strip().lower() for text in texts]
+    if any(not out and word not in ("true", "false") for word, out in zip(words, missing)):
+        return None
+    truth = np.array([word == "true" for word in words])[codes]
+    return pd.arrays.BooleanArray(truth, missing[codes]) if missing.any() else truth
