@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from anyformer.cli.main import app, one_message, options_of
+from anyformer.cli.main import DataCommand, app, one_message, task_of
 
 
-@app.command()
+@app.command(cls=DataCommand)
 @one_message
 def compare(
     data: Annotated[
@@ -19,7 +19,9 @@ def compare(
             help="A task's name, or a file or folder of yours; by default generated recall and real bytes."
         ),
     ] = None,
-    target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="The column to predict, or several between commas.")
+    ] = None,
     models: Annotated[
         str | None,
         typer.Option(
@@ -76,13 +78,14 @@ def compare(
             raise ValueError("resume goes on with the plan in its folder: it takes no data, target or models")
         go_on(resume, storage=storage, trust_code=trust_code)
         return
+    column, options = task_of(data, target, option)
     run(
         data,
         models,
         budget=budget,
         out=out,
-        target=target,
-        options=options_of(option),
+        target=column,
+        options=options,
         hold=hold,
         parameters=parameters,
         batch_size=batch_size,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -10,7 +9,10 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 from rich.markup import escape
+from rich.table import Table
+from typer.core import TyperCommand
 
+from anyformer.spelling import command_line
 from anyformer.terminal import new_console
 
 P = ParamSpec("P")
@@ -36,12 +38,11 @@ def one_message(command: Callable[P, R]) -> Callable[P, R]:
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return command(*args, **kwargs)
+            with command_line():
+                return command(*args, **kwargs)
         except (ValueError, OSError) as error:
             errors.print("error: ", style="bold red", end="")
-            # messages name Python's arguments; here those of tasks are set by --option
-            message = re.sub(r"\bgive (\w+)=", r"give --option \1=", str(error))
-            errors.print(message, soft_wrap=True)
+            errors.print(str(error), soft_wrap=True)
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             errors.print("stopped")
@@ -67,17 +68,41 @@ def main(
     """Every sequence architecture as a part with one interface: compare them on your own data."""
 
 
-def options_of(pairs: list[str] | None) -> dict[str, Any]:
-    """``["length=64", "name=x"]`` as a dict, numbers and booleans read as such."""
-    import yaml
+def task_of(
+    data: str | None, target: str | None, pairs: list[str] | None
+) -> tuple[str | list[str] | None, dict[str, Any]]:
+    """The target and the options of a task, the first also where it is given as one of the options."""
+    if not pairs:
+        return target, {}
+    from anyformer.tasks.options import typed_options
 
-    found: dict[str, Any] = {}
-    for pair in pairs or []:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise ValueError(f"--option must be written name=value, got {pair!r}")
-        found[key] = yaml.safe_load(value)
-    return found
+    options = typed_options(data, pairs)
+    if "target" not in options:
+        return target, options
+    if target is not None:
+        raise ValueError("--target and --option target are both given")
+    return options.pop("target"), options
+
+
+class DataCommand(TyperCommand):
+    """A command whose help ends with the options of each kind of data."""
+
+    def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
+        """Print the help."""
+        super().format_help(ctx, formatter)
+        from anyformer.tasks.options import options_of_data
+
+        for kind, options in options_of_data().items():
+            table = Table(
+                title=f"--option name=value, for {kind}", title_justify="left", box=None, pad_edge=True
+            )
+            table.add_column("name", no_wrap=True, style="cyan")
+            table.add_column("meaning")
+            for name, meaning in options.items():
+                table.add_row(name, escape(meaning))
+            console.print(table)
+            console.print()
+        console.print("Tasks by name have options of their own: anyformer list tasks.")
 
 
 def utf8_output() -> None:

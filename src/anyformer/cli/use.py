@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from anyformer.cli.main import app, console, one_message, options_of
+from anyformer.cli.main import DataCommand, app, console, one_message, task_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -19,13 +19,15 @@ MOST_ROWS = 40
 MOST_COLUMNS = 8
 
 
-@app.command()
+@app.command(cls=DataCommand)
 @one_message
 def train(
     out: Annotated[Path, typer.Option(help="Folder for the model and its checkpoint.")],
     data: Annotated[str | None, typer.Argument(help="A task's name, or a file or folder of yours.")] = None,
     model: Annotated[str | None, typer.Option(help="A model's name, a spec, or FILE.yaml.")] = None,
-    target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="The column to predict, or several between commas.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; by default 300.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Sequences in a step; by default 32.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="The highest; by default 0.003.")] = None,
@@ -62,8 +64,8 @@ def train(
     elif data is None or model is None:
         raise ValueError("name the data or the task, and the model with --model (see anyformer list)")
     else:
-        settings = options_of(option)
-        fit = Fit.start(out, data, model, target=target, options=settings, trust_code=trust_code, **config)
+        column, settings = task_of(data, target, option)
+        fit = Fit.start(out, data, model, target=column, options=settings, trust_code=trust_code, **config)
     for note in fit.task.notes():
         _say(f"{fit.task.name}: {note}")
     _say(f"{fit.task.title} {fit.trainer.model.num_parameters():,} parameters on {fit.trainer.device}.")

@@ -71,7 +71,7 @@ def compare(
     *,
     budget: str | float | None = None,
     out: str | os.PathLike[str] | None = None,
-    target: str | None = None,
+    target: str | list[str] | None = None,
     options: Mapping[str, Any] | None = None,
     hold: str = "parameters",
     parameters: int | None = None,

@@ -122,7 +122,7 @@ class TaskPlan(Record):
 
     name: str
     source: str | None
-    target: str | None = None
+    target: str | list[str] | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     candidates: list[PlannedCandidate]
     batch_size: int

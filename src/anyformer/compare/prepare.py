@@ -104,7 +104,7 @@ def available_cores() -> int:
 
 def make_plan(
     request: Request,
-    tasks: Sequence[tuple[Task, str | None, str | None, dict[str, Any]]],
+    tasks: Sequence[tuple[Task, str | None, str | list[str] | None, dict[str, Any]]],
     models: Mapping[str, Model],
     *,
     command: str = "",
@@ -156,7 +156,7 @@ def _plan_task(
     runs: int,
     *,
     source: str | None,
-    target: str | None,
+    target: str | list[str] | None,
     options: dict[str, Any],
     trust_code: bool,
 ) -> TaskPlan:
@@ -361,8 +361,8 @@ def split_models(text: str) -> list[str]:
 
 
 def open_task(
-    task: Task | str | os.PathLike[str], target: str | None, options: dict[str, Any]
-) -> tuple[Task, str | None, str | None, dict[str, Any]]:
+    task: Task | str | os.PathLike[str], target: str | list[str] | None, options: dict[str, Any]
+) -> tuple[Task, str | None, str | list[str] | None, dict[str, Any]]:
     """The task with its source, by which it can be made again; None for one that came as an object."""
     if isinstance(task, Task):
         if target is not None or options:

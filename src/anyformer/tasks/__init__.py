@@ -64,7 +64,11 @@ def list_tasks() -> list[str]:
 
 
 def create_task(
-    name_or_path: str | os.PathLike[str], *, target: str | None = None, seed: int = 0, **options: Any
+    name_or_path: str | os.PathLike[str],
+    *,
+    target: str | list[str] | None = None,
+    seed: int = 0,
+    **options: Any,
 ) -> Task:
     """The task of that name, or the task that the data at that path makes.
 
@@ -93,7 +97,7 @@ def create_task(
 
 
 def open_data(
-    path: str | os.PathLike[str], target: str | None = None, *, seed: int = 0, **options: Any
+    path: str | os.PathLike[str], target: str | list[str] | None = None, *, seed: int = 0, **options: Any
 ) -> Task:
     """The task that a file or a folder of the user's makes; see :mod:`anyformer.tasks.files` for the rules."""
     files = import_module("anyformer.tasks.files")

@@ -8,13 +8,13 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from anyformer.spelling import option
 from anyformer.tasks.base import DataError
 from anyformer.tasks.encoding import Layout
 from anyformer.tasks.labelled import LabelledTask
 from anyformer.tasks.labels import targets_of
 from anyformer.tasks.numbers import LARGEST
 from anyformer.tasks.reading import Table
-from anyformer.tasks.spelling import option
 
 Axes = Literal["NTF", "NFT"]
 

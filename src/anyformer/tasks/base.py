@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from anyformer.objectives import Objective
+from anyformer.spelling import option
 from anyformer.tasks.subsets import spread_order, stratified_order
 
 if TYPE_CHECKING:
@@ -241,4 +242,4 @@ def check_integer(name: str, value: int, *, low: int, high: int | None = None) -
     """``ValueError`` unless ``value`` is an integer in ``[low, high]``."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < low or (high and value > high):
         limits = f"at least {low}" if high is None else f"in {low}..{high}"
-        raise ValueError(f"{name} must be an integer {limits}, got {value!r}")
+        raise ValueError(f"{option(name)} must be an integer {limits}, got {value!r}")

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from anyformer.spelling import option
 from anyformer.tasks.base import DataError
 from anyformer.tasks.dates import read_dates
 from anyformer.tasks.reading import Table
-from anyformer.tasks.spelling import option
 from anyformer.tasks.tables import check_column
 
 FEWEST_ROWS = 20

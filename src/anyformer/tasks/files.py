@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from anyformer.registry import nearest
+from anyformer.spelling import option
 from anyformer.tasks.base import DataError, Task
 from anyformer.tasks.delimited import check_lines, decode
 from anyformer.tasks.numbers import Convention
 from anyformer.tasks.reading import Table, read_csv, read_jsonl, read_parquet
-from anyformer.tasks.spelling import option
 from anyformer.tasks.text import ByteTask, Document
 
 _TABLES = {".csv": read_csv, ".tsv": read_csv, ".parquet": read_parquet, ".pq": read_parquet}
@@ -35,14 +35,14 @@ _REFUSED |= dict.fromkeys(
 )
 _REFUSED |= dict.fromkeys(_IMAGES, "images are not supported yet")
 KINDS = ("forecast", "classify", "regress")
-_TABLE_OPTIONS = (
-    *("kind", "date", "date_format", "dayfirst", "group", "keep", "drop"),
-    *("decimal", "thousands", "missing"),
-)
 OPTIONS: dict[str, tuple[str, ...]] = {
-    "a table that is forecast": (*_TABLE_OPTIONS, "context", "horizon"),
-    "a table whose rows are classified or regressed": (*_TABLE_OPTIONS, "text", "length"),
-    "an .npz file": ("kind", "axes"),
+    "tables": (
+        *("kind", "date", "date_format", "dayfirst", "group", "keep", "drop"),
+        *("decimal", "thousands", "missing"),
+    ),
+    "tables that are forecast": ("context", "horizon"),
+    "tables whose rows or groups are classified or regressed": ("text", "length"),
+    ".npz files": ("kind", "axes"),
     "text": ("length", "raw"),
 }
 """Options by the kind of data that they are for."""
@@ -114,11 +114,11 @@ def open_data(
     if suffix == ".npz":
         from anyformer.tasks.arrays import open_arrays
 
-        _refuse(path, "an .npz file", given)
+        _refuse(path, ".npz files", given)
         return open_arrays(file, kind, axes, seed)
     from anyformer.tasks.frames import open_frame
 
-    _refuse(path, "a table", given)
+    _refuse(path, "tables", given)
     marks = (
         None if missing is None else frozenset([missing] if isinstance(missing, str) else map(str, missing))
     )
@@ -154,7 +154,7 @@ def read_table(path: Path, convention: Convention) -> Table:
 def _refuse(path: str | os.PathLike[str], what: str, given: dict[str, object]) -> None:
     """``ValueError`` where an option is given that does not apply to such data."""
     applies = {name for kind, names in OPTIONS.items() if kind.startswith(what) for name in names}
-    applies |= {"target"} if what == "a table" else set()
+    applies |= {"target"} if what == "tables" else set()
     for name, value in given.items():
         if value is not None and name not in applies:
             raise ValueError(f"{option(name)} does not apply to {what} ({os.fspath(path)}), got {value!r}")

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from anyformer.spelling import option
 from anyformer.tasks.base import DataError, Task, check_integer
 from anyformer.tasks.columns import columns_named, holds_lists, input_columns
 from anyformer.tasks.dates import Dates, read_dates
 from anyformer.tasks.encoding import Layout
 from anyformer.tasks.forecasting import ForecastTask, Series
-from anyformer.tasks.labelled import LabelledTask
+from anyformer.tasks.labelled import LabelledTask, check_enough
 from anyformer.tasks.labels import has_target, targets_of
 from anyformer.tasks.numbers import Convention
 from anyformer.tasks.reading import Table
 from anyformer.tasks.series import check_repeats, dated_rows, find_step, known_rows, on_grid
-from anyformer.tasks.spelling import option
 from anyformer.tasks.tables import is_text
 from anyformer.tasks.text import ByteTask, Document
 from anyformer.tasks.timeaxis import dated_columns, find_axis
@@ -283,7 +283,7 @@ def _check_target(table: Table, name: str, used: set[str]) -> None:
     if values is None:
         why = table.refusals.get(name) or f"is not numeric (it holds {table.shown(name)})"
         raise DataError(
-            f"{what} {why}; a forecast needs numbers; give {option('kind', 'classify')} to classify rows"
+            f"{what} {why}; a forecast needs numbers: give {option('kind', 'classify')} to classify rows"
         )
     if values.isna().all():
         raise DataError(f"{what} holds no number at all{_reasons(table.notes.get(name, []))}")
@@ -351,6 +351,7 @@ def _open_rows(table: Table, choices: Choices, dated: Dates | None, remarks: lis
         remarks.append(f"left out: {dated.name!r}, the date, as each row is a sequence of its own")
     known = has_target(table, choices.targets, choices.kind, remarks)
     table = replace(table, frame=table.frame[known])
+    check_enough(table.path.stem, len(table.frame))
     y, classes = targets_of(table, choices.targets, choices.kind, remarks)
     shared: dict[str, Any] = {
         "name": table.path.stem,

@@ -58,8 +58,7 @@ class LabelledTask(Task):
         self.name, self.seed = name, seed
         self.classes = None if classes is None else list(classes)
         self._facts, self._remarks = dict(facts or {}), list(remarks)
-        if len(x) < FEWEST:
-            raise DataError(f"{name}: {len(x)} labelled sequences are too few; at least {FEWEST} are needed")
+        check_enough(name, len(x))
         self.train_length = x.shape[1]
         self._mask = None if mask is None or mask.all() else mask
         if self.classes is not None and len(self.classes) < 2:
@@ -181,6 +180,12 @@ class LabelledTask(Task):
     def notes(self) -> list[str]:
         """What was decided about the data, and what is missing in it."""
         return list(self._remarks)
+
+
+def check_enough(name: str, count: int) -> None:
+    """``DataError`` where so many sequences cannot be split."""
+    if count < FEWEST:
+        raise DataError(f"{name}: {count} labelled sequences are too few; at least {FEWEST} are needed")
 
 
 def split_alike(

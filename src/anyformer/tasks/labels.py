@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from anyformer.spelling import option
 from anyformer.tasks.base import DataError
 from anyformer.tasks.reading import Table
-from anyformer.tasks.spelling import option
 
 
 def has_target(table: Table, targets: Sequence[str], kind: str | None, remarks: list[str]) -> pd.Series:

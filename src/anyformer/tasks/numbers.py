@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from anyformer.tasks.spelling import option
+from anyformer.spelling import option
 
 LARGEST = 1e100
 """Numbers beyond it are as good as infinite: their squares, which deviations are made of, are."""

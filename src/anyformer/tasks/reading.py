@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from anyformer.spelling import option
 from anyformer.tasks.base import DataError
 from anyformer.tasks.delimited import decode, factorized, read_cells
 from anyformer.tasks.numbers import LARGEST, Convention, Reading, read_numbers
-from anyformer.tasks.spelling import option
 
 
 @dataclass(frozen=True)

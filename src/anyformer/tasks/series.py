@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from anyformer.spelling import option
 from anyformer.tasks.base import DataError
 from anyformer.tasks.calendar import Step, infer_step
 from anyformer.tasks.dateforms import part_of
 from anyformer.tasks.dates import Dates, Reading
 from anyformer.tasks.forecasting import Series
-from anyformer.tasks.spelling import option
 
 LONGEST_GAP = 1000
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from anyformer.registry import nearest
+from anyformer.spelling import option
 from anyformer.tasks.base import DataError
-from anyformer.tasks.spelling import option
 
 
 def check_column(path: Path, frame: pd.DataFrame, name: str, argument: str) -> str:

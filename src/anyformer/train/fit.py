@@ -29,7 +29,7 @@ class FitPlan(BaseModel):
     """What is trained, on what and how: ``train.json``, by which training goes on after an interruption."""
 
     source: str
-    target: str | None
+    target: str | list[str] | None
     options: dict[str, Any]
     spec: dict[str, Any]
     config: TrainConfig
@@ -60,7 +60,7 @@ class Fit:
         data: str | os.PathLike[str],
         spec: ModelSpec | Mapping[str, Any] | str | Path,
         *,
-        target: str | None = None,
+        target: str | list[str] | None = None,
         options: Mapping[str, Any] | None = None,
         trust_code: bool = False,
         **config: Any,

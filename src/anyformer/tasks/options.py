@@ -1,0 +1,106 @@
+"""Options as they are typed, read by the types that the task's maker asks for."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from collections.abc import Callable, Sequence
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from anyformer.spelling import option
+from anyformer.tasks import tasks
+from anyformer.tasks.files import OPTIONS, open_data
+
+
+def typed_options(source: str | os.PathLike[str] | None, typed: Sequence[str]) -> dict[str, Any]:
+    """``["length=64", "group=[store, item]"]`` as the arguments of the task that ``source`` names or makes.
+
+    An option that takes a text is that text: NO, 1.0 and null stay as they are. Several names stand between commas, or
+    as a list in brackets. Where the maker does not say the type, the value is read as YAML.
+
+    Raises:
+        ValueError: not ``name=value``, a name given twice, or a value of another type than asked for.
+    """
+    hints = {} if source is None else _hints(_maker(os.fspath(source)))
+    found: dict[str, Any] = {}
+    for pair in typed:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise ValueError(f"--option must be written name=value, got {pair!r}")
+        if name in found:
+            raise ValueError(f"{option(name)} is given twice")
+        found[name] = _read(name, text, hints.get(name))
+    return found
+
+
+def options_of_data() -> dict[str, dict[str, str]]:
+    """For each kind of data its options and what they mean, in the words of :func:`anyformer.tasks.files.open_data`."""
+    meanings = _meanings(open_data)
+    return {kind: {name: meanings[name] for name in names} for kind, names in OPTIONS.items()}
+
+
+def _maker(source: str) -> Callable[..., Any]:
+    return tasks.get(source).target if source in tasks or ".py:" in source else open_data
+
+
+def _hints(maker: Callable[..., Any]) -> dict[str, Any]:
+    """Types by argument; none where they cannot be told."""
+    try:
+        return get_type_hints(maker.__init__ if inspect.isclass(maker) else maker)
+    except Exception:  # annotations of other people's code may name what is not there
+        return {}
+
+
+def _read(name: str, text: str, hint: Any) -> Any:
+    members = [member for member in (get_args(hint) or (hint,)) if member is not NoneType]
+    if get_origin(hint) is Literal:
+        members = [str]
+    texts = any(member is str or get_origin(member) is Literal for member in members)
+    if hint is None or hint is Any:
+        return _yaml(name, text, yaml.SafeLoader)
+    if (
+        texts
+        and any(get_origin(member) in (list, Sequence) for member in members)
+        and text[:1] + text[-1:] == "[]"
+    ):
+        return _yaml(name, text, yaml.BaseLoader)
+    if texts:
+        return text[1:-1] if len(text) > 2 and text[0] == text[-1] in "'\"" else text
+    try:
+        return TypeAdapter(hint).validate_python(text)
+    except ValidationError:
+        return _yaml_of(name, text, hint)
+
+
+def _yaml_of(name: str, text: str, hint: Any) -> Any:
+    value = _yaml(name, text, yaml.SafeLoader)
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError:
+        asked = (
+            getattr(hint, "__name__", str(hint)) if not get_args(hint) else str(hint).replace("typing.", "")
+        )
+        raise ValueError(f"{option(name)} must be of the type {asked}, got {text!r}") from None
+
+
+def _yaml(name: str, text: str, loader: Any) -> Any:
+    try:
+        return yaml.load(text, Loader=loader)
+    except yaml.YAMLError:
+        raise ValueError(f"{option(name)}: {text!r} cannot be read") from None
+
+
+def _meanings(function: Callable[..., Any]) -> dict[str, str]:
+    """What a docstring's Args say of each argument."""
+    text = (inspect.getdoc(function) or "").partition("Args:\n")[2].partition("\n\n")[0]
+    found: dict[str, str] = {}
+    for match in re.finditer(r"^    (\w+(?:, \w+)*): (.*(?:\n        .*)*)", text, re.M):
+        meaning = re.sub(r"\s+", " ", match[2]).replace("``", "")
+        meaning = re.sub(r":\w+:`([^`]*)`", r"\1", meaning)
+        found |= dict.fromkeys(match[1].split(", "), meaning)
+    return found
