@@ -106,14 +106,14 @@ def use_native(native: bool) -> Iterator[None]:
 
 
 def ready(*tensors: Tensor | None) -> bool:
-    """Whether the kernels can take these tensors: all on the CPU, and all of one type, float32 or float64."""
+    """Whether the kernels can take these tensors: on the CPU, none empty, all of one type, float32 or float64."""
     if _off:
         return False
     dtype = None
     for x in tensors:
         if x is None:
             continue
-        if not x.is_cpu or (dtype is not None and x.dtype is not dtype):
+        if not x.is_cpu or (dtype is not None and x.dtype is not dtype) or x.numel() == 0:
             return False
         dtype = x.dtype
     return dtype in SUFFIXES and _load()[0] is not None
@@ -122,8 +122,8 @@ def ready(*tensors: Tensor | None) -> bool:
 def run(name: str, *args: Tensor | int | float | None) -> None:
     """Call ``name`` for the type of its first argument, with the number of threads added at the end.
 
-    A tensor is passed as its address, so that the caller answers for its layout; ``None`` as a null pointer,
-    int as int64, float as double.
+    A tensor is passed as its address, so that the caller answers for its layout (``ops/_layout.py``); ``None`` as a
+    null pointer, int as int64, float as double.
     """
     first = args[0]
     assert isinstance(first, Tensor)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from anyformer import kernels
+from anyformer.ops._layout import dense, room_by_time, rows
 from anyformer.ops._precision import wide
 
 
@@ -22,8 +23,8 @@ def _has_matrix_unit() -> bool:
 
 
 def can_attend(*tensors: Tensor) -> bool:
-    """Whether the kernel can take these tensors, widened where they are narrower than float32."""
-    taken = all(x.device.type == "cpu" and wide(x.dtype) in kernels.SUFFIXES for x in tensors)
+    """Whether the kernel can take these tensors, none empty, widened where they are narrower than float32."""
+    taken = all(x.device.type == "cpu" and wide(x.dtype) in kernels.SUFFIXES and x.numel() for x in tensors)
     return taken and _library() is not None
 
 
@@ -76,26 +77,11 @@ def attend(
     return y.to(q.dtype), lse
 
 
-def by_time(B: int, H: int, T: int, K: int, like: Tensor, zeros: bool = False) -> Tensor:
-    """A new (B, H, T, K) whose heads lie beside each other, so that merging them copies nothing."""
-    make = like.new_zeros if zeros else like.new_empty
-    return make(B, T, H, K).transpose(1, 2)
-
-
 def _sizes(q: Tensor, k: Tensor, v: Tensor, spans: Tensor, extra: Tensor | None, grad: Tensor) -> Tensor:
     (B, H, T, K), (G, S), V = q.shape, k.shape[1:3], v.shape[3]
     R, E = spans.shape[1], 0 if extra is None else extra.shape[1]
     strides = [n for x in (q, k, v, grad) for n in x.stride()[:3]]
     return torch.tensor([B, H, G, R, T, S, K, V, E, 0 if spans.shape[0] == 1 else R, *strides])
-
-
-def by_rows(x: Tensor) -> Tensor:
-    """x, its last axis contiguous."""
-    return x if x.stride(-1) == 1 else x.contiguous()
-
-
-def _flat(*tensors: Tensor | None) -> list[Tensor | None]:
-    return [None if x is None else x.contiguous() for x in tensors]
 
 
 @torch.library.custom_op("anyformer::attend", mutates_args=())
@@ -112,10 +98,10 @@ def _attend(
     scale: float,
 ) -> tuple[Tensor, Tensor]:
     (B, H, T, _), V = q.shape, v.shape[3]
-    y = by_time(B, H, T, V, q, zeros=q_slot is not None)
+    y = room_by_time(q, B, H, T, V, zeros=q_slot is not None)
     lse = q.new_full((B, H, T), -torch.inf) if q_slot is not None else q.new_empty(B, H, T)
-    q, k, v = by_rows(q), by_rows(k), by_rows(v)
-    where = _flat(spans, extra, q_slot, k_slot, q_place, k_place)
+    q, k, v = rows(q), rows(k), rows(v)
+    where = [dense(x) for x in (spans, extra, q_slot, k_slot, q_place, k_place)]
     kernels.run("attend", q, k, v, *where, y, lse, _sizes(q, k, v, spans, extra, y), scale)
     return y, lse
 
@@ -134,7 +120,7 @@ def _(
     scale: float,
 ) -> tuple[Tensor, Tensor]:
     B, H, T, _ = q.shape
-    return by_time(B, H, T, v.shape[3], q), q.new_empty(B, H, T)
+    return room_by_time(q, B, H, T, v.shape[3]), q.new_empty(B, H, T)
 
 
 @torch.library.custom_op("anyformer::attend_backward", mutates_args=())
@@ -155,20 +141,15 @@ def _attend_backward(
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     (B, H, T, K), (G, S), V = q.shape, k.shape[1:3], v.shape[3]
-    grads = [by_time(B, H, T, K, q, zeros=q_slot is not None)]
-    grads += [by_time(B, G, S, width, q, zeros=True) for width in (K, V)]
+    grads = [room_by_time(q, B, H, T, K, zeros=q_slot is not None)]
+    grads += [room_by_time(q, B, G, S, width, zeros=True) for width in (K, V)]
     places = [q.new_zeros(0 if x is None else x.shape, dtype=torch.float64) for x in (q_place, k_place)]
-    q, k, v, grad = by_rows(q), by_rows(k), by_rows(v), by_rows(grad)
-    where = _flat(spans, extra, q_slot, k_slot, q_place, k_place)
-    known = (q, k, v, *where, _by_time_again(y), lse, grad, *_flat(grad_lse))
+    q, k, v, grad = rows(q), rows(k), rows(v), rows(grad)
+    where = [dense(x) for x in (spans, extra, q_slot, k_slot, q_place, k_place)]
+    known = (q, k, v, *where, dense(y.transpose(1, 2)), dense(lse), grad, dense(grad_lse))
     into = [*grads, *(places if q_place is not None else (None, None))]
     kernels.run("attend_backward", *known, *into, _sizes(q, k, v, spans, extra, grad), scale)
     return grads[0], grads[1], grads[2], places[0], places[1]
-
-
-def _by_time_again(y: Tensor) -> Tensor:
-    """y as :func:`by_time` laid it out, whatever became of it in between."""
-    return y.transpose(1, 2).contiguous()
 
 
 @_attend_backward.register_fake
@@ -190,8 +171,8 @@ def _(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     (B, H, T, K), (G, S), V = q.shape, k.shape[1:3], v.shape[3]
     places = [q.new_empty(0 if x is None else x.shape, dtype=torch.float64) for x in (q_place, k_place)]
-    of_k, of_v = (by_time(B, G, S, width, q) for width in (K, V))
-    return by_time(B, H, T, K, q), of_k, of_v, places[0], places[1]
+    of_k, of_v = (room_by_time(q, B, G, S, width) for width in (K, V))
+    return room_by_time(q, B, H, T, K), of_k, of_v, places[0], places[1]
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:

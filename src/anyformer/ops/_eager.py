@@ -23,9 +23,9 @@ def plain(*tensors: Tensor | None) -> bool:
     return not (torch.compiler.is_compiling() or _transformed()) and _PLAIN.issuperset(map(type, tensors))
 
 
-def native(first: Tensor, *others: Tensor | None) -> bool:
-    """Whether the kernels take these tensors as they come, the first not empty."""
-    return first.numel() > 0 and plain(first, *others) and kernels.ready(first, *others)
+def native(*tensors: Tensor | None) -> bool:
+    """Whether the kernels take these tensors as they come."""
+    return plain(*tensors) and kernels.ready(*tensors)
 
 
 def tracked(*tensors: Tensor | None) -> bool:

@@ -86,7 +86,7 @@ def attention_definition(
 ) -> Any:
     """The formula, one query at a time. Arguments as in :func:`attention`."""
     _check(q, k, v, causal, visible, bias, places, normalizer, return_lse)
-    (B, H, T, K), S, V = q.shape, k.shape[2], v.shape[3]
+    (B, H, T, K), S = q.shape, k.shape[2]
     dtype, repeat = wide(q.dtype), H // k.shape[1]
     keys = k.to(dtype).repeat_interleave(repeat, 1)
     values = v.to(dtype).repeat_interleave(repeat, 1)
@@ -101,7 +101,9 @@ def attention_definition(
     terms = terms.expand(B, H, T, S)
     outputs, lses = [], []
     for t in range(T):
-        scores = torch.einsum("bhk,bhsk->bhs", q[:, :, t].to(dtype), keys) * _scale(scale, K) + terms[:, :, t]
+        scores = (
+            torch.einsum("bhk,bhsk->bhs", q[:, :, t].to(dtype), keys) * score_scale(scale, K) + terms[:, :, t]
+        )
         scores = scores if score is None else score(scores)
         scores = scores.masked_fill(~sees[:, :, t], -torch.inf)
         shift = torch.zeros_like(scores[..., :1]) if S == 0 else scores.detach().amax(-1, keepdim=True)
@@ -126,8 +128,7 @@ def attention_definition(
         nothing = ~(scores > -torch.inf).any(-1, keepdim=True)
         lses.append(scores.masked_fill(nothing, 0.0).logsumexp(-1).masked_fill(nothing[..., 0], -torch.inf))
     if T == 0:
-        empty = q.new_zeros(B, H, 0, V)
-        return (empty, empty[..., 0].to(dtype)) if return_lse else empty
+        return nothing_seen(q, k, v, return_lse)
     y = torch.stack(outputs, 2).to(q.dtype)
     return (y, torch.stack(lses, 2)) if return_lse else y
 
@@ -195,10 +196,7 @@ def attention(
     _check(q, k, v, causal, visible, bias, places, normalizer, return_lse)
     (B, H, T, K), (_, G, S, _), V = q.shape, k.shape, v.shape[3]
     if T * S * B == 0:
-        y = q.new_zeros(B, H, T, V)
-        return (
-            (y, torch.full((B, H, T), -torch.inf, dtype=wide(q.dtype), device=q.device)) if return_lse else y
-        )
+        return nothing_seen(q, k, v, return_lse)
     plain = normalizer == "softmax" and visible is None and bias is None and score is None and weigh is None
     if plain and T == 1 and (G, V) == (H, K) and places is None and not return_lse:  # a token of a stream
         return F.scaled_dot_product_attention(q, k, v, scale=scale)
@@ -208,7 +206,7 @@ def attention(
     asked = T > 1 and (return_lse or places is not None)
     if plain and (asked or beats_fused(q, k)) and can_attend(q, k, v):
         spans = _spans(T, S, causal)
-        y, lse = attend(q, k, v, spans, places=places, scale=_scale(scale, K))
+        y, lse = attend(q, k, v, spans, places=places, scale=score_scale(scale, K))
         return (y, lse) if return_lse else y
     if places is not None and B * H * T * S <= TILE_ELEMENTS:
         near = -distance(*places).to(wide(q.dtype))
@@ -223,15 +221,17 @@ def attention(
             mask = mask | blind if mask.dtype == torch.bool else mask.masked_fill(blind, 0.0)
         if T == 1 and H != G and (mask is None or mask.shape[1] == 1):
             grouped = q.reshape(B, G, H // G, -1)  # heads of a group as queries: its keys are not repeated
-            y = F.scaled_dot_product_attention(grouped, k, v, attn_mask=mask, scale=_scale(scale, q.shape[3]))
+            y = F.scaled_dot_product_attention(
+                grouped, k, v, attn_mask=mask, scale=score_scale(scale, q.shape[3])
+            )
             y = y.reshape(B, H, 1, V)
         else:
             more = {"is_causal": causal_flag, "enable_gqa": H != G}
             y = F.scaled_dot_product_attention(
-                q, k, v, attn_mask=mask, scale=_scale(scale, q.shape[3]), **more
+                q, k, v, attn_mask=mask, scale=score_scale(scale, q.shape[3]), **more
             )
         return y if blind is None else y.masked_fill(blind, 0.0)
-    scale = _scale(scale, q.shape[3])
+    scale = score_scale(scale, q.shape[3])
     parts = _by_query_blocks(q, k, v, causal, visible, bias, places, score, scale, normalizer, weigh)
     return parts if return_lse else parts[0]
 
@@ -298,10 +298,12 @@ def attend_tile(
 
     ``adjust`` may change the scores (B, H, T, S), ``weigh`` the probabilities, as in :func:`attention`.
     """
-    (B, H, T, _), (_, G, S, _) = q.shape, k.shape
+    (B, H, T, K), (_, G, S, _), V = q.shape, k.shape, v.shape[3]
+    if S == 0:
+        return nothing_seen(q, k, v, True)
     dtype = wide(q.dtype)
     with no_autocast(q):
-        grouped = (q.to(dtype) * scale).reshape(B, G, H // G * T, -1)
+        grouped = (q.to(dtype) * scale).reshape(B, G, H // G * T, K)
         scores = (grouped @ k.to(dtype).transpose(2, 3)).reshape(B, H, T, S)
         if adjust is not None:
             scores = adjust(scores)
@@ -312,7 +314,7 @@ def attend_tile(
         if weigh is not None:
             weights, more = weigh(weights if total is None else weights / total)
             total = None
-        y = (weights.reshape(B, G, H // G * T, S) @ v.to(dtype)).reshape(B, H, T, -1)
+        y = (weights.reshape(B, G, H // G * T, S) @ v.to(dtype)).reshape(B, H, T, V)
         y = y if total is None else y / total
         y = y if more is None else y + more
     return y.to(q.dtype), lse
@@ -417,8 +419,18 @@ def _four_axes(x: Tensor | None) -> Tensor | None:
     return None if x is None else x.reshape((1,) * (4 - x.dim()) + x.shape)
 
 
-def _scale(scale: float | None, K: int) -> float:
-    return K**-0.5 if scale is None else scale
+def score_scale(scale: float | None, K: int) -> float:
+    """``scale``, or 1 / sqrt(K); one where there is no width, and so no score but zero."""
+    return max(K, 1) ** -0.5 if scale is None else scale
+
+
+def nothing_seen(q: Tensor, k: Tensor, v: Tensor, return_lse: bool = False) -> Any:
+    """What queries get that see no key: zeros (B, H, T, V), which autograd still knows to come from q, k and v, and
+    a log-sum-exp of -inf (B, H, T)."""
+    k, v = (t[:, :, :0].to(q.dtype).repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
+    y = q @ k.mT @ v
+    lse = torch.full(q.shape[:3], -torch.inf, dtype=wide(q.dtype), device=q.device)
+    return (y, lse) if return_lse else y
 
 
 def _check(
@@ -476,7 +488,9 @@ def check_heads(q: Tensor, k: Tensor, v: Tensor) -> None:
     (B, H, _, K), G = q.shape, k.shape[1]
     if k.shape[0] != B or k.shape[3] != K:
         raise ValueError(f"k must have shape ({B}, heads, keys, {K}) to fit q, got {tuple(k.shape)}")
-    if v.shape[:3] != k.shape[:3]:
+    if K == 0:
+        raise ValueError(f"q must have a width of at least 1, got shape {tuple(q.shape)}")
+    if v.shape[:3] != k.shape[:3] or v.shape[3] == 0:
         raise ValueError(f"v must have shape {(*k.shape[:3], 'width')} to fit k, got {tuple(v.shape)}")
     if G == 0 or H % G:
         raise ValueError(f"q must have a multiple of k's {G} heads, got {H}")

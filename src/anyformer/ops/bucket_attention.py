@@ -24,7 +24,9 @@ from anyformer.ops.attention import (
     attention,
     attention_definition,
     check_heads,
+    nothing_seen,
     recomputed,
+    score_scale,
 )
 
 TILE = 64
@@ -95,10 +97,10 @@ def bucket_attention(
         ValueError: for shapes that don't fit.
     """
     q_index, k_index = _check(q, k, v, q_bucket, k_bucket, q_index, k_index)
-    (B, H, T, K), S, V = q.shape, k.shape[2], v.shape[3]
+    (B, H, T, K), S = q.shape, k.shape[2]
     if B * T * S == 0:
-        return q.new_zeros(B, H, T, V)
-    scale = K**-0.5 if scale is None else scale
+        return nothing_seen(q, k, v)
+    scale = score_scale(scale, K)
     found = stretches(q_bucket, k_bucket, q_index=q_index, k_index=k_index, causal=causal, strict=strict)
     keys, values = (t.repeat_interleave(H // t.shape[1], 1) for t in (k, v))
     keys, values = (
@@ -137,9 +139,9 @@ def stretches(
 ) -> Stretches:
     """Sort keys by bucket and index. Arguments as in :func:`bucket_attention`."""
     q_index, k_index = _numbers(q_bucket, k_bucket, q_index, k_index)
-    count = torch.maximum(q_index.amax(), k_index.amax()) + 1
+    count = pad(torch.cat((q_index.flatten(), k_index.flatten())), (0, 1)).amax() + 1
     dropped = torch.iinfo(torch.int64).max
-    code = torch.where(k_bucket < 0, dropped, k_bucket * count + k_index)
+    code = torch.where(k_bucket < 0, dropped, k_bucket * count + k_index).contiguous()
     code, order = code.sort(dim=-1, stable=True)
     bucket = q_bucket.clamp_min(0).contiguous()
     start = torch.searchsorted(code, bucket * count)

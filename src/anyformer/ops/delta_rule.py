@@ -20,8 +20,9 @@ from torch import Tensor
 
 from anyformer import kernels
 from anyformer.ops._base import native_path, primitive
+from anyformer.ops._layout import dense, room, rows
 from anyformer.ops._precision import exact, no_autocast
-from anyformer.ops.linear_attention import KEEP, in_chunks, needs_grad, rows, sizes, takes_kernels, widened
+from anyformer.ops.linear_attention import KEEP, in_chunks, needs_grad, sizes, takes_kernels, widened
 
 CHUNK = 64
 RADIX = 16
@@ -207,8 +208,8 @@ def carry(M: Tensor, N: Tensor, S: Tensor) -> Tensor:
 def _outputs(q: Tensor, v: Tensor, S: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """y, the state after the last token, states kept for the backward, what the state held for each key."""
     B, H, T, _ = q.shape
-    final = torch.empty_like(S, memory_format=torch.contiguous_format)
-    return torch.empty_like(v), final, S.new_empty(B, H, (T - 1) // KEEP, *S.shape[2:]), v.new_empty(v.shape)
+    kept = S.new_empty(B, H, (T - 1) // KEEP, *S.shape[2:])
+    return room(v), torch.empty_like(S, memory_format=torch.contiguous_format), kept, v.new_empty(v.shape)
 
 
 def _native(
@@ -217,7 +218,7 @@ def _native(
     inputs = (q, k, v, beta, d, S)
     if needs_grad(*inputs):
         return _forward(*inputs)[:2]
-    y, final = torch.empty_like(v), torch.empty_like(S, memory_format=torch.contiguous_format)
+    y, final = room(v), torch.empty_like(S, memory_format=torch.contiguous_format)
     _run_forward(*inputs, y, final, None, v.new_empty(v.shape) if v.shape[2] == 1 else None)
     return y, final
 
@@ -225,9 +226,9 @@ def _native(
 def _run_forward(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, d: Tensor | None, S: Tensor, *outputs: Tensor | None
 ) -> None:
-    q, k, v = rows(q), rows(k), rows(v)
+    q, k, v, beta, d = rows(q), rows(k), rows(v), rows(beta), rows(d)
     layout = sizes(q, v, d, False, q, k, v, outputs[0], beta, d)
-    kernels.run("delta_rule", q, k, v, beta, d, S.contiguous(), *outputs, layout)
+    kernels.run("delta_rule", q, k, v, beta, d, dense(S), *outputs, layout)
 
 
 @torch.library.custom_op("anyformer::delta_rule", mutates_args=())
@@ -261,9 +262,9 @@ def _backward_op(
     wants_decay: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     grads = _gradients(q, k, v, beta, S, wants_decay)
-    q, k, v, grad = rows(q), rows(k), rows(v), rows(grad)
-    inputs = (q, k, v, beta, d, S.contiguous(), kept, held)
-    coming = (grad, None if grad_final is None else grad_final.contiguous())
+    q, k, v, beta, d, grad = rows(q), rows(k), rows(v), rows(beta), rows(d), rows(grad)
+    inputs = (q, k, v, beta, d, dense(S), dense(kept), dense(held))
+    coming = (grad, dense(grad_final))
     going = (*grads[:4], grads[4] if wants_decay else None, grads[5])
     layout = sizes(q, v, d, False, q, k, v, None, beta, d, grad, *grads[:3])
     kernels.run("delta_rule_backward", *inputs, *coming, *going, layout)
@@ -274,9 +275,14 @@ def _gradients(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, S: Tensor, wants_decay: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     grad_d = beta.new_empty(beta.shape if wants_decay else 0)
-    grad_S = torch.empty_like(S, memory_format=torch.contiguous_format)
-    grads = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
-    return *grads, beta.new_empty(beta.shape), grad_d, grad_S
+    return (
+        room(q),
+        room(k),
+        room(v),
+        beta.new_empty(beta.shape),
+        grad_d,
+        torch.empty_like(S, memory_format=torch.contiguous_format),
+    )
 
 
 @_backward_op.register_fake

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from anyformer import kernels
-from anyformer.ops._attend import by_rows, by_time
 from anyformer.ops._base import native_path, primitive
+from anyformer.ops._layout import dense, room_by_time, rows
 from anyformer.ops._precision import no_autocast, wide
-from anyformer.ops.attention import NORMALIZERS, TILE_ELEMENTS, check_heads
+from anyformer.ops.attention import NORMALIZERS, TILE_ELEMENTS, check_heads, nothing_seen, score_scale
 
 
 def gathered_attention_definition(
@@ -31,10 +31,10 @@ def gathered_attention_definition(
 ) -> Tensor:
     """The formula, one query at a time. Arguments as in :func:`gathered_attention`."""
     slots = _check(q, k, v, slots, bias)
-    (B, H, T, K), V = q.shape, v.shape[3]
+    (_, H, T, K), V = q.shape, v.shape[3]
     dtype, repeat = wide(q.dtype), H // k.shape[1]
     keys, values = (t.to(dtype).repeat_interleave(repeat, 1) for t in (k, v))
-    scale = K**-0.5 if scale is None else scale
+    scale = score_scale(scale, K)
     outputs = []
     for t in range(T):
         at = slots[:, :, t].clamp_min(0)[..., None]
@@ -46,7 +46,8 @@ def gathered_attention_definition(
         nothing = ~(scores > -torch.inf).any(-1, keepdim=True)
         weights = scores.masked_fill(nothing, 0.0).softmax(-1).masked_fill(nothing, 0.0)
         outputs.append((weights[..., None] * values.gather(2, at.expand(-1, -1, -1, V))).sum(2))
-    return torch.stack(outputs, 2).to(q.dtype) if T else q.new_zeros(B, H, 0, V)
+    y: Tensor = torch.stack(outputs, 2).to(q.dtype) if T else nothing_seen(q, k, v)
+    return y
 
 
 def _flops(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, **_: Any) -> int:
@@ -86,10 +87,10 @@ def gathered_attention(
         ValueError: for shapes that don't fit, and slots past the last key.
     """
     slots = _check(q, k, v, slots, bias)
-    (B, H, T, K), S, (N, V) = q.shape, k.shape[2], (slots.shape[3], v.shape[3])
-    scale = K**-0.5 if scale is None else scale
+    (B, H, T, K), S, N = q.shape, k.shape[2], slots.shape[3]
+    scale = score_scale(scale, K)
     if B * T * N * S == 0:
-        return q.new_zeros(B, H, T, V)
+        return nothing_seen(q, k, v)
     dtype = wide(torch.promote_types(q.dtype, torch.promote_types(k.dtype, v.dtype)))
     terms = None if bias is None else bias.to(dtype).expand(B, H, T, N)
     y, _ = _gathered(q.to(dtype), k.to(dtype), v.to(dtype), slots, terms, scale)
@@ -141,14 +142,14 @@ Gradients = tuple[Tensor, Tensor, Tensor, Tensor]
 
 def _outputs(q: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     (B, H, T, _), V = q.shape, v.shape[3]
-    return by_time(B, H, T, V, q), q.new_empty(B, H, T)
+    return room_by_time(q, B, H, T, V), q.new_empty(B, H, T)
 
 
 def _gradients(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, terms: Tensor | None) -> Gradients:
     """Room for those of q, k, v and the terms; zeros where they are sums over queries."""
     (B, H, T, K), (G, S), V = q.shape, k.shape[1:3], v.shape[3]
-    of_k, of_v = (by_time(B, G, S, width, q, zeros=True) for width in (K, V))
-    return by_time(B, H, T, K, q), of_k, of_v, q.new_empty(0 if terms is None else slots.shape)
+    of_k, of_v = (room_by_time(q, B, G, S, width, zeros=True) for width in (K, V))
+    return room_by_time(q, B, H, T, K), of_k, of_v, q.new_empty(0 if terms is None else slots.shape)
 
 
 def _sizes(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, terms: Tensor | None, *more: Tensor) -> Tensor:
@@ -165,8 +166,7 @@ def _gathered(
     """y (B, H, T, V), its heads beside each other, and the log-sum-exp of the scores (B, H, T)."""
     y, lse = _outputs(q, v)
     if kernels.ready(q, k, v, terms):
-        q, k, v, slots = (by_rows(t) for t in (q, k, v, slots))
-        terms = None if terms is None else by_rows(terms)
+        q, k, v, slots, terms = rows(q), rows(k), rows(v), rows(slots), rows(terms)
         kernels.run(
             "gathered_attention", q, k, v, slots, terms, y, lse, _sizes(q, k, v, slots, terms, y), scale
         )
@@ -204,8 +204,8 @@ def _gathered_backward(
     """With p = exp(s - lse) and d = grad . v, the gradient of a score is p (d - grad . y)."""
     grad_q, grad_k, grad_v, grad_terms = into = _gradients(q, k, v, slots, terms)
     if kernels.ready(grad, y, lse, q, k, v, terms):
-        q, k, v, slots, grad, y = (by_rows(t) for t in (q, k, v, slots, grad, y))
-        terms = None if terms is None else by_rows(terms)
+        q, k, v, slots, terms = rows(q), rows(k), rows(v), rows(slots), rows(terms)
+        grad, y, lse = rows(grad), rows(y), dense(lse)
         sizes = _sizes(q, k, v, slots, terms, y, grad, *into[:3])
         given = (q, k, v, slots, terms, y, lse, grad, *into[:3], None if terms is None else grad_terms)
         kernels.run("gathered_attention_backward", *given, sizes, scale)

@@ -20,6 +20,7 @@ from torch import Tensor
 from anyformer import kernels
 from anyformer.ops._base import Path, primitive
 from anyformer.ops._eager import plain, tracked
+from anyformer.ops._layout import dense
 from anyformer.ops._precision import wide
 
 FEW_ROWS = 4
@@ -88,8 +89,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         if not kernels.ready(x, weight, bias):
             return F.linear(x, weight, bias)
         y = x.new_empty((*shape[:-1], N))
-        bias = None if bias is None else bias.contiguous()
-        kernels.run("matvec", x.contiguous(), weight.contiguous(), bias, y, rows, N, K)
+        kernels.run("matvec", dense(x), dense(weight), dense(bias), y, rows, N, K)
         return y
     if not (_HAS_ONEDNN and x.is_cpu and x.dtype == weight.dtype == torch.float32):
         return F.linear(x, weight, bias)
@@ -101,7 +101,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def _onednn(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
     if not (b.is_contiguous() or b.t().is_contiguous()):
         b = b.contiguous()  # oneDNN is quick with a matrix and its transpose only
-    y: Tensor = torch.ops.mkldnn._linear_pointwise(a.contiguous(), b, bias, "none", [], "")
+    b = b.resolve_neg()
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(dense(a), b, dense(bias), "none", [], "")
     return y
 
 

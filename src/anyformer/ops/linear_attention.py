@@ -24,6 +24,7 @@ from torch.nn.functional import pad
 
 from anyformer import kernels
 from anyformer.ops._base import native_path, primitive
+from anyformer.ops._layout import dense, room, rows
 from anyformer.ops._precision import exact, no_autocast, wide
 from anyformer.ops.scan import scan
 
@@ -265,7 +266,8 @@ def takes_kernels(*tensors: Tensor | None) -> bool:
     if not torch.compiler.is_compiling():
         return kernels.ready(*tensors)
     return _have_kernels() and all(
-        x is None or (x.device.type == "cpu" and x.dtype in kernels.SUFFIXES) for x in tensors
+        x is None or (x.device.type == "cpu" and x.dtype in kernels.SUFFIXES and x.numel() > 0)
+        for x in tensors
     )
 
 
@@ -282,18 +284,13 @@ def needs_grad(*tensors: Tensor | None) -> bool:
     )
 
 
-def rows(x: Tensor) -> Tensor:
-    """x with a contiguous last axis, as the kernels read it; the other axes have any strides."""
-    return x if x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
-
-
 def _native(
     q: Tensor, k: Tensor, v: Tensor, d: Tensor | None, S: Tensor, scale: float, normalize: bool
 ) -> tuple[Tensor, Tensor]:
     inputs = (q, k, v, d, S)
     if needs_grad(*inputs):
         return _forward(*inputs, scale, normalize)[:2]
-    y, final = torch.empty_like(v), torch.empty_like(S, memory_format=torch.contiguous_format)
+    y, final = room(v), torch.empty_like(S, memory_format=torch.contiguous_format)
     total = v.new_empty(q.shape[:3]) if normalize else None
     _run_forward(*inputs, scale, normalize, y, final, None, total)
     return y, final
@@ -302,10 +299,9 @@ def _native(
 def _outputs(q: Tensor, v: Tensor, S: Tensor, normalize: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """y, the state after the last token, states kept for the backward, sums of weights."""
     B, H, T, _ = q.shape
-    y, final = torch.empty_like(v), torch.empty_like(S, memory_format=torch.contiguous_format)
     return (
-        y,
-        final,
+        room(v),
+        torch.empty_like(S, memory_format=torch.contiguous_format),
         S.new_empty(B, H, (T - 1) // KEEP, *S.shape[2:]),
         v.new_empty(B, H, T if normalize else 0),
     )
@@ -329,9 +325,9 @@ def _run_forward(
     normalize: bool,
     *outputs: Tensor | None,
 ) -> None:
-    q, k, v, d = rows(q), rows(k), rows(v), None if d is None else rows(d)
+    q, k, v, d = rows(q), rows(k), rows(v), rows(d)
     layout = sizes(q, v, d, normalize, q, k, v, outputs[0], d)
-    kernels.run("linear_attention", q, k, v, d, S.contiguous(), *outputs, layout, float(scale))
+    kernels.run("linear_attention", q, k, v, d, dense(S), *outputs, layout, float(scale))
 
 
 @torch.library.custom_op("anyformer::linear_attention", mutates_args=())
@@ -368,9 +364,9 @@ def _backward_op(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     grads = _gradients(q, k, v, d, S, wants_decay)
     grad_q, grad_k, grad_v, grad_d, grad_S = grads
-    q, k, v, d, grad = rows(q), rows(k), rows(v), None if d is None else rows(d), rows(grad)
-    inputs = (q, k, v, d, S.contiguous(), y, kept, total)
-    coming = (grad, None if grad_final is None else grad_final.contiguous())
+    q, k, v, d, y, grad = rows(q), rows(k), rows(v), rows(d), rows(y), rows(grad)
+    inputs = (q, k, v, d, dense(S), y, dense(kept), dense(total))
+    coming = (grad, dense(grad_final))
     going = (grad_q, grad_k, grad_v, grad_d if wants_decay else None, grad_S)
     layout = sizes(q, v, d, normalize, q, k, v, y, d, grad, *grads[:3])
     kernels.run("linear_attention_backward", *inputs, *coming, *going, layout, float(scale))
@@ -381,8 +377,7 @@ def _gradients(
     q: Tensor, k: Tensor, v: Tensor, d: Tensor | None, S: Tensor, wants_decay: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     grad_d = q.new_empty(d.shape if d is not None and wants_decay else 0)
-    grad_S = torch.empty_like(S, memory_format=torch.contiguous_format)
-    return torch.empty_like(q), torch.empty_like(k), torch.empty_like(v), grad_d, grad_S
+    return room(q), room(k), room(v), grad_d, torch.empty_like(S, memory_format=torch.contiguous_format)
 
 
 @_backward_op.register_fake

@@ -181,7 +181,7 @@ def _prepare(
     q: Tensor, k: Tensor, v: Tensor, weights: Tensor, beta: Tensor | None, log_decay: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor, torch.dtype]:
     """Check and widen; beta and the decay become (B, H, T, 1)."""
-    some = q[..., 0] if beta is None else beta
+    some = q.new_empty(q.shape[:-1]) if beta is None else beta
     q, k, v, b, d, _, dtype = prepare_delta(q, k, v, some, log_decay, None)
     if weights.dim() != 4 or weights.shape[:3] != q.shape[:3] or weights.shape[3] < 1:
         raise ValueError(

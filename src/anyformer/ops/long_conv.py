@@ -34,7 +34,7 @@ def long_conv_definition(
             if 0 <= lag < lags:
                 y = y + kernel[:, lag] * x[..., s]
         outputs.append(y)
-    return (torch.stack(outputs, -1) if outputs else x[..., P:]).to(dtype)
+    return (torch.stack(outputs, -1) if outputs else _nothing(x[..., P:], kernel)).to(dtype)
 
 
 def long_conv_flops(
@@ -77,8 +77,8 @@ def long_conv(
         dtype = x.dtype
         x, kernel, skip, P = _prepare(x, kernel, causal, skip, past)
         T = x.shape[-1] - P
-        if T == 0:
-            return x[..., P:].to(dtype)
+        if x[..., P:].numel() == 0:  # what FFTs refuse
+            return _nothing(x[..., P:], kernel).to(dtype)
         y = _direct(x, kernel, T) if causal and T < DIRECT else _by_spectrum(x, kernel, causal)[..., P:]
         if skip is not None:
             y = y + skip[:, None] * x[..., P:]
@@ -142,6 +142,8 @@ def long_conv_nd_definition(
     dtype, sizes = x.dtype, x.shape[2:]
     x, kernel, skip = _prepare_nd(x, kernel, causal, skip)
     centre = [0 if causal else lags // 2 for lags in kernel.shape[1:]]
+    if x.numel() == 0:
+        return _nothing(x, kernel).to(dtype)
     y = torch.zeros_like(x) if skip is None else _per_channel(skip, x) * x
     for place in product(*(range(lags) for lags in kernel.shape[1:])):
         lag = [p - c for p, c in zip(place, centre, strict=True)]
@@ -193,7 +195,7 @@ def long_conv_nd(x: Tensor, kernel: Tensor, *, causal: bool = True, skip: Tensor
         dtype, sizes = x.dtype, x.shape[2:]
         x, kernel, skip = _prepare_nd(x, kernel, causal, skip)
         if x.numel() == 0:
-            return x.to(dtype)
+            return _nothing(x, kernel).to(dtype)
         keep, crop = [slice(None)], [slice(None), slice(None)]
         for size, lags in zip(sizes, kernel.shape[1:], strict=True):  # lags beyond the grid meet nothing
             centre = 0 if causal else lags // 2
@@ -222,6 +224,11 @@ def _prepare_nd(
         raise ValueError(f"skip must have shape ({D},), got {tuple(skip.shape)}")
     float_ = wide(x.dtype)
     return x.to(float_), kernel.to(float_), None if skip is None else skip.to(float_)
+
+
+def _nothing(x: Tensor, kernel: Tensor) -> Tensor:
+    """x, which is empty, as autograd knows it to come from both."""
+    return x * _per_channel(kernel.flatten(1)[:, 0], x)
 
 
 def _per_channel(v: Tensor, x: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ def lstm_definition(
             new_c, new_y = torch.where(real, new_c, c), torch.where(real, new_y, y)
         y, c = new_y, new_c
         outputs.append(y if lengths is None else torch.where(real, y, 0.0))
-    whole = torch.stack(outputs, 1) if outputs else x.new_zeros(len(x), 0, y.shape[1])
+    whole = torch.stack(outputs, 1) if outputs else inputs[..., : y.shape[1]]
     return whole.to(dtype), LstmState(y, c)
 
 
@@ -94,12 +94,10 @@ def lstm(
         ValueError: if shapes don't fit.
     """
     given = (x, weight, recurrent, bias)
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or x.numel() == 0:
         return lstm_definition(*given, initial=initial, lengths=lengths)
     with no_autocast(x):
         x, weight, recurrent, bias, (y, c), dtype = _prepare(*given, initial)
-        if x.numel() == 0:
-            return x.new_zeros(*x.shape[:2], y.shape[1]).to(dtype), LstmState(y, c)
         weights = _one_chunk([weight, recurrent, bias, torch.zeros_like(bias)])
         options = (
             True,

@@ -11,6 +11,7 @@ from torch import Tensor
 from anyformer import kernels
 from anyformer.ops._base import native_path, primitive
 from anyformer.ops._eager import gradients_again, native, tracked
+from anyformer.ops._layout import dense
 from anyformer.ops._precision import wide
 
 PARTS = 16
@@ -45,14 +46,14 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-5) -> Tens
     if tracked(x, weight):
         y: Tensor = _RmsNorm.apply(x, weight, eps)[0]
         return y
-    return _forward(x.contiguous(), weight, None, eps)
+    return _forward(x, weight, None, eps)
 
 
 def _forward(x: Tensor, weight: Tensor | None, scale: Tensor | None, eps: float) -> Tensor:
-    """y of x, which is contiguous; into ``scale`` what each row was multiplied with, for the backward."""
+    """y of x; into ``scale`` what each row was multiplied with, for the backward."""
+    x = dense(x)
     N, y = x.shape[-1], torch.empty_like(x)
-    weight = None if weight is None else weight.contiguous()
-    kernels.run("rms_norm", x, weight, y, scale, x.numel() // N, N, float(eps))
+    kernels.run("rms_norm", x, dense(weight), y, scale, x.numel() // N, N, float(eps))
     return y
 
 
@@ -60,7 +61,7 @@ class _RmsNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor | None, eps: float) -> tuple[Tensor, Tensor]:
         scale = x.new_empty(x.shape[:-1])
-        y = _forward(x.contiguous(), weight, scale, eps)
+        y = _forward(x, weight, scale, eps)
         ctx.eps = eps
         ctx.mark_non_differentiable(scale)
         ctx.set_materialize_grads(False)
@@ -79,9 +80,8 @@ class _RmsNorm(torch.autograd.Function):
             )
             return (*again, None)
         N = x.shape[-1]
-        x, grad = x.contiguous(), grad.contiguous()
+        x = dense(x)
         grad_x, shares = torch.empty_like(x), None if weight is None else x.new_empty(PARTS, N)
-        weight = None if weight is None else weight.contiguous()
-        sizes = (x.numel() // N, N, PARTS)
-        kernels.run("rms_norm_backward", x, weight, scale, grad, grad_x, shares, *sizes)
+        known = (x, dense(weight), dense(scale), dense(grad))
+        kernels.run("rms_norm_backward", *known, grad_x, shares, x.numel() // N, N, PARTS)
         return grad_x, None if shares is None else shares.sum(0), None

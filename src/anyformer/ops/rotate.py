@@ -10,6 +10,7 @@ from torch import Tensor
 from anyformer import kernels
 from anyformer.ops._base import native_path, primitive
 from anyformer.ops._eager import native, tracked
+from anyformer.ops._layout import dense, room, rows
 
 
 def rotate_definition(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -34,21 +35,29 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
     Returns:
         (B, H, T, K).
+
+    Raises:
+        ValueError: if shapes don't fit.
     """
+    (B, _, T, K), N = x.shape, cos.shape[0]
+    if cos.shape != (N, T, K // 2) or sin.shape != cos.shape or N not in (1, B) or K % 2:
+        shapes = f"{tuple(cos.shape)} and {tuple(sin.shape)} for x {tuple(x.shape)}"
+        raise ValueError(
+            f"cos and sin must have shape (1, {T}, {K // 2}) or ({B}, {T}, {K // 2}), got {shapes}"
+        )
     if not native(x, cos, sin) or tracked(cos, sin):
         return rotate_definition(x, cos, sin)
-    cos, sin = cos.contiguous(), sin.contiguous()
     y: Tensor = _Rotate.apply(x, cos, sin, 1.0) if tracked(x) else _turn(x, cos, sin, 1.0)
     return y
 
 
 def _turn(x: Tensor, cos: Tensor, sin: Tensor, sign: float) -> Tensor:
-    x = x if x.stride(3) == 1 else x.contiguous()
-    y = torch.empty_like(x)  # with the strides of x
+    x = rows(x)
+    y = room(x)
     (B, H, T, K), shared = x.shape, cos.shape[0] == 1
     (of_b, of_h, of_t, _), (to_b, to_h, to_t, _) = x.stride(), y.stride()
     strides = (of_b, of_t, of_h, to_b, to_t, to_h, 0 if shared else T * K // 2)
-    kernels.run("rotate", x, cos, sin, y, B, T, H, K // 2, *strides, sign)
+    kernels.run("rotate", x, dense(cos), dense(sin), y, B, T, H, K // 2, *strides, sign)
     return y
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from anyformer import kernels
 from anyformer.ops._base import native_path, primitive
+from anyformer.ops._layout import dense
 from anyformer.ops._precision import wide
 
 RADIX = 16
@@ -137,7 +138,7 @@ def _scan(a: Tensor, b: Tensor, initial: Tensor, reverse: bool) -> Tensor:
     h = torch.empty_like(b, memory_format=torch.contiguous_format)
     if kernels.ready(a, b, initial):
         a, sizes = _layout(a, h)
-        kernels.run("scan", a, b.contiguous(), initial.contiguous(), h, *sizes, reverse)
+        kernels.run("scan", a, dense(b), dense(initial), h, *sizes, reverse)
     else:
         _scan_into(h, a, b, initial, reverse)
     return h
@@ -146,7 +147,7 @@ def _scan(a: Tensor, b: Tensor, initial: Tensor, reverse: bool) -> Tensor:
 def _layout(a: Tensor, h: Tensor) -> tuple[Tensor, tuple[int, ...]]:
     """What the kernels need to know of a: L, T, N, its strides over leads and time, whether columns share it."""
     *lead, T, N = h.shape
-    width = a.shape[-1]
+    width, a = a.shape[-1], a.resolve_neg()
     same = all(a.stride(i) == 0 or n == 1 for i, n in enumerate(lead))
     if not same or (width > 1 and a.stride(-1) != 1):
         a, same = a.contiguous(), False
@@ -168,7 +169,7 @@ def _scan_backward(
     first = -1 if reverse else 0
     if kernels.ready(grad, a, h, initial):
         factors, sizes = _layout(a, h)
-        tensors = (factors, grad.contiguous(), h, initial.contiguous(), g, grad_a if wants_a else None)
+        tensors = (factors, dense(grad), dense(h), dense(initial), g, grad_a if wants_a else None)
         kernels.run("scan_backward", *tensors, *sizes, reverse)
         return grad_a, g, a[..., first, :] * g[..., first, :]
     a, h, initial = (x.conj().resolve_conj() for x in (a, h, initial))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from anyformer.ops.attention import TILE_ELEMENTS
+from anyformer.ops.attention import TILE_ELEMENTS, score_scale
 from anyformer.ops.bucket_attention import stretches
 
 
@@ -72,7 +73,7 @@ def lift(q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         q' (..., T, K + 1), k' (..., S, K + 1).
     """
     size = k.norm(dim=-1, keepdim=True)
-    largest = size.amax(-2, keepdim=True).clamp_min(torch.finfo(k.dtype).tiny)
+    largest = pad(size, (0, 0, 0, 1)).amax(-2, keepdim=True).clamp_min(torch.finfo(k.dtype).tiny)
     k = torch.cat([k / largest, (1 - (size / largest) ** 2).clamp_min(0).sqrt()], -1)
     q = q / q.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(q.dtype).tiny)
     return torch.cat([q, torch.zeros_like(q[..., :1])], -1), k
@@ -169,10 +170,12 @@ def vertical_slash(q: Tensor, k: Tensor, verticals: int, slashes: int, last: int
         slots (B, H, T, verticals + slashes), keys up to the query, each once.
     """
     B, H, T, K = q.shape
+    if T == 0:
+        return torch.zeros(B, H, 0, 0, dtype=torch.int64, device=q.device)
     last = min(last, T)
     place = torch.arange(T, device=q.device)
     age = place[T - last :, None] - place
-    weight = (q[:, :, T - last :] @ k.mT * K**-0.5).masked_fill(age < 0, -torch.inf).softmax(-1)
+    weight = (q[:, :, T - last :] @ k.mT * score_scale(None, K)).masked_fill(age < 0, -torch.inf).softmax(-1)
     columns = best_keys(weight.sum(2), verticals)
     by_age = weight.new_zeros(B, H, T).scatter_add(
         2, age.clamp_min(0).flatten().expand(B, H, -1), weight.masked_fill(age < 0, 0.0).flatten(2)

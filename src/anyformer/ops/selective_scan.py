@@ -21,6 +21,7 @@ from torch.nn.functional import pad, silu, softplus
 from anyformer import kernels
 from anyformer.kernels import cuda
 from anyformer.ops._base import native_path, primitive
+from anyformer.ops._layout import dense, rows
 from anyformer.ops._precision import no_autocast, wide
 from anyformer.ops.scan import scan
 
@@ -115,8 +116,7 @@ def selective_scan(
         if x.shape[-1] == 0:
             return x.to(dtype), h
         # time before width, as in memory around a mixer
-        skip, gate = None if skip is None else skip.contiguous(), None if gate is None else gate.mT
-        parts = (x.mT, dt.mT, A, B_.mT, C_.mT, skip, h, gate)
+        parts = (x.mT, dt.mT, A, B_.mT, C_.mT, skip, h, None if gate is None else gate.mT)
         keep = torch.is_grad_enabled() and any(p is not None and p.requires_grad for p in parts)
         y, h, _ = _scan(*parts, dt_softplus, keep)
         return y.mT.to(dtype), h
@@ -200,12 +200,8 @@ def _starts(dt: Tensor, u: Tensor, A: Tensor, B_: Tensor, initial: Tensor) -> Te
 
 def _rows(*tensors: Tensor | None) -> tuple[list[Tensor | None], list[int]]:
     """Tensors (B, T, W) with each row in one piece, and their strides over B and T."""
-    rows, strides = [], []
-    for x in tensors:
-        x = x if x is None or x.stride(2) == 1 or x.shape[2] == 1 else x.contiguous()
-        rows.append(x)
-        strides += [0, 0] if x is None else [x.stride(0), x.stride(1)]
-    return rows, strides
+    laid = [rows(x) for x in tensors]
+    return laid, [n for x in laid for n in ((0, 0) if x is None else x.stride()[:2])]
 
 
 @torch.library.custom_op("anyformer::selective_scan", mutates_args=())
@@ -229,9 +225,8 @@ def _scan(
         return _scan_chunks(x, dt, A, B_, C_, skip, initial, gate, dt_softplus, keep, C)
     y, final = x.new_empty(x.shape), torch.empty_like(initial, memory_format=torch.contiguous_format)
     starts = x.new_empty(B, -(-T // C), A.numel()) if keep else x.new_empty(0)
-    rows, strides = _rows(B_, C_, gate)
-    whole = (value.contiguous() for value in (x, dt, A))
-    inputs = (*whole, *rows[:2], skip, initial.contiguous(), rows[2])
+    laid, strides = _rows(B_, C_, gate)
+    inputs = (dense(x), dense(dt), dense(A), *laid[:2], dense(skip), dense(initial), laid[2])
     sizes = (B, T, D, A.shape[1], *strides, C, dt_softplus)
     kernels.run("selective_scan", *inputs, y, final, starts if keep else None, *sizes)
     return y, final, starts
@@ -334,13 +329,13 @@ def _scan_backward(
         return _chunks_backward(grad, grad_final, x, dt, A, B_, C_, skip, gate, starts, dt_softplus, C)
     lanes = LANES // x.element_size()
     width = lanes * max(1, min(8, B * D // (lanes * torch.get_num_threads())))  # channels of one task
-    rows, strides = _rows(B_, C_, gate)
+    laid, strides = _rows(B_, C_, gate)
     grad_x, grad_dt, grad_initial = x.new_empty(x.shape), x.new_empty(x.shape), x.new_empty(B, D, K)
     grad_A, grad_skip = x.new_empty(B, D, K), x.new_empty((0,) if skip is None else (B, D))
     grad_B, grad_C = x.new_empty(2, -(-D // width), B, T, K)
     grad_gate = x.new_empty(0 if gate is None else x.shape)
-    whole = (value.contiguous() for value in (grad, grad_final, x, dt, A))
-    values = (*whole, *rows[:2], skip, rows[2], starts)
+    whole = (dense(value) for value in (grad, grad_final, x, dt, A))
+    values = (*whole, *laid[:2], dense(skip), laid[2], dense(starts))
     outputs = (grad_x, grad_dt, grad_A, grad_B, grad_C, grad_skip, grad_initial, grad_gate)
     sizes = (B, T, D, K, *strides, C, dt_softplus, width)
     kernels.run("selective_scan_backward", *values, *outputs, *sizes)
@@ -418,7 +413,7 @@ def _recurrence_backward(
     ends = _adjoint_ends(parts[2], A, parts[4], parts[0], grad_final)
     outputs = [torch.empty_like(part) for part in parts]  # the first is that of y before skip and gate
     grad_A, grad_initial = torch.zeros_like(A), grad_final
-    at_once = max(1, RECOMPUTED // (C * starts[:, 0].numel()))
+    at_once = max(1, RECOMPUTED // max(1, C * starts[:, 0].numel()))
     for first in range(0, starts.shape[1], at_once):
         some = slice(first, first + at_once)
         local = [part[:, :, some] for part in parts], [o[:, :, some] for o in outputs]

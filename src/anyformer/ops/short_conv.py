@@ -15,6 +15,7 @@ from torch.nn.functional import pad, silu
 
 from anyformer import kernels
 from anyformer.ops._base import native_path, primitive
+from anyformer.ops._layout import dense, rows
 from anyformer.ops._precision import wide
 
 ACTIVATIONS = (None, "silu")
@@ -34,7 +35,7 @@ def short_conv_definition(
     W = weight.shape[1]
     joined = _joined(x, past, W)
     outputs = [(joined[:, t : t + W] * weight.mT).sum(1) for t in range(x.shape[1])]
-    y = torch.stack(outputs, 1) if outputs else x
+    y = torch.stack(outputs, 1) if outputs else x * weight[:, -1]
     y = y if bias is None else y + bias
     return (y if activation is None else y * y.sigmoid()).to(dtype)
 
@@ -81,7 +82,7 @@ def short_conv(
         ValueError: if shapes don't fit, or for another activation.
     """
     x, weight, bias, past, dtype = _prepare(x, weight, bias, past, activation)
-    return _conv(x, weight, bias, past, activation == "silu").to(dtype) if x.shape[1] else x.to(dtype)
+    return _conv(x, weight, bias, past, activation == "silu").to(dtype)
 
 
 def _prepare(
@@ -122,9 +123,9 @@ def _layout(
 ) -> tuple[tuple[Tensor | None, ...], tuple[int, ...]]:
     """What the kernels read: x with each row in one piece, its first windows, taps and bias; and the sizes."""
     (B, T, D), W = x.shape, weight.shape[1]
-    x = x if x.stride(2) == 1 or D == 1 else x.contiguous()
-    head = _joined(x[:, : W - 1], past, W).contiguous()
-    tensors = (x, head, weight.mT.contiguous(), None if bias is None else bias.contiguous())
+    x = rows(x)
+    head = dense(_joined(x[:, : W - 1], past, W))
+    tensors = (x, head, dense(weight.mT), dense(bias))
     return tensors, (B, T, D, W, x.stride(0), x.stride(1), head.shape[1] * D)
 
 
@@ -158,7 +159,7 @@ def _conv_backward(
     grad_bias = x.new_empty((0,) if bias is None else (parts, D))
     grad_past = x.new_zeros((0,) if past is None else past.shape)
     outputs = (grad_x, None if past is None else grad_past, grad_taps, None if bias is None else grad_bias)
-    kernels.run("short_conv_backward", grad.contiguous(), *inputs, *outputs, *sizes, silu_, TOKENS)
+    kernels.run("short_conv_backward", dense(grad), *inputs, *outputs, *sizes, silu_, TOKENS)
     return grad_x, grad_taps.sum(0).mT.contiguous(), grad_bias.sum(0), grad_past
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from anyformer import kernels
 from anyformer.ops._base import native_path, primitive
+from anyformer.ops._layout import dense, room_by_time, rows
 from anyformer.ops._precision import wide
 from anyformer.ops.scan import scan
 
@@ -254,7 +255,7 @@ def _backward_in_pytorch(
 def _room(x: Tensor) -> Tensor:
     """For a result of x's shape (B, H, T, N): the kernels lay it out (B, T, H, N), as mixers have it."""
     B, H, T, N = x.shape
-    return x.new_empty(B, T, H, N).transpose(1, 2) if kernels.ready(x) else x.new_empty(B, H, T, N)
+    return room_by_time(x, B, H, T, N) if kernels.ready(x) else x.new_empty(x.shape)
 
 
 def _num_kept(T: int) -> int:
@@ -267,10 +268,15 @@ def _room_for_states(scores: Tensor, v: Tensor) -> Tensor:
     return v.new_empty(B, H, _num_kept(T) if kernels.ready(v) else 0, V + 2 * scores.shape[3])
 
 
-def _dense(x: Tensor) -> Tensor:
-    """x (B, H, T, N) with its last axis dense; steps must not share storage, as one step only means all."""
-    dense = x.stride(3) == 1 or x.shape[3] == 1
-    return x if dense and (x.stride(2) or x.shape[2] == 1) else x.contiguous()
+def _steps(x: Tensor) -> Tensor:
+    """x (B, H, T, N) with its last axis in one piece; steps must not share storage, as one step only means all."""
+    x = rows(x)
+    return x if x.stride(2) or x.shape[2] == 1 else x.contiguous()
+
+
+def _copy(x: Tensor) -> Tensor:
+    """x in one piece, to be written into."""
+    return x.clone(memory_format=torch.contiguous_format).resolve_neg()
 
 
 def _layout(scores: Tensor, v: Tensor, d: Tensor | None, *grad: Tensor) -> tuple[int, ...]:
@@ -300,11 +306,10 @@ def _softmax_scan(
     kept = _room_for_states(scores, v)
     if not kernels.ready(scores, v, d, bonus, *state):
         return *_forward_in_pytorch(scores, v, d, bonus, state), kept
-    m, u, w = (x.clone(memory_format=torch.contiguous_format) for x in state)
+    m, u, w = (_copy(x) for x in state)
     y = _room(v)
-    scores, v, d = _dense(scores), _dense(v), None if d is None else _dense(d)
-    bonus = None if bonus is None else bonus.contiguous()
-    kernels.run("softmax_scan", scores, v, d, bonus, m, u, w, y, kept, *_layout(scores, v, d))
+    scores, v, d = _steps(scores), _steps(v), None if d is None else _steps(d)
+    kernels.run("softmax_scan", scores, v, d, dense(bonus), m, u, w, y, kept, *_layout(scores, v, d))
     return y, m, u, w, kept
 
 
@@ -341,14 +346,12 @@ def _softmax_scan_backward(
     state = SoftmaxState(m0, u0, w0)
     if not kernels.ready(grad, scores, v, d, bonus, *state) or kept.shape[2] != _num_kept(T):
         return _backward_in_pytorch(scores, v, d, bonus, state, (grad, last_u, last_w))
-    grad, scores, v, d = _dense(grad), _dense(scores), _dense(v), None if d is None else _dense(d)
-    m, u, w = (x.contiguous() for x in state)
-    bonus = None if bonus is None else bonus.contiguous()
+    grad, scores, v, d = _steps(grad), _steps(scores), _steps(v), None if d is None else _steps(d)
     grad_scores, grad_v, grad_bonus = _room(scores), _room(v), v.new_zeros(B, H, 1, scores.shape[3])
-    grad_d = torch.zeros_like(grad_bonus) if d is None or d.shape[2] == 1 else _room(scores)
-    grad_u, grad_w = (x.clone(memory_format=torch.contiguous_format) for x in (last_u, last_w))
+    grad_d = grad_bonus.new_zeros(grad_bonus.shape) if d is None or d.shape[2] == 1 else _room(scores)
+    grad_u, grad_w = _copy(last_u), _copy(last_w)
     grads = grad_scores, grad_v, grad_d, grad_bonus, grad_u, grad_w
-    tensors = scores, v, d, bonus, m, u, w, kept, grad, *grads
+    tensors = scores, v, d, dense(bonus), dense(m0), dense(u0), dense(w0), dense(kept), grad, *grads
     kernels.run("softmax_scan_backward", *tensors, *_layout(scores, v, d, grad))
     grad_d = v.new_empty(0) if d is None else grad_d.sum_to_size(d.shape)
     return grad_scores, grad_v, grad_d, grad_bonus.sum((0, 2)), grad_u, grad_w

@@ -37,7 +37,9 @@ from anyformer.ops.attention import (
     check_places,
     distance,
     merge,
+    nothing_seen,
     recomputed,
+    score_scale,
 )
 from anyformer.ops.masks import MaskSpec, Product
 
@@ -69,7 +71,7 @@ def sparse_attention_definition(
     (B, H, T, K), S, dtype = q.shape, k.shape[2], wide(q.dtype)
     repeat = H // k.shape[1]
     keys, values = k.to(dtype).repeat_interleave(repeat, 1), v.to(dtype).repeat_interleave(repeat, 1)
-    scores = torch.einsum("bhtk,bhsk->bhts", q.to(dtype), keys) * _scale(scale, K)
+    scores = torch.einsum("bhtk,bhsk->bhts", q.to(dtype), keys) * score_scale(scale, K)
     if score is not None:
         scores = score(scores, q, k, q_side.pos, k_side.pos)
     visible = spec.dense(q_side.number, k_side.number, k_side.is_global)[:, None]
@@ -157,7 +159,7 @@ def sparse_attention(
     if score is None and q.shape[0] * q.shape[2] * k.shape[2] > 0 and can_attend(q, k, v):
         rows = stretches(spec, q_side, k_side, q_index is None)
         if rows is not None:
-            y, lse = attend(q, k, v, *rows, places=places, scale=_scale(scale, q.shape[3]))
+            y, lse = attend(q, k, v, *rows, places=places, scale=score_scale(scale, q.shape[3]))
             return (y, lse) if return_lse else y
     q_side, k_side, score = _scored(q, k, q_side, k_side, score, places)
     products = spec.products()
@@ -165,15 +167,14 @@ def sparse_attention(
     parts: list[Outcome] = []
     if q.shape[0] * q.shape[2] * k.shape[2] > 0:
         for n, product in enumerate(products):
-            part = _Part(product, products[:n], q_index is None, score, _scale(scale, q.shape[3]), fused)
+            part = _Part(product, products[:n], q_index is None, score, score_scale(scale, q.shape[3]), fused)
             result = _run(part, q, k, v, q_side, k_side)
             if result is not None:
                 parts.append(result)
     if fused and parts:
         return parts[0][0]
     if not parts:
-        y = q.new_zeros(*q.shape[:3], v.shape[3])
-        parts = [(y, torch.full(y.shape[:3], -torch.inf, dtype=wide(q.dtype), device=q.device))]
+        return nothing_seen(q, k, v, return_lse)
     y, lse = merge(parts)  # type: ignore[arg-type]
     return (y, lse) if return_lse else y
 
@@ -377,10 +378,6 @@ def _back(found: Outcome, place: Tensor) -> Outcome:
     if lse is None:
         return y, None
     return y, take(lse, slots).masked_fill(~there[:, :, None], -torch.inf).transpose(1, 2)
-
-
-def _scale(scale: float | None, K: int) -> float:
-    return K**-0.5 if scale is None else scale
 
 
 def _sides(

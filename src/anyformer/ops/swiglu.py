@@ -11,6 +11,7 @@ from torch import Tensor
 from anyformer import kernels
 from anyformer.ops._base import native_path, primitive
 from anyformer.ops._eager import gradients_again, native, tracked
+from anyformer.ops._layout import dense
 
 
 def swiglu_definition(gate: Tensor, up: Tensor) -> Tensor:
@@ -33,9 +34,9 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
 
 
 def _forward(gate: Tensor, up: Tensor) -> Tensor:
-    gate, up = gate.contiguous(), up.contiguous()
+    gate = dense(gate)
     y = torch.empty_like(gate)
-    kernels.run("swiglu", gate, up, y, y.numel())
+    kernels.run("swiglu", gate, dense(up), y, y.numel())
     return y
 
 
@@ -50,7 +51,7 @@ class _SwiGLU(torch.autograd.Function):
         gate, up = ctx.saved_tensors
         if torch.is_grad_enabled():
             return tuple(gradients_again(swiglu_definition, (gate, up), ctx.needs_input_grad, grad))
-        gate, up, grad = gate.contiguous(), up.contiguous(), grad.contiguous()
+        gate, up, grad = dense(gate), dense(up), dense(grad)
         grad_gate, grad_up = torch.empty_like(gate), torch.empty_like(up)
         kernels.run("swiglu_backward", gate, up, grad, grad_gate, grad_up, grad.numel())
         return grad_gate, grad_up
