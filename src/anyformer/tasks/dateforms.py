@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
+from itertools import product
 
 from anyformer.tasks.datestyle import Style
 
@@ -14,9 +16,10 @@ def day_first(style: Style) -> bool | None:
 
 
 def agrees(style: Style, dayfirst: bool | None) -> bool:
-    """Whether a style may be taken: with years of four digits in front, ``dayfirst`` says nothing."""
-    found = day_first(style)
-    return dayfirst is None or found is None or style.pattern.startswith("%Y") or found == dayfirst
+    """Whether a style may be taken; of one with the year in front, ``dayfirst`` says nothing."""
+    if dayfirst is None or style.pattern.startswith("%Y"):
+        return True
+    return day_first(style) in (None, dayfirst)
 
 
 CLOCKS = (
@@ -33,73 +36,56 @@ CLOCKS = (
 @lru_cache(maxsize=1)
 def known_styles() -> list[tuple[Style, int]]:
     """The styles that are looked for; one with a higher number only where none with a lower one fits."""
-    years = [f"%Y{s}%m{s}%d" for s in "-/. "] + ["%Y%m%d", "%Y-%j"]
-    days = [
-        f"{order}{s}{year}".replace("*", s)
-        for order in ("%d*%m", "%m*%d")
-        for s in "./- "
-        for year in ("%Y", "%y")
+    rare = [f"%Y{s}%d{s}%m[ {CLOCKS[0]}]" for s in "-/."] + ["%d%m%Y", "%m%d%Y", "%y%m%d", "%G%V"]
+    tiers = [[*_moments(), *_periods()], rare, ["%y-%b", "%y %b"]]
+    return [
+        (Style(pattern), tier) for tier, patterns in enumerate(tiers) for pattern in dict.fromkeys(patterns)
     ]
-    days += [f"%y{s}%m{s}%d" for s in "-/. "]
-    names = [f"%d{s}%b{s}{year}" for s in ("-", " ", "/", ".", "") for year in ("%Y", "%y")]
-    names += [
+
+
+def _each(*choices: Iterable[str]) -> list[str]:
+    return ["".join(chosen) for chosen in product(*choices)]
+
+
+def _moments() -> list[str]:
+    """Patterns of days and of times on them."""
+    years = [f"%Y{s}%m{s}%d" for s in "-/. "] + ["%Y%m%d", "%Y-%j"]
+    numbers = [
+        f"{a}{s}{b}{s}{y}" for a, b in (("%d", "%m"), ("%m", "%d")) for s in "./- " for y in ("%Y", "%y")
+    ]
+    numbers += [f"%y{s}%m{s}%d" for s in "-/. "]
+    names = [f"%d{s}%b{s}{y}" for s in ("-", " ", "/", ".", "") for y in ("%Y", "%y")]
+    names += [f"%Y{s}%b{s}%d" for s in ("-", " ", "/", "")] + [
         "%d. %b %Y",
         "%d %b, %Y",
-        "%d-%b, %Y",
-        "%b %d, %Y",
-        "%b %d,%Y",
-        "%b %d %Y",
         "%b-%d-%Y",
         "%b. %d, %Y",
     ]
-    names += [f"%Y{s}%b{s}%d" for s in ("-", " ", "/", "")]
-    names += [
-        f"%a{s}{rest}"
-        for s in (", ", " ")
-        for rest in ("%d %b %Y", "%d %b, %Y", "%b %d, %Y", "%b %d %Y", "%Y-%m-%d")
-    ]
-    full = years + days + names
-    found = [(f"{date}[ {CLOCKS[0]}][%z]", 0) for date in full]
-    found += [(f"{date}[T{CLOCKS[0]}][%z]", 0) for date in years]
-    found += [(f"{date} {CLOCKS[0]} %z", 0) for date in full]
-    found += [
-        (f"{date}{sep}{clock}", 0)
-        for date in full
-        for sep in (" ", ", ")
-        for clock in CLOCKS[0 if sep != " " else 1 :]
-    ]
-    found += [
-        (f"{date}{rest}", 0)
-        for date in ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y")
-        for rest in (" %H", "T%H[%z]")
-    ]
-    found += [("%Y%m%dT%H%M[%S[.%f]][%z]", 0), ("%Y%m%d%H%M%S", 0), ("%Y%m%d%H%M", 0), ("%Y%m%d%H", 0)]
-    found += [("%d/%b/%Y:%H:%M:%S[ %z]", 0), ("%a %b %d %H:%M:%S %Y", 0), ("%a %b %d %H:%M:%S %z %Y", 0)]
-    found += [(f"{CLOCKS[0]} {date}", 0) for date in years + days]
-    found += [(f"{a}{s}{b}", 0) for a, b in (("%Y", "%m"), ("%m", "%Y")) for s in "-/."] + [("%Y%m", 0)]
-    found += [(f"%Y{m}%m", 0) for m in ("M", "m", "-M", " M")]
-    found += [(f"%b{s}{year}", 0) for s in ("-", " ", "/", ".", "", ", ", " '", "'") for year in ("%Y", "%y")]
-    found += [(f"%Y{s}%b", 0) for s in ("-", " ", "/", "")]
-    found += [(f"{year}{s}{q}%q", 0) for year in ("%Y", "%y") for s in ("", "-", " ", "/", ":") for q in "Qq"]
-    found += [
-        (f"{q}{s}{year}", 0)
-        for year in ("%Y", "%y")
-        for s in ("", "-", " ", "/")
-        for q in ("Q%q", "q%q", "%qQ")
-    ]
-    found += [(f"%G{s}W%V{u}", 0) for s in ("-", "", " ") for u in ("", "-%u", "%u")] + [
-        ("W%V-%G", 0),
-        ("W%V %G", 0),
-    ]
-    found += [("%Y", 0)]
-    found += [(f"%Y{s}%d{s}%m[ {CLOCKS[0]}]", 1) for s in "-/."] + [
-        ("%d%m%Y", 1),
-        ("%m%d%Y", 1),
-        ("%y%m%d", 1),
-        ("%G%V", 1),
-    ]
-    found += [(f"%y{s}%b", 2) for s in ("-", " ")]
-    return [(Style(pattern), tier) for pattern, tier in dict(found).items()]
+    names += ["%b %d, %Y", "%b %d,%Y", "%b %d %Y"]
+    names += _each(["%a, ", "%a "], ["%d %b %Y", "%d %b, %Y", "%b %d, %Y", "%b %d %Y", "%Y-%m-%d"])
+    full = years + numbers + names
+    found = _each(full, [f"[ {CLOCKS[0]}][%z]"]) + _each(years, [f"[T{CLOCKS[0]}][%z]"])
+    found += (
+        _each(full, [" "], CLOCKS[1:], ["[%z]"])
+        + _each(full, [", "], CLOCKS)
+        + _each(full, [" "], [CLOCKS[0], CLOCKS[2]], [" %z"])
+    )
+    found += _each(["%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y"], [" %H", "T%H[%z]"])
+    found += _each([CLOCKS[0] + " "], years + numbers)
+    found += ["%Y%m%dT%H%M[%S[.%f]][%z]", "%Y%m%d%H%M%S", "%Y%m%d%H%M", "%Y%m%d%H", "%d/%b/%Y:%H:%M:%S[ %z]"]
+    return [*found, "%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %z %Y"]
+
+
+def _periods() -> list[str]:
+    """Patterns of months, quarters, weeks and years."""
+    years = ["%Y", "%y"]
+    found = [f"{a}{s}{b}" for a, b in (("%Y", "%m"), ("%m", "%Y")) for s in "-/."] + ["%Y%m"]
+    found += _each(["%Y"], ["M", "m", "-M", " M"], ["%m"]) + _each(["%Y"], ["-", " ", "/", ""], ["%b"])
+    found += _each(["%b"], ["-", " ", "/", ".", "", ", ", " '", "'"], years)
+    found += _each(years, ["", "-", " ", "/", ":"], "Qq", ["%q"])
+    found += _each(["Q%q", "q%q", "%qQ"], ["", "-", " ", "/"], years)
+    found += _each(["%G"], ["-", "", " "], ["W%V"], ["", "-%u", "%u"])
+    return [*found, "W%V-%G", "W%V %G", "%Y"]
 
 
 #: The names that columns with parts of a date have, and how their values may be written.

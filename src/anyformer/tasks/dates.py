@@ -16,7 +16,6 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from anyformer.tasks import zones
@@ -108,8 +107,9 @@ class Order:
         there = ~np.isnat(dates)
         dates, codes = dates[there], codes[there]
         known, counts = np.unique(dates, return_counts=True)
+        repeated = float(pd.DataFrame({"date": dates, "code": codes}).duplicated().mean())
         if len(known) < 3:
-            return cls(distinct=len(known), usual=counts.max() / max(len(dates), 1) if len(known) else 1.0)
+            return cls(distinct=len(known), repeated=repeated)
         step, _ = infer_step(known)
         places = step.index(known, known[0])
         exact = step.dates(places, known[0]) == known
@@ -122,13 +122,12 @@ class Order:
         up, down = (moved > 0).sum(), (moved < 0).sum()
         steps = moves == (1 if up >= down else -1)
         changed = max(int(up + down), 1)
-        repeated = pd.DataFrame({"date": dates, "code": codes}).duplicated().mean()
         return cls(
             rising=float(max(up, down) / changed),
             steady=float(steps.sum() / changed),
             dense=float(dense),
             moving=float((up + down) / max(len(moved), 1)),
-            repeated=float(repeated),
+            repeated=repeated,
             usual=float(counts.max() / len(dates)),
             distinct=len(known),
             step=step,
@@ -222,6 +221,20 @@ def read_dates(
     return found
 
 
+def nearly_dates(column: pd.Series) -> str | None:
+    """What is wrong with a column of which at least half are dates written in one way; None for any other column."""
+    texts = _texts(column)
+    if texts is None:
+        return None
+    rows, unique = pd.factorize(texts)
+    for style, parsed in _fitting(rows, unique, known_styles(), misfits=0.5)[:1]:
+        wrong = np.flatnonzero((rows >= 0) & np.isnat(np.append(parsed.dates, np.datetime64("NaT"))[rows]))
+        shown = style.narrowed(parsed).pattern
+        first = f"(first: {texts.iloc[wrong[0]]!r} in row {wrong[0] + 1})" if len(wrong) else ""
+        return f"{len(wrong)} of {len(texts)} values are no dates written {shown} {first}"
+    return None
+
+
 # ------------------------------------------------------------------------------------------------- texts
 
 
@@ -256,28 +269,52 @@ def _choose(
 ) -> Dates | None:
     """The texts read in the style that suits them best; None where none fits nearly all."""
     rows, unique = pd.factorize(texts)
-    if not len(unique):
-        return None
+    ways = []
+    for style, parsed in _fitting(rows, unique, styles, reading):
+        dates = np.append(parsed.dates, np.datetime64("NaT"))[rows]
+        ways.append(_Way(style.narrowed(parsed), parsed, dates, Order.of(dates, codes)))
+    return _as_dates(columns, texts, rows, _ranked(ways), reading) if ways else None
+
+
+def _fitting(
+    rows: np.ndarray,
+    unique: np.ndarray,
+    styles: list[tuple[Style, int]],
+    reading: Reading | None = None,
+    misfits: float = MOST_MISFITS,
+) -> list[tuple[Style, Parsed]]:
+    """The styles that fit the most values, and nearly all, with what they make of each different one.
+
+    Args:
+        rows: which of the different texts ``unique`` stands in each row; -1 where none does.
+        styles: with their tiers, of which only the lowest is kept.
+        misfits: the share of values that need not fit.
+    """
     counts = np.bincount(rows[rows >= 0], minlength=len(unique))
+    if not len(unique):
+        return []
     array, sample = pa.array(unique, pa.string()), unique[np.linspace(0, len(unique) - 1, 40).astype(int)]
     tried = []
-    for style, tier in styles:
-        if not _fits_sample(style, sample, 0 if reading is not None else len(sample) // 5):
+    some = [set(text) for text in sample[:: max(len(sample) // 3, 1)]]
+    holds = {
+        letters: any(letters <= text for text in some) for letters in {style.literals for style, _ in styles}
+    }
+    for style, tier in styles:  # those that lack a letter are passed over before their expression is compiled
+        if not holds[style.literals] or not _fits_sample(style, sample, misfits):
             continue
-        parsed = style.parse(_padded(array, style), reading.first_year if reading else None)
+        parsed = style.parse(array, reading.first_year if reading else None)
         fits = int(counts[~np.isnat(parsed.dates)].sum())
-        if fits >= (1 - MOST_MISFITS) * counts.sum():
+        if fits >= (1 - misfits) * counts.sum():
             tried.append((style, tier, parsed, fits))
     if not tried:
-        return None
+        return []
     most, best = max(fits for *_, fits in tried), min(tier for _, tier, *_ in tried)
-    ways: list[_Way] = []
+    found: list[tuple[Style, Parsed]] = []
     for style, tier, parsed, fits in tried:
-        again = any(np.array_equal(parsed.dates, way.parsed.dates, equal_nan=True) for way in ways)
+        again = any(np.array_equal(parsed.dates, other.dates, equal_nan=True) for _, other in found)
         if fits == most and tier == best and not again:
-            dates = np.append(parsed.dates, np.datetime64("NaT"))[rows]
-            ways.append(_Way(style.narrowed(parsed), parsed, dates, Order.of(dates, codes)))
-    return _as_dates(columns, texts, rows, _ranked(ways), reading)
+            found.append((style, parsed))
+    return found
 
 
 @dataclass(frozen=True)
@@ -316,15 +353,14 @@ def _as_dates(
     name, remarks = " + ".join(columns), list[str]()
     style = way.style.pattern.replace(_JOINT, " ")
     if others:
-        example = next(text for text in texts if text is not None).replace(_JOINT, " ")
+        differs = ~np.isnat(way.dates) & (way.dates != others[0].dates)
+        example = texts.iloc[int(differs.argmax())].replace(_JOINT, " ")
         other = others[0].style.pattern.replace(_JOINT, " ")
-        why = (
-            f"so that its dates go on by {way.order.step}"
-            if told
-            else "though its dates do not tell which is meant"
-        )
+        why = f"so that its dates go on by {way.order.step}" if told else "though its dates do not tell which"
+        give = "" if len(columns) == 1 else f"date={','.join(columns)!r} and "
         remarks.append(
-            f"{name!r} ({example}) is read as {style} and not as {other}, {why}; give date_format={other!r} otherwise"
+            f"{name!r} ({example}) is read as {style} and not as {other}, {why}; give {give}date_format={other!r} "
+            "otherwise"
         )
     if way.parsed.first_year is not None:
         known = way.dates[~np.isnat(way.dates)].astype("datetime64[Y]")
@@ -445,24 +481,14 @@ def _serial(date: np.datetime64, kind: str) -> str:
 # ------------------------------------------------------------------------------------------------- styles
 
 
-def _fits_sample(style: Style, sample: np.ndarray, misfits: int) -> bool:
-    """Whether all of these texts but a few have the form of the style."""
-    if all(style.literals - set(text) for text in sample[:: max(len(sample) // 3, 1)]):
-        return False  # so that few expressions are compiled
+def _fits_sample(style: Style, sample: np.ndarray, misfits: float) -> bool:
+    """Whether these texts may be from a column of which no more than this share has not the form of the style."""
+    left = len(sample) * (misfits + 0.15)
     for text in sample:
-        misfits -= style.form.match(text) is None
-        if misfits < 0:
+        left -= style.form.match(text.zfill(style.width)) is None
+        if left < 0:
             return False
     return True
-
-
-def _padded(texts: pa.Array, style: Style) -> pa.Array:
-    """Texts with the zeros in front that numbers have lost, where the style has only directives of known widths."""
-    widths = {"Y": 4, "y": 2, "m": 2, "d": 2, "H": 2, "M": 2, "S": 2}
-    if len(style.parts) < 2 or not all(part.letter in widths for part in style.parts):
-        return texts
-    width = sum(widths[part.letter] for part in style.parts)
-    return pc.if_else(pc.utf8_is_digit(texts), pc.utf8_lpad(texts, width, "0"), texts)
 
 
 def _given(date_format: str, columns: int) -> Style:
@@ -478,14 +504,14 @@ def _styles_of_columns(frame: pd.DataFrame, columns: list[str], dayfirst: bool |
     """The ways in which these columns may make a date together."""
     ways: list[tuple[str, ...]] = []
     for name in columns:
-        part = part_of(name)
-        alone = None if part else read_dates(frame, [name], dayfirst=dayfirst)
+        part, texts = part_of(name), _texts(frame[name])
         if part:
             ways.append(PARTS[part][1])
-        elif alone is not None and alone.reading.styles[0] not in SERIALS:
-            ways.append((alone.reading.styles[0],))
-        else:
-            ways.append(CLOCKS)
+            continue
+        known = [one for one in known_styles() if agrees(one[0], dayfirst)]
+        rows, unique = pd.factorize(pd.Series(dtype=object) if texts is None else texts)
+        alone = _fitting(rows, unique, known)
+        ways.append(tuple(style.narrowed(parsed).pattern for style, parsed in alone) or CLOCKS)
     week = any("%-V" in way for way in ways)
     found = []
     for choice in product(*ways):

@@ -133,9 +133,16 @@ class Style:
         return re.compile(self.regex)
 
     @cached_property
-    def literals(self) -> set[str]:
+    def literals(self) -> frozenset[str]:
         """The characters that every date in this style has."""
-        return {part.literal for part in self.parts} - {"", " "}
+        return frozenset(part.literal for part in self.parts) - {"", " "}
+
+    @cached_property
+    def width(self) -> int:
+        """The length of texts in digits only, to which the zero is added that numbers lose in front; 0 for others."""
+        widths = {"Y": 4, "y": 2, "m": 2, "d": 2, "H": 2, "M": 2, "S": 2}
+        bare = self.parts[0].letter in ("d", "m", "y") and all(part.letter in widths for part in self.parts)
+        return sum(widths[part.letter] for part in self.parts) if bare else 0
 
     def parse(self, texts: pa.Array, first_year: int | None = None) -> Parsed:
         """Read texts.
@@ -144,6 +151,8 @@ class Style:
             texts: strings without blanks around them.
             first_year: of the hundred years that ``%y`` stands for; chosen from the texts where not given.
         """
+        if self.width:
+            texts = pc.utf8_lpad(texts, self.width, "0")
         found = pc.extract_regex(texts, self.regex)
         fits = np.array(pc.is_valid(found).to_numpy(zero_copy_only=False))
         groups = {letter: pc.struct_field(found, letter).fill_null("") for letter in self.letters}
@@ -165,7 +174,8 @@ class Style:
         """The style as the texts that fit it are written: optional parts settled, zeros, case and names as there."""
         fits = pa.array(~np.isnat(parsed.dates))
         seen = {letter: pc.filter(group, fits) for letter, group in parsed.groups.items()}
-        return Style("".join(map(str, _narrowed(self.parts, seen))))
+        bare = any(pc.min(pc.utf8_length(seen[letter])).as_py() == 1 for letter in "md" if letter in seen)
+        return Style("".join(map(str, _narrowed(self.parts, seen, bare))))
 
     def show(self, date: np.datetime64, offset: float | None = None) -> str:
         """A date in this style; ``offset``, in minutes, is what ``%z`` writes."""
@@ -176,7 +186,7 @@ def century(years: np.ndarray) -> int:
     """The first of the hundred years that two digits (N,) stand for.
 
     The years are taken to be the shortest run that holds them all (98, 99, 00, 01 are 1998 to 2001), as late as it
-    can be without reaching more than twenty years into the future.
+    can be without reaching more than five years into the future.
     """
     used = np.unique(years)
     if not len(used):
@@ -184,7 +194,7 @@ def century(years: np.ndarray) -> int:
     gaps = np.diff(np.append(used, used[0] + 100))
     begin = int(used[(gaps.argmax() + 1) % len(used)])
     span = 100 - int(gaps.max())
-    latest = datetime.now().year + 20
+    latest = datetime.now().year + 5
     return begin + 100 * ((latest - span - begin) // 100)
 
 
@@ -335,7 +345,8 @@ def _offset(text: str) -> float:
     return -minutes if text[0] == "-" else minutes
 
 
-def _narrowed(parts: tuple[Part, ...], seen: dict[str, pa.Array]) -> list[Part]:
+def _narrowed(parts: tuple[Part, ...], seen: dict[str, pa.Array], bare: bool) -> list[Part]:
+    """The parts as the texts ``seen`` of each directive show them; ``bare`` says that days and months have no zero."""
     found = []
     for part in parts:
         if part.optional:
@@ -343,13 +354,15 @@ def _narrowed(parts: tuple[Part, ...], seen: dict[str, pa.Array]) -> list[Part]:
             there = pc.not_equal(seen[_SAME.get(letter, letter)], "")
             if not pc.any(there).as_py():
                 continue
-            inner = _narrowed(part.optional, {name: pc.filter(texts, there) for name, texts in seen.items()})
+            inner = _narrowed(
+                part.optional, {name: pc.filter(texts, there) for name, texts in seen.items()}, bare
+            )
             needed = pc.all(there).as_py()
             found += inner if needed else [Part(optional=tuple(inner)) if _holds(inner) else part]
         elif part.letter:
             letter = _SAME.get(part.letter, part.letter)
             texts = seen[letter]
-            found.append(_settled(letter, part, pc.filter(texts, pc.not_equal(texts, ""))))
+            found.append(_settled(letter, part, pc.filter(texts, pc.not_equal(texts, "")), bare))
         else:
             found.append(part)
     return found
@@ -359,11 +372,13 @@ def _holds(parts: list[Part]) -> bool:
     return any(part.directives() for part in parts)
 
 
-def _settled(letter: str, part: Part, texts: pa.Array) -> Part:
+def _settled(letter: str, part: Part, texts: pa.Array, bare: bool) -> Part:
     """The directive that writes as the texts are written."""
     if not len(texts):
         return part
-    if letter in "mdHIVMS":
+    if letter in "md":
+        return Part(letter, "-" if bare else "")
+    if letter in "HIVMS":
         return Part(letter, "-" if pc.min(pc.utf8_length(texts)).as_py() < 2 else "")
     if letter == "f":
         return Part("f", str(pc.max(pc.utf8_length(texts)).as_py()))

@@ -18,19 +18,21 @@ import pandas as pd
 
 from anyformer.tasks.base import DataError
 from anyformer.tasks.dateforms import part_of
-from anyformer.tasks.dates import MOST_MISFITS, SERIALS, Dates, read_dates
+from anyformer.tasks.dates import MOST_MISFITS, SERIALS, Dates, nearly_dates, read_dates
 from anyformer.tasks.encoding import Layout
 from anyformer.tasks.tables import check_column
 
 _LIKELY = re.compile(
-    r"date|time|stamp|datum|fecha|epoch|(^|[^a-z])(ds|dt|ts|day|month|week|quarter|year|period|jour|mois|tag|monat|jahr)"
+    r"date|time|stamp|datum|fecha|epoch|(^|[^a-z])(ds|dt|ts|day|month|week|quarter|year|when|period|jour|mois|tag|monat|jahr)"
     r"([^a-z]|$)",
     re.IGNORECASE,
 )
 _UNLIKELY = re.compile(
     r"updat|modif|creat|expir|valid|due|insert|load|birth|born|lifetime|runtime|until", re.IGNORECASE
 )
-_BIRTH = re.compile(r"birth|born|(^|[^a-z])dob([^a-z]|$)", re.IGNORECASE)
+_NEVER = re.compile(
+    r"birth|born|version|(^|[^a-z])(dob|ip|id|sku|release|rev|ver|zip|phone|tel)([^a-z]|$)", re.IGNORECASE
+)
 NONE = "none"
 
 
@@ -70,11 +72,18 @@ def find_axis(
         found = [_extended(frame, dates, codes, dayfirst) for dates in found]
     fitting = [dates for dates in found if _is_axis(dates)]
     if not fitting:
-        remarks.extend(_why_none(frame, found))
+        if dayfirst is not None and date_format is None:
+            other = find_axis(path, frame, None, groups=groups, remarks=[])
+            if other is not None:
+                raise DataError(
+                    f"dayfirst: {other.name!r} of {path} is written {other.reading.style}, which dayfirst={dayfirst} "
+                    "rules out"
+                )
         if date_format is not None:
             raise DataError(
                 f"date_format: no column of {path} rises with dates written {date_format!r}; name it with date="
             )
+        remarks.extend(_why_none(path, frame, found))
         return None
     best = max(fitting, key=_rank)
     remarks.extend(best.remarks)
@@ -88,7 +97,16 @@ def find_axis(
         + (f", rather than {', '.join(map(repr, others))}" if others else "")
         + "; give date=... for another column, or date=none for none"
     )
+    _note_dayfirst(best, dayfirst, remarks)
     return best
+
+
+def _note_dayfirst(dates: Dates, dayfirst: bool | None, remarks: list[str]) -> None:
+    style = dates.reading.style
+    if dayfirst is not None and (style.startswith("%Y") or not re.search(r"%-?d.*%-?m|%-?m.*%-?d", style)):
+        remarks.append(
+            f"dayfirst={dayfirst} says nothing about {dates.name!r}, which is written {dates.reading.style}"
+        )
 
 
 def axis_again(
@@ -151,6 +169,7 @@ def _named(
             + f" (in one way for all but {MOST_MISFITS:.0%} of its values; date_format says which, as in '%d.%m.%Y')"
         )
     remarks.extend(dates.remarks)
+    _note_dayfirst(dates, options.get("dayfirst"), remarks)
     return dates
 
 
@@ -165,7 +184,7 @@ def _is_axis(dates: Dates) -> bool:
     if (
         order.distinct < 3
         or order.usual > 0.5
-        or any(_BIRTH.search(column) for column in dates.reading.columns)
+        or any(_NEVER.search(column) for column in dates.reading.columns)
     ):
         return False
     steady, regular = order.steady >= 0.5 and order.dense >= 0.5, order.dense >= 0.5
@@ -190,50 +209,75 @@ def _is_axis(dates: Dates) -> bool:
             steady and order.step is not None and order.step.microseconds != int(SERIALS[style])
         )
     if dates.weak:
-        return steady or (likely and (rising or regular))
+        # as in 1.2.10, a version, or 101, 102, ...
+        loose = "%-" in style or style in ("%y%m%d", "%G%V", "%d%m%Y", "%m%d%Y")
+        return (steady and (likely or not loose)) or (likely and (rising or regular))
     return rising or regular or (likely and order.repeated <= 0.05)
 
 
 def _extended(frame: pd.DataFrame, dates: Dates, codes: np.ndarray | None, dayfirst: bool | None) -> Dates:
-    """The dates, with the columns of the same rows' months, days and times that make them repeat less."""
+    """The dates, with the columns of the same rows' months, days and times where these make them repeat less."""
     if not dates.order.repeated or dates.reading.styles[0] in SERIALS:
         return dates
     held = {letter for style in dates.reading.styles for letter in re.findall(r"%[-^~:\d]?([A-Za-z])", style)}
-    finer: list[str] = ["%b", "%q", "%V", "%d"] if held == {"Y"} else []
-    finer += [] if held & set("HI") else ["", "%H", "%M", "%S"]
-    for part in finer:
-        if (part in ("%q", "%V") and len(dates.reading.columns) > 1) or (part == "%d" and "%V" in held):
-            continue
-        for name in map(str, frame.columns):
-            if name in dates.reading.columns or (part_of(name) or "") != part:
-                continue
-            if not part and not _LIKELY.search(name):  # a time of day may have any name like this
-                continue
-            trial = read_dates(frame, [*dates.reading.columns, name], codes=codes, dayfirst=dayfirst)
-            if trial is not None and trial.order.repeated < dates.order.repeated:
-                dates = trial
+    times = [] if held & set("HI") else ["", "%H", "%M", "%S"]
+    for parts in (["%b", "%d", *times], ["%q"], ["%V"]) if held == {"Y"} else (times,):
+        best = dates
+        for part in parts:
+            further = _with_part(frame, best, part, codes, dayfirst)
+            if further is None and part == "%b":
                 break
+            best = further or best
+        if best.order.repeated < dates.order.repeated:
+            return best
     return dates
 
 
-def _why_none(frame: pd.DataFrame, found: list[Dates]) -> list[str]:
+def _with_part(
+    frame: pd.DataFrame,
+    dates: Dates,
+    part: str,
+    codes: np.ndarray | None,
+    dayfirst: bool | None,
+) -> Dates | None:
+    """The dates with the first column that holds this part of them, "" being a time of day, and helps."""
+    for name in map(str, frame.columns):
+        likely = part_of(name) == part if part else part_of(name) is None and _LIKELY.search(name)
+        if name in dates.reading.columns or not likely:
+            continue
+        found = read_dates(frame, [*dates.reading.columns, name], codes=codes, dayfirst=dayfirst)
+        if found is None or found.order.repeated > dates.order.repeated:
+            continue
+        if part in ("%b", "%d") or found.order.repeated < dates.order.repeated:
+            return found
+    return None
+
+
+def _why_none(path: Path, frame: pd.DataFrame, found: list[Dates]) -> list[str]:
     """Why columns that hold dates, or are called so, are not taken for the time of the rows."""
     remarks = [
         f"dates in {dates.name!r} ({dates.reading.style}) neither rise with the rows nor fill a grid and are not taken "
         "for their time; give date=... where they are"
         for dates in found
-        if not dates.weak and dates.order.distinct > 2
+        if dates.order.distinct > 2 and (not dates.weak or _LIKELY.search(dates.name))
     ]
     read = {name for dates in found for name in dates.reading.columns}
     for name in map(str, frame.columns):
         present = frame[name].dropna()
         if name in read or present.empty or pd.api.types.is_numeric_dtype(present):
             continue
-        if re.search("date|timestamp", name, re.IGNORECASE) and not _UNLIKELY.search(name):
-            remarks.append(
-                f"{name!r} holds no dates written in one way (first: {present.iloc[0]!r}) and is not taken for time; "
-                "date_format=... says how, as in '%d.%m.%Y'"
+        if not re.search("date|timestamp", name, re.IGNORECASE) or _UNLIKELY.search(name):
+            continue
+        wrong = nearly_dates(frame[name])
+        if wrong:
+            raise DataError(
+                f"date: column {name!r} of {path} holds dates, but {wrong}, more than {MOST_MISFITS:.0%}; correct "
+                "them, or give date=none"
             )
+        remarks.append(
+            f"{name!r} holds no dates written in one way (first: {present.iloc[0]!r}) and is not taken for time; "
+            "date_format=... says how, as in '%d.%m.%Y'"
+        )
     return remarks
 
 
