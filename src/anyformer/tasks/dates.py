@@ -19,9 +19,9 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from anyformer.tasks import zones
-from anyformer.tasks.calendar import Step, infer_step
 from anyformer.tasks.dateforms import CLOCKS, PARTS, agrees, known_styles, part_of
 from anyformer.tasks.datestyle import Parsed, Style
+from anyformer.tasks.order import Order
 
 MOST_MISFITS = 0.05
 #: Numbers that count time: the microseconds in one.
@@ -70,68 +70,6 @@ class Reading(BaseModel):
         style = Style(_JOINT.join(self.styles))
         texts = [style.show(date, offset).split(_JOINT) for date, offset in zip(clock, offsets)]
         return {name: [text[i] for text in texts] for i, name in enumerate(self.columns)}
-
-
-@dataclass(frozen=True)
-class Order:
-    """What dates look like in the order of their rows, group by group; shares are from 0 to 1.
-
-    Attributes:
-        rising: of the neighbours that differ, those that go in the direction that most go.
-        steady: of the neighbours that differ, those that go one step of the grid in that direction.
-        dense: of the grid's places from the first date to the last, those that have a date exactly.
-        moving: of all neighbours, those that differ.
-        repeated: of all rows, those whose date an earlier row of the group has.
-        usual: of all rows, those with the date that is the most frequent.
-        distinct: how many different dates there are.
-        step: between two places of the grid; None for fewer than three dates.
-    """
-
-    rising: float = 0.0
-    steady: float = 0.0
-    dense: float = 0.0
-    moving: float = 0.0
-    repeated: float = 0.0
-    usual: float = 1.0
-    distinct: int = 0
-    step: Step | None = None
-
-    @property
-    def score(self) -> float:
-        """How much these look like the dates of a series, from 0 to 3."""
-        return self.rising + self.steady + self.dense
-
-    @classmethod
-    def of(cls, dates: np.ndarray, codes: np.ndarray) -> Order:
-        """The order of dates (N,), datetime64[us], of the groups with these codes (N,)."""
-        there = ~np.isnat(dates)
-        dates, codes = dates[there], codes[there]
-        known, counts = np.unique(dates, return_counts=True)
-        repeated = float(pd.DataFrame({"date": dates, "code": codes}).duplicated().mean())
-        if len(known) < 3:
-            return cls(distinct=len(known), repeated=repeated)
-        step, _ = infer_step(known)
-        places = step.index(known, known[0])
-        exact = step.dates(places, known[0]) == known
-        dense = len(np.unique(places[exact])) / (places[-1] + 1)
-        by_group = np.argsort(codes, kind="stable")
-        dates, codes = dates[by_group], codes[by_group]
-        same = codes[1:] == codes[:-1]
-        moved = (dates[1:] - dates[:-1])[same].astype(np.int64)
-        moves = np.diff(step.index(dates, known[0]))[same]
-        up, down = (moved > 0).sum(), (moved < 0).sum()
-        steps = moves == (1 if up >= down else -1)
-        changed = max(int(up + down), 1)
-        return cls(
-            rising=float(max(up, down) / changed),
-            steady=float(steps.sum() / changed),
-            dense=float(dense),
-            moving=float((up + down) / max(len(moved), 1)),
-            repeated=repeated,
-            usual=float(counts.max() / len(dates)),
-            distinct=len(known),
-            step=step,
-        )
 
 
 @dataclass(frozen=True)
@@ -455,7 +393,7 @@ def _from_serials(column: pd.Series, codes: np.ndarray, tried: list[str]) -> Dat
             continue
         origin = _EXCEL if kind == "excel" else _EPOCH
         whole = np.floor(values)
-        micro = np.where(np.isfinite(values), whole * size + np.round((values - whole) * size), 0)
+        micro = np.where(np.isfinite(values), np.rint(whole * size) + np.rint((values - whole) * size), 0)
         dates = origin + micro.astype("timedelta64[us]")
         if kind == "excel":  # whose times are fractions of a day: exact to the millisecond
             dates = (dates + np.timedelta64(500, "us")).astype("datetime64[ms]").astype("datetime64[us]")
