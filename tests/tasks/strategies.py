@@ -67,11 +67,10 @@ _RULES: dict[str, tuple[int, list[str]]] = {
 
 
 @st.composite
-def date_columns(draw: st.DrawFn) -> tuple[list[str], np.ndarray, str]:
-    """Dates of a regular series as texts, one way for all; what they are; and how they were made.
+def regular_dates(draw: st.DrawFn) -> tuple[list[str], np.ndarray, str]:
+    """Dates of a regular series, rising, as texts, one way for all; what they are; and how they were made.
 
-    The texts may be in any order, come several times (as in a table of several series), lack some, or have offsets.
-    The dates are datetime64[us] as on the clock of the place, NaT where the text is empty.
+    The dates are datetime64[us] as on the clock of the place.
     """
     rule = draw(st.sampled_from(sorted(_RULES)))
     most, styles = _RULES[rule]
@@ -94,12 +93,26 @@ def date_columns(draw: st.DrawFn) -> tuple[list[str], np.ndarray, str]:
     written = [
         _written(moment.to_pydatetime(), style, zone and moment.strftime("%z"), mark) for moment in moments
     ]
-    rows = draw(_rows(size))
+    return (
+        written,
+        clock,
+        f"{size} x {rule} from {start} in {zone}, as {style!r} {mark}, such as {written[:2]}",
+    )
+
+
+@st.composite
+def date_columns(draw: st.DrawFn) -> tuple[list[str], np.ndarray, str]:
+    """Dates of a regular series in any order of rows, as texts; what they are; and how they were made.
+
+    They may come several times, as in a table of several series, and some texts may be empty; those dates are NaT.
+    """
+    written, clock, what = draw(regular_dates())
+    rows = draw(_rows(len(written)))
     gone = draw(st.lists(st.integers(0, len(rows) - 1), max_size=3))
     texts, dates = [written[i] for i in rows], clock[rows]
     for place in gone:
         texts[place], dates[place] = "", np.datetime64("NaT")
-    return texts, dates, f"{size} x {rule} from {start} in {zone}, as {style!r} {mark}, such as {texts[:3]}"
+    return texts, dates, what
 
 
 @st.composite

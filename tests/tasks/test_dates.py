@@ -123,7 +123,7 @@ class TestValuesThatDoNotFit:
         frame.loc[:10, "date"] = "soon"
         with pytest.raises(
             DataError,
-            match=r"'date' of .*11 of 70 values are no dates .*%d.%m.%Y.*'soon' in row 1.*date=none",
+            match=r"'date' of .*11 of 70 values are no dates .*%d.%m.%Y.*'soon' in row 1.*date='none'",
         ):
             open_data(saved(tmp_path, frame), "y")
         assert open_data(saved(tmp_path, frame), "y", date="none").encoding.kind == "labelled"  # type: ignore[union-attr]
@@ -174,7 +174,7 @@ class TestAmbiguity:
 class TestOptions:
     def test_a_format_that_does_not_fit(self, tmp_path: Path) -> None:
         path = saved(tmp_path, table(RANGES["D"].strftime("%d.%m.%Y")))
-        with pytest.raises(DataError, match=r"date_format: no column of .*'%m.%d.%Y'"):
+        with pytest.raises(DataError, match=r"date_format='%m.%d.%Y': no column of .* rises"):
             open_data(path, "y", date_format="%m.%d.%Y")
         with pytest.raises(
             DataError, match=r"date: column 'when' .* got '01.01.2020' with date_format='%m.%d.%Y'"
@@ -187,7 +187,7 @@ class TestOptions:
         with pytest.raises(ValueError, match="date_format needs a year"):
             open_data(path, "y", date_format="%d.%m")
         with pytest.raises(
-            DataError, match="dayfirst: 'when' .* is written %d.%m.%Y, which dayfirst=False rules out"
+            DataError, match="dayfirst=False: 'when' .* is written %d.%m.%Y, which that rules out"
         ):
             open_data(path, "y", dayfirst=False)
         assert "dayfirst=True says nothing about 'when'" in notes_of(
@@ -287,9 +287,8 @@ class TestAxis:
         for updates in (["2024-05-01"] * 70, ["2024-05-01"] * 60 + [f"2024-05-{i:02}" for i in range(2, 12)]):
             frame["last_update"] = updates
             path = saved(tmp_path, frame[[*order, "y"]])
-            assert (
-                "'t' tells the time of the rows (%Y-%m-%d), rather than 'last_update'; give date="
-                in notes_of(path)
+            assert "'t' tells the time of the rows (%Y-%m-%d), rather than 'last_update'; date=" in notes_of(
+                path
             )
 
     def test_years_of_several_series(self, tmp_path: Path) -> None:
@@ -303,7 +302,7 @@ class TestAxis:
     def test_why_it_is_a_forecast_is_said(self, tmp_path: Path) -> None:
         notes = notes_of(saved(tmp_path, table(RANGES["D"])))
         assert "a table with dates is forecast; give kind='classify' or kind='regress'" in notes
-        assert "give date=... for another column, or date=none for none" in notes
+        assert "date='NAME' takes another column, date='none' none" in notes
 
     def test_dates_outside_what_nanoseconds_hold(self, tmp_path: Path) -> None:
         for first in (1500, 2300):

@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
+from anyformer.spelling import option
 from anyformer.tasks import zones
 from anyformer.tasks.dateforms import CLOCKS, PARTS, agrees, known_styles, part_of
 from anyformer.tasks.datestyle import Parsed, Style
@@ -103,7 +104,8 @@ class Dates:
         if self.reading.styles[0] in SERIALS:
             return True
         style = Style(_JOINT.join(self.reading.styles))
-        return "y" in style.letters or not (style.literals or "b" in style.letters)
+        bare = not (style.literals or "b" in style.letters)
+        return "y" in style.letters or bare or style.pattern in ("%m.%Y", "%-m.%Y", "%Y.%m")
 
     @property
     def values(self) -> pd.Series:
@@ -195,6 +197,10 @@ def _texts(column: pd.Series) -> pd.Series | None:
     else:
         texts = present.astype(str).str.strip()
         texts = texts[texts != ""]
+        if texts.str.fullmatch(
+            r"\d+\.0+"
+        ).all():  # whole numbers, written as those among which one is missing are
+            texts = texts.str.partition(".")[0]
     return texts.astype(object).reindex(column.index, fill_value=None)
 
 
@@ -295,10 +301,10 @@ def _as_dates(
         example = texts.iloc[int(differs.argmax())].replace(_JOINT, " ")
         other = others[0].style.pattern.replace(_JOINT, " ")
         why = f"so that its dates go on by {way.order.step}" if told else "though its dates do not tell which"
-        give = "" if len(columns) == 1 else f"date={','.join(columns)!r} and "
+        give = "" if len(columns) == 1 else f"{option('date', ','.join(columns))} and "
         remarks.append(
-            f"{name!r} ({example}) is read as {style} and not as {other}, {why}; give {give}date_format={other!r} "
-            "otherwise"
+            f"{name!r} ({example}) is read as {style} and not as {other}, {why}; give "
+            f"{give}{option('date_format', other)} otherwise"
         )
     if way.parsed.first_year is not None:
         known = way.dates[~np.isnat(way.dates)].astype("datetime64[Y]")
@@ -433,7 +439,8 @@ def _given(date_format: str, columns: int) -> Style:
     """The style of the user's format, whose blanks part the columns where there are several."""
     if columns > 1 and date_format.count(" ") != columns - 1:
         raise ValueError(
-            f"date_format must have {columns} parts with a blank between, one for each column, got {date_format!r}"
+            f"{option('date_format')} must have {columns} parts with a blank between, one for each column, got "
+            f"{date_format!r}"
         )
     return Style(date_format if columns == 1 else date_format.replace(" ", _JOINT))
 

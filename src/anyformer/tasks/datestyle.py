@@ -30,6 +30,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from anyformer.spelling import option
+
 MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
@@ -103,9 +105,9 @@ class Style:
         letters = [_SAME.get(part.letter, part.letter) for part in self.directives]
         again = [letter for letter in letters if letters.count(letter) > 1]
         if again:
-            raise ValueError(f"date_format has %{again[0]} twice, got {self.pattern!r}")
+            raise ValueError(f"{option('date_format')} has %{again[0]} twice, got {self.pattern!r}")
         if not set(letters) & _FULL[0]:
-            raise ValueError(f"date_format needs a year, %Y or %y, got {self.pattern!r}")
+            raise ValueError(f"{option('date_format')} needs a year, %Y or %y, got {self.pattern!r}")
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
@@ -207,7 +209,9 @@ def _parts(pattern: str) -> tuple[Part, ...]:
         elif piece == "]" and len(stack) > 1:
             inner = tuple(stack.pop())
             if not _holds(list(inner)):
-                raise ValueError(f"date_format has brackets with no directive inside, got {pattern!r}")
+                raise ValueError(
+                    f"{option('date_format')} has brackets with no directive inside, got {pattern!r}"
+                )
             stack[-1].append(Part(optional=inner))
         elif piece == "%%":
             stack[-1].append(Part(literal="%"))
@@ -216,15 +220,15 @@ def _parts(pattern: str) -> tuple[Part, ...]:
             if _SAME.get(letter, letter) not in _READS:
                 known = " ".join(f"%{name}" for name in [*_READS, *_SAME])
                 raise ValueError(
-                    f"date_format has {piece}, which is not known, got {pattern!r}; known: {known}"
+                    f"{option('date_format')} has {piece}, which is not known, got {pattern!r}; known: {known}"
                 )
             stack[-1].append(Part(letter=letter, flag=piece[1:-1]))
         elif piece in "%]":
-            raise ValueError(f"date_format has a lone {piece!r}, got {pattern!r}")
+            raise ValueError(f"{option('date_format')} has a lone {piece!r}, got {pattern!r}")
         else:
             stack[-1].append(Part(literal=piece))
     if len(stack) > 1:
-        raise ValueError(f"date_format has a bracket that is not closed, got {pattern!r}")
+        raise ValueError(f"{option('date_format')} has a bracket that is not closed, got {pattern!r}")
     return tuple(stack[0])
 
 

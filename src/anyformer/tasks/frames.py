@@ -23,7 +23,7 @@ from anyformer.tasks.reading import Table
 from anyformer.tasks.series import check_repeats, dated_rows, find_step, known_rows, on_grid
 from anyformer.tasks.tables import is_text
 from anyformer.tasks.text import ByteTask, Document
-from anyformer.tasks.timeaxis import dated_columns, find_axis
+from anyformer.tasks.timeaxis import as_written, dated_columns, find_axis
 
 LONGEST_TEXT = 512
 _LABELS = ("label", "target", "class", "y")
@@ -98,7 +98,7 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task:
     if choices.date is not None or choices.kind in (None, "forecast"):
         dated = find_axis(
             path,
-            table.frame.drop(columns=[*choices.targets, *choices.groups]),
+            as_written(table).drop(columns=[*choices.targets, *choices.groups]),
             choices.date,
             groups=groups if choices.groups else None,
             date_format=choices.date_format,

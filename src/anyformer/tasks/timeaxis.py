@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from anyformer.spelling import option
 from anyformer.tasks.base import DataError
 from anyformer.tasks.dateforms import part_of
 from anyformer.tasks.dates import MOST_MISFITS, SERIALS, Dates, nearly_dates, read_dates
 from anyformer.tasks.encoding import Layout
+from anyformer.tasks.reading import Table
 from anyformer.tasks.tables import check_column
 
 _LIKELY = re.compile(
@@ -63,7 +65,9 @@ def find_axis(
     if date is False or (date == NONE and NONE not in frame.columns):
         given = [name for name, value in options.items() if value is not None]
         if given:
-            raise ValueError(f"{given[0]} is for a column of dates, and date='none' says that there is none")
+            raise ValueError(
+                f"{option(given[0])} is for a column of dates, and {option('date', NONE)} says that there is none"
+            )
         return None
     if date:
         return _named(path, frame, dated_columns(frame, date), codes, options, remarks)
@@ -76,12 +80,13 @@ def find_axis(
             other = find_axis(path, frame, None, groups=groups, remarks=[])
             if other is not None:
                 raise DataError(
-                    f"dayfirst: {other.name!r} of {path} is written {other.reading.style}, which dayfirst={dayfirst} "
-                    "rules out"
+                    f"{option('dayfirst', dayfirst)}: {other.name!r} of {path} is written {other.reading.style}, which "
+                    "that rules out"
                 )
         if date_format is not None:
             raise DataError(
-                f"date_format: no column of {path} rises with dates written {date_format!r}; name it with date="
+                f"{option('date_format', date_format)}: no column of {path} rises with dates written so; "
+                f"{option('date', 'NAME')} names it where it does not"
             )
         remarks.extend(_why_none(path, frame, found))
         return None
@@ -95,17 +100,31 @@ def find_axis(
     remarks.append(
         f"{best.name!r} tells the time of the rows ({best.reading.style})"
         + (f", rather than {', '.join(map(repr, others))}" if others else "")
-        + "; give date=... for another column, or date=none for none"
+        + f"; {option('date', 'NAME')} takes another column, {option('date', NONE)} none"
     )
     _note_dayfirst(best, dayfirst, remarks)
     return best
+
+
+def as_written(table: Table) -> pd.DataFrame:
+    """A table's columns as the file has them, 01.10 being neither 1.1 nor 110; numbers with fractions stay as read."""
+    columns = {}
+    for name in table.frame.columns:
+        column = table.frame[name]
+        if pd.api.types.is_float_dtype(column) and column.notna().any():
+            first = str(table.keys(name).dropna().iloc[0])
+            if not re.fullmatch(r"\d{4}\.\d\d|\d\d?\.\d{4}|\d+\.0+", first):
+                columns[name] = column
+                continue
+        columns[name] = table.keys(name)
+    return pd.DataFrame(columns, index=table.frame.index)
 
 
 def _note_dayfirst(dates: Dates, dayfirst: bool | None, remarks: list[str]) -> None:
     style = dates.reading.style
     if dayfirst is not None and (style.startswith("%Y") or not re.search(r"%-?d.*%-?m|%-?m.*%-?d", style)):
         remarks.append(
-            f"dayfirst={dayfirst} says nothing about {dates.name!r}, which is written {dates.reading.style}"
+            f"{option('dayfirst', dayfirst)} says nothing about {dates.name!r}, which is written {dates.reading.style}"
         )
 
 
@@ -161,12 +180,12 @@ def _named(
     if dates is None:
         present = frame[columns].dropna()
         shown = ", ".join(repr(value) for value in present.iloc[0].tolist()) if len(present) else "nothing"
-        given = ", ".join(f"{name}={value!r}" for name, value in options.items() if value is not None)
-        name = " + ".join(columns)
+        given = " and ".join(option(name, value) for name, value in options.items() if value is not None)
         raise DataError(
-            f"date: column {name!r} of {path} does not hold dates, got {shown}"
+            f"{option('date')}: column {' + '.join(map(repr, columns))} of {path} does not hold dates, got {shown}"
             + (f" with {given}" if given else "")
-            + f" (in one way for all but {MOST_MISFITS:.0%} of its values; date_format says which, as in '%d.%m.%Y')"
+            + f" (all but {MOST_MISFITS:.0%} must be written in one way; {option('date_format', '%d.%m.%Y')} says "
+            "which)"
         )
     remarks.extend(dates.remarks)
     _note_dayfirst(dates, options.get("dayfirst"), remarks)
@@ -209,9 +228,7 @@ def _is_axis(dates: Dates) -> bool:
             steady and order.step is not None and order.step.microseconds != int(SERIALS[style])
         )
     if dates.weak:
-        # as in 1.2.10, a version, or 101, 102, ...
-        loose = "%-" in style or style in ("%y%m%d", "%G%V", "%d%m%Y", "%m%d%Y")
-        return (steady and (likely or not loose)) or (likely and (rising or regular))
+        return _is_weak_axis(dates, likely)
     return rising or regular or (likely and order.repeated <= 0.05)
 
 
@@ -257,28 +274,44 @@ def _why_none(path: Path, frame: pd.DataFrame, found: list[Dates]) -> list[str]:
     """Why columns that hold dates, or are called so, are not taken for the time of the rows."""
     remarks = [
         f"dates in {dates.name!r} ({dates.reading.style}) neither rise with the rows nor fill a grid and are not taken "
-        "for their time; give date=... where they are"
+        f"for their time; {option('date', dates.name)} takes them"
         for dates in found
         if dates.order.distinct > 2 and (not dates.weak or _LIKELY.search(dates.name))
     ]
     read = {name for dates in found for name in dates.reading.columns}
     for name in map(str, frame.columns):
         present = frame[name].dropna()
-        if name in read or present.empty or pd.api.types.is_numeric_dtype(present):
+        if name in read or present.empty or pd.to_numeric(present, errors="coerce").notna().any():
             continue
         if not re.search("date|timestamp", name, re.IGNORECASE) or _UNLIKELY.search(name):
             continue
         wrong = nearly_dates(frame[name])
         if wrong:
             raise DataError(
-                f"date: column {name!r} of {path} holds dates, but {wrong}, more than {MOST_MISFITS:.0%}; correct "
-                "them, or give date=none"
+                f"{option('date')}: column {name!r} of {path} holds dates, but {wrong}, more than "
+                f"{MOST_MISFITS:.0%}; correct them, or give {option('date', NONE)}"
             )
         remarks.append(
             f"{name!r} holds no dates written in one way (first: {present.iloc[0]!r}) and is not taken for time; "
-            "date_format=... says how, as in '%d.%m.%Y'"
+            f"{option('date_format', '%d.%m.%Y')}, or what it is, says how"
         )
     return remarks
+
+
+def _is_weak_axis(dates: Dates, likely: bool) -> bool:
+    """Whether values that may be something else are the time axis."""
+    order, style = dates.order, dates.reading.styles[0]
+    years = dates.clock.dropna().dt.year
+    steady = order.steady >= 0.5 and order.dense >= 0.5
+    if years.min() < 1600 or years.max() > 2200:
+        return False
+    if re.fullmatch(r"%.?[bB]\W*%y|%y\W*%.?[bB]", style):  # or a day and a month without a year, as in Jan-20
+        shuffled = likely and order.rising < 0.7 and order.dense > 0.99
+        months = 12 if style.startswith("%y") else 13  # days of one month would be years apart
+        return order.step is not None and 0 < order.step.months < months and (steady or shuffled)
+    # as in 1.2.10, a version, or 101, 102, ..., or 1.2345
+    loose = "%-" in style or style in ("%y%m%d", "%G%V", "%d%m%Y", "%m%d%Y", "%m.%Y", "%Y.%m")
+    return (steady and (likely or not loose)) or (likely and (order.rising >= 0.9 or order.dense >= 0.5))
 
 
 def _rank(dates: Dates) -> float:

@@ -22,7 +22,7 @@ from anyformer.tasks.frames import bytes_of, group_keys, rows_of_groups
 from anyformer.tasks.reading import Table
 from anyformer.tasks.series import dated_rows, find_step, known_rows, on_grid
 from anyformer.tasks.tables import check_column, is_text
-from anyformer.tasks.timeaxis import axis_again
+from anyformer.tasks.timeaxis import as_written, axis_again
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _groups(
     remarks.extend(table.remarks)
     keys = _group_keys(table, layout.groups, remarks)
     if layout.date is not None:
-        dated = axis_again(path, table.frame, layout, remarks, keys)
+        dated = axis_again(path, as_written(table), layout, remarks, keys)
         table = replace(table, frame=table.frame.loc[dated.instants.sort_values(kind="stable").index])
     values = _numbers(table, layout.columns, remarks)
     codes, different = pd.factorize(keys[table.frame.index])
@@ -188,7 +188,7 @@ def _ends_of_series(encoding: ForecastEncoding, path: Path) -> Unseen:
     remarks.extend(table.remarks)
     numbers = _numbers(table, layout.columns, remarks)
     groups = _group_keys(table, layout.groups, remarks)
-    dated = None if layout.step is None else axis_again(path, table.frame, layout, remarks, groups)
+    dated = None if layout.step is None else axis_again(path, as_written(table), layout, remarks, groups)
     instants = None if dated is None else dated.instants
     numbers = numbers[known_rows(numbers, instants, groups, encoding.targets, remarks)]
     keys, groups, origin = groups, groups[numbers.index], None
