@@ -29,6 +29,12 @@ _sources: dict[str, dict[str, bytes]] = {}
 """By the file as it was named: its text, and that of the neighbours that it imports, as they were when it was run."""
 _loaded: dict[str, bytes] = {}
 """The text of every neighbour that was loaded, by the name of its module."""
+_running: list[str] = []
+
+
+def files_running() -> list[str]:
+    """The files that are being imported at this moment, the outermost first."""
+    return list(_running)
 
 
 def named_files(config: Any) -> list[str]:
@@ -92,6 +98,7 @@ def _run(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     sys.path.insert(0, folder)
+    _running.append(str(path))
     try:
         spec.loader.exec_module(module)
     except BaseException:
@@ -99,6 +106,7 @@ def _run(path: Path) -> ModuleType:
         raise
     finally:
         sys.path.remove(folder)
+        _running.pop()
     if folder not in sys.path:
         sys.path.append(folder)  # for what it imports later; last, so that it hides nothing
     return module

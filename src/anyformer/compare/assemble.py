@@ -7,11 +7,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-from anyformer.compare.board import Outcome
 from anyformer.compare.conduct import Findings
 from anyformer.compare.judge import judge
 from anyformer.compare.pieces import ITEMS, load_items, sample_of
 from anyformer.compare.plan import Plan, PlannedCandidate, TaskPlan
+from anyformer.compare.remains import Outcome
 from anyformer.compare.results import (
     CandidateResult,
     Costs,

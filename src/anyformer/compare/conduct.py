@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from anyformer.compare.board import Board, Outcome, Unit
+from anyformer.compare.board import Board, Unit
 from anyformer.compare.plan import Budget, Calibration, Plan, TaskPlan, decide_final, decide_search, keep_best
+from anyformer.compare.remains import Outcome
 from anyformer.compare.results import SearchRun, Status
-from anyformer.compare.run import Clock, Pool, coordinating, run_units
+from anyformer.compare.run import Clock, Limits, Pool, coordinating, run_units
 from anyformer.compare.worker import Lab
 
 Failure = tuple[Status, str]
@@ -49,6 +51,10 @@ class Conductor:
     start: float = field(default_factory=time.monotonic)
     stage: str = "starting"
     units: list[Unit] = field(default_factory=list)
+    worked: bool = False
+    """Whether anything had to be run."""
+    remarks: list[str] = field(default_factory=list)
+    """What was found damaged and mended."""
 
     def __post_init__(self) -> None:
         self.budget = Budget.parse(self.plan.budget)
@@ -59,9 +65,11 @@ class Conductor:
         plan = self.plan
         with coordinating(self.folder):
             self.clock = Clock(self.folder, self.start)
-
-            self.board = Board(self.folder, self.storage)
-            self.pool = Pool(self.board, self.storage, self.lab, plan.workers, plan.threads)
+            self.board, remark = Board.mended(self.folder, self.storage)
+            self.remarks = [remark] if remark else []
+            if self.clock.damaged:
+                self.remarks.append(f"{self.clock.path} was damaged: the time spent before is not counted")
+            self.pool = Pool(self.board, self.storage, self.lab, plan.workers, plan.threads, self._limits())
             try:
                 self.calibrate()
                 decide_search(plan, self.budget, self._calibrations(), self.clock.seconds)
@@ -73,8 +81,18 @@ class Conductor:
                 self.measure()
             finally:
                 self.pool.stop()
-                self.clock.tick(force=True)
+                if self.worked:
+                    with suppress(OSError):  # a full disk must not hide what happened
+                        self.clock.tick(force=True)
         return self.found
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on the comparison; going through one that is done takes none."""
+        return self.clock.seconds if self.worked else self.clock.before
+
+    def _limits(self) -> Limits:
+        return Limits.within(self.budget.amount) if self.budget.kind == "seconds" else Limits()
 
     def _calibrations(self) -> dict[str, dict[str, Calibration]]:
         return {
@@ -89,8 +107,14 @@ class Conductor:
         """One stage, the longest units first, so that no worker is left alone with a long one."""
         self.stage, self.units = stage, sorted(units, key=self.seconds_of, reverse=True)
 
+        self.remarks += [
+            f"{path} was damaged: that run is done anew" for path in self.board.drop_spoiled(units)
+        ]
+        self.worked |= bool(self.board.unfinished(units))
+
         def watch() -> None:
-            self.clock.tick()
+            if self.worked:
+                self.clock.tick()
             self.watch(self)
 
         return run_units(self.board, self.pool, self.units, watch)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -12,17 +11,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from anyformer.compare.board import Unit
 from anyformer.compare.measure import bare_trainer, measure, train_steps
 from anyformer.compare.pieces import ITEMS, sample_of, save_items
 from anyformer.compare.plan import Plan, TaskPlan, eval_steps
-from anyformer.compare.results import Point, write_atomically
+from anyformer.compare.results import Point
 from anyformer.compare.worker import Pulse, Stopped, UnitFailed
+from anyformer.machine import file_digest
 from anyformer.models import SequenceModel
-from anyformer.tasks import Evaluation, Split, Task, create_task, evaluate
+from anyformer.tasks import Batch, Evaluation, Split, Task, create_task, evaluate
 from anyformer.train import Diverged, TrainConfig, Trainer, model_for
 
 CALIBRATION_SECONDS = 0.6
+CHECKPOINT = "checkpoint.pt"
 
 
 @dataclass
@@ -100,7 +103,9 @@ class _Job:
     def model(self) -> SequenceModel:
         candidate = self.task_plan.candidate(self.unit.candidate)
         assert candidate.spec is not None
-        return model_for(self.task, candidate.spec, seed=self.unit.seed or 0)
+        model = model_for(self.task, candidate.spec, seed=self.unit.seed or 0)
+        model.register_forward_pre_hook(lambda *_: self.pulse.beat())  # whatever it is run for
+        return model
 
     def trainer(self) -> Trainer:
         assert self.unit.learning_rate is not None
@@ -111,6 +116,20 @@ class _Job:
             seed=self.unit.seed or 0,
         )
         return Trainer(self.model(), self.task, config)
+
+    def trainer_so_far(self, curve: list[Point]) -> Trainer:
+        """The trainer at its last checkpoint, and ``curve`` as it was then; a damaged checkpoint counts as none."""
+        path = self.folder / CHECKPOINT
+        if path.exists():
+            trainer = self.trainer()
+            try:
+                points = [Point.model_validate(point) for point in trainer.load(path)["curve"]]
+            except (ValueError, KeyError):
+                path.unlink()
+            else:
+                curve.extend(points)
+                return trainer
+        return self.trainer()
 
     def calibrate(self) -> dict[str, Any]:
         """Seconds of a training step and of an evaluated batch, by the median of a few."""
@@ -130,7 +149,7 @@ class _Job:
     def search(self) -> dict[str, Any]:
         """A short run; its validation loss decides about the learning rate."""
         assert self.task_plan.rounds is not None
-        trainer = self.trainer()
+        trainer = self.trainer_so_far([])
         _advance(trainer, self, [], None)
         found = self.evaluate(trainer, "valid", self.task_plan.rounds.valid_items, with_loss=True)
         return {
@@ -143,13 +162,13 @@ class _Job:
         """A full run with its curve, then the test split, once."""
         final = self.task_plan.final
         assert final is not None
-        trainer = self.trainer()
         curve: list[Point] = []
+        trainer = self.trainer_so_far(curve)
         _advance(trainer, self, curve, final.evaluations)
         valid = self.evaluate(trainer, "valid", final.valid_items)
         test = self.evaluate(trainer, "test", final.test_items)
-        _save_model(trainer.model, self.folder / "model")
-        (self.folder / "checkpoint.pt").unlink(missing_ok=True)
+        files = _save_model(trainer.model, self.folder / "model")
+        (self.folder / CHECKPOINT).unlink(missing_ok=True)
         return {
             "score": test.value,
             "valid": valid.value,
@@ -157,6 +176,7 @@ class _Job:
             "seconds": trainer.seconds,
             "curve": [point.model_dump() for point in curve],
             "by_length": self.beyond(trainer, final.length_items),
+            "files": files,
         }
 
     def evaluate(
@@ -195,12 +215,17 @@ class _Job:
         """
         reference = next(r for r in self.task.references() if r.name == self.unit.candidate)
         reference.fit(self.task)
+
+        def predict(batch: Batch) -> Tensor:
+            self.pulse.beat()
+            return reference.predict(batch)
+
         found = {}
         for length in (self.task.train_length, *self.task.lengths):
             size = self.batch_size(length)
-            found[length] = evaluate(reference.predict, self.task, "test", batch_size=size, length=length)
+            found[length] = evaluate(predict, self.task, "test", batch_size=size, length=length)
         save_items(self.folder / ITEMS, found)
-        return {"description": reference.description}
+        return {"description": reference.description, "files": {ITEMS: file_digest(self.folder / ITEMS)}}
 
 
 def _repeat(measured: Callable[[], float], seconds: float) -> float:
@@ -212,13 +237,10 @@ def _repeat(measured: Callable[[], float], seconds: float) -> float:
 
 
 def _advance(trainer: Trainer, job: _Job, curve: list[Point], evaluations: int | None) -> None:
-    """Trains to the end from the checkpoint, filling in ``curve``, with checkpoints on the way."""
+    """Trains to the end from where it stands, filling in ``curve``, with checkpoints on the way."""
     steps = trainer.config.steps
     looks: Sequence[int] = eval_steps(steps, evaluations) if evaluations else ()
-    checkpoint, pulse = job.folder / "checkpoint.pt", job.pulse
-    if checkpoint.exists():
-        trainer.load(checkpoint)
-        curve.extend(_read_curve(job.folder, trainer.step))
+    checkpoint, pulse = job.folder / CHECKPOINT, job.pulse
     due = set(looks)
 
     def on_step(trainer: Trainer) -> bool:
@@ -232,18 +254,10 @@ def _advance(trainer: Trainer, job: _Job, curve: list[Point], evaluations: int |
             pulse.tell(step=trainer.step, steps=steps, loss=trainer.losses[-1], valid=curve[-1].valid)
         if pulse.checkpoint_due() and trainer.step < steps:
             begin = time.monotonic()
-            write_atomically(job.folder / "curve.json", json.dumps([point.model_dump() for point in curve]))
-            trainer.save(checkpoint)
+            trainer.save(checkpoint, curve=[point.model_dump() for point in curve])
             pulse.checkpointed(time.monotonic() - begin)
         if pulse.stopping:
             raise Stopped
-
-
-def _read_curve(folder: Path, step: int) -> list[Point]:
-    """The points up to ``step``: the curve is written before the checkpoint, so it may be ahead."""
-    path = folder / "curve.json"
-    points = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    return [Point.model_validate(point) for point in points if point["step"] <= step]
 
 
 def _look(trainer: Trainer, job: _Job, curve: Sequence[Point]) -> Point:
@@ -260,9 +274,16 @@ def _look(trainer: Trainer, job: _Job, curve: Sequence[Point]) -> Point:
     )
 
 
-def _save_model(model: SequenceModel, path: Path) -> None:
-    temporary = path.with_name(f"model.{os.getpid()}.tmp")
+def _save_model(model: SequenceModel, path: Path) -> dict[str, str]:
+    """Saves the model in one step, and returns the hashes of its files by their names beside ``path``."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    model.save_pretrained(temporary)
-    shutil.rmtree(path, ignore_errors=True)
-    os.replace(temporary, path)
+    try:
+        model.save_pretrained(temporary)
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return {file.relative_to(path.parent).as_posix(): file_digest(file) for file in files}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,9 +14,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from anyformer.compare.board import Unit
 from anyformer.compare.conduct import Conductor
 from anyformer.compare.plan import run_seconds
+from anyformer.compare.remains import Progress, read_progress
 from anyformer.compare.results import CandidateResult, Results, TaskResult
 
 from . import words
@@ -34,7 +33,7 @@ class Standings:
     failed: int = 0
     total: int = 0
     share: float = 0.0
-    latest: dict[str, Any] = field(default_factory=dict)
+    latest: Progress = field(default_factory=Progress)
 
 
 class Watcher:
@@ -82,18 +81,10 @@ def standing(conductor: Conductor) -> dict[tuple[str, str], Standings]:
             mine.failed += outcome.status != "ok"
             mine.share += 1.0
         else:
-            progress = _progress(conductor, unit)
-            mine.share += progress.get("step", 0) / progress.get("steps", 1)
-            mine.latest = max(mine.latest, progress, key=lambda p: p.get("step", 0))
+            progress = read_progress(conductor.board.home(unit))
+            mine.share += min(1.0, progress.step / progress.steps)
+            mine.latest = max(mine.latest, progress, key=lambda p: p.step)
     return found
-
-
-def _progress(conductor: Conductor, unit: Unit) -> dict[str, Any]:
-    try:
-        text = (conductor.board.home(unit) / "progress.json").read_text(encoding="utf-8")
-        return dict(json.loads(text))
-    except (OSError, ValueError):
-        return {}
 
 
 def time_left(conductor: Conductor, standings: dict[tuple[str, str], Standings]) -> float | None:
@@ -137,11 +128,11 @@ def _table(conductor: Conductor, standings: dict[tuple[str, str], Standings]) ->
 
 def _now(mine: Standings) -> str:
     latest = mine.latest
-    if "step" not in latest:
+    if not latest.step:
         return "done" if mine.done == mine.total else ""
-    text = f"step {latest['step']:,} of {latest['steps']:,}"
-    if latest.get("loss") is not None:
-        text += f", loss {words.amount(latest['loss'])}"
+    text = f"step {latest.step:,} of {latest.steps:,}"
+    if latest.loss is not None:
+        text += f", loss {words.amount(latest.loss)}"
     return text
 
 

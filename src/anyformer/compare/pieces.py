@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from anyformer.compare.results import Sample
+from anyformer.machine import whole_file
 from anyformer.tasks import Evaluation, Task
 
 MOST = 200
@@ -42,10 +42,8 @@ def save_items(path: Path, found: Mapping[int, Evaluation]) -> None:
     """Writes what every test sample scored, by length, in one step."""
     arrays = {f"sums_{length}": one.sums for length, one in found.items()}
     arrays |= {f"weights_{length}": one.weights for length, one in found.items()}
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    with temporary.open("wb") as file:
+    with whole_file(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
-    os.replace(temporary, path)
 
 
 def load_items(path: Path, task: Task, items: int, *, length: int | None = None) -> Evaluation:

@@ -19,7 +19,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from anyformer.compare.results import Record, write_atomically
+from anyformer.compare.results import Record
+from anyformer.machine import write_atomically
 from anyformer.user_code import named_files, refuse_code
 
 LEARNING_RATES = ((10**6, (1.5e-3, 3e-3, 6e-3)), (10**8, (5e-4, 1e-3, 2e-3)), (10**12, (1.5e-4, 3e-4, 6e-4)))

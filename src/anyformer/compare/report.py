@@ -17,7 +17,8 @@ import jinja2
 
 from anyformer.compare.canvas import MUTED, Plot, Style, styles
 from anyformer.compare.figures import beyond, curves, growth, tradeoff
-from anyformer.compare.results import CandidateResult, Results, Standing, TaskResult, write_atomically
+from anyformer.compare.results import CandidateResult, Results, Standing, TaskResult
+from anyformer.machine import write_atomically
 
 from . import words
 

@@ -7,11 +7,12 @@ and the leaderboard and verdict carry what was concluded from it (see :mod:`anyf
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from anyformer.machine import write_atomically
 
 SCHEMA_VERSION = 2
 
@@ -236,14 +237,3 @@ class Results(Record):
     @classmethod
     def load(cls, path: Path) -> Results:
         return cls.model_validate_json(path.read_text(encoding="utf-8"))
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replaces the file at ``path`` in one step, so that a kill leaves the old content or the new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from anyformer.contract import Call, Mixer, after_step, writers
+from anyformer.machine import is_memory_error, whole_file
 from anyformer.models import SequenceModel
 from anyformer.tasks import Batch, Evaluation, Split, Task, evaluate
 
@@ -167,11 +168,14 @@ class Trainer:
             outputs: Tensor = self.model(batch.x, batch.mask)
         return outputs.float()
 
-    def save(self, path: str | Path) -> None:
-        """Write a checkpoint to the file ``path``; it is there whole or not at all."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    def save(self, path: str | Path, **facts: Any) -> None:
+        """Write a checkpoint to the file ``path``; it is there whole or not at all.
+
+        ``facts`` are numbers, strings, and lists and dicts of them, which :meth:`load` gives back.
+
+        Raises:
+            OSError: where it cannot be written; an older one then stays.
+        """
         held = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -180,31 +184,31 @@ class Trainer:
             "losses": self.losses,
             "random": self._random,
             "config": self.config.model_dump(),
+            "facts": facts,
         }
-        with temporary.open("wb") as file:
+        with whole_file(Path(path)) as temporary, temporary.open("wb") as file:
             torch.save(held, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
 
-    def load(self, path: str | Path) -> None:
-        """Go on from a checkpoint.
+    def load(self, path: str | Path) -> dict[str, Any]:
+        """Go on from a checkpoint, and return the facts that were saved with it.
 
         Raises:
-            ValueError: where the checkpoint is of another configuration or another model.
+            ValueError: where the checkpoint is damaged, or of another configuration or another model; this trainer
+                may then hold a part of it, and is of no further use.
         """
-        held = torch.load(path, map_location=self.device, weights_only=True)
+        held = _read_checkpoint(Path(path), self.device)
         if held["config"] != self.config.model_dump():
             raise ValueError(
                 f"checkpoint {str(path)!r} was made under {held['config']}, got {self.config.model_dump()}"
             )
         try:
             self.model.load_state_dict(held["model"])
-        except RuntimeError as error:
+            self.optimizer.load_state_dict(held["optimizer"])
+        except (RuntimeError, ValueError, KeyError) as error:
             raise ValueError(f"checkpoint {str(path)!r} is of another model: {error}") from None
-        self.optimizer.load_state_dict(held["optimizer"])
         self.step, self.seconds, self.losses = held["step"], held["seconds"], held["losses"]
         self._random = held["random"]
+        return dict(held["facts"])
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16")
@@ -226,6 +230,30 @@ class Trainer:
                 self._random = {"cpu": torch.get_rng_state()}
                 if devices:
                     self._random["cuda"] = torch.cuda.get_rng_state(self.device)
+
+
+CHECKPOINT = {"model", "optimizer", "step", "seconds", "losses", "random", "config", "facts"}
+
+
+def _read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+    """What a checkpoint holds.
+
+    Raises:
+        ValueError: it is damaged. PyTorch does not look at the checksums in the file, so that is done here.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            spoiled = file.testzip()
+        held = None if spoiled else torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # whatever the readers of archives and of pickles stumble over
+        if isinstance(error, OSError) or is_memory_error(error):
+            raise
+        raise ValueError(
+            f"checkpoint {str(path)!r} is damaged ({' '.join(str(error).split())[:100]})"
+        ) from None
+    if not isinstance(held, dict) or set(held) != CHECKPOINT:
+        raise ValueError(f"checkpoint {str(path)!r} is damaged, or was made by another version of anyformer")
+    return held
 
 
 def cut(batch: Batch, length: int) -> Batch:

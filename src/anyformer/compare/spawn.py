@@ -1,0 +1,148 @@
+"""Worker processes that do not run the user's script again.
+
+A process started by :mod:`multiprocessing` imports the script that its parent was started with, so that a script
+without ``if __name__ == "__main__":`` would start a comparison in each worker. Workers are therefore started without
+it. Only where what they are given is of a class that the script itself defines is it imported, as
+``multiprocessing`` does; a comparison that begins while that goes on is refused.
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import pickle
+import runpy
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from anyformer.user_code import files_running
+
+_starting = threading.Lock()
+_importing: list[str] = []
+
+
+@dataclass(frozen=True)
+class Packed:
+    """An object on its way to a worker, with the script that defines ``__main__``, where it is needed there."""
+
+    pickled: bytes
+    script: str | None = None
+    module: str | None = None
+    """The script's name, where it was started as a module (``python -m``)."""
+
+    @classmethod
+    def of(cls, thing: object) -> Packed:
+        """
+        Raises:
+            ValueError: the object cannot be sent to another process.
+        """
+        try:
+            pickled = pickle.dumps(thing)
+        except Exception as error:
+            raise ValueError(
+                f"task cannot be sent to the worker processes ({' '.join(str(error).split())}): define its class at "
+                "the top of a module, and keep lambdas and open files out of its attributes"
+            ) from error
+        if b"__main__" not in pickled or not _Spy(io.BytesIO(pickled)).meets_main():
+            return cls(pickled)
+        main = sys.modules["__main__"]
+        return cls(pickled, getattr(main, "__file__", None), getattr(main.__spec__, "name", None))
+
+    def unpack(self) -> Any:
+        """
+        Raises:
+            ValueError: the script is needed, and cannot be imported, or compares when it is.
+        """
+        if self.script is not None:
+            _import_script(self.script, self.module)
+        return pickle.loads(self.pickled)
+
+
+class _Spy(pickle.Unpickler):
+    """Goes through a pickle to see whether it names anything in ``__main__``."""
+
+    met = False
+
+    def meets_main(self) -> bool:
+        self.load()
+        return self.met
+
+    def find_class(self, module: str, name: str) -> Any:
+        self.met |= module == "__main__"
+        return super().find_class(module, name)
+
+
+def _import_script(path: str, name: str | None) -> None:
+    """Makes the script the ``__main__`` of this process; inside it, ``__name__`` is ``"__mp_main__"``."""
+    _importing.append(path)
+    try:
+        if name is not None:
+            found = runpy.run_module(name, run_name="__mp_main__", alter_sys=True)
+        else:
+            found = runpy.run_path(path, run_name="__mp_main__")
+    except ValueError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ValueError(
+            f"{Path(path).name} defines what the worker processes need, and importing it there failed "
+            f"({type(error).__name__}: {error}): {_guard(path)}"
+        ) from error
+    finally:
+        _importing.remove(path)
+    module = ModuleType("__mp_main__")
+    module.__dict__.update(found)
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = module
+
+
+def _guard(path: str) -> str:
+    return (
+        f"put what {Path(path).name} does under these lines\n\n"
+        '    if __name__ == "__main__":\n'
+        "        compare(...)\n"
+    )
+
+
+def refuse_while_importing() -> None:
+    """
+    Raises:
+        ValueError: a script or a file of mixers is being imported, and the comparison is begun by that.
+    """
+    for path in (*_importing, *files_running()):
+        raise ValueError(
+            f"{Path(path).name} calls compare() whenever it is imported, and it has to be imported for what it "
+            f"defines: {_guard(path)}"
+        )
+
+
+def start(target: Callable[..., None], arguments: tuple[Any, ...]) -> BaseProcess:
+    """A new process that runs ``target(*arguments)`` and has not imported this process's script."""
+    process = multiprocessing.get_context("spawn").Process(target=target, args=arguments, daemon=True)
+    with _starting, _deaf():
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")  # it has no file, so there is nothing to import
+        try:
+            process.start()
+        finally:
+            sys.modules["__main__"] = main
+    return process
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes started meanwhile never hear Ctrl-C, which is for their parent; it hears it afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
