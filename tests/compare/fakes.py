@@ -1,17 +1,19 @@
-"""A lab that trains nothing: it counts steps, checkpoints and fails as it is told to."""
+"""Labs that train nothing, and a pool without processes: they count, checkpoint, replay and fail as they are told."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anyformer.compare.board import Unit
-from anyformer.compare.worker import Pulse, Stopped, UnitFailed
+from anyformer.compare.board import Board, Unit
+from anyformer.compare.remains import read_outcome
+from anyformer.compare.worker import Lab, Pulse, Stopped, UnitFailed, run_unit
 
 
 @dataclass
@@ -42,3 +44,38 @@ class FakeLab:
             if pulse.stopping:
                 raise Stopped
         return {"score": float(unit.seed or 0), "steps": unit.steps}
+
+
+class InProcess:
+    """Stands in for the pool of workers: runs one unit in this process each time that it is looked after."""
+
+    def __init__(self, board: Board, url: str | None, lab: Lab, *rest: Any) -> None:
+        self.board, self.lab = board, lab
+        self.done: list[Unit] = []
+
+    def tend(self) -> None:
+        claim = self.board.claim()
+        assert claim is not None, "units are pending and none can be had"
+        self.board.finish(claim, run_unit(self.lab, claim))
+        self.done.append(claim.unit)
+
+    def stop(self) -> None:
+        pass
+
+
+@dataclass
+class Replay:
+    """A lab that does again what each unit did in the comparison in ``recorded``, in no time."""
+
+    recorded: Path
+
+    def execute(self, unit: Unit, folder: Path, pulse: Pulse) -> dict[str, Any]:
+        source = self.recorded / "units" / unit.id
+        for name in ("model", "items.npz"):
+            if (source / name).is_dir():
+                shutil.copytree(source / name, folder / name, dirs_exist_ok=True)
+            elif (source / name).exists():
+                shutil.copy(source / name, folder / name)
+        outcome = read_outcome(source)
+        assert outcome is not None and outcome.status == "ok"
+        return outcome.data

@@ -53,6 +53,12 @@ def compare(
         Path | None, typer.Option(help="Lend this machine to the comparison in this folder.")
     ] = None,
     option: Annotated[list[str] | None, typer.Option(help="An option of the task: name=value.")] = None,
+    accept_changed_data: Annotated[
+        bool,
+        typer.Option(
+            "--accept-changed-data", help="With --resume: start anew what depends on data that has changed."
+        ),
+    ] = False,
     trust_code: Annotated[
         bool,
         typer.Option("--trust-code", help="Run the Python files that a FILE.yaml or a resumed plan names."),
@@ -76,8 +82,12 @@ def compare(
     if resume is not None:
         if data is not None or target is not None or models is not None:
             raise ValueError("resume goes on with the plan in its folder: it takes no data, target or models")
-        go_on(resume, storage=storage, trust_code=trust_code)
+        go_on(resume, storage=storage, accept_changed_data=accept_changed_data, trust_code=trust_code)
         return
+    if accept_changed_data:
+        raise ValueError(
+            "--accept-changed-data is for a comparison that is gone on with: give --resume DIR too"
+        )
     column, options = task_of(data, target, option)
     run(
         data,

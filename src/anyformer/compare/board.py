@@ -191,16 +191,20 @@ class Board:
                 with self._reaching():
                     self.study.add_trial(_trial(unit, outcome))
 
-    def cancel(self, wanted: Callable[[Unit], bool]) -> None:
-        """Takes unfinished units that are not wanted off the board; those that somebody works on stay."""
+    def drop(self, wanted: Callable[[Unit], bool]) -> None:
+        """Takes units that are not wanted off the board, with all they have left; one that is worked on stays."""
         for trial in self.trials():
-            if trial.state.is_finished() or wanted(unit_of(trial)):
+            unit = unit_of(trial)
+            if wanted(unit):
                 continue
-            claim = self._take(trial)
-            if claim is not None:
+            if not trial.state.is_finished():
+                claim = self._take(trial)
+                if claim is None:
+                    continue
                 with self._reaching():
                     self.storage.set_trial_state_values(claim.trial, TrialState.FAIL)
-                claim.give_back()
+                claim.release()
+            shutil.rmtree(self.home(unit), ignore_errors=True)
 
     def trials(self) -> list[FrozenTrial]:
         with self._reaching():

@@ -15,22 +15,34 @@ from rich.console import Console
 
 from anyformer.compare.assemble import assemble, save_winner
 from anyformer.compare.conduct import Conductor
+from anyformer.compare.ending import REPORT, WINNER, read_ending, remove_ending, write_ending
 from anyformer.compare.lab import TrainingLab, task_of
 from anyformer.compare.live import Watcher, print_results
 from anyformer.compare.plan import Plan
 from anyformer.compare.prepare import (
     Model,
+    check_buildable,
     check_request,
     describe_machine,
     make_plan,
     named_models,
     open_task,
+    plan_again,
 )
-from anyformer.compare.report import write_report
 from anyformer.compare.results import Results, Verdict
-from anyformer.compare.run import join
+from anyformer.compare.run import Clock, coordinating, join
 from anyformer.compare.secrets import STORAGE_VARIABLE, full_url, masked
+from anyformer.compare.spawn import refuse_while_importing
+from anyformer.machine import MachineFault, machine_fault
 from anyformer.tasks import Task
+from anyformer.tasks.fingerprint import (
+    DataChanged,
+    Fingerprint,
+    check_files,
+    check_sample,
+    files_of,
+    sample_of_task,
+)
 from anyformer.terminal import new_console
 
 DEFAULT_TASKS: tuple[tuple[str, dict[str, Any], float], ...] = (
@@ -56,7 +68,7 @@ class Comparison:
     @property
     def report(self) -> Path:
         """The HTML report."""
-        return self.folder / "report.html"
+        return self.folder / REPORT
 
     @property
     def winner(self) -> Path | None:
@@ -80,6 +92,7 @@ def compare(
     workers: int | None = None,
     storage: str | None = None,
     resume: bool = False,
+    accept_changed_data: bool = False,
     trust_code: bool = False,
     quiet: bool = False,
 ) -> Comparison:
@@ -105,19 +118,32 @@ def compare(
         storage: an Optuna storage URL, for work on several machines that share the folder ``out``; by default what
             the environment variable ``ANYFORMER_STORAGE`` holds. Its secrets are written nowhere.
         resume: continue the comparison in ``out``.
+        accept_changed_data: where the data of the comparison that is resumed is not what it was, start anew what
+            depends on it; without it, that is refused.
         trust_code: run the Python files (``file.py:Mixer``) that specs in YAML, or the plan of the comparison that is
             resumed, name. Those in ``models`` are yours and always run.
         quiet: print nothing.
 
     Raises:
         ValueError: for anything wrong with the arguments or the data, in one line.
+        MachineFault: the disk is full or broken, or the like; what is done is safe, and it can be resumed.
     """
+    refuse_while_importing()
     console, start = new_console(quiet=quiet), time.monotonic()
     if resume:
         if out is None:
             raise ValueError("out must name the folder to resume")
         given = {task.name: task} if isinstance(task, Task) else {}
-        return _continue(Path(out), given, console, storage=storage, trust_code=trust_code)
+        return _continue(
+            Path(out),
+            given,
+            console,
+            storage=storage,
+            trust_code=trust_code,
+            accept_changed_data=accept_changed_data,
+        )
+    if accept_changed_data:
+        raise ValueError("accept_changed_data is for a comparison that is resumed, with resume=True")
     storage = storage or os.environ.get(STORAGE_VARIABLE) or None
     budget = (DEFAULT_BUDGET if task is None else "60s") if budget is None else budget
     request = check_request(
@@ -141,13 +167,16 @@ def compare(
         planned.share = share
     folder.mkdir(parents=True, exist_ok=True)
     plan.save(folder)
-    return _conduct(plan, folder, {made.name: made for made, *_ in opened}, console, start, storage)
+    tasks = {made.name: made for made, *_ in opened}
+    with coordinating(folder):
+        return _conduct(plan, folder, tasks, console, start, storage)
 
 
 def resume(
     out: str | os.PathLike[str],
     *,
     storage: str | None = None,
+    accept_changed_data: bool = False,
     trust_code: bool = False,
     quiet: bool = False,
 ) -> Comparison:
@@ -156,13 +185,21 @@ def resume(
     Args:
         out: its folder.
         storage: the URL that it was begun with, where that held a password; see :func:`compare`.
+        accept_changed_data: start anew what depends on data that is not what it was; without it, that is refused.
         trust_code: run the Python files that its plan names; without it they are refused.
         quiet: print nothing.
 
     Raises:
         ValueError: when there is none in ``out``, or when it is still running.
     """
-    return compare(out=out, storage=storage, resume=True, trust_code=trust_code, quiet=quiet)
+    return compare(
+        out=out,
+        storage=storage,
+        resume=True,
+        accept_changed_data=accept_changed_data,
+        trust_code=trust_code,
+        quiet=quiet,
+    )
 
 
 def help_out(
@@ -193,13 +230,64 @@ def help_out(
 
 
 def _continue(
-    folder: Path, given: dict[str, Task], console: Console, *, storage: str | None, trust_code: bool
+    folder: Path,
+    given: Mapping[str, Task],
+    console: Console,
+    *,
+    storage: str | None,
+    trust_code: bool,
+    accept_changed_data: bool,
 ) -> Comparison:
     start = time.monotonic()
     plan = Plan.load(folder, trust_code=trust_code)
     url = full_url(plan.storage, storage)
-    made = {task.name: given.get(task.name) or task_of(task) for task in plan.tasks}
-    return _conduct(plan, folder, made, console, start, url)
+    done, damaged = read_ending(folder)
+    if done is not None:
+        console.print(f"The comparison in {folder} has finished already; nothing is changed.", soft_wrap=True)
+        return _shown(done, folder, console)
+    for path in damaged:
+        console.print(f"{path} is missing or damaged: it is made again.", soft_wrap=True)
+    with coordinating(folder):
+        tasks = _open_again(plan, folder, given, console, accept_changed_data=accept_changed_data)
+        return _conduct(plan, folder, tasks, console, start, url)
+
+
+def _open_again(
+    plan: Plan, folder: Path, given: Mapping[str, Task], console: Console, *, accept_changed_data: bool
+) -> dict[str, Task]:
+    """The tasks of a plan, whose data must be what it was; where it need not, what depends on it is planned anew.
+
+    Raises:
+        DataChanged: the data is not what it was, and ``accept_changed_data`` is false.
+    """
+    tasks: dict[str, Task] = {}
+    kept = 0.0
+    for number, planned in enumerate(plan.tasks):
+        what = repr(planned.source or planned.name)
+        files = files_of(planned.source)
+        made = given.get(planned.name) if planned.source is None else None
+        try:
+            check_files(what, planned.data, files)
+            tasks[planned.name] = made = made or task_of(planned)
+            check_sample(what, planned.data, made)
+            kept += planned.share
+        except DataChanged as error:
+            if not accept_changed_data:
+                raise DataChanged(
+                    f"{error}; restore it, or start anew what depends on it with accept_changed_data=True (on the "
+                    "command line, --accept-changed-data)"
+                ) from None
+            console.print(f"{error}: all of it is done anew.", soft_wrap=True)
+            tasks[planned.name] = made = made or task_of(planned)
+            data = Fingerprint(files=files, sample=sample_of_task(made))
+            plan.tasks[number] = plan_again(plan, planned, made, data)
+            check_buildable(plan.tasks[number])
+    if kept < sum(planned.share for planned in plan.tasks):
+        clock = Clock(folder)
+        clock.settle(clock.before * kept / sum(planned.share for planned in plan.tasks))
+        remove_ending(folder)
+        plan.save(folder)
+    return tasks
 
 
 def _conduct(
@@ -210,39 +298,63 @@ def _conduct(
     start: float,
     storage: str | None,
 ) -> Comparison:
+    """Runs a plan to its end, in a folder that this process holds; what stops it says how to go on."""
+    try:
+        return _shown(_run(plan, folder, tasks, console, start, storage), folder, console)
+    except KeyboardInterrupt:
+        console.print(f"\nStopped. Continue with: {_how_to_go_on(plan, folder)}", soft_wrap=True)
+        raise
+    except Exception as error:
+        fault = machine_fault(error, folder)
+        if fault is None:
+            raise
+        raise MachineFault(
+            f"{fault}; the comparison stopped. What is finished and the last checkpoints are safe in {folder}, and no "
+            f"candidate was failed for it. When that is mended, go on with: {_how_to_go_on(plan, folder)}"
+        ) from error
+
+
+def _run(
+    plan: Plan,
+    folder: Path,
+    tasks: Mapping[str, Task],
+    console: Console,
+    start: float,
+    storage: str | None,
+) -> Results:
     given = {task.name: tasks[task.name] for task in plan.tasks if task.source is None}
     references = {name: [reference.name for reference in task.references()] for name, task in tasks.items()}
-    try:
-        with Watcher(console) as watcher:
-            lab = TrainingLab(
-                folder, given, trust_code=True
-            )  # whoever may not run its files did not come here
-            conductor = Conductor(plan, folder, lab, references, storage, watcher, start)
-            found = conductor.run()
-    except KeyboardInterrupt:
-        trust = " --trust-code" if plan.code else ""
-        console.print(
-            f"\nStopped. Continue with: anyformer compare --resume {folder}{trust}",
-            highlight=False,
-            markup=False,
-        )
-        raise
+    with Watcher(console) as watcher:
+        # whoever may not run its files did not come here
+        lab = TrainingLab(folder, given, trust_code=True)
+        conductor = Conductor(plan, folder, lab, references, storage, watcher, start)
+        found = conductor.run()
+    for remark in conductor.remarks:
+        console.print(remark, soft_wrap=True)
     results = Results(
         created=plan.created,
-        seconds=conductor.clock.seconds,
+        seconds=conductor.seconds,
         command=plan.command,
         folder=str(folder),
         machine=describe_machine(plan),
         tasks=[assemble(plan, task, tasks[task.name], found[task.name]) for task in plan.tasks],
     )
     for task_plan, result in zip(plan.tasks, results.tasks, strict=True):
-        inside = "winner" if len(plan.tasks) == 1 else f"winner/{task_plan.name}"
+        inside = WINNER if len(plan.tasks) == 1 else f"{WINNER}/{task_plan.name}"
         save_winner(result, task_plan, tasks[task_plan.name], found[task_plan.name], folder, inside)
-    write_report(results, folder / "report.html")
-    results.save(folder / "results.json")
+    conductor.clock.settle(results.seconds)
+    write_ending(results, folder)
+    return results
+
+
+def _shown(results: Results, folder: Path, console: Console) -> Comparison:
     print_results(results, console)
-    console.print(f"\nReport: {folder / 'report.html'}", soft_wrap=True)
+    console.print(f"\nReport: {folder / REPORT}", soft_wrap=True)
     return Comparison(folder, results)
+
+
+def _how_to_go_on(plan: Plan, folder: Path) -> str:
+    return f"anyformer compare --resume {folder}{' --trust-code' if plan.code else ''}"
 
 
 def _new_folder(out: str | os.PathLike[str] | None) -> Path | None:

@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from anyformer.compare.board import Board, Unit
+from anyformer.compare.board import Board, Phase, Unit
 from anyformer.compare.plan import Budget, Calibration, Plan, TaskPlan, decide_final, decide_search, keep_best
 from anyformer.compare.remains import Outcome
 from anyformer.compare.results import SearchRun, Status
-from anyformer.compare.run import Clock, Limits, Pool, coordinating, run_units
+from anyformer.compare.run import Clock, Limits, Pool, run_units
 from anyformer.compare.worker import Lab
 
 Failure = tuple[Status, str]
@@ -39,7 +40,7 @@ class Findings:
 
 @dataclass
 class Conductor:
-    """Runs a plan to its end, from wherever it stands."""
+    """Runs a plan to its end, from wherever it stands. Its caller holds the folder (:func:`coordinating`)."""
 
     plan: Plan
     folder: Path
@@ -63,27 +64,28 @@ class Conductor:
     def run(self) -> dict[str, Findings]:
         """All stages; raises KeyboardInterrupt with everything in a state to be resumed."""
         plan = self.plan
-        with coordinating(self.folder):
-            self.clock = Clock(self.folder, self.start)
-            self.board, remark = Board.mended(self.folder, self.storage)
-            self.remarks = [remark] if remark else []
-            if self.clock.damaged:
-                self.remarks.append(f"{self.clock.path} was damaged: the time spent before is not counted")
-            self.pool = Pool(self.board, self.storage, self.lab, plan.workers, plan.threads, self._limits())
-            try:
-                self.calibrate()
-                decide_search(plan, self.budget, self._calibrations(), self.clock.seconds)
-                plan.save(self.folder)
-                self.search()
-                decide_final(plan, self.budget, self._calibrations(), self.clock.seconds)
-                plan.save(self.folder)
-                self.train()
-                self.measure()
-            finally:
-                self.pool.stop()
-                if self.worked:
-                    with suppress(OSError):  # a full disk must not hide what happened
-                        self.clock.tick(force=True)
+        self.clock = Clock(self.folder, self.start)
+        self.board, remark = Board.mended(self.folder, self.storage)
+        self.remarks = [remark] if remark else []
+        if self.clock.damaged:
+            self.remarks.append(f"{self.clock.path} was damaged: the time spent before is not counted")
+        current = {task.name: task.data.id for task in plan.tasks}
+        self.board.drop(lambda unit: current.get(unit.task) == unit.data)
+        self.pool = Pool(self.board, self.storage, self.lab, plan.workers, plan.threads, self._limits())
+        try:
+            self.calibrate()
+            decide_search(plan, self.budget, self._calibrations(), self.clock.seconds)
+            plan.save(self.folder)
+            self.search()
+            decide_final(plan, self.budget, self._calibrations(), self.clock.seconds)
+            plan.save(self.folder)
+            self.train()
+            self.measure()
+        finally:
+            self.pool.stop()
+            if self.worked:
+                with suppress(OSError):  # a full disk must not hide what happened
+                    self.clock.tick(force=True)
         return self.found
 
     @property
@@ -93,6 +95,10 @@ class Conductor:
 
     def _limits(self) -> Limits:
         return Limits.within(self.budget.amount) if self.budget.kind == "seconds" else Limits()
+
+    def _unit(self, task: str, phase: Phase, candidate: str, **fields: Any) -> Unit:
+        data = self.plan.task(task).data.id
+        return Unit(task=task, phase=phase, candidate=candidate, data=data, **fields)
 
     def _calibrations(self) -> dict[str, dict[str, Calibration]]:
         return {
@@ -127,9 +133,9 @@ class Conductor:
     def calibrate(self) -> None:
         units = []
         for task in self.plan.tasks:
-            units += [Unit(task=task.name, phase="calibrate", candidate=name) for name in self._alive(task)]
+            units += [self._unit(task.name, "calibrate", name) for name in self._alive(task)]
         for name, references in self.references.items():
-            units += [Unit(task=name, phase="reference", candidate=r) for r in references]
+            units += [self._unit(name, "reference", r) for r in references]
         for unit, outcome in self._run("calibrating", units).items():
             found = self.found[unit.task]
             if unit.phase == "reference":
@@ -173,10 +179,10 @@ class Conductor:
             rounds = self.plan.task(task_name).rounds
             assert rounds is not None
             units += [
-                Unit(
-                    task=task_name,
-                    phase="search",
-                    candidate=candidate,
+                self._unit(
+                    task_name,
+                    "search",
+                    candidate,
                     steps=rounds.steps[number],
                     learning_rate=rate,
                     seed=self.plan.seeds[0],
@@ -216,10 +222,10 @@ class Conductor:
                 assert task.final is not None
                 rate = self.found[task.name].rates[name]
                 units += [
-                    Unit(
-                        task=task.name,
-                        phase="train",
-                        candidate=name,
+                    self._unit(
+                        task.name,
+                        "train",
+                        name,
                         steps=task.final.steps,
                         learning_rate=rate,
                         seed=seed,
@@ -236,9 +242,7 @@ class Conductor:
 
     def measure(self) -> None:
         units = [
-            Unit(task=task.name, phase="measure", candidate=name)
-            for task in self.plan.tasks
-            for name in self._alive(task)
+            self._unit(task.name, "measure", name) for task in self.plan.tasks for name in self._alive(task)
         ]
         for unit, outcome in self._run("measuring costs", units).items():
             self.found[unit.task].costs[unit.candidate] = outcome

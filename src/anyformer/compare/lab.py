@@ -19,9 +19,10 @@ from anyformer.compare.pieces import ITEMS, sample_of, save_items
 from anyformer.compare.plan import Plan, TaskPlan, eval_steps
 from anyformer.compare.results import Point
 from anyformer.compare.worker import Pulse, Stopped, UnitFailed
-from anyformer.machine import file_digest
+from anyformer.machine import MachineFault, file_digest
 from anyformer.models import SequenceModel
 from anyformer.tasks import Batch, Evaluation, Split, Task, create_task, evaluate
+from anyformer.tasks.fingerprint import check_files, check_sample, files_of
 from anyformer.train import Diverged, TrainConfig, Trainer, model_for
 
 CALIBRATION_SECONDS = 0.6
@@ -44,25 +45,40 @@ class TrainingLab:
 
     @cached_property
     def _tasks(self) -> dict[str, Task]:
-        return dict(self.given)
+        return {}
 
     def task(self, plan: TaskPlan) -> Task:
         """The task of this plan, made from its source when it was not given as an object.
 
         Raises:
-            ValueError: when it can be neither made nor found.
+            ValueError: when it can be neither made nor found, or when its data is not what was planned with.
         """
-        if plan.name not in self._tasks:
-            self._tasks[plan.name] = task_of(plan)
-        return self._tasks[plan.name]
+        if plan.name in self.given:
+            return self.given[plan.name]
+        if plan.data.id not in self._tasks:
+            what = repr(plan.source)
+            check_files(what, plan.data, files_of(plan.source, known=plan.data.files))
+            task = task_of(plan)
+            check_sample(what, plan.data, task)
+            self._tasks[plan.data.id] = task
+        return self._tasks[plan.data.id]
 
     def execute(self, unit: Unit, folder: Path, pulse: Pulse) -> dict[str, Any]:
-        """Runs one unit; see :class:`anyformer.compare.worker.Lab`."""
-        plan = Plan.load(self.folder, trust_code=self.trust_code)
-        task_plan = plan.task(unit.task)
-        job = _Job(plan, task_plan, self.task(task_plan), unit, folder, pulse)
+        """Runs one unit; see :class:`anyformer.compare.worker.Lab`.
+
+        Raises:
+            MachineFault: what all units need cannot be had: the plan, or the data that it was made for.
+        """
         try:
-            return job.run()
+            plan = Plan.load(self.folder, trust_code=self.trust_code)
+            task_plan = plan.task(unit.task)
+            if unit.data and unit.data != task_plan.data.id:
+                raise ValueError(f"the comparison goes on with other data of {unit.task!r} now")
+            task = self.task(task_plan)
+        except ValueError as error:
+            raise MachineFault(str(error)) from error
+        try:
+            return _Job(plan, task_plan, task, unit, folder, pulse).run()
         except Diverged as error:
             raise UnitFailed("diverged", str(error)) from error
 

@@ -17,10 +17,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from anyformer.compare.remains import read_json
 from anyformer.compare.results import Record
 from anyformer.machine import write_atomically
+from anyformer.tasks.fingerprint import Fingerprint
 from anyformer.user_code import named_files, refuse_code
 
 LEARNING_RATES = ((10**6, (1.5e-3, 3e-3, 6e-3)), (10**8, (5e-4, 1e-3, 2e-3)), (10**12, (1.5e-4, 3e-4, 6e-4)))
@@ -28,6 +30,8 @@ LEARNING_RATES = ((10**6, (1.5e-3, 3e-3, 6e-3)), (10**8, (5e-4, 1e-3, 2e-3)), (1
 
 It is kept narrow at the top: short runs favour high rates, which full runs then do not bear.
 """
+VERSION = 3
+"""Of the format of ``plan.json``; the units of one version are never mixed with those of another."""
 KEPT = 2
 """Learning rates that go on from the first, shorter round of the search to the second."""
 ROUNDS = (0.1, 0.3)
@@ -91,6 +95,8 @@ class PlannedCandidate(Record):
 
     name: str
     given: str
+    asked: dict[str, Any] = Field(default_factory=dict)
+    """The spec before its size was solved."""
     spec: dict[str, Any] | None = None
     parameters: int | None = None
     width: int | None = None
@@ -138,7 +144,10 @@ class TaskPlan(Record):
     """Samples in the validation and in the test split."""
     longer: list[float] = Field(default_factory=list)
     """Test lengths beyond the trained one, in trained lengths."""
+    wanted: int = 0
+    """Parameters at which the sizes are solved."""
     target_parameters: int | None = None
+    data: Fingerprint = Field(default_factory=Fingerprint)
     rounds: Rounds | None = None
     final: Final | None = None
     remarks: list[str] = Field(default_factory=list)
@@ -154,7 +163,7 @@ class TaskPlan(Record):
 class Plan(Record):
     """``plan.json``."""
 
-    version: int = 2
+    version: int = VERSION
     created: str
     command: str = ""
     budget: str
@@ -164,6 +173,8 @@ class Plan(Record):
     threads: int
     storage: str | None = None
     """The storage's URL with its secrets masked; None for the folder's own."""
+    batch_size: int | None = None
+    """As it was asked for."""
     tasks: list[TaskPlan]
 
     def task(self, name: str) -> TaskPlan:
@@ -177,19 +188,39 @@ class Plan(Record):
         """The plan in ``folder``.
 
         Raises:
-            ValueError: when there is none, or when it names Python files to run and ``trust_code`` is false.
+            ValueError: when there is none, or it is damaged or of another version, or when it names Python files to
+                run and ``trust_code`` is false.
         """
         path = folder / "plan.json"
         if not path.exists():
             raise ValueError(f"{str(folder)!r} holds no comparison to resume (it has no plan.json)")
-        plan = cls.model_validate_json(path.read_text(encoding="utf-8"))
+        held = read_json(path)
+        version = held.get("version") if isinstance(held, dict) else None
+        if isinstance(version, int) and version != VERSION:
+            newer = version > VERSION
+            raise ValueError(
+                f"{str(path)!r} was written by {'a newer' if newer else 'an older'} version of anyformer (format "
+                f"{version}, this one reads {VERSION}): {'update anyformer' if newer else 'go on with that version'}, "
+                "or compare anew in another folder"
+            )
+        try:
+            plan = cls.model_validate(held)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) if held is not None else "it is no JSON"
+            raise ValueError(
+                f"{str(path)!r} is damaged ({where or 'it is no plan'}), and the comparison cannot go on without it: "
+                f"delete {str(folder)!r} and compare anew"
+            ) from None
         refuse_code(plan.code, path, trust_code=trust_code)
         return plan
 
     @property
     def code(self) -> list[str]:
         """The Python files that it names to run, as ``file.py:Name``."""
-        return named_files([[t.source, t.options, [c.spec for c in t.candidates]] for t in self.tasks])
+        return named_files(
+            [[t.source, t.options, [[c.asked, c.spec] for c in t.candidates]] for t in self.tasks]
+        )
 
     @property
     def measure_seconds(self) -> float:

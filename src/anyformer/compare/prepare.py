@@ -32,7 +32,8 @@ from anyformer.compare.worker import explain
 from anyformer.mixers.families import preset
 from anyformer.models import ModelSpec, load_spec, match_parameters
 from anyformer.models.size import count_parameters, nearest_size
-from anyformer.tasks import Task, create_task
+from anyformer.tasks import Task, create_task, is_path
+from anyformer.tasks.fingerprint import Fingerprint, files_of, sample_of_task
 from anyformer.train import model_for
 from anyformer.train.models import io_for
 
@@ -125,6 +126,7 @@ def make_plan(
         workers=request.workers,
         threads=request.threads,
         storage=None if storage is None else masked(storage),
+        batch_size=request.batch_size,
         tasks=[],
     )
     runs = len(models) * (request.seeds + 1) * len(tasks)
@@ -143,10 +145,15 @@ def make_plan(
         )
         fixed_steps(request.budget, plan.tasks[-1])
     for planned in plan.tasks:
-        if not planned.buildable:
-            problems = "; ".join(f"{c.name}: {c.problem}" for c in planned.candidates)
-            raise ValueError(f"no candidate can do task {planned.name!r}: {problems}")
+        check_buildable(planned)
     return plan
+
+
+def check_buildable(planned: TaskPlan) -> None:
+    """Raises ValueError when no candidate of the task can be built, with the problem of each."""
+    if not planned.buildable:
+        problems = "; ".join(f"{c.name}: {c.problem}" for c in planned.candidates)
+        raise ValueError(f"no candidate can do task {planned.name!r}: {problems}")
 
 
 def _plan_task(
@@ -160,33 +167,54 @@ def _plan_task(
     options: dict[str, Any],
     trust_code: bool,
 ) -> TaskPlan:
-    batch_size = request.batch_size or default_batch_size(task.train_length)
-    tokens = batch_size * task.train_length
-    eval_size = default_eval_size(batch_size, task.size("test"))
-
     specs = {name: load_spec(given, trust_code=trust_code) for name, given in models.items()}
     wanted = request.parameters or _stated_size(task, models, specs)
     if wanted is None:
+        tokens = (request.batch_size or default_batch_size(task.train_length)) * task.train_length
         speed_up = torch.cuda.is_available()
         wanted = default_parameters(request.budget, runs, tokens, accelerated=speed_up)
         wanted = _common_size(task, specs.values(), max(wanted, _smallest_fair_size(task)))
-    goal = _flops_of(task, specs, wanted) if request.hold == "flops" else None
-    candidates = [
-        plan_candidate(task, name, str(models[name]), spec, wanted, goal) for name, spec in specs.items()
-    ]
+    givens = {name: str(given) for name, given in models.items()}
+    made = _plan_at_size(task, specs, givens, wanted, hold=request.hold, batch_size=request.batch_size)
+    made.source, made.target, made.options = source, target, options
+    made.data = Fingerprint(files=files_of(source), sample=sample_of_task(task))
+    return made
+
+
+def plan_again(plan: Plan, planned: TaskPlan, task: Task, data: Fingerprint) -> TaskPlan:
+    """The plan of the same task on other data: candidates of the same size, and every decision to be made anew."""
+    specs = {c.name: ModelSpec.model_validate(c.asked) for c in planned.candidates}
+    givens = {c.name: c.given for c in planned.candidates}
+    made = _plan_at_size(task, specs, givens, planned.wanted, hold=plan.hold, batch_size=plan.batch_size)
+    kept = {"source", "target", "options", "share", "name"}
+    return made.model_copy(update={**planned.model_dump(include=kept), "data": data})
+
+
+def _plan_at_size(
+    task: Task,
+    specs: Mapping[str, ModelSpec],
+    givens: Mapping[str, str],
+    wanted: int,
+    *,
+    hold: Hold,
+    batch_size: int | None,
+) -> TaskPlan:
+    batch_size = batch_size or default_batch_size(task.train_length)
+    goal = _flops_of(task, specs, wanted) if hold == "flops" else None
     return TaskPlan(
         name=task.name,
-        source=source,
-        target=target,
-        options=options,
-        candidates=candidates,
+        source=None,
+        candidates=[
+            plan_candidate(task, name, givens[name], spec, wanted, goal) for name, spec in specs.items()
+        ],
         batch_size=batch_size,
-        tokens=tokens,
-        eval_size=eval_size,
+        tokens=batch_size * task.train_length,
+        eval_size=default_eval_size(batch_size, task.size("test")),
         learning_rates=learning_rates_for(wanted),
         split_items={split: task.size(split) for split in ("valid", "test")},
         longer=[length / task.train_length for length in task.lengths],
-        target_parameters=wanted if request.hold == "parameters" else None,
+        wanted=wanted,
+        target_parameters=wanted if hold == "parameters" else None,
     )
 
 
@@ -241,9 +269,16 @@ def plan_candidate(
         model = model_for(task, sized)
     except Exception as error:
         problem = str(error) if isinstance(error, ValueError) else explain(error)[1]
-        return PlannedCandidate(name=name, given=given, problem=" ".join(problem.split()))
+        return PlannedCandidate(
+            name=name, given=given, asked=spec.model_dump(), problem=" ".join(problem.split())
+        )
     return PlannedCandidate(
-        name=name, given=given, spec=sized.model_dump(), parameters=model.num_parameters(), width=sized.dim
+        name=name,
+        given=given,
+        asked=spec.model_dump(),
+        spec=sized.model_dump(),
+        parameters=model.num_parameters(),
+        width=sized.dim,
     )
 
 
@@ -372,7 +407,7 @@ def open_task(
         return task, None, None, {}
     source = os.fspath(task)
     made = create_task(source, target=target, **options)
-    return made, os.path.abspath(source) if os.path.exists(source) else source, target, options
+    return made, os.path.abspath(source) if is_path(source) else source, target, options
 
 
 def describe_machine(plan: Plan) -> Machine:

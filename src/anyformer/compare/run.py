@@ -312,6 +312,12 @@ class Clock:
     def seconds(self) -> float:
         return self.before + time.monotonic() - self.start
 
+    def settle(self, seconds: float) -> None:
+        """Sets the time spent, at the end of a comparison or where a part of it begins anew."""
+        self.before, self.start = seconds, time.monotonic()
+        self.damaged = False
+        write_atomically(self.path, json.dumps(seconds))
+
     def tick(self, *, force: bool = False) -> None:
         """Writes the time down, every now and then."""
         if force or time.monotonic() - self._written > 2.0:

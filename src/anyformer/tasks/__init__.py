@@ -31,6 +31,7 @@ __all__ = [
     "Task",
     "create_task",
     "evaluate",
+    "is_path",
     "list_tasks",
     "open_data",
     "register_task",
@@ -61,6 +62,11 @@ register_task = tasks.register
 def list_tasks() -> list[str]:
     """The ids of the built-in and registered tasks, sorted."""
     return tasks.ids()
+
+
+def is_path(name_or_path: str) -> bool:
+    """Whether this names data that is there, and no task."""
+    return name_or_path not in tasks and ".py:" not in name_or_path and os.path.exists(name_or_path)
 
 
 def create_task(

@@ -1,0 +1,179 @@
+"""What data is, in short: enough to tell later whether it is still the same, and what changed."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from anyformer.machine import file_digest
+from anyformer.tasks.base import SPLITS, DataError, Task
+
+SAMPLES = 8
+"""Of each split, hashed as the task gives them."""
+MOST_NAMES = 3
+
+
+class FileFacts(BaseModel):
+    """One file: its bytes, its hash, when it was changed (ns), and the names of its columns where it has any."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    size: int
+    digest: str
+    modified: int
+    columns: list[str] | None = None
+
+
+class Fingerprint(BaseModel):
+    """Of a task's data.
+
+    Attributes:
+        files: by path relative to the folder that was named, or by name; empty where the data is generated.
+        sample: the hash of some samples as the task gives them, which no other reading of the files survives.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    files: dict[str, FileFacts] = Field(default_factory=dict)
+    sample: str = ""
+
+    @property
+    def id(self) -> str:
+        """A short hash of the content; neither names nor times of change enter."""
+        content = [self.sample, *sorted(facts.digest for facts in self.files.values())]
+        return hashlib.blake2b(json.dumps(content).encode(), digest_size=6).hexdigest()
+
+
+def files_of(source: str | None, known: dict[str, FileFacts] | None = None) -> dict[str, FileFacts]:
+    """The files of a path, hashed; none where ``source`` is no path.
+
+    Args:
+        source: a file, or a folder, of which hidden files are left out.
+        known: facts of an earlier look. A file of the same size and time of change is not read again.
+    """
+    from anyformer.tasks import is_path
+
+    if source is None or not is_path(source):
+        return {}
+    path = Path(source)
+    if path.is_file():
+        return {path.name: _facts(path, (known or {}).get(path.name))}
+    found = {}
+    for file in sorted(path.rglob("*")):
+        inside = file.relative_to(path)
+        if file.is_file() and not any(part.startswith(".") for part in inside.parts):
+            found[inside.as_posix()] = _facts(file, (known or {}).get(inside.as_posix()))
+    return found
+
+
+def _facts(path: Path, known: FileFacts | None) -> FileFacts:
+    stat = path.stat()
+    if known is not None and (known.size, known.modified) == (stat.st_size, stat.st_mtime_ns):
+        return known
+    return FileFacts(
+        size=stat.st_size, digest=file_digest(path), modified=stat.st_mtime_ns, columns=_columns(path)
+    )
+
+
+def sample_of_task(task: Task) -> str:
+    """The hash of a few samples of each split, and of the sizes of the splits."""
+    state = hashlib.blake2b(digest_size=16)
+    sizes = {split: task.size(split) for split in SPLITS}
+    state.update(json.dumps([sizes, task.train_length, list(task.lengths)]).encode())
+    for split, size in sizes.items():
+        index = np.unique(np.linspace(0, size - 1, min(SAMPLES, size)).astype(np.int64))
+        batch = task._take(split, index, task.train_length)
+        for name, value in vars(batch).items():
+            if value is not None:
+                array = np.ascontiguousarray(value.cpu().numpy())
+                state.update(f"{split} {name} {array.dtype} {array.shape}".encode())
+                state.update(array.tobytes())
+    return state.hexdigest()
+
+
+def changed_files(before: dict[str, FileFacts], now: dict[str, FileFacts]) -> str:
+    """What is different about files, as the rest of a sentence; empty where nothing is."""
+    told = [
+        f"{name} {_change(before[name], now[name])}"
+        for name in before
+        if name in now and before[name].digest != now[name].digest
+    ]
+    told += [f"{name} is gone" for name in before if name not in now]
+    told += [f"{name} is new" for name in now if name not in before]
+    more = len(told) - MOST_NAMES
+    return ", ".join(told[:MOST_NAMES]) + (f", and {more} more files" if more > 0 else "")
+
+
+def _change(before: FileFacts, now: FileFacts) -> str:
+    if before.size != now.size:
+        text = f"has {now.size:,} bytes where it had {before.size:,}"
+    else:
+        text = f"has other content in the same {now.size:,} bytes"
+    old, new = before.columns, now.columns
+    if old is not None and new is not None and old != new:
+        parts = [f"column {name!r} is gone" for name in old if name not in new][:MOST_NAMES]
+        parts += [f"column {name!r} is new" for name in new if name not in old][:MOST_NAMES]
+        text += f" ({', '.join(parts) or 'its columns are in another order'})"
+    return text
+
+
+class DataChanged(DataError):
+    """Data is not what it was."""
+
+
+def check_files(what: str, before: Fingerprint, now: dict[str, FileFacts]) -> None:
+    """Raises DataChanged, with what changed, where the files are not those of before."""
+    change = changed_files(before.files, now)
+    if change:
+        raise DataChanged(f"the data of {what} changed: {change}")
+
+
+def check_sample(what: str, before: Fingerprint, task: Task) -> None:
+    """Raises DataChanged where the task gives other samples than it did, whatever its files are."""
+    if before.sample and sample_of_task(task) != before.sample:
+        reason = "though its files are the same: they are read differently" if before.files else "than before"
+        raise DataChanged(f"the data of {what} changed: it gives other samples {reason}")
+
+
+def _columns(path: Path) -> list[str] | None:
+    """The columns of a table, as far as they can be had quickly; None where there are none."""
+    readers: dict[str, Callable[[Path], Any]] = {
+        ".csv": _header,
+        ".tsv": _header,
+        ".jsonl": lambda p: list(json.loads(_first_line(p))),
+        ".ndjson": lambda p: list(json.loads(_first_line(p))),
+        ".parquet": _parquet_columns,
+        ".pq": _parquet_columns,
+        ".npz": lambda p: [name.removesuffix(".npy") for name in zipfile.ZipFile(p).namelist()],
+    }
+    reader = readers.get(path.suffix.lower())
+    try:
+        return None if reader is None else [str(name) for name in reader(path)]
+    except Exception:  # it says what changed in a message, and no more
+        return None
+
+
+def _first_line(path: Path) -> str:
+    with open(path, "rb") as file:
+        return file.readline(1 << 20).decode("utf-8-sig", errors="replace").rstrip("\r\n")
+
+
+def _header(path: Path) -> list[str]:
+    line = _first_line(path)
+    separator = max(",;\t|", key=line.count)
+    return next(csv.reader([line], delimiter=separator))
+
+
+def _parquet_columns(path: Path) -> list[str]:
+    import pyarrow.parquet
+
+    names: list[str] = pyarrow.parquet.read_schema(path).names
+    return names
