@@ -11,7 +11,7 @@ import pytest
 from fakes import InProcess, Replay
 
 from anyformer.compare import Comparison, compare, resume
-from anyformer.machine import MachineFault, file_digest
+from anyformer.machine import file_digest
 
 module = importlib.import_module("anyformer.compare.compare")
 
