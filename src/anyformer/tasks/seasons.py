@@ -1,0 +1,104 @@
+"""Whether a series has a season, by a test that a random walk seldom passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.signal import lfilter
+
+LEVEL = 0.05
+DRAWS = 200
+MOST_POINTS = 10_000
+SHORTEST = 8
+AS_GOOD = 0.9
+"""A divisor of the best season is taken instead where its autocorrelation is at least this share of the best one's, but
+for two standard errors of an autocorrelation."""
+
+
+def find_season(y: np.ndarray, candidates: Sequence[int]) -> int | None:
+    """The season of a series, or None where it shows none.
+
+    Autocorrelations at the candidate lags are held against two kinds of series without a season, as long as this one:
+    random walks whose increments are an AR(1), and stationary AR(1)s. A walk wanders, and so has high autocorrelations
+    at lags where nothing repeats. Both are fitted to the series and draw from their own residuals. Autocorrelations
+    are taken of the values less a linear trend, which shows slow seasons, and of the differences, which shows quick
+    ones; each is tested by its largest standardised autocorrelation over all candidates (Monte Carlo, half of a level
+    of 5 % each). Where lags next to each other are candidates, only local maxima count. In place of a season, a shorter
+    candidate that divides it is taken where it repeats about as well, and better than half of it does.
+
+    Args:
+        y: (n,), without missing values, in the order of time; the last 10,000 are looked at.
+        candidates: lags in steps; those above a third of n are left out.
+    """
+    y = np.asarray(y, dtype=np.float64)[-MOST_POINTS:]
+    lags = np.array(sorted({int(lag) for lag in candidates if 2 <= lag <= len(y) // 3}), dtype=np.int64)
+    if len(y) < SHORTEST or not len(lags) or not np.ptp(np.diff(y)) > 1e-9 * max(np.abs(y).max(), 1e-300):
+        return None
+    y = (y - y.mean()) / y.std()
+    steps = _like(np.diff(y))
+    walks = np.concatenate([np.zeros((DRAWS, 1)), steps.cumsum(1)], 1)
+    for change in (_detrended, _differences):
+        observed, *nulls = (
+            _autocorrelations(change(series), lags.max() + 1) for series in (y[None], walks, _like(y))
+        )
+        found = _significant(observed[0], nulls, lags, 2 / np.sqrt(len(y)))
+        if found is not None:
+            return found
+    return None
+
+
+def _significant(
+    observed: np.ndarray, nulls: Sequence[np.ndarray], lags: np.ndarray, doubt: float
+) -> int | None:
+    """The season among the lags, given autocorrelations (lag + 2,) and those under each null (draws, lag + 2)."""
+    passed = _local_maxima(observed, lags) & (observed[lags] > 0)
+    for null in nulls:
+        centre, spread = null[:, lags].mean(0), null[:, lags].std(0) + 1e-12
+        critical = np.quantile(((null[:, lags] - centre) / spread).max(1), 1 - LEVEL / 2, method="higher")
+        passed &= (observed[lags] - centre) / spread > critical
+    if not passed.any():
+        return None
+    best = lags[passed][observed[lags][passed].argmax()]
+    for lag in lags[_local_maxima(observed, lags) & (lags < best)]:
+        divides = abs(best - round(best / lag) * lag) <= 0.1 * lag
+        as_good = observed[lag] >= AS_GOOD * observed[best] - doubt
+        if divides and as_good and observed[lag] > observed[lag // 2] + doubt:
+            return int(lag)
+    return int(best)
+
+
+def _local_maxima(observed: np.ndarray, lags: np.ndarray) -> np.ndarray:
+    """Whether each lag's autocorrelation is no less than those beside it; true where those are no candidates."""
+    crowded = np.isin(lags - 1, lags) | np.isin(lags + 1, lags)
+    return ~crowded | ((observed[lags] >= observed[lags - 1]) & (observed[lags] >= observed[lags + 1]))
+
+
+def _like(x: np.ndarray) -> np.ndarray:
+    """Series (draws, n) of the AR(1) fitted to x (n,), with its residuals drawn anew."""
+    rng = np.random.default_rng(0)
+    x = x - x.mean()
+    phi = float(np.clip((x[1:] @ x[:-1]) / max(x @ x, 1e-300), -0.95, 0.95))
+    drawn = rng.choice(x[1:] - phi * x[:-1], (DRAWS, 100 + len(x)))
+    return np.asarray(lfilter([1.0], [1.0, -phi], drawn, axis=1)[:, 100:])  # begun long before
+
+
+def _detrended(y: np.ndarray) -> np.ndarray:
+    """Each row (rows, n) less its linear trend."""
+    time = np.arange(y.shape[1]) - (y.shape[1] - 1) / 2
+    slope = (y @ time) / (time @ time)
+    return y - y.mean(1, keepdims=True) - slope[:, None] * time
+
+
+def _differences(y: np.ndarray) -> np.ndarray:
+    steps = np.diff(y, axis=1)
+    return steps - steps.mean(1, keepdims=True)
+
+
+def _autocorrelations(x: np.ndarray, most: int) -> np.ndarray:
+    """Of each row (rows, n) at lags 0 to ``most``, (rows, most + 1): means of products, over the mean square."""
+    n = x.shape[1]
+    size = 2 ** int(np.ceil(np.log2(n + most + 1)))
+    power = np.abs(np.fft.rfft(x, size)) ** 2
+    sums = np.fft.irfft(power, size)[:, : most + 1]
+    return sums / (n - np.arange(most + 1)) * n / np.maximum(sums[:, :1], 1e-300)
