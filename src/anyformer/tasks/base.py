@@ -160,9 +160,13 @@ class Task(ABC):
         for start in range(0, len(index), batch_size):
             yield self._take(split, index[start : start + batch_size], length)
 
+    def sample(self, split: Split, limit: int) -> Batch:
+        """At most ``limit`` samples that stand for a split, in one batch, for predictors that fit at once."""
+        return self._take(split, self.subset(split, limit), self.train_length)
+
     def train_sample(self, limit: int) -> Batch:
-        """At most ``limit`` samples that stand for the train split, for predictors that fit at once."""
-        return self._take("train", self.subset("train", limit), self.train_length)
+        """At most ``limit`` samples that stand for the train split."""
+        return self.sample("train", limit)
 
     def score_items(self, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """``(sums, weights)`` of the metric for each sample, both ``(B,)`` float64, in the user's units."""

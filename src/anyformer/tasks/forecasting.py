@@ -13,7 +13,9 @@ from torch import Tensor
 from anyformer.objectives import Forecast
 from anyformer.tasks.base import SPLITS, Batch, DataError, Metric, Split, Task, check_integer
 from anyformer.tasks.encoding import ForecastEncoding, Layout, filled
-from anyformer.tasks.references import FlatLinear, LastValue, Reference, SeasonalNaive, WindowMean
+from anyformer.tasks.linear_forecast import ChannelLinear
+from anyformer.tasks.references import LastValue, Reference, SeasonalNaive, WindowMean
+from anyformer.tasks.seasons import find_season
 from anyformer.tasks.subsets import neighbours, stratified_order
 
 _BLOCKS = 32
@@ -52,7 +54,7 @@ class ForecastTask(Task):
         series: the data, on one grid.
         columns: names of the columns; targets: which of them to predict.
         context, horizon: lengths in steps; chosen from the length of the data and the season where not given.
-        seasons: lengths that the season may have; the one that the train split agrees with most is taken.
+        seasons: lengths that the season may have; see :func:`anyformer.tasks.seasons.find_season`.
         layout: how the data was read; a table without dates where not given.
         name, title, seed: of the task.
         facts, remarks: from whoever read the data.
@@ -79,7 +81,7 @@ class ForecastTask(Task):
         self._facts, self._remarks = dict(facts or {}), list(remarks)
         self._lay_out(series)
         self._cuts = self._choose_cuts()
-        self.season = self._find_season(seasons)
+        self.season = self._season_of(seasons)
         room = min(self._cuts[2] - self._cuts[1], self._cuts[3] - self._cuts[2])
         self.context, self.horizon = _choose_window(room, self.season, context, horizon, name)
         self._starts = {split: self._windows(split) for split in SPLITS}
@@ -170,23 +172,15 @@ class ForecastTask(Task):
                 f"left out: {shown}"
             )
 
-    def _find_season(self, candidates: Sequence[int]) -> int | None:
-        """The candidate with the highest autocorrelation in the train split; None where none is above 0.1."""
+    def _season_of(self, candidates: Sequence[int]) -> int | None:
+        """The season of the first target in the longest series of the train split."""
         rows = np.flatnonzero(self._rows("train"))
-        first = rows[self._owner[rows] == self._owner[rows[0]]] if len(rows) else rows
-        y = self._values[first, self._target_index[0]]
-        y = y[~np.isnan(y)]
-        if len(y) < 8:
+        if not len(rows):
             return None
-        time = np.arange(len(y))
-        y = y - np.polyval(np.polyfit(time, y, 1), time)
-        power = float((y * y).sum())
-        room = [season for season in candidates if 2 <= season <= len(y) // 3]
-        if power < 1e-12 or not room:
-            return None
-        scores = {season: float((y[season:] * y[:-season]).sum()) / power for season in room}
-        best = max(room, key=lambda season: scores[season])
-        return best if scores[best] > 0.1 else None
+        owners, counts = np.unique(self._owner[rows], return_counts=True)
+        longest = rows[self._owner[rows] == owners[counts.argmax()]]
+        y = self._values[longest, self._target_index[0]]
+        return find_season(y[~np.isnan(y)], candidates)
 
     def _seasonal_difference(self) -> np.ndarray:
         lag = self.season or 1
@@ -259,7 +253,12 @@ class ForecastTask(Task):
         seasonal = []
         if self.season is not None and self.season <= self.context:
             seasonal.append(SeasonalNaive(self._target_index, self.season))
-        return [LastValue(self._target_index), *seasonal, WindowMean(self._target_index), FlatLinear()]
+        return [
+            LastValue(self._target_index),
+            *seasonal,
+            WindowMean(self._target_index),
+            ChannelLinear(self._target_index),
+        ]
 
     def describe(self) -> dict[str, Any]:
         """Facts for the report."""
