@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -11,7 +12,8 @@ from typer.testing import CliRunner
 from anyformer.cli import app
 from anyformer.compare.prepare import plan_candidate
 from anyformer.papers import FOLDER, Card, Paper, catalogue, find_paper, papers_of
-from anyformer.papers.card import PeerMissing, part_exists, peer
+from anyformer.papers.card import Checked, Outcome, PeerMissing, part_exists, peer
+from anyformer.papers.proofs import identities, keep
 from anyformer.papers.status import status_of
 from anyformer.tasks import create_task
 
@@ -43,6 +45,7 @@ def test_card(paper: Paper) -> None:
         for name, spec in card.study.specs().items():  # every arm can do the task, at the size of the others
             assert not plan_candidate(task, name, name, spec, card.study.parameters, None).problem
     results = card.check()
+    keep(paper.slug, results)
     assert results, "at least one identity"
     assert not [r for r in results if r.outcome == "broken"]
     assert sum(r.seconds for r in results) < 60, "identities run in seconds"
@@ -86,6 +89,32 @@ def test_a_paper_without_a_card_is_not_built() -> None:
         paper.card()
 
 
+def checked(*outcomes: Outcome) -> list[Checked]:
+    return [Checked(f"identity {i}", outcome, "", 0.1) for i, outcome in enumerate(outcomes)]
+
+
+def test_a_paper_works_only_where_its_identities_hold_on_this_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANYFORMER_CACHE", str(tmp_path))
+    paper = next(p for p in BUILT if status_of(p).claim in ("reproduced", "none", "beyond reach"))
+    assert identities(paper.slug) == "unchecked" and not status_of(paper).works
+    keep(paper.slug, checked("holds", "skipped"))
+    assert status_of(paper).works
+    keep(paper.slug, checked("holds", "broken"))
+    assert status_of(paper).identities == "broken" and not status_of(paper).works
+    for outcomes in ((), ("skipped",)):
+        keep(paper.slug, checked(*outcomes))
+        assert not status_of(paper).works
+    keep(paper.slug, checked("holds"))
+    monkeypatch.setattr("anyformer.papers.proofs._code", lambda: "other")
+    assert identities(paper.slug) == "unchecked"
+    keep(paper.slug, checked("holds"))
+    assert [p.name for p in (tmp_path / "anyformer").iterdir()] == ["identities-other"]
+    next(tmp_path.rglob(f"{paper.slug}.json")).write_text("[")
+    assert identities(paper.slug) == "unchecked"
+
+
 def run(*arguments: str) -> str:
     result = CliRunner().invoke(app, ["papers", *arguments])
     assert result.exit_code == 0, result.output
@@ -95,7 +124,7 @@ def run(*arguments: str) -> str:
 def test_commands() -> None:
     found = json.loads(run("status", "--json"))["papers"]
     assert len(found) == 409
-    keys = {"id", "slug", "title", "family", "parts", "built", "claim", "proxy", "works"}
+    keys = {"id", "slug", "title", "family", "parts", "built", "identities", "claim", "proxy", "works"}
     assert set(found[0]) == keys
     assert all(p["proxy"] == "" or p["claim"] == "beyond reach" for p in found)
     assert sum(p["built"] for p in found) == len(BUILT)

@@ -62,6 +62,17 @@ def test_uninformative(trained: TaskResult) -> None:
 def test_judged_at_a_longer_length(trained: TaskResult) -> None:
     verdict, words, _ = study("attention", "pooling", times_longer=2).judge(trained)
     assert "at length 24" in words
+    best = next(c for c in trained.candidates if c.name == "attention").runs[0].by_length
+    strong = [r.model_copy(update={"by_length": best}) for r in trained.references]
+    verdict, words, _ = study("attention", "pooling", times_longer=2).judge(
+        trained.model_copy(update={"references": strong})
+    )
+    assert verdict == "uninformative" and "is not beaten" in words
+    unknown = [r.model_copy(update={"by_length": {}}) for r in trained.references]
+    with pytest.raises(ValueError, match="was not measured at length 24"):
+        study("attention", "pooling", times_longer=2).judge(
+            trained.model_copy(update={"references": unknown})
+        )
     with pytest.raises(ValueError, match="times_longer must lead to one of"):
         study("attention", "pooling", times_longer=7).judge(trained)
 

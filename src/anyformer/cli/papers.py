@@ -118,6 +118,7 @@ def check(
 ) -> None:
     """Prove papers: their identities, in seconds; with --claims their studies, in minutes each."""
     from anyformer.compare.prepare import available_cores
+    from anyformer.papers.proofs import keep
 
     start = time.perf_counter()
     chosen = _chosen(names or [], family or [], every)
@@ -129,6 +130,7 @@ def check(
         table.add_column(column, no_wrap=column == "paper")
     broken: list[tuple[str, Checked]] = []
     for paper, results in zip(chosen, _check([paper.slug for paper in chosen], count), strict=True):
+        keep(paper.slug, results)
         for r in results:
             table.add_row(paper.slug, r.identity, OUTCOMES[r.outcome], f"{r.seconds:.1f}")
             broken += [(paper.slug, r)] if r.outcome == "broken" else []
@@ -196,6 +198,12 @@ def status(
     console.print(
         f"{len(found)} known, {sum(s.built for s in found)} built, {sum(s.works for s in found)} working"
     )
+    unchecked = sum(s.built and s.identities == "unchecked" for s in found)
+    if unchecked:
+        console.print(
+            f"The identities of {unchecked} built papers were not checked on this code, so that they do not count as "
+            "working: anyformer papers check --all"
+        )
     for what, verdicts in (
         ("claims of the built", [s.claim for s in found if s.built]),
         ("proxies of claims beyond reach", [s.proxy for s in found if s.proxy]),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from anyformer.papers import Paper
+from anyformer.papers.proofs import Identities, identities
 from anyformer.papers.study import ANSWERS, Record
 
 
@@ -15,6 +16,7 @@ class Status:
 
     Attributes:
         built: its card, the card's parts and at least one identity exist.
+        identities: whether its identities hold on this code, see :func:`anyformer.papers.proofs.identities`.
         claim: the verdict of the last record of its study; ``none`` where it makes no claim, ``not run``, ``stale``
             where only records of an earlier version of the study exist, or ``beyond reach``.
         proxy: what became of a study beside a claim that is beyond reach, in the same words; "" where there is none.
@@ -26,11 +28,12 @@ class Status:
     parts: tuple[str, ...] = ()
     last: Record | None = None
     proxy: str = ""
+    identities: Identities = "unchecked"
 
     @property
     def works(self) -> bool:
-        """Built, and its claim answered, beyond reach, or not made. (That its identities hold, the checks show.)"""
-        return self.built and self.claim in (*ANSWERS, "none", "beyond reach")
+        """Built, its identities hold on this code, and its claim is answered, beyond reach, or not made."""
+        return self.built and self.identities == "hold" and self.claim in (*ANSWERS, "none", "beyond reach")
 
     def as_json(self) -> dict[str, Any]:
         """For machines."""
@@ -42,6 +45,7 @@ class Status:
             "family": paper.family,
             "parts": list(self.parts),
             "built": self.built,
+            "identities": self.identities,
             "claim": self.claim,
             "proxy": self.proxy,
             "works": self.works,
@@ -58,7 +62,8 @@ def status_of(paper: Paper) -> Status:
     claim, proxy = _evidence(paper, records), ""
     if card.beyond_reach is not None:  # a study beside it is a proxy, and counted apart
         claim, proxy = "beyond reach", "" if card.study is None else claim
-    return Status(paper, built, claim, card.parts, records[-1] if records else None, proxy)
+    last = records[-1] if records else None
+    return Status(paper, built, claim, card.parts, last, proxy, identities(paper.slug))
 
 
 def _evidence(paper: Paper, records: list[Record]) -> str:

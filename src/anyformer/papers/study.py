@@ -165,8 +165,7 @@ class Study:
         scores = ", ".join(f"{name} {rows[name].score:.3f}" for name in self.arms)
         words = f"{metric.name} {scores} (mean of {self.seeds} seeds{self._where(result)})"
         best = max(rows.values(), key=lambda row: row.score if metric.higher_is_better else -row.score)
-        benches = [Row(r.name, (r.test,), is_reference=True) for r in result.references if r.test is not None]
-        for bench in benches if self.times_longer == 1 else ():
+        for bench in self._references(result):
             beaten = contrasts([(best, bench)], higher_is_better=metric.higher_is_better)[0]
             if not beaten.low > 0:
                 return "uninformative", f"{words}; the reference {bench.name!r} is not beaten", [beaten]
@@ -198,6 +197,24 @@ class Study:
             return Row(candidate.name, tuple(run.test for run in candidate.runs))
         length = self._length(result)
         return Row(candidate.name, tuple(run.by_length[length] for run in candidate.runs))
+
+    def _references(self, result: TaskResult) -> list[Row]:
+        """The references at the length that is judged.
+
+        Raises:
+            ValueError: where one was not measured there.
+        """
+        found = []
+        for reference in result.references:
+            if reference.test is None:
+                continue
+            sample = (
+                reference.test if self.times_longer == 1 else reference.by_length.get(self._length(result))
+            )
+            if sample is None:
+                raise ValueError(f"the reference {reference.name!r} was not measured{self._where(result)}")
+            found.append(Row(reference.name, (sample,), is_reference=True))
+        return found
 
     def _length(self, result: TaskResult) -> int:
         wanted = self.times_longer * result.task.train_length
