@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from anyformer.ops import MODULES, load_all, use_native
+from anyformer.ops import MODULES, _base, load_all, use_native
 from anyformer.testing import LawBroken
 from anyformer.testing.op_cases import HELPERS, OpCase, Sizes, op_cases
 from anyformer.testing.op_laws import LAWS
@@ -44,6 +46,10 @@ def test_laws(op: str, law: str, native: bool) -> None:
 
 
 # ---- a fault for each law -------------------------------------------------------------------------------------
+
+
+def in_definition() -> bool:
+    return bool(_base._definition_depth)
 
 
 def _read_as_if_dense(x: Tensor) -> Tensor:
@@ -91,11 +97,49 @@ def test_what_is_wrong_of_nothing_is_caught(monkeypatch: pytest.MonkeyPatch) -> 
 
         return [OpCase("total", "", total, {"x": torch.randn(sizes.B, sizes.K, dtype=torch.float64)})]
 
-    def in_definition() -> bool:
-        from anyformer.ops import _base
-
-        return bool(_base._definition_depth)
-
     monkeypatch.setattr(op_laws, "op_cases", cases)
     with pytest.raises(LawBroken, match="B = 0: whether there is a gradient"):
         LAWS["empties"](cases(Sizes(), {"total"})[0])
+
+
+class _Once(torch.autograd.Function):
+    """x^3, whose gradient forgets that it depends on x."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x**3
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad * 3 * ctx.saved_tensors[0].detach() ** 2
+
+
+def _half_the_tangent(x: Tensor) -> Tensor:
+    """The right gradient, and the tangent of one of two factors only, as an op that detaches gives it."""
+    return x * (x.detach() if torch.autograd.forward_ad._current_level >= 0 else x)
+
+
+def _first_sample(x: Tensor) -> Tensor:
+    """What a fast form does that takes ``vmap`` for one call: the first of all samples."""
+    batched = torch._C._functorch.is_batchedtensor(x)
+    return torch._C._functorch.get_unwrapped(x)[0] * 2 if batched else x * 2
+
+
+@pytest.mark.parametrize(
+    ("law", "fault", "words"),
+    [
+        ("forward mode", _half_the_tangent, "torch.func.jvp"),
+        ("second order", lambda x: _Once.apply(x) if not in_definition() else x**3, "twice: x"),
+        ("vmap", _first_sample, "vmap"),
+        ("definition", lambda x: x * (1.0 if in_definition() else 1.001), "fast form"),
+    ],
+)
+def test_a_derivative_that_is_wrong_is_caught(law: str, fault: Callable[..., Any], words: str) -> None:
+    x = torch.randn(3, 4, dtype=torch.float64)
+    LAWS[law](OpCase("cube", "", lambda x: x**3, {"x": x}))
+    with pytest.raises(LawBroken, match=words):
+        LAWS[law](OpCase("faulty", "", fault, {"x": x}))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from anyformer import kernels
+from anyformer.ops._eager import gradients_again
 from anyformer.ops._layout import dense, room_by_time, rows
 from anyformer.ops._precision import wide
 
@@ -183,10 +185,65 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 
 def _backward(ctx: Any, grad: Tensor | None, grad_lse: Tensor | None) -> tuple[Tensor | None, ...]:
     y, lse, *inputs = ctx.saved_tensors
+    if torch.is_grad_enabled():
+        formula, needed = partial(_all_pairs, scale=ctx.scale), ctx.needs_input_grad[:9]
+        return *gradients_again(formula, inputs, needed, grad, grad_lse), None
     grad = torch.zeros_like(y) if grad is None else grad
     grads = _attend_backward(grad, grad_lse, y, lse, *inputs, ctx.scale)
     places = [None if x is None else g for x, g in zip(inputs[-2:], grads[3:], strict=True)]
     return *grads[:3], None, None, None, None, *places, None
+
+
+def _all_pairs(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    spans: Tensor,
+    extra: Tensor | None,
+    q_slot: Tensor | None,
+    k_slot: Tensor | None,
+    q_place: Tensor | None,
+    k_place: Tensor | None,
+    scale: float,
+) -> tuple[Tensor, Tensor]:
+    """y and lse with the scores of all pairs at once: for those who differentiate it twice."""
+    from anyformer.ops.attention import attend_tile, distance
+
+    def fall(scores: Tensor) -> Tensor:
+        assert q_place is not None and k_place is not None
+        return scores - distance(q_place, k_place).to(scores.dtype)
+
+    sees = _pairs(spans, extra, q_slot, k_slot, len(q), q.shape[2], k.shape[2])
+    y, lse = attend_tile(q, k, v, sees[:, None], scale, adjust=None if q_place is None else fall)
+    assert lse is not None
+    return y, lse
+
+
+def _pairs(
+    spans: Tensor,
+    extra: Tensor | None,
+    q_slot: Tensor | None,
+    k_slot: Tensor | None,
+    B: int,
+    T: int,
+    S: int,
+) -> Tensor:
+    """(B, T, S) bool: which query sees which key."""
+    low, high, first, last = (x[..., None] for x in spans.expand(B, -1, -1).unbind(-1))
+    column = torch.arange(S, device=spans.device)
+    sees = (column >= low) & (column < high)  # rows and columns
+    if extra is not None:
+        number = torch.arange(extra.shape[1], device=spans.device)
+        chosen = (number >= first) & (number < last) & (extra >= 0)[:, None]
+        to = extra.clamp_min(0)[:, None].expand(chosen.shape)
+        sees = sees | (torch.zeros_like(sees, dtype=torch.int64).scatter_add(2, to, chosen.long()) > 0)
+    if k_slot is not None:
+        to = k_slot.masked_fill(k_slot < 0, S)[:, None].expand(sees.shape)
+        sees = sees.new_zeros(B, sees.shape[1], S + 1).scatter(2, to, sees)[..., :S]
+    if q_slot is not None:
+        to = q_slot.masked_fill(q_slot < 0, T)[..., None].expand(sees.shape)
+        sees = sees.new_zeros(B, T + 1, S).scatter(1, to, sees)[:, :T]
+    return sees
 
 
 _attend.register_autograd(_backward, setup_context=_save)

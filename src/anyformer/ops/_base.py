@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from anyformer import kernels
 from anyformer.kernels import cuda
+from anyformer.ops._eager import transformed
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -79,7 +80,7 @@ def primitive(
     def wrap(fast: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(fast)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
-            if _definition_depth:
+            if _definition_depth or transformed():
                 return definition(*args, **kwargs)
             if _counters:
                 return _counters[-1].count(flops, fast, args, kwargs)

@@ -1,4 +1,4 @@
-"""When small ops may run natively outside PyTorch's dispatcher, and how their gradients are taken once more."""
+"""When ops may run outside PyTorch's own operations, and how their gradients are taken once more."""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from anyformer import kernels
 
 _PLAIN = frozenset((Tensor, nn.Parameter, type(None)))
-_transformed: Callable[[], bool] = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
+_transformed: Callable[[], bool] = torch._C._are_functorch_transforms_active
+
+
+def transformed() -> bool:
+    """Whether forward-mode derivatives or a transform of ``torch.func`` may be asked for: our kernels and custom ops
+    know the derivatives of ``backward`` only, PyTorch's own operations, of which definitions are made, all of them."""
+    return forward_ad._current_level >= 0 or _transformed()
 
 
 def plain(*tensors: Tensor | None) -> bool:
@@ -36,9 +43,24 @@ def tracked(*tensors: Tensor | None) -> bool:
 
 
 def gradients_again(
-    formula: Callable[..., Tensor], given: Sequence[Tensor | None], needed: Sequence[bool], grad: Tensor
+    formula: Callable[..., Tensor | Sequence[Tensor]],
+    given: Sequence[Tensor | None],
+    needed: Sequence[bool],
+    *grads: Tensor | None,
 ) -> list[Tensor | None]:
-    """The needed gradients by PyTorch's own operations, for those who differentiate them once more."""
-    wanted = [t for t, need in zip(given, needed, strict=True) if need and t is not None]
-    found = iter(torch.autograd.grad(formula(*given), wanted, grad, create_graph=True))
-    return [next(found) if need else None for need in needed]
+    """The needed gradients by PyTorch's own operations, for those who differentiate them once more.
+
+    Args:
+        formula: the outputs from ``given``, as many as ``grads`` or more.
+    """
+    # each argument as a tensor of its own: one may have been computed from another, or be the same
+    own = [None if t is None else t.view_as(t) for t in given]
+    wanted = [t for t, need in zip(own, needed, strict=True) if need and t is not None]
+    outputs = formula(*own)
+    outputs = (outputs,) if isinstance(outputs, Tensor) else outputs
+    ends = [(y, g) for y, g in zip(outputs, grads) if g is not None and y.requires_grad]
+    if not ends:
+        return [None] * len(own)
+    ys, gs = zip(*ends, strict=True)
+    found = iter(torch.autograd.grad(ys, wanted, gs, create_graph=True, allow_unused=True))
+    return [next(found) if need and t is not None else None for t, need in zip(own, needed, strict=True)]

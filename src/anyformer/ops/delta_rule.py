@@ -20,6 +20,7 @@ from torch import Tensor
 
 from anyformer import kernels
 from anyformer.ops._base import native_path, primitive
+from anyformer.ops._eager import gradients_again
 from anyformer.ops._layout import dense, room, rows
 from anyformer.ops._precision import exact, no_autocast
 from anyformer.ops.linear_attention import KEEP, in_chunks, needs_grad, sizes, takes_kernels, widened
@@ -105,12 +106,8 @@ def delta_rule(
             y = v
         elif takes_kernels(q, k, v, beta, d, S):
             y, S = _native(q, k, v, beta, d, S)
-        elif T == 1:
-            S = S if d is None else d.exp() * S
-            S = S + (beta * k).mT * (v - k @ S)
-            y = q @ S
         else:
-            y, S = _chunked(q, k, v, beta, d, S)
+            y, S = _in_pytorch(q, k, v, beta, d, S)
         return y.to(dtype), S
 
 
@@ -126,6 +123,16 @@ def _prepare(
             raise ValueError(f"{name} must have shape ({B}, {H}, {T}), got {tuple(x.shape)}")
     d = None if log_decay is None else log_decay[..., None].to(q.dtype)
     return q, k, v, beta[..., None].to(q.dtype), d, S, dtype
+
+
+def _in_pytorch(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, d: Tensor | None, S: Tensor
+) -> tuple[Tensor, Tensor]:
+    if q.shape[2] > 1:
+        return _chunked(q, k, v, beta, d, S)
+    S = S if d is None else d.exp() * S
+    S = S + (beta * k).mT * (v - k @ S)
+    return q @ S, S
 
 
 def _chunked(
@@ -310,6 +317,8 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 
 def _backward(ctx: Any, grad: Tensor | None, grad_final: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     saved = ctx.saved_tensors
+    if torch.is_grad_enabled():
+        return tuple(gradients_again(_in_pytorch, saved[:6], ctx.needs_input_grad, grad, grad_final))
     grad = saved[2].new_zeros(ctx.shape) if grad is None else grad
     wants_decay = ctx.needs_input_grad[4]
     grads = _backward_op(grad, grad_final, *saved, wants_decay)

@@ -8,6 +8,7 @@ The lists come from :mod:`anyformer.ops.select` (the best keys, pages, clusters)
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from anyformer import kernels
 from anyformer.ops._base import native_path, primitive
+from anyformer.ops._eager import gradients_again
 from anyformer.ops._layout import dense, room_by_time, rows
 from anyformer.ops._precision import no_autocast, wide
 from anyformer.ops.attention import NORMALIZERS, TILE_ELEMENTS, check_heads, nothing_seen, score_scale
@@ -137,6 +139,15 @@ def _scores(q: Tensor, keys: Tensor, slots: Tensor, terms: Tensor | None, scale:
     return (scores if terms is None else scores + terms).masked_fill(slots < 0, -torch.inf)
 
 
+def _all_at_once(
+    q: Tensor, k: Tensor, v: Tensor, slots: Tensor, terms: Tensor | None, scale: float
+) -> Tensor:
+    """y with the keys of all lists at once: for those who differentiate it twice."""
+    weights, total, _ = NORMALIZERS["softmax"](_scores(q, _listed(k, slots)[0], slots, terms, scale))
+    assert total is not None
+    return (weights[..., None, :] @ _listed(v, slots)[0])[..., 0, :] / total
+
+
 Gradients = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
@@ -252,6 +263,10 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 
 def _backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
     y, lse, *inputs = ctx.saved_tensors
+    if torch.is_grad_enabled():
+        return *gradients_again(
+            partial(_all_at_once, scale=ctx.scale), inputs, ctx.needs_input_grad[:5], grad
+        ), None
     grad_q, grad_k, grad_v, grad_terms = _gathered_backward(grad, y, lse, *inputs, ctx.scale)
     return grad_q, grad_k, grad_v, None, None if inputs[-1] is None else grad_terms, None
 

@@ -16,6 +16,7 @@ the writes decay step by step inside a chunk, so that only decays themselves are
 from __future__ import annotations
 
 from array import array
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from torch.nn.functional import pad
 
 from anyformer import kernels
 from anyformer.ops._base import native_path, primitive
+from anyformer.ops._eager import gradients_again
 from anyformer.ops._layout import dense, room, rows
 from anyformer.ops._precision import exact, no_autocast, wide
 from anyformer.ops.scan import scan
@@ -117,19 +119,9 @@ def linear_attention(
         T = q.shape[2]
         if T and causal and takes_kernels(q, k, v, d, S):
             y, S = _native(q, k, v, d, S, 1.0 if scale is None else scale, normalize)
-            return y.to(dtype), S
-        q, v = _scale_and_count(q, v, scale, normalize)
-        if T == 0:
-            y, S = v, S
-        elif not causal:
-            S = S + k.mT @ v
-            y = q @ S
-        elif T == 1:
-            S = k.mT * v + (S if d is None else d[:, :, 0].exp()[..., None] * S)
-            y = q @ S
         else:
-            y, S = _chunked(q, k, v, d, S)
-        return _finish(y, normalize, dtype), S
+            y, S = _in_pytorch(q, k, v, d, S, scale, normalize, causal)
+        return y.to(dtype), S
 
 
 def _prepare(
@@ -181,6 +173,31 @@ def widened(
     float_ = wide(torch.promote_types(q.dtype, v.dtype))
     q, k, v = (x.to(float_) for x in (q, k, v))
     return q, k, v, q.new_zeros(shape) if initial is None else initial.to(float_)
+
+
+def _in_pytorch(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    d: Tensor | None,
+    S: Tensor,
+    scale: float | None,
+    normalize: bool,
+    causal: bool = True,
+) -> tuple[Tensor, Tensor]:
+    q, v = _scale_and_count(q, v, scale, normalize)
+    T = q.shape[2]
+    if T == 0:
+        y, S = v, S
+    elif not causal:
+        S = S + k.mT @ v
+        y = q @ S
+    elif T == 1:
+        S = k.mT * v + (S if d is None else d[:, :, 0].exp()[..., None] * S)
+        y = q @ S
+    else:
+        y, S = _chunked(q, k, v, d, S)
+    return _finish(y, normalize, y.dtype), S
 
 
 def _scale_and_count(q: Tensor, v: Tensor, scale: float | None, normalize: bool) -> tuple[Tensor, Tensor]:
@@ -408,6 +425,9 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 
 def _backward(ctx: Any, grad: Tensor | None, grad_final: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     saved = ctx.saved_tensors
+    if torch.is_grad_enabled():
+        formula = partial(_in_pytorch, scale=ctx.scale, normalize=ctx.normalize)
+        return *gradients_again(formula, saved[:5], ctx.needs_input_grad[:5], grad, grad_final), None, None
     grad = torch.zeros_like(saved[5]) if grad is None else grad
     wants_decay = ctx.needs_input_grad[3]
     grads = _backward_op(grad, grad_final, *saved, ctx.scale, ctx.normalize, wants_decay)

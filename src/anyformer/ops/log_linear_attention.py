@@ -171,8 +171,9 @@ def log_linear_attention(
             y, new = _step(q, k, v, weights, beta, d, S, number)
             return y.to(dtype), torch.where((number < end)[:, None, None, None, None], new, S)
         y, reads = _tree(q, k, v, weights, beta, d, start)
-        if initial is not None and start is not None:
-            y = y + _read_old(reads, weights, initial.to(q.dtype), start)
+        if initial is not None:
+            initial = torch.where(_held(start, initial), initial.to(q.dtype), 0.0)
+            y = y if start is None else y + _read_old(reads, weights, initial, start)
         S_end = _left(q, k, v, beta, d, start, end, initial, J) if final else None
         return y.to(dtype), S_end
 
@@ -295,6 +296,13 @@ def _oldest(start: Tensor, J: int) -> Tensor:
     """(B, J): the number of the first token in each bucket; the same bits hold the whole bucket together later on."""
     bits = torch.arange(J, device=start.device)
     return (start[:, None] >> (bits + 1)) << (bits + 1)
+
+
+def _held(start: Tensor | None, initial: Tensor) -> Tensor:
+    """(B, 1, J, 1, 1) bool: the slots that hold tokens; none do before the first one."""
+    begin = initial.new_zeros(len(initial), dtype=torch.int64) if start is None else start
+    bits = torch.arange(initial.shape[2], device=initial.device)
+    return ((begin[:, None] >> bits) & 1 == 1)[:, None, :, None, None]
 
 
 def _read_old(reads: Tensor, weights: Tensor, S: Tensor, start: Tensor) -> Tensor:

@@ -205,8 +205,26 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
     wants_a = ctx.needs_input_grad[0]
-    grad_a, grad_b, grad_initial = _scan_backward(grad, *ctx.saved_tensors, ctx.reverse, wants_a)
+    a, h, initial = ctx.saved_tensors
+    if torch.is_grad_enabled():
+        return *_backward_again(grad, a, h, initial, ctx.reverse), None
+    grad_a, grad_b, grad_initial = _scan_backward(grad, a, h, initial, ctx.reverse, wants_a)
     return grad_a if wants_a else None, grad_b, grad_initial, None
+
+
+def _backward_again(
+    grad: Tensor, a: Tensor, h: Tensor, initial: Tensor, reverse: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of a, b and the initial state, themselves by a scan, for those who differentiate them once more."""
+    first, early, late = (
+        (-1, slice(1, None), slice(None, -1)) if reverse else (0, slice(None, -1), slice(1, None))
+    )
+    end, start = torch.zeros_like(a[..., :1, :]), initial.unsqueeze(-2)
+    after = torch.cat((end, a[..., late, :]) if reverse else (a[..., late, :], end), -2)
+    before = torch.cat((h[..., early, :], start) if reverse else (start, h[..., early, :]), -2)
+    g = _scan(after.conj().resolve_conj(), grad, torch.zeros_like(initial), not reverse)
+    grad_a = (g * before.conj()).sum_to_size(a.shape)
+    return grad_a, g, a[..., first, :].conj() * g[..., first, :]
 
 
 _scan.register_autograd(_backward, setup_context=_save)

@@ -12,6 +12,7 @@ On the CPU the native kernel runs the loop itself, on as many channels at once a
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from torch.nn.functional import pad, silu, softplus
 from anyformer import kernels
 from anyformer.kernels import cuda
 from anyformer.ops._base import native_path, primitive
+from anyformer.ops._eager import gradients_again
 from anyformer.ops._layout import dense, rows
 from anyformer.ops._precision import no_autocast, wide
 from anyformer.ops.scan import scan
@@ -288,6 +290,26 @@ def _scan_chunks(
     return joined, h[:, -1].clone(), starts.clone() if keep else x.new_empty(0)
 
 
+def _in_pytorch(
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B_: Tensor,
+    C_: Tensor,
+    skip: Tensor | None,
+    initial: Tensor,
+    gate: Tensor | None,
+    dt_softplus: bool,
+) -> tuple[Tensor, Tensor]:
+    """With the states of all tokens at once, K times larger than x: for those who differentiate it twice."""
+    dt = softplus(dt) if dt_softplus else dt
+    decay, added = (dt[..., None] * A).exp(), (dt * x)[..., None] * B_[:, :, None]
+    states, last = scan(decay.flatten(2), added.flatten(2), initial.flatten(1))
+    y = (states.unflatten(2, A.shape) @ C_[..., None])[..., 0]
+    y = y if skip is None else y + skip * x
+    return y if gate is None else y * silu(gate), last.unflatten(1, A.shape)
+
+
 def _finish(y: Tensor, x: Tensor, skip: Tensor | None, gate: Tensor | None) -> Tensor:
     """Add the skipping part and gate, in place."""
     y = y if skip is None else y.addcmul_(skip, x)
@@ -452,13 +474,16 @@ def _some_backward(
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    *tensors, _, gate, ctx.dt_softplus, _ = inputs
-    ctx.save_for_backward(*tensors, gate, output[2])
+    *tensors, ctx.dt_softplus, _ = inputs
+    ctx.save_for_backward(*tensors, output[2])
 
 
 def _backward(ctx: Any, grad: Tensor, grad_final: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    *_, skip, gate, _ = ctx.saved_tensors
-    grads = _scan_backward(grad, grad_final, *ctx.saved_tensors, ctx.dt_softplus)
+    *tensors, skip, initial, gate, starts = ctx.saved_tensors
+    if torch.is_grad_enabled():
+        formula, given = partial(_in_pytorch, dt_softplus=ctx.dt_softplus), (*tensors, skip, initial, gate)
+        return *gradients_again(formula, given, ctx.needs_input_grad[:8], grad, grad_final), None, None
+    grads = _scan_backward(grad, grad_final, *tensors, skip, gate, starts, ctx.dt_softplus)
     *grads, grad_skip, grad_initial, grad_gate = grads
     optional = None if skip is None else grad_skip, grad_initial, None if gate is None else grad_gate
     return *grads, *optional, None, None

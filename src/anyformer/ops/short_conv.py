@@ -15,6 +15,7 @@ from torch.nn.functional import pad, silu
 
 from anyformer import kernels
 from anyformer.ops._base import native_path, primitive
+from anyformer.ops._eager import gradients_again
 from anyformer.ops._layout import dense, rows
 from anyformer.ops._precision import wide
 
@@ -197,7 +198,10 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    x, weight, bias, past = ctx.saved_tensors
+    x, weight, bias, past = given = ctx.saved_tensors
+    if torch.is_grad_enabled():
+        formula = (lambda *given: silu(_sums(*given))) if ctx.silu else _sums
+        return *gradients_again(formula, given, ctx.needs_input_grad[:4], grad), None
     grad_x, grad_weight, grad_bias, grad_past = _conv_backward(grad, x, weight, bias, past, ctx.silu)
     return grad_x, grad_weight, None if bias is None else grad_bias, None if past is None else grad_past, None
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from anyformer import kernels
 from anyformer.ops._base import native_path, primitive
+from anyformer.ops._eager import gradients_again
 from anyformer.ops._layout import dense, room_by_time, rows
 from anyformer.ops._precision import wide
 from anyformer.ops.scan import scan
@@ -189,7 +190,7 @@ def _states(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """m, u and w before the first step, after it, after the second...; and the weights old and new of each step."""
     m0, u0, w0 = state
-    m = torch.cat((m0.unsqueeze(2), _running_max(scores, d, m0)), 2)
+    m = torch.cat((m0.unsqueeze(2), _running_max(scores, d, m0)), 2).detach()
     old, new = _weights(m[:, :, :-1], 0.0 if d is None else d, scores, m[:, :, 1:])
     u, _ = scan(old, new * v, u0)
     w, _ = scan(old, new, w0)
@@ -198,9 +199,16 @@ def _states(
 
 
 def _forward_in_pytorch(
-    scores: Tensor, v: Tensor, d: Tensor | None, bonus: Tensor | None, state: SoftmaxState
+    scores: Tensor,
+    v: Tensor,
+    d: Tensor | None,
+    bonus: Tensor | None,
+    m0: Tensor,
+    u0: Tensor,
+    w0: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    m, u, w, _, _ = _states(scores, v, d, state)
+    """y and the final m, u and w."""
+    m, u, w, _, _ = _states(scores, v, d, SoftmaxState(m0, u0, w0))
     if bonus is None:
         y = u[:, :, 1:] / _nonzero(w[:, :, 1:])
     else:
@@ -305,7 +313,7 @@ def _softmax_scan(
     state = SoftmaxState(m0, u0, w0)
     kept = _room_for_states(scores, v)
     if not kernels.ready(scores, v, d, bonus, *state):
-        return *_forward_in_pytorch(scores, v, d, bonus, state), kept
+        return *_forward_in_pytorch(scores, v, d, bonus, *state), kept
     m, u, w = (_copy(x) for x in state)
     y = _room(v)
     scores, v, d = _steps(scores), _steps(v), None if d is None else _steps(d)
@@ -384,7 +392,11 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 def _backward(
     ctx: Any, grad: Tensor, _: Tensor, last_u: Tensor, last_w: Tensor, __: Tensor
 ) -> tuple[Any, ...]:
-    grads = _softmax_scan_backward(grad, last_u, last_w, *ctx.saved_tensors)
+    *given, kept = ctx.saved_tensors
+    if torch.is_grad_enabled():
+        formula, needed = _forward_in_pytorch, ctx.needs_input_grad
+        return tuple(gradients_again(formula, given, needed, grad, None, last_u, last_w))
+    grads = _softmax_scan_backward(grad, last_u, last_w, *given, kept)
     scores, v, d, bonus, u0, w0 = (
         g if wanted else None
         for g, wanted in zip(grads, (*ctx.needs_input_grad[:4], *ctx.needs_input_grad[5:]))

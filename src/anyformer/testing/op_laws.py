@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from anyformer.ops import use_definition
 from anyformer.testing.case import LawBroken
@@ -46,7 +47,113 @@ def empties(case: OpCase) -> None:
                 _same(f"{name} = 0", found, expected)
 
 
-LAWS: dict[str, Callable[[OpCase], None]] = {"layouts": layouts, "empties": empties}
+def forward_mode(case: OpCase) -> None:
+    """A derivative along tangents, by ``torch.func.jvp`` and by dual tensors, is what the gradients say it is."""
+    starts = {name: t for name, t in case.tensors.items() if _differentiable(t)}
+    if not starts or not _along(case, starts, [*starts.values()]):
+        return
+    outputs, backward = torch.func.vjp(lambda *t: _along(case, starts, t), *starts.values())[:2]
+    weights = tuple(_weights(y) for y in outputs)
+    tangents = tuple(_weights(t) for t in starts.values())
+    expected = sum(_inner(g, t) for g, t in zip(backward(weights), tangents, strict=True))
+    for how, along in (("torch.func.jvp", _by_jvp), ("dual tensors", _by_duals)):
+        found = sum(
+            _inner(w, d) for w, d in zip(weights, along(case, starts, tangents), strict=True) if d is not None
+        )
+        _same(how, {"the derivative": torch.as_tensor(found)}, {"the derivative": torch.as_tensor(expected)})
+
+
+def second_order(case: OpCase) -> None:
+    """The gradient of a gradient is the definition's, also where two arguments depend on each other."""
+    with use_definition():
+        expected = _second(case)
+    _same("twice", _second(case), expected)
+
+
+def batched(case: OpCase) -> None:
+    """``torch.func.vmap`` over every floating argument is one call after the other; so are gradients under it."""
+    starts = {name: torch.stack((t, 0.5 * t)) for name, t in case.tensors.items() if _differentiable(t)}
+
+    def call(*given: Tensor) -> tuple[Tensor, ...]:
+        return _along(case, starts, given)
+
+    if not starts or not _along(case, starts, [t[0] for t in starts.values()]):
+        return
+    each = [[t[i] for t in starts.values()] for i in range(2)]
+    found, expected = torch.func.vmap(call)(*starts.values()), [call(*given) for given in each]
+    _same("vmap", _named(found), _named([torch.stack(ys) for ys in zip(*expected, strict=True)]))
+
+    def slopes(*given: Tensor) -> tuple[Tensor, ...]:
+        y, backward = torch.func.vjp(call, *given)[:2]
+        grads: tuple[Tensor, ...] = backward(tuple(_weights(t) for t in y))
+        return grads
+
+    found, expected = torch.func.vmap(slopes)(*starts.values()), [slopes(*given) for given in each]
+    _same(
+        "gradients under vmap", _named(found), _named([torch.stack(g) for g in zip(*expected, strict=True)])
+    )
+
+
+def definition(case: OpCase) -> None:
+    """The fast form gives what the definition gives: outputs and every gradient."""
+    with use_definition():
+        expected = _everything(case, case.tensors)
+    _same("fast form", _everything(case, case.tensors), expected)
+
+
+LAWS: dict[str, Callable[[OpCase], None]] = {
+    "definition": definition,
+    "layouts": layouts,
+    "empties": empties,
+    "forward mode": forward_mode,
+    "second order": second_order,
+    "vmap": batched,
+}
+
+
+# ---- derivatives ----------------------------------------------------------------------------------------------
+
+
+def _along(case: OpCase, starts: Tensors, given: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The outputs that have derivatives, as a function of ``starts`` given anew."""
+    outputs = _flat(case.call(**{**case.tensors, **dict(zip(starts, given, strict=True))}))
+    return tuple(y for y in outputs if _differentiable(y))
+
+
+def _inner(a: Tensor, b: Tensor) -> float:
+    return float((a.conj() * b).sum().real)
+
+
+def _by_jvp(case: OpCase, starts: Tensors, tangents: tuple[Tensor, ...]) -> Sequence[Tensor | None]:
+    found: tuple[Tensor, ...] = torch.func.jvp(
+        lambda *t: _along(case, starts, t), tuple(starts.values()), tangents
+    )[1]
+    return found
+
+
+def _by_duals(case: OpCase, starts: Tensors, tangents: tuple[Tensor, ...]) -> Sequence[Tensor | None]:
+    with forward_ad.dual_level():
+        given = [forward_ad.make_dual(t, d) for t, d in zip(starts.values(), tangents, strict=True)]
+        return [forward_ad.unpack_dual(y).tangent for y in _along(case, starts, given)]
+
+
+def _second(case: OpCase) -> Tensors:
+    base = {name: t.clone().requires_grad_() for name, t in case.tensors.items() if _differentiable(t)}
+    shift = sum((t.abs().sum() for t in base.values()), torch.zeros(()))
+    starts = {name: t + 1e-3 * shift for name, t in base.items()}  # each depends on all the others
+    outputs = [y for y in _along(case, starts, [*starts.values()]) if y.requires_grad]
+    if not outputs:
+        return {}
+    grads = torch.autograd.grad(outputs, [*base.values()], [_weights(y) for y in outputs], create_graph=True)
+    total = sum((g * _weights(g)).sum().abs() for g in grads)
+    if not isinstance(total, Tensor) or not total.requires_grad:
+        return {}
+    again = torch.autograd.grad(total, [*base.values()], allow_unused=True)
+    return {name: g for name, g in zip(base, again, strict=True) if g is not None}
+
+
+def _named(outputs: Sequence[Tensor]) -> Tensors:
+    return {f"output {i}": y for i, y in enumerate(outputs)}
 
 
 # ---- ways to lie in memory ------------------------------------------------------------------------------------
@@ -186,8 +293,8 @@ def _differentiable(t: Tensor) -> bool:
 
 
 def _weights(t: Tensor) -> Tensor:
-    real = torch.randn(t.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    return real.to(t.dtype)
+    """Numbers that tell the elements of t apart; not drawn at random, which ``vmap`` forbids."""
+    return (torch.arange(t.numel(), dtype=torch.float64) * 1.7 + 0.4).sin().reshape(t.shape).to(t.dtype)
 
 
 def _same(what: str, found: Tensors, expected: Tensors) -> None:
