@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -56,7 +57,11 @@ class InProcess:
     def tend(self) -> None:
         claim = self.board.claim()
         assert claim is not None, "units are pending and none can be had"
-        self.board.finish(claim, run_unit(self.lab, claim))
+        try:
+            self.board.finish(claim, run_unit(self.lab, claim))
+        except BaseException:
+            claim.give_back()
+            raise
         self.done.append(claim.unit)
 
     def stop(self) -> None:
@@ -79,3 +84,29 @@ class Replay:
         outcome = read_outcome(source)
         assert outcome is not None and outcome.status == "ok"
         return outcome.data
+
+
+@dataclass
+class Valley:
+    """A lab whose search finds a loss that is a parabola in the logarithm of the learning rate.
+
+    Attributes:
+        lowest: the rate of the lowest loss, by candidate; ``shift`` times that in runs of up to ``shift_below`` steps.
+        bears: the highest rate that does not diverge.
+    """
+
+    lowest: dict[str, float]
+    shift: float = 1.0
+    shift_below: int = 0
+    bears: float = math.inf
+    step_seconds: float = 0.01
+
+    def execute(self, unit: Unit, folder: Path, pulse: Pulse) -> dict[str, Any]:
+        if unit.phase == "calibrate":
+            return {"step_seconds": self.step_seconds, "eval_seconds": self.step_seconds}
+        assert unit.phase == "search" and unit.learning_rate is not None
+        if unit.learning_rate > self.bears:
+            raise UnitFailed("diverged", "the loss was nan")
+        lowest = self.lowest[unit.candidate] * (self.shift if unit.steps <= self.shift_below else 1.0)
+        loss = math.log(unit.learning_rate / lowest) ** 2
+        return {"loss": loss, "score": -loss, "step_seconds": self.step_seconds}

@@ -15,7 +15,6 @@ from anyformer.compare.plan import (
     default_batch_size,
     default_parameters,
     eval_steps,
-    keep_best,
     run_seconds,
     search_seconds,
 )
@@ -63,7 +62,7 @@ def make_plan(budget: str, tasks: int = 1, workers: int = 2) -> Plan:
             batch_size=32,
             eval_size=32,
             tokens=2048,
-            learning_rates=[1e-3, 3e-3, 1e-2],
+            learning_rates=[5e-3, 1e-2, 2e-3],
             split_items={"valid": 512, "test": 1024},
             longer=[2.0, 4.0],
         )
@@ -97,7 +96,7 @@ def test_a_time_budget_is_used_and_kept(budget, step, tasks):
     work = 0.0
     for task in plan.tasks:
         assert task.rounds is not None
-        work += sum(search_seconds(task, task.rounds, 3, c) for c in known[task.name].values())
+        work += sum(search_seconds(task, task.rounds, c) for c in known[task.name].values())
     elapsed = 5.0 + work / plan.workers
     decide_final(plan, parsed, known, elapsed=elapsed)
     for task in plan.tasks:
@@ -153,12 +152,6 @@ def test_fewer_tokens_than_a_step():
 def test_no_plan(tmp_path):
     with pytest.raises(ValueError, match="holds no comparison to resume"):
         Plan.load(tmp_path)
-
-
-def test_keep_best():
-    losses = {1e-3: 2.0, 3e-3: 1.0, 1e-2: None, 3e-2: float("nan"), 1e-1: 1.5}
-    assert keep_best(losses) == [3e-3, 1e-1]
-    assert keep_best({1e-3: None}) == []
 
 
 @pytest.mark.parametrize("steps, evaluations", [(100, 10), (7, 4), (1, 4)])

@@ -9,6 +9,7 @@ from typing import Any
 
 from anyformer.compare.conduct import Findings
 from anyformer.compare.judge import judge
+from anyformer.compare.ladder import RUNGS, place_of
 from anyformer.compare.pieces import ITEMS, load_items, sample_of
 from anyformer.compare.plan import Plan, PlannedCandidate, TaskPlan
 from anyformer.compare.remains import Outcome
@@ -28,8 +29,8 @@ from anyformer.tasks import Task
 from anyformer.train import save_bundle
 
 SEARCH = (
-    "Each candidate tried the same learning rates in short runs; the best two went on to longer ones, "
-    "and the validation loss chose between them."
+    "Each candidate tried the same learning rates in short runs, and went on along the same ladder of rates until its "
+    "best had a worse one on either side; longer runs of the best two and the next lower one chose between them."
 )
 SCHEDULE = "AdamW with weight decay and clipped gradients; a linear warm-up, then a cosine down to a tenth"
 
@@ -63,7 +64,8 @@ def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: Findings) -> Ta
             steps=task_plan.final.steps if task_plan.final else 0,
             batch_size=task_plan.batch_size,
             seeds=plan.seeds,
-            learning_rates=task_plan.learning_rates,
+            learning_rates=sorted(task_plan.learning_rates),
+            ladder=list(RUNGS),
             search=SEARCH,
             schedule=SCHEDULE,
             target_parameters=task_plan.target_parameters,
@@ -94,6 +96,7 @@ def _candidate(planned: PlannedCandidate, found: Findings) -> CandidateResult:
         parameters=planned.parameters,
         width=planned.width,
         learning_rate=found.rates.get(name),
+        rate_lies=place_of(found.rates[name]) if name in found.rates else None,
         search=found.search.get(name, []),
     )
     if planned.problem:

@@ -11,16 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from anyformer.compare import ladder
 from anyformer.compare.board import Board, Phase, Unit
-from anyformer.compare.plan import Budget, Calibration, Plan, TaskPlan, decide_final, decide_search, keep_best
+from anyformer.compare.plan import Budget, Calibration, Plan, TaskPlan, Trials, decide_final, decide_search
 from anyformer.compare.remains import Outcome
 from anyformer.compare.results import SearchRun, Status
 from anyformer.compare.run import Clock, Limits, Pool, run_units
 from anyformer.compare.worker import Lab
 
 Failure = tuple[Status, str]
+Round = Literal["short", "long"]
 
 
 @dataclass
@@ -56,6 +58,7 @@ class Conductor:
     """Whether anything had to be run."""
     remarks: list[str] = field(default_factory=list)
     """What was found damaged and mended."""
+    _searched: dict[Unit, Outcome] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.budget = Budget.parse(self.plan.budget)
@@ -152,68 +155,93 @@ class Conductor:
         return outcome.status == "ok"
 
     def search(self) -> None:
-        """Two rounds; a learning rate that diverges is out, a candidate all of whose rates do has failed."""
-        rates: dict[tuple[str, str], Sequence[float]] = {}
+        """Two rounds up and down the ladder; a candidate all of whose learning rates fail has failed."""
         for task in self.plan.tasks:
-            rates.update({(task.name, name): task.learning_rates for name in self._alive(task)})
-        for number in (0, 1):
-            losses = self._round(number, rates)
-            rates = {}
-            for (task_name, candidate), by_rate in losses.items():
-                found = self.found[task_name]
-                kept = keep_best(by_rate, kept=1 if number else 2)
-                if kept:
-                    rates[task_name, candidate] = kept
-                    found.rates[candidate] = kept[0]
-                elif number == 0:
-                    found.failures.setdefault(candidate, self._why[task_name, candidate])
-                else:  # the longer runs all diverged: the gentlest of the rates that survived the first round
-                    survivors = [r.learning_rate for r in found.search[candidate] if r.loss is not None]
-                    found.rates[candidate] = min(survivors)
+            for name in self._alive(task):
+                task.trials.setdefault(name, Trials(short=list(task.learning_rates)))
+        self._climb("short", "searching learning rates")
+        for task in self.plan.tasks:
+            for name in self._alive(task):
+                trials = task.trials[name]
+                trials.long = trials.long or ladder.contenders(self._losses(task, name, "short"))
+        self._climb("long", "searching learning rates, longer runs")
+        for task in self.plan.tasks:
+            for name in self._alive(task):
+                trials = task.trials[name]
+                trials.rate = trials.rate or ladder.best_of(self._losses(task, name, "long"))[0]
+                self.found[task.name].rates[name] = trials.rate
 
-    def _round(
-        self, number: int, rates: Mapping[tuple[str, str], Sequence[float]]
-    ) -> dict[tuple[str, str], dict[float, float | None]]:
-        units = []
-        for (task_name, candidate), grid in rates.items():
-            rounds = self.plan.task(task_name).rounds
-            assert rounds is not None
-            units += [
-                self._unit(
-                    task_name,
-                    "search",
-                    candidate,
-                    steps=rounds.steps[number],
-                    learning_rate=rate,
-                    seed=self.plan.seeds[0],
-                )
-                for rate in grid
+    def _climb(self, round_: Round, stage: str) -> None:
+        """A round of the search: what is planned is run, and then the next rung of those who need one."""
+        while True:
+            self.plan.save(self.folder)
+            waiting = [
+                unit
+                for task in self.plan.tasks
+                for name in self._alive(task)
+                for unit in self._search_units(task, name, round_)
+                if unit not in self._searched
             ]
-        outcomes = self._run(f"searching learning rates, round {number + 1} of 2", units)
-        losses: dict[tuple[str, str], dict[float, float | None]] = {}
-        self._why: dict[tuple[str, str], Failure] = {}
-        for unit in units:
-            outcome, key = outcomes[unit], (unit.task, unit.candidate)
-            assert unit.learning_rate is not None
-            loss = outcome.data.get("loss") if outcome.status == "ok" else None
-            losses.setdefault(key, {})[unit.learning_rate] = loss
-            self.found[unit.task].search.setdefault(unit.candidate, []).append(
-                SearchRun(learning_rate=unit.learning_rate, steps=unit.steps, loss=loss)
-            )
-            if outcome.status != "ok":
-                self._why[key] = (outcome.status, f"{outcome.reason}; so it went with every learning rate")  # type: ignore[assignment]
-            else:
-                self._refine(unit, outcome)
-        return losses
+            if not waiting:
+                return
+            outcomes = self._run(stage, waiting)
+            self._searched.update(outcomes)
+            for unit in waiting:
+                self._note_trial(unit, outcomes[unit])
+            for task in self.plan.tasks:
+                for name in self._alive(task):
+                    self._extend(task, name, round_)
 
-    def _refine(self, unit: Unit, outcome: Outcome) -> None:
-        """Search runs tell step times better than the calibration, whose steps were few."""
-        calibrations = self.found[unit.task].calibrations
-        seconds = outcome.data["step_seconds"]
+    def _search_units(self, task: TaskPlan, name: str, round_: Round) -> list[Unit]:
+        assert task.rounds is not None
+        steps = task.rounds.steps[0 if round_ == "short" else 1]
+        rates = getattr(task.trials[name], round_)
+        seed = self.plan.seeds[0]
+        return [
+            self._unit(task.name, "search", name, steps=steps, learning_rate=rate, seed=seed)
+            for rate in rates
+        ]
+
+    def _losses(self, task: TaskPlan, name: str, round_: Round) -> dict[float, float | None]:
+        """By rate, in the order in which they were tried; a rate that failed has None."""
+        found: dict[float, float | None] = {}
+        for unit in self._search_units(task, name, round_):
+            outcome = self._searched[unit]
+            assert unit.learning_rate is not None
+            found[unit.learning_rate] = outcome.data.get("loss") if outcome.status == "ok" else None
+        return found
+
+    def _extend(self, task: TaskPlan, name: str, round_: Round) -> None:
+        """Adds the rung that the round lacks; where none is left and all have failed, so has the candidate."""
+        trials, losses = task.trials[name], self._losses(task, name, round_)
+        failures = {
+            unit.learning_rate: self._searched[unit] for unit in self._search_units(task, name, round_)
+        }
+        hopeless = all(outcome.status not in ("ok", "diverged") for outcome in failures.values())
+        if round_ == "short":
+            rate = None if hopeless else ladder.next_short(losses)
+        else:
+            rate = ladder.next_long(self._losses(task, name, "short"), losses)
+        if rate is not None:
+            getattr(trials, round_).append(rate)
+        elif not ladder.best_of(losses):
+            last = list(failures.values())[-1]
+            reason = f"{last.reason}; so it went with every learning rate"
+            self.found[task.name].failures.setdefault(name, (last.status, reason))  # type: ignore[arg-type]
+
+    def _note_trial(self, unit: Unit, outcome: Outcome) -> None:
+        """Keeps what a search run found; it tells step times better than the calibration, whose steps were few."""
+        assert unit.learning_rate is not None
+        found = self.found[unit.task]
+        loss = outcome.data.get("loss") if outcome.status == "ok" else None
+        score = outcome.data.get("score") if outcome.status == "ok" else None
+        found.search.setdefault(unit.candidate, []).append(
+            SearchRun(learning_rate=unit.learning_rate, steps=unit.steps, loss=loss, score=score)
+        )
+        seconds = outcome.data.get("step_seconds", 0.0)
         if seconds > 0:
-            calibrations[unit.candidate] = calibrations[unit.candidate].model_copy(
-                update={"step_seconds": seconds}
-            )
+            old = found.calibrations[unit.candidate]
+            found.calibrations[unit.candidate] = old.model_copy(update={"step_seconds": seconds})
 
     def train(self) -> None:
         units = []

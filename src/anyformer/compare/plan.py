@@ -25,17 +25,12 @@ from anyformer.machine import write_atomically
 from anyformer.tasks.fingerprint import Fingerprint
 from anyformer.user_code import named_files, refuse_code
 
-LEARNING_RATES = ((10**6, (1.5e-3, 3e-3, 6e-3)), (10**8, (5e-4, 1e-3, 2e-3)), (10**12, (1.5e-4, 3e-4, 6e-4)))
-"""The grid by size: models of up to so many parameters try these.
-
-It is kept narrow at the top: short runs favour high rates, which full runs then do not bear.
-"""
-VERSION = 3
+VERSION = 4
 """Of the format of ``plan.json``; the units of one version are never mixed with those of another."""
-KEPT = 2
-"""Learning rates that go on from the first, shorter round of the search to the second."""
-ROUNDS = (0.1, 0.3)
-"""Steps of the two rounds of the search, as shares of a full run."""
+ROUNDS = (0.08, 0.2)
+"""Steps of the two rounds of the search for a learning rate, as shares of a full run."""
+USUAL_RUNS = (5, 3)
+"""Runs of each round that time is set aside for; further ones make the full runs shorter."""
 FEWEST_STEPS = 20
 EVALUATIONS = 12
 MEASURE_SHARE = 0.12
@@ -110,6 +105,14 @@ class Rounds(Record):
     valid_items: int
 
 
+class Trials(Record):
+    """The learning rates that a candidate tries in both rounds, in this order, and the one that is chosen."""
+
+    short: list[float]
+    long: list[float] = Field(default_factory=list)
+    rate: float | None = None
+
+
 class Final(Record):
     """The full runs: steps, points on the learning curve, and how many samples of each split are evaluated.
 
@@ -138,6 +141,9 @@ class TaskPlan(Record):
     tokens: int
     """Tokens in a training step."""
     learning_rates: list[float]
+    """Those that every candidate tries first; see :mod:`anyformer.compare.ladder`."""
+    trials: dict[str, Trials] = Field(default_factory=dict)
+    """Of each candidate, filled in as the search goes on."""
     share: float = 1.0
     """Of a time budget, relative to the other tasks."""
     split_items: dict[str, int]
@@ -259,11 +265,6 @@ def default_eval_size(batch_size: int, samples: int) -> int:
     return max(1, min(4 * batch_size, samples))
 
 
-def learning_rates_for(parameters: int) -> list[float]:
-    """The learning rates that every candidate of this size tries."""
-    return list(next(rates for most, rates in LEARNING_RATES if parameters <= most))
-
-
 def default_batch_size(length: int) -> int:
     """The largest power of two up to 32 that keeps a step within 4096 tokens, and at least 4."""
     return max(4, min(32, 2 ** int(math.log2(max(1, 4096 // length)))))
@@ -302,12 +303,11 @@ def run_seconds(task: TaskPlan, final: Final, calibration: Calibration) -> float
     return seconds + (evaluated + evaluated_longer) / task.eval_size * calibration.eval_seconds
 
 
-def search_seconds(task: TaskPlan, rounds: Rounds, rates: int, calibration: Calibration) -> float:
-    """The whole search of a candidate."""
-    first, second = rounds.steps
-    runs = rates + KEPT
-    steps = (rates * first + KEPT * second) * calibration.step_seconds
-    return steps + runs * (rounds.valid_items / task.eval_size * calibration.eval_seconds + 0.1)
+def search_seconds(task: TaskPlan, rounds: Rounds, calibration: Calibration) -> float:
+    """The search of a candidate as it usually goes."""
+    evaluation = rounds.valid_items / task.eval_size * calibration.eval_seconds + 0.1
+    pairs = zip(USUAL_RUNS, rounds.steps, strict=True)
+    return sum(runs * (steps * calibration.step_seconds + evaluation) for runs, steps in pairs)
 
 
 def eval_cost(calibrations: Mapping[str, Calibration]) -> float:
@@ -317,7 +317,9 @@ def eval_cost(calibrations: Mapping[str, Calibration]) -> float:
 
 def rounds_for(task: TaskPlan, steps: int, cost: float) -> Rounds:
     """The search that goes with runs of ``steps`` steps."""
-    first, second = (max(8, math.ceil(share * steps)) for share in ROUNDS)
+    first, second = (
+        max(least, math.ceil(share * steps)) for least, share in zip((8, 16), ROUNDS, strict=True)
+    )
     affordable = int(0.2 * first / cost * task.eval_size)
     items = min(task.split_items["valid"], max(2 * task.eval_size, affordable))
     return Rounds(steps=(first, second), valid_items=items)
@@ -358,7 +360,7 @@ def solve_steps(
         work = 0.0
         for calibration in calibrations.values():
             work += len(plan.seeds) * run_seconds(task, final, calibration)
-            work += search_seconds(task, rounds, len(task.learning_rates), calibration) if search else 0.0
+            work += search_seconds(task, rounds, calibration) if search else 0.0
         return work / plan.workers * IMBALANCE
 
     low, high = FEWEST_STEPS, FEWEST_STEPS
@@ -410,13 +412,6 @@ def decide_final(
                 f"The budget of {plan.budget} is too short for these candidates: "
                 f"each was trained for only {steps} steps."
             )
-
-
-def keep_best(losses: Mapping[float, float | None], kept: int = KEPT) -> list[float]:
-    """The learning rates with the lowest validation losses, in the order of the grid; diverged ones are out."""
-    alive = {rate: loss for rate, loss in losses.items() if loss is not None and math.isfinite(loss)}
-    best = sorted(alive, key=lambda rate: alive[rate])[:kept]
-    return [rate for rate in losses if rate in best]
 
 
 def eval_steps(steps: int, evaluations: int) -> Sequence[int]:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import torch
 
+from anyformer.compare.ladder import start_for
 from anyformer.compare.measure import flops_per_token
 from anyformer.compare.plan import (
     Budget,
@@ -24,7 +25,6 @@ from anyformer.compare.plan import (
     default_eval_size,
     default_parameters,
     fixed_steps,
-    learning_rates_for,
 )
 from anyformer.compare.results import Machine
 from anyformer.compare.secrets import masked
@@ -210,7 +210,7 @@ def _plan_at_size(
         batch_size=batch_size,
         tokens=batch_size * task.train_length,
         eval_size=default_eval_size(batch_size, task.size("test")),
-        learning_rates=learning_rates_for(wanted),
+        learning_rates=start_for(wanted),
         split_items={split: task.size(split) for split in ("valid", "test")},
         longer=[length / task.train_length for length in task.lengths],
         wanted=wanted,

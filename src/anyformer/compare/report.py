@@ -86,9 +86,10 @@ def _section(result: TaskResult, results: Results) -> dict[str, Any]:
         "wide": [_plot_entry(plot, name) for plot in wide],
         "small": [_plot_entry(plot, name) for plot in small],
         "plots": [_plot_entry(plot, name) for plot in (*wide, *small)],
+        "rate_lies": RATE_LIES,
         "failed": [(c, STATUS_WORDS[c.status]) for c in result.candidates if c.status != "ok"],
         "lost": [r for r in result.references if r.test is None],
-        "searched": [c for c in result.candidates if c.search],
+        "searched": [(c, _trials(c)) for c in result.candidates if c.search],
         "equal": _equal(result, results),
         "facts": [(key.replace("_", " "), _fact(value)) for key, value in result.task.facts.items()],
         "saved": candidates.get(result.saved or ""),
@@ -202,7 +203,9 @@ def _equal(result: TaskResult, results: Results) -> list[tuple[str, str]]:
     if settings.target_parameters and settings.hold == "parameters":
         held += f" of {words.count(settings.target_parameters)}"
     tokens = settings.steps * settings.batch_size * result.task.train_length
-    rates = ", ".join(words.tick(words.amount(value)) for value in settings.learning_rates)
+    rates = words.join([_rate(value) for value in settings.learning_rates])
+    if settings.ladder:
+        rates += f"; the ladder goes from {_rate(settings.ladder[0])} to {_rate(settings.ladder[-1])}"
     seeds = ", ".join(str(seed) for seed in settings.seeds)
     rows = [
         ("Size", f"{held}; the width of each candidate is solved for it"),
@@ -211,7 +214,7 @@ def _equal(result: TaskResult, results: Results) -> list[tuple[str, str]]:
             f"{settings.steps:,} steps of {settings.batch_size} sequences, {words.count(tokens)} tokens, "
             "in the same order for every candidate",
         ),
-        ("Learning rate", f"{settings.search} Rates tried: {rates}.".strip()),
+        ("Learning rate", f"{settings.search} All began with {rates}.".strip()),
         ("Optimiser", settings.schedule),
         ("Seeds", f"{len(settings.seeds)} ({seeds}), shared by all candidates"),
         ("Choices", "made on the validation split; the test split is read once, at the end"),
@@ -223,6 +226,34 @@ def _equal(result: TaskResult, results: Results) -> list[tuple[str, str]]:
         ),
     ]
     return [(name, text) for name, text in rows if text]
+
+
+def _rate(value: float) -> str:
+    return words.tick(words.amount(value))
+
+
+RATE_LIES = {
+    None: "–",
+    "inside": "inside: the rates on both sides are worse",
+    "lowest": "at the lower end of the ladder: a lower rate might be better",
+    "highest": "at the upper end of the ladder: a higher rate might be better",
+}
+
+
+def _trials(candidate: CandidateResult) -> list[dict[str, Any]]:
+    """The search of a candidate, a row for each length of its runs, rates ascending."""
+    rows = []
+    for steps in sorted({run.steps for run in candidate.search}):
+        runs = sorted((r for r in candidate.search if r.steps == steps), key=lambda r: r.learning_rate)
+        cells = [
+            {
+                "text": f"{_rate(r.learning_rate)} → {'failed' if r.loss is None else words.amount(r.loss)}",
+                "used": r.learning_rate == candidate.learning_rate,
+            }
+            for r in runs
+        ]
+        rows.append({"steps": steps, "cells": cells})
+    return rows
 
 
 def _fact(value: Any) -> str:

@@ -57,6 +57,9 @@ class Settings(Record):
     batch_size: int
     seeds: list[int]
     learning_rates: list[float]
+    """Those that every candidate tried first."""
+    ladder: list[float] = Field(default_factory=list)
+    """All rates that the search could go on to."""
     search: str = ""
     schedule: str = ""
     target_parameters: int | None = None
@@ -119,11 +122,12 @@ class SeedRun(Record):
 
 
 class SearchRun(Record):
-    """One short run of the learning-rate search; ``loss`` (validation) is None when the run failed."""
+    """One short run of the learning-rate search; ``loss`` and ``score`` (validation) are None when the run failed."""
 
     learning_rate: float
     steps: int
     loss: float | None
+    score: float | None = None
 
 
 class Costs(Record):
@@ -150,6 +154,8 @@ class CandidateResult(Record):
     parameters: int | None = None
     width: int | None = None
     learning_rate: float | None = None
+    rate_lies: Literal["inside", "lowest", "highest"] | None = None
+    """Whether the learning rate has a worse one on either side, or is at an end of the ladder of rates."""
     search: list[SearchRun] = Field(default_factory=list)
     runs: list[SeedRun] = Field(default_factory=list)
     costs: Costs = Field(default_factory=Costs)
