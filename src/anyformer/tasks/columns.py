@@ -18,7 +18,7 @@ FEWEST_ROWS = 20
 _CERTAIN = 5.0
 """Standard deviations beyond which labels come in blocks, and not by chance."""
 _NAMELESS = re.compile(
-    r"(unnamed: ?[0-9]+(\.[0-9]+)*|(level|index|__index_level)_?[0-9]*(__)?"
+    r"(unnamed: ?[0-9]+(\.[0-9]+)*|level_[0-9]+|index|__index_level_[0-9]+__"
     r"|row[ ._]?(names?|id|nr|no|num|number|index)?|#)",
     re.I,
 )

@@ -104,13 +104,14 @@ def _without_preamble(text: str) -> tuple[str, int, str | None]:
     """The text from the line of names on, the lines above it, and the separator that ``sep=`` declares."""
     lines = 0
     declared = None
-    match = re.match(r"\s*\"?sep=(.)\"?[ \t]*(\r\n|\n|\r)", text, re.I)
-    if match:
-        declared, text, lines = match[1], text[match.end() :], 1
-    while text.startswith("#") and not _names_in_comment(text):
-        _, _, text = text.partition("\n")
+    while True:
+        if match := re.match(r"\s*\"?sep=(.)\"?[ \t]*(\r\n|\n|\r)", text, re.I):
+            declared, text = match[1], text[match.end() :]
+        elif text.startswith("#") and not _names_in_comment(text):
+            _, _, text = text.partition("\n")
+        else:
+            return text, lines, declared
         lines += 1
-    return text, lines, declared
 
 
 def _names_in_comment(text: str) -> bool:

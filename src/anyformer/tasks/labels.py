@@ -16,17 +16,18 @@ def has_target(table: Table, targets: Sequence[str], kind: str | None, remarks: 
     """Which rows have all targets; ``DataError`` where none has."""
     known = pd.Series(True, table.frame.index)
     for name in targets:
-        numbers = table.numbers(name)
-        column = table.keys(name) if numbers is None and kind != "regress" else numbers
-        if column is None:
+        column = table.numbers(name) if kind == "regress" else _values(table, name)
+        if column is None and kind == "regress":
             raise DataError(
                 f"{option('target')}: column {name!r} of {table.path} {_not_numeric(table, name)}; regression needs "
                 "numbers"
             )
+        column = table.keys(name) if column is None else column
         if column.isna().all():
             raise DataError(f"{option('target')}: column {name!r} of {table.path} has no value in any row")
         known &= column.notna()
         remarks.extend(table.notes.get(name, []))
+        remarks.extend(note for note in table.of_marks(name) if kind != "regress" and note not in remarks)
     if not known.any():
         raise DataError(
             f"{option('target')}: no row of {table.path} has all of {', '.join(map(repr, targets))}"
@@ -34,6 +35,14 @@ def has_target(table: Table, targets: Sequence[str], kind: str | None, remarks: 
     if not known.all():
         remarks.append(f"{int((~known).sum())} of {len(known)} rows have no target and are left out")
     return known
+
+
+def _values(table: Table, name: str) -> pd.Series | None:
+    """A target's numbers; None where it is one of texts, or where the user said what is missing and others are not."""
+    values = table.numbers(name)
+    if values is None or table.convention.missing is None:
+        return values
+    return None if (values.isna() & table.keys(name).notna()).any() else values
 
 
 def _not_numeric(table: Table, name: str) -> str:
@@ -44,8 +53,8 @@ def targets_of(
     table: Table, targets: Sequence[str], kind: str | None, remarks: list[str]
 ) -> tuple[np.ndarray, list[str] | None]:
     """Targets as class numbers with their names, or as floats ``(N, M)`` and None; says which, and why."""
-    numbers = [table.numbers(name) for name in targets]
     if len(targets) > 1 or kind == "regress":
+        numbers = [table.numbers(name) for name in targets]
         for name, one in zip(targets, numbers):
             if one is None:
                 raise DataError(
@@ -53,7 +62,7 @@ def targets_of(
                     "needs numbers"
                 )
         return np.stack([one.to_numpy() for one in numbers if one is not None], 1), None
-    name, values = targets[0], numbers[0]
+    name, values = targets[0], _values(table, targets[0])
     keys = table.keys(name)
     different = keys.nunique() if values is None else values.nunique()
     if kind is None and values is not None and not pd.api.types.is_bool_dtype(table.frame[name]):

@@ -29,18 +29,22 @@ class Table:
             stores them as such, else texts; NaN, NaT or NA where a value is missing.
         written: by column, the texts of the file, None where one is missing; not for columns that the file has typed.
         notes: by column, how its values were read.
+        marks: by column, the texts that were taken for missing values and how often each is there.
         refusals: by column, why it holds no numbers, where it seemed to.
         remarks: about the file.
         decimal: the decimal mark of the file's numbers; None where none shows, or both do.
+        convention: what was said about the file.
     """
 
     path: Path
     frame: pd.DataFrame
     written: dict[str, pd.Series] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
+    marks: dict[str, dict[str, int]] = field(default_factory=dict)
     refusals: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     decimal: str | None = None
+    convention: Convention = field(default_factory=Convention)
 
     def numbers(self, name: str) -> pd.Series | None:
         """A column as float64, NaN where a value is missing; None where it holds no numbers."""
@@ -54,6 +58,13 @@ class Table:
         if name not in self.written:
             return self.frame[name]
         return self.written[name].loc[self.frame.index].str.strip()
+
+    def of_marks(self, name: str) -> list[str]:
+        """Remarks on the texts in a column that were taken for missing values, and how to keep them."""
+        return [
+            f"{text!r} in {name!r} counts as missing ({count} rows); {option('missing', '')} makes it a value as others"
+            for text, count in self.marks.get(name, {}).items()
+        ]
 
     def shown(self, name: str) -> str:
         """Its first value, for messages."""
@@ -105,7 +116,8 @@ def read_jsonl(path: Path, convention: Convention) -> Table:
 
 def _from_objects(path: Path, frame: pd.DataFrame, convention: Convention) -> Table:
     """A table of which the file has typed some columns already."""
-    stripped = frame.columns.str.strip() if len(frame.columns) else frame.columns
+    names = [str(name).strip() or f"Unnamed: {place}" for place, name in enumerate(frame.columns)]
+    stripped = pd.Index(names, dtype=object)
     if stripped.has_duplicates:
         raise DataError(f"{path}: two columns are named {stripped[stripped.duplicated()][0]!r}; rename one")
     frame.columns = stripped
@@ -192,18 +204,20 @@ def _typed_table(
         if readings[name].refusal:
             table.refusals[name] = str(readings[name].refusal)
         table.notes[name] = list(readings[name].remarks)
+        numbers = readings[name].values
+        unread = missing if numbers is None else missing | np.isnan(numbers)
+        table.marks[name] = {
+            text.strip(): int(count)
+            for text, count, out in zip(different, counts, unread)
+            if out and text.strip()
+        }
         if values is None:
             values = table.written[name]
-            table.notes[name] = [
-                f"{text.strip()!r} in {name!r} is taken for a missing value ({count} rows); "
-                f"{option('missing', '')} makes it a value like others"
-                for text, count, out in zip(different, counts, missing)
-                if out and text.strip()
-            ]
+            table.notes[name] = table.of_marks(name)
         frame[name] = values
     marks_seen = {reading.decimal for reading in readings.values() if reading.decimal}
     decimal = marks_seen.pop() if len(marks_seen) == 1 else None
-    return replace(table, frame=pd.DataFrame(frame), decimal=decimal)
+    return replace(table, frame=pd.DataFrame(frame), decimal=decimal, convention=convention)
 
 
 def _typed(texts: Sequence[str], missing: np.ndarray, reading: Reading, codes: np.ndarray) -> Any:

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from anyformer.tasks.arrays import features_of, load_arrays
 from anyformer.tasks.base import Batch, DataError
+from anyformer.tasks.choices import group_keys
 from anyformer.tasks.dates import Dates, Reading
 from anyformer.tasks.encoding import Encoding, ForecastEncoding, LabelledEncoding, filled
 from anyformer.tasks.files import check_exists, read_table
 from anyformer.tasks.forecasting import Series
-from anyformer.tasks.frames import bytes_of, group_keys, rows_of_groups
 from anyformer.tasks.reading import Table
+from anyformer.tasks.rows import bytes_of, rows_of_groups
 from anyformer.tasks.series import dated_rows, find_step, known_rows, on_grid
 from anyformer.tasks.tables import check_column, is_text
 from anyformer.tasks.timeaxis import as_written, axis_again

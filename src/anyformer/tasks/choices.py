@@ -1,0 +1,84 @@
+"""What the user said about a table, and what is kept of it for new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from anyformer.spelling import option
+from anyformer.tasks.dates import Dates
+from anyformer.tasks.encoding import Layout
+from anyformer.tasks.numbers import Convention
+from anyformer.tasks.reading import Table
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the user said about a table; see :func:`anyformer.tasks.files.open_data`."""
+
+    targets: list[str] = field(default_factory=list)
+    kind: str | None = None
+    date: str | Sequence[str] | bool | None = None
+    date_format: str | None = None
+    dayfirst: bool | None = None
+    groups: list[str] = field(default_factory=list)
+    text: str | None = None
+    keep: list[str] = field(default_factory=list)
+    context: int | None = None
+    horizon: int | None = None
+    length: int | None = None
+    convention: Convention = field(default_factory=Convention)
+    seed: int = 0
+
+    def layout(self, table: Table, **fields: Any) -> Layout:
+        """How the table was read, for new ones."""
+        said = self.convention
+        missing = None if said.missing is None else sorted(said.missing)
+        return Layout(
+            **fields, decimal=said.decimal, thousands=said.thousands, missing=missing, likely=table.decimal
+        )
+
+    def refuse(self, what: str, *names: str) -> None:
+        """``ValueError`` where an option was given that does nothing for such data."""
+        for name in names:
+            value = getattr(self, name)
+            if value not in (None, []):
+                name = name.removesuffix("s") if name == "groups" else name
+                raise ValueError(f"{option(name)} does not apply to {what}, got {value!r}")
+
+
+def group_keys(table: Table, names: list[str]) -> pd.Series:
+    """What tells each row's series apart, as text; missing where one of these columns is."""
+    if not names:
+        return pd.Series("", index=table.frame.index)
+    keys = pd.concat([table.keys(name).rename(str(i)) for i, name in enumerate(names)], axis=1)
+    known = keys.notna().all(axis=1)
+    if len(names) == 1:
+        return keys["0"].map(str).where(known)
+    texts = keys.astype(str).agg(" / ".join, axis=1)
+    if texts.nunique() < len(keys.drop_duplicates()):
+        texts = keys.apply(lambda row: repr(tuple(row)), axis=1)
+    return texts.where(known)
+
+
+def fields_of_dates(dated: Dates | None) -> dict[str, Any]:
+    """The layout's fields of dates."""
+    return {} if dated is None else {"date": dated.reading.columns[0], "reading": dated.reading}
+
+
+def reasons(notes: list[str]) -> str:
+    """Notes in parentheses, for the end of a message."""
+    return f" ({'; '.join(notes)})" if notes else ""
+
+
+def note_missing(table: pd.DataFrame, done: str, remarks: list[str]) -> None:
+    """One remark that counts the missing values by column and says what is done about them."""
+    counts = {str(name): int(gone) for name, gone in table.isna().sum().items() if gone}
+    if counts:
+        total = sum(counts.values())
+        columns = ", ".join(f"{name!r} ({gone})" for name, gone in counts.items())
+        share = 100 * total / table.size
+        remarks.append(f"{total} of {table.size} values are missing ({share:.1f} %), in {columns}; {done}")
