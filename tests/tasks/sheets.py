@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from strategies import date_columns
 
 MARKS = ("", "NA", "n/a", "NaN", "null", "-", "?")
+ODD = ("broken", "<5", "12 or so", "inf", "-Infinity", "1e300", "9" * 400)
+"""What is no number, or none to reckon with."""
 LABELS = (
     ("a", "b"),
     ("1", "2"),
@@ -25,17 +27,39 @@ LABELS = (
     ("1.5", "2"),
 )
 NAMES = (
-    "level",
-    "temp, \N{DEGREE SIGN}C",
-    "Preis (EUR)",
-    "x.1",
-    "Gr\u00f6\u00dfe",
-    "a b",
-    '5" pipe',
-    "y;z",
-    "u|v",
-    "speed",
+    *(
+        "level",
+        "temp, \N{DEGREE SIGN}C",
+        "Preis (EUR)",
+        "x.1",
+        "Gr\u00f6\u00dfe",
+        "a b",
+        '5" pipe',
+        "y;z",
+        "u|v",
+    ),
+    *("t1", "Zeit [s]", "price #", "h", "2nd"),
 )
+MARKED = (
+    *(
+        (".", ""),
+        (".", ""),
+        (".", ","),
+        (",", ""),
+        (",", "."),
+        (",", " "),
+        (".", " "),
+        (",", "\u00a0"),
+        (".", "'"),
+    ),
+    (",", "\u202f"),
+)
+"""Decimal marks with what parts thousands."""
+AROUND = (
+    *(("", ""), ("", ""), ("", ""), ("$", ""), ("", " \N{EURO SIGN}"), ("EUR ", ""), ("", "%"), ("", " kr")),
+    *(("CHF ", ""), ("", " USD"), ("R$ ", "")),
+)
+"""What stands before and after a number."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +116,12 @@ class Sheet:
     kind: str = "csv"
     dates: np.ndarray | None = None
     groups: list[str] | None = None
-    refusal: str | None = None
+    refusal: str = "with and without %"
+
+    @property
+    def odd(self) -> list[str]:
+        """Columns with a cell that is no number to reckon with."""
+        return [name for name in self.truth if set(self.cells[name]) & set(ODD)]
 
     def known(self) -> np.ndarray:
         """Which rows have a target."""
@@ -138,32 +167,11 @@ class Sheet:
 
 
 def number_styles() -> st.SearchStrategy[NumberStyle]:
-    """Styles that are plausible in a file with this separator, and some that are not."""
-    marks = [
-        (".", ""),
-        (".", ","),
-        (",", ""),
-        (",", "."),
-        (",", " "),
-        (".", " "),
-        (",", "\u00a0"),
-        (".", "'"),
-        (",", "\u202f"),
-    ]
-    around = [
-        ("", ""),
-        ("", ""),
-        ("", ""),
-        ("$", ""),
-        ("", " \N{EURO SIGN}"),
-        ("EUR ", ""),
-        ("", "%"),
-        ("", " kr"),
-    ]
+    """Marks, signs and units in all combinations."""
     return st.builds(
         lambda marks, around, minus, fixed: NumberStyle(*marks, *around, minus, fixed),
         st.sampled_from(MARKED),
-        st.sampled_from(around),
+        st.sampled_from(AROUND),
         st.sampled_from(["-", "-", "\N{MINUS SIGN}", "()"]),
         st.booleans(),
     )
@@ -171,7 +179,7 @@ def number_styles() -> st.SearchStrategy[NumberStyle]:
 
 @st.composite
 def number_columns(draw: st.DrawFn, rows: int, plain: bool) -> tuple[list[str], np.ndarray]:
-    """A column's texts and values: one range, one number of digits, one style, some of it missing."""
+    """A column's texts and values: one range, one number of digits, one style, some missing, one no number."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     digits = draw(st.sampled_from([0, 0, 1, 2, 3, 3]))
     high = draw(st.sampled_from([10, 900, 2_000, 100_000, 3_000_000, 4_000_000_000]))
@@ -184,6 +192,9 @@ def number_columns(draw: st.DrawFn, rows: int, plain: bool) -> tuple[list[str], 
         mark = draw(st.sampled_from(MARKS))
         for row in rng.choice(rows, draw(st.integers(1, rows // 8)), replace=False):
             cells[row], values[row] = mark, np.nan
+    if draw(st.integers(0, 5)) == 0:
+        row = int(rng.integers(rows))
+        cells[row], values[row] = draw(st.sampled_from(ODD)), np.nan
     return cells, values
 
 
@@ -248,7 +259,7 @@ def finished(
         truth=draft.truth,
         target=target,
         labels=labels,
-        others=[name or f"Unnamed: {order.index(name)}" for name in draft.left],
+        others=[name or _unnamed(order) for name in draft.left],
         separator=draft.separator,
         quoting=draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])),
         end=draw(st.sampled_from(["\n", "\r\n"])),
@@ -256,6 +267,11 @@ def finished(
         kind=draw(st.sampled_from(["csv", "csv", "csv", "jsonl", "parquet"])),
         **fields,
     )
+
+
+def _unnamed(order: list[str]) -> str:
+    name = f"Unnamed: {order.index('')}"
+    return f"{name}.1" if name in order else name
 
 
 def some_labels(draw: st.DrawFn, count: int, rng: np.random.Generator) -> list[str | None]:
@@ -294,14 +310,9 @@ def grouped_sheets(draw: st.DrawFn) -> Sheet:
     if draw(st.booleans()):
         draft.rng.shuffle(members)
     names = draw(st.sampled_from([["subject"], ["store", "item"]]))
-    keys = {
-        "subject": [f"s{i}" for i in members],
-        "store": [f"{i // 7}" for i in members],
-        "item": [f"{i % 7}" for i in members],
-    }
-    draft.cells |= {name: keys[name] for name in names}
-    draft.left = [name for name in draft.left if name not in ("born",)]
-    draft.cells = {name: cells for name, cells in draft.cells.items() if name != "born"}
+    keys = {"subject": "s{0}", "store": "{1}", "item": "{2}"}
+    draft.cells |= {name: [keys[name].format(i, i // 7, i % 7) for i in members] for name in names}
+    draft.without("born")
     different = draft.rng.choice(draw(st.sampled_from(LABELS)), count)
     draft.cells["target"] = [str(different[i]) for i in members]
     options = {"kind": "classify", "group": names if len(names) > 1 else names[0]}
@@ -329,5 +340,13 @@ def series_sheets(draw: st.DrawFn) -> Sheet:
         draft.cells[target] = ["" if out else cell for cell, out in zip(draft.cells[target], ahead)]
         draft.truth[target] = np.where(ahead, np.nan, draft.truth[target])
     return draw(
-        finished(draft, target, None, options=options, dates=dates, groups=shops, refusal="date|never change")
+        finished(
+            draft,
+            target,
+            None,
+            options=options,
+            dates=dates,
+            groups=shops,
+            refusal="date|never change|with and without %",
+        )
     )

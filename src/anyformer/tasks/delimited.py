@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -246,7 +246,7 @@ def _named(
         if not name and not any(cell.strip() for cell in column.unique().to_pylist()):
             remarks.append(f"column {number + 1} has neither a name nor values and is left out")
             continue
-        name = name or f"Unnamed: {number}"
+        name = name or unnamed(number, names)
         if name in found:
             places = [i + 1 for i, other in enumerate(names) if other == name]
             raise DataError(
@@ -254,6 +254,14 @@ def _named(
             )
         found[name] = column
     return found
+
+
+def unnamed(place: int, names: Iterable[object]) -> str:
+    """What the column at ``place`` is called for want of a name: as by pandas, and different from all others."""
+    name = f"Unnamed: {place}"
+    while name in names:
+        name += ".1"
+    return name
 
 
 def looks_like_value(text: str) -> bool:

@@ -144,7 +144,7 @@ class _Column:
     def first(self, places: Iterable[int]) -> str:
         """The first of these cells, and its row."""
         place = min(places, key=lambda place: int(self.firsts[place]))
-        return f"{self.texts[place]!r} in row {int(self.firsts[place]) + 1}"
+        return f"{_short(self.texts[place])!r} in row {int(self.firsts[place]) + 1}"
 
     def read(self, place: int, decimal: str) -> float:
         """The number at a place that fits this decimal mark."""
@@ -304,11 +304,11 @@ def _read(column: _Column, decimal: str, shows: str | None = None) -> Reading:
     if beyond:
         remarks.append(
             f"{column.count(beyond)} values of {name} are infinite or beyond {LARGEST:.0e} (first: "
-            f"{_short(column.first(beyond))}) and count as missing"
+            f"{column.first(beyond)}) and count as missing"
         )
     if column.odd:
         remarks.append(
-            f"{column.count(column.odd)} values of {name} are not numbers (first: {_short(column.first(column.odd))}) "
+            f"{column.count(column.odd)} values of {name} are not numbers (first: {column.first(column.odd)}) "
             "and count as missing"
         )
     for place in column.stand_ins:
@@ -369,5 +369,5 @@ def _two_ways(column: _Column, decimal: str, why: str) -> str:
     )
 
 
-def _short(first: str) -> str:
-    return first if len(first) <= 60 else f"{first[:30]}...{first[-20:]}"
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:30]}...{text[-20:]}"

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from anyformer.spelling import option
 from anyformer.tasks.base import DataError
-from anyformer.tasks.delimited import decode, factorized, read_cells
+from anyformer.tasks.delimited import decode, factorized, read_cells, unnamed
 from anyformer.tasks.numbers import LARGEST, Convention, Reading, read_numbers
 
 
@@ -116,8 +116,8 @@ def read_jsonl(path: Path, convention: Convention) -> Table:
 
 def _from_objects(path: Path, frame: pd.DataFrame, convention: Convention) -> Table:
     """A table of which the file has typed some columns already."""
-    names = [str(name).strip() or f"Unnamed: {place}" for place, name in enumerate(frame.columns)]
-    stripped = pd.Index(names, dtype=object)
+    given = [str(name).strip() for name in frame.columns]
+    stripped = pd.Index([name or unnamed(place, given) for place, name in enumerate(given)], dtype=object)
     if stripped.has_duplicates:
         raise DataError(f"{path}: two columns are named {stripped[stripped.duplicated()][0]!r}; rename one")
     frame.columns = stripped
