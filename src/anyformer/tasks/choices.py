@@ -64,6 +64,12 @@ def group_keys(table: Table, names: list[str]) -> pd.Series:
     return texts.where(known)
 
 
+def note_ungrouped(groups: pd.Series, remarks: list[str]) -> None:
+    """A remark on rows without a group."""
+    if groups.isna().any():
+        remarks.append(f"{int(groups.isna().sum())} rows have no group and are left out")
+
+
 def fields_of_dates(dated: Dates | None) -> dict[str, Any]:
     """The layout's fields of dates."""
     return {} if dated is None else {"date": dated.reading.columns[0], "reading": dated.reading}

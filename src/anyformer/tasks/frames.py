@@ -9,7 +9,14 @@ import pandas as pd
 
 from anyformer.spelling import option
 from anyformer.tasks.base import DataError, Task
-from anyformer.tasks.choices import Choices, fields_of_dates, group_keys, note_missing, reasons
+from anyformer.tasks.choices import (
+    Choices,
+    fields_of_dates,
+    group_keys,
+    note_missing,
+    note_ungrouped,
+    reasons,
+)
 from anyformer.tasks.columns import columns_named, holds_lists, input_columns
 from anyformer.tasks.dates import Dates
 from anyformer.tasks.forecasting import ForecastTask, Series
@@ -153,26 +160,9 @@ def _open_texts(table: Table, name: str, choices: Choices, remarks: list[str]) -
 def _open_series(
     table: Table, choices: Choices, groups: pd.Series, dated: Dates | None, remarks: list[str]
 ) -> ForecastTask:
-    path, targets = table.path, choices.targets
-    used = {*choices.groups, *(dated.reading.columns if dated else ())}
-    for name in targets:
-        _check_target(table, name, used)
-    for name in choices.groups:
-        remarks.extend(
-            table.notes.get(name, []) if name in table.written and table.numbers(name) is None else []
-        )
-    notes = list[str]()
-    keep = [*choices.keep, *targets]
-    columns = input_columns(table, used, keep, notes)
-    if not columns:
-        raise DataError(f"{path} has no numeric column to forecast{reasons(notes)}")
-    remarks.extend(notes)
-    numbers = pd.DataFrame({name: table.numbers(name) for name in columns})
-    if not targets:
-        targets = _varied(numbers, remarks)
-        if not targets:
-            raise DataError(f"{path}: no numeric column changes: nothing to forecast{reasons(notes)}")
-        remarks.append(f"target not given: all {len(targets)} numeric columns are forecast")
+    path = table.path
+    numbers, targets = _numbers_of_series(table, choices, dated, remarks)
+    columns = [str(name) for name in numbers.columns]
     numbers = numbers[
         known_rows(numbers, None if dated is None else dated.instants, groups, targets, remarks)
     ]
@@ -184,6 +174,7 @@ def _open_series(
     groups = groups[numbers.index]
     if dated is None:
         remarks.append("no column of dates: rows are taken in order, one step each")
+        note_ungrouped(groups, remarks)
         parts = [Series(numbers[groups == g].to_numpy(), 0, str(g)) for g in groups.dropna().unique()]
         facts: dict[str, Any] = {"rows": len(table.frame), "step": "1 row"}
         seasons = list(range(2, min(400, len(numbers) // 3)))
@@ -214,6 +205,30 @@ def _open_series(
         facts={**facts, "series": len({part.name for part in parts})},
         remarks=remarks,
     )
+
+
+def _numbers_of_series(
+    table: Table, choices: Choices, dated: Dates | None, remarks: list[str]
+) -> tuple[pd.DataFrame, list[str]]:
+    """The columns of numbers, and which of them are forecast."""
+    used = {*choices.groups, *(dated.reading.columns if dated else ())}
+    for name in choices.targets:
+        _check_target(table, name, used)
+    for name in choices.groups:
+        remarks.extend(table.of_marks(name))
+    notes = list[str]()
+    columns = input_columns(table, used, [*choices.keep, *choices.targets], notes)
+    if not columns:
+        raise DataError(f"{table.path} has no numeric column to forecast{reasons(notes)}")
+    remarks.extend(notes)
+    numbers = pd.DataFrame({name: table.numbers(name) for name in columns})
+    if choices.targets:
+        return numbers, choices.targets
+    targets = _varied(numbers, remarks)
+    if not targets:
+        raise DataError(f"{table.path}: no numeric column changes: nothing to forecast{reasons(notes)}")
+    remarks.append(f"target not given: all {len(targets)} numeric columns are forecast")
+    return numbers, targets
 
 
 def _check_target(table: Table, name: str, used: set[str]) -> None:

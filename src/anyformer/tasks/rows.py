@@ -11,7 +11,7 @@ import pandas as pd
 
 from anyformer.spelling import option
 from anyformer.tasks.base import DataError, check_integer
-from anyformer.tasks.choices import Choices, fields_of_dates, note_missing, reasons
+from anyformer.tasks.choices import Choices, fields_of_dates, note_missing, note_ungrouped, reasons
 from anyformer.tasks.columns import input_columns
 from anyformer.tasks.dates import Dates, read_dates
 from anyformer.tasks.labelled import LabelledTask, check_enough
@@ -162,8 +162,9 @@ def open_groups(
     """Each group a sequence of its rows, by date where there is one."""
     used = {*choices.targets, *choices.groups, *(dated.reading.columns if dated else ())}
     known = has_target(table, choices.targets, choices.kind, remarks)
-    if groups[known].isna().any():
-        remarks.append(f"{int(groups[known].isna().sum())} rows have no group and are left out")
+    for name in choices.groups:
+        remarks.extend(table.of_marks(name))
+    note_ungrouped(groups[known], remarks)
     order = table.frame.index[known & groups.notna()]
     table = replace(table, frame=table.frame.loc[order])
     labels = _label_order(table, choices.targets)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from anyformer.tasks.arrays import features_of, load_arrays
 from anyformer.tasks.base import Batch, DataError
-from anyformer.tasks.choices import group_keys
+from anyformer.tasks.choices import group_keys, note_ungrouped
 from anyformer.tasks.dates import Dates, Reading
 from anyformer.tasks.encoding import Encoding, ForecastEncoding, LabelledEncoding, filled
 from anyformer.tasks.files import check_exists, read_table
@@ -151,8 +151,7 @@ def _group_keys(table: Table, names: list[str], remarks: list[str]) -> pd.Series
     for name in names:
         check_column(table.path, table.frame, name, "group")
     keys = group_keys(table, names)
-    if keys.isna().any():
-        remarks.append(f"{int(keys.isna().sum())} rows have no group and are left out")
+    note_ungrouped(keys, remarks)
     return keys
 
 
