@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
-from strategies import date_columns
+from strategies import date_columns, regular_dates
 
 from anyformer.tasks import DataError, open_data
 from anyformer.tasks.dates import Dates, read_dates
@@ -105,6 +106,18 @@ def test_dates_are_what_they_were_made_from_or_it_is_said(made: tuple[list[str],
         values = found.counted(True).values.to_numpy()[there]
         again = read_dates(pd.DataFrame(found.counted(True).reading.write(values)), ["when"])
         assert again is not None and np.array_equal(again.instants.to_numpy(), values), what
+
+
+@settings(deadline=None, max_examples=12, derandomize=True)
+@given(regular_dates())
+def test_a_forecast_is_dated_and_written_as_the_rows_would_go_on(
+    made: tuple[list[str], np.ndarray, str],
+) -> None:
+    texts, _, what = made
+    with TemporaryDirectory() as folder:
+        path = saved(Path(folder), table(texts[:-3]))
+        names = forecast(path, context=4)
+        assert names["when"].tolist() == texts[-3:] or "do not tell" in notes_of(path), what
 
 
 class TestValuesThatDoNotFit:
@@ -209,6 +222,10 @@ class TestOptions:
             task = open_data(saved(tmp_path, frame), "y", **options)
             assert task.describe()["step"] == "1 hour" and task.describe()["absent_steps"] == 0
         assert forecast(tmp_path / "data.csv", date="when,at").values.tolist()[0] == ["01/13/2020", "12:00"]
+        with pytest.raises(
+            DataError, match=r"of the dates in 'when' repeat, and 'at' tells .*: give date='when,at'"
+        ):
+            open_data(tmp_path / "data.csv", "y", date="when")
         with pytest.raises(ValueError, match="date_format must have 2 parts"):
             open_data(tmp_path / "data.csv", "y", date="when,at", date_format="%m/%d/%Y")
 
@@ -228,6 +245,12 @@ class TestAxis:
             ({"YEAR": lambda t: t.year}, "YS"),
             ({"yyyymm": lambda t: t.strftime("%Y%m").astype(int)}, "MS"),
             ({"period": lambda t: t.strftime("%YM%m")}, "MS"),
+            ({"month": lambda t: t.strftime("%m.%Y")}, "MS"),
+            ({"month": lambda t: t.strftime("%Y.%m")}, "MS"),
+            ({"month": lambda t: t.strftime("%b-%y")}, "MS"),
+            ({"date": lambda t: t.strftime("%d%m%Y")}, "D"),
+            ({"date": lambda t: t.strftime("%m/%d/%y")}, "B"),
+            ({"year": lambda t: t.year.astype(float)}, "YS"),
             ({"date": lambda t: (t - pd.Timestamp("1899-12-30")).days}, "B"),
             ({"x": lambda t: (t - pd.Timestamp("1899-12-30")).days}, "B"),
             ({"ts": lambda t: t.astype("datetime64[s]").astype("int64")}, "15min"),
@@ -268,6 +291,11 @@ class TestAxis:
             pd.to_datetime(np.random.default_rng(0).integers(-9000, 9000, 60), unit="D").strftime("%Y-%m-%d"),
             np.random.default_rng(0).integers(1990, 2020, 60),
             ["yesterday", "tomorrow"] * 30,
+            [f"{1 + i / 7:.4f}" for i in range(60)],
+            list(range(101, 161)),
+            pd.date_range("2020-01-01", periods=60).strftime("%b-%d"),
+            pd.date_range("2020-01-01", periods=60).strftime("%d-%b"),
+            pd.date_range("2020-01-01", periods=60).strftime("%m/%d"),
         ],
         ids=lambda values: str(list(values)[1]),
     )

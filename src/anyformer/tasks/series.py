@@ -11,8 +11,7 @@ import pandas as pd
 from anyformer.spelling import option
 from anyformer.tasks.base import DataError
 from anyformer.tasks.calendar import Step, infer_step
-from anyformer.tasks.dateforms import part_of
-from anyformer.tasks.dates import Dates, Reading
+from anyformer.tasks.dates import Dates, Reading, read_dates
 from anyformer.tasks.forecasting import Series
 
 LONGEST_GAP = 1000
@@ -126,18 +125,23 @@ def _shown(reading: Reading, date: np.datetime64) -> str:
     return " ".join(text for texts in reading.write(np.array([date])).values() for text in texts)
 
 
-def check_repeats(path: Path, frame: pd.DataFrame, dates: pd.Series, groups: pd.Series, name: str) -> None:
+def check_repeats(path: Path, frame: pd.DataFrame, dates: pd.Series, groups: pd.Series, dated: Dates) -> None:
     """``DataError`` where dates repeat so often that the table must hold several series."""
     repeated = pd.DataFrame({"date": dates, "group": groups}).duplicated().mean()
     if repeated <= 0.05:
         return
+    name, columns = dated.name, dated.reading.columns
     for column in frame.columns:
         pairs = pd.DataFrame({"date": dates, "group": frame[column]})
-        if column != name and frame[column].nunique() <= len(frame) / 3 and not pairs.duplicated().any():
-            if part_of(str(column)):
+        if (
+            column not in columns
+            and frame[column].nunique() <= len(frame) / 3
+            and not pairs.duplicated().any()
+        ):
+            if read_dates(frame, [*columns, str(column)]) is not None:
                 raise DataError(
                     f"{path}: {repeated:.0%} of the dates in {name!r} repeat, and {column!r} tells them apart: give "
-                    f"{option('date', f'{name},{column}')} to read both as one date"
+                    f"{option('date', ','.join([*columns, str(column)]))} to read them as one date"
                 )
             raise DataError(
                 f"{path}: {repeated:.0%} of the dates in {name!r} repeat; {column!r} seems to tell the series apart: "
