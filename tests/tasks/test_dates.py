@@ -358,10 +358,23 @@ class TestZones:
         if suffix == "csv":
             assert names.tolist() == written[size:].tolist()
 
-    def test_offsets_of_no_zone_are_taken_in_utc(self) -> None:
-        found = dates_of([f"2024-01-{day:02}T00:00:00{'Z' if day % 2 else '+05:00'}" for day in range(1, 30)])
-        assert found.reading.zone == "UTC" and "change as in no time zone" in found.remarks[0]
-        assert found.clock[1] == pd.Timestamp("2024-01-01 19:00")
+    @pytest.mark.parametrize("rule", ["h", "MS"])
+    def test_series_in_several_zones_stay_in_their_months_and_hours(self, tmp_path: Path, rule: str) -> None:
+        parts = []
+        for zone in ("Europe/Paris", "America/New_York"):
+            moments = pd.date_range("2015-01-01", periods=100, freq=rule, tz=zone)
+            parts.append(table(moments.map(lambda moment: moment.isoformat()), place=zone))
+        path = saved(tmp_path, pd.concat(parts))
+        task = open_data(path, "y", group="place")
+        assert task.describe()["absent_steps"] == 0
+        notes = " ".join(task.notes())
+        assert "offsets in 'when' change as in no time zone" in notes and "averaged" not in notes
+        ends = forecast(path, group="place")["when"].tolist()[::3]
+        monthly, hourly = (
+            ["2023-05-01T00:00:00"] * 2,
+            ["2015-01-05T03:00:00+00:00", "2015-01-05T09:00:00+00:00"],
+        )
+        assert ends == (monthly if rule == "MS" else hourly)
 
     def test_the_clock_that_keeps_to_the_step_is_counted_on(self, tmp_path: Path) -> None:
         """Six hours on a clock in Paris are 5 or 7 twice a year."""

@@ -38,7 +38,7 @@ class Reading(BaseModel):
         columns: the columns that make a date together, most often one.
         styles: the pattern of each (see :mod:`anyformer.tasks.datestyle`), or ``unix_s``, ``unix_ms``, ``unix_us``,
             ``unix_ns`` or ``excel`` for numbers that count time.
-        zone: whose clocks are shown; None where nothing is said of it.
+        zone: whose clocks are shown; None where nothing is said of it, or the offsets are of several.
         first_year: of the hundred years that two digits stand for.
         absolute: whether steps are counted in UTC instead of on the clocks of the zone.
     """
@@ -68,6 +68,8 @@ class Reading(BaseModel):
         if self.styles[0] in SERIALS:
             return {self.columns[0]: [_serial(date, self.styles[0]) for date in clock]}
         offsets = zones.offsets_at(instants, self.zone)
+        if self.absolute and self.zone is None:
+            offsets = np.zeros(len(dates))
         style = Style(_JOINT.join(self.styles))
         texts = [style.show(date, offset).split(_JOINT) for date, offset in zip(clock, offsets)]
         return {name: [text[i] for text in texts] for i, name in enumerate(self.columns)}
@@ -351,8 +353,11 @@ def _in_zone(
     if zone is None or not np.array_equal(zones.offsets_at(instants[known], zone), offsets[known]):
         zone = zones.zone_of(instants[known], offsets[known])
         if zone is None:
-            remarks.append(f"offsets in {name!r} change as in no time zone: dates are taken in UTC")
-            return "UTC", instants, instants
+            remarks.append(
+                f"offsets in {name!r} change as in no time zone: forecasts have none where steps are counted on the "
+                "clock, else they are in UTC"
+            )
+            return None, dates, np.where(given, instants, dates)
         if "/" in zone:
             remarks.append(
                 f"offsets in {name!r} change as in {zone}, whose clocks later dates are written in"

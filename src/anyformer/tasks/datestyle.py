@@ -180,8 +180,8 @@ class Style:
         return Style("".join(map(str, _narrowed(self.parts, seen, bare))))
 
     def show(self, date: np.datetime64, offset: float | None = None) -> str:
-        """A date in this style; ``offset``, in minutes, is what ``%z`` writes."""
-        return _written(self.parts, date.astype("datetime64[us]").item(), offset)
+        """A date in this style; ``offset``, in minutes, is what ``%z`` writes, nothing where it is None or NaN."""
+        return _written(self.parts, date.astype("datetime64[us]").item(), offset).rstrip()
 
 
 def century(years: np.ndarray) -> int:
@@ -442,7 +442,9 @@ def _says_more(part: Part, date: datetime, offset: float | None) -> bool:
 
 
 def _written_offset(flag: str, offset: float | None) -> str:
-    minutes = round(offset or 0)
+    if offset is None or offset != offset:
+        return ""
+    minutes = round(offset)
     hours, minutes, sign = abs(minutes) // 60, abs(minutes) % 60, "-" if minutes < 0 else "+"
     if flag == "-" and not minutes:
         return f"{sign}{hours:02}"

@@ -64,7 +64,9 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task:
     if choices.date is not None or choices.kind in (None, "forecast"):
         dated = find_axis(
             path,
-            as_written(table).drop(columns=[*choices.targets, *choices.groups]),
+            as_written(table).drop(
+                columns=list({*choices.targets, *choices.groups} - {*dated_columns(frame, choices.date)})
+            ),
             choices.date,
             groups=groups if choices.groups else None,
             date_format=choices.date_format,

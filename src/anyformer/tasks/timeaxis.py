@@ -283,7 +283,7 @@ def _why_none(path: Path, frame: pd.DataFrame, found: list[Dates]) -> list[str]:
         present = frame[name].dropna()
         if name in read or present.empty or pd.to_numeric(present, errors="coerce").notna().any():
             continue
-        if not re.search("date|timestamp", name, re.IGNORECASE) or _UNLIKELY.search(name):
+        if not _LIKELY.search(name) or _UNLIKELY.search(name):
             continue
         wrong = nearly_dates(frame[name])
         if wrong:
