@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from anyformer.inputs import Call, Context, Inputs, Layout, take_tokens
+from anyformer.options import typed
 from anyformer.state import State
 
 __all__ = [
@@ -88,6 +89,11 @@ class Mixer(nn.Module):
 
     registry_id: ClassVar[str] = ""
     registry_papers: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if "__init__" in vars(cls):
+            cls.__init__ = typed(cls.__init__)  # type: ignore[method-assign]
 
     def __init__(self, dim: int, **options: Any) -> None:
         super().__init__()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from anyformer.contract import Mixer, MixerInfo
+from anyformer.options import read_options
 from anyformer.registry import Registry, nearest
 
 M = TypeVar("M", bound=type[Mixer])
@@ -35,8 +36,14 @@ def option_names(cls: type[Mixer]) -> set[str]:
     return {p for p in inspect.signature(cls.__init__).parameters if p not in ("self", "dim")}
 
 
-def check_options(registry: Registry[type[Mixer]], name: str, options: Mapping[str, Any]) -> type[Mixer]:
-    """The class of that name, after a check that it has these options."""
+def check_options(
+    registry: Registry[type[Mixer]], name: str, options: Mapping[str, Any]
+) -> tuple[type[Mixer], dict[str, Any]]:
+    """The class of that name, and the options read by the types that its constructor says.
+
+    Raises:
+        ValueError: for an option that it does not have, or a value of another type.
+    """
     cls = registry.get(name).target
     if not (isinstance(cls, type) and issubclass(cls, Mixer)):
         raise ValueError(f"{registry.kind} {name!r} must be a subclass of anyformer.Mixer, got {cls!r}")
@@ -46,24 +53,24 @@ def check_options(registry: Registry[type[Mixer]], name: str, options: Mapping[s
             raise ValueError(
                 f"{registry.kind} {name!r} has no option {option!r}{nearest(option, sorted(known))}"
             )
-    return cls
+    return cls, read_options(cls, options, f"{registry.kind} {name!r}")
 
 
 def create_part(registry: Registry[type[Mixer]], name: str, dim: int, options: Mapping[str, Any]) -> Mixer:
     """Build a part; ``ValueError`` for an unknown name or option."""
-    cls = check_options(registry, name, options)
+    cls, read = check_options(registry, name, options)
     try:
-        return cls(dim, **options)
+        return cls(dim, **read)
     except TypeError as error:
         raise ValueError(f"{registry.kind} {name!r} cannot be built with {dict(options)}: {error}") from error
 
 
 def describe_part(registry: Registry[type[Mixer]], name: str, options: Mapping[str, Any]) -> MixerInfo:
     """The info of a part that is not built, under the options given and the defaults of the others."""
-    cls = check_options(registry, name, options)
+    cls, read = check_options(registry, name, options)
     parameters = inspect.signature(cls.__init__).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
-    info = cls.describe(**{**defaults, **options})
+    info = cls.describe(**{**defaults, **read})
     return dataclasses.replace(info, name=cls.registry_id or cls.__name__, papers=cls.registry_papers)
 
 

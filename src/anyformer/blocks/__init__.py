@@ -37,8 +37,8 @@ def register_block(
 
 def create_block(name: str, dim: int, inner: list[Mixer], **options: Any) -> Mixer:
     """A wrapper of width ``dim`` around ``inner``, by name."""
-    cls = check_options(blocks, name, options)
+    cls, read = check_options(blocks, name, options)
     try:
-        return cls(dim, *inner, **options)
+        return cls(dim, *inner, **read)
     except TypeError as error:
         raise ValueError(f"block {name!r} cannot be built around {len(inner)} stacks: {error}") from error

@@ -99,7 +99,7 @@ class DataCommand(TyperCommand):
             table.add_column("name", no_wrap=True, style="cyan")
             table.add_column("meaning")
             for name, meaning in options.items():
-                table.add_row(name, escape(meaning))
+                table.add_row(name, meaning)
             console.print(table)
             console.print()
         console.print("Tasks by name have options of their own: anyformer list tasks.")

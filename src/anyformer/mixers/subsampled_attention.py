@@ -16,7 +16,7 @@ from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import Attention, among
 from anyformer.ops.masks import Blocks, Causal, MaskSpec
 from anyformer.ops.sparse_attention import sparse_attention
-from anyformer.positions import position_facts
+from anyformer.positions import Scheme, position_facts
 
 
 @register_mixer(
@@ -56,7 +56,7 @@ class SubsampledAttention(Attention):
         dense_share: float = 0.1,
         num_heads: int = 4,
         num_kv_heads: int | None = None,
-        positions: Any = "rope",
+        positions: Scheme = "rope",
         causal: bool = True,
     ) -> None:
         super().__init__(
@@ -78,7 +78,7 @@ class SubsampledAttention(Attention):
         keep: float = 0.25,
         local_window: int | None = None,
         dense_share: float = 0.1,
-        positions: Any = "rope",
+        positions: Scheme = "rope",
         **options: Any,
     ) -> MixerInfo:
         if not 0 < keep <= 1 or not 0 <= dense_share <= 1:

@@ -13,7 +13,7 @@ from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import Attention
 from anyformer.ops.gathered_attention import gathered_attention
 from anyformer.ops.select import nearest_keys
-from anyformer.positions import position_facts
+from anyformer.positions import Scheme, position_facts
 
 
 @register_mixer(
@@ -41,7 +41,7 @@ class TopKAttention(Attention):
         num_heads: int = 4,
         num_kv_heads: int | None = None,
         head_dim: int | None = None,
-        positions: Any = "rope",
+        positions: Scheme = "rope",
         causal: bool = True,
         qk_norm: bool = False,
         bias: bool = False,
@@ -61,7 +61,7 @@ class TopKAttention(Attention):
         self.top = top
 
     @classmethod
-    def describe(cls, *, top: int = 32, positions: Any = "rope", **options: Any) -> MixerInfo:
+    def describe(cls, *, top: int = 32, positions: Scheme = "rope", **options: Any) -> MixerInfo:
         if top < 1:
             raise ValueError(f"top must be at least 1, got {top}")
         facts = position_facts(positions)

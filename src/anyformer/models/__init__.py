@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from anyformer.models.spec import ModelSpec, PartSpec, load_spec
+from anyformer.options import read_options
 from anyformer.registry import Registry, nearest
 
 NamedModel = Callable[..., dict[str, Any]]
@@ -83,7 +84,7 @@ def named_fields(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         if key not in ModelSpec.model_fields:
             known = [*sorted(own), *ModelSpec.model_fields]
             raise ValueError(f"model {name!r} has no option {key!r}{nearest(key, known)}")
-    options = {k: v for k, v in changes.items() if k in own}
+    options = read_options(function, {k: v for k, v in changes.items() if k in own}, f"model {name!r}")
     if not isinstance(options.get("depth", 1), int) or options.get("depth", 1) < 1:
         raise ValueError(f"depth must be an integer of at least 1, got {options['depth']!r}")
     return {**function(**options), **fields}

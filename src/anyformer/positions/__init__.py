@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from anyformer.options import read_options
 from anyformer.positions.base import Facts, Positions
 from anyformer.registry import Registry
 
@@ -37,7 +38,9 @@ Scheme = str | Mapping[str, Any]
 """A position scheme: its name, or a mapping with ``name`` and its options."""
 
 
-def create_position(name: Scheme, *, dim: int, num_heads: int, head_dim: int, **options: Any) -> Positions:
+def create_position(
+    name: Scheme | None, *, dim: int, num_heads: int, head_dim: int, **options: Any
+) -> Positions:
     """The position scheme of that name for a mixer of width ``dim`` with heads of ``head_dim``."""
     name, given = _named(name)
     cls, options = positions.get(name).target, {**given, **options}
@@ -45,13 +48,14 @@ def create_position(name: Scheme, *, dim: int, num_heads: int, head_dim: int, **
         inspect.signature(cls).bind(dim, num_heads, head_dim, **options)
     except TypeError as error:
         raise ValueError(f"position {name!r}: {error}") from None
-    return cls(dim, num_heads, head_dim, **options)
+    return cls(dim, num_heads, head_dim, **read_options(cls, options, f"position {name!r}"))
 
 
 def position_facts(scheme: Scheme) -> Facts:
     """What a scheme does, without building it."""
     name, options = _named(scheme)
-    return positions.get(name).target.facts(**options)
+    cls = positions.get(name).target
+    return cls.facts(**read_options(cls, options, f"position {name!r}"))
 
 
 def require(mixer: str, scheme: Scheme, *hooks: str) -> Facts:
@@ -74,7 +78,9 @@ def require(mixer: str, scheme: Scheme, *hooks: str) -> Facts:
     return facts
 
 
-def _named(scheme: Scheme) -> tuple[str, dict[str, Any]]:
+def _named(scheme: Scheme | None) -> tuple[str, dict[str, Any]]:
+    if scheme is None:
+        return "none", {}
     if isinstance(scheme, str):
         return scheme, {}
     options = dict(scheme)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from anyformer.contract import Inputs
+from anyformer.options import typed
 
 
 class Facts(NamedTuple):
@@ -54,6 +55,11 @@ class Positions(nn.Module):
     streams: bool = True
     draws: bool = False
     max_length: int | None = None
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if "__init__" in vars(cls):
+            cls.__init__ = typed(cls.__init__)  # type: ignore[method-assign]
 
     def __init__(self, dim: int, num_heads: int, head_dim: int) -> None:
         super().__init__()

@@ -1,0 +1,136 @@
+"""Options of parts have types: read as they are meant, or refused by name."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+import pytest
+
+import anyformer
+from anyformer import Mixer, MixerInfo
+from anyformer.blocks import blocks
+from anyformer.channels import channels
+from anyformer.mixers import mixers
+from anyformer.models import create_model, load_spec, models
+from anyformer.options import _members, read_options
+from anyformer.positions import create_position, positions
+
+PARTS = [(registry, entry) for registry in (mixers, channels, blocks, positions) for entry in registry]
+
+
+def takes(
+    flag: bool = False, count: int = 1, size: int | None = None, rate: float = 0.1, name: str = "x",
+    either: bool | str = True, way: Literal["up", "down"] = "up", grid: int | str | list[int] = 8,
+    anything: Any = None, **others: Any,
+) -> None:  # fmt: skip
+    """Has an option of each type."""
+
+
+@pytest.mark.parametrize(
+    "options, read",
+    [
+        ({"flag": "no"}, {"flag": False}),
+        ({"flag": "off"}, {"flag": False}),
+        ({"flag": "Yes"}, {"flag": True}),
+        ({"flag": True, "size": None}, {"flag": True, "size": None}),
+        ({"count": 4.0, "rate": 1}, {"count": 4, "rate": 1.0}),
+        ({"either": "no"}, {"either": False}),
+        ({"either": "l2"}, {"either": "l2"}),
+        ({"name": None}, {"name": "none"}),
+        ({"grid": [2, 3]}, {"grid": [2, 3]}),
+        ({"anything": "no", "more": "no"}, {"anything": "no", "more": "no"}),
+    ],
+)
+def test_read(options: dict[str, Any], read: dict[str, Any]) -> None:
+    found = read_options(takes, options)
+    assert found == read and list(map(type, found.values())) == list(map(type, read.values()))
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"flag": "fasle"}, "flag must be true or false, got 'fasle'"),
+        ({"flag": 2}, "flag must be true or false, got 2"),
+        ({"flag": None}, "flag must be true or false, got None"),
+        ({"count": "four"}, "count must be a whole number, got 'four'"),
+        ({"count": True}, "count must be a whole number, got True"),
+        ({"count": 4.5}, "count must be a whole number, got 4.5"),
+        ({"count": None}, "count must be a whole number, got None"),
+        ({"size": "no"}, "size must be a whole number or none, got 'no'"),
+        ({"rate": "fast"}, "rate must be a number, got 'fast'"),
+        ({"rate": False}, "rate must be a number, got False"),
+        ({"name": 3}, "name must be a text, got 3"),
+        ({"way": 3}, "way must be a text, got 3"),
+        ({"grid": True}, "grid must be a whole number or a text or list, got True"),
+    ],
+)
+def test_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        read_options(takes, options)
+
+
+@pytest.mark.parametrize("registry, entry", PARTS, ids=lambda value: getattr(value, "id", ""))
+def test_every_option_of_every_part_has_a_type(registry: Any, entry: Any) -> None:
+    members = _members(entry.target.__init__)
+    names = [n for n in anyformer.parts.option_names(entry.target) if n not in ("inner", "args", "options")]
+    assert [name for name in names if name not in members] == []
+    for name in names:
+        if members[name] == (bool,):
+            with pytest.raises(ValueError, match=f"{name} must be true or false, got 'fasle'"):
+                read_options(entry.target, {name: "fasle"})
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("[attention(qk_norm=fasle)]", r"'attention': qk_norm must be true or false, got 'fasle'"),
+        ("[attention(num_heads=four)]", r"num_heads must be a whole number, got 'four'"),
+        ("[attention(channel=mlp(bias=maybe))]", r"'mlp': bias must be true or false"),
+        (
+            "[attention(positions=rope(fraction=half))]",
+            r"position 'rope': fraction must be a number, got 'half'",
+        ),
+        ("transformer depth=two", r"model 'transformer': depth must be a whole number, got 'two'"),
+        ("[mixture_of_depths([attention], share=much)]", r"must be a number, got 'much'|has no option"),
+    ],
+)
+def test_a_wrong_value_in_a_line_is_refused_by_name(line: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        create_model(line, vocab_size=4, dim=16)
+
+
+def test_words_of_the_line_are_read_by_the_type_of_the_option() -> None:
+    plain = create_model("[attention(qk_norm=no, bias=off)] dim=16", vocab_size=4)
+    assert plain.num_parameters() == create_model("[attention] dim=16", vocab_size=4).num_parameters()
+    assert create_model("[attention(bias=on)] dim=16", vocab_size=4).num_parameters() > plain.num_parameters()
+    assert create_model("[attention(positions=none)] dim=16", vocab_size=4).spec.layers[0].name == "attention"
+    with pytest.raises(ValueError, match="qk_norm must be true or false"):
+        mixers.get("attention").target(16, qk_norm="fasle")
+
+
+def test_a_mixer_of_the_users_is_held_to_its_annotations() -> None:
+    class Mine(Mixer):
+        def __init__(self, dim: int, *, gate: bool = True, inner: Mixer | None = None) -> None:
+            super().__init__(dim, gate=gate)
+            self.gate = gate
+
+        @classmethod
+        def describe(cls, *, gate: bool) -> MixerInfo:  # type: ignore[override]
+            return MixerInfo(reach=(0, 0))
+
+    assert Mine(4, gate="no").gate is False  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="gate must be true or false"):
+        Mine(4, gate="perhaps")  # type: ignore[arg-type]
+
+
+def test_named_models_are_typed() -> None:
+    for entry in models:
+        members = _members(entry.target)
+        for name in set(members) & {"depth"}:
+            with pytest.raises(ValueError, match="depth must be a whole number"):
+                load_spec(entry.id, **{name: "deep"})
+
+
+def test_positions_none() -> None:
+    assert create_position(None, dim=16, num_heads=2, head_dim=8) is not None
