@@ -79,6 +79,25 @@ def test_ties_survive_saving(tmp_path: Path) -> None:
     assert outputs(again).equal(outputs(model))
 
 
+def test_a_stored_output_matrix_is_taken_although_the_config_ties_it(tmp_path: Path) -> None:
+    tensors = weights()
+    tied = outputs(from_hf(write(tmp_path / "tied", tensors)))
+    same = {**tensors, "lm_head.weight": tensors["transformer.wte.weight"].clone()}
+    assert outputs(from_hf(write(tmp_path / "same", same))).equal(tied)
+    own = {**tensors, "lm_head.weight": 2 * tensors["transformer.wte.weight"]}
+    model = from_hf(write(tmp_path / "own", own))
+    torch.testing.assert_close(outputs(model), 2 * tied)
+    assert model.head.weight is not model.embed.weight
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.float8_e4m3fn])
+def test_quantised_weights_are_refused(tmp_path: Path, dtype: torch.dtype) -> None:
+    tensors = weights()
+    tensors["transformer.h.1.mlp.c_fc.weight"] = tensors["transformer.h.1.mlp.c_fc.weight"].to(dtype)
+    with pytest.raises(ValueError, match=r"h\.1\.mlp\.c_fc\.weight'.* quantised checkpoints are not read"):
+        from_hf(write(tmp_path, tensors))
+
+
 def test_shards_and_pickles(tmp_path: Path) -> None:
     tensors = weights()
     expected = outputs(from_hf(write(tmp_path / "one", tensors)))

@@ -62,3 +62,27 @@ def test_errors(theirs: Any, tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             from_marian(folder(**changes))
+
+
+def test_nothing_stored_is_left_out(theirs: Any, tmp_path: Path) -> None:
+    config, tensors = theirs.config.to_dict(), {k: v.clone() for k, v in theirs.state_dict().items()}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+
+    def converted(**extra: torch.Tensor) -> Any:
+        save_file({**tensors, **extra}, tmp_path / "model.safetensors")
+        return from_marian(tmp_path)
+
+    converted()
+    for name in ("lm_head.weight", "model.encoder.embed_tokens.weight"):
+        with pytest.raises(ValueError, match=f"{name}.*ours share one"):
+            converted(**{name: tensors["model.shared.weight"] + 1})
+    with pytest.raises(ValueError, match=r"has 'more', which a 'marian' model has no place for"):
+        converted(more=torch.ones(2))
+    with pytest.raises(ValueError, match="quantised"):
+        converted(
+            **{
+                "model.encoder.layers.0.fc1.weight": tensors["model.encoder.layers.0.fc1.weight"].to(
+                    torch.int8
+                )
+            }
+        )

@@ -167,3 +167,14 @@ def test_scaled_embeddings_of_a_decoder() -> None:
         bare.embed.weight.mul_(4.0)
     x = torch.randint(5, (2, 6))
     torch.testing.assert_close(model(x), bare(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_dtypes_survive_saving(tmp_path: Path, dtype: torch.dtype) -> None:
+    model = create_model("transformer dim=16 depth=1", vocab_size=4).to(dtype)
+    model.body.stack.float()  # mixed ones too
+    model.save_pretrained(tmp_path)
+    again = SequenceModel.from_pretrained(tmp_path)
+    assert {k: (v.dtype, v.sum()) for k, v in again.state_dict().items()} == {
+        k: (v.dtype, v.sum()) for k, v in model.state_dict().items()
+    }

@@ -99,3 +99,26 @@ def test_any_text_gives_a_spec_or_a_value_error(text: str) -> None:
         assert isinstance(load_spec(text), ModelSpec)
     except ValueError:
         pass
+
+
+@pytest.mark.parametrize(
+    "line, same",
+    [
+        ("mamba_nd(grid=2x3) dim=16", "mamba_nd grid=2x3 dim=16"),
+        ("mamba_nd(grid=2x3, depth=2)", "mamba_nd depth=2 grid=2x3"),
+        ("ifactformer(grid=4)", "ifactformer grid=4"),
+        ("ifactformer(grid=4x2, depth=2)", "ifactformer grid=4x2 depth=2"),
+        ("ifactformer", "ifactformer grid=8"),
+    ],
+)
+def test_a_model_takes_its_options_in_brackets_too(line: str, same: str) -> None:
+    assert load_spec(line) == load_spec(same)
+    create_model(line, num_features=2, num_outputs=1)
+    assert load_spec(str(load_spec(line))) == load_spec(line)
+
+
+def test_a_model_in_brackets_is_called_one() -> None:
+    with pytest.raises(ValueError, match="ifactformer is a whole model, which stands alone"):
+        create_model("[ifactformer(grid=4)]", vocab_size=4)
+    with pytest.raises(ValueError, match="it takes options only"):
+        load_spec("mamba_nd([attention])")

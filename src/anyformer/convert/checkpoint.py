@@ -60,6 +60,25 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Any], Tensors]:
     )
 
 
+def checked(tensor: Tensor, name: str, where: str) -> Tensor:
+    """A tensor of a checkpoint whose numbers mean what they are.
+
+    Raises:
+        ValueError: for integers and 8-bit floats: quantised weights, which stand for others by their scales.
+    """
+    if tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        raise ValueError(
+            f"tensor {name!r} of {where} holds {str(tensor.dtype).removeprefix('torch.')}: quantised checkpoints "
+            "are not read; save one of float16, bfloat16 or float32"
+        )
+    return tensor
+
+
+def same(one: Tensor, other: Tensor) -> bool:
+    """Whether two stored tensors are one matrix, stored twice or shared."""
+    return one is other or (one.shape == other.shape and bool(torch.equal(one, other.to(one.dtype))))
+
+
 def _read_json(file: Path) -> dict[str, Any]:
     try:
         value = json.loads(file.read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from anyformer.convert.architectures import ARCHITECTURES, Architecture, Config, Source, need
-from anyformer.convert.checkpoint import read_checkpoint
+from anyformer.convert.checkpoint import checked, read_checkpoint, same
 from anyformer.convert.encoder_decoders import ENCODER_DECODERS, EncoderDecoderArchitecture
 from anyformer.models import EncoderDecoder, SequenceModel, load_spec
 
@@ -43,12 +43,14 @@ def from_hf(source: str | Path | LoadedModel) -> Any:
 
     Returns:
         A :class:`SequenceModel`, or an :class:`EncoderDecoder`, in evaluation mode, of the dtype of the checkpoint's
-        embedding.
+        embedding. Where the config ties the output matrix to the embedding and another one is stored, that one is
+        taken.
 
     Raises:
         ValueError: for a missing folder or file, an architecture or an option of it that we do not have, and a
-            tensor that is missing, left over or of another shape than the config says.
+            tensor that is missing, left over, quantised or of another shape than the config says.
     """
+    config: Config
     tensors: Mapping[str, Tensor]
     if isinstance(source, (str, Path)):
         config, tensors = read_checkpoint(Path(source))
@@ -61,9 +63,35 @@ def from_hf(source: str | Path | LoadedModel) -> Any:
     else:
         raise ValueError(f"source must be a folder or a model of transformers, got {type(source).__name__}")
     architecture = _architecture(config, where)
+    config = _as_stored(architecture, config, tensors, where)
     model = _skeleton(architecture, config)
     _fill(model, architecture, config, tensors, where)
     return model.eval()
+
+
+def _as_stored(
+    architecture: AnyArchitecture, config: Config, tensors: Mapping[str, Tensor], where: str
+) -> Config:
+    """The config with the output matrix untied, where one is stored that is not the embedding.
+
+    Raises:
+        ValueError: for an encoder-decoder whose sides have embeddings of their own, which ours share.
+    """
+    short = {architecture.short(key): tensors[key] for key in tensors if "layer" not in key}
+    if isinstance(architecture, EncoderDecoderArchitecture):
+        shared = short.get(architecture.tied_head)
+        for name in ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight"):
+            if shared is not None and name in short and not same(short[name], shared):
+                raise ValueError(
+                    f"{where} has a {name!r} that is not {architecture.tied_head!r}: ours share one"
+                )
+        return config
+    names = (f"{architecture.head}.weight", f"{architecture.whole['embed']}.weight")
+    head, embed = (short.get(name) for name in names)
+    tied = config.get("tie_word_embeddings", architecture.tied)
+    if tied and head is not None and embed is not None and not same(head, embed):
+        return {**config, "tie_word_embeddings": False}
+    return config
 
 
 def key_map(config: Config) -> dict[str, Source]:
@@ -126,7 +154,7 @@ def _fill(
     dtype = tensors[keys[sources[architecture.embed].keys[0]]].dtype
     for name, parameter in list(model.named_parameters()):
         source = sources[name]
-        theirs = [tensors[keys[key]].detach() for key in source.keys]
+        theirs = [checked(tensors[keys[key]].detach(), keys[key], where) for key in source.keys]
         ours = source.change(*theirs)
         if ours.shape != parameter.shape:
             raise ValueError(

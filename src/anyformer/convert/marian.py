@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from anyformer.convert.architectures import need
-from anyformer.convert.checkpoint import read_checkpoint
+from anyformer.convert.checkpoint import checked, read_checkpoint, same
 from anyformer.convert.hf import LoadedModel
 from anyformer.models import EncoderDecoder, load_spec
 
@@ -42,6 +42,7 @@ def from_marian(source: str | Path | LoadedModel) -> EncoderDecoder:
     else:
         raise ValueError(f"source must be a folder or a model of transformers, got {type(source).__name__}")
     model = EncoderDecoder(load_spec(_fields(config)).model_dump(), vocab_size=need(config, "vocab_size"))
+    _check_all_used(model, tensors)
     embedding = _tensor(tensors, "model.shared.weight")
     model.to(embedding.dtype)
     turns = torch.arange(model.spec.dim).reshape(2, -1).T.flatten()
@@ -87,6 +88,41 @@ def _fields(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+TIED = ("lm_head.weight", "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
+COMPUTED = tuple(f"model.{side}.embed_positions.weight" for side in ("encoder", "decoder"))
+"""Sinusoids, which ours computes."""
+
+
+def _check_all_used(model: EncoderDecoder, tensors: Mapping[str, Tensor]) -> None:
+    """Raise where a stored tensor would be left out: an embedding that is not the shared one, or an unknown one."""
+    for name in TIED:
+        if name in tensors and not same(tensors[name], _tensor(tensors, "model.shared.weight")):
+            raise ValueError(f"source has a {name!r} that is not 'model.shared.weight': ours share one")
+    used = _Recorder(tensors)
+    for name, _ in model.named_parameters():
+        _source(name, used)
+    unknown = sorted(set(tensors) - used.asked - {*TIED, *COMPUTED})
+    if unknown:
+        raise ValueError(f"source has {unknown[0]!r}, which a 'marian' model has no place for")
+
+
+class _Recorder(Mapping[str, Tensor]):
+    """Tensors, and which of them were asked for."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self.tensors, self.asked = tensors, set[str]()
+
+    def __getitem__(self, name: str) -> Tensor:
+        self.asked.add(name)
+        return self.tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+
 def _source(name: str, tensors: Mapping[str, Tensor]) -> Tensor:
     """The peer's tensor for a parameter of ours."""
     if name == "target_embed.weight":
@@ -118,4 +154,4 @@ def _reordered(name: str, tensor: Tensor, order: Tensor) -> Tensor:
 def _tensor(tensors: Mapping[str, Tensor], name: str) -> Tensor:
     if name not in tensors:
         raise ValueError(f"source lacks {name!r}; it has {len(tensors)} tensors")
-    return tensors[name]
+    return checked(tensors[name], name, "source")

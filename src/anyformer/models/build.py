@@ -180,8 +180,11 @@ class _Builder:
         if name in channels:
             return create_channel(name, self.spec.dim, **options)
         if name not in mixers and ".py:" not in name:
+            from anyformer.models import list_models
+
+            model = f"; {name} is a whole model, which stands alone" if name in list_models() else ""
             raise ValueError(
-                f"unknown part {name!r}{nearest(name, [*mixers.ids(), *blocks.ids(), *channels.ids()])}"
+                f"unknown part {name!r}{model or nearest(name, [*mixers.ids(), *blocks.ids(), *channels.ids()])}"
             )
         known = option_names(mixers.get(name).target)
         if "positions" in known:

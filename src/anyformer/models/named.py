@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from anyformer.layers.grid import read_grid
 from anyformer.models import register_model
 
 
@@ -40,9 +41,14 @@ def transmamba(depth: int = 3, first_point: int = 4) -> dict[str, Any]:
 
 @register_model("mamba_nd", papers=["mamba-nd"])
 def mamba_nd(depth: int = 4, grid: str | int = 8) -> dict[str, Any]:
-    """Mamba over a grid: rows, columns, and both backwards, in turn."""
-    orders = ["axes=0-1", "axes=0-1, reverse=true", "axes=1-0", "axes=1-0, reverse=true"]
-    layers = [f"order([mamba(causal=true)], grid={grid}, {orders[i % 4]})" for i in range(depth)]
+    """Mamba over a grid: along each axis in turn, forwards and backwards.
+
+    ``grid`` is all axes but the first: 8 for images of width 8, ``"4x8"`` for films of 4 rows of 8.
+    """
+    n = len(read_grid(grid)) + 1
+    orders = ["-".join(str((axis - turn) % n) for axis in range(n)) for turn in range(n)]
+    ways = [f"axes={axes}{back}" for axes in orders for back in ("", ", reverse=true")]
+    layers = [f"order([mamba(causal=true)], grid={grid}, {ways[i % len(ways)]})" for i in range(depth)]
     return {"layers": f"[{', '.join(layers)}]", "channel": None, "causal": False, "positions": "none"}
 
 

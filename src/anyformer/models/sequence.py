@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from anyformer.contract import Call, Context
@@ -47,6 +48,20 @@ class _Saved(PyTorchModelHubMixin):
             weights.open("rb").close()  # safetensors says of a file that may not be read that it is not there
         found: _Saved = super()._from_pretrained(model_id=model_id, spec=trusted, **others)
         return found
+
+    @classmethod
+    def _load_as_safetensor(cls, model: Any, model_file: str, map_location: str, strict: bool) -> Any:
+        _take_dtypes(model, Path(model_file))
+        return super()._load_as_safetensor(model, model_file, map_location, strict)
+
+
+def _take_dtypes(model: nn.Module, weights: Path) -> None:
+    """Give the parameters the dtypes that they were saved in."""
+    with safe_open(weights, "pt") as stored:
+        names = set(stored.keys())
+        for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+            if name in names and tensor.is_floating_point():
+                tensor.data = tensor.data.to(stored.get_tensor(name).dtype)
 
 
 def _readable_by_umask(path: Path) -> None:

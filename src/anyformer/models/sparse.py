@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from anyformer.layers.grid import read_grid
 from anyformer.models import register_model
 
 
@@ -101,13 +102,17 @@ def axial_transformer(depth: int = 1) -> dict[str, Any]:
 
 
 @register_model("ifactformer", papers=["ifactformer-m"])
-def ifactformer(depth: int = 4) -> dict[str, Any]:
-    """One block of factorised attention, iterated ``depth`` times by steps of 1 / depth, on fields of 8 columns."""
+def ifactformer(depth: int = 4, grid: int | str = 8) -> dict[str, Any]:
+    """One block of factorised attention, iterated ``depth`` times by steps of 1 / depth, on fields of ``grid`` columns.
+
+    ``grid`` is all axes of the field but the first: ``"4x8"`` for one of three axes.
+    """
+    axes = len(read_grid(grid)) + 1
     return {
-        "layers": f"[factorized_attention@block(grid=8)]*{depth}",
+        "layers": f"[factorized_attention@block(grid={grid})]*{depth}",
         "channel": None,
         "pattern": f"mixer/{depth}",
         "norm": "none",
-        "positions": "learnable_fourier(axes=2, grid=8)",
+        "positions": f"learnable_fourier(axes={axes}, grid={grid})",
         "causal": False,
     }

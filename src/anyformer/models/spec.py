@@ -147,8 +147,9 @@ def load_spec(
 
     Args:
         source: a spec; a dict of its fields; a YAML file; the name of a model with its options
-            (``"mamba dim=128 depth=4"``); or a stack with fields (``"[mamba*3, attention]*2 dim=256"``). The name of
-            a mixer that no model is called by, or ``"file.py:Class"``, stands for a stack of two.
+            (``"mamba dim=128 depth=4"``, ``"mamba_nd(grid=2x3)"``); or a stack with fields
+            (``"[mamba*3, attention]*2 dim=256"``). The name of a mixer that no model is called by, or
+            ``"file.py:Class"``, stands for a stack of two.
         trust_code: let a YAML file name Python files (``file.py:Class``), which run when the model is built.
         changes: fields that replace those of the source.
 
@@ -214,6 +215,11 @@ def _read_line(line: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         fields["layers"] = [reader.part()] * 2
     elif alone and re.fullmatch(r"[\w.-]+", token):
         fields["model"] = reader.next()
+    elif reader.peek(1) == "(" and token in list_models() and token not in mixers:
+        part = reader.part()
+        if part.inner or part.tag:
+            reader.fail(f"{token} is a model: it takes options only, such as {token}(depth=2)")
+        fields.update({"model": part.name, **part.options})
     else:
         fields["layers"] = reader.stack()
     while reader.peek():
