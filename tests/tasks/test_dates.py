@@ -126,9 +126,28 @@ class TestValuesThatDoNotFit:
         frame.loc[[10, 40], "when"] = ["31.02.2020", "soon"]
         notes = notes_of(saved(tmp_path, frame))
         assert (
-            "2 of 70 values of 'when' are no dates written %d.%m.%Y (first: '31.02.2020' in row 11)" in notes
+            "2 of 70 values of 'when' are no plausible dates written %d.%m.%Y (first: '31.02.2020' in row 11)"
+            in notes
         )
         assert "2 rows have no readable date or group and are left out" in notes
+
+    def test_never_is_no_date(self, tmp_path: Path) -> None:
+        frame = table(RANGES["D"].strftime("%Y-%m-%d"))
+        frame.loc[[5, 69], "when"] = ["0001-01-01", "9999-12-31"]
+        notes = notes_of(saved(tmp_path, frame))
+        assert (
+            "2 of 70 values of 'when' are no plausible dates written %Y-%m-%d (first: '0001-01-01' in row 6)"
+            in notes
+        )
+        assert forecast(tmp_path / "data.csv")["when"][0] == "2020-03-10"
+        dates = RANGES["D"].to_numpy().astype("datetime64[us]").copy()
+        dates[[5, 69]] = np.array(["0001-01-01", "9999-12-31"], "datetime64[us]")
+        stored = saved(tmp_path, table(dates), "data.parquet")
+        assert (
+            "2 of 70 values of 'when' lie outside the years 1000 to 2999 and count as no dates"
+            in notes_of(stored)
+        )
+        assert forecast(stored)["when"][0] == "2020-03-10"
 
     def test_many_make_it_no_column_of_dates(self, tmp_path: Path) -> None:
         frame = table(RANGES["D"].strftime("%d.%m.%Y"), other=np.arange(70) % 7)
@@ -136,7 +155,7 @@ class TestValuesThatDoNotFit:
         frame.loc[:10, "date"] = "soon"
         with pytest.raises(
             DataError,
-            match=r"'date' of .*11 of 70 values are no dates .*%d.%m.%Y.*'soon' in row 1.*date='none'",
+            match=r"'date' of .*11 of 70 values are no plausible dates .*%d.%m.%Y.*'soon' in row 1.*date='none'",
         ):
             open_data(saved(tmp_path, frame), "y")
         assert open_data(saved(tmp_path, frame), "y", date="none").encoding.kind == "labelled"  # type: ignore[union-attr]

@@ -139,6 +139,9 @@ def read_dates(
     codes = np.zeros(len(frame), np.int64) if codes is None else codes
     if len(columns) == 1:
         column = frame[columns[0]]
+        plain = date_format is None and reading is None
+        if plain and pd.api.types.is_numeric_dtype(column) and not column.min() >= 1000:
+            return None  # at once, as tables may have thousands of such columns
         if pd.api.types.is_datetime64_any_dtype(column):
             return _from_datetimes(column, codes, reading)
         style = reading.styles[0] if reading else date_format
@@ -173,7 +176,7 @@ def nearly_dates(column: pd.Series) -> str | None:
         wrong = np.flatnonzero((rows >= 0) & np.isnat(np.append(parsed.dates, np.datetime64("NaT"))[rows]))
         shown = style.narrowed(parsed).pattern
         first = f"(first: {texts.iloc[wrong[0]]!r} in row {wrong[0] + 1})" if len(wrong) else ""
-        return f"{len(wrong)} of {len(texts)} values are no dates written {shown} {first}"
+        return f"{len(wrong)} of {len(texts)} values are no plausible dates written {shown} {first}"
     return None
 
 
@@ -233,32 +236,35 @@ def _fitting(
 
     Args:
         rows: which of the different texts ``unique`` stands in each row; -1 where none does.
-        styles: with their tiers, of which only the lowest is kept.
+        styles: with their tiers, in their order; only the lowest that fits is kept.
         misfits: the share of values that need not fit.
     """
     counts = np.bincount(rows[rows >= 0], minlength=len(unique))
     if not len(unique):
         return []
     array, sample = pa.array(unique, pa.string()), unique[np.linspace(0, len(unique) - 1, 40).astype(int)]
-    tried = []
+    tried: list[tuple[Style, int, Parsed, int]] = []
     some = [set(text) for text in sample[:: max(len(sample) // 3, 1)]]
     holds = {
         letters: any(letters <= text for text in some) for letters in {style.literals for style, _ in styles}
     }
     for style, tier in styles:  # those that lack a letter are passed over before their expression is compiled
+        if tried and tier > tried[0][1]:
+            break
         if not holds[style.literals] or not _fits_sample(style, sample, misfits):
             continue
         parsed = style.parse(array, reading.first_year if reading else None)
+        _leave_out_far(parsed.dates)
         fits = int(counts[~np.isnat(parsed.dates)].sum())
         if fits >= (1 - misfits) * counts.sum():
             tried.append((style, tier, parsed, fits))
     if not tried:
         return []
-    most, best = max(fits for *_, fits in tried), min(tier for _, tier, *_ in tried)
+    most = max(fits for *_, fits in tried)
     found: list[tuple[Style, Parsed]] = []
-    for style, tier, parsed, fits in tried:
+    for style, _, parsed, fits in tried:
         again = any(np.array_equal(parsed.dates, other.dates, equal_nan=True) for _, other in found)
-        if fits == most and tier == best and not again:
+        if fits == most and not again:
             found.append((style, parsed))
     return found
 
@@ -319,8 +325,8 @@ def _as_dates(
     if len(wrong):
         shown = texts.iloc[wrong[0]].replace(_JOINT, " ")
         remarks.append(
-            f"{len(wrong)} of {len(texts)} values of {name!r} are no dates written {style} (first: {shown!r} in row "
-            f"{wrong[0] + 1})"
+            f"{len(wrong)} of {len(texts)} values of {name!r} are no plausible dates written {style} (first: {shown!r} "
+            f"in row {wrong[0] + 1})"
         )
     offsets = None if way.parsed.offsets is None else np.append(way.parsed.offsets, np.nan)[rows]
     zone, clock, instants = _in_zone(name, way.dates, offsets, reading, remarks)
@@ -377,7 +383,16 @@ def _from_datetimes(column: pd.Series, codes: np.ndarray, reading: Reading | Non
     if zone is not None:
         clock = column.dt.tz_localize(None)
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
-    clock, instants = clock.astype("datetime64[us]"), column.astype("datetime64[us]")
+    values = clock.astype("datetime64[us]").to_numpy().copy()
+    far, remarks = _leave_out_far(values), list[str]()
+    if np.isnat(values).all():
+        return None
+    if far and np.isnat(values).sum() > clock.isna().sum():
+        remarks.append(
+            f"{far} of {len(values)} values of {column.name!r} lie outside the years 1000 to 2999 and count as no dates"
+        )
+    clock = pd.Series(values, column.index)
+    instants = column.astype("datetime64[us]").where(clock.notna())
     known = clock.dropna().to_numpy()
     style = "%Y-%m-%d"
     if zone is not None or (known != known.astype("datetime64[D]")).any():
@@ -386,7 +401,7 @@ def _from_datetimes(column: pd.Series, codes: np.ndarray, reading: Reading | Non
     made = Reading(
         columns=[str(column.name)], styles=[style], zone=zone, absolute=bool(reading and reading.absolute)
     )
-    return Dates(made, clock, instants, Order.of(clock.to_numpy(), codes))
+    return Dates(made, clock, instants, Order.of(values, codes), remarks)
 
 
 def _from_serials(column: pd.Series, codes: np.ndarray, tried: list[str]) -> Dates | None:
@@ -428,6 +443,18 @@ def _serial(date: np.datetime64, kind: str) -> str:
 
 
 # ------------------------------------------------------------------------------------------------- styles
+
+
+def _leave_out_far(dates: np.ndarray) -> int:
+    """Set dates (N,) outside the years 1000 to 2999 to NaT, where others are inside; how many there are.
+
+    Such as 9999-12-31 and 0001-01-01, which databases hold for "never".
+    """
+    years = dates.astype("datetime64[Y]").astype(np.int64) + 1970
+    far = ~np.isnat(dates) & ((years < 1000) | (years > 2999))
+    if far.any() and not (far | np.isnat(dates)).all():
+        dates[far] = np.datetime64("NaT")
+    return int(far.sum())
 
 
 def _fits_sample(style: Style, sample: np.ndarray, misfits: float) -> bool:

@@ -51,7 +51,8 @@ class Order:
         step, _ = infer_step(known)
         places = step.index(known, known[0])
         exact = step.dates(places, known[0]) == known
-        dense = len(np.unique(places[exact])) / (places[-1] + 1)
+        filled = int((np.diff(places[exact]) > 0).sum()) + bool(exact.any())
+        dense = filled / (places[-1] + 1)
         by_group = np.argsort(codes, kind="stable")
         dates, codes = dates[by_group], codes[by_group]
         same = codes[1:] == codes[:-1]

@@ -116,7 +116,10 @@ def as_written(table: Table) -> pd.DataFrame:
             if not re.fullmatch(r"\d{4}\.\d\d|\d\d?\.\d{4}|\d+\.0+", first):
                 columns[name] = column
                 continue
-        columns[name] = table.keys(name)
+        small = (
+            pd.api.types.is_integer_dtype(column) and part_of(str(name)) is None and not column.min() >= 1000
+        )
+        columns[name] = column if small else table.keys(name)
     return pd.DataFrame(columns, index=table.frame.index)
 
 
