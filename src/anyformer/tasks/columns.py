@@ -221,12 +221,13 @@ def _dense_rise(known: np.ndarray) -> bool:
 
 
 def _numbers_groups(known: np.ndarray, labels: np.ndarray) -> bool:
-    """Whether consecutive numbers rise along the rows, several rows of one label to each, of at least ten."""
+    """Whether consecutive numbers rise along the rows, several rows of one label to nearly each, of at least ten."""
     gaps = np.diff(known)
     if not np.isin(gaps, (0, 1)).all() or gaps.sum() < 9 or gaps.mean() > 0.5:
         return False
     changes = labels[1:] != labels[:-1]
-    return bool(not changes[gaps == 0].any() and changes.any())
+    mixed = len(np.unique(known[1:][changes & (gaps == 0)]))
+    return bool(mixed <= max(1, 0.02 * gaps.sum()) and in_blocks(labels))
 
 
 def in_blocks(labels: np.ndarray) -> bool:

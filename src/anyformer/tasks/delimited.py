@@ -175,8 +175,10 @@ def _all_rows(
     chunks: list[list[pa.Array]] = []
     block: list[list[str]] = []
     comments = blank = between = 0
+    line = above + 1
     try:
         for row in rows:
+            line = rows.line_num + above + 1
             if not row or (len(row) == 1 and not row[0].strip()):
                 between += 1
                 continue
@@ -200,7 +202,8 @@ def _all_rows(
                 block = []
     except csv.Error as error:
         raise DataError(
-            f"{path} is not a readable table: {error}, in the row that ends in line {rows.line_num + above}"
+            f"{path}: the row that begins in line {line} cannot be read ({error}); a value that holds a double quote "
+            "is written in quotes, with its own doubled"
         ) from None
     if block:
         chunks.append(_by_column(block))

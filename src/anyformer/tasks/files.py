@@ -12,6 +12,7 @@ any other file, or a folder of them         byte language modelling
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -174,6 +175,11 @@ def _open_text(path: Path, length: int | None, raw: bool, seed: int) -> ByteTask
     documents = []
     for file in files:
         data = file.read_bytes()
+        if file.suffix.lower() == ".ts" and re.search(rb"^@data\s*$", data, re.M | re.I):
+            raise DataError(
+                f"{file} holds time series in the format of the UCR archive, which is not read; save them as .npz, "
+                "with x (N, T, F) and y (N,)"
+            )
         if not raw:
             decode(file, data)
             check_lines(file, data, f"give {option('raw', True)} where that is meant")

@@ -183,7 +183,7 @@ def _open_series(
         step = None
     else:
         numbers, dates, groups = dated_rows(numbers, dated, groups, remarks)
-        check_repeats(path, table.frame.loc[numbers.index], dates, groups, dated)
+        check_repeats(path, table.frame.loc[numbers.index], dates, groups, dated, choices.groups)
         step, regular, dated = find_step(path, dated, groups)
         if not regular:
             remarks.append(f"dates in {dated.name!r} are irregular: values are averaged over steps of {step}")

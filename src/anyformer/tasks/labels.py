@@ -26,14 +26,18 @@ def has_target(table: Table, targets: Sequence[str], kind: str | None, remarks: 
         if column.isna().all():
             raise DataError(f"{option('target')}: column {name!r} of {table.path} has no value in any row")
         known &= column.notna()
-        remarks.extend(table.notes.get(name, []))
-        remarks.extend(note for note in table.of_marks(name) if kind != "regress" and note not in remarks)
+        remarks.extend(note for note in table.notes.get(name, []) if note not in table.of_marks(name))
     if not known.any():
         raise DataError(
             f"{option('target')}: no row of {table.path} has all of {', '.join(map(repr, targets))}"
         )
     if not known.all():
-        remarks.append(f"{int((~known).sum())} of {len(known)} rows have no target and are left out")
+        gone = f"{int((~known).sum())} of {len(known)} rows have no target and are left out"
+        marks = [text for name in targets for text in table.marks.get(name, {})]
+        if marks and kind != "regress":
+            shown = ", ".join(map(repr, marks[:5]))
+            gone += f" ({shown}: texts for missing values; {option('missing', '')} makes them classes)"
+        remarks.append(gone)
     return known
 
 

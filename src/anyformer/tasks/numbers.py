@@ -72,13 +72,15 @@ class Convention:
 
     def __post_init__(self) -> None:
         if self.decimal not in (None, ".", ","):
-            raise ValueError(f"decimal must be '.' or ',', got {self.decimal!r}")
+            raise ValueError(f"{option('decimal')} must be '.' or ',', got {self.decimal!r}")
         if self.thousands not in (None, "", ",", ".", " ", "'"):
             raise ValueError(
-                f"thousands must be ',', '.', ' ' (any blank), \"'\" or '' for none, got {self.thousands!r}"
+                f"{option('thousands')} must be ',', '.', ' ' (any blank), \"'\" or '' for none, got {self.thousands!r}"
             )
         if self.decimal is not None and self.decimal == self.thousands:
-            raise ValueError(f"decimal and thousands must differ, got {self.decimal!r} for both")
+            raise ValueError(
+                f"{option('decimal')} and {option('thousands')} must differ, got {self.decimal!r} for both"
+            )
 
     def is_missing(self, text: str) -> bool:
         """Whether a cell stands for a missing value, whatever its column."""

@@ -82,9 +82,8 @@ def _yaml_of(name: str, text: str, hint: Any) -> Any:
     try:
         return TypeAdapter(hint).validate_python(value)
     except ValidationError:
-        asked = (
-            getattr(hint, "__name__", str(hint)) if not get_args(hint) else str(hint).replace("typing.", "")
-        )
+        members = [one for one in (get_args(hint) or (hint,)) if one is not NoneType]
+        asked = " or ".join(getattr(one, "__name__", str(one)) for one in members)
         raise ValueError(f"{option(name)} must be of the type {asked}, got {text!r}") from None
 
 

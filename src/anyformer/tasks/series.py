@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -125,28 +126,31 @@ def _shown(reading: Reading, date: np.datetime64) -> str:
     return " ".join(text for texts in reading.write(np.array([date])).values() for text in texts)
 
 
-def check_repeats(path: Path, frame: pd.DataFrame, dates: pd.Series, groups: pd.Series, dated: Dates) -> None:
-    """``DataError`` where dates repeat so often that the table must hold several series."""
-    repeated = pd.DataFrame({"date": dates, "group": groups}).duplicated().mean()
+def check_repeats(
+    path: Path, frame: pd.DataFrame, dates: pd.Series, groups: pd.Series, dated: Dates, given: list[str]
+) -> None:
+    """``DataError`` where dates repeat so often that more series must be there than ``given`` columns tell apart."""
+    keys = pd.DataFrame({"date": dates, "group": groups})
+    repeated = keys.duplicated().mean()
     if repeated <= 0.05:
         return
     name, columns = dated.name, dated.reading.columns
-    for column in frame.columns:
-        pairs = pd.DataFrame({"date": dates, "group": frame[column]})
-        if (
-            column not in columns
-            and frame[column].nunique() <= len(frame) / 3
-            and not pairs.duplicated().any()
-        ):
-            if read_dates(frame, [*columns, str(column)]) is not None:
-                raise DataError(
-                    f"{path}: {repeated:.0%} of the dates in {name!r} repeat, and {column!r} tells them apart: give "
-                    f"{option('date', ','.join([*columns, str(column)]))} to read them as one date"
-                )
+    few = [str(column) for column in frame.columns if frame[column].nunique() <= len(frame) / 3]
+    few = [column for column in few if column not in (*columns, *given)][:12]
+    for further in [*combinations(few, 1), *combinations(few, 2)]:
+        if keys.assign(**{f"_{i}": frame[column] for i, column in enumerate(further)}).duplicated().any():
+            continue
+        repeat = f"{path}: {repeated:.0%} of the dates in {name!r} repeat"
+        if len(further) == 1 and read_dates(frame, [*columns, *further]) is not None:
             raise DataError(
-                f"{path}: {repeated:.0%} of the dates in {name!r} repeat; {column!r} seems to tell the series apart: "
-                f"give {option('group', str(column))}"
+                f"{repeat}, and {further[0]!r} tells them apart: give "
+                f"{option('date', ','.join([*columns, *further]))} to read them as one date"
             )
+        wanted = [*given, *further]
+        raise DataError(
+            f"{repeat}; {' and '.join(map(repr, further))} seems to tell the series apart: give "
+            f"{option('group', wanted[0] if len(wanted) == 1 else wanted)}"
+        )
     if repeated > 0.5:
         raise DataError(
             f"{path}: {repeated:.0%} of the dates in {name!r} repeat; name the column that tells the series apart "

@@ -1,0 +1,330 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from anyformer.tasks import DataError, open_data, score_reference
+from anyformer.tasks.forecasting import ForecastTask
+from anyformer.tasks.labelled import LabelledTask
+
+ROWS = 300
+
+
+def noise(**columns: Any) -> pd.DataFrame:
+    """Noise, and a label that has nothing to do with it, sorted."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=ROWS), "b": rng.normal(size=ROWS)})
+    return frame.assign(**columns, label=np.sort(rng.choice(["u", "v"], ROWS)))
+
+
+def opened(
+    path: Path, frame: pd.DataFrame, target: Any = "label", index: bool = False, **options: Any
+) -> LabelledTask:
+    frame.to_csv(path / "data.csv", index=index)
+    task = open_data(path / "data.csv", target, **{"kind": "classify", **options})
+    assert isinstance(task, LabelledTask)
+    return task
+
+
+def accuracy(task: LabelledTask) -> float:
+    linear = next(one for one in task.references() if one.name == "linear")
+    total, weight = score_reference(linear.fit(task), task)
+    return total / weight
+
+
+def counted(name: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    return lambda frame: frame.assign(**{name: np.arange(1, ROWS + 1)})
+
+
+IDS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+    "as R writes it": lambda frame: pd.DataFrame({"": np.arange(1, ROWS + 1)}).join(frame),
+    "called X": lambda frame: pd.DataFrame({"X": np.arange(1, ROWS + 1)}).join(frame),
+    "pandas": lambda frame: frame.reset_index(names="Unnamed: 0"),
+    "of a filter": lambda frame: frame.assign(index=np.arange(ROWS) * 3 + np.arange(ROWS) % 2),
+    "shuffled": lambda frame: frame.reset_index(names="Unnamed: 0").sample(frac=1, random_state=0),
+    "id": counted("id"),
+    "ID of words": lambda frame: frame.assign(patientID=7 * np.arange(ROWS) + 10_000),
+    "counting under any name": counted("whatever"),
+    "shuffled under any name": lambda frame: counted("whatever")(frame).sample(frac=1, random_state=0),
+    "in steps": lambda frame: frame.assign(whatever=10 * np.arange(ROWS)),
+    "nearly counting": lambda frame: frame.assign(whatever=np.cumsum(np.arange(ROWS) % 4 + 1)),
+    "of groups": lambda frame: frame.assign(subject=np.arange(ROWS) // 10),
+    "uuid": lambda frame: frame.assign(uuid=[f"{i:08x}-0000-4000-8000-000000000000" for i in range(ROWS)]),
+}
+
+
+@pytest.mark.parametrize("how", IDS)
+def test_what_tells_rows_apart_is_no_input(tmp_path: Path, how: str) -> None:
+    task = opened(tmp_path, IDS[how](noise()))
+    assert task.describe()["columns"] == ["a", "b"]
+    assert accuracy(task) < 0.65
+    (note,) = [note for note in task.notes() if note.startswith("left out:")]
+    assert "keep=" in note or "not numeric" in note
+
+
+def test_a_row_number_kept_is_an_input(tmp_path: Path) -> None:
+    task = opened(tmp_path, noise(id=np.arange(ROWS)), keep="id")
+    assert task.describe()["columns"] == ["a", "b", "id"] and accuracy(task) > 0.9
+    with pytest.raises(DataError, match="keep: column 'city' of .* holds no numbers"):
+        opened(tmp_path, noise(city="Rome"), keep="city")
+
+
+MEASURES: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
+    "different floats": lambda rng: rng.normal(size=ROWS),
+    "rising floats": lambda rng: np.sort(rng.normal(size=ROWS)),
+    "large whole numbers": lambda rng: rng.integers(0, 10**9, ROWS),
+    "a time in seconds": lambda rng: 1_700_000_000 + np.cumsum(rng.integers(1, 90_000, ROWS)),
+    "a sum that grows": lambda rng: np.cumsum(rng.integers(0, 500, ROWS)),
+    "small whole numbers": lambda rng: rng.integers(0, 90, ROWS),
+    "sorted ages": lambda rng: np.sort(rng.integers(18, 90, ROWS)),
+    "sorted ages, dense": lambda rng: np.repeat(np.arange(18, 93), 4),
+}
+
+
+@pytest.mark.parametrize("what", MEASURES)
+def test_measures_stay_inputs(tmp_path: Path, what: str) -> None:
+    rng = np.random.default_rng(1)
+    frame = noise(c=MEASURES[what](rng))
+    frame["label"] = np.where(rng.random(ROWS) < np.linspace(0.1, 0.9, ROWS), "u", "v")
+    task = opened(tmp_path, frame)
+    assert "c" in task.describe()["columns"]
+
+
+def test_an_input_that_rises_like_the_labels_is_pointed_out(tmp_path: Path) -> None:
+    frame = noise(stamp=np.cumsum(np.random.default_rng(0).integers(1, 90_000, ROWS)))
+    (note,) = [note for note in opened(tmp_path, frame).notes() if "rises or falls" in note]
+    assert note.endswith("drop='stamp' leaves it out")
+    task = opened(tmp_path, frame, drop="stamp")
+    assert "left out: 'stamp', as was asked" in task.notes() and task.describe()["columns"] == ["a", "b"]
+    with pytest.raises(ValueError, match="drop leaves out 'label', which is asked for elsewhere"):
+        opened(tmp_path, frame, drop=["label"])
+
+
+class TestTexts:
+    def fraud(self, **more: Any) -> pd.DataFrame:
+        rng = np.random.default_rng(0)
+        return pd.DataFrame(
+            {
+                "category": rng.choice(["food", "travel"], 100),
+                "country": rng.choice(["DE", "FR"], 100),
+                "timestamp": [f"2024-01-{i % 28 + 1:02}T10:00:{i % 60:02}" for i in rng.permutation(100)],
+                **more,
+                "label": rng.choice(["y", "n"], 100),
+            }
+        )
+
+    def test_all_that_is_left_out_is_listed(self, tmp_path: Path) -> None:
+        task = opened(tmp_path, self.fraud(amount=np.arange(100) ** 2 % 997))
+        assert task.describe()["columns"] == ["amount"]
+        notes = " | ".join(task.notes())
+        assert (
+            "left out: 'category', 'country', not numeric: texts and categories are not inputs yet" in notes
+        )
+        assert "left out: 'timestamp', of dates" in notes
+
+    def test_dates_and_ids_are_no_text(self, tmp_path: Path) -> None:
+        ids = {"code": [f"K{i:05}" for i in range(100)]}
+        for frame in (self.fraud(), self.fraud(**ids)):
+            with pytest.raises(
+                DataError, match="no numeric column besides the target.*'timestamp', of dates"
+            ):
+                opened(tmp_path, frame)
+
+    def test_the_only_text_is_read_and_of_two_one_is_asked_for(self, tmp_path: Path) -> None:
+        remark = [f"paid at the {'bar' if i % 3 else 'desk'} for {i}" for i in range(100)]
+        task = opened(tmp_path, self.fraud(remark=remark))
+        assert task.describe()["text"] == "remark" and task.vocab_size == 256
+        assert any("left out: 'category', 'country', 'timestamp'" in note for note in task.notes())
+        with pytest.raises(DataError, match="2 of text: give text='remark' or text='other'"):
+            opened(tmp_path, self.fraud(remark=remark, other=remark[::-1]))
+        with_numbers = self.fraud(remark=remark, amount=np.arange(100) ** 2 % 997)
+        assert opened(tmp_path, with_numbers).describe()["columns"] == ["amount"]
+        named = opened(tmp_path, with_numbers, text="remark")
+        assert named.describe()["text"] == "remark" and any("'amount'" in note for note in named.notes())
+
+
+class TestLabels:
+    def of(self, path: Path, *labels: str, **options: Any) -> LabelledTask:
+        rows = "".join(f"{i * i % 101},{labels[i % len(labels)]}\n" for i in range(90))
+        (path / "data.csv").write_text("a,label\n" + rows)
+        task = open_data(path / "data.csv", "label", **options)
+        assert isinstance(task, LabelledTask)
+        return task
+
+    def test_equal_numbers_are_one_class(self, tmp_path: Path) -> None:
+        task = self.of(tmp_path, "1", "1.0", "2")
+        assert task.classes == ["1", "2"] and "'1' and '1.0' of 'label' are one class: 1" in task.notes()
+        lines = [
+            f'{{"a": {i * i % 101}, "label": {("1", chr(34) + "1" + chr(34), "2.0")[i % 3]}}}'
+            for i in range(90)
+        ]
+        (tmp_path / "data.jsonl").write_text("\n".join(lines))
+        assert open_data(tmp_path / "data.jsonl").classes == ["1", "2.0"]  # type: ignore[attr-defined]
+
+    def test_classes_are_called_as_they_are_written(self, tmp_path: Path) -> None:
+        assert self.of(tmp_path, "01", "02", "10").classes == ["01", "02", "10"]
+        assert self.of(tmp_path, "true", "false").classes == ["false", "true"]
+        assert (
+            "classes 'Ja' and 'ja' of 'label' differ in case alone"
+            in self.of(tmp_path, "Ja", "ja").notes()[0]
+        )
+
+    @pytest.mark.parametrize("mark", ["NA", "None", "null", "nan"])
+    @pytest.mark.parametrize("others", [("yes", "no"), ("0", "1")])
+    def test_marks_of_missing_values_are_classes_where_asked(
+        self, tmp_path: Path, mark: str, others: tuple[str, str]
+    ) -> None:
+        task = self.of(tmp_path, mark, *others)
+        assert task.classes is not None and mark not in task.classes
+        assert any("30 of 90 rows have no target" in note and repr(mark) in note for note in task.notes())
+        asked = self.of(tmp_path, mark, *others, missing="")
+        assert asked.classes is not None and mark in asked.classes and len(asked.classes) == 3
+
+    def test_other_marks_may_be_named(self, tmp_path: Path) -> None:
+        assert self.of(tmp_path, "yes", "no", "unknown", missing="unknown").classes == ["no", "yes"]
+
+    def test_truth_values_may_have_gaps(self, tmp_path: Path) -> None:
+        rows = "".join(f"{('True', 'False', '')[i % 3]},{i * i % 7},{i % 2}\n" for i in range(90))
+        (tmp_path / "data.csv").write_text("flag,a,label\n" + rows)
+        task = open_data(tmp_path / "data.csv", "label")
+        assert task.describe()["columns"] == ["flag", "a"]
+        assert any("30 of 180 values are missing (16.7 %), in 'flag' (30)" in note for note in task.notes())
+
+    def test_targets_without_a_value(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="target: column 'label' of .* has no value in any row"):
+            self.of(tmp_path, "")
+
+
+def series(n: int = 200, **columns: Any) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    days = pd.date_range("2023-01-01", periods=n).strftime("%Y-%m-%d")
+    return pd.DataFrame({"day": days, "y": rng.normal(size=n), **columns})
+
+
+class TestSeries:
+    def opened(self, path: Path, frame: pd.DataFrame, target: Any = "y", **options: Any) -> ForecastTask:
+        frame.to_csv(path / "data.csv", index=False)
+        task = open_data(path / "data.csv", target, **options)
+        assert isinstance(task, ForecastTask)
+        return task
+
+    def test_rows_after_the_last_known_target_are_the_future(self, tmp_path: Path) -> None:
+        from anyformer.tasks.unseen import read_unseen
+
+        frame = series(temperature=np.arange(200) % 9, city="Rome")
+        frame.loc[193:, "y"] = np.nan
+        task = self.opened(tmp_path, frame)
+        said = "the last 7 rows have no 'y': they are the future to be forecast and left out, although 'temperature'"
+        assert any(said in note for note in task.notes()) and len(task._values) == 193
+        unseen = read_unseen(task.encoding, tmp_path / "data.csv")
+        assert unseen.names["day"].tolist()[0] == frame["day"][193]
+        assert any(said in remark for remark in unseen.remarks)
+        shift = unseen.batch.shift
+        assert shift is not None
+        assert float(shift[0, 0, 0]) == pytest.approx(frame["y"][193 - task.context : 193].mean())
+
+    def test_each_series_has_a_future_of_its_own(self, tmp_path: Path) -> None:
+        from anyformer.tasks.unseen import read_unseen
+
+        one, other = series(shop="a"), series(shop="b")
+        other.loc[150:, "y"] = np.nan
+        task = self.opened(tmp_path, pd.concat([one, other]), group="shop")
+        names = read_unseen(task.encoding, tmp_path / "data.csv").names
+        assert names.groupby("shop")["day"].first().to_dict() == {"a": "2023-07-20", "b": one["day"][150]}
+
+    def test_several_columns_tell_series_apart(self, tmp_path: Path) -> None:
+        from anyformer.tasks.unseen import read_unseen
+
+        parts = [series(shop=shop, item=item) for shop in ("a", "b") for item in (1, 2)]
+        for group in (["shop", "item"], "shop,item"):
+            task = self.opened(tmp_path, pd.concat(parts), group=group)
+            assert task.describe()["series"] == 4
+        names = read_unseen(task.encoding, tmp_path / "data.csv").names
+        assert names[["shop", "item"]].drop_duplicates().to_numpy().tolist() == [
+            ["a", "1"], ["a", "2"], ["b", "1"], ["b", "2"]
+        ]  # fmt: skip
+        with pytest.raises(
+            DataError, match=r"'item' seems to tell the series apart: give group=\['shop', 'item'\]"
+        ):
+            self.opened(tmp_path, pd.concat(parts), group="shop")
+
+    def test_a_target_that_cannot_be_forecast(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="target: column 'z' of .* is 5 in all rows: nothing to forecast"):
+            self.opened(tmp_path, series(z=5), "z")
+        with pytest.raises(DataError, match="target: column 'z' of .* holds no number at all"):
+            self.opened(tmp_path, series(z=""), "z")
+        task = self.opened(tmp_path, series(z=5), None)
+        assert task.targets == ["y"] and "'z' never change and are not forecast" in task.notes()
+
+    def test_series_too_short_for_a_window_are_named(self, tmp_path: Path) -> None:
+        frame = pd.concat([series(shop="a"), series(9, shop="b"), series(5, shop="c")])
+        task = self.opened(tmp_path, frame, group="shop", context=12, horizon=2)
+        assert any("fits 2 of the series, which are left out: 'b', 'c'" in note for note in task.notes())
+
+    def test_several_targets_between_commas(self, tmp_path: Path) -> None:
+        frame = series(z=np.arange(200) % 7, **{"y,z": np.arange(200) % 5})
+        assert self.opened(tmp_path, frame.drop(columns="y,z"), "y, z").targets == ["y", "z"]
+        assert self.opened(tmp_path, frame, "y,z").targets == ["y,z"]
+        with pytest.raises(DataError, match="target: .* has no column 'w'"):
+            self.opened(tmp_path, frame, "y,w")
+
+
+class TestArrays:
+    def saved(self, path: Path, *shape: int) -> tuple[Path, np.ndarray]:
+        x = np.random.default_rng(0).normal(size=shape)
+        np.savez(path / "a.npz", x=x, y=np.arange(len(x)) % 2)
+        return path / "a.npz", x
+
+    def test_the_axis_of_time_is_asked_for_where_it_is_in_doubt(self, tmp_path: Path) -> None:
+        path, _ = self.saved(tmp_path, 60, 3, 50)
+        with pytest.raises(
+            DataError, match=r"\(60, 3, 50\): give axes='NFT' if it is 3 features over 50 steps"
+        ):
+            open_data(path)
+        by_axes = {axes: open_data(path, axes=axes) for axes in ("NFT", "NTF")}
+        assert by_axes["NFT"].train_length == 50 and by_axes["NTF"].train_length == 3
+
+    def test_new_arrays_are_read_in_the_same_way(self, tmp_path: Path) -> None:
+        from anyformer.tasks.unseen import read_unseen
+
+        path, x = self.saved(tmp_path, 60, 3, 50)
+        task = open_data(path, axes="NFT")
+        assert isinstance(task, LabelledTask) and task.encoding is not None
+        unseen = read_unseen(task.encoding, path)
+        first = task.encoding.standard.encode(x.transpose(0, 2, 1))[0]  # type: ignore[union-attr]
+        assert unseen.batch.x.shape == (60, 50, 3) and np.allclose(unseen.batch.x[0], first, atol=1e-6)
+
+    def test_what_is_taken_for_time_is_said(self, tmp_path: Path) -> None:
+        path, _ = self.saved(tmp_path, 60, 50, 3)
+        assert (
+            "x is read as 50 steps of 3 features; axes='NFT' reads it the other way"
+            in open_data(path).notes()
+        )
+        path, _ = self.saved(tmp_path, 60, 1, 50)
+        assert (
+            "x is read as 50 steps of 1 features; axes='NTF' reads it the other way"
+            in open_data(path).notes()
+        )
+
+
+def test_options_that_do_nothing_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match="horizon does not apply to rows that are classified or regressed, got 3"
+    ):
+        opened(tmp_path, noise(), horizon=3)
+    series().to_csv(tmp_path / "series.csv", index=False)
+    with pytest.raises(ValueError, match="length does not apply to forecasts, got 3"):
+        open_data(tmp_path / "series.csv", "y", length=3)
+    with pytest.raises(ValueError, match="axes does not apply to tables"):
+        open_data(tmp_path / "series.csv", "y", axes="NTF")
+
+
+def test_one_huge_number_that_drowns_the_others_is_pointed_out(tmp_path: Path) -> None:
+    frame = noise()
+    frame.loc[3, "b"] = 1e50
+    assert any("'b' has values so large (up to 1e+50)" in note for note in opened(tmp_path, frame).notes())

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from anyformer.tasks import DataError
+from anyformer.tasks.delimited import Cells, read_cells
+
+
+def cells(folder: Path, text: str) -> Cells:
+    (folder / "data.csv").write_bytes(text.encode())
+    return read_cells(folder / "data.csv")
+
+
+def read(folder: Path, text: str) -> dict[str, list[str]]:
+    return {name: column.to_pylist() for name, column in cells(folder, text).columns.items()}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('"date";"price, EUR"\n2024-01-01;1,5\n', {"date": ["2024-01-01"], "price, EUR": ["1,5"]}),
+        ("date;price, EUR\n2024-01-01;1,5\n", {"date": ["2024-01-01"], "price, EUR": ["1,5"]}),
+        ("a;b;c\n1,5;2,5;3,5\n", {"a": ["1,5"], "b": ["2,5"], "c": ["3,5"]}),
+        ('a,b\n"1,5","2,5"\n', {"a": ["1,5"], "b": ["2,5"]}),
+        ("sep=;\na;b\n1;2\n", {"a": ["1"], "b": ["2"]}),
+        ('"sep=|"\r\na|b\r\n1|2\r\n', {"a": ["1"], "b": ["2"]}),
+        ("\ufeffa\tb\r\n1\t2\r\n", {"a": ["1"], "b": ["2"]}),
+        ("a|b\n1|2\n\n3|4\n\n", {"a": ["1", "3"], "b": ["2", "4"]}),
+        ("# made by hand; once\na,b\n1,2\n# half\n3,4\n", {"a": ["1", "3"], "b": ["2", "4"]}),
+        ("#a,b\n1,2\n", {"a": ["1"], "b": ["2"]}),
+        ("a,b,\n1,2,\n", {"a": ["1"], "b": ["2"]}),
+        ("a,b\n1,2,\n", {"a": ["1"], "b": ["2"]}),
+        (",b\n1,2\n", {"Unnamed: 0": ["1"], "b": ["2"]}),
+        ('a,b\n"x\ny","says ""no"""\n', {"a": ["x\ny"], "b": ['says "no"']}),
+        ("y\n1,5\n2,5\n", {"y": ["1,5", "2,5"]}),
+        ("text\nhello, you\nfine\n", {"text": ["hello, you", "fine"]}),
+    ],
+)
+def test_what_is_read(tmp_path: Path, text: str, found: dict[str, list[str]]) -> None:
+    assert read(tmp_path, text) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n3\n", r"line 3 has 1 fields, but the first line names 2 columns \(none for column 'b'\)"),
+        ("a,b\n1,2\n3,4,5\n", r"line 3 has 3 fields, .* \(the first one too many is '5'\)"),
+        ("a,b\n\n# x\n1,2\n3,4,5\n", "line 5 has 3 fields"),
+        ('a,b\n1,2\n3,"4\n5,6\n', r"the row that begins in line 3 cannot be read \(unexpected end of data\)"),
+        ('a,b\n1,"2"3\n', "the row that begins in line 2 cannot be read"),
+        ("a, a\n1,2\n", "columns 1 and 2 are both named 'a'; rename one"),
+        ("a,b\n", "has a line of column names and no rows"),
+        ("1.5,2\n3,4\n", "the first line must name the columns, got '1.5,2'"),
+        ("#only\n", "has only comments and no rows"),
+    ],
+)
+def test_what_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        read(tmp_path, text)
+    assert "data.csv" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_lines_that_are_skipped_are_counted(tmp_path: Path) -> None:
+    remarks = cells(tmp_path, "# one\n# two\na,b,\n1,2,\n# three\n3,4,\n").remarks
+    assert remarks == [
+        "2 lines of comments above the names of the columns are left out",
+        "1 lines of comments between the rows are left out",
+        "column 3 has neither a name nor values and is left out",
+    ]
+    assert "1 blank lines between the rows" in cells(tmp_path, "y\n1\n\n2\n").remarks[0]
+
+
+def test_long_files_are_read_in_blocks(tmp_path: Path) -> None:
+    found = read(tmp_path, "a,b\n" + "".join(f"{i},{-i}\n" for i in range(150_000)))
+    assert found["a"] == [str(i) for i in range(150_000)] and found["b"][-1] == "-149999"
