@@ -35,30 +35,7 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task:
     path, frame = table.path, table.frame
     if frame.empty:
         raise DataError(f"{path} has columns ({', '.join(frame.columns[:5])}) and no rows")
-    dropped = columns_named(table, given.pop("drop"), "drop")
-    choices = Choices(
-        targets=columns_named(table, given.pop("target"), "target"),
-        groups=columns_named(table, given.pop("group"), "group"),
-        keep=columns_named(table, given.pop("keep"), "keep"),
-        **given,
-    )
-    for name in [choices.text] if choices.text else []:
-        columns_named(table, [name], "text")
-    asked = {
-        *choices.targets,
-        *choices.groups,
-        *dated_columns(frame, choices.date),
-        choices.text,
-        *choices.keep,
-    }
-    for name in dropped:
-        if name in asked:
-            raise ValueError(f"{option('drop')} leaves out {name!r}, which is asked for elsewhere")
-    remarks = list(table.remarks)
-    if dropped:
-        remarks.append(f"left out: {', '.join(map(repr, dropped))}, as was asked")
-    table = replace(table, frame=frame.drop(columns=dropped))
-    table = _single_values(table, choices, asked, remarks)
+    choices, table, remarks = _chosen(table, given)
     dated = None
     groups = group_keys(table, choices.groups)
     if choices.date is not None or choices.kind in (None, "forecast"):
@@ -94,6 +71,35 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task:
             )
         return open_groups(table, choices, groups, dated, remarks)
     return open_rows(table, choices, dated, remarks)
+
+
+def _chosen(table: Table, given: dict[str, Any]) -> tuple[Choices, Table, list[str]]:
+    """What the user said by columns, the table without what is dropped or holds lists, and first remarks."""
+    frame = table.frame
+    dropped = columns_named(table, given.pop("drop"), "drop")
+    choices = Choices(
+        targets=columns_named(table, given.pop("target"), "target"),
+        groups=columns_named(table, given.pop("group"), "group"),
+        keep=columns_named(table, given.pop("keep"), "keep"),
+        **given,
+    )
+    for name in [choices.text] if choices.text else []:
+        columns_named(table, [name], "text")
+    asked = {
+        *choices.targets,
+        *choices.groups,
+        *dated_columns(frame, choices.date),
+        choices.text,
+        *choices.keep,
+    }
+    for name in dropped:
+        if name in asked:
+            raise ValueError(f"{option('drop')} leaves out {name!r}, which is asked for elsewhere")
+    remarks = list(table.remarks)
+    if dropped:
+        remarks.append(f"left out: {', '.join(map(repr, dropped))}, as was asked")
+    table = replace(table, frame=frame.drop(columns=dropped))
+    return choices, _single_values(table, choices, asked, remarks), remarks
 
 
 def _single_values(table: Table, choices: Choices, asked: set[str | None], remarks: list[str]) -> Table:
