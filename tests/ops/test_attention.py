@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import anyformer.ops.attention as module
-from anyformer.ops import use_native
+from anyformer.ops import use_definition, use_native
 from anyformer.ops.attention import attention, attention_definition, merge
 
 
@@ -245,3 +245,18 @@ def test_errors(form: object, change: dict[str, object], message: str) -> None:
     }
     with pytest.raises(ValueError, match=message):
         form(arguments.pop("q"), arguments.pop("k"), arguments.pop("v"), **arguments)  # type: ignore[operator]
+
+
+def test_who_asks_for_a_second_derivative_is_told_how_to_get_it() -> None:
+    x = torch.randn(1, 2, 5, 4, dtype=torch.float64, requires_grad=True)
+
+    def slope(x: Tensor) -> Tensor:
+        return torch.autograd.grad(attention(x, x, x).sum(), x, create_graph=True)[0]
+
+    with pytest.warns(UserWarning, match=r"use_definition\(\)"):
+        slope(x)
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        (by_hint,) = torch.autograd.grad(slope(x).square().sum(), x)
+    with use_definition():
+        (expected,) = torch.autograd.grad(slope(x).square().sum(), x)
+    torch.testing.assert_close(by_hint, expected)

@@ -135,6 +135,16 @@ def _first_sample(x: Tensor) -> Tensor:
         ("forward mode", _half_the_tangent, "torch.func.jvp"),
         ("second order", lambda x: _Once.apply(x) if not in_definition() else x**3, "twice: x"),
         ("vmap", _first_sample, "vmap"),
+        (
+            "not finite",
+            lambda x: x**3 if in_definition() else x.nan_to_num() ** 3,
+            "nan in x is hidden in output 0",
+        ),
+        (
+            "not finite",
+            lambda x: x**3 if in_definition() else x**3 + 0 * x.sum(),
+            "spreads to another sample",
+        ),
         ("definition", lambda x: x * (1.0 if in_definition() else 1.001), "fast form"),
     ],
 )

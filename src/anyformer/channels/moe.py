@@ -12,6 +12,7 @@ from anyformer.channels import register_channel
 from anyformer.channels.mlp import hidden_width
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.linear import Linear
+from anyformer.ops._precision import widen
 
 
 @register_channel(
@@ -60,7 +61,7 @@ class MixtureOfExperts(Mixer):
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         B, T, D = x.shape
-        scores = self.router(x).float().flatten(0, 1)  # (B*T, E)
+        scores = widen(self.router(x)).flatten(0, 1)  # (B*T, E)
         top, expert = scores.topk(self.top_k, -1)
         weight = top.softmax(-1).to(x.dtype)
         if self.training:

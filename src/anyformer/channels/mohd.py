@@ -12,6 +12,7 @@ from anyformer.channels.mlp import SwiGLU
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.grouped import GroupedLinear
 from anyformer.layers.linear import Linear
+from anyformer.ops._precision import widen
 
 
 @register_channel(
@@ -77,7 +78,7 @@ class MixtureOfHiddenDimensions(Mixer):
 
     def gates(self, x: Tensor, inputs: Inputs | None = None) -> Tensor:
         """(B, T, groups): 1 for shared groups, the scaled probability for chosen ones, 0 for the others."""
-        probability = self.router(x).float().softmax(-1)
+        probability = widen(self.router(x)).softmax(-1)
         top = probability.topk(self.top_k, -1).indices
         chosen = torch.zeros_like(probability).scatter(-1, top, 1.0)
         if self.training and inputs is not None and self.balance:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from anyformer.contract import Context
+from anyformer.ops._precision import widen
 from anyformer.state import State
 
 
@@ -90,7 +91,7 @@ def sample(
     """One token (B,) a row of logits (B, vocabulary); see :func:`generate`."""
     if temperature == 0:
         return logits.argmax(-1)
-    logits = logits.float() / temperature
+    logits = widen(logits) / temperature
     if top_k is not None:
         kept = logits.topk(min(top_k, logits.shape[-1]), -1).values[:, -1:]
         logits = logits.masked_fill(logits < kept, -torch.inf)

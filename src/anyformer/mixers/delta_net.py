@@ -15,6 +15,7 @@ from anyformer.layers.linear import Linear
 from anyformer.layers.norms import RMSNorm
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
+from anyformer.ops._precision import widen
 from anyformer.ops.delta_rule import delta_rule
 from anyformer.ops.linear_attention import linear_attention
 from anyformer.ops.log_linear_attention import log_linear_attention
@@ -122,8 +123,8 @@ class DeltaNet(Mixer):
         decay = None
         if self.gate is not None:
             decay = inputs.zero(-self.log_rate.exp() * softplus(self.step(x))).mT
-        y, new["s"] = self._read(x, q, k, v, beta, decay, state.get("s"), inputs)
-        y = merge_heads(self.norm(y.to(x.dtype)))
+        y, new["s"] = self._read(x, q, k, widen(v), beta, decay, state.get("s"), inputs)
+        y = merge_heads(self.norm(y).to(x.dtype))
         return self.out(y if self.gate is None else y * silu(self.gate(x))), new
 
     def _read(

@@ -14,6 +14,7 @@ from anyformer.layers.linear import Linear
 from anyformer.layers.norms import RMSNorm
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
+from anyformer.ops._precision import widen
 from anyformer.ops.linear_attention import linear_attention
 from anyformer.state import State
 
@@ -69,11 +70,11 @@ class Hgrn2(Mixer):
         return q, k, v, d
 
     def _finish(self, y: Tensor) -> Tensor:
-        return self.out(self.norm(merge_heads(y).to(self.out.weight.dtype)))
+        return self.out(self.norm(merge_heads(y)).to(self.out.weight.dtype))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         q, k, v, d = self._project(x, inputs)
-        return self._finish(linear_attention(q, k, v, log_decay=d)[0])
+        return self._finish(linear_attention(q, k, widen(v), log_decay=d)[0])
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         wide = torch.promote_types(dtype, torch.float32)
@@ -82,7 +83,7 @@ class Hgrn2(Mixer):
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         q, k, v, d = self._project(x, inputs)
-        y, s = linear_attention(q, k, v, log_decay=d, initial=state["s"])
+        y, s = linear_attention(q, k, widen(v), log_decay=d, initial=state["s"])
         return self._finish(y), {"s": s}
 
     def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:

@@ -14,6 +14,7 @@ from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import merge_heads, split_heads
 from anyformer.mixers.mamba2 import Chosen, GatedNorm, check_sizes, initial_steps, ssd, ssd_matrix
+from anyformer.ops._precision import widen
 from anyformer.ops.short_conv import short_conv
 
 
@@ -131,7 +132,7 @@ class Hydra(Mixer):
         ahead, back, diagonal, gate = self._choose(x, inputs)
         y, z = (self._later(ssd(way, self._rates())[0]) for way in (ahead, back))
         z = reverse(z.transpose(1, 2), inputs).transpose(1, 2)
-        return self._finish(y + z + diagonal * ahead.x, gate)
+        return self._finish(y + z + widen(diagonal) * ahead.x, gate)
 
     def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:
         ahead, back, diagonal, gate = self._choose(x, inputs)

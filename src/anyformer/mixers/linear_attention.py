@@ -14,6 +14,7 @@ from anyformer.layers.linear import Linear
 from anyformer.layers.norms import create_norm
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
+from anyformer.ops._precision import widen
 from anyformer.ops.linear_attention import linear_attention
 from anyformer.positions import create_position
 from anyformer.registry import nearest
@@ -117,6 +118,7 @@ class LinearAttention(Mixer):
     def _attend(
         self, q: Tensor, k: Tensor, v: Tensor, inputs: Inputs, initial: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
+        v = widen(v)
         if self.rope is None:
             return linear_attention(q, k, v, normalize=self.normalize, initial=initial, causal=self.causal)
         past, past_sum = (None, None) if initial is None else initial.tensor_split([self.value_dim], -1)
@@ -130,7 +132,8 @@ class LinearAttention(Mixer):
 
     def _finish(self, y: Tensor) -> Tensor:
         y = merge_heads(y)
-        return self.out(y if self.norm is None else self.norm(y.to(self.out.weight.dtype)))
+        y = y.to(self.out.weight.dtype)
+        return self.out(y if self.norm is None else self.norm(y))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         q, k, v, _ = self._project(x, {}, inputs)

@@ -15,6 +15,7 @@ from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import merge_heads, split_heads
 from anyformer.mixers.mamba import INITS, mimic_attention
+from anyformer.ops._precision import widen
 from anyformer.ops.linear_attention import linear_attention
 from anyformer.ops.rms_norm import rms_norm
 from anyformer.state import State
@@ -35,11 +36,10 @@ def ssd(chosen: Chosen, A: Tensor, initial: Tensor | None = None) -> tuple[Tenso
     Queries C, keys B, values dt x: linear attention with a decay for each head and token (Dao 2024, section 5).
 
     Returns:
-        y (B, H, T, V) and the state (B, H, K, V).
+        y (B, H, T, V) and the state (B, H, K, V), both in at least float32.
     """
     x, dt, B_, C_ = chosen
-    values = (dt[..., None] * x).to(x.dtype)
-    return linear_attention(C_, B_, values, log_decay=dt * A[:, None], initial=initial)
+    return linear_attention(C_, B_, dt[..., None] * widen(x), log_decay=dt * A[:, None], initial=initial)
 
 
 def ssd_matrix(chosen: Chosen, A: Tensor) -> Tensor:
@@ -79,10 +79,10 @@ class GatedNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim))
 
     def forward(self, y: Tensor, gate: Tensor) -> Tensor:
-        """y and gate (..., dim)."""
-        y = y if self.before else y * silu(gate)
+        """y and gate (..., dim); the result has the dtype of the gate."""
+        y = widen(y) if self.before else widen(y) * silu(gate)
         y = rms_norm(y.unflatten(-1, (self.num_groups, -1)), None, self.eps).flatten(-2) * self.weight
-        return y * silu(gate) if self.before else y
+        return (y * silu(gate) if self.before else y).to(gate.dtype)
 
 
 @register_mixer(

@@ -13,6 +13,7 @@ from anyformer.layers.linear import Linear
 from anyformer.layers.norms import RMSNorm
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
+from anyformer.ops._precision import widen
 from anyformer.ops.linear_attention import linear_attention
 from anyformer.positions import create_position
 from anyformer.state import State
@@ -63,11 +64,12 @@ class Retention(Mixer):
         return q, k, v, decay
 
     def _finish(self, y: Tensor, x: Tensor) -> Tensor:
-        return self.out(merge_heads(self.norm(y)) * silu(self.gate(x)))
+        gate = silu(self.gate(x))
+        return self.out(merge_heads(self.norm(y)).to(gate.dtype) * gate)
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         q, k, v, decay = self._project(x, inputs)
-        y, _ = linear_attention(q, k, v, log_decay=decay, scale=self.key_dim**-0.5)
+        y, _ = linear_attention(q, k, widen(v), log_decay=decay, scale=self.key_dim**-0.5)
         return self._finish(y, x)
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
@@ -80,7 +82,7 @@ class Retention(Mixer):
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         q, k, v, decay = self._project(x, inputs)
-        y, s = linear_attention(q, k, v, log_decay=decay, scale=self.key_dim**-0.5, initial=state["s"])
+        y, s = linear_attention(q, k, widen(v), log_decay=decay, scale=self.key_dim**-0.5, initial=state["s"])
         return self._finish(y, x), {"s": s}
 
     def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:

@@ -13,6 +13,7 @@ from anyformer.layers.conv import token_shift
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
+from anyformer.ops._precision import widen
 from anyformer.ops.general_delta_rule import general_delta_rule
 from anyformer.state import State
 
@@ -118,15 +119,15 @@ class Rwkv7(Mixer):
         if self.state_heads:
             own = split_heads(x[..., : self.state_heads * self.head_dim], self.state_heads)
             terms["q"] = torch.cat((r[:, : self.state_heads] + own, r[:, self.state_heads :]), 1)
-        y, s = general_delta_rule(**terms, initial=state.get("s"))
+        y, s = general_delta_rule(**{**terms, "v": widen(terms["v"])}, initial=state.get("s"))
         return self.finish(y, r, terms["k"], terms["v"], gate), {"last": last, "s": s}
 
     def finish(self, y: Tensor, r: Tensor, k: Tensor, v: Tensor, gate: Tensor) -> Tensor:
         """Norm, bonus, gate and output map of what is read, (B, H, T, K)."""
         normed = merge_heads(layer_norm(y, (self.head_dim,), eps=self.head_dim * 1e-5))
         normed = normed * self.norm_weight + self.norm_bias
-        bonus = (r * k * self.bonus[:, None]).sum(-1, keepdim=True) * v
-        return self.out((normed + merge_heads(bonus)).to(gate.dtype) * gate)
+        bonus = (widen(r) * k * self.bonus[:, None]).sum(-1, keepdim=True) * v
+        return self.out(((normed + merge_heads(bonus)) * gate).to(gate.dtype))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         return self._mix(x, {}, inputs)[0]

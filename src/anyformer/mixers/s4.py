@@ -81,8 +81,8 @@ class S4(Mixer):
         else:
             spectrum, P, B = diagonal_spectrum(init, state_dim), torch.zeros(M), torch.ones(M)
         self.log_dt = nn.Parameter(torch.empty(dim).uniform_(math.log(dt_min), math.log(dt_max)))
-        self.log_decay = nn.Parameter((-spectrum.real).log().float().repeat(dim, 1))
-        self.frequency = nn.Parameter(spectrum.imag.float().repeat(dim, 1))
+        self.log_decay = nn.Parameter((-spectrum.real).log().to(torch.get_default_dtype()).repeat(dim, 1))
+        self.frequency = nn.Parameter(spectrum.imag.to(torch.get_default_dtype()).repeat(dim, 1))
         self.P = nn.Parameter(_pairs(P, dim)) if mode == "dplr" else None
         self.B = nn.Parameter(_pairs(B, dim))
         self.C = nn.Parameter(torch.randn(1 if causal else 2, dim, M, 2) * 0.5**0.5)
@@ -139,7 +139,7 @@ class S4(Mixer):
 
 def _pairs(x: Tensor, dim: int) -> Tensor:
     """Real numbers (M,) to complex ones for each channel, (dim, M, 2)."""
-    return torch.stack((x, torch.zeros_like(x)), -1).float().repeat(dim, 1, 1)
+    return torch.stack((x, torch.zeros_like(x)), -1).to(torch.get_default_dtype()).repeat(dim, 1, 1)
 
 
 def _complex(x: Tensor, dtype: torch.dtype) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from anyformer.objectives.base import IGNORED, Objective, Pool, check_count, check_pool, check_shape
+from anyformer.ops._precision import widen
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class NextToken(Objective):
         """Mean cross-entropy over the targets that count; 0 (with a zero gradient) where none does."""
         self._check(outputs, targets)
         total = functional.cross_entropy(
-            outputs.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="sum"
+            widen(outputs.flatten(0, 1)), targets.flatten(), ignore_index=IGNORED, reduction="sum"
         )
         return total / (targets != IGNORED).sum().clamp(min=1)
 
@@ -70,7 +71,7 @@ class Classify(Objective):
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy."""
         check_shape("outputs", outputs, (targets.shape[0], self.num_classes))
-        return functional.cross_entropy(outputs.float(), targets)
+        return functional.cross_entropy(widen(outputs), targets)
 
     def measure_items(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         """``loss`` in nats and ``accuracy`` of each sequence."""
@@ -90,6 +91,6 @@ def _classification_measures(
         )
 
     counts = added(torch.ones_like(targets))
-    loss = functional.cross_entropy(outputs.float(), targets, reduction="none")
+    loss = functional.cross_entropy(widen(outputs), targets, reduction="none")
     correct = outputs.argmax(-1) == targets
     return {"loss": (added(loss), counts), "accuracy": (added(correct), counts)}

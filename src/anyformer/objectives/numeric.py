@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from anyformer.objectives.base import Objective, Pool, check_count, check_pool, check_shape
+from anyformer.ops._precision import widen
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,12 @@ class Forecast(Objective):
 def _known(objective: Objective, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Outputs and targets ``(B, num_outputs)`` with zeros where a target is NaN, and where it is not."""
     check_shape("outputs", outputs, (targets.shape[0], objective.num_outputs))
-    flat = targets.reshape(targets.shape[0], -1).float()
+    outputs = widen(outputs)
+    flat = targets.reshape(targets.shape[0], -1).to(outputs.dtype)
     check_shape("targets, flattened,", flat, (targets.shape[0], objective.num_outputs))
     known = ~flat.isnan()
     zero = flat.new_zeros(())
-    return torch.where(known, outputs.float(), zero), torch.where(known, flat, zero), known
+    return torch.where(known, outputs, zero), torch.where(known, flat, zero), known
 
 
 def _numeric_measures(loss: Tensor, error: Tensor, known: Tensor) -> dict[str, tuple[Tensor, Tensor]]:

@@ -59,7 +59,7 @@ def attend(
     Args:
         q: (B, H, T, K), k: (B, G, S, K), v: (B, G, S, V), on the CPU.
         spans: (B or 1, R, 4) int32: row r sees the columns from [0] up to before [1], and of the extra columns
-            those from [2] up to before [3] too.
+            those from column [2] up to before [3] too.
         extra: (B, E) int64, columns in ascending order, then -1.
         q_slot: (B, R) int64, which query each row is, -1 = none; by default R = T and rows are queries. No query
             may be two rows. k_slot: (B, S) likewise for columns.
@@ -233,8 +233,7 @@ def _pairs(
     column = torch.arange(S, device=spans.device)
     sees = (column >= low) & (column < high)  # rows and columns
     if extra is not None:
-        number = torch.arange(extra.shape[1], device=spans.device)
-        chosen = (number >= first) & (number < last) & (extra >= 0)[:, None]
+        chosen = (extra[:, None] >= first) & (extra[:, None] < last) & (extra >= 0)[:, None]
         to = extra.clamp_min(0)[:, None].expand(chosen.shape)
         sees = sees | (torch.zeros_like(sees, dtype=torch.int64).scatter_add(2, to, chosen.long()) > 0)
     if k_slot is not None:

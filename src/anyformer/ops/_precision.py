@@ -13,9 +13,23 @@ def wide(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
 
 
+def widen(x: Tensor) -> Tensor:
+    """x in at least float32, in float64 where it is."""
+    return x.to(wide(x.dtype))
+
+
 def no_autocast(x: Tensor) -> AbstractContextManager[object]:
     """Keep autocast from narrowing the matrix products inside an op."""
     return torch.autocast(x.device.type, enabled=False)
+
+
+FORGETS = -1000.0
+"""A log decay whose exponential is zero in every type."""
+
+
+def log_decays(d: Tensor) -> Tensor:
+    """Log decays for sums that are later subtracted from each other, where minus infinity would leave NaN."""
+    return exact(d).clamp_min(FORGETS)
 
 
 def exact(x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ s_ij = scale * q_i . k_j + bias_ij        p_i = normalizer(s_i over the visible 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -122,10 +123,13 @@ def attention_definition(
         if weigh is not None:
             weights, added = weigh(weights[:, :, None], t)
             weights = weights[:, :, 0]
-        outputs.append(torch.einsum("bhs,bhsv->bhv", weights, values))
+        parts = weights[..., None] * values
+        if weigh is None:  # a key that is not seen is not there, whatever its value
+            parts = parts.masked_fill(~sees[:, :, t, :, None], 0.0)
+        outputs.append(parts.sum(2))
         if added is not None:
             outputs[-1] = outputs[-1] + added[:, :, 0]
-        nothing = ~(scores > -torch.inf).any(-1, keepdim=True)
+        nothing = (scores == -torch.inf).all(-1, keepdim=True)
         lses.append(scores.masked_fill(nothing, 0.0).logsumexp(-1).masked_fill(nothing[..., 0], -torch.inf))
     if T == 0:
         return nothing_seen(q, k, v, return_lse)
@@ -199,7 +203,7 @@ def attention(
         return nothing_seen(q, k, v, return_lse)
     plain = normalizer == "softmax" and visible is None and bias is None and score is None and weigh is None
     if plain and T == 1 and (G, V) == (H, K) and places is None and not return_lse:  # a token of a stream
-        return F.scaled_dot_product_attention(q, k, v, scale=scale)
+        return _fused(q, k, v, scale=scale)
     visible, bias = _four_axes(visible), _four_axes(bias)
     if places is not None:
         places = places[0].expand(B, H, T), places[1].expand(B, H, S)
@@ -221,15 +225,11 @@ def attention(
             mask = mask | blind if mask.dtype == torch.bool else mask.masked_fill(blind, 0.0)
         if T == 1 and H != G and (mask is None or mask.shape[1] == 1):
             grouped = q.reshape(B, G, H // G, -1)  # heads of a group as queries: its keys are not repeated
-            y = F.scaled_dot_product_attention(
-                grouped, k, v, attn_mask=mask, scale=score_scale(scale, q.shape[3])
-            )
+            y = _fused(grouped, k, v, attn_mask=mask, scale=score_scale(scale, q.shape[3]))
             y = y.reshape(B, H, 1, V)
         else:
             more = {"is_causal": causal_flag, "enable_gqa": H != G}
-            y = F.scaled_dot_product_attention(
-                q, k, v, attn_mask=mask, scale=score_scale(scale, q.shape[3]), **more
-            )
+            y = _fused(q, k, v, attn_mask=mask, scale=score_scale(scale, q.shape[3]), **more)
         return y if blind is None else y.masked_fill(blind, 0.0)
     scale = score_scale(scale, q.shape[3])
     parts = _by_query_blocks(q, k, v, causal, visible, bias, places, score, scale, normalizer, weigh)
@@ -239,6 +239,24 @@ def attention(
 def distance(q_place: Tensor, k_place: Tensor) -> Tensor:
     """(B, H, T, S): |q_place_i - k_place_j|."""
     return (q_place[..., :, None] - k_place[..., None, :]).abs()
+
+
+def _fused(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
+    """PyTorch's fused attention. It has no second derivative: who asks for one is told how to get it."""
+    y = F.scaled_dot_product_attention(q, k, v, **options)
+    if y.requires_grad and not torch.compiler.is_compiling() and torch.backends.cuda.flash_sdp_enabled():
+        y.register_hook(_say_how)
+    return y
+
+
+def _say_how(grad: Tensor) -> None:
+    if torch.is_grad_enabled():
+        warnings.warn(
+            "attention: PyTorch's fused kernel has no second derivative; for the gradient of a gradient, run the "
+            "forward under `anyformer.ops.use_definition()` (slow) or "
+            "`torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)`",
+            stacklevel=2,
+        )
 
 
 def _spans(T: int, S: int, causal: bool) -> Tensor:

@@ -22,7 +22,7 @@ from anyformer import kernels
 from anyformer.ops._base import native_path, primitive
 from anyformer.ops._eager import gradients_again
 from anyformer.ops._layout import dense, room, rows
-from anyformer.ops._precision import exact, no_autocast
+from anyformer.ops._precision import log_decays, no_autocast
 from anyformer.ops.linear_attention import KEEP, in_chunks, needs_grad, sizes, takes_kernels, widened
 
 CHUNK = 64
@@ -168,7 +168,7 @@ def chunk_parts(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, d: Tensor | None)
     if d is None:
         scores = scores.masked_fill(later, 0.0)
     else:
-        G = exact(d).cumsum(3)
+        G = log_decays(d).cumsum(3)
         weight = (G - G.mT).masked_fill(later, -torch.inf).to(q.dtype).exp()
         scores, overlap = scores * weight, overlap * weight
         G_end = G[:, :, :, -1:]

@@ -45,7 +45,7 @@ def gathered_attention_definition(
         if bias is not None:
             scores = scores + bias[:, :, t].to(dtype)
         scores = scores.masked_fill(slots[:, :, t] < 0, -torch.inf)
-        nothing = ~(scores > -torch.inf).any(-1, keepdim=True)
+        nothing = (scores == -torch.inf).all(-1, keepdim=True)
         weights = scores.masked_fill(nothing, 0.0).softmax(-1).masked_fill(nothing, 0.0)
         outputs.append((weights[..., None] * values.gather(2, at.expand(-1, -1, -1, V))).sum(2))
     y: Tensor = torch.stack(outputs, 2).to(q.dtype) if T else nothing_seen(q, k, v)

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from anyformer.ops._base import Path, primitive
-from anyformer.ops._precision import exact, no_autocast
+from anyformer.ops._precision import log_decays, no_autocast
 from anyformer.ops.delta_rule import carry
 from anyformer.ops.linear_attention import in_chunks, widened
 
@@ -129,8 +129,9 @@ def _chunked(
     T, V, K = q.shape[2], v.shape[-1], q.shape[-1]
     C = min(CHUNK, 1 << (T - 1).bit_length())
     q, k, v, a, b, d = (in_chunks(x, C) for x in (q, k, v, a, b, d))
-    G = exact(d).cumsum(3)
-    E = G - exact(d)  # before the token
+    d = log_decays(d)
+    G = d.cumsum(3)
+    E = G - d  # before the token
     last = G[:, :, :, -1:]
 
     def decayed(x: Tensor, log: Tensor) -> Tensor:

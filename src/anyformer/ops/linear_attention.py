@@ -27,7 +27,7 @@ from anyformer import kernels
 from anyformer.ops._base import native_path, primitive
 from anyformer.ops._eager import gradients_again
 from anyformer.ops._layout import dense, room, rows
-from anyformer.ops._precision import exact, no_autocast, wide
+from anyformer.ops._precision import log_decays, no_autocast, wide
 from anyformer.ops.scan import scan
 
 CHUNK = 64
@@ -218,7 +218,7 @@ def _chunked(q: Tensor, k: Tensor, v: Tensor, d: Tensor | None, S: Tensor) -> tu
     C = CHUNK if T > CHUNK else T if d is None or d.shape[-1] == 1 else 1 << (T - 1).bit_length()
     n = -(-T // C)
     q, k, v = (in_chunks(x, C) for x in (q, k, v))
-    G = None if d is None else exact(in_chunks(d, C)).cumsum(3)
+    G = None if d is None else log_decays(in_chunks(d, C)).cumsum(3)
 
     if G is None:
         y = (q @ k.mT).tril() @ v

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from anyformer.ops._base import Path, primitive
-from anyformer.ops._precision import exact, no_autocast
+from anyformer.ops._precision import log_decays, no_autocast
 from anyformer.ops.delta_rule import _prepare as prepare_delta
 from anyformer.ops.delta_rule import chunk_parts, delta_rule
 from anyformer.ops.linear_attention import in_chunks, linear_attention
@@ -260,7 +260,7 @@ def _in_chunk(
     level = _level(place[:, None], place).clamp_max(lam.shape[-1] - 1)
     weigh = lam.gather(-1, level.expand(*lam.shape[:3], C, C))
     if beta is None:
-        G = exact(d).cumsum(3)
+        G = log_decays(d).cumsum(3)
         later = torch.ones(C, C, dtype=torch.bool, device=q.device).triu(1)
         decay = (G - G.mT).masked_fill(later, -torch.inf).to(q.dtype).exp()
         last = G[:, :, :, -1:]

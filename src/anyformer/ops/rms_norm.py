@@ -42,6 +42,8 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-5) -> Tens
         (..., N), dtype of x.
     """
     if not native(x, weight) or (weight is not None and weight.shape != x.shape[-1:]):
+        if weight is not None and torch.promote_types(x.dtype, weight.dtype) == x.dtype:
+            weight = weight.to(x.dtype)
         return F.rms_norm(x, x.shape[-1:], weight, eps)
     if tracked(x, weight):
         y: Tensor = _RmsNorm.apply(x, weight, eps)[0]

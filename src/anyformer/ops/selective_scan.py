@@ -279,6 +279,7 @@ def _scan_chunks(
 
         y, last, starts = triton.forward(dt * x, dt, A, B_, C_, initial, keep)
         return _finish(y, x, skip, gate), last, starts[:, :, None] if keep else starts
+    A = A.clamp_min(torch.finfo(A.dtype).min)  # a step of zero times minus infinity is NaN
     parts = [_split(value, C) for value in (dt * x, dt, B_, C_)]
     starts = _starts(parts[1], parts[0], A, parts[2], initial)
     h = starts.clone()

@@ -22,7 +22,7 @@ from anyformer import kernels
 from anyformer.ops._base import native_path, primitive
 from anyformer.ops._eager import gradients_again
 from anyformer.ops._layout import dense, room_by_time, rows
-from anyformer.ops._precision import wide
+from anyformer.ops._precision import FORGETS, wide
 from anyformer.ops.scan import scan
 
 CHUNK = 32  # as in the native kernel
@@ -117,7 +117,7 @@ def _running_max(scores: Tensor, d: Tensor | None, m0: Tensor) -> Tensor:
     m0 = m0.unsqueeze(2)
     if d is None:
         return torch.maximum(m0, scores.cummax(2).values)
-    G = d.expand_as(scores).cumsum(2)
+    G = d.clamp_min(FORGETS).expand_as(scores).cumsum(2)
     return G + torch.maximum(m0, (scores - G).cummax(2).values)
 
 

@@ -281,6 +281,13 @@ def _attention(r: _Draw, s: Sizes) -> list[OpCase]:
     return [
         OpCase("attention", "", op, given),
         OpCase("attention", "causal", lambda **t: op(**t, causal=True), grouped),
+        OpCase("attention", "one width", op, {**given, "v": given["k"] + 1}),
+        OpCase(
+            "attention",
+            "one width, causal",
+            lambda **t: op(**t, causal=True),
+            {**grouped, "v": grouped["k"] + 1},
+        ),
         OpCase("attention", "log-sum-exp", lambda **t: op(**t, causal=True, return_lse=True), grouped),
         OpCase("attention", "visible", op, tile),
         OpCase("attention", "bias", op, {**given, "bias": r.normal(1, H, T, T)}),
@@ -313,7 +320,7 @@ def _sparse_attention(r: _Draw, s: Sizes) -> list[OpCase]:
         OpCase(
             "sparse_attention",
             "global",
-            masked(window | masks.Global()),
+            masked((window | masks.Global()) & masks.Causal()),
             {**given, **marked},
             frozenset(marked),
         ),

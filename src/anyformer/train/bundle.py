@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from anyformer import user_code
 from anyformer.generate import generate
 from anyformer.models import SequenceModel
+from anyformer.ops._precision import widen
 from anyformer.registry import nearest
 from anyformer.tasks import Task
 from anyformer.tasks.encoding import Encoding, load_encoding
@@ -119,7 +120,7 @@ class Bundle:
             for start in range(0, len(batch), batch_size):
                 part = slice(start, start + batch_size)
                 mask = None if batch.mask is None else batch.mask[part].to(device)
-                outputs.append(self.model(batch.x[part].to(device), mask).float().cpu())
+                outputs.append(widen(self.model(batch.x[part].to(device), mask)).cpu())
         return Predictions(answers(encoding, unseen, torch.cat(outputs)), path, unseen.remarks)
 
     def generate(

@@ -19,6 +19,7 @@ from torch.nn.utils import clip_grad_norm_
 from anyformer.contract import Call, Mixer, after_step, writers
 from anyformer.machine import is_memory_error, whole_file
 from anyformer.models import SequenceModel
+from anyformer.ops._precision import widen
 from anyformer.tasks import Batch, Evaluation, Split, Task, evaluate
 
 
@@ -129,7 +130,7 @@ class Trainer:
         call = Call()
         with self._autocast():
             outputs = self.model(batch.x, batch.mask, call=call)
-        loss = self.task.objective.loss(outputs.float(), batch.targets)
+        loss = self.task.objective.loss(widen(outputs), batch.targets)
         total = loss + sum(call.losses.values())
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
@@ -166,7 +167,7 @@ class Trainer:
     def _predict(self, batch: Batch) -> Tensor:
         with self._autocast():
             outputs: Tensor = self.model(batch.x, batch.mask)
-        return outputs.float()
+        return widen(outputs)
 
     def save(self, path: str | Path, **facts: Any) -> None:
         """Write a checkpoint to the file ``path``; it is there whole or not at all.

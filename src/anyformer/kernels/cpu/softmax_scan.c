@@ -50,14 +50,18 @@ static inline real decayed(real x) {
 static inline real decayed(real x) { return fast_exp(x); }
 #endif
 
+/* Whether a is the larger of both; a NaN is, so that it stays. */
+static inline int leads(real a, real b) { return (a >= b) | (a != a); }
+
 /* The new maximum and both weights. One of them is one, or differs from it by the rounding of m + decay, for which
- * three terms of the series do; so one exponential gives both. Nothing seen (-inf) has no weight. */
+ * three terms of the series do; so one exponential gives both. Nothing seen (-inf) has no weight. What is not finite
+ * (a score of inf is as large as itself, but inf - inf is no weight) is not hidden: both weights are formed from it. */
 static inline Weights weigh(real m, real decay, real score) {
     real decayed_m = m + decay;
-    int keeps = decayed_m >= score;
+    int keeps = leads(decayed_m, score);
     real top = keeps ? decayed_m : score, base = top == -INFINITY ? 0 : top;
     real for_old = m - base + decay, for_new = score - base;
-    real small = decayed(keeps ? for_new : for_old), r = keeps ? for_old : 0;
+    real small = decayed(keeps ? for_new : for_old), r = keeps ? for_old : for_new;
     r = r < -1 ? -1 : r;
     r = r > 1 ? 1 : r;
     real large = top == -INFINITY ? 0 : 1 + r * (1 + r * (real)0.5);
@@ -104,7 +108,7 @@ static void shared_steps(const Input *x, int64_t t, int64_t steps, State s, Step
         m[i] = top;
         score[i] = x->score[(t + i) * x->score_time];
         decay[i] = x->decay[(t + i) * x->decay_time];
-        top = top + decay[i] >= score[i] ? top + decay[i] : score[i];
+        top = leads(top + decay[i], score[i]) ? top + decay[i] : score[i];
     }
     SIMD for (int64_t i = 0; i < steps; i++) {
         Weights now = weigh(m[i], decay[i], score[i]), read = weigh(m[i], decay[i], score[i] + bonus);
