@@ -89,6 +89,107 @@ def test_exactly_equal_scores_tie():
     assert judge(ACCURACY, varied, [])[1].kind == "too_close"
 
 
+def right(count: int, of: int) -> Sample:
+    """So many items right, the first ones."""
+    return Sample(score=count / of, sums=[float(i < count) for i in range(of)], weights=[1.0] * of)
+
+
+def spanned(row) -> tuple[float, float]:
+    return round(row.low, 3), round(row.high, 3)
+
+
+class TestFewItems:
+    """Small tests and bounded metrics: what is not known is said, and nothing impossible."""
+
+    @pytest.mark.parametrize("items", [3, 8, 30, 300])
+    def test_all_right_is_not_certain(self, items: int) -> None:
+        board, verdict = judge(ACCURACY, [candidate("a", [right(items, items)] * 3)], [])
+        assert board[0].high == 1.0
+        wilson = items / (items + 1.96**2)
+        assert board[0].low == pytest.approx(wilson, abs=1.4 / items)
+        assert board[0].low < 1 - 1 / items, "one more wrong would not surprise"
+
+    def test_intervals_are_possible(self) -> None:
+        rng = np.random.default_rng(0)
+        for _ in range(100):
+            items = int(rng.integers(2, 12))
+            scores = rng.integers(0, items + 1, 2)
+            found = [candidate(n, [right(int(s), items)] * 3) for n, s in zip("ab", scores, strict=True)]
+            board, verdict = judge(ACCURACY, found, [])
+            assert all(0 <= row.low <= row.score <= row.high <= 1 for row in board)
+            assert all(-1 <= c.low <= c.difference <= c.high <= 1 for c in verdict.contrasts)
+        board, _ = judge(MetricFacts(name="MAE", higher_is_better=False, best=0.0), found, [])
+        assert all(0 <= row.low <= row.score for row in board)
+
+    @pytest.mark.parametrize("items, told", [(3, False), (5, False), (8, True)])
+    def test_all_right_against_all_wrong(self, items: int, told: bool) -> None:
+        """As sure as a sign test: that five items all fall one way has a chance of 6%, eight of 0.8%."""
+        found = [candidate("a", [right(items, items)] * 3), candidate("b", [right(0, items)] * 3)]
+        assert (judge(ACCURACY, found, [])[1].kind == "winner") is told
+        found = [
+            candidate("a", [sample(np.ones(items))] * 3),
+            candidate("b", [sample(2 * np.ones(items))] * 3),
+        ]
+        assert (judge(ERROR, found, [])[1].kind == "winner") is told
+
+    def test_one_more_right_of_eight_is_nothing(self) -> None:
+        found = [candidate("a", [right(8, 8)] * 3), candidate("b", [right(7, 8)] * 3)]
+        board, verdict = judge(ACCURACY, found, [])
+        assert verdict.kind == "too_close" and verdict.contrasts[0].low < -0.1
+        assert all(row.tied_with_best for row in board)
+
+    def test_thirty_items_in_two_groups(self) -> None:
+        """Two clusters tell next to nothing, and no interval leaves what is possible."""
+        a = [Sample(score=0.8, sums=[13.0, 11.0], weights=[15.0, 15.0])] * 3
+        b = [Sample(score=0.6, sums=[12.0, 6.0], weights=[15.0, 15.0])] * 3
+        board, verdict = judge(ACCURACY, [candidate("a", a), candidate("b", b)], [])
+        assert verdict.kind == "too_close"
+        assert -1 <= verdict.contrasts[0].low <= verdict.contrasts[0].high <= 1
+        assert all(0 <= row.low <= row.high <= 1 for row in board)
+        assert "only 2 independent samples" in " ".join(verdict.details)
+
+    def test_one_batch_tells_nothing(self) -> None:
+        """The variance over items cannot vanish because there is one piece of evidence."""
+        found = [
+            candidate(name, [Sample(score=s, sums=[32 * s], weights=[32.0]) for s in (score, score, score)])
+            for name, score in (("a", 0.9), ("b", 0.5))
+        ]
+        reference = ReferenceResult(name="majority", test=Sample(score=0.4, sums=[12.8], weights=[32.0]))
+        board, verdict = judge(ACCURACY, found, [reference])
+        assert verdict.kind == "too_close" and "cannot be told from the reference" in verdict.headline
+        assert "no difference can be told from chance" in " ".join(verdict.details)
+        assert {spanned(row) for row in board} == {(0.0, 1.0)}
+        assert all(row.tied_with_best for row in board)
+
+    def test_an_overweight_cluster_counts_as_one(self) -> None:
+        """A hundred light clusters beside one that holds nearly all the weight."""
+        weights = np.array([1.0] * 100 + [10_000.0])
+        rng = np.random.default_rng(0)
+        found = []
+        for name, score in (("a", 0.8), ("b", 0.6)):
+            sums = np.append(rng.normal(0.7, 0.2, 100), score) * weights
+            one = Sample(score=sums.sum() / weights.sum(), sums=list(sums), weights=list(weights))
+            found.append(candidate(name, [one] * 3))
+        assert judge(ACCURACY, found, [])[1].kind == "too_close"
+
+
+def test_chance_is_not_counted_twice() -> None:
+    """What seeds and items share (each run errs on other items) enters once: the error is that of all draws."""
+    rng = np.random.default_rng(0)
+    errors, gaps = [], []
+    for _ in range(400):
+        rows = [Row(n, tuple(sample(rng.normal(0.5, 0.1, 40)) for _ in range(5))) for n in "ab"]
+        errors.append(difference(*rows).error)
+        gaps.append(difference(*rows).mean)
+    assert np.mean(errors) == pytest.approx(np.std(gaps), rel=0.2), "twice would be 1.4 times as much"
+
+
+def test_results_of_earlier_versions_are_judged_as_they_are() -> None:
+    """They hold groups of neighbouring batches as pieces, and bare numbers by length."""
+    run = SeedRun.model_validate({"seed": 0, "test": {"score": 0.5}, "by_length": {"128": 0.25}})
+    assert run.by_length[128].score == 0.25 and run.by_length[128].sums == []
+
+
 def test_no_variance_and_a_clear_difference():
     _, verdict = judge(ACCURACY, [simple("a", 0.7, 0.7, 0.7), simple("b", 1.0, 1.0, 1.0)], [])
     assert (verdict.kind, verdict.winner) == ("winner", "b")
@@ -150,18 +251,30 @@ def test_a_tied_group_names_the_cheapest():
     assert "bad" in verdict.details[1]
 
 
-@pytest.mark.parametrize("score", [0.9, 0.95])
-def test_a_reference_that_is_not_beaten(score):
+def test_a_reference_that_is_better() -> None:
     found = [simple("a", 0.88, 0.9, 0.92), simple("b", 0.5, 0.5, 0.51)]
     references = [
         ReferenceResult(name="majority", test=Sample(score=0.4)),
-        ReferenceResult(name="linear", test=Sample(score=score)),
+        ReferenceResult(name="linear", test=Sample(score=0.97)),
     ]
     board, verdict = judge(ACCURACY, found, references)
     assert verdict.kind == "no_model_needed"
     assert verdict.winner is None
     assert "No sequence model is needed" in verdict.headline and "linear" in verdict.headline
+    assert "is better than every candidate" in verdict.headline
     assert {row.name for row in board if row.kind == "reference"} == {"majority", "linear"}
+
+
+def test_a_reference_as_good_as_any_candidate_needs_narrow_intervals() -> None:
+    """That no model is needed is a statement of its own: it takes evidence, not a lack of it."""
+    reference = ReferenceResult(name="linear", test=Sample(score=0.9))
+    _, verdict = judge(ACCURACY, [simple("a", 0.899, 0.9, 0.901)], [reference])
+    assert verdict.kind == "no_model_needed" and "is as good as every candidate" in verdict.headline
+    _, verdict = judge(ACCURACY, [simple("a", 0.88, 0.9, 0.92), simple("b", 0.5, 0.5, 0.51)], [reference])
+    assert verdict.kind == "too_close" and verdict.tied == ["a"]
+    assert "a cannot be told from the reference “linear”" in verdict.headline
+    _, verdict = judge(ACCURACY, [simple("a", 0.85, 0.86, 0.87), simple("b", 0.4, 0.9, 0.95)], [reference])
+    assert verdict.tied == ["b"], "the best is behind, but the erratic one may be ahead"
 
 
 def test_a_reference_is_beaten_by_whoever_beats_it():
@@ -177,6 +290,35 @@ def test_a_reference_that_is_beaten_is_named():
     _, verdict = judge(ACCURACY, found, [ReferenceResult(name="majority", test=Sample(score=0.4))])
     assert verdict.kind == "single"
     assert "beats every reference" in verdict.headline
+
+
+class TestTiedWithBest:
+    """Set where a row cannot be told from the best one, whichever kind that is."""
+
+    def test_a_better_reference_ties_with_nobody(self) -> None:
+        found = [simple("a", 0.6, 0.61, 0.6), simple("b", 0.5, 0.5, 0.51)]
+        board, _ = judge(ACCURACY, found, [ReferenceResult(name="linear", test=Sample(score=0.9))])
+        assert not any(row.tied_with_best for row in board)
+
+    def test_an_unbeaten_reference_ties_with_the_best(self) -> None:
+        found = [simple("a", 0.88, 0.9, 0.92), simple("b", 0.5, 0.5, 0.51)]
+        board, _ = judge(ACCURACY, found, [ReferenceResult(name="linear", test=Sample(score=0.89))])
+        assert [(row.name, row.tied_with_best) for row in board] == [
+            ("a", True),
+            ("linear", True),
+            ("b", False),
+        ]
+
+    def test_a_name_shared_with_a_reference(self) -> None:
+        found = [simple("linear", 0.5, 0.5, 0.51), simple("a", 0.9, 0.91, 0.92), simple("b", 0.9, 0.9, 0.92)]
+        board, _ = judge(ACCURACY, found, [ReferenceResult(name="linear", test=Sample(score=0.4))])
+        assert [row.name for row in board if row.tied_with_best] == ["a", "b"]
+
+    def test_a_reference_that_only_an_erratic_leader_cannot_pass(self) -> None:
+        """The second candidate beats it; of the leader nothing can be told."""
+        found = [simple("erratic", 0.4, 0.9, 0.6), simple("steady", 0.5, 0.51, 0.5)]
+        board, _ = judge(ACCURACY, found, [ReferenceResult(name="majority", test=Sample(score=0.4))])
+        assert all(row.tied_with_best for row in board)
 
 
 def test_failures_are_mentioned_and_left_out():

@@ -37,12 +37,7 @@ SCHEDULE = "AdamW with weight decay and clipped gradients; a linear warm-up, the
 
 def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: Findings) -> TaskResult:
     """The result of one task, judged."""
-    metric = MetricFacts(
-        name=task.metric.name,
-        higher_is_better=task.metric.higher_is_better,
-        unit=task.metric.unit,
-        best=task.metric.best,
-    )
+    metric = MetricFacts(**{name: value for name, value in vars(task.metric).items() if value is not None})
     candidates = [_candidate(planned, found) for planned in task_plan.candidates]
     references = [
         _reference(name, outcome, task_plan, task, found) for name, outcome in found.references.items()

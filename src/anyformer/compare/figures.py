@@ -116,8 +116,8 @@ def _tradeoff_view(
                 "error_y": {
                     "type": "data",
                     "symmetric": False,
-                    "array": [row.high - row.score],
-                    "arrayminus": [row.score - row.low],
+                    "array": [row.high - row.score if math.isfinite(row.high) else 0.0],
+                    "arrayminus": [row.score - row.low if math.isfinite(row.low) else 0.0],
                     "color": style.colour,
                     "thickness": 1.5,
                     "width": 5,
@@ -152,11 +152,7 @@ def _score_range(result: TaskResult) -> list[float] | None:
     benches = [row for row in result.leaderboard if row.kind == "reference"]
     if not rows:
         return None
-    values = [v for row in rows for v in (row.score, row.low, row.high)]
-    metric = result.task.metric
-    best = metric.best
-    if best is not None:  # intervals may run past what is possible
-        values = [min(v, best) if metric.higher_is_better else max(v, best) for v in values]
+    values = [v for row in rows for v in (row.score, row.low, row.high) if math.isfinite(v)]
     values += [row.score for row in benches[:1]]
     low, high = min(values), max(values)
     edge = 0.12 * (high - low) or 0.05 * (abs(high) or 1.0)

@@ -1,212 +1,123 @@
 """From scores to a leaderboard with intervals, and to a verdict in words.
 
-What varies, and how it is counted
-    A score differs from run to run because of the seed, and from test set to test set because of the items drawn.
-    Both enter every interval. Seeds are independent between candidates, so their variances add, as in Welch's
-    test; test items are the same for every candidate, so it is the item-by-item *difference* that counts, which
-    cancels what is hard for all. Degrees of freedom follow Satterthwaite (1946).
+What varies is counted in :mod:`anyformer.compare.estimates`; here it is decided what follows. Each statement has a
+chance of at most 5% to be made where it is false, after Holm's correction (1979) for the number of rows:
 
-When a winner is named
-    Only when the best candidate differs from *every* other one at the 5% level after Holm's correction (1979), and
-    by more than half a percent of the score: what is smaller decides nothing, and close to a perfect score three
-    seeds tell too little of the spread. Otherwise the verdict is "too close to call" and names the group that the
-    data cannot separate. Where some reference predictor is beaten by no candidate, by the same rule, the verdict
-    says that no sequence model is needed.
+A winner
+    differs from *every* other candidate at the 5% level, and by more than half a percent of the score: what is smaller
+    decides nothing, and close to a perfect score three seeds tell too little of the spread. Otherwise the verdict is
+    "too close to call" and names the group that the data cannot separate.
+A reference is beaten
+    when some candidate differs from it in the same way.
+No sequence model is needed
+    when some reference is not beaten, and for *no* candidate a lead that matters is left in the 90% interval of the
+    difference: absence of evidence is none. Where such a lead remains possible, candidate and reference are too close
+    to call.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
-from scipy import special
-
+from anyformer.compare.estimates import (
+    LEVEL,
+    Row,
+    advantage,
+    beaten,
+    contrasts,
+    difference,
+    estimate,
+    holm,
+    smallest_that_matters,
+)
 from anyformer.compare.results import (
     CandidateResult,
     Contrast,
     MetricFacts,
     ReferenceResult,
-    Sample,
     Standing,
     Verdict,
 )
 from anyformer.compare.words import amount, format_scores, join, rate, score_with_unit
 
-LEVEL = 0.05
-SMALLEST = 0.005
-"""Differences below this share of the larger score are too small to matter."""
-ROUND_OFF = 1e-9
-"""Relative differences below this are arithmetic, not evidence."""
+__all__ = ["Row", "contrasts", "difference", "estimate", "holm", "judge"]
 
-
-@dataclass(frozen=True)
-class Row:
-    """Something with scores on the shared test set: a candidate with its seeds, or a reference with one score."""
-
-    name: str
-    samples: tuple[Sample, ...]
-    is_reference: bool = False
-
-    @property
-    def score(self) -> float:
-        return float(np.mean([sample.score for sample in self.samples]))
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean with its standard error and degrees of freedom."""
-
-    mean: float
-    error: float
-    freedom: float
-
-    def interval(self, level: float = LEVEL) -> tuple[float, float]:
-        reach = self.error * float(special.stdtrit(self.freedom, 1 - level / 2))
-        return self.mean - reach, self.mean + reach
-
-    @property
-    def p(self) -> float:
-        return float(2 * special.stdtr(self.freedom, -abs(self.mean) / self.error))
-
-
-def estimate(row: Row) -> Estimate:
-    """The score of one row, with the variation over seeds and over test items."""
-    return _combine(row.score, [_seed_part(row), _item_part(_residuals(row))], scale=abs(row.score))
-
-
-def difference(a: Row, b: Row) -> Estimate:
-    """The score of ``a`` minus that of ``b``; test items pair up, seeds do not."""
-    left, right = _residuals(a), _residuals(b)
-    if left is not None and right is not None and len(left) == len(right):
-        items = [_item_part(left - right)]
-    else:
-        items = [_item_part(left), _item_part(right)]
-    scale = max(abs(a.score), abs(b.score))
-    return _combine(a.score - b.score, [_seed_part(a), _seed_part(b), *items], scale=scale)
-
-
-def _seed_part(row: Row) -> tuple[float, int]:
-    """Variance of the mean due to seeds, and its degrees of freedom; a reference has no seeds."""
-    if row.is_reference:
-        return 0.0, 0
-    n = len(row.samples)
-    if n < 2:
-        return math.inf, 1
-    return float(np.var([sample.score for sample in row.samples], ddof=1)) / n, n - 1
-
-
-def _residuals(row: Row) -> np.ndarray | None:
-    """What each group of test items adds to the error of the score, averaged over seeds (linearised ratio)."""
-    if any(len(sample.sums) < 2 for sample in row.samples):
-        return None
-    sums = np.mean([sample.sums for sample in row.samples], axis=0)
-    weights = np.mean([sample.weights for sample in row.samples], axis=0)
-    return np.asarray((sums - sums.sum() / weights.sum() * weights) / weights.sum())
-
-
-def _item_part(residuals: np.ndarray | None) -> tuple[float, int]:
-    if residuals is None:
-        return 0.0, 0
-    groups = len(residuals)
-    return float(np.sum(residuals**2)) * groups / (groups - 1), groups - 1
-
-
-def _combine(mean: float, parts: Sequence[tuple[float, int]], *, scale: float) -> Estimate:
-    """Adds variances; the effective degrees of freedom are Satterthwaite's."""
-    variance = sum(part for part, _ in parts)
-    floor = (ROUND_OFF * max(scale, 1e-30)) ** 2
-    if not math.isfinite(variance):
-        return Estimate(mean, math.inf, 1.0)
-    if variance <= floor:
-        return Estimate(mean, math.sqrt(floor), 1e6)
-    spread = sum(part**2 / freedom for part, freedom in parts if freedom)
-    return Estimate(mean, math.sqrt(variance), variance**2 / spread)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: reject those below the level, and the chance of any false one stays at it."""
-    adjusted = [0.0] * len(p_values)
-    highest = 0.0
-    for place, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        highest = max(highest, min(1.0, p_values[index] * (len(p_values) - place)))
-        adjusted[index] = highest
-    return adjusted
-
-
-def contrasts(pairs: Sequence[tuple[Row, Row]], *, higher_is_better: bool) -> list[Contrast]:
-    """The first of each pair against the second, corrected for the number of pairs; in the order given."""
-    sign = 1.0 if higher_is_better else -1.0
-    estimates = [difference(one, other) for one, other in pairs]
-    estimates = [Estimate(sign * e.mean, e.error, e.freedom) for e in estimates]
-    found = []
-    for (one, other), e, p in zip(pairs, estimates, holm([e.p for e in estimates]), strict=True):
-        # The level at which this interval touches 0 exactly when the corrected p is LEVEL.
-        level = LEVEL * min(1.0, e.p / p) if p > 0 else LEVEL / len(pairs)
-        low, high = e.interval(level)
-        smallest = SMALLEST * max(abs(one.score), abs(other.score))
-        found.append(
-            Contrast(
-                better=one.name,
-                other=other.name,
-                difference=e.mean,
-                low=low,
-                high=high,
-                p=p,
-                smallest=smallest,
-            )
-        )
-    return found
-
-
-def _strongest(order: Sequence[Row], bench: Row, higher: bool) -> Contrast:
-    """The best candidate that beats the reference against it; the best of all where none does."""
-    found = contrasts([(row, bench) for row in order], higher_is_better=higher)
-    return next((contrast for contrast in found if _beaten(contrast)), found[0])
+FEW = 8
+"""With fewer pieces of evidence the verdict says so."""
 
 
 def judge(
     metric: MetricFacts, candidates: Sequence[CandidateResult], references: Sequence[ReferenceResult]
 ) -> tuple[list[Standing], Verdict]:
     """The leaderboard, best first, and the verdict."""
-    higher = metric.higher_is_better
     rows = [Row(c.name, tuple(run.test for run in c.runs)) for c in candidates if c.status == "ok" and c.runs]
     benches = [Row(r.name, (r.test,), is_reference=True) for r in references if r.test is not None]
-    rows = [row for row in rows if math.isfinite(row.score)]
-    benches = [row for row in benches if math.isfinite(row.score)]
-    order = sorted(rows, key=lambda row: row.score, reverse=higher)
+    order, benches = (_ordered(metric, given) for given in (rows, benches))
+    board = _board(metric, _ordered(metric, [*order, *benches]))
     if not order:
-        return _board(benches, higher, set()), _nothing(metric, candidates, benches)
+        return board, _nothing(metric, candidates, benches)
     best, others = order[0], order[1:]
-    rivals = contrasts([(best, other) for other in others], higher_is_better=higher)
-    against = [_strongest(order, bench, higher) for bench in benches]
-    tied = [best.name, *(c.other for c in rivals if not _beaten(c))]
-    unbeaten = [bench for bench, c in zip(benches, against, strict=True) if not _beaten(c)]
-    board = _board([*rows, *benches], higher, {*(tied if len(tied) > 1 else ()), *(b.name for b in unbeaten)})
-    if unbeaten:
-        verdict = _no_model_needed(metric, best, tied, unbeaten, against)
+    rivals = _contrasts(metric, [(best, other) for other in others])
+    against = [_strongest(metric, order, bench) for bench in benches]
+    tied = [best.name, *(c.other for c in rivals if not beaten(c))]
+    unbeaten = [bench for bench, c in zip(benches, against, strict=True) if not beaten(c)]
+    enough = [bench for bench in unbeaten if not _may_lead(metric, order, bench)]
+    if enough:
+        verdict = _no_model_needed(metric, best, tied, enough[0], against)
+    elif unbeaten:
+        verdict = _may_need_no_model(metric, order, unbeaten)
     elif len(order) == 1:
-        verdict = _single(metric, best, benches, against)
+        verdict = _single(metric, best, benches)
     elif len(tied) > 1:
         verdict = _too_close(metric, tied, candidates, rivals)
     else:
         verdict = _winner(metric, best, rivals)
     verdict.contrasts = [*rivals, *against]
-    verdict.details += _more(metric, best, benches, against, candidates, verdict)
+    verdict.details += _more(metric, [*order, *benches], benches, against, candidates, verdict)
     return board, verdict
 
 
-def _beaten(contrast: Contrast) -> bool:
-    return contrast.difference > contrast.smallest and contrast.p < LEVEL
+def _ordered(metric: MetricFacts, rows: Sequence[Row]) -> list[Row]:
+    """Rows with a score, best first."""
+    known = [row for row in rows if math.isfinite(row.score)]
+    return sorted(known, key=lambda row: row.score, reverse=metric.higher_is_better)
 
 
-def _board(rows: Sequence[Row], higher: bool, tied: set[str]) -> list[Standing]:
-    ordered = sorted(rows, key=lambda row: row.score, reverse=higher)
+def _contrasts(metric: MetricFacts, pairs: Sequence[tuple[Row, Row]]) -> list[Contrast]:
+    return contrasts(pairs, higher_is_better=metric.higher_is_better, limits=metric.limits)
+
+
+def _strongest(metric: MetricFacts, order: Sequence[Row], bench: Row) -> Contrast:
+    """The best candidate that beats the reference against it; the best of all where none does."""
+    found = _contrasts(metric, [(row, bench) for row in order])
+    return next((contrast for contrast in found if beaten(contrast)), found[0])
+
+
+def _may_lead(metric: MetricFacts, order: Sequence[Row], bench: Row) -> list[Row]:
+    """The candidates that may be better than the reference by what matters, at the 5% level on one side."""
+    leads = [
+        advantage(row, bench, higher_is_better=metric.higher_is_better, limits=metric.limits).interval(
+            2 * LEVEL
+        )
+        for row in order
+    ]
+    return [
+        row for row, lead in zip(order, leads, strict=True) if lead[1] > smallest_that_matters(row, bench)
+    ]
+
+
+def _board(metric: MetricFacts, rows: Sequence[Row]) -> list[Standing]:
+    """Rows, best first, with what cannot be told from the first of them."""
+    tied: list[Row] = []
+    for references in (False, True):  # candidates are compared among themselves, as the verdict does
+        others = [row for row in rows[1:] if row.is_reference == references]
+        found = _contrasts(metric, [(rows[0], other) for other in others])
+        tied += [other for other, contrast in zip(others, found, strict=True) if not beaten(contrast)]
+    tied += rows[:1] if tied else []
     board = []
-    for rank, row in enumerate(ordered, start=1):
-        e = estimate(row)
-        low, high = e.interval() if math.isfinite(e.error) else (row.score, row.score)
+    for rank, row in enumerate(rows, start=1):
+        low, high = estimate(row, metric.limits).interval()
         board.append(
             Standing(
                 rank=rank,
@@ -215,7 +126,7 @@ def _board(rows: Sequence[Row], higher: bool, tied: set[str]) -> list[Standing]:
                 score=row.score,
                 low=low,
                 high=high,
-                tied_with_best=row.name in tied,
+                tied_with_best=row in tied,
             )
         )
     return board
@@ -273,7 +184,7 @@ def _cheapest(group: Sequence[CandidateResult]) -> str:
     return text + "."
 
 
-def _single(metric: MetricFacts, best: Row, benches: Sequence[Row], against: Sequence[Contrast]) -> Verdict:
+def _single(metric: MetricFacts, best: Row, benches: Sequence[Row]) -> Verdict:
     headline = f"{best.name} scores {metric.name} {score_with_unit(metric, best.score)}"
     headline += " and beats every reference." if benches else "."
     return Verdict(
@@ -282,26 +193,49 @@ def _single(metric: MetricFacts, best: Row, benches: Sequence[Row], against: Seq
 
 
 def _no_model_needed(
-    metric: MetricFacts, best: Row, tied: list[str], unbeaten: Sequence[Row], against: Sequence[Contrast]
+    metric: MetricFacts, best: Row, tied: list[str], top: Row, against: Sequence[Contrast]
 ) -> Verdict:
-    top = sorted(unbeaten, key=lambda row: row.score, reverse=metric.higher_is_better)[0]
     contrast = next(c for c in against if c.other == top.name)
     ahead = contrast.difference < 0 and contrast.p < LEVEL
-    relation = "is better than every candidate" if ahead else "is not beaten by any candidate"
-    behind = contrast.difference < 0
-    if behind:
-        mirrored = {"difference": -contrast.difference, "low": -contrast.high, "high": -contrast.low}
-        contrast = contrast.model_copy(update=mirrored)
-    text = (
-        f"The best candidate, {best.name}, scores {score_with_unit(metric, best.score)}, "
-        f"{'behind' if behind else 'ahead of'} {top.name} by {_gap(metric, contrast)}."
-    )
+    relation = "is better than every candidate" if ahead else "is as good as every candidate"
     return Verdict(
         kind="no_model_needed",
         headline=f"No sequence model is needed here: the reference “{top.name}” "
         f"({metric.name} {score_with_unit(metric, top.score)}) {relation}.",
-        details=[text, "This holds for this budget; a longer one may let a candidate pass it."],
+        details=[
+            _beside(metric, best, top, contrast),
+            "This holds for this budget; a longer one may let a candidate pass it.",
+        ],
         tied=tied if len(tied) > 1 else [],
+    )
+
+
+def _may_need_no_model(metric: MetricFacts, order: Sequence[Row], unbeaten: Sequence[Row]) -> Verdict:
+    top = unbeaten[0]
+    close = _may_lead(metric, order, top)
+    contrast = _contrasts(metric, [(row, top) for row in order])[order.index(close[0])]
+    return Verdict(
+        kind="too_close",
+        headline=f"Too close to call: {join([row.name for row in close])} cannot be told from the reference "
+        f"“{top.name}” ({metric.name} {score_with_unit(metric, top.score)}).",
+        details=[
+            _beside(metric, close[0], top, contrast),
+            f"Nothing shows that a sequence model is needed, nor that none is; until then “{top.name}” is the cheaper.",
+        ],
+        tied=[row.name for row in close],
+    )
+
+
+def _beside(metric: MetricFacts, row: Row, top: Row, contrast: Contrast) -> str:
+    """A candidate beside a reference that it does not beat."""
+    behind = contrast.difference < 0
+    if behind:
+        mirrored = {"difference": -contrast.difference, "low": -contrast.high, "high": -contrast.low}
+        contrast = contrast.model_copy(update=mirrored)
+    return (
+        f"The {'best candidate, ' if contrast.better == row.name else ''}{row.name}, scores "
+        f"{score_with_unit(metric, row.score)}, {'behind' if behind else 'ahead of'} {top.name} by "
+        f"{_gap(metric, contrast)}."
     )
 
 
@@ -325,18 +259,30 @@ def _failures(candidates: Sequence[CandidateResult]) -> list[str]:
 
 def _more(
     metric: MetricFacts,
-    best: Row,
+    rows: Sequence[Row],
     benches: Sequence[Row],
     against: Sequence[Contrast],
     candidates: Sequence[CandidateResult],
     verdict: Verdict,
 ) -> list[str]:
     details = []
-    if benches and verdict.kind in ("winner", "too_close", "single"):
-        top = sorted(benches, key=lambda row: row.score, reverse=metric.higher_is_better)[0]
-        contrast = next(c for c in against if c.other == top.name)
+    if benches and all(beaten(c) for c in against):
+        contrast = next(c for c in against if c.other == benches[0].name)
         details.append(
-            f"The best reference, {top.name}, scores {score_with_unit(metric, top.score)}; "
+            f"The best reference, {benches[0].name}, scores {score_with_unit(metric, benches[0].score)}; "
             f"{contrast.better} beats it by {_gap(metric, contrast)}."
         )
-    return details + _failures(candidates)
+    return details + _few_pieces(rows) + _failures(candidates)
+
+
+def _few_pieces(rows: Sequence[Row]) -> list[str]:
+    """A word where the test samples are too few to tell differences from chance."""
+    known = [row.pieces for row in rows if row.pieces is not None]
+    if not known or min(known) >= FEW:
+        return []
+    if min(known) < 1.5:
+        text = "The test samples overlap or belong together, and count as one: no difference can be told from chance."
+    else:
+        text = f"The test split gives only {min(known):.0f} independent samples (those that overlap or belong together "
+        text += "count as one): only large differences can be told from chance."
+    return [text]

@@ -185,7 +185,7 @@ def _table_of(result: TaskResult, num_costs: int) -> Table:
     costs = {c.name: _costs(c)[:num_costs] for c in result.candidates}
     rows = []
     for row in result.leaderboard:
-        figures = words.format_scores(metric, [row.score, (row.high - row.low) / 2])
+        figures = words.format_scores(metric, [row.score, row.reach])
         more = costs[row.name] if row.kind == "candidate" else [""] * num_costs
         rows.append([str(row.rank), row.name, *figures, *more])
     names = ["", "candidate", words.metric_title(metric), "±95%", *COSTS[:num_costs]]

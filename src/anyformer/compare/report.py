@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 from dataclasses import asdict
 from functools import lru_cache
 from importlib.resources import files
@@ -139,7 +140,7 @@ def _rows(result: TaskResult, look: dict[str, Style]) -> list[dict[str, Any]]:
     for row in result.leaderboard:
         candidate = candidates.get(row.name) if row.kind == "candidate" else None
         style = look[row.name] if candidate else None
-        score, reach = words.format_scores(metric, [row.score, (row.high - row.low) / 2])
+        score, reach = words.format_scores(metric, [row.score, row.reach])
         rows.append(
             {
                 "row": row,
@@ -165,8 +166,8 @@ def _scale(board: list[Standing]) -> tuple[float, float]:
     """From worst to best of the candidates and the best reference; references beyond are marked at the edge."""
     shown = [row for row in board if row.kind == "candidate"]
     shown += [row for row in board if row.kind == "reference"][:1]
-    low = min((min(row.low, row.score) for row in shown), default=0.0)
-    high = max((max(row.high, row.score) for row in shown), default=1.0)
+    values = [v for row in shown for v in (row.low, row.score, row.high) if math.isfinite(v)]
+    low, high = min(values, default=0.0), max(values, default=1.0)
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 

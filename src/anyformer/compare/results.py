@@ -7,15 +7,18 @@ and the leaderboard and verdict carry what was concluded from it (see :mod:`anyf
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from anyformer.machine import write_atomically
 
 SCHEMA_VERSION = 2
 
+Limits = tuple[float, float]
+"""The lowest and the highest value that is possible; infinite where there is none."""
 Status = Literal["ok", "failed", "diverged", "out_of_memory", "bad_spec"]
 VerdictKind = Literal["winner", "too_close", "no_model_needed", "single", "nothing"]
 
@@ -28,12 +31,25 @@ class Record(BaseModel):
 
 
 class MetricFacts(Record):
-    """What candidates are ranked by."""
+    """What candidates are ranked by. No score lies beyond the ``limits``; ``best`` is the best to be hoped for.
+
+    Where limits are not given, those of a share (``best`` is 1) or of an error (``best`` is 0) are taken.
+    """
 
     name: str
     higher_is_better: bool = True
     unit: str = ""
     best: float | None = None
+    limits: Limits = (-math.inf, math.inf)
+
+    @model_validator(mode="after")
+    def _fill_limits(self) -> Self:
+        if "limits" not in self.model_fields_set:
+            if self.higher_is_better and self.best == 1.0:
+                self.limits = (0.0, 1.0)
+            elif not self.higher_is_better and self.best == 0.0:
+                self.limits = (0.0, math.inf)
+        return self
 
 
 class TaskFacts(Record):
@@ -172,7 +188,10 @@ class ReferenceResult(Record):
 
 
 class Standing(Record):
-    """A row of the leaderboard. ``low`` and ``high`` bound the score at 95%."""
+    """A row of the leaderboard. ``low`` and ``high`` bound the score at 95%; infinite where nothing bounds it.
+
+    ``tied_with_best`` is set where the row cannot be told from the first one, and for that one where it has company.
+    """
 
     rank: int
     name: str
@@ -181,6 +200,11 @@ class Standing(Record):
     low: float
     high: float
     tied_with_best: bool = False
+
+    @property
+    def reach(self) -> float:
+        """How far the interval goes from the score, on its longer side."""
+        return max(self.high - self.score, self.score - self.low)
 
 
 class Contrast(Record):

@@ -166,11 +166,17 @@ class Study:
         words = f"{metric.name} {scores} (mean of {self.seeds} seeds{self._where(result)})"
         best = max(rows.values(), key=lambda row: row.score if metric.higher_is_better else -row.score)
         for bench in self._references(result):
-            beaten = contrasts([(best, bench)], higher_is_better=metric.higher_is_better)[0]
+            beaten = contrasts(
+                [(best, bench)], higher_is_better=metric.higher_is_better, limits=metric.limits
+            )[0]
             if not beaten.low > 0:
                 return "uninformative", f"{words}; the reference {bench.name!r} is not beaten", [beaten]
         first, *others = (rows[name] for name in self.arms)
-        found = contrasts([(first, other) for other in others], higher_is_better=metric.higher_is_better)
+        found = contrasts(
+            [(first, other) for other in others],
+            higher_is_better=metric.higher_is_better,
+            limits=metric.limits,
+        )
         gaps = "; ".join(
             f"ahead of {c.other} by {c.difference:.3f} ({c.low:.3f} to {c.high:.3f})" for c in found
         )

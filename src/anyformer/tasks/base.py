@@ -31,12 +31,20 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Metric:
-    """What the leaderboard ranks by. ``best`` is the value that cannot be passed, where there is one."""
+    """What the leaderboard ranks by.
+
+    Attributes:
+        name, higher_is_better, unit: of the metric.
+        best: the best value to be hoped for, where it is known.
+        limits: between which values every score lies; where not given, 0 and 1 for a metric whose best is 1, and 0
+            and infinity for an error whose best is 0.
+    """
 
     name: str
     higher_is_better: bool
     unit: str = ""
     best: float | None = None
+    limits: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,8 @@ class Wallpaper(GeneratedTask):
         self.lengths = (2 * rows * columns - 1, 4 * rows * columns - 1)
         self.seed = seed
         self.objective = NextToken(colours)
-        self.metric = Metric("accuracy", higher_is_better=True, best=1 - noise + noise / colours)
+        expected = 1 - noise + noise / colours
+        self.metric = Metric("accuracy", higher_is_better=True, best=expected, limits=(0.0, 1.0))
         self.title = f"Predict images of {columns} columns that repeat each {period} rows."
 
     def _generate(self, rng: np.random.Generator, count: int, length: int) -> dict[str, np.ndarray]:
