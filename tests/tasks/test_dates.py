@@ -216,6 +216,10 @@ class TestOptions:
             ValueError, match="date_format has %k, which is not known, got '%d %k'; known: %Y"
         ):
             open_data(path, "y", date_format="%d %k")
+        with pytest.raises(
+            ValueError, match="date_format has %G, the year of a week, without %V, got '%G-%m'"
+        ):
+            open_data(path, "y", date_format="%G-%m")
         with pytest.raises(ValueError, match="date_format needs a year"):
             open_data(path, "y", date_format="%d.%m")
         with pytest.raises(

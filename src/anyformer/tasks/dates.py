@@ -85,7 +85,6 @@ class Dates:
         instants: the same in UTC; equal to ``clock`` where no zone is known.
         order: what they look like in the order of the rows.
         remarks: what was decided about them.
-        misfits: how many values are not such dates.
     """
 
     reading: Reading
@@ -93,7 +92,6 @@ class Dates:
     instants: pd.Series
     order: Order
     remarks: list[str] = field(default_factory=list)
-    misfits: int = 0
 
     @property
     def name(self) -> str:
@@ -338,9 +336,7 @@ def _as_dates(
         first_year=way.parsed.first_year,
         absolute=bool(reading and reading.absolute),
     )
-    return Dates(
-        made, pd.Series(clock, texts.index), pd.Series(instants, texts.index), way.order, remarks, len(wrong)
-    )
+    return Dates(made, pd.Series(clock, texts.index), pd.Series(instants, texts.index), way.order, remarks)
 
 
 def _in_zone(

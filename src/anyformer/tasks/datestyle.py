@@ -41,7 +41,7 @@ _SHORT = [name[:3] for name in MONTHS]
 _NAMES = "|".join([*MONTHS, "Sept", *_SHORT])
 _DAYS = "|".join([*WEEKDAYS, "Tues", "Thur", "Thurs", *(name[:3] for name in WEEKDAYS)])
 
-#: What a directive reads, and for those that pad with zeros, how many digits they write.
+#: What a directive reads.
 _READS = {
     "Y": r"\d{4}", "y": r"\d{2}", "G": r"\d{4}", "j": r"\d{3}", "u": "[1-7]", "q": "[1-4]", "f": r"\d{1,9}",
     "m": r"\d{1,2}", "d": r"\d{1,2}", "H": r"\d{1,2}", "I": r"\d{1,2}", "V": r"\d{1,2}", "M": r"\d{2}", "S": r"\d{2}",
@@ -49,7 +49,6 @@ _READS = {
     "z": r"Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?",
 }  # fmt: skip
 _SAME = {"B": "b", "A": "a", "P": "p"}  # written otherwise, read alike
-_FULL = ({"Y", "y", "G"}, {"Y", "y", "G", "m", "b", "d", "j", "V", "q"})
 _MICROSECOND = {"H": 3_600_000_000, "M": 60_000_000, "S": 1_000_000}
 
 
@@ -106,7 +105,11 @@ class Style:
         again = [letter for letter in letters if letters.count(letter) > 1]
         if again:
             raise ValueError(f"{option('date_format')} has %{again[0]} twice, got {self.pattern!r}")
-        if not set(letters) & _FULL[0]:
+        if "G" in letters and "V" not in letters:
+            raise ValueError(
+                f"{option('date_format')} has %G, the year of a week, without %V, got {self.pattern!r}"
+            )
+        if not set(letters) & {"Y", "y", "G"}:
             raise ValueError(f"{option('date_format')} needs a year, %Y or %y, got {self.pattern!r}")
 
     @cached_property

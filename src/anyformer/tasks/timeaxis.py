@@ -18,8 +18,9 @@ import pandas as pd
 
 from anyformer.spelling import option
 from anyformer.tasks.base import DataError
-from anyformer.tasks.dateforms import part_of
+from anyformer.tasks.dateforms import day_first, part_of
 from anyformer.tasks.dates import MOST_MISFITS, SERIALS, Dates, nearly_dates, read_dates
+from anyformer.tasks.datestyle import Style
 from anyformer.tasks.encoding import Layout
 from anyformer.tasks.reading import Table
 from anyformer.tasks.tables import check_column
@@ -125,7 +126,8 @@ def as_written(table: Table) -> pd.DataFrame:
 
 def _note_dayfirst(dates: Dates, dayfirst: bool | None, remarks: list[str]) -> None:
     style = dates.reading.style
-    if dayfirst is not None and (style.startswith("%Y") or not re.search(r"%-?d.*%-?m|%-?m.*%-?d", style)):
+    told = style not in SERIALS and not style.startswith("%Y") and day_first(Style(style)) is not None
+    if dayfirst is not None and not told:
         remarks.append(
             f"{option('dayfirst', dayfirst)} says nothing about {dates.name!r}, which is written {dates.reading.style}"
         )
