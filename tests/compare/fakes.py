@@ -7,14 +7,23 @@ import math
 import os
 import shutil
 import signal
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from anyformer.compare.board import Board, Unit
+from anyformer.compare.plan import Plan
 from anyformer.compare.remains import read_outcome
 from anyformer.compare.worker import Lab, Pulse, Stopped, UnitFailed, run_unit
+
+
+def limit_files(size: int) -> None:
+    """From here on this process can write no file of more bytes, as on a file system that is full."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
 @dataclass
@@ -38,6 +47,11 @@ class FakeLab:
             pulse.tell(step=step, steps=unit.steps)
             if unit.candidate == "dies" and step == 5:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if unit.candidate == "hangs" and step == 5:
+                threading.Event().wait()
+            if unit.candidate == "fills the disk" and step == 5:
+                limit_files(1000)
+                (folder / "large").write_bytes(bytes(10_000))
             if step % self.checkpoint_every == 0 or pulse.stopping:
                 temporary = saved.with_suffix(".tmp")
                 temporary.write_text(json.dumps(step))
@@ -70,12 +84,17 @@ class InProcess:
 
 @dataclass
 class Replay:
-    """A lab that does again what each unit did in the comparison in ``recorded``, in no time."""
+    """A lab that does again what each unit did in the comparison in ``recorded``, in no time, whatever its data."""
 
     recorded: Path
+    fails: dict[str, BaseException] = field(default_factory=dict)
+    """By the phase whose units raise it."""
 
     def execute(self, unit: Unit, folder: Path, pulse: Pulse) -> dict[str, Any]:
-        source = self.recorded / "units" / unit.id
+        if unit.phase in self.fails:
+            raise self.fails[unit.phase]
+        data = Plan.load(self.recorded).task(unit.task).data.id
+        source = self.recorded / "units" / unit.model_copy(update={"data": data}).id
         for name in ("model", "items.npz"):
             if (source / name).is_dir():
                 shutil.copytree(source / name, folder / name, dirs_exist_ok=True)

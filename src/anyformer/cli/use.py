@@ -34,6 +34,10 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Of the first weights, and of draws in training.")] = None,
     option: Annotated[list[str] | None, typer.Option(help="An option of the task: name=value.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in OUT.")] = False,
+    accept_changed_data: Annotated[
+        bool,
+        typer.Option("--accept-changed-data", help="With --resume: begin anew where the data has changed."),
+    ] = False,
     trust_code: Annotated[
         bool,
         typer.Option(
@@ -60,7 +64,9 @@ def train(
             raise ValueError(
                 "resume goes on as train.json in its folder says: it takes nothing besides --out"
             )
-        fit = Fit.resume(out, trust_code=trust_code)
+        fit = Fit.resume(out, accept_changed_data=accept_changed_data, trust_code=trust_code)
+    elif accept_changed_data:
+        raise ValueError("--accept-changed-data is for a training that is gone on with, by --resume")
     elif data is None or model is None:
         raise ValueError("name the data or the task, and the model with --model (see anyformer list)")
     else:

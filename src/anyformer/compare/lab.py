@@ -19,7 +19,7 @@ from anyformer.compare.pieces import ITEMS, sample_of, save_items
 from anyformer.compare.plan import Plan, TaskPlan, eval_steps
 from anyformer.compare.results import Point
 from anyformer.compare.worker import Pulse, Stopped, UnitFailed
-from anyformer.machine import MachineFault, file_digest
+from anyformer.machine import MachineFault, file_digest, sync_files
 from anyformer.models import SequenceModel
 from anyformer.tasks import Batch, Evaluation, Split, Task, create_task, evaluate
 from anyformer.tasks.fingerprint import check_files, check_sample, files_of
@@ -296,6 +296,7 @@ def _save_model(model: SequenceModel, path: Path) -> dict[str, str]:
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         model.save_pretrained(temporary)
+        sync_files(temporary)
         shutil.rmtree(path, ignore_errors=True)
         os.replace(temporary, path)
     except BaseException:

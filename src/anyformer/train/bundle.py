@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 
 from anyformer import user_code
 from anyformer.generate import generate
+from anyformer.machine import sync_files
 from anyformer.models import SequenceModel
 from anyformer.ops._precision import widen
 from anyformer.registry import nearest
@@ -48,23 +49,24 @@ def save_bundle(folder: str | Path, model: SequenceModel | Path, task: Task, **f
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / ".saving"
     shutil.rmtree(temporary, ignore_errors=True)
-    if isinstance(model, Path):
-        shutil.copytree(model, temporary)
-    else:
-        model.save_pretrained(temporary)
-    inputs = "numbers" if task.vocab_size is None else "bytes" if isinstance(task, ByteTask) else "tokens"
-    encoding = None if task.encoding is None else task.encoding.model_dump(mode="json", exclude_none=True)
-    held = {"task": task.name, "title": task.title, **facts, "inputs": inputs, "encoding": encoding}
-    (temporary / FACTS).write_text(json.dumps(held, indent=1), encoding="utf-8")
-    code = temporary / user_code.FOLDER
-    if code.is_dir():
-        shutil.copytree(
-            code, folder / user_code.FOLDER, dirs_exist_ok=True
-        )  # by content: nothing is overwritten
-        os.replace(temporary / user_code.INDEX, folder / user_code.INDEX)
-    for name in (*FILES, FACTS):
-        os.replace(temporary / name, folder / name)
-    shutil.rmtree(temporary)
+    try:
+        if isinstance(model, Path):
+            shutil.copytree(model, temporary)
+        else:
+            model.save_pretrained(temporary)
+        inputs = "numbers" if task.vocab_size is None else "bytes" if isinstance(task, ByteTask) else "tokens"
+        encoding = None if task.encoding is None else task.encoding.model_dump(mode="json", exclude_none=True)
+        held = {"task": task.name, "title": task.title, **facts, "inputs": inputs, "encoding": encoding}
+        (temporary / FACTS).write_text(json.dumps(held, indent=1), encoding="utf-8")
+        sync_files(temporary)
+        code = temporary / user_code.FOLDER
+        if code.is_dir():  # by content: nothing is overwritten
+            shutil.copytree(code, folder / user_code.FOLDER, dirs_exist_ok=True)
+            os.replace(temporary / user_code.INDEX, folder / user_code.INDEX)
+        for name in (*FILES, FACTS):
+            os.replace(temporary / name, folder / name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,19 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from anyformer.machine import MachineFault, is_memory_error, machine_fault, write_atomically
 from anyformer.models import ModelSpec, load_spec
-from anyformer.tasks import Task, create_task
-from anyformer.train.bundle import FACTS, load_bundle, save_bundle
+from anyformer.tasks import Task, create_task, is_path
+from anyformer.tasks.fingerprint import (
+    DataChanged,
+    FileFacts,
+    Fingerprint,
+    check_files,
+    check_sample,
+    files_of,
+    sample_of_task,
+)
+from anyformer.train.bundle import FACTS, FILES, load_bundle, save_bundle
 from anyformer.train.models import model_for
 from anyformer.train.trainer import TrainConfig, Trainer
 from anyformer.user_code import refuse_code
@@ -23,16 +33,47 @@ EVALUATIONS = 10
 CHECKPOINT_SECONDS = 5.0
 CHECKPOINT_SHARE = 0.02
 """At most this part of the time goes into checkpoints."""
+PLAN, CHECKPOINT = "train.json", "checkpoint.pt"
+VERSION = 1
+"""Of the format of ``train.json``."""
 
 
 class FitPlan(BaseModel):
     """What is trained, on what and how: ``train.json``, by which training goes on after an interruption."""
 
+    version: int = VERSION
     source: str
     target: str | list[str] | None
     options: dict[str, Any]
     spec: dict[str, Any]
     config: TrainConfig
+    data: Fingerprint
+
+    def save(self, folder: Path) -> None:
+        write_atomically(folder / PLAN, self.model_dump_json(indent=1))
+
+    @classmethod
+    def load(cls, folder: Path) -> FitPlan:
+        """The plan in a folder.
+
+        Raises:
+            ValueError: there is none, or it is damaged or of another version.
+        """
+        path = folder / PLAN
+        if not path.is_file():
+            raise ValueError(f"out: there is no training in {str(folder)!r} to resume")
+        held = _read(path)
+        version = held.get("version", 0)
+        if version != VERSION:
+            raise ValueError(
+                f"{str(path)!r} was written by another version of anyformer (format {version}, this one reads "
+                f"{VERSION}): go on with that version, or train anew in another folder"
+            )
+        try:
+            return cls.model_validate(held)
+        except ValidationError as error:
+            where = ".".join(map(str, error.errors()[0]["loc"]))
+            raise ValueError(_damaged(path, where)) from None
 
 
 class Fit:
@@ -82,50 +123,95 @@ class Fit:
         settings = _settings(config)
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"out must be a folder, got the file {str(folder)!r}")
-        if (folder / "train.json").exists():
+        if (folder / PLAN).exists():
             raise ValueError(f"{str(folder)!r} already holds a training: resume it, or name another folder")
         if (folder / "config.json").exists():
             raise ValueError(f"{str(folder)!r} already holds a model: name another folder")
         loaded = load_spec(spec, trust_code=trust_code)
         task = create_task(source, target=target, **(options or {}))
         plan = FitPlan(
-            source=os.path.abspath(source) if os.path.exists(source) else source,
+            source=os.path.abspath(source) if is_path(source) else source,
             target=target,
             options=dict(options or {}),
             spec=loaded.model_dump(),
             config=settings,
+            data=Fingerprint(files=files_of(source), sample=sample_of_task(task)),
         )
         made = cls._of(folder, plan, task)
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".train.{os.getpid()}.tmp"
-        temporary.write_text(plan.model_dump_json(indent=1), encoding="utf-8")
-        os.replace(temporary, folder / "train.json")
+        plan.save(folder)
         return made
 
     @classmethod
-    def resume(cls, folder: str | os.PathLike[str], *, trust_code: bool = False) -> Fit:
+    def resume(
+        cls,
+        folder: str | os.PathLike[str],
+        *,
+        accept_changed_data: bool = False,
+        trust_code: bool = False,
+    ) -> Fit:
         """The training in a folder, from its last checkpoint.
 
         Args:
             folder: as :meth:`start` made it.
+            accept_changed_data: where the data is not what it was, begin anew; without it, that is refused.
             trust_code: run the Python files that its ``train.json`` names; without it they are refused.
 
         Raises:
-            ValueError: there is none, or it has finished.
+            DataChanged: the data is not what it was.
+            ValueError: there is none, or it has finished, or a file of it is damaged; one sentence says which.
         """
         folder = Path(folder)
-        if not (folder / "train.json").is_file():
-            raise ValueError(f"out: there is no training in {str(folder)!r} to resume")
-        facts = json.loads((folder / FACTS).read_text(encoding="utf-8")) if (folder / FACTS).exists() else {}
+        plan = FitPlan.load(folder)
+        refuse_code([plan.source, plan.options, plan.spec], folder / PLAN, trust_code=trust_code)
+        facts = _read(folder / FACTS) if (folder / FACTS).exists() else {}
         if facts.get("test") is not None:
             raise ValueError(f"the training in {str(folder)!r} has finished")
-        plan = FitPlan.model_validate_json((folder / "train.json").read_text(encoding="utf-8"))
-        refuse_code([plan.source, plan.options, plan.spec], folder / "train.json", trust_code=trust_code)
-        made = cls._of(folder, plan, create_task(plan.source, target=plan.target, **plan.options))
-        if (folder / "checkpoint.pt").exists():
-            made.trainer.load(folder / "checkpoint.pt")
-            made.valid = facts.get("valid")
+        files = files_of(plan.source)
+        try:
+            check_files(repr(plan.source), plan.data, files)
+            task = create_task(plan.source, target=plan.target, **plan.options)
+            check_sample(repr(plan.source), plan.data, task)
+        except DataChanged as error:
+            if not accept_changed_data:
+                raise DataChanged(
+                    f"{error}; restore it, or begin anew on it with accept_changed_data=True (on the command line, "
+                    "--accept-changed-data)"
+                ) from None
+            return cls._anew(folder, plan, files)
+        made = cls._of(folder, plan, task)
+        made._go_on(facts)
         return made
+
+    @classmethod
+    def _anew(cls, folder: Path, plan: FitPlan, files: dict[str, FileFacts]) -> Fit:
+        """The same training from its beginning, on the data as it is now."""
+        task = create_task(plan.source, target=plan.target, **plan.options)
+        data = Fingerprint(files=files, sample=sample_of_task(task))
+        made = cls._of(folder, plan.model_copy(update={"data": data}), task)
+        for name in (CHECKPOINT, *FILES, FACTS):
+            (folder / name).unlink(missing_ok=True)
+        made.plan.save(folder)
+        return made
+
+    def _go_on(self, facts: Mapping[str, Any]) -> None:
+        """Take up the last checkpoint, and the best model so far."""
+        checkpoint = self.folder / CHECKPOINT
+        if not checkpoint.exists():
+            return
+        try:
+            self.trainer.load(checkpoint)
+        except ValueError as error:
+            raise ValueError(f"{error}: delete it, and the training begins anew") from None
+        if facts:
+            try:
+                load_bundle(self.folder, trust_code=True)  # this training's own
+            except ValueError as error:
+                raise ValueError(
+                    f"{error}; delete {', '.join(FILES)} and {FACTS} there, and the training goes on without the best "
+                    "model so far"
+                ) from None
+            self.valid = facts.get("valid")
 
     @classmethod
     def _of(cls, folder: Path, plan: FitPlan, task: Task) -> Fit:
@@ -137,7 +223,24 @@ class Fit:
 
         Raises:
             Diverged: at a loss that is not finite.
+            MachineFault: the disk is full or broken, or memory is not enough; what is saved stays, to be resumed.
         """
+        try:
+            self._run(on_step)
+        except Exception as error:
+            fault = machine_fault(error, self.folder)
+            if fault is None and is_memory_error(error):
+                fault = (
+                    f"memory is not enough ({' '.join(str(error).split())[:200] or 'no more was to be had'})"
+                )
+            if fault is None:
+                raise
+            raise MachineFault(
+                f"{fault}; the training stopped. The best model so far and the last checkpoint are safe in "
+                f"{self.folder}. When that is mended, go on with: anyformer train --out {self.folder} --resume"
+            ) from error
+
+    def _run(self, on_step: Callable[[Fit], Any] | None) -> None:
         steps = self.plan.config.steps
         due = {round(steps * part / EVALUATIONS) for part in range(1, EVALUATIONS + 1)} | {steps}
 
@@ -179,7 +282,7 @@ class Fit:
 
     def _checkpoint(self) -> None:
         begin = time.monotonic()
-        self.trainer.save(self.folder / "checkpoint.pt")
+        self.trainer.save(self.folder / CHECKPOINT)
         self._saved = time.monotonic()
         self._every = max(CHECKPOINT_SECONDS, (self._saved - begin) / CHECKPOINT_SHARE)
 
@@ -190,7 +293,28 @@ class Fit:
         self.trainer.step = best.facts["step"]
         self.test = self.trainer.evaluate("test").value
         self._save()
-        (self.folder / "checkpoint.pt").unlink(missing_ok=True)
+        (self.folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The mapping in a JSON file of a training; ValueError where it holds none."""
+    try:
+        held = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        held = None
+    if not isinstance(held, dict):
+        raise ValueError(_damaged(path, "it is no JSON"))
+    return held
+
+
+def _damaged(path: Path, where: str) -> str:
+    if path.name == FACTS:
+        remedy = (
+            f"delete it with {' and '.join(FILES)}, and the training goes on without the best model so far"
+        )
+    else:
+        remedy = "the training cannot go on without it; train anew in another folder"
+    return f"{str(path)!r} is damaged ({where}): {remedy}"
 
 
 def _settings(fields: Mapping[str, Any]) -> TrainConfig:
