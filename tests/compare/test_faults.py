@@ -172,7 +172,9 @@ def test_an_ending_that_is_damaged_is_made_again_as_it_was(copied, finished, cap
     assert name in capsys.readouterr().out
     assert after[name] == before[name] or name in ("report.html", "results.json")
     found = Results.load(copied / "results.json")
-    assert found.model_copy(update={"folder": finished.results.folder}) == finished.results, "its time included"
+    assert found.model_copy(update={"folder": finished.results.folder}) == finished.results, (
+        "its time included"
+    )
     resume(copied)
     assert hashes(copied) == after
 
