@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,11 +12,24 @@ from pathlib import Path
 
 import pytest
 from fakes import FakeLab
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from anyformer.compare.board import Board, Outcome, Unit
 from anyformer.compare.locks import FileLock
-from anyformer.compare.run import Clock, Pool, coordinating, run_units
-from anyformer.compare.worker import explain, run_unit
+from anyformer.compare.remains import Trouble, add_trouble, read_progress, read_troubles
+from anyformer.compare.run import (
+    PATIENCE_SECONDS,
+    TROUBLES,
+    Clock,
+    Limits,
+    Pool,
+    _Worker,
+    coordinating,
+    run_units,
+)
+from anyformer.compare.worker import Crowded, explain, run_unit
+from anyformer.machine import MachineFault, takes_most_memory
 
 HERE = Path(__file__).parent
 
@@ -107,24 +121,27 @@ def test_a_unit_that_kills_its_workers_is_given_up(tmp_path, pool):
 @posix
 def test_killed_workers_are_replaced(tmp_path, pool):
     work = units("a", "b", seeds=2, steps=300)
-    killed = 0
-    last = time.monotonic()
+    killed_at: dict[Unit, int] = {}
 
     def kill_now_and_then():
-        nonlocal killed, last
-        begun = [log.parent / "checkpoint.json" for log in tmp_path.glob("units/*/log")]
-        ready = begun and all(checkpoint.exists() for checkpoint in begun)  # whichever is hit has one
-        if killed < 4 and time.monotonic() - last > 1.2 and ready:
-            victim = pool._workers[killed % len(pool._workers)].process
-            os.kill(victim.pid, signal.SIGKILL)
-            killed, last = killed + 1, time.monotonic()
+        for worker in pool._workers:
+            reached = checkpoint(pool.board, worker.unit) if worker.unit else 0
+            if len(killed_at) < 4 and worker.unit not in killed_at and reached:
+                os.kill(worker.process.pid, signal.SIGKILL)
+                killed_at[worker.unit] = reached
 
     found = run_units(pool.board, pool, work, kill_now_and_then)
     assert all(outcome.status == "ok" for outcome in found.values())
-    assert killed >= 1
-    for unit in work:
-        assert starts(pool.board, unit)[0] == 0
-        assert all(step > 0 for step in starts(pool.board, unit)[1:]), "a unit started again from nothing"
+    assert killed_at
+    for unit, reached in killed_at.items():
+        begun = starts(pool.board, unit)
+        assert begun[0] == 0
+        assert all(step >= reached for step in begun[1:]), "a unit started again from before its checkpoint"
+
+
+def checkpoint(board: Board, unit: Unit) -> int:
+    path = board.home(unit) / "checkpoint.json"
+    return int(path.read_text()) if path.exists() else 0
 
 
 SCRIPT = """
@@ -146,6 +163,14 @@ def progress(folder: Path) -> int:
     return sum(int(path.read_text()) for path in folder.glob("units/*/checkpoint.json"))
 
 
+def wait_for(condition, otherwise: str) -> None:
+    """Waits until the condition holds, however slow the machine is."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.02)
+
+
 @posix
 def test_kill_everything_several_times(tmp_path):
     """``kill -9`` of the coordinator in the middle of work; its workers must end by themselves."""
@@ -161,12 +186,12 @@ def test_kill_everything_several_times(tmp_path):
             time.sleep(0.01)
         process.kill()
         process.wait()
-    time.sleep(0.5)
-    orphaned = progress(folder)
-    time.sleep(0.5)
-    assert progress(folder) == orphaned, "a worker outlived its coordinator"
+    for path in folder.glob("units/*/lock"):
+        lock = FileLock(path)
+        wait_for(lock.acquire, "a worker outlived its coordinator")
+        lock.release()
     done = subprocess.run(
-        [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=600
     )
     assert done.stdout.strip() == "done", done.stderr
     board = Board(folder)
@@ -188,15 +213,205 @@ def test_one_coordinator_at_a_time(tmp_path):
         pass
 
 
-def test_stop_leaves_a_checkpoint(tmp_path):
+def test_stop_leaves_a_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr("anyformer.compare.run.PATIENCE_SECONDS", 120.0)
     pool = Pool(Board(tmp_path), None, FakeLab(checkpoint_every=10**9), size=1, threads=1)
     pool.board.enqueue(units("a", seeds=1, steps=100_000))
     pool.tend()
-    while not list(tmp_path.glob("units/*/progress.json")):
-        time.sleep(0.05)
+    wait_for(lambda: list(tmp_path.glob("units/*/progress.json")), "no unit was begun")
     pool.stop()
     assert list(tmp_path.glob("units/*/checkpoint.json"))
     assert pool.board.unfinished(units("a", seeds=1, steps=100_000))
+
+
+@posix
+def test_a_worker_in_a_long_step_does_not_keep_ctrl_c_waiting(tmp_path):
+    """Two seconds are left for a last checkpoint, of the three in which Ctrl-C is answered; then it is killed."""
+    assert PATIENCE_SECONDS <= 2
+    pool = Pool(Board(tmp_path), None, FakeLab(), size=1, threads=1)
+    (unit,) = units("hangs", seeds=1)
+    pool.board.enqueue([unit])
+    pool.tend()
+    wait_for(lambda: read_progress(pool.board.home(unit)).step, "no unit was begun")
+    process = pool._workers[0].process
+    pool.stop()
+    assert process.exitcode == -signal.SIGKILL
+    assert pool.board.claim() is not None, "the unit is on the board still"
+
+
+@posix
+def test_a_unit_that_hangs_is_ended_and_reported(tmp_path):
+    limits = Limits(seconds=0.5, gaps=0.0, before=60.0)
+    pool = Pool(Board(tmp_path), None, FakeLab(step_seconds=0.0), size=1, threads=1, limits=limits)
+    try:
+        found = run_units(pool.board, pool, units("hangs", "a", seeds=1, steps=10))
+    finally:
+        pool.stop()
+    by_name = {unit.candidate: outcome for unit, outcome in found.items()}
+    assert by_name["a"].status == "ok"
+    assert by_name["hangs"].status == "failed"
+    assert "hung 2 times" in by_name["hangs"].reason and "nothing happened" in by_name["hangs"].reason
+
+
+@posix
+def test_a_full_disk_stops_the_workers_and_fails_nobody(tmp_path):
+    pool = Pool(Board(tmp_path), None, FakeLab(), size=1, threads=1)
+    work = units("fills the disk", "a", seeds=1)
+    try:
+        with pytest.raises(MachineFault, match="may not grow"):
+            run_units(pool.board, pool, work)
+    finally:
+        pool.stop()
+    assert work[0] in pool.board.unfinished(work)
+    claims = [pool.board.claim(), pool.board.claim()]
+    assert work[0] in [claim.unit for claim in claims if claim]
+
+
+class Still:
+    """A process that is not there."""
+
+    exitcode = -9
+    killed = False
+
+    def kill(self) -> None:
+        self.killed = True
+
+    def join(self, *args) -> None:
+        pass
+
+
+@settings(derandomize=True, max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 1000), min_size=20, max_size=20))
+def test_a_unit_that_dies_at_changing_steps_has_an_end(tmp_path_factory, steps):
+    board = Board(tmp_path_factory.mktemp("deaths"))
+    pool = Pool(board, None, FakeLab(), size=1, threads=1)
+    (unit,) = units("a", seeds=1)
+    board.enqueue([unit])
+    home = board.home(unit)
+    home.mkdir(parents=True)
+    for step in steps:
+        (home / "progress.json").write_text(json.dumps({"step": step, "steps": 1000}))
+        pool._bury(_Worker(Still(), None, unit))
+        if board.outcome(unit):
+            break
+    outcome = board.outcome(unit)
+    assert outcome is not None and outcome.status == "out_of_memory"
+    assert 3 <= len(read_troubles(home)) <= TROUBLES
+    assert board.claim() is None
+
+
+@pytest.mark.parametrize("slowest", [0.0, 2.0])
+def test_silence_is_judged_by_the_unit_itself(monkeypatch, slowest):
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    worker = _Worker(Still(), None)
+    worker.took(units("a", seeds=1)[0])
+
+    def watch(beats: int, seconds: float) -> bool:
+        for _ in range(round(seconds * 10)):
+            now[0] += 0.1
+            worker.watch(beats, Limits(seconds=10.0, gaps=20.0, before=30.0))
+        return worker.process.killed
+
+    assert not watch(0, 29), "before the first sign it has longer"
+    watch(1, slowest)
+    watch(2, 0.1)
+    assert watch(2, 9) is False
+    assert watch(2, 3) is (slowest == 0), "slow steps have longer"
+    now[0] += 1000
+    worker.watch(2, Limits())
+    assert watch(2, 20 * slowest) is True
+    if slowest:
+        assert "2." in worker.hung
+
+
+def test_a_pause_of_our_own_is_no_silence(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    worker = _Worker(Still(), None)
+    worker.took(units("a", seeds=1)[0])
+    worker.watch(1, Limits())
+    now[0] += 10_000  # stopped with Ctrl-Z, or the machine slept
+    worker.watch(1, Limits())
+    assert not worker.process.killed
+
+
+def test_healthy_units_go_before_those_in_trouble(tmp_path):
+    board = Board(tmp_path)
+    work = units("dying", "killed", "small", "healthy", seeds=1)
+    board.enqueue(work)
+    for name, kind in (("dying", "hung"), ("small", "memory")):
+        home = board.home(next(unit for unit in work if unit.candidate == name))
+        add_trouble(home, Trouble(kind=kind))
+    orphan = board.take(work[1])
+    assert orphan is not None
+    orphan.release()  # with its process
+    first = board.claim()
+    assert first is not None and first.unit.candidate == "healthy"
+    assert [claim.unit.candidate for claim in (board.claim(), board.claim())] == ["killed", "dying"]
+    assert board.claim() is None, "what was short of memory runs when nothing else does"
+    for claim in (first,):
+        board.finish(claim, Outcome(status="ok"))
+    assert board.claim() is None
+
+
+def test_a_stopped_unit_is_not_in_trouble(tmp_path):
+    board = Board(tmp_path)
+    board.enqueue(units("a", "b", seeds=1))
+    claim = board.claim()
+    assert claim is not None
+    claim.give_back()
+    again = board.claim()
+    assert again is not None and again.unit == claim.unit
+
+
+class Thirsty:
+    """A lab whose units get no memory, little as they ask for."""
+
+    def execute(self, unit, folder, pulse):
+        raise MemoryError("Unable to allocate 3.00 KiB for an array")
+
+
+def test_memory_that_others_took(tmp_path, monkeypatch):
+    board = Board(tmp_path)
+    board.enqueue(units("a", seeds=1))
+    monkeypatch.setattr("anyformer.machine.total_memory", lambda: 64 << 30)
+    claim = board.claim()
+    assert claim is not None
+    with pytest.raises(Crowded):
+        run_unit(Thirsty(), claim)
+    add_trouble(claim.folder, Trouble(kind="memory"))
+    monkeypatch.setattr("anyformer.compare.worker.memory_is_short", lambda: True)
+    with pytest.raises(MachineFault, match="memory is short"):
+        run_unit(Thirsty(), claim)
+    monkeypatch.setattr("anyformer.compare.worker.memory_is_short", lambda: False)
+    assert run_unit(Thirsty(), claim).status == "out_of_memory", (
+        "there is enough: it is the candidate's doing"
+    )
+
+
+@pytest.mark.parametrize(
+    "text, own",
+    [
+        ("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4611686018427387904 bytes", True),
+        ("Unable to allocate 7.45 TiB for an array", True),
+        ("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes.", False),
+        (
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 80.00 GiB of which 1.00 GiB "
+            "is free. Including non-PyTorch memory, this process has 70.00 GiB memory in use.",
+            True,
+        ),
+        (
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 80.00 GiB of which 1.00 GiB "
+            "is free. Including non-PyTorch memory, this process has 3.00 GiB memory in use.",
+            False,
+        ),
+    ],
+)
+def test_whose_memory_it_was(monkeypatch, text, own):
+    monkeypatch.setattr("anyformer.machine.total_memory", lambda: 64 << 30)
+    monkeypatch.setattr("anyformer.machine.resident_memory", lambda: 1 << 30)
+    assert takes_most_memory(RuntimeError(text)) is own
 
 
 def test_the_clock_goes_on(tmp_path):
