@@ -170,6 +170,7 @@ def test_flops_of_a_plain_model(task):
 def test_what_is_kept_on_the_way_costs_little(plan, tmp_path, task, monkeypatch):
     """Under a clock that only steps and checkpoints move: 2% of the time for checkpoints, a few words a second."""
     now, saves, words = [0.0], [], []
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     job = _Job(
         plan, plan.tasks[0], task, unit("train", steps=6000, learning_rate=1e-3), tmp_path, Pulse(tmp_path)
     )
@@ -183,7 +184,6 @@ def test_what_is_kept_on_the_way_costs_little(plan, tmp_path, task, monkeypatch)
         now[0] += 0.3
         saves.append(now[0])
 
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
     monkeypatch.setattr("os.replace", lambda *names: words.append(now[0]))
     monkeypatch.setattr(trainer, "_step", step)
     monkeypatch.setattr(trainer, "save", save)

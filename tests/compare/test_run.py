@@ -280,7 +280,7 @@ class Still:
         pass
 
 
-@settings(derandomize=True, max_examples=40, deadline=None)
+@settings(derandomize=True, max_examples=5, deadline=None)
 @given(st.lists(st.integers(0, 1000), min_size=20, max_size=20))
 def test_a_unit_that_dies_at_changing_steps_has_an_end(tmp_path_factory, steps):
     board = Board(tmp_path_factory.mktemp("deaths"))
@@ -348,7 +348,7 @@ def test_healthy_units_go_before_those_in_trouble(tmp_path):
     orphan.release()  # with its process
     first = board.claim()
     assert first is not None and first.unit.candidate == "healthy"
-    assert [claim.unit.candidate for claim in (board.claim(), board.claim())] == ["killed", "dying"]
+    assert [claim.unit.candidate for claim in (board.claim(), board.claim())] == ["dying", "killed"]
     assert board.claim() is None, "what was short of memory runs when nothing else does"
     for claim in (first,):
         board.finish(claim, Outcome(status="ok"))
