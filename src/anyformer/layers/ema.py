@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from anyformer.layers.state_space import DecaySpace, run_space
 from anyformer.ops._precision import no_autocast, wide
@@ -16,7 +17,8 @@ class DampedEMA(nn.Module):
 
     h_t = alpha beta x_t + (1 - alpha delta) h_{t-1}, y_t = eta h_t, with alpha and delta in (0, 1) for each channel and
     average. Run as a convolution, and as the recurrence where it streams. Both ways, the averages of what comes later
-    have weights of their own and leave out the present: y_t = sum_{s <= t} k_{t-s} x_s + sum_{s > t} k'_{s-t} x_s.
+    have weights of their own, and both hold the present: y_t = sum_{s <= t} k_{t-s} x_s + sum_{s >= t} k'_{s-t} x_s,
+    as in the released code (branch main of github.com/facebookresearch/mega).
 
     Args:
         dim: channels D.
@@ -53,7 +55,8 @@ class DampedEMA(nn.Module):
         with no_autocast(x):
             kernel = self.space().kernel(T)
             if self.bidirectional:
-                kernel = torch.cat((self.space(1).kernel(T)[:, 1:].flip(-1), kernel), 1)
+                later = self.space(1).kernel(T)
+                kernel = pad(kernel, (T - 1, 0)) + pad(later.flip(-1), (0, T - 1))
             return long_conv(x.mT, kernel, causal=not self.bidirectional).mT
 
     def init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
