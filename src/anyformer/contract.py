@@ -172,6 +172,8 @@ class Mixer(nn.Module):
             ValueError: naming the argument, what was expected and what came.
         """
         if inputs is not None:
+            if x.shape[0] * x.shape[1] == 0:
+                return x
             if inputs.mask is None:
                 return self._forward(x, inputs)
             return inputs.zero(self._forward(inputs.zero(x), inputs))
@@ -179,7 +181,10 @@ class Mixer(nn.Module):
         layout = Layout.of(x, mask)
         inputs = layout.inputs(None, positions, context, call, self._position_dtype(x))
         self._check_length(inputs)
-        return layout.restore(inputs.zero(self._forward(layout.align(x), inputs)))
+        aligned = layout.align(x)
+        if aligned.shape[0] * aligned.shape[1] == 0:  # no mixer need know how to mix nothing
+            return layout.restore(aligned)
+        return layout.restore(inputs.zero(self._forward(aligned, inputs)))
 
     def init_state(
         self, batch_size: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -211,6 +216,8 @@ class Mixer(nn.Module):
             y (B, T, D) and the new state; the old one is still good.
         """
         if inputs is not None:
+            if x.shape[0] == 0 or (x.shape[1] == 0 and inputs.context is None):
+                return x, state
             if inputs.mask is None:
                 return self._stream(x, state, inputs)
             y, new = self._stream(inputs.zero(x), state, inputs)
@@ -225,6 +232,8 @@ class Mixer(nn.Module):
         layout = Layout.of(x, mask)
         inputs = layout.inputs(count, positions, context, call, self._position_dtype(x))
         self._check_length(inputs, streaming=True)
+        if x.shape[0] == 0 or (x.shape[1] == 0 and context is None):
+            return x, state
         y, own = self._stream(layout.align(x), state["own"], inputs)
         return layout.restore(inputs.zero(y)), {"count": count + inputs.lengths, "own": own}
 
@@ -260,6 +269,10 @@ class Mixer(nn.Module):
         context: Context | None,
         streaming: bool = False,
     ) -> None:
+        if torch._C._get_tracing_state() is not None:
+            raise ValueError(
+                "torch.jit.trace would keep the length and the mask of its example; use torch.compile or torch.export"
+            )
         if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[-1] != self.dim:
             got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
             raise ValueError(f"x must have shape (batch, time, {self.dim}), got {got}")

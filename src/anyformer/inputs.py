@@ -156,8 +156,8 @@ class Layout:
         """(B, T, ...) to (R, T', ...), zeros where masked."""
         if self.gather is None or self.mask is None:
             return x
-        if self.shape[0] * self.shape[1] == 0:
-            return x.new_zeros(*self.gather.shape, *x.shape[2:])
+        if self.gather.numel() == 0:  # a part of x, so that a gradient is one of zeros
+            return x.flatten(0, 1)[:0].reshape(*self.gather.shape, *x.shape[2:])
         y = x.flatten(0, 1)[self.gather]
         return y.masked_fill(~self.mask.reshape(*self.mask.shape, *(1,) * (y.dim() - 2)), 0)
 
@@ -165,8 +165,8 @@ class Layout:
         """(R, T', ...) back to (B, T, ...), zeros where masked."""
         if self.back is None or self.real is None:
             return y
-        if y.numel() == 0:
-            return y.new_zeros(*self.shape, *y.shape[2:])
+        if y.shape[0] * y.shape[1] == 0:
+            return y.sum() + y.new_zeros(*self.shape, *y.shape[2:])
         z = y.flatten(0, 1)[self.back]
         return z.masked_fill(~self.real.reshape(*self.real.shape, *(1,) * (z.dim() - 2)), 0)
 

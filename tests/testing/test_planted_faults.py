@@ -203,6 +203,143 @@ class GrowingState(Sound):
         return y, {**new, "tokens": torch.cat([state["tokens"], x], 1)}
 
 
+class MeanOfNothing(Sound):
+    """Divides by the number of tokens, which may be none."""
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        mean = self.map(x).sum(1) / inputs.lengths[:, None]
+        return super()._forward(x, inputs) + 0 * mean[:, None]
+
+
+class NarrowInside(Sound):
+    """Computes in float32, and gives what it was given."""
+
+    def _run(self, x: Tensor, initial: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        return super()._run(x.float().to(x.dtype), initial, inputs)
+
+
+class StreamsOneDtype(Sound):
+    """Puts what autocast made narrow where something wide is kept."""
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        y, new = super()._stream(x, state, inputs)
+        if x.shape[1]:
+            torch.zeros_like(x, dtype=state["h"].dtype).index_copy_(
+                1, torch.zeros(1, dtype=torch.int64), self.map(x[:, :1]).to(y.dtype)
+            )
+        return y, new
+
+
+class BuiltInFloat32(Sound):
+    """Builds its parameters in float32 whatever the default is."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.decay = nn.Parameter(torch.full((dim,), -0.5, dtype=torch.float32))
+
+
+class _UnpackedTwice(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.square()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+        if ctx.saved_tensors[0].dtype == torch.float64:
+            return 2 * ctx.saved_tensors[0] * grad
+        return 2 * ctx.saved_tensors[0] * grad
+
+
+class UnpacksTwice(Sound):
+    """Reads its saved tensors twice, which a checkpoint allows once."""
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        y: Tensor = _UnpackedTwice.apply(x)
+        return super()._forward(x, inputs) + y
+
+
+class DrawsFromNowhere(Sound):
+    """Draws in training from a generator that no checkpoint rewinds."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.generator = torch.Generator()
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        y = super()._forward(x, inputs)
+        return y * torch.rand((), generator=self.generator) if self.training else y
+
+
+class ForgottenConstant(Sound):
+    """Holds a constant that is neither saved nor made again."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.register_buffer("scale", torch.full((dim,), 1.5), persistent=False)
+
+    def _run(self, x: Tensor, initial: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        return super()._run(x * self.scale, initial, inputs)
+
+
+class HoldsALambda(Sound):
+    """Holds a function that no pickle can name."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.f = lambda x: 2 * x
+
+    def _run(self, x: Tensor, initial: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        return super()._run(self.f(x), initial, inputs)
+
+
+class _ZeroTangent(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return 2 * x
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+        return 2 * grad
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:  # type: ignore[override]
+        return torch.zeros_like(tangent)
+
+
+class NoTangent(Sound):
+    """Has a gradient, and a tangent of zero."""
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        y: Tensor = _ZeroTangent.apply(x)
+        return super()._forward(x, inputs) + y
+
+
+class _ConstantGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.square()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+        return 2 * ctx.saved_tensors[0].detach() * grad
+
+
+class GradientOnce(Sound):
+    """Has a gradient that says it depends on nothing."""
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        from anyformer.ops import _base
+
+        y: Tensor = x.square() if _base._definition_depth else _ConstantGradient.apply(x)
+        return super()._forward(x, inputs) + y
+
+
 FAULTS: dict[type[Mixer], str] = {
     WrongFastForm: "definition",
     LeakThroughTopK: "reach",
@@ -221,6 +358,16 @@ FAULTS: dict[type[Mixer], str] = {
     WritesBuffer: "purity",
     WritesState: "purity",
     OtherInTraining: "modes",
+    MeanOfNothing: "length",
+    NarrowInside: "precision",
+    StreamsOneDtype: "precision",
+    BuiltInFloat32: "precision",
+    UnpacksTwice: "checkpointing",
+    DrawsFromNowhere: "checkpointing",
+    ForgottenConstant: "construction",
+    HoldsALambda: "construction",
+    NoTangent: "transforms",
+    GradientOnce: "transforms",
 }
 
 

@@ -25,7 +25,9 @@ class Piece(NamedTuple):
 
     def put(self, y: Tensor, part: Tensor) -> Tensor:
         """y (B, T, D) plus ``part`` (B, W, D) at the piece's tokens."""
-        return y.scatter_add(1, self.take[..., None].expand(-1, -1, y.shape[-1]), self.inputs.zero(part))
+        return y.scatter_add(
+            1, self.take[..., None].expand(-1, -1, y.shape[-1]), self.inputs.zero(part).to(y.dtype)
+        )
 
 
 def pieces(inputs: Inputs, period: int) -> Iterator[Piece]:

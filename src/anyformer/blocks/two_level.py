@@ -139,4 +139,4 @@ def write(held: Tensor, at: Tensor, x: Tensor, chosen: Tensor) -> Tensor:
     """held (B, P, D) with x (B, W, D) at places ``at`` (B, W) where chosen (B, W); the rest goes to a spare place."""
     P = held.shape[1]
     at = torch.where(chosen, at, P)[..., None].expand(-1, -1, held.shape[2])
-    return pad(held, (0, 0, 0, 1)).scatter(1, at, x)[:, :P]
+    return pad(held, (0, 0, 0, 1)).scatter(1, at, x.to(held.dtype))[:, :P]

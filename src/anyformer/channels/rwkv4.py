@@ -47,8 +47,8 @@ class Rwkv4Channel(Mixer):
 
     def _mix(self, x: Tensor, last: Tensor | None, inputs: Inputs) -> tuple[Tensor, Tensor]:
         shifted, last = token_shift(x, last, inputs.mask)
-        k = relu(self.key(torch.lerp(shifted, x, self.mix_key))).square()
-        r = self.receptance(torch.lerp(shifted, x, self.mix_receptance)).sigmoid()
+        k = relu(self.key(torch.lerp(shifted, x, self.mix_key.to(x.dtype)))).square()
+        r = self.receptance(torch.lerp(shifted, x, self.mix_receptance.to(x.dtype))).sigmoid()
         return r * self.value(k), last
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from anyformer.ops._precision import no_autocast
 from anyformer.ops.linear import linear
 
 
@@ -13,3 +14,8 @@ class Linear(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         """y (..., N) of x (..., K)."""
         return linear(input, self.weight, self.bias)
+
+    def exact(self, input: Tensor) -> Tensor:
+        """The same in the weights' dtype whatever autocast says, for what chooses: rounding would choose otherwise."""
+        with no_autocast(input):
+            return self.forward(input.to(self.weight.dtype))

@@ -137,7 +137,7 @@ class Axial(Mixer):
             here = inputs.replace(mask=mask, index=at[:, None] + offset)
             state = where_rows((at == 0) & (size > 0), fresh, state)
             part, state = self._slab(here.zero(take_tokens(x, take)), state, here)
-            y = y.scatter_add(1, take[..., None].expand(-1, -1, self.dim), here.zero(part))
+            y = y.scatter_add(1, take[..., None].expand(-1, -1, self.dim), here.zero(part).to(y.dtype))
             done = done + size
         return y, state
 

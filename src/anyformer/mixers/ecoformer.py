@@ -77,7 +77,7 @@ class EcoFormer(Mixer):
     def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
         """Codes with one more constant number, for queries and for keys; values."""
         with no_autocast(x):  # rounding would change codes
-            qk = split_heads(self.qk(x), self.num_heads)
+            qk = split_heads(self.qk.exact(x), self.num_heads)
             qk = normalize(qk.to(torch.promote_types(qk.dtype, torch.float32)), dim=-1, eps=1e-6)
             if self.training and "qk" not in inputs.call.notes.get(self, {}):
                 inputs.call.note(self, "qk", self._some(qk, inputs))

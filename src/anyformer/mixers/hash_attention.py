@@ -63,7 +63,7 @@ class HashAttention(Mixer):
         """q, k, v (B, H, T, K) and buckets (B, H, T), -1 for masked tokens."""
         v = split_heads(self.v(x), self.num_heads)
         with no_autocast(x):  # they choose, which rounding would change
-            q = split_heads(self.q(x), self.num_heads)
+            q = split_heads(self.q.exact(x), self.num_heads)
             bucket = hash_buckets(q, self.directions)
         if inputs.mask is not None:
             bucket = bucket.masked_fill(~inputs.mask[:, None], -1)

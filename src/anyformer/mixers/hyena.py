@@ -44,7 +44,7 @@ class ImplicitFilter(nn.Module):
     ) -> None:
         super().__init__()
         periods = torch.logspace(math.log2(4), math.log2(max(4 * max_length, 8)), num_waves, base=2)
-        self.register_buffer("waves", 2 * torch.pi / periods, persistent=False)
+        self.register_buffer("waves", 2 * torch.pi / periods)
         widths = torch.logspace(0, math.log2(max(max_length / 3, 2)), dim, base=2)
         self.log_width = nn.Parameter(widths.log().repeat(order))
         self.dim, self.order, self.max_length = dim, order, max_length

@@ -207,9 +207,9 @@ class HyenaND(Mixer):
             else torch.where(inputs.mask, inputs.index, before + x.shape[1])
         )
         whole = pad(state["x"], (0, 0, 0, x.shape[1] + 1))
-        whole = whole.scatter(1, place[..., None].expand_as(x), x)[:, :-1]
+        whole = whole.scatter(1, place[..., None].expand_as(x), x.to(whole.dtype))[:, :-1]
         if not torch.compiler.is_compiling():
-            whole = whole[:, : int(last.max())]
+            whole = whole[:, : max(1, int(last.max()))]
         number = torch.arange(whole.shape[1], device=x.device).expand(len(x), -1)
         every = inputs.replace(mask=number < last, index=number, positions=number)
         y = self._forward(whole, every)

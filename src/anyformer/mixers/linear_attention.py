@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,11 +21,22 @@ from anyformer.positions import create_position
 from anyformer.registry import nearest
 from anyformer.state import State
 
-FEATURE_MAPS = {
-    "elu": lambda x: elu(x) + 1,
+
+def positive_elu(x: Tensor) -> Tensor:
+    """elu(x) + 1."""
+    return elu(x) + 1
+
+
+def identity(x: Tensor) -> Tensor:
+    """x itself."""
+    return x
+
+
+FEATURE_MAPS: dict[str, Callable[[Tensor], Tensor]] = {
+    "elu": positive_elu,
     "signed_elu": elu,
     "relu": relu,
-    "identity": lambda x: x,
+    "identity": identity,
 }
 SIGNED = ("signed_elu", "identity")
 """Maps whose weights can be negative, so that their sum divides nothing."""

@@ -51,8 +51,8 @@ class LMU(Mixer):
             raise ValueError(f"window must be positive, got {window}")
         self.order, self.num_inputs = order, num_inputs
         A, B = hippo_legt(order, window)
-        self.register_buffer("A", A, persistent=False)
-        self.register_buffer("B", B, persistent=False)
+        self.register_buffer("A", A)
+        self.register_buffer("B", B)
         self.u = Linear(dim, num_inputs)
         self.m = Linear(num_inputs * order, dim, bias=False)
         self.x = Linear(dim, dim)
@@ -78,7 +78,7 @@ class LMU(Mixer):
 
     def _mix(self, x: Tensor, before: Tensor | None, inputs: Inputs) -> tuple[Tensor, Tensor]:
         with no_autocast(x):
-            u = inputs.zero(relu(self.u(x.to(self.u.weight.dtype)))).to(wide(x.dtype))
+            u = inputs.zero(relu(self.u.exact(x))).to(wide(x.dtype))
             m = self._remember(u, before)
         return self.out(relu(self.m(m.flatten(2).to(x.dtype)) + self.x(x))), m
 

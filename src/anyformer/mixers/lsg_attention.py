@@ -12,7 +12,6 @@ from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
-from anyformer.ops._precision import no_autocast
 from anyformer.ops.attention import attention
 from anyformer.ops.select import hash_buckets
 from anyformer.positions import Scheme, create_position, require
@@ -142,8 +141,7 @@ class LSGAttention(Mixer):
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         (B, T, _), G = x.shape, min(self.num_global, x.shape[1])
-        with no_autocast(x):  # keys choose, which rounding would change
-            k = split_heads(self.k(x), self.num_heads)
+        k = split_heads(self.k.exact(x), self.num_heads)  # keys choose
         q, v = (split_heads(layer(x), self.num_heads) for layer in (self.q, self.v))
         q, k = self.positions.rotate(q, k.to(q.dtype), inputs.positions)
         real = torch.ones(B, T, dtype=torch.bool, device=x.device) if inputs.mask is None else inputs.mask

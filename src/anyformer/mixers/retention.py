@@ -44,7 +44,7 @@ class Retention(Mixer):
         self.norm = RMSNorm(self.value_dim, eps=1e-6, elementwise_affine=False)
         self.rope = create_position("rope", dim=dim, num_heads=num_heads, head_dim=K)
         gamma = 1 - 2.0 ** (-5 - torch.arange(num_heads, dtype=torch.float64))
-        self.register_buffer("log_decay", gamma.log(), persistent=False)
+        self.register_buffer("log_decay", gamma.log())
 
     log_decay: Tensor
 

@@ -134,8 +134,12 @@ class RoutingAttention(Mixer):
 
     def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
         with no_autocast(x):  # they choose, which rounding would change
-            q = layer_norm(split_heads(self.q(x), self.num_heads), (self.head_dim,))
-            k = q if self.causal else layer_norm(split_heads(self.k(x), self.num_heads), (self.head_dim,))
+            q = layer_norm(split_heads(self.q.exact(x), self.num_heads), (self.head_dim,))
+            k = (
+                q
+                if self.causal
+                else layer_norm(split_heads(self.k.exact(x), self.num_heads), (self.head_dim,))
+            )
         if self.training:
             for t in (q,) if self.causal else (q, k):
                 self._note(t, inputs)

@@ -58,9 +58,9 @@ class Rwkv4(Mixer):
 
     def _mix(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         shifted, last = token_shift(x, state.get("last"), inputs.mask)
-        k = self.key(torch.lerp(shifted, x, self.mix_key))
-        v = self.value(torch.lerp(shifted, x, self.mix_value))
-        r = self.receptance(torch.lerp(shifted, x, self.mix_receptance)).sigmoid()
+        k = self.key(torch.lerp(shifted, x, self.mix_key.to(x.dtype)))
+        v = self.value(torch.lerp(shifted, x, self.mix_value.to(x.dtype)))
+        r = self.receptance(torch.lerp(shifted, x, self.mix_receptance.to(x.dtype))).sigmoid()
         decay = -self.log_decay.to(torch.promote_types(x.dtype, torch.float32)).exp()[None]
         if inputs.mask is not None:  # a masked token has no weight and lets nothing decay
             k = inputs.zero(k, -torch.inf)

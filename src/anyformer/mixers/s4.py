@@ -72,17 +72,18 @@ class S4(Mixer):
         if not 0 < dt_min <= dt_max:
             raise ValueError(f"dt_min must be positive and at most dt_max={dt_max}, got {dt_min}")
         self.state_dim, self.causal = state_dim, causal
-        M = state_dim // 2
+        M, default = state_dim // 2, torch.get_default_dtype()
         if init == "legs":
             spectrum, P, B = hippo_legs(state_dim)
         elif init == "random":
-            spectrum = torch.complex(-torch.randn(M).exp() / 2, torch.randn(M).exp() * torch.pi)
+            decay, turn = torch.randn(2, M, dtype=wide(default)).exp()
+            spectrum = torch.complex(-decay / 2, turn * torch.pi)
             P, B = torch.randn(M), torch.ones(M)
         else:
             spectrum, P, B = diagonal_spectrum(init, state_dim), torch.zeros(M), torch.ones(M)
         self.log_dt = nn.Parameter(torch.empty(dim).uniform_(math.log(dt_min), math.log(dt_max)))
-        self.log_decay = nn.Parameter((-spectrum.real).log().to(torch.get_default_dtype()).repeat(dim, 1))
-        self.frequency = nn.Parameter(spectrum.imag.to(torch.get_default_dtype()).repeat(dim, 1))
+        self.log_decay = nn.Parameter((-spectrum.real).log().to(default).repeat(dim, 1))
+        self.frequency = nn.Parameter(spectrum.imag.to(default).repeat(dim, 1))
         self.P = nn.Parameter(_pairs(P, dim)) if mode == "dplr" else None
         self.B = nn.Parameter(_pairs(B, dim))
         self.C = nn.Parameter(torch.randn(1 if causal else 2, dim, M, 2) * 0.5**0.5)

@@ -21,7 +21,7 @@ class Alibi(Positions):
 
     def __init__(self, dim: int, num_heads: int, head_dim: int) -> None:
         super().__init__(dim, num_heads, head_dim)
-        self.register_buffer("slopes", torch.tensor(_slopes(num_heads)), persistent=False)
+        self.register_buffer("slopes", torch.tensor(_slopes(num_heads)))
 
     def score(self, q: Tensor, k: Tensor, q_positions: Tensor, k_positions: Tensor) -> Tensor:
         distance = (q_positions[:, None, :, None] - k_positions[:, None, None, :]).abs()

@@ -45,9 +45,12 @@ class Case:
             return self.make().info
 
     def mixer(
-        self, dtype: torch.dtype = torch.float64, *, train: bool = False, randomize: bool = True
+        self, dtype: torch.dtype | None = torch.float64, *, train: bool = False, randomize: bool = True
     ) -> Mixer:
-        """The mixer, in evaluation mode unless said, its parameters moved off special values such as zero."""
+        """The mixer, in evaluation mode unless said, its parameters moved off special values such as zero.
+
+        ``dtype=None`` leaves its dtype as it was built.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             mixer = self.make()
@@ -87,6 +90,13 @@ class Sample:
         if context is not None:
             context = Context(context.x.to(device), None if context.mask is None else context.mask.to(device))
         return Sample(self.x.to(device), context, {k: v.to(device) for k, v in self.side.items()})
+
+    def cast(self, dtype: torch.dtype) -> Sample:
+        """The same inputs in another dtype."""
+        context = self.context
+        if context is not None:
+            context = Context(context.x.to(dtype), context.mask)
+        return Sample(self.x.to(dtype), context, self.side)
 
     def times(self, start: int, stop: int) -> Sample:
         """Tokens ``start`` to ``stop``."""

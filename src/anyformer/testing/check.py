@@ -13,7 +13,7 @@ import torch
 
 from anyformer.contract import Mixer
 from anyformer.registry import nearest
-from anyformer.testing import laws
+from anyformer.testing import laws, module_laws
 from anyformer.testing.case import Case, LawBroken, cases_of
 
 LAWS: dict[str, Callable[[Case], bool]] = {
@@ -24,14 +24,17 @@ LAWS: dict[str, Callable[[Case], bool]] = {
     "length": laws.length,
     "gradient": laws.gradient,
     "cost": laws.cost,
-    "persistence": laws.persistence,
-    "compilation": laws.compilation,
-    "precision": laws.precision,
+    "persistence": module_laws.persistence,
+    "compilation": module_laws.compilation,
+    "precision": module_laws.precision,
     "independence": laws.independence,
     "errors": laws.errors,
     "mixing": laws.mixing,
     "purity": laws.purity,
     "modes": laws.modes,
+    "checkpointing": module_laws.checkpointing,
+    "construction": module_laws.construction,
+    "transforms": module_laws.transforms,
 }
 
 Outcome = Literal["holds", "broken", "excused", "wrongly excused", "does not apply"]

@@ -1,14 +1,14 @@
-"""The laws. Each takes a case, raises :class:`LawBroken` where it is broken, and returns whether it applies."""
+"""The laws about what a mixer computes.
+
+Each takes a case, raises :class:`LawBroken` where it is broken, and returns whether it applies.
+"""
 
 from __future__ import annotations
 
 import copy
-import io
 from typing import Any
 
 import torch
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from anyformer.contract import Context, Mixer
@@ -18,7 +18,6 @@ from anyformer.testing.case import Case, LawBroken, Sample
 from anyformer.testing.measures import (
     check_exponent,
     close,
-    close_in_bfloat16,
     expect_error,
     gradient_of,
     limit,
@@ -242,10 +241,57 @@ def _packed(mixer: Mixer, sample: Sample) -> None:
                 close("packed against alone", y[b][chosen], sample.tokens(b, chosen).forward(mixer)[0])
 
 
-@torch.no_grad()
 def length(case: Case) -> bool:
-    """Any length up to ``max_length`` works; past it a clear error."""
+    """Any length up to ``max_length`` works, no token, no sample and padding alone included; past it a clear error."""
     mixer = case.mixer()
+    _nothing(case, mixer)
+    with torch.no_grad():
+        _lengths(case, mixer)
+    return True
+
+
+def _nothing(case: Case, mixer: Mixer) -> None:
+    """Batches with nothing in them, or with nothing but padding: zeros, a gradient, and a stream that goes on."""
+    for B, T in ((0, 7), (2, 0), (0, 0), (2, 7)):
+        T = limit(mixer, T)
+        sample = case.sample(mixer, B, T)
+        masks: dict[str, Tensor | None] = {
+            f" of {kind}": torch.zeros(B, T, dtype=dtype, device=sample.x.device)
+            for kind, dtype in (("booleans", torch.bool), ("packed ids", torch.int64))
+        }
+        if B * T == 0:
+            masks[""] = None
+        for kind, mask in masks.items():
+            what = f"{B} samples of {T} tokens" + (kind and f", a mask{kind} without a real one")
+            x = sample.x.clone().requires_grad_()
+            try:
+                mixer.zero_grad(set_to_none=True)
+                y = sample.with_x(x).forward(mixer, mask)
+                if y.requires_grad:
+                    y.sum().backward()
+                for name, p in (("x", x), *mixer.named_parameters()):
+                    if p.grad is not None and not bool((p.grad == 0).all()):
+                        raise LawBroken(f"{name} gets a gradient that is not zero")
+                streams = mixer.info.causal and (mask is None or mask.dtype == torch.bool)
+                if streams:
+                    _stream_nothing(mixer, sample, mask)
+            except LawBroken as error:
+                raise LawBroken(f"{what}: {error}") from None
+            except Exception as error:
+                raise LawBroken(f"{what}: {type(error).__name__}: {error}") from error
+            if y.shape != x.shape or bool((y != 0).any()):
+                raise LawBroken(f"{what}: y has shape {tuple(y.shape)}, zero: {not bool((y != 0).any())}")
+
+
+@torch.no_grad()
+def _stream_nothing(mixer: Mixer, sample: Sample, mask: Tensor | None) -> None:
+    y, state = sample.stream(mixer, sample.start(mixer), mask)
+    close("stream", y, torch.zeros_like(y), 0.0)
+    again, _ = sample.stream(mixer, state)
+    close("streaming on", again, sample.stream(mixer, sample.start(mixer))[0])
+
+
+def _lengths(case: Case, mixer: Mixer) -> None:
     for T in (1, 2, 3, 13, 31, 67, 130):
         if (mixer.info.max_length or T) < T:
             continue
@@ -256,7 +302,6 @@ def length(case: Case) -> bool:
     if mixer.info.max_length is not None:
         too_long = case.sample(mixer, 1, mixer.info.max_length + 1)
         expect_error("max_length", "max_length", lambda: too_long.forward(mixer))
-    return True
 
 
 def gradient(case: Case) -> bool:
@@ -292,72 +337,6 @@ def cost(case: Case) -> bool:
         return False
     check_exponent("FLOPs", mixer.info.cost, lengths, flops)
     check_exponent("bytes kept for the backward", mixer.info.memory, lengths, saved)
-    return True
-
-
-@torch.no_grad()
-def persistence(case: Case) -> bool:
-    """Weights and states survive being written, read and copied, bit for bit."""
-    mixer = case.mixer(torch.float32)
-    for name, p in mixer.named_parameters():
-        if p.is_complex():
-            raise LawBroken(f"parameter {name} is complex; store real pairs")
-    sample = case.sample(mixer, 2, limit(mixer, LENGTH), dtype=torch.float32)
-    y = sample.forward(mixer)
-    tensors = {k: v.clone().contiguous() for k, v in mixer.state_dict().items()}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(99)
-        fresh = case.make().to(case.device).eval()
-    fresh.load_state_dict(load_tensors(save_tensors(tensors)))
-    close("output of reloaded weights", sample.forward(fresh), y, 0.0)
-    close("output of a deep copy", sample.forward(copy.deepcopy(mixer)), y, 0.0)
-    if not mixer.info.causal:
-        return True
-    half = sample.x.shape[1] // 2
-    _, state = sample.times(0, half).stream(mixer, sample.start(mixer))
-    rest = sample.times(half, sample.x.shape[1])
-    expected, _ = rest.stream(mixer, state)
-    file = io.BytesIO()
-    torch.save(state, file)
-    file.seek(0)
-    got, _ = rest.stream(fresh, torch.load(file, weights_only=True))
-    close("streaming on from a saved state", got, expected, 0.0)
-    return True
-
-
-def compilation(case: Case) -> bool:
-    """``torch.compile(fullgraph=True)`` gives what eager gives."""
-    mixer = case.mixer(torch.float32)
-    sample = case.sample(mixer, 2, limit(mixer, LENGTH), dtype=torch.float32)
-    torch._dynamo.reset()
-    try:
-        compiled: Any = torch.compile(mixer, fullgraph=True, backend="aot_eager", dynamic=False)
-        close("compiled output", sample.forward(compiled), sample.forward(mixer), 1e-5)
-    finally:
-        torch._dynamo.reset()
-    return True
-
-
-@torch.no_grad()
-def precision(case: Case) -> bool:
-    """bfloat16, by autocast and by conversion, gives bfloat16's accuracy and its dtype."""
-    mixer = case.mixer(torch.float32, randomize=False)
-    sample = case.sample(mixer, 2, limit(mixer, LENGTH), dtype=torch.float32)
-    y = sample.forward(mixer)
-    with torch.autocast(case.device, torch.bfloat16):
-        close_in_bfloat16("output under autocast", sample.forward(mixer), y)
-    low = case.mixer(torch.bfloat16, randomize=False)
-    context = None if sample.context is None else Context(sample.context.x.bfloat16(), sample.context.mask)
-    converted = Sample(sample.x.bfloat16(), context, sample.side)
-    got = converted.forward(low)
-    if got.dtype != torch.bfloat16:
-        raise LawBroken(f"a bfloat16 mixer gives {got.dtype}")
-    close_in_bfloat16("output in bfloat16", got, y)
-    if mixer.info.causal:
-        streamed, _ = converted.stream(low, converted.start(low))
-        if streamed.dtype != torch.bfloat16:
-            raise LawBroken(f"a bfloat16 mixer streams {streamed.dtype}")
-        close_in_bfloat16("stream in bfloat16", streamed, y)
     return True
 
 

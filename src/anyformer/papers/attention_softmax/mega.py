@@ -25,9 +25,10 @@ card = Card(
     followed="code",
     notes="The averages have a skip and a silu behind them, and the Laplace scores are divided by the number of keys "
     "that a query sees, as in the released code and not in the text. Bidirectional averages hold the present in both "
-    "directions, as on the code's branch main; its branch flash can leave it out of those of later tokens. The released bias, one learned number for each distance up to a maximum, is T5's, "
-    "which has no maximum. The code also has a pre-norm order, whose gate mixes with the input before its norm; here "
-    "the model is post-norm. The PyPI package mega-pytorch decays by (1 - alpha) delta, which is neither.",
+    "directions, as on the code's branch main; its branch flash can leave it out of those of later tokens. The "
+    "released bias, one learned number for each distance up to a maximum, is T5's, which has no maximum. The code "
+    "also has a pre-norm order, whose gate mixes with the input before its norm; here the model is post-norm. The "
+    "PyPI package mega-pytorch decays by (1 - alpha) delta, which is neither.",
     claim="Best average of the Long Range Arena at its time (88.2), and without the averages accuracy falls.",
     study=Study(  # the averages' part where a value stands next to its key
         task="recall",
