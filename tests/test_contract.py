@@ -7,6 +7,7 @@ import torch
 
 from anyformer import Context, create_mixer
 from anyformer.inputs import Layout
+from anyformer.layers.norms import RMSNorm
 from anyformer.state import detach, leaves, map_state, select_rows, state_bytes, where_rows
 
 
@@ -101,3 +102,16 @@ def test_where_rows_pads_the_shorter_cache_in_front() -> None:
     picked = where_rows(torch.tensor([True, False]), short, long)["k"]
     assert picked[0, :, 0].tolist() == [0, 0, 0, 1]
     assert picked[1, :, 0].tolist() == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("part", ["attention", "mamba"])
+def test_a_trace_is_refused_in_words(part: str) -> None:
+    mixer = create_mixer(part, 8).eval()
+    with pytest.raises(ValueError, match=r"torch\.jit\.trace .* use torch\.compile or torch\.export"):
+        torch.jit.trace(mixer, torch.randn(1, 5, 8), check_trace=False)
+
+
+def test_a_layer_is_traced_without_kernels() -> None:
+    """A kernel would read sizes, which are tensors there, as addresses, and end the process."""
+    norm, x = RMSNorm(8), torch.randn(2, 5, 8)
+    torch.testing.assert_close(torch.jit.trace(norm, x)(2 * x), norm(2 * x))

@@ -107,7 +107,9 @@ def use_native(native: bool) -> Iterator[None]:
 
 def ready(*tensors: Tensor | None) -> bool:
     """Whether the kernels can take these tensors: on the CPU, none empty, all of one type, float32 or float64."""
-    if _off:
+    if (
+        _off or torch._C._get_tracing_state() is not None
+    ):  # a trace sees no kernel, and gives sizes as tensors
         return False
     dtype = None
     for x in tensors:
@@ -124,14 +126,7 @@ def run(name: str, *args: Tensor | int | float | None) -> None:
 
     A tensor is passed as its address, so that the caller answers for its layout (``ops/_layout.py``); ``None`` as a
     null pointer, int as int64, float as double.
-
-    Raises:
-        ValueError: under ``torch.jit.trace``, which gives sizes as tensors and sees no kernel.
     """
-    if torch._C._get_tracing_state() is not None:
-        raise ValueError(
-            "torch.jit.trace records no native kernel; use torch.compile or torch.export, or anyformer.ops.use_native"
-        )
     first = args[0]
     assert isinstance(first, Tensor)
     function = _functions.get((name, first.dtype))
