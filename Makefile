@@ -10,7 +10,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 BUILT_FROM := pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/anyformer/kernels/cpu/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit bench docs lint clean
+.PHONY: help demo test unit fuzz bench docs lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,9 @@ lint: $(VENV)/.dev ## style, types, and which room may import which
 
 docs: $(VENV)/.dev ## build the site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+fuzz: $(VENV)/.dev ## hold the readers of data to 5,100 tables made from known values (half an hour)
+	ANYFORMER_FUZZ=1700 $(ONE_THREAD) $(BIN)/python -m pytest tests/tasks/test_reader_fuzz.py
 
 bench: $(VENV)/.dev ## what things cost on this machine, beside other libraries, into docs/benchmarks.md (ten minutes)
 	$(BIN)/anyformer bench --out docs/benchmarks.md
