@@ -101,3 +101,15 @@ def test_threads_follow_torch() -> None:
             assert (out != 0).any(1).sum() == threads
     finally:
         torch.set_num_threads(before)
+
+
+def test_kernels_of_a_folder_and_a_name_that_is_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Only a whole path names a folder: one called "1" where Python was started loads nothing."""
+    monkeypatch.setenv("ANYFORMER_NOTICED", "1")
+    (tmp_path / "1").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ANYFORMER_NATIVE", "1")
+    assert kernels._load.__wrapped__()[1].library == native_status().library
+    monkeypatch.setenv("ANYFORMER_NATIVE", str(tmp_path))
+    library, status = kernels._load.__wrapped__()
+    assert library is None and "no C compiler" in status.reason

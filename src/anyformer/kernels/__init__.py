@@ -5,7 +5,8 @@ Only ops import this room. An op asks :func:`ready` whether the kernels can take
 name with :func:`run`; its pure PyTorch form stands beside it for every other case.
 
 The environment variable ``ANYFORMER_NATIVE=0`` turns the kernels off, and another instruction set's name
-(``baseline``, ``avx2``, ``avx512``) chooses that library. Threads follow ``torch.set_num_threads``.
+(``baseline``, ``avx2``, ``avx512``) chooses that library, the whole path of a folder those in it. Threads follow
+``torch.set_num_threads``.
 """
 
 from __future__ import annotations
@@ -43,10 +44,16 @@ def _load() -> tuple[ctypes.CDLL | None, Status]:
     wanted = os.environ.get("ANYFORMER_NATIVE", "1")
     if wanted == "0":
         return None, Status(None, "ANYFORMER_NATIVE=0 turns the native kernels off")
-    level = wanted if wanted != "1" else LEVELS.get(torch.backends.cpu.get_cpu_capability(), "baseline")
+    given = os.path.isabs(wanted)  # a name never means a folder that happens to be here
+    best = LEVELS.get(torch.backends.cpu.get_cpu_capability(), "baseline")
+    level = best if given or wanted == "1" else wanted
     suffix = ".dll" if sys.platform == "win32" else ".so"
     # in an editable install they do not lie beside this file
-    found = [path for folder in __path__ for path in sorted(Path(folder).glob(f"anyformer_*{suffix}"))]
+    found = [
+        path
+        for folder in ([wanted] if given else __path__)
+        for path in sorted(Path(folder).glob(f"anyformer_*{suffix}"))
+    ]
     built = {path.stem.removeprefix("anyformer_"): path for path in found}
     if not built:
         reason = "installed without native kernels (no C compiler was found); install one and reinstall"
