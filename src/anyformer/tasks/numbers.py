@@ -19,6 +19,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from anyformer.spelling import option
 
@@ -48,7 +50,7 @@ _CELL = re.compile(
     r"(?P<body>[0-9.,'\N{RIGHT SINGLE QUOTATION MARK} \u00a0\u202f\u2009]*?[0-9][.,]?)"
     rf"(?P<power>[eE][+\-\N{{MINUS SIGN}}]?[0-9]+)?\s?(?P<after>%|{_CURRENCY})?(?P<close>\))?"
 )
-_PLAIN = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_PLAIN = r"^(-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?)?$"
 _BLANKS = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\N{RIGHT SINGLE QUOTATION MARK}": "'"})
 _NAMES = {",": "commas", ".": "points", " ": "blanks", "'": "apostrophes"}
 
@@ -184,10 +186,32 @@ def _style(decimal: str, thousands: str | None) -> re.Pattern[str]:
     return re.compile(rf"(?:{'|'.join(whole)})(?:{point}[0-9]*)?|{point}[0-9]+")
 
 
+def read_plain(texts: pa.ChunkedArray, convention: Convention) -> Reading | None:
+    """The numbers of a column of plain ones and empty cells, by all rows; None where it needs a closer look.
+
+    That is due to anything that is said of the convention, to points that may part thousands, and to numbers that are
+    infinite or lose digits.
+    """
+    if convention.decimal == "," or convention.missing is not None or convention.thousands is not None:
+        return None
+    if not pc.all(pc.match_substring_regex(texts, _PLAIN)).as_py():
+        return None
+    values = pc.cast(pc.if_else(pc.equal(texts, ""), None, texts), pa.float64()).to_numpy()
+    known = values[~np.isnan(values)]
+    if not len(known) or np.abs(known).max() >= 2**53:
+        return None
+    points = pc.match_substring(texts, ".")
+    if not pc.any(points).as_py():
+        return Reading(values)
+    sure = pc.and_(points, pc.invert(pc.match_substring_regex(texts, r"^-?[1-9][0-9]{0,2}\.[0-9]{3}$")))
+    return Reading(values, decimal=".") if pc.any(sure).as_py() else None
+
+
 def read_numbers(
     columns: Mapping[str, tuple[Sequence[str], np.ndarray, np.ndarray]],
     convention: Convention,
     separator: str,
+    others: Iterable[str] = (),
 ) -> dict[str, Reading]:
     """The numbers of a file's columns.
 
@@ -195,23 +219,24 @@ def read_numbers(
         columns: for each, its different texts, how often each occurs, and the row where each is first.
         convention: what was said about the file.
         separator: of the file's fields, empty where it has none.
+        others: decimal marks of columns that are read already.
 
     Returns:
         A reading for each column, its values one for each different text.
     """
     apart = {name: _Column(name, *texts, convention) for name, texts in columns.items()}
     readings = {name: _judged(column) for name, column in apart.items()}
-    shown = {reading.decimal for reading in readings.values() if reading and reading.decimal}
-    others = shown.pop() if len(shown) == 1 else None
+    shown = {reading.decimal for reading in readings.values() if reading and reading.decimal} | {*others}
+    agreed = shown.pop() if len(shown) == 1 else None
     usual = "," if separator == ";" else "."
     found = {}
     for name, column in apart.items():
         reading = readings[name]
         if reading is None:  # it may be read in two ways
-            decimal = others or convention.likely or usual
+            decimal = agreed or convention.likely or usual
             why = (
                 "as other columns show"
-                if others
+                if agreed
                 else "as the model was trained on"
                 if convention.likely
                 else ""

@@ -16,7 +16,23 @@ import pyarrow as pa
 from anyformer.spelling import option
 from anyformer.tasks.base import DataError
 from anyformer.tasks.delimited import decode, factorized, read_cells, unnamed
-from anyformer.tasks.numbers import LARGEST, Convention, Reading, read_numbers
+from anyformer.tasks.numbers import LARGEST, Convention, Reading, read_numbers, read_plain
+
+
+class Written(dict[str, pd.Series]):
+    """Texts by column; those in ``cells`` are made into series where they are asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells: dict[str, pa.ChunkedArray] = {}
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in self.cells
+
+    def __missing__(self, name: str) -> pd.Series:
+        texts = pd.Series(self.cells[name].to_pylist(), dtype=object, name=name)
+        self[name] = texts.where(texts != "", None)
+        return self[name]
 
 
 @dataclass(frozen=True)
@@ -38,7 +54,7 @@ class Table:
 
     path: Path
     frame: pd.DataFrame
-    written: dict[str, pd.Series] = field(default_factory=dict)
+    written: Written = field(default_factory=lambda: Written())
     notes: dict[str, list[str]] = field(default_factory=dict)
     marks: dict[str, dict[str, int]] = field(default_factory=dict)
     refusals: dict[str, str] = field(default_factory=dict)
@@ -190,11 +206,18 @@ def _typed_table(
 ) -> Table:
     """Columns of texts by type. ``gone`` says what is missing in columns that remain texts."""
     apart, codes = {}, {}
+    frame: dict[str, Any] = {}
+    decimals: set[str] = set()
     for name, column in columns.items():
+        plain = read_plain(column, convention)
+        if plain is not None and plain.values is not None:
+            frame[name] = _whole(plain.values)
+            table.written.cells[name] = column
+            decimals |= {plain.decimal} if plain.decimal else set()
+            continue
         different, codes[name], counts, firsts = factorized(column)
         apart[name] = (different, counts, firsts)
-    readings = read_numbers(apart, convention, separator)
-    frame: dict[str, Any] = {}
+    readings = read_numbers(apart, convention, separator, decimals)
     for name, (different, counts, _) in apart.items():
         marks = gone or convention
         missing = np.array([marks.is_missing(text.strip()) for text in different], dtype=bool)
@@ -215,17 +238,22 @@ def _typed_table(
             values = table.written[name]
             table.notes[name] = table.of_marks(name)
         frame[name] = values
-    marks_seen = {reading.decimal for reading in readings.values() if reading.decimal}
-    decimal = marks_seen.pop() if len(marks_seen) == 1 else None
-    return replace(table, frame=pd.DataFrame(frame), decimal=decimal, convention=convention)
+    decimals |= {reading.decimal for reading in readings.values() if reading.decimal}
+    decimal = decimals.pop() if len(decimals) == 1 else None
+    ordered = pd.DataFrame({name: frame[name] for name in columns})
+    return replace(table, frame=ordered, decimal=decimal, convention=convention)
+
+
+def _whole(values: np.ndarray) -> np.ndarray:
+    """The values as integers, where all are and none is missing."""
+    whole = np.isfinite(values) & (values == np.rint(values)) & (np.abs(values) < 2**53)
+    return values.astype(np.int64) if whole.all() else values
 
 
 def _typed(texts: Sequence[str], missing: np.ndarray, reading: Reading, codes: np.ndarray) -> Any:
     """A column's numbers or truth values; None where it holds texts."""
     if reading.values is not None:
-        values = reading.values[codes]
-        whole = np.isfinite(values) & (values == np.rint(values)) & (np.abs(values) < 2**53)
-        return values.astype(np.int64) if whole.all() else values
+        return _whole(reading.values[codes])
     if missing.all():
         return np.full(len(codes), np.nan)
     words = [text.strip().lower() for text in texts]
