@@ -6,7 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from anyformer.compare.estimates import Estimate
 from anyformer.compare.judge import Row, contrasts, difference, estimate, holm, judge
 from anyformer.compare.results import (
     CandidateResult,
@@ -232,6 +235,22 @@ def test_interval_and_p_agree():
             assert found.low <= found.difference <= found.high
 
 
+@settings(derandomize=True, max_examples=300, deadline=None)
+@given(
+    st.floats(0, 100),
+    st.lists(st.tuples(st.floats(1e-12, 1e3), st.floats(1, 1e4)), min_size=1, max_size=2),
+    st.floats(0, 1),
+)
+def test_the_interval_at_the_level_of_p_touches_zero(far, parts, shrunk) -> None:
+    """However small p is and whatever the degrees of freedom."""
+    e = Estimate(far, tuple(parts), far * shrunk)
+    assert 0 <= e.p <= 1
+    if 1e-11 < e.p < 1:
+        assert e.reach(e.p) == pytest.approx(e.centre, rel=1e-4)
+    elif e.p == 1:
+        assert e.reach(0.999) >= e.centre * (1 - 1e-3)
+
+
 def test_holm():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([]) == []
@@ -270,11 +289,13 @@ def test_a_reference_as_good_as_any_candidate_needs_narrow_intervals() -> None:
     reference = ReferenceResult(name="linear", test=Sample(score=0.9))
     _, verdict = judge(ACCURACY, [simple("a", 0.899, 0.9, 0.901)], [reference])
     assert verdict.kind == "no_model_needed" and "is as good as every candidate" in verdict.headline
+    assert verdict.details[0].startswith("The best candidate, a, scores 0.900, as linear does (95% interval")
     _, verdict = judge(ACCURACY, [simple("a", 0.88, 0.9, 0.92), simple("b", 0.5, 0.5, 0.51)], [reference])
     assert verdict.kind == "too_close" and verdict.tied == ["a"]
     assert "a cannot be told from the reference “linear”" in verdict.headline
     _, verdict = judge(ACCURACY, [simple("a", 0.85, 0.86, 0.87), simple("b", 0.4, 0.9, 0.95)], [reference])
     assert verdict.tied == ["b"], "the best is behind, but the erratic one may be ahead"
+    assert verdict.details[0].startswith("b scores 0.750, behind linear by 0.150 (95% interval")
 
 
 def test_a_reference_is_beaten_by_whoever_beats_it():

@@ -101,9 +101,10 @@ class Estimate:
 
     def reach(self, level: float) -> float:
         """Half the width of the interval that misses the truth with this probability."""
-        return math.sqrt(
-            sum(v * float(special.stdtrit(freedom, 1 - level / 2)) ** 2 for v, freedom in self.parts)
-        )
+        factors = special.stdtrit(
+            [freedom for _, freedom in self.parts], level / 2
+        )  # the lower tail is exact
+        return math.sqrt(sum(v * float(t) ** 2 for (v, _), t in zip(self.parts, factors, strict=True)))
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
         if not math.isfinite(self.error):
@@ -120,9 +121,10 @@ class Estimate:
             return 1.0
         # Were all parts of the fewest degrees of freedom, or of the most, it would be one of these.
         ends = [2 * float(special.stdtr(freedom, -far / self.error)) for _, freedom in self.parts]
-        low, high = min(ends) * (1 - 1e-9), min(1.0, max(ends) * (1 + 1e-9))
-        if low < SURE or min(ends) == max(ends):
-            return min(ends)
+        low, high = min(ends), max(ends)
+        for end, outside in ((low, self.reach(low) <= far), (high, self.reach(high) >= far)):
+            if outside or low < SURE:
+                return end
         return float(optimize.brentq(lambda level: self.reach(level) - far, low, high))
 
 

@@ -203,7 +203,7 @@ def _no_model_needed(
         headline=f"No sequence model is needed here: the reference “{top.name}” "
         f"({metric.name} {score_with_unit(metric, top.score)}) {relation}.",
         details=[
-            _beside(metric, best, top, contrast),
+            _beside(metric, f"The best candidate, {best.name},", best, top, contrast),
             "This holds for this budget; a longer one may let a candidate pass it.",
         ],
         tied=tied if len(tied) > 1 else [],
@@ -219,24 +219,24 @@ def _may_need_no_model(metric: MetricFacts, order: Sequence[Row], unbeaten: Sequ
         headline=f"Too close to call: {join([row.name for row in close])} cannot be told from the reference "
         f"“{top.name}” ({metric.name} {score_with_unit(metric, top.score)}).",
         details=[
-            _beside(metric, close[0], top, contrast),
+            _beside(metric, close[0].name, close[0], top, contrast),
             f"Nothing shows that a sequence model is needed, nor that none is; until then “{top.name}” is the cheaper.",
         ],
         tied=[row.name for row in close],
     )
 
 
-def _beside(metric: MetricFacts, row: Row, top: Row, contrast: Contrast) -> str:
-    """A candidate beside a reference that it does not beat."""
+def _beside(metric: MetricFacts, name: str, row: Row, top: Row, contrast: Contrast) -> str:
+    """A candidate, called by a name, beside a reference that it does not beat."""
+    score = f"{name} scores {score_with_unit(metric, row.score)}"
+    if contrast.difference == 0:
+        low, high = format_scores(metric, [contrast.low, contrast.high], digits=3)
+        return f"{score}, as {top.name} does (95% interval of the difference {low} to {high})."
     behind = contrast.difference < 0
     if behind:
         mirrored = {"difference": -contrast.difference, "low": -contrast.high, "high": -contrast.low}
         contrast = contrast.model_copy(update=mirrored)
-    return (
-        f"The {'best candidate, ' if contrast.better == row.name else ''}{row.name}, scores "
-        f"{score_with_unit(metric, row.score)}, {'behind' if behind else 'ahead of'} {top.name} by "
-        f"{_gap(metric, contrast)}."
-    )
+    return f"{score}, {'behind' if behind else 'ahead of'} {top.name} by {_gap(metric, contrast)}."
 
 
 def _nothing(metric: MetricFacts, candidates: Sequence[CandidateResult], benches: Sequence[Row]) -> Verdict:
