@@ -119,8 +119,11 @@ def _check_loaded(named: str, files: Mapping[str, bytes]) -> None:
         dotted = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         if file == Path(named).name:
             continue
-        if dotted in sys.modules and _loaded.get(dotted) != text:
-            place = getattr(sys.modules[dotted], "__file__", None) or "Python itself"
+        place = getattr(sys.modules.get(dotted), "__file__", None) or "Python itself"
+        own = (
+            Path(place).resolve() == Path(named).resolve().parent / file
+        )  # imported by the script, as it may be
+        if dotted in sys.modules and not own and _loaded.get(dotted) != text:
             raise ValueError(
                 f"{named!r} imports {dotted!r} from its own folder, and another module of that name is loaded "
                 f"already, from {place}: rename it, or start a new process"
