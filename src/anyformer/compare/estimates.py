@@ -45,7 +45,7 @@ SMALLEST = 0.005
 ROUND_OFF = 1e-9
 """Relative differences below this are arithmetic, not evidence."""
 SURE = 1e-12
-"""Smaller p-values are called 0."""
+"""Smaller p-values are not told apart."""
 AGREEING = 6
 """Fewer pieces that all agree prove nothing: that so many fall on one side by chance is likelier than 5%."""
 NO_LIMITS: Limits = (-math.inf, math.inf)
@@ -121,10 +121,11 @@ class Estimate:
             return 1.0
         # Were all parts of the fewest degrees of freedom, or of the most, it would be one of these.
         ends = [2 * float(special.stdtr(freedom, -far / self.error)) for _, freedom in self.parts]
-        low, high = min(ends), max(ends)
-        for end, outside in ((low, self.reach(low) <= far), (high, self.reach(high) >= far)):
-            if outside or low < SURE:
-                return end
+        low, high = max(min(ends), SURE), max(ends)
+        if high <= low or self.reach(high) >= far:
+            return high
+        if self.reach(low) <= far:
+            return low
         return float(optimize.brentq(lambda level: self.reach(level) - far, low, high))
 
 
