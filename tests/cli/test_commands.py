@@ -54,6 +54,20 @@ def test_check_shows_a_table_and_passes() -> None:
     assert "1 cases, 0 broken" in text
 
 
+def test_check_of_an_op_and_of_one_that_hides_what_is_not_finite(monkeypatch: pytest.MonkeyPatch) -> None:
+    code, text = run("check", "op:swiglu", "--law", "not finite", "--law", "layouts", "--workers", 1)
+    assert code == 0 and "laws over ops" in text and "1 cases, 0 broken" in text
+    monkeypatch.setattr("anyformer.ops.swiglu._forward", lambda gate, up: gate.nan_to_num() * up)
+    code, text = run("check", "op:swiglu", "--law", "not finite", "--workers", 1)
+    assert code == 1 and "BROKEN" in text and "nan in gate is hidden" in text
+    for arguments, words in (
+        (("op:swigly",), "did you mean 'op:swiglu'"),
+        (("swiglu", "--law", "layouts"), "--law layouts is for none of swiglu"),
+    ):
+        code, text = run("check", *arguments)
+        assert code != 0 and words in text
+
+
 @pytest.mark.parametrize("command", ["check", "bench"])
 def test_devices(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from anyformer.testing import Result
 
 _Job = tuple[str, int, list[str] | None, bool, str]
+_OP = "op:"
 MARKS = {
     "holds": Text("+", "green"),
     "does not apply": Text(".", "dim"),
@@ -32,9 +33,12 @@ MARKS = {
 @one_message
 def check(
     targets: Annotated[
-        list[str] | None, typer.Argument(help="Mixers, channel mixers or models by name, or FILE.py:CLASS.")
+        list[str] | None,
+        typer.Argument(help="Mixers, channel mixers or models by name, ops as op:NAME, or FILE.py:CLASS."),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every registered part and model.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every registered part and model, and every op.")
+    ] = False,
     law: Annotated[list[str] | None, typer.Option(help="Only this law; may be given several times.")] = None,
     dim: Annotated[int, typer.Option(help="Width to build with.")] = 16,
     workers: Annotated[int | None, typer.Option(help="Processes; by default one a core.")] = None,
@@ -43,41 +47,67 @@ def check(
     ] = True,
     device: Annotated[str, typer.Option(help="Where: cpu or cuda.")] = "cpu",
 ) -> None:
-    """Hold mixers to the laws: a table of laws that hold (+), do not apply (.), are excused (e) or broken (X)."""
-    from anyformer.testing import LAWS, all_targets, cases_of
+    """Hold parts to the laws: a table of laws that hold (+), do not apply (.), are excused (e) or broken (X)."""
+    from anyformer.testing import LAWS, OP_LAWS, all_targets, cases_of, op_names
 
     if not targets and not every:
         raise ValueError("name what to check, or say --all")
-    names = all_targets() if every else targets or []
     _check_device(device)
+    ops = [f"{_OP}{name}" for name in op_names() if device == "cpu"] if every else []
+    names = [*all_targets(), *ops] if every else targets or []
     for name in names if not every else []:
-        cases_of(name, dim=dim)
+        _check_op(name, device) if name.startswith(_OP) else cases_of(name, dim=dim)
     for name in law or []:
-        if name not in LAWS:
-            raise ValueError(f"unknown law {name!r}{nearest(name, list(LAWS))}")
+        if name not in {*LAWS, *OP_LAWS}:
+            raise ValueError(f"unknown law {name!r}{nearest(name, [*LAWS, *OP_LAWS])}")
     start = time.perf_counter()
-    count = workers or min(len(names), os.cpu_count() or 1)
-    laws = law or list(LAWS)
-    table = Table(title="laws", title_justify="left", pad_edge=False, collapse_padding=True)
+    found: list[Result] = []
+    for title, known in (("laws", LAWS), ("laws over ops", OP_LAWS)):
+        mine = [name for name in names if name.startswith(_OP) == (known is OP_LAWS)]
+        laws = [name for name in law or known if name in known]
+        if mine and laws:
+            count = workers or min(len(mine), os.cpu_count() or 1)
+            found += _show(title, laws, _run([(name, dim, laws, native, device) for name in mine], count))
+    if not found:
+        raise ValueError(f"--law {', '.join(law or [])} is for none of {', '.join(names)}")
+    bad = [r for r in found if not r.good]
+    for r in found:
+        if r.outcome == "excused":
+            console.print(f"excused  {r.case}: {r.law}: {r.detail}")
+    for r in bad:
+        console.print(f"BROKEN   {r.case}: {r.law} ({r.outcome}): {r.detail}")
+    cases = len({r.case for r in found})
+    console.print(f"{cases} cases, {len(bad)} broken, {time.perf_counter() - start:.0f} s")
+    if bad:
+        raise typer.Exit(1)
+
+
+def _show(title: str, laws: list[str], found: Iterator[list[Result]]) -> list[Result]:
+    """A table of results as they come, and all of them."""
+    table = Table(title=title, title_justify="left", pad_edge=False, collapse_padding=True)
     table.add_column("case", overflow="fold", min_width=24)
     for name in laws:
         table.add_column("\n".join(name[:4]), justify="center")
-    bad, excused = [], []
-    for results in _run([(name, dim, law, native, device) for name in names], count):
+    every: list[Result] = []
+    for results in found:
+        every += results
         for case in dict.fromkeys(r.case for r in results):
-            row = [r for r in results if r.case == case]
-            table.add_row(case, *(MARKS.get(r.outcome, Text("X", "bold red")) for r in row))
-            bad += [r for r in row if not r.good]
-            excused += [r for r in row if r.outcome == "excused"]
+            marks = (MARKS.get(r.outcome, Text("X", "bold red")) for r in results if r.case == case)
+            table.add_row(case, *marks)
     console.print(table)
     console.print("columns: " + ", ".join(laws), style="dim")
-    for r in excused:
-        console.print(f"excused  {r.case}: {r.law}: {r.detail}")
-    for r in bad:
-        console.print(f"BROKEN   {r.case}: {r.law} ({r.outcome}): {r.detail}")
-    console.print(f"{len(table.rows)} cases, {len(bad)} broken, {time.perf_counter() - start:.0f} s")
-    if bad:
-        raise typer.Exit(1)
+    return every
+
+
+def _check_op(name: str, device: str) -> None:
+    """ValueError for an op that is not there, or where ops are not checked."""
+    from anyformer.testing import op_names
+
+    known = [f"{_OP}{op}" for op in op_names()]
+    if name not in known:
+        raise ValueError(f"unknown op {name!r}{nearest(name, known)}")
+    if device != "cpu":
+        raise ValueError(f"--device must be cpu for the laws over ops ({name}), got {device}")
 
 
 def _check_device(device: str) -> None:
@@ -101,11 +131,13 @@ def _one(job: _Job) -> list[Result]:
     import torch
 
     from anyformer.ops import use_native
-    from anyformer.testing import cases_of, check_case
+    from anyformer.testing import cases_of, check_case, check_op
 
     torch.set_num_threads(1)
     name, dim, law, native, device = job
     with use_native(native):
+        if name.startswith(_OP):
+            return check_op(name.removeprefix(_OP), law)
         return [r for case in cases_of(name, dim=dim, device=device) for r in check_case(case, law)]
 
 

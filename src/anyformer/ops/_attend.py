@@ -1,11 +1,13 @@
-"""The native form of attention where each query sees a stretch of the keys: what sparse and dense attention share."""
+"""What sparse and dense attention share: the native form where each query sees a stretch of the keys, the fused one."""
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from anyformer import kernels
@@ -40,6 +42,38 @@ def beats_fused(q: Tensor, k: Tensor) -> bool:
     if T < 32 or B * H * T * S < 2**19 or _library() != "avx512":
         return False
     return wide(q.dtype) == q.dtype or not _has_matrix_unit()
+
+
+def score_scale(scale: float | None, K: int) -> float:
+    """``scale``, or 1 / sqrt(K); one where there is no width, and so no score but zero."""
+    return max(K, 1) ** -0.5 if scale is None else scale
+
+
+def nothing_seen(q: Tensor, k: Tensor, v: Tensor, return_lse: bool = False) -> Any:
+    """What queries get that see no key: zeros (B, H, T, V), which autograd still knows to come from q, k and v, and
+    a log-sum-exp of -inf (B, H, T)."""
+    k, v = (t[:, :, :0].to(q.dtype).repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
+    y = q @ k.mT @ v
+    lse = torch.full(q.shape[:3], -torch.inf, dtype=wide(q.dtype), device=q.device)
+    return (y, lse) if return_lse else y
+
+
+def fused(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
+    """PyTorch's fused attention. It has no second derivative: who asks for one is told how to get it."""
+    y = F.scaled_dot_product_attention(q, k, v, **options)
+    if y.requires_grad and not torch.compiler.is_compiling() and torch.backends.cuda.flash_sdp_enabled():
+        y.register_hook(_say_how)
+    return y
+
+
+def _say_how(grad: Tensor) -> None:
+    if torch.is_grad_enabled():
+        warnings.warn(
+            "attention: PyTorch's fused kernel has no second derivative; for the gradient of a gradient, run the "
+            "forward under `anyformer.ops.use_definition()` (slow) or "
+            "`torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)`",
+            stacklevel=2,
+        )
 
 
 def attend(

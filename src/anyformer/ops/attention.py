@@ -6,16 +6,14 @@ s_ij = scale * q_i . k_j + bias_ij        p_i = normalizer(s_i over the visible 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from anyformer.ops._attend import attend, beats_fused, can_attend
+from anyformer.ops._attend import attend, beats_fused, can_attend, fused, nothing_seen, score_scale
 from anyformer.ops._base import Path, primitive
 from anyformer.ops._precision import no_autocast, wide
 
@@ -203,7 +201,7 @@ def attention(
         return nothing_seen(q, k, v, return_lse)
     plain = normalizer == "softmax" and visible is None and bias is None and score is None and weigh is None
     if plain and T == 1 and (G, V) == (H, K) and places is None and not return_lse:  # a token of a stream
-        return _fused(q, k, v, scale=scale)
+        return fused(q, k, v, scale=scale)
     visible, bias = _four_axes(visible), _four_axes(bias)
     if places is not None:
         places = places[0].expand(B, H, T), places[1].expand(B, H, S)
@@ -225,11 +223,11 @@ def attention(
             mask = mask | blind if mask.dtype == torch.bool else mask.masked_fill(blind, 0.0)
         if T == 1 and H != G and (mask is None or mask.shape[1] == 1):
             grouped = q.reshape(B, G, H // G, -1)  # heads of a group as queries: its keys are not repeated
-            y = _fused(grouped, k, v, attn_mask=mask, scale=score_scale(scale, q.shape[3]))
+            y = fused(grouped, k, v, attn_mask=mask, scale=score_scale(scale, q.shape[3]))
             y = y.reshape(B, H, 1, V)
         else:
             more = {"is_causal": causal_flag, "enable_gqa": H != G}
-            y = _fused(q, k, v, attn_mask=mask, scale=score_scale(scale, q.shape[3]), **more)
+            y = fused(q, k, v, attn_mask=mask, scale=score_scale(scale, q.shape[3]), **more)
         return y if blind is None else y.masked_fill(blind, 0.0)
     scale = score_scale(scale, q.shape[3])
     parts = _by_query_blocks(q, k, v, causal, visible, bias, places, score, scale, normalizer, weigh)
@@ -239,24 +237,6 @@ def attention(
 def distance(q_place: Tensor, k_place: Tensor) -> Tensor:
     """(B, H, T, S): |q_place_i - k_place_j|."""
     return (q_place[..., :, None] - k_place[..., None, :]).abs()
-
-
-def _fused(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
-    """PyTorch's fused attention. It has no second derivative: who asks for one is told how to get it."""
-    y = F.scaled_dot_product_attention(q, k, v, **options)
-    if y.requires_grad and not torch.compiler.is_compiling() and torch.backends.cuda.flash_sdp_enabled():
-        y.register_hook(_say_how)
-    return y
-
-
-def _say_how(grad: Tensor) -> None:
-    if torch.is_grad_enabled():
-        warnings.warn(
-            "attention: PyTorch's fused kernel has no second derivative; for the gradient of a gradient, run the "
-            "forward under `anyformer.ops.use_definition()` (slow) or "
-            "`torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)`",
-            stacklevel=2,
-        )
 
 
 def _spans(T: int, S: int, causal: bool) -> Tensor:
@@ -435,20 +415,6 @@ def _blind(mask: Tensor) -> Tensor:
 
 def _four_axes(x: Tensor | None) -> Tensor | None:
     return None if x is None else x.reshape((1,) * (4 - x.dim()) + x.shape)
-
-
-def score_scale(scale: float | None, K: int) -> float:
-    """``scale``, or 1 / sqrt(K); one where there is no width, and so no score but zero."""
-    return max(K, 1) ** -0.5 if scale is None else scale
-
-
-def nothing_seen(q: Tensor, k: Tensor, v: Tensor, return_lse: bool = False) -> Any:
-    """What queries get that see no key: zeros (B, H, T, V), which autograd still knows to come from q, k and v, and
-    a log-sum-exp of -inf (B, H, T)."""
-    k, v = (t[:, :, :0].to(q.dtype).repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
-    y = q @ k.mT @ v
-    lse = torch.full(q.shape[:3], -torch.inf, dtype=wide(q.dtype), device=q.device)
-    return (y, lse) if return_lse else y
 
 
 def _check(

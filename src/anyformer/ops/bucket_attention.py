@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from anyformer.ops._attend import attend, can_attend
+from anyformer.ops._attend import attend, can_attend, nothing_seen, score_scale
 from anyformer.ops._base import native_path, primitive
 from anyformer.ops._precision import no_autocast, wide
 from anyformer.ops.attention import (
@@ -24,9 +24,7 @@ from anyformer.ops.attention import (
     attention,
     attention_definition,
     check_heads,
-    nothing_seen,
     recomputed,
-    score_scale,
 )
 
 TILE = 64

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from anyformer import kernels
+from anyformer.ops._attend import nothing_seen, score_scale
 from anyformer.ops._base import native_path, primitive
 from anyformer.ops._eager import gradients_again
 from anyformer.ops._layout import dense, room_by_time, rows
 from anyformer.ops._precision import no_autocast, wide
-from anyformer.ops.attention import NORMALIZERS, TILE_ELEMENTS, check_heads, nothing_seen, score_scale
+from anyformer.ops.attention import NORMALIZERS, TILE_ELEMENTS, check_heads
 
 
 def gathered_attention_definition(

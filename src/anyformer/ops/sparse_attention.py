@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from anyformer.ops._attend import attend, can_attend
+from anyformer.ops._attend import attend, can_attend, nothing_seen, score_scale
 from anyformer.ops._base import native_path, primitive
 from anyformer.ops._precision import wide
 from anyformer.ops._stretches import stretches
@@ -37,9 +37,7 @@ from anyformer.ops.attention import (
     check_places,
     distance,
     merge,
-    nothing_seen,
     recomputed,
-    score_scale,
 )
 from anyformer.ops.masks import MaskSpec, Product
 

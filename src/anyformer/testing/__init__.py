@@ -7,5 +7,19 @@
 
 from anyformer.testing.case import Case, LawBroken, all_targets, cases_of
 from anyformer.testing.check import LAWS, Result, check_case, check_mixer
+from anyformer.testing.op_laws import LAWS as OP_LAWS
+from anyformer.testing.op_laws import check_op, op_names
 
-__all__ = ["LAWS", "Case", "LawBroken", "Result", "all_targets", "cases_of", "check_case", "check_mixer"]
+__all__ = [
+    "LAWS",
+    "OP_LAWS",
+    "Case",
+    "LawBroken",
+    "Result",
+    "all_targets",
+    "cases_of",
+    "check_case",
+    "check_mixer",
+    "check_op",
+    "op_names",
+]

@@ -36,8 +36,8 @@ from anyformer.ops import (
 
 HELPERS = frozenset(
     {
-        *("carry", "check_heads", "check_places", "chunk_parts", "in_chunks", "needs_grad", "nothing_seen"),
-        *("recomputed", "score_scale", "sizes", "takes_kernels", "widened"),
+        *("carry", "check_heads", "check_places", "chunk_parts", "in_chunks", "needs_grad"),
+        *("recomputed", "sizes", "takes_kernels", "widened"),
     }
 )
 """Functions that ops share inside, and that are reached through them."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +12,9 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from anyformer.ops import use_definition
+from anyformer.registry import nearest
 from anyformer.testing.case import LawBroken
+from anyformer.testing.check import Result
 from anyformer.testing.op_cases import OpCase, Sizes, op_cases
 
 Tensors = dict[str, Tensor]
@@ -195,6 +198,32 @@ def _second(case: OpCase) -> Tensors:
 
 def _named(outputs: Sequence[Tensor]) -> Tensors:
     return {f"output {i}": y for i, y in enumerate(outputs)}
+
+
+def op_names() -> list[str]:
+    """Every op that the laws are for."""
+    return sorted({case.op for case in op_cases()})
+
+
+def check_op(name: str, only: Iterable[str] | None = None) -> list[Result]:
+    """Hold an op to the laws, or to ``only`` some of them, in every way that it is called.
+
+    Raises:
+        ValueError: for an unknown op.
+    """
+    cases = op_cases(ops={name})
+    if not cases:
+        raise ValueError(f"unknown op {name!r}{nearest(name, op_names())}")
+    return [_result(case, law) for case in cases for law in (LAWS if only is None else only)]
+
+
+def _result(case: OpCase, law: str) -> Result:
+    start, broken = time.perf_counter(), ""
+    try:
+        LAWS[law](case)
+    except Exception as error:  # whatever an op raises, it has broken the law under which it raised
+        broken = str(error) if isinstance(error, LawBroken) else f"{type(error).__name__}: {error}"
+    return Result(f"op:{case}", law, "broken" if broken else "holds", broken, time.perf_counter() - start)
 
 
 # ---- ways to lie in memory ------------------------------------------------------------------------------------
