@@ -59,6 +59,10 @@ def mixer(tmp_path: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def _forget_neighbours() -> None:
+    _forget()
+
+
+def _forget() -> None:
     for name in [name for name in sys.modules if name == "near" or name.startswith("near.")]:
         del sys.modules[name]
 
@@ -188,6 +192,31 @@ def test_a_neighbour_of_a_loaded_name_is_refused_unless_it_is_the_same(mixer: st
     (tmp_path / "other" / "near" / "scaling.py").write_text("FACTOR = 4.0\n")
     with pytest.raises(ValueError, match=r"imports 'near\.scaling' from its own folder, and another module"):
         create_model(f"[{tmp_path}/other/scale.py:Scale] dim=8", vocab_size=5)
+
+
+def test_a_file_that_changed_runs_again(mixer: str) -> None:
+    path = Path(mixer.rpartition(":")[0])
+    before = create_model(f"[{mixer}] dim=8", vocab_size=5)
+    path.write_text(path.read_text().replace("(dim,), FACTOR", "(dim, 1), FACTOR"))
+    after = create_model(f"[{mixer}] dim=8", vocab_size=5)
+    assert [m.body.stack.sublayers[0].scale.dim() for m in (before, after)] == [1, 2]
+
+
+@pytest.mark.parametrize("file", ["scale.py", "near/scaling.py"])
+def test_a_resumed_training_or_comparison_knows_its_code_again(
+    mixer: str, tmp_path: Path, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["anyformer.compare.compare"], "_conduct", lambda *args: None)
+    Fit.start(tmp_path / "fit", "recall", f"{mixer} dim=8", steps=2)
+    compare("recall", f"{mixer} dim=8", out=tmp_path / "out", budget="5 steps", quiet=True)
+    changed = tmp_path / "mine" / file
+    changed.write_text(changed.read_text() + "\n# another\n")
+    _forget()
+    for go_on in (lambda: Fit.resume(tmp_path / "fit", trust_code=True),
+                  lambda: resume(tmp_path / "out", trust_code=True, quiet=True)):  # fmt: skip
+        with pytest.raises(ValueError, match=rf"code of 'recall' changed: .*{file} has .* bytes"):
+            go_on()
+    assert Fit.resume(tmp_path / "fit", trust_code=True, accept_changed_data=True).trainer.step == 0
 
 
 NESTED: list[tuple[Callable[[str], object], str]] = [

@@ -11,7 +11,7 @@ import importlib.util
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
@@ -23,8 +23,8 @@ FOLDER = "code"
 INDEX = "code.json"
 MOST_BYTES = 10_000_000
 
-_modules: dict[str, ModuleType] = {}
-"""By the resolved path of the file."""
+_modules: dict[tuple[str, str], ModuleType] = {}
+"""By the resolved path of the file, and what it and its neighbours held."""
 _sources: dict[str, dict[str, bytes]] = {}
 """By the file as it was named: its text, and that of the neighbours that it imports, as they were when it was run."""
 _loaded: dict[str, bytes] = {}
@@ -68,10 +68,21 @@ def refuse_code(config: Any, where: str | Path, *, trust_code: bool | None = Fal
         raise ValueError(f"{str(where)!r} names Python code to run: {files[0]!r}; {remedy}")
 
 
+def code_paths(names: Iterable[str]) -> list[Path]:
+    """The files that names (``file.py:Name``) stand for and the neighbours that they import; missing ones left out."""
+    found: dict[Path, None] = {}
+    for name in names:
+        file = Path(name.rpartition(":")[0])
+        if file.is_file():
+            found.update({file.parent / near: None for near in _with_neighbours(file)})
+    return list(found)
+
+
 def load_file(named: str) -> ModuleType:
     """The module of a Python file; it may import modules and packages that lie beside it.
 
-    It runs once a process. Its text and its neighbours' are kept for :func:`save_code`.
+    It runs once a process, and again where its text has changed. Its text and its neighbours' are kept for
+    :func:`save_code`.
 
     Raises:
         ValueError: where there is no such file, or where another module of a neighbour's name is loaded already.
@@ -79,20 +90,23 @@ def load_file(named: str) -> ModuleType:
     path = Path(named)
     if not path.is_file():
         raise ValueError(f"there is no file {named!r}")
+    files = _with_neighbours(path)
     full = str(path.resolve())
-    if full not in _modules:
-        files = _with_neighbours(path)
+    key = (full, _digest(files))
+    if key not in _modules:
         _check_loaded(named, files)
-        _modules[full] = _run(path)
-        _sources[full] = files
-    _sources[named] = _sources[full]
-    return _modules[full]
+        _modules[key] = _run(path, f"_anyformer_file_{path.stem}_{_digest({full: key[1].encode()})}")
+    _sources[named] = files
+    return _modules[key]
 
 
-def _run(path: Path) -> ModuleType:
+def _digest(files: Mapping[str, bytes]) -> str:
+    return sha256(b"\0".join(k.encode() + b"\0" + v for k, v in sorted(files.items()))).hexdigest()[:12]
+
+
+def _run(path: Path, name: str) -> ModuleType:
     """The module that running the file makes, with its folder first among the places to import from."""
     folder = str(path.resolve().parent)
-    name = f"_anyformer_file_{path.stem}_{sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -144,7 +158,7 @@ def save_code(config: Any, folder: Path) -> None:
         if named not in _sources:
             continue
         files = _sources[named]
-        place = sha256(b"\0".join(k.encode() + b"\0" + v for k, v in sorted(files.items()))).hexdigest()[:12]
+        place = _digest(files)
         for name, text in files.items():
             copy = folder / FOLDER / place / name
             copy.parent.mkdir(parents=True, exist_ok=True)

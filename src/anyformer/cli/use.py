@@ -54,7 +54,6 @@ def train(
     """
     from anyformer.train import Diverged, Fit
     from anyformer.train.memory import keep_freed_memory
-    from anyformer.user_code import named_files
 
     keep_freed_memory()
     config = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
@@ -80,7 +79,7 @@ def train(
     except Diverged as error:
         raise ValueError(f"training diverged: {error}; try a lower --learning-rate") from None
     except KeyboardInterrupt:
-        trust = " --trust-code" if named_files(fit.plan.spec) else ""
+        trust = " --trust-code" if fit.plan.code else ""
         _say(f"Stopped. Continue with: anyformer train --out {out} --resume{trust}")
         raise
     step = fit.trainer.step

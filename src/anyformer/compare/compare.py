@@ -264,7 +264,7 @@ def _open_again(
     kept = 0.0
     for number, planned in enumerate(plan.tasks):
         what = repr(planned.source or planned.name)
-        files = files_of(planned.source)
+        files = files_of(planned.source, planned.code)
         made = given.get(planned.name) if planned.source is None else None
         try:
             check_files(what, planned.data, files)

@@ -57,7 +57,7 @@ class TrainingLab:
             return self.given[plan.name]
         if plan.data.id not in self._tasks:
             what = repr(plan.source)
-            check_files(what, plan.data, files_of(plan.source, known=plan.data.files))
+            check_files(what, plan.data, files_of(plan.source, plan.code, plan.data.files))
             task = task_of(plan)
             check_sample(what, plan.data, task)
             self._tasks[plan.data.id] = task

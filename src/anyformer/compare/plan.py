@@ -162,6 +162,11 @@ class TaskPlan(Record):
         return next(c for c in self.candidates if c.name == name)
 
     @property
+    def code(self) -> list[str]:
+        """The Python files that it names to run, as ``file.py:Name``."""
+        return named_files([self.source, self.options, [[c.asked, c.spec] for c in self.candidates]])
+
+    @property
     def buildable(self) -> list[PlannedCandidate]:
         return [c for c in self.candidates if not c.problem]
 
@@ -224,9 +229,7 @@ class Plan(Record):
     @property
     def code(self) -> list[str]:
         """The Python files that it names to run, as ``file.py:Name``."""
-        return named_files(
-            [[t.source, t.options, [[c.asked, c.spec] for c in t.candidates]] for t in self.tasks]
-        )
+        return list(dict.fromkeys(name for task in self.tasks for name in task.code))
 
     @property
     def measure_seconds(self) -> float:

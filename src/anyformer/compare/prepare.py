@@ -177,7 +177,7 @@ def _plan_task(
     givens = {name: str(given) for name, given in models.items()}
     made = _plan_at_size(task, specs, givens, wanted, hold=request.hold, batch_size=request.batch_size)
     made.source, made.target, made.options = source, target, options
-    made.data = Fingerprint(files=files_of(source), sample=sample_of_task(task))
+    made.data = Fingerprint(files=files_of(source, made.code), sample=sample_of_task(task))
     return made
 
 

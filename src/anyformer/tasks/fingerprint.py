@@ -6,7 +6,7 @@ import csv
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from anyformer.machine import file_digest
 from anyformer.tasks.base import SPLITS, DataError, Task
+from anyformer.user_code import code_paths
 
 SAMPLES = 8
 """Of each split, hashed as the task gives them."""
@@ -52,21 +53,24 @@ class Fingerprint(BaseModel):
         return hashlib.blake2b(json.dumps(content).encode(), digest_size=6).hexdigest()
 
 
-def files_of(source: str | None, known: dict[str, FileFacts] | None = None) -> dict[str, FileFacts]:
-    """The files of a path, hashed; none where ``source`` is no path.
+def files_of(
+    source: str | None, code: Iterable[str] = (), known: dict[str, FileFacts] | None = None
+) -> dict[str, FileFacts]:
+    """The files of a path, where ``source`` is one, and those of the user's code, hashed.
 
     Args:
         source: a file, or a folder, of which hidden files are left out.
+        code: names of parts in files (``file.py:Name``); what a file imports from its folder counts too.
         known: facts of an earlier look. A file of the same size and time of change is not read again.
     """
     from anyformer.tasks import is_path
 
+    found = {path.as_posix(): _facts(path, (known or {}).get(path.as_posix())) for path in code_paths(code)}
     if source is None or not is_path(source):
-        return {}
+        return found
     path = Path(source)
     if path.is_file():
-        return {path.name: _facts(path, (known or {}).get(path.name))}
-    found = {}
+        return {**found, path.name: _facts(path, (known or {}).get(path.name))}
     for file in sorted(path.rglob("*")):
         inside = file.relative_to(path)
         if file.is_file() and not any(part.startswith(".") for part in inside.parts):
@@ -126,14 +130,14 @@ def _change(before: FileFacts, now: FileFacts) -> str:
 
 
 class DataChanged(DataError):
-    """Data is not what it was."""
+    """Data, or code of the user's, is not what it was."""
 
 
 def check_files(what: str, before: Fingerprint, now: dict[str, FileFacts]) -> None:
     """Raises DataChanged, with what changed, where the files are not those of before."""
     change = changed_files(before.files, now)
     if change:
-        raise DataChanged(f"the data of {what} changed: {change}")
+        raise DataChanged(f"the data or the code of {what} changed: {change}")
 
 
 def check_sample(what: str, before: Fingerprint, task: Task) -> None:

@@ -27,7 +27,7 @@ from anyformer.tasks.fingerprint import (
 from anyformer.train.bundle import FACTS, FILES, load_bundle, save_bundle
 from anyformer.train.models import model_for
 from anyformer.train.trainer import TrainConfig, Trainer
-from anyformer.user_code import refuse_code
+from anyformer.user_code import named_files, refuse_code
 
 EVALUATIONS = 10
 CHECKPOINT_SECONDS = 5.0
@@ -48,6 +48,11 @@ class FitPlan(BaseModel):
     spec: dict[str, Any]
     config: TrainConfig
     data: Fingerprint
+
+    @property
+    def code(self) -> list[str]:
+        """The Python files that it names to run, as ``file.py:Name``."""
+        return named_files([self.source, self.options, self.spec])
 
     def save(self, folder: Path) -> None:
         write_atomically(folder / PLAN, self.model_dump_json(indent=1))
@@ -135,8 +140,9 @@ class Fit:
             options=dict(options or {}),
             spec=loaded.model_dump(),
             config=settings,
-            data=Fingerprint(files=files_of(source), sample=sample_of_task(task)),
+            data=Fingerprint(sample=sample_of_task(task)),
         )
+        plan.data.files = files_of(source, plan.code)
         made = cls._of(folder, plan, task)
         folder.mkdir(parents=True, exist_ok=True)
         plan.save(folder)
@@ -163,11 +169,11 @@ class Fit:
         """
         folder = Path(folder)
         plan = FitPlan.load(folder)
-        refuse_code([plan.source, plan.options, plan.spec], folder / PLAN, trust_code=trust_code)
+        refuse_code(plan.code, folder / PLAN, trust_code=trust_code)
         facts = _read(folder / FACTS) if (folder / FACTS).exists() else {}
         if facts.get("test") is not None:
             raise ValueError(f"the training in {str(folder)!r} has finished")
-        files = files_of(plan.source)
+        files = files_of(plan.source, plan.code)
         try:
             check_files(repr(plan.source), plan.data, files)
             task = create_task(plan.source, target=plan.target, **plan.options)
