@@ -174,7 +174,7 @@ def settings() -> Iterator[tuple[Setting, float]]:
     yield from ((replace(kind, items=300, clusters=20), 0.5) for kind in kinds)
     yield from ((replace(kind, items=100, arms=5), 0.5) for kind in kinds)
     yield from ((replace(kind, items=2000, ordered=True), 0.5) for kind in kinds if kind.seeds_vary == "none")
-    yield from ((replace(kind, items=n, gain=GAIN), 0.25) for kind in kinds for n in ITEMS)
+    yield from ((replace(kind, items=n, gain=GAIN), 0.1) for kind in kinds for n in ITEMS)
 
 
 def main() -> None:
