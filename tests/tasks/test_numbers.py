@@ -109,6 +109,12 @@ class TestTwoWays:
         assert values("1.332", "25000", separator=";") == [1.332, 25000]
         assert values("1.332", "25", separator=";") == [1332, 25]
 
+    def test_what_whole_numbers_tell_is_said_and_numbers_beyond_tell_nothing(self) -> None:
+        remarks = read("1.332", "25000", separator=";").remarks
+        assert "1.332 is taken for 1.332, as 25000 is written without a mark; give decimal=','" in remarks[-1]
+        found = values("1,332", "127", "9" * 400)
+        assert found is not None and found[:2] == [1332, 127]
+
     def test_other_columns_come_before_the_separator(self) -> None:
         reading = read("1.332", "2.450", separator=";", others=("0.5", "7.25"))
         assert reading.values is not None and reading.values.tolist() == [1.332, 2.45]

@@ -273,16 +273,24 @@ def _judged(column: _Column) -> Reading | None:
     if not any(column.read(place, ".") != column.read(place, ",") for place in marked):
         return _read(column, ".")
     mark = "." if "." in column.bodies[marked[0]] else ","
-    if _parts_no_thousands(column, marked):
-        return _read(column, mark, mark)
-    return None
+    long = _too_long_to_go_without(column, marked)
+    if not long:
+        return None
+    reading = _read(column, mark, mark)
+    reading.remarks.append(_two_ways(column, mark, f"as {long} is written without a mark"))
+    return reading
 
 
-def _parts_no_thousands(column: _Column, marked: list[int]) -> bool:
-    """Whether whole numbers are too long to go without the mark, if it parted thousands."""
+def _too_long_to_go_without(column: _Column, marked: list[int]) -> str | None:
+    """A whole number that would have the mark, if it parted thousands; None where there is none."""
     shortest = min(sum(c.isdigit() for c in column.bodies[place]) for place in marked)
-    plain = [column.bodies[place] for place in column.numbers if column.bodies[place].isdigit()]
-    return any(len(body) >= max(4, shortest) for body in plain)
+    plain = [
+        place
+        for place in column.numbers
+        if column.bodies[place].isdigit() and abs(column.read(place, ".")) <= LARGEST
+    ]
+    long = [place for place in plain if len(column.bodies[place]) >= max(4, shortest)]
+    return column.texts[min(long, key=lambda place: int(column.firsts[place]))].strip() if long else None
 
 
 def _mixed(column: _Column) -> str | None:
