@@ -45,6 +45,7 @@ class MixerInfo:
             keeps of the past.
         side: names of the side inputs it understands (``call.side``).
         context: whether it looks at a context (cross-attention).
+        grid: whether it reads tokens as a grid by their number, so that none can be put in front or left out between.
         max_length: the longest sequence it can take, ``None`` = any.
         exceptions: laws that it breaks, each with the reason; an excused law must fail.
     """
@@ -55,6 +56,7 @@ class MixerInfo:
     state: str = "none"
     side: tuple[str, ...] = ()
     context: bool = False
+    grid: bool = False
     max_length: int | None = None
     exceptions: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
@@ -127,8 +129,17 @@ class Mixer(nn.Module):
         return None
 
     def example_side(self, batch_size: int, length: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Side inputs under which the laws are checked, for mixers whose ``info.side`` names some."""
-        return {}
+        """Side inputs under which the laws are checked, for mixers whose ``info.side`` names some; by default those of
+        the mixers in it."""
+        found: dict[str, Tensor] = {}
+        for child in self.modules():
+            if (
+                isinstance(child, Mixer)
+                and child is not self
+                and type(child).example_side is not Mixer.example_side
+            ):
+                found |= child.example_side(batch_size, length, generator)
+        return {name: value for name, value in found.items() if name in self.info.side}
 
     def after_step(self, notes: Mapping[str, Tensor], progress: float) -> None:
         """Write buffers (running means, codebooks, schedules) after a training step; nothing else writes them.
@@ -178,7 +189,7 @@ class Mixer(nn.Module):
                 return self._forward(x, inputs)
             return inputs.zero(self._forward(inputs.zero(x), inputs))
         self._check(x, mask, positions, context)
-        layout = Layout.of(x, mask)
+        layout = self._layout(x, mask, call)
         inputs = layout.inputs(None, positions, context, call, self._position_dtype(x))
         self._check_length(inputs)
         aligned = layout.align(x)
@@ -229,7 +240,7 @@ class Mixer(nn.Module):
         count: Tensor = state["count"]
         if count.shape[0] != x.shape[0]:
             raise ValueError(f"state is for a batch of {count.shape[0]}, x has a batch of {x.shape[0]}")
-        layout = Layout.of(x, mask)
+        layout = self._layout(x, mask, call, streaming=True)
         inputs = layout.inputs(count, positions, context, call, self._position_dtype(x))
         self._check_length(inputs, streaming=True)
         if x.shape[0] == 0 or (x.shape[1] == 0 and context is None):
@@ -248,7 +259,7 @@ class Mixer(nn.Module):
     ) -> Mixing | None:
         """The mixing matrix for x, or ``None`` for a mixer that has none. Real tokens come first in it."""
         self._check(x, mask, positions, context)
-        layout = Layout.of(x, mask)
+        layout = self._layout(x, mask, call)
         inputs = layout.inputs(None, positions, context, call, self._position_dtype(x))
         return self._mixing(layout.align(x), inputs)
 
@@ -287,9 +298,14 @@ class Mixer(nn.Module):
                 raise ValueError(
                     f"mask must be bool while streaming (packed sequences do not stream), got {mask.dtype}"
                 )
-        if positions is not None and (positions.dim() not in (2, 3) or positions.shape[:2] != (B, T)):
+        if positions is not None and not isinstance(positions, Tensor):
+            raise ValueError(f"positions must be a tensor, got {type(positions).__name__}")
+        if positions is not None and (
+            positions.dim() not in (2, 3) or positions.shape[:2] != (B, T) or positions.is_complex()
+        ):
             raise ValueError(
-                f"positions must have shape ({B}, {T}) or ({B}, {T}, axes), got {tuple(positions.shape)}"
+                f"positions must be real numbers of shape ({B}, {T}) or ({B}, {T}, axes), "
+                f"got {tuple(positions.shape)} {positions.dtype}"
             )
         if context is not None:
             if not self.info.context:
@@ -302,6 +318,27 @@ class Mixer(nn.Module):
                 _check_mask("context.mask", context.mask, (B, context.x.shape[1]))
         elif self.info.context and not streaming:
             raise ValueError(f"context must be given: {self.info.name} looks at one")
+
+    def _layout(self, x: Tensor, mask: Tensor | None, call: Call | None, streaming: bool = False) -> Layout:
+        """Where the real tokens go, after a check of what goes with them."""
+        for name, value in (call.side if call else {}).items():
+            if name not in self.info.side:
+                takes = ", ".join(self.info.side) or "none"
+                raise ValueError(
+                    f"call.side has {name!r}, which {self.info.name} does not take; what it takes (info.side): {takes}"
+                )
+            if isinstance(value, Tensor) and (value.dim() == 0 or len(value) != len(x)):
+                raise ValueError(
+                    f"call.side[{name!r}] must have shape {tuple(x.shape[:2])} or ({len(x)}, ...), "
+                    f"got {tuple(value.shape)}"
+                )
+        layout = Layout.of(x, mask)
+        if self.info.grid and not streaming and not torch.compiler.is_compiling() and layout.has_holes():
+            raise ValueError(
+                f"mask must leave out no token between others: {self.info.name} reads tokens as a grid, in which those "
+                "behind would move"
+            )
+        return layout
 
     def _check_length(self, inputs: Inputs, streaming: bool = False) -> None:
         limit = self.info.max_length
@@ -335,6 +372,8 @@ def after_step(mixers: list[Mixer], call: Call, progress: float) -> None:
 
 
 def _check_mask(name: str, mask: Tensor, shape: tuple[int, int]) -> None:
+    if not isinstance(mask, Tensor):
+        raise ValueError(f"{name} must be a tensor of shape {shape}, got {type(mask).__name__}")
     integer = not mask.dtype.is_floating_point and not mask.dtype.is_complex
     if tuple(mask.shape) != shape or not integer:
         raise ValueError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,9 @@ class Call:
     """What one call of a model carries beside x and y. Without it the result is the same.
 
     Attributes:
-        side: facts in, by name: tensors (B, T, ...) or (B, ...).
+        side: facts in, by name, that the mixer's ``info.side`` names: tensors (B, T, ...) of tokens, which move with
+            them, or (B, ...) of samples. Facts of pairs, (B, T, T, ...) or functions, are for calls without a mask and
+            mixers that move no token; a side input of T numbers a token is (B, T, 1, T).
         losses: auxiliary losses out, by name; scalars, summed into the training loss.
         shared: what layers give to later layers in this call.
         notes: what mixers note in training for their own :meth:`Mixer.after_step`, by mixer and name.
@@ -44,6 +46,27 @@ class Call:
         """Add ``value``, without its gradient, to what ``mixer`` noted under that name: sums and counts of a step."""
         own, value = self.notes.setdefault(mixer, {}), value.detach()
         own[name] = own[name] + value if name in own else value
+
+
+def of_tokens(name: str, value: Any, shape: Sequence[int]) -> bool:
+    """Whether the side input ``name`` is one of tokens (B, T, ...) = ``shape``, which move with them; others stay.
+
+    Raises:
+        ValueError: where it is one of pairs of tokens, which do not know how to move.
+    """
+    if not isinstance(value, Tensor):
+        if callable(value):
+            raise ValueError(
+                f"call.side[{name!r}] must be a tensor where tokens are masked, packed or moved, got a function"
+            )
+        return False
+    B, T = shape
+    if T > 1 and tuple(value.shape[:3]) == (B, T, T):
+        raise ValueError(
+            f"call.side[{name!r}] must be of tokens ({B}, {T}, ...) where they are masked, packed or moved, got pairs "
+            f"{tuple(value.shape)}; {T} numbers of each token are ({B}, {T}, 1, {T})"
+        )
+    return tuple(value.shape[:2]) == (B, T)
 
 
 def take_tokens(x: Tensor, take: Tensor) -> Tensor:
@@ -91,9 +114,7 @@ class Inputs:
     def pick(self, choose: Callable[[Tensor], Tensor]) -> Inputs:
         """Those of the tokens that ``choose`` takes out of any tensor (B, T, ...), side inputs included."""
         side = {
-            name: choose(value)
-            if isinstance(value, Tensor) and value.shape[:2] == self.index.shape
-            else value
+            name: choose(value) if of_tokens(name, value, self.index.shape) else value
             for name, value in self.call.side.items()
         }
         return self.replace(
@@ -102,6 +123,20 @@ class Inputs:
             positions=choose(self.positions),
             call=dataclasses.replace(self.call, side=side) if side else self.call,
         )
+
+    def inside(self, who: str, takes: Iterable[str]) -> Call:
+        """The call of mixers within ``who`` that see other tokens than these: losses and notes go on.
+
+        Raises:
+            ValueError: where there are side inputs that they would take.
+        """
+        lost = sorted(set(takes) & set(self.call.side))
+        if lost:
+            raise ValueError(
+                f"call.side has {', '.join(map(repr, lost))}, which {who} cannot hand on: the mixers in it see other "
+                "tokens than those it belongs to"
+            )
+        return Call(losses=self.call.losses, notes=self.call.notes)
 
     def replace(self, **changes: Any) -> Inputs:
         """A copy with some fields changed."""
@@ -135,6 +170,10 @@ class Layout:
     @classmethod
     def _packed(cls, x: Tensor, ids: Tensor) -> Layout:
         B, T = ids.shape
+        if ids.numel() and int(ids.min()) < 0:
+            raise ValueError(
+                f"mask must hold 0 for padding and n > 0 for packed sequence n, got {int(ids.min())}"
+            )
         real = ids > 0
         sample = torch.arange(B, device=x.device)[:, None].expand(B, T)
         span = int(ids.max()) + 1 if ids.numel() else 1
@@ -191,17 +230,20 @@ class Layout:
         call = call or Call()
         if self.gather is not None and call.side:
             # losses and shared stay the caller's own dicts
-            call = dataclasses.replace(call, side={k: self._align_side(v) for k, v in call.side.items()})
+            call = dataclasses.replace(call, side={k: self._align_side(k, v) for k, v in call.side.items()})
         return Inputs(self.mask, index, positions, self._align_context(context), call)
 
-    def _align_side(self, value: Any) -> Any:
-        if not isinstance(value, Tensor):
-            return value
-        if value.dim() >= 2 and value.shape[:2] == self.shape:
+    def _align_side(self, name: str, value: Any) -> Any:
+        if of_tokens(name, value, self.shape):
             return self.align(value)
-        if self.rows is not None and value.shape[:1] == self.shape[:1]:
-            return value[self.rows[0]]
-        return value
+        return value[self.rows[0]] if self.rows is not None and isinstance(value, Tensor) else value
+
+    def has_holes(self) -> bool:
+        """Whether there is a masked token between the real ones of a sequence."""
+        if self.gather is None or self.mask is None:
+            return False
+        apart = self.gather[:, 1:] - self.gather[:, :-1]
+        return bool(((apart != 1) & self.mask[:, 1:]).any())
 
     def _align_context(self, context: Context | None) -> Context | None:
         if context is None:

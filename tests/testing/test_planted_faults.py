@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from anyformer import Call, Mixer, MixerInfo, Mixing
 from anyformer.contract import Inputs
+from anyformer.inputs import Layout
 from anyformer.ops.linear_attention import linear_attention
 from anyformer.ops.scan import scan
 from anyformer.state import State
@@ -340,6 +341,30 @@ class GradientOnce(Sound):
         return super()._forward(x, inputs) + y
 
 
+class DropsSide(Sound):
+    """Reads a side input, but not in a batch with padding."""
+
+    @classmethod
+    def describe(cls, **_: Any) -> MixerInfo:
+        return MixerInfo(reach=(None, 0), state="constant", side=("scale",))
+
+    def example_side(self, batch_size: int, length: int, generator: torch.Generator) -> dict[str, Tensor]:
+        return {"scale": torch.rand(batch_size, length, generator=generator, dtype=torch.float64)}
+
+    def _run(self, x: Tensor, initial: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        scale = inputs.call.side.get("scale")
+        if scale is not None and inputs.mask is None:
+            x = x * scale.to(x.dtype)[..., None]
+        return super()._run(x, initial, inputs)
+
+
+class TakesAnySide(Sound):
+    """Takes side inputs that it does not know."""
+
+    def _layout(self, x: Tensor, mask: Tensor | None, *_: Any, **__: Any) -> Layout:
+        return Layout.of(x, mask)
+
+
 FAULTS: dict[type[Mixer], str] = {
     WrongFastForm: "definition",
     LeakThroughTopK: "reach",
@@ -358,6 +383,8 @@ FAULTS: dict[type[Mixer], str] = {
     WritesBuffer: "purity",
     WritesState: "purity",
     OtherInTraining: "modes",
+    DropsSide: "padding",
+    TakesAnySide: "errors",
     MeanOfNothing: "length",
     NarrowInside: "precision",
     StreamsOneDtype: "precision",

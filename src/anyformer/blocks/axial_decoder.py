@@ -55,6 +55,8 @@ class AxialDecoder(Mixer):
         past, limit = outer.reach[0], outer.max_length
         return dataclasses.replace(
             combine([outer, inner]),
+            grid=True,
+            side=(),
             reach=(None if past is None else past + 2 * columns, 0),
             cost=max(outer.cost, "n", key=GROWTHS.index),
             memory=max(outer.memory, "n", key=GROWTHS.index),
@@ -72,19 +74,24 @@ class AxialDecoder(Mixer):
                 rows = inputs.lengths[:, None] // P
                 mask = torch.arange((n - 1) * P, device=x.device) // P < rows
                 whole = whole.masked_fill(~mask[..., None], 0)
-            known = torch.cat([known, self.outer(whole, plain(inputs, B, (n - 1) * P, mask))], 1)
+            known = torch.cat(
+                [known, self.outer(whole, plain(inputs, B, (n - 1) * P, mask, self._call(inputs)))], 1
+            )
         below = pad(x, (0, 0, 1, n * P - T - 1)).reshape(B * n, P, D)
         below = torch.cat([self.start.expand(B * n, 1, D), below[:, 1:]], 1)
         mask = None
         if inputs.mask is not None:
             mask = (torch.arange(n * P, device=x.device) <= inputs.lengths[:, None]).reshape(B * n, P)
-        y = self.inner(below + known.reshape(B * n, P, D), plain(inputs, B * n, P, mask))
+        y = self.inner(below + known.reshape(B * n, P, D), plain(inputs, B * n, P, mask, self._call(inputs)))
         return y.reshape(B, n * P, D)[:, 1 : T + 1]
+
+    def _call(self, inputs: Inputs) -> Call:
+        return inputs.inside("axial_decoder", (*self.outer.info.side, *self.inner.info.side))
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         known = self.begin.to(dtype).expand(batch_size, self.columns, -1)
         index = torch.zeros(batch_size, 1, dtype=torch.int64, device=device)
-        first = plain(Inputs(None, index, index.to(dtype), None, Call()), batch_size, 1, None)
+        first = plain(Inputs(None, index, index.to(dtype), None, Call()), batch_size, 1, None, Call())
         below = self.start.to(dtype) + known[:, :1]
         _, inner = self.inner.stream(below, self.inner._init_state(batch_size, device, dtype), first)
         return {
@@ -96,8 +103,8 @@ class AxialDecoder(Mixer):
         }
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
-        y = torch.zeros_like(x)
-        for piece in pieces(inputs.replace(index=inputs.index + 1), self.columns):
+        y, call = torch.zeros_like(x), self._call(inputs)
+        for piece in pieces(inputs.replace(index=inputs.index + 1, call=call), self.columns):
             part, state = self._piece(piece, piece.of(x), state)
             y = piece.put(y, part)
         return y, state

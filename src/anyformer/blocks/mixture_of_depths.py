@@ -51,6 +51,10 @@ class MixtureOfDepths(Mixer):
     def describe(cls, *, inner: MixerInfo, capacity: float = 0.125, **_: Any) -> MixerInfo:  # type: ignore[override]
         if not 0 < capacity <= 1:
             raise ValueError(f"capacity must be above 0 and at most 1, got {capacity}")
+        if inner.grid:
+            raise ValueError(
+                "inner must not read tokens as a grid: those that pass it by would move others on it"
+            )
         past, future = inner.reach
         exceptions = {
             **inner.exceptions,

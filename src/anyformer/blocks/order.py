@@ -60,7 +60,7 @@ class Order(Mixer):
         past, future = inner.reach
         spread = (0, 0) if (past, future) == (0, 0) else (None, None)
         return dataclasses.replace(
-            inner, reach=spread, state="none", cost=max(inner.cost, "n log n", key=GROWTHS.index)
+            inner, reach=spread, state="none", grid=True, cost=max(inner.cost, "n log n", key=GROWTHS.index)
         )
 
     @property

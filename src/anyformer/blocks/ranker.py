@@ -74,6 +74,10 @@ class Ranker(Mixer):
             raise ValueError(f"split must be at least 1 and top_k at least 0, got {split} and {top_k}")
         if rank_by not in RANKINGS:
             raise ValueError(f"rank_by must be one of {', '.join(RANKINGS)}, got {rank_by!r}")
+        if inner.grid:
+            raise ValueError(
+                "inner must not read tokens as a grid: the splits put in front would move them on it"
+            )
         if inner.max_length is not None and inner.max_length < (top_k + 1) * split:
             raise ValueError(
                 f"inner must take {(top_k + 1) * split} tokens, got max_length {inner.max_length}"
@@ -138,7 +142,10 @@ class Ranker(Mixer):
         mask = mask.flatten(-2).flatten(0, -2)
         first = (self.top_k - count.reshape(-1, 1)) * self.split
         index = first + torch.arange(mask.shape[1], device=mask.device)
-        return Inputs(mask, index, index.to(inputs.positions.dtype), None, _call(inputs))
+        return Inputs(mask, index, index.to(inputs.positions.dtype), None, self._call(inputs))
+
+    def _call(self, inputs: Inputs) -> Call:
+        return inputs.inside("ranker", self.inner.info.side)
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         state = {"inner": self.inner._init_state(batch_size, device, dtype)}
@@ -164,7 +171,7 @@ class Ranker(Mixer):
                 fresh = self._read(state["past"], fresh, inputs)
             inner = where_rows(piece.starts, fresh, inner)
         slot = inputs.index % self.split + self.top_k * self.split
-        own = inputs.replace(index=slot, positions=slot.to(inputs.positions.dtype), call=_call(inputs))
+        own = inputs.replace(index=slot, positions=slot.to(inputs.positions.dtype), call=self._call(inputs))
         y, inner = self.inner.stream(x, inner, own)
         new = {"inner": inner}
         if self.top_k:
@@ -187,10 +194,6 @@ class Ranker(Mixer):
         )
         mask = (torch.arange(self.top_k, device=x.device) < count)[..., None].expand(-1, -1, S)
         return self.inner.stream(context.reshape(B, -1, D), fresh, self._context(mask, count, inputs))[1]
-
-
-def _call(inputs: Inputs) -> Call:
-    return Call(losses=inputs.call.losses, notes=inputs.call.notes)
 
 
 def _take(splits: Tensor, number: Tensor) -> Tensor:

@@ -70,9 +70,13 @@ class ReMamba(Mixer):
     def describe(cls, *, inner: MixerInfo, prompt: int = 64) -> MixerInfo:  # type: ignore[override]
         if not inner.causal:
             raise ValueError(f"inner must be causal for remamba, got reach {inner.reach}")
+        if inner.grid:
+            raise ValueError(
+                "inner must not read tokens as a grid: those that are not kept would move others on it"
+            )
         if prompt < 1:
             raise ValueError(f"prompt must be at least 1, got {prompt}")
-        return dataclasses.replace(inner, reach=(None, 0))
+        return dataclasses.replace(inner, reach=(None, 0), side=())
 
     def choose(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """Of what the first pass made of a prompt (B, P, D): the numbers (B, K) of what is kept, and its scores."""
@@ -105,12 +109,16 @@ class ReMamba(Mixer):
         return read, inputs.replace(call=call)
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
-        P = self.prompt
+        P, inputs = self.prompt, self._alone(inputs)
         h = self.inner(x[:, :P], inputs.between(slice(P)))
         if x.shape[1] <= P:
             return h
         y = self.inner(*self._compressed(x, h, inputs))
         return torch.cat((h, y[:, P - self.saved :]), 1)
+
+    def _alone(self, inputs: Inputs) -> Inputs:
+        """Without side inputs: the prompt is read again when those of its tokens are gone."""
+        return inputs.replace(call=inputs.inside("remamba", self.inner.info.side))
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         prompt = torch.zeros(2, batch_size, self.prompt, self.dim, device=device, dtype=dtype)
@@ -120,7 +128,7 @@ class ReMamba(Mixer):
         B, T, D = x.shape
         if T == 0:
             return x, state
-        P, before = self.prompt, inputs.index[:, 0]
+        P, before, inputs = self.prompt, inputs.index[:, 0], self._alone(inputs)
         first = (
             (P - before).clamp_min(0).minimum(inputs.lengths)
         )  # how many of these tokens are of the prompt

@@ -31,6 +31,7 @@ def combine(infos: Sequence[MixerInfo]) -> MixerInfo:
         state=worst("state"),
         side=tuple(sorted({s for info in infos for s in info.side})),
         context=any(info.context for info in infos),
+        grid=any(info.grid for info in infos),
         max_length=min(limits, default=None),
         exceptions={law: reason for info in infos for law, reason in info.exceptions.items()},
     )

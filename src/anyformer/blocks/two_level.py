@@ -55,6 +55,7 @@ class TwoLevel(Mixer):
         past = outer.reach[0]
         return dataclasses.replace(
             both,
+            side=(),
             reach=(None if past is None else (past + 2) * patch, 0),
             cost=max(outer.cost, "n", key=GROWTHS.index),
             memory=max(outer.memory, "n", key=GROWTHS.index),
@@ -71,21 +72,26 @@ class TwoLevel(Mixer):
         outer_mask = (
             None if inputs.mask is None else torch.arange(n, device=x.device) * P <= inputs.lengths[:, None]
         )
-        known = self.up(self.outer(above, plain(inputs, B, n, outer_mask))).reshape(B * n, P, D)
+        known = self.up(self.outer(above, plain(inputs, B, n, outer_mask, self._call(inputs)))).reshape(
+            B * n, P, D
+        )
         below = pad(x, (0, 0, 1, n * P - T - 1)).reshape(B * n, P, D)
         below = torch.cat([self.start.expand(B * n, 1, D), below[:, 1:]], 1)
         inner_mask = None
         if inputs.mask is not None:
             inner_mask = (torch.arange(n * P, device=x.device) <= inputs.lengths[:, None]).reshape(B * n, P)
-        y = self.inner(below + known, plain(inputs, B * n, P, inner_mask))
+        y = self.inner(below + known, plain(inputs, B * n, P, inner_mask, self._call(inputs)))
         return y.reshape(B, n * P, D)[:, 1 : T + 1]
+
+    def _call(self, inputs: Inputs) -> Call:
+        return inputs.inside("two_level", (*self.outer.info.side, *self.inner.info.side))
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         call = Call()
         one = Inputs(
             None, torch.zeros(batch_size, 1, dtype=torch.int64, device=device), torch.empty(0), None, call
         )
-        first = plain(one, batch_size, 1, None)
+        first = plain(one, batch_size, 1, None, call)
         begin = self.begin.to(dtype).expand(batch_size, 1, -1)
         known, outer = self.outer.stream(begin, self.outer._init_state(batch_size, device, dtype), first)
         known = self.up(known).reshape(batch_size, self.patch, self.dim)
@@ -101,8 +107,8 @@ class TwoLevel(Mixer):
         }
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
-        y = torch.zeros_like(x)
-        for piece in pieces(inputs.replace(index=inputs.index + 1), self.patch):
+        y, call = torch.zeros_like(x), self._call(inputs)
+        for piece in pieces(inputs.replace(index=inputs.index + 1, call=call), self.patch):
             part, state = self._piece(piece, piece.of(x), state)
             y = piece.put(y, part)
         return y, state
@@ -128,11 +134,11 @@ class TwoLevel(Mixer):
         return y, {"outer": outer, "inner": inner, "known": known, "tokens": tokens, "patch": number}
 
 
-def plain(inputs: Inputs, batch: int, length: int, mask: Tensor | None) -> Inputs:
+def plain(inputs: Inputs, batch: int, length: int, mask: Tensor | None, call: Call) -> Inputs:
     """Inputs of a level, whose tokens are numbered from zero."""
     index = torch.arange(length, device=inputs.index.device).expand(batch, length)
     dtype = inputs.positions.dtype
-    return Inputs(mask, index, index.to(dtype), None, Call(losses=inputs.call.losses))
+    return Inputs(mask, index, index.to(dtype), None, call)
 
 
 def write(held: Tensor, at: Tensor, x: Tensor, chosen: Tensor) -> Tensor:

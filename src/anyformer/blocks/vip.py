@@ -43,6 +43,8 @@ class VipCompression(Mixer):
     ) -> MixerInfo:
         if inner.causal:
             raise ValueError("inner must be bidirectional: a segment's mean holds later tokens")
+        if inner.grid:
+            raise ValueError("inner must not read tokens as a grid: segments would move them on it")
         if num_vip < 1 or refine < 0 or segment < 1 or segment & (segment - 1):
             raise ValueError(
                 "num_vip must be at least 1, refine not negative and segment a power of two; "
@@ -60,7 +62,8 @@ class VipCompression(Mixer):
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         (B, T, _), P = x.shape, self.num_vip
         if T <= P:
-            return self.inner(x, inputs) - x
+            call = inputs.inside("vip_compression", self.inner.info.side)
+            return self.inner(x, inputs.replace(call=call)) - x
         real = torch.ones_like(inputs.index, dtype=torch.bool) if inputs.mask is None else inputs.mask
         segments = self.segments(x, real)
         positions = inputs.positions.reshape(B, T, -1)
@@ -69,7 +72,7 @@ class VipCompression(Mixer):
         short = torch.cat([x[:, :P], segments.down(x[:, P:])], 1)
         number = torch.arange(short.shape[1], device=x.device).expand(B, -1)
         positions = torch.cat([inputs.positions[:, :P], mean], 1)
-        call = dataclasses.replace(inputs.call, side={})
+        call = inputs.inside("vip_compression", self.inner.info.side)
         given = inputs.replace(mask=mask, index=number, positions=positions, call=call)
         added = self.inner(short, given) - short
         return inputs.zero(torch.cat([added[:, :P], segments.up(added[:, P:])], 1))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from anyformer.contract import Call, Inputs, Mixer, MixerInfo, take_tokens
+from anyformer.inputs import of_tokens
 from anyformer.layers.grid import Grid, fold, read_grid, unfold
 from anyformer.mixers import create_mixer, mixers, register_mixer
 from anyformer.parts import option_names
@@ -28,6 +30,7 @@ Part = str | dict[str, Any]
         {"grid": 5, "axis": 1, "causal": False},
         {"grid": "3x4", "axis": 1, "inner": {"name": "attention", "num_heads": 2, "window": 2}},
         {"grid": 3, "axis": 0, "inner": "retention"},
+        {"grid": 3, "axis": 1, "inner": {"name": "mamba", "state_dim": 3}},
     ],
 )
 class Axial(Mixer):
@@ -94,7 +97,7 @@ class Axial(Mixer):
             cost="n" if axis else info.cost,
             memory="n" if axis else info.memory,
             state="constant" if axis and info.state == "n" else info.state,
-            side=(),
+            grid=True,
             max_length=None if axis or limit is None else limit * apart,
         )
 
@@ -102,13 +105,28 @@ class Axial(Mixer):
         T = x.shape[1]
         if T == 0:
             return x
-        cells = fold(x, self.sizes)  # (B, R, *sizes, D)
         real = x.new_ones(x.shape[:2], dtype=torch.bool) if inputs.mask is None else inputs.mask
-        there = fold(real, self.sizes)
-        axis, shape = self.axis + 1, cells.shape
-        lines, there = cells.movedim(axis, -2), there.movedim(axis, -1)
-        y = self.inner(lines.flatten(0, -3), mask=there.flatten(0, -2), call=Call(losses=inputs.call.losses))
-        return unfold(y.reshape(lines.shape).movedim(-2, axis).reshape(shape), T, self.sizes)
+        axis, axes = self.axis + 1, len(self.sizes) + 1
+
+        def lines(t: Tensor) -> Tensor:  # (B, T, ...) to (B, *other axes, the axis, ...)
+            return fold(t, self.sizes).movedim(axis, axes)
+
+        along, there = lines(x), lines(real).flatten(0, axes - 1)
+        call = self._call(inputs, lambda t: lines(t).flatten(0, axes - 1), len(there) // len(x))
+        y = self.inner(along.flatten(0, axes - 1), mask=there, call=call)
+        return unfold(y.reshape(along.shape).movedim(axes, axis), T, self.sizes)
+
+    def _call(self, inputs: Inputs, lines: Callable[[Tensor], Tensor], count: int) -> Call:
+        """The lines' call: side inputs of tokens are laid out as those are, those of a sample once for each line."""
+        side = {}
+        for name in set(self.inner.info.side) & set(inputs.call.side):
+            value = inputs.call.side[name]
+            if of_tokens(name, value, inputs.index.shape):
+                value = lines(value)
+            elif isinstance(value, Tensor):
+                value = value.repeat_interleave(count, 0)
+            side[name] = value
+        return Call(side=side, losses=inputs.call.losses, notes=inputs.call.notes)
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         """The lines' states behind each other in a sample's row: (B, lines, ...)."""
@@ -134,7 +152,8 @@ class Axial(Mixer):
             offset = torch.arange(width, device=x.device)
             mask = offset < size[:, None]
             take = (done[:, None] + offset).clamp_max(x.shape[1] - 1)
-            here = inputs.replace(mask=mask, index=at[:, None] + offset)
+            here = inputs.pick(lambda t, take=take: take_tokens(t, take))  # type: ignore[misc]
+            here = here.replace(mask=mask, index=at[:, None] + offset)
             state = where_rows((at == 0) & (size > 0), fresh, state)
             part, state = self._slab(here.zero(take_tokens(x, take)), state, here)
             y = y.scatter_add(1, take[..., None].expand(-1, -1, self.dim), here.zero(part).to(y.dtype))
@@ -143,7 +162,7 @@ class Axial(Mixer):
 
     def _slab(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         """The next tokens of lines side by side: each gets those of its own."""
-        (B, T, D), lines = x.shape, self.lines
+        (B, T, _), lines = x.shape, self.lines
         row = inputs.index.div(lines, rounding_mode="floor")
         row = row - row[:, :1]
         rows = (T + lines - 2) // lines + 1  # the most that T tokens can touch
@@ -151,16 +170,19 @@ class Axial(Mixer):
         place = torch.where(
             real, row * lines + inputs.index % lines, rows * lines
         )  # masked ones to a spare cell
-        cells = x.new_zeros(B, rows * lines + 1, D).scatter(1, place[..., None].expand(-1, -1, D), x)
-        there = real.new_zeros(B, rows * lines + 1).scatter(1, place, real)
-        cells, there = (t[:, :-1].unflatten(1, (rows, lines)).transpose(1, 2) for t in (cells, there))
-        call = Call(losses=inputs.call.losses)
+
+        def lay(t: Tensor) -> Tensor:  # (B, T, ...) to (B * lines, rows, ...)
+            at = place.reshape(B, T, *(1,) * (t.dim() - 2)).expand_as(t)
+            cells = t.new_zeros(B, rows * lines + 1, *t.shape[2:]).scatter(1, at, t)
+            return cells[:, :-1].unflatten(1, (rows, lines)).transpose(1, 2).flatten(0, 1)
+
+        cells, there, call = lay(x), lay(real), self._call(inputs, lay, lines)
         if self.inner.info.causal:
             own = map_state(lambda t: t.flatten(0, 1), state)
-            y, own = self.inner.stream(cells.flatten(0, 1), own, mask=there.flatten(0, 1), call=call)
+            y, own = self.inner.stream(cells, own, mask=there, call=call)
             state = map_state(lambda t: t.unflatten(0, (B, lines)), own)
         else:  # of whole slabs only
-            y = self.inner(cells.flatten(0, 1), mask=there.flatten(0, 1), call=call)
+            y = self.inner(cells, mask=there, call=call)
         y = y.unflatten(0, (B, lines)).transpose(1, 2).flatten(1, 2)
         return take_tokens(y, place.clamp_max(rows * lines - 1)), state
 

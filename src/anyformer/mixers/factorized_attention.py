@@ -115,7 +115,7 @@ class FactorizedAttention(Mixer):
         require("factorized_attention", positions)
         if position_facts(positions).scores:
             raise ValueError(f"positions={positions!r} make scores, and factorized_attention has none")
-        return MixerInfo(reach=(None, None), cost="n^2", memory="n^2")
+        return MixerInfo(reach=(None, None), cost="n^2", memory="n^2", grid=True)
 
     def axis_kernels(self, x: Tensor, inputs: Inputs) -> list[Tensor]:
         """A_a (B, H, n_a, n_a) of each axis, from the normed input (B, T, D), zero where masked."""

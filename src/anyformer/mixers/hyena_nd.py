@@ -154,6 +154,7 @@ class HyenaND(Mixer):
             reach=(None, 0 if causal else None),
             cost="n log n",
             state="n" if causal else "none",
+            grid=True,
             max_length=max_length,
         )
 

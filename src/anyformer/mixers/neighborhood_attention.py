@@ -75,7 +75,7 @@ class NeighborhoodAttention(Mixer):
             raise ValueError(f"window must be odd and dilation positive, got {window} and {dilation}")
         cells = 1 if grid is None else math.prod(read_grid(grid))
         far = (window - 1) * dilation * cells + cells - 1
-        return MixerInfo(reach=(far, far))
+        return MixerInfo(reach=(far, far), grid=grid is not None)
 
     def _attend(self, x: Tensor, v: Tensor, inputs: Inputs) -> Tensor:
         q, k = (split_heads(layer(x), self.num_heads) for layer in (self.q, self.k))

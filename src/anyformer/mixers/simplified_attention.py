@@ -44,7 +44,7 @@ class SimplifiedAttention(Mixer):
         bias: bool = False,
         causal: bool = True,
     ) -> None:
-        super().__init__(dim, causal=causal)
+        super().__init__(dim, grid=grid, causal=causal)
         if width < 1 or width % 2 == 0:
             raise ValueError(f"width must be odd, got {width}")
         self.num_heads, K = num_heads, head_width(dim, num_heads, None)
@@ -56,13 +56,13 @@ class SimplifiedAttention(Mixer):
         self.out = Linear(dim, dim)
 
     @classmethod
-    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
+    def describe(cls, *, grid: Grid | None = None, causal: bool = True, **_: Any) -> MixerInfo:
         if causal:
             raise ValueError(
                 "causal=True is not possible for simplified_attention: its convolution looks to all sides; use "
                 "linear_attention with feature_map='relu'"
             )
-        return MixerInfo(reach=(None, None))
+        return MixerInfo(reach=(None, None), grid=grid is not None)
 
     def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
         q, k, v = (split_heads(inputs.zero(layer(x)), self.num_heads) for layer in (self.q, self.k, self.v))

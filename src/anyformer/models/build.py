@@ -13,6 +13,7 @@ from anyformer.blocks import blocks, create_block
 from anyformer.blocks.stack import Stack
 from anyformer.channels import channels, create_channel
 from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.inputs import of_tokens
 from anyformer.layers.norms import create_norm
 from anyformer.mixers import create_mixer, mixers
 from anyformer.models.spec import ModelSpec, PartSpec, read_pattern
@@ -55,6 +56,10 @@ class Backbone(Mixer):
         builder = _Builder(spec, causal, cross, positions or spec.positions)
         stack = builder.stack(spec.layers if layers is None else layers, last_norm=spec.residual != "post")
         longest = None if builder.embed is None else builder.embed.max_length
+        if prefix and stack.info.grid:
+            raise ValueError(
+                f"prefix must be 0 with mixers on a grid, on which tokens in front move all, got {prefix}"
+            )
         super().__init__(spec.dim, stack=stack.info, max_length=longest)
         self.stack = stack
         if spec.scaled_init:
@@ -88,6 +93,23 @@ class Backbone(Mixer):
         return inputs.zero(self.embed_norm(x))
 
 
+def encoder_of(spec: ModelSpec) -> Backbone:
+    """The body that reads the source in the encoder-decoder of a spec."""
+    return Backbone(
+        spec,
+        spec.encoder,
+        causal=False,
+        positions=spec.encoder_positions,
+        embed_norm=spec.embed_norm,
+        prefix=spec.prefix,
+    )
+
+
+def decoder_of(spec: ModelSpec) -> Backbone:
+    """The body that writes the target in the encoder-decoder of a spec."""
+    return Backbone(spec, cross=True, embed_norm=spec.embed_norm)
+
+
 def _behind(inputs: Inputs, n: int) -> Inputs:
     """Those of as many tokens and ``n`` more in front, which stand at position 0 and have no side inputs."""
 
@@ -95,8 +117,7 @@ def _behind(inputs: Inputs, n: int) -> Inputs:
         return torch.cat([t.new_full((len(t), n, *t.shape[2:]), value), t], 1)
 
     side = {
-        name: fill(t) if isinstance(t, Tensor) and t.shape[:2] == inputs.index.shape else t
-        for name, t in inputs.call.side.items()
+        name: fill(t) if of_tokens(name, t, inputs.index.shape) else t for name, t in inputs.call.side.items()
     }
     B, T = inputs.index.shape
     return inputs.replace(

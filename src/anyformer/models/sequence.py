@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from anyformer.contract import Call, Context
 from anyformer.layers.linear import Linear
 from anyformer.layers.norms import create_norm
-from anyformer.models.build import Backbone
+from anyformer.models.build import Backbone, decoder_of, encoder_of
 from anyformer.models.spec import ModelSpec, load_spec
 from anyformer.state import State
 from anyformer.user_code import save_code, trusted_config
@@ -184,16 +184,7 @@ class EncoderDecoder(nn.Module, _Saved):
         self.target_embed = nn.Embedding(vocab_size, D)
         nn.init.normal_(self.target_embed.weight, std=D**-0.5)
         self.source_embed = self.target_embed if num_features is None else Linear(num_features, D)
-        normed = self.spec.embed_norm
-        self.encoder = Backbone(
-            self.spec,
-            self.spec.encoder,
-            causal=False,
-            positions=self.spec.encoder_positions,
-            embed_norm=normed,
-            prefix=self.spec.prefix,
-        )
-        self.decoder = Backbone(self.spec, cross=True, embed_norm=normed)
+        self.encoder, self.decoder = encoder_of(self.spec), decoder_of(self.spec)
         self.head = Linear(D, vocab_size, bias=bool(self.spec.head_bias))
         if self.spec.tie_embeddings:
             self.head.weight = self.target_embed.weight

@@ -13,7 +13,7 @@ from anyformer.channels import channels
 from anyformer.contract import Call, Context, Mixer, MixerInfo
 from anyformer.mixers import mixers
 from anyformer.models import load_spec, models
-from anyformer.models.build import Backbone
+from anyformer.models.build import Backbone, decoder_of, encoder_of
 from anyformer.parts import create_part
 from anyformer.state import State
 
@@ -160,7 +160,7 @@ def _cases_of(
     if isinstance(target, str) and (
         target.startswith("model:") or (target in models and target not in mixers)
     ):
-        return [_model_case(target.removeprefix("model:"), dim)]
+        return _model_cases(target.removeprefix("model:"), dim)
     if isinstance(target, str):
         registry = channels if target in channels else mixers
         sets = [options] if options is not None else list(registry.get(target).examples)
@@ -178,13 +178,19 @@ def all_targets() -> list[str]:
     return [*mixers.ids(), *channels.ids(), *(f"model:{name}" for name in models.ids())]
 
 
-def _model_case(name: str, dim: int) -> Case:
+def _model_cases(name: str, dim: int) -> list[Case]:
+    """The body of a model; of an encoder-decoder both."""
     spec = load_spec(name, dim=dim)
-    return Case(
-        f"model:{name}",
-        lambda: Backbone(spec, cross=bool(spec.encoder)),
-        lambda: load_spec(name, no_such_option=1),
-    )
+
+    def reject() -> Any:
+        return load_spec(name, no_such_option=1)
+
+    if not spec.encoder:
+        return [Case(f"model:{name}", lambda: Backbone(spec), reject)]
+    return [
+        Case(f"model:{name} decoder", lambda: decoder_of(spec), reject),
+        Case(f"model:{name} encoder", lambda: encoder_of(spec), reject),
+    ]
 
 
 def _named_case(registry: Any, name: str, dim: int, options: dict[str, Any]) -> Case:

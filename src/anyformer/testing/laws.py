@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anyformer.contract import Context, Mixer
+from anyformer.contract import Call, Context, Mixer
 from anyformer.ops._base import FlopCounter, use_definition
 from anyformer.state import leaves, map_state, select_rows, state_bytes
 from anyformer.testing.case import Case, LawBroken, Sample
@@ -115,7 +115,9 @@ def streaming(case: Case) -> bool:
     }
     masks = {"": None, " with ragged masks": _ragged_mask(3, T).to(sample.x.device)}
     for ragged, mask in masks.items():
-        whole = sample.forward(mixer, mask).detach()
+        whole = (
+            _each_alone(mixer, sample, mask) if mixer.info.grid else sample.forward(mixer, mask)
+        ).detach()
         for how, sizes in splits.items():
             y, _ = _in_pieces(mixer, sample, sizes, mask)
             close(f"streamed {how}{ragged} against the whole", y.detach(), whole)
@@ -123,6 +125,17 @@ def streaming(case: Case) -> bool:
     _stream_copied(mixer, sample)
     _stream_bytes(case, mixer)
     return True
+
+
+@torch.no_grad()
+def _each_alone(mixer: Mixer, sample: Sample, mask: Tensor | None) -> Tensor:
+    """For grids, whose mask may have no holes: each sample's real tokens alone, at their places."""
+    if mask is None:
+        return sample.forward(mixer)
+    y = torch.zeros_like(sample.x)
+    for b in range(len(mask)):
+        y[b, mask[b]] = sample.tokens(b, mask[b]).forward(mixer)[0]
+    return y
 
 
 def _ragged_mask(batch: int, length: int) -> Tensor:
@@ -207,6 +220,9 @@ def padding(case: Case) -> bool:
         "left": order >= T - lengths,
         "scattered": _ragged_mask(3, T).to(sample.x.device),
     }
+    if mixer.info.grid:
+        holes = masks.pop("scattered")
+        expect_error("a mask with holes in a grid", "mask ", lambda: sample.forward(mixer, holes))
     for where, mask in masks.items():
         poisoned = sample.x.masked_fill(~mask[..., None], torch.nan).requires_grad_()
         y = sample.with_x(poisoned).forward(mixer, mask)
@@ -374,7 +390,11 @@ def errors(case: Case) -> bool:
         expect_error("x of another dtype", "x ", given(x.float()))
     expect_error("a mask of the wrong shape", "mask ", given(x, mask=x.new_ones(2, 3, dtype=torch.bool)))
     expect_error("a mask of floats", "mask ", given(x, mask=x.new_ones(x.shape[:2])))
+    expect_error("a mask that is no tensor", "mask ", given(x, mask=[[True] * x.shape[1]] * 2))
+    expect_error("a mask of negative numbers", "mask ", given(x, mask=-x.new_ones(x.shape[:2]).long()), "-1")
     expect_error("positions of the wrong shape", "positions ", given(x, positions=x.new_ones(2, 3)))
+    expect_error("positions that are complex", "positions ", given(x, positions=1j * x[..., 0]))
+    _side_errors(mixer, sample)
     if mixer.info.context:
         expect_error("no context", "context ", lambda: mixer(x, call=sample.call()))
     else:
@@ -386,6 +406,21 @@ def errors(case: Case) -> bool:
     if case.reject is not None:
         expect_error("an unknown option", "no_such_option", case.reject)
     return True
+
+
+def _side_errors(mixer: Mixer, sample: Sample) -> None:
+    """Side inputs that nothing takes, of another batch, and of pairs where tokens are masked."""
+    x, mask = sample.x, torch.ones(sample.x.shape[:2], dtype=torch.bool, device=sample.x.device)
+
+    def given(mask: Tensor | None = None, **side: Any) -> Any:
+        return lambda: mixer(x, mask=mask, context=sample.context, call=Call(side={**sample.side, **side}))
+
+    expect_error("a side input that it does not take", "no_such_side", given(no_such_side=x))
+    for name in mixer.info.side:
+        expect_error("a side input of another batch", name, given(**{name: torch.cat((x, x))}))
+        pairs = x.new_ones(2, x.shape[1], x.shape[1])
+        expect_error("a side input of pairs beside a mask", name, given(mask, **{name: pairs}))
+        expect_error("a function beside a mask", name, given(mask, **{name: lambda q, k: q == k}))
 
 
 @torch.no_grad()
