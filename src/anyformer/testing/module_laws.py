@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -282,7 +283,9 @@ def _gradients_of_gradients(
 def _or_refused(run: Callable[[], Tensor]) -> Tensor | None:
     """``None`` where a clear error says that it cannot be had."""
     try:
-        return run()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*has no second derivative")  # an error of PyTorch's follows
+            return run()
     except (RuntimeError, NotImplementedError, ValueError) as error:
         if not any(word in str(error) for word in REFUSALS):
             raise
