@@ -46,6 +46,11 @@ IDS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "called X": lambda frame: pd.DataFrame({"X": np.arange(1, ROWS + 1)}).join(frame),
     "pandas": lambda frame: frame.reset_index(names="Unnamed: 0"),
     "of a filter": lambda frame: frame.assign(index=np.arange(ROWS) * 3 + np.arange(ROWS) % 2),
+    "drawn with repeats": lambda frame: (
+        frame.reset_index(names="Unnamed: 0")
+        .sample(frac=1, replace=True, random_state=0, ignore_index=True)
+        .sort_values("label")
+    ),
     "shuffled": lambda frame: frame.reset_index(names="Unnamed: 0").sample(frac=1, random_state=0),
     "id": counted("id"),
     "ID of words": lambda frame: frame.assign(patientID=7 * np.arange(ROWS) + 10_000),
@@ -195,6 +200,15 @@ class TestLabels:
         assert task.describe()["columns"] == ["flag", "a"]
         assert any("30 of 180 values are missing (16.7 %), in 'flag' (30)" in note for note in task.notes())
 
+    def test_a_column_without_a_value_beside_dates(self, tmp_path: Path) -> None:
+        for empty in ("NA", " ", None):
+            path = tmp_path / "data.jsonl"
+            series().assign(none=empty).to_json(path, orient="records", lines=True)
+            assert "left out: 'none'" in " ".join(open_data(path).notes())
+            path = tmp_path / "data.csv"
+            series().assign(none=empty).to_csv(path, index=False)
+            assert "left out: 'none', without any value" in " ".join(open_data(path).notes())
+
     def test_targets_without_a_value(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="target: column 'label' of .* has no value in any row"):
             self.of(tmp_path, "")
@@ -252,6 +266,18 @@ class TestSeries:
             DataError, match=r"'item' seems to tell the series apart: give group=\['shop', 'item'\]"
         ):
             self.opened(tmp_path, pd.concat(parts), group="shop")
+
+    def test_the_fewest_series_are_suggested_whatever_values_tell_rows_apart(self, tmp_path: Path) -> None:
+        from itertools import product
+
+        sold = [(day, shop, item, region, 100 * shop + 10 * item + 50 * region + i % 7)
+                for i, day in enumerate(pd.date_range("2024-01-01", periods=40).strftime("%Y-%m-%d"))
+                for shop, item, region in product((1, 2), (1, 2, 3), (0, 8))]  # fmt: skip
+        frame = pd.DataFrame(sold, columns=["day", "shop", "item", "region", "units"])
+        with pytest.raises(DataError, match=r"seem to tell .* give group=\['shop', 'item', 'region'\]"):
+            self.opened(tmp_path, frame[["units", "day", "shop", "item", "region"]], None)
+        with pytest.raises(DataError, match=r"seem to tell .* give group=\['shop', 'item'\]"):
+            self.opened(tmp_path, frame[frame["region"] == 0].drop(columns="region"), None)
 
     def test_a_target_that_cannot_be_forecast(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="target: column 'z' of .* is 5 in all rows: nothing to forecast"):

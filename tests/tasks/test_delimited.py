@@ -54,6 +54,15 @@ def test_what_is_read(tmp_path: Path, text: str, found: dict[str, list[str]]) ->
         ("a,b\n", "has a line of column names and no rows"),
         ("1.5,2\n3,4\n", "the first line must name the columns, got '1.5,2'"),
         ("#only\n", "has only comments and no rows"),
+        (
+            "Account\n\nday;sum\n1.1.2020;7,5\n2.1.2020;8,5\n",
+            r"names one column \('Account'\), .* 2 fields parted by ';'",
+        ),
+        (
+            "Account;77;\n\nday;of;sum\nx;1.1.2020;7,5\n",
+            r"row 1 seems to name them \('day', 'of', 'sum'\); delete",
+        ),
+        ("Account;77\n\nday;of;sum\nx;1.1.2020;7,5\n", "line 3 has 3 fields, .* or delete lines of a title"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, text: str, message: str) -> None:

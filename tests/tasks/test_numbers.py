@@ -42,6 +42,7 @@ class TestMarks:
             (("EUR 5", "12.5", "EUR 0.25"), [5, 12.5, 0.25]),
             (("12%", "7.5 %", "0"), [12, 7.5, 0]),
             (("007", "01"), [7, 1]),
+            (("1.234,50-", "1.250,00", "7,00 EUR", "0,50- EUR"), [-1234.5, 1250, 7, -0.5]),
         ],
     )
     def test_the_whole_column_decides(self, texts: tuple[str, ...], found: list[float]) -> None:
@@ -57,6 +58,9 @@ class TestMarks:
             ("0x1F", "0x20"),
             ("1_000", "2_000"),
             ("5-", "6-"),
+            ("2-", "2", "3", "1"),
+            ("1.5-", "2.5-", "3.5"),
+            ("1.5-", "-2.5", "3.5", "4.5"),
             ("AB 12", "CD 13"),
             ("1 2", "3 4"),
         ],
@@ -150,6 +154,17 @@ class TestLimits:
         reading = read(*texts, "12 or so")
         assert "1 values of 'y' are not numbers (first: '12 or so' in row 31)" in reading.remarks[0]
         assert values(*texts[:5], "12 or so") is None
+
+    def test_what_is_wrong_with_mostly_numbers_is_said(self) -> None:
+        texts = [str(i) for i in range(30)]
+        refusal = read(*texts, *["<0.5"] * 7).refusal
+        assert refusal == (
+            "has 7 values of 37 that are not numbers (first: '<0.5' in row 31); missing='<0.5' counts them as missing"
+        )
+        assert read(*texts, *(f"about {i}" for i in range(9))).refusal == (
+            "has 9 values of 39 that are not numbers (first: 'about 0' in row 31)"
+        )
+        assert read("1", "two", "three").refusal is None
 
 
 def test_conventions_are_checked() -> None:

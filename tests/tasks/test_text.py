@@ -138,6 +138,20 @@ class TestWrongText:
             open_data(file)
         assert open_data(file, raw=True).vocab_size == 256
 
+    @pytest.mark.parametrize(
+        "line", ["1 -1.5e-01  2.5e+00", "2024-01-01\t17.5", "7.25", "a;1,5;2,5", "x, 1, 2, 3"], ids=repr
+    )
+    def test_a_table_is_no_text_unless_that_is_said(self, tmp_path: Path, line: str) -> None:
+        path = tmp_path / "values.txt"
+        path.write_text(f"{line}\n" * 200)
+        with pytest.raises(
+            DataError, match=r"values.txt seems to be a table, .* give raw=True to read its bytes"
+        ):
+            open_data(path)
+        assert isinstance(open_data(path, raw=True), ByteTask)
+        path.write_text("".join(f"Then, {i} times, it went on and on\n" for i in range(200)))
+        assert isinstance(open_data(path), ByteTask)
+
     def test_empty_and_short(self, tmp_path: Path) -> None:
         (tmp_path / "a.txt").write_bytes(b"")
         with pytest.raises(DataError, match=r"a\.txt is empty"):
@@ -164,7 +178,7 @@ class TestWrongText:
 
     def test_options_of_other_kinds_of_data(self, tmp_path: Path) -> None:
         (tmp_path / "a.txt").write_bytes(prose(0))
-        with pytest.raises(ValueError, match=r"target does not apply to text data \(.*a\.txt\), got 'y'"):
+        with pytest.raises(ValueError, match=r"target does not apply to text \(.*a\.txt\), got 'y'"):
             open_data(tmp_path / "a.txt", target="y")
         with pytest.raises(
             ValueError, match=r"a data file has no option 'targt'; its options are path, target, kind"

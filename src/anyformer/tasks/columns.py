@@ -182,7 +182,10 @@ def _identity(table: Table, name: str, place: int, labels: np.ndarray | None) ->
     gaps = np.diff(known)
     counts = rows > 2 and (gaps == 1).mean() > 0.9
     nameless = _NAMELESS.fullmatch(name) is not None or not name
-    if nameless and (different == rows or counts):
+    repeats = (
+        rows >= FEWEST_ROWS and different > rows / 4 and known.min() >= 0
+    )  # drawn or joined with its repeats
+    if nameless and (different == rows or counts or repeats):
         return f"numbers of rows{how}"
     if (
         re.fullmatch(r"[XV](\.?[0-9]+)?", name)

@@ -182,7 +182,7 @@ def nearly_dates(column: pd.Series) -> str | None:
 
 
 def _texts(column: pd.Series) -> pd.Series | None:
-    """Values as stripped texts, None where missing; None where they are no texts, dates or whole numbers."""
+    """Values as stripped texts, None where missing; None where there are none, or no texts, dates or whole numbers."""
     kinds = pd.api.types
     if kinds.is_bool_dtype(column):
         return None
@@ -200,6 +200,8 @@ def _texts(column: pd.Series) -> pd.Series | None:
     else:
         texts = present.astype(str).str.strip()
         texts = texts[texts != ""]
+        if texts.empty:
+            return None
         if texts.str.fullmatch(
             r"\d+\.0+"
         ).all():  # whole numbers, written as those among which one is missing are

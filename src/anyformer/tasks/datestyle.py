@@ -38,14 +38,16 @@ MONTHS = (
 )  # fmt: skip
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _SHORT = [name[:3] for name in MONTHS]
-_NAMES = "|".join([*MONTHS, "Sept", *_SHORT])
+_MONTHS = "|".join([*MONTHS, "Sept", *_SHORT])
 _DAYS = "|".join([*WEEKDAYS, "Tues", "Thur", "Thurs", *(name[:3] for name in WEEKDAYS)])
+NAMES = f"{_MONTHS}|{_DAYS}|UTC|GMT"
+"""The words that directives read, as an expression without case."""
 
 #: What a directive reads.
 _READS = {
     "Y": r"\d{4}", "y": r"\d{2}", "G": r"\d{4}", "j": r"\d{3}", "u": "[1-7]", "q": "[1-4]", "f": r"\d{1,9}",
     "m": r"\d{1,2}", "d": r"\d{1,2}", "H": r"\d{1,2}", "I": r"\d{1,2}", "V": r"\d{1,2}", "M": r"\d{2}", "S": r"\d{2}",
-    "p": r"[AaPp]\.?[Mm]\.?", "b": f"(?i:{_NAMES})", "a": f"(?i:{_DAYS})",
+    "p": r"[AaPp]\.?[Mm]\.?", "b": f"(?i:{_MONTHS})", "a": f"(?i:{_DAYS})",
     "z": r"Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?",
 }  # fmt: skip
 _SAME = {"B": "b", "A": "a", "P": "p"}  # written otherwise, read alike

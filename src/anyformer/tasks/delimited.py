@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ _BLOCK = 65_536
 _VALUE = re.compile(
     r"[+\-(\N{MINUS SIGN}]?\s?[$\u00a2-\u00a5\u20a0-\u20c0]?\s?"
     r"[0-9]{1,400}([.,' \u00a0\u202f][0-9]{1,400})*\s?[%$\u20ac)]?"
-    r"|[0-9]+[./-][0-9]+[./-][0-9]+([ T].*)?|[0-9.]+[eE][+-]?[0-9]+"
+    r"|[0-9]+[./-][0-9]+[./-][0-9]+([ T].*)?|[+-]?[0-9.]+[eE][+-]?[0-9]+"
 )
 
 
@@ -88,6 +89,7 @@ def read_cells(path: Path) -> Cells:
         remarks.append(f"{comments} lines of comments above the names of the columns are left out")
     with _long_fields():
         names, columns = _all_rows(path, text, separator, above, remarks)
+    _check_top(path, names, columns)
     return Cells(_named(path, names, columns, remarks), separator, remarks)
 
 
@@ -230,6 +232,40 @@ def _checked_names(path: Path, row: list[str], text: str) -> list[str]:
     return names
 
 
+def _check_top(path: Path, names: list[str], columns: list[pa.ChunkedArray]) -> None:
+    """``DataError`` where lines of a title stand above those that name the columns."""
+    top = list(zip(*(column.slice(0, 20).to_pylist() for column in columns)))
+    remedy = "delete the lines above the names of the columns"
+    if len(names) == 1:
+        lines = [cells[0] for cells in top]
+        separator, width, share = max(
+            (fields_of(lines[1:], mark) for mark in SEPARATORS), key=lambda one: one[2]
+        )
+        if width > 1 and share > 0.5 and not looks_like_value(lines[-1]):
+            raise DataError(
+                f"{path}: the first line names one column ({names[0][:40]!r}), but the lines below have {width} fields "
+                f"parted by {separator!r}; {remedy}"
+            )
+    if all(names[1:]):
+        return
+    for row, (cells, after) in enumerate(pairwise(top)):
+        named = all(map(str.strip, cells)) and not any(map(looks_like_value, cells))
+        if named and any(map(looks_like_value, after)):
+            raise DataError(
+                f"{path}: the first line leaves columns without a name, and row {row + 1} seems to name them "
+                f"({', '.join(map(repr, cells[:4]))}); {remedy}"
+            )
+
+
+def fields_of(lines: list[str], separator: str | None) -> tuple[str | None, int, float]:
+    """The separator, None for blanks; how many fields it makes of every line, or 0; and the share that are values."""
+    rows = [line.split(separator) for line in lines]
+    if len({len(row) for row in rows}) != 1:
+        return separator, 0, 0.0
+    cells = [cell for row in rows for cell in row]
+    return separator, len(rows[0]), sum(map(looks_like_value, cells)) / len(cells)
+
+
 def _ragged(path: Path, line: int, row: list[str], names: list[str]) -> str:
     many = len(row) > len(names)
     shown = row[len(names)] if many else names[len(row)]
@@ -237,6 +273,7 @@ def _ragged(path: Path, line: int, row: list[str], names: list[str]) -> str:
     return (
         f"{path}: line {line} has {len(row)} fields, but the first line names {len(names)} columns ({what}); "
         "write each row with as many, and values that hold the separator in double quotes"
+        + (", or delete lines of a title above the names" if many and line <= 20 else "")
     )
 
 

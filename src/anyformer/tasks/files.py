@@ -20,7 +20,7 @@ from typing import Any, Literal
 from anyformer.registry import nearest
 from anyformer.spelling import option
 from anyformer.tasks.base import DataError, Task
-from anyformer.tasks.delimited import check_lines, decode
+from anyformer.tasks.delimited import SEPARATORS, check_lines, decode, fields_of
 from anyformer.tasks.numbers import Convention
 from anyformer.tasks.reading import Table, read_csv, read_jsonl, read_parquet
 from anyformer.tasks.text import ByteTask, Document
@@ -92,7 +92,7 @@ def open_data(
         thousands: what parts thousands, one of ``, . '`` and a blank, or "" for nothing; found where not given.
         missing: texts that stand for a missing value, instead of NA, null, None and the like; "" for empty cells only.
         axes: of x with three axes: "NTF" for samples, time, features; "NFT" for samples, features, time.
-        raw: take a text file's bytes as they are: not UTF-8, or all in one line.
+        raw: take a text file's bytes as they are: not UTF-8, all in one line, or a table.
         seed: fixes the split and the order of training.
 
     Raises:
@@ -181,8 +181,10 @@ def _open_text(path: Path, length: int | None, raw: bool, seed: int) -> ByteTask
                 "with x (N, T, F) and y (N,)"
             )
         if not raw:
-            decode(file, data)
+            text = decode(file, data)
             check_lines(file, data, f"give {option('raw', True)} where that is meant")
+            if path.is_file():
+                _check_no_table(file, text)
         documents.append(Document(str(file.relative_to(path)) if path.is_dir() else file.name, data))
     if not any(document.data.strip() for document in documents):
         raise DataError(
@@ -195,6 +197,19 @@ def _open_text(path: Path, length: int | None, raw: bool, seed: int) -> ByteTask
         length=length,
         seed=seed,
     )
+
+
+def _check_no_table(path: Path, text: str) -> None:
+    """``DataError`` where a file that is none by its name holds a table of values."""
+    lines = [line.strip() for line in text[:100_000].split("\n")[1:-1] if line.strip()][:200]
+    if len(lines) < 20:
+        return
+    for separator, width, share in (fields_of(lines, mark) for mark in (*SEPARATORS, None)):
+        if width and share > (0.5 if separator and width > 1 else 0.95):
+            raise DataError(
+                f"{path} seems to be a table, with {width} value{'s' * (width > 1)} a line: save it as .csv, with a "
+                f"first line that names the columns, or give {option('raw', True)} to read its bytes"
+            )
 
 
 def _files_of(folder: Path) -> list[Path]:

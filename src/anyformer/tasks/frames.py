@@ -37,6 +37,7 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task:
         raise DataError(f"{path} has columns ({', '.join(frame.columns[:5])}) and no rows")
     choices, table, remarks = _chosen(table, given)
     dated = None
+    about_time = list[str]()
     groups = group_keys(table, choices.groups)
     if choices.date is not None or choices.kind in (None, "forecast"):
         dated = find_axis(
@@ -48,8 +49,9 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task:
             groups=groups if choices.groups else None,
             date_format=choices.date_format,
             dayfirst=choices.dayfirst,
-            remarks=remarks,
+            remarks=about_time,
         )
+        remarks.extend(about_time)
     by_group = bool(choices.groups) and _constant_in_groups(table, choices, groups)
     if choices.kind == "forecast" or (choices.kind is None and dated is not None and not by_group):
         choices.refuse("forecasts", "text", "length")
@@ -59,7 +61,7 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task:
         return _open_series(table, choices, groups, dated, remarks)
     choices.refuse("rows that are classified or regressed", "context", "horizon")
     if not choices.targets:
-        choices, alone = _guess_target(table, choices, remarks)
+        choices, alone = _guess_target(table, choices, remarks, about_time)
         if alone is not None:
             return _open_texts(table, alone, choices, remarks)
     if choices.groups:
@@ -123,8 +125,14 @@ def _constant_in_groups(table: Table, choices: Choices, groups: pd.Series) -> bo
     return bool((different <= 1).all().all()) and len(different) < len(table.frame)
 
 
-def _guess_target(table: Table, choices: Choices, remarks: list[str]) -> tuple[Choices, str | None]:
-    """The choices with a target that goes by a usual name; or the column of text where there is nothing else."""
+def _guess_target(
+    table: Table, choices: Choices, remarks: list[str], about_time: list[str]
+) -> tuple[Choices, str | None]:
+    """The choices with a target that goes by a usual name; or the column of text where there is nothing else.
+
+    Raises:
+        DataError: neither is there; the sentence says why the table is not forecast.
+    """
     frame = table.frame
     for name in frame.columns:
         if name.lower() in _LABELS:
@@ -133,9 +141,12 @@ def _guess_target(table: Table, choices: Choices, remarks: list[str]) -> tuple[C
     texts = [name for name in frame.columns if is_text(frame[name])]
     if choices.text is not None or len(texts) == 1 == len(frame.columns) or "text" in frame.columns:
         return choices, choices.text or ("text" if "text" in frame.columns else texts[0])
+    series = any(table.numbers(name) is not None for name in frame.columns)
     raise DataError(
         f"{table.path}: {option('target')} must name the column to predict, one of "
         f"{', '.join(map(repr, frame.columns))}"
+        + (f"; {option('kind', 'forecast')} forecasts the rows in their order" if series else "")
+        + reasons(about_time)
     )
 
 

@@ -45,10 +45,11 @@ _CODES = (
 )
 _CURRENCY = rf"(?:[A-Z]{{0,3}}[$\u00a2-\u00a5\u20a0-\u20c0]|{_CODES}|kr\.?|z\u0142|K\u010d|Ft|Fr\.|Rs\.?)"
 _SIGN = r"[+\-\N{MINUS SIGN}\N{EN DASH}]"
+_MINUS = r"[\-\N{MINUS SIGN}]"
 _CELL = re.compile(
     rf"(?P<open>\()?(?P<sign>{_SIGN})?\s?(?P<before>{_CURRENCY})?\s?(?P<inner>{_SIGN})?"
     r"(?P<body>[0-9.,'\N{RIGHT SINGLE QUOTATION MARK} \u00a0\u202f\u2009]*?[0-9][.,]?)"
-    rf"(?P<power>[eE][+\-\N{{MINUS SIGN}}]?[0-9]+)?\s?(?P<after>%|{_CURRENCY})?(?P<close>\))?"
+    rf"(?P<power>[eE][+\-\N{{MINUS SIGN}}]?[0-9]+)?(?P<behind>{_MINUS})?\s?(?P<after>%|{_CURRENCY})?(?P<close>\))?"
 )
 _PLAIN = r"^(-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?)?$"
 _BLANKS = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\N{RIGHT SINGLE QUOTATION MARK}": "'"})
@@ -165,7 +166,7 @@ class _Column:
 
     def _negative(self, place: int) -> bool:
         match = self.numbers[place]
-        sign = match["sign"] or match["inner"] or ""
+        sign = match["sign"] or match["inner"] or match["behind"] or ""
         return bool(match["open"]) or sign not in ("", "+")
 
     def _digits(self, place: int, decimal: str) -> str:
@@ -251,10 +252,12 @@ def read_numbers(
 def _judged(column: _Column) -> Reading | None:
     """A column's reading, or None where the point and the comma are both possible and differ."""
     present = column.count(column.numbers) + column.count(column.odd) + column.count(column.infinite)
-    if not column.numbers or column.count(column.odd) > MOST_ODD * present:
-        return Reading(None)
+    if unread := _too_odd(column, present):
+        return unread
     if refusal := _mixed(column):
         return Reading(None, refusal=refusal)
+    if unread := _too_odd(column, present):
+        return unread
     best = max(column.fits, key=lambda decimal: column.count(column.fits[decimal]))
     unfit = column.numbers.keys() - column.fits[best]
     if unfit:
@@ -281,6 +284,20 @@ def _judged(column: _Column) -> Reading | None:
     return reading
 
 
+def _too_odd(column: _Column, present: int) -> Reading | None:
+    """A reading without numbers where too many of the values ``present`` are none; None where enough are."""
+    odd = column.count(column.odd)
+    if column.numbers and odd <= MOST_ODD * present:
+        return None
+    if odd > 0.5 * present or not column.numbers:
+        return Reading(None)
+    why = f"has {odd} values of {present} that are not numbers (first: {column.first(column.odd)})"
+    texts = {column.texts[place].strip() for place in column.odd}
+    if len(texts) == 1:
+        why += f"; {option('missing', texts.pop())} counts them as missing"
+    return Reading(None, refusal=why)
+
+
 def _too_long_to_go_without(column: _Column, marked: list[int]) -> str | None:
     """A whole number that would have the mark, if it parted thousands; None where there is none."""
     shortest = min(sum(c.isdigit() for c in column.bodies[place]) for place in marked)
@@ -297,9 +314,14 @@ def _mixed(column: _Column) -> str | None:
     """Why cells that read as numbers are not of one measure."""
     marks: dict[str, list[int]] = {}
     for place, match in column.numbers.items():
-        if (match["before"] and match["after"]) or bool(match["open"]) != bool(match["close"]):
+        twice = (match["before"] and match["after"]) or (
+            match["behind"] and (match["sign"] or match["inner"])
+        )
+        if twice or bool(match["open"]) != bool(match["close"]):
             column.odd.append(place)
+            continue
         marks.setdefault(match["before"] or match["after"] or "", []).append(place)
+    column.odd.extend(_no_signs_behind(column))
     for place in column.odd:
         column.numbers.pop(place, None)
     plain = marks.pop("", [])
@@ -309,6 +331,15 @@ def _mixed(column: _Column) -> str | None:
     if len(marks) > 1:
         return f"holds several currencies ({', '.join(sorted(marks))})"
     return None
+
+
+def _no_signs_behind(column: _Column) -> list[int]:
+    """Places at which a minus behind the digits is none of accounting (``1.234,50-``), but of a range or a grade."""
+    behind = [place for place, match in column.numbers.items() if match["behind"]]
+    signs = any(match["sign"] not in (None, "+") for match in column.numbers.values())
+    sums = any(set(column.bodies[place]) & {".", ","} for place in behind)
+    few = 2 * column.count(behind) <= column.count(column.numbers)
+    return [] if few and sums and not signs else behind
 
 
 def _contradiction(column: _Column, best: str, unfit: Iterable[int]) -> str:
@@ -371,7 +402,7 @@ def _of_marks(column: _Column, decimal: str) -> list[str]:
 
 
 def _of_signs(column: _Column, decimal: str) -> list[str]:
-    """What was taken off: currencies, percent, parentheses."""
+    """What was taken off: currencies, percent, parentheses, signs behind numbers."""
     marks: dict[str, list[int]] = {}
     for place, match in column.numbers.items():
         mark = match["before"] or match["after"]
@@ -384,6 +415,11 @@ def _of_signs(column: _Column, decimal: str) -> list[str]:
     inside = [place for place, match in column.numbers.items() if match["open"]]
     if inside:
         remarks.append(f"parentheses in {column.name!r} are minus signs{_example(column, inside, decimal)}")
+    behind = [place for place, match in column.numbers.items() if match["behind"]]
+    if behind:
+        remarks.append(
+            f"signs behind numbers in {column.name!r} are minus signs{_example(column, behind, decimal)}"
+        )
     return remarks
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,9 @@ def check_repeats(
     name, columns = dated.name, dated.reading.columns
     few = [str(column) for column in frame.columns if frame[column].nunique() <= len(frame) / 3]
     few = [column for column in few if column not in (*columns, *given)][:12]
-    for further in [*combinations(few, 1), *combinations(few, 2)]:
+    different = {column: frame[column].nunique() for column in few}
+    together = [names for count in (1, 2, 3) for names in combinations(few, count)]
+    for further in sorted(together, key=lambda names: prod(different[column] for column in names)):
         if keys.assign(**{f"_{i}": frame[column] for i, column in enumerate(further)}).duplicated().any():
             continue
         repeat = f"{path}: {repeated:.0%} of the dates in {name!r} repeat"
@@ -148,7 +151,8 @@ def check_repeats(
             )
         wanted = [*given, *further]
         raise DataError(
-            f"{repeat}; {' and '.join(map(repr, further))} seems to tell the series apart: give "
+            f"{repeat}; {' and '.join(map(repr, further))} {'seems' if len(further) == 1 else 'seem'} "
+            "to tell the series apart: give "
             f"{option('group', wanted[0] if len(wanted) == 1 else wanted)}"
         )
     if repeated > 0.5:

@@ -20,7 +20,7 @@ from anyformer.spelling import option
 from anyformer.tasks.base import DataError
 from anyformer.tasks.dateforms import day_first, part_of
 from anyformer.tasks.dates import MOST_MISFITS, SERIALS, Dates, nearly_dates, read_dates
-from anyformer.tasks.datestyle import Style
+from anyformer.tasks.datestyle import NAMES, Style
 from anyformer.tasks.encoding import Layout
 from anyformer.tasks.reading import Table
 from anyformer.tasks.tables import check_column
@@ -189,8 +189,7 @@ def _named(
         raise DataError(
             f"{option('date')}: column {' + '.join(map(repr, columns))} of {path} does not hold dates, got {shown}"
             + (f" with {given}" if given else "")
-            + f" (all but {MOST_MISFITS:.0%} must be written in one way; {option('date_format', '%d.%m.%Y')} says "
-            "which)"
+            + f" (all but {MOST_MISFITS:.0%} must be written in one way; {_how_to_say(shown)})"
         )
     remarks.extend(dates.remarks)
     _note_dayfirst(dates, options.get("dayfirst"), remarks)
@@ -298,9 +297,20 @@ def _why_none(path: Path, frame: pd.DataFrame, found: list[Dates]) -> list[str]:
             )
         remarks.append(
             f"{name!r} holds no dates written in one way (first: {present.iloc[0]!r}) and is not taken for time; "
-            f"{option('date_format', '%d.%m.%Y')}, or what it is, says how"
+            f"{_how_to_say(str(present.iloc[0]))}"
         )
     return remarks
+
+
+def _how_to_say(text: str) -> str:
+    """What helps where a text is not read as a date: its format, and what of its words none reads."""
+    how = f"{option('date_format', '%d.%m.%Y')}, or what it is, says how"
+    words = [word for word in re.findall(r"[^\W\d_]{3,}", text) if not re.fullmatch(NAMES, word, re.I)]
+    if words:
+        how += (
+            f"; {words[0]!r} is not read, as months and days are in English and zones are offsets like +01:00"
+        )
+    return how
 
 
 def _is_weak_axis(dates: Dates, likely: bool) -> bool:
