@@ -203,6 +203,19 @@ class TestAmbiguity:
         )
 
 
+@pytest.mark.parametrize(("name", "hour"), [("hour", "{}"), ("hour", "{:02}"), ("time", "{:02}:00")])
+def test_hours_to_24_are_written_to_24(tmp_path: Path, name: str, hour: str) -> None:
+    ends = [(f"{1 + i // 24:02}.01.2023", hour.format(i % 24 + 1)) for i in range(24 * 9)]
+    days, hours = map(list, zip(*ends))
+    frame = table(days[:-24]).assign(**{name: hours[:-24]})
+    names = forecast(saved(tmp_path, frame), horizon=24, context=12)
+    assert names["when"].tolist() == days[-24:] and names[name].tolist() == hours[-24:]
+    whole = table([f"{day} {at}" for day, at in ends[:-24]])
+    assert forecast(saved(tmp_path, whole), horizon=24, context=12)["when"].tolist() == [
+        f"{day} {at}" for day, at in ends[-24:]
+    ]
+
+
 class TestWords:
     @pytest.mark.parametrize(
         ("text", "word"),

@@ -14,7 +14,7 @@ A pattern is written as for ``strftime``, with optional parts in brackets: ``%d.
 
 Months and hours are read with one digit or two. For writing, ``%-d`` leaves out the leading zero, ``%3f`` gives
 milliseconds, ``%:z`` parts hours and minutes by a colon and ``%-z`` leaves out the minutes; ``%^b`` is in upper case
-and ``%~b`` in lower. Names are English.
+and ``%~b`` in lower; ``%1H`` writes midnight as 24 hours of the day before. Names are English.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time, timedelta
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -186,7 +186,12 @@ class Style:
 
     def show(self, date: np.datetime64, offset: float | None = None) -> str:
         """A date in this style; ``offset``, in minutes, is what ``%z`` writes, nothing where it is None or NaN."""
-        return _written(self.parts, date.astype("datetime64[us]").item(), offset).rstrip()
+        moment: datetime = date.astype("datetime64[us]").item()
+        late = moment.time() == time(0) and any(
+            part.letter == "H" and part.flag.endswith("1") for part in self.directives
+        )
+        parts, moment = (_at_24(self.parts), moment - timedelta(days=1)) if late else (self.parts, moment)
+        return _written(parts, moment, offset).rstrip()
 
 
 def century(years: np.ndarray) -> int:
@@ -388,7 +393,8 @@ def _settled(letter: str, part: Part, texts: pa.Array, bare: bool) -> Part:
     if letter in "md":
         return Part(letter, "-" if bare else "")
     if letter in "HIVMS":
-        return Part(letter, "-" if pc.min(pc.utf8_length(texts)).as_py() < 2 else "")
+        late = letter == "H" and _from_1(texts)
+        return Part(letter, ("-" if pc.min(pc.utf8_length(texts)).as_py() < 2 else "") + "1" * late)
     if letter == "f":
         return Part("f", str(pc.max(pc.utf8_length(texts)).as_py()))
     if letter == "z":
@@ -404,6 +410,18 @@ def _settled(letter: str, part: Part, texts: pa.Array, bare: bool) -> Part:
         long = pc.max(pc.utf8_length(texts)).as_py() > 4 if letter == "a" else _any_long(texts)
         return Part(letter.upper() if long else letter, "^" if upper else "~" if lower else "")
     return Part(letter, part.flag)
+
+
+def _from_1(texts: pa.Array) -> bool:
+    """Whether hours go from 1 to 24, and not from 0 to 23."""
+    hours = set(map(int, pc.unique(texts).to_pylist()))
+    return 24 in hours and 0 not in hours
+
+
+def _at_24(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """The parts with all that is optional, and 24 for the hour."""
+    found = [inner for part in parts for inner in (_at_24(part.optional) if part.optional else (part,))]
+    return tuple(Part(literal="24") if part.letter == "H" else part for part in found)
 
 
 def _any_long(texts: pa.Array) -> bool:
@@ -435,7 +453,7 @@ def _written(parts: tuple[Part, ...], date: datetime, offset: float | None) -> s
         else:
             text = _WRITES[part.letter](date)
             text = {"^": text.upper(), "~": text.lower()}.get(part.flag, text)
-            found += (text.lstrip("0") or "0") if part.flag == "-" else text
+            found += (text.lstrip("0") or "0") if part.flag.startswith("-") else text
     return found
 
 
