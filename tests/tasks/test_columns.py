@@ -279,6 +279,13 @@ class TestSeries:
         with pytest.raises(DataError, match=r"seem to tell .* give group=\['shop', 'item'\]"):
             self.opened(tmp_path, frame[frame["region"] == 0].drop(columns="region"), None)
 
+    def test_what_counts_the_rows_is_forecast_only_where_named(self, tmp_path: Path) -> None:
+        frame = series(No=np.arange(1, 201))
+        task = self.opened(tmp_path, frame, None)
+        assert task.targets == ["y"] and "'No' rise by 1 from row to row" in " ".join(task.notes())
+        assert self.opened(tmp_path, frame, "No").targets == ["No"]
+        assert self.opened(tmp_path, frame[["day", "No"]], None).targets == ["No"]
+
     def test_a_target_that_cannot_be_forecast(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="target: column 'z' of .* is 5 in all rows: nothing to forecast"):
             self.opened(tmp_path, series(z=5), "z")

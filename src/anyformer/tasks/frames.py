@@ -268,8 +268,16 @@ def _check_target(table: Table, name: str, used: set[str]) -> None:
 
 
 def _varied(numbers: pd.DataFrame, remarks: list[str]) -> list[str]:
-    """The columns whose numbers change."""
+    """The columns whose numbers change, without those that only count the rows where there are others."""
     same = [str(name) for name in numbers.columns if numbers[name].nunique() < 2]
     if same:
         remarks.append(f"{', '.join(map(repr, same))} never change and are not forecast")
-    return [str(name) for name in numbers.columns if name not in same]
+    varied = [str(name) for name in numbers.columns if name not in same]
+    counting = [name for name in varied if (numbers[name].diff().iloc[1:] == 1).all()]
+    if not counting or len(counting) == len(varied):
+        return varied
+    remarks.append(
+        f"{', '.join(map(repr, counting))} rise by 1 from row to row and are not forecast; "
+        f"{option('target', counting[0])} forecasts that"
+    )
+    return [name for name in varied if name not in counting]
