@@ -9,13 +9,17 @@ import shutil
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from anyformer.compare.board import Board, Unit
+from anyformer.compare.conduct import Conductor
 from anyformer.compare.plan import Plan
-from anyformer.compare.remains import read_outcome
+from anyformer.compare.remains import Outcome, read_outcome
 from anyformer.compare.worker import Lab, Pulse, Stopped, UnitFailed, run_unit
 
 
@@ -129,3 +133,112 @@ class Valley:
         lowest = self.lowest[unit.candidate] * (self.shift if unit.steps <= self.shift_below else 1.0)
         loss = math.log(unit.learning_rate / lowest) ** 2
         return {"loss": loss, "score": -loss, "step_seconds": self.step_seconds}
+
+
+class Books:
+    """Stands in for the board: outcomes by unit, in memory."""
+
+    def __init__(self, folder: Path, url: str | None = None) -> None:
+        self.folder = folder
+        self.outcomes: dict[Unit, Outcome] = {}
+
+    @classmethod
+    def mended(cls, folder: Path, url: str | None = None) -> tuple[Books, None]:
+        return cls(folder, url), None
+
+    def home(self, unit: Unit) -> Path:
+        return self.folder / "units" / unit.id
+
+    def drop(self, wanted: Any) -> None:
+        pass
+
+    def drop_spoiled(self, units: Any) -> list[Path]:
+        return []
+
+    def unfinished(self, units: Any) -> list[Unit]:
+        return [unit for unit in units if unit not in self.outcomes]
+
+    def outcome(self, unit: Unit) -> Outcome | None:
+        return self.outcomes.get(unit)
+
+
+@dataclass
+class Machine:
+    """A machine whose speed changes, and a clock that its work moves on; it trains nothing.
+
+    Attributes:
+        step_seconds: by candidate, at the speed of 1.
+        slowness: by how much steps take longer, at a time.
+        workers: units at work at the same time; each has its share of every second.
+    """
+
+    folder: Path
+    step_seconds: dict[str, float]
+    slowness: Callable[[float], float]
+    workers: int = 1
+    now: float = 0.0
+    trained: list[Unit] = field(default_factory=list)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        pass
+
+    def work(self, seconds: float) -> float:
+        """Does what takes so long at the speed of 1, and returns how long it took."""
+        begin, left = self.now, seconds
+        while left > 0:
+            piece = min(left, 0.05)
+            self.now += piece * self.slowness(self.now) / self.workers
+            left -= piece
+        return (self.now - begin) * self.workers
+
+    def execute(self, unit: Unit, folder: Path, pulse: Any = None) -> dict[str, Any]:
+        task = Plan.load(self.folder).task(unit.task)
+        step, found = self.step_seconds[unit.candidate], 1.0
+        self.work(0.1)
+        if unit.phase == "calibrate":
+            return {"step_seconds": self.work(10 * step) / 10, "eval_seconds": self.work(5 * step) / 10}
+        if unit.phase == "search":
+            assert task.rounds is not None and unit.learning_rate is not None
+            pace = self.work(unit.steps * step) / unit.steps
+            self.work(task.rounds.valid_items / task.eval_size * step / 2)
+            return {"loss": abs(math.log(unit.learning_rate / 5e-3)), "score": 0.0, "step_seconds": pace}
+        if unit.phase == "train":
+            number = next(n for n, leg in enumerate(task.legs) if leg.steps == unit.steps)
+            leg, begun = task.legs[number], task.legs[number - 1].steps if number else 0
+            self.trained.append(unit)
+            pace = self.work((leg.steps - begun) * step) / (leg.steps - begun)
+            points = leg.steps // leg.every - begun // leg.every + leg.is_last
+            self.work(points * leg.curve_items / task.eval_size * step / 2)
+            return {"step_seconds": pace}
+        if unit.phase == "score":
+            assert task.final is not None
+            items = (
+                task.final.valid_items + task.final.test_items + task.final.length_items * sum(task.longer)
+            )
+            self.work(items / task.eval_size * step / 2)
+            return {"score": found}
+        before = self.now
+        self.now += Plan.load(self.folder).measuring or 0.0  # measures for so long, however fast it is
+        return {"seconds": self.now - before}
+
+    def conduct(self, plan: Plan) -> Conductor:
+        """A whole comparison on this machine."""
+
+        def run_units(board: Books, pool: Any, units: Any, watch: Any) -> dict[Unit, Outcome]:
+            for unit in units:
+                if board.outcome(unit) is None:
+                    board.outcomes[unit] = Outcome(status="ok", data=self.execute(unit, board.home(unit)))
+                watch()
+            return {unit: board.outcomes[unit] for unit in units}
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("anyformer.compare.conduct.Board", Books)
+            patch.setattr("anyformer.compare.conduct.run_units", run_units)
+            patch.setattr("anyformer.compare.conduct.system_load", lambda: 0.0)
+            patch.setattr("anyformer.compare.run.time", self)
+            conductor = Conductor(plan, self.folder, self, {}, start=self.now)  # type: ignore[arg-type]
+            conductor.run()
+        return conductor

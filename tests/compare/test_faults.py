@@ -47,6 +47,7 @@ def finished(tmp_path_factory) -> Comparison:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("anyformer.compare.conduct.Pool", InProcess)
         quick(patch)
+        patch.setattr("anyformer.compare.conduct.system_load", lambda: 0.0)
         return compare(
             write_csv(folder / "data.csv"),
             {"one": "retnet", "two": "transformer"},
@@ -64,6 +65,7 @@ def finished(tmp_path_factory) -> Comparison:
 def replayed(finished, monkeypatch) -> None:
     """From here on units are done again as they were in the finished comparison."""
     monkeypatch.setattr("anyformer.compare.conduct.Pool", InProcess)
+    monkeypatch.setattr("anyformer.compare.conduct.system_load", lambda: 0.0)
     monkeypatch.setattr(module, "TrainingLab", lambda *args, **kwargs: Replay(finished.folder))
 
 
@@ -81,7 +83,7 @@ def half(copied) -> Path:
     shutil.rmtree(copied / "winner")
     for path in sorted(copied.glob("units/*-train-*"))[1:]:
         shutil.rmtree(path)
-    for path in copied.glob("units/*-measure-*"):
+    for path in [*sorted(copied.glob("units/*-score-*"))[1:], *copied.glob("units/*-measure-*")]:
         shutil.rmtree(path)
     return copied
 
@@ -117,8 +119,9 @@ KINDS = (
     "units/*-calibrate-*/owners",
     "units/*-search-*/result.json",
     "units/*-train-*/result.json",
-    "units/*-train-*/model/config.json",
-    "units/*-train-*/model/model.safetensors",
+    "units/*-score-*/result.json",
+    "units/*-score-*/model/config.json",
+    "units/*-score-*/model/model.safetensors",
 )
 DAMAGES = {
     "missing": lambda held: None,
@@ -250,7 +253,8 @@ def test_accepted_data_starts_everything_anew(half, data, finished, monkeypatch)
     assert {phase: phases.count(phase) for phase in set(phases)} == {
         "reference": len(finished.results.tasks[0].references),
         "calibrate": 2,
-        "train": 6,
+        "train": 12,
+        "score": 6,
         "measure": 2,
     }
     before, after = (

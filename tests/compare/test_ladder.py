@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from anyformer.compare import ladder
 from anyformer.compare.conduct import Conductor
+from anyformer.compare.deciding import ROUNDS, decide_search
 from anyformer.compare.ladder import RUNGS, best_of, contenders, next_long, next_short, start_for
-from anyformer.compare.plan import ROUNDS, Plan, PlannedCandidate, TaskPlan, decide_search
+from anyformer.compare.plan import Plan, PlannedCandidate, TaskPlan
 from anyformer.compare.remains import RESULT
 
 BUDGET = "500 steps"
@@ -42,7 +43,9 @@ def searched(plan: Plan, folder: Path, lab: Valley) -> Conductor:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("anyformer.compare.conduct.Pool", InProcess)
         patch.setattr("anyformer.compare.run.POLL_SECONDS", 0.0)
+        patch.setattr("anyformer.compare.conduct.system_load", lambda: 0.0)
         patch.setattr(Conductor, "train", lambda self: None)
+        patch.setattr(Conductor, "score", lambda self: None)
         patch.setattr(Conductor, "measure", lambda self: None)
         conductor.run()
     return conductor
@@ -121,7 +124,10 @@ def test_the_search_of_a_comparison(tmp_path, lowest):
     conductor = searched(plan, tmp_path, Valley({"near": 5e-3, "far": lowest}))
     found = conductor.found["t"]
     assert found.rates == {"near": 5e-3, "far": nearest(lowest)}
-    assert ladder.place_of(found.rates["far"]) == {1e-6: "lowest", 30.0: "highest"}.get(lowest, "inside")
+    tried = {run.learning_rate for run in found.search["far"]}
+    assert ladder.place_of(found.rates["far"], tried) == {1e-6: "lowest", 30.0: "highest"}.get(
+        lowest, "inside"
+    )
     assert plan.tasks[0].trials["far"].rate == found.rates["far"]
     near = [run for run in found.search["near"] if run.steps == plan.tasks[0].rounds.steps[0]]
     assert len(near) == 3, "a candidate whose best is inside waits for nobody else"
@@ -129,7 +135,7 @@ def test_the_search_of_a_comparison(tmp_path, lowest):
 
 def test_short_runs_that_favour_high_rates_do_not_decide(tmp_path):
     plan = make_plan("a")
-    decide_search(plan, Conductor(plan, tmp_path, Valley({}), {}).budget, {}, 0.0)
+    decide_search(plan, {}, 0.0)
     conductor = searched(plan, tmp_path, Valley({"a": 1e-3}, shift=10.0, shift_below=50))
     assert conductor.found["t"].rates["a"] == 1e-3
     steps = {run.learning_rate: run.steps for run in conductor.found["t"].search["a"]}

@@ -35,6 +35,10 @@ def compare(
         Path | None, typer.Option(help="Folder for the report, the results and the winner.")
     ] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the comparison in this folder.")] = None,
+    more: Annotated[
+        str | None,
+        typer.Option(help="Go on with the finished comparison in the folder DATA, for so much longer: 10m."),
+    ] = None,
     hold: Annotated[
         str, typer.Option(help="What candidates have equal: parameters or flops.")
     ] = "parameters",
@@ -71,6 +75,7 @@ def compare(
       anyformer compare sales.csv --target amount --budget 10m
       anyformer compare recall --models "transformer, mamba, [mamba*3, attention]*1"
       anyformer compare recall --models "transformer, preset:linear"
+      anyformer compare --more 10m DIR
     """
     from anyformer.compare import compare as run
     from anyformer.compare import help_out
@@ -78,6 +83,23 @@ def compare(
 
     if join is not None:
         help_out(join, workers=workers, storage=storage, trust_code=trust_code)
+        return
+    if more is not None:
+        folder = data if out is None else str(out)
+        if folder is None or (out is not None and data is not None):
+            raise ValueError("--more takes a budget and one folder: anyformer compare --more 10m DIR")
+        run(
+            None,
+            models,
+            budget=budget,
+            out=folder,
+            target=target,
+            options={"option": option} if option else None,
+            storage=storage,
+            resume=resume is not None,
+            more=more,
+            trust_code=trust_code,
+        )
         return
     if resume is not None:
         if data is not None or target is not None or models is not None:

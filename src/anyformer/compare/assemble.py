@@ -9,7 +9,8 @@ from typing import Any
 
 from anyformer.compare.conduct import Findings
 from anyformer.compare.judge import judge
-from anyformer.compare.ladder import RUNGS, place_of
+from anyformer.compare.ladder import RUNGS, Place, place_of
+from anyformer.compare.maturity import Training, with_maturity
 from anyformer.compare.pieces import ITEMS, load_items, sample_of
 from anyformer.compare.plan import Plan, PlannedCandidate, TaskPlan
 from anyformer.compare.remains import Outcome
@@ -26,13 +27,14 @@ from anyformer.compare.results import (
     TaskResult,
 )
 from anyformer.tasks import Task
+from anyformer.tasks.generated import GeneratedTask
 from anyformer.train import save_bundle
 
 SEARCH = (
     "Each candidate tried the same learning rates in short runs, and went on along the same ladder of rates until its "
     "best had a worse one on either side; longer runs of the best two and the next lower one chose between them."
 )
-SCHEDULE = "AdamW with weight decay and clipped gradients; a linear warm-up, then a cosine down to a tenth"
+SCHEDULE = "AdamW with weight decay and clipped gradients; a linear warm-up, then level, then linearly down to a tenth"
 
 
 def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: Findings) -> TaskResult:
@@ -43,6 +45,15 @@ def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: Findings) -> Ta
         _reference(name, outcome, task_plan, task, found) for name, outcome in found.references.items()
     ]
     board, verdict = judge(metric, candidates, references)
+    settings = _settings(plan, task_plan)
+    samples = settings.steps * settings.batch_size
+    training = Training(
+        steps=settings.steps,
+        tokens=samples * task.train_length,
+        passes=None if isinstance(task, GeneratedTask) else samples / task.size("train"),
+        workers=plan.workers,
+    )
+    verdict = with_maturity(verdict, board, metric, candidates, references, training)
     return TaskResult(
         task=TaskFacts(
             name=task.name,
@@ -51,24 +62,33 @@ def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: Findings) -> Ta
             train_length=task.train_length,
             lengths=list(task.lengths),
             facts=json.loads(json.dumps(task.describe(), default=str)),
-            notes=[*task.notes(), *task_plan.remarks, *_evaluated(task_plan)],
+            notes=[
+                *task.notes(),
+                *task_plan.remarks,
+                *([plan.busy] if plan.busy else []),
+                *_evaluated(task_plan),
+            ],
         ),
-        settings=Settings(
-            budget=plan.budget,
-            hold=plan.hold,
-            steps=task_plan.final.steps if task_plan.final else 0,
-            batch_size=task_plan.batch_size,
-            seeds=plan.seeds,
-            learning_rates=sorted(task_plan.learning_rates),
-            ladder=list(RUNGS),
-            search=SEARCH,
-            schedule=SCHEDULE,
-            target_parameters=task_plan.target_parameters,
-        ),
+        settings=settings,
         candidates=candidates,
         references=references,
         leaderboard=board,
         verdict=verdict,
+    )
+
+
+def _settings(plan: Plan, task_plan: TaskPlan) -> Settings:
+    return Settings(
+        budget=plan.budgets,
+        hold=plan.hold,
+        steps=task_plan.final.steps if task_plan.final else 0,
+        batch_size=task_plan.batch_size,
+        seeds=plan.seeds,
+        learning_rates=sorted(task_plan.learning_rates),
+        ladder=list(RUNGS),
+        search=SEARCH,
+        schedule=SCHEDULE,
+        target_parameters=task_plan.target_parameters,
     )
 
 
@@ -90,8 +110,9 @@ def _candidate(planned: PlannedCandidate, found: Findings) -> CandidateResult:
         spec=planned.spec,
         parameters=planned.parameters,
         width=planned.width,
+        untrained=found.calibrations[name].untrained if name in found.calibrations else None,
         learning_rate=found.rates.get(name),
-        rate_lies=place_of(found.rates[name]) if name in found.rates else None,
+        rate_lies=_rate_lies(name, found),
         search=found.search.get(name, []),
     )
     if planned.problem:
@@ -110,11 +131,18 @@ def _candidate(planned: PlannedCandidate, found: Findings) -> CandidateResult:
     return result
 
 
+def _rate_lies(name: str, found: Findings) -> Place | None:
+    if name not in found.rates:
+        return None
+    return place_of(found.rates[name], {run.learning_rate for run in found.search[name]})
+
+
 def _run(seed: int, data: dict[str, Any]) -> SeedRun:
     return SeedRun(
         seed=seed,
         test=Sample.model_validate(data["test"]),
         valid=data["valid"],
+        valid_loss=data.get("valid_loss"),
         seconds=data["seconds"],
         curve=[Point.model_validate(point) for point in data["curve"]],
         by_length=data["by_length"],

@@ -44,7 +44,7 @@ from anyformer.compare.remains import (
 )
 from anyformer.machine import MachineFault, machine_fault, write_atomically
 
-Phase = Literal["reference", "calibrate", "search", "train", "measure"]
+Phase = Literal["reference", "calibrate", "search", "train", "score", "measure"]
 QUIET: tuple[Phase, ...] = ("measure",)
 """Phases whose units run one at a time, with nothing beside them."""
 STUDY = "study.db"
@@ -68,6 +68,7 @@ class Unit(BaseModel):
     steps: int = 0
     learning_rate: float | None = None
     seed: int | None = None
+    schedule: tuple[tuple[int, float], ...] = ()
     data: str = ""
 
     @property
@@ -76,6 +77,7 @@ class Unit(BaseModel):
         parts = [self.task, self.phase, self.candidate]
         parts += [f"lr{self.learning_rate:g}"] if self.learning_rate is not None else []
         parts += [f"seed{self.seed}"] if self.seed is not None else []
+        parts += [f"to{self.steps}"] if self.phase == "train" else []
         readable = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(parts))[:80]
         return f"{readable}-{hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:8]}"
 

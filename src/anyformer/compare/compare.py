@@ -16,9 +16,10 @@ from rich.console import Console
 from anyformer.compare.assemble import assemble, save_winner
 from anyformer.compare.conduct import Conductor
 from anyformer.compare.ending import REPORT, WINNER, read_ending, remove_ending, write_ending
+from anyformer.compare.going_on import grant_more
 from anyformer.compare.lab import TrainingLab, task_of
 from anyformer.compare.live import Watcher, print_results
-from anyformer.compare.plan import Plan
+from anyformer.compare.plan import Budget, Plan
 from anyformer.compare.prepare import (
     Model,
     check_buildable,
@@ -92,6 +93,7 @@ def compare(
     workers: int | None = None,
     storage: str | None = None,
     resume: bool = False,
+    more: str | float | None = None,
     accept_changed_data: bool = False,
     trust_code: bool = False,
     quiet: bool = False,
@@ -118,6 +120,9 @@ def compare(
         storage: an Optuna storage URL, for work on several machines that share the folder ``out``; by default what
             the environment variable ``ANYFORMER_STORAGE`` holds. Its secrets are written nowhere.
         resume: continue the comparison in ``out``.
+        more: go on with the finished comparison in ``out``, for so much longer: a budget like the first. Every run is
+            trained further, from where its learning rate began to fall, as if it had been planned so long; what was
+            found before stays as ``results-1.json`` and ``report-1.html``. Stopped, it goes on with ``resume``.
         accept_changed_data: where the data of the comparison that is resumed is not what it was, start anew what
             depends on it; without it, that is refused.
         trust_code: run the Python files (``file.py:Mixer``) that specs in YAML, or the plan of the comparison that is
@@ -130,9 +135,13 @@ def compare(
     """
     refuse_while_importing()
     console, start = new_console(quiet=quiet), time.monotonic()
-    if resume:
+    if more is not None:
+        _refuse_with_more(task, models, budget, target, options, resume=resume)
+        more = f"{more:g}s" if isinstance(more, (int, float)) else more
+        Budget.parse(more)
+    if resume or more is not None:
         if out is None:
-            raise ValueError("out must name the folder to resume")
+            raise ValueError(f"out must name the folder to {'resume' if resume else 'go on with'}")
         given = {task.name: task} if isinstance(task, Task) else {}
         return _continue(
             Path(out),
@@ -141,6 +150,7 @@ def compare(
             storage=storage,
             trust_code=trust_code,
             accept_changed_data=accept_changed_data,
+            more=more,
         )
     if accept_changed_data:
         raise ValueError("accept_changed_data is for a comparison that is resumed, with resume=True")
@@ -170,6 +180,21 @@ def compare(
     tasks = {made.name: made for made, *_ in opened}
     with coordinating(folder):
         return _conduct(plan, folder, tasks, console, start, storage)
+
+
+def _refuse_with_more(task: object, *others: object, resume: bool) -> None:
+    """
+    Raises:
+        ValueError: when there is anything besides the folder.
+    """
+    if resume:
+        raise ValueError(
+            "more is for a comparison that has finished, and resume for one that has not: give one"
+        )
+    if any(other is not None for other in others) or not (task is None or isinstance(task, Task)):
+        raise ValueError(
+            "more goes on with the plan in its folder: it takes no task, models, target, options or budget"
+        )
 
 
 def resume(
@@ -237,10 +262,16 @@ def _continue(
     storage: str | None,
     trust_code: bool,
     accept_changed_data: bool,
+    more: str | None,
 ) -> Comparison:
     start = time.monotonic()
     plan = Plan.load(folder, trust_code=trust_code)
     url = full_url(plan.storage, storage)
+    if more is not None:
+        with coordinating(folder):
+            tasks = _open_again(plan, folder, given, console, accept_changed_data=False)
+            grant_more(plan, folder, more)
+            return _conduct(plan, folder, tasks, console, start, url)
     done, damaged = read_ending(folder)
     if done is not None:
         console.print(f"The comparison in {folder} has finished already; nothing is changed.", soft_wrap=True)
@@ -329,13 +360,14 @@ def _run(
         lab = TrainingLab(folder, given, trust_code=True)
         conductor = Conductor(plan, folder, lab, references, storage, watcher, start)
         found = conductor.run()
-    for remark in conductor.remarks:
+    for remark in [*conductor.remarks, *([plan.busy] if plan.busy else [])]:
         console.print(remark, soft_wrap=True)
     results = Results(
         created=plan.created,
         seconds=conductor.seconds,
         command=plan.command,
         folder=str(folder),
+        earlier=[granted.kept for granted in plan.more],
         machine=describe_machine(plan),
         tasks=[assemble(plan, task, tasks[task.name], found[task.name]) for task in plan.tasks],
     )

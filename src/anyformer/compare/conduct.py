@@ -6,16 +6,28 @@ them again after an interruption finds what is done, and does the rest.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 from anyformer.compare import ladder
 from anyformer.compare.board import Board, Phase, Unit
-from anyformer.compare.plan import Budget, Calibration, Plan, TaskPlan, Trials, decide_final, decide_search
+from anyformer.compare.deciding import (
+    decide_final,
+    decide_leg,
+    decide_measuring,
+    decide_search,
+    is_late,
+    is_trained,
+)
+from anyformer.compare.neighbours import neighbours, system_load
+from anyformer.compare.plan import Calibration, Leg, Plan, TaskPlan, Trials
 from anyformer.compare.remains import Outcome
 from anyformer.compare.results import SearchRun, Status
 from anyformer.compare.run import Clock, Limits, Pool, run_units
@@ -32,6 +44,9 @@ class Findings:
     references: dict[str, Outcome] = field(default_factory=dict)
     reference_folders: dict[str, Path] = field(default_factory=dict)
     calibrations: dict[str, Calibration] = field(default_factory=dict)
+    """As they were measured last."""
+    paces: dict[str, list[float]] = field(default_factory=dict)
+    """Seconds of a step, whenever they were measured."""
     search: dict[str, list[SearchRun]] = field(default_factory=dict)
     rates: dict[str, float] = field(default_factory=dict)
     runs: dict[str, dict[int, Outcome]] = field(default_factory=dict)
@@ -58,10 +73,10 @@ class Conductor:
     """Whether anything had to be run."""
     remarks: list[str] = field(default_factory=list)
     """What was found damaged and mended."""
+    _load: float = 0.0
     _searched: dict[Unit, Outcome] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.budget = Budget.parse(self.plan.budget)
         self.found = {task.name: Findings() for task in self.plan.tasks}
 
     def run(self) -> dict[str, Findings]:
@@ -77,12 +92,16 @@ class Conductor:
         self.pool = Pool(self.board, self.storage, self.lab, plan.workers, plan.threads, self._limits())
         try:
             self.calibrate()
-            decide_search(plan, self.budget, self._calibrations(), self.clock.seconds)
+            decide_search(plan, self._speeds(), self.clock.seconds)
             plan.save(self.folder)
             self.search()
-            decide_final(plan, self.budget, self._calibrations(), self.clock.seconds)
-            plan.save(self.folder)
             self.train()
+            decide_final(plan, self._speeds(), self.clock.seconds)
+            plan.save(self.folder)
+            self.score()
+            decide_measuring(plan, self.clock.seconds)
+            self._note_neighbours()
+            plan.save(self.folder)
             self.measure()
         finally:
             self.pool.stop()
@@ -97,13 +116,14 @@ class Conductor:
         return self.clock.seconds if self.worked else self.clock.before
 
     def _limits(self) -> Limits:
-        return Limits.within(self.budget.amount) if self.budget.kind == "seconds" else Limits()
+        budget = self.plan.granted
+        return Limits.within(budget.amount) if budget.kind == "seconds" else Limits()
 
     def _unit(self, task: str, phase: Phase, candidate: str, **fields: Any) -> Unit:
         data = self.plan.task(task).data.id
         return Unit(task=task, phase=phase, candidate=candidate, data=data, **fields)
 
-    def _calibrations(self) -> dict[str, dict[str, Calibration]]:
+    def _speeds(self) -> dict[str, dict[str, Calibration]]:
         return {
             name: {c: calibration for c, calibration in found.calibrations.items() if c not in found.failures}
             for name, found in self.found.items()
@@ -124,6 +144,7 @@ class Conductor:
         def watch() -> None:
             if self.worked:
                 self.clock.tick()
+                self._load = max(self._load, system_load())
             self.watch(self)
 
         return run_units(self.board, self.pool, self.units, watch)
@@ -146,6 +167,7 @@ class Conductor:
                 found.reference_folders[unit.candidate] = self.board.home(unit)
             elif self._passed(unit, outcome):
                 found.calibrations[unit.candidate] = Calibration.model_validate(outcome.data)
+                found.paces[unit.candidate] = [outcome.data["step_seconds"]]
 
     def _passed(self, unit: Unit, outcome: Outcome) -> bool:
         if outcome.status != "ok":
@@ -163,13 +185,12 @@ class Conductor:
         for task in self.plan.tasks:
             for name in self._alive(task):
                 trials = task.trials[name]
-                trials.long = trials.long or ladder.contenders(self._losses(task, name, "short"))
+                if not self.plan.search_cut:
+                    trials.long = trials.long or ladder.contenders(self._losses(task, name, "short"))
         self._climb("long", "searching learning rates, longer runs")
         for task in self.plan.tasks:
             for name in self._alive(task):
-                trials = task.trials[name]
-                trials.rate = trials.rate or ladder.best_of(self._losses(task, name, "long"))[0]
-                self.found[task.name].rates[name] = trials.rate
+                self._choose(task, name)
 
     def _climb(self, round_: Round, stage: str) -> None:
         """A round of the search: what is planned is run, and then the next rung of those who need one."""
@@ -188,6 +209,9 @@ class Conductor:
             self._searched.update(outcomes)
             for unit in waiting:
                 self._note_trial(unit, outcomes[unit])
+            self.plan.search_cut |= is_late(self.plan, self.clock.seconds)
+            if self.plan.search_cut:
+                return
             for task in self.plan.tasks:
                 for name in self._alive(task):
                     self._extend(task, name, round_)
@@ -229,6 +253,17 @@ class Conductor:
             reason = f"{last.reason}; so it went with every learning rate"
             self.found[task.name].failures.setdefault(name, (last.status, reason))  # type: ignore[arg-type]
 
+    def _choose(self, task: TaskPlan, name: str) -> None:
+        trials = task.trials[name]
+        rounds: tuple[Round, ...] = ("long", "short")
+        best = [rate for kind in rounds for rate in ladder.best_of(self._losses(task, name, kind))]
+        if best:
+            trials.rate = trials.rate or best[0]
+            self.found[task.name].rates[name] = trials.rate
+        else:
+            reason = "every learning rate that there was time to try failed"
+            self.found[task.name].failures.setdefault(name, ("diverged", reason))
+
     def _note_trial(self, unit: Unit, outcome: Outcome) -> None:
         """Keeps what a search run found; it tells step times better than the calibration, whose steps were few."""
         assert unit.learning_rate is not None
@@ -238,35 +273,80 @@ class Conductor:
         found.search.setdefault(unit.candidate, []).append(
             SearchRun(learning_rate=unit.learning_rate, steps=unit.steps, loss=loss, score=score)
         )
-        seconds = outcome.data.get("step_seconds", 0.0)
-        if seconds > 0:
-            old = found.calibrations[unit.candidate]
-            found.calibrations[unit.candidate] = old.model_copy(update={"step_seconds": seconds})
+        self._note_pace(unit.task, unit.candidate, outcome.data.get("step_seconds", 0.0))
 
     def train(self) -> None:
-        units = []
+        """Leg by leg; what the steps of one took decides about the next."""
+        for number in itertools.count():
+            self._decide_legs(number)
+            units = [
+                unit
+                for task in self.plan.tasks
+                if len(task.legs) > number
+                for unit in self._full_runs(task, "train", task.legs[number])
+            ]
+            if not units:
+                return
+            outcomes = self._run("training", units)
+            passed = [unit for unit in units if self._passed(unit, outcomes[unit])]
+            for (task_name, name), mine in groupby(passed, key=lambda unit: (unit.task, unit.candidate)):
+                pace = fmean(outcomes[unit].data["step_seconds"] for unit in mine)
+                self._note_pace(task_name, name, pace)
+
+    def _decide_legs(self, number: int) -> None:
         for task in self.plan.tasks:
-            for name in self._alive(task):
-                assert task.final is not None
-                rate = self.found[task.name].rates[name]
-                units += [
-                    self._unit(
-                        task.name,
-                        "train",
-                        name,
-                        steps=task.final.steps,
-                        learning_rate=rate,
-                        seed=seed,
-                    )
-                    for seed in self.plan.seeds
-                ]
-        outcomes = self._run("training", units)
+            speeds = self._speeds()[task.name]
+            if len(task.legs) <= number and not is_trained(task) and speeds:
+                decide_leg(self.plan, task, speeds, self.clock.seconds)
+        self.plan.save(self.folder)
+
+    def _full_runs(self, task: TaskPlan, phase: Phase, leg: Leg) -> list[Unit]:
+        return [
+            self._unit(
+                task.name,
+                phase,
+                name,
+                steps=leg.steps,
+                learning_rate=self.found[task.name].rates[name],
+                seed=seed,
+                schedule=leg.schedule,
+            )
+            for name in self._alive(task)
+            for seed in self.plan.seeds
+        ]
+
+    def score(self) -> None:
+        """The test split, once, at the end of the runs."""
+        units = [
+            unit
+            for task in self.plan.tasks
+            if task.final is not None
+            for unit in self._full_runs(task, "score", task.legs[-1])
+        ]
+        outcomes = self._run("testing", units)
         for unit in units:
             if self._passed(unit, outcomes[unit]):
                 found = self.found[unit.task]
                 assert unit.seed is not None
                 found.runs.setdefault(unit.candidate, {})[unit.seed] = outcomes[unit]
                 found.folders.setdefault(unit.candidate, {})[unit.seed] = self.board.home(unit)
+
+    def _note_pace(self, task: str, name: str, seconds: float) -> None:
+        """Takes the last step times for the true ones; evaluation takes as much longer as steps do."""
+        if seconds <= 0:
+            return
+        found = self.found[task]
+        found.paces.setdefault(name, []).append(seconds)
+        old = found.calibrations[name]
+        times = seconds / old.step_seconds
+        update = {"step_seconds": seconds, "eval_seconds": times * old.eval_seconds}
+        found.calibrations[name] = old.model_copy(update=update)
+
+    def _note_neighbours(self) -> None:
+        """What slowed the comparison down, where something did, is said in the report."""
+        if self.worked and not self.plan.busy:
+            paces = [mine for found in self.found.values() for mine in found.paces.values()]
+            self.plan.busy = neighbours(paces, self._load, self.plan.workers * self.plan.threads)
 
     def measure(self) -> None:
         units = [

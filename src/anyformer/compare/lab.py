@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from torch import Tensor
 from anyformer.compare.board import Unit
 from anyformer.compare.measure import bare_trainer, measure, train_steps
 from anyformer.compare.pieces import ITEMS, sample_of, save_items
-from anyformer.compare.plan import Plan, TaskPlan, eval_steps
+from anyformer.compare.plan import Leg, Plan, TaskPlan
 from anyformer.compare.results import Point
 from anyformer.compare.worker import Pulse, Stopped, UnitFailed
 from anyformer.machine import MachineFault, file_digest, sync_files
@@ -24,6 +24,7 @@ from anyformer.models import SequenceModel
 from anyformer.tasks import Batch, Evaluation, Split, Task, create_task, evaluate
 from anyformer.tasks.fingerprint import check_files, check_sample, files_of
 from anyformer.train import Diverged, TrainConfig, Trainer, model_for
+from anyformer.train.schedule import whole
 
 CALIBRATION_SECONDS = 0.6
 CHECKPOINT = "checkpoint.pt"
@@ -112,6 +113,7 @@ class _Job:
             "calibrate": self.calibrate,
             "search": self.search,
             "train": self.train,
+            "score": self.score,
             "measure": self.measure,
         }
         return phases[self.unit.phase]()
@@ -125,31 +127,50 @@ class _Job:
 
     def trainer(self) -> Trainer:
         assert self.unit.learning_rate is not None
+        schedule = self.unit.schedule or whole(self.unit.steps)
         config = TrainConfig(
-            steps=self.unit.steps,
+            steps=schedule[-1][0],
             batch_size=self.task_plan.batch_size,
             learning_rate=self.unit.learning_rate,
             seed=self.unit.seed or 0,
+            schedule=schedule,
         )
         return Trainer(self.model(), self.task, config)
 
-    def trainer_so_far(self, curve: list[Point]) -> Trainer:
-        """The trainer at its last checkpoint, and ``curve`` as it was then; a damaged checkpoint counts as none."""
-        path = self.folder / CHECKPOINT
-        if path.exists():
+    def run_so_far(self) -> _Run:
+        """The run at the last checkpoint of this unit, or of the legs before it; a damaged one counts as none."""
+        for path in [self.folder / CHECKPOINT, *(path for _, path in self.checkpoints())]:
+            if not path.exists():
+                continue
             trainer = self.trainer()
             try:
-                points = [Point.model_validate(point) for point in trainer.load(path)["curve"]]
+                facts = trainer.load(path)
+                points = [Point.model_validate(point) for point in facts["curve"]]
+                begun, before = facts["begun"], facts["before"]
             except (ValueError, KeyError):
-                path.unlink()
-            else:
-                curve.extend(points)
-                return trainer
-        return self.trainer()
+                if path.parent == self.folder:
+                    path.unlink()
+                continue
+            if path.parent == self.folder:
+                return _Run(trainer, points, begun, before)
+            return _Run(trainer, points, trainer.step, trainer.seconds)
+        return _Run(self.trainer(), [], 0, 0.0)
+
+    def checkpoints(self) -> list[tuple[Leg, Path]]:
+        """The legs before, the last one first, and where they leave their checkpoints."""
+        last = self.unit.steps - (self.unit.phase == "train")
+        found = []
+        for leg in reversed(self.task_plan.legs if self.unit.schedule else []):
+            update = {"phase": "train", "steps": leg.steps, "schedule": leg.schedule}
+            if leg.steps <= last:
+                home = self.folder.parent / self.unit.model_copy(update=update).id
+                found.append((leg, home / CHECKPOINT))
+        return found
 
     def calibrate(self) -> dict[str, Any]:
-        """Seconds of a training step and of an evaluated batch, by the median of a few."""
+        """Seconds of a training step and of an evaluated batch, by the median of a few; and the score before any."""
         trainer = bare_trainer(self.task, self.model(), self.task_plan.batch_size)
+        untrained = self.evaluate(trainer, "valid", 2 * self.task_plan.eval_size)
         train_steps(trainer, 2)
         steps = _repeat(lambda: train_steps(trainer, 1), CALIBRATION_SECONDS)
         size = self.task_plan.eval_size
@@ -159,41 +180,55 @@ class _Job:
             trainer.evaluate("valid", items=size, batch_size=size)
             return time.perf_counter() - begin
 
-        evaluated()
-        return {"step_seconds": steps, "eval_seconds": _repeat(evaluated, CALIBRATION_SECONDS / 3)}
+        seconds = _repeat(evaluated, CALIBRATION_SECONDS / 3)
+        return {"step_seconds": steps, "eval_seconds": seconds, "untrained": untrained.value}
 
     def search(self) -> dict[str, Any]:
         """A short run; its validation loss decides about the learning rate."""
         assert self.task_plan.rounds is not None
-        trainer = self.trainer_so_far([])
-        _advance(trainer, self, [], None)
-        found = self.evaluate(trainer, "valid", self.task_plan.rounds.valid_items, with_loss=True)
-        return {
-            "loss": found.loss,
-            "score": found.value,
-            "step_seconds": trainer.seconds / max(1, trainer.step),
-        }
+        run = self.run_so_far()
+        _advance(run, self, None)
+        found = self.evaluate(run.trainer, "valid", self.task_plan.rounds.valid_items, with_loss=True)
+        return {"loss": found.loss, "score": found.value, "step_seconds": run.step_seconds}
 
     def train(self) -> dict[str, Any]:
-        """A full run with its curve, then the test split, once."""
-        final = self.task_plan.final
+        """A leg of a full run, with its part of the curve; leaves a checkpoint for the next one."""
+        leg = next(
+            leg
+            for leg in self.task_plan.legs
+            if (leg.steps, leg.schedule) == (self.unit.steps, self.unit.schedule)
+        )
+        run = self.run_so_far()
+        _advance(run, self, leg)
+        run.save(self.folder / CHECKPOINT)
+        for leg, path in self.checkpoints():
+            if leg.steps != self.task_plan.goes_on_from:
+                path.unlink(missing_ok=True)
+        return {"step_seconds": run.step_seconds, "seconds": run.trainer.seconds}
+
+    def score(self) -> dict[str, Any]:
+        """A run that is trained on the test split, once."""
+        final, leg = self.task_plan.final, self.task_plan.legs[-1]
         assert final is not None
-        curve: list[Point] = []
-        trainer = self.trainer_so_far(curve)
-        _advance(trainer, self, curve, final.evaluations)
-        valid = self.evaluate(trainer, "valid", final.valid_items)
+        run = self.run_so_far()
+        _advance(run, self, leg)  # only where checkpoints were lost
+        trainer = run.trainer
+        valid = self.evaluate(trainer, "valid", final.valid_items, with_loss=True)
         test = self.evaluate(trainer, "test", final.test_items)
-        files = _save_model(trainer.model, self.folder / "model")
-        (self.folder / CHECKPOINT).unlink(missing_ok=True)
-        return {
+        found = {
             "score": test.value,
             "valid": valid.value,
+            "valid_loss": valid.loss,
             "test": sample_of(test).model_dump(),
             "seconds": trainer.seconds,
-            "curve": [point.model_dump() for point in curve],
+            "curve": [point.model_dump() for point in run.curve],
             "by_length": self.beyond(trainer, final.length_items),
-            "files": files,
+            "files": _save_model(trainer.model, self.folder / "model"),
         }
+        if self.task_plan.goes_on_from != leg.steps:
+            self.checkpoints()[0][1].unlink(missing_ok=True)
+        (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        return found
 
     def evaluate(
         self,
@@ -222,7 +257,7 @@ class _Job:
 
     def measure(self) -> dict[str, Any]:
         trainer = bare_trainer(self.task, self.model(), self.task_plan.batch_size)
-        return measure(trainer, self.plan.measure_seconds).model_dump()
+        return measure(trainer, self.plan.measuring or self.plan.measure_seconds).model_dump()
 
     def reference(self) -> dict[str, Any]:
         """Fits a predictor without a sequence model and scores it on each test sample, at every length.
@@ -252,35 +287,56 @@ def _repeat(measured: Callable[[], float], seconds: float) -> float:
     return sorted(times)[len(times) // 2]
 
 
-def _advance(trainer: Trainer, job: _Job, curve: list[Point], evaluations: int | None) -> None:
-    """Trains to the end from where it stands, filling in ``curve``, with checkpoints on the way."""
-    steps = trainer.config.steps
-    looks: Sequence[int] = eval_steps(steps, evaluations) if evaluations else ()
-    checkpoint, pulse = job.folder / CHECKPOINT, job.pulse
-    due = set(looks)
+@dataclass
+class _Run:
+    """A training run so far; this unit took it on behind ``begun`` steps, which took ``before`` seconds."""
+
+    trainer: Trainer
+    curve: list[Point]
+    begun: int
+    before: float
+
+    @property
+    def step_seconds(self) -> float:
+        """What the steps of this unit took."""
+        return (self.trainer.seconds - self.before) / max(1, self.trainer.step - self.begun)
+
+    def save(self, path: Path) -> None:
+        curve = [point.model_dump() for point in self.curve]
+        self.trainer.save(path, curve=curve, begun=self.begun, before=self.before)
+
+
+def _advance(run: _Run, job: _Job, leg: Leg | None) -> None:
+    """Trains to the end of the unit, adding to the curve where it is in a leg, with checkpoints on the way."""
+    trainer, pulse, until = run.trainer, job.pulse, job.unit.steps
+
+    def due(step: int) -> bool:
+        return leg is not None and (step % leg.every == 0 or step == leg.planned)
+
+    def told(trainer: Trainer, **more: float | None) -> None:
+        pulse.tell(step=trainer.step, steps=until, begun=run.begun, loss=trainer.losses[-1], **more)
 
     def on_step(trainer: Trainer) -> bool:
-        pulse.tell(step=trainer.step, steps=steps, loss=trainer.losses[-1])
-        return not (pulse.checkpoint_due() or trainer.step in due)
+        told(trainer)
+        return not (pulse.checkpoint_due() or due(trainer.step))
 
-    while trainer.step < steps:
-        trainer.run(on_step=on_step)
-        if trainer.step in due and (not curve or curve[-1].step < trainer.step):
-            curve.append(_look(trainer, job, curve))
-            pulse.tell(step=trainer.step, steps=steps, loss=trainer.losses[-1], valid=curve[-1].valid)
-        if pulse.checkpoint_due() and trainer.step < steps:
+    while trainer.step < until:
+        trainer.run(until, on_step=on_step)
+        if leg is not None and due(trainer.step):
+            run.curve.append(_look(run, job, leg))
+            told(trainer, valid=run.curve[-1].valid)
+        if pulse.checkpoint_due() and trainer.step < until:
             begin = time.monotonic()
-            trainer.save(checkpoint, curve=[point.model_dump() for point in curve])
+            run.save(job.folder / CHECKPOINT)
             pulse.checkpointed(time.monotonic() - begin)
         if pulse.stopping:
             raise Stopped
 
 
-def _look(trainer: Trainer, job: _Job, curve: Sequence[Point]) -> Point:
-    final = job.task_plan.final
-    assert final is not None
-    valid = job.evaluate(trainer, "valid", final.curve_items)
-    since = trainer.losses[curve[-1].step if curve else 0 :]
+def _look(run: _Run, job: _Job, leg: Leg) -> Point:
+    trainer = run.trainer
+    valid = job.evaluate(trainer, "valid", leg.curve_items)
+    since = trainer.losses[run.curve[-1].step if run.curve else 0 :]
     return Point(
         step=trainer.step,
         seconds=trainer.seconds,

@@ -12,7 +12,7 @@ counts, so that nothing is climbed for nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 RUNGS = (*(float(f"{digit}e{power}") for power in range(-5, 0) for digit in (1, 2, 5)), 1.0)
@@ -21,8 +21,8 @@ CENTRES = ((10**6, 5e-3), (10**8, 1e-3), (10**12, 2e-4))
 
 Losses = Mapping[float, float | None]
 """By rung; None where the run failed."""
-Place = Literal["inside", "lowest", "highest"]
-"""Where the best rung lies: with a worse one on either side, or at an end of the ladder."""
+Place = Literal["inside", "lowest", "highest", "edge"]
+"""Where the best rung lies: with worse ones on both sides, at an end of the ladder, at the edge of what was tried."""
 
 
 def start_for(parameters: int) -> list[float]:
@@ -69,8 +69,10 @@ def next_long(short: Losses, long: Losses) -> float | None:
     return above if above is not None and above not in long and above not in short else None
 
 
-def place_of(rate: float) -> Place:
-    """Where a rung that the search ended at lies."""
+def place_of(rate: float, tried: Collection[float]) -> Place:
+    """Where a rung that the search ended at lies among those that were tried."""
+    if any(beside is not None and beside not in tried for beside in (_beside(rate, -1), _beside(rate, 1))):
+        return "edge"
     return {RUNGS[0]: "lowest", RUNGS[-1]: "highest"}.get(rate, "inside")  # type: ignore[return-value]
 
 

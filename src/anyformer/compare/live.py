@@ -15,7 +15,6 @@ from rich.table import Table
 from rich.text import Text
 
 from anyformer.compare.conduct import Conductor
-from anyformer.compare.plan import run_seconds
 from anyformer.compare.remains import Progress, read_progress
 from anyformer.compare.results import CandidateResult, Results, TaskResult
 
@@ -82,7 +81,7 @@ def standing(conductor: Conductor) -> dict[tuple[str, str], Standings]:
             mine.share += 1.0
         else:
             progress = read_progress(conductor.board.home(unit))
-            mine.share += min(1.0, progress.step / progress.steps)
+            mine.share += progress.share
             mine.latest = max(mine.latest, progress, key=lambda p: p.step)
     return found
 
@@ -90,20 +89,20 @@ def standing(conductor: Conductor) -> dict[tuple[str, str], Standings]:
 def time_left(conductor: Conductor, standings: dict[tuple[str, str], Standings]) -> float | None:
     """Seconds to the end of the comparison, or None as long as nothing is known of it."""
     plan = conductor.plan
-    if conductor.budget.kind == "seconds" and conductor.stage != "training":
-        left = conductor.budget.amount - conductor.clock.seconds
+    if plan.granted.kind == "seconds":
+        left = plan.granted.amount - (conductor.clock.seconds - plan.since)
         return left if left > 0 else None
     work = 0.0
-    for task in plan.tasks:
-        if task.final is None:
+    for (task_name, name), mine in standings.items():
+        task, speed = plan.task(task_name), conductor.found[task_name].calibrations.get(name)
+        if not task.legs or speed is None:
             return None
-        for name, calibration in conductor.found[task.name].calibrations.items():
-            mine = standings.get((task.name, name))
-            if conductor.stage == "training" and mine is not None:
-                work += (mine.total - mine.share) * run_seconds(task, task.final, calibration) / plan.workers
-                work += plan.measure_seconds
-            elif conductor.stage == "measuring costs" and mine is not None:
-                work += (mine.total - mine.done) * plan.measure_seconds
+        leg = task.legs[-1]
+        begun = max((other.steps for other in task.legs if other.steps < leg.steps), default=0)
+        if conductor.stage == "training":
+            steps = (mine.total - mine.share) * (leg.steps - begun) + mine.total * (leg.planned - leg.steps)
+            work += steps * speed.step_seconds / plan.workers
+        work += (mine.total - mine.done if conductor.stage == "measuring costs" else 1) * plan.measure_seconds
     return work
 
 
@@ -157,7 +156,8 @@ def print_results(results: Results, console: Console) -> None:
                 )
         console.print()
         console.print(Text(result.verdict.headline, style="bold"))
-        for text in result.verdict.details:
+        command = results.how_to_go_on(result)
+        for text in [*([f"Go on with: {command}"] if command else []), *result.verdict.details]:
             console.print(f"  {text}")
 
 

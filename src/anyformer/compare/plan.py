@@ -1,20 +1,15 @@
-"""What is run: sizes, learning rates, and one number of steps for all candidates that fits the budget.
+"""What is run: budgets, and the plan in which all that is decided is kept; see :mod:`anyformer.compare.deciding`.
 
 Everything decided is written to ``plan.json`` before it is acted on, and only once, so that a comparison that was
 stopped goes on under the decisions it started with.
-
-Under a budget of time the number of steps is solved for twice: from calibrated step times, to size the
-learning-rate search; and again after the search, from the time that is really left.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
@@ -23,22 +18,13 @@ from anyformer.compare.remains import read_json
 from anyformer.compare.results import Record
 from anyformer.machine import write_atomically
 from anyformer.tasks.fingerprint import Fingerprint
+from anyformer.train.schedule import Knots, top
 from anyformer.user_code import named_files, refuse_code
 
-VERSION = 4
+VERSION = 5
 """Of the format of ``plan.json``; the units of one version are never mixed with those of another."""
-ROUNDS = (0.08, 0.2)
-"""Steps of the two rounds of the search for a learning rate, as shares of a full run."""
-USUAL_RUNS = (5, 3)
-"""Runs of each round that time is set aside for; further ones make the full runs shorter."""
-FEWEST_STEPS = 20
-EVALUATIONS = 12
 MEASURE_SHARE = 0.12
 """Share of a time budget for measuring costs."""
-IMBALANCE = 1.08
-"""Workers do not all finish at once; this much is left for the last ones."""
-CLOSING_SECONDS = 2.0
-"""For the results and the report."""
 
 Kind = Literal["seconds", "steps", "tokens"]
 UNITS: dict[str, tuple[Kind, float]] = {
@@ -113,6 +99,30 @@ class Trials(Record):
     rate: float | None = None
 
 
+class Leg(Record):
+    """A part of the full runs, which all candidates and seeds go through before any goes on.
+
+    Attributes:
+        steps: behind which it ends, counted from the start of the run.
+        schedule: of the learning rate, to the end of the run as it is planned now.
+        every: steps between points on the learning curve, each over ``curve_items`` samples.
+    """
+
+    steps: int
+    schedule: Knots
+    every: int
+    curve_items: int
+
+    @property
+    def planned(self) -> int:
+        """Steps of the whole run, as it is planned now."""
+        return self.schedule[-1][0]
+
+    @property
+    def is_last(self) -> bool:
+        return self.steps == self.planned
+
+
 class Final(Record):
     """The full runs: steps, points on the learning curve, and how many samples of each split are evaluated.
 
@@ -128,7 +138,7 @@ class Final(Record):
 
 
 class TaskPlan(Record):
-    """What all candidates of a task share. ``rounds`` and ``final`` are decided on the way."""
+    """What all candidates of a task share. ``rounds``, ``legs`` and ``final`` are decided on the way."""
 
     name: str
     source: str | None
@@ -155,8 +165,16 @@ class TaskPlan(Record):
     target_parameters: int | None = None
     data: Fingerprint = Field(default_factory=Fingerprint)
     rounds: Rounds | None = None
+    legs: list[Leg] = Field(default_factory=list)
+    trained: int = 0
+    """Steps of the full runs before the comparison was gone on with; more are to follow."""
     final: Final | None = None
     remarks: list[str] = Field(default_factory=list)
+
+    @property
+    def goes_on_from(self) -> int:
+        """The last leg's end at which the learning rate had not begun to fall: longer runs share all up to there."""
+        return max((leg.steps for leg in self.legs if leg.steps <= top(self.legs[-1].schedule)), default=0)
 
     def candidate(self, name: str) -> PlannedCandidate:
         return next(c for c in self.candidates if c.name == name)
@@ -169,6 +187,14 @@ class TaskPlan(Record):
     @property
     def buildable(self) -> list[PlannedCandidate]:
         return [c for c in self.candidates if not c.problem]
+
+
+class More(Record):
+    """A budget that was granted to a finished comparison, after ``since`` seconds; what it had found is kept."""
+
+    budget: str
+    since: float
+    kept: str
 
 
 class Plan(Record):
@@ -187,6 +213,28 @@ class Plan(Record):
     batch_size: int | None = None
     """As it was asked for."""
     tasks: list[TaskPlan]
+    more: list[More] = Field(default_factory=list)
+    search_cut: bool = False
+    """Whether the search for learning rates was ended for lack of time."""
+    busy: str = ""
+    """Who disturbed it, in a sentence."""
+    measuring: float | None = None
+    """Seconds for measuring the costs of one candidate, as it was decided when the training was over."""
+
+    @property
+    def granted(self) -> Budget:
+        """The budget that is being spent: the first, or what was granted last."""
+        return Budget.parse(self.more[-1].budget if self.more else self.budget)
+
+    @property
+    def since(self) -> float:
+        """When its time began, in seconds of the comparison."""
+        return self.more[-1].since if self.more else 0.0
+
+    @property
+    def budgets(self) -> str:
+        """All budgets in words."""
+        return ", then ".join([self.budget, *(f"{more.budget} more" for more in self.more)])
 
     def task(self, name: str) -> TaskPlan:
         return next(t for t in self.tasks if t.name == name)
@@ -233,7 +281,7 @@ class Plan(Record):
 
     @property
     def measure_seconds(self) -> float:
-        """Time for measuring the costs of one candidate."""
+        """Time set aside for measuring the costs of one candidate."""
         budget = Budget.parse(self.budget)
         everyone = sum(len(task.buildable) for task in self.tasks) or 1
         if budget.kind != "seconds":
@@ -242,10 +290,12 @@ class Plan(Record):
 
 
 class Calibration(Record):
-    """Measured on a few steps of one candidate: seconds of a training step and of an evaluated batch."""
+    """Measured on one candidate: seconds of a training step and of an evaluated batch."""
 
     step_seconds: float
     eval_seconds: float
+    untrained: float | None = None
+    """Validation score before the first step."""
 
 
 def default_parameters(budget: Budget, runs: int, tokens: int, *, accelerated: bool = False) -> int:
@@ -271,152 +321,3 @@ def default_eval_size(batch_size: int, samples: int) -> int:
 def default_batch_size(length: int) -> int:
     """The largest power of two up to 32 that keeps a step within 4096 tokens, and at least 4."""
     return max(4, min(32, 2 ** int(math.log2(max(1, 4096 // length)))))
-
-
-def final_for(task: TaskPlan, steps: int, eval_cost: float, *, everything: bool) -> Final:
-    """How to spend evaluations around ``steps`` steps. ``eval_cost`` is an evaluated batch in steps.
-
-    Curves take about 3% of the training time; the rest is capped so that a run stays within 1.3 times its steps,
-    unless ``everything`` is to be evaluated.
-    """
-    valid, test = task.split_items["valid"], task.split_items["test"]
-    evaluations = max(4, min(EVALUATIONS, steps // 8))
-
-    def items(share: float, fewest: int, most: int) -> int:
-        """As many samples as take this share of the training time, at least so many batches of them."""
-        affordable = int(share * steps / eval_cost * task.eval_size)
-        return max(1, min(most, max(fewest * task.eval_size, affordable)))
-
-    longer = sum(task.longer) or 1.0
-    return Final(
-        steps=steps,
-        evaluations=evaluations,
-        curve_items=items(0.03 / evaluations, 1, valid),
-        valid_items=valid if everything else items(0.04, 2, valid),
-        test_items=test if everything else items(0.14, 8, test),
-        length_items=max(1, test // 4) if everything else items(0.06 / longer, 1, test),
-    )
-
-
-def run_seconds(task: TaskPlan, final: Final, calibration: Calibration) -> float:
-    """One full run of a candidate, evaluations included."""
-    evaluated = final.evaluations * final.curve_items + final.valid_items + final.test_items
-    evaluated_longer = final.length_items * sum(task.longer)
-    seconds = final.steps * calibration.step_seconds + 0.1
-    return seconds + (evaluated + evaluated_longer) / task.eval_size * calibration.eval_seconds
-
-
-def search_seconds(task: TaskPlan, rounds: Rounds, calibration: Calibration) -> float:
-    """The search of a candidate as it usually goes."""
-    evaluation = rounds.valid_items / task.eval_size * calibration.eval_seconds + 0.1
-    pairs = zip(USUAL_RUNS, rounds.steps, strict=True)
-    return sum(runs * (steps * calibration.step_seconds + evaluation) for runs, steps in pairs)
-
-
-def eval_cost(calibrations: Mapping[str, Calibration]) -> float:
-    """An evaluated batch in training steps, typical of the candidates."""
-    return median(c.eval_seconds / c.step_seconds for c in calibrations.values())
-
-
-def rounds_for(task: TaskPlan, steps: int, cost: float) -> Rounds:
-    """The search that goes with runs of ``steps`` steps."""
-    first, second = (
-        max(least, math.ceil(share * steps)) for least, share in zip((8, 16), ROUNDS, strict=True)
-    )
-    affordable = int(0.2 * first / cost * task.eval_size)
-    items = min(task.split_items["valid"], max(2 * task.eval_size, affordable))
-    return Rounds(steps=(first, second), valid_items=items)
-
-
-def fixed_steps(budget: Budget, task: TaskPlan) -> int | None:
-    """The steps that the budget says itself, or None for a budget of time.
-
-    Raises:
-        ValueError: when so many tokens are not even one step.
-    """
-    if budget.kind == "steps":
-        return int(budget.amount)
-    if budget.kind == "tokens":
-        steps = int(budget.amount // task.tokens)
-        if steps < 1:
-            raise ValueError(
-                f"budget of {budget.amount:g} tokens is less than one step of {task.tokens} tokens"
-            )
-        return steps
-    return None
-
-
-def solve_steps(
-    plan: Plan,
-    task: TaskPlan,
-    calibrations: Mapping[str, Calibration],
-    seconds: float,
-    *,
-    search: bool,
-) -> int:
-    """The most steps at which the rest of the task fits into ``seconds`` of wall-clock time."""
-    cost = eval_cost(calibrations)
-
-    def total(steps: int) -> float:
-        final = final_for(task, steps, cost, everything=False)
-        rounds = rounds_for(task, steps, cost)
-        work = 0.0
-        for calibration in calibrations.values():
-            work += len(plan.seeds) * run_seconds(task, final, calibration)
-            work += search_seconds(task, rounds, calibration) if search else 0.0
-        return work / plan.workers * IMBALANCE
-
-    low, high = FEWEST_STEPS, FEWEST_STEPS
-    while total(high) <= seconds and high < 10**8:
-        low, high = high, high * 2
-    while high - low > max(1, low // 100):
-        middle = (low + high) // 2
-        low, high = (middle, high) if total(middle) <= seconds else (low, middle)
-    return low
-
-
-def time_left(plan: Plan, budget: Budget, elapsed: float) -> float:
-    """What is left for training when measuring and reporting are set aside."""
-    measuring = sum(len(task.buildable) for task in plan.tasks) * plan.measure_seconds
-    return budget.amount - elapsed - measuring - CLOSING_SECONDS
-
-
-def _portion(plan: Plan, task: TaskPlan) -> float:
-    return task.share / sum(other.share for other in plan.tasks)
-
-
-def decide_search(
-    plan: Plan, budget: Budget, calibrations: Mapping[str, Mapping[str, Calibration]], elapsed: float
-) -> None:
-    """Fills in the ``rounds`` of every task."""
-    for task in plan.tasks:
-        known = calibrations.get(task.name)
-        if task.rounds is not None or not known:
-            continue
-        share = time_left(plan, budget, elapsed) * _portion(plan, task)
-        steps = fixed_steps(budget, task) or solve_steps(plan, task, known, share, search=True)
-        task.rounds = rounds_for(task, steps, eval_cost(known))
-
-
-def decide_final(
-    plan: Plan, budget: Budget, calibrations: Mapping[str, Mapping[str, Calibration]], elapsed: float
-) -> None:
-    """Fills in the ``final`` of every task, from what is left of the budget."""
-    for task in plan.tasks:
-        known = calibrations.get(task.name)
-        if task.final is not None or not known:
-            continue
-        share = time_left(plan, budget, elapsed) * _portion(plan, task)
-        fixed = fixed_steps(budget, task)
-        steps = fixed or solve_steps(plan, task, known, share, search=False)
-        task.final = final_for(task, steps, eval_cost(known), everything=fixed is not None)
-        if fixed is None and steps == FEWEST_STEPS:
-            task.remarks.append(
-                f"The budget of {plan.budget} is too short for these candidates: "
-                f"each was trained for only {steps} steps."
-            )
-
-
-def eval_steps(steps: int, evaluations: int) -> Sequence[int]:
-    """The steps behind which the validation split is looked at; the last step is one of them."""
-    return sorted({max(1, round(steps * (i + 1) / evaluations)) for i in range(evaluations)})

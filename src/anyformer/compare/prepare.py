@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import torch
 
+from anyformer.compare.deciding import fixed_steps
 from anyformer.compare.ladder import start_for
 from anyformer.compare.measure import flops_per_token
 from anyformer.compare.plan import (
@@ -24,7 +25,6 @@ from anyformer.compare.plan import (
     default_batch_size,
     default_eval_size,
     default_parameters,
-    fixed_steps,
 )
 from anyformer.compare.results import Machine
 from anyformer.compare.secrets import masked

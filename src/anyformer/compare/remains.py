@@ -69,8 +69,14 @@ class Progress(BaseModel):
 
     step: int = Field(0, ge=0)
     steps: int = Field(1, ge=1)
+    begun: int = Field(0, ge=0)
     loss: float | None = None
     beats: int = 0
+
+    @property
+    def share(self) -> float:
+        """How much of the unit is done."""
+        return min(1.0, max(0.0, (self.step - self.begun) / max(1, self.steps - self.begun)))
 
 
 def read_progress(folder: Path) -> Progress:

@@ -78,6 +78,7 @@ def _section(result: TaskResult, results: Results) -> dict[str, Any]:
         "task": result.task,
         "settings": result.settings,
         "verdict": result.verdict,
+        "how_to_go_on": results.how_to_go_on(result),
         "rows": _rows(result, look),
         "columns": _columns(result),
         "metric": result.task.metric,
@@ -237,6 +238,7 @@ RATE_LIES = {
     None: "–",
     "inside": "inside: the rates on both sides are worse",
     "lowest": "at the lower end of the ladder: a lower rate might be better",
+    "edge": "at the edge of what there was time to try: a rate beyond might be better",
     "highest": "at the upper end of the ladder: a higher rate might be better",
 }
 

@@ -20,7 +20,7 @@ SCHEMA_VERSION = 2
 Limits = tuple[float, float]
 """The lowest and the highest value that is possible; infinite where there is none."""
 Status = Literal["ok", "failed", "diverged", "out_of_memory", "bad_spec"]
-VerdictKind = Literal["winner", "too_close", "no_model_needed", "single", "nothing"]
+VerdictKind = Literal["winner", "too_close", "no_model_needed", "single", "nothing", "undertrained"]
 
 
 class Record(BaseModel):
@@ -132,6 +132,7 @@ class SeedRun(Record):
     seed: int
     test: Sample
     valid: float | None = None
+    valid_loss: float | None = None
     seconds: float = 0.0
     curve: list[Point] = Field(default_factory=list)
     by_length: ByLength = Field(default_factory=dict)
@@ -169,9 +170,12 @@ class CandidateResult(Record):
     reason: str = ""
     parameters: int | None = None
     width: int | None = None
+    untrained: float | None = None
+    """Validation score before the first step, on some samples."""
     learning_rate: float | None = None
-    rate_lies: Literal["inside", "lowest", "highest"] | None = None
-    """Whether the learning rate has a worse one on either side, or is at an end of the ladder of rates."""
+    rate_lies: Literal["inside", "lowest", "highest", "edge"] | None = None
+    """Whether the learning rate has a worse one on either side, is at an end of the ladder of rates, or at the
+    edge of what there was time to try."""
     search: list[SearchRun] = Field(default_factory=list)
     runs: list[SeedRun] = Field(default_factory=list)
     costs: Costs = Field(default_factory=Costs)
@@ -223,6 +227,32 @@ class Contrast(Record):
     smallest: float = 0.0
 
 
+class Trend(Record):
+    """How the validation score of a candidate grows with the steps; see :mod:`anyformer.compare.maturity`.
+
+    Attributes:
+        gains: of the next doublings of the steps, positive meaning better.
+        learned: since before the first step.
+        noise: standard error of a difference, over seeds.
+        loss_falls: by which share in the next doubling.
+    """
+
+    name: str
+    steps: int
+    gains: list[float]
+    learned: float | None = None
+    noise: float = 0.0
+    loss_falls: float = 0.0
+
+
+class Shortage(Record):
+    """What is lacking for a verdict: steps of a run, about how many further seconds, and ``--more`` with that."""
+
+    steps: int
+    seconds: float
+    option: str = ""
+
+
 class Verdict(Record):
     """The answer in words, with the contrasts that it rests on."""
 
@@ -232,6 +262,9 @@ class Verdict(Record):
     winner: str | None = None
     tied: list[str] = Field(default_factory=list)
     contrasts: list[Contrast] = Field(default_factory=list)
+    trends: list[Trend] = Field(default_factory=list)
+    shortage: Shortage | None = None
+    """Only where there was not enough training."""
 
 
 class TaskResult(Record):
@@ -257,8 +290,17 @@ class Results(Record):
     seconds: float
     command: str = ""
     folder: str = ""
+    earlier: list[str] = Field(default_factory=list)
+    """Results of this comparison before it was gone on with, beside this file, the oldest first."""
     machine: Machine
     tasks: list[TaskResult]
+
+    def how_to_go_on(self, result: TaskResult) -> str:
+        """The command that trains for so much longer as a task's verdict needs; empty where it was trained enough."""
+        shortage = result.verdict.shortage
+        return (
+            "" if shortage is None else f"anyformer compare --more {shortage.option} {self.folder}".rstrip()
+        )
 
     def save(self, path: Path) -> None:
         """Writes the file in one step: a reader sees the old one or the new one, never a part."""

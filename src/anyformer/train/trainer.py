@@ -21,6 +21,7 @@ from anyformer.machine import is_memory_error, whole_file
 from anyformer.models import SequenceModel
 from anyformer.ops._precision import widen
 from anyformer.tasks import Batch, Evaluation, Split, Task, evaluate
+from anyformer.train.schedule import Knots, agree, share_at
 
 
 class Diverged(RuntimeError):
@@ -38,6 +39,8 @@ class TrainConfig(BaseModel):
         grad_clip: the largest norm of a gradient.
         seed: of dropout and other draws in training; the data's order is the task's.
         dtype: ``"bfloat16"`` runs under autocast.
+        schedule: knots of the learning rate instead of warm-up and cosine (:mod:`anyformer.train.schedule`); the last
+            lies at ``steps``.
         short_length, short_share: cut the windows of the first ``short_share`` of the steps into pieces of
             ``short_length`` tokens (staged training, Press 2020, section 4); for tasks with a target a token.
     """
@@ -52,11 +55,14 @@ class TrainConfig(BaseModel):
     grad_clip: float = Field(1.0, gt=0)
     seed: int = 0
     dtype: Literal["float32", "bfloat16"] = "float32"
+    schedule: Knots | None = None
     short_length: int | None = Field(None, ge=1)
     short_share: float = Field(0.5, ge=0, le=1)
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, the first being 0."""
+        if self.schedule is not None:
+            return self.learning_rate * share_at(self.schedule, step + 1)
         warm = max(1, round(self.warmup * self.steps))
         if step < warm:
             return self.learning_rate * (step + 1) / warm
@@ -198,7 +204,7 @@ class Trainer:
                 may then hold a part of it, and is of no further use.
         """
         held = _read_checkpoint(Path(path), self.device)
-        if held["config"] != self.config.model_dump():
+        if not self._continues(TrainConfig.model_validate(held["config"]), held["step"]):
             raise ValueError(
                 f"checkpoint {str(path)!r} was made under {held['config']}, got {self.config.model_dump()}"
             )
@@ -210,6 +216,16 @@ class Trainer:
         self.step, self.seconds, self.losses = held["step"], held["seconds"], held["losses"]
         self._random = held["random"]
         return dict(held["facts"])
+
+    def _continues(self, before: TrainConfig, step: int) -> bool:
+        """Whether a run under ``before`` has gone through its first steps as this one would have."""
+        ours = self.config
+        if before == ours:
+            return True
+        if before.schedule is None or ours.schedule is None or step > ours.steps:
+            return False
+        moved = before.model_copy(update={"steps": ours.steps, "schedule": ours.schedule})
+        return moved == ours and agree(before.schedule, ours.schedule, step)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16")
