@@ -18,6 +18,7 @@ from anyformer.compare.deciding import (
     run_seconds,
     search_seconds,
 )
+from anyformer.compare.going_on import go_on
 from anyformer.compare.ladder import start_for
 from anyformer.compare.plan import Budget, Calibration, More, Plan, PlannedCandidate, TaskPlan
 from anyformer.train.schedule import LOWEST, top, whole
@@ -200,9 +201,7 @@ def test_going_on_is_one_run_in_one_go(tmp_path, budget, more):
     task = plan.tasks[0]
     before, trunk = task.final.steps, task.goes_on_from
     assert trunk == top(task.legs[-1].schedule)
-    plan.more.append(More(budget=more, since=machine.now, kept="results-1.json"))
-    task.trained, task.final = before, None
-    task.legs = [leg for leg in task.legs if leg.steps <= trunk]
+    go_on(plan, More(budget=more, since=machine.now, kept="results-1.json"), times=2.0)
     plan.save(tmp_path)
     begin, units = machine.now, len(machine.trained)
     (tmp_path / "clock.json").write_text(str(machine.now))
@@ -220,3 +219,25 @@ def test_going_on_is_one_run_in_one_go(tmp_path, budget, more):
     knots = task.legs[-1].schedule
     assert all(leg.schedule[0] == knots[0] for leg in task.legs), "the warm-up stays"
     assert top(knots) >= trunk and knots[-1] == (task.final.steps, LOWEST)
+
+
+@pytest.mark.parametrize(
+    "cut, more, times, anew",
+    [
+        (False, "2m", 3.0, False),
+        (False, "1h", 40.0, True),
+        (True, "2m", 3.0, True),
+        (False, "599 steps", 1.0, False),
+        (False, "601 steps", 1.0, True),
+    ],
+)
+def test_a_search_for_much_shorter_runs_is_made_anew(tmp_path, cut, more, times, anew):
+    """And so is one that was cut short: short runs favour rates that long ones do not bear."""
+    plan = make_plan("200 steps", workers=2)
+    plan.save(tmp_path)
+    Machine(tmp_path, dict.fromkeys(NAMES, 0.01), steady, 2).conduct(plan)
+    task, plan.search_cut = plan.tasks[0], cut
+    go_on(plan, More(budget=more, since=0.0, kept="results-1.json"), times=times)
+    assert (task.rounds is None, not task.trials, not task.legs) == (anew,) * 3
+    assert not plan.search_cut and task.trained == 200
+    assert "after 200 steps" in task.remarks[-1]
