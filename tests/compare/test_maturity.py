@@ -94,6 +94,7 @@ def test_a_power_law_is_continued(exponent, drop, steps):
 
 
 def test_lengths_that_nearly_agree_tell_no_slope():
+    assert growth([(14, 0.12), (17, 0.13)]) == []
     assert max(growth([(8, 0.0), (16, 0.1), (20, 0.4)])) < 0.4
 
 
@@ -144,6 +145,8 @@ def test_full_runs_no_longer_than_those_of_the_search_tell_nothing():
     found = verdict(short, reference=0.8)
     assert found.kind == "undertrained"
     assert verdict(short, reference=5.0).kind == "single"
+    short.search = [run.model_copy(update={"steps": 800}) for run in short.search]
+    assert verdict(short, reference=0.8).kind == "undertrained", "nor do those that are hardly longer"
 
 
 def test_a_winner_far_ahead_stays_while_all_improve():

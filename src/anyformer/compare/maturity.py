@@ -14,8 +14,8 @@ When that is not enough
     than what separates them, where that is a tenth or more of all that it has learned since before its first step.
     (3) No reference is beaten, not the simplest, by candidates that have seen fewer than 20 tokens for each parameter
     (Hoffmann et al. 2022, section 3), and the training data fewer than three times: a flat curve is then no plateau.
-    (4) The full runs are no longer than those of the search, so that nothing is known of their growth, and nothing is
-    separated.
+    (4) The full runs are not twice as long as any of the search, so that nothing is known of their growth, and nothing
+    is separated.
 
 What is separated from all others, or has come to rest, keeps its verdict.
 """
@@ -94,16 +94,15 @@ class Training:
 def growth(lengths: Sequence[Length], noise: float = 0.0) -> list[float]:
     """Gains of the next doublings (``HORIZON``), from the values (higher is better) that runs of these lengths reached.
 
-    None where there is one length only.
+    None where no run was half as long as the longest, or less: what lies close together tells no slope.
     ``noise`` is the standard error of a difference between two of the values.
     """
-    points = sorted(lengths)
-    if len(points) < 2:
+    *shorter, (now, high) = sorted(lengths)
+    known = [point for point in shorter if now >= 2 * point[0]]
+    if not known:
         return []
-    (before, low), (now, high) = points[-2:]
-    first = points[-3] if len(points) > 2 else None
-    if first is not None and now < 2 * before:  # too close together to tell a slope
-        (before, low), first = first, None
+    before, low = known[-1]
+    first = known[-2] if len(known) > 1 else None
     doublings = math.log2(now / before)
     if high - low <= 2 * noise:
         return [0.0] * HORIZON
