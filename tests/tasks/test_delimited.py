@@ -22,6 +22,8 @@ def read(folder: Path, text: str) -> dict[str, list[str]]:
     [
         ('"date";"price, EUR"\n2024-01-01;1,5\n', {"date": ["2024-01-01"], "price, EUR": ["1,5"]}),
         ("date;price, EUR\n2024-01-01;1,5\n", {"date": ["2024-01-01"], "price, EUR": ["1,5"]}),
+        ("temp, C;kind\n8,5;b\n6,25;a\n", {"temp, C": ["8,5", "6,25"], "kind": ["b", "a"]}),
+        ("temp, C;kind\nEUR 8,5;b\n", {"temp, C": ["EUR 8,5"], "kind": ["b"]}),
         ("a;b;c\n1,5;2,5;3,5\n", {"a": ["1,5"], "b": ["2,5"], "c": ["3,5"]}),
         ('a,b\n"1,5","2,5"\n', {"a": ["1,5"], "b": ["2,5"]}),
         ("sep=;\na;b\n1;2\n", {"a": ["1"], "b": ["2"]}),

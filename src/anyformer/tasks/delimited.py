@@ -15,17 +15,14 @@ import numpy as np
 import pyarrow as pa
 
 from anyformer.tasks.base import DataError
+from anyformer.tasks.numbers import looks_like_number
 
 LONGEST_LINE = 1_000_000
 SEPARATORS = ",;\t|"
 _SAMPLE = 200_000
 _SAMPLE_ROWS = 100
 _BLOCK = 65_536
-_VALUE = re.compile(
-    r"[+\-(\N{MINUS SIGN}]?\s?[$\u00a2-\u00a5\u20a0-\u20c0]?\s?"
-    r"[0-9]{1,400}([.,' \u00a0\u202f][0-9]{1,400})*\s?[%$\u20ac)]?"
-    r"|[0-9]+[./-][0-9]+[./-][0-9]+([ T].*)?|[+-]?[0-9.]+[eE][+-]?[0-9]+"
-)
+_DATE = re.compile(r"[0-9]+[./-][0-9]+[./-][0-9]+([ T].*)?")
 
 
 @dataclass
@@ -123,13 +120,14 @@ def _names_in_comment(text: str) -> bool:
         return False
     separator = max(SEPARATORS, key=lines[0].count)
     head, below = (next(csv.reader([line], delimiter=separator)) for line in lines[:2])
-    return len(head) == len(below) > 1 and any(_VALUE.fullmatch(cell.strip()) for cell in below)
+    return len(head) == len(below) > 1 and any(map(looks_like_value, below))
 
 
 def find_separator(text: str) -> str:
     """The separator that gives all rows as many fields as there are names, quotes respected.
 
-    Where several do, the one whose fields are values more often (``2024-01-01;1,5``), then the one with more fields.
+    Where several do, the one whose fields are more often values or free of other separators (``2024-01-01;1,5``, and
+    ``8,5;b``), then the one with more fields.
     """
     scored = [(_score(text, separator), separator) for separator in SEPARATORS]
     best, separator = max(scored, key=lambda pair: pair[0])
@@ -157,7 +155,10 @@ def _score(text: str, separator: str) -> tuple[float, ...]:
     fits = [len(row) == width or (len(row) == width + 1 and not row[-1]) for row in body]
     share = sum(fits) / len(fits) if fits else 1.0
     cells = [cell.strip() for row, fit in zip(body, fits) if fit for cell in row if cell.strip()]
-    valued = sum(bool(_VALUE.fullmatch(cell)) for cell in cells) / max(len(cells), 1)
+    values = [looks_like_value(cell) for cell in cells]
+    others = set(SEPARATORS) - {separator}
+    clean = sum(value or not others & set(cell) for value, cell in zip(values, cells)) / max(len(cells), 1)
+    valued = sum(values) / max(len(cells), 1)
     if width == 1:
         tier = 0 if share == 1 and not broken else -1
     elif broken:
@@ -165,7 +166,7 @@ def _score(text: str, separator: str) -> tuple[float, ...]:
     else:
         occurs = any(len(row) > 1 for row in body) or not body
         tier = 3 if share == 1 else 2 if share > 0 else 1 if occurs else -1
-    return (tier, share, valued, width, -SEPARATORS.index(separator))
+    return (tier, share, clean, valued, width, -SEPARATORS.index(separator))
 
 
 def _all_rows(
@@ -306,7 +307,8 @@ def unnamed(place: int, names: Iterable[object]) -> str:
 
 def looks_like_value(text: str) -> bool:
     """Whether a cell is a number or a date, and no name."""
-    return bool(_VALUE.fullmatch(text.strip())) or text.strip().lower() in ("nan", "inf", "-inf")
+    text = text.strip()
+    return looks_like_number(text) or bool(_DATE.fullmatch(text)) or text.lower() in ("nan", "inf", "-inf")
 
 
 def factorized(column: pa.ChunkedArray) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:

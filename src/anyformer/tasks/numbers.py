@@ -56,6 +56,11 @@ _BLANKS = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\N{RIGHT 
 _NAMES = {",": "commas", ".": "points", " ": "blanks", "'": "apostrophes"}
 
 
+def looks_like_number(text: str) -> bool:
+    """Whether a text is a number in some style."""
+    return _CELL.fullmatch(text) is not None
+
+
 @dataclass(frozen=True)
 class Convention:
     """How a file writes its values.
