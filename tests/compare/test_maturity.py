@@ -144,6 +144,7 @@ def test_full_runs_no_longer_than_those_of_the_search_tell_nothing():
     short.search = [run.model_copy(update={"steps": 2000}) for run in short.search]
     found = verdict(short, reference=0.8)
     assert found.kind == "undertrained"
+    assert "too few to see how they improve" in found.headline
     assert verdict(short, reference=5.0).kind == "single"
     short.search = [run.model_copy(update={"steps": 800}) for run in short.search]
     assert verdict(short, reference=0.8).kind == "undertrained", "nor do those that are hardly longer"

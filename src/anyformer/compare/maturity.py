@@ -247,16 +247,16 @@ def _beats_some(verdict: Verdict, references: Sequence[ReferenceResult]) -> bool
 
 def _undertrained(case: _Case, shortage: Shortage, training: Training) -> Verdict:
     rising = [t for t in case.trends.values() if (t.gains and t.gains[0] > 0) or t.loss_falls >= FALLING]
-    state = "still improving" if rising else "had hardly begun to learn"
+    state = " and still improving" if rising else " and had hardly begun to learn"
+    if not rising and not case.blank:
+        state = ", too few to see how they improve"
     time, option = proposed(shortage.seconds)
     shortage.option = option
     if time == "more":
         advice = "more than 2 h would be needed"
     else:
         advice = f"about {time} would do"
-    headline = (
-        f"Not enough training to tell: each was trained for {training.steps:,} steps and {state}; {advice}."
-    )
+    headline = f"Not enough training to tell: each was trained for {training.steps:,} steps{state}; {advice}."
     details = []
     unbeaten = [c.other for c in case.verdict.contrasts if c.other in case.benches and not beaten(c)]
     if unbeaten:
