@@ -36,13 +36,13 @@ docs: $(VENV)/.dev ## build the site into site/
 fuzz: $(VENV)/.dev ## hold the readers of data to 5,100 tables made from known values (half an hour)
 	ANYFORMER_FUZZ=1700 $(ONE_THREAD) $(BIN)/python -m pytest tests/tasks/test_reader_fuzz.py
 
-# The library that finds what is read and written out of bounds must be loaded before Python is.
+# What finds reads and writes out of bounds must be loaded before Python is, and with it what PyTorch throws by.
 sanitize: $(VENV)/.dev ## the native kernels and the ops' tests under the address and undefined-behaviour sanitizers
 	command -v cmake > /dev/null || $(PIP) cmake
 	export PATH="$$PATH:$(CURDIR)/$(BIN)"; cmake -S . -B build/sanitize -DANYFORMER_SANITIZE=ON \
 		&& cmake --build build/sanitize --parallel 2
-	LD_PRELOAD=$$($${CC:-cc} -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 $(ONE_THREAD) \
-		ANYFORMER_NATIVE=$(CURDIR)/build/sanitize $(BIN)/python -m pytest tests/kernels tests/ops \
+	LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so) libstdc++.so.6" ASAN_OPTIONS=detect_leaks=0 $(ONE_THREAD) \
+		ANYFORMER_NATIVE=$(CURDIR)/build/sanitize $(BIN)/python -m pytest --capture=sys tests/kernels tests/ops \
 		tests/testing/test_op_laws.py
 
 bench: $(VENV)/.dev ## what things cost on this machine, beside other libraries, into docs/benchmarks.md (ten minutes)

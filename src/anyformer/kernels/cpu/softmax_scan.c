@@ -305,10 +305,10 @@ EXPORT(softmax_scan_backward)(
         real *scratch = malloc((2 * weights + n + (shared ? CHUNK * n : 0)) * sizeof(real));
         State s = {scratch, scratch + 2 * weights, scratch + weights};
         for (int64_t chunk = chunks - 1; chunk >= 0; chunk--) {
-            const real *state = kept + (lead * (chunks - 1) + chunk - 1) * row;
-            memcpy(s.u, (chunk ? state : u + lead * V) + first, n * sizeof(real));
-            memcpy(s.m, (chunk ? state + V : m + lead * W) + from, weights * sizeof(real));
-            memcpy(s.w, (chunk ? state + V + W : w + lead * W) + from, weights * sizeof(real));
+            const real *state = chunk ? kept + (lead * (chunks - 1) + chunk - 1) * row : NULL;
+            memcpy(s.u, (state ? state : u + lead * V) + first, n * sizeof(real));
+            memcpy(s.m, (state ? state + V : m + lead * W) + from, weights * sizeof(real));
+            memcpy(s.w, (state ? state + V + W : w + lead * W) + from, weights * sizeof(real));
             int64_t t = chunk * CHUNK, steps = MIN(CHUNK, T - t);
             if (shared) {
                 shared_backward(&x, &g, t, steps, n, s, scratch + 2 + n);
