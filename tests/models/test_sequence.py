@@ -33,6 +33,8 @@ def test_whole_equals_streamed_with_padding(name: str) -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(0, 11, (3, 23), generator=generator)
     mask = torch.rand(3, 23, generator=generator) > 0.3
+    if model.body.info.grid:  # which refuses holes: the tokens behind one would move
+        mask = torch.arange(23) < mask.sum(1, keepdim=True)
     whole = model(x, mask).detach()
     for sizes in ([23], [1] * 23, [5, 0, 1, 9, 8]):
         state, parts, start = model.init_state(3), [], 0

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.constants import register_constant
 from anyformer.layers.conv import ShortConv
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.ops.long_conv import long_conv
 from anyformer.state import State
+
+
+def _waves(max_length: int, num_waves: int) -> Tensor:
+    """Angular frequencies (num_waves,), of periods from 4 tokens to four times the longest sequence."""
+    periods = torch.logspace(math.log2(4), math.log2(max(4 * max_length, 8)), num_waves, base=2)
+    return 2 * torch.pi / periods
 
 
 class ImplicitFilter(nn.Module):
@@ -43,8 +51,7 @@ class ImplicitFilter(nn.Module):
         network: bool = True,
     ) -> None:
         super().__init__()
-        periods = torch.logspace(math.log2(4), math.log2(max(4 * max_length, 8)), num_waves, base=2)
-        self.register_buffer("waves", 2 * torch.pi / periods)
+        register_constant(self, "waves", partial(_waves, max_length, num_waves))
         widths = torch.logspace(0, math.log2(max(max_length / 3, 2)), dim, base=2)
         self.log_width = nn.Parameter(widths.log().repeat(order))
         self.dim, self.order, self.max_length = dim, order, max_length

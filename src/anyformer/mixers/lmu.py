@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.constants import register_constant
 from anyformer.layers.conv import join, recent
 from anyformer.layers.linear import Linear
 from anyformer.layers.state_space import hippo_legt, powers_along
@@ -50,9 +52,8 @@ class LMU(Mixer):
         if not window > 0:
             raise ValueError(f"window must be positive, got {window}")
         self.order, self.num_inputs = order, num_inputs
-        A, B = hippo_legt(order, window)
-        self.register_buffer("A", A)
-        self.register_buffer("B", B)
+        for place, name in enumerate("AB"):
+            register_constant(self, name, partial(_matrix, place, order, window))
         self.u = Linear(dim, num_inputs)
         self.m = Linear(num_inputs * order, dim, bias=False)
         self.x = Linear(dim, dim)
@@ -138,3 +139,8 @@ class ConvStem(Mixer):
             new.append(recent(x, past, self.width - 1, inputs.mask))
             x = conv(joined.mT).mT if x.shape[1] else x
         return x, new
+
+
+def _matrix(place: int, order: int, window: float) -> Tensor:
+    """A (order, order), the first, or B (order,)."""
+    return hippo_legt(order, window)[place]

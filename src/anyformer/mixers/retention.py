@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import silu
 
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.layers.constants import register_constant
 from anyformer.layers.linear import Linear
 from anyformer.layers.norms import RMSNorm
 from anyformer.mixers import register_mixer
@@ -43,8 +45,7 @@ class Retention(Mixer):
         self.out = Linear(dim * value_factor, dim, bias=False)
         self.norm = RMSNorm(self.value_dim, eps=1e-6, elementwise_affine=False)
         self.rope = create_position("rope", dim=dim, num_heads=num_heads, head_dim=K)
-        gamma = 1 - 2.0 ** (-5 - torch.arange(num_heads, dtype=torch.float64))
-        self.register_buffer("log_decay", gamma.log())
+        register_constant(self, "log_decay", partial(_log_decay, num_heads))
 
     log_decay: Tensor
 
@@ -92,3 +93,9 @@ class Retention(Mixer):
         decay = (age * self.log_decay.to(q)[:, None, None]).exp().where(age >= 0, 0.0)
         weights = q @ k.mT * (decay * self.key_dim**-0.5)
         return Mixing(weights, v, lambda y: inputs.zero(self._finish(y, x)))
+
+
+def _log_decay(num_heads: int) -> Tensor:
+    """log(1 - 2^(-5 - h)) of each head (section 2.2), (num_heads,) float64."""
+    gamma = 1 - 2.0 ** (-5 - torch.arange(num_heads, dtype=torch.float64))
+    return gamma.log()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from anyformer.layers.constants import register_constant
 from anyformer.ops._precision import exact
 from anyformer.positions import positions
 from anyformer.positions.base import Positions
@@ -21,7 +23,7 @@ class Alibi(Positions):
 
     def __init__(self, dim: int, num_heads: int, head_dim: int) -> None:
         super().__init__(dim, num_heads, head_dim)
-        self.register_buffer("slopes", torch.tensor(_slopes(num_heads)))
+        register_constant(self, "slopes", partial(_slopes, num_heads))
 
     def score(self, q: Tensor, k: Tensor, q_positions: Tensor, k_positions: Tensor) -> Tensor:
         distance = (q_positions[:, None, :, None] - k_positions[:, None, None, :]).abs()
@@ -31,7 +33,12 @@ class Alibi(Positions):
         return exact(self.slopes)[:, None] * exact(positions)[:, None, :]
 
 
-def _slopes(num_heads: int) -> list[float]:
+def _slopes(num_heads: int) -> Tensor:
+    """The slope of each head, (num_heads,)."""
+    return torch.tensor(_powers(num_heads))
+
+
+def _powers(num_heads: int) -> list[float]:
     """2^(-8h/H) for H a power of two; otherwise every second slope of the next power is put behind (section 3)."""
     power = 2 ** math.floor(math.log2(num_heads))
     slopes = [2.0 ** (-8 * (h + 1) / power) for h in range(power)]
