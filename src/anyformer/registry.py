@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
@@ -14,13 +14,19 @@ from anyformer import user_code
 T = TypeVar("T")
 
 
-def nearest(name: str, known: Iterator[str] | list[str]) -> str:
-    """``"; did you mean 'retention'?"``, or the known names where nothing is near."""
+def near(name: str, known: Iterable[str]) -> str:
+    """``"; did you mean 'retention'?"``, in whatever case it is typed; nothing where no known name is near."""
+    folded: dict[str, str] = {}
+    for one in sorted(known):
+        folded.setdefault(one.casefold(), one)
+    close = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)
+    return "; did you mean " + " or ".join(repr(folded[one]) for one in close) + "?" if close else ""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What is near, or the known names where nothing is."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    if close:
-        return "; did you mean " + " or ".join(repr(c) for c in close) + "?"
-    return "; known: " + ", ".join(names)
+    return near(name, names) or "; known: " + ", ".join(names)
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ class TestRecall:
             ({"length": 10}, "length must be an integer at least 18, got 10"),
             (
                 {"pairs": 3},
-                "task 'recall' has no option 'pairs'; its options are vocab_size, num_pairs, length, seed",
+                "task 'recall' has no option 'pairs'; did you mean num_pairs",
             ),
         ],
     )

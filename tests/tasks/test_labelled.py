@@ -307,7 +307,7 @@ def test_wrong_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.parquet is not a readable Parquet file: "):
         create_task(tmp_path / "a.parquet")
     (tmp_path / "a.json").write_text("[]")
-    with pytest.raises(DataError, match=r"\.json files are not read; save it as \.jsonl"):
+    with pytest.raises(DataError, match=r"\.json files are not read: save it as \.jsonl"):
         create_task(tmp_path / "a.json")
     for line, message in [
         ('{"text": "a"}\n{broken', "line 2 is not JSON"),

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from anyformer.spelling import command_line, option
-from anyformer.tasks.files import open_data
+from anyformer.tasks import create_task
+from anyformer.tasks.files import OPTIONS, open_data
 from anyformer.tasks.options import options_of_data, typed_options
 
 
@@ -87,3 +89,68 @@ def test_options_are_spelled_as_they_are_typed() -> None:
         assert option("missing", "") == "--option missing=''"
         assert option("target", ["a", "b"]) == "--target a,b"
     assert option("group") == "group"
+
+
+KINDS_OF_FILES = {"rows.csv": "tables", "array.npz": ".npz files", "words.txt": "text"}
+
+
+@pytest.mark.parametrize("file", KINDS_OF_FILES)
+@pytest.mark.parametrize("name", ["grup", "hoirzon", "kindd", "zzz", "path", "Date"])
+def test_an_unknown_option_gets_the_nearest_that_this_data_takes(
+    tmp_path: Path, file: str, name: str
+) -> None:
+    kind = KINDS_OF_FILES[file]
+    takes = {one for part, names in OPTIONS.items() if part.startswith(kind) for one in names}
+    (tmp_path / file).write_text("a,b\n1,2\n")
+    with command_line(), pytest.raises(ValueError, match=f"has no option '{name}'; ") as caught:
+        create_task(tmp_path / file, **{name: "x"})
+    message = str(caught.value)
+    named = set(re.findall(r"--option (\w+)", message))
+    assert named and named <= takes and "path," not in message and "seed" not in message
+    near = {"grup": "group", "hoirzon": "horizon", "kindd": "kind", "Date": "date"}.get(name)
+    assert near not in takes or f"did you mean --option {near}" in message
+
+
+@pytest.mark.parametrize("columns", [3, 60])
+@pytest.mark.parametrize("wish", ["AMOUNT", "amuont", "qqq"])
+def test_a_mistaken_column_gets_the_nearest_ones(tmp_path: Path, wish: str, columns: int) -> None:
+    names = ["amount", "store", *(f"x{i}" for i in range(columns - 2))]
+    (tmp_path / "data.csv").write_text(",".join(names) + "\n" + ",".join("1" * columns) + "\n")
+    for argument in ("target", "group", "drop"):
+        given = {"target": "store", argument: wish}
+        with command_line(), pytest.raises(ValueError, match=f"has no column '{wish}'; ") as caught:
+            create_task(tmp_path / "data.csv", **given)
+        message = str(caught.value)
+        assert message.startswith("--target" if argument == "target" else f"--option {argument}")
+        assert (
+            ("did you mean 'amount'?" in message) if wish != "qqq" else ("'amount', 'store', 'x0'" in message)
+        )
+        assert ("and 40 more" in message) == (wish == "qqq" and columns == 60)
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        ({"target": "word", "kind": "forecast"}, "kind=classify"),
+        ({"target": "word", "kind": "regress"}, "kind=classify"),
+        ({"target": "word", "date": "day"}, "kind=classify"),
+        ({"target": "x", "kind": "classify"}, "kind=regress"),
+        ({"target": "x", "horizon": 3, "date": "none"}, "kind=forecast"),
+        ({"target": "x", "length": 3}, "kind=classify or --option kind=regress"),
+        ({"target": "x", "kind": "forcast"}, "did you mean 'forecast'"),
+    ],
+)
+def test_a_wish_for_another_kind_says_which(tmp_path: Path, options: dict[str, Any], hint: str) -> None:
+    rows = [f"2024-01-{i:02d},{i * 0.37 % 1:.3f},{'uv'[i % 2]}" for i in range(1, 31)]
+    (tmp_path / "data.csv").write_text("day,x,word\n" + "\n".join(rows) + "\n")
+    with command_line(), pytest.raises(ValueError, match=hint) as caught:
+        create_task(tmp_path / "data.csv", **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_options_in_notes_can_be_typed_as_they_stand(tmp_path: Path) -> None:
+    rows = [f"{i},{i * 0.37 % 1:.3f},{'uv'[i % 2]}" for i in range(1, 41)]
+    (tmp_path / "data.csv").write_text(",x,label\n" + "\n".join(rows) + "\n")
+    with command_line():
+        notes = create_task(tmp_path / "data.csv", target="label").notes()
+    assert any("--option keep='Unnamed: 0' takes it" in note for note in notes)

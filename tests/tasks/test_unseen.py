@@ -178,7 +178,7 @@ class TestNewRows:
         [
             (
                 lambda f: f.rename(columns={"b": "B"}),
-                "the model needs the columns 'a', 'b', 'c'.*no column 'b'; known: B, a, c",
+                "the model needs the columns 'a', 'b', 'c'.*no column 'b'; did you mean 'B'",
             ),
             (lambda f: f.assign(b="red"), r"column 'b' is not numeric \(it holds 'red'\)"),
             (lambda f: f[:0], "no rows"),

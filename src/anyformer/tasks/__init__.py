@@ -99,13 +99,20 @@ def create_task(
         return call_with_options(f"task {name!r}", tasks.get(name).target, {"seed": seed, **options})
     if not Path(name).exists() and not Path(name).suffix and Path(name).name == name:
         tasks.get(name)  # raises, with the nearest names
-    return open_data(name, target=target, seed=seed, **options)
+    return _open(name, target, seed, options)
 
 
 def open_data(
     path: str | os.PathLike[str], target: str | list[str] | None = None, *, seed: int = 0, **options: Any
 ) -> Task:
     """The task that a file or a folder of the user's makes; see :mod:`anyformer.tasks.files` for the rules."""
+    return _open(path, target, seed, options)
+
+
+def _open(
+    path: str | os.PathLike[str], target: str | list[str] | None, seed: int, options: dict[str, Any]
+) -> Task:
     files = import_module("anyformer.tasks.files")
-    given = {"path": path, "target": target, "seed": seed, **options}
-    return call_with_options("a data file", files.open_data, given)
+    files.check_options(path, options)
+    task: Task = files.open_data(path, target, seed=seed, **options)
+    return task

@@ -89,7 +89,10 @@ def load_arrays(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
     except DataError:
         raise
     except Exception as error:  # numpy, zipfile and pickle each raise their own
-        raise DataError(f"{path} is not a readable .npz file of plain arrays: {error}") from None
+        why = "it holds Python objects" if "pickle" in str(error) else str(error)
+        raise DataError(
+            f"{path} is not a readable .npz file of plain arrays: {why}; numpy.savez('data.npz', x=x, y=y) writes one"
+        ) from None
     x = arrays[0]
     if x.ndim not in (2, 3) or 0 in x.shape or x.dtype.kind not in "iufb":
         raise DataError(f"{path}: x must be numbers (N, T) or (N, T, F), got {x.dtype} {x.shape}")

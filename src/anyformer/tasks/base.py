@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -235,13 +236,20 @@ TaskMaker = Callable[..., Task]
 
 def call_with_options(what: str, make: TaskMaker, options: dict[str, Any]) -> Task:
     """``make(**options)``, with ``ValueError`` naming the options that it does not take."""
-    taken = list(inspect.signature(make).parameters)
-    unknown = [name for name in options if name not in taken]
-    if unknown:
-        raise ValueError(
-            f"{what} has no option {', '.join(map(repr, unknown))}; its options are {', '.join(taken)}"
-        )
+    for name in options:
+        check_known(what, name, [one for one in inspect.signature(make).parameters if one != "seed"])
     return make(**options)
+
+
+def check_known(what: str, name: str, taken: Sequence[str]) -> None:
+    """``ValueError`` where a user's option is none of those ``taken``, with the nearest of them, or all."""
+    if name in (*taken, "seed"):
+        return
+    close = get_close_matches(name.casefold(), taken, n=2, cutoff=0.5)
+    if close:
+        raise ValueError(f"{what} has no option {name!r}; did you mean {' or '.join(map(option, close))}?")
+    listed = f"; it takes {', '.join(map(option, taken))}" if taken else " besides the seed"
+    raise ValueError(f"{what} has no option {name!r}{listed}")
 
 
 def check_split(split: str) -> None:

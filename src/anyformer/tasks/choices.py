@@ -41,13 +41,14 @@ class Choices:
             **fields, decimal=said.decimal, thousands=said.thousands, missing=missing, likely=table.decimal
         )
 
-    def refuse(self, what: str, *names: str) -> None:
-        """``ValueError`` where an option was given that does nothing for such data."""
+    def refuse(self, what: str, *names: str, instead: str = "") -> None:
+        """``ValueError`` where an option was given that does nothing for such data; ``instead`` says for which."""
         for name in names:
             value = getattr(self, name)
             if value not in (None, []):
                 name = name.removesuffix("s") if name == "groups" else name
-                raise ValueError(f"{option(name)} does not apply to {what}, got {value!r}")
+                hint = f"; {instead}" if instead else ""
+                raise ValueError(f"{option(name)} does not apply to {what}, got {value!r}{hint}")
 
 
 def group_keys(table: Table, names: list[str]) -> pd.Series:

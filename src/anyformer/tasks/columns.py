@@ -117,14 +117,19 @@ def input_columns(
             remarks.extend(table.notes.get(name, []))
         else:
             why.setdefault(reason, []).append(name)
-    remarks.extend(
-        f"left out: {_listed(names)}, {reason.replace('NAME', names[0])}" for reason, names in why.items()
-    )
+    remarks.extend(f"left out: {_listed(names)}, {_about(reason, names[0])}" for reason, names in why.items())
     if labels is not None:
         remarks.extend(
             _tells_order(table, name, labels) for name in found if _rises_like_labels(table, name, labels)
         )
     return found
+
+
+def _about(reason: str, name: str) -> str:
+    """A reason whose options name a column."""
+    for argument in ("keep", "text", "group"):
+        reason = reason.replace(option(argument, "NAME"), option(argument, name))
+    return reason
 
 
 def _listed(names: list[str]) -> str:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from anyformer.tasks.base import DataError
+from anyformer.tasks.formats import binary_kind, text_format
 from anyformer.tasks.numbers import looks_like_number
 
 LONGEST_LINE = 1_000_000
@@ -23,6 +26,26 @@ _SAMPLE = 200_000
 _SAMPLE_ROWS = 100
 _BLOCK = 65_536
 _DATE = re.compile(r"[0-9]+[./-][0-9]+[./-][0-9]+([ T].*)?")
+_MOMENT = re.compile(r"[0-9]+[./-][0-9]+[./-][0-9]+ [0-9]+:[0-9]+[^ ]*( ?[AaPp]\.?[Mm]\.?)?")
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a file of delimited text is written.
+
+    Attributes:
+        separator: of the fields.
+        encoding: as Python calls it; with a mark of the order of bytes where the file begins with one.
+        quotes: which fields stand in quotes: those that need it, texts (names of columns too), or all.
+        end: of a line.
+        decimal: the decimal mark of its numbers.
+    """
+
+    separator: str = ","
+    encoding: str = "utf-8"
+    quotes: Literal["needed", "texts", "all"] = "needed"
+    end: str = "\n"
+    decimal: str = "."
 
 
 @dataclass
@@ -31,24 +54,27 @@ class Cells:
 
     Attributes:
         columns: by name, the texts of all rows.
-        separator: of the fields.
+        style: how it is written; its decimal mark is for whoever reads numbers to tell.
         remarks: what was left out.
     """
 
     columns: dict[str, pa.ChunkedArray]
-    separator: str
+    style: Style
     remarks: list[str] = field(default_factory=list)
 
 
 def decode(path: Path, data: bytes) -> str:
-    """The text in ``data``; ``DataError`` with the file and the place of the first byte that is not UTF-8."""
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        where = error.start + (3 if data.startswith(b"\xef\xbb\xbf") else 0)
-        raise DataError(
-            f"{path}: byte {where} (0x{data[where]:02x}) is not UTF-8 text; save the file as UTF-8"
-        ) from None
+    """The text in ``data``; ``DataError`` with the file and the place of the first byte that is not UTF-8 text."""
+    if kind := binary_kind(data):
+        raise DataError(f"{path} is {kind} by its first bytes, and not the text that its name promises")
+    where, what = data.find(b"\0"), "is no character of a text"
+    if where < 0:
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            where = error.start + (3 if data.startswith(BOM_UTF8) else 0)
+            what = "is not UTF-8 text"
+    raise DataError(f"{path}: byte {where} (0x{data[where]:02x}) {what}; save the file as UTF-8")
 
 
 def check_lines(path: Path, data: bytes, remedy: str) -> None:
@@ -67,7 +93,8 @@ def read_cells(path: Path) -> Cells:
     """The cells of a table whose first line names its columns.
 
     Lines before it that begin with ``#``, a line ``sep=;`` as spreadsheets write it, blank lines, and the empty
-    column that a separator at the end of each line makes are no part of the table.
+    column that a separator at the end of each line makes are no part of the table; neither are the names of rows, for
+    which R's ``write.table`` writes no name of a column.
 
     Raises:
         DataError: a row has more or fewer fields than there are names, or quotes do not match; with the line.
@@ -75,19 +102,73 @@ def read_cells(path: Path) -> Cells:
     data = path.read_bytes()
     if not data.strip():
         raise DataError(f"{path} is empty")
-    check_lines(path, data, "a table needs one line a row")
-    text, above, declared = _without_preamble(decode(path, data))
+    full, encoding = _decoded(path, data)
+    check_lines(path, full.encode(), "a table needs one line a row")
+    if known := text_format(path, full):
+        raise DataError(f"{path} holds {known[0]}, which is not read: {known[1]}")
+    text, above, declared = _without_preamble(full)
     if not text.strip():
         raise DataError(f"{path} has only comments and no rows")
-    separator = declared or find_separator(text)
     remarks = []
     comments = above - (declared is not None)
     if comments:
         remarks.append(f"{comments} lines of comments above the names of the columns are left out")
     with _long_fields():
-        names, columns = _all_rows(path, text, separator, above, remarks)
+        try:
+            separator, names, columns = _read(path, text, declared, above, remarks)
+        except _Broken as error:
+            if '\\"' not in text:
+                raise
+            text, kept = text.replace('\\"', '""'), remarks[:]
+            try:
+                separator, names, columns = _read(path, text, declared, above, kept)
+            except DataError:
+                raise error from None
+            remarks[:] = [*kept, 'double quotes within values are written \\", and read as such']
+        style = Style(separator, encoding, _quotes(text, separator), "\r\n" if "\r\n" in text else "\n")
     _check_top(path, names, columns)
-    return Cells(_named(path, names, columns, remarks), separator, remarks)
+    return Cells(_named(path, names, columns, remarks), style, remarks)
+
+
+def _decoded(path: Path, data: bytes) -> tuple[str, str]:
+    """A table's text, and its encoding: UTF-8, or UTF-16 with its mark, as spreadsheets write it."""
+    if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        try:
+            return data.decode("utf-16"), "utf-16"
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{path}: byte {error.start} is not UTF-16 text; save the file as UTF-8"
+            ) from None
+    return decode(path, data), "utf-8-sig" if data.startswith(BOM_UTF8) else "utf-8"
+
+
+def _read(
+    path: Path, text: str, declared: str | None, above: int, remarks: list[str]
+) -> tuple[str, list[str], list[pa.ChunkedArray]]:
+    """The separator, the names and the cells by column."""
+    separator = declared or find_separator(text)
+    if separator == " " and '"' not in text:
+        text = re.sub(r"[ \t]+$", "", text, flags=re.M)
+    names, columns = _all_rows(path, text, separator, above, remarks)
+    return separator, names, columns
+
+
+class _Broken(DataError):
+    """Quotes that do not match."""
+
+
+def _rows_of(text: str, separator: str) -> Any:
+    """A ``csv.reader``, whose class has no public name."""
+    return csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
+
+
+def _quotes(text: str, separator: str) -> Literal["needed", "texts", "all"]:
+    """Which fields of a file stand in quotes, by its first two lines."""
+    head, below = [*text[:_SAMPLE].lstrip().splitlines(), "", ""][:2]
+    if not head.startswith('"') or "" in (head, below):
+        return "needed"
+    fields = [below.count('"') // 2, len(next(_rows_of(below + '"' * (below.count('"') % 2), separator)))]
+    return "all" if fields[0] >= fields[1] else "texts"
 
 
 @contextmanager
@@ -131,7 +212,38 @@ def find_separator(text: str) -> str:
     """
     scored = [(_score(text, separator), separator) for separator in SEPARATORS]
     best, separator = max(scored, key=lambda pair: pair[0])
-    return separator
+    return " " if best[0] <= 0 and _parted_by_blanks(text) else separator
+
+
+def _parted_by_blanks(text: str) -> bool:
+    """Whether blanks part several fields, as many in each row, most of them values or texts in quotes.
+
+    A row may have one field more, its name, as R writes it. Lines that are values as a whole, ``1 234`` or a day with
+    its hour, have one field.
+    """
+    lines = [line for line in text[:_SAMPLE].splitlines() if line.strip()][:_SAMPLE_ROWS]
+    lines = lines if len(text) <= _SAMPLE or len(lines) == _SAMPLE_ROWS else lines[:-1]
+    if any(looks_like_number(line.strip()) or _MOMENT.fullmatch(line.strip()) for line in lines[1:]):
+        return False
+    try:
+        head, *rows = ([cell for cell in row if cell] for row in _rows_of("\n".join(lines), " "))
+    except csv.Error:
+        return False
+    widths = {len(row) for row in rows}
+    if len(widths) != 1 or (width := widths.pop()) not in (len(head), len(head) + 1) or width < 2:
+        return False
+    cells = [cell for row in rows for cell in row]
+    quoted = lines[0].startswith('"') and all('"' in line for line in lines)
+    if width > len(head) and not quoted and not _name_rows([row[0] for row in rows]):
+        return False
+    return quoted or sum(map(looks_like_value, cells)) >= 0.5 * len(cells)
+
+
+def _name_rows(cells: Sequence[str]) -> bool:
+    """Whether these may be names of rows: all different, and whole numbers or texts, not dates or measurements."""
+    cells = [cell.strip() for cell in cells]
+    counts = all(cell.isdigit() for cell in cells)
+    return len(set(cells)) == len(cells) and (counts or not any(map(looks_like_value, cells)))
 
 
 def _score(text: str, separator: str) -> tuple[float, ...]:
@@ -139,9 +251,7 @@ def _score(text: str, separator: str) -> tuple[float, ...]:
     rows: list[list[str]] = []
     broken = False
     try:
-        for row in csv.reader(
-            io.StringIO(text[:_SAMPLE], newline=""), delimiter=separator, skipinitialspace=True, strict=True
-        ):
+        for row in _rows_of(text[:_SAMPLE], separator):
             if row and not (row[0].startswith("#") and len(row) == 1):
                 rows.append(row)
             if len(rows) > _SAMPLE_ROWS:
@@ -153,6 +263,8 @@ def _score(text: str, separator: str) -> tuple[float, ...]:
     width = len(rows[0])
     body = rows[1:] if whole or len(rows) > _SAMPLE_ROWS else rows[1:-1]
     fits = [len(row) == width or (len(row) == width + 1 and not row[-1]) for row in body]
+    if width == 1 and '"' in text and not any(fits) and _names_its_rows(text[:_SAMPLE], separator, 1):
+        return (2, 1.0, 1.0, 1.0, 2, -SEPARATORS.index(separator))
     share = sum(fits) / len(fits) if fits else 1.0
     cells = [cell.strip() for row, fit in zip(body, fits) if fit for cell in row if cell.strip()]
     values = [looks_like_value(cell) for cell in cells]
@@ -173,8 +285,9 @@ def _all_rows(
     path: Path, text: str, separator: str, above: int, remarks: list[str]
 ) -> tuple[list[str], list[pa.ChunkedArray]]:
     """The names, and the cells by column."""
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
+    rows = _rows_of(text, separator)
     names: list[str] = []
+    rows_named = False
     chunks: list[list[pa.Array]] = []
     block: list[list[str]] = []
     comments = blank = between = 0
@@ -190,6 +303,10 @@ def _all_rows(
             between = 0
             if not names:
                 names = _checked_names(path, row, text)
+                rows_named = not any(map(looks_like_value, names)) and _names_its_rows(
+                    text, separator, len(names)
+                )
+                names = ["", *names] if rows_named else names
                 continue
             if len(row) != len(names):
                 if row[0].startswith("#"):
@@ -204,7 +321,7 @@ def _all_rows(
                 chunks.append(_by_column(block))
                 block = []
     except csv.Error as error:
-        raise DataError(
+        raise _Broken(
             f"{path}: the row that begins in line {line} cannot be read ({error}); a value that holds a double quote "
             "is written in quotes, with its own doubled"
         ) from None
@@ -216,7 +333,43 @@ def _all_rows(
         remarks.append(f"{blank} blank lines between the rows are left out; write NA for a missing value")
     if comments:
         remarks.append(f"{comments} lines of comments between the rows are left out")
-    return names, [pa.chunked_array([chunk[i] for chunk in chunks]) for i in range(len(names))]
+    columns = [pa.chunked_array([chunk[i] for chunk in chunks]) for i in range(len(names))]
+    if rows_named:
+        names, columns = _without_row_names(path, names, columns, remarks)
+    return names, columns
+
+
+def _names_its_rows(text: str, separator: str, width: int) -> bool:
+    """Whether the first rows have one field more than there are names, and begin with what may be their own."""
+    with suppress(csv.Error):
+        rows = (row for row in _rows_of(text, separator) if any(map(str.strip, row)))
+        body = [
+            row for row in islice(rows, 1, _SAMPLE_ROWS) if not (row[0].startswith("#") and len(row) != width)
+        ]
+        longer = [row for row in body if len(row) == width + 1]
+        return (
+            len(longer) == len(body) > 1
+            and any(row[-1] for row in longer)
+            and _name_rows([row[0] for row in longer])
+        )
+    return False
+
+
+def _without_row_names(
+    path: Path, names: list[str], columns: list[pa.ChunkedArray], remarks: list[str]
+) -> tuple[list[str], list[pa.ChunkedArray]]:
+    first = columns[0]
+    shown = ", ".join(map(repr, first.slice(0, 2).to_pylist()))
+    if len(first.unique()) < len(first):
+        raise DataError(
+            f"{path}: rows have {len(names)} fields, but the first line names {len(names) - 1} columns, and their "
+            f"first fields ({shown}, ...) repeat, so that they are no names of rows; name all columns in the first line"
+        )
+    remarks.append(
+        f"the first field of each row ({shown}, ...) has no name in the first line: it is taken for the row's, as R "
+        "writes it, and left out; name it there to have it read"
+    )
+    return names[1:], columns[1:]
 
 
 def _by_column(block: list[list[str]]) -> list[pa.Array]:
@@ -274,6 +427,7 @@ def _ragged(path: Path, line: int, row: list[str], names: list[str]) -> str:
     return (
         f"{path}: line {line} has {len(row)} fields, but the first line names {len(names)} columns ({what}); "
         "write each row with as many, and values that hold the separator in double quotes"
+        + (", name a first column that has no name" if len(row) == len(names) + 1 else "")
         + (", or delete lines of a title above the names" if many and line <= 20 else "")
     )
 

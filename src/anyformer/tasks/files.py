@@ -11,30 +11,23 @@ any other file, or a folder of them         byte language modelling
 
 from __future__ import annotations
 
+import inspect
 import os
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from anyformer.registry import nearest
+from anyformer.registry import near, nearest
 from anyformer.spelling import option
-from anyformer.tasks.base import DataError, Task
+from anyformer.tasks.base import DataError, Task, check_known
 from anyformer.tasks.delimited import SEPARATORS, check_lines, decode, fields_of
+from anyformer.tasks.formats import REFUSED, refused, text_format
 from anyformer.tasks.numbers import Convention
 from anyformer.tasks.reading import Table, read_csv, read_jsonl, read_parquet
 from anyformer.tasks.text import ByteTask, Document
 
 _TABLES = {".csv": read_csv, ".tsv": read_csv, ".parquet": read_parquet, ".pq": read_parquet}
 _TABLES |= {".jsonl": read_jsonl, ".ndjson": read_jsonl}
-_IMAGES = {".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
-_REFUSED = {".json": "save it as .jsonl, one object a line", ".npy": "save x and y together as .npz"}
-_REFUSED |= dict.fromkeys((".xlsx", ".xls", ".ods"), "save the sheet as .csv")
-_REFUSED |= dict.fromkeys((".zip", ".gz", ".tar", ".tgz", ".zst", ".bz2", ".xz"), "unpack it first")
-_REFUSED |= dict.fromkeys(
-    (".arff", ".mat", ".h5", ".hdf5", ".pkl", ".feather"), "save it as .csv, .parquet or .npz"
-)
-_REFUSED |= dict.fromkeys(_IMAGES, "images are not supported yet")
 KINDS = ("forecast", "classify", "regress")
 OPTIONS: dict[str, tuple[str, ...]] = {
     "tables": (
@@ -100,26 +93,28 @@ def open_data(
     """
     file = check_exists(path)
     if kind is not None and kind not in KINDS:
-        raise ValueError(f"{option('kind')} must be one of {', '.join(map(repr, KINDS))}, got {kind!r}")
-    suffix = file.suffix.lower()
+        raise ValueError(
+            f"{option('kind')} must be one of {', '.join(map(repr, KINDS))}, got {kind!r}{near(kind, KINDS)}"
+        )
+    suffix, what = file.suffix.lower(), _kind_of(file)
     given: dict[str, Any] = {
         "kind": kind, "date": date, "group": group, "text": text, "keep": keep, "drop": drop, "context": context,
         "horizon": horizon, "length": length, "decimal": decimal, "thousands": thousands, "missing": missing,
         "axes": axes, "raw": raw or None, "target": target, "date_format": date_format, "dayfirst": dayfirst,
     }  # fmt: skip
-    if file.is_dir() or suffix not in {*_TABLES, *_REFUSED, ".npz"}:
-        _refuse(path, "text", given)
+    if what == "text":
+        _refuse(path, what, given)
         return _open_text(file, length, raw, seed)
-    if suffix in _REFUSED:
-        raise DataError(f"{path}: {suffix} files are not read; {_REFUSED[suffix]}")
+    if suffix in REFUSED:
+        raise DataError(f"{path}: {suffix} files are not read: {refused(file)}")
     if suffix == ".npz":
         from anyformer.tasks.arrays import open_arrays
 
-        _refuse(path, ".npz files", given)
+        _refuse(path, what, given)
         return open_arrays(file, kind, axes, seed)
     from anyformer.tasks.frames import open_frame
 
-    _refuse(path, "tables", given)
+    _refuse(path, what, given)
     marks = (
         None if missing is None else frozenset([missing] if isinstance(missing, str) else map(str, missing))
     )
@@ -144,7 +139,7 @@ def read_table(path: Path, convention: Convention) -> Table:
     if suffix not in _TABLES or path.is_dir():
         raise DataError(
             f"{path}: rows are read from {', '.join(_TABLES)} files"
-            + (f"; {_REFUSED[suffix]}" if suffix in _REFUSED else "")
+            + (f": {refused(path)}" if suffix in REFUSED else "")
         )
     table = _TABLES[suffix](path, convention)
     if table.frame.empty:
@@ -152,13 +147,41 @@ def read_table(path: Path, convention: Convention) -> Table:
     return table
 
 
+def check_options(path: str | os.PathLike[str], names: Iterable[str]) -> None:
+    """``ValueError`` where one is no option of any data, with those that this file or folder takes."""
+    known = {name for options in OPTIONS.values() for name in options}
+    kind = _kind_of(Path(path))
+    for name in [name for name in names if name not in known]:
+        check_known(
+            os.fspath(path),
+            name,
+            [one for one in inspect.signature(open_data).parameters if one in _taken(kind)],
+        )
+
+
+def _kind_of(file: Path) -> str:
+    """The kind of data, as in :data:`OPTIONS`."""
+    suffix = file.suffix.lower()
+    if file.is_dir() or suffix not in {*_TABLES, *REFUSED, ".npz"}:
+        return "text"
+    return ".npz files" if suffix == ".npz" else "tables"
+
+
+def _taken(kind: str) -> set[str]:
+    """Arguments that apply to a kind of data."""
+    names = {name for part, names in OPTIONS.items() if part.startswith(kind) for name in names}
+    return names | ({"target"} if kind == "tables" else set())
+
+
 def _refuse(path: str | os.PathLike[str], what: str, given: dict[str, object]) -> None:
     """``ValueError`` where an option is given that does not apply to such data."""
-    applies = {name for kind, names in OPTIONS.items() if kind.startswith(what) for name in names}
-    applies |= {"target"} if what == "tables" else set()
     for name, value in given.items():
-        if value is not None and name not in applies:
-            raise ValueError(f"{option(name)} does not apply to {what} ({os.fspath(path)}), got {value!r}")
+        if value is not None and name not in _taken(what):
+            where = [kind for kind, names in OPTIONS.items() if name in names] or ["tables"]
+            raise ValueError(
+                f"{option(name)} does not apply to {what} ({os.fspath(path)}) but to {' and '.join(where)}, "
+                f"got {value!r}"
+            )
 
 
 def _nearest_file(file: Path) -> str:
@@ -175,13 +198,10 @@ def _open_text(path: Path, length: int | None, raw: bool, seed: int) -> ByteTask
     documents = []
     for file in files:
         data = file.read_bytes()
-        if file.suffix.lower() == ".ts" and re.search(rb"^@data\s*$", data, re.M | re.I):
-            raise DataError(
-                f"{file} holds time series in the format of the UCR archive, which is not read; save them as .npz, "
-                "with x (N, T, F) and y (N,)"
-            )
         if not raw:
             text = decode(file, data)
+            if known := text_format(file, text):
+                raise DataError(f"{file} holds {known[0]}, which is not read: {known[1]}")
             check_lines(file, data, f"give {option('raw', True)} where that is meant")
             if path.is_file():
                 _check_no_table(file, text)
@@ -222,7 +242,7 @@ def _files_of(folder: Path) -> list[Path]:
         raise DataError(f"the folder {folder} holds no files")
     for file in files:
         suffix = file.suffix.lower()
-        if suffix in _REFUSED or suffix in (".npz", ".parquet", ".pq"):
-            reason = _REFUSED.get(suffix, "give that file itself")
+        if suffix in REFUSED or suffix in (".npz", ".parquet", ".pq"):
+            reason = refused(file) if suffix in REFUSED else "give that file itself"
             raise DataError(f"the folder {folder} holds {file.name}, which is not text; {reason}")
     return files

@@ -54,12 +54,16 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task:
         remarks.extend(about_time)
     by_group = bool(choices.groups) and _constant_in_groups(table, choices, groups)
     if choices.kind == "forecast" or (choices.kind is None and dated is not None and not by_group):
-        choices.refuse("forecasts", "text", "length")
+        kinds = f"{option('kind', 'classify')} or {option('kind', 'regress')}"
+        choices.refuse("forecasts", "text", "length", instead=f"{kinds} predicts rows or groups")
         if choices.kind is None:
-            kinds = f"{option('kind', 'classify')} or {option('kind', 'regress')}"
             remarks.append(f"a table with dates is forecast; give {kinds} to predict each row")
         return _open_series(table, choices, groups, dated, remarks)
-    choices.refuse("rows that are classified or regressed", "context", "horizon")
+    choices.refuse(
+        "rows that are classified or regressed",
+        *("context", "horizon"),
+        instead=f"{option('kind', 'forecast')} forecasts them in their order",
+    )
     if not choices.targets:
         choices, alone = _guess_target(table, choices, remarks, about_time)
         if alone is not None:

@@ -18,10 +18,7 @@ def has_target(table: Table, targets: Sequence[str], kind: str | None, remarks: 
     for name in targets:
         column = table.numbers(name) if kind == "regress" else _values(table, name)
         if column is None and kind == "regress":
-            raise DataError(
-                f"{option('target')}: column {name!r} of {table.path} {_not_numeric(table, name)}; regression needs "
-                "numbers"
-            )
+            raise DataError(_needs_numbers(table, name))
         column = table.keys(name) if column is None else column
         if column.isna().all():
             raise DataError(f"{option('target')}: column {name!r} of {table.path} has no value in any row")
@@ -49,8 +46,12 @@ def _values(table: Table, name: str) -> pd.Series | None:
     return None if (values.isna() & table.keys(name).notna()).any() else values
 
 
-def _not_numeric(table: Table, name: str) -> str:
-    return table.refusals.get(name) or f"is not numeric (it holds {table.shown(name)})"
+def _needs_numbers(table: Table, name: str) -> str:
+    why = table.refusals.get(name) or f"is not numeric (it holds {table.shown(name)})"
+    return (
+        f"{option('target')}: column {name!r} of {table.path} {why}; regression needs numbers: give "
+        f"{option('kind', 'classify')} to tell classes"
+    )
 
 
 def targets_of(
@@ -61,10 +62,7 @@ def targets_of(
         numbers = [table.numbers(name) for name in targets]
         for name, one in zip(targets, numbers):
             if one is None:
-                raise DataError(
-                    f"{option('target')}: column {name!r} of {table.path} {_not_numeric(table, name)}; regression "
-                    "needs numbers"
-                )
+                raise DataError(_needs_numbers(table, name))
         return np.stack([one.to_numpy() for one in numbers if one is not None], 1), None
     name, values = targets[0], _values(table, targets[0])
     keys = table.keys(name)
@@ -78,6 +76,7 @@ def targets_of(
         raise DataError(
             f"{option('target')}: column {name!r} of {table.path} has {different} different values in {len(keys)} "
             "rows; a class must repeat"
+            + ("" if values is None else f": give {option('kind', 'regress')} to predict numbers")
         )
     codes, names = classes_of(name, keys, values, remarks)
     remarks.append(f"target {name!r} has {len(names)} different values: classification")

@@ -61,6 +61,11 @@ def looks_like_number(text: str) -> bool:
     return _CELL.fullmatch(text) is not None
 
 
+def is_stand_in(text: str) -> bool:
+    """Whether a text stands for a missing value in a column of numbers."""
+    return text in MISSING or text.lower() in _NONE or text.lower() in _STAND_INS
+
+
 @dataclass(frozen=True)
 class Convention:
     """How a file writes its values.

@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from anyformer.spelling import option
 from anyformer.tasks.base import DataError
-from anyformer.tasks.delimited import decode, factorized, read_cells, unnamed
+from anyformer.tasks.delimited import Style, decode, factorized, read_cells, unnamed
+from anyformer.tasks.margins import without_margins
 from anyformer.tasks.numbers import LARGEST, Convention, Reading, read_numbers, read_plain
 
 
@@ -50,6 +51,7 @@ class Table:
         remarks: about the file.
         decimal: the decimal mark of the file's numbers; None where none shows, or both do.
         convention: what was said about the file.
+        style: how a file of text is written.
     """
 
     path: Path
@@ -61,6 +63,7 @@ class Table:
     remarks: list[str] = field(default_factory=list)
     decimal: str | None = None
     convention: Convention = field(default_factory=Convention)
+    style: Style = field(default_factory=Style)
 
     def numbers(self, name: str) -> pd.Series | None:
         """A column as float64, NaN where a value is missing; None where it holds no numbers."""
@@ -89,10 +92,13 @@ class Table:
 
 
 def read_csv(path: Path, convention: Convention) -> Table:
-    """A table whose first line names its columns, separated by commas, semicolons, tabs or bars."""
-    cells = read_cells(path)
+    """A table whose first line names its columns, separated by commas, semicolons, tabs, bars or blanks."""
+    cells = without_margins(read_cells(path))
     table = Table(path, pd.DataFrame(), remarks=list(cells.remarks))
-    return _typed_table(table, cells.columns, convention, cells.separator)
+    found = _typed_table(table, cells.columns, convention, cells.style.separator)
+    usual = "," if cells.style.separator == ";" else "."
+    decimal = convention.decimal or found.decimal or convention.likely or usual
+    return replace(found, style=replace(cells.style, decimal=decimal))
 
 
 def read_parquet(path: Path, convention: Convention) -> Table:

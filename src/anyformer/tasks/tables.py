@@ -6,17 +6,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from anyformer.registry import nearest
+from anyformer.registry import near
 from anyformer.spelling import option
 from anyformer.tasks.base import DataError
+
+_SHOWN = 20
 
 
 def check_column(path: Path, frame: pd.DataFrame, name: str, argument: str) -> str:
     """``name``, or ``DataError`` with the nearest columns where the table has none of that name."""
     if name not in frame.columns:
-        raise DataError(
-            f"{option(argument)}: {path} has no column {name!r}{nearest(name, list(frame.columns))}"
-        )
+        columns = [str(column) for column in frame.columns]
+        more = f" and {len(columns) - _SHOWN} more" if len(columns) > _SHOWN else ""
+        known = near(name, columns) or f"; its columns are {', '.join(map(repr, columns[:_SHOWN]))}{more}"
+        raise DataError(f"{option(argument)}: {path} has no column {name!r}{known}")
     return name
 
 
