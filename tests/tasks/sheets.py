@@ -215,6 +215,18 @@ def others(rows: int, rng: np.random.Generator) -> dict[str, list[str]]:
     }
 
 
+def counting(groups: list[str], order: np.ndarray, rng: np.random.Generator) -> dict[str, list[str]]:
+    """Columns that count the rows of each group, or of all, in an order: from 1 on, downwards, and with gaps."""
+    places = pd.Series(np.argsort(np.argsort(order, kind="stable"), kind="stable"))
+    within = places.groupby(groups).rank().astype(int)
+    ids = 1000 + np.cumsum(rng.integers(1, 5, len(groups)))
+    return {
+        "step": [str(number) for number in within],
+        "left": [str(1000 - number) for number in within],
+        "line": [str(ids[place]) for place in places],
+    }
+
+
 @dataclass
 class _Draft:
     """Columns on the way to a sheet."""
@@ -230,6 +242,13 @@ class _Draft:
         """Take out a column that is no input."""
         self.left = [other for other in self.left if other != name]
         self.cells.pop(name, None)
+
+    def with_one_of(self, draw: st.DrawFn, columns: dict[str, list[str]]) -> None:
+        """Add a column that is no input, now and then."""
+        name = draw(st.sampled_from([None, *columns]))
+        if name is not None:
+            self.cells[name] = columns[name]
+            self.left.append(name)
 
 
 @st.composite
@@ -313,6 +332,7 @@ def grouped_sheets(draw: st.DrawFn) -> Sheet:
     keys = {"subject": "s{0}", "store": "{1}", "item": "{2}"}
     draft.cells |= {name: [keys[name].format(i, i // 7, i % 7) for i in members] for name in names}
     draft.without("born")
+    draft.with_one_of(draw, counting([str(i) for i in members], np.arange(rows), draft.rng))
     different = draft.rng.choice(draw(st.sampled_from(LABELS)), count)
     draft.cells["target"] = [str(different[i]) for i in members]
     options = {"kind": "classify", "group": names if len(names) > 1 else names[0]}
@@ -334,6 +354,12 @@ def series_sheets(draw: st.DrawFn) -> Sheet:
     if copies.any():
         draft.cells["shop"] = shops
         options["group"] = "shop"
+    distinct = pd.DataFrame({"shop": shops, "date": dates}).drop_duplicates()
+    if len(distinct) == rows and not np.isnat(dates).any():
+        columns = counting(shops, dates, draft.rng)
+        draft.with_one_of(
+            draw, columns if copies.any() else {"step": columns["step"], "left": columns["left"]}
+        )
     target = next(iter(draft.truth))
     if draw(st.booleans()):  # the future
         ahead = dates > np.sort(dates[~np.isnat(dates)])[-6]

@@ -282,7 +282,7 @@ class TestSeries:
     def test_what_counts_the_rows_is_forecast_only_where_named(self, tmp_path: Path) -> None:
         frame = series(No=np.arange(1, 201))
         task = self.opened(tmp_path, frame, None)
-        assert task.targets == ["y"] and "'No' rise by 1 from row to row" in " ".join(task.notes())
+        assert task.targets == ["y"] and "'No', counting the rows" in " ".join(task.notes())
         assert self.opened(tmp_path, frame, "No").targets == ["No"]
         assert self.opened(tmp_path, frame[["day", "No"]], None).targets == ["No"]
 
@@ -361,3 +361,89 @@ def test_one_huge_number_that_drowns_the_others_is_pointed_out(tmp_path: Path) -
     frame = noise()
     frame.loc[3, "b"] = 1e50
     assert any("'b' has values so large (up to 1e+50)" in note for note in opened(tmp_path, frame).notes())
+
+
+def shops(seed: int = 0, **columns: Any) -> pd.DataFrame:
+    """Four shops of forty days each, one below the other, with noise."""
+    rng = np.random.default_rng(seed)
+    days = pd.date_range("2024-01-01", periods=40).strftime("%Y-%m-%d")
+    frame = pd.DataFrame(
+        {"shop": np.repeat([*"ABCD"], 40), "day": np.tile(days, 4), "x": rng.normal(size=160)}
+    )
+    return frame.assign(**columns)
+
+
+COUNTERS: dict[str, np.ndarray] = {
+    "from 1 in each group": np.tile(np.arange(1, 41), 4),
+    "from 0 in each group, by tens": np.tile(np.arange(0, 400, 10), 4),
+    "down in each group": np.tile(np.arange(40, 0, -1), 4),
+    "of the file": np.arange(160),
+    "with a few gaps": np.tile(np.delete(np.arange(43), [5, 17, 30]), 4),
+    "ids with gaps": 1000 + np.cumsum(np.random.default_rng(0).integers(1, 8, 160)),
+    "ids in any order": np.random.default_rng(0).permutation(160) + 7,
+}
+
+
+@pytest.mark.parametrize("how", COUNTERS)
+@pytest.mark.parametrize("order", ["by shop", "by day", "shuffled"])
+@pytest.mark.parametrize("target", [None, "x"])
+def test_what_counts_in_groups_is_neither_forecast_nor_an_input(
+    tmp_path: Path, how: str, order: str, target: str | None
+) -> None:
+    frame = shops(whatever=COUNTERS[how])
+    if order != "by shop":
+        frame = (
+            frame.sort_values("day", kind="stable")
+            if order == "by day"
+            else frame.sample(frac=1, random_state=0)
+        )
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    task = open_data(tmp_path / "data.csv", target, group="shop")
+    assert isinstance(task, ForecastTask)
+    assert task.columns == task.targets == ["x"]
+    (note,) = [note for note in task.notes() if note.startswith("left out:")]
+    assert "'whatever'" in note and "keep='whatever' takes it" in note
+    kept = open_data(tmp_path / "data.csv", "x", group="shop", keep="whatever")
+    assert isinstance(kept, ForecastTask) and set(kept.columns) == {"x", "whatever"}
+    named = open_data(tmp_path / "data.csv", "whatever", group="shop")
+    assert isinstance(named, ForecastTask) and named.targets == ["whatever"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.tile(np.cumsum(np.random.default_rng(1).integers(0, 3, 40)), 4),
+        np.concatenate([np.cumsum(np.random.default_rng(i).integers(1, 8, 40)) for i in range(4)]),
+        np.tile(np.arange(40) % 24, 4),
+        np.tile(np.arange(40) * 0.5 + 0.25, 4),
+        np.repeat([3, 1, 4, 2], 40),
+    ],
+)
+def test_sums_hours_and_facts_of_groups_count_nothing(tmp_path: Path, values: np.ndarray) -> None:
+    shops(whatever=values).to_csv(tmp_path / "data.csv", index=False)
+    task = open_data(tmp_path / "data.csv", "x", group="shop")
+    assert isinstance(task, ForecastTask) and set(task.columns) == {"x", "whatever"}
+
+
+def test_a_sum_that_grows_in_a_single_series_is_forecast(tmp_path: Path) -> None:
+    total = np.cumsum(np.random.default_rng(0).integers(1, 8, 40))
+    shops(total=np.tile(total, 4))[:40].to_csv(tmp_path / "data.csv", index=False)
+    task = open_data(tmp_path / "data.csv", ["x", "total"])
+    assert isinstance(task, ForecastTask) and task.targets == ["x", "total"]
+    task = open_data(tmp_path / "data.csv")
+    assert isinstance(task, ForecastTask) and set(task.targets) == {"x", "total"}
+
+
+def test_a_series_that_only_counts_is_forecast_all_the_same(tmp_path: Path) -> None:
+    shops().assign(x=np.arange(160))[:40].to_csv(tmp_path / "data.csv", index=False)
+    task = open_data(tmp_path / "data.csv")
+    assert isinstance(task, ForecastTask) and task.targets == ["x"]
+
+
+def test_places_in_groups_with_a_label_are_no_inputs(tmp_path: Path) -> None:
+    frame = pd.concat([shops(i, place=np.tile(np.arange(1, 41), 4)).assign(shop=f"{i}") for i in range(24)])
+    frame = frame.drop_duplicates(["shop", "day"]).assign(label=lambda rows: rows["shop"].astype(int) % 2)
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    task = open_data(tmp_path / "data.csv", "label", group="shop", kind="classify")
+    assert task.describe()["columns"] == ["x"]
+    assert any("'place', counting the rows of each group" in note for note in task.notes())

@@ -313,3 +313,53 @@ class TestWrong:
             "2 values of 'y' are not numbers (first: 'broken' in row 6) and count as missing"
             in opened(tmp_path, frame).notes()
         )
+
+
+class TestFuture:
+    """Rows after the end that hold only what is known ahead."""
+
+    def table(self, ends: dict[str, int], shops: int = 1) -> pd.DataFrame:
+        """120 days of each shop; columns without values in their last rows."""
+        parts = []
+        for shop in range(shops):
+            part = daily(120, z=wave(120, seed=shop + 5), price=wave(120, seed=9)).assign(shop=f"s{shop}")
+            for name, rows in ends.items():
+                part.loc[part.index[120 - rows :], name] = np.nan
+            parts.append(part)
+        frame = pd.concat(parts, ignore_index=True)
+        return frame if shops > 1 else frame.drop(columns="shop")
+
+    @pytest.mark.parametrize("shops", [1, 3])
+    @pytest.mark.parametrize("order", ["rising", "shuffled"])
+    @pytest.mark.parametrize("measured", [["y"], ["y", "z"]])
+    def test_what_ends_before_the_others_is_forecast_from_there(
+        self, tmp_path: Path, shops: int, order: str, measured: list[str]
+    ) -> None:
+        frame = self.table(dict.fromkeys(measured, 14), shops)
+        if order == "shuffled":
+            frame = frame.sample(frac=1, random_state=0)
+        options = {"group": "shop"} if shops > 1 else {}
+        task = opened(tmp_path, frame, None, **options)
+        assert task.targets == measured and len(task._values) == 106 * shops
+        notes = " ".join(task.notes())
+        assert "target not given" in notes and "target=['y', 'z', 'price'] forecasts all" in notes
+        assert f"the last {14 * shops} rows have no" in notes and "'price'" in notes
+        every = opened(tmp_path, frame, ["y", "z", "price"], **options)
+        assert len(every._values) == 120 * shops
+
+    def test_one_last_value_or_unlike_ends_are_said_and_change_nothing(self, tmp_path: Path) -> None:
+        for ends in ({"y": 1}, {"y": 9, "z": 4}):
+            task = opened(tmp_path, self.table(ends), None)
+            assert task.targets == ["y", "z", "price"] and len(task._values) == 120
+            for name, rows in ends.items():
+                said = f"{name!r} has no values in the last {rows} rows, where others have"
+                assert any(
+                    said in note and f"target='{name}' forecasts it from where" in note
+                    for note in task.notes()
+                )
+
+    def test_a_gap_at_the_end_of_one_shop_is_none_of_all(self, tmp_path: Path) -> None:
+        frame = self.table({}, 3)
+        frame.loc[frame.index[-14:], "y"] = np.nan
+        task = opened(tmp_path, frame, None, group="shop")
+        assert task.targets == ["y", "z", "price"] and len(task._values) == 360

@@ -215,6 +215,52 @@ def _identity(table: Table, name: str, place: int, labels: np.ndarray | None) ->
     return None
 
 
+def counters(
+    table: Table, names: Sequence[str], groups: pd.Series, instants: pd.Series | None
+) -> dict[str, str]:
+    """Columns that only count the rows of each group, in the order of the file or of time, and why that seems so.
+
+    They restart in each group, or are the rows' numbers in the whole file, or rise with gaps as ids do: those are in no
+    two rows of any groups. A sum that grows in a single series looks like that too and counts only by its name.
+    """
+    rows = groups.index[groups.notna()]
+    orders = [rows]
+    if instants is not None:
+        orders.append(instants[rows].dropna().sort_values(kind="stable").index)
+    orders = [order[np.argsort(pd.factorize(groups[order])[0], kind="stable")] for order in orders]
+    found = {}
+    for name in names:
+        values = table.numbers(name)
+        assert values is not None
+        why = next((why for why in (_counts(values[order], groups[order]) for order in orders) if why), None)
+        if why is not None:
+            found[name] = f"{why}; {option('keep', name)} takes it for an input"
+    return found
+
+
+def _counts(values: pd.Series, groups: pd.Series) -> str | None:
+    """Why values, those of each group together, count its rows."""
+    known, owners = values.to_numpy(), groups.to_numpy()
+    if len(known) < FEWEST_ROWS or np.isnan(known).any() or not np.equal(known, np.rint(known)).all():
+        return None
+    steps = np.diff(known)[owners[1:] == owners[:-1]]
+    if len(steps) < len(known) / 2 or not ((steps > 0).all() or (steps < 0).all()):
+        return _permuted(known)
+    several = len(np.unique(owners)) > 1
+    if np.unique(steps).size == 1 or (np.abs(steps) == 1).mean() > 0.9:
+        return "counting the rows of each group" if several else "counting the rows"
+    named = several or _words(str(values.name)) & _COUNT_WORDS
+    if named and len(np.unique(known)) == len(known) and np.ptp(known) <= 10 * len(known):
+        return "whole numbers that rise from row to row, with gaps, as ids do"
+    return None
+
+
+def _permuted(known: np.ndarray) -> str | None:
+    if len(np.unique(known)) == len(known) and _consecutive(known):
+        return f"the numbers from {known.min():.0f} to {known.max():.0f}, each in one row"
+    return None
+
+
 def _consecutive(known: np.ndarray) -> bool:
     """Whether different whole numbers leave none out."""
     return bool(known.max() - known.min() + 1 == len(known))

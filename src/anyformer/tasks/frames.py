@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from anyformer.spelling import option
@@ -17,7 +18,7 @@ from anyformer.tasks.choices import (
     note_ungrouped,
     reasons,
 )
-from anyformer.tasks.columns import columns_named, holds_lists, input_columns
+from anyformer.tasks.columns import columns_named, counters, holds_lists, input_columns
 from anyformer.tasks.dates import Dates
 from anyformer.tasks.forecasting import ForecastTask, Series
 from anyformer.tasks.reading import Table
@@ -184,7 +185,7 @@ def _open_series(
     table: Table, choices: Choices, groups: pd.Series, dated: Dates | None, remarks: list[str]
 ) -> ForecastTask:
     path = table.path
-    numbers, targets = _numbers_of_series(table, choices, dated, remarks)
+    numbers, targets = _numbers_of_series(table, choices, groups, dated, remarks)
     columns = [str(name) for name in numbers.columns]
     numbers = numbers[
         known_rows(numbers, None if dated is None else dated.instants, groups, targets, remarks)
@@ -231,7 +232,7 @@ def _open_series(
 
 
 def _numbers_of_series(
-    table: Table, choices: Choices, dated: Dates | None, remarks: list[str]
+    table: Table, choices: Choices, groups: pd.Series, dated: Dates | None, remarks: list[str]
 ) -> tuple[pd.DataFrame, list[str]]:
     """The columns of numbers, and which of them are forecast."""
     used = {*choices.groups, *(dated.reading.columns if dated else ())}
@@ -240,18 +241,57 @@ def _numbers_of_series(
     for name in choices.groups:
         remarks.extend(table.of_marks(name))
     notes = list[str]()
-    columns = input_columns(table, used, [*choices.keep, *choices.targets], notes)
+    asked = [*choices.keep, *choices.targets]
+    columns = input_columns(table, used, asked, notes)
     if not columns:
         raise DataError(f"{table.path} has no numeric column to forecast{reasons(notes)}")
     remarks.extend(notes)
+    instants = None if dated is None else dated.instants
+    counting = counters(table, [name for name in columns if name not in asked], groups, instants)
+    if len(counting) < len(columns):
+        remarks.extend(f"left out: {name!r}, {why}" for name, why in counting.items())
+        columns = [name for name in columns if name not in counting]
     numbers = pd.DataFrame({name: table.numbers(name) for name in columns})
     if choices.targets:
         return numbers, choices.targets
     targets = _varied(numbers, remarks)
     if not targets:
         raise DataError(f"{table.path}: no numeric column changes: nothing to forecast{reasons(notes)}")
-    remarks.append(f"target not given: all {len(targets)} numeric columns are forecast")
-    return numbers, targets
+    ending = _ending(numbers[targets], groups, instants, remarks)
+    if not ending:
+        remarks.append(f"target not given: all {len(targets)} numeric columns are forecast")
+    return numbers, ending or targets
+
+
+def _ending(
+    numbers: pd.DataFrame, groups: pd.Series, instants: pd.Series | None, remarks: list[str]
+) -> list[str]:
+    """The columns to forecast where some end before others, as known ahead; none where all go on or nothing tells."""
+    order = pd.Series(np.arange(len(numbers)), numbers.index) if instants is None else instants
+    left = order.groupby(groups).rank(method="first", ascending=False)
+    tails = {
+        name: (left.where(known).groupby(groups).min() - 1).fillna(len(left)).astype(int)
+        for name, known in numbers.notna().items()
+    }
+    behind = {str(name): int(tail.min()) for name, tail in tails.items()}
+    ending = [name for name, rows in behind.items() if rows > 0]
+    if not ending or len(ending) == len(behind):
+        return []
+    listed, others = ", ".join(map(repr, ending)), [name for name in behind if name not in ending]
+    alike = all(tails[name].equals(tails[ending[0]]) for name in ending)
+    if alike and behind[ending[0]] > 1:
+        every = option("target", list(behind))
+        remarks.append(
+            f"target not given: {listed} {'is' if len(ending) == 1 else 'are'} forecast, without values in the last "
+            f"rows, where {', '.join(map(repr, others))} have some; {every} forecasts all, from the last row on"
+        )
+        return ending
+    for name in ending:
+        remarks.append(
+            f"{name!r} has no values in the last {behind[name]} rows, where others have: forecasts begin after the "
+            f"last row; {option('target', name)} forecasts it from where it ends"
+        )
+    return []
 
 
 def _check_target(table: Table, name: str, used: set[str]) -> None:
@@ -272,16 +312,8 @@ def _check_target(table: Table, name: str, used: set[str]) -> None:
 
 
 def _varied(numbers: pd.DataFrame, remarks: list[str]) -> list[str]:
-    """The columns whose numbers change, without those that only count the rows where there are others."""
+    """The columns whose numbers change."""
     same = [str(name) for name in numbers.columns if numbers[name].nunique() < 2]
     if same:
         remarks.append(f"{', '.join(map(repr, same))} never change and are not forecast")
-    varied = [str(name) for name in numbers.columns if name not in same]
-    counting = [name for name in varied if (numbers[name].diff().iloc[1:] == 1).all()]
-    if not counting or len(counting) == len(varied):
-        return varied
-    remarks.append(
-        f"{', '.join(map(repr, counting))} rise by 1 from row to row and are not forecast; "
-        f"{option('target', counting[0])} forecasts that"
-    )
-    return [name for name in varied if name not in counting]
+    return [str(name) for name in numbers.columns if name not in same]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ import pandas as pd
 from anyformer.spelling import option
 from anyformer.tasks.base import DataError, check_integer
 from anyformer.tasks.choices import Choices, fields_of_dates, note_missing, note_ungrouped, reasons
-from anyformer.tasks.columns import input_columns
+from anyformer.tasks.columns import counters, input_columns
 from anyformer.tasks.dates import Dates, read_dates
 from anyformer.tasks.labelled import LabelledTask, check_enough
 from anyformer.tasks.labels import has_target, targets_of
@@ -23,10 +24,23 @@ LONGEST_TEXT = 512
 
 
 def _features(
-    table: Table, used: set[str], choices: Choices, labels: pd.Series, remarks: list[str], *, text: bool
+    table: Table,
+    used: set[str],
+    choices: Choices,
+    labels: pd.Series,
+    remarks: list[str],
+    *,
+    text: bool,
+    counting: Callable[[list[str]], dict[str, str]] = lambda names: {},
 ) -> tuple[list[str], np.ndarray]:
-    """Names and values ``(rows, columns)`` of the inputs, NaN where a value is missing; none where none is usable."""
+    """Names and values ``(rows, columns)`` of the inputs, NaN where a value is missing; none where none is usable.
+
+    ``counting`` says which columns count the rows of their group, and why.
+    """
     names = input_columns(table, used, choices.keep, remarks, labels=labels.to_numpy(np.float64), text=text)
+    gone = counting([name for name in names if name not in choices.keep])
+    remarks.extend(f"left out: {name!r}, {why}" for name, why in gone.items())
+    names = [name for name in names if name not in gone]
     if not names:
         return [], np.empty((len(table.frame), 0))
     values = pd.DataFrame({name: table.numbers(name) for name in names})
@@ -169,7 +183,12 @@ def open_groups(
     table = replace(table, frame=table.frame.loc[order])
     labels = _label_order(table, choices.targets)
     notes = list[str]()
-    names, values = _features(table, used, choices, labels, notes, text=False)
+    instants = None if dated is None else dated.instants
+    names, values = _features(
+        *(table, used, choices, labels, notes),
+        text=False,
+        counting=lambda names: counters(table, names, groups[order], instants),
+    )
     if not names:
         raise DataError(
             f"{table.path} has no numeric column besides the target and the group{reasons(notes)}"
