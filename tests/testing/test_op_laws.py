@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from anyformer.ops import MODULES, _base, load_all, use_native
+from anyformer.ops import MODULES, Path, Primitive, Spread, _base, load_all, use_native
 from anyformer.testing import LawBroken
 from anyformer.testing.op_cases import HELPERS, OpCase, Sizes, op_cases
-from anyformer.testing.op_laws import LAWS
+from anyformer.testing.op_laws import LAWS, check_op, spreads
 
 CASES = op_cases()
 OPS = sorted({case.op for case in CASES})
@@ -118,6 +118,20 @@ class _Once(torch.autograd.Function):
         return grad * 3 * ctx.saved_tensors[0].detach() ** 2
 
 
+class _SharedGradient(torch.autograd.Function):
+    """x^3, in whose backward one sample's buffer is another's."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        x = ctx.saved_tensors[0]
+        return grad * 3 * x**2 + 0 * x.sum()
+
+
 def _half_the_tangent(x: Tensor) -> Tensor:
     """The right gradient, and the tangent of one of two factors only, as an op that detaches gives it."""
     return x * (x.detach() if torch.autograd.forward_ad._current_level >= 0 else x)
@@ -138,12 +152,22 @@ def _first_sample(x: Tensor) -> Tensor:
         (
             "not finite",
             lambda x: x**3 if in_definition() else x.nan_to_num() ** 3,
-            "nan in x is hidden in output 0",
+            "nan in x, in output 0, is hidden",
         ),
         (
             "not finite",
             lambda x: x**3 if in_definition() else x**3 + 0 * x.sum(),
-            "spreads to another sample",
+            "nan in x, in output 0, spreads",
+        ),
+        (
+            "not finite",
+            lambda x: x**3 if in_definition() else x**3 + 0 * x.flip(1),
+            "nan in x, in output 0, spreads",
+        ),
+        (
+            "not finite",
+            lambda x: x**3 if in_definition() else _SharedGradient.apply(x),
+            "nan in x spreads to another sample of the gradient of x",
         ),
         ("definition", lambda x: x * (1.0 if in_definition() else 1.001), "fast form"),
     ],
@@ -153,3 +177,52 @@ def test_a_derivative_that_is_wrong_is_caught(law: str, fault: Callable[..., Any
     LAWS[law](OpCase("cube", "", lambda x: x**3, {"x": x}))
     with pytest.raises(LawBroken, match=words):
         LAWS[law](OpCase("faulty", "", fault, {"x": x}))
+
+
+def _triple(x: Tensor) -> Tensor:
+    """Three times x (B, H, T, K); the fast form makes NaN of all tokens of a head and channel where one is."""
+    return 3 * x if in_definition() else 3 * x + 0 * x.sum(2, keepdim=True)
+
+
+def test_what_is_not_finite_spreads_only_as_the_op_states(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randn(2, 2, 5, 3, dtype=torch.float64)
+    law, case = LAWS["not finite"], OpCase("triple", "", _triple, {"x": x})
+    with pytest.raises(LawBroken, match="spreads$"):
+        law(case)
+    stated = Primitive(
+        "triple", _triple, _triple, lambda x: 0, lambda *_: Path("", ""), Spread((2,), "tiles")
+    )
+    monkeypatch.setitem(_base.PRIMITIVES, "triple", stated)
+    law(case)
+    monkeypatch.setitem(_base.PRIMITIVES, "triple", stated._replace(spread=Spread((3,), "tiles")))
+    with pytest.raises(LawBroken, match="beyond what the op states"):
+        law(case)
+
+
+@pytest.mark.parametrize("op", [name for name, known in load_all().items() if known.spread])
+def test_what_an_op_states_of_nan_is_so(op: str) -> None:
+    assert spreads(op)
+
+
+def test_an_op_that_states_more_than_is_so_is_wrongly_excused(monkeypatch: pytest.MonkeyPatch) -> None:
+    stated = load_all()["rms_norm"]._replace(spread=Spread((1,), "no reason"))
+    monkeypatch.setitem(_base.PRIMITIVES, "rms_norm", stated)
+    assert [r.outcome for r in check_op("rms_norm", ["not finite"]) if not r.good] == ["wrongly excused"]
+
+
+@pytest.mark.parametrize("native", [True, False], ids=["native", "pytorch"])
+@pytest.mark.parametrize("op", ["linear_attention", "delta_rule"])
+def test_nan_of_one_head_is_not_seen_by_those_that_a_thread_takes_next(op: str, native: bool) -> None:
+    """Also where the widths fill no whole tile, and in what the backward runs again."""
+    x = {name: torch.randn(3, 2, 150, 5) for name in "qkv"}
+    if op == "delta_rule":
+        x["beta"] = torch.rand(3, 2, 150)
+    x["v"][0, 0, 7, 2] = torch.nan
+    given = {name: t.requires_grad_() for name, t in x.items()}
+    run = importlib.import_module(f"anyformer.ops.{op}")
+    with use_native(native):
+        y, state = getattr(run, op)(**given)
+        (y.sum() + state.sum()).backward()
+    for t in (y, state, *(t.grad for t in given.values())):
+        assert bool(t[1:].isfinite().all())
+        assert bool(t[0, 1].isfinite().all())

@@ -6,12 +6,21 @@ import importlib
 
 from anyformer.kernels import status as native_status
 from anyformer.kernels import use_native
-from anyformer.ops._base import PRIMITIVES, FlopCounter, Path, Primitive, native_exponential, use_definition
+from anyformer.ops._base import (
+    PRIMITIVES,
+    FlopCounter,
+    Path,
+    Primitive,
+    Spread,
+    native_exponential,
+    use_definition,
+)
 
 __all__ = [
     "FlopCounter",
     "Path",
     "Primitive",
+    "Spread",
     "load_all",
     "native_exponential",
     "native_status",

@@ -47,6 +47,19 @@ def native_exponential(x: Tensor, out: Tensor, rounds: int) -> None:
     kernels.run("exponential", x, out, x.numel(), rounds)
 
 
+class Spread(NamedTuple):
+    """Where a fast form may show NaN or infinity though the definition shows none: along axes of its outputs from where
+    the definition shows one. Not a law's exception for other numbers, and none for other samples."""
+
+    axes: tuple[int, ...]
+    reason: str
+
+
+ALONG_TIME = Spread(
+    (2,), "whole tiles of tokens are multiplied, hidden ones by zero, and zero times NaN is NaN"
+)
+
+
 class Primitive(NamedTuple):
     """An op as the registry knows it."""
 
@@ -55,6 +68,7 @@ class Primitive(NamedTuple):
     definition: Callable[..., Any]
     flops: Callable[..., int]
     path: Callable[[str, torch.dtype], Path]
+    spread: Spread | None = None
 
 
 PRIMITIVES: dict[str, Primitive] = {}
@@ -69,11 +83,13 @@ def primitive(
     definition: Callable[..., R],
     flops: Callable[..., int],
     path: Path | Callable[[str, torch.dtype], Path],
+    spread: Spread | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Register a fast form with its definition and its FLOP formula (of the fast form, multiply-add = 2).
 
     ``definition`` and ``flops`` take the arguments of the fast form. ``path`` is the path that the op takes, or
-    chooses it by device type and dtype.
+    chooses it by device type and dtype. ``spread``: see :class:`Spread`; without it the fast form shows NaN exactly
+    where the definition does.
     """
     choose = path if callable(path) else lambda device, dtype: path
 
@@ -88,7 +104,7 @@ def primitive(
 
         if name in PRIMITIVES:
             raise ValueError(f"op {name!r} is registered twice")
-        PRIMITIVES[name] = Primitive(name, fast, definition, flops, choose)
+        PRIMITIVES[name] = Primitive(name, fast, definition, flops, choose, spread)
         return run
 
     return wrap

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from anyformer.ops._attend import attend, beats_fused, can_attend, fused, nothing_seen, score_scale
-from anyformer.ops._base import Path, primitive
+from anyformer.ops._base import ALONG_TIME, Path, primitive
 from anyformer.ops._precision import no_autocast, wide
 
 TILE_ELEMENTS = 2**21
@@ -152,7 +152,7 @@ def _path(device: str, dtype: torch.dtype) -> Path:
     )
 
 
-@primitive("attention", definition=attention_definition, flops=_flops, path=_path)
+@primitive("attention", definition=attention_definition, flops=_flops, path=_path, spread=ALONG_TIME)
 def attention(
     q: Tensor,
     k: Tensor,

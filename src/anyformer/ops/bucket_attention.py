@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from anyformer.ops._attend import attend, can_attend, nothing_seen, score_scale
-from anyformer.ops._base import native_path, primitive
+from anyformer.ops._base import Spread, native_path, primitive
 from anyformer.ops._precision import no_autocast, wide
 from anyformer.ops.attention import (
     NORMALIZERS,
@@ -61,9 +61,13 @@ def _flops(q: Tensor, k: Tensor, v: Tensor, q_bucket: Tensor, k_bucket: Tensor, 
 
 
 PATH = native_path("pytorch tiles", "pairs of tiles whose buckets overlap, as batched matrix products")
+SPREAD = Spread(
+    (1, 2),
+    "tiles of keys are multiplied for all heads that share them, hidden ones by zero, and zero times NaN is NaN",
+)
 
 
-@primitive("bucket_attention", definition=bucket_attention_definition, flops=_flops, path=PATH)
+@primitive("bucket_attention", definition=bucket_attention_definition, flops=_flops, path=PATH, spread=SPREAD)
 def bucket_attention(
     q: Tensor,
     k: Tensor,

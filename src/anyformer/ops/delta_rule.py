@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from anyformer import kernels
-from anyformer.ops._base import native_path, primitive
+from anyformer.ops._base import ALONG_TIME, native_path, primitive
 from anyformer.ops._eager import gradients_again
 from anyformer.ops._layout import dense, room, rows
 from anyformer.ops._precision import log_decays, no_autocast
@@ -74,6 +74,7 @@ def delta_rule_flops(
     definition=delta_rule_definition,
     flops=delta_rule_flops,
     path=native_path("chunks", "the WY form in chunks, as batched matrix products in PyTorch"),
+    spread=ALONG_TIME,
 )
 def delta_rule(
     q: Tensor,

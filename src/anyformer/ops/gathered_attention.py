@@ -16,7 +16,7 @@ from torch import Tensor
 
 from anyformer import kernels
 from anyformer.ops._attend import nothing_seen, score_scale
-from anyformer.ops._base import native_path, primitive
+from anyformer.ops._base import ALONG_TIME, native_path, primitive
 from anyformer.ops._eager import gradients_again
 from anyformer.ops._layout import dense, room_by_time, rows
 from anyformer.ops._precision import no_autocast, wide
@@ -48,7 +48,8 @@ def gathered_attention_definition(
         scores = scores.masked_fill(slots[:, :, t] < 0, -torch.inf)
         nothing = (scores == -torch.inf).all(-1, keepdim=True)
         weights = scores.masked_fill(nothing, 0.0).softmax(-1).masked_fill(nothing, 0.0)
-        outputs.append((weights[..., None] * values.gather(2, at.expand(-1, -1, -1, V))).sum(2))
+        listed = values.gather(2, at.expand(-1, -1, -1, V)).masked_fill(slots[:, :, t, :, None] < 0, 0.0)
+        outputs.append((weights[..., None] * listed).sum(2))
     y: Tensor = torch.stack(outputs, 2).to(q.dtype) if T else nothing_seen(q, k, v)
     return y
 
@@ -63,7 +64,9 @@ PATH = native_path(
 )
 
 
-@primitive("gathered_attention", definition=gathered_attention_definition, flops=_flops, path=PATH)
+@primitive(
+    "gathered_attention", definition=gathered_attention_definition, flops=_flops, path=PATH, spread=ALONG_TIME
+)
 def gathered_attention(
     q: Tensor,
     k: Tensor,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from anyformer.ops._base import Path, primitive
+from anyformer.ops._base import ALONG_TIME, Path, primitive
 from anyformer.ops._precision import log_decays, no_autocast
 from anyformer.ops.delta_rule import carry
 from anyformer.ops.linear_attention import in_chunks, widened
@@ -71,6 +71,7 @@ def general_delta_rule_flops(
     definition=general_delta_rule_definition,
     flops=general_delta_rule_flops,
     path=Path("chunks", "the WY form in chunks, as batched matrix products in PyTorch"),
+    spread=ALONG_TIME,
 )
 def general_delta_rule(
     q: Tensor,

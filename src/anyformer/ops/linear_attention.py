@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from anyformer import kernels
-from anyformer.ops._base import native_path, primitive
+from anyformer.ops._base import ALONG_TIME, native_path, primitive
 from anyformer.ops._eager import gradients_again
 from anyformer.ops._layout import dense, room, rows
 from anyformer.ops._precision import log_decays, no_autocast, wide
@@ -84,6 +84,7 @@ def linear_attention_flops(
     definition=linear_attention_definition,
     flops=linear_attention_flops,
     path=native_path("chunks", "chunks as batched matrix products in PyTorch"),
+    spread=ALONG_TIME,
 )
 def linear_attention(
     q: Tensor,

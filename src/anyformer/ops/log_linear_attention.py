@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from anyformer.ops._base import Path, primitive
+from anyformer.ops._base import ALONG_TIME, Path, primitive
 from anyformer.ops._precision import log_decays, no_autocast
 from anyformer.ops.delta_rule import _prepare as prepare_delta
 from anyformer.ops.delta_rule import chunk_parts, delta_rule
@@ -46,6 +46,8 @@ def log_linear_attention_definition(
     V = v.shape[-1]
     begin = torch.zeros(B, dtype=torch.int64, device=q.device) if start is None else start
     end = begin + (T if lengths is None else lengths)
+    if initial is not None:
+        initial = torch.where(_held(start, initial), initial.to(q.dtype), 0.0)
     S = _grown(initial, _slots(end, T if start is None and lengths is None else None), q, V)
     outputs = []
     for t in range(T):
@@ -119,6 +121,7 @@ def log_linear_attention_flops(
     path=Path(
         "levels", "pairs within chunks, then blocks of chunks two by two, as matrix products in PyTorch"
     ),
+    spread=ALONG_TIME,
 )
 def log_linear_attention(
     q: Tensor,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from anyformer.ops._base import Path, primitive
+from anyformer.ops._base import Path, Spread, primitive
 from anyformer.ops._precision import no_autocast, wide
 
 DIRECT = 8  # fewer new positions than this are computed as dot products
@@ -54,6 +54,7 @@ def long_conv_flops(
     definition=long_conv_definition,
     flops=long_conv_flops,
     path=Path("FFT", "products of spectra by torch.fft; a few new positions as dot products"),
+    spread=Spread((2,), "a transform mixes all positions"),
 )
 def long_conv(
     x: Tensor, kernel: Tensor, *, causal: bool = True, skip: Tensor | None = None, past: Tensor | None = None
@@ -174,6 +175,7 @@ def long_conv_nd_flops(x: Tensor, kernel: Tensor, *, causal: bool = True, skip: 
     definition=long_conv_nd_definition,
     flops=long_conv_nd_flops,
     path=Path("FFT", "products of spectra by torch.fft"),
+    spread=Spread((2, 3), "a transform mixes all positions"),
 )
 def long_conv_nd(x: Tensor, kernel: Tensor, *, causal: bool = True, skip: Tensor | None = None) -> Tensor:
     """Convolve each channel of a grid with its own kernel: y_i = sum_j kernel_{i-j} x_j over i and j in N axes.

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from anyformer.ops._attend import attend, can_attend, nothing_seen, score_scale
-from anyformer.ops._base import native_path, primitive
+from anyformer.ops._base import ALONG_TIME, native_path, primitive
 from anyformer.ops._precision import wide
 from anyformer.ops._stretches import stretches
 from anyformer.ops._tokens import Grid, Side, num_global, select, take
@@ -73,11 +73,12 @@ def sparse_attention_definition(
     if score is not None:
         scores = score(scores, q, k, q_side.pos, k_side.pos)
     visible = spec.dense(q_side.number, k_side.number, k_side.is_global)[:, None]
-    nothing = ~visible.any(-1, keepdim=True)
     if S == 0:
         weights, lse = scores, scores.new_full((B, H, T), -torch.inf)
     else:
-        scores = scores.masked_fill(~visible, -torch.inf).masked_fill(nothing, 0.0)
+        scores = scores.masked_fill(~visible, -torch.inf)
+        nothing = (scores == -torch.inf).all(-1, keepdim=True)
+        scores = scores.masked_fill(nothing, 0.0)
         weights = scores.softmax(-1).masked_fill(nothing, 0.0)
         lse = scores.logsumexp(-1).masked_fill(nothing[..., 0], -torch.inf)
     # a key that is not seen is not there, whatever its value
@@ -111,7 +112,9 @@ PATH = native_path(
 )
 
 
-@primitive("sparse_attention", definition=sparse_attention_definition, flops=_flops, path=PATH)
+@primitive(
+    "sparse_attention", definition=sparse_attention_definition, flops=_flops, path=PATH, spread=ALONG_TIME
+)
 def sparse_attention(
     q: Tensor,
     k: Tensor,

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from anyformer.ops import use_definition
+from anyformer.ops import Spread, load_all, use_definition, use_native
 from anyformer.registry import nearest
 from anyformer.testing.case import LawBroken
-from anyformer.testing.check import Result
+from anyformer.testing.check import Outcome, Result
 from anyformer.testing.op_cases import OpCase, Sizes, op_cases
 
 Tensors = dict[str, Tensor]
@@ -115,26 +115,31 @@ def definition(case: OpCase) -> None:
 
 
 def not_finite(case: OpCase) -> None:
-    """What is not a finite number is never hidden, and stays in its sample.
+    """What is not a finite number shows exactly where it does in the definition, and in the same samples' gradients.
 
-    Where the definition shows NaN or infinity the fast form shows one. It may show more of them, as where it multiplies
-    whole tiles (zero times NaN is NaN), but none in a sample of which the definition shows none.
+    An op may state axes along which it shows in more places (:class:`anyformer.ops.Spread`), as where it multiplies
+    whole tiles: zero times NaN is NaN.
     """
-    for name, t in case.tensors.items():
-        if not t.dtype.is_floating_point or name in case.fixed:
-            continue
-        for bad in (torch.nan, torch.inf, -torch.inf):
-            given = {**case.tensors, name: _with(t, bad)}
-            with torch.no_grad():
-                found = _flat(case.call(**given))
-                with use_definition():
-                    expected = _flat(case.call(**given))
-            for i, (a, b) in enumerate(zip(found, expected, strict=True)):
-                if bool((a.isfinite() & ~b.isfinite()).any()):
-                    raise LawBroken(f"{bad} in {name} is hidden in output {i}")
-                sound, mine = b.isfinite().flatten(1).all(1), a.isfinite().flatten(1).all(1)
-                if bool((sound & ~mine).any()):
-                    raise LawBroken(f"{bad} in {name} spreads to another sample of output {i}")
+    spread = _stated(case.op)
+    for where, found, expected in _not_finite(case):
+        hidden, more = ~found & expected, found & ~expected
+        if bool(hidden.any()):
+            raise LawBroken(f"{where} is hidden")
+        if bool((more & ~_along_axes(expected, () if spread is None else spread.axes)).any()):
+            raise LawBroken(f"{where} spreads{'' if spread is None else ' beyond what the op states'}")
+    for where, name, more in _gradients_not_finite(case):
+        if bool(more.any()):
+            raise LawBroken(f"{where} spreads to another sample of the {name}")
+
+
+def spreads(name: str) -> bool:
+    """Whether a call of the op, with or without kernels, shows what is not finite where its definition does not."""
+    for native in (True, False):
+        with use_native(native):
+            for case in op_cases(ops={name}):
+                if any(bool((found & ~expected).any()) for _, found, expected in _not_finite(case)):
+                    return True
+    return False
 
 
 LAWS: dict[str, Callable[[OpCase], None]] = {
@@ -148,6 +153,61 @@ LAWS: dict[str, Callable[[OpCase], None]] = {
 }
 
 
+# ---- what is not finite ---------------------------------------------------------------------------------------
+
+
+def _stated(op: str) -> Spread | None:
+    known = load_all().get(op)
+    return None if known is None else known.spread
+
+
+def _spoilt(case: OpCase, numbers: Iterable[float], places: int) -> Iterator[tuple[str, Tensors]]:
+    """The case's tensors with one element of one of them replaced, in ``places`` from the first to the last."""
+    for name, t in case.tensors.items():
+        if not _differentiable(t) or name in case.fixed or t.numel() == 0:
+            continue
+        for number in numbers:
+            for i in range(places):
+                spoilt = t.clone(memory_format=torch.contiguous_format)
+                spoilt.view(-1)[i * (t.numel() - 1) // (places - 1)] = number
+                yield f"{number} in {name}", {**case.tensors, name: spoilt}
+
+
+def _not_finite(case: OpCase) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Where each output is not finite, of the fast form and of the definition."""
+    for numbers, places in (((torch.nan,), 4), ((torch.inf, -torch.inf), 2)):
+        for what, given in _spoilt(case, numbers, places):
+            with torch.no_grad():
+                found = _flat(case.call(**given))
+                with use_definition():
+                    expected = _flat(case.call(**given))
+            for i, (a, b) in enumerate(zip(found, expected, strict=True)):
+                yield f"{what}, in output {i},", ~a.isfinite(), ~b.isfinite()
+
+
+def _gradients_not_finite(case: OpCase) -> Iterator[tuple[str, str, Tensor]]:
+    """Of each gradient, (B,): whether it is not finite in a sample, though it and the outputs are in the definition."""
+    for what, given in _spoilt(case, (torch.nan,), 2):
+        found = _everything(case, given)
+        with use_definition():
+            expected = _everything(case, given)
+        outputs = [t for name, t in expected.items() if name.startswith("output") and t.dim()]
+        samples = len(outputs[0]) if outputs else 0
+        sound = [t.reshape(samples, -1).isfinite().all(1) for t in outputs if len(t) == samples]
+        for name, t in expected.items():
+            if name.startswith("gradient") and t.dim() > 1 and len(t) == samples > 1:
+                mine, theirs = (x.flatten(1).isfinite().all(1) for x in (found[name], t))
+                yield what, name, torch.stack([theirs, *sound]).all(0) & ~mine
+
+
+def _along_axes(where: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """``where``, and all along these axes from there."""
+    for axis in axes:
+        if axis < where.dim():
+            where = where.any(axis, keepdim=True).expand_as(where)
+    return where
+
+
 # ---- derivatives ----------------------------------------------------------------------------------------------
 
 
@@ -155,13 +215,6 @@ def _along(case: OpCase, starts: Tensors, given: Sequence[Tensor]) -> tuple[Tens
     """The outputs that have derivatives, as a function of ``starts`` given anew."""
     outputs = _flat(case.call(**{**case.tensors, **dict(zip(starts, given, strict=True))}))
     return tuple(y for y in outputs if _differentiable(y))
-
-
-def _with(t: Tensor, number: float) -> Tensor:
-    """t with one of its elements replaced."""
-    t = t.clone(memory_format=torch.contiguous_format)
-    t.view(-1)[2 * t.numel() // 3] = number
-    return t
 
 
 def _inner(a: Tensor, b: Tensor) -> float:
@@ -214,7 +267,18 @@ def check_op(name: str, only: Iterable[str] | None = None) -> list[Result]:
     cases = op_cases(ops={name})
     if not cases:
         raise ValueError(f"unknown op {name!r}{nearest(name, op_names())}")
-    return [_result(case, law) for case in cases for law in (LAWS if only is None else only)]
+    laws = list(LAWS if only is None else only)
+    found = [_result(case, law) for case in cases for law in laws]
+    return found + ([_spread_result(name)] if "not finite" in laws and _stated(name) else [])
+
+
+def _spread_result(name: str) -> Result:
+    """What an op states of NaN must be so, as every excuse."""
+    start, spread = time.perf_counter(), _stated(name)
+    assert spread is not None
+    outcome: Outcome = "excused" if spreads(name) else "wrongly excused"
+    detail = f"NaN spreads along axes {spread.axes} of outputs: {spread.reason}"
+    return Result(f"op:{name}", "not finite", outcome, detail, time.perf_counter() - start)
 
 
 def _result(case: OpCase, law: str) -> Result:

@@ -72,7 +72,9 @@ void load_rows(const Call *call, int64_t b, int64_t h, int64_t row, int64_t wide
         real *scaled = rows->q + r * wide_k;
         for (int64_t i = 0; i < n->K; i++) scaled[i] = q[i] * call->scale;
         rows->finite &= all_finite(scaled, n->K);
-        if (call->q_place) rows->base = call->q_place[(b * n->H + h) * n->T + slot];
+        if (!call->q_place) continue;
+        double q_place = call->q_place[(b * n->H + h) * n->T + slot];
+        if (isfinite(q_place)) rows->base = q_place; /* one that is not is so for its own row alone */
     }
     if (!call->q_place) return;
     for (int r = 0; r < ROWS; r++) {

@@ -53,7 +53,7 @@ static void step(const Sizes *s, const real *q, const real *k, const real *v, re
 static void head_forward(Chunk *c, real *state, const Sizes *s, const Tensors *x, real *y, real *final, real *kept,
                          real *u, int64_t head, int64_t from, int64_t columns) {
     int64_t size = s->K * s->V, keeps = (s->T - 1) / KEEP;
-    load_state(state, c->V, x->initial + head * size, s, from, columns);
+    load_state(state, c, x->initial + head * size, s, from, columns);
     for (int64_t first = 0; first < s->T; first += CHUNK) {
         if (kept && first && first % KEEP == 0)
             store_state(state, c->V, kept + (head * keeps + first / KEEP - 1) * size, s, from, columns);
@@ -136,7 +136,7 @@ static void head_backward(Chunk *c, real *states, const Sizes *s, const Tensors 
     for (int64_t part = keeps; part >= 0; part--) {
         int64_t start = part * KEEP, chunks = (MIN(KEEP, s->T - start) + CHUNK - 1) / CHUNK;
         const real *from = part ? x->kept + (head * keeps + part - 1) * size : x->initial + head * size;
-        transpose(states, c->K, from, V, s->K, V);
+        load_transposed(states, c, from, s);
         for (int64_t step = 1 - chunks; step < chunks; step++) { /* the states forwards, then the chunks backwards */
             int64_t i = step < 0 ? chunks - 1 + step : chunks - 1 - step, first = start + i * CHUNK;
             load_chunk(c, s, x, head, first, 0, V);

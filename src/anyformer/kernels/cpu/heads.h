@@ -32,10 +32,12 @@ static void store_rows(real *restrict rows, int64_t step, const real *restrict f
         SIMD for (int64_t i = 0; i < columns; i++) rows[t * step + i] = factor * from[t * width + i];
 }
 
-/* Columns of a state (K, W), and its last one where there is a total, to or from rows of width V. */
-static void load_state(real *restrict state, int64_t V, const real *restrict from, const Sizes *s, int64_t first,
+/* Columns of a state (K, W), and its last one where there is a total, to or from rows of the chunk's width. Around what
+ * is loaded there are zeros: products run over them, and the head before may have left NaN there (zero times NaN). */
+static void load_state(real *restrict state, const Chunk *c, const real *restrict from, const Sizes *s, int64_t first,
                        int64_t columns) {
-    int64_t W = s->V + s->normalize;
+    int64_t V = c->V, W = s->V + s->normalize;
+    if (s->K < c->K || columns < V) memset(state, 0, c->K * V * sizeof(real));
     for (int64_t i = 0; i < s->K; i++) {
         memcpy(state + i * V, from + i * W + first, columns * sizeof(real));
         if (s->normalize) state[i * V + columns] = from[i * W + s->V];
@@ -55,6 +57,13 @@ static void transpose(real *restrict out, int64_t out_row, const real *restrict 
                       int64_t N) {
     for (int64_t m = 0; m < M; m++)
         for (int64_t n = 0; n < N; n++) out[n * out_row + m] = a[m * a_row + n];
+}
+
+/* A state (K, W) as the backward has it, (V, K), with zeros around it. */
+static void load_transposed(real *restrict state, const Chunk *c, const real *restrict from, const Sizes *s) {
+    int64_t W = s->V + s->normalize;
+    if (s->K < c->K || W < c->V) memset(state, 0, c->K * c->V * sizeof(real));
+    transpose(state, c->K, from, W, s->K, W);
 }
 
 /* The gradient of the final state, zero if null, in both layouts of chunk_backward. */

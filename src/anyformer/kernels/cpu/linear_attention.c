@@ -73,7 +73,7 @@ static void head_forward(Chunk *c, real *state, const Sizes *s, const real *q, c
                          const real *d, const real *initial, real *y, real *final, real *kept, real *total,
                          int64_t head, int64_t from, int64_t columns) {
     int64_t size = s->K * (s->V + s->normalize), keeps = (s->T - 1) / KEEP;
-    load_state(state, c->V, initial + head * size, s, from, columns);
+    load_state(state, c, initial + head * size, s, from, columns);
     for (int64_t first = 0; first < s->T; first += CHUNK) {
         if (kept && first && first % KEEP == 0)
             store_state(state, c->V, kept + (head * keeps + first / KEEP - 1) * size, s, from, columns);
@@ -166,7 +166,7 @@ static void head_backward(Chunk *c, real *states, const Sizes *s, const Gradient
     for (int64_t part = keeps; part >= 0; part--) {
         int64_t start = part * KEEP, chunks = (MIN(KEEP, s->T - start) + CHUNK - 1) / CHUNK;
         const real *from = part ? g->kept + (head * keeps + part - 1) * size : g->initial + head * size;
-        transpose(states, c->K, from, W, s->K, W);
+        load_transposed(states, c, from, s);
         for (int64_t i = 1; i < chunks; i++) {
             memcpy(states + i * area, states + (i - 1) * area, area * sizeof(real));
             load_writes(c, s, g->k, g->v, g->d, head, start + (i - 1) * CHUNK, 0, s->V);
