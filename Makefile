@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # One torch thread for each of the two pytest workers.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
-BUILT_FROM := pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/anyformer/kernels/cpu/*)
+BUILT_FROM := pyproject.toml papers/pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/anyformer/kernels/cpu/*)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit fuzz sanitize bench docs lint clean
@@ -51,7 +51,7 @@ bench: $(VENV)/.dev ## what things cost on this machine, beside other libraries,
 clean: ## remove the environment and everything that is built
 	rm -rf $(VENV) build dist site demo-report bench-results .mypy_cache .pytest_cache .ruff_cache \
 		.import_linter_cache .hypothesis
-	find src tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src papers tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # PyTorch comes first and alone, under exactly this spelling: left to the resolver, pip may choose a build with
 # gigabytes of CUDA libraries.
@@ -64,9 +64,9 @@ $(VENV)/.torch:
 	@touch $@
 
 $(VENV)/.runtime: $(VENV)/.torch $(BUILT_FROM)
-	$(PIP) -c constraints.txt -e .
+	$(PIP) -c constraints.txt -e . -e papers
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.torch $(BUILT_FROM)
-	$(PIP) -c constraints.txt -e ".[dev]"
+	$(PIP) -c constraints.txt -e ".[dev]" -e papers
 	@touch $@ $(VENV)/.runtime

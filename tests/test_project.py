@@ -14,6 +14,7 @@ import anyformer
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src" / "anyformer").rglob("*.py"))
+PAPERS = sorted((ROOT / "papers" / "anyformer_papers").rglob("*.py"))
 MODULES = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
 """Packages whose name isn't that of their module."""
 UNSEEN = {"pyarrow", "plotly"}
@@ -24,8 +25,8 @@ else:
     tomllib = pytest.importorskip("tomli")
 
 
-def project() -> dict[str, object]:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+def project(folder: str = ".") -> dict[str, object]:
+    return tomllib.loads((ROOT / folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -33,7 +34,7 @@ def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]
 
 
 def test_there_are_sources() -> None:
-    assert len(SOURCES) > 50
+    assert len(SOURCES) > 50 and len(PAPERS) > 50
 
 
 def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -42,7 +43,7 @@ def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT / "src")))
+@pytest.mark.parametrize("path", [*SOURCES, *PAPERS], ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_and_functions_are_short(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert text.count("\n") < 500
@@ -52,10 +53,26 @@ def test_files_and_functions_are_short(path: Path) -> None:
 
 def test_versions_agree() -> None:
     assert anyformer.__version__ == project()["version"]
+    assert project("papers")["version"] == anyformer.__version__
+    assert f"anyformer=={anyformer.__version__}" in project("papers")["dependencies"]
+    assert project()["optional-dependencies"]["papers"] == [f"anyformer-papers=={anyformer.__version__}"]
 
 
 def names(requirements: list[str]) -> set[str]:
     return {re.match(r"[\w-]+", line)[0].lower().replace("_", "-") for line in requirements}
+
+
+def imported(paths: list[Path]) -> set[str]:
+    """The packages that files import."""
+    found = set()
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.split(".")[0])
+    outside = found - set(sys.stdlib_module_names)
+    return {MODULES.get(name, name).lower().replace("_", "-") for name in outside}
 
 
 def test_what_is_imported_is_declared() -> None:
@@ -63,15 +80,12 @@ def test_what_is_imported_is_declared() -> None:
     optional = {
         name for extra in ("peers", "bench") for name in names(project()["optional-dependencies"][extra])
     }
-    imported = set()
-    for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                imported |= {alias.name.split(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                imported.add(node.module.split(".")[0])
-    outside = imported - set(sys.stdlib_module_names) - {"anyformer"}
-    used = {MODULES.get(name, name).lower().replace("_", "-") for name in outside}
+    used = imported(SOURCES) - {"anyformer"}
     assert used <= declared | optional, f"not in pyproject.toml: {sorted(used - declared - optional)}"
     unused = declared - used - UNSEEN
     assert not unused, f"declared but never imported: {sorted(unused)}"
+
+
+def test_what_the_papers_import_is_declared() -> None:
+    declared, used = names(project("papers")["dependencies"]), imported(PAPERS) - {"anyformer-papers"}
+    assert used == declared

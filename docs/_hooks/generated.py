@@ -22,12 +22,12 @@ from anyformer.contract import Mixer, MixerInfo
 from anyformer.mixers import mixers
 from anyformer.mixers.families import FAMILIES
 from anyformer.models import models
-from anyformer.papers import catalogue
-from anyformer.papers.status import Status, status_of
 from anyformer.parts import describe_part
 from anyformer.positions import positions
 from anyformer.registry import Registry
 from anyformer.testing import LAWS
+from anyformer_papers import catalogue
+from anyformer_papers.status import Status, status_of
 
 INTRO = """---
 hide: [toc]

@@ -11,11 +11,12 @@ from typer.testing import CliRunner
 
 from anyformer.cli import app
 from anyformer.compare.prepare import plan_candidate
-from anyformer.papers import FOLDER, Card, Paper, catalogue, find_paper, papers_of
-from anyformer.papers.card import Checked, Outcome, PeerMissing, part_exists, peer
-from anyformer.papers.proofs import identities, keep
-from anyformer.papers.status import status_of
 from anyformer.tasks import create_task
+from anyformer_papers import Paper, catalogue, find_paper, papers_of
+from anyformer_papers.card import Card, Checked, Outcome, PeerMissing, part_exists, peer
+from anyformer_papers.catalogue import CARDS
+from anyformer_papers.proofs import identities, keep
+from anyformer_papers.status import status_of
 
 BUILT = [paper for paper in catalogue() if paper.has_card]
 
@@ -29,8 +30,8 @@ def test_the_catalogue_is_whole() -> None:
 
 
 def test_every_card_belongs_to_a_paper() -> None:
-    files = {p for p in FOLDER.glob("*/*.py") if p.name != "__init__.py"}
-    assert files == {paper.path(".py") for paper in BUILT}
+    folders = {p.parent for p in CARDS.rglob("*") if p.is_file() and p.suffix != ".pyc"}
+    assert folders == {paper.folder for paper in BUILT}
 
 
 @pytest.mark.parametrize("paper", BUILT, ids=lambda paper: paper.slug)
@@ -39,7 +40,9 @@ def test_card(paper: Paper) -> None:
     assert card.missing_parts() == [] and card.parts
     assert card.what and card.differs
     assert card.claim or card.study is None, "a study tests a claim that is written down"
-    assert paper.path(".py").read_text(encoding="utf-8").count("\n") <= 160, "a card is about a screen"
+    assert (paper.folder / "identities.py").read_text(encoding="utf-8").count("\n") <= 160, (
+        "a card is about a screen"
+    )
     if card.study is not None:
         task = create_task(card.study.task, **card.study.options)
         for name, spec in card.study.specs().items():  # every arm can do the task, at the size of the others
@@ -107,7 +110,7 @@ def test_a_paper_works_only_where_its_identities_hold_on_this_code(
         keep(paper.slug, checked(*outcomes))
         assert not status_of(paper).works
     keep(paper.slug, checked("holds"))
-    monkeypatch.setattr("anyformer.papers.proofs._code", lambda: "other")
+    monkeypatch.setattr("anyformer_papers.proofs._code", lambda: "other")
     assert identities(paper.slug) == "unchecked"
     keep(paper.slug, checked("holds"))
     assert [p.name for p in (tmp_path / "anyformer").iterdir()] == ["identities-other"]

@@ -10,8 +10,7 @@ import pytest
 from anyformer.compare import TaskResult, compare, ladder
 from anyformer.compare.results import Machine
 from anyformer.models import load_spec
-from anyformer.papers import Arm, Record, Study
-from anyformer.papers.study import differing_fields
+from anyformer_papers.study import Arm, Record, Study, differing_fields
 
 ARMS = {"attention": "[attention]*2", "again": "[attention]*2", "pooling": "[pooling]*2"}
 RECALL = {"vocab_size": 8, "num_pairs": 2, "length": 12}

@@ -1,0 +1,69 @@
+"""Fastformer."""
+
+from __future__ import annotations
+
+import torch
+
+from anyformer.mixers.fastformer import Fastformer
+from anyformer.testing.measures import close
+from anyformer_papers.card import Card
+from anyformer_papers.study import Study
+
+card = Card(
+    slug="fastformer",
+    what="Additive attention: queries are pooled into one by a learned score, it multiplies every key, the products "
+    "are pooled again, and what comes out multiplies every value. Tokens meet in two vectors a head only.",
+    parts=("mixer fastformer", "model fastformer"),
+    differs="y_i = W (k * v_i) + q_i with k pooled from q * k_j and q from all q_j. Softmax attention compares each "
+    "pair; PoNet pools too, but asks the keys with the mean of the queries.",
+    followed="paper",
+    notes="As in the authors' code a head's score looks at the whole width, W spans all heads and values are the "
+    "queries. lucidrains' package is no peer: it pools k_j with beta, where equation 6 has p_j.",
+    claim="Linear in the length, with comparable or better results than softmax attention and the other efficient "
+    "Transformers on five sets of classification, recommendation and summarisation.",
+    study=Study(
+        task="listops",
+        arms={
+            "fastformer": "[fastformer]*2 causal=false positions=learned(max_length=64) channel=mlp norm=layer_norm",
+            "attention": "[attention]*2 causal=false positions=learned(max_length=64) channel=mlp norm=layer_norm",
+        },
+        smallest=0.01,
+        expect="no worse",
+        steps=1000,
+        parameters=30_000,
+        options={"length": 16},
+    ),
+)
+
+
+@card.exact("the six formulas, head by head and token by token")
+def token_by_token() -> None:
+    mixer, x = Fastformer(6, num_heads=2, share_value=False).double(), torch.randn(9, 6, dtype=torch.float64)
+    assert mixer.v is not None
+    q, k, v, root = mixer.q(x), mixer.k(x), mixer.v(x), 3**0.5
+    glob = torch.zeros(6, dtype=torch.float64)
+    for h, head in enumerate((slice(0, 3), slice(3, 6))):
+        alpha = torch.stack([mixer.query_score.weight[h] @ q[i] / root for i in range(9)]).softmax(0)
+        glob[head] = torch.stack([alpha[i] * q[i, head] for i in range(9)]).sum(0)
+    p, key = torch.stack([glob * k[i] for i in range(9)]), torch.zeros(6, dtype=torch.float64)
+    for h, head in enumerate((slice(0, 3), slice(3, 6))):
+        beta = torch.stack([mixer.key_score.weight[h] @ p[i] / root for i in range(9)]).softmax(0)
+        key[head] = torch.stack([beta[i] * p[i, head] for i in range(9)]).sum(0)
+    y = torch.stack([mixer.transform(key * v[i]) + q[i] for i in range(9)])
+    close("y", mixer(x[None])[0], y)
+
+
+@card.exact("a permutation of the tokens permutes the outputs")
+def equivariant() -> None:
+    mixer, x, order = Fastformer(16).double(), torch.randn(2, 30, 16, dtype=torch.float64), torch.randperm(30)
+    close("permuted", mixer(x[:, order]), mixer(x)[:, order])
+
+
+@card.exact("scores of zero pool by averages: y = W (mean(q) * mean(k) * q_i) + q_i")
+def averages() -> None:
+    mixer, x = Fastformer(16).double(), torch.randn(2, 30, 16, dtype=torch.float64)
+    with torch.no_grad():
+        mixer.query_score.weight.zero_()
+        mixer.key_score.weight.zero_()
+    q, k = mixer.q(x), mixer.k(x)
+    close("y", mixer(x), mixer.transform(q.mean(1, True) * k.mean(1, True) * q) + q)

@@ -1,0 +1,89 @@
+"""The Forgetting Transformer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from anyformer.mixers.attention import Attention
+from anyformer.mixers.fox import ForgettingAttention
+from anyformer.positions import create_position
+from anyformer.testing.measures import close
+from anyformer_papers.card import Card, peer
+from anyformer_papers.study import Study
+
+card = Card(
+    slug="fox",
+    what="Softmax attention whose scores fall by a gate that each token sets for each head, the log of the product of "
+    "the gates between key and query. It needs no positions, and only the running sum of log gates beside the keys.",
+    parts=("mixer fox", "model fox", "op attention"),
+    differs="s_ij = q_i k_j / sqrt(K) + sum_{j < l <= i} log f_l. ALiBi has one constant f for each head, RoPE none; "
+    "gated linear attention has the gates without the softmax.",
+    followed="code",
+    notes="The Pro block (option pro) mixes keys and values with the token before, by a share for each head, then "
+    "normalises queries and keys, and the output under a sigmoid gate, as in the released code. Its pruning of far "
+    "keys, which changes results by less than a tolerance, is left out.",
+    claim="A better language model than the Transformer with RoPE at long contexts, and past the length trained on: "
+    "its loss stays flat there, while the Transformer's rises.",
+    study=Study(
+        task="bytes",
+        arms={"fox": "[fox]*2", "rope": "[attention]*2"},
+        options={"length": 32},
+        smallest=0.05,
+        steps=400,
+        times_longer=4,
+    ),
+)
+
+
+def gated(mixer: ForgettingAttention, x: Tensor, gates: Tensor) -> Tensor:
+    """Attention with the weight of every pair multiplied by the gates between, (B, T, H)."""
+    q, k, v = (t.unflatten(-1, (mixer.num_heads, -1)).transpose(1, 2) for t in mixer.qkv(x).chunk(3, -1))
+    T, scores = x.shape[1], (q @ k.mT) * mixer.head_dim**-0.5
+    product = torch.zeros_like(scores)
+    for i in range(T):
+        for j in range(i + 1):
+            product[:, :, i, j] = gates[:, j + 1 : i + 1].prod(1)
+    weights = product * scores.exp()
+    return mixer.out((weights / weights.sum(-1, keepdim=True) @ v).transpose(1, 2).flatten(2))
+
+
+@card.exact("the running sum = the product of gates, pair by pair")
+def products() -> None:
+    mixer, x = ForgettingAttention(8, num_heads=2).double(), torch.randn(2, 12, 8, dtype=torch.float64)
+    close("y", mixer(x), gated(mixer, x, mixer.forget(x).sigmoid()))
+
+
+@card.exact("open gates leave attention without positions, and constant gates are ALiBi of slope -log f")
+def constant_gates() -> None:
+    mixer, x = ForgettingAttention(16).double(), torch.randn(2, 20, 16, dtype=torch.float64)
+    slopes = create_position("alibi", dim=16, num_heads=4, head_dim=4).get_buffer("slopes").double()
+    for positions, bias in (("none", torch.full((4,), 60.0)), ("alibi", -torch.expm1(slopes).log())):
+        torch.nn.init.zeros_(mixer.forget.weight)
+        assert mixer.forget.bias is not None
+        mixer.forget.bias.data = bias.double()  # logsigmoid(-log(e^m - 1)) = -m
+        plain = Attention(16, positions=positions).double()
+        q, k, v = mixer.qkv.weight.chunk(3)
+        plain.load_state_dict({"q.weight": q, "k.weight": k, "v.weight": v, "out.weight": mixer.out.weight})
+        close(positions, mixer(x), plain(x))
+
+
+@card.exact("token by token it gives what all at once do, Pro too, with far keys forgotten")
+def streams() -> None:
+    for pro in (False, True):
+        mixer, x = ForgettingAttention(16, pro=pro).double(), torch.randn(2, 40, 16, dtype=torch.float64)
+        state, rows = mixer.init_state(2, dtype=torch.float64), []
+        for token in x.split(1, 1):
+            y, state = mixer.stream(token, state)
+            rows.append(y)
+        close(f"pro={pro}", torch.cat(rows, 1), mixer(x))
+
+
+@card.exact("the mixer around flash-linear-attention's reference core")
+def equals_fla() -> None:
+    naive = peer("fla.ops.forgetting_attn.naive").naive_forgetting_attn
+    mixer, x = ForgettingAttention(8, num_heads=2), torch.randn(2, 13, 8)
+    q, k, v = (t.unflatten(-1, (2, 4)) for t in mixer.qkv(x).chunk(3, -1))
+    y = naive(q, k, v, logsigmoid(mixer.forget(x)), scale=0.5)
+    close("y", mixer(x), mixer.out((y[0] if isinstance(y, tuple) else y).flatten(2)), 1e-5)

@@ -1,0 +1,97 @@
+"""LSG attention."""
+
+from __future__ import annotations
+
+import torch
+
+from anyformer.convert import local_sparse_global
+from anyformer.mixers import create_mixer
+from anyformer.mixers.lsg_attention import SELECTIONS, LSGAttention
+from anyformer.models import create_model
+from anyformer.ops._base import FlopCounter
+from anyformer.testing.measures import close
+from anyformer_papers.card import Card
+from anyformer_papers.study import Study
+
+card = Card(
+    slug="lsg",
+    what="Blocks see their neighbours, a thinned-out view of what lies beyond, made without parameters, and global "
+    "tokens. So a trained encoder can take it in the place of its attention, and read longer texts.",
+    parts=("mixer lsg_attention", "convert.sparse:local_sparse_global"),
+    differs="Keys of a block are neighbours, global ones, and k' from f times as many further off, where k' are "
+    "picks, means, the largest, or means by hash. Longformer has no k'; BigBird's are random; ETC's global tokens "
+    "have maps of their own.",
+    followed="code",
+    notes="Equal to the released layer in all selections but lsh, with padding too (checked with lsg-converter "
+    "0.1.9, which does not import beside current transformers). Its hashes are drawn in each call, with a round "
+    "before; ours once. Global are the first tokens of the text, such as BOS; the released converter puts learned "
+    "ones before it, which start as BOS. Its causal form, pooling by BOS's query, and thinned-out blocks of another "
+    "size are left out. As there, learned positions are repeated end to end.",
+    claim="BERT-like models go from 512 to thousands of tokens without training, and are competitive on long "
+    "documents.",
+    beyond_reach="weights",
+    study=Study(  # a proxy: what stands beyond the neighbouring blocks can be found through the thinned-out view
+        task="lookup",
+        arms={
+            "norm": "[lsg_attention(block=2, sparsity=2, num_global=0, selection=norm)]*2 causal=false "
+            "positions=sinusoidal",
+            "local": "[lsg_attention(block=2, sparsity=2, num_global=0, selection=local)]*2 causal=false "
+            "positions=sinusoidal",
+        },
+        smallest=0.05,
+        steps=1000,
+        parameters=30_000,
+    ),
+)
+
+
+@card.exact(
+    "up to two blocks it is softmax attention, whatever the selection; a converted encoder keeps its outputs"
+)
+def short() -> None:
+    x = torch.randn(2, 17, 16, dtype=torch.float64)
+    plain = create_mixer("attention", 16, positions="none", causal=False).double()
+    spec = "[attention]*2 dim=16 causal=false positions=learned(max_length=20)"
+    model = create_model(spec, vocab_size=9, num_outputs=3, pool="mean").double().eval()
+    tokens = torch.randint(9, (2, 17))
+    for selection in SELECTIONS:
+        mixer = LSGAttention(16, block=8, selection=selection).double()
+        mixer.load_state_dict(plain.state_dict(), strict=False)
+        close(selection, mixer(x), plain(x), 1e-12)
+        new = local_sparse_global(model, block=8, selection=selection, max_length=100)
+        close(f"model, {selection}", new(tokens), model(tokens), 1e-12)
+
+
+@card.exact("a token is reached as far as said: b f tokens beyond the neighbouring blocks, and no further")
+def reach() -> None:
+    b, f, n = 12, 3, 144
+    mixer = LSGAttention(16, block=b, sparsity=f, selection="pooling", num_global=0).double()
+    x = torch.randn(1, n, 16, dtype=torch.float64)
+    y, start = mixer(x), n // 2 // b * b  # the first token of a block
+    for j, sees in (
+        (start - b - b * f, True),
+        (start - b - b * f - 1, False),
+        (start + 2 * b + b * f, False),
+    ):
+        other = x.clone()
+        other[0, j] += 1.0
+        assert bool((mixer(other)[0, start] != y[0, start]).any()) == sees, j
+
+
+@card.exact("with global tokens everything is seen: they see all and all see them, after two layers")
+def through_global() -> None:
+    model = torch.nn.Sequential(*(LSGAttention(8, block=2, selection="local") for _ in range(2))).double()
+    x = torch.randn(1, 40, 8, dtype=torch.float64)
+    other = x.clone()
+    other[0, -1] += 1.0
+    assert bool((model(other) != model(x)).any(-1).all())
+
+
+@card.exact("operations grow with the length, not its square")
+def linear() -> None:
+    counted = []
+    for n in (257, 513):
+        with torch.no_grad(), FlopCounter() as counter:
+            LSGAttention(16, block=16)(torch.randn(1, n, 16))
+        counted.append(counter.total)
+    assert 1.95 < counted[1] / counted[0] < 2.05, counted

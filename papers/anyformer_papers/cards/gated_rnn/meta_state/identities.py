@@ -1,0 +1,110 @@
+"""Meta-State."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.functional import normalize
+
+from anyformer.convert import grow_heads
+from anyformer.inputs import Layout
+from anyformer.mixers.rwkv7 import Rwkv7
+from anyformer.models import create_model
+from anyformer.ops.delta_rule import delta_rule
+from anyformer.ops.general_delta_rule import general_delta_rule
+from anyformer.testing.measures import close
+from anyformer_papers.card import Card, peer
+from anyformer_papers.study import Study
+
+card = Card(
+    slug="meta-state",
+    what="RWKV-7, in which a part of the state is also read as a weight matrix: token features go through it as "
+    "through a linear layer. That takes the place of the feed-forward network, adds no weights, and grows with the "
+    "state.",
+    parts=(
+        "op general_delta_rule",
+        "mixer rwkv7",
+        "model meta_state",
+        "convert:grow_heads",
+    ),
+    differs="y_t = (r_t + x_t) S_t in some heads, where RWKV-7 has r_t S_t. The state is S_t = diag(w_t) S_{t-1} + "
+    "b_t (a_t S_{t-1})^T + k_t v_t^T; the delta rule has w = 1, a = k and b = -beta k.",
+    followed="reconstruction",
+    notes="Only the abstract was at hand. It says that a portion of the WKV state transforms tokens linearly, "
+    "without new matrices or softmax; which portion (here whole heads), where the result goes (here to the head's "
+    "norm) and what is grown (here heads) is ours. RWKV-7 is that of its released code, without the first layer's "
+    "values in later ones.",
+    claim="Token-parameter interaction at linear cost, with no weights of its own, that can be enlarged without "
+    "retraining.",
+    beyond_reach="scale",
+    study=Study(  # a proxy: without feed-forward networks, with and without the encoder
+        task="recall",
+        arms={
+            "self-state": "[rwkv7(state_heads=2)]*2 channel=none",
+            "rwkv7": "[rwkv7(state_heads=0)]*2 channel=none",
+        },
+        options={"num_pairs": 5, "length": 32},
+        smallest=0.05,
+        expect="no worse",
+        batch_size=16,
+        steps=300,
+        parameters=32_688,
+        seeds=8,
+    ),
+)
+
+
+@card.exact(
+    "the whole mixer around flash-linear-attention's reference recurrence (dplr), and its chunked form"
+)
+def equals_fla() -> None:
+    naive = peer("fla.ops.generalized_delta_rule.dplr.naive")
+    mixer, x = Rwkv7(16, num_heads=2), torch.randn(2, 64, 16)
+    with torch.no_grad():
+        for p in mixer.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    inputs = Layout.of(x, None).inputs(None, None, None, None, torch.float32)
+    terms, _ = mixer.terms(x, None, inputs)
+    q, k, v, a, b, d = (terms[name] for name in ("q", "k", "v", "a", "b", "log_decay"))
+    for theirs in (naive.dplr_recurrence, naive.dplr_chunkwise):
+        y, _ = theirs(q * 8**0.5, k, v, a, b, d)  # theirs divides queries by the root of the head's width
+        close(theirs.__name__, mixer(x), mixer.finish(y, q, k, v, terms["gate"]), 2e-5)
+
+
+@card.exact("the delta rule and the gated delta rule are cases of its recurrence")
+def cases() -> None:
+    q, k, v = torch.randn(3, 1, 2, 70, 6, dtype=torch.float64)
+    k, beta, d = (
+        normalize(k, dim=-1),
+        torch.rand(1, 2, 70, dtype=torch.float64),
+        -torch.rand(1, 2, 70).double(),
+    )
+    written = beta[..., None] * k
+    close("delta", general_delta_rule(q, written, v, k, -written)[0], delta_rule(q, k, v, beta)[0])
+    decay = d[..., None].expand_as(q)
+    gated, _ = general_delta_rule(q, written, v, k * d.exp()[..., None], -written, log_decay=decay)
+    close("gated", gated, delta_rule(q, k, v, beta, log_decay=d)[0])
+
+
+@card.exact(
+    "the encoder adds no weights; what it adds is the token's features times the state after the token"
+)
+def encoder() -> None:
+    with_ = Rwkv7(16, state_heads=4).double()
+    Rwkv7(16).load_state_dict(with_.state_dict())
+    x = torch.randn(1, 20, 16, dtype=torch.float64)
+    state, reads = with_.init_state(1, dtype=torch.float64), []
+    for t in range(20):
+        inputs = Layout.of(x[:, t : t + 1], None).inputs(None, None, None, None, torch.float64)
+        terms, _ = with_.terms(x[:, t : t + 1], state["own"]["last"], inputs)
+        _, state = with_.stream(x[:, t : t + 1], state)
+        own = x[:, t].unflatten(-1, (4, 4))[:, :, None]
+        y = (terms["q"] + own) @ state["own"]["s"]
+        reads.append(with_.finish(y, terms["q"], terms["k"], terms["v"], terms["gate"]))
+    close("y", with_(x), torch.cat(reads, 1))
+
+
+@card.exact("enlarged by heads that write nothing out yet, the model gives the same outputs")
+def growth() -> None:
+    model = create_model("meta_state dim=16", vocab_size=11).double()
+    tokens = torch.randint(11, (2, 30))
+    close("grown", grow_heads(model, 7)(tokens), model(tokens))

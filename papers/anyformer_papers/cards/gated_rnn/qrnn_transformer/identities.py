@@ -1,0 +1,90 @@
+"""Hybrid QRNN-Transformer language models."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from anyformer.mixers.qrnn import Qrnn
+from anyformer.models import create_model
+from anyformer.testing.measures import close
+from anyformer_papers.card import Card
+from anyformer_papers.study import Study
+
+card = Card(
+    slug="qrnn-transformer",
+    what="A language model for little text in which most attention layers give way to quasi-recurrent or "
+    "feed-forward ones, and attention stays in a few chosen depths.",
+    parts=("mixer qrnn", "mixer attention", "channel mlp", "model qrnn_transformer", "op scan"),
+    differs="The schedule of layers: [qrnn, qrnn, attention] in the place of [attention]*3. A QRNN's gates are a "
+    "convolution of the inputs, where an LSTM's also see h_{t-1}; so its recurrence is a scan.",
+    followed="reconstruction",
+    notes="Only the abstract was at hand: the model's schedule, attention in every third layer from the top, is "
+    "ours, and any other is a spec; a layer without attention is the name of a channel mixer, as in [qrnn, mlp, "
+    "attention]. The QRNN is Bradbury's (arXiv 1611.01576) with fo-pooling and no zoneout.",
+    claim="With attention in few layers the models outperform others of their size on Enwik8 and WikiText-103, and "
+    "rival larger ones.",
+    study=Study(
+        task="bytes",
+        arms={
+            "hybrid": "[qrnn, qrnn, attention]",
+            "attention": "[attention, attention, attention]",
+        },
+        options={"length": 64},
+        smallest=0.05,
+        steps=1500,
+        parameters=100_000,
+    ),
+)
+
+
+@card.exact("fo-pooling as a scan = the loop, values and gradients")
+def loop() -> None:
+    mixer, x = Qrnn(8).double(), torch.randn(2, 70, 8, dtype=torch.float64)
+    before = torch.cat((torch.zeros(2, 1, 8, dtype=torch.float64), x[:, :-1]), 1)
+    z, f, o = mixer.gates(torch.cat((before, x), -1)).chunk(3, -1)
+    z, f, o = z.tanh(), f.sigmoid(), o.sigmoid()
+    c, outputs = torch.zeros(2, 8, dtype=torch.float64), []
+    for t in range(70):
+        c = f[:, t] * c + (1 - f[:, t]) * z[:, t]
+        outputs.append(o[:, t] * c)
+    expected, y = torch.stack(outputs, 1), mixer(x)
+    close("values", y, expected)
+    weight = torch.randn_like(y)
+    grads = [torch.autograd.grad((out * weight).sum(), list(mixer.parameters())) for out in (y, expected)]
+    for mine, theirs in zip(*grads):
+        close("gradients", mine, theirs)
+
+
+@card.exact("forget gates at zero leave a convolution, at one nothing; a constant one is a moving average")
+def limits() -> None:
+    x = torch.randn(2, 40, 8, dtype=torch.float64)
+
+    def with_forget(bias: float) -> tuple[Tensor, Tensor, Tensor]:
+        mixer = Qrnn(8, width=1).double()
+        with torch.no_grad():
+            mixer.gates.weight[8:16] = 0
+            mixer.gates.bias[8:16] = bias
+        z, _, o = mixer.gates(x).chunk(3, -1)
+        return mixer(x), z.tanh(), o.sigmoid()
+
+    y, z, o = with_forget(-50.0)
+    close("zero", y, o * z)
+    y, z, o = with_forget(50.0)
+    close("one", y, torch.zeros_like(y))
+    y, z, o = with_forget(0.0)
+    age = torch.arange(40)[:, None] - torch.arange(40)
+    weights = torch.where(age >= 0, 0.5 ** (age + 1.0), 0.0).double()
+    close("a half", y, o * (weights @ z))
+
+
+@card.exact("any schedule streams: one token at a time = the whole, feed-forward layers between")
+def schedules() -> None:
+    for layers in ("[qrnn, qrnn, attention]", "[qrnn, mlp, attention, qrnn(width=3)]"):
+        model = create_model(f"{layers} dim=16", vocab_size=9).double().eval()
+        tokens, parts = torch.randint(9, (2, 20)), []
+        state = model.init_state(2)
+        for t in range(20):
+            y, state = model.stream(tokens[:, t : t + 1], state)
+            parts.append(y)
+        close(layers, torch.cat(parts, 1), model(tokens))

@@ -1,0 +1,72 @@
+"""PoNet."""
+
+from __future__ import annotations
+
+import torch
+
+from anyformer.mixers.ponet import PoNet
+from anyformer.testing.measures import close
+from anyformer_papers.card import Card
+from anyformer_papers.study import Study
+
+card = Card(
+    slug="ponet",
+    what="Attention-free mixing by pooling at three ranges: one vector for the whole text, a maximum for "
+    "each segment, and a maximum over neighbours, joined by products with the token; linear in the length.",
+    parts=("mixer ponet",),
+    differs="y_t = (g + s_t) * o_t + l_t with g from one softmax query, the mean of all; attention has a "
+    "query for each token, and PoolFormer only the neighbours' mean.",
+    followed="paper",
+    notes="Segments are of a fixed length here; the paper takes documents' sentences or paragraphs where it "
+    "has them, and trains with a sentence-structure objective beside the masked one, which is left out.",
+    claim="It beats the Transformer on the Long Range Arena and reaches 95.7% of BERT's score on GLUE.",
+    study=Study(
+        task="listops",
+        arms={
+            "ponet": "[ponet]*2 causal=false positions=sinusoidal",
+            "attention": "[attention]*2 causal=false positions=sinusoidal",
+        },
+        smallest=0.02,
+        options={"length": 16},
+        steps=1000,
+        parameters=30_000,
+    ),
+)
+
+
+@card.exact("the mixer = a loop over tokens, each sample alone and only its real tokens")
+def loop() -> None:
+    mixer = PoNet(8, num_heads=2, segment_len=4, local_window=3).double()
+    x = torch.randn(2, 11, 8, dtype=torch.float64)
+    mask = torch.arange(11) < torch.tensor([[11], [6]])
+    y = mixer(x, mask=mask)
+    for b, T in enumerate((11, 6)):
+        q, k, v, s, l, o = (m(x[b, :T]) for m in mixer.maps.values())  # noqa: E741
+        heads = []
+        for h in (slice(0, 4), slice(4, 8)):
+            weights = torch.softmax(k[:, h] @ q.mean(0)[h] / 2, 0)
+            heads.append(weights @ v[:, h])
+        g = torch.cat(heads)
+        for t in range(T):
+            start = t - t % 4
+            segment = s[start : min(start + 4, T)].amax(0)
+            near = l[max(0, t - 1) : t + 2].amax(0)
+            close(f"token {t}", y[b, t], g * o[t] + segment * o[t] + near)
+
+
+@card.exact("a single segment is global max-pooling, and segments of one token are the token itself")
+def segments() -> None:
+    x = torch.randn(2, 9, 8, dtype=torch.float64)
+    one = PoNet(8, num_heads=2, segment_len=100).double()
+    close("one segment", one._segments(x), x.amax(1, keepdim=True).expand(2, 9, 8))
+    close("segments of one", PoNet(8, segment_len=1)._segments(x), x)
+
+
+@card.exact(
+    "without neighbours and segments it only knows the bag of the others: moving tokens moves outputs"
+)
+def bag() -> None:
+    mixer = PoNet(8, segment_len=100, local_window=1).double()
+    x = torch.randn(1, 9, 8, dtype=torch.float64)
+    order = torch.randperm(9)
+    close("moved", mixer(x[:, order]), mixer(x)[:, order])

@@ -1,0 +1,79 @@
+"""Deep Transformer language models without positions."""
+
+from __future__ import annotations
+
+import torch
+
+from anyformer.models import create_model
+from anyformer.testing.measures import close
+from anyformer_papers.card import Card
+from anyformer_papers.study import Study
+
+card = Card(
+    slug="no-positions",
+    what="Deep Transformer language models for speech recognition, with and without sinusoids: a causal "
+    "model needs no positions, as how many tokens it sees tells it where it is.",
+    parts=("position none", "mixer attention"),
+    differs="Nothing is added to the input and nothing to the scores; a bidirectional model without "
+    "positions sees a set, a causal one a sequence.",
+    followed="paper",
+    notes="Rescoring and fusion with a recogniser are the decoder's business and are not part of this row "
+    "here.",
+    claim="A deep causal model needs no positions: on LibriSpeech its perplexity is slightly lower without.",
+    study=Study(
+        task="bytes",
+        arms={
+            "none": "[attention]*4 positions=none",
+            "sinusoidal": "[attention]*4 positions=sinusoidal",
+        },
+        options={"length": 64},
+        smallest=0.05,
+        steps=1500,
+        expect="no worse",
+        parameters=100_000,
+    ),
+)
+
+
+def last_output(depth: int, x: torch.Tensor) -> torch.Tensor:
+    torch.manual_seed(1)
+    model = create_model(f"[attention]*{depth} dim=16 positions=none", vocab_size=10).double()
+    y: torch.Tensor = model(x)[:, -1]
+    return y
+
+
+@card.exact("one causal layer sees its past as a set, two see its order")
+def depth() -> None:
+    x = torch.randint(10, (4, 15))
+    shuffled = torch.cat([x[:, torch.randperm(14)], x[:, -1:]], 1)
+    close("one layer", last_output(1, shuffled), last_output(1, x), 1e-12)
+    assert float((last_output(2, shuffled) - last_output(2, x)).abs().max().detach()) > 1e-3
+
+
+@card.exact("without causality the outputs are shuffled as the inputs are, at any depth")
+def equivariant() -> None:
+    model = create_model("[attention]*3 dim=16 positions=none causal=false", vocab_size=10).double()
+    x, order = torch.randint(10, (4, 15)), torch.randperm(15)
+    close("shuffled", model(x[:, order]), model(x)[:, order], 1e-12)
+
+
+@card.exact(
+    "a linear probe reads the place off the states of an untrained causal model, but not of a bidirectional one"
+)
+def probe() -> None:
+    fits = {}
+    for causal in (True, False):
+        torch.manual_seed(2)
+        spec = {"layers": "[attention]*2", "dim": 32, "positions": "none", "causal": causal, "channel": "mlp"}
+        model = create_model(spec, vocab_size=10)
+        x = torch.randint(1, 10, (400, 32))
+        x[:, 0] = 0  # sentences begin with a mark, whose share of the attention falls with the place
+        with torch.no_grad():
+            states = model.body(model._embed(x))[:, 1:].flatten(0, 1).double()
+        place = torch.arange(1, 32, dtype=torch.float64).log().repeat(400)
+        states = torch.cat([states, torch.ones(len(states), 1)], 1)
+        half = len(place) // 2
+        probe = torch.linalg.lstsq(states[:half], place[:half, None]).solution
+        rest = place[half:] - (states[half:] @ probe)[:, 0]
+        fits[causal] = 1 - float(rest.square().mean() / place[half:].var())
+    assert fits[True] > 0.2 and fits[False] < 0.02, fits

@@ -1,0 +1,94 @@
+"""Block-State Transformer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from anyformer.mixers.attention import merge_heads, split_heads
+from anyformer.mixers.block_state import CONTEXTS, BlockState
+from anyformer.ops.attention import attention
+from anyformer.ops.masks import Causal, Segments
+from anyformer.testing.measures import close
+from anyformer_papers.card import Card
+from anyformer_papers.study import Study
+
+card = Card(
+    slug="block-state-transformer",
+    what="A state space reads the whole sequence once; windows of tokens then attend to themselves and to a few of "
+    "its outputs from before the window. All windows run side by side.",
+    parts=("mixer block_state", "mixer s4", "op attention"),
+    differs="A window's context is S outputs of a linear recurrence, which attention does not enter: Block-Recurrent "
+    "Transformers carry states that attention writes, window after window; local attention has no context.",
+    followed="paper",
+    notes="States are S4D's. The multi-head states are linear maps of one output, the multi-filter ones come from "
+    "state spaces of their own; context states are normed, and told apart by learned vectors. No code is public.",
+    claim="A state space that reaches beyond the blocks makes block attention better: perplexity below that of "
+    "comparable Transformers, and a layer more than ten times as fast as a block-recurrent one.",
+    study=Study(  # what lies before the window
+        task="recall",
+        arms={
+            "block-state": "[block_state(window=8)]*2",
+            "window": "[attention(window=8)]*2",
+        },
+        options={"vocab_size": 16, "num_pairs": 4, "length": 36},
+        smallest=0.05,
+        steps=300,
+        parameters=40_000,
+    ),
+)
+
+
+def make(context: str) -> BlockState:
+    options = {"window": 7, "num_states": 3, "state_dim": 4, "num_heads": 2, "context": context}
+    return BlockState(8, **options).double()  # type: ignore[arg-type]
+
+
+@card.exact("windows side by side = one after the other = one token at a time, for every kind of context")
+def parallel() -> None:
+    x = torch.randn(2, 33, 8, dtype=torch.float64)
+    for context in CONTEXTS:
+        mixer = make(context)
+        for sizes in ([7] * 4 + [5], [1] * 33):
+            state, pieces = mixer.init_state(2), []
+            for piece in x.split(sizes, 1):
+                y, state = mixer.stream(piece, state)
+                pieces.append(y)
+            close(f"{context} in {len(sizes)} pieces", torch.cat(pieces, 1), mixer(x))
+
+
+@card.exact("a token changes no output before it, and by the context none in its own window")
+def no_leak() -> None:
+    x = torch.randn(1, 33, 8, dtype=torch.float64)
+    for context in CONTEXTS:
+        mixer = make(context)
+        with torch.no_grad():
+            mixer.v.weight.zero_()  # all that is left comes by the context
+        other = x.clone()
+        other[:, 16] += 1
+        moved = (mixer(other) - mixer(x)).detach().abs().amax((0, 2))
+        changed = [t for t in range(33) if float(moved[t]) > 1e-9]
+        assert changed[0] == 16, changed
+        in_window = mixer._read(other[:, 16:17], *context_of(mixer, other)) - mixer._read(
+            other[:, 16:17], *context_of(mixer, x)
+        )
+        close("the context of its own window", in_window, torch.zeros_like(in_window), 1e-12)
+
+
+def context_of(mixer: BlockState, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The context states of the window that begins at 14, and which of them are there."""
+    u = torch.cat([space(x) for space in mixer.spaces], -1)
+    return mixer._states(u[:, 14 - mixer.places : 14]), torch.ones(1, 3, dtype=torch.bool)
+
+
+@card.exact("with nothing read from the context it is attention within blocks")
+def block_local() -> None:
+    mixer, x = make("single_head"), torch.randn(2, 33, 8, dtype=torch.float64)
+    with torch.no_grad():
+        mixer.out.weight[:, 8:] = 0
+    place = torch.arange(33).expand(2, 33)
+    q, k, v = (split_heads(layer(x), 2) for layer in (mixer.q, mixer.k, mixer.v))
+    q, k = mixer.positions.rotate(q, k, place.double())
+    seen = (Segments(7, 0) & Causal()).dense(place, place)
+    local = merge_heads(attention(q, k, v, visible=seen[:, None]))
+    close("block-local attention", mixer(x), local @ mixer.out.weight[:, :8].T)

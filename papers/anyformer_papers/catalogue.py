@@ -1,0 +1,108 @@
+"""The rows of ``catalogue.json``, and where each one's card is."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anyformer.registry import nearest
+
+if TYPE_CHECKING:
+    from anyformer_papers.card import Card
+    from anyformer_papers.study import Record
+
+HERE = Path(__file__).parent
+CARDS = HERE / "cards"
+
+
+@dataclass(frozen=True)
+class Paper:
+    """One row: the facts of a paper.
+
+    Attributes:
+        id: the row's number.
+        slug: its name on the command line, and of its folder.
+        arxiv: its number there, "" where it has none.
+        arxiv_checked: whether that number was looked up, and not only remembered.
+    """
+
+    id: int
+    slug: str
+    title: str
+    name: str
+    first_author: str
+    year: int
+    arxiv: str
+    family: str
+    kind: str
+    arxiv_checked: bool
+
+    @property
+    def folder(self) -> Path:
+        """Where its card is, or would be."""
+        return CARDS / self.family.replace("-", "_") / self.slug.replace("-", "_")
+
+    @property
+    def has_card(self) -> bool:
+        """Whether its card exists."""
+        return (self.folder / "identities.py").exists()
+
+    @property
+    def records_file(self) -> Path:
+        """Where records of its study are appended."""
+        return self.folder / "records.jsonl"
+
+    def card(self) -> Card:
+        """Its card.
+
+        Raises:
+            ValueError: where it is not built yet.
+        """
+        if not self.has_card:
+            raise ValueError(f"{self.slug!r} ({self.title}) is not built yet")
+        where = ".".join(self.folder.relative_to(HERE).parts)
+        card: Card = importlib.import_module(f"anyformer_papers.{where}.identities").card
+        assert card.slug == self.slug, f"{self.folder} holds another card"
+        return card
+
+    def records(self) -> list[Record]:
+        """What its study found, oldest first; only such records as are of the study as it is now."""
+        study = self.card().study if self.has_card else None
+        return [] if study is None else study.records(self.records_file)
+
+
+@functools.cache
+def catalogue() -> tuple[Paper, ...]:
+    """All papers, by id."""
+    rows = json.loads((HERE / "catalogue.json").read_text(encoding="utf-8"))
+    return tuple(Paper(**{**row, "arxiv": row["arxiv"] or ""}) for row in rows)
+
+
+def find_paper(name: str) -> Paper:
+    """A paper by its slug, its id, or its arXiv number.
+
+    Raises:
+        ValueError: where there is none, with the nearest slugs.
+    """
+    for paper in catalogue():
+        if name in (paper.slug, str(paper.id), paper.arxiv):
+            return paper
+    raise ValueError(f"unknown paper {name!r}{nearest(name, [paper.slug for paper in catalogue()])}")
+
+
+def papers_of(family: str) -> list[Paper]:
+    """The papers of a family, by id.
+
+    Raises:
+        ValueError: where there is no such family, with the nearest ones.
+    """
+    found = [paper for paper in catalogue() if paper.family == family]
+    if not found:
+        raise ValueError(
+            f"unknown family {family!r}{nearest(family, sorted({p.family for p in catalogue()}))}"
+        )
+    return found

@@ -1,0 +1,76 @@
+"""Which papers work, by one rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from anyformer_papers import Paper
+from anyformer_papers.proofs import Identities, identities
+from anyformer_papers.study import ANSWERS, Record
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a paper stands.
+
+    Attributes:
+        built: its card, the card's parts and at least one identity exist.
+        identities: whether its identities hold on this code, see :func:`anyformer_papers.proofs.identities`.
+        claim: the verdict of the last record of its study; ``none`` where it makes no claim, ``not run``, ``stale``
+            where only records of an earlier version of the study exist, or ``beyond reach``.
+        proxy: what became of a study beside a claim that is beyond reach, in the same words; "" where there is none.
+    """
+
+    paper: Paper
+    built: bool
+    claim: str
+    parts: tuple[str, ...] = ()
+    last: Record | None = None
+    proxy: str = ""
+    identities: Identities = "unchecked"
+
+    @property
+    def works(self) -> bool:
+        """Built, its identities hold on this code, and its claim is answered, beyond reach, or not made."""
+        return self.built and self.identities == "hold" and self.claim in (*ANSWERS, "none", "beyond reach")
+
+    def as_json(self) -> dict[str, Any]:
+        """For machines."""
+        paper = self.paper
+        return {
+            "id": paper.id,
+            "slug": paper.slug,
+            "title": paper.title,
+            "family": paper.family,
+            "parts": list(self.parts),
+            "built": self.built,
+            "identities": self.identities,
+            "claim": self.claim,
+            "proxy": self.proxy,
+            "works": self.works,
+        }
+
+
+def status_of(paper: Paper) -> Status:
+    """Where a paper stands."""
+    if not paper.has_card:
+        return Status(paper, False, "not run")
+    card = paper.card()
+    records = paper.records()
+    built = bool(card.exacts) and bool(card.parts) and not card.missing_parts()
+    claim, proxy = _evidence(paper, records), ""
+    if card.beyond_reach is not None:  # a study beside it is a proxy, and counted apart
+        claim, proxy = "beyond reach", "" if card.study is None else claim
+    last = records[-1] if records else None
+    return Status(paper, built, claim, card.parts, last, proxy, identities(paper.slug))
+
+
+def _evidence(paper: Paper, records: list[Record]) -> str:
+    """The verdict on the card's study, or why there is none."""
+    card = paper.card()
+    if records:
+        return records[-1].verdict
+    if card.study is None:
+        return "not run" if card.claim else "none"
+    return "stale" if card.study.records(paper.records_file, stale=True) else "not run"

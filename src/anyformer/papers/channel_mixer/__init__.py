@@ -1,1 +1,0 @@
-"""Channel mixers: feed-forward networks and what takes their place."""

@@ -1,1 +1,0 @@
-"""Gated recurrent networks."""

@@ -1,1 +1,0 @@
-"""Token mixers without attention: pooling, fixed weights, gates."""
