@@ -27,6 +27,7 @@ from anyformer.positions import positions
 from anyformer.registry import Registry
 from anyformer.testing import LAWS
 from anyformer_papers import catalogue
+from anyformer_papers.parts import papers_with
 from anyformer_papers.status import Status, status_of
 
 INTRO = """---
@@ -180,7 +181,7 @@ def _cost_row(name: str) -> list[str]:
         *growths,
         reaches,
         longest,
-        ", ".join(entry.papers),
+        ", ".join(papers_with(f"mixer {name}")),
     ]
 
 
@@ -256,7 +257,14 @@ def _mixer_row(name: str) -> list[str]:
     entry, words, info = _facts(name)
     if info.max_length is not None:
         words.append(f"at most {info.max_length} tokens")
-    return [f"`{name}`", entry.summary, ", ".join(words), info.cost, info.state, ", ".join(entry.papers)]
+    return [
+        f"`{name}`",
+        entry.summary,
+        ", ".join(words),
+        info.cost,
+        info.state,
+        ", ".join(papers_with(f"mixer {name}")),
+    ]
 
 
 def _info(registry: Registry[type[Mixer]], name: str, causal: bool) -> MixerInfo | None:
@@ -268,7 +276,10 @@ def _info(registry: Registry[type[Mixer]], name: str, causal: bool) -> MixerInfo
 
 
 def _plain_rows(registry: Registry) -> list[list[str]]:
-    return [[f"`{entry.id}`", entry.summary, ", ".join(entry.papers)] for entry in registry]
+    return [
+        [f"`{entry.id}`", entry.summary, ", ".join(papers_with(f"{registry.kind} {entry.id}"))]
+        for entry in registry
+    ]
 
 
 def _excused(registry: Registry[type[Mixer]]) -> list[list[str]]:

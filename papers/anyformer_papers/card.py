@@ -1,147 +1,143 @@
-"""A card: what a paper contributes, the parts it is made of here, and the identities that prove it."""
+"""A card: the facts of a paper's place in the library, and what is said of it in words.
+
+A card is a folder. ``card.md`` has its facts in front, as YAML between two lines of dashes, and prose behind::
+
+    ---
+    parts: [mixer retention, model retnet]
+    followed: paper
+    ---
+
+    # RetNet
+
+    What it contributes, in a sentence or two.
+
+    ## How it differs
+    ## What is followed here
+    ## Claim
+
+``identities.py`` holds what proves it (:mod:`anyformer_papers.identity`) and its study, if it has one;
+``records.jsonl`` what the study found.
+"""
 
 from __future__ import annotations
 
+import functools
 import importlib
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
+import yaml
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from anyformer_papers.study import Study
+if TYPE_CHECKING:
+    from anyformer_papers.identity import Checked, Identity
+    from anyformer_papers.study import Study
+
+HERE = Path(__file__).parent
+CARDS = HERE / "cards"
 
 Followed = Literal["paper", "code", "reconstruction"]
 BeyondReach = Literal["human", "hardware", "weights", "scale"]
-Outcome = Literal["holds", "broken", "skipped"]
+Part = Annotated[str, StringConstraints(pattern=r"^([a-z]+ \S+|[\w.]+:\w+)$")]
+SECTIONS = {"how it differs": "differs", "what is followed here": "notes", "claim": "claim"}
 
 
-class PeerMissing(Exception):
-    """An identity needs a library that is not installed."""
+class Facts(BaseModel):
+    """What stands in front of a card.
+
+    Attributes:
+        parts: what the paper is made of here: ``mixer retention``, ``channel moe``, ``block order``, ``model retnet``,
+            ``position rope``, ``op linear_attention``, ``task recall``, or ``module:attribute`` below ``anyformer``.
+            No other place says it: :func:`anyformer_papers.parts.papers_with` is an index of these.
+        followed: what was checked against: the paper's text, its code, or neither (a reconstruction).
+        beyond_reach: why nothing of the claim can be tested here, if so: it is about people, hardware, pretrained
+            weights, or scale itself. A study beside it is then a proxy, of something that the paper does not say.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    parts: tuple[Part, ...]
+    followed: Followed
+    beyond_reach: BeyondReach | None = None
 
 
-class Exact(NamedTuple):
-    """An identity that the paper proves or implies, or equality with an independent implementation."""
-
-    identity: str
-    check: Callable[[], None]
-
-
-class Checked(NamedTuple):
-    """How an identity came out."""
-
-    identity: str
-    outcome: Outcome
-    detail: str
-    seconds: float
-
-
-@dataclass
+@dataclass(frozen=True)
 class Card:
     """One paper.
 
     Attributes:
-        slug: its row.
+        folder: where it is.
+        name: its heading, the paper's name in the catalogue.
         what: what it contributes, in a sentence or two.
-        parts: what it is made of here: ``"mixer retention"``, ``"channel moe"``, ``"model retnet"``,
-            ``"position rope"``, ``"op linear_attention"``, ``"task recall"``, or ``"module:attribute"`` below
-            ``anyformer``.
         differs: how it differs from its neighbours, best in one term.
-        followed: what was checked against: the paper's text, its code, or neither (a reconstruction).
         notes: where the paper, its code and common knowledge disagree, and which one is followed.
         claim: the paper's claim in a sentence, with its figure; "" where it makes none that can be tested. What the
             study tests comes first: an order that the paper states, of a mechanism against its alternative. Figures
             of the paper's own scale, which no small study can give, come after it.
-        beyond_reach: why nothing of the claim can be tested here, if so: it is about people, hardware, pretrained
-            weights, or scale itself. A study beside it is then a proxy, of something that the paper does not say.
-        study: the comparison that tests the claim small.
     """
 
-    slug: str
+    folder: Path
+    facts: Facts
+    name: str
     what: str
-    parts: tuple[str, ...]
     differs: str
-    followed: Followed
     notes: str = ""
     claim: str = ""
-    beyond_reach: BeyondReach | None = None
-    study: Study | None = None
-    exacts: list[Exact] = field(default_factory=list)
 
-    def exact(self, identity: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
-        """Add a check that raises where the identity, given in words, does not hold. It must run in seconds."""
+    @classmethod
+    def read(cls, folder: Path) -> Card:
+        """Read a card from its folder.
 
-        def add(check: Callable[[], None]) -> Callable[[], None]:
-            self.exacts.append(Exact(identity, check))
-            return check
+        Raises:
+            ValueError: where ``card.md`` lacks its facts, its heading or a section, or has others than these.
+        """
+        file = folder / "card.md"
+        found = re.fullmatch(r"---\n(.*?)\n---\n+# (.+?)\n(.*)", file.read_text(encoding="utf-8"), re.DOTALL)
+        if found is None:
+            raise ValueError(f"{file} must have facts between two lines of dashes, and behind them a heading")
+        try:
+            facts = Facts.model_validate(yaml.safe_load(found[1]))
+        except (yaml.YAMLError, ValidationError) as error:
+            raise ValueError(f"{file}: {error}") from None
+        what, *sections = re.split(r"^## ", found[3], flags=re.MULTILINE)
+        words = {}
+        for section in sections:
+            heading, _, text = section.partition("\n")
+            if heading.lower() not in SECTIONS:
+                raise ValueError(f"{file} has a section {heading!r}; known: {', '.join(SECTIONS)}")
+            words[SECTIONS[heading.lower()]] = _running(text)
+        if not _running(what) or "differs" not in words:
+            raise ValueError(f"{file} must say what the paper contributes, and how it differs")
+        return cls(folder, facts, found[2], _running(what), **words)
 
-        return add
+    @property
+    def identities(self) -> list[Identity]:
+        """What proves it here, in the order of the file."""
+        from anyformer_papers.identity import Identity
+
+        return [value for value in vars(_module(self.folder)).values() if isinstance(value, Identity)]
+
+    @property
+    def study(self) -> Study | None:
+        """The comparison that tests the claim small, or None where there is none."""
+        found: Study | None = getattr(_module(self.folder), "study", None)
+        return found
 
     def check(self) -> list[Checked]:
         """Run every identity, under a fixed seed."""
-        return [_run(exact) for exact in self.exacts]
-
-    def missing_parts(self) -> list[str]:
-        """Parts that this card names and the library does not have."""
-        return [part for part in self.parts if not part_exists(part)]
+        return [identity.run() for identity in self.identities]
 
 
-def _run(exact: Exact) -> Checked:
-    start = time.perf_counter()
-    outcome: Outcome = "holds"
-    detail = ""
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            exact.check()
-    except PeerMissing as missing:
-        outcome, detail = "skipped", str(missing)
-    except Exception as error:  # whatever a check raises, its identity has not been shown
-        outcome, detail = "broken", f"{type(error).__name__}: {error}"
-    return Checked(exact.identity, outcome, detail, time.perf_counter() - start)
+def _running(text: str) -> str:
+    """Prose without the file's line breaks."""
+    return " ".join(text.split())
 
 
-def peer(module: str) -> Any:
-    """An independent implementation's module.
-
-    Raises:
-        PeerMissing: where it is not installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise PeerMissing(f"needs {module.partition('.')[0]}: {error}") from None
-
-
-def part_exists(part: str) -> bool:
-    """Whether the library has what a card calls a part.
-
-    Raises:
-        ValueError: for words that name no kind of part.
-    """
-    if ":" in part:
-        module, _, attribute = part.partition(":")
-        try:
-            return hasattr(importlib.import_module(f"anyformer.{module}"), attribute)
-        except ImportError:
-            return False
-    kind, _, name = part.partition(" ")
-    return name in _names(kind)
-
-
-def _names(kind: str) -> list[str]:
-    from anyformer import channels, mixers, models, positions, tasks
-    from anyformer.ops import load_all
-
-    kinds: dict[str, Callable[[], list[str]]] = {
-        "mixer": mixers.mixers.ids,
-        "channel": channels.channels.ids,
-        "model": models.models.ids,
-        "position": positions.positions.ids,
-        "task": tasks.tasks.ids,
-        "op": lambda: list(load_all()),
-    }
-    if kind not in kinds:
-        raise ValueError(f"a part is named by one of {', '.join(kinds)}, or module:attribute; got {kind!r}")
-    return kinds[kind]()
+@functools.cache
+def _module(folder: Path) -> ModuleType:
+    return importlib.import_module(
+        ".".join(("anyformer_papers", *folder.relative_to(HERE).parts, "identities"))
+    )

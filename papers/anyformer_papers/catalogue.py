@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anyformer.registry import nearest
+from anyformer_papers.card import CARDS, HERE, Card
 
 if TYPE_CHECKING:
-    from anyformer_papers.card import Card
     from anyformer_papers.study import Record
-
-HERE = Path(__file__).parent
-CARDS = HERE / "cards"
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ class Paper:
     @property
     def has_card(self) -> bool:
         """Whether its card exists."""
-        return (self.folder / "identities.py").exists()
+        return (self.folder / "card.md").exists()
 
     @property
     def records_file(self) -> Path:
@@ -64,10 +60,7 @@ class Paper:
         """
         if not self.has_card:
             raise ValueError(f"{self.slug!r} ({self.title}) is not built yet")
-        where = ".".join(self.folder.relative_to(HERE).parts)
-        card: Card = importlib.import_module(f"anyformer_papers.{where}.identities").card
-        assert card.slug == self.slug, f"{self.folder} holds another card"
-        return card
+        return Card.read(self.folder)
 
     def records(self) -> list[Record]:
         """What its study found, oldest first; only such records as are of the study as it is now."""

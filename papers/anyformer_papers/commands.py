@@ -16,7 +16,7 @@ from anyformer.cli.main import console, one_message
 
 if TYPE_CHECKING:
     from anyformer_papers import Paper
-    from anyformer_papers.card import Checked
+    from anyformer_papers.identity import Checked
 
 app = typer.Typer(
     help="The executable bibliography: what each paper is here, and what proves it.", no_args_is_help=True
@@ -49,14 +49,22 @@ def list_papers(
         list[str] | None, typer.Option(help="Only this family; may be given several times.")
     ] = None,
     built: Annotated[bool, typer.Option("--built", help="Only papers that are built.")] = False,
+    part: Annotated[
+        str | None, typer.Option(help="Only papers made with this part, such as 'mixer retention'.")
+    ] = None,
     text: Annotated[
         str, typer.Argument(help="Only papers with this in their name, title, author or year.")
     ] = "",
 ) -> None:
     """All papers, by family, with where they stand."""
     from anyformer_papers import catalogue, papers_of
+    from anyformer_papers.parts import papers_with, part_exists
     from anyformer_papers.status import status_of
 
+    if part is not None and not part_exists(part):
+        raise ValueError(
+            f"--part {part!r} is no part of the library: write 'mixer retention', 'model retnet', ..."
+        )
     rows = [paper for each in family for paper in papers_of(each)] if family else list(catalogue())
     table = Table(title="papers", title_justify="left")
     for column in ("slug", "paper", "family", "claim"):
@@ -64,6 +72,8 @@ def list_papers(
     for paper in sorted(rows, key=lambda p: (p.family, p.year, p.id)):
         words = f"{paper.name} {paper.title} {paper.first_author} {paper.year}"
         if text.lower() not in words.lower() or (built and not paper.has_card):
+            continue
+        if part is not None and paper.slug not in papers_with(part):
             continue
         status = status_of(paper)
         stands = status.claim if status.built else "[dim]not built yet[/]"
@@ -90,19 +100,19 @@ def show(name: Annotated[str, typer.Argument(help="Slug, id or arXiv number.")])
     card, status = paper.card(), status_of(paper)
     lines = {
         "what": card.what,
-        "parts": ", ".join(card.parts),
+        "parts": ", ".join(card.facts.parts),
         "differs": card.differs,
-        "followed": f"{card.followed}. {card.notes}".rstrip(". ") + ".",
+        "followed": f"{card.facts.followed}. {card.notes}".rstrip(". ") + ".",
         "claim": card.claim or "none that can be tested",
         "evidence": status.last.line() if status.last else status.claim,
     }
-    if card.beyond_reach is not None:
-        lines["beyond reach"] = card.beyond_reach + ("; the study is a proxy" if card.study else "")
+    if card.facts.beyond_reach is not None:
+        lines["beyond reach"] = card.facts.beyond_reach + ("; the study is a proxy" if card.study else "")
     table = Table.grid(padding=(0, 2))
     for key, value in lines.items():
         table.add_row(Text(key, "bold"), value)
-    for exact in card.exacts:
-        table.add_row(Text("proved by", "bold"), exact.identity)
+    for identity in card.identities:
+        table.add_row(Text("proved by", "bold"), identity.words)
     console.print(table)
 
 

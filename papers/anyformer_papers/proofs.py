@@ -14,7 +14,7 @@ from typing import Literal
 import anyformer
 import anyformer_papers
 from anyformer.machine import write_atomically
-from anyformer_papers.card import Checked, Outcome
+from anyformer_papers.identity import Checked, Outcome
 
 Identities = Literal["hold", "broken", "unchecked"]
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from anyformer_papers import Paper
+from anyformer_papers.parts import missing_parts
 from anyformer_papers.proofs import Identities, identities
 from anyformer_papers.study import ANSWERS, Record
 
@@ -58,12 +59,12 @@ def status_of(paper: Paper) -> Status:
         return Status(paper, False, "not run")
     card = paper.card()
     records = paper.records()
-    built = bool(card.exacts) and bool(card.parts) and not card.missing_parts()
+    built = bool(card.identities) and bool(card.facts.parts) and not missing_parts(card.facts.parts)
     claim, proxy = _evidence(paper, records), ""
-    if card.beyond_reach is not None:  # a study beside it is a proxy, and counted apart
+    if card.facts.beyond_reach is not None:  # a study beside it is a proxy, and counted apart
         claim, proxy = "beyond reach", "" if card.study is None else claim
     last = records[-1] if records else None
-    return Status(paper, built, claim, card.parts, last, proxy, identities(paper.slug))
+    return Status(paper, built, claim, card.facts.parts, last, proxy, identities(paper.slug))
 
 
 def _evidence(paper: Paper, records: list[Record]) -> str:

@@ -13,8 +13,9 @@ from anyformer.cli import app
 from anyformer.compare.prepare import plan_candidate
 from anyformer.tasks import create_task
 from anyformer_papers import Paper, catalogue, find_paper, papers_of
-from anyformer_papers.card import Card, Checked, Outcome, PeerMissing, part_exists, peer
-from anyformer_papers.catalogue import CARDS
+from anyformer_papers.card import CARDS, Card
+from anyformer_papers.identity import Checked, Identity, Outcome, PeerMissing, peer
+from anyformer_papers.parts import missing_parts, papers_with, part_exists
 from anyformer_papers.proofs import identities, keep
 from anyformer_papers.status import status_of
 
@@ -30,15 +31,15 @@ def test_the_catalogue_is_whole() -> None:
 
 
 def test_every_card_belongs_to_a_paper() -> None:
-    folders = {p.parent for p in CARDS.rglob("*") if p.is_file() and p.suffix != ".pyc"}
-    assert folders == {paper.folder for paper in BUILT}
+    files = [p for p in CARDS.rglob("*") if p.is_file() and p.suffix != ".pyc"]
+    assert {p.parent for p in files} == {paper.folder for paper in BUILT}
+    assert {p.name for p in files} == {"card.md", "identities.py", "records.jsonl"}
 
 
 @pytest.mark.parametrize("paper", BUILT, ids=lambda paper: paper.slug)
 def test_card(paper: Paper) -> None:
     card = paper.card()
-    assert card.missing_parts() == [] and card.parts
-    assert card.what and card.differs
+    assert missing_parts(card.facts.parts) == [] and card.facts.parts
     assert card.claim or card.study is None, "a study tests a claim that is written down"
     assert (paper.folder / "identities.py").read_text(encoding="utf-8").count("\n") <= 160, (
         "a card is about a screen"
@@ -64,25 +65,79 @@ def test_finding_papers() -> None:
 
 
 def test_a_broken_identity_and_a_missing_part_show() -> None:
-    card = Card("retnet", "what", ("mixer retention", "mixer nothing"), "differs", "paper")
-
-    @card.exact("one is two")
     def false() -> None:
         raise AssertionError("it is not")
 
-    @card.exact("needs a peer")
-    def needs() -> None:
-        peer("no_such_library.part")
-
-    broken, skipped = card.check()
+    broken, skipped = (
+        Identity(words, check).run()
+        for words, check in (("one is two", false), ("needs a peer", lambda: peer("no_such_library.part")))
+    )
     assert broken.outcome == "broken" and "it is not" in broken.detail
     assert skipped.outcome == "skipped" and "no_such_library" in skipped.detail
-    assert card.missing_parts() == ["mixer nothing"]
+    assert missing_parts(("mixer retention", "mixer nothing")) == ["mixer nothing"]
     assert part_exists("compare.judge:contrasts") and not part_exists("compare.judge:nothing")
     with pytest.raises(ValueError, match="a part is named by one of"):
         part_exists("mixr retention")
     with pytest.raises(PeerMissing):
         peer("no_such_library")
+
+
+CARD = """---
+parts: [mixer retention, convert.marian:from_marian]
+followed: code
+beyond_reach: scale
+---
+
+# A paper
+
+What it is,
+in two lines.
+
+## How it differs
+
+In one term.
+"""
+
+
+def written(folder: Path, text: str) -> Card:
+    (folder / "card.md").write_text(text, encoding="utf-8")
+    return Card.read(folder)
+
+
+def test_a_card_is_facts_and_prose(tmp_path: Path) -> None:
+    card = written(tmp_path, CARD)
+    assert card.facts.parts == ("mixer retention", "convert.marian:from_marian")
+    assert (card.facts.followed, card.facts.beyond_reach, card.name) == ("code", "scale", "A paper")
+    assert (card.what, card.differs) == ("What it is, in two lines.", "In one term.")
+    assert (card.notes, card.claim) == ("", "")
+    both = written(
+        tmp_path, CARD + "\n## What is followed here\n\nThe code.\n\n## Claim\n\nIt is *better*.\n"
+    )
+    assert (both.differs, both.notes, both.claim) == ("In one term.", "The code.", "It is *better*.")
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("# A paper", "A paper", "must have facts .* and behind them a heading"),
+        ("followed: code", "followed: hearsay", "followed"),
+        ("followed: code", "followd: code", "followd"),
+        ("followed: code", "followed: [", "card.md: while parsing"),
+        ("mixer retention,", "mixer,", "parts"),
+        ("## How it differs", "## How it difers", "a section 'How it difers'; known: how it differs"),
+        ("What it is,\nin two lines.", "", "must say what the paper contributes"),
+        ("## How it differs", "### How it differs", "and how it differs"),
+    ],
+)
+def test_a_card_that_is_not_whole_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        written(tmp_path, CARD.replace(old, new))
+
+
+def test_papers_of_a_part_are_those_whose_cards_name_it() -> None:
+    assert "retnet" in papers_with("mixer retention") and papers_with("mixer nothing") == ()
+    for part in {part for paper in BUILT for part in paper.card().facts.parts}:
+        assert set(papers_with(part)) == {p.slug for p in BUILT if part in p.card().facts.parts}
 
 
 def test_a_paper_without_a_card_is_not_built() -> None:
@@ -133,6 +188,10 @@ def test_commands() -> None:
     assert sum(p["built"] for p in found) == len(BUILT)
     assert "409 known" in run("status")
     assert "retnet" in run("list", "retentive") and "9 papers" in run("list", "--family", "attention-linear")
+    assert "retnet" in run("list", "--part", "mixer retention") and "mamba" not in run(
+        "list", "--part", "model retnet"
+    )
+    assert CliRunner().invoke(app, ["papers", "list", "--part", "mixer retnetion"]).exit_code == 2
     assert "proved by" in run("show", "retnet") and "not built yet" in run("show", "informer")
     assert "0 broken" in run("check", "retnet", "--workers", "1")
     assert CliRunner().invoke(app, ["papers", "check"]).exit_code == 2

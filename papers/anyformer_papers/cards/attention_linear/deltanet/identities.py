@@ -1,4 +1,4 @@
-"""DeltaNet."""
+"""Identities of DeltaNet, and its study."""
 
 from __future__ import annotations
 
@@ -11,32 +11,18 @@ from anyformer.ops import use_definition
 from anyformer.ops.delta_rule import delta_rule
 from anyformer.ops.linear_attention import linear_attention
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card, peer
+from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="deltanet",
-    what="A linear attention whose state is corrected: each token first takes out what its key held, then writes. "
-    "Products of the matrices I - beta k k^T have a compact form (WY), so that a chunk is a triangular system and "
-    "training runs in parallel over the length.",
-    parts=("mixer delta_net", "op delta_rule", "model delta_net", "layers.conv:ShortConv"),
-    differs="S_t = S_{t-1} + beta_t k_t (v_t - k_t^T S_{t-1})^T. Linear attention has 0 in the place of k_t^T S_{t-1}; "
-    "Gated DeltaNet decays S_{t-1} first; RWKV-7 takes out along another vector than it writes.",
-    followed="paper",
-    notes="Our S is the paper's S^T. Queries are not scaled: the head's norm makes it immaterial, where "
-    "flash-linear-attention divides by sqrt(K). Hybrids with attention are specs: [delta_net, attention(window=64)].",
-    claim="At 1.3B parameters and 100B tokens DeltaNet has lower perplexity than Mamba and GLA, and it recalls better: "
-    "corrected keys do not interfere where summed ones do.",
-    study=Study(  # more pairs than a head's state has rows
-        task="recall",
-        arms={
-            "delta": "[delta_net(key_dim=8, correct=true)]*2",
-            "sum": "[delta_net(key_dim=8, correct=false)]*2",
-        },
-        options={"num_pairs": 14, "length": 56},
-        smallest=0.05,
-        steps=800,
-    ),
+study = Study(  # more pairs than a head's state has rows
+    task="recall",
+    arms={
+        "delta": "[delta_net(key_dim=8, correct=true)]*2",
+        "sum": "[delta_net(key_dim=8, correct=false)]*2",
+    },
+    options={"num_pairs": 14, "length": 56},
+    smallest=0.05,
+    steps=800,
 )
 
 
@@ -45,7 +31,7 @@ def _parts(T: int, V: int = 5) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return q, k, torch.randn(1, 3, T, V, dtype=torch.float64), torch.rand(1, 3, T, dtype=torch.float64)
 
 
-@card.exact("one token at a time = chunks = all pairs at once, in values and gradients (section 3.2)")
+@identity("one token at a time = chunks = all pairs at once, in values and gradients (section 3.2)")
 def forms_agree() -> None:
     for T in (1, 63, 64, 200):
         found = []
@@ -65,13 +51,13 @@ def forms_agree() -> None:
                 close(f"gradient of {how}, length {T}", got, expected)
 
 
-@card.exact("beta = 1 and a key of unit length: S_t k_t = v_t, whatever the key held")
+@identity("beta = 1 and a key of unit length: S_t k_t = v_t, whatever the key held")
 def overwrites() -> None:
     _, k, v, beta = _parts(150)
     close("what is read with the key just written", delta_rule(k, k, v, torch.ones_like(beta))[0], v)
 
 
-@card.exact("where nothing has to be taken out, orthogonal keys or correct=False, it is linear attention")
+@identity("where nothing has to be taken out, orthogonal keys or correct=False, it is linear attention")
 def additive() -> None:
     q, _, v, beta = _parts(6)
     k = torch.eye(6, dtype=torch.float64).expand(1, 3, 6, 6)
@@ -83,7 +69,7 @@ def additive() -> None:
     close("the first token", added(x), delta(x))
 
 
-@card.exact("flash-linear-attention's reference: outputs and final state")
+@identity("flash-linear-attention's reference: outputs and final state")
 def equals_fla() -> None:
     naive = peer("fla.ops.delta_rule.naive")
     q, k, v, beta = (t.float() for t in _parts(96, 6))

@@ -1,4 +1,4 @@
-"""EcoFormer."""
+"""Identities of EcoFormer, and its study."""
 
 from __future__ import annotations
 
@@ -10,39 +10,24 @@ from anyformer.layers.kernel_hash import KernelHash
 from anyformer.mixers.attention import merge_heads, split_heads
 from anyformer.mixers.ecoformer import EcoFormer
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="ecoformer",
-    what="Queries and keys become codes of few bits, hashed by kernels and learned from which pairs attention weighs "
-    "most and least. Products of codes factorise, as in linear attention, and need additions only.",
-    parts=("mixer ecoformer", "layers.kernel_hash:KernelHash", "op linear_attention"),
-    differs="w_ts = h_t . h_s + b + 1 with h in {-1, 1}^b, where linear attention has phi(q_t) . phi(k_s) of "
-    "numbers; LSH attention hashes by random planes to choose pairs, here the codes are the weights.",
-    followed="paper",
-    notes="The released code adds (b + 1) v_t of the token itself to the sum of values, where the weights' offset "
-    "asks for (b + 1) times the sum of all values; the formula is followed. Hashes are fitted between training "
-    "steps, to tokens of a batch, from the eigenvectors of supervised hashing on; the code fits once, in the first "
-    "forward pass of a trained model, and takes the kernel's width from each input. Causal sums are an addition here.",
-    claim="On PVTv2-B0 the on-chip energy of attention falls by 73%, and accuracy on ImageNet by 0.33 points.",
-    beyond_reach="hardware",
-    study=Study(  # a proxy: of the accuracy, not the energy
-        task="digits",
-        arms={
-            "codes": "[ecoformer]*2 causal=false positions=learned(max_length=64) channel=mlp norm=layer_norm",
-            "attention": "[attention]*2 causal=false positions=learned(max_length=64) channel=mlp norm=layer_norm",
-        },
-        smallest=0.02,
-        expect="no worse",
-        steps=1000,
-        parameters=30_000,
-        options={"canvas": 12},
-    ),
+study = Study(  # a proxy: of the accuracy, not the energy
+    task="digits",
+    arms={
+        "codes": "[ecoformer]*2 causal=false positions=learned(max_length=64) channel=mlp norm=layer_norm",
+        "attention": "[attention]*2 causal=false positions=learned(max_length=64) channel=mlp norm=layer_norm",
+    },
+    smallest=0.02,
+    expect="no worse",
+    steps=1000,
+    parameters=30_000,
+    options={"canvas": 12},
 )
 
 
-@card.exact("products of codes are bits less twice the Hamming distance, and so all weights positive")
+@identity("products of codes are bits less twice the Hamming distance, and so all weights positive")
 def hamming() -> None:
     mixer, x = EcoFormer(16).double(), torch.randn(2, 40, 16, dtype=torch.float64)
     qk = normalize(split_heads(mixer.qk(x), 4), dim=-1)
@@ -54,7 +39,7 @@ def hamming() -> None:
     close("weights", pairs.matrix.sum(-1), torch.ones(2, 4, 40))
 
 
-@card.exact("the linear order = the matrix of affinities, causal and not")
+@identity("the linear order = the matrix of affinities, causal and not")
 def orders() -> None:
     for causal in (True, False):
         mixer, x = EcoFormer(16, causal=causal).double(), torch.randn(2, 150, 16, dtype=torch.float64)
@@ -69,9 +54,7 @@ def _rank(x: Tensor) -> Tensor:
     return x.flatten().argsort().argsort().double()
 
 
-@card.exact(
-    "fitted codes agree with attention on unseen tokens more than random planes do (rank correlation)"
-)
+@identity("fitted codes agree with attention on unseen tokens more than random planes do (rank correlation)")
 def learned() -> None:
     axes = torch.randn(4, 8)  # tokens around four directions
     fitted: list[Tensor] = []
@@ -91,7 +74,7 @@ def learned() -> None:
     assert min(fitted) > 0.5 and sum(fitted) > sum(random), (fitted, random)
 
 
-@card.exact("each fitted bit adds to the agreement of codes with the labels")
+@identity("each fitted bit adds to the agreement of codes with the labels")
 def greedy() -> None:
     x = normalize(torch.randn(1, 100, 8, dtype=torch.float64), dim=-1)
     hashes = KernelHash(1, 8, 12, 20).double()

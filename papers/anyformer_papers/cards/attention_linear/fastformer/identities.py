@@ -1,4 +1,4 @@
-"""Fastformer."""
+"""Identities of Fastformer, and its study."""
 
 from __future__ import annotations
 
@@ -6,37 +6,24 @@ import torch
 
 from anyformer.mixers.fastformer import Fastformer
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="fastformer",
-    what="Additive attention: queries are pooled into one by a learned score, it multiplies every key, the products "
-    "are pooled again, and what comes out multiplies every value. Tokens meet in two vectors a head only.",
-    parts=("mixer fastformer", "model fastformer"),
-    differs="y_i = W (k * v_i) + q_i with k pooled from q * k_j and q from all q_j. Softmax attention compares each "
-    "pair; PoNet pools too, but asks the keys with the mean of the queries.",
-    followed="paper",
-    notes="As in the authors' code a head's score looks at the whole width, W spans all heads and values are the "
-    "queries. lucidrains' package is no peer: it pools k_j with beta, where equation 6 has p_j.",
-    claim="Linear in the length, with comparable or better results than softmax attention and the other efficient "
-    "Transformers on five sets of classification, recommendation and summarisation.",
-    study=Study(
-        task="listops",
-        arms={
-            "fastformer": "[fastformer]*2 causal=false positions=learned(max_length=64) channel=mlp norm=layer_norm",
-            "attention": "[attention]*2 causal=false positions=learned(max_length=64) channel=mlp norm=layer_norm",
-        },
-        smallest=0.01,
-        expect="no worse",
-        steps=1000,
-        parameters=30_000,
-        options={"length": 16},
-    ),
+study = Study(
+    task="listops",
+    arms={
+        "fastformer": "[fastformer]*2 causal=false positions=learned(max_length=64) channel=mlp norm=layer_norm",
+        "attention": "[attention]*2 causal=false positions=learned(max_length=64) channel=mlp norm=layer_norm",
+    },
+    smallest=0.01,
+    expect="no worse",
+    steps=1000,
+    parameters=30_000,
+    options={"length": 16},
 )
 
 
-@card.exact("the six formulas, head by head and token by token")
+@identity("the six formulas, head by head and token by token")
 def token_by_token() -> None:
     mixer, x = Fastformer(6, num_heads=2, share_value=False).double(), torch.randn(9, 6, dtype=torch.float64)
     assert mixer.v is not None
@@ -53,13 +40,13 @@ def token_by_token() -> None:
     close("y", mixer(x[None])[0], y)
 
 
-@card.exact("a permutation of the tokens permutes the outputs")
+@identity("a permutation of the tokens permutes the outputs")
 def equivariant() -> None:
     mixer, x, order = Fastformer(16).double(), torch.randn(2, 30, 16, dtype=torch.float64), torch.randperm(30)
     close("permuted", mixer(x[:, order]), mixer(x)[:, order])
 
 
-@card.exact("scores of zero pool by averages: y = W (mean(q) * mean(k) * q_i) + q_i")
+@identity("scores of zero pool by averages: y = W (mean(q) * mean(k) * q_i) + q_i")
 def averages() -> None:
     mixer, x = Fastformer(16).double(), torch.randn(2, 30, 16, dtype=torch.float64)
     with torch.no_grad():

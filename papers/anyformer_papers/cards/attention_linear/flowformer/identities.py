@@ -1,4 +1,4 @@
-"""Flowformer."""
+"""Identities of Flowformer, and its study."""
 
 from __future__ import annotations
 
@@ -8,32 +8,19 @@ from torch import Tensor
 from anyformer.mixers.attention import merge_heads, split_heads
 from anyformer.mixers.flow_attention import FlowAttention
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="flowformer",
-    what="Linear attention as a flow from values to outputs. Conserving what flows into each sink makes the sources "
-    "compete for it, as a softmax does; conserving what flows out of each source says how much each sink takes.",
-    parts=("mixer flow_attention", "model flowformer", "op linear_attention"),
-    differs="y_t = sigmoid(J_t) phi(q_t) / I_t sum_s phi(k_s) (n softmax_s(P) v_s). Linear attention has 1 in the "
-    "place of sigmoid(J_t) and of n softmax_s(P), and elu + 1 for phi.",
-    followed="code",
-    notes="The clamp of P to [-1, 1], the factor n and the eps are the released code's; so is the causal form, in "
-    "which a source's competition is settled when it comes, among those before it. The maps have no biases here.",
-    claim="Linear in the length, and better than linear Transformers and on par with the Transformer or above it on "
-    "Long-Range Arena, language modelling on WikiText-103, images, time series and offline control.",
-    study=Study(
-        task="listops",
-        arms={
-            "flow": "[flow_attention]*2 causal=false positions=sinusoidal",
-            "linear": "[linear_attention]*2 causal=false positions=sinusoidal",
-        },
-        options={"length": 16},
-        smallest=0.05,
-        steps=1000,
-        parameters=30_000,
-    ),
+study = Study(
+    task="listops",
+    arms={
+        "flow": "[flow_attention]*2 causal=false positions=sinusoidal",
+        "linear": "[linear_attention]*2 causal=false positions=sinusoidal",
+    },
+    options={"length": 16},
+    smallest=0.05,
+    steps=1000,
+    parameters=30_000,
 )
 
 
@@ -43,7 +30,7 @@ def _flows(mixer: FlowAttention, x: Tensor) -> tuple[Tensor, Tensor]:
     return q.sigmoid() @ k.sigmoid().mT, v
 
 
-@card.exact(
+@identity(
     "the matrix of all flows, conserved row by row and column by column, gives the linear form's output"
 )
 def flow_matrix() -> None:
@@ -61,7 +48,7 @@ def flow_matrix() -> None:
     close("what flows out of a source", (flows / outflow).sum(2), torch.ones(2, 4, 30))
 
 
-@card.exact("as causal it is the same with every sum and softmax over the prefix")
+@identity("as causal it is the same with every sum and softmax over the prefix")
 def causal_flows() -> None:
     mixer, x = FlowAttention(16).double(), torch.randn(2, 30, 16, dtype=torch.float64)
     flows, v = _flows(mixer, x)
@@ -75,7 +62,7 @@ def causal_flows() -> None:
     close("y", mixer(x), mixer.out(merge_heads(y)), 1e-5)
 
 
-@card.exact("where all flows are equal nothing competes: y = sigmoid(1) times the average of the values")
+@identity("where all flows are equal nothing competes: y = sigmoid(1) times the average of the values")
 def equal_flows() -> None:
     for causal in (True, False):
         mixer, x = FlowAttention(16, causal=causal).double(), torch.randn(2, 30, 16, dtype=torch.float64)

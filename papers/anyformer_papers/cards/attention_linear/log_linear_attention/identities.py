@@ -1,4 +1,4 @@
-"""Log-linear attention."""
+"""Identities of Log-linear attention, and its study."""
 
 from __future__ import annotations
 
@@ -13,34 +13,19 @@ from anyformer.ops.delta_rule import delta_rule
 from anyformer.ops.linear_attention import linear_attention
 from anyformer.ops.log_linear_attention import log_linear_attention
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card, peer
+from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="log-linear-attention",
-    what="In the place of one state, a linear attention keeps one for each bucket of a Fenwick tree over the past, "
-    "1, 1, 2, 4, ... tokens back, and reads each with a weight that the reading token sets: finer where it is near. "
-    "Time grows like T log T, the state like log T.",
-    parts=("op log_linear_attention", "mixer delta_net"),
-    differs="Y = (A * M_H) V with M_H[t, s] = lambda_t at level bit_length(t XOR s), A the base's matrix (Mamba-2's or "
-    "Gated DeltaNet's). With lambda = 1 it is the base; softmax attention has a weight for each pair.",
-    followed="paper",
-    notes="lambda = softplus(W x + b) starts at 1. The paper has as many levels as the longest sequence needs; here "
-    "num_levels is an option, and older buckets share the last weight, so that no length is too long. The linear core "
-    "is delta_net(gated=true, correct=false), Mamba-2's recurrence in DeltaNet's block.",
-    claim="Log-linear Mamba-2 and Gated DeltaNet are as good as their bases or better at language modelling, and "
-    "better on multi-query recall at equal state.",
-    study=Study(  # recall of more pairs than a state has rows
-        task="recall",
-        arms={
-            "log-linear": "[delta_net(gated=true, correct=false, key_dim=8, num_levels=7)]*2",
-            "linear": "[delta_net(gated=true, correct=false, key_dim=8, num_levels=0)]*2",
-        },
-        options={"num_pairs": 14, "length": 56},
-        smallest=0.05,
-        steps=800,
-        parameters=45_816,
-    ),
+study = Study(  # recall of more pairs than a state has rows
+    task="recall",
+    arms={
+        "log-linear": "[delta_net(gated=true, correct=false, key_dim=8, num_levels=7)]*2",
+        "linear": "[delta_net(gated=true, correct=false, key_dim=8, num_levels=0)]*2",
+    },
+    options={"num_pairs": 14, "length": 56},
+    smallest=0.05,
+    steps=800,
+    parameters=45_816,
 )
 
 
@@ -49,7 +34,7 @@ def _parts(T: int) -> dict[str, Any]:
     return {"q": q, "k": normalize(k, dim=-1), "v": v, "log_decay": logsigmoid(2 + q[..., 0])}
 
 
-@card.exact(
+@identity(
     "all pairs at once = one token at a time = blocks of chunks, on Mamba-2's and Gated DeltaNet's matrix"
 )
 def forms_agree() -> None:
@@ -76,7 +61,7 @@ def forms_agree() -> None:
         close("states", states, left)
 
 
-@card.exact("lambda = 1 is the base, the mixer at its start too; the states add up to the base's")
+@identity("lambda = 1 is the base, the mixer at its start too; the states add up to the base's")
 def base() -> None:
     for delta in (False, True):
         parts = _parts(90)
@@ -96,7 +81,7 @@ def base() -> None:
         close("mixer", mixers[0](x), mixers[1](x), 1e-6)  # its bias is a float32
 
 
-@card.exact("after t tokens as many states hold something as t has bits set, of floor(log2 t) + 1 slots")
+@identity("after t tokens as many states hold something as t has bits set, of floor(log2 t) + 1 slots")
 def live_states() -> None:
     parts = _parts(70)
     for t in (1, 2, 7, 64, 70):
@@ -108,7 +93,7 @@ def live_states() -> None:
         assert live.tolist() == [bool(t >> j & 1) for j in range(t.bit_length())]
 
 
-@card.exact("flash-linear-attention's reference, which builds the matrix")
+@identity("flash-linear-attention's reference, which builds the matrix")
 def equals_fla() -> None:
     naive = peer("fla.ops.log_linear_attn.naive").naive_log_linear_attn
     parts, weights = _parts(64), torch.rand(2, 3, 64, 7, dtype=torch.float64)

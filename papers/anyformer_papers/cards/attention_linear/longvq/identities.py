@@ -1,4 +1,4 @@
-"""LongVQ."""
+"""Identities of LongVQ, and its study."""
 
 from __future__ import annotations
 
@@ -11,34 +11,18 @@ from anyformer.inputs import Layout
 from anyformer.mixers.longvq import LongVQ
 from anyformer.ops.attention import attention
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="longvq",
-    what="A Mega block whose keys, made from moving averages, are rounded to the entries of a codebook. Attention "
-    "then is attention to the codebook, linear in the length, with the averages as a memory of its order.",
-    parts=("mixer longvq", "op vector_quantize", "op linear_attention", "layers.ema:DampedEMA"),
-    differs="o = exp(Q C^T) D^T V / exp(Q C^T) D^T 1 with one-hot codes D, where Mega has softmax(Q K^T) V. "
-    "Transformer-VQ has the same and sees the last block in full.",
-    followed="reconstruction",
-    notes="Only the abstract was at hand: the block is Mega's, the quantised attention the known identity. Queries "
-    "and keys are layer-normed, as in Transformer-VQ, so that a codebook can cover them. Scores pass no gradient to "
-    "keys, which the commitment loss draws to their entries; there is no term of positions in the scores, as entries "
-    "have none.",
-    claim="Significant gains over Transformers, convolutions and state spaces on Long-Range Arena, language "
-    "modelling, images and speech.",
-    beyond_reach="scale",
-    study=Study(  # a proxy: quantised attention with and without the structured memory
-        task="recall",
-        arms={
-            "memory": "[longvq(num_codes=32, num_averages=4)]*2",
-            "codes": "[longvq(num_codes=32, num_averages=0)]*2",
-        },
-        smallest=0.05,
-        steps=400,
-        parameters=37_568,
-    ),
+study = Study(  # a proxy: quantised attention with and without the structured memory
+    task="recall",
+    arms={
+        "memory": "[longvq(num_codes=32, num_averages=4)]*2",
+        "codes": "[longvq(num_codes=32, num_averages=0)]*2",
+    },
+    smallest=0.05,
+    steps=400,
+    parameters=37_568,
 )
 
 
@@ -49,7 +33,7 @@ def _parts(mixer: LongVQ, x: Tensor) -> tuple[Tensor, Tensor, Tensor, list[Tenso
     return layer_norm(q, q.shape[-1:]), layer_norm(k, k.shape[-1:]), v, parts
 
 
-@card.exact("the codebook form is softmax attention to quantised keys, causal and not")
+@identity("the codebook form is softmax attention to quantised keys, causal and not")
 def dense() -> None:
     for causal in (True, False):
         mixer = LongVQ(12, num_averages=3, num_codes=5, causal=causal).double()
@@ -63,7 +47,7 @@ def dense() -> None:
         close("y", mixer(x), mixer._finish(o, parts))
 
 
-@card.exact("with the keys themselves for a codebook nothing is rounded: it is full attention")
+@identity("with the keys themselves for a codebook nothing is rounded: it is full attention")
 def own_keys() -> None:
     mixer = LongVQ(12, num_averages=3, num_codes=40).double()
     with torch.no_grad():
@@ -74,7 +58,7 @@ def own_keys() -> None:
     close("y", mixer(x), mixer._finish(attention(q, k, v, causal=True), parts))
 
 
-@card.exact("the state does not grow: what streams on from it is what the whole gives")
+@identity("the state does not grow: what streams on from it is what the whole gives")
 def streams() -> None:
     mixer = LongVQ(12, num_averages=3, num_codes=5).double()
     x, pieces = torch.randn(1, 90, 12, dtype=torch.float64), []
@@ -86,7 +70,7 @@ def streams() -> None:
     close("y", torch.cat(pieces, 1), mixer(x))
 
 
-@card.exact("without memory of earlier steps an entry moves to the mean of the keys nearest to it")
+@identity("without memory of earlier steps an entry moves to the mean of the keys nearest to it")
 def means() -> None:
     mixer = LongVQ(12, num_averages=3, num_codes=2, decay=0.0).double().train()
     with torch.no_grad():

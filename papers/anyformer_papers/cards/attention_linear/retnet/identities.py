@@ -1,4 +1,4 @@
-"""RetNet."""
+"""Identities of RetNet, and its study."""
 
 from __future__ import annotations
 
@@ -8,34 +8,21 @@ from anyformer.mixers.attention import split_heads
 from anyformer.mixers.retention import Retention
 from anyformer.ops.linear_attention import linear_attention
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card, peer
+from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="retnet",
-    what="Retention: linear attention whose state decays by a constant for each head, in three equivalent forms "
-    "(all pairs at once, one token at a time, chunk by chunk), with rotated queries and keys, a norm for each head "
-    "and a gate.",
-    parts=("mixer retention", "model retnet", "op linear_attention"),
-    differs="S_t = gamma S_{t-1} + k_t v_t^T. Linear attention has gamma = 1; Mamba-2 a gamma for each token; GLA one "
-    "for each token and channel; the delta rule also takes out what is stored at k_t.",
-    followed="paper",
-    notes="The normalisations of section 2.4 cancel in the group norm and are left out, as in the authors' later code.",
-    claim="Retention trains like a Transformer at constant state: from 2B parameters on its perplexity is lower.",
-    beyond_reach="scale",
-    study=Study(
-        task="bytes",
-        arms={"retention": "[retention]*2", "attention": "[attention]*2"},
-        options={"length": 64},
-        smallest=0.05,
-        expect="no worse",
-        steps=1500,
-        parameters=100_000,
-    ),
+study = Study(
+    task="bytes",
+    arms={"retention": "[retention]*2", "attention": "[attention]*2"},
+    options={"length": 64},
+    smallest=0.05,
+    expect="no worse",
+    steps=1500,
+    parameters=100_000,
 )
 
 
-@card.exact("all pairs at once = one token at a time = pieces of any size")
+@identity("all pairs at once = one token at a time = pieces of any size")
 def forms_agree() -> None:
     mixer = Retention(16, num_heads=2).double()
     x = torch.randn(2, 50, 16, dtype=torch.float64)
@@ -50,7 +37,7 @@ def forms_agree() -> None:
         close(f"pieces of {size}", torch.cat(pieces, 1), whole)
 
 
-@card.exact("without decay it is linear attention")
+@identity("without decay it is linear attention")
 def no_decay() -> None:
     q, k, v = (torch.randn(2, 3, 40, 8, dtype=torch.float64) for _ in range(3))
     none, _ = linear_attention(q, k, v)
@@ -59,7 +46,7 @@ def no_decay() -> None:
     close("the sum over all pairs", one, (q @ k.mT).tril() @ v)
 
 
-@card.exact("the whole mixer around flash-linear-attention's reference core")
+@identity("the whole mixer around flash-linear-attention's reference core")
 def equals_fla() -> None:
     naive = peer("fla.ops.retention.naive").naive_retention
     mixer = Retention(16, num_heads=2, value_factor=1)

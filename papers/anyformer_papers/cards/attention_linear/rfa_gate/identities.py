@@ -1,4 +1,4 @@
-"""RFA with sentential gates."""
+"""Identities of RFA with sentential gates, and its study."""
 
 from __future__ import annotations
 
@@ -8,38 +8,24 @@ from torch.nn.functional import normalize
 from anyformer.contract import Call
 from anyformer.mixers.rfa import RandomFeatureAttention
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="rfa-gate",
-    what="Random feature attention in a document translator: a linear attention whose features estimate softmax's "
-    "kernel. Its state fades as a whole where a sentence begins, and nowhere else.",
-    parts=("mixer rfa", "op linear_attention"),
-    differs="S_t = g_t S_{t-1} + phi(k_t) v_t^T with g_t below one at sentence starts only; gated RFA and gated "
-    "linear attention have a gate at each token, linear attention has none, and elu + 1 for phi.",
-    followed="paper",
-    notes="Sentence starts come in as the side input sentence_start. Sums of weights are kept above 0.01, as "
-    "estimates of a positive kernel can be negative. The paper's cross-attention to the source has the same features "
-    "and no gate; it is not a part of its own.",
-    claim="At similar or better quality than with softmax attention (BLEU, and perplexity on WikiText-103), "
-    "decoding is much faster on long documents; the gate improves it.",
-    study=Study(  # a language model in the place of the translator's decoder
-        task="bytes",
-        arms={
-            "rfa": "[rfa]*2 positions=sinusoidal",
-            "attention": "[attention]*2 positions=sinusoidal",
-        },
-        options={"length": 64},
-        smallest=0.05,
-        expect="no worse",
-        steps=1500,
-        parameters=100_000,
-    ),
+study = Study(  # a language model in the place of the translator's decoder
+    task="bytes",
+    arms={
+        "rfa": "[rfa]*2 positions=sinusoidal",
+        "attention": "[attention]*2 positions=sinusoidal",
+    },
+    options={"length": 64},
+    smallest=0.05,
+    expect="no worse",
+    steps=1500,
+    parameters=100_000,
 )
 
 
-@card.exact("phi(q) phi(k) is the Gaussian kernel of unit vectors, to 3 / sqrt(D)")
+@identity("phi(q) phi(k) is the Gaussian kernel of unit vectors, to 3 / sqrt(D)")
 def kernel() -> None:
     for D in (256, 16384):
         mixer = RandomFeatureAttention(8, num_heads=1, num_features=D).double()
@@ -48,7 +34,7 @@ def kernel() -> None:
         close(f"{D} draws", mixer.features(q) @ mixer.features(k).mT, expected, 3 * D**-0.5)
 
 
-@card.exact("with many draws it is softmax attention of unit queries and keys, causal and not")
+@identity("with many draws it is softmax attention of unit queries and keys, causal and not")
 def softmax() -> None:
     for causal in (True, False):
         mixer = RandomFeatureAttention(8, num_heads=1, num_features=40_000, causal=causal).double()
@@ -60,7 +46,7 @@ def softmax() -> None:
         close("softmax", mixer(x), mixer.out(weights @ mixer.v(x)), 0.03)
 
 
-@card.exact("gates at one, or no sentence starts, are RFA; gates at zero make each sentence one of its own")
+@identity("gates at one, or no sentence starts, are RFA; gates at zero make each sentence one of its own")
 def gates() -> None:
     gated, plain = (RandomFeatureAttention(16, sentence_gate=g).double() for g in (True, False))
     plain.load_state_dict({k: v for k, v in gated.state_dict().items() if not k.startswith("gate")})

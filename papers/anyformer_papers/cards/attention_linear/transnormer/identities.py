@@ -1,4 +1,4 @@
-"""TransNormer."""
+"""Identities of TransNormer, and its study."""
 
 from __future__ import annotations
 
@@ -11,40 +11,25 @@ from anyformer.mixers.diag_attention import DiagAttention
 from anyformer.mixers.linear_attention import LinearAttention
 from anyformer.ops.linear_attention import linear_attention
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="transnormer",
-    what="Two faults of linear attention and a remedy for each: the gradient through its denominator is unbounded, so "
-    "the denominator goes and the output is normed instead (NormAttention); its weights spread over all tokens, so the "
-    "lower layers attend within blocks (DiagAttention).",
-    parts=("mixer linear_attention", "mixer diag_attention", "channel glu", "model transnormer"),
-    differs="y_t = norm(phi(q_t) S_t); linear attention has y_t = phi(q_t) S_t / phi(q_t) z_t. Below, a window that "
-    "does not slide: pairs of equal floor(i / C).",
-    followed="paper",
-    notes="The model is the paper's T2 (softmax in blocks of 64, then phi = 1 + elu); T1 is "
-    "diag_attention(weights=relu) and linear_attention(feature_map=signed_elu, normalize=rms_norm). As in the released "
-    "code one norm spans all heads. The code also norms the softmax blocks; the paper's equations do not.",
-    claim="TransNormer is better than vanilla and linear Transformers on language modelling and Long-Range Arena: its "
-    "perplexity on WikiText-103 is below the softmax Transformer's by more than 2 points.",
-    study=Study(  # the norm against the denominator, in the same model
-        task="listops",
-        arms={
-            "norm": "[diag_attention(block_len=4), linear_attention(normalize=rms_norm)]*2 "
-            "causal=false positions=sinusoidal",
-            "denominator": "[diag_attention(block_len=4), linear_attention(normalize=true)]*2 "
-            "causal=false positions=sinusoidal",
-        },
-        options={"length": 16},
-        smallest=0.05,
-        steps=1000,
-        parameters=30_000,
-    ),
+study = Study(  # the norm against the denominator, in the same model
+    task="listops",
+    arms={
+        "norm": "[diag_attention(block_len=4), linear_attention(normalize=rms_norm)]*2 "
+        "causal=false positions=sinusoidal",
+        "denominator": "[diag_attention(block_len=4), linear_attention(normalize=true)]*2 "
+        "causal=false positions=sinusoidal",
+    },
+    options={"length": 16},
+    smallest=0.05,
+    steps=1000,
+    parameters=30_000,
 )
 
 
-@card.exact(
+@identity(
     "the gradient of a weight: p' = 1 / 4s with the denominator, below 3 / (2 sqrt(eps)) with the norm (3.1)"
 )
 def gradients() -> None:
@@ -60,7 +45,7 @@ def gradients() -> None:
     assert max(found) < 1.5 * eps**-0.5, found
 
 
-@card.exact("without the denominator the linear and the quadratic order agree, causal and not")
+@identity("without the denominator the linear and the quadratic order agree, causal and not")
 def orders() -> None:
     for causal in (True, False):
         for phi in ("elu", "signed_elu"):
@@ -71,7 +56,7 @@ def orders() -> None:
             close(phi, pairs.finish(pairs.matrix @ pairs.values), mixer(x))
 
 
-@card.exact("the norm takes out the denominator: one head, normed with and without it, is the same")
+@identity("the norm takes out the denominator: one head, normed with and without it, is the same")
 def scale_free() -> None:
     q, k = torch.rand(2, 1, 1, 40, 8, dtype=torch.float64)
     v = torch.randn(1, 1, 40, 8, dtype=torch.float64)
@@ -79,7 +64,7 @@ def scale_free() -> None:
     close("norm", norm(linear_attention(q, k, v)[0]), norm(linear_attention(q, k, v, normalize=True)[0]))
 
 
-@card.exact("one block is all of softmax attention; many blocks are attention of each alone")
+@identity("one block is all of softmax attention; many blocks are attention of each alone")
 def blocks() -> None:
     def diag(block: int, causal: bool) -> DiagAttention:
         return DiagAttention(16, block_len=block, causal=causal, positions="none").double()

@@ -1,4 +1,4 @@
-"""IFactFormer-m."""
+"""Identities of IFactFormer-m, and its study."""
 
 from __future__ import annotations
 
@@ -10,44 +10,20 @@ from anyformer.layers.linear import Linear
 from anyformer.mixers.factorized_attention import FactorizedAttention, _instance_norm
 from anyformer.models import create_model
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="ifactformer-m",
-    what="A neural operator for turbulent flow: attention of a grid as one kernel for each axis, made from the field's "
-    "means over the other axes; the kernels act on the values side by side, not one after the other; and one such "
-    "block, its weights shared, is iterated by small steps.",
-    parts=(
-        "mixer factorized_attention",
-        "position learnable_fourier",
-        "model ifactformer",
-        "task vortices",
-    ),
-    differs="y = [A_1 v, A_2 v, A_3 v] W, a Kronecker sum with output weights of its own for each axis; FactFormer has "
-    "A_1 A_2 A_3 v, a Kronecker product. Axial attention has a softmax of its own in every line, where here all lines "
-    "of an axis share a kernel that has none.",
-    followed="code",
-    notes="The released block was run beside this mixer, both forms, under the same weights: equal to its float32 "
-    "frequencies. Its two linear maps before the means are one here. It iterates one block 10 times by steps of "
-    "1 / 10 (the spec's tag and pattern), as here, after a linear map of random Fourier features, learned here. Its "
-    "places are lengths times 64, ours numbers of cells. FactFormer's own code applies the instance norm with axes "
-    "in another order; this one's rearranges them.",
-    claim="The parallel form predicts a flow better than the chained one: channel flow at friction Reynolds "
-    "numbers of about 180, 395 and 590 keeps its statistics over long rollouts, where the chained form, "
-    "FNO and implicit FNO fail.",
-    study=Study(  # one step of a flow in two dimensions
-        task="vortices",
-        arms={
-            form: f"[factorized_attention@a(grid=8, form={form})]*4 channel=none pattern=mixer/4 norm=none "
-            "positions=learnable_fourier(axes=2, grid=8) causal=false"
-            for form in ("parallel", "chained")
-        },
-        smallest=0.02,
-        steps=300,
-        parameters=28_160,
-        batch_size=16,
-    ),
+study = Study(  # one step of a flow in two dimensions
+    task="vortices",
+    arms={
+        form: f"[factorized_attention@a(grid=8, form={form})]*4 channel=none pattern=mixer/4 norm=none "
+        "positions=learnable_fourier(axes=2, grid=8) causal=false"
+        for form in ("parallel", "chained")
+    },
+    smallest=0.02,
+    steps=300,
+    parameters=28_160,
+    batch_size=16,
 )
 
 
@@ -78,13 +54,13 @@ def kron(*matrices: Tensor) -> Tensor:
     return product
 
 
-@card.exact("chained, it is one attention matrix on the flattened field: the kernels' Kronecker product")
+@identity("chained, it is one attention matrix on the flattened field: the kernels' Kronecker product")
 def chained() -> None:
     mixer, x, kernels, v = field("chained")
     close("y", mixer(x), finish(mixer, kron(*kernels) @ v))
 
 
-@card.exact("parallel, it is a matrix for each axis that leaves the others alone, their results side by side")
+@identity("parallel, it is a matrix for each axis that leaves the others alone, their results side by side")
 def parallel() -> None:
     mixer, x, kernels, v = field("parallel")
     parts = []
@@ -95,7 +71,7 @@ def parallel() -> None:
     close("y", mixer(x), finish(mixer, torch.cat(parts, -1)))
 
 
-@card.exact("iterated L times it is z + f(z) / L, L times over, at as many parameters as once")
+@identity("iterated L times it is z + f(z) / L, L times over, at as many parameters as once")
 def implicit() -> None:
     sizes = []
     for depth in (1, 2, 8):

@@ -1,4 +1,4 @@
-"""Linformer."""
+"""Identities of Linformer, and its study."""
 
 from __future__ import annotations
 
@@ -9,40 +9,25 @@ import torch
 from anyformer.mixers import create_mixer
 from anyformer.mixers.linformer import SHARING, Linformer
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card, peer
+from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="linformer",
-    what="Keys and values are mixed along time by learned matrices into a fixed number of them, k, so that "
-    "attention costs O(nk). The matrices are of every head alone, of all heads, or one for keys and values.",
-    parts=("mixer linformer", "model linformer"),
-    differs="softmax(q (E k)^T) F v with learned E, F (k, n). E = F = I is softmax attention; the Nyström method "
-    "and pooling fix E and F to means; kernel methods change the softmax instead and need no longest length.",
-    followed="paper",
-    notes="Sequences shorter than n use the first columns of E and F, and padding, zero before it is projected, "
-    "adds nothing; the paper does not say. One matrix for all layers (its layerwise sharing), other k in other "
-    "layers and pooling or convolution in the place of E are left out: the paper finds the first equally good. "
-    "Theorem 2 wants k in O(log n / eps^2) for random E, which depends on n only by its logarithm.",
-    claim="At k = 128, n = 512 perplexity is nearly the Transformer's, whatever is shared, and GLUE scores are on "
-    "par.",
-    study=Study(
-        task="lookup",
-        arms={
-            "linformer": "[linformer(max_length=64, proj_len=8, sharing=key_value)]*2 causal=false "
-            "positions=sinusoidal",
-            "attention": "[attention]*2 causal=false positions=sinusoidal",
-        },
-        smallest=0.05,
-        expect="no worse",
-        steps=1000,
-        parameters=30_000,
-    ),
+study = Study(
+    task="lookup",
+    arms={
+        "linformer": "[linformer(max_length=64, proj_len=8, sharing=key_value)]*2 causal=false "
+        "positions=sinusoidal",
+        "attention": "[attention]*2 causal=false positions=sinusoidal",
+    },
+    smallest=0.05,
+    expect="no worse",
+    steps=1000,
+    parameters=30_000,
 )
 
 
-@card.exact("E = F = I is softmax attention")
-def identity() -> None:
+@identity("E = F = I is softmax attention")
+def own_places() -> None:
     mixer = Linformer(16, max_length=12, proj_len=12, sharing="key_value").double()
     mixer.key_proj.data = torch.eye(12, dtype=torch.float64)[None]
     plain = create_mixer("attention", 16, positions="none", causal=False).double()
@@ -52,7 +37,7 @@ def identity() -> None:
     close("E = F = I", mixer(x), plain(x), 1e-12)
 
 
-@card.exact("sharing is equality: heads with the same matrices are headwise, E = F is key_value")
+@identity("sharing is equality: heads with the same matrices are headwise, E = F is key_value")
 def sharing() -> None:
     assert SHARING == ("none", "headwise", "key_value")
     x = torch.randn(2, 9, 16, dtype=torch.float64)
@@ -64,7 +49,7 @@ def sharing() -> None:
         close(str(mixer.key_proj.shape), mixer(x), mixers[2](x), 1e-12)
 
 
-@card.exact(
+@identity(
     "scores and values through a random E come nearer to the exact ones as k grows (Johnson-Lindenstrauss)"
 )
 def random_projection() -> None:
@@ -78,7 +63,7 @@ def random_projection() -> None:
         assert 1.6 < wide / narrow < 2.5, errors  # the error is in O(1 / sqrt(k)): four times k halves it
 
 
-@card.exact("the package linformer under the same weights")
+@identity("the package linformer under the same weights")
 def equals_linformer() -> None:
     theirs = peer("linformer").LinformerSelfAttention(16, 12, k=5, heads=4).double()
     ours = Linformer(16, max_length=12, proj_len=5).double()

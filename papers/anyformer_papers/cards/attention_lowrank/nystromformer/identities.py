@@ -1,4 +1,4 @@
-"""Nyströmformer."""
+"""Identities of Nyströmformer, and its study."""
 
 from __future__ import annotations
 
@@ -7,38 +7,23 @@ import torch
 from anyformer.mixers import create_mixer
 from anyformer.mixers.nystromformer import Nystromformer, newton_inverse
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card, peer
+from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="nystromformer",
-    what="Softmax attention by the Nyström method: every token looks at m landmarks, means of queries and keys over "
-    "equal segments, and these at every token; between the two stands the pseudo-inverse of what the landmarks make "
-    "of each other, found by iteration. A convolution of the values goes past it all.",
-    parts=("mixer nystromformer", "model nystromformer"),
-    differs="y = softmax(q K'^T) softmax(Q' K'^T)^+ softmax(Q' k^T) v + conv(v). Softmax attention is softmax(q "
-    "k^T) v; Linformer mixes keys and values by learned weights instead of means and needs no inverse, but a limit.",
-    followed="paper",
-    notes="Z starts from A^T / (|A|_1 |A|_inf) of each matrix, as in the paper; the released code takes the largest "
-    "norm of the whole batch, so that a sample's output depends on the others. The released code wants lengths that "
-    "m divides and lets padding into the landmarks; here segments are of the real tokens, equal but for one. After "
-    "the six iterations that are the default A^+ is still off in the third digit for random inputs.",
-    claim="In O(n) it is comparable to softmax attention on GLUE and IMDB, on a few tasks slightly better.",
-    study=Study(
-        task="lookup",
-        arms={
-            "nystromformer": "[nystromformer(num_landmarks=8, conv_width=5)]*2 causal=false positions=sinusoidal",
-            "attention": "[attention]*2 causal=false positions=sinusoidal",
-        },
-        smallest=0.05,
-        expect="no worse",
-        steps=400,
-        parameters=30_000,
-    ),
+study = Study(
+    task="lookup",
+    arms={
+        "nystromformer": "[nystromformer(num_landmarks=8, conv_width=5)]*2 causal=false positions=sinusoidal",
+        "attention": "[attention]*2 causal=false positions=sinusoidal",
+    },
+    smallest=0.05,
+    expect="no worse",
+    steps=400,
+    parameters=30_000,
 )
 
 
-@card.exact("with every token its own landmark it is softmax attention, to the accuracy of the inverse")
+@identity("with every token its own landmark it is softmax attention, to the accuracy of the inverse")
 def all_tokens() -> None:
     x = torch.randn(2, 16, 16, dtype=torch.float64)
     plain = create_mixer("attention", 16, positions="none", causal=False).double()
@@ -48,7 +33,7 @@ def all_tokens() -> None:
         close(f"{iterations} iterations", mixer(x), plain(x), accuracy)
 
 
-@card.exact("the iteration converges to the pseudo-inverse: A A^+ A = A")
+@identity("the iteration converges to the pseudo-inverse: A A^+ A = A")
 def inverse() -> None:
     a = torch.randn(4, 8, 8, dtype=torch.float64).softmax(-1)
     z = newton_inverse(a, 40)
@@ -56,7 +41,7 @@ def inverse() -> None:
     close("pinv", z, torch.linalg.pinv(a), 1e-8)
 
 
-@card.exact(
+@identity(
     "the error against softmax attention falls with the number of landmarks, on neighbours that are alike"
 )
 def landmarks() -> None:
@@ -70,7 +55,7 @@ def landmarks() -> None:
     assert errors[0] > errors[1] > errors[2], errors
 
 
-@card.exact("transformers' layer under the same weights")
+@identity("transformers' layer under the same weights")
 def equals_transformers() -> None:
     module = peer("transformers.models.nystromformer.modeling_nystromformer")
     config = peer("transformers").NystromformerConfig(

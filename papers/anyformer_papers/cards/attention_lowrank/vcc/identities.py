@@ -1,4 +1,4 @@
-"""VCC."""
+"""Identities of VCC, and its study."""
 
 from __future__ import annotations
 
@@ -10,34 +10,18 @@ from anyformer.channels import create_channel
 from anyformer.contract import Mixer
 from anyformer.mixers import create_mixer
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="vcc",
-    what="Few important (VIP) tokens, such as a question, and many others. A layer runs on the VIPs and on means of "
-    "segments of the others, short where VIPs look and long elsewhere; what it adds to a segment goes to its tokens.",
-    parts=("blocks.vip:VipCompression",),
-    differs="C <- C + S^+ (f(P; S C) - S C), S chosen anew by exp(P C^T) in each layer. Pooling has segments of one "
-    "length; Linformer learns S for all inputs; routing leaves tokens out, where here every token is in some mean.",
-    followed="paper",
-    notes="Segments are chosen by products of the layer's inputs, as in the paper's derivation, not by the layer's "
-    "own queries and keys, which a wrapper does not know; every level halves one number of segments. The tree that "
-    "keeps a layer's cost from growing with n, by writing only to changed means, is left out: here means and their "
-    "return cost O(n) in each layer, without the layer's maps. In a model the wrapper stands on the stream behind a "
-    "norm, so that f reads the normed stream.",
-    claim="Over 3 times less work at 4K and 16K tokens at better or similar accuracy, and 128K tokens at hand.",
-    beyond_reach="scale",
-    study=Study(  # a proxy: whether finer segments where the VIP looks find what one length for all does not
-        task="lookup",
-        arms={
-            "refined": "[vip_compression([attention], segment=8, refine=2)]*2 causal=false positions=sinusoidal",
-            "means": "[vip_compression([attention], segment=8, refine=0)]*2 causal=false positions=sinusoidal",
-        },
-        smallest=0.05,
-        steps=1000,
-        parameters=30_000,
-    ),
+study = Study(  # a proxy: whether finer segments where the VIP looks find what one length for all does not
+    task="lookup",
+    arms={
+        "refined": "[vip_compression([attention], segment=8, refine=2)]*2 causal=false positions=sinusoidal",
+        "means": "[vip_compression([attention], segment=8, refine=0)]*2 causal=false positions=sinusoidal",
+    },
+    smallest=0.05,
+    steps=1000,
+    parameters=30_000,
 )
 
 
@@ -52,7 +36,7 @@ def _layer(plain: bool = False) -> Mixer:
     return Stack(16, [sublayers], last_norm=False, norm=norm).double()
 
 
-@card.exact("refined to single tokens it is the layer")
+@identity("refined to single tokens it is the layer")
 def whole() -> None:
     inner, x = _layer(), torch.randn(2, 37, 16, dtype=torch.float64)
     for segment, refine in ((8, 100), (1, 0)):
@@ -60,7 +44,7 @@ def whole() -> None:
         close(f"segments of {segment}", block(x), inner(x) - x, 1e-12)
 
 
-@card.exact("S S^+ = I, and nothing but means changes: C - S^+ S C stays as it is")
+@identity("S S^+ = I, and nothing but means changes: C - S^+ S C stays as it is")
 def projection() -> None:
     block = VipCompression(16, _layer(), num_vip=3, segment=8, refine=2).double()
     x = torch.randn(2, 61, 16, dtype=torch.float64)
@@ -72,7 +56,7 @@ def projection() -> None:
     assert float((after - before).detach().abs().max()) > 0.1
 
 
-@card.exact("each refinement adds one segment: n / segment + refine log2(segment) of them")
+@identity("each refinement adds one segment: n / segment + refine log2(segment) of them")
 def number() -> None:
     for segment, refine in ((16, 3), (8, 1), (4, 0)):
         block = VipCompression(16, _layer(), segment=segment, refine=refine).double()
@@ -82,7 +66,7 @@ def number() -> None:
         assert int(cut.sizes.sum()) == 128
 
 
-@card.exact(
+@identity(
     "VIPs' outputs are nearer to the layer's than with as many means of one length, and the more, the nearer"
 )
 def refinement() -> None:

@@ -1,4 +1,4 @@
-"""Aaren."""
+"""Identities of Aaren, and its study."""
 
 from __future__ import annotations
 
@@ -10,33 +10,21 @@ from anyformer.ops.attention import attention, merge
 from anyformer.ops.softmax_scan import softmax_scan
 from anyformer.state import state_bytes
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="aaren",
-    what="Softmax attention of one query is a recurrence on a running maximum and two running sums, and an "
-    "associative one: all prefixes come from a scan. With learned queries a layer is attention that runs as an RNN.",
-    parts=("mixer aaren", "model aaren", "op softmax_scan", "op attention"),
-    differs="q does not depend on x. In softmax attention it does, so that every query needs all keys again; linear "
-    "attention keeps one state for all queries, but without the softmax.",
-    followed="paper",
-    notes="A query is learned for each head and layer, in the place of a learned token that goes through W_q: the same "
-    "vectors.",
-    claim="Comparable to Transformers on 38 datasets of time series, events and control, at constant memory.",
-    study=Study(
-        task="fading",
-        arms={"aaren": "[aaren]*2", "attention": "[attention]*2"},
-        options={"length": 16},
-        smallest=0.01,
-        expect="no worse",
-        steps=1200,
-        parameters=30_000,
-    ),
+study = Study(
+    task="fading",
+    arms={"aaren": "[aaren]*2", "attention": "[attention]*2"},
+    options={"length": 16},
+    smallest=0.01,
+    expect="no worse",
+    steps=1200,
+    parameters=30_000,
 )
 
 
-@card.exact(
+@identity(
     "the scan = the recurrence on (m, u, w) = PyTorch's attention of a constant query, huge scores included"
 )
 def three_forms() -> None:
@@ -58,7 +46,7 @@ def three_forms() -> None:
         close("attention", y, scaled_dot_product_attention(one, s[..., None], v, is_causal=True, scale=1.0))
 
 
-@card.exact("the operator is associative, on random triples of parts")
+@identity("the operator is associative, on random triples of parts")
 def associative() -> None:
     q = torch.randn(2, 3, 5, 4, dtype=torch.float64)
     keys = [torch.randn(2, 3, n, 4, dtype=torch.float64) * 30 for n in (1, 7, 12)]
@@ -70,7 +58,7 @@ def associative() -> None:
     close("all keys at once", left[0], attention(q, whole, whole))
 
 
-@card.exact(
+@identity(
     "token by token it gives what the scan does, and keeps as much after 200 tokens as before the first"
 )
 def constant_memory() -> None:

@@ -1,4 +1,4 @@
-"""All-attention."""
+"""Identities of All-attention, and its study."""
 
 from __future__ import annotations
 
@@ -8,36 +8,23 @@ from anyformer.mixers.attention import Attention
 from anyformer.models import create_model
 from anyformer.ops.attention import attention
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card, peer
+from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="all-attention",
-    what="Each head has learned keys and values beside those of the tokens, under one softmax. They do what a "
-    "feed-forward network does, so that a layer is this attention alone.",
-    parts=("mixer attention", "model all_attention", "op attention"),
-    differs="softmax over [q k_j, q m_n] for tokens j and memories n. A feed-forward network has W_2 relu(W_1 x) in a "
-    "sublayer of its own; TokenFormer and PKM have memories without tokens under their softmax.",
-    followed="code",
-    notes="Memories are kept divided by sqrt(K) and sqrt(N), as in the released code, which makes them learn faster. "
-    "They have no position: a query meets them before it is rotated. The paper's adaptive spans and cached segments "
-    "are parts of other papers and left out.",
-    claim="The feed-forward network can go: with memories in its place, 20.6 perplexity on WikiText-103 at 133M.",
-    study=Study(  # without a feed-forward network, memories beside the tokens or none
-        task="listops",
-        arms={
-            name: f"[attention(num_heads=2, num_memories={n})]*2 channel=none"
-            for name, n in (("memories", 56), ("none", 0))
-        },
-        options={"length": 16},
-        smallest=0.02,
-        steps=1000,
-        parameters=30_000,
-    ),
+study = Study(  # without a feed-forward network, memories beside the tokens or none
+    task="listops",
+    arms={
+        name: f"[attention(num_heads=2, num_memories={n})]*2 channel=none"
+        for name, n in (("memories", 56), ("none", 0))
+    },
+    options={"length": 16},
+    smallest=0.02,
+    steps=1000,
+    parameters=30_000,
 )
 
 
-@card.exact(
+@identity(
     "the layer = x-transformers' with the same memories, which joins them to the tokens' keys and values"
 )
 def equals_x_transformers() -> None:
@@ -58,16 +45,14 @@ def equals_x_transformers() -> None:
     close("y", mixer(x), y[0] if isinstance(y, tuple) else y, 1e-5)
 
 
-@card.exact("with no token in view it is a feed-forward network with a softmax for its activation")
+@identity("with no token in view it is a feed-forward network with a softmax for its activation")
 def is_a_network() -> None:
     q, up, down = torch.randn(2, 1, 7, 8), torch.randn(20, 8), torch.randn(8, 20)
     k, v = (w.expand(2, 1, -1, -1) for w in (up, down.T))
     close("W_2 softmax(W_1 x)", attention(q, k, v, scale=1.0), (q @ up.T).softmax(-1) @ down.T, 1e-5)
 
 
-@card.exact(
-    "no memories leave plain attention, and as many as hidden units have the parameters of its network"
-)
+@identity("no memories leave plain attention, and as many as hidden units have the parameters of its network")
 def sizes() -> None:
     x = torch.randn(2, 9, 16)
     none, plain = Attention(16, num_memories=0), Attention(16)

@@ -1,4 +1,4 @@
-"""The Forgetting Transformer."""
+"""Identities of The Forgetting Transformer, and its study."""
 
 from __future__ import annotations
 
@@ -10,30 +10,16 @@ from anyformer.mixers.attention import Attention
 from anyformer.mixers.fox import ForgettingAttention
 from anyformer.positions import create_position
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card, peer
+from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="fox",
-    what="Softmax attention whose scores fall by a gate that each token sets for each head, the log of the product of "
-    "the gates between key and query. It needs no positions, and only the running sum of log gates beside the keys.",
-    parts=("mixer fox", "model fox", "op attention"),
-    differs="s_ij = q_i k_j / sqrt(K) + sum_{j < l <= i} log f_l. ALiBi has one constant f for each head, RoPE none; "
-    "gated linear attention has the gates without the softmax.",
-    followed="code",
-    notes="The Pro block (option pro) mixes keys and values with the token before, by a share for each head, then "
-    "normalises queries and keys, and the output under a sigmoid gate, as in the released code. Its pruning of far "
-    "keys, which changes results by less than a tolerance, is left out.",
-    claim="A better language model than the Transformer with RoPE at long contexts, and past the length trained on: "
-    "its loss stays flat there, while the Transformer's rises.",
-    study=Study(
-        task="bytes",
-        arms={"fox": "[fox]*2", "rope": "[attention]*2"},
-        options={"length": 32},
-        smallest=0.05,
-        steps=400,
-        times_longer=4,
-    ),
+study = Study(
+    task="bytes",
+    arms={"fox": "[fox]*2", "rope": "[attention]*2"},
+    options={"length": 32},
+    smallest=0.05,
+    steps=400,
+    times_longer=4,
 )
 
 
@@ -49,13 +35,13 @@ def gated(mixer: ForgettingAttention, x: Tensor, gates: Tensor) -> Tensor:
     return mixer.out((weights / weights.sum(-1, keepdim=True) @ v).transpose(1, 2).flatten(2))
 
 
-@card.exact("the running sum = the product of gates, pair by pair")
+@identity("the running sum = the product of gates, pair by pair")
 def products() -> None:
     mixer, x = ForgettingAttention(8, num_heads=2).double(), torch.randn(2, 12, 8, dtype=torch.float64)
     close("y", mixer(x), gated(mixer, x, mixer.forget(x).sigmoid()))
 
 
-@card.exact("open gates leave attention without positions, and constant gates are ALiBi of slope -log f")
+@identity("open gates leave attention without positions, and constant gates are ALiBi of slope -log f")
 def constant_gates() -> None:
     mixer, x = ForgettingAttention(16).double(), torch.randn(2, 20, 16, dtype=torch.float64)
     slopes = create_position("alibi", dim=16, num_heads=4, head_dim=4).get_buffer("slopes").double()
@@ -69,7 +55,7 @@ def constant_gates() -> None:
         close(positions, mixer(x), plain(x))
 
 
-@card.exact("token by token it gives what all at once do, Pro too, with far keys forgotten")
+@identity("token by token it gives what all at once do, Pro too, with far keys forgotten")
 def streams() -> None:
     for pro in (False, True):
         mixer, x = ForgettingAttention(16, pro=pro).double(), torch.randn(2, 40, 16, dtype=torch.float64)
@@ -80,7 +66,7 @@ def streams() -> None:
         close(f"pro={pro}", torch.cat(rows, 1), mixer(x))
 
 
-@card.exact("the mixer around flash-linear-attention's reference core")
+@identity("the mixer around flash-linear-attention's reference core")
 def equals_fla() -> None:
     naive = peer("fla.ops.forgetting_attn.naive").naive_forgetting_attn
     mixer, x = ForgettingAttention(8, num_heads=2), torch.randn(2, 13, 8)

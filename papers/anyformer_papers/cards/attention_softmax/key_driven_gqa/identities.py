@@ -1,4 +1,4 @@
-"""Key-driven grouped-query attention."""
+"""Identities of Key-driven grouped-query attention, and its study."""
 
 from __future__ import annotations
 
@@ -12,42 +12,24 @@ from anyformer.mixers.attention import Attention, split_heads
 from anyformer.mixers.key_driven_attention import KeyDrivenAttention, allocate
 from anyformer.models import create_model
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="key-driven-gqa",
-    what="Grouped-query attention whose groups differ in size: a key/value head serves more query heads the larger its "
-    "keys are, in the sample (KDGQA), or over training, on average or by how much they change (DGQA). PGQA has equal "
-    "groups and takes noise from the heads' outputs. All start from a trained multi-head model by averaging heads.",
-    parts=("mixer key_driven_attention", "mixer attention", "convert.heads:group_heads"),
-    differs="round(H w_g / sum w) query heads for group g, w_g by the norm of its keys. Grouped-query attention has "
-    "w_g = 1, multi-query attention one group, multi-head attention H.",
-    followed="paper",
-    notes="The public code sums norms over the batch, in evaluation too, so that a result depends on other samples: "
-    "here KDGQA takes them in each sample, and DGQA from statistics written after training steps. Where rounding gives "
-    "too many or too few, the code corrects DGQA at random; here as for KDGQA, at the largest or smallest group. The "
-    "code keeps the latest norms in the place of the running average; the text's average is followed. Its min-max "
-    "scaling gives the least head nothing and divides by zero when all are equal, which here gives equal groups. Its "
-    "noise, drawn in evaluation too, is uniform with a few zeros; here normal, and in evaluation its mean.",
-    claim="DGQA is up to 8% more accurate than grouped-query attention on up-trained ViT-L.",
-    beyond_reach="weights",
-    study=Study(  # a proxy: trained from scratch, on small images
-        task="digits",
-        arms={
-            name: f"[key_driven_attention(num_heads=8, num_kv_heads=4, allocation={name}, every=20)]*2 "
-            "causal=false positions=learned"
-            for name in ("change", "equal")
-        },
-        options={"canvas": 12},
-        smallest=0.02,
-        steps=1000,
-        parameters=30_000,
-    ),
+study = Study(  # a proxy: trained from scratch, on small images
+    task="digits",
+    arms={
+        name: f"[key_driven_attention(num_heads=8, num_kv_heads=4, allocation={name}, every=20)]*2 "
+        "causal=false positions=learned"
+        for name in ("change", "equal")
+    },
+    options={"canvas": 12},
+    smallest=0.02,
+    steps=1000,
+    parameters=30_000,
 )
 
 
-@card.exact(
+@identity(
     "any groups = multi-head attention with each key/value head repeated as often as it serves, by torch"
 )
 def repeated() -> None:
@@ -68,7 +50,7 @@ def repeated() -> None:
         close(f"{counts}", mixer(x), mixer.out(y.transpose(1, 2).flatten(2)))
 
 
-@card.exact("equal groups = torch's grouped-query attention, and ours")
+@identity("equal groups = torch's grouped-query attention, and ours")
 def equal_groups() -> None:
     options: dict[str, Any] = {"num_heads": 8, "num_kv_heads": 4, "positions": "none"}
     mixer, x = KeyDrivenAttention(32, allocation="equal", **options).double(), torch.randn(2, 12, 32).double()
@@ -80,9 +62,7 @@ def equal_groups() -> None:
     close("attention", mixer(x), plain(x))
 
 
-@card.exact(
-    "shares always add up to the query heads, and are those of the paper's rounding where that adds up"
-)
+@identity("shares always add up to the query heads, and are those of the paper's rounding where that adds up")
 def shares() -> None:
     weights = torch.rand(2000, 5, dtype=torch.float64)
     counts, plain = allocate(weights, 12), (weights / weights.sum(1, keepdim=True) * 12).round()
@@ -91,7 +71,7 @@ def shares() -> None:
     assert fits.any() and torch.equal(counts[fits].double(), plain[fits])
 
 
-@card.exact(
+@identity(
     "a converted model with as many heads as before is the same, and grouped heads are the mean of theirs"
 )
 def converted() -> None:

@@ -1,4 +1,4 @@
-"""Mega."""
+"""Identities of Mega, and its study."""
 
 from __future__ import annotations
 
@@ -12,40 +12,23 @@ from anyformer.mixers.mega import Mega
 from anyformer.models import create_model
 from anyformer.ops.attention import attention
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="mega",
-    what="A damped exponential moving average, several for each channel, goes before gated attention of one head: "
-    "queries, keys and gates are made of the averages, values of the input. Attention within chunks makes it linear, "
-    "as the averages carry what is older.",
-    parts=("mixer mega", "model mega", "layers.ema:DampedEMA", "op attention", "op long_conv"),
-    differs="h_t = alpha beta x_t + (1 - alpha delta) h_{t-1} before q and k. A gated attention unit has no averages; "
-    "S4 has complex ones and no attention; delta = 1 and one average is the classic EMA.",
-    followed="code",
-    notes="The averages have a skip and a silu behind them, and the Laplace scores are divided by the number of keys "
-    "that a query sees, as in the released code and not in the text. Bidirectional averages hold the present in both "
-    "directions, as on the code's branch main; its branch flash can leave it out of those of later tokens. The "
-    "released bias, one learned number for each distance up to a maximum, is T5's, which has no maximum. The code "
-    "also has a pre-norm order, whose gate mixes with the input before its norm; here the model is post-norm. The "
-    "PyPI package mega-pytorch decays by (1 - alpha) delta, which is neither.",
-    claim="Best average of the Long Range Arena at its time (88.2), and without the averages accuracy falls.",
-    study=Study(  # the averages' part where a value stands next to its key
-        task="recall",
-        arms={
-            "averages": "[mega(num_averages=16)]*2 positions=t5",
-            "none": "[mega(num_averages=0)]*2 positions=t5",
-        },
-        options={"vocab_size": 16, "num_pairs": 4, "length": 24},
-        smallest=0.05,
-        steps=600,
-        parameters=30_000,
-    ),
+study = Study(  # the averages' part where a value stands next to its key
+    task="recall",
+    arms={
+        "averages": "[mega(num_averages=16)]*2 positions=t5",
+        "none": "[mega(num_averages=0)]*2 positions=t5",
+    },
+    options={"vocab_size": 16, "num_pairs": 4, "length": 24},
+    smallest=0.05,
+    steps=600,
+    parameters=30_000,
 )
 
 
-@card.exact("the averages by FFT = their recurrence, and one undamped average = the classic EMA")
+@identity("the averages by FFT = their recurrence, and one undamped average = the classic EMA")
 def averages() -> None:
     ema, x = DampedEMA(3, 4).double(), torch.randn(2, 60, 3, dtype=torch.float64)
     alpha, delta = ema.alpha[0].sigmoid(), ema.delta[0].sigmoid()
@@ -64,7 +47,7 @@ def averages() -> None:
     close("EMA", one(x[..., :1])[..., 0], torch.stack(classic, 1))
 
 
-@card.exact("Laplace attention meets relu(x)^2 and its slope at sqrt(1/2), and is bounded by 1")
+@identity("Laplace attention meets relu(x)^2 and its slope at sqrt(1/2), and is bounded by 1")
 def laplace() -> None:
     q = torch.tensor([0.5**0.5, -50.0, 50.0], dtype=torch.float64, requires_grad=True)
     one = torch.ones(1, 1, 1, 1, dtype=torch.float64)
@@ -74,7 +57,7 @@ def laplace() -> None:
     close("slope", slope[0], 2 * q[0])
 
 
-@card.exact("in chunks as long as the sequence = all at once; in shorter ones each chunk attends alone")
+@identity("in chunks as long as the sequence = all at once; in shorter ones each chunk attends alone")
 def chunks() -> None:
     whole, x = Mega(8, num_averages=2).double(), torch.randn(2, 24, 8, dtype=torch.float64)
     for size in (24, 6):
@@ -89,7 +72,7 @@ def chunks() -> None:
             close("y", part(x), whole(x))
 
 
-@card.exact("the model's layer = norm(phi h + (1 - phi) x), and with the gate open and no attention, norm(h)")
+@identity("the model's layer = norm(phi h + (1 - phi) x), and with the gate open and no attention, norm(h)")
 def gate() -> None:
     model = create_model("mega", vocab_size=5, dim=8, depth=1, channel="none").double()
     mixer = next(m for m in model.modules() if isinstance(m, Mega))

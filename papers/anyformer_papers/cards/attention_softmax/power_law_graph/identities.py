@@ -1,4 +1,4 @@
-"""Power Law Graph Transformer."""
+"""Identities of Power Law Graph Transformer, and its study."""
 
 from __future__ import annotations
 
@@ -8,41 +8,24 @@ from torch.nn.functional import leaky_relu, relu, scaled_dot_product_attention
 from anyformer.mixers.attention import split_heads
 from anyformer.mixers.power_law_attention import PowerLawAttention
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="power-law-graph",
-    what="Scores go through a matrix made of the sequence itself: the density Q^T Q of a head becomes a metric by a "
-    "small residual network, its entries are raised to learned powers, and a learned mixture of them is the form in "
-    "which queries meet keys. These tensors are outputs too, said to describe the graph of a sample and of the data.",
-    parts=("mixer power_law_attention", "model power_law_graph", "op attention"),
-    differs="s_ij = q_i G(Q^T Q) k_j^T / sqrt(K), behind a leaky ReLU. Scaled dot-product attention has G = 1; a "
-    "learned bilinear form has a G that does not depend on the sequence.",
-    followed="code",
-    notes="The released decoder sums Q^T Q over the whole target, so that in training a token's scores depend on later "
-    "ones; here a causal layer sums up to the token itself, which streams and agrees at the last token. The floor of "
-    "the metric, 1e-9 there, is 1e-3 by default (option floor). The released model has this attention between decoder "
-    "and encoder too; the model here has the plain one there. The leaky ReLU is the code's.",
-    claim="A competitive translator, 17.79 BLEU from Turkish and 28.33 from Portuguese to English on TED talks, with "
-    "tensors that can be looked at.",
-    beyond_reach="scale",
-    study=Study(  # a proxy: the metric costs no accuracy, on expressions in the place of translations
-        task="listops",
-        arms={
-            "metric": "[power_law_attention]*2 positions=sinusoidal causal=false",
-            "none": "[attention]*2 positions=sinusoidal causal=false",
-        },
-        options={"length": 16},
-        smallest=0.02,
-        expect="no worse",
-        steps=1000,
-        parameters=30_000,
-    ),
+study = Study(  # a proxy: the metric costs no accuracy, on expressions in the place of translations
+    task="listops",
+    arms={
+        "metric": "[power_law_attention]*2 positions=sinusoidal causal=false",
+        "none": "[attention]*2 positions=sinusoidal causal=false",
+    },
+    options={"length": 16},
+    smallest=0.02,
+    expect="no worse",
+    steps=1000,
+    parameters=30_000,
 )
 
 
-@card.exact("with the form forced to one, and positive scores, it is scaled dot-product attention")
+@identity("with the form forced to one, and positive scores, it is scaled dot-product attention")
 def identity_form() -> None:
     x = torch.rand(2, 12, 16, dtype=torch.float64)
     for causal in (True, False):
@@ -57,7 +40,7 @@ def identity_form() -> None:
         close(f"causal={causal}", mixer(x), mixer.out(y.transpose(1, 2).flatten(2)))
 
 
-@card.exact("the layer = the released code's steps, with its floor of 1e-9")
+@identity("the layer = the released code's steps, with its floor of 1e-9")
 def steps() -> None:
     mixer, x = PowerLawAttention(16, causal=False, floor=1e-9).double(), torch.randn(2, 12, 16).double()
     q, k, v = (split_heads(layer(x), 4) for layer in (mixer.q, mixer.k, mixer.v))
@@ -73,7 +56,7 @@ def steps() -> None:
     close("G", mixer.deduce(x).curvature, G)
 
 
-@card.exact(
+@identity(
     "a causal layer's last token has the form of the whole sequence, and no token depends on later ones"
 )
 def prefixes() -> None:
@@ -85,7 +68,7 @@ def prefixes() -> None:
         close(f"first {t}", causal(x)[:, :t], causal(x[:, :t]))
 
 
-@card.exact("metric and potential are positive and finite, and one of each head comes out")
+@identity("metric and potential are positive and finite, and one of each head comes out")
 def outputs() -> None:
     found = PowerLawAttention(16, floor=1e-9).deduce(10 * torch.randn(3, 20, 16))
     for tensor in found:

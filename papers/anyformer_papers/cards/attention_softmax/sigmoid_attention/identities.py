@@ -1,4 +1,4 @@
-"""Sigmoid attention."""
+"""Identities of Sigmoid attention, and its study."""
 
 from __future__ import annotations
 
@@ -9,36 +9,23 @@ import torch
 from anyformer.mixers.attention import Attention
 from anyformer.ops.attention import attention
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card, peer
+from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="sigmoid-attention",
-    what="The softmax gives way to a sigmoid of each score alone, lowered by log n so that n small scores weigh about "
-    "one together. No weight depends on another, so a tile needs neither a running maximum nor a running sum.",
-    parts=("mixer attention", "op attention"),
-    differs="p_ij = sigmoid(s_ij - log n). Softmax divides exp(s_ij) by the sum of them; softmax-one adds one to that "
-    "sum; Mega's Laplace function is another of each score alone.",
-    followed="paper",
-    notes="The released code keeps log n as a constant of the length trained on. normalizer_length is that constant; "
-    "without it n is the number of keys that a query sees, which needs no length, streams, and keeps the sum of the "
-    "weights near one for early tokens too. n never is a padded length. QK-norm, RoPE and ALiBi are options beside it.",
-    claim="Sigmoid attention matches softmax in language, vision and speech, with log n as what makes it stable.",
-    study=Study(  # what has been learned of copying after few steps
-        task="copy",
-        arms={
-            "sigmoid": "[attention(normalizer=sigmoid)]*2",
-            "softmax": "[attention]*2",
-        },
-        options={"length": 32},
-        smallest=0.05,
-        expect="no worse",
-        steps=400,
-    ),
+study = Study(  # what has been learned of copying after few steps
+    task="copy",
+    arms={
+        "sigmoid": "[attention(normalizer=sigmoid)]*2",
+        "softmax": "[attention]*2",
+    },
+    options={"length": 32},
+    smallest=0.05,
+    expect="no worse",
+    steps=400,
 )
 
 
-@card.exact("the whole core = x-transformers' sigmoid attention with the level as its bias")
+@identity("the whole core = x-transformers' sigmoid attention with the level as its bias")
 def equals_x_transformers() -> None:
     attend = peer("x_transformers.attend").Attend(sigmoid=True, causal=True)
     q, k, v = (torch.randn(2, 3, 12, 8) for _ in range(3))
@@ -51,7 +38,7 @@ def equals_x_transformers() -> None:
     )
 
 
-@card.exact("tiles of keys add up to the whole, without any state to rescale by")
+@identity("tiles of keys add up to the whole, without any state to rescale by")
 def tiles() -> None:
     q, k, v = (torch.randn(2, 3, n, 8, dtype=torch.float64) for n in (12, 30, 30))
     level = torch.tensor(-math.log(30.0), dtype=torch.float64).reshape(1, 1, 1, 1)
@@ -62,7 +49,7 @@ def tiles() -> None:
     close("sum of tiles", parts[0] + parts[1] + parts[2], whole)
 
 
-@card.exact("scores of zero weigh n / (n + 1) together for a query of n keys, and n / 2 without the level")
+@identity("scores of zero weigh n / (n + 1) together for a query of n keys, and n / 2 without the level")
 def mass() -> None:
     x = torch.randn(1, 50, 16, dtype=torch.float64)
     n = torch.arange(1.0, 51.0, dtype=torch.float64).expand(1, 4, 50)

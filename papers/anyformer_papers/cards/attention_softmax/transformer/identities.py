@@ -1,4 +1,4 @@
-"""The Transformer."""
+"""Identities of The Transformer, and its study."""
 
 from __future__ import annotations
 
@@ -10,45 +10,19 @@ from anyformer.convert.marian import from_marian
 from anyformer.models import EncoderDecoder, load_spec
 from anyformer.positions.absolute import waves
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card, peer
+from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="transformer",
-    what="Sequences mapped to sequences by attention alone: encoder and decoder layers of multi-head scaled "
-    "dot-product attention and a feed-forward network, each with a residual connection and a norm behind, on "
-    "sinusoidal positions.",
-    parts=(
-        "model encoder_decoder",
-        "model transformer",
-        "mixer attention",
-        "mixer cross_attention",
-        "channel mlp",
-        "position sinusoidal",
-        "op attention",
-        "convert.export:export_layer",
-        "convert.marian:from_marian",
-    ),
-    differs="y_i = sum_j softmax_j(q_i k_j / sqrt(K)) v_j, with H heads side by side. Everything else in this library "
-    "is told by what it changes here.",
-    followed="paper",
-    notes="The model encoder_decoder is the paper's: post-norm, ReLU, sinusoids, embeddings tied with the output and "
-    "scaled by sqrt(D); its linear maps in attention have no bias, as in the authors' tensor2tensor. The model "
-    "transformer is what became of it, a decoder in the Llama shape. Adam's schedule, label smoothing, beams and "
-    "averaged checkpoints belong to training and decoding.",
-    claim="Several heads beat one: 28.4 BLEU on WMT14 English-German, and with one head in the place of eight "
-    "0.9 less.",
-    study=Study(  # several heads or one, at equal width
-        task="copy",
-        arms={
-            f"{heads} heads": f"[attention(num_heads={heads})]*2 positions=sinusoidal channel=mlp(activation=relu) "
-            "norm=layer_norm residual=post"
-            for heads in (4, 1)
-        },
-        options={"length": 32},
-        smallest=0.05,
-        steps=400,
-    ),
+study = Study(  # several heads or one, at equal width
+    task="copy",
+    arms={
+        f"{heads} heads": f"[attention(num_heads={heads})]*2 positions=sinusoidal channel=mlp(activation=relu) "
+        "norm=layer_norm residual=post"
+        for heads in (4, 1)
+    },
+    options={"length": 32},
+    smallest=0.05,
+    steps=400,
 )
 
 D, H, F, N = 16, 4, 64, 2
@@ -68,7 +42,7 @@ def ours() -> EncoderDecoder:
     return model
 
 
-@card.exact(
+@identity(
     "the whole = torch.nn's post-norm layers with the same weights, ragged sources and targets included"
 )
 def equals_torch() -> None:
@@ -91,7 +65,7 @@ def equals_torch() -> None:
         close("logits", model(source, target, mask), y @ model.target_embed.weight.T)
 
 
-@card.exact(
+@identity(
     "the whole = transformers' Marian, an independent Transformer, once converted, biases and masks included"
 )
 def equals_marian() -> None:
@@ -114,7 +88,7 @@ def equals_marian() -> None:
         close("logits", model(source, target, mask), y, 1e-7)  # their table of sinusoids is of float32
 
 
-@card.exact("sinusoids of a later place are those of this one, rotated by angles of the distance alone")
+@identity("sinusoids of a later place are those of this one, rotated by angles of the distance alone")
 def rotation() -> None:
     place, k = torch.arange(50, dtype=torch.float64), 13
     angle = k * 10000.0 ** (-torch.arange(0, D, 2, dtype=torch.float64) / D)
@@ -123,7 +97,7 @@ def rotation() -> None:
     close("p + k", waves(place + k, D), later.flatten(-2))
 
 
-@card.exact("decoding token by token, with keys and values kept, gives the logits of all at once")
+@identity("decoding token by token, with keys and values kept, gives the logits of all at once")
 def cached() -> None:
     model, source, target = ours(), torch.randint(11, (2, 9)), torch.randint(11, (2, 7))
     context = model.encode(source)

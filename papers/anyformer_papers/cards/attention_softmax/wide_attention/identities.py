@@ -1,4 +1,4 @@
-"""Wide attention."""
+"""Identities of Wide attention, and its study."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from anyformer.mixers.attention import Attention
 from anyformer.models import create_model
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
 SHAPES = {
@@ -16,35 +16,21 @@ SHAPES = {
 }
 """Eight heads of width 4, side by side or one after the other."""
 
-card = Card(
-    slug="wide-attention",
-    what="A study of the aspect ratio: the same heads of the same width side by side in one layer, or spread over "
-    "many. The wide one needs one feed-forward network, and its attention can be looked at in one place.",
-    parts=("mixer attention", "channel mlp"),
-    differs="layers * heads = constant at constant head width. Usual scaling fixes dim = heads * head width, so that a "
-    "layer with more heads has narrower ones.",
-    followed="paper",
-    notes="head_dim sets a head's width apart from dim. The paper holds dim and so lets the wide model be smaller; the "
-    "study here matches parameters by dim, which gives the wide one what it saves. Its ten kinds of attention are as "
-    "many names in the spec. Latency is not judged.",
-    claim="One wide layer is as good as a deep stack: 0.3% better on average over four text tasks and ten kinds of "
-    "attention.",
-    study=Study(  # one kind of attention on one of the tasks, shortened
-        task="listops",
-        arms={
-            "wide": "[attention(num_heads=8, head_dim=8)] causal=false",
-            "deep": "[attention(num_heads=2, head_dim=8)]*4 causal=false",
-        },
-        options={"length": 16},
-        smallest=0.02,
-        expect="no worse",
-        steps=1000,
-        parameters=30_000,
-    ),
+study = Study(  # one kind of attention on one of the tasks, shortened
+    task="listops",
+    arms={
+        "wide": "[attention(num_heads=8, head_dim=8)] causal=false",
+        "deep": "[attention(num_heads=2, head_dim=8)]*4 causal=false",
+    },
+    options={"length": 16},
+    smallest=0.02,
+    expect="no worse",
+    steps=1000,
+    parameters=30_000,
 )
 
 
-@card.exact(
+@identity(
     "at constant width and heads in all, attention has the same parameters in every shape, networks 1 / layers"
 )
 def sizes() -> None:
@@ -57,7 +43,7 @@ def sizes() -> None:
         assert networks == depth * (2 * 16 * 64 + 64 + 16), depth
 
 
-@card.exact("a wide layer = the sum of its heads alone, each with its rows of the output map")
+@identity("a wide layer = the sum of its heads alone, each with its rows of the output map")
 def heads_add_up() -> None:
     wide, x = Attention(16, num_heads=8, head_dim=4).double(), torch.randn(2, 20, 16, dtype=torch.float64)
     total = torch.zeros_like(x)

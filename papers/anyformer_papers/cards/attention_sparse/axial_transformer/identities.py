@@ -1,4 +1,4 @@
-"""Axial Transformer."""
+"""Identities of Axial Transformer, and its study."""
 
 from __future__ import annotations
 
@@ -8,38 +8,21 @@ from torch import Tensor
 from anyformer.mixers.axial import Axial
 from anyformer.models import SequenceModel, create_model
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card, peer
+from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="axial-transformer",
-    what="Attention along one axis of an image at a time, n sqrt(n) pairs in all; and a decoder of images in which an "
-    "outer stack tells a row of all rows above, once a row, and an inner one reads the row so far, so that every "
-    "earlier pixel is in view.",
-    parts=("mixer axial", "blocks.axial_decoder:AxialDecoder", "position axial", "model axial_transformer"),
-    differs="Lines of an axis are batched: A_row (x) I or I (x) A_column. Sparse Transformer's strided pattern is "
-    "a row and a column in one layer, masked in raster order; here outer rows need no mask, as a shift by a row hides "
-    "them. MEGABYTE's outer model sees a patch as one vector.",
-    followed="paper",
-    notes="One channel of colour a pixel: the encoder of channels before the current one, and the axes of colour and "
-    "time of its decoders, are not built (the mixer takes any number of axes). The shifted places hold learned "
-    "vectors, the paper's zeros. Inner stacks have RoPE besides the learned positions of each axis.",
-    claim="The state of the art in likelihood on ImageNet 32 and 64 and on BAIR robot pushing, with parallel sampling "
-    "of all but the last axis.",
-    beyond_reach="scale",
-    study=Study(  # a proxy: whether what lies rows above comes through the outer stack's columns
-        task="wallpaper",
-        arms={
-            name: "[axial_decoder([axial(axis=1, causal=false, grid=6), "
-            f"axial(axis={axis}, causal=true, grid=6)], [attention], columns=6)]"
-            for name, axis in (("rows and columns", 0), ("rows only", 1))
-        },
-        options={"columns": 6, "rows": 8},
-        smallest=0.1,
-        steps=300,
-        parameters=30_000,
-        batch_size=16,
-    ),
+study = Study(  # a proxy: whether what lies rows above comes through the outer stack's columns
+    task="wallpaper",
+    arms={
+        name: "[axial_decoder([axial(axis=1, causal=false, grid=6), "
+        f"axial(axis={axis}, causal=true, grid=6)], [attention], columns=6)]"
+        for name, axis in (("rows and columns", 0), ("rows only", 1))
+    },
+    options={"columns": 6, "rows": 8},
+    smallest=0.1,
+    steps=300,
+    parameters=30_000,
+    batch_size=16,
 )
 
 
@@ -52,7 +35,7 @@ def image_model(depth: int = 1) -> SequenceModel:
     return create_model(spec, vocab_size=7).double()
 
 
-@card.exact("rows plus columns = lucidrains' AxialAttention")
+@identity("rows plus columns = lucidrains' AxialAttention")
 def equals_peer() -> None:
     theirs = peer("axial_attention").AxialAttention(dim=16, num_dimensions=2, heads=4, dim_index=-1).double()
     image = torch.randn(2, 3, 5, 16, dtype=torch.float64)
@@ -67,7 +50,7 @@ def equals_peer() -> None:
     close("y", y.reshape_as(image), theirs(image))
 
 
-@card.exact("an output depends on every pixel up to its own, and on none behind")
+@identity("an output depends on every pixel up to its own, and on none behind")
 def autoregressive() -> None:
     model = image_model()
     x = torch.randn(1, 18, 16, dtype=torch.float64)
@@ -79,9 +62,7 @@ def autoregressive() -> None:
     assert torch.equal(gradient > 1e-9, torch.ones(18, 18).tril().bool())
 
 
-@card.exact(
-    "drawn pixel by pixel, with the outer stack run once a row, an image is that of full recomputation"
-)
+@identity("drawn pixel by pixel, with the outer stack run once a row, an image is that of full recomputation")
 def semi_parallel() -> None:
     model = image_model(2).eval()
     rows: list[int] = []

@@ -1,4 +1,4 @@
-"""Combiner."""
+"""Identities of Combiner, and its study."""
 
 from __future__ import annotations
 
@@ -7,42 +7,23 @@ import torch
 from anyformer.mixers import create_mixer
 from anyformer.mixers.combiner import PARTITIONS, Combiner
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="combiner",
-    what="Sparse attention that gives every token a weight: a query looks at a few tokens directly and at the "
-    "others through regions, each a key and a value made of its tokens; their shares of it do not depend on who "
-    "asks.",
-    parts=("mixer combiner", "op gathered_attention"),
-    differs="p(j|i) = p(r|i) softmax_j(q_r . k_j) for j in a region r, with p(r|i) in one softmax with the direct "
-    "tokens. Local and strided attention have p(j|i) = 0 there; Longformer's and pooled attentions' summaries weigh "
-    "their tokens evenly or by learned maps.",
-    followed="code",
-    notes="k_r and q_r are largest values for fixed and logsparse, as in the JAX layers, and the tokens in one's "
-    "own column for axial, as in the TensorFlow twin without a row summary. (The code also has deep sets, a learned "
-    "k_r for axial, and the mixture, which adds summaries of half rows and columns; they are left out.) Without "
-    "causality the code lets a query see its own block twice, directly and as a region; here regions are the other "
-    "blocks, as in the paper. Fixed and axial cost O(n (span + n / span)): the paper's O(n^1.5) needs a span that "
-    "grows with the length, which a mixer of one size does not have.",
-    claim="With full support at O(n log n) or O(n^1.5) it is better than sparse attention of the same cost, and on "
-    "several image and text benchmarks better than any.",
-    study=Study(  # what stands beyond the window can only be seen through summaries
-        task="recall",
-        arms={
-            "combiner": "[combiner(span=6)]*2 positions=sinusoidal",
-            "window": "[attention(window=8)]*2 positions=sinusoidal",
-        },
-        options={"length": 24, "num_pairs": 4, "vocab_size": 16},
-        smallest=0.05,
-        steps=400,
-        parameters=30_000,
-    ),
+study = Study(  # what stands beyond the window can only be seen through summaries
+    task="recall",
+    arms={
+        "combiner": "[combiner(span=6)]*2 positions=sinusoidal",
+        "window": "[attention(window=8)]*2 positions=sinusoidal",
+    },
+    options={"length": 24, "num_pairs": 4, "vocab_size": 16},
+    smallest=0.05,
+    steps=400,
+    parameters=30_000,
 )
 
 
-@card.exact("rows of p sum to one and all tokens (causally: all earlier ones) have a part in them; y = p v")
+@identity("rows of p sum to one and all tokens (causally: all earlier ones) have a part in them; y = p v")
 def support() -> None:
     x = torch.randn(2, 37, 16, dtype=torch.float64)
     for partition in PARTITIONS:
@@ -56,7 +37,7 @@ def support() -> None:
             close("y", found.finish(found.matrix @ found.values), mixer(x))
 
 
-@card.exact("with regions of one token, and with one block for all, it is softmax attention")
+@identity("with regions of one token, and with one block for all, it is softmax attention")
 def limits() -> None:
     x = torch.randn(2, 11, 16, dtype=torch.float64)
     for partition in ("fixed", "axial"):
@@ -71,7 +52,7 @@ def limits() -> None:
                 close(f"{partition}, span {span}", mixer(x), plain(x), 1e-12)
 
 
-@card.exact("logsparse: query i has as many regions as i has ones in binary, of these sizes")
+@identity("logsparse: query i has as many regions as i has ones in binary, of these sizes")
 def fenwick() -> None:
     mixer = Combiner(16, num_heads=1, partition="logsparse").double()
     torch.nn.init.zeros_(mixer.qkv.weight[:32])  # all scores are 0: a region's share is split evenly

@@ -1,4 +1,4 @@
-"""DiNAT."""
+"""Identities of DiNAT, and its study."""
 
 from __future__ import annotations
 
@@ -9,40 +9,25 @@ from anyformer.layers.grid import fold, neighbors, unfold
 from anyformer.mixers.neighborhood_attention import NeighborhoodAttention
 from anyformer.ops.attention import attention
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="dinat",
-    what="Neighbourhood attention: each pixel attends to its k x k nearest ones, whose window is moved inside at the "
-    "borders, so that there are always k x k. Dilated, the neighbours are d apart; layers of d = 1 and of the largest "
-    "d by turns see near and far at the same cost.",
-    parts=("mixer neighborhood_attention", "model dinat", "layers.grid:neighbors", "op gathered_attention"),
-    differs="Query i = i' d + r sees {j = j' d + r: start <= j' < start + k}, start = clip(i' - k // 2, 0, m - k). A "
-    "sliding window is cut at borders; Swin's windows do not move with the pixel; a strided convolution has weights "
-    "in the place of the softmax.",
-    followed="paper",
-    notes="Layers of one resolution: the overlapping stem, the strided convolutions between four stages, and "
-    "LayerScale are not built. Natten asks for k d <= n; where there are fewer places, all of the residue are seen.",
-    claim="Dilated and undilated layers by turns beat undilated ones alone: 1.6 box AP above Swin-L on COCO; the reach "
-    "grows exponentially with depth, not linearly.",
-    study=Study(
-        task="digits",
-        arms={
-            "by turns": "[neighborhood_attention(window=3, grid=8), "
-            "neighborhood_attention(window=3, grid=8, dilation=2)] causal=false positions=none",
-            "near only": "[neighborhood_attention(window=3, grid=8), "
-            "neighborhood_attention(window=3, grid=8, dilation=1)] causal=false positions=none",
-        },
-        options={"canvas": 16},
-        smallest=0.01,
-        steps=800,
-        parameters=30_000,
-    ),
+study = Study(
+    task="digits",
+    arms={
+        "by turns": "[neighborhood_attention(window=3, grid=8), "
+        "neighborhood_attention(window=3, grid=8, dilation=2)] causal=false positions=none",
+        "near only": "[neighborhood_attention(window=3, grid=8), "
+        "neighborhood_attention(window=3, grid=8, dilation=1)] causal=false positions=none",
+    },
+    options={"canvas": 16},
+    smallest=0.01,
+    steps=800,
+    parameters=30_000,
 )
 
 
-@card.exact("a window over everything is full attention with relative biases")
+@identity("a window over everything is full attention with relative biases")
 def whole() -> None:
     mixer = NeighborhoodAttention(16, window=5, grid=4, num_heads=2).double()
     x = torch.randn(2, 20, 16, dtype=torch.float64)
@@ -52,7 +37,7 @@ def whole() -> None:
     close("y", mixer(x), mixer.out(attention(q, k, v, bias=bias).transpose(1, 2).flatten(2)))
 
 
-@card.exact("dilated, it is the undilated one on each of the interleaved grids")
+@identity("dilated, it is the undilated one on each of the interleaved grids")
 def interleaved() -> None:
     dilated = NeighborhoodAttention(16, window=3, dilation=2, grid=8).double()
     plain = NeighborhoodAttention(16, window=3, grid=4).double()
@@ -77,7 +62,7 @@ def natten_start(i: int, n: int, k: int, d: int) -> int:
     return i - half * d
 
 
-@card.exact(
+@identity(
     "always k neighbours on an axis, which begin where the authors' kernels say, dilated and at borders"
 )
 def borders() -> None:

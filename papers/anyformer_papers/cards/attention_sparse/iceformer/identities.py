@@ -1,4 +1,4 @@
-"""IceFormer."""
+"""Identities of IceFormer, and its study."""
 
 from __future__ import annotations
 
@@ -10,30 +10,11 @@ from anyformer.ops.attention import attention
 from anyformer.ops.gathered_attention import gathered_attention
 from anyformer.ops.select import lift, nearest_keys
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="iceformer",
-    what="A trained Transformer, unchanged, reads in inference only the k keys of the highest scores of each query. "
-    "They are the nearest neighbours of lifted queries and keys, for which an index on the CPU can be asked; a "
-    "decoder's index grows token by token.",
-    parts=(
-        "mixer top_k_attention",
-        "op gathered_attention",
-        "ops.select:lift",
-        "ops.select:nearest_keys",
-        "convert.sparse:keep_best_keys",
-    ),
-    differs="softmax over the k largest q . k_j. Routing and hashing choose keys by clusters, which must be trained "
-    "or miss some; eviction chooses once for all queries.",
-    followed="paper",
-    notes="The paper's index (prioritised DCI) finds most of the nearest keys in less than linear time; here all "
-    "products are computed and the best are exact, so that only the reading of values becomes cheaper. In streaming "
-    "all keys stay in the cache. No speed is claimed here.",
-    claim="2.7 to 7.6 times faster on CPUs at 98.6 to 99.6% of the accuracy, without training.",
-    beyond_reach="hardware",
-    study=Study(  # a proxy: the accuracy of it. Both arms train alike; the first is evaluated on 4 keys of up to 24
+study = (
+    Study(  # a proxy: the accuracy of it. Both arms train alike; the first is evaluated on 4 keys of up to 24
         task="recall",
         arms={"best keys": "[top_k_attention(top=4)]*2", "all keys": "[attention]*2"},
         options={"length": 24, "num_pairs": 4, "vocab_size": 16},
@@ -41,11 +22,11 @@ card = Card(
         expect="no worse",
         steps=400,
         parameters=30_000,
-    ),
+    )
 )
 
 
-@card.exact(
+@identity(
     "the nearest of the lifted keys are those of the highest scores, and |q' - k'|^2 = 2 - 2 q.k / (c |q|)"
 )
 def lifting() -> None:
@@ -59,7 +40,7 @@ def lifting() -> None:
     assert torch.equal(far.topk(7, largest=False).indices, nearest_keys(q, k, 7))
 
 
-@card.exact("a converted model with k = n gives the same outputs, whole and streamed")
+@identity("a converted model with k = n gives the same outputs, whole and streamed")
 def all_keys() -> None:
     model = create_model("[attention(num_kv_heads=2)]*2 dim=16", vocab_size=9).double().eval()
     x = torch.randint(9, (2, 30))
@@ -71,7 +52,7 @@ def all_keys() -> None:
     close("streamed", torch.cat(pieces, 1), few(x), 1e-12)
 
 
-@card.exact("the error is at most twice the softmax mass that is left out, times the largest value")
+@identity("the error is at most twice the softmax mass that is left out, times the largest value")
 def bound() -> None:
     q, k, v = (torch.randn(1, 2, 50, 8, dtype=torch.float64) for _ in range(3))
     p = (2 * q @ k.mT).softmax(-1)

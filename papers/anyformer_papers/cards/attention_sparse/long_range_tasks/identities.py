@@ -1,4 +1,4 @@
-"""The NLP task effectiveness of long-range transformers."""
+"""Identities of The NLP task effectiveness of long-range transformers, and its study."""
 
 from __future__ import annotations
 
@@ -8,50 +8,24 @@ from anyformer.inspect import depth_error, implied_matrix, influence, mass_by_di
 from anyformer.mixers import create_mixer
 from anyformer.models import create_model
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="long-range-tasks",
-    what="Seven efficient attentions on five kinds of language tasks under one training, and a look into them: how "
-    "much weight lies how far away, what is selected, and how the error of an approximation adds up over layers.",
-    parts=(
-        "inspect.matrices:implied_matrix",
-        "inspect.matrices:influence",
-        "inspect.matrices:mass_by_distance",
-        "inspect.matrices:depth_error",
-        "mixer longformer",
-        "mixer linformer",
-        "mixer nystromformer",
-        "mixer linear_attention",
-        "mixer hash_attention",
-        "task recall",
-        "task lookup",
-    ),
-    differs="A = dz / dv is had of any attention by differentiation, also where the mixer never makes it: patterns, "
-    "low rank and kernels are compared by what they do. Long Range Arena compares scores only.",
-    followed="reconstruction",
-    notes="The paper pretrains each variant and takes its tasks from seven data sets; here are the looks, and tasks "
-    "of ours on which any of the library's mixers can be put beside each other by one command, `anyformer compare`. "
-    "Its distances are of attention, not of gradients; influence is there for mixers without values.",
-    claim="Cheaper variants of attention attend too little to far tokens, and errors of approximation add up; "
-    "they help to select content and to answer questions about it.",
-    study=Study(  # what is asked for stands up to 23 tokens back
-        task="recall",
-        arms={
-            "dense": "[attention]*2",
-            "window": "[longformer(window=6)]*2",
-            "kernel": "[linear_attention(rotary=true)]*2",
-        },
-        options={"length": 24, "num_pairs": 4, "vocab_size": 16},
-        smallest=0.05,
-        steps=500,
-        parameters=30_000,
-    ),
+study = Study(  # what is asked for stands up to 23 tokens back
+    task="recall",
+    arms={
+        "dense": "[attention]*2",
+        "window": "[longformer(window=6)]*2",
+        "kernel": "[linear_attention(rotary=true)]*2",
+    },
+    options={"length": 24, "num_pairs": 4, "vocab_size": 16},
+    smallest=0.05,
+    steps=500,
+    parameters=30_000,
 )
 
 
-@card.exact("the implied matrix is the true one where a mixer has one: softmax, window, kernel, low rank")
+@identity("the implied matrix is the true one where a mixer has one: softmax, window, kernel, low rank")
 def implied() -> None:
     x = torch.randn(2, 13, 16, dtype=torch.float64)
     for name, options, values in (
@@ -67,7 +41,7 @@ def implied() -> None:
         close(name, implied_matrix(mixer, x, values=values), true.matrix)
 
 
-@card.exact("beyond a window no weight lies, and nothing has influence; causal mixers have none ahead")
+@identity("beyond a window no weight lies, and nothing has influence; causal mixers have none ahead")
 def windows() -> None:
     x, w, T = torch.randn(1, 20, 16, dtype=torch.float64), 5, 20
     for mixer in (create_mixer("attention", 16, window=w), create_mixer("pooling", 16, window=w)):
@@ -80,7 +54,7 @@ def windows() -> None:
     assert bool((mass[: T - 1] == 0).all()) and bool((mass[T - 1 :] > 0).all())
 
 
-@card.exact(
+@identity(
     "flat attention has mass (T - d) / T^2 at distance d, or, causally, the mean of 1 / (t + 1) over t >= d"
 )
 def flat() -> None:
@@ -94,7 +68,7 @@ def flat() -> None:
             close(f"distance {d}", mass[T - 1 + d], torch.tensor(expected, dtype=torch.float64))
 
 
-@card.exact(
+@identity(
     "a low-rank copy of a deep dense model is further off from layer to layer, by what has been added to the stream"
 )
 def accumulation() -> None:

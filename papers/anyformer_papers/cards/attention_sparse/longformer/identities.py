@@ -1,4 +1,4 @@
-"""Longformer and LED."""
+"""Identities of Longformer and LED, and its study."""
 
 from __future__ import annotations
 
@@ -9,46 +9,24 @@ from anyformer.convert import from_hf
 from anyformer.mixers.longformer import Longformer
 from anyformer.ops.attention import attention
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card, peer
+from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="longformer",
-    what="A sliding window, and a few tokens chosen by the task that see everything and are seen by everything, with "
-    "projections of their own: attention in linear time that a pretrained model can be turned to. LED is an "
-    "encoder-decoder whose encoder has it.",
-    parts=(
-        "mixer longformer",
-        "model longformer",
-        "model led",
-        "op sparse_attention",
-        "convert.encoder_decoders:LED",
-    ),
-    differs="Query i sees {j: abs(i - j) < w or j is global}, a global query sees all, from q, k and v of its own. "
-    "BigBird adds random blocks; ETC keeps the globals outside of the text; a window alone has no globals.",
-    followed="code",
-    notes="Keys of global tokens are the local projections for local queries, and the global ones only for global "
-    "queries, as in the released code. Its window of w tokens is w / 2 to each side. Dilation, in a few heads of upper "
-    "layers of the character models, is not in the released models; heads of this mixer are alike. Causal, a global "
-    "token is seen by all later ones and sees no more than others.",
-    claim="Without global tokens, or without their projections, it is worse: with them better than RoBERTa on "
-    "long documents, the state of the art on WikiHop and TriviaQA.",
-    study=Study(  # the tokens that questions are about are global, or are not
-        task="recall",
-        arms={
-            "global pairs": "[longformer(window=4, num_global=8)]*2",
-            "window alone": "[longformer(window=4, num_global=0)]*2",
-        },
-        options={"length": 24, "num_pairs": 4, "vocab_size": 16},
-        smallest=0.1,
-        steps=1000,
-        parameters=30_000,
-        batch_size=16,
-    ),
+study = Study(  # the tokens that questions are about are global, or are not
+    task="recall",
+    arms={
+        "global pairs": "[longformer(window=4, num_global=8)]*2",
+        "window alone": "[longformer(window=4, num_global=0)]*2",
+    },
+    options={"length": 24, "num_pairs": 4, "vocab_size": 16},
+    smallest=0.1,
+    steps=1000,
+    parameters=30_000,
+    batch_size=16,
 )
 
 
-@card.exact("transformers' LED, padding and global tokens included")
+@identity("transformers' LED, padding and global tokens included")
 def equals_led() -> None:
     hf = peer("transformers")
     config = hf.LEDConfig(
@@ -78,7 +56,7 @@ def equals_led() -> None:
         close("logits", y, expected, 1e-5)
 
 
-@card.exact("the self-attention of transformers' Longformer")
+@identity("the self-attention of transformers' Longformer")
 def equals_longformer() -> None:
     hf, longformer = peer("transformers"), peer("transformers.models.longformer.modeling_longformer")
     config = hf.LongformerConfig(hidden_size=16, num_attention_heads=4, attention_window=[6])
@@ -95,9 +73,7 @@ def equals_longformer() -> None:
     close("y", ours(x, call=call), ours.out(y), 1e-5)
 
 
-@card.exact(
-    "a window as wide as the sequence, and global projections that are the local ones: full attention"
-)
+@identity("a window as wide as the sequence, and global projections that are the local ones: full attention")
 def whole() -> None:
     mixer = Longformer(16, window=30, num_global=2, positions="none", causal=False).double()
     mixer.global_qkv.load_state_dict(mixer.qkv.state_dict())

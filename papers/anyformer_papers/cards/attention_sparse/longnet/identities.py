@@ -1,4 +1,4 @@
-"""LongNet."""
+"""Identities of LongNet, and its study."""
 
 from __future__ import annotations
 
@@ -8,41 +8,24 @@ from anyformer.mixers import create_mixer
 from anyformer.mixers.dilated_attention import DilatedAttention
 from anyformer.ops.attention import attention, merge
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="longnet",
-    what="Dilated attention: within segments of w tokens every r-th token attends to every r-th, with several pairs "
-    "(w, r) of which both grow geometrically, so that near tokens meet often and far ones through few others, in "
-    "linear time.",
-    parts=("mixer dilated_attention", "model longnet", "op sparse_attention", "ops.attention:merge"),
-    differs="Query i sees, in branch (w, r), {j: floor(j / w) = floor(i / w), i = j = h mod r}; branches are mixed by "
-    "their softmax denominators. Sparse Transformer's strided factor thins out the keys of all queries, and has one "
-    "softmax over the union, where a pair counts once.",
-    followed="paper",
-    notes="The paper gives head j the offset j mod r, its code contiguous groups of heads, the same up to their order. "
-    "The code holds the mixing weights without gradient; here they have the one that the softmax has, as the formula "
-    "says. xPos, of the paper's backbone, is left out (RoPE is there). The distributed "
-    "form is not built; what it sends is checked below.",
-    claim="At equal compute its perplexity is below that of the Sparse Transformer and of a dense one, the "
-    "more so the longer the text; length scales to a billion tokens at linear cost.",
-    study=Study(  # both look at 11 to 12 keys a token in the mean
-        task="bytes",
-        arms={
-            "dilated": "[dilated_attention(segments=16/1+64/4)]*2",
-            "sparse transformer": "[sparse_attention(stride=8)]*2",
-        },
-        options={"length": 64},
-        smallest=0.03,
-        expect="no worse",
-        steps=1500,
-        parameters=100_000,
-    ),
+study = Study(  # both look at 11 to 12 keys a token in the mean
+    task="bytes",
+    arms={
+        "dilated": "[dilated_attention(segments=16/1+64/4)]*2",
+        "sparse transformer": "[sparse_attention(stride=8)]*2",
+    },
+    options={"length": 64},
+    smallest=0.03,
+    expect="no worse",
+    steps=1500,
+    parameters=100_000,
 )
 
 
-@card.exact("one segment of rate 1 is dense causal attention")
+@identity("one segment of rate 1 is dense causal attention")
 def whole() -> None:
     x = torch.randn(2, 24, 16, dtype=torch.float64)
     mixer = create_mixer("dilated_attention", 16, segments="24/1").double()
@@ -51,7 +34,7 @@ def whole() -> None:
     close("y", mixer(x), plain(x))
 
 
-@card.exact("mixing by denominators = one softmax over the multiset union of the keys, values and gradients")
+@identity("mixing by denominators = one softmax over the multiset union of the keys, values and gradients")
 def multiset() -> None:
     T, H, pairs = 37, 4, [(4, 1), (12, 3), (32, 4)]
     mixer = DilatedAttention(16, segments=pairs, positions="none").double()
@@ -71,7 +54,7 @@ def multiset() -> None:
         close("gradient", one, other)
 
 
-@card.exact("keys in sight grow linearly, and steps between any two tokens like the logarithm")
+@identity("keys in sight grow linearly, and steps between any two tokens like the logarithm")
 def reachable() -> None:
     sizes, steps = [], []
     for levels in (3, 4, 5):
@@ -94,7 +77,7 @@ def reachable() -> None:
     assert steps[2] - steps[1] == steps[1] - steps[0] <= 2, steps
 
 
-@card.exact("over two shards, the second one needs of the first only the dilated keys of segments in both")
+@identity("over two shards, the second one needs of the first only the dilated keys of segments in both")
 def shards() -> None:
     T, half, rate = 32, 16, 4
     mixer = DilatedAttention(16, segments=[(8, 1), (T, rate)], positions="none").double()

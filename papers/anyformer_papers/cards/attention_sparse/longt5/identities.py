@@ -1,4 +1,4 @@
-"""LongT5."""
+"""Identities of LongT5, and its study."""
 
 from __future__ import annotations
 
@@ -7,44 +7,23 @@ import torch
 from anyformer.convert import from_hf
 from anyformer.mixers.transient_global import TransientGlobal
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card, peer
+from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="longt5",
-    what="T5 for long texts: its encoder attends to a window, or to a window and to the sum of every block of k "
-    "tokens. The sums are made anew from each layer's input and thrown away, so that no token has to be marked global.",
-    parts=(
-        "mixer transient_global",
-        "mixer attention",
-        "position t5",
-        "model longt5",
-        "convert.encoder_decoders:LONGT5",
-    ),
-    differs="Query i sees {j: abs(i - j) < w} and {g_m = norm(sum of block m)}, with biases by distance in tokens and "
-    "in blocks. Longformer's and ETC's global tokens are carried from layer to layer; Transformer-LS makes its "
-    "summaries with learned weights.",
-    followed="code",
-    notes="Local attention is the mixer attention with a window. The code scales no scores (the conversion puts that "
-    "into the queries) and shares the first layer's biases, which here every layer has for itself. Tokens behind the "
-    "last whole block count to it. The code numbers blocks from a batch's first column, padding included; here they "
-    "are counted from a sample's first token.",
-    claim="Above local attention by far on long inputs, and the state of the art on several summarisation tasks.",
-    study=Study(  # a fact found from beyond the window
-        task="lookup",
-        arms={
-            "transient global": "[transient_global(window=5, block=2)]*2 causal=false positions=t5(bidirectional=true)",
-            "local": "[attention(window=5)]*2 causal=false positions=t5(bidirectional=true)",
-        },
-        options={"length": 24},
-        smallest=0.05,
-        steps=1000,
-        parameters=30_000,
-    ),
+study = Study(  # a fact found from beyond the window
+    task="lookup",
+    arms={
+        "transient global": "[transient_global(window=5, block=2)]*2 causal=false positions=t5(bidirectional=true)",
+        "local": "[attention(window=5)]*2 causal=false positions=t5(bidirectional=true)",
+    },
+    options={"length": 24},
+    smallest=0.05,
+    steps=1000,
+    parameters=30_000,
 )
 
 
-@card.exact("transformers' LongT5, local and transient global, gated and not, padding included")
+@identity("transformers' LongT5, local and transient global, gated and not, padding included")
 def equals_peer() -> None:
     hf = peer("transformers")
     source, target = torch.randint(3, 31, (2, 23)), torch.randint(3, 31, (2, 7))
@@ -72,7 +51,7 @@ def equals_peer() -> None:
         close(kind, y, theirs(source, mask, target).logits, 1e-5)
 
 
-@card.exact("dense attention with the sums as further keys, where the last of them holds what is left over")
+@identity("dense attention with the sums as further keys, where the last of them holds what is left over")
 def dense() -> None:
     T, k, w = 23, 4, 3
     mixer = TransientGlobal(16, window=w, block=k).double()

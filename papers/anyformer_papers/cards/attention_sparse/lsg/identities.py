@@ -1,4 +1,4 @@
-"""LSG attention."""
+"""Identities of LSG attention, and its study."""
 
 from __future__ import annotations
 
@@ -10,27 +10,11 @@ from anyformer.mixers.lsg_attention import SELECTIONS, LSGAttention
 from anyformer.models import create_model
 from anyformer.ops._base import FlopCounter
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="lsg",
-    what="Blocks see their neighbours, a thinned-out view of what lies beyond, made without parameters, and global "
-    "tokens. So a trained encoder can take it in the place of its attention, and read longer texts.",
-    parts=("mixer lsg_attention", "convert.sparse:local_sparse_global"),
-    differs="Keys of a block are neighbours, global ones, and k' from f times as many further off, where k' are "
-    "picks, means, the largest, or means by hash. Longformer has no k'; BigBird's are random; ETC's global tokens "
-    "have maps of their own.",
-    followed="code",
-    notes="Equal to the released layer in all selections but lsh, with padding too (checked with lsg-converter "
-    "0.1.9, which does not import beside current transformers). Its hashes are drawn in each call, with a round "
-    "before; ours once. Global are the first tokens of the text, such as BOS; the released converter puts learned "
-    "ones before it, which start as BOS. Its causal form, pooling by BOS's query, and thinned-out blocks of another "
-    "size are left out. As there, learned positions are repeated end to end.",
-    claim="BERT-like models go from 512 to thousands of tokens without training, and are competitive on long "
-    "documents.",
-    beyond_reach="weights",
-    study=Study(  # a proxy: what stands beyond the neighbouring blocks can be found through the thinned-out view
+study = (
+    Study(  # a proxy: what stands beyond the neighbouring blocks can be found through the thinned-out view
         task="lookup",
         arms={
             "norm": "[lsg_attention(block=2, sparsity=2, num_global=0, selection=norm)]*2 causal=false "
@@ -41,11 +25,11 @@ card = Card(
         smallest=0.05,
         steps=1000,
         parameters=30_000,
-    ),
+    )
 )
 
 
-@card.exact(
+@identity(
     "up to two blocks it is softmax attention, whatever the selection; a converted encoder keeps its outputs"
 )
 def short() -> None:
@@ -62,7 +46,7 @@ def short() -> None:
         close(f"model, {selection}", new(tokens), model(tokens), 1e-12)
 
 
-@card.exact("a token is reached as far as said: b f tokens beyond the neighbouring blocks, and no further")
+@identity("a token is reached as far as said: b f tokens beyond the neighbouring blocks, and no further")
 def reach() -> None:
     b, f, n = 12, 3, 144
     mixer = LSGAttention(16, block=b, sparsity=f, selection="pooling", num_global=0).double()
@@ -78,7 +62,7 @@ def reach() -> None:
         assert bool((mixer(other)[0, start] != y[0, start]).any()) == sees, j
 
 
-@card.exact("with global tokens everything is seen: they see all and all see them, after two layers")
+@identity("with global tokens everything is seen: they see all and all see them, after two layers")
 def through_global() -> None:
     model = torch.nn.Sequential(*(LSGAttention(8, block=2, selection="local") for _ in range(2))).double()
     x = torch.randn(1, 40, 8, dtype=torch.float64)
@@ -87,7 +71,7 @@ def through_global() -> None:
     assert bool((model(other) != model(x)).any(-1).all())
 
 
-@card.exact("operations grow with the length, not its square")
+@identity("operations grow with the length, not its square")
 def linear() -> None:
     counted = []
     for n in (257, 513):

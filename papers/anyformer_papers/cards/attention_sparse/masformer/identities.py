@@ -1,4 +1,4 @@
-"""MASFormer."""
+"""Identities of MASFormer, and its study."""
 
 from __future__ import annotations
 
@@ -9,38 +9,24 @@ from anyformer.models import create_model
 from anyformer.ops.attention import attention
 from anyformer.state import state_bytes
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="masformer",
-    what="A decoder that attends to everything in a few layers, and to a window in all others; the weights may be "
-    "those of an ordinary language model, trained on with long texts.",
-    parts=("model masformer", "mixer attention", "op sparse_attention"),
-    differs="Layer l sees {j: i - w_l < j <= i}, w_l = n in a few layers and a constant in the others. A "
-    "sliding-window model has the same w everywhere; Sparse Transformer thins out what far "
-    "layers see.",
-    followed="paper",
-    notes="Which layers see all is a choice; the paper takes the lowest ones (4 to 8 of 24). In a model of four layers "
-    "the study and the preset take the second one, as looking up a pair needs a layer below to join it.",
-    claim="Windows alone lose what a few full layers bring back: MASFormer of 1.3B parameters is as good as "
-    "full attention on long inputs at up to 75% less computation in attention.",
-    study=Study(  # pairs to be recalled from further back than windows reach
-        task="recall",
-        arms={
-            "one full layer": "[attention(window=4), attention, attention(window=4)*2]",
-            "windows only": "[attention(window=4), attention(window=4), attention(window=4)*2]",
-        },
-        options={"length": 24, "num_pairs": 4, "vocab_size": 16},
-        smallest=0.1,
-        steps=400,
-        parameters=30_000,
-        batch_size=16,
-    ),
+study = Study(  # pairs to be recalled from further back than windows reach
+    task="recall",
+    arms={
+        "one full layer": "[attention(window=4), attention, attention(window=4)*2]",
+        "windows only": "[attention(window=4), attention(window=4), attention(window=4)*2]",
+    },
+    options={"length": 24, "num_pairs": 4, "vocab_size": 16},
+    smallest=0.1,
+    steps=400,
+    parameters=30_000,
+    batch_size=16,
 )
 
 
-@card.exact("windows as wide as the sequence are the vanilla model")
+@identity("windows as wide as the sequence are the vanilla model")
 def wide() -> None:
     tokens = torch.randint(11, (2, 30))
     plain = create_model("[attention]*4 dim=16", vocab_size=11).double()
@@ -50,7 +36,7 @@ def wide() -> None:
     close("logits", wide(tokens), plain(tokens))
 
 
-@card.exact("a local layer = attention under a banded mask, and keeps no more than its window of the past")
+@identity("a local layer = attention under a banded mask, and keeps no more than its window of the past")
 def banded() -> None:
     mixer = Attention(16, window=5, positions="none").double()
     x = torch.randn(2, 40, 16, dtype=torch.float64)
@@ -66,7 +52,7 @@ def banded() -> None:
     assert state["own"]["k"].shape[2] == 4
 
 
-@card.exact("of 24 layers, 4 full ones and windows of 1024 at 8192 tokens: 63% fewer pairs, 70% less cache")
+@identity("of 24 layers, 4 full ones and windows of 1024 at 8192 tokens: 63% fewer pairs, 70% less cache")
 def saved() -> None:
     n, w = 8192, 1024
     full, local = n * (n + 1) // 2, w * (w + 1) // 2 + (n - w) * w

@@ -1,4 +1,4 @@
-"""PEGASUS-X."""
+"""Identities of PEGASUS-X, and its study."""
 
 from __future__ import annotations
 
@@ -7,44 +7,23 @@ import torch
 from anyformer.convert import from_hf
 from anyformer.models import create_model
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card, peer
+from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="pegasus-x",
-    what="What it takes to turn a summariser to long inputs: an encoder of blocks whose borders are shifted by half a "
-    "block in every other layer, a few learned global tokens in the same softmax, and a short further pretraining.",
-    parts=(
-        "mixer block_attention",
-        "position sinusoidal",
-        "model pegasus_x",
-        "op sparse_attention",
-        "convert.encoder_decoders:PEGASUS_X",
-    ),
-    differs="Query i sees {j: floor((i + s) / b) = floor((j + s) / b)} and the globals, s = 0 or b / 2 by turns. Swin "
-    "shifts windows alike on images; Longformer's windows overlap instead, at twice the cost; BigBird's globals are "
-    "tokens of the text.",
-    followed="code",
-    notes="Global tokens are the first tokens of the sequence (the spec's prefix) and go through the same sublayers, "
-    "as in the code, which norms them apart before attention: here a scale and a shift of their own behind the common "
-    "norm, the same where that norm's weights are not zero. Gap-sentence pretraining is not built.",
-    claim="Staggered blocks with global tokens are about as good as full attention on 16K tokens; blocks without "
-    "staggering or globals are worse.",
-    study=Study(  # what a second layer gains when its borders are not those of the first
-        task="lookup",
-        arms={
-            "staggered": "[block_attention(block=8), block_attention(block=8, stagger=true)] causal=false",
-            "aligned": "[block_attention(block=8), block_attention(block=8, stagger=false)] causal=false",
-        },
-        options={"length": 24},
-        smallest=0.03,
-        steps=1000,
-        parameters=30_000,
-    ),
+study = Study(  # what a second layer gains when its borders are not those of the first
+    task="lookup",
+    arms={
+        "staggered": "[block_attention(block=8), block_attention(block=8, stagger=true)] causal=false",
+        "aligned": "[block_attention(block=8), block_attention(block=8, stagger=false)] causal=false",
+    },
+    options={"length": 24},
+    smallest=0.03,
+    steps=1000,
+    parameters=30_000,
 )
 
 
-@card.exact("transformers' PEGASUS-X, at lengths that blocks divide and do not, padding included")
+@identity("transformers' PEGASUS-X, at lengths that blocks divide and do not, padding included")
 def equals_peer() -> None:
     hf = peer("transformers")
     config = hf.PegasusXConfig(
@@ -71,7 +50,7 @@ def equals_peer() -> None:
         close(f"length {length}", y, theirs(source, mask, target).logits, 1e-5)
 
 
-@card.exact(
+@identity(
     "without globals, what is changed in a block stays in it; with staggering it goes on half a block a layer"
 )
 def spreads() -> None:

@@ -1,4 +1,4 @@
-"""Routing Transformer."""
+"""Identities of Routing Transformer, and its study."""
 
 from __future__ import annotations
 
@@ -10,41 +10,23 @@ from anyformer.mixers.routing_attention import RoutingAttention, attend_in_clust
 from anyformer.ops.attention import attention
 from anyformer.ops.select import nearest_centroid
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card, peer
+from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="routing-transformer",
-    what="Tokens attend within clusters of queries and keys, whose centroids are learned online by k-means. Some "
-    "layers or heads do, others look at a window.",
-    parts=("mixer routing_attention", "op gathered_attention", "ops.select:latest_of_bucket"),
-    differs="i sees j where argmax_c q_i . mu_c = argmax_c k_j . mu_c, and mu follows the data. Reformer's clusters "
-    "are random directions, sparse transformers' are places.",
-    followed="reconstruction",
-    notes="The paper gives each centroid its w nearest tokens of the whole sequence and then masks later ones, so "
-    "that later tokens decide which earlier ones meet: with the random tokens of the check below, other tokens in "
-    "the last third of a sequence change 45% of the outputs before, and these by a third of their size on the "
-    "whole. It cannot stream, nor is its likelihood that of a causal model. Kept is that form for causal=False; "
-    "with causal=True a token belongs to its nearest centroid and sees the latest w tokens of it. The paper adds "
-    "sums to its running means, the package routing-transformer their directions; the latter is followed, without "
-    "its commitment loss. A token that several clusters take gets the mean, as there.",
-    claim="Routing by content beats local attention alone: WikiText-103 at 15.8 against Transformer-XL's 18.3 "
-    "perplexity, PG-19 at 33.2 with 22 layers.",
-    study=Study(  # what lies beyond the window can be found by content only
-        task="recall",
-        arms={
-            "routing": "[attention(window=4), routing_attention(num_clusters=4, cluster_size=8, decay=0.9)]",
-            "window": "[attention(window=4), attention(window=8)]",
-        },
-        options={"length": 24, "num_pairs": 4, "vocab_size": 16},
-        smallest=0.05,
-        steps=1000,
-        parameters=30_000,
-    ),
+study = Study(  # what lies beyond the window can be found by content only
+    task="recall",
+    arms={
+        "routing": "[attention(window=4), routing_attention(num_clusters=4, cluster_size=8, decay=0.9)]",
+        "window": "[attention(window=4), attention(window=8)]",
+    },
+    options={"length": 24, "num_pairs": 4, "vocab_size": 16},
+    smallest=0.05,
+    steps=1000,
+    parameters=30_000,
 )
 
 
-@card.exact("causally it is dense attention under the mask: same cluster, not later")
+@identity("causally it is dense attention under the mask: same cluster, not later")
 def masked() -> None:
     mixer = RoutingAttention(16, num_heads=2, num_clusters=3, cluster_size=50).double()
     x = torch.randn(2, 50, 16, dtype=torch.float64)
@@ -56,7 +38,7 @@ def masked() -> None:
     close("dense", mixer(x), mixer.out(y.transpose(1, 2).flatten(2)))
 
 
-@card.exact("one cluster of all tokens is full attention, in both forms")
+@identity("one cluster of all tokens is full attention, in both forms")
 def one_cluster() -> None:
     q, k, v = (torch.randn(2, 3, 12, 4, dtype=torch.float64) for _ in range(3))
     one = torch.randn(3, 1, 4, dtype=torch.float64)
@@ -68,7 +50,7 @@ def one_cluster() -> None:
     close("w = n", mixer(x), mixer.out(attention(shared, shared, mixer.v(x)[:, None], causal=True)[:, 0]))
 
 
-@card.exact(
+@identity(
     "the paper's selection leaks: later tokens change earlier outputs, though they are masked; ours do not"
 )
 def leak() -> None:
@@ -86,7 +68,7 @@ def leak() -> None:
     close("ours", mixer(x)[:, :40], mixer(other)[:, :40], 0.0)
 
 
-@card.exact("the step of the centroids is that of the package routing-transformer")
+@identity("the step of the centroids is that of the package routing-transformer")
 def equals_package() -> None:
     module = peer("routing_transformer.routing_transformer")
     ours = RoutingAttention(16, num_heads=2, num_clusters=5, decay=0.9).train()

@@ -1,4 +1,4 @@
-"""Sparse causal flash attention."""
+"""Identities of Sparse causal flash attention, and its study."""
 
 from __future__ import annotations
 
@@ -10,39 +10,23 @@ from anyformer.ops import use_native
 from anyformer.ops.bucket_attention import bucket_attention, stretches, visited_tiles
 from anyformer.ops.select import hash_buckets
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="sparse-causal-flash",
-    what="Tiled attention to which each token brings its number, so that it stays causal when queries and keys have "
-    "been dropped (QK-sparse) or sorted by hash (Hash-sparse), and skips tiles in which no query sees a key.",
-    parts=("op bucket_attention", "mixer hash_attention", "ops.select:hash_buckets"),
-    differs="y_i = sum over j with h(j) = h(i), j < i. Reformer sorts by hash too, but cuts the order into chunks "
-    "of one size, so that pairs of a bucket are lost at their ends; here every pair of a bucket is there, and "
-    "buckets may be of any size.",
-    followed="code",
-    notes="In the released kernel for hashes a token does not see itself (queries are keys there), so that the "
-    "first of a bucket gets zeros; that is followed. The released code draws new hashes at each call, in evaluation "
-    "too; here they are drawn once. Dropped are tokens of bucket -1. On CPUs a kernel runs over each query's "
-    "stretch of the sorted keys; elsewhere pairs of tiles are batched.",
-    claim="Nothing is lost by attending within hash buckets: language models train 2.0 and 3.3 times faster at "
-    "8k and 16k tokens at the same perplexity.",
-    study=Study(  # what is found, at a length at which nothing is faster
-        task="lookup",
-        arms={
-            "hash": "[hash_attention(num_buckets=2)]*2 positions=sinusoidal",
-            "attention": "[attention]*2 positions=sinusoidal",
-        },
-        smallest=0.05,
-        expect="no worse",
-        steps=1000,
-        parameters=30_000,
-    ),
+study = Study(  # what is found, at a length at which nothing is faster
+    task="lookup",
+    arms={
+        "hash": "[hash_attention(num_buckets=2)]*2 positions=sinusoidal",
+        "attention": "[attention]*2 positions=sinusoidal",
+    },
+    smallest=0.05,
+    expect="no worse",
+    steps=1000,
+    parameters=30_000,
 )
 
 
-@card.exact("with nothing dropped it is causal attention")
+@identity("with nothing dropped it is causal attention")
 def whole() -> None:
     q, k, v = (torch.randn(2, 3, 40, 8, dtype=torch.float64) for _ in range(3))
     one = torch.zeros(2, 3, 40, dtype=torch.int64)
@@ -52,7 +36,7 @@ def whole() -> None:
             close("torch", y, scaled_dot_product_attention(q, k, v, is_causal=True))
 
 
-@card.exact("QK-sparse and Hash-sparse = dense attention under the mask, gradients included")
+@identity("QK-sparse and Hash-sparse = dense attention under the mask, gradients included")
 def masks() -> None:
     q, k, v = (torch.randn(1, 2, 150, 8, dtype=torch.float64, requires_grad=True) for _ in range(3))
     kept = torch.where(torch.rand(1, 2, 150) < 0.5, 0, -1)
@@ -73,7 +57,7 @@ def masks() -> None:
                 close("gradient", got, gradient)
 
 
-@card.exact("dropping half of the queries and keys leaves about a quarter of the tiles")
+@identity("dropping half of the queries and keys leaves about a quarter of the tiles")
 def tiles() -> None:
     n, tile = 1024, 32
     counts = []
@@ -86,7 +70,7 @@ def tiles() -> None:
     assert counts == [32 * 33 // 2, 16 * 17 // 2], counts
 
 
-@card.exact("no pair of a bucket is lost, however full it is: with one direction half of all pairs are seen")
+@identity("no pair of a bucket is lost, however full it is: with one direction half of all pairs are seen")
 def all_pairs() -> None:
     mixer = HashAttention(16, num_heads=1, num_buckets=2).double()
     found = mixer.mixing(torch.randn(1, 60, 16, dtype=torch.float64))

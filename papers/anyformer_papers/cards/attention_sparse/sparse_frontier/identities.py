@@ -1,4 +1,4 @@
-"""The Sparse Frontier."""
+"""Identities of The Sparse Frontier, and its study."""
 
 from __future__ import annotations
 
@@ -10,43 +10,19 @@ from anyformer.ops.attention import attention
 from anyformer.ops.gathered_attention import gathered_attention
 from anyformer.ops.select import best_blocks, nearest_keys, page_bound, vertical_slash
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="sparse-frontier",
-    what="Sparse attention without training, on equal terms: to read a prompt, columns and diagonals or blocks; to "
-    "write, keys kept by what the prompt's end looked at, or pages chosen for each query from a whole cache.",
-    parts=(
-        "mixer page_attention",
-        "mixer evicting_attention",
-        "op gathered_attention",
-        "ops.select:vertical_slash",
-        "ops.select:best_blocks",
-        "ops.select:page_bound",
-    ),
-    differs="Which keys: all queries the same few (vertical), the same few distances (slash), a block of queries "
-    "the same blocks, all later queries the same few of the prompt (eviction), each query its own pages.",
-    followed="reconstruction",
-    notes="A method proposes slots, whatever the phase, and the same op reads them. Vertical-slash and blocks "
-    "choose by later queries of the prompt than the one that reads: they belong to a prompt that is there, and are "
-    "functions, not mixers. Budgets are numbers of keys; those that adapt by head, and fits over sizes and lengths "
-    "of models, are left out. Eviction hides keys and frees none. Weights of trained models of attention load into "
-    "both mixers.",
-    claim="For long inputs a larger, sparser model beats a smaller dense one at equal work; yet at any sparsity "
-    "that pays, some task breaks. In writing, sparsity costs less than in reading.",
-    beyond_reach="scale",
-    study=Study(  # a proxy: several questions after a prompt of 8 tokens, 4 keys of which may be read. Trained alike
-        task="recall",
-        arms={
-            "pages": "[page_attention(page=2, pages=2)]*2",
-            "eviction": "[evicting_attention(prompt=8, window=1, keep=3, pool=1)]*2",
-        },
-        options={"length": 24, "num_pairs": 4, "vocab_size": 16},
-        smallest=0.05,
-        steps=500,
-        parameters=30_000,
-    ),
+study = Study(  # a proxy: several questions after a prompt of 8 tokens, 4 keys of which may be read. Trained alike
+    task="recall",
+    arms={
+        "pages": "[page_attention(page=2, pages=2)]*2",
+        "eviction": "[evicting_attention(prompt=8, window=1, keep=3, pool=1)]*2",
+    },
+    options={"length": 24, "num_pairs": 4, "vocab_size": 16},
+    smallest=0.05,
+    steps=500,
+    parameters=30_000,
 )
 
 
@@ -55,7 +31,7 @@ def _qkv(T: int = 40) -> tuple[Tensor, Tensor, Tensor]:
     return q, k, v
 
 
-@card.exact("with nothing left out every method is dense attention")
+@identity("with nothing left out every method is dense attention")
 def whole() -> None:
     q, k, v = _qkv()
     dense = attention(q, k, v, causal=True)
@@ -78,7 +54,7 @@ def whole() -> None:
         close(name, mixer(x), plain(x), 1e-12)
 
 
-@card.exact("a page's score is at least the product with each of its keys, and equal for a page of one")
+@identity("a page's score is at least the product with each of its keys, and equal for a page of one")
 def bound() -> None:
     q, k, _ = _qkv()
     pages = k.unflatten(2, (5, 8))
@@ -87,7 +63,7 @@ def bound() -> None:
     close("one", page_bound(q, k, k), q @ k.mT, 1e-12)
 
 
-@card.exact("a pattern of columns and diagonals, and one of blocks, is found where it is all there is")
+@identity("a pattern of columns and diagonals, and one of blocks, is found where it is all there is")
 def patterns() -> None:
     q, k, v = _qkv(32)
     base = torch.zeros_like(k)
@@ -106,7 +82,7 @@ def patterns() -> None:
     )
 
 
-@card.exact("what one question does not look at is lost to the next under eviction, and not under pages")
+@identity("what one question does not look at is lost to the next under eviction, and not under pages")
 def questions() -> None:
     """Two facts stand in the prompt, whose end looks at the first; then each is asked for."""
     x = torch.zeros(1, 24, 16, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Sparse Transformer."""
+"""Identities of Sparse Transformer, and its study."""
 
 from __future__ import annotations
 
@@ -8,41 +8,20 @@ from anyformer.mixers.sparse_attention import SparseAttention
 from anyformer.models import create_model
 from anyformer.ops.attention import attention
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="sparse-transformer",
-    what="Causal attention in two factors, a local one and one that reaches far at steps (strided) or through a few "
-    "columns of every block (fixed): together they connect all pairs, with n sqrt(n) keys in sight instead of n^2 / 2.",
-    parts=(
-        "mixer sparse_attention",
-        "model sparse_transformer",
-        "op sparse_attention",
-        "position axial",
-        "task wallpaper",
-    ),
-    differs="S_i = {j: i - j < l} or {j: l divides i - j}; fixed: {j: floor(j / l) = floor(i / l)} or {j: j mod l >= "
-    "l - c}. A window has only the first; Longformer's global tokens are columns chosen by the task; LongNet skips "
-    "queries as well as keys.",
-    followed="paper",
-    notes="The paper's window has i - j <= l, one key more; its code and we have l keys. The code has the strided "
-    "factors by layers only and the fixed ones merged; the paper's heads with sub-blocks of their own are its "
-    "num_verts, our subblocks. Recomputation in the backward happens past a size of tile, in the op.",
-    claim="State of the art in density on images, text and audio: 0.99 bits a byte on enwik8, 2.80 bits a dimension "
-    "on CIFAR-10; strided patterns suit data with a period, where they do better than dense attention.",
-    study=Study(  # a period that two windows of as many keys do not span
-        task="wallpaper",
-        arms={
-            "strided": "[sparse_attention(stride=6)]*2",
-            "window": "[attention(window=13)]*2",
-        },
-        options={"columns": 6, "rows": 8},
-        smallest=0.05,
-        steps=300,
-        parameters=30_000,
-        batch_size=16,
-    ),
+study = Study(  # a period that two windows of as many keys do not span
+    task="wallpaper",
+    arms={
+        "strided": "[sparse_attention(stride=6)]*2",
+        "window": "[attention(window=13)]*2",
+    },
+    options={"columns": 6, "rows": 8},
+    smallest=0.05,
+    steps=300,
+    parameters=30_000,
+    batch_size=16,
 )
 
 
@@ -53,7 +32,7 @@ def visible(T: int, **options: object) -> torch.Tensor:
     return spec.dense(index, index)[0]
 
 
-@card.exact(
+@identity(
     "two factors reach every causal pair with about 2 n sqrt(n) keys in sight; fixed: the local one first"
 )
 def two_steps_connect_all() -> None:
@@ -70,9 +49,7 @@ def two_steps_connect_all() -> None:
     assert int(local.sum() + far.sum()) < n * stride * (1 + c)
 
 
-@card.exact(
-    "forward and backward = dense attention under the mask, heads with patterns of their own included"
-)
+@identity("forward and backward = dense attention under the mask, heads with patterns of their own included")
 def dense() -> None:
     T, options = 37, {"pattern": "fixed", "stride": 6, "summary": 2, "part": "heads", "subblocks": 2}
     mixer = SparseAttention(16, positions="none", **options).double()  # type: ignore[arg-type]
@@ -90,7 +67,7 @@ def dense() -> None:
         close("gradient", one, other)
 
 
-@card.exact("output matrices start 1 / sqrt(2 N) smaller, so that the stream does not grow with depth")
+@identity("output matrices start 1 / sqrt(2 N) smaller, so that the stream does not grow with depth")
 def start() -> None:
     found = []
     for scaled in (False, True):

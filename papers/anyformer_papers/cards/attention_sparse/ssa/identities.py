@@ -1,4 +1,4 @@
-"""SSA."""
+"""Identities of SSA, and its study."""
 
 from __future__ import annotations
 
@@ -12,39 +12,24 @@ from anyformer.models import create_model
 from anyformer.ops._base import FlopCounter
 from anyformer.ops.attention import attention
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="ssa",
-    what="In training each layer sees a random part of the keys at each step; a last part of the training, and "
-    "evaluation, sees all. What was trained are many sparse models in one, and predictions may be averaged over "
-    "some.",
-    parts=("mixer subsampled_attention", "generate.ensemble:self_ensemble"),
-    differs="y = softmax(q k_I^T) v_I with I drawn anew, one for all queries of a sequence. Dropout on attention "
-    "draws for each pair, behind the softmax, and saves nothing; fixed sparse patterns are there in evaluation too.",
-    followed="reconstruction",
-    notes="The paper samples keys evenly, or near ones more often; how it draws its windows was not looked up. Here "
-    "a pair at distance d <= w meets with probability 1 - d / w, which windows with drawn borders give. With even "
-    "sampling and causality, a query before the first drawn key sees nothing and gets zeros.",
-    claim="It costs 4 to 8 times less attention in training and generalises better; averaged over draws it is "
-    "better than the dense model.",
-    study=Study(
-        task="digits",
-        arms={
-            "subsampled": "[subsampled_attention(keep=0.5)]*2 causal=false positions=sinusoidal",
-            "dense": "[subsampled_attention(keep=1.0)]*2 causal=false positions=sinusoidal",
-        },
-        smallest=0.02,
-        expect="no worse",
-        steps=1000,
-        parameters=30_000,
-        options={"canvas": 12},
-    ),
+study = Study(
+    task="digits",
+    arms={
+        "subsampled": "[subsampled_attention(keep=0.5)]*2 causal=false positions=sinusoidal",
+        "dense": "[subsampled_attention(keep=1.0)]*2 causal=false positions=sinusoidal",
+    },
+    smallest=0.02,
+    expect="no worse",
+    steps=1000,
+    parameters=30_000,
+    options={"canvas": 12},
 )
 
 
-@card.exact("with all keys, and in evaluation, it is attention")
+@identity("with all keys, and in evaluation, it is attention")
 def dense() -> None:
     x = torch.randn(2, 20, 16, dtype=torch.float64)
     plain = create_mixer("attention", 16).double()
@@ -54,7 +39,7 @@ def dense() -> None:
         close(f"keep {keep}", mixer(x), plain(x), 1e-12)
 
 
-@card.exact("a draw is dense attention with the other keys masked")
+@identity("a draw is dense attention with the other keys masked")
 def masked() -> None:
     x, call = torch.randn(1, 20, 16, dtype=torch.float64), Call(side={"pathway": torch.tensor([5])})
     mixer = SubsampledAttention(16, num_heads=2, keep=0.25, positions="none").double().eval()
@@ -67,7 +52,7 @@ def masked() -> None:
     close("mask", mixer(x, call=call), mixer.out(y.transpose(1, 2).flatten(2)), 1e-12)
 
 
-@card.exact("a quarter of the keys takes a quarter of the operations that scores and values take")
+@identity("a quarter of the keys takes a quarter of the operations that scores and values take")
 def cost() -> None:
     counted = {}
     for keep in (0.25, 1.0):
@@ -79,7 +64,7 @@ def cost() -> None:
     assert counted[1.0] == 4 * counted[0.25], counted
 
 
-@card.exact("windows with drawn borders let a pair at distance d meet with probability 1 - d / w")
+@identity("windows with drawn borders let a pair at distance d meet with probability 1 - d / w")
 def near_ones_more_often() -> None:
     mixer = SubsampledAttention(4, num_heads=1, local_window=4, causal=False, positions="none").train()
     for layer in (mixer.q, mixer.k):
@@ -93,7 +78,7 @@ def near_ones_more_often() -> None:
     close("probability", met, torch.tensor([1.0, 0.75, 0.5, 0.25, 0.0, 0.0]), 0.08)
 
 
-@card.exact("the ensemble's probabilities are the mean of its draws'")
+@identity("the ensemble's probabilities are the mean of its draws'")
 def ensemble() -> None:
     model = create_model("[subsampled_attention(keep=0.5)]*2 dim=16", vocab_size=5).eval()
     x = torch.randint(5, (2, 12))

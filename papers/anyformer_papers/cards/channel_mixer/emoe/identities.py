@@ -1,4 +1,4 @@
-"""EMoE."""
+"""Identities of EMoE, and its study."""
 
 from __future__ import annotations
 
@@ -10,34 +10,20 @@ from anyformer.convert import merge_experts, split_experts
 from anyformer.convert.experts import balanced_clusters
 from anyformer.models import SequenceModel, create_model
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="emoe",
-    what="A trained MLP taken apart into experts: hidden units with similar keys are a group, a token uses "
-    "the groups whose mean key it is nearest to, and no parameter is added.",
-    parts=("channel emoe", "convert:split_experts", "convert:merge_experts"),
-    differs="The router is the mean of an expert's own keys and the experts are summed with weight one; a "
-    "mixture of experts learns its router and weighs by its softmax.",
-    followed="paper",
-    notes="Balanced k-means assigns units to groups optimally at each round, where the paper uses an "
-    "approximation.",
-    claim="Fine-tuned as EMoE, models from 22M to 1.5B are better in and out of their domain than dense "
-    "ones (1785 runs).",
-    beyond_reach="weights",
-    study=Study(
-        task="listops",
-        arms={
-            "emoe": "[attention]*2 channel=emoe(num_experts=8, top_k=4)",
-            "mlp": "[attention]*2 channel=mlp",
-        },
-        smallest=0.02,
-        expect="no worse",
-        options={"length": 16},
-        steps=500,
-        parameters=20_000,
-    ),
+study = Study(
+    task="listops",
+    arms={
+        "emoe": "[attention]*2 channel=emoe(num_experts=8, top_k=4)",
+        "mlp": "[attention]*2 channel=mlp",
+    },
+    smallest=0.02,
+    expect="no worse",
+    options={"length": 16},
+    steps=500,
+    parameters=20_000,
 )
 
 
@@ -45,16 +31,14 @@ def dense() -> SequenceModel:
     return create_model("[attention]*2 channel=mlp(activation=relu) dim=16", vocab_size=11).double()
 
 
-@card.exact(
-    "with all experts on, the split model is the dense one; merged back it is the same whatever k was"
-)
+@identity("with all experts on, the split model is the dense one; merged back it is the same whatever k was")
 def whole() -> None:
     model, x = dense(), torch.randint(0, 11, (2, 9))
     close("split", split_experts(model, 8, 8)(x), model(x), 1e-12)
     close("split and merged", merge_experts(split_experts(model, 8, 2))(x), model(x), 1e-12)
 
 
-@card.exact("clusters are of equal size, and groups that are there are found")
+@identity("clusters are of equal size, and groups that are there are found")
 def clusters() -> None:
     centres = 5 * torch.randn(4, 6)
     truth = torch.arange(4).repeat(8)
@@ -63,7 +47,7 @@ def clusters() -> None:
     assert all(len(found[truth == c].unique()) == 1 for c in range(4))
 
 
-@card.exact("the masked network = the sum of the chosen experts run by themselves")
+@identity("the masked network = the sum of the chosen experts run by themselves")
 def sparse() -> None:
     emoe = EmergentExperts(6, hidden_dim=12, num_experts=4, top_k=2).double()
     x = torch.randn(1, 7, 6, dtype=torch.float64)
@@ -78,7 +62,7 @@ def sparse() -> None:
         close(f"token {t}", emoe(x)[0, t], y)
 
 
-@card.exact("where keys come in groups, clusters keep more of the dense output than groups drawn at random")
+@identity("where keys come in groups, clusters keep more of the dense output than groups drawn at random")
 def clusters_keep_more() -> None:
     model = create_model("[attention] channel=mlp(activation=relu, bias=false) dim=16", vocab_size=7).double()
     up = model.body.stack.mixers[1].up

@@ -1,4 +1,4 @@
-"""Kolmogorov-Arnold Transformer."""
+"""Identities of Kolmogorov-Arnold Transformer, and its study."""
 
 from __future__ import annotations
 
@@ -8,39 +8,23 @@ from torch.nn.functional import silu
 from anyformer.channels.mlp import MLP
 from anyformer.layers.activations import Rational
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="kat",
-    what="Group-rational KAN: before each of the MLP's two maps every channel goes through a learned "
-    "rational function that its group shares, drawn so that variances stay as they are.",
-    parts=("channel mlp", "layers.activations:Rational"),
-    differs="y = W_2 F_2(W_1 F_1(x)) with learned F(x) = P(x) / (1 + abs(Q(x))). An MLP has F_1 = identity "
-    "and a fixed F_2; a KAN has a spline of its own for each pair of input and output, KAT one function for "
-    "each group of inputs.",
-    followed="code",
-    notes="The paper's text gives numerator and denominator to each group; the released layer shares the "
-    "numerator, and that is followed. The released derivative of abs at 0 lets the identity start learn its "
-    "denominator, where PyTorch's would not; ours does too. Starts are our own fits on [-3, 3] instead of "
-    "the released table.",
-    claim="Learned rational functions are better than a fixed activation in the channel mixer: KAT-B reaches "
-    "82.3% on ImageNet, 3.1 points above ViT-B of the same size.",
-    study=Study(
-        task="digits",
-        arms={
-            "rational": "[attention]*2 channel=mlp(activation=rational(start=silu)) causal=false positions=learned",
-            "silu": "[attention]*2 channel=mlp(activation=silu()) causal=false positions=learned",
-        },
-        smallest=0.02,
-        options={"canvas": 12},
-        steps=1000,
-        parameters=30_000,
-    ),
+study = Study(
+    task="digits",
+    arms={
+        "rational": "[attention]*2 channel=mlp(activation=rational(start=silu)) causal=false positions=learned",
+        "silu": "[attention]*2 channel=mlp(activation=silu()) causal=false positions=learned",
+    },
+    smallest=0.02,
+    options={"canvas": 12},
+    steps=1000,
+    parameters=30_000,
 )
 
 
-@card.exact("values and gradients = those of the formulas")
+@identity("values and gradients = those of the formulas")
 def gradients() -> None:
     f = Rational(6, groups=3).double()
     f.numerator.data, f.denominator.data = torch.randn(6).double(), torch.randn(3, 4).double()
@@ -61,7 +45,7 @@ def gradients() -> None:
     close("dF/dx", x.grad, dp / below - sign * dq * p / below**2)
 
 
-@card.exact(
+@identity(
     "started at identity and silu it is an MLP with silu, to 2e-6 of the fit where activations stay in [-3, 3]"
 )
 def starts_as_an_mlp() -> None:
@@ -75,14 +59,14 @@ def starts_as_an_mlp() -> None:
     close("silu", Rational(1, groups=1).double()(t), silu(t), 2e-6)
 
 
-@card.exact("as many groups as channels, with the same coefficients, are one group")
+@identity("as many groups as channels, with the same coefficients, are one group")
 def groups() -> None:
     one, all_ = Rational(16, groups=1), Rational(16, groups=16)
     x = torch.randn(9, 16)
     close("groups", all_(x), one(x), 1e-6)
 
 
-@card.exact(
+@identity(
     "with variance-preserving weights a normal input keeps its variance through 12 maps; by default it dies"
 )
 def variance() -> None:

@@ -1,4 +1,4 @@
-"""MemoryFormer."""
+"""Identities of MemoryFormer, and its study."""
 
 from __future__ import annotations
 
@@ -10,39 +10,24 @@ from anyformer.layers.hashed import HashedLinear
 from anyformer.models import create_model
 from anyformer.ops._base import FlopCounter
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="memoryformer",
-    what="Linear maps become look-ups: the signs of each chunk of the input are the row of a table of "
-    "vectors, and the rows of all chunks are added. Only attention itself still multiplies matrices.",
-    parts=("mixer memoryformer", "channel memory_layer", "model memoryformer", "layers.hashed:HashedLinear"),
-    differs="y = sum_k p(z_k) T_k[signs of z_k] where a linear map has W x: in_features / bits additions of "
-    "a row instead of in_features; p, the softmax of z over all sign vectors, is what carries the gradient "
-    "to x.",
-    followed="paper",
-    notes="Queries, keys and values are looked up, and there is no output map behind attention. The paper's "
-    "second look-up of the feed-forward part hashes to wider tables; here both have the same.",
-    claim="With almost all computation outside attention removed, models of Pythia's sizes score as well or "
-    "better on six benchmarks.",
-    beyond_reach="scale",
-    study=Study(
-        task="listops",
-        arms={
-            "memory_layer": "[attention]*2 channel=memory_layer(bits=4)",
-            "mlp": "[attention]*2 channel=mlp",
-        },
-        smallest=0.02,
-        expect="no worse",
-        options={"length": 16},
-        steps=500,
-        parameters=25674,
-    ),
+study = Study(
+    task="listops",
+    arms={
+        "memory_layer": "[attention]*2 channel=memory_layer(bits=4)",
+        "mlp": "[attention]*2 channel=mlp",
+    },
+    smallest=0.02,
+    expect="no worse",
+    options={"length": 16},
+    steps=500,
+    parameters=25674,
 )
 
 
-@card.exact("the weight of a look-up = the softmax over all sign vectors, written out")
+@identity("the weight of a look-up = the softmax over all sign vectors, written out")
 def weight() -> None:
     layer = HashedLinear(4, 3, bits=4, temperature=0.7).double()
     x = torch.randn(50, 4, dtype=torch.float64)
@@ -53,7 +38,7 @@ def weight() -> None:
     close("y", layer(x), most[:, None] * layer.tables[0, row])
 
 
-@card.exact("gradients of x and the tables are those of finite differences, away from where a sign flips")
+@identity("gradients of x and the tables are those of finite differences, away from where a sign flips")
 def gradients() -> None:
     layer = HashedLinear(6, 3, bits=3).double()
     x = torch.randn(4, 6, dtype=torch.float64)
@@ -64,7 +49,7 @@ def gradients() -> None:
     )
 
 
-@card.exact("with a chunk of its own for each number and sure of all signs it is a linear map of signs")
+@identity("with a chunk of its own for each number and sure of all signs it is a linear map of signs")
 def linear_in_signs() -> None:
     layer = HashedLinear(5, 3, bits=1, temperature=1e-3).double()
     x = torch.randn(20, 5, dtype=torch.float64)
@@ -73,7 +58,7 @@ def linear_in_signs() -> None:
     close("linear", layer(x), x.sign() @ ((high - low) / 2) + ((high + low) / 2).sum(0))
 
 
-@card.exact(
+@identity(
     "attention is all that multiplies: the projections and the feed-forward part have no FLOP of a matrix"
 )
 def no_products() -> None:

@@ -1,4 +1,4 @@
-"""MoHD."""
+"""Identities of MoHD, and its study."""
 
 from __future__ import annotations
 
@@ -8,35 +8,20 @@ from torch.nn.functional import silu
 
 from anyformer.channels.mohd import MixtureOfHiddenDimensions
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="mohd",
-    what="Sparse width: groups of the hidden dimension are experts. Some are always on, a router turns on "
-    "others for each token, and only their rows and columns of the matrices are used.",
-    parts=("channel mohd",),
-    differs="A mixture of experts chooses between whole networks at the full width; MoHD chooses which "
-    "channels of the stream one network reads and writes.",
-    followed="reconstruction",
-    notes="Shared and routed sub-dimensions, activation scaling and group fusion are the abstract's; the "
-    "formulas of the last two, the square root of the share that is on and a map over groups, are ours. "
-    "Only the feed-forward part is sparse, and channels that are off are masked, not skipped.",
-    claim="1.7% better than the Transformer on ten tasks with half of the activated parameters, and 3.7% "
-    "with three times the parameters at the same activated ones.",
-    beyond_reach="scale",
-    study=Study(
-        task="listops",
-        arms={
-            "mohd": "[attention]*2 channel=mohd(num_groups=4, num_shared=1, top_k=1)",
-            "swiglu": "[attention]*2 channel=swiglu",
-        },
-        smallest=0.02,
-        expect="no worse",
-        options={"length": 16},
-        steps=1000,
-        parameters=30_000,
-    ),
+study = Study(
+    task="listops",
+    arms={
+        "mohd": "[attention]*2 channel=mohd(num_groups=4, num_shared=1, top_k=1)",
+        "swiglu": "[attention]*2 channel=swiglu",
+    },
+    smallest=0.02,
+    expect="no worse",
+    options={"length": 16},
+    steps=1000,
+    parameters=30_000,
 )
 
 
@@ -44,7 +29,7 @@ def sparse(**options: object) -> MixtureOfHiddenDimensions:
     return MixtureOfHiddenDimensions(8, **options).double()  # type: ignore[arg-type]
 
 
-@card.exact("all groups on and the router undecided: the dense SwiGLU, exactly")
+@identity("all groups on and the router undecided: the dense SwiGLU, exactly")
 def dense() -> None:
     mixer = sparse(num_groups=4, num_shared=1, top_k=3)
     torch.nn.init.zeros_(mixer.router.weight)
@@ -52,7 +37,7 @@ def dense() -> None:
     close("dense", mixer(x), mixer.inner(x), 1e-7)
 
 
-@card.exact("masked = computed on the rows and columns of the groups that are on, alone")
+@identity("masked = computed on the rows and columns of the groups that are on, alone")
 def gathered() -> None:
     mixer = sparse(num_groups=4, num_shared=1, top_k=1, fusion=False)
     x = torch.randn(1, 9, 8, dtype=torch.float64)
@@ -67,7 +52,7 @@ def gathered() -> None:
         close(f"token {t}", mixer(x)[0, t], expected)
 
 
-@card.exact("fusion starts as nothing and gives channels that are off what others at their place have")
+@identity("fusion starts as nothing and gives channels that are off what others at their place have")
 def fusion() -> None:
     mixer = sparse(num_groups=4, num_shared=1, top_k=1)
     assert mixer.fusion is not None

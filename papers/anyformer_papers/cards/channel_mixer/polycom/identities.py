@@ -1,4 +1,4 @@
-"""PolyCom."""
+"""Identities of PolyCom, and its study."""
 
 from __future__ import annotations
 
@@ -8,38 +8,24 @@ from torch.nn.functional import relu
 from anyformer.channels.mlp import MLP
 from anyformer.layers.activations import PolyNorm, PolyReLU
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="polycom",
-    what="Activations that are learned polynomials: of relu(x), or of x with each power brought to the same "
-    "size.",
-    parts=("channel mlp", "layers.activations:PolyReLU", "layers.activations:PolyNorm"),
-    differs="PolyReLU is sum a_i relu(x)^i and PolyNorm sum a_i x^i / rms(x^i), i up to 3, where ReLU is "
-    "relu(x)^1, Primer relu(x)^2 and GELU and SiLU are fixed.",
-    followed="paper",
-    notes="The norms' epsilon is the released code's 1e-6, on the mean square of each power. It is not "
-    "small beside x^6: PolyNorm damps inputs below about 0.1. Powers are taken in float32, which the paper "
-    "does not say.",
-    claim="In language models of 1B, dense and with experts, training loss and downstream scores are better "
-    "than with SwiGLU, GELU and ReLU.",
-    study=Study(
-        task="bytes",
-        arms={
-            "poly_norm": "[attention]*2 channel=mlp(activation=poly_norm)",
-            "gelu": "[attention]*2 channel=mlp(activation=gelu)",
-            "relu": "[attention]*2 channel=mlp(activation=relu)",
-        },
-        smallest=0.02,
-        options={"length": 64},
-        steps=1500,
-        parameters=100_000,
-    ),
+study = Study(
+    task="bytes",
+    arms={
+        "poly_norm": "[attention]*2 channel=mlp(activation=poly_norm)",
+        "gelu": "[attention]*2 channel=mlp(activation=gelu)",
+        "relu": "[attention]*2 channel=mlp(activation=relu)",
+    },
+    smallest=0.02,
+    options={"length": 64},
+    steps=1500,
+    parameters=100_000,
 )
 
 
-@card.exact("PolyReLU holds ReLU and squared ReLU, polynomials of degree 3 and their products with a step")
+@identity("PolyReLU holds ReLU and squared ReLU, polynomials of degree 3 and their products with a step")
 def holds_relu() -> None:
     x = torch.randn(5, 7, dtype=torch.float64)
     activation = PolyReLU(7).double()
@@ -52,7 +38,7 @@ def holds_relu() -> None:
     close("even part", both, 2 * a[0] + a[1] * x.abs() + a[2] * x**2 + a[3] * x.abs() ** 3)
 
 
-@card.exact(
+@identity(
     "PolyNorm = its formula, and does not change with the scale of x (but for eps and odd powers' sign)"
 )
 def scale_invariant() -> None:
@@ -69,9 +55,7 @@ def scale_invariant() -> None:
     close("in half precision", half.float(), PolyNorm(4)(big), 1e-3)
 
 
-@card.exact(
-    "relu(x)^2 makes products: a PolyReLU network of 4 units is x y exactly, which no ReLU network is"
-)
+@identity("relu(x)^2 makes products: a PolyReLU network of 4 units is x y exactly, which no ReLU network is")
 def product() -> None:
     # x y = ((x + y)^2 - (x - y)^2) / 4, and t^2 = relu(t)^2 + relu(-t)^2
     mlp = MLP(2, hidden_dim=4, activation={"name": "poly_relu", "order": 2}, bias=False).double()

@@ -1,4 +1,4 @@
-"""TokenFormer."""
+"""Identities of TokenFormer, and its study."""
 
 from __future__ import annotations
 
@@ -13,34 +13,19 @@ from anyformer.models import SequenceModel, create_model
 from anyformer.ops.attention import attention
 from anyformer.testing.case import LawBroken
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="tokenformer",
-    what="Every linear map becomes attention of tokens to learned parameter tokens, whose number can grow "
-    "in training without a loss: keys of zero are added.",
-    parts=("mixer tokenformer", "channel pattention", "model tokenformer", "convert:grow_tokens"),
-    differs="y = gelu(tau a / |a|) V, a = x K^T, tau = sqrt(n): an MLP whose hidden units are normalised "
-    "together, where attention has a softmax, and Net2Net grows by splitting units.",
-    followed="code",
-    notes="The released code takes tau from the present number of tokens, so that its growth does change "
-    "the outputs; grow_tokens keeps the first tau unless told otherwise. Norms are LayerNorm with scale and "
-    "bias; the paper's have neither.",
-    claim="Scores divided by their length and put through a GELU train better than a softmax over the parameter "
-    "tokens; grown from 124M to 1.4B by adding parameter tokens a model matches Transformers trained from "
-    "scratch at a tenth of the training cost.",
-    study=Study(
-        task="listops",
-        arms={
-            "l2_norm_gelu": "[attention]*2 channel=pattention(score=l2_norm_gelu)",
-            "softmax": "[attention]*2 channel=pattention(score=softmax)",
-        },
-        smallest=0.02,
-        options={"length": 16},
-        steps=1000,
-        parameters=30_000,
-    ),
+study = Study(
+    task="listops",
+    arms={
+        "l2_norm_gelu": "[attention]*2 channel=pattention(score=l2_norm_gelu)",
+        "softmax": "[attention]*2 channel=pattention(score=softmax)",
+    },
+    smallest=0.02,
+    options={"length": 16},
+    steps=1000,
+    parameters=30_000,
 )
 
 
@@ -48,7 +33,7 @@ def small() -> SequenceModel:
     return create_model("tokenformer dim=16", vocab_size=11).double()
 
 
-@card.exact("the three scores = their formulas, softmax being plain attention to the tokens, n times")
+@identity("the three scores = their formulas, softmax being plain attention to the tokens, n times")
 def scores() -> None:
     x = torch.randn(2, 5, 6, dtype=torch.float64)
     for score in ("l2_norm_gelu", "gelu_l2_norm", "softmax"):
@@ -65,7 +50,7 @@ def scores() -> None:
         close(score, layer(x), expected)
 
 
-@card.exact("growth, once and twice, keeps every output if tau is kept, and changes them if it follows n")
+@identity("growth, once and twice, keeps every output if tau is kept, and changes them if it follows n")
 def growth() -> None:
     model, x = small(), torch.randint(0, 11, (2, 9))
     y = model(x)
@@ -79,7 +64,7 @@ def growth() -> None:
     raise AssertionError("tau was expected to matter")
 
 
-@card.exact(
+@identity(
     "tokens that were added learn: their keys and values get gradients, the values none until keys have moved"
 )
 def added_tokens_learn() -> None:
@@ -90,7 +75,7 @@ def added_tokens_learn() -> None:
     assert (layer.keys.grad[3:] != 0).all() and (layer.values.grad[3:] == 0).all()
 
 
-@card.exact("the order of parameter tokens does not matter: they are a set")
+@identity("the order of parameter tokens does not matter: they are a set")
 def a_set() -> None:
     layer = Pattention(8, 8, 12)
     order, x = torch.randperm(12), torch.randn(3, 8)

@@ -1,4 +1,4 @@
-"""The global context mechanism."""
+"""Identities of The global context mechanism, and its study."""
 
 from __future__ import annotations
 
@@ -8,40 +8,19 @@ from torch import Tensor
 from anyformer.layers.global_context import GlobalContext
 from anyformer.mixers.lstm import Lstm
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="global-context",
-    what="Between a bidirectional encoder and a tagger, every token is given a vector of the whole sentence, what "
-    "both directions end with, by two gates of its own: one on the vector, one on itself.",
-    parts=(
-        "layers.global_context:GlobalContext",
-        "mixer lstm",
-        "op lstm",
-        "task ends",
-        "blocks.global_context:GlobalContextBlock",
-    ),
-    differs="y_t = i_t * h_t + j_t * g with g = [h_1 of the backward direction, h_T of the forward one]. A BiLSTM "
-    "alone has i = 1 and j = 0, and at an inner token neither direction has read both ends.",
-    followed="code",
-    notes="The released code adds the gated parts, which could also be concatenated, and gives g the directions "
-    "crossed, so that a half of h_t meets the other direction's end; both are followed. Dropout inside the gates is "
-    "left out. For a Transformer g is the sentence token, here the first: global_context([attention*2]).",
-    claim="A summary of the whole sentence at each token labels it better than the two directions alone: F1 "
-    "rises on seven sets of named entities and aspects at little cost, and is competitive with a CRF, "
-    "which is slower.",
-    study=Study(  # labels inside a sentence that depend on both of its ends
-        task="ends",
-        arms={
-            "context": "[lstm(global_context=true)] causal=false positions=none",
-            "plain": "[lstm(global_context=false)] causal=false positions=none",
-        },
-        options={"length": 32},
-        smallest=0.01,
-        steps=250,
-        parameters=29_520,
-    ),
+study = Study(  # labels inside a sentence that depend on both of its ends
+    task="ends",
+    arms={
+        "context": "[lstm(global_context=true)] causal=false positions=none",
+        "plain": "[lstm(global_context=false)] causal=false positions=none",
+    },
+    options={"length": 32},
+    smallest=0.01,
+    steps=250,
+    parameters=29_520,
 )
 
 
@@ -57,7 +36,7 @@ def _with_gates(own: float, context: float) -> tuple[Lstm, Lstm, Tensor]:
     return gated, plain, torch.randn(2, 15, 8, dtype=torch.float64)
 
 
-@card.exact(
+@identity(
     "own gate open and context gate shut: the tagger alone; the other way round: one vector for all tokens"
 )
 def gates() -> None:
@@ -69,7 +48,7 @@ def gates() -> None:
     close("one vector", gated(x), ends[:, None].expand_as(h))
 
 
-@card.exact("of ragged sentences the ends are each one's own")
+@identity("of ragged sentences the ends are each one's own")
 def ragged() -> None:
     gated, plain, x = _with_gates(0.3, 0.7)
     mask = torch.arange(15) < torch.tensor([[15], [6]])
@@ -81,7 +60,7 @@ def ragged() -> None:
     close("by hand", alone, i * h + j * ends, 1e-7)  # biases are float32
 
 
-@card.exact("the gates of each token and channel, by the formula")
+@identity("the gates of each token and channel, by the formula")
 def formula() -> None:
     layer = GlobalContext(6).double()
     h, g = torch.randn(2, 9, 6, dtype=torch.float64), torch.randn(2, 6, dtype=torch.float64)
@@ -92,7 +71,7 @@ def formula() -> None:
             close("y", layer(h, g)[b, t], i * h[b, t] + j * g[b])
 
 
-@card.exact("the encoder is PyTorch's bidirectional LSTM")
+@identity("the encoder is PyTorch's bidirectional LSTM")
 def equals_torch() -> None:
     mixer, theirs = (
         Lstm(8, causal=False).double(),

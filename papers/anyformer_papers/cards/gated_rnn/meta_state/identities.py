@@ -1,4 +1,4 @@
-"""Meta-State."""
+"""Identities of Meta-State, and its study."""
 
 from __future__ import annotations
 
@@ -12,50 +12,26 @@ from anyformer.models import create_model
 from anyformer.ops.delta_rule import delta_rule
 from anyformer.ops.general_delta_rule import general_delta_rule
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card, peer
+from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="meta-state",
-    what="RWKV-7, in which a part of the state is also read as a weight matrix: token features go through it as "
-    "through a linear layer. That takes the place of the feed-forward network, adds no weights, and grows with the "
-    "state.",
-    parts=(
-        "op general_delta_rule",
-        "mixer rwkv7",
-        "model meta_state",
-        "convert:grow_heads",
-    ),
-    differs="y_t = (r_t + x_t) S_t in some heads, where RWKV-7 has r_t S_t. The state is S_t = diag(w_t) S_{t-1} + "
-    "b_t (a_t S_{t-1})^T + k_t v_t^T; the delta rule has w = 1, a = k and b = -beta k.",
-    followed="reconstruction",
-    notes="Only the abstract was at hand. It says that a portion of the WKV state transforms tokens linearly, "
-    "without new matrices or softmax; which portion (here whole heads), where the result goes (here to the head's "
-    "norm) and what is grown (here heads) is ours. RWKV-7 is that of its released code, without the first layer's "
-    "values in later ones.",
-    claim="Token-parameter interaction at linear cost, with no weights of its own, that can be enlarged without "
-    "retraining.",
-    beyond_reach="scale",
-    study=Study(  # a proxy: without feed-forward networks, with and without the encoder
-        task="recall",
-        arms={
-            "self-state": "[rwkv7(state_heads=2)]*2 channel=none",
-            "rwkv7": "[rwkv7(state_heads=0)]*2 channel=none",
-        },
-        options={"num_pairs": 5, "length": 32},
-        smallest=0.05,
-        expect="no worse",
-        batch_size=16,
-        steps=300,
-        parameters=32_688,
-        seeds=8,
-    ),
+study = Study(  # a proxy: without feed-forward networks, with and without the encoder
+    task="recall",
+    arms={
+        "self-state": "[rwkv7(state_heads=2)]*2 channel=none",
+        "rwkv7": "[rwkv7(state_heads=0)]*2 channel=none",
+    },
+    options={"num_pairs": 5, "length": 32},
+    smallest=0.05,
+    expect="no worse",
+    batch_size=16,
+    steps=300,
+    parameters=32_688,
+    seeds=8,
 )
 
 
-@card.exact(
-    "the whole mixer around flash-linear-attention's reference recurrence (dplr), and its chunked form"
-)
+@identity("the whole mixer around flash-linear-attention's reference recurrence (dplr), and its chunked form")
 def equals_fla() -> None:
     naive = peer("fla.ops.generalized_delta_rule.dplr.naive")
     mixer, x = Rwkv7(16, num_heads=2), torch.randn(2, 64, 16)
@@ -70,7 +46,7 @@ def equals_fla() -> None:
         close(theirs.__name__, mixer(x), mixer.finish(y, q, k, v, terms["gate"]), 2e-5)
 
 
-@card.exact("the delta rule and the gated delta rule are cases of its recurrence")
+@identity("the delta rule and the gated delta rule are cases of its recurrence")
 def cases() -> None:
     q, k, v = torch.randn(3, 1, 2, 70, 6, dtype=torch.float64)
     k, beta, d = (
@@ -85,9 +61,7 @@ def cases() -> None:
     close("gated", gated, delta_rule(q, k, v, beta, log_decay=d)[0])
 
 
-@card.exact(
-    "the encoder adds no weights; what it adds is the token's features times the state after the token"
-)
+@identity("the encoder adds no weights; what it adds is the token's features times the state after the token")
 def encoder() -> None:
     with_ = Rwkv7(16, state_heads=4).double()
     Rwkv7(16).load_state_dict(with_.state_dict())
@@ -103,7 +77,7 @@ def encoder() -> None:
     close("y", with_(x), torch.cat(reads, 1))
 
 
-@card.exact("enlarged by heads that write nothing out yet, the model gives the same outputs")
+@identity("enlarged by heads that write nothing out yet, the model gives the same outputs")
 def growth() -> None:
     model = create_model("meta_state dim=16", vocab_size=11).double()
     tokens = torch.randint(11, (2, 30))

@@ -1,4 +1,4 @@
-"""Hybrid QRNN-Transformer language models."""
+"""Identities of Hybrid QRNN-Transformer language models, and its study."""
 
 from __future__ import annotations
 
@@ -8,37 +8,23 @@ from torch import Tensor
 from anyformer.mixers.qrnn import Qrnn
 from anyformer.models import create_model
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="qrnn-transformer",
-    what="A language model for little text in which most attention layers give way to quasi-recurrent or "
-    "feed-forward ones, and attention stays in a few chosen depths.",
-    parts=("mixer qrnn", "mixer attention", "channel mlp", "model qrnn_transformer", "op scan"),
-    differs="The schedule of layers: [qrnn, qrnn, attention] in the place of [attention]*3. A QRNN's gates are a "
-    "convolution of the inputs, where an LSTM's also see h_{t-1}; so its recurrence is a scan.",
-    followed="reconstruction",
-    notes="Only the abstract was at hand: the model's schedule, attention in every third layer from the top, is "
-    "ours, and any other is a spec; a layer without attention is the name of a channel mixer, as in [qrnn, mlp, "
-    "attention]. The QRNN is Bradbury's (arXiv 1611.01576) with fo-pooling and no zoneout.",
-    claim="With attention in few layers the models outperform others of their size on Enwik8 and WikiText-103, and "
-    "rival larger ones.",
-    study=Study(
-        task="bytes",
-        arms={
-            "hybrid": "[qrnn, qrnn, attention]",
-            "attention": "[attention, attention, attention]",
-        },
-        options={"length": 64},
-        smallest=0.05,
-        steps=1500,
-        parameters=100_000,
-    ),
+study = Study(
+    task="bytes",
+    arms={
+        "hybrid": "[qrnn, qrnn, attention]",
+        "attention": "[attention, attention, attention]",
+    },
+    options={"length": 64},
+    smallest=0.05,
+    steps=1500,
+    parameters=100_000,
 )
 
 
-@card.exact("fo-pooling as a scan = the loop, values and gradients")
+@identity("fo-pooling as a scan = the loop, values and gradients")
 def loop() -> None:
     mixer, x = Qrnn(8).double(), torch.randn(2, 70, 8, dtype=torch.float64)
     before = torch.cat((torch.zeros(2, 1, 8, dtype=torch.float64), x[:, :-1]), 1)
@@ -56,7 +42,7 @@ def loop() -> None:
         close("gradients", mine, theirs)
 
 
-@card.exact("forget gates at zero leave a convolution, at one nothing; a constant one is a moving average")
+@identity("forget gates at zero leave a convolution, at one nothing; a constant one is a moving average")
 def limits() -> None:
     x = torch.randn(2, 40, 8, dtype=torch.float64)
 
@@ -78,7 +64,7 @@ def limits() -> None:
     close("a half", y, o * (weights @ z))
 
 
-@card.exact("any schedule streams: one token at a time = the whole, feed-forward layers between")
+@identity("any schedule streams: one token at a time = the whole, feed-forward layers between")
 def schedules() -> None:
     for layers in ("[qrnn, qrnn, attention]", "[qrnn, mlp, attention, qrnn(width=3)]"):
         model = create_model(f"{layers} dim=16", vocab_size=9).double().eval()

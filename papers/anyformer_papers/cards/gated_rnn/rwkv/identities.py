@@ -1,4 +1,4 @@
-"""RWKV-4."""
+"""Identities of RWKV-4, and its study."""
 
 from __future__ import annotations
 
@@ -11,40 +11,20 @@ from anyformer.convert import from_hf
 from anyformer.mixers.rwkv4 import Rwkv4
 from anyformer.ops.softmax_scan import softmax_scan
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card, peer
+from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="rwkv",
-    what="A recurrent network that trains like a Transformer: an average of the values whose weights are exponentials "
-    "of keys and of a decay learned for each channel, with a bonus for the token itself. What goes into each map is "
-    "shifted part of the way to the token before.",
-    parts=(
-        "mixer rwkv4",
-        "channel rwkv4_channel",
-        "op softmax_scan",
-        "layers.conv:token_shift",
-        "model rwkv4",
-    ),
-    differs="Weights exp(k_s - (t - 1 - s) w) for s < t and exp(k_t + u) for s = t, by channel. Softmax attention has "
-    "exp(q_t k_s); the attention-free Transformer a learned table in the place of (t - 1 - s) w; Aaren no decay.",
-    followed="code",
-    notes="The state holds the largest exponent, as in appendix D. The released model halves the stream each few "
-    "layers in evaluation, for float16; that changes nothing but what the norms' epsilon does, and is left out.",
-    claim="The first recurrent network scaled to 14B parameters, on par with Transformers of similar size.",
-    beyond_reach="scale",
-    study=Study(
-        task="bytes",
-        arms={
-            "rwkv": "[rwkv4]*2 channel=rwkv4_channel norm=layer_norm embed_norm=true",
-            "attention": "[attention]*2 channel=rwkv4_channel norm=layer_norm embed_norm=true",
-        },
-        options={"length": 64},
-        smallest=0.05,
-        expect="no worse",
-        steps=1500,
-        parameters=100_000,
-    ),
+study = Study(
+    task="bytes",
+    arms={
+        "rwkv": "[rwkv4]*2 channel=rwkv4_channel norm=layer_norm embed_norm=true",
+        "attention": "[attention]*2 channel=rwkv4_channel norm=layer_norm embed_norm=true",
+    },
+    options={"length": 64},
+    smallest=0.05,
+    expect="no worse",
+    steps=1500,
+    parameters=100_000,
 )
 
 
@@ -59,9 +39,7 @@ def _peer() -> Any:
     return model
 
 
-@card.exact(
-    "transformers' RwkvForCausalLM under the same weights: logits, and the state after the last token"
-)
+@identity("transformers' RwkvForCausalLM under the same weights: logits, and the state after the last token")
 def equals_transformers() -> None:
     theirs, x = _peer(), torch.randint(31, (2, 40))
     ours = from_hf(theirs)
@@ -89,7 +67,7 @@ def _dicts(tree: Any) -> list[dict[str, Any]]:
     return ([tree] if isinstance(tree, dict) else []) + [d for part in parts for d in _dicts(part)]
 
 
-@card.exact("keys of size 100 do not overflow: the scan = transformers' loop")
+@identity("keys of size 100 do not overflow: the scan = transformers' loop")
 def large_keys() -> None:
     loop = peer("transformers.models.rwkv.modeling_rwkv").rwkv_linear_attention_cpu
     k, v = 100 * torch.randn(2, 60, 8), torch.randn(2, 60, 8)
@@ -104,7 +82,7 @@ def large_keys() -> None:
     )  # the loop computes in float32, where exponents of 100 are off by 1e-5
 
 
-@card.exact("w = 0 and u = 0: softmax of the keys over each prefix")
+@identity("w = 0 and u = 0: softmax of the keys over each prefix")
 def no_decay() -> None:
     mixer = Rwkv4(8).double()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Hyena N-D."""
+"""Identities of Hyena N-D, and its study."""
 
 from __future__ import annotations
 
@@ -11,35 +11,23 @@ from anyformer.mixers.hyena import Hyena
 from anyformer.mixers.hyena_nd import HyenaND
 from anyformer.ops.long_conv import long_conv_nd, long_conv_nd_definition
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="hyena-n-d",
-    what="Hyena's gates and implicit long convolutions over the axes of a grid: a small network writes a kernel of "
-    "the lags of all axes, or one for each axis to be multiplied; images are seen by looking from every corner.",
-    parts=("mixer hyena_nd", "op long_conv_nd", "mixer hyena", "layers.grid:fold"),
-    differs="h(i, j) from one network of both lags (joint), or h(i) g(j) (separable, rank one); Hyena has h(t). ViT's "
-    "attention knows where tokens are only by embeddings.",
-    followed="reconstruction",
-    notes="All corners are looked to in one layer, each with a kernel of its own, where the paper also turns the image "
-    "between layers instead. The window decays by the axis, as a product. Features of lags are those of our hyena.",
-    claim="In the place of attention it improves ViT, Swin and DeiT, most on small image sets.",
-    study=Study(  # small images, few of them
-        task="digits",
-        arms={
-            "hyena": "[hyena_nd(grid=6, max_length=36)]*2 causal=false channel=mlp",
-            "attention": "[attention]*2 causal=false channel=mlp",
-        },
-        options={"canvas": 12},
-        smallest=0.01,
-        steps=1000,
-        parameters=40_000,
-    ),
+study = Study(  # small images, few of them
+    task="digits",
+    arms={
+        "hyena": "[hyena_nd(grid=6, max_length=36)]*2 causal=false channel=mlp",
+        "attention": "[attention]*2 causal=false channel=mlp",
+    },
+    options={"canvas": 12},
+    smallest=0.01,
+    steps=1000,
+    parameters=40_000,
 )
 
 
-@card.exact("the FFT = the sum over all lags, for one, two and three axes")
+@identity("the FFT = the sum over all lags, for one, two and three axes")
 def brute_force() -> None:
     for sizes in ((9,), (4, 5), (2, 3, 4)):
         x, kernel = torch.randn(2, 3, *sizes).double(), torch.randn(3, *sizes).double()
@@ -60,7 +48,7 @@ def one_axis(kernel: str) -> tuple[Hyena, HyenaND]:
     return one, many
 
 
-@card.exact("one axis is Hyena under the same weights, whichever way kernels are made")
+@identity("one axis is Hyena under the same weights, whichever way kernels are made")
 def reduces_to_hyena() -> None:
     x = torch.randn(2, 30, 8, dtype=torch.float64)
     for kernel in ("joint", "separable"):
@@ -68,7 +56,7 @@ def reduces_to_hyena() -> None:
         close(kernel, many(x), one(x))
 
 
-@card.exact("a separable kernel is of rank one over the axes, a joint one is not")
+@identity("a separable kernel is of rank one over the axes, a joint one is not")
 def ranks() -> None:
     found = {}
     for kernel in ("joint", "separable"):
@@ -77,7 +65,7 @@ def ranks() -> None:
     assert found["separable"] == 1 < found["joint"], found
 
 
-@card.exact("looking to four corners = four causal convolutions of the image, turned and turned back")
+@identity("looking to four corners = four causal convolutions of the image, turned and turned back")
 def corners() -> None:
     mixer = HyenaND(3, grid=5, max_length=20, order=1, hidden_dim=8, causal=False).double()
     x = torch.randn(1, 3, 4, 5, dtype=torch.float64)

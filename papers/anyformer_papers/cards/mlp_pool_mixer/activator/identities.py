@@ -1,4 +1,4 @@
-"""Activator."""
+"""Identities of Activator, and its study."""
 
 from __future__ import annotations
 
@@ -8,40 +8,26 @@ from torch.nn.functional import gelu, layer_norm
 from anyformer.channels.mlp import GLU
 from anyformer.models import create_model
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
 REST = "channel=mlp causal=false positions=learned(max_length=64)"
 
-card = Card(
-    slug="activator",
-    what="A vision model whose blocks are gated linear units: attention is left out, and in the smaller "
-    "form the MLP too.",
-    parts=("channel glu", "model activator"),
-    differs="y = W_3(LN(gelu(W_1 x)) * LN(W_2 x)), GEGLU with one norm on both branches, stands where "
-    "attention stands. All maps act on channels, so no token ever meets another before the mean over all of "
-    "them.",
-    followed="code",
-    notes="The paper calls it an alternative to attention; the released code has neither a map over tokens "
-    "nor position embeddings, and so is a bag of patches. The code's sharing of the block's pre-norm "
-    "between the GLU and the MLP is left out: here each sublayer has its own.",
-    claim="Competitive with the baselines on image classification, with and without the second MLP.",
-    study=Study(
-        task="listops",
-        arms={
-            "activator": f"[glu(activation=gelu, branch_norm=layer_norm)]*2 {REST}",
-            "attention": f"[attention]*2 {REST}",
-        },
-        smallest=0.02,
-        expect="no worse",
-        options={"length": 16},
-        steps=500,
-        parameters=20_000,
-    ),
+study = Study(
+    task="listops",
+    arms={
+        "activator": f"[glu(activation=gelu, branch_norm=layer_norm)]*2 {REST}",
+        "attention": f"[attention]*2 {REST}",
+    },
+    smallest=0.02,
+    expect="no worse",
+    options={"length": 16},
+    steps=500,
+    parameters=20_000,
 )
 
 
-@card.exact("the block = its formula")
+@identity("the block = its formula")
 def formula() -> None:
     glu = GLU(8, hidden_dim=12, activation="gelu", branch_norm="layer_norm", bias=True).double()
     x = torch.randn(2, 5, 8, dtype=torch.float64)
@@ -55,7 +41,7 @@ def formula() -> None:
     close("block", glu(x), glu.down(u * norm(x @ glu.up.weight.mT + glu.up.bias)))
 
 
-@card.exact(
+@identity(
     "the model as released cannot tell the order of the patches; with positions attention can, and so can it"
 )
 def bag_of_patches() -> None:
@@ -71,7 +57,7 @@ def bag_of_patches() -> None:
         assert (away < 1e-5) == blind, f"{spec} {positions}: {away}"
 
 
-@card.exact("no token's output depends on another's input before the pooling")
+@identity("no token's output depends on another's input before the pooling")
 def no_mixing() -> None:
     body = create_model("activator", num_features=4, num_outputs=10, pool="mean").body
     assert body.info.reach == (0, 0)

@@ -1,4 +1,4 @@
-"""Attentionless Transformers."""
+"""Identities of Attentionless Transformers, and its study."""
 
 from __future__ import annotations
 
@@ -9,44 +9,24 @@ from anyformer.convert.replace import record_sublayer, replace_sublayer, teach
 from anyformer.mixers.flat_mlp import FlatMLP
 from anyformer.models import create_model
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="attentionless",
-    what="Attention layers of a trained Transformer are replaced, one by one, by shallow networks over the "
-    "whole sequence laid out flat, which have learned from recorded inputs and outputs.",
-    parts=(
-        "mixer flat_mlp",
-        "convert.replace:record_sublayer",
-        "convert.replace:teach",
-        "convert.replace:replace_sublayer",
-    ),
-    differs="y = W_2 relu(W_1 [x_1; ...; x_L]): all mixing weights are fixed, and for one length, where "
-    "MLP-Mixer maps each channel by itself and attention makes its weights from the tokens.",
-    followed="paper",
-    notes="This is the paper's attention layer replacement (ALR). Its other cuts take the residual too "
-    "(ALRR), a network for each head (ASLR) or a whole layer (ELR): the same network taught on other "
-    "recordings.",
-    claim="On IWSLT2017 the encoder's self-attention can be replaced at nearly the original BLEU; "
-    "cross-attention cannot.",
-    beyond_reach="weights",
-    study=Study(
-        task="listops",
-        arms={
-            "flat_mlp": "[flat_mlp(max_length=64)]*2",
-            "attention": "[attention]*2",
-        },
-        smallest=0.02,
-        expect="no worse",
-        options={"length": 16},
-        steps=1000,
-        parameters=102_500,
-    ),
+study = Study(
+    task="listops",
+    arms={
+        "flat_mlp": "[flat_mlp(max_length=64)]*2",
+        "attention": "[attention]*2",
+    },
+    smallest=0.02,
+    expect="no worse",
+    options={"length": 16},
+    steps=1000,
+    parameters=102_500,
 )
 
 
-@card.exact("the network = its formula on the flat sequence, filled up with zeros")
+@identity("the network = its formula on the flat sequence, filled up with zeros")
 def formula() -> None:
     mixer = FlatMLP(3, max_length=6, hidden_dim=5, causal=False).double()
     x = torch.randn(2, 4, 3, dtype=torch.float64)
@@ -56,7 +36,7 @@ def formula() -> None:
     close("flat", mixer(x), y[:, :4])
 
 
-@card.exact("causal, each token gets what the network says of its prefix, filled up with zeros")
+@identity("causal, each token gets what the network says of its prefix, filled up with zeros")
 def prefixes() -> None:
     causal = FlatMLP(3, max_length=6, hidden_dim=5).double()
     whole = FlatMLP(3, max_length=6, hidden_dim=5, causal=False).double()
@@ -66,7 +46,7 @@ def prefixes() -> None:
         close(f"token {t}", causal(x)[:, t], whole(x[:, : t + 1])[:, t])
 
 
-@card.exact("a layer's recording, played through it again and put back, leaves the model what it was")
+@identity("a layer's recording, played through it again and put back, leaves the model what it was")
 def replay() -> None:
     model = create_model("[attention]*2 causal=false dim=16", vocab_size=9).double().eval()
     tokens = torch.randint(0, 9, (3, 8))
@@ -78,7 +58,7 @@ def replay() -> None:
     close("put back", model(tokens), y)
 
 
-@card.exact("a shallow network taught on recordings comes near the layer, nearer the wider it is")
+@identity("a shallow network taught on recordings comes near the layer, nearer the wider it is")
 def taught() -> None:
     model = create_model("[attention]*2 causal=false dim=16", vocab_size=9).eval()
     inputs, outputs = record_sublayer(model, 0, torch.randint(0, 9, (8, 6)))

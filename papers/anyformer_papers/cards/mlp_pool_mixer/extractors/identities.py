@@ -1,4 +1,4 @@
-"""Extractors."""
+"""Identities of Extractors, and its study."""
 
 from __future__ import annotations
 
@@ -8,38 +8,23 @@ from torch import nn
 from anyformer.mixers.extractor import WEIGHTS, Extractor
 from anyformer.mixers.pooling import Pooling
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="extractors",
-    what="Four drop-in replacements of causal self-attention, from SHE to ME: what came before is summed by "
-    "weights that depend on how far back it is, and the sum is multiplied with a map of the present token.",
-    parts=("mixer extractor",),
-    differs="y_t = (sum_i W_i x_{t-i}) * (A x_t + b): as a convolution it knows places and not contents, "
-    "and the product with the present is the only place where contents meet. Attention weighs by content; "
-    "Hyena's filters are longer and given by a network.",
-    followed="reconstruction",
-    notes="The abstract and the names (super high-performance, higher-performance, worthwhile, minimalist) "
-    "are certain; what W_i is in HE, WE and ME (a vector, a scalar, an average) is our reading of 'from "
-    "rich to cheap'.",
-    claim="SHE does better than self-attention in text generation; HE, WE and ME are close to it or better "
-    "at less cost.",
-    study=Study(
-        task="listops",
-        arms={
-            "matrix": "[extractor(context_len=16, weights=matrix)]*2",
-            "attention": "[attention]*2",
-        },
-        smallest=0.02,
-        options={"length": 16},
-        steps=500,
-        parameters=20_000,
-    ),
+study = Study(
+    task="listops",
+    arms={
+        "matrix": "[extractor(context_len=16, weights=matrix)]*2",
+        "attention": "[attention]*2",
+    },
+    smallest=0.02,
+    options={"length": 16},
+    steps=500,
+    parameters=20_000,
 )
 
 
-@card.exact("each member = its double loop, with the number of parameters that its name says")
+@identity("each member = its double loop, with the number of parameters that its name says")
 def loops() -> None:
     T, D, L = 11, 6, 4
     x = torch.randn(1, T, D, dtype=torch.float64)
@@ -62,7 +47,7 @@ def loops() -> None:
         close(kind, mixer(x)[0], torch.stack(rows))
 
 
-@card.exact("richer members hold the cheaper ones: a scalar is a constant vector, a vector a diagonal matrix")
+@identity("richer members hold the cheaper ones: a scalar is a constant vector, a vector a diagonal matrix")
 def nested() -> None:
     D, L = 6, 4
     scalar, vector, matrix = (
@@ -80,7 +65,7 @@ def nested() -> None:
     close("matrix", matrix(x), scalar(x))
 
 
-@card.exact("with nothing to adjust by, the cheapest is PoolFormer's pooling (plus the token) over the past")
+@identity("with nothing to adjust by, the cheapest is PoolFormer's pooling (plus the token) over the past")
 def pooling() -> None:
     mixer = Extractor(6, context_len=5, weights="mean").double()
     assert isinstance(mixer.value, nn.Linear)

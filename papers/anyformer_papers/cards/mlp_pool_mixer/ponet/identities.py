@@ -1,4 +1,4 @@
-"""PoNet."""
+"""Identities of PoNet, and its study."""
 
 from __future__ import annotations
 
@@ -6,35 +6,23 @@ import torch
 
 from anyformer.mixers.ponet import PoNet
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="ponet",
-    what="Attention-free mixing by pooling at three ranges: one vector for the whole text, a maximum for "
-    "each segment, and a maximum over neighbours, joined by products with the token; linear in the length.",
-    parts=("mixer ponet",),
-    differs="y_t = (g + s_t) * o_t + l_t with g from one softmax query, the mean of all; attention has a "
-    "query for each token, and PoolFormer only the neighbours' mean.",
-    followed="paper",
-    notes="Segments are of a fixed length here; the paper takes documents' sentences or paragraphs where it "
-    "has them, and trains with a sentence-structure objective beside the masked one, which is left out.",
-    claim="It beats the Transformer on the Long Range Arena and reaches 95.7% of BERT's score on GLUE.",
-    study=Study(
-        task="listops",
-        arms={
-            "ponet": "[ponet]*2 causal=false positions=sinusoidal",
-            "attention": "[attention]*2 causal=false positions=sinusoidal",
-        },
-        smallest=0.02,
-        options={"length": 16},
-        steps=1000,
-        parameters=30_000,
-    ),
+study = Study(
+    task="listops",
+    arms={
+        "ponet": "[ponet]*2 causal=false positions=sinusoidal",
+        "attention": "[attention]*2 causal=false positions=sinusoidal",
+    },
+    smallest=0.02,
+    options={"length": 16},
+    steps=1000,
+    parameters=30_000,
 )
 
 
-@card.exact("the mixer = a loop over tokens, each sample alone and only its real tokens")
+@identity("the mixer = a loop over tokens, each sample alone and only its real tokens")
 def loop() -> None:
     mixer = PoNet(8, num_heads=2, segment_len=4, local_window=3).double()
     x = torch.randn(2, 11, 8, dtype=torch.float64)
@@ -54,7 +42,7 @@ def loop() -> None:
             close(f"token {t}", y[b, t], g * o[t] + segment * o[t] + near)
 
 
-@card.exact("a single segment is global max-pooling, and segments of one token are the token itself")
+@identity("a single segment is global max-pooling, and segments of one token are the token itself")
 def segments() -> None:
     x = torch.randn(2, 9, 8, dtype=torch.float64)
     one = PoNet(8, num_heads=2, segment_len=100).double()
@@ -62,9 +50,7 @@ def segments() -> None:
     close("segments of one", PoNet(8, segment_len=1)._segments(x), x)
 
 
-@card.exact(
-    "without neighbours and segments it only knows the bag of the others: moving tokens moves outputs"
-)
+@identity("without neighbours and segments it only knows the bag of the others: moving tokens moves outputs")
 def bag() -> None:
     mixer = PoNet(8, segment_len=100, local_window=1).double()
     x = torch.randn(1, 9, 8, dtype=torch.float64)

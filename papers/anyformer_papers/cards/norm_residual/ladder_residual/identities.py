@@ -1,4 +1,4 @@
-"""Ladder Residual."""
+"""Identities of Ladder Residual, and its study."""
 
 from __future__ import annotations
 
@@ -10,36 +10,24 @@ from anyformer.channels.mlp import MLP
 from anyformer.models.build import Backbone
 from anyformer.models.spec import load_spec
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="ladder-residual",
-    what="Each sublayer reads the residual stream from before its predecessor's output has come in, so that "
-    "under tensor parallelism the all-reduce of that output runs while the next sublayer computes.",
-    parts=("blocks.residual:Ladder",),
-    differs="x_i = x_{i-1} + f_i(x_{i-2}) where the Transformer has x_i = x_{i-1} + f_i(x_{i-1}), and the "
-    "parallel form of PaLM lets the two sublayers of one layer read the same x but waits between layers.",
-    followed="paper",
-    notes="Whole stacks only; the paper's hybrid, ladders in the upper half of a converted Llama, is left out.",
-    claim="The quality is the Transformer's (at 1B and 3B), while a 70B model on 8 devices infers about 30% "
-    "faster end to end.",
-    study=Study(
-        task="listops",
-        arms={
-            "ladder": "[attention]*3 residual=ladder",
-            "pre": "[attention]*3 residual=pre",
-        },
-        smallest=0.02,
-        expect="no worse",
-        options={"length": 16},
-        steps=1000,
-        parameters=30_000,
-    ),
+study = Study(
+    task="listops",
+    arms={
+        "ladder": "[attention]*3 residual=ladder",
+        "pre": "[attention]*3 residual=pre",
+    },
+    smallest=0.02,
+    expect="no worse",
+    options={"length": 16},
+    steps=1000,
+    parameters=30_000,
 )
 
 
-@card.exact("the stack = the recurrence unrolled by hand, the first two sublayers reading the input")
+@identity("the stack = the recurrence unrolled by hand, the first two sublayers reading the input")
 def unrolled() -> None:
     body = Backbone(load_spec("[attention]*2 residual=ladder dim=16")).double()
     x = torch.randn(2, 9, 16, dtype=torch.float64)
@@ -51,7 +39,7 @@ def unrolled() -> None:
     close("by hand", body(x), body.stack.residual.last(x4))
 
 
-@card.exact("what a sublayer reads does not depend on what the one before wrote, but on the one before that")
+@identity("what a sublayer reads does not depend on what the one before wrote, but on the one before that")
 def independent() -> None:
     residual = Ladder(4, [1] * 5, "none")
     written = [torch.randn(1, 1, 4, requires_grad=True) for _ in range(5)]
@@ -68,7 +56,7 @@ def _depends(h: Tensor, y: Tensor) -> bool:
     return gradient is not None
 
 
-@card.exact(
+@identity(
     "each half of the hidden units on a device of its own, their sums added a step late = the whole network"
 )
 def tensor_parallel() -> None:

@@ -1,4 +1,4 @@
-"""Macaron Net."""
+"""Identities of Macaron Net, and its study."""
 
 from __future__ import annotations
 
@@ -12,33 +12,19 @@ from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.models.build import Backbone
 from anyformer.models.spec import load_spec
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card, peer
+from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="macaron",
-    what="A layer seen as one step of a splitting scheme for a differential equation of interacting "
-    "particles: half a step of a feed-forward network on each side of attention.",
-    parts=("models.spec:read_pattern", "model macaron"),
-    differs="x += FFN_1(x)/2, x += attention(x), x += FFN_2(x)/2 (Strang), where the Transformer takes x += "
-    "attention(x), x += FFN(x) (Lie-Trotter). The two networks have weights of their own, each of half the "
-    "hidden width.",
-    followed="paper",
-    notes="The paper's order of accuracy is that of exact sub-flows, not of a trained network; it is shown "
-    "for those.",
-    claim="FFN-attention-FFN layers beat the Transformer of the same size: 35.4 BLEU against 34.4 on IWSLT14 "
-    "German-English.",
-    study=Study(
-        task="listops",
-        arms={
-            "macaron": "[attention]*2 channel=mlp(factor=2) pattern=channel/2+mixer+channel/2",
-            "transformer": "[attention]*2 channel=mlp(factor=2) pattern=mixer+channel",
-        },
-        smallest=0.02,
-        options={"length": 16},
-        steps=1000,
-        parameters=30_000,
-    ),
+study = Study(
+    task="listops",
+    arms={
+        "macaron": "[attention]*2 channel=mlp(factor=2) pattern=channel/2+mixer+channel/2",
+        "transformer": "[attention]*2 channel=mlp(factor=2) pattern=mixer+channel",
+    },
+    smallest=0.02,
+    options={"length": 16},
+    steps=1000,
+    parameters=30_000,
 )
 
 
@@ -57,7 +43,7 @@ class Flow(Mixer):
         return x @ self.matrix.mT
 
 
-@card.exact(
+@identity(
     "with exact sub-flows the Transformer's order has an error of the first order, Macaron's of the second"
 )
 def orders() -> None:
@@ -74,7 +60,7 @@ def orders() -> None:
         assert abs(found - order) < 0.1, f"order {found} instead of {order}"
 
 
-@card.exact("a Macaron stack = that of x-transformers under the same weights")
+@identity("a Macaron stack = that of x-transformers under the same weights")
 def equals_x_transformers() -> None:
     theirs = peer("x_transformers").Decoder(
         dim=16, depth=2, heads=4, attn_dim_head=4, macaron=True, ff_mult=2, use_rmsnorm=False

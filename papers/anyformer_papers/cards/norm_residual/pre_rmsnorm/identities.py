@@ -1,4 +1,4 @@
-"""Pre-RMSNorm and Pre-CRMSNorm."""
+"""Identities of Pre-RMSNorm and Pre-CRMSNorm, and its study."""
 
 from __future__ import annotations
 
@@ -9,36 +9,22 @@ from anyformer.convert import from_hf, pre_rms_norm
 from anyformer.layers.norms import CRMSNorm
 from anyformer.models import SequenceModel, create_model
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card, peer
+from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="pre-rmsnorm",
-    what="A pre-LayerNorm Transformer is a pre-RMSNorm one whose stream has mean zero, and so one of a "
-    "coordinate less: a conversion of trained weights without any loss, and CRMSNorm, the norm of such a "
-    "stream.",
-    parts=("convert:pre_rms_norm", "layers.norms:CRMSNorm"),
-    differs="LayerNorm(x) = RMSNorm(x - mean(x)): the mean is taken out once, in the weights that write to "
-    "the stream, instead of at each norm; CRMSNorm divides z (D - 1 numbers) by sqrt((sum z^2 + (sum z)^2) "
-    "/ D).",
-    followed="paper",
-    notes="Scales and biases of the norms are folded into the maps that read them, so that the compact form "
-    "holds for trained LayerNorms too; the head gets a bias for it.",
-    claim="The three forms compute the same in training and inference; the RMS forms need 1% to 10% less time.",
-    study=Study(
-        task="listops",
-        arms={
-            "rms_norm": "[attention]*2 norm=rms_norm",
-            "crms_norm": "[attention]*2 norm=crms_norm",
-            "layer_norm": "[attention]*2 norm=layer_norm",
-        },
-        smallest=0.02,
-        expect="no worse",
-        options={"length": 16},
-        steps=1000,
-        parameters=30_000,
-        seeds=8,
-    ),
+study = Study(
+    task="listops",
+    arms={
+        "rms_norm": "[attention]*2 norm=rms_norm",
+        "crms_norm": "[attention]*2 norm=crms_norm",
+        "layer_norm": "[attention]*2 norm=layer_norm",
+    },
+    smallest=0.02,
+    expect="no worse",
+    options={"length": 16},
+    steps=1000,
+    parameters=30_000,
+    seeds=8,
 )
 
 
@@ -51,7 +37,7 @@ def pre_layer_norm(**changes: object) -> SequenceModel:
     return model.double().eval()
 
 
-@card.exact("the converted models, of width D and D - 1, give the same outputs and gradients of the input")
+@identity("the converted models, of width D and D - 1, give the same outputs and gradients of the input")
 def equivalent() -> None:
     model = pre_layer_norm(num_features=5, num_outputs=3)
     x = torch.randn(2, 20, 5, dtype=torch.float64, requires_grad=True)
@@ -68,7 +54,7 @@ def equivalent() -> None:
         close("gradient", run(other)[1], gradient, 1e-10)
 
 
-@card.exact("after conversion the stream has mean zero before every norm, and before it had not")
+@identity("after conversion the stream has mean zero before every norm, and before it had not")
 def zero_mean() -> None:
     means: list[float] = []
 
@@ -85,7 +71,7 @@ def zero_mean() -> None:
     assert min(means[:5]) > 1e-3 and max(means[5:]) < 1e-12
 
 
-@card.exact("CRMSNorm of D - 1 coordinates = those of RMSNorm of all D, the last being minus their sum")
+@identity("CRMSNorm of D - 1 coordinates = those of RMSNorm of all D, the last being minus their sum")
 def compact_norm() -> None:
     z = torch.randn(7, 15, dtype=torch.float64)
     whole = torch.cat([z, -z.sum(-1, keepdim=True)], -1)
@@ -93,7 +79,7 @@ def compact_norm() -> None:
     close("CRMSNorm", CRMSNorm(15, eps=1e-3).double()(z), rms(whole)[:, :15])
 
 
-@card.exact("GPT-2 of transformers, converted, gives the logits of GPT-2")
+@identity("GPT-2 of transformers, converted, gives the logits of GPT-2")
 def gpt2() -> None:
     transformers = peer("transformers")
     config = transformers.GPT2Config(

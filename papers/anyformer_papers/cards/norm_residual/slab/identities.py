@@ -1,4 +1,4 @@
-"""SLAB."""
+"""Identities of SLAB, and its study."""
 
 from __future__ import annotations
 
@@ -13,45 +13,24 @@ from anyformer.mixers.simplified_attention import SimplifiedAttention
 from anyformer.models import create_model
 from anyformer.models.sequence import SequenceModel
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="slab",
-    what="A norm that is a layer norm when training begins and a batch norm when it ends, and is then folded into the "
-    "next map: inference has no norms. And linear attention with relu features and a convolution of the values.",
-    parts=(
-        "layers.prep_bn:PRepBN",
-        "convert:fold_norms",
-        "mixer simplified_attention",
-        "op linear_attention",
-    ),
-    differs="y = share LN(x) + (1 - share) (BN(x) + alpha x), share from 1 to 0. A batch norm from the start has "
-    "share 0 and alpha 0.",
-    followed="paper",
-    notes="In evaluation ours keeps the mixture at the present share; the released code always takes the batch norm, "
-    "so that its models mean something only once the share is 0. The released attention adds a table of positions to "
-    "the keys, ours leaves positions to the model.",
-    claim="Batch norms that take over from layer norms during training lose nothing: SLAB-Swin reaches 83.6% "
-    "on ImageNet at 16.2 ms, 0.1 points above and 2.4 ms below Flatten-Swin.",
-    study=Study(  # nothing is lost by ending without layer norms
-        task="digits",
-        arms={
-            "progressive": "[simplified_attention(grid=6)]*2 norm=prep_bn channel=mlp causal=false positions=learned",
-            "layer norm": "[simplified_attention(grid=6)]*2 norm=layer_norm channel=mlp causal=false positions=learned",
-        },
-        options={"canvas": 12},
-        smallest=0.02,
-        expect="no worse",
-        steps=1000,
-        parameters=30_000,
-    ),
+study = Study(  # nothing is lost by ending without layer norms
+    task="digits",
+    arms={
+        "progressive": "[simplified_attention(grid=6)]*2 norm=prep_bn channel=mlp causal=false positions=learned",
+        "layer norm": "[simplified_attention(grid=6)]*2 norm=layer_norm channel=mlp causal=false positions=learned",
+    },
+    options={"canvas": 12},
+    smallest=0.02,
+    expect="no worse",
+    steps=1000,
+    parameters=30_000,
 )
 
 
-@card.exact(
-    "share 1 is layer norm; share 0 is torch's batch norm plus alpha x, in training and in evaluation"
-)
+@identity("share 1 is layer norm; share 0 is torch's batch norm plus alpha x, in training and in evaluation")
 def ends() -> None:
     norm, x = PRepBN(6).double(), torch.randn(4, 9, 6, dtype=torch.float64) * 3 + 1
     close("layer norm", norm(x), layer_norm(x, (6,)))
@@ -71,7 +50,7 @@ def ends() -> None:
     close("evaluation", norm.eval()(x), whole)
 
 
-@card.exact("padding is left out of the statistics")
+@identity("padding is left out of the statistics")
 def padding() -> None:
     x, mask = torch.randn(2, 9, 6, dtype=torch.float64), torch.arange(9) < torch.tensor([[9], [4]])
     found = []
@@ -99,7 +78,7 @@ def trained(spec: str) -> SequenceModel:
     return model.eval()
 
 
-@card.exact("folded into the maps behind them, the norms are gone and outputs are the same")
+@identity("folded into the maps behind them, the norms are gone and outputs are the same")
 def folds() -> None:
     x = torch.randn(2, 16, 3, dtype=torch.float64)
     for layers in ("[simplified_attention(grid=4)]*2", "[attention]*2"):
@@ -109,7 +88,7 @@ def folds() -> None:
         close(layers, folded(x), model(x), 1e-10)
 
 
-@card.exact("attention in linear and in quadratic order agree; the local term is torch's 5 x 5 convolution")
+@identity("attention in linear and in quadratic order agree; the local term is torch's 5 x 5 convolution")
 def orders() -> None:
     mixer, x = (
         SimplifiedAttention(8, num_heads=2, grid=6, causal=False).double(),

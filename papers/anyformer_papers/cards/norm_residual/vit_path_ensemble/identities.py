@@ -1,4 +1,4 @@
-"""Vision Transformers as path ensembles."""
+"""Identities of Vision Transformers as path ensembles, and its study."""
 
 from __future__ import annotations
 
@@ -8,35 +8,22 @@ from torch import Tensor, nn
 from anyformer.blocks.residual import PathEnsemble
 from anyformer.models import SequenceModel, create_model
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="vit-path-ensemble",
-    what="A stack of L layers is a sum of 2L + 1 paths, the input and each sublayer's output, that the "
-    "classifier reads as an ensemble; paths can be pruned there, or weighed by learned vectors "
-    "(EnsembleScale).",
-    parts=("blocks.residual:PathEnsemble",),
-    differs="The end reads w_0 x + sum w_i f_i while sublayers read the plain sum. LayerScale puts its w_i "
-    "into the stream, where all sublayers above read it too; the pre-norm stack has w = 1.",
-    followed="paper",
-    notes="The self-distillation of short paths from the whole ensemble is left out.",
-    claim="Some paths make a Vision Transformer worse; pruning and weighing paths makes it better, and lets "
-    "it go deeper.",
-    study=Study(
-        task="digits",
-        arms={
-            "path_ensemble": "[attention]*4 residual=path_ensemble channel=mlp norm=layer_norm causal=false "
-            "positions=learned(max_length=64)",
-            "pre": "[attention]*4 residual=pre channel=mlp norm=layer_norm causal=false "
-            "positions=learned(max_length=64)",
-        },
-        smallest=0.02,
-        expect="no worse",
-        options={"canvas": 12},
-        steps=1000,
-        parameters=40_000,
-    ),
+study = Study(
+    task="digits",
+    arms={
+        "path_ensemble": "[attention]*4 residual=path_ensemble channel=mlp norm=layer_norm causal=false "
+        "positions=learned(max_length=64)",
+        "pre": "[attention]*4 residual=pre channel=mlp norm=layer_norm causal=false "
+        "positions=learned(max_length=64)",
+    },
+    smallest=0.02,
+    expect="no worse",
+    options={"canvas": 12},
+    steps=1000,
+    parameters=40_000,
 )
 
 
@@ -63,7 +50,7 @@ def paths_of(model: SequenceModel, x: Tensor) -> list[Tensor]:
     return found
 
 
-@card.exact("the input and the outputs of all sublayers, 2L + 1 paths, add up to what the last norm reads")
+@identity("the input and the outputs of all sublayers, 2L + 1 paths, add up to what the last norm reads")
 def paths_add_up() -> None:
     plain, _, x = models()
     read: list[Tensor] = []
@@ -73,7 +60,7 @@ def paths_add_up() -> None:
     close("stream", torch.stack(paths).sum(0), read[0])
 
 
-@card.exact(
+@identity(
     "with all weights one the ensemble gives the classifier's logits; a weight is that path's share of the end"
 )
 def weights() -> None:
@@ -87,7 +74,7 @@ def weights() -> None:
     close("weighed", ensemble(x), plain.head(plain.body.stack.residual.last(mixed).mean(1)))
 
 
-@card.exact(
+@identity(
     "pruning takes a path from the classifier alone: what every sublayer reads and writes stays the same"
 )
 def pruning() -> None:

@@ -1,4 +1,4 @@
-"""ComplexFormer."""
+"""Identities of ComplexFormer, and its study."""
 
 from __future__ import annotations
 
@@ -8,34 +8,18 @@ from anyformer.mixers.attention import Attention
 from anyformer.positions import create_position
 from anyformer.positions.complex import Complex
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card, peer
+from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="complexformer",
-    what="Pairs of a head's channels are complex numbers. The score is the sum of |q| |k| cos(Adapt(arg q "
-    "- arg k) + Delta(m - n)), with a map of the phases and a rotation by the distance that each head "
-    "learns.",
-    parts=("position complex", "mixer attention"),
-    differs="RoPE has Adapt(x) = x and Delta(d) = w d with the same w in every head; here Adapt(x) = a x + "
-    "b, and a, b and w are learned for each head and pair.",
-    followed="reconstruction",
-    notes="The abstract gives exp[i(Adapt(AS_mn) + Delta(P_mn))] and the two as learned by each head; that "
-    "they are affine and linear is our reading. The paper has been withdrawn by its authors. With an "
-    "affine map the score splits into a rotation of the query and one of the key, so that caches and fused "
-    "kernels go on working. Phases have a jump at pi, which shows where a is no integer.",
-    claim="Lower perplexity than a Transformer with RoPE at a similar size.",
-    beyond_reach="scale",
-    study=Study(  # a proxy: what has been learned of copying after few steps
-        task="copy",
-        arms={
-            "complex": "[attention]*2 positions=complex",
-            "rope": "[attention]*2 positions=rope",
-        },
-        options={"length": 32},
-        smallest=0.05,
-        steps=200,
-    ),
+study = Study(  # a proxy: what has been learned of copying after few steps
+    task="copy",
+    arms={
+        "complex": "[attention]*2 positions=complex",
+        "rope": "[attention]*2 positions=rope",
+    },
+    options={"length": 32},
+    smallest=0.05,
+    steps=200,
 )
 
 
@@ -44,7 +28,7 @@ def heads(T: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return q, k, torch.arange(T, dtype=torch.float64).expand(2, T)
 
 
-@card.exact("at first it is RoPE, gradients included")
+@identity("at first it is RoPE, gradients included")
 def is_rope() -> None:
     q, k, place = heads(12)
     found = []
@@ -57,7 +41,7 @@ def is_rope() -> None:
         close(what, got, expected, 1e-11)
 
 
-@card.exact("the rotations of queries and keys make the formula, pair by pair")
+@identity("the rotations of queries and keys make the formula, pair by pair")
 def formula() -> None:
     q, k, place = heads(7)
     scheme = Complex(24, 3, 8).double()
@@ -76,7 +60,7 @@ def formula() -> None:
     close("scores", a @ b.mT, expected, 1e-12)
 
 
-@card.exact("at first its scores are those of transformers' Llama rotation")
+@identity("at first its scores are those of transformers' Llama rotation")
 def equals_llama() -> None:
     llama = peer("transformers.models.llama.modeling_llama")
     q, k, place = heads(12)
@@ -87,7 +71,7 @@ def equals_llama() -> None:
     close("scores", a @ b.mT, left @ right.mT, 1e-5)
 
 
-@card.exact(
+@identity(
     "an empty channel has no phase: its gradient is finite, and it adds less than a hundredth of parameters"
 )
 def finite() -> None:

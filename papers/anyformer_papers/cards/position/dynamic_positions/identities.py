@@ -1,4 +1,4 @@
-"""Dynamic position encoding."""
+"""Identities of Dynamic position encoding."""
 
 from __future__ import annotations
 
@@ -11,23 +11,7 @@ from anyformer.models import EncoderDecoder, load_spec
 from anyformer.models.build import Backbone
 from anyformer.positions.absolute import waves
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
-
-card = Card(
-    slug="dynamic-positions",
-    what="In translation, a small Transformer in front of the encoder makes position vectors from the "
-    "text. It is taught to give each source token the sinusoid of the place where its translation stands "
-    "in the target.",
-    parts=("model dynamic_positions", "blocks.dynamic_positions:DynamicPositions"),
-    differs="Sinusoids and learned tables depend on the place alone; here the vector is f(x + waves(i)), "
-    "taught by weight * |f(x + waves(i)) - waves(order_i)|^2 beside the translation's own loss.",
-    followed="reconstruction",
-    notes="The paper's text says that the vectors refine the input's positions and are learned with "
-    "alignments; the squared distance, and where the vectors are added, are our reading of it. Alignments "
-    "come in as the side input order.",
-    claim="Better translations from English into German, French and Italian than with sinusoids.",
-    beyond_reach="scale",
-)
+from anyformer_papers.identity import identity
 
 
 class Says(Mixer):
@@ -45,7 +29,7 @@ class Says(Mixer):
         return self.said
 
 
-@card.exact("the loss is zero for the sinusoids of the target's order, and only for them")
+@identity("the loss is zero for the sinusoids of the target's order, and only for them")
 def loss() -> None:
     order = torch.stack([torch.randperm(9), torch.randperm(9)])
     right = waves(order.double(), 16)
@@ -58,7 +42,7 @@ def loss() -> None:
             close("loss", call.losses["order"], torch.tensor(expected), 1e-6)
 
 
-@card.exact("with a module that says nothing it is the plain encoder-decoder with sinusoids")
+@identity("with a module that says nothing it is the plain encoder-decoder with sinusoids")
 def silent() -> None:
     fields = load_spec("dynamic_positions", dim=16).model_dump()
     model = EncoderDecoder(fields, vocab_size=12).double().eval()
@@ -77,7 +61,7 @@ def silent() -> None:
     close("logits", model(source, target), plain(source, target), 1e-12)
 
 
-@card.exact("in a made-up language whose verb goes last, the vectors learn to tell the target's order")
+@identity("in a made-up language whose verb goes last, the vectors learn to tell the target's order")
 def learns() -> None:
     def sentences(count: int) -> tuple[Tensor, Tensor]:
         x, verb = torch.randint(1, 8, (count, 8)), torch.randint(0, 8, (count, 1))

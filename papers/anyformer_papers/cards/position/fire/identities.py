@@ -1,4 +1,4 @@
-"""FIRE."""
+"""Identities of FIRE, and its study."""
 
 from __future__ import annotations
 
@@ -10,33 +10,21 @@ from anyformer.positions.alibi import Alibi
 from anyformer.positions.base import Positions
 from anyformer.positions.bias import T5, Fire, Kerple
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="fire",
-    what="A causal bias that is a learned function of the distance over the query's own place, both on a "
-    "learned log scale. Its argument stays in [0, 1] at any length, so that longer sequences are "
-    "interpolated.",
-    parts=("position fire", "position kerple", "position t5", "position alibi"),
-    differs="b_ij = f(psi(i - j) / psi(max(L, i))). ALiBi is -r (i - j), Kerple -r log(1 + c (i - j)), T5 "
-    "a table of buckets: none of them looks at i.",
-    followed="paper",
-    notes="The threshold is a learned factor of its first value, as in the paper's appendix.",
-    claim="At lengths beyond training, perplexity on C4 is 2.28 below that of the best other scheme.",
-    study=Study(
-        task="bytes",
-        arms={
-            "fire": "[attention]*2 positions=fire(threshold=64)",
-            "alibi": "[attention]*2 positions=alibi",
-            "rope": "[attention]*2 positions=rope",
-        },
-        options={"length": 64},
-        smallest=0.05,
-        steps=400,
-        batch_size=16,
-        times_longer=4,
-    ),
+study = Study(
+    task="bytes",
+    arms={
+        "fire": "[attention]*2 positions=fire(threshold=64)",
+        "alibi": "[attention]*2 positions=alibi",
+        "rope": "[attention]*2 positions=rope",
+    },
+    options={"length": 64},
+    smallest=0.05,
+    steps=400,
+    batch_size=16,
+    times_longer=4,
 )
 DIM = (32, 4, 8)  # of the model, heads, of a head
 PLACE = torch.arange(60, dtype=torch.float64)[None]
@@ -58,7 +46,7 @@ def linear(weight: torch.Tensor, rate: float) -> torch.Tensor:
     return causal(scheme)
 
 
-@card.exact("the formula, pair by pair, with an argument in [0, 1] at every length")
+@identity("the formula, pair by pair, with an argument in [0, 1] at every length")
 def formula() -> None:
     scheme = Fire(*DIM, threshold=20).double()
     found = scheme.score(EMPTY, EMPTY, PLACE, PLACE)
@@ -73,20 +61,20 @@ def formula() -> None:
         assert bool(((argument >= 0) & (argument <= 1 + 1e-12)).all())
 
 
-@card.exact("with the identity as psi, a linear f and a far threshold it is ALiBi")
+@identity("with the identity as psi, a linear f and a far threshold it is ALiBi")
 def is_alibi() -> None:
     slopes = Alibi(*DIM).double().slopes
     close("ALiBi", linear(-1000 * slopes, rate=0.0), causal(Alibi(*DIM)), 1e-12)
 
 
-@card.exact("with the logarithm as psi and a linear f it is Kerple")
+@identity("with the logarithm as psi and a linear f it is Kerple")
 def is_kerple() -> None:
     kerple = Kerple(*DIM).double()
     weight = -kerple.r1.detach() * math.log1p(1000)
     close("Kerple", linear(weight, rate=1.0), causal(kerple), 1e-12)
 
 
-@card.exact("a perceptron through T5's table gives T5's bias at every whole distance")
+@identity("a perceptron through T5's table gives T5's bias at every whole distance")
 def is_t5() -> None:
     t5 = T5(*DIM, num_buckets=16, max_distance=40).double()
     expected = causal(t5)

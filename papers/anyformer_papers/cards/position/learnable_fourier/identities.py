@@ -1,4 +1,4 @@
-"""Learnable Fourier features."""
+"""Identities of Learnable Fourier features, and its study."""
 
 from __future__ import annotations
 
@@ -7,34 +7,23 @@ import torch
 from anyformer.models import create_model
 from anyformer.positions.fourier import LearnableFourier
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="learnable-fourier",
-    what="A position with any number of real-valued axes goes through sines and cosines of learned "
-    "frequencies and a small perceptron, and is added to the token. Groups of axes share the encoder.",
-    parts=("position learnable_fourier",),
-    differs="r(x) = [cos x W, sin x W] / sqrt(F) with a learned W. Sinusoids have a fixed geometric W on "
-    "one axis and no perceptron; learned tables have a free vector for each place and none for a place not "
-    "seen.",
-    followed="paper",
-    claim="More accurate and faster to converge than other encodings of images, boxes and widgets.",
-    study=Study(
-        task="digits",
-        arms={
-            "fourier": "[attention]*2 causal=false positions=learnable_fourier(axes=2, grid=6)",
-            "learned": "[attention]*2 causal=false positions=learned",
-        },
-        options={"canvas": 12},
-        smallest=0.05,
-        steps=1000,
-        parameters=30_000,
-    ),
+study = Study(
+    task="digits",
+    arms={
+        "fourier": "[attention]*2 causal=false positions=learnable_fourier(axes=2, grid=6)",
+        "learned": "[attention]*2 causal=false positions=learned",
+    },
+    options={"canvas": 12},
+    smallest=0.05,
+    steps=1000,
+    parameters=30_000,
 )
 
 
-@card.exact("at first, likeness falls with the distance as a Gaussian does, and does not depend on the place")
+@identity("at first, likeness falls with the distance as a Gaussian does, and does not depend on the place")
 def gaussian() -> None:
     for axes in (1, 2):
         scheme = LearnableFourier(16, 1, 16, axes=axes, features=20_000, gamma=10.0).double()
@@ -46,7 +35,7 @@ def gaussian() -> None:
         close("moved", moved, likeness, 1e-12)
 
 
-@card.exact("two groups are one encoder on each, side by side")
+@identity("two groups are one encoder on each, side by side")
 def groups() -> None:
     scheme = LearnableFourier(16, 1, 16, axes=4, groups=2).double()
     place = torch.randn(2, 5, 4, dtype=torch.float64)
@@ -55,7 +44,7 @@ def groups() -> None:
     close("groups", whole, torch.cat(halves, -1), 1e-15)
 
 
-@card.exact(
+@identity(
     "a model knows of places only what it is told: tokens shuffled with their places give shuffled outputs"
 )
 def shuffled() -> None:

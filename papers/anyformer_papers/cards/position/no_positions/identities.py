@@ -1,4 +1,4 @@
-"""Deep Transformer language models without positions."""
+"""Identities of Deep Transformer language models without positions, and its study."""
 
 from __future__ import annotations
 
@@ -6,32 +6,20 @@ import torch
 
 from anyformer.models import create_model
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="no-positions",
-    what="Deep Transformer language models for speech recognition, with and without sinusoids: a causal "
-    "model needs no positions, as how many tokens it sees tells it where it is.",
-    parts=("position none", "mixer attention"),
-    differs="Nothing is added to the input and nothing to the scores; a bidirectional model without "
-    "positions sees a set, a causal one a sequence.",
-    followed="paper",
-    notes="Rescoring and fusion with a recogniser are the decoder's business and are not part of this row "
-    "here.",
-    claim="A deep causal model needs no positions: on LibriSpeech its perplexity is slightly lower without.",
-    study=Study(
-        task="bytes",
-        arms={
-            "none": "[attention]*4 positions=none",
-            "sinusoidal": "[attention]*4 positions=sinusoidal",
-        },
-        options={"length": 64},
-        smallest=0.05,
-        steps=1500,
-        expect="no worse",
-        parameters=100_000,
-    ),
+study = Study(
+    task="bytes",
+    arms={
+        "none": "[attention]*4 positions=none",
+        "sinusoidal": "[attention]*4 positions=sinusoidal",
+    },
+    options={"length": 64},
+    smallest=0.05,
+    steps=1500,
+    expect="no worse",
+    parameters=100_000,
 )
 
 
@@ -42,7 +30,7 @@ def last_output(depth: int, x: torch.Tensor) -> torch.Tensor:
     return y
 
 
-@card.exact("one causal layer sees its past as a set, two see its order")
+@identity("one causal layer sees its past as a set, two see its order")
 def depth() -> None:
     x = torch.randint(10, (4, 15))
     shuffled = torch.cat([x[:, torch.randperm(14)], x[:, -1:]], 1)
@@ -50,14 +38,14 @@ def depth() -> None:
     assert float((last_output(2, shuffled) - last_output(2, x)).abs().max().detach()) > 1e-3
 
 
-@card.exact("without causality the outputs are shuffled as the inputs are, at any depth")
+@identity("without causality the outputs are shuffled as the inputs are, at any depth")
 def equivariant() -> None:
     model = create_model("[attention]*3 dim=16 positions=none causal=false", vocab_size=10).double()
     x, order = torch.randint(10, (4, 15)), torch.randperm(15)
     close("shuffled", model(x[:, order]), model(x)[:, order], 1e-12)
 
 
-@card.exact(
+@identity(
     "a linear probe reads the place off the states of an untrained causal model, but not of a bidirectional one"
 )
 def probe() -> None:

@@ -1,4 +1,4 @@
-"""Randomised positional encodings."""
+"""Identities of Randomised positional encodings, and its study."""
 
 from __future__ import annotations
 
@@ -11,34 +11,19 @@ from anyformer.mixers.attention import Attention
 from anyformer.models import create_model
 from anyformer.positions import create_position
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="randomized-positions",
-    what="Tokens are numbered by an ordered random draw from a range far longer than any training "
-    "sequence, so that the positions of longer sequences have all been seen. Any scheme can use the "
-    "numbers.",
-    parts=("position randomized",),
-    differs="Positions are n sorted draws from L instead of 0 to n - 1: they tell the order, not the "
-    "distance. Shifting all positions by one random number instead keeps distances, and so those of long "
-    "sequences stay unseen.",
-    followed="paper",
-    notes="The paper draws for each test sequence; here evaluation must repeat, so its draws are fixed. A "
-    "causal model has to number a token before it knows how many follow, and so takes one draw for its "
-    "longest sequence, of which shorter ones use the first numbers.",
-    claim="On 15 algorithmic tasks, accuracy at lengths never trained on rises by 12 points on average.",
-    study=Study(
-        task="copy",
-        arms={
-            "randomised": "[attention]*2 positions=randomized(scheme=rope, limit=256, longest=128)",
-            "plain": "[attention]*2 positions=rope",
-        },
-        options={"length": 32},
-        smallest=0.05,
-        steps=600,
-        times_longer=2,
-    ),
+study = Study(
+    task="copy",
+    arms={
+        "randomised": "[attention]*2 positions=randomized(scheme=rope, limit=256, longest=128)",
+        "plain": "[attention]*2 positions=rope",
+    },
+    options={"length": 32},
+    smallest=0.05,
+    steps=600,
+    times_longer=2,
 )
 SCHEMES = ("sinusoidal", "learned", "rope", "alibi", "shaw", "t5", "transformer_xl")
 
@@ -48,7 +33,7 @@ def inputs(T: int) -> Inputs:
     return Inputs(None, index, index.double(), None, Call())
 
 
-@card.exact("draws are ordered, different, in range, and every subset comes equally often")
+@identity("draws are ordered, different, in range, and every subset comes equally often")
 def uniform() -> None:
     scheme = create_position("randomized", limit=6, dim=16, num_heads=2, head_dim=8).train()
     draws = [tuple(scheme.ids(inputs(3))[0].long().tolist()) for _ in range(4000)]
@@ -59,7 +44,7 @@ def uniform() -> None:
     assert chi_square < 43.8, f"chi-square {chi_square:.1f} of 19 degrees of freedom, 1 in 1000 is above 43.8"
 
 
-@card.exact("a draw of n from n is the plain scheme, for seven schemes")
+@identity("a draw of n from n is the plain scheme, for seven schemes")
 def all_numbers() -> None:
     x = torch.randint(10, (2, 20))
     for name in SCHEMES:
@@ -75,7 +60,7 @@ def all_numbers() -> None:
             close(name, drawn.train(training)(x), fixed.train(training)(x), 1e-6)
 
 
-@card.exact("it is the plain scheme at the drawn places; layers share a draw, batches do not")
+@identity("it is the plain scheme at the drawn places; layers share a draw, batches do not")
 def places() -> None:
     scheme = {"name": "randomized", "scheme": "alibi", "limit": 64}
     mixers = [Attention(16, positions=scheme, causal=False).double().train() for _ in range(2)]

@@ -1,4 +1,4 @@
-"""Better relative position embeddings, M1 to M4."""
+"""Identities of Better relative position embeddings, M1 to M4, and its study."""
 
 from __future__ import annotations
 
@@ -7,30 +7,19 @@ import torch
 from anyformer.mixers.attention import Attention
 from anyformer.positions.relative import Relative, Shaw
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="relative-key-query",
-    what="Four ways for a clipped distance to enter a score: a number times q.k of its size (M1) or of its "
-    "sign and size (M2), a vector inside q.k (M3), or a vector that meets both the query and the key (M4).",
-    parts=("position relative", "position shaw"),
-    differs="M4: q.k + q.a + k.a. Shaw has the first two terms; T5 and ALiBi have q.k plus a number.",
-    followed="paper",
-    notes="Tables are shared by heads, as in BERT's relative_key_query, which is M4. transformers 5 has "
-    "dropped it from BERT, so that M4 is held to the triple loop.",
-    claim="M4 is better on SQuAD than earlier absolute and relative embeddings.",
-    study=Study(  # what has been learned of copying after few steps
-        task="copy",
-        arms={
-            "m4": "[attention]*2 positions=relative(form=m4)",
-            "shaw, keys": "[attention]*2 positions=shaw(values=false)",
-        },
-        options={"length": 32},
-        smallest=0.05,
-        steps=400,
-        seeds=8,
-    ),
+study = Study(  # what has been learned of copying after few steps
+    task="copy",
+    arms={
+        "m4": "[attention]*2 positions=relative(form=m4)",
+        "shaw, keys": "[attention]*2 positions=shaw(values=false)",
+    },
+    options={"length": 32},
+    smallest=0.05,
+    steps=400,
+    seeds=8,
 )
 REACH = 3
 
@@ -52,7 +41,7 @@ def scores(form: str, q: torch.Tensor, k: torch.Tensor, table: torch.Tensor) -> 
     return y * K**-0.5
 
 
-@card.exact("the four forms, pair by pair and channel by channel")
+@identity("the four forms, pair by pair and channel by channel")
 def loops() -> None:
     q, k = (torch.randn(2, 2, 9, 4, dtype=torch.float64) for _ in range(2))
     place = torch.arange(9, dtype=torch.float64).expand(2, 9)
@@ -62,7 +51,7 @@ def loops() -> None:
         close(form, q @ k.mT * 4**-0.5 + term, scores(form, q, k, scheme.table.detach()), 1e-12)
 
 
-@card.exact("a = 1 in M1 to M3, and a = 0 in M4, is attention without positions")
+@identity("a = 1 in M1 to M3, and a = 0 in M4, is attention without positions")
 def plain() -> None:
     x = torch.randn(2, 20, 16, dtype=torch.float64)
     none = Attention(16, positions="none", causal=False).double()
@@ -74,7 +63,7 @@ def plain() -> None:
         close(form, mixer(x), none(x), 1e-12)
 
 
-@card.exact("M4 is Shaw's term of keys and the mirrored term of queries, and M1 is M2 with an even table")
+@identity("M4 is Shaw's term of keys and the mirrored term of queries, and M1 is M2 with an even table")
 def relations() -> None:
     q, k = (torch.randn(2, 2, 9, 4, dtype=torch.float64) for _ in range(2))
     place = torch.rand(2, 9, dtype=torch.float64).cumsum(1) * 5  # places need not be whole numbers

@@ -1,4 +1,4 @@
-"""Reverse positional encoding."""
+"""Identities of Reverse positional encoding, and its study."""
 
 from __future__ import annotations
 
@@ -8,32 +8,19 @@ from anyformer.contract import Call, Inputs
 from anyformer.models import create_model
 from anyformer.positions import create_position
 from anyformer.testing.measures import close, expect_error
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="reverse-positions",
-    what="The tokens of a window are numbered from the last one back, so that the newest observation has "
-    "the same code however long the window is.",
-    parts=("position reverse", "position sinusoidal", "task fading"),
-    differs="pos(i) = L - 1 - i instead of i. Relative schemes need no such thing; and it cannot stream, "
-    "as each new token renumbers all others.",
-    followed="paper",
-    notes="The paper's other half, an encoder's outputs in reversed order before the attention of a "
-    "recurrent decoder, changes nothing for attention without positions of its own and is left out.",
-    claim="Trained at one window length, channel prediction stays good at others, where forward numbers "
-    "fail.",
-    study=Study(
-        task="fading",
-        arms={
-            "reverse": "[attention]*2 positions=reverse causal=false",
-            "forward": "[attention]*2 positions=sinusoidal causal=false",
-        },
-        options={"length": 16},
-        smallest=0.01,
-        steps=300,
-        times_longer=2,
-    ),
+study = Study(
+    task="fading",
+    arms={
+        "reverse": "[attention]*2 positions=reverse causal=false",
+        "forward": "[attention]*2 positions=sinusoidal causal=false",
+    },
+    options={"length": 16},
+    smallest=0.01,
+    steps=300,
+    times_longer=2,
 )
 
 
@@ -42,7 +29,7 @@ def inputs(T: int, mask: torch.Tensor | None = None) -> Inputs:
     return Inputs(mask, index, index.double(), None, Call())
 
 
-@card.exact("it is the sinusoidal table, flipped")
+@identity("it is the sinusoidal table, flipped")
 def flipped() -> None:
     zero = torch.zeros(1, 9, 16, dtype=torch.float64)
     table = create_position("sinusoidal", dim=16, num_heads=1, head_dim=16).embed(zero, inputs(9).positions)
@@ -50,7 +37,7 @@ def flipped() -> None:
     close("flip", scheme.embed(zero, scheme.ids(inputs(9))), table.flip(1), 1e-15)
 
 
-@card.exact("the last observations have the same codes in every window, also in a batch padded to one length")
+@identity("the last observations have the same codes in every window, also in a batch padded to one length")
 def any_length() -> None:
     scheme = create_position("reverse", dim=16, num_heads=1, head_dim=16)
     zero = torch.zeros(1, 30, 16, dtype=torch.float64)
@@ -62,7 +49,7 @@ def any_length() -> None:
         close(f"padded window of {length}", padded[:, :length], scheme.ids(inputs(length)), 0.0)
 
 
-@card.exact(
+@identity(
     "a window longer by observations that are nowhere to be seen gives the same forecast; forward numbers do not"
 )
 def same_forecast() -> None:
@@ -79,7 +66,7 @@ def same_forecast() -> None:
         assert (apart < 1e-12) == same, f"{name}: {apart}"
 
 
-@card.exact("a causal model with it is refused, as it could not stream")
+@identity("a causal model with it is refused, as it could not stream")
 def refused() -> None:
     for spec in ("[attention]*2 positions=reverse", "[attention(positions=reverse(scheme=alibi))]*2"):
         expect_error(spec, "causal", lambda spec=spec: create_model(spec, vocab_size=8))

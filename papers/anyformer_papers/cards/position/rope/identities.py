@@ -1,4 +1,4 @@
-"""RoPE and RoFormer."""
+"""Identities of RoPE and RoFormer, and its study."""
 
 from __future__ import annotations
 
@@ -10,33 +10,19 @@ from anyformer.mixers.attention import Attention, split_heads
 from anyformer.mixers.linear_attention import LinearAttention
 from anyformer.positions.rope import Rope
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card, peer
+from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="rope",
-    what="Pairs of channels of queries and keys are turned by angles that grow with the position, so that "
-    "their product depends on the distance alone; for linear attention, in the numerator alone. RoFormer "
-    "is BERT with it.",
-    parts=("position rope", "mixer attention", "mixer linear_attention"),
-    differs="(R_m q) (R_n k) = q R_(n-m) k: a product and no term beside it, as Shaw's and "
-    "Transformer-XL's are, so that caches and fused kernels need not know of it.",
-    followed="paper",
-    notes="The paper pairs neighbouring channels (pairs=neighbours); Llama and this library's default pair "
-    "the halves of a head, which is a permutation. Also: a base, a share of the channels, and stretched "
-    "wavelengths.",
-    claim="RoFormer converges faster than BERT and classifies long texts better.",
-    study=Study(  # what has been learned of copying after few steps
-        task="copy",
-        arms={
-            "rope": "[attention]*2 positions=rope",
-            "sinusoidal": "[attention]*2 positions=sinusoidal",
-            "learned": "[attention]*2 positions=learned(max_length=128)",
-        },
-        options={"length": 32},
-        smallest=0.05,
-        steps=250,
-    ),
+study = Study(  # what has been learned of copying after few steps
+    task="copy",
+    arms={
+        "rope": "[attention]*2 positions=rope",
+        "sinusoidal": "[attention]*2 positions=sinusoidal",
+        "learned": "[attention]*2 positions=learned(max_length=128)",
+    },
+    options={"length": 32},
+    smallest=0.05,
+    steps=250,
 )
 
 
@@ -45,7 +31,7 @@ def heads(T: int, K: int = 8) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]
     return q, k, torch.arange(T, dtype=torch.float64).expand(2, T)
 
 
-@card.exact("scores do not change when all places move by the same distance, for every option")
+@identity("scores do not change when all places move by the same distance, for every option")
 def shifted() -> None:
     q, k, place = heads(20)
     choices: list[dict[str, Any]] = [
@@ -60,7 +46,7 @@ def shifted() -> None:
         close(f"{options}", c @ d.mT, a @ b.mT, 1e-12)
 
 
-@card.exact("the formula: blocks of two by two, rotated by m theta_i, and q R_(n-m) k")
+@identity("the formula: blocks of two by two, rotated by m theta_i, and q R_(n-m) k")
 def matrices() -> None:
     q, k, place = heads(9)
     rope = Rope(16, 2, 8, pairs="neighbours")
@@ -79,7 +65,7 @@ def matrices() -> None:
             close("q R_(n-m) k", (a[:, :, m] * b[:, :, n]).sum(-1), product, 1e-12)
 
 
-@card.exact("both pairings are the same up to a permutation of the channels")
+@identity("both pairings are the same up to a permutation of the channels")
 def pairings() -> None:
     q, k, place = heads(9)
     order = torch.arange(8).reshape(2, 4).T.flatten()  # 0 4 1 5 2 6 3 7
@@ -90,7 +76,7 @@ def pairings() -> None:
         close("permuted", got, expected[..., order], 1e-15)
 
 
-@card.exact("linear attention with rotated numerators is the sum over all pairs")
+@identity("linear attention with rotated numerators is the sum over all pairs")
 def linear() -> None:
     x = torch.randn(2, 70, 16, dtype=torch.float64)
     for causal in (True, False):
@@ -106,7 +92,7 @@ def linear() -> None:
         close("all pairs", mixer(x), mixer.out(y.transpose(1, 2).flatten(2)), 1e-10)
 
 
-@card.exact("self-attention of transformers' RoFormer under the same weights")
+@identity("self-attention of transformers' RoFormer under the same weights")
 def equals_roformer() -> None:
     theirs = peer("transformers.models.roformer.modeling_roformer")
     config = theirs.RoFormerConfig(hidden_size=16, num_attention_heads=2)

@@ -1,4 +1,4 @@
-"""Set-Based Prompting."""
+"""Identities of Set-Based Prompting."""
 
 from __future__ import annotations
 
@@ -11,20 +11,8 @@ from anyformer.convert import from_hf
 from anyformer.models import SequenceModel, create_model
 from anyformer.positions.sets import set_prompt
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card, peer
+from anyformer_papers.identity import identity, peer
 
-card = Card(
-    slug="set-based-prompting",
-    what="A prompt whose middle is a set: its members all begin at the same position and do not see each "
-    "other, and what follows begins behind the longest one. Whatever a trained decoder then says cannot "
-    "depend on their order.",
-    parts=("positions.sets:set_prompt", "mixer attention"),
-    differs="An ordinary prompt numbers tokens on and lets each see all before it. Here positions repeat, "
-    "and pairs of different members are masked: positions and a mask, no weights.",
-    followed="paper",
-    claim="The dependence on the order of options is gone by construction, at a small cost in accuracy.",
-    beyond_reach="weights",
-)
 MEMBERS = [torch.tensor(member) for member in ([7, 2, 9], [3], [5, 5, 1, 8], [6, 4])]
 PREFIX, SUFFIX = torch.tensor([1, 2, 3]), torch.tensor([9, 8, 1])
 SPECS = (
@@ -46,7 +34,7 @@ def run(model: SequenceModel, members: list[torch.Tensor]) -> torch.Tensor:
     return model(x, positions=positions, call=Call(side={"part": part}))[:, -len(SUFFIX) :]
 
 
-@card.exact(
+@identity(
     "all orders of four members give the same logits behind them, in four kinds of positions; plain prompts do not"
 )
 def no_order() -> None:
@@ -59,7 +47,7 @@ def no_order() -> None:
         assert float((model(prompt(MEMBERS[::-1])[0]) - plain)[:, -1].abs().max().detach()) > 1e-6
 
 
-@card.exact("going on from the cached prompt gives the same tokens for every order")
+@identity("going on from the cached prompt gives the same tokens for every order")
 def generated() -> None:
     model = create_model(SPECS[0], vocab_size=10).double().eval()
     texts = set()
@@ -75,14 +63,14 @@ def generated() -> None:
     assert len(texts) == 1, texts
 
 
-@card.exact("a set of one member is an ordinary prompt")
+@identity("a set of one member is an ordinary prompt")
 def one_member() -> None:
     for spec in SPECS:
         model = create_model(spec, vocab_size=10).double()
         close(spec, run(model, [MEMBERS[0]]), model(prompt([MEMBERS[0]])[0])[:, -len(SUFFIX) :], 1e-12)
 
 
-@card.exact("transformers' Llama under a mask of all pairs and the same position ids gives the same logits")
+@identity("transformers' Llama under a mask of all pairs and the same position ids gives the same logits")
 def equals_transformers() -> None:
     transformers = peer("transformers")
     config = transformers.LlamaConfig(

@@ -1,4 +1,4 @@
-"""Relative position representations."""
+"""Identities of Relative position representations, and its study."""
 
 from __future__ import annotations
 
@@ -9,35 +9,24 @@ import torch
 from anyformer.mixers.attention import Attention, split_heads
 from anyformer.positions.relative import Shaw
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card, peer
+from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="shaw-relative",
-    what="Learned vectors of the clipped distance between two tokens are added to the key and to the "
-    "value, so that attention sees labelled edges and no absolute places.",
-    parts=("position shaw", "mixer attention"),
-    differs="s_ij = q_i (k_j + a_(j-i)), z_i = sum_j p_ij (v_j + b_(j-i)). M4 adds k_j a_(j-i); "
-    "Transformer-XL has a sinusoidal a with a projection; T5 keeps one number a head in the place of q_i a.",
-    followed="paper",
-    notes="Vectors are shared by heads. Edges of other kinds than distances (graphs) are not offered here.",
-    claim="Over absolute sinusoids, 1.3 BLEU more from English to German and 0.3 more to French.",
-    study=Study(
-        task="translation",
-        arms={
-            "shaw": "[attention]*2 positions=shaw",
-            "sinusoidal": "[attention]*2 positions=sinusoidal",
-        },
-        options={"length": 32, "words": 12, "names": 24},
-        smallest=0.05,
-        steps=800,
-        parameters=40_000,
-    ),
+study = Study(
+    task="translation",
+    arms={
+        "shaw": "[attention]*2 positions=shaw",
+        "sinusoidal": "[attention]*2 positions=sinusoidal",
+    },
+    options={"length": 32, "words": 12, "names": 24},
+    smallest=0.05,
+    steps=800,
+    parameters=40_000,
 )
 REACH = 3
 
 
-@card.exact("the formula: loops over queries, keys and channels, edges looked up in a table of relations")
+@identity("the formula: loops over queries, keys and channels, edges looked up in a table of relations")
 def loops() -> None:
     mixer = Attention(8, num_heads=2, positions={"name": "shaw", "reach": REACH}).double()
     x, T = torch.randn(2, 9, 8, dtype=torch.float64), 9
@@ -61,7 +50,7 @@ def loops() -> None:
     close("loops", mixer(x), mixer.out(z.transpose(1, 2).flatten(2)), 1e-12)
 
 
-@card.exact("with vectors of zero it is attention without positions")
+@identity("with vectors of zero it is attention without positions")
 def plain() -> None:
     x = torch.randn(2, 20, 16, dtype=torch.float64)
     none = Attention(16, positions="none").double()
@@ -71,14 +60,14 @@ def plain() -> None:
     close("a = b = 0", mixer(x), none(x), 1e-12)
 
 
-@card.exact("all places moved by the same distance change nothing")
+@identity("all places moved by the same distance change nothing")
 def shifted() -> None:
     mixer, x = Attention(16, positions="shaw").double(), torch.randn(2, 20, 16, dtype=torch.float64)
     place = torch.arange(20, dtype=torch.float64).expand(2, 20)
     close("moved", mixer(x, positions=place + 1000), mixer(x), 1e-12)
 
 
-@card.exact("the term of keys is transformers' relative_key")
+@identity("the term of keys is transformers' relative_key")
 def equals_transformers() -> None:
     theirs = peer("transformers.models.wav2vec2_bert.modeling_wav2vec2_bert")
     q, k = (torch.randn(2, 2, 9, 4, dtype=torch.float64) for _ in range(2))

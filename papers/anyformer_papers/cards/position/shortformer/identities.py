@@ -1,4 +1,4 @@
-"""Shortformer."""
+"""Identities of Shortformer, and its study."""
 
 from __future__ import annotations
 
@@ -11,37 +11,22 @@ from anyformer.positions.absolute import waves
 from anyformer.tasks import Batch
 from anyformer.testing.measures import close
 from anyformer.train.trainer import cut
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="shortformer",
-    what="Language models trained first on short pieces and then on long ones, and sinusoids added to what "
-    "queries and keys are made of in each layer, so that hidden states hold no place and can be kept from "
-    "one window to the next.",
-    parts=("position position_infused", "train.trainer:TrainConfig", "train.trainer:cut"),
-    differs="q = (x + p) W_q, k = (x + p) W_k, v = x W_v in every layer. Sinusoids add p once, to all "
-    "three and to the residual stream; Transformer-XL reaches the same end with relative scores, at a cost.",
-    followed="paper",
-    notes="Pieces are cut out of the full windows, so that a step has as many tokens in both stages. While "
-    "streaming, positions count on; positions= assigns them anew.",
-    claim="Trained 1.65 times faster than a Transformer with full-length inputs, at a lower perplexity on "
-    "WikiText-103.",
-    beyond_reach="scale",
-    study=Study(  # a proxy of the half of it that is in the model
-        task="copy",
-        arms={
-            "infused": "[attention]*2 positions=position_infused",
-            "sinusoidal": "[attention]*2 positions=sinusoidal",
-        },
-        options={"length": 32},
-        smallest=0.05,
-        steps=250,
-    ),
+study = Study(  # a proxy of the half of it that is in the model
+    task="copy",
+    arms={
+        "infused": "[attention]*2 positions=position_infused",
+        "sinusoidal": "[attention]*2 positions=sinusoidal",
+    },
+    options={"length": 32},
+    smallest=0.05,
+    steps=250,
 )
 
 
-@card.exact("torch's own attention with x + p as query and key and x as value")
+@identity("torch's own attention with x + p as query and key and x as value")
 def equals_torch() -> None:
     mixer = Attention(16, num_heads=2, positions="position_infused", causal=False).double()
     theirs = nn.MultiheadAttention(16, 2, bias=False, batch_first=True).double()
@@ -56,7 +41,7 @@ def equals_torch() -> None:
     close("torch", mixer(x), theirs(placed, placed, x)[0], 1e-12)
 
 
-@card.exact(
+@identity(
     "attending to kept tokens is attention over them and the new ones, with places assigned in that window"
 )
 def cached() -> None:
@@ -72,7 +57,7 @@ def cached() -> None:
     assert float((later - new).abs().max().detach()) > 1e-6  # places do matter
 
 
-@card.exact(
+@identity(
     "hidden states hold no place: equal tokens stay equal at any depth, where added sinusoids tell them apart"
 )
 def no_place() -> None:
@@ -82,7 +67,7 @@ def no_place() -> None:
         assert (float((y - y[:, :1]).abs().max().detach()) < 1e-12) == same, name
 
 
-@card.exact("a step on pieces is a step on the full windows in which no piece sees another")
+@identity("a step on pieces is a step on the full windows in which no piece sees another")
 def staged() -> None:
     model = create_model("[attention]*2 dim=16 positions=position_infused", vocab_size=5).double()
     full = Batch(x=torch.randint(5, (3, 24)), targets=torch.randint(5, (3, 24)))

@@ -1,4 +1,4 @@
-"""URPE."""
+"""Identities of URPE, and its study."""
 
 from __future__ import annotations
 
@@ -8,36 +8,23 @@ from anyformer.mixers.attention import Attention
 from anyformer.models import create_model
 from anyformer.positions.wrappers import Urpe
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="urpe",
-    what="Probabilities of relative attention are multiplied, behind the softmax, by a learned number for "
-    "each head and distance. Rows of a softmax sum to one, so that without it equal tokens get equal "
-    "outputs wherever they stand.",
-    parts=("position urpe", "position t5", "mixer attention"),
-    differs="y_i = sum_j p_ij c_(j-i) v_j. All schemes inside the softmax (T5, ALiBi, Shaw's keys, RoPE) "
-    "have c = 1; Shaw's value term adds to v_j instead.",
-    followed="paper",
-    notes="c is told apart up to a clipped distance, so that any length can be run.",
-    claim="Relative positions inside the softmax are not universal, with c they are, and language models get "
-    "better: perplexity on WikiText-103 falls by about half a point.",
-    study=Study(  # what has been learned of copying after few steps
-        task="copy",
-        arms={
-            "urpe": "[attention]*2 positions=urpe(scheme=t5)",
-            "t5": "[attention]*2 positions=t5",
-        },
-        options={"length": 32},
-        smallest=0.05,
-        steps=400,
-        seeds=8,
-    ),
+study = Study(  # what has been learned of copying after few steps
+    task="copy",
+    arms={
+        "urpe": "[attention]*2 positions=urpe(scheme=t5)",
+        "t5": "[attention]*2 positions=t5",
+    },
+    options={"length": 32},
+    smallest=0.05,
+    steps=400,
+    seeds=8,
 )
 
 
-@card.exact(
+@identity(
     "equal tokens get equal outputs at any depth, whatever stands inside the softmax; with c they do not"
 )
 def universal() -> None:
@@ -57,7 +44,7 @@ def universal() -> None:
                 close(f"{scheme}", y, y[:, :1].expand_as(y), 1e-12)
 
 
-@card.exact("c = 1 is the scheme alone")
+@identity("c = 1 is the scheme alone")
 def ones() -> None:
     x = torch.randn(2, 20, 16, dtype=torch.float64)
     plain = Attention(16, positions="t5", causal=False).double()
@@ -67,7 +54,7 @@ def ones() -> None:
     close("c = 1", both(x), plain(x), 1e-12)
 
 
-@card.exact("the formula, pair by pair")
+@identity("the formula, pair by pair")
 def pairs() -> None:
     T, reach = 9, 3
     scheme = Urpe(8, 2, 4, scheme="none", reach=reach).double()

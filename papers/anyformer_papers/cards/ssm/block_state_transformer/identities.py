@@ -1,4 +1,4 @@
-"""Block-State Transformer."""
+"""Identities of Block-State Transformer, and its study."""
 
 from __future__ import annotations
 
@@ -10,32 +10,19 @@ from anyformer.mixers.block_state import CONTEXTS, BlockState
 from anyformer.ops.attention import attention
 from anyformer.ops.masks import Causal, Segments
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="block-state-transformer",
-    what="A state space reads the whole sequence once; windows of tokens then attend to themselves and to a few of "
-    "its outputs from before the window. All windows run side by side.",
-    parts=("mixer block_state", "mixer s4", "op attention"),
-    differs="A window's context is S outputs of a linear recurrence, which attention does not enter: Block-Recurrent "
-    "Transformers carry states that attention writes, window after window; local attention has no context.",
-    followed="paper",
-    notes="States are S4D's. The multi-head states are linear maps of one output, the multi-filter ones come from "
-    "state spaces of their own; context states are normed, and told apart by learned vectors. No code is public.",
-    claim="A state space that reaches beyond the blocks makes block attention better: perplexity below that of "
-    "comparable Transformers, and a layer more than ten times as fast as a block-recurrent one.",
-    study=Study(  # what lies before the window
-        task="recall",
-        arms={
-            "block-state": "[block_state(window=8)]*2",
-            "window": "[attention(window=8)]*2",
-        },
-        options={"vocab_size": 16, "num_pairs": 4, "length": 36},
-        smallest=0.05,
-        steps=300,
-        parameters=40_000,
-    ),
+study = Study(  # what lies before the window
+    task="recall",
+    arms={
+        "block-state": "[block_state(window=8)]*2",
+        "window": "[attention(window=8)]*2",
+    },
+    options={"vocab_size": 16, "num_pairs": 4, "length": 36},
+    smallest=0.05,
+    steps=300,
+    parameters=40_000,
 )
 
 
@@ -44,7 +31,7 @@ def make(context: str) -> BlockState:
     return BlockState(8, **options).double()  # type: ignore[arg-type]
 
 
-@card.exact("windows side by side = one after the other = one token at a time, for every kind of context")
+@identity("windows side by side = one after the other = one token at a time, for every kind of context")
 def parallel() -> None:
     x = torch.randn(2, 33, 8, dtype=torch.float64)
     for context in CONTEXTS:
@@ -57,7 +44,7 @@ def parallel() -> None:
             close(f"{context} in {len(sizes)} pieces", torch.cat(pieces, 1), mixer(x))
 
 
-@card.exact("a token changes no output before it, and by the context none in its own window")
+@identity("a token changes no output before it, and by the context none in its own window")
 def no_leak() -> None:
     x = torch.randn(1, 33, 8, dtype=torch.float64)
     for context in CONTEXTS:
@@ -81,7 +68,7 @@ def context_of(mixer: BlockState, x: Tensor) -> tuple[Tensor, Tensor]:
     return mixer._states(u[:, 14 - mixer.places : 14]), torch.ones(1, 3, dtype=torch.bool)
 
 
-@card.exact("with nothing read from the context it is attention within blocks")
+@identity("with nothing read from the context it is attention within blocks")
 def block_local() -> None:
     mixer, x = make("single_head"), torch.randn(2, 33, 8, dtype=torch.float64)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Hydra."""
+"""Identities of Hydra, and its study."""
 
 from __future__ import annotations
 
@@ -11,40 +11,19 @@ from anyformer.mixers import create_mixer
 from anyformer.mixers.hydra import Hydra
 from anyformer.mixers.mamba2 import ssd
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="hydra",
-    what="Sequence mixers are matrices over the tokens, told apart by their class; where the entries come from the "
-    "tokens the matrix is as long as the sequence. Hydra is the quasiseparable one: a state space each way, both "
-    "moved by a token, and a diagonal of its own.",
-    parts=(
-        "mixer hydra",
-        "model hydra",
-        "mixer matrix_mixer",
-        "mixer mamba2",
-        "mixer linear_attention",
-        "mixer s4",
-    ),
-    differs="M = shift(SS) + flip shift(SS) flip + diag(D + W x). Mamba-2 is SS alone; adding two state spaces "
-    "(Add) ties the diagonal to what both ways say of the token itself.",
-    followed="code",
-    notes="A is shared by both directions and starts at 1, as in the code. The code scales Cauchy and Vandermonde "
-    "matrices by the longest length it was built for, ours by the sequence's own.",
-    claim="At equal size the quasiseparable mixer is ahead of Add, Mult and Concat of two state spaces, and as "
-    "a drop-in encoder 0.8 points ahead of BERT on GLUE.",
-    study=Study(  # the same ablation on nested expressions
-        task="listops",
-        arms={
-            "quasiseparable": "[hydra(state_dim=8, shift=true)]*2 causal=false positions=none channel=none",
-            "add": "[hydra(state_dim=8, shift=false)]*2 causal=false positions=none channel=none",
-        },
-        options={"length": 16},
-        smallest=0.02,
-        steps=1000,
-        parameters=30_400,
-    ),
+study = Study(  # the same ablation on nested expressions
+    task="listops",
+    arms={
+        "quasiseparable": "[hydra(state_dim=8, shift=true)]*2 causal=false positions=none channel=none",
+        "add": "[hydra(state_dim=8, shift=false)]*2 causal=false positions=none channel=none",
+    },
+    options={"length": 16},
+    smallest=0.02,
+    steps=1000,
+    parameters=30_400,
 )
 
 
@@ -59,7 +38,7 @@ def matrix_of(mixer: Mixer, x: Tensor) -> Tensor:
     return found.matrix
 
 
-@card.exact("the quasiseparable matrix times X = shift and flip")
+@identity("the quasiseparable matrix times X = shift and flip")
 def shift_and_flip() -> None:
     mixer = Hydra(8, num_heads=2, state_dim=3, causal=False).double()
     x = torch.randn(2, 20, 8, dtype=torch.float64)
@@ -73,7 +52,7 @@ def shift_and_flip() -> None:
     close("the paper's formula", mixer(x), mixer._finish(y + z + diagonal * ahead.x, gate))
 
 
-@card.exact(
+@identity(
     "every block strictly below or above the diagonal has rank K at most, and the diagonal is free of both"
 )
 def ranks() -> None:
@@ -88,7 +67,7 @@ def ranks() -> None:
     close("the diagonal", matrix.diagonal(dim1=-2, dim2=-1), diagonal[0, ..., 0])
 
 
-@card.exact("reversing the tokens and swapping the two ways reverses the outputs")
+@identity("reversing the tokens and swapping the two ways reverses the outputs")
 def symmetric() -> None:
     mixer = Hydra(8, num_heads=2, state_dim=3, causal=False).double()
     x = torch.randn(1, 20, 8, dtype=torch.float64)
@@ -104,7 +83,7 @@ def symmetric() -> None:
     close("reversed", mixer(x.flip(1)), y)
 
 
-@card.exact("each class = its dense matrix, low-rank and semiseparable with their ranks")
+@identity("each class = its dense matrix, low-rank and semiseparable with their ranks")
 def classes() -> None:
     x = torch.randn(1, 20, 8, dtype=torch.float64)
     for name, options in (

@@ -1,4 +1,4 @@
-"""LMUFormer."""
+"""Identities of LMUFormer, and its study."""
 
 from __future__ import annotations
 
@@ -7,44 +7,24 @@ import torch
 from anyformer.layers.state_space import hippo_legt
 from anyformer.mixers.lmu import LMU
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card, peer
+from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="lmuformer",
-    what="Legendre memory units in the place of attention, behind a stem of convolutions and between feed-forward "
-    "layers: a fixed state space holds a sliding window of one number a token, as Legendre coefficients.",
-    parts=(
-        "mixer lmu",
-        "mixer conv_stem",
-        "model lmuformer",
-        "layers.state_space:hippo_legt",
-        "op long_conv",
-    ),
-    differs="m_t = A m_{t-1} + B u_t with fixed A and B: S4 learns them for each channel; HiPPO-LegS holds the whole "
-    "past, LegT a window of it.",
-    followed="code",
-    notes="The paper's channel mixer is a convolution of one tap, which is an MLP. Batch norms are "
-    "our model's layer norms. The stem is causal, so that the model streams, where the code centres it. The spiking "
-    "variant is left out: its neurons reset, which is a nonlinear recurrence for every channel, one token at a time.",
-    claim="On speech commands as good as state-of-the-art Transformers, with 53 times fewer parameters.",
-    beyond_reach="scale",
-    study=Study(  # a proxy: small images as sequences of patches
-        task="digits",
-        arms={
-            "lmu": "[conv_stem(channel=none), [lmu(window=36)]*2] channel=mlp norm=layer_norm positions=none",
-            "attention": "[conv_stem(channel=none), [attention]*2] channel=mlp norm=layer_norm positions=none",
-        },
-        options={"canvas": 12},
-        smallest=0.02,
-        expect="no worse",
-        steps=1000,
-        parameters=40_000,
-    ),
+study = Study(  # a proxy: small images as sequences of patches
+    task="digits",
+    arms={
+        "lmu": "[conv_stem(channel=none), [lmu(window=36)]*2] channel=mlp norm=layer_norm positions=none",
+        "attention": "[conv_stem(channel=none), [attention]*2] channel=mlp norm=layer_norm positions=none",
+    },
+    options={"canvas": 12},
+    smallest=0.02,
+    expect="no worse",
+    steps=1000,
+    parameters=40_000,
 )
 
 
-@card.exact("A and B = scipy's zero-order hold of the Legendre delay system")
+@identity("A and B = scipy's zero-order hold of the Legendre delay system")
 def matrices() -> None:
     cont2discrete = peer("scipy.signal").cont2discrete
     np = peer("numpy")
@@ -59,7 +39,7 @@ def matrices() -> None:
     close("B", ours[1], torch.from_numpy(expected[1][:, 0]))
 
 
-@card.exact("the convolution = the recurrence, token by token and in pieces")
+@identity("the convolution = the recurrence, token by token and in pieces")
 def forms_agree() -> None:
     mixer, x = LMU(8, order=7, window=20, num_inputs=2).double(), torch.randn(2, 50, 8, dtype=torch.float64)
     for size in (1, 7):
@@ -70,7 +50,7 @@ def forms_agree() -> None:
         close(f"pieces of {size}", torch.cat(pieces, 1), mixer(x))
 
 
-@card.exact("the memory tells the input at any time of its window: a sine to 0.03, from 10 numbers")
+@identity("the memory tells the input at any time of its window: a sine to 0.03, from 10 numbers")
 def remembers() -> None:
     q, theta, T = 10, 100, 400
     A, B = hippo_legt(q, theta)

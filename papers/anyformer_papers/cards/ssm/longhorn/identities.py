@@ -1,4 +1,4 @@
-"""Longhorn."""
+"""Identities of Longhorn, and its study."""
 
 from __future__ import annotations
 
@@ -9,30 +9,16 @@ from anyformer.mixers.longhorn import Longhorn, longhorn, step_size
 from anyformer.ops.delta_rule import delta_rule
 from anyformer.ops.selective_scan import selective_scan
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card, peer
+from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="longhorn",
-    what="The update of a state space as the implicit solution of an online regression: the state moves as little as "
-    "it must to map the key to the value. Write strength and forgetting are one number; there is no A to learn.",
-    parts=("mixer longhorn", "op scan", "op delta_rule"),
-    differs="S_t = (1 - eps k^2) * S_{t-1} + (eps x) k^T with eps = beta / (1 + beta abs(k)^2). Mamba forgets by "
-    "exp(dt A) whatever the key; the delta rule forgets S k k^T, of which this is the diagonal, with a step that "
-    "must be kept below one by normalising the key.",
-    followed="paper",
-    notes="beta is the sigmoid of a low-rank map for each channel. The states of all tokens are held, (T, F, K) "
-    "numbers, where the authors' kernel holds none.",
-    claim="On multi-query recall it needs fewer steps than Mamba, and in language modelling it is 1.8 times as "
-    "sample-efficient.",
-    study=Study(  # what is recalled after as many steps
-        task="recall",
-        arms={"longhorn": "[longhorn]*2 channel=none", "mamba": "[mamba]*2 channel=none"},
-        options={"vocab_size": 16, "num_pairs": 4, "length": 24},
-        smallest=0.05,
-        steps=300,
-        parameters=30_000,
-    ),
+study = Study(  # what is recalled after as many steps
+    task="recall",
+    arms={"longhorn": "[longhorn]*2 channel=none", "mamba": "[mamba]*2 channel=none"},
+    options={"vocab_size": 16, "num_pairs": 4, "length": 24},
+    smallest=0.05,
+    steps=300,
+    parameters=30_000,
 )
 
 
@@ -42,7 +28,7 @@ def sequences(T: int = 30, F: int = 3, K: int = 4) -> tuple[Tensor, Tensor, Tens
     return x, torch.rand(1, T, F, dtype=torch.float64), k, q
 
 
-@card.exact("eps solves the regression: the gradient of the objective vanishes at the new state")
+@identity("eps solves the regression: the gradient of the objective vanishes at the new state")
 def solves_the_objective() -> None:
     _, beta, k, _ = sequences()
     x, old = torch.randn(3, dtype=torch.float64), torch.randn(3, 4, dtype=torch.float64)
@@ -59,7 +45,7 @@ def solves_the_objective() -> None:
     )
 
 
-@card.exact("with one beta a token the exact update is the delta rule with step eps, ours and fla's")
+@identity("with one beta a token the exact update is the delta rule with step eps, ours and fla's")
 def is_a_delta_rule() -> None:
     x, beta, k, q = sequences()
     eps = step_size(beta[..., :1], k)
@@ -74,7 +60,7 @@ def is_a_delta_rule() -> None:
     close("fla", theirs[0, 0] * k.shape[-1] ** 0.5, y[0, 0], 1e-4)
 
 
-@card.exact("the diagonal form = a selective scan, where the keys leave it one rate a state")
+@identity("the diagonal form = a selective scan, where the keys leave it one rate a state")
 def is_a_selective_scan() -> None:
     x, _, _, q = sequences()
     k, step = torch.rand(4, dtype=torch.float64) + 0.3, torch.full((1, 30, 3), 0.3, dtype=torch.float64)
@@ -85,7 +71,7 @@ def is_a_selective_scan() -> None:
     close("selective scan", y, other.mT)
 
 
-@card.exact("1 - eps k^2 is in (0, 1] and the state stays bounded for keys of any length")
+@identity("1 - eps k^2 is in (0, 1] and the state stays bounded for keys of any length")
 def stable() -> None:
     for size in (1e-3, 1.0, 1e3):
         x, beta, k, q = sequences(400)

@@ -1,4 +1,4 @@
-"""Mamba."""
+"""Identities of Mamba, and its study."""
 
 from __future__ import annotations
 
@@ -10,37 +10,23 @@ from anyformer.mixers.mamba import Mamba
 from anyformer.ops.long_conv import long_conv
 from anyformer.ops.selective_scan import selective_scan, selective_scan_definition
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card, peer
+from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="mamba",
-    what="S6: a diagonal state space whose step size, input and output vectors each token chooses, run as a scan "
-    "that never holds the states of all tokens; in a block with a short convolution and a gate, which replaces "
-    "attention and feed-forward network both.",
-    parts=("mixer mamba", "model mamba", "op selective_scan", "op short_conv", "task selective_copy"),
-    differs="h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t, y_t = C_t h_t + D x_t. S4 and S4D have dt, B and C without t, "
-    "and are convolutions; Mamba-2 has one A for all states of a head, and is a linear attention.",
-    followed="code",
-    notes="As in the code, B is discretised by Euler's rule, dt B, and only A by the zero-order hold that the paper "
-    "writes for both.",
-    claim="Selection solves what no fixed kernel can: selective copying is solved with it (99.8% against 56.4% of the "
-    "same block with S4, table 1), and language models equal Transformers of twice the size.",
-    study=Study(
-        task="selective_copy",
-        arms={
-            "selective": "[mamba(selective=true)]*2 channel=none",
-            "time-invariant": "[mamba(selective=false)]*2 channel=none",
-        },
-        options={"length": 32, "num_symbols": 4},
-        smallest=0.1,
-        steps=400,
-        parameters=30_000,
-    ),
+study = Study(
+    task="selective_copy",
+    arms={
+        "selective": "[mamba(selective=true)]*2 channel=none",
+        "time-invariant": "[mamba(selective=false)]*2 channel=none",
+    },
+    options={"length": 32, "num_symbols": 4},
+    smallest=0.1,
+    steps=400,
+    parameters=30_000,
 )
 
 
-@card.exact("logits of transformers' Mamba under the same weights")
+@identity("logits of transformers' Mamba under the same weights")
 def equals_transformers() -> None:
     transformers = peer("transformers")
     sizes = {"vocab_size": 17, "hidden_size": 32, "state_size": 5, "num_hidden_layers": 2}
@@ -49,7 +35,7 @@ def equals_transformers() -> None:
     close("logits", from_hf(theirs)(tokens), theirs(tokens).logits, 1e-4)
 
 
-@card.exact("the scan = the loop of algorithm 2 = one token at a time")
+@identity("the scan = the loop of algorithm 2 = one token at a time")
 def forms_agree() -> None:
     x, dt = torch.randn(2, 2, 6, 50, dtype=torch.float64)
     A, B_, C_ = -torch.rand(6, 4).double(), *torch.randn(2, 2, 4, 50, dtype=torch.float64)
@@ -66,7 +52,7 @@ def forms_agree() -> None:
     close("one at a time", torch.cat(steps, 1), mixer(x))
 
 
-@card.exact("with constant dt, B and C it is a convolution with the kernel sum_k C_k B_k dt exp(s dt A_k)")
+@identity("with constant dt, B and C it is a convolution with the kernel sum_k C_k B_k dt exp(s dt A_k)")
 def time_invariant() -> None:
     mixer = Mamba(8, state_dim=5, selective=False).double()
     x = torch.randn(2, 40, 8, dtype=torch.float64)
@@ -79,7 +65,7 @@ def time_invariant() -> None:
     close("convolution", mixer(x), mixer.out_proj(y * silu(gate)))
 
 
-@card.exact("steps of zero leave the state as it is: a token can be skipped, however long the gap")
+@identity("steps of zero leave the state as it is: a token can be skipped, however long the gap")
 def skips() -> None:
     mixer = Mamba(8, state_dim=4).double()
     x = torch.randn(1, 6, 8, dtype=torch.float64)

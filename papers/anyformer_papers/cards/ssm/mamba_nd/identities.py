@@ -1,4 +1,4 @@
-"""Mamba-ND."""
+"""Identities of Mamba-ND, and its study."""
 
 from __future__ import annotations
 
@@ -11,34 +11,21 @@ from anyformer.blocks.order import Order
 from anyformer.inputs import Inputs, Layout
 from anyformer.mixers.mamba import Mamba
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="mamba-nd",
-    what="Mamba's block is left as it is; only the order in which a grid is flattened changes from layer to layer: "
-    "along each axis, forwards and backwards.",
-    parts=("blocks.order:Order", "model mamba_nd", "mixer mamba", "layers.grid:coordinates"),
-    differs="y = P^-1 mamba(P x), one order a layer. Bidirectional and four-way blocks sum several scans in one layer; "
-    "S4ND has a kernel for each axis and multiplies them.",
-    followed="paper",
-    notes="The order is a wrapper around any stack: an image, a film, any mixer. A grid may be of any length; padding "
-    "stays behind the tokens in every order.",
-    claim="Alternating orders beat a single raster scan, and equal more elaborate ways to scan in many directions, "
-    "on ImageNet-1K, HMDB-51 and ERA5.",
-    study=Study(
-        task="digits",
-        arms={
-            "rows and columns": "[order([mamba(causal=true)], grid=6, axes=0-1), "
-            "order([mamba(causal=true)], grid=6, axes=1-0)] channel=none causal=false positions=none",
-            "rows only": "[order([mamba(causal=true)], grid=6, axes=0-1), "
-            "order([mamba(causal=true)], grid=6, axes=0-1)] channel=none causal=false positions=none",
-        },
-        options={"canvas": 12},
-        smallest=0.02,
-        steps=600,
-        parameters=20_400,
-    ),
+study = Study(
+    task="digits",
+    arms={
+        "rows and columns": "[order([mamba(causal=true)], grid=6, axes=0-1), "
+        "order([mamba(causal=true)], grid=6, axes=1-0)] channel=none causal=false positions=none",
+        "rows only": "[order([mamba(causal=true)], grid=6, axes=0-1), "
+        "order([mamba(causal=true)], grid=6, axes=0-1)] channel=none causal=false positions=none",
+    },
+    options={"canvas": 12},
+    smallest=0.02,
+    steps=600,
+    parameters=20_400,
 )
 
 ORDERS = [("0-1", False), ("0-1", True), ("1-0", False), ("1-0", True)]
@@ -48,7 +35,7 @@ def inputs_of(x: Tensor, mask: Tensor | None = None) -> Inputs:
     return Layout.of(x, mask).inputs(None, None, None, None, x.dtype)
 
 
-@card.exact("each order is a permutation with an exact inverse, on films and ragged grids too")
+@identity("each order is a permutation with an exact inverse, on films and ragged grids too")
 def round_trip() -> None:
     x = torch.randn(2, 23, 8)
     mask = torch.arange(23) < torch.tensor([[23], [14]])
@@ -62,7 +49,7 @@ def round_trip() -> None:
             assert set(order[1, :14].tolist()) == set(range(14))
 
 
-@card.exact("a layer in an order = permute, the plain 1-D Mamba, permute back")
+@identity("a layer in an order = permute, the plain 1-D Mamba, permute back")
 def is_a_permutation() -> None:
     x = torch.randn(2, 24, 8, dtype=torch.float64)
     image = x.view(2, 6, 4, 8)
@@ -75,7 +62,7 @@ def is_a_permutation() -> None:
         close(f"{axes} {reverse}", Order(8, mamba, grid=4, axes=axes, reverse=reverse)(x), y.flatten(1, 2))
 
 
-@card.exact("raster order is the mixer itself, which then streams")
+@identity("raster order is the mixer itself, which then streams")
 def raster() -> None:
     mamba, x = Mamba(8).double(), torch.randn(2, 10, 8, dtype=torch.float64)
     block = Order(8, mamba, grid=4)

@@ -1,4 +1,4 @@
-"""Mimetic initialisation of state spaces."""
+"""Identities of Mimetic initialisation of state spaces, and its study."""
 
 from __future__ import annotations
 
@@ -10,34 +10,20 @@ from anyformer.contract import Mixer
 from anyformer.mixers.mamba import Mamba
 from anyformer.mixers.mamba2 import Mamba2
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="mimetic-init",
-    what="Starting values for Mamba and Mamba-2 under which a layer is causal linear attention: no decay, steps of "
-    "one, the same map for B and C, and a convolution that passes its input on. Nothing else changes.",
-    parts=("mixer mamba", "mixer mamba2", "mixers.mamba:mimic_attention"),
-    differs="C_t^T (prod A) B_s is about x_t^T W^T W x_s. By default W_B and W_C are independent, A decays by 1 to "
-    "16 a unit of time, and steps are 0.001 to 0.1.",
-    followed="reconstruction",
-    notes="The four ingredients are the paper's; of its constants only steps of one are sure. Ours: A is e^-8 of its "
-    "usual start, and what the step takes from the token and the convolution from earlier tokens is a hundredth and "
-    "a tenth.",
-    claim="From this start Mamba learns to copy and to recall from scratch, at a state size at which it otherwise "
-    "does not.",
-    study=Study(
-        task="recall",
-        arms={
-            "mimetic": "[mamba2(state_dim=16, init=mimetic)]*2 channel=none",
-            "usual": "[mamba2(state_dim=16, init=usual)]*2 channel=none",
-        },
-        options={"vocab_size": 16, "num_pairs": 4, "length": 24},
-        smallest=0.05,
-        steps=300,
-        parameters=29_300,
-        seeds=10,
-    ),
+study = Study(
+    task="recall",
+    arms={
+        "mimetic": "[mamba2(state_dim=16, init=mimetic)]*2 channel=none",
+        "usual": "[mamba2(state_dim=16, init=usual)]*2 channel=none",
+    },
+    options={"vocab_size": 16, "num_pairs": 4, "length": 24},
+    smallest=0.05,
+    steps=300,
+    parameters=29_300,
+    seeds=10,
 )
 
 
@@ -57,7 +43,7 @@ def matrix_and_likeness(mixer: Mamba | Mamba2, x: Tensor) -> tuple[Tensor, Tenso
     return mixing.matrix[0].mean(0)[below].detach(), (like @ like.mT)[0][below].detach()
 
 
-@card.exact(
+@identity(
     "at the start the layer's matrix is that of causal linear attention, correlation above 0.9; usually not"
 )
 def mimics() -> None:
@@ -70,7 +56,7 @@ def mimics() -> None:
         assert found["mimetic"] > 0.9 > 0.7 > found["usual"], (cls.__name__, found)
 
 
-@card.exact("W_B = W_C, steps of one, no decay worth speaking of over a hundred tokens")
+@identity("W_B = W_C, steps of one, no decay worth speaking of over a hundred tokens")
 def ingredients() -> None:
     mixers: tuple[Mixer, ...] = (
         Mamba(16, state_dim=8, init="mimetic"),

@@ -1,4 +1,4 @@
-"""S4."""
+"""Identities of S4, and its study."""
 
 from __future__ import annotations
 
@@ -8,30 +8,16 @@ from torch import Tensor
 from anyformer.layers.state_space import LowRankSpace, hippo_legs
 from anyformer.mixers.s4 import S4
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="s4",
-    what="A linear state space for each channel whose A is the HiPPO-LegS matrix, written as a diagonal minus a "
-    "rank-one term: a step then costs O(N), and the kernel of the convolution needs no powers of a dense matrix.",
-    parts=("mixer s4", "model s4", "layers.state_space:LowRankSpace", "layers.state_space:hippo_legs"),
-    differs="x' = (Lambda - P P^*) x + B u by the bilinear transform. S4D leaves P out and holds the input constant; "
-    "Mamba lets the token choose step, B and C, and is no convolution.",
-    followed="code",
-    notes="C is the matrix itself, where the original keeps C (1 - A^L) for a fixed length L. The kernel is then the "
-    "same at every length, but is computed from powers by doubling instead of the Cauchy sums of algorithm 1, which "
-    "are shown to give the same here.",
-    claim="State spaces with HiPPO's A carry information over thousands of steps where random ones do not: section "
-    "4.4 finds 15 points on sequential CIFAR-10, and all tasks of Long Range Arena are solved.",
-    study=Study(
-        task="digits",
-        arms={"hippo": "[s4(init=legs)]*2", "random": "[s4(init=random)]*2"},
-        options={"patch": 1, "canvas": 10},
-        smallest=0.02,
-        steps=500,
-        parameters=30_000,
-    ),
+study = Study(
+    task="digits",
+    arms={"hippo": "[s4(init=legs)]*2", "random": "[s4(init=random)]*2"},
+    options={"patch": 1, "canvas": 10},
+    smallest=0.02,
+    steps=500,
+    parameters=30_000,
 )
 
 
@@ -42,7 +28,7 @@ def dense(N: int) -> tuple[Tensor, Tensor]:
     return -(torch.outer(B, B).tril(-1) + torch.diag(n + 1)), B
 
 
-@card.exact("diagonal minus rank one has the trace, the eigenvalues and the impulse response of HiPPO-LegS")
+@identity("diagonal minus rank one has the trace, the eigenvalues and the impulse response of HiPPO-LegS")
 def reconstructs_hippo() -> None:
     N = 8
     A, B = dense(N)
@@ -59,7 +45,7 @@ def reconstructs_hippo() -> None:
         power, power_ours = A @ power, ours @ power_ours
 
 
-@card.exact("Woodbury and four Cauchy sums at the roots of unity (algorithm 1) = the kernel C A^k B")
+@identity("Woodbury and four Cauchy sums at the roots of unity (algorithm 1) = the kernel C A^k B")
 def cauchy() -> None:
     L, N, dt = 32, 16, torch.tensor([0.01, 0.1], dtype=torch.float64)
     spectrum, P, B = (t.to(torch.complex128).expand(2, -1) for t in hippo_legs(N))
@@ -83,7 +69,7 @@ def cauchy() -> None:
     close("kernel", torch.fft.ifft(spectrum_of_kernel).real, space.kernel(L), 1e-8)
 
 
-@card.exact("the convolution = the recurrence of the bilinear transform with a dense A")
+@identity("the convolution = the recurrence of the bilinear transform with a dense A")
 def convolution_is_recurrence() -> None:
     mixer = S4(2, state_dim=8).double()
     space, dt = mixer._space(), mixer.log_dt.exp()

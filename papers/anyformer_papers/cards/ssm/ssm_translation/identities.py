@@ -1,4 +1,4 @@
-"""State spaces for machine translation."""
+"""Identities of State spaces for machine translation, and its study."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from anyformer.models import EncoderDecoder, create_model, load_spec, match_parameters
 from anyformer.tasks.translation import Translation
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
 BACKBONES = {
@@ -18,30 +18,18 @@ BACKBONES = {
     "transformer": "transformer",
 }
 
-card = Card(
-    slug="ssm-translation",
-    what="A comparison for translation: RetNet, Mamba, Mamba with a few attention layers, and Transformers, as "
-    "language models over source, separator and target and as encoder and decoder.",
-    parts=("task translation", "mixer mamba", "mixer retention", "mixer attention", "model encoder_decoder"),
-    differs="Loss on the target alone; what tells the backbones apart is how a name in the source reaches the target: "
-    "by the state, or by attention.",
-    followed="paper",
-    notes="The data is made up: a dictionary, adjectives that change places with nouns, and rare names that are "
-    "copied. Training on concatenated sentences is a longer ``length`` here.",
-    claim="Mamba is as good as a Transformer; a few attention layers make it better, on long inputs and on names most.",
-    study=Study(
-        task="translation",
-        arms={"with attention": BACKBONES["mamba with attention"], "mamba": BACKBONES["mamba"]},
-        options={"length": 32, "words": 12, "names": 24, "name_share": 40},
-        smallest=0.05,
-        steps=350,
-        batch_size=16,
-        parameters=40_000,
-    ),
+study = Study(
+    task="translation",
+    arms={"with attention": BACKBONES["mamba with attention"], "mamba": BACKBONES["mamba"]},
+    options={"length": 32, "words": 12, "names": 24, "name_share": 40},
+    smallest=0.05,
+    steps=350,
+    batch_size=16,
+    parameters=40_000,
 )
 
 
-@card.exact("a translation is what its rules say, word by word, and no answer stands before its question")
+@identity("a translation is what its rules say, word by word, and no answer stands before its question")
 def rules() -> None:
     task = Translation(length=24)
     batch = task.train_batch(0, 64)
@@ -61,7 +49,7 @@ def rules() -> None:
         assert all(t == -100 for t in target[:size] + target[2 * size :])
 
 
-@card.exact("every backbone is built to one size, within 2%, and reads the task as it is")
+@identity("every backbone is built to one size, within 2%, and reads the task as it is")
 def one_size() -> None:
     task = Translation(length=24)
     batch = task.train_batch(0, 4)
@@ -72,7 +60,7 @@ def one_size() -> None:
         assert float(task.objective.loss(model(batch.x, batch.mask), batch.targets).detach()) > 0
 
 
-@card.exact("decoding token by token behind the source = the pass that training takes, for the hybrid too")
+@identity("decoding token by token behind the source = the pass that training takes, for the hybrid too")
 def decoding() -> None:
     task = Translation(length=24)
     x = task.train_batch(0, 2).x[:, :20]
@@ -86,7 +74,7 @@ def decoding() -> None:
         close(line, torch.cat(written, 1), model(x))
 
 
-@card.exact("as an encoder-decoder, the target sees the whole source and nothing of itself ahead")
+@identity("as an encoder-decoder, the target sees the whole source and nothing of itself ahead")
 def encoder_decoder() -> None:
     model = EncoderDecoder(load_spec("encoder_decoder", dim=16).model_dump(), vocab_size=40).double().eval()
     source, target = torch.randint(40, (1, 9)), torch.randint(40, (1, 8))

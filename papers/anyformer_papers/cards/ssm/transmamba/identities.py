@@ -1,4 +1,4 @@
-"""TransMamba."""
+"""Identities of TransMamba, and its study."""
 
 from __future__ import annotations
 
@@ -8,34 +8,20 @@ from anyformer.mixers import create_mixer
 from anyformer.mixers.mamba2 import Chosen, ssd
 from anyformer.mixers.transmamba import TransMamba, convert_memory
 from anyformer.testing.measures import close
-from anyformer_papers.card import Card
+from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 
-card = Card(
-    slug="transmamba",
-    what="One set of weights read two ways, as (Q, K, V) of attention and as (C, B, x) of Mamba-2. Tokens before a "
-    "TransPoint attend, the others run the recurrence, begun with the state that the first ones would have left. "
-    "The point differs from layer to layer.",
-    parts=("mixer transmamba", "model transmamba", "mixer mamba2", "op linear_attention", "op attention"),
-    differs="y_t is attention for t < P and C_t S_t from P on, with S_P = sum_i (prod_j>i a_j) dt_i B_i x_i^T. Hybrids "
-    "of layers have both sets of weights; Mamba-2 is P = 0.",
-    followed="reconstruction",
-    notes="The convolution, its tail at P included, skip, norm and gate serve both sides, as Mamba-2 has them; "
-    "attention has no other positions. No code is public.",
-    claim="At equal size and data training is cheaper and results are better than those of Transformer, Mamba-2 and "
-    "layer hybrids.",
-    study=Study(
-        task="bytes",
-        arms={
-            "both": "[transmamba(trans_point=24)]*2 positions=none",
-            "state space": "[transmamba(trans_point=0)]*2 positions=none",
-        },
-        options={"length": 64},
-        smallest=0.05,
-        expect="no worse",
-        steps=1500,
-        parameters=100_000,
-    ),
+study = Study(
+    task="bytes",
+    arms={
+        "both": "[transmamba(trans_point=24)]*2 positions=none",
+        "state space": "[transmamba(trans_point=0)]*2 positions=none",
+    },
+    options={"length": 64},
+    smallest=0.05,
+    expect="no worse",
+    steps=1500,
+    parameters=100_000,
 )
 
 X = (2, 30, 8)
@@ -46,7 +32,7 @@ def mixer_at(point: int) -> TransMamba:
     return TransMamba(8, trans_point=point, num_heads=2, state_dim=4).double()
 
 
-@card.exact("P = 0 is Mamba-2 under the same weights")
+@identity("P = 0 is Mamba-2 under the same weights")
 def no_attention() -> None:
     mixer, x = mixer_at(0), torch.randn(X, dtype=torch.float64)
     plain = create_mixer("mamba2", 8, num_heads=2, state_dim=4, num_groups=2).double()
@@ -54,7 +40,7 @@ def no_attention() -> None:
     close("Mamba-2", mixer(x), plain(x))
 
 
-@card.exact("P from the length on is softmax attention of C, B and x")
+@identity("P from the length on is softmax attention of C, B and x")
 def only_attention() -> None:
     mixer, x = mixer_at(1000), torch.randn(X, dtype=torch.float64)
     gate, xbc, _ = mixer.in_proj(x).split((16, 32, 2), -1)
@@ -65,7 +51,7 @@ def only_attention() -> None:
     close("attention", mixer(x), mixer.out_proj(mixer.norm(y.transpose(1, 2).flatten(2), gate)))
 
 
-@card.exact("from P on outputs are those of a full pass of the state space: the conversion loses nothing")
+@identity("from P on outputs are those of a full pass of the state space: the conversion loses nothing")
 def conversion() -> None:
     x = torch.randn(X, dtype=torch.float64)
     for point in (1, 7, 29):
@@ -76,7 +62,7 @@ def conversion() -> None:
     close("the state", convert_memory(chosen, A), ssd(chosen, A)[1])
 
 
-@card.exact("one token at a time = the parallel pass, across P")
+@identity("one token at a time = the parallel pass, across P")
 def streams() -> None:
     mixer, x = mixer_at(11), torch.randn(X, dtype=torch.float64)
     state, steps = mixer.init_state(2), []

@@ -1,0 +1,64 @@
+"""Identities: what a paper proves or implies, or equality with an independent implementation, as a check of seconds."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+Outcome = Literal["holds", "broken", "skipped"]
+
+
+class PeerMissing(Exception):
+    """An identity needs a library that is not installed."""
+
+
+class Checked(NamedTuple):
+    """How an identity came out."""
+
+    identity: str
+    outcome: Outcome
+    detail: str
+    seconds: float
+
+
+class Identity(NamedTuple):
+    """A statement in words, and a check that raises where it does not hold."""
+
+    words: str
+    check: Callable[[], None]
+
+    def run(self) -> Checked:
+        """Check it, under a fixed seed."""
+        start = time.perf_counter()
+        outcome: Outcome = "holds"
+        detail = ""
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                self.check()
+        except PeerMissing as missing:
+            outcome, detail = "skipped", str(missing)
+        except Exception as error:  # whatever a check raises, its identity has not been shown
+            outcome, detail = "broken", f"{type(error).__name__}: {error}"
+        return Checked(self.words, outcome, detail, time.perf_counter() - start)
+
+
+def identity(words: str) -> Callable[[Callable[[], None]], Identity]:
+    """Decorator: make a check an identity of the card in whose file it stands. It must run in seconds."""
+    return lambda check: Identity(words, check)
+
+
+def peer(module: str) -> Any:
+    """Import a module of an independent implementation.
+
+    Raises:
+        PeerMissing: where it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise PeerMissing(f"needs {module.partition('.')[0]}: {error}") from None

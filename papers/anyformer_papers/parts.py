@@ -1,0 +1,63 @@
+"""The link between papers and parts of the library: cards state it, and this is its index."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable, Mapping
+
+from anyformer_papers.catalogue import catalogue
+
+
+def papers_with(part: str) -> tuple[str, ...]:
+    """The slugs of the built papers whose cards name a part, such as ``"mixer retention"``, by their ids."""
+    return _index().get(part, ())
+
+
+@functools.cache
+def _index() -> Mapping[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for paper in catalogue():
+        if paper.has_card:
+            for part in paper.card().facts.parts:
+                found[part] = (*found.get(part, ()), paper.slug)
+    return found
+
+
+def missing_parts(parts: tuple[str, ...]) -> list[str]:
+    """The parts that the library does not have."""
+    return [part for part in parts if not part_exists(part)]
+
+
+def part_exists(part: str) -> bool:
+    """Whether the library has what a card calls a part.
+
+    Raises:
+        ValueError: for words that name no kind of part.
+    """
+    if ":" in part:
+        module, _, attribute = part.partition(":")
+        try:
+            return hasattr(importlib.import_module(f"anyformer.{module}"), attribute)
+        except ImportError:
+            return False
+    kind, _, name = part.partition(" ")
+    return name in _names(kind)
+
+
+def _names(kind: str) -> list[str]:
+    from anyformer import blocks, channels, mixers, models, positions, tasks
+    from anyformer.ops import load_all
+
+    kinds: dict[str, Callable[[], list[str]]] = {
+        "mixer": mixers.mixers.ids,
+        "channel": channels.channels.ids,
+        "block": blocks.blocks.ids,
+        "model": models.models.ids,
+        "position": positions.positions.ids,
+        "task": tasks.tasks.ids,
+        "op": lambda: list(load_all()),
+    }
+    if kind not in kinds:
+        raise ValueError(f"a part is named by one of {', '.join(kinds)}, or module:attribute; got {kind!r}")
+    return kinds[kind]()
