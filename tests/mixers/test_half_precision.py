@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import copy
+import inspect
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
 
-from anyformer.testing import cases_of
+from anyformer.channels import channels
+from anyformer.layers.activations import FUNCTIONS, LEARNED
+from anyformer.layers.norms import NORMS
+from anyformer.mixers import mixers
+from anyformer.mixers.diag_attention import WEIGHTS
+from anyformer.mixers.linear_attention import FEATURE_MAPS
+from anyformer.ops.attention import NORMALIZERS
+from anyformer.parts import create_part
+from anyformer.testing import LawBroken, cases_of
+from anyformer.testing.module_laws import fits_in_float16
 
 NORMED = ["delta_net", "hgrn2", "hydra", "mamba2", "retention", "rwkv7", "transmamba"]
 
@@ -27,3 +38,36 @@ def test_what_fits_at_the_end_fits_on_the_way(name: str, size: int) -> None:
         assert bool(y.isfinite().all()), case.label
         error = float((y.float() - expected).square().mean().sqrt() / expected.square().mean().sqrt())
         assert error < 0.2, case.label
+
+
+OTHERS = (False, True, *NORMS, *NORMALIZERS, *WEIGHTS, *FUNCTIONS, *LEARNED, *FEATURE_MAPS, "rope", "none")
+"""Values of options that are enumerated by name."""
+
+
+def variants(case_of: str) -> dict[str, dict[str, object]]:
+    """The first example of a part with one option changed to another value of its kind that it takes."""
+    registry = channels if case_of in channels else mixers
+    entry = registry.get(case_of)
+    found = {}
+    hints = get_type_hints(entry.target.__init__)
+    for option in set(inspect.signature(entry.target.__init__).parameters) - {"provides_kv", "reuses_kv"}:
+        kinds = get_args(hints.get(option)) or (hints.get(option),)
+        for value in OTHERS:
+            given = {**entry.examples[0], option: value}
+            if type(value) in kinds and given != entry.examples[0]:
+                try:
+                    create_part(registry, case_of, 16, given)
+                except ValueError:
+                    continue
+                found[f"{option}={value}"] = given
+    return found
+
+
+@pytest.mark.parametrize("name", [*mixers.ids(), *channels.ids()])
+def test_so_it_is_under_other_options(name: str) -> None:
+    for label, options in variants(name).items():
+        for case in cases_of(name, options=options):
+            try:
+                fits_in_float16(case)
+            except LawBroken as error:
+                raise AssertionError(f"{name}({label}): {error}") from error

@@ -19,6 +19,22 @@ from anyformer.testing import LawBroken, cases_of, check_case, check_mixer
 CAUSAL = MixerInfo(reach=(None, 0), cost="n", memory="n", state="constant")
 
 
+class SquaresInFloat16(Mixer):
+    """Divides by a norm whose squares float16 does not hold."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.scale = nn.Parameter(torch.ones(dim))
+
+    @classmethod
+    def describe(cls, **_: Any) -> MixerInfo:
+        return MixerInfo(reach=(0, 0))
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        square = x * x
+        return x * square / (square.sum(-1, keepdim=True) + 1e-3) * self.scale
+
+
 class Sound(Mixer):
     """A gated running sum that obeys every law; the faults below each change one thing."""
 
@@ -387,6 +403,7 @@ FAULTS: dict[type[Mixer], str] = {
     TakesAnySide: "errors",
     MeanOfNothing: "length",
     NarrowInside: "precision",
+    SquaresInFloat16: "precision",
     StreamsOneDtype: "precision",
     BuiltInFloat32: "precision",
     UnpacksTwice: "checkpointing",

@@ -10,6 +10,8 @@ from torch import Tensor
 from anyformer.channels import register_channel
 from anyformer.channels.mlp import MLP
 from anyformer.contract import Inputs
+from anyformer.layers.linear import call_roomy
+from anyformer.ops._precision import roomy
 
 
 @register_channel("emoe", papers=["emoe"], examples=[{}, {"num_experts": 8, "top_k": 8}, {"top_k": 1}])
@@ -53,5 +55,7 @@ class EmergentExperts(MLP):
         return torch.zeros_like(scores).scatter(-1, scores.topk(self.top_k, -1).indices, 1.0)
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
-        hidden = self.activation(self.up(x)).unflatten(-1, (self.num_experts, -1))
-        return self.down((hidden * self.chosen(x)[..., None]).flatten(-2))
+        up = self.up(x)
+        hidden = self.activation(roomy(up)).unflatten(-1, (self.num_experts, -1))
+        hidden = (hidden * self.chosen(x)[..., None]).flatten(-2)
+        return call_roomy(self.down, hidden, up.dtype).to(up.dtype)

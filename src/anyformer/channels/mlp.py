@@ -11,8 +11,9 @@ from anyformer.channels import register_channel
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.activations import Rational, create_activation
 from anyformer.layers.grouped import GroupedLinear
-from anyformer.layers.linear import Linear
+from anyformer.layers.linear import Linear, call_roomy
 from anyformer.layers.norms import create_norm
+from anyformer.ops._precision import roomy
 from anyformer.ops.swiglu import swiglu
 
 
@@ -71,7 +72,8 @@ class MLP(Mixer):
         return MixerInfo(reach=(0, 0))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
-        return self.out(self.down(self.activation(self.up(self.input_activation(x)))))
+        hidden = self.up(self.input_activation(x))
+        return self.out(call_roomy(self.down, self.activation(roomy(hidden)), hidden.dtype).to(hidden.dtype))
 
 
 @register_channel(
@@ -115,7 +117,8 @@ class GLU(Mixer):
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         gate = self.branch_norm(self.activation(self.gate(x)))
-        return self.down(gate * self.branch_norm(self.up(x)))
+        gated = roomy(gate) * self.branch_norm(self.up(x))
+        return call_roomy(self.down, gated, gate.dtype).to(gate.dtype)
 
 
 @register_channel("swiglu", papers=["glu"])
@@ -139,7 +142,9 @@ class SwiGLU(GLU):
         super().__init__(dim, hidden_dim=hidden_dim, factor=factor, activation="silu", bias=bias)
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
-        return self.down(swiglu(self.gate(x), self.up(x)))
+        gate = self.gate(x)
+        gated = swiglu(roomy(gate), roomy(self.up(x)))
+        return call_roomy(self.down, gated, gate.dtype).to(gate.dtype)
 
 
 def hidden_width(dim: int, hidden_dim: int | None, factor: float) -> int:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, relu, silu
 
+from anyformer.ops._precision import widen
 from anyformer.registry import nearest
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -38,7 +39,7 @@ class Activation(nn.Module):
 
 
 class PolyReLU(nn.Module):
-    """sum_{i=0..r} a_i relu(x)^i with learned a (Zhuo 2024, section 2).
+    """sum_{i=0..r} a_i relu(x)^i with learned a (Zhuo 2024, section 2), the powers in float32 or wider.
 
     Args:
         dim: channels; unused, as one polynomial serves all.
@@ -50,7 +51,7 @@ class PolyReLU(nn.Module):
         self.coefficients = nn.Parameter(_start(order))
 
     def forward(self, x: Tensor) -> Tensor:
-        return _horner(relu(x), self.coefficients)
+        return _horner(relu(widen(x)), self.coefficients).to(x.dtype)
 
 
 class PolyNorm(nn.Module):
@@ -70,7 +71,7 @@ class PolyNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        wide = widen(x)
         power, y = wide, self.coefficients[0].expand_as(wide)
         for a in self.coefficients[1:]:
             y = y + a * power * (power.square().mean(-1, keepdim=True) + self.eps).rsqrt()
@@ -98,6 +99,8 @@ class Rational(nn.Module):
     F(x) = (a_0 + a_1 x + ... + a_5 x^5) / (1 + abs(b_1 x + ... + b_4 x^4)). The numerator is shared by all groups
     and each group has its own denominator, as in the authors' released layer.
 
+    Powers are taken in float32 or wider, as in :class:`PolyNorm`.
+
     The derivative of abs at 0 is taken as 1 instead of 0: else the identity start, whose b is 0, would never leave it.
 
     Args:
@@ -118,10 +121,10 @@ class Rational(nn.Module):
         self.denominator = nn.Parameter(torch.tensor(below).repeat(groups, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        grouped = x.unflatten(-1, (self.groups, -1))
+        grouped = widen(x).unflatten(-1, (self.groups, -1))
         below = grouped * _horner(grouped, self.denominator.mT[..., None])
         below = 1 + torch.where(below < 0, -below, below)
-        return (_horner(grouped, self.numerator) / below).flatten(-2)
+        return (_horner(grouped, self.numerator) / below).flatten(-2).to(x.dtype)
 
     @torch.no_grad()
     def gain(self) -> float:

@@ -9,10 +9,11 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
-from anyformer.layers.linear import Linear
+from anyformer.layers.linear import Linear, call_roomy
 from anyformer.layers.norms import RMSNorm
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
+from anyformer.ops._precision import no_autocast, widen
 from anyformer.ops.attention import attention
 from anyformer.positions import Scheme, create_position, require
 from anyformer.registry import nearest
@@ -80,16 +81,21 @@ class DiagAttention(Mixer):
 
     def _finish(self, y: Tensor) -> Tensor:
         y = merge_heads(y)
-        return self.out(y if self.norm is None else self.norm(y.to(self.out.weight.dtype)))
+        dtype = self.out.weight.dtype
+        y = y if self.norm is None else call_roomy(self.norm, y, dtype)
+        return self.out(y.to(dtype))
 
     def _matrix(self, q: Tensor, k: Tensor, visible: Tensor) -> Tensor:
-        """relu of the visible scores."""
-        scores = q @ k.mT * self.head_dim**-0.5
+        """relu of the visible scores, wide: what the norm brings down later does not overflow before it."""
+        with no_autocast(q):
+            scores = widen(q) @ widen(k).mT * self.head_dim**-0.5
         return torch.where(visible, scores.relu(), 0.0)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, visible: Tensor) -> Tensor:
         if self.weights == "relu":
-            return self._matrix(q, k, visible) @ v
+            matrix = self._matrix(q, k, visible)
+            with no_autocast(q):
+                return matrix @ v.to(matrix.dtype)
         return attention(q, k, v, visible=visible)
 
     def _in_blocks(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

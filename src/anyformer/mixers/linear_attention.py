@@ -11,7 +11,7 @@ from torch.nn.functional import elu, relu
 
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.conv import ShortConv
-from anyformer.layers.linear import Linear
+from anyformer.layers.linear import Linear, call_roomy
 from anyformer.layers.norms import create_norm
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
@@ -122,7 +122,8 @@ class LinearAttention(Mixer):
             x, new["conv"] = self.conv(x, state.get("conv"), inputs.mask)
             x = inputs.zero(x)
         q, k, v = (split_heads(layer(x), self.num_heads) for layer in (self.q, self.k, self.v))
-        q, k = self.feature_map(q) * self.key_dim**-0.5, self.feature_map(k)
+        # in float16 elu + 1 is zero where it is small, and sums of products overflow
+        q, k = self.feature_map(widen(q)) * self.key_dim**-0.5, self.feature_map(widen(k))
         if inputs.mask is not None:  # elu + 1 makes a masked key one
             k = k * inputs.mask[:, None, :, None]
         return q, k, v, new
@@ -143,9 +144,9 @@ class LinearAttention(Mixer):
         return y / torch.where(total == 0, 1.0, total), torch.cat([s, sums], -1)
 
     def _finish(self, y: Tensor) -> Tensor:
-        y = merge_heads(y)
-        y = y.to(self.out.weight.dtype)
-        return self.out(y if self.norm is None else self.norm(y))
+        y, dtype = merge_heads(y), self.out.weight.dtype
+        y = y if self.norm is None else call_roomy(self.norm, y, dtype)
+        return self.out(y.to(dtype))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         q, k, v, _ = self._project(x, {}, inputs)

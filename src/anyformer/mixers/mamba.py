@@ -11,8 +11,9 @@ from torch.nn.functional import silu, softplus
 
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.conv import ShortConv
-from anyformer.layers.linear import Linear
+from anyformer.layers.linear import Linear, call_roomy
 from anyformer.mixers import register_mixer
+from anyformer.ops._precision import roomy
 from anyformer.ops.selective_scan import selective_scan
 from anyformer.state import State
 
@@ -155,8 +156,8 @@ class Mamba(Mixer):
         if scale is not None:
             dt = softplus(dt) * scale.to(dt.dtype)[..., None]
         options = {"initial": state.get("h"), "gate": gate.mT, "dt_softplus": scale is None}
-        y, h = selective_scan(x.mT, dt.mT, A, B_.mT, C_.mT, self.skip, **options)
-        return self.out_proj(y.mT), {"h": h, "conv": conv}
+        y, h = selective_scan(roomy(x).mT, dt.mT, A, B_.mT, C_.mT, self.skip, **options)
+        return call_roomy(self.out_proj, y.mT, x.dtype).to(x.dtype), {"h": h, "conv": conv}
 
     def _rates(self) -> Tensor:
         return -self.A_log.to(torch.promote_types(self.A_log.dtype, torch.float32)).exp()

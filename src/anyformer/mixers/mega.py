@@ -11,8 +11,9 @@ from torch.nn.functional import pad, silu
 from anyformer.caches import append, sight
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.ema import DampedEMA
-from anyformer.layers.linear import Linear
+from anyformer.layers.linear import Linear, call_roomy
 from anyformer.mixers import register_mixer
+from anyformer.ops._precision import roomy
 from anyformer.ops.attention import attention
 from anyformer.positions import Scheme, create_position, require
 from anyformer.registry import nearest
@@ -116,8 +117,8 @@ class Mega(Mixer):
 
     def _finish(self, o: Tensor, parts: list[Tensor]) -> Tensor:
         x, gamma, phi, h = parts
-        h = silu(h + self.out(silu(gamma) * o[:, 0]))
-        return phi.sigmoid() * (h - x)
+        h = silu(h + call_roomy(self.out, roomy(silu(gamma)) * o[:, 0], gamma.dtype))
+        return (phi.sigmoid() * (h - x)).to(phi.dtype)
 
     def _attend(
         self,

@@ -13,7 +13,7 @@ from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
-from anyformer.ops._precision import no_autocast, wide
+from anyformer.ops._precision import no_autocast, roomy, wide
 from anyformer.ops.attention import attention
 from anyformer.state import State
 
@@ -134,11 +134,11 @@ class PowerLawAttention(Mixer):
                 real = real.transpose(1, 2)
                 last = real.mT @ real
                 turned = real @ self.energy(last).curvature
-        return turned.to(q.dtype), k, v, last
+        return turned.to(roomy(q).dtype), k, v, last
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, **sees: Any) -> Tensor:
-        y: Tensor = attention(q, k, v, score=lambda s: leaky_relu(s, 0.2), **sees)
-        return y
+        y: Tensor = attention(q, roomy(k), roomy(v), score=lambda s: leaky_relu(s, 0.2), **sees)
+        return y.to(v.dtype)
 
     def _sees(self, inputs: Inputs) -> dict[str, Any]:
         if self.causal:  # masked tokens come last

@@ -18,6 +18,12 @@ def widen(x: Tensor) -> Tensor:
     return x.to(wide(x.dtype))
 
 
+def roomy(x: Tensor) -> Tensor:
+    """x in float32 where it is in float16, which products of two large numbers leave; in its own dtype otherwise, and
+    under autocast, whose products are meant to be narrow."""
+    return x.float() if x.dtype == torch.float16 and not torch.is_autocast_enabled(x.device.type) else x
+
+
 def no_autocast(x: Tensor) -> AbstractContextManager[object]:
     """Keep autocast from narrowing the matrix products inside an op."""
     return torch.autocast(x.device.type, enabled=False)

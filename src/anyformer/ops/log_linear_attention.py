@@ -166,6 +166,8 @@ def log_linear_attention(
             end = q.new_full((B,), T, dtype=torch.int64) if lengths is None else lengths
             end = end if start is None else start + end
             J = _slots(end, T if start is None and lengths is None else None)
+        if initial is not None:
+            initial = torch.where(_held(start, initial), initial.to(q.dtype), 0.0)
         if T == 0:
             return v.to(dtype), _grown(initial, J or 0, q, V) if final else None
         if T == 1 and final:
@@ -174,9 +176,8 @@ def log_linear_attention(
             y, new = _step(q, k, v, weights, beta, d, S, number)
             return y.to(dtype), torch.where((number < end)[:, None, None, None, None], new, S)
         y, reads = _tree(q, k, v, weights, beta, d, start)
-        if initial is not None:
-            initial = torch.where(_held(start, initial), initial.to(q.dtype), 0.0)
-            y = y if start is None else y + _read_old(reads, weights, initial, start)
+        if initial is not None and start is not None:
+            y = y + _read_old(reads, weights, initial, start)
         S_end = _left(q, k, v, beta, d, start, end, initial, J) if final else None
         return y.to(dtype), S_end
 

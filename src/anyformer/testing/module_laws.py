@@ -130,7 +130,8 @@ def _pickled(mixer: Mixer) -> Mixer:
 
 @torch.no_grad()
 def precision(case: Case) -> bool:
-    """bfloat16 by autocast, conversion and default, gives its accuracy and dtype, streamed too; float64 stays."""
+    """bfloat16 by autocast, conversion and default, gives its accuracy and dtype, streamed too; float64 stays; and
+    float16 does not overflow on the way to what float32 says fits."""
     mixer = case.mixer(torch.float32, randomize=False)
     sample = case.sample(mixer, 2, limit(mixer, LENGTH), dtype=torch.float32)
     y = sample.forward(mixer)
@@ -153,6 +154,7 @@ def precision(case: Case) -> bool:
         # weights that are drawn in bfloat16 lie on a grid, on which more choices are almost ties
         _in_bfloat16("bfloat16 by default", by_default, sample, expected, 0.15)
     _stays_float64(case)
+    fits_in_float16(case)
     return True
 
 
@@ -202,6 +204,23 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(was)
+
+
+@torch.no_grad()
+def fits_in_float16(case: Case) -> None:
+    """From inputs ten and more times as large as usual: what float32 gives, where float16 holds it, is finite."""
+    half = case.mixer(torch.float16)
+    if not all(bool(p.isfinite().all()) for p in half.parameters()):
+        return
+    whole = copy.deepcopy(half).float()
+    sample = case.sample(half, 2, limit(half, LENGTH), dtype=torch.float16)
+    for size in (10, 30, 100, 300):
+        x = sample.x * size
+        expected = sample.cast(torch.float32).with_x(x.float()).forward(whole)
+        if not float(expected.abs().max()) < 3e4:
+            return
+        if not bool(sample.with_x(x).forward(half).isfinite().all()):
+            raise LawBroken(f"in float16, x {size} times a normal: overflows where float32 gives what fits")
 
 
 def _stays_float64(case: Case) -> None:
