@@ -120,7 +120,7 @@ class TestOwnRows:
 def daily(n: int = 200, start: str = "2023-01-01", **more: Any) -> pd.DataFrame:
     values = 20 + 5 * np.sin(2 * np.pi * np.arange(n) / 7) + np.random.default_rng(0).normal(0, 0.3, n)
     days = pd.date_range(start, periods=n).strftime("%Y-%m-%d")
-    return pd.DataFrame({"day": days, "y": values, "z": np.arange(n) * 1.0, **more})
+    return pd.DataFrame({"day": days, "y": values, "z": np.arange(n) * 0.7, **more})
 
 
 class TestNewRows:

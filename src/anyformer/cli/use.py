@@ -134,7 +134,9 @@ def predict(
             help="A file as the model was trained on; forecasts go on from its end, by default the same."
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write all of it to this CSV file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write all of it to this file, in the form of DATA.")
+    ] = None,
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Run the Python files that the folder names.")
     ] = False,
@@ -151,7 +153,7 @@ def predict(
     for remark in found.remarks:
         _say(f"{found.data.name}: {remark}")
     if out is not None:
-        found.table.to_csv(out, index=False, float_format="%.6g")
+        found.save(out)
         _say(f"{len(found.table)} rows written to {out}")
     else:
         _say(f"predicted from {found.data}")

@@ -164,11 +164,13 @@ def _rows_of(text: str, separator: str) -> Any:
 
 def _quotes(text: str, separator: str) -> Literal["needed", "texts", "all"]:
     """Which fields of a file stand in quotes, by its first two lines."""
-    head, below = [*text[:_SAMPLE].lstrip().splitlines(), "", ""][:2]
-    if not head.startswith('"') or "" in (head, below):
+    pairs, widths = [], []
+    for line in [*text[:_SAMPLE].lstrip().splitlines(), "", ""][:2]:
+        pairs.append(line.count('"') // 2)
+        widths.append(len(next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])))
+    if pairs[0] < max(widths[0], 1):
         return "needed"
-    fields = [below.count('"') // 2, len(next(_rows_of(below + '"' * (below.count('"') % 2), separator)))]
-    return "all" if fields[0] >= fields[1] else "texts"
+    return "all" if pairs[1] >= widths[1] else "texts"
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from anyformer.tasks.arrays import features_of, load_arrays
 from anyformer.tasks.base import Batch, DataError
 from anyformer.tasks.choices import group_keys, note_ungrouped
 from anyformer.tasks.dates import Dates, Reading
+from anyformer.tasks.delimited import Style
 from anyformer.tasks.encoding import Encoding, ForecastEncoding, LabelledEncoding, filled
 from anyformer.tasks.files import check_exists, read_table
 from anyformer.tasks.forecasting import Series
@@ -34,11 +35,13 @@ class Unseen:
         batch: all of them; targets are NaN, or -1 for classes.
         names: what tells the answers apart: a row for each sequence, or for each step that is forecast.
         remarks: what was decided about the data.
+        style: how the file is written, where it is one of text.
     """
 
     batch: Batch
     names: pd.DataFrame
     remarks: list[str] = field(default_factory=list)
+    style: Style = field(default_factory=Style)
 
 
 def read_unseen(encoding: Encoding, path: str | os.PathLike[str]) -> Unseen:
@@ -77,13 +80,17 @@ def answers(encoding: Encoding, unseen: Unseen, outputs: Tensor) -> pd.DataFrame
 def _sequences(encoding: LabelledEncoding, path: Path) -> Unseen:
     layout, remarks = encoding.layout, list[str]()
     mask: np.ndarray | None = None
+    style = Style()
     if layout.kind == "arrays":
         x = _array(encoding, path, remarks)
         names = pd.DataFrame({"row": np.arange(1, len(x) + 1)})
     elif layout.kind == "groups":
-        x, mask, names = _groups(encoding, path, remarks)
+        table = read_table(path, layout.convention)
+        style = table.style
+        x, mask, names = _groups(encoding, table, remarks)
     else:
         table = read_table(path, layout.convention)
+        style = table.style
         remarks.extend(table.remarks)
         names = pd.DataFrame({"row": np.arange(1, len(table.frame) + 1)})
         if layout.kind == "text":
@@ -101,13 +108,13 @@ def _sequences(encoding: LabelledEncoding, path: Path) -> Unseen:
     inputs = torch.from_numpy(x.astype(np.int64 if tokens else np.float32))
     seen = None if mask is None or mask.all() else torch.from_numpy(mask)
     if encoding.classes is not None:
-        return Unseen(Batch(inputs, torch.full((len(x),), -1), seen), names, remarks)
+        return Unseen(Batch(inputs, torch.full((len(x),), -1), seen), names, remarks, style)
     unknown = torch.full((len(x), len(encoding.targets)), torch.nan)
     shift, scale = (
         torch.tensor([numbers], dtype=torch.float64).expand(unknown.shape)
         for numbers in (encoding.shift, encoding.scale)
     )
-    return Unseen(Batch(inputs, unknown, seen, shift, scale), names, remarks)
+    return Unseen(Batch(inputs, unknown, seen, shift, scale), names, remarks, style)
 
 
 def _array(encoding: LabelledEncoding, path: Path, remarks: list[str]) -> np.ndarray:
@@ -130,9 +137,9 @@ def _array(encoding: LabelledEncoding, path: Path, remarks: list[str]) -> np.nda
 
 
 def _groups(
-    encoding: LabelledEncoding, path: Path, remarks: list[str]
+    encoding: LabelledEncoding, table: Table, remarks: list[str]
 ) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
-    layout, table = encoding.layout, read_table(path, encoding.layout.convention)
+    layout, path = encoding.layout, table.path
     assert layout.groups and layout.length is not None
     remarks.extend(table.remarks)
     keys = _group_keys(table, layout.groups, remarks)
@@ -208,7 +215,7 @@ def _ends_of_series(encoding: ForecastEncoding, path: Path) -> Unseen:
     wanted = [part.name for part in usable for _ in range(encoding.horizon)]
     names = _named_groups(table, layout.groups, keys, wanted)
     ahead = _steps_ahead(encoding, usable, origin, dated.reading if dated else None)
-    return Unseen(_windows(encoding, usable), pd.concat([names, ahead], axis=1), remarks)
+    return Unseen(_windows(encoding, usable), pd.concat([names, ahead], axis=1), remarks, table.style)
 
 
 def _check_step(encoding: ForecastEncoding, path: Path, dated: Dates, groups: pd.Series) -> None:

@@ -27,6 +27,8 @@ from anyformer.tasks.text import ByteTask
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from anyformer.tasks.delimited import Style
+
 FILES = ("config.json", "model.safetensors")
 FACTS = "task.json"
 
@@ -78,11 +80,19 @@ class Predictions:
             it is a class, the probability of each.
         data: the file that it is about.
         remarks: what was decided about the data.
+        style: how the file is written, where it is one of text.
     """
 
     table: DataFrame
     data: Path
     remarks: list[str]
+    style: Style
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the table as the data is written: with its separator, quotes, decimal mark and encoding."""
+        from anyformer.tasks.writing import write_table
+
+        write_table(self.table, Path(path), self.style)
 
 
 @dataclass(frozen=True)
@@ -123,7 +133,7 @@ class Bundle:
                 part = slice(start, start + batch_size)
                 mask = None if batch.mask is None else batch.mask[part].to(device)
                 outputs.append(widen(self.model(batch.x[part].to(device), mask)).cpu())
-        return Predictions(answers(encoding, unseen, torch.cat(outputs)), path, unseen.remarks)
+        return Predictions(answers(encoding, unseen, torch.cat(outputs)), path, unseen.remarks, unseen.style)
 
     def generate(
         self,
