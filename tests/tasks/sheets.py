@@ -55,6 +55,8 @@ MARKED = (
     (",", "\u202f"),
 )
 """Decimal marks with what parts thousands."""
+EXTRAS = ("bom", "trailing", "comment", "sep", "blank", "wide", "named", "again")
+"""What a file of text may have besides: its encoding, comments, names of rows, and names of columns that come again."""
 AROUND = (
     *(("", ""), ("", ""), ("", ""), ("$", ""), ("", " \N{EURO SIGN}"), ("EUR ", ""), ("", "%"), ("", " kr")),
     *(("CHF ", ""), ("", " USD"), ("R$ ", "")),
@@ -137,7 +139,8 @@ class Sheet:
         """The file."""
         path = folder / f"sheet.{self.kind}"
         if self.kind == "csv":
-            path.write_bytes(self.text().encode("utf-8-sig" if "bom" in self.extras else "utf-8"))
+            encoding = "utf-16" if "wide" in self.extras else "utf-8-sig" if "bom" in self.extras else "utf-8"
+            path.write_bytes(self.text().encode(encoding))
         elif self.kind == "jsonl":
             rows = zip(*self.cells.values())
             lines = [json.dumps({k: v or None for k, v in zip(self.cells, row)}) for row in rows]
@@ -159,8 +162,11 @@ class Sheet:
         if "sep" in self.extras:
             out.write(f"sep={self.separator}{self.end}")
         writer.writerow([*self.cells, *trailing])
+        named = "named" in self.extras and not trailing and len(self.cells) > 1
         for number, row in enumerate(zip(*self.cells.values())):
-            writer.writerow([*row, *trailing])
+            writer.writerow([*([f"row {number + 1}"] if named else []), *row, *trailing])
+            if "again" in self.extras and number == 9 and len(self.cells) > 1:
+                writer.writerow([*self.cells, *trailing])
             if "blank" in self.extras and number == 5:
                 out.write(self.end)
         return out.getvalue()
@@ -270,9 +276,7 @@ def finished(
 ) -> Sheet:
     """The sheet, in some order of columns and some dress."""
     order = draw(st.permutations(list(draft.cells)))
-    extras = draw(
-        st.lists(st.sampled_from(["bom", "trailing", "comment", "sep", "blank"]), max_size=2, unique=True)
-    )
+    extras = draw(st.lists(st.sampled_from(EXTRAS), max_size=2, unique=True))
     return Sheet(
         cells={name: draft.cells[name] for name in order},
         truth=draft.truth,

@@ -156,3 +156,10 @@ def test_lines_that_are_skipped_are_counted(tmp_path: Path) -> None:
 def test_long_files_are_read_in_blocks(tmp_path: Path) -> None:
     found = read(tmp_path, "a,b\n" + "".join(f"{i},{-i}\n" for i in range(150_000)))
     assert found["a"] == [str(i) for i in range(150_000)] and found["b"][-1] == "-149999"
+
+
+@pytest.mark.parametrize("data", ["a,b\n1,2\n".encode("utf-32"), b"\xff\xfea"])
+def test_what_begins_as_utf16_and_is_none_is_refused(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "data.csv").write_bytes(data)
+    with pytest.raises(DataError, match="begins as UTF-16 text does, and is none; save the file as UTF-8"):
+        read_cells(tmp_path / "data.csv")

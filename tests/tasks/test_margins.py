@@ -64,3 +64,17 @@ def test_total_as_a_value_like_others_is_kept(tmp_path: Path) -> None:
         == 6
     )
     assert len(table(tmp_path, last=["2024-01-05", "1", "2", "Total loss"]).frame) == 5
+
+
+def test_a_line_of_dashes_is_left_out_and_said(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("| a | kind |\n|---|:--:|\n| 1.5 | u |\n| 2.5 | v |\n")
+    found = read_csv(tmp_path / "data.csv", Convention())
+    assert found.frame.a.tolist() == [1.5, 2.5] and found.frame.kind.str.strip().tolist() == ["u", "v"]
+    assert "row 1 is a line of dashes and is left out" in found.remarks
+
+
+def test_names_that_come_again_are_left_out_and_said(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("a,kind\n1,u\na,kind\n2,v\n")
+    found = read_csv(tmp_path / "data.csv", Convention())
+    assert found.frame.a.tolist() == [1, 2]
+    assert found.remarks == ["1 lines between the rows repeat the names of the columns and are left out"]

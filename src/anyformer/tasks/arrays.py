@@ -104,6 +104,8 @@ def features_of(x: np.ndarray, axes: Axes, remarks: list[str]) -> np.ndarray:
     found: np.ndarray = x.astype(np.float64)
     found = found[..., None] if x.ndim == 2 else found.transpose(0, 2, 1) if axes == "NFT" else found
     gone = np.isnan(found)
+    if x.dtype.kind in "iu" and (lost := int((x.astype(np.float64).astype(x.dtype) != x).sum())):
+        remarks.append(f"x: {lost} values have more digits than a number holds and lose the last ones")
     beyond = np.abs(found) > LARGEST
     if gone.any():
         remarks.append(
@@ -121,7 +123,16 @@ def _labels(
     path: Path, columns: dict[str, np.ndarray], kind: str | None, remarks: list[str]
 ) -> tuple[np.ndarray, list[str] | None]:
     frame = pd.DataFrame(columns)
-    gone = frame.isna() | frame.isin([np.inf, -np.inf])
+    gone = frame.isna() | (frame.select_dtypes(np.number).abs() > LARGEST).reindex(
+        columns=frame.columns, fill_value=False
+    )
     if gone.any().any():
-        raise DataError(f"{path}: y holds {int(gone.sum().sum())} missing or infinite values")
+        row = int(np.argmax(gone.any(axis=1)))
+        raise DataError(
+            f"{path}: y holds {int(gone.sum().sum())} values that are missing, infinite or beyond {LARGEST:.0e} (first "
+            f"in row {row + 1}); leave these rows out of x and y"
+        )
+    for name, column in frame.items():
+        if column.map(type).eq(bytes).any():
+            frame[name] = column.map(lambda label: label.decode("utf-8", "backslashreplace"))
     return targets_of(Table(path, frame), list(columns), kind, remarks)

@@ -133,12 +133,10 @@ def read_cells(path: Path) -> Cells:
 def _decoded(path: Path, data: bytes) -> tuple[str, str]:
     """A table's text, and its encoding: UTF-8, or UTF-16 with its mark, as spreadsheets write it."""
     if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
-        try:
-            return data.decode("utf-16"), "utf-16"
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{path}: byte {error.start} is not UTF-16 text; save the file as UTF-8"
-            ) from None
+        with suppress(UnicodeDecodeError):
+            if "\0" not in (text := data.decode("utf-16")):
+                return text, "utf-16"
+        raise DataError(f"{path} begins as UTF-16 text does, and is none; save the file as UTF-8")
     return decode(path, data), "utf-8-sig" if data.startswith(BOM_UTF8) else "utf-8"
 
 
@@ -289,10 +287,11 @@ def _all_rows(
     """The names, and the cells by column."""
     rows = _rows_of(text, separator)
     names: list[str] = []
+    head: list[str] = []
     rows_named = False
     chunks: list[list[pa.Array]] = []
     block: list[list[str]] = []
-    comments = blank = between = 0
+    comments = blank = between = repeats = 0
     line = above + 1
     try:
         for row in rows:
@@ -304,11 +303,15 @@ def _all_rows(
                 blank += between
             between = 0
             if not names:
+                head = row
                 names = _checked_names(path, row, text)
                 rows_named = not any(map(looks_like_value, names)) and _names_its_rows(
                     text, separator, len(names)
                 )
                 names = ["", *names] if rows_named else names
+                continue
+            if row == head and len(row) > 1:
+                repeats += 1
                 continue
             if len(row) != len(names):
                 if row[0].startswith("#"):
@@ -331,10 +334,12 @@ def _all_rows(
         chunks.append(_by_column(block))
     if not chunks:
         raise DataError(f"{path} has a line of column names and no rows")
-    if blank and len(names) == 1:
-        remarks.append(f"{blank} blank lines between the rows are left out; write NA for a missing value")
-    if comments:
-        remarks.append(f"{comments} lines of comments between the rows are left out")
+    skipped = {
+        "blank lines between the rows are left out; write NA for a missing value": blank * (len(names) == 1),
+        "lines of comments between the rows are left out": comments,
+        "lines between the rows repeat the names of the columns and are left out": repeats,
+    }
+    remarks.extend(f"{count} {what}" for what, count in skipped.items() if count)
     columns = [pa.chunked_array([chunk[i] for chunk in chunks]) for i in range(len(names))]
     if rows_named:
         names, columns = _without_row_names(path, names, columns, remarks)

@@ -196,6 +196,8 @@ def _nearest_file(file: Path) -> str:
 def _open_text(path: Path, length: int | None, raw: bool, seed: int) -> ByteTask:
     files = [path] if path.is_file() else _files_of(path)
     documents = []
+    if path.is_dir() and not raw:
+        _check_no_tables(path, files)
     for file in files:
         data = file.read_bytes()
         if not raw:
@@ -230,6 +232,16 @@ def _check_no_table(path: Path, text: str) -> None:
                 f"{path} seems to be a table, with {width} value{'s' * (width > 1)} a line: save it as .csv, with a "
                 f"first line that names the columns, or give {option('raw', True)} to read its bytes"
             )
+
+
+def _check_no_tables(folder: Path, files: list[Path]) -> None:
+    """``DataError`` where most of a folder are tables, by name: the bytes of their numbers are hardly what is meant."""
+    tables = [file for file in files if file.suffix.lower() in _TABLES]
+    if 2 * sum(file.stat().st_size for file in tables) > sum(file.stat().st_size for file in files):
+        raise DataError(
+            f"the folder {folder} holds tables ({', '.join(file.name for file in tables[:3])}): give one of them, or "
+            f"{option('raw', True)} to read their bytes as text"
+        )
 
 
 def _files_of(folder: Path) -> list[Path]:

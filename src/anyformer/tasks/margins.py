@@ -11,17 +11,25 @@ from anyformer.tasks.delimited import Cells, looks_like_value
 from anyformer.tasks.numbers import is_stand_in
 
 _LOOK = 50
+_RULE = re.compile(r":?-{2,}:?")
 _TOTAL = re.compile(r"(grand |sub ?)?totals?|(gesamt|end)?summe|gesamt|sum|overall|somme|totale", re.I)
 
 
 def without_margins(cells: Cells) -> Cells:
     """The cells without a first row of units or second names and a last row of totals; remarks say so."""
-    cells = _without_units(cells)
-    return _without_totals(cells)
+    return _without_totals(_without_units(_without_rule(cells)))
 
 
 def _row(cells: Cells, place: int) -> list[str]:
     return [column[place].as_py().strip() for column in cells.columns.values()]
+
+
+def _without_rule(cells: Cells) -> Cells:
+    """The cells without a first row of dashes, as tables in texts have below the names."""
+    drawn = [text for text in _row(cells, 0) if text]
+    if len(drawn) < 2 or len(next(iter(cells.columns.values()))) < 2 or not all(map(_RULE.fullmatch, drawn)):
+        return cells
+    return _kept(cells, slice(1, None), "row 1 is a line of dashes and is left out")
 
 
 def _without_units(cells: Cells) -> Cells:

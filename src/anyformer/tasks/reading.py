@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from anyformer.spelling import option
 from anyformer.tasks.base import DataError
@@ -104,7 +105,12 @@ def read_csv(path: Path, convention: Convention) -> Table:
 def read_parquet(path: Path, convention: Convention) -> Table:
     """The table in a Parquet file."""
     try:
+        names = pq.read_schema(path).names
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise DataError(f"{path}: two columns are named {twice[0]!r}; rename one")
         frame = pd.read_parquet(path)
+    except DataError:
+        raise
     except Exception as error:  # pyarrow raises many kinds for a damaged file
         raise DataError(f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
     frame.columns = [str(name) for name in frame.columns]
@@ -123,8 +129,14 @@ def read_jsonl(path: Path, convention: Convention) -> Table:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
-        except ValueError as error:  # also where a number has thousands of digits
+            record = json.loads(line, object_pairs_hook=_once)
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"{path}: line {number} is not JSON: {error.msg} at character {error.pos + 1}"
+            ) from None
+        except DataError as error:
+            raise DataError(f"{path}: line {number} {error}") from None
+        except ValueError as error:  # a number has thousands of digits
             raise DataError(f"{path}: line {number} is not JSON: {str(error).partition(';')[0]}") from None
         if not isinstance(record, dict):
             raise DataError(
@@ -134,6 +146,17 @@ def read_jsonl(path: Path, convention: Convention) -> Table:
     names = dict.fromkeys(name for record in records for name in record)
     columns = {name: pd.Series([record.get(name) for record in records], dtype=object) for name in names}
     return _from_objects(path, pd.DataFrame(columns), convention)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object; ``DataError`` where a key is there twice, of which JSON readers keep the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise DataError(
+            f"has {next(key for key in found if keys.count(key) > 1)!r} twice in one object; rename one"
+        )
+    return found
 
 
 def _from_objects(path: Path, frame: pd.DataFrame, convention: Convention) -> Table:
@@ -158,6 +181,10 @@ def _from_objects(path: Path, frame: pd.DataFrame, convention: Convention) -> Ta
             texts[name] = pa.chunked_array([pa.array(cells, pa.large_string())])
     nothing = replace(convention, missing=convention.missing or frozenset())
     rest = _typed_table(table, texts, convention, "", gone=nothing)
+    for name in texts:
+        kinds = {isinstance(value, bool) for value in frame[name] if isinstance(value, Number)}
+        if len(kinds) > 1:
+            rest.notes[name].append(f"{name!r} holds numbers and truth values, which are kept apart as texts")
     columns = {name: typed.get(name, rest.frame.get(name)) for name in frame.columns}
     return replace(rest, frame=pd.DataFrame(columns, index=frame.index))
 
@@ -177,6 +204,8 @@ def _texts(column: pd.Series) -> list[str] | None:
             found.append("")
         elif isinstance(value, Number):
             found.append(str(value))
+        elif isinstance(value, bytes) and value.decode("utf-8", "replace").encode() == value:
+            found.append(value.decode())
         else:
             return None
     return found
