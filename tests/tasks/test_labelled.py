@@ -173,7 +173,9 @@ def test_groups_are_sequences(tmp_path: Path) -> None:
             )
     frame = pd.DataFrame(rows)
     task = opened(saved(tmp_path, frame), "up", group="id")
-    assert (task.train_length, task.num_features, task.describe()["groups"]) == (8, 2, 60)
+    assert (task.train_length, task.num_features, task.describe()["groups"]) == (8, 1, 60)
+    assert any("'t', counting the rows of each group" in note for note in task.notes())
+    assert opened(saved(tmp_path, frame), "up", group="id", keep="t").num_features == 2
     batch = next(task.eval_batches("train", 60))
     assert batch.mask is not None and set(batch.mask.sum(1).tolist()) == {5, 6, 7, 8}
     assert scores(task)["linear"] > 0.8

@@ -304,11 +304,7 @@ def _all_rows(
             between = 0
             if not names:
                 head = row
-                names = _checked_names(path, row, text)
-                rows_named = not any(map(looks_like_value, names)) and _names_its_rows(
-                    text, separator, len(names)
-                )
-                names = ["", *names] if rows_named else names
+                names, rows_named = _head(path, row, text, separator)
                 continue
             if row == head and len(row) > 1:
                 repeats += 1
@@ -344,6 +340,14 @@ def _all_rows(
     if rows_named:
         names, columns = _without_row_names(path, names, columns, remarks)
     return names, columns
+
+
+def _head(path: Path, row: list[str], text: str, separator: str) -> tuple[list[str], bool]:
+    """The names of the columns, an empty one first where rows have names of their own; and whether they do."""
+    names = _checked_names(path, row, text)
+    if any(map(looks_like_value, names)) or not _names_its_rows(text, separator, len(names)):
+        return names, False
+    return ["", *names], True
 
 
 def _names_its_rows(text: str, separator: str, width: int) -> bool:
