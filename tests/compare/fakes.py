@@ -52,6 +52,7 @@ class FakeLab:
             if unit.candidate == "dies" and step == 5:
                 os.kill(os.getpid(), signal.SIGKILL)
             if unit.candidate == "hangs" and step == 5:
+                (folder / "hanging").touch()
                 threading.Event().wait()
             if unit.candidate == "fills the disk" and step == 5:
                 limit_files(1000)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from anyformer.compare.deciding import (
     CLOSING_SECONDS,
-    FEWEST_STEPS,
+    check_start,
+    closing_seconds,
     decide_final,
     decide_leg,
     decide_search,
@@ -180,13 +181,32 @@ def test_a_slow_machine_is_told(tmp_path):
     )
 
 
-def test_too_short_a_budget_trains_little_and_ends(tmp_path):
-    plan = make_plan("3s")
+@pytest.mark.parametrize("step", [0.02, 0.1, 0.5])
+def test_a_budget_into_which_nothing_fits_is_refused_with_one_that_would_do(tmp_path, step):
+    plan = make_plan("5s")
     plan.save(tmp_path)
-    machine = Machine(tmp_path, dict.fromkeys(NAMES, 0.5), steady, 2)
-    found = machine.conduct(plan).found["t0"]
-    assert plan.search_cut and set(found.rates) == set(NAMES), "the best of what there was time to try"
-    assert 1 < plan.tasks[0].legs[-1].steps <= FEWEST_STEPS
+    machine = Machine(tmp_path, dict.fromkeys(NAMES, step), steady, 2)
+    with pytest.raises(ValueError, match=r"budget: 5s is too short .* about \d+ \w+ would do") as refused:
+        machine.conduct(plan)
+    assert not machine.trained
+    number, unit = str(refused.value).split("about ")[1].split()[:2]
+    plan = make_plan(f"{number}{unit}")
+    plan.save(tmp_path)
+    (tmp_path / "clock.json").unlink(missing_ok=True)
+    again = Machine(tmp_path, machine.step_seconds, steady, 2)
+    assert set(again.conduct(plan).found["t0"].rates) == set(NAMES)
+    assert again.now + CLOSING_SECONDS <= 1.1 * plan.granted.amount
+
+
+def test_a_start_that_takes_the_budget_is_refused_before_any_work():
+    plan = make_plan("10s")
+    check_start(plan, 3.0)
+    plan.closing = closing_seconds(12.0, 4.0)
+    assert plan.closing == 3 * CLOSING_SECONDS
+    with pytest.raises(ValueError, match="budget: 10s is too short"):
+        check_start(plan, 9.0)
+    assert closing_seconds(1.0, 3.0) == CLOSING_SECONDS, "several threads close no sooner"
+    check_start(make_plan("5 steps"), 1e6)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from anyformer.compare.board import Board, Outcome, Unit
 from anyformer.compare.locks import FileLock
-from anyformer.compare.remains import Trouble, add_trouble, read_progress, read_troubles
+from anyformer.compare.remains import Trouble, add_trouble, read_troubles
 from anyformer.compare.run import (
     PATIENCE_SECONDS,
     TROUBLES,
@@ -232,7 +232,7 @@ def test_a_worker_in_a_long_step_does_not_keep_ctrl_c_waiting(tmp_path):
     (unit,) = units("hangs", seeds=1)
     pool.board.enqueue([unit])
     pool.tend()
-    wait_for(lambda: read_progress(pool.board.home(unit)).step, "no unit was begun")
+    wait_for((pool.board.home(unit) / "hanging").exists, "the unit did not come to its long step")
     process = pool._workers[0].process
     pool.stop()
     assert process.exitcode == -signal.SIGKILL

@@ -36,7 +36,7 @@ def test_the_law_check_from_the_command_line(blocks_of: Any, run: Any) -> None:
 
 def test_the_comparison_from_the_command_line(blocks_of: Any, run: Any, tmp_path: Path) -> None:
     (command,) = [b.text for b in blocks_of(PAGE) if b.text.startswith("anyformer compare")]
-    short = command.replace("--budget 30s", "--budget 10s")
+    short = command.replace("--budget 30s", "--budget '8 steps'")
     assert short != command
     run(short.split())
     assert (tmp_path / "recall-report" / "report.html").exists()

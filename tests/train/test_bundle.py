@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
+import torch
 
 from anyformer.convert.checkpoint import read_checkpoint
 from anyformer.models import create_model
-from anyformer.train import load_bundle
+from anyformer.tasks import create_task
+from anyformer.train import load_bundle, save_bundle
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
 
@@ -45,3 +50,59 @@ def test_a_permission_problem_is_called_one(folder: Path, monkeypatch: pytest.Mo
         load_bundle(folder)
     with pytest.raises(ValueError, match="Permission denied"):
         read_checkpoint(folder)[1]["x"]
+
+
+class Killed(BaseException):
+    pass
+
+
+def _replace_until(number: int) -> Callable[..., None]:
+    """``os.replace`` which is killed instead of its call of that number."""
+    real, calls = os.replace, count()
+
+    def replace(source: str, target: str) -> None:
+        if next(calls) == number:
+            raise Killed
+        real(source, target)
+
+    return replace
+
+
+def test_a_kill_while_saving_leaves_one_bundle_or_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before each renaming, after which nothing is cleaned up either."""
+    task = create_task("recall")
+    size, found = task.vocab_size, []
+    old, new = (create_model("transformer dim=16 depth=1", vocab_size=size) for _ in range(2))
+    for number in range(20):
+        folder = tmp_path / str(number)
+        save_bundle(folder, old, task, step=0)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", _replace_until(number))
+            patch.setattr(shutil, "rmtree", lambda *_, **__: None)
+            try:
+                save_bundle(folder, new, task, step=1)
+                whole = True
+            except Killed:
+                whole = False
+        bundle = load_bundle(folder)
+        expected = (old, new)[bundle.facts["step"]]
+        for name, value in expected.state_dict().items():
+            assert torch.equal(bundle.model.state_dict()[name], value), (number, name)
+        found.append(bundle.facts["step"])
+        save_bundle(folder, old, task, step=0)
+        assert load_bundle(folder).facts["step"] == 0, "it can be saved to again"
+        if whole:
+            break
+    assert whole and found[0] == 0 and found == sorted(found) and len(found) >= 5, found
+
+
+def test_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    task = create_task("recall")
+    for seed in (0, 1):
+        model = create_model("transformer dim=16 depth=1", vocab_size=task.vocab_size)
+        save_bundle(tmp_path / str(seed), model, task, step=seed)
+    shutil.copy(tmp_path / "1" / "model.safetensors", tmp_path / "0")
+    with pytest.raises(ValueError, match=r"model.safetensors is not the file that was saved with task.json"):
+        load_bundle(tmp_path / "0")

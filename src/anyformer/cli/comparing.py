@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from anyformer.cli.main import DataCommand, app, one_message, task_of
+from anyformer.processes import start_server
 
 
 @app.command(cls=DataCommand)
@@ -77,6 +78,7 @@ def compare(
       anyformer compare recall --models "transformer, preset:linear"
       anyformer compare --more 10m DIR
     """
+    start_server()
     from anyformer.compare import compare as run
     from anyformer.compare import help_out
     from anyformer.compare import resume as go_on

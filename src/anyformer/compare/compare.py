@@ -15,6 +15,7 @@ from rich.console import Console
 
 from anyformer.compare.assemble import assemble, save_winner
 from anyformer.compare.conduct import Conductor
+from anyformer.compare.deciding import check_start, closing_seconds
 from anyformer.compare.ending import REPORT, WINNER, read_ending, remove_ending, write_ending
 from anyformer.compare.going_on import grant_more
 from anyformer.compare.lab import TrainingLab, task_of
@@ -35,6 +36,7 @@ from anyformer.compare.run import Clock, coordinating, join
 from anyformer.compare.secrets import STORAGE_VARIABLE, full_url, masked
 from anyformer.compare.spawn import refuse_while_importing
 from anyformer.machine import MachineFault, machine_fault
+from anyformer.processes import began, start_server
 from anyformer.tasks import Task
 from anyformer.tasks.fingerprint import (
     DataChanged,
@@ -134,7 +136,8 @@ def compare(
         MachineFault: the disk is full or broken, or the like; what is done is safe, and it can be resumed.
     """
     refuse_while_importing()
-    console, start = new_console(quiet=quiet), time.monotonic()
+    console, start = new_console(quiet=quiet), _now()
+    start_server()
     if more is not None:
         _refuse_with_more(task, models, budget, target, options, resume=resume)
         more = f"{more:g}s" if isinstance(more, (int, float)) else more
@@ -151,6 +154,7 @@ def compare(
             trust_code=trust_code,
             accept_changed_data=accept_changed_data,
             more=more,
+            start=start,
         )
     if accept_changed_data:
         raise ValueError("accept_changed_data is for a comparison that is resumed, with resume=True")
@@ -175,11 +179,33 @@ def compare(
     )
     for planned, (_, _, share) in zip(plan.tasks, sources, strict=True):
         planned.share = share
+    plan.closing = start.closing()
+    check_start(plan, start.elapsed())
     folder.mkdir(parents=True, exist_ok=True)
     plan.save(folder)
     tasks = {made.name: made for made, *_ in opened}
     with coordinating(folder):
         return _conduct(plan, folder, tasks, console, start, storage)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """When a comparison began, and the processor time that this process had used by then."""
+
+    moment: float
+    worked: float
+
+    def elapsed(self) -> float:
+        return time.monotonic() - self.moment
+
+    def closing(self) -> float:
+        """Seconds that the end is going to take, by how much longer than it worked the start has taken."""
+        return closing_seconds(self.elapsed(), time.process_time() - self.worked)
+
+
+def _now() -> _Start:
+    """The start: of the process, where the command is all that it does."""
+    return _Start(began(), 0.0) if _command() else _Start(time.monotonic(), time.process_time())
 
 
 def _refuse_with_more(task: object, *others: object, resume: bool) -> None:
@@ -263,8 +289,8 @@ def _continue(
     trust_code: bool,
     accept_changed_data: bool,
     more: str | None,
+    start: _Start,
 ) -> Comparison:
-    start = time.monotonic()
     plan = Plan.load(folder, trust_code=trust_code)
     url = full_url(plan.storage, storage)
     if more is not None:
@@ -326,7 +352,7 @@ def _conduct(
     folder: Path,
     tasks: Mapping[str, Task],
     console: Console,
-    start: float,
+    start: _Start,
     storage: str | None,
 ) -> Comparison:
     """Runs a plan to its end, in a folder that this process holds; what stops it says how to go on."""
@@ -350,15 +376,16 @@ def _run(
     folder: Path,
     tasks: Mapping[str, Task],
     console: Console,
-    start: float,
+    start: _Start,
     storage: str | None,
 ) -> Results:
+    plan.closing = start.closing()
     given = {task.name: tasks[task.name] for task in plan.tasks if task.source is None}
     references = {name: [reference.name for reference in task.references()] for name, task in tasks.items()}
     with Watcher(console) as watcher:
         # whoever may not run its files did not come here
         lab = TrainingLab(folder, given, trust_code=True)
-        conductor = Conductor(plan, folder, lab, references, storage, watcher, start)
+        conductor = Conductor(plan, folder, lab, references, storage, watcher, start.moment)
         found = conductor.run()
     for remark in [*conductor.remarks, *([plan.busy] if plan.busy else [])]:
         console.print(remark, soft_wrap=True)

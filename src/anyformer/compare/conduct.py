@@ -19,6 +19,7 @@ from typing import Any, Literal
 from anyformer.compare import ladder
 from anyformer.compare.board import Board, Phase, Unit
 from anyformer.compare.deciding import (
+    check_fits,
     decide_final,
     decide_leg,
     decide_measuring,
@@ -92,6 +93,7 @@ class Conductor:
         self.pool = Pool(self.board, self.storage, self.lab, plan.workers, plan.threads, self._limits())
         try:
             self.calibrate()
+            check_fits(plan, self._speeds(), self.clock.seconds)
             decide_search(plan, self._speeds(), self.clock.seconds)
             plan.save(self.folder)
             self.search()

@@ -17,7 +17,17 @@ import math
 from collections.abc import Mapping
 from statistics import median
 
-from anyformer.compare.plan import Budget, Calibration, Final, Leg, Plan, Rounds, TaskPlan
+from anyformer.compare.maturity import proposed
+from anyformer.compare.plan import (
+    CLOSING_SECONDS,
+    Budget,
+    Calibration,
+    Final,
+    Leg,
+    Plan,
+    Rounds,
+    TaskPlan,
+)
 from anyformer.train.schedule import changed, top, whole
 
 ROUNDS = (0.08, 0.2)
@@ -38,8 +48,16 @@ START_SECONDS = 0.1
 LEAST_MEASURING = 0.15
 IMBALANCE = 1.08
 """Workers do not all finish at once; this much is left for the last ones."""
-CLOSING_SECONDS = 2.0
-"""For the results and the report."""
+SLOWEST = 8.0
+"""So many times at most is the end expected to take what it takes undisturbed."""
+STARTING_SECONDS = 1.5
+"""For workers to start and to calibrate, undisturbed."""
+MEASURED_STEPS = 10.0
+"""Measuring costs takes about as long as so many steps, however short its time."""
+TOLERATED = 1.1
+"""A budget may take so many times as long as it says."""
+SPARE = 1.5
+"""Budgets that are proposed are so many times as long as the least."""
 Speeds = Mapping[str, Calibration]
 """By candidate."""
 
@@ -165,7 +183,53 @@ def time_left(plan: Plan, elapsed: float, measuring: float = 1.0) -> float:
     """
     others = 0 if plan.more else sum(len(task.buildable) for task in plan.tasks)
     gone = elapsed - plan.since
-    return plan.granted.amount - gone - measuring * others * plan.measure_seconds - CLOSING_SECONDS
+    return plan.granted.amount - gone - measuring * others * plan.measure_seconds - plan.closing
+
+
+def closing_seconds(wall: float, worked: float) -> float:
+    """What the end will take, where ``worked`` seconds of processor time have taken ``wall`` seconds so far."""
+    return CLOSING_SECONDS * min(SLOWEST, max(1.0, wall / max(worked, 1e-3)))
+
+
+def check_start(plan: Plan, elapsed: float) -> None:
+    """
+    Raises:
+        ValueError: the budget is about over before anything is trained, of which ``elapsed`` seconds are gone.
+    """
+    starting = STARTING_SECONDS * plan.closing / CLOSING_SECONDS
+    _check_budget(plan, elapsed + starting, elapsed + starting + plan.closing)
+
+
+def check_fits(plan: Plan, speeds: Mapping[str, Speeds], elapsed: float) -> None:
+    """
+    Raises:
+        ValueError: not even the shortest runs fit into what is left of the budget.
+    """
+    least = 0.0
+    for task in plan.tasks:
+        known = speeds.get(task.name)
+        if known and task.rounds is None:
+            cost = eval_cost(known)
+            rounds = rounds_for(task, FEWEST_STEPS, cost, everything=False)
+            final = final_for(task, FEWEST_STEPS, cost, everything=False)
+            for speed in known.values():
+                runs = len(task.learning_rates)
+                least += runs * rounds.steps[0] * speed.step_seconds / plan.workers
+                least += len(plan.seeds) * run_seconds(task, final, speed) / plan.workers
+                least += MEASURED_STEPS * speed.step_seconds
+    if least:
+        gone = elapsed - plan.since
+        _check_budget(plan, gone, gone + least + plan.closing)
+
+
+def _check_budget(plan: Plan, gone: float, least: float) -> None:
+    budget = plan.granted
+    if budget.kind == "seconds" and least > TOLERATED * budget.amount:
+        raise ValueError(
+            f"budget: {plan.more[-1].budget if plan.more else plan.budget} is too short on this machine as busy as it "
+            f"is: starting takes {gone:.0f}s of it and the shortest runs the rest; about {proposed(SPARE * least)[0]} "
+            "would do"
+        )
 
 
 def _portion(plan: Plan, task: TaskPlan) -> float:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from anyformer.compare.deciding import CLOSING_SECONDS, fixed_steps
+from anyformer.compare.deciding import fixed_steps
 from anyformer.compare.ending import REPORT, RESULTS, SEAL, read_ending
 from anyformer.compare.maturity import BEFORE_DECAY, OVERHEAD, proposed
-from anyformer.compare.plan import Budget, More, Plan
+from anyformer.compare.plan import CLOSING_SECONDS, Budget, More, Plan
 from anyformer.compare.results import TaskResult
 from anyformer.compare.run import Clock
 

@@ -23,6 +23,8 @@ from anyformer.user_code import named_files, refuse_code
 
 VERSION = 5
 """Of the format of ``plan.json``; the units of one version are never mixed with those of another."""
+CLOSING_SECONDS = 2.0
+"""Set aside for the results and the report, of an undisturbed processor; see :attr:`Plan.closing`."""
 MEASURE_SHARE = 0.12
 """Share of a time budget for measuring costs."""
 
@@ -218,6 +220,8 @@ class Plan(Record):
     """Whether the search for learning rates was ended for lack of time."""
     busy: str = ""
     """Who disturbed it, in a sentence."""
+    closing: float = CLOSING_SECONDS
+    """Seconds set aside for the results and the report: more where the start took longer than it worked."""
     measuring: float | None = None
     """Seconds for measuring the costs of one candidate, as it was decided when the training was over."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from anyformer.compare.remains import (
 from anyformer.compare.spawn import Packed, start
 from anyformer.compare.worker import Lab, Word, work
 from anyformer.machine import MachineFault, write_atomically
+from anyformer.processes import environment
 
 TROUBLES_WITHOUT_PROGRESS = 3
 HANGS = 2
@@ -172,7 +172,7 @@ class Pool:
     def _start(self) -> _Worker:
         ours, theirs = Pipe()
         arguments = (self.board.folder, self.url, self._packed, self.threads, theirs)
-        with _environment(OMP_NUM_THREADS=str(self.threads)):
+        with environment(OMP_NUM_THREADS=str(self.threads)):
             process = start(work, arguments)
         theirs.close()
         return _Worker(process, ours)
@@ -323,17 +323,3 @@ class Clock:
         if force or time.monotonic() - self._written > 2.0:
             self._written = time.monotonic()
             write_atomically(self.path, json.dumps(self.seconds))
-
-
-@contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -9,20 +9,19 @@ it. Only where what they are given is of a class that the script itself defines 
 from __future__ import annotations
 
 import io
-import multiprocessing
+import os
 import pickle
 import runpy
-import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from anyformer.processes import context, deaf, take_environment
 from anyformer.user_code import files_running
 
 _starting = threading.Lock()
@@ -124,8 +123,9 @@ def refuse_while_importing() -> None:
 
 def start(target: Callable[..., None], arguments: tuple[Any, ...]) -> BaseProcess:
     """A new process that runs ``target(*arguments)`` and has not imported this process's script."""
-    process = multiprocessing.get_context("spawn").Process(target=target, args=arguments, daemon=True)
-    with _starting, _deaf():
+    given = (dict(os.environ), target, arguments)
+    process: BaseProcess = context().Process(target=_begin, args=given, daemon=True)  # type: ignore[attr-defined]
+    with _starting, deaf():
         main = sys.modules["__main__"]
         sys.modules["__main__"] = ModuleType("__main__")  # it has no file, so there is nothing to import
         try:
@@ -135,14 +135,6 @@ def start(target: Callable[..., None], arguments: tuple[Any, ...]) -> BaseProces
     return process
 
 
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Processes started meanwhile never hear Ctrl-C, which is for their parent; it hears it afterwards."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def _begin(held: dict[str, str], target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    take_environment(held)
+    target(*arguments)

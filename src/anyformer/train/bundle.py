@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 
 from anyformer import user_code
 from anyformer.generate import generate
-from anyformer.machine import sync_files
+from anyformer.machine import file_digest, sync_files
 from anyformer.models import SequenceModel
 from anyformer.ops._precision import widen
 from anyformer.registry import nearest
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 FILES = ("config.json", "model.safetensors")
 FACTS = "task.json"
+SAVING, SAVED = ".saving", ".saved"
+"""Folders inside that of a bundle: of files that are being made, and of whole ones on their way to their places."""
 
 
 def save_bundle(folder: str | Path, model: SequenceModel | Path, task: Task, **facts: Any) -> None:
@@ -38,8 +40,9 @@ def save_bundle(folder: str | Path, model: SequenceModel | Path, task: Task, **f
 
     The files are ``config.json`` and ``model.safetensors``, of :meth:`SequenceModel.save_pretrained`, and
     ``task.json`` with the ``facts``, what the model eats (``inputs``: ``"bytes"``, ``"tokens"`` or ``"numbers"``)
-    and the task's ``encoding``, so that predictions don't need the data that it was trained on. Each file is
-    replaced in one step.
+    and the task's ``encoding``, so that predictions don't need the data that it was trained on. A kill leaves the
+    bundle that was there or the new one, and never parts of both: the new files are made whole in a folder inside, and
+    whoever opens the bundle next brings to an end what was begun (:func:`complete_bundle`).
 
     Args:
         folder: made where it is not there; other files in it stay.
@@ -49,7 +52,8 @@ def save_bundle(folder: str | Path, model: SequenceModel | Path, task: Task, **f
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / ".saving"
+    complete_bundle(folder)
+    temporary = folder / SAVING
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         if isinstance(model, Path):
@@ -59,16 +63,28 @@ def save_bundle(folder: str | Path, model: SequenceModel | Path, task: Task, **f
         inputs = "numbers" if task.vocab_size is None else "bytes" if isinstance(task, ByteTask) else "tokens"
         encoding = None if task.encoding is None else task.encoding.model_dump(mode="json", exclude_none=True)
         held = {"task": task.name, "title": task.title, **facts, "inputs": inputs, "encoding": encoding}
+        held["files"] = {name: file_digest(temporary / name) for name in FILES}
         (temporary / FACTS).write_text(json.dumps(held, indent=1), encoding="utf-8")
-        sync_files(temporary)
         code = temporary / user_code.FOLDER
         if code.is_dir():  # by content: nothing is overwritten
             shutil.copytree(code, folder / user_code.FOLDER, dirs_exist_ok=True)
-            os.replace(temporary / user_code.INDEX, folder / user_code.INDEX)
-        for name in (*FILES, FACTS):
-            os.replace(temporary / name, folder / name)
+            shutil.rmtree(code)
+        for rest in set(os.listdir(temporary)) - {*FILES, FACTS, user_code.INDEX}:
+            (temporary / rest).unlink()
+        sync_files(temporary)
+        os.replace(temporary, folder / SAVED)  # from here on it is the new one
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    complete_bundle(folder)
+
+
+def complete_bundle(folder: Path) -> None:
+    """Put the files of a bundle in their places where :func:`save_bundle` was killed while it did so."""
+    saved = folder / SAVED
+    with contextlib.suppress(FileNotFoundError):  # another process does the same
+        for name in sorted(os.listdir(saved)):
+            os.replace(saved / name, folder / name)
+        saved.rmdir()
 
 
 @dataclass(frozen=True)
@@ -213,17 +229,28 @@ def load_bundle(folder: str | os.PathLike[str], *, trust_code: bool = False) -> 
         ValueError: no model lies there, or it cannot be read; one sentence says why.
     """
     folder = Path(folder)
+    complete_bundle(folder)
     _check_folder(folder)
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # the hub's loader talks
             model = SequenceModel.from_pretrained(folder, strict=True, trust_code=trust_code)
         path = folder / FACTS
         facts = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        _check_files(folder, facts.pop("files", {}))
         encoding = load_encoding(facts["encoding"]) if facts.get("encoding") else None
     except (ValueError, TypeError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"the model in {str(folder)!r} cannot be loaded: {reason[:300]}") from None
     return Bundle(folder, model.eval(), facts, encoding)
+
+
+def _check_files(folder: Path, digests: dict[str, str]) -> None:
+    """Raises ValueError where a file is not the one that the bundle was saved with."""
+    for name, digest in digests.items():
+        if file_digest(folder / name) != digest:
+            raise ValueError(
+                f"{name} is not the file that was saved with {FACTS}; it was damaged or exchanged"
+            )
 
 
 def _check_folder(folder: Path) -> None:

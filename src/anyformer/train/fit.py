@@ -24,7 +24,7 @@ from anyformer.tasks.fingerprint import (
     files_of,
     sample_of_task,
 )
-from anyformer.train.bundle import FACTS, FILES, load_bundle, save_bundle
+from anyformer.train.bundle import FACTS, FILES, complete_bundle, load_bundle, save_bundle
 from anyformer.train.models import model_for
 from anyformer.train.trainer import TrainConfig, Trainer
 from anyformer.user_code import named_files, refuse_code
@@ -168,6 +168,7 @@ class Fit:
             ValueError: there is none, or it has finished, or a file of it is damaged; one sentence says which.
         """
         folder = Path(folder)
+        complete_bundle(folder)
         plan = FitPlan.load(folder)
         refuse_code(plan.code, folder / PLAN, trust_code=trust_code)
         facts = _read(folder / FACTS) if (folder / FACTS).exists() else {}
