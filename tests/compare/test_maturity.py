@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anyformer.compare.judge import judge
-from anyformer.compare.maturity import TIMES, Training, growth, proposed, with_maturity
+from anyformer.compare.maturity import (
+    MARGIN,
+    TIMES,
+    Training,
+    growth,
+    proposed,
+    slowest_seconds,
+    with_maturity,
+)
 from anyformer.compare.results import (
     CandidateResult,
     MetricFacts,
@@ -175,6 +183,27 @@ def test_a_tie_of_the_young_cannot_tell_and_one_of_the_grown_can():
 
 def test_one_candidate_that_beats_everything_needs_no_more():
     assert verdict(candidate("a", power(0.5, 20.0, 0.6), 40), reference=9.0).kind == "single"
+
+
+@settings(derandomize=True, max_examples=40)
+@given(st.lists(st.floats(0.01, 1.0), min_size=2, max_size=12))
+def test_what_is_proposed_counts_with_the_slowest_stretch(paces):
+    """And a margin, on a machine as busy as it was."""
+    law, seconds, curve = power(1.0, 1.0, 0.3), 0.0, []
+    for number, pace in enumerate(paces, 1):
+        seconds += 100 * pace
+        curve.append(Point(step=100 * number, seconds=seconds, tokens=1, train_loss=1.0))
+    steps = curve[-1].step
+    made = [candidate(name, law, steps=steps) for name in "ab"]
+    for run in (run for one in made for run in one.runs):
+        run.curve, run.seconds = curve, seconds
+    slowest = max(paces[1:]) * steps
+    assert slowest_seconds(made[0].runs[0]) == pytest.approx(max(slowest, seconds))
+    found = verdict(*made, reference=law(2 * steps))
+    assert found.shortage is not None
+    times = found.shortage.steps / steps
+    assert found.shortage.seconds >= MARGIN * 6 * max(slowest, seconds) / 2 * (times - 0.7)
+    assert any("slowest stretch" in detail for detail in found.details)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -38,5 +39,5 @@ def test_the_comparison_from_the_command_line(blocks_of: Any, run: Any, tmp_path
     (command,) = [b.text for b in blocks_of(PAGE) if b.text.startswith("anyformer compare")]
     short = command.replace("--budget 30s", "--budget '8 steps'")
     assert short != command
-    run(short.split())
+    run(shlex.split(short))
     assert (tmp_path / "recall-report" / "report.html").exists()

@@ -25,6 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import fmean, stdev
 
 from anyformer.compare.estimates import beaten
@@ -33,6 +34,7 @@ from anyformer.compare.results import (
     Contrast,
     MetricFacts,
     ReferenceResult,
+    SeedRun,
     Shortage,
     Standing,
     Trend,
@@ -50,10 +52,12 @@ TOKENS_A_PARAMETER = 20
 PASSES = 3
 OVERHEAD = 1.3
 """Time for everything around training steps, as a multiple of theirs."""
+MARGIN = 1.2
+"""Times that are proposed are so many times what the slowest stretch of the training says."""
 BEFORE_DECAY = 0.7
 """A run that is gone on with starts from here, where its learning rate began to fall."""
 STARTING_SECONDS = 10.0
-"""For processes to start, and for the report."""
+"""For processes to start, and for the report, of an undisturbed processor."""
 LONGEST_SECONDS = 7200.0
 TIMES = (
     20,
@@ -77,12 +81,14 @@ class Training:
         steps, tokens: of a run.
         passes: how often a run saw the training data; None where it is generated without end.
         workers: runs at the same time.
+        slowness: how many times longer than it works the machine takes for what runs once, as busy as it was.
     """
 
     steps: int
     tokens: int
     passes: float | None
     workers: int
+    slowness: float = 1.0
 
     def until_seen(self, parameters: int) -> float:
         """Doublings of the steps until a flat curve tells that there is nothing to learn; 0 if it does."""
@@ -232,10 +238,19 @@ def with_maturity(
     doublings = case.doublings() if found else None
     if doublings is None:
         return verdict
-    spent = sum(run.seconds for c in candidates if c.status == "ok" for run in c.runs) / training.workers
-    seconds = STARTING_SECONDS + OVERHEAD * spent * (2**doublings - BEFORE_DECAY)
+    spent = sum(slowest_seconds(run) for c in candidates if c.status == "ok" for run in c.runs)
+    further = OVERHEAD * spent / training.workers * (2**doublings - BEFORE_DECAY)
+    seconds = MARGIN * (STARTING_SECONDS * training.slowness + further)
     shortage = Shortage(steps=math.ceil(training.steps * 2**doublings), seconds=seconds)
     return _undertrained(case, shortage, training)
+
+
+def slowest_seconds(run: SeedRun) -> float:
+    """What the steps of a run take at the pace of the slowest stretch of its curve; the first one warms up."""
+    points = [(0, 0.0), *((point.step, point.seconds) for point in run.curve)]
+    stretches = list(pairwise(points))
+    paces = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in stretches[1:] or stretches if b[0] > a[0]]
+    return max(run.seconds, max(paces, default=0.0) * points[-1][0])
 
 
 def _beats_some(verdict: Verdict, references: Sequence[ReferenceResult]) -> bool:
@@ -257,7 +272,10 @@ def _undertrained(case: _Case, shortage: Shortage, training: Training) -> Verdic
     else:
         advice = f"about {time} would do"
     headline = f"Not enough training to tell: each was trained for {training.steps:,} steps{state}; {advice}."
-    details = []
+    details = [
+        "That time is what the slowest stretch of the training says, on a machine as busy as it was then, and a fifth "
+        "more."
+    ]
     unbeaten = [c.other for c in case.verdict.contrasts if c.other in case.benches and not beaten(c)]
     if unbeaten:
         details.append(f"So far no candidate beats {join([f'“{name}”' for name in unbeaten])}.")
