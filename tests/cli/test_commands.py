@@ -39,6 +39,7 @@ def test_list_names_everything() -> None:
 
 def test_doctor_names_the_path_of_every_op_and_why() -> None:
     code, text = run("doctor")
+    assert "Inside torch.func" in text
     assert code == 0
     for primitive in load_all().values():
         assert primitive.name in text

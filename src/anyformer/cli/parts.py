@@ -82,7 +82,7 @@ def doctor() -> None:
     import torch
 
     import anyformer
-    from anyformer.ops import Path, load_all
+    from anyformer.ops import UNDER_TRANSFORMS, Path, load_all
 
     facts = Table(title="machine", title_justify="left", show_header=False)
     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
@@ -110,3 +110,4 @@ def doctor() -> None:
         for path, places in taken.items():
             table.add_row(primitive.name, "\n".join(places), path.name, path.reason)
     console.print(table)
+    console.print(UNDER_TRANSFORMS)

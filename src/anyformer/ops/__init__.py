@@ -8,6 +8,7 @@ from anyformer.kernels import status as native_status
 from anyformer.kernels import use_native
 from anyformer.ops._base import (
     PRIMITIVES,
+    UNDER_TRANSFORMS,
     FlopCounter,
     Path,
     Primitive,
@@ -17,6 +18,7 @@ from anyformer.ops._base import (
 )
 
 __all__ = [
+    "UNDER_TRANSFORMS",
     "FlopCounter",
     "Path",
     "Primitive",

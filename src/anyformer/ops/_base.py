@@ -71,6 +71,12 @@ class Primitive(NamedTuple):
     spread: Spread | None = None
 
 
+UNDER_TRANSFORMS = (
+    "Inside torch.func (grad, vjp, jvp, vmap) and with dual tensors every op runs its definition, which can be far "
+    "slower; backward() and torch.autograd.grad take the paths above."
+)
+"""What :func:`primitive` chooses where a transform asks for other derivatives than those of ``backward``."""
+
 PRIMITIVES: dict[str, Primitive] = {}
 
 _definition_depth = 0
