@@ -216,27 +216,6 @@ def test_hours_to_24_are_written_to_24(tmp_path: Path, name: str, hour: str) -> 
     ]
 
 
-class TestWords:
-    @pytest.mark.parametrize(
-        ("text", "word"),
-        [
-            ("{month} {year}", "Januar"),
-            ("2024-05-{day:02} 10:00 CEST", "CEST"),
-            ("{day:02} janv. 2024", "janv"),
-        ],
-    )
-    def test_what_no_format_reads_is_said(self, tmp_path: Path, text: str, word: str) -> None:
-        months = ("Januar", "Februar", "Maerz", "April")
-        texts = [text.format(month=months[i % 4], year=1980 + i // 4, day=1 + i // 4) for i in range(100)]
-        path = saved(tmp_path, table(texts).rename(columns={"y": "sold"}))
-        why = f"'{word}' is not read, as months and days are in English and zones are offsets"
-        with pytest.raises(DataError, match=f"kind='forecast' forecasts the rows .*'when' holds .* {why}"):
-            open_data(path)
-        with pytest.raises(DataError, match=f"column 'when' .* does not hold dates, .* {why}"):
-            open_data(path, date="when")
-        assert why in " ".join(open_data(path, kind="forecast").notes())
-
-
 class TestOptions:
     def test_a_format_that_does_not_fit(self, tmp_path: Path) -> None:
         path = saved(tmp_path, table(RANGES["D"].strftime("%d.%m.%Y")))

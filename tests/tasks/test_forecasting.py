@@ -133,7 +133,7 @@ class TestDates:
             (pd.date_range("2020-01-01", periods=60), "1 day"),
             (pd.date_range("2020-01-01", periods=60, freq="h"), "1 hour"),
             (pd.date_range("2020-01-01", periods=60, freq="15min"), "15 minutes"),
-            (pd.date_range("2020-01-01", periods=60, freq="W"), "7 days"),
+            (pd.date_range("2020-01-01", periods=60, freq="W"), "1 week"),
             (pd.date_range("2020-01-01", periods=60, freq="B"), "1 working day"),
             (pd.date_range("2020-01-01", periods=60, freq="MS"), "1 month"),
             (pd.date_range("2020-01-01", periods=60, freq="ME"), "1 month"),
@@ -239,7 +239,7 @@ class TestGroups:
 class TestReferences:
     def test_the_season_is_found_and_helps(self, tmp_path: Path) -> None:
         task = opened(tmp_path, daily())
-        assert task.season == 7 and "a season of 7 steps found" in task.notes()[-1]
+        assert task.season == 7 and "a season of 7 steps (1 week) found" in task.notes()[-1]
         scores = {}
         for reference in task.references():
             total, weight = score_reference(reference.fit(task), task)

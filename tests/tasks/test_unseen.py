@@ -273,7 +273,7 @@ class TestNewSeries:
             (lambda f: f.drop(columns="day"), "no column 'day'"),
             (lambda f: f[:12], "the series has 12 steps at its end; the model needs 16"),
             (lambda f: f.assign(y=np.nan), "column 'y' of the series holds no number"),
-            (lambda f: f[::7], "dates in 'day' are 7 days apart; the model was trained on steps of 1 day"),
+            (lambda f: f[::7], "dates in 'day' are 1 week apart; the model was trained on steps of 1 day"),
             (lambda f: f.assign(day="soon"), "does not hold dates, got 'soon'"),
         ],
     )

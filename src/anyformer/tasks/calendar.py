@@ -15,6 +15,12 @@ _UNITS = (
     ("second", _SECOND),
     ("microsecond", 1),
 )
+_NAMED = (("week", 7 * _DAY), *_UNITS[:4], ("millisecond", 1000), ("microsecond", 1))
+_LEAST = {"second": 0.1, "week": 100}
+"""Of a unit, the smallest length told in it with decimals, where that is not 1."""
+_MANY = 100_000
+_MOST = {"millisecond": 100, "microsecond": 0}
+"""How many of a unit are told in it without decimals."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +68,17 @@ class Step:
             return known.get(self.months, f"{self.months} months")
         if self.working_day:
             return "1 working day"
-        unit, size = next((unit, size) for unit, size in _UNITS if self.microseconds % size == 0)
-        count = self.microseconds // size
-        return f"{count} {unit}" + "s" * (count != 1)
+        return _in_words(self.microseconds)
+
+    def times(self, count: int) -> str:
+        """So many steps, in words."""
+        if self.working_day:
+            weeks, days = divmod(count, 5)
+            return f"{count} working days" if days else str(Step(microseconds=7 * weeks * _DAY))
+        if self.months:
+            years, months = divmod(count * self.months, 12)
+            return str(Step(months=count * self.months)) if months or years < 2 else f"{years} years"
+        return _in_words(count * self.microseconds)
 
     def roughly(self) -> float:
         """Its length in days, a month being 30.4."""
@@ -81,6 +95,21 @@ class Step:
         )
         steps = [round(length / self.microseconds) for length in lengths]
         return [n for n in steps if 2 <= n <= 400]
+
+
+def _in_words(microseconds: int) -> str:
+    """A length of time in its largest unit of which it is a whole number, or with decimals."""
+    for unit, size in _NAMED:
+        count = microseconds / size
+        if microseconds % size == 0 and count < _MOST.get(unit, _MANY):
+            return f"{count:.0f} {unit}" + "s" * (count != 1)
+    unit, size = next(
+        ((unit, size) for unit, size in _NAMED if microseconds >= _LEAST.get(unit, 1) * size), _NAMED[-1]
+    )
+    exact = f"{microseconds / size:.6f}".rstrip("0").rstrip(".")
+    if round(float(exact) * size) == microseconds and len(exact) <= 8:
+        return f"{exact} {unit}" + "s" * (exact != "1")
+    return f"about {float(f'{microseconds / size:.3g}'):g} {unit}s"
 
 
 def infer_step(dates: np.ndarray) -> tuple[Step, bool]:

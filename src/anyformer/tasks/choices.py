@@ -24,6 +24,7 @@ class Choices:
     date: str | Sequence[str] | bool | None = None
     date_format: str | None = None
     dayfirst: bool | None = None
+    tz: str | None = None
     groups: list[str] = field(default_factory=list)
     text: str | None = None
     keep: list[str] = field(default_factory=list)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from itertools import product
+
+import numpy as np
 
 from anyformer.tasks.datestyle import Style
 
@@ -61,8 +64,21 @@ def _moments() -> list[str]:
         "%b-%d-%Y",
         "%b. %d, %Y",
     ]
-    names += ["%b %d, %Y", "%b %d,%Y", "%b %d %Y"]
-    names += _each(["%a, ", "%a "], ["%d %b %Y", "%d %b, %Y", "%b %d, %Y", "%b %d %Y", "%Y-%m-%d"])
+    names += ["%b %d, %Y", "%b %d,%Y", "%b %d %Y", "%d de %b de %Y", "%o de %b de %Y"]
+    ordinals = ["%o %b %Y", "%o %b, %Y", "%b %o, %Y", "%b %o %Y", "%o of %b %Y", "%o of %b, %Y"]
+    ordinals += ["%o-%b-%Y", "%o-%b-%y", "%o %b %y"]
+    after = [
+        "%d %b %Y",
+        "%d %b, %Y",
+        "%b %d, %Y",
+        "%b %d %Y",
+        "%d. %b %Y",
+        "%d de %b de %Y",
+        "%d-%b-%Y",
+        "%d %b %y",
+    ]
+    after += [one for one in numbers if not one.startswith("%y") and " " not in one]
+    names += ordinals + _each(["%a, ", "%a "], [*after, "%Y-%m-%d", *ordinals[:6]])
     full = years + numbers + names
     found = _each(full, [f"[ {CLOCKS[0]}][%z]"]) + _each(years, [f"[T{CLOCKS[0]}][%z]"])
     found += (
@@ -82,25 +98,76 @@ def _periods() -> list[str]:
     found = [f"{a}{s}{b}" for a, b in (("%Y", "%m"), ("%m", "%Y")) for s in "-/."] + ["%Y%m"]
     found += _each(["%Y"], ["M", "m", "-M", " M"], ["%m"]) + _each(["%Y"], ["-", " ", "/", ""], ["%b"])
     found += _each(["%b"], ["-", " ", "/", ".", "", ", ", " '", "'"], years)
-    found += _each(years, ["", "-", " ", "/", ":"], "Qq", ["%q"])
-    found += _each(["Q%q", "q%q", "%qQ"], ["", "-", " ", "/"], years)
-    found += _each(["%G"], ["-", "", " "], ["W%V"], ["", "-%u", "%u"])
-    return [*found, "W%V-%G", "W%V %G", "%Y"]
+    found += _each(["%b"], [" de ", " of "], ["%Y"])
+    found += _each(years, ["", "-", " ", "/", ":"], ["Q%q", "q%q", "T%q", "H%h", "h%h", "S%h"])
+    found += _each(
+        ["Q%q", "q%q", "%qQ", "T%q", "%qT", "%q. Quartal", "H%h", "h%h", "S%h", "%hH", "%hS", "%h. Halbjahr"],
+        ["", "-", " ", "/", " '"],
+        years,
+    )
+    found += _each(["%G"], ["-", "", " ", "/"], ["W%V", "KW%V", "KW %V"], ["", "-%u", "%u"])
+    return [*found, *_each(["W%V", "KW%V", "KW %V"], ["-", " ", "/"], ["%G"]), "%Y"]
 
 
-#: The names that columns with parts of a date have, and how their values may be written.
+_TIMES = (
+    "%H:%M[:%S[.%f]]",
+    "%Hh[%M]",
+    "%H h",
+    "%H Uhr",
+    "h%H",
+    "H%H",
+    "HE%H",
+    "HE %H",
+    "%I:%M %p",
+    "%I %p",
+    "%I%p",
+)
+#: The names that columns with parts of a date have, without blanks and the like, and how their values may be written.
 PARTS = {
-    "%Y": ("year yr yyyy jahr annee année anno ano año", ("%Y",)),
-    "%b": ("month mon mo mnth mm monat mois mes mese", ("%-m", "%b")),
-    "%q": ("quarter qtr q quartal trimestre", ("%q", "Q%q", "q%q")),
-    "%V": ("week wk isoweek woche semaine weeknum week_number weekno", ("%-V", "W%V")),
-    "%d": ("day dd dom tag jour day_of_month", ("%-d",)),
-    "%H": ("hour hr hh stunde heure", ("%-H",)),
-    "%M": ("minute min minutes", ("%-M",)),
+    "%Y": ("year yr yyyy jahr annee année anno ano año jaar", ("%Y",)),
+    "%b": ("month mon mo mnth mm monat mois mes mese mês maand monthname", ("%-m", "%b")),
+    "%h": ("half halfyear semester semestre halbjahr", ("%h", "H%h", "h%h", "S%h")),
+    "%q": ("quarter qtr q quartal trimestre kwartaal", ("%q", "Q%q", "q%q", "T%q")),
+    "%V": (
+        "week wk isoweek woche semaine semana settimana weeknum weeknumber weekno kw",
+        ("%-V", "W%V", "KW%V"),
+    ),
+    "%d": ("day dd dom tag jour dayofmonth día dia giorno dag", ("%-d", "%o")),
+    "%H": (
+        "hour hr hh stunde heure hora ora uur hourofday hourending hourbeginning he hrend",
+        ("%-H", *_TIMES),
+    ),
+    "%M": ("minute min minutes minuut minuto", ("%-M",)),
     "%S": ("second sec seconds", ("%-S",)),
+    "%n": (
+        "period settlementperiod tradingperiod interval deliveryinterval slot timeslot halfhour quarterhour "
+        "minuteofday periode période periodo período viertelstunde",
+        ("%n",),
+    ),
 }
+TIMES_OF_DAY = ("%n", "%H", "%M", "%S")
+#: Into how many parts a day may be cut.
+_COUNTS = (24, 48, 96, 144, 288, 1440)
 
 
 def part_of(name: str) -> str | None:
     """The directive of the part of a date that a column of this name holds, by its name; None where it holds none."""
-    return next((part for part, (names, _) in PARTS.items() if name.strip().lower() in names.split()), None)
+    bare = re.sub(r"[\W_]+", "", name.lower())
+    return next((part for part, (names, _) in PARTS.items() if bare in names.split()), None)
+
+
+def part_of_day(numbers: np.ndarray) -> str | None:
+    """The directive for the numbers (N,) of a day's parts, all of which are there; None where they are none.
+
+    Days on which clocks are set back have a few more parts, which are not read.
+    """
+    known = numbers[np.isfinite(numbers)]
+    if not len(known) or (known != np.rint(known)).any():
+        return None
+    there = set(known.astype(np.int64).tolist())
+    for count in _COUNTS:
+        for first in (1, 0):
+            whole = set(range(first, first + count))
+            if whole <= there and np.mean(known >= first + count) < 0.01 and known.min() == first:
+                return f"%{'' if first else '0'}{count}n"
+    return None

@@ -15,18 +15,18 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from anyformer.spelling import option
 from anyformer.tasks import zones
-from anyformer.tasks.dateforms import CLOCKS, PARTS, agrees, known_styles, part_of
+from anyformer.tasks.datefitting import fitting_styles, leave_out_far, texts_of
+from anyformer.tasks.dateforms import CLOCKS, PARTS, agrees, known_styles, part_of, part_of_day
+from anyformer.tasks.datenames import Names
 from anyformer.tasks.datestyle import Parsed, Style
+from anyformer.tasks.datewriting import parts_of_day
 from anyformer.tasks.order import Order
+from anyformer.tasks.serials import SERIALS, read_serials, write_serial
 
-MOST_MISFITS = 0.05
-#: Numbers that count time: the microseconds in one.
-SERIALS = {"unix_s": 1e6, "unix_ms": 1e3, "unix_us": 1.0, "unix_ns": 1e-3, "excel": 86_400e6}
 _JOINT = "\x1f"  # between the texts of columns that make one date
 _ALIKE = 0.1  # two ways of reading whose scores, of at most 3, differ by less are equally good
 
@@ -41,6 +41,7 @@ class Reading(BaseModel):
         zone: whose clocks are shown; None where nothing is said of it, or the offsets are of several.
         first_year: of the hundred years that two digits stand for.
         absolute: whether steps are counted in UTC instead of on the clocks of the zone.
+        names: how months, weekdays and zones are called.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +51,7 @@ class Reading(BaseModel):
     zone: str | None = None
     first_year: int | None = None
     absolute: bool = False
+    names: Names = Names()
 
     @property
     def name(self) -> str:
@@ -66,11 +68,11 @@ class Reading(BaseModel):
         clock = zones.to_clock(dates, self.zone) if self.absolute else dates
         instants = dates if self.absolute else zones.to_instants(dates, self.zone)
         if self.styles[0] in SERIALS:
-            return {self.columns[0]: [_serial(date, self.styles[0]) for date in clock]}
+            return {self.columns[0]: [write_serial(date, self.styles[0]) for date in clock]}
         offsets = zones.offsets_at(instants, self.zone)
         if self.absolute and self.zone is None:
             offsets = np.zeros(len(dates))
-        style = Style(_JOINT.join(self.styles))
+        style = Style(_JOINT.join(self.styles), self.names)
         texts = [style.show(date, offset).split(_JOINT) for date, offset in zip(clock, offsets)]
         return {name: [text[i] for text in texts] for i, name in enumerate(self.columns)}
 
@@ -85,6 +87,7 @@ class Dates:
         instants: the same in UTC; equal to ``clock`` where no zone is known.
         order: what they look like in the order of the rows.
         remarks: what was decided about them.
+        skipped: what is wrong where times are such as no clock in the zone shows.
     """
 
     reading: Reading
@@ -92,6 +95,7 @@ class Dates:
     instants: pd.Series
     order: Order
     remarks: list[str] = field(default_factory=list)
+    skipped: str = ""
 
     @property
     def name(self) -> str:
@@ -117,6 +121,28 @@ class Dates:
         return replace(self, reading=self.reading.model_copy(update={"absolute": absolute}))
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What dates are read by: the codes of the rows' groups, how earlier data was written, and the zone."""
+
+    codes: np.ndarray
+    reading: Reading | None = None
+    tz: str | None = None
+
+    @property
+    def zone(self) -> str | None:
+        return self.reading.zone if self.reading else self.tz
+
+    @property
+    def first_year(self) -> int | None:
+        return self.reading.first_year if self.reading else None
+
+    @property
+    def local(self) -> dict[str, float]:
+        """What clocks of the zone go by, and minutes ahead of UTC."""
+        return zones.abbreviations(self.zone) if self.zone else {}
+
+
 def read_dates(
     frame: pd.DataFrame,
     columns: list[str],
@@ -124,6 +150,7 @@ def read_dates(
     codes: np.ndarray | None = None,
     date_format: str | None = None,
     dayfirst: bool | None = None,
+    tz: str | None = None,
     reading: Reading | None = None,
 ) -> Dates | None:
     """The dates in these columns of a table, read in one way; None where no way fits nearly all of them.
@@ -132,23 +159,24 @@ def read_dates(
         codes: numbers of the groups that tell series apart; the order of rows is looked at within each.
         date_format: the only way to be tried. The parts for several columns are parted by a blank.
         dayfirst: whether 3/4 is in April.
+        tz: the zone of dates that have none.
         reading: how earlier data was written; the only way to be tried.
     """
-    codes = np.zeros(len(frame), np.int64) if codes is None else codes
+    asked = _Asked(np.zeros(len(frame), np.int64) if codes is None else codes, reading, tz)
     if len(columns) == 1:
         column = frame[columns[0]]
         plain = date_format is None and reading is None
         if plain and pd.api.types.is_numeric_dtype(column) and not column.min() >= 1000:
             return None  # at once, as tables may have thousands of such columns
         if pd.api.types.is_datetime64_any_dtype(column):
-            return _from_datetimes(column, codes, reading)
+            return _from_datetimes(column, asked)
         style = reading.styles[0] if reading else date_format
         if style in SERIALS:
-            return _from_serials(column, codes, [style])
-    pieces = [piece for piece in (_texts(frame[name]) for name in columns) if piece is not None]
+            return _from_serials(column, asked, [style])
+    pieces = [piece for piece in (texts_of(frame[name]) for name in columns) if piece is not None]
     if len(pieces) < len(columns):
         numbers = len(columns) == 1 and date_format is None and reading is None
-        return _from_serials(frame[columns[0]], codes, list(SERIALS)) if numbers else None
+        return _from_serials(frame[columns[0]], asked, list(SERIALS)) if numbers else None
     texts = pieces[0] if len(pieces) == 1 else pieces[0].str.cat(pieces[1:], sep=_JOINT)
     if reading is not None:
         styles = [(Style(_JOINT.join(reading.styles)), 0)]
@@ -158,115 +186,28 @@ def read_dates(
         styles = [(style, tier) for style, tier in known_styles() if agrees(style, dayfirst)]
     else:
         styles = [(style, 0) for style in _styles_of_columns(frame, columns, dayfirst)]
-    found = _choose(columns, texts, codes, styles, reading)
+    found = _choose(columns, texts, styles, asked)
     if found is None and len(columns) == 1 and reading is None and date_format is None:
-        return _from_serials(frame[columns[0]], codes, list(SERIALS))
+        return _from_serials(frame[columns[0]], asked, list(SERIALS))
     return found
-
-
-def nearly_dates(column: pd.Series) -> str | None:
-    """What is wrong with a column of which at least half are dates written in one way; None for any other column."""
-    texts = _texts(column)
-    if texts is None:
-        return None
-    rows, unique = pd.factorize(texts)
-    for style, parsed in _fitting(rows, unique, known_styles(), misfits=0.5)[:1]:
-        wrong = np.flatnonzero((rows >= 0) & np.isnat(np.append(parsed.dates, np.datetime64("NaT"))[rows]))
-        shown = style.narrowed(parsed).pattern
-        first = f"(first: {texts.iloc[wrong[0]]!r} in row {wrong[0] + 1})" if len(wrong) else ""
-        return f"{len(wrong)} of {len(texts)} values are no plausible dates written {shown} {first}"
-    return None
 
 
 # ------------------------------------------------------------------------------------------------- texts
 
 
-def _texts(column: pd.Series) -> pd.Series | None:
-    """Values as stripped texts, None where missing; None where there are none, or no texts, dates or whole numbers."""
-    kinds = pd.api.types
-    if kinds.is_bool_dtype(column):
-        return None
-    present = column.dropna()
-    if kinds.is_numeric_dtype(column):
-        values = present.to_numpy(dtype=np.float64)
-        if (
-            not len(values)
-            or not (np.equal(values, np.round(values)) & (values >= 0) & (values < 1e18)).all()
-        ):
-            return None
-        texts = present.astype("int64").astype(str)
-    elif kinds.is_datetime64_any_dtype(column):
-        texts = present.dt.strftime("%Y-%m-%d")
-    else:
-        texts = present.astype(str).str.strip()
-        texts = texts[texts != ""]
-        if texts.empty:
-            return None
-        if texts.str.fullmatch(
-            r"\d+\.0+"
-        ).all():  # whole numbers, written as those among which one is missing are
-            texts = texts.str.partition(".")[0]
-    return texts.astype(object).reindex(column.index, fill_value=None)
-
-
 def _choose(
     columns: list[str],
     texts: pd.Series,
-    codes: np.ndarray,
     styles: list[tuple[Style, int]],
-    reading: Reading | None,
+    asked: _Asked,
 ) -> Dates | None:
     """The texts read in the style that suits them best; None where none fits nearly all."""
     rows, unique = pd.factorize(texts)
     ways = []
-    for style, parsed in _fitting(rows, unique, styles, reading):
+    for style, parsed in fitting_styles(rows, unique, styles, asked.first_year, asked.local):
         dates = np.append(parsed.dates, np.datetime64("NaT"))[rows]
-        ways.append(_Way(style.narrowed(parsed), parsed, dates, Order.of(dates, codes)))
-    return _as_dates(columns, texts, rows, _ranked(ways), reading) if ways else None
-
-
-def _fitting(
-    rows: np.ndarray,
-    unique: np.ndarray,
-    styles: list[tuple[Style, int]],
-    reading: Reading | None = None,
-    misfits: float = MOST_MISFITS,
-) -> list[tuple[Style, Parsed]]:
-    """The styles that fit the most values, and nearly all, with what they make of each different one.
-
-    Args:
-        rows: which of the different texts ``unique`` stands in each row; -1 where none does.
-        styles: with their tiers, in their order; only the lowest that fits is kept.
-        misfits: the share of values that need not fit.
-    """
-    counts = np.bincount(rows[rows >= 0], minlength=len(unique))
-    if not len(unique):
-        return []
-    array, sample = pa.array(unique, pa.string()), unique[np.linspace(0, len(unique) - 1, 40).astype(int)]
-    tried: list[tuple[Style, int, Parsed, int]] = []
-    some = [set(text) for text in sample[:: max(len(sample) // 3, 1)]]
-    holds = {
-        letters: any(letters <= text for text in some) for letters in {style.literals for style, _ in styles}
-    }
-    for style, tier in styles:  # those that lack a letter are passed over before their expression is compiled
-        if tried and tier > tried[0][1]:
-            break
-        if not holds[style.literals] or not _fits_sample(style, sample, misfits):
-            continue
-        parsed = style.parse(array, reading.first_year if reading else None)
-        _leave_out_far(parsed.dates)
-        fits = int(counts[~np.isnat(parsed.dates)].sum())
-        if fits >= (1 - misfits) * counts.sum():
-            tried.append((style, tier, parsed, fits))
-    if not tried:
-        return []
-    most = max(fits for *_, fits in tried)
-    found: list[tuple[Style, Parsed]] = []
-    for style, _, parsed, fits in tried:
-        again = any(np.array_equal(parsed.dates, other.dates, equal_nan=True) for _, other in found)
-        if fits == most and not again:
-            found.append((style, parsed))
-    return found
+        ways.append(_Way(style.narrowed(parsed), parsed, dates, Order.of(dates, asked.codes)))
+    return _as_dates(columns, texts, rows, _ranked(ways), asked) if ways else None
 
 
 @dataclass(frozen=True)
@@ -299,8 +240,9 @@ def _as_dates(
     texts: pd.Series,
     rows: np.ndarray,
     ranked: tuple[list[_Way], bool],
-    reading: Reading | None,
+    asked: _Asked,
 ) -> Dates:
+    reading = asked.reading
     (way, *others), told = ranked
     name, remarks = " + ".join(columns), list[str]()
     style = way.style.pattern.replace(_JOINT, " ")
@@ -321,6 +263,14 @@ def _as_dates(
         remarks.append(
             f"{way.parsed.finer} values of {name!r} are finer than a microsecond and cut off there"
         )
+    if any(part.letter == "H" and part.flag.endswith("1") for part in way.style.directives):
+        remarks.append(f"hours in {name!r} go from 1 to 24, which is the midnight that ends the day")
+    for part in way.style.directives:
+        if part.letter == "n":
+            count, first = parts_of_day(part)
+            remarks.append(
+                f"numbers in {columns[-1]!r} go from {first} to {first + count - 1} and count equal parts of the day"
+            )
     wrong = np.flatnonzero((rows >= 0) & np.isnat(way.dates))
     if len(wrong):
         shown = texts.iloc[wrong[0]].replace(_JOINT, " ")
@@ -329,7 +279,7 @@ def _as_dates(
             f"in row {wrong[0] + 1})"
         )
     offsets = None if way.parsed.offsets is None else np.append(way.parsed.offsets, np.nan)[rows]
-    zone, clock, instants = _in_zone(name, way.dates, offsets, reading, remarks)
+    zone, clock, instants, skipped = _in_zone(name, way.dates, offsets, asked, remarks)
     styles = (reading.styles if reading else way.style.pattern.split(_JOINT)) or []
     made = Reading(
         columns=columns,
@@ -337,22 +287,34 @@ def _as_dates(
         zone=zone,
         first_year=way.parsed.first_year,
         absolute=bool(reading and reading.absolute),
+        names=reading.names if reading else way.style.names,
     )
-    return Dates(made, pd.Series(clock, texts.index), pd.Series(instants, texts.index), way.order, remarks)
+    clocks, moments = pd.Series(clock, texts.index), pd.Series(instants, texts.index)
+    return Dates(made, clocks, moments, way.order, remarks, skipped)
 
 
 def _in_zone(
-    name: str, dates: np.ndarray, offsets: np.ndarray | None, reading: Reading | None, remarks: list[str]
-) -> tuple[str | None, np.ndarray, np.ndarray]:
-    """The zone of dates with these offsets, and the dates on its clocks and in UTC."""
-    zone = reading.zone if reading else None
-    if offsets is None:
-        return zone, dates, zones.to_instants(dates, zone)
+    name: str, dates: np.ndarray, offsets: np.ndarray | None, asked: _Asked, remarks: list[str]
+) -> tuple[str | None, np.ndarray, np.ndarray, str]:
+    """The zone of dates with these offsets, the dates on its clocks and in UTC, and which of them no clock shows."""
+    zone = asked.zone
+    if offsets is None or np.isnan(offsets).all():
+        instants, twice, skipped = zones.in_order(dates, zone, asked.codes)
+        if twice.any():
+            remarks.append(
+                f"{int(twice.sum())} times in {name!r} come twice on the clocks of {zone}; which is meant is told by "
+                "the order of the rows"
+            )
+        first = int(skipped.argmax())
+        wrong = (
+            f"clocks show no {dates[first].astype('datetime64[s]')} (in row {first + 1})"
+            if skipped.any()
+            else ""
+        )
+        return zone, dates, instants, wrong
     given = ~np.isnan(offsets)
     ahead = np.where(given, offsets * 60e6, 0).astype("timedelta64[us]")
     instants = dates - ahead
-    if not given.any():
-        return zone, dates, instants
     known = given & ~np.isnat(dates)
     if zone is None or not np.array_equal(zones.offsets_at(instants[known], zone), offsets[known]):
         zone = zones.zone_of(instants[known], offsets[known])
@@ -361,19 +323,23 @@ def _in_zone(
                 f"offsets in {name!r} change as in no time zone: forecasts have none where steps are counted on the "
                 "clock, else they are in UTC"
             )
-            return None, dates, np.where(given, instants, dates)
+            return None, dates, np.where(given, instants, dates), ""
         if "/" in zone:
             remarks.append(
                 f"offsets in {name!r} change as in {zone}, whose clocks later dates are written in"
             )
+    if asked.tz is not None and zone != asked.tz:
+        remarks.append(
+            f"{option('tz', asked.tz)} says nothing about {name!r}, whose dates are those of other clocks"
+        )
     instants[~given] = zones.to_instants(dates[~given], zone)
-    return zone, dates, instants
+    return zone, dates, instants, ""
 
 
 # ------------------------------------------------------------------------------------------------- dates and numbers
 
 
-def _from_datetimes(column: pd.Series, codes: np.ndarray, reading: Reading | None) -> Dates | None:
+def _from_datetimes(column: pd.Series, asked: _Asked) -> Dates | None:
     """The dates of a column that holds nothing else."""
     if column.notna().sum() == 0:
         return None
@@ -382,7 +348,7 @@ def _from_datetimes(column: pd.Series, codes: np.ndarray, reading: Reading | Non
         clock = column.dt.tz_localize(None)
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
     values = clock.astype("datetime64[us]").to_numpy().copy()
-    far, remarks = _leave_out_far(values), list[str]()
+    far, remarks = leave_out_far(values), list[str]()
     if np.isnat(values).all():
         return None
     if far and np.isnat(values).sum() > clock.isna().sum():
@@ -390,79 +356,40 @@ def _from_datetimes(column: pd.Series, codes: np.ndarray, reading: Reading | Non
             f"{far} of {len(values)} values of {column.name!r} lie outside the years 1000 to 2999 and count as no dates"
         )
     clock = pd.Series(values, column.index)
-    instants = column.astype("datetime64[us]").where(clock.notna())
+    instants, skipped, reading = column.astype("datetime64[us]").where(clock.notna()), "", asked.reading
+    if zone is None:
+        zone, _, moments, skipped = _in_zone(str(column.name), values, None, asked, remarks)
+        instants = pd.Series(moments, column.index)
+    elif asked.tz is not None and zone != asked.tz:
+        remarks.append(
+            f"{option('tz', asked.tz)} says nothing about {column.name!r}, whose dates are those of {zone}"
+        )
     known = clock.dropna().to_numpy()
-    style = "%Y-%m-%d"
-    if zone is not None or (known != known.astype("datetime64[D]")).any():
+    style, own = "%Y-%m-%d", zones.name_of(column) is not None
+    if own or (known != known.astype("datetime64[D]")).any():
         fraction = ".%f" if (known != known.astype("datetime64[s]")).any() else ""
-        style += f" %H:%M:%S{fraction}" + ("%:z" if zone is not None else "")
+        style += f" %H:%M:%S{fraction}" + ("%:z" if own else "")
     made = Reading(
         columns=[str(column.name)], styles=[style], zone=zone, absolute=bool(reading and reading.absolute)
     )
-    return Dates(made, clock, instants, Order.of(values, codes), remarks)
+    return Dates(made, clock, instants, Order.of(values, asked.codes), remarks, skipped)
 
 
-def _from_serials(column: pd.Series, codes: np.ndarray, tried: list[str]) -> Dates | None:
+def _from_serials(column: pd.Series, asked: _Asked, tried: list[str]) -> Dates | None:
     """The dates that numbers count in the first of these ways that makes them plausible."""
-    try:
-        values = pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
-    except (ValueError, TypeError):
+    found = read_serials(column, tried)
+    if found is None:
         return None
-    if pd.api.types.is_bool_dtype(column) or not np.isfinite(values).any():
-        return None
-    present = values[np.isfinite(values)]
-    for kind in tried:
-        size, (low, high) = SERIALS[kind], _PLAUSIBLE[kind]
-        if not (low <= present.min() and present.max() < high):
-            continue
-        origin = _EXCEL if kind == "excel" else _EPOCH
-        whole = np.floor(values)
-        micro = np.where(np.isfinite(values), np.rint(whole * size) + np.rint((values - whole) * size), 0)
-        dates = origin + micro.astype("timedelta64[us]")
-        if kind == "excel":  # whose times are fractions of a day: exact to the millisecond
-            dates = (dates + np.timedelta64(500, "us")).astype("datetime64[ms]").astype("datetime64[us]")
-        dates[~np.isfinite(values)] = np.datetime64("NaT")
-        made = Reading(columns=[str(column.name)], styles=[kind], zone=None if kind == "excel" else "UTC")
-        series = pd.Series(dates, column.index)
-        return Dates(made, series, series, Order.of(dates, codes))
-    return None
-
-
-_EXCEL, _EPOCH = np.datetime64("1899-12-30", "us"), np.datetime64("1970-01-01", "us")
-_PLAUSIBLE = {
-    kind: (94_694_400e6 / size, 4_102_444_800e6 / size) for kind, size in SERIALS.items()
-}  # 1973 to 2100
-_PLAUSIBLE["excel"] = (10_000.0, 80_000.0)  # 1927 to 2119
-
-
-def _serial(date: np.datetime64, kind: str) -> str:
-    ticks = (date - (_EXCEL if kind == "excel" else _EPOCH)).astype(np.int64) / SERIALS[kind]
-    return str(int(ticks)) if ticks == int(ticks) else repr(float(ticks))
+    (kind, dates), remarks = found, list[str]()
+    offsets = None if kind == "excel" else np.zeros(len(dates))
+    zone, _, instants, skipped = _in_zone(str(column.name), dates, offsets, asked, remarks)
+    absolute = bool(asked.reading and asked.reading.absolute)
+    made = Reading(columns=[str(column.name)], styles=[kind], zone=zone, absolute=absolute)
+    clocks, moments = pd.Series(dates, column.index), pd.Series(instants, column.index)
+    return Dates(made, clocks, moments, Order.of(dates, asked.codes), remarks, skipped)
 
 
 # ------------------------------------------------------------------------------------------------- styles
-
-
-def _leave_out_far(dates: np.ndarray) -> int:
-    """Set dates (N,) outside the years 1000 to 2999 to NaT, where others are inside; how many there are.
-
-    Such as 9999-12-31 and 0001-01-01, which databases hold for "never".
-    """
-    years = dates.astype("datetime64[Y]").astype(np.int64) + 1970
-    far = ~np.isnat(dates) & ((years < 1000) | (years > 2999))
-    if far.any() and not (far | np.isnat(dates)).all():
-        dates[far] = np.datetime64("NaT")
-    return int(far.sum())
-
-
-def _fits_sample(style: Style, sample: np.ndarray, misfits: float) -> bool:
-    """Whether these texts may be from a column of which no more than this share has not the form of the style."""
-    left = len(sample) * (misfits + 0.15)
-    for text in sample:
-        left -= style.form.match(text.zfill(style.width)) is None
-        if left < 0:
-            return False
-    return True
 
 
 def _given(date_format: str, columns: int) -> Style:
@@ -479,20 +406,26 @@ def _styles_of_columns(frame: pd.DataFrame, columns: list[str], dayfirst: bool |
     """The ways in which these columns may make a date together."""
     ways: list[tuple[str, ...]] = []
     for name in columns:
-        part, texts = part_of(name), _texts(frame[name])
-        if part:
+        part, texts = part_of(name), texts_of(frame[name])
+        if part == "%n" or (part == "%M" and pd.to_numeric(frame[name], errors="coerce").max() > 59):
+            numbers = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64, na_value=np.nan)
+            found = part_of_day(numbers)
+            if found:
+                ways.append((found,))
+                continue
+        elif part:
             ways.append(PARTS[part][1])
             continue
         known = [one for one in known_styles() if agrees(one[0], dayfirst)]
         rows, unique = pd.factorize(pd.Series(dtype=object) if texts is None else texts)
-        alone = _fitting(rows, unique, known)
+        alone = fitting_styles(rows, unique, known)
         ways.append(tuple(style.narrowed(parsed).pattern for style, parsed in alone) or CLOCKS)
     week = any("%-V" in way for way in ways)
-    found = []
+    styles = []
     for choice in product(*ways):
         pattern = _JOINT.join(choice)
         try:
-            found.append(Style(pattern.replace("%Y", "%G") if week else pattern))
+            styles.append(Style(pattern.replace("%Y", "%G") if week else pattern))
         except ValueError:  # two years, or none
             continue
-    return found
+    return styles

@@ -10,18 +10,22 @@ A pattern is written as for ``strftime``, with optional parts in brackets: ``%d.
 ``%j``     day of the year, of three digits            ``%z``     ``Z``, ``UTC``, or an offset such as ``+01:00``
 ``%q``     quarter                                     ``%G %V``  year and week of ISO 8601
 ``%a %A``  name of the weekday, which must agree       ``%u``     weekday from 1, Monday, to 7
+``%o``     day of the month as in ``1st``             ``%h``     half of the year, 1 or 2
+``%48n``   which of 48 parts of the day, from 1        ``%048n``  the same from 0
 =========  ==========================================  =========  ===========================================
 
-Months and hours are read with one digit or two. For writing, ``%-d`` leaves out the leading zero, ``%3f`` gives
-milliseconds, ``%:z`` parts hours and minutes by a colon and ``%-z`` leaves out the minutes; ``%^b`` is in upper case
-and ``%~b`` in lower; ``%1H`` writes midnight as 24 hours of the day before. Names are English.
+Months and hours are read with one digit or two. Names may be in any language of :mod:`anyformer.tasks.datenames`, and
+``%z`` reads ``CET`` and other names of zones that stand for one offset. For writing, ``%-d`` leaves out the leading
+zero, ``%3f`` gives milliseconds, ``%:z`` parts hours and minutes by a colon and ``%-z`` leaves out the minutes; ``%^b``
+is in upper case and ``%~b`` in lower; ``%1H`` writes midnight as 24 hours of the day before; names are those of the
+texts that were read, English ones otherwise.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from functools import cached_property, lru_cache
 from typing import Any
@@ -31,46 +35,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from anyformer.spelling import option
+from anyformer.tasks.datenames import (
+    ENGLISH,
+    MONTHS,
+    WEEKDAYS,
+    ZONES,
+    Names,
+    names_like,
+    number_of,
+    zone_offset,
+)
+from anyformer.tasks.datewriting import Part, at_24, cased, parts_of_day, written
 
-MONTHS = (
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
-    "December",
-)  # fmt: skip
-WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_SHORT = [name[:3] for name in MONTHS]
-_MONTHS = "|".join([*MONTHS, "Sept", *_SHORT])
-_DAYS = "|".join([*WEEKDAYS, "Tues", "Thur", "Thurs", *(name[:3] for name in WEEKDAYS)])
-NAMES = f"{_MONTHS}|{_DAYS}|UTC|GMT"
-"""The words that directives read, as an expression without case."""
-
+_WORD = "[A-Za-z\u00c0-\u024f\u0300-\u036f]"
 #: What a directive reads.
 _READS = {
     "Y": r"\d{4}", "y": r"\d{2}", "G": r"\d{4}", "j": r"\d{3}", "u": "[1-7]", "q": "[1-4]", "f": r"\d{1,9}",
     "m": r"\d{1,2}", "d": r"\d{1,2}", "H": r"\d{1,2}", "I": r"\d{1,2}", "V": r"\d{1,2}", "M": r"\d{2}", "S": r"\d{2}",
-    "p": r"[AaPp]\.?[Mm]\.?", "b": f"(?i:{_MONTHS})", "a": f"(?i:{_DAYS})",
-    "z": r"Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?",
+    "p": r"[AaPp]\.?[Mm]\.?", "b": rf"{_WORD}{{3,12}}\.?", "a": rf"{_WORD}{{2,12}}(?:-feira)?\.?",
+    "z": r"(?:UTC|GMT)?[+-]\d{2}(?::?\d{2})?|[A-Z]{1,5}", "h": "[12]", "n": r"\d{1,4}",
 }  # fmt: skip
-_SAME = {"B": "b", "A": "a", "P": "p"}  # written otherwise, read alike
+_ORDINAL = "[0-9]{1,2}(?:st|nd|rd|th|ST|ND|RD|TH|er|ER|\u00ba|\u00aa|\u00b0)?"
+_SAME = {"B": "b", "A": "a", "P": "p", "o": "d"}  # written otherwise, read alike
 _MICROSECOND = {"H": 3_600_000_000, "M": 60_000_000, "S": 1_000_000}
-
-
-@dataclass(frozen=True)
-class Part:
-    """A piece of a pattern: a directive (``letter``, with ``flag``), a literal text, or an optional run of pieces."""
-
-    letter: str = ""
-    flag: str = ""
-    literal: str = ""
-    optional: tuple[Part, ...] = ()
-
-    def __str__(self) -> str:
-        if self.optional:
-            return "[" + "".join(map(str, self.optional)) + "]"
-        return f"%{self.flag}{self.letter}" if self.letter else self.literal.replace("%", "%%")
-
-    def directives(self) -> list[Part]:
-        """The directives in it, in order."""
-        return [self] if self.letter else [found for part in self.optional for found in part.directives()]
 
 
 @dataclass(frozen=True)
@@ -83,6 +70,7 @@ class Parsed:
         first_year: of the hundred years that two digits stand for; None without such years.
         groups: the text of each directive, empty where its optional part is absent.
         finer: how many texts have fractions finer than a microsecond, which are cut off.
+        local: minutes ahead of UTC by names of zones that were meant before others.
     """
 
     dates: np.ndarray
@@ -90,6 +78,7 @@ class Parsed:
     first_year: int | None
     groups: dict[str, pa.Array]
     finer: int = 0
+    local: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -98,9 +87,11 @@ class Style:
 
     Args:
         pattern: see the module.
+        names: how words are written, where not as the pattern says.
     """
 
     pattern: str
+    names: Names = ENGLISH
 
     def __post_init__(self) -> None:
         letters = [_SAME.get(part.letter, part.letter) for part in self.directives]
@@ -119,12 +110,12 @@ class Style:
         """The pieces of the pattern."""
         return _parts(self.pattern)
 
-    @property
+    @cached_property
     def directives(self) -> list[Part]:
         """All directives, also those of optional parts."""
         return [found for part in self.parts for found in part.directives()]
 
-    @property
+    @cached_property
     def letters(self) -> set[str]:
         """The directives' letters, long and short names being one."""
         return {_SAME.get(part.letter, part.letter) for part in self.directives}
@@ -151,12 +142,15 @@ class Style:
         bare = self.parts[0].letter in ("d", "m", "y") and all(part.letter in widths for part in self.parts)
         return sum(widths[part.letter] for part in self.parts) if bare else 0
 
-    def parse(self, texts: pa.Array, first_year: int | None = None) -> Parsed:
+    def parse(
+        self, texts: pa.Array, first_year: int | None = None, local: Mapping[str, float] | None = None
+    ) -> Parsed:
         """Read texts.
 
         Args:
             texts: strings without blanks around them.
             first_year: of the hundred years that ``%y`` stands for; chosen from the texts where not given.
+            local: minutes ahead of UTC by names of zones that are meant before others.
         """
         if self.width:
             texts = pc.utf8_lpad(texts, self.width, "0")
@@ -168,21 +162,27 @@ class Style:
             first_year = century(numbers["y"][fits])
         days, right = _days(numbers, len(texts), first_year)
         clock, fine = _clock(numbers, groups, len(texts))
-        fits &= right & fine
+        if "n" in numbers:
+            count, first = next(parts_of_day(part) for part in self.directives if part.letter == "n")
+            clock += (numbers["n"] - first) * (24 * _MICROSECOND["H"] // count)
+            fine &= (numbers["n"] >= first) & (numbers["n"] < first + count)
+        offsets, known = _offsets(groups.get("z"), fits, local or {})
+        fits &= right & fine & known
         dates = days.astype("datetime64[us]") + clock.astype("timedelta64[us]")
         if "a" in numbers:
             given = numbers["a"]
             fits &= (given == 0) | ((days.astype(np.int64) + 3) % 7 + 1 == given)
         dates[~fits] = np.datetime64("NaT")
         finer = int((numbers["f"][fits] % 1000 > 0).sum()) if "f" in numbers else 0
-        return Parsed(dates, _offsets(groups.get("z"), fits), first_year, groups, finer)
+        return Parsed(dates, offsets, first_year, groups, finer, local or {})
 
     def narrowed(self, parsed: Parsed) -> Style:
         """The style as the texts that fit it are written: optional parts settled, zeros, case and names as there."""
         fits = pa.array(~np.isnat(parsed.dates))
         seen = {letter: pc.filter(group, fits) for letter, group in parsed.groups.items()}
         bare = any(pc.min(pc.utf8_length(seen[letter])).as_py() == 1 for letter in "md" if letter in seen)
-        return Style("".join(map(str, _narrowed(self.parts, seen, bare))))
+        parts = _narrowed(self.parts, seen, bare)
+        return Style("".join(map(str, parts)), _names(parts, seen, parsed.local))
 
     def show(self, date: np.datetime64, offset: float | None = None) -> str:
         """A date in this style; ``offset``, in minutes, is what ``%z`` writes, nothing where it is None or NaN."""
@@ -190,8 +190,8 @@ class Style:
         late = moment.time() == time(0) and any(
             part.letter == "H" and part.flag.endswith("1") for part in self.directives
         )
-        parts, moment = (_at_24(self.parts), moment - timedelta(days=1)) if late else (self.parts, moment)
-        return _written(parts, moment, offset).rstrip()
+        parts, moment = (at_24(self.parts), moment - timedelta(days=1)) if late else (self.parts, moment)
+        return written(parts, moment, offset, self.names).rstrip()
 
 
 def century(years: np.ndarray) -> int:
@@ -213,7 +213,7 @@ def century(years: np.ndarray) -> int:
 @lru_cache(maxsize=1024)
 def _parts(pattern: str) -> tuple[Part, ...]:
     stack: list[list[Part]] = [[]]
-    for piece in re.findall(r"%[-^~:]?\d?[A-Za-z%]|[\[\]]|.", pattern, flags=re.DOTALL):
+    for piece in re.findall(r"%[-^~:]?\d*[A-Za-z%]|[\[\]]|.", pattern, flags=re.DOTALL):
         if piece == "[":
             stack.append([])
         elif piece == "]" and len(stack) > 1:
@@ -257,6 +257,8 @@ def _regex(parts: tuple[Part, ...], before: bool = False) -> str:
                 reads = r"\d{2}"
             if part.flag == "-" and letter in "MS":
                 reads = r"\d{1,2}"
+            if part.letter == "o":
+                reads = _ORDINAL
             found += f"(?P<{letter}>{reads})"
         else:
             found += " +" if part.literal == " " else re.escape(part.literal)
@@ -267,10 +269,11 @@ def _regex(parts: tuple[Part, ...], before: bool = False) -> str:
 def _number(letter: str, group: pa.Array) -> np.ndarray:
     """The group as integers, 0 where it is empty; nanoseconds for a fraction, from 1 for names."""
     if letter in "ba":
-        names = pc.utf8_slice_codeunits(pc.utf8_lower(group), 0, 3)
-        known = _SHORT if letter == "b" else [name[:3] for name in WEEKDAYS]
-        index = pc.index_in(names, pa.array([name.lower() for name in known])).fill_null(-1)
-        return np.asarray(index.to_numpy(zero_copy_only=False)).astype(np.int64) + 1
+        encoded = group.dictionary_encode()
+        known = np.array([number_of(letter, word) for word in encoded.dictionary.to_pylist()], np.int64)
+        return known[encoded.indices.to_numpy(zero_copy_only=False)] if len(known) else np.zeros(0, np.int64)
+    if letter == "d":
+        group = pc.replace_substring_regex(group, "[^0-9]+", "")
     empty = pc.equal(group, "")
     if letter == "f":
         group = pc.utf8_rpad(group, 9, "0")
@@ -290,6 +293,8 @@ def _days(
         month = numbers.get(letter, month)
     if "q" in numbers:
         month = 3 * numbers["q"] - 2
+    if "h" in numbers:
+        month = 6 * numbers["h"] - 5
     right = (month >= 1) & (month <= 12) & (year >= 1)
     months = (np.where(right, 12 * (year - 1970) + month - 1, 0)).astype("datetime64[M]")
     if "j" in numbers:
@@ -340,23 +345,18 @@ def _clock(
     return total, right
 
 
-def _offsets(group: pa.Array | None, fits: np.ndarray) -> np.ndarray | None:
+def _offsets(
+    group: pa.Array | None, fits: np.ndarray, local: Mapping[str, float]
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """Minutes ahead of UTC, NaN where none is written, and where what is written is known."""
     if group is None:
-        return None
+        return None, np.ones(len(fits), bool)
     encoded = group.dictionary_encode()
-    known = np.array([_offset(text) for text in encoded.dictionary.to_pylist()] or [np.nan])
-    found = known[encoded.indices.to_numpy(zero_copy_only=False)]
-    return np.where(fits, found, np.nan)
-
-
-def _offset(text: str) -> float:
-    """Minutes ahead of UTC; NaN for an empty text."""
-    if not text:
-        return np.nan
-    if text[0] not in "+-":
-        return 0.0
-    minutes = 60 * int(text[1:3]) + int(text[-2:] if len(text) > 3 else 0)
-    return -minutes if text[0] == "-" else minutes
+    texts = encoded.dictionary.to_pylist()
+    offsets = np.array([zone_offset(text, local) if text else np.nan for text in texts] or [np.nan])
+    known = ~np.isnan(offsets) | np.array([not text for text in texts] or [True])
+    places = encoded.indices.to_numpy(zero_copy_only=False)
+    return np.where(fits, offsets[places], np.nan), known[places]
 
 
 def _narrowed(parts: tuple[Part, ...], seen: dict[str, pa.Array], bare: bool) -> list[Part]:
@@ -390,6 +390,10 @@ def _settled(letter: str, part: Part, texts: pa.Array, bare: bool) -> Part:
     """The directive that writes as the texts are written."""
     if not len(texts):
         return part
+    if part.letter == "o":
+        last = pc.utf8_slice_codeunits(texts, -1, 4)
+        if pc.any(pc.utf8_is_alpha(last)).as_py() or not pc.all(pc.utf8_is_digit(last)).as_py():
+            return Part("o", "^" if pc.any(pc.utf8_is_upper(last)).as_py() else "")
     if letter in "md":
         return Part(letter, "-" if bare else "")
     if letter in "HIVMS":
@@ -399,7 +403,7 @@ def _settled(letter: str, part: Part, texts: pa.Array, bare: bool) -> Part:
         return Part("f", str(pc.max(pc.utf8_length(texts)).as_py()))
     if letter == "z":
         forms = pc.unique(texts).to_pylist()
-        if len(forms) == 1 and forms[0][0] not in "+-":
+        if len(forms) == 1 and forms[0] in ZONES:
             return Part(literal=forms[0])
         widths = {len(form) for form in forms if form[0] in "+-"}
         return Part("z", {3: "-", 5: ""}.get(min(widths), ":") if len(widths) == 1 else ":")
@@ -412,63 +416,35 @@ def _settled(letter: str, part: Part, texts: pa.Array, bare: bool) -> Part:
     return Part(letter, part.flag)
 
 
+def _names(parts: list[Part], seen: dict[str, pa.Array], local: Mapping[str, float]) -> Names:
+    """The names that the texts show, where the directives alone would write others."""
+    found: dict[str, Any] = {}
+    for part in Style("".join(map(str, parts))).directives:
+        letter = _SAME.get(part.letter, part.letter)
+        words = [word for word in pc.unique(seen[letter]).to_pylist() if word]
+        if letter in "ba":
+            usual = {
+                number_of(letter, pair["values"]): pair["values"]
+                for pair in sorted(pc.value_counts(seen[letter]).to_pylist(), key=lambda pair: pair["counts"])
+                if pair["values"]
+            }
+            plain = MONTHS if letter == "b" else WEEKDAYS
+            if any(cased(plain[n - 1], part) != word for n, word in usual.items()):
+                found["months" if letter == "b" else "weekdays"] = names_like(letter, usual)
+        elif letter == "z" and any(word[0] not in "+-" for word in words):
+            found["zones"] = tuple((round(zone_offset(word, local)), word) for word in sorted(words, key=len))
+        elif part.letter == "o":
+            marked = {word for word in words if not word.isdigit()}
+            if len(marked) == 1 and len(words) > 1:
+                found["first"] = marked.pop()
+    return Names(**found)
+
+
 def _from_1(texts: pa.Array) -> bool:
     """Whether hours go from 1 to 24, and not from 0 to 23."""
     hours = set(map(int, pc.unique(texts).to_pylist()))
     return 24 in hours and 0 not in hours
 
 
-def _at_24(parts: tuple[Part, ...]) -> tuple[Part, ...]:
-    """The parts with all that is optional, and 24 for the hour."""
-    found = [inner for part in parts for inner in (_at_24(part.optional) if part.optional else (part,))]
-    return tuple(Part(literal="24") if part.letter == "H" else part for part in found)
-
-
 def _any_long(texts: pa.Array) -> bool:
     return any(len(text) > 3 and text.lower() != "sept" for text in pc.unique(texts).to_pylist())
-
-
-_WRITES: dict[str, Callable[[datetime], Any]] = {
-    "Y": lambda t: f"{t.year:04}", "y": lambda t: f"{t.year % 100:02}", "G": lambda t: f"{t.isocalendar()[0]:04}",
-    "V": lambda t: f"{t.isocalendar()[1]:02}", "u": lambda t: str(t.isoweekday()), "m": lambda t: f"{t.month:02}",
-    "d": lambda t: f"{t.day:02}", "j": lambda t: f"{t.timetuple().tm_yday:03}", "q": lambda t: str((t.month + 2) // 3),
-    "H": lambda t: f"{t.hour:02}", "I": lambda t: f"{(t.hour + 11) % 12 + 1:02}", "M": lambda t: f"{t.minute:02}",
-    "S": lambda t: f"{t.second:02}", "p": lambda t: "AM" if t.hour < 12 else "PM",
-    "P": lambda t: "am" if t.hour < 12 else "pm", "B": lambda t: MONTHS[t.month - 1],
-    "b": lambda t: _SHORT[t.month - 1], "A": lambda t: WEEKDAYS[t.weekday()], "a": lambda t: WEEKDAYS[t.weekday()][:3],
-}  # fmt: skip
-
-
-def _written(parts: tuple[Part, ...], date: datetime, offset: float | None) -> str:
-    found = ""
-    for part in parts:
-        if part.optional:
-            found += _written(part.optional, date, offset) if _says_more(part, date, offset) else ""
-        elif not part.letter:
-            found += part.literal
-        elif part.letter == "z":
-            found += _written_offset(part.flag, offset)
-        elif part.letter == "f":
-            found += f"{date.microsecond:06}000"[: int(part.flag or 6)]
-        else:
-            text = _WRITES[part.letter](date)
-            text = {"^": text.upper(), "~": text.lower()}.get(part.flag, text)
-            found += (text.lstrip("0") or "0") if part.flag.startswith("-") else text
-    return found
-
-
-def _says_more(part: Part, date: datetime, offset: float | None) -> bool:
-    """Whether an optional part would say anything: a time other than midnight, a fraction other than 0, an offset."""
-    values = {"H": date.hour, "I": date.hour, "M": date.minute, "S": date.second, "f": date.microsecond}
-    letters = [found.letter for found in part.directives()]
-    return any(values.get(letter, 0) for letter in letters) or (letters == ["z"] and offset is not None)
-
-
-def _written_offset(flag: str, offset: float | None) -> str:
-    if offset is None or offset != offset:
-        return ""
-    minutes = round(offset)
-    hours, minutes, sign = abs(minutes) // 60, abs(minutes) % 60, "-" if minutes < 0 else "+"
-    if flag == "-" and not minutes:
-        return f"{sign}{hours:02}"
-    return f"{sign}{hours:02}{':' if flag else ''}{minutes:02}"

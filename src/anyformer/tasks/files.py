@@ -31,7 +31,7 @@ _TABLES |= {".jsonl": read_jsonl, ".ndjson": read_jsonl}
 KINDS = ("forecast", "classify", "regress")
 OPTIONS: dict[str, tuple[str, ...]] = {
     "tables": (
-        *("kind", "date", "date_format", "dayfirst", "group", "keep", "drop"),
+        *("kind", "date", "date_format", "dayfirst", "tz", "group", "keep", "drop"),
         *("decimal", "thousands", "missing"),
     ),
     "tables that are forecast": ("context", "horizon"),
@@ -50,6 +50,7 @@ def open_data(
     date: str | Sequence[str] | None = None,
     date_format: str | None = None,
     dayfirst: bool | None = None,
+    tz: str | None = None,
     group: str | Sequence[str] | None = None,
     text: str | None = None,
     keep: str | Sequence[str] | None = None,
@@ -75,6 +76,8 @@ def open_data(
         date_format: how dates are written, as for ``strftime`` (see :mod:`anyformer.tasks.datestyle`), or ``excel``,
             ``unix_s``, ``unix_ms``, ``unix_us``, ``unix_ns`` for numbers; found where not given.
         dayfirst: whether 3/4 is in April, where the dates do not tell.
+        tz: the time zone whose clocks the dates were read on, where they have none, as ``Europe/Berlin``: an hour that
+            clocks skip or show twice is then neither a gap nor a repetition.
         group: the column, or columns, that tell series, or sequences in long format, apart.
         text: the column of text; found where there are no columns of numbers.
         keep: columns of numbers that are inputs although they look like numbers of rows or ids.
@@ -100,7 +103,7 @@ def open_data(
     given: dict[str, Any] = {
         "kind": kind, "date": date, "group": group, "text": text, "keep": keep, "drop": drop, "context": context,
         "horizon": horizon, "length": length, "decimal": decimal, "thousands": thousands, "missing": missing,
-        "axes": axes, "raw": raw or None, "target": target, "date_format": date_format, "dayfirst": dayfirst,
+        "axes": axes, "raw": raw or None, "target": target, "date_format": date_format, "dayfirst": dayfirst, "tz": tz,
     }  # fmt: skip
     if what == "text":
         _refuse(path, what, given)

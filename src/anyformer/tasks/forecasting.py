@@ -277,7 +277,9 @@ class ForecastTask(Task):
 
     def notes(self) -> list[str]:
         """Gaps, missing values, and what was chosen."""
-        season = f"a season of {self.season} steps" if self.season else "no season"
+        step = self._encoding.layout.step
+        long = f" ({step.times(self.season)})" if self.season and step else ""
+        season = f"a season of {self.season} steps{long}" if self.season else "no season"
         chosen = f"windows of {self.context} steps predict the next {self.horizon}; {season} found"
         if self.season and self.season > self.context:
             chosen += ", longer than a window, so that the seasonal predictor is left out"

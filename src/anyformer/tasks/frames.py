@@ -50,6 +50,7 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task:
             groups=groups if choices.groups else None,
             date_format=choices.date_format,
             dayfirst=choices.dayfirst,
+            tz=choices.tz,
             remarks=about_time,
         )
         remarks.extend(about_time)

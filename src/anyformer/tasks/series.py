@@ -13,6 +13,7 @@ import pandas as pd
 from anyformer.spelling import option
 from anyformer.tasks.base import DataError
 from anyformer.tasks.calendar import Step, infer_step
+from anyformer.tasks.dateforms import TIMES_OF_DAY, part_of
 from anyformer.tasks.dates import Dates, Reading, read_dates
 from anyformer.tasks.forecasting import Series
 
@@ -71,10 +72,10 @@ def find_step(path: Path, dates: Dates, groups: pd.Series) -> tuple[Step, bool, 
     23 hours now and then, days are even on the clock and hours in UTC. Where both are alike, steps shorter than a
     day are counted in UTC and others on the clock.
     """
-    largest = groups.value_counts().index
+    largest, zoned = groups.value_counts().index, dates.reading.zone not in (None, "UTC")
     here = groups == largest[0] if len(largest) else groups.notna()
     found = []
-    for absolute in (False, True) if not dates.clock.equals(dates.instants) else (False,):
+    for absolute in (False, True) if zoned or not dates.clock.equals(dates.instants) else (False,):
         one = dates.counted(absolute)
         distinct = np.unique(one.values.loc[groups.index][here].to_numpy())
         if len(distinct) < 3:
@@ -148,6 +149,12 @@ def check_repeats(
             raise DataError(
                 f"{repeat}, and {further[0]!r} tells them apart: give "
                 f"{option('date', ','.join([*columns, *further]))} to read them as one date"
+            )
+        if len(further) == 1 and part_of(further[0]) in TIMES_OF_DAY:
+            raise DataError(
+                f"{repeat}, and {further[0]!r} tells them apart but holds no {further[0].strip().lower()} of the day "
+                f"that is read (first: {frame[further[0]].dropna().iloc[0]!r}); write times as 13:00, or "
+                f"{option('group', further[0])} makes a series of each"
             )
         wanted = [*given, *further]
         raise DataError(

@@ -18,12 +18,16 @@ import pandas as pd
 
 from anyformer.spelling import option
 from anyformer.tasks.base import DataError
-from anyformer.tasks.dateforms import day_first, part_of
-from anyformer.tasks.dates import MOST_MISFITS, SERIALS, Dates, nearly_dates, read_dates
-from anyformer.tasks.datestyle import NAMES, Style
+from anyformer.tasks.datefitting import MOST_MISFITS, nearly_dates
+from anyformer.tasks.dateforms import TIMES_OF_DAY, day_first, part_of
+from anyformer.tasks.datenames import AMBIGUOUS, LANGUAGES, unread_words
+from anyformer.tasks.dates import Dates, read_dates
+from anyformer.tasks.datestyle import Style
 from anyformer.tasks.encoding import Layout
 from anyformer.tasks.reading import Table
+from anyformer.tasks.serials import SERIALS
 from anyformer.tasks.tables import check_column
+from anyformer.tasks.zones import check_zone
 
 _LIKELY = re.compile(
     r"date|time|stamp|datum|fecha|epoch|(^|[^a-z])(ds|dt|ts|day|month|week|quarter|year|when|period|jour|mois|tag|monat|jahr)"
@@ -47,6 +51,7 @@ def find_axis(
     groups: pd.Series | None = None,
     date_format: str | None = None,
     dayfirst: bool | None = None,
+    tz: str | None = None,
     remarks: list[str],
 ) -> Dates | None:
     """The dates of a table's rows; None where it has none, or ``date`` is ``"none"``.
@@ -55,13 +60,13 @@ def find_axis(
         path: of the file, for messages.
         date: the column, or the columns that make a date together; found where not given.
         groups: what tells each row's series apart.
-        date_format, dayfirst: see :func:`anyformer.tasks.dates.read_dates`.
+        date_format, dayfirst, tz: see :func:`anyformer.tasks.dates.read_dates`.
         remarks: takes what was decided.
 
     Raises:
         DataError: a column that was named holds no dates, or not such dates.
     """
-    options = {"date_format": date_format, "dayfirst": dayfirst}
+    options = {"date_format": date_format, "dayfirst": dayfirst, "tz": None if tz is None else check_zone(tz)}
     codes = None if groups is None else pd.factorize(groups)[0]
     if date is False or (date == NONE and NONE not in frame.columns):
         given = [name for name, value in options.items() if value is not None]
@@ -74,7 +79,7 @@ def find_axis(
         return _named(path, frame, dated_columns(frame, date), codes, options, remarks)
     found = [dates for name in frame.columns for dates in _read(frame, str(name), codes, options)]
     if date_format is None:
-        found = [_extended(frame, dates, codes, dayfirst) for dates in found]
+        found = [_extended(frame, dates, codes, options) for dates in found]
     fitting = [dates for dates in found if _is_axis(dates)]
     if not fitting:
         if dayfirst is not None and date_format is None:
@@ -92,6 +97,7 @@ def find_axis(
         remarks.extend(_why_none(path, frame, found))
         return None
     best = max(fitting, key=_rank)
+    _check_clock(path, best)
     remarks.extend(best.remarks)
     others = [
         dates.name
@@ -133,6 +139,15 @@ def _note_dayfirst(dates: Dates, dayfirst: bool | None, remarks: list[str]) -> N
         )
 
 
+def _check_clock(path: Path, dates: Dates) -> None:
+    """``DataError`` where a date is at an hour that clocks of its zone skip."""
+    if dates.skipped:
+        raise DataError(
+            f"{path}: {dates.skipped} in {dates.name!r}, as those of {dates.reading.zone} skip it in spring: the times "
+            f"are those of another zone, which {option('tz')} names"
+        )
+
+
 def axis_again(
     path: Path, frame: pd.DataFrame, layout: Layout, remarks: list[str], groups: pd.Series | None = None
 ) -> Dates:
@@ -144,15 +159,16 @@ def axis_again(
         DataError: a column is not there, or holds no dates.
     """
     reading, columns = layout.reading, [layout.date or ""]
+    codes = None if groups is None else pd.factorize(groups)[0]
     if reading is not None:
         columns = reading.columns
         for name in columns:
             check_column(path, frame, name, "date")
-        dates = read_dates(frame, columns, reading=reading)
+        dates = read_dates(frame, columns, codes=codes, reading=reading)
         if dates is not None:
+            _check_clock(path, dates)
             remarks.extend(dates.remarks)
             return dates
-    codes = None if groups is None else pd.factorize(groups)[0]
     dates = _named(path, frame, dated_columns(frame, columns), codes, {}, remarks)
     if reading is None:
         return dates
@@ -183,6 +199,8 @@ def _named(
         check_column(path, frame, name, "date")
     dates = read_dates(frame, columns, codes=codes, **options)
     if dates is None:
+        if len(columns) == 1:
+            _check_zone_names(path, frame[columns[0]])
         present = frame[columns].dropna()
         shown = ", ".join(repr(value) for value in present.iloc[0].tolist()) if len(present) else "nothing"
         given = " and ".join(option(name, value) for name, value in options.items() if value is not None)
@@ -191,6 +209,7 @@ def _named(
             + (f" with {given}" if given else "")
             + f" (all but {MOST_MISFITS:.0%} must be written in one way; {_how_to_say(shown)})"
         )
+    _check_clock(path, dates)
     remarks.extend(dates.remarks)
     _note_dayfirst(dates, options.get("dayfirst"), remarks)
     return dates
@@ -236,16 +255,16 @@ def _is_axis(dates: Dates) -> bool:
     return rising or regular or (likely and order.repeated <= 0.05)
 
 
-def _extended(frame: pd.DataFrame, dates: Dates, codes: np.ndarray | None, dayfirst: bool | None) -> Dates:
+def _extended(frame: pd.DataFrame, dates: Dates, codes: np.ndarray | None, options: dict[str, Any]) -> Dates:
     """The dates, with the columns of the same rows' months, days and times where these make them repeat less."""
     if not dates.order.repeated or dates.reading.styles[0] in SERIALS:
         return dates
     held = {letter for style in dates.reading.styles for letter in re.findall(r"%[-^~:\d]?([A-Za-z])", style)}
-    times = [] if held & set("HI") else ["", "%H", "%M", "%S"]
-    for parts in (["%b", "%d", *times], ["%q"], ["%V"]) if held == {"Y"} else (times,):
+    times = [] if held & set("HI") else ["", *TIMES_OF_DAY]
+    for parts in (["%b", "%d", *times], ["%q"], ["%h"], ["%V"]) if held == {"Y"} else (times,):
         best = dates
         for part in parts:
-            further = _with_part(frame, best, part, codes, dayfirst)
+            further = _with_part(frame, best, part, codes, options)
             if further is None and part == "%b":
                 break
             best = further or best
@@ -259,14 +278,14 @@ def _with_part(
     dates: Dates,
     part: str,
     codes: np.ndarray | None,
-    dayfirst: bool | None,
+    options: dict[str, Any],
 ) -> Dates | None:
     """The dates with the first column that holds this part of them, "" being a time of day, and helps."""
     for name in map(str, frame.columns):
         likely = part_of(name) == part if part else part_of(name) is None and _LIKELY.search(name)
         if name in dates.reading.columns or not likely:
             continue
-        found = read_dates(frame, [*dates.reading.columns, name], codes=codes, dayfirst=dayfirst)
+        found = read_dates(frame, [*dates.reading.columns, name], codes=codes, **options)
         if found is None or found.order.repeated > dates.order.repeated:
             continue
         if part in ("%b", "%d") or found.order.repeated < dates.order.repeated:
@@ -289,6 +308,7 @@ def _why_none(path: Path, frame: pd.DataFrame, found: list[Dates]) -> list[str]:
             continue
         if not _LIKELY.search(name) or _UNLIKELY.search(name):
             continue
+        _check_zone_names(path, frame[name])
         wrong = nearly_dates(frame[name])
         if wrong:
             raise DataError(
@@ -302,13 +322,30 @@ def _why_none(path: Path, frame: pd.DataFrame, found: list[Dates]) -> list[str]:
     return remarks
 
 
+def _check_zone_names(path: Path, column: pd.Series) -> None:
+    """``DataError`` where dates in a column would be read but for the name of a zone that stands for several."""
+    texts = column.dropna().astype(str)
+    named = texts.str.extract(r"(?<![A-Za-z])([A-Z]{2,4})$", expand=False)
+    unclear = named.isin(list(AMBIGUOUS))
+    if not unclear.mean() > MOST_MISFITS:
+        return
+    others = texts.str.replace(r" *(?<![A-Za-z])[A-Z]{2,4}$", "", regex=True)
+    if read_dates(pd.DataFrame({"": others}), [""]) is not None:
+        row, name = unclear.idxmax(), named[unclear].iloc[0]
+        raise DataError(
+            f"{path}: {name!r} in column {column.name!r} ({texts[row]!r} in row {row + 1}) may be the time of "
+            f"{AMBIGUOUS[name]}; write offsets such as +01:00, or give {option('tz', 'NAME/OF_ZONE')}"
+        )
+
+
 def _how_to_say(text: str) -> str:
     """What helps where a text is not read as a date: its format, and what of its words none reads."""
     how = f"{option('date_format', '%d.%m.%Y')}, or what it is, says how"
-    words = [word for word in re.findall(r"[^\W\d_]{3,}", text) if not re.fullmatch(NAMES, word, re.I)]
+    words = unread_words(text)
     if words:
         how += (
-            f"; {words[0]!r} is not read, as months and days are in English and zones are offsets like +01:00"
+            f"; {words[0]!r} is not read: names of months and days may be {LANGUAGES}, and zones offsets like +01:00 "
+            "or names like CET"
         )
     return how
 

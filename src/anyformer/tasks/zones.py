@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from zoneinfo import available_timezones
 
 import numpy as np
 import pandas as pd
+
+from anyformer.registry import nearest
+from anyformer.spelling import option
+from anyformer.tasks.datenames import ZONES
 
 #: Tried before all others, which may agree with one of these on the dates at hand.
 _USUAL = (
@@ -34,6 +39,55 @@ def to_instants(clock: np.ndarray, zone: str | None) -> np.ndarray:
     first = np.ones(len(clock), bool)
     index = pd.DatetimeIndex(clock).tz_localize(zone, ambiguous=first, nonexistent="shift_forward")
     return index.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[us]")
+
+
+def check_zone(zone: str) -> str:
+    """``zone``; ``ValueError`` with the nearest names where it is neither one of the tz database nor an offset."""
+    if zone in available_timezones() or re.fullmatch(r"[+-]\d\d:\d\d", zone):
+        return zone
+    near = nearest(zone, list(available_timezones()))
+    close = near if "did you mean" in near else ""
+    told = f"; {zone} is {fixed(ZONES[zone])}" if zone in ZONES else close
+    raise ValueError(
+        f"{option('tz')} must name a time zone such as Europe/Berlin, or an offset such as +01:00, got {zone!r}{told}"
+    )
+
+
+@lru_cache(maxsize=8)
+def abbreviations(zone: str) -> dict[str, float]:
+    """The letters that clocks in ``zone`` go by, such as CST and CDT, and the minutes that each is ahead of UTC."""
+    months = pd.date_range("1990-01-15", "2037-12-15", freq="MS").tz_localize("UTC").tz_convert(zone)
+    return {moment.tzname(): moment.utcoffset().total_seconds() / 60 for moment in months}
+
+
+def in_order(
+    clock: np.ndarray, zone: str | None, codes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The instants in UTC of times (N,) on the clocks of ``zone``, those that come twice told by the order of rows.
+
+    Args:
+        codes: of the groups of rows, (N,), in each of which times rise, or fall.
+
+    Returns:
+        the instants; which of the times come twice; which of them there are not, as clocks skip them.
+    """
+    first, there = to_instants(clock, zone), ~np.isnat(clock)
+    if zone in (None, "UTC"):
+        return first, np.zeros(len(clock), bool), np.zeros(len(clock), bool)
+    index = pd.DatetimeIndex(clock).tz_localize(
+        zone, ambiguous=np.zeros(len(clock), bool), nonexistent="shift_forward"
+    )
+    second = index.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[us]")
+    days_only = (
+        clock[there] == clock[there].astype("datetime64[D]")
+    ).all()  # clocks of some zones skip midnight
+    twice = there & (first != second) & ~days_only
+    skipped = there & (to_clock(first, zone) != clock) & ~days_only
+    keys = pd.DataFrame({"clock": clock, "code": codes})
+    moves = np.diff(clock).astype(np.int64)[(np.diff(codes) == 0) & there[1:] & there[:-1]]
+    falls = (moves < 0).sum() > (moves > 0).sum()
+    again = keys.duplicated(keep="last" if falls else "first").to_numpy()
+    return np.where(twice & again, second, first), twice, skipped
 
 
 def offsets_at(instants: np.ndarray, zone: str | None) -> np.ndarray:

@@ -1,0 +1,129 @@
+"""Which ways of writing dates fit the texts of a column."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from anyformer.tasks.dateforms import known_styles
+from anyformer.tasks.datestyle import Parsed, Style
+
+MOST_MISFITS = 0.05
+
+
+def nearly_dates(column: pd.Series) -> str | None:
+    """What is wrong with a column of which at least half are dates written in one way; None for any other column."""
+    texts = texts_of(column)
+    if texts is None:
+        return None
+    rows, unique = pd.factorize(texts)
+    for style, parsed in fitting_styles(rows, unique, known_styles(), misfits=0.5)[:1]:
+        wrong = np.flatnonzero((rows >= 0) & np.isnat(np.append(parsed.dates, np.datetime64("NaT"))[rows]))
+        shown = style.narrowed(parsed).pattern
+        first = f"(first: {texts.iloc[wrong[0]]!r} in row {wrong[0] + 1})" if len(wrong) else ""
+        return f"{len(wrong)} of {len(texts)} values are no plausible dates written {shown} {first}"
+    return None
+
+
+def texts_of(column: pd.Series) -> pd.Series | None:
+    """Values as stripped texts, None where missing; None where there are none, or no texts, dates or whole numbers."""
+    kinds = pd.api.types
+    if kinds.is_bool_dtype(column):
+        return None
+    present = column.dropna()
+    if kinds.is_numeric_dtype(column):
+        values = present.to_numpy(dtype=np.float64)
+        if (
+            not len(values)
+            or not (np.equal(values, np.round(values)) & (values >= 0) & (values < 1e18)).all()
+        ):
+            return None
+        texts = present.astype("int64").astype(str)
+    elif kinds.is_datetime64_any_dtype(column):
+        texts = present.dt.strftime("%Y-%m-%d")
+    else:
+        texts = present.astype(str).str.strip()
+        texts = texts[texts != ""]
+        if texts.empty:
+            return None
+        if texts.str.fullmatch(
+            r"\d+\.0+"
+        ).all():  # whole numbers, written as those among which one is missing are
+            texts = texts.str.partition(".")[0]
+    return texts.astype(object).reindex(column.index, fill_value=None)
+
+
+def fitting_styles(
+    rows: np.ndarray,
+    unique: np.ndarray,
+    styles: list[tuple[Style, int]],
+    first_year: int | None = None,
+    local: Mapping[str, float] | None = None,
+    misfits: float = MOST_MISFITS,
+) -> list[tuple[Style, Parsed]]:
+    """The styles that fit the most values, and nearly all, with what they make of each different one.
+
+    Args:
+        rows: which of the different texts ``unique`` stands in each row; -1 where none does.
+        styles: with their tiers, in their order; only the lowest that fits is kept.
+        first_year, local: see :meth:`anyformer.tasks.datestyle.Style.parse`.
+        misfits: the share of values that need not fit.
+    """
+    counts = np.bincount(rows[rows >= 0], minlength=len(unique))
+    if not len(unique):
+        return []
+    array, sample = pa.array(unique, pa.string()), unique[np.linspace(0, len(unique) - 1, 40).astype(int)]
+    tried: list[tuple[Style, int, Parsed, int]] = []
+    some_texts = sample[:: max(len(sample) // 3, 1)]
+    some = [set(text) for text in some_texts]
+    holds = {
+        letters: any(letters <= text for text in some) for letters in {style.literals for style, _ in styles}
+    }
+    words = all(re.search(r"[^\W\d_]{2}", text) for text in some_texts)
+    for style, tier in styles:  # those that lack a letter are passed over before their expression is compiled
+        if tried and tier > tried[0][1]:
+            break
+        if not words and style.letters & {"a", "b"}:
+            continue
+        if not holds[style.literals] or not _fits_sample(style, sample, misfits):
+            continue
+        parsed = style.parse(array, first_year, local)
+        leave_out_far(parsed.dates)
+        fits = int(counts[~np.isnat(parsed.dates)].sum())
+        if fits >= (1 - misfits) * counts.sum():
+            tried.append((style, tier, parsed, fits))
+    if not tried:
+        return []
+    most = max(fits for *_, fits in tried)
+    found: list[tuple[Style, Parsed]] = []
+    for style, _, parsed, fits in tried:
+        again = any(np.array_equal(parsed.dates, other.dates, equal_nan=True) for _, other in found)
+        if fits == most and not again:
+            found.append((style, parsed))
+    return found
+
+
+def leave_out_far(dates: np.ndarray) -> int:
+    """Set dates (N,) outside the years 1000 to 2999 to NaT, where others are inside; how many there are.
+
+    Such as 9999-12-31 and 0001-01-01, which databases hold for "never".
+    """
+    years = dates.astype("datetime64[Y]").astype(np.int64) + 1970
+    far = ~np.isnat(dates) & ((years < 1000) | (years > 2999))
+    if far.any() and not (far | np.isnat(dates)).all():
+        dates[far] = np.datetime64("NaT")
+    return int(far.sum())
+
+
+def _fits_sample(style: Style, sample: np.ndarray, misfits: float) -> bool:
+    """Whether these texts may be from a column of which no more than this share has not the form of the style."""
+    left = len(sample) * (misfits + 0.15)
+    for text in sample:
+        left -= style.form.match(text.zfill(style.width)) is None
+        if left < 0:
+            return False
+    return True

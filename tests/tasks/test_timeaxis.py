@@ -1,0 +1,168 @@
+"""Dates and times of day in several columns are one time; zones that are said are kept to; odd years are not taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_dates import forecast, notes_of, saved, table
+
+from anyformer.tasks import DataError, open_data
+from anyformer.tasks.calendar import Step
+
+HALVES = "settlement_period"
+PARTS: list[tuple[str, str, Callable[[pd.Timestamp], Any]]] = [
+    ("hour", "h", lambda t: t.hour),
+    ("Hour", "h", lambda t: t.hour + 1),
+    ("hour", "h", lambda t: f"{t:%H:%M}"),
+    ("hour", "h", lambda t: f"{t.hour + 1:02}:00"),
+    ("hour", "h", lambda t: f"{t:%H:%M:%S}"),
+    ("hour", "h", lambda t: f"{t.hour}:00"),
+    ("heure", "h", lambda t: f"{t.hour}h"),
+    ("Heure", "15min", lambda t: f"{t.hour}h{t.minute:02}"),
+    ("hour_ending", "h", lambda t: f"HE{t.hour + 1:02}"),
+    ("hour", "h", lambda t: f"{t:%I %p}"),
+    ("Stunde", "h", lambda t: f"{t.hour} Uhr"),
+    ("period", "h", lambda t: t.hour + 1),
+    (HALVES, "30min", lambda t: 2 * t.hour + t.minute // 30 + 1),
+    ("slot", "15min", lambda t: 4 * t.hour + t.minute // 15),
+    ("minute", "min", lambda t: 60 * t.hour + t.minute),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "write"), PARTS, ids=lambda value: value if isinstance(value, str) else ""
+)
+@pytest.mark.parametrize("day", ["%Y-%m-%d", "%d.%m.%Y"])
+def test_a_part_of_the_day_beside_a_date(
+    tmp_path: Path, name: str, rule: str, write: Callable[[pd.Timestamp], Any], day: str
+) -> None:
+    moments = pd.date_range("2023-01-20", periods={"h": 600, "min": 3000}.get(rule, 1500), freq=rule)
+    frame = table(moments.strftime(day)).assign(**{name: [write(moment) for moment in moments]})
+    path = saved(tmp_path, frame[:-3])
+    task = open_data(path, "y", context=6, horizon=3)
+    assert task.describe()["absent_steps"] == 0 and "averaged" not in " ".join(task.notes())
+    assert task.encoding is not None and task.encoding.layout.columns == ["y"]
+    ahead = forecast(path)
+    assert (
+        ahead[["when", name]].astype(str).values.tolist()
+        == frame[["when", name]][-3:].astype(str).values.tolist()
+    )
+
+
+def test_how_hours_and_parts_of_a_day_are_counted_is_said(tmp_path: Path) -> None:
+    moments = pd.date_range("2023-01-20", periods=600, freq="h")
+    days = moments.strftime("%Y-%m-%d")
+    assert "hours in 'when + hour' go from 1 to 24, which is the midnight that ends the day" in notes_of(
+        saved(tmp_path, table(days, hour=moments.hour + 1))
+    )
+    assert "numbers in 'period' go from 1 to 24 and count equal parts of the day" in notes_of(
+        saved(tmp_path, table(days, period=moments.hour + 1))
+    )
+    with pytest.raises(DataError, match=r"'hour' tells them apart but holds no hour .* \(first: '00-01'\)"):
+        open_data(saved(tmp_path, table(days, hour=[f"{t.hour:02}-{t.hour + 1:02}" for t in moments])), "y")
+
+
+class TestZoneThatIsSaid:
+    @pytest.mark.parametrize(
+        "zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata"]
+    )
+    @pytest.mark.parametrize("order", [1, -1])
+    @pytest.mark.parametrize("rule", ["h", "15min"])
+    def test_neither_gap_nor_repetition(self, tmp_path: Path, zone: str, order: int, rule: str) -> None:
+        for start in ("2023-03-01", "2023-10-01"):
+            moments = pd.date_range(start, periods={"h": 1200, "15min": 4000}[rule], freq=rule, tz=zone)
+            texts = moments.strftime("%d.%m.%Y %H:%M")
+            values = table(texts)
+            path = saved(tmp_path, values[:-3][::order])
+            task = open_data(path, "y", tz=zone, context=6, horizon=3)
+            assert task.describe()["absent_steps"] == 0 and "averaged" not in " ".join(task.notes())
+            assert np.array_equal(task._values[:, 0], values.y[:-3])  # type: ignore[attr-defined]
+            assert forecast(path, tz=zone)["when"].tolist() == texts[-3:].tolist()
+
+    def test_series_beside_each_other(self, tmp_path: Path) -> None:
+        moments = pd.date_range("2023-10-20", periods=600, freq="h", tz="Europe/Berlin")
+        rows = [(f"{moment:%Y-%m-%d %H:%M}", shop) for moment in moments for shop in "ab"]
+        frame = table([when for when, _ in rows], shop=[shop for _, shop in rows])
+        task = open_data(saved(tmp_path, frame), "y", group="shop", tz="Europe/Berlin")
+        assert task.describe()["absent_steps"] == 0
+        notes = " ".join(task.notes())
+        assert (
+            "4 times in 'when' come twice on the clocks of Europe/Berlin" in notes and "averaged" not in notes
+        )
+
+    def test_dates_alone_stay_dates(self, tmp_path: Path) -> None:
+        """Clocks in Sao Paulo skipped midnights."""
+        days = pd.date_range("2015-09-01", periods=100)
+        path = saved(tmp_path, table(days))
+        assert forecast(path, tz="America/Sao_Paulo")["when"].tolist()[0] == "2015-12-10"
+
+    def test_times_that_its_clocks_skip_are_refused(self, tmp_path: Path) -> None:
+        path = saved(
+            tmp_path, table(pd.date_range("2023-03-01", periods=900, freq="h").strftime("%Y-%m-%d %H:%M"))
+        )
+        for options in ({}, {"date": "when"}):
+            with pytest.raises(
+                DataError, match=r"clocks show no 2023-03-26T02:00:00 \(in row 603\) in 'when', as those of"
+            ):
+                open_data(path, "y", tz="Europe/Berlin", **options)
+        assert forecast(path)["when"].tolist()[0] == "2023-04-07 12:00"
+
+    def test_dates_with_a_zone_keep_theirs(self, tmp_path: Path) -> None:
+        moments = pd.date_range("2023-10-20", periods=600, freq="h", tz="America/Chicago")
+        path = saved(tmp_path, table(moments.map(lambda moment: moment.isoformat())))
+        assert "tz='Europe/Berlin' says nothing about 'when'" in notes_of(path, tz="Europe/Berlin")
+        assert "says nothing" not in notes_of(path, tz="America/Chicago")
+
+    @pytest.mark.parametrize(
+        ("zone", "hint"),
+        [
+            ("Europe/Berln", "did you mean 'Europe/Berlin'"),
+            ("europe/berlin", "did you mean 'Europe/Berlin'"),
+            ("CEST", r"CEST is \+02:00"),
+            ("", ""),
+        ],
+    )
+    def test_a_wrong_name(self, tmp_path: Path, zone: str, hint: str) -> None:
+        path = saved(tmp_path, table(pd.date_range("2023-03-01", periods=90)))
+        with pytest.raises(
+            ValueError, match=f"tz must name a time zone such as Europe/Berlin, .* got '{zone}'.*{hint}"
+        ):
+            open_data(path, "y", tz=zone)
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (Step(microseconds=250_000), "0.25 seconds"),
+        (Step(microseconds=1_500), "1.5 milliseconds"),
+        (Step(microseconds=5_400_000_000), "90 minutes"),
+        (Step(microseconds=900_000_000), "15 minutes"),
+        (Step(microseconds=7 * 86_400_000_000), "1 week"),
+        (Step(microseconds=36 * 3_600_000_000), "36 hours"),
+        (Step(microseconds=12_345_678), "about 12.3 seconds"),
+        (Step(months=3), "1 quarter"),
+        (Step(working_day=True), "1 working day"),
+    ],
+)
+def test_a_step_in_words(step: Step, words: str) -> None:
+    assert str(step) == words
+
+
+@pytest.mark.parametrize(
+    ("step", "count", "words"),
+    [
+        (Step(working_day=True), 5, "1 week"),
+        (Step(working_day=True), 7, "7 working days"),
+        (Step(months=1), 12, "1 year"),
+        (Step(months=3), 8, "2 years"),
+        (Step(microseconds=900_000_000), 96, "1 day"),
+        (Step(microseconds=3_600_000_000), 168, "1 week"),
+    ],
+)
+def test_so_many_steps_in_words(step: Step, count: int, words: str) -> None:
+    assert step.times(count) == words
