@@ -371,7 +371,7 @@ class TestAxis:
     def test_dates_outside_what_nanoseconds_hold(self, tmp_path: Path) -> None:
         for first in (1500, 2300):
             path = saved(tmp_path, table([f"{year}-07-01" for year in range(first, first + 60)]))
-            assert forecast(path)["when"].tolist()[0] == f"{first + 60}-07-01"
+            assert forecast(path, date="when")["when"].tolist()[0] == f"{first + 60}-07-01"
 
 
 class TestZones:

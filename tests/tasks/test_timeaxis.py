@@ -68,14 +68,11 @@ def test_how_hours_and_parts_of_a_day_are_counted_is_said(tmp_path: Path) -> Non
 
 
 class TestZoneThatIsSaid:
-    @pytest.mark.parametrize(
-        "zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata"]
-    )
+    @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
     @pytest.mark.parametrize("order", [1, -1])
-    @pytest.mark.parametrize("rule", ["h", "15min"])
-    def test_neither_gap_nor_repetition(self, tmp_path: Path, zone: str, order: int, rule: str) -> None:
+    def test_neither_gap_nor_repetition(self, tmp_path: Path, zone: str, order: int) -> None:
         for start in ("2023-03-01", "2023-10-01"):
-            moments = pd.date_range(start, periods={"h": 1200, "15min": 4000}[rule], freq=rule, tz=zone)
+            moments = pd.date_range(start, periods=2000, freq="30min", tz=zone)
             texts = moments.strftime("%d.%m.%Y %H:%M")
             values = table(texts)
             path = saved(tmp_path, values[:-3][::order])
@@ -133,6 +130,78 @@ class TestZoneThatIsSaid:
             ValueError, match=f"tz must name a time zone such as Europe/Berlin, .* got '{zone}'.*{hint}"
         ):
             open_data(path, "y", tz=zone)
+
+
+class TestYears:
+    @pytest.mark.parametrize(
+        ("ahead", "style", "hint"),
+        [
+            (543, "{Y}-{m:02}-{d:02}", "the Buddhist calendar is 543 years ahead"),
+            (543, "{d:02}/{m:02}/{Y}", "the Buddhist calendar is 543 years ahead"),
+            (-579, "{Y}-{m:02}-{d:02}", "another calendar"),
+            (3761, "{Y}-{m:02}-{d:02}", "another calendar"),
+        ],
+    )
+    def test_those_of_other_calendars_are_not_taken_unasked(
+        self, tmp_path: Path, ahead: int, style: str, hint: str
+    ) -> None:
+        days = pd.date_range("2021-03-01", periods=90)
+        texts = [style.format(Y=day.year + ahead, m=day.month, d=day.day) for day in days]
+        path = saved(tmp_path, table(texts))
+        years = f"{2021 + ahead} to {2021 + ahead}"
+        with pytest.raises(
+            DataError, match=f"dates in 'when' are of the years {years}, .*{hint}.* date='when'"
+        ):
+            open_data(path, "y")
+        assert f"of the years {years}: they are taken as years of the usual calendar" in notes_of(
+            path, date="when"
+        )
+
+    def test_a_year_column_too(self, tmp_path: Path) -> None:
+        path = saved(tmp_path, table(range(2500, 2566)).rename(columns={"when": "year"}))
+        with pytest.raises(DataError, match="dates in 'year' are of the years 2500 to 2565"):
+            open_data(path, "y")
+
+    @pytest.mark.parametrize("typed", ["2202-02-20", "2921-04-29", "0220-02-20"])
+    def test_a_few_far_ones_are_no_dates(self, tmp_path: Path, typed: str) -> None:
+        frame = table(pd.date_range("2020-01-01", periods=120).strftime("%Y-%m-%d"))
+        frame.loc[50, "when"] = typed
+        notes = notes_of(saved(tmp_path, frame))
+        assert (
+            f"1 of 120 values of 'when' are no plausible dates written %Y-%m-%d (first: '{typed}' in row 51)"
+            in notes
+        )
+
+    def test_a_long_way_ahead_is_said(self, tmp_path: Path) -> None:
+        path = saved(tmp_path, table(range(1850, 2300)).rename(columns={"when": "year"}))
+        assert "dates in 'year' are of the years 1850 to 2299" in notes_of(path)
+
+
+class TestSeveralWays:
+    @pytest.mark.parametrize("name", ["date", "stamp", "x", "text"])
+    @pytest.mark.parametrize(
+        "styles", [("%d.%m.%Y", "%Y-%m-%d"), ("%B %d, %Y", "%Y-%m-%d"), ("%Y%m%d", "%d/%m/%Y", "%d %b %Y")]
+    )
+    def test_rows_and_values_are_named(self, tmp_path: Path, name: str, styles: tuple[str, ...]) -> None:
+        days = pd.date_range("2020-01-18", periods=120)
+        texts = [day.strftime(styles[i % len(styles)]) for i, day in enumerate(days)]
+        frame = pd.DataFrame({name: texts, "label": list("ab") * 60})
+        path = saved(tmp_path, frame)
+        for given in ({}, {"target": "label"}):
+            with pytest.raises(
+                DataError, match=f"date: column '{name}' of .* several ways, .* in row 1 .*date='none'"
+            ) as why:
+                open_data(path, **given)
+            assert all(
+                f"{texts[i]!r} in row {i + 1} ({style})" in str(why.value) for i, style in enumerate(styles)
+            )
+        with pytest.raises(DataError, match=f"'{name}' holds dates written in several ways"):
+            open_data(path, "label", kind="classify")
+
+    def test_texts_with_numbers_in_them_are_texts(self, tmp_path: Path) -> None:
+        texts = [f"call {i * 37 % 100} of 2020, {'long' if i % 2 else 'short'}" for i in range(120)]
+        task = open_data(saved(tmp_path, pd.DataFrame({"note": texts, "label": list("ab") * 60})), "label")
+        assert "'note' is read as the bytes of its text" in task.notes()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,9 @@ from anyformer.tasks.dateforms import known_styles
 from anyformer.tasks.datestyle import Parsed, Style
 
 MOST_MISFITS = 0.05
+#: The years that dates are in, where nobody says that they are in others.
+PLAUSIBLE = (1600, 2199)
+_DATED = r"(?=(?:\D*\d){3})[\w .,:/+'-]{4,40}"
 
 
 def nearly_dates(column: pd.Series) -> str | None:
@@ -107,16 +110,44 @@ def fitting_styles(
     return found
 
 
-def leave_out_far(dates: np.ndarray) -> int:
-    """Set dates (N,) outside the years 1000 to 2999 to NaT, where others are inside; how many there are.
+def leave_out_far(dates: np.ndarray) -> tuple[int, tuple[int, int]]:
+    """Set dates (N,) in years far from the others to NaT; how many there are, and the years that the others are in.
 
-    Such as 9999-12-31 and 0001-01-01, which databases hold for "never".
+    Such as 9999-12-31 and 0001-01-01, which databases hold for "never", and 2202 for 2022 where few are written so.
     """
     years = dates.astype("datetime64[Y]").astype(np.int64) + 1970
-    far = ~np.isnat(dates) & ((years < 1000) | (years > 2999))
-    if far.any() and not (far | np.isnat(dates)).all():
+    for (low, high), most in (((1000, 2999), 1.0), (PLAUSIBLE, MOST_MISFITS)):
+        known = ~np.isnat(dates)
+        far = known & ((years < low) | (years > high))
+        others = years[known & ~far]
+        if not far.any() or not len(others) or far.sum() > most * known.sum():
+            continue
+        if low > 1000:
+            far &= (years < others.min() - 50) | (years > others.max() + 50)
         dates[far] = np.datetime64("NaT")
-    return int(far.sum())
+        if far.any():
+            return int(far.sum()), (low, high)
+    return 0, PLAUSIBLE
+
+
+def ways_of(column: pd.Series) -> str | None:
+    """The ways in which the dates of a column are written, with a row of each; None where it is one, or none."""
+    texts = texts_of(column)
+    if texts is None:
+        return None
+    rest, found, count = texts.dropna(), list[str](), int(texts.notna().sum())
+    dated = rest.iloc[np.linspace(0, len(rest) - 1, 40).astype(int)].str.fullmatch(_DATED)
+    while len(rest) and len(found) < 5 and dated.mean() > 0.8:
+        rows, unique = pd.factorize(rest)
+        fitting = fitting_styles(rows, unique, known_styles(), misfits=0.9)
+        if not fitting:
+            break
+        style, parsed = fitting[0]
+        fits = ~np.isnat(np.append(parsed.dates, np.datetime64("NaT"))[rows])
+        row = rest.index[int(fits.argmax())]
+        found.append(f"{rest[row]!r} in row {row + 1} ({style.narrowed(parsed).pattern})")
+        rest = rest[~fits]
+    return ", ".join(found) if len(found) > 1 and len(rest) <= MOST_MISFITS * count else None
 
 
 def _fits_sample(style: Style, sample: np.ndarray, misfits: float) -> bool:

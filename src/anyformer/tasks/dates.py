@@ -348,16 +348,18 @@ def _from_datetimes(column: pd.Series, asked: _Asked) -> Dates | None:
         clock = column.dt.tz_localize(None)
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
     values = clock.astype("datetime64[us]").to_numpy().copy()
-    far, remarks = leave_out_far(values), list[str]()
+    (far, (low, high)), remarks = leave_out_far(values), list[str]()
     if np.isnat(values).all():
         return None
     if far and np.isnat(values).sum() > clock.isna().sum():
         remarks.append(
-            f"{far} of {len(values)} values of {column.name!r} lie outside the years 1000 to 2999 and count as no dates"
+            f"{far} of {len(values)} values of {column.name!r} lie outside the years {low} to {high} and count as no "
+            "dates"
         )
     clock = pd.Series(values, column.index)
     instants, skipped, reading = column.astype("datetime64[us]").where(clock.notna()), "", asked.reading
-    if zone is None:
+    own = zone is not None
+    if not own:
         zone, _, moments, skipped = _in_zone(str(column.name), values, None, asked, remarks)
         instants = pd.Series(moments, column.index)
     elif asked.tz is not None and zone != asked.tz:
@@ -365,7 +367,7 @@ def _from_datetimes(column: pd.Series, asked: _Asked) -> Dates | None:
             f"{option('tz', asked.tz)} says nothing about {column.name!r}, whose dates are those of {zone}"
         )
     known = clock.dropna().to_numpy()
-    style, own = "%Y-%m-%d", zones.name_of(column) is not None
+    style = "%Y-%m-%d"
     if own or (known != known.astype("datetime64[D]")).any():
         fraction = ".%f" if (known != known.astype("datetime64[s]")).any() else ""
         style += f" %H:%M:%S{fraction}" + ("%:z" if own else "")

@@ -14,6 +14,7 @@ from anyformer.spelling import option
 from anyformer.tasks.base import DataError, check_integer
 from anyformer.tasks.choices import Choices, fields_of_dates, note_missing, note_ungrouped, reasons
 from anyformer.tasks.columns import counters, input_columns
+from anyformer.tasks.datefitting import ways_of
 from anyformer.tasks.dates import Dates, read_dates
 from anyformer.tasks.labelled import LabelledTask, check_enough
 from anyformer.tasks.labels import has_target, targets_of
@@ -127,6 +128,7 @@ def _is_written(table: Table, name: str, used: set[str]) -> bool:
         is_text(column)
         and pd.api.types.infer_dtype(column) == "string"
         and read_dates(table.frame, [name]) is None
+        and ways_of(column) is None
         and column.nunique() > 0.2 * len(column)
         and column.str.fullmatch(_TEXT_ID).mean() < 0.95
     )
@@ -147,6 +149,10 @@ def _only_text(table: Table, used: set[str], notes: list[str]) -> str:
         raise DataError(
             f"{table.path} has no numeric column besides the target, and {len(texts)} of text: give {named}"
         )
+    dated = [(name, ways_of(table.frame[name])) for name in table.frame.columns if name not in used]
+    for name, ways in dated:
+        if ways:
+            notes = [f"{name!r} holds dates written in several ways, {ways}", *notes]
     raise DataError(f"{table.path} has no numeric column besides the target{reasons(notes)}")
 
 

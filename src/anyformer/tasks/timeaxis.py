@@ -18,7 +18,7 @@ import pandas as pd
 
 from anyformer.spelling import option
 from anyformer.tasks.base import DataError
-from anyformer.tasks.datefitting import MOST_MISFITS, nearly_dates
+from anyformer.tasks.datefitting import MOST_MISFITS, PLAUSIBLE, nearly_dates, ways_of
 from anyformer.tasks.dateforms import TIMES_OF_DAY, day_first, part_of
 from anyformer.tasks.datenames import AMBIGUOUS, LANGUAGES, unread_words
 from anyformer.tasks.dates import Dates, read_dates
@@ -98,6 +98,8 @@ def find_axis(
         return None
     best = max(fitting, key=_rank)
     _check_clock(path, best)
+    if date_format is None:
+        _check_years(path, best)
     remarks.extend(best.remarks)
     others = [
         dates.name
@@ -146,6 +148,30 @@ def _check_clock(path: Path, dates: Dates) -> None:
             f"{path}: {dates.skipped} in {dates.name!r}, as those of {dates.reading.zone} skip it in spring: the times "
             f"are those of another zone, which {option('tz')} names"
         )
+
+
+def _odd_years(dates: Dates) -> str:
+    """What is odd about the years of dates; nothing where they are plausible."""
+    years = dates.clock.dropna().dt.year
+    low, high = int(years.min()), int(years.max())
+    if PLAUSIBLE[0] <= low and high <= PLAUSIBLE[1]:
+        return ""
+    return f"dates in {dates.name!r} are of the years {low} to {high}"
+
+
+def _check_years(path: Path, dates: Dates) -> None:
+    """``DataError`` where all years of dates that nobody named are as in another calendar."""
+    years, odd = dates.clock.dropna().dt.year, _odd_years(dates)
+    if not odd:
+        return
+    if years.between(*PLAUSIBLE).any():
+        dates.remarks.append(odd)
+        return
+    thai = "; the Buddhist calendar is 543 years ahead" if years.between(2400, 2742).all() else ""
+    raise DataError(
+        f"{path}: {odd}, as in another calendar than the usual one{thai}: convert them, or give "
+        f"{option('date', ','.join(dates.reading.columns))} where those are meant"
+    )
 
 
 def axis_again(
@@ -211,6 +237,8 @@ def _named(
         )
     _check_clock(path, dates)
     remarks.extend(dates.remarks)
+    if _odd_years(dates):
+        remarks.append(f"{_odd_years(dates)}: they are taken as years of the usual calendar")
     _note_dayfirst(dates, options.get("dayfirst"), remarks)
     return dates
 
@@ -304,11 +332,19 @@ def _why_none(path: Path, frame: pd.DataFrame, found: list[Dates]) -> list[str]:
     read = {name for dates in found for name in dates.reading.columns}
     for name in map(str, frame.columns):
         present = frame[name].dropna()
-        if name in read or present.empty or pd.to_numeric(present, errors="coerce").notna().any():
+        if name in read or present.empty or pd.to_numeric(present, errors="coerce").notna().mean() > 0.9:
             continue
-        if not _LIKELY.search(name) or _UNLIKELY.search(name):
+        if _UNLIKELY.search(name):
             continue
         _check_zone_names(path, frame[name])
+        ways = None if _NEVER.search(name) else ways_of(frame[name])
+        if ways:
+            raise DataError(
+                f"{option('date')}: column {name!r} of {path} holds dates written in several ways, {ways}; write them "
+                f"in one way, or give {option('date', NONE)}"
+            )
+        if not _LIKELY.search(name):
+            continue
         wrong = nearly_dates(frame[name])
         if wrong:
             raise DataError(
