@@ -52,6 +52,28 @@ def test_months_that_were_not_seen_are_written_in_the_same_language(tmp_path: Pa
     assert forecast(path)["when"].tolist() == ["1 août 2021", "2 août 2021", "3 août 2021"]
 
 
+@pytest.mark.parametrize(
+    "style",
+    ["%d.%m.%Y %H:%M Uhr", "%d/%m/%Y %Hh%M", "%d/%m/%Y \u00e0 %H:%M", "%d/%m/%Y %Hh", "%d. %B %Y, %H:%M Uhr"],
+)
+def test_words_about_times_of_day(style: str) -> None:
+    texts = pd.date_range("2023-01-20", periods=600, freq="h").strftime(style)
+    found = dates_of(texts)
+    assert found.reading.write(found.clock.to_numpy())["when"] == texts.tolist()
+
+
+def test_a_zone_at_any_time_of_the_year_is_refused(tmp_path: Path) -> None:
+    path = saved(
+        tmp_path, table(pd.date_range("2023-01-20", periods=600, freq="h").strftime("%Y-%m-%d %H:%M ET"))
+    )
+    for tz in (None, "America/New_York"):
+        with pytest.raises(
+            DataError,
+            match=r"'ET' in column 'when' .* may be the time of EST .* write offsets such as \+01:00$",
+        ):
+            open_data(path, "y", tz=tz)
+
+
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Europe/London", "Australia/Sydney"])
 def test_named_zones_are_offsets_and_written_by_name(tmp_path: Path, zone: str) -> None:
     moments = pd.date_range("2023-02-20", periods=1500, freq="h", tz=zone)

@@ -64,7 +64,7 @@ def _moments() -> list[str]:
         "%b-%d-%Y",
         "%b. %d, %Y",
     ]
-    names += ["%b %d, %Y", "%b %d,%Y", "%b %d %Y", "%d de %b de %Y", "%o de %b de %Y"]
+    names += ["%b %d, %Y", "%b %d,%Y", "%b %d %Y", "%d de %b de %Y", "%o de %b de %Y", "%d de %b del %Y"]
     ordinals = ["%o %b %Y", "%o %b, %Y", "%b %o, %Y", "%b %o %Y", "%o of %b %Y", "%o of %b, %Y"]
     ordinals += ["%o-%b-%Y", "%o-%b-%y", "%o %b %y"]
     after = [
@@ -87,6 +87,8 @@ def _moments() -> list[str]:
         + _each(full, [" "], [CLOCKS[0], CLOCKS[2]], [" %z"])
     )
     found += _each(["%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y"], [" %H", "T%H[%z]"])
+    found += _each(["%d.%m.%Y", "%d.%m.%y", "%d. %b %Y"], [" ", ", "], [f"{CLOCKS[0]} Uhr"])
+    found += _each(["%d/%m/%Y", "%d-%m-%Y"], [" ", " \u00e0 "], ["%Hh[%M]", CLOCKS[0]])
     found += _each([CLOCKS[0] + " "], years + numbers)
     found += ["%Y%m%dT%H%M[%S[.%f]][%z]", "%Y%m%d%H%M%S", "%Y%m%d%H%M", "%Y%m%d%H", "%d/%b/%Y:%H:%M:%S[ %z]"]
     return [*found, "%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %z %Y"]
@@ -102,7 +104,7 @@ def _periods() -> list[str]:
     found += _each(years, ["", "-", " ", "/", ":"], ["Q%q", "q%q", "T%q", "H%h", "h%h", "S%h"])
     found += _each(
         ["Q%q", "q%q", "%qQ", "T%q", "%qT", "%q. Quartal", "H%h", "h%h", "S%h", "%hH", "%hS", "%h. Halbjahr"],
-        ["", "-", " ", "/", " '"],
+        ["", "-", " ", "/", " '", "'"],
         years,
     )
     found += _each(["%G"], ["-", "", " ", "/"], ["W%V", "KW%V", "KW %V"], ["", "-%u", "%u"])

@@ -153,7 +153,7 @@ def check_repeats(
         if len(further) == 1 and part_of(further[0]) in TIMES_OF_DAY:
             raise DataError(
                 f"{repeat}, and {further[0]!r} tells them apart but holds no {further[0].strip().lower()} of the day "
-                f"that is read (first: {frame[further[0]].dropna().iloc[0]!r}); write times as 13:00, or "
+                f"that is read (first: {str(frame[further[0]].dropna().iloc[0])!r}); write times as 13:00, or "
                 f"{option('group', further[0])} makes a series of each"
             )
         wanted = [*given, *further]

@@ -370,7 +370,8 @@ def _check_zone_names(path: Path, column: pd.Series) -> None:
         row, name = unclear.idxmax(), named[unclear].iloc[0]
         raise DataError(
             f"{path}: {name!r} in column {column.name!r} ({texts[row]!r} in row {row + 1}) may be the time of "
-            f"{AMBIGUOUS[name]}; write offsets such as +01:00, or give {option('tz', 'NAME/OF_ZONE')}"
+            f"{AMBIGUOUS[name]}; write offsets such as +01:00"
+            + (f", or give {option('tz', 'NAME/OF_ZONE')}" if len(name) > 2 else "")
         )
 
 
