@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
+import pickle
 import re
 from typing import Any, Literal
 
 import pytest
 
-import anyformer
-from anyformer import Mixer, MixerInfo
+from anyformer import Mixer, MixerInfo, create_mixer
 from anyformer.blocks import blocks
 from anyformer.channels import channels
 from anyformer.mixers import mixers
@@ -16,6 +18,7 @@ from anyformer.models import create_model, load_spec, models
 from anyformer.options import _members, read_options
 from anyformer.positions import create_position, positions
 
+REQUIRED: dict[str, dict[str, Any]] = {"order": {"grid": 2}}
 PARTS = [(registry, entry) for registry in (mixers, channels, blocks, positions) for entry in registry]
 
 
@@ -72,13 +75,15 @@ def test_refused(options: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize("registry, entry", PARTS, ids=lambda value: getattr(value, "id", ""))
 def test_every_option_of_every_part_has_a_type(registry: Any, entry: Any) -> None:
-    members = _members(entry.target.__init__)
-    names = [n for n in anyformer.parts.option_names(entry.target) if n not in ("inner", "args", "options")]
-    assert [name for name in names if name not in members] == []
-    for name in names:
+    options = entry.target.Options
+    members = _members(options)
+    assert [name for name in options.names() if name not in members] == []
+    for name in options.names():
         if members[name] == (bool,):
-            with pytest.raises(ValueError, match=f"{name} must be true or false, got 'fasle'"):
-                read_options(entry.target, {name: "fasle"})
+            with pytest.raises(
+                ValueError, match=f"{registry.kind} '{entry.id}': {name} must be true or false, got 'fasle'"
+            ):
+                options.read({**REQUIRED.get(entry.id, {}), name: "fasle"})
 
 
 @pytest.mark.parametrize(
@@ -109,19 +114,89 @@ def test_words_of_the_line_are_read_by_the_type_of_the_option() -> None:
         mixers.get("attention").target(16, qk_norm="fasle")
 
 
-def test_a_mixer_of_the_users_is_held_to_its_annotations() -> None:
-    class Mine(Mixer):
-        def __init__(self, dim: int, *, gate: bool = True, inner: Mixer | None = None) -> None:
-            super().__init__(dim, gate=gate)
-            self.gate = gate
+class Mine(Mixer):
+    """A mixer of the user's."""
 
-        @classmethod
-        def describe(cls, *, gate: bool) -> MixerInfo:  # type: ignore[override]
+    class Options(Mixer.Options):
+        gate: bool = True
+        rate: float = 0.5
+
+        def info(self) -> MixerInfo:
+            self.needs_causal(True, "it looks back")
             return MixerInfo(reach=(0, 0))
 
-    assert Mine(4, gate="no").gate is False  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="gate must be true or false"):
-        Mine(4, gate="perhaps")  # type: ignore[arg-type]
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        self.gate = self.options.gate
+
+
+class Tamer(Mine):
+    """Has one option of its parent's, and one that follows from another."""
+
+    class Options(Mine.Options, only=("causal",)):
+        slow: bool = False
+        rate = 0.1
+
+        @property
+        def gate(self) -> bool:
+            return not self.slow
+
+    options: Options
+
+
+def test_a_mixer_of_the_users_is_held_to_its_annotations() -> None:
+    assert Mine(4, gate="no").gate is False
+    for call, message in (
+        (lambda: Mine(4, gate="perhaps"), "Mine: gate must be true or false, got 'perhaps'"),
+        (lambda: Mine(4, gte=True), "Mine has no option 'gte'; did you mean 'gate'"),
+        (lambda: Mine(4, causal=False), "causal=False is not possible for Mine: it looks back"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            call()
+
+
+def test_a_subclass_leaves_options_out() -> None:
+    assert Tamer.Options.names() == ["causal", "slow"]
+    assert Tamer(4).gate is True and Tamer(4, slow=True).gate is False
+    assert Tamer(4).options.rate == 0.1 and Tamer.Options() == Tamer.Options(slow=False) != Tamer.Options(
+        slow=True
+    )
+    with pytest.raises(ValueError, match="Tamer has no option 'gate'"):
+        Tamer(4, gate=True)
+    with pytest.raises(TypeError, match=r"leaves out or keeps \['gaet'\], which its parent has not"):
+
+        class _Wrong(Mine.Options, without=("gaet",)):
+            pass
+
+
+def test_options_are_frozen_shown_and_pickled() -> None:
+    mixer = Mine(4, rate=2)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        mixer.options.rate = 3.0  # type: ignore[misc]
+    assert list(inspect.signature(Mine).parameters) == ["dim", "causal", "gate", "rate"]
+    assert inspect.signature(Mine).parameters["rate"].default == 0.5
+    assert "options" not in inspect.signature(Tamer).parameters
+    assert "dim" not in inspect.signature(mixer).parameters  # a mixer is called with something else
+    assert pickle.loads(pickle.dumps(mixer)).options == mixer.options
+
+
+def test_what_is_written_wrongly_is_refused_with_what_to_write() -> None:
+    with pytest.raises(ValueError, match=r"Old has describe\(\).*class Options\(Mixer.Options\)"):
+
+        class Old(Mixer):
+            @classmethod
+            def describe(cls, *, gate: bool = True) -> MixerInfo:
+                return MixerInfo(reach=(0, 0))
+
+    with pytest.raises(TypeError, match="an option cannot be called 'info'"):
+
+        class _Wrong(Mixer.Options):
+            info: int = 3  # type: ignore[assignment]
+
+    with pytest.raises(ValueError, match="block 'order' needs the option 'grid'"):
+        blocks.get("order").target(4, create_mixer("attention", 4))
 
 
 def test_named_models_are_typed() -> None:

@@ -66,8 +66,8 @@ def test_a_mixer_from_a_file(tmp_path: Path) -> None:
         "from anyformer import Mixer, MixerInfo\n"
         "class Mine(Mixer):\n"
         "    '''Passes everything on.'''\n"
-        "    @classmethod\n"
-        "    def describe(cls): return MixerInfo(reach=(0, 0))\n"
+        "    class Options(Mixer.Options):\n"
+        "        def info(self): return MixerInfo(reach=(0, 0))\n"
         "    def _forward(self, x, inputs): return x\n",
         encoding="utf-8",
     )

@@ -92,9 +92,9 @@ def test_a_side_input_that_cannot_be_handed_on_is_refused(layers: str, beside: b
 class Pairs(Mixer):
     """Reads facts of pairs of tokens."""
 
-    @classmethod
-    def describe(cls, **_: Any) -> MixerInfo:
-        return MixerInfo(reach=(None, None), side=("pairs",))
+    class Options(Mixer.Options):
+        def info(self) -> MixerInfo:
+            return MixerInfo(reach=(None, None), side=("pairs",))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         pairs: Any = inputs.call.side["pairs"]

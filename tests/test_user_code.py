@@ -26,13 +26,13 @@ from near.scaling import FACTOR
 pathlib.Path({trace!r}).touch()
 
 class Scale(Mixer):
-    def __init__(self, dim, *, causal=True):
-        super().__init__(dim, causal=causal)
-        self.scale = torch.nn.Parameter(torch.full((dim,), FACTOR))
+    class Options(Mixer.Options):
+        def info(self):
+            return MixerInfo(reach=(0, 0), memory="n", state="none")
 
-    @classmethod
-    def describe(cls, *, causal=True):
-        return MixerInfo(reach=(0, 0), memory="n", state="none")
+    def __init__(self, dim, **options):
+        super().__init__(dim, **options)
+        self.scale = torch.nn.Parameter(torch.full((dim,), FACTOR))
 
     def _forward(self, x, inputs):
         return x * self.scale

@@ -22,7 +22,7 @@ from anyformer.contract import Mixer, MixerInfo
 from anyformer.mixers import mixers
 from anyformer.mixers.families import FAMILIES
 from anyformer.models import models
-from anyformer.parts import describe_part
+from anyformer.parts import part_info
 from anyformer.positions import positions
 from anyformer.registry import Registry
 from anyformer.testing import LAWS
@@ -270,7 +270,7 @@ def _mixer_row(name: str) -> list[str]:
 def _info(registry: Registry[type[Mixer]], name: str, causal: bool) -> MixerInfo | None:
     """The info under default options, or None where the mixer has no such form."""
     try:
-        return describe_part(registry, name, {"causal": causal})
+        return part_info(registry, name, {"causal": causal})
     except ValueError:
         return None
 
@@ -285,7 +285,7 @@ def _plain_rows(registry: Registry) -> list[list[str]]:
 def _excused(registry: Registry[type[Mixer]]) -> list[list[str]]:
     rows = []
     for entry in registry:
-        for law, reason in describe_part(registry, entry.id, entry.examples[0]).exceptions.items():
+        for law, reason in part_info(registry, entry.id, entry.examples[0]).exceptions.items():
             rows.append([f"`{entry.id}`", law, reason])
     return rows
 

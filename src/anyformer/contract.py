@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from anyformer.inputs import Call, Context, Inputs, Layout, take_tokens
-from anyformer.options import typed
+from anyformer.options import Part, PartOptions
 from anyformer.state import State
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Mixer",
     "MixerInfo",
     "Mixing",
+    "Wrapper",
     "after_step",
     "take_tokens",
     "writers",
@@ -81,38 +82,75 @@ class Mixing(NamedTuple):
     finish: Callable[[Tensor], Tensor]  # (B, H, T, V) -> (B, T, D)
 
 
-class Mixer(nn.Module):
+class Mixer(Part, nn.Module):
     """A sequence (B, T, D) to a sequence of the same shape.
 
-    A subclass writes ``describe``, ``__init__`` (calling ``super().__init__(dim, **options)`` with the options
-    that ``describe`` takes), ``_forward`` and, if causal, ``_init_state`` and ``_stream``. Masks, alignment and
-    checks are the base class's work: ``_forward`` sees left-aligned tokens, zero where masked.
+    A subclass writes its options with their ``info``, ``__init__`` (which begins with ``super().__init__(dim,
+    **options)``), ``_forward`` and, if causal, ``_init_state`` and ``_stream``::
+
+        class Options(Mixer.Options):
+            num_heads: int = 4
+
+            def info(self) -> MixerInfo:
+                return MixerInfo(reach=(None, 0 if self.causal else None), cost="n^2")
+
+        options: Options
+
+    Masks, alignment and checks are the base class's work: ``_forward`` sees left-aligned tokens, zero where masked.
+
+    Args:
+        dim: width D.
+        inner: the mixers that a wrapper wraps; their infos are given to ``Options.info``.
+        options: see ``Options``.
     """
 
-    registry_id: ClassVar[str] = ""
-    registry_papers: ClassVar[tuple[str, ...]] = ()
+    class Options(PartOptions):
+        """The options that every mixer has.
+
+        Args:
+            causal: whether a token sees no later one. It makes no difference to a mixer that reaches no other token.
+        """
+
+        causal: bool = True
+
+        def info(self, *inner: Any, **_: Any) -> MixerInfo:
+            """The :class:`MixerInfo` of the mixer under these options; ``ValueError`` where they do not go together."""
+            raise NotImplementedError
+
+        def needs_causal(self, value: bool, why: str) -> None:
+            """Raise ``ValueError`` unless ``causal`` is ``value``."""
+            if self.causal != value:
+                raise ValueError(f"causal={self.causal} is not possible for {self.owner}: {why}")
+
+    options: Options
+    info: MixerInfo
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
-        if "__init__" in vars(cls):
-            cls.__init__ = typed(cls.__init__)  # type: ignore[method-assign]
+        if "describe" in vars(cls):
+            raise ValueError(
+                f"{cls.__name__} has describe(), which is no longer asked: write its options as class Options("
+                "Mixer.Options) with a method info(self) -> MixerInfo, see docs/add_a_mixer.md"
+            )
 
-    def __init__(self, dim: int, **options: Any) -> None:
+    def __init__(self, dim: int, *inner: Mixer, **options: Any) -> None:
         super().__init__()
         if not isinstance(dim, int) or dim < 1:
             raise ValueError(f"dim must be a positive integer, got {dim!r}")
         self.dim = dim
-        info = self.describe(**options)
-        self.info = dataclasses.replace(
-            info, name=self.registry_id or type(self).__name__, papers=self.registry_papers
-        )
-
-    # ---- what a subclass writes -------------------------------------------------------------------------
+        self.options = self.Options.read(options)
+        self.info = self._named(self.options.info(*(mixer.info for mixer in inner)))
 
     @classmethod
-    def describe(cls, **options: Any) -> MixerInfo:
+    def _named(cls, info: MixerInfo) -> MixerInfo:
+        return dataclasses.replace(info, name=cls.Options.owner, papers=cls.papers)
+
+    @classmethod
+    def info_of(cls, **options: Any) -> MixerInfo:
         """The :class:`MixerInfo` of this mixer under these options, without building it."""
-        raise NotImplementedError
+        return cls._named(cls.Options.read(options).info())
+
+    # ---- what a subclass writes -------------------------------------------------------------------------
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         raise NotImplementedError
@@ -351,6 +389,13 @@ class Mixer(nn.Module):
 
     def _position_dtype(self, x: Tensor) -> torch.dtype:
         return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
+class Wrapper(Mixer):
+    """A mixer around others, which are given by place: ``super().__init__(dim, inner, **options)``."""
+
+    class Options(Mixer.Options, without=("causal",)):
+        """The options of a wrapper. What it is follows from the mixers in it: ``info(self, inner)``."""
 
 
 def writers(model: nn.Module) -> list[Mixer]:

@@ -1,22 +1,141 @@
-"""Options of parts by their types: what a constructor's annotations say is read, or refused by name."""
+"""Options of parts: each written once, in a typed class, and read by its types or refused by name."""
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
-C = TypeVar("C", bound=Callable[..., Any])
+from typing_extensions import Self, dataclass_transform
+
+from anyformer.registry import nearest
 
 TRUE, FALSE = ("true", "yes", "on"), ("false", "no", "off")
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", type(None): "none"}
 
 
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+class PartOptions:
+    """The options of a part. Every subclass is a frozen dataclass whose fields are given by name.
+
+    A subclass inherits the options of its parent. The class statement can leave some out::
+
+        class Options(Attention.Options, only=("num_heads", "positions", "causal")):
+            bits: int = 8
+
+    Args:
+        without: names of the parent's options that this part does not have. They keep the parent's default, or what the
+            subclass sets in their place: a value, or a property.
+        only: the names of the parent's options that it does have.
+    """
+
+    kind: ClassVar[str] = ""
+    owner: ClassVar[str] = ""
+    """The kind and name of the part that has these options, for messages."""
+
+    def __init_subclass__(
+        cls, *, without: Collection[str] = (), only: Collection[str] | None = None, **arguments: Any
+    ) -> None:
+        super().__init_subclass__(**arguments)
+        fields: set[str] = {f.name for f in _fields(cls)} if dataclasses.is_dataclass(cls) else set()
+        inherited = set(cls.names()) if fields else set()
+        if unknown := {*without, *(only or ())} - inherited:
+            raise TypeError(
+                f"{cls.__qualname__} leaves out or keeps {sorted(unknown)}, which its parent has not"
+            )
+        left_out = inherited - set(only) if only is not None else set(without)
+        for name in inspect.get_annotations(cls):
+            if name not in fields and any(hasattr(base, name) for base in cls.__bases__):
+                raise TypeError(f"{cls.__qualname__}: an option cannot be called {name!r}")
+        properties = {}
+        for name in sorted(left_out):
+            value = getattr(cls, name)
+            if isinstance(value, property):
+                properties[name], value = value, dataclasses.MISSING
+            cls.__annotations__ = {**inspect.get_annotations(cls), name: "Any"}
+            setattr(cls, name, dataclasses.field(init=False, default=value))
+        dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+        for name, value in properties.items():
+            setattr(cls, name, value)
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """The names of the options."""
+        return [field.name for field in _fields(cls) if field.init]
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any]) -> Self:
+        """Options from what a user gave, the defaults for the rest; see :func:`read_options` for how values are read.
+
+        Raises:
+            ValueError: for an option that there is not, that is missing, or whose value has another type.
+        """
+        what = f"{cls.kind} {cls.owner!r}" if cls.kind else cls.owner
+        known = cls.names()
+        for name in given:
+            if name not in known:
+                raise ValueError(f"{what} has no option {name!r}{nearest(name, known)}")
+        for field in _fields(cls):
+            if field.init and field.name not in given and field.default is dataclasses.MISSING:
+                raise ValueError(f"{what} needs the option {field.name!r}")
+        return cls(**read_options(cls, given, what))
+
+
+class Part:
+    """A class whose constructor takes :class:`PartOptions`: its nested class ``Options`` says which.
+
+    ``inspect.signature`` of the class shows them.
+    """
+
+    Options: type[PartOptions] = PartOptions
+    options: PartOptions
+    papers: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if "Options" not in vars(cls):
+            names = {"__module__": cls.__module__, "__qualname__": f"{cls.__qualname__}.Options"}
+            cls.Options = type("Options", (cls.Options,), names)
+        cls.name_part("", cls.__name__)
+
+    @classmethod
+    def name_part(cls, kind: str, name: str, papers: tuple[str, ...] = ()) -> None:
+        """Set the kind and name by which messages speak of the part, and its papers."""
+        cls.Options.kind, cls.Options.owner, cls.papers = kind, name, papers
+
+
+class _Signature:
+    """The signature of a class of parts: what its constructor takes by place, and its options."""
+
+    def __get__(self, instance: object, owner: type[Part]) -> inspect.Signature:
+        if instance is not None:  # an instance is called with something else
+            raise AttributeError("__signature__")
+        places = [
+            p
+            for p in list(inspect.signature(owner.__init__).parameters.values())[1:]
+            if p.kind is not inspect.Parameter.VAR_KEYWORD
+        ]
+        options = [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default,
+                annotation=field.type,
+            )
+            for field in _fields(owner.Options)
+            if field.init
+        ]
+        return inspect.Signature([*places, *options])
+
+
+Part.__signature__ = _Signature()  # type: ignore[attr-defined]
+
+
 def read_options(owner: Callable[..., Any], options: Mapping[str, Any], what: str = "") -> dict[str, Any]:
-    """Options read by the annotations of a function, or of a class's constructor.
+    """Options read by the annotations of a function, or of a class of options.
 
     ``"no"`` is false where a truth value is asked for, a whole float an integer where one is, and None the text
     ``"none"`` where only texts are taken. What is neither a truth value, a number, a text nor None is left as it is.
@@ -29,28 +148,22 @@ def read_options(owner: Callable[..., Any], options: Mapping[str, Any], what: st
     Raises:
         ValueError: naming the option, what was expected and what came.
     """
-    members = _members(owner.__init__ if inspect.isclass(owner) else owner)
+    members = _members(owner)
     return {
         name: _read(name, value, members[name], what) if name in members else value
         for name, value in options.items()
     }
 
 
-def typed(init: C) -> C:
-    """Decorator: a constructor whose keyword options are read by :func:`read_options`."""
-
-    @functools.wraps(init)
-    def read(self: Any, *arguments: Any, **options: Any) -> None:
-        init(self, *arguments, **read_options(init, options))
-
-    return read  # type: ignore[return-value]
+def _fields(options: type[PartOptions]) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(options)  # type: ignore[arg-type]  # every subclass is a dataclass
 
 
 @cache
-def _members(function: Callable[..., Any]) -> dict[str, tuple[Any, ...]]:
-    """By argument the types that its annotation allows; those without one, or that cannot be told, are left out."""
+def _members(owner: Callable[..., Any]) -> dict[str, tuple[Any, ...]]:
+    """By name the types that its annotation allows; those without one, or that cannot be told, are left out."""
     try:
-        hints = get_type_hints(function)
+        hints = get_type_hints(owner)
     except Exception:  # annotations of other people's code may name what is not there
         return {}
     return {name: _flat(hint) for name, hint in hints.items() if hint is not Any and name != "return"}

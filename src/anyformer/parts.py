@@ -1,77 +1,44 @@
-"""What all registries of mixers share: registering, describing and building a part by name."""
+"""What all registries of mixers share: building and asking a part by name."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 from anyformer.contract import Mixer, MixerInfo
-from anyformer.options import read_options
 from anyformer.registry import Registry, nearest
 
-M = TypeVar("M", bound=type[Mixer])
+
+def create_part(
+    registry: Registry[type[Mixer]], name: str, dim: int, options: Mapping[str, Any], *inner: Mixer
+) -> Mixer:
+    """Build a part, around ``inner`` if it is a wrapper; ``ValueError`` for an unknown name or option."""
+    cls = mixer_class(registry, name)
+    try:
+        return cls(dim, *inner, **options)
+    except TypeError:
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        if all(p.kind is not inspect.Parameter.VAR_KEYWORD for p in parameters):
+            error = TypeError(
+                "__init__ must take **options and hand them to super().__init__(dim, **options)"
+            )
+        given = f"around {len(inner)} stacks" if inner else f"with {dict(options)}"
+        raise ValueError(f"{registry.kind} {name!r} cannot be built {given}: {error}") from error
 
 
-def register_part(
-    registry: Registry[type[Mixer]],
-    id: str,
-    papers: list[str] | None,
-    examples: list[Mapping[str, Any]] | None,
-) -> Callable[[M], M]:
-    """Decorator: register a mixer class, and let its ``info`` carry the id and the papers."""
-
-    def add(cls: M) -> M:
-        cls.registry_id = id
-        cls.registry_papers = tuple(papers or ())
-        registry.register(id, papers=papers, examples=examples)(cls)
-        return cls
-
-    return add
-
-
-def option_names(cls: type[Mixer]) -> set[str]:
-    """The options of a mixer's constructor, ``dim`` left out."""
-    return {p for p in inspect.signature(cls.__init__).parameters if p not in ("self", "dim")}
-
-
-def check_options(
-    registry: Registry[type[Mixer]], name: str, options: Mapping[str, Any]
-) -> tuple[type[Mixer], dict[str, Any]]:
-    """The class of that name, and the options read by the types that its constructor says.
-
-    Raises:
-        ValueError: for an option that it does not have, or a value of another type.
-    """
+def mixer_class(registry: Registry[type[Mixer]], name: str) -> type[Mixer]:
+    """The class of that name; ``ValueError`` where it is something else."""
     cls = registry.get(name).target
     if not (isinstance(cls, type) and issubclass(cls, Mixer)):
         raise ValueError(f"{registry.kind} {name!r} must be a subclass of anyformer.Mixer, got {cls!r}")
-    known = option_names(cls)
-    for option in options:
-        if option not in known:
-            raise ValueError(
-                f"{registry.kind} {name!r} has no option {option!r}{nearest(option, sorted(known))}"
-            )
-    return cls, read_options(cls, options, f"{registry.kind} {name!r}")
+    return cls
 
 
-def create_part(registry: Registry[type[Mixer]], name: str, dim: int, options: Mapping[str, Any]) -> Mixer:
-    """Build a part; ``ValueError`` for an unknown name or option."""
-    cls, read = check_options(registry, name, options)
-    try:
-        return cls(dim, **read)
-    except TypeError as error:
-        raise ValueError(f"{registry.kind} {name!r} cannot be built with {dict(options)}: {error}") from error
-
-
-def describe_part(registry: Registry[type[Mixer]], name: str, options: Mapping[str, Any]) -> MixerInfo:
+def part_info(registry: Registry[type[Mixer]], name: str, options: Mapping[str, Any]) -> MixerInfo:
     """The info of a part that is not built, under the options given and the defaults of the others."""
-    cls, read = check_options(registry, name, options)
-    parameters = inspect.signature(cls.__init__).parameters.values()
-    defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
-    info = cls.describe(**{**defaults, **read})
-    return dataclasses.replace(info, name=cls.registry_id or cls.__name__, papers=cls.registry_papers)
+    return mixer_class(registry, name).info_of(**options)
 
 
 def list_parts(registry: Registry[type[Mixer]], wanted: Mapping[str, Any]) -> list[str]:
@@ -85,7 +52,7 @@ def list_parts(registry: Registry[type[Mixer]], wanted: Mapping[str, Any]) -> li
             )
     found = []
     for id in registry.ids():
-        info = describe_part(registry, id, registry.get(id).examples[0])
+        info = part_info(registry, id, registry.get(id).examples[0])
         if all(getattr(info, key) == value for key, value in wanted.items()):
             found.append(id)
     return found

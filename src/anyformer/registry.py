@@ -7,11 +7,12 @@ import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from anyformer import user_code
 
 T = TypeVar("T")
+C = TypeVar("C")
 
 
 def near(name: str, known: Iterable[str]) -> str:
@@ -57,16 +58,22 @@ class Registry(Generic[T]):
 
     def register(
         self, id: str, *, papers: list[str] | None = None, examples: list[Mapping[str, Any]] | None = None
-    ) -> Callable[[T], T]:
+    ) -> Callable[[C], C]:
         """Decorator: make the decorated part known as ``id``. A second part with the same id raises."""
 
-        def add(target: T) -> T:
+        def add(target: C) -> C:
             held = self._entries.get(id)
             if held is not None and _origin(held.target) != _origin(target):
                 raise ValueError(f"{self.kind} {id!r} is already registered by {_origin(held.target)}")
             summary = (getattr(target, "__doc__", None) or "").strip().splitlines()
+            if hasattr(target, "name_part"):
+                target.name_part(self.kind, id, tuple(papers or ()))
             self._entries[id] = Entry(
-                id, target, tuple(papers or ()), summary[0] if summary else "", tuple(examples or ({},))
+                id,
+                cast(T, target),
+                tuple(papers or ()),
+                summary[0] if summary else "",
+                tuple(examples or ({},)),
             )
             return target
 

@@ -86,8 +86,8 @@ def test_check_of_a_broken_mixer_names_the_law_and_fails(tmp_path: Path) -> None
         "from anyformer import Mixer, MixerInfo\n"
         "class Peeks(Mixer):\n"
         "    '''Sees the next token and says that it does not.'''\n"
-        "    @classmethod\n"
-        "    def describe(cls): return MixerInfo(reach=(0, 0))\n"
+        "    class Options(Mixer.Options):\n"
+        "        def info(self): return MixerInfo(reach=(0, 0))\n"
         "    def _forward(self, x, inputs): return x + x.roll(-1, 1)\n",
         encoding="utf-8",
     )

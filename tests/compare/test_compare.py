@@ -33,14 +33,16 @@ import torch
 from anyformer import Mixer, MixerInfo
 
 class Faulty(Mixer):
-    def __init__(self, dim, *, fault="division", causal=True):
-        super().__init__(dim, fault=fault, causal=causal)
-        self.fault = fault
-        self.scale = torch.nn.Parameter(torch.ones(dim))
+    class Options(Mixer.Options):
+        fault: str = "division"
 
-    @classmethod
-    def describe(cls, *, fault="division", causal=True):
-        return MixerInfo(reach=(0, 0), memory="n", state="none")
+        def info(self):
+            return MixerInfo(reach=(0, 0), memory="n", state="none")
+
+    def __init__(self, dim, **options):
+        super().__init__(dim, **options)
+        self.fault = self.options.fault
+        self.scale = torch.nn.Parameter(torch.ones(dim))
 
     def _forward(self, x, inputs):
         if self.training and self.fault == "division":

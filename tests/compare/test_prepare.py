@@ -21,13 +21,13 @@ from anyformer import Mixer, MixerInfo
 class Shift(Mixer):
     """Adds the token before."""
 
-    def __init__(self, dim, *, causal=True):
-        super().__init__(dim, causal=causal)
-        self.scale = torch.nn.Parameter(torch.ones(dim))
+    class Options(Mixer.Options):
+        def info(self):
+            return MixerInfo(reach=(1, 0), state="constant")
 
-    @classmethod
-    def describe(cls, *, causal=True):
-        return MixerInfo(reach=(1, 0), state="constant")
+    def __init__(self, dim, **options):
+        super().__init__(dim, **options)
+        self.scale = torch.nn.Parameter(torch.ones(dim))
 
     def _forward(self, x, inputs):
         return x + self.scale * torch.nn.functional.pad(x, (0, 0, 1, -1))

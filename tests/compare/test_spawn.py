@@ -45,13 +45,13 @@ import neighbour
 from anyformer import Mixer, MixerInfo
 
 class Scaled(Mixer):
-    def __init__(self, dim, *, causal=True):
-        super().__init__(dim, causal=causal)
-        self.scale = torch.nn.Parameter(torch.ones(dim))
+    class Options(Mixer.Options):
+        def info(self):
+            return MixerInfo(reach=(0, 0), memory="n", state="none")
 
-    @classmethod
-    def describe(cls, *, causal=True):
-        return MixerInfo(reach=(0, 0), memory="n", state="none")
+    def __init__(self, dim, **options):
+        super().__init__(dim, **options)
+        self.scale = torch.nn.Parameter(torch.ones(dim))
 
     def _forward(self, x, inputs):
         from neighbour import factor  # when it is called, too

@@ -38,14 +38,14 @@ class SquaresInFloat16(Mixer):
 class Sound(Mixer):
     """A gated running sum that obeys every law; the faults below each change one thing."""
 
-    def __init__(self, dim: int) -> None:
-        super().__init__(dim)
+    class Options(Mixer.Options):
+        def info(self) -> MixerInfo:
+            return CAUSAL
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
         self.map = nn.Linear(dim, dim, bias=False)
         self.decay = nn.Parameter(torch.full((dim,), -0.5))
-
-    @classmethod
-    def describe(cls, **_: Any) -> MixerInfo:
-        return CAUSAL
 
     def _run(self, x: Tensor, initial: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
         decay = -self.decay.float().exp() if x.dtype != torch.float64 else -self.decay.exp()
@@ -360,9 +360,9 @@ class GradientOnce(Sound):
 class DropsSide(Sound):
     """Reads a side input, but not in a batch with padding."""
 
-    @classmethod
-    def describe(cls, **_: Any) -> MixerInfo:
-        return MixerInfo(reach=(None, 0), state="constant", side=("scale",))
+    class Options(Sound.Options):
+        def info(self) -> MixerInfo:
+            return MixerInfo(reach=(None, 0), state="constant", side=("scale",))
 
     def example_side(self, batch_size: int, length: int, generator: torch.Generator) -> dict[str, Tensor]:
         return {"scale": torch.rand(batch_size, length, generator=generator, dtype=torch.float64)}
@@ -437,9 +437,9 @@ def test_there_is_a_fault_for_every_law() -> None:
 class Excused(Sound):
     """Excuses a law that it obeys."""
 
-    @classmethod
-    def describe(cls, **_: Any) -> MixerInfo:
-        return MixerInfo(reach=(None, 0), state="constant", exceptions={"modes": "no reason"})
+    class Options(Sound.Options):
+        def info(self) -> MixerInfo:
+            return MixerInfo(reach=(None, 0), state="constant", exceptions={"modes": "no reason"})
 
 
 def test_an_excused_law_must_fail() -> None:

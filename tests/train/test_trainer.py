@@ -155,14 +155,14 @@ def test_staged_lengths() -> None:
 class Counting(Mixer):
     """Notes how many tokens it saw, and adds them up behind each step."""
 
+    class Options(Mixer.Options):
+        def info(self) -> MixerInfo:
+            return MixerInfo(reach=(0, 0))
+
     def __init__(self, dim: int) -> None:
         super().__init__(dim)
         self.register_buffer("seen", torch.zeros(()))
         self.progress = 0.0
-
-    @classmethod
-    def describe(cls) -> MixerInfo:
-        return MixerInfo(reach=(0, 0))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         if self.training:

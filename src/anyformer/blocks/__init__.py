@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from anyformer.contract import Mixer
-from anyformer.parts import check_options, register_part
+from anyformer.parts import create_part
 from anyformer.registry import Registry
 
 M = TypeVar("M", bound=type[Mixer])
@@ -32,13 +32,9 @@ def register_block(
     id: str, *, papers: list[str] | None = None, examples: list[Mapping[str, Any]] | None = None
 ) -> Callable[[M], M]:
     """Class decorator: make a wrapper known as ``id``; it is built with ``dim`` and the mixers that it wraps."""
-    return register_part(blocks, id, papers, examples)
+    return blocks.register(id, papers=papers, examples=examples)
 
 
 def create_block(name: str, dim: int, inner: list[Mixer], **options: Any) -> Mixer:
     """A wrapper of width ``dim`` around ``inner``, by name."""
-    cls, read = check_options(blocks, name, options)
-    try:
-        return cls(dim, *inner, **read)
-    except TypeError as error:
-        raise ValueError(f"block {name!r} cannot be built around {len(inner)} stacks: {error}") from error
+    return create_part(blocks, name, dim, options, *inner)

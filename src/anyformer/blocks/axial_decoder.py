@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +13,12 @@ from anyformer.blocks import register_block
 from anyformer.blocks.pieces import Piece, pieces
 from anyformer.blocks.stack import combine
 from anyformer.blocks.two_level import plain, write
-from anyformer.contract import GROWTHS, Call, Inputs, Mixer, MixerInfo
+from anyformer.contract import GROWTHS, Call, Inputs, Mixer, MixerInfo, Wrapper
 from anyformer.state import State, where_rows
 
 
 @register_block("axial_decoder", papers=["axial-transformer"])
-class AxialDecoder(Mixer):
+class AxialDecoder(Wrapper):
     """The Axial Transformer's two decoders (Ho 2019, section 3.2): every pixel before the next one is in view.
 
     The outer stack runs over whole rows, in which nothing need be causal, and may look at the rows above; its result is
@@ -36,33 +37,40 @@ class AxialDecoder(Mixer):
         columns: pixels of a row.
     """
 
-    def __init__(self, dim: int, outer: Mixer, inner: Mixer, *, columns: int = 8) -> None:
-        super().__init__(dim, outer=outer.info, inner=inner.info, columns=columns)
-        self.outer, self.inner, self.columns = outer, inner, columns
+    class Options(Wrapper.Options):
+        columns: int = 8
+
+        def info(self, outer: MixerInfo, inner: MixerInfo) -> MixerInfo:
+            if self.columns < 2:
+                raise ValueError(f"columns must be at least 2, got {self.columns}")
+            if not inner.causal:
+                raise ValueError(f"inner must be causal, got reach {inner.reach}")
+            if outer.reach[1] is None:
+                raise ValueError(f"outer must look at no later row, got reach {outer.reach}")
+            if inner.max_length is not None and inner.max_length < self.columns:
+                raise ValueError(
+                    f"inner must take columns={self.columns} pixels, got max_length {inner.max_length}"
+                )
+            past, limit = outer.reach[0], outer.max_length
+            return dataclasses.replace(
+                combine([outer, inner]),
+                grid=True,
+                side=(),
+                reach=(None if past is None else past + 2 * self.columns, 0),
+                cost=max(outer.cost, "n", key=GROWTHS.index),
+                memory=max(outer.memory, "n", key=GROWTHS.index),
+                state=max(outer.state, "constant", key=GROWTHS.index),
+                max_length=None if limit is None else limit // self.columns * self.columns + self.columns - 1,
+            )
+
+    options: Options
+
+    def __init__(self, dim: int, outer: Mixer, inner: Mixer, **options: Any) -> None:
+        super().__init__(dim, outer, inner, **options)
+        o = self.options
+        self.outer, self.inner, self.columns = outer, inner, o.columns
         self.start = nn.Parameter(torch.randn(dim) * 0.02)  # in the place of the pixel before a row
         self.begin = nn.Parameter(torch.randn(dim) * 0.02)  # of what the row above the first one would tell
-
-    @classmethod
-    def describe(cls, *, outer: MixerInfo, inner: MixerInfo, columns: int = 8) -> MixerInfo:  # type: ignore[override]
-        if columns < 2:
-            raise ValueError(f"columns must be at least 2, got {columns}")
-        if not inner.causal:
-            raise ValueError(f"inner must be causal, got reach {inner.reach}")
-        if outer.reach[1] is None:
-            raise ValueError(f"outer must look at no later row, got reach {outer.reach}")
-        if inner.max_length is not None and inner.max_length < columns:
-            raise ValueError(f"inner must take columns={columns} pixels, got max_length {inner.max_length}")
-        past, limit = outer.reach[0], outer.max_length
-        return dataclasses.replace(
-            combine([outer, inner]),
-            grid=True,
-            side=(),
-            reach=(None if past is None else past + 2 * columns, 0),
-            cost=max(outer.cost, "n", key=GROWTHS.index),
-            memory=max(outer.memory, "n", key=GROWTHS.index),
-            state=max(outer.state, "constant", key=GROWTHS.index),
-            max_length=None if limit is None else limit // columns * columns + columns - 1,
-        )
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         B, T, D = x.shape

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from anyformer.blocks import register_block
-from anyformer.contract import Call, Inputs, Mixer, MixerInfo
+from anyformer.contract import Call, Inputs, Mixer, MixerInfo, Wrapper
 from anyformer.positions.absolute import waves
 from anyformer.state import State
 
 
 @register_block("dynamic_positions", papers=["dynamic-positions"])
-class DynamicPositions(Mixer):
+class DynamicPositions(Wrapper):
     """Position vectors made by a stack from the tokens and their sinusoids (Zheng 2022, section 3).
 
     As the first layer of an encoder it adds o = f(x + waves(i)) to the embedded text. Where the side input ``order``
@@ -26,15 +27,20 @@ class DynamicPositions(Mixer):
         weight: of the loss, the paper's lambda.
     """
 
-    def __init__(self, dim: int, inner: Mixer, *, weight: float = 0.5) -> None:
-        super().__init__(dim, inner=inner.info, weight=weight)
-        self.inner, self.weight = inner, weight
+    class Options(Wrapper.Options):
+        weight: float = 0.5
 
-    @classmethod
-    def describe(cls, *, inner: MixerInfo, weight: float = 0.5) -> MixerInfo:  # type: ignore[override]
-        if weight < 0:
-            raise ValueError(f"weight must not be negative, got {weight}")
-        return dataclasses.replace(inner, side=(*inner.side, "order"))
+        def info(self, inner: MixerInfo) -> MixerInfo:
+            if self.weight < 0:
+                raise ValueError(f"weight must not be negative, got {self.weight}")
+            return dataclasses.replace(inner, side=(*inner.side, "order"))
+
+    options: Options
+
+    def __init__(self, dim: int, inner: Mixer, **options: Any) -> None:
+        super().__init__(dim, inner, **options)
+        o = self.options
+        self.inner, self.weight = inner, o.weight
 
     def _placed(self, x: Tensor, inputs: Inputs) -> Tensor:
         return inputs.zero(x + waves(inputs.positions, self.dim).to(x.dtype))

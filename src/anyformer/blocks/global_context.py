@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from anyformer.blocks import register_block
-from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.contract import Inputs, Mixer, MixerInfo, Wrapper
 from anyformer.layers.global_context import GlobalContext
 from anyformer.state import State
 
 
 @register_block("global_context", papers=["global-context"])
-class GlobalContextBlock(Mixer):
+class GlobalContextBlock(Wrapper):
     """y_t = i_t * h_t + j_t * h_0 of a stack's outputs h: the global context mechanism behind a Transformer (Xu 2023).
 
     The first token stands for the sentence, as BERT's does. For what both directions of an LSTM end with, see the mixer
@@ -24,14 +25,16 @@ class GlobalContextBlock(Mixer):
         inner: any mixer; a causal one streams.
     """
 
-    def __init__(self, dim: int, inner: Mixer) -> None:
-        super().__init__(dim, inner=inner.info)
-        self.inner, self.context = inner, GlobalContext(dim)
+    class Options(Wrapper.Options):
+        def info(self, inner: MixerInfo) -> MixerInfo:
+            state = "constant" if inner.causal and inner.state == "none" else inner.state
+            return dataclasses.replace(inner, reach=(None, inner.reach[1]), state=state)
 
-    @classmethod
-    def describe(cls, *, inner: MixerInfo) -> MixerInfo:  # type: ignore[override]
-        state = "constant" if inner.causal and inner.state == "none" else inner.state
-        return dataclasses.replace(inner, reach=(None, inner.reach[1]), state=state)
+    options: Options
+
+    def __init__(self, dim: int, inner: Mixer, **options: Any) -> None:
+        super().__init__(dim, inner, **options)
+        self.inner, self.context = inner, GlobalContext(dim)
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         h = self.inner(x, inputs)

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from anyformer.blocks import register_block
-from anyformer.contract import GROWTHS, Inputs, Mixer, MixerInfo, take_tokens
+from anyformer.contract import GROWTHS, Inputs, Mixer, MixerInfo, Wrapper, take_tokens
 from anyformer.layers.linear import Linear
 from anyformer.state import State
 
 
 @register_block("mixture_of_depths", papers=["mixture-of-depths"])
-class MixtureOfDepths(Mixer):
+class MixtureOfDepths(Wrapper):
     """Route the tokens that a router ranks highest through a stack; the others pass it by (Raposo 2024, eq. 1).
 
     y_t = r_t f(routed tokens)_t for routed tokens, r_t being the router's weight, and zero for the others: the
@@ -33,45 +33,44 @@ class MixtureOfDepths(Mixer):
         predictor_loss: weight of its loss.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        inner: Mixer,
-        *,
-        capacity: float = 0.125,
-        predictor_dim: int = 32,
-        predictor_loss: float = 0.01,
-    ) -> None:
-        super().__init__(dim, inner=inner.info, capacity=capacity)
-        self.inner, self.capacity, self.predictor_loss = inner, capacity, predictor_loss
-        self.router = Linear(dim, 1, bias=False)
-        self.predictor = nn.Sequential(Linear(dim, predictor_dim), nn.SiLU(), Linear(predictor_dim, 1))
+    class Options(Wrapper.Options):
+        capacity: float = 0.125
+        predictor_dim: int = 32
+        predictor_loss: float = 0.01
 
-    @classmethod
-    def describe(cls, *, inner: MixerInfo, capacity: float = 0.125, **_: Any) -> MixerInfo:  # type: ignore[override]
-        if not 0 < capacity <= 1:
-            raise ValueError(f"capacity must be above 0 and at most 1, got {capacity}")
-        if inner.grid:
-            raise ValueError(
-                "inner must not read tokens as a grid: those that pass it by would move others on it"
+        def info(self, inner: MixerInfo) -> MixerInfo:
+            if not 0 < self.capacity <= 1:
+                raise ValueError(f"capacity must be above 0 and at most 1, got {self.capacity}")
+            if inner.grid:
+                raise ValueError(
+                    "inner must not read tokens as a grid: those that pass it by would move others on it"
+                )
+            past, future = inner.reach
+            exceptions = {
+                **inner.exceptions,
+                "modes": "training routes the best tokens of the whole sequence, evaluation those that a causal "
+                "predictor takes for such (the paper's section 3.5)",
+            }
+            return dataclasses.replace(
+                inner,
+                reach=(
+                    0 if past == 0 else None,
+                    0 if future == 0 else None,
+                ),  # of routed tokens; others lie between
+                cost=max(inner.cost, "n", key=GROWTHS.index),
+                memory=max(inner.memory, "n", key=GROWTHS.index),
+                state=max(inner.state, "constant", key=GROWTHS.index),
+                exceptions=exceptions,
             )
-        past, future = inner.reach
-        exceptions = {
-            **inner.exceptions,
-            "modes": "training routes the best tokens of the whole sequence, evaluation those that a causal predictor "
-            "takes for such (the paper's section 3.5)",
-        }
-        return dataclasses.replace(
-            inner,
-            reach=(
-                0 if past == 0 else None,
-                0 if future == 0 else None,
-            ),  # of routed tokens; others lie between
-            cost=max(inner.cost, "n", key=GROWTHS.index),
-            memory=max(inner.memory, "n", key=GROWTHS.index),
-            state=max(inner.state, "constant", key=GROWTHS.index),
-            exceptions=exceptions,
-        )
+
+    options: Options
+
+    def __init__(self, dim: int, inner: Mixer, **options: Any) -> None:
+        super().__init__(dim, inner, **options)
+        o = self.options
+        self.inner, self.capacity, self.predictor_loss = inner, o.capacity, o.predictor_loss
+        self.router = Linear(dim, 1, bias=False)
+        self.predictor = nn.Sequential(Linear(dim, o.predictor_dim), nn.SiLU(), Linear(o.predictor_dim, 1))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         weight, logit = self._scores(x)

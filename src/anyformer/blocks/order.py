@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from anyformer.blocks import register_block
-from anyformer.contract import GROWTHS, Inputs, Mixer, MixerInfo, take_tokens
+from anyformer.contract import GROWTHS, Inputs, Mixer, MixerInfo, Wrapper, take_tokens
 from anyformer.layers.grid import Grid, coordinates, read_grid
 from anyformer.state import State
 
@@ -30,7 +31,7 @@ def read_axes(axes: str | None, count: int) -> tuple[int, ...]:
 
 
 @register_block("order", papers=["mamba-nd"])
-class Order(Mixer):
+class Order(Wrapper):
     """Put the tokens of a grid into another order, mix, and put them back (Li 2024, arXiv 2402.05892, section 3.2).
 
     y = P^-1 f(P x): a mixer that runs along a sequence runs along any axis of the grid, either way.
@@ -43,25 +44,32 @@ class Order(Mixer):
         reverse: from the last token to the first.
     """
 
-    def __init__(
-        self, dim: int, inner: Mixer, *, grid: Grid, axes: str | None = None, reverse: bool = False
-    ) -> None:
-        super().__init__(dim, inner=inner.info, grid=grid, axes=axes, reverse=reverse)
-        self.inner, self.sizes, self.reverse = inner, read_grid(grid), reverse
-        self.axes = read_axes(axes, len(self.sizes) + 1)
+    class Options(Wrapper.Options):
+        grid: Grid
+        axes: str | None = None
+        reverse: bool = False
 
-    @classmethod
-    def describe(  # type: ignore[override]
-        cls, *, inner: MixerInfo, grid: Grid, axes: str | None = None, reverse: bool = False
-    ) -> MixerInfo:
-        order = read_axes(axes, len(read_grid(grid)) + 1)
-        if order == tuple(sorted(order)) and not reverse:
-            return inner
-        past, future = inner.reach
-        spread = (0, 0) if (past, future) == (0, 0) else (None, None)
-        return dataclasses.replace(
-            inner, reach=spread, state="none", grid=True, cost=max(inner.cost, "n log n", key=GROWTHS.index)
-        )
+        def info(self, inner: MixerInfo) -> MixerInfo:
+            order = read_axes(self.axes, len(read_grid(self.grid)) + 1)
+            if order == tuple(sorted(order)) and not self.reverse:
+                return inner
+            past, future = inner.reach
+            spread = (0, 0) if (past, future) == (0, 0) else (None, None)
+            return dataclasses.replace(
+                inner,
+                reach=spread,
+                state="none",
+                grid=True,
+                cost=max(inner.cost, "n log n", key=GROWTHS.index),
+            )
+
+    options: Options
+
+    def __init__(self, dim: int, inner: Mixer, **options: Any) -> None:
+        super().__init__(dim, inner, **options)
+        o = self.options
+        self.inner, self.sizes, self.reverse = inner, read_grid(o.grid), o.reverse
+        self.axes = read_axes(o.axes, len(self.sizes) + 1)
 
     @property
     def is_raster(self) -> bool:

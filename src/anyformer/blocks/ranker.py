@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 from anyformer.blocks import register_block
 from anyformer.blocks.pieces import Piece, pieces
 from anyformer.caches import append
-from anyformer.contract import GROWTHS, Call, Inputs, Mixer, MixerInfo
+from anyformer.contract import GROWTHS, Call, Inputs, Mixer, MixerInfo, Wrapper
 from anyformer.ops._precision import wide
 from anyformer.state import State, where_rows
 
@@ -40,7 +40,7 @@ def max_similarity(query: Tensor, splits: Tensor) -> Tensor:
 
 
 @register_block("ranker", papers=["avey"])
-class Ranker(Mixer):
+class Ranker(Wrapper):
     """Avey's ranker around a stack (Hammoud 2025, section 3.1), run once for the whole stack.
 
     The sequence is cut into splits. Each split is processed behind the ``top_k`` earlier ones of the largest MaxSim
@@ -60,39 +60,46 @@ class Ranker(Mixer):
         rank_by: ``previous``, the last complete split, or ``current``.
     """
 
-    def __init__(
-        self, dim: int, inner: Mixer, *, split: int = 16, top_k: int = 3, rank_by: str = "previous"
-    ) -> None:
-        super().__init__(dim, inner=inner.info, split=split, top_k=top_k, rank_by=rank_by)
-        self.inner, self.split, self.top_k, self.rank_by = inner, split, top_k, rank_by
+    class Options(Wrapper.Options):
+        split: int = 16
+        top_k: int = 3
+        rank_by: str = "previous"
 
-    @classmethod
-    def describe(  # type: ignore[override]
-        cls, *, inner: MixerInfo, split: int = 16, top_k: int = 3, rank_by: str = "previous"
-    ) -> MixerInfo:
-        if split < 1 or top_k < 0:
-            raise ValueError(f"split must be at least 1 and top_k at least 0, got {split} and {top_k}")
-        if rank_by not in RANKINGS:
-            raise ValueError(f"rank_by must be one of {', '.join(RANKINGS)}, got {rank_by!r}")
-        if inner.grid:
-            raise ValueError(
-                "inner must not read tokens as a grid: the splits put in front would move them on it"
+        def info(self, inner: MixerInfo) -> MixerInfo:
+            if self.split < 1 or self.top_k < 0:
+                raise ValueError(
+                    f"split must be at least 1 and top_k at least 0, got {self.split} and {self.top_k}"
+                )
+            if self.rank_by not in RANKINGS:
+                raise ValueError(f"rank_by must be one of {', '.join(RANKINGS)}, got {self.rank_by!r}")
+            if inner.grid:
+                raise ValueError(
+                    "inner must not read tokens as a grid: the splits put in front would move them on it"
+                )
+            if inner.max_length is not None and inner.max_length < (self.top_k + 1) * self.split:
+                raise ValueError(
+                    f"inner must take {(self.top_k + 1) * self.split} tokens, got max_length {inner.max_length}"
+                )
+            ahead = 0 if inner.causal and (self.rank_by == "previous" or not self.top_k) else self.split - 1
+            cost = "n^2" if self.top_k else "n"
+            return dataclasses.replace(
+                inner,
+                reach=(None if self.top_k else self.split - 1, ahead),
+                cost=cost,
+                memory=cost,
+                state="none"
+                if ahead
+                else max("n" if self.top_k else "constant", "constant", key=GROWTHS.index),
+                side=(),
+                max_length=None,
             )
-        if inner.max_length is not None and inner.max_length < (top_k + 1) * split:
-            raise ValueError(
-                f"inner must take {(top_k + 1) * split} tokens, got max_length {inner.max_length}"
-            )
-        ahead = 0 if inner.causal and (rank_by == "previous" or not top_k) else split - 1
-        cost = "n^2" if top_k else "n"
-        return dataclasses.replace(
-            inner,
-            reach=(None if top_k else split - 1, ahead),
-            cost=cost,
-            memory=cost,
-            state="none" if ahead else max("n" if top_k else "constant", "constant", key=GROWTHS.index),
-            side=(),
-            max_length=None,
-        )
+
+    options: Options
+
+    def __init__(self, dim: int, inner: Mixer, **options: Any) -> None:
+        super().__init__(dim, inner, **options)
+        o = self.options
+        self.inner, self.split, self.top_k, self.rank_by = inner, o.split, o.top_k, o.rank_by
 
     def choose(self, scores: Tensor, earlier: Tensor) -> Chosen:
         """The splits of the largest scores (B, A, n) among those that are ``earlier`` (B or 1, A, n) bool."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from anyformer.blocks import register_block
-from anyformer.contract import Inputs, Mixer, MixerInfo, take_tokens
+from anyformer.contract import Inputs, Mixer, MixerInfo, Wrapper, take_tokens
 from anyformer.layers.linear import Linear
 from anyformer.state import State, where_rows
 
@@ -18,7 +19,7 @@ SELECTIONS = ("importance", "uniform")
 
 
 @register_block("remamba", papers=["remamba"])
-class ReMamba(Mixer):
+class ReMamba(Wrapper):
     """Two passes over a prompt, the second over fewer tokens (Yuan 2024, arXiv 2408.15496, section 3).
 
     The first ``prompt`` tokens are read by the inner stack: h = f(x). Of those from ``start`` to ``stop``, the K with
@@ -37,46 +38,48 @@ class ReMamba(Mixer):
         select: ``importance``, or ``uniform``: K evenly spaced tokens, to compare with.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        inner: Mixer,
-        *,
-        prompt: int = 64,
-        start: float = 0.0,
-        stop: float = 1.0,
-        ratio: float = 0.25,
-        select: str = "importance",
-    ) -> None:
-        super().__init__(dim, inner=inner.info, prompt=prompt)
-        if not 0 <= start < stop <= 1:
+    class Options(Wrapper.Options):
+        prompt: int = 64
+        start: float = 0.0
+        stop: float = 1.0
+        ratio: float = 0.25
+        select: str = "importance"
+
+        def info(self, inner: MixerInfo) -> MixerInfo:
+            if not inner.causal:
+                raise ValueError(f"inner must be causal for remamba, got reach {inner.reach}")
+            if inner.grid:
+                raise ValueError(
+                    "inner must not read tokens as a grid: those that are not kept would move others on it"
+                )
+            if self.prompt < 1:
+                raise ValueError(f"prompt must be at least 1, got {self.prompt}")
+            return dataclasses.replace(inner, reach=(None, 0), side=())
+
+    options: Options
+
+    def __init__(self, dim: int, inner: Mixer, **options: Any) -> None:
+        super().__init__(dim, inner, **options)
+        o = self.options
+        if not 0 <= o.start < o.stop <= 1:
             raise ValueError(
-                f"start and stop must be shares with 0 <= start < stop <= 1, got {start} and {stop}"
+                f"start and stop must be shares with 0 <= start < stop <= 1, got {o.start} and {o.stop}"
             )
-        if not 0 < ratio <= 1:
-            raise ValueError(f"ratio must be above 0 and at most 1, got {ratio}")
-        if select not in SELECTIONS:
-            raise ValueError(f"select must be one of {', '.join(SELECTIONS)}, got {select!r}")
-        self.inner, self.prompt, self.select = inner, prompt, select
-        self.first, self.last = int(start * prompt), max(int(stop * prompt), int(start * prompt) + 1)
-        self.kept = math.ceil(ratio * (self.last - self.first))
+        if not 0 < o.ratio <= 1:
+            raise ValueError(f"ratio must be above 0 and at most 1, got {o.ratio}")
+        if o.select not in SELECTIONS:
+            raise ValueError(f"select must be one of {', '.join(SELECTIONS)}, got {o.select!r}")
+        self.inner, self.prompt, self.select = inner, o.prompt, o.select
+        self.first, self.last = (
+            int(o.start * o.prompt),
+            max(int(o.stop * o.prompt), int(o.start * o.prompt) + 1),
+        )
+        self.kept = math.ceil(o.ratio * (self.last - self.first))
         self.saved = self.last - self.first - self.kept
         self.query, self.key = Linear(dim, dim, bias=False), Linear(dim, dim, bias=False)
         self.value = Linear(dim, dim, bias=False)
         nn.init.zeros_(self.value.weight)
         self.strength = nn.Parameter(torch.ones(()))
-
-    @classmethod
-    def describe(cls, *, inner: MixerInfo, prompt: int = 64) -> MixerInfo:  # type: ignore[override]
-        if not inner.causal:
-            raise ValueError(f"inner must be causal for remamba, got reach {inner.reach}")
-        if inner.grid:
-            raise ValueError(
-                "inner must not read tokens as a grid: those that are not kept would move others on it"
-            )
-        if prompt < 1:
-            raise ValueError(f"prompt must be at least 1, got {prompt}")
-        return dataclasses.replace(inner, reach=(None, 0), side=())
 
     def choose(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """Of what the first pass made of a prompt (B, P, D): the numbers (B, K) of what is kept, and its scores."""

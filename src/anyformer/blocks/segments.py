@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from anyformer.blocks import register_block
 from anyformer.blocks.pieces import pieces
-from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.contract import Inputs, Mixer, MixerInfo, Wrapper
 from anyformer.state import State, detach, where_rows
 
 
 @register_block("segments", papers=["transformer-xl"])
-class Segments(Mixer):
+class Segments(Wrapper):
     """Run a stack segment by segment: the state goes on, the gradient stops at each segment's start.
 
     It bounds training's memory of the past, as Transformer-XL does (Dai 2019, section 3.2); outputs are those of
@@ -23,17 +25,22 @@ class Segments(Mixer):
         length: tokens of a segment, counted from a sequence's first token.
     """
 
-    def __init__(self, dim: int, inner: Mixer, *, length: int = 64) -> None:
-        super().__init__(dim, inner=inner.info, length=length)
-        self.inner, self.length = inner, length
+    class Options(Wrapper.Options):
+        length: int = 64
 
-    @classmethod
-    def describe(cls, *, inner: MixerInfo, length: int = 64) -> MixerInfo:  # type: ignore[override]
-        if not inner.causal:
-            raise ValueError(f"inner must be causal to run by segments, got reach {inner.reach}")
-        if length < 1:
-            raise ValueError(f"length must be at least 1, got {length}")
-        return inner
+        def info(self, inner: MixerInfo) -> MixerInfo:
+            if not inner.causal:
+                raise ValueError(f"inner must be causal to run by segments, got reach {inner.reach}")
+            if self.length < 1:
+                raise ValueError(f"length must be at least 1, got {self.length}")
+            return inner
+
+    options: Options
+
+    def __init__(self, dim: int, inner: Mixer, **options: Any) -> None:
+        super().__init__(dim, inner, **options)
+        o = self.options
+        self.inner, self.length = inner, o.length
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         state = self._init_state(x.shape[0], x.device, x.dtype)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from anyformer.blocks.residual import create_residual
-from anyformer.contract import GROWTHS, Inputs, Mixer, MixerInfo
+from anyformer.contract import GROWTHS, Inputs, Mixer, MixerInfo, Wrapper
 from anyformer.state import State
 
 
@@ -37,7 +37,7 @@ def combine(infos: Sequence[MixerInfo]) -> MixerInfo:
     )
 
 
-class Stack(Mixer):
+class Stack(Wrapper):
     """Sublayers in layers on a residual carry.
 
     Args:
@@ -51,34 +51,33 @@ class Stack(Mixer):
         steps: what each sublayer's output is multiplied with, in order over all layers; by default 1.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        layers: Sequence[Sequence[Mixer]],
-        *,
-        residual: str = "pre",
-        norm: str = "rms_norm",
-        norm_eps: float = 1e-5,
-        dropout: float = 0.0,
-        last_norm: bool = True,
-        steps: Sequence[float] | None = None,
-    ) -> None:
-        super().__init__(dim, infos=tuple(m.info for layer in layers for m in layer))
+    class Options(Wrapper.Options):
+        residual: str = "pre"
+        norm: str = "rms_norm"
+        norm_eps: float = 1e-5
+        dropout: float = 0.0
+        last_norm: bool = True
+        steps: Sequence[float] | None = None
+
+        def info(self, *sublayers: MixerInfo) -> MixerInfo:
+            return combine(sublayers)
+
+    options: Options
+
+    def __init__(self, dim: int, layers: Sequence[Sequence[Mixer]], **options: Any) -> None:
+        super().__init__(dim, *(m for layer in layers for m in layer), **options)
+        o = self.options
         for mixer in (m for layer in layers for m in layer):
             if mixer.dim != dim:
                 raise ValueError(f"layers must have width {dim}, got {mixer.info.name} of width {mixer.dim}")
         self.sublayers = nn.ModuleList(m for layer in layers for m in layer)
         self.residual = create_residual(
-            residual, dim, [len(layer) for layer in layers], norm, norm_eps, last_norm
+            o.residual, dim, [len(layer) for layer in layers], o.norm, o.norm_eps, o.last_norm
         )
-        self.dropout = nn.Dropout(dropout)
-        self.steps = [1.0] * len(self.sublayers) if steps is None else list(steps)
+        self.dropout = nn.Dropout(o.dropout)
+        self.steps = [1.0] * len(self.sublayers) if o.steps is None else list(o.steps)
         if len(self.steps) != len(self.sublayers):
-            raise ValueError(f"steps must be {len(self.sublayers)} numbers, one a sublayer, got {steps}")
-
-    @classmethod
-    def describe(cls, *, infos: tuple[MixerInfo, ...] = ()) -> MixerInfo:  # type: ignore[override]
-        return combine(infos)
+            raise ValueError(f"steps must be {len(self.sublayers)} numbers, one a sublayer, got {o.steps}")
 
     @property
     def mixers(self) -> list[Mixer]:

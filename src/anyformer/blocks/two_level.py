@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +12,13 @@ from torch.nn.functional import pad
 from anyformer.blocks import register_block
 from anyformer.blocks.pieces import Piece, pieces
 from anyformer.blocks.stack import combine
-from anyformer.contract import GROWTHS, Call, Inputs, Mixer, MixerInfo
+from anyformer.contract import GROWTHS, Call, Inputs, Mixer, MixerInfo, Wrapper
 from anyformer.layers.linear import Linear
 from anyformer.state import State, where_rows
 
 
 @register_block("two_level", papers=["megabyte"])
-class TwoLevel(Mixer):
+class TwoLevel(Wrapper):
     """MEGABYTE (Yu 2023, section 2): an outer stack over whole patches, an inner one within each patch.
 
     The paper's local model reads byte t - 1 to predict byte t of a patch; here output t predicts token t + 1, so a
@@ -34,34 +35,41 @@ class TwoLevel(Mixer):
         patch: tokens of a patch.
     """
 
-    def __init__(self, dim: int, outer: Mixer, inner: Mixer, *, patch: int = 8) -> None:
-        super().__init__(dim, outer=outer.info, inner=inner.info, patch=patch)
-        self.outer, self.inner, self.patch = outer, inner, patch
+    class Options(Wrapper.Options):
+        patch: int = 8
+
+        def info(self, outer: MixerInfo, inner: MixerInfo) -> MixerInfo:
+            if self.patch < 2:
+                raise ValueError(f"patch must be at least 2, got {self.patch}")
+            for name, info in (("outer", outer), ("inner", inner)):
+                if not info.causal:
+                    raise ValueError(f"{name} must be causal, got reach {info.reach}")
+            if inner.max_length is not None and inner.max_length < self.patch:
+                raise ValueError(
+                    f"inner must take patch={self.patch} tokens, got max_length {inner.max_length}"
+                )
+            both = combine([outer, inner])
+            past = outer.reach[0]
+            return dataclasses.replace(
+                both,
+                side=(),
+                reach=(None if past is None else (past + 2) * self.patch, 0),
+                cost=max(outer.cost, "n", key=GROWTHS.index),
+                memory=max(outer.memory, "n", key=GROWTHS.index),
+                state=max(outer.state, "constant", key=GROWTHS.index),
+                max_length=None if outer.max_length is None else outer.max_length * self.patch - 1,
+            )
+
+    options: Options
+
+    def __init__(self, dim: int, outer: Mixer, inner: Mixer, **options: Any) -> None:
+        super().__init__(dim, outer, inner, **options)
+        o = self.options
+        self.outer, self.inner, self.patch = outer, inner, o.patch
         self.start = nn.Parameter(torch.randn(dim) * 0.02)
         self.begin = nn.Parameter(torch.randn(outer.dim) * 0.02)
-        self.down = Linear(patch * dim, outer.dim)
-        self.up = Linear(outer.dim, patch * dim)
-
-    @classmethod
-    def describe(cls, *, outer: MixerInfo, inner: MixerInfo, patch: int = 8) -> MixerInfo:  # type: ignore[override]
-        if patch < 2:
-            raise ValueError(f"patch must be at least 2, got {patch}")
-        for name, info in (("outer", outer), ("inner", inner)):
-            if not info.causal:
-                raise ValueError(f"{name} must be causal, got reach {info.reach}")
-        if inner.max_length is not None and inner.max_length < patch:
-            raise ValueError(f"inner must take patch={patch} tokens, got max_length {inner.max_length}")
-        both = combine([outer, inner])
-        past = outer.reach[0]
-        return dataclasses.replace(
-            both,
-            side=(),
-            reach=(None if past is None else (past + 2) * patch, 0),
-            cost=max(outer.cost, "n", key=GROWTHS.index),
-            memory=max(outer.memory, "n", key=GROWTHS.index),
-            state=max(outer.state, "constant", key=GROWTHS.index),
-            max_length=None if outer.max_length is None else outer.max_length * patch - 1,
-        )
+        self.down = Linear(o.patch * dim, outer.dim)
+        self.up = Linear(outer.dim, o.patch * dim)
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         B, T, D = x.shape

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from anyformer.blocks import register_block
-from anyformer.contract import GROWTHS, Inputs, Mixer, MixerInfo, take_tokens
+from anyformer.contract import GROWTHS, Inputs, Mixer, MixerInfo, Wrapper, take_tokens
 
 
 @register_block("vip_compression", papers=["vcc"])
-class VipCompression(Mixer):
+class VipCompression(Wrapper):
     """Run a stack on the first tokens and on means of segments of the others (Zeng 2023, section 4).
 
     Of x = [P; C], the stack gets [P; S C], S taking means of segments, and what it adds goes back:
@@ -31,33 +31,36 @@ class VipCompression(Mixer):
 
     inner_norm = False
 
-    def __init__(
-        self, dim: int, inner: Mixer, *, num_vip: int = 1, segment: int = 16, refine: int = 4
-    ) -> None:
-        super().__init__(dim, inner=inner.info, num_vip=num_vip, segment=segment, refine=refine)
-        self.inner, self.num_vip, self.segment, self.refine = inner, num_vip, segment, refine
+    class Options(Wrapper.Options):
+        num_vip: int = 1
+        segment: int = 16
+        refine: int = 4
 
-    @classmethod
-    def describe(  # type: ignore[override]
-        cls, *, inner: MixerInfo, num_vip: int = 1, segment: int = 16, refine: int = 4
-    ) -> MixerInfo:
-        if inner.causal:
-            raise ValueError("inner must be bidirectional: a segment's mean holds later tokens")
-        if inner.grid:
-            raise ValueError("inner must not read tokens as a grid: segments would move them on it")
-        if num_vip < 1 or refine < 0 or segment < 1 or segment & (segment - 1):
-            raise ValueError(
-                "num_vip must be at least 1, refine not negative and segment a power of two; "
-                f"got {num_vip}, {refine} and {segment}"
+        def info(self, inner: MixerInfo) -> MixerInfo:
+            if inner.causal:
+                raise ValueError("inner must be bidirectional: a segment's mean holds later tokens")
+            if inner.grid:
+                raise ValueError("inner must not read tokens as a grid: segments would move them on it")
+            if self.num_vip < 1 or self.refine < 0 or self.segment < 1 or self.segment & (self.segment - 1):
+                raise ValueError(
+                    "num_vip must be at least 1, refine not negative and segment a power of two; "
+                    f"got {self.num_vip}, {self.refine} and {self.segment}"
+                )
+            return dataclasses.replace(
+                inner,
+                reach=(None, None),
+                cost=max(inner.cost, "n", key=GROWTHS.index),
+                memory=max(inner.memory, "n", key=GROWTHS.index),
+                side=(),
+                max_length=None,
             )
-        return dataclasses.replace(
-            inner,
-            reach=(None, None),
-            cost=max(inner.cost, "n", key=GROWTHS.index),
-            memory=max(inner.memory, "n", key=GROWTHS.index),
-            side=(),
-            max_length=None,
-        )
+
+    options: Options
+
+    def __init__(self, dim: int, inner: Mixer, **options: Any) -> None:
+        super().__init__(dim, inner, **options)
+        o = self.options
+        self.inner, self.num_vip, self.segment, self.refine = inner, o.num_vip, o.segment, o.refine
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         (B, T, _), P = x.shape, self.num_vip

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from anyformer.contract import Mixer, MixerInfo
-from anyformer.parts import create_part, describe_part, list_parts, register_part
+from anyformer.parts import create_part, list_parts, part_info
 from anyformer.registry import Registry
 
 M = TypeVar("M", bound=type[Mixer])
@@ -31,7 +31,7 @@ def register_channel(
     id: str, *, papers: list[str] | None = None, examples: list[Mapping[str, Any]] | None = None
 ) -> Callable[[M], M]:
     """Class decorator: make a channel mixer known as ``id``; see :func:`anyformer.register_mixer`."""
-    return register_part(channels, id, papers, examples)
+    return channels.register(id, papers=papers, examples=examples)
 
 
 def create_channel(name: str, dim: int, **options: Any) -> Mixer:
@@ -41,7 +41,7 @@ def create_channel(name: str, dim: int, **options: Any) -> Mixer:
 
 def channel_info(name: str, **options: Any) -> MixerInfo:
     """What the channel mixer of that name is and costs, without building it."""
-    return describe_part(channels, name, options)
+    return part_info(channels, name, options)
 
 
 def list_channels(**wanted: Any) -> list[str]:

@@ -27,26 +27,19 @@ class EmergentExperts(MLP):
         hidden_dim, factor, activation, bias: as for ``mlp``.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_experts: int = 8,
-        top_k: int = 4,
-        hidden_dim: int | None = None,
-        factor: float = 4,
-        activation: str | dict[str, Any] = "gelu",
-        bias: bool = True,
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim, hidden_dim=hidden_dim, factor=factor, activation=activation, bias=bias)
-        if not 1 <= top_k <= num_experts:
-            raise ValueError(f"top_k must be between 1 and num_experts={num_experts}, got {top_k}")
-        if self.up.out_features % num_experts:
-            raise ValueError(
-                f"num_experts must divide the {self.up.out_features} hidden units, got {num_experts}"
-            )
-        self.num_experts, self.top_k = num_experts, top_k
+    class Options(MLP.Options, without=("input_activation", "groups", "preserve_variance")):
+        num_experts: int = 8
+        top_k: int = 4
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        self.num_experts, self.top_k = E, k = self.options.num_experts, self.options.top_k
+        if not 1 <= k <= E:
+            raise ValueError(f"top_k must be between 1 and num_experts={E}, got {k}")
+        if self.up.out_features % E:
+            raise ValueError(f"num_experts must divide the {self.up.out_features} hidden units, got {E}")
 
     def chosen(self, x: Tensor) -> Tensor:
         """(B, T, E) of zeros and ones: the groups that each token uses."""

@@ -25,16 +25,22 @@ class MemoryLayer(Mixer):
         temperature: t of the weight of a look-up.
     """
 
-    def __init__(self, dim: int, *, bits: int = 8, temperature: float = 1.0, causal: bool = True) -> None:
-        super().__init__(dim)
+    class Options(Mixer.Options):
+        bits: int = 8
+        temperature: float = 1.0
+
+        def info(self) -> MixerInfo:
+            return MixerInfo(reach=(0, 0))
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
         self.first, self.second = (
-            HashedLinear(dim, dim, bits=bits, temperature=temperature) for _ in range(2)
+            HashedLinear(dim, dim, bits=o.bits, temperature=o.temperature) for _ in range(2)
         )
         self.norm = nn.LayerNorm(dim)
-
-    @classmethod
-    def describe(cls, **_: Any) -> MixerInfo:
-        return MixerInfo(reach=(0, 0))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         return self.second(self.norm(self.first(x)))

@@ -44,32 +44,33 @@ class MLP(Mixer):
             activations (Yang 2024, section 4).
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        hidden_dim: int | None = None,
-        factor: float = 4,
-        activation: str | dict[str, Any] = "gelu",
-        input_activation: str | dict[str, Any] | None = None,
-        groups: int = 1,
-        preserve_variance: bool = False,
-        bias: bool = True,
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim)
-        F = hidden_width(dim, hidden_dim, factor)
-        self.input_activation = create_activation(input_activation or "identity", dim)
-        self.activation = create_activation(activation, F)
-        self.up = Linear(dim, F, bias=bias)
-        self.down = Linear(F, dim, bias=bias) if groups == 1 else GroupedLinear(F, dim, groups, bias=bias)
-        self.out = nn.Identity() if groups == 1 else Linear(dim, dim, bias=bias)
-        if preserve_variance:
-            _preserve_variance((self.input_activation, self.up), (self.activation, self.down))
+    class Options(Mixer.Options):
+        hidden_dim: int | None = None
+        factor: float = 4
+        activation: str | dict[str, Any] = "gelu"
+        input_activation: str | dict[str, Any] | None = None
+        groups: int = 1
+        preserve_variance: bool = False
+        bias: bool = True
 
-    @classmethod
-    def describe(cls, **_: Any) -> MixerInfo:
-        return MixerInfo(reach=(0, 0))
+        def info(self) -> MixerInfo:
+            return MixerInfo(reach=(0, 0))
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        F = hidden_width(dim, o.hidden_dim, o.factor)
+        self.input_activation = create_activation(o.input_activation or "identity", dim)
+        self.activation = create_activation(o.activation, F)
+        self.up = Linear(dim, F, bias=o.bias)
+        self.down = (
+            Linear(F, dim, bias=o.bias) if o.groups == 1 else GroupedLinear(F, dim, o.groups, bias=o.bias)
+        )
+        self.out = nn.Identity() if o.groups == 1 else Linear(dim, dim, bias=o.bias)
+        if o.preserve_variance:
+            _preserve_variance((self.input_activation, self.up), (self.activation, self.down))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         hidden = self.up(self.input_activation(x))
@@ -92,28 +93,27 @@ class GLU(Mixer):
         bias: biases on the maps.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        hidden_dim: int | None = None,
-        factor: float = 8 / 3,
-        activation: str | dict[str, Any] = "sigmoid",
-        branch_norm: str = "none",
-        bias: bool = False,
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim)
-        F = hidden_width(dim, hidden_dim, factor)
-        self.activation = create_activation(activation, F)
-        self.branch_norm = create_norm(branch_norm, F)
-        self.gate = Linear(dim, F, bias=bias)
-        self.up = Linear(dim, F, bias=bias)
-        self.down = Linear(F, dim, bias=bias)
+    class Options(Mixer.Options):
+        hidden_dim: int | None = None
+        factor: float = 8 / 3
+        activation: str | dict[str, Any] = "sigmoid"
+        branch_norm: str = "none"
+        bias: bool = False
 
-    @classmethod
-    def describe(cls, **_: Any) -> MixerInfo:
-        return MixerInfo(reach=(0, 0))
+        def info(self) -> MixerInfo:
+            return MixerInfo(reach=(0, 0))
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        F = hidden_width(dim, o.hidden_dim, o.factor)
+        self.activation = create_activation(o.activation, F)
+        self.branch_norm = create_norm(o.branch_norm, F)
+        self.gate = Linear(dim, F, bias=o.bias)
+        self.up = Linear(dim, F, bias=o.bias)
+        self.down = Linear(F, dim, bias=o.bias)
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         gate = self.branch_norm(self.activation(self.gate(x)))
@@ -130,16 +130,10 @@ class SwiGLU(GLU):
         bias: biases on the maps.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        hidden_dim: int | None = None,
-        factor: float = 8 / 3,
-        bias: bool = False,
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim, hidden_dim=hidden_dim, factor=factor, activation="silu", bias=bias)
+    class Options(GLU.Options, without=("activation", "branch_norm")):
+        activation = "silu"
+
+    options: Options
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         gate = self.gate(x)

@@ -32,32 +32,31 @@ class MixtureOfExperts(Mixer):
         balance: weight of the load-balance loss.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_experts: int = 4,
-        top_k: int = 2,
-        hidden_dim: int | None = None,
-        factor: float = 8 / 3,
-        balance: float = 0.01,
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim)
-        if not 1 <= top_k <= num_experts:
-            raise ValueError(f"top_k must be between 1 and num_experts={num_experts}, got {top_k}")
-        F = hidden_width(dim, hidden_dim, factor / top_k)
-        self.num_experts, self.top_k, self.balance = num_experts, top_k, balance
-        self.router = Linear(dim, num_experts, bias=False)
-        self.up = nn.Parameter(torch.empty(num_experts, dim, 2 * F))
-        self.down = nn.Parameter(torch.empty(num_experts, F, dim))
+    class Options(Mixer.Options):
+        num_experts: int = 4
+        top_k: int = 2
+        hidden_dim: int | None = None
+        factor: float = 8 / 3
+        balance: float = 0.01
+
+        def info(self) -> MixerInfo:
+            reason = "how many tokens an expert gets is known only from the data, so the graph is cut there"
+            return MixerInfo(reach=(0, 0), exceptions={"compilation": reason})
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        if not 1 <= o.top_k <= o.num_experts:
+            raise ValueError(f"top_k must be between 1 and num_experts={o.num_experts}, got {o.top_k}")
+        F = hidden_width(dim, o.hidden_dim, o.factor / o.top_k)
+        self.num_experts, self.top_k, self.balance = o.num_experts, o.top_k, o.balance
+        self.router = Linear(dim, o.num_experts, bias=False)
+        self.up = nn.Parameter(torch.empty(o.num_experts, dim, 2 * F))
+        self.down = nn.Parameter(torch.empty(o.num_experts, F, dim))
         for weight in (self.up, self.down):
             nn.init.uniform_(weight, -(weight.shape[1] ** -0.5), weight.shape[1] ** -0.5)
-
-    @classmethod
-    def describe(cls, **_: Any) -> MixerInfo:
-        reason = "how many tokens an expert gets is known only from the data, so the graph is cut there"
-        return MixerInfo(reach=(0, 0), exceptions={"compilation": reason})
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         B, T, D = x.shape

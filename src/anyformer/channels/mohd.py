@@ -42,39 +42,38 @@ class MixtureOfHiddenDimensions(Mixer):
         balance: weight of the load-balance loss, ``call.losses["load_balance"]``.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_groups: int = 8,
-        num_shared: int = 2,
-        top_k: int = 2,
-        hidden_dim: int | None = None,
-        factor: float = 8 / 3,
-        fusion: bool = True,
-        balance: float = 0.01,
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim)
-        if num_groups < 1 or dim % num_groups:
-            raise ValueError(f"num_groups must divide dim={dim}, got {num_groups}")
-        if num_shared < 0 or not 1 <= top_k <= num_groups - num_shared:
+    class Options(Mixer.Options):
+        num_groups: int = 8
+        num_shared: int = 2
+        top_k: int = 2
+        hidden_dim: int | None = None
+        factor: float = 8 / 3
+        fusion: bool = True
+        balance: float = 0.01
+
+        def info(self) -> MixerInfo:
+            return MixerInfo(reach=(0, 0))
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        if o.num_groups < 1 or dim % o.num_groups:
+            raise ValueError(f"num_groups must divide dim={dim}, got {o.num_groups}")
+        if o.num_shared < 0 or not 1 <= o.top_k <= o.num_groups - o.num_shared:
             raise ValueError(
-                f"num_shared and top_k must be at least 0 and 1, together at most num_groups={num_groups}, "
-                f"got {num_shared} and {top_k}"
+                f"num_shared and top_k must be at least 0 and 1, together at most num_groups={o.num_groups}, "
+                f"got {o.num_shared} and {o.top_k}"
             )
-        self.num_groups, self.num_shared, self.top_k = num_groups, num_shared, top_k
-        self.balance = balance
-        self.router = Linear(dim, num_groups - num_shared, bias=False)
-        self.inner = SwiGLU(dim, hidden_dim=hidden_dim, factor=factor)
-        self.fusion = GroupedLinear(dim, dim, dim // num_groups, bias=False) if fusion else None
+        self.num_groups, self.num_shared, self.top_k = o.num_groups, o.num_shared, o.top_k
+        self.balance = o.balance
+        self.router = Linear(dim, o.num_groups - o.num_shared, bias=False)
+        self.inner = SwiGLU(dim, hidden_dim=o.hidden_dim, factor=o.factor)
+        self.fusion = GroupedLinear(dim, dim, dim // o.num_groups, bias=False) if o.fusion else None
         if self.fusion is not None:  # at first each group keeps its own
             with torch.no_grad():
-                self.fusion.weight.copy_(torch.eye(num_groups).expand_as(self.fusion.weight))
-
-    @classmethod
-    def describe(cls, **_: Any) -> MixerInfo:
-        return MixerInfo(reach=(0, 0))
+                self.fusion.weight.copy_(torch.eye(o.num_groups).expand_as(self.fusion.weight))
 
     def gates(self, x: Tensor, inputs: Inputs | None = None) -> Tensor:
         """(B, T, groups): 1 for shared groups, the scaled probability for chosen ones, 0 for the others."""

@@ -20,23 +20,22 @@ class PattentionChannel(Mixer):
         score, scale: see :class:`anyformer.layers.pattention.Pattention`.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        hidden_dim: int | None = None,
-        factor: float = 4,
-        score: str = "l2_norm_gelu",
-        scale: float | None = None,
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim)
-        tokens = round(dim * factor) if hidden_dim is None else hidden_dim
-        self.tokens = Pattention(dim, dim, tokens, score=score, scale=scale)
+    class Options(Mixer.Options):
+        hidden_dim: int | None = None
+        factor: float = 4
+        score: str = "l2_norm_gelu"
+        scale: float | None = None
 
-    @classmethod
-    def describe(cls, **_: Any) -> MixerInfo:
-        return MixerInfo(reach=(0, 0))
+        def info(self) -> MixerInfo:
+            return MixerInfo(reach=(0, 0))
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        tokens = round(dim * o.factor) if o.hidden_dim is None else o.hidden_dim
+        self.tokens = Pattention(dim, dim, tokens, score=o.score, scale=o.scale)
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         return self.tokens(x)

@@ -24,23 +24,26 @@ class Rwkv4Channel(Mixer):
         hidden_dim: width F between the maps, by default ``factor`` * dim.
     """
 
-    def __init__(
-        self, dim: int, *, hidden_dim: int | None = None, factor: float = 4, causal: bool = True
-    ) -> None:
-        super().__init__(dim, causal=causal)
-        F = hidden_width(dim, hidden_dim, factor)
+    class Options(Mixer.Options):
+        hidden_dim: int | None = None
+        factor: float = 4
+
+        def info(self) -> MixerInfo:
+            self.needs_causal(True, "it looks at the token before")
+            return MixerInfo(reach=(1, 0), state="constant")
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        F = hidden_width(dim, o.hidden_dim, o.factor)
         place = torch.arange(dim) / dim
         self.mix_key = nn.Parameter(place**0.5)
         self.mix_receptance = nn.Parameter(place**0.5)
         self.key = Linear(dim, F, bias=False)
         self.receptance = Linear(dim, dim, bias=False)
         self.value = Linear(F, dim, bias=False)
-
-    @classmethod
-    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
-        if not causal:
-            raise ValueError("causal=False is not possible for rwkv4_channel: it looks at the token before")
-        return MixerInfo(reach=(1, 0), state="constant")
 
     def hints(self) -> dict[str, dict[str, Any]]:
         return {name: {"decay": False} for name in ("mix_key", "mix_receptance")}

@@ -28,14 +28,14 @@ def list_parts(
 
 def _mixers(kind: str) -> None:
     from anyformer import channels, mixers
-    from anyformer.parts import describe_part
+    from anyformer.parts import part_info
 
     registry = mixers.mixers if kind == "mixers" else channels.channels
     table = Table(title=kind, title_justify="left")
     for column in ("name", "sees (past, future)", "time", "state", "what it is"):
         table.add_column(column, no_wrap=column == "name")
     for entry in registry:
-        info = describe_part(registry, entry.id, entry.examples[0])
+        info = part_info(registry, entry.id, entry.examples[0])
         past, future = ("all" if r is None else str(r) for r in info.reach)
         table.add_row(entry.id, f"{past}, {future}", info.cost, info.state, entry.summary)
     console.print(table)

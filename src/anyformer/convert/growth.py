@@ -35,7 +35,9 @@ def grow_tokens(model: SequenceModel, factor: int, *, keep_scale: bool = True) -
     if not layers or any(layer.score == "softmax" for layer in layers):
         raise ValueError("model must have parameter tokens with scores other than softmax")
     spec = model.spec
-    built = {type(m): m for m in model.modules() if isinstance(m, (TokenFormerAttention, PattentionChannel))}
+    built: dict[type[Mixer], Mixer] = {
+        type(m): m for m in model.modules() if isinstance(m, (TokenFormerAttention, PattentionChannel))
+    }
 
     def grown(part: PartSpec) -> PartSpec:
         kind, option = {

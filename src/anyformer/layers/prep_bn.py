@@ -30,20 +30,25 @@ class PRepBN(Mixer):
     running_var: Tensor
     share: Tensor
 
-    def __init__(self, dim: int, eps: float = 1e-5, *, momentum: float = 0.1) -> None:
-        super().__init__(dim)
-        self.eps, self.momentum = eps, momentum
+    class Options(Mixer.Options, without=("causal",)):
+        eps: float = 1e-5
+        momentum: float = 0.1
+
+        def info(self) -> MixerInfo:
+            reason = "training normalises by its batch, evaluation by running means"
+            return MixerInfo(reach=(0, 0), exceptions={"modes": reason})
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        self.eps, self.momentum = self.options.eps, self.options.momentum
         self.layer_weight, self.layer_bias = nn.Parameter(torch.ones(dim)), nn.Parameter(torch.zeros(dim))
         self.batch_weight, self.batch_bias = nn.Parameter(torch.ones(dim)), nn.Parameter(torch.zeros(dim))
         self.alpha = nn.Parameter(torch.ones(()))
         self.register_buffer("running_mean", torch.zeros(dim))
         self.register_buffer("running_var", torch.ones(dim))
         self.register_buffer("share", torch.ones(()))
-
-    @classmethod
-    def describe(cls, **_: Any) -> MixerInfo:
-        reason = "training normalises by its batch, evaluation by running means"
-        return MixerInfo(reach=(0, 0), exceptions={"modes": reason})
 
     def hints(self) -> dict[str, dict[str, Any]]:
         return {name: {"decay": False} for name, _ in self.named_parameters()}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from anyformer.contract import Mixer, MixerInfo
-from anyformer.parts import create_part, describe_part, list_parts, register_part
+from anyformer.parts import create_part, list_parts, part_info
 from anyformer.registry import Registry
 
 M = TypeVar("M", bound=type[Mixer])
@@ -89,7 +89,7 @@ def register_mixer(
         papers: slugs of the papers that it is the mixer of.
         examples: sets of options under which the laws are checked; by default the defaults.
     """
-    return register_part(mixers, id, papers, examples)
+    return mixers.register(id, papers=papers, examples=examples)
 
 
 def create_mixer(name: str, dim: int, **options: Any) -> Mixer:
@@ -103,7 +103,7 @@ def create_mixer(name: str, dim: int, **options: Any) -> Mixer:
 
 def mixer_info(name: str, **options: Any) -> MixerInfo:
     """What the mixer of that name is and costs, without building it."""
-    return describe_part(mixers, name, options)
+    return part_info(mixers, name, options)
 
 
 def list_mixers(**wanted: Any) -> list[str]:

@@ -27,18 +27,22 @@ class Aaren(Mixer):
         num_heads: heads H.
     """
 
-    def __init__(self, dim: int, *, num_heads: int = 4, causal: bool = True) -> None:
-        super().__init__(dim, causal=causal)
-        self.num_heads, self.head_dim = num_heads, head_width(dim, num_heads, None)
-        self.query = nn.Parameter(torch.randn(num_heads, self.head_dim))
+    class Options(Mixer.Options):
+        num_heads: int = 4
+
+        def info(self) -> MixerInfo:
+            self.needs_causal(True, "it averages over prefixes")
+            return MixerInfo(reach=(None, 0), cost="n", memory="n", state="constant")
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        self.num_heads, self.head_dim = o.num_heads, head_width(dim, o.num_heads, None)
+        self.query = nn.Parameter(torch.randn(o.num_heads, self.head_dim))
         self.kv = Linear(dim, 2 * dim, bias=False)
         self.out = Linear(dim, dim, bias=False)
-
-    @classmethod
-    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
-        if not causal:
-            raise ValueError("causal=False is not possible for aaren: it averages over prefixes")
-        return MixerInfo(reach=(None, 0), cost="n", memory="n", state="constant")
 
     def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Scores (B, H, T), -inf where masked, and values (B, H, T, V)."""

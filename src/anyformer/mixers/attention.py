@@ -105,106 +105,93 @@ class Attention(Mixer):
     members do not see each other (see :func:`anyformer.positions.sets.set_prompt`).
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        num_kv_heads: int | None = None,
-        head_dim: int | None = None,
-        positions: Scheme = "rope",
-        causal: bool = True,
-        window: int | None = None,
-        provides_kv: str | None = None,
-        reuses_kv: str | None = None,
-        qk_norm: bool = False,
-        normalizer: str = "softmax",
-        normalizer_length: int | None = None,
-        num_memories: int = 0,
-        conv_width: int = 0,
-        bias: bool = False,
-    ) -> None:
-        super().__init__(
-            dim,
-            positions=positions,
-            causal=causal,
-            window=window,
-            provides_kv=provides_kv,
-            reuses_kv=reuses_kv,
-            normalizer=normalizer,
-            normalizer_length=normalizer_length,
-            num_memories=num_memories,
-            conv_width=conv_width,
-        )
-        K = head_width(dim, num_heads, head_dim)
-        G = num_heads if num_kv_heads is None else num_kv_heads
-        if G < 1 or num_heads % G:
-            raise ValueError(f"num_kv_heads must divide num_heads={num_heads}, got {G}")
-        self.num_heads, self.num_kv_heads, self.head_dim = num_heads, G, K
-        self.causal, self.window = causal, window
-        self.provides_kv, self.reuses_kv = provides_kv, reuses_kv
-        self.positions = create_position(positions, dim=dim, num_heads=num_heads, head_dim=K)
-        self.q = Linear(dim, num_heads * K, bias=bias)
-        if reuses_kv is None:
-            self.k = Linear(dim, G * K, bias=bias)
-            self.v = Linear(dim, G * K, bias=bias)
-        self.out = Linear(num_heads * K, dim, bias=bias)
-        self.q_norm = RMSNorm(K, eps=1e-6) if qk_norm else None
-        self.k_norm = RMSNorm(K, eps=1e-6) if qk_norm and reuses_kv is None else None
-        self.normalizer, self.normalizer_length = normalizer, normalizer_length
-        self.num_memories = num_memories
-        if num_memories:  # smaller than what they stand for, so that they are learned faster
-            self.memory_k = nn.Parameter(torch.randn(G, num_memories, K) * K**-0.5)
-            self.memory_v = nn.Parameter(torch.randn(G, num_memories, K) * num_memories**-0.5)
-        self.conv_width = conv_width
-        heads = {"q": num_heads, "k": G, "v": G} if conv_width else {}
-        self.convs = nn.ModuleDict({name: _head_conv(n, K, conv_width) for name, n in heads.items()})
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        num_kv_heads: int | None = None
+        head_dim: int | None = None
+        positions: Scheme = "rope"
+        window: int | None = None
+        provides_kv: str | None = None
+        reuses_kv: str | None = None
+        qk_norm: bool = False
+        normalizer: str = "softmax"
+        normalizer_length: int | None = None
+        num_memories: int = 0
+        conv_width: int = 0
+        bias: bool = False
 
-    @classmethod
-    def describe(
-        cls,
-        *,
-        positions: Scheme = "rope",
-        causal: bool = True,
-        window: int | None = None,
-        provides_kv: str | None = None,
-        reuses_kv: str | None = None,
-        normalizer: str = "softmax",
-        normalizer_length: int | None = None,
-        num_memories: int = 0,
-        conv_width: int = 0,
-        **_: Any,
-    ) -> MixerInfo:
-        if window is not None and window < 1:
-            raise ValueError(f"window must be at least 1, got {window}")
-        if reuses_kv is not None and (window is not None or provides_kv is not None or conv_width):
-            raise ValueError("reuses_kv goes with neither window, provides_kv nor conv_width")
-        if conv_width and not causal:
-            raise ValueError(f"conv_width must be 0 with causal=False, got {conv_width}")
-        facts = require("attention", positions, "infuses", "weighs", "numbers")
-        _check_normalizer(normalizer, normalizer_length, window, num_memories)
-        if num_memories < 0 or (num_memories and facts.weighs):
-            raise ValueError(
-                f"num_memories must not be negative, and 0 with positions that change weights; got {num_memories}"
+        def info(self) -> MixerInfo:
+            if self.window is not None and self.window < 1:
+                raise ValueError(f"window must be at least 1, got {self.window}")
+            if self.reuses_kv is not None and (
+                self.window is not None or self.provides_kv is not None or self.conv_width
+            ):
+                raise ValueError("reuses_kv goes with neither window, provides_kv nor conv_width")
+            if self.conv_width and not self.causal:
+                raise ValueError(f"conv_width must be 0 with causal=False, got {self.conv_width}")
+            facts = require("attention", self.positions, "infuses", "weighs", "numbers")
+            _check_normalizer(self.normalizer, self.normalizer_length, self.window, self.num_memories)
+            if self.num_memories < 0 or (self.num_memories and facts.weighs):
+                raise ValueError(
+                    "num_memories must not be negative, and 0 with positions that change weights; "
+                    f"got {self.num_memories}"
+                )
+            if self.window is not None and facts.weighs:
+                raise ValueError(
+                    f"window must be None with positions={self.positions!r}, which change the weights"
+                )
+            if self.causal and not facts.streams:
+                raise ValueError(
+                    f"causal must be False with positions={self.positions!r}: a token's number depends on later tokens"
+                )
+            past = None if self.window is None else self.window - 1 + max(0, self.conv_width - 1)
+            state = (
+                "none" if self.reuses_kv or not self.causal else "n" if self.window is None else "constant"
             )
-        if window is not None and facts.weighs:
-            raise ValueError(f"window must be None with positions={positions!r}, which change the weights")
-        if causal and not facts.streams:
-            raise ValueError(
-                f"causal must be False with positions={positions!r}: a token's number depends on later tokens"
+            cost = "n^2" if self.window is None else "n"
+            return MixerInfo(
+                reach=(past, 0 if self.causal else past),
+                cost=cost,
+                memory=cost,
+                state=state,
+                side=("part",),
+                max_length=facts.max_length,
+                exceptions={"modes": "positions are drawn in training"} if facts.draws else {},
             )
-        past = None if window is None else window - 1 + max(0, conv_width - 1)
-        state = "none" if reuses_kv or not causal else "n" if window is None else "constant"
-        cost = "n^2" if window is None else "n"
-        return MixerInfo(
-            reach=(past, 0 if causal else past),
-            cost=cost,
-            memory=cost,
-            state=state,
-            side=("part",),
-            max_length=facts.max_length,
-            exceptions={"modes": "positions are drawn in training"} if facts.draws else {},
-        )
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        K, G = head_width(dim, o.num_heads, o.head_dim), self._projected_heads()
+        self.num_heads, self.num_kv_heads, self.head_dim = o.num_heads, G, K
+        self.causal, self.window = o.causal, o.window
+        self.provides_kv, self.reuses_kv = o.provides_kv, o.reuses_kv
+        self.positions = create_position(o.positions, dim=dim, num_heads=o.num_heads, head_dim=K)
+        self.q = Linear(dim, o.num_heads * K, bias=o.bias)
+        if o.reuses_kv is None:
+            self.k = Linear(dim, G * K, bias=o.bias)
+            self.v = Linear(dim, G * K, bias=o.bias)
+        self.out = Linear(o.num_heads * K, dim, bias=o.bias)
+        self.q_norm = RMSNorm(K, eps=1e-6) if o.qk_norm else None
+        self.k_norm = RMSNorm(K, eps=1e-6) if o.qk_norm and o.reuses_kv is None else None
+        self.normalizer, self.normalizer_length = o.normalizer, o.normalizer_length
+        self.num_memories = o.num_memories
+        if o.num_memories:  # smaller than what they stand for, so that they are learned faster
+            self.memory_k = nn.Parameter(torch.randn(G, o.num_memories, K) * K**-0.5)
+            self.memory_v = nn.Parameter(torch.randn(G, o.num_memories, K) * o.num_memories**-0.5)
+        self.conv_width = o.conv_width
+        heads = {"q": o.num_heads, "k": G, "v": G} if o.conv_width else {}
+        self.convs = nn.ModuleDict({name: _head_conv(n, K, o.conv_width) for name, n in heads.items()})
+
+    def _projected_heads(self) -> int:
+        """Key/value heads that are projected."""
+        H, G = self.options.num_heads, self.options.num_kv_heads
+        G = H if G is None else G
+        if G < 1 or H % G:
+            raise ValueError(f"num_kv_heads must divide num_heads={H}, got {G}")
+        return G
 
     def _project(self, x: Tensor, state: State, inputs: Inputs) -> _Projected:
         positions, pos, conv = self.positions, inputs.positions, {}

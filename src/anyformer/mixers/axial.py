@@ -13,8 +13,7 @@ from torch import Tensor
 from anyformer.contract import Call, Inputs, Mixer, MixerInfo, take_tokens
 from anyformer.inputs import of_tokens
 from anyformer.layers.grid import Grid, fold, read_grid, unfold
-from anyformer.mixers import create_mixer, mixers, register_mixer
-from anyformer.parts import option_names
+from anyformer.mixers import create_mixer, mixer_info, mixers, register_mixer
 from anyformer.positions import Scheme
 from anyformer.state import State, map_state, where_rows
 
@@ -46,60 +45,58 @@ class Axial(Mixer):
         positions: of the inner mixer, where it takes any; a token's number is its place on the axis.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        inner: Part = "attention",
-        grid: Grid = 8,
-        axis: int = 1,
-        positions: Scheme = "rope",
-        causal: bool = True,
-    ) -> None:
-        along = _create(dim, inner, positions, causal)
-        super().__init__(dim, info=along.info, grid=grid, axis=axis)
-        self.inner, self.sizes, self.axis = along, read_grid(grid), axis
-        self.lines = math.prod(self.sizes[axis:])  # lines side by side
-        self.slab = math.prod(self.sizes[axis - 1 :]) if axis else None  # tokens until they begin anew
+    class Options(Mixer.Options):
+        inner: Part = "attention"
+        grid: Grid = 8
+        axis: int = 1
+        positions: Scheme = "rope"
 
-    @classmethod
-    def describe(  # type: ignore[override]
-        cls,
-        *,
-        info: MixerInfo | None = None,
-        inner: Part = "attention",
-        grid: Grid = 8,
-        axis: int = 1,
-        positions: Scheme = "rope",
-        causal: bool = True,
-    ) -> MixerInfo:
-        sizes = read_grid(grid)
-        if not 0 <= axis <= len(sizes):
-            raise ValueError(f"axis must be from 0 to {len(sizes)} on this grid, got {axis}")
-        if info is None:
-            name, options = _named(inner)
-            known = option_names(mixers.get(name).target)
-            options |= {"causal": causal} if "causal" in known else {}
-            info = mixers.get(name).target.describe(**options)
-        if info.context:
-            raise ValueError("inner must not look at a context")
-        apart, longest = math.prod(sizes[axis:]), sizes[axis - 1] - 1 if axis else None
-        past, future = (
-            None if n is None else n * apart
-            for n in (n if longest is None else longest if n is None else min(n, longest) for n in info.reach)
-        )
-        limit = info.max_length
-        if limit is not None and longest is not None and longest >= limit:
-            raise ValueError(f"grid must have at most {limit} places on axis {axis} (inner's max_length)")
-        return dataclasses.replace(
-            info,
-            reach=(past, future),
-            cost="n" if axis else info.cost,
-            memory="n" if axis else info.memory,
-            state="constant" if axis and info.state == "n" else info.state,
-            grid=True,
-            max_length=None if axis or limit is None else limit * apart,
-        )
+        def along(self) -> tuple[str, dict[str, Any]]:
+            """The inner mixer's name and options."""
+            name, options = _named(self.inner)
+            given = {"positions": self.positions, "causal": self.causal, **options}
+            taken = mixers.get(name).target.Options.names()
+            return name, {k: v for k, v in given.items() if k in options or k in taken}
+
+        def info(self) -> MixerInfo:
+            sizes, axis = read_grid(self.grid), self.axis
+            if not 0 <= axis <= len(sizes):
+                raise ValueError(f"axis must be from 0 to {len(sizes)} on this grid, got {axis}")
+            name, options = self.along()
+            info = mixer_info(name, **options)
+            if info.context:
+                raise ValueError("inner must not look at a context")
+            apart, longest = math.prod(sizes[axis:]), sizes[axis - 1] - 1 if axis else None
+            past, future = (
+                None if n is None else n * apart
+                for n in (
+                    n if longest is None else longest if n is None else min(n, longest) for n in info.reach
+                )
+            )
+            limit = info.max_length
+            if limit is not None and longest is not None and longest >= limit:
+                raise ValueError(f"grid must have at most {limit} places on axis {axis} (inner's max_length)")
+            return dataclasses.replace(
+                info,
+                reach=(past, future),
+                cost="n" if axis else info.cost,
+                memory="n" if axis else info.memory,
+                state="constant" if axis and info.state == "n" else info.state,
+                grid=True,
+                max_length=None if axis or limit is None else limit * apart,
+            )
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        name, inner = self.options.along()
+        self.inner = create_mixer(name, dim, **inner)
+        self.sizes, self.axis = read_grid(self.options.grid), self.options.axis
+        self.lines = math.prod(self.sizes[self.axis :])  # lines side by side
+        self.slab = (
+            math.prod(self.sizes[self.axis - 1 :]) if self.axis else None
+        )  # tokens until they begin anew
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         T = x.shape[1]
@@ -192,12 +189,3 @@ def _named(inner: Part) -> tuple[str, dict[str, Any]]:
         return inner, {}
     options = {k: v for k, v in inner.items() if k not in ("name", "options", "tag", "inner")}
     return inner["name"], {**options, **inner.get("options", {})}
-
-
-def _create(dim: int, inner: Part, positions: Scheme, causal: bool) -> Mixer:
-    name, options = _named(inner)
-    known = option_names(mixers.get(name).target)
-    for option, value in (("positions", positions), ("causal", causal)):
-        if option in known:
-            options.setdefault(option, value)
-    return create_mixer(name, dim, **options)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -10,7 +12,6 @@ from anyformer.contract import Inputs
 from anyformer.mixers import register_mixer
 from anyformer.mixers.patterned import Branch, PatternedAttention
 from anyformer.ops.masks import Blocks, Causal, Global, MaskSpec
-from anyformer.positions import Scheme
 
 
 @register_mixer(
@@ -39,53 +40,33 @@ class BlockAttention(PatternedAttention):
         bias: biases on the projections.
     """
 
-    name = "block_attention"
+    class Options(PatternedAttention.Options):
+        block: int = 16
+        stagger: bool = False
+        num_global: int = 0
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        block: int = 16,
-        stagger: bool = False,
-        num_global: int = 0,
-        positions: Scheme = "rope",
-        causal: bool = True,
-        bias: bool = False,
-    ) -> None:
-        super().__init__(
-            dim,
-            num_heads=num_heads,
-            positions=positions,
-            causal=causal,
-            bias=bias,
-            block=block,
-            stagger=stagger,
-            num_global=num_global,
-        )
-        if num_global:
+        def branches(self) -> list[Branch]:
+            block, num_global = self.block, self.num_global
+            if block < 1 or (self.stagger and block % 2):
+                raise ValueError(f"block must be positive, and even where it staggers, got {block}")
+            if num_global < 0 or (self.causal and num_global):
+                raise ValueError(
+                    f"num_global must be 0 with causal=True, and never negative, got {num_global}"
+                )
+            half = block // 2 if self.stagger else 0
+            spec: MaskSpec = Blocks(block, (half - num_global) % block)
+            if self.causal:
+                spec = spec & Causal()
+            return [[(slice(None), spec | Global(limit=num_global) if num_global else spec)]]
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        self.num_global = self.options.num_global
+        if self.num_global:
             self.global_scale = nn.Parameter(torch.ones(dim))
             self.global_shift = nn.Parameter(torch.zeros(dim))
-
-    @classmethod
-    def patterns(  # type: ignore[override]
-        cls,
-        *,
-        num_heads: int,
-        causal: bool,
-        block: int = 16,
-        stagger: bool = False,
-        num_global: int = 0,
-    ) -> list[Branch]:
-        if block < 1 or (stagger and block % 2):
-            raise ValueError(f"block must be positive, and even where it staggers, got {block}")
-        if num_global < 0 or (causal and num_global):
-            raise ValueError(f"num_global must be 0 with causal=True, and never negative, got {num_global}")
-        half = block // 2 if stagger else 0
-        spec: MaskSpec = Blocks(block, (half - num_global) % block)
-        if causal:
-            spec = spec & Causal()
-        return [[(slice(None), spec | Global(limit=num_global) if num_global else spec)]]
 
     def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Cache]:
         if self.num_global:

@@ -52,47 +52,50 @@ class BlockState(Mixer):
         positions: a scheme that rotates, for the attention within windows.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        window: int = 64,
-        num_states: int = 8,
-        context: str = "single_head",
-        state_dim: int = 16,
-        positions: Scheme = "rope",
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim, positions=positions, causal=causal)
-        if context not in CONTEXTS:
-            raise ValueError(f"unknown context {context!r}{nearest(context, list(CONTEXTS))}")
-        for name, value in (("window", window), ("num_states", num_states)):
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        window: int = 64
+        num_states: int = 8
+        context: str = "single_head"
+        state_dim: int = 16
+        positions: Scheme = "rope"
+
+        def info(self) -> MixerInfo:
+            self.needs_causal(True, "its state space runs along time")
+            facts = require("block_state", self.positions)
+            return MixerInfo(reach=(None, 0), cost="n log n", state="constant", max_length=facts.max_length)
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        if o.context not in CONTEXTS:
+            raise ValueError(f"unknown context {o.context!r}{nearest(o.context, list(CONTEXTS))}")
+        for name, value in (("window", o.window), ("num_states", o.num_states)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        K = head_width(dim, num_heads, None)
-        self.num_heads, self.window, self.num_states, self.context = num_heads, window, num_states, context
-        filters = num_states if context == "multi_filter" else 1
-        self.spaces = nn.ModuleList(
-            create_mixer("s4", dim, state_dim=state_dim, mode="diagonal") for _ in range(filters)
+        K = head_width(dim, o.num_heads, None)
+        self.num_heads, self.window, self.num_states, self.context = (
+            o.num_heads,
+            o.window,
+            o.num_states,
+            o.context,
         )
-        self.heads = Linear(dim, num_states * dim, bias=False) if context == "multi_head" else None
-        self.ids = nn.Parameter(torch.randn(num_states, dim) * 0.02)
+        filters = o.num_states if o.context == "multi_filter" else 1
+        self.spaces = nn.ModuleList(
+            create_mixer("s4", dim, state_dim=o.state_dim, mode="diagonal") for _ in range(filters)
+        )
+        self.heads = Linear(dim, o.num_states * dim, bias=False) if o.context == "multi_head" else None
+        self.ids = nn.Parameter(torch.randn(o.num_states, dim) * 0.02)
         self.norm = RMSNorm(dim)
         self.q, self.k, self.v, self.context_q, self.context_k, self.context_v = (
             Linear(dim, dim, bias=False) for _ in range(6)
         )
         self.out = Linear(2 * dim, dim, bias=False)
-        self.positions = create_position(positions, dim=dim, num_heads=num_heads, head_dim=K)
+        self.positions = create_position(o.positions, dim=dim, num_heads=o.num_heads, head_dim=K)
         if self.positions.scores:
-            raise ValueError(f"positions must rotate or be none for block_state, got {positions!r}")
-
-    @classmethod
-    def describe(cls, *, positions: Scheme = "rope", causal: bool = True, **_: Any) -> MixerInfo:
-        if not causal:
-            raise ValueError("causal=False is not possible for block_state: its state space runs along time")
-        facts = require("block_state", positions)
-        return MixerInfo(reach=(None, 0), cost="n log n", state="constant", max_length=facts.max_length)
+            raise ValueError(f"positions must rotate or be none for block_state, got {o.positions!r}")
 
     @property
     def _filters(self) -> list[Mixer]:

@@ -116,33 +116,33 @@ class Combiner(Mixer):
         span: tokens of a block or row; best near the square root of the length.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        partition: str = "fixed",
-        span: int = 32,
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim, partition=partition, span=span, causal=causal)
-        self.num_heads, self.head_dim = num_heads, head_width(dim, num_heads, None)
-        self.partition, self.span, self.causal = partition, span, causal
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        partition: str = "fixed"
+        span: int = 32
+
+        def info(self) -> MixerInfo:
+            if self.partition not in PARTITIONS:
+                raise ValueError(f"partition must be one of {', '.join(PARTITIONS)}; got {self.partition!r}")
+            if self.span < 1:
+                raise ValueError(f"span must be at least 1, got {self.span}")
+            cost = "n log n" if self.partition == "logsparse" else "n^2"
+            return MixerInfo(
+                reach=(None, 0 if self.causal else None),
+                cost=cost,
+                memory=cost,
+                state="n" if self.causal else "none",
+            )
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        self.num_heads, self.head_dim = o.num_heads, head_width(dim, o.num_heads, None)
+        self.partition, self.span, self.causal = o.partition, o.span, o.causal
         self.qkv = Linear(dim, 3 * dim, bias=False)
         self.out = Linear(dim, dim, bias=False)
-
-    @classmethod
-    def describe(
-        cls, *, partition: str = "fixed", span: int = 32, causal: bool = True, **_: Any
-    ) -> MixerInfo:
-        if partition not in PARTITIONS:
-            raise ValueError(f"partition must be one of {', '.join(PARTITIONS)}; got {partition!r}")
-        if span < 1:
-            raise ValueError(f"span must be at least 1, got {span}")
-        cost = "n log n" if partition == "logsparse" else "n^2"
-        return MixerInfo(
-            reach=(None, 0 if causal else None), cost=cost, memory=cost, state="n" if causal else "none"
-        )
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q, k, v = (split_heads(t, self.num_heads) for t in self.qkv(x).chunk(3, -1))

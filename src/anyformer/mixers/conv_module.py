@@ -31,29 +31,35 @@ class ConvModule(Mixer):
         group_size: channels that a group mixes, a divisor of dim.
     """
 
-    def __init__(self, dim: int, *, kernel: int = 7, group_size: int = 16, causal: bool = True) -> None:
-        super().__init__(dim, kernel=kernel, causal=causal)
-        if group_size < 1 or dim % group_size:
-            raise ValueError(f"group_size must divide dim={dim}, got {group_size}")
-        self.past, self.future = kernel - 1, 0
-        if not causal:
-            self.past = self.future = kernel // 2
-        self.groups = dim // group_size
+    class Options(Mixer.Options):
+        kernel: int = 7
+        group_size: int = 16
+
+        def info(self) -> MixerInfo:
+            if self.kernel < 2:
+                raise ValueError(f"kernel must be at least 2, got {self.kernel}")
+            if self.causal:
+                return MixerInfo(reach=(self.kernel - 1, 0), state="constant")
+            if self.kernel % 2 == 0:
+                raise ValueError(f"kernel must be odd with causal=False, to be centred, got {self.kernel}")
+            return MixerInfo(reach=(self.kernel // 2, self.kernel // 2))
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        if o.group_size < 1 or dim % o.group_size:
+            raise ValueError(f"group_size must divide dim={dim}, got {o.group_size}")
+        self.past, self.future = o.kernel - 1, 0
+        if not o.causal:
+            self.past = self.future = o.kernel // 2
+        self.groups = dim // o.group_size
         self.expand = Linear(dim, 2 * dim)
-        bound = (group_size * kernel) ** -0.5  # PyTorch's default for a convolution
-        self.weight = nn.Parameter(torch.empty(dim, group_size, kernel).uniform_(-bound, bound))
+        bound = (o.group_size * o.kernel) ** -0.5  # PyTorch's default for a convolution
+        self.weight = nn.Parameter(torch.empty(dim, o.group_size, o.kernel).uniform_(-bound, bound))
         self.norm = nn.LayerNorm(dim)
         self.out = Linear(dim, dim)
-
-    @classmethod
-    def describe(cls, *, kernel: int = 7, causal: bool = True, **_: Any) -> MixerInfo:
-        if kernel < 2:
-            raise ValueError(f"kernel must be at least 2, got {kernel}")
-        if causal:
-            return MixerInfo(reach=(kernel - 1, 0), state="constant")
-        if kernel % 2 == 0:
-            raise ValueError(f"kernel must be odd with causal=False, to be centred, got {kernel}")
-        return MixerInfo(reach=(kernel // 2, kernel // 2))
 
     def _convolve(self, joined: Tensor) -> Tensor:
         """(B, past + T + future, D) to the output (B, T, D)."""

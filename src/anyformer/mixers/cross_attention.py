@@ -29,25 +29,24 @@ class CrossAttention(Mixer):
         bias: biases on the projections.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        head_dim: int | None = None,
-        bias: bool = False,
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim)
-        self.num_heads, self.head_dim = num_heads, head_width(dim, num_heads, head_dim)
-        width = num_heads * self.head_dim
-        self.q = Linear(dim, width, bias=bias)
-        self.kv = Linear(dim, 2 * width, bias=bias)
-        self.out = Linear(width, dim, bias=bias)
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        head_dim: int | None = None
+        bias: bool = False
 
-    @classmethod
-    def describe(cls, **_: Any) -> MixerInfo:
-        return MixerInfo(reach=(0, 0), state="constant", context=True)
+        def info(self) -> MixerInfo:
+            return MixerInfo(reach=(0, 0), state="constant", context=True)
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        self.num_heads, self.head_dim = o.num_heads, head_width(dim, o.num_heads, o.head_dim)
+        width = o.num_heads * self.head_dim
+        self.q = Linear(dim, width, bias=o.bias)
+        self.kv = Linear(dim, 2 * width, bias=o.bias)
+        self.out = Linear(width, dim, bias=o.bias)
 
     def _keys(self, inputs: Inputs) -> State:
         context = inputs.context

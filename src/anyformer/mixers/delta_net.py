@@ -53,57 +53,53 @@ class DeltaNet(Mixer):
             the token that reads (log-linear attention, Guo 2025); buckets beyond so many share the last weight.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        key_dim: int | None = None,
-        conv_width: int = 4,
-        gated: bool = False,
-        correct: bool = True,
-        num_levels: int = 0,
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim, causal=causal, num_levels=num_levels)
-        self.correct, self.num_levels = correct, num_levels
-        self.value_dim = head_width(dim, num_heads, None)
-        self.key_dim = head_width(dim, num_heads, key_dim)
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        key_dim: int | None = None
+        conv_width: int = 4
+        gated: bool = False
+        correct: bool = True
+        num_levels: int = 0
+
+        def info(self) -> MixerInfo:
+            if self.num_levels < 0:
+                raise ValueError(f"num_levels must be at least 0, got {self.num_levels}")
+            self.needs_causal(True, "each token corrects the state before it")
+            if self.num_levels:
+                return MixerInfo(reach=(None, 0), cost="n log n", memory="n log n", state="log n")
+            return MixerInfo(reach=(None, 0), state="constant")
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        self.correct, self.num_levels = o.correct, o.num_levels
+        self.value_dim = head_width(dim, o.num_heads, None)
+        self.key_dim = head_width(dim, o.num_heads, o.key_dim)
         if self.key_dim < 1:
-            raise ValueError(f"key_dim must be at least 1, got {key_dim}")
-        self.num_heads = num_heads
-        self.widths = (num_heads * self.key_dim, num_heads * self.key_dim, dim)
+            raise ValueError(f"key_dim must be at least 1, got {o.key_dim}")
+        self.num_heads = o.num_heads
+        self.widths = (o.num_heads * self.key_dim, o.num_heads * self.key_dim, dim)
         self.qkv = Linear(dim, sum(self.widths), bias=False)
         self.conv = None
-        if conv_width:
-            self.conv = ShortConv(sum(self.widths), conv_width, bias=False, activation="silu")
-        self.beta = Linear(dim, num_heads, bias=False)
+        if o.conv_width:
+            self.conv = ShortConv(sum(self.widths), o.conv_width, bias=False, activation="silu")
+        self.beta = Linear(dim, o.num_heads, bias=False)
         self.norm = RMSNorm(self.value_dim, eps=1e-5)
         self.out = Linear(dim, dim, bias=False)
-        self.gate = Linear(dim, dim, bias=False) if gated else None
-        if gated:
-            self.step = Linear(dim, num_heads)
-            self.log_rate = nn.Parameter(torch.empty(num_heads).uniform_(1, 16).log())
+        self.gate = Linear(dim, dim, bias=False) if o.gated else None
+        if o.gated:
+            self.step = Linear(dim, o.num_heads)
+            self.log_rate = nn.Parameter(torch.empty(o.num_heads).uniform_(1, 16).log())
             with torch.no_grad():  # steps from 0.001 to 0.1, as in Mamba
-                step = torch.empty(num_heads).uniform_(-6.9, -2.3).exp()
+                step = torch.empty(o.num_heads).uniform_(-6.9, -2.3).exp()
                 self.step.bias.copy_(step.expm1().log())
 
-        if num_levels:
-            self.levels = Linear(dim, num_heads * num_levels)
+        if o.num_levels:
+            self.levels = Linear(dim, o.num_heads * o.num_levels)
             with torch.no_grad():  # weights of one, at which it is the base
                 self.levels.bias.fill_(math.log(math.e - 1))
-
-    @classmethod
-    def describe(cls, *, causal: bool = True, num_levels: int = 0, **_: Any) -> MixerInfo:
-        if num_levels < 0:
-            raise ValueError(f"num_levels must be at least 0, got {num_levels}")
-        if not causal:
-            raise ValueError(
-                "causal=False is not possible for delta_net: each token corrects the state before it"
-            )
-        if num_levels:
-            return MixerInfo(reach=(None, 0), cost="n log n", memory="n log n", state="log n")
-        return MixerInfo(reach=(None, 0), state="constant")
 
     def hints(self) -> dict[str, dict[str, Any]]:
         return {} if self.gate is None else {"log_rate": {"decay": False}}

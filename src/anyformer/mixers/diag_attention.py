@@ -44,35 +44,36 @@ class DiagAttention(Mixer):
         positions: a position scheme by name that turns queries and keys, or ``none``.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        block_len: int = 64,
-        weights: str = "softmax",
-        positions: Scheme = "rope",
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim, block_len=block_len, causal=causal)
-        if weights not in WEIGHTS:
-            raise ValueError(f"unknown weights {weights!r}{nearest(weights, list(WEIGHTS))}")
-        if require("diag_attention", positions).scores:
-            raise ValueError(f"positions must turn queries and keys, or be 'none', got {positions!r}")
-        K = head_width(dim, num_heads, None)
-        self.num_heads, self.head_dim, self.block_len = num_heads, K, block_len
-        self.weights, self.causal = weights, causal
-        self.positions = create_position(positions, dim=dim, num_heads=num_heads, head_dim=K)
-        self.qkv = Linear(dim, 3 * dim, bias=False)
-        self.norm = RMSNorm(dim) if weights == "relu" else None
-        self.out = Linear(dim, dim, bias=False)
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        block_len: int = 64
+        weights: str = "softmax"
+        positions: Scheme = "rope"
 
-    @classmethod
-    def describe(cls, *, block_len: int = 64, causal: bool = True, **_: Any) -> MixerInfo:
-        if block_len < 1:
-            raise ValueError(f"block_len must be at least 1, got {block_len}")
-        far = block_len - 1
-        return MixerInfo(reach=(far, 0 if causal else far), state="constant" if causal else "none")
+        def info(self) -> MixerInfo:
+            if self.block_len < 1:
+                raise ValueError(f"block_len must be at least 1, got {self.block_len}")
+            far = self.block_len - 1
+            return MixerInfo(
+                reach=(far, 0 if self.causal else far), state="constant" if self.causal else "none"
+            )
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        if o.weights not in WEIGHTS:
+            raise ValueError(f"unknown weights {o.weights!r}{nearest(o.weights, list(WEIGHTS))}")
+        if require("diag_attention", o.positions).scores:
+            raise ValueError(f"positions must turn queries and keys, or be 'none', got {o.positions!r}")
+        K = head_width(dim, o.num_heads, None)
+        self.num_heads, self.head_dim, self.block_len = o.num_heads, K, o.block_len
+        self.weights, self.causal = o.weights, o.causal
+        self.positions = create_position(o.positions, dim=dim, num_heads=o.num_heads, head_dim=K)
+        self.qkv = Linear(dim, 3 * dim, bias=False)
+        self.norm = RMSNorm(dim) if o.weights == "relu" else None
+        self.out = Linear(dim, dim, bias=False)
 
     def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
         q, k, v = (split_heads(t, self.num_heads) for t in self.qkv(x).chunk(3, -1))

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from anyformer.mixers import register_mixer
 from anyformer.mixers.patterned import Branch, PatternedAttention
 from anyformer.ops.masks import Blocks, Causal, Every, MaskSpec
-from anyformer.positions import Scheme
 
 Segments = str | Sequence[Sequence[int]]
 """Segment lengths with their rates: ``"64/1+256/4"`` or ``[(64, 1), (256, 4)]``."""
@@ -38,35 +37,21 @@ class DilatedAttention(PatternedAttention):
         bias: biases on the projections.
     """
 
-    name = "dilated_attention"
+    class Options(PatternedAttention.Options):
+        segments: Segments = "16/1+64/4"
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        segments: Segments = "16/1+64/4",
-        positions: Scheme = "rope",
-        causal: bool = True,
-        bias: bool = False,
-    ) -> None:
-        super().__init__(
-            dim, num_heads=num_heads, positions=positions, causal=causal, bias=bias, segments=segments
-        )
+        def branches(self) -> list[Branch]:
+            found: list[Branch] = []
+            for length, rate in read_segments(self.segments):
+                own: MaskSpec = Blocks(length) & Causal() if self.causal else Blocks(length)
+                if rate == 1:
+                    found.append([(slice(None), own)])
+                    continue
+                groups = min(rate, self.num_heads)
+                found.append([(slice(h, None, rate), Every(rate, h) & own) for h in range(groups)])
+            return found
 
-    @classmethod
-    def patterns(  # type: ignore[override]
-        cls, *, num_heads: int, causal: bool, segments: Segments = "16/1+64/4"
-    ) -> list[Branch]:
-        branches: list[Branch] = []
-        for length, rate in read_segments(segments):
-            own: MaskSpec = Blocks(length) & Causal() if causal else Blocks(length)
-            if rate == 1:
-                branches.append([(slice(None), own)])
-                continue
-            groups = min(rate, num_heads)
-            branches.append([(slice(h, None, rate), Every(rate, h) & own) for h in range(groups)])
-        return branches
+    options: Options
 
 
 def read_segments(segments: Segments) -> list[tuple[int, int]]:

@@ -46,33 +46,34 @@ class EcoFormer(Mixer):
 
     fits: Tensor
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        num_bits: int = 16,
-        num_anchors: int = 20,
-        num_pairs: int = 10,
-        num_fits: int = 4,
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim, causal=causal)
-        if num_pairs < 1 or num_fits < 0:
-            raise ValueError(
-                f"num_pairs must be at least 1 and num_fits at least 0, got {num_pairs} and {num_fits}"
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        num_bits: int = 16
+        num_anchors: int = 20
+        num_pairs: int = 10
+        num_fits: int = 4
+
+        def info(self) -> MixerInfo:
+            return MixerInfo(
+                reach=(None, 0 if self.causal else None), state="constant" if self.causal else "none"
             )
-        self.num_heads, self.head_dim, self.causal = num_heads, head_width(dim, num_heads, None), causal
-        self.num_bits, self.num_pairs, self.num_fits = num_bits, num_pairs, num_fits
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        if o.num_pairs < 1 or o.num_fits < 0:
+            raise ValueError(
+                f"num_pairs must be at least 1 and num_fits at least 0, got {o.num_pairs} and {o.num_fits}"
+            )
+        self.num_heads, self.head_dim, self.causal = o.num_heads, head_width(dim, o.num_heads, None), o.causal
+        self.num_bits, self.num_pairs, self.num_fits = o.num_bits, o.num_pairs, o.num_fits
         self.qk = Linear(dim, dim, bias=False)
         self.v = Linear(dim, dim, bias=False)
         self.out = Linear(dim, dim, bias=False)
-        self.hash = KernelHash(num_heads, self.head_dim, num_bits, num_anchors)
+        self.hash = KernelHash(o.num_heads, self.head_dim, o.num_bits, o.num_anchors)
         self.register_buffer("fits", torch.zeros((), dtype=torch.int64))
-
-    @classmethod
-    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
-        return MixerInfo(reach=(None, 0 if causal else None), state="constant" if causal else "none")
 
     def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
         """Codes with one more constant number, for queries and for keys; values."""

@@ -13,7 +13,6 @@ from anyformer.mixers import register_mixer
 from anyformer.mixers.frugal import FrugalAttention
 from anyformer.ops.attention import attention
 from anyformer.ops.select import best_keys
-from anyformer.positions import Scheme
 from anyformer.state import State
 
 
@@ -40,43 +39,28 @@ class EvictingAttention(FrugalAttention):
         pool: odd.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        num_kv_heads: int | None = None,
-        positions: Scheme = "rope",
-        prompt: int = 256,
-        window: int = 16,
-        keep: int = 48,
-        pool: int = 5,
-        causal: bool = True,
-    ) -> None:
-        super().__init__(
-            dim,
-            num_heads=num_heads,
-            num_kv_heads=num_kv_heads,
-            positions=positions,
-            causal=causal,
-            prompt=prompt,
-            window=window,
-            keep=keep,
-            pool=pool,
-        )
-        self.prompt, self.window, self.keep, self.pool = prompt, window, keep, pool
+    class Options(FrugalAttention.Options):
+        prompt: int = 256
+        window: int = 16
+        keep: int = 48
+        pool: int = 5
 
-    @classmethod
-    def describe(
-        cls, *, prompt: int = 256, window: int = 16, keep: int = 48, pool: int = 5, **options: Any
-    ) -> MixerInfo:
-        if not 1 <= window < prompt or keep < 0:
-            raise ValueError(
-                f"window must be at least 1 and below prompt={prompt}, keep not negative; got {window} and {keep}"
-            )
-        if pool < 1 or pool % 2 == 0:
-            raise ValueError(f"pool must be odd, got {pool}")
-        return super().describe(**options)
+        def info(self) -> MixerInfo:
+            if not 1 <= self.window < self.prompt or self.keep < 0:
+                raise ValueError(
+                    f"window must be at least 1 and below prompt={self.prompt}, keep not negative; "
+                    f"got {self.window} and {self.keep}"
+                )
+            if self.pool < 1 or self.pool % 2 == 0:
+                raise ValueError(f"pool must be odd, got {self.pool}")
+            return super().info()
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        self.prompt, self.window, self.keep, self.pool = o.prompt, o.window, o.keep, o.pool
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         wide = torch.promote_types(dtype, torch.float32)

@@ -36,28 +36,29 @@ class Extractor(Mixer):
         weights: ``matrix``, ``vector``, ``scalar`` or ``mean``.
     """
 
-    def __init__(
-        self, dim: int, *, context_len: int = 64, weights: str = "vector", causal: bool = True
-    ) -> None:
-        super().__init__(dim, context_len=context_len, weights=weights, causal=causal)
-        self.past, self.kind = context_len - 1, weights
-        shape = {"matrix": (dim, dim), "vector": (dim, 1), "scalar": (1, 1)}.get(weights)
-        spread = (context_len * (dim if weights == "matrix" else 1)) ** -0.5
-        self.weight = None if shape is None else nn.Parameter(torch.randn(*shape, context_len) * spread)
-        self.value = nn.Identity() if weights == "matrix" else Linear(dim, dim, bias=False)
-        self.adjust = Linear(dim, dim)
+    class Options(Mixer.Options):
+        context_len: int = 64
+        weights: str = "vector"
 
-    @classmethod
-    def describe(
-        cls, *, context_len: int = 64, weights: str = "vector", causal: bool = True, **_: Any
-    ) -> MixerInfo:
-        if not causal:
-            raise ValueError("causal=False is not possible for extractor: it sums over the past")
-        if context_len < 2:
-            raise ValueError(f"context_len must be at least 2, got {context_len}")
-        if weights not in WEIGHTS:
-            raise ValueError(f"unknown weights {weights!r}{nearest(weights, list(WEIGHTS))}")
-        return MixerInfo(reach=(context_len - 1, 0), state="constant")
+        def info(self) -> MixerInfo:
+            self.needs_causal(True, "it sums over the past")
+            if self.context_len < 2:
+                raise ValueError(f"context_len must be at least 2, got {self.context_len}")
+            if self.weights not in WEIGHTS:
+                raise ValueError(f"unknown weights {self.weights!r}{nearest(self.weights, list(WEIGHTS))}")
+            return MixerInfo(reach=(self.context_len - 1, 0), state="constant")
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        self.past, self.kind = o.context_len - 1, o.weights
+        shape = {"matrix": (dim, dim), "vector": (dim, 1), "scalar": (1, 1)}.get(o.weights)
+        spread = (o.context_len * (dim if o.weights == "matrix" else 1)) ** -0.5
+        self.weight = None if shape is None else nn.Parameter(torch.randn(*shape, o.context_len) * spread)
+        self.value = nn.Identity() if o.weights == "matrix" else Linear(dim, dim, bias=False)
+        self.adjust = Linear(dim, dim)
 
     def _extract(self, joined: Tensor, inputs: Inputs) -> Tensor:
         """The sums (B, T, D) of what is there (B, L - 1 + T, D), zero before the first token."""

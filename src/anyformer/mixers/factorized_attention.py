@@ -73,49 +73,42 @@ class FactorizedAttention(Mixer):
         positions: a scheme that rotates, by a cell's place on an axis; or ``none``.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        head_dim: int | None = None,
-        kernel_dim: int | None = None,
-        grid: Grid = 8,
-        form: str = "parallel",
-        positions: Scheme = "rope",
-        causal: bool = False,
-    ) -> None:
-        super().__init__(dim, grid=grid, form=form, positions=positions, causal=causal)
-        K = head_width(dim, num_heads, head_dim)
-        self.num_heads, self.head_dim, self.form, self.sizes = num_heads, K, form, read_grid(grid)
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        head_dim: int | None = None
+        kernel_dim: int | None = None
+        grid: Grid = 8
+        form: str = "parallel"
+        positions: Scheme = "rope"
+        causal: bool = False
+
+        def info(self) -> MixerInfo:
+            self.needs_causal(False, "kernels come from means")
+            if self.form not in FORMS:
+                raise ValueError(f"form must be 'parallel' or 'chained', got {self.form!r}")
+            read_grid(self.grid)
+            require("factorized_attention", self.positions)
+            if position_facts(self.positions).scores:
+                raise ValueError(
+                    f"positions={self.positions!r} make scores, and factorized_attention has none"
+                )
+            return MixerInfo(reach=(None, None), cost="n^2", memory="n^2", grid=True)
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        K = head_width(dim, o.num_heads, o.head_dim)
+        self.num_heads, self.head_dim, self.form, self.sizes = o.num_heads, K, o.form, read_grid(o.grid)
         axes = 1 + len(self.sizes)
         self.in_norm = nn.LayerNorm(dim)
-        self.v = Linear(dim, num_heads * K, bias=False)
+        self.v = Linear(dim, o.num_heads * K, bias=False)
         self.kernels = nn.ModuleList(
-            AxisKernel(dim, num_heads, kernel_dim or 3 * K, positions) for _ in range(axes)
+            AxisKernel(dim, o.num_heads, o.kernel_dim or 3 * K, o.positions) for _ in range(axes)
         )
-        width = num_heads * K * (axes if form == "parallel" else 1)
+        width = o.num_heads * K * (axes if o.form == "parallel" else 1)
         self.mix, self.out = Linear(width, dim, bias=False), Linear(dim, dim, bias=False)
-
-    @classmethod
-    def describe(
-        cls,
-        *,
-        grid: Grid = 8,
-        form: str = "parallel",
-        positions: Scheme = "rope",
-        causal: bool = False,
-        **_: Any,
-    ) -> MixerInfo:
-        if causal:
-            raise ValueError("causal=True is not possible for factorized_attention: kernels come from means")
-        if form not in FORMS:
-            raise ValueError(f"form must be 'parallel' or 'chained', got {form!r}")
-        read_grid(grid)
-        require("factorized_attention", positions)
-        if position_facts(positions).scores:
-            raise ValueError(f"positions={positions!r} make scores, and factorized_attention has none")
-        return MixerInfo(reach=(None, None), cost="n^2", memory="n^2", grid=True)
 
     def axis_kernels(self, x: Tensor, inputs: Inputs) -> list[Tensor]:
         """A_a (B, H, n_a, n_a) of each axis, from the normed input (B, T, D), zero where masked."""

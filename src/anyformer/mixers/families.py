@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from anyformer.mixers import mixers
-from anyformer.parts import describe_part
+from anyformer.parts import part_info
 from anyformer.registry import nearest
 
 
@@ -102,7 +102,7 @@ def forms(id: str) -> list[bool]:
     found = []
     for causal in (True, False):
         try:
-            info = describe_part(mixers, id, {"causal": causal})
+            info = part_info(mixers, id, {"causal": causal})
         except ValueError:
             continue
         if not info.context and info.causal == causal:

@@ -26,25 +26,27 @@ class Fastformer(Mixer):
         causal: must be False: both are global.
     """
 
-    def __init__(
-        self, dim: int, *, num_heads: int = 4, share_value: bool = True, causal: bool = False
-    ) -> None:
-        super().__init__(dim, causal=causal)
-        self.num_heads, self.head_dim = num_heads, head_width(dim, num_heads, None)
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        share_value: bool = True
+        causal: bool = False
+
+        def info(self) -> MixerInfo:
+            self.needs_causal(False, "its query and key are pooled over the whole sequence")
+            return MixerInfo(reach=(None, None))
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        self.num_heads, self.head_dim = o.num_heads, head_width(dim, o.num_heads, None)
         self.q = Linear(dim, dim, bias=False)
         self.k = Linear(dim, dim, bias=False)
-        self.v = None if share_value else Linear(dim, dim, bias=False)
-        self.query_score = Linear(dim, num_heads, bias=False)
-        self.key_score = Linear(dim, num_heads, bias=False)
+        self.v = None if o.share_value else Linear(dim, dim, bias=False)
+        self.query_score = Linear(dim, o.num_heads, bias=False)
+        self.key_score = Linear(dim, o.num_heads, bias=False)
         self.transform = Linear(dim, dim)
-
-    @classmethod
-    def describe(cls, *, causal: bool = False, **_: Any) -> MixerInfo:
-        if causal:
-            raise ValueError(
-                "causal=True is not possible for fastformer: its query and key are pooled over the whole sequence"
-            )
-        return MixerInfo(reach=(None, None))
 
     def _pool(self, x: Tensor, score: Linear, inputs: Inputs) -> Tensor:
         """(B, 1, D): the average of x over time, each head by its own weights."""

@@ -29,24 +29,30 @@ class FlatMLP(Mixer):
         hidden_dim: hidden units F.
     """
 
-    def __init__(self, dim: int, *, max_length: int = 64, hidden_dim: int = 32, causal: bool = True) -> None:
-        super().__init__(dim, max_length=max_length, hidden_dim=hidden_dim, causal=causal)
-        self.causal, self.hidden_dim = causal, hidden_dim
-        self.up = nn.Parameter(torch.randn(max_length, dim, hidden_dim) * (max_length * dim) ** -0.5)
-        self.up_bias = nn.Parameter(torch.zeros(hidden_dim))
-        self.down = nn.Parameter(torch.randn(max_length, hidden_dim, dim) * hidden_dim**-0.5)
-        self.down_bias = nn.Parameter(torch.zeros(max_length, dim))
+    class Options(Mixer.Options):
+        max_length: int = 64
+        hidden_dim: int = 32
 
-    @classmethod
-    def describe(
-        cls, *, max_length: int = 64, hidden_dim: int = 32, causal: bool = True, **_: Any
-    ) -> MixerInfo:
-        if max_length < 1 or hidden_dim < 1:
-            raise ValueError(
-                f"max_length and hidden_dim must be at least 1, got {max_length} and {hidden_dim}"
+        def info(self) -> MixerInfo:
+            if self.max_length < 1 or self.hidden_dim < 1:
+                raise ValueError(
+                    f"max_length and hidden_dim must be at least 1, got {self.max_length} and {self.hidden_dim}"
+                )
+            reach = (None, 0 if self.causal else None)
+            return MixerInfo(
+                reach=reach, state="constant" if self.causal else "none", max_length=self.max_length
             )
-        reach = (None, 0 if causal else None)
-        return MixerInfo(reach=reach, state="constant" if causal else "none", max_length=max_length)
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        self.causal, self.hidden_dim = o.causal, o.hidden_dim
+        self.up = nn.Parameter(torch.randn(o.max_length, dim, o.hidden_dim) * (o.max_length * dim) ** -0.5)
+        self.up_bias = nn.Parameter(torch.zeros(o.hidden_dim))
+        self.down = nn.Parameter(torch.randn(o.max_length, o.hidden_dim, dim) * o.hidden_dim**-0.5)
+        self.down_bias = nn.Parameter(torch.zeros(o.max_length, dim))
 
     def _mix(self, x: Tensor, past: Tensor | None, inputs: Inputs) -> tuple[Tensor, Tensor]:
         place = inputs.index.clamp_max(len(self.up) - 1)  # of masked tokens, which count for nothing

@@ -45,17 +45,24 @@ class FlowAttention(Mixer):
         num_heads: heads H.
     """
 
-    def __init__(self, dim: int, *, num_heads: int = 4, causal: bool = True) -> None:
-        super().__init__(dim, causal=causal)
-        self.num_heads, self.head_dim, self.causal = num_heads, head_width(dim, num_heads, None), causal
+    class Options(Mixer.Options):
+        num_heads: int = 4
+
+        def info(self) -> MixerInfo:
+            return MixerInfo(
+                reach=(None, 0 if self.causal else None), state="constant" if self.causal else "none"
+            )
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        self.num_heads, self.head_dim, self.causal = o.num_heads, head_width(dim, o.num_heads, None), o.causal
         self.q = Linear(dim, dim, bias=False)
         self.k = Linear(dim, dim, bias=False)
         self.v = Linear(dim, dim, bias=False)
         self.out = Linear(dim, dim, bias=False)
-
-    @classmethod
-    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
-        return MixerInfo(reach=(None, 0 if causal else None), state="constant" if causal else "none")
 
     def _flow(self, x: Tensor, past: State, inputs: Inputs) -> Flow:
         q, k, v = (split_heads(layer(x), self.num_heads) for layer in (self.q, self.k, self.v))

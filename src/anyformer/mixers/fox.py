@@ -41,25 +41,30 @@ class ForgettingAttention(Mixer):
             the output, which a sigmoid gates.
     """
 
-    def __init__(self, dim: int, *, num_heads: int = 4, pro: bool = False, causal: bool = True) -> None:
-        super().__init__(dim, causal=causal)
-        self.num_heads, self.head_dim = num_heads, head_width(dim, num_heads, None)
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        pro: bool = False
+
+        def info(self) -> MixerInfo:
+            self.needs_causal(True, "it forgets along time")
+            return MixerInfo(reach=(None, 0), cost="n^2", memory="n", state="n")
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        self.num_heads, self.head_dim = o.num_heads, head_width(dim, o.num_heads, None)
         self.qkv = Linear(dim, 3 * dim, bias=False)
-        self.forget = Linear(dim, num_heads)
+        self.forget = Linear(dim, o.num_heads)
         nn.init.zeros_(self.forget.bias)
         self.out = Linear(dim, dim, bias=False)
-        self.pro = pro
-        if pro:
-            self.shift = Linear(dim, 2 * num_heads, bias=False)
+        self.pro = o.pro
+        if o.pro:
+            self.shift = Linear(dim, 2 * o.num_heads, bias=False)
             self.gate = Linear(dim, dim, bias=False)
             self.norm = RMSNorm(self.head_dim, eps=1e-6, elementwise_affine=False)
-            self.scales = nn.Parameter(torch.ones(3, num_heads, 1, self.head_dim))  # of q, k and the output
-
-    @classmethod
-    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
-        if not causal:
-            raise ValueError("causal=False is not possible for fox: it forgets along time")
-        return MixerInfo(reach=(None, 0), cost="n^2", memory="n", state="n")
+            self.scales = nn.Parameter(torch.ones(3, o.num_heads, 1, self.head_dim))  # of q, k and the output
 
     def _project(
         self, x: Tensor, inputs: Inputs, last: Tensor | None = None

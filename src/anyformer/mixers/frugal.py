@@ -27,47 +27,43 @@ class FrugalAttention(Mixer):
         num_kv_heads: key/value heads G, a divisor of H.
         positions: a position scheme by name that turns queries and keys, or ``none``.
         causal: must be True: what is read depends on what has come.
-        own: the subclass's options.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int,
-        num_kv_heads: int | None,
-        positions: Scheme,
-        causal: bool,
-        **own: Any,
-    ) -> None:
-        super().__init__(dim, positions=positions, causal=causal, **own)
-        K = head_width(dim, num_heads, None)
-        G = num_heads if num_kv_heads is None else num_kv_heads
-        if G < 1 or num_heads % G:
-            raise ValueError(f"num_kv_heads must divide num_heads={num_heads}, got {G}")
-        self.num_heads, self.num_kv_heads, self.head_dim = num_heads, G, K
-        self.positions = create_position(positions, dim=dim, num_heads=num_heads, head_dim=K)
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        num_kv_heads: int | None = None
+        positions: Scheme = "rope"
+
+        def info(self) -> MixerInfo:
+            self.needs_causal(True, "what is read depends on what has come")
+            facts = require(self.owner, self.positions)
+            if facts.scores:
+                raise ValueError(
+                    f"positions={self.positions!r} do not go with {self.owner}: they change scores"
+                )
+            return MixerInfo(
+                reach=(None, 0),
+                cost="n^2",
+                memory="n^2",
+                state="n",
+                max_length=facts.max_length,
+                exceptions={"modes": "evaluation reads a part of the keys, training all"},
+            )
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        K = head_width(dim, o.num_heads, None)
+        G = o.num_heads if o.num_kv_heads is None else o.num_kv_heads
+        if G < 1 or o.num_heads % G:
+            raise ValueError(f"num_kv_heads must divide num_heads={o.num_heads}, got {G}")
+        self.num_heads, self.num_kv_heads, self.head_dim = o.num_heads, G, K
+        self.positions = create_position(o.positions, dim=dim, num_heads=o.num_heads, head_dim=K)
         self.q = Linear(dim, dim, bias=False)
         self.k, self.v = Linear(dim, G * K, bias=False), Linear(dim, G * K, bias=False)
         self.out = Linear(dim, dim, bias=False)
-
-    @classmethod
-    def describe(cls, *, positions: Scheme = "rope", causal: bool = True, **_: Any) -> MixerInfo:
-        if not causal:
-            raise ValueError(
-                f"causal=False is not possible for {cls.registry_id}: what is read depends on what has come"
-            )
-        facts = require(cls.registry_id, positions)
-        if facts.scores:
-            raise ValueError(f"positions={positions!r} do not go with {cls.registry_id}: they change scores")
-        return MixerInfo(
-            reach=(None, 0),
-            cost="n^2",
-            memory="n^2",
-            state="n",
-            max_length=facts.max_length,
-            exceptions={"modes": "evaluation reads a part of the keys, training all"},
-        )
 
     def _facts(self, q: Tensor, number: Tensor, new: State, state: State, size: int) -> State:
         """What else is kept: from this call's queries and keys (``new``), its numbers (B, T), and the state."""

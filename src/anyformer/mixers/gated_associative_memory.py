@@ -30,24 +30,27 @@ class GatedAssociativeMemory(Mixer):
         kernel: taps of the depthwise causal convolution.
     """
 
-    def __init__(self, dim: int, *, num_slots: int = 64, kernel: int = 3, causal: bool = True) -> None:
-        super().__init__(dim, num_slots=num_slots, kernel=kernel, causal=causal)
-        self.conv = ShortConv(dim, kernel)
-        self.memory = nn.Parameter(torch.empty(num_slots, dim))
+    class Options(Mixer.Options):
+        num_slots: int = 64
+        kernel: int = 3
+
+        def info(self) -> MixerInfo:
+            self.needs_causal(True, "its convolution runs over the past")
+            if self.num_slots < 1 or self.kernel < 2:
+                raise ValueError(
+                    f"num_slots must be at least 1 and kernel at least 2, got {self.num_slots} and {self.kernel}"
+                )
+            return MixerInfo(reach=(self.kernel - 1, 0), state="constant")
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        self.conv = ShortConv(dim, o.kernel)
+        self.memory = nn.Parameter(torch.empty(o.num_slots, dim))
         nn.init.xavier_uniform_(self.memory)
         self.gate = Linear(dim, 2 * dim)
-
-    @classmethod
-    def describe(cls, *, num_slots: int = 64, kernel: int = 3, causal: bool = True, **_: Any) -> MixerInfo:
-        if not causal:
-            raise ValueError(
-                "causal=False is not possible for gated_associative_memory: its convolution runs over the past"
-            )
-        if num_slots < 1 or kernel < 2:
-            raise ValueError(
-                f"num_slots must be at least 1 and kernel at least 2, got {num_slots} and {kernel}"
-            )
-        return MixerInfo(reach=(kernel - 1, 0), state="constant")
 
     def _mix(self, x: Tensor, past: Tensor | None, inputs: Inputs) -> tuple[Tensor, Tensor]:
         local, past = self.conv(x, past, inputs.mask)

@@ -36,28 +36,36 @@ class HashAttention(Mixer):
         seed: draws the directions, once.
     """
 
-    def __init__(
-        self, dim: int, *, num_heads: int = 4, num_buckets: int = 16, seed: int = 0, causal: bool = True
-    ) -> None:
-        super().__init__(dim, num_buckets=num_buckets, causal=causal)
-        K = head_width(dim, num_heads, None)
-        self.num_heads, self.head_dim, self.causal = num_heads, K, causal
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        num_buckets: int = 16
+        seed: int = 0
+
+        def info(self) -> MixerInfo:
+            if self.num_buckets < 2 or self.num_buckets % 2:
+                raise ValueError(f"num_buckets must be even and at least 2, got {self.num_buckets}")
+            return MixerInfo(
+                reach=(None, 0 if self.causal else None),
+                cost="n^2",
+                memory="n^2",
+                state="n" if self.causal else "none",
+            )
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        K = head_width(dim, o.num_heads, None)
+        self.num_heads, self.head_dim, self.causal = o.num_heads, K, o.causal
         self.q = Linear(dim, dim, bias=False)
         self.v = Linear(dim, dim, bias=False)
         self.out = Linear(dim, dim, bias=False)
-        generator = torch.Generator().manual_seed(seed)
-        drawn = torch.randn(num_heads, K, num_buckets // 2, generator=generator, device="cpu")
+        generator = torch.Generator().manual_seed(o.seed)
+        drawn = torch.randn(o.num_heads, K, o.num_buckets // 2, generator=generator, device="cpu")
         self.register_buffer("directions", normalize(drawn, dim=1))
 
     directions: Tensor
-
-    @classmethod
-    def describe(cls, *, num_buckets: int = 16, causal: bool = True, **_: Any) -> MixerInfo:
-        if num_buckets < 2 or num_buckets % 2:
-            raise ValueError(f"num_buckets must be even and at least 2, got {num_buckets}")
-        return MixerInfo(
-            reach=(None, 0 if causal else None), cost="n^2", memory="n^2", state="n" if causal else "none"
-        )
 
     def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """q, k, v (B, H, T, K) and buckets (B, H, T), -1 for masked tokens."""

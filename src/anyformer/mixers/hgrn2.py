@@ -32,26 +32,29 @@ class Hgrn2(Mixer):
             L starts at l / L. At 0 there is none.
     """
 
-    def __init__(
-        self, dim: int, *, num_heads: int = 4, lower_bound: float = 0.0, causal: bool = True
-    ) -> None:
-        super().__init__(dim, causal=causal)
-        if not 0 <= lower_bound < 1:
-            raise ValueError(f"lower_bound must be at least 0 and below 1, got {lower_bound}")
-        self.num_heads, self.head_dim = num_heads, head_width(dim, num_heads, None)
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        lower_bound: float = 0.0
+
+        def info(self) -> MixerInfo:
+            self.needs_causal(True, "its decay runs along time")
+            return MixerInfo(reach=(None, 0), state="constant")
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        if not 0 <= o.lower_bound < 1:
+            raise ValueError(f"lower_bound must be at least 0 and below 1, got {o.lower_bound}")
+        self.num_heads, self.head_dim = o.num_heads, head_width(dim, o.num_heads, None)
         self.q = Linear(dim, dim, bias=False)
         self.f = Linear(dim, dim, bias=False)
         self.i = Linear(dim, dim, bias=False)
         self.norm = RMSNorm(dim)
         self.out = Linear(dim, dim, bias=False)
-        logit = math.log(lower_bound / (1 - lower_bound)) if lower_bound else 0.0
-        self.bound = nn.Parameter(torch.full((dim,), logit)) if lower_bound else None
-
-    @classmethod
-    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
-        if not causal:
-            raise ValueError("causal=False is not possible for hgrn2: its decay runs along time")
-        return MixerInfo(reach=(None, 0), state="constant")
+        logit = math.log(o.lower_bound / (1 - o.lower_bound)) if o.lower_bound else 0.0
+        self.bound = nn.Parameter(torch.full((dim,), logit)) if o.lower_bound else None
 
     def hints(self) -> dict[str, dict[str, Any]]:
         return {} if self.bound is None else {"bound": {"decay": False}}

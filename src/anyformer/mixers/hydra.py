@@ -53,43 +53,39 @@ class Hydra(Mixer):
             itself (the paper's bidirectional variant Add, table 2).
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        state_dim: int = 64,
-        expand: float = 2,
-        num_groups: int = 1,
-        conv_width: int = 7,
-        bias: bool = False,
-        shift: bool = True,
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim, causal=causal)
-        if conv_width < 1 or conv_width % 2 == 0:
-            raise ValueError(f"conv_width must be odd, got {conv_width}")
-        self.inner_dim = F = check_sizes(dim, num_heads, num_groups, state_dim, expand)
-        self.num_heads, self.num_groups, self.shift = num_heads, num_groups, shift
-        self.widths = (F, *[num_groups * state_dim] * 4)
-        self.in_proj = Linear(dim, F + sum(self.widths) + 2 * num_heads, bias=bias)
-        bound = conv_width**-0.5
-        self.taps = nn.Parameter(torch.empty(sum(self.widths), conv_width).uniform_(-bound, bound))
-        self.conv_bias = nn.Parameter(torch.empty(sum(self.widths)).uniform_(-bound, bound))
-        self.dt_bias = nn.Parameter(initial_steps(num_heads))
-        self.A_log = nn.Parameter(torch.zeros(num_heads))
-        self.skip = nn.Parameter(torch.ones(num_heads))
-        self.skip_proj = Linear(F, num_heads, bias=False) if shift else None
-        self.norm = GatedNorm(F, before=True)
-        self.out_proj = Linear(F, dim, bias=bias)
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        state_dim: int = 64
+        expand: float = 2
+        num_groups: int = 1
+        conv_width: int = 7
+        bias: bool = False
+        shift: bool = True
 
-    @classmethod
-    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
-        if causal:
-            raise ValueError(
-                "causal=True is not possible for hydra: it runs both ways; its causal half is mamba2"
-            )
-        return MixerInfo(reach=(None, None))
+        def info(self) -> MixerInfo:
+            self.needs_causal(False, "it runs both ways; its causal half is mamba2")
+            return MixerInfo(reach=(None, None))
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        if o.conv_width < 1 or o.conv_width % 2 == 0:
+            raise ValueError(f"conv_width must be odd, got {o.conv_width}")
+        self.inner_dim = F = check_sizes(dim, o.num_heads, o.num_groups, o.state_dim, o.expand)
+        self.num_heads, self.num_groups, self.shift = o.num_heads, o.num_groups, o.shift
+        self.widths = (F, *[o.num_groups * o.state_dim] * 4)
+        self.in_proj = Linear(dim, F + sum(self.widths) + 2 * o.num_heads, bias=o.bias)
+        bound = o.conv_width**-0.5
+        self.taps = nn.Parameter(torch.empty(sum(self.widths), o.conv_width).uniform_(-bound, bound))
+        self.conv_bias = nn.Parameter(torch.empty(sum(self.widths)).uniform_(-bound, bound))
+        self.dt_bias = nn.Parameter(initial_steps(o.num_heads))
+        self.A_log = nn.Parameter(torch.zeros(o.num_heads))
+        self.skip = nn.Parameter(torch.ones(o.num_heads))
+        self.skip_proj = Linear(F, o.num_heads, bias=False) if o.shift else None
+        self.norm = GatedNorm(F, before=True)
+        self.out_proj = Linear(F, dim, bias=o.bias)
 
     def hints(self) -> dict[str, dict[str, Any]]:
         return {name: {"decay": False} for name in ("A_log", "skip", "dt_bias", "conv_bias")}

@@ -103,33 +103,31 @@ class Hyena(Mixer):
         conv_width: taps of the short convolution.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        order: int = 2,
-        max_length: int = 8192,
-        hidden_dim: int = 32,
-        conv_width: int = 3,
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim, causal=causal, max_length=max_length)
-        if order < 1 or hidden_dim < 1:
-            raise ValueError(f"order and hidden_dim must be at least 1, got {order} and {hidden_dim}")
-        self.order, self.max_length = order, max_length
-        self.into = Linear(dim, (order + 1) * dim)
-        self.conv = ShortConv((order + 1) * dim, conv_width)
-        self.filter = ImplicitFilter(dim, order, max_length, hidden_dim=hidden_dim)
-        self.skip = nn.Parameter(torch.randn(order, dim))
-        self.out = Linear(dim, dim)
+    class Options(Mixer.Options):
+        order: int = 2
+        max_length: int = 8192
+        hidden_dim: int = 32
+        conv_width: int = 3
 
-    @classmethod
-    def describe(cls, *, causal: bool = True, max_length: int = 8192, **_: Any) -> MixerInfo:
-        if not causal:
-            raise ValueError("causal=False is not possible for hyena: its convolutions are causal")
-        if max_length < 1:
-            raise ValueError(f"max_length must be at least 1, got {max_length}")
-        return MixerInfo(reach=(None, 0), cost="n log n", state="n", max_length=max_length)
+        def info(self) -> MixerInfo:
+            self.needs_causal(True, "its convolutions are causal")
+            if self.max_length < 1:
+                raise ValueError(f"max_length must be at least 1, got {self.max_length}")
+            return MixerInfo(reach=(None, 0), cost="n log n", state="n", max_length=self.max_length)
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        if o.order < 1 or o.hidden_dim < 1:
+            raise ValueError(f"order and hidden_dim must be at least 1, got {o.order} and {o.hidden_dim}")
+        self.order, self.max_length = o.order, o.max_length
+        self.into = Linear(dim, (o.order + 1) * dim)
+        self.conv = ShortConv((o.order + 1) * dim, o.conv_width)
+        self.filter = ImplicitFilter(dim, o.order, o.max_length, hidden_dim=o.hidden_dim)
+        self.skip = nn.Parameter(torch.randn(o.order, dim))
+        self.out = Linear(dim, dim)
 
     def hints(self) -> dict[str, dict[str, Any]]:
         return {"skip": {"decay": False}, "filter.log_width": {"decay": False}}

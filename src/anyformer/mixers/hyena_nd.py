@@ -116,47 +116,46 @@ class HyenaND(Mixer):
         hidden_dim: width of the network that writes the kernels.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        grid: Grid | None = None,
-        order: int = 2,
-        max_length: int = 1024,
-        kernel: str = "joint",
-        hidden_dim: int = 32,
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim, causal=causal, max_length=max_length)
-        if order < 1 or hidden_dim < 1:
-            raise ValueError(f"order and hidden_dim must be at least 1, got {order} and {hidden_dim}")
-        if kernel not in KERNELS:
-            raise ValueError(f"unknown kernel {kernel!r}{nearest(kernel, list(KERNELS))}")
-        self.sizes = () if grid is None else read_grid(grid)
-        self.order, self.causal = order, causal
-        axes = 1 + len(self.sizes)
-        self.corners = [(1,) * axes] if causal else list(product((1, -1), repeat=axes))
-        extents = (-(-max_length // math.prod(self.sizes)), *self.sizes)
-        filter_ = JointFilter if kernel == "joint" else SeparableFilter
-        self.into = Linear(dim, (order + 1) * dim)
-        bound = 3 ** (-axes / 2)
-        self.taps = nn.Parameter(torch.empty((order + 1) * dim, *[3] * axes).uniform_(-bound, bound))
-        self.taps_bias = nn.Parameter(torch.empty((order + 1) * dim).uniform_(-bound, bound))
-        self.filter = filter_(dim, order * len(self.corners), extents, hidden_dim=hidden_dim)
-        self.skip = nn.Parameter(torch.randn(order, dim))
-        self.out = Linear(dim, dim)
+    class Options(Mixer.Options):
+        grid: Grid | None = None
+        order: int = 2
+        max_length: int = 1024
+        kernel: str = "joint"
+        hidden_dim: int = 32
 
-    @classmethod
-    def describe(cls, *, causal: bool = True, max_length: int = 1024, **_: Any) -> MixerInfo:
-        if max_length < 1:
-            raise ValueError(f"max_length must be at least 1, got {max_length}")
-        return MixerInfo(
-            reach=(None, 0 if causal else None),
-            cost="n log n",
-            state="n" if causal else "none",
-            grid=True,
-            max_length=max_length,
-        )
+        def info(self) -> MixerInfo:
+            if self.max_length < 1:
+                raise ValueError(f"max_length must be at least 1, got {self.max_length}")
+            return MixerInfo(
+                reach=(None, 0 if self.causal else None),
+                cost="n log n",
+                state="n" if self.causal else "none",
+                grid=True,
+                max_length=self.max_length,
+            )
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        if o.order < 1 or o.hidden_dim < 1:
+            raise ValueError(f"order and hidden_dim must be at least 1, got {o.order} and {o.hidden_dim}")
+        if o.kernel not in KERNELS:
+            raise ValueError(f"unknown kernel {o.kernel!r}{nearest(o.kernel, list(KERNELS))}")
+        self.sizes = () if o.grid is None else read_grid(o.grid)
+        self.order, self.causal = o.order, o.causal
+        axes = 1 + len(self.sizes)
+        self.corners = [(1,) * axes] if o.causal else list(product((1, -1), repeat=axes))
+        extents = (-(-o.max_length // math.prod(self.sizes)), *self.sizes)
+        filter_ = JointFilter if o.kernel == "joint" else SeparableFilter
+        self.into = Linear(dim, (o.order + 1) * dim)
+        bound = 3 ** (-axes / 2)
+        self.taps = nn.Parameter(torch.empty((o.order + 1) * dim, *[3] * axes).uniform_(-bound, bound))
+        self.taps_bias = nn.Parameter(torch.empty((o.order + 1) * dim).uniform_(-bound, bound))
+        self.filter = filter_(dim, o.order * len(self.corners), extents, hidden_dim=o.hidden_dim)
+        self.skip = nn.Parameter(torch.randn(o.order, dim))
+        self.out = Linear(dim, dim)
 
     def hints(self) -> dict[str, dict[str, Any]]:
         names = [n for n, _ in self.named_parameters() if n.endswith("log_width")]

@@ -15,7 +15,6 @@ from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import Attention
 from anyformer.ops._precision import wide
-from anyformer.positions import Scheme
 from anyformer.registry import nearest
 
 ALLOCATIONS = ("keys", "average", "change", "equal")
@@ -73,49 +72,46 @@ class KeyDrivenAttention(Attention):
     weights: Tensor
     steps: Tensor
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        num_kv_heads: int | None = None,
-        allocation: str = "average",
-        every: int = 1,
-        perturb: bool = False,
-        positions: Scheme = "rope",
-        causal: bool = True,
-    ) -> None:
-        G = max(1, num_heads // 2) if num_kv_heads is None else num_kv_heads
-        if not 1 <= G <= num_heads:
-            raise ValueError(f"num_kv_heads must be 1 to num_heads={num_heads}, got {G}")
-        if every < 1:
-            raise ValueError(f"every must be at least 1, got {every}")
-        super().__init__(dim, num_heads=num_heads, positions=positions, causal=causal)
-        info = self.describe(allocation=allocation, perturb=perturb, positions=positions, causal=causal)
-        self.info = dataclasses.replace(info, name=self.info.name, papers=self.info.papers)
-        self.num_kv_heads, self.allocation, self.every, self.perturb = G, allocation, every, perturb
+    class Options(Attention.Options, only=("num_heads", "num_kv_heads", "positions", "causal")):
+        allocation: str = "average"
+        every: int = 1
+        perturb: bool = False
+
+        def info(self) -> MixerInfo:
+            if self.allocation not in ALLOCATIONS:
+                raise ValueError(
+                    f"unknown allocation {self.allocation!r}{nearest(self.allocation, list(ALLOCATIONS))}"
+                )
+            if self.causal and (self.allocation == "keys" or self.perturb):
+                raise ValueError(
+                    "causal must be False with allocation='keys' or perturb: they look at all tokens"
+                )
+            info = super().info()
+            if self.perturb:
+                excuse = {"modes": "noise is drawn in training"}
+                info = dataclasses.replace(info, exceptions={**info.exceptions, **excuse})
+            return info
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o, H = self.options, self.num_heads
+        G = max(1, H // 2) if o.num_kv_heads is None else o.num_kv_heads
+        if not 1 <= G <= H:
+            raise ValueError(f"num_kv_heads must be 1 to num_heads={H}, got {G}")
+        if o.every < 1:
+            raise ValueError(f"every must be at least 1, got {o.every}")
+        self.num_kv_heads, self.allocation, self.every, self.perturb = G, o.allocation, o.every, o.perturb
         self.k = Linear(dim, G * self.head_dim, bias=False)
         self.v = Linear(dim, G * self.head_dim, bias=False)
         self.register_buffer("mean_norms", torch.zeros(G))
         self.register_buffer("weights", torch.ones(G))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
-    @classmethod
-    def describe(
-        cls, *, allocation: str | None = None, perturb: bool = False, causal: bool = True, **options: Any
-    ) -> MixerInfo:
-        if allocation is not None and allocation not in ALLOCATIONS:
-            raise ValueError(f"unknown allocation {allocation!r}{nearest(allocation, list(ALLOCATIONS))}")
-        if causal and (allocation == "keys" or perturb):
-            raise ValueError(
-                "causal must be False with allocation='keys' or perturb: they look at all tokens"
-            )
-        info = super().describe(causal=causal, **options)
-        if perturb:
-            info = dataclasses.replace(
-                info, exceptions={**info.exceptions, "modes": "noise is drawn in training"}
-            )
-        return info
+    def _projected_heads(self) -> int:
+        """As many as query heads: the parent's projections, which are replaced."""
+        return self.options.num_heads
 
     def groups(self, keys: Tensor, inputs: Inputs) -> Tensor:
         """(B or 1, G) int64: how many query heads each key/value head serves, for keys (B, G, T, K)."""

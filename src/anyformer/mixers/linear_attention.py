@@ -75,46 +75,51 @@ class LinearAttention(Mixer):
             next to it where no positions do (arXiv 2402.18668); 0 for none. Causal only.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        key_dim: int | None = None,
-        feature_map: str = "elu",
-        normalize: bool | str = True,
-        rotary: bool = False,
-        conv_width: int = 0,
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim, causal=causal)
-        if feature_map not in FEATURE_MAPS:
-            raise ValueError(f"unknown feature_map {feature_map!r}{nearest(feature_map, list(FEATURE_MAPS))}")
-        if normalize is True and feature_map in SIGNED:
-            raise ValueError(
-                f"normalize must be False or a norm with feature_map={feature_map!r}: its weights can be negative"
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        key_dim: int | None = None
+        feature_map: str = "elu"
+        normalize: bool | str = True
+        rotary: bool = False
+        conv_width: int = 0
+
+        def info(self) -> MixerInfo:
+            return MixerInfo(
+                reach=(None, 0 if self.causal else None), state="constant" if self.causal else "none"
             )
-        self.value_dim = head_width(dim, num_heads, None)
-        self.key_dim = head_width(dim, num_heads, key_dim)
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        if o.feature_map not in FEATURE_MAPS:
+            raise ValueError(
+                f"unknown feature_map {o.feature_map!r}{nearest(o.feature_map, list(FEATURE_MAPS))}"
+            )
+        if o.normalize is True and o.feature_map in SIGNED:
+            raise ValueError(
+                f"normalize must be False or a norm with feature_map={o.feature_map!r}: its weights can be negative"
+            )
+        self.value_dim = head_width(dim, o.num_heads, None)
+        self.key_dim = head_width(dim, o.num_heads, o.key_dim)
         if self.key_dim < 1:
-            raise ValueError(f"key_dim must be at least 1, got {key_dim}")
-        self.num_heads, self.normalize, self.causal = num_heads, normalize is True, causal
-        self.norm = create_norm(normalize, dim) if isinstance(normalize, str) else None
+            raise ValueError(f"key_dim must be at least 1, got {o.key_dim}")
+        self.num_heads, self.normalize, self.causal = o.num_heads, o.normalize is True, o.causal
+        self.norm = create_norm(o.normalize, dim) if isinstance(o.normalize, str) else None
         self.rope = (
-            create_position("rope", dim=dim, num_heads=num_heads, head_dim=self.key_dim) if rotary else None
+            create_position("rope", dim=dim, num_heads=o.num_heads, head_dim=self.key_dim)
+            if o.rotary
+            else None
         )
-        self.feature_map = FEATURE_MAPS[feature_map]
-        if conv_width and not causal:
-            raise ValueError(f"conv_width must be 0 with causal=False, got {conv_width}")
-        self.conv = ShortConv(dim, conv_width) if conv_width else None
-        self.q = Linear(dim, num_heads * self.key_dim, bias=False)
-        self.k = Linear(dim, num_heads * self.key_dim, bias=False)
+        self.feature_map = FEATURE_MAPS[o.feature_map]
+        if o.conv_width and not o.causal:
+            raise ValueError(f"conv_width must be 0 with causal=False, got {o.conv_width}")
+        self.conv = ShortConv(dim, o.conv_width) if o.conv_width else None
+        self.q = Linear(dim, o.num_heads * self.key_dim, bias=False)
+        self.k = Linear(dim, o.num_heads * self.key_dim, bias=False)
         self.v = Linear(dim, dim, bias=False)
         self.out = Linear(dim, dim, bias=False)
-
-    @classmethod
-    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
-        return MixerInfo(reach=(None, 0 if causal else None), state="constant" if causal else "none")
 
     def _project(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, State]:
         new = {}

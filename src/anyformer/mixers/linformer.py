@@ -38,47 +38,38 @@ class Linformer(Mixer):
         causal: must be False, since each projected key mixes the whole sequence.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        max_length: int = 1024,
-        proj_len: int = 64,
-        sharing: str = "headwise",
-        causal: bool = False,
-    ) -> None:
-        super().__init__(dim, max_length=max_length, proj_len=proj_len, sharing=sharing, causal=causal)
-        self.num_heads = num_heads
-        head_width(dim, num_heads, None)
-        heads = num_heads if sharing == "none" else 1
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        max_length: int = 1024
+        proj_len: int = 64
+        sharing: str = "headwise"
+        causal: bool = False
+
+        def info(self) -> MixerInfo:
+            self.needs_causal(False, "each projected key mixes the whole sequence")
+            if self.max_length < 1 or self.proj_len < 1:
+                raise ValueError(
+                    f"max_length and proj_len must be at least 1, got {self.max_length} and {self.proj_len}"
+                )
+            if self.sharing not in SHARING:
+                raise ValueError(f"sharing must be one of {', '.join(SHARING)}; got {self.sharing!r}")
+            return MixerInfo(reach=(None, None), cost="n", memory="n", max_length=self.max_length)
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        self.num_heads = o.num_heads
+        head_width(dim, o.num_heads, None)
+        heads = o.num_heads if o.sharing == "none" else 1
         self.qkv = Linear(dim, 3 * dim, bias=False)
         self.out = Linear(dim, dim, bias=False)
-        self.key_proj = nn.Parameter(torch.randn(heads, proj_len, max_length) * max_length**-0.5)
-        if sharing == "key_value":
+        self.key_proj = nn.Parameter(torch.randn(heads, o.proj_len, o.max_length) * o.max_length**-0.5)
+        if o.sharing == "key_value":
             self.register_parameter("value_proj", None)
         else:
-            self.value_proj = nn.Parameter(torch.randn(heads, proj_len, max_length) * max_length**-0.5)
-
-    @classmethod
-    def describe(
-        cls,
-        *,
-        max_length: int = 1024,
-        proj_len: int = 64,
-        sharing: str = "headwise",
-        causal: bool = False,
-        **_: Any,
-    ) -> MixerInfo:
-        if causal:
-            raise ValueError(
-                "causal=True is not possible for linformer: each projected key mixes the whole sequence"
-            )
-        if max_length < 1 or proj_len < 1:
-            raise ValueError(f"max_length and proj_len must be at least 1, got {max_length} and {proj_len}")
-        if sharing not in SHARING:
-            raise ValueError(f"sharing must be one of {', '.join(SHARING)}; got {sharing!r}")
-        return MixerInfo(reach=(None, None), cost="n", memory="n", max_length=max_length)
+            self.value_proj = nn.Parameter(torch.randn(heads, o.proj_len, o.max_length) * o.max_length**-0.5)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """q (B, H, T, K), projected keys (B, H, proj_len, K), v (B, H, T, K) and F (heads, proj_len, T)."""

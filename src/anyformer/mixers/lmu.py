@@ -42,28 +42,32 @@ class LMU(Mixer):
     A: Tensor
     B: Tensor
 
-    def __init__(
-        self, dim: int, *, order: int = 16, window: float = 64, num_inputs: int = 1, causal: bool = True
-    ) -> None:
-        super().__init__(dim, causal=causal)
-        for name, value in (("order", order), ("num_inputs", num_inputs)):
+    class Options(Mixer.Options):
+        order: int = 16
+        window: float = 64
+        num_inputs: int = 1
+
+        def info(self) -> MixerInfo:
+            self.needs_causal(True, "its memory runs along time")
+            return MixerInfo(reach=(None, 0), cost="n log n", state="constant")
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        for name, value in (("order", o.order), ("num_inputs", o.num_inputs)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        if not window > 0:
-            raise ValueError(f"window must be positive, got {window}")
-        self.order, self.num_inputs = order, num_inputs
+        if not o.window > 0:
+            raise ValueError(f"window must be positive, got {o.window}")
+        self.order, self.num_inputs = o.order, o.num_inputs
         for place, name in enumerate("AB"):
-            register_constant(self, name, partial(_matrix, place, order, window))
-        self.u = Linear(dim, num_inputs)
-        self.m = Linear(num_inputs * order, dim, bias=False)
+            register_constant(self, name, partial(_matrix, place, o.order, o.window))
+        self.u = Linear(dim, o.num_inputs)
+        self.m = Linear(o.num_inputs * o.order, dim, bias=False)
         self.x = Linear(dim, dim)
         self.out = Linear(dim, dim)
-
-    @classmethod
-    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
-        if not causal:
-            raise ValueError("causal=False is not possible for lmu: its memory runs along time")
-        return MixerInfo(reach=(None, 0), cost="n log n", state="constant")
 
     def _remember(self, u: Tensor, before: Tensor | None) -> Tensor:
         """Memories (B, T, M, q) of inputs u (B, T, M), after memories ``before`` (B, M, q)."""
@@ -110,19 +114,24 @@ class ConvStem(Mixer):
         width: taps of each.
     """
 
-    def __init__(self, dim: int, *, depth: int = 2, width: int = 3, causal: bool = True) -> None:
-        super().__init__(dim, depth=depth, width=width, causal=causal)
-        self.width = width
-        self.convs = nn.ModuleList(nn.Conv1d(dim, dim, width) for _ in range(depth))
+    class Options(Mixer.Options):
+        depth: int = 2
+        width: int = 3
 
-    @classmethod
-    def describe(cls, *, depth: int = 2, width: int = 3, causal: bool = True, **_: Any) -> MixerInfo:
-        for name, value in (("depth", depth), ("width", width)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        if not causal:
-            raise ValueError("causal=False is not possible for conv_stem: its convolutions look back")
-        return MixerInfo(reach=(depth * (width - 1), 0), state="constant")
+        def info(self) -> MixerInfo:
+            for name, value in (("depth", self.depth), ("width", self.width)):
+                if value < 1:
+                    raise ValueError(f"{name} must be at least 1, got {value}")
+            self.needs_causal(True, "its convolutions look back")
+            return MixerInfo(reach=(self.depth * (self.width - 1), 0), state="constant")
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        self.width = o.width
+        self.convs = nn.ModuleList(nn.Conv1d(dim, dim, o.width) for _ in range(o.depth))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         return self._stream(x, [None] * len(self.convs), inputs)[0]

@@ -49,44 +49,47 @@ class Longformer(Mixer):
         bias: biases on the projections.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        window: int = 64,
-        num_global: int = 1,
-        max_global: int = 16,
-        positions: str | dict[str, Any] = "rope",
-        causal: bool = True,
-        bias: bool = False,
-    ) -> None:
-        super().__init__(dim, window=window, num_global=num_global, max_global=max_global, causal=causal)
-        self.num_heads, self.head_dim = num_heads, head_width(dim, num_heads, None)
-        self.window, self.num_global, self.max_global, self.causal = window, num_global, max_global, causal
-        options = {"name": positions} if isinstance(positions, str) else dict(positions)
-        require("longformer", options)
-        self.positions = create_position(**options, dim=dim, num_heads=num_heads, head_dim=self.head_dim)
-        self.qkv = Linear(dim, 3 * dim, bias=bias)
-        if not causal:
-            self.global_qkv = Linear(dim, 3 * dim, bias=bias)
-        self.out = Linear(dim, dim, bias=bias)
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        window: int = 64
+        num_global: int = 1
+        max_global: int = 16
+        positions: str | dict[str, Any] = "rope"
+        bias: bool = False
 
-    @classmethod
-    def describe(
-        cls, *, window: int = 64, num_global: int = 1, max_global: int = 16, causal: bool = True, **_: Any
-    ) -> MixerInfo:
-        if window < 1:
-            raise ValueError(f"window must be at least 1, got {window}")
-        if not 0 <= num_global <= max_global or max_global < 1:
-            raise ValueError(
-                f"num_global must be between 0 and max_global, and that at least 1; got {num_global} and {max_global}"
+        def info(self) -> MixerInfo:
+            if self.window < 1:
+                raise ValueError(f"window must be at least 1, got {self.window}")
+            if not 0 <= self.num_global <= self.max_global or self.max_global < 1:
+                raise ValueError(
+                    f"num_global must be between 0 and max_global, and that at least 1; "
+                    f"got {self.num_global} and {self.max_global}"
+                )
+            return MixerInfo(
+                reach=(None, 0 if self.causal else None),
+                state="constant" if self.causal else "none",
+                side=("global_tokens",),
             )
-        return MixerInfo(
-            reach=(None, 0 if causal else None),
-            state="constant" if causal else "none",
-            side=("global_tokens",),
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        self.num_heads, self.head_dim = o.num_heads, head_width(dim, o.num_heads, None)
+        self.window, self.num_global, self.max_global, self.causal = (
+            o.window,
+            o.num_global,
+            o.max_global,
+            o.causal,
         )
+        options = {"name": o.positions} if isinstance(o.positions, str) else dict(o.positions)
+        require("longformer", options)
+        self.positions = create_position(**options, dim=dim, num_heads=o.num_heads, head_dim=self.head_dim)
+        self.qkv = Linear(dim, 3 * dim, bias=o.bias)
+        if not o.causal:
+            self.global_qkv = Linear(dim, 3 * dim, bias=o.bias)
+        self.out = Linear(dim, dim, bias=o.bias)
 
     def _project(self, projection: nn.Module, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
         q, k, v = (split_heads(t, self.num_heads) for t in projection(x).chunk(3, -1))

@@ -74,35 +74,33 @@ class Longhorn(Mixer):
         beta_rank: rank of the projection to beta, by default dim / 16, rounded up.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        state_dim: int = 16,
-        expand: float = 2,
-        conv_width: int = 4,
-        beta_rank: int | None = None,
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim, causal=causal)
-        self.inner_dim = F = round(dim * expand)
-        self.state_dim = state_dim
-        self.beta_rank = math.ceil(dim / 16) if beta_rank is None else beta_rank
-        for name, value in (("state_dim", state_dim), ("dim * expand", F), ("beta_rank", self.beta_rank)):
+    class Options(Mixer.Options):
+        state_dim: int = 16
+        expand: float = 2
+        conv_width: int = 4
+        beta_rank: int | None = None
+
+        def info(self) -> MixerInfo:
+            self.needs_causal(True, "it learns along time")
+            return MixerInfo(reach=(None, 0), state="constant")
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        self.inner_dim = F = round(dim * o.expand)
+        self.state_dim = o.state_dim
+        self.beta_rank = math.ceil(dim / 16) if o.beta_rank is None else o.beta_rank
+        for name, value in (("state_dim", o.state_dim), ("dim * expand", F), ("beta_rank", self.beta_rank)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         self.in_proj = Linear(dim, 2 * F, bias=False)
-        self.conv = ShortConv(F, conv_width, activation="silu")
-        self.x_proj = Linear(F, self.beta_rank + 2 * state_dim, bias=False)
+        self.conv = ShortConv(F, o.conv_width, activation="silu")
+        self.x_proj = Linear(F, self.beta_rank + 2 * o.state_dim, bias=False)
         self.beta_proj = Linear(self.beta_rank, F)
         self.skip = nn.Parameter(torch.ones(F))
         self.out_proj = Linear(F, dim, bias=False)
-
-    @classmethod
-    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
-        if not causal:
-            raise ValueError("causal=False is not possible for longhorn: it learns along time")
-        return MixerInfo(reach=(None, 0), state="constant")
 
     def hints(self) -> dict[str, dict[str, Any]]:
         return {name: {"decay": False} for name in ("skip", "beta_proj.bias")}

@@ -49,40 +49,31 @@ class LongVQ(Mega):
     counts: Tensor
     sums: Tensor
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_averages: int = 16,
-        key_dim: int | None = None,
-        value_factor: int = 2,
-        num_codes: int = 64,
-        decay: float = 0.99,
-        causal: bool = True,
-    ) -> None:
-        if num_codes < 1:
-            raise ValueError(f"num_codes must be at least 1, got {num_codes}")
-        if not 0 <= decay < 1:
-            raise ValueError(f"decay must be at least 0 and below 1, got {decay}")
-        super().__init__(
-            dim,
-            num_averages=num_averages,
-            key_dim=key_dim,
-            value_factor=value_factor,
-            positions="none",
-            causal=causal,
-        )
-        self.num_codes, self.decay = num_codes, decay
-        codebook = layer_norm(torch.randn(num_codes, self.key_dim), (self.key_dim,))
-        self.register_buffer("codebook", codebook)
-        self.register_buffer("counts", torch.ones(num_codes))
-        self.register_buffer("sums", codebook.clone())
+    class Options(Mega.Options, without=("normalizer", "chunk_len", "positions")):
+        positions = "none"
+        num_codes: int = 64
+        decay: float = 0.99
 
-    @classmethod
-    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
-        return MixerInfo(
-            reach=(None, 0 if causal else None), cost="n log n", state="constant" if causal else "none"
-        )
+        def info(self) -> MixerInfo:
+            if self.num_codes < 1:
+                raise ValueError(f"num_codes must be at least 1, got {self.num_codes}")
+            if not 0 <= self.decay < 1:
+                raise ValueError(f"decay must be at least 0 and below 1, got {self.decay}")
+            return MixerInfo(
+                reach=(None, 0 if self.causal else None),
+                cost="n log n",
+                state="constant" if self.causal else "none",
+            )
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        self.num_codes, self.decay = self.options.num_codes, self.options.decay
+        codebook = layer_norm(torch.randn(self.num_codes, self.key_dim), (self.key_dim,))
+        self.register_buffer("codebook", codebook)
+        self.register_buffer("counts", torch.ones(self.num_codes))
+        self.register_buffer("sums", codebook.clone())
 
     def _codes(self, k: Tensor, inputs: Inputs) -> Tensor:
         """One-hot codes (B, 1, T, N) of the keys, zero at masked tokens; notes and losses in training."""

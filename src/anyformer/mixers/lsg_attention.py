@@ -77,67 +77,53 @@ class LSGAttention(Mixer):
         causal: must be False: a block sees the one behind it.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        block: int = 64,
-        sparsity: int = 2,
-        selection: str = "norm",
-        num_global: int = 1,
-        positions: Scheme = "none",
-        seed: int = 0,
-        bias: bool = False,
-        causal: bool = False,
-    ) -> None:
-        super().__init__(
-            dim,
-            block=block,
-            sparsity=sparsity,
-            selection=selection,
-            num_global=num_global,
-            positions=positions,
-            causal=causal,
-        )
-        K = head_width(dim, num_heads, None)
-        self.num_heads, self.block, self.sparsity = num_heads, block, sparsity
-        self.selection, self.num_global = selection, num_global
-        self.positions = create_position(positions, dim=dim, num_heads=num_heads, head_dim=K)
-        self.q, self.k, self.v, self.out = (Linear(dim, dim, bias=bias) for _ in range(4))
-        if selection == "lsh":
-            generator = torch.Generator().manual_seed(seed)
-            drawn = torch.randn(num_heads, K, block // sparsity // 2, generator=generator, device="cpu")
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        block: int = 64
+        sparsity: int = 2
+        selection: str = "norm"
+        num_global: int = 1
+        positions: Scheme = "none"
+        seed: int = 0
+        bias: bool = False
+        causal: bool = False
+
+        def info(self) -> MixerInfo:
+            self.needs_causal(False, "a block sees the one behind it")
+            if self.selection not in SELECTIONS:
+                raise ValueError(f"selection must be one of {', '.join(SELECTIONS)}; got {self.selection!r}")
+            if self.block < 1 or self.sparsity < 1 or self.block % self.sparsity or self.num_global < 0:
+                raise ValueError(
+                    f"sparsity must divide block and num_global not be negative; "
+                    f"got {self.sparsity}, {self.block} and {self.num_global}"
+                )
+            if self.selection == "lsh" and self.block // self.sparsity % 2:
+                raise ValueError(
+                    f"block / sparsity must be even for hashes, got {self.block // self.sparsity}"
+                )
+            facts = require("lsg_attention", self.positions)
+            if facts.scores:
+                raise ValueError(
+                    f"positions={self.positions!r} do not go with lsg_attention: they change scores"
+                )
+            return MixerInfo(reach=(None, None), max_length=facts.max_length)
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        K = head_width(dim, o.num_heads, None)
+        self.num_heads, self.block, self.sparsity = o.num_heads, o.block, o.sparsity
+        self.selection, self.num_global = o.selection, o.num_global
+        self.positions = create_position(o.positions, dim=dim, num_heads=o.num_heads, head_dim=K)
+        self.q, self.k, self.v, self.out = (Linear(dim, dim, bias=o.bias) for _ in range(4))
+        if o.selection == "lsh":
+            generator = torch.Generator().manual_seed(o.seed)
+            drawn = torch.randn(o.num_heads, K, o.block // o.sparsity // 2, generator=generator, device="cpu")
             self.register_buffer("directions", normalize(drawn, dim=1))
 
     directions: Tensor
-
-    @classmethod
-    def describe(
-        cls,
-        *,
-        block: int = 64,
-        sparsity: int = 2,
-        selection: str = "norm",
-        num_global: int = 1,
-        positions: Scheme = "none",
-        causal: bool = False,
-        **_: Any,
-    ) -> MixerInfo:
-        if causal:
-            raise ValueError("causal=True is not possible for lsg_attention: a block sees the one behind it")
-        if selection not in SELECTIONS:
-            raise ValueError(f"selection must be one of {', '.join(SELECTIONS)}; got {selection!r}")
-        if block < 1 or sparsity < 1 or block % sparsity or num_global < 0:
-            raise ValueError(
-                f"sparsity must divide block and num_global not be negative; got {sparsity}, {block} and {num_global}"
-            )
-        if selection == "lsh" and block // sparsity % 2:
-            raise ValueError(f"block / sparsity must be even for hashes, got {block // sparsity}")
-        facts = require("lsg_attention", positions)
-        if facts.scores:
-            raise ValueError(f"positions={positions!r} do not go with lsg_attention: they change scores")
-        return MixerInfo(reach=(None, None), max_length=facts.max_length)
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         (B, T, _), G = x.shape, min(self.num_global, x.shape[1])

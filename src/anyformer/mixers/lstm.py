@@ -28,28 +28,35 @@ class Lstm(Mixer):
             (:class:`~anyformer.layers.global_context.GlobalContext`). Bidirectional only.
     """
 
-    def __init__(self, dim: int, *, global_context: bool = False, causal: bool = True) -> None:
-        super().__init__(dim, global_context=global_context, causal=causal)
-        if not causal and dim % 2:
+    class Options(Mixer.Options):
+        global_context: bool = False
+
+        def info(self) -> MixerInfo:
+            if self.global_context and self.causal:
+                raise ValueError("global_context must be False with causal=True: it knows both ends")
+            return MixerInfo(
+                reach=(None, 0 if self.causal else None), state="constant" if self.causal else "none"
+            )
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        if not o.causal and dim % 2:
             raise ValueError(f"dim must be even with causal=False, got {dim}")
-        self.causal, directions = causal, 1 if causal else 2
+        self.causal, directions = o.causal, 1 if o.causal else 2
         F = dim // directions
         bound = F**-0.5  # PyTorch's
         shapes = {"weight": (4 * F, dim), "recurrent": (4 * F, F), "bias": (4 * F,)}
         for name, shape in shapes.items():
             values = torch.empty(directions, *shape).uniform_(-bound, bound)
             setattr(self, name, nn.Parameter(values))
-        self.context = GlobalContext(dim) if global_context else None
+        self.context = GlobalContext(dim) if o.global_context else None
 
     weight: Tensor
     recurrent: Tensor
     bias: Tensor
-
-    @classmethod
-    def describe(cls, *, global_context: bool = False, causal: bool = True, **_: Any) -> MixerInfo:
-        if global_context and causal:
-            raise ValueError("global_context must be False with causal=True: it knows both ends")
-        return MixerInfo(reach=(None, 0 if causal else None), state="constant" if causal else "none")
 
     def _run(
         self, direction: int, x: Tensor, inputs: Inputs, initial: LstmState | None = None

@@ -74,43 +74,47 @@ class Mamba(Mixer):
     The side input ``step_scale`` (B, T) multiplies the step sizes (see ``remamba``).
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        state_dim: int = 16,
-        expand: float = 2,
-        conv_width: int = 4,
-        conv_bias: bool = True,
-        dt_rank: int | None = None,
-        bias: bool = False,
-        selective: bool = True,
-        init: str = "usual",
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim, causal=causal)
-        if init not in INITS or (init == "mimetic" and not selective):
-            raise ValueError(f"init must be usual, or mimetic with selective=True, got {init!r}")
-        self.selective = selective
-        self.inner_dim = F = round(dim * expand)
-        self.state_dim = state_dim
-        self.dt_rank = math.ceil(dim / 16) if dt_rank is None else dt_rank
-        for name, value in (("state_dim", state_dim), ("dim * expand", F), ("dt_rank", self.dt_rank)):
+    class Options(Mixer.Options):
+        state_dim: int = 16
+        expand: float = 2
+        conv_width: int = 4
+        conv_bias: bool = True
+        dt_rank: int | None = None
+        bias: bool = False
+        selective: bool = True
+        init: str = "usual"
+
+        def info(self) -> MixerInfo:
+            self.needs_causal(True, "its state runs along time")
+            return MixerInfo(reach=(None, 0), state="constant", side=("step_scale",))
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        if o.init not in INITS or (o.init == "mimetic" and not o.selective):
+            raise ValueError(f"init must be usual, or mimetic with selective=True, got {o.init!r}")
+        self.selective = o.selective
+        self.inner_dim = F = round(dim * o.expand)
+        self.state_dim = o.state_dim
+        self.dt_rank = math.ceil(dim / 16) if o.dt_rank is None else o.dt_rank
+        for name, value in (("state_dim", o.state_dim), ("dim * expand", F), ("dt_rank", self.dt_rank)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        self.in_proj = Linear(dim, 2 * F, bias=bias)
-        self.conv = ShortConv(F, conv_width, bias=conv_bias, activation="silu")
-        if selective:
-            self.x_proj = Linear(F, self.dt_rank + 2 * state_dim, bias=False)
+        self.in_proj = Linear(dim, 2 * F, bias=o.bias)
+        self.conv = ShortConv(F, o.conv_width, bias=o.conv_bias, activation="silu")
+        if o.selective:
+            self.x_proj = Linear(F, self.dt_rank + 2 * o.state_dim, bias=False)
             self.dt_proj = Linear(self.dt_rank, F)
         else:
             self.dt = nn.Parameter(torch.empty(F))
-            self.B, self.C = nn.Parameter(torch.randn(state_dim)), nn.Parameter(torch.randn(state_dim))
-        self.A_log = nn.Parameter(torch.arange(1.0, state_dim + 1).log().repeat(F, 1))
+            self.B, self.C = nn.Parameter(torch.randn(o.state_dim)), nn.Parameter(torch.randn(o.state_dim))
+        self.A_log = nn.Parameter(torch.arange(1.0, o.state_dim + 1).log().repeat(F, 1))
         self.skip = nn.Parameter(torch.ones(F))
-        self.out_proj = Linear(F, dim, bias=bias)
+        self.out_proj = Linear(F, dim, bias=o.bias)
         self._init_steps()
-        if init == "mimetic":
+        if o.init == "mimetic":
             self._mimic()
 
     @torch.no_grad()
@@ -124,12 +128,6 @@ class Mamba(Mixer):
     def _mimic(self) -> None:
         _, B_, C_ = self.x_proj.weight.split((self.dt_rank, self.state_dim, self.state_dim))
         mimic_attention(self.conv, B_, C_, self.dt_proj.weight, self.dt_proj.bias, self.A_log)
-
-    @classmethod
-    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
-        if not causal:
-            raise ValueError("causal=False is not possible for mamba: its state runs along time")
-        return MixerInfo(reach=(None, 0), state="constant", side=("step_scale",))
 
     def example_side(self, batch_size: int, length: int, generator: torch.Generator) -> dict[str, Tensor]:
         return {"step_scale": torch.rand(batch_size, length, generator=generator, dtype=torch.float64) + 0.5}

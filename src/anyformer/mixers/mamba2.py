@@ -113,44 +113,42 @@ class Mamba2(Mixer):
         init: ``usual``, or ``mimetic``: like linear attention at the start (arXiv 2410.11135).
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        state_dim: int = 64,
-        expand: float = 2,
-        num_groups: int = 1,
-        conv_width: int = 4,
-        conv_bias: bool = True,
-        bias: bool = False,
-        norm_eps: float = 1e-5,
-        init: str = "usual",
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim, causal=causal)
-        if init not in INITS:
-            raise ValueError(f"init must be one of {', '.join(INITS)}, got {init!r}")
-        self.inner_dim = F = check_sizes(dim, num_heads, num_groups, state_dim, expand)
-        self.num_heads, self.num_groups, self.state_dim = num_heads, num_groups, state_dim
-        GK = num_groups * state_dim
-        self.widths = (F, GK, GK)
-        self.in_proj = Linear(dim, F + sum(self.widths) + num_heads, bias=bias)
-        self.conv = ShortConv(sum(self.widths), conv_width, bias=conv_bias, activation="silu")
-        self.dt_bias = nn.Parameter(initial_steps(num_heads))
-        self.A_log = nn.Parameter(torch.empty(num_heads).uniform_(1, 16).log())
-        self.skip = nn.Parameter(torch.ones(num_heads))
-        self.norm = GatedNorm(F, num_groups, eps=norm_eps)
-        self.out_proj = Linear(F, dim, bias=bias)
-        if init == "mimetic":
-            _, _, B_, C_, dt = self.in_proj.weight.split((F, *self.widths, num_heads))
-            mimic_attention(self.conv, B_, C_, dt, self.dt_bias, self.A_log)
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        state_dim: int = 64
+        expand: float = 2
+        num_groups: int = 1
+        conv_width: int = 4
+        conv_bias: bool = True
+        bias: bool = False
+        norm_eps: float = 1e-5
+        init: str = "usual"
 
-    @classmethod
-    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
-        if not causal:
-            raise ValueError(f"causal=False is not possible for {cls.registry_id}: its state runs along time")
-        return MixerInfo(reach=(None, 0), state="constant")
+        def info(self) -> MixerInfo:
+            self.needs_causal(True, "its state runs along time")
+            return MixerInfo(reach=(None, 0), state="constant")
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        if o.init not in INITS:
+            raise ValueError(f"init must be one of {', '.join(INITS)}, got {o.init!r}")
+        self.inner_dim = F = check_sizes(dim, o.num_heads, o.num_groups, o.state_dim, o.expand)
+        self.num_heads, self.num_groups, self.state_dim = o.num_heads, o.num_groups, o.state_dim
+        GK = o.num_groups * o.state_dim
+        self.widths = (F, GK, GK)
+        self.in_proj = Linear(dim, F + sum(self.widths) + o.num_heads, bias=o.bias)
+        self.conv = ShortConv(sum(self.widths), o.conv_width, bias=o.conv_bias, activation="silu")
+        self.dt_bias = nn.Parameter(initial_steps(o.num_heads))
+        self.A_log = nn.Parameter(torch.empty(o.num_heads).uniform_(1, 16).log())
+        self.skip = nn.Parameter(torch.ones(o.num_heads))
+        self.norm = GatedNorm(F, o.num_groups, eps=o.norm_eps)
+        self.out_proj = Linear(F, dim, bias=o.bias)
+        if o.init == "mimetic":
+            _, _, B_, C_, dt = self.in_proj.weight.split((F, *self.widths, o.num_heads))
+            mimic_attention(self.conv, B_, C_, dt, self.dt_bias, self.A_log)
 
     def hints(self) -> dict[str, dict[str, Any]]:
         return {name: {"decay": False} for name in ("A_log", "skip", "dt_bias")}

@@ -37,19 +37,24 @@ class MatrixMixer(Mixer):
         num_heads: heads H.
     """
 
-    def __init__(self, dim: int, *, matrix: str = "cauchy", num_heads: int = 4, causal: bool = True) -> None:
-        super().__init__(dim, causal=causal)
-        if matrix not in CLASSES:
-            raise ValueError(f"unknown matrix {matrix!r}{nearest(matrix, list(CLASSES))}")
-        self.matrix, self.num_heads, self.key_dim = matrix, num_heads, head_width(dim, num_heads, None)
-        self.q, self.k, self.v, self.out = (Linear(dim, dim, bias=False) for _ in range(4))
-        self.offset = nn.Parameter(torch.tensor(0.5)) if matrix == "cauchy" else None
+    class Options(Mixer.Options):
+        matrix: str = "cauchy"
+        num_heads: int = 4
 
-    @classmethod
-    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
-        if causal:
-            raise ValueError("causal=True is not possible for matrix_mixer: its matrices are full")
-        return MixerInfo(reach=(None, None), cost="n^2", memory="n^2")
+        def info(self) -> MixerInfo:
+            self.needs_causal(False, "its matrices are full")
+            return MixerInfo(reach=(None, None), cost="n^2", memory="n^2")
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        if o.matrix not in CLASSES:
+            raise ValueError(f"unknown matrix {o.matrix!r}{nearest(o.matrix, list(CLASSES))}")
+        self.matrix, self.num_heads, self.key_dim = o.matrix, o.num_heads, head_width(dim, o.num_heads, None)
+        self.q, self.k, self.v, self.out = (Linear(dim, dim, bias=False) for _ in range(4))
+        self.offset = nn.Parameter(torch.tensor(0.5)) if o.matrix == "cauchy" else None
 
     def _weights(self, x: Tensor, inputs: Inputs) -> Tensor:
         q, k = (split_heads(layer(x), self.num_heads) for layer in (self.q, self.k))

@@ -53,27 +53,44 @@ class Mega(Mixer):
         positions: b, a position scheme by name.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_averages: int = 16,
-        key_dim: int | None = None,
-        value_factor: int = 2,
-        normalizer: str = "softmax",
-        chunk_len: int | None = None,
-        positions: Scheme = "t5",
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim, causal=causal, chunk_len=chunk_len, positions=positions)
-        if normalizer not in NORMALIZERS:
-            raise ValueError(f"unknown normalizer {normalizer!r}{nearest(normalizer, list(NORMALIZERS))}")
-        K, V = max(1, dim // 2) if key_dim is None else key_dim, dim * value_factor
+    class Options(Mixer.Options):
+        num_averages: int = 16
+        key_dim: int | None = None
+        value_factor: int = 2
+        normalizer: str = "softmax"
+        chunk_len: int | None = None
+        positions: Scheme = "t5"
+
+        def info(self) -> MixerInfo:
+            if self.chunk_len is not None and self.chunk_len < 1:
+                raise ValueError(f"chunk_len must be at least 1, got {self.chunk_len}")
+            facts = require("mega", self.positions)
+            cost, memory, state = (
+                ("n^2", "n^2", "n") if self.chunk_len is None else ("n log n", "n", "constant")
+            )
+            return MixerInfo(
+                reach=(None, 0 if self.causal else None),
+                cost=cost,
+                memory=memory,
+                state=state if self.causal else "none",
+                max_length=facts.max_length,
+            )
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        if o.normalizer not in NORMALIZERS:
+            raise ValueError(f"unknown normalizer {o.normalizer!r}{nearest(o.normalizer, list(NORMALIZERS))}")
+        K, V = max(1, dim // 2) if o.key_dim is None else o.key_dim, dim * o.value_factor
         if K < 1 or V < 1:
-            raise ValueError(f"key_dim and value_factor must be at least 1, got {key_dim} and {value_factor}")
-        self.key_dim, self.value_dim, self.causal, self.chunk_len = K, V, causal, chunk_len
-        self.normalizer = normalizer
-        self.ema = DampedEMA(dim, num_averages, bidirectional=not causal) if num_averages else None
+            raise ValueError(
+                f"key_dim and value_factor must be at least 1, got {o.key_dim} and {o.value_factor}"
+            )
+        self.key_dim, self.value_dim, self.causal, self.chunk_len = K, V, o.causal, o.chunk_len
+        self.normalizer = o.normalizer
+        self.ema = DampedEMA(dim, o.num_averages, bidirectional=not o.causal) if o.num_averages else None
         self.omega = nn.Parameter(torch.randn(dim))
         self.v = Linear(dim, V)
         self.gates = Linear(dim, K + V + 2 * dim)  # z, gamma, phi and the first half of h
@@ -84,23 +101,7 @@ class Mega(Mixer):
                 nn.init.zeros_(layer.bias)
         self.kappa = nn.Parameter(torch.randn(2, K) * 0.02)
         self.mu = nn.Parameter(torch.zeros(2, K))
-        self.positions = create_position(positions, dim=dim, num_heads=1, head_dim=K)
-
-    @classmethod
-    def describe(
-        cls, *, causal: bool = True, chunk_len: int | None = None, positions: Scheme = "t5", **_: Any
-    ) -> MixerInfo:
-        if chunk_len is not None and chunk_len < 1:
-            raise ValueError(f"chunk_len must be at least 1, got {chunk_len}")
-        facts = require("mega", positions)
-        cost, memory, state = ("n^2", "n^2", "n") if chunk_len is None else ("n log n", "n", "constant")
-        return MixerInfo(
-            reach=(None, 0 if causal else None),
-            cost=cost,
-            memory=memory,
-            state=state if causal else "none",
-            max_length=facts.max_length,
-        )
+        self.positions = create_position(o.positions, dim=dim, num_heads=1, head_dim=K)
 
     def hints(self) -> dict[str, dict[str, Any]]:
         """Decay would pull all averages to the same rate."""

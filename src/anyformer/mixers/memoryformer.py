@@ -21,17 +21,15 @@ class MemoryFormerAttention(Attention):
         num_heads, positions: as for ``attention``.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        bits: int = 8,
-        temperature: float = 1.0,
-        num_heads: int = 4,
-        positions: str | dict[str, Any] = "rope",
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim, num_heads=num_heads, positions=positions, causal=causal)
+    class Options(Attention.Options, only=("num_heads", "positions", "causal")):
+        bits: int = 8
+        temperature: float = 1.0
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
         for name in ("q", "k", "v"):
-            setattr(self, name, HashedLinear(dim, dim, bits=bits, temperature=temperature))
+            setattr(self, name, HashedLinear(dim, dim, bits=o.bits, temperature=o.temperature))
         self.out = nn.Identity()  # type: ignore[assignment]

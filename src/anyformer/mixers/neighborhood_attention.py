@@ -38,44 +38,35 @@ class NeighborhoodAttention(Mixer):
         grid: the sizes of all axes but the first, see :mod:`anyformer.layers.grid`; ``None`` for a sequence.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        window: int = 7,
-        dilation: int = 1,
-        grid: Grid | None = None,
-        causal: bool = False,
-    ) -> None:
-        super().__init__(dim, window=window, dilation=dilation, grid=grid, causal=causal)
-        K = head_width(dim, num_heads, None)
-        self.num_heads, self.window, self.dilation = num_heads, window, dilation
-        self.sizes = () if grid is None else read_grid(grid)
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        window: int = 7
+        dilation: int = 1
+        grid: Grid | None = None
+        causal: bool = False
+
+        def info(self) -> MixerInfo:
+            self.needs_causal(False, "a window at a border is moved inside")
+            if self.window < 1 or self.window % 2 == 0 or self.dilation < 1:
+                raise ValueError(
+                    f"window must be odd and dilation positive, got {self.window} and {self.dilation}"
+                )
+            cells = 1 if self.grid is None else math.prod(read_grid(self.grid))
+            far = (self.window - 1) * self.dilation * cells + cells - 1
+            return MixerInfo(reach=(far, far), grid=self.grid is not None)
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        K = head_width(dim, o.num_heads, None)
+        self.num_heads, self.window, self.dilation = o.num_heads, o.window, o.dilation
+        self.sizes = () if o.grid is None else read_grid(o.grid)
         self.q, self.k, self.v, self.out = (Linear(dim, dim) for _ in range(4))
-        table = (num_heads, *(2 * window - 1,) * (1 + len(self.sizes)))
+        table = (o.num_heads, *(2 * o.window - 1,) * (1 + len(self.sizes)))
         self.bias = nn.Parameter(torch.randn(table) * 0.02)
         self.head_dim = K
-
-    @classmethod
-    def describe(
-        cls,
-        *,
-        window: int = 7,
-        dilation: int = 1,
-        grid: Grid | None = None,
-        causal: bool = False,
-        **_: Any,
-    ) -> MixerInfo:
-        if causal:
-            raise ValueError(
-                "causal=True is not possible for neighborhood_attention: a window at a border is moved inside"
-            )
-        if window < 1 or window % 2 == 0 or dilation < 1:
-            raise ValueError(f"window must be odd and dilation positive, got {window} and {dilation}")
-        cells = 1 if grid is None else math.prod(read_grid(grid))
-        far = (window - 1) * dilation * cells + cells - 1
-        return MixerInfo(reach=(far, far), grid=grid is not None)
 
     def _attend(self, x: Tensor, v: Tensor, inputs: Inputs) -> Tensor:
         q, k = (split_heads(layer(x), self.num_heads) for layer in (self.q, self.k))

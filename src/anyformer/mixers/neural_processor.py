@@ -33,30 +33,35 @@ class NeuralProcessor(Mixer):
         share: of u that is contextualised, gates included.
     """
 
-    def __init__(
-        self, dim: int, *, context_len: int = 256, factor: int = 4, share: float = 0.5, causal: bool = True
-    ) -> None:
-        super().__init__(dim, causal=causal, context_len=context_len)
-        F = dim * factor
-        C = int(F * share) // 2
-        if C < 1 or 2 * C > F:
-            raise ValueError(f"share must leave one channel or more on each side of {F}, got {share}")
-        self.causal, self.context_dim, self.hidden_dim = causal, C, F
-        self.up = Linear(dim, F)
-        self.slots = nn.Parameter(torch.randn(context_len, context_len) * context_len**-0.5)
-        self.out = Linear(F - C, dim)
+    class Options(Mixer.Options):
+        context_len: int = 256
+        factor: int = 4
+        share: float = 0.5
 
-    @classmethod
-    def describe(cls, *, causal: bool = True, context_len: int = 256, **_: Any) -> MixerInfo:
-        if context_len < 1:
-            raise ValueError(f"context_len must be at least 1, got {context_len}")
-        return MixerInfo(
-            reach=(None, 0 if causal else None),
-            cost="n^2",
-            memory="n^2",
-            state="n" if causal else "none",
-            max_length=context_len,
-        )
+        def info(self) -> MixerInfo:
+            if self.context_len < 1:
+                raise ValueError(f"context_len must be at least 1, got {self.context_len}")
+            return MixerInfo(
+                reach=(None, 0 if self.causal else None),
+                cost="n^2",
+                memory="n^2",
+                state="n" if self.causal else "none",
+                max_length=self.context_len,
+            )
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        F = dim * o.factor
+        C = int(F * o.share) // 2
+        if C < 1 or 2 * C > F:
+            raise ValueError(f"share must leave one channel or more on each side of {F}, got {o.share}")
+        self.causal, self.context_dim, self.hidden_dim = o.causal, C, F
+        self.up = Linear(dim, F)
+        self.slots = nn.Parameter(torch.randn(o.context_len, o.context_len) * o.context_len**-0.5)
+        self.out = Linear(F - C, dim)
 
     def _enrich(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
         """z and its gate, (B, T, C), and what passes by, (B, T, F - 2 C)."""

@@ -67,54 +67,41 @@ class Nystromformer(Mixer):
         causal: must be False: landmarks are means over the whole sequence.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        num_landmarks: int = 64,
-        iterations: int = 6,
-        conv_width: int = 33,
-        bias: bool = False,
-        causal: bool = False,
-    ) -> None:
-        super().__init__(
-            dim, num_landmarks=num_landmarks, iterations=iterations, conv_width=conv_width, causal=causal
-        )
-        self.num_heads, self.num_landmarks, self.iterations = num_heads, num_landmarks, iterations
-        head_width(dim, num_heads, None)
-        self.q = Linear(dim, dim, bias=bias)
-        self.k = Linear(dim, dim, bias=bias)
-        self.v = Linear(dim, dim, bias=bias)
-        self.out = Linear(dim, dim, bias=bias)
-        self.conv: nn.Conv2d | None = None
-        if conv_width:
-            pad = (conv_width // 2, 0)
-            self.conv = nn.Conv2d(
-                num_heads, num_heads, (conv_width, 1), padding=pad, bias=False, groups=num_heads
-            )
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        num_landmarks: int = 64
+        iterations: int = 6
+        conv_width: int = 33
+        bias: bool = False
+        causal: bool = False
 
-    @classmethod
-    def describe(
-        cls,
-        *,
-        num_landmarks: int = 64,
-        iterations: int = 6,
-        conv_width: int = 33,
-        causal: bool = False,
-        **_: Any,
-    ) -> MixerInfo:
-        if causal:
-            raise ValueError(
-                "causal=True is not possible for nystromformer: its landmarks are means over the whole sequence"
+        def info(self) -> MixerInfo:
+            self.needs_causal(False, "its landmarks are means over the whole sequence")
+            if self.num_landmarks < 1 or self.iterations < 1:
+                raise ValueError(
+                    f"num_landmarks and iterations must be at least 1, got {self.num_landmarks} and {self.iterations}"
+                )
+            if self.conv_width < 0 or (self.conv_width and self.conv_width % 2 == 0):
+                raise ValueError(f"conv_width must be odd, or 0 for none, got {self.conv_width}")
+            return MixerInfo(reach=(None, None))
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        self.num_heads, self.num_landmarks, self.iterations = o.num_heads, o.num_landmarks, o.iterations
+        head_width(dim, o.num_heads, None)
+        self.q = Linear(dim, dim, bias=o.bias)
+        self.k = Linear(dim, dim, bias=o.bias)
+        self.v = Linear(dim, dim, bias=o.bias)
+        self.out = Linear(dim, dim, bias=o.bias)
+        self.conv: nn.Conv2d | None = None
+        if o.conv_width:
+            pad = (o.conv_width // 2, 0)
+            self.conv = nn.Conv2d(
+                o.num_heads, o.num_heads, (o.conv_width, 1), padding=pad, bias=False, groups=o.num_heads
             )
-        if num_landmarks < 1 or iterations < 1:
-            raise ValueError(
-                f"num_landmarks and iterations must be at least 1, got {num_landmarks} and {iterations}"
-            )
-        if conv_width < 0 or (conv_width and conv_width % 2 == 0):
-            raise ValueError(f"conv_width must be odd, or 0 for none, got {conv_width}")
-        return MixerInfo(reach=(None, None))
 
     def _factors(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """q (B, H, T, K), Q' and K' (B, H, m, K), A^+ (B, H, m, m), and which landmarks there are (B, 1, 1, m)."""

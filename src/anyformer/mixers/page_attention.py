@@ -13,7 +13,6 @@ from anyformer.mixers import register_mixer
 from anyformer.mixers.frugal import FrugalAttention
 from anyformer.ops.gathered_attention import gathered_attention
 from anyformer.ops.select import best_keys, page_bound
-from anyformer.positions import Scheme
 from anyformer.state import State
 
 
@@ -34,33 +33,22 @@ class PageAttention(FrugalAttention):
         pages: pages that are read beside one's own.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        num_kv_heads: int | None = None,
-        positions: Scheme = "rope",
-        page: int = 16,
-        pages: int = 4,
-        causal: bool = True,
-    ) -> None:
-        super().__init__(
-            dim,
-            num_heads=num_heads,
-            num_kv_heads=num_kv_heads,
-            positions=positions,
-            causal=causal,
-            page=page,
-            pages=pages,
-        )
-        self.page, self.pages = page, pages
+    class Options(FrugalAttention.Options):
+        page: int = 16
+        pages: int = 4
 
-    @classmethod
-    def describe(cls, *, page: int = 16, pages: int = 4, **options: Any) -> MixerInfo:
-        if page < 1 or pages < 0:
-            raise ValueError(f"page must be at least 1 and pages not negative, got {page} and {pages}")
-        return super().describe(**options)
+        def info(self) -> MixerInfo:
+            if self.page < 1 or self.pages < 0:
+                raise ValueError(
+                    f"page must be at least 1 and pages not negative, got {self.page} and {self.pages}"
+                )
+            return super().info()
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        self.page, self.pages = self.options.page, self.options.pages
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         state = super()._init_state(batch_size, device, dtype)

@@ -24,62 +24,56 @@ Branch = list[tuple[slice, MaskSpec]]
 class PatternedAttention(Mixer):
     """Attention whose heads see what mask specs let them.
 
-    A subclass says in :meth:`patterns` which specs. Of several branches each makes a softmax of its own, and they are
-    merged as one softmax over all their pairs: a key that two branches see counts twice.
+    A subclass says in ``Options.branches`` which specs. Of several branches each makes a softmax of its own, and they
+    are merged as one softmax over all their pairs: a key that two branches see counts twice.
 
     Args:
         num_heads: heads H.
         positions: a position scheme by name, or a dict with ``name`` and its options; one that scores goes only with
             patterns that all heads share.
         bias: biases on the projections.
-        pattern: the subclass's own options.
     """
 
-    name = ""
+    num_global = 0
 
-    def __init__(
-        self, dim: int, *, num_heads: int, positions: Scheme, causal: bool, bias: bool, **pattern: Any
-    ) -> None:
-        super().__init__(dim, num_heads=num_heads, positions=positions, causal=causal, **pattern)
-        K = head_width(dim, num_heads, None)
-        self.num_heads, self.head_dim, self.causal = num_heads, K, causal
-        self.branches = self.patterns(num_heads=num_heads, causal=causal, **pattern)
-        self.num_global: int = pattern.get("num_global", 0)
-        self.positions = create_position(positions, dim=dim, num_heads=num_heads, head_dim=K)
-        self.q, self.k, self.v, self.out = (Linear(dim, dim, bias=bias) for _ in range(4))
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        positions: Scheme = "rope"
+        bias: bool = False
 
-    @classmethod
-    def patterns(cls, *, num_heads: int, causal: bool, **pattern: Any) -> list[Branch]:
-        """The branches, under these options."""
-        raise NotImplementedError
+        def branches(self) -> list[Branch]:
+            """The branches under these options."""
+            raise NotImplementedError
 
-    @classmethod
-    def describe(
-        cls,
-        *,
-        num_heads: int = 4,
-        positions: Scheme = "rope",
-        causal: bool = True,
-        bias: bool = False,
-        **pattern: Any,
-    ) -> MixerInfo:
-        branches = cls.patterns(num_heads=num_heads, causal=causal, **pattern)
-        facts = require(cls.name, positions)
-        if facts.scores and any(len(branch) > 1 for branch in branches):
-            raise ValueError(
-                f"positions={positions!r} make scores for all heads at once, and here heads have patterns of their own"
+        def info(self) -> MixerInfo:
+            branches, facts = self.branches(), require(self.owner, self.positions)
+            if facts.scores and any(len(branch) > 1 for branch in branches):
+                raise ValueError(
+                    f"positions={self.positions!r} make scores for all heads at once, and here heads have patterns of "
+                    "their own"
+                )
+            specs = [spec for branch in branches for _, spec in branch]
+            pasts, futures = zip(*(spec.reach for spec in specs))
+            past, future = (None if None in ends else max(ends) for ends in (pasts, futures))
+            linear = all(_is_linear(product) for spec in specs for product in spec.products())
+            return MixerInfo(
+                reach=(past, future),
+                cost="n" if linear else "n^2",
+                memory="n" if linear else "n^2",
+                state="none" if not self.causal else "n" if past is None else "constant",
+                max_length=facts.max_length,
             )
-        specs = [spec for branch in branches for _, spec in branch]
-        pasts, futures = zip(*(spec.reach for spec in specs))
-        past, future = (None if None in ends else max(ends) for ends in (pasts, futures))
-        linear = all(_is_linear(product) for spec in specs for product in spec.products())
-        return MixerInfo(
-            reach=(past, future),
-            cost="n" if linear else "n^2",
-            memory="n" if linear else "n^2",
-            state="none" if not causal else "n" if past is None else "constant",
-            max_length=facts.max_length,
-        )
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        K = head_width(dim, o.num_heads, None)
+        self.num_heads, self.head_dim, self.causal = o.num_heads, K, o.causal
+        self.branches = o.branches()
+        self.positions = create_position(o.positions, dim=dim, num_heads=o.num_heads, head_dim=K)
+        self.q, self.k, self.v, self.out = (Linear(dim, dim, bias=o.bias) for _ in range(4))
 
     def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Cache]:
         q, k, v = (split_heads(layer(x), self.num_heads) for layer in (self.q, self.k, self.v))

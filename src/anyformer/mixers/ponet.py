@@ -33,32 +33,30 @@ class PoNet(Mixer):
         causal: must be False: the mean is over the whole sequence.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        segment_len: int = 16,
-        local_window: int = 3,
-        causal: bool = False,
-    ) -> None:
-        super().__init__(dim, segment_len=segment_len, local_window=local_window, causal=causal)
-        head_width(dim, num_heads, None)
-        self.num_heads, self.segment_len, self.local_window = num_heads, segment_len, local_window
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        segment_len: int = 16
+        local_window: int = 3
+        causal: bool = False
+
+        def info(self) -> MixerInfo:
+            self.needs_causal(False, "it pools over the whole sequence")
+            if self.segment_len < 1 or self.local_window < 1 or self.local_window % 2 == 0:
+                raise ValueError(
+                    f"segment_len must be at least 1 and local_window odd, "
+                    f"got {self.segment_len} and {self.local_window}"
+                )
+            return MixerInfo(reach=(None, None))
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        head_width(dim, o.num_heads, None)
+        self.num_heads, self.segment_len, self.local_window = o.num_heads, o.segment_len, o.local_window
         names = ("query", "key", "value", "segment", "local", "output")
         self.maps = nn.ModuleDict({name: Linear(dim, dim) for name in names})
-
-    @classmethod
-    def describe(
-        cls, *, segment_len: int = 16, local_window: int = 3, causal: bool = False, **_: Any
-    ) -> MixerInfo:
-        if causal:
-            raise ValueError("causal=True is not possible for ponet: it pools over the whole sequence")
-        if segment_len < 1 or local_window < 1 or local_window % 2 == 0:
-            raise ValueError(
-                f"segment_len must be at least 1 and local_window odd, got {segment_len} and {local_window}"
-            )
-        return MixerInfo(reach=(None, None))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         B, T, D = x.shape

@@ -30,20 +30,25 @@ class Pooling(Mixer):
         window: tokens averaged, oneself included; odd when centred.
     """
 
-    def __init__(self, dim: int, *, window: int = 3, causal: bool = True) -> None:
-        super().__init__(dim, window=window, causal=causal)
-        self.window = window
-        self.past, self.future = (window - 1, 0) if causal else (window // 2, window // 2)
+    class Options(Mixer.Options):
+        window: int = 3
 
-    @classmethod
-    def describe(cls, *, window: int = 3, causal: bool = True, **_: Any) -> MixerInfo:
-        if window < 2:
-            raise ValueError(f"window must be at least 2, got {window}")
-        if not causal and window % 2 == 0:
-            raise ValueError(f"window must be odd with causal=False, to be centred, got {window}")
-        if causal:
-            return MixerInfo(reach=(window - 1, 0), state="constant")
-        return MixerInfo(reach=(window // 2, window // 2))
+        def info(self) -> MixerInfo:
+            if self.window < 2:
+                raise ValueError(f"window must be at least 2, got {self.window}")
+            if not self.causal and self.window % 2 == 0:
+                raise ValueError(f"window must be odd with causal=False, to be centred, got {self.window}")
+            if self.causal:
+                return MixerInfo(reach=(self.window - 1, 0), state="constant")
+            return MixerInfo(reach=(self.window // 2, self.window // 2))
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        self.window = o.window
+        self.past, self.future = (o.window - 1, 0) if o.causal else (o.window // 2, o.window // 2)
 
     def _average(self, x: Tensor, past: Tensor | None, inputs: Inputs) -> Tensor:
         """Over each token's window, (B, T, D); x and ``past`` (B, W - 1, D) are zero where nothing is."""

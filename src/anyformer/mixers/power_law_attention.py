@@ -68,37 +68,38 @@ class PowerLawAttention(Mixer):
             -1/2 is 30000: more than float32's gradients bear.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        num_units: int = 1,
-        hidden_dim: int | None = None,
-        floor: float = 1e-3,
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim, causal=causal)
-        K, hidden = head_width(dim, num_heads, None), dim if hidden_dim is None else hidden_dim
-        if num_units < 0 or hidden < 1:
-            raise ValueError(
-                f"num_units must be at least 0 and hidden_dim 1, got {num_units} and {hidden_dim}"
-            )
-        if not 0 < floor < 1:
-            raise ValueError(f"floor must be between 0 and 1, got {floor}")
-        self.num_heads, self.head_dim, self.causal, self.floor = num_heads, K, causal, floor
-        self.q, self.k, self.v, self.out = (Linear(dim, dim) for _ in range(4))
-        self.units = nn.ModuleList(Unit(K, hidden) for _ in range(num_units))
-        spread = (num_heads * K) ** -0.5
-        self.weight, self.power, self.coupling = (
-            nn.Parameter(torch.randn(num_heads, K, K) * spread) for _ in range(3)
-        )
-        self.weight_bias, self.coupling_bias = (nn.Parameter(torch.zeros(num_heads, K, K)) for _ in range(2))
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        num_units: int = 1
+        hidden_dim: int | None = None
+        floor: float = 1e-3
 
-    @classmethod
-    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
-        state = "n" if causal else "none"
-        return MixerInfo(reach=(None, 0 if causal else None), cost="n^2", memory="n^2", state=state)
+        def info(self) -> MixerInfo:
+            state = "n" if self.causal else "none"
+            return MixerInfo(reach=(None, 0 if self.causal else None), cost="n^2", memory="n^2", state=state)
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        K, hidden = head_width(dim, o.num_heads, None), dim if o.hidden_dim is None else o.hidden_dim
+        if o.num_units < 0 or hidden < 1:
+            raise ValueError(
+                f"num_units must be at least 0 and hidden_dim 1, got {o.num_units} and {o.hidden_dim}"
+            )
+        if not 0 < o.floor < 1:
+            raise ValueError(f"floor must be between 0 and 1, got {o.floor}")
+        self.num_heads, self.head_dim, self.causal, self.floor = o.num_heads, K, o.causal, o.floor
+        self.q, self.k, self.v, self.out = (Linear(dim, dim) for _ in range(4))
+        self.units = nn.ModuleList(Unit(K, hidden) for _ in range(o.num_units))
+        spread = (o.num_heads * K) ** -0.5
+        self.weight, self.power, self.coupling = (
+            nn.Parameter(torch.randn(o.num_heads, K, K) * spread) for _ in range(3)
+        )
+        self.weight_bias, self.coupling_bias = (
+            nn.Parameter(torch.zeros(o.num_heads, K, K)) for _ in range(2)
+        )
 
     def energy(self, density: Tensor) -> Energy:
         """What a density Q^T Q (..., H, K, K), in float32 at least, leads to."""

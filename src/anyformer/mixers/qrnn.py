@@ -26,18 +26,22 @@ class Qrnn(Mixer):
         width: inputs that the gates look at, oneself included.
     """
 
-    def __init__(self, dim: int, *, width: int = 2, causal: bool = True) -> None:
-        super().__init__(dim, causal=causal, width=width)
-        self.width = width
-        self.gates = Linear(width * dim, 3 * dim)
+    class Options(Mixer.Options):
+        width: int = 2
 
-    @classmethod
-    def describe(cls, *, causal: bool = True, width: int = 2, **_: Any) -> MixerInfo:
-        if not causal:
-            raise ValueError("causal=False is not possible for qrnn: it runs along time")
-        if width < 1:
-            raise ValueError(f"width must be at least 1, got {width}")
-        return MixerInfo(reach=(None, 0), state="constant")
+        def info(self) -> MixerInfo:
+            self.needs_causal(True, "it runs along time")
+            if self.width < 1:
+                raise ValueError(f"width must be at least 1, got {self.width}")
+            return MixerInfo(reach=(None, 0), state="constant")
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        self.width = o.width
+        self.gates = Linear(o.width * dim, 3 * dim)
 
     def _mix(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         T, past = x.shape[1], state.get("last")

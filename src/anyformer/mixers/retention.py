@@ -33,27 +33,32 @@ class Retention(Mixer):
         value_factor: width of the values over that of the keys, 2 in the paper.
     """
 
-    def __init__(self, dim: int, *, num_heads: int = 4, value_factor: int = 2, causal: bool = True) -> None:
-        super().__init__(dim, causal=causal)
-        self.num_heads = num_heads
-        K = head_width(dim, num_heads, None)
-        self.key_dim, self.value_dim = K, K * value_factor
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        value_factor: int = 2
+
+        def info(self) -> MixerInfo:
+            self.needs_causal(True, "its decay runs along time")
+            return MixerInfo(reach=(None, 0), cost="n", memory="n", state="constant")
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        self.num_heads = o.num_heads
+        K = head_width(dim, o.num_heads, None)
+        self.key_dim, self.value_dim = K, K * o.value_factor
         self.q = Linear(dim, dim, bias=False)
         self.k = Linear(dim, dim, bias=False)
-        self.v = Linear(dim, dim * value_factor, bias=False)
-        self.gate = Linear(dim, dim * value_factor, bias=False)
-        self.out = Linear(dim * value_factor, dim, bias=False)
+        self.v = Linear(dim, dim * o.value_factor, bias=False)
+        self.gate = Linear(dim, dim * o.value_factor, bias=False)
+        self.out = Linear(dim * o.value_factor, dim, bias=False)
         self.norm = RMSNorm(self.value_dim, eps=1e-6, elementwise_affine=False)
-        self.rope = create_position("rope", dim=dim, num_heads=num_heads, head_dim=K)
-        register_constant(self, "log_decay", partial(_log_decay, num_heads))
+        self.rope = create_position("rope", dim=dim, num_heads=o.num_heads, head_dim=K)
+        register_constant(self, "log_decay", partial(_log_decay, o.num_heads))
 
     log_decay: Tensor
-
-    @classmethod
-    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
-        if not causal:
-            raise ValueError("causal=False is not possible for retention: its decay runs along time")
-        return MixerInfo(reach=(None, 0), cost="n", memory="n", state="constant")
 
     def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         q, k = split_heads(self.q(x), self.num_heads), split_heads(self.k(x), self.num_heads)

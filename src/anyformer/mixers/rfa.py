@@ -42,40 +42,39 @@ class RandomFeatureAttention(Mixer):
 
     draws: Tensor
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        num_features: int | None = None,
-        sentence_gate: bool = False,
-        seed: int = 0,
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim, sentence_gate=sentence_gate, causal=causal)
-        self.num_heads, self.head_dim, self.causal = num_heads, head_width(dim, num_heads, None), causal
-        self.num_features = self.head_dim if num_features is None else num_features
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        num_features: int | None = None
+        sentence_gate: bool = False
+        seed: int = 0
+
+        def info(self) -> MixerInfo:
+            if self.sentence_gate and not self.causal:
+                raise ValueError("sentence_gate must be False with causal=False: fading needs an order")
+            return MixerInfo(
+                reach=(None, 0 if self.causal else None),
+                state="constant" if self.causal else "none",
+                side=("sentence_start",) if self.sentence_gate else (),
+            )
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        self.num_heads, self.head_dim, self.causal = o.num_heads, head_width(dim, o.num_heads, None), o.causal
+        self.num_features = self.head_dim if o.num_features is None else o.num_features
         if self.num_features < 1:
-            raise ValueError(f"num_features must be at least 1, got {num_features}")
+            raise ValueError(f"num_features must be at least 1, got {o.num_features}")
         self.q = Linear(dim, dim, bias=False)
         self.k = Linear(dim, dim, bias=False)
         self.v = Linear(dim, dim, bias=False)
         self.out = Linear(dim, dim, bias=False)
-        self.log_sigma = nn.Parameter(torch.zeros(num_heads, 1, self.head_dim))
-        generator = torch.Generator().manual_seed(seed)
-        draws = torch.randn(num_heads, self.num_features, self.head_dim, generator=generator)
+        self.log_sigma = nn.Parameter(torch.zeros(o.num_heads, 1, self.head_dim))
+        generator = torch.Generator().manual_seed(o.seed)
+        draws = torch.randn(o.num_heads, self.num_features, self.head_dim, generator=generator)
         self.register_buffer("draws", draws)
-        self.gate = Linear(dim, num_heads) if sentence_gate else None
-
-    @classmethod
-    def describe(cls, *, sentence_gate: bool = False, causal: bool = True, **_: Any) -> MixerInfo:
-        if sentence_gate and not causal:
-            raise ValueError("sentence_gate must be False with causal=False: fading needs an order")
-        return MixerInfo(
-            reach=(None, 0 if causal else None),
-            state="constant" if causal else "none",
-            side=("sentence_start",) if sentence_gate else (),
-        )
+        self.gate = Linear(dim, o.num_heads) if o.sentence_gate else None
 
     def hints(self) -> dict[str, dict[str, Any]]:
         return {"log_sigma": {"decay": False}}

@@ -89,48 +89,39 @@ class RoutingAttention(Mixer):
         decay: of the running means, for each step.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        num_clusters: int = 16,
-        cluster_size: int = 32,
-        decay: float = 0.999,
-        causal: bool = True,
-    ) -> None:
-        super().__init__(
-            dim, num_clusters=num_clusters, cluster_size=cluster_size, decay=decay, causal=causal
-        )
-        K = head_width(dim, num_heads, None)
-        self.num_heads, self.head_dim, self.causal = num_heads, K, causal
-        self.num_clusters, self.cluster_size, self.decay = num_clusters, cluster_size, decay
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        num_clusters: int = 16
+        cluster_size: int = 32
+        decay: float = 0.999
+
+        def info(self) -> MixerInfo:
+            if self.num_clusters < 1 or self.cluster_size < 1:
+                raise ValueError(
+                    f"num_clusters and cluster_size must be at least 1, got {self.num_clusters} and {self.cluster_size}"
+                )
+            if not 0 <= self.decay < 1:
+                raise ValueError(f"decay must be at least 0 and below 1, got {self.decay}")
+            return MixerInfo(
+                reach=(None, 0 if self.causal else None), state="constant" if self.causal else "none"
+            )
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        K = head_width(dim, o.num_heads, None)
+        self.num_heads, self.head_dim, self.causal = o.num_heads, K, o.causal
+        self.num_clusters, self.cluster_size, self.decay = o.num_clusters, o.cluster_size, o.decay
         self.q = Linear(dim, dim, bias=False)
-        if not causal:
+        if not o.causal:
             self.k = Linear(dim, dim, bias=False)
         self.v = Linear(dim, dim, bias=False)
         self.out = Linear(dim, dim, bias=False)
-        self.register_buffer("centroids", normalize(torch.randn(num_heads, num_clusters, K), dim=-1))
+        self.register_buffer("centroids", normalize(torch.randn(o.num_heads, o.num_clusters, K), dim=-1))
 
     centroids: Tensor
-
-    @classmethod
-    def describe(
-        cls,
-        *,
-        num_clusters: int = 16,
-        cluster_size: int = 32,
-        decay: float = 0.999,
-        causal: bool = True,
-        **_: Any,
-    ) -> MixerInfo:
-        if num_clusters < 1 or cluster_size < 1:
-            raise ValueError(
-                f"num_clusters and cluster_size must be at least 1, got {num_clusters} and {cluster_size}"
-            )
-        if not 0 <= decay < 1:
-            raise ValueError(f"decay must be at least 0 and below 1, got {decay}")
-        return MixerInfo(reach=(None, 0 if causal else None), state="constant" if causal else "none")
 
     def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
         with no_autocast(x):  # they choose, which rounding would change

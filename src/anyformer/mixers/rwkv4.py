@@ -29,9 +29,19 @@ class Rwkv4(Mixer):
         hidden_dim: width of keys, values and receptance, by default dim.
     """
 
-    def __init__(self, dim: int, *, hidden_dim: int | None = None, causal: bool = True) -> None:
-        super().__init__(dim, causal=causal)
-        self.hidden_dim = F = dim if hidden_dim is None else hidden_dim
+    class Options(Mixer.Options):
+        hidden_dim: int | None = None
+
+        def info(self) -> MixerInfo:
+            self.needs_causal(True, "its decay runs along time")
+            return MixerInfo(reach=(None, 0), state="constant")
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        self.hidden_dim = F = dim if o.hidden_dim is None else o.hidden_dim
         if F < 1:
             raise ValueError(f"hidden_dim must be at least 1, got {F}")
         place = torch.arange(dim) / dim
@@ -45,12 +55,6 @@ class Rwkv4(Mixer):
         self.value = Linear(dim, F, bias=False)
         self.receptance = Linear(dim, F, bias=False)
         self.output = Linear(F, dim, bias=False)
-
-    @classmethod
-    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
-        if not causal:
-            raise ValueError("causal=False is not possible for rwkv4: its decay runs along time")
-        return MixerInfo(reach=(None, 0), state="constant")
 
     def hints(self) -> dict[str, dict[str, Any]]:
         names = ("log_decay", "bonus", "mix_key", "mix_value", "mix_receptance")

@@ -42,31 +42,35 @@ class Rwkv7(Mixer):
             r: y_t = (r_t + x_t) S_t. No weights are added (Meta-State's self-state encoder, arXiv 2504.08247).
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        head_dim: int | None = None,
-        rank: int | None = None,
-        state_heads: int = 0,
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim, causal=causal)
-        self.num_heads, self.head_dim = num_heads, head_width(dim, num_heads, head_dim)
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        head_dim: int | None = None
+        rank: int | None = None
+        state_heads: int = 0
+
+        def info(self) -> MixerInfo:
+            self.needs_causal(True, "its decay runs along time")
+            return MixerInfo(reach=(None, 0), state="constant")
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        self.num_heads, self.head_dim = o.num_heads, head_width(dim, o.num_heads, o.head_dim)
         if self.head_dim < 1:
-            raise ValueError(f"head_dim must be at least 1, got {head_dim}")
-        self.state_heads = state_heads
-        if not 0 <= state_heads <= min(num_heads, dim // self.head_dim):
-            most = min(num_heads, dim // self.head_dim)
+            raise ValueError(f"head_dim must be at least 1, got {o.head_dim}")
+        self.state_heads = o.state_heads
+        if not 0 <= o.state_heads <= min(o.num_heads, dim // self.head_dim):
+            most = min(o.num_heads, dim // self.head_dim)
             raise ValueError(
                 f"state_heads must be at most {most}, heads of width {self.head_dim} that dim={dim} has features "
-                f"for, got {state_heads}"
+                f"for, got {o.state_heads}"
             )
-        rank = max(1, round(2.5 * dim**0.5)) if rank is None else rank
+        rank = max(1, round(2.5 * dim**0.5)) if o.rank is None else o.rank
         if rank < 1:
             raise ValueError(f"rank must be at least 1, got {rank}")
-        inner = num_heads * self.head_dim
+        inner = o.num_heads * self.head_dim
         place = torch.arange(dim) / dim
         # how much of each map's input is the token before; initial values as in the released code, mid-stack
         self.shift = nn.Parameter(torch.stack([1 - place ** (p / 2) for p in (0.2, 0.9, 0.7, 0.7, 0.9, 0.2)]))
@@ -81,18 +85,12 @@ class Rwkv7(Mixer):
         )
         self.erase_scale = nn.Parameter(torch.full((inner,), 0.71))
         self.rate_share = nn.Parameter(torch.ones(inner))
-        self.bonus = nn.Parameter(torch.full((num_heads, self.head_dim), -0.04))
+        self.bonus = nn.Parameter(torch.full((o.num_heads, self.head_dim), -0.04))
         self.norm_weight = nn.Parameter(torch.ones(inner))
         self.norm_bias = nn.Parameter(torch.zeros(inner))
         with torch.no_grad():  # slow channels and fast ones
             bias = self.decay[2].get_parameter("bias")
             bias.copy_(6 * (torch.arange(inner) / max(inner - 1, 1)) ** 1.8 - 5.5)
-
-    @classmethod
-    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
-        if not causal:
-            raise ValueError("causal=False is not possible for rwkv7: its decay runs along time")
-        return MixerInfo(reach=(None, 0), state="constant")
 
     def hints(self) -> dict[str, dict[str, Any]]:
         return {name: {"decay": False} for name in ("shift", "bonus")}

@@ -50,51 +50,54 @@ class S4(Mixer):
         dt_min, dt_max: range of the initial step sizes.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        state_dim: int = 64,
-        mode: str = "dplr",
-        init: str | None = None,
-        dt_min: float = 1e-3,
-        dt_max: float = 0.1,
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim, causal=causal)
-        if mode not in INITS:
-            raise ValueError(f"unknown mode {mode!r}{nearest(mode, list(INITS))}")
-        init = INITS[mode][0] if init is None else init
-        if init not in INITS[mode]:
-            raise ValueError(f"init must be one of {', '.join(INITS[mode])} with mode={mode!r}, got {init!r}")
-        if state_dim < 2 or state_dim % 2:
-            raise ValueError(f"state_dim must be even and at least 2, got {state_dim}")
-        if not 0 < dt_min <= dt_max:
-            raise ValueError(f"dt_min must be positive and at most dt_max={dt_max}, got {dt_min}")
-        self.state_dim, self.causal = state_dim, causal
-        M, default = state_dim // 2, torch.get_default_dtype()
+    class Options(Mixer.Options):
+        state_dim: int = 64
+        mode: str = "dplr"
+        init: str | None = None
+        dt_min: float = 1e-3
+        dt_max: float = 0.1
+
+        def info(self) -> MixerInfo:
+            return MixerInfo(
+                reach=(None, 0 if self.causal else None),
+                cost="n log n",
+                state="constant" if self.causal else "none",
+            )
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        if o.mode not in INITS:
+            raise ValueError(f"unknown mode {o.mode!r}{nearest(o.mode, list(INITS))}")
+        init = INITS[o.mode][0] if o.init is None else o.init
+        if init not in INITS[o.mode]:
+            raise ValueError(
+                f"init must be one of {', '.join(INITS[o.mode])} with mode={o.mode!r}, got {init!r}"
+            )
+        if o.state_dim < 2 or o.state_dim % 2:
+            raise ValueError(f"state_dim must be even and at least 2, got {o.state_dim}")
+        if not 0 < o.dt_min <= o.dt_max:
+            raise ValueError(f"dt_min must be positive and at most dt_max={o.dt_max}, got {o.dt_min}")
+        self.state_dim, self.causal = o.state_dim, o.causal
+        M, default = o.state_dim // 2, torch.get_default_dtype()
         if init == "legs":
-            spectrum, P, B = hippo_legs(state_dim)
+            spectrum, P, B = hippo_legs(o.state_dim)
         elif init == "random":
             decay, turn = torch.randn(2, M, dtype=wide(default)).exp()
             spectrum = torch.complex(-decay / 2, turn * torch.pi)
             P, B = torch.randn(M), torch.ones(M)
         else:
-            spectrum, P, B = diagonal_spectrum(init, state_dim), torch.zeros(M), torch.ones(M)
-        self.log_dt = nn.Parameter(torch.empty(dim).uniform_(math.log(dt_min), math.log(dt_max)))
+            spectrum, P, B = diagonal_spectrum(init, o.state_dim), torch.zeros(M), torch.ones(M)
+        self.log_dt = nn.Parameter(torch.empty(dim).uniform_(math.log(o.dt_min), math.log(o.dt_max)))
         self.log_decay = nn.Parameter((-spectrum.real).log().to(default).repeat(dim, 1))
         self.frequency = nn.Parameter(spectrum.imag.to(default).repeat(dim, 1))
-        self.P = nn.Parameter(_pairs(P, dim)) if mode == "dplr" else None
+        self.P = nn.Parameter(_pairs(P, dim)) if o.mode == "dplr" else None
         self.B = nn.Parameter(_pairs(B, dim))
-        self.C = nn.Parameter(torch.randn(1 if causal else 2, dim, M, 2) * 0.5**0.5)
+        self.C = nn.Parameter(torch.randn(1 if o.causal else 2, dim, M, 2) * 0.5**0.5)
         self.skip = nn.Parameter(torch.randn(dim))
         self.out = Linear(dim, 2 * dim)
-
-    @classmethod
-    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
-        return MixerInfo(
-            reach=(None, 0 if causal else None), cost="n log n", state="constant" if causal else "none"
-        )
 
     def hints(self) -> dict[str, dict[str, Any]]:
         """The state space learns more slowly and without decay, as in the original's recipes."""

@@ -34,39 +34,36 @@ class SegmentAttention(Mixer):
         positions: a position scheme by name, by default the paper's relative one.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        segment_len: int = 64,
-        memory_len: int = 64,
-        positions: str | dict[str, Any] = "transformer_xl",
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim, causal=causal, segment_len=segment_len, memory_len=memory_len)
-        K = head_width(dim, num_heads, None)
-        self.num_heads, self.head_dim = num_heads, K
-        self.segment_len, self.memory_len = segment_len, memory_len
-        options = {"name": positions} if isinstance(positions, str) else dict(positions)
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        segment_len: int = 64
+        memory_len: int = 64
+        positions: str | dict[str, Any] = "transformer_xl"
+
+        def info(self) -> MixerInfo:
+            self.needs_causal(True, "its memory lies before a segment")
+            if self.segment_len < 1 or self.memory_len < 0:
+                raise ValueError(
+                    f"segment_len must be at least 1 and memory_len at least 0, "
+                    f"got {self.segment_len} and {self.memory_len}"
+                )
+            return MixerInfo(
+                reach=(self.segment_len + self.memory_len - 1, 0), cost="n", memory="n", state="constant"
+            )
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        K = head_width(dim, o.num_heads, None)
+        self.num_heads, self.head_dim = o.num_heads, K
+        self.segment_len, self.memory_len = o.segment_len, o.memory_len
+        options = {"name": o.positions} if isinstance(o.positions, str) else dict(o.positions)
         require("segment_attention", options)
-        self.positions = create_position(**options, dim=dim, num_heads=num_heads, head_dim=K)
+        self.positions = create_position(**options, dim=dim, num_heads=o.num_heads, head_dim=K)
         self.qkv = Linear(dim, 3 * dim, bias=False)
         self.out = Linear(dim, dim, bias=False)
-
-    @classmethod
-    def describe(
-        cls, *, causal: bool = True, segment_len: int = 64, memory_len: int = 64, **_: Any
-    ) -> MixerInfo:
-        if not causal:
-            raise ValueError(
-                "causal=False is not possible for segment_attention: its memory lies before a segment"
-            )
-        if segment_len < 1 or memory_len < 0:
-            raise ValueError(
-                f"segment_len must be at least 1 and memory_len at least 0, got {segment_len} and {memory_len}"
-            )
-        return MixerInfo(reach=(segment_len + memory_len - 1, 0), cost="n", memory="n", state="constant")
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         return self._stream(x, self._init_state(x.shape[0], x.device, x.dtype), inputs)[0]

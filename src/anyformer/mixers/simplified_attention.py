@@ -34,35 +34,34 @@ class SimplifiedAttention(Mixer):
         bias: biases on queries, keys and values.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        grid: Grid | None = None,
-        width: int = 5,
-        bias: bool = False,
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim, grid=grid, causal=causal)
-        if width < 1 or width % 2 == 0:
-            raise ValueError(f"width must be odd, got {width}")
-        self.num_heads, K = num_heads, head_width(dim, num_heads, None)
-        self.sizes = () if grid is None else read_grid(grid)
-        self.q, self.k, self.v = (Linear(dim, dim, bias=bias) for _ in range(3))
-        axes = 1 + len(self.sizes)
-        bound = width ** (-axes / 2)
-        self.taps = nn.Parameter(torch.empty(K, *[width] * axes).uniform_(-bound, bound))
-        self.out = Linear(dim, dim)
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        grid: Grid | None = None
+        width: int = 5
+        bias: bool = False
 
-    @classmethod
-    def describe(cls, *, grid: Grid | None = None, causal: bool = True, **_: Any) -> MixerInfo:
-        if causal:
-            raise ValueError(
-                "causal=True is not possible for simplified_attention: its convolution looks to all sides; use "
-                "linear_attention with feature_map='relu'"
-            )
-        return MixerInfo(reach=(None, None), grid=grid is not None)
+        def info(self) -> MixerInfo:
+            if self.causal:
+                raise ValueError(
+                    "causal=True is not possible for simplified_attention: its convolution looks to all sides; use "
+                    "linear_attention with feature_map='relu'"
+                )
+            return MixerInfo(reach=(None, None), grid=self.grid is not None)
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        if o.width < 1 or o.width % 2 == 0:
+            raise ValueError(f"width must be odd, got {o.width}")
+        self.num_heads, K = o.num_heads, head_width(dim, o.num_heads, None)
+        self.sizes = () if o.grid is None else read_grid(o.grid)
+        self.q, self.k, self.v = (Linear(dim, dim, bias=o.bias) for _ in range(3))
+        axes = 1 + len(self.sizes)
+        bound = o.width ** (-axes / 2)
+        self.taps = nn.Parameter(torch.empty(K, *[o.width] * axes).uniform_(-bound, bound))
+        self.out = Linear(dim, dim)
 
     def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
         q, k, v = (split_heads(inputs.zero(layer(x)), self.num_heads) for layer in (self.q, self.k, self.v))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from anyformer.mixers import register_mixer
 from anyformer.mixers.patterned import Branch, PatternedAttention
 from anyformer.ops.masks import Blocks, Causal, Columns, Dilated, MaskSpec, Window
-from anyformer.positions import Scheme
 
 PARTS = ("local", "far", "merged", "heads")
 
@@ -46,70 +45,42 @@ class SparseAttention(PatternedAttention):
         bias: biases on the projections.
     """
 
-    name = "sparse_attention"
+    class Options(PatternedAttention.Options):
+        pattern: str = "strided"
+        stride: int = 16
+        summary: int = 4
+        part: str = "merged"
+        subblocks: int = 1
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        pattern: str = "strided",
-        stride: int = 16,
-        summary: int = 4,
-        part: str = "merged",
-        subblocks: int = 1,
-        positions: Scheme = "rope",
-        causal: bool = True,
-        bias: bool = False,
-    ) -> None:
-        pattern_options = {"pattern": pattern, "stride": stride, "summary": summary}
-        super().__init__(
-            dim,
-            num_heads=num_heads,
-            positions=positions,
-            causal=causal,
-            bias=bias,
-            part=part,
-            subblocks=subblocks,
-            **pattern_options,
-        )
+        def branches(self) -> list[Branch]:
+            pattern, stride, summary, part = self.pattern, self.stride, self.summary, self.part
+            num_heads, subblocks = self.num_heads, self.subblocks
+            if pattern not in ("strided", "fixed"):
+                raise ValueError(f"pattern must be 'strided' or 'fixed', got {pattern!r}")
+            if part not in PARTS:
+                raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}")
+            if stride < 2:
+                raise ValueError(f"stride must be at least 2, got {stride}")
+            if pattern == "strided" and subblocks != 1:
+                raise ValueError(f"subblocks must be 1 with pattern='strided', got {subblocks}")
+            if summary < 1 or subblocks < 1 or (pattern == "fixed" and summary * subblocks > stride):
+                raise ValueError(
+                    f"summary * subblocks must be between 1 and stride={stride}, got {summary} * {subblocks}"
+                )
+            if part == "heads" and num_heads < 2:
+                raise ValueError(f"num_heads must be at least 2 with part='heads', got {num_heads}")
+            half = num_heads // 2 if part == "heads" else 0
+            subblocks = min(subblocks, num_heads - half)
+            local, far = _factors(pattern, stride, summary, self.causal, subblocks)
+            branch: Branch = [(slice(0, half), local)] if half else []
+            if part == "local":
+                return [[(slice(None), local)]]
+            for s, columns in enumerate(far):
+                spec = local | columns if part == "merged" else columns
+                branch.append((slice(half + s, None, subblocks), spec))
+            return [branch]
 
-    @classmethod
-    def patterns(  # type: ignore[override]
-        cls,
-        *,
-        num_heads: int,
-        causal: bool,
-        pattern: str = "strided",
-        stride: int = 16,
-        summary: int = 4,
-        part: str = "merged",
-        subblocks: int = 1,
-    ) -> list[Branch]:
-        if pattern not in ("strided", "fixed"):
-            raise ValueError(f"pattern must be 'strided' or 'fixed', got {pattern!r}")
-        if part not in PARTS:
-            raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}")
-        if stride < 2:
-            raise ValueError(f"stride must be at least 2, got {stride}")
-        if pattern == "strided" and subblocks != 1:
-            raise ValueError(f"subblocks must be 1 with pattern='strided', got {subblocks}")
-        if summary < 1 or subblocks < 1 or (pattern == "fixed" and summary * subblocks > stride):
-            raise ValueError(
-                f"summary * subblocks must be between 1 and stride={stride}, got {summary} * {subblocks}"
-            )
-        if part == "heads" and num_heads < 2:
-            raise ValueError(f"num_heads must be at least 2 with part='heads', got {num_heads}")
-        half = num_heads // 2 if part == "heads" else 0
-        subblocks = min(subblocks, num_heads - half)
-        local, far = _factors(pattern, stride, summary, causal, subblocks)
-        branch: Branch = [(slice(0, half), local)] if half else []
-        if part == "local":
-            return [[(slice(None), local)]]
-        for s, columns in enumerate(far):
-            spec = local | columns if part == "merged" else columns
-            branch.append((slice(half + s, None, subblocks), spec))
-        return [branch]
+    options: Options
 
 
 def _factors(

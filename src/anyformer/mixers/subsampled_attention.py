@@ -16,7 +16,7 @@ from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import Attention, among
 from anyformer.ops.masks import Blocks, Causal, MaskSpec
 from anyformer.ops.sparse_attention import sparse_attention
-from anyformer.positions import Scheme, position_facts
+from anyformer.positions import position_facts
 
 
 @register_mixer(
@@ -44,61 +44,45 @@ class SubsampledAttention(Attention):
         keep: share of the keys, rounded up.
         local_window: tokens of a window, in the place of ``keep``.
         dense_share: share of the training steps, at its end, that see all keys.
-        options: those of ``attention``, with positions that turn queries and keys, or none.
+        num_heads, num_kv_heads: as for ``attention``.
+        positions: a scheme that turns queries and keys, or none.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        keep: float = 0.25,
-        local_window: int | None = None,
-        dense_share: float = 0.1,
-        num_heads: int = 4,
-        num_kv_heads: int | None = None,
-        positions: Scheme = "rope",
-        causal: bool = True,
-    ) -> None:
-        super().__init__(
-            dim, num_heads=num_heads, num_kv_heads=num_kv_heads, positions=positions, causal=causal
-        )
-        info = self.describe(
-            keep=keep, local_window=local_window, dense_share=dense_share, positions=positions, causal=causal
-        )
-        self.info = dataclasses.replace(info, name=self.info.name, papers=self.info.papers)
-        self.keep, self.local_window, self.dense_share = keep, local_window, dense_share
+    class Options(Attention.Options, only=("num_heads", "num_kv_heads", "positions", "causal")):
+        keep: float = 0.25
+        local_window: int | None = None
+        dense_share: float = 0.1
+
+        def info(self) -> MixerInfo:
+            if not 0 < self.keep <= 1 or not 0 <= self.dense_share <= 1:
+                raise ValueError(
+                    "keep must be above 0 and at most 1, dense_share from 0 to 1; "
+                    f"got {self.keep} and {self.dense_share}"
+                )
+            if self.local_window is not None and self.local_window < 2:
+                raise ValueError(f"local_window must be at least 2, got {self.local_window}")
+            facts = position_facts(self.positions)
+            if facts.scores or facts.weighs:
+                raise ValueError(
+                    f"positions={self.positions!r} do not go with subsampled_attention: they change scores"
+                )
+            info = super().info()
+            excuse = {"modes": "training draws the keys that are seen, evaluation sees all"}
+            if self.keep == 1 and self.local_window is None:
+                excuse = {}
+            return dataclasses.replace(
+                info, side=(*info.side, "pathway"), exceptions={**info.exceptions, **excuse}
+            )
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        self.keep, self.local_window, self.dense_share = o.keep, o.local_window, o.dense_share
         self.register_buffer("dense", torch.tensor(False))
 
     dense: Tensor
-
-    @classmethod
-    def describe(
-        cls,
-        *,
-        keep: float = 0.25,
-        local_window: int | None = None,
-        dense_share: float = 0.1,
-        positions: Scheme = "rope",
-        **options: Any,
-    ) -> MixerInfo:
-        if not 0 < keep <= 1 or not 0 <= dense_share <= 1:
-            raise ValueError(
-                f"keep must be above 0 and at most 1, dense_share from 0 to 1; got {keep} and {dense_share}"
-            )
-        if local_window is not None and local_window < 2:
-            raise ValueError(f"local_window must be at least 2, got {local_window}")
-        facts = position_facts(positions)
-        if facts.scores or facts.weighs:
-            raise ValueError(
-                f"positions={positions!r} do not go with subsampled_attention: they change scores"
-            )
-        info = super().describe(positions=positions, **options)
-        excuse = {"modes": "training draws the keys that are seen, evaluation sees all"}
-        if keep == 1 and local_window is None:
-            excuse = {}
-        return dataclasses.replace(
-            info, side=(*info.side, "pathway"), exceptions={**info.exceptions, **excuse}
-        )
 
     def after_step(self, notes: Mapping[str, Tensor], progress: float) -> None:
         """See all keys in the last part of the training."""

@@ -25,18 +25,16 @@ class TokenFormerAttention(Attention):
         num_heads, positions: as for ``attention``.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_tokens: int | None = None,
-        score: str = "l2_norm_gelu",
-        scale: float | None = None,
-        num_heads: int = 4,
-        positions: str | dict[str, Any] = "rope",
-        causal: bool = True,
-    ) -> None:
-        super().__init__(dim, num_heads=num_heads, positions=positions, causal=causal)
+    class Options(Attention.Options, only=("num_heads", "positions", "causal")):
+        num_tokens: int | None = None
+        score: str = "l2_norm_gelu"
+        scale: float | None = None
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        num_tokens = dim if o.num_tokens is None else o.num_tokens
         for name in PROJECTIONS:
-            tokens = Pattention(dim, dim, dim if num_tokens is None else num_tokens, score=score, scale=scale)
-            setattr(self, name, tokens)
+            setattr(self, name, Pattention(dim, dim, num_tokens, score=o.score, scale=o.scale))

@@ -13,7 +13,7 @@ from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import Attention
 from anyformer.ops.gathered_attention import gathered_attention
 from anyformer.ops.select import nearest_keys
-from anyformer.positions import Scheme, position_facts
+from anyformer.positions import position_facts
 
 
 @register_mixer(
@@ -30,46 +30,33 @@ class TopKAttention(Attention):
 
     Args:
         top: keys that a query sees.
-        options: those of ``attention``, with positions that turn queries and keys, or none.
+        num_heads, num_kv_heads, head_dim, qk_norm, bias: as for ``attention``.
+        positions: a scheme that turns queries and keys, or none.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        top: int = 32,
-        num_heads: int = 4,
-        num_kv_heads: int | None = None,
-        head_dim: int | None = None,
-        positions: Scheme = "rope",
-        causal: bool = True,
-        qk_norm: bool = False,
-        bias: bool = False,
-    ) -> None:
-        super().__init__(
-            dim,
-            num_heads=num_heads,
-            num_kv_heads=num_kv_heads,
-            head_dim=head_dim,
-            positions=positions,
-            causal=causal,
-            qk_norm=qk_norm,
-            bias=bias,
-        )
-        info = self.describe(top=top, positions=positions, causal=causal)
-        self.info = dataclasses.replace(info, name=self.info.name, papers=self.info.papers)
-        self.top = top
+    class Options(
+        Attention.Options,
+        only=("num_heads", "num_kv_heads", "head_dim", "positions", "causal", "qk_norm", "bias"),
+    ):
+        top: int = 32
 
-    @classmethod
-    def describe(cls, *, top: int = 32, positions: Scheme = "rope", **options: Any) -> MixerInfo:
-        if top < 1:
-            raise ValueError(f"top must be at least 1, got {top}")
-        facts = position_facts(positions)
-        if facts.scores or facts.weighs:
-            raise ValueError(f"positions={positions!r} do not go with top_k_attention: they change scores")
-        info = super().describe(positions=positions, **options)
-        excuse = {"modes": "evaluation sees the keys of the highest scores, training all"}
-        return dataclasses.replace(info, exceptions={**info.exceptions, **excuse})
+        def info(self) -> MixerInfo:
+            if self.top < 1:
+                raise ValueError(f"top must be at least 1, got {self.top}")
+            facts = position_facts(self.positions)
+            if facts.scores or facts.weighs:
+                raise ValueError(
+                    f"positions={self.positions!r} do not go with top_k_attention: they change scores"
+                )
+            info = super().info()
+            excuse = {"modes": "evaluation sees the keys of the highest scores, training all"}
+            return dataclasses.replace(info, exceptions={**info.exceptions, **excuse})
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        self.top = self.options.top
 
     def _attend(self, q: Tensor, keys: Cache, inputs: Inputs, bias: Tensor | None, **more: Any) -> Any:
         if self.training:

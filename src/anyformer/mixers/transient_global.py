@@ -45,39 +45,43 @@ class TransientGlobal(Mixer):
         norm_eps: of the norm of the sums.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        num_heads: int = 4,
-        head_dim: int | None = None,
-        window: int = 64,
-        block: int = 16,
-        num_buckets: int = 32,
-        max_distance: int = 128,
-        norm_eps: float = 1e-6,
-        causal: bool = False,
-    ) -> None:
-        super().__init__(dim, window=window, block=block, causal=causal)
-        K = head_width(dim, num_heads, head_dim)
-        self.num_heads, self.window, self.block = num_heads, window, block
-        self.q, self.k, self.v = (Linear(dim, num_heads * K, bias=False) for _ in range(3))
-        self.out = Linear(num_heads * K, dim, bias=False)
-        self.norm = RMSNorm(dim, eps=norm_eps)
+    class Options(Mixer.Options):
+        num_heads: int = 4
+        head_dim: int | None = None
+        window: int = 64
+        block: int = 16
+        num_buckets: int = 32
+        max_distance: int = 128
+        norm_eps: float = 1e-6
+        causal: bool = False
+
+        def info(self) -> MixerInfo:
+            self.needs_causal(False, "a block's sum is seen by its tokens")
+            if self.window < 1 or self.block < 1:
+                raise ValueError(f"window and block must be at least 1, got {self.window} and {self.block}")
+            return MixerInfo(reach=(None, None), cost="n^2", memory="n^2")
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        o = self.options
+        K = head_width(dim, o.num_heads, o.head_dim)
+        self.num_heads, self.window, self.block = o.num_heads, o.window, o.block
+        self.q, self.k, self.v = (Linear(dim, o.num_heads * K, bias=False) for _ in range(3))
+        self.out = Linear(o.num_heads * K, dim, bias=False)
+        self.norm = RMSNorm(dim, eps=o.norm_eps)
         self.near, self.far = (
-            T5(dim, num_heads, K, num_buckets=num_buckets, max_distance=max_distance, bidirectional=True)
+            T5(
+                dim,
+                o.num_heads,
+                K,
+                num_buckets=o.num_buckets,
+                max_distance=o.max_distance,
+                bidirectional=True,
+            )
             for _ in range(2)
         )
-
-    @classmethod
-    def describe(cls, *, window: int = 64, block: int = 16, causal: bool = False, **_: Any) -> MixerInfo:
-        if causal:
-            raise ValueError(
-                "causal=True is not possible for transient_global: a block's sum is seen by its tokens"
-            )
-        if window < 1 or block < 1:
-            raise ValueError(f"window and block must be at least 1, got {window} and {block}")
-        return MixerInfo(reach=(None, None), cost="n^2", memory="n^2")
 
     def _globals(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
         """The sums (B, M, D), how many of them there are (B,), and the block of each token (B, T)."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from anyformer.caches import append, key_index
-from anyformer.contract import Inputs, MixerInfo, Mixing
+from anyformer.contract import Inputs, Mixing
 from anyformer.mixers import register_mixer
 from anyformer.mixers.mamba2 import Chosen, Mamba2, ssd, ssd_matrix
 from anyformer.ops.attention import attention
@@ -47,33 +47,21 @@ class TransMamba(Mamba2):
         expand, conv_width: as for ``mamba2``.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        trans_point: int = 64,
-        num_heads: int = 4,
-        state_dim: int = 16,
-        expand: float = 2,
-        conv_width: int = 4,
-        causal: bool = True,
-    ) -> None:
-        super().__init__(
-            dim,
-            num_heads=num_heads,
-            state_dim=state_dim,
-            expand=expand,
-            num_groups=num_heads,
-            conv_width=conv_width,
-            causal=causal,
-        )
-        if trans_point < 0:
-            raise ValueError(f"trans_point must not be negative, got {trans_point}")
-        self.trans_point = trans_point
+    class Options(Mamba2.Options, without=("num_groups", "conv_bias", "bias", "norm_eps", "init")):
+        trans_point: int = 64
+        state_dim: int = 16
 
-    @classmethod
-    def describe(cls, *, causal: bool = True, **_: Any) -> MixerInfo:
-        return super().describe(causal=causal)
+        @property  # type: ignore[misc]
+        def num_groups(self) -> int:
+            return self.num_heads
+
+    options: Options
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        if self.options.trans_point < 0:
+            raise ValueError(f"trans_point must not be negative, got {self.options.trans_point}")
+        self.trans_point = self.options.trans_point
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         chosen, gate, _ = self._choose(x, {}, inputs)

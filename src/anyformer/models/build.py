@@ -12,12 +12,11 @@ from torch import Tensor, nn
 from anyformer.blocks import blocks, create_block
 from anyformer.blocks.stack import Stack
 from anyformer.channels import channels, create_channel
-from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.contract import Inputs, Mixer, MixerInfo, Wrapper
 from anyformer.inputs import of_tokens
 from anyformer.layers.norms import create_norm
 from anyformer.mixers import create_mixer, mixers
 from anyformer.models.spec import ModelSpec, PartSpec, read_pattern
-from anyformer.parts import option_names
 from anyformer.positions import create_position, position_facts
 from anyformer.registry import nearest
 from anyformer.state import State
@@ -26,7 +25,7 @@ Step = tuple[Mixer, float]
 """A sublayer, and what its output is multiplied with."""
 
 
-class Backbone(Mixer):
+class Backbone(Wrapper):
     """The body of a model, between what embeds the input and the head: positions and a stack.
 
     Args:
@@ -36,6 +35,13 @@ class Backbone(Mixer):
         embed_norm: a norm on the input with its positions.
         prefix: learned tokens in front of the input.
     """
+
+    class Options(Wrapper.Options):
+        max_length: int | None = None  # of the positions that are added
+
+        def info(self, stack: MixerInfo) -> MixerInfo:
+            limits = [limit for limit in (stack.max_length, self.max_length) if limit is not None]
+            return dataclasses.replace(stack, max_length=min(limits, default=None))
 
     def __init__(
         self,
@@ -60,18 +66,13 @@ class Backbone(Mixer):
             raise ValueError(
                 f"prefix must be 0 with mixers on a grid, on which tokens in front move all, got {prefix}"
             )
-        super().__init__(spec.dim, stack=stack.info, max_length=longest)
+        super().__init__(spec.dim, stack, max_length=longest)
         self.stack = stack
         if spec.scaled_init:
             _shrink_outputs(stack)
         self.embed = builder.embed
         self.embed_norm = create_norm(spec.norm if embed_norm else "none", spec.dim, spec.norm_eps)
         self.prefix = nn.Parameter(torch.randn(prefix, spec.dim) * spec.dim**-0.5) if prefix else None
-
-    @classmethod
-    def describe(cls, *, stack: MixerInfo, max_length: int | None) -> MixerInfo:  # type: ignore[override]
-        limits = [limit for limit in (stack.max_length, max_length) if limit is not None]
-        return dataclasses.replace(stack, max_length=min(limits, default=None))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         x = self._embed(x, inputs)
@@ -207,7 +208,7 @@ class _Builder:
             raise ValueError(
                 f"unknown part {name!r}{model or nearest(name, [*mixers.ids(), *blocks.ids(), *channels.ids()])}"
             )
-        known = option_names(mixers.get(name).target)
+        known = mixers.get(name).target.Options.names()
         if "positions" in known:
             options.setdefault("positions", self.mixer_positions)
         if "causal" in known:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from anyformer.options import read_options
 from anyformer.positions.base import Facts, Positions
 from anyformer.registry import Registry
 
@@ -43,19 +41,13 @@ def create_position(
 ) -> Positions:
     """The position scheme of that name for a mixer of width ``dim`` with heads of ``head_dim``."""
     name, given = _named(name)
-    cls, options = positions.get(name).target, {**given, **options}
-    try:
-        inspect.signature(cls).bind(dim, num_heads, head_dim, **options)
-    except TypeError as error:
-        raise ValueError(f"position {name!r}: {error}") from None
-    return cls(dim, num_heads, head_dim, **read_options(cls, options, f"position {name!r}"))
+    return positions.get(name).target(dim, num_heads, head_dim, **{**given, **options})
 
 
 def position_facts(scheme: Scheme) -> Facts:
     """What a scheme does, without building it."""
     name, options = _named(scheme)
-    cls = positions.get(name).target
-    return cls.facts(**read_options(cls, options, f"position {name!r}"))
+    return positions.get(name).target.Options.read(options).facts()
 
 
 def require(mixer: str, scheme: Scheme, *hooks: str) -> Facts:

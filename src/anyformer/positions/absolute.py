@@ -30,15 +30,21 @@ class Sinusoidal(Positions):
             what came from it (PEGASUS).
     """
 
-    adds = True
+    class Options(Positions.Options):
+        base: float = 10000.0
+        halves: bool = False
 
-    def __init__(
-        self, dim: int, num_heads: int, head_dim: int, *, base: float = 10000.0, halves: bool = False
-    ) -> None:
-        super().__init__(dim, num_heads, head_dim)
-        if halves and (dim < 4 or dim % 2):
+        def facts(self) -> Facts:
+            return Facts(adds=True)
+
+    options: Options
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int, **options: Any) -> None:
+        super().__init__(dim, num_heads, head_dim, **options)
+        o = self.options
+        if o.halves and (dim < 4 or dim % 2):
             raise ValueError(f"dim must be even and at least 4 for sinusoidal with halves, got {dim}")
-        self.base, self.halves = base, halves
+        self.base, self.halves = o.base, o.halves
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
         if not self.halves:
@@ -56,11 +62,18 @@ class PositionInfused(Positions):
     q = (x + p) W_q, k = (x + p) W_k, v = x W_v: values and so hidden states know no absolute position.
     """
 
-    infuses = True
+    class Options(Positions.Options):
+        base: float = 10000.0
 
-    def __init__(self, dim: int, num_heads: int, head_dim: int, *, base: float = 10000.0) -> None:
-        super().__init__(dim, num_heads, head_dim)
-        self.base = base
+        def facts(self) -> Facts:
+            return Facts(infuses=True)
+
+    options: Options
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int, **options: Any) -> None:
+        super().__init__(dim, num_heads, head_dim, **options)
+        o = self.options
+        self.base = o.base
 
     def infuse(self, x: Tensor, positions: Tensor) -> Tensor:
         return x + waves(positions, self.dim, self.base).to(x.dtype)
@@ -74,16 +87,17 @@ class Learned(Positions):
         max_length: the number of positions; a longer input raises.
     """
 
-    adds = True
+    class Options(Positions.Options):
+        max_length: int = 1024
 
-    def __init__(self, dim: int, num_heads: int, head_dim: int, *, max_length: int = 1024) -> None:
-        super().__init__(dim, num_heads, head_dim)
-        self.max_length: int | None = max_length
-        self.weight = nn.Parameter(torch.randn(max_length, dim) * 0.02)
+        def facts(self) -> Facts:
+            return Facts(adds=True, max_length=self.max_length)
 
-    @classmethod
-    def facts(cls, *, max_length: int = 1024, **options: Any) -> Facts:
-        return super().facts()._replace(max_length=max_length)
+    options: Options
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int, **options: Any) -> None:
+        super().__init__(dim, num_heads, head_dim, **options)
+        self.weight = nn.Parameter(torch.randn(self.options.max_length, dim) * 0.02)
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
         assert self.max_length is not None
@@ -108,19 +122,22 @@ class Axial(Positions):
         rows: places on the first axis; a longer input raises.
     """
 
-    adds = True
+    class Options(Positions.Options):
+        grid: Grid = 8
+        rows: int = 64
 
-    def __init__(self, dim: int, num_heads: int, head_dim: int, *, grid: Grid = 8, rows: int = 64) -> None:
-        super().__init__(dim, num_heads, head_dim)
-        self.grid = read_grid(grid)
-        self.max_length = self.facts(grid=grid, rows=rows).max_length
-        self.weights = nn.ParameterList(torch.randn(n, dim) * 0.02 for n in (rows, *self.grid))
+        def facts(self) -> Facts:
+            if self.rows < 1:
+                raise ValueError(f"rows must be at least 1 for axial, got {self.rows}")
+            return Facts(adds=True, max_length=self.rows * math.prod(read_grid(self.grid)))
 
-    @classmethod
-    def facts(cls, *, grid: Grid = 8, rows: int = 64, **options: Any) -> Facts:
-        if rows < 1:
-            raise ValueError(f"rows must be at least 1 for axial, got {rows}")
-        return super().facts()._replace(max_length=rows * math.prod(read_grid(grid)))
+    options: Options
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int, **options: Any) -> None:
+        super().__init__(dim, num_heads, head_dim, **options)
+        o = self.options
+        self.grid = read_grid(o.grid)
+        self.weights = nn.ParameterList(torch.randn(n, dim) * 0.02 for n in (o.rows, *self.grid))
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
         if not torch.compiler.is_compiling() and positions.numel():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,18 +12,23 @@ from torch import Tensor
 from anyformer.layers.constants import register_constant
 from anyformer.ops._precision import exact
 from anyformer.positions import positions
-from anyformer.positions.base import Positions
+from anyformer.positions.base import Facts, Positions
 
 
 @positions.register("alibi", papers=["alibi"])
 class Alibi(Positions):
     """Attention with linear biases: the score falls with the distance, each head at its own slope (Press 2021)."""
 
-    scores = True
     slopes: Tensor
 
-    def __init__(self, dim: int, num_heads: int, head_dim: int) -> None:
-        super().__init__(dim, num_heads, head_dim)
+    class Options(Positions.Options):
+        def facts(self) -> Facts:
+            return Facts(scores=True)
+
+    options: Options
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int, **options: Any) -> None:
+        super().__init__(dim, num_heads, head_dim, **options)
         register_constant(self, "slopes", partial(_slopes, num_heads))
 
     def score(self, q: Tensor, k: Tensor, q_positions: Tensor, k_positions: Tensor) -> Tensor:

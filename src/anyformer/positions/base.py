@@ -7,40 +7,15 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from anyformer.contract import Inputs
-from anyformer.options import typed
+from anyformer.options import Part, PartOptions
 
 
 class Facts(NamedTuple):
     """What is known of a scheme under its options, without building it.
 
     Attributes:
-        adds, infuses, scores, weighs, numbers: which hooks do something, see :class:`Positions`.
-        streams: whether a token's position is known before the later tokens are.
-        draws: whether positions are drawn in training.
-        max_length: the number of positions there are, ``None`` = any.
-    """
-
-    adds: bool = False
-    infuses: bool = False
-    scores: bool = False
-    weighs: bool = False
-    numbers: bool = False
-    streams: bool = True
-    draws: bool = False
-    max_length: int | None = None
-
-
-class Positions(nn.Module):
-    """How order enters a mixer. Every hook works on any tile of queries and keys.
-
-    Positions are real-valued ids (B, T), or (B, T, axes); by default the number of the token. They say where a token
-    stands, never what it may see.
-
-    Attributes:
         adds: whether ``embed`` does something, so that it is applied once, to the model's input.
-        infuses: whether ``infuse`` does something.
-        scores: whether ``score`` does something.
-        weighs: whether ``weigh`` does something.
+        infuses, scores, weighs: whether the hook ``infuse``, ``score`` or ``weigh`` does something.
         numbers: whether ``ids`` does something.
         streams: whether a token's position is known before the later tokens are.
         draws: whether positions are drawn in training.
@@ -56,19 +31,42 @@ class Positions(nn.Module):
     draws: bool = False
     max_length: int | None = None
 
-    def __init_subclass__(cls, **arguments: Any) -> None:
-        super().__init_subclass__(**arguments)
-        if "__init__" in vars(cls):
-            cls.__init__ = typed(cls.__init__)  # type: ignore[method-assign]
 
-    def __init__(self, dim: int, num_heads: int, head_dim: int) -> None:
+class Positions(Part, nn.Module):
+    """How order enters a mixer. Every hook works on any tile of queries and keys.
+
+    Positions are real-valued ids (B, T), or (B, T, axes); by default the number of the token. They say where a token
+    stands, never what it may see. A scheme has the :class:`Facts` of its options as attributes.
+
+    Args:
+        dim: width D of the mixer.
+        num_heads, head_dim: its query heads and their width.
+        options: see ``Options``.
+    """
+
+    class Options(PartOptions):
+        """The options of a scheme."""
+
+        def facts(self) -> Facts:
+            """What the scheme does under these options; ``ValueError`` where they do not go together."""
+            return Facts()
+
+    options: Options
+    adds: bool
+    infuses: bool
+    scores: bool
+    weighs: bool
+    numbers: bool
+    streams: bool
+    draws: bool
+    max_length: int | None
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int, **options: Any) -> None:
         super().__init__()
+        self.options = self.Options.read(options)
         self.dim, self.num_heads, self.head_dim = dim, num_heads, head_dim
-
-    @classmethod
-    def facts(cls, **options: Any) -> Facts:
-        """What the scheme does under these options."""
-        return Facts(*(getattr(cls, name) for name in Facts._fields))
+        for name, value in self.options.facts()._asdict().items():
+            setattr(self, name, value)
 
     def ids(self, inputs: Inputs, streaming: bool = False) -> Tensor:
         """The positions (B, T) that the other hooks get, in the place of those given."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from anyformer.positions import positions
-from anyformer.positions.base import Positions, offsets
+from anyformer.positions.base import Facts, Positions, offsets
 
 
 @positions.register("t5", papers=["t5"])
@@ -24,27 +25,27 @@ class T5(Positions):
         bidirectional: give later keys half of the buckets; else they all count as distance 0.
     """
 
-    scores = True
+    class Options(Positions.Options):
+        num_buckets: int = 32
+        max_distance: int = 128
+        bidirectional: bool = False
 
-    def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        head_dim: int,
-        *,
-        num_buckets: int = 32,
-        max_distance: int = 128,
-        bidirectional: bool = False,
-    ) -> None:
-        super().__init__(dim, num_heads, head_dim)
-        side = num_buckets // 2 if bidirectional else num_buckets
-        if side < 2 or max_distance <= side // 2:
+        def facts(self) -> Facts:
+            return Facts(scores=True)
+
+    options: Options
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int, **options: Any) -> None:
+        super().__init__(dim, num_heads, head_dim, **options)
+        o = self.options
+        side = o.num_buckets // 2 if o.bidirectional else o.num_buckets
+        if side < 2 or o.max_distance <= side // 2:
             raise ValueError(
-                f"num_buckets must be at least {4 if bidirectional else 2} for t5 and max_distance above half of "
-                f"a side's, got {num_buckets} and {max_distance}"
+                f"num_buckets must be at least {4 if o.bidirectional else 2} for t5 and max_distance above half of "
+                f"a side's, got {o.num_buckets} and {o.max_distance}"
             )
-        self.side, self.max_distance, self.bidirectional = side, max_distance, bidirectional
-        self.weight = nn.Parameter(torch.randn(num_buckets, num_heads) * 0.1)
+        self.side, self.max_distance, self.bidirectional = side, o.max_distance, o.bidirectional
+        self.weight = nn.Parameter(torch.randn(o.num_buckets, num_heads) * 0.1)
 
     def buckets(self, offset: Tensor) -> Tensor:
         """The bucket of each offset j - i, int64."""
@@ -67,13 +68,20 @@ class Kerple(Positions):
     ``log``: -r1 log(1 + r2 |i - j|). ``power``: -r1 |i - j|^r2, r2 at most 2.
     """
 
-    scores = True
+    class Options(Positions.Options):
+        form: str = "log"
 
-    def __init__(self, dim: int, num_heads: int, head_dim: int, *, form: str = "log") -> None:
-        super().__init__(dim, num_heads, head_dim)
-        if form not in ("log", "power"):
-            raise ValueError(f"form must be 'log' or 'power' for kerple, got {form!r}")
-        self.form = form
+        def facts(self) -> Facts:
+            return Facts(scores=True)
+
+    options: Options
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int, **options: Any) -> None:
+        super().__init__(dim, num_heads, head_dim, **options)
+        o = self.options
+        if o.form not in ("log", "power"):
+            raise ValueError(f"form must be 'log' or 'power' for kerple, got {o.form!r}")
+        self.form = o.form
         self.r1 = nn.Parameter(torch.linspace(0.5, 2.0, num_heads))
         self.r2 = nn.Parameter(torch.full((num_heads,), 1.0))
 
@@ -102,32 +110,32 @@ class Fire(Positions):
         linear: f(x) = slope x + level for each head, in the place of the perceptron.
     """
 
-    scores = True
+    class Options(Positions.Options):
+        hidden: int = 32
+        threshold: float = 512.0
+        rate: float = 0.1
+        linear: bool = False
 
-    def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        head_dim: int,
-        *,
-        hidden: int = 32,
-        threshold: float = 512.0,
-        rate: float = 0.1,
-        linear: bool = False,
-    ) -> None:
-        super().__init__(dim, num_heads, head_dim)
-        if threshold <= 0 or rate < 0:
+        def facts(self) -> Facts:
+            return Facts(scores=True)
+
+    options: Options
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int, **options: Any) -> None:
+        super().__init__(dim, num_heads, head_dim, **options)
+        o = self.options
+        if o.threshold <= 0 or o.rate < 0:
             raise ValueError(
-                f"threshold must be positive and rate not negative for fire, got {threshold}, {rate}"
+                f"threshold must be positive and rate not negative for fire, got {o.threshold}, {o.rate}"
             )
         self.f: nn.Module = (
             nn.Linear(1, num_heads)
-            if linear
-            else nn.Sequential(nn.Linear(1, hidden), nn.ReLU(), nn.Linear(hidden, num_heads))
+            if o.linear
+            else nn.Sequential(nn.Linear(1, o.hidden), nn.ReLU(), nn.Linear(o.hidden, num_heads))
         )
-        self.start = threshold
+        self.start = o.threshold
         self.threshold = nn.Parameter(torch.ones(()))  # as a factor, so that it learns as fast as the rest
-        self.rate = nn.Parameter(torch.tensor(float(rate))) if rate else None
+        self.rate = nn.Parameter(torch.tensor(float(o.rate))) if o.rate else None
 
     def psi(self, x: Tensor) -> Tensor:
         """The map of distances."""

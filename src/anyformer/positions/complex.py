@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -21,11 +23,17 @@ class Complex(Positions):
         base: wavelength base of the first rates.
     """
 
-    def __init__(self, dim: int, num_heads: int, head_dim: int, *, base: float = 10000.0) -> None:
-        super().__init__(dim, num_heads, head_dim)
+    class Options(Positions.Options):
+        base: float = 10000.0
+
+    options: Options
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int, **options: Any) -> None:
+        super().__init__(dim, num_heads, head_dim, **options)
+        o = self.options
         if head_dim % 2:
             raise ValueError(f"head_dim must be even for complex, got {head_dim}")
-        self.base, half = base, head_dim // 2
+        self.base, half = o.base, head_dim // 2
         self.scale = nn.Parameter(torch.ones(num_heads, half))
         self.phase = nn.Parameter(torch.zeros(num_heads, half))
         self.log_rate = nn.Parameter(torch.zeros(num_heads, half))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from anyformer.layers.grid import Grid, coordinates, read_grid
 from anyformer.positions import positions
-from anyformer.positions.base import Positions
+from anyformer.positions.base import Facts, Positions
 
 
 @positions.register("learnable_fourier", papers=["learnable-fourier"])
@@ -27,36 +29,38 @@ class LearnableFourier(Positions):
         gamma: the distance over which positions are alike at first.
     """
 
-    adds = True
+    class Options(Positions.Options):
+        axes: int = 1
+        groups: int = 1
+        features: int = 64
+        hidden: int = 32
+        gamma: float = 10.0
+        grid: Grid | None = None
 
-    def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        head_dim: int,
-        *,
-        axes: int = 1,
-        groups: int = 1,
-        features: int = 64,
-        hidden: int = 32,
-        gamma: float = 10.0,
-        grid: Grid | None = None,
-    ) -> None:
-        super().__init__(dim, num_heads, head_dim)
-        self.grid = None if grid is None else read_grid(grid)
-        if self.grid is not None and axes != 1 + len(self.grid):
+        def facts(self) -> Facts:
+            return Facts(adds=True)
+
+    options: Options
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int, **options: Any) -> None:
+        super().__init__(dim, num_heads, head_dim, **options)
+        o = self.options
+        self.grid = None if o.grid is None else read_grid(o.grid)
+        if self.grid is not None and o.axes != 1 + len(self.grid):
             raise ValueError(
-                f"axes must be {1 + len(self.grid)} on this grid for learnable_fourier, got {axes}"
+                f"axes must be {1 + len(self.grid)} on this grid for learnable_fourier, got {o.axes}"
             )
-        if groups < 1 or axes % groups or dim % groups:
+        if o.groups < 1 or o.axes % o.groups or dim % o.groups:
             raise ValueError(
-                f"groups must divide axes={axes} and dim={dim} for learnable_fourier, got {groups}"
+                f"groups must divide axes={o.axes} and dim={dim} for learnable_fourier, got {o.groups}"
             )
-        if features < 2 or features % 2:
-            raise ValueError(f"features must be even for learnable_fourier, got {features}")
-        self.axes, self.groups, self.features = axes, groups, features
-        self.waves = nn.Parameter(torch.randn(axes // groups, features // 2) / gamma)
-        self.encode = nn.Sequential(nn.Linear(features, hidden), nn.GELU(), nn.Linear(hidden, dim // groups))
+        if o.features < 2 or o.features % 2:
+            raise ValueError(f"features must be even for learnable_fourier, got {o.features}")
+        self.axes, self.groups, self.features = o.axes, o.groups, o.features
+        self.waves = nn.Parameter(torch.randn(o.axes // o.groups, o.features // 2) / o.gamma)
+        self.encode = nn.Sequential(
+            nn.Linear(o.features, o.hidden), nn.GELU(), nn.Linear(o.hidden, dim // o.groups)
+        )
 
     def response(self, positions: Tensor) -> Tensor:
         """r: (..., axes / groups) to (..., features), of length 1 / sqrt(2)."""

@@ -26,22 +26,22 @@ class Shaw(Positions):
         values: whether there is a term on the values.
     """
 
-    scores = True
-    weighs = True
+    class Options(Positions.Options):
+        reach: int = 16
+        values: bool = True
 
-    def __init__(
-        self, dim: int, num_heads: int, head_dim: int, *, reach: int = 16, values: bool = True
-    ) -> None:
-        super().__init__(dim, num_heads, head_dim)
-        self.reach = check_reach("shaw", reach)
-        self.on_keys = nn.Parameter(torch.randn(2 * reach + 1, head_dim) * head_dim**-0.5)
-        self.weighs = values
-        if values:
-            self.on_values = nn.Parameter(torch.randn(2 * reach + 1, head_dim) * head_dim**-0.5)
+        def facts(self) -> Facts:
+            return Facts(scores=True, weighs=self.values)
 
-    @classmethod
-    def facts(cls, *, values: bool = True, **options: Any) -> Facts:
-        return super().facts()._replace(weighs=values)
+    options: Options
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int, **options: Any) -> None:
+        super().__init__(dim, num_heads, head_dim, **options)
+        o = self.options
+        self.reach = check_reach("shaw", o.reach)
+        self.on_keys = nn.Parameter(torch.randn(2 * o.reach + 1, head_dim) * head_dim**-0.5)
+        if o.values:
+            self.on_values = nn.Parameter(torch.randn(2 * o.reach + 1, head_dim) * head_dim**-0.5)
 
     def score(self, q: Tensor, k: Tensor, q_positions: Tensor, k_positions: Tensor) -> Tensor:
         which = clipped(q_positions, k_positions, self.reach)
@@ -64,17 +64,25 @@ class Relative(Positions):
         reach: the largest distance told apart.
     """
 
-    scores = True
+    class Options(Positions.Options):
+        form: str = "m4"
+        reach: int = 16
 
-    def __init__(self, dim: int, num_heads: int, head_dim: int, *, form: str = "m4", reach: int = 16) -> None:
-        super().__init__(dim, num_heads, head_dim)
-        if form not in FORMS:
-            raise ValueError(f"form must be one of {', '.join(FORMS)} for relative, got {form!r}")
-        self.form, self.reach = form, check_reach("relative", reach)
-        width = 1 if form in ("m1", "m2") else head_dim
-        rows = reach + 1 if form == "m1" else 2 * reach + 1
+        def facts(self) -> Facts:
+            return Facts(scores=True)
+
+    options: Options
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int, **options: Any) -> None:
+        super().__init__(dim, num_heads, head_dim, **options)
+        o = self.options
+        if o.form not in FORMS:
+            raise ValueError(f"form must be one of {', '.join(FORMS)} for relative, got {o.form!r}")
+        self.form, self.reach = o.form, check_reach("relative", o.reach)
+        width = 1 if o.form in ("m1", "m2") else head_dim
+        rows = o.reach + 1 if o.form == "m1" else 2 * o.reach + 1
         table = torch.randn(rows, width) * head_dim**-0.5
-        self.table = nn.Parameter(table if form == "m4" else 1 + table)
+        self.table = nn.Parameter(table if o.form == "m4" else 1 + table)
 
     def score(self, q: Tensor, k: Tensor, q_positions: Tensor, k_positions: Tensor) -> Tensor:
         which = clipped(q_positions, k_positions, self.reach)

@@ -35,34 +35,33 @@ class Rope(Positions):
             ``trained_length / high``, and those between in part (Llama 3.1).
     """
 
-    def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        head_dim: int,
-        *,
-        base: float = 10000.0,
-        pairs: str = "half",
-        fraction: float = 1.0,
-        stretch: float = 1.0,
-        trained_length: int | None = None,
-        low: float = 1.0,
-        high: float = 4.0,
-    ) -> None:
-        super().__init__(dim, num_heads, head_dim)
-        self.turning = round(head_dim * fraction)
+    class Options(Positions.Options):
+        base: float = 10000.0
+        pairs: str = "half"
+        fraction: float = 1.0
+        stretch: float = 1.0
+        trained_length: int | None = None
+        low: float = 1.0
+        high: float = 4.0
+
+    options: Options
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int, **options: Any) -> None:
+        super().__init__(dim, num_heads, head_dim, **options)
+        o = self.options
+        self.turning = round(head_dim * o.fraction)
         if self.turning % 2 or not 2 <= self.turning <= head_dim:
-            what = "head_dim" if fraction == 1 else "head_dim * fraction"
-            raise ValueError(f"{what} must be even for rope, got {head_dim} and fraction {fraction}")
-        if pairs not in ("half", "neighbours"):
-            raise ValueError(f"pairs must be 'half' or 'neighbours' for rope, got {pairs!r}")
-        self.pairs = pairs
-        if stretch <= 0:
-            raise ValueError(f"stretch must be positive for rope, got {stretch}")
-        if not low < high:
-            raise ValueError(f"low must be below high for rope, got {low} and {high}")
-        self.base, self.stretch, self.trained_length = base, stretch, trained_length
-        self.low, self.high = low, high
+            what = "head_dim" if o.fraction == 1 else "head_dim * fraction"
+            raise ValueError(f"{what} must be even for rope, got {head_dim} and fraction {o.fraction}")
+        if o.pairs not in ("half", "neighbours"):
+            raise ValueError(f"pairs must be 'half' or 'neighbours' for rope, got {o.pairs!r}")
+        self.pairs = o.pairs
+        if o.stretch <= 0:
+            raise ValueError(f"stretch must be positive for rope, got {o.stretch}")
+        if not o.low < o.high:
+            raise ValueError(f"low must be below high for rope, got {o.low} and {o.high}")
+        self.base, self.stretch, self.trained_length = o.base, o.stretch, o.trained_length
+        self.low, self.high = o.low, o.high
 
     def rates(self, device: torch.device, dtype: torch.dtype) -> Tensor:
         """Radians a position, of each pair that turns."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from anyformer.layers.linear import Linear
 from anyformer.positions import positions
-from anyformer.positions.base import Positions
+from anyformer.positions.base import Facts, Positions
 
 
 @positions.register("transformer_xl", papers=["transformer-xl"])
@@ -18,10 +20,14 @@ class TransformerXL(Positions):
     gives what is beyond q_i . k_j, under the same scale.
     """
 
-    scores = True
+    class Options(Positions.Options):
+        def facts(self) -> Facts:
+            return Facts(scores=True)
 
-    def __init__(self, dim: int, num_heads: int, head_dim: int) -> None:
-        super().__init__(dim, num_heads, head_dim)
+    options: Options
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int, **options: Any) -> None:
+        super().__init__(dim, num_heads, head_dim, **options)
         self.content_bias = nn.Parameter(torch.zeros(num_heads, head_dim))
         self.position_bias = nn.Parameter(torch.zeros(num_heads, head_dim))
         self.project = Linear(dim, num_heads * head_dim, bias=False)

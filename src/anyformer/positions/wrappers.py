@@ -16,15 +16,17 @@ from anyformer.positions.relative import check_reach
 class Wrapper(Positions):
     """Everything as the scheme inside does it."""
 
-    def __init__(self, dim: int, num_heads: int, head_dim: int, scheme: Scheme) -> None:
-        super().__init__(dim, num_heads, head_dim)
-        self.inner = create_position(scheme, dim=dim, num_heads=num_heads, head_dim=head_dim)
-        for name in Facts._fields:
-            setattr(self, name, getattr(self.inner, name))
+    class Options(Positions.Options):
+        scheme: Scheme = "rope"
 
-    @classmethod
-    def facts(cls, *, scheme: Scheme = "rope", **options: Any) -> Facts:
-        return position_facts(scheme)
+        def facts(self) -> Facts:
+            return position_facts(self.scheme)
+
+    options: Options
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int, **options: Any) -> None:
+        super().__init__(dim, num_heads, head_dim, **options)
+        self.inner = create_position(self.options.scheme, dim=dim, num_heads=num_heads, head_dim=head_dim)
 
     def ids(self, inputs: Inputs, streaming: bool = False) -> Tensor:
         return self.inner.ids(inputs, streaming)
@@ -59,13 +61,13 @@ class Reverse(Wrapper):
         scheme: what uses the numbers.
     """
 
-    def __init__(self, dim: int, num_heads: int, head_dim: int, *, scheme: Scheme = "sinusoidal") -> None:
-        super().__init__(dim, num_heads, head_dim, scheme)
-        self.numbers, self.streams = True, False
+    class Options(Wrapper.Options):
+        scheme: Scheme = "sinusoidal"
 
-    @classmethod
-    def facts(cls, *, scheme: Scheme = "sinusoidal", **options: Any) -> Facts:
-        return position_facts(scheme)._replace(numbers=True, streams=False)
+        def facts(self) -> Facts:
+            return position_facts(self.scheme)._replace(numbers=True, streams=False)
+
+    options: Options
 
     def ids(self, inputs: Inputs, streaming: bool = False) -> Tensor:
         given = self.inner.ids(inputs, streaming)
@@ -91,45 +93,39 @@ class Randomized(Wrapper):
 
     order: Tensor
 
-    def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        head_dim: int,
-        *,
-        scheme: Scheme = "rope",
-        limit: int = 2048,
-        longest: int | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(dim, num_heads, head_dim, scheme)
-        facts = self.facts(scheme=scheme, limit=limit, longest=longest)
-        self.numbers, self.draws = True, True
-        self.streams, self.max_length = facts.streams, facts.max_length
-        self.limit, self.longest = limit, longest
-        generator = torch.Generator().manual_seed(seed)
-        order = torch.rand(limit, generator=generator, device="cpu").argsort()  # a stream unlike training's
-        if longest is not None:
-            order = order[:longest].sort().values
-        self.register_buffer("order", order)
+    class Options(Wrapper.Options):
+        limit: int = 2048
+        longest: int | None = None
+        seed: int = 0
 
-    @classmethod
-    def facts(
-        cls, *, scheme: Scheme = "rope", limit: int = 2048, longest: int | None = None, **options: Any
-    ) -> Facts:
-        inner = position_facts(scheme)
-        if limit < 1 or (longest is not None and not 1 <= longest <= limit):
-            raise ValueError(f"longest must be from 1 to limit for randomized, got {longest} and {limit}")
-        if inner.max_length is not None and inner.max_length < limit:
-            raise ValueError(
-                f"limit must be at most {inner.max_length}, the positions of the scheme inside, got {limit}"
+        def facts(self) -> Facts:
+            inner = position_facts(self.scheme)
+            if self.limit < 1 or (self.longest is not None and not 1 <= self.longest <= self.limit):
+                raise ValueError(
+                    f"longest must be from 1 to limit for randomized, got {self.longest} and {self.limit}"
+                )
+            if inner.max_length is not None and inner.max_length < self.limit:
+                raise ValueError(
+                    f"limit must be at most {inner.max_length}, the positions of the scheme inside, got {self.limit}"
+                )
+            return inner._replace(
+                numbers=True,
+                draws=True,
+                streams=inner.streams and self.longest is not None,
+                max_length=self.limit if self.longest is None else self.longest,
             )
-        return inner._replace(
-            numbers=True,
-            draws=True,
-            streams=inner.streams and longest is not None,
-            max_length=limit if longest is None else longest,
-        )
+
+    options: Options
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int, **options: Any) -> None:
+        super().__init__(dim, num_heads, head_dim, **options)
+        o = self.options
+        self.limit, self.longest = o.limit, o.longest
+        generator = torch.Generator().manual_seed(o.seed)
+        order = torch.rand(o.limit, generator=generator, device="cpu").argsort()  # a stream unlike training's
+        if o.longest is not None:
+            order = order[: o.longest].sort().values
+        self.register_buffer("order", order)
 
     def ids(self, inputs: Inputs, streaming: bool = False) -> Tensor:
         which = self.inner.ids(inputs, streaming).round().long()
@@ -176,20 +172,23 @@ class Urpe(Wrapper):
         reach: the largest distance told apart.
     """
 
-    def __init__(
-        self, dim: int, num_heads: int, head_dim: int, *, scheme: Scheme = "t5", reach: int = 128
-    ) -> None:
-        super().__init__(dim, num_heads, head_dim, scheme)
-        self.facts(scheme=scheme)
-        self.reach, self.weighs = check_reach("urpe", reach), True
-        self.factor = nn.Parameter(torch.ones(num_heads, 2 * reach + 1))
+    class Options(Wrapper.Options):
+        scheme: Scheme = "t5"
+        reach: int = 128
 
-    @classmethod
-    def facts(cls, *, scheme: Scheme = "t5", **options: Any) -> Facts:
-        inner = position_facts(scheme)
-        if inner.adds:
-            raise ValueError(f"scheme must be one that rotates or scores for urpe, got {scheme!r}")
-        return inner._replace(weighs=True)
+        def facts(self) -> Facts:
+            inner = position_facts(self.scheme)
+            if inner.adds:
+                raise ValueError(f"scheme must be one that rotates or scores for urpe, got {self.scheme!r}")
+            return inner._replace(weighs=True)
+
+    options: Options
+
+    def __init__(self, dim: int, num_heads: int, head_dim: int, **options: Any) -> None:
+        super().__init__(dim, num_heads, head_dim, **options)
+        o = self.options
+        self.reach = check_reach("urpe", o.reach)
+        self.factor = nn.Parameter(torch.ones(num_heads, 2 * o.reach + 1))
 
     def weigh(self, p: Tensor, q_positions: Tensor, k_positions: Tensor) -> tuple[Tensor, Tensor | None]:
         p, more = self.inner.weigh(p, q_positions, k_positions)

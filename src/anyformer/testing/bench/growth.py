@@ -13,7 +13,7 @@ import torch
 from anyformer.mixers import create_mixer, mixers
 from anyformer.ops.masks import Window
 from anyformer.ops.sparse_attention import sparse_attention
-from anyformer.parts import describe_part
+from anyformer.parts import part_info
 from anyformer.testing.bench.mixers import build
 from anyformer.testing.bench.peers import heads, retention
 from anyformer.testing.bench.report import Plot, Table
@@ -29,7 +29,7 @@ def linear_names() -> list[str]:
     """Mixers that say that their cost is linear in the length, and need no second sequence."""
     names = []
     for entry in mixers:
-        info = describe_part(mixers, entry.id, entry.examples[0])
+        info = part_info(mixers, entry.id, entry.examples[0])
         if info.cost == "n" and not info.context:
             names.append(entry.id)
     return names

@@ -11,7 +11,6 @@ import torch
 from anyformer.contract import Mixer
 from anyformer.mixers import create_mixer, mixers
 from anyformer.mixers.families import forms
-from anyformer.parts import option_names
 from anyformer.testing.bench.report import Table
 from anyformer.testing.bench.timing import milliseconds, seeded, timed
 
@@ -76,7 +75,7 @@ def build(name: str, dim: int, length: int) -> Mixer:
     """A mixer in its default form that takes the length; bidirectional where it cannot be causal."""
     torch.manual_seed(0)
     options: dict[str, object] = {} if True in forms(name) else {"causal": False}
-    if "max_length" in option_names(mixers.get(name).target):
+    if "max_length" in mixers.get(name).target.Options.names():
         options["max_length"] = max(length, 64)
     return create_mixer(name, dim, **options)
 

@@ -63,7 +63,7 @@ def reachable() -> None:
         index = torch.arange(n)[None]
         seen = torch.zeros(n, n, dtype=torch.bool)
         total = 0
-        for branch in DilatedAttention.patterns(num_heads=4, causal=False, segments=pairs):
+        for branch in DilatedAttention.Options(causal=False, segments=pairs).branches():
             for _, spec in branch:
                 mask = spec.dense(index, index)[0]
                 seen |= mask

@@ -28,7 +28,7 @@ study = Study(  # a period that two windows of as many keys do not span
 def visible(T: int, **options: object) -> torch.Tensor:
     """(T, T) bool: what the one pattern of a layer lets be seen."""
     index = torch.arange(T)[None]
-    ((_, spec),) = SparseAttention.patterns(num_heads=4, causal=True, **options)[0]  # type: ignore[arg-type]
+    ((_, spec),) = SparseAttention.Options.read(options).branches()[0]
     return spec.dense(index, index)[0]
 
 
@@ -52,7 +52,7 @@ def two_steps_connect_all() -> None:
 @identity("forward and backward = dense attention under the mask, heads with patterns of their own included")
 def dense() -> None:
     T, options = 37, {"pattern": "fixed", "stride": 6, "summary": 2, "part": "heads", "subblocks": 2}
-    mixer = SparseAttention(16, positions="none", **options).double()  # type: ignore[arg-type]
+    mixer = SparseAttention(16, positions="none", **options).double()
     i, j = torch.arange(T)[:, None], torch.arange(T)
     own = (i // 6 == j // 6) & (j <= i)
     last, before = ((j % 6 // 2 == place) & (j <= i) for place in (2, 1))

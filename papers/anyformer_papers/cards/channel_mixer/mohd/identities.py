@@ -26,7 +26,7 @@ study = Study(
 
 
 def sparse(**options: object) -> MixtureOfHiddenDimensions:
-    return MixtureOfHiddenDimensions(8, **options).double()  # type: ignore[arg-type]
+    return MixtureOfHiddenDimensions(8, **options).double()
 
 
 @identity("all groups on and the router undecided: the dense SwiGLU, exactly")

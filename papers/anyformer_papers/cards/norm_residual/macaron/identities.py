@@ -31,13 +31,13 @@ study = Study(
 class Flow(Mixer):
     """The exact flow of dx/dt = A x over a time, less the input: a sublayer that moves the stream along A."""
 
+    class Options(Mixer.Options):
+        def info(self) -> MixerInfo:
+            return MixerInfo(reach=(0, 0))
+
     def __init__(self, generator: Tensor, time: float) -> None:
         super().__init__(len(generator))
         self.matrix = torch.linalg.matrix_exp(generator * time) - torch.eye(len(generator)).double()
-
-    @classmethod
-    def describe(cls) -> MixerInfo:  # type: ignore[override]
-        return MixerInfo(reach=(0, 0))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         return x @ self.matrix.mT

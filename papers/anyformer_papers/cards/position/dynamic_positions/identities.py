@@ -17,13 +17,13 @@ from anyformer_papers.identity import identity
 class Says(Mixer):
     """Says what it was given, whatever comes in."""
 
+    class Options(Mixer.Options):
+        def info(self) -> MixerInfo:
+            return MixerInfo(reach=(None, None))
+
     def __init__(self, dim: int, said: Tensor) -> None:
         super().__init__(dim)
         self.said = said
-
-    @classmethod
-    def describe(cls, **_: object) -> MixerInfo:
-        return MixerInfo(reach=(None, None))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         return self.said

@@ -28,7 +28,7 @@ study = Study(  # what lies before the window
 
 def make(context: str) -> BlockState:
     options = {"window": 7, "num_states": 3, "state_dim": 4, "num_heads": 2, "context": context}
-    return BlockState(8, **options).double()  # type: ignore[arg-type]
+    return BlockState(8, **options).double()
 
 
 @identity("windows side by side = one after the other = one token at a time, for every kind of context")

@@ -26,7 +26,7 @@ study = Study(  # a proxy: symbols among noise, compressed to a quarter
 
 
 def make(**options: float | str) -> ReMamba:
-    return ReMamba(8, Mamba(8, state_dim=4), prompt=20, **options).double()  # type: ignore[arg-type]
+    return ReMamba(8, Mamba(8, state_dim=4), prompt=20, **options).double()
 
 
 @identity("all kept as they are, with steps unscaled: plain Mamba")
