@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import pickle
 import re
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import pytest
@@ -15,7 +16,7 @@ from anyformer.blocks import blocks
 from anyformer.channels import channels
 from anyformer.mixers import mixers
 from anyformer.models import create_model, load_spec, models
-from anyformer.options import _members, read_options
+from anyformer.options import Part, _members, read_options
 from anyformer.positions import create_position, positions
 
 REQUIRED: dict[str, dict[str, Any]] = {"order": {"grid": 2}}
@@ -114,6 +115,47 @@ def test_words_of_the_line_are_read_by_the_type_of_the_option() -> None:
         mixers.get("attention").target(16, qk_norm="fasle")
 
 
+def options_read(cls: type[Part], build: Callable[[], Any]) -> set[str]:
+    """The options that a part looks at while it is built."""
+    seen: set[str] = set()
+
+    class Noted(cls.Options):
+        def __getattribute__(self, name: str) -> Any:
+            seen.add(name)
+            return super().__getattribute__(name)
+
+    Noted.kind, Noted.owner = cls.Options.kind, cls.Options.owner
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cls, "Options", Noted)
+        part = build()
+    if isinstance(part, Mixer) and part.info.reach == (0, 0):
+        seen.add("causal")  # makes no difference where no other token is reached, see Mixer.Options
+    return seen & set(cls.Options.names())
+
+
+def building(registry: Any, entry: Any, options: Mapping[str, Any]) -> Callable[[], Any]:
+    if registry is positions:
+        return lambda: entry.target(16, 4, 4, **options)
+    if registry is not blocks:
+        return lambda: entry.target(16, **options)
+    inner = {"remamba": ("mamba", {}), "vip_compression": ("attention", {"causal": False})}
+    name, given = inner.get(entry.id, ("retention", {}))
+    count = len([p for p in inspect.signature(entry.target).parameters.values() if p.annotation == "Mixer"])
+    mixers_in_it = [create_mixer(name, 16, **given) for _ in range(count)]
+    return lambda: entry.target(16, *mixers_in_it, **{**REQUIRED.get(entry.id, {}), **options})
+
+
+@pytest.mark.parametrize("registry, entry", PARTS, ids=lambda value: getattr(value, "id", ""))
+def test_every_option_of_every_part_is_read(registry: Any, entry: Any) -> None:
+    examples = entry.examples
+    seen = set().union(*(options_read(entry.target, building(registry, entry, e)) for e in examples))
+    assert set(entry.target.Options.names()) - seen == set()
+
+
+def test_an_option_that_is_not_read_is_found() -> None:
+    assert options_read(Mine, lambda: Mine(4)) == {"causal", "gate"}  # never its rate
+
+
 class Mine(Mixer):
     """A mixer of the user's."""
 
@@ -196,7 +238,7 @@ def test_what_is_written_wrongly_is_refused_with_what_to_write() -> None:
             info: int = 3  # type: ignore[assignment]
 
     with pytest.raises(ValueError, match="block 'order' needs the option 'grid'"):
-        blocks.get("order").target(4, create_mixer("attention", 4))
+        blocks.get("order").target(16, create_mixer("attention", 16))
 
 
 def test_named_models_are_typed() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from anyformer import list_mixers, mixer_info
+from anyformer import create_mixer, list_mixers, mixer_info
 from anyformer.blocks import blocks
 from anyformer.channels import channels
 from anyformer.mixers import mixers
@@ -76,6 +76,21 @@ def test_a_mixer_from_a_file(tmp_path: Path) -> None:
         mixers.get(f"{file}:Mime")
     with pytest.raises(ValueError, match="there is no file"):
         mixers.get(f"{tmp_path}/no.py:Mine")
+
+
+def test_a_mixer_whose_constructor_takes_no_options(tmp_path: Path) -> None:
+    file = tmp_path / "deaf.py"
+    file.write_text(
+        "from anyformer import Mixer, MixerInfo\n"
+        "class Deaf(Mixer):\n"
+        "    class Options(Mixer.Options):\n"
+        "        def info(self): return MixerInfo(reach=(0, 0))\n"
+        "    def __init__(self, dim): super().__init__(dim)\n",
+        encoding="utf-8",
+    )
+    assert create_mixer(f"{file}:Deaf", 4).options.causal is True
+    with pytest.raises(ValueError, match=r"cannot be built.*__init__ must take \*\*options"):
+        create_mixer(f"{file}:Deaf", 4, causal=True)
 
 
 def test_listing_imports_no_mixer() -> None:

@@ -245,6 +245,10 @@ class Mixer(Part, nn.Module):
         own = self._init_state(batch_size, device, dtype or reference.dtype)
         return {"count": torch.zeros(batch_size, dtype=torch.int64, device=device), "own": own}
 
+    def own_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        """The state before the first token without the count of tokens, for a wrapper, which keeps that for all."""
+        return self._init_state(batch_size, device, dtype)
+
     def stream(
         self,
         x: Tensor,

@@ -18,14 +18,12 @@ def create_part(
     cls = mixer_class(registry, name)
     try:
         return cls(dim, *inner, **options)
-    except TypeError:
-        parameters = inspect.signature(cls.__init__).parameters.values()
+    except TypeError as error:
+        why, parameters = str(error), inspect.signature(cls.__init__).parameters.values()
         if all(p.kind is not inspect.Parameter.VAR_KEYWORD for p in parameters):
-            error = TypeError(
-                "__init__ must take **options and hand them to super().__init__(dim, **options)"
-            )
+            why = "__init__ must take **options and hand them to super().__init__(dim, **options)"
         given = f"around {len(inner)} stacks" if inner else f"with {dict(options)}"
-        raise ValueError(f"{registry.kind} {name!r} cannot be built {given}: {error}") from error
+        raise ValueError(f"{registry.kind} {name!r} cannot be built {given}: {why}") from error
 
 
 def mixer_class(registry: Registry[type[Mixer]], name: str) -> type[Mixer]:

@@ -101,9 +101,9 @@ class AxialDecoder(Wrapper):
         index = torch.zeros(batch_size, 1, dtype=torch.int64, device=device)
         first = plain(Inputs(None, index, index.to(dtype), None, Call()), batch_size, 1, None, Call())
         below = self.start.to(dtype) + known[:, :1]
-        _, inner = self.inner.stream(below, self.inner._init_state(batch_size, device, dtype), first)
+        _, inner = self.inner.stream(below, self.inner.own_state(batch_size, device, dtype), first)
         return {
-            "outer": self.outer._init_state(batch_size, device, dtype),
+            "outer": self.outer.own_state(batch_size, device, dtype),
             "inner": inner,
             "known": known,
             "tokens": torch.zeros_like(known),
@@ -129,7 +129,7 @@ class AxialDecoder(Wrapper):
             above = Inputs(first.expand(B, P), index, index.to(x.dtype), None, piece.inputs.call)
             made, outer = self.outer.stream(above.zero(tokens), outer, above)
             known = torch.where(first[..., None], made, known)
-        fresh = self.inner._init_state(B, x.device, x.dtype)
+        fresh = self.inner.own_state(B, x.device, x.dtype)
         inner = where_rows(piece.starts, fresh, state["inner"])
         below = torch.where((step == 0)[..., None], self.start, x)
         below = below + known.gather(1, step[..., None].expand(-1, -1, self.dim))

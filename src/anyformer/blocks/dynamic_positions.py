@@ -61,7 +61,7 @@ class DynamicPositions(Wrapper):
         call.add_loss("order", self.weight * far.sum() / known.sum().clamp_min(1))
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
-        return self.inner._init_state(batch_size, device, dtype)
+        return self.inner.own_state(batch_size, device, dtype)
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         return self.inner.stream(self._placed(x, inputs), state, inputs)

@@ -42,7 +42,7 @@ class GlobalContextBlock(Wrapper):
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         first = torch.zeros(batch_size, self.dim, device=device, dtype=dtype)
-        return {"inner": self.inner._init_state(batch_size, device, dtype), "first": first}
+        return {"inner": self.inner.own_state(batch_size, device, dtype), "first": first}
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         h, inner = self.inner.stream(x, state["inner"], inputs)

@@ -103,7 +103,7 @@ class MixtureOfDepths(Wrapper):
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         routed = torch.zeros(batch_size, dtype=torch.int64, device=device)
-        return {"routed": routed, "inner": self.inner._init_state(batch_size, device, dtype)}
+        return {"routed": routed, "inner": self.inner.own_state(batch_size, device, dtype)}
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         weight, logit = self._scores(x)

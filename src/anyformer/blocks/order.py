@@ -96,7 +96,7 @@ class Order(Wrapper):
         return take_tokens(self.inner(take_tokens(x, order), moved), order.argsort(1))
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
-        return self.inner._init_state(batch_size, device, dtype)
+        return self.inner.own_state(batch_size, device, dtype)
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         return self.inner.stream(x, state, inputs)

@@ -155,7 +155,7 @@ class Ranker(Wrapper):
         return inputs.inside("ranker", self.inner.info.side)
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
-        state = {"inner": self.inner._init_state(batch_size, device, dtype)}
+        state = {"inner": self.inner.own_state(batch_size, device, dtype)}
         if self.top_k:
             stored = torch.zeros(batch_size, dtype=torch.int64, device=device)
             empty = torch.zeros(batch_size, 1, 0, self.dim, device=device, dtype=dtype)
@@ -173,7 +173,7 @@ class Ranker(Wrapper):
         """Tokens of one split; where its first is among them, the context before it is chosen and read."""
         inner, inputs = state["inner"], piece.inputs
         if bool(piece.starts.any()):
-            fresh = self.inner._init_state(x.shape[0], x.device, x.dtype)
+            fresh = self.inner.own_state(x.shape[0], x.device, x.dtype)
             if self.top_k and state["past"]["x"].shape[2] >= self.split:
                 fresh = self._read(state["past"], fresh, inputs)
             inner = where_rows(piece.starts, fresh, inner)

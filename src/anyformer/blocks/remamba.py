@@ -125,7 +125,7 @@ class ReMamba(Wrapper):
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         prompt = torch.zeros(2, batch_size, self.prompt, self.dim, device=device, dtype=dtype)
-        return {"inner": self.inner._init_state(batch_size, device, dtype), "x": prompt[0], "h": prompt[1]}
+        return {"inner": self.inner.own_state(batch_size, device, dtype), "x": prompt[0], "h": prompt[1]}
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         B, T, D = x.shape
@@ -165,7 +165,7 @@ class ReMamba(Wrapper):
             call=dataclasses.replace(inputs.call, side={}),
         )
         read, again = self._compressed(x, h, whole)
-        fresh = self.inner._init_state(B, x.device, x.dtype)
+        fresh = self.inner.own_state(B, x.device, x.dtype)
         _, new = self.inner.stream(again.zero(read), fresh, again)
         return where_rows(done, new, own)
 

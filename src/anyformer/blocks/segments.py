@@ -52,7 +52,7 @@ class Segments(Wrapper):
         return torch.cat(parts, 1) if parts else x
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
-        return self.inner._init_state(batch_size, device, dtype)
+        return self.inner.own_state(batch_size, device, dtype)
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         y = torch.zeros_like(x)

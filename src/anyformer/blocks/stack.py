@@ -96,7 +96,7 @@ class Stack(Wrapper):
         return self.residual.write(carry, sublayer, y if step == 1 else step * y, inputs)
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
-        return [mixer._init_state(batch_size, device, dtype) for mixer in self.mixers]
+        return [mixer.own_state(batch_size, device, dtype) for mixer in self.mixers]
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         carry = self.residual.start(x)

@@ -101,10 +101,10 @@ class TwoLevel(Wrapper):
         )
         first = plain(one, batch_size, 1, None, call)
         begin = self.begin.to(dtype).expand(batch_size, 1, -1)
-        known, outer = self.outer.stream(begin, self.outer._init_state(batch_size, device, dtype), first)
+        known, outer = self.outer.stream(begin, self.outer.own_state(batch_size, device, dtype), first)
         known = self.up(known).reshape(batch_size, self.patch, self.dim)
         below = self.start.to(dtype) + known[:, :1]
-        _, inner = self.inner.stream(below, self.inner._init_state(batch_size, device, dtype), first)
+        _, inner = self.inner.stream(below, self.inner.own_state(batch_size, device, dtype), first)
         patches = torch.zeros(batch_size, dtype=torch.int64, device=device)
         return {
             "outer": outer,
@@ -131,7 +131,7 @@ class TwoLevel(Wrapper):
         above = Inputs(first, number[:, None], number[:, None].to(x.dtype), None, piece.inputs.call)
         known, outer = self.outer.stream(self.down(tokens.flatten(1))[:, None], state["outer"], above)
         known = torch.where(first[..., None], self.up(known).reshape(B, self.patch, self.dim), state["known"])
-        fresh = self.inner._init_state(B, x.device, x.dtype)
+        fresh = self.inner.own_state(B, x.device, x.dtype)
         inner = where_rows(piece.starts, fresh, state["inner"])
         below = torch.where((step == 0)[..., None], self.start, x)
         below = below + known.gather(1, step[..., None].expand(-1, -1, self.dim))

@@ -153,7 +153,7 @@ class BlockState(Mixer):
             "k": k,
             "v": v,
             "stored": torch.zeros(batch_size, dtype=torch.int64, device=device),
-            "spaces": [space._init_state(batch_size, device, dtype) for space in self._filters],
+            "spaces": [space.own_state(batch_size, device, dtype) for space in self._filters],
             "u": torch.zeros(batch_size, kept, len(self.spaces) * self.dim, device=device, dtype=dtype),
         }
 

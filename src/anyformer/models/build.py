@@ -83,7 +83,7 @@ class Backbone(Wrapper):
         return self.stack(x, _behind(inputs, n))[:, n:]
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
-        return self.stack._init_state(batch_size, device, dtype)
+        return self.stack.own_state(batch_size, device, dtype)
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         return self.stack.stream(self._embed(x, inputs, streaming=True), state, inputs)
