@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from anyformer.compare.deciding import (
     CLOSING_SECONDS,
+    SHORTEST_LEG,
     check_start,
     closing_seconds,
     decide_final,
@@ -196,6 +197,20 @@ def test_a_budget_into_which_nothing_fits_is_refused_with_one_that_would_do(tmp_
     again = Machine(tmp_path, machine.step_seconds, steady, 2)
     assert set(again.conduct(plan).found["t0"].rates) == set(NAMES)
     assert again.now + CLOSING_SECONDS <= 1.1 * plan.granted.amount
+
+
+@pytest.mark.parametrize("slowness", [1.0, 5.0])
+def test_no_leg_is_shorter_than_it_is_worth(slowness):
+    plan = make_plan("60s")
+    plan.closing *= slowness
+    known = speeds(plan, 0.02)
+    train(plan, known, 35.0)
+    pace = sum(speed.step_seconds for speed in known["t0"].values()) * 3 / plan.workers
+    begin = 0
+    for leg in plan.tasks[0].legs:
+        is_end = leg.steps in (top(leg.schedule), leg.planned)
+        assert is_end or (leg.steps - begin) * pace >= SHORTEST_LEG * slowness
+        begin = leg.steps
 
 
 def test_a_start_that_takes_the_budget_is_refused_before_any_work():

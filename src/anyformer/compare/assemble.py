@@ -12,7 +12,7 @@ from anyformer.compare.judge import judge
 from anyformer.compare.ladder import RUNGS, Place, place_of
 from anyformer.compare.maturity import Training, with_maturity
 from anyformer.compare.pieces import ITEMS, load_items, sample_of
-from anyformer.compare.plan import CLOSING_SECONDS, Plan, PlannedCandidate, TaskPlan
+from anyformer.compare.plan import Plan, PlannedCandidate, TaskPlan
 from anyformer.compare.remains import Outcome
 from anyformer.compare.results import (
     CandidateResult,
@@ -52,7 +52,7 @@ def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: Findings) -> Ta
         tokens=samples * task.train_length,
         passes=None if isinstance(task, GeneratedTask) else samples / task.size("train"),
         workers=plan.workers,
-        slowness=plan.closing / CLOSING_SECONDS,
+        slowness=plan.slowness,
     )
     verdict = with_maturity(verdict, board, metric, candidates, references, training)
     return TaskResult(

@@ -42,7 +42,7 @@ EVALUATIONS = 12
 LEGS = (0.3, 0.55, 0.85, 0.93)
 """Where legs end, as shares of a run; one ends where the learning rate begins to fall, too."""
 SHORTEST_LEG = 1.0
-"""Seconds; shorter legs become one."""
+"""Seconds; shorter legs become one. On a busy machine, where to begin one takes longer, they are longer."""
 START_SECONDS = 0.1
 """To begin with a run, and to go on with it in each leg."""
 LEAST_MEASURING = 0.15
@@ -196,7 +196,7 @@ def check_start(plan: Plan, elapsed: float) -> None:
     Raises:
         ValueError: the budget is about over before anything is trained, of which ``elapsed`` seconds are gone.
     """
-    starting = STARTING_SECONDS * plan.closing / CLOSING_SECONDS
+    starting = STARTING_SECONDS * plan.slowness
     _check_budget(plan, elapsed + starting, elapsed + starting + plan.closing)
 
 
@@ -272,7 +272,9 @@ def decide_leg(plan: Plan, task: TaskPlan, speeds: Speeds, elapsed: float) -> No
     begin, fall = (last.steps if last else 0), top(schedule)
     shares = () if goal(plan, task) is not None else LEGS
     for place in sorted({*(round(share * steps) for share in shares), fall, steps}):
-        if place > begin and (place in (fall, steps) or (place - begin) * pace >= SHORTEST_LEG):
+        if place > begin and (
+            place in (fall, steps) or (place - begin) * pace >= SHORTEST_LEG * plan.slowness
+        ):
             end = place
             break
     task.legs.append(Leg(steps=end, schedule=schedule, every=every, curve_items=final.curve_items))

@@ -231,6 +231,11 @@ class Plan(Record):
         return Budget.parse(self.more[-1].budget if self.more else self.budget)
 
     @property
+    def slowness(self) -> float:
+        """How many times longer than it works the machine takes, as busy as it was at the start."""
+        return self.closing / CLOSING_SECONDS
+
+    @property
     def since(self) -> float:
         """When its time began, in seconds of the comparison."""
         return self.more[-1].since if self.more else 0.0
