@@ -17,7 +17,7 @@ import logging
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -47,23 +47,24 @@ def _load() -> tuple[ctypes.CDLL | None, Status]:
     given = os.path.isabs(wanted)  # a name never means a folder that happens to be here
     best = LEVELS.get(torch.backends.cpu.get_cpu_capability(), "baseline")
     level = best if given or wanted == "1" else wanted
-    suffix = ".dll" if sys.platform == "win32" else ".so"
-    # in an editable install they do not lie beside this file
-    found = [
-        path
-        for folder in ([wanted] if given else __path__)
-        for path in sorted(Path(folder).glob(f"anyformer_*{suffix}"))
-    ]
-    built = {path.stem.removeprefix("anyformer_"): path for path in found}
+    built = built_in([wanted] if given else __path__)
     if not built:
         reason = "installed without native kernels (no C compiler was found); install one and reinstall"
         return None, _without(reason)
     if level not in built:
-        return None, _without(f"no native kernels for {level!r}, only for {', '.join(built)}")
+        remedy = "; CMAKE_ARGS=-DANYFORMER_BASELINE=ON pip install builds them" if level == "baseline" else ""
+        return None, _without(f"no native kernels for {level!r}, only for {', '.join(built)}{remedy}")
     try:
         return _open(built[level]), Status(level, f"native {level} kernels")
     except OSError as error:
         return None, _without(f"the native kernels could not be loaded ({error})")
+
+
+def built_in(folders: Iterable[str]) -> dict[str, Path]:
+    """The libraries that lie in folders, by instruction set. (An editable install's are not beside this file.)"""
+    suffix = ".dll" if sys.platform == "win32" else ".so"
+    found = (path for folder in folders for path in sorted(Path(folder).glob(f"anyformer_*{suffix}")))
+    return {path.stem.removeprefix("anyformer_"): path for path in found}
 
 
 def _open(path: Path) -> ctypes.CDLL:

@@ -10,6 +10,7 @@ from anyformer.mixers.delta_net import DeltaNet
 from anyformer.ops import use_definition
 from anyformer.ops.delta_rule import delta_rule
 from anyformer.ops.linear_attention import linear_attention
+from anyformer.testing.checks import equal_with_gradients, reduces_to
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
@@ -34,21 +35,15 @@ def _parts(T: int, V: int = 5) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 @identity("one token at a time = chunks = all pairs at once, in values and gradients (section 3.2)")
 def forms_agree() -> None:
     for T in (1, 63, 64, 200):
-        found = []
         torch.manual_seed(T)
         inputs = [t.requires_grad_() for t in _parts(T)]
-        weight = torch.randn(1, 3, T, 5, dtype=torch.float64)
         with use_definition():
-            found.append(delta_rule(*inputs)[0])
-        found.append(delta_rule(*inputs)[0])
+            one_by_one = delta_rule(*inputs)[0]
         q, k, v, beta = inputs
         taken_out = (beta[..., None] * (k @ k.mT)).tril(-1) + torch.eye(T, dtype=torch.float64)
-        found.append((q @ k.mT).tril() @ torch.linalg.solve(taken_out, beta[..., None] * v))
-        grads = [torch.autograd.grad((y * weight).sum(), inputs) for y in found]
-        for how, y, grad in zip(("chunks", "all pairs"), found[1:], grads[1:]):
-            close(f"{how}, length {T}", y, found[0])
-            for got, expected in zip(grad, grads[0]):
-                close(f"gradient of {how}, length {T}", got, expected)
+        pairs = (q @ k.mT).tril() @ torch.linalg.solve(taken_out, beta[..., None] * v)
+        for how, y in (("chunks", delta_rule(*inputs)[0]), ("all pairs", pairs)):
+            equal_with_gradients(f"{how}, length {T}", y, one_by_one, inputs)
 
 
 @identity("beta = 1 and a key of unit length: S_t k_t = v_t, whatever the key held")
@@ -64,9 +59,8 @@ def additive() -> None:
     summed = linear_attention(q, beta[..., None] * k, v)[0]
     close("orthogonal keys", delta_rule(q, k, v, beta)[0], summed)
     delta, added = (DeltaNet(16, correct=c).double() for c in (True, False))
-    added.load_state_dict(delta.state_dict())
     x = torch.randn(1, 1, 16, dtype=torch.float64)
-    close("the first token", added(x), delta(x))
+    reduces_to(delta, added, x, what="the first token")
 
 
 @identity("flash-linear-attention's reference: outputs and final state")

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from anyformer.mixers.attention import merge_heads, split_heads
 from anyformer.mixers.flow_attention import FlowAttention
+from anyformer.testing.checks import mixes
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -41,9 +42,7 @@ def flow_matrix() -> None:
     compete = 30 * given.clamp(-1, 1).softmax(3)
     y = taken.sigmoid() * ((flows / inflow * compete) @ v)
     close("y", mixer(x), mixer.out(merge_heads(y)), 1e-5)  # the mixer keeps flows off zero by 1e-6
-    pairs = mixer.mixing(x)
-    assert pairs is not None
-    sources = pairs.matrix / taken.sigmoid() / compete
+    sources = mixes(mixer, x) / taken.sigmoid() / compete
     close("what flows into a sink", sources.sum(3), torch.ones(2, 4, 30), 1e-5)
     close("what flows out of a source", (flows / outflow).sum(2), torch.ones(2, 4, 30))
 

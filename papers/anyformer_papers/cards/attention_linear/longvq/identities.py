@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn.functional import layer_norm
 
 from anyformer.contract import Call, after_step
-from anyformer.inputs import Layout
 from anyformer.mixers.longvq import LongVQ
 from anyformer.ops.attention import attention
+from anyformer.testing.checks import inputs_of, streams
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -28,8 +28,7 @@ study = Study(  # a proxy: quantised attention with and without the structured m
 
 def _parts(mixer: LongVQ, x: Tensor) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     """Normed queries and keys, values, and what the gates need."""
-    inputs = Layout.of(x, None).inputs(None, None, None, None, torch.float64)
-    q, k, v, parts = mixer._project(x, mixer._averages(x), inputs)
+    q, k, v, parts = mixer._project(x, mixer._averages(x), inputs_of(x))
     return layer_norm(q, q.shape[-1:]), layer_norm(k, k.shape[-1:]), v, parts
 
 
@@ -59,15 +58,12 @@ def own_keys() -> None:
 
 
 @identity("the state does not grow: what streams on from it is what the whole gives")
-def streams() -> None:
+def streamed() -> None:
     mixer = LongVQ(12, num_averages=3, num_codes=5).double()
-    x, pieces = torch.randn(1, 90, 12, dtype=torch.float64), []
-    state = mixer.init_state(1)
-    for piece in x.split(7, 1):
-        y, state = mixer.stream(piece, state)
-        pieces.append(y)
+    x = torch.randn(1, 90, 12, dtype=torch.float64)
+    for length in (7, 90):
+        state = streams(mixer, x[:, :length], 7)
         assert state["own"]["s"].shape == (1, 1, 5, 25)
-    close("y", torch.cat(pieces, 1), mixer(x))
 
 
 @identity("without memory of earlier steps an entry moves to the mean of the keys nearest to it")

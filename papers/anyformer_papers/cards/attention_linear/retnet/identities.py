@@ -7,6 +7,7 @@ import torch
 from anyformer.mixers.attention import split_heads
 from anyformer.mixers.retention import Retention
 from anyformer.ops.linear_attention import linear_attention
+from anyformer.testing.checks import mixes, streams
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
@@ -26,15 +27,8 @@ study = Study(
 def forms_agree() -> None:
     mixer = Retention(16, num_heads=2).double()
     x = torch.randn(2, 50, 16, dtype=torch.float64)
-    whole, pairs = mixer(x), mixer.mixing(x)
-    assert pairs is not None
-    close("all pairs", pairs.finish(pairs.matrix @ pairs.values), whole)
-    for size in (1, 7):
-        state, pieces = mixer.init_state(2, dtype=torch.float64), []
-        for piece in x.split(size, 1):
-            y, state = mixer.stream(piece, state)
-            pieces.append(y)
-        close(f"pieces of {size}", torch.cat(pieces, 1), whole)
+    mixes(mixer, x)
+    streams(mixer, x, 1, 7)
 
 
 @identity("without decay it is linear attention")

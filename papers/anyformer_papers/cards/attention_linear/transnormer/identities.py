@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from anyformer.layers.norms import RMSNorm
 from anyformer.mixers.attention import Attention
 from anyformer.mixers.diag_attention import DiagAttention
 from anyformer.mixers.linear_attention import LinearAttention
 from anyformer.ops.linear_attention import linear_attention
+from anyformer.testing.checks import mixes, reduces_to, separate
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -51,9 +51,7 @@ def orders() -> None:
         for phi in ("elu", "signed_elu"):
             mixer = LinearAttention(16, feature_map=phi, normalize="rms_norm", causal=causal).double()
             x = torch.randn(2, 150, 16, dtype=torch.float64)
-            pairs = mixer.mixing(x)
-            assert pairs is not None
-            close(phi, pairs.finish(pairs.matrix @ pairs.values), mixer(x))
+            mixes(mixer, x)
 
 
 @identity("the norm takes out the denominator: one head, normed with and without it, is the same")
@@ -72,11 +70,7 @@ def blocks() -> None:
     x = torch.randn(3, 24, 16, dtype=torch.float64)
     for causal in (True, False):
         whole, full = diag(24, causal), Attention(16, causal=causal, positions="none").double()
-        weights: dict[str, Tensor] = dict(
-            zip(("q.weight", "k.weight", "v.weight"), whole.qkv.weight.chunk(3))
-        )
-        full.load_state_dict({**weights, "out.weight": whole.out.weight})
-        close("one block", whole(x), full(x))
+        reduces_to(whole, full, x, weights=separate(whole), what="one block")
         halves = diag(8, causal)
         halves.load_state_dict(whole.state_dict())
         close("three blocks", halves(x), torch.cat([full(part) for part in x.split(8, 1)], 1))

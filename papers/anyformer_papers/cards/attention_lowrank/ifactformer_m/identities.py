@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from anyformer.inputs import Layout
 from anyformer.layers.linear import Linear
 from anyformer.mixers.factorized_attention import FactorizedAttention, _instance_norm
 from anyformer.models import create_model
+from anyformer.testing.checks import inputs_of
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -35,14 +35,18 @@ def field(form: str) -> tuple[FactorizedAttention, Tensor, list[Tensor], Tensor]
             p.data = torch.randn_like(p) / 4
     x = torch.randn(2, 60, 16, dtype=torch.float64)
     normed = mixer.in_norm(x)
-    inputs = Layout.of(x, None).inputs(None, None, None, None, torch.float64)
-    return mixer, x, mixer.axis_kernels(normed, inputs), mixer.v(normed).unflatten(2, (4, 4)).transpose(1, 2)
+    return (
+        mixer,
+        x,
+        mixer.axis_kernels(normed, inputs_of(x)),
+        mixer.v(normed).unflatten(2, (4, 4)).transpose(1, 2),
+    )
 
 
 def finish(mixer: FactorizedAttention, y: Tensor) -> Tensor:
     """From values (B, H, T, K) to the output."""
     y = y.transpose(1, 2).flatten(2)
-    y = _instance_norm(y, Layout.of(y, None).inputs(None, None, None, None, torch.float64))
+    y = _instance_norm(y, inputs_of(y))
     return mixer.out(torch.nn.functional.gelu(mixer.mix(y)))
 
 

@@ -8,6 +8,7 @@ import torch
 
 from anyformer.mixers import create_mixer
 from anyformer.mixers.linformer import SHARING, Linformer
+from anyformer.testing.checks import reduces_to, separate
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
@@ -31,10 +32,8 @@ def own_places() -> None:
     mixer = Linformer(16, max_length=12, proj_len=12, sharing="key_value").double()
     mixer.key_proj.data = torch.eye(12, dtype=torch.float64)[None]
     plain = create_mixer("attention", 16, positions="none", causal=False).double()
-    q, k, v = mixer.qkv.weight.detach().chunk(3)
-    plain.load_state_dict({"q.weight": q, "k.weight": k, "v.weight": v, "out.weight": mixer.out.weight})
     x = torch.randn(2, 12, 16, dtype=torch.float64)
-    close("E = F = I", mixer(x), plain(x), 1e-12)
+    reduces_to(mixer, plain, x, weights=separate(mixer), tolerance=1e-12)
 
 
 @identity("sharing is equality: heads with the same matrices are headwise, E = F is key_value")
@@ -45,8 +44,7 @@ def sharing() -> None:
     most = mixers[2].state_dict()
     for mixer in mixers[:2]:
         e = most["key_proj"].expand_as(mixer.key_proj)
-        mixer.load_state_dict({**most, "key_proj": e, "value_proj": e})
-        close(str(mixer.key_proj.shape), mixer(x), mixers[2](x), 1e-12)
+        reduces_to(mixers[2], mixer, x, weights={**most, "key_proj": e, "value_proj": e}, tolerance=1e-12)
 
 
 @identity(

@@ -6,6 +6,7 @@ import torch
 
 from anyformer.mixers import create_mixer
 from anyformer.mixers.nystromformer import Nystromformer, newton_inverse
+from anyformer.testing.checks import reduces_to
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
@@ -29,8 +30,7 @@ def all_tokens() -> None:
     plain = create_mixer("attention", 16, positions="none", causal=False).double()
     for iterations, accuracy in ((6, 5e-2), (25, 1e-9)):
         mixer = Nystromformer(16, num_landmarks=16, conv_width=0, iterations=iterations).double()
-        mixer.load_state_dict(plain.state_dict())
-        close(f"{iterations} iterations", mixer(x), plain(x), accuracy)
+        reduces_to(plain, mixer, x, what=f"{iterations} iterations", tolerance=accuracy)
 
 
 @identity("the iteration converges to the pseudo-inverse: A A^+ A = A")

@@ -9,6 +9,7 @@ from anyformer.mixers.aaren import Aaren
 from anyformer.ops.attention import attention, merge
 from anyformer.ops.softmax_scan import softmax_scan
 from anyformer.state import state_bytes
+from anyformer.testing.checks import streams
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -63,10 +64,5 @@ def associative() -> None:
 )
 def constant_memory() -> None:
     mixer, x = Aaren(16).double(), torch.randn(2, 200, 16, dtype=torch.float64)
-    state, rows = mixer.init_state(2, dtype=torch.float64), []
-    size = state_bytes(state)
-    for token in x.split(1, 1):
-        y, state = mixer.stream(token, state)
-        rows.append(y)
-    close("y", torch.cat(rows, 1), mixer(x))
-    assert state_bytes(state) == size
+    state = streams(mixer, x)
+    assert state_bytes(state) == state_bytes(mixer.init_state(2))

@@ -9,6 +9,7 @@ from torch.nn.functional import logsigmoid
 from anyformer.mixers.attention import Attention
 from anyformer.mixers.fox import ForgettingAttention
 from anyformer.positions import create_position
+from anyformer.testing.checks import reduces_to, separate, streams
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
@@ -50,20 +51,14 @@ def constant_gates() -> None:
         assert mixer.forget.bias is not None
         mixer.forget.bias.data = bias.double()  # logsigmoid(-log(e^m - 1)) = -m
         plain = Attention(16, positions=positions).double()
-        q, k, v = mixer.qkv.weight.chunk(3)
-        plain.load_state_dict({"q.weight": q, "k.weight": k, "v.weight": v, "out.weight": mixer.out.weight})
-        close(positions, mixer(x), plain(x))
+        reduces_to(mixer, plain, x, weights=separate(mixer), what=positions)
 
 
 @identity("token by token it gives what all at once do, Pro too, with far keys forgotten")
-def streams() -> None:
+def streamed() -> None:
     for pro in (False, True):
         mixer, x = ForgettingAttention(16, pro=pro).double(), torch.randn(2, 40, 16, dtype=torch.float64)
-        state, rows = mixer.init_state(2, dtype=torch.float64), []
-        for token in x.split(1, 1):
-            y, state = mixer.stream(token, state)
-            rows.append(y)
-        close(f"pro={pro}", torch.cat(rows, 1), mixer(x))
+        streams(mixer, x)
 
 
 @identity("the mixer around flash-linear-attention's reference core")

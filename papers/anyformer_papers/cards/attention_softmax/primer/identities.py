@@ -7,6 +7,7 @@ from torch import nn
 
 from anyformer.channels.mlp import MLP
 from anyformer.mixers.attention import Attention
+from anyformer.testing.checks import reduces_to, streams
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -27,12 +28,11 @@ study = Study(
 @identity("with the newest tap one and the others zero it is attention")
 def identity_taps() -> None:
     plain, mixer = Attention(16).double(), Attention(16, conv_width=3).double()
-    mixer.load_state_dict(plain.state_dict(), strict=False)
     for conv in mixer.convs.values():
         weight = conv.get_parameter("weight")
         weight.data = torch.eye(3, dtype=torch.float64)[-1].repeat(len(weight), 1)
     x = torch.randn(2, 20, 16, dtype=torch.float64)
-    close("y", mixer(x), plain(x), 1e-12)
+    reduces_to(plain, mixer, x, strict=False, tolerance=1e-12)
 
 
 @identity("the layer = PyTorch's convolution of each head, then its attention")
@@ -56,13 +56,9 @@ def equals_torch() -> None:
 @identity(
     "token by token it keeps two projected tokens beside the keys and values, and gives what all at once do"
 )
-def streams() -> None:
+def streamed() -> None:
     mixer, x = Attention(16, conv_width=3).double(), torch.randn(2, 20, 16, dtype=torch.float64)
-    state, rows = mixer.init_state(2, dtype=torch.float64), []
-    for token in x.split(1, 1):
-        y, state = mixer.stream(token, state)
-        rows.append(y)
-    close("y", torch.cat(rows, 1), mixer(x))
+    state = streams(mixer, x)
     assert state["own"]["conv k"].shape == (2, 2, 16)
 
 

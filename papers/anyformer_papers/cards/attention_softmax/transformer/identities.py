@@ -9,6 +9,7 @@ from anyformer.convert.export import export_layer
 from anyformer.convert.marian import from_marian
 from anyformer.models import EncoderDecoder, load_spec
 from anyformer.positions.absolute import waves
+from anyformer.testing.checks import perturb
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
@@ -35,10 +36,7 @@ def ours() -> EncoderDecoder:
         .double()
         .eval()
     )
-    with torch.no_grad():
-        for name, p in model.named_parameters():
-            if "norm" in name or name.endswith("bias"):
-                p.add_(torch.randn_like(p) * 0.3)
+    perturb(model, 0.3, lambda name: "norm" in name or name.endswith("bias"))
     return model
 
 
@@ -79,9 +77,7 @@ def equals_marian() -> None:
     theirs = marian.MarianMTModel(config).double().eval()
     with torch.no_grad():
         theirs.final_logits_bias.normal_()
-        for name, p in theirs.named_parameters():
-            if "embed_positions" not in name:
-                p.add_(torch.randn_like(p) * 0.2)
+        perturb(theirs, 0.2, lambda name: "embed_positions" not in name)
         model, source, target = from_marian(theirs), torch.randint(10, (2, 9)), torch.randint(10, (2, 7))
         mask = torch.arange(9) < torch.tensor([[9], [5]])
         y = theirs(input_ids=source, attention_mask=mask.long(), decoder_input_ids=target).logits

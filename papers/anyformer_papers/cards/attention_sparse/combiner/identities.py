@@ -6,6 +6,7 @@ import torch
 
 from anyformer.mixers import create_mixer
 from anyformer.mixers.combiner import PARTITIONS, Combiner
+from anyformer.testing.checks import mixes, reduces_to, separate
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -29,12 +30,10 @@ def support() -> None:
     for partition in PARTITIONS:
         for causal in (True, False):
             mixer = Combiner(16, partition=partition, span=6, causal=causal).double()
-            found = mixer.mixing(x)
-            assert found is not None
-            close("sum", found.matrix.sum(-1), torch.ones_like(found.matrix[..., 0]))
+            matrix = mixes(mixer, x)
+            close("sum", matrix.sum(-1), torch.ones_like(matrix[..., 0]))
             seen = torch.ones(37, 37).tril() if causal else torch.ones(37, 37)
-            assert torch.equal(found.matrix > 0, (seen > 0).expand_as(found.matrix)), partition
-            close("y", found.finish(found.matrix @ found.values), mixer(x))
+            assert torch.equal(matrix > 0, (seen > 0).expand_as(matrix)), partition
 
 
 @identity("with regions of one token, and with one block for all, it is softmax attention")
@@ -45,21 +44,17 @@ def limits() -> None:
             plain = create_mixer("attention", 16, positions="none", causal=causal).double()
             for span in (1, 11):
                 mixer = Combiner(16, partition=partition, span=span, causal=causal).double()
-                q, k, v = mixer.qkv.weight.detach().chunk(3)
-                plain.load_state_dict(
-                    {"q.weight": q, "k.weight": k, "v.weight": v, "out.weight": mixer.out.weight}
-                )
-                close(f"{partition}, span {span}", mixer(x), plain(x), 1e-12)
+                what = f"{partition}, span {span}"
+                reduces_to(mixer, plain, x, weights=separate(mixer), what=what, tolerance=1e-12)
 
 
 @identity("logsparse: query i has as many regions as i has ones in binary, of these sizes")
 def fenwick() -> None:
     mixer = Combiner(16, num_heads=1, partition="logsparse").double()
     torch.nn.init.zeros_(mixer.qkv.weight[:32])  # all scores are 0: a region's share is split evenly
-    found = mixer.mixing(torch.randn(1, 24, 16, dtype=torch.float64))
-    assert found is not None
+    matrix = mixes(mixer, torch.randn(1, 24, 16, dtype=torch.float64))
     for i in range(24):
         ones = [2**level for level in range(5) if i >> level & 1]
         shares = [1 / (len(ones) + 1) / size for size in reversed(ones) for _ in range(size)]
         expected = torch.tensor([*shares, 1 / (len(ones) + 1)], dtype=torch.float64)
-        close(f"query {i}", found.matrix[0, 0, i, : i + 1], expected)
+        close(f"query {i}", matrix[0, 0, i, : i + 1], expected)

@@ -9,6 +9,7 @@ from anyformer.models import create_model
 from anyformer.ops.attention import attention
 from anyformer.ops.gathered_attention import gathered_attention
 from anyformer.ops.select import lift, nearest_keys
+from anyformer.testing.checks import streams
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -45,11 +46,7 @@ def all_keys() -> None:
     model = create_model("[attention(num_kv_heads=2)]*2 dim=16", vocab_size=9).double().eval()
     x = torch.randint(9, (2, 30))
     close("k = n", keep_best_keys(model, 30)(x), model(x), 1e-12)
-    few, state, pieces = keep_best_keys(model, 5), model.init_state(2), []
-    for piece in x.split(7, 1):
-        y, state = few.stream(piece, state)
-        pieces.append(y)
-    close("streamed", torch.cat(pieces, 1), few(x), 1e-12)
+    streams(keep_best_keys(model, 5), x, 7, tolerance=1e-12)
 
 
 @identity("the error is at most twice the softmax mass that is left out, times the largest value")

@@ -8,6 +8,7 @@ from anyformer.contract import Call
 from anyformer.convert import from_hf
 from anyformer.mixers.longformer import Longformer
 from anyformer.ops.attention import attention
+from anyformer.testing.checks import perturb
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
@@ -43,8 +44,8 @@ def equals_led() -> None:
         max_decoder_position_embeddings=32,
     )
     theirs = hf.LEDForConditionalGeneration(config).eval()
-    for tensor in (*theirs.parameters(), theirs.final_logits_bias):
-        tensor.data.add_(0.1 * torch.randn_like(tensor))
+    perturb(theirs, 0.1)
+    theirs.final_logits_bias.normal_(0.0, 0.1)
     ours = from_hf(theirs)
     source, target = torch.randint(3, 31, (2, 24)), torch.randint(3, 31, (2, 7))
     mask, marks = torch.ones(2, 24, dtype=torch.int64), torch.zeros(2, 24, dtype=torch.int64)

@@ -7,6 +7,7 @@ import torch
 from anyformer.mixers import create_mixer
 from anyformer.mixers.dilated_attention import DilatedAttention
 from anyformer.ops.attention import attention, merge
+from anyformer.testing.checks import equal_with_gradients, reduces_to
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -30,8 +31,7 @@ def whole() -> None:
     x = torch.randn(2, 24, 16, dtype=torch.float64)
     mixer = create_mixer("dilated_attention", 16, segments="24/1").double()
     plain = create_mixer("attention", 16).double()
-    plain.load_state_dict(mixer.state_dict())
-    close("y", mixer(x), plain(x))
+    reduces_to(mixer, plain, x)
 
 
 @identity("mixing by denominators = one softmax over the multiset union of the keys, values and gradients")
@@ -46,12 +46,7 @@ def multiset() -> None:
     q, k, v = (part(x).unflatten(2, (H, -1)).transpose(1, 2) for part in (mixer.q, mixer.k, mixer.v))
     y = attention(q, k, v, bias=count.log(), visible=count > 0)
     expected = mixer.out(y.transpose(1, 2).flatten(2))
-    close("y", mixer(x), expected)
-    grads = [
-        torch.autograd.grad(out.square().sum(), (x, *mixer.parameters())) for out in (mixer(x), expected)
-    ]
-    for one, other in zip(*grads, strict=True):
-        close("gradient", one, other)
+    equal_with_gradients("y", mixer(x), expected, (x, *mixer.parameters()))
 
 
 @identity("keys in sight grow linearly, and steps between any two tokens like the logarithm")

@@ -6,6 +6,7 @@ import torch
 
 from anyformer.convert import from_hf
 from anyformer.mixers.transient_global import TransientGlobal
+from anyformer.testing.checks import perturb
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
@@ -45,8 +46,7 @@ def equals_peer() -> None:
             relative_attention_max_distance=12,
         )
         theirs = hf.LongT5ForConditionalGeneration(config).eval()
-        for p in theirs.parameters():
-            p.data.add_(0.1 * torch.randn_like(p))
+        perturb(theirs, 0.1)
         y = from_hf(theirs)(source, target, mask.bool())
         close(kind, y, theirs(source, mask, target).logits, 1e-5)
 

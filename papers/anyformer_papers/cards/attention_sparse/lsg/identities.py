@@ -9,6 +9,7 @@ from anyformer.mixers import create_mixer
 from anyformer.mixers.lsg_attention import SELECTIONS, LSGAttention
 from anyformer.models import create_model
 from anyformer.ops._base import FlopCounter
+from anyformer.testing.checks import reduces_to
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -40,8 +41,7 @@ def short() -> None:
     tokens = torch.randint(9, (2, 17))
     for selection in SELECTIONS:
         mixer = LSGAttention(16, block=8, selection=selection).double()
-        mixer.load_state_dict(plain.state_dict(), strict=False)
-        close(selection, mixer(x), plain(x), 1e-12)
+        reduces_to(plain, mixer, x, strict=False, what=selection, tolerance=1e-12)
         new = local_sparse_global(model, block=8, selection=selection, max_length=100)
         close(f"model, {selection}", new(tokens), model(tokens), 1e-12)
 

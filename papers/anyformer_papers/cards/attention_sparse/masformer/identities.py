@@ -8,6 +8,7 @@ from anyformer.mixers.attention import Attention
 from anyformer.models import create_model
 from anyformer.ops.attention import attention
 from anyformer.state import state_bytes
+from anyformer.testing.checks import reduces_to, streams
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -32,8 +33,7 @@ def wide() -> None:
     plain = create_model("[attention]*4 dim=16", vocab_size=11).double()
     wide = create_model("[attention(window=30), attention, attention(window=31)*2] dim=16", vocab_size=11)
     wide = wide.double()
-    wide.load_state_dict(plain.state_dict())
-    close("logits", wide(tokens), plain(tokens))
+    reduces_to(plain, wide, tokens)
 
 
 @identity("a local layer = attention under a banded mask, and keeps no more than its window of the past")
@@ -44,11 +44,7 @@ def banded() -> None:
     age = torch.arange(40)[:, None] - torch.arange(40)
     y = attention(q, k, v, visible=(age >= 0) & (age < 5))
     close("band", mixer(x), mixer.out(y.transpose(1, 2).flatten(2)))
-    state, outputs = mixer.init_state(2), []
-    for token in x.split(1, 1):
-        part, state = mixer.stream(token, state)
-        outputs.append(part)
-    close("streamed", torch.cat(outputs, 1), mixer(x))
+    state = streams(mixer, x)
     assert state["own"]["k"].shape[2] == 4
 
 

@@ -6,6 +6,7 @@ import torch
 
 from anyformer.convert import from_hf
 from anyformer.models import create_model
+from anyformer.testing.checks import perturb
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
@@ -39,8 +40,7 @@ def equals_peer() -> None:
         num_global_tokens=3,
     )
     theirs = hf.PegasusXForConditionalGeneration(config).eval()
-    for p in theirs.parameters():
-        p.data.add_(0.1 * torch.randn_like(p))
+    perturb(theirs, 0.1)
     ours = from_hf(theirs)
     for length in (18, 23):
         source, target = torch.randint(3, 31, (2, length)), torch.randint(3, 31, (2, 7))

@@ -9,6 +9,7 @@ from anyformer.mixers import create_mixer
 from anyformer.ops.attention import attention
 from anyformer.ops.gathered_attention import gathered_attention
 from anyformer.ops.select import best_blocks, nearest_keys, page_bound, vertical_slash
+from anyformer.testing.checks import reduces_to
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -50,8 +51,7 @@ def whole() -> None:
         ("evicting_attention", {"prompt": 30, "window": 6, "keep": 24}),
     ):
         mixer = create_mixer(name, 16, **options).double().eval()
-        mixer.load_state_dict(plain.state_dict())
-        close(name, mixer(x), plain(x), 1e-12)
+        reduces_to(plain, mixer, x, what=name, tolerance=1e-12)
 
 
 @identity("a page's score is at least the product with each of its keys, and equal for a page of one")

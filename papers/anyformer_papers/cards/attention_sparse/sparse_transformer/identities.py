@@ -7,6 +7,7 @@ import torch
 from anyformer.mixers.sparse_attention import SparseAttention
 from anyformer.models import create_model
 from anyformer.ops.attention import attention
+from anyformer.testing.checks import equal_with_gradients
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -60,11 +61,7 @@ def dense() -> None:
     x = torch.randn(2, T, 16, dtype=torch.float64, requires_grad=True)
     q, k, v = (part(x).unflatten(2, (4, 4)).transpose(1, 2) for part in (mixer.q, mixer.k, mixer.v))
     expected = mixer.out(attention(q, k, v, visible=seen).transpose(1, 2).flatten(2))
-    y = mixer(x)
-    close("y", y, expected)
-    grads = [torch.autograd.grad(out.square().sum(), (x, *mixer.parameters())) for out in (y, expected)]
-    for one, other in zip(*grads, strict=True):
-        close("gradient", one, other)
+    equal_with_gradients("y", mixer(x), expected, (x, *mixer.parameters()))
 
 
 @identity("output matrices start 1 / sqrt(2 N) smaller, so that the stream does not grow with depth")

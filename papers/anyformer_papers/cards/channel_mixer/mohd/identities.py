@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import silu
 
 from anyformer.channels.mohd import MixtureOfHiddenDimensions
+from anyformer.testing.checks import reduces_to
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -57,9 +58,9 @@ def fusion() -> None:
     mixer = sparse(num_groups=4, num_shared=1, top_k=1)
     assert mixer.fusion is not None
     plain = sparse(num_groups=4, num_shared=1, top_k=1, fusion=False)
-    plain.load_state_dict({k: v for k, v in mixer.state_dict().items() if "fusion" not in k})
+    weights = {k: v for k, v in mixer.state_dict().items() if "fusion" not in k}
     x = torch.randn(2, 5, 8, dtype=torch.float64)
-    close("at the start", mixer(x), plain(x))
+    reduces_to(mixer, plain, x, weights=weights, what="at the start")
     mixer.fusion.weight.data += 0.1 * torch.randn_like(mixer.fusion.weight)
     assert (plain(x) == 0).any() and (mixer(x) != 0).all()
     fused = torch.einsum("btgc,cgh->bthc", plain(x).unflatten(-1, (4, 2)), mixer.fusion.weight)

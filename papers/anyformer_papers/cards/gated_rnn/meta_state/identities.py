@@ -6,11 +6,11 @@ import torch
 from torch.nn.functional import normalize
 
 from anyformer.convert import grow_heads
-from anyformer.inputs import Layout
 from anyformer.mixers.rwkv7 import Rwkv7
 from anyformer.models import create_model
 from anyformer.ops.delta_rule import delta_rule
 from anyformer.ops.general_delta_rule import general_delta_rule
+from anyformer.testing.checks import inputs_of, perturb
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
@@ -35,11 +35,8 @@ study = Study(  # a proxy: without feed-forward networks, with and without the e
 def equals_fla() -> None:
     naive = peer("fla.ops.generalized_delta_rule.dplr.naive")
     mixer, x = Rwkv7(16, num_heads=2), torch.randn(2, 64, 16)
-    with torch.no_grad():
-        for p in mixer.parameters():
-            p.add_(0.1 * torch.randn_like(p))
-    inputs = Layout.of(x, None).inputs(None, None, None, None, torch.float32)
-    terms, _ = mixer.terms(x, None, inputs)
+    perturb(mixer, 0.1)
+    terms, _ = mixer.terms(x, None, inputs_of(x))
     q, k, v, a, b, d = (terms[name] for name in ("q", "k", "v", "a", "b", "log_decay"))
     for theirs in (naive.dplr_recurrence, naive.dplr_chunkwise):
         y, _ = theirs(q * 8**0.5, k, v, a, b, d)  # theirs divides queries by the root of the head's width
@@ -68,9 +65,9 @@ def encoder() -> None:
     x = torch.randn(1, 20, 16, dtype=torch.float64)
     state, reads = with_.init_state(1, dtype=torch.float64), []
     for t in range(20):
-        inputs = Layout.of(x[:, t : t + 1], None).inputs(None, None, None, None, torch.float64)
-        terms, _ = with_.terms(x[:, t : t + 1], state["own"]["last"], inputs)
-        _, state = with_.stream(x[:, t : t + 1], state)
+        token = x[:, t : t + 1]
+        terms, _ = with_.terms(token, state["own"]["last"], inputs_of(token))
+        _, state = with_.stream(token, state)
         own = x[:, t].unflatten(-1, (4, 4))[:, :, None]
         y = (terms["q"] + own) @ state["own"]["s"]
         reads.append(with_.finish(y, terms["q"], terms["k"], terms["v"], terms["gate"]))

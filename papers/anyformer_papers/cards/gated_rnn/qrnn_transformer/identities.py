@@ -7,6 +7,7 @@ from torch import Tensor
 
 from anyformer.mixers.qrnn import Qrnn
 from anyformer.models import create_model
+from anyformer.testing.checks import equal_with_gradients, streams
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -34,12 +35,7 @@ def loop() -> None:
     for t in range(70):
         c = f[:, t] * c + (1 - f[:, t]) * z[:, t]
         outputs.append(o[:, t] * c)
-    expected, y = torch.stack(outputs, 1), mixer(x)
-    close("values", y, expected)
-    weight = torch.randn_like(y)
-    grads = [torch.autograd.grad((out * weight).sum(), list(mixer.parameters())) for out in (y, expected)]
-    for mine, theirs in zip(*grads):
-        close("gradients", mine, theirs)
+    equal_with_gradients("y", mixer(x), torch.stack(outputs, 1), mixer.parameters())
 
 
 @identity("forget gates at zero leave a convolution, at one nothing; a constant one is a moving average")
@@ -68,9 +64,4 @@ def limits() -> None:
 def schedules() -> None:
     for layers in ("[qrnn, qrnn, attention]", "[qrnn, mlp, attention, qrnn(width=3)]"):
         model = create_model(f"{layers} dim=16", vocab_size=9).double().eval()
-        tokens, parts = torch.randint(9, (2, 20)), []
-        state = model.init_state(2)
-        for t in range(20):
-            y, state = model.stream(tokens[:, t : t + 1], state)
-            parts.append(y)
-        close(layers, torch.cat(parts, 1), model(tokens))
+        streams(model, torch.randint(9, (2, 20)))

@@ -10,6 +10,7 @@ from torch import Tensor
 from anyformer.convert import from_hf
 from anyformer.mixers.rwkv4 import Rwkv4
 from anyformer.ops.softmax_scan import softmax_scan
+from anyformer.testing.checks import perturb
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
@@ -33,9 +34,7 @@ def _peer() -> Any:
     hf = peer("transformers")
     config = hf.RwkvConfig(vocab_size=31, hidden_size=16, num_hidden_layers=2, rescale_every=0)
     model = hf.RwkvForCausalLM(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
+    perturb(model, 0.2)
     return model
 
 

@@ -7,6 +7,7 @@ import torch
 from anyformer.blocks.ranker import Ranker, max_similarity
 from anyformer.blocks.stack import Stack
 from anyformer.mixers.neural_processor import NeuralProcessor
+from anyformer.testing.checks import no_leak, streams
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -66,16 +67,12 @@ def leak() -> None:
     other = x.clone()
     other[:, 21:] = 10 * torch.randn(40, 1, 8, dtype=torch.float64)
     strict, paper = ranker(1), ranker(1, rank_by="current")
-    close("previous", strict(other)[:, :21], strict(x)[:, :21], 0.0)
+    no_leak(strict, x, 21)
     moved = (paper(other) - paper(x))[:, 20].abs().amax(-1) > 1e-9
     assert 0.05 < float(moved.double().mean()) <= 1, "a share of first tokens depends on the second"
 
 
 @identity("token by token, past splits ranked as they complete, it gives what all at once do")
-def streams() -> None:
+def streamed() -> None:
     block, x = ranker(3), torch.randn(2, 37, 8, dtype=torch.float64)
-    state, rows = block.init_state(2, dtype=torch.float64), []
-    for token in x.split(1, 1):
-        y, state = block.stream(token, state)
-        rows.append(y)
-    close("y", torch.cat(rows, 1), block(x))
+    streams(block, x)

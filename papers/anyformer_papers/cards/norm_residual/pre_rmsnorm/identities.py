@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from anyformer.convert import from_hf, pre_rms_norm
 from anyformer.layers.norms import CRMSNorm
 from anyformer.models import SequenceModel, create_model
+from anyformer.testing.checks import perturb
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
@@ -31,9 +32,7 @@ study = Study(
 def pre_layer_norm(**changes: object) -> SequenceModel:
     """A small model with all its parameters moved off their starts."""
     model = create_model("[attention, attention(channel=mlp)] norm=layer_norm dim=16", **changes)  # type: ignore[arg-type]
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(0.3 * torch.randn_like(p))
+    perturb(model, 0.3)
     return model.double().eval()
 
 
@@ -86,9 +85,7 @@ def gpt2() -> None:
         vocab_size=19, n_embd=16, n_layer=2, n_head=2, n_positions=32, bos_token_id=0, eos_token_id=0
     )
     theirs = transformers.GPT2LMHeadModel(config).double().eval()
-    with torch.no_grad():
-        for p in theirs.parameters():
-            p.add_(0.1 * torch.randn_like(p))
+    perturb(theirs, 0.1)
     tokens = torch.randint(0, 19, (2, 20))
     for compact in (False, True):
         ours = pre_rms_norm(from_hf(theirs), compact=compact)

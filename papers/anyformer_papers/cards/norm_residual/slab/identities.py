@@ -12,6 +12,7 @@ from anyformer.layers.prep_bn import PRepBN
 from anyformer.mixers.simplified_attention import SimplifiedAttention
 from anyformer.models import create_model
 from anyformer.models.sequence import SequenceModel
+from anyformer.testing.checks import mixes, perturb
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -71,10 +72,7 @@ def trained(spec: str) -> SequenceModel:
         call = Call()
         model(torch.randn(4, 16, 3, dtype=torch.float64), call=call)
         after_step(writers(model), call, (step + 1) / 5)
-    with torch.no_grad():
-        for name, p in model.named_parameters():
-            if "norms" in name or "last" in name:
-                p.add_(0.3 * torch.randn_like(p))
+    perturb(model, 0.3, lambda name: "norms" in name or "last" in name)
     return model.eval()
 
 
@@ -94,9 +92,9 @@ def orders() -> None:
         SimplifiedAttention(8, num_heads=2, grid=6, causal=False).double(),
         torch.randn(1, 24, 8).double(),
     )
+    mixes(mixer, x)
     found = mixer.mixing(x)
     assert found is not None
-    close("orders", found.finish(found.matrix @ found.values), mixer(x))
     v = found.values[0]  # (H, T, V)
     image = v.mT.unflatten(-1, (4, 6))
     theirs = conv2d(image, mixer.taps.flip(1, 2)[:, None], padding=2, groups=4)

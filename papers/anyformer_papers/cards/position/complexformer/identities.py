@@ -7,6 +7,7 @@ import torch
 from anyformer.mixers.attention import Attention
 from anyformer.positions import create_position
 from anyformer.positions.complex import Complex
+from anyformer.testing.checks import perturb
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
@@ -45,9 +46,7 @@ def is_rope() -> None:
 def formula() -> None:
     q, k, place = heads(7)
     scheme = Complex(24, 3, 8).double()
-    with torch.no_grad():
-        for p in scheme.parameters():
-            p.add_(0.3 * torch.randn_like(p))
+    perturb(scheme, 0.3)
     a, b = scheme.rotate(q, k, place)
     complex_q, complex_k = (torch.complex(*x.chunk(2, -1)) for x in (q, k))
     rates = 10000.0 ** (-torch.arange(4, dtype=torch.float64) / 4) * scheme.log_rate.exp()

@@ -6,6 +6,7 @@ import torch
 
 from anyformer.mixers.attention import Attention
 from anyformer.positions.relative import Relative, Shaw
+from anyformer.testing.checks import reduces_to
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -59,8 +60,8 @@ def plain() -> None:
         mixer = Attention(16, positions={"name": "relative", "form": form}, causal=False).double()
         assert isinstance(mixer.positions, Relative)
         table = torch.full_like(mixer.positions.table, float(form != "m4"))
-        mixer.load_state_dict({**none.state_dict(), "positions.table": table})
-        close(form, mixer(x), none(x), 1e-12)
+        weights = {**none.state_dict(), "positions.table": table}
+        reduces_to(none, mixer, x, weights=weights, what=form, tolerance=1e-12)
 
 
 @identity("M4 is Shaw's term of keys and the mirrored term of queries, and M1 is M2 with an even table")

@@ -8,6 +8,7 @@ import torch
 
 from anyformer.mixers.attention import Attention, split_heads
 from anyformer.positions.relative import Shaw
+from anyformer.testing.checks import reduces_to
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
@@ -56,8 +57,7 @@ def plain() -> None:
     none = Attention(16, positions="none").double()
     mixer = Attention(16, positions="shaw").double()
     zeros = {f"positions.{name}": torch.zeros_like(p) for name, p in mixer.positions.named_parameters()}
-    mixer.load_state_dict({**none.state_dict(), **zeros})
-    close("a = b = 0", mixer(x), none(x), 1e-12)
+    reduces_to(none, mixer, x, weights={**none.state_dict(), **zeros}, tolerance=1e-12)
 
 
 @identity("all places moved by the same distance change nothing")

@@ -7,6 +7,7 @@ import torch
 from anyformer.mixers.attention import Attention
 from anyformer.models import create_model
 from anyformer.positions.wrappers import Urpe
+from anyformer.testing.checks import perturb, reduces_to
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -33,10 +34,7 @@ def universal() -> None:
             part = {"name": "urpe", "scheme": scheme} if outside else scheme
             layer = {"name": "attention", "options": {"positions": part}}
             model = create_model({"layers": [layer] * 3, "dim": 16}, vocab_size=4).double()
-            with torch.no_grad():
-                for name, p in model.named_parameters():
-                    if name.endswith("factor"):
-                        p.add_(torch.randn_like(p))
+            perturb(model, 1.0, lambda name: name.endswith("factor"))
             y = model(torch.full((1, 20), 2))
             if outside:
                 assert float((y - y[:, :1]).abs().max().detach()) > 1e-3, scheme
@@ -50,8 +48,7 @@ def ones() -> None:
     plain = Attention(16, positions="t5", causal=False).double()
     both = Attention(16, positions={"name": "urpe", "scheme": "t5"}, causal=False).double()
     weights = {k.replace("positions.", "positions.inner."): v for k, v in plain.state_dict().items()}
-    both.load_state_dict(weights, strict=False)
-    close("c = 1", both(x), plain(x), 1e-12)
+    reduces_to(plain, both, x, weights=weights, strict=False, tolerance=1e-12)
 
 
 @identity("the formula, pair by pair")

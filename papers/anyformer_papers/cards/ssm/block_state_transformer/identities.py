@@ -9,6 +9,7 @@ from anyformer.mixers.attention import merge_heads, split_heads
 from anyformer.mixers.block_state import CONTEXTS, BlockState
 from anyformer.ops.attention import attention
 from anyformer.ops.masks import Causal, Segments
+from anyformer.testing.checks import streams
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -35,17 +36,11 @@ def make(context: str) -> BlockState:
 def parallel() -> None:
     x = torch.randn(2, 33, 8, dtype=torch.float64)
     for context in CONTEXTS:
-        mixer = make(context)
-        for sizes in ([7] * 4 + [5], [1] * 33):
-            state, pieces = mixer.init_state(2), []
-            for piece in x.split(sizes, 1):
-                y, state = mixer.stream(piece, state)
-                pieces.append(y)
-            close(f"{context} in {len(sizes)} pieces", torch.cat(pieces, 1), mixer(x))
+        streams(make(context), x, 7, 1)
 
 
 @identity("a token changes no output before it, and by the context none in its own window")
-def no_leak() -> None:
+def causal() -> None:
     x = torch.randn(1, 33, 8, dtype=torch.float64)
     for context in CONTEXTS:
         mixer = make(context)

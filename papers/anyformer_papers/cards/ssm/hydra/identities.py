@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
-from anyformer.contract import Mixer
-from anyformer.inputs import Inputs, Layout
 from anyformer.mixers import create_mixer
 from anyformer.mixers.hydra import Hydra
 from anyformer.mixers.mamba2 import ssd
+from anyformer.testing.checks import inputs_of, mixes
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -27,22 +25,11 @@ study = Study(  # the same ablation on nested expressions
 )
 
 
-def inputs_of(x: Tensor) -> Inputs:
-    return Layout.of(x, None).inputs(None, None, None, None, x.dtype)
-
-
-def matrix_of(mixer: Mixer, x: Tensor) -> Tensor:
-    found = mixer.mixing(x)
-    assert found is not None
-    close("the matrix times X", found.finish(found.matrix @ found.values), mixer(x))
-    return found.matrix
-
-
 @identity("the quasiseparable matrix times X = shift and flip")
 def shift_and_flip() -> None:
     mixer = Hydra(8, num_heads=2, state_dim=3, causal=False).double()
     x = torch.randn(2, 20, 8, dtype=torch.float64)
-    matrix_of(mixer, x)
+    mixes(mixer, x)
     inputs = inputs_of(x)
     ahead, back, diagonal, gate = mixer._choose(x, inputs)
     zero = torch.zeros_like(ahead.x[:, :, :1])
@@ -59,7 +46,7 @@ def ranks() -> None:
     K, T = 3, 24
     mixer = Hydra(8, num_heads=2, state_dim=K, causal=False).double()
     x = torch.randn(1, T, 8, dtype=torch.float64)
-    matrix = matrix_of(mixer, x)[0].detach()
+    matrix = mixes(mixer, x)[0].detach()
     for cut in range(1, T):
         for block in (matrix[:, cut:, :cut], matrix[:, :cut, cut:]):
             assert int(torch.linalg.matrix_rank(block, rtol=1e-9).max()) == min(K, cut, T - cut)
@@ -91,8 +78,8 @@ def classes() -> None:
         ("matrix_mixer", {"matrix": "vandermonde"}),
         ("linear_attention", {"feature_map": "identity", "normalize": False, "num_heads": 4}),
     ):
-        matrix = matrix_of(create_mixer(name, 8, causal=False, **options).double(), x)[0]
+        matrix = mixes(create_mixer(name, 8, causal=False, **options).double(), x)[0]
         if name == "linear_attention":
             assert int(torch.linalg.matrix_rank(matrix.detach(), rtol=1e-9).max()) == 2
-    matrix = matrix_of(create_mixer("mamba2", 8, state_dim=3).double(), x)[0].detach()
+    matrix = mixes(create_mixer("mamba2", 8, state_dim=3).double(), x)[0].detach()
     assert int(torch.linalg.matrix_rank(matrix[:, 10:, :10], rtol=1e-9).max()) == 3

@@ -6,6 +6,7 @@ import torch
 
 from anyformer.layers.state_space import hippo_legt
 from anyformer.mixers.lmu import LMU
+from anyformer.testing.checks import streams
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
@@ -42,12 +43,7 @@ def matrices() -> None:
 @identity("the convolution = the recurrence, token by token and in pieces")
 def forms_agree() -> None:
     mixer, x = LMU(8, order=7, window=20, num_inputs=2).double(), torch.randn(2, 50, 8, dtype=torch.float64)
-    for size in (1, 7):
-        state, pieces = mixer.init_state(2), []
-        for piece in x.split(size, 1):
-            y, state = mixer.stream(piece, state)
-            pieces.append(y)
-        close(f"pieces of {size}", torch.cat(pieces, 1), mixer(x))
+    streams(mixer, x, 1, 7)
 
 
 @identity("the memory tells the input at any time of its window: a sine to 0.03, from 10 numbers")

@@ -9,6 +9,7 @@ from anyformer.convert import from_hf
 from anyformer.mixers.mamba import Mamba
 from anyformer.ops.long_conv import long_conv
 from anyformer.ops.selective_scan import selective_scan, selective_scan_definition
+from anyformer.testing.checks import streams
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
@@ -45,11 +46,7 @@ def forms_agree() -> None:
         close("scan", got, expected)
     mixer = Mamba(8).double()
     x = torch.randn(2, 20, 8, dtype=torch.float64)
-    state, steps = mixer.init_state(2), []
-    for token in x.split(1, 1):
-        y, state = mixer.stream(token, state)
-        steps.append(y)
-    close("one at a time", torch.cat(steps, 1), mixer(x))
+    streams(mixer, x)
 
 
 @identity("with constant dt, B and C it is a convolution with the kernel sum_k C_k B_k dt exp(s dt A_k)")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from itertools import permutations
 
 import torch
-from torch import Tensor
 
 from anyformer.blocks.order import Order
-from anyformer.inputs import Inputs, Layout
 from anyformer.mixers.mamba import Mamba
+from anyformer.testing.checks import inputs_of
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -29,10 +28,6 @@ study = Study(
 )
 
 ORDERS = [("0-1", False), ("0-1", True), ("1-0", False), ("1-0", True)]
-
-
-def inputs_of(x: Tensor, mask: Tensor | None = None) -> Inputs:
-    return Layout.of(x, mask).inputs(None, None, None, None, x.dtype)
 
 
 @identity("each order is a permutation with an exact inverse, on films and ragged grids too")

@@ -7,6 +7,7 @@ import torch
 from anyformer.blocks.remamba import ReMamba
 from anyformer.contract import Call
 from anyformer.mixers.mamba import Mamba
+from anyformer.testing.checks import in_pieces
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -55,19 +56,16 @@ def second_pass() -> None:
 
 
 @identity("streamed token by token = the whole, samples at the end of their prompts at different times")
-def streams() -> None:
+def streamed() -> None:
     mixer, x = make(), torch.randn(2, 30, 8, dtype=torch.float64)
     _, state = mixer.stream(
         x[:, :7], mixer.init_state(2), mask=torch.tensor([[True] * 7, [True] * 3 + [False] * 4])
     )
     rest = torch.stack((x[0, 7:], x[1, 3:26]))
-    steps = []
-    for token in rest.split(1, 1):
-        y, state = mixer.stream(token, state)
-        steps.append(y)
-    streamed, whole = torch.cat(steps, 1), mixer(x)
-    close("the first", streamed[0], whole[0, 7:])
-    close("the second", streamed[1], whole[1, 3:26])
+    y, _ = in_pieces(mixer, rest, 1, state)
+    whole = mixer(x)
+    close("the first", y[0], whole[0, 7:])
+    close("the second", y[1], whole[1, 3:26])
 
 
 @identity("the importance learns: it gets a gradient from what comes after the prompt, by the steps alone")

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from anyformer.layers.state_space import LowRankSpace, hippo_legs
 from anyformer.mixers.s4 import S4
+from anyformer.testing.checks import streams
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -87,8 +88,4 @@ def convolution_is_recurrence() -> None:
             x = step @ x
         close("kernel", space.kernel(30)[channel], torch.stack(kernel))
     x = torch.randn(1, 30, 2, dtype=torch.float64)
-    state, steps = mixer.init_state(1), []
-    for token in x.split(1, 1):
-        y, state = mixer.stream(token, state)
-        steps.append(y)
-    close("one at a time", torch.cat(steps, 1), mixer(x))
+    streams(mixer, x)

@@ -7,6 +7,7 @@ import torch
 from anyformer.mixers import create_mixer
 from anyformer.mixers.mamba2 import Chosen, ssd
 from anyformer.mixers.transmamba import TransMamba, convert_memory
+from anyformer.testing.checks import reduces_to, streams
 from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -36,8 +37,7 @@ def mixer_at(point: int) -> TransMamba:
 def no_attention() -> None:
     mixer, x = mixer_at(0), torch.randn(X, dtype=torch.float64)
     plain = create_mixer("mamba2", 8, num_heads=2, state_dim=4, num_groups=2).double()
-    plain.load_state_dict(mixer.state_dict())
-    close("Mamba-2", mixer(x), plain(x))
+    reduces_to(mixer, plain, x)
 
 
 @identity("P from the length on is softmax attention of C, B and x")
@@ -63,11 +63,7 @@ def conversion() -> None:
 
 
 @identity("one token at a time = the parallel pass, across P")
-def streams() -> None:
+def streamed() -> None:
     mixer, x = mixer_at(11), torch.randn(X, dtype=torch.float64)
-    state, steps = mixer.init_state(2), []
-    for token in x.split(1, 1):
-        y, state = mixer.stream(token, state)
-        steps.append(y)
-    close("steps", torch.cat(steps, 1), mixer(x))
+    state = streams(mixer, x)
     assert state["own"]["first"]["k"].shape[2] == 11  # keys are kept up to P only
