@@ -15,7 +15,7 @@ from anyformer.mixers.attention import Attention
 from anyformer.mixers.simplified_attention import SimplifiedAttention
 from anyformer.models import SequenceModel
 from anyformer.models.spec import ModelSpec, PartSpec
-from anyformer.positions import positions
+from anyformer.positions import position_facts
 
 _MAPS: dict[type[Mixer], tuple[tuple[str, ...], str]] = {
     Attention: (("q", "k", "v"), "out"),
@@ -130,7 +130,8 @@ def _check_fields(spec: ModelSpec, wanted: dict[str, tuple[Any, ...]]) -> None:
 def _check(model: SequenceModel) -> None:
     spec, stack = model.spec, model.body.stack
     _check_fields(spec, {"norm": ("layer_norm",), "residual": ("pre", "ladder"), "embed_norm": (False,)})
-    if positions.get(spec.positions.name).target.adds and spec.positions.name != "learned":
+    facts = position_facts({"name": spec.positions.name, "options": dict(spec.positions.options)})
+    if facts.adds and spec.positions.name != "learned":
         raise ValueError(
             f"model must have positions that can be moved to mean zero, got {spec.positions.name!r}"
         )
