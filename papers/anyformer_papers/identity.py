@@ -9,6 +9,10 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
+from anyformer.convert import from_hf
+from anyformer.testing.checks import perturb
+from anyformer.testing.measures import close
+
 Outcome = Literal["holds", "broken", "skipped"]
 
 
@@ -62,3 +66,18 @@ def peer(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise PeerMissing(f"needs {module.partition('.')[0]}: {error}") from None
+
+
+def equals_encoder_decoder(theirs: Any, length: int, real: int, tolerance: float = 1e-5) -> None:
+    """Check that an encoder-decoder of transformers, moved off its starts and converted, keeps its logits.
+
+    Args:
+        theirs: with a vocabulary of 31 tokens, the first three of which are special.
+        length: of the sources, the second of which has ``real`` tokens and padding behind them.
+    """
+    theirs = theirs.eval()
+    perturb(theirs, 0.1)
+    source, target = torch.randint(3, 31, (2, length)), torch.randint(3, 31, (2, 7))
+    mask = torch.arange(length) < torch.tensor([[length], [real]])
+    expected = theirs(source, mask.long(), target).logits
+    close(f"logits of {length} tokens", from_hf(theirs)(source, target, mask), expected, tolerance)

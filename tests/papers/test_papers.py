@@ -7,14 +7,17 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
+import anyformer_papers.identity
 from anyformer.cli import app
 from anyformer.compare.prepare import plan_candidate
 from anyformer.tasks import create_task
+from anyformer.testing import LawBroken
 from anyformer_papers import Paper, catalogue, find_paper, papers_of
 from anyformer_papers.card import CARDS, Card
-from anyformer_papers.identity import Checked, Identity, Outcome, PeerMissing, peer
+from anyformer_papers.identity import Checked, Identity, Outcome, PeerMissing, equals_encoder_decoder, peer
 from anyformer_papers.parts import missing_parts, papers_with, part_exists
 from anyformer_papers.proofs import identities, keep
 from anyformer_papers.status import status_of
@@ -80,6 +83,33 @@ def test_a_broken_identity_and_a_missing_part_show() -> None:
         part_exists("mixr retention")
     with pytest.raises(PeerMissing):
         peer("no_such_library")
+
+
+def test_a_converted_encoder_decoder_that_differs_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    hf = pytest.importorskip("transformers")
+    sizes = {
+        "d_model": 8,
+        "encoder_ffn_dim": 8,
+        "decoder_ffn_dim": 8,
+        "block_size": 4,
+        "num_global_tokens": 2,
+    }
+    heads = {
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+    }
+    theirs = hf.PegasusXForConditionalGeneration(hf.PegasusXConfig(vocab_size=31, **sizes, **heads))
+    equals_encoder_decoder(theirs, 10, 6)
+    convert = anyformer_papers.identity.from_hf
+    monkeypatch.setattr(
+        anyformer_papers.identity,
+        "from_hf",
+        lambda model: lambda source, target, mask: convert(model)(source, target, torch.ones_like(mask)),
+    )
+    with pytest.raises(LawBroken, match="logits of 10 tokens: off by"):
+        equals_encoder_decoder(theirs, 10, 6)
 
 
 CARD = """---
