@@ -26,7 +26,7 @@ from anyformer.parts import part_info
 from anyformer.positions import positions
 from anyformer.registry import Registry
 from anyformer.testing import LAWS
-from anyformer_papers import catalogue
+from anyformer_papers import Paper, catalogue
 from anyformer_papers.parts import papers_with
 from anyformer_papers.status import Status, status_of
 
@@ -73,6 +73,12 @@ Each command is a thin layer over the Python API. A mistake in the arguments or 
 exit code 2.
 """
 
+FOLLOWED = {
+    "paper": "paper's text",
+    "code": "authors' code",
+    "reconstruction": "idea alone: a reconstruction",
+}
+
 EXCUSED = """## Excused laws
 
 What a part is known not to do, with the reason. `anyformer check` fails where an excused law holds after all.
@@ -83,6 +89,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """mkdocs hook: add the pages that are nowhere written by hand."""
     files.append(File.generated(config, "gallery.md", content=render()))
     files.append(File.generated(config, "cli.md", content=render_commands()))
+    for paper in catalogue():
+        if paper.has_card:
+            files.append(File.generated(config, f"papers/{paper.slug}.md", content=render_card(paper)))
     return files
 
 
@@ -145,11 +154,31 @@ def _papers() -> str:
     sections = []
     for family in sorted({status.paper.family for status in built}):
         rows = [
-            [f"`{s.paper.slug}`", f"{s.paper.title} ({s.paper.first_author} {s.paper.year})", _stands(s)]
+            [
+                f"[`{s.paper.slug}`](papers/{s.paper.slug}.md)",
+                f"{s.paper.title} ({s.paper.first_author} {s.paper.year})",
+                _stands(s),
+            ]
             for s in sorted((s for s in built if s.paper.family == family), key=lambda s: s.paper.year)
         ]
         sections.append(f"## {family}\n{_table(['Slug', 'Paper', 'Claim'], rows)}")
     return "\n".join(sections)
+
+
+def render_card(paper: Paper) -> str:
+    """A card as a page: its prose, its parts, the identities that prove it, and where its claim stands."""
+    card, status = paper.card(), status_of(paper)
+    where = f"[arXiv {paper.arxiv}](https://arxiv.org/abs/{paper.arxiv})" if paper.arxiv else "not on arXiv"
+    sections = {
+        "How it differs": card.differs,
+        "What is followed here": f"The {FOLLOWED[card.facts.followed]}. {card.notes}".strip(),
+        "Claim": card.claim or "None that can be tested.",
+        "Evidence": _stands(status),
+        "Made of": "".join(f"- `{part}`\n" for part in card.facts.parts),
+        "Proved by": "".join(f"- {identity.words}\n" for identity in card.identities),
+    }
+    head = f"# {card.name}\n\n*{paper.title}*, {paper.first_author} {paper.year}, {where}.\n\n{card.what}\n"
+    return head + "".join(f"\n## {title}\n\n{text}\n" for title, text in sections.items())
 
 
 def _stands(status: Status) -> str:
