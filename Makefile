@@ -43,7 +43,7 @@ sanitize: $(VENV)/.dev ## the native kernels and the ops' tests under the addres
 		&& cmake --build build/sanitize --parallel 2
 	LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so) libstdc++.so.6" ASAN_OPTIONS=detect_leaks=0 $(ONE_THREAD) \
 		ANYFORMER_NATIVE=$(CURDIR)/build/sanitize $(BIN)/python -m pytest --capture=sys tests/kernels tests/ops \
-		tests/testing/test_op_laws.py
+		tests/laws/test_op_laws.py
 
 bench: $(VENV)/.dev ## what things cost on this machine, beside other libraries, into docs/benchmarks.md (ten minutes)
 	$(BIN)/anyformer bench --out docs/benchmarks.md

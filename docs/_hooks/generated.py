@@ -19,13 +19,13 @@ from anyformer.blocks import blocks
 from anyformer.channels import channels
 from anyformer.cli import app
 from anyformer.contract import Mixer, MixerInfo
+from anyformer.laws import LAWS
 from anyformer.mixers import mixers
 from anyformer.mixers.families import FAMILIES
 from anyformer.models import models
 from anyformer.parts import part_info
 from anyformer.positions import positions
 from anyformer.registry import Registry
-from anyformer.testing import LAWS
 from anyformer_papers import Paper, catalogue
 from anyformer_papers.parts import papers_with
 from anyformer_papers.status import Status, status_of

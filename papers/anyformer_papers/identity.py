@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from anyformer.convert import from_hf
-from anyformer.testing.checks import perturb
-from anyformer.testing.measures import close
+from anyformer.laws.checks import perturb
+from anyformer.laws.measures import close
 
 Outcome = Literal["holds", "broken", "skipped"]
 

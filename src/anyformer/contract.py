@@ -1,7 +1,7 @@
 """The one contract of everything that maps a sequence to a sequence of the same length.
 
 Token mixers, channel mixers, blocks, wrappers and model bodies are all :class:`Mixer`, so that they nest and
-are all held by the same laws (:mod:`anyformer.testing`).
+are all held by the same laws (:mod:`anyformer.laws`).
 """
 
 from __future__ import annotations

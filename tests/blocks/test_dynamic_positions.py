@@ -7,9 +7,9 @@ import torch
 
 from anyformer.blocks.dynamic_positions import DynamicPositions
 from anyformer.contract import Call
+from anyformer.laws import check_mixer
 from anyformer.mixers import create_mixer
 from anyformer.models import EncoderDecoder, load_spec
-from anyformer.testing import check_mixer
 
 
 @pytest.mark.parametrize("causal", [True, False])

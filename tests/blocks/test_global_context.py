@@ -7,8 +7,8 @@ import torch
 
 from anyformer import create_mixer
 from anyformer.blocks.global_context import GlobalContextBlock
+from anyformer.laws import check_mixer
 from anyformer.models import create_model
-from anyformer.testing import check_mixer
 
 
 @pytest.mark.parametrize("causal", [True, False])

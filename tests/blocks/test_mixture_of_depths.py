@@ -11,8 +11,8 @@ from anyformer.blocks import create_block
 from anyformer.blocks.stack import Stack
 from anyformer.channels import create_channel
 from anyformer.contract import Call, Mixer
+from anyformer.laws import check_mixer
 from anyformer.mixers import create_mixer
-from anyformer.testing import check_mixer
 
 
 def build(name: str = "attention", capacity: float = 0.5, **options: Any) -> Callable[[], Mixer]:

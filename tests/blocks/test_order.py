@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from anyformer.blocks.order import Order
+from anyformer.laws import check_mixer
 from anyformer.mixers import create_mixer
-from anyformer.testing import check_mixer
 
 
 @pytest.mark.parametrize("options", [{}, {"axes": "1-0"}, {"axes": "1-0", "reverse": True}])

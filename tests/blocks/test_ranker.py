@@ -8,10 +8,10 @@ from anyformer.blocks.ranker import Ranker, max_similarity
 from anyformer.blocks.stack import Stack
 from anyformer.contract import Inputs
 from anyformer.inputs import Call
+from anyformer.laws import check_mixer
 from anyformer.mixers.neural_processor import NeuralProcessor
 from anyformer.models import create_model, load_spec
 from anyformer.models.build import Backbone
-from anyformer.testing import check_mixer
 
 
 def make(**options: object) -> Ranker:

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from anyformer.blocks.remamba import ReMamba
+from anyformer.laws import check_mixer
 from anyformer.mixers import create_mixer
-from anyformer.testing import check_mixer
 
 
 @pytest.mark.parametrize("options", [{"start": 0.2, "stop": 0.9}, {"select": "uniform", "ratio": 0.5}])

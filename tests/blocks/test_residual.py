@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from anyformer.blocks.residual import RESIDUALS
+from anyformer.laws import laws
+from anyformer.laws.case import cases_of
+from anyformer.laws.measures import close
 from anyformer.models import create_model, load_spec
 from anyformer.models.build import Backbone
-from anyformer.testing import laws
-from anyformer.testing.case import cases_of
-from anyformer.testing.measures import close
 
 
 def body(spec: str) -> Backbone:

@@ -9,8 +9,8 @@ from anyformer.blocks.stack import Stack
 from anyformer.blocks.vip import VipCompression
 from anyformer.channels import create_channel
 from anyformer.contract import Mixer
+from anyformer.laws import check_mixer
 from anyformer.mixers import create_mixer
-from anyformer.testing import check_mixer
 
 
 def layer() -> Stack:

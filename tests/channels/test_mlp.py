@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from anyformer.channels import create_channel
+from anyformer.laws.measures import close
 from anyformer.layers.grouped import GroupedLinear
 from anyformer.models import match_parameters
 from anyformer.models.spec import ModelSpec
-from anyformer.testing.measures import close
 
 
 def test_errors() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from anyformer.channels import channels
-from anyformer.testing import cases_of
+from anyformer.laws import cases_of
 
 
 @pytest.mark.parametrize("name", channels.ids())

@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from anyformer.cli import app
 from anyformer.cli.main import console
+from anyformer.laws import LAWS
 from anyformer.mixers import list_mixers
 from anyformer.models import list_models
 from anyformer.ops import load_all
-from anyformer.testing import LAWS
 
 RUNNER = CliRunner()
 
@@ -60,7 +60,7 @@ def test_check_of_an_op_and_of_one_that_hides_what_is_not_finite(monkeypatch: py
     assert code == 0 and "laws over ops" in text and "1 cases, 0 broken" in text
     monkeypatch.setattr("anyformer.ops.swiglu._forward", lambda gate, up: gate.nan_to_num() * up)
     code, text = run("check", "op:swiglu", "--law", "not finite", "--workers", 1)
-    assert code == 1 and "BROKEN" in text and "nan in gate is hidden" in text
+    assert code == 1 and "BROKEN" in text and "nan in gate, in output 0, is hidden" in text
     for arguments, words in (
         (("op:swigly",), "did you mean 'op:swiglu'"),
         (("swiglu", "--law", "layouts"), "--law layouts is for none of swiglu"),

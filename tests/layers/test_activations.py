@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from anyformer.laws.measures import close
 from anyformer.layers.activations import FUNCTIONS, LEARNED, Rational, create_activation
-from anyformer.testing.measures import close
 
 
 @pytest.mark.parametrize("name", [*FUNCTIONS, *LEARNED])

@@ -5,9 +5,9 @@ import torch
 
 from anyformer.contract import Call, after_step, writers
 from anyformer.convert import fold_norms
+from anyformer.laws import check_mixer
 from anyformer.layers.prep_bn import PRepBN
 from anyformer.models import create_model
-from anyformer.testing import check_mixer
 
 
 def test_laws() -> None:

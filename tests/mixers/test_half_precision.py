@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from anyformer.channels import channels
+from anyformer.laws import LawBroken, cases_of
+from anyformer.laws.module_laws import fits_in_float16
 from anyformer.layers.activations import FUNCTIONS, LEARNED
 from anyformer.layers.norms import NORMS
 from anyformer.mixers import mixers
@@ -17,8 +19,6 @@ from anyformer.mixers.diag_attention import WEIGHTS
 from anyformer.mixers.linear_attention import FEATURE_MAPS
 from anyformer.ops.attention import NORMALIZERS
 from anyformer.parts import create_part
-from anyformer.testing import LawBroken, cases_of
-from anyformer.testing.module_laws import fits_in_float16
 
 NORMED = ["delta_net", "hgrn2", "hydra", "mamba2", "retention", "rwkv7", "transmamba"]
 

@@ -7,8 +7,8 @@ import torch
 
 from anyformer.channels import create_channel
 from anyformer.contract import Call
+from anyformer.laws.measures import close
 from anyformer.mixers import create_mixer
-from anyformer.testing.measures import close
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from anyformer.laws import check_mixer
 from anyformer.models import EncoderDecoder, create_model, load_spec
 from anyformer.models.build import Backbone
-from anyformer.testing import check_mixer
 
 
 @pytest.mark.parametrize("name", ["led", "longt5", "pegasus_x"])

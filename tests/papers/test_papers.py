@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 import anyformer_papers.identity
 from anyformer.cli import app
 from anyformer.compare.prepare import plan_candidate
+from anyformer.laws import LawBroken
 from anyformer.tasks import create_task
-from anyformer.testing import LawBroken
 from anyformer_papers import Paper, catalogue, find_paper, papers_of
 from anyformer_papers.card import CARDS, Card
 from anyformer_papers.identity import Checked, Identity, Outcome, PeerMissing, equals_encoder_decoder, peer

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from anyformer.contract import Call, Inputs
+from anyformer.laws import check_mixer
 from anyformer.mixers import create_mixer, mixer_info
 from anyformer.models import create_model, load_spec
 from anyformer.positions import create_position, position_facts, positions
 from anyformer.positions.sets import set_prompt
-from anyformer.testing import check_mixer
 
 SIZES = {"dim": 16, "num_heads": 4, "head_dim": 4}
 STREAMING: list[dict[str, Any]] = [

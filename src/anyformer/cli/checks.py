@@ -18,7 +18,7 @@ from anyformer.cli.main import app, console, one_message
 from anyformer.registry import nearest
 
 if TYPE_CHECKING:
-    from anyformer.testing import Result
+    from anyformer.laws import Result
 
 _Job = tuple[str, int, list[str] | None, bool, str]
 _OP = "op:"
@@ -48,7 +48,7 @@ def check(
     device: Annotated[str, typer.Option(help="Where: cpu or cuda.")] = "cpu",
 ) -> None:
     """Hold parts to the laws: a table of laws that hold (+), do not apply (.), are excused (e) or broken (X)."""
-    from anyformer.testing import LAWS, OP_LAWS, all_targets, cases_of, op_names
+    from anyformer.laws import LAWS, OP_LAWS, all_targets, cases_of, op_names
 
     if not targets and not every:
         raise ValueError("name what to check, or say --all")
@@ -101,7 +101,7 @@ def _show(title: str, laws: list[str], found: Iterator[list[Result]]) -> list[Re
 
 def _check_op(name: str, device: str) -> None:
     """ValueError for an op that is not there, or where ops are not checked."""
-    from anyformer.testing import op_names
+    from anyformer.laws import op_names
 
     known = [f"{_OP}{op}" for op in op_names()]
     if name not in known:
@@ -130,8 +130,8 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[list[Result]]:
 def _one(job: _Job) -> list[Result]:
     import torch
 
+    from anyformer.laws import cases_of, check_case, check_op
     from anyformer.ops import use_native
-    from anyformer.testing import cases_of, check_case, check_op
 
     torch.set_num_threads(1)
     name, dim, law, native, device = job
@@ -164,9 +164,9 @@ def bench(
     """What things cost on this machine: against its limits, other libraries, and softmax attention (ten minutes)."""
     import torch
 
-    from anyformer.testing.bench import Page, bench_mixers, run_suites
-    from anyformer.testing.bench.machine import describe_machine
-    from anyformer.testing.bench.mixers import mixers_table
+    from anyformer.bench import Page, bench_mixers, run_suites
+    from anyformer.bench.machine import describe_machine
+    from anyformer.bench.mixers import mixers_table
 
     for value in length or []:
         if value < 1:

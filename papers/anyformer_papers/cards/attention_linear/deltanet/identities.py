@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from anyformer.laws.checks import equal_with_gradients, reduces_to
+from anyformer.laws.measures import close
 from anyformer.mixers.delta_net import DeltaNet
 from anyformer.ops import use_definition
 from anyformer.ops.delta_rule import delta_rule
 from anyformer.ops.linear_attention import linear_attention
-from anyformer.testing.checks import equal_with_gradients, reduces_to
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from anyformer.laws.checks import mixes
+from anyformer.laws.measures import close
 from anyformer.layers.kernel_hash import KernelHash
 from anyformer.mixers.attention import merge_heads, split_heads
 from anyformer.mixers.ecoformer import EcoFormer
-from anyformer.testing.checks import mixes
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

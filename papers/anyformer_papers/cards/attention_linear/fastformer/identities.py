@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from anyformer.laws.measures import close
 from anyformer.mixers.fastformer import Fastformer
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from anyformer.laws.checks import mixes
+from anyformer.laws.measures import close
 from anyformer.mixers.attention import merge_heads, split_heads
 from anyformer.mixers.flow_attention import FlowAttention
-from anyformer.testing.checks import mixes
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch.nn.functional import logsigmoid, normalize
 
+from anyformer.laws.checks import reduces_to
+from anyformer.laws.measures import close
 from anyformer.mixers.delta_net import DeltaNet
 from anyformer.ops import use_definition
 from anyformer.ops.delta_rule import delta_rule
 from anyformer.ops.linear_attention import linear_attention
 from anyformer.ops.log_linear_attention import log_linear_attention
-from anyformer.testing.checks import reduces_to
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

@@ -7,10 +7,10 @@ from torch import Tensor
 from torch.nn.functional import layer_norm
 
 from anyformer.contract import Call, after_step
+from anyformer.laws.checks import inputs_of, streams
+from anyformer.laws.measures import close
 from anyformer.mixers.longvq import LongVQ
 from anyformer.ops.attention import attention
-from anyformer.testing.checks import inputs_of, streams
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

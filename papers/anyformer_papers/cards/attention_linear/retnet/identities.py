@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from anyformer.laws.checks import mixes, streams
+from anyformer.laws.measures import close
 from anyformer.mixers.attention import split_heads
 from anyformer.mixers.retention import Retention
 from anyformer.ops.linear_attention import linear_attention
-from anyformer.testing.checks import mixes, streams
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

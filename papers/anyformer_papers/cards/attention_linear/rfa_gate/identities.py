@@ -6,8 +6,8 @@ import torch
 from torch.nn.functional import normalize
 
 from anyformer.contract import Call
+from anyformer.laws.measures import close
 from anyformer.mixers.rfa import RandomFeatureAttention
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

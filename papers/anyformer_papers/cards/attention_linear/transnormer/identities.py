@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
+from anyformer.laws.checks import mixes, reduces_to, separate
+from anyformer.laws.measures import close
 from anyformer.layers.norms import RMSNorm
 from anyformer.mixers.attention import Attention
 from anyformer.mixers.diag_attention import DiagAttention
 from anyformer.mixers.linear_attention import LinearAttention
 from anyformer.ops.linear_attention import linear_attention
-from anyformer.testing.checks import mixes, reduces_to, separate
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

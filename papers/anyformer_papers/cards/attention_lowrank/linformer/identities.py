@@ -6,10 +6,10 @@ import itertools
 
 import torch
 
+from anyformer.laws.checks import reduces_to, separate
+from anyformer.laws.measures import close
 from anyformer.mixers import create_mixer
 from anyformer.mixers.linformer import SHARING, Linformer
-from anyformer.testing.checks import reduces_to, separate
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

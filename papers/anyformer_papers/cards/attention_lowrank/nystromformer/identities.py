@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from anyformer.laws.checks import reduces_to
+from anyformer.laws.measures import close
 from anyformer.mixers import create_mixer
 from anyformer.mixers.nystromformer import Nystromformer, newton_inverse
-from anyformer.testing.checks import reduces_to
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

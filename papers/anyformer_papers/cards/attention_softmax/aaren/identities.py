@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from anyformer.laws.checks import streams
+from anyformer.laws.measures import close
 from anyformer.mixers.aaren import Aaren
 from anyformer.ops.attention import attention, merge
 from anyformer.ops.softmax_scan import softmax_scan
 from anyformer.state import state_bytes
-from anyformer.testing.checks import streams
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from anyformer.laws.checks import reduces_to
+from anyformer.laws.measures import close
 from anyformer.mixers.attention import Attention
 from anyformer.models import create_model
 from anyformer.ops.attention import attention
-from anyformer.testing.checks import reduces_to
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

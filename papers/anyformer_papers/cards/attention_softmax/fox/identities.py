@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from anyformer.laws.checks import reduces_to, separate, streams
+from anyformer.laws.measures import close
 from anyformer.mixers.attention import Attention
 from anyformer.mixers.fox import ForgettingAttention
 from anyformer.positions import create_position
-from anyformer.testing.checks import reduces_to, separate, streams
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

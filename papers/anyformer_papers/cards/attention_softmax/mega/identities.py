@@ -7,12 +7,12 @@ import math
 import torch
 from torch.nn.functional import relu, silu
 
+from anyformer.laws.checks import mixes
+from anyformer.laws.measures import close
 from anyformer.layers.ema import DampedEMA
 from anyformer.mixers.mega import Mega
 from anyformer.models import create_model
 from anyformer.ops.attention import attention
-from anyformer.testing.checks import mixes
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

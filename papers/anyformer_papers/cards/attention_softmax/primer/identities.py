@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from anyformer.channels.mlp import MLP
+from anyformer.laws.checks import reduces_to, streams
+from anyformer.laws.measures import close
 from anyformer.mixers.attention import Attention
-from anyformer.testing.checks import reduces_to, streams
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -6,10 +6,10 @@ import math
 
 import torch
 
+from anyformer.laws.checks import mixes
+from anyformer.laws.measures import close
 from anyformer.mixers.attention import Attention
 from anyformer.ops.attention import attention
-from anyformer.testing.checks import mixes
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

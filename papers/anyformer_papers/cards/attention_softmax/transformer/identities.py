@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from anyformer.convert.export import export_layer
 from anyformer.convert.marian import from_marian
+from anyformer.laws.checks import perturb
+from anyformer.laws.measures import close
 from anyformer.models import EncoderDecoder, load_spec
 from anyformer.positions.absolute import waves
-from anyformer.testing.checks import perturb
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

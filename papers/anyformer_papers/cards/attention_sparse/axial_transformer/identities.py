@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from anyformer.laws.measures import close
 from anyformer.mixers.axial import Axial
 from anyformer.models import SequenceModel, create_model
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from anyformer.laws.checks import mixes, reduces_to, separate
+from anyformer.laws.measures import close
 from anyformer.mixers import create_mixer
 from anyformer.mixers.combiner import PARTITIONS, Combiner
-from anyformer.testing.checks import mixes, reduces_to, separate
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

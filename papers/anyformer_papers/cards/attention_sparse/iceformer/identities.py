@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 
 from anyformer.convert import keep_best_keys
+from anyformer.laws.checks import streams
+from anyformer.laws.measures import close
 from anyformer.models import create_model
 from anyformer.ops.attention import attention
 from anyformer.ops.gathered_attention import gathered_attention
 from anyformer.ops.select import lift, nearest_keys
-from anyformer.testing.checks import streams
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from anyformer.inspect import depth_error, implied_matrix, influence, mass_by_distance
+from anyformer.laws.checks import mixes
+from anyformer.laws.measures import close
 from anyformer.mixers import create_mixer
 from anyformer.models import create_model
-from anyformer.testing.checks import mixes
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

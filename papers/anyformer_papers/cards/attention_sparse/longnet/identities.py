@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from anyformer.laws.checks import equal_with_gradients, reduces_to
+from anyformer.laws.measures import close
 from anyformer.mixers import create_mixer
 from anyformer.mixers.dilated_attention import DilatedAttention
 from anyformer.ops.attention import attention, merge
-from anyformer.testing.checks import equal_with_gradients, reduces_to
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 
 from anyformer.convert import local_sparse_global
+from anyformer.laws.checks import reduces_to
+from anyformer.laws.measures import close
 from anyformer.mixers import create_mixer
 from anyformer.mixers.lsg_attention import SELECTIONS, LSGAttention
 from anyformer.models import create_model
 from anyformer.ops._base import FlopCounter
-from anyformer.testing.checks import reduces_to
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
+from anyformer.laws.checks import reduces_to, streams
+from anyformer.laws.measures import close
 from anyformer.mixers.attention import Attention
 from anyformer.models import create_model
 from anyformer.ops.attention import attention
 from anyformer.state import state_bytes
-from anyformer.testing.checks import reduces_to, streams
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -6,11 +6,11 @@ import torch
 from torch.nn.functional import layer_norm
 
 from anyformer.contract import Call
+from anyformer.laws.checks import no_leak
+from anyformer.laws.measures import close
 from anyformer.mixers.routing_attention import RoutingAttention, attend_in_clusters
 from anyformer.ops.attention import attention
 from anyformer.ops.select import nearest_centroid
-from anyformer.testing.checks import no_leak
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from anyformer.laws.checks import equal_with_gradients, mixes
+from anyformer.laws.measures import close
 from anyformer.mixers.hash_attention import HashAttention
 from anyformer.ops import use_native
 from anyformer.ops.bucket_attention import bucket_attention, stretches, visited_tiles
 from anyformer.ops.select import hash_buckets
-from anyformer.testing.checks import equal_with_gradients, mixes
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

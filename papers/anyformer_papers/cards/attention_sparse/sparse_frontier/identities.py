@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from anyformer.laws.checks import reduces_to
+from anyformer.laws.measures import close
 from anyformer.mixers import create_mixer
 from anyformer.ops.attention import attention
 from anyformer.ops.gathered_attention import gathered_attention
 from anyformer.ops.select import best_blocks, nearest_keys, page_bound, vertical_slash
-from anyformer.testing.checks import reduces_to
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from anyformer.laws.checks import equal_with_gradients
+from anyformer.laws.measures import close
 from anyformer.mixers.sparse_attention import SparseAttention
 from anyformer.models import create_model
 from anyformer.ops.attention import attention
-from anyformer.testing.checks import equal_with_gradients
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

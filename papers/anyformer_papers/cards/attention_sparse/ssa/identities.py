@@ -6,13 +6,13 @@ import torch
 
 from anyformer.contract import Call
 from anyformer.generate.ensemble import self_ensemble
+from anyformer.laws.checks import reduces_to
+from anyformer.laws.measures import close
 from anyformer.mixers import create_mixer
 from anyformer.mixers.subsampled_attention import SubsampledAttention
 from anyformer.models import create_model
 from anyformer.ops._base import FlopCounter
 from anyformer.ops.attention import attention
-from anyformer.testing.checks import reduces_to
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

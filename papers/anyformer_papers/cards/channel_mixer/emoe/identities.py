@@ -8,8 +8,8 @@ from torch import Tensor
 from anyformer.channels.emoe import EmergentExperts
 from anyformer.convert import merge_experts, split_experts
 from anyformer.convert.experts import balanced_clusters
+from anyformer.laws.measures import close
 from anyformer.models import SequenceModel, create_model
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -6,12 +6,12 @@ import torch
 from torch.nn.functional import linear
 
 from anyformer.channels.mlp import MLP
+from anyformer.laws.measures import close
 from anyformer.layers.grouped import GroupedLinear
 from anyformer.mixers.conv_module import ConvModule
 from anyformer.models.build import Backbone
 from anyformer.models.spec import load_spec
 from anyformer.ops._base import FlopCounter
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

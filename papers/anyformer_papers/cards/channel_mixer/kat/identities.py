@@ -6,9 +6,9 @@ import torch
 from torch.nn.functional import silu
 
 from anyformer.channels.mlp import MLP
+from anyformer.laws.checks import reduces_to
+from anyformer.laws.measures import close
 from anyformer.layers.activations import Rational
-from anyformer.testing.checks import reduces_to
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

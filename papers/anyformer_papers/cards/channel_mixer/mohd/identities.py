@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn.functional import silu
 
 from anyformer.channels.mohd import MixtureOfHiddenDimensions
-from anyformer.testing.checks import reduces_to
-from anyformer.testing.measures import close
+from anyformer.laws.checks import reduces_to
+from anyformer.laws.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

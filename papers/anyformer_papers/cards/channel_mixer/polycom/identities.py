@@ -6,8 +6,8 @@ import torch
 from torch.nn.functional import relu
 
 from anyformer.channels.mlp import MLP
+from anyformer.laws.measures import close
 from anyformer.layers.activations import PolyNorm, PolyReLU
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

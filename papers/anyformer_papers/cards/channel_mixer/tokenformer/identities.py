@@ -8,11 +8,11 @@ from torch.nn.functional import gelu
 
 from anyformer.channels.pattention import PattentionChannel
 from anyformer.convert import grow_tokens
+from anyformer.laws.case import LawBroken
+from anyformer.laws.measures import close
 from anyformer.layers.pattention import Pattention
 from anyformer.models import SequenceModel, create_model
 from anyformer.ops.attention import attention
-from anyformer.testing.case import LawBroken
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, silu
 
+from anyformer.laws.measures import close
 from anyformer.mixers.attention import merge_heads, split_heads
 from anyformer.mixers.hgrn2 import Hgrn2
 from anyformer.ops.linear_attention import linear_attention
 from anyformer.ops.scan import scan
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from anyformer.laws.measures import close
 from anyformer.layers.global_context import GlobalContext
 from anyformer.mixers.lstm import Lstm
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -6,12 +6,12 @@ import torch
 from torch.nn.functional import normalize
 
 from anyformer.convert import grow_heads
+from anyformer.laws.checks import inputs_of, perturb
+from anyformer.laws.measures import close
 from anyformer.mixers.rwkv7 import Rwkv7
 from anyformer.models import create_model
 from anyformer.ops.delta_rule import delta_rule
 from anyformer.ops.general_delta_rule import general_delta_rule
-from anyformer.testing.checks import inputs_of, perturb
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

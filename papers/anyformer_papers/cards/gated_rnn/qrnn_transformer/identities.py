@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from anyformer.laws.checks import equal_with_gradients, streams
+from anyformer.laws.measures import close
 from anyformer.mixers.qrnn import Qrnn
 from anyformer.models import create_model
-from anyformer.testing.checks import equal_with_gradients, streams
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -6,8 +6,8 @@ import torch
 from torch.nn.functional import gelu, layer_norm
 
 from anyformer.channels.mlp import GLU
+from anyformer.laws.measures import close
 from anyformer.models import create_model
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -6,9 +6,9 @@ import torch
 
 from anyformer.blocks.ranker import Ranker, max_similarity
 from anyformer.blocks.stack import Stack
+from anyformer.laws.checks import no_leak, streams
+from anyformer.laws.measures import close
 from anyformer.mixers.neural_processor import NeuralProcessor
-from anyformer.testing.checks import no_leak, streams
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from anyformer.laws.measures import close
 from anyformer.mixers.extractor import WEIGHTS, Extractor
 from anyformer.mixers.pooling import Pooling
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import conv1d
 
+from anyformer.laws.measures import close
 from anyformer.mixers.gated_associative_memory import GatedAssociativeMemory
 from anyformer.models.build import Backbone
 from anyformer.models.spec import load_spec
 from anyformer.ops.attention import attention
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

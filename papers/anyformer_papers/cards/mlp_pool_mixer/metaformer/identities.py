@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from anyformer.laws.measures import close
 from anyformer.mixers import create_mixer
 from anyformer.models.build import Backbone
 from anyformer.models.spec import load_spec
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

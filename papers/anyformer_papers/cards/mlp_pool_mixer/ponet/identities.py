@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from anyformer.laws.checks import permutes
+from anyformer.laws.measures import close
 from anyformer.mixers.ponet import PoNet
-from anyformer.testing.checks import permutes
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

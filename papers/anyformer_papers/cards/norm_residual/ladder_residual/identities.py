@@ -7,9 +7,9 @@ from torch import Tensor
 
 from anyformer.blocks.residual import Ladder
 from anyformer.channels.mlp import MLP
+from anyformer.laws.measures import close
 from anyformer.models.build import Backbone
 from anyformer.models.spec import load_spec
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from anyformer.blocks.stack import Stack
 from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.laws.measures import close
 from anyformer.models.build import Backbone
 from anyformer.models.spec import load_spec
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

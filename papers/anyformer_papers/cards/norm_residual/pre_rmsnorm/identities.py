@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from anyformer.convert import from_hf, pre_rms_norm
+from anyformer.laws.checks import perturb
+from anyformer.laws.measures import close
 from anyformer.layers.norms import CRMSNorm
 from anyformer.models import SequenceModel, create_model
-from anyformer.testing.checks import perturb
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

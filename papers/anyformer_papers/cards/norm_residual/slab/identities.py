@@ -8,12 +8,12 @@ from torch.nn.functional import batch_norm, conv2d, layer_norm
 
 from anyformer.contract import Call, after_step, writers
 from anyformer.convert import fold_norms
+from anyformer.laws.checks import mixes, perturb
+from anyformer.laws.measures import close
 from anyformer.layers.prep_bn import PRepBN
 from anyformer.mixers.simplified_attention import SimplifiedAttention
 from anyformer.models import create_model
 from anyformer.models.sequence import SequenceModel
-from anyformer.testing.checks import mixes, perturb
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

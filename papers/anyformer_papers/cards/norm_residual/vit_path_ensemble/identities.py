@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from anyformer.blocks.residual import PathEnsemble
+from anyformer.laws.measures import close
 from anyformer.models import SequenceModel, create_model
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from anyformer.laws.checks import perturb
+from anyformer.laws.measures import close
 from anyformer.mixers.attention import Attention
 from anyformer.positions import create_position
 from anyformer.positions.complex import Complex
-from anyformer.testing.checks import perturb
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from anyformer.blocks.dynamic_positions import DynamicPositions
 from anyformer.contract import Call, Inputs, Mixer, MixerInfo
+from anyformer.laws.measures import close
 from anyformer.models import EncoderDecoder, load_spec
 from anyformer.models.build import Backbone
 from anyformer.positions.absolute import waves
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 
 

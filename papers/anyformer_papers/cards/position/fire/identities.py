@@ -6,10 +6,10 @@ import math
 
 import torch
 
+from anyformer.laws.measures import close
 from anyformer.positions.alibi import Alibi
 from anyformer.positions.base import Positions
 from anyformer.positions.bias import T5, Fire, Kerple
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

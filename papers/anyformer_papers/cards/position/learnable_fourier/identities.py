@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from anyformer.laws.measures import close
 from anyformer.models import create_model
 from anyformer.positions.fourier import LearnableFourier
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

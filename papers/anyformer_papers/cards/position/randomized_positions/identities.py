@@ -7,10 +7,10 @@ import itertools
 import torch
 
 from anyformer.contract import Call, Inputs
+from anyformer.laws.measures import close
 from anyformer.mixers.attention import Attention
 from anyformer.models import create_model
 from anyformer.positions import create_position
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from anyformer.laws.checks import reduces_to
+from anyformer.laws.measures import close
 from anyformer.mixers.attention import Attention
 from anyformer.positions.relative import Relative, Shaw
-from anyformer.testing.checks import reduces_to
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from anyformer.contract import Call, Inputs
+from anyformer.laws.measures import close, expect_error
 from anyformer.models import create_model
 from anyformer.positions import create_position
-from anyformer.testing.measures import close, expect_error
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
+from anyformer.laws.measures import close
 from anyformer.mixers.attention import Attention, split_heads
 from anyformer.mixers.linear_attention import LinearAttention
 from anyformer.positions.rope import Rope
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

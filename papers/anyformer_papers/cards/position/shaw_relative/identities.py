@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import torch
 
+from anyformer.laws.checks import reduces_to
+from anyformer.laws.measures import close
 from anyformer.mixers.attention import Attention, split_heads
 from anyformer.positions.relative import Shaw
-from anyformer.testing.checks import reduces_to
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from anyformer.laws.measures import close
 from anyformer.mixers.attention import Attention
 from anyformer.models import create_model
 from anyformer.positions.absolute import waves
 from anyformer.tasks import Batch
-from anyformer.testing.measures import close
 from anyformer.train.trainer import cut
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study

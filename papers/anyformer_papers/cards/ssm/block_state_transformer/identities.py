@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from anyformer.laws.checks import streams
+from anyformer.laws.measures import close
 from anyformer.mixers.attention import merge_heads, split_heads
 from anyformer.mixers.block_state import CONTEXTS, BlockState
 from anyformer.ops.attention import attention
 from anyformer.ops.masks import Causal, Segments
-from anyformer.testing.checks import streams
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

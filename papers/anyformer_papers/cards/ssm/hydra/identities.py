@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from anyformer.laws.checks import inputs_of, mixes
+from anyformer.laws.measures import close
 from anyformer.mixers import create_mixer
 from anyformer.mixers.hydra import Hydra
 from anyformer.mixers.mamba2 import ssd
-from anyformer.testing.checks import inputs_of, mixes
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

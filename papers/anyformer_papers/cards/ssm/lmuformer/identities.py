@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from anyformer.laws.checks import streams
+from anyformer.laws.measures import close
 from anyformer.layers.state_space import hippo_legt
 from anyformer.mixers.lmu import LMU
-from anyformer.testing.checks import streams
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

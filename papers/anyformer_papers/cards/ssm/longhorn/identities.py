@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from anyformer.laws.measures import close
 from anyformer.mixers.longhorn import Longhorn, longhorn, step_size
 from anyformer.ops.delta_rule import delta_rule
 from anyformer.ops.selective_scan import selective_scan
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

@@ -6,11 +6,11 @@ import torch
 from torch.nn.functional import silu, softplus
 
 from anyformer.convert import from_hf
+from anyformer.laws.checks import streams
+from anyformer.laws.measures import close
 from anyformer.mixers.mamba import Mamba
 from anyformer.ops.long_conv import long_conv
 from anyformer.ops.selective_scan import selective_scan, selective_scan_definition
-from anyformer.testing.checks import streams
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

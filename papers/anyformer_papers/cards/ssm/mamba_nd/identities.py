@@ -7,9 +7,9 @@ from itertools import permutations
 import torch
 
 from anyformer.blocks.order import Order
+from anyformer.laws.checks import inputs_of
+from anyformer.laws.measures import close
 from anyformer.mixers.mamba import Mamba
-from anyformer.testing.checks import inputs_of
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from anyformer.contract import Mixer
+from anyformer.laws.measures import close
 from anyformer.mixers.mamba import Mamba
 from anyformer.mixers.mamba2 import Mamba2
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

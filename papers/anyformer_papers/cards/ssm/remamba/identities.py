@@ -6,9 +6,9 @@ import torch
 
 from anyformer.blocks.remamba import ReMamba
 from anyformer.contract import Call
+from anyformer.laws.checks import in_pieces
+from anyformer.laws.measures import close
 from anyformer.mixers.mamba import Mamba
-from anyformer.testing.checks import in_pieces
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from anyformer.laws.checks import streams
+from anyformer.laws.measures import close
 from anyformer.layers.state_space import LowRankSpace, hippo_legs
 from anyformer.mixers.s4 import S4
-from anyformer.testing.checks import streams
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from anyformer.laws.checks import reduces_to, streams
+from anyformer.laws.measures import close
 from anyformer.mixers import create_mixer
 from anyformer.mixers.mamba2 import Chosen, ssd
 from anyformer.mixers.transmamba import TransMamba, convert_memory
-from anyformer.testing.checks import reduces_to, streams
-from anyformer.testing.measures import close
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from anyformer import Call, Mixer, MixerInfo, Mixing
 from anyformer.contract import Inputs
 from anyformer.inputs import Layout
+from anyformer.laws import LawBroken, cases_of, check_case, check_mixer
 from anyformer.ops.linear_attention import linear_attention
 from anyformer.ops.scan import scan
 from anyformer.state import State
-from anyformer.testing import LawBroken, cases_of, check_case, check_mixer
 
 CAUSAL = MixerInfo(reach=(None, 0), cost="n", memory="n", state="constant")
 
@@ -22,13 +22,13 @@ CAUSAL = MixerInfo(reach=(None, 0), cost="n", memory="n", state="constant")
 class SquaresInFloat16(Mixer):
     """Divides by a norm whose squares float16 does not hold."""
 
-    def __init__(self, dim: int) -> None:
-        super().__init__(dim)
-        self.scale = nn.Parameter(torch.ones(dim))
+    class Options(Mixer.Options):
+        def info(self) -> MixerInfo:
+            return MixerInfo(reach=(0, 0))
 
-    @classmethod
-    def describe(cls, **_: Any) -> MixerInfo:
-        return MixerInfo(reach=(0, 0))
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        self.scale = nn.Parameter(torch.ones(dim))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         square = x * x
@@ -429,7 +429,7 @@ def test_the_law_catches_the_fault(fault: type[Mixer], law: str) -> None:
 
 
 def test_there_is_a_fault_for_every_law() -> None:
-    from anyformer.testing import LAWS
+    from anyformer.laws import LAWS
 
     assert set(FAULTS.values()) == set(LAWS)
 

@@ -1,14 +1,14 @@
 """The laws that every mixer obeys, for anybody's mixers.
 
->>> from anyformer.testing import check_mixer
+>>> from anyformer.laws import check_mixer
 >>> check_mixer("retention")
 >>> check_mixer(MyMixer, dim=16, options={"window": 3})
 """
 
-from anyformer.testing.case import Case, LawBroken, all_targets, cases_of
-from anyformer.testing.check import LAWS, Result, check_case, check_mixer
-from anyformer.testing.op_laws import LAWS as OP_LAWS
-from anyformer.testing.op_laws import check_op, op_names
+from anyformer.laws.case import Case, LawBroken, all_targets, cases_of
+from anyformer.laws.check import LAWS, Result, check_case, check_mixer
+from anyformer.laws.op_laws import LAWS as OP_LAWS
+from anyformer.laws.op_laws import check_op, op_names
 
 __all__ = [
     "LAWS",

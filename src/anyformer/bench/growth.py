@@ -10,14 +10,14 @@ from pathlib import Path
 
 import torch
 
+from anyformer.bench.mixers import build
+from anyformer.bench.peers import heads, retention
+from anyformer.bench.report import Plot, Table
+from anyformer.bench.timing import forward, milliseconds, seeded, timed, training
 from anyformer.mixers import create_mixer, mixers
 from anyformer.ops.masks import Window
 from anyformer.ops.sparse_attention import sparse_attention
 from anyformer.parts import part_info
-from anyformer.testing.bench.mixers import build
-from anyformer.testing.bench.peers import heads, retention
-from anyformer.testing.bench.report import Plot, Table
-from anyformer.testing.bench.timing import forward, milliseconds, seeded, timed, training
 from anyformer.train.memory import return_freed_memory
 
 LENGTHS = (2048, 8192, 32768, 65536)

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from anyformer.testing.bench import SUITES, bench_mixers, growth, models, ops, peers, run_suites
-from anyformer.testing.bench.machine import Ceilings, measure_ceilings
-from anyformer.testing.bench.mixers import build, default_names, mixers_table
-from anyformer.testing.bench.report import Page, Plot, Table
-from anyformer.testing.bench.timing import Times, alternate, ratio
+from anyformer.bench import SUITES, bench_mixers, growth, models, ops, peers, run_suites
+from anyformer.bench.machine import Ceilings, measure_ceilings
+from anyformer.bench.mixers import build, default_names, mixers_table
+from anyformer.bench.report import Page, Plot, Table
+from anyformer.bench.timing import Times, alternate, ratio
 
 
 def test_alternating_runs_and_their_ratio() -> None:
@@ -33,7 +33,7 @@ def test_alternating_runs_and_their_ratio() -> None:
 
 
 def test_what_is_slow_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anyformer.testing.bench.timing.SLOW", 0.01)
+    monkeypatch.setattr("anyformer.bench.timing.SLOW", 0.01)
     times = alternate({"slow": lambda: time.sleep(0.02), "fast": lambda: None}, seconds=0.01)
     assert len(times["slow"].runs) == 1 and len(times["fast"].runs) >= 3
 
@@ -54,10 +54,8 @@ def test_what_was_found_outlives_a_suite_that_breaks_off(monkeypatch: pytest.Mon
     def growth(**_: object) -> None:
         raise ValueError("no such length")
 
-    monkeypatch.setattr("anyformer.testing.bench.bench_growth", growth)
-    monkeypatch.setattr(
-        "anyformer.testing.bench.bench_mixers", lambda **_: bench_mixers(["pooling"], lengths=[16])
-    )
+    monkeypatch.setattr("anyformer.bench.bench_growth", growth)
+    monkeypatch.setattr("anyformer.bench.bench_mixers", lambda **_: bench_mixers(["pooling"], lengths=[16]))
     page = run_suites(["growth", "mixers"])
     assert [table.title for table in page.tables] == ["Mixers beside softmax attention"]
     assert "The suite `growth` broke off: ValueError: no such length" in page.markdown()

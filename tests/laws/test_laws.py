@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from anyformer.laws import LAWS, Case, all_targets, cases_of, check_case
 from anyformer.ops import use_native
-from anyformer.testing import LAWS, Case, all_targets, cases_of, check_case
 
 CASES = [case for target in all_targets() for case in cases_of(target)]
 

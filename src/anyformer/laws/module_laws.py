@@ -17,16 +17,16 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from anyformer.contract import Mixer
-from anyformer.ops._base import use_definition
-from anyformer.state import leaves
-from anyformer.testing.case import Case, LawBroken, Sample
-from anyformer.testing.measures import (
+from anyformer.laws.case import Case, LawBroken, Sample
+from anyformer.laws.measures import (
     close,
     close_in_bfloat16,
     gradient_of,
     limit,
     weights_for,
 )
+from anyformer.ops._base import use_definition
+from anyformer.state import leaves
 
 LENGTH = 19
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from anyformer.contract import Mixer
 from anyformer.inputs import Inputs, Layout
-from anyformer.testing.measures import close, weights_for
+from anyformer.laws.measures import close, weights_for
 
 
 def streams(part: Any, x: Tensor, *sizes: int | Sequence[int], tolerance: float = 1e-9) -> Any:

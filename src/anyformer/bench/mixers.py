@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import torch
 
+from anyformer.bench.report import Table
+from anyformer.bench.timing import milliseconds, seeded, timed
 from anyformer.contract import Mixer
 from anyformer.mixers import create_mixer, mixers
 from anyformer.mixers.families import forms
-from anyformer.testing.bench.report import Table
-from anyformer.testing.bench.timing import milliseconds, seeded, timed
 
 BASELINE = "attention"
 

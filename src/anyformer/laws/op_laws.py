@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from anyformer.laws.case import LawBroken
+from anyformer.laws.check import Outcome, Result
+from anyformer.laws.op_cases import OpCase, Sizes, op_cases
 from anyformer.ops import Spread, load_all, use_definition, use_native
 from anyformer.registry import nearest
-from anyformer.testing.case import LawBroken
-from anyformer.testing.check import Outcome, Result
-from anyformer.testing.op_cases import OpCase, Sizes, op_cases
 
 Tensors = dict[str, Tensor]
 

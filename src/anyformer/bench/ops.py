@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, normalize
 
+from anyformer.bench.machine import Ceilings
+from anyformer.bench.report import Table
+from anyformer.bench.timing import alternate, forward, milliseconds, training
 from anyformer.ops import load_all
 from anyformer.ops.masks import Window
 from anyformer.registry import nearest
-from anyformer.testing.bench.machine import Ceilings
-from anyformer.testing.bench.report import Table
-from anyformer.testing.bench.timing import alternate, forward, milliseconds, training
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import Any, Literal
 import torch
 
 from anyformer.contract import Mixer
+from anyformer.laws import laws, module_laws
+from anyformer.laws.case import Case, LawBroken, cases_of
 from anyformer.registry import nearest
-from anyformer.testing import laws, module_laws
-from anyformer.testing.case import Case, LawBroken, cases_of
 
 LAWS: dict[str, Callable[[Case], bool]] = {
     "definition": laws.definition,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
+from anyformer.bench.timing import timed
 from anyformer.ops import native_exponential, native_status
-from anyformer.testing.bench.timing import timed
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, normalize, scaled_dot_product_attention
 
+from anyformer.bench.report import Plot, Table
+from anyformer.bench.timing import alternate, forward, ratio, seeded, training
 from anyformer.mixers import create_mixer
 from anyformer.ops.delta_rule import delta_rule
 from anyformer.ops.linear_attention import linear_attention
 from anyformer.ops.masks import Window
 from anyformer.ops.softmax_scan import softmax_scan
 from anyformer.ops.sparse_attention import sparse_attention
-from anyformer.testing.bench.report import Plot, Table
-from anyformer.testing.bench.timing import alternate, forward, ratio, seeded, training
 
 Function = Callable[..., Tensor]
 OURS = "anyformer"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from anyformer.contract import GROWTHS, Mixer
-from anyformer.testing.case import LawBroken, Sample
+from anyformer.laws.case import LawBroken, Sample
 
 EXPONENTS = {"none": 0.0, "constant": 0.05, "log n": 0.6, "n": 1.1, "n log n": 1.3, "n^1.5": 1.6, "n^2": 2.1}
 """The largest exponent that passes for each growth."""

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from anyformer.laws import LawBroken
+from anyformer.laws.op_cases import HELPERS, OpCase, Sizes, op_cases
+from anyformer.laws.op_laws import LAWS, check_op, spreads
 from anyformer.ops import MODULES, Path, Primitive, Spread, _base, load_all, use_native
-from anyformer.testing import LawBroken
-from anyformer.testing.op_cases import HELPERS, OpCase, Sizes, op_cases
-from anyformer.testing.op_laws import LAWS, check_op, spreads
 
 CASES = op_cases()
 OPS = sorted({case.op for case in CASES})
@@ -30,7 +30,7 @@ def test_every_public_function_of_ops_has_a_case() -> None:
             if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
         }
     definitions = {name for name in found if name.endswith(("_definition", "_flops"))}
-    assert found - definitions - HELPERS == set(OPS), "a new op needs a case in anyformer/testing/op_cases.py"
+    assert found - definitions - HELPERS == set(OPS), "a new op needs a case in anyformer/laws/op_cases.py"
     assert set(load_all()) <= set(OPS)
 
 
@@ -88,7 +88,7 @@ def test_a_layout_that_is_ignored_is_caught(fault: object, words: str) -> None:
 
 
 def test_what_is_wrong_of_nothing_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    from anyformer.testing import op_laws
+    from anyformer.laws import op_laws
 
     def cases(sizes: Sizes, ops: set[str]) -> list[OpCase]:
         def total(x: Tensor) -> Tensor:

@@ -12,10 +12,8 @@ import torch
 from torch import Tensor
 
 from anyformer.contract import Call, Context, Mixer
-from anyformer.ops._base import FlopCounter, use_definition
-from anyformer.state import leaves, map_state, select_rows, state_bytes
-from anyformer.testing.case import Case, LawBroken, Sample
-from anyformer.testing.measures import (
+from anyformer.laws.case import Case, LawBroken, Sample
+from anyformer.laws.measures import (
     check_exponent,
     close,
     expect_error,
@@ -24,6 +22,8 @@ from anyformer.testing.measures import (
     saved_bytes,
     weights_for,
 )
+from anyformer.ops._base import FlopCounter, use_definition
+from anyformer.state import leaves, map_state, select_rows, state_bytes
 
 LENGTH = 19
 

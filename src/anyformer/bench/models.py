@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from anyformer.bench.report import Table
+from anyformer.bench.timing import Times, alternate, forward, ratio, timed, undisturbed
 from anyformer.convert import from_hf
 from anyformer.models import create_model, load_spec
-from anyformer.testing.bench.report import Table
-from anyformer.testing.bench.timing import Times, alternate, forward, ratio, timed, undisturbed
 
 VOCAB, DIM, DEPTH, HEADS, HIDDEN = 1024, 320, 8, 5, 864
 """A Llama shape of ten million parameters."""

@@ -9,12 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from anyformer.contract import MixerInfo, Mixing
-from anyformer.mixers.attention import Attention
-from anyformer.mixers.fox import ForgettingAttention
-from anyformer.mixers.pooling import Pooling
-from anyformer.models import create_model
-from anyformer.testing import LawBroken
-from anyformer.testing.checks import (
+from anyformer.laws import LawBroken
+from anyformer.laws.checks import (
     equal_with_gradients,
     in_pieces,
     inputs_of,
@@ -26,6 +22,10 @@ from anyformer.testing.checks import (
     separate,
     streams,
 )
+from anyformer.mixers.attention import Attention
+from anyformer.mixers.fox import ForgettingAttention
+from anyformer.mixers.pooling import Pooling
+from anyformer.models import create_model
 
 
 def numbers(*shape: int) -> Tensor:

@@ -1,6 +1,6 @@
 """The benchmark: ops against the machine's limit, ours against other libraries, mixers against attention.
 
->>> from anyformer.testing.bench import run_suites
+>>> from anyformer.bench import run_suites
 >>> run_suites(["ops"]).write(Path("bench.md"))
 """
 
@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 import torch
 
+from anyformer.bench.growth import bench_growth, bench_memory
+from anyformer.bench.machine import Ceilings, describe_machine, measure_ceilings
+from anyformer.bench.mixers import bench_mixers, mixers_table
+from anyformer.bench.models import bench_decoding, bench_training
+from anyformer.bench.ops import bench_ops
+from anyformer.bench.peers import bench_peers, crossover
+from anyformer.bench.report import Page, Plot, Table
 from anyformer.registry import nearest
-from anyformer.testing.bench.growth import bench_growth, bench_memory
-from anyformer.testing.bench.machine import Ceilings, describe_machine, measure_ceilings
-from anyformer.testing.bench.mixers import bench_mixers, mixers_table
-from anyformer.testing.bench.models import bench_decoding, bench_training
-from anyformer.testing.bench.ops import bench_ops
-from anyformer.testing.bench.peers import bench_peers, crossover
-from anyformer.testing.bench.report import Page, Plot, Table
 from anyformer.train.memory import keep_freed_memory
 
 __all__ = ["SUITES", "Page", "Plot", "Table", "bench_mixers", "run_suites"]
