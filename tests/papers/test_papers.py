@@ -10,12 +10,13 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import anyformer
 import anyformer_papers.identity
 from anyformer.cli import app
 from anyformer.compare.prepare import plan_candidate
 from anyformer.laws import LawBroken
 from anyformer.tasks import create_task
-from anyformer_papers import Paper, catalogue, find_paper, papers_of
+from anyformer_papers import Paper, catalogue, find_paper, papers_of, proofs
 from anyformer_papers.card import CARDS, Card
 from anyformer_papers.identity import Checked, Identity, Outcome, PeerMissing, equals_encoder_decoder, peer
 from anyformer_papers.parts import missing_parts, papers_with, part_exists
@@ -201,6 +202,23 @@ def test_a_paper_works_only_where_its_identities_hold_on_this_code(
     assert [p.name for p in (tmp_path / "anyformer").iterdir()] == ["identities-other"]
     next(tmp_path.rglob(f"{paper.slug}.json")).write_text("[")
     assert identities(paper.slug) == "unchecked"
+
+
+def test_results_belong_to_the_code_of_the_library_and_of_the_papers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in (anyformer, anyformer_papers):
+        folder = tmp_path / package.__name__
+        folder.mkdir()
+        for name in ("__init__.py", "kernel.c", "records.jsonl"):
+            (folder / name).write_text("")
+        monkeypatch.setattr(package, "__file__", str(folder / "__init__.py"))
+    code = proofs._code.__wrapped__
+    before = code()
+    for path in tmp_path.rglob("*.*"):
+        path.write_text("changed")
+        assert (code() == before) == (path.suffix == ".jsonl"), path
+        path.write_text("")
 
 
 def run(*arguments: str) -> str:
