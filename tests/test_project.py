@@ -51,6 +51,29 @@ def test_files_and_functions_are_short(path: Path) -> None:
     assert not long
 
 
+def modules_imported(path: Path) -> Iterator[str]:
+    """Modules that a file imports, and names that it takes from them, as dotted names."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def is_private_module(name: str) -> bool:
+    """Whether a dotted name passes through a module of the library whose name begins with an underscore."""
+    parts = name.split(".")
+    places = [ROOT.joinpath("src", *parts[: n + 1]) for n in range(len(parts)) if parts[n].startswith("_")]
+    return any(place.is_dir() or place.with_suffix(".py").exists() for place in places)
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *PAPERS], ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_room_imports_a_private_module_of_another(path: Path) -> None:
+    room = [] if path in PAPERS else ["anyformer", *path.relative_to(ROOT / "src" / "anyformer").parts[:1]]
+    private = [name for name in modules_imported(path) if is_private_module(name)]
+    assert not [name for name in private if name.split(".")[:2] != room]
+
+
 def test_versions_agree() -> None:
     assert anyformer.__version__ == project()["version"]
     assert project("papers")["version"] == anyformer.__version__

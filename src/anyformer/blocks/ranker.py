@@ -13,7 +13,7 @@ from anyformer.blocks import register_block
 from anyformer.blocks.pieces import Piece, pieces
 from anyformer.caches import append
 from anyformer.contract import GROWTHS, Call, Inputs, Mixer, MixerInfo, Wrapper
-from anyformer.ops._precision import wide
+from anyformer.precision import wide
 from anyformer.state import State, where_rows
 
 RANKINGS = ("previous", "current")

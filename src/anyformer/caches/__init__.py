@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from anyformer.by_tensor import ByTensor
 from anyformer.contract import Inputs
-from anyformer.ops._by_tensor import ByTensor
 
 Cache = dict[str, Tensor]
 

@@ -11,7 +11,7 @@ from anyformer.channels import register_channel
 from anyformer.channels.mlp import MLP
 from anyformer.contract import Inputs
 from anyformer.layers.linear import call_roomy
-from anyformer.ops._precision import roomy
+from anyformer.precision import roomy
 
 
 @register_channel("emoe", papers=["emoe"], examples=[{}, {"num_experts": 8, "top_k": 8}, {"top_k": 1}])

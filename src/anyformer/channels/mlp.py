@@ -13,8 +13,8 @@ from anyformer.layers.activations import Rational, create_activation
 from anyformer.layers.grouped import GroupedLinear
 from anyformer.layers.linear import Linear, call_roomy
 from anyformer.layers.norms import create_norm
-from anyformer.ops._precision import roomy
 from anyformer.ops.swiglu import swiglu
+from anyformer.precision import roomy
 
 
 @register_channel(

@@ -12,7 +12,7 @@ from anyformer.channels import register_channel
 from anyformer.channels.mlp import hidden_width
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.linear import Linear
-from anyformer.ops._precision import widen
+from anyformer.precision import widen
 
 
 @register_channel(

@@ -12,7 +12,7 @@ from anyformer.channels.mlp import SwiGLU
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.grouped import GroupedLinear
 from anyformer.layers.linear import Linear
-from anyformer.ops._precision import widen
+from anyformer.precision import widen
 
 
 @register_channel(

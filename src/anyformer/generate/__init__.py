@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from anyformer.contract import Context
-from anyformer.ops._precision import widen
+from anyformer.precision import widen
 from anyformer.state import State
 
 

@@ -22,7 +22,7 @@ from anyformer.laws.measures import (
     saved_bytes,
     weights_for,
 )
-from anyformer.ops._base import FlopCounter, use_definition
+from anyformer.ops import FlopCounter, use_definition
 from anyformer.state import leaves, map_state, select_rows, state_bytes
 
 LENGTH = 19

@@ -25,7 +25,7 @@ from anyformer.laws.measures import (
     limit,
     weights_for,
 )
-from anyformer.ops._base import use_definition
+from anyformer.ops import use_definition
 from anyformer.state import leaves
 
 LENGTH = 19

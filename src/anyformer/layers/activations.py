@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, relu, silu
 
-from anyformer.ops._precision import widen
+from anyformer.precision import widen
 from anyformer.registry import nearest
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {

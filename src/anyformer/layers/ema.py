@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from anyformer.layers.state_space import DecaySpace, run_space
-from anyformer.ops._precision import no_autocast, wide
 from anyformer.ops.long_conv import long_conv
+from anyformer.precision import no_autocast, wide
 from anyformer.state import State
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from anyformer.ops._precision import no_autocast
 from anyformer.ops.linear import linear
+from anyformer.precision import no_autocast
 
 
 class Linear(nn.Linear):

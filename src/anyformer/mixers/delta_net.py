@@ -15,10 +15,10 @@ from anyformer.layers.linear import Linear
 from anyformer.layers.norms import RMSNorm
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
-from anyformer.ops._precision import widen
 from anyformer.ops.delta_rule import delta_rule
 from anyformer.ops.linear_attention import linear_attention
 from anyformer.ops.log_linear_attention import log_linear_attention
+from anyformer.precision import widen
 from anyformer.state import State
 
 

@@ -13,9 +13,9 @@ from anyformer.layers.linear import Linear, call_roomy
 from anyformer.layers.norms import RMSNorm
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
-from anyformer.ops._precision import no_autocast, widen
 from anyformer.ops.attention import attention
 from anyformer.positions import Scheme, create_position, require
+from anyformer.precision import no_autocast, widen
 from anyformer.registry import nearest
 from anyformer.state import State
 

@@ -14,8 +14,8 @@ from anyformer.layers.kernel_hash import KernelHash
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
-from anyformer.ops._precision import no_autocast
 from anyformer.ops.linear_attention import linear_attention
+from anyformer.precision import no_autocast
 from anyformer.state import State
 
 MOST = 128

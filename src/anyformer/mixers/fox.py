@@ -15,9 +15,8 @@ from anyformer.layers.linear import Linear
 from anyformer.layers.norms import RMSNorm
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
-from anyformer.ops._attend import can_attend
-from anyformer.ops._precision import exact
-from anyformer.ops.attention import attention, recomputed
+from anyformer.ops.attention import attention, can_attend, recomputed
+from anyformer.precision import exact
 from anyformer.state import State
 
 BLOCK = 512

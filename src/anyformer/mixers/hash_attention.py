@@ -13,9 +13,9 @@ from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
-from anyformer.ops._precision import no_autocast
 from anyformer.ops.bucket_attention import bucket_attention
 from anyformer.ops.select import hash_buckets
+from anyformer.precision import no_autocast
 from anyformer.state import State
 
 

@@ -14,8 +14,8 @@ from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import merge_heads, split_heads
 from anyformer.mixers.mamba2 import Chosen, GatedNorm, check_sizes, initial_steps, ssd, ssd_matrix
-from anyformer.ops._precision import widen
 from anyformer.ops.short_conv import short_conv
+from anyformer.precision import widen
 
 
 def reverse(x: Tensor, inputs: Inputs) -> Tensor:

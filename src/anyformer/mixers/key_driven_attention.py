@@ -14,7 +14,7 @@ from anyformer.contract import Inputs, MixerInfo, Mixing
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import Attention
-from anyformer.ops._precision import wide
+from anyformer.precision import wide
 from anyformer.registry import nearest
 
 ALLOCATIONS = ("keys", "average", "change", "equal")

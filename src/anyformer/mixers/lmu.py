@@ -15,8 +15,8 @@ from anyformer.layers.conv import join, recent
 from anyformer.layers.linear import Linear
 from anyformer.layers.state_space import hippo_legt, powers_along
 from anyformer.mixers import register_mixer
-from anyformer.ops._precision import no_autocast, wide
 from anyformer.ops.long_conv import long_conv
+from anyformer.precision import no_autocast, wide
 from anyformer.state import State
 
 

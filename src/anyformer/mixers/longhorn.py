@@ -13,9 +13,9 @@ from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.conv import ShortConv
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
-from anyformer.ops._precision import no_autocast
 from anyformer.ops.attention import TILE_ELEMENTS, recomputed
 from anyformer.ops.scan import scan
+from anyformer.precision import no_autocast
 from anyformer.state import State
 
 

@@ -12,9 +12,9 @@ from torch.nn.functional import layer_norm, one_hot
 from anyformer.contract import Inputs, MixerInfo, Mixing
 from anyformer.mixers import register_mixer
 from anyformer.mixers.mega import Mega
-from anyformer.ops._precision import no_autocast
 from anyformer.ops.linear_attention import linear_attention
 from anyformer.ops.vector_quantize import vector_quantize
+from anyformer.precision import no_autocast
 from anyformer.state import State
 
 SMOOTH = 1e-5

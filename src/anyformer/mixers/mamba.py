@@ -13,8 +13,8 @@ from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.conv import ShortConv
 from anyformer.layers.linear import Linear, call_roomy
 from anyformer.mixers import register_mixer
-from anyformer.ops._precision import roomy
 from anyformer.ops.selective_scan import selective_scan
+from anyformer.precision import roomy
 from anyformer.state import State
 
 INITS = ("usual", "mimetic")

@@ -15,9 +15,9 @@ from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import merge_heads, split_heads
 from anyformer.mixers.mamba import INITS, mimic_attention
-from anyformer.ops._precision import widen
 from anyformer.ops.linear_attention import linear_attention
 from anyformer.ops.rms_norm import rms_norm
+from anyformer.precision import widen
 from anyformer.state import State
 
 

@@ -13,9 +13,9 @@ from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.ema import DampedEMA
 from anyformer.layers.linear import Linear, call_roomy
 from anyformer.mixers import register_mixer
-from anyformer.ops._precision import roomy
 from anyformer.ops.attention import attention
 from anyformer.positions import Scheme, create_position, require
+from anyformer.precision import roomy
 from anyformer.registry import nearest
 from anyformer.state import State
 

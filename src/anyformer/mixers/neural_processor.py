@@ -12,7 +12,7 @@ from anyformer.caches import append, key_index
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
-from anyformer.ops._precision import wide
+from anyformer.precision import wide
 from anyformer.state import State
 
 

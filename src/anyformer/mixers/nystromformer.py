@@ -11,8 +11,8 @@ from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
-from anyformer.ops._precision import no_autocast, wide
 from anyformer.ops.attention import attention
+from anyformer.precision import no_autocast, wide
 
 
 def newton_inverse(a: Tensor, iterations: int) -> Tensor:

@@ -15,9 +15,9 @@ from anyformer.layers.linear import Linear
 from anyformer.layers.norms import RMSNorm
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
-from anyformer.ops._precision import widen
 from anyformer.ops.linear_attention import linear_attention
 from anyformer.positions import create_position
+from anyformer.precision import widen
 from anyformer.state import State
 
 

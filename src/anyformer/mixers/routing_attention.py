@@ -13,10 +13,10 @@ from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
-from anyformer.ops._precision import no_autocast
 from anyformer.ops.attention import attention
 from anyformer.ops.gathered_attention import gathered_attention
 from anyformer.ops.select import best_keys, latest_of_bucket, nearest_centroid
+from anyformer.precision import no_autocast
 from anyformer.state import State
 
 

@@ -13,8 +13,8 @@ from anyformer.layers.conv import token_shift
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 from anyformer.mixers.attention import head_width, merge_heads, split_heads
-from anyformer.ops._precision import widen
 from anyformer.ops.general_delta_rule import general_delta_rule
+from anyformer.precision import widen
 from anyformer.state import State
 
 LEAST_LOG_DECAY = -0.6065306597126334

@@ -13,8 +13,8 @@ from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.linear import Linear
 from anyformer.layers.state_space import DiagonalSpace, LowRankSpace, diagonal_spectrum, hippo_legs, run_space
 from anyformer.mixers import register_mixer
-from anyformer.ops._precision import no_autocast, wide
 from anyformer.ops.long_conv import long_conv
+from anyformer.precision import no_autocast, wide
 from anyformer.registry import nearest
 from anyformer.state import State
 

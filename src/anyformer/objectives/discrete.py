@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from anyformer.objectives.base import IGNORED, Objective, Pool, check_count, check_pool, check_shape
-from anyformer.ops._precision import widen
+from anyformer.precision import widen
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from anyformer import kernels
 from anyformer.ops._eager import gradients_again
 from anyformer.ops._layout import dense, room_by_time, rows
-from anyformer.ops._precision import wide
+from anyformer.precision import common, wide
 
 
 @torch.compiler.assume_constant_result
@@ -103,7 +103,7 @@ def attend(
     Returns:
         y (B, H, T, V) in q's dtype and lse (B, H, T) in at least float32; zeros and -inf where nothing is seen.
     """
-    dtype = torch.promote_types(wide(q.dtype), torch.promote_types(wide(k.dtype), wide(v.dtype)))
+    dtype = common(q, k, v)
     q_place = k_place = None
     if places is not None:
         (B, H, T, _), S = q.shape, k.shape[2]

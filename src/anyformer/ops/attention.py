@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from anyformer.ops._attend import attend, beats_fused, can_attend, fused, nothing_seen, score_scale
+from anyformer.ops._attend import attend, beats_fused, fused, nothing_seen, score_scale
+from anyformer.ops._attend import can_attend as can_attend
 from anyformer.ops._base import ALONG_TIME, Path, primitive
-from anyformer.ops._precision import no_autocast, wide
+from anyformer.precision import no_autocast, wide
 
 TILE_ELEMENTS = 2**21
 """Score elements that are held at once; longer inputs go through in blocks, recomputed in the backward."""

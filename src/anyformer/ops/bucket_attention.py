@@ -17,7 +17,6 @@ from torch.nn.functional import pad
 
 from anyformer.ops._attend import attend, can_attend, nothing_seen, score_scale
 from anyformer.ops._base import Spread, native_path, primitive
-from anyformer.ops._precision import no_autocast, wide
 from anyformer.ops.attention import (
     NORMALIZERS,
     TILE_ELEMENTS,
@@ -26,6 +25,7 @@ from anyformer.ops.attention import (
     check_heads,
     recomputed,
 )
+from anyformer.precision import no_autocast, wide
 
 TILE = 64
 """Queries and keys of a tile."""

@@ -22,8 +22,8 @@ from anyformer import kernels
 from anyformer.ops._base import ALONG_TIME, native_path, primitive
 from anyformer.ops._eager import gradients_again
 from anyformer.ops._layout import dense, room, rows
-from anyformer.ops._precision import log_decays, no_autocast
 from anyformer.ops.linear_attention import KEEP, in_chunks, needs_grad, sizes, takes_kernels, widened
+from anyformer.precision import log_decays, no_autocast
 
 CHUNK = 64
 RADIX = 16

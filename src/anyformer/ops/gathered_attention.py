@@ -19,8 +19,8 @@ from anyformer.ops._attend import nothing_seen, score_scale
 from anyformer.ops._base import ALONG_TIME, native_path, primitive
 from anyformer.ops._eager import gradients_again
 from anyformer.ops._layout import dense, room_by_time, rows
-from anyformer.ops._precision import no_autocast, wide
 from anyformer.ops.attention import NORMALIZERS, TILE_ELEMENTS, check_heads
+from anyformer.precision import common, no_autocast, wide
 
 
 def gathered_attention_definition(
@@ -97,7 +97,7 @@ def gathered_attention(
     scale = score_scale(scale, K)
     if B * T * N * S == 0:
         return nothing_seen(q, k, v)
-    dtype = wide(torch.promote_types(q.dtype, torch.promote_types(k.dtype, v.dtype)))
+    dtype = common(q, k, v)
     terms = None if bias is None else bias.to(dtype).expand(B, H, T, N)
     y, _ = _gathered(q.to(dtype), k.to(dtype), v.to(dtype), slots, terms, scale)
     return y.to(q.dtype)

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from anyformer.ops._base import ALONG_TIME, Path, primitive
-from anyformer.ops._precision import log_decays, no_autocast
 from anyformer.ops.delta_rule import carry
 from anyformer.ops.linear_attention import in_chunks, widened
+from anyformer.precision import log_decays, no_autocast
 
 CHUNK = 32
 

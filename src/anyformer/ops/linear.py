@@ -21,7 +21,7 @@ from anyformer import kernels
 from anyformer.ops._base import Path, primitive
 from anyformer.ops._eager import plain, tracked
 from anyformer.ops._layout import dense
-from anyformer.ops._precision import wide
+from anyformer.precision import wide
 
 FEW_ROWS = 4
 """Up to so many rows the native kernel is the fastest, but beside MKL on Intel's CPUs."""

@@ -27,8 +27,8 @@ from anyformer import kernels
 from anyformer.ops._base import ALONG_TIME, native_path, primitive
 from anyformer.ops._eager import gradients_again
 from anyformer.ops._layout import dense, room, rows
-from anyformer.ops._precision import log_decays, no_autocast, wide
 from anyformer.ops.scan import scan
+from anyformer.precision import common, log_decays, no_autocast
 
 CHUNK = 64
 KEEP = 128
@@ -171,7 +171,7 @@ def widened(
     shape = (B, H, K, v.shape[-1] + counted)
     if initial is not None and initial.shape != shape:
         raise ValueError(f"initial must have shape {shape}, got {tuple(initial.shape)}")
-    float_ = wide(torch.promote_types(q.dtype, v.dtype))
+    float_ = common(q, v)
     q, k, v = (x.to(float_) for x in (q, k, v))
     return q, k, v, q.new_zeros(shape) if initial is None else initial.to(float_)
 

@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from anyformer.ops._base import ALONG_TIME, Path, primitive
-from anyformer.ops._precision import log_decays, no_autocast
 from anyformer.ops.delta_rule import _prepare as prepare_delta
 from anyformer.ops.delta_rule import chunk_parts, delta_rule
 from anyformer.ops.linear_attention import in_chunks, linear_attention
+from anyformer.precision import log_decays, no_autocast
 
 CHUNK = 32
 BITS = 40

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from anyformer.ops._base import Path, Spread, primitive
-from anyformer.ops._precision import no_autocast, wide
+from anyformer.precision import no_autocast, wide
 
 DIRECT = 8  # fewer new positions than this are computed as dot products
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from anyformer.ops._base import Path, primitive
-from anyformer.ops._precision import no_autocast, wide
+from anyformer.precision import common, no_autocast
 
 
 class LstmState(NamedTuple):
@@ -147,7 +147,7 @@ def _prepare(
     for name, t, shape in (("weight", weight, (4 * F, D)), ("bias", bias, (4 * F,))):
         if tuple(t.shape) != shape:
             raise ValueError(f"{name} must have shape {shape}, got {tuple(t.shape)}")
-    float_ = wide(torch.promote_types(x.dtype, weight.dtype))
+    float_ = common(x, weight)
     if initial is None:
         zeros = torch.zeros(B, F, dtype=float_, device=x.device)
         initial = LstmState(zeros, zeros)

@@ -12,7 +12,7 @@ from anyformer import kernels
 from anyformer.ops._base import native_path, primitive
 from anyformer.ops._eager import gradients_again, native, tracked
 from anyformer.ops._layout import dense
-from anyformer.ops._precision import wide
+from anyformer.precision import wide
 
 PARTS = 16
 """Of the rows, whose shares of the weight's gradient are summed at the end: the same for any number of threads."""

@@ -18,7 +18,7 @@ from torch import Tensor
 from anyformer import kernels
 from anyformer.ops._base import native_path, primitive
 from anyformer.ops._layout import dense
-from anyformer.ops._precision import wide
+from anyformer.precision import wide
 
 RADIX = 16
 

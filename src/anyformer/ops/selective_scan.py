@@ -24,8 +24,8 @@ from anyformer.kernels import cuda
 from anyformer.ops._base import native_path, primitive
 from anyformer.ops._eager import gradients_again
 from anyformer.ops._layout import dense, rows
-from anyformer.ops._precision import no_autocast, wide
 from anyformer.ops.scan import scan
+from anyformer.precision import common, no_autocast
 
 ENOUGH = 1 << 13  # elements of state that keep a kernel busy
 RECOMPUTED = 1 << 22  # elements of state that the backward holds at once
@@ -151,7 +151,7 @@ def _prepare(
     ):
         if value is not None and value.shape != shape:
             raise ValueError(f"{name} must have shape {shape}, got {tuple(value.shape)}")
-    dtype, float_ = x.dtype, wide(torch.promote_types(x.dtype, A.dtype))
+    dtype, float_ = x.dtype, common(x, A)
     x, dt, A, B_, C_ = (value.to(float_) for value in (x, dt, A, B_, C_))
     skip, gate = (None if value is None else value.to(float_) for value in (skip, gate))
     initial = x.new_zeros(B, D, K) if initial is None else initial.to(float_)

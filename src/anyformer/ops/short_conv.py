@@ -17,7 +17,7 @@ from anyformer import kernels
 from anyformer.ops._base import native_path, primitive
 from anyformer.ops._eager import gradients_again
 from anyformer.ops._layout import dense, rows
-from anyformer.ops._precision import wide
+from anyformer.precision import common
 
 ACTIVATIONS = (None, "silu")
 TOKENS = 64  # of one task of the kernels
@@ -99,7 +99,7 @@ def _prepare(
     for name, value, shape in (("bias", bias, (D,)), ("past", past, (B, weight.shape[1] - 1, D))):
         if value is not None and value.shape != shape:
             raise ValueError(f"{name} must have shape {shape}, got {tuple(value.shape)}")
-    float_ = wide(torch.promote_types(x.dtype, weight.dtype))
+    float_ = common(x, weight)
     bias, past = (None if value is None else value.to(float_) for value in (bias, past))
     return x.to(float_), weight.to(float_), bias, past, x.dtype
 

@@ -22,8 +22,8 @@ from anyformer import kernels
 from anyformer.ops._base import native_path, primitive
 from anyformer.ops._eager import gradients_again
 from anyformer.ops._layout import dense, room_by_time, rows
-from anyformer.ops._precision import FORGETS, wide
 from anyformer.ops.scan import scan
+from anyformer.precision import FORGETS, common
 
 CHUNK = 32  # as in the native kernel
 
@@ -155,7 +155,7 @@ def _prepare(
             f"got {tuple(v.shape)} and {tuple(scores.shape)}"
         )
     B, H, T, V = v.shape
-    float_ = wide(torch.promote_types(scores.dtype, v.dtype))
+    float_ = common(scores, v)
     scores = (scores if scores.dim() == 4 else scores.unsqueeze(-1)).to(float_)
     W = scores.shape[-1]
     d = log_decay

@@ -26,7 +26,6 @@ from torch import Tensor
 
 from anyformer.ops._attend import attend, can_attend, nothing_seen, score_scale
 from anyformer.ops._base import ALONG_TIME, native_path, primitive
-from anyformer.ops._precision import wide
 from anyformer.ops._stretches import stretches
 from anyformer.ops._tokens import Grid, Side, num_global, select, take
 from anyformer.ops.attention import (
@@ -40,6 +39,7 @@ from anyformer.ops.attention import (
     recomputed,
 )
 from anyformer.ops.masks import MaskSpec, Product
+from anyformer.precision import wide
 
 Score = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 Outcome = tuple[Tensor, Tensor | None]

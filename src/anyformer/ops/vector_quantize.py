@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from anyformer.ops._base import Path, primitive
-from anyformer.ops._precision import no_autocast, wide
+from anyformer.precision import common, no_autocast
 
 
 class Quantized(NamedTuple):
@@ -26,7 +26,7 @@ class Quantized(NamedTuple):
 def vector_quantize_definition(x: Tensor, codebook: Tensor) -> Quantized:
     """Every distance; see :func:`vector_quantize`."""
     _check(x, codebook)
-    float_ = wide(torch.promote_types(x.dtype, codebook.dtype))
+    float_ = common(x, codebook)
     distances = [(x.to(float_) - entry.to(float_)).square().sum(-1) for entry in codebook]
     codes = torch.stack(distances, -1).argmin(-1)
     return Quantized(codes, _straight_through(x, codebook[codes]))
@@ -57,7 +57,7 @@ def vector_quantize(x: Tensor, codebook: Tensor) -> Quantized:
     """
     _check(x, codebook)
     with no_autocast(x):
-        float_ = wide(torch.promote_types(x.dtype, codebook.dtype))
+        float_ = common(x, codebook)
         entries = codebook.to(float_)
         codes = (x.detach().to(float_) @ entries.mT - entries.square().sum(-1) / 2).argmax(-1)
         return Quantized(codes, _straight_through(x, codebook[codes]))

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from anyformer.layers.constants import register_constant
-from anyformer.ops._precision import exact
 from anyformer.positions import positions
 from anyformer.positions.base import Facts, Positions
+from anyformer.precision import exact
 
 
 @positions.register("alibi", papers=["alibi"])

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anyformer.ops._by_tensor import ByTensor
+from anyformer.by_tensor import ByTensor
 from anyformer.ops.rotate import rotate
 from anyformer.positions import positions
 from anyformer.positions.base import Positions

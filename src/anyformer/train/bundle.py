@@ -18,7 +18,7 @@ from anyformer import user_code
 from anyformer.generate import generate
 from anyformer.machine import file_digest, sync_files
 from anyformer.models import SequenceModel
-from anyformer.ops._precision import widen
+from anyformer.precision import widen
 from anyformer.registry import nearest
 from anyformer.tasks import Task
 from anyformer.tasks.encoding import Encoding, load_encoding

@@ -19,7 +19,7 @@ from torch.nn.utils import clip_grad_norm_
 from anyformer.contract import Call, Mixer, after_step, writers
 from anyformer.machine import is_memory_error, whole_file
 from anyformer.models import SequenceModel
-from anyformer.ops._precision import widen
+from anyformer.precision import widen
 from anyformer.tasks import Batch, Evaluation, Split, Task, evaluate
 from anyformer.train.schedule import Knots, agree, share_at
 

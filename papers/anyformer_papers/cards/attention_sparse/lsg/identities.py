@@ -10,7 +10,7 @@ from anyformer.laws.measures import close
 from anyformer.mixers import create_mixer
 from anyformer.mixers.lsg_attention import SELECTIONS, LSGAttention
 from anyformer.models import create_model
-from anyformer.ops._base import FlopCounter
+from anyformer.ops import FlopCounter
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -11,7 +11,7 @@ from anyformer.laws.measures import close
 from anyformer.mixers import create_mixer
 from anyformer.mixers.subsampled_attention import SubsampledAttention
 from anyformer.models import create_model
-from anyformer.ops._base import FlopCounter
+from anyformer.ops import FlopCounter
 from anyformer.ops.attention import attention
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study

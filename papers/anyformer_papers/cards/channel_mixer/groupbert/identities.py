@@ -11,7 +11,7 @@ from anyformer.layers.grouped import GroupedLinear
 from anyformer.mixers.conv_module import ConvModule
 from anyformer.models.build import Backbone
 from anyformer.models.spec import load_spec
-from anyformer.ops._base import FlopCounter
+from anyformer.ops import FlopCounter
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

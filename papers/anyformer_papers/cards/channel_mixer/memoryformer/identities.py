@@ -9,7 +9,7 @@ import torch
 from anyformer.laws.measures import close
 from anyformer.layers.hashed import HashedLinear
 from anyformer.models import create_model
-from anyformer.ops._base import FlopCounter
+from anyformer.ops import FlopCounter
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -4,7 +4,7 @@ import gc
 
 import torch
 
-from anyformer.ops._by_tensor import ByTensor
+from anyformer.by_tensor import ByTensor
 
 
 def test_remembers_a_tensor_and_no_other_that_equals_it() -> None:

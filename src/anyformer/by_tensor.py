@@ -1,4 +1,4 @@
-"""What is remembered of tensors."""
+"""Values remembered by tensor."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ V = TypeVar("V")
 
 
 class ByTensor(Generic[V]):
-    """Values by tensor, as Python knows it, for as long as it lives.
+    """Values by the identity of a tensor, each for as long as its tensor lives.
 
-    PyTorch's WeakTensorKeyDictionary at a fifth of its cost, which every layer pays for every token: it can be asked
-    for a tensor that one has, but not for its tensors.
+    PyTorch's WeakTensorKeyDictionary at a fifth of its cost, which every layer pays for every token. Values are looked
+    up by a tensor at hand; the tensors themselves cannot be listed.
     """
 
     def __init__(self) -> None:
         self._entries: dict[int, tuple[weakref.ref[Tensor], V]] = {}
 
     def put(self, tensor: Tensor, value: V) -> V:
-        """Remember ``value``, in the place of an earlier one."""
+        """Remember ``value`` for ``tensor``, replacing an earlier one."""
         key, entries = id(tensor), self._entries
         entries[key] = (weakref.ref(tensor, lambda _: entries.pop(key, None)), value)
         return value
 
     def get(self, tensor: Tensor) -> V | None:
-        """What was put, or None."""
+        """The value of ``tensor``, or None."""
         entry = self._entries.get(id(tensor))
         return entry[1] if entry is not None and entry[0]() is tensor else None
 
     def pop(self, tensor: Tensor) -> V | None:
-        """What was put, or None, and forget it."""
+        """Remove and return the value of ``tensor``, or None."""
         entry = self._entries.pop(id(tensor), None)
         return entry[1] if entry is not None and entry[0]() is tensor else None

@@ -1,4 +1,4 @@
-"""How the recurrent ops keep their accuracy: wide accumulators, and no autocast inside."""
+"""Accuracy inside narrow types: wide accumulators, sums in float64, and no autocast inside an op."""
 
 from __future__ import annotations
 
@@ -11,6 +11,15 @@ from torch import Tensor
 def wide(dtype: torch.dtype) -> torch.dtype:
     """The dtype of states and accumulators: at least float32."""
     return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+
+
+def common(*tensors: Tensor) -> torch.dtype:
+    """The dtype to compute in with all of these: what PyTorch promotes them to, and at least float32."""
+    dtype = tensors[0].dtype
+    for x in tensors[1:]:
+        if x.dtype is not dtype:
+            dtype = torch.promote_types(dtype, x.dtype)
+    return wide(dtype)
 
 
 def widen(x: Tensor) -> Tensor:
