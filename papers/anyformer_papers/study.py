@@ -18,8 +18,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from anyformer.compare import TaskResult, compare
-from anyformer.compare.judge import Row, contrasts
 from anyformer.compare.results import CandidateResult, Contrast, Machine
+from anyformer.compare.verdict.judge import Row, contrasts
 from anyformer.models import ModelSpec, load_spec
 
 Verdict = Literal["reproduced", "reversed", "too close", "underpowered", "uninformative"]

@@ -18,8 +18,8 @@ from multiprocessing.context import BaseContext
 from pathlib import Path
 
 IMPORTED = (
-    "anyformer.compare.lab",
-    "anyformer.compare.worker",
+    "anyformer.compare.run.executor",
+    "anyformer.compare.run.worker",
     "anyformer.mixers.attention",
     "torch._dynamo",
 )

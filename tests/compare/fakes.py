@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from anyformer.compare.board import Board, Unit
-from anyformer.compare.conduct import Conductor
-from anyformer.compare.plan import Plan
-from anyformer.compare.remains import Outcome, read_outcome
-from anyformer.compare.worker import Lab, Pulse, Stopped, UnitFailed, run_unit
+from anyformer.compare.plan.schema import Plan
+from anyformer.compare.run.scheduler import Conductor
+from anyformer.compare.run.unit_files import Outcome, read_outcome
+from anyformer.compare.run.work_queue import Board, Unit
+from anyformer.compare.run.worker import Lab, Pulse, Stopped, UnitFailed, run_unit
 
 
 def limit_files(size: int) -> None:
@@ -236,10 +236,10 @@ class Machine:
             return {unit: board.outcomes[unit] for unit in units}
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("anyformer.compare.conduct.Board", Books)
-            patch.setattr("anyformer.compare.conduct.run_units", run_units)
-            patch.setattr("anyformer.compare.conduct.system_load", lambda: 0.0)
-            patch.setattr("anyformer.compare.run.time", self)
+            patch.setattr("anyformer.compare.run.scheduler.Board", Books)
+            patch.setattr("anyformer.compare.run.scheduler.run_units", run_units)
+            patch.setattr("anyformer.compare.run.scheduler.system_load", lambda: 0.0)
+            patch.setattr("anyformer.compare.run.pool.time", self)
             conductor = Conductor(plan, self.folder, self, {}, start=self.now)  # type: ignore[arg-type]
             conductor.run()
         return conductor

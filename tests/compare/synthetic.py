@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-from anyformer.compare.judge import judge
 from anyformer.compare.results import (
     CandidateResult,
     Costs,
@@ -22,6 +21,7 @@ from anyformer.compare.results import (
     TaskFacts,
     TaskResult,
 )
+from anyformer.compare.verdict.judge import judge
 
 LENGTHS = (64, 128, 256, 512, 1024)
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from anyformer.compare import Results, compare, resume
-from anyformer.compare.judge import judge
+from anyformer.compare.verdict.judge import judge
 from anyformer.models import SequenceModel
 from anyformer.tasks import create_task
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from anyformer.compare.estimates import beaten
-from anyformer.compare.judge import judge
-from anyformer.compare.pieces import sample_of
 from anyformer.compare.results import CandidateResult, MetricFacts, ReferenceResult, SeedRun, Verdict
+from anyformer.compare.run.items import sample_of
+from anyformer.compare.verdict.confidence_intervals import beaten
+from anyformer.compare.verdict.judge import judge
 from anyformer.tasks import Evaluation
 
 METRICS = {

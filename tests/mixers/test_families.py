@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from anyformer.compare.prepare import named_models
+from anyformer.compare.plan.prepare import named_models
 from anyformer.mixers import mixers
 from anyformer.mixers.families import FAMILIES, forms, preset
 from anyformer.models import load_spec

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import anyformer
 import anyformer_papers.identity
 from anyformer.cli import app
-from anyformer.compare.prepare import plan_candidate
+from anyformer.compare.plan.prepare import plan_candidate
 from anyformer.laws import LawBroken
 from anyformer.tasks import create_task
 from anyformer_papers import Paper, catalogue, find_paper, papers_of, proofs
@@ -79,7 +79,7 @@ def test_a_broken_identity_and_a_missing_part_show() -> None:
     assert broken.outcome == "broken" and "it is not" in broken.detail
     assert skipped.outcome == "skipped" and "no_such_library" in skipped.detail
     assert missing_parts(("mixer retention", "mixer nothing")) == ["mixer nothing"]
-    assert part_exists("compare.judge:contrasts") and not part_exists("compare.judge:nothing")
+    assert part_exists("compare.verdict.judge:contrasts") and not part_exists("compare.verdict.judge:nothing")
     with pytest.raises(ValueError, match="a part is named by one of"):
         part_exists("mixr retention")
     with pytest.raises(PeerMissing):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from anyformer.compare import TaskResult, compare, ladder
+from anyformer.compare import TaskResult, compare
+from anyformer.compare.plan import learning_rate_search as ladder
 from anyformer.compare.results import Machine
 from anyformer.models import load_spec
 from anyformer_papers.study import Arm, Record, Study, differing_fields

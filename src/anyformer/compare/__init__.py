@@ -1,8 +1,8 @@
 """The main job: compare architectures on a task, on equal terms, and say which to use."""
 
 from anyformer.compare.compare import Comparison, compare, help_out, resume
-from anyformer.compare.plan import Budget
-from anyformer.compare.prepare import split_models
+from anyformer.compare.plan.prepare import split_models
+from anyformer.compare.plan.schema import Budget
 from anyformer.compare.results import Results, TaskResult, Verdict
 
 __all__ = [

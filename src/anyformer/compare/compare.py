@@ -13,15 +13,9 @@ from typing import Any
 
 from rich.console import Console
 
-from anyformer.compare.assemble import assemble, save_winner
-from anyformer.compare.conduct import Conductor
-from anyformer.compare.deciding import check_start, closing_seconds
-from anyformer.compare.ending import REPORT, WINNER, read_ending, remove_ending, write_ending
-from anyformer.compare.going_on import grant_more
-from anyformer.compare.lab import TrainingLab, task_of
-from anyformer.compare.live import Watcher, print_results
-from anyformer.compare.plan import Budget, Plan
-from anyformer.compare.prepare import (
+from anyformer.compare.plan.allocation import check_start, closing_seconds
+from anyformer.compare.plan.more import grant_more
+from anyformer.compare.plan.prepare import (
     Model,
     check_buildable,
     check_request,
@@ -31,10 +25,16 @@ from anyformer.compare.prepare import (
     open_task,
     plan_again,
 )
+from anyformer.compare.plan.schema import Budget, Plan
+from anyformer.compare.plan.storage_url import STORAGE_VARIABLE, full_url, masked
+from anyformer.compare.report.terminal import Watcher, print_results
 from anyformer.compare.results import Results, Verdict
-from anyformer.compare.run import Clock, coordinating, join
-from anyformer.compare.secrets import STORAGE_VARIABLE, full_url, masked
-from anyformer.compare.spawn import refuse_while_importing
+from anyformer.compare.results.finished import REPORT, WINNER, read_ending, remove_ending, write_ending
+from anyformer.compare.run.executor import TrainingLab, task_of
+from anyformer.compare.run.pool import Clock, coordinating, join
+from anyformer.compare.run.scheduler import Conductor
+from anyformer.compare.run.spawn import refuse_while_importing
+from anyformer.compare.verdict.assemble import assemble, save_winner
 from anyformer.machine import MachineFault, machine_fault
 from anyformer.processes import began, start_server
 from anyformer.tasks import Task
@@ -270,7 +270,7 @@ def help_out(
     Raises:
         ValueError: when there is no comparison in ``out``.
     """
-    from anyformer.compare.prepare import available_cores, threads_for
+    from anyformer.compare.plan.prepare import available_cores, threads_for
 
     folder = Path(out)
     plan = Plan.load(folder, trust_code=trust_code)

@@ -1,0 +1,272 @@
+"""One self-contained HTML page from the results: verdict, leaderboard, plots, what was held equal.
+
+The page holds plotly.js itself and forbids every network request by its content security policy.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from dataclasses import asdict
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from anyformer.compare.report.figures import beyond, curves, growth, tradeoff
+from anyformer.compare.report.plotting import MUTED, Plot, Style, styles
+from anyformer.compare.results import CandidateResult, Results, Standing, TaskResult
+from anyformer.compare.results import formats as words
+from anyformer.machine import write_atomically
+
+STATUS_WORDS = {
+    "failed": "failed",
+    "diverged": "diverged",
+    "out_of_memory": "out of memory",
+    "bad_spec": "bad specification",
+}
+
+
+def write_report(results: Results, path: Path) -> None:
+    """Writes the page in one step."""
+    write_atomically(path, render(results))
+
+
+def render(results: Results) -> str:
+    """The page as text."""
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(duration=words.duration, count=words.count, size=words.size, rate=words.rate)
+    environment.filters.update(amount=words.amount, tick=words.tick)
+    template = environment.from_string(_resource("page.html.j2"))
+    sections = [_section(result, results) for result in results.tasks]
+    return template.render(
+        results=results,
+        sections=sections,
+        plotly=_plotly(),
+        figures=_script_json({plot["key"]: plot["views"] for s in sections for plot in s["plots"]}),
+        title=" · ".join(section["task"].name for section in sections),
+    )
+
+
+def _resource(name: str) -> str:
+    return files("anyformer.compare.report").joinpath(name).read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=1)
+def _plotly() -> str:
+    text = files("plotly").joinpath("package_data/plotly.min.js").read_text(encoding="utf-8")
+    return text.replace("</script", "<\\/script")
+
+
+def _script_json(value: Any) -> str:
+    """JSON that is safe inside a script element."""
+    return json.dumps(value, allow_nan=False).replace("<", "\\u003c").replace("&", "\\u0026")
+
+
+def _section(result: TaskResult, results: Results) -> dict[str, Any]:
+    look = styles([c.name for c in result.candidates])
+    name = result.task.name
+    wide = [plot for plot in (tradeoff(result, look), curves(result, look), beyond(result, look)) if plot]
+    small = growth(result, look)
+    candidates = {c.name: c for c in result.candidates}
+    return {
+        "anchor": f"task-{name}",
+        "task": result.task,
+        "settings": result.settings,
+        "verdict": result.verdict,
+        "how_to_go_on": results.how_to_go_on(result),
+        "rows": _rows(result, look),
+        "columns": _columns(result),
+        "metric": result.task.metric,
+        "metric_title": words.metric_title(result.task.metric),
+        "direction": "higher is better" if result.task.metric.higher_is_better else "lower is better",
+        "legend": [(c.name, swatch(look[c.name], 13)) for c in result.candidates if c.status == "ok"],
+        "wide": [_plot_entry(plot, name) for plot in wide],
+        "small": [_plot_entry(plot, name) for plot in small],
+        "plots": [_plot_entry(plot, name) for plot in (*wide, *small)],
+        "rate_lies": RATE_LIES,
+        "failed": [(c, STATUS_WORDS[c.status]) for c in result.candidates if c.status != "ok"],
+        "lost": [r for r in result.references if r.test is None],
+        "searched": [(c, _trials(c)) for c in result.candidates if c.search],
+        "equal": _equal(result, results),
+        "facts": [(key.replace("_", " "), _fact(value)) for key, value in result.task.facts.items()],
+        "saved": candidates.get(result.saved or ""),
+        "saved_path": result.saved_path,
+    }
+
+
+def _plot_entry(plot: Plot, task: str) -> dict[str, Any]:
+    return {**asdict(plot), "key": f"{task}-{plot.id}"}
+
+
+def swatch(style: Style, side: int) -> str:
+    """The candidate's marker as a small inline drawing, the same as in the plots."""
+    shapes = {
+        "circle": '<circle cx="8" cy="8" r="6"/>',
+        "square": '<rect x="2.5" y="2.5" width="11" height="11"/>',
+        "diamond": '<path d="M8 1 15 8 8 15 1 8Z"/>',
+        "triangle-up": '<path d="M8 2 14.5 13.5H1.5Z"/>',
+        "triangle-down": '<path d="M8 14 14.5 2.5H1.5Z"/>',
+        "x": '<path d="M4 1.5 8 5.5 12 1.5 14.5 4 10.5 8 14.5 12 12 14.5 8 10.5 4 14.5 1.5 12 5.5 8 1.5 4Z"/>',
+        "star": '<path d="M8 .8 10.2 5.6 15.4 6.2 11.5 9.8 12.6 15 8 12.3 3.4 15 4.5 9.8.6 6.2 5.8 5.6Z"/>',
+    }
+    return (
+        f'<svg class="swatch" viewBox="0 0 16 16" width="{side}" height="{side}" fill="{style.colour}" '
+        f'aria-hidden="true">{shapes[style.marker]}</svg>'
+    )
+
+
+def _columns(result: TaskResult) -> dict[str, bool]:
+    """Which columns of the leaderboard have anything in them."""
+    costs = [c.costs for c in result.candidates if c.status == "ok"]
+    return {
+        "rate": any(c.train_tokens_per_second for c in costs),
+        "latency": any(c.token_latency_ms for c in costs),
+        "memory": any(c.peak_memory_bytes for c in costs),
+        "state": any(c.state_bytes for c in costs),
+        "flops": any(c.flops_per_token for c in costs),
+    }
+
+
+def _rows(result: TaskResult, look: dict[str, Style]) -> list[dict[str, Any]]:
+    metric = result.task.metric
+    candidates = {c.name: c for c in result.candidates}
+    references = {r.name: r for r in result.references}
+    scale = _scale(result.leaderboard)
+    rows = []
+    for row in result.leaderboard:
+        candidate = candidates.get(row.name) if row.kind == "candidate" else None
+        style = look[row.name] if candidate else None
+        score, reach = words.format_scores(metric, [row.score, row.reach])
+        rows.append(
+            {
+                "row": row,
+                "candidate": candidate,
+                "description": "" if candidate else references[row.name].description,
+                "swatch": swatch(style, 14) if style else "",
+                "score": score,
+                "reach": reach,
+                "bar": _bar(row, scale, style),
+                "state": _state_at(candidate, result.task.train_length) if candidate else None,
+                "winner": row.name == result.verdict.winner and row.kind == "candidate",
+            }
+        )
+    return rows
+
+
+def _state_at(candidate: CandidateResult, length: int) -> int | None:
+    sizes = candidate.costs.state_bytes
+    return sizes.get(length) or (sizes[max(sizes)] if sizes else None)
+
+
+def _scale(board: list[Standing]) -> tuple[float, float]:
+    """From worst to best of the candidates and the best reference; references beyond are marked at the edge."""
+    shown = [row for row in board if row.kind == "candidate"]
+    shown += [row for row in board if row.kind == "reference"][:1]
+    values = [v for row in shown for v in (row.low, row.score, row.high) if math.isfinite(v)]
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _bar(row: Standing, scale: tuple[float, float], style: Style | None) -> str:
+    """Score and interval as a dot on a line, on the scale that all rows share."""
+    width, pad = 130.0, 6.0
+
+    def at(value: float) -> float:
+        return pad + (width - 2 * pad) * min(1.0, max(0.0, (value - scale[0]) / (scale[1] - scale[0])))
+
+    colour = style.colour if style else MUTED
+    label = html.escape(f"{row.name}: {row.score:.4g}, from {row.low:.4g} to {row.high:.4g}")
+    dot = f'<circle cx="{at(row.score):.1f}" cy="9" r="4" fill="{colour}"/>'
+    stroke = f'fill="#fff" stroke="{colour}" stroke-width="1.6"'
+    if row.score < scale[0]:
+        dot = f'<path d="M9 5 3 9 9 13" {stroke}/>'
+    elif row.score > scale[1]:
+        dot = f'<path d="M{width - 9} 5 {width - 3} 9 {width - 9} 13" {stroke}/>'
+    elif style is None:
+        dot = f'<circle cx="{at(row.score):.1f}" cy="9" r="3.4" {stroke}/>'
+    return (
+        f'<svg class="bar" viewBox="0 0 {width:.0f} 18" width="{width:.0f}" height="18" role="img" '
+        f'aria-label="{label}"><title>{label}</title>'
+        f'<line x1="{pad}" x2="{width - pad}" y1="9" y2="9" stroke="#e3e7ea" stroke-width="1"/>'
+        f'<line x1="{at(row.low):.1f}" x2="{at(row.high):.1f}" y1="9" y2="9" stroke="{colour}" '
+        f'stroke-width="3" stroke-linecap="round" opacity=".55"/>{dot}</svg>'
+    )
+
+
+def _equal(result: TaskResult, results: Results) -> list[tuple[str, str]]:
+    """What all candidates shared, in words."""
+    settings, machine = result.settings, results.machine
+    held = "parameters, within 2%" if settings.hold == "parameters" else "FLOPs for one token, within 2%"
+    if settings.target_parameters and settings.hold == "parameters":
+        held += f" of {words.count(settings.target_parameters)}"
+    tokens = settings.steps * settings.batch_size * result.task.train_length
+    rates = words.join([_rate(value) for value in settings.learning_rates])
+    if settings.ladder:
+        rates += f"; the ladder goes from {_rate(settings.ladder[0])} to {_rate(settings.ladder[-1])}"
+    seeds = ", ".join(str(seed) for seed in settings.seeds)
+    rows = [
+        ("Size", f"{held}; the width of each candidate is solved for it"),
+        (
+            "Training",
+            f"{settings.steps:,} steps of {settings.batch_size} sequences, {words.count(tokens)} tokens, "
+            "in the same order for every candidate",
+        ),
+        ("Learning rate", f"{settings.search} All began with {rates}.".strip()),
+        ("Optimiser", settings.schedule),
+        ("Seeds", f"{len(settings.seeds)} ({seeds}), shared by all candidates"),
+        ("Choices", "made on the validation split; the test split is read once, at the end"),
+        (
+            "Machine",
+            f"{machine.processor or machine.system}, {machine.cores} cores, {machine.device}; training ran "
+            f"{machine.workers} at a time with {machine.threads} thread{'s' if machine.threads != 1 else ''} each; "
+            "costs were measured one candidate at a time, with the same number of threads",
+        ),
+    ]
+    return [(name, text) for name, text in rows if text]
+
+
+def _rate(value: float) -> str:
+    return words.tick(words.amount(value))
+
+
+RATE_LIES = {
+    None: "–",
+    "inside": "inside: the rates on both sides are worse",
+    "lowest": "at the lower end of the ladder: a lower rate might be better",
+    "edge": "at the edge of what there was time to try: a rate beyond might be better",
+    "highest": "at the upper end of the ladder: a higher rate might be better",
+}
+
+
+def _trials(candidate: CandidateResult) -> list[dict[str, Any]]:
+    """The search of a candidate, a row for each length of its runs, rates ascending."""
+    rows = []
+    for steps in sorted({run.steps for run in candidate.search}):
+        runs = sorted((r for r in candidate.search if r.steps == steps), key=lambda r: r.learning_rate)
+        cells = [
+            {
+                "text": f"{_rate(r.learning_rate)} → {'failed' if r.loss is None else words.amount(r.loss)}",
+                "used": r.learning_rate == candidate.learning_rate,
+            }
+            for r in runs
+        ]
+        rows.append({"steps": steps, "cells": cells})
+    return rows
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_fact(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_fact(item) for item in value) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, float):
+        return words.amount(value, 4)
+    return str(value)

@@ -1,0 +1,208 @@
+"""What the terminal shows: progress with the time left while it runs, the leaderboard at the end."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from anyformer.compare.results import CandidateResult, Results, TaskResult
+from anyformer.compare.results import formats as words
+from anyformer.compare.run.scheduler import Conductor
+from anyformer.compare.run.unit_files import Progress, read_progress
+
+REFRESH_SECONDS = 0.5
+PLAIN_SECONDS = 10.0
+
+
+@dataclass
+class Standings:
+    """Where the units of a candidate stand in the present stage."""
+
+    done: int = 0
+    failed: int = 0
+    total: int = 0
+    share: float = 0.0
+    latest: Progress = field(default_factory=Progress)
+
+
+class Watcher:
+    """Follows a conductor. On a terminal one table is redrawn; elsewhere lines are printed now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        self._drawn = 0.0
+        self._stage = ""
+
+    def __enter__(self) -> Watcher:
+        if self.live:
+            self.live.__enter__()
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        if self.live:
+            self.live.__exit__(*exc)
+
+    def __call__(self, conductor: Conductor) -> None:
+        now = time.monotonic()
+        every = REFRESH_SECONDS if self.live else PLAIN_SECONDS
+        if now - self._drawn < every and conductor.stage == self._stage:
+            return
+        self._drawn, new_stage, self._stage = now, conductor.stage != self._stage, conductor.stage
+        standings = standing(conductor)
+        if self.live:
+            self.live.update(_table(conductor, standings), refresh=True)
+        elif new_stage or standings:
+            self.console.print(_line(conductor, standings), soft_wrap=True)
+
+
+def standing(conductor: Conductor) -> dict[tuple[str, str], Standings]:
+    """Standings by task and candidate, references left out."""
+    found: dict[tuple[str, str], Standings] = {}
+    for unit in conductor.units:
+        if unit.phase == "reference":
+            continue
+        mine = found.setdefault((unit.task, unit.candidate), Standings())
+        mine.total += 1
+        outcome = conductor.board.outcome(unit)
+        if outcome is not None:
+            mine.done += 1
+            mine.failed += outcome.status != "ok"
+            mine.share += 1.0
+        else:
+            progress = read_progress(conductor.board.home(unit))
+            mine.share += progress.share
+            mine.latest = max(mine.latest, progress, key=lambda p: p.step)
+    return found
+
+
+def time_left(conductor: Conductor, standings: dict[tuple[str, str], Standings]) -> float | None:
+    """Seconds to the end of the comparison, or None as long as nothing is known of it."""
+    plan = conductor.plan
+    if plan.granted.kind == "seconds":
+        left = plan.granted.amount - (conductor.clock.seconds - plan.since)
+        return left if left > 0 else None
+    work = 0.0
+    for (task_name, name), mine in standings.items():
+        task, speed = plan.task(task_name), conductor.found[task_name].calibrations.get(name)
+        if not task.legs or speed is None:
+            return None
+        leg = task.legs[-1]
+        begun = max((other.steps for other in task.legs if other.steps < leg.steps), default=0)
+        if conductor.stage == "training":
+            steps = (mine.total - mine.share) * (leg.steps - begun) + mine.total * (leg.planned - leg.steps)
+            work += steps * speed.step_seconds / plan.workers
+        work += (mine.total - mine.done if conductor.stage == "measuring costs" else 1) * plan.measure_seconds
+    return work
+
+
+def _head(conductor: Conductor, standings: dict[tuple[str, str], Standings]) -> str:
+    left = time_left(conductor, standings)
+    text = f"{conductor.stage} · {words.duration(conductor.clock.seconds)} gone"
+    return text + (f" · about {words.duration(left)} left" if left else "")
+
+
+def _table(conductor: Conductor, standings: dict[tuple[str, str], Standings]) -> Group:
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=True, header_style="dim")
+    for name in ("task", "candidate", "", "runs", "now"):
+        table.add_column(name, overflow="fold")
+    for (task, candidate), mine in standings.items():
+        bar = ProgressBar(total=mine.total, completed=mine.share, width=28)
+        failed = conductor.found[task].failures.get(candidate)
+        word = failed[0].replace("_", " ") if failed else "failed" if mine.failed == mine.total else ""
+        now = Text(word, style="red") if word else Text(_now(mine), style="dim")
+        table.add_row(task, candidate, bar, f"{mine.done}/{mine.total}", now)
+    return Group(Text(_head(conductor, standings), style="bold"), table)
+
+
+def _now(mine: Standings) -> str:
+    latest = mine.latest
+    if not latest.step:
+        return "done" if mine.done == mine.total else ""
+    text = f"step {latest.step:,} of {latest.steps:,}"
+    if latest.loss is not None:
+        text += f", loss {words.amount(latest.loss)}"
+    return text
+
+
+def _line(conductor: Conductor, standings: dict[tuple[str, str], Standings]) -> str:
+    done = sum(mine.done for mine in standings.values())
+    total = sum(mine.total for mine in standings.values())
+    return f"{_head(conductor, standings)} · {done} of {total} runs done"
+
+
+def print_results(results: Results, console: Console) -> None:
+    """Leaderboard and verdict of every task."""
+    for result in results.tasks:
+        console.print()
+        for part in _leaderboard(result, console):
+            console.print(part)
+        for candidate in result.candidates:
+            if candidate.status != "ok":
+                what = candidate.status.replace("_", " ")
+                console.print(
+                    f"  {candidate.name}: {what}: {candidate.reason}",
+                    style="red",
+                )
+        console.print()
+        console.print(Text(result.verdict.headline, style="bold"))
+        command = results.how_to_go_on(result)
+        for text in [*([f"Go on with: {command}"] if command else []), *result.verdict.details]:
+            console.print(f"  {text}")
+
+
+COSTS = ("tokens/s", "ms/token", "memory")
+
+
+def _leaderboard(result: TaskResult, console: Console) -> list[Table | Text]:
+    """The table, with as many of its costs as the console is wide enough for, and a word about the others."""
+    tables = [_table_of(result, kept) for kept in range(len(COSTS), -1, -1)]
+    fits = [
+        t for t in tables if sum(c.min_width or 0 for c in t.columns) + 3 * len(t.columns) < console.width
+    ]
+    table = fits[0] if fits else tables[-1]
+    left_out = COSTS[len(COSTS) - tables.index(table) :]
+    return [table, *([Text(f"The report also has {words.join(left_out)}.", "dim")] if left_out else [])]
+
+
+def _table_of(result: TaskResult, num_costs: int) -> Table:
+    metric = result.task.metric
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=Text(f"{result.task.name}: {result.task.title}", "bold"),
+        title_justify="left",
+    )
+    costs = {c.name: _costs(c)[:num_costs] for c in result.candidates}
+    rows = []
+    for row in result.leaderboard:
+        figures = words.format_scores(metric, [row.score, row.reach])
+        more = costs[row.name] if row.kind == "candidate" else [""] * num_costs
+        rows.append([str(row.rank), row.name, *figures, *more])
+    names = ["", "candidate", words.metric_title(metric), "±95%", *COSTS[:num_costs]]
+    for place, name in enumerate(names):
+        widest = max(cell_len(row[place]) for row in [names, *rows])
+        if name == "candidate":
+            table.add_column(name, overflow="fold", min_width=min(16, widest))
+        else:
+            table.add_column(name, justify="right", min_width=widest, style="" if name else "dim")
+    for row, cells in zip(result.leaderboard, rows):
+        best = "bold" if row.name == result.verdict.winner else ""
+        table.add_row(*cells, style=best if row.kind == "candidate" else "italic dim")
+    return table
+
+
+def _costs(candidate: CandidateResult) -> list[str]:
+    return [
+        words.rate(candidate.costs.train_tokens_per_second),
+        words.amount(candidate.costs.token_latency_ms),
+        words.size(candidate.costs.peak_memory_bytes),
+    ]

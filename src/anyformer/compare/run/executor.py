@@ -1,0 +1,362 @@
+"""What the units of a comparison do: calibrate, search, train, measure, and score the references."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from anyformer.compare.plan.schema import Leg, Plan, TaskPlan
+from anyformer.compare.results import Point
+from anyformer.compare.run.costs import bare_trainer, measure, train_steps
+from anyformer.compare.run.items import ITEMS, sample_of, save_items
+from anyformer.compare.run.work_queue import Unit
+from anyformer.compare.run.worker import Pulse, Stopped, UnitFailed
+from anyformer.machine import MachineFault, file_digest, sync_files
+from anyformer.models import SequenceModel
+from anyformer.tasks import Batch, Evaluation, Split, Task, create_task, evaluate
+from anyformer.tasks.fingerprint import check_files, check_sample, files_of
+from anyformer.train import Diverged, TrainConfig, Trainer, model_for
+from anyformer.train.schedule import whole
+
+CALIBRATION_SECONDS = 0.6
+CHECKPOINT = "checkpoint.pt"
+
+
+@dataclass
+class TrainingLab:
+    """Runs units of real training. Travels to the workers, where tasks are made once for each process.
+
+    Args:
+        folder: the comparison's; the plan is read from it.
+        given: tasks that were passed in as objects, by name.
+        trust_code: run the Python files that the plan names.
+    """
+
+    folder: Path
+    given: dict[str, Task] = field(default_factory=dict)
+    trust_code: bool = False
+
+    @cached_property
+    def _tasks(self) -> dict[str, Task]:
+        return {}
+
+    def task(self, plan: TaskPlan) -> Task:
+        """The task of this plan, made from its source when it was not given as an object.
+
+        Raises:
+            ValueError: when it can be neither made nor found, or when its data is not what was planned with.
+        """
+        if plan.name in self.given:
+            return self.given[plan.name]
+        if plan.data.id not in self._tasks:
+            what = repr(plan.source)
+            check_files(what, plan.data, files_of(plan.source, plan.code, plan.data.files))
+            task = task_of(plan)
+            check_sample(what, plan.data, task)
+            self._tasks[plan.data.id] = task
+        return self._tasks[plan.data.id]
+
+    def execute(self, unit: Unit, folder: Path, pulse: Pulse) -> dict[str, Any]:
+        """Runs one unit; see :class:`anyformer.compare.run.worker.Lab`.
+
+        Raises:
+            MachineFault: what all units need cannot be had: the plan, or the data that it was made for.
+        """
+        try:
+            plan = Plan.load(self.folder, trust_code=self.trust_code)
+            task_plan = plan.task(unit.task)
+            if unit.data and unit.data != task_plan.data.id:
+                raise ValueError(f"the comparison goes on with other data of {unit.task!r} now")
+            task = self.task(task_plan)
+        except ValueError as error:
+            raise MachineFault(str(error)) from error
+        try:
+            return _Job(plan, task_plan, task, unit, folder, pulse).run()
+        except Diverged as error:
+            raise UnitFailed("diverged", str(error)) from error
+
+
+def task_of(plan: TaskPlan) -> Task:
+    """Makes the task that a plan names.
+
+    Raises:
+        ValueError: when the comparison was given a task as an object, which only its caller has.
+    """
+    if plan.source is None:
+        raise ValueError(
+            f"task {plan.name!r} was given as an object: "
+            "resume it with compare(task, out=..., resume=True) and the same task"
+        )
+    return create_task(plan.source, target=plan.target, **plan.options)
+
+
+@dataclass
+class _Job:
+    plan: Plan
+    task_plan: TaskPlan
+    task: Task
+    unit: Unit
+    folder: Path
+    pulse: Pulse
+
+    def run(self) -> dict[str, Any]:
+        phases: dict[str, Callable[[], dict[str, Any]]] = {
+            "reference": self.reference,
+            "calibrate": self.calibrate,
+            "search": self.search,
+            "train": self.train,
+            "score": self.score,
+            "measure": self.measure,
+        }
+        return phases[self.unit.phase]()
+
+    def model(self) -> SequenceModel:
+        candidate = self.task_plan.candidate(self.unit.candidate)
+        assert candidate.spec is not None
+        model = model_for(self.task, candidate.spec, seed=self.unit.seed or 0)
+        model.register_forward_pre_hook(lambda *_: self.pulse.beat())  # whatever it is run for
+        return model
+
+    def trainer(self) -> Trainer:
+        assert self.unit.learning_rate is not None
+        schedule = self.unit.schedule or whole(self.unit.steps)
+        config = TrainConfig(
+            steps=schedule[-1][0],
+            batch_size=self.task_plan.batch_size,
+            learning_rate=self.unit.learning_rate,
+            seed=self.unit.seed or 0,
+            schedule=schedule,
+        )
+        return Trainer(self.model(), self.task, config)
+
+    def run_so_far(self) -> _Run:
+        """The run at the last checkpoint of this unit, or of the legs before it; a damaged one counts as none."""
+        for path in [self.folder / CHECKPOINT, *(path for _, path in self.checkpoints())]:
+            if not path.exists():
+                continue
+            trainer = self.trainer()
+            try:
+                facts = trainer.load(path)
+                points = [Point.model_validate(point) for point in facts["curve"]]
+                begun, before = facts["begun"], facts["before"]
+            except (ValueError, KeyError):
+                if path.parent == self.folder:
+                    path.unlink()
+                continue
+            if path.parent == self.folder:
+                return _Run(trainer, points, begun, before)
+            return _Run(trainer, points, trainer.step, trainer.seconds)
+        return _Run(self.trainer(), [], 0, 0.0)
+
+    def checkpoints(self) -> list[tuple[Leg, Path]]:
+        """The legs before, the last one first, and where they leave their checkpoints."""
+        last = self.unit.steps - (self.unit.phase == "train")
+        found = []
+        for leg in reversed(self.task_plan.legs if self.unit.schedule else []):
+            update = {"phase": "train", "steps": leg.steps, "schedule": leg.schedule}
+            if leg.steps <= last:
+                home = self.folder.parent / self.unit.model_copy(update=update).id
+                found.append((leg, home / CHECKPOINT))
+        return found
+
+    def calibrate(self) -> dict[str, Any]:
+        """Seconds of a training step and of an evaluated batch, by the median of a few; and the score before any."""
+        trainer = bare_trainer(self.task, self.model(), self.task_plan.batch_size)
+        untrained = self.evaluate(trainer, "valid", 2 * self.task_plan.eval_size)
+        train_steps(trainer, 2)
+        steps = _repeat(lambda: train_steps(trainer, 1), CALIBRATION_SECONDS)
+        size = self.task_plan.eval_size
+
+        def evaluated() -> float:
+            begin = time.perf_counter()
+            trainer.evaluate("valid", items=size, batch_size=size)
+            return time.perf_counter() - begin
+
+        seconds = _repeat(evaluated, CALIBRATION_SECONDS / 3)
+        return {"step_seconds": steps, "eval_seconds": seconds, "untrained": untrained.value}
+
+    def search(self) -> dict[str, Any]:
+        """A short run; its validation loss decides about the learning rate."""
+        assert self.task_plan.rounds is not None
+        run = self.run_so_far()
+        _advance(run, self, None)
+        found = self.evaluate(run.trainer, "valid", self.task_plan.rounds.valid_items, with_loss=True)
+        return {"loss": found.loss, "score": found.value, "step_seconds": run.step_seconds}
+
+    def train(self) -> dict[str, Any]:
+        """A leg of a full run, with its part of the curve; leaves a checkpoint for the next one."""
+        leg = next(
+            leg
+            for leg in self.task_plan.legs
+            if (leg.steps, leg.schedule) == (self.unit.steps, self.unit.schedule)
+        )
+        run = self.run_so_far()
+        _advance(run, self, leg)
+        run.save(self.folder / CHECKPOINT)
+        for leg, path in self.checkpoints():
+            if leg.steps != self.task_plan.goes_on_from:
+                path.unlink(missing_ok=True)
+        return {"step_seconds": run.step_seconds, "seconds": run.trainer.seconds}
+
+    def score(self) -> dict[str, Any]:
+        """A run that is trained on the test split, once."""
+        final, leg = self.task_plan.final, self.task_plan.legs[-1]
+        assert final is not None
+        run = self.run_so_far()
+        _advance(run, self, leg)  # only where checkpoints were lost
+        trainer = run.trainer
+        valid = self.evaluate(trainer, "valid", final.valid_items, with_loss=True)
+        test = self.evaluate(trainer, "test", final.test_items)
+        found = {
+            "score": test.value,
+            "valid": valid.value,
+            "valid_loss": valid.loss,
+            "test": sample_of(test).model_dump(),
+            "seconds": trainer.seconds,
+            "curve": [point.model_dump() for point in run.curve],
+            "by_length": self.beyond(trainer, final.length_items),
+            "files": _save_model(trainer.model, self.folder / "model"),
+        }
+        if self.task_plan.goes_on_from != leg.steps:
+            self.checkpoints()[0][1].unlink(missing_ok=True)
+        (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        return found
+
+    def evaluate(
+        self,
+        trainer: Trainer,
+        split: Split,
+        items: int,
+        *,
+        length: int | None = None,
+        with_loss: bool = False,
+    ) -> Evaluation:
+        """A model on so many samples of a split, in batches of about the same number of tokens."""
+        size = self.batch_size(length)
+        return trainer.evaluate(split, items=items, length=length, batch_size=size, with_loss=with_loss)
+
+    def batch_size(self, length: int | None = None) -> int:
+        return max(1, self.task_plan.eval_size * self.task.train_length // (length or self.task.train_length))
+
+    def beyond(self, trainer: Trainer, items: int) -> dict[int, dict[str, Any]]:
+        """Scores at lengths never trained on; those that the model cannot take are left out."""
+        limit = trainer.model.body.info.max_length
+        return {
+            length: sample_of(self.evaluate(trainer, "test", items, length=length)).model_dump()
+            for length in self.task.lengths
+            if limit is None or length <= limit
+        }
+
+    def measure(self) -> dict[str, Any]:
+        trainer = bare_trainer(self.task, self.model(), self.task_plan.batch_size)
+        return measure(trainer, self.plan.measuring or self.plan.measure_seconds).model_dump()
+
+    def reference(self) -> dict[str, Any]:
+        """Fits a predictor without a sequence model and scores it on each test sample, at every length.
+
+        How many of the samples count is decided later: all are kept, in a file beside the outcome.
+        """
+        reference = next(r for r in self.task.references() if r.name == self.unit.candidate)
+        reference.fit(self.task)
+
+        def predict(batch: Batch) -> Tensor:
+            self.pulse.beat()
+            return reference.predict(batch)
+
+        found = {}
+        for length in (self.task.train_length, *self.task.lengths):
+            size = self.batch_size(length)
+            found[length] = evaluate(predict, self.task, "test", batch_size=size, length=length)
+        save_items(self.folder / ITEMS, found)
+        return {"description": reference.description, "files": {ITEMS: file_digest(self.folder / ITEMS)}}
+
+
+def _repeat(measured: Callable[[], float], seconds: float) -> float:
+    times: list[float] = []
+    stop = time.perf_counter() + seconds
+    while len(times) < 3 or (len(times) < 20 and time.perf_counter() < stop):
+        times.append(measured())
+    return sorted(times)[len(times) // 2]
+
+
+@dataclass
+class _Run:
+    """A training run so far; this unit took it on behind ``begun`` steps, which took ``before`` seconds."""
+
+    trainer: Trainer
+    curve: list[Point]
+    begun: int
+    before: float
+
+    @property
+    def step_seconds(self) -> float:
+        """What the steps of this unit took."""
+        return (self.trainer.seconds - self.before) / max(1, self.trainer.step - self.begun)
+
+    def save(self, path: Path) -> None:
+        curve = [point.model_dump() for point in self.curve]
+        self.trainer.save(path, curve=curve, begun=self.begun, before=self.before)
+
+
+def _advance(run: _Run, job: _Job, leg: Leg | None) -> None:
+    """Trains to the end of the unit, adding to the curve where it is in a leg, with checkpoints on the way."""
+    trainer, pulse, until = run.trainer, job.pulse, job.unit.steps
+
+    def due(step: int) -> bool:
+        return leg is not None and (step % leg.every == 0 or step == leg.planned)
+
+    def told(trainer: Trainer, **more: float | None) -> None:
+        pulse.tell(step=trainer.step, steps=until, begun=run.begun, loss=trainer.losses[-1], **more)
+
+    def on_step(trainer: Trainer) -> bool:
+        told(trainer)
+        return not (pulse.checkpoint_due() or due(trainer.step))
+
+    while trainer.step < until:
+        trainer.run(until, on_step=on_step)
+        if leg is not None and due(trainer.step):
+            run.curve.append(_look(run, job, leg))
+            told(trainer, valid=run.curve[-1].valid)
+        if pulse.checkpoint_due() and trainer.step < until:
+            begin = time.monotonic()
+            run.save(job.folder / CHECKPOINT)
+            pulse.checkpointed(time.monotonic() - begin)
+        if pulse.stopping:
+            raise Stopped
+
+
+def _look(run: _Run, job: _Job, leg: Leg) -> Point:
+    trainer = run.trainer
+    valid = job.evaluate(trainer, "valid", leg.curve_items)
+    since = trainer.losses[run.curve[-1].step if run.curve else 0 :]
+    return Point(
+        step=trainer.step,
+        seconds=trainer.seconds,
+        tokens=trainer.step * job.task_plan.tokens,
+        train_loss=sum(since) / len(since),
+        valid=valid.value,
+    )
+
+
+def _save_model(model: SequenceModel, path: Path) -> dict[str, str]:
+    """Saves the model in one step, and returns the hashes of its files by their names beside ``path``."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        model.save_pretrained(temporary)
+        sync_files(temporary)
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return {file.relative_to(path.parent).as_posix(): file_digest(file) for file in files}

@@ -1,0 +1,325 @@
+"""Runs units on worker processes and survives whatever happens to them.
+
+One process, the *coordinator*, puts units on the board and keeps the workers alive; it alone decides what is run.
+Further machines help by :func:`join`: workers on the same storage and folder, which decide nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from multiprocessing.connection import Connection, Pipe
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from anyformer.compare.run.locks import FileLock
+from anyformer.compare.run.spawn import Packed, start
+from anyformer.compare.run.unit_files import (
+    Outcome,
+    Trouble,
+    add_trouble,
+    read_json,
+    read_progress,
+    without_progress,
+)
+from anyformer.compare.run.work_queue import Board, Unit
+from anyformer.compare.run.worker import Lab, Word, work
+from anyformer.machine import MachineFault, write_atomically
+from anyformer.processes import environment
+
+TROUBLES_WITHOUT_PROGRESS = 3
+HANGS = 2
+TROUBLES = 12
+"""How often a unit may be killed or hang: in a row without coming farther, by hanging, and in all."""
+POLL_SECONDS = 0.1
+BOARD_SECONDS = 10.0
+PATIENCE_SECONDS = 2.0
+"""How long workers may take to leave a last checkpoint when they are told to stop; those before it are safe anyway."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a worker is taken to hang: nothing was heard of its unit for so long.
+
+    Attributes:
+        seconds: at least, once it has begun.
+        gaps: in lengths of the longest silence that the unit has ended itself, so that slow steps have longer.
+        before: the limit before the first sign of life, in which kernels may be compiled.
+        silent: the limit of units that give no signs while they work (references).
+    """
+
+    seconds: float = 120.0
+    gaps: float = 30.0
+    before: float = 900.0
+    silent: float = 3600.0
+
+    @classmethod
+    def within(cls, seconds: float) -> Limits:
+        """For a comparison that is to take so long in all."""
+        base = min(120.0, max(15.0, seconds / 4))
+        return cls(seconds=base, before=max(60.0, min(900.0, 2 * seconds)), silent=max(600.0, 4 * seconds))
+
+
+@dataclass
+class _Worker:
+    process: BaseProcess
+    line: Connection
+    unit: Unit | None = None
+    beats: int = 0
+    silence: float = 0.0
+    """Seconds without a sign of life while this process was looking; its own pauses don't count."""
+    longest: float = 0.0
+    looked: float = field(default_factory=time.monotonic)
+    hung: str = ""
+
+    def took(self, unit: Unit | None) -> None:
+        self.unit, self.beats, self.silence, self.longest = unit, 0, 0.0, 0.0
+
+    def listen(self) -> list[Word]:
+        """What it said since it was last asked."""
+        words = []
+        try:
+            while self.line.poll():
+                words.append(self.line.recv())
+        except (EOFError, OSError):
+            pass
+        return words
+
+    def watch(self, beats: int, limits: Limits) -> None:
+        """Kills the process where its unit has not beaten for too long."""
+        now = time.monotonic()
+        passed, self.looked = min(1.0, now - self.looked), now
+        if self.unit is None:
+            return
+        self.silence += passed
+        if beats != self.beats:
+            self.longest = max(self.longest, self.silence if self.beats else 0.0)
+            self.beats, self.silence = beats, 0.0
+        limit = max(limits.seconds, limits.gaps * self.longest)
+        if not self.beats:
+            limit = limits.silent if self.unit.phase == "reference" else limits.before
+        if self.silence > limit:
+            self.hung = f"nothing happened in {limit:.0f} s"
+            if self.longest:
+                self.hung += f", where it had never taken more than {self.longest:.1f} s before"
+            self.process.kill()
+            self.process.join()
+
+
+@dataclass
+class Pool:
+    """Worker processes of this machine; those that die or hang are noticed and replaced.
+
+    Args:
+        board: the work.
+        lab: how it is done.
+        size: number of processes.
+        threads: torch threads for each.
+        limits: when a worker hangs.
+    """
+
+    board: Board
+    url: str | None
+    lab: Lab
+    size: int
+    threads: int
+    limits: Limits = field(default_factory=Limits)
+    _workers: list[_Worker] = field(default_factory=list)
+    _stillborn: int = 0
+
+    @cached_property
+    def _packed(self) -> Packed:
+        return Packed.of(self.lab)
+
+    def tend(self) -> None:
+        """Starts missing workers; takes note of those that died, and ends those that hang.
+
+        Raises:
+            MachineFault: a worker cannot go on, for a reason that will hold for all.
+            ValueError: what it should do cannot be sent to it.
+        """
+        for worker in self._workers:
+            self._hear(worker)
+            if worker.unit is not None:
+                worker.watch(read_progress(self.board.home(worker.unit)).beats, self.limits)
+        for worker in [w for w in self._workers if not w.process.is_alive()]:
+            self._hear(worker)  # its last words
+            self._workers.remove(worker)
+            worker.line.close()
+            self._bury(worker)
+        while len(self._workers) < self.size:
+            self._workers.append(self._start())
+
+    def _hear(self, worker: _Worker) -> None:
+        for word in worker.listen():
+            if word.kind == "took":
+                self._stillborn = 0
+                worker.took(word.unit)
+            elif word.kind == "free":
+                worker.took(None)
+            elif word.kind == "fault":
+                raise MachineFault(word.text)
+            elif word.kind == "refused":
+                raise ValueError(word.text)
+            else:
+                raise RuntimeError(f"a worker process failed:\n{word.text}")
+
+    def _start(self) -> _Worker:
+        ours, theirs = Pipe()
+        arguments = (self.board.folder, self.url, self._packed, self.threads, theirs)
+        with environment(OMP_NUM_THREADS=str(self.threads)):
+            process = start(work, arguments)
+        theirs.close()
+        return _Worker(process, ours)
+
+    def _bury(self, worker: _Worker) -> None:
+        """A worker died. Its unit is taken on by another, unless it keeps killing its workers."""
+        unit, code = worker.unit, worker.process.exitcode
+        if unit is None:
+            self._stillborn += 1
+            if self._stillborn > 3 * self.size:
+                raise RuntimeError(f"worker processes end before they do any work (exit code {code})")
+            return
+        folder = self.board.home(unit)
+        how = worker.hung or (f"signal {-code}" if code is not None and code < 0 else f"exit code {code}")
+        step = read_progress(folder).step
+        troubles = add_trouble(folder, Trouble(kind="hung" if worker.hung else "killed", step=step, what=how))
+        if len(troubles) < TROUBLES and not _is_stuck(troubles):
+            return
+        claim = self.board.take(unit)
+        if claim is not None:
+            self.board.finish(claim, _given_up(troubles))
+
+    def stop(self) -> None:
+        """Lets the workers leave a checkpoint and end; those that take too long are killed."""
+        for worker in self._workers:
+            try:
+                worker.line.send("stop")
+            except OSError:
+                pass
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        try:
+            for worker in self._workers:
+                worker.process.join(max(0.0, deadline - time.monotonic()))
+        finally:
+            for worker in self._workers:
+                worker.process.kill()
+            for worker in self._workers:
+                worker.process.join()
+                worker.line.close()
+            self._workers.clear()
+
+
+def _is_stuck(troubles: Sequence[Trouble]) -> bool:
+    """Whether the unit keeps dying or hanging without having come farther."""
+    last = without_progress(list(troubles))
+    return len(last) >= TROUBLES_WITHOUT_PROGRESS or sum(t.kind == "hung" for t in last) >= HANGS
+
+
+def _given_up(troubles: Sequence[Trouble]) -> Outcome:
+    last = troubles[-1]
+    if last.kind == "hung":
+        count = sum(t.kind == "hung" for t in troubles)
+        return Outcome(
+            status="failed", reason=f"it hung {count} times, the last at step {last.step}: {last.what}"
+        )
+    steps = sorted({trouble.step for trouble in troubles})
+    where = f"at step {steps[0]}" if len(steps) == 1 else f"at steps {steps[0]} to {steps[-1]}"
+    reason = f"its process was ended {len(troubles)} times {where} ({last.what})"
+    if last.what == "signal 9":
+        return Outcome(
+            status="out_of_memory", reason=f"{reason}, which is what a system short of memory does"
+        )
+    return Outcome(status="failed", reason=reason)
+
+
+def run_units(
+    board: Board, pool: Pool, units: Sequence[Unit], watch: Callable[[], None] = lambda: None
+) -> dict[Unit, Outcome]:
+    """Runs all units to their end and returns how each ended. ``watch`` is called while waiting.
+
+    Raises:
+        MachineFault: the machine failed; all units that are not done stay on the board.
+    """
+    board.enqueue(units)
+    found: dict[Unit, Outcome] = {}
+    checked = time.monotonic()
+    while True:
+        for unit in units:
+            outcome = None if unit in found else board.outcome(unit)
+            if outcome is not None:
+                found[unit] = outcome
+        watch()
+        if len(found) == len(set(units)):
+            return {unit: found[unit] for unit in units}
+        pool.tend()
+        time.sleep(POLL_SECONDS)
+        if time.monotonic() - checked > BOARD_SECONDS:  # what was lost from the board meanwhile comes back
+            checked = time.monotonic()
+            board.enqueue(unit for unit in units if unit not in found)
+
+
+@contextmanager
+def coordinating(folder: Path) -> Iterator[None]:
+    """Holds the folder for one coordinator.
+
+    Raises:
+        ValueError: when another process is at work in it.
+    """
+    lock = FileLock(folder / "coordinator.lock")
+    if not lock.acquire():
+        raise ValueError(f"another process is already at work on the comparison in {str(folder)!r}")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def join(folder: Path, url: str | None, lab: Lab, *, workers: int, threads: int) -> None:
+    """Lends this machine's processes to a comparison that runs elsewhere, until that one ends."""
+    board = Board(folder, url)
+    pool = Pool(board, url, lab, workers, threads)
+    try:
+        while not (folder / "results.json").exists():
+            pool.tend()
+            time.sleep(1.0)
+    finally:
+        pool.stop()
+
+
+class Clock:
+    """Time spent on a comparison, over all its interruptions; this stretch began at ``start`` (monotonic).
+
+    Attributes:
+        before: seconds of earlier stretches; none where their record is damaged, which ``damaged`` says.
+    """
+
+    def __init__(self, folder: Path, start: float | None = None) -> None:
+        self.path = folder / "clock.json"
+        held = read_json(self.path)
+        known = type(held) in (int, float) and math.isfinite(held) and 0 <= held < 1e10
+        self.before = float(held) if known else 0.0
+        self.damaged = self.path.exists() and not known
+        self.start = time.monotonic() if start is None else start
+        self._written = self.start
+
+    @property
+    def seconds(self) -> float:
+        return self.before + time.monotonic() - self.start
+
+    def settle(self, seconds: float) -> None:
+        """Sets the time spent, at the end of a comparison or where a part of it begins anew."""
+        self.before, self.start = seconds, time.monotonic()
+        self.damaged = False
+        write_atomically(self.path, json.dumps(seconds))
+
+    def tick(self, *, force: bool = False) -> None:
+        """Writes the time down, every now and then."""
+        if force or time.monotonic() - self._written > 2.0:
+            self._written = time.monotonic()
+            write_atomically(self.path, json.dumps(self.seconds))

@@ -1,0 +1,358 @@
+"""The stages of a comparison: calibrate, search, train, measure; every decision goes into the plan first.
+
+All tasks pass a stage together, so that no worker waits for one of them. Stages are sets of units: going through
+them again after an interruption finds what is done, and does the rest.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Literal
+
+from anyformer.compare.plan import learning_rate_search as ladder
+from anyformer.compare.plan.allocation import (
+    check_fits,
+    decide_final,
+    decide_leg,
+    decide_measuring,
+    decide_search,
+    is_late,
+    is_trained,
+)
+from anyformer.compare.plan.schema import Calibration, Leg, Plan, TaskPlan, Trials
+from anyformer.compare.results import SearchRun, Status
+from anyformer.compare.run.machine_load import neighbours, system_load
+from anyformer.compare.run.pool import Clock, Limits, Pool, run_units
+from anyformer.compare.run.unit_files import Outcome
+from anyformer.compare.run.work_queue import Board, Phase, Unit
+from anyformer.compare.run.worker import Lab
+
+Failure = tuple[Status, str]
+Round = Literal["short", "long"]
+
+
+@dataclass
+class Findings:
+    """The outcomes of one task's units, by candidate."""
+
+    references: dict[str, Outcome] = field(default_factory=dict)
+    reference_folders: dict[str, Path] = field(default_factory=dict)
+    calibrations: dict[str, Calibration] = field(default_factory=dict)
+    """As they were measured last."""
+    paces: dict[str, list[float]] = field(default_factory=dict)
+    """Seconds of a step, whenever they were measured."""
+    search: dict[str, list[SearchRun]] = field(default_factory=dict)
+    rates: dict[str, float] = field(default_factory=dict)
+    runs: dict[str, dict[int, Outcome]] = field(default_factory=dict)
+    folders: dict[str, dict[int, Path]] = field(default_factory=dict)
+    costs: dict[str, Outcome] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
+
+
+@dataclass
+class Conductor:
+    """Runs a plan to its end, from wherever it stands. Its caller holds the folder (:func:`coordinating`)."""
+
+    plan: Plan
+    folder: Path
+    lab: Lab
+    references: Mapping[str, Sequence[str]]
+    storage: str | None = None
+    """The storage's URL in full; the plan has it without its secrets."""
+    watch: Callable[[Conductor], None] = lambda conductor: None
+    start: float = field(default_factory=time.monotonic)
+    stage: str = "starting"
+    units: list[Unit] = field(default_factory=list)
+    worked: bool = False
+    """Whether anything had to be run."""
+    remarks: list[str] = field(default_factory=list)
+    """What was found damaged and mended."""
+    _load: float = 0.0
+    _searched: dict[Unit, Outcome] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.found = {task.name: Findings() for task in self.plan.tasks}
+
+    def run(self) -> dict[str, Findings]:
+        """All stages; raises KeyboardInterrupt with everything in a state to be resumed."""
+        plan = self.plan
+        self.clock = Clock(self.folder, self.start)
+        self.board, remark = Board.mended(self.folder, self.storage)
+        self.remarks = [remark] if remark else []
+        if self.clock.damaged:
+            self.remarks.append(f"{self.clock.path} was damaged: the time spent before is not counted")
+        current = {task.name: task.data.id for task in plan.tasks}
+        self.board.drop(lambda unit: current.get(unit.task) == unit.data)
+        self.pool = Pool(self.board, self.storage, self.lab, plan.workers, plan.threads, self._limits())
+        try:
+            self.calibrate()
+            check_fits(plan, self._speeds(), self.clock.seconds)
+            decide_search(plan, self._speeds(), self.clock.seconds)
+            plan.save(self.folder)
+            self.search()
+            self.train()
+            decide_final(plan, self._speeds(), self.clock.seconds)
+            plan.save(self.folder)
+            self.score()
+            decide_measuring(plan, self.clock.seconds)
+            self._note_neighbours()
+            plan.save(self.folder)
+            self.measure()
+        finally:
+            self.pool.stop()
+            if self.worked:
+                with suppress(OSError):  # a full disk must not hide what happened
+                    self.clock.tick(force=True)
+        return self.found
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on the comparison; going through one that is done takes none."""
+        return self.clock.seconds if self.worked else self.clock.before
+
+    def _limits(self) -> Limits:
+        budget = self.plan.granted
+        return Limits.within(budget.amount) if budget.kind == "seconds" else Limits()
+
+    def _unit(self, task: str, phase: Phase, candidate: str, **fields: Any) -> Unit:
+        data = self.plan.task(task).data.id
+        return Unit(task=task, phase=phase, candidate=candidate, data=data, **fields)
+
+    def _speeds(self) -> dict[str, dict[str, Calibration]]:
+        return {
+            name: {c: calibration for c, calibration in found.calibrations.items() if c not in found.failures}
+            for name, found in self.found.items()
+        }
+
+    def _alive(self, task: TaskPlan) -> list[str]:
+        return [c.name for c in task.buildable if c.name not in self.found[task.name].failures]
+
+    def _run(self, stage: str, units: Sequence[Unit]) -> dict[Unit, Outcome]:
+        """One stage, the longest units first, so that no worker is left alone with a long one."""
+        self.stage, self.units = stage, sorted(units, key=self.seconds_of, reverse=True)
+
+        self.remarks += [
+            f"{path} was damaged: that run is done anew" for path in self.board.drop_spoiled(units)
+        ]
+        self.worked |= bool(self.board.unfinished(units))
+
+        def watch() -> None:
+            if self.worked:
+                self.clock.tick()
+                self._load = max(self._load, system_load())
+            self.watch(self)
+
+        return run_units(self.board, self.pool, self.units, watch)
+
+    def seconds_of(self, unit: Unit) -> float:
+        """About how long the unit takes, as far as is known."""
+        calibration = self.found[unit.task].calibrations.get(unit.candidate)
+        return (unit.steps or 1) * (calibration.step_seconds if calibration else 1.0)
+
+    def calibrate(self) -> None:
+        units = []
+        for task in self.plan.tasks:
+            units += [self._unit(task.name, "calibrate", name) for name in self._alive(task)]
+        for name, references in self.references.items():
+            units += [self._unit(name, "reference", r) for r in references]
+        for unit, outcome in self._run("calibrating", units).items():
+            found = self.found[unit.task]
+            if unit.phase == "reference":
+                found.references[unit.candidate] = outcome
+                found.reference_folders[unit.candidate] = self.board.home(unit)
+            elif self._passed(unit, outcome):
+                found.calibrations[unit.candidate] = Calibration.model_validate(outcome.data)
+                found.paces[unit.candidate] = [outcome.data["step_seconds"]]
+
+    def _passed(self, unit: Unit, outcome: Outcome) -> bool:
+        if outcome.status != "ok":
+            reason = outcome.reason if unit.seed is None else f"{outcome.reason} (seed {unit.seed})"
+            status: Status = outcome.status  # type: ignore[assignment]
+            self.found[unit.task].failures.setdefault(unit.candidate, (status, reason))
+        return outcome.status == "ok"
+
+    def search(self) -> None:
+        """Two rounds up and down the ladder; a candidate all of whose learning rates fail has failed."""
+        for task in self.plan.tasks:
+            for name in self._alive(task):
+                task.trials.setdefault(name, Trials(short=list(task.learning_rates)))
+        self._climb("short", "searching learning rates")
+        for task in self.plan.tasks:
+            for name in self._alive(task):
+                trials = task.trials[name]
+                if not self.plan.search_cut:
+                    trials.long = trials.long or ladder.contenders(self._losses(task, name, "short"))
+        self._climb("long", "searching learning rates, longer runs")
+        for task in self.plan.tasks:
+            for name in self._alive(task):
+                self._choose(task, name)
+
+    def _climb(self, round_: Round, stage: str) -> None:
+        """A round of the search: what is planned is run, and then the next rung of those who need one."""
+        while True:
+            self.plan.save(self.folder)
+            waiting = [
+                unit
+                for task in self.plan.tasks
+                for name in self._alive(task)
+                for unit in self._search_units(task, name, round_)
+                if unit not in self._searched
+            ]
+            if not waiting:
+                return
+            outcomes = self._run(stage, waiting)
+            self._searched.update(outcomes)
+            for unit in waiting:
+                self._note_trial(unit, outcomes[unit])
+            self.plan.search_cut |= is_late(self.plan, self.clock.seconds)
+            if self.plan.search_cut:
+                return
+            for task in self.plan.tasks:
+                for name in self._alive(task):
+                    self._extend(task, name, round_)
+
+    def _search_units(self, task: TaskPlan, name: str, round_: Round) -> list[Unit]:
+        assert task.rounds is not None
+        steps = task.rounds.steps[0 if round_ == "short" else 1]
+        rates = getattr(task.trials[name], round_)
+        seed = self.plan.seeds[0]
+        return [
+            self._unit(task.name, "search", name, steps=steps, learning_rate=rate, seed=seed)
+            for rate in rates
+        ]
+
+    def _losses(self, task: TaskPlan, name: str, round_: Round) -> dict[float, float | None]:
+        """By rate, in the order in which they were tried; a rate that failed has None."""
+        found: dict[float, float | None] = {}
+        for unit in self._search_units(task, name, round_):
+            outcome = self._searched[unit]
+            assert unit.learning_rate is not None
+            found[unit.learning_rate] = outcome.data.get("loss") if outcome.status == "ok" else None
+        return found
+
+    def _extend(self, task: TaskPlan, name: str, round_: Round) -> None:
+        """Adds the rung that the round lacks; where none is left and all have failed, so has the candidate."""
+        trials, losses = task.trials[name], self._losses(task, name, round_)
+        failures = {
+            unit.learning_rate: self._searched[unit] for unit in self._search_units(task, name, round_)
+        }
+        hopeless = all(outcome.status not in ("ok", "diverged") for outcome in failures.values())
+        if round_ == "short":
+            rate = None if hopeless else ladder.next_short(losses)
+        else:
+            rate = ladder.next_long(self._losses(task, name, "short"), losses)
+        if rate is not None:
+            getattr(trials, round_).append(rate)
+        elif not ladder.best_of(losses):
+            last = list(failures.values())[-1]
+            reason = f"{last.reason}; so it went with every learning rate"
+            self.found[task.name].failures.setdefault(name, (last.status, reason))  # type: ignore[arg-type]
+
+    def _choose(self, task: TaskPlan, name: str) -> None:
+        trials = task.trials[name]
+        rounds: tuple[Round, ...] = ("long", "short")
+        best = [rate for kind in rounds for rate in ladder.best_of(self._losses(task, name, kind))]
+        if best:
+            trials.rate = trials.rate or best[0]
+            self.found[task.name].rates[name] = trials.rate
+        else:
+            reason = "every learning rate that there was time to try failed"
+            self.found[task.name].failures.setdefault(name, ("diverged", reason))
+
+    def _note_trial(self, unit: Unit, outcome: Outcome) -> None:
+        """Keeps what a search run found; it tells step times better than the calibration, whose steps were few."""
+        assert unit.learning_rate is not None
+        found = self.found[unit.task]
+        loss = outcome.data.get("loss") if outcome.status == "ok" else None
+        score = outcome.data.get("score") if outcome.status == "ok" else None
+        found.search.setdefault(unit.candidate, []).append(
+            SearchRun(learning_rate=unit.learning_rate, steps=unit.steps, loss=loss, score=score)
+        )
+        self._note_pace(unit.task, unit.candidate, outcome.data.get("step_seconds", 0.0))
+
+    def train(self) -> None:
+        """Leg by leg; what the steps of one took decides about the next."""
+        for number in itertools.count():
+            self._decide_legs(number)
+            units = [
+                unit
+                for task in self.plan.tasks
+                if len(task.legs) > number
+                for unit in self._full_runs(task, "train", task.legs[number])
+            ]
+            if not units:
+                return
+            outcomes = self._run("training", units)
+            passed = [unit for unit in units if self._passed(unit, outcomes[unit])]
+            for (task_name, name), mine in groupby(passed, key=lambda unit: (unit.task, unit.candidate)):
+                pace = fmean(outcomes[unit].data["step_seconds"] for unit in mine)
+                self._note_pace(task_name, name, pace)
+
+    def _decide_legs(self, number: int) -> None:
+        for task in self.plan.tasks:
+            speeds = self._speeds()[task.name]
+            if len(task.legs) <= number and not is_trained(task) and speeds:
+                decide_leg(self.plan, task, speeds, self.clock.seconds)
+        self.plan.save(self.folder)
+
+    def _full_runs(self, task: TaskPlan, phase: Phase, leg: Leg) -> list[Unit]:
+        return [
+            self._unit(
+                task.name,
+                phase,
+                name,
+                steps=leg.steps,
+                learning_rate=self.found[task.name].rates[name],
+                seed=seed,
+                schedule=leg.schedule,
+            )
+            for name in self._alive(task)
+            for seed in self.plan.seeds
+        ]
+
+    def score(self) -> None:
+        """The test split, once, at the end of the runs."""
+        units = [
+            unit
+            for task in self.plan.tasks
+            if task.final is not None
+            for unit in self._full_runs(task, "score", task.legs[-1])
+        ]
+        outcomes = self._run("testing", units)
+        for unit in units:
+            if self._passed(unit, outcomes[unit]):
+                found = self.found[unit.task]
+                assert unit.seed is not None
+                found.runs.setdefault(unit.candidate, {})[unit.seed] = outcomes[unit]
+                found.folders.setdefault(unit.candidate, {})[unit.seed] = self.board.home(unit)
+
+    def _note_pace(self, task: str, name: str, seconds: float) -> None:
+        """Takes the last step times for the true ones; evaluation takes as much longer as steps do."""
+        if seconds <= 0:
+            return
+        found = self.found[task]
+        found.paces.setdefault(name, []).append(seconds)
+        old = found.calibrations[name]
+        times = seconds / old.step_seconds
+        update = {"step_seconds": seconds, "eval_seconds": times * old.eval_seconds}
+        found.calibrations[name] = old.model_copy(update=update)
+
+    def _note_neighbours(self) -> None:
+        """What slowed the comparison down, where something did, is said in the report."""
+        if self.worked and not self.plan.busy:
+            paces = [mine for found in self.found.values() for mine in found.paces.values()]
+            self.plan.busy = neighbours(paces, self._load, self.plan.workers * self.plan.threads)
+
+    def measure(self) -> None:
+        units = [
+            self._unit(task.name, "measure", name) for task in self.plan.tasks for name in self._alive(task)
+        ]
+        for unit, outcome in self._run("measuring costs", units).items():
+            self.found[unit.task].costs[unit.candidate] = outcome

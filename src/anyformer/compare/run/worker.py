@@ -1,0 +1,230 @@
+"""A worker: a process that takes units from the board and runs them until it is told to stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from anyformer.compare.results import Status
+from anyformer.compare.run.spawn import Packed
+from anyformer.compare.run.unit_files import (
+    PROGRESS,
+    Outcome,
+    Trouble,
+    add_trouble,
+    read_outcome,
+    read_progress,
+    read_troubles,
+)
+from anyformer.compare.run.work_queue import Board, Claim, Unit
+from anyformer.machine import (
+    MachineFault,
+    is_memory_error,
+    machine_fault,
+    memory_is_short,
+    takes_most_memory,
+    write_atomically,
+)
+
+PROGRESS_SECONDS = 0.4
+CHECKPOINT_SECONDS = 5.0
+CHECKPOINT_SHARE = 0.02
+"""At most this part of the time goes into checkpoints."""
+
+
+class Stopped(Exception):
+    """The worker was told to stop; the unit has left a checkpoint and stays on the board."""
+
+
+class Crowded(Exception):
+    """A unit that needs little got no memory; it stays on the board, to be run with nothing beside it."""
+
+
+class UnitFailed(Exception):
+    """The unit cannot be finished, for a reason that belongs in the report."""
+
+    def __init__(self, status: Status, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Word:
+    """What a worker says to its parent: the unit that it takes, that it has none, or why it cannot work."""
+
+    kind: Literal["took", "free", "fault", "refused", "broken"]
+    unit: Unit | None = None
+    text: str = ""
+
+
+class Pulse:
+    """What a running unit tells the outside, and what it hears: progress, and when to checkpoint or stop."""
+
+    def __init__(self, folder: Path, stop: threading.Event | None = None) -> None:
+        self.folder = folder
+        self._stop = stop or threading.Event()
+        self._told = 0.0
+        self._saved = time.monotonic()
+        self._every = CHECKPOINT_SECONDS
+        self._progress: dict[str, Any] = {}
+        self._beats = 0
+
+    @property
+    def stopping(self) -> bool:
+        return self._stop.is_set()
+
+    def tell(self, **progress: Any) -> None:
+        """Leaves word of the progress in the unit's folder, a few times a second at most."""
+        self._progress = progress
+        self.beat()
+
+    def beat(self) -> None:
+        """Shows that the unit goes on, at whatever it is; where nothing beats for long, it is taken to hang."""
+        self._beats += 1
+        now = time.monotonic()
+        if now - self._told >= PROGRESS_SECONDS:
+            self._told = now
+            path = self.folder / PROGRESS
+            temporary = path.with_suffix(".tmp")
+            told = {"pid": os.getpid(), "beats": self._beats, **self._progress}
+            temporary.write_text(json.dumps(told), encoding="utf-8")
+            os.replace(temporary, path)
+
+    def checkpoint_due(self) -> bool:
+        return self.stopping or time.monotonic() - self._saved >= self._every
+
+    def checkpointed(self, seconds: float) -> None:
+        """A checkpoint was written, in so many seconds; slow ones are written less often."""
+        self._saved = time.monotonic()
+        self._every = max(CHECKPOINT_SECONDS, seconds / CHECKPOINT_SHARE)
+
+
+class Lab(Protocol):
+    """What units do. It travels to the workers by pickling."""
+
+    def execute(self, unit: Unit, folder: Path, pulse: Pulse) -> dict[str, Any]:
+        """Runs the unit, from its checkpoint in ``folder`` where there is one.
+
+        Raises:
+            UnitFailed: with what belongs in the report.
+            Stopped: when ``pulse.stopping``, after a checkpoint.
+        """
+
+
+def work(folder: Path, url: str | None, packed: Packed, threads: int, line: Connection) -> None:
+    """The main function of a worker process. ``line`` closes, or says anything, when it should stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    import torch
+
+    from anyformer.train.memory import keep_freed_memory
+
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    stop = threading.Event()
+    threading.Thread(target=_listen, args=(line, stop), daemon=True).start()
+    try:
+        _work(Board(folder, url), packed.unpack(), stop, line)
+    except MachineFault as error:
+        line.send(Word("fault", text=str(error)))
+    except ValueError as error:  # the lab cannot be had here
+        line.send(Word("refused", text=str(error)))
+    except Exception:
+        line.send(Word("broken", text=traceback.format_exc()))
+
+
+def _work(board: Board, lab: Lab, stop: threading.Event, line: Connection) -> None:
+    from anyformer.train.memory import return_freed_memory
+
+    while not stop.is_set():
+        claim = board.claim()
+        if claim is None:
+            stop.wait(0.2)
+            continue
+        line.send(Word("took", claim.unit))
+        try:
+            outcome = run_unit(lab, claim, stop)
+            board.finish(claim, outcome)
+        except Stopped:
+            claim.give_back()
+            return
+        except Crowded as error:
+            step = read_progress(claim.folder).step
+            add_trouble(claim.folder, Trouble(kind="memory", step=step, what=str(error)))
+            claim.give_back()
+        except Exception as error:
+            claim.give_back()
+            fault = machine_fault(error, board.folder)
+            if fault is None or isinstance(error, MachineFault):
+                raise
+            raise MachineFault(fault) from error
+        line.send(Word("free"))
+        return_freed_memory()
+
+
+def _listen(line: Connection, stop: threading.Event) -> None:
+    """Waits for the parent's word; without a parent the process ends at once, as if it had been killed."""
+    try:
+        line.recv()
+    except (EOFError, OSError):
+        os._exit(1)
+    stop.set()
+
+
+def run_unit(lab: Lab, claim: Claim, stop: threading.Event | None = None) -> Outcome:
+    """Runs a claimed unit; every failure of the candidate becomes an outcome, so that the others go on.
+
+    Raises:
+        Stopped: as it was told to.
+        Crowded: it got no memory beside what else ran.
+        MachineFault: the machine failed, and not the candidate.
+    """
+    done = read_outcome(claim.folder)  # killed between writing the result and telling the study
+    if done is not None:
+        return done
+    try:
+        return Outcome(status="ok", data=lab.execute(claim.unit, claim.folder, Pulse(claim.folder, stop)))
+    except Stopped:
+        raise
+    except UnitFailed as error:
+        return Outcome(status=error.status, reason=error.reason)
+    except Exception as error:
+        fault = machine_fault(error, claim.folder)
+        if fault is not None:
+            raise MachineFault(fault) from error
+        if is_memory_error(error) and not takes_most_memory(error):
+            _blame(error, claim)
+        write_atomically(claim.folder / "error.txt", traceback.format_exc())
+        status, reason = explain(error)
+        return Outcome(status=status, reason=reason)
+
+
+def _blame(error: BaseException, claim: Claim) -> None:
+    """Raises where memory was refused for what others use; comes back where it is the candidate's doing.
+
+    A unit that needs little is run again with nothing of the comparison beside it. If it fails again, others have
+    taken the memory of the machine, or there is enough of it and the candidate makes its own trouble.
+    """
+    text = explain(error)[1]
+    if not any(trouble.kind == "memory" for trouble in read_troubles(claim.folder)):
+        raise Crowded(text) from error
+    if memory_is_short():
+        raise MachineFault(f"memory is short, and not by this comparison's doing ({text})") from error
+
+
+def explain(error: BaseException) -> tuple[Status, str]:
+    """A failure as a status and one line."""
+    text = " ".join(str(error).split())
+    text = text if len(text) <= 300 else text[:297] + "..."
+    if is_memory_error(error):
+        return "out_of_memory", text or "no memory was left"
+    return "failed", f"{type(error).__name__}: {text}" if text else type(error).__name__

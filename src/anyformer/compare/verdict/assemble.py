@@ -1,0 +1,197 @@
+"""From the outcomes of the units to results: scores, leaderboard, verdict, and the winner's folder."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from anyformer.compare.plan.learning_rate_search import RUNGS, Place, place_of
+from anyformer.compare.plan.schema import Plan, PlannedCandidate, TaskPlan
+from anyformer.compare.results import (
+    CandidateResult,
+    Costs,
+    MetricFacts,
+    Point,
+    ReferenceResult,
+    Sample,
+    SeedRun,
+    Settings,
+    TaskFacts,
+    TaskResult,
+)
+from anyformer.compare.run.items import ITEMS, load_items, sample_of
+from anyformer.compare.run.scheduler import Findings
+from anyformer.compare.run.unit_files import Outcome
+from anyformer.compare.verdict.judge import judge
+from anyformer.compare.verdict.undertrained import Training, with_maturity
+from anyformer.tasks import Task
+from anyformer.tasks.generated import GeneratedTask
+from anyformer.train import save_bundle
+
+SEARCH = (
+    "Each candidate tried the same learning rates in short runs, and went on along the same ladder of rates until its "
+    "best had a worse one on either side; longer runs of the best two and the next lower one chose between them."
+)
+SCHEDULE = "AdamW with weight decay and clipped gradients; a linear warm-up, then level, then linearly down to a tenth"
+
+
+def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: Findings) -> TaskResult:
+    """The result of one task, judged."""
+    metric = MetricFacts(**{name: value for name, value in vars(task.metric).items() if value is not None})
+    candidates = [_candidate(planned, found) for planned in task_plan.candidates]
+    references = [
+        _reference(name, outcome, task_plan, task, found) for name, outcome in found.references.items()
+    ]
+    board, verdict = judge(metric, candidates, references)
+    settings = _settings(plan, task_plan)
+    samples = settings.steps * settings.batch_size
+    training = Training(
+        steps=settings.steps,
+        tokens=samples * task.train_length,
+        passes=None if isinstance(task, GeneratedTask) else samples / task.size("train"),
+        workers=plan.workers,
+        slowness=plan.slowness,
+    )
+    verdict = with_maturity(verdict, board, metric, candidates, references, training)
+    return TaskResult(
+        task=TaskFacts(
+            name=task.name,
+            title=task.title,
+            metric=metric,
+            train_length=task.train_length,
+            lengths=list(task.lengths),
+            facts=json.loads(json.dumps(task.describe(), default=str)),
+            notes=[
+                *task.notes(),
+                *task_plan.remarks,
+                *([plan.busy] if plan.busy else []),
+                *_evaluated(task_plan),
+            ],
+        ),
+        settings=settings,
+        candidates=candidates,
+        references=references,
+        leaderboard=board,
+        verdict=verdict,
+    )
+
+
+def _settings(plan: Plan, task_plan: TaskPlan) -> Settings:
+    return Settings(
+        budget=plan.budgets,
+        hold=plan.hold,
+        steps=task_plan.final.steps if task_plan.final else 0,
+        batch_size=task_plan.batch_size,
+        seeds=plan.seeds,
+        learning_rates=sorted(task_plan.learning_rates),
+        ladder=list(RUNGS),
+        search=SEARCH,
+        schedule=SCHEDULE,
+        target_parameters=task_plan.target_parameters,
+    )
+
+
+def _evaluated(task_plan: TaskPlan) -> list[str]:
+    final, total = task_plan.final, task_plan.split_items["test"]
+    if final is None or final.test_items >= total:
+        return []
+    return [
+        f"To stay within the budget, {final.test_items:,} of the {total:,} test samples were used, spread evenly "
+        "over all of them; the same for every candidate and reference."
+    ]
+
+
+def _candidate(planned: PlannedCandidate, found: Findings) -> CandidateResult:
+    name = planned.name
+    result = CandidateResult(
+        name=name,
+        given=planned.given,
+        spec=planned.spec,
+        parameters=planned.parameters,
+        width=planned.width,
+        untrained=found.calibrations[name].untrained if name in found.calibrations else None,
+        learning_rate=found.rates.get(name),
+        rate_lies=_rate_lies(name, found),
+        search=found.search.get(name, []),
+    )
+    if planned.problem:
+        result.status, result.reason = "bad_spec", planned.problem
+        return result
+    result.runs = [_run(seed, outcome.data) for seed, outcome in sorted(found.runs.get(name, {}).items())]
+    if name in found.failures:
+        result.status, result.reason = found.failures[name]
+    elif any(not math.isfinite(run.test.score) for run in result.runs):
+        result.status, result.reason = "failed", "its score on the test split is not a number"
+    costs = found.costs.get(name)
+    if costs is not None and costs.status == "ok":
+        result.costs = Costs.model_validate(costs.data)
+    elif costs is not None:
+        result.costs.notes.append(f"costs were not measured: {costs.reason}")
+    return result
+
+
+def _rate_lies(name: str, found: Findings) -> Place | None:
+    if name not in found.rates:
+        return None
+    return place_of(found.rates[name], {run.learning_rate for run in found.search[name]})
+
+
+def _run(seed: int, data: dict[str, Any]) -> SeedRun:
+    return SeedRun(
+        seed=seed,
+        test=Sample.model_validate(data["test"]),
+        valid=data["valid"],
+        valid_loss=data.get("valid_loss"),
+        seconds=data["seconds"],
+        curve=[Point.model_validate(point) for point in data["curve"]],
+        by_length=data["by_length"],
+    )
+
+
+def _reference(
+    name: str, outcome: Outcome, task_plan: TaskPlan, task: Task, found: Findings
+) -> ReferenceResult:
+    if outcome.status != "ok":
+        return ReferenceResult(name=name, reason=outcome.reason)
+    path, final = found.reference_folders[name] / ITEMS, task_plan.final
+    test_items = final.test_items if final else task_plan.split_items["test"]
+    length_items = final.length_items if final else test_items
+    return ReferenceResult(
+        name=name,
+        description=outcome.data["description"],
+        test=sample_of(load_items(path, task, test_items)),
+        by_length={n: sample_of(load_items(path, task, length_items, length=n)) for n in task.lengths},
+    )
+
+
+def best_candidate(result: TaskResult) -> CandidateResult | None:
+    """The candidate whose model is worth keeping: the first on the leaderboard."""
+    names = [row.name for row in result.leaderboard if row.kind == "candidate"]
+    return next((c for c in result.candidates if names and c.name == names[0]), None)
+
+
+def save_winner(
+    result: TaskResult, task_plan: TaskPlan, task: Task, found: Findings, folder: Path, inside: str
+) -> None:
+    """Copies the model of the best candidate's best seed, by validation, to ``folder / inside``."""
+    best = best_candidate(result)
+    if best is None:
+        return
+    sign = 1.0 if result.task.metric.higher_is_better else -1.0
+    run = max(best.runs, key=lambda run: sign * run.valid if run.valid is not None else -math.inf)
+    save_bundle(
+        folder / inside,
+        found.folders[best.name][run.seed] / "model",
+        task,
+        source=task_plan.source,
+        target=task_plan.target,
+        options=task_plan.options,
+        candidate=best.name,
+        seed=run.seed,
+        metric=result.task.metric.name,
+        valid=run.valid,
+        test=run.test.score,
+    )
+    result.saved, result.saved_path = best.name, inside

@@ -1,0 +1,312 @@
+"""Whether the candidates were trained for long enough to support a verdict, judged from their curves.
+
+How a candidate grows
+    A curve flattens by the schedule of its learning rate, so that its own end tells little. Whole runs of different
+    lengths do: the two rounds of the search for a learning rate and the full runs, each with its schedule to the end.
+    Between two lengths the score grows by so much with each doubling of the steps; that shrinks from doubling to
+    doubling by a constant factor, as in a power law, and the next doublings are extrapolated from the last three
+    lengths. Growth within twice its standard error, over seeds, is taken for none.
+
+When that is not enough
+    (1) A reference is not beaten, and some candidate would pass it within three doublings, or its loss still falls by
+    3% or more with a doubling.
+    (2) A candidate that is behind, or tied, would draw level with the best in one doubling, or still gains more in one
+    than what separates them, where that is a tenth or more of all that it has learned since before its first step.
+    (3) No reference is beaten, not the simplest, by candidates that have seen fewer than 20 tokens for each parameter
+    (Hoffmann et al. 2022, section 3), and the training data fewer than three times: a flat curve is then no plateau.
+    (4) The full runs are not twice as long as any of the search, so that nothing is known of their growth, and nothing
+    is separated.
+
+What is separated from all others, or has come to rest, keeps its verdict.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean, stdev
+
+from anyformer.compare.results import (
+    CandidateResult,
+    Contrast,
+    MetricFacts,
+    ReferenceResult,
+    SeedRun,
+    Shortage,
+    Standing,
+    Trend,
+    Verdict,
+)
+from anyformer.compare.results.formats import amount, join, score_with_unit
+from anyformer.compare.verdict.confidence_intervals import beaten
+
+HORIZON = 3
+"""Doublings of the steps up to which growth is extrapolated."""
+YOUNG = 0.1
+"""Gaining this share of all that was learned in one doubling is growing fast."""
+FALLING = 0.03
+"""A loss that falls by this share in one doubling is still falling."""
+TOKENS_A_PARAMETER = 20
+PASSES = 3
+OVERHEAD = 1.3
+"""Time for everything around training steps, as a multiple of theirs."""
+MARGIN = 1.2
+"""Times that are proposed are so many times what the slowest stretch of the training says."""
+BEFORE_DECAY = 0.7
+"""A run that is gone on with starts from here, where its learning rate began to fall."""
+STARTING_SECONDS = 10.0
+"""For processes to start, and for the report, of an undisturbed processor."""
+LONGEST_SECONDS = 7200.0
+TIMES = (
+    20,
+    30,
+    45,
+    60,
+    90,
+    *(60 * n for n in (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 90, 120)),
+)
+"""Seconds that are proposed."""
+
+Length = tuple[int, float]
+"""Steps of a whole run, and what came out."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What every full run had.
+
+    Attributes:
+        steps, tokens: of a run.
+        passes: how often a run saw the training data; None where it is generated without end.
+        workers: runs at the same time.
+        slowness: how many times longer than it works the machine takes for what runs once, as busy as it was.
+    """
+
+    steps: int
+    tokens: int
+    passes: float | None
+    workers: int
+    slowness: float = 1.0
+
+    def until_seen(self, parameters: int) -> float:
+        """Doublings of the steps until a flat curve tells that there is nothing to learn; 0 if it does."""
+        lacking = TOKENS_A_PARAMETER * parameters / max(1, self.tokens)
+        lacking = min(lacking, PASSES / self.passes) if self.passes else lacking
+        return math.log2(max(1.0, lacking))
+
+
+def growth(lengths: Sequence[Length], noise: float = 0.0) -> list[float]:
+    """Gains of the next doublings (``HORIZON``), from the values (higher is better) that runs of these lengths reached.
+
+    None where no run was half as long as the longest, or less: what lies close together tells no slope.
+    ``noise`` is the standard error of a difference between two of the values.
+    """
+    *shorter, (now, high) = sorted(lengths)
+    known = [point for point in shorter if now >= 2 * point[0]]
+    if not known:
+        return []
+    before, low = known[-1]
+    first = known[-2] if len(known) > 1 else None
+    doublings = math.log2(now / before)
+    if high - low <= 2 * noise:
+        return [0.0] * HORIZON
+    gain, shrinks = (high - low) / doublings, 1.0
+    if first is not None and low > first[1]:
+        earlier = (low - first[1]) / math.log2(before / first[0])
+        shrinks = min(1.0, gain / earlier) ** (2 / math.log2(now / first[0]))
+    return [gain * shrinks ** (doublings / 2 + number + 0.5) for number in range(HORIZON)]
+
+
+def trend_of(candidate: CandidateResult, metric: MetricFacts) -> Trend | None:
+    """How a candidate's validation score grows; None where it has no full runs."""
+    sign = 1.0 if metric.higher_is_better else -1.0
+    valid = [run.valid for run in candidate.runs if run.valid is not None and math.isfinite(run.valid)]
+    losses = [run.valid_loss for run in candidate.runs if run.valid_loss is not None]
+    if candidate.status != "ok" or not valid or not candidate.runs[0].curve:
+        return None
+    steps = candidate.runs[0].curve[-1].step
+    scores = [(n, sign * s) for n, _, s in _searched(candidate) if n < steps and s is not None]
+    lower = [(n, -loss) for n, loss, _ in _searched(candidate) if n < steps]
+    known = candidate.untrained if candidate.untrained is not None else math.nan
+    falls = growth([*lower, (steps, -fmean(losses))], _noise(losses)) if losses else []
+    return Trend(
+        name=candidate.name,
+        steps=steps,
+        gains=growth([*scores, (steps, sign * fmean(valid))], _noise(valid)),
+        learned=sign * (fmean(valid) - known) if math.isfinite(known) else None,
+        noise=_noise(valid),
+        loss_falls=falls[0] / max(abs(fmean(losses)), 1e-12) if falls else 0.0,
+    )
+
+
+def _searched(candidate: CandidateResult) -> Iterable[tuple[int, float, float | None]]:
+    """Length, loss and score of the search's runs at the rate that was used, or else at the best one."""
+    for steps in {run.steps for run in candidate.search}:
+        runs = [run for run in candidate.search if run.steps == steps and run.loss is not None]
+        best = min(runs, key=lambda r: (r.learning_rate != candidate.learning_rate, r.loss), default=None)
+        if best is not None and best.loss is not None:
+            yield steps, best.loss, best.score
+
+
+def _noise(values: Sequence[float]) -> float:
+    """Standard error of the difference between one run and the mean of these."""
+    return stdev(values) * math.sqrt(1 + 1 / len(values)) if len(values) > 1 else 0.0
+
+
+@dataclass(frozen=True)
+class _Case:
+    metric: MetricFacts
+    verdict: Verdict
+    scores: dict[str, float]
+    """Test scores, by row, higher is better."""
+    trends: dict[str, Trend]
+    benches: set[str]
+    blank: float
+    """Doublings until a flat curve tells anything, see (3) above; 0 where it does."""
+
+    def doublings(self) -> float | None:
+        """How many doublings of the steps are lacking; None where the training was enough."""
+        lacking = [
+            found for contrast in self.verdict.contrasts if (found := self._lacking(contrast)) is not None
+        ]
+        return max(lacking, default=None)
+
+    def _lacking(self, contrast: Contrast) -> float | None:
+        if contrast.better not in self.scores or contrast.other not in self.scores:
+            return None
+        is_beaten = beaten(contrast)
+        if contrast.other in self.benches:
+            return None if is_beaten else self._to_pass(contrast)
+        return self._to_settle(contrast, is_beaten=is_beaten)
+
+    def _to_pass(self, contrast: Contrast) -> float | None:
+        """Doublings until some candidate beats the reference of this contrast."""
+        reach = max(contrast.smallest, (contrast.high - contrast.low) / 2)
+        reach = reach if math.isfinite(reach) else contrast.smallest
+        lacking = []
+        for trend in self.trends.values():
+            needed = reach + self.scores[contrast.other] - self.scores[trend.name]
+            lacking += [n for n in range(1, HORIZON + 1) if sum(trend.gains[:n]) >= needed][:1]
+        if lacking:
+            return min(lacking)
+        if any(not trend.gains or trend.loss_falls >= FALLING for trend in self.trends.values()):
+            return max(HORIZON, self.blank)
+        return self.blank or None
+
+    def _to_settle(self, contrast: Contrast, *, is_beaten: bool) -> float | None:
+        """One doubling, where it might decide between two candidates, or turn their order round."""
+        ahead, behind = (self.trends.get(name) for name in (contrast.better, contrast.other))
+        if ahead is None or behind is None:
+            return None
+        if not (ahead.gains and behind.gains):
+            return None if is_beaten else HORIZON
+        catches_up = behind.gains[0] - ahead.gains[0]
+        if is_beaten:
+            return 1 if catches_up >= contrast.difference else None
+        apart = max(contrast.smallest, (contrast.high - contrast.low) / 2)
+        young = [
+            trend
+            for trend in (ahead, behind)
+            if trend.learned is not None and trend.gains[0] >= YOUNG * max(trend.learned, 0.0)
+        ]
+        return 1 if any(trend.gains[0] > apart for trend in young) else None
+
+
+def with_maturity(
+    verdict: Verdict,
+    board: Sequence[Standing],
+    metric: MetricFacts,
+    candidates: Sequence[CandidateResult],
+    references: Sequence[ReferenceResult],
+    training: Training,
+) -> Verdict:
+    """The verdict, or what is said in its place where the training was not enough for it."""
+    found = [trend for c in candidates if (trend := trend_of(c, metric)) is not None]
+    sign = 1.0 if metric.higher_is_better else -1.0
+    parameters = max((c.parameters or 0 for c in candidates if c.status == "ok"), default=0)
+    case = _Case(
+        metric,
+        verdict,
+        {row.name: sign * row.score for row in board},
+        {trend.name: trend for trend in found},
+        {reference.name for reference in references},
+        blank=0.0 if _beats_some(verdict, references) else training.until_seen(parameters),
+    )
+    verdict.trends = found
+    doublings = case.doublings() if found else None
+    if doublings is None:
+        return verdict
+    spent = sum(slowest_seconds(run) for c in candidates if c.status == "ok" for run in c.runs)
+    further = OVERHEAD * spent / training.workers * (2**doublings - BEFORE_DECAY)
+    seconds = MARGIN * (STARTING_SECONDS * training.slowness + further)
+    shortage = Shortage(steps=math.ceil(training.steps * 2**doublings), seconds=seconds)
+    return _undertrained(case, shortage, training)
+
+
+def slowest_seconds(run: SeedRun) -> float:
+    """What the steps of a run take at the pace of the slowest stretch of its curve; the first one warms up."""
+    points = [(0, 0.0), *((point.step, point.seconds) for point in run.curve)]
+    stretches = list(pairwise(points))
+    paces = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in stretches[1:] or stretches if b[0] > a[0]]
+    return max(run.seconds, max(paces, default=0.0) * points[-1][0])
+
+
+def _beats_some(verdict: Verdict, references: Sequence[ReferenceResult]) -> bool:
+    """Whether some candidate is better than some reference, the simplest at least; or there is none."""
+    names = {reference.name for reference in references}
+    against = [contrast for contrast in verdict.contrasts if contrast.other in names]
+    return not against or any(beaten(contrast) for contrast in against)
+
+
+def _undertrained(case: _Case, shortage: Shortage, training: Training) -> Verdict:
+    rising = [t for t in case.trends.values() if (t.gains and t.gains[0] > 0) or t.loss_falls >= FALLING]
+    state = " and still improving" if rising else " and had hardly begun to learn"
+    if not rising and not case.blank:
+        state = ", too few to see how they improve"
+    time, option = proposed(shortage.seconds)
+    shortage.option = option
+    if time == "more":
+        advice = "more than 2 h would be needed"
+    else:
+        advice = f"about {time} would do"
+    headline = f"Not enough training to tell: each was trained for {training.steps:,} steps{state}; {advice}."
+    details = [
+        "That time is what the slowest stretch of the training says, on a machine as busy as it was then, and a fifth "
+        "more."
+    ]
+    unbeaten = [c.other for c in case.verdict.contrasts if c.other in case.benches and not beaten(c)]
+    if unbeaten:
+        details.append(f"So far no candidate beats {join([f'“{name}”' for name in unbeaten])}.")
+    elif case.verdict.tied:
+        details.append(f"So far {join(case.verdict.tied)} cannot be told apart.")
+    elif case.verdict.winner:
+        details.append(f"So far {case.verdict.winner} is ahead.")
+    sign = 1.0 if case.metric.higher_is_better else -1.0
+    for trend in rising:
+        gained = score_with_unit(case.metric, sign * trend.gains[0]) if trend.gains else "an unknown amount"
+        text = f"{trend.name}: the next doubling of its steps would change its {case.metric.name} by about {gained}"
+        details.append(f"{text}; its loss falls by {amount(100 * trend.loss_falls, 2)}% with it.")
+    return case.verdict.model_copy(
+        update={
+            "kind": "undertrained",
+            "headline": headline,
+            "details": details,
+            "winner": None,
+            "tied": [],
+            "shortage": shortage,
+        }
+    )
+
+
+def proposed(seconds: float) -> tuple[str, str]:
+    """A round time that is enough, in words and as ``--more`` takes it; ``"more"`` where it is beyond two hours."""
+    if seconds > LONGEST_SECONDS:
+        return "more", "2h"
+    enough = next(time for time in TIMES if time >= seconds)
+    if enough < 120:
+        return f"{enough} seconds", f"{enough}s"
+    if enough < 3600 or enough % 3600:
+        return f"{enough // 60} minutes", f"{enough // 60}m"
+    return ("1 hour" if enough == 3600 else f"{enough // 3600} hours"), f"{enough // 3600}h"

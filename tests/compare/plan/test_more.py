@@ -1,0 +1,139 @@
+"""A finished comparison is gone on with: more steps for all, nothing done twice, the old results kept."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from fakes import InProcess
+from typer.testing import CliRunner
+
+from anyformer.cli import app
+from anyformer.compare import Comparison, Results, compare, resume
+from anyformer.compare.plan.schema import Plan
+from anyformer.compare.report.terminal import print_results
+from anyformer.terminal import new_console
+
+SETTINGS = {"parameters": 8000, "batch_size": 8, "workers": 1, "quiet": True}
+OPTIONS = {"vocab_size": 8, "num_pairs": 2, "length": 12}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def in_process():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("anyformer.compare.run.scheduler.Pool", InProcess)
+        patch.setattr("anyformer.compare.run.pool.POLL_SECONDS", 0.0)
+        patch.setattr("anyformer.compare.run.executor.CALIBRATION_SECONDS", 0.01)
+        patch.setattr("anyformer.compare.plan.schema.Plan.measure_seconds", 0.01)
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Comparison:
+    out = tmp_path_factory.mktemp("going_on") / "out"
+    return compare("recall", "transformer, retnet", budget="20 steps", out=out, options=OPTIONS, **SETTINGS)
+
+
+@pytest.fixture
+def copied(finished, tmp_path) -> Path:
+    shutil.copytree(finished.folder, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def units(folder: Path, phase: str) -> set[str]:
+    return {path.parent.name for path in folder.glob(f"units/*-{phase}-*/result.json")}
+
+
+def test_twenty_steps_are_not_enough(finished):
+    verdict = finished.verdict
+    assert verdict.kind == "undertrained"
+    assert verdict.headline.startswith("Not enough training to tell: each was trained for 20 steps")
+    command = f"anyformer compare --more {verdict.shortage.option} {finished.folder}"
+    page = finished.report.read_text(encoding="utf-8")
+    assert page.index("Not enough training to tell") < page.index(command)
+    console = new_console()
+    with console.capture() as captured:
+        print_results(finished.results, console)
+    text = " ".join(captured.get().split())
+    assert text.index("Not enough training to tell") < text.index("Go on with: anyformer compare --more")
+    assert page.index("Not enough training to tell") < page.index("Leaderboard")
+
+
+def test_more_goes_on(copied, finished):
+    before = {
+        phase: units(copied, phase) for phase in ("search", "calibrate", "reference", "measure", "train")
+    }
+    old = (copied / "results.json").read_bytes()
+    more = compare(more="12 steps", out=copied, quiet=True)
+    result = more.results.tasks[0]
+    assert result.settings.steps == 32
+    assert result.settings.budget == "20 steps, then 12 steps more"
+    for phase in ("search", "calibrate", "reference", "measure"):
+        assert units(copied, phase) == before[phase], "done again"
+    assert before["train"] < units(copied, "train")
+    assert (copied / "results-1.json").read_bytes() == old
+    assert (copied / "report-1.html").exists()
+    assert more.results.earlier == ["results-1.json"]
+    assert Results.load(copied / "results.json") == more.results
+    for candidate in result.candidates:
+        assert candidate.status == "ok", candidate.reason
+        assert [run.curve[-1].step for run in candidate.runs] == [32, 32, 32]
+    again = compare(more="8 steps", out=copied, quiet=True)
+    assert again.results.tasks[0].settings.steps == 40
+    assert again.results.earlier == ["results-1.json", "results-2.json"]
+
+
+def test_more_that_was_stopped_goes_on_with_resume(copied, monkeypatch):
+    whole = copied.parent / "whole"
+    shutil.copytree(copied, whole)
+    expected = compare(more="12 steps", out=whole, quiet=True).results.tasks[0]
+    lab = importlib.import_module("anyformer.compare.run.executor")
+    left, execute = [3], lab.TrainingLab.execute
+
+    def stops(self, *args):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return execute(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lab.TrainingLab, "execute", stops)
+        with pytest.raises(KeyboardInterrupt):
+            compare(more="12 steps", out=copied, quiet=True)
+    assert not (copied / "results.json").exists()
+    assert Plan.load(copied).more[0].budget == "12 steps"
+    found = resume(copied, quiet=True).results.tasks[0]
+    for mine, other in zip(found.candidates, expected.candidates, strict=True):
+        assert [run.test for run in mine.runs] == [run.test for run in other.runs]
+
+
+def test_what_cannot_be_gone_on_with(copied, tmp_path):
+    with pytest.raises(ValueError, match="holds no comparison"):
+        compare(more="1m", out=tmp_path / "nothing", quiet=True)
+    with pytest.raises(ValueError, match="out must name the folder to go on with"):
+        compare(more="1m", quiet=True)
+    with pytest.raises(ValueError, match="budget: expected a time"):
+        compare(more="a while", out=copied, quiet=True)
+    with pytest.raises(ValueError, match="it takes no task, models"):
+        compare("recall.csv", more="1m", out=copied, quiet=True)
+    with pytest.raises(ValueError, match="more is for a comparison that has finished"):
+        compare(more="1m", out=copied, resume=True, quiet=True)
+    with pytest.raises(ValueError, match=r"more: 1s is too short .* give at least \d+"):
+        compare(more="1s", out=copied, quiet=True)
+    (copied / "finished.json").unlink()
+    before = json.loads((copied / "plan.json").read_text())
+    with pytest.raises(ValueError, match="has not finished: go on with --resume first"):
+        compare(more="1m", out=copied, quiet=True)
+    assert json.loads((copied / "plan.json").read_text()) == before
+
+
+def test_on_the_command_line(copied):
+    runner = CliRunner()
+    nothing = runner.invoke(app, ["compare", "--more", "10m"])
+    assert nothing.exit_code != 0
+    assert "anyformer compare --more 10m DIR" in " ".join(nothing.output.split())
+    assert runner.invoke(app, ["compare", "--more", "6 steps", str(copied)]).exit_code == 0
+    assert Results.load(copied / "results.json").tasks[0].settings.steps == 26

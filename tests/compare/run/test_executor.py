@@ -1,0 +1,256 @@
+"""Units of real training, run in this process."""
+
+from __future__ import annotations
+
+import math
+import threading
+
+import pytest
+import torch
+from torch import nn
+
+from anyformer.compare.plan.prepare import check_request, make_plan, named_models
+from anyformer.compare.plan.schema import Final, Leg, Plan, Rounds
+from anyformer.compare.run.costs import PeakMemory, bare_trainer, flops_per_token, lengths_for, measure
+from anyformer.compare.run.executor import CHECKPOINT, TrainingLab, _advance, _Job, _Run
+from anyformer.compare.run.items import ITEMS, load_items
+from anyformer.compare.run.work_queue import Unit
+from anyformer.compare.run.worker import Pulse, Stopped, UnitFailed
+from anyformer.models import SequenceModel
+from anyformer.tasks import create_task
+from anyformer.train import model_for
+from anyformer.train.schedule import Knots, changed, top, whole
+
+STEPS = 24
+
+
+def legs_of(schedule: Knots, *, ends: tuple[int, ...] = ()) -> list[Leg]:
+    """Legs that end at the fall of the learning rate and at the end, or elsewhere."""
+    ends = ends or (top(schedule), schedule[-1][0])
+    return [Leg(steps=end, schedule=schedule, every=6, curve_items=8) for end in ends]
+
+
+@pytest.fixture
+def task():
+    return create_task("recall", num_pairs=2, length=12, vocab_size=8)
+
+
+@pytest.fixture
+def plan(task, tmp_path) -> Plan:
+    request = check_request(
+        budget=f"{STEPS} steps", hold="parameters", seeds=3, workers=1, parameters=8000, batch_size=8
+    )
+    options = {"num_pairs": 2, "length": 12, "vocab_size": 8}
+    plan = make_plan(request, [(task, "recall", None, options)], named_models("transformer,linformer"))
+    plan.tasks[0].rounds = Rounds(steps=(8, 12), valid_items=20)
+    plan.tasks[0].legs = legs_of(whole(STEPS))
+    plan.tasks[0].final = Final(
+        steps=STEPS, evaluations=4, curve_items=8, valid_items=20, test_items=30, length_items=10
+    )
+    plan.save(tmp_path)
+    return plan
+
+
+def unit(phase: str, **fields) -> Unit:
+    return Unit(task="recall", phase=phase, candidate="transformer", **fields)
+
+
+def run_units(plan: Plan, seed: int = 0, rate: float = 3e-3) -> list[Unit]:
+    """All legs of a full run, and its test."""
+    legs = plan.tasks[0].legs
+    phases = [("train", leg) for leg in legs] + [("score", legs[-1])]
+    return [
+        unit(phase, steps=leg.steps, learning_rate=rate, seed=seed, schedule=leg.schedule)
+        for phase, leg in phases
+    ]
+
+
+def execute(tmp_path, work: Unit, pulse: Pulse | None = None):
+    folder = home(tmp_path, work)
+    folder.mkdir(exist_ok=True, parents=True)
+    return TrainingLab(tmp_path).execute(work, folder, pulse or Pulse(folder))
+
+
+def home(tmp_path, work: Unit):
+    return tmp_path / "units" / work.id
+
+
+def full_run(plan: Plan, folder):
+    plan.save(folder)
+    return [execute(folder, work) for work in run_units(plan)][-1]
+
+
+def without_seconds(data):
+    data.pop("seconds")
+    for point in data["curve"]:
+        point.pop("seconds")
+    return data
+
+
+def test_a_full_run(plan, tmp_path):
+    data = full_run(plan, tmp_path)
+    assert [point["step"] for point in data["curve"]] == [6, 12, 18, 24]
+    assert data["curve"][-1]["tokens"] == STEPS * 8 * 12
+    test = data["test"]
+    assert len(test["sums"]) == 30, "a piece of evidence for each sample"
+    assert data["score"] == pytest.approx(sum(test["sums"]) / sum(test["weights"]))
+    assert {length: len(found["sums"]) for length, found in data["by_length"].items()} == {24: 10, 48: 10}
+    first, last, score = run_units(plan)
+    assert (home(tmp_path, score) / "model" / "model.safetensors").exists()
+    assert (home(tmp_path, first) / CHECKPOINT).exists(), "longer runs go on from there"
+    assert not (home(tmp_path, last) / CHECKPOINT).exists()
+    assert not (home(tmp_path, score) / CHECKPOINT).exists()
+
+
+class Impatient(Pulse):
+    """Told to stop after some steps."""
+
+    def __init__(self, folder, steps: int) -> None:
+        self.event = threading.Event()
+        super().__init__(folder, self.event)
+        self.steps = steps
+
+    def tell(self, **progress) -> None:
+        if progress["step"] >= self.steps:
+            self.event.set()
+
+
+def test_a_stopped_run_goes_on_as_if_nothing_had_happened(plan, tmp_path):
+    whole_run = full_run(plan, tmp_path)
+    parts = tmp_path / "parts"
+    plan.save(parts)
+    first, last, score = run_units(plan)
+    for steps in (4, 13):
+        with pytest.raises(Stopped):
+            execute(parts, first, Impatient(home(parts, first), steps))
+        assert (home(parts, first) / CHECKPOINT).exists()
+    execute(parts, first)
+    with pytest.raises(Stopped):
+        execute(parts, last, Impatient(home(parts, last), 20))
+    execute(parts, last)
+    assert without_seconds(execute(parts, score)) == without_seconds(whole_run)
+
+
+def test_legs_whose_checkpoints_are_lost_or_damaged_are_trained_again(plan, tmp_path):
+    whole_run = full_run(plan, tmp_path)
+    parts = tmp_path / "parts"
+    plan.save(parts)
+    first, last, score = run_units(plan)
+    execute(parts, first)
+    (home(parts, first) / CHECKPOINT).write_bytes(b"damaged")
+    execute(parts, last)
+    (home(parts, last) / CHECKPOINT).unlink()
+    assert without_seconds(execute(parts, score)) == without_seconds(whole_run)
+
+
+def test_a_run_that_is_gone_on_with_is_one_in_one_go(plan, tmp_path):
+    """Bit for bit: the same steps under the same learning rates, wherever its legs ended."""
+    full_run(plan, tmp_path)
+    longer = changed(whole(STEPS), top(whole(STEPS)), 40)
+    task = plan.tasks[0]
+    task.legs = [task.legs[0], *legs_of(longer, ends=(25, 33, 40))]
+    gone_on = full_run(plan, tmp_path)
+    task.legs = legs_of(longer, ends=(40,))
+    at_once = full_run(plan, tmp_path / "at_once")
+    assert without_seconds(gone_on) == without_seconds(at_once)
+    names = [f"{folder}/units/{run_units(plan)[-1].id}/model" for folder in (tmp_path, tmp_path / "at_once")]
+    one, other = (SequenceModel.from_pretrained(name).state_dict() for name in names)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_divergence_is_told(plan, tmp_path):
+    with pytest.raises(UnitFailed, match=r"loss was (nan|inf) at step \d+") as caught:
+        execute(tmp_path, run_units(plan, rate=1e30)[-1])
+    assert caught.value.status == "diverged"
+
+
+def test_other_units(plan, tmp_path, task):
+    calibration = execute(tmp_path, unit("calibrate"))
+    assert calibration["eval_seconds"] > 0
+    assert 0 < calibration["step_seconds"] < 5
+    assert 0 <= calibration["untrained"] < 0.5
+    search = execute(tmp_path, unit("search", steps=8, learning_rate=1e-3, seed=0))
+    assert math.isfinite(search["loss"])
+    reference = Unit(task="recall", phase="reference", candidate="any value seen")
+    execute(tmp_path, reference)
+    for length in (None, 24, 48):
+        path = home(tmp_path, reference) / ITEMS
+        assert len(load_items(path, task, plan.tasks[0].split_items["test"], length=length)) == 1024
+        assert len(load_items(path, task, 7, length=length)) == 7
+
+
+def test_what_cannot_be_built_is_a_problem_of_that_candidate(plan):
+    good, bad = plan.tasks[0].candidates
+    assert not good.problem
+    assert abs(good.parameters / 8000 - 1) <= 0.02
+    assert "linformer" in bad.problem or "later tokens" in bad.problem
+    assert plan.tasks[0].buildable == [good]
+
+
+@pytest.mark.parametrize("name", ["transformer", "retnet"])
+def test_costs(task, name):
+    trainer = bare_trainer(task, model_for(task, name, dim=16), 4)
+    costs = measure(trainer, seconds=20.0)
+    assert costs.notes == []
+    assert costs.train_tokens_per_second > 0
+    assert costs.token_latency_ms > 0
+    assert costs.flops_per_token > trainer.model.num_parameters() / 2
+    assert (
+        sorted(costs.prefill_ms)
+        == sorted(costs.state_bytes)
+        == sorted(costs.memory_bytes)
+        == [12, 24, 48, 96, 192]
+    )
+    assert costs.memory_bytes[192] > 4 * costs.memory_bytes[12]
+    growth = costs.state_bytes[192] / costs.state_bytes[12]
+    if name == "transformer":
+        assert growth > 8, "keys and values are kept for every token"
+    else:
+        assert growth == 1, "the state has a fixed size"
+    parameters = sum(p.numel() * 4 for p in trainer.model.parameters())
+    assert costs.peak_memory_bytes > 3 * parameters
+
+
+def test_lengths_stop_at_what_the_model_takes(task):
+    model = model_for(task, "transformer", dim=16, positions="learned(max_length=30)")
+    assert lengths_for(task, model) == [12, 24]
+
+
+def test_memory_is_counted():
+    layer = nn.Linear(100, 1000, bias=False)
+    with PeakMemory() as memory:
+        for _ in range(3):
+            layer(torch.zeros(100, 100))
+    assert 400_000 <= memory.peak <= 500_000, "freed memory is not counted again"
+
+
+def test_flops_of_a_plain_model(task):
+    model = model_for(task, "transformer", dim=16)
+    x = task.train_batch(0, 1).x
+    assert flops_per_token(model, x) > 2 * sum(p.numel() for p in model.parameters() if p.dim() == 2) * 0.5
+
+
+def test_what_is_kept_on_the_way_costs_little(plan, tmp_path, task, monkeypatch):
+    """Under a clock that only steps and checkpoints move: 2% of the time for checkpoints, a few words a second."""
+    now, saves, words = [0.0], [], []
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    job = _Job(
+        plan, plan.tasks[0], task, unit("search", steps=6000, learning_rate=1e-3), tmp_path, Pulse(tmp_path)
+    )
+    trainer = job.trainer()
+
+    def step() -> float:
+        now[0] += 0.05
+        return 1.0
+
+    def save(path, **facts) -> None:
+        now[0] += 0.3
+        saves.append(now[0])
+
+    monkeypatch.setattr("os.replace", lambda *names: words.append(now[0]))
+    monkeypatch.setattr(trainer, "_step", step)
+    monkeypatch.setattr(trainer, "save", save)
+    _advance(_Run(trainer, [], 0, 0.0), job, None)
+    assert trainer.step == 6000
+    assert 0.01 * now[0] < 0.3 * len(saves) <= 0.02 * now[0] + 0.6
+    assert 1.0 < len(words) / now[0] <= 1 / 0.4

@@ -1,0 +1,432 @@
+"""Whatever is killed, every unit is run to its end, once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fakes import FakeLab
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anyformer.compare.run.locks import FileLock
+from anyformer.compare.run.pool import (
+    PATIENCE_SECONDS,
+    TROUBLES,
+    Clock,
+    Limits,
+    Pool,
+    _Worker,
+    coordinating,
+    run_units,
+)
+from anyformer.compare.run.unit_files import Trouble, add_trouble, read_troubles
+from anyformer.compare.run.work_queue import Board, Outcome, Unit
+from anyformer.compare.run.worker import Crowded, explain, run_unit
+from anyformer.machine import MachineFault, takes_most_memory
+
+HERE = Path(__file__).parents[1]
+
+posix = pytest.mark.skipif(os.name != "posix", reason="needs signals")
+
+
+def units(*names: str, seeds: int = 2, steps: int = 30, phase: str = "train") -> list[Unit]:
+    return [
+        Unit(task="t", phase=phase, candidate=name, steps=steps, learning_rate=1e-3, seed=seed)
+        for name in names
+        for seed in range(seeds)
+    ]
+
+
+@pytest.fixture
+def pool(tmp_path):
+    pool = Pool(Board(tmp_path), None, FakeLab(), size=2, threads=1)
+    yield pool
+    pool.stop()
+
+
+def starts(board: Board, unit: Unit) -> list[int]:
+    """The steps from which the processes that took the unit set out."""
+    return [int(line) for line in (board.home(unit) / "log").read_text().split()]
+
+
+def test_a_unit_is_enqueued_once(tmp_path):
+    board = Board(tmp_path)
+    board.enqueue(units("a", "b"))
+    board.enqueue(units("a", "b", "c"))
+    assert len(board.trials()) == 6
+    assert len({unit.id for unit in units("a", "b", "c")}) == 6
+
+
+def test_a_claimed_unit_is_nobody_elses(tmp_path):
+    first, second = Board(tmp_path), Board(tmp_path)
+    first.enqueue(units("a"))
+    one, two = first.claim(), second.claim()
+    assert one is not None and two is not None and one.unit != two.unit
+    assert second.claim() is None
+    one.release()  # as the operating system does for a killed process
+    again = second.claim()
+    assert again is not None and again.unit == one.unit
+    second.finish(again, Outcome(status="ok", data={"score": 1.0}))
+    assert first.claim() is None
+    assert first.unfinished(units("a")) == [two.unit]
+
+
+def test_quiet_units_run_alone(tmp_path):
+    first, second = Board(tmp_path), Board(tmp_path)
+    first.enqueue(units("a", phase="measure"))
+    claim = first.claim()
+    assert claim is not None
+    assert second.claim() is None
+    first.finish(claim, Outcome(status="ok"))
+    assert second.claim() is not None
+
+
+def test_a_result_that_the_study_did_not_hear_of(tmp_path):
+    board = Board(tmp_path)
+    board.enqueue(units("a", seeds=1))
+    claim = board.claim()
+    assert claim is not None
+    board.finish(claim, Outcome(status="ok", data={"score": 2.0}))
+    assert run_unit(FakeLab(), claim).data == {"score": 2.0}
+    assert not (claim.folder / "log").exists()
+
+
+def test_failures_leave_the_rest_alone(tmp_path, pool):
+    found = run_units(pool.board, pool, units("a", "diverges", "greedy", seeds=1))
+    by_name = {unit.candidate: outcome for unit, outcome in found.items()}
+    assert by_name["a"].status == "ok"
+    assert (by_name["diverges"].status, by_name["diverges"].reason) == (
+        "diverged",
+        "the loss became NaN at step 3",
+    )
+    assert by_name["greedy"].status == "out_of_memory"
+
+
+@posix
+def test_a_unit_that_kills_its_workers_is_given_up(tmp_path, pool):
+    found = run_units(pool.board, pool, units("a", "dies", seeds=1))
+    by_name = {unit.candidate: outcome for unit, outcome in found.items()}
+    assert by_name["a"].status == "ok"
+    assert by_name["dies"].status == "out_of_memory"
+    assert "signal 9" in by_name["dies"].reason
+
+
+@posix
+def test_killed_workers_are_replaced(tmp_path, pool):
+    work = units("a", "b", seeds=2, steps=300)
+    killed_at: dict[Unit, int] = {}
+
+    def kill_now_and_then():
+        for worker in pool._workers:
+            reached = checkpoint(pool.board, worker.unit) if worker.unit else 0
+            if len(killed_at) < 4 and worker.unit not in killed_at and reached:
+                os.kill(worker.process.pid, signal.SIGKILL)
+                killed_at[worker.unit] = reached
+
+    found = run_units(pool.board, pool, work, kill_now_and_then)
+    assert all(outcome.status == "ok" for outcome in found.values())
+    assert killed_at
+    for unit, reached in killed_at.items():
+        begun = starts(pool.board, unit)
+        assert begun[0] == 0
+        assert all(step >= reached for step in begun[1:]), "a unit started again from before its checkpoint"
+
+
+def checkpoint(board: Board, unit: Unit) -> int:
+    path = board.home(unit) / "checkpoint.json"
+    return int(path.read_text()) if path.exists() else 0
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {here!r})
+from test_run import FakeLab, Board, Pool, coordinating, run_units, units
+if __name__ == "__main__":
+    folder = Path({folder!r})
+    with coordinating(folder):
+        pool = Pool(Board(folder), None, FakeLab(step_seconds=0.01), size=2, threads=1)
+        run_units(pool.board, pool, units("a", "b", steps=200))
+        pool.stop()
+    print("done")
+"""
+
+
+def progress(folder: Path) -> int:
+    return sum(int(path.read_text()) for path in folder.glob("units/*/checkpoint.json"))
+
+
+def wait_for(condition, otherwise: str) -> None:
+    """Waits until the condition holds, however slow the machine is."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.02)
+
+
+@posix
+def test_kill_everything_several_times(tmp_path):
+    """``kill -9`` of the coordinator in the middle of work; its workers must end by themselves."""
+    script = tmp_path / "script.py"
+    folder = tmp_path / "out"
+    script.write_text(SCRIPT.format(here=str(HERE), folder=str(folder)))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    for _ in range(3):
+        before = progress(folder)
+        process = subprocess.Popen([sys.executable, str(script)], env=environment)
+        while progress(folder) < before + 50:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+    for path in folder.glob("units/*/lock"):
+        lock = FileLock(path)
+        wait_for(lock.acquire, "a worker outlived its coordinator")
+        lock.release()
+    done = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=600
+    )
+    assert done.stdout.strip() == "done", done.stderr
+    board = Board(folder)
+    assert len(board.trials()) == 4
+    for unit in units("a", "b", steps=200):
+        outcome = board.outcome(unit)
+        assert outcome is not None and outcome.data["steps"] == 200
+        assert starts(board, unit).count(0) <= 2, "a unit started again from nothing"
+    assert sum(len(starts(board, unit)) for unit in units("a", "b", steps=200)) > 4
+
+
+def test_one_coordinator_at_a_time(tmp_path):
+    lock = FileLock(tmp_path / "coordinator.lock")
+    assert lock.acquire()
+    with pytest.raises(ValueError, match="another process is already at work"), coordinating(tmp_path):
+        pass
+    lock.release()
+    with coordinating(tmp_path):
+        pass
+
+
+def test_stop_leaves_a_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr("anyformer.compare.run.pool.PATIENCE_SECONDS", 120.0)
+    pool = Pool(Board(tmp_path), None, FakeLab(checkpoint_every=10**9), size=1, threads=1)
+    pool.board.enqueue(units("a", seeds=1, steps=100_000))
+    pool.tend()
+    wait_for(lambda: list(tmp_path.glob("units/*/progress.json")), "no unit was begun")
+    pool.stop()
+    assert list(tmp_path.glob("units/*/checkpoint.json"))
+    assert pool.board.unfinished(units("a", seeds=1, steps=100_000))
+
+
+@posix
+def test_a_worker_in_a_long_step_does_not_keep_ctrl_c_waiting(tmp_path):
+    """Two seconds are left for a last checkpoint, of the three in which Ctrl-C is answered; then it is killed."""
+    assert PATIENCE_SECONDS <= 2
+    pool = Pool(Board(tmp_path), None, FakeLab(), size=1, threads=1)
+    (unit,) = units("hangs", seeds=1)
+    pool.board.enqueue([unit])
+    pool.tend()
+    wait_for((pool.board.home(unit) / "hanging").exists, "the unit did not come to its long step")
+    process = pool._workers[0].process
+    pool.stop()
+    assert process.exitcode == -signal.SIGKILL
+    assert pool.board.claim() is not None, "the unit is on the board still"
+
+
+@posix
+def test_a_unit_that_hangs_is_ended_and_reported(tmp_path):
+    limits = Limits(seconds=0.5, gaps=0.0, before=60.0)
+    pool = Pool(Board(tmp_path), None, FakeLab(step_seconds=0.0), size=1, threads=1, limits=limits)
+    try:
+        found = run_units(pool.board, pool, units("hangs", "a", seeds=1, steps=10))
+    finally:
+        pool.stop()
+    by_name = {unit.candidate: outcome for unit, outcome in found.items()}
+    assert by_name["a"].status == "ok"
+    assert by_name["hangs"].status == "failed"
+    assert "hung 2 times" in by_name["hangs"].reason and "nothing happened" in by_name["hangs"].reason
+
+
+@posix
+def test_a_full_disk_stops_the_workers_and_fails_nobody(tmp_path):
+    pool = Pool(Board(tmp_path), None, FakeLab(), size=1, threads=1)
+    work = units("fills the disk", "a", seeds=1)
+    try:
+        with pytest.raises(MachineFault, match="may not grow"):
+            run_units(pool.board, pool, work)
+    finally:
+        pool.stop()
+    assert work[0] in pool.board.unfinished(work)
+    claims = [pool.board.claim(), pool.board.claim()]
+    assert work[0] in [claim.unit for claim in claims if claim]
+
+
+class Still:
+    """A process that is not there."""
+
+    exitcode = -9
+    killed = False
+
+    def kill(self) -> None:
+        self.killed = True
+
+    def join(self, *args) -> None:
+        pass
+
+
+@settings(derandomize=True, max_examples=5, deadline=None)
+@given(st.lists(st.integers(0, 1000), min_size=20, max_size=20))
+def test_a_unit_that_dies_at_changing_steps_has_an_end(tmp_path_factory, steps):
+    board = Board(tmp_path_factory.mktemp("deaths"))
+    pool = Pool(board, None, FakeLab(), size=1, threads=1)
+    (unit,) = units("a", seeds=1)
+    board.enqueue([unit])
+    home = board.home(unit)
+    home.mkdir(parents=True)
+    for step in steps:
+        (home / "progress.json").write_text(json.dumps({"step": step, "steps": 1000}))
+        pool._bury(_Worker(Still(), None, unit))
+        if board.outcome(unit):
+            break
+    outcome = board.outcome(unit)
+    assert outcome is not None and outcome.status == "out_of_memory"
+    assert 3 <= len(read_troubles(home)) <= TROUBLES
+    assert board.claim() is None
+
+
+@pytest.mark.parametrize("slowest", [0.0, 2.0])
+def test_silence_is_judged_by_the_unit_itself(monkeypatch, slowest):
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    worker = _Worker(Still(), None)
+    worker.took(units("a", seeds=1)[0])
+
+    def watch(beats: int, seconds: float) -> bool:
+        for _ in range(round(seconds * 10)):
+            now[0] += 0.1
+            worker.watch(beats, Limits(seconds=10.0, gaps=20.0, before=30.0))
+        return worker.process.killed
+
+    assert not watch(0, 29), "before the first sign it has longer"
+    watch(1, slowest)
+    watch(2, 0.1)
+    assert watch(2, 9) is False
+    assert watch(2, 3) is (slowest == 0), "slow steps have longer"
+    now[0] += 1000
+    worker.watch(2, Limits())
+    assert watch(2, 20 * slowest) is True
+    if slowest:
+        assert "2." in worker.hung
+
+
+def test_a_pause_of_our_own_is_no_silence(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    worker = _Worker(Still(), None)
+    worker.took(units("a", seeds=1)[0])
+    worker.watch(1, Limits())
+    now[0] += 10_000  # stopped with Ctrl-Z, or the machine slept
+    worker.watch(1, Limits())
+    assert not worker.process.killed
+
+
+def test_healthy_units_go_before_those_in_trouble(tmp_path):
+    board = Board(tmp_path)
+    work = units("dying", "killed", "small", "healthy", seeds=1)
+    board.enqueue(work)
+    for name, kind in (("dying", "hung"), ("small", "memory")):
+        home = board.home(next(unit for unit in work if unit.candidate == name))
+        add_trouble(home, Trouble(kind=kind))
+    orphan = board.take(work[1])
+    assert orphan is not None
+    orphan.release()  # with its process
+    first = board.claim()
+    assert first is not None and first.unit.candidate == "healthy"
+    assert [claim.unit.candidate for claim in (board.claim(), board.claim())] == ["dying", "killed"]
+    assert board.claim() is None, "what was short of memory runs when nothing else does"
+    for claim in (first,):
+        board.finish(claim, Outcome(status="ok"))
+    assert board.claim() is None
+
+
+def test_a_stopped_unit_is_not_in_trouble(tmp_path):
+    board = Board(tmp_path)
+    board.enqueue(units("a", "b", seeds=1))
+    claim = board.claim()
+    assert claim is not None
+    claim.give_back()
+    again = board.claim()
+    assert again is not None and again.unit == claim.unit
+
+
+class Thirsty:
+    """A lab whose units get no memory, little as they ask for."""
+
+    def execute(self, unit, folder, pulse):
+        raise MemoryError("Unable to allocate 3.00 KiB for an array")
+
+
+def test_memory_that_others_took(tmp_path, monkeypatch):
+    board = Board(tmp_path)
+    board.enqueue(units("a", seeds=1))
+    monkeypatch.setattr("anyformer.machine.total_memory", lambda: 64 << 30)
+    claim = board.claim()
+    assert claim is not None
+    with pytest.raises(Crowded):
+        run_unit(Thirsty(), claim)
+    add_trouble(claim.folder, Trouble(kind="memory"))
+    monkeypatch.setattr("anyformer.compare.run.worker.memory_is_short", lambda: True)
+    with pytest.raises(MachineFault, match="memory is short"):
+        run_unit(Thirsty(), claim)
+    monkeypatch.setattr("anyformer.compare.run.worker.memory_is_short", lambda: False)
+    assert run_unit(Thirsty(), claim).status == "out_of_memory", (
+        "there is enough: it is the candidate's doing"
+    )
+
+
+@pytest.mark.parametrize(
+    "text, own",
+    [
+        ("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4611686018427387904 bytes", True),
+        ("Unable to allocate 7.45 TiB for an array", True),
+        ("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes.", False),
+        (
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 80.00 GiB of which 1.00 GiB "
+            "is free. Including non-PyTorch memory, this process has 70.00 GiB memory in use.",
+            True,
+        ),
+        (
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 80.00 GiB of which 1.00 GiB "
+            "is free. Including non-PyTorch memory, this process has 3.00 GiB memory in use.",
+            False,
+        ),
+    ],
+)
+def test_whose_memory_it_was(monkeypatch, text, own):
+    monkeypatch.setattr("anyformer.machine.total_memory", lambda: 64 << 30)
+    monkeypatch.setattr("anyformer.machine.resident_memory", lambda: 1 << 30)
+    assert takes_most_memory(RuntimeError(text)) is own
+
+
+def test_the_clock_goes_on(tmp_path):
+    (tmp_path / "clock.json").write_text("100.0")
+    assert Clock(tmp_path).seconds >= 100.0
+
+
+@pytest.mark.parametrize(
+    "error, status",
+    [
+        (MemoryError(), "out_of_memory"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "out_of_memory"),
+        (RuntimeError("shapes do not match"), "failed"),
+        (ValueError("no memory of this"), "failed"),
+    ],
+)
+def test_failures_are_told_apart(error, status):
+    assert explain(error)[0] == status
