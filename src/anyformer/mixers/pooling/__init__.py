@@ -1,0 +1,1 @@
+"""Pooling and MLPs over tokens."""
