@@ -7,7 +7,7 @@ import torch
 
 from anyformer import Context, create_mixer
 from anyformer.inputs import Layout
-from anyformer.layers.norms import RMSNorm
+from anyformer.layers.norms.rms_norm import RMSNorm
 from anyformer.state import detach, leaves, map_state, select_rows, state_bytes, where_rows
 
 

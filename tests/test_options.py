@@ -12,15 +12,15 @@ from typing import Any, Literal
 import pytest
 
 from anyformer import Mixer, MixerInfo, create_mixer
-from anyformer.blocks import blocks
 from anyformer.channels import channels
 from anyformer.mixers import mixers
 from anyformer.models import create_model, load_spec, models
 from anyformer.options import Part, _members, read_options
 from anyformer.positions import create_position, positions
+from anyformer.wrappers import wrappers
 
 REQUIRED: dict[str, dict[str, Any]] = {"order": {"grid": 2}}
-PARTS = [(registry, entry) for registry in (mixers, channels, blocks, positions) for entry in registry]
+PARTS = [(registry, entry) for registry in (mixers, channels, wrappers, positions) for entry in registry]
 
 
 def takes(
@@ -136,7 +136,7 @@ def options_read(cls: type[Part], build: Callable[[], Any]) -> set[str]:
 def building(registry: Any, entry: Any, options: Mapping[str, Any]) -> Callable[[], Any]:
     if registry is positions:
         return lambda: entry.target(16, 4, 4, **options)
-    if registry is not blocks:
+    if registry is not wrappers:
         return lambda: entry.target(16, **options)
     inner = {"remamba": ("mamba", {}), "vip_compression": ("attention", {"causal": False})}
     name, given = inner.get(entry.id, ("retention", {}))
@@ -237,8 +237,8 @@ def test_what_is_written_wrongly_is_refused_with_what_to_write() -> None:
         class _Wrong(Mixer.Options):
             info: int = 3  # type: ignore[assignment]
 
-    with pytest.raises(ValueError, match="block 'order' needs the option 'grid'"):
-        blocks.get("order").target(16, create_mixer("attention", 16))
+    with pytest.raises(ValueError, match="wrapper 'order' needs the option 'grid'"):
+        wrappers.get("order").target(16, create_mixer("attention", 16))
 
 
 def test_named_models_are_typed() -> None:

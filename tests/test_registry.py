@@ -2,38 +2,84 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import anyformer.layers.activations
+import anyformer.layers.norms
+import anyformer.positions
+import anyformer.stack
+import anyformer.wrappers
 from anyformer import create_mixer, list_mixers, mixer_info
-from anyformer.blocks import blocks
 from anyformer.channels import channels
+from anyformer.layers.activations import activations
+from anyformer.layers.norms import norms
 from anyformer.mixers import mixers
 from anyformer.models import models
 from anyformer.positions import positions
-from anyformer.registry import Registry
+from anyformer.registry import Registry, modules_in
+from anyformer.stack import residuals
+from anyformer.wrappers import wrappers
 
-REGISTRIES = [mixers, channels, blocks, positions, models]
+REGISTRIES = [mixers, channels, wrappers, positions, residuals, norms, activations, models]
+FOLDERS = [r for r in REGISTRIES if r is not models]
 
 
 @pytest.mark.parametrize("registry", REGISTRIES, ids=lambda r: r.kind)
-def test_the_manifest_and_the_decorators_agree(registry: Registry) -> None:
+def test_what_is_listed_is_registered_there(registry: Registry) -> None:
     for id, module in registry.manifest.items():
         entry = registry.get(id)
         assert entry.target.__module__ == module, f"{id} is registered by {entry.target.__module__}"
         assert entry.summary, f"{id} has no docstring"
 
 
-@pytest.mark.parametrize("registry", [mixers, channels, blocks], ids=lambda r: r.kind)
-def test_every_registering_module_is_in_the_manifest(registry: Registry) -> None:
-    folder = Path(sys.modules[f"anyformer.{registry.kind}s"].__file__ or "").parent
-    registering = {
-        p.stem for p in folder.glob("*.py") if f"@register_{registry.kind}(" in p.read_text(encoding="utf-8")
-    }
-    assert registering == {module.rsplit(".", 1)[1] for module in registry.manifest.values()}
+@pytest.mark.parametrize("registry", FOLDERS, ids=lambda r: r.kind)
+def test_a_file_is_called_by_its_id_and_a_folder_keeps_nothing_else(registry: Registry) -> None:
+    package = next(iter(registry.manifest.values())).split(".")
+    folder = Path(
+        sys.modules[".".join(package[: 3 if registry.kind in ("norm", "activation") else 2])].__file__ or ""
+    ).parent
+    files = {p.stem: p for p in folder.rglob("*.py") if not p.stem.startswith("_")}
+    assert files.keys() == registry.manifest.keys()
+    for id, file in files.items():
+        assert f'("{id}"' in re.sub(r"\(\s+", "(", file.read_text(encoding="utf-8")), (
+            f"{file} does not register {id}"
+        )
+
+
+def test_two_files_of_one_name(tmp_path: Path) -> None:
+    for family in ("a", "b"):
+        (tmp_path / family).mkdir()
+        (tmp_path / family / "__init__.py").touch()
+    (tmp_path / "a" / "one.py").touch()
+    (tmp_path / "b" / "_helper.py").touch()
+    assert modules_in("p", [str(tmp_path)]) == {"one": "p.a.one"}
+    (tmp_path / "b" / "one.py").touch()
+    with pytest.raises(ValueError, match=r"'one' is both p\.a\.one and p\.b\.one"):
+        modules_in("p", [str(tmp_path)])
+
+
+def test_a_family_is_a_folder() -> None:
+    assert mixers.family("retention") == "linear" and channels.family("mlp") == "channels"
+    assert mixers.family("somebody's") == ""
+
+
+@pytest.mark.parametrize(
+    "kind", ["channel", "mixer", "position", "norm", "activation", "residual", "wrapper"]
+)
+def test_every_kind_has_the_same_trio(kind: str) -> None:
+    module = {
+        "residual": anyformer.stack,
+        "norm": anyformer.layers.norms,
+        "activation": anyformer.layers.activations,
+    }.get(kind) or getattr(anyformer, f"{kind}s")
+    for name in (f"create_{kind}", f"{kind}_info", f"list_{kind}s", f"register_{kind}"):
+        assert callable(getattr(module, name))
+    assert getattr(module, f"list_{kind}s")() == getattr(module, f"{kind}s").ids()
 
 
 def test_a_second_part_of_the_same_id_raises() -> None:

@@ -15,17 +15,16 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from anyformer.blocks import blocks
 from anyformer.channels import channels
 from anyformer.cli import app
 from anyformer.contract import Mixer, MixerInfo
 from anyformer.laws import LAWS
-from anyformer.mixers import mixers
-from anyformer.mixers.families import FAMILIES
+from anyformer.mixers import families, mixers
 from anyformer.models import models
 from anyformer.parts import part_info
 from anyformer.positions import positions
 from anyformer.registry import Registry
+from anyformer.wrappers import wrappers
 from anyformer_papers import Paper, catalogue
 from anyformer_papers.parts import papers_with
 from anyformer_papers.status import Status, status_of
@@ -52,7 +51,7 @@ CHANNELS = """## Channel mixers
 They reach no other token: the feed-forward part of a layer, `channel=` in a spec.
 """
 
-BLOCKS = """## Wrappers
+WRAPPERS = """## Wrappers
 
 They hold whole stacks of layers, and are written like a mixer in a spec: `mixture_of_depths([attention*2])`.
 """
@@ -97,9 +96,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """mkdocs hook: put tables where a page asks for them by a comment."""
-    tables = {"positions": positions, "channels": channels, "blocks": blocks}
+    tables = {"positions": positions, "channels": channels, "wrappers": wrappers}
     markdown = markdown.replace("<!-- laws -->", _laws())
-    markdown = markdown.replace("<!-- families -->", "\n".join(_whole_family(name) for name in FAMILIES))
+    markdown = markdown.replace("<!-- families -->", "\n".join(_whole_family(name) for name in families()))
     if "<!-- papers -->" in markdown:
         markdown = markdown.replace("<!-- papers -->", _papers())
     if "<!-- map -->" in markdown:
@@ -116,7 +115,7 @@ def _map() -> str:
     head = ["Mixer", *(f"{name}, {task['metric']}" for name, task in tasks.items())]
     marks = {name: _best(task) for name, task in tasks.items()}
     rows = []
-    for family in FAMILIES.values():
+    for family in families().values():
         tried = [id for id in family.mixers if any(id in task["candidates"] for task in tasks.values())]
         rows += [[f"**{family.title}**", *("" for _ in tasks)]] if tried else []
         rows += [
@@ -188,13 +187,13 @@ def _stands(status: Status) -> str:
 
 
 def _whole_family(name: str) -> str:
-    return f"### {FAMILIES[name].title}\n\n[Explained in one notation]({name}.md)\n{_family(name)}"
+    return f"### {families()[name].title}\n\n[Explained in one notation]({name}.md)\n{_family(name)}"
 
 
 def _family(name: str) -> str:
     """What the mixers of a family cost and can do."""
     head = ["Name", "What it is", "Forms", "Time", "Memory", "State", "Reaches", "At most", "Papers"]
-    return _table(head, [_cost_row(id) for id in FAMILIES[name].mixers])
+    return _table(head, [_cost_row(id) for id in families()[name].mixers])
 
 
 def _cost_row(name: str) -> list[str]:
@@ -232,7 +231,7 @@ def render() -> str:
         INTRO,
         MIXERS + _table(["Name", "What it is", "Forms", "Time", "State", "Papers"], rows),
         CHANNELS + _plain_table(channels),
-        BLOCKS + _plain_table(blocks),
+        WRAPPERS + _plain_table(wrappers),
         POSITIONS + _plain_table(positions),
         MODELS + _plain_table(models),
     ]

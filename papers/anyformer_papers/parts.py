@@ -46,13 +46,13 @@ def part_exists(part: str) -> bool:
 
 
 def _names(kind: str) -> list[str]:
-    from anyformer import blocks, channels, mixers, models, positions, tasks
+    from anyformer import channels, mixers, models, positions, tasks, wrappers
     from anyformer.ops import load_all
 
     kinds: dict[str, Callable[[], list[str]]] = {
         "mixer": mixers.mixers.ids,
         "channel": channels.channels.ids,
-        "block": blocks.blocks.ids,
+        "wrapper": wrappers.wrappers.ids,
         "model": models.models.ids,
         "position": positions.positions.ids,
         "task": tasks.tasks.ids,

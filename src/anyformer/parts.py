@@ -34,9 +34,11 @@ def mixer_class(registry: Registry[type[Mixer]], name: str) -> type[Mixer]:
     return cls
 
 
-def part_info(registry: Registry[type[Mixer]], name: str, options: Mapping[str, Any]) -> MixerInfo:
+def part_info(
+    registry: Registry[type[Mixer]], name: str, options: Mapping[str, Any], *inner: MixerInfo
+) -> MixerInfo:
     """The info of a part that is not built, under the options given and the defaults of the others."""
-    return mixer_class(registry, name).info_of(**options)
+    return mixer_class(registry, name).info_of(*inner, **options)
 
 
 def list_parts(registry: Registry[type[Mixer]], wanted: Mapping[str, Any]) -> list[str]:

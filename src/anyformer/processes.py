@@ -20,7 +20,7 @@ from pathlib import Path
 IMPORTED = (
     "anyformer.compare.run.executor",
     "anyformer.compare.run.worker",
-    "anyformer.mixers.attention",
+    "anyformer.mixers.softmax.attention",
     "torch._dynamo",
 )
 """What the server imports; the last is what any optimiser of PyTorch asks for."""

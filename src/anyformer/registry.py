@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
+import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -47,7 +49,7 @@ class Registry(Generic[T]):
 
     Args:
         kind: the word for error messages, e.g. ``"mixer"``.
-        manifest: id to the module that registers it. Listing needs only this.
+        manifest: id to the module that registers it, as :func:`modules_in` finds it. Listing needs only this.
     """
 
     def __init__(self, kind: str, manifest: Mapping[str, str]) -> None:
@@ -96,6 +98,10 @@ class Registry(Generic[T]):
             raise ValueError(f"unknown {self.kind} {id!r}{nearest(id, self.ids())}")
         return self._entries[id]
 
+    def family(self, id: str) -> str:
+        """The folder of the file that registers ``id``; empty for a part of somebody else's."""
+        return self.manifest[id].split(".")[-2] if id in self.manifest else ""
+
     def ids(self) -> list[str]:
         """All ids, sorted, without importing the parts."""
         return sorted({*self.manifest, *self._entries, *self._entry_points()})
@@ -126,6 +132,31 @@ class Registry(Generic[T]):
             if entry.target is target:
                 return entry
         return Entry(id, target, (), (target.__doc__ or "").strip().split("\n")[0], ({},))
+
+
+def modules_in(package: str, path: Iterable[str]) -> dict[str, str]:
+    """By id the module of a package that registers it: its file is called by the id, its folder is a family.
+
+    Nothing is imported. Files that begin with an underscore help others and register nothing.
+
+    Args:
+        package: its name.
+        path: its ``__path__``.
+
+    Raises:
+        ValueError: where two files have the same name.
+    """
+    found: dict[str, str] = {}
+    for module in pkgutil.iter_modules(path):
+        if module.name.startswith("_"):
+            continue
+        name = f"{package}.{module.name}"
+        inside = [os.path.join(folder, module.name) for folder in path]
+        for id, where in (modules_in(name, inside) if module.ispkg else {module.name: name}).items():
+            if id in found:
+                raise ValueError(f"{id!r} is both {found[id]} and {where}")
+            found[id] = where
+    return found
 
 
 def _origin(target: object) -> str:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from anyformer.convert.heads import group_heads
-from anyformer.mixers.attention import Attention
+from anyformer.mixers.softmax.attention import Attention
 from anyformer.models import create_model
 
 

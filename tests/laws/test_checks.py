@@ -22,9 +22,9 @@ from anyformer.laws.checks import (
     separate,
     streams,
 )
-from anyformer.mixers.attention import Attention
-from anyformer.mixers.fox import ForgettingAttention
-from anyformer.mixers.pooling import Pooling
+from anyformer.mixers.pooling.pooling import Pooling
+from anyformer.mixers.softmax.attention import Attention
+from anyformer.mixers.softmax.fox import ForgettingAttention
 from anyformer.models import create_model
 
 

@@ -6,7 +6,7 @@ import torch
 from anyformer.contract import Call, after_step, writers
 from anyformer.convert import fold_norms
 from anyformer.laws import check_mixer
-from anyformer.layers.prep_bn import PRepBN
+from anyformer.layers.norms.prep_bn import PRepBN
 from anyformer.models import create_model
 
 

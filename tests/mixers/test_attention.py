@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from anyformer.contract import Call
+from anyformer.layers.heads import split_heads
 from anyformer.mixers import create_mixer
-from anyformer.mixers.attention import Attention, split_heads
+from anyformer.mixers.softmax.attention import Attention
 
 
 def parts(mixer: Attention, x: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from anyformer.blocks import create_block
 from anyformer.mixers import create_mixer
+from anyformer.wrappers import create_wrapper
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -68,8 +68,8 @@ def test_the_decoder_asks_for_what_it_needs() -> None:
     columns = create_mixer("axial", 16, grid=4, axis=0, causal=False)
     causal = create_mixer("attention", 16)
     with pytest.raises(ValueError, match="outer must look at no later row"):
-        create_block("axial_decoder", 16, [columns, causal], columns=4)
+        create_wrapper("axial_decoder", 16, [columns, causal], columns=4)
     with pytest.raises(ValueError, match="inner must be causal"):
-        create_block("axial_decoder", 16, [rows, rows], columns=4)
+        create_wrapper("axial_decoder", 16, [rows, rows], columns=4)
     with pytest.raises(ValueError, match="columns must be at least 2, got 1"):
-        create_block("axial_decoder", 16, [rows, causal], columns=1)
+        create_wrapper("axial_decoder", 16, [rows, causal], columns=1)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from anyformer.mixers import create_mixer
-from anyformer.mixers.combiner import Combiner
+from anyformer.mixers.sparse.combiner import Combiner
 
 
 def regions(i: int, T: int, span: int, partition: str, causal: bool) -> tuple[list[int], list[list[int]]]:

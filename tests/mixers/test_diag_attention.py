@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from anyformer.layers.heads import merge_heads
 from anyformer.mixers import create_mixer
-from anyformer.mixers.attention import merge_heads
 
 
 @pytest.mark.parametrize("weights", ["softmax", "relu"])

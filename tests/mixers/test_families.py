@@ -1,19 +1,30 @@
 from __future__ import annotations
 
+import sys
 from collections import Counter
 
 import pytest
 
 from anyformer.compare.plan.prepare import named_models
-from anyformer.mixers import mixers
-from anyformer.mixers.families import FAMILIES, forms, preset
+from anyformer.mixers import families, forms, mixers, preset
 from anyformer.models import load_spec
 
 
 def test_every_mixer_stands_in_one_family() -> None:
-    counts = Counter(id for family in FAMILIES.values() for id in family.mixers)
+    counts = Counter(id for family in families().values() for id in family.mixers)
     own = [id for id in mixers.manifest if mixers.manifest[id].startswith("anyformer.")]
     assert counts == Counter(own)
+
+
+def test_a_family_is_a_folder() -> None:
+    assert (
+        list(families())[:3] == ["softmax", "sparse", "low-rank"]
+        and families()["ssm"].title == "State spaces"
+    )
+    for family in families().values():
+        assert len({mixers.family(id) for id in family.mixers}) == 1
+        package = sys.modules[mixers.manifest[family.mixers[0]].rpartition(".")[0]]
+        assert family.mixers[0] == package.PLAINEST and list(family.mixers[1:]) == sorted(family.mixers[1:])
 
 
 def test_presets_are_whole_families_in_one_form() -> None:
@@ -33,5 +44,7 @@ def test_compare_takes_presets_among_other_candidates() -> None:
     assert next(iter(named_models({"mine": "mamba", "others": "preset:ssm"}))) == "mine"
     with pytest.raises(ValueError, match="unknown preset 'liner'; did you mean 'linear'"):
         named_models("preset:liner")
-    with pytest.raises(ValueError, match="preset 'low-rank' is empty: none of linformer, nystromformer"):
+    with pytest.raises(
+        ValueError, match="preset 'low-rank' is empty: none of linformer, factorized_attention, nystromformer"
+    ):
         named_models("preset:low-rank")

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import torch
 
+from anyformer.layers.heads import merge_heads
 from anyformer.mixers import create_mixer
-from anyformer.mixers.attention import merge_heads
 
 
 def test_sum_by_sum() -> None:

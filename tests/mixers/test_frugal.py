@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from anyformer.mixers import create_mixer
-from anyformer.mixers.frugal import FrugalAttention
+from anyformer.mixers.sparse._frugal import FrugalAttention
 from anyformer.ops.attention import attention
 
 

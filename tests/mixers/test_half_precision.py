@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from typing import get_args, get_type_hints
 
 import pytest
@@ -12,11 +11,11 @@ import torch
 from anyformer.channels import channels
 from anyformer.laws import LawBroken, cases_of
 from anyformer.laws.module_laws import fits_in_float16
-from anyformer.layers.activations import FUNCTIONS, LEARNED
-from anyformer.layers.norms import NORMS
+from anyformer.layers.activations import list_activations
+from anyformer.layers.norms import list_norms
 from anyformer.mixers import mixers
-from anyformer.mixers.diag_attention import WEIGHTS
-from anyformer.mixers.linear_attention import FEATURE_MAPS
+from anyformer.mixers.linear.linear_attention import FEATURE_MAPS
+from anyformer.mixers.sparse.diag_attention import WEIGHTS
 from anyformer.ops.attention import NORMALIZERS
 from anyformer.parts import create_part
 
@@ -40,7 +39,7 @@ def test_what_fits_at_the_end_fits_on_the_way(name: str, size: int) -> None:
         assert error < 0.2, case.label
 
 
-OTHERS = (False, True, *NORMS, *NORMALIZERS, *WEIGHTS, *FUNCTIONS, *LEARNED, *FEATURE_MAPS, "rope", "none")
+OTHERS = (False, True, *list_norms(), *NORMALIZERS, *WEIGHTS, *list_activations(), *FEATURE_MAPS, "rope")
 """Values of options that are enumerated by name."""
 
 
@@ -49,8 +48,8 @@ def variants(case_of: str) -> dict[str, dict[str, object]]:
     registry = channels if case_of in channels else mixers
     entry = registry.get(case_of)
     found = {}
-    hints = get_type_hints(entry.target.__init__)
-    for option in set(inspect.signature(entry.target.__init__).parameters) - {"provides_kv", "reuses_kv"}:
+    hints = get_type_hints(entry.target.Options)
+    for option in set(entry.target.Options.names()) - {"provides_kv", "reuses_kv"}:
         kinds = get_args(hints.get(option)) or (hints.get(option),)
         for value in OTHERS:
             given = {**entry.examples[0], option: value}

@@ -5,7 +5,7 @@ import torch
 
 from anyformer.contract import Call, after_step, writers
 from anyformer.mixers import create_mixer
-from anyformer.mixers.key_driven_attention import KeyDrivenAttention, allocate
+from anyformer.mixers.softmax.key_driven_attention import KeyDrivenAttention, allocate
 
 
 def test_shares_are_rounded_and_add_up() -> None:

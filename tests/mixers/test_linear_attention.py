@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import elu
 
+from anyformer.layers.heads import merge_heads, split_heads
 from anyformer.mixers import create_mixer
-from anyformer.mixers.attention import merge_heads, split_heads
 from anyformer.state import state_bytes
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from anyformer.mixers import create_mixer
-from anyformer.mixers.linformer import SHARING
+from anyformer.mixers.low_rank.linformer import SHARING
 
 
 @pytest.mark.parametrize("sharing", SHARING)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import silu
 
-import anyformer.mixers.longhorn as module
+import anyformer.mixers.state_space.longhorn as module
 from anyformer.mixers import create_mixer
 
 

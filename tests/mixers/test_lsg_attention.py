@@ -7,7 +7,7 @@ import torch
 
 from anyformer.convert import local_sparse_global
 from anyformer.mixers import create_mixer
-from anyformer.mixers.lsg_attention import SELECTIONS, Keys, LSGAttention
+from anyformer.mixers.sparse.lsg_attention import SELECTIONS, Keys, LSGAttention
 from anyformer.models import create_model
 from anyformer.ops.attention import attention
 

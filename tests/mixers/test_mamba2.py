@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import silu, softplus
 
 from anyformer.mixers import create_mixer
-from anyformer.mixers.mamba2 import Chosen, ssd, ssd_matrix
+from anyformer.mixers.linear.mamba2 import Chosen, ssd, ssd_matrix
 
 
 def test_one_token_by_hand() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import silu
 
 from anyformer.mixers import create_mixer
-from anyformer.mixers.mega import Mega
+from anyformer.mixers.softmax.mega import Mega
 
 
 def by_hand(mixer: Mega, x: Tensor, chunk: int) -> Tensor:

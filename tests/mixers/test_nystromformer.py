@@ -6,7 +6,7 @@ import torch
 from anyformer.contract import Call
 from anyformer.inputs import Layout
 from anyformer.mixers import create_mixer
-from anyformer.mixers.nystromformer import newton_inverse, segment_weights
+from anyformer.mixers.low_rank.nystromformer import newton_inverse, segment_weights
 
 
 def test_the_iteration_finds_the_pseudo_inverse_of_each_matrix() -> None:

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn.functional import layer_norm
 
 from anyformer.mixers import create_mixer
-from anyformer.mixers.power_law_attention import PowerLawAttention
+from anyformer.mixers.softmax.power_law_attention import PowerLawAttention
 
 
 def make(causal: bool) -> PowerLawAttention:

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from anyformer.contract import Call
+from anyformer.layers.heads import merge_heads
 from anyformer.mixers import create_mixer
-from anyformer.mixers.attention import merge_heads
 
 
 def test_step_by_step() -> None:

@@ -6,7 +6,7 @@ from torch.nn.functional import layer_norm
 
 from anyformer.contract import Call, after_step
 from anyformer.mixers import create_mixer
-from anyformer.mixers.routing_attention import attend_in_clusters
+from anyformer.mixers.sparse.routing_attention import attend_in_clusters
 from anyformer.ops.attention import attention
 from anyformer.ops.select import nearest_centroid
 

@@ -8,7 +8,7 @@ import torch
 from anyformer.contract import Call
 from anyformer.generate.ensemble import self_ensemble
 from anyformer.mixers import create_mixer
-from anyformer.mixers.subsampled_attention import SubsampledAttention
+from anyformer.mixers.softmax.subsampled_attention import SubsampledAttention
 from anyformer.models import create_model
 
 

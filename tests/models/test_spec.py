@@ -65,7 +65,7 @@ def test_yaml_and_named_models_take_changes(tmp_path: Path) -> None:
         ("[attention(windw=3)]", "has no option 'windw'; did you mean 'window'"),
         ("[attention([retention])]", "'attention' is not a wrapper, it cannot hold 'retention'"),
         ("[two_level]", "two_level wraps stacks of layers"),
-        ("[two_level([attention])]", "block 'two_level' cannot be built around 1 stacks"),
+        ("[two_level([attention])]", "wrapper 'two_level' cannot be built around 1 stacks"),
         ("[attention@a, attention@a(window=2)]", "stands in the spec with different options"),
         ("[attention] residual=sideways", "unknown residual 'sideways'"),
         ("[attention] norm=l2", "unknown norm 'l2'"),

@@ -11,8 +11,7 @@ from anyformer.contract import Call, Inputs
 from anyformer.laws import check_mixer
 from anyformer.mixers import create_mixer, mixer_info
 from anyformer.models import create_model, load_spec
-from anyformer.positions import create_position, position_facts, positions
-from anyformer.positions.sets import set_prompt
+from anyformer.positions import create_position, position_info, positions, set_prompt
 
 SIZES = {"dim": 16, "num_heads": 4, "head_dim": 4}
 STREAMING: list[dict[str, Any]] = [
@@ -56,7 +55,7 @@ def test_laws_bidirectional(scheme: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", positions.ids())
 def test_facts_are_those_of_the_built_scheme(name: str) -> None:
     scheme = create_position(name, **SIZES)
-    for field, value in position_facts(name)._asdict().items():
+    for field, value in position_info(name)._asdict().items():
         assert getattr(scheme, field) == value, field
 
 

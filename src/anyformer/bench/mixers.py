@@ -11,8 +11,7 @@ import torch
 from anyformer.bench.report import Table
 from anyformer.bench.timing import milliseconds, seeded, timed
 from anyformer.contract import Mixer
-from anyformer.mixers import create_mixer, mixers
-from anyformer.mixers.families import forms
+from anyformer.mixers import create_mixer, forms, mixers
 
 BASELINE = "attention"
 

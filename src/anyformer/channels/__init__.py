@@ -7,24 +7,11 @@ from typing import Any, TypeVar
 
 from anyformer.contract import Mixer, MixerInfo
 from anyformer.parts import create_part, list_parts, part_info
-from anyformer.registry import Registry
+from anyformer.registry import Registry, modules_in
 
 M = TypeVar("M", bound=type[Mixer])
 
-channels: Registry[type[Mixer]] = Registry(
-    "channel",
-    {
-        "emoe": "anyformer.channels.emoe",
-        "glu": "anyformer.channels.mlp",
-        "memory_layer": "anyformer.channels.memory_layer",
-        "mlp": "anyformer.channels.mlp",
-        "moe": "anyformer.channels.moe",
-        "mohd": "anyformer.channels.mohd",
-        "pattention": "anyformer.channels.pattention",
-        "rwkv4_channel": "anyformer.channels.rwkv4",
-        "swiglu": "anyformer.channels.mlp",
-    },
-)
+channels: Registry[type[Mixer]] = Registry("channel", modules_in(__name__, __path__))
 
 
 def register_channel(

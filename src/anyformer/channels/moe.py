@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot, silu
 
 from anyformer.channels import register_channel
-from anyformer.channels.mlp import hidden_width
+from anyformer.channels._width import hidden_width
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.linear import Linear
 from anyformer.precision import widen

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from anyformer.channels import register_channel
-from anyformer.channels.mlp import SwiGLU
+from anyformer.channels.swiglu import SwiGLU
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.grouped import GroupedLinear
 from anyformer.layers.linear import Linear

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from anyformer.channels import register_channel
-from anyformer.channels.mlp import hidden_width
+from anyformer.channels._width import hidden_width
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.conv import token_shift
 from anyformer.layers.linear import Linear

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from anyformer.blocks.stack import Stack
 from anyformer.channels.mlp import MLP
-from anyformer.mixers.attention import Attention
-from anyformer.mixers.cross_attention import CrossAttention
+from anyformer.mixers.softmax.attention import Attention
+from anyformer.mixers.softmax.cross_attention import CrossAttention
+from anyformer.stack import Stack
 
 
 @torch.no_grad()

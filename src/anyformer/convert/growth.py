@@ -7,8 +7,8 @@ import torch
 from anyformer.channels.pattention import PattentionChannel
 from anyformer.contract import Mixer
 from anyformer.layers.pattention import Pattention
-from anyformer.mixers.rwkv7 import Rwkv7
-from anyformer.mixers.tokenformer import TokenFormerAttention
+from anyformer.mixers.linear.rwkv7 import Rwkv7
+from anyformer.mixers.softmax.tokenformer import TokenFormerAttention
 from anyformer.models import SequenceModel
 from anyformer.models.spec import PartSpec
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from anyformer.mixers.attention import Attention
+from anyformer.mixers.softmax.attention import Attention
 from anyformer.models import SequenceModel
 from anyformer.models.spec import PartSpec
 

@@ -7,15 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from anyformer.blocks.stack import Stack
-from anyformer.channels.mlp import GLU, MLP
+from anyformer.channels.glu import GLU
+from anyformer.channels.mlp import MLP
 from anyformer.contract import Mixer
-from anyformer.layers.prep_bn import PRepBN
-from anyformer.mixers.attention import Attention
-from anyformer.mixers.simplified_attention import SimplifiedAttention
+from anyformer.layers.norms.prep_bn import PRepBN
+from anyformer.mixers.linear.simplified_attention import SimplifiedAttention
+from anyformer.mixers.softmax.attention import Attention
 from anyformer.models import SequenceModel
 from anyformer.models.spec import ModelSpec, PartSpec
-from anyformer.positions import position_facts
+from anyformer.positions import position_info
+from anyformer.stack import Stack
 
 _MAPS: dict[type[Mixer], tuple[tuple[str, ...], str]] = {
     Attention: (("q", "k", "v"), "out"),
@@ -130,7 +131,7 @@ def _check_fields(spec: ModelSpec, wanted: dict[str, tuple[Any, ...]]) -> None:
 def _check(model: SequenceModel) -> None:
     spec, stack = model.spec, model.body.stack
     _check_fields(spec, {"norm": ("layer_norm",), "residual": ("pre", "ladder"), "embed_norm": (False,)})
-    facts = position_facts({"name": spec.positions.name, "options": dict(spec.positions.options)})
+    facts = position_info({"name": spec.positions.name, "options": dict(spec.positions.options)})
     if facts.adds and spec.positions.name != "learned":
         raise ValueError(
             f"model must have positions that can be moved to mean zero, got {spec.positions.name!r}"

@@ -3,81 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from importlib import import_module
+from typing import Any, NamedTuple, TypeVar
 
 from anyformer.contract import Mixer, MixerInfo
 from anyformer.parts import create_part, list_parts, part_info
-from anyformer.registry import Registry
+from anyformer.registry import Registry, modules_in, nearest
 
 M = TypeVar("M", bound=type[Mixer])
 
-mixers: Registry[type[Mixer]] = Registry(
-    "mixer",
-    {
-        "aaren": "anyformer.mixers.aaren",
-        "attention": "anyformer.mixers.attention",
-        "axial": "anyformer.mixers.axial",
-        "block_attention": "anyformer.mixers.block_attention",
-        "block_state": "anyformer.mixers.block_state",
-        "combiner": "anyformer.mixers.combiner",
-        "conv_module": "anyformer.mixers.conv_module",
-        "conv_stem": "anyformer.mixers.lmu",
-        "cross_attention": "anyformer.mixers.cross_attention",
-        "delta_net": "anyformer.mixers.delta_net",
-        "diag_attention": "anyformer.mixers.diag_attention",
-        "dilated_attention": "anyformer.mixers.dilated_attention",
-        "evicting_attention": "anyformer.mixers.evicting_attention",
-        "ecoformer": "anyformer.mixers.ecoformer",
-        "extractor": "anyformer.mixers.extractor",
-        "fastformer": "anyformer.mixers.fastformer",
-        "factorized_attention": "anyformer.mixers.factorized_attention",
-        "flat_mlp": "anyformer.mixers.flat_mlp",
-        "flow_attention": "anyformer.mixers.flow_attention",
-        "fox": "anyformer.mixers.fox",
-        "gated_associative_memory": "anyformer.mixers.gated_associative_memory",
-        "hash_attention": "anyformer.mixers.hash_attention",
-        "hgrn2": "anyformer.mixers.hgrn2",
-        "hydra": "anyformer.mixers.hydra",
-        "hyena": "anyformer.mixers.hyena",
-        "hyena_nd": "anyformer.mixers.hyena_nd",
-        "key_driven_attention": "anyformer.mixers.key_driven_attention",
-        "linear_attention": "anyformer.mixers.linear_attention",
-        "linformer": "anyformer.mixers.linformer",
-        "lmu": "anyformer.mixers.lmu",
-        "longformer": "anyformer.mixers.longformer",
-        "longvq": "anyformer.mixers.longvq",
-        "lstm": "anyformer.mixers.lstm",
-        "longhorn": "anyformer.mixers.longhorn",
-        "lsg_attention": "anyformer.mixers.lsg_attention",
-        "mamba": "anyformer.mixers.mamba",
-        "mamba2": "anyformer.mixers.mamba2",
-        "matrix_mixer": "anyformer.mixers.matrix_mixer",
-        "mega": "anyformer.mixers.mega",
-        "memoryformer": "anyformer.mixers.memoryformer",
-        "neighborhood_attention": "anyformer.mixers.neighborhood_attention",
-        "neural_processor": "anyformer.mixers.neural_processor",
-        "nystromformer": "anyformer.mixers.nystromformer",
-        "page_attention": "anyformer.mixers.page_attention",
-        "ponet": "anyformer.mixers.ponet",
-        "pooling": "anyformer.mixers.pooling",
-        "power_law_attention": "anyformer.mixers.power_law_attention",
-        "qrnn": "anyformer.mixers.qrnn",
-        "retention": "anyformer.mixers.retention",
-        "rfa": "anyformer.mixers.rfa",
-        "routing_attention": "anyformer.mixers.routing_attention",
-        "rwkv4": "anyformer.mixers.rwkv4",
-        "rwkv7": "anyformer.mixers.rwkv7",
-        "s4": "anyformer.mixers.s4",
-        "segment_attention": "anyformer.mixers.segment_attention",
-        "simplified_attention": "anyformer.mixers.simplified_attention",
-        "sparse_attention": "anyformer.mixers.sparse_attention",
-        "subsampled_attention": "anyformer.mixers.subsampled_attention",
-        "tokenformer": "anyformer.mixers.tokenformer",
-        "top_k_attention": "anyformer.mixers.top_k_attention",
-        "transient_global": "anyformer.mixers.transient_global",
-        "transmamba": "anyformer.mixers.transmamba",
-    },
-)
+mixers: Registry[type[Mixer]] = Registry("mixer", modules_in(__name__, __path__))
 
 
 def register_mixer(
@@ -109,3 +44,72 @@ def mixer_info(name: str, **options: Any) -> MixerInfo:
 def list_mixers(**wanted: Any) -> list[str]:
     """Names of the token mixers whose info has the wanted values, e.g. ``causal=True, state="constant"``."""
     return list_parts(mixers, wanted)
+
+
+_CHAPTERS = ("softmax", "sparse", "low_rank", "linear", "state_space", "recurrent", "convolution", "pooling")
+"""Folders in the order in which they are read; others come behind."""
+
+
+class Family(NamedTuple):
+    """Mixers that differ in a term or two: the files of a folder.
+
+    Attributes:
+        title: for people.
+        mixers: ids, the plainest first.
+    """
+
+    title: str
+    mixers: tuple[str, ...]
+
+
+def families() -> dict[str, Family]:
+    """The chapters of the field guide, and presets of candidates, by their short names.
+
+    A folder's docstring is its title, its ``PLAINEST`` the mixer that comes first, and its ``SHORT`` the name, where
+    that is not the folder's.
+    """
+    members: dict[str, list[str]] = {folder: [] for folder in _CHAPTERS}
+    for id in mixers.manifest:
+        members.setdefault(mixers.family(id), []).append(id)
+    found = {}
+    for folder, ids in members.items():
+        package = import_module(f"{__name__}.{folder}")
+        title = (package.__doc__ or folder).strip().rstrip(".")
+        ids.sort(key=lambda id: (id != getattr(package, "PLAINEST", ""), id))
+        found[getattr(package, "SHORT", folder.replace("_", "-"))] = Family(title, tuple(ids))
+    return found
+
+
+def forms(id: str) -> list[bool]:
+    """Whether the mixer can be causal, and whether it can be bidirectional: of ``[True, False]`` those that it can."""
+    found = []
+    for causal in (True, False):
+        try:
+            info = part_info(mixers, id, {"causal": causal})
+        except ValueError:
+            continue
+        if not info.context and info.causal == causal:
+            found.append(causal)
+    return found
+
+
+def preset(name: str) -> dict[str, str]:
+    """Candidates by name: ``linear``, ``ssm``, ... or ``all-causal``, each mixer alone in two layers, as a spec.
+
+    A family's preset holds those of its mixers that can be causal, and with ``-bidirectional`` behind its name (as
+    in ``all-bidirectional``) those that can see the whole sequence.
+
+    Raises:
+        ValueError: for a name that is no preset, with the nearest ones.
+    """
+    known = [f"{family}{form}" for family in families() for form in ("", "-bidirectional")]
+    known += ["all-causal", "all-bidirectional"]
+    if name not in known:
+        raise ValueError(f"unknown preset {name!r}{nearest(name, known)}")
+    causal = not name.endswith("-bidirectional")
+    family = name.removesuffix("-bidirectional").removesuffix("-causal")
+    chosen = [id for key, f in families().items() if family in (key, "all") for id in f.mixers]
+    found = {id: f"[{id}]*2" + ("" if causal else " causal=false") for id in chosen if causal in forms(id)}
+    if not found:
+        raise ValueError(f"preset {name!r} is empty: none of {', '.join(chosen)} can be so")
+    return found

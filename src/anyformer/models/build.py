@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from anyformer.blocks import blocks, create_block
-from anyformer.blocks.stack import Stack
 from anyformer.channels import channels, create_channel
 from anyformer.contract import Inputs, Mixer, MixerInfo, Wrapper
 from anyformer.inputs import of_tokens
 from anyformer.layers.norms import create_norm
 from anyformer.mixers import create_mixer, mixers
 from anyformer.models.spec import ModelSpec, PartSpec, read_pattern
-from anyformer.positions import create_position, position_facts
+from anyformer.positions import create_position, position_info
 from anyformer.registry import nearest
+from anyformer.stack import Stack
 from anyformer.state import State
+from anyformer.wrappers import create_wrapper, wrappers
 
 Step = tuple[Mixer, float]
 """A sublayer, and what its output is multiplied with."""
@@ -137,7 +137,7 @@ class _Builder:
         self.tagged: dict[tuple[str, str], tuple[PartSpec, list[Step]]] = {}
         self.embed = None
         self.mixer_positions: dict[str, Any] = {"name": positions.name, **positions.options}
-        self.facts = position_facts(self.mixer_positions)
+        self.facts = position_info(self.mixer_positions)
         if causal and not self.facts.streams:
             raise ValueError(
                 f"causal must be False with positions={positions.name!r}: a token's number depends on later tokens"
@@ -176,12 +176,12 @@ class _Builder:
 
     def sublayers(self, part: PartSpec) -> list[Step]:
         options = dict(part.options)
-        if part.name in blocks:
+        if part.name in wrappers:
             if not part.inner:
                 raise ValueError(f"{part.name} wraps stacks of layers; write {part.name}([attention*2], ...)")
-            norm = getattr(blocks.get(part.name).target, "inner_norm", True)
+            norm = getattr(wrappers.get(part.name).target, "inner_norm", True)
             stacks: list[Mixer] = [self.stack(layers, last_norm=norm) for layers in part.inner]
-            return [(create_block(part.name, self.spec.dim, stacks, **options), 1.0)]
+            return [(create_wrapper(part.name, self.spec.dim, stacks, **options), 1.0)]
         if part.inner:
             raise ValueError(f"{part.name!r} is not a wrapper, it cannot hold {part.inner[0][0].name!r}")
         given = options.pop("channel", self.spec.channel)
@@ -206,7 +206,7 @@ class _Builder:
 
             model = f"; {name} is a whole model, which stands alone" if name in list_models() else ""
             raise ValueError(
-                f"unknown part {name!r}{model or nearest(name, [*mixers.ids(), *blocks.ids(), *channels.ids()])}"
+                f"unknown part {name!r}{model or nearest(name, [*mixers.ids(), *wrappers.ids(), *channels.ids()])}"
             )
         known = mixers.get(name).target.Options.names()
         if "positions" in known:

@@ -5,32 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from anyformer.positions.base import Facts, Positions
-from anyformer.registry import Registry
+from anyformer.positions._base import PositionInfo, Positions
+from anyformer.positions._sets import set_prompt
+from anyformer.registry import Registry, modules_in
 
-positions: Registry[type[Positions]] = Registry(
-    "position",
-    {
-        "alibi": "anyformer.positions.alibi",
-        "axial": "anyformer.positions.absolute",
-        "complex": "anyformer.positions.complex",
-        "fire": "anyformer.positions.bias",
-        "kerple": "anyformer.positions.bias",
-        "learnable_fourier": "anyformer.positions.fourier",
-        "learned": "anyformer.positions.absolute",
-        "none": "anyformer.positions.none",
-        "position_infused": "anyformer.positions.absolute",
-        "randomized": "anyformer.positions.wrappers",
-        "relative": "anyformer.positions.relative",
-        "reverse": "anyformer.positions.wrappers",
-        "rope": "anyformer.positions.rope",
-        "shaw": "anyformer.positions.relative",
-        "sinusoidal": "anyformer.positions.absolute",
-        "t5": "anyformer.positions.bias",
-        "transformer_xl": "anyformer.positions.transformer_xl",
-        "urpe": "anyformer.positions.wrappers",
-    },
-)
+positions: Registry[type[Positions]] = Registry("position", modules_in(__name__, __path__))
+register_position = positions.register
 
 Scheme = str | Mapping[str, Any]
 """A position scheme: its name, or a mapping with ``name`` and its options."""
@@ -44,19 +24,24 @@ def create_position(
     return positions.get(name).target(dim, num_heads, head_dim, **{**given, **options})
 
 
-def position_facts(scheme: Scheme) -> Facts:
+def position_info(scheme: Scheme) -> PositionInfo:
     """What a scheme does, without building it."""
     name, options = _named(scheme)
-    return positions.get(name).target.Options.read(options).facts()
+    return positions.get(name).target.Options.read(options).info()
 
 
-def require(mixer: str, scheme: Scheme, *hooks: str) -> Facts:
+def list_positions() -> list[str]:
+    """Names of the position schemes."""
+    return positions.ids()
+
+
+def require(mixer: str, scheme: Scheme, *hooks: str) -> PositionInfo:
     """The facts of a scheme that rotates or scores, or uses other ``hooks`` that the mixer has.
 
     Raises:
         ValueError: for a scheme that does what the mixer cannot.
     """
-    facts = position_facts(scheme)
+    facts = position_info(scheme)
     name = _named(scheme)[0]
     if facts.adds:
         raise ValueError(
@@ -80,3 +65,17 @@ def _named(scheme: Scheme | None) -> tuple[str, dict[str, Any]]:
     for other in ("tag", "inner"):
         options.pop(other, None)
     return options.pop("name"), options
+
+
+__all__ = [
+    "PositionInfo",
+    "Positions",
+    "Scheme",
+    "create_position",
+    "list_positions",
+    "position_info",
+    "positions",
+    "register_position",
+    "require",
+    "set_prompt",
+]

@@ -10,7 +10,7 @@ from anyformer.contract import Inputs
 from anyformer.options import Part, PartOptions
 
 
-class Facts(NamedTuple):
+class PositionInfo(NamedTuple):
     """What is known of a scheme under its options, without building it.
 
     Attributes:
@@ -36,7 +36,7 @@ class Positions(Part, nn.Module):
     """How order enters a mixer. Every hook works on any tile of queries and keys.
 
     Positions are real-valued ids (B, T), or (B, T, axes); by default the number of the token. They say where a token
-    stands, never what it may see. A scheme has the :class:`Facts` of its options as attributes.
+    stands, never what it may see. A scheme has the :class:`PositionInfo` of its options as attributes.
 
     Args:
         dim: width D of the mixer.
@@ -47,9 +47,9 @@ class Positions(Part, nn.Module):
     class Options(PartOptions):
         """The options of a scheme."""
 
-        def facts(self) -> Facts:
+        def info(self) -> PositionInfo:
             """What the scheme does under these options; ``ValueError`` where they do not go together."""
-            return Facts()
+            return PositionInfo()
 
     options: Options
     adds: bool
@@ -65,7 +65,7 @@ class Positions(Part, nn.Module):
         super().__init__()
         self.options = self.Options.read(options)
         self.dim, self.num_heads, self.head_dim = dim, num_heads, head_dim
-        for name, value in self.options.facts()._asdict().items():
+        for name, value in self.options.info()._asdict().items():
             setattr(self, name, value)
 
     def ids(self, inputs: Inputs, streaming: bool = False) -> Tensor:

@@ -10,20 +10,20 @@ import torch
 from torch import Tensor
 
 from anyformer.layers.constants import register_constant
-from anyformer.positions import positions
-from anyformer.positions.base import Facts, Positions
+from anyformer.positions import register_position
+from anyformer.positions._base import PositionInfo, Positions
 from anyformer.precision import exact
 
 
-@positions.register("alibi", papers=["alibi"])
+@register_position("alibi", papers=["alibi"])
 class Alibi(Positions):
     """Attention with linear biases: the score falls with the distance, each head at its own slope (Press 2021)."""
 
     slopes: Tensor
 
     class Options(Positions.Options):
-        def facts(self) -> Facts:
-            return Facts(scores=True)
+        def info(self) -> PositionInfo:
+            return PositionInfo(scores=True)
 
     options: Options
 

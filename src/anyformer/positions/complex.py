@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from anyformer.positions import positions
-from anyformer.positions.base import Positions
+from anyformer.positions import register_position
+from anyformer.positions._base import Positions
 
 
-@positions.register("complex", papers=["complexformer"])
+@register_position("complex", papers=["complexformer"])
 class Complex(Positions):
     """Complex heads with a learned map of phase differences and learned rates (Shao 2025).
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from anyformer.layers.grid import Grid, coordinates, read_grid
-from anyformer.positions import positions
-from anyformer.positions.base import Facts, Positions
+from anyformer.positions import register_position
+from anyformer.positions._base import PositionInfo, Positions
 
 
-@positions.register("learnable_fourier", papers=["learnable-fourier"])
+@register_position("learnable_fourier", papers=["learnable-fourier"])
 class LearnableFourier(Positions):
     """A perceptron on learned waves of positions with any number of axes, added to the input (Li 2021, algorithm 1).
 
@@ -37,8 +37,8 @@ class LearnableFourier(Positions):
         gamma: float = 10.0
         grid: Grid | None = None
 
-        def facts(self) -> Facts:
-            return Facts(adds=True)
+        def info(self) -> PositionInfo:
+            return PositionInfo(adds=True)
 
     options: Options
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from anyformer.positions import positions
-from anyformer.positions.base import Positions
+from anyformer.positions import register_position
+from anyformer.positions._base import Positions
 
 
-@positions.register("none")
+@register_position("none")
 class NoPositions(Positions):
     """Order enters by nothing but what a mixer sees; enough for causal mixers (NoPE)."""

@@ -7,52 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from anyformer.positions import positions
-from anyformer.positions.base import Facts, Positions, clipped
+from anyformer.positions import register_position
+from anyformer.positions._base import PositionInfo, Positions, clipped
+from anyformer.positions._reach import check_reach
 
 FORMS = ("m1", "m2", "m3", "m4")
 
 
-@positions.register("shaw", papers=["shaw-relative"])
-class Shaw(Positions):
-    """Edges with vectors, one for each clipped distance, on keys and on values (Shaw 2018, eq. 3-4).
-
-    s_ij = q_i (k_j + a_c(j-i)) / sqrt(K) and z_i = sum_j p_ij (v_j + b_c(j-i)), with c the clip to [-reach, reach];
-    the vectors are shared by the heads. No (T, S, K) tensor is made: queries meet the 2 reach + 1 vectors, and
-    weights of the same distance are summed before they meet theirs.
-
-    Args:
-        reach: the largest distance told apart, the paper's k.
-        values: whether there is a term on the values.
-    """
-
-    class Options(Positions.Options):
-        reach: int = 16
-        values: bool = True
-
-        def facts(self) -> Facts:
-            return Facts(scores=True, weighs=self.values)
-
-    options: Options
-
-    def __init__(self, dim: int, num_heads: int, head_dim: int, **options: Any) -> None:
-        super().__init__(dim, num_heads, head_dim, **options)
-        o = self.options
-        self.reach = check_reach("shaw", o.reach)
-        self.on_keys = nn.Parameter(torch.randn(2 * o.reach + 1, head_dim) * head_dim**-0.5)
-        if o.values:
-            self.on_values = nn.Parameter(torch.randn(2 * o.reach + 1, head_dim) * head_dim**-0.5)
-
-    def score(self, q: Tensor, k: Tensor, q_positions: Tensor, k_positions: Tensor) -> Tensor:
-        which = clipped(q_positions, k_positions, self.reach)
-        return spread(q @ self.on_keys.to(q).T, which) * self.head_dim**-0.5
-
-    def weigh(self, p: Tensor, q_positions: Tensor, k_positions: Tensor) -> tuple[Tensor, Tensor | None]:
-        which = clipped(q_positions, k_positions, self.reach)
-        return p, gathered(p, which, 2 * self.reach + 1) @ self.on_values.to(p)
-
-
-@positions.register("relative", papers=["relative-key-query"])
+@register_position("relative", papers=["relative-key-query"])
 class Relative(Positions):
     """Four ways for a distance to change a score (Huang 2020, section 4), by tables shared by the heads.
 
@@ -68,8 +30,8 @@ class Relative(Positions):
         form: str = "m4"
         reach: int = 16
 
-        def facts(self) -> Facts:
-            return Facts(scores=True)
+        def info(self) -> PositionInfo:
+            return PositionInfo(scores=True)
 
     options: Options
 
@@ -98,13 +60,6 @@ class Relative(Positions):
         if self.form == "m1":
             which = (which - self.reach).abs()
         return (q @ k.mT) * (table[:, 0] - 1)[which][:, None] * scale
-
-
-def check_reach(name: str, reach: int) -> int:
-    """``reach``; ``ValueError`` below 1."""
-    if reach < 1:
-        raise ValueError(f"reach must be at least 1 for {name}, got {reach}")
-    return reach
 
 
 def spread(by_distance: Tensor, which: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from anyformer.by_tensor import ByTensor
 from anyformer.ops.rotate import rotate
-from anyformer.positions import positions
-from anyformer.positions.base import Positions
+from anyformer.positions import register_position
+from anyformer.positions._base import Positions
 
 Waves = tuple[Tensor, Tensor]
 
@@ -20,7 +20,7 @@ _WAVES = ByTensor[
 ]()  # cosines and sines by positions, and by what else they depend on
 
 
-@positions.register("rope", papers=["rope"])
+@register_position("rope", papers=["rope"])
 class Rope(Positions):
     """Rotary position embedding: pairs of channels turn with the position (Su 2021, eq. 34).
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from anyformer.layers.linear import Linear
-from anyformer.positions import positions
-from anyformer.positions.base import Facts, Positions
+from anyformer.positions import register_position
+from anyformer.positions._base import PositionInfo, Positions
 
 
-@positions.register("transformer_xl", papers=["transformer-xl"])
+@register_position("transformer_xl", papers=["transformer-xl"])
 class TransformerXL(Positions):
     """Content and position terms with learned query-independent biases (Dai 2019, section 3.3).
 
@@ -21,8 +21,8 @@ class TransformerXL(Positions):
     """
 
     class Options(Positions.Options):
-        def facts(self) -> Facts:
-            return Facts(scores=True)
+        def info(self) -> PositionInfo:
+            return PositionInfo(scores=True)
 
     options: Options
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from anyformer.blocks.residual import create_residual
 from anyformer.contract import GROWTHS, Inputs, Mixer, MixerInfo, Wrapper
+from anyformer.stack import create_residual
 from anyformer.state import State
 
 

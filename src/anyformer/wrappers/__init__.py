@@ -1,40 +1,36 @@
-"""Sublayers on a residual carry, and wrappers around whole stacks."""
+"""Mixers around other mixers: routing, segments, two levels, other orders."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from anyformer.contract import Mixer
-from anyformer.parts import create_part
-from anyformer.registry import Registry
+from anyformer.contract import Mixer, MixerInfo
+from anyformer.parts import create_part, part_info
+from anyformer.registry import Registry, modules_in
 
 M = TypeVar("M", bound=type[Mixer])
 
-blocks: Registry[type[Mixer]] = Registry(
-    "block",
-    {
-        "axial_decoder": "anyformer.blocks.axial_decoder",
-        "dynamic_positions": "anyformer.blocks.dynamic_positions",
-        "global_context": "anyformer.blocks.global_context",
-        "mixture_of_depths": "anyformer.blocks.mixture_of_depths",
-        "ranker": "anyformer.blocks.ranker",
-        "order": "anyformer.blocks.order",
-        "remamba": "anyformer.blocks.remamba",
-        "segments": "anyformer.blocks.segments",
-        "two_level": "anyformer.blocks.two_level",
-        "vip_compression": "anyformer.blocks.vip",
-    },
-)
+wrappers: Registry[type[Mixer]] = Registry("wrapper", modules_in(__name__, __path__))
 
 
-def register_block(
+def register_wrapper(
     id: str, *, papers: list[str] | None = None, examples: list[Mapping[str, Any]] | None = None
 ) -> Callable[[M], M]:
     """Class decorator: make a wrapper known as ``id``; it is built with ``dim`` and the mixers that it wraps."""
-    return blocks.register(id, papers=papers, examples=examples)
+    return wrappers.register(id, papers=papers, examples=examples)
 
 
-def create_block(name: str, dim: int, inner: list[Mixer], **options: Any) -> Mixer:
+def create_wrapper(name: str, dim: int, inner: list[Mixer], **options: Any) -> Mixer:
     """A wrapper of width ``dim`` around ``inner``, by name."""
-    return create_part(blocks, name, dim, options, *inner)
+    return create_part(wrappers, name, dim, options, *inner)
+
+
+def wrapper_info(name: str, inner: list[MixerInfo], **options: Any) -> MixerInfo:
+    """What the wrapper of that name is and costs around mixers of which this is known, without building it."""
+    return part_info(wrappers, name, options, *inner)
+
+
+def list_wrappers() -> list[str]:
+    """Names of the wrappers."""
+    return wrappers.ids()

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from anyformer.blocks import register_block
-from anyformer.blocks.pieces import Piece, pieces
-from anyformer.blocks.stack import combine
-from anyformer.blocks.two_level import plain, write
 from anyformer.contract import GROWTHS, Call, Inputs, Mixer, MixerInfo, Wrapper
+from anyformer.stack import combine
 from anyformer.state import State, where_rows
+from anyformer.wrappers import register_wrapper
+from anyformer.wrappers._pieces import Piece, pieces
+from anyformer.wrappers.two_level import plain, write
 
 
-@register_block("axial_decoder", papers=["axial-transformer"])
+@register_wrapper("axial_decoder", papers=["axial-transformer"])
 class AxialDecoder(Wrapper):
     """The Axial Transformer's two decoders (Ho 2019, section 3.2): every pixel before the next one is in view.
 

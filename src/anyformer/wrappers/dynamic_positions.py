@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anyformer.blocks import register_block
 from anyformer.contract import Call, Inputs, Mixer, MixerInfo, Wrapper
-from anyformer.positions.absolute import waves
+from anyformer.layers.waves import waves
 from anyformer.state import State
+from anyformer.wrappers import register_wrapper
 
 
-@register_block("dynamic_positions", papers=["dynamic-positions"])
+@register_wrapper("dynamic_positions", papers=["dynamic-positions"])
 class DynamicPositions(Wrapper):
     """Position vectors made by a stack from the tokens and their sinusoids (Zheng 2022, section 3).
 

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anyformer.blocks import register_block
 from anyformer.contract import Inputs, Mixer, MixerInfo, Wrapper
 from anyformer.layers.global_context import GlobalContext
 from anyformer.state import State
+from anyformer.wrappers import register_wrapper
 
 
-@register_block("global_context", papers=["global-context"])
+@register_wrapper("global_context", papers=["global-context"])
 class GlobalContextBlock(Wrapper):
     """y_t = i_t * h_t + j_t * h_0 of a stack's outputs h: the global context mechanism behind a Transformer (Xu 2023).
 

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from anyformer.blocks import register_block
 from anyformer.contract import GROWTHS, Inputs, Mixer, MixerInfo, Wrapper, take_tokens
 from anyformer.layers.linear import Linear
 from anyformer.state import State
+from anyformer.wrappers import register_wrapper
 
 
-@register_block("mixture_of_depths", papers=["mixture-of-depths"])
+@register_wrapper("mixture_of_depths", papers=["mixture-of-depths"])
 class MixtureOfDepths(Wrapper):
     """Route the tokens that a router ranks highest through a stack; the others pass it by (Raposo 2024, eq. 1).
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anyformer.blocks import register_block
 from anyformer.contract import GROWTHS, Inputs, Mixer, MixerInfo, Wrapper, take_tokens
 from anyformer.layers.grid import Grid, coordinates, read_grid
 from anyformer.state import State
+from anyformer.wrappers import register_wrapper
 
 
 def read_axes(axes: str | None, count: int) -> tuple[int, ...]:
@@ -30,7 +30,7 @@ def read_axes(axes: str | None, count: int) -> tuple[int, ...]:
     return found
 
 
-@register_block("order", papers=["mamba-nd"])
+@register_wrapper("order", papers=["mamba-nd"])
 class Order(Wrapper):
     """Put the tokens of a grid into another order, mix, and put them back (Li 2024, arXiv 2402.05892, section 3.2).
 

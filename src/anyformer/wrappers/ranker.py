@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from anyformer.blocks import register_block
-from anyformer.blocks.pieces import Piece, pieces
 from anyformer.caches import append
 from anyformer.contract import GROWTHS, Call, Inputs, Mixer, MixerInfo, Wrapper
 from anyformer.precision import wide
 from anyformer.state import State, where_rows
+from anyformer.wrappers import register_wrapper
+from anyformer.wrappers._pieces import Piece, pieces
 
 RANKINGS = ("previous", "current")
 
@@ -39,7 +39,7 @@ def max_similarity(query: Tensor, splits: Tensor) -> Tensor:
     return cosines.reshape(B, A, S, n, S).amax(-1).sum(2)
 
 
-@register_block("ranker", papers=["avey"])
+@register_wrapper("ranker", papers=["avey"])
 class Ranker(Wrapper):
     """Avey's ranker around a stack (Hammoud 2025, section 3.1), run once for the whole stack.
 

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
-from anyformer.blocks import register_block
 from anyformer.contract import Inputs, Mixer, MixerInfo, Wrapper, take_tokens
 from anyformer.layers.linear import Linear
 from anyformer.state import State, where_rows
+from anyformer.wrappers import register_wrapper
 
 SELECTIONS = ("importance", "uniform")
 
 
-@register_block("remamba", papers=["remamba"])
+@register_wrapper("remamba", papers=["remamba"])
 class ReMamba(Wrapper):
     """Two passes over a prompt, the second over fewer tokens (Yuan 2024, arXiv 2408.15496, section 3).
 

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anyformer.blocks import register_block
-from anyformer.blocks.pieces import pieces
 from anyformer.contract import Inputs, Mixer, MixerInfo, Wrapper
 from anyformer.state import State, detach, where_rows
+from anyformer.wrappers import register_wrapper
+from anyformer.wrappers._pieces import pieces
 
 
-@register_block("segments", papers=["transformer-xl"])
+@register_wrapper("segments", papers=["transformer-xl"])
 class Segments(Wrapper):
     """Run a stack segment by segment: the state goes on, the gradient stops at each segment's start.
 

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from anyformer.blocks import register_block
-from anyformer.blocks.pieces import Piece, pieces
-from anyformer.blocks.stack import combine
 from anyformer.contract import GROWTHS, Call, Inputs, Mixer, MixerInfo, Wrapper
 from anyformer.layers.linear import Linear
+from anyformer.stack import combine
 from anyformer.state import State, where_rows
+from anyformer.wrappers import register_wrapper
+from anyformer.wrappers._pieces import Piece, pieces
 
 
-@register_block("two_level", papers=["megabyte"])
+@register_wrapper("two_level", papers=["megabyte"])
 class TwoLevel(Wrapper):
     """MEGABYTE (Yu 2023, section 2): an outer stack over whole patches, an inner one within each patch.
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from anyformer.blocks import register_block
 from anyformer.contract import GROWTHS, Inputs, Mixer, MixerInfo, Wrapper, take_tokens
+from anyformer.wrappers import register_wrapper
 
 
-@register_block("vip_compression", papers=["vcc"])
+@register_wrapper("vip_compression", papers=["vcc"])
 class VipCompression(Wrapper):
     """Run a stack on the first tokens and on means of segments of the others (Zeng 2023, section 4).
 

@@ -29,7 +29,7 @@ from anyformer.compare.plan.storage_url import masked
 from anyformer.compare.results import Machine
 from anyformer.compare.run.costs import flops_per_token
 from anyformer.compare.run.worker import explain
-from anyformer.mixers.families import preset
+from anyformer.mixers import preset
 from anyformer.models import ModelSpec, load_spec, match_parameters
 from anyformer.models.size import count_parameters, nearest_size
 from anyformer.tasks import Task, create_task, is_path

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.norms import register_norm
 
 
+@register_norm("prep_bn")
 class PRepBN(Mixer):
     """Progressive re-parameterised batch norm (Guo 2024, arXiv 2405.11582, eq. 5-7).
 

@@ -1,1 +1,3 @@
 """Convolutions and fixed mixing."""
+
+PLAINEST = "conv_module"

@@ -15,7 +15,7 @@ from anyformer.contract import Inputs, Mixer, MixerInfo, take_tokens
 from anyformer.layers.grid import Grid, fold, read_grid, unfold
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
-from anyformer.mixers.hyena import ImplicitFilter
+from anyformer.mixers.convolution.hyena import ImplicitFilter
 from anyformer.ops.long_conv import long_conv_nd
 from anyformer.registry import nearest
 from anyformer.state import State

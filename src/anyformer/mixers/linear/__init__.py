@@ -1,1 +1,3 @@
 """Linear attention and the delta rule."""
+
+PLAINEST = "linear_attention"

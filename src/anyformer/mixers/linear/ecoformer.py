@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn.functional import normalize, pad
 
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.layers.heads import head_width, merge_heads, split_heads
 from anyformer.layers.kernel_hash import KernelHash
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
-from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.linear_attention import linear_attention
 from anyformer.precision import no_autocast
 from anyformer.state import State

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.heads import head_width, merge_heads, split_heads
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
-from anyformer.mixers.attention import head_width, merge_heads, split_heads
 
 
 @register_mixer("fastformer", papers=["fastformer"], examples=[{}, {"num_heads": 2, "share_value": False}])

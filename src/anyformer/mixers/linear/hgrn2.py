@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, silu
 
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.layers.heads import head_width, merge_heads, split_heads
 from anyformer.layers.linear import Linear
-from anyformer.layers.norms import RMSNorm
+from anyformer.layers.norms.rms_norm import RMSNorm
 from anyformer.mixers import register_mixer
-from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.linear_attention import linear_attention
 from anyformer.precision import widen
 from anyformer.state import State

@@ -11,10 +11,10 @@ from torch.nn.functional import elu, relu
 
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.conv import ShortConv
+from anyformer.layers.heads import head_width, merge_heads, split_heads
 from anyformer.layers.linear import Linear, call_roomy
 from anyformer.layers.norms import create_norm
 from anyformer.mixers import register_mixer
-from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.linear_attention import linear_attention
 from anyformer.positions import create_position
 from anyformer.precision import widen

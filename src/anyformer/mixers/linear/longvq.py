@@ -11,7 +11,7 @@ from torch.nn.functional import layer_norm, one_hot
 
 from anyformer.contract import Inputs, MixerInfo, Mixing
 from anyformer.mixers import register_mixer
-from anyformer.mixers.mega import Mega
+from anyformer.mixers.softmax.mega import Mega
 from anyformer.ops.linear_attention import linear_attention
 from anyformer.ops.vector_quantize import vector_quantize
 from anyformer.precision import no_autocast
@@ -30,7 +30,7 @@ SMOOTH = 1e-5
     ],
 )
 class LongVQ(Mega):
-    """:class:`~anyformer.mixers.mega.Mega` with quantised keys (Liu 2024, arXiv 2404.11163).
+    """:class:`~anyformer.mixers.softmax.mega.Mega` with quantised keys (Liu 2024, arXiv 2404.11163).
 
     The moving averages are the structured memory that queries, keys and values come from. With D the one-hot codes of
     the keys and C the codebook, softmax(Q (D C)^T) V = exp(Q C^T) D^T V / exp(Q C^T) D^T 1: linear attention with

@@ -11,10 +11,10 @@ from torch.nn.functional import silu, softplus
 
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.conv import ShortConv
+from anyformer.layers.heads import merge_heads, split_heads
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
-from anyformer.mixers.attention import merge_heads, split_heads
-from anyformer.mixers.mamba import INITS, mimic_attention
+from anyformer.mixers.state_space.mamba import INITS, mimic_attention
 from anyformer.ops.linear_attention import linear_attention
 from anyformer.ops.rms_norm import rms_norm
 from anyformer.precision import widen

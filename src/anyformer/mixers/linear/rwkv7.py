@@ -10,9 +10,9 @@ from torch.nn.functional import layer_norm, normalize
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.conv import token_shift
+from anyformer.layers.heads import head_width, merge_heads, split_heads
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
-from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.general_delta_rule import general_delta_rule
 from anyformer.precision import widen
 from anyformer.state import State

@@ -10,7 +10,7 @@ from torch import Tensor
 from anyformer.caches import append, key_index
 from anyformer.contract import Inputs, Mixing
 from anyformer.mixers import register_mixer
-from anyformer.mixers.mamba2 import Chosen, Mamba2, ssd, ssd_matrix
+from anyformer.mixers.linear.mamba2 import Chosen, Mamba2, ssd, ssd_matrix
 from anyformer.ops.attention import attention
 from anyformer.state import State
 

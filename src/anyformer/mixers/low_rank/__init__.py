@@ -1,1 +1,3 @@
 """Low-rank attention."""
+
+PLAINEST = "linformer"

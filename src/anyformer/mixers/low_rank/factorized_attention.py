@@ -10,10 +10,10 @@ from torch.nn.functional import gelu
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.grid import Grid, fold, read_grid, unfold
+from anyformer.layers.heads import head_width, split_heads
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
-from anyformer.mixers.attention import head_width, split_heads
-from anyformer.positions import Scheme, create_position, position_facts, require
+from anyformer.positions import Scheme, create_position, position_info, require
 
 FORMS = ("parallel", "chained")
 
@@ -88,7 +88,7 @@ class FactorizedAttention(Mixer):
                 raise ValueError(f"form must be 'parallel' or 'chained', got {self.form!r}")
             read_grid(self.grid)
             require("factorized_attention", self.positions)
-            if position_facts(self.positions).scores:
+            if position_info(self.positions).scores:
                 raise ValueError(
                     f"positions={self.positions!r} make scores, and factorized_attention has none"
                 )

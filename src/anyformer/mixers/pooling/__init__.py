@@ -1,1 +1,3 @@
 """Pooling and MLPs over tokens."""
+
+PLAINEST = "pooling"

@@ -1,1 +1,4 @@
 """Gated recurrences."""
+
+SHORT = "rnn"
+PLAINEST = "lstm"

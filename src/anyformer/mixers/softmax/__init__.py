@@ -1,1 +1,3 @@
 """Softmax attention."""
+
+PLAINEST = "attention"

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from anyformer.caches import Cache, append, sight
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.conv import ShortConv
+from anyformer.layers.heads import head_width, merge_heads, split_heads
 from anyformer.layers.linear import Linear
-from anyformer.layers.norms import RMSNorm
+from anyformer.layers.norms.rms_norm import RMSNorm
 from anyformer.mixers import register_mixer
 from anyformer.ops.attention import Weigh, attention, merge
 from anyformer.ops.masks import Window
@@ -22,27 +23,9 @@ from anyformer.state import State
 
 Part = tuple[Tensor, Tensor]
 """Attention over some of the keys: outputs and log-sum-exps, for :func:`~anyformer.ops.attention.merge`."""
+
+
 NORMALIZERS = ("softmax", "sigmoid")
-
-
-def head_width(dim: int, num_heads: int, head_dim: int | None) -> int:
-    """``head_dim``, or the width that ``num_heads`` heads share; ``ValueError`` where they cannot."""
-    if num_heads < 1:
-        raise ValueError(f"num_heads must be at least 1, got {num_heads}")
-    if head_dim is None and dim % num_heads:
-        raise ValueError(f"num_heads must divide dim={dim} (or give head_dim), got {num_heads}")
-    return dim // num_heads if head_dim is None else head_dim
-
-
-def split_heads(x: Tensor, num_heads: int) -> Tensor:
-    """(B, T, H*K) to (B, H, T, K)."""
-    B, T, width = x.shape
-    return x.view(B, T, num_heads, width // num_heads).transpose(1, 2)
-
-
-def merge_heads(x: Tensor) -> Tensor:
-    """(B, H, T, V) to (B, T, H*V)."""
-    return x.transpose(1, 2).flatten(2)
 
 
 class _Projected(NamedTuple):
@@ -102,7 +85,7 @@ class Attention(Mixer):
         bias: biases on the projections.
 
     The side input ``part`` (B, T) int64 says which member of a set a token belongs to, 0 = none: tokens of different
-    members do not see each other (see :func:`anyformer.positions.sets.set_prompt`).
+    members do not see each other (see :func:`anyformer.positions.set_prompt`).
     """
 
     class Options(Mixer.Options):

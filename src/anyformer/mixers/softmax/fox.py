@@ -11,10 +11,10 @@ from torch.nn.functional import logsigmoid, pad
 from anyformer.caches import append, sight
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.conv import token_shift
+from anyformer.layers.heads import head_width, merge_heads, split_heads
 from anyformer.layers.linear import Linear
-from anyformer.layers.norms import RMSNorm
+from anyformer.layers.norms.rms_norm import RMSNorm
 from anyformer.mixers import register_mixer
-from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.attention import attention, can_attend, recomputed
 from anyformer.precision import exact
 from anyformer.state import State

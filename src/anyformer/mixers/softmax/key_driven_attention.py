@@ -13,7 +13,7 @@ from anyformer.caches import Cache
 from anyformer.contract import Inputs, MixerInfo, Mixing
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
-from anyformer.mixers.attention import Attention
+from anyformer.mixers.softmax.attention import Attention
 from anyformer.precision import wide
 from anyformer.registry import nearest
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from anyformer.layers.hashed import HashedLinear
 from anyformer.mixers import register_mixer
-from anyformer.mixers.attention import Attention
+from anyformer.mixers.softmax.attention import Attention
 
 
 @register_mixer("memoryformer", papers=["memoryformer"], examples=[{"bits": 4}, {"bits": 4, "causal": False}])

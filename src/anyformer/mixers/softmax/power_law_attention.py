@@ -10,9 +10,9 @@ from torch.nn.functional import layer_norm, leaky_relu, linear, relu
 
 from anyformer.caches import append, sight
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.layers.heads import head_width, merge_heads, split_heads
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
-from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.attention import attention
 from anyformer.precision import no_autocast, roomy, wide
 from anyformer.state import State

@@ -13,10 +13,10 @@ from torch import Tensor
 from anyformer.caches import Cache
 from anyformer.contract import Inputs, MixerInfo, take_tokens
 from anyformer.mixers import register_mixer
-from anyformer.mixers.attention import Attention, among
+from anyformer.mixers.softmax.attention import Attention, among
 from anyformer.ops.masks import Blocks, Causal, MaskSpec
 from anyformer.ops.sparse_attention import sparse_attention
-from anyformer.positions import position_facts
+from anyformer.positions import position_info
 
 
 @register_mixer(
@@ -61,7 +61,7 @@ class SubsampledAttention(Attention):
                 )
             if self.local_window is not None and self.local_window < 2:
                 raise ValueError(f"local_window must be at least 2, got {self.local_window}")
-            facts = position_facts(self.positions)
+            facts = position_info(self.positions)
             if facts.scores or facts.weighs:
                 raise ValueError(
                     f"positions={self.positions!r} do not go with subsampled_attention: they change scores"

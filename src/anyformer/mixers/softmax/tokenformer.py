@@ -6,7 +6,7 @@ from typing import Any
 
 from anyformer.layers.pattention import Pattention
 from anyformer.mixers import register_mixer
-from anyformer.mixers.attention import Attention
+from anyformer.mixers.softmax.attention import Attention
 
 PROJECTIONS = ("q", "k", "v", "out")
 

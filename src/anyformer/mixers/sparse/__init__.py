@@ -1,1 +1,3 @@
 """Sparse attention."""
+
+PLAINEST = "segment_attention"

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from anyformer.caches.numbered import put
 from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.heads import head_width, merge_heads, split_heads
 from anyformer.layers.linear import Linear
-from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.attention import attention
 from anyformer.positions import Scheme, create_position, require
 from anyformer.state import State

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from anyformer.caches import Cache, append, key_index
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.layers.heads import head_width, merge_heads, split_heads
 from anyformer.layers.linear import Linear
-from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.attention import attention, merge
 from anyformer.ops.masks import MaskSpec, Product
 from anyformer.ops.sparse_attention import sparse_attention

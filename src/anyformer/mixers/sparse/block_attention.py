@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from anyformer.caches import Cache
 from anyformer.contract import Inputs
 from anyformer.mixers import register_mixer
-from anyformer.mixers.patterned import Branch, PatternedAttention
+from anyformer.mixers.sparse._patterned import Branch, PatternedAttention
 from anyformer.ops.masks import Blocks, Causal, Global, MaskSpec
 
 

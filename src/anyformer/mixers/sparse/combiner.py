@@ -10,9 +10,9 @@ from torch.nn.functional import pad
 
 from anyformer.caches.numbered import put
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.layers.heads import head_width, merge_heads, split_heads
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
-from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.attention import attention, merge
 from anyformer.ops.gathered_attention import gathered_attention
 from anyformer.ops.masks import Causal, Dilated, Segments

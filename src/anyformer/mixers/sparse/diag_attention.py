@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.layers.heads import head_width, merge_heads, split_heads
 from anyformer.layers.linear import Linear, call_roomy
-from anyformer.layers.norms import RMSNorm
+from anyformer.layers.norms.rms_norm import RMSNorm
 from anyformer.mixers import register_mixer
-from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.attention import attention
 from anyformer.positions import Scheme, create_position, require
 from anyformer.precision import no_autocast, widen

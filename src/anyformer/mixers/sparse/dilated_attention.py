@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from anyformer.mixers import register_mixer
-from anyformer.mixers.patterned import Branch, PatternedAttention
+from anyformer.mixers.sparse._patterned import Branch, PatternedAttention
 from anyformer.ops.masks import Blocks, Causal, Every, MaskSpec
 
 Segments = str | Sequence[Sequence[int]]

@@ -10,7 +10,7 @@ from torch.nn.functional import max_pool1d, pad
 
 from anyformer.contract import MixerInfo
 from anyformer.mixers import register_mixer
-from anyformer.mixers.frugal import FrugalAttention
+from anyformer.mixers.sparse._frugal import FrugalAttention
 from anyformer.ops.attention import attention
 from anyformer.ops.select import best_keys
 from anyformer.state import State
@@ -32,7 +32,7 @@ class EvictingAttention(FrugalAttention):
     and all that has come since. What is forgotten is forgotten for all queries; here it is hidden, not freed.
 
     Args:
-        num_heads, num_kv_heads, positions: see :class:`~anyformer.mixers.frugal.FrugalAttention`.
+        num_heads, num_kv_heads, positions: see :class:`~anyformer.mixers.sparse._frugal.FrugalAttention`.
         prompt: tokens of the prompt; a shorter sequence is all seen.
         window: tokens at its end that choose.
         keep: tokens before these that are kept.

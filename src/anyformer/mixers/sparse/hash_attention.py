@@ -10,9 +10,9 @@ from torch.nn.functional import normalize
 
 from anyformer.caches import append, key_index
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.layers.heads import head_width, merge_heads, split_heads
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
-from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.bucket_attention import bucket_attention
 from anyformer.ops.select import hash_buckets
 from anyformer.precision import no_autocast

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from anyformer.caches import Cache, slots
 from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.heads import head_width, merge_heads, split_heads
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
-from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.attention import attention
 from anyformer.ops.masks import Causal, Global, MaskSpec, Window
 from anyformer.ops.sparse_attention import sparse_attention

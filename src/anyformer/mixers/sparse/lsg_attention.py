@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn.functional import normalize, one_hot, pad
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.heads import head_width, merge_heads, split_heads
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
-from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.attention import attention
 from anyformer.ops.select import hash_buckets
 from anyformer.positions import Scheme, create_position, require

@@ -10,7 +10,7 @@ from torch import Tensor
 from anyformer.caches.numbered import widen
 from anyformer.contract import MixerInfo
 from anyformer.mixers import register_mixer
-from anyformer.mixers.frugal import FrugalAttention
+from anyformer.mixers.sparse._frugal import FrugalAttention
 from anyformer.ops.gathered_attention import gathered_attention
 from anyformer.ops.select import best_keys, page_bound
 from anyformer.state import State
@@ -28,7 +28,7 @@ class PageAttention(FrugalAttention):
     (:func:`anyformer.ops.select.page_bound`). All keys stay in the cache: another query may read other pages.
 
     Args:
-        num_heads, num_kv_heads, positions: see :class:`~anyformer.mixers.frugal.FrugalAttention`.
+        num_heads, num_kv_heads, positions: see :class:`~anyformer.mixers.sparse._frugal.FrugalAttention`.
         page: tokens of a page.
         pages: pages that are read beside one's own.
     """

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn.functional import layer_norm, normalize, one_hot
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.heads import head_width, merge_heads, split_heads
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
-from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.attention import attention
 from anyformer.ops.gathered_attention import gathered_attention
 from anyformer.ops.select import best_keys, latest_of_bucket, nearest_centroid

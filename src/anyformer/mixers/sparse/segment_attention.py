@@ -9,9 +9,9 @@ from torch import Tensor
 
 from anyformer.caches import Cache, append, key_index
 from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.heads import head_width, merge_heads, split_heads
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
-from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.attention import attention
 from anyformer.ops.masks import Causal, Segments
 from anyformer.ops.sparse_attention import sparse_attention
@@ -27,7 +27,7 @@ class SegmentAttention(Mixer):
 
     A query at index i sees keys from floor(i / segment_len) * segment_len - memory_len up to i. Segments are counted
     from the first token, so that results do not depend on how the tokens arrive. Inside
-    :class:`~anyformer.blocks.segments.Segments` of the same length the memory gets no gradient, as in the paper.
+    :class:`~anyformer.wrappers.segments.Segments` of the same length the memory gets no gradient, as in the paper.
 
     Args:
         segment_len, memory_len: tokens of a segment, and tokens before it that stay visible.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from anyformer.mixers import register_mixer
-from anyformer.mixers.patterned import Branch, PatternedAttention
+from anyformer.mixers.sparse._patterned import Branch, PatternedAttention
 from anyformer.ops.masks import Blocks, Causal, Columns, Dilated, MaskSpec, Window
 
 PARTS = ("local", "far", "merged", "heads")

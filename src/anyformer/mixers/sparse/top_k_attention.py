@@ -10,10 +10,10 @@ from torch import Tensor
 from anyformer.caches import Cache
 from anyformer.contract import Inputs, MixerInfo
 from anyformer.mixers import register_mixer
-from anyformer.mixers.attention import Attention
+from anyformer.mixers.softmax.attention import Attention
 from anyformer.ops.gathered_attention import gathered_attention
 from anyformer.ops.select import nearest_keys
-from anyformer.positions import position_facts
+from anyformer.positions import position_info
 
 
 @register_mixer(
@@ -43,7 +43,7 @@ class TopKAttention(Attention):
         def info(self) -> MixerInfo:
             if self.top < 1:
                 raise ValueError(f"top must be at least 1, got {self.top}")
-            facts = position_facts(self.positions)
+            facts = position_info(self.positions)
             if facts.scores or facts.weighs:
                 raise ValueError(
                     f"positions={self.positions!r} do not go with top_k_attention: they change scores"

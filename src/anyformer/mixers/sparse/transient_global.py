@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.layers.heads import head_width, merge_heads, split_heads
 from anyformer.layers.linear import Linear
-from anyformer.layers.norms import RMSNorm
+from anyformer.layers.norms.rms_norm import RMSNorm
 from anyformer.mixers import register_mixer
-from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.attention import attention, merge
 from anyformer.ops.masks import Window
 from anyformer.ops.sparse_attention import sparse_attention
-from anyformer.positions.bias import T5
+from anyformer.positions.t5 import T5
 
 
 @register_mixer(

@@ -1,1 +1,4 @@
 """State spaces."""
+
+SHORT = "ssm"
+PLAINEST = "s4"

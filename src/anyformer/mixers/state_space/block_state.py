@@ -11,10 +11,10 @@ from anyformer.caches import append, key_index
 from anyformer.contract import Inputs, Mixer, MixerInfo, take_tokens
 from anyformer.layers.conv import recent
 from anyformer.layers.grid import fold
+from anyformer.layers.heads import head_width, merge_heads, split_heads
 from anyformer.layers.linear import Linear
-from anyformer.layers.norms import RMSNorm
+from anyformer.layers.norms.rms_norm import RMSNorm
 from anyformer.mixers import create_mixer, register_mixer
-from anyformer.mixers.attention import head_width, merge_heads, split_heads
 from anyformer.ops.attention import attention
 from anyformer.positions import Scheme, create_position, require
 from anyformer.registry import nearest

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, softplus
 
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing, take_tokens
+from anyformer.layers.heads import merge_heads, split_heads
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
-from anyformer.mixers.attention import merge_heads, split_heads
-from anyformer.mixers.mamba2 import Chosen, GatedNorm, check_sizes, initial_steps, ssd, ssd_matrix
+from anyformer.mixers.linear.mamba2 import Chosen, GatedNorm, check_sizes, initial_steps, ssd, ssd_matrix
 from anyformer.ops.short_conv import short_conv
 from anyformer.precision import widen
 

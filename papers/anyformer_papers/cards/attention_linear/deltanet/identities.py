@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 from anyformer.laws.checks import equal_with_gradients, reduces_to
 from anyformer.laws.measures import close
-from anyformer.mixers.delta_net import DeltaNet
+from anyformer.mixers.linear.delta_net import DeltaNet
 from anyformer.ops import use_definition
 from anyformer.ops.delta_rule import delta_rule
 from anyformer.ops.linear_attention import linear_attention

@@ -8,9 +8,9 @@ from torch.nn.functional import normalize
 
 from anyformer.laws.checks import mixes
 from anyformer.laws.measures import close
+from anyformer.layers.heads import merge_heads, split_heads
 from anyformer.layers.kernel_hash import KernelHash
-from anyformer.mixers.attention import merge_heads, split_heads
-from anyformer.mixers.ecoformer import EcoFormer
+from anyformer.mixers.linear.ecoformer import EcoFormer
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from anyformer.laws.measures import close
-from anyformer.mixers.fastformer import Fastformer
+from anyformer.mixers.linear.fastformer import Fastformer
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from anyformer.laws.checks import mixes
 from anyformer.laws.measures import close
-from anyformer.mixers.attention import merge_heads, split_heads
-from anyformer.mixers.flow_attention import FlowAttention
+from anyformer.layers.heads import merge_heads, split_heads
+from anyformer.mixers.linear.flow_attention import FlowAttention
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

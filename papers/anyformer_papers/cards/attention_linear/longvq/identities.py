@@ -9,7 +9,7 @@ from torch.nn.functional import layer_norm
 from anyformer.contract import Call, after_step
 from anyformer.laws.checks import inputs_of, streams
 from anyformer.laws.measures import close
-from anyformer.mixers.longvq import LongVQ
+from anyformer.mixers.linear.longvq import LongVQ
 from anyformer.ops.attention import attention
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study

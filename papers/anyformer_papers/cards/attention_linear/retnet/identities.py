@@ -6,8 +6,8 @@ import torch
 
 from anyformer.laws.checks import mixes, streams
 from anyformer.laws.measures import close
-from anyformer.mixers.attention import split_heads
-from anyformer.mixers.retention import Retention
+from anyformer.layers.heads import split_heads
+from anyformer.mixers.linear.retention import Retention
 from anyformer.ops.linear_attention import linear_attention
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study

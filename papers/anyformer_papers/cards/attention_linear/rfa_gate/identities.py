@@ -7,7 +7,7 @@ from torch.nn.functional import normalize
 
 from anyformer.contract import Call
 from anyformer.laws.measures import close
-from anyformer.mixers.rfa import RandomFeatureAttention
+from anyformer.mixers.linear.rfa import RandomFeatureAttention
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -6,10 +6,10 @@ import torch
 
 from anyformer.laws.checks import mixes, reduces_to, separate
 from anyformer.laws.measures import close
-from anyformer.layers.norms import RMSNorm
-from anyformer.mixers.attention import Attention
-from anyformer.mixers.diag_attention import DiagAttention
-from anyformer.mixers.linear_attention import LinearAttention
+from anyformer.layers.norms.rms_norm import RMSNorm
+from anyformer.mixers.linear.linear_attention import LinearAttention
+from anyformer.mixers.softmax.attention import Attention
+from anyformer.mixers.sparse.diag_attention import DiagAttention
 from anyformer.ops.linear_attention import linear_attention
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study

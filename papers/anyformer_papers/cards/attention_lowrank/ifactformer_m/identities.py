@@ -8,7 +8,7 @@ from torch import Tensor
 from anyformer.laws.checks import inputs_of
 from anyformer.laws.measures import close
 from anyformer.layers.linear import Linear
-from anyformer.mixers.factorized_attention import FactorizedAttention, _instance_norm
+from anyformer.mixers.low_rank.factorized_attention import FactorizedAttention, _instance_norm
 from anyformer.models import create_model
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study

@@ -9,7 +9,7 @@ import torch
 from anyformer.laws.checks import reduces_to, separate
 from anyformer.laws.measures import close
 from anyformer.mixers import create_mixer
-from anyformer.mixers.linformer import SHARING, Linformer
+from anyformer.mixers.low_rank.linformer import SHARING, Linformer
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

@@ -7,7 +7,7 @@ import torch
 from anyformer.laws.checks import reduces_to
 from anyformer.laws.measures import close
 from anyformer.mixers import create_mixer
-from anyformer.mixers.nystromformer import Nystromformer, newton_inverse
+from anyformer.mixers.low_rank.nystromformer import Nystromformer, newton_inverse
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from anyformer.blocks.stack import Stack
-from anyformer.blocks.vip import VipCompression
 from anyformer.channels import create_channel
 from anyformer.contract import Mixer
 from anyformer.laws.measures import close
 from anyformer.mixers import create_mixer
+from anyformer.stack import Stack
+from anyformer.wrappers.vip_compression import VipCompression
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

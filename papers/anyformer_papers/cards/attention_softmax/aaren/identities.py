@@ -7,7 +7,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from anyformer.laws.checks import streams
 from anyformer.laws.measures import close
-from anyformer.mixers.aaren import Aaren
+from anyformer.mixers.softmax.aaren import Aaren
 from anyformer.ops.attention import attention, merge
 from anyformer.ops.softmax_scan import softmax_scan
 from anyformer.state import state_bytes

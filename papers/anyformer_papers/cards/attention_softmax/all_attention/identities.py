@@ -6,7 +6,7 @@ import torch
 
 from anyformer.laws.checks import reduces_to
 from anyformer.laws.measures import close
-from anyformer.mixers.attention import Attention
+from anyformer.mixers.softmax.attention import Attention
 from anyformer.models import create_model
 from anyformer.ops.attention import attention
 from anyformer_papers.identity import identity, peer

@@ -8,8 +8,8 @@ from torch.nn.functional import logsigmoid
 
 from anyformer.laws.checks import reduces_to, separate, streams
 from anyformer.laws.measures import close
-from anyformer.mixers.attention import Attention
-from anyformer.mixers.fox import ForgettingAttention
+from anyformer.mixers.softmax.attention import Attention
+from anyformer.mixers.softmax.fox import ForgettingAttention
 from anyformer.positions import create_position
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study

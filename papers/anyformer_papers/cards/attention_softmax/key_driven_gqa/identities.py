@@ -10,8 +10,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from anyformer.convert.heads import group_heads
 from anyformer.laws.checks import reduces_to
 from anyformer.laws.measures import close
-from anyformer.mixers.attention import Attention, split_heads
-from anyformer.mixers.key_driven_attention import KeyDrivenAttention, allocate
+from anyformer.layers.heads import split_heads
+from anyformer.mixers.softmax.attention import Attention
+from anyformer.mixers.softmax.key_driven_attention import KeyDrivenAttention, allocate
 from anyformer.models import create_model
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study

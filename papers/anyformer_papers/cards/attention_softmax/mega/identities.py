@@ -10,7 +10,7 @@ from torch.nn.functional import relu, silu
 from anyformer.laws.checks import mixes
 from anyformer.laws.measures import close
 from anyformer.layers.ema import DampedEMA
-from anyformer.mixers.mega import Mega
+from anyformer.mixers.softmax.mega import Mega
 from anyformer.models import create_model
 from anyformer.ops.attention import attention
 from anyformer_papers.identity import identity

@@ -6,8 +6,8 @@ import torch
 from torch.nn.functional import leaky_relu, relu, scaled_dot_product_attention
 
 from anyformer.laws.measures import close
-from anyformer.mixers.attention import split_heads
-from anyformer.mixers.power_law_attention import PowerLawAttention
+from anyformer.layers.heads import split_heads
+from anyformer.mixers.softmax.power_law_attention import PowerLawAttention
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -8,7 +8,7 @@ from torch import nn
 from anyformer.channels.mlp import MLP
 from anyformer.laws.checks import reduces_to, streams
 from anyformer.laws.measures import close
-from anyformer.mixers.attention import Attention
+from anyformer.mixers.softmax.attention import Attention
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -8,7 +8,7 @@ import torch
 
 from anyformer.laws.checks import mixes
 from anyformer.laws.measures import close
-from anyformer.mixers.attention import Attention
+from anyformer.mixers.softmax.attention import Attention
 from anyformer.ops.attention import attention
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study

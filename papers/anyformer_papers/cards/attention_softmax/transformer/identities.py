@@ -9,8 +9,8 @@ from anyformer.convert.export import export_layer
 from anyformer.convert.marian import from_marian
 from anyformer.laws.checks import perturb
 from anyformer.laws.measures import close
+from anyformer.layers.waves import waves
 from anyformer.models import EncoderDecoder, load_spec
-from anyformer.positions.absolute import waves
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from anyformer.laws.measures import close
-from anyformer.mixers.attention import Attention
+from anyformer.mixers.softmax.attention import Attention
 from anyformer.models import create_model
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from anyformer.laws.measures import close
-from anyformer.mixers.axial import Axial
+from anyformer.mixers.sparse.axial import Axial
 from anyformer.models import SequenceModel, create_model
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study

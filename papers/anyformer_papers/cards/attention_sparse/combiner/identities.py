@@ -7,7 +7,7 @@ import torch
 from anyformer.laws.checks import mixes, reduces_to, separate
 from anyformer.laws.measures import close
 from anyformer.mixers import create_mixer
-from anyformer.mixers.combiner import PARTITIONS, Combiner
+from anyformer.mixers.sparse.combiner import PARTITIONS, Combiner
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from anyformer.laws.measures import close
 from anyformer.layers.grid import fold, neighbors, unfold
-from anyformer.mixers.neighborhood_attention import NeighborhoodAttention
+from anyformer.mixers.sparse.neighborhood_attention import NeighborhoodAttention
 from anyformer.ops.attention import attention
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study

@@ -8,7 +8,7 @@ from anyformer.contract import Call
 from anyformer.convert import from_hf
 from anyformer.laws.checks import perturb
 from anyformer.laws.measures import close
-from anyformer.mixers.longformer import Longformer
+from anyformer.mixers.sparse.longformer import Longformer
 from anyformer.ops.attention import attention
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study

@@ -7,7 +7,7 @@ import torch
 from anyformer.laws.checks import equal_with_gradients, reduces_to
 from anyformer.laws.measures import close
 from anyformer.mixers import create_mixer
-from anyformer.mixers.dilated_attention import DilatedAttention
+from anyformer.mixers.sparse.dilated_attention import DilatedAttention
 from anyformer.ops.attention import attention, merge
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study

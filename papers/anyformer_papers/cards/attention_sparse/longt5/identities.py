@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from anyformer.laws.measures import close
-from anyformer.mixers.transient_global import TransientGlobal
+from anyformer.mixers.sparse.transient_global import TransientGlobal
 from anyformer_papers.identity import equals_encoder_decoder, identity, peer
 from anyformer_papers.study import Study
 

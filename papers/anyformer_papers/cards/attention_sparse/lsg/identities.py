@@ -8,7 +8,7 @@ from anyformer.convert import local_sparse_global
 from anyformer.laws.checks import reduces_to
 from anyformer.laws.measures import close
 from anyformer.mixers import create_mixer
-from anyformer.mixers.lsg_attention import SELECTIONS, LSGAttention
+from anyformer.mixers.sparse.lsg_attention import SELECTIONS, LSGAttention
 from anyformer.models import create_model
 from anyformer.ops import FlopCounter
 from anyformer_papers.identity import identity

@@ -8,7 +8,7 @@ from torch.nn.functional import layer_norm
 from anyformer.contract import Call
 from anyformer.laws.checks import no_leak
 from anyformer.laws.measures import close
-from anyformer.mixers.routing_attention import RoutingAttention, attend_in_clusters
+from anyformer.mixers.sparse.routing_attention import RoutingAttention, attend_in_clusters
 from anyformer.ops.attention import attention
 from anyformer.ops.select import nearest_centroid
 from anyformer_papers.identity import identity, peer

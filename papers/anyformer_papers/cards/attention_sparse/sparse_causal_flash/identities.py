@@ -7,7 +7,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from anyformer.laws.checks import equal_with_gradients, mixes
 from anyformer.laws.measures import close
-from anyformer.mixers.hash_attention import HashAttention
+from anyformer.mixers.sparse.hash_attention import HashAttention
 from anyformer.ops import use_native
 from anyformer.ops.bucket_attention import bucket_attention, stretches, visited_tiles
 from anyformer.ops.select import hash_buckets

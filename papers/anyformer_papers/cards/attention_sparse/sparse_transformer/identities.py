@@ -6,7 +6,7 @@ import torch
 
 from anyformer.laws.checks import equal_with_gradients
 from anyformer.laws.measures import close
-from anyformer.mixers.sparse_attention import SparseAttention
+from anyformer.mixers.sparse.sparse_attention import SparseAttention
 from anyformer.models import create_model
 from anyformer.ops.attention import attention
 from anyformer_papers.identity import identity

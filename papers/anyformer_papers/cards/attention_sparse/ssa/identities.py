@@ -9,7 +9,7 @@ from anyformer.generate.ensemble import self_ensemble
 from anyformer.laws.checks import reduces_to
 from anyformer.laws.measures import close
 from anyformer.mixers import create_mixer
-from anyformer.mixers.subsampled_attention import SubsampledAttention
+from anyformer.mixers.softmax.subsampled_attention import SubsampledAttention
 from anyformer.models import create_model
 from anyformer.ops import FlopCounter
 from anyformer.ops.attention import attention

@@ -8,7 +8,7 @@ from torch.nn.functional import linear
 from anyformer.channels.mlp import MLP
 from anyformer.laws.measures import close
 from anyformer.layers.grouped import GroupedLinear
-from anyformer.mixers.conv_module import ConvModule
+from anyformer.mixers.convolution.conv_module import ConvModule
 from anyformer.models.build import Backbone
 from anyformer.models.spec import load_spec
 from anyformer.ops import FlopCounter

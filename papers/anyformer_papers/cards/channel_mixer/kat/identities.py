@@ -8,7 +8,7 @@ from torch.nn.functional import silu
 from anyformer.channels.mlp import MLP
 from anyformer.laws.checks import reduces_to
 from anyformer.laws.measures import close
-from anyformer.layers.activations import Rational
+from anyformer.layers.activations.rational import Rational
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

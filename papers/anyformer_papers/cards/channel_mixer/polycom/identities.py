@@ -7,7 +7,8 @@ from torch.nn.functional import relu
 
 from anyformer.channels.mlp import MLP
 from anyformer.laws.measures import close
-from anyformer.layers.activations import PolyNorm, PolyReLU
+from anyformer.layers.activations.poly_norm import PolyNorm
+from anyformer.layers.activations.poly_relu import PolyReLU
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

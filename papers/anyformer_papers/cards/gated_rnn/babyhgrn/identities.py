@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid, silu
 
 from anyformer.laws.measures import close
-from anyformer.mixers.attention import merge_heads, split_heads
-from anyformer.mixers.hgrn2 import Hgrn2
+from anyformer.layers.heads import merge_heads, split_heads
+from anyformer.mixers.linear.hgrn2 import Hgrn2
 from anyformer.ops.linear_attention import linear_attention
 from anyformer.ops.scan import scan
 from anyformer_papers.identity import identity, peer

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from anyformer.laws.measures import close
 from anyformer.layers.global_context import GlobalContext
-from anyformer.mixers.lstm import Lstm
+from anyformer.mixers.recurrent.lstm import Lstm
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 from anyformer.convert import grow_heads
 from anyformer.laws.checks import inputs_of, perturb
 from anyformer.laws.measures import close
-from anyformer.mixers.rwkv7 import Rwkv7
+from anyformer.mixers.linear.rwkv7 import Rwkv7
 from anyformer.models import create_model
 from anyformer.ops.delta_rule import delta_rule
 from anyformer.ops.general_delta_rule import general_delta_rule

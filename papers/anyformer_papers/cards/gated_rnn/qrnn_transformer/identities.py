@@ -7,7 +7,7 @@ from torch import Tensor
 
 from anyformer.laws.checks import equal_with_gradients, streams
 from anyformer.laws.measures import close
-from anyformer.mixers.qrnn import Qrnn
+from anyformer.mixers.recurrent.qrnn import Qrnn
 from anyformer.models import create_model
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study

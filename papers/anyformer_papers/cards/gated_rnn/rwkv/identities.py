@@ -10,7 +10,7 @@ from torch import Tensor
 from anyformer.convert import from_hf
 from anyformer.laws.checks import perturb
 from anyformer.laws.measures import close
-from anyformer.mixers.rwkv4 import Rwkv4
+from anyformer.mixers.recurrent.rwkv4 import Rwkv4
 from anyformer.ops.softmax_scan import softmax_scan
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from anyformer.laws.measures import close
-from anyformer.mixers.hyena import Hyena
-from anyformer.mixers.hyena_nd import HyenaND
+from anyformer.mixers.convolution.hyena import Hyena
+from anyformer.mixers.convolution.hyena_nd import HyenaND
 from anyformer.ops.long_conv import long_conv_nd, long_conv_nd_definition
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study

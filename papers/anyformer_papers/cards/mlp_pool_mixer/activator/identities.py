@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import gelu, layer_norm
 
-from anyformer.channels.mlp import GLU
+from anyformer.channels.glu import GLU
 from anyformer.laws.measures import close
 from anyformer.models import create_model
 from anyformer_papers.identity import identity

@@ -7,7 +7,7 @@ from torch.nn.functional import pad, relu
 
 from anyformer.convert.replace import record_sublayer, replace_sublayer, teach
 from anyformer.laws.measures import close
-from anyformer.mixers.flat_mlp import FlatMLP
+from anyformer.mixers.pooling.flat_mlp import FlatMLP
 from anyformer.models import create_model
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from anyformer.blocks.ranker import Ranker, max_similarity
-from anyformer.blocks.stack import Stack
 from anyformer.laws.checks import no_leak, streams
 from anyformer.laws.measures import close
-from anyformer.mixers.neural_processor import NeuralProcessor
+from anyformer.mixers.pooling.neural_processor import NeuralProcessor
+from anyformer.stack import Stack
+from anyformer.wrappers.ranker import Ranker, max_similarity
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

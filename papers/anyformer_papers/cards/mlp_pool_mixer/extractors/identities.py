@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from anyformer.laws.measures import close
-from anyformer.mixers.extractor import WEIGHTS, Extractor
-from anyformer.mixers.pooling import Pooling
+from anyformer.mixers.convolution.extractor import WEIGHTS, Extractor
+from anyformer.mixers.pooling.pooling import Pooling
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import conv1d
 
 from anyformer.laws.measures import close
-from anyformer.mixers.gated_associative_memory import GatedAssociativeMemory
+from anyformer.mixers.convolution.gated_associative_memory import GatedAssociativeMemory
 from anyformer.models.build import Backbone
 from anyformer.models.spec import load_spec
 from anyformer.ops.attention import attention

@@ -6,7 +6,7 @@ import torch
 
 from anyformer.laws.checks import permutes
 from anyformer.laws.measures import close
-from anyformer.mixers.ponet import PoNet
+from anyformer.mixers.pooling.ponet import PoNet
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from anyformer.blocks.residual import Ladder
 from anyformer.channels.mlp import MLP
 from anyformer.laws.measures import close
 from anyformer.models.build import Backbone
 from anyformer.models.spec import load_spec
+from anyformer.stack.ladder import Ladder
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

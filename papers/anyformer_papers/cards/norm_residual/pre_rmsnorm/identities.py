@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from anyformer.convert import from_hf, pre_rms_norm
 from anyformer.laws.checks import perturb
 from anyformer.laws.measures import close
-from anyformer.layers.norms import CRMSNorm
+from anyformer.layers.norms.crms_norm import CRMSNorm
 from anyformer.models import SequenceModel, create_model
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study

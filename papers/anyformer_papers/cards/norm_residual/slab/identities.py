@@ -10,8 +10,8 @@ from anyformer.contract import Call, after_step, writers
 from anyformer.convert import fold_norms
 from anyformer.laws.checks import mixes, perturb
 from anyformer.laws.measures import close
-from anyformer.layers.prep_bn import PRepBN
-from anyformer.mixers.simplified_attention import SimplifiedAttention
+from anyformer.layers.norms.prep_bn import PRepBN
+from anyformer.mixers.linear.simplified_attention import SimplifiedAttention
 from anyformer.models import create_model
 from anyformer.models.sequence import SequenceModel
 from anyformer_papers.identity import identity

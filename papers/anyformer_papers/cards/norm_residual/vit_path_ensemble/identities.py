@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from anyformer.blocks.residual import PathEnsemble
 from anyformer.laws.measures import close
 from anyformer.models import SequenceModel, create_model
+from anyformer.stack.path_ensemble import PathEnsemble
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

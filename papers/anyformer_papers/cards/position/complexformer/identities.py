@@ -6,7 +6,7 @@ import torch
 
 from anyformer.laws.checks import perturb
 from anyformer.laws.measures import close
-from anyformer.mixers.attention import Attention
+from anyformer.mixers.softmax.attention import Attention
 from anyformer.positions import create_position
 from anyformer.positions.complex import Complex
 from anyformer_papers.identity import identity, peer

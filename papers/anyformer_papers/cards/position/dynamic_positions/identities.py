@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from anyformer.blocks.dynamic_positions import DynamicPositions
 from anyformer.contract import Call, Inputs, Mixer, MixerInfo
 from anyformer.laws.measures import close
+from anyformer.layers.waves import waves
 from anyformer.models import EncoderDecoder, load_spec
 from anyformer.models.build import Backbone
-from anyformer.positions.absolute import waves
+from anyformer.wrappers.dynamic_positions import DynamicPositions
 from anyformer_papers.identity import identity
 
 

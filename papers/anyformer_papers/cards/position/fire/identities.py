@@ -7,9 +7,11 @@ import math
 import torch
 
 from anyformer.laws.measures import close
+from anyformer.positions import Positions
 from anyformer.positions.alibi import Alibi
-from anyformer.positions.base import Positions
-from anyformer.positions.bias import T5, Fire, Kerple
+from anyformer.positions.fire import Fire
+from anyformer.positions.kerple import Kerple
+from anyformer.positions.t5 import T5
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

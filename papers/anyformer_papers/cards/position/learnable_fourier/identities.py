@@ -6,7 +6,7 @@ import torch
 
 from anyformer.laws.measures import close
 from anyformer.models import create_model
-from anyformer.positions.fourier import LearnableFourier
+from anyformer.positions.learnable_fourier import LearnableFourier
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -8,7 +8,7 @@ import torch
 
 from anyformer.contract import Call, Inputs
 from anyformer.laws.measures import close
-from anyformer.mixers.attention import Attention
+from anyformer.mixers.softmax.attention import Attention
 from anyformer.models import create_model
 from anyformer.positions import create_position
 from anyformer_papers.identity import identity

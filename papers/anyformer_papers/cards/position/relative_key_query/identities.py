@@ -6,8 +6,9 @@ import torch
 
 from anyformer.laws.checks import reduces_to
 from anyformer.laws.measures import close
-from anyformer.mixers.attention import Attention
-from anyformer.positions.relative import Relative, Shaw
+from anyformer.mixers.softmax.attention import Attention
+from anyformer.positions.relative import Relative
+from anyformer.positions.shaw import Shaw
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

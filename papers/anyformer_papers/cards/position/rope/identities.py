@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from anyformer.laws.measures import close
-from anyformer.mixers.attention import Attention, split_heads
-from anyformer.mixers.linear_attention import LinearAttention
+from anyformer.layers.heads import split_heads
+from anyformer.mixers.linear.linear_attention import LinearAttention
+from anyformer.mixers.softmax.attention import Attention
 from anyformer.positions.rope import Rope
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study

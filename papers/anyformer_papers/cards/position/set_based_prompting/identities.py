@@ -10,7 +10,7 @@ from anyformer.contract import Call
 from anyformer.convert import from_hf
 from anyformer.laws.measures import close
 from anyformer.models import SequenceModel, create_model
-from anyformer.positions.sets import set_prompt
+from anyformer.positions import set_prompt
 from anyformer_papers.identity import identity, peer
 
 MEMBERS = [torch.tensor(member) for member in ([7, 2, 9], [3], [5, 5, 1, 8], [6, 4])]

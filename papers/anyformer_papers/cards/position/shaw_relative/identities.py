@@ -8,8 +8,9 @@ import torch
 
 from anyformer.laws.checks import reduces_to
 from anyformer.laws.measures import close
-from anyformer.mixers.attention import Attention, split_heads
-from anyformer.positions.relative import Shaw
+from anyformer.layers.heads import split_heads
+from anyformer.mixers.softmax.attention import Attention
+from anyformer.positions.shaw import Shaw
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from anyformer.laws.measures import close
-from anyformer.mixers.attention import Attention
+from anyformer.layers.waves import waves
+from anyformer.mixers.softmax.attention import Attention
 from anyformer.models import create_model
-from anyformer.positions.absolute import waves
 from anyformer.tasks import Batch
 from anyformer.train.trainer import cut
 from anyformer_papers.identity import identity

@@ -6,9 +6,9 @@ import torch
 
 from anyformer.laws.checks import perturb, reduces_to
 from anyformer.laws.measures import close
-from anyformer.mixers.attention import Attention
+from anyformer.mixers.softmax.attention import Attention
 from anyformer.models import create_model
-from anyformer.positions.wrappers import Urpe
+from anyformer.positions.urpe import Urpe
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

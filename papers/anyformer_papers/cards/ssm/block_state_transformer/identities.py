@@ -7,8 +7,8 @@ from torch import Tensor
 
 from anyformer.laws.checks import streams
 from anyformer.laws.measures import close
-from anyformer.mixers.attention import merge_heads, split_heads
-from anyformer.mixers.block_state import CONTEXTS, BlockState
+from anyformer.layers.heads import merge_heads, split_heads
+from anyformer.mixers.state_space.block_state import CONTEXTS, BlockState
 from anyformer.ops.attention import attention
 from anyformer.ops.masks import Causal, Segments
 from anyformer_papers.identity import identity

@@ -7,8 +7,8 @@ import torch
 from anyformer.laws.checks import inputs_of, mixes
 from anyformer.laws.measures import close
 from anyformer.mixers import create_mixer
-from anyformer.mixers.hydra import Hydra
-from anyformer.mixers.mamba2 import ssd
+from anyformer.mixers.linear.mamba2 import ssd
+from anyformer.mixers.state_space.hydra import Hydra
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -7,7 +7,7 @@ import torch
 from anyformer.laws.checks import streams
 from anyformer.laws.measures import close
 from anyformer.layers.state_space import hippo_legt
-from anyformer.mixers.lmu import LMU
+from anyformer.mixers.state_space.lmu import LMU
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from anyformer.laws.measures import close
-from anyformer.mixers.longhorn import Longhorn, longhorn, step_size
+from anyformer.mixers.state_space.longhorn import Longhorn, longhorn, step_size
 from anyformer.ops.delta_rule import delta_rule
 from anyformer.ops.selective_scan import selective_scan
 from anyformer_papers.identity import identity, peer

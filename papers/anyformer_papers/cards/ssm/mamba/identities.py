@@ -8,7 +8,7 @@ from torch.nn.functional import silu, softplus
 from anyformer.convert import from_hf
 from anyformer.laws.checks import streams
 from anyformer.laws.measures import close
-from anyformer.mixers.mamba import Mamba
+from anyformer.mixers.state_space.mamba import Mamba
 from anyformer.ops.long_conv import long_conv
 from anyformer.ops.selective_scan import selective_scan, selective_scan_definition
 from anyformer_papers.identity import identity, peer

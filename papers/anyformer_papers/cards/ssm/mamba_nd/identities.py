@@ -6,10 +6,10 @@ from itertools import permutations
 
 import torch
 
-from anyformer.blocks.order import Order
 from anyformer.laws.checks import inputs_of
 from anyformer.laws.measures import close
-from anyformer.mixers.mamba import Mamba
+from anyformer.mixers.state_space.mamba import Mamba
+from anyformer.wrappers.order import Order
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

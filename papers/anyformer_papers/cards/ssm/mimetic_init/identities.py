@@ -8,8 +8,8 @@ from torch.nn.functional import softplus
 
 from anyformer.contract import Mixer
 from anyformer.laws.measures import close
-from anyformer.mixers.mamba import Mamba
-from anyformer.mixers.mamba2 import Mamba2
+from anyformer.mixers.linear.mamba2 import Mamba2
+from anyformer.mixers.state_space.mamba import Mamba
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

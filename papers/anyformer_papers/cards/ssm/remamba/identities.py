@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from anyformer.blocks.remamba import ReMamba
 from anyformer.contract import Call
 from anyformer.laws.checks import in_pieces
 from anyformer.laws.measures import close
-from anyformer.mixers.mamba import Mamba
+from anyformer.mixers.state_space.mamba import Mamba
+from anyformer.wrappers.remamba import ReMamba
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from anyformer.laws.checks import streams
 from anyformer.laws.measures import close
 from anyformer.layers.state_space import LowRankSpace, hippo_legs
-from anyformer.mixers.s4 import S4
+from anyformer.mixers.state_space.s4 import S4
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

@@ -7,8 +7,8 @@ import torch
 from anyformer.laws.checks import reduces_to, streams
 from anyformer.laws.measures import close
 from anyformer.mixers import create_mixer
-from anyformer.mixers.mamba2 import Chosen, ssd
-from anyformer.mixers.transmamba import TransMamba, convert_memory
+from anyformer.mixers.linear.mamba2 import Chosen, ssd
+from anyformer.mixers.linear.transmamba import TransMamba, convert_memory
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

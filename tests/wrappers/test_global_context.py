@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from anyformer import create_mixer
-from anyformer.blocks.global_context import GlobalContextBlock
 from anyformer.laws import check_mixer
 from anyformer.models import create_model
+from anyformer.wrappers.global_context import GlobalContextBlock
 
 
 @pytest.mark.parametrize("causal", [True, False])

@@ -5,12 +5,12 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from anyformer.blocks.stack import Stack
-from anyformer.blocks.vip import VipCompression
 from anyformer.channels import create_channel
 from anyformer.contract import Mixer
 from anyformer.laws import check_mixer
 from anyformer.mixers import create_mixer
+from anyformer.stack import Stack
+from anyformer.wrappers.vip_compression import VipCompression
 
 
 def layer() -> Stack:

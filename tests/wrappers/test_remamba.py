@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from anyformer.blocks.remamba import ReMamba
 from anyformer.laws import check_mixer
 from anyformer.mixers import create_mixer
+from anyformer.wrappers.remamba import ReMamba
 
 
 @pytest.mark.parametrize("options", [{"start": 0.2, "stop": 0.9}, {"select": "uniform", "ratio": 0.5}])

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from anyformer.blocks.residual import RESIDUALS
 from anyformer.laws import laws
 from anyformer.laws.case import cases_of
 from anyformer.laws.measures import close
 from anyformer.models import create_model, load_spec
 from anyformer.models.build import Backbone
+from anyformer.stack import list_residuals
 
 
 def body(spec: str) -> Backbone:
@@ -18,7 +18,7 @@ def body(spec: str) -> Backbone:
     return Backbone(load_spec(spec, dim=16))
 
 
-@pytest.mark.parametrize("name", RESIDUALS)
+@pytest.mark.parametrize("name", list_residuals())
 @pytest.mark.parametrize("law", ["streaming", "padding", "gradient", "modes"])
 def test_laws(name: str, law: str) -> None:
     (case,) = cases_of(lambda: body(f"[attention, retention] residual={name}"))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from anyformer.blocks.dynamic_positions import DynamicPositions
 from anyformer.contract import Call
 from anyformer.laws import check_mixer
 from anyformer.mixers import create_mixer
 from anyformer.models import EncoderDecoder, load_spec
+from anyformer.wrappers.dynamic_positions import DynamicPositions
 
 
 @pytest.mark.parametrize("causal", [True, False])

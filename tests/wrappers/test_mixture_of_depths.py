@@ -7,18 +7,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from anyformer.blocks import create_block
-from anyformer.blocks.stack import Stack
 from anyformer.channels import create_channel
 from anyformer.contract import Call, Mixer
 from anyformer.laws import check_mixer
 from anyformer.mixers import create_mixer
+from anyformer.stack import Stack
+from anyformer.wrappers import create_wrapper
 
 
 def build(name: str = "attention", capacity: float = 0.5, **options: Any) -> Callable[[], Mixer]:
     def mixture_of_depths() -> Mixer:
         inner = Stack(16, [[create_mixer(name, 16, **options), create_channel("mlp", 16)]])
-        return create_block("mixture_of_depths", 16, [inner], capacity=capacity)
+        return create_wrapper("mixture_of_depths", 16, [inner], capacity=capacity)
 
     return mixture_of_depths
 

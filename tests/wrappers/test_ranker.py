@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from anyformer.blocks.ranker import Ranker, max_similarity
-from anyformer.blocks.stack import Stack
 from anyformer.contract import Inputs
 from anyformer.inputs import Call
 from anyformer.laws import check_mixer
-from anyformer.mixers.neural_processor import NeuralProcessor
+from anyformer.mixers.pooling.neural_processor import NeuralProcessor
 from anyformer.models import create_model, load_spec
 from anyformer.models.build import Backbone
+from anyformer.stack import Stack
+from anyformer.wrappers.ranker import Ranker, max_similarity
 
 
 def make(**options: object) -> Ranker:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from anyformer.blocks.order import Order
 from anyformer.laws import check_mixer
 from anyformer.mixers import create_mixer
+from anyformer.wrappers.order import Order
 
 
 @pytest.mark.parametrize("options", [{}, {"axes": "1-0"}, {"axes": "1-0", "reverse": True}])

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from anyformer import Call, create_mixer
-from anyformer.blocks.pieces import pieces
-from anyformer.blocks.segments import Segments
 from anyformer.contract import Inputs
+from anyformer.wrappers._pieces import pieces
+from anyformer.wrappers.segments import Segments
 
 
 def test_outputs_are_the_inner_ones_and_side_inputs_follow() -> None:

@@ -1,0 +1,77 @@
+"""Activations by name: plain functions, and those that learn their own shape, each in a file of its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu, relu, silu
+
+from anyformer.registry import Entry, Registry, modules_in
+
+A = TypeVar("A", bound=Callable[..., Any])
+
+activations: Registry[Callable[..., Any]] = Registry("activation", modules_in(__name__, __path__))
+
+
+def register_activation(id: str, *, papers: list[str] | None = None) -> Callable[[A], A]:
+    """Decorator: make a function of a tensor, or a class that is built with ``dim`` and options, known as ``id``."""
+    return activations.register(id, papers=papers)
+
+
+FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "gelu": gelu,
+    "gelu_tanh": lambda x: gelu(x, approximate="tanh"),
+    "identity": lambda x: x,
+    "relu": relu,
+    "relu2": lambda x: relu(x).square(),
+    "sigmoid": torch.sigmoid,
+    "silu": silu,
+}
+for _name, _function in FUNCTIONS.items():
+    register_activation(_name)(_function)
+
+
+class Activation(nn.Module):
+    """A registered function as a module."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = activations.get(self.name).target(x)
+        return y
+
+    def extra_repr(self) -> str:
+        return self.name
+
+
+def create_activation(activation: str | Mapping[str, Any], dim: int) -> nn.Module:
+    """An activation over ``dim`` channels, by name or as ``{"name": ..., option: ...}``.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest ones, or an option that it does not have.
+    """
+    given: dict[str, Any] = {"name": activation} if isinstance(activation, str) else dict(activation)
+    name = given.pop("name", None)
+    options = {**given.pop("options", {}), **{k: v for k, v in given.items() if k not in ("tag", "inner")}}
+    target = activations.get(name).target
+    if isinstance(target, type):
+        module: nn.Module = target(dim, **options)
+        return module
+    if options:
+        raise ValueError(f"activation {name!r} has no option {next(iter(options))!r}")
+    return Activation(name)
+
+
+def activation_info(name: str) -> Entry[Callable[..., Any]]:
+    """What is known of the activation of that name."""
+    return activations.get(name)
+
+
+def list_activations() -> list[str]:
+    """Names of the activations."""
+    return activations.ids()

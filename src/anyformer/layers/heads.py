@@ -1,0 +1,25 @@
+"""Heads side by side: their width, and tensors split into them and merged."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def head_width(dim: int, num_heads: int, head_dim: int | None) -> int:
+    """``head_dim``, or the width that ``num_heads`` heads share; ``ValueError`` where they cannot."""
+    if num_heads < 1:
+        raise ValueError(f"num_heads must be at least 1, got {num_heads}")
+    if head_dim is None and dim % num_heads:
+        raise ValueError(f"num_heads must divide dim={dim} (or give head_dim), got {num_heads}")
+    return dim // num_heads if head_dim is None else head_dim
+
+
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """(B, T, H*K) to (B, H, T, K)."""
+    B, T, width = x.shape
+    return x.view(B, T, num_heads, width // num_heads).transpose(1, 2)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """(B, H, T, V) to (B, T, H*V)."""
+    return x.transpose(1, 2).flatten(2)

@@ -1,0 +1,12 @@
+"""No norm."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from anyformer.layers.norms import register_norm
+
+
+@register_norm("none")
+class NoNorm(nn.Identity):
+    """Nothing, in the place of a norm."""
