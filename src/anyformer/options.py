@@ -55,7 +55,7 @@ class PartOptions:
             value = getattr(cls, name)
             if isinstance(value, property):
                 properties[name], value = value, dataclasses.MISSING
-            cls.__annotations__ = {**inspect.get_annotations(cls), name: "Any"}
+            cls.__annotations__ = {**inspect.get_annotations(cls), name: Any}
             setattr(cls, name, dataclasses.field(init=False, default=value))
         dataclasses.dataclass(frozen=True, kw_only=True)(cls)
         for name, value in properties.items():

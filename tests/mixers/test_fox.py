@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import logsigmoid
 
-from anyformer.mixers import create_mixer, fox
+from anyformer.mixers import create_mixer
+from anyformer.mixers.softmax import fox
 
 
 def test_scores_fall_by_the_gates_between() -> None:
