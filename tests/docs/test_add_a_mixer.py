@@ -14,10 +14,12 @@ PAGE = "add_a_mixer.md"
 
 
 @pytest.fixture(autouse=True)
-def _reader_wrote_the_file(blocks_of: Callable[[str], list[Any]], tmp_path: Path) -> None:
-    """The folder is as after the first step."""
-    (block,) = [b for b in blocks_of(PAGE) if b.title == "moving_average.py"]
-    (tmp_path / block.title).write_text(block.text, encoding="utf-8")
+def _reader_wrote_the_files(blocks_of: Callable[[str], list[Any]], tmp_path: Path) -> None:
+    """The folder holds the files of the page."""
+    files = {b.title: b.text for b in blocks_of(PAGE) if (b.title or "").endswith(".py")}
+    assert set(files) == {"moving_average.py", "fading.py"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
 
 
 def test_python_runs_and_prints_what_the_page_says(blocks_of: Any, run: Any, tmp_path: Path) -> None:
