@@ -49,9 +49,10 @@ class Facts(BaseModel):
     """What stands in front of a card.
 
     Attributes:
-        parts: what the paper is made of here: ``mixer retention``, ``channel moe``, ``wrapper order``,
-            ``model retnet``, ``position rope``, ``op linear_attention``, ``task recall``, or ``module:attribute`` below
-            ``anyformer``. No other place says it: :func:`anyformer_papers.parts.papers_with` is an index of these.
+        parts: what the paper is made of here: a kind and an id, as ``mixer retention``, ``channel moe``,
+            ``wrapper order``, ``residual ladder``, ``norm prep_bn``, ``activation rational``, ``position rope``,
+            ``model retnet``, ``op linear_attention``, ``task recall``, or ``module:attribute`` below ``anyformer``. No
+            other place says it: :func:`anyformer_papers.parts.papers_with` is an index of these.
         followed: what was checked against: the paper's text, its code, or neither (a reconstruction).
         beyond_reach: why nothing of the claim can be tested here, if so: it is about people, hardware, pretrained
             weights, or scale itself. A study beside it is then a proxy, of something that the paper does not say.

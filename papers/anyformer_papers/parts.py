@@ -46,13 +46,17 @@ def part_exists(part: str) -> bool:
 
 
 def _names(kind: str) -> list[str]:
-    from anyformer import channels, mixers, models, positions, tasks, wrappers
+    from anyformer import channels, mixers, models, positions, stack, tasks, wrappers
+    from anyformer.layers import activations, norms
     from anyformer.ops import load_all
 
     kinds: dict[str, Callable[[], list[str]]] = {
         "mixer": mixers.mixers.ids,
         "channel": channels.channels.ids,
         "wrapper": wrappers.wrappers.ids,
+        "residual": stack.residuals.ids,
+        "norm": norms.norms.ids,
+        "activation": activations.activations.ids,
         "model": models.models.ids,
         "position": positions.positions.ids,
         "task": tasks.tasks.ids,

@@ -94,7 +94,7 @@ class Mixer(Part, nn.Module):
 
     @classmethod
     def _named(cls, info: MixerInfo) -> MixerInfo:
-        return dataclasses.replace(info, name=cls.Options.owner, papers=cls.papers)
+        return dataclasses.replace(info, name=cls.Options.owner)
 
     @classmethod
     def info_of(cls, *inner: MixerInfo, **options: Any) -> MixerInfo:

@@ -37,7 +37,6 @@ class MixerInfo:
     max_length: int | None = None
     exceptions: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
-    papers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for what in ("cost", "memory", "state"):

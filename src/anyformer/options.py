@@ -92,7 +92,6 @@ class Part:
 
     Options: type[PartOptions] = PartOptions
     options: PartOptions
-    papers: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -102,9 +101,9 @@ class Part:
         cls.name_part("", cls.__name__)
 
     @classmethod
-    def name_part(cls, kind: str, name: str, papers: tuple[str, ...] = ()) -> None:
-        """Set the kind and name by which messages speak of the part, and its papers."""
-        cls.Options.kind, cls.Options.owner, cls.papers = kind, name, papers
+    def name_part(cls, kind: str, name: str) -> None:
+        """Set the kind and name by which messages speak of the part."""
+        cls.Options.kind, cls.Options.owner = kind, name
 
 
 class _Signature:

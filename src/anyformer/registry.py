@@ -38,7 +38,6 @@ class Entry(Generic[T]):
 
     id: str
     target: T
-    papers: tuple[str, ...]
     summary: str
     examples: tuple[Mapping[str, Any], ...]
     """Options under which the laws are checked; the first is the default form."""
@@ -58,9 +57,7 @@ class Registry(Generic[T]):
         self._entries: dict[str, Entry[T]] = {}
         self._third_parties: dict[str, Any] | None = None
 
-    def register(
-        self, id: str, *, papers: list[str] | None = None, examples: list[Mapping[str, Any]] | None = None
-    ) -> Callable[[C], C]:
+    def register(self, id: str, *, examples: list[Mapping[str, Any]] | None = None) -> Callable[[C], C]:
         """Decorator: make the decorated part known as ``id``. A second part with the same id raises."""
 
         def add(target: C) -> C:
@@ -69,11 +66,10 @@ class Registry(Generic[T]):
                 raise ValueError(f"{self.kind} {id!r} is already registered by {_origin(held.target)}")
             summary = (getattr(target, "__doc__", None) or "").strip().splitlines()
             if hasattr(target, "name_part"):
-                target.name_part(self.kind, id, tuple(papers or ()))
+                target.name_part(self.kind, id)
             self._entries[id] = Entry(
                 id,
                 cast(T, target),
-                tuple(papers or ()),
                 summary[0] if summary else "",
                 tuple(examples or ({},)),
             )
@@ -131,7 +127,7 @@ class Registry(Generic[T]):
         for entry in self._entries.values():
             if entry.target is target:
                 return entry
-        return Entry(id, target, (), (target.__doc__ or "").strip().split("\n")[0], ({},))
+        return Entry(id, target, (target.__doc__ or "").strip().split("\n")[0], ({},))
 
 
 def modules_in(package: str, path: Iterable[str]) -> dict[str, str]:

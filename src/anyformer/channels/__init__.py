@@ -14,11 +14,9 @@ M = TypeVar("M", bound=type[Mixer])
 channels: Registry[type[Mixer]] = Registry("channel", modules_in(__name__, __path__))
 
 
-def register_channel(
-    id: str, *, papers: list[str] | None = None, examples: list[Mapping[str, Any]] | None = None
-) -> Callable[[M], M]:
+def register_channel(id: str, *, examples: list[Mapping[str, Any]] | None = None) -> Callable[[M], M]:
     """Class decorator: make a channel mixer known as ``id``; see :func:`anyformer.register_mixer`."""
-    return channels.register(id, papers=papers, examples=examples)
+    return channels.register(id, examples=examples)
 
 
 def create_channel(name: str, dim: int, **options: Any) -> Mixer:

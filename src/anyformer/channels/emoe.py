@@ -14,7 +14,7 @@ from anyformer.layers.linear import call_roomy
 from anyformer.precision import roomy
 
 
-@register_channel("emoe", papers=["emoe"], examples=[{}, {"num_experts": 8, "top_k": 8}, {"top_k": 1}])
+@register_channel("emoe", examples=[{}, {"num_experts": 8, "top_k": 8}, {"top_k": 1}])
 class EmergentExperts(MLP):
     """An MLP of which each token uses the k groups of hidden units whose mean key is nearest (Qiu 2024, section 3.2).
 

@@ -17,7 +17,6 @@ from anyformer.precision import roomy
 
 @register_channel(
     "glu",
-    papers=["glu", "activator"],
     examples=[{}, {"activation": "gelu", "branch_norm": "layer_norm", "bias": True}],
 )
 class GLU(Mixer):

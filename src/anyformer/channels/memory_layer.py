@@ -11,9 +11,7 @@ from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.hashed import HashedLinear
 
 
-@register_channel(
-    "memory_layer", papers=["memoryformer"], examples=[{"bits": 2, "temperature": 0.5}, {"bits": 1}]
-)
+@register_channel("memory_layer", examples=[{"bits": 2, "temperature": 0.5}, {"bits": 1}])
 class MemoryLayer(Mixer):
     """Two hashed look-ups with a norm between, in the place of an MLP (Ding 2024, section 3.2).
 

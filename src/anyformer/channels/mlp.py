@@ -19,7 +19,6 @@ from anyformer.precision import roomy
 
 @register_channel(
     "mlp",
-    papers=["transformer", "primer", "polycom", "kat", "groupbert"],
     examples=[
         {},
         {"activation": "relu"},

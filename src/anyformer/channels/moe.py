@@ -15,9 +15,7 @@ from anyformer.layers.linear import Linear
 from anyformer.precision import widen
 
 
-@register_channel(
-    "moe", papers=["sparsely-gated-moe", "switch", "mixtral"], examples=[{}, {"num_experts": 3, "top_k": 1}]
-)
+@register_channel("moe", examples=[{}, {"num_experts": 3, "top_k": 1}])
 class MixtureOfExperts(Mixer):
     """Each token goes to its ``top_k`` of E SwiGLU experts, weighted by a softmax over those (Shazeer 2017, eq. 2-5).
 

@@ -17,7 +17,6 @@ from anyformer.precision import widen
 
 @register_channel(
     "mohd",
-    papers=["mohd"],
     examples=[
         {},
         {"num_groups": 4, "num_shared": 0, "top_k": 1},

@@ -11,7 +11,7 @@ from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.pattention import SCORES, Pattention
 
 
-@register_channel("pattention", papers=["tokenformer"], examples=[{"score": score} for score in SCORES])
+@register_channel("pattention", examples=[{"score": score} for score in SCORES])
 class PattentionChannel(Mixer):
     """One layer of attention to n parameter tokens in the place of the two maps of an MLP (Wang 2024, eq. 9).
 

@@ -16,7 +16,7 @@ from anyformer.layers.linear import Linear
 from anyformer.state import State
 
 
-@register_channel("rwkv4_channel", papers=["rwkv"])
+@register_channel("rwkv4_channel")
 class Rwkv4Channel(Mixer):
     """y = sigmoid(R x') * V relu(K x'')^2, x' and x'' between the token and the one before (Peng 2023, eq. 14-19).
 

@@ -12,7 +12,7 @@ from anyformer.ops.swiglu import swiglu
 from anyformer.precision import roomy
 
 
-@register_channel("swiglu", papers=["glu"])
+@register_channel("swiglu")
 class SwiGLU(GLU):
     """A linear map gated by silu of another (Shazeer 2020, eq. 6).
 

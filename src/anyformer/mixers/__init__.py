@@ -15,16 +15,13 @@ M = TypeVar("M", bound=type[Mixer])
 mixers: Registry[type[Mixer]] = Registry("mixer", modules_in(__name__, __path__))
 
 
-def register_mixer(
-    id: str, *, papers: list[str] | None = None, examples: list[Mapping[str, Any]] | None = None
-) -> Callable[[M], M]:
+def register_mixer(id: str, *, examples: list[Mapping[str, Any]] | None = None) -> Callable[[M], M]:
     """Class decorator: make a token mixer known as ``id``.
 
     Args:
-        papers: slugs of the papers that it is the mixer of.
         examples: sets of options under which the laws are checked; by default the defaults.
     """
-    return mixers.register(id, papers=papers, examples=examples)
+    return mixers.register(id, examples=examples)
 
 
 def create_mixer(name: str, dim: int, **options: Any) -> Mixer:

@@ -8,13 +8,13 @@ from anyformer.layers.grid import read_grid
 from anyformer.models import register_model
 
 
-@register_model("transformer", papers=["transformer"])
+@register_model("transformer")
 def transformer(depth: int = 2) -> dict[str, Any]:
     """Causal softmax attention with RoPE, RMSNorm and SwiGLU, the Llama shape."""
     return {"layers": f"[attention]*{depth}"}
 
 
-@register_model("mamba", papers=["mamba"])
+@register_model("mamba")
 def mamba(depth: int = 4) -> dict[str, Any]:
     """Selective state spaces alone, without channel mixers."""
     return {"layers": f"[mamba]*{depth}", "channel": None}
@@ -26,20 +26,20 @@ def mamba2(depth: int = 4) -> dict[str, Any]:
     return {"layers": f"[mamba2]*{depth}", "channel": None}
 
 
-@register_model("hydra", papers=["hydra"])
+@register_model("hydra")
 def hydra(depth: int = 2) -> dict[str, Any]:
     """State spaces that run both ways, with an MLP."""
     return {"layers": f"[hydra]*{depth}", "channel": "mlp", "causal": False, "positions": "none"}
 
 
-@register_model("transmamba", papers=["transmamba"])
+@register_model("transmamba")
 def transmamba(depth: int = 3, first_point: int = 4) -> dict[str, Any]:
     """Attention up to a token, and a state space after it; the point doubles from layer to layer, of three."""
     layers = [f"transmamba(trans_point={first_point * 2 ** (i % 3)})" for i in range(depth)]
     return {"layers": f"[{', '.join(layers)}]", "positions": "none"}
 
 
-@register_model("mamba_nd", papers=["mamba-nd"])
+@register_model("mamba_nd")
 def mamba_nd(depth: int = 4, grid: str | int = 8) -> dict[str, Any]:
     """Mamba over a grid: along each axis in turn, forwards and backwards.
 
@@ -52,32 +52,32 @@ def mamba_nd(depth: int = 4, grid: str | int = 8) -> dict[str, Any]:
     return {"layers": f"[{', '.join(layers)}]", "channel": None, "causal": False, "positions": "none"}
 
 
-@register_model("lmuformer", papers=["lmuformer"])
+@register_model("lmuformer")
 def lmuformer(depth: int = 2) -> dict[str, Any]:
     """Legendre memory units and MLPs behind a stem of convolutions."""
     layers = f"[conv_stem(channel=none), [lmu]*{depth}]"
     return {"layers": layers, "channel": "mlp", "norm": "layer_norm", "positions": "none"}
 
 
-@register_model("retnet", papers=["retnet"])
+@register_model("retnet")
 def retnet(depth: int = 2) -> dict[str, Any]:
     """Retention with a feed-forward network."""
     return {"layers": f"[retention]*{depth}", "channel": "mlp(factor=2)"}
 
 
-@register_model("delta_net", papers=["deltanet"])
+@register_model("delta_net")
 def delta_net(depth: int = 2) -> dict[str, Any]:
     """The delta rule with short convolutions and SwiGLU."""
     return {"layers": f"[delta_net]*{depth}"}
 
 
-@register_model("linear_transformer", papers=["linear-transformer"])
+@register_model("linear_transformer")
 def linear_transformer(depth: int = 2) -> dict[str, Any]:
     """Linear attention in the place of softmax attention."""
     return {"layers": f"[linear_attention]*{depth}", "positions": "sinusoidal"}
 
 
-@register_model("rwkv4", papers=["rwkv"])
+@register_model("rwkv4")
 def rwkv4(depth: int = 2) -> dict[str, Any]:
     """RWKV-4: time mixing and channel mixing, both with token shift."""
     return {
@@ -88,19 +88,19 @@ def rwkv4(depth: int = 2) -> dict[str, Any]:
     }
 
 
-@register_model("s4", papers=["s4"])
+@register_model("s4")
 def s4(depth: int = 2) -> dict[str, Any]:
     """Structured state spaces with a feed-forward network."""
     return {"layers": f"[s4]*{depth}", "norm": "layer_norm", "channel": "mlp(factor=2)"}
 
 
-@register_model("hyena", papers=["hyena"])
+@register_model("hyena")
 def hyena(depth: int = 2) -> dict[str, Any]:
     """Gated implicit long convolutions with an MLP."""
     return {"layers": f"[hyena]*{depth}", "norm": "layer_norm", "channel": "mlp"}
 
 
-@register_model("mega", papers=["mega"])
+@register_model("mega")
 def mega(depth: int = 2) -> dict[str, Any]:
     """Gated attention on moving averages; the gate and the residual connection make the paper's output."""
     return {
@@ -112,19 +112,19 @@ def mega(depth: int = 2) -> dict[str, Any]:
     }
 
 
-@register_model("fox", papers=["fox"])
+@register_model("fox")
 def fox(depth: int = 2) -> dict[str, Any]:
     """Softmax attention with forget gates, without position embeddings."""
     return {"layers": f"[fox]*{depth}"}
 
 
-@register_model("longformer", papers=["longformer"])
+@register_model("longformer")
 def longformer(depth: int = 2) -> dict[str, Any]:
     """Window attention with global tokens."""
     return {"layers": f"[longformer]*{depth}", "channel": "mlp", "norm": "layer_norm"}
 
 
-@register_model("linformer", papers=["linformer"])
+@register_model("linformer")
 def linformer(depth: int = 2) -> dict[str, Any]:
     """A bidirectional encoder whose keys and values are projected to a fixed number."""
     return {
@@ -136,7 +136,7 @@ def linformer(depth: int = 2) -> dict[str, Any]:
     }
 
 
-@register_model("nystromformer", papers=["nystromformer"])
+@register_model("nystromformer")
 def nystromformer(depth: int = 2) -> dict[str, Any]:
     """A bidirectional encoder, BERT's shape, whose attention goes through 64 landmarks."""
     return {
@@ -150,13 +150,13 @@ def nystromformer(depth: int = 2) -> dict[str, Any]:
     }
 
 
-@register_model("megabyte", papers=["megabyte"])
+@register_model("megabyte")
 def megabyte(depth: int = 2) -> dict[str, Any]:
     """Two levels: attention over patches of 8 bytes, and attention within each patch."""
     return {"layers": f"two_level([attention]*{depth}, [attention]*{depth}, patch=8)"}
 
 
-@register_model("avey", papers=["avey"])
+@register_model("avey")
 def avey(depth: int = 2) -> dict[str, Any]:
     """Neural processors on short pieces of the sequence, beside those earlier ones that are most like them."""
     return {
@@ -167,7 +167,7 @@ def avey(depth: int = 2) -> dict[str, Any]:
     }
 
 
-@register_model("transformer_xl", papers=["transformer-xl"])
+@register_model("transformer_xl")
 def transformer_xl(depth: int = 2) -> dict[str, Any]:
     """Segments with a memory of the one before, and relative positions."""
     return {
@@ -178,7 +178,7 @@ def transformer_xl(depth: int = 2) -> dict[str, Any]:
     }
 
 
-@register_model("activator", papers=["activator"])
+@register_model("activator")
 def activator(depth: int = 2) -> dict[str, Any]:
     """Gated linear units alone, without any map over tokens: a bag of them, where the outputs are pooled."""
     return {
@@ -189,7 +189,7 @@ def activator(depth: int = 2) -> dict[str, Any]:
     }
 
 
-@register_model("groupbert", papers=["groupbert"])
+@register_model("groupbert")
 def groupbert(depth: int = 2) -> dict[str, Any]:
     """Attention, grouped FFN, convolution module, grouped FFN."""
     return {
@@ -201,13 +201,13 @@ def groupbert(depth: int = 2) -> dict[str, Any]:
     }
 
 
-@register_model("tokenformer", papers=["tokenformer"])
+@register_model("tokenformer")
 def tokenformer(depth: int = 2) -> dict[str, Any]:
     """All linear maps as attention to parameter tokens."""
     return {"layers": f"[tokenformer]*{depth}", "channel": "pattention", "norm": "layer_norm"}
 
 
-@register_model("memoryformer", papers=["memoryformer"])
+@register_model("memoryformer")
 def memoryformer(depth: int = 2) -> dict[str, Any]:
     """All linear maps but the head as hashed look-ups."""
     return {
@@ -217,13 +217,13 @@ def memoryformer(depth: int = 2) -> dict[str, Any]:
     }
 
 
-@register_model("pool_former", papers=["metaformer"])
+@register_model("pool_former")
 def pool_former(depth: int = 2) -> dict[str, Any]:
     """Average pooling over a few neighbours as the only token mixer."""
     return {"layers": f"[pooling]*{depth}", "channel": "mlp", "norm": "layer_norm"}
 
 
-@register_model("macaron", papers=["macaron"])
+@register_model("macaron")
 def macaron(depth: int = 2) -> dict[str, Any]:
     """Half a feed-forward step on each side of attention."""
     return {
@@ -234,7 +234,7 @@ def macaron(depth: int = 2) -> dict[str, Any]:
     }
 
 
-@register_model("primer", papers=["primer"])
+@register_model("primer")
 def primer(depth: int = 2) -> dict[str, Any]:
     """Primer-EZ: attention with short convolutions behind its projections, and a squared ReLU."""
     return {
@@ -244,7 +244,7 @@ def primer(depth: int = 2) -> dict[str, Any]:
     }
 
 
-@register_model("all_attention", papers=["all-attention"])
+@register_model("all_attention")
 def all_attention(depth: int = 2) -> dict[str, Any]:
     """Attention alone: learned keys and values beside the tokens' stand in for the feed-forward network."""
     return {
@@ -255,27 +255,27 @@ def all_attention(depth: int = 2) -> dict[str, Any]:
     }
 
 
-@register_model("aaren", papers=["aaren"])
+@register_model("aaren")
 def aaren(depth: int = 2) -> dict[str, Any]:
     """Attention with a learned query, run as a recurrence."""
     return {"layers": f"[aaren]*{depth}"}
 
 
-@register_model("mixture_of_depths", papers=["mixture-of-depths"])
+@register_model("mixture_of_depths")
 def mixture_of_depths(depth: int = 2) -> dict[str, Any]:
     """A transformer in which every second block sees only the tokens that a router picks."""
     pair = "attention, mixture_of_depths([attention])"
     return {"layers": f"[{pair}]*{max(1, depth // 2)}"}
 
 
-@register_model("cross_layer_attention", papers=["cross-layer-attention"])
+@register_model("cross_layer_attention")
 def cross_layer_attention(depth: int = 2) -> dict[str, Any]:
     """A transformer in which every second layer uses the keys and values of the one below."""
     pairs = [f"attention(provides_kv=l{i}), attention(reuses_kv=l{i})" for i in range(max(1, depth // 2))]
     return {"layers": f"[{', '.join(pairs)}]"}
 
 
-@register_model("encoder_decoder", papers=["transformer"])
+@register_model("encoder_decoder")
 def encoder_decoder(depth: int = 2) -> dict[str, Any]:
     """The Transformer of Vaswani 2017: a bidirectional encoder, and a decoder that attends to it."""
     return {
@@ -290,7 +290,7 @@ def encoder_decoder(depth: int = 2) -> dict[str, Any]:
     }
 
 
-@register_model("power_law_graph", papers=["power-law-graph"])
+@register_model("power_law_graph")
 def power_law_graph(depth: int = 2) -> dict[str, Any]:
     """An encoder-decoder whose self-attention goes through a metric made of the queries (Gokden 2021)."""
     return {
@@ -304,7 +304,7 @@ def power_law_graph(depth: int = 2) -> dict[str, Any]:
     }
 
 
-@register_model("dynamic_positions", papers=["dynamic-positions"])
+@register_model("dynamic_positions")
 def dynamic_positions(depth: int = 2) -> dict[str, Any]:
     """An encoder-decoder whose encoder begins with position vectors made from the text (Zheng 2022)."""
     return {
@@ -316,7 +316,7 @@ def dynamic_positions(depth: int = 2) -> dict[str, Any]:
     }
 
 
-@register_model("transnormer", papers=["transnormer"])
+@register_model("transnormer")
 def transnormer(depth: int = 2) -> dict[str, Any]:
     """Softmax within blocks in the lower half, linear attention with a norm instead of a denominator above."""
     low = max(1, depth // 2)
@@ -328,14 +328,14 @@ def transnormer(depth: int = 2) -> dict[str, Any]:
     }
 
 
-@register_model("hgrn2", papers=["babyhgrn"])
+@register_model("hgrn2")
 def hgrn2(depth: int = 2) -> dict[str, Any]:
     """HGRN2 with SwiGLU; the least decays rise from layer to layer."""
     upper = [f", hgrn2(lower_bound={layer / depth:.4g})" for layer in range(1, depth)]
     return {"layers": f"[hgrn2{''.join(upper)}]"}
 
 
-@register_model("flowformer", papers=["flowformer"])
+@register_model("flowformer")
 def flowformer(depth: int = 2) -> dict[str, Any]:
     """Flow attention in the place of softmax attention."""
     return {
@@ -346,7 +346,7 @@ def flowformer(depth: int = 2) -> dict[str, Any]:
     }
 
 
-@register_model("fastformer", papers=["fastformer"])
+@register_model("fastformer")
 def fastformer(depth: int = 2) -> dict[str, Any]:
     """A bidirectional encoder by additive attention."""
     return {
@@ -358,14 +358,14 @@ def fastformer(depth: int = 2) -> dict[str, Any]:
     }
 
 
-@register_model("qrnn_transformer", papers=["qrnn-transformer"])
+@register_model("qrnn_transformer")
 def qrnn_transformer(depth: int = 3) -> dict[str, Any]:
     """Quasi-recurrent layers with attention in every third, counted from the top."""
     names = ["attention" if (depth - 1 - layer) % 3 == 0 else "qrnn" for layer in range(depth)]
     return {"layers": f"[{', '.join(names)}]"}
 
 
-@register_model("meta_state", papers=["meta-state"])
+@register_model("meta_state")
 def meta_state(depth: int = 2) -> dict[str, Any]:
     """RWKV-7 whose state takes the place of the feed-forward network, in half of the heads."""
     return {

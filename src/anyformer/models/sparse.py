@@ -8,7 +8,7 @@ from anyformer.layers.grid import read_grid
 from anyformer.models import register_model
 
 
-@register_model("sparse_transformer", papers=["sparse-transformer"])
+@register_model("sparse_transformer")
 def sparse_transformer(depth: int = 2) -> dict[str, Any]:
     """Local and strided attention in turn, on images of 8 columns."""
     parts = [f"sparse_attention(stride=8, part={part})" for part in ("local", "far")]
@@ -21,20 +21,20 @@ def sparse_transformer(depth: int = 2) -> dict[str, Any]:
     }
 
 
-@register_model("masformer", papers=["masformer"])
+@register_model("masformer")
 def masformer(depth: int = 4) -> dict[str, Any]:
     """Attention to everything in every fourth layer, to a window in the others."""
     spans = ["attention" if layer % 4 == 1 else "attention(window=16)" for layer in range(depth)]
     return {"layers": f"[{', '.join(spans)}]"}
 
 
-@register_model("longnet", papers=["longnet"])
+@register_model("longnet")
 def longnet(depth: int = 2) -> dict[str, Any]:
     """Dilated attention over segments of 16, 64 and 256 tokens."""
     return {"layers": f"[dilated_attention(segments=16/1+64/4+256/16)]*{depth}"}
 
 
-@register_model("led", papers=["longformer"])
+@register_model("led")
 def led(depth: int = 2) -> dict[str, Any]:
     """An encoder of windows and global tokens, and a decoder that attends to all of it."""
     return {
@@ -49,7 +49,7 @@ def led(depth: int = 2) -> dict[str, Any]:
     }
 
 
-@register_model("longt5", papers=["longt5"])
+@register_model("longt5")
 def longt5(depth: int = 2) -> dict[str, Any]:
     """T5 whose encoder sees a window and the sums of blocks."""
     return {
@@ -60,7 +60,7 @@ def longt5(depth: int = 2) -> dict[str, Any]:
     }
 
 
-@register_model("pegasus_x", papers=["pegasus-x"])
+@register_model("pegasus_x")
 def pegasus_x(depth: int = 2) -> dict[str, Any]:
     """An encoder of blocks, staggered in every other layer, with global tokens of its own."""
     local = "block_attention(block=16, num_global=4)"
@@ -75,7 +75,7 @@ def pegasus_x(depth: int = 2) -> dict[str, Any]:
     }
 
 
-@register_model("dinat", papers=["dinat"])
+@register_model("dinat")
 def dinat(depth: int = 2) -> dict[str, Any]:
     """Neighbourhood attention on images of 8 columns, near and dilated in turn."""
     dilations = [2 if layer % 2 else 1 for layer in range(depth)]
@@ -89,7 +89,7 @@ def dinat(depth: int = 2) -> dict[str, Any]:
     }
 
 
-@register_model("axial_transformer", papers=["axial-transformer"])
+@register_model("axial_transformer")
 def axial_transformer(depth: int = 1) -> dict[str, Any]:
     """Images of 8 columns: rows and columns of what lies above, then the row so far."""
     outer = "axial(axis=1, causal=false, grid=8), axial(axis=0, grid=8)"
@@ -101,7 +101,7 @@ def axial_transformer(depth: int = 1) -> dict[str, Any]:
     }
 
 
-@register_model("ifactformer", papers=["ifactformer-m"])
+@register_model("ifactformer")
 def ifactformer(depth: int = 4, grid: int | str = 8) -> dict[str, Any]:
     """One block of factorised attention, iterated ``depth`` times by steps of 1 / depth, on fields of ``grid`` columns.
 

@@ -15,7 +15,7 @@ from anyformer.positions._base import PositionInfo, Positions
 from anyformer.precision import exact
 
 
-@register_position("alibi", papers=["alibi"])
+@register_position("alibi")
 class Alibi(Positions):
     """Attention with linear biases: the score falls with the distance, each head at its own slope (Press 2021)."""
 

@@ -13,7 +13,7 @@ from anyformer.positions import register_position
 from anyformer.positions._base import PositionInfo, Positions
 
 
-@register_position("axial", papers=["sparse-transformer", "axial-transformer"])
+@register_position("axial")
 class Axial(Positions):
     """A learned vector for each place on each axis of a grid, summed (Child 2019, section 5.3; Ho 2019).
 

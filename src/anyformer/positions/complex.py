@@ -11,7 +11,7 @@ from anyformer.positions import register_position
 from anyformer.positions._base import Positions
 
 
-@register_position("complex", papers=["complexformer"])
+@register_position("complex")
 class Complex(Positions):
     """Complex heads with a learned map of phase differences and learned rates (Shao 2025).
 

@@ -11,7 +11,7 @@ from anyformer.positions import register_position
 from anyformer.positions._base import PositionInfo, Positions, offsets
 
 
-@register_position("fire", papers=["fire"])
+@register_position("fire")
 class Fire(Positions):
     """A learned function of the distance relative to the query's position (Li 2023, eq. 3-5).
 

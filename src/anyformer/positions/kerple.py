@@ -11,7 +11,7 @@ from anyformer.positions import register_position
 from anyformer.positions._base import PositionInfo, Positions, offsets
 
 
-@register_position("kerple", papers=["fire"])
+@register_position("kerple")
 class Kerple(Positions):
     """A kernel of the distance with two learned positive numbers for each head (Chi 2022, eq. 6-7).
 

@@ -12,7 +12,7 @@ from anyformer.positions import register_position
 from anyformer.positions._base import PositionInfo, Positions
 
 
-@register_position("learnable_fourier", papers=["learnable-fourier"])
+@register_position("learnable_fourier")
 class LearnableFourier(Positions):
     """A perceptron on learned waves of positions with any number of axes, added to the input (Li 2021, algorithm 1).
 

@@ -11,7 +11,7 @@ from anyformer.positions import register_position
 from anyformer.positions._base import PositionInfo, Positions
 
 
-@register_position("learned", papers=["transformer"])
+@register_position("learned")
 class Learned(Positions):
     """One learned vector a position, as in GPT-2 and BERT.
 

@@ -11,7 +11,7 @@ from anyformer.positions import register_position
 from anyformer.positions._base import PositionInfo, Positions
 
 
-@register_position("position_infused", papers=["shortformer"])
+@register_position("position_infused")
 class PositionInfused(Positions):
     """Sinusoids in what queries and keys are projected from, in every layer (Press 2020, section 5).
 

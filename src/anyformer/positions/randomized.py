@@ -13,7 +13,7 @@ from anyformer.positions._around import Around
 from anyformer.positions._base import PositionInfo
 
 
-@register_position("randomized", papers=["randomized-positions"])
+@register_position("randomized")
 class Randomized(Around):
     """Any scheme with numbers drawn from a range far longer than the sequence, in order (Ruoss 2023, section 3).
 

@@ -14,7 +14,7 @@ from anyformer.positions._reach import check_reach
 FORMS = ("m1", "m2", "m3", "m4")
 
 
-@register_position("relative", papers=["relative-key-query"])
+@register_position("relative")
 class Relative(Positions):
     """Four ways for a distance to change a score (Huang 2020, section 4), by tables shared by the heads.
 

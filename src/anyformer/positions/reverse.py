@@ -11,7 +11,7 @@ from anyformer.positions._around import Around
 from anyformer.positions._base import PositionInfo
 
 
-@register_position("reverse", papers=["reverse-positions"])
+@register_position("reverse")
 class Reverse(Around):
     """Any scheme with tokens numbered from the last one back, L - 1 - i (Rizzello 2023, section III).
 

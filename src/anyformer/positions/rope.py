@@ -20,7 +20,7 @@ _WAVES = ByTensor[
 ]()  # cosines and sines by positions, and by what else they depend on
 
 
-@register_position("rope", papers=["rope"])
+@register_position("rope")
 class Rope(Positions):
     """Rotary position embedding: pairs of channels turn with the position (Su 2021, eq. 34).
 

@@ -13,7 +13,7 @@ from anyformer.positions._reach import check_reach
 from anyformer.positions.relative import gathered, spread
 
 
-@register_position("shaw", papers=["shaw-relative"])
+@register_position("shaw")
 class Shaw(Positions):
     """Edges with vectors, one for each clipped distance, on keys and on values (Shaw 2018, eq. 3-4).
 

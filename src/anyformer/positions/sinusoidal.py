@@ -12,7 +12,7 @@ from anyformer.positions import register_position
 from anyformer.positions._base import PositionInfo, Positions
 
 
-@register_position("sinusoidal", papers=["transformer"])
+@register_position("sinusoidal")
 class Sinusoidal(Positions):
     """Sines and cosines of wavelengths from 2 pi to 10000 * 2 pi (Vaswani 2017, section 3.5).
 

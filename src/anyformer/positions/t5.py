@@ -12,7 +12,7 @@ from anyformer.positions import register_position
 from anyformer.positions._base import PositionInfo, Positions, offsets
 
 
-@register_position("t5", papers=["t5"])
+@register_position("t5")
 class T5(Positions):
     """One learned number for each head and bucket of distances (Raffel 2019, section 2.1).
 

@@ -12,7 +12,7 @@ from anyformer.positions import register_position
 from anyformer.positions._base import PositionInfo, Positions
 
 
-@register_position("transformer_xl", papers=["transformer-xl"])
+@register_position("transformer_xl")
 class TransformerXL(Positions):
     """Content and position terms with learned query-independent biases (Dai 2019, section 3.3).
 

@@ -13,7 +13,7 @@ from anyformer.positions._base import PositionInfo, clipped
 from anyformer.positions._reach import check_reach
 
 
-@register_position("urpe", papers=["urpe"])
+@register_position("urpe")
 class Urpe(Around):
     """Probabilities times a learned number of the distance, behind the softmax (Luo 2022, eq. 8).
 

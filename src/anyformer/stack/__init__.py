@@ -15,9 +15,9 @@ R = TypeVar("R", bound="type[Residual]")
 residuals: Registry[type[Residual]] = Registry("residual", modules_in(__name__, __path__))
 
 
-def register_residual(id: str, *, papers: list[str] | None = None) -> Callable[[R], R]:
+def register_residual(id: str) -> Callable[[R], R]:
     """Class decorator: make a residual carry known as ``id``."""
-    return residuals.register(id, papers=papers)
+    return residuals.register(id)
 
 
 def create_residual(

@@ -11,7 +11,7 @@ from anyformer.tasks.generated import GeneratedTask
 from anyformer.tasks.references import Reference, Token
 
 
-@register_task("ends", papers=["global-context"])
+@register_task("ends")
 class Ends(GeneratedTask):
     """Which tokens are as the first of the sentence, and which as the last?
 

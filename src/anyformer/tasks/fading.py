@@ -18,7 +18,7 @@ _DOPPLER = (0.01, 0.06)
 _NOISE = (0.03, 0.5)
 
 
-@register_task("fading", papers=["reverse-positions"])
+@register_task("fading")
 class Fading(GeneratedTask):
     """The next value of a fading radio channel, from noisy past ones.
 

@@ -18,7 +18,7 @@ _MAX_DEPTH = 8
 _OPEN_CHANCE, _CLOSE_CHANCE = 0.25, 0.25
 
 
-@register_task("listops", papers=["long-range-arena"])
+@register_task("listops")
 class ListOps(GeneratedTask):
     """The value of a nested expression of MAX, MIN, MED (median, rounded down) and SM (sum modulo 10).
 

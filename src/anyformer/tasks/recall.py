@@ -13,7 +13,7 @@ from anyformer.tasks.generated import GeneratedTask
 from anyformer.tasks.references import FirstValue, Reference, Token
 
 
-@register_task("recall", papers=["zoology"])
+@register_task("recall")
 class Recall(GeneratedTask):
     """Key-value pairs are read, then keys are asked: which value came with each?
 

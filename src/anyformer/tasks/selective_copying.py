@@ -13,7 +13,7 @@ from anyformer.tasks.generated import GeneratedTask
 from anyformer.tasks.references import Reference, Token
 
 
-@register_task("selective_copy", papers=["mamba"])
+@register_task("selective_copy")
 class SelectiveCopy(GeneratedTask):
     """Symbols stand at random places among noise; at the end they are written in order, without the noise.
 

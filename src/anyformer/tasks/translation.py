@@ -13,7 +13,7 @@ from anyformer.tasks.generated import GeneratedTask
 from anyformer.tasks.references import Reference, Token
 
 
-@register_task("translation", papers=["ssm-translation"])
+@register_task("translation")
 class Translation(GeneratedTask):
     """A sentence, a separator, and its translation: words by a dictionary, adjectives behind nouns, names as they are.
 

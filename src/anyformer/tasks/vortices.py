@@ -19,7 +19,7 @@ _VISCOSITY = 0.02
 _STEPS, _DT = 10, 0.1
 
 
-@register_task("vortices", papers=["ifactformer-m"])
+@register_task("vortices")
 class Vortices(GeneratedTask):
     """The vorticity of an incompressible flow on a torus, from what it was: 8 columns of cells, read row by row.
 

@@ -13,7 +13,7 @@ from anyformer.tasks.generated import GeneratedTask
 from anyformer.tasks.references import NGram, Reference, Token
 
 
-@register_task("wallpaper", papers=["sparse-transformer"])
+@register_task("wallpaper")
 class Wallpaper(GeneratedTask):
     """The next pixel of an image, read row by row, whose rows repeat some rows further down.
 

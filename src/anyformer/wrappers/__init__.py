@@ -14,11 +14,9 @@ M = TypeVar("M", bound=type[Mixer])
 wrappers: Registry[type[Mixer]] = Registry("wrapper", modules_in(__name__, __path__))
 
 
-def register_wrapper(
-    id: str, *, papers: list[str] | None = None, examples: list[Mapping[str, Any]] | None = None
-) -> Callable[[M], M]:
+def register_wrapper(id: str, *, examples: list[Mapping[str, Any]] | None = None) -> Callable[[M], M]:
     """Class decorator: make a wrapper known as ``id``; it is built with ``dim`` and the mixers that it wraps."""
-    return wrappers.register(id, papers=papers, examples=examples)
+    return wrappers.register(id, examples=examples)
 
 
 def create_wrapper(name: str, dim: int, inner: list[Mixer], **options: Any) -> Mixer:

@@ -17,7 +17,7 @@ from anyformer.wrappers._pieces import Piece, pieces
 from anyformer.wrappers.two_level import plain, write
 
 
-@register_wrapper("axial_decoder", papers=["axial-transformer"])
+@register_wrapper("axial_decoder")
 class AxialDecoder(Wrapper):
     """The Axial Transformer's two decoders (Ho 2019, section 3.2): every pixel before the next one is in view.
 

@@ -14,7 +14,7 @@ from anyformer.state import State
 from anyformer.wrappers import register_wrapper
 
 
-@register_wrapper("dynamic_positions", papers=["dynamic-positions"])
+@register_wrapper("dynamic_positions")
 class DynamicPositions(Wrapper):
     """Position vectors made by a stack from the tokens and their sinusoids (Zheng 2022, section 3).
 

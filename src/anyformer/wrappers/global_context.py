@@ -14,7 +14,7 @@ from anyformer.state import State
 from anyformer.wrappers import register_wrapper
 
 
-@register_wrapper("global_context", papers=["global-context"])
+@register_wrapper("global_context")
 class GlobalContextBlock(Wrapper):
     """y_t = i_t * h_t + j_t * h_0 of a stack's outputs h: the global context mechanism behind a Transformer (Xu 2023).
 

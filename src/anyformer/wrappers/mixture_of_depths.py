@@ -15,7 +15,7 @@ from anyformer.state import State
 from anyformer.wrappers import register_wrapper
 
 
-@register_wrapper("mixture_of_depths", papers=["mixture-of-depths"])
+@register_wrapper("mixture_of_depths")
 class MixtureOfDepths(Wrapper):
     """Route the tokens that a router ranks highest through a stack; the others pass it by (Raposo 2024, eq. 1).
 

@@ -30,7 +30,7 @@ def read_axes(axes: str | None, count: int) -> tuple[int, ...]:
     return found
 
 
-@register_wrapper("order", papers=["mamba-nd"])
+@register_wrapper("order")
 class Order(Wrapper):
     """Put the tokens of a grid into another order, mix, and put them back (Li 2024, arXiv 2402.05892, section 3.2).
 

@@ -39,7 +39,7 @@ def max_similarity(query: Tensor, splits: Tensor) -> Tensor:
     return cosines.reshape(B, A, S, n, S).amax(-1).sum(2)
 
 
-@register_wrapper("ranker", papers=["avey"])
+@register_wrapper("ranker")
 class Ranker(Wrapper):
     """Avey's ranker around a stack (Hammoud 2025, section 3.1), run once for the whole stack.
 

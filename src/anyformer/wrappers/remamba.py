@@ -18,7 +18,7 @@ from anyformer.wrappers import register_wrapper
 SELECTIONS = ("importance", "uniform")
 
 
-@register_wrapper("remamba", papers=["remamba"])
+@register_wrapper("remamba")
 class ReMamba(Wrapper):
     """Two passes over a prompt, the second over fewer tokens (Yuan 2024, arXiv 2408.15496, section 3).
 

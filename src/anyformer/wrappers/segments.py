@@ -13,7 +13,7 @@ from anyformer.wrappers import register_wrapper
 from anyformer.wrappers._pieces import pieces
 
 
-@register_wrapper("segments", papers=["transformer-xl"])
+@register_wrapper("segments")
 class Segments(Wrapper):
     """Run a stack segment by segment: the state goes on, the gradient stops at each segment's start.
 

@@ -17,7 +17,7 @@ from anyformer.wrappers import register_wrapper
 from anyformer.wrappers._pieces import Piece, pieces
 
 
-@register_wrapper("two_level", papers=["megabyte"])
+@register_wrapper("two_level")
 class TwoLevel(Wrapper):
     """MEGABYTE (Yu 2023, section 2): an outer stack over whole patches, an inner one within each patch.
 

@@ -13,7 +13,7 @@ from anyformer.contract import GROWTHS, Inputs, Mixer, MixerInfo, Wrapper, take_
 from anyformer.wrappers import register_wrapper
 
 
-@register_wrapper("vip_compression", papers=["vcc"])
+@register_wrapper("vip_compression")
 class VipCompression(Wrapper):
     """Run a stack on the first tokens and on means of segments of the others (Zeng 2023, section 4).
 

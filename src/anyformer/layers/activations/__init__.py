@@ -16,9 +16,9 @@ A = TypeVar("A", bound=Callable[..., Any])
 activations: Registry[Callable[..., Any]] = Registry("activation", modules_in(__name__, __path__))
 
 
-def register_activation(id: str, *, papers: list[str] | None = None) -> Callable[[A], A]:
+def register_activation(id: str) -> Callable[[A], A]:
     """Decorator: make a function of a tensor, or a class that is built with ``dim`` and options, known as ``id``."""
-    return activations.register(id, papers=papers)
+    return activations.register(id)
 
 
 FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {

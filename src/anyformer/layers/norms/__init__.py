@@ -14,9 +14,9 @@ N = TypeVar("N", bound=type[nn.Module])
 norms: Registry[Callable[..., nn.Module]] = Registry("norm", modules_in(__name__, __path__))
 
 
-def register_norm(id: str, *, papers: list[str] | None = None) -> Callable[[N], N]:
+def register_norm(id: str) -> Callable[[N], N]:
     """Class decorator: make a norm known as ``id``; it is built with ``dim`` and ``eps=``."""
-    return norms.register(id, papers=papers)
+    return norms.register(id)
 
 
 def create_norm(name: str, dim: int, eps: float = 1e-5) -> nn.Module:

@@ -17,7 +17,6 @@ from anyformer.state import State
 
 @register_mixer(
     "conv_module",
-    papers=["groupbert"],
     examples=[{}, {"causal": False}, {"kernel": 4, "group_size": 1}],
 )
 class ConvModule(Mixer):

@@ -14,7 +14,7 @@ from anyformer.mixers import register_mixer
 from anyformer.state import State
 
 
-@register_mixer("conv_stem", papers=["lmuformer"], examples=[{}, {"depth": 1, "width": 2}])
+@register_mixer("conv_stem", examples=[{}, {"depth": 1, "width": 2}])
 class ConvStem(Mixer):
     """Dense convolutions over a few tokens, one behind the other, with relu between (Liu 2024, section 4.1).
 

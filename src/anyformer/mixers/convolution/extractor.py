@@ -21,7 +21,6 @@ WEIGHTS = ("matrix", "vector", "scalar", "mean")
 
 @register_mixer(
     "extractor",
-    papers=["extractors"],
     examples=[{}, *({"weights": w, "context_len": 6} for w in WEIGHTS)],
 )
 class Extractor(Mixer):

@@ -16,7 +16,6 @@ from anyformer.state import State
 
 @register_mixer(
     "gated_associative_memory",
-    papers=["gated-associative-memory"],
     examples=[{}, {"num_slots": 5, "kernel": 4}],
 )
 class GatedAssociativeMemory(Mixer):

@@ -85,7 +85,6 @@ class ImplicitFilter(nn.Module):
 
 @register_mixer(
     "hyena",
-    papers=["hyena"],
     examples=[{"max_length": 256}, {"order": 3, "max_length": 200, "hidden_dim": 8}],
 )
 class Hyena(Mixer):

@@ -92,7 +92,6 @@ class SeparableFilter(nn.Module):
 
 @register_mixer(
     "hyena_nd",
-    papers=["hyena-n-d"],
     examples=[
         {"grid": 4, "max_length": 400, "hidden_dim": 8, "causal": False},
         {"grid": "2x3", "max_length": 400, "hidden_dim": 8, "kernel": "separable", "causal": False},

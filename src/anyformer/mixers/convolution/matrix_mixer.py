@@ -18,7 +18,6 @@ CLASSES = ("cauchy", "vandermonde")
 
 @register_mixer(
     "matrix_mixer",
-    papers=["hydra"],
     examples=[{"matrix": name, "causal": False} for name in CLASSES],
 )
 class MatrixMixer(Mixer):

@@ -24,7 +24,6 @@ from anyformer.state import State
 
 @register_mixer(
     "delta_net",
-    papers=["deltanet", "log-linear-attention"],
     examples=[
         {},
         {"conv_width": 0, "num_heads": 2},

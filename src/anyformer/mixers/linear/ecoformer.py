@@ -24,7 +24,6 @@ MOST = 128
 
 @register_mixer(
     "ecoformer",
-    papers=["ecoformer"],
     examples=[{}, {"causal": False}, {"num_bits": 8, "num_anchors": 6, "num_heads": 2}],
 )
 class EcoFormer(Mixer):

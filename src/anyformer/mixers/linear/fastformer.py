@@ -13,7 +13,7 @@ from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
 
 
-@register_mixer("fastformer", papers=["fastformer"], examples=[{}, {"num_heads": 2, "share_value": False}])
+@register_mixer("fastformer", examples=[{}, {"num_heads": 2, "share_value": False}])
 class Fastformer(Mixer):
     """Additive attention (Wu 2021, eq. 3-8): y_i = W (k * v_i) + q_i, * elementwise.
 

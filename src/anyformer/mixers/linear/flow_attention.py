@@ -29,7 +29,7 @@ class Flow(NamedTuple):
     sums: State
 
 
-@register_mixer("flow_attention", papers=["flowformer"], examples=[{}, {"causal": False}, {"num_heads": 2}])
+@register_mixer("flow_attention", examples=[{}, {"causal": False}, {"num_heads": 2}])
 class FlowAttention(Mixer):
     """Linear attention with conserved flows (Wu 2022, eq. 4-8), phi = sigmoid.
 

@@ -19,7 +19,7 @@ from anyformer.precision import widen
 from anyformer.state import State
 
 
-@register_mixer("hgrn2", papers=["babyhgrn"], examples=[{}, {"num_heads": 2, "lower_bound": 0.5}])
+@register_mixer("hgrn2", examples=[{}, {"num_heads": 2, "lower_bound": 0.5}])
 class Hgrn2(Mixer):
     """Gated linear attention whose key is what its decay leaves free (HGRN2, arXiv 2404.07904, eq. 6).
 

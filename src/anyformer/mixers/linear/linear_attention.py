@@ -44,7 +44,6 @@ SIGNED = ("signed_elu", "identity")
 
 @register_mixer(
     "linear_attention",
-    papers=["linear-transformer", "transnormer"],
     examples=[
         {},
         {"causal": False},

@@ -22,7 +22,6 @@ SMOOTH = 1e-5
 
 @register_mixer(
     "longvq",
-    papers=["longvq"],
     examples=[
         {"num_averages": 3, "num_codes": 6},
         {"num_averages": 3, "num_codes": 6, "causal": False},

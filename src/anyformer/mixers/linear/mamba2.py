@@ -87,7 +87,6 @@ class GatedNorm(nn.Module):
 
 @register_mixer(
     "mamba2",
-    papers=["mimetic-init"],
     examples=[
         {"state_dim": 8},
         {"state_dim": 5, "num_groups": 2, "num_heads": 2, "conv_width": 2},

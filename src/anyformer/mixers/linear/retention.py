@@ -21,7 +21,7 @@ from anyformer.precision import widen
 from anyformer.state import State
 
 
-@register_mixer("retention", papers=["retnet"])
+@register_mixer("retention")
 class Retention(Mixer):
     """Multi-scale retention (Sun 2023, eq. 5-8): S_t = gamma S_{t-1} + k_t v_t^T, y_t = q_t S_t, gated and normed.
 

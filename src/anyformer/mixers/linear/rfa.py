@@ -21,7 +21,6 @@ LEAST = 1e-2
 
 @register_mixer(
     "rfa",
-    papers=["rfa-gate"],
     examples=[{}, {"causal": False}, {"num_features": 8, "num_heads": 2, "sentence_gate": True}],
 )
 class RandomFeatureAttention(Mixer):

@@ -23,7 +23,6 @@ LEAST_LOG_DECAY = -0.6065306597126334
 
 @register_mixer(
     "rwkv7",
-    papers=["meta-state"],
     examples=[{}, {"num_heads": 2, "head_dim": 5, "rank": 3}, {"state_heads": 2}],
 )
 class Rwkv7(Mixer):

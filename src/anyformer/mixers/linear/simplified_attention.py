@@ -18,7 +18,6 @@ from anyformer.ops.long_conv import long_conv_nd
 
 @register_mixer(
     "simplified_attention",
-    papers=["slab"],
     examples=[{"causal": False}, {"grid": 4, "width": 3, "bias": True, "causal": False}],
 )
 class SimplifiedAttention(Mixer):

@@ -26,9 +26,7 @@ def convert_memory(chosen: Chosen, A: Tensor) -> Tensor:
     return B_.to(dt.dtype).mT @ (weight[..., None] * x)
 
 
-@register_mixer(
-    "transmamba", papers=["transmamba"], examples=[{"trans_point": 5}, {"trans_point": 0, "num_heads": 2}]
-)
+@register_mixer("transmamba", examples=[{"trans_point": 5}, {"trans_point": 0, "num_heads": 2}])
 class TransMamba(Mamba2):
     """Mamba-2's block whose first tokens attend (Li 2025, arXiv 2503.24067, section 3).
 

@@ -47,7 +47,6 @@ class AxisKernel(nn.Module):
 
 @register_mixer(
     "factorized_attention",
-    papers=["ifactformer-m"],
     examples=[
         {"grid": 4, "causal": False},
         {"grid": "2x3", "form": "chained", "causal": False},

@@ -18,7 +18,6 @@ SHARING = ("none", "headwise", "key_value")
 
 @register_mixer(
     "linformer",
-    papers=["linformer"],
     examples=[
         {"causal": False, "max_length": 64, "proj_len": 7},
         {"causal": False, "max_length": 64, "proj_len": 5, "sharing": "key_value"},

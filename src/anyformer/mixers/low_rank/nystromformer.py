@@ -46,7 +46,6 @@ def segment_weights(inputs: Inputs, count: int, dtype: torch.dtype) -> Tensor:
 
 @register_mixer(
     "nystromformer",
-    papers=["nystromformer"],
     examples=[
         {"num_landmarks": 8, "conv_width": 5},
         {"num_landmarks": 30, "conv_width": 0, "iterations": 2},

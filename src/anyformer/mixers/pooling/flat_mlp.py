@@ -15,7 +15,6 @@ from anyformer.state import State
 
 @register_mixer(
     "flat_mlp",
-    papers=["attentionless"],
     examples=[{"max_length": 64}, {"max_length": 64, "causal": False, "hidden_dim": 5}],
 )
 class FlatMLP(Mixer):

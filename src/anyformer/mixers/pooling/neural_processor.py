@@ -16,9 +16,7 @@ from anyformer.precision import wide
 from anyformer.state import State
 
 
-@register_mixer(
-    "neural_processor", papers=["avey"], examples=[{"context_len": 48}, {"context_len": 48, "causal": False}]
-)
+@register_mixer("neural_processor", examples=[{"context_len": 48}, {"context_len": 48, "causal": False}])
 class NeuralProcessor(Mixer):
     """Enricher, contextualiser and fuser of Avey (Hammoud 2025, section 3.2).
 

@@ -17,7 +17,6 @@ from anyformer.ops.attention import attention
 
 @register_mixer(
     "ponet",
-    papers=["ponet"],
     examples=[{}, {"segment_len": 4, "num_heads": 2}, {"segment_len": 1000, "local_window": 5}],
 )
 class PoNet(Mixer):

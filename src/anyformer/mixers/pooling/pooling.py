@@ -17,7 +17,6 @@ from anyformer.state import State
 
 @register_mixer(
     "pooling",
-    papers=["metaformer"],
     examples=[{}, {"causal": False}, {"window": 6}, {"window": 7, "causal": False}],
 )
 class Pooling(Mixer):

@@ -17,7 +17,6 @@ from anyformer.state import State
 
 @register_mixer(
     "lstm",
-    papers=["global-context"],
     examples=[{}, {"causal": False}, {"causal": False, "global_context": True}],
 )
 class Lstm(Mixer):

@@ -15,7 +15,7 @@ from anyformer.ops.scan import scan
 from anyformer.state import State
 
 
-@register_mixer("qrnn", papers=["qrnn-transformer"], examples=[{}, {"width": 1}, {"width": 4}])
+@register_mixer("qrnn", examples=[{}, {"width": 1}, {"width": 4}])
 class Qrnn(Mixer):
     """c_t = f_t * c_{t-1} + (1 - f_t) * z_t, y_t = o_t * c_t: the quasi-recurrent network with fo-pooling.
 

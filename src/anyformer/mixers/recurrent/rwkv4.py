@@ -16,7 +16,7 @@ from anyformer.ops.softmax_scan import SoftmaxState, softmax_scan
 from anyformer.state import State
 
 
-@register_mixer("rwkv4", papers=["rwkv"], examples=[{}, {"hidden_dim": 12}])
+@register_mixer("rwkv4", examples=[{}, {"hidden_dim": 12}])
 class Rwkv4(Mixer):
     """RWKV-4's time mixing: a decaying softmax average, with token shift (Peng 2023, eq. 11-18).
 

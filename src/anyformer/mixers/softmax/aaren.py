@@ -16,7 +16,7 @@ from anyformer.ops.softmax_scan import SoftmaxState, softmax_scan
 from anyformer.state import State
 
 
-@register_mixer("aaren", papers=["aaren"])
+@register_mixer("aaren")
 class Aaren(Mixer):
     """Softmax attention of a learned query over every prefix (Feng 2024, section 3.3), as a scan.
 

@@ -39,15 +39,6 @@ class _Projected(NamedTuple):
 
 @register_mixer(
     "attention",
-    papers=[
-        "transformer",
-        "mqa",
-        "gqa",
-        "cross-layer-attention",
-        "sigmoid-attention",
-        "all-attention",
-        "primer",
-    ],
     examples=[
         {},
         {"num_kv_heads": 1, "positions": "alibi"},

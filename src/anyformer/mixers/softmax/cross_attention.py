@@ -15,9 +15,7 @@ from anyformer.ops.attention import attention
 from anyformer.state import State
 
 
-@register_mixer(
-    "cross_attention", papers=["transformer"], examples=[{}, {"num_heads": 2, "head_dim": 6, "bias": True}]
-)
+@register_mixer("cross_attention", examples=[{}, {"num_heads": 2, "head_dim": 6, "bias": True}])
 class CrossAttention(Mixer):
     """Queries from x, keys and values from ``context`` (Vaswani 2017, section 3.2.3).
 

@@ -23,7 +23,7 @@ BLOCK = 512
 """Queries that are attended to at once; the memory stays linear past it."""
 
 
-@register_mixer("fox", papers=["fox"], examples=[{}, {"pro": True}])
+@register_mixer("fox", examples=[{}, {"pro": True}])
 class ForgettingAttention(Mixer):
     """Forgetting attention: softmax attention whose scores fall by gates that each token sets (Lin 2025, section 3).
 

@@ -42,7 +42,6 @@ def allocate(weights: Tensor, total: int) -> Tensor:
 
 @register_mixer(
     "key_driven_attention",
-    papers=["key-driven-gqa"],
     examples=[
         {},
         {"allocation": "keys", "causal": False},

@@ -24,7 +24,6 @@ NORMALIZERS = ("softmax", "laplace")
 
 @register_mixer(
     "mega",
-    papers=["mega"],
     examples=[
         {"num_averages": 3},
         {"num_averages": 3, "normalizer": "laplace", "positions": "rope"},

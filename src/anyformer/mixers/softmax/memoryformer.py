@@ -11,7 +11,7 @@ from anyformer.mixers import register_mixer
 from anyformer.mixers.softmax.attention import Attention
 
 
-@register_mixer("memoryformer", papers=["memoryformer"], examples=[{"bits": 4}, {"bits": 4, "causal": False}])
+@register_mixer("memoryformer", examples=[{"bits": 4}, {"bits": 4, "causal": False}])
 class MemoryFormerAttention(Attention):
     """Attention with queries, keys and values from hashed look-ups and no output map (Ding 2024, section 3.2).
 

@@ -48,9 +48,7 @@ class Unit(nn.Module):
         return layer_norm(A + linear(relu(linear(A, w1, b1)), w2, b2), A.shape[-1:], w3, b3, 1e-6)
 
 
-@register_mixer(
-    "power_law_attention", papers=["power-law-graph"], examples=[{}, {"causal": False, "num_units": 2}]
-)
+@register_mixer("power_law_attention", examples=[{}, {"causal": False, "num_units": 2}])
 class PowerLawAttention(Mixer):
     """Attention with scores q_i G k_j / sqrt(K), G made of the sequence's queries (Gokden 2021, section 3).
 

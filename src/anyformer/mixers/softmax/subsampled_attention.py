@@ -21,7 +21,6 @@ from anyformer.positions import position_info
 
 @register_mixer(
     "subsampled_attention",
-    papers=["ssa"],
     examples=[
         {"keep": 0.5},
         {"keep": 0.3, "causal": False, "num_kv_heads": 2},

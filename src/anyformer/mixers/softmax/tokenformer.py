@@ -13,7 +13,6 @@ PROJECTIONS = ("q", "k", "v", "out")
 
 @register_mixer(
     "tokenformer",
-    papers=["tokenformer"],
     examples=[{}, {"causal": False, "num_tokens": 5, "score": "softmax"}],
 )
 class TokenFormerAttention(Attention):

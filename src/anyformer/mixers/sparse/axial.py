@@ -22,7 +22,6 @@ Part = str | dict[str, Any]
 
 @register_mixer(
     "axial",
-    papers=["axial-transformer"],
     examples=[
         {"grid": 4, "axis": 0},
         {"grid": 4, "axis": 1},

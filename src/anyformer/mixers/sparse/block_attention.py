@@ -16,7 +16,6 @@ from anyformer.ops.masks import Blocks, Causal, Global, MaskSpec
 
 @register_mixer(
     "block_attention",
-    papers=["pegasus-x"],
     examples=[
         {"block": 4},
         {"block": 6, "stagger": True, "positions": "alibi"},

@@ -82,7 +82,6 @@ class Blocks(NamedTuple):
 
 @register_mixer(
     "combiner",
-    papers=["combiner"],
     examples=[
         {"span": 4},
         {"span": 5, "causal": False},

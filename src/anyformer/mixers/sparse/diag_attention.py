@@ -24,7 +24,6 @@ WEIGHTS = ("softmax", "relu")
 
 @register_mixer(
     "diag_attention",
-    papers=["transnormer"],
     examples=[
         {"block_len": 5},
         {"block_len": 5, "weights": "relu"},

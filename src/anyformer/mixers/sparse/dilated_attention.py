@@ -14,7 +14,6 @@ Segments = str | Sequence[Sequence[int]]
 
 @register_mixer(
     "dilated_attention",
-    papers=["longnet"],
     examples=[
         {"segments": "4/1+8/2"},
         {"segments": "4/1+8/2+24/3", "num_heads": 2},

@@ -18,7 +18,6 @@ from anyformer.state import State
 
 @register_mixer(
     "evicting_attention",
-    papers=["sparse-frontier"],
     examples=[
         {"prompt": 12, "window": 3, "keep": 4, "pool": 3},
         {"prompt": 9, "window": 2, "keep": 2, "pool": 1, "num_kv_heads": 2},

@@ -21,7 +21,6 @@ from anyformer.state import State
 
 @register_mixer(
     "hash_attention",
-    papers=["sparse-causal-flash"],
     examples=[{"num_buckets": 2}, {"num_buckets": 6, "num_heads": 2, "causal": False}],
 )
 class HashAttention(Mixer):

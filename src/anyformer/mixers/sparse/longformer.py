@@ -22,7 +22,6 @@ from anyformer.state import State
 
 @register_mixer(
     "longformer",
-    papers=["longformer"],
     examples=[
         {"window": 4},
         {"window": 4, "causal": False, "bias": True},

@@ -35,7 +35,6 @@ class Keys(NamedTuple):
 
 @register_mixer(
     "lsg_attention",
-    papers=["lsg"],
     examples=[
         {"block": 4, "sparsity": 2, "selection": "norm"},
         {"block": 4, "sparsity": 2, "selection": "stride", "num_global": 2},

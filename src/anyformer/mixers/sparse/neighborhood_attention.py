@@ -18,7 +18,6 @@ from anyformer.ops.gathered_attention import gathered_attention
 
 @register_mixer(
     "neighborhood_attention",
-    papers=["dinat"],
     examples=[
         {"window": 3, "causal": False},
         {"window": 3, "dilation": 2, "grid": 4, "causal": False},

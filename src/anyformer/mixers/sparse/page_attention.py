@@ -18,7 +18,6 @@ from anyformer.state import State
 
 @register_mixer(
     "page_attention",
-    papers=["sparse-frontier"],
     examples=[{"page": 4, "pages": 2}, {"page": 3, "pages": 2, "num_kv_heads": 2}],
 )
 class PageAttention(FrugalAttention):

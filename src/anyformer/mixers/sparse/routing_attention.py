@@ -65,7 +65,6 @@ def attend_in_clusters(
 
 @register_mixer(
     "routing_attention",
-    papers=["routing-transformer"],
     examples=[
         {"num_clusters": 3, "cluster_size": 5},
         {"num_clusters": 3, "cluster_size": 12, "num_heads": 2, "causal": False},

@@ -19,9 +19,7 @@ from anyformer.positions import create_position, require
 from anyformer.state import State
 
 
-@register_mixer(
-    "segment_attention", papers=["transformer-xl"], examples=[{"segment_len": 4, "memory_len": 6}]
-)
+@register_mixer("segment_attention", examples=[{"segment_len": 4, "memory_len": 6}])
 class SegmentAttention(Mixer):
     """Transformer-XL's attention (Dai 2019, section 3.2): one's segment, causally, and the memory before it.
 

@@ -11,7 +11,6 @@ PARTS = ("local", "far", "merged", "heads")
 
 @register_mixer(
     "sparse_attention",
-    papers=["sparse-transformer"],
     examples=[
         {"stride": 4},
         {"stride": 4, "part": "far", "positions": "alibi"},

@@ -18,7 +18,6 @@ from anyformer.positions import position_info
 
 @register_mixer(
     "top_k_attention",
-    papers=["iceformer"],
     examples=[{"top": 6}, {"top": 6, "causal": False, "num_kv_heads": 2}],
 )
 class TopKAttention(Attention):

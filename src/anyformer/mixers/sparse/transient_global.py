@@ -20,7 +20,6 @@ from anyformer.positions.t5 import T5
 
 @register_mixer(
     "transient_global",
-    papers=["longt5"],
     examples=[
         {"window": 4, "block": 3, "causal": False},
         {"window": 1, "block": 7, "causal": False, "head_dim": 6},

@@ -25,7 +25,6 @@ CONTEXTS = ("single_head", "multi_head", "multi_filter")
 
 @register_mixer(
     "block_state",
-    papers=["block-state-transformer"],
     examples=[
         {"window": 5, "num_states": 3, "state_dim": 4, "context": name, "num_heads": 2} for name in CONTEXTS
     ],

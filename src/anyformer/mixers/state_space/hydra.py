@@ -27,7 +27,6 @@ def reverse(x: Tensor, inputs: Inputs) -> Tensor:
 
 @register_mixer(
     "hydra",
-    papers=["hydra"],
     examples=[
         {"state_dim": 8, "causal": False},
         {"state_dim": 5, "num_groups": 2, "num_heads": 2, "conv_width": 3, "causal": False},

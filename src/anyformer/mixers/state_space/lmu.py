@@ -21,7 +21,6 @@ from anyformer.state import State
 
 @register_mixer(
     "lmu",
-    papers=["lmuformer"],
     examples=[{"order": 5, "window": 12}, {"order": 3, "window": 9, "num_inputs": 2}],
 )
 class LMU(Mixer):

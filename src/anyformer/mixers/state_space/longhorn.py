@@ -53,9 +53,7 @@ def longhorn(
     return y, last.unflatten(1, (F, K))
 
 
-@register_mixer(
-    "longhorn", papers=["longhorn"], examples=[{"state_dim": 4}, {"state_dim": 3, "conv_width": 2}]
-)
+@register_mixer("longhorn", examples=[{"state_dim": 4}, {"state_dim": 3, "conv_width": 2}])
 class Longhorn(Mixer):
     """Mamba's block around an online learner (Liu 2024, arXiv 2407.14207, section 3).
 

@@ -44,7 +44,6 @@ def mimic_attention(
 
 @register_mixer(
     "mamba",
-    papers=["mamba", "mimetic-init"],
     examples=[
         {},
         {"state_dim": 3, "dt_rank": 1, "conv_width": 2},

@@ -23,7 +23,6 @@ INITS = {"dplr": ["legs", "random"], "diagonal": ["lin", "inv", "legs"]}
 
 @register_mixer(
     "s4",
-    papers=["s4", "s4d"],
     examples=[
         {"state_dim": 8},
         {"state_dim": 8, "init": "random"},
