@@ -87,3 +87,12 @@ def token_shift(x: Tensor, last: Tensor | None, mask: Tensor | None = None) -> t
     """x moved one token later, after ``last`` (B, 1, D), and each sample's last real input."""
     before = x.new_zeros(len(x), 1, x.shape[2]) if last is None else last.to(x.dtype)
     return torch.cat((before, x), 1)[:, : x.shape[1]], recent(x, last, 1, mask)
+
+
+def head_conv(num_heads: int, width: int, taps: int) -> ShortConv:
+    """Primer's: the newest token at 0.5, those before it at 0.5 / taps."""
+    conv = ShortConv(num_heads * width, taps, heads=num_heads, bias=False)
+    with torch.no_grad():
+        conv.weight.fill_(0.5 / taps)
+        conv.weight[:, -1] = 0.5
+    return conv

@@ -14,6 +14,15 @@ def head_width(dim: int, num_heads: int, head_dim: int | None) -> int:
     return dim // num_heads if head_dim is None else head_dim
 
 
+def key_heads(num_heads: int, num_kv_heads: int | None) -> int:
+    """``num_kv_heads``, by default ``num_heads``; ``ValueError`` where it does not divide them."""
+    if num_kv_heads is None:
+        return num_heads
+    if num_kv_heads < 1 or num_heads % num_kv_heads:
+        raise ValueError(f"num_kv_heads must divide num_heads={num_heads}, got {num_kv_heads}")
+    return num_kv_heads
+
+
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
     """(B, T, H*K) to (B, H, T, K)."""
     B, T, width = x.shape

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from anyformer.caches import Cache, append, sight
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
-from anyformer.layers.conv import ShortConv
-from anyformer.layers.heads import head_width, merge_heads, split_heads
+from anyformer.layers.conv import ShortConv, head_conv
+from anyformer.layers.heads import head_width, key_heads, merge_heads, split_heads
 from anyformer.layers.linear import Linear
 from anyformer.layers.norms.rms_norm import RMSNorm
 from anyformer.mixers import register_mixer
+from anyformer.mixers.softmax._members import among, member_of
 from anyformer.ops.attention import Weigh, attention, merge
 from anyformer.ops.masks import Window
 from anyformer.ops.sparse_attention import sparse_attention
@@ -95,22 +96,22 @@ class Attention(Mixer):
         bias: bool = False
 
         def info(self) -> MixerInfo:
-            if self.window is not None and self.window < 1:
-                raise ValueError(f"window must be at least 1, got {self.window}")
-            if self.reuses_kv is not None and (
-                self.window is not None or self.provides_kv is not None or self.conv_width
-            ):
+            window = self.window
+            if window is not None and window < 1:
+                raise ValueError(f"window must be at least 1, got {window}")
+            plain = window is None and self.provides_kv is None and not self.conv_width
+            if self.reuses_kv is not None and not plain:
                 raise ValueError("reuses_kv goes with neither window, provides_kv nor conv_width")
             if self.conv_width and not self.causal:
                 raise ValueError(f"conv_width must be 0 with causal=False, got {self.conv_width}")
             facts = require("attention", self.positions, "infuses", "weighs", "numbers")
-            _check_normalizer(self.normalizer, self.normalizer_length, self.window, self.num_memories)
+            _check_normalizer(self.normalizer, self.normalizer_length, window, self.num_memories)
             if self.num_memories < 0 or (self.num_memories and facts.weighs):
                 raise ValueError(
                     "num_memories must not be negative, and 0 with positions that change weights; "
                     f"got {self.num_memories}"
                 )
-            if self.window is not None and facts.weighs:
+            if window is not None and facts.weighs:
                 raise ValueError(
                     f"window must be None with positions={self.positions!r}, which change the weights"
                 )
@@ -118,11 +119,9 @@ class Attention(Mixer):
                 raise ValueError(
                     f"causal must be False with positions={self.positions!r}: a token's number depends on later tokens"
                 )
-            past = None if self.window is None else self.window - 1 + max(0, self.conv_width - 1)
-            state = (
-                "none" if self.reuses_kv or not self.causal else "n" if self.window is None else "constant"
-            )
-            cost = "n^2" if self.window is None else "n"
+            past = None if window is None else window - 1 + max(0, self.conv_width - 1)
+            state = "none" if self.reuses_kv or not self.causal else "n" if window is None else "constant"
+            cost = "n^2" if window is None else "n"
             return MixerInfo(
                 reach=(past, 0 if self.causal else past),
                 cost=cost,
@@ -145,27 +144,21 @@ class Attention(Mixer):
         self.positions = create_position(o.positions, dim=dim, num_heads=o.num_heads, head_dim=K)
         self.q = Linear(dim, o.num_heads * K, bias=o.bias)
         if o.reuses_kv is None:
-            self.k = Linear(dim, G * K, bias=o.bias)
-            self.v = Linear(dim, G * K, bias=o.bias)
+            self.k, self.v = (Linear(dim, G * K, bias=o.bias) for _ in range(2))
         self.out = Linear(o.num_heads * K, dim, bias=o.bias)
         self.q_norm = RMSNorm(K, eps=1e-6) if o.qk_norm else None
         self.k_norm = RMSNorm(K, eps=1e-6) if o.qk_norm and o.reuses_kv is None else None
         self.normalizer, self.normalizer_length = o.normalizer, o.normalizer_length
-        self.num_memories = o.num_memories
+        self.num_memories, self.conv_width = o.num_memories, o.conv_width
         if o.num_memories:  # smaller than what they stand for, so that they are learned faster
             self.memory_k = nn.Parameter(torch.randn(G, o.num_memories, K) * K**-0.5)
             self.memory_v = nn.Parameter(torch.randn(G, o.num_memories, K) * o.num_memories**-0.5)
-        self.conv_width = o.conv_width
         heads = {"q": o.num_heads, "k": G, "v": G} if o.conv_width else {}
-        self.convs = nn.ModuleDict({name: _head_conv(n, K, o.conv_width) for name, n in heads.items()})
+        self.convs = nn.ModuleDict({name: head_conv(n, K, o.conv_width) for name, n in heads.items()})
 
     def _projected_heads(self) -> int:
         """Key/value heads that are projected."""
-        H, G = self.options.num_heads, self.options.num_kv_heads
-        G = H if G is None else G
-        if G < 1 or H % G:
-            raise ValueError(f"num_kv_heads must divide num_heads={H}, got {G}")
-        return G
+        return key_heads(self.options.num_heads, self.options.num_kv_heads)
 
     def _project(self, x: Tensor, state: State, inputs: Inputs) -> _Projected:
         positions, pos, conv = self.positions, inputs.positions, {}
@@ -188,7 +181,7 @@ class Attention(Mixer):
             number = pos if pos.dim() == 2 else pos[..., 0]  # only schemes of one axis look at it again
             new["position"] = number[:, None, :, None]
         if "part" in inputs.call.side:
-            new["part"] = _part(inputs)
+            new["part"] = member_of(inputs)
         return _Projected(q, new, recalled, conv)
 
     def _recall(self, q: Tensor) -> Part | None:
@@ -331,7 +324,7 @@ class Attention(Mixer):
             B, S = state["k"].shape[0], state["k"].shape[2]
             state = {**state, "part": inputs.index.new_zeros(B, 1, S, 1)}
         elif "part" in state and "part" not in new:
-            new["part"] = _part(inputs)
+            new["part"] = member_of(inputs)
         both, kept = state, state
         if self.reuses_kv is None:
             limit = None if self.window is None else self.window - 1
@@ -387,15 +380,6 @@ class Attention(Mixer):
         )
 
 
-def _head_conv(num_heads: int, width: int, taps: int) -> ShortConv:
-    """Primer's: the newest token at 0.5, those before it at 0.5 / taps."""
-    conv = ShortConv(num_heads * width, taps, heads=num_heads, bias=False)
-    with torch.no_grad():
-        conv.weight.fill_(0.5 / taps)
-        conv.weight[:, -1] = 0.5
-    return conv
-
-
 def _check_normalizer(name: str, length: int | None, window: int | None, num_memories: int) -> None:
     if name not in NORMALIZERS:
         raise ValueError(f"unknown normalizer {name!r}{nearest(name, list(NORMALIZERS))}")
@@ -405,19 +389,3 @@ def _check_normalizer(name: str, length: int | None, window: int | None, num_mem
         )
     if name == "sigmoid" and (window is not None or num_memories):
         raise ValueError("normalizer='sigmoid' goes with neither window nor num_memories")
-
-
-def _part(inputs: Inputs) -> Tensor:
-    """(B, 1, T, 1) int64: the member of a set that each token belongs to, 0 = none."""
-    part = inputs.call.side.get("part")
-    part = torch.zeros_like(inputs.index) if part is None else part
-    return part[:, None, :, None]
-
-
-def among(seen: Tensor | None, keys: Cache, inputs: Inputs) -> Tensor | None:
-    """What is seen, less the other members of a set where there is one."""
-    if "part" not in keys:
-        return seen
-    mine, other = _part(inputs), keys["part"].mT
-    among = (mine == 0) | (other == 0) | (mine == other)
-    return among if seen is None else among & seen

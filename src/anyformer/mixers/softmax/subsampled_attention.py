@@ -13,7 +13,8 @@ from torch import Tensor
 from anyformer.caches import Cache
 from anyformer.contract import Inputs, MixerInfo, take_tokens
 from anyformer.mixers import register_mixer
-from anyformer.mixers.softmax.attention import Attention, among
+from anyformer.mixers.softmax._members import among
+from anyformer.mixers.softmax.attention import Attention
 from anyformer.ops.masks import Blocks, Causal, MaskSpec
 from anyformer.ops.sparse_attention import sparse_attention
 from anyformer.positions import position_info

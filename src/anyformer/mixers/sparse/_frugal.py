@@ -9,7 +9,7 @@ from torch import Tensor
 
 from anyformer.caches.numbered import put
 from anyformer.contract import Inputs, Mixer, MixerInfo
-from anyformer.layers.heads import head_width, merge_heads, split_heads
+from anyformer.layers.heads import head_width, key_heads, merge_heads, split_heads
 from anyformer.layers.linear import Linear
 from anyformer.ops.attention import attention
 from anyformer.positions import Scheme, create_position, require
@@ -55,10 +55,7 @@ class FrugalAttention(Mixer):
     def __init__(self, dim: int, **options: Any) -> None:
         super().__init__(dim, **options)
         o = self.options
-        K = head_width(dim, o.num_heads, None)
-        G = o.num_heads if o.num_kv_heads is None else o.num_kv_heads
-        if G < 1 or o.num_heads % G:
-            raise ValueError(f"num_kv_heads must divide num_heads={o.num_heads}, got {G}")
+        K, G = head_width(dim, o.num_heads, None), key_heads(o.num_heads, o.num_kv_heads)
         self.num_heads, self.num_kv_heads, self.head_dim = o.num_heads, G, K
         self.positions = create_position(o.positions, dim=dim, num_heads=o.num_heads, head_dim=K)
         self.q = Linear(dim, dim, bias=False)
