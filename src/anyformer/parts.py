@@ -34,6 +34,11 @@ def mixer_class(registry: Registry[type[Mixer]], name: str) -> type[Mixer]:
     return cls
 
 
+def option_names(registry: Registry[type[Mixer]], name: str) -> list[str]:
+    """The names of a part's options."""
+    return mixer_class(registry, name).Options.names()
+
+
 def part_info(
     registry: Registry[type[Mixer]], name: str, options: Mapping[str, Any], *inner: MixerInfo
 ) -> MixerInfo:

@@ -12,6 +12,7 @@ from anyformer.bench.report import Table
 from anyformer.bench.timing import milliseconds, seeded, timed
 from anyformer.contract import Mixer
 from anyformer.mixers import create_mixer, forms, mixers
+from anyformer.parts import option_names
 
 BASELINE = "attention"
 
@@ -74,7 +75,7 @@ def build(name: str, dim: int, length: int) -> Mixer:
     """A mixer in its default form that takes the length; bidirectional where it cannot be causal."""
     torch.manual_seed(0)
     options: dict[str, object] = {} if True in forms(name) else {"causal": False}
-    if "max_length" in mixers.get(name).target.Options.names():
+    if "max_length" in option_names(mixers, name):
         options["max_length"] = max(length, 64)
     return create_mixer(name, dim, **options)
 

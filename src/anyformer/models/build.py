@@ -15,6 +15,7 @@ from anyformer.inputs import of_tokens
 from anyformer.layers.norms import create_norm
 from anyformer.mixers import create_mixer, mixers
 from anyformer.models.spec import ModelSpec, PartSpec, read_pattern
+from anyformer.parts import option_names
 from anyformer.positions import create_position, position_info
 from anyformer.registry import nearest
 from anyformer.stack import Stack
@@ -208,7 +209,7 @@ class _Builder:
             raise ValueError(
                 f"unknown part {name!r}{model or nearest(name, [*mixers.ids(), *wrappers.ids(), *channels.ids()])}"
             )
-        known = mixers.get(name).target.Options.names()
+        known = option_names(mixers, name)
         if "positions" in known:
             options.setdefault("positions", self.mixer_positions)
         if "causal" in known:

@@ -9,6 +9,7 @@ import torch
 from anyformer.channels import channels
 from anyformer.models.sequence import EncoderDecoder, SequenceModel
 from anyformer.models.spec import ModelSpec
+from anyformer.parts import option_names
 
 
 def count_parameters(spec: ModelSpec, **io: Any) -> int:
@@ -92,7 +93,7 @@ def _size(spec: ModelSpec, dim: int, io: dict[str, Any]) -> int | None:
 
 def _fit_channel(spec: ModelSpec, target: int, io: dict[str, Any]) -> list[ModelSpec]:
     """The spec with the hidden width of its channel mixer chosen, if it has one: sizes are linear in it."""
-    if spec.channel is None or "hidden_dim" not in channels.get(spec.channel.name).target.Options.names():
+    if spec.channel is None or "hidden_dim" not in option_names(channels, spec.channel.name):
         return []
 
     def at(hidden: int) -> ModelSpec:

@@ -14,6 +14,7 @@ from anyformer.contract import Call, Inputs, Mixer, MixerInfo, take_tokens
 from anyformer.inputs import of_tokens
 from anyformer.layers.grid import Grid, fold, read_grid, unfold
 from anyformer.mixers import create_mixer, mixer_info, mixers, register_mixer
+from anyformer.parts import option_names
 from anyformer.positions import Scheme
 from anyformer.state import State, map_state, where_rows
 
@@ -54,7 +55,7 @@ class Axial(Mixer):
             """The inner mixer's name and options."""
             name, options = _named(self.inner)
             given = {"positions": self.positions, "causal": self.causal, **options}
-            taken = mixers.get(name).target.Options.names()
+            taken = option_names(mixers, name)
             return name, {k: v for k, v in given.items() if k in options or k in taken}
 
         def info(self) -> MixerInfo:
