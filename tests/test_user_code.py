@@ -152,7 +152,7 @@ def _in_plan(mixer: str, folder: Path, field: str) -> None:
 
 @pytest.mark.parametrize("field", ["spec", "source"])
 def test_a_plan_runs_no_code_unless_trusted(mixer: str, tmp_path: Path, field: str, monkeypatch) -> None:
-    monkeypatch.setattr(sys.modules["anyformer.compare.compare"], "_conduct", lambda *args: None)
+    monkeypatch.setattr(sys.modules["anyformer.compare.session"], "carry_out", lambda *args: None)
     compare("recall", "transformer dim=16", out=tmp_path / "out", budget="5 steps", quiet=True)
     _in_plan(mixer, tmp_path / "out", field)
     with pytest.raises(ValueError, match=r"plan\.json.*names Python code.*trust_code"):
@@ -206,7 +206,7 @@ def test_a_file_that_changed_runs_again(mixer: str) -> None:
 def test_a_resumed_training_or_comparison_knows_its_code_again(
     mixer: str, tmp_path: Path, file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules["anyformer.compare.compare"], "_conduct", lambda *args: None)
+    monkeypatch.setattr(sys.modules["anyformer.compare.session"], "carry_out", lambda *args: None)
     Fit.start(tmp_path / "fit", "recall", f"{mixer} dim=8", steps=2)
     compare("recall", f"{mixer} dim=8", out=tmp_path / "out", budget="5 steps", quiet=True)
     changed = tmp_path / "mine" / file

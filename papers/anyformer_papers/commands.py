@@ -128,7 +128,7 @@ def check(
     workers: Annotated[int | None, typer.Option(help="Processes; by default one a core.")] = None,
 ) -> None:
     """Prove papers: their identities, in seconds; with --claims their studies, in minutes each."""
-    from anyformer.compare.plan.prepare import available_cores
+    from anyformer.machine import available_cores
     from anyformer_papers.proofs import keep
 
     start = time.perf_counter()

@@ -13,7 +13,7 @@ from typing import Literal
 
 import anyformer
 import anyformer_papers
-from anyformer.machine import write_atomically
+from anyformer.files import write_atomically
 from anyformer_papers.identity import Checked, Outcome
 
 Identities = Literal["hold", "broken", "unchecked"]

@@ -1,14 +1,12 @@
-"""Faults of the machine, told apart from faults of what runs on it, and files that are there whole or not at all."""
+"""Faults of the machine, told apart from faults of what runs on it; its memory and its cores."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 FULL = "the disk is full"
@@ -171,47 +169,8 @@ def resident_memory() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A name to write to, which becomes ``path`` in one step when that has succeeded, on the disk for good.
-
-    A kill leaves the old file or the new one, an error the old one, and nothing besides.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        _sync(temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
-
-
-def sync_files(folder: Path) -> None:
-    """Waits until all files below the folder are on the disk for good."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            _sync(path)
-
-
-def _sync(path: Path) -> None:
-    with open(path, "rb+") as file:
-        os.fsync(file.fileno())
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replaces the file at ``path`` in one step, so that a kill leaves the old content or the new."""
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def file_digest(path: Path) -> str:
-    """The BLAKE2b hash of a file's content, 128 bits in hexadecimal; about a second for each gigabyte."""
-    state = hashlib.blake2b(digest_size=16)
-    with open(path, "rb", buffering=0) as file:
-        buffer = memoryview(bytearray(1 << 20))
-        while count := file.readinto(buffer):
-            state.update(buffer[:count])
-    return state.hexdigest()
+def available_cores() -> int:
+    """Count the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -239,7 +239,7 @@ class Machine:
             patch.setattr("anyformer.compare.run.scheduler.Board", Books)
             patch.setattr("anyformer.compare.run.scheduler.run_units", run_units)
             patch.setattr("anyformer.compare.run.scheduler.system_load", lambda: 0.0)
-            patch.setattr("anyformer.compare.run.pool.time", self)
+            patch.setattr("anyformer.compare.plan.clock.time", self)
             conductor = Conductor(plan, self.folder, self, {}, start=self.now)  # type: ignore[arg-type]
             conductor.run()
         return conductor

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from anyformer.compare.plan.prepare import named_models
+from anyformer.compare.plan.names import named_models
 from anyformer.mixers import families, forms, mixers, preset
 from anyformer.models import load_spec
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import anyformer
 import anyformer_papers.identity
 from anyformer.cli import app
-from anyformer.compare.plan.prepare import plan_candidate
+from anyformer.compare.plan.sizes import plan_candidate
 from anyformer.laws import LawBroken
 from anyformer.tasks import create_task
 from anyformer_papers import Paper, catalogue, find_paper, papers_of, proofs

@@ -3,49 +3,27 @@
 from __future__ import annotations
 
 import os
-import sys
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from anyformer.compare.plan.allocation import check_start, closing_seconds
-from anyformer.compare.plan.more import grant_more
-from anyformer.compare.plan.prepare import (
-    Model,
-    check_buildable,
-    check_request,
-    describe_machine,
-    make_plan,
-    named_models,
-    open_task,
-    plan_again,
-)
-from anyformer.compare.plan.schema import Budget, Plan
+from anyformer.compare import session
+from anyformer.compare.plan.allocation import check_start
+from anyformer.compare.plan.budget import Budget
+from anyformer.compare.plan.make import make_plan, open_task
+from anyformer.compare.plan.names import Model, named_models
+from anyformer.compare.plan.request import check_request, threads_for
+from anyformer.compare.plan.schema import Plan
 from anyformer.compare.plan.storage_url import STORAGE_VARIABLE, full_url, masked
-from anyformer.compare.report.terminal import Watcher, print_results
-from anyformer.compare.results import Results, Verdict
-from anyformer.compare.results.finished import REPORT, WINNER, read_ending, remove_ending, write_ending
-from anyformer.compare.run.executor import TrainingLab, task_of
-from anyformer.compare.run.pool import Clock, coordinating, join
-from anyformer.compare.run.scheduler import Conductor
+from anyformer.compare.resumption import continue_comparison
+from anyformer.compare.run.executor import TrainingLab
+from anyformer.compare.run.pool import coordinating, join
 from anyformer.compare.run.spawn import refuse_while_importing
-from anyformer.compare.verdict.assemble import assemble, save_winner
-from anyformer.machine import MachineFault, machine_fault
-from anyformer.processes import began, start_server
+from anyformer.compare.session import Comparison, command_line, now
+from anyformer.machine import available_cores
+from anyformer.processes import start_server
 from anyformer.tasks import Task
-from anyformer.tasks.fingerprint import (
-    DataChanged,
-    Fingerprint,
-    check_files,
-    check_sample,
-    files_of,
-    sample_of_task,
-)
 from anyformer.terminal import new_console
 
 DEFAULT_TASKS: tuple[tuple[str, dict[str, Any], float], ...] = (
@@ -54,30 +32,6 @@ DEFAULT_TASKS: tuple[tuple[str, dict[str, Any], float], ...] = (
 )
 """What is compared when nothing is asked: the task, its options, and its share of the budget."""
 DEFAULT_BUDGET = "100s"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A finished comparison and the folder that it lies in."""
-
-    folder: Path
-    results: Results
-
-    @property
-    def verdict(self) -> Verdict:
-        """The verdict on the first task."""
-        return self.results.tasks[0].verdict
-
-    @property
-    def report(self) -> Path:
-        """The HTML report."""
-        return self.folder / REPORT
-
-    @property
-    def winner(self) -> Path | None:
-        """The folder of the best model of the last task, for ``SequenceModel.from_pretrained``."""
-        path = self.results.tasks[-1].saved_path
-        return None if path is None else self.folder / path
 
 
 def compare(
@@ -136,7 +90,7 @@ def compare(
         MachineFault: the disk is full or broken, or the like; what is done is safe, and it can be resumed.
     """
     refuse_while_importing()
-    console, start = new_console(quiet=quiet), _now()
+    console, start = new_console(quiet=quiet), now()
     start_server()
     if more is not None:
         _refuse_with_more(task, models, budget, target, options, resume=resume)
@@ -146,7 +100,7 @@ def compare(
         if out is None:
             raise ValueError(f"out must name the folder to {'resume' if resume else 'go on with'}")
         given = {task.name: task} if isinstance(task, Task) else {}
-        return _continue(
+        return continue_comparison(
             Path(out),
             given,
             console,
@@ -175,7 +129,7 @@ def compare(
         for note in made.notes():
             console.print(f"{made.name}: {note}")
     plan = make_plan(
-        request, opened, candidates, command=masked(_command()), storage=storage, trust_code=trust_code
+        request, opened, candidates, command=masked(command_line()), storage=storage, trust_code=trust_code
     )
     for planned, (_, _, share) in zip(plan.tasks, sources, strict=True):
         planned.share = share
@@ -185,27 +139,7 @@ def compare(
     plan.save(folder)
     tasks = {made.name: made for made, *_ in opened}
     with coordinating(folder):
-        return _conduct(plan, folder, tasks, console, start, storage)
-
-
-@dataclass(frozen=True)
-class _Start:
-    """When a comparison began, and the processor time that this process had used by then."""
-
-    moment: float
-    worked: float
-
-    def elapsed(self) -> float:
-        return time.monotonic() - self.moment
-
-    def closing(self) -> float:
-        """Seconds that the end is going to take, by how much longer than it worked the start has taken."""
-        return closing_seconds(self.elapsed(), time.process_time() - self.worked)
-
-
-def _now() -> _Start:
-    """The start: of the process, where the command is all that it does."""
-    return _Start(began(), 0.0) if _command() else _Start(time.monotonic(), time.process_time())
+        return session.carry_out(plan, folder, tasks, console, start, storage)
 
 
 def _refuse_with_more(task: object, *others: object, resume: bool) -> None:
@@ -270,150 +204,12 @@ def help_out(
     Raises:
         ValueError: when there is no comparison in ``out``.
     """
-    from anyformer.compare.plan.prepare import available_cores, threads_for
-
     folder = Path(out)
     plan = Plan.load(folder, trust_code=trust_code)
     url = full_url(plan.storage, storage)
     workers = workers or min(available_cores(), 8)
     lab = TrainingLab(folder, trust_code=trust_code)
     join(folder, url, lab, workers=workers, threads=threads_for(workers))
-
-
-def _continue(
-    folder: Path,
-    given: Mapping[str, Task],
-    console: Console,
-    *,
-    storage: str | None,
-    trust_code: bool,
-    accept_changed_data: bool,
-    more: str | None,
-    start: _Start,
-) -> Comparison:
-    plan = Plan.load(folder, trust_code=trust_code)
-    url = full_url(plan.storage, storage)
-    if more is not None:
-        with coordinating(folder):
-            tasks = _open_again(plan, folder, given, console, accept_changed_data=False)
-            grant_more(plan, folder, more)
-            return _conduct(plan, folder, tasks, console, start, url)
-    done, damaged = read_ending(folder)
-    if done is not None:
-        console.print(f"The comparison in {folder} has finished already; nothing is changed.", soft_wrap=True)
-        return _shown(done, folder, console)
-    for path in damaged:
-        console.print(f"{path} is missing or damaged: it is made again.", soft_wrap=True)
-    with coordinating(folder):
-        tasks = _open_again(plan, folder, given, console, accept_changed_data=accept_changed_data)
-        return _conduct(plan, folder, tasks, console, start, url)
-
-
-def _open_again(
-    plan: Plan, folder: Path, given: Mapping[str, Task], console: Console, *, accept_changed_data: bool
-) -> dict[str, Task]:
-    """The tasks of a plan, whose data must be what it was; where it need not, what depends on it is planned anew.
-
-    Raises:
-        DataChanged: the data is not what it was, and ``accept_changed_data`` is false.
-    """
-    tasks: dict[str, Task] = {}
-    kept = 0.0
-    for number, planned in enumerate(plan.tasks):
-        what = repr(planned.source or planned.name)
-        files = files_of(planned.source, planned.code)
-        made = given.get(planned.name) if planned.source is None else None
-        try:
-            check_files(what, planned.data, files)
-            tasks[planned.name] = made = made or task_of(planned)
-            check_sample(what, planned.data, made)
-            kept += planned.share
-        except DataChanged as error:
-            if not accept_changed_data:
-                raise DataChanged(
-                    f"{error}; restore it, or start anew what depends on it with accept_changed_data=True (on the "
-                    "command line, --accept-changed-data)"
-                ) from None
-            console.print(f"{error}: all of it is done anew.", soft_wrap=True)
-            tasks[planned.name] = made = made or task_of(planned)
-            data = Fingerprint(files=files, sample=sample_of_task(made))
-            plan.tasks[number] = plan_again(plan, planned, made, data)
-            check_buildable(plan.tasks[number])
-    if kept < sum(planned.share for planned in plan.tasks):
-        clock = Clock(folder)
-        clock.settle(clock.before * kept / sum(planned.share for planned in plan.tasks))
-        remove_ending(folder)
-        plan.save(folder)
-    return tasks
-
-
-def _conduct(
-    plan: Plan,
-    folder: Path,
-    tasks: Mapping[str, Task],
-    console: Console,
-    start: _Start,
-    storage: str | None,
-) -> Comparison:
-    """Runs a plan to its end, in a folder that this process holds; what stops it says how to go on."""
-    try:
-        return _shown(_run(plan, folder, tasks, console, start, storage), folder, console)
-    except KeyboardInterrupt:
-        console.print(f"\nStopped. Continue with: {_how_to_go_on(plan, folder)}", soft_wrap=True)
-        raise
-    except Exception as error:
-        fault = machine_fault(error, folder)
-        if fault is None:
-            raise
-        raise MachineFault(
-            f"{fault}; the comparison stopped. What is finished and the last checkpoints are safe in {folder}, and no "
-            f"candidate was failed for it. When that is mended, go on with: {_how_to_go_on(plan, folder)}"
-        ) from error
-
-
-def _run(
-    plan: Plan,
-    folder: Path,
-    tasks: Mapping[str, Task],
-    console: Console,
-    start: _Start,
-    storage: str | None,
-) -> Results:
-    plan.closing = start.closing()
-    given = {task.name: tasks[task.name] for task in plan.tasks if task.source is None}
-    references = {name: [reference.name for reference in task.references()] for name, task in tasks.items()}
-    with Watcher(console) as watcher:
-        # whoever may not run its files did not come here
-        lab = TrainingLab(folder, given, trust_code=True)
-        conductor = Conductor(plan, folder, lab, references, storage, watcher, start.moment)
-        found = conductor.run()
-    for remark in [*conductor.remarks, *([plan.busy] if plan.busy else [])]:
-        console.print(remark, soft_wrap=True)
-    results = Results(
-        created=plan.created,
-        seconds=conductor.seconds,
-        command=plan.command,
-        folder=str(folder),
-        earlier=[granted.kept for granted in plan.more],
-        machine=describe_machine(plan),
-        tasks=[assemble(plan, task, tasks[task.name], found[task.name]) for task in plan.tasks],
-    )
-    for task_plan, result in zip(plan.tasks, results.tasks, strict=True):
-        inside = WINNER if len(plan.tasks) == 1 else f"{WINNER}/{task_plan.name}"
-        save_winner(result, task_plan, tasks[task_plan.name], found[task_plan.name], folder, inside)
-    conductor.clock.settle(results.seconds)
-    write_ending(results, folder)
-    return results
-
-
-def _shown(results: Results, folder: Path, console: Console) -> Comparison:
-    print_results(results, console)
-    console.print(f"\nReport: {folder / REPORT}", soft_wrap=True)
-    return Comparison(folder, results)
-
-
-def _how_to_go_on(plan: Plan, folder: Path) -> str:
-    return f"anyformer compare --resume {folder}{' --trust-code' if plan.code else ''}"
 
 
 def _new_folder(out: str | os.PathLike[str] | None) -> Path | None:
@@ -436,8 +232,3 @@ def _default_folder(names: Sequence[str]) -> Path:
     stem = "-".join(Path(name).stem for name in names)
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     return Path(f"compare-{stem}-{stamp}")
-
-
-def _command() -> str:
-    program = Path(sys.argv[0]).name if sys.argv else ""
-    return " ".join([program, *sys.argv[1:]]) if program.startswith("anyformer") else ""

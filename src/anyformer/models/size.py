@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from anyformer.channels import channels
 from anyformer.models.sequence import EncoderDecoder, SequenceModel
 from anyformer.models.spec import ModelSpec
+from anyformer.ops import FlopCounter
 from anyformer.parts import option_names
 
 
@@ -115,3 +117,14 @@ def _fit_channel(spec: ModelSpec, target: int, io: dict[str, Any]) -> list[Model
     # a channel mixer far from its usual width would be another architecture
     usual = (count_parameters(spec, **io) - one) / (two - one) + 1
     return [at(units * unit)] if usual / 3 <= units <= usual * 3 else []
+
+
+@torch.no_grad()
+def flops_per_token(model: SequenceModel, x: Tensor) -> float:
+    """FLOPs of a forward pass over x (1, T, ...), a token."""
+    was_training = model.training
+    model.eval()
+    with FlopCounter() as counter:
+        model(x)
+    model.train(was_training)
+    return counter.total / x.shape[1]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from anyformer.machine import file_digest
+from anyformer.files import file_digest
 from anyformer.tasks.base import SPLITS, DataError, Task
 from anyformer.user_code import code_paths
 

@@ -15,8 +15,8 @@ import torch
 from safetensors import SafetensorError
 
 from anyformer import user_code
+from anyformer.files import file_digest, whole_folder
 from anyformer.generate import generate
-from anyformer.machine import file_digest, sync_files
 from anyformer.models import SequenceModel
 from anyformer.precision import widen
 from anyformer.registry import nearest
@@ -53,9 +53,7 @@ def save_bundle(folder: str | Path, model: SequenceModel | Path, task: Task, **f
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     complete_bundle(folder)
-    temporary = folder / SAVING
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
+    with whole_folder(folder / SAVED, temporary=folder / SAVING) as temporary:
         if isinstance(model, Path):
             shutil.copytree(model, temporary)
         else:
@@ -71,11 +69,7 @@ def save_bundle(folder: str | Path, model: SequenceModel | Path, task: Task, **f
             shutil.rmtree(code)
         for rest in set(os.listdir(temporary)) - {*FILES, FACTS, user_code.INDEX}:
             (temporary / rest).unlink()
-        sync_files(temporary)
-        os.replace(temporary, folder / SAVED)  # from here on it is the new one
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    complete_bundle(folder)
+    complete_bundle(folder)  # from here on it is the new one
 
 
 def complete_bundle(folder: Path) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from anyformer.machine import MachineFault, is_memory_error, machine_fault, write_atomically
+from anyformer.files import write_atomically
+from anyformer.machine import MachineFault, is_memory_error, machine_fault
 from anyformer.models import ModelSpec, load_spec
 from anyformer.tasks import Task, create_task, is_path
 from anyformer.tasks.fingerprint import (
@@ -25,15 +25,13 @@ from anyformer.tasks.fingerprint import (
     sample_of_task,
 )
 from anyformer.train.bundle import FACTS, FILES, complete_bundle, load_bundle, save_bundle
+from anyformer.train.checkpoints import CHECKPOINT, CheckpointTimer
 from anyformer.train.models import model_for
 from anyformer.train.trainer import TrainConfig, Trainer
 from anyformer.user_code import named_files, refuse_code
 
 EVALUATIONS = 10
-CHECKPOINT_SECONDS = 5.0
-CHECKPOINT_SHARE = 0.02
-"""At most this part of the time goes into checkpoints."""
-PLAN, CHECKPOINT = "train.json", "checkpoint.pt"
+PLAN = "train.json"
 VERSION = 1
 """Of the format of ``train.json``."""
 
@@ -97,7 +95,7 @@ class Fit:
         self.folder, self.plan, self.task, self.trainer = folder, plan, task, trainer
         self.valid: float | None = None
         self.test: float | None = None
-        self._saved, self._every = time.monotonic(), CHECKPOINT_SECONDS
+        self._timer = CheckpointTimer()
 
     @classmethod
     def start(
@@ -254,8 +252,9 @@ class Fit:
         def after(trainer: Trainer) -> None:
             if trainer.step in due:
                 self._validate()
-            if time.monotonic() - self._saved >= self._every:
-                self._checkpoint()
+            if self._timer.due:
+                with self._timer.saving():
+                    trainer.save(self.folder / CHECKPOINT)
             if on_step is not None:
                 on_step(self)
 
@@ -286,12 +285,6 @@ class Fit:
             valid=self.valid,
             test=self.test,
         )
-
-    def _checkpoint(self) -> None:
-        begin = time.monotonic()
-        self.trainer.save(self.folder / CHECKPOINT)
-        self._saved = time.monotonic()
-        self._every = max(CHECKPOINT_SECONDS, (self._saved - begin) / CHECKPOINT_SHARE)
 
     def _finish(self) -> None:
         """Test the best model; then the checkpoint has served."""

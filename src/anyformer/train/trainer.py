@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from anyformer.contract import Call, Mixer, after_step, writers
-from anyformer.machine import is_memory_error, whole_file
+from anyformer.files import whole_file
+from anyformer.machine import is_memory_error
 from anyformer.models import SequenceModel
 from anyformer.precision import widen
 from anyformer.tasks import Batch, Evaluation, Split, Task, evaluate
@@ -249,7 +250,7 @@ class Trainer:
                     self._random["cuda"] = torch.cuda.get_rng_state(self.device)
 
 
-CHECKPOINT = {"model", "optimizer", "step", "seconds", "losses", "random", "config", "facts"}
+FIELDS = {"model", "optimizer", "step", "seconds", "losses", "random", "config", "facts"}
 
 
 def _read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
@@ -268,7 +269,7 @@ def _read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
         raise ValueError(
             f"checkpoint {str(path)!r} is damaged ({' '.join(str(error).split())[:100]})"
         ) from None
-    if not isinstance(held, dict) or set(held) != CHECKPOINT:
+    if not isinstance(held, dict) or set(held) != FIELDS:
         raise ValueError(f"checkpoint {str(path)!r} is damaged, or was made by another version of anyformer")
     return held
 

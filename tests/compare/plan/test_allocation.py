@@ -20,9 +20,10 @@ from anyformer.compare.plan.allocation import (
     run_seconds,
     search_seconds,
 )
+from anyformer.compare.plan.budget import Budget
 from anyformer.compare.plan.learning_rate_search import start_for
 from anyformer.compare.plan.more import go_on
-from anyformer.compare.plan.schema import Budget, Calibration, More, Plan, PlannedCandidate, TaskPlan
+from anyformer.compare.plan.schema import Calibration, More, Plan, PlannedCandidate, TaskPlan
 from anyformer.train.schedule import LOWEST, top, whole
 
 NAMES = "abcd"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from anyformer.compare.plan.schema import Budget, Plan, default_batch_size, default_parameters
+from anyformer.compare.plan.budget import Budget
+from anyformer.compare.plan.schema import Plan, default_batch_size, default_parameters
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,17 @@ import pytest
 import torch
 from torch import nn
 
-from anyformer.compare.plan.prepare import check_request, make_plan, named_models
+from anyformer.compare.plan.make import OpenedTask, make_plan
+from anyformer.compare.plan.names import named_models
+from anyformer.compare.plan.request import check_request
 from anyformer.compare.plan.schema import Final, Leg, Plan, Rounds
-from anyformer.compare.run.costs import PeakMemory, bare_trainer, flops_per_token, lengths_for, measure
+from anyformer.compare.run.costs import PeakMemory, bare_trainer, lengths_for, measure
 from anyformer.compare.run.executor import CHECKPOINT, TrainingLab, _advance, _Job, _Run
 from anyformer.compare.run.items import ITEMS, load_items
 from anyformer.compare.run.work_queue import Unit
 from anyformer.compare.run.worker import Pulse, Stopped, UnitFailed
 from anyformer.models import SequenceModel
+from anyformer.models.size import flops_per_token
 from anyformer.tasks import create_task
 from anyformer.train import model_for
 from anyformer.train.schedule import Knots, changed, top, whole
@@ -41,7 +44,9 @@ def plan(task, tmp_path) -> Plan:
         budget=f"{STEPS} steps", hold="parameters", seeds=3, workers=1, parameters=8000, batch_size=8
     )
     options = {"num_pairs": 2, "length": 12, "vocab_size": 8}
-    plan = make_plan(request, [(task, "recall", None, options)], named_models("transformer,linformer"))
+    plan = make_plan(
+        request, [OpenedTask(task, "recall", None, options)], named_models("transformer,linformer")
+    )
     plan.tasks[0].rounds = Rounds(steps=(8, 12), valid_items=20)
     plan.tasks[0].legs = legs_of(whole(STEPS))
     plan.tasks[0].final = Final(

@@ -22,10 +22,11 @@ from anyformer.compare.plan.schema import Plan
 from anyformer.compare.run.executor import TrainingLab
 from anyformer.compare.run.work_queue import Board, Unit
 from anyformer.compare.run.worker import Pulse
-from anyformer.machine import MachineFault, file_digest, machine_fault
+from anyformer.files import file_digest
+from anyformer.machine import MachineFault, machine_fault
 from anyformer.tasks.fingerprint import DataChanged
 
-module = importlib.import_module("anyformer.compare.compare")
+module = importlib.import_module("anyformer.compare.session")
 
 
 def write_csv(path: Path) -> Path:
@@ -356,7 +357,8 @@ import sqlite3, sys
 from pathlib import Path
 import torch
 from safetensors.torch import save_file
-from anyformer.machine import machine_fault, whole_file
+from anyformer.files import whole_file
+from anyformer.machine import machine_fault
 sys.path.insert(0, sys.argv[1])
 from fakes import limit_files
 limit_files(50_000)

@@ -15,11 +15,12 @@ from fakes import FakeLab
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anyformer.compare.plan.clock import Clock
+from anyformer.compare.results.failures import explain
 from anyformer.compare.run.locks import FileLock
 from anyformer.compare.run.pool import (
     PATIENCE_SECONDS,
     TROUBLES,
-    Clock,
     Limits,
     Pool,
     _Worker,
@@ -28,10 +29,10 @@ from anyformer.compare.run.pool import (
 )
 from anyformer.compare.run.unit_files import Trouble, add_trouble, read_troubles
 from anyformer.compare.run.work_queue import Board, Outcome, Unit
-from anyformer.compare.run.worker import Crowded, explain, run_unit
+from anyformer.compare.run.worker import Crowded, run_unit
 from anyformer.machine import MachineFault, takes_most_memory
 
-HERE = Path(__file__).parents[1]
+HERE = Path(__file__).parent
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs signals")
 
@@ -147,8 +148,8 @@ def checkpoint(board: Board, unit: Unit) -> int:
 SCRIPT = """
 import sys
 from pathlib import Path
-sys.path.insert(0, {here!r})
-from test_run import FakeLab, Board, Pool, coordinating, run_units, units
+sys.path[:0] = [{here!r}, {here!r} + "/.."]
+from test_pool import FakeLab, Board, Pool, coordinating, run_units, units
 if __name__ == "__main__":
     folder = Path({folder!r})
     with coordinating(folder):

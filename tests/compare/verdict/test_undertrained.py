@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anyformer.compare.plan.budget import TIMES, propose_time
 from anyformer.compare.results import (
     CandidateResult,
     MetricFacts,
@@ -22,10 +23,8 @@ from anyformer.compare.results import (
 from anyformer.compare.verdict.judge import judge
 from anyformer.compare.verdict.undertrained import (
     MARGIN,
-    TIMES,
     Training,
     growth,
-    proposed,
     slowest_seconds,
     with_maturity,
 )
@@ -221,5 +220,5 @@ def test_what_is_proposed_counts_with_the_slowest_stretch(paces):
     ],
 )
 def test_times_are_round_and_capped(seconds, words, option):
-    assert proposed(seconds) == (words, option)
+    assert propose_time(seconds) == (words, option)
     assert sorted(TIMES) == list(TIMES)

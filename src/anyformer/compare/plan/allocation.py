@@ -17,9 +17,8 @@ import math
 from collections.abc import Mapping
 from statistics import median
 
+from anyformer.compare.plan.budget import CLOSING_SECONDS, propose_time
 from anyformer.compare.plan.schema import (
-    CLOSING_SECONDS,
-    Budget,
     Calibration,
     Final,
     Leg,
@@ -27,7 +26,6 @@ from anyformer.compare.plan.schema import (
     Rounds,
     TaskPlan,
 )
-from anyformer.compare.verdict.undertrained import proposed
 from anyformer.train.schedule import changed, top, whole
 
 ROUNDS = (0.08, 0.2)
@@ -129,27 +127,9 @@ def rounds_for(task: TaskPlan, steps: int, cost: float, *, everything: bool) -> 
     return Rounds(steps=(first, second), valid_items=items)
 
 
-def fixed_steps(budget: Budget, task: TaskPlan) -> int | None:
-    """The steps that the budget says itself, or None for a budget of time.
-
-    Raises:
-        ValueError: when so many tokens are not even one step.
-    """
-    if budget.kind == "steps":
-        return int(budget.amount)
-    if budget.kind == "tokens":
-        steps = int(budget.amount // task.tokens)
-        if steps < 1:
-            raise ValueError(
-                f"budget of {budget.amount:g} tokens is less than one step of {task.tokens} tokens"
-            )
-        return steps
-    return None
-
-
 def goal(plan: Plan, task: TaskPlan) -> int | None:
     """How many steps the full runs are to have in all, or None where time decides."""
-    fixed = fixed_steps(plan.granted, task)
+    fixed = plan.granted.steps(task.tokens)
     return None if fixed is None else task.trained + fixed
 
 
@@ -227,8 +207,8 @@ def _check_budget(plan: Plan, gone: float, least: float) -> None:
     if budget.kind == "seconds" and least > TOLERATED * budget.amount:
         raise ValueError(
             f"budget: {plan.more[-1].budget if plan.more else plan.budget} is too short on this machine as busy as it "
-            f"is: starting takes {gone:.0f}s of it and the shortest runs the rest; about {proposed(SPARE * least)[0]} "
-            "would do"
+            f"is: starting takes {gone:.0f}s of it and the shortest runs the rest; about "
+            f"{propose_time(SPARE * least)[0]} would do"
         )
 
 

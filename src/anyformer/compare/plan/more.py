@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from anyformer.compare.plan.allocation import fixed_steps
-from anyformer.compare.plan.schema import CLOSING_SECONDS, Budget, More, Plan
+from anyformer.compare.plan.budget import BEFORE_DECAY, CLOSING_SECONDS, OVERHEAD, Budget, propose_time
+from anyformer.compare.plan.clock import Clock
+from anyformer.compare.plan.schema import More, Plan
 from anyformer.compare.results import TaskResult
-from anyformer.compare.results.finished import REPORT, RESULTS, SEAL, read_ending
-from anyformer.compare.run.pool import Clock
-from anyformer.compare.verdict.undertrained import BEFORE_DECAY, OVERHEAD, proposed
+from anyformer.compare.results.finished import REPORT, RESULTS, SEAL, read_finished
 
 WORTH_IT = 1.1
 """So many times the steps at least; fewer would tell nothing new."""
@@ -24,14 +23,14 @@ def grant_more(plan: Plan, folder: Path, budget: str) -> None:
     Raises:
         ValueError: when the comparison has not finished, or when so little is worth nothing.
     """
-    done, _ = read_ending(folder)
+    done, _ = read_finished(folder)
     if done is None:
         raise ValueError(
             f"more: the comparison in {str(folder)!r} has not finished: go on with --resume first"
         )
     parsed, times = Budget.parse(budget), 1.0
     for task in plan.tasks:
-        fixed_steps(parsed, task)  # says so where so many tokens are not even one step
+        parsed.steps(task.tokens)  # says so where so many tokens are not even one step
     if parsed.kind == "seconds":
         spent = sum(_spent_seconds(result, plan.workers) for result in done.tasks)
         needed = CLOSING_SECONDS + spent * (WORTH_IT - BEFORE_DECAY)
@@ -39,7 +38,7 @@ def grant_more(plan: Plan, folder: Path, budget: str) -> None:
         if parsed.amount < needed:
             raise ValueError(
                 f"more: {budget} is too short to train for noticeably longer than before; "
-                f"give at least {proposed(needed)[1]}"
+                f"give at least {propose_time(needed)[1]}"
             )
     kept = _free_name(folder)
     os.replace(folder / RESULTS, folder / kept)
@@ -65,7 +64,7 @@ def go_on(plan: Plan, more: More, *, times: float) -> None:
             f"Gone on with for {more.budget} after {task.trained:,} steps of each run; what was found then is in "
             f"{more.kept}."
         )
-        fixed = fixed_steps(plan.granted, task)
+        fixed = plan.granted.steps(task.tokens)
         longer = times if fixed is None else 1 + fixed / task.trained
         if plan.search_cut or longer > SEARCHED_FOR:
             task.rounds, task.trials, task.legs = None, {}, []

@@ -7,70 +7,22 @@ stopped goes on under the decisions it started with.
 from __future__ import annotations
 
 import math
-import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from anyformer.compare.plan.budget import CLOSING_SECONDS, Budget
 from anyformer.compare.results import Record
-from anyformer.compare.run.unit_files import read_json
-from anyformer.machine import write_atomically
+from anyformer.files import read_json, write_atomically
 from anyformer.tasks.fingerprint import Fingerprint
 from anyformer.train.schedule import Knots, top
 from anyformer.user_code import named_files, refuse_code
 
 VERSION = 5
 """Of the format of ``plan.json``; the units of one version are never mixed with those of another."""
-CLOSING_SECONDS = 2.0
-"""Set aside for the results and the report, of an undisturbed processor; see :attr:`Plan.closing`."""
 MEASURE_SHARE = 0.12
 """Share of a time budget for measuring costs."""
-
-Kind = Literal["seconds", "steps", "tokens"]
-UNITS: dict[str, tuple[Kind, float]] = {
-    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), ("seconds", 1.0)),
-    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), ("seconds", 60.0)),
-    **dict.fromkeys(("h", "hour", "hours"), ("seconds", 3600.0)),
-    **dict.fromkeys(("step", "steps"), ("steps", 1.0)),
-    **dict.fromkeys(("token", "tokens"), ("tokens", 1.0)),
-}
-
-
-@dataclass(frozen=True)
-class Budget:
-    """Seconds for the whole comparison; or steps, or tokens, of each training run."""
-
-    kind: Kind
-    amount: float
-
-    @classmethod
-    def parse(cls, text: str | float) -> Budget:
-        """A budget from ``"60s"``, ``"10m"``, ``"2h"``, ``"500 steps"``, ``"1M tokens"``; a number is seconds.
-
-        Raises:
-            ValueError: when it is none of these, or not positive.
-        """
-        expected = 'expected a time ("60s", "10m", "2h"), "500 steps" or "1M tokens"'
-        if isinstance(text, (int, float)) and not isinstance(text, bool):
-            text = f"{text}s"
-        found = re.fullmatch(r"\s*([-+]?[\d_.,]*\d)\s*([kKMGB]?)\s*([a-z]+)\s*", str(text))
-        if found is None or found[3] not in UNITS:
-            raise ValueError(f"budget: {expected}, got {str(text)!r}")
-        try:
-            number = float(found[1].replace("_", "").replace(",", ""))
-        except ValueError:
-            raise ValueError(f"budget: {expected}, got {str(text)!r}") from None
-        kind, factor = UNITS[found[3]]
-        if found[2] and kind == "seconds":
-            raise ValueError(f"budget: {expected}, got {str(text)!r}")
-        amount = number * factor * {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}[found[2]]
-        if amount <= 0 or not math.isfinite(amount):
-            raise ValueError(f"budget must be positive, got {str(text)!r}")
-        if kind == "steps" and amount < 1:
-            raise ValueError(f"budget must be at least one step, got {str(text)!r}")
-        return cls(kind, amount)
 
 
 class PlannedCandidate(Record):

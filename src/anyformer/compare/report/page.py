@@ -20,7 +20,7 @@ from anyformer.compare.report.figures import beyond, curves, growth, tradeoff
 from anyformer.compare.report.plotting import MUTED, Plot, Style, styles
 from anyformer.compare.results import CandidateResult, Results, Standing, TaskResult
 from anyformer.compare.results import formats as words
-from anyformer.machine import write_atomically
+from anyformer.files import write_atomically
 
 STATUS_WORDS = {
     "failed": "failed",

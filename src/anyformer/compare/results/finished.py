@@ -8,29 +8,19 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from anyformer.compare.report.page import write_report
 from anyformer.compare.results import Results
-from anyformer.compare.run.unit_files import read_json
-from anyformer.machine import file_digest, write_atomically
+from anyformer.files import file_digests, read_json, spoiled_files, write_atomically
 
 RESULTS, REPORT, WINNER, SEAL = "results.json", "report.html", "winner", "finished.json"
 
 
-def write_ending(results: Results, folder: Path) -> None:
-    """Writes the report and the results, and then, last, the hashes of all that the comparison comes to."""
-    (folder / SEAL).unlink(missing_ok=True)
-    write_report(results, folder / REPORT)
-    results.save(folder / RESULTS)
-    files = [
-        folder / REPORT,
-        folder / RESULTS,
-        *sorted(p for p in (folder / WINNER).rglob("*") if p.is_file()),
-    ]
-    seal = {path.relative_to(folder).as_posix(): file_digest(path) for path in files}
+def write_seal(folder: Path) -> None:
+    """Write the hashes of all that the comparison came to, last of all: by them a finished one is known."""
+    seal = file_digests(folder, folder / REPORT, folder / RESULTS, folder / WINNER)
     write_atomically(folder / SEAL, json.dumps(seal, indent=1))
 
 
-def read_ending(folder: Path) -> tuple[Results | None, list[Path]]:
+def read_finished(folder: Path) -> tuple[Results | None, list[Path]]:
     """The results, where the comparison in this folder is finished and all its files are as they were.
 
     Where it is finished and some are not, these files; they can be made again from the units.
@@ -38,11 +28,7 @@ def read_ending(folder: Path) -> tuple[Results | None, list[Path]]:
     seal = read_json(folder / SEAL)
     if not isinstance(seal, dict) or RESULTS not in seal:
         return None, []
-    damaged = [
-        folder / name
-        for name, digest in seal.items()
-        if not (folder / name).is_file() or file_digest(folder / name) != digest
-    ]
+    damaged = spoiled_files(folder, seal)
     if damaged:
         return None, damaged
     try:
@@ -51,7 +37,7 @@ def read_ending(folder: Path) -> tuple[Results | None, list[Path]]:
         return None, [folder / RESULTS]
 
 
-def remove_ending(folder: Path) -> None:
+def remove_finished(folder: Path) -> None:
     """Removes what a comparison came to, before it comes to something else."""
     for name in (SEAL, RESULTS, REPORT):
         (folder / name).unlink(missing_ok=True)

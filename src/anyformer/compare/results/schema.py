@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from anyformer.machine import write_atomically
+from anyformer.files import write_atomically
 
 SCHEMA_VERSION = 2
 

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from anyformer.compare.results import Costs
 from anyformer.models import SequenceModel
-from anyformer.ops import FlopCounter
+from anyformer.models.size import flops_per_token
 from anyformer.state import state_bytes
 from anyformer.tasks import Task
 from anyformer.train import TrainConfig, Trainer
@@ -189,17 +189,6 @@ def state_bytes_of(optimizer: torch.optim.Optimizer) -> int:
     """Bytes of an optimiser's state."""
     states = tree_leaves(list(optimizer.state.values()))
     return sum(t.numel() * t.element_size() for t in states if isinstance(t, Tensor))
-
-
-@torch.no_grad()
-def flops_per_token(model: SequenceModel, x: Tensor) -> float:
-    """FLOPs of a forward pass over x (1, T, ...), a token."""
-    was_training = model.training
-    model.eval()
-    with FlopCounter() as counter:
-        model(x)
-    model.train(was_training)
-    return counter.total / x.shape[1]
 
 
 def bare_trainer(task: Task, model: SequenceModel, batch_size: int, learning_rate: float = 1e-4) -> Trainer:

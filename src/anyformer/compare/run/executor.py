@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,15 +17,16 @@ from anyformer.compare.run.costs import bare_trainer, measure, train_steps
 from anyformer.compare.run.items import ITEMS, sample_of, save_items
 from anyformer.compare.run.work_queue import Unit
 from anyformer.compare.run.worker import Pulse, Stopped, UnitFailed
-from anyformer.machine import MachineFault, file_digest, sync_files
+from anyformer.files import file_digests, whole_folder
+from anyformer.machine import MachineFault
 from anyformer.models import SequenceModel
 from anyformer.tasks import Batch, Evaluation, Split, Task, create_task, evaluate
 from anyformer.tasks.fingerprint import check_files, check_sample, files_of
 from anyformer.train import Diverged, TrainConfig, Trainer, model_for
+from anyformer.train.checkpoints import CHECKPOINT
 from anyformer.train.schedule import whole
 
 CALIBRATION_SECONDS = 0.6
-CHECKPOINT = "checkpoint.pt"
 
 
 @dataclass
@@ -276,7 +275,7 @@ class _Job:
             size = self.batch_size(length)
             found[length] = evaluate(predict, self.task, "test", batch_size=size, length=length)
         save_items(self.folder / ITEMS, found)
-        return {"description": reference.description, "files": {ITEMS: file_digest(self.folder / ITEMS)}}
+        return {"description": reference.description, "files": file_digests(self.folder, self.folder / ITEMS)}
 
 
 def _repeat(measured: Callable[[], float], seconds: float) -> float:
@@ -326,9 +325,8 @@ def _advance(run: _Run, job: _Job, leg: Leg | None) -> None:
             run.curve.append(_look(run, job, leg))
             told(trainer, valid=run.curve[-1].valid)
         if pulse.checkpoint_due() and trainer.step < until:
-            begin = time.monotonic()
-            run.save(job.folder / CHECKPOINT)
-            pulse.checkpointed(time.monotonic() - begin)
+            with pulse.checkpoints.saving():
+                run.save(job.folder / CHECKPOINT)
         if pulse.stopping:
             raise Stopped
 
@@ -348,15 +346,6 @@ def _look(run: _Run, job: _Job, leg: Leg) -> Point:
 
 def _save_model(model: SequenceModel, path: Path) -> dict[str, str]:
     """Saves the model in one step, and returns the hashes of its files by their names beside ``path``."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
+    with whole_folder(path) as temporary:
         model.save_pretrained(temporary)
-        sync_files(temporary)
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    return {file.relative_to(path.parent).as_posix(): file_digest(file) for file in files}
+    return file_digests(path.parent, path)

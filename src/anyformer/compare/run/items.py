@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from anyformer.compare.results import Sample
-from anyformer.machine import whole_file
+from anyformer.files import whole_file
 from anyformer.tasks import Evaluation, Task
 
 MOST = 200

@@ -6,8 +6,6 @@ Further machines help by :func:`join`: workers on the same storage and folder, w
 
 from __future__ import annotations
 
-import json
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,13 +21,12 @@ from anyformer.compare.run.unit_files import (
     Outcome,
     Trouble,
     add_trouble,
-    read_json,
     read_progress,
     without_progress,
 )
 from anyformer.compare.run.work_queue import Board, Unit
 from anyformer.compare.run.worker import Lab, Word, work
-from anyformer.machine import MachineFault, write_atomically
+from anyformer.machine import MachineFault
 from anyformer.processes import environment
 
 TROUBLES_WITHOUT_PROGRESS = 3
@@ -290,36 +287,3 @@ def join(folder: Path, url: str | None, lab: Lab, *, workers: int, threads: int)
             time.sleep(1.0)
     finally:
         pool.stop()
-
-
-class Clock:
-    """Time spent on a comparison, over all its interruptions; this stretch began at ``start`` (monotonic).
-
-    Attributes:
-        before: seconds of earlier stretches; none where their record is damaged, which ``damaged`` says.
-    """
-
-    def __init__(self, folder: Path, start: float | None = None) -> None:
-        self.path = folder / "clock.json"
-        held = read_json(self.path)
-        known = type(held) in (int, float) and math.isfinite(held) and 0 <= held < 1e10
-        self.before = float(held) if known else 0.0
-        self.damaged = self.path.exists() and not known
-        self.start = time.monotonic() if start is None else start
-        self._written = self.start
-
-    @property
-    def seconds(self) -> float:
-        return self.before + time.monotonic() - self.start
-
-    def settle(self, seconds: float) -> None:
-        """Sets the time spent, at the end of a comparison or where a part of it begins anew."""
-        self.before, self.start = seconds, time.monotonic()
-        self.damaged = False
-        write_atomically(self.path, json.dumps(seconds))
-
-    def tick(self, *, force: bool = False) -> None:
-        """Writes the time down, every now and then."""
-        if force or time.monotonic() - self._written > 2.0:
-            self._written = time.monotonic()
-            write_atomically(self.path, json.dumps(self.seconds))

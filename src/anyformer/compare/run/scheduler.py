@@ -26,10 +26,11 @@ from anyformer.compare.plan.allocation import (
     is_late,
     is_trained,
 )
+from anyformer.compare.plan.clock import Clock
 from anyformer.compare.plan.schema import Calibration, Leg, Plan, TaskPlan, Trials
 from anyformer.compare.results import SearchRun, Status
-from anyformer.compare.run.machine_load import neighbours, system_load
-from anyformer.compare.run.pool import Clock, Limits, Pool, run_units
+from anyformer.compare.run.machine import describe_disturbance, system_load
+from anyformer.compare.run.pool import Limits, Pool, run_units
 from anyformer.compare.run.unit_files import Outcome
 from anyformer.compare.run.work_queue import Board, Phase, Unit
 from anyformer.compare.run.worker import Lab
@@ -102,7 +103,7 @@ class Conductor:
             plan.save(self.folder)
             self.score()
             decide_measuring(plan, self.clock.seconds)
-            self._note_neighbours()
+            self._note_disturbance()
             plan.save(self.folder)
             self.measure()
         finally:
@@ -344,11 +345,11 @@ class Conductor:
         update = {"step_seconds": seconds, "eval_seconds": times * old.eval_seconds}
         found.calibrations[name] = old.model_copy(update=update)
 
-    def _note_neighbours(self) -> None:
+    def _note_disturbance(self) -> None:
         """What slowed the comparison down, where something did, is said in the report."""
         if self.worked and not self.plan.busy:
             paces = [mine for found in self.found.values() for mine in found.paces.values()]
-            self.plan.busy = neighbours(paces, self._load, self.plan.workers * self.plan.threads)
+            self.plan.busy = describe_disturbance(paces, self._load, self.plan.workers * self.plan.threads)
 
     def measure(self) -> None:
         units = [

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from anyformer.machine import file_digest, write_atomically
+from anyformer.files import read_json, spoiled_files, write_atomically
 
 RESULT, PROGRESS, TROUBLES, OWNERS = "result.json", "progress.json", "troubles.json", "owners"
 LEFT = "left"
@@ -43,23 +43,11 @@ def read_outcome(folder: Path) -> Outcome | None:
 
 def spoiled_file(folder: Path, outcome: Outcome) -> Path | None:
     """The first file that the outcome counts on (``data["files"]``, by hash) and that is gone or different."""
-    for name, digest in outcome.data.get("files", {}).items():
-        path = folder / name
-        if not path.is_file() or file_digest(path) != digest:
-            return path
-    return None
+    return next(iter(spoiled_files(folder, outcome.data.get("files", {}))), None)
 
 
 def _digest(body: dict[str, Any]) -> str:
     return hashlib.blake2b(json.dumps(body).encode(), digest_size=16).hexdigest()
-
-
-def read_json(path: Path) -> Any:
-    """What the file holds; None where it is missing or no JSON."""
-    try:
-        return json.loads(path.read_bytes())
-    except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
-        return None
 
 
 class Progress(BaseModel):

@@ -36,13 +36,13 @@ from anyformer.compare.run.unit_files import (
     must_be_alone,
     note_left,
     note_owner,
-    read_json,
     read_outcome,
     read_troubles,
     spoiled_file,
     write_outcome,
 )
-from anyformer.machine import MachineFault, machine_fault, write_atomically
+from anyformer.files import read_json, remove_temporary, write_atomically
+from anyformer.machine import MachineFault, machine_fault
 
 Phase = Literal["reference", "calibrate", "search", "train", "score", "measure"]
 QUIET: tuple[Phase, ...] = ("measure",)
@@ -250,11 +250,8 @@ class Board:
                 return None
             if state == TrialState.WAITING:
                 self.storage.set_trial_state_values(claim.trial, TrialState.RUNNING)
-        for rest in (*claim.folder.glob(".*.tmp"), claim.folder / PROGRESS):  # of a process that was killed
-            if rest.is_dir():
-                shutil.rmtree(rest, ignore_errors=True)
-            else:
-                rest.unlink(missing_ok=True)
+        remove_temporary(claim.folder)
+        (claim.folder / PROGRESS).unlink(missing_ok=True)
         note_owner(claim.folder)
         return claim
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from anyformer.compare.results import Status
+from anyformer.compare.results.failures import explain
 from anyformer.compare.run.spawn import Packed
 from anyformer.compare.run.unit_files import (
     PROGRESS,
@@ -25,19 +26,11 @@ from anyformer.compare.run.unit_files import (
     read_troubles,
 )
 from anyformer.compare.run.work_queue import Board, Claim, Unit
-from anyformer.machine import (
-    MachineFault,
-    is_memory_error,
-    machine_fault,
-    memory_is_short,
-    takes_most_memory,
-    write_atomically,
-)
+from anyformer.files import write_atomically
+from anyformer.machine import MachineFault, is_memory_error, machine_fault, memory_is_short, takes_most_memory
+from anyformer.train.checkpoints import CheckpointTimer
 
 PROGRESS_SECONDS = 0.4
-CHECKPOINT_SECONDS = 5.0
-CHECKPOINT_SHARE = 0.02
-"""At most this part of the time goes into checkpoints."""
 
 
 class Stopped(Exception):
@@ -73,8 +66,7 @@ class Pulse:
         self.folder = folder
         self._stop = stop or threading.Event()
         self._told = 0.0
-        self._saved = time.monotonic()
-        self._every = CHECKPOINT_SECONDS
+        self.checkpoints = CheckpointTimer()
         self._progress: dict[str, Any] = {}
         self._beats = 0
 
@@ -93,19 +85,11 @@ class Pulse:
         now = time.monotonic()
         if now - self._told >= PROGRESS_SECONDS:
             self._told = now
-            path = self.folder / PROGRESS
-            temporary = path.with_suffix(".tmp")
             told = {"pid": os.getpid(), "beats": self._beats, **self._progress}
-            temporary.write_text(json.dumps(told), encoding="utf-8")
-            os.replace(temporary, path)
+            write_atomically(self.folder / PROGRESS, json.dumps(told), durable=False)
 
     def checkpoint_due(self) -> bool:
-        return self.stopping or time.monotonic() - self._saved >= self._every
-
-    def checkpointed(self, seconds: float) -> None:
-        """A checkpoint was written, in so many seconds; slow ones are written less often."""
-        self._saved = time.monotonic()
-        self._every = max(CHECKPOINT_SECONDS, seconds / CHECKPOINT_SHARE)
+        return self.stopping or self.checkpoints.due
 
 
 class Lab(Protocol):
@@ -219,12 +203,3 @@ def _blame(error: BaseException, claim: Claim) -> None:
         raise Crowded(text) from error
     if memory_is_short():
         raise MachineFault(f"memory is short, and not by this comparison's doing ({text})") from error
-
-
-def explain(error: BaseException) -> tuple[Status, str]:
-    """A failure as a status and one line."""
-    text = " ".join(str(error).split())
-    text = text if len(text) <= 300 else text[:297] + "..."
-    if is_memory_error(error):
-        return "out_of_memory", text or "no memory was left"
-    return "failed", f"{type(error).__name__}: {text}" if text else type(error).__name__

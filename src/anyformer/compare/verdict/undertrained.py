@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, stdev
 
+from anyformer.compare.plan.budget import BEFORE_DECAY, OVERHEAD, propose_time
 from anyformer.compare.results import (
     CandidateResult,
     Contrast,
@@ -50,25 +51,10 @@ FALLING = 0.03
 """A loss that falls by this share in one doubling is still falling."""
 TOKENS_A_PARAMETER = 20
 PASSES = 3
-OVERHEAD = 1.3
-"""Time for everything around training steps, as a multiple of theirs."""
 MARGIN = 1.2
 """Times that are proposed are so many times what the slowest stretch of the training says."""
-BEFORE_DECAY = 0.7
-"""A run that is gone on with starts from here, where its learning rate began to fall."""
 STARTING_SECONDS = 10.0
 """For processes to start, and for the report, of an undisturbed processor."""
-LONGEST_SECONDS = 7200.0
-TIMES = (
-    20,
-    30,
-    45,
-    60,
-    90,
-    *(60 * n for n in (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 90, 120)),
-)
-"""Seconds that are proposed."""
-
 Length = tuple[int, float]
 """Steps of a whole run, and what came out."""
 
@@ -265,7 +251,7 @@ def _undertrained(case: _Case, shortage: Shortage, training: Training) -> Verdic
     state = " and still improving" if rising else " and had hardly begun to learn"
     if not rising and not case.blank:
         state = ", too few to see how they improve"
-    time, option = proposed(shortage.seconds)
+    time, option = propose_time(shortage.seconds)
     shortage.option = option
     if time == "more":
         advice = "more than 2 h would be needed"
@@ -298,15 +284,3 @@ def _undertrained(case: _Case, shortage: Shortage, training: Training) -> Verdic
             "shortage": shortage,
         }
     )
-
-
-def proposed(seconds: float) -> tuple[str, str]:
-    """A round time that is enough, in words and as ``--more`` takes it; ``"more"`` where it is beyond two hours."""
-    if seconds > LONGEST_SECONDS:
-        return "more", "2h"
-    enough = next(time for time in TIMES if time >= seconds)
-    if enough < 120:
-        return f"{enough} seconds", f"{enough}s"
-    if enough < 3600 or enough % 3600:
-        return f"{enough // 60} minutes", f"{enough // 60}m"
-    return ("1 hour" if enough == 3600 else f"{enough // 3600} hours"), f"{enough // 3600}h"

@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from anyformer.compare import compare, resume, split_models
-from anyformer.compare.plan.prepare import _common_size as common_size
-from anyformer.compare.plan.prepare import _flops as flops
-from anyformer.compare.plan.prepare import check_request, make_plan, named_models, plan_candidate
+from anyformer.compare.plan.make import make_plan
+from anyformer.compare.plan.names import named_models
+from anyformer.compare.plan.request import check_request
+from anyformer.compare.plan.sizes import _flops as flops
+from anyformer.compare.plan.sizes import common_size, plan_candidate
 from anyformer.models import load_spec, match_parameters
 from anyformer.tasks import create_task
 from anyformer.train import model_for
@@ -48,7 +50,7 @@ def request(**changes):
 
 
 def test_workers_share_the_cores_and_take_no_more_threads_than_they_may(monkeypatch):
-    monkeypatch.setattr("anyformer.compare.plan.prepare.available_cores", lambda: 16)
+    monkeypatch.setattr("anyformer.compare.plan.request.available_cores", lambda: 16)
     for allowed, workers, threads in ((16, 3, 5), (16, 20, 1), (1, 3, 1), (4, 2, 4)):
         monkeypatch.setattr(torch, "get_num_threads", lambda allowed=allowed: allowed)
         assert request(workers=workers).threads == threads

@@ -1,0 +1,99 @@
+"""A budget: of time for the whole comparison, or of steps or tokens for each training run."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+CLOSING_SECONDS = 2.0
+"""Set aside for the results and the report, of an undisturbed processor; see ``Plan.closing``."""
+OVERHEAD = 1.3
+"""Time for everything around training steps, as a multiple of theirs."""
+BEFORE_DECAY = 0.7
+"""A run that is gone on with starts from here, where its learning rate began to fall."""
+LONGEST_SECONDS = 7200.0
+TIMES = (
+    20,
+    30,
+    45,
+    60,
+    90,
+    *(60 * n for n in (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 90, 120)),
+)
+"""Seconds that are proposed."""
+
+Kind = Literal["seconds", "steps", "tokens"]
+UNITS: dict[str, tuple[Kind, float]] = {
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), ("seconds", 1.0)),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), ("seconds", 60.0)),
+    **dict.fromkeys(("h", "hour", "hours"), ("seconds", 3600.0)),
+    **dict.fromkeys(("step", "steps"), ("steps", 1.0)),
+    **dict.fromkeys(("token", "tokens"), ("tokens", 1.0)),
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Seconds for the whole comparison; or steps, or tokens, of each training run."""
+
+    kind: Kind
+    amount: float
+
+    @classmethod
+    def parse(cls, text: str | float) -> Budget:
+        """A budget from ``"60s"``, ``"10m"``, ``"2h"``, ``"500 steps"``, ``"1M tokens"``; a number is seconds.
+
+        Raises:
+            ValueError: when it is none of these, or not positive.
+        """
+        expected = 'expected a time ("60s", "10m", "2h"), "500 steps" or "1M tokens"'
+        if isinstance(text, (int, float)) and not isinstance(text, bool):
+            text = f"{text}s"
+        found = re.fullmatch(r"\s*([-+]?[\d_.,]*\d)\s*([kKMGB]?)\s*([a-z]+)\s*", str(text))
+        if found is None or found[3] not in UNITS:
+            raise ValueError(f"budget: {expected}, got {str(text)!r}")
+        try:
+            number = float(found[1].replace("_", "").replace(",", ""))
+        except ValueError:
+            raise ValueError(f"budget: {expected}, got {str(text)!r}") from None
+        kind, factor = UNITS[found[3]]
+        if found[2] and kind == "seconds":
+            raise ValueError(f"budget: {expected}, got {str(text)!r}")
+        amount = number * factor * {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}[found[2]]
+        if amount <= 0 or not math.isfinite(amount):
+            raise ValueError(f"budget must be positive, got {str(text)!r}")
+        if kind == "steps" and amount < 1:
+            raise ValueError(f"budget must be at least one step, got {str(text)!r}")
+        return cls(kind, amount)
+
+    def steps(self, tokens: int) -> int | None:
+        """The steps of a run that the budget says itself, or None for a budget of time.
+
+        Args:
+            tokens: in a training step.
+
+        Raises:
+            ValueError: when so many tokens are not even one step.
+        """
+        if self.kind == "steps":
+            return int(self.amount)
+        if self.kind == "tokens":
+            steps = int(self.amount // tokens)
+            if steps < 1:
+                raise ValueError(f"budget of {self.amount:g} tokens is less than one step of {tokens} tokens")
+            return steps
+        return None
+
+
+def propose_time(seconds: float) -> tuple[str, str]:
+    """A round time that is enough, in words and as ``--more`` takes it; ``"more"`` where it is beyond two hours."""
+    if seconds > LONGEST_SECONDS:
+        return "more", "2h"
+    enough = next(time for time in TIMES if time >= seconds)
+    if enough < 120:
+        return f"{enough} seconds", f"{enough}s"
+    if enough < 3600 or enough % 3600:
+        return f"{enough // 60} minutes", f"{enough // 60}m"
+    return ("1 hour" if enough == 3600 else f"{enough // 3600} hours"), f"{enough // 3600}h"

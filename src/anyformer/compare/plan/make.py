@@ -1,0 +1,171 @@
+"""From what the user asked for to a plan; everything that can be refused is refused here, before any work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import torch
+
+from anyformer.compare.plan.learning_rate_search import start_for
+from anyformer.compare.plan.names import Model
+from anyformer.compare.plan.request import Hold, Request
+from anyformer.compare.plan.schema import (
+    Plan,
+    TaskPlan,
+    default_batch_size,
+    default_eval_size,
+    default_parameters,
+)
+from anyformer.compare.plan.sizes import (
+    common_size,
+    flops_at,
+    plan_candidate,
+    smallest_fair_size,
+    stated_size,
+)
+from anyformer.compare.plan.storage_url import masked
+from anyformer.models import ModelSpec, load_spec
+from anyformer.tasks import Task, create_task, is_path
+from anyformer.tasks.fingerprint import Fingerprint, files_of, sample_of_task
+
+
+class OpenedTask(NamedTuple):
+    """A task and what it can be made from again; ``source`` is None for one that came as an object."""
+
+    task: Task
+    source: str | None
+    target: str | list[str] | None
+    options: dict[str, Any]
+
+
+def make_plan(
+    request: Request,
+    tasks: Sequence[OpenedTask],
+    models: Mapping[str, Model],
+    *,
+    command: str = "",
+    storage: str | None = None,
+    trust_code: bool = False,
+) -> Plan:
+    """The plan for tasks given with their sources, targets and options.
+
+    Raises:
+        ValueError: when no candidate can be built.
+    """
+    plan = Plan(
+        created=datetime.now().strftime("%Y-%m-%d %H:%M"),
+        command=command,
+        budget=request.budget_text,
+        hold=request.hold,
+        seeds=list(range(request.seeds)),
+        workers=request.workers,
+        threads=request.threads,
+        storage=None if storage is None else masked(storage),
+        batch_size=request.batch_size,
+        tasks=[],
+    )
+    runs = len(models) * (request.seeds + 1) * len(tasks)
+    for task, source, target, options in tasks:
+        plan.tasks.append(
+            _plan_task(
+                request,
+                task,
+                models,
+                runs,
+                source=source,
+                target=target,
+                options=options,
+                trust_code=trust_code,
+            )
+        )
+        request.budget.steps(plan.tasks[-1].tokens)
+    for planned in plan.tasks:
+        check_buildable(planned)
+    return plan
+
+
+def check_buildable(planned: TaskPlan) -> None:
+    """Raises ValueError when no candidate of the task can be built, with the problem of each."""
+    if not planned.buildable:
+        problems = "; ".join(f"{c.name}: {c.problem}" for c in planned.candidates)
+        raise ValueError(f"no candidate can do task {planned.name!r}: {problems}")
+
+
+def _plan_task(
+    request: Request,
+    task: Task,
+    models: Mapping[str, Model],
+    runs: int,
+    *,
+    source: str | None,
+    target: str | list[str] | None,
+    options: dict[str, Any],
+    trust_code: bool,
+) -> TaskPlan:
+    specs = {name: load_spec(given, trust_code=trust_code) for name, given in models.items()}
+    wanted = request.parameters or stated_size(task, models, specs)
+    if wanted is None:
+        tokens = (request.batch_size or default_batch_size(task.train_length)) * task.train_length
+        speed_up = torch.cuda.is_available()
+        wanted = default_parameters(request.budget, runs, tokens, accelerated=speed_up)
+        wanted = common_size(task, specs.values(), max(wanted, smallest_fair_size(task)))
+    givens = {name: str(given) for name, given in models.items()}
+    made = _plan_at_size(task, specs, givens, wanted, hold=request.hold, batch_size=request.batch_size)
+    made.source, made.target, made.options = source, target, options
+    made.data = Fingerprint(files=files_of(source, made.code), sample=sample_of_task(task))
+    return made
+
+
+def plan_again(plan: Plan, planned: TaskPlan, task: Task, data: Fingerprint) -> TaskPlan:
+    """The plan of the same task on other data: candidates of the same size, and every decision to be made anew."""
+    specs = {c.name: ModelSpec.model_validate(c.asked) for c in planned.candidates}
+    givens = {c.name: c.given for c in planned.candidates}
+    made = _plan_at_size(task, specs, givens, planned.wanted, hold=plan.hold, batch_size=plan.batch_size)
+    kept = {"source", "target", "options", "share", "name"}
+    return made.model_copy(update={**planned.model_dump(include=kept), "data": data})
+
+
+def _plan_at_size(
+    task: Task,
+    specs: Mapping[str, ModelSpec],
+    givens: Mapping[str, str],
+    wanted: int,
+    *,
+    hold: Hold,
+    batch_size: int | None,
+) -> TaskPlan:
+    batch_size = batch_size or default_batch_size(task.train_length)
+    goal = flops_at(task, specs, wanted) if hold == "flops" else None
+    return TaskPlan(
+        name=task.name,
+        source=None,
+        candidates=[
+            plan_candidate(task, name, givens[name], spec, wanted, goal) for name, spec in specs.items()
+        ],
+        batch_size=batch_size,
+        tokens=batch_size * task.train_length,
+        eval_size=default_eval_size(batch_size, task.size("test")),
+        learning_rates=start_for(wanted),
+        split_items={split: task.size(split) for split in ("valid", "test")},
+        longer=[length / task.train_length for length in task.lengths],
+        wanted=wanted,
+        target_parameters=wanted if hold == "parameters" else None,
+    )
+
+
+def open_task(
+    task: Task | str | os.PathLike[str], target: str | list[str] | None, options: dict[str, Any]
+) -> OpenedTask:
+    """The task with its source, by which it can be made again; None for one that came as an object."""
+    if isinstance(task, Task):
+        if target is not None or options:
+            raise ValueError(
+                "target and options are for data and task names, not for a task that is already made"
+            )
+        return OpenedTask(task, None, None, {})
+    source = os.fspath(task)
+    made = create_task(source, target=target, **options)
+    return OpenedTask(made, os.path.abspath(source) if is_path(source) else source, target, options)

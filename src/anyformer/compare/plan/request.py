@@ -1,0 +1,65 @@
+"""The arguments that do not depend on the task, checked before any work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from anyformer.compare.plan.budget import Budget
+from anyformer.machine import available_cores
+
+Hold = Literal["parameters", "flops"]
+
+FEWEST_SEEDS = 3
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, checked."""
+
+    budget: Budget
+    budget_text: str
+    hold: Hold
+    seeds: int
+    workers: int
+    threads: int
+    parameters: int | None
+    batch_size: int | None
+
+
+def check_request(
+    *,
+    budget: str | float,
+    hold: str,
+    seeds: int,
+    workers: int | None,
+    parameters: int | None,
+    batch_size: int | None,
+) -> Request:
+    """The arguments that do not depend on the task.
+
+    Raises:
+        ValueError: naming the argument, what was expected and what came.
+    """
+    parsed = Budget.parse(budget)
+    if hold not in ("parameters", "flops"):
+        raise ValueError(f"hold must be 'parameters' or 'flops', got {hold!r}")
+    if seeds < FEWEST_SEEDS:
+        raise ValueError(
+            f"seeds must be at least {FEWEST_SEEDS}, or nothing can be said about chance; got {seeds}"
+        )
+    cores = available_cores()
+    if workers is None:
+        workers = 1 if torch.cuda.is_available() else min(cores, 8)
+    for name, value in (("workers", workers), ("parameters", parameters), ("batch_size", batch_size)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    text = f"{budget:g}s" if isinstance(budget, (int, float)) else str(budget)
+    return Request(parsed, text, hold, seeds, workers, threads_for(workers), parameters, batch_size)  # type: ignore[arg-type]
+
+
+def threads_for(workers: int) -> int:
+    """Of each worker: its share of the cores, or what ``OMP_NUM_THREADS`` allows, if that is less."""
+    return max(1, min(available_cores() // workers, torch.get_num_threads()))

@@ -1,0 +1,140 @@
+"""The sizes of candidates: which one is matched, and the width at which each candidate has it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from anyformer.compare.plan.names import Model
+from anyformer.compare.plan.schema import PlannedCandidate
+from anyformer.compare.results.failures import explain
+from anyformer.models import ModelSpec, match_parameters
+from anyformer.models.size import count_parameters, flops_per_token, nearest_size
+from anyformer.tasks import Task
+from anyformer.train import model_for
+from anyformer.train.models import io_for
+
+TOLERANCE = 0.02
+
+
+def stated_size(task: Task, models: Mapping[str, Model], specs: Mapping[str, ModelSpec]) -> int | None:
+    """The size of the first candidate whose width the user wrote down, if there is one."""
+    for name, given in models.items():
+        stated = isinstance(given, ModelSpec) or "dim" in given if isinstance(given, Mapping) else False
+        if isinstance(given, (str, Path)):
+            stated = bool(re.search(r"\bdim\s*=", str(given))) or str(given).endswith((".yaml", ".yml"))
+        if stated or isinstance(given, ModelSpec):
+            try:
+                return count_parameters(specs[name], **io_for(task))
+            except ValueError:
+                continue
+    return None
+
+
+def common_size(task: Task, specs: Iterable[ModelSpec], wanted: int) -> int:
+    """A size near the wanted one that the candidate of the coarsest widths has exactly.
+
+    The others, whose widths lie closer together, can then be matched to it.
+    """
+    size, farthest = wanted, TOLERANCE / 2
+    for spec in specs:
+        try:
+            found = count_parameters(
+                nearest_size(spec, wanted, tolerance=farthest, **io_for(task)), **io_for(task)
+            )
+        except ValueError:
+            continue  # it cannot be built at all, which is said where it is planned
+        away = abs(found / wanted - 1)
+        if farthest < away < 0.5:
+            size, farthest = found, away
+    return size
+
+
+def smallest_fair_size(task: Task) -> int:
+    """Enough for the embedding and the head to be the smaller part of a model."""
+    rows = (task.vocab_size or 0) + task.objective.num_outputs
+    return 2 * 32 * rows
+
+
+def plan_candidate(
+    task: Task, name: str, given: str, spec: ModelSpec, wanted: int, flops: float | None
+) -> PlannedCandidate:
+    """The candidate at its solved width; what prevents it is kept as its problem."""
+    try:
+        if flops is None:
+            sized = match_parameters(spec, wanted, tolerance=TOLERANCE, **io_for(task))
+        else:
+            sized = _match_flops(task, spec, wanted, flops)
+        model = model_for(task, sized)
+    except Exception as error:
+        problem = str(error) if isinstance(error, ValueError) else explain(error)[1]
+        return PlannedCandidate(
+            name=name, given=given, asked=spec.model_dump(), problem=" ".join(problem.split())
+        )
+    return PlannedCandidate(
+        name=name,
+        given=given,
+        asked=spec.model_dump(),
+        spec=sized.model_dump(),
+        parameters=model.num_parameters(),
+        width=sized.dim,
+    )
+
+
+def _flops(task: Task, spec: ModelSpec) -> float:
+    return flops_per_token(model_for(task, spec), task.train_batch(0, 1).x)
+
+
+def flops_at(task: Task, specs: Mapping[str, ModelSpec], wanted: int) -> float:
+    """The FLOPs of the first candidate that can be built at the wanted size."""
+    problems = []
+    for name, spec in specs.items():
+        try:
+            return _flops(task, match_parameters(spec, wanted, tolerance=0.1, **io_for(task)))
+        except ValueError as error:
+            problems.append(f"{name}: {error}")
+    raise ValueError(f"no candidate can do task {task.name!r}: {'; '.join(problems)}")
+
+
+def _match_flops(task: Task, spec: ModelSpec, start: int, goal: float) -> ModelSpec:
+    """The width at which a token costs ``goal`` FLOPs: bisection over the number of parameters."""
+    low, high = start / 30, start * 30.0
+    best: tuple[float, ModelSpec] | None = None
+    for _ in range(14):
+        middle = math.sqrt(low * high)
+        try:
+            sized = match_parameters(spec, int(middle), tolerance=0.3, **io_for(task))
+        except ValueError:
+            low = middle
+            continue
+        cost = _flops(task, sized)
+        away = abs(cost / goal - 1)
+        if best is None or away < best[0]:
+            best = (away, sized)
+        if away <= TOLERANCE / 2:
+            break
+        low, high = (middle, high) if cost < goal else (low, middle)
+    if best is not None and best[0] > TOLERANCE:
+        best = min(best, _fit_hidden(task, best[1], goal), key=lambda found: found[0])
+    if best is None or best[0] > TOLERANCE:
+        nearest = "" if best is None else f"; the nearest, dim={best[1].dim}, is {best[0]:.0%} away"
+        raise ValueError(f"no width comes within {TOLERANCE:.0%} of {goal:,.0f} FLOPs a token{nearest}")
+    return best[1]
+
+
+def _fit_hidden(task: Task, spec: ModelSpec, goal: float) -> tuple[float, ModelSpec]:
+    """The spec with the hidden width of its channel mixer fitted: FLOPs are linear in it."""
+    if spec.channel is None or "hidden_dim" not in spec.channel.options:
+        return math.inf, spec
+    channel = spec.channel
+
+    def at(hidden: int) -> ModelSpec:
+        options = {**channel.options, "hidden_dim": hidden}
+        return spec.model_copy(update={"channel": channel.model_copy(update={"options": options})})
+
+    hidden = channel.options["hidden_dim"]
+    here, there = _flops(task, spec), _flops(task, at(hidden + 8))
+    fitted = at(max(1, hidden + round(8 * (goal - here) / (there - here))))
+    return abs(_flops(task, fitted) / goal - 1), fitted

@@ -1,0 +1,154 @@
+"""Carry out a plan in its folder: run it, judge what came out, write it down, show it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from anyformer.compare.plan.allocation import closing_seconds
+from anyformer.compare.plan.schema import Plan
+from anyformer.compare.report.page import write_report
+from anyformer.compare.report.terminal import Watcher, print_results
+from anyformer.compare.results import Results, Verdict
+from anyformer.compare.results.finished import (
+    REPORT,
+    RESULTS,
+    SEAL,
+    WINNER,
+    write_seal,
+)
+from anyformer.compare.run.executor import TrainingLab
+from anyformer.compare.run.machine import describe_machine
+from anyformer.compare.run.scheduler import Conductor
+from anyformer.compare.verdict.assemble import assemble, save_winner
+from anyformer.machine import MachineFault, machine_fault
+from anyformer.processes import began
+from anyformer.tasks import Task
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A finished comparison and the folder that it lies in."""
+
+    folder: Path
+    results: Results
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict on the first task."""
+        return self.results.tasks[0].verdict
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.folder / REPORT
+
+    @property
+    def winner(self) -> Path | None:
+        """The folder of the best model of the last task, for ``SequenceModel.from_pretrained``."""
+        path = self.results.tasks[-1].saved_path
+        return None if path is None else self.folder / path
+
+
+@dataclass(frozen=True)
+class Start:
+    """When a comparison began, and the processor time that this process had used by then."""
+
+    moment: float
+    worked: float
+
+    def elapsed(self) -> float:
+        return time.monotonic() - self.moment
+
+    def closing(self) -> float:
+        """Seconds that the end is going to take, by how much longer than it worked the start has taken."""
+        return closing_seconds(self.elapsed(), time.process_time() - self.worked)
+
+
+def now() -> Start:
+    """The start: of the process, where the command is all that it does."""
+    return Start(began(), 0.0) if command_line() else Start(time.monotonic(), time.process_time())
+
+
+def carry_out(
+    plan: Plan,
+    folder: Path,
+    tasks: Mapping[str, Task],
+    console: Console,
+    start: Start,
+    storage: str | None,
+) -> Comparison:
+    """Runs a plan to its end, in a folder that this process holds; what stops it says how to go on."""
+    try:
+        return shown(_run(plan, folder, tasks, console, start, storage), folder, console)
+    except KeyboardInterrupt:
+        console.print(f"\nStopped. Continue with: {_how_to_go_on(plan, folder)}", soft_wrap=True)
+        raise
+    except Exception as error:
+        fault = machine_fault(error, folder)
+        if fault is None:
+            raise
+        raise MachineFault(
+            f"{fault}; the comparison stopped. What is finished and the last checkpoints are safe in {folder}, and no "
+            f"candidate was failed for it. When that is mended, go on with: {_how_to_go_on(plan, folder)}"
+        ) from error
+
+
+def _run(
+    plan: Plan,
+    folder: Path,
+    tasks: Mapping[str, Task],
+    console: Console,
+    start: Start,
+    storage: str | None,
+) -> Results:
+    plan.closing = start.closing()
+    given = {task.name: tasks[task.name] for task in plan.tasks if task.source is None}
+    references = {name: [reference.name for reference in task.references()] for name, task in tasks.items()}
+    with Watcher(console) as watcher:
+        # whoever may not run its files did not come here
+        lab = TrainingLab(folder, given, trust_code=True)
+        conductor = Conductor(plan, folder, lab, references, storage, watcher, start.moment)
+        found = conductor.run()
+    for remark in [*conductor.remarks, *([plan.busy] if plan.busy else [])]:
+        console.print(remark, soft_wrap=True)
+    results = Results(
+        created=plan.created,
+        seconds=conductor.seconds,
+        command=plan.command,
+        folder=str(folder),
+        earlier=[granted.kept for granted in plan.more],
+        machine=describe_machine(plan),
+        tasks=[assemble(plan, task, tasks[task.name], found[task.name]) for task in plan.tasks],
+    )
+    for task_plan, result in zip(plan.tasks, results.tasks, strict=True):
+        inside = WINNER if len(plan.tasks) == 1 else f"{WINNER}/{task_plan.name}"
+        save_winner(result, task_plan, tasks[task_plan.name], found[task_plan.name], folder, inside)
+    conductor.clock.settle(results.seconds)
+    (folder / SEAL).unlink(missing_ok=True)
+    write_report(results, folder / REPORT)
+    results.save(folder / RESULTS)
+    write_seal(folder)
+    return results
+
+
+def shown(results: Results, folder: Path, console: Console) -> Comparison:
+    """Print what came out, and where the report lies."""
+    print_results(results, console)
+    console.print(f"\nReport: {folder / REPORT}", soft_wrap=True)
+    return Comparison(folder, results)
+
+
+def _how_to_go_on(plan: Plan, folder: Path) -> str:
+    return f"anyformer compare --resume {folder}{' --trust-code' if plan.code else ''}"
+
+
+def command_line() -> str:
+    """The command that was typed, where ``anyformer`` is all that this process does; else empty."""
+    program = Path(sys.argv[0]).name if sys.argv else ""
+    return " ".join([program, *sys.argv[1:]]) if program.startswith("anyformer") else ""

@@ -1,0 +1,34 @@
+"""How often a training run is written down: one rule for ``anyformer train`` and for ``anyformer compare``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+CHECKPOINT = "checkpoint.pt"
+"""The file, in the folder of the run."""
+SECONDS = 5.0
+"""Between checkpoints, at least."""
+SHARE = 0.02
+"""At most this part of the time goes into checkpoints."""
+
+
+class CheckpointTimer:
+    """Say when the next checkpoint is due: slow ones are written less often."""
+
+    def __init__(self) -> None:
+        self._saved, self._every = time.monotonic(), SECONDS
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for a checkpoint."""
+        return time.monotonic() - self._saved >= self._every
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Time the writing of a checkpoint."""
+        begin = time.monotonic()
+        yield
+        self._saved = time.monotonic()
+        self._every = max(SECONDS, (self._saved - begin) / SHARE)
