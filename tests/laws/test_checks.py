@@ -7,11 +7,14 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 
 from anyformer.contract import MixerInfo, Mixing
 from anyformer.laws import LawBroken
 from anyformer.laws.checks import (
     equal_with_gradients,
+    from_heads,
+    heads_of,
     in_pieces,
     inputs_of,
     mixes,
@@ -22,6 +25,7 @@ from anyformer.laws.checks import (
     separate,
     streams,
 )
+from anyformer.laws.measures import close
 from anyformer.mixers.pooling.pooling import Pooling
 from anyformer.mixers.softmax.attention import Attention
 from anyformer.mixers.softmax.fox import ForgettingAttention
@@ -86,6 +90,18 @@ def test_reduces_to() -> None:
     reduces_to(gated, without, x, weights=separate(gated))
     with pytest.raises(RuntimeError, match="Missing key"):
         reduces_to(without, Attention(8, bias=True).double(), x)
+
+
+def test_heads() -> None:
+    x = numbers(2, 9, 8)
+    mixer = Attention(8, num_heads=4, num_kv_heads=2, positions="none").double()
+    q, k, v = heads_of(mixer, x)
+    assert (q.shape, k.shape) == ((2, 4, 9, 2), (2, 2, 9, 2))
+    y = scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+    close("attention", from_heads(mixer, y), mixer(x))
+    one_map = ForgettingAttention(8, num_heads=2).double()
+    for head, layer in zip(heads_of(one_map, x), one_map.qkv.weight.chunk(3), strict=True):
+        close("qkv", head, (x @ layer.T).unflatten(2, (2, 4)).transpose(1, 2))
 
 
 def test_equal_with_gradients() -> None:

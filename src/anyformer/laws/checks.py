@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from anyformer.contract import Mixer
 from anyformer.inputs import Inputs, Layout
 from anyformer.laws.measures import close, weights_for
+from anyformer.layers.heads import merge_heads, split_heads
 
 
 def streams(part: Any, x: Tensor, *sizes: int | Sequence[int], tolerance: float = 1e-9) -> Any:
@@ -73,6 +74,20 @@ def separate(mixer: Any) -> dict[str, Tensor]:
     """The weights of a mixer whose queries, keys and values come from one map, as those of ``attention``."""
     q, k, v = mixer.qkv.weight.detach().chunk(3)
     return {"q.weight": q, "k.weight": k, "v.weight": v, "out.weight": mixer.out.weight.detach()}
+
+
+def heads_of(mixer: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values (B, H, T, K) of a mixer whose maps are ``q``, ``k``, ``v``, or ``qkv`` in one."""
+    maps = mixer.qkv(x).chunk(3, -1) if hasattr(mixer, "qkv") else (mixer.q(x), mixer.k(x), mixer.v(x))
+    groups = getattr(mixer, "num_kv_heads", mixer.num_heads)
+    q, k, v = (split_heads(t, n) for t, n in zip(maps, (mixer.num_heads, groups, groups), strict=True))
+    return q, k, v
+
+
+def from_heads(mixer: Any, y: Tensor) -> Tensor:
+    """The output (B, T, D) that a mixer's map ``out`` makes of its heads' (B, H, T, V)."""
+    found: Tensor = mixer.out(merge_heads(y))
+    return found
 
 
 def equal_with_gradients(

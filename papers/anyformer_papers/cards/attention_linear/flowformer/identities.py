@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from anyformer.laws.checks import mixes
+from anyformer.laws.checks import from_heads, heads_of, mixes
 from anyformer.laws.measures import close
-from anyformer.layers.heads import merge_heads, split_heads
 from anyformer.mixers.linear.flow_attention import FlowAttention
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -27,7 +26,7 @@ study = Study(
 
 def _flows(mixer: FlowAttention, x: Tensor) -> tuple[Tensor, Tensor]:
     """Every flow from a source to a sink, (B, H, T, T), and the values."""
-    q, k, v = (split_heads(layer(x), mixer.num_heads) for layer in (mixer.q, mixer.k, mixer.v))
+    q, k, v = heads_of(mixer, x)
     return q.sigmoid() @ k.sigmoid().mT, v
 
 
@@ -41,7 +40,7 @@ def flow_matrix() -> None:
     taken, given = (flows / outflow).sum(3, keepdim=True), (flows / inflow).sum(2, keepdim=True)
     compete = 30 * given.clamp(-1, 1).softmax(3)
     y = taken.sigmoid() * ((flows / inflow * compete) @ v)
-    close("y", mixer(x), mixer.out(merge_heads(y)), 1e-5)  # the mixer keeps flows off zero by 1e-6
+    close("y", mixer(x), from_heads(mixer, y), 1e-5)  # the mixer keeps flows off zero by 1e-6
     sources = mixes(mixer, x) / taken.sigmoid() / compete
     close("what flows into a sink", sources.sum(3), torch.ones(2, 4, 30), 1e-5)
     close("what flows out of a source", (flows / outflow).sum(2), torch.ones(2, 4, 30))
@@ -58,7 +57,7 @@ def causal_flows() -> None:
     strength = given.clamp(-1, 1).exp()
     compete = strength / strength.cumsum(2) * number[:, 0]
     y = taken.sigmoid() * ((flows * seen / inflow[..., None] * compete[:, :, None]) @ v)
-    close("y", mixer(x), mixer.out(merge_heads(y)), 1e-5)
+    close("y", mixer(x), from_heads(mixer, y), 1e-5)
 
 
 @identity("where all flows are equal nothing competes: y = sigmoid(1) times the average of the values")

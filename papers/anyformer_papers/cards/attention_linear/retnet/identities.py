@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from anyformer.laws.checks import mixes, streams
+from anyformer.laws.checks import heads_of, mixes, streams
 from anyformer.laws.measures import close
-from anyformer.layers.heads import split_heads
 from anyformer.mixers.linear.retention import Retention
 from anyformer.ops.linear_attention import linear_attention
 from anyformer_papers.identity import identity, peer
@@ -45,6 +44,6 @@ def equals_fla() -> None:
     naive = peer("fla.ops.retention.naive").naive_retention
     mixer = Retention(16, num_heads=2, value_factor=1)
     x = torch.randn(2, 50, 16)
-    q, k, v = (split_heads(layer(x), 2) for layer in (mixer.q, mixer.k, mixer.v))
+    q, k, v = heads_of(mixer, x)
     q, k = mixer.rope.rotate(q, k, torch.arange(50.0).expand(2, 50))
     close("fla", mixer(x), mixer._finish(naive(q, k, v), x), 1e-5)

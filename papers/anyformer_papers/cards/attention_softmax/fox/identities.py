@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from anyformer.laws.checks import reduces_to, separate, streams
+from anyformer.laws.checks import from_heads, heads_of, reduces_to, separate, streams
 from anyformer.laws.measures import close
 from anyformer.mixers.softmax.attention import Attention
 from anyformer.mixers.softmax.fox import ForgettingAttention
@@ -26,14 +26,14 @@ study = Study(
 
 def gated(mixer: ForgettingAttention, x: Tensor, gates: Tensor) -> Tensor:
     """Attention with the weight of every pair multiplied by the gates between, (B, T, H)."""
-    q, k, v = (t.unflatten(-1, (mixer.num_heads, -1)).transpose(1, 2) for t in mixer.qkv(x).chunk(3, -1))
+    q, k, v = heads_of(mixer, x)
     T, scores = x.shape[1], (q @ k.mT) * mixer.head_dim**-0.5
     product = torch.zeros_like(scores)
     for i in range(T):
         for j in range(i + 1):
             product[:, :, i, j] = gates[:, j + 1 : i + 1].prod(1)
     weights = product * scores.exp()
-    return mixer.out((weights / weights.sum(-1, keepdim=True) @ v).transpose(1, 2).flatten(2))
+    return from_heads(mixer, weights / weights.sum(-1, keepdim=True) @ v)
 
 
 @identity("the running sum = the product of gates, pair by pair")

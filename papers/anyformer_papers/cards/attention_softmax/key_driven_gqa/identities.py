@@ -8,9 +8,8 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from anyformer.convert.heads import group_heads
-from anyformer.laws.checks import reduces_to
+from anyformer.laws.checks import from_heads, heads_of, reduces_to
 from anyformer.laws.measures import close
-from anyformer.layers.heads import split_heads
 from anyformer.mixers.softmax.attention import Attention
 from anyformer.mixers.softmax.key_driven_attention import KeyDrivenAttention, allocate
 from anyformer.models import create_model
@@ -44,21 +43,19 @@ def repeated() -> None:
         mixer = KeyDrivenAttention(32, num_heads=8, num_kv_heads=3, positions="none").double()
         mixer.weights.copy_(torch.tensor(weights))
         assert allocate(mixer.weights, 8).tolist() == counts
-        k, v = (
-            split_heads(layer(x), 3).repeat_interleave(torch.tensor(counts), 1)
-            for layer in (mixer.k, mixer.v)
-        )
-        y = scaled_dot_product_attention(split_heads(mixer.q(x), 8), k, v, is_causal=True)
-        close(f"{counts}", mixer(x), mixer.out(y.transpose(1, 2).flatten(2)))
+        q, *kv = heads_of(mixer, x)
+        k, v = (t.repeat_interleave(torch.tensor(counts), 1) for t in kv)
+        y = scaled_dot_product_attention(q, k, v, is_causal=True)
+        close(f"{counts}", mixer(x), from_heads(mixer, y))
 
 
 @identity("equal groups = torch's grouped-query attention, and ours")
 def equal_groups() -> None:
     options: dict[str, Any] = {"num_heads": 8, "num_kv_heads": 4, "positions": "none"}
     mixer, x = KeyDrivenAttention(32, allocation="equal", **options).double(), torch.randn(2, 12, 32).double()
-    q, k, v = (split_heads(layer(x), n) for layer, n in ((mixer.q, 8), (mixer.k, 4), (mixer.v, 4)))
+    q, k, v = heads_of(mixer, x)
     y = scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-    close("torch", mixer(x), mixer.out(y.transpose(1, 2).flatten(2)))
+    close("torch", mixer(x), from_heads(mixer, y))
     reduces_to(mixer, Attention(32, **options).double(), x, strict=False)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import leaky_relu, relu, scaled_dot_product_attention
 
+from anyformer.laws.checks import from_heads, heads_of
 from anyformer.laws.measures import close
-from anyformer.layers.heads import split_heads
 from anyformer.mixers.softmax.power_law_attention import PowerLawAttention
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -35,15 +35,15 @@ def identity_form() -> None:
             mixer.coupling_bias.copy_(torch.eye(4))
             for layer in (mixer.q, mixer.k):
                 layer.weight.abs_(), layer.bias.abs_()
-        q, k, v = (split_heads(layer(x), 4) for layer in (mixer.q, mixer.k, mixer.v))
+        q, k, v = heads_of(mixer, x)
         y = scaled_dot_product_attention(q, k, v, is_causal=causal)
-        close(f"causal={causal}", mixer(x), mixer.out(y.transpose(1, 2).flatten(2)))
+        close(f"causal={causal}", mixer(x), from_heads(mixer, y))
 
 
 @identity("the layer = the released code's steps, with its floor of 1e-9")
 def steps() -> None:
     mixer, x = PowerLawAttention(16, causal=False, floor=1e-9).double(), torch.randn(2, 12, 16).double()
-    q, k, v = (split_heads(layer(x), 4) for layer in (mixer.q, mixer.k, mixer.v))
+    q, k, v = heads_of(mixer, x)
     A = q.mT @ q
     for unit in mixer.units:
         A = unit.get_submodule("norm")(A + unit.get_submodule("down")(relu(unit.get_submodule("up")(A))))
@@ -52,7 +52,7 @@ def steps() -> None:
         + mixer.coupling_bias
     )
     p = leaky_relu(q @ G @ k.mT / 2, 0.2).softmax(-1)
-    close("y", mixer(x), mixer.out((p @ v).transpose(1, 2).flatten(2)))
+    close("y", mixer(x), from_heads(mixer, p @ v))
     close("G", mixer.deduce(x).curvature, G)
 
 

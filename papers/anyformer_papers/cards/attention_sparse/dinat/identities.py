@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from anyformer.laws.checks import from_heads, heads_of
 from anyformer.laws.measures import close
 from anyformer.layers.grid import fold, neighbors, unfold
 from anyformer.mixers.sparse.neighborhood_attention import NeighborhoodAttention
@@ -31,10 +32,10 @@ study = Study(
 def whole() -> None:
     mixer = NeighborhoodAttention(16, window=5, grid=4, num_heads=2).double()
     x = torch.randn(2, 20, 16, dtype=torch.float64)
-    q, k, v = (layer(x).unflatten(2, (2, 8)).transpose(1, 2) for layer in (mixer.q, mixer.k, mixer.v))
+    q, k, v = heads_of(mixer, x)
     row, column = torch.arange(20) // 4, torch.arange(20) % 4
     bias = mixer.bias[:, row - row[:, None] + 4, column - column[:, None] + 4]
-    close("y", mixer(x), mixer.out(attention(q, k, v, bias=bias).transpose(1, 2).flatten(2)))
+    close("y", mixer(x), from_heads(mixer, attention(q, k, v, bias=bias)))
 
 
 @identity("dilated, it is the undilated one on each of the interleaved grids")

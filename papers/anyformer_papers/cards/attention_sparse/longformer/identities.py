@@ -6,7 +6,7 @@ import torch
 
 from anyformer.contract import Call
 from anyformer.convert import from_hf
-from anyformer.laws.checks import perturb
+from anyformer.laws.checks import from_heads, heads_of, perturb
 from anyformer.laws.measures import close
 from anyformer.mixers.sparse.longformer import Longformer
 from anyformer.ops.attention import attention
@@ -79,5 +79,4 @@ def whole() -> None:
     mixer = Longformer(16, window=30, num_global=2, positions="none", causal=False).double()
     mixer.global_qkv.load_state_dict(mixer.qkv.state_dict())
     x = torch.randn(2, 30, 16, dtype=torch.float64)
-    q, k, v = (t.unflatten(2, (4, 4)).transpose(1, 2) for t in mixer.qkv(x).chunk(3, -1))
-    close("y", mixer(x), mixer.out(attention(q, k, v).transpose(1, 2).flatten(2)))
+    close("y", mixer(x), from_heads(mixer, attention(*heads_of(mixer, x))))

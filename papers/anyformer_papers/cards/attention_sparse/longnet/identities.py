@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from anyformer.laws.checks import equal_with_gradients, reduces_to
+from anyformer.laws.checks import equal_with_gradients, from_heads, heads_of, reduces_to
 from anyformer.laws.measures import close
 from anyformer.mixers import create_mixer
 from anyformer.mixers.sparse.dilated_attention import DilatedAttention
@@ -43,10 +43,9 @@ def multiset() -> None:
     count = torch.zeros(H, T, T, dtype=torch.float64)  # how many branches let head h have the pair
     for w, r in pairs:
         count += (i // w == j // w) & (i % w % r == h % r) & (j % w % r == h % r) & (j <= i)
-    q, k, v = (part(x).unflatten(2, (H, -1)).transpose(1, 2) for part in (mixer.q, mixer.k, mixer.v))
+    q, k, v = heads_of(mixer, x)
     y = attention(q, k, v, bias=count.log(), visible=count > 0)
-    expected = mixer.out(y.transpose(1, 2).flatten(2))
-    equal_with_gradients("y", mixer(x), expected, (x, *mixer.parameters()))
+    equal_with_gradients("y", mixer(x), from_heads(mixer, y), (x, *mixer.parameters()))
 
 
 @identity("keys in sight grow linearly, and steps between any two tokens like the logarithm")
@@ -77,7 +76,7 @@ def shards() -> None:
     T, half, rate = 32, 16, 4
     mixer = DilatedAttention(16, segments=[(8, 1), (T, rate)], positions="none").double()
     x, index = torch.randn(2, T, 16, dtype=torch.float64), torch.arange(T)[None]
-    q, k, v = (part(x).unflatten(2, (4, 4)).transpose(1, 2) for part in (mixer.q, mixer.k, mixer.v))
+    q, k, v = heads_of(mixer, x)
     branches = []
     for branch in mixer.branches:
         parts = []
@@ -89,4 +88,4 @@ def shards() -> None:
             parts.append(attention(queries, keys, values, visible=sees[:, held], return_lse=True))
         branches.append(tuple(torch.cat(each, 1) for each in zip(*parts, strict=True)))
     y, _ = merge([(y, lse) for y, lse in branches])
-    close("the second shard", mixer.out(y.transpose(1, 2).flatten(2)), mixer(x)[:, half:])
+    close("the second shard", from_heads(mixer, y), mixer(x)[:, half:])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from anyformer.laws.checks import reduces_to, streams
+from anyformer.laws.checks import from_heads, heads_of, reduces_to, streams
 from anyformer.laws.measures import close
 from anyformer.mixers.softmax.attention import Attention
 from anyformer.models import create_model
@@ -40,10 +40,10 @@ def wide() -> None:
 def banded() -> None:
     mixer = Attention(16, window=5, positions="none").double()
     x = torch.randn(2, 40, 16, dtype=torch.float64)
-    q, k, v = (part(x).unflatten(2, (4, 4)).transpose(1, 2) for part in (mixer.q, mixer.k, mixer.v))
+    q, k, v = heads_of(mixer, x)
     age = torch.arange(40)[:, None] - torch.arange(40)
     y = attention(q, k, v, visible=(age >= 0) & (age < 5))
-    close("band", mixer(x), mixer.out(y.transpose(1, 2).flatten(2)))
+    close("band", mixer(x), from_heads(mixer, y))
     state = streams(mixer, x)
     assert state["own"]["k"].shape[2] == 4
 

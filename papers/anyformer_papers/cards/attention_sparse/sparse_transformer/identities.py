@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from anyformer.laws.checks import equal_with_gradients
+from anyformer.laws.checks import equal_with_gradients, from_heads, heads_of
 from anyformer.laws.measures import close
 from anyformer.mixers.sparse.sparse_attention import SparseAttention
 from anyformer.models import create_model
@@ -59,8 +59,8 @@ def dense() -> None:
     last, before = ((j % 6 // 2 == place) & (j <= i) for place in (2, 1))
     seen = torch.stack([own, own, last, before])
     x = torch.randn(2, T, 16, dtype=torch.float64, requires_grad=True)
-    q, k, v = (part(x).unflatten(2, (4, 4)).transpose(1, 2) for part in (mixer.q, mixer.k, mixer.v))
-    expected = mixer.out(attention(q, k, v, visible=seen).transpose(1, 2).flatten(2))
+    q, k, v = heads_of(mixer, x)
+    expected = from_heads(mixer, attention(q, k, v, visible=seen))
     equal_with_gradients("y", mixer(x), expected, (x, *mixer.parameters()))
 
 

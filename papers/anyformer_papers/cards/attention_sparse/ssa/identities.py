@@ -6,7 +6,7 @@ import torch
 
 from anyformer.contract import Call
 from anyformer.generate.ensemble import self_ensemble
-from anyformer.laws.checks import reduces_to
+from anyformer.laws.checks import from_heads, heads_of, reduces_to
 from anyformer.laws.measures import close
 from anyformer.mixers import create_mixer
 from anyformer.mixers.softmax.subsampled_attention import SubsampledAttention
@@ -48,9 +48,9 @@ def masked() -> None:
     kept = torch.rand(20, generator=generator).topk(5).indices
     seen = torch.zeros(20, 20, dtype=torch.bool)
     seen[:, kept] = True
-    q, k, v = (layer(x).reshape(1, 20, 2, 8).transpose(1, 2) for layer in (mixer.q, mixer.k, mixer.v))
+    q, k, v = heads_of(mixer, x)
     y = attention(q, k, v, visible=seen.tril())
-    close("mask", mixer(x, call=call), mixer.out(y.transpose(1, 2).flatten(2)), 1e-12)
+    close("mask", mixer(x, call=call), from_heads(mixer, y), 1e-12)
 
 
 @identity("a quarter of the keys takes a quarter of the operations that scores and values take")

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
+from anyformer.laws.checks import from_heads, heads_of
 from anyformer.laws.measures import close
-from anyformer.layers.heads import split_heads
 from anyformer.mixers.linear.linear_attention import LinearAttention
 from anyformer.mixers.softmax.attention import Attention
 from anyformer.positions.rope import Rope
@@ -82,7 +82,7 @@ def linear() -> None:
     x = torch.randn(2, 70, 16, dtype=torch.float64)
     for causal in (True, False):
         mixer = LinearAttention(16, num_heads=2, rotary=True, causal=causal).double()
-        q, k, v = (split_heads(layer(x), 2) for layer in (mixer.q, mixer.k, mixer.v))
+        q, k, v = heads_of(mixer, x)
         q, k = mixer.feature_map(q), mixer.feature_map(k)
         rope = Rope(16, 2, 8)
         turned_q, turned_k = rope.rotate(q, k, torch.arange(70, dtype=torch.float64).expand(2, 70))
@@ -90,7 +90,7 @@ def linear() -> None:
         if causal:
             numerator, weights = numerator.tril(), weights.tril()
         y = numerator @ v / weights.sum(-1, keepdim=True)
-        close("all pairs", mixer(x), mixer.out(y.transpose(1, 2).flatten(2)), 1e-10)
+        close("all pairs", mixer(x), from_heads(mixer, y), 1e-10)
 
 
 @identity("self-attention of transformers' RoFormer under the same weights")

@@ -6,9 +6,8 @@ from types import SimpleNamespace
 
 import torch
 
-from anyformer.laws.checks import reduces_to
+from anyformer.laws.checks import from_heads, heads_of, reduces_to
 from anyformer.laws.measures import close
-from anyformer.layers.heads import split_heads
 from anyformer.mixers.softmax.attention import Attention
 from anyformer.positions.shaw import Shaw
 from anyformer_papers.identity import identity, peer
@@ -32,7 +31,7 @@ REACH = 3
 def loops() -> None:
     mixer = Attention(8, num_heads=2, positions={"name": "shaw", "reach": REACH}).double()
     x, T = torch.randn(2, 9, 8, dtype=torch.float64), 9
-    q, k, v = (split_heads(layer(x), 2) for layer in (mixer.q, mixer.k, mixer.v))
+    q, k, v = heads_of(mixer, x)
     edge_k, edge_v = (
         torch.zeros(T, T, 4, dtype=torch.float64) for _ in range(2)
     )  # the relation of each pair
@@ -49,7 +48,7 @@ def loops() -> None:
         p = (scores / 2.0).softmax(-1)
         for j in range(i + 1):
             z[:, :, i] += p[:, :, j, None] * (v[:, :, j] + edge_v[i, j])
-    close("loops", mixer(x), mixer.out(z.transpose(1, 2).flatten(2)), 1e-12)
+    close("loops", mixer(x), from_heads(mixer, z), 1e-12)
 
 
 @identity("with vectors of zero it is attention without positions")

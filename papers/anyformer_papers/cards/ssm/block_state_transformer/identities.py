@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from anyformer.laws.checks import streams
+from anyformer.laws.checks import heads_of, streams
 from anyformer.laws.measures import close
-from anyformer.layers.heads import merge_heads, split_heads
+from anyformer.layers.heads import merge_heads
 from anyformer.mixers.state_space.block_state import CONTEXTS, BlockState
 from anyformer.ops.attention import attention
 from anyformer.ops.masks import Causal, Segments
@@ -69,7 +69,7 @@ def block_local() -> None:
     with torch.no_grad():
         mixer.out.weight[:, 8:] = 0
     place = torch.arange(33).expand(2, 33)
-    q, k, v = (split_heads(layer(x), 2) for layer in (mixer.q, mixer.k, mixer.v))
+    q, k, v = heads_of(mixer, x)
     q, k = mixer.positions.rotate(q, k, place.double())
     seen = (Segments(7, 0) & Causal()).dense(place, place)
     local = merge_heads(attention(q, k, v, visible=seen[:, None]))
