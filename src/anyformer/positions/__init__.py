@@ -10,7 +10,7 @@ from anyformer.positions._sets import set_prompt
 from anyformer.registry import Registry, modules_in
 
 positions: Registry[type[Positions]] = Registry("position", modules_in(__name__, __path__))
-register_position = positions.register
+register_position, list_positions = positions.register, positions.ids
 
 Scheme = str | Mapping[str, Any]
 """A position scheme: its name, or a mapping with ``name`` and its options."""
@@ -28,11 +28,6 @@ def position_info(scheme: Scheme) -> PositionInfo:
     """What a scheme does, without building it."""
     name, options = _named(scheme)
     return positions.get(name).target.Options.read(options).info()
-
-
-def list_positions() -> list[str]:
-    """Names of the position schemes."""
-    return positions.ids()
 
 
 def require(mixer: str, scheme: Scheme, *hooks: str) -> PositionInfo:

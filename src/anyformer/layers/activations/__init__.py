@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, relu, silu
 
-from anyformer.registry import Entry, Registry, modules_in
-
-A = TypeVar("A", bound=Callable[..., Any])
+from anyformer.registry import Registry, modules_in
 
 activations: Registry[Callable[..., Any]] = Registry("activation", modules_in(__name__, __path__))
-
-
-def register_activation(id: str) -> Callable[[A], A]:
-    """Decorator: make a function of a tensor, or a class that is built with ``dim`` and options, known as ``id``."""
-    return activations.register(id)
+register_activation, activation_info = activations.register, activations.get
+list_activations = activations.ids
 
 
 FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
@@ -65,13 +60,3 @@ def create_activation(activation: str | Mapping[str, Any], dim: int) -> nn.Modul
     if options:
         raise ValueError(f"activation {name!r} has no option {next(iter(options))!r}")
     return Activation(name)
-
-
-def activation_info(name: str) -> Entry[Callable[..., Any]]:
-    """What is known of the activation of that name."""
-    return activations.get(name)
-
-
-def list_activations() -> list[str]:
-    """Names of the activations."""
-    return activations.ids()
