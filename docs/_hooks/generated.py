@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 import statistics
@@ -218,10 +217,8 @@ def _plain_table(registry: Registry) -> str:
 
 
 def _laws() -> str:
-    rows = [
-        [str(i + 1), f"*{name}*", inspect.getdoc(law) or ""] for i, (name, law) in enumerate(LAWS.items())
-    ]
-    return _table(["", "Law", "What it says"], [[n, name, doc.split("\n\n")[0]] for n, name, doc in rows])
+    rows = [[f"*{law.id}*", law.words, f"`{law.subject}.py`"] for law in LAWS.values()]
+    return _table(["Law", "What it says", "In `laws/`"], rows)
 
 
 def render() -> str:

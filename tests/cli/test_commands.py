@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 
 from anyformer.cli import app
 from anyformer.cli.main import console
-from anyformer.laws import LAWS
 from anyformer.mixers import list_mixers
 from anyformer.models import list_models
 from anyformer.ops import load_all
@@ -95,12 +94,6 @@ def test_check_of_a_broken_mixer_names_the_law_and_fails(tmp_path: Path) -> None
     assert code == 1
     assert "Peeks: reach (broken): output 0 after a change of later tokens" in text
     assert "1 broken" in text
-
-
-def test_the_readme_counts_the_laws() -> None:
-    words = {18: "Eighteen", 19: "Nineteen", 20: "Twenty"}
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    assert f"**{words[len(LAWS)]} laws**" in readme
 
 
 BROKEN_YAML = "layers: [attention\n"

@@ -10,7 +10,7 @@ import torch
 
 from anyformer.channels import channels
 from anyformer.laws import LawBroken, cases_of
-from anyformer.laws.module_laws import fits_in_float16
+from anyformer.laws.numerics import fits_in_float16
 from anyformer.layers.activations import list_activations
 from anyformer.layers.norms import list_norms
 from anyformer.mixers import mixers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from anyformer.laws import laws
+from anyformer.laws import LAWS
 from anyformer.laws.case import cases_of
 from anyformer.laws.measures import close
 from anyformer.models import create_model, load_spec
@@ -22,7 +22,7 @@ def body(spec: str) -> Backbone:
 @pytest.mark.parametrize("law", ["streaming", "padding", "gradient", "modes"])
 def test_laws(name: str, law: str) -> None:
     (case,) = cases_of(lambda: body(f"[attention, retention] residual={name}"))
-    assert getattr(laws, law)(case)
+    assert LAWS[law](case)
 
 
 def test_path_weights_of_one_are_pre_norm_and_of_zero_prune() -> None:

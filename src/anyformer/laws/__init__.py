@@ -1,4 +1,4 @@
-"""The laws that every mixer obeys, for anybody's mixers.
+"""The laws that every mixer obeys, a file a subject, for anybody's mixers.
 
 >>> from anyformer.laws import check_mixer
 >>> check_mixer("retention")
@@ -6,15 +6,17 @@
 """
 
 from anyformer.laws.case import Case, LawBroken, all_targets, cases_of
-from anyformer.laws.check import LAWS, Result, check_case, check_mixer
-from anyformer.laws.op_laws import LAWS as OP_LAWS
-from anyformer.laws.op_laws import check_op, op_names
+from anyformer.laws.ops import check_op, op_names
+from anyformer.laws.registry import LAWS, OP_LAWS, Law, Laws, register_law, register_op_law
+from anyformer.laws.run import Result, check_case, check_mixer
 
 __all__ = [
     "LAWS",
     "OP_LAWS",
     "Case",
+    "Law",
     "LawBroken",
+    "Laws",
     "Result",
     "all_targets",
     "cases_of",
@@ -22,4 +24,6 @@ __all__ = [
     "check_mixer",
     "check_op",
     "op_names",
+    "register_law",
+    "register_op_law",
 ]

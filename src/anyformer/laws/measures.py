@@ -12,6 +12,9 @@ from torch import Tensor
 from anyformer.contract import GROWTHS, Mixer
 from anyformer.laws.case import LawBroken, Sample
 
+LENGTH = 19
+"""Tokens of a sample where nothing asks for more: no multiple of a chunk."""
+
 EXPONENTS = {"none": 0.0, "constant": 0.05, "log n": 0.6, "n": 1.1, "n log n": 1.3, "n^1.5": 1.6, "n^2": 2.1}
 """The largest exponent that passes for each growth."""
 assert set(EXPONENTS) == set(GROWTHS)
@@ -35,6 +38,13 @@ def limit(mixer: Mixer, length: int) -> int:
     """``length``, or the longest that the mixer takes."""
     longest = mixer.info.max_length
     return length if longest is None else min(length, longest)
+
+
+def ragged_mask(batch: int, length: int) -> Tensor:
+    """Which tokens are real, (B, T): scattered ones, and a first sample that joins late."""
+    mask = torch.rand(batch, length, generator=torch.Generator().manual_seed(3)) > 0.4
+    mask[0, : length // 2] = False
+    return mask
 
 
 def weights_for(y: Tensor) -> Tensor:

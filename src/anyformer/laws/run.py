@@ -7,36 +7,15 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 
 from anyformer.contract import Mixer
-from anyformer.laws import laws, module_laws
 from anyformer.laws.case import Case, LawBroken, cases_of
-from anyformer.registry import nearest
+from anyformer.laws.registry import LAWS, Law
 
-LAWS: dict[str, Callable[[Case], bool]] = {
-    "definition": laws.definition,
-    "reach": laws.reach,
-    "streaming": laws.streaming,
-    "padding": laws.padding,
-    "length": laws.length,
-    "gradient": laws.gradient,
-    "cost": laws.cost,
-    "persistence": module_laws.persistence,
-    "compilation": module_laws.compilation,
-    "precision": module_laws.precision,
-    "independence": laws.independence,
-    "errors": laws.errors,
-    "mixing": laws.mixing,
-    "purity": laws.purity,
-    "modes": laws.modes,
-    "checkpointing": module_laws.checkpointing,
-    "construction": module_laws.construction,
-    "transforms": module_laws.transforms,
-}
-
+C = TypeVar("C")
 Outcome = Literal["holds", "broken", "excused", "wrongly excused", "does not apply"]
 
 
@@ -58,17 +37,15 @@ class Result:
 
 def check_case(case: Case, only: Iterable[str] | None = None) -> list[Result]:
     """Run the laws, or ``only`` some of them, on one case."""
-    chosen = list(LAWS) if only is None else list(only)
-    for law in chosen:
-        if law not in LAWS:
-            raise ValueError(f"unknown law {law!r}{nearest(law, list(LAWS))}")
+    chosen = LAWS.chosen(only)
     excuses = case.info.exceptions
-    for law in excuses:
-        if law not in LAWS:
+    for name in excuses:
+        if name not in LAWS:
             raise ValueError(
-                f"{case.label}: info.exceptions names {law!r}, which is no law; the laws are {', '.join(LAWS)}"
+                f"{case.label}: info.exceptions names {name!r}, which is no law; the laws are {', '.join(LAWS)}"
             )
-    return [_run(case, law, excuses.get(law)) for law in chosen]
+    with _exact(case.device):
+        return [run_law(law, case, case.label, excuses.get(law.id)) for law in chosen]
 
 
 def check_mixer(
@@ -94,6 +71,32 @@ def check_mixer(
     return results
 
 
+def run_law(law: Law[C], case: C, label: str, excuse: str | None = None) -> Result:
+    """Run one law on one case, from a random state that is always the same.
+
+    Args:
+        label: the case's name in the result.
+        excuse: the reason for which the case may break the law; then it must.
+    """
+    start = time.perf_counter()
+    outcome: Outcome = "holds"
+    detail = ""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            if not law(case):
+                outcome = "does not apply"
+    except Exception as error:  # whatever a mixer raises, it has broken the law under which it raised
+        outcome = "broken"
+        detail = str(error) if isinstance(error, LawBroken) else f"{type(error).__name__}: {error}"
+    if excuse is not None:
+        if outcome == "broken":
+            outcome, detail = "excused", excuse
+        elif outcome == "holds":
+            outcome, detail = "wrongly excused", f"info.exceptions excuses it ({excuse}), but it holds"
+    return Result(label, law.id, outcome, detail, time.perf_counter() - start)
+
+
 @contextmanager
 def _exact(device: str) -> Iterator[None]:
     """On CUDA the laws are about float32 and results that repeat: without TF32, and sums in one order where there is.
@@ -117,23 +120,3 @@ def _exact(device: str) -> Iterator[None]:
 
 def _determinism() -> tuple[bool, bool]:
     return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-
-
-def _run(case: Case, law: str, excuse: str | None) -> Result:
-    start = time.perf_counter()
-    outcome: Outcome = "holds"
-    detail = ""
-    try:
-        with torch.random.fork_rng(devices=[]), _exact(case.device):
-            torch.manual_seed(0)
-            if not LAWS[law](case):
-                outcome = "does not apply"
-    except Exception as error:  # whatever a mixer raises, it has broken the law under which it raised
-        outcome = "broken"
-        detail = str(error) if isinstance(error, LawBroken) else f"{type(error).__name__}: {error}"
-    if excuse is not None:
-        if outcome == "broken":
-            outcome, detail = "excused", excuse
-        elif outcome == "holds":
-            outcome, detail = "wrongly excused", f"info.exceptions excuses it ({excuse}), but it holds"
-    return Result(case.label, law, outcome, detail, time.perf_counter() - start)

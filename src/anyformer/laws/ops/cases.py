@@ -74,6 +74,10 @@ class OpCase:
     def __str__(self) -> str:
         return f"{self.op}({self.label})" if self.label else self.op
 
+    def at(self, sizes: Sizes) -> OpCase:
+        """The same call at other sizes."""
+        return next(case for case in op_cases(sizes, {self.op}) if case.label == self.label)
+
 
 class _Draw:
     """Tensors in float64, the same every time."""

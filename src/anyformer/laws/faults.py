@@ -1,0 +1,125 @@
+"""Planted faults: what breaks a law, so that the law is known to be able to fail.
+
+>>> @breaks("streaming")
+... class DropsState(Sound):
+...     def _stream(self, x, state, inputs):
+...         return super()._stream(x, self._init_state(len(x), x.device, x.dtype), inputs)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.laws.case import Case
+from anyformer.laws.ops.cases import OpCase, Sizes
+from anyformer.ops.scan import scan
+from anyformer.state import State
+
+T = TypeVar("T", bound=type[Mixer])
+F = TypeVar("F", bound=Callable[[Tensor], Tensor])
+
+
+class Sound(Mixer):
+    """A gated running sum that obeys every law: a planted fault is a subclass that changes one thing."""
+
+    class Options(Mixer.Options):
+        def info(self) -> MixerInfo:
+            return MixerInfo(reach=(None, 0), cost="n", memory="n", state="constant")
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
+        self.map = nn.Linear(dim, dim, bias=False)
+        self.decay = nn.Parameter(torch.full((dim,), -0.5))
+
+    def _run(self, x: Tensor, initial: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        decay = -self.decay.float().exp() if x.dtype != torch.float64 else -self.decay.exp()
+        a = inputs.zero(decay.expand(*x.shape[:2], -1)).exp()
+        h, last = scan(a, self.map(x).to(a.dtype), initial)
+        return h.to(x.dtype), last
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        return self._run(x, self._init_state(x.shape[0], x.device, x.dtype)["h"], inputs)[0]
+
+    def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
+        wide = torch.promote_types(dtype, torch.float32)
+        return {"h": torch.zeros(batch_size, self.dim, device=device, dtype=wide)}
+
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+        y, h = self._run(x, state["h"], inputs)
+        return y, {"h": h}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A planted fault.
+
+    Attributes:
+        name: for the table.
+        law: the law that it breaks.
+        case: what breaks it.
+        words: what the law then says, a regular expression.
+    """
+
+    name: str
+    law: str
+    case: Case | OpCase
+    words: str
+
+
+FAULTS: list[Fault] = []
+"""Mixers that break a law."""
+OP_FAULTS: list[Fault] = []
+"""Ops that break a law over ops."""
+
+
+def breaks(law: str, words: str = "") -> Callable[[T], T]:
+    """Decorator: plant a mixer, most easily a subclass of :class:`Sound`, that must break a law.
+
+    Args:
+        words: what the law then says, a regular expression.
+    """
+
+    def plant(mixer: T) -> T:
+        FAULTS.append(Fault(mixer.__name__, law, Case(mixer.__name__, lambda: mixer(16)), words))
+        return mixer
+
+    return plant
+
+
+@dataclass(frozen=True)
+class _Planted(OpCase):
+    """A call of an op of one argument, x (B, T, K)."""
+
+    def at(self, sizes: Sizes) -> OpCase:
+        return replace(self, tensors=_example(sizes))
+
+
+def _example(sizes: Sizes) -> dict[str, Tensor]:
+    random = torch.Generator().manual_seed(0)
+    return {"x": torch.randn(sizes.B, sizes.T, sizes.K, generator=random, dtype=torch.float64)}
+
+
+def op_case(op: Callable[[Tensor], Any]) -> OpCase:
+    """A call of a function of x (B, T, K), for the laws over ops."""
+    name = getattr(op, "__name__", "op").strip("_")
+    return _Planted(name, "", lambda x: op(x), _example(Sizes(B=3, T=4, K=5)))
+
+
+def breaks_op(law: str, words: str) -> Callable[[F], F]:
+    """Decorator: plant an op, a function of x (B, T, K), that must break a law over ops.
+
+    Args:
+        words: what the law then says, a regular expression.
+    """
+
+    def plant(op: F) -> F:
+        OP_FAULTS.append(Fault(op.__name__.strip("_"), law, op_case(op), words))
+        return op
+
+    return plant

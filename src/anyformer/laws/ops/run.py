@@ -1,0 +1,41 @@
+"""Running the laws over ops."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from anyformer.laws.ops.cases import op_cases
+from anyformer.laws.ops.numerics import spread_of, spreads
+from anyformer.laws.registry import OP_LAWS
+from anyformer.laws.run import Outcome, Result, run_law
+from anyformer.registry import nearest
+
+
+def op_names() -> list[str]:
+    """Every op that the laws are for."""
+    return sorted({case.op for case in op_cases()})
+
+
+def check_op(name: str, only: Iterable[str] | None = None) -> list[Result]:
+    """Hold an op to the laws, or to ``only`` some of them, in every way that it is called.
+
+    Raises:
+        ValueError: for an unknown op or law.
+    """
+    cases = op_cases(ops={name})
+    if not cases:
+        raise ValueError(f"unknown op {name!r}{nearest(name, op_names())}")
+    laws = OP_LAWS.chosen(only)
+    found = [run_law(law, case, f"op:{case}") for case in cases for law in laws]
+    stated = spread_of(name) and any(law.id == "not finite" for law in laws)
+    return found + ([_spread_result(name)] if stated else [])
+
+
+def _spread_result(name: str) -> Result:
+    """What an op states of NaN must be so, as every excuse."""
+    start, spread = time.perf_counter(), spread_of(name)
+    assert spread is not None
+    outcome: Outcome = "excused" if spreads(name) else "wrongly excused"
+    detail = f"NaN spreads along axes {spread.axes} of outputs: {spread.reason}"
+    return Result(f"op:{name}", "not finite", outcome, detail, time.perf_counter() - start)

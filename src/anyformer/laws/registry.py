@@ -1,0 +1,121 @@
+"""The registries of laws, filled by decorators: the files of a folder are the only list of its laws."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from anyformer.laws.case import Case
+from anyformer.registry import nearest
+
+if TYPE_CHECKING:
+    from anyformer.laws.ops.cases import OpCase
+
+C = TypeVar("C")
+F = TypeVar("F", bound=Callable[[Any], Any])
+
+
+@dataclass(frozen=True)
+class Law(Generic[C]):
+    """One law over cases of type C.
+
+    Attributes:
+        id: its name.
+        subject: the file that it stands in.
+        check: raises ``LawBroken`` where a case breaks it, and returns ``False`` where it does not apply.
+    """
+
+    id: str
+    subject: str
+    check: Callable[[C], bool | None]
+
+    @property
+    def words(self) -> str:
+        """Say what it demands: the first paragraph of the function's docstring."""
+        return " ".join((inspect.getdoc(self.check) or "").split("\n\n")[0].split())
+
+    def __call__(self, case: C) -> bool:
+        """Hold a case to it; whether it applies."""
+        return self.check(case) is not False
+
+
+class Laws(Mapping[str, Law[C]]):
+    """The laws of one kind by name, ordered by subject, then as they stand in their file.
+
+    The modules of a package are imported when its laws are first read, so that a new law is a function in one of
+    them, or in a new one.
+
+    Args:
+        package: the name of the package.
+    """
+
+    def __init__(self, package: str) -> None:
+        self._package = package
+        self._laws: dict[str, Law[C]] = {}
+        self._read = False
+
+    def register(self, id: str) -> Callable[[F], F]:
+        """Decorator: make a function of a case a law.
+
+        Raises:
+            ValueError: where the name is taken, or the function does not say what the law demands.
+        """
+
+        def add(check: F) -> F:
+            held = self._laws.get(id)
+            if held is not None and held.check.__module__ != check.__module__:
+                raise ValueError(f"law {id!r} is already registered by {held.check.__module__}")
+            law = Law(id, check.__module__.rpartition(".")[2], check)
+            if not law.words:
+                raise ValueError(f"law {id!r} must say what it demands, in the docstring of {check.__name__}")
+            self._laws[id] = law
+            return check
+
+        return add
+
+    def read(self) -> None:
+        """Import every module of the package, new ones included."""
+        self._read = True
+        package = importlib.import_module(self._package)
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{self._package}.{module.name}")
+        self._laws = dict(sorted(self._laws.items(), key=lambda item: item[1].subject))
+
+    def chosen(self, only: Iterable[str] | None = None) -> list[Law[C]]:
+        """All laws, or ``only`` some of them in the order given.
+
+        Raises:
+            ValueError: with the nearest names, for an unknown law.
+        """
+        names = list(self) if only is None else list(only)
+        for name in names:
+            if name not in self:
+                raise ValueError(f"unknown law {name!r}{nearest(name, list(self))}")
+        return [self[name] for name in names]
+
+    def __getitem__(self, id: str) -> Law[C]:
+        return self._known()[id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known())
+
+    def __len__(self) -> int:
+        return len(self._known())
+
+    def _known(self) -> dict[str, Law[C]]:
+        if not self._read:
+            self.read()
+        return self._laws
+
+
+LAWS: Laws[Case] = Laws("anyformer.laws")
+"""The laws that mixers, channel mixers and models obey."""
+OP_LAWS: Laws[OpCase] = Laws("anyformer.laws.ops")
+"""The laws that ops obey."""
+
+register_law = LAWS.register
+register_op_law = OP_LAWS.register

@@ -1,0 +1,66 @@
+"""Every law can fail: for each there is a planted fault (`faults/`, a file a subject), which it catches."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from anyformer import Call, MixerInfo
+from anyformer.laws import LAWS, OP_LAWS, Case, LawBroken, check_case, check_mixer
+from anyformer.laws.faults import FAULTS, OP_FAULTS, Fault, Sound, op_case
+from anyformer.user_code import load_file
+
+for file in sorted((Path(__file__).parent / "faults").glob("*.py")):
+    load_file(str(file))
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.law}-{fault.name}")
+def test_the_law_catches_the_mixer(fault: Fault) -> None:
+    assert isinstance(fault.case, Case)
+    (result,) = check_case(fault.case, [fault.law])
+    assert result.outcome == "broken", f"{fault.name} is not caught by {fault.law}"
+    assert re.search(fault.words, result.detail), result.detail
+
+
+@pytest.mark.parametrize("fault", OP_FAULTS, ids=lambda fault: f"{fault.law}-{fault.name}")
+def test_the_law_catches_the_op(fault: Fault) -> None:
+    with pytest.raises(LawBroken, match=fault.words):
+        OP_LAWS[fault.law](fault.case)
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_every_law_has_a_fault(law: str) -> None:
+    assert law in {fault.law for fault in FAULTS}, f"plant a mixer that breaks {law!r} in tests/laws/faults"
+
+
+@pytest.mark.parametrize("law", OP_LAWS)
+def test_every_law_over_ops_has_a_fault_and_lets_sound_ops_pass(law: str) -> None:
+    assert law in {fault.law for fault in OP_FAULTS}, f"plant an op that breaks {law!r} in tests/laws/faults"
+    for sound in (lambda x: x**3, lambda x: 2 * x, lambda x: x.sum(-1)):
+        OP_LAWS[law](op_case(sound))
+
+
+def test_the_sound_mixer_obeys_all_laws() -> None:
+    check_mixer(Sound)
+
+
+class Excused(Sound):
+    """Excuses a law that it obeys."""
+
+    class Options(Sound.Options):
+        def info(self) -> MixerInfo:
+            return MixerInfo(reach=(None, 0), state="constant", exceptions={"modes": "no reason"})
+
+
+def test_an_excused_law_must_fail() -> None:
+    with pytest.raises(LawBroken, match="wrongly excused"):
+        check_mixer(Excused, only=["modes"])
+
+
+def test_call_none_is_the_same_as_an_empty_call() -> None:
+    mixer = Sound(4)
+    x = torch.randn(1, 3, 4)
+    assert torch.equal(mixer(x), mixer(x, call=Call()))
