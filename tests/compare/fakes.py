@@ -1,4 +1,4 @@
-"""Labs that train nothing, and a pool without processes: they count, checkpoint, replay and fail as they are told."""
+"""Executors that train nothing, and a pool without processes: they count, checkpoint, replay, fail as they are told."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from typing import Any
 
 import pytest
 
-from anyformer.compare.plan.schema import Plan
-from anyformer.compare.run.scheduler import Conductor
-from anyformer.compare.run.unit_files import Outcome, read_outcome
-from anyformer.compare.run.work_queue import Board, Unit
-from anyformer.compare.run.worker import Lab, Pulse, Stopped, UnitFailed, run_unit
+from anyformer.compare.plan.schema import Calibration, Plan
+from anyformer.compare.results import Costs, Sample
+from anyformer.compare.run.scheduler import Scheduler
+from anyformer.compare.run.unit import Found, Outcome, Scored, Searched, Trained, Unit
+from anyformer.compare.run.unit_files import read_outcome
+from anyformer.compare.run.work_queue import WorkQueue
+from anyformer.compare.run.worker import Executor, Heartbeat, Stopped, UnitFailed, run_unit
 
 
 def limit_files(size: int) -> None:
@@ -31,13 +33,13 @@ def limit_files(size: int) -> None:
 
 
 @dataclass
-class FakeLab:
+class FakeExecutor:
     """Counts to ``unit.steps``. Each process that takes a unit adds a line to the unit's ``log``."""
 
     step_seconds: float = 0.005
     checkpoint_every: int = 10
 
-    def execute(self, unit: Unit, folder: Path, pulse: Pulse) -> dict[str, Any]:
+    def execute(self, unit: Unit, folder: Path, heartbeat: Heartbeat) -> Found:
         saved = folder / "checkpoint.json"
         start = json.loads(saved.read_text()) if saved.exists() else 0
         with open(folder / "log", "a") as log:
@@ -48,7 +50,7 @@ class FakeLab:
             raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes")
         for step in range(start + 1, unit.steps + 1):
             time.sleep(self.step_seconds)
-            pulse.tell(step=step, steps=unit.steps)
+            heartbeat.tell(step=step, steps=unit.steps)
             if unit.candidate == "dies" and step == 5:
                 os.kill(os.getpid(), signal.SIGKILL)
             if unit.candidate == "hangs" and step == 5:
@@ -57,27 +59,29 @@ class FakeLab:
             if unit.candidate == "fills the disk" and step == 5:
                 limit_files(1000)
                 (folder / "large").write_bytes(bytes(10_000))
-            if step % self.checkpoint_every == 0 or pulse.stopping:
+            if step % self.checkpoint_every == 0 or heartbeat.stopping:
                 temporary = saved.with_suffix(".tmp")
                 temporary.write_text(json.dumps(step))
                 os.replace(temporary, saved)
-            if pulse.stopping:
+            if heartbeat.stopping:
                 raise Stopped
-        return {"score": float(unit.seed or 0), "steps": unit.steps}
+        if unit.phase == "measure":
+            return Costs()
+        return Trained(step_seconds=self.step_seconds, seconds=float(unit.steps))
 
 
 class InProcess:
     """Stands in for the pool of workers: runs one unit in this process each time that it is looked after."""
 
-    def __init__(self, board: Board, url: str | None, lab: Lab, *rest: Any) -> None:
-        self.board, self.lab = board, lab
+    def __init__(self, queue: WorkQueue, url: str | None, executor: Executor, *rest: Any) -> None:
+        self.queue, self.executor = queue, executor
         self.done: list[Unit] = []
 
     def tend(self) -> None:
-        claim = self.board.claim()
+        claim = self.queue.claim()
         assert claim is not None, "units are pending and none can be had"
         try:
-            self.board.finish(claim, run_unit(self.lab, claim))
+            self.queue.finish(claim, run_unit(self.executor, claim))
         except BaseException:
             claim.give_back()
             raise
@@ -89,13 +93,13 @@ class InProcess:
 
 @dataclass
 class Replay:
-    """A lab that does again what each unit did in the comparison in ``recorded``, in no time, whatever its data."""
+    """Does again what each unit did in the comparison in ``recorded``, in no time, whatever its data."""
 
     recorded: Path
     fails: dict[str, BaseException] = field(default_factory=dict)
     """By the phase whose units raise it."""
 
-    def execute(self, unit: Unit, folder: Path, pulse: Pulse) -> dict[str, Any]:
+    def execute(self, unit: Unit, folder: Path, heartbeat: Heartbeat) -> Found:
         if unit.phase in self.fails:
             raise self.fails[unit.phase]
         data = Plan.load(self.recorded).task(unit.task).data.id
@@ -105,14 +109,14 @@ class Replay:
                 shutil.copytree(source / name, folder / name, dirs_exist_ok=True)
             elif (source / name).exists():
                 shutil.copy(source / name, folder / name)
-        outcome = read_outcome(source)
-        assert outcome is not None and outcome.status == "ok"
-        return outcome.data
+        outcome = read_outcome(source, unit.phase)
+        assert outcome is not None and outcome.found is not None
+        return outcome.found
 
 
 @dataclass
 class Valley:
-    """A lab whose search finds a loss that is a parabola in the logarithm of the learning rate.
+    """An executor whose search finds a loss that is a parabola in the logarithm of the learning rate.
 
     Attributes:
         lowest: the rate of the lowest loss, by candidate; ``shift`` times that in runs of up to ``shift_below`` steps.
@@ -125,26 +129,26 @@ class Valley:
     bears: float = math.inf
     step_seconds: float = 0.01
 
-    def execute(self, unit: Unit, folder: Path, pulse: Pulse) -> dict[str, Any]:
+    def execute(self, unit: Unit, folder: Path, heartbeat: Heartbeat) -> Found:
         if unit.phase == "calibrate":
-            return {"step_seconds": self.step_seconds, "eval_seconds": self.step_seconds}
+            return Calibration(step_seconds=self.step_seconds, eval_seconds=self.step_seconds)
         assert unit.phase == "search" and unit.learning_rate is not None
         if unit.learning_rate > self.bears:
             raise UnitFailed("diverged", "the loss was nan")
         lowest = self.lowest[unit.candidate] * (self.shift if unit.steps <= self.shift_below else 1.0)
         loss = math.log(unit.learning_rate / lowest) ** 2
-        return {"loss": loss, "score": -loss, "step_seconds": self.step_seconds}
+        return Searched(loss=loss, score=-loss, step_seconds=self.step_seconds)
 
 
-class Books:
-    """Stands in for the board: outcomes by unit, in memory."""
+class InMemoryQueue:
+    """Stands in for the queue: outcomes by unit, in memory."""
 
     def __init__(self, folder: Path, url: str | None = None) -> None:
         self.folder = folder
         self.outcomes: dict[Unit, Outcome] = {}
 
     @classmethod
-    def mended(cls, folder: Path, url: str | None = None) -> tuple[Books, None]:
+    def opened(cls, folder: Path, url: str | None = None) -> tuple[InMemoryQueue, None]:
         return cls(folder, url), None
 
     def home(self, unit: Unit) -> Path:
@@ -195,17 +199,17 @@ class Machine:
             left -= piece
         return (self.now - begin) * self.workers
 
-    def execute(self, unit: Unit, folder: Path, pulse: Any = None) -> dict[str, Any]:
+    def execute(self, unit: Unit, folder: Path, heartbeat: Any = None) -> Found:
         task = Plan.load(self.folder).task(unit.task)
-        step, found = self.step_seconds[unit.candidate], 1.0
+        step = self.step_seconds[unit.candidate]
         self.work(0.1)
         if unit.phase == "calibrate":
-            return {"step_seconds": self.work(10 * step) / 10, "eval_seconds": self.work(5 * step) / 10}
+            return Calibration(step_seconds=self.work(10 * step) / 10, eval_seconds=self.work(5 * step) / 10)
         if unit.phase == "search":
             assert task.rounds is not None and unit.learning_rate is not None
             pace = self.work(unit.steps * step) / unit.steps
             self.work(task.rounds.valid_items / task.eval_size * step / 2)
-            return {"loss": abs(math.log(unit.learning_rate / 5e-3)), "score": 0.0, "step_seconds": pace}
+            return Searched(loss=abs(math.log(unit.learning_rate / 5e-3)), score=0.0, step_seconds=pace)
         if unit.phase == "train":
             number = next(n for n, leg in enumerate(task.legs) if leg.steps == unit.steps)
             leg, begun = task.legs[number], task.legs[number - 1].steps if number else 0
@@ -213,33 +217,33 @@ class Machine:
             pace = self.work((leg.steps - begun) * step) / (leg.steps - begun)
             points = leg.steps // leg.every - begun // leg.every + leg.is_last
             self.work(points * leg.curve_items / task.eval_size * step / 2)
-            return {"step_seconds": pace}
+            return Trained(step_seconds=pace, seconds=0.0)
         if unit.phase == "score":
             assert task.final is not None
             items = (
                 task.final.valid_items + task.final.test_items + task.final.length_items * sum(task.longer)
             )
             self.work(items / task.eval_size * step / 2)
-            return {"score": found}
-        before = self.now
+            test = Sample(score=1.0)
+            return Scored(score=1.0, valid=1.0, test=test, seconds=0.0, curve=[], by_length={})
         self.now += Plan.load(self.folder).measuring or 0.0  # measures for so long, however fast it is
-        return {"seconds": self.now - before}
+        return Costs()
 
-    def conduct(self, plan: Plan) -> Conductor:
+    def conduct(self, plan: Plan) -> Scheduler:
         """A whole comparison on this machine."""
 
-        def run_units(board: Books, pool: Any, units: Any, watch: Any) -> dict[Unit, Outcome]:
+        def run_units(queue: InMemoryQueue, pool: Any, units: Any, watch: Any) -> dict[Unit, Outcome]:
             for unit in units:
-                if board.outcome(unit) is None:
-                    board.outcomes[unit] = Outcome(status="ok", data=self.execute(unit, board.home(unit)))
+                if queue.outcome(unit) is None:
+                    queue.outcomes[unit] = Outcome("ok", found=self.execute(unit, queue.home(unit)))
                 watch()
-            return {unit: board.outcomes[unit] for unit in units}
+            return {unit: queue.outcomes[unit] for unit in units}
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("anyformer.compare.run.scheduler.Board", Books)
+            patch.setattr("anyformer.compare.run.scheduler.WorkQueue", InMemoryQueue)
             patch.setattr("anyformer.compare.run.scheduler.run_units", run_units)
             patch.setattr("anyformer.compare.run.scheduler.system_load", lambda: 0.0)
             patch.setattr("anyformer.compare.plan.clock.time", self)
-            conductor = Conductor(plan, self.folder, self, {}, start=self.now)  # type: ignore[arg-type]
-            conductor.run()
-        return conductor
+            scheduler = Scheduler(plan, self.folder, self, {}, start=self.now)  # type: ignore[arg-type]
+            scheduler.run()
+        return scheduler

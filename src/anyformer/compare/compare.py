@@ -17,7 +17,7 @@ from anyformer.compare.plan.request import check_request, threads_for
 from anyformer.compare.plan.schema import Plan
 from anyformer.compare.plan.storage_url import STORAGE_VARIABLE, full_url, masked
 from anyformer.compare.resumption import continue_comparison
-from anyformer.compare.run.executor import TrainingLab
+from anyformer.compare.run.executor import TrainingExecutor
 from anyformer.compare.run.pool import coordinating, join
 from anyformer.compare.run.spawn import refuse_while_importing
 from anyformer.compare.session import Comparison, command_line, now
@@ -208,8 +208,8 @@ def help_out(
     plan = Plan.load(folder, trust_code=trust_code)
     url = full_url(plan.storage, storage)
     workers = workers or min(available_cores(), 8)
-    lab = TrainingLab(folder, trust_code=trust_code)
-    join(folder, url, lab, workers=workers, threads=threads_for(workers))
+    executor = TrainingExecutor(folder, trust_code=trust_code)
+    join(folder, url, executor, workers=workers, threads=threads_for(workers))
 
 
 def _new_folder(out: str | os.PathLike[str] | None) -> Path | None:

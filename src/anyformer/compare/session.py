@@ -22,9 +22,9 @@ from anyformer.compare.results.finished import (
     WINNER,
     write_seal,
 )
-from anyformer.compare.run.executor import TrainingLab
+from anyformer.compare.run.executor import TrainingExecutor
 from anyformer.compare.run.machine import describe_machine
-from anyformer.compare.run.scheduler import Conductor
+from anyformer.compare.run.scheduler import Scheduler
 from anyformer.compare.verdict.assemble import assemble, save_winner
 from anyformer.machine import MachineFault, machine_fault
 from anyformer.processes import began
@@ -95,7 +95,7 @@ def carry_out(
             raise
         raise MachineFault(
             f"{fault}; the comparison stopped. What is finished and the last checkpoints are safe in {folder}, and no "
-            f"candidate was failed for it. When that is mended, go on with: {_how_to_go_on(plan, folder)}"
+            f"candidate was failed for it. When that is opened, go on with: {_how_to_go_on(plan, folder)}"
         ) from error
 
 
@@ -112,14 +112,14 @@ def _run(
     references = {name: [reference.name for reference in task.references()] for name, task in tasks.items()}
     with Watcher(console) as watcher:
         # whoever may not run its files did not come here
-        lab = TrainingLab(folder, given, trust_code=True)
-        conductor = Conductor(plan, folder, lab, references, storage, watcher, start.moment)
-        found = conductor.run()
-    for remark in [*conductor.remarks, *([plan.busy] if plan.busy else [])]:
+        executor = TrainingExecutor(folder, given, trust_code=True)
+        scheduler = Scheduler(plan, folder, executor, references, storage, watcher, start.moment)
+        found = scheduler.run()
+    for remark in [*scheduler.remarks, *([plan.busy] if plan.busy else [])]:
         console.print(remark, soft_wrap=True)
     results = Results(
         created=plan.created,
-        seconds=conductor.seconds,
+        seconds=scheduler.seconds,
         command=plan.command,
         folder=str(folder),
         earlier=[granted.kept for granted in plan.more],
@@ -129,7 +129,7 @@ def _run(
     for task_plan, result in zip(plan.tasks, results.tasks, strict=True):
         inside = WINNER if len(plan.tasks) == 1 else f"{WINNER}/{task_plan.name}"
         save_winner(result, task_plan, tasks[task_plan.name], found[task_plan.name], folder, inside)
-    conductor.clock.settle(results.seconds)
+    scheduler.clock.settle(results.seconds)
     (folder / SEAL).unlink(missing_ok=True)
     write_report(results, folder / REPORT)
     results.save(folder / RESULTS)

@@ -158,7 +158,7 @@ def test_a_budget_is_held_whatever_the_machine_does(tmp_path, budget, change, ti
     begin, end = change * budget, (change + back) * budget
     paces = {name: step * factor for name, factor in zip(NAMES, (1.0, 1.2, 1.7, 2.2), strict=True)}
     machine = Machine(tmp_path, paces, lambda now: times if begin <= now < end else 1.0, workers)
-    conductor = machine.conduct(plan)
+    scheduler = machine.conduct(plan)
     task = plan.tasks[0]
     assert machine.now + CLOSING_SECONDS <= 1.1 * budget
     if times == 1.0:
@@ -170,7 +170,7 @@ def test_a_budget_is_held_whatever_the_machine_does(tmp_path, budget, change, ti
     expected = [(leg.steps, leg.schedule) for leg in task.legs]
     assert all(mine == expected for mine in legs.values()), "all go through the same legs"
     assert task.legs[-1].schedule[-1] == (task.final.steps, LOWEST)
-    assert set(conductor.found["t0"].runs) == set(NAMES)
+    assert set(scheduler.found["t0"].runs) == set(NAMES)
 
 
 def test_a_slow_machine_is_told(tmp_path):
@@ -243,7 +243,7 @@ def test_going_on_is_one_run_in_one_go(tmp_path, budget, more):
     (tmp_path / "clock.json").write_text(str(machine.now))
     again = Machine(tmp_path, machine.step_seconds, steady, 2, now=machine.now)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fakes.Books.mended", lambda folder, url=None: (first.board, None))
+        patch.setattr("fakes.InMemoryQueue.opened", lambda folder, url=None: (first.queue, None))
         again.conduct(plan)
     assert units and again.trained
     assert all(unit.steps > trunk for unit in again.trained), "nothing is trained twice"

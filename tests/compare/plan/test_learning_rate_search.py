@@ -22,7 +22,7 @@ from anyformer.compare.plan.learning_rate_search import (
     start_for,
 )
 from anyformer.compare.plan.schema import Plan, PlannedCandidate, TaskPlan
-from anyformer.compare.run.scheduler import Conductor
+from anyformer.compare.run.scheduler import Scheduler
 from anyformer.compare.run.unit_files import RESULT
 
 BUDGET = "500 steps"
@@ -44,18 +44,18 @@ def make_plan(*names: str, parameters: int = 100_000) -> Plan:
     )
 
 
-def searched(plan: Plan, folder: Path, lab: Valley) -> Conductor:
+def searched(plan: Plan, folder: Path, executor: Valley) -> Scheduler:
     """The search of a comparison, in this process."""
-    conductor = Conductor(plan, folder, lab, {})
+    scheduler = Scheduler(plan, folder, executor, {})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("anyformer.compare.run.scheduler.Pool", InProcess)
         patch.setattr("anyformer.compare.run.pool.POLL_SECONDS", 0.0)
         patch.setattr("anyformer.compare.run.scheduler.system_load", lambda: 0.0)
-        patch.setattr(Conductor, "train", lambda self: None)
-        patch.setattr(Conductor, "score", lambda self: None)
-        patch.setattr(Conductor, "measure", lambda self: None)
-        conductor.run()
-    return conductor
+        patch.setattr(Scheduler, "train", lambda self: None)
+        patch.setattr(Scheduler, "score", lambda self: None)
+        patch.setattr(Scheduler, "measure", lambda self: None)
+        scheduler.run()
+    return scheduler
 
 
 def nearest(rate: float) -> float:
@@ -128,8 +128,8 @@ def test_the_page_about_comparisons_says_so():
 @pytest.mark.parametrize("lowest", [1e-6, 0.2, 30.0])
 def test_the_search_of_a_comparison(tmp_path, lowest):
     plan = make_plan("near", "far")
-    conductor = searched(plan, tmp_path, Valley({"near": 5e-3, "far": lowest}))
-    found = conductor.found["t"]
+    scheduler = searched(plan, tmp_path, Valley({"near": 5e-3, "far": lowest}))
+    found = scheduler.found["t"]
     assert found.rates == {"near": 5e-3, "far": nearest(lowest)}
     tried = {run.learning_rate for run in found.search["far"]}
     assert ladder.place_of(found.rates["far"], tried) == {1e-6: "lowest", 30.0: "highest"}.get(
@@ -143,9 +143,9 @@ def test_the_search_of_a_comparison(tmp_path, lowest):
 def test_short_runs_that_favour_high_rates_do_not_decide(tmp_path):
     plan = make_plan("a")
     decide_search(plan, {}, 0.0)
-    conductor = searched(plan, tmp_path, Valley({"a": 1e-3}, shift=10.0, shift_below=50))
-    assert conductor.found["t"].rates["a"] == 1e-3
-    steps = {run.learning_rate: run.steps for run in conductor.found["t"].search["a"]}
+    scheduler = searched(plan, tmp_path, Valley({"a": 1e-3}, shift=10.0, shift_below=50))
+    assert scheduler.found["t"].rates["a"] == 1e-3
+    steps = {run.learning_rate: run.steps for run in scheduler.found["t"].search["a"]}
     assert steps[1e-3] > 50 and steps[5e-4] > 50, "the neighbour below is tried for longer too"
 
 
@@ -167,23 +167,23 @@ class Stops(Valley):
 
     left = 0
 
-    def execute(self, unit, folder, pulse):
+    def execute(self, unit, folder, heartbeat):
         if self.left == 0:
             raise KeyboardInterrupt
         self.left -= 1
-        return super().execute(unit, folder, pulse)
+        return super().execute(unit, folder, heartbeat)
 
 
 def test_stopped_anywhere_it_goes_on_with_the_same_units(tmp_path):
-    lab = Valley({"a": 0.2, "b": 3e-5}, shift=4.0, shift_below=50)
+    executor = Valley({"a": 0.2, "b": 3e-5}, shift=4.0, shift_below=50)
     whole = make_plan("a", "b")
-    conductor = searched(whole, tmp_path / "whole", lab)
+    scheduler = searched(whole, tmp_path / "whole", executor)
     units = {path.name for path in (tmp_path / "whole" / "units").iterdir()}
     folder = tmp_path / "parts"
     make_plan("a", "b").save(folder)
     interruptions = 0
     while True:
-        stops = Stops(lab.lowest, lab.shift, lab.shift_below)
+        stops = Stops(executor.lowest, executor.shift, executor.shift_below)
         stops.left = 2
         plan = Plan.load(folder)
         try:
@@ -194,4 +194,4 @@ def test_stopped_anywhere_it_goes_on_with_the_same_units(tmp_path):
     assert interruptions > 5
     assert {path.parent.name for path in (folder / "units").glob(f"*/{RESULT}")} == units
     assert plan == whole
-    assert parts.found["t"].search == conductor.found["t"].search
+    assert parts.found["t"].search == scheduler.found["t"].search

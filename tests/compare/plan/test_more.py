@@ -90,8 +90,8 @@ def test_more_that_was_stopped_goes_on_with_resume(copied, monkeypatch):
     whole = copied.parent / "whole"
     shutil.copytree(copied, whole)
     expected = compare(more="12 steps", out=whole, quiet=True).results.tasks[0]
-    lab = importlib.import_module("anyformer.compare.run.executor")
-    left, execute = [3], lab.TrainingLab.execute
+    executor = importlib.import_module("anyformer.compare.run.executor")
+    left, execute = [3], executor.TrainingExecutor.execute
 
     def stops(self, *args):
         left[0] -= 1
@@ -100,7 +100,7 @@ def test_more_that_was_stopped_goes_on_with_resume(copied, monkeypatch):
         return execute(self, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(lab.TrainingLab, "execute", stops)
+        patch.setattr(executor.TrainingExecutor, "execute", stops)
         with pytest.raises(KeyboardInterrupt):
             compare(more="12 steps", out=copied, quiet=True)
     assert not (copied / "results.json").exists()

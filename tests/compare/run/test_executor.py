@@ -14,10 +14,10 @@ from anyformer.compare.plan.names import named_models
 from anyformer.compare.plan.request import check_request
 from anyformer.compare.plan.schema import Final, Leg, Plan, Rounds
 from anyformer.compare.run.costs import PeakMemory, bare_trainer, lengths_for, measure
-from anyformer.compare.run.executor import CHECKPOINT, TrainingLab, _advance, _Job, _Run
+from anyformer.compare.run.executor import CHECKPOINT, TrainingExecutor, _advance, _Job, _Run
 from anyformer.compare.run.items import ITEMS, load_items
-from anyformer.compare.run.work_queue import Unit
-from anyformer.compare.run.worker import Pulse, Stopped, UnitFailed
+from anyformer.compare.run.unit import Unit
+from anyformer.compare.run.worker import Heartbeat, Stopped, UnitFailed
 from anyformer.models import SequenceModel
 from anyformer.models.size import flops_per_token
 from anyformer.tasks import create_task
@@ -70,10 +70,10 @@ def run_units(plan: Plan, seed: int = 0, rate: float = 3e-3) -> list[Unit]:
     ]
 
 
-def execute(tmp_path, work: Unit, pulse: Pulse | None = None):
+def execute(tmp_path, work: Unit, heartbeat: Heartbeat | None = None):
     folder = home(tmp_path, work)
     folder.mkdir(exist_ok=True, parents=True)
-    return TrainingLab(tmp_path).execute(work, folder, pulse or Pulse(folder))
+    return TrainingExecutor(tmp_path).execute(work, folder, heartbeat or Heartbeat(folder))
 
 
 def home(tmp_path, work: Unit):
@@ -86,20 +86,18 @@ def full_run(plan: Plan, folder):
 
 
 def without_seconds(data):
-    data.pop("seconds")
-    for point in data["curve"]:
-        point.pop("seconds")
-    return data
+    curve = [point.model_copy(update={"seconds": 0.0}) for point in data.curve]
+    return data.model_copy(update={"seconds": 0.0, "curve": curve})
 
 
 def test_a_full_run(plan, tmp_path):
     data = full_run(plan, tmp_path)
-    assert [point["step"] for point in data["curve"]] == [6, 12, 18, 24]
-    assert data["curve"][-1]["tokens"] == STEPS * 8 * 12
-    test = data["test"]
-    assert len(test["sums"]) == 30, "a piece of evidence for each sample"
-    assert data["score"] == pytest.approx(sum(test["sums"]) / sum(test["weights"]))
-    assert {length: len(found["sums"]) for length, found in data["by_length"].items()} == {24: 10, 48: 10}
+    assert [point.step for point in data.curve] == [6, 12, 18, 24]
+    assert data.curve[-1].tokens == STEPS * 8 * 12
+    test = data.test
+    assert len(test.sums) == 30, "a piece of evidence for each sample"
+    assert data.score == pytest.approx(sum(test.sums) / sum(test.weights))
+    assert {length: len(found.sums) for length, found in data.by_length.items()} == {24: 10, 48: 10}
     first, last, score = run_units(plan)
     assert (home(tmp_path, score) / "model" / "model.safetensors").exists()
     assert (home(tmp_path, first) / CHECKPOINT).exists(), "longer runs go on from there"
@@ -107,7 +105,7 @@ def test_a_full_run(plan, tmp_path):
     assert not (home(tmp_path, score) / CHECKPOINT).exists()
 
 
-class Impatient(Pulse):
+class Impatient(Heartbeat):
     """Told to stop after some steps."""
 
     def __init__(self, folder, steps: int) -> None:
@@ -171,11 +169,11 @@ def test_divergence_is_told(plan, tmp_path):
 
 def test_other_units(plan, tmp_path, task):
     calibration = execute(tmp_path, unit("calibrate"))
-    assert calibration["eval_seconds"] > 0
-    assert 0 < calibration["step_seconds"] < 5
-    assert 0 <= calibration["untrained"] < 0.5
+    assert calibration.eval_seconds > 0
+    assert 0 < calibration.step_seconds < 5
+    assert 0 <= calibration.untrained < 0.5
     search = execute(tmp_path, unit("search", steps=8, learning_rate=1e-3, seed=0))
-    assert math.isfinite(search["loss"])
+    assert math.isfinite(search.loss)
     reference = Unit(task="recall", phase="reference", candidate="any value seen")
     execute(tmp_path, reference)
     for length in (None, 24, 48):
@@ -240,7 +238,12 @@ def test_what_is_kept_on_the_way_costs_little(plan, tmp_path, task, monkeypatch)
     now, saves, words = [0.0], [], []
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     job = _Job(
-        plan, plan.tasks[0], task, unit("search", steps=6000, learning_rate=1e-3), tmp_path, Pulse(tmp_path)
+        plan,
+        plan.tasks[0],
+        task,
+        unit("search", steps=6000, learning_rate=1e-3),
+        tmp_path,
+        Heartbeat(tmp_path),
     )
     trainer = job.trainer()
 

@@ -19,9 +19,10 @@ from safetensors import SafetensorError
 
 from anyformer.compare import Comparison, Results, compare, resume
 from anyformer.compare.plan.schema import Plan
-from anyformer.compare.run.executor import TrainingLab
-from anyformer.compare.run.work_queue import Board, Unit
-from anyformer.compare.run.worker import Pulse
+from anyformer.compare.run.executor import TrainingExecutor
+from anyformer.compare.run.unit import Unit
+from anyformer.compare.run.work_queue import WorkQueue
+from anyformer.compare.run.worker import Heartbeat
 from anyformer.files import file_digest
 from anyformer.machine import MachineFault, machine_fault
 from anyformer.tasks.fingerprint import DataChanged
@@ -67,7 +68,7 @@ def replayed(finished, monkeypatch) -> None:
     """From here on units are done again as they were in the finished comparison."""
     monkeypatch.setattr("anyformer.compare.run.scheduler.Pool", InProcess)
     monkeypatch.setattr("anyformer.compare.run.scheduler.system_load", lambda: 0.0)
-    monkeypatch.setattr(module, "TrainingLab", lambda *args, **kwargs: Replay(finished.folder))
+    monkeypatch.setattr(module, "TrainingExecutor", lambda *args, **kwargs: Replay(finished.folder))
 
 
 @pytest.fixture
@@ -245,7 +246,7 @@ def test_accepted_data_starts_everything_anew(half, data, finished, monkeypatch)
     old = {path.name for path in half.glob("units/*")}
     pools: list[InProcess] = []
     quick(monkeypatch)
-    monkeypatch.setattr(module, "TrainingLab", TrainingLab)
+    monkeypatch.setattr(module, "TrainingExecutor", TrainingExecutor)
     monkeypatch.setattr(
         "anyformer.compare.run.scheduler.Pool", lambda *a: pools.append(InProcess(*a)) or pools[-1]
     )
@@ -285,10 +286,10 @@ def test_workers_refuse_data_that_changes_under_them(half, data):
     unit = Unit(task=plan.tasks[0].name, phase="calibrate", candidate="one", data=plan.tasks[0].data.id)
     data.write_text(data.read_text().replace("3,1,a", "3,1,b", 1))
     with pytest.raises(MachineFault, match="changed"):
-        TrainingLab(half).execute(unit, half / "units" / unit.id, Pulse(half))
+        TrainingExecutor(half).execute(unit, half / "units" / unit.id, Heartbeat(half))
     data.unlink()
     with pytest.raises(MachineFault, match="gone"):
-        TrainingLab(half).execute(unit, half / "units" / unit.id, Pulse(half))
+        TrainingExecutor(half).execute(unit, half / "units" / unit.id, Heartbeat(half))
 
 
 # The machine
@@ -307,10 +308,10 @@ def test_workers_refuse_data_that_changes_under_them(half, data):
     ids=lambda error: str(error)[:40],
 )
 def test_the_machine_stops_a_comparison_and_fails_nobody(half, finished, monkeypatch, error):
-    monkeypatch.setattr(module, "TrainingLab", lambda *a, **k: Replay(finished.folder, {"train": error}))
+    monkeypatch.setattr(module, "TrainingExecutor", lambda *a, **k: Replay(finished.folder, {"train": error}))
     with pytest.raises(MachineFault, match=r"stopped.*safe.*no candidate was failed.*--resume"):
         resume(half, quiet=True)
-    monkeypatch.setattr(module, "TrainingLab", lambda *a, **k: Replay(finished.folder))
+    monkeypatch.setattr(module, "TrainingExecutor", lambda *a, **k: Replay(finished.folder))
     assert told(resume(half, quiet=True)) == told(finished)
 
 
@@ -328,9 +329,9 @@ def test_the_coordinators_own_disk_fails(half, finished, monkeypatch, call):
 
 def test_a_storage_that_cannot_be_reached(tmp_path):
     with pytest.raises(MachineFault, match="storage cannot be used|cannot be opened"):
-        Board(tmp_path, f"sqlite:///{tmp_path}/no/such/folder.db")
+        WorkQueue(tmp_path, f"sqlite:///{tmp_path}/no/such/folder.db")
     with pytest.raises(MachineFault, match="storage cannot be used"):
-        Board(tmp_path, "nonsense://user:secret@host/name")
+        WorkQueue(tmp_path, "nonsense://user:secret@host/name")
 
 
 @pytest.mark.parametrize(

@@ -11,28 +11,31 @@ import time
 from pathlib import Path
 
 import pytest
-from fakes import FakeLab
+from fakes import FakeExecutor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anyformer.compare.plan.clock import Clock
+from anyformer.compare.results import Costs
 from anyformer.compare.results.failures import explain
 from anyformer.compare.run.locks import FileLock
 from anyformer.compare.run.pool import (
+    INCIDENTS,
     PATIENCE_SECONDS,
-    TROUBLES,
     Limits,
     Pool,
     _Worker,
     coordinating,
     run_units,
 )
-from anyformer.compare.run.unit_files import Trouble, add_trouble, read_troubles
-from anyformer.compare.run.work_queue import Board, Outcome, Unit
-from anyformer.compare.run.worker import Crowded, run_unit
+from anyformer.compare.run.unit import Outcome, Trained, Unit
+from anyformer.compare.run.unit_files import Incident, add_incident, read_incidents
+from anyformer.compare.run.work_queue import WorkQueue
+from anyformer.compare.run.worker import MemoryContention, run_unit
 from anyformer.machine import MachineFault, takes_most_memory
 
 HERE = Path(__file__).parent
+DONE = Trained(step_seconds=1.0, seconds=2.0)
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs signals")
 
@@ -47,26 +50,26 @@ def units(*names: str, seeds: int = 2, steps: int = 30, phase: str = "train") ->
 
 @pytest.fixture
 def pool(tmp_path):
-    pool = Pool(Board(tmp_path), None, FakeLab(), size=2, threads=1)
+    pool = Pool(WorkQueue(tmp_path), None, FakeExecutor(), size=2, threads=1)
     yield pool
     pool.stop()
 
 
-def starts(board: Board, unit: Unit) -> list[int]:
+def starts(queue: WorkQueue, unit: Unit) -> list[int]:
     """The steps from which the processes that took the unit set out."""
-    return [int(line) for line in (board.home(unit) / "log").read_text().split()]
+    return [int(line) for line in (queue.home(unit) / "log").read_text().split()]
 
 
 def test_a_unit_is_enqueued_once(tmp_path):
-    board = Board(tmp_path)
-    board.enqueue(units("a", "b"))
-    board.enqueue(units("a", "b", "c"))
-    assert len(board.trials()) == 6
+    queue = WorkQueue(tmp_path)
+    queue.enqueue(units("a", "b"))
+    queue.enqueue(units("a", "b", "c"))
+    assert len(queue.trials()) == 6
     assert len({unit.id for unit in units("a", "b", "c")}) == 6
 
 
 def test_a_claimed_unit_is_nobody_elses(tmp_path):
-    first, second = Board(tmp_path), Board(tmp_path)
+    first, second = WorkQueue(tmp_path), WorkQueue(tmp_path)
     first.enqueue(units("a"))
     one, two = first.claim(), second.claim()
     assert one is not None and two is not None and one.unit != two.unit
@@ -74,33 +77,33 @@ def test_a_claimed_unit_is_nobody_elses(tmp_path):
     one.release()  # as the operating system does for a killed process
     again = second.claim()
     assert again is not None and again.unit == one.unit
-    second.finish(again, Outcome(status="ok", data={"score": 1.0}))
+    second.finish(again, Outcome("ok", found=DONE))
     assert first.claim() is None
     assert first.unfinished(units("a")) == [two.unit]
 
 
 def test_quiet_units_run_alone(tmp_path):
-    first, second = Board(tmp_path), Board(tmp_path)
+    first, second = WorkQueue(tmp_path), WorkQueue(tmp_path)
     first.enqueue(units("a", phase="measure"))
     claim = first.claim()
     assert claim is not None
     assert second.claim() is None
-    first.finish(claim, Outcome(status="ok"))
+    first.finish(claim, Outcome("ok", found=Costs()))
     assert second.claim() is not None
 
 
 def test_a_result_that_the_study_did_not_hear_of(tmp_path):
-    board = Board(tmp_path)
-    board.enqueue(units("a", seeds=1))
-    claim = board.claim()
+    queue = WorkQueue(tmp_path)
+    queue.enqueue(units("a", seeds=1))
+    claim = queue.claim()
     assert claim is not None
-    board.finish(claim, Outcome(status="ok", data={"score": 2.0}))
-    assert run_unit(FakeLab(), claim).data == {"score": 2.0}
+    queue.finish(claim, Outcome("ok", found=DONE))
+    assert run_unit(FakeExecutor(), claim).found == DONE
     assert not (claim.folder / "log").exists()
 
 
 def test_failures_leave_the_rest_alone(tmp_path, pool):
-    found = run_units(pool.board, pool, units("a", "diverges", "greedy", seeds=1))
+    found = run_units(pool.queue, pool, units("a", "diverges", "greedy", seeds=1))
     by_name = {unit.candidate: outcome for unit, outcome in found.items()}
     assert by_name["a"].status == "ok"
     assert (by_name["diverges"].status, by_name["diverges"].reason) == (
@@ -112,7 +115,7 @@ def test_failures_leave_the_rest_alone(tmp_path, pool):
 
 @posix
 def test_a_unit_that_kills_its_workers_is_given_up(tmp_path, pool):
-    found = run_units(pool.board, pool, units("a", "dies", seeds=1))
+    found = run_units(pool.queue, pool, units("a", "dies", seeds=1))
     by_name = {unit.candidate: outcome for unit, outcome in found.items()}
     assert by_name["a"].status == "ok"
     assert by_name["dies"].status == "out_of_memory"
@@ -126,22 +129,22 @@ def test_killed_workers_are_replaced(tmp_path, pool):
 
     def kill_now_and_then():
         for worker in pool._workers:
-            reached = checkpoint(pool.board, worker.unit) if worker.unit else 0
+            reached = checkpoint(pool.queue, worker.unit) if worker.unit else 0
             if len(killed_at) < 4 and worker.unit not in killed_at and reached:
                 os.kill(worker.process.pid, signal.SIGKILL)
                 killed_at[worker.unit] = reached
 
-    found = run_units(pool.board, pool, work, kill_now_and_then)
+    found = run_units(pool.queue, pool, work, kill_now_and_then)
     assert all(outcome.status == "ok" for outcome in found.values())
     assert killed_at
     for unit, reached in killed_at.items():
-        begun = starts(pool.board, unit)
+        begun = starts(pool.queue, unit)
         assert begun[0] == 0
         assert all(step >= reached for step in begun[1:]), "a unit started again from before its checkpoint"
 
 
-def checkpoint(board: Board, unit: Unit) -> int:
-    path = board.home(unit) / "checkpoint.json"
+def checkpoint(queue: WorkQueue, unit: Unit) -> int:
+    path = queue.home(unit) / "checkpoint.json"
     return int(path.read_text()) if path.exists() else 0
 
 
@@ -149,12 +152,12 @@ SCRIPT = """
 import sys
 from pathlib import Path
 sys.path[:0] = [{here!r}, {here!r} + "/.."]
-from test_pool import FakeLab, Board, Pool, coordinating, run_units, units
+from test_pool import FakeExecutor, WorkQueue, Pool, coordinating, run_units, units
 if __name__ == "__main__":
     folder = Path({folder!r})
     with coordinating(folder):
-        pool = Pool(Board(folder), None, FakeLab(step_seconds=0.01), size=2, threads=1)
-        run_units(pool.board, pool, units("a", "b", steps=200))
+        pool = Pool(WorkQueue(folder), None, FakeExecutor(step_seconds=0.01), size=2, threads=1)
+        run_units(pool.queue, pool, units("a", "b", steps=200))
         pool.stop()
     print("done")
 """
@@ -195,13 +198,13 @@ def test_kill_everything_several_times(tmp_path):
         [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=600
     )
     assert done.stdout.strip() == "done", done.stderr
-    board = Board(folder)
-    assert len(board.trials()) == 4
+    queue = WorkQueue(folder)
+    assert len(queue.trials()) == 4
     for unit in units("a", "b", steps=200):
-        outcome = board.outcome(unit)
-        assert outcome is not None and outcome.data["steps"] == 200
-        assert starts(board, unit).count(0) <= 2, "a unit started again from nothing"
-    assert sum(len(starts(board, unit)) for unit in units("a", "b", steps=200)) > 4
+        outcome = queue.outcome(unit)
+        assert outcome is not None and outcome.found.seconds == 200
+        assert starts(queue, unit).count(0) <= 2, "a unit started again from nothing"
+    assert sum(len(starts(queue, unit)) for unit in units("a", "b", steps=200)) > 4
 
 
 def test_one_coordinator_at_a_time(tmp_path):
@@ -216,36 +219,36 @@ def test_one_coordinator_at_a_time(tmp_path):
 
 def test_stop_leaves_a_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr("anyformer.compare.run.pool.PATIENCE_SECONDS", 120.0)
-    pool = Pool(Board(tmp_path), None, FakeLab(checkpoint_every=10**9), size=1, threads=1)
-    pool.board.enqueue(units("a", seeds=1, steps=100_000))
+    pool = Pool(WorkQueue(tmp_path), None, FakeExecutor(checkpoint_every=10**9), size=1, threads=1)
+    pool.queue.enqueue(units("a", seeds=1, steps=100_000))
     pool.tend()
     wait_for(lambda: list(tmp_path.glob("units/*/progress.json")), "no unit was begun")
     pool.stop()
     assert list(tmp_path.glob("units/*/checkpoint.json"))
-    assert pool.board.unfinished(units("a", seeds=1, steps=100_000))
+    assert pool.queue.unfinished(units("a", seeds=1, steps=100_000))
 
 
 @posix
 def test_a_worker_in_a_long_step_does_not_keep_ctrl_c_waiting(tmp_path):
     """Two seconds are left for a last checkpoint, of the three in which Ctrl-C is answered; then it is killed."""
     assert PATIENCE_SECONDS <= 2
-    pool = Pool(Board(tmp_path), None, FakeLab(), size=1, threads=1)
+    pool = Pool(WorkQueue(tmp_path), None, FakeExecutor(), size=1, threads=1)
     (unit,) = units("hangs", seeds=1)
-    pool.board.enqueue([unit])
+    pool.queue.enqueue([unit])
     pool.tend()
-    wait_for((pool.board.home(unit) / "hanging").exists, "the unit did not come to its long step")
+    wait_for((pool.queue.home(unit) / "hanging").exists, "the unit did not come to its long step")
     process = pool._workers[0].process
     pool.stop()
     assert process.exitcode == -signal.SIGKILL
-    assert pool.board.claim() is not None, "the unit is on the board still"
+    assert pool.queue.claim() is not None, "the unit is in the queue still"
 
 
 @posix
 def test_a_unit_that_hangs_is_ended_and_reported(tmp_path):
     limits = Limits(seconds=0.5, gaps=0.0, before=60.0)
-    pool = Pool(Board(tmp_path), None, FakeLab(step_seconds=0.0), size=1, threads=1, limits=limits)
+    pool = Pool(WorkQueue(tmp_path), None, FakeExecutor(step_seconds=0.0), size=1, threads=1, limits=limits)
     try:
-        found = run_units(pool.board, pool, units("hangs", "a", seeds=1, steps=10))
+        found = run_units(pool.queue, pool, units("hangs", "a", seeds=1, steps=10))
     finally:
         pool.stop()
     by_name = {unit.candidate: outcome for unit, outcome in found.items()}
@@ -256,15 +259,15 @@ def test_a_unit_that_hangs_is_ended_and_reported(tmp_path):
 
 @posix
 def test_a_full_disk_stops_the_workers_and_fails_nobody(tmp_path):
-    pool = Pool(Board(tmp_path), None, FakeLab(), size=1, threads=1)
+    pool = Pool(WorkQueue(tmp_path), None, FakeExecutor(), size=1, threads=1)
     work = units("fills the disk", "a", seeds=1)
     try:
         with pytest.raises(MachineFault, match="may not grow"):
-            run_units(pool.board, pool, work)
+            run_units(pool.queue, pool, work)
     finally:
         pool.stop()
-    assert work[0] in pool.board.unfinished(work)
-    claims = [pool.board.claim(), pool.board.claim()]
+    assert work[0] in pool.queue.unfinished(work)
+    claims = [pool.queue.claim(), pool.queue.claim()]
     assert work[0] in [claim.unit for claim in claims if claim]
 
 
@@ -284,21 +287,21 @@ class Still:
 @settings(derandomize=True, max_examples=5, deadline=None)
 @given(st.lists(st.integers(0, 1000), min_size=20, max_size=20))
 def test_a_unit_that_dies_at_changing_steps_has_an_end(tmp_path_factory, steps):
-    board = Board(tmp_path_factory.mktemp("deaths"))
-    pool = Pool(board, None, FakeLab(), size=1, threads=1)
+    queue = WorkQueue(tmp_path_factory.mktemp("deaths"))
+    pool = Pool(queue, None, FakeExecutor(), size=1, threads=1)
     (unit,) = units("a", seeds=1)
-    board.enqueue([unit])
-    home = board.home(unit)
+    queue.enqueue([unit])
+    home = queue.home(unit)
     home.mkdir(parents=True)
     for step in steps:
         (home / "progress.json").write_text(json.dumps({"step": step, "steps": 1000}))
         pool._bury(_Worker(Still(), None, unit))
-        if board.outcome(unit):
+        if queue.outcome(unit):
             break
-    outcome = board.outcome(unit)
+    outcome = queue.outcome(unit)
     assert outcome is not None and outcome.status == "out_of_memory"
-    assert 3 <= len(read_troubles(home)) <= TROUBLES
-    assert board.claim() is None
+    assert 3 <= len(read_incidents(home)) <= INCIDENTS
+    assert queue.claim() is None
 
 
 @pytest.mark.parametrize("slowest", [0.0, 2.0])
@@ -338,50 +341,50 @@ def test_a_pause_of_our_own_is_no_silence(monkeypatch):
 
 
 def test_healthy_units_go_before_those_in_trouble(tmp_path):
-    board = Board(tmp_path)
+    queue = WorkQueue(tmp_path)
     work = units("dying", "killed", "small", "healthy", seeds=1)
-    board.enqueue(work)
+    queue.enqueue(work)
     for name, kind in (("dying", "hung"), ("small", "memory")):
-        home = board.home(next(unit for unit in work if unit.candidate == name))
-        add_trouble(home, Trouble(kind=kind))
-    orphan = board.take(work[1])
+        home = queue.home(next(unit for unit in work if unit.candidate == name))
+        add_incident(home, Incident(kind=kind))
+    orphan = queue.take(work[1])
     assert orphan is not None
     orphan.release()  # with its process
-    first = board.claim()
+    first = queue.claim()
     assert first is not None and first.unit.candidate == "healthy"
-    assert [claim.unit.candidate for claim in (board.claim(), board.claim())] == ["dying", "killed"]
-    assert board.claim() is None, "what was short of memory runs when nothing else does"
+    assert [claim.unit.candidate for claim in (queue.claim(), queue.claim())] == ["dying", "killed"]
+    assert queue.claim() is None, "what was short of memory runs when nothing else does"
     for claim in (first,):
-        board.finish(claim, Outcome(status="ok"))
-    assert board.claim() is None
+        queue.finish(claim, Outcome("ok", found=DONE))
+    assert queue.claim() is None
 
 
 def test_a_stopped_unit_is_not_in_trouble(tmp_path):
-    board = Board(tmp_path)
-    board.enqueue(units("a", "b", seeds=1))
-    claim = board.claim()
+    queue = WorkQueue(tmp_path)
+    queue.enqueue(units("a", "b", seeds=1))
+    claim = queue.claim()
     assert claim is not None
     claim.give_back()
-    again = board.claim()
+    again = queue.claim()
     assert again is not None and again.unit == claim.unit
 
 
 class Thirsty:
-    """A lab whose units get no memory, little as they ask for."""
+    """An executor whose units get no memory, little as they ask for."""
 
-    def execute(self, unit, folder, pulse):
+    def execute(self, unit, folder, heartbeat):
         raise MemoryError("Unable to allocate 3.00 KiB for an array")
 
 
 def test_memory_that_others_took(tmp_path, monkeypatch):
-    board = Board(tmp_path)
-    board.enqueue(units("a", seeds=1))
+    queue = WorkQueue(tmp_path)
+    queue.enqueue(units("a", seeds=1))
     monkeypatch.setattr("anyformer.machine.total_memory", lambda: 64 << 30)
-    claim = board.claim()
+    claim = queue.claim()
     assert claim is not None
-    with pytest.raises(Crowded):
+    with pytest.raises(MemoryContention):
         run_unit(Thirsty(), claim)
-    add_trouble(claim.folder, Trouble(kind="memory"))
+    add_incident(claim.folder, Incident(kind="memory"))
     monkeypatch.setattr("anyformer.compare.run.worker.memory_is_short", lambda: True)
     with pytest.raises(MachineFault, match="memory is short"):
         run_unit(Thirsty(), claim)

@@ -14,9 +14,9 @@ from anyformer.compare.run.spawn import Packed
 
 RUN = """
 print("the script ran")
-pool = Pool(Board(Path(sys.argv[1])), None, {lab}, size=1, threads=1)
+pool = Pool(WorkQueue(Path(sys.argv[1])), None, {executor}, size=1, threads=1)
 try:
-    found = run_units(pool.board, pool, [Unit(task="t", phase="train", candidate="a", steps=3, seed=1)])
+    found = run_units(pool.queue, pool, [Unit(task="t", phase="train", candidate="a", steps=3, seed=1)])
     print([outcome.status for outcome in found.values()])
 finally:
     pool.stop()
@@ -25,11 +25,12 @@ HEAD = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
-from fakes import FakeLab
-from anyformer.compare.run.work_queue import Board, Unit
+from fakes import FakeExecutor
+from anyformer.compare.run.unit import Unit
+from anyformer.compare.run.work_queue import WorkQueue
 from anyformer.compare.run.pool import Pool, run_units
 
-class OwnLab(FakeLab):
+class OwnLab(FakeExecutor):
     pass
 """
 COMPARE = """
@@ -76,13 +77,13 @@ def head() -> str:
 
 
 def test_a_script_without_a_guard(tmp_path):
-    done = run(tmp_path, head() + RUN.format(lab="FakeLab()"))
+    done = run(tmp_path, head() + RUN.format(executor="FakeExecutor()"))
     assert done.stdout.split("\n")[:2] == ["the script ran", "['ok']"], done.stderr
     assert done.stdout.count("the script ran") == 1
 
 
 def test_what_the_script_defines_needs_a_guard(tmp_path):
-    done = run(tmp_path, head() + guarded(RUN.format(lab="OwnLab()")))
+    done = run(tmp_path, head() + guarded(RUN.format(executor="OwnLab()")))
     assert "['ok']" in done.stdout, done.stderr
     assert done.stdout.count("the script ran") == 1
 

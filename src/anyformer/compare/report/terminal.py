@@ -16,7 +16,7 @@ from rich.text import Text
 
 from anyformer.compare.results import CandidateResult, Results, TaskResult
 from anyformer.compare.results import formats as words
-from anyformer.compare.run.scheduler import Conductor
+from anyformer.compare.run.scheduler import Scheduler
 from anyformer.compare.run.unit_files import Progress, read_progress
 
 REFRESH_SECONDS = 0.5
@@ -35,7 +35,7 @@ class Standings:
 
 
 class Watcher:
-    """Follows a conductor. On a terminal one table is redrawn; elsewhere lines are printed now and then."""
+    """Follows a scheduler. On a terminal one table is redrawn; elsewhere lines are printed now and then."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -52,76 +52,76 @@ class Watcher:
         if self.live:
             self.live.__exit__(*exc)
 
-    def __call__(self, conductor: Conductor) -> None:
+    def __call__(self, scheduler: Scheduler) -> None:
         now = time.monotonic()
         every = REFRESH_SECONDS if self.live else PLAIN_SECONDS
-        if now - self._drawn < every and conductor.stage == self._stage:
+        if now - self._drawn < every and scheduler.stage == self._stage:
             return
-        self._drawn, new_stage, self._stage = now, conductor.stage != self._stage, conductor.stage
-        standings = standing(conductor)
+        self._drawn, new_stage, self._stage = now, scheduler.stage != self._stage, scheduler.stage
+        standings = standing(scheduler)
         if self.live:
-            self.live.update(_table(conductor, standings), refresh=True)
+            self.live.update(_table(scheduler, standings), refresh=True)
         elif new_stage or standings:
-            self.console.print(_line(conductor, standings), soft_wrap=True)
+            self.console.print(_line(scheduler, standings), soft_wrap=True)
 
 
-def standing(conductor: Conductor) -> dict[tuple[str, str], Standings]:
+def standing(scheduler: Scheduler) -> dict[tuple[str, str], Standings]:
     """Standings by task and candidate, references left out."""
     found: dict[tuple[str, str], Standings] = {}
-    for unit in conductor.units:
+    for unit in scheduler.units:
         if unit.phase == "reference":
             continue
         mine = found.setdefault((unit.task, unit.candidate), Standings())
         mine.total += 1
-        outcome = conductor.board.outcome(unit)
+        outcome = scheduler.queue.outcome(unit)
         if outcome is not None:
             mine.done += 1
             mine.failed += outcome.status != "ok"
             mine.share += 1.0
         else:
-            progress = read_progress(conductor.board.home(unit))
+            progress = read_progress(scheduler.queue.home(unit))
             mine.share += progress.share
             mine.latest = max(mine.latest, progress, key=lambda p: p.step)
     return found
 
 
-def time_left(conductor: Conductor, standings: dict[tuple[str, str], Standings]) -> float | None:
+def time_left(scheduler: Scheduler, standings: dict[tuple[str, str], Standings]) -> float | None:
     """Seconds to the end of the comparison, or None as long as nothing is known of it."""
-    plan = conductor.plan
+    plan = scheduler.plan
     if plan.granted.kind == "seconds":
-        left = plan.granted.amount - (conductor.clock.seconds - plan.since)
+        left = plan.granted.amount - (scheduler.clock.seconds - plan.since)
         return left if left > 0 else None
     work = 0.0
     for (task_name, name), mine in standings.items():
-        task, speed = plan.task(task_name), conductor.found[task_name].calibrations.get(name)
+        task, speed = plan.task(task_name), scheduler.found[task_name].calibrations.get(name)
         if not task.legs or speed is None:
             return None
         leg = task.legs[-1]
         begun = max((other.steps for other in task.legs if other.steps < leg.steps), default=0)
-        if conductor.stage == "training":
+        if scheduler.stage == "training":
             steps = (mine.total - mine.share) * (leg.steps - begun) + mine.total * (leg.planned - leg.steps)
             work += steps * speed.step_seconds / plan.workers
-        work += (mine.total - mine.done if conductor.stage == "measuring costs" else 1) * plan.measure_seconds
+        work += (mine.total - mine.done if scheduler.stage == "measuring costs" else 1) * plan.measure_seconds
     return work
 
 
-def _head(conductor: Conductor, standings: dict[tuple[str, str], Standings]) -> str:
-    left = time_left(conductor, standings)
-    text = f"{conductor.stage} · {words.duration(conductor.clock.seconds)} gone"
+def _head(scheduler: Scheduler, standings: dict[tuple[str, str], Standings]) -> str:
+    left = time_left(scheduler, standings)
+    text = f"{scheduler.stage} · {words.duration(scheduler.clock.seconds)} gone"
     return text + (f" · about {words.duration(left)} left" if left else "")
 
 
-def _table(conductor: Conductor, standings: dict[tuple[str, str], Standings]) -> Group:
+def _table(scheduler: Scheduler, standings: dict[tuple[str, str], Standings]) -> Group:
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=True, header_style="dim")
     for name in ("task", "candidate", "", "runs", "now"):
         table.add_column(name, overflow="fold")
     for (task, candidate), mine in standings.items():
         bar = ProgressBar(total=mine.total, completed=mine.share, width=28)
-        failed = conductor.found[task].failures.get(candidate)
+        failed = scheduler.found[task].failures.get(candidate)
         word = failed[0].replace("_", " ") if failed else "failed" if mine.failed == mine.total else ""
         now = Text(word, style="red") if word else Text(_now(mine), style="dim")
         table.add_row(task, candidate, bar, f"{mine.done}/{mine.total}", now)
-    return Group(Text(_head(conductor, standings), style="bold"), table)
+    return Group(Text(_head(scheduler, standings), style="bold"), table)
 
 
 def _now(mine: Standings) -> str:
@@ -134,10 +134,10 @@ def _now(mine: Standings) -> str:
     return text
 
 
-def _line(conductor: Conductor, standings: dict[tuple[str, str], Standings]) -> str:
+def _line(scheduler: Scheduler, standings: dict[tuple[str, str], Standings]) -> str:
     done = sum(mine.done for mine in standings.values())
     total = sum(mine.total for mine in standings.values())
-    return f"{_head(conductor, standings)} · {done} of {total} runs done"
+    return f"{_head(scheduler, standings)} · {done} of {total} runs done"
 
 
 def print_results(results: Results, console: Console) -> None:

@@ -7,16 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
-from anyformer.compare.plan.schema import Leg, Plan, TaskPlan
-from anyformer.compare.results import Point
+from anyformer.compare.plan.schema import Calibration, Leg, Plan, TaskPlan
+from anyformer.compare.results import Costs, Point, Sample
 from anyformer.compare.run.costs import bare_trainer, measure, train_steps
 from anyformer.compare.run.items import ITEMS, sample_of, save_items
-from anyformer.compare.run.work_queue import Unit
-from anyformer.compare.run.worker import Pulse, Stopped, UnitFailed
+from anyformer.compare.run.unit import Found, Phase, ReferenceFitted, Scored, Searched, Trained, Unit
+from anyformer.compare.run.worker import Heartbeat, Stopped, UnitFailed
 from anyformer.files import file_digests, whole_folder
 from anyformer.machine import MachineFault
 from anyformer.models import SequenceModel
@@ -30,7 +29,7 @@ CALIBRATION_SECONDS = 0.6
 
 
 @dataclass
-class TrainingLab:
+class TrainingExecutor:
     """Runs units of real training. Travels to the workers, where tasks are made once for each process.
 
     Args:
@@ -63,8 +62,8 @@ class TrainingLab:
             self._tasks[plan.data.id] = task
         return self._tasks[plan.data.id]
 
-    def execute(self, unit: Unit, folder: Path, pulse: Pulse) -> dict[str, Any]:
-        """Runs one unit; see :class:`anyformer.compare.run.worker.Lab`.
+    def execute(self, unit: Unit, folder: Path, heartbeat: Heartbeat) -> Found:
+        """Runs one unit; see :class:`anyformer.compare.run.worker.Executor`.
 
         Raises:
             MachineFault: what all units need cannot be had: the plan, or the data that it was made for.
@@ -78,7 +77,7 @@ class TrainingLab:
         except ValueError as error:
             raise MachineFault(str(error)) from error
         try:
-            return _Job(plan, task_plan, task, unit, folder, pulse).run()
+            return _Job(plan, task_plan, task, unit, folder, heartbeat).run()
         except Diverged as error:
             raise UnitFailed("diverged", str(error)) from error
 
@@ -104,10 +103,10 @@ class _Job:
     task: Task
     unit: Unit
     folder: Path
-    pulse: Pulse
+    heartbeat: Heartbeat
 
-    def run(self) -> dict[str, Any]:
-        phases: dict[str, Callable[[], dict[str, Any]]] = {
+    def run(self) -> Found:
+        phases: dict[Phase, Callable[[], Found]] = {
             "reference": self.reference,
             "calibrate": self.calibrate,
             "search": self.search,
@@ -121,7 +120,7 @@ class _Job:
         candidate = self.task_plan.candidate(self.unit.candidate)
         assert candidate.spec is not None
         model = model_for(self.task, candidate.spec, seed=self.unit.seed or 0)
-        model.register_forward_pre_hook(lambda *_: self.pulse.beat())  # whatever it is run for
+        model.register_forward_pre_hook(lambda *_: self.heartbeat.beat())  # whatever it is run for
         return model
 
     def trainer(self) -> Trainer:
@@ -166,7 +165,7 @@ class _Job:
                 found.append((leg, home / CHECKPOINT))
         return found
 
-    def calibrate(self) -> dict[str, Any]:
+    def calibrate(self) -> Calibration:
         """Seconds of a training step and of an evaluated batch, by the median of a few; and the score before any."""
         trainer = bare_trainer(self.task, self.model(), self.task_plan.batch_size)
         untrained = self.evaluate(trainer, "valid", 2 * self.task_plan.eval_size)
@@ -180,17 +179,17 @@ class _Job:
             return time.perf_counter() - begin
 
         seconds = _repeat(evaluated, CALIBRATION_SECONDS / 3)
-        return {"step_seconds": steps, "eval_seconds": seconds, "untrained": untrained.value}
+        return Calibration(step_seconds=steps, eval_seconds=seconds, untrained=untrained.value)
 
-    def search(self) -> dict[str, Any]:
+    def search(self) -> Searched:
         """A short run; its validation loss decides about the learning rate."""
         assert self.task_plan.rounds is not None
         run = self.run_so_far()
         _advance(run, self, None)
         found = self.evaluate(run.trainer, "valid", self.task_plan.rounds.valid_items, with_loss=True)
-        return {"loss": found.loss, "score": found.value, "step_seconds": run.step_seconds}
+        return Searched(loss=found.loss, score=found.value, step_seconds=run.step_seconds)
 
-    def train(self) -> dict[str, Any]:
+    def train(self) -> Trained:
         """A leg of a full run, with its part of the curve; leaves a checkpoint for the next one."""
         leg = next(
             leg
@@ -203,9 +202,9 @@ class _Job:
         for leg, path in self.checkpoints():
             if leg.steps != self.task_plan.goes_on_from:
                 path.unlink(missing_ok=True)
-        return {"step_seconds": run.step_seconds, "seconds": run.trainer.seconds}
+        return Trained(step_seconds=run.step_seconds, seconds=run.trainer.seconds)
 
-    def score(self) -> dict[str, Any]:
+    def score(self) -> Scored:
         """A run that is trained on the test split, once."""
         final, leg = self.task_plan.final, self.task_plan.legs[-1]
         assert final is not None
@@ -214,16 +213,16 @@ class _Job:
         trainer = run.trainer
         valid = self.evaluate(trainer, "valid", final.valid_items, with_loss=True)
         test = self.evaluate(trainer, "test", final.test_items)
-        found = {
-            "score": test.value,
-            "valid": valid.value,
-            "valid_loss": valid.loss,
-            "test": sample_of(test).model_dump(),
-            "seconds": trainer.seconds,
-            "curve": [point.model_dump() for point in run.curve],
-            "by_length": self.beyond(trainer, final.length_items),
-            "files": _save_model(trainer.model, self.folder / "model"),
-        }
+        found = Scored(
+            score=test.value,
+            valid=valid.value,
+            valid_loss=valid.loss,
+            test=sample_of(test),
+            seconds=trainer.seconds,
+            curve=run.curve,
+            by_length=self.beyond(trainer, final.length_items),
+            files=_save_model(trainer.model, self.folder / "model"),
+        )
         if self.task_plan.goes_on_from != leg.steps:
             self.checkpoints()[0][1].unlink(missing_ok=True)
         (self.folder / CHECKPOINT).unlink(missing_ok=True)
@@ -245,20 +244,20 @@ class _Job:
     def batch_size(self, length: int | None = None) -> int:
         return max(1, self.task_plan.eval_size * self.task.train_length // (length or self.task.train_length))
 
-    def beyond(self, trainer: Trainer, items: int) -> dict[int, dict[str, Any]]:
+    def beyond(self, trainer: Trainer, items: int) -> dict[int, Sample]:
         """Scores at lengths never trained on; those that the model cannot take are left out."""
         limit = trainer.model.body.info.max_length
         return {
-            length: sample_of(self.evaluate(trainer, "test", items, length=length)).model_dump()
+            length: sample_of(self.evaluate(trainer, "test", items, length=length))
             for length in self.task.lengths
             if limit is None or length <= limit
         }
 
-    def measure(self) -> dict[str, Any]:
+    def measure(self) -> Costs:
         trainer = bare_trainer(self.task, self.model(), self.task_plan.batch_size)
-        return measure(trainer, self.plan.measuring or self.plan.measure_seconds).model_dump()
+        return measure(trainer, self.plan.measuring or self.plan.measure_seconds)
 
-    def reference(self) -> dict[str, Any]:
+    def reference(self) -> ReferenceFitted:
         """Fits a predictor without a sequence model and scores it on each test sample, at every length.
 
         How many of the samples count is decided later: all are kept, in a file beside the outcome.
@@ -267,7 +266,7 @@ class _Job:
         reference.fit(self.task)
 
         def predict(batch: Batch) -> Tensor:
-            self.pulse.beat()
+            self.heartbeat.beat()
             return reference.predict(batch)
 
         found = {}
@@ -275,7 +274,8 @@ class _Job:
             size = self.batch_size(length)
             found[length] = evaluate(predict, self.task, "test", batch_size=size, length=length)
         save_items(self.folder / ITEMS, found)
-        return {"description": reference.description, "files": file_digests(self.folder, self.folder / ITEMS)}
+        files = file_digests(self.folder, self.folder / ITEMS)
+        return ReferenceFitted(description=reference.description, files=files)
 
 
 def _repeat(measured: Callable[[], float], seconds: float) -> float:
@@ -307,27 +307,27 @@ class _Run:
 
 def _advance(run: _Run, job: _Job, leg: Leg | None) -> None:
     """Trains to the end of the unit, adding to the curve where it is in a leg, with checkpoints on the way."""
-    trainer, pulse, until = run.trainer, job.pulse, job.unit.steps
+    trainer, heartbeat, until = run.trainer, job.heartbeat, job.unit.steps
 
     def due(step: int) -> bool:
         return leg is not None and (step % leg.every == 0 or step == leg.planned)
 
-    def told(trainer: Trainer, **more: float | None) -> None:
-        pulse.tell(step=trainer.step, steps=until, begun=run.begun, loss=trainer.losses[-1], **more)
+    def told(trainer: Trainer, valid: float | None = None) -> None:
+        heartbeat.tell(step=trainer.step, steps=until, begun=run.begun, loss=trainer.losses[-1], valid=valid)
 
     def on_step(trainer: Trainer) -> bool:
         told(trainer)
-        return not (pulse.checkpoint_due() or due(trainer.step))
+        return not (heartbeat.checkpoint_due() or due(trainer.step))
 
     while trainer.step < until:
         trainer.run(until, on_step=on_step)
         if leg is not None and due(trainer.step):
             run.curve.append(_look(run, job, leg))
             told(trainer, valid=run.curve[-1].valid)
-        if pulse.checkpoint_due() and trainer.step < until:
-            with pulse.checkpoints.saving():
+        if heartbeat.checkpoint_due() and trainer.step < until:
+            with heartbeat.checkpoints.saving():
                 run.save(job.folder / CHECKPOINT)
-        if pulse.stopping:
+        if heartbeat.stopping:
             raise Stopped
 
 

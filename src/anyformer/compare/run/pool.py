@@ -1,6 +1,6 @@
 """Runs units on worker processes and survives whatever happens to them.
 
-One process, the *coordinator*, puts units on the board and keeps the workers alive; it alone decides what is run.
+One process, the *coordinator*, puts units in the queue and keeps the workers alive; it alone decides what is run.
 Further machines help by :func:`join`: workers on the same storage and folder, which decide nothing.
 """
 
@@ -17,24 +17,24 @@ from pathlib import Path
 
 from anyformer.compare.run.locks import FileLock
 from anyformer.compare.run.spawn import Packed, start
+from anyformer.compare.run.unit import Outcome, Unit
 from anyformer.compare.run.unit_files import (
-    Outcome,
-    Trouble,
-    add_trouble,
+    Incident,
+    add_incident,
     read_progress,
     without_progress,
 )
-from anyformer.compare.run.work_queue import Board, Unit
-from anyformer.compare.run.worker import Lab, Word, work
+from anyformer.compare.run.work_queue import WorkQueue
+from anyformer.compare.run.worker import Executor, Message, work
 from anyformer.machine import MachineFault
 from anyformer.processes import environment
 
-TROUBLES_WITHOUT_PROGRESS = 3
+INCIDENTS_WITHOUT_PROGRESS = 3
 HANGS = 2
-TROUBLES = 12
+INCIDENTS = 12
 """How often a unit may be killed or hang: in a row without coming farther, by hanging, and in all."""
 POLL_SECONDS = 0.1
-BOARD_SECONDS = 10.0
+QUEUE_SECONDS = 10.0
 PATIENCE_SECONDS = 2.0
 """How long workers may take to leave a last checkpoint when they are told to stop; those before it are safe anyway."""
 
@@ -65,7 +65,7 @@ class Limits:
 @dataclass
 class _Worker:
     process: BaseProcess
-    line: Connection
+    connection: Connection
     unit: Unit | None = None
     beats: int = 0
     silence: float = 0.0
@@ -77,12 +77,12 @@ class _Worker:
     def took(self, unit: Unit | None) -> None:
         self.unit, self.beats, self.silence, self.longest = unit, 0, 0.0, 0.0
 
-    def listen(self) -> list[Word]:
+    def listen(self) -> list[Message]:
         """What it said since it was last asked."""
         words = []
         try:
-            while self.line.poll():
-                words.append(self.line.recv())
+            while self.connection.poll():
+                words.append(self.connection.recv())
         except (EOFError, OSError):
             pass
         return words
@@ -113,16 +113,16 @@ class Pool:
     """Worker processes of this machine; those that die or hang are noticed and replaced.
 
     Args:
-        board: the work.
-        lab: how it is done.
+        queue: the work.
+        executor: how it is done.
         size: number of processes.
         threads: torch threads for each.
         limits: when a worker hangs.
     """
 
-    board: Board
+    queue: WorkQueue
     url: str | None
-    lab: Lab
+    executor: Executor
     size: int
     threads: int
     limits: Limits = field(default_factory=Limits)
@@ -131,7 +131,7 @@ class Pool:
 
     @cached_property
     def _packed(self) -> Packed:
-        return Packed.of(self.lab)
+        return Packed.of(self.executor)
 
     def tend(self) -> None:
         """Starts missing workers; takes note of those that died, and ends those that hang.
@@ -143,11 +143,11 @@ class Pool:
         for worker in self._workers:
             self._hear(worker)
             if worker.unit is not None:
-                worker.watch(read_progress(self.board.home(worker.unit)).beats, self.limits)
+                worker.watch(read_progress(self.queue.home(worker.unit)).beats, self.limits)
         for worker in [w for w in self._workers if not w.process.is_alive()]:
             self._hear(worker)  # its last words
             self._workers.remove(worker)
-            worker.line.close()
+            worker.connection.close()
             self._bury(worker)
         while len(self._workers) < self.size:
             self._workers.append(self._start())
@@ -168,7 +168,7 @@ class Pool:
 
     def _start(self) -> _Worker:
         ours, theirs = Pipe()
-        arguments = (self.board.folder, self.url, self._packed, self.threads, theirs)
+        arguments = (self.queue.folder, self.url, self._packed, self.threads, theirs)
         with environment(OMP_NUM_THREADS=str(self.threads)):
             process = start(work, arguments)
         theirs.close()
@@ -182,21 +182,23 @@ class Pool:
             if self._stillborn > 3 * self.size:
                 raise RuntimeError(f"worker processes end before they do any work (exit code {code})")
             return
-        folder = self.board.home(unit)
+        folder = self.queue.home(unit)
         how = worker.hung or (f"signal {-code}" if code is not None and code < 0 else f"exit code {code}")
         step = read_progress(folder).step
-        troubles = add_trouble(folder, Trouble(kind="hung" if worker.hung else "killed", step=step, what=how))
-        if len(troubles) < TROUBLES and not _is_stuck(troubles):
+        incidents = add_incident(
+            folder, Incident(kind="hung" if worker.hung else "killed", step=step, what=how)
+        )
+        if len(incidents) < INCIDENTS and not _is_stuck(incidents):
             return
-        claim = self.board.take(unit)
+        claim = self.queue.take(unit)
         if claim is not None:
-            self.board.finish(claim, _given_up(troubles))
+            self.queue.finish(claim, _given_up(incidents))
 
     def stop(self) -> None:
         """Lets the workers leave a checkpoint and end; those that take too long are killed."""
         for worker in self._workers:
             try:
-                worker.line.send("stop")
+                worker.connection.send("stop")
             except OSError:
                 pass
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -208,26 +210,26 @@ class Pool:
                 worker.process.kill()
             for worker in self._workers:
                 worker.process.join()
-                worker.line.close()
+                worker.connection.close()
             self._workers.clear()
 
 
-def _is_stuck(troubles: Sequence[Trouble]) -> bool:
+def _is_stuck(incidents: Sequence[Incident]) -> bool:
     """Whether the unit keeps dying or hanging without having come farther."""
-    last = without_progress(list(troubles))
-    return len(last) >= TROUBLES_WITHOUT_PROGRESS or sum(t.kind == "hung" for t in last) >= HANGS
+    last = without_progress(list(incidents))
+    return len(last) >= INCIDENTS_WITHOUT_PROGRESS or sum(t.kind == "hung" for t in last) >= HANGS
 
 
-def _given_up(troubles: Sequence[Trouble]) -> Outcome:
-    last = troubles[-1]
+def _given_up(incidents: Sequence[Incident]) -> Outcome:
+    last = incidents[-1]
     if last.kind == "hung":
-        count = sum(t.kind == "hung" for t in troubles)
+        count = sum(t.kind == "hung" for t in incidents)
         return Outcome(
             status="failed", reason=f"it hung {count} times, the last at step {last.step}: {last.what}"
         )
-    steps = sorted({trouble.step for trouble in troubles})
+    steps = sorted({incident.step for incident in incidents})
     where = f"at step {steps[0]}" if len(steps) == 1 else f"at steps {steps[0]} to {steps[-1]}"
-    reason = f"its process was ended {len(troubles)} times {where} ({last.what})"
+    reason = f"its process was ended {len(incidents)} times {where} ({last.what})"
     if last.what == "signal 9":
         return Outcome(
             status="out_of_memory", reason=f"{reason}, which is what a system short of memory does"
@@ -236,19 +238,19 @@ def _given_up(troubles: Sequence[Trouble]) -> Outcome:
 
 
 def run_units(
-    board: Board, pool: Pool, units: Sequence[Unit], watch: Callable[[], None] = lambda: None
+    queue: WorkQueue, pool: Pool, units: Sequence[Unit], watch: Callable[[], None] = lambda: None
 ) -> dict[Unit, Outcome]:
     """Runs all units to their end and returns how each ended. ``watch`` is called while waiting.
 
     Raises:
-        MachineFault: the machine failed; all units that are not done stay on the board.
+        MachineFault: the machine failed; all units that are not done stay in the queue.
     """
-    board.enqueue(units)
+    queue.enqueue(units)
     found: dict[Unit, Outcome] = {}
     checked = time.monotonic()
     while True:
         for unit in units:
-            outcome = None if unit in found else board.outcome(unit)
+            outcome = None if unit in found else queue.outcome(unit)
             if outcome is not None:
                 found[unit] = outcome
         watch()
@@ -256,9 +258,9 @@ def run_units(
             return {unit: found[unit] for unit in units}
         pool.tend()
         time.sleep(POLL_SECONDS)
-        if time.monotonic() - checked > BOARD_SECONDS:  # what was lost from the board meanwhile comes back
+        if time.monotonic() - checked > QUEUE_SECONDS:  # what was lost from the queue meanwhile comes back
             checked = time.monotonic()
-            board.enqueue(unit for unit in units if unit not in found)
+            queue.enqueue(unit for unit in units if unit not in found)
 
 
 @contextmanager
@@ -277,10 +279,10 @@ def coordinating(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def join(folder: Path, url: str | None, lab: Lab, *, workers: int, threads: int) -> None:
+def join(folder: Path, url: str | None, executor: Executor, *, workers: int, threads: int) -> None:
     """Lends this machine's processes to a comparison that runs elsewhere, until that one ends."""
-    board = Board(folder, url)
-    pool = Pool(board, url, lab, workers, threads)
+    queue = WorkQueue(folder, url)
+    pool = Pool(queue, url, executor, workers, threads)
     try:
         while not (folder / "results.json").exists():
             pool.tend()

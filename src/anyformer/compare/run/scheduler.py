@@ -31,16 +31,16 @@ from anyformer.compare.plan.schema import Calibration, Leg, Plan, TaskPlan, Tria
 from anyformer.compare.results import SearchRun, Status
 from anyformer.compare.run.machine import describe_disturbance, system_load
 from anyformer.compare.run.pool import Limits, Pool, run_units
-from anyformer.compare.run.unit_files import Outcome
-from anyformer.compare.run.work_queue import Board, Phase, Unit
-from anyformer.compare.run.worker import Lab
+from anyformer.compare.run.unit import Outcome, Phase, Scored, Searched, Trained, Unit
+from anyformer.compare.run.work_queue import WorkQueue
+from anyformer.compare.run.worker import Executor
 
 Failure = tuple[Status, str]
 Round = Literal["short", "long"]
 
 
 @dataclass
-class Findings:
+class TaskOutcomes:
     """The outcomes of one task's units, by candidate."""
 
     references: dict[str, Outcome] = field(default_factory=dict)
@@ -51,47 +51,47 @@ class Findings:
     """Seconds of a step, whenever they were measured."""
     search: dict[str, list[SearchRun]] = field(default_factory=dict)
     rates: dict[str, float] = field(default_factory=dict)
-    runs: dict[str, dict[int, Outcome]] = field(default_factory=dict)
+    runs: dict[str, dict[int, Scored]] = field(default_factory=dict)
     folders: dict[str, dict[int, Path]] = field(default_factory=dict)
     costs: dict[str, Outcome] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
 
 
 @dataclass
-class Conductor:
+class Scheduler:
     """Runs a plan to its end, from wherever it stands. Its caller holds the folder (:func:`coordinating`)."""
 
     plan: Plan
     folder: Path
-    lab: Lab
+    executor: Executor
     references: Mapping[str, Sequence[str]]
     storage: str | None = None
     """The storage's URL in full; the plan has it without its secrets."""
-    watch: Callable[[Conductor], None] = lambda conductor: None
+    watch: Callable[[Scheduler], None] = lambda scheduler: None
     start: float = field(default_factory=time.monotonic)
     stage: str = "starting"
     units: list[Unit] = field(default_factory=list)
     worked: bool = False
     """Whether anything had to be run."""
     remarks: list[str] = field(default_factory=list)
-    """What was found damaged and mended."""
+    """What was found damaged and opened."""
     _load: float = 0.0
     _searched: dict[Unit, Outcome] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.found = {task.name: Findings() for task in self.plan.tasks}
+        self.found = {task.name: TaskOutcomes() for task in self.plan.tasks}
 
-    def run(self) -> dict[str, Findings]:
+    def run(self) -> dict[str, TaskOutcomes]:
         """All stages; raises KeyboardInterrupt with everything in a state to be resumed."""
         plan = self.plan
         self.clock = Clock(self.folder, self.start)
-        self.board, remark = Board.mended(self.folder, self.storage)
+        self.queue, remark = WorkQueue.opened(self.folder, self.storage)
         self.remarks = [remark] if remark else []
         if self.clock.damaged:
             self.remarks.append(f"{self.clock.path} was damaged: the time spent before is not counted")
         current = {task.name: task.data.id for task in plan.tasks}
-        self.board.drop(lambda unit: current.get(unit.task) == unit.data)
-        self.pool = Pool(self.board, self.storage, self.lab, plan.workers, plan.threads, self._limits())
+        self.queue.drop(lambda unit: current.get(unit.task) == unit.data)
+        self.pool = Pool(self.queue, self.storage, self.executor, plan.workers, plan.threads, self._limits())
         try:
             self.calibrate()
             check_fits(plan, self._speeds(), self.clock.seconds)
@@ -140,9 +140,9 @@ class Conductor:
         self.stage, self.units = stage, sorted(units, key=self.seconds_of, reverse=True)
 
         self.remarks += [
-            f"{path} was damaged: that run is done anew" for path in self.board.drop_spoiled(units)
+            f"{path} was damaged: that run is done anew" for path in self.queue.drop_spoiled(units)
         ]
-        self.worked |= bool(self.board.unfinished(units))
+        self.worked |= bool(self.queue.unfinished(units))
 
         def watch() -> None:
             if self.worked:
@@ -150,7 +150,7 @@ class Conductor:
                 self._load = max(self._load, system_load())
             self.watch(self)
 
-        return run_units(self.board, self.pool, self.units, watch)
+        return run_units(self.queue, self.pool, self.units, watch)
 
     def seconds_of(self, unit: Unit) -> float:
         """About how long the unit takes, as far as is known."""
@@ -167,16 +167,15 @@ class Conductor:
             found = self.found[unit.task]
             if unit.phase == "reference":
                 found.references[unit.candidate] = outcome
-                found.reference_folders[unit.candidate] = self.board.home(unit)
-            elif self._passed(unit, outcome):
-                found.calibrations[unit.candidate] = Calibration.model_validate(outcome.data)
-                found.paces[unit.candidate] = [outcome.data["step_seconds"]]
+                found.reference_folders[unit.candidate] = self.queue.home(unit)
+            elif self._passed(unit, outcome) and (calibration := outcome.of(Calibration)):
+                found.calibrations[unit.candidate] = calibration
+                found.paces[unit.candidate] = [calibration.step_seconds]
 
     def _passed(self, unit: Unit, outcome: Outcome) -> bool:
         if outcome.status != "ok":
             reason = outcome.reason if unit.seed is None else f"{outcome.reason} (seed {unit.seed})"
-            status: Status = outcome.status  # type: ignore[assignment]
-            self.found[unit.task].failures.setdefault(unit.candidate, (status, reason))
+            self.found[unit.task].failures.setdefault(unit.candidate, (outcome.status, reason))
         return outcome.status == "ok"
 
     def search(self) -> None:
@@ -235,7 +234,8 @@ class Conductor:
         for unit in self._search_units(task, name, round_):
             outcome = self._searched[unit]
             assert unit.learning_rate is not None
-            found[unit.learning_rate] = outcome.data.get("loss") if outcome.status == "ok" else None
+            searched = outcome.of(Searched)
+            found[unit.learning_rate] = searched.loss if searched else None
         return found
 
     def _extend(self, task: TaskPlan, name: str, round_: Round) -> None:
@@ -254,7 +254,7 @@ class Conductor:
         elif not ladder.best_of(losses):
             last = list(failures.values())[-1]
             reason = f"{last.reason}; so it went with every learning rate"
-            self.found[task.name].failures.setdefault(name, (last.status, reason))  # type: ignore[arg-type]
+            self.found[task.name].failures.setdefault(name, (last.status, reason))
 
     def _choose(self, task: TaskPlan, name: str) -> None:
         trials = task.trials[name]
@@ -271,12 +271,16 @@ class Conductor:
         """Keeps what a search run found; it tells step times better than the calibration, whose steps were few."""
         assert unit.learning_rate is not None
         found = self.found[unit.task]
-        loss = outcome.data.get("loss") if outcome.status == "ok" else None
-        score = outcome.data.get("score") if outcome.status == "ok" else None
+        searched = outcome.of(Searched) or Searched(loss=None)
         found.search.setdefault(unit.candidate, []).append(
-            SearchRun(learning_rate=unit.learning_rate, steps=unit.steps, loss=loss, score=score)
+            SearchRun(
+                learning_rate=unit.learning_rate,
+                steps=unit.steps,
+                loss=searched.loss,
+                score=searched.score,
+            )
         )
-        self._note_pace(unit.task, unit.candidate, outcome.data.get("step_seconds", 0.0))
+        self._note_pace(unit.task, unit.candidate, searched.step_seconds)
 
     def train(self) -> None:
         """Leg by leg; what the steps of one took decides about the next."""
@@ -293,7 +297,7 @@ class Conductor:
             outcomes = self._run("training", units)
             passed = [unit for unit in units if self._passed(unit, outcomes[unit])]
             for (task_name, name), mine in groupby(passed, key=lambda unit: (unit.task, unit.candidate)):
-                pace = fmean(outcomes[unit].data["step_seconds"] for unit in mine)
+                pace = fmean(leg.step_seconds for unit in mine if (leg := outcomes[unit].of(Trained)))
                 self._note_pace(task_name, name, pace)
 
     def _decide_legs(self, number: int) -> None:
@@ -328,11 +332,11 @@ class Conductor:
         ]
         outcomes = self._run("testing", units)
         for unit in units:
-            if self._passed(unit, outcomes[unit]):
+            if self._passed(unit, outcomes[unit]) and (scored := outcomes[unit].of(Scored)):
                 found = self.found[unit.task]
                 assert unit.seed is not None
-                found.runs.setdefault(unit.candidate, {})[unit.seed] = outcomes[unit]
-                found.folders.setdefault(unit.candidate, {})[unit.seed] = self.board.home(unit)
+                found.runs.setdefault(unit.candidate, {})[unit.seed] = scored
+                found.folders.setdefault(unit.candidate, {})[unit.seed] = self.queue.home(unit)
 
     def _note_pace(self, task: str, name: str, seconds: float) -> None:
         """Takes the last step times for the true ones; evaluation takes as much longer as steps do."""

@@ -1,6 +1,6 @@
 """The list of work: an Optuna study with one trial for each unit, and a folder for what the unit leaves.
 
-A unit is put on the board once, under an identity that says all of it. Its trial goes from waiting to running to
+A unit is put in the queue once, under an identity that says all of it. Its trial goes from waiting to running to
 complete or failed. Who works on it holds the lock in its folder; since the operating system frees the lock of a
 killed process, a running trial whose lock is free is an orphan, and the next worker takes it on from its last
 checkpoint. So no unit is lost, and none starts again from nothing.
@@ -12,7 +12,6 @@ import hashlib
 import json
 import math
 import os
-import re
 import shutil
 import sqlite3
 import time
@@ -20,33 +19,29 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from pydantic import BaseModel, ConfigDict
 
 from anyformer.compare.run.locks import FileLock
+from anyformer.compare.run.unit import QUIET, Outcome, Unit
 from anyformer.compare.run.unit_files import (
     PROGRESS,
     RESULT,
-    Outcome,
     abandoned,
     must_be_alone,
     note_left,
     note_owner,
+    read_incidents,
     read_outcome,
-    read_troubles,
     spoiled_file,
     write_outcome,
 )
 from anyformer.files import read_json, remove_temporary, write_atomically
 from anyformer.machine import MachineFault, machine_fault
 
-Phase = Literal["reference", "calibrate", "search", "train", "score", "measure"]
-QUIET: tuple[Phase, ...] = ("measure",)
-"""Phases whose units run one at a time, with nothing beside them."""
 STUDY = "study.db"
 RATES = FloatDistribution(1e-8, 10.0, log=True)
 SEEDS = IntDistribution(0, 2**31 - 1)
@@ -55,31 +50,6 @@ STEPS = IntDistribution(0, 2**62)
 
 class Damaged(MachineFault):
     """What the comparison keeps its books in is not what it wrote."""
-
-
-class Unit(BaseModel):
-    """One piece of work; two units are the same when all fields are. ``data`` is a hash of what its task is made of."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    task: str
-    phase: Phase
-    candidate: str
-    steps: int = 0
-    learning_rate: float | None = None
-    seed: int | None = None
-    schedule: tuple[tuple[int, float], ...] = ()
-    data: str = ""
-
-    @property
-    def id(self) -> str:
-        """The name of its folder: readable, and as unique as the unit."""
-        parts = [self.task, self.phase, self.candidate]
-        parts += [f"lr{self.learning_rate:g}"] if self.learning_rate is not None else []
-        parts += [f"seed{self.seed}"] if self.seed is not None else []
-        parts += [f"to{self.steps}"] if self.phase == "train" else []
-        readable = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(parts))[:80]
-        return f"{readable}-{hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:8]}"
 
 
 @dataclass
@@ -98,13 +68,13 @@ class Claim:
             lock.release()
 
     def give_back(self) -> None:
-        """Leaves the unit on the board, in good order."""
+        """Leaves the unit in the queue, in good order."""
         with suppress(OSError):  # a full disk must not hide why it is given back
             note_left(self.folder)
         self.release()
 
 
-class Board:
+class WorkQueue:
     """The work of one comparison.
 
     Args:
@@ -129,8 +99,8 @@ class Board:
             self.study = optuna.create_study(storage=self.storage, study_name=name, load_if_exists=True)
 
     @classmethod
-    def mended(cls, folder: Path, url: str | None = None) -> tuple[Board, str | None]:
-        """The board, for its coordinator, and a remark where its database was damaged and is made anew.
+    def opened(cls, folder: Path, url: str | None = None) -> tuple[WorkQueue, str | None]:
+        """The queue, for its coordinator, and a remark where its database was damaged and is made anew.
 
         Nothing is lost with the folder's own database: the units and their outcomes lie in files. The damaged one is
         kept beside it.
@@ -142,10 +112,10 @@ class Board:
             return cls(folder, url), None
         try:
             _check_sqlite(folder / STUDY)
-            board = cls(folder)
-            for trial in board.trials():
+            queue = cls(folder)
+            for trial in queue.trials():
                 unit_of(trial)
-            return board, None
+            return queue, None
         except Damaged:
             pass
         aside = folder / f"{STUDY}.damaged"
@@ -194,7 +164,7 @@ class Board:
                     self.study.add_trial(_trial(unit, outcome))
 
     def drop(self, wanted: Callable[[Unit], bool]) -> None:
-        """Takes units that are not wanted off the board, with all they have left; one that is worked on stays."""
+        """Takes units that are not wanted out of the queue, with all they have left; one that is worked on stays."""
         for trial in self.trials():
             unit = unit_of(trial)
             if wanted(unit):
@@ -222,8 +192,8 @@ class Board:
         for trial in self.trials():
             if not trial.state.is_finished():
                 home = self.home(unit_of(trial))
-                troubles = read_troubles(home)
-                waiting.append((len(troubles) + abandoned(home), must_be_alone(troubles), trial))
+                incidents = read_incidents(home)
+                waiting.append((len(incidents) + abandoned(home), must_be_alone(incidents), trial))
         calm = any(not alone for _, alone, _ in waiting)
         for _, alone, trial in sorted(waiting, key=lambda entry: entry[:2]):
             if alone and calm:
@@ -280,7 +250,7 @@ class Board:
 
     def outcome(self, unit: Unit) -> Outcome | None:
         """How the unit ended, or None when it has not."""
-        return read_outcome(self.home(unit))
+        return read_outcome(self.home(unit), unit.phase)
 
     def drop_spoiled(self, units: Iterable[Unit]) -> list[Path]:
         """Forgets the outcomes of units of which a file is missing or damaged, and returns these files."""
@@ -327,7 +297,7 @@ def unit_of(trial: FrozenTrial) -> Unit:
 
 def _value(outcome: Outcome) -> float:
     """What the study ranks a finished unit by; the results do not depend on it."""
-    score = outcome.data.get("score")
+    score = getattr(outcome.found, "score", None)
     return float(score) if isinstance(score, (int, float)) and math.isfinite(score) else 0.0
 
 

@@ -1,8 +1,7 @@
-"""A worker: a process that takes units from the board and runs them until it is told to stop."""
+"""A worker: a process that takes units from the queue and runs them until it is told to stop."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
@@ -11,21 +10,22 @@ import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from anyformer.compare.results import Status
 from anyformer.compare.results.failures import explain
 from anyformer.compare.run.spawn import Packed
+from anyformer.compare.run.unit import Found, Outcome, Unit
 from anyformer.compare.run.unit_files import (
-    PROGRESS,
-    Outcome,
-    Trouble,
-    add_trouble,
+    Incident,
+    Progress,
+    add_incident,
+    read_incidents,
     read_outcome,
     read_progress,
-    read_troubles,
+    write_progress,
 )
-from anyformer.compare.run.work_queue import Board, Claim, Unit
+from anyformer.compare.run.work_queue import Claim, WorkQueue
 from anyformer.files import write_atomically
 from anyformer.machine import MachineFault, is_memory_error, machine_fault, memory_is_short, takes_most_memory
 from anyformer.train.checkpoints import CheckpointTimer
@@ -34,11 +34,11 @@ PROGRESS_SECONDS = 0.4
 
 
 class Stopped(Exception):
-    """The worker was told to stop; the unit has left a checkpoint and stays on the board."""
+    """The worker was told to stop; the unit has left a checkpoint and stays in the queue."""
 
 
-class Crowded(Exception):
-    """A unit that needs little got no memory; it stays on the board, to be run with nothing beside it."""
+class MemoryContention(Exception):
+    """A unit that needs little got no memory; it stays in the queue, to be run with nothing beside it."""
 
 
 class UnitFailed(Exception):
@@ -51,7 +51,7 @@ class UnitFailed(Exception):
 
 
 @dataclass(frozen=True)
-class Word:
+class Message:
     """What a worker says to its parent: the unit that it takes, that it has none, or why it cannot work."""
 
     kind: Literal["took", "free", "fault", "refused", "broken"]
@@ -59,7 +59,7 @@ class Word:
     text: str = ""
 
 
-class Pulse:
+class Heartbeat:
     """What a running unit tells the outside, and what it hears: progress, and when to checkpoint or stop."""
 
     def __init__(self, folder: Path, stop: threading.Event | None = None) -> None:
@@ -67,45 +67,48 @@ class Pulse:
         self._stop = stop or threading.Event()
         self._told = 0.0
         self.checkpoints = CheckpointTimer()
-        self._progress: dict[str, Any] = {}
-        self._beats = 0
+        self._progress = Progress(pid=os.getpid())
 
     @property
     def stopping(self) -> bool:
         return self._stop.is_set()
 
-    def tell(self, **progress: Any) -> None:
-        """Leaves word of the progress in the unit's folder, a few times a second at most."""
-        self._progress = progress
+    def tell(
+        self, *, step: int, steps: int, begun: int = 0, loss: float | None = None, valid: float | None = None
+    ) -> None:
+        """Leave word of the progress in the unit's folder, a few times a second at most."""
+        beats, pid = self._progress.beats, self._progress.pid
+        self._progress = Progress(
+            step=step, steps=steps, begun=begun, loss=loss, valid=valid, beats=beats, pid=pid
+        )
         self.beat()
 
     def beat(self) -> None:
         """Shows that the unit goes on, at whatever it is; where nothing beats for long, it is taken to hang."""
-        self._beats += 1
+        self._progress.beats += 1
         now = time.monotonic()
         if now - self._told >= PROGRESS_SECONDS:
             self._told = now
-            told = {"pid": os.getpid(), "beats": self._beats, **self._progress}
-            write_atomically(self.folder / PROGRESS, json.dumps(told), durable=False)
+            write_progress(self.folder, self._progress)
 
     def checkpoint_due(self) -> bool:
         return self.stopping or self.checkpoints.due
 
 
-class Lab(Protocol):
+class Executor(Protocol):
     """What units do. It travels to the workers by pickling."""
 
-    def execute(self, unit: Unit, folder: Path, pulse: Pulse) -> dict[str, Any]:
+    def execute(self, unit: Unit, folder: Path, heartbeat: Heartbeat) -> Found:
         """Runs the unit, from its checkpoint in ``folder`` where there is one.
 
         Raises:
             UnitFailed: with what belongs in the report.
-            Stopped: when ``pulse.stopping``, after a checkpoint.
+            Stopped: when ``heartbeat.stopping``, after a checkpoint.
         """
 
 
-def work(folder: Path, url: str | None, packed: Packed, threads: int, line: Connection) -> None:
-    """The main function of a worker process. ``line`` closes, or says anything, when it should stop."""
+def work(folder: Path, url: str | None, packed: Packed, threads: int, connection: Connection) -> None:
+    """The main function of a worker process. ``connection`` closes, or says anything, when it should stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     os.environ["OMP_NUM_THREADS"] = str(threads)
     import torch
@@ -115,68 +118,70 @@ def work(folder: Path, url: str | None, packed: Packed, threads: int, line: Conn
     torch.set_num_threads(threads)
     keep_freed_memory()
     stop = threading.Event()
-    threading.Thread(target=_listen, args=(line, stop), daemon=True).start()
+    threading.Thread(target=_listen, args=(connection, stop), daemon=True).start()
     try:
-        _work(Board(folder, url), packed.unpack(), stop, line)
+        _work(WorkQueue(folder, url), packed.unpack(), stop, connection)
     except MachineFault as error:
-        line.send(Word("fault", text=str(error)))
-    except ValueError as error:  # the lab cannot be had here
-        line.send(Word("refused", text=str(error)))
+        connection.send(Message("fault", text=str(error)))
+    except ValueError as error:  # the executor cannot be had here
+        connection.send(Message("refused", text=str(error)))
     except Exception:
-        line.send(Word("broken", text=traceback.format_exc()))
+        connection.send(Message("broken", text=traceback.format_exc()))
 
 
-def _work(board: Board, lab: Lab, stop: threading.Event, line: Connection) -> None:
+def _work(queue: WorkQueue, executor: Executor, stop: threading.Event, connection: Connection) -> None:
     from anyformer.train.memory import return_freed_memory
 
     while not stop.is_set():
-        claim = board.claim()
+        claim = queue.claim()
         if claim is None:
             stop.wait(0.2)
             continue
-        line.send(Word("took", claim.unit))
+        connection.send(Message("took", claim.unit))
         try:
-            outcome = run_unit(lab, claim, stop)
-            board.finish(claim, outcome)
+            outcome = run_unit(executor, claim, stop)
+            queue.finish(claim, outcome)
         except Stopped:
             claim.give_back()
             return
-        except Crowded as error:
+        except MemoryContention as error:
             step = read_progress(claim.folder).step
-            add_trouble(claim.folder, Trouble(kind="memory", step=step, what=str(error)))
+            add_incident(claim.folder, Incident(kind="memory", step=step, what=str(error)))
             claim.give_back()
         except Exception as error:
             claim.give_back()
-            fault = machine_fault(error, board.folder)
+            fault = machine_fault(error, queue.folder)
             if fault is None or isinstance(error, MachineFault):
                 raise
             raise MachineFault(fault) from error
-        line.send(Word("free"))
+        connection.send(Message("free"))
         return_freed_memory()
 
 
-def _listen(line: Connection, stop: threading.Event) -> None:
+def _listen(connection: Connection, stop: threading.Event) -> None:
     """Waits for the parent's word; without a parent the process ends at once, as if it had been killed."""
     try:
-        line.recv()
+        connection.recv()
     except (EOFError, OSError):
         os._exit(1)
     stop.set()
 
 
-def run_unit(lab: Lab, claim: Claim, stop: threading.Event | None = None) -> Outcome:
+def run_unit(executor: Executor, claim: Claim, stop: threading.Event | None = None) -> Outcome:
     """Runs a claimed unit; every failure of the candidate becomes an outcome, so that the others go on.
 
     Raises:
         Stopped: as it was told to.
-        Crowded: it got no memory beside what else ran.
+        MemoryContention: it got no memory beside what else ran.
         MachineFault: the machine failed, and not the candidate.
     """
-    done = read_outcome(claim.folder)  # killed between writing the result and telling the study
+    done = read_outcome(
+        claim.folder, claim.unit.phase
+    )  # killed between writing the result and telling the study
     if done is not None:
         return done
     try:
-        return Outcome(status="ok", data=lab.execute(claim.unit, claim.folder, Pulse(claim.folder, stop)))
+        return Outcome("ok", found=executor.execute(claim.unit, claim.folder, Heartbeat(claim.folder, stop)))
     except Stopped:
         raise
     except UnitFailed as error:
@@ -196,10 +201,10 @@ def _blame(error: BaseException, claim: Claim) -> None:
     """Raises where memory was refused for what others use; comes back where it is the candidate's doing.
 
     A unit that needs little is run again with nothing of the comparison beside it. If it fails again, others have
-    taken the memory of the machine, or there is enough of it and the candidate makes its own trouble.
+    taken the memory of the machine, or there is enough of it and the candidate makes its own incident.
     """
     text = explain(error)[1]
-    if not any(trouble.kind == "memory" for trouble in read_troubles(claim.folder)):
-        raise Crowded(text) from error
+    if not any(incident.kind == "memory" for incident in read_incidents(claim.folder)):
+        raise MemoryContention(text) from error
     if memory_is_short():
         raise MachineFault(f"memory is short, and not by this comparison's doing ({text})") from error

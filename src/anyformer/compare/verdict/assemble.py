@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 from anyformer.compare.plan.learning_rate_search import RUNGS, Place, place_of
 from anyformer.compare.plan.schema import Plan, PlannedCandidate, TaskPlan
@@ -13,17 +12,14 @@ from anyformer.compare.results import (
     CandidateResult,
     Costs,
     MetricFacts,
-    Point,
     ReferenceResult,
-    Sample,
-    SeedRun,
     Settings,
     TaskFacts,
     TaskResult,
 )
 from anyformer.compare.run.items import ITEMS, load_items, sample_of
-from anyformer.compare.run.scheduler import Findings
-from anyformer.compare.run.unit_files import Outcome
+from anyformer.compare.run.scheduler import TaskOutcomes
+from anyformer.compare.run.unit import Outcome, ReferenceFitted
 from anyformer.compare.verdict.judge import judge
 from anyformer.compare.verdict.undertrained import Training, with_maturity
 from anyformer.tasks import Task
@@ -37,7 +33,7 @@ SEARCH = (
 SCHEDULE = "AdamW with weight decay and clipped gradients; a linear warm-up, then level, then linearly down to a tenth"
 
 
-def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: Findings) -> TaskResult:
+def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: TaskOutcomes) -> TaskResult:
     """The result of one task, judged."""
     metric = MetricFacts(**{name: value for name, value in vars(task.metric).items() if value is not None})
     candidates = [_candidate(planned, found) for planned in task_plan.candidates]
@@ -103,7 +99,7 @@ def _evaluated(task_plan: TaskPlan) -> list[str]:
     ]
 
 
-def _candidate(planned: PlannedCandidate, found: Findings) -> CandidateResult:
+def _candidate(planned: PlannedCandidate, found: TaskOutcomes) -> CandidateResult:
     name = planned.name
     result = CandidateResult(
         name=name,
@@ -119,48 +115,37 @@ def _candidate(planned: PlannedCandidate, found: Findings) -> CandidateResult:
     if planned.problem:
         result.status, result.reason = "bad_spec", planned.problem
         return result
-    result.runs = [_run(seed, outcome.data) for seed, outcome in sorted(found.runs.get(name, {}).items())]
+    result.runs = [scored.run(seed) for seed, scored in sorted(found.runs.get(name, {}).items())]
     if name in found.failures:
         result.status, result.reason = found.failures[name]
     elif any(not math.isfinite(run.test.score) for run in result.runs):
         result.status, result.reason = "failed", "its score on the test split is not a number"
     costs = found.costs.get(name)
-    if costs is not None and costs.status == "ok":
-        result.costs = Costs.model_validate(costs.data)
+    if costs is not None and (measured := costs.of(Costs)):
+        result.costs = measured
     elif costs is not None:
         result.costs.notes.append(f"costs were not measured: {costs.reason}")
     return result
 
 
-def _rate_lies(name: str, found: Findings) -> Place | None:
+def _rate_lies(name: str, found: TaskOutcomes) -> Place | None:
     if name not in found.rates:
         return None
     return place_of(found.rates[name], {run.learning_rate for run in found.search[name]})
 
 
-def _run(seed: int, data: dict[str, Any]) -> SeedRun:
-    return SeedRun(
-        seed=seed,
-        test=Sample.model_validate(data["test"]),
-        valid=data["valid"],
-        valid_loss=data.get("valid_loss"),
-        seconds=data["seconds"],
-        curve=[Point.model_validate(point) for point in data["curve"]],
-        by_length=data["by_length"],
-    )
-
-
 def _reference(
-    name: str, outcome: Outcome, task_plan: TaskPlan, task: Task, found: Findings
+    name: str, outcome: Outcome, task_plan: TaskPlan, task: Task, found: TaskOutcomes
 ) -> ReferenceResult:
-    if outcome.status != "ok":
+    fitted = outcome.of(ReferenceFitted)
+    if fitted is None:
         return ReferenceResult(name=name, reason=outcome.reason)
     path, final = found.reference_folders[name] / ITEMS, task_plan.final
     test_items = final.test_items if final else task_plan.split_items["test"]
     length_items = final.length_items if final else test_items
     return ReferenceResult(
         name=name,
-        description=outcome.data["description"],
+        description=fitted.description,
         test=sample_of(load_items(path, task, test_items)),
         by_length={n: sample_of(load_items(path, task, length_items, length=n)) for n in task.lengths},
     )
@@ -173,7 +158,7 @@ def best_candidate(result: TaskResult) -> CandidateResult | None:
 
 
 def save_winner(
-    result: TaskResult, task_plan: TaskPlan, task: Task, found: Findings, folder: Path, inside: str
+    result: TaskResult, task_plan: TaskPlan, task: Task, found: TaskOutcomes, folder: Path, inside: str
 ) -> None:
     """Copies the model of the best candidate's best seed, by validation, to ``folder / inside``."""
     best = best_candidate(result)

@@ -1,0 +1,112 @@
+"""A unit of work, and what it found: a record of one type for each phase."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from anyformer.compare.plan.schema import Calibration
+from anyformer.compare.results import ByLength, Costs, Point, Record, Sample, SeedRun, Status
+
+Phase = Literal["reference", "calibrate", "search", "train", "score", "measure"]
+QUIET: tuple[Phase, ...] = ("measure",)
+"""Phases whose units run one at a time, with nothing beside them."""
+
+
+class Unit(BaseModel):
+    """One piece of work; two units are the same when all fields are. ``data`` is a hash of what its task is made of."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: str
+    phase: Phase
+    candidate: str
+    steps: int = 0
+    learning_rate: float | None = None
+    seed: int | None = None
+    schedule: tuple[tuple[int, float], ...] = ()
+    data: str = ""
+
+    @property
+    def id(self) -> str:
+        """The name of its folder: readable, and as unique as the unit."""
+        parts = [self.task, self.phase, self.candidate]
+        parts += [f"lr{self.learning_rate:g}"] if self.learning_rate is not None else []
+        parts += [f"seed{self.seed}"] if self.seed is not None else []
+        parts += [f"to{self.steps}"] if self.phase == "train" else []
+        readable = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(parts))[:80]
+        return f"{readable}-{hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:8]}"
+
+
+class Searched(Record):
+    """A short run of the learning-rate search; ``loss`` and ``score`` are of validation samples."""
+
+    loss: float | None
+    score: float | None = None
+    step_seconds: float = 0.0
+
+
+class Trained(Record):
+    """A leg of a full run: seconds of a step in it, and of all steps so far."""
+
+    step_seconds: float
+    seconds: float
+
+
+class Scored(Record):
+    """A full run that is trained, on the test split; ``files`` are the hashes of its model's."""
+
+    score: float
+    valid: float | None
+    valid_loss: float | None = None
+    test: Sample
+    seconds: float
+    curve: list[Point]
+    by_length: ByLength
+    files: dict[str, str] = Field(default_factory=dict)
+
+    def run(self, seed: int) -> SeedRun:
+        """The entry of the results."""
+        return SeedRun(
+            seed=seed, **{name: getattr(self, name) for name in SeedRun.model_fields if name != "seed"}
+        )
+
+
+class ReferenceFitted(Record):
+    """A reference; what each test sample scored lies in a file, whose hash is in ``files``."""
+
+    description: str
+    files: dict[str, str]
+
+
+Found = Calibration | Searched | Trained | Scored | Costs | ReferenceFitted
+FOUND: dict[Phase, type[Found]] = {
+    "reference": ReferenceFitted,
+    "calibrate": Calibration,
+    "search": Searched,
+    "train": Trained,
+    "score": Scored,
+    "measure": Costs,
+}
+"""The type of what a unit finds, by its phase."""
+F = TypeVar("F", Calibration, Searched, Trained, Scored, Costs, ReferenceFitted)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a unit ended: ``found`` where its status is "ok", else the failure of the candidate and its reason."""
+
+    status: Status
+    reason: str = ""
+    found: Found | None = None
+
+    def of(self, kind: type[F]) -> F | None:
+        """What was found, which is of this type; None where the unit failed."""
+        assert self.found is None or isinstance(self.found, kind), (
+            f"{kind.__name__} expected, got {self.found!r}"
+        )
+        return self.found
