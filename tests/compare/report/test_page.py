@@ -11,7 +11,7 @@ import subprocess
 import pytest
 import synthetic
 
-from anyformer.compare.report.figures import beyond, curves, growth, tradeoff
+from anyformer.compare.report.figures import draw_figures, list_figures
 from anyformer.compare.report.page import render
 from anyformer.compare.report.plotting import COLOURS, MARKERS, styles
 from anyformer.compare.results import Results
@@ -126,11 +126,17 @@ def test_no_empty_plots():
         for run in candidate.runs:
             run.curve, run.by_length = run.curve[:1], {}
     look = styles([c.name for c in result.candidates])
-    assert curves(result, look) is None
-    assert beyond(result, look) is None
-    assert growth(result, look) == []
-    assert [view.label for view in tradeoff(result, look).views] == ["Training time"]
+    (tradeoff,) = draw_figures(result, look)
+    assert tradeoff.id == "tradeoff" and [view.label for view in tradeoff.views] == ["Training time"]
     assert "data-plot" in render(synthetic.results(result))
+
+
+def test_figures_stand_in_their_order():
+    result = synthetic.task_result()
+    plots = draw_figures(result, styles([c.name for c in result.candidates]))
+    assert [plot.id for plot in plots if not plot.small] == ["tradeoff", "curves", "beyond"]
+    assert [plot.id for plot in plots if plot.small] == ["growth_prefill", "growth_memory", "growth_state"]
+    assert {plot.id for plot in plots} == set(list_figures())
 
 
 def test_nothing_finished():

@@ -16,7 +16,7 @@ from typing import Any
 
 import jinja2
 
-from anyformer.compare.report.figures import beyond, curves, growth, tradeoff
+from anyformer.compare.report.figures import draw_figures
 from anyformer.compare.report.plotting import MUTED, Plot, Style, styles
 from anyformer.compare.results import CandidateResult, Results, Standing, TaskResult
 from anyformer.compare.results import formats as words
@@ -69,8 +69,7 @@ def _script_json(value: Any) -> str:
 def _section(result: TaskResult, results: Results) -> dict[str, Any]:
     look = styles([c.name for c in result.candidates])
     name = result.task.name
-    wide = [plot for plot in (tradeoff(result, look), curves(result, look), beyond(result, look)) if plot]
-    small = growth(result, look)
+    plots = draw_figures(result, look)
     candidates = {c.name: c for c in result.candidates}
     return {
         "anchor": f"task-{name}",
@@ -84,9 +83,9 @@ def _section(result: TaskResult, results: Results) -> dict[str, Any]:
         "metric_title": words.metric_title(result.task.metric),
         "direction": "higher is better" if result.task.metric.higher_is_better else "lower is better",
         "legend": [(c.name, swatch(look[c.name], 13)) for c in result.candidates if c.status == "ok"],
-        "wide": [_plot_entry(plot, name) for plot in wide],
-        "small": [_plot_entry(plot, name) for plot in small],
-        "plots": [_plot_entry(plot, name) for plot in (*wide, *small)],
+        "wide": [_plot_entry(plot, name) for plot in plots if not plot.small],
+        "small": [_plot_entry(plot, name) for plot in plots if plot.small],
+        "plots": [_plot_entry(plot, name) for plot in plots],
         "rate_lies": RATE_LIES,
         "failed": [(c, STATUS_WORDS[c.status]) for c in result.candidates if c.status != "ok"],
         "lost": [r for r in result.references if r.test is None],

@@ -44,12 +44,22 @@ class View:
 
 @dataclass(frozen=True)
 class Plot:
-    """A captioned plot; the reader picks one of its views."""
+    """A captioned plot; the reader picks one of its views.
 
-    id: str
+    Attributes:
+        title, caption: above it.
+        views: ways to draw it.
+        small: whether it stands in the grid under "Growth with length".
+        order: its place on the page, from top to bottom; those of the library have 1, 2 and 3.
+        id: of the figure, filled in by its registry.
+    """
+
     title: str
     caption: str
     views: list[View] = field(default_factory=list)
+    small: bool = False
+    order: float = 10.0
+    id: str = ""
 
 
 def styles(names: Sequence[str]) -> dict[str, Style]:
