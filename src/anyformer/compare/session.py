@@ -95,7 +95,7 @@ def carry_out(
             raise
         raise MachineFault(
             f"{fault}; the comparison stopped. What is finished and the last checkpoints are safe in {folder}, and no "
-            f"candidate was failed for it. When that is opened, go on with: {_how_to_go_on(plan, folder)}"
+            f"candidate was failed for it. When that is mended, go on with: {_how_to_go_on(plan, folder)}"
         ) from error
 
 

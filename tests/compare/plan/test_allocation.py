@@ -22,7 +22,7 @@ from anyformer.compare.plan.allocation import (
 )
 from anyformer.compare.plan.budget import Budget
 from anyformer.compare.plan.learning_rate_search import start_for
-from anyformer.compare.plan.more import go_on
+from anyformer.compare.plan.more import extend_plan
 from anyformer.compare.plan.schema import Calibration, More, Plan, PlannedCandidate, TaskPlan
 from anyformer.train.schedule import LOWEST, top, whole
 
@@ -237,7 +237,7 @@ def test_going_on_is_one_run_in_one_go(tmp_path, budget, more):
     task = plan.tasks[0]
     before, trunk = task.final.steps, task.goes_on_from
     assert trunk == top(task.legs[-1].schedule)
-    go_on(plan, More(budget=more, since=machine.now, kept="results-1.json"), times=2.0)
+    extend_plan(plan, More(budget=more, since=machine.now, kept="results-1.json"), times=2.0)
     plan.save(tmp_path)
     begin, units = machine.now, len(machine.trained)
     (tmp_path / "clock.json").write_text(str(machine.now))
@@ -273,7 +273,7 @@ def test_a_search_for_much_shorter_runs_is_made_anew(tmp_path, cut, more, times,
     plan.save(tmp_path)
     Machine(tmp_path, dict.fromkeys(NAMES, 0.01), steady, 2).conduct(plan)
     task, plan.search_cut = plan.tasks[0], cut
-    go_on(plan, More(budget=more, since=0.0, kept="results-1.json"), times=times)
+    extend_plan(plan, More(budget=more, since=0.0, kept="results-1.json"), times=times)
     assert (task.rounds is None, not task.trials, not task.legs) == (anew,) * 3
     assert not plan.search_cut and task.trained == 200
     assert "after 200 steps" in task.remarks[-1]

@@ -44,11 +44,11 @@ def grant_more(plan: Plan, folder: Path, budget: str) -> None:
     os.replace(folder / RESULTS, folder / kept)
     os.replace(folder / REPORT, folder / kept.replace(".json", ".html").replace("results", "report"))
     (folder / SEAL).unlink(missing_ok=True)
-    go_on(plan, More(budget=budget, since=Clock(folder).before, kept=kept), times=times)
+    extend_plan(plan, More(budget=budget, since=Clock(folder).before, kept=kept), times=times)
     plan.save(folder)
 
 
-def go_on(plan: Plan, more: More, *, times: float) -> None:
+def extend_plan(plan: Plan, more: More, *, times: float) -> None:
     """Takes back what is to be decided anew; runs of a budget of time will be about ``times`` as long as before.
 
     The search for learning rates stands, and with it what was trained, unless it was cut short, or made for runs less

@@ -74,7 +74,7 @@ class Scheduler:
     worked: bool = False
     """Whether anything had to be run."""
     remarks: list[str] = field(default_factory=list)
-    """What was found damaged and opened."""
+    """What was found damaged and mended."""
     _load: float = 0.0
     _searched: dict[Unit, Outcome] = field(default_factory=dict)
 
