@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from anyformer.positions import register_position
 from anyformer.positions._base import PositionInfo, Positions, clipped
 from anyformer.positions._reach import check_reach
+from anyformer.precision import roomy
 
 FORMS = ("m1", "m2", "m3", "m4")
 
@@ -48,6 +49,7 @@ class Relative(Positions):
 
     def score(self, q: Tensor, k: Tensor, q_positions: Tensor, k_positions: Tensor) -> Tensor:
         which = clipped(q_positions, k_positions, self.reach)
+        q, k = roomy(q), roomy(k)
         table, scale = self.table.to(q), self.head_dim**-0.5
         if self.form == "m4":
             keys = spread(k @ table.T, which.mT).mT
