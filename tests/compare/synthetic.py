@@ -10,7 +10,6 @@ from anyformer.compare.results import (
     CandidateResult,
     Costs,
     Machine,
-    MetricFacts,
     Point,
     ReferenceResult,
     Results,
@@ -22,6 +21,7 @@ from anyformer.compare.results import (
     TaskResult,
 )
 from anyformer.compare.verdict.judge import judge
+from anyformer.metrics import MetricInfo
 
 LENGTHS = (64, 128, 256, 512, 1024)
 
@@ -90,10 +90,10 @@ def _candidate(
 
 def task_result(name: str = "recall", *, higher: bool = True, failed: bool = True) -> TaskResult:
     rng = np.random.default_rng(0)
-    metric = MetricFacts(name="accuracy", higher_is_better=True, best=1.0)
+    metric = MetricInfo(name="accuracy", higher_is_better=True, best=1.0)
     start, scores = 0.05, (0.97, 0.955, 0.62, 0.41, 0.58)
     if not higher:
-        metric = MetricFacts(name="bits per byte", higher_is_better=False, unit="bits", best=0.0)
+        metric = MetricInfo(name="bits per byte", higher_is_better=False, unit="bits", best=0.0)
         start, scores = 6.0, (2.41, 2.40, 2.55, 2.39, 2.71)
     specs = [
         ("transformer", 21.0, 1.6, ""),

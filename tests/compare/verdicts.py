@@ -18,21 +18,25 @@ from typing import Any
 
 import numpy as np
 
-from anyformer.compare.results import CandidateResult, MetricFacts, ReferenceResult, SeedRun, Verdict
+from anyformer.compare.results import CandidateResult, ReferenceResult, SeedRun, Verdict
 from anyformer.compare.run.items import sample_of
 from anyformer.compare.verdict.confidence_intervals import beaten
 from anyformer.compare.verdict.judge import judge
+from anyformer.metrics import MetricInfo, create_metric
+from anyformer.questions import Question
 from anyformer.tasks import Evaluation
 
 METRICS = {
-    "binary": MetricFacts(name="accuracy", higher_is_better=True, best=1.0),
-    "tokens": MetricFacts(name="accuracy", higher_is_better=True, best=1.0),
-    "error": MetricFacts(name="MAE", higher_is_better=False, best=0.0),
+    "binary": MetricInfo(name="accuracy", higher_is_better=True, best=1.0),
+    "tokens": MetricInfo(name="accuracy", higher_is_better=True, best=1.0),
+    "error": MetricInfo(name="MAE", higher_is_better=False, best=0.0),
 }
 """One answer an item, right or wrong; sixteen answers an item; and a skewed error, lognormal."""
 SPREADS = {"none": 0.0, "like": 1.0, "larger": 3.0}
 """Deviation of a score over seeds, in deviations of a score over test sets."""
 TOKENS = 16
+ANY_RATIO = create_metric("accuracy", Question(kind="class", place="whole", num_classes=2))
+"""What the statistics are of: a sum and a weight."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,8 @@ def _evaluations(
             sums, weights = (values + noise > 0).sum(0), weights * TOKENS
         elif s.metric == "error":
             sums = np.exp(-values)
-        found.append(Evaluation(sums.astype(float), weights, of if s.clusters else np.arange(s.items)))
+        items = np.stack([sums.astype(float), weights], 1)
+        found.append(Evaluation(ANY_RATIO, items, of if s.clusters else np.arange(s.items)))
     return found
 
 

@@ -76,8 +76,7 @@ class TestEveryGeneratedTask:
         task = create_task(name)
         scores = {}
         for reference in task.references():
-            total, weight = score_reference(reference.fit(task), task)
-            scores[reference.name] = total / weight
+            scores[reference.name] = score_reference(reference.fit(task), task)
         eighth = {"selective_copy": 1 / 8, "vortices": 0.11, "translation": 0.75 / 16, "wallpaper": 1 / 8}
         chance = {"recall": 1 / 16, "copy": 1 / 16, **eighth}.get(name)
         if name == "state_tracking":

@@ -17,11 +17,7 @@ def task(values: np.ndarray, targets: list[str] | None = None, **options: int) -
 
 
 def scores(made: ForecastTask) -> dict[str, float]:
-    found = {}
-    for reference in made.references():
-        total, weight = score_reference(reference.fit(made), made)
-        found[reference.name] = total / weight
-    return found
+    return {one.name: score_reference(one.fit(made), made) for one in made.references()}
 
 
 def test_on_random_walks_of_many_columns_it_is_as_good_as_the_last_value() -> None:

@@ -102,14 +102,12 @@ def test_scores_of_items_are_those_of_the_batch(name: str, series: Path) -> None
     reference = task.references()[0].fit(task)
     whole = evaluate(reference.predict, task, "test", batch_size=64)
     batch = next(task.eval_batches("test", 5))
-    sums, weights = task.score_items(reference.predict(batch), batch)
-    assert sums.shape == weights.shape == (5,)
-    np.testing.assert_allclose(sums.numpy(), whole.sums[:5], rtol=1e-6)
-    assert task.score(reference.predict(batch), batch) == (float(sums.sum()), float(weights.sum()))
+    items = task.metric.measure(reference.predict(batch), batch.target)
+    assert items.shape == (5, 2) and items.dtype == np.float64
+    np.testing.assert_allclose(items, whole.items[:5], rtol=1e-6)
     part = evaluate(reference.predict, task, "test", batch_size=3, items=20)
-    np.testing.assert_allclose(part.sums, whole.sums[task.subset("test", 20)], rtol=1e-6)
-    total, weight = score_reference(reference, task)
-    assert total / weight == pytest.approx(whole.value)
+    np.testing.assert_allclose(part.items, whole.items[task.subset("test", 20)], rtol=1e-6)
+    assert score_reference(reference, task) == pytest.approx(whole.value)
 
 
 def test_a_file_sorted_by_class_is_scored_truly() -> None:
@@ -118,10 +116,9 @@ def test_a_file_sorted_by_class_is_scored_truly() -> None:
     x = np.random.default_rng(1).normal(size=(len(y), 3, 1))
     task = LabelledTask(x, y, name="sorted", classes=["a", "b"])
     majority = task.references()[0].fit(task)
-    total, weight = score_reference(majority, task, items=256)
-    truth, size = score_reference(majority, task)
-    assert weight == 256 and size == task.size("test")
-    assert total / weight == pytest.approx(truth / size, abs=0.005)
+    part, whole = (evaluate(majority.predict, task, "test", batch_size=256, items=n) for n in (256, None))
+    assert len(part) == 256 and len(whole) == task.size("test")
+    assert part.value == pytest.approx(whole.value, abs=0.005)
 
 
 def test_a_regression_file_sorted_by_target_is_scored_truly() -> None:
@@ -129,9 +126,8 @@ def test_a_regression_file_sorted_by_target_is_scored_truly() -> None:
     x = np.random.default_rng(1).normal(size=(len(y), 3, 1))
     task = LabelledTask(x, y[:, None], name="sorted", values=["y"])
     median = task.references()[0].fit(task)
-    total, weight = score_reference(median, task, items=100)
-    truth, size = score_reference(median, task)
-    assert total / weight == pytest.approx(truth / size, rel=0.1)
+    part, whole = (score_reference(median, task, items=n) for n in (100, None))
+    assert part == pytest.approx(whole, rel=0.1)
 
 
 def test_a_part_orders_references_as_the_whole_does(tmp_path: Path) -> None:
@@ -148,14 +144,14 @@ def test_a_part_orders_references_as_the_whole_does(tmp_path: Path) -> None:
     last, seasonal = by_name["last value"], by_name["seasonal naive"]
 
     def mean(batches: list[Batch], name: str) -> float:
-        parts = [task.score(by_name[name].predict(batch), batch) for batch in batches]
-        return sum(p[0] for p in parts) / sum(p[1] for p in parts)
+        parts = [task.metric.measure(by_name[name].predict(batch), batch.target) for batch in batches]
+        return task.metric.value(np.concatenate(parts))
 
     first = [next(task.eval_batches("test", 64))]
     assert mean(first, "last value") < mean(first, "seasonal naive"), "what comes first misleads"
     for items in (64, None):
         scores = [score_reference(r, task, items=items) for r in (last, seasonal)]
-        assert scores[0][0] / scores[0][1] > scores[1][0] / scores[1][1]
+        assert scores[0] > scores[1]
 
 
 def test_windows_that_overlap_belong_together(series: Path) -> None:
@@ -196,6 +192,6 @@ def test_unknown_targets_do_not_count(series: Path) -> None:
     targets[1] = torch.nan
     holed = Batch(batch.x, targets, None, batch.shift, batch.scale)
     outputs = torch.zeros(3, task.objective.num_outputs)
-    sums, weights = task.score_items(outputs, holed)
+    sums, weights = task.metric.measure(outputs, holed.target).T
     assert weights[1] == 0 and sums[1] == 0 and sums[0] > 0
-    assert task.score_items(outputs * torch.nan, holed)[0][0].isnan(), "a model's NaN stays one"
+    assert np.isnan(task.metric.measure(outputs * torch.nan, holed.target)[0, 0]), "a model's NaN stays one"

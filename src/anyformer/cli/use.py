@@ -117,9 +117,11 @@ def _run(fit: Fit) -> None:
 
 
 def _metric(fit: Fit, value: float | None) -> str:
-    metric = fit.task.metric
+    from anyformer.compare.results.formats import format_score
+
+    metric = fit.task.metric.info
     unit = "" if metric.unit in metric.name else f" {metric.unit}"
-    return f"{metric.name} {float('nan') if value is None else value:.4g}{unit}"
+    return f"{metric.name} {format_score(metric, float('nan') if value is None else value)}{unit}"
 
 
 @app.command()

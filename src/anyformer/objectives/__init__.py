@@ -1,9 +1,10 @@
-"""Objectives: what a model's outputs mean, the loss they are trained with, and what is measured of them."""
+"""Objectives: what a model's outputs mean, and the loss they are trained with."""
 
 from __future__ import annotations
 
-from anyformer.objectives.base import IGNORED, Objective
+from anyformer.objectives.base import Objective
 from anyformer.objectives.discrete import Classify, NextToken
 from anyformer.objectives.numeric import Forecast, Regress
+from anyformer.questions import IGNORED
 
 __all__ = ["IGNORED", "Classify", "Forecast", "NextToken", "Objective", "Regress"]

@@ -7,10 +7,9 @@ from typing import Literal
 
 from torch import Tensor
 
-Pool = Literal["mean", "last"] | None
+from anyformer.questions import Question
 
-IGNORED = -100
-"""A token target with this value is neither trained on nor measured."""
+Pool = Literal["mean", "last"] | None
 
 
 class Objective(ABC):
@@ -33,13 +32,13 @@ class Objective(ABC):
         """Mean loss over the targets that count, a scalar in at least float32."""
 
     @abstractmethod
-    def measure_items(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        """Measures of each sample: ``(sums, counts)``, both ``(B,)`` float64; ``"loss"`` is one of them."""
+    def loss_items(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """What each sample adds to the loss, and how many targets it counts: ``(sums, counts)``, ``(B,)`` float64."""
 
-    def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[float, int]]:
-        """Measures of a batch as ``(sum, count)``, so that batches of any size add up exactly."""
-        found = self.measure_items(outputs, targets)
-        return {name: (float(sums.sum()), int(counts.sum())) for name, (sums, counts) in found.items()}
+    @property
+    @abstractmethod
+    def question(self) -> Question:
+        """What is asked."""
 
 
 def check_pool(pool: Pool) -> None:

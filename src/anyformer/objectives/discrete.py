@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
-from anyformer.objectives.base import IGNORED, Objective, Pool, check_count, check_pool, check_shape
+from anyformer.objectives.base import Objective, Pool, check_count, check_pool, check_shape
 from anyformer.precision import widen
+from anyformer.questions import IGNORED, Question, log_losses
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,15 @@ class NextToken(Objective):
         )
         return total / (targets != IGNORED).sum().clamp(min=1)
 
-    def measure_items(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        """``loss`` in nats and ``accuracy``, summed over the targets of a sample that count."""
+    def loss_items(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross-entropy, summed over the targets of a sample that count."""
         self._check(outputs, targets)
-        counts = targets != IGNORED
-        owner = counts.nonzero()[:, 0]
-        return _classification_measures(outputs[counts], targets[counts], owner, len(targets))
+        return log_losses(outputs, targets)
+
+    @property
+    def question(self) -> Question:
+        """A class at each place."""
+        return Question(kind="class", place="each", num_classes=self.vocab_size)
 
     def _check(self, outputs: Tensor, targets: Tensor) -> None:
         check_shape("outputs", outputs, (*targets.shape, self.vocab_size))
@@ -73,24 +76,12 @@ class Classify(Objective):
         check_shape("outputs", outputs, (targets.shape[0], self.num_classes))
         return functional.cross_entropy(widen(outputs), targets)
 
-    def measure_items(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        """``loss`` in nats and ``accuracy`` of each sequence."""
+    def loss_items(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross-entropy of each sequence."""
         check_shape("outputs", outputs, (targets.shape[0], self.num_classes))
-        owner = torch.arange(len(targets), device=targets.device)
-        return _classification_measures(outputs, targets, owner, len(targets))
+        return log_losses(outputs, targets)
 
-
-def _classification_measures(
-    outputs: Tensor, targets: Tensor, owner: Tensor, size: int
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """Measures of places (P, classes) and (P,), added up by the sample (P,) that each belongs to."""
-
-    def added(values: Tensor) -> Tensor:
-        return torch.zeros(size, dtype=torch.float64, device=values.device).index_add_(
-            0, owner, values.detach().double()
-        )
-
-    counts = added(torch.ones_like(targets))
-    loss = functional.cross_entropy(widen(outputs), targets, reduction="none")
-    correct = outputs.argmax(-1) == targets
-    return {"loss": (added(loss), counts), "accuracy": (added(correct), counts)}
+    @property
+    def question(self) -> Question:
+        """A class of the whole sequence."""
+        return Question(kind="class", place="whole", num_classes=self.num_classes)

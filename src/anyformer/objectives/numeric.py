@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from anyformer.objectives.base import Objective, Pool, check_count, check_pool, check_shape
 from anyformer.precision import widen
+from anyformer.questions import Question
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,16 @@ class Regress(Objective):
         total = functional.huber_loss(outputs, targets, reduction="sum")
         return total / known.sum().clamp(min=1)
 
-    def measure_items(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        """``loss``, ``mae`` and ``mse``, summed over the targets of a sample that are not NaN."""
+    def loss_items(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Huber loss, summed over the targets of a sample that are not NaN."""
         outputs, targets, known = _known(self, outputs, targets)
         loss = functional.huber_loss(outputs, targets, reduction="none")
-        return _numeric_measures(loss, outputs - targets, known)
+        return loss.detach().double().sum(1), known.sum(1).double()
+
+    @property
+    def question(self) -> Question:
+        """Numbers of the whole sequence."""
+        return Question(kind="number", place="whole")
 
 
 @dataclass(frozen=True)
@@ -75,10 +81,15 @@ class Forecast(Objective):
         outputs, targets, known = _known(self, outputs, targets)
         return (outputs - targets).abs().sum() / known.sum().clamp(min=1)
 
-    def measure_items(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        """``loss`` (the absolute error), ``mae`` and ``mse``, summed over the targets that are not NaN."""
+    def loss_items(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Absolute error, summed over the targets of a sample that are not NaN."""
         outputs, targets, known = _known(self, outputs, targets)
-        return _numeric_measures((outputs - targets).abs(), outputs - targets, known)
+        return (outputs - targets).abs().detach().double().sum(1), known.sum(1).double()
+
+    @property
+    def question(self) -> Question:
+        """Numbers that follow the sequence."""
+        return Question(kind="number", place="ahead")
 
 
 def _known(objective: Objective, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -90,13 +101,3 @@ def _known(objective: Objective, outputs: Tensor, targets: Tensor) -> tuple[Tens
     known = ~flat.isnan()
     zero = flat.new_zeros(())
     return torch.where(known, outputs, zero), torch.where(known, flat, zero), known
-
-
-def _numeric_measures(loss: Tensor, error: Tensor, known: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    """Measures of samples from what each of their values (B, num_outputs) adds, 0 where it is not known."""
-    counts, error = known.sum(1).double(), error.detach().double()
-    return {
-        "loss": (loss.detach().double().sum(1), counts),
-        "mae": (error.abs().sum(1), counts),
-        "mse": (error.square().sum(1), counts),
-    }

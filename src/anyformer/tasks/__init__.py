@@ -7,11 +7,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from anyformer.metrics import Metric
 from anyformer.registry import Registry
 from anyformer.tasks.base import (
     Batch,
     DataError,
-    Metric,
     Split,
     Task,
     TaskMaker,

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anyformer.metrics import Metric
 from anyformer.objectives import Objective
+from anyformer.questions import Question, Target
 from anyformer.spelling import option
 from anyformer.tasks.subsets import spread_order, stratified_order
 
@@ -28,24 +30,6 @@ SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
 class DataError(ValueError):
     """The user's data cannot be used: one message that says what is wrong and where."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What the leaderboard ranks by.
-
-    Attributes:
-        name, higher_is_better, unit: of the metric.
-        best: the best value to be hoped for, where it is known.
-        limits: between which values every score lies; where not given, 0 and 1 for a metric whose best is 1, and 0
-            and infinity for an error whose best is 0.
-    """
-
-    name: str
-    higher_is_better: bool
-    unit: str = ""
-    best: float | None = None
-    limits: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +54,11 @@ class Batch:
         """The batch on another device."""
         fields = {name: value for name, value in vars(self).items() if value is not None}
         return replace(self, **{name: value.to(device) for name, value in fields.items()})
+
+    @property
+    def target(self) -> Target:
+        """What should be answered, for metrics."""
+        return Target(self.targets, self.shift, self.scale)
 
     def in_units(self, outputs: Tensor) -> np.ndarray:
         """Outputs in the targets' shape and the user's units."""
@@ -177,14 +166,10 @@ class Task(ABC):
         """At most ``limit`` samples that stand for the train split."""
         return self.sample("train", limit)
 
-    def score_items(self, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """``(sums, weights)`` of the metric for each sample, both ``(B,)`` float64, in the user's units."""
-        return self.objective.measure_items(outputs, batch.targets)[self.metric.name]
-
-    def score(self, outputs: Tensor, batch: Batch) -> tuple[float, float]:
-        """``(sum, weight)`` of the metric over a batch, in the user's units."""
-        sums, weights = self.score_items(outputs, batch)
-        return float(sums.sum()), float(weights.sum())
+    @property
+    def question(self) -> Question:
+        """What is asked, for metrics."""
+        return self.objective.question
 
     def describe(self) -> dict[str, Any]:
         """Facts for the report, ready for JSON."""

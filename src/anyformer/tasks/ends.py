@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from anyformer.metrics import create_metric
 from anyformer.objectives import IGNORED, NextToken
 from anyformer.tasks import register_task
-from anyformer.tasks.base import Metric, check_integer
+from anyformer.tasks.base import check_integer
 from anyformer.tasks.generated import GeneratedTask
 from anyformer.tasks.references import Reference, Token
 
@@ -41,7 +42,7 @@ class Ends(GeneratedTask):
         self.lengths = (2 * length, 4 * length)
         self.seed = seed
         self.objective = NextToken(num_symbols)
-        self.metric = Metric("accuracy", higher_is_better=True, best=1.0)
+        self.metric = create_metric("accuracy", self.question)
         self.title = f"Say which of up to {length} tokens are as the first and as the last one."
 
     def _generate(self, rng: np.random.Generator, count: int, length: int) -> dict[str, np.ndarray]:

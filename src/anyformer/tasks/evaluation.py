@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from anyformer.metrics import Metric
 
 if TYPE_CHECKING:
     from anyformer.tasks.base import Batch, Split, Task
@@ -19,24 +22,24 @@ class Evaluation:
     """A metric over samples of a split.
 
     Attributes:
-        sums, weights: ``(N,)`` float64: what each sample adds to the metric, and how much it counts.
+        metric: the metric.
+        items: ``(N, K)`` float64: its statistics of each sample.
         clusters: ``(N,)`` integers: samples of one number belong together and are no independent evidence.
         loss: the mean loss of the objective, where it was asked for.
     """
 
-    sums: np.ndarray
-    weights: np.ndarray
+    metric: Metric
+    items: np.ndarray
     clusters: np.ndarray
     loss: float | None = None
 
-    @property
+    @cached_property
     def value(self) -> float:
-        """The metric; NaN where nothing counts."""
-        total = float(self.weights.sum())
-        return float(self.sums.sum()) / total if total else float("nan")
+        """The metric; NaN where it has no value."""
+        return float(self.metric.value(self.items))
 
     def __len__(self) -> int:
-        return len(self.sums)
+        return len(self.items)
 
 
 @torch.no_grad()
@@ -64,19 +67,18 @@ def evaluate(
         with_loss: whether to take the objective's loss too.
     """
     index = task.subset(split, items, length=length)
-    sums, weights, losses = [], [], []
+    items_of_batches, losses = [], []
     for batch in task.eval_batches(split, batch_size, length=length, index=index):
         batch = batch.to(device)
         outputs = predict(batch)
-        total, weight = task.score_items(outputs, batch)
-        sums.append(total.double().cpu().numpy())
-        weights.append(weight.double().cpu().numpy())
+        items_of_batches.append(task.metric.measure(outputs, batch.target))
         if with_loss:
-            losses.append(task.objective.measure(outputs, batch.targets)["loss"])
+            sums, counts = task.objective.loss_items(outputs, batch.targets)
+            losses.append((float(sums.sum()), int(counts.sum())))
     count = sum(n for _, n in losses)
     return Evaluation(
-        sums=np.concatenate(sums),
-        weights=np.concatenate(weights),
+        metric=task.metric,
+        items=np.concatenate(items_of_batches),
         clusters=task.clusters(split, length=length)[index],
         loss=(sum(part for part, _ in losses) / count if count else float("nan")) if with_loss else None,
     )

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from anyformer.metrics import create_metric
 from anyformer.objectives import Forecast
 from anyformer.tasks import register_task
-from anyformer.tasks.base import Metric, check_integer
+from anyformer.tasks.base import check_integer
 from anyformer.tasks.generated import GeneratedTask
 from anyformer.tasks.references import LastValue, Reference, WindowMean
 
@@ -41,7 +42,7 @@ class Fading(GeneratedTask):
         self.lengths = (2 * length, 4 * length)
         self.seed = seed
         self.objective = Forecast(1, 2)
-        self.metric = Metric("mse", higher_is_better=False, best=0.0)
+        self.metric = create_metric("mse", self.question)
         self.title = f"Predict a fading channel from its last {length} values."
 
     def _generate(self, rng: np.random.Generator, count: int, length: int) -> dict[str, np.ndarray]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from anyformer.metrics import create_metric
 from anyformer.objectives import Forecast
-from anyformer.tasks.base import SPLITS, Batch, DataError, Metric, Split, Task, check_integer
+from anyformer.questions import Question
+from anyformer.tasks.base import SPLITS, Batch, DataError, Split, Task, check_integer
 from anyformer.tasks.encoding import ForecastEncoding, Layout, filled
 from anyformer.tasks.linear_forecast import ChannelLinear
 from anyformer.tasks.references import LastValue, Reference, SeasonalNaive, WindowMean
@@ -108,10 +109,7 @@ class ForecastTask(Task):
         self.train_length = self.context
         self.num_features = len(self.columns) * (2 if self._missing.any() else 1)
         self.objective = Forecast(self.horizon, len(self.targets))
-        if len(self.targets) == 1:
-            self.metric = Metric("MAE", higher_is_better=False, unit=self.targets[0], best=0.0)
-        else:
-            self.metric = Metric("MASE", higher_is_better=False, best=0.0)
+        self.metric = create_metric("mae" if len(self.targets) == 1 else "mase", self.question)
         what = ", ".join(self.targets[:3]) + (" ..." if len(self.targets) > 3 else "")
         self.title = f"Forecast {what}: {self.horizon} steps ahead from the {self.context} before."
 
@@ -239,14 +237,11 @@ class ForecastTask(Task):
             found[mine] = number * most + blocks
         return found
 
-    def score_items(self, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """``(sums, weights)`` of the absolute error in the user's units, or scaled where there are several."""
-        assert batch.scale is not None
-        error = (outputs.detach().double().view_as(batch.targets) - batch.targets).abs() * batch.scale
-        if len(self.targets) > 1:
-            error = error / torch.from_numpy(self._mase).to(error)
-        known = ~batch.targets.isnan()
-        return error.where(known, 0.0).flatten(1).sum(1), known.flatten(1).sum(1).double()
+    @property
+    def question(self) -> Question:
+        """The values of the target columns that follow."""
+        field = self.targets[0] if len(self.targets) == 1 else ""
+        return replace(self.objective.question, field=field, scales=tuple(self._mase.tolist()))
 
     def references(self) -> list[Reference]:
         """Last value, seasonal naive where there is a season, the window's mean, and a linear model."""

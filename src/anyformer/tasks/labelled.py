@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from anyformer.metrics import create_metric
 from anyformer.objectives import Classify, Regress
-from anyformer.tasks.base import SPLITS, Batch, DataError, Metric, Split, Task
+from anyformer.questions import Question
+from anyformer.tasks.base import SPLITS, Batch, DataError, Split, Task
 from anyformer.tasks.encoding import LabelledEncoding, Layout, Standard
 from anyformer.tasks.references import Reference, references_for
 
@@ -88,7 +90,7 @@ class LabelledTask(Task):
         self._y = y.astype(np.int64)
         self._scale: np.ndarray | None = None
         self.objective = Classify(len(self.classes))
-        self.metric = Metric("accuracy", higher_is_better=True, best=1.0)
+        self.metric = create_metric("accuracy", self.question)
         what = values[0] if values else "class"
         self.title = f"Tell which of {len(self.classes)} values {what} has."
         rare = [name for name, count in zip(self.classes, np.bincount(self._y)) if count < 3]
@@ -108,9 +110,7 @@ class LabelledTask(Task):
         self._scale = scale
         self._y = (y - self._shift) / scale
         self.objective = Regress(y.shape[1])
-        self.metric = Metric(
-            "MAE", higher_is_better=False, unit=values[0] if len(values) == 1 else "", best=0.0
-        )
+        self.metric = create_metric("mae", self.question)
         self.title = f"Predict {', '.join(values[:3]) or 'numbers'} of each sequence."
 
     def size(self, split: Split, length: int | None = None) -> int:
@@ -142,12 +142,11 @@ class LabelledTask(Task):
         hashes = _hashes(self._x[rows], None if self._mask is None else self._mask[rows])
         return np.array([codes.setdefault(key, len(codes)) for key in hashes])
 
-    def score_items(self, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """``(sums, weights)`` of the accuracy, or of the absolute error in the user's units."""
-        if batch.scale is None:
-            return super().score_items(outputs, batch)
-        error = (outputs.detach().double() - batch.targets).abs() * batch.scale
-        return error.sum(1), torch.full_like(error[:, 0], error.shape[1])
+    @property
+    def question(self) -> Question:
+        """The class, or the numbers, of each sequence."""
+        field = self._values[0] if len(self._values) == 1 else ""
+        return replace(self.objective.question, field=field)
 
     @property
     def encoding(self) -> LabelledEncoding | None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from anyformer.metrics import create_metric
 from anyformer.objectives import Classify
 from anyformer.tasks import register_task
-from anyformer.tasks.base import Metric, check_integer
+from anyformer.tasks.base import check_integer
 from anyformer.tasks.generated import GeneratedTask
 from anyformer.tasks.references import HashedLinear, Majority, Reference
 
@@ -46,7 +47,7 @@ class ListOps(GeneratedTask):
         self.lengths = (2 * length, 4 * length)
         self.seed = seed
         self.objective = Classify(10)
-        self.metric = Metric("accuracy", higher_is_better=True, best=1.0)
+        self.metric = create_metric("accuracy", self.question)
         self.title = f"Evaluate nested MAX, MIN, MED and SM over digits, in up to {length} tokens."
 
     def _generate(self, rng: np.random.Generator, count: int, length: int) -> dict[str, np.ndarray]:

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from anyformer.metrics import create_metric
 from anyformer.objectives import Classify
 from anyformer.tasks import register_task
-from anyformer.tasks.base import Metric, check_integer
+from anyformer.tasks.base import check_integer
 from anyformer.tasks.generated import GeneratedTask
 from anyformer.tasks.references import HashedLinear, Majority, Reference
 
@@ -49,7 +50,7 @@ class Lookup(GeneratedTask):
         self.lengths = (2 * length, 4 * length)
         self.seed = seed
         self.objective = Classify(num_values)
-        self.metric = Metric("accuracy", higher_is_better=True, best=1.0)
+        self.metric = create_metric("accuracy", self.question)
         self.title = (
             f"Find the key that is asked for among {num_facts} facts: it has one of {num_values} values."
         )

@@ -50,10 +50,9 @@ def score_reference(
     batch_size: int = 256,
     length: int | None = None,
     items: int | None = None,
-) -> tuple[float, float]:
-    """``(sum, weight)`` of the task's metric over a split, or over a part of it, for a fitted reference."""
-    found = evaluate(reference.predict, task, split, batch_size=batch_size, length=length, items=items)
-    return float(found.sums.sum()), float(found.weights.sum())
+) -> float:
+    """The task's metric over a split, or over a part of it, for a fitted reference."""
+    return evaluate(reference.predict, task, split, batch_size=batch_size, length=length, items=items).value
 
 
 class Token(Reference):
@@ -274,16 +273,12 @@ class _Fitted(Reference):
             ):  # else too few have all their targets, and means stand in for those unknown
                 x, y = x[whole], y[whole]
         self.objective = task.objective
-        sign = 1 if task.metric.higher_is_better else -1
-        best = -np.inf
+        fitted = []
         for penalty in self.penalties:
-            model = self._fit_one(x, y, penalty)
-            previous, self.model = getattr(self, "model", None), model
-            total, weight = score_reference(self, task, "valid")
-            if sign * total / max(weight, 1e-12) > best:
-                best = sign * total / max(weight, 1e-12)
-            else:
-                self.model = previous
+            self.model = self._fit_one(x, y, penalty)
+            score = task.metric.info.sign * score_reference(self, task, "valid")
+            fitted.append((-np.inf if np.isnan(score) else score, self.model))
+        self.model = max(fitted, key=lambda pair: pair[0])[1]
         return self
 
     def _fit_one(self, x: Any, y: np.ndarray, penalty: float) -> Any:

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from anyformer.metrics import create_metric
 from anyformer.objectives import IGNORED, NextToken
 from anyformer.tasks import register_task
-from anyformer.tasks.base import Metric, check_integer
+from anyformer.tasks.base import check_integer
 from anyformer.tasks.generated import GeneratedTask
 from anyformer.tasks.references import Reference, Token
 
@@ -45,7 +46,7 @@ class SelectiveCopy(GeneratedTask):
         self.lengths = (2 * length, 4 * length)
         self.seed = seed
         self.objective = NextToken(self.vocab_size)
-        self.metric = Metric("accuracy", higher_is_better=True, best=1.0)
+        self.metric = create_metric("accuracy", self.question)
         self.title = f"Write down {num_symbols} symbols that stand among noise."
 
     def _generate(self, rng: np.random.Generator, count: int, length: int) -> dict[str, np.ndarray]:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import sysconfig
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from anyformer.metrics import create_metric
 from anyformer.objectives import NextToken
+from anyformer.questions import Question
 from anyformer.tasks import register_task
-from anyformer.tasks.base import SPLITS, Batch, DataError, Metric, Split, Task, check_integer
+from anyformer.tasks.base import SPLITS, Batch, DataError, Split, Task, check_integer
 from anyformer.tasks.references import NGram, Reference
 from anyformer.tasks.subsets import neighbours
 
@@ -87,7 +87,7 @@ class ByteTask(Task):
             n * self.train_length for n in (2, 4) if 2 * n * self.train_length <= self._spare
         )
         self.objective = NextToken(256)
-        self.metric = Metric("bits per byte", higher_is_better=False, unit="bits", best=0.0)
+        self.metric = create_metric("bits_per_byte", self.question)
 
     def _without_duplicates(self, documents: Sequence[Document]) -> list[Document]:
         kept = {document.data: document for document in reversed(documents)}
@@ -156,10 +156,10 @@ class ByteTask(Task):
         windows = torch.from_numpy(data[starts[:, None] + np.arange(length + 1)].astype(np.int64))
         return Batch(windows[:, :-1].contiguous(), windows[:, 1:].contiguous())
 
-    def score_items(self, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """``(sums, weights)`` of bits per byte."""
-        sums, counts = self.objective.measure_items(outputs, batch.targets)["loss"]
-        return sums / math.log(2), counts
+    @property
+    def question(self) -> Question:
+        """The next byte at each place."""
+        return replace(self.objective.question, field="byte")
 
     def references(self) -> list[Reference]:
         """Frequencies of bytes, trigrams, and 5-grams."""

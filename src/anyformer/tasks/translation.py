@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from anyformer.metrics import create_metric
 from anyformer.objectives import IGNORED, NextToken
 from anyformer.tasks import register_task
-from anyformer.tasks.base import Metric, check_integer
+from anyformer.tasks.base import check_integer
 from anyformer.tasks.generated import GeneratedTask
 from anyformer.tasks.references import Reference, Token
 
@@ -54,7 +55,7 @@ class Translation(GeneratedTask):
         self.seed = seed
         self.dictionary = words + np.random.default_rng([seed, 281]).permutation(words)
         self.objective = NextToken(self.vocab_size)
-        self.metric = Metric("accuracy", higher_is_better=True, best=1.0)
+        self.metric = create_metric("accuracy", self.question)
         self.title = f"Translate sentences of up to {length // 2} words and names."
 
     def translate(self, source: np.ndarray) -> np.ndarray:

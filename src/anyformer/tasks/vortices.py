@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
+from anyformer.metrics import create_metric
 from anyformer.objectives import NextToken
 from anyformer.tasks import register_task
-from anyformer.tasks.base import Metric, check_integer
+from anyformer.tasks.base import check_integer
 from anyformer.tasks.generated import GeneratedTask
 from anyformer.tasks.references import Reference, SameToken, Token
 
@@ -44,7 +45,7 @@ class Vortices(GeneratedTask):
         self.lengths = (2 * self.train_length, 4 * self.train_length)
         self.seed = seed
         self.objective = NextToken(levels)
-        self.metric = Metric("accuracy", higher_is_better=True, best=1.0)
+        self.metric = create_metric("accuracy", self.question)
         self.title = f"Predict a two-dimensional flow in {levels} levels of vorticity."
 
     def _generate(self, rng: np.random.Generator, count: int, length: int) -> dict[str, np.ndarray]:

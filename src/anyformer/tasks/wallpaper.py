@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from anyformer.metrics import create_metric
 from anyformer.objectives import IGNORED, NextToken
 from anyformer.tasks import register_task
-from anyformer.tasks.base import Metric, check_integer
+from anyformer.tasks.base import check_integer
 from anyformer.tasks.generated import GeneratedTask
 from anyformer.tasks.references import NGram, Reference, Token
 
@@ -59,7 +60,7 @@ class Wallpaper(GeneratedTask):
         self.seed = seed
         self.objective = NextToken(colours)
         expected = 1 - noise + noise / colours
-        self.metric = Metric("accuracy", higher_is_better=True, best=expected, limits=(0.0, 1.0))
+        self.metric = create_metric("accuracy", self.question, best=expected)
         self.title = f"Predict images of {columns} columns that repeat each {period} rows."
 
     def _generate(self, rng: np.random.Generator, count: int, length: int) -> dict[str, np.ndarray]:

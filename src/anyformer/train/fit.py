@@ -265,7 +265,7 @@ class Fit:
 
     def _validate(self) -> None:
         value = self.trainer.evaluate("valid").value
-        sign = 1 if self.task.metric.higher_is_better else -1
+        sign = self.task.metric.info.sign
         if self.valid is None or math.isnan(self.valid) or sign * value >= sign * self.valid:
             self.valid = value
             self._save()
@@ -281,7 +281,7 @@ class Fit:
             options=plan.options,
             seed=plan.config.seed,
             step=trainer.step,
-            metric=self.task.metric.name,
+            metric=self.task.metric.info.name,
             valid=self.valid,
             test=self.test,
         )

@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from anyformer.compare.results import (
     CandidateResult,
     Costs,
-    MetricFacts,
     ReferenceResult,
     Sample,
     SeedRun,
 )
 from anyformer.compare.verdict.confidence_intervals import Estimate
 from anyformer.compare.verdict.judge import Row, contrasts, difference, estimate, holm, judge
+from anyformer.metrics import MetricInfo
 
-ACCURACY = MetricFacts(name="accuracy", higher_is_better=True, best=1.0)
-ERROR = MetricFacts(name="error", higher_is_better=False, unit="kW")
+ACCURACY = MetricInfo(name="accuracy", higher_is_better=True, best=1.0)
+ERROR = MetricInfo(name="error", higher_is_better=False, unit="kW")
 
 
 def sample(values, weight: float = 10.0) -> Sample:
@@ -121,7 +121,7 @@ class TestFewItems:
             board, verdict = judge(ACCURACY, found, [])
             assert all(0 <= row.low <= row.score <= row.high <= 1 for row in board)
             assert all(-1 <= c.low <= c.difference <= c.high <= 1 for c in verdict.contrasts)
-        board, _ = judge(MetricFacts(name="MAE", higher_is_better=False, best=0.0), found, [])
+        board, _ = judge(MetricInfo(name="MAE", higher_is_better=False, best=0.0), found, [])
         assert all(0 <= row.low <= row.score for row in board)
 
     @pytest.mark.parametrize("items, told", [(3, False), (5, False), (8, True)])

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from anyformer.compare.plan.budget import TIMES, propose_time
 from anyformer.compare.results import (
     CandidateResult,
-    MetricFacts,
     Point,
     ReferenceResult,
     Sample,
@@ -28,8 +27,9 @@ from anyformer.compare.verdict.undertrained import (
     slowest_seconds,
     with_maturity,
 )
+from anyformer.metrics import MetricInfo
 
-ERROR = MetricFacts(name="mae", higher_is_better=False, best=0.0)
+ERROR = MetricInfo(name="mae", higher_is_better=False, best=0.0)
 ITEMS = 200
 
 

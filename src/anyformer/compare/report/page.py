@@ -81,7 +81,7 @@ def _section(result: TaskResult, results: Results) -> dict[str, Any]:
         "columns": _columns(result),
         "metric": result.task.metric,
         "metric_title": words.metric_title(result.task.metric),
-        "direction": "higher is better" if result.task.metric.higher_is_better else "lower is better",
+        "direction": result.task.metric.direction,
         "legend": [(c.name, swatch(look[c.name], 13)) for c in result.candidates if c.status == "ok"],
         "wide": [_plot_entry(plot, name) for plot in plots if not plot.small],
         "small": [_plot_entry(plot, name) for plot in plots if plot.small],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from anyformer.compare.results import MetricFacts
+from anyformer.metrics import MetricInfo
 
 
 def join(names: Sequence[str]) -> str:
@@ -28,11 +28,11 @@ def amount(value: float | None, digits: int = 3) -> str:
     return f"{value:,.{places}f}"
 
 
-def format_scores(metric: MetricFacts, values: Sequence[float], digits: int = 4) -> list[str]:
-    """Scores with the same number of places: three for accuracies, else ``digits`` of the largest one."""
+def format_scores(metric: MetricInfo, values: Sequence[float], digits: int = 4) -> list[str]:
+    """Scores with the same number of places: those of the metric, else ``digits`` of the largest one."""
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
-    if metric.best in (1.0, 100.0) and largest <= metric.best:
-        places = 3 if metric.best == 1.0 else 1
+    if metric.places is not None:
+        places = metric.places
     elif largest == 0 or not 1e-4 <= largest < 1e7:
         return [amount(value, digits) for value in values]
     else:
@@ -41,17 +41,17 @@ def format_scores(metric: MetricFacts, values: Sequence[float], digits: int = 4)
     return [text.lstrip("-") if not text.strip("-0.,") else text for text in texts]
 
 
-def format_score(metric: MetricFacts, value: float) -> str:
+def format_score(metric: MetricInfo, value: float) -> str:
     """One score on its own."""
     return format_scores(metric, [value])[0]
 
 
-def metric_title(metric: MetricFacts) -> str:
+def metric_title(metric: MetricInfo) -> str:
     """The metric with its unit, unless the name says it already."""
     return f"{metric.name} ({metric.unit})" if metric.unit and metric.unit not in metric.name else metric.name
 
 
-def score_with_unit(metric: MetricFacts, value: float) -> str:
+def score_with_unit(metric: MetricInfo, value: float) -> str:
     """One score with the unit of its metric."""
     return f"{format_score(metric, value)} {metric.unit}".rstrip()
 

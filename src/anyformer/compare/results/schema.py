@@ -7,18 +7,16 @@ and the leaderboard and verdict carry what was concluded from it (see :mod:`anyf
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from anyformer.files import write_atomically
+from anyformer.metrics import MetricInfo
 
 SCHEMA_VERSION = 2
 
-Limits = tuple[float, float]
-"""The lowest and the highest value that is possible; infinite where there is none."""
 Status = Literal["ok", "failed", "diverged", "out_of_memory", "bad_spec"]
 VerdictKind = Literal["winner", "too_close", "no_model_needed", "single", "nothing", "undertrained"]
 
@@ -30,34 +28,12 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
 
 
-class MetricFacts(Record):
-    """What candidates are ranked by. No score lies beyond the ``limits``; ``best`` is the best to be hoped for.
-
-    Where limits are not given, those of a share (``best`` is 1) or of an error (``best`` is 0) are taken.
-    """
-
-    name: str
-    higher_is_better: bool = True
-    unit: str = ""
-    best: float | None = None
-    limits: Limits = (-math.inf, math.inf)
-
-    @model_validator(mode="after")
-    def _fill_limits(self) -> Self:
-        if "limits" not in self.model_fields_set:
-            if self.higher_is_better and self.best == 1.0:
-                self.limits = (0.0, 1.0)
-            elif not self.higher_is_better and self.best == 0.0:
-                self.limits = (0.0, math.inf)
-        return self
-
-
 class TaskFacts(Record):
     """What the data was and how it was split; ``facts`` is the task's own ``describe()``."""
 
     name: str
     title: str
-    metric: MetricFacts
+    metric: MetricInfo
     train_length: int
     lengths: list[int] = Field(default_factory=list)
     facts: dict[str, Any] = Field(default_factory=dict)

@@ -24,7 +24,8 @@ def sample_of(found: Evaluation, most: int = MOST) -> Sample:
     Where there are more than ``most`` clusters, they are dealt out at random into as many pieces: random ones, so
     that their variance stays that of independent clusters, whatever lies next to what in the data. The deal depends
     on the number of clusters alone, so that it is the same for all who are scored on the same samples. Clusters in
-    which nothing counts are left out.
+    which nothing counts are left out. How pieces add up to the score is the metric's to say, see
+    :meth:`anyformer.metrics.Metric.pieces`.
     """
     names, codes = np.unique(found.clusters, return_inverse=True)
     count = len(names)
@@ -32,16 +33,13 @@ def sample_of(found: Evaluation, most: int = MOST) -> Sample:
         dealt = np.empty(count, np.int64)
         dealt[np.random.default_rng([53, count]).permutation(count)] = np.arange(count) * most // count
         codes, count = dealt[codes], most
-    sums = np.bincount(codes, found.sums, count)
-    weights = np.bincount(codes, found.weights, count)
-    kept = weights > 0
-    return Sample(score=found.value, sums=sums[kept].tolist(), weights=weights[kept].tolist())
+    sums, weights = found.metric.pieces(found.items, codes, count)
+    return Sample(score=found.value, sums=sums.tolist(), weights=weights.tolist())
 
 
 def save_items(path: Path, found: Mapping[int, Evaluation]) -> None:
-    """Writes what every test sample scored, by length, in one step."""
-    arrays = {f"sums_{length}": one.sums for length, one in found.items()}
-    arrays |= {f"weights_{length}": one.weights for length, one in found.items()}
+    """Writes the statistics of every test sample, by length, in one step."""
+    arrays = {f"items_{length}": one.items for length, one in found.items()}
     with whole_file(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
@@ -49,8 +47,10 @@ def save_items(path: Path, found: Mapping[int, Evaluation]) -> None:
 def load_items(path: Path, task: Task, items: int, *, length: int | None = None) -> Evaluation:
     """What the samples that stand for the test split scored, out of the scores of all of them."""
     index = task.subset("test", items, length=length)
+    place = length or task.train_length
     with np.load(path, allow_pickle=False) as stored:
-        sums, weights = (
-            stored[f"{kind}_{length or task.train_length}"][index] for kind in ("sums", "weights")
-        )
-    return Evaluation(sums, weights, task.clusters("test", length=length)[index])
+        if f"items_{place}" in stored:
+            found = stored[f"items_{place}"]
+        else:  # of earlier versions, in which every metric was a ratio
+            found = np.stack([stored[f"{kind}_{place}"] for kind in ("sums", "weights")], 1)
+    return Evaluation(task.metric, found[index], task.clusters("test", length=length)[index])

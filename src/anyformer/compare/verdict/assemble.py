@@ -11,7 +11,6 @@ from anyformer.compare.plan.schema import Plan, PlannedCandidate, TaskPlan
 from anyformer.compare.results import (
     CandidateResult,
     Costs,
-    MetricFacts,
     ReferenceResult,
     Settings,
     TaskFacts,
@@ -35,7 +34,7 @@ SCHEDULE = "AdamW with weight decay and clipped gradients; a linear warm-up, the
 
 def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: TaskOutcomes) -> TaskResult:
     """The result of one task, judged."""
-    metric = MetricFacts(**{name: value for name, value in vars(task.metric).items() if value is not None})
+    metric = task.metric.info
     candidates = [_candidate(planned, found) for planned in task_plan.candidates]
     references = [
         _reference(name, outcome, task_plan, task, found) for name, outcome in found.references.items()
@@ -164,7 +163,7 @@ def save_winner(
     best = best_candidate(result)
     if best is None:
         return
-    sign = 1.0 if result.task.metric.higher_is_better else -1.0
+    sign = result.task.metric.sign
     run = max(best.runs, key=lambda run: sign * run.valid if run.valid is not None else -math.inf)
     save_bundle(
         folder / inside,

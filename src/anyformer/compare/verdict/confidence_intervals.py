@@ -37,7 +37,8 @@ from functools import cached_property
 import numpy as np
 from scipy import optimize, special
 
-from anyformer.compare.results import Contrast, Limits, Sample
+from anyformer.compare.results import Contrast, Sample
+from anyformer.metrics import Limits
 
 LEVEL = 0.05
 SMALLEST = 0.005
@@ -200,7 +201,7 @@ class _Variance:
         rest = added - value * shares
         extra = 0.0
         if np.isfinite(ends).all():
-            extra = min(1 / pieces, 1 / table.weight)
+            extra = 1 / table.weight
         elif pieces < AGREEING and float((rest**2).sum()) <= (1e-6 * value) ** 2:
             ends, extra = (-abs(value), abs(value)), 1 / pieces
         whole = 1 + 2 * extra

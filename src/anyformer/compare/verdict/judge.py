@@ -24,7 +24,6 @@ from collections.abc import Sequence
 from anyformer.compare.results import (
     CandidateResult,
     Contrast,
-    MetricFacts,
     ReferenceResult,
     Standing,
     Verdict,
@@ -41,6 +40,7 @@ from anyformer.compare.verdict.confidence_intervals import (
     holm,
     smallest_that_matters,
 )
+from anyformer.metrics import MetricInfo
 
 __all__ = ["Row", "contrasts", "difference", "estimate", "holm", "judge"]
 
@@ -49,7 +49,7 @@ FEW = 8
 
 
 def judge(
-    metric: MetricFacts, candidates: Sequence[CandidateResult], references: Sequence[ReferenceResult]
+    metric: MetricInfo, candidates: Sequence[CandidateResult], references: Sequence[ReferenceResult]
 ) -> tuple[list[Standing], Verdict]:
     """The leaderboard, best first, and the verdict."""
     rows = [Row(c.name, tuple(run.test for run in c.runs)) for c in candidates if c.status == "ok" and c.runs]
@@ -79,23 +79,23 @@ def judge(
     return board, verdict
 
 
-def _ordered(metric: MetricFacts, rows: Sequence[Row]) -> list[Row]:
+def _ordered(metric: MetricInfo, rows: Sequence[Row]) -> list[Row]:
     """Rows with a score, best first."""
     known = [row for row in rows if math.isfinite(row.score)]
     return sorted(known, key=lambda row: row.score, reverse=metric.higher_is_better)
 
 
-def _contrasts(metric: MetricFacts, pairs: Sequence[tuple[Row, Row]]) -> list[Contrast]:
+def _contrasts(metric: MetricInfo, pairs: Sequence[tuple[Row, Row]]) -> list[Contrast]:
     return contrasts(pairs, higher_is_better=metric.higher_is_better, limits=metric.limits)
 
 
-def _strongest(metric: MetricFacts, order: Sequence[Row], bench: Row) -> Contrast:
+def _strongest(metric: MetricInfo, order: Sequence[Row], bench: Row) -> Contrast:
     """The best candidate that beats the reference against it; the best of all where none does."""
     found = _contrasts(metric, [(row, bench) for row in order])
     return next((contrast for contrast in found if beaten(contrast)), found[0])
 
 
-def _may_lead(metric: MetricFacts, order: Sequence[Row], bench: Row) -> list[Row]:
+def _may_lead(metric: MetricInfo, order: Sequence[Row], bench: Row) -> list[Row]:
     """The candidates that may be better than the reference by what matters, at the 5% level on one side."""
     leads = [
         advantage(row, bench, higher_is_better=metric.higher_is_better, limits=metric.limits).interval(
@@ -108,7 +108,7 @@ def _may_lead(metric: MetricFacts, order: Sequence[Row], bench: Row) -> list[Row
     ]
 
 
-def _board(metric: MetricFacts, rows: Sequence[Row]) -> list[Standing]:
+def _board(metric: MetricInfo, rows: Sequence[Row]) -> list[Standing]:
     """Rows, best first, with what cannot be told from the first of them."""
     tied: list[Row] = []
     for references in (False, True):  # candidates are compared among themselves, as the verdict does
@@ -133,13 +133,13 @@ def _board(metric: MetricFacts, rows: Sequence[Row]) -> list[Standing]:
     return board
 
 
-def _gap(metric: MetricFacts, contrast: Contrast) -> str:
+def _gap(metric: MetricInfo, contrast: Contrast) -> str:
     gap, low, high = format_scores(metric, [contrast.difference, contrast.low, contrast.high], digits=3)
     unit = f" {metric.unit}" if metric.unit else ""
     return f"{gap}{unit} (95% interval {low} to {high})"
 
 
-def _winner(metric: MetricFacts, best: Row, rivals: Sequence[Contrast]) -> Verdict:
+def _winner(metric: MetricInfo, best: Row, rivals: Sequence[Contrast]) -> Verdict:
     runner_up = rivals[0]
     return Verdict(
         kind="winner",
@@ -150,7 +150,7 @@ def _winner(metric: MetricFacts, best: Row, rivals: Sequence[Contrast]) -> Verdi
 
 
 def _too_close(
-    metric: MetricFacts, tied: list[str], candidates: Sequence[CandidateResult], rivals: Sequence[Contrast]
+    metric: MetricInfo, tied: list[str], candidates: Sequence[CandidateResult], rivals: Sequence[Contrast]
 ) -> Verdict:
     details = [_cheapest([c for c in candidates if c.name in tied])]
     behind = [c for c in rivals if c.other not in tied]
@@ -185,7 +185,7 @@ def _cheapest(group: Sequence[CandidateResult]) -> str:
     return text + "."
 
 
-def _single(metric: MetricFacts, best: Row, benches: Sequence[Row]) -> Verdict:
+def _single(metric: MetricInfo, best: Row, benches: Sequence[Row]) -> Verdict:
     headline = f"{best.name} scores {metric.name} {score_with_unit(metric, best.score)}"
     headline += " and beats every reference." if benches else "."
     return Verdict(
@@ -194,7 +194,7 @@ def _single(metric: MetricFacts, best: Row, benches: Sequence[Row]) -> Verdict:
 
 
 def _no_model_needed(
-    metric: MetricFacts, best: Row, tied: list[str], top: Row, against: Sequence[Contrast]
+    metric: MetricInfo, best: Row, tied: list[str], top: Row, against: Sequence[Contrast]
 ) -> Verdict:
     contrast = next(c for c in against if c.other == top.name)
     ahead = contrast.difference < 0 and contrast.p < LEVEL
@@ -211,7 +211,7 @@ def _no_model_needed(
     )
 
 
-def _may_need_no_model(metric: MetricFacts, order: Sequence[Row], unbeaten: Sequence[Row]) -> Verdict:
+def _may_need_no_model(metric: MetricInfo, order: Sequence[Row], unbeaten: Sequence[Row]) -> Verdict:
     top = unbeaten[0]
     close = _may_lead(metric, order, top)
     contrast = _contrasts(metric, [(row, top) for row in order])[order.index(close[0])]
@@ -227,7 +227,7 @@ def _may_need_no_model(metric: MetricFacts, order: Sequence[Row], unbeaten: Sequ
     )
 
 
-def _beside(metric: MetricFacts, name: str, row: Row, top: Row, contrast: Contrast) -> str:
+def _beside(metric: MetricInfo, name: str, row: Row, top: Row, contrast: Contrast) -> str:
     """A candidate, called by a name, beside a reference that it does not beat."""
     score = f"{name} scores {score_with_unit(metric, row.score)}"
     if contrast.difference == 0:
@@ -240,7 +240,7 @@ def _beside(metric: MetricFacts, name: str, row: Row, top: Row, contrast: Contra
     return f"{score}, {'behind' if behind else 'ahead of'} {top.name} by {_gap(metric, contrast)}."
 
 
-def _nothing(metric: MetricFacts, candidates: Sequence[CandidateResult], benches: Sequence[Row]) -> Verdict:
+def _nothing(metric: MetricInfo, candidates: Sequence[CandidateResult], benches: Sequence[Row]) -> Verdict:
     details = []
     if benches:
         top = sorted(benches, key=lambda row: row.score, reverse=metric.higher_is_better)[0]
@@ -259,7 +259,7 @@ def _failures(candidates: Sequence[CandidateResult]) -> list[str]:
 
 
 def _more(
-    metric: MetricFacts,
+    metric: MetricInfo,
     rows: Sequence[Row],
     benches: Sequence[Row],
     against: Sequence[Contrast],

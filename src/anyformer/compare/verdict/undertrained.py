@@ -32,7 +32,6 @@ from anyformer.compare.plan.budget import BEFORE_DECAY, OVERHEAD, propose_time
 from anyformer.compare.results import (
     CandidateResult,
     Contrast,
-    MetricFacts,
     ReferenceResult,
     SeedRun,
     Shortage,
@@ -42,6 +41,7 @@ from anyformer.compare.results import (
 )
 from anyformer.compare.results.formats import amount, join, score_with_unit
 from anyformer.compare.verdict.confidence_intervals import beaten
+from anyformer.metrics import MetricInfo
 
 HORIZON = 3
 """Doublings of the steps up to which growth is extrapolated."""
@@ -105,9 +105,9 @@ def growth(lengths: Sequence[Length], noise: float = 0.0) -> list[float]:
     return [gain * shrinks ** (doublings / 2 + number + 0.5) for number in range(HORIZON)]
 
 
-def trend_of(candidate: CandidateResult, metric: MetricFacts) -> Trend | None:
+def trend_of(candidate: CandidateResult, metric: MetricInfo) -> Trend | None:
     """How a candidate's validation score grows; None where it has no full runs."""
-    sign = 1.0 if metric.higher_is_better else -1.0
+    sign = metric.sign
     valid = [run.valid for run in candidate.runs if run.valid is not None and math.isfinite(run.valid)]
     losses = [run.valid_loss for run in candidate.runs if run.valid_loss is not None]
     if candidate.status != "ok" or not valid or not candidate.runs[0].curve:
@@ -143,7 +143,7 @@ def _noise(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class _Case:
-    metric: MetricFacts
+    metric: MetricInfo
     verdict: Verdict
     scores: dict[str, float]
     """Test scores, by row, higher is better."""
@@ -203,14 +203,14 @@ class _Case:
 def with_maturity(
     verdict: Verdict,
     board: Sequence[Standing],
-    metric: MetricFacts,
+    metric: MetricInfo,
     candidates: Sequence[CandidateResult],
     references: Sequence[ReferenceResult],
     training: Training,
 ) -> Verdict:
     """The verdict, or what is said in its place where the training was not enough for it."""
     found = [trend for c in candidates if (trend := trend_of(c, metric)) is not None]
-    sign = 1.0 if metric.higher_is_better else -1.0
+    sign = metric.sign
     parameters = max((c.parameters or 0 for c in candidates if c.status == "ok"), default=0)
     case = _Case(
         metric,
@@ -269,7 +269,7 @@ def _undertrained(case: _Case, shortage: Shortage, training: Training) -> Verdic
         details.append(f"So far {join(case.verdict.tied)} cannot be told apart.")
     elif case.verdict.winner:
         details.append(f"So far {case.verdict.winner} is ahead.")
-    sign = 1.0 if case.metric.higher_is_better else -1.0
+    sign = case.metric.sign
     for trend in rising:
         gained = score_with_unit(case.metric, sign * trend.gains[0]) if trend.gains else "an unknown amount"
         text = f"{trend.name}: the next doubling of its steps would change its {case.metric.name} by about {gained}"

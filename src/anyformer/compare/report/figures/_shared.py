@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from anyformer.compare.results import CandidateResult, MetricFacts, TaskResult
+from anyformer.compare.results import CandidateResult, TaskResult
 from anyformer.compare.results.formats import metric_title
+from anyformer.metrics import MetricInfo
 
 
 def finished(result: TaskResult) -> list[CandidateResult]:
@@ -11,7 +12,6 @@ def finished(result: TaskResult) -> list[CandidateResult]:
     return [c for c in result.candidates if c.status == "ok" and c.runs]
 
 
-def metric_label(metric: MetricFacts) -> str:
+def metric_label(metric: MetricInfo) -> str:
     """The title of an axis that shows the metric."""
-    direction = "higher is better" if metric.higher_is_better else "lower is better"
-    return f"{metric_title(metric)}, {direction}"
+    return f"{metric_title(metric)}, {metric.direction}"

@@ -1,0 +1,70 @@
+"""Metrics: what is measured of answers, its unit and direction, and how sure it is; one a file, called by its id."""
+
+from __future__ import annotations
+
+from anyformer.metrics._base import Limits, Metric, MetricInfo, Ratio
+from anyformer.questions import Question
+from anyformer.registry import Registry, modules_in, near
+from anyformer.spelling import option
+from anyformer.user_code import MARK
+
+__all__ = [
+    "Limits",
+    "Metric",
+    "MetricInfo",
+    "Ratio",
+    "create_metric",
+    "list_metrics",
+    "metric_info",
+    "metrics",
+    "register_metric",
+]
+
+metrics: Registry[type[Metric]] = Registry("metric", modules_in(__name__, __path__))
+register_metric = metrics.register
+
+
+def create_metric(name: str, question: Question, *, best: float | None = None) -> Metric:
+    """The metric of that name for answers to a question.
+
+    Args:
+        name: out of :func:`list_metrics`, in any case, or ``file.py:Name`` for one of your own.
+        question: what is asked.
+        best: the best value to be hoped for, where it is not the limit itself.
+
+    Raises:
+        ValueError: there is none of that name, or it does not measure answers to such a question; says which do.
+    """
+    cls = _metric_class(name, question)
+    if reason := cls.refuses(question):
+        raise ValueError(f"{option('metric')}: {name!r} {reason}; {_fitting(question)}")
+    return cls(question, best=best)
+
+
+def metric_info(name: str) -> MetricInfo:
+    """The facts of a metric that hold for every question."""
+    return _metric_class(name).describe()
+
+
+def list_metrics(question: Question | None = None) -> list[str]:
+    """The ids of all metrics, or of those that measure answers to a question, sorted."""
+    return [id for id in metrics.ids() if question is None or not metrics.get(id).target.refuses(question)]
+
+
+def _metric_class(name: str, question: Question | None = None) -> type[Metric]:
+    if isinstance(name, str) and MARK not in name:
+        id = name.strip().casefold().replace(" ", "_").replace("-", "_")
+        if id not in metrics:
+            raise ValueError(
+                f"{option('metric')}: there is no metric {name!r}{near(id, metrics.ids())}; {_fitting(question)}"
+            )
+        name = id
+    cls = metrics.get(name).target
+    if not (isinstance(cls, type) and issubclass(cls, Metric)):
+        raise ValueError(f"metric {name!r} must be a subclass of anyformer.metrics.Metric, got {cls!r}")
+    return cls
+
+
+def _fitting(question: Question | None) -> str:
+    known = ", ".join(list_metrics(question))
+    return f"known: {known}" if question is None else f"these measure what is asked here: {known}"

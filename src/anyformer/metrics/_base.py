@@ -1,0 +1,192 @@
+"""The interface of a metric."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import ClassVar, final
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, model_validator
+from torch import Tensor
+
+from anyformer.questions import Question, Target
+
+Limits = tuple[float, float]
+"""The lowest and the highest value that is possible; infinite where there is none."""
+
+
+class MetricInfo(BaseModel):
+    """The facts of a metric, as results keep them.
+
+    Attributes:
+        name, unit: as they are shown.
+        higher_is_better: the direction.
+        best: the best value to be hoped for, where it is known.
+        limits: no value lies beyond them.
+        places: decimal places that are shown; None for four significant digits.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+    name: str
+    higher_is_better: bool = True
+    unit: str = ""
+    best: float | None = None
+    limits: Limits = (-math.inf, math.inf)
+    places: int | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_results(cls, given: dict[str, object]) -> dict[str, object]:
+        """Fill what results of earlier versions left to be told by the best value: that of a share, or of an error."""
+        best, higher = given.get("best"), given.get("higher_is_better", True)
+        known: dict[str, object] = {}
+        if higher and best in (1.0, 100.0):
+            known = {"places": 3 if best == 1.0 else 1}
+        if higher and best == 1.0:
+            known["limits"] = (0.0, 1.0)
+        elif not higher and best == 0.0:
+            known["limits"] = (0.0, math.inf)
+        return {**known, **given}
+
+    @property
+    def sign(self) -> int:
+        """What makes a higher value the better one: 1 or -1."""
+        return 1 if self.higher_is_better else -1
+
+    @property
+    def direction(self) -> str:
+        """In words."""
+        return "higher is better" if self.higher_is_better else "lower is better"
+
+
+class Metric(ABC):
+    """A value of some answers: statistics of each sample, and the value of them all.
+
+    The value may be any function of the statistics. How much it would vary from one test set to the next is told by
+    what it becomes when some samples are left out (the jackknife).
+
+    Args:
+        question: what is asked.
+        best: the best value to be hoped for, where it is not the limit itself.
+
+    Raises:
+        ValueError: the metric does not measure answers to such a question.
+    """
+
+    name: ClassVar[str]
+    """As it is shown."""
+    higher_is_better: ClassVar[bool]
+    limits: ClassVar[Limits] = (-math.inf, math.inf)
+    places: ClassVar[int | None] = None
+    """Decimal places that are shown; None for four significant digits."""
+    id: ClassVar[str]
+    """By which it is registered; the name of the class where it is not."""
+
+    def __init_subclass__(cls) -> None:
+        cls.id = cls.__name__
+
+    def __init__(self, question: Question, *, best: float | None = None) -> None:
+        if reason := self.refuses(question):
+            raise ValueError(f"metric {self.id!r} {reason}")
+        self.question = question
+        self.info = self.describe().model_copy(update={"unit": self.unit})
+        if best is not None:
+            self.info = self.info.model_copy(update={"best": best})
+
+    @classmethod
+    def describe(cls) -> MetricInfo:
+        """The facts that hold for every question; the best value is the limit, where there is one."""
+        end = cls.limits[cls.higher_is_better]
+        return MetricInfo(
+            name=cls.name,
+            higher_is_better=cls.higher_is_better,
+            best=end if math.isfinite(end) else None,
+            limits=cls.limits,
+            places=cls.places,
+        )
+
+    @classmethod
+    def name_part(cls, kind: str, name: str, papers: tuple[str, ...] = ()) -> None:
+        """Take the id by which it is registered."""
+        cls.id = name
+
+    @classmethod
+    @abstractmethod
+    def refuses(cls, question: Question) -> str | None:
+        """Why it does not measure answers to such a question, as the end of a sentence that begins with its name."""
+
+    @property
+    def unit(self) -> str:
+        """The unit of its value."""
+        return ""
+
+    @abstractmethod
+    def items(self, outputs: Tensor, target: Target) -> Tensor:
+        """Statistics of each sample.
+
+        Args:
+            outputs: a model's: logits ``(B, C)`` or ``(B, T, C)``, or numbers ``(B, N)``, normalised like the target's.
+            target: what should be answered.
+
+        Returns:
+            ``(B, K)`` float64.
+        """
+
+    @abstractmethod
+    def value(self, items: np.ndarray) -> float:
+        """The value of samples with these statistics ``(N, K)``; NaN where it has none."""
+
+    def weights(self, items: np.ndarray) -> np.ndarray:
+        """How much evidence each sample is, ``(N,)``: together as much as so many samples that count alike."""
+        return np.ones(len(items))
+
+    def pieces(self, items: np.ndarray, owner: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """What groups of samples add to the value, by the jackknife.
+
+        A group of weight w out of W, without which the value v becomes v', adds ``w v + (W - w) (v - v')``. Divided by
+        the weights' sum it stands for the value as the sums of a ratio do, and where the value is such a ratio, these
+        are the sums. (Tukey's pseudo-values, for groups of unequal weight: Busing, Meijer and van der Leeden 1999.)
+
+        Args:
+            items: ``(N, K)``.
+            owner: ``(N,)``, the group of each sample, from 0.
+            count: how many groups there are.
+
+        Returns:
+            Sums and weights of the groups that count, ``(count,)`` or fewer. One piece, of which no variance can be
+            told, where the value hangs on a single group: without it there is none.
+        """
+        whole, weights = self.value(items), np.bincount(owner, self.weights(items), count)
+        without = [self.value(items[owner != group]) for group in range(count)] if count > 1 else [math.nan]
+        total = weights.sum()
+        if not np.isfinite(without).all():
+            return np.array([whole * total]), np.array([total])
+        sums = weights * whole + (total - weights) * (whole - np.array(without))
+        return sums[weights > 0], weights[weights > 0]
+
+    @final
+    def measure(self, outputs: Tensor, target: Target) -> np.ndarray:
+        """The statistics of each sample, ``(B, K)`` float64; see :meth:`items`."""
+        found = self.items(outputs, target).detach().double().cpu().numpy()
+        if found.ndim != 2 or len(found) != len(target.values):
+            raise ValueError(
+                f"metric {self.id!r}: items must be of the shape (samples, statistics), "
+                f"({len(target.values)}, K), got {found.shape}"
+            )
+        return found
+
+
+class Ratio(Metric):
+    """A sum over samples, divided by the sum of their weights: a mean. The statistics are these two."""
+
+    def value(self, items: np.ndarray) -> float:
+        """The ratio; NaN where nothing counts."""
+        total, weight = (float(column.sum()) for column in np.ascontiguousarray(items.T))
+        return total / weight if weight else math.nan
+
+    def pieces(self, items: np.ndarray, owner: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Sums and weights of each group that counts."""
+        sums, weights = (np.bincount(owner, column, count) for column in items.T)
+        return sums[weights > 0], weights[weights > 0]

@@ -1,0 +1,30 @@
+"""The share of right answers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from anyformer.metrics import Ratio, register_metric
+from anyformer.questions import IGNORED, Question, Target
+
+
+@register_metric("accuracy")
+class Accuracy(Ratio):
+    """The share of classes, or tokens, for which the likeliest one is right."""
+
+    name = "accuracy"
+    higher_is_better = True
+    limits = (0.0, 1.0)
+    places = 3
+
+    @classmethod
+    def refuses(cls, question: Question) -> str | None:
+        """Numbers."""
+        return None if question.kind == "class" else "measures classes, and numbers are asked for"
+
+    def items(self, outputs: Tensor, target: Target) -> Tensor:
+        """Right answers, and how many were asked for, ``(B, 2)``."""
+        asked = target.values != IGNORED
+        right = (outputs.argmax(-1) == target.values) & asked
+        return torch.stack([found[:, None].flatten(1).sum(1) for found in (right, asked)], 1).double()

@@ -1,0 +1,57 @@
+"""The area under the ROC curve."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from scipy.stats import rankdata
+from torch import Tensor
+
+from anyformer.metrics import Metric, register_metric
+from anyformer.metrics._classes import even_weights, refuses_all_but_labels
+from anyformer.questions import Question, Target
+
+
+@register_metric("auc")
+class AUC(Metric):
+    """The area under the ROC curve of two classes.
+
+    How likely a sequence of one class has a higher score for it than a sequence of the other; equal scores count half
+    (Mann and Whitney 1947). It is the same for either class.
+    """
+
+    name = "AUC"
+    higher_is_better = True
+    limits = (0.0, 1.0)
+    places = 3
+
+    @classmethod
+    def refuses(cls, question: Question) -> str | None:
+        """All but one of two classes a sequence."""
+        if reason := refuses_all_but_labels(question):
+            return reason
+        return (
+            None
+            if question.num_classes == 2
+            else f"measures two classes, and there are {question.num_classes}"
+        )
+
+    def items(self, outputs: Tensor, target: Target) -> Tensor:
+        """The class of each sequence, and by how much the second has the higher logit, ``(B, 2)``."""
+        outputs = outputs.double()
+        return torch.stack([target.values.double(), outputs[:, 1] - outputs[:, 0]], 1)
+
+    def value(self, items: np.ndarray) -> float:
+        """The area; NaN where a class is missing, or a score is none."""
+        second = items[:, 0] == 1
+        ones, zeros = int(second.sum()), int((~second).sum())
+        if not ones or not zeros or np.isnan(items[:, 1]).any():
+            return math.nan
+        below = rankdata(items[:, 1])[second].sum() - ones * (ones + 1) / 2
+        return float(below / (ones * zeros))
+
+    def weights(self, items: np.ndarray) -> np.ndarray:
+        """Each class counts alike."""
+        return even_weights(items[:, 0])

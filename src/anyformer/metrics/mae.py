@@ -1,0 +1,25 @@
+"""The mean absolute error."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from anyformer.metrics import register_metric
+from anyformer.metrics._numbers import MeanError, errors, summed
+from anyformer.questions import Target
+
+
+@register_metric("mae")
+class MAE(MeanError):
+    """The mean absolute error in the user's units."""
+
+    name = "MAE"
+
+    @property
+    def unit(self) -> str:
+        """That of the column."""
+        return self.question.field
+
+    def items(self, outputs: Tensor, target: Target) -> Tensor:
+        """The sum of absolute errors, and how many they are, ``(B, 2)``."""
+        return summed(errors(outputs.double(), target).abs(), target)

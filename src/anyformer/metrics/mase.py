@@ -1,0 +1,31 @@
+"""The mean absolute scaled error."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from anyformer.metrics import register_metric
+from anyformer.metrics._numbers import MeanError, errors, summed
+from anyformer.questions import Question, Target
+
+
+@register_metric("mase")
+class MASE(MeanError):
+    """The mean absolute error, of each column divided by its mean seasonal difference in the train split.
+
+    Below 1 where forecasts are better than repeating the last season was there (Hyndman and Koehler 2006).
+    """
+
+    name = "MASE"
+
+    @classmethod
+    def refuses(cls, question: Question) -> str | None:
+        """All but forecasts."""
+        if reason := super().refuses(question):
+            return reason
+        return None if question.scales else "measures forecasts of series, which are not asked for"
+
+    def items(self, outputs: Tensor, target: Target) -> Tensor:
+        """The sum of scaled absolute errors, and how many they are, ``(B, 2)``."""
+        error = errors(outputs.double(), target).abs()
+        return summed(error / error.new_tensor(self.question.scales), target)
