@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 _COMMAND_LINE: ContextVar[bool] = ContextVar("anyformer_command_line", default=False)
-_OWN = ("target",)
+_OWN = ("target", "metric")
 """Arguments that are options of the commands themselves."""
 
 

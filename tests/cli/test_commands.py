@@ -120,7 +120,7 @@ BROKEN_YAML = "layers: [attention\n"
         (("compare", "recall", "--option", "foo=3"), "has no option 'foo'"),
         (("compare", "recall", "--option", "foo"), "--option must be written name=value"),
         (("compare", "--resume", "nowhere"), "holds no comparison to resume"),
-        (("compare", "recall", "--resume", "nowhere"), "it takes no data, target or models"),
+        (("compare", "recall", "--resume", "nowhere"), "it takes no data, target, metric, options or models"),
         (("check",), "name what to check, or say --all"),
         (("check", "attenton"), "unknown mixer 'attenton'; did you mean 'attention'"),
         (("check", "attention", "--law", "reech"), "unknown law 'reech'; did you mean 'reach'"),

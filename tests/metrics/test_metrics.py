@@ -143,9 +143,7 @@ class TestNames:
         )
         metric = create_metric(f"{file}:Doubled", QUESTIONS["numbers"])
         assert isinstance(metric, Metric) and metric.info.name == "doubled" and metric.info.unit == "price"
-        with pytest.raises(
-            ValueError, match=r"'Bad': items must be of the shape .*\(5, K\), got \(\)"
-        ):
+        with pytest.raises(ValueError, match=r"'Bad': items must be of the shape .*\(5, K\), got \(\)"):
             create_metric(f"{file}:Bad", QUESTIONS["numbers"]).measure(*answers(QUESTIONS["numbers"], 5))
         with pytest.raises(ValueError, match="must be a subclass of anyformer.metrics.Metric"):
             create_metric(f"{file}:nothing", QUESTIONS["numbers"])

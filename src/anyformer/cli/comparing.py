@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from anyformer.cli.main import DataCommand, app, one_message, task_of
+from anyformer.cli.main import METRIC_HELP, DataCommand, app, one_message, task_of
 from anyformer.processes import start_server
 
 
@@ -23,6 +23,7 @@ def compare(
     target: Annotated[
         str | None, typer.Option(help="The column to predict, or several between commas.")
     ] = None,
+    metric: Annotated[str | None, typer.Option(help=METRIC_HELP)] = None,
     models: Annotated[
         str | None,
         typer.Option(
@@ -96,7 +97,7 @@ def compare(
             budget=budget,
             out=folder,
             target=target,
-            options={"option": option} if option else None,
+            options={"given": option or metric} if option or metric else None,
             storage=storage,
             resume=resume is not None,
             more=more,
@@ -104,15 +105,17 @@ def compare(
         )
         return
     if resume is not None:
-        if data is not None or target is not None or models is not None:
-            raise ValueError("resume goes on with the plan in its folder: it takes no data, target or models")
+        if any(given is not None for given in (data, target, metric, models, option)):
+            raise ValueError(
+                "resume goes on with the plan in its folder: it takes no data, target, metric, options or models"
+            )
         go_on(resume, storage=storage, accept_changed_data=accept_changed_data, trust_code=trust_code)
         return
     if accept_changed_data:
         raise ValueError(
             "--accept-changed-data is for a comparison that is gone on with: give --resume DIR too"
         )
-    column, options = task_of(data, target, option)
+    column, options = task_of(data, target, metric, option)
     run(
         data,
         models,

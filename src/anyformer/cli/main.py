@@ -15,6 +15,9 @@ from typer.core import TyperCommand
 from anyformer.spelling import command_line
 from anyformer.terminal import new_console
 
+METRIC_HELP = (
+    "What to rank by, such as f1, auc or rmse; by default the task's own. See anyformer list metrics."
+)
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -69,19 +72,21 @@ def main(
 
 
 def task_of(
-    data: str | None, target: str | None, pairs: list[str] | None
+    data: str | None, target: str | None, metric: str | None, pairs: list[str] | None
 ) -> tuple[str | list[str] | None, dict[str, Any]]:
-    """The target and the options of a task, the first also where it is given as one of the options."""
+    """The target and the options of a task, the metric one of them; both also where they are given by ``--option``."""
+    own = {name: value for name, value in (("target", target), ("metric", metric)) if value is not None}
     if not pairs:
-        return target, {}
-    from anyformer.tasks.options import typed_options
+        options: dict[str, Any] = {}
+    else:
+        from anyformer.tasks.options import typed_options
 
-    options = typed_options(data, pairs)
-    if "target" not in options:
-        return target, options
-    if target is not None:
-        raise ValueError("--target and --option target are both given")
-    return options.pop("target"), options
+        options = typed_options(data, pairs)
+    for name in own:
+        if name in options:
+            raise ValueError(f"--{name} and --option {name} are both given")
+    options |= own
+    return options.pop("target", None), options
 
 
 class DataCommand(TyperCommand):

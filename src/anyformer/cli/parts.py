@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from anyformer.cli.main import app, console, one_message
-from anyformer.registry import nearest
+from anyformer.registry import Registry, nearest
 
-KINDS = ("mixers", "channels", "models", "positions", "tasks")
+KINDS = ("mixers", "channels", "models", "positions", "tasks", "metrics")
 
 
 @app.command("list")
@@ -19,7 +19,7 @@ KINDS = ("mixers", "channels", "models", "positions", "tasks")
 def list_parts(
     kind: Annotated[str, typer.Argument(help=f"One of {', '.join(KINDS)}; by default all.")] = "all",
 ) -> None:
-    """What there is to choose from: mixers, channel mixers, models, positions and tasks."""
+    """What there is to choose from: mixers, channel mixers, models, positions, tasks and metrics."""
     if kind not in (*KINDS, "all"):
         raise ValueError(f"unknown kind {kind!r}{nearest(kind, list(KINDS))}")
     for each in KINDS if kind == "all" else (kind,):
@@ -53,13 +53,15 @@ def _models() -> None:
 
 
 def _summaries(kind: str) -> None:
+    from anyformer.metrics import metrics
     from anyformer.positions import positions
     from anyformer.tasks import tasks
 
+    registries: dict[str, Registry[Any]] = {"metrics": metrics, "positions": positions, "tasks": tasks}
     table = Table(title=kind, title_justify="left")
     table.add_column("name")
     table.add_column("what it is")
-    for entry in positions if kind == "positions" else tasks:
+    for entry in registries[kind]:
         table.add_row(entry.id, entry.summary)
     console.print(table)
 
@@ -70,6 +72,7 @@ _tables = {
     "models": _models,
     "positions": lambda: _summaries("positions"),
     "tasks": lambda: _summaries("tasks"),
+    "metrics": lambda: _summaries("metrics"),
 }
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from anyformer.cli.main import DataCommand, app, console, one_message, task_of
+from anyformer.cli.main import METRIC_HELP, DataCommand, app, console, one_message, task_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -28,6 +28,7 @@ def train(
     target: Annotated[
         str | None, typer.Option(help="The column to predict, or several between commas.")
     ] = None,
+    metric: Annotated[str | None, typer.Option(help=METRIC_HELP)] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; by default 300.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Sequences in a step; by default 32.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="The highest; by default 0.003.")] = None,
@@ -56,10 +57,15 @@ def train(
     from anyformer.train.memory import keep_freed_memory
 
     keep_freed_memory()
-    config = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
+    config: dict[str, Any] = {
+        "steps": steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "seed": seed,
+    }
     config = {name: value for name, value in config.items() if value is not None}
     if resume:
-        if config or option or data or model or target:
+        if config or option or data or model or target or metric:
             raise ValueError(
                 "resume goes on as train.json in its folder says: it takes nothing besides --out"
             )
@@ -69,7 +75,7 @@ def train(
     elif data is None or model is None:
         raise ValueError("name the data or the task, and the model with --model (see anyformer list)")
     else:
-        column, settings = task_of(data, target, option)
+        column, settings = task_of(data, target, metric, option)
         fit = Fit.start(out, data, model, target=column, options=settings, trust_code=trust_code, **config)
     for note in fit.task.notes():
         _say(f"{fit.task.name}: {note}")

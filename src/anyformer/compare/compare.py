@@ -41,6 +41,7 @@ def compare(
     budget: str | float | None = None,
     out: str | os.PathLike[str] | None = None,
     target: str | list[str] | None = None,
+    metric: str | None = None,
     options: Mapping[str, Any] | None = None,
     hold: str = "parameters",
     parameters: int | None = None,
@@ -67,6 +68,7 @@ def compare(
         budget: time for everything (``"60s"``, ``"10m"``, ``"2h"``), or of each run ``"500 steps"``, ``"1M tokens"``.
         out: the folder for what comes out; made up from the task and the time when left out.
         target: the column to predict, for data in columns.
+        metric: what to rank by, out of :func:`anyformer.metrics.list_metrics`, where it is not the task's own choice.
         options: further options of the task.
         hold: what is equal between candidates, ``"parameters"`` or ``"flops"``.
         parameters: the size to match; chosen from the budget when left out.
@@ -92,6 +94,8 @@ def compare(
     refuse_while_importing()
     console, start = new_console(quiet=quiet), now()
     start_server()
+    if metric is not None:
+        options = {**(options or {}), "metric": metric}
     if more is not None:
         _refuse_with_more(task, models, budget, target, options, resume=resume)
         more = f"{more:g}s" if isinstance(more, (int, float)) else more
@@ -120,7 +124,7 @@ def compare(
     candidates = named_models(models, trust_code=trust_code)
     folder = _new_folder(out)
     if task is None and (target is not None or options):
-        raise ValueError("target and options belong to a task or to data, and none was given")
+        raise ValueError("target, metric and options belong to a task or to data, and none was given")
     sources = [(task, dict(options or {}), 1.0)] if task is not None else DEFAULT_TASKS
     opened = [open_task(source, target, settings) for source, settings, _ in sources]
 
@@ -153,7 +157,7 @@ def _refuse_with_more(task: object, *others: object, resume: bool) -> None:
         )
     if any(other is not None for other in others) or not (task is None or isinstance(task, Task)):
         raise ValueError(
-            "more goes on with the plan in its folder: it takes no task, models, target, options or budget"
+            "more goes on with the plan in its folder: it takes no task, models, target, metric, options or budget"
         )
 
 

@@ -23,14 +23,13 @@ def labels(outputs: Tensor, target: Target) -> Tensor:
 
 
 def confusion(items: np.ndarray) -> np.ndarray:
-    """How often a class (rows) was told as another (columns), ``(C, C)``, for the classes among them.
+    """How often a class (rows) was told as another (columns), ``(C, C)``, up to the highest class among them.
 
     Args:
         items: ``(N, 2)``, of :func:`labels`.
     """
-    _, codes = np.unique(items, return_inverse=True)
-    size = int(codes.max(initial=-1)) + 1
-    true, told = codes.reshape(-1, 2).T
+    true, told = items.T.astype(np.int64)
+    size = int(items.max(initial=0)) + 1
     found: np.ndarray = np.bincount(true * size + told, minlength=size * size).reshape(size, size)
     return found
 

@@ -32,9 +32,11 @@ class BalancedAccuracy(Metric):
 
     def value(self, items: np.ndarray) -> float:
         """The mean over the classes that the targets hold."""
+        if not len(items):
+            return math.nan
         table = confusion(items)
-        there = table.sum(1) > 0
-        return float(np.mean((table.diagonal() / table.sum(1).clip(1))[there])) if len(items) else math.nan
+        counts = table.sum(1)
+        return float((table.diagonal()[counts > 0] / counts[counts > 0]).mean())
 
     def weights(self, items: np.ndarray) -> np.ndarray:
         """Each class counts alike."""

@@ -35,10 +35,11 @@ class MacroF1(Metric):
 
     def value(self, items: np.ndarray) -> float:
         """The mean over classes."""
+        if not len(items):
+            return math.nan
         table = confusion(items)
-        return (
-            float(np.mean(2 * table.diagonal() / (table.sum(0) + table.sum(1)))) if len(items) else math.nan
-        )
+        named = table.sum(0) + table.sum(1)
+        return float((2 * table.diagonal()[named > 0] / named[named > 0]).mean())
 
     def weights(self, items: np.ndarray) -> np.ndarray:
         """Each class counts alike."""

@@ -73,6 +73,7 @@ def create_task(
     name_or_path: str | os.PathLike[str],
     *,
     target: str | list[str] | None = None,
+    metric: str | None = None,
     seed: int = 0,
     **options: Any,
 ) -> Task:
@@ -82,6 +83,7 @@ def create_task(
         name_or_path: a name out of :func:`list_tasks`, ``file.py:Name`` for a task of your own, or a file or folder
             (see :func:`open_data`). A name comes first; write ``./bytes`` for a folder called ``bytes``.
         target: the column to predict. For data only.
+        metric: what to rank by, out of :func:`anyformer.metrics.list_metrics`, where it is not the task's own choice.
         seed: fixes the generated data, the split, and the order of training.
         options: what the task, or :func:`open_data`, takes besides.
 
@@ -96,17 +98,29 @@ def create_task(
     if name in tasks or ".py:" in name:
         if target is not None:
             raise ValueError(f"target is for data files; the task {name!r} has none, got target={target!r}")
-        return call_with_options(f"task {name!r}", tasks.get(name).target, {"seed": seed, **options})
+        made = call_with_options(f"task {name!r}", tasks.get(name).target, {"seed": seed, **options})
+        return _ranked(made, metric)
     if not Path(name).exists() and not Path(name).suffix and Path(name).name == name:
         tasks.get(name)  # raises, with the nearest names
-    return _open(name, target, seed, options)
+    return _ranked(_open(name, target, seed, options), metric)
 
 
 def open_data(
-    path: str | os.PathLike[str], target: str | list[str] | None = None, *, seed: int = 0, **options: Any
+    path: str | os.PathLike[str],
+    target: str | list[str] | None = None,
+    *,
+    metric: str | None = None,
+    seed: int = 0,
+    **options: Any,
 ) -> Task:
     """The task that a file or a folder of the user's makes; see :mod:`anyformer.tasks.files` for the rules."""
-    return _open(path, target, seed, options)
+    return _ranked(_open(path, target, seed, options), metric)
+
+
+def _ranked(task: Task, metric: str | None) -> Task:
+    if metric is not None:
+        task.rank_by(metric)
+    return task
 
 
 def _open(

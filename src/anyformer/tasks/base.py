@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anyformer.metrics import Metric
+from anyformer.metrics import Metric, create_metric
 from anyformer.objectives import Objective
 from anyformer.questions import Question, Target
 from anyformer.spelling import option
@@ -170,6 +170,26 @@ class Task(ABC):
     def question(self) -> Question:
         """What is asked, for metrics."""
         return self.objective.question
+
+    def rank_by(self, name: str) -> None:
+        """Take another metric, out of :func:`anyformer.metrics.list_metrics`.
+
+        Raises:
+            ValueError: there is none of that name, or it does not measure what is asked.
+            DataError: it has no value on a split.
+        """
+        metric = create_metric(name, self.question)
+        for split in SPLITS[1:]:
+            items = []
+            for batch in self.eval_batches(split, 256):
+                places = batch.targets.shape if self.objective.pool is None else batch.targets.shape[:1]
+                items.append(metric.measure(torch.zeros(*places, self.objective.num_outputs), batch.target))
+            if not np.isfinite(metric.value(np.concatenate(items))):
+                raise DataError(
+                    f"{self.name}: {metric.info.name} has no value on the {self.size(split)} samples of the {split} "
+                    f"split, as one of the classes is not among them; choose another {option('metric')}"
+                )
+        self.metric = metric
 
     def describe(self) -> dict[str, Any]:
         """Facts for the report, ready for JSON."""

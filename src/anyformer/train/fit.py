@@ -105,6 +105,7 @@ class Fit:
         spec: ModelSpec | Mapping[str, Any] | str | Path,
         *,
         target: str | list[str] | None = None,
+        metric: str | None = None,
         options: Mapping[str, Any] | None = None,
         trust_code: bool = False,
         **config: Any,
@@ -115,7 +116,7 @@ class Fit:
             folder: must not hold a training or a model.
             data: the name of a task, or a file or folder of data, see :func:`anyformer.tasks.create_task`.
             spec: the model, see :func:`anyformer.models.load_spec`.
-            target, options: of the task.
+            target, metric, options: of the task.
             trust_code: let a spec in YAML name Python files to run.
             config: fields of :class:`TrainConfig`; its ``seed`` also draws the first weights.
 
@@ -131,11 +132,12 @@ class Fit:
         if (folder / "config.json").exists():
             raise ValueError(f"{str(folder)!r} already holds a model: name another folder")
         loaded = load_spec(spec, trust_code=trust_code)
-        task = create_task(source, target=target, **(options or {}))
+        given = {**(options or {}), **({} if metric is None else {"metric": metric})}
+        task = create_task(source, target=target, **given)
         plan = FitPlan(
             source=os.path.abspath(source) if is_path(source) else source,
             target=target,
-            options=dict(options or {}),
+            options=given,
             spec=loaded.model_dump(),
             config=settings,
             data=Fingerprint(sample=sample_of_task(task)),

@@ -163,7 +163,7 @@ def open_task(
     if isinstance(task, Task):
         if target is not None or options:
             raise ValueError(
-                "target and options are for data and task names, not for a task that is already made"
+                "target, metric and options are for data and task names, not for a task that is already made"
             )
         return OpenedTask(task, None, None, {})
     source = os.fspath(task)
