@@ -14,7 +14,7 @@ def refuses_all_but_labels(question: Question) -> str | None:
     if question.kind == "class" and question.place == "whole":
         return None
     asked = "numbers" if question.kind == "number" else "a class at each place"
-    return f"measures one class a sequence, and {asked} are asked for"
+    return f"measures one class a sequence, not {asked}"
 
 
 def labels(outputs: Tensor, target: Target) -> Tensor:

@@ -24,7 +24,7 @@ class MeanError(Ratio):
 
 def refuses_all_but_numbers(question: Question) -> str | None:
     """Why a question is none for numbers."""
-    return None if question.kind == "number" else "measures numbers, and classes are asked for"
+    return None if question.kind == "number" else "measures numbers, not classes"
 
 
 def errors(outputs: Tensor, target: Target) -> Tensor:

@@ -21,7 +21,7 @@ class Accuracy(Ratio):
     @classmethod
     def refuses(cls, question: Question) -> str | None:
         """Numbers."""
-        return None if question.kind == "class" else "measures classes, and numbers are asked for"
+        return None if question.kind == "class" else "measures classes, not numbers"
 
     def items(self, outputs: Tensor, target: Target) -> Tensor:
         """Right answers, and how many were asked for, ``(B, 2)``."""

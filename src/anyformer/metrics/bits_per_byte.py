@@ -22,7 +22,7 @@ class BitsPerByte(Ratio):
     @classmethod
     def refuses(cls, question: Question) -> str | None:
         """All but the bytes of a text."""
-        return None if question.field == "byte" else "measures the bytes of a text, which are not asked for"
+        return None if question.field == "byte" else "measures the bytes of a text"
 
     @property
     def unit(self) -> str:

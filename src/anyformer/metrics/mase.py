@@ -23,7 +23,7 @@ class MASE(MeanError):
         """All but forecasts."""
         if reason := super().refuses(question):
             return reason
-        return None if question.scales else "measures forecasts of series, which are not asked for"
+        return None if question.scales else "measures forecasts of series"
 
     def items(self, outputs: Tensor, target: Target) -> Tensor:
         """The sum of scaled absolute errors, and how many they are, ``(B, 2)``."""
