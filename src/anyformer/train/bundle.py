@@ -75,6 +75,8 @@ def save_bundle(folder: str | Path, model: SequenceModel | Path, task: Task, **f
 def complete_bundle(folder: Path) -> None:
     """Put the files of a bundle in their places where :func:`save_bundle` was killed while it did so."""
     saved = folder / SAVED
+    if not saved.is_dir():
+        return
     with contextlib.suppress(FileNotFoundError):  # another process does the same
         for name in sorted(os.listdir(saved)):
             os.replace(saved / name, folder / name)
