@@ -20,6 +20,7 @@ from anyformer.contract import Mixer, MixerInfo
 from anyformer.laws import LAWS
 from anyformer.mixers import families, mixers
 from anyformer.models import models
+from anyformer.ops import load_all
 from anyformer.parts import part_info
 from anyformer.positions import positions
 from anyformer.registry import Registry
@@ -97,6 +98,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """mkdocs hook: put tables where a page asks for them by a comment."""
     tables = {"positions": positions, "channels": channels, "wrappers": wrappers}
     markdown = markdown.replace("<!-- laws -->", _laws())
+    markdown = markdown.replace("<!-- paths -->", _paths())
     markdown = markdown.replace("<!-- families -->", "\n".join(_whole_family(name) for name in families()))
     if "<!-- papers -->" in markdown:
         markdown = markdown.replace("<!-- papers -->", _papers())
@@ -104,6 +106,15 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         markdown = markdown.replace("<!-- map -->", _map())
     markdown = re.sub(r"<!-- family ([\w-]+) -->", lambda m: _family(m[1]), markdown)
     return re.sub(r"<!-- registry (\w+) -->", lambda m: _plain_table(tables[m[1]]), markdown)
+
+
+def _paths() -> str:
+    """The ways to compute each op, in order of preference."""
+    rows = ["| op | paths, the first that takes the arguments |", "|---|---|"]
+    for name, primitive in load_all().items():
+        ways = "; ".join(f"*{path.name}*: {path.what}" for path in primitive.paths)
+        rows.append(f"| `{name}` | {ways} |")
+    return "\n".join(rows)
 
 
 def _map() -> str:

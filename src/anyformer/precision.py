@@ -7,10 +7,12 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
+NARROW = frozenset((torch.float16, torch.bfloat16))
+
 
 def wide(dtype: torch.dtype) -> torch.dtype:
     """The dtype of states and accumulators: at least float32."""
-    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+    return torch.float32 if dtype in NARROW else dtype
 
 
 def common(*tensors: Tensor) -> torch.dtype:
@@ -19,7 +21,7 @@ def common(*tensors: Tensor) -> torch.dtype:
     for x in tensors[1:]:
         if x.dtype is not dtype:
             dtype = torch.promote_types(dtype, x.dtype)
-    return wide(dtype)
+    return torch.float32 if dtype in NARROW else dtype
 
 
 def widen(x: Tensor) -> Tensor:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from anyformer.cli import app
 from anyformer.cli.main import console
+from anyformer.cli.parts import EXAMPLE_LENGTH
+from anyformer.laws.ops.cases import Sizes, path_of
 from anyformer.mixers import list_mixers
 from anyformer.models import list_models
 from anyformer.ops import load_all
@@ -42,9 +43,9 @@ def test_doctor_names_the_path_of_every_op_and_why() -> None:
     assert code == 0
     for primitive in load_all().values():
         assert primitive.name in text
-        path = primitive.path("cpu", torch.float32)
-        assert path.name in text
-        assert path.reason in text
+        choice = path_of(primitive.name, Sizes(T=EXAMPLE_LENGTH, K=64, V=64))
+        assert choice.path.name in text
+        assert choice.why in text
 
 
 def test_check_shows_a_table_and_passes() -> None:

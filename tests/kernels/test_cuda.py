@@ -40,8 +40,8 @@ print("agrees")
 """
 
 
-def test_not_ready_for_the_cpu() -> None:
-    assert not cuda.ready(torch.zeros(2))
+def test_refuses_what_is_on_the_cpu() -> None:
+    assert cuda.refuses(torch.zeros(2)) == "the Triton kernels are for CUDA"
 
 
 def test_selective_scan_agrees_with_the_definition() -> None:

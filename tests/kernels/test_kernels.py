@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from anyformer import kernels
-from anyformer.ops import load_all, native_status, use_native
+from anyformer.ops import native_status, use_native
 
 SETS = ["baseline", "avx2", "avx512"]
 BEST = kernels.LEVELS.get(torch.backends.cpu.get_cpu_capability(), "baseline")
@@ -55,8 +55,7 @@ def test_turned_off() -> None:
     assert done.stdout.strip() == "None"
     assert not done.stderr, "who turns them off needs no notice"
     with use_native(False):
-        assert native_status().library is None and not kernels.ready(torch.ones(1))
-        assert all("native" not in p.path("cpu", torch.float32).name for p in load_all().values())
+        assert native_status().library is None and kernels.refuses(torch.ones(1)) == kernels.OFF
 
 
 def test_one_notice_without_kernels(
@@ -90,9 +89,15 @@ def test_a_missing_set_and_a_broken_library(monkeypatch: pytest.MonkeyPatch, tmp
 @needs_kernels
 def test_what_kernels_take() -> None:
     x = torch.ones(2)
-    assert kernels.ready(x, None, x) and kernels.ready(x.double())
-    assert not kernels.ready(x, x.double()), "one type"
-    assert not kernels.ready(x.bfloat16()) and not kernels.ready(x.to("meta")) and not kernels.ready(None)
+    assert kernels.refuses(x, None, x) is None and kernels.refuses(x.double()) is None
+    refused = {
+        "one type": (x, x.double()),
+        "float32 and float64": (x.bfloat16(),),
+        "for CPUs": (x.to("meta"),),
+        "empty": (x[:0],),
+    }
+    for reason, tensors in refused.items():
+        assert reason in str(kernels.refuses(*tensors))
 
 
 @needs_kernels
@@ -109,6 +114,7 @@ def test_threads_follow_torch() -> None:
         torch.set_num_threads(before)
 
 
+@needs_kernels
 def test_kernels_of_a_folder_and_a_name_that_is_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Only a whole path names a folder: one called "1" where Python was started loads nothing."""
     monkeypatch.setenv("ANYFORMER_NOTICED", "1")

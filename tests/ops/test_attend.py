@@ -9,8 +9,8 @@ from torch import Tensor
 from anyformer import kernels
 from anyformer.mixers import create_mixer
 from anyformer.ops import use_native
-from anyformer.ops._attend import attend, can_attend
 from anyformer.ops.attention import attention
+from anyformer.ops.attention.spans import attend, can_attend
 from anyformer.ops.masks import Global, Window
 from anyformer.ops.sparse_attention import sparse_attention
 

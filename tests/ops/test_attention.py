@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import anyformer.ops.attention as module
+import anyformer.ops.attention.tiles as module
 from anyformer.ops import use_definition, use_native
 from anyformer.ops.attention import attention, attention_definition, merge
 

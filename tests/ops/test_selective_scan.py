@@ -5,7 +5,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from anyformer.ops import selective_scan as module
 from anyformer.ops import use_native
 from anyformer.ops.selective_scan import selective_scan
 
@@ -86,13 +85,13 @@ def test_a_growing_exponent_overflows_to_infinity():
 
 
 def test_backward_a_few_chunks_at_a_time(agrees, monkeypatch):
-    monkeypatch.setattr(module, "RECOMPUTED", 1000)
+    monkeypatch.setattr("anyformer.ops.selective_scan.chunks.RECOMPUTED", 1000)
     agrees(selective_scan, **make(130))
 
 
 @pytest.mark.parametrize("T", [2, 17, 63, 65])
 def test_few_tokens_as_one_chunk(agrees, monkeypatch, T):
-    monkeypatch.setattr(module, "ENOUGH", 0)
+    monkeypatch.setattr("anyformer.ops.selective_scan.definition.ENOUGH", 0)
     agrees(selective_scan, **make(T))
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from anyformer.ops.softmax_scan import SoftmaxState, _softmax_scan, softmax_scan
+from anyformer.ops.softmax_scan import SoftmaxState, softmax_scan
+from anyformer.ops.softmax_scan.paths import softmax_scan_op
 
 B, H, V = 2, 3, 4
 FORMS = {
@@ -152,7 +153,7 @@ def test_opcheck():
     scores, v, decay, bonus, m, u, w = parts
     arguments = (scores, v, decay[None, :, None], bonus, m.detach(), u, w)
     torch.library.opcheck(
-        _softmax_scan, arguments, test_utils=("test_schema", "test_faketensor", "test_aot_dispatch_static")
+        softmax_scan_op, arguments, test_utils=("test_schema", "test_faketensor", "test_aot_dispatch_static")
     )
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-import anyformer.ops.sparse_attention as module
+import anyformer.ops.attention.tiles as module
+import anyformer.ops.sparse_attention.tiles as sparse_tiles
 from anyformer.ops import use_native
 from anyformer.ops._base import PRIMITIVES
 from anyformer.ops.attention import attention
@@ -193,7 +194,7 @@ def count(spec: MaskSpec, T: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int,
     """(score elements computed, elements kept for the backward, operations by the formula)."""
     computed = 0
     kept: dict[int, int] = {}
-    tile = module.attend_tile
+    tile = sparse_tiles.attend_tile
 
     def counting(q: Tensor, k: Tensor, *rest: Any, **options: Any) -> Any:
         nonlocal computed
@@ -211,7 +212,7 @@ def count(spec: MaskSpec, T: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int,
         monkeypatch.context() as patch,
         torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x),
     ):
-        patch.setattr(module, "attend_tile", counting)
+        patch.setattr(sparse_tiles, "attend_tile", counting)
         y = sparse_attention(*tensors, spec, global_mask=global_mask)
     flops = PRIMITIVES["sparse_attention"].flops(*tensors, spec, global_mask=global_mask)
     assert flops == 2 * computed * (4 + 3)

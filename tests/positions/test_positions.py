@@ -88,7 +88,7 @@ def test_long_inputs_go_through_in_blocks(monkeypatch: pytest.MonkeyPatch) -> No
     x = torch.randn(2, 50, 16, dtype=torch.float64, requires_grad=True)
     found = []
     for elements in (2**21, 2000):
-        monkeypatch.setattr("anyformer.ops.attention.TILE_ELEMENTS", elements)
+        monkeypatch.setattr("anyformer.ops.attention.tiles.TILE_ELEMENTS", elements)
         y = mixer(x)
         found.append((y, *torch.autograd.grad(y.square().sum(), [x, *mixer.parameters()])))
     for one, other in zip(*found, strict=True):

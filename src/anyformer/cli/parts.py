@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -11,6 +12,11 @@ from rich.text import Text
 from anyformer.cli.main import app, console, one_message
 from anyformer.registry import Registry, nearest
 
+if TYPE_CHECKING:
+    import torch
+
+EXAMPLE_LENGTH = 256
+"""Tokens of the examples with which ``doctor`` asks ops for their paths."""
 KINDS = ("mixers", "channels", "models", "positions", "tasks", "metrics")
 
 
@@ -85,7 +91,7 @@ def doctor() -> None:
     import torch
 
     import anyformer
-    from anyformer.ops import UNDER_TRANSFORMS, Path, load_all
+    from anyformer.ops import UNDER_TRANSFORMS, native_status
 
     facts = Table(title="machine", title_justify="left", show_header=False)
     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
@@ -95,22 +101,35 @@ def doctor() -> None:
         "torch": torch.__version__,
         "system": f"{platform.system()} {platform.machine()}",
         "CPU capability": torch.backends.cpu.get_cpu_capability(),
+        "native kernels": native_status().library or f"none: {native_status().reason}",
         "torch threads": str(torch.get_num_threads()),
         "GPU": cuda,
     }.items():
         facts.add_row(name, value)
     console.print(facts)
-    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     table = Table(title="ops", title_justify="left")
     for column in ("op", "on", "path", "why"):
         table.add_column(column)
-    for primitive in load_all().values():
-        taken: dict[Path, list[str]] = {}
-        for device in devices:
-            for dtype in (torch.float32, torch.bfloat16):
-                where = f"{device} {str(dtype).removeprefix('torch.')}"
-                taken.setdefault(primitive.path(device, dtype), []).append(where)
-        for path, places in taken.items():
-            table.add_row(primitive.name, "\n".join(places), path.name, path.reason)
+    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    for name, path, places, why in paths_taken(devices, (torch.float32, torch.bfloat16)):
+        table.add_row(name, "\n".join(places), path, why)
     console.print(table)
     console.print(UNDER_TRANSFORMS)
+
+
+def paths_taken(
+    devices: Sequence[str], dtypes: Sequence[torch.dtype]
+) -> Iterator[tuple[str, str, list[str], str]]:
+    """Each op, a path that it takes, the devices and types on which it does, and why: asked with the first example of
+    the op, and without gradients."""
+    from anyformer.laws.ops.cases import Sizes, path_of
+    from anyformer.ops import Choice, load_all
+
+    for name in load_all():
+        taken: dict[Choice, list[str]] = {}
+        for device in devices:
+            for dtype in dtypes:
+                choice = path_of(name, Sizes(T=EXAMPLE_LENGTH, K=64, V=64), device, dtype)
+                taken.setdefault(choice, []).append(f"{device} {str(dtype).removeprefix('torch.')}")
+        for choice, places in taken.items():
+            yield name, choice.path.name, places, choice.why

@@ -1,8 +1,8 @@
 """Native CPU kernels behind the ops: plain C, one library for each instruction set, optional everywhere.
 (:mod:`anyformer.kernels.cuda` has those for CUDA.)
 
-Only ops import this room. An op asks :func:`ready` whether the kernels can take its tensors, and calls one by
-name with :func:`run`; its pure PyTorch form stands beside it for every other case.
+Only ops import this room. An op asks :func:`refuses` whether the kernels take its tensors, and calls one by name with
+:func:`run`; its pure PyTorch form stands beside it for every other case.
 
 The environment variable ``ANYFORMER_NATIVE=0`` turns the kernels off, and another instruction set's name
 (``baseline``, ``avx2``, ``avx512``) chooses that library, the whole path of a folder those in it. Threads follow
@@ -90,6 +90,18 @@ def _without(reason: str) -> Status:
     return Status(None, reason)
 
 
+OFF = "turned off by use_native(False)"
+
+_found: Status | None = None  # once somebody has asked
+
+
+@torch.compiler.assume_constant_result
+def _find() -> Status:
+    global _found
+    _found = _load()[1]
+    return _found
+
+
 def turned_off() -> bool:
     """Whether :func:`use_native` has turned native forms off."""
     return _off > 0
@@ -97,9 +109,7 @@ def turned_off() -> bool:
 
 def status() -> Status:
     """Whether there are native kernels here, and why or why not."""
-    if _off:
-        return Status(None, "turned off by use_native(False)")
-    return _load()[1]
+    return Status(None, OFF) if _off else _found or _find()
 
 
 @contextmanager
@@ -113,26 +123,37 @@ def use_native(native: bool) -> Iterator[None]:
         _off -= not native
 
 
-def ready(*tensors: Tensor | None) -> bool:
-    """Whether the kernels can take these tensors: on the CPU, none empty, all of one type, float32 or float64."""
-    if (
-        _off or torch._C._get_tracing_state() is not None
-    ):  # a trace sees no kernel, and gives sizes as tensors
-        return False
+def refuses(*tensors: Tensor | None) -> str | None:
+    """Why the kernels do not take these tensors, ``None`` where they do.
+
+    They take tensors on the CPU, none empty, all float32 or all float64. A compiler can trace this function.
+    """
+    if _off:
+        return OFF
+    if torch._C._get_tracing_state() is not None:
+        return "a trace sees no kernel, and gives sizes as tensors"
+    library, why = _found or _find()
+    if library is None:
+        return why
     dtype = None
     for x in tensors:
         if x is None:
             continue
-        if not x.is_cpu or (dtype is not None and x.dtype is not dtype) or x.numel() == 0:
-            return False
-        dtype = x.dtype
-    return dtype in SUFFIXES and _load()[0] is not None
+        if not x.is_cpu:
+            return "the native kernels are for CPUs"
+        if x.dtype is not dtype:
+            if dtype is not None:
+                return "the native kernels take tensors of one type"
+            dtype = x.dtype
+        if x.numel() == 0:
+            return "a tensor is empty"
+    return None if dtype in SUFFIXES else "the native kernels take float32 and float64"
 
 
 def run(name: str, *args: Tensor | int | float | None) -> None:
     """Call ``name`` for the type of its first argument, with the number of threads added at the end.
 
-    A tensor is passed as its address, so that the caller answers for its layout (``ops/_layout.py``); ``None`` as a
+    A tensor is passed as its address, so that the caller answers for its layout (``ops/_memory.py``); ``None`` as a
     null pointer, int as int64, float as double.
     """
     first = args[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 
 from anyformer.kernels import status as native_status
 from anyformer.kernels import use_native
@@ -10,51 +11,38 @@ from anyformer.ops._base import (
     PRIMITIVES,
     UNDER_TRANSFORMS,
     FlopCounter,
-    Path,
     Primitive,
     Spread,
     native_exponential,
     use_definition,
 )
+from anyformer.ops._gate import Choice, Path, Paths, choices
 
 __all__ = [
     "UNDER_TRANSFORMS",
+    "Choice",
     "FlopCounter",
     "Path",
+    "Paths",
     "Primitive",
     "Spread",
+    "choices",
     "load_all",
+    "modules",
     "native_exponential",
     "native_status",
     "use_definition",
     "use_native",
 ]
 
-MODULES = (
-    "attention",
-    "bucket_attention",
-    "delta_rule",
-    "general_delta_rule",
-    "gathered_attention",
-    "linear_attention",
-    "linear",
-    "log_linear_attention",
-    "long_conv",
-    "lstm",
-    "rms_norm",
-    "rotate",
-    "scan",
-    "selective_scan",
-    "short_conv",
-    "softmax_scan",
-    "sparse_attention",
-    "swiglu",
-    "vector_quantize",
-)
+
+def modules() -> list[str]:
+    """Modules of this room that may hold ops: files and folders whose name begins with no underscore."""
+    return [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
 
 
 def load_all() -> dict[str, Primitive]:
     """Every op by name."""
-    for module in MODULES:
+    for module in modules():
         importlib.import_module(f"anyformer.ops.{module}")
     return dict(sorted(PRIMITIVES.items()))

@@ -1,4 +1,4 @@
-"""What every op has: a definition, a fast form, a FLOP formula, and a path that it takes on this machine."""
+"""What every op has: a definition, a fast form that chooses among paths, and a FLOP formula."""
 
 from __future__ import annotations
 
@@ -9,37 +9,14 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.utils.flop_counter import FlopCounterMode
 
 from anyformer import kernels
-from anyformer.kernels import cuda
-from anyformer.ops._eager import transformed
+from anyformer.ops._gate import PATHS, Paths
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class Path(NamedTuple):
-    """The path an op takes, and why (shown by ``anyformer doctor``)."""
-
-    name: str
-    reason: str
-
-
-def native_path(name: str, reason: str, on_cuda: bool = False) -> Callable[[str, torch.dtype], Path]:
-    """The path of an op with a native kernel, ``on_cuda`` too or not, whose pure PyTorch form is ``name``."""
-
-    def choose(device: str, dtype: torch.dtype) -> Path:
-        library, why = kernels.status()
-        if on_cuda and device == "cuda" and cuda.found() and not kernels.turned_off():
-            return Path("Triton", "in Triton, which is installed")
-        if device != "cpu":
-            return Path(name, f"{reason}; the native kernels are for CPUs")
-        return (
-            Path(name, f"{reason}; {why}") if library is None else Path(f"native {library}", f"in C; {why}")
-        )
-
-    return choose
 
 
 def native_exponential(x: Tensor, out: Tensor, rounds: int) -> None:
@@ -67,8 +44,12 @@ class Primitive(NamedTuple):
     fast: Callable[..., Any]
     definition: Callable[..., Any]
     flops: Callable[..., int]
-    path: Callable[[str, torch.dtype], Path]
     spread: Spread | None = None
+
+    @property
+    def paths(self) -> Paths:
+        """The ways to compute it, in order of preference."""
+        return PATHS[self.name]
 
 
 UNDER_TRANSFORMS = (
@@ -76,6 +57,8 @@ UNDER_TRANSFORMS = (
     "slower; backward() and torch.autograd.grad take the paths above."
 )
 """What :func:`primitive` chooses where a transform asks for other derivatives than those of ``backward``."""
+
+_transformed: Callable[[], bool] = torch._C._are_functorch_transforms_active
 
 PRIMITIVES: dict[str, Primitive] = {}
 
@@ -88,21 +71,20 @@ def primitive(
     *,
     definition: Callable[..., R],
     flops: Callable[..., int],
-    path: Path | Callable[[str, torch.dtype], Path],
     spread: Spread | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Register a fast form with its definition and its FLOP formula (of the fast form, multiply-add = 2).
 
-    ``definition`` and ``flops`` take the arguments of the fast form. ``path`` is the path that the op takes, or
-    chooses it by device type and dtype. ``spread``: see :class:`Spread`; without it the fast form shows NaN exactly
+    ``definition`` and ``flops`` take the arguments of the fast form, which checks them and hands them to its
+    :class:`~anyformer.ops._gate.Paths`. ``spread``: see :class:`Spread`; without it the fast form shows NaN exactly
     where the definition does.
     """
-    choose = path if callable(path) else lambda device, dtype: path
 
     def wrap(fast: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(fast)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
-            if _definition_depth or transformed():
+            # our kernels and custom ops know the derivatives of ``backward`` only, PyTorch's operations all of them
+            if _definition_depth or forward_ad._current_level >= 0 or _transformed():
                 return definition(*args, **kwargs)
             if _counters:
                 return _counters[-1].count(flops, fast, args, kwargs)
@@ -110,7 +92,7 @@ def primitive(
 
         if name in PRIMITIVES:
             raise ValueError(f"op {name!r} is registered twice")
-        PRIMITIVES[name] = Primitive(name, fast, definition, flops, choose, spread)
+        PRIMITIVES[name] = Primitive(name, fast, definition, flops, spread)
         return run
 
     return wrap

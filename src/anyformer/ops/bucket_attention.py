@@ -15,16 +15,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from anyformer.ops._attend import attend, can_attend, nothing_seen, score_scale
-from anyformer.ops._base import Spread, native_path, primitive
-from anyformer.ops.attention import (
-    NORMALIZERS,
-    TILE_ELEMENTS,
-    attention,
-    attention_definition,
-    check_heads,
-    recomputed,
-)
+from anyformer.ops._base import Spread, primitive
+from anyformer.ops._gate import Path, Paths
+from anyformer.ops.attention import attention, attention_definition, recomputed
+from anyformer.ops.attention.heads import check_heads, nothing_seen, score_scale
+from anyformer.ops.attention.spans import attend, refuses_spans
+from anyformer.ops.attention.tiles import NORMALIZERS, TILE_ELEMENTS
 from anyformer.precision import no_autocast, wide
 
 TILE = 64
@@ -60,14 +56,13 @@ def _flops(q: Tensor, k: Tensor, v: Tensor, q_bucket: Tensor, k_bucket: Tensor, 
     return 2 * int((found.stop - found.start).sum()) * (q.shape[3] + v.shape[3])
 
 
-PATH = native_path("pytorch tiles", "pairs of tiles whose buckets overlap, as batched matrix products")
 SPREAD = Spread(
     (1, 2),
     "tiles of keys are multiplied for all heads that share them, hidden ones by zero, and zero times NaN is NaN",
 )
 
 
-@primitive("bucket_attention", definition=bucket_attention_definition, flops=_flops, path=PATH, spread=SPREAD)
+@primitive("bucket_attention", definition=bucket_attention_definition, flops=_flops, spread=SPREAD)
 def bucket_attention(
     q: Tensor,
     k: Tensor,
@@ -110,16 +105,41 @@ def bucket_attention(
     )
     queries = q.flatten(0, 1)[:, None]
     start, stop = found.start.flatten(0, 1), found.stop.flatten(0, 1)
-    if can_attend(q, k, v):
-        spans = torch.stack([start, stop, torch.zeros_like(start), torch.zeros_like(start)], -1).int()
-        y, _ = attend(queries, keys, values, spans, scale=scale)
-    elif torch.compiler.is_compiling():  # the number of tiles depends on the data
-        place = torch.arange(S, device=q.device)
-        visible = (place >= start[..., None]) & (place < stop[..., None])
-        y = attention(queries, keys, values, visible=visible[:, None], scale=scale)
-    else:
-        y = _by_tiles(queries[:, 0], keys[:, 0], values[:, 0], start, stop, scale)[:, None]
+    y: Tensor = _PATHS(queries, keys, values, start, stop, scale)
     return y[:, 0].unflatten(0, (B, H))
+
+
+def _native(q: Tensor, k: Tensor, v: Tensor, start: Tensor, stop: Tensor, scale: float) -> Tensor:
+    spans = torch.stack([start, stop, torch.zeros_like(start), torch.zeros_like(start)], -1).int()
+    return attend(q, k, v, spans, scale=scale)[0]
+
+
+def _masked(q: Tensor, k: Tensor, v: Tensor, start: Tensor, stop: Tensor, scale: float) -> Tensor:
+    place = torch.arange(k.shape[2], device=q.device)
+    visible = (place >= start[..., None]) & (place < stop[..., None])
+    y: Tensor = attention(q, k, v, visible=visible[:, None], scale=scale)
+    return y
+
+
+def _refuses_masked(*_: object) -> str | None:
+    return None if torch.compiler.is_compiling() else "only a compiler cannot see how many tiles there are"
+
+
+def _tiles(q: Tensor, k: Tensor, v: Tensor, start: Tensor, stop: Tensor, scale: float) -> Tensor:
+    return _by_tiles(q[:, 0], k[:, 0], v[:, 0], start, stop, scale)[:, None]
+
+
+_PATHS = Paths(
+    "bucket_attention",
+    Path(
+        "native",
+        "in C, each query's stretch of the sorted keys",
+        _native,
+        lambda *args: refuses_spans(*args[:3]),
+    ),
+    Path("mask", "dense attention under the mask, while compiling", _masked, _refuses_masked),
+    Path("tiles", "pairs of tiles whose buckets overlap, as batched matrix products", _tiles),
+)
 
 
 class Stretches(NamedTuple):

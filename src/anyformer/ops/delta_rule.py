@@ -13,20 +13,20 @@ On the CPU the native kernel solves the same systems for 16 tokens at a time, al
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from anyformer import kernels
-from anyformer.ops._base import ALONG_TIME, native_path, primitive
-from anyformer.ops._eager import gradients_again
-from anyformer.ops._layout import dense, room, rows
-from anyformer.ops.linear_attention import KEEP, in_chunks, needs_grad, sizes, takes_kernels, widened
-from anyformer.precision import log_decays, no_autocast
+from anyformer.ops._base import ALONG_TIME, primitive
+from anyformer.ops._custom import custom_op
+from anyformer.ops._gate import Path, Paths, watched
+from anyformer.ops._matrix_state import KEEP, carry, chunk_parts, in_chunks, prepare_delta, sizes
+from anyformer.ops._memory import dense, like, room, rows
+from anyformer.precision import no_autocast
 
 CHUNK = 64
-RADIX = 16
 
 
 def delta_rule_definition(
@@ -39,7 +39,7 @@ def delta_rule_definition(
     initial: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The loop; see :func:`delta_rule`."""
-    q, k, v, beta, d, S, dtype = _prepare(q, k, v, beta, log_decay, initial)
+    q, k, v, beta, d, S, dtype = prepare_delta(q, k, v, beta, log_decay, initial)
     outputs = []
     for t in range(q.shape[2]):
         S = S if d is None else d[:, :, t].exp()[..., None] * S
@@ -73,7 +73,6 @@ def delta_rule_flops(
     "delta_rule",
     definition=delta_rule_definition,
     flops=delta_rule_flops,
-    path=native_path("chunks", "the WY form in chunks, as batched matrix products in PyTorch"),
     spread=ALONG_TIME,
 )
 def delta_rule(
@@ -101,34 +100,16 @@ def delta_rule(
         ValueError: if shapes don't fit.
     """
     with no_autocast(q):
-        q, k, v, beta, d, S, dtype = _prepare(q, k, v, beta, log_decay, initial)
-        T = q.shape[2]
-        if T == 0:
-            y = v
-        elif takes_kernels(q, k, v, beta, d, S):
-            y, S = _native(q, k, v, beta, d, S)
-        else:
-            y, S = _in_pytorch(q, k, v, beta, d, S)
+        q, k, v, beta, d, S, dtype = prepare_delta(q, k, v, beta, log_decay, initial)
+        y, S = _PATHS(q, k, v, beta, d, S)
         return y.to(dtype), S
-
-
-def _prepare(
-    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor | None, initial: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor, torch.dtype]:
-    """Check and widen; beta and the decay become (B, H, T, 1)."""
-    dtype = v.dtype
-    q, k, v, S = widened(q, k, v, initial)
-    B, H, T, _ = q.shape
-    for name, x in (("beta", beta), ("log_decay", log_decay)):
-        if x is not None and x.shape != (B, H, T):
-            raise ValueError(f"{name} must have shape ({B}, {H}, {T}), got {tuple(x.shape)}")
-    d = None if log_decay is None else log_decay[..., None].to(q.dtype)
-    return q, k, v, beta[..., None].to(q.dtype), d, S, dtype
 
 
 def _in_pytorch(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, d: Tensor | None, S: Tensor
 ) -> tuple[Tensor, Tensor]:
+    if q.shape[2] == 0:
+        return v, S
     if q.shape[2] > 1:
         return _chunked(q, k, v, beta, d, S)
     S = S if d is None else d.exp() * S
@@ -150,85 +131,31 @@ def _chunked(
     return y.flatten(2, 3)[:, :, :T], S_all[:, :, -1]
 
 
-class Chunks(NamedTuple):
-    """What a chunk makes of the state S before it: y = scores @ values + reads @ S, then transition @ S + written."""
-
-    scores: Tensor  # (B, H, n, C, C), lower triangular
-    values: Tensor  # (B, H, n, C, V), the corrected ones
-    reads: Tensor  # (B, H, n, C, K)
-    transition: Tensor  # (B, H, n, K, K)
-    written: Tensor  # (B, H, n, K, V)
-
-
-def chunk_parts(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, d: Tensor | None) -> Chunks:
-    """Of chunks (B, H, n, C, ...), each alone."""
-    C, K = q.shape[-2:]
-    later = torch.ones(C, C, dtype=torch.bool, device=q.device).triu(1)
-    scores, overlap, total = q @ k.mT, k @ k.mT, None
-    q_start, k_start, k_end = q, k, k  # decayed from the chunk's start, and to its end
-    if d is None:
-        scores = scores.masked_fill(later, 0.0)
-    else:
-        G = log_decays(d).cumsum(3)
-        weight = (G - G.mT).masked_fill(later, -torch.inf).to(q.dtype).exp()
-        scores, overlap = scores * weight, overlap * weight
-        G_end = G[:, :, :, -1:]
-        start, end, total = (x.to(q.dtype).exp() for x in (G, G_end - G, G_end))
-        q_start, k_start, k_end = q * start, k * start, k * end
-    # solve_triangular takes the diagonal as ones and never reads above it
-    solved = torch.linalg.solve_triangular(
-        beta * overlap, beta * torch.cat((v, k_start), -1), upper=False, unitriangular=True
-    )
-    u, w = solved.split((v.shape[-1], K), -1)
-    written, erased = (k_end.mT @ solved).split((v.shape[-1], K), -1)
-    eye = torch.eye(K, dtype=q.dtype, device=q.device)
-    transition = (eye if total is None else total * eye) - erased
-    return Chunks(scores, u, q_start - scores @ w, transition, written)
-
-
-def carry(M: Tensor, N: Tensor, S: Tensor) -> Tensor:
-    """S_c = M_c S_{c-1} + N_c over the third axis, by groups of RADIX as in the scan; all states."""
-    n = N.shape[2]
-    if n <= 2 * RADIX:
-        states = []
-        for c in range(n):
-            S = N[:, :, c] + M[:, :, c] @ S
-            states.append(S)
-        return torch.stack(states, 2)
-    groups, rest = divmod(n, RADIX)
-    body = n - rest
-    Ms, Ns = (x[:, :, :body].unflatten(2, (groups, RADIX)) for x in (M, N))
-    total_M, total_N = Ms[:, :, :, 0], Ns[:, :, :, 0]
-    for r in range(1, RADIX):
-        total_M, total_N = Ms[:, :, :, r] @ total_M, Ns[:, :, :, r] + Ms[:, :, :, r] @ total_N
-    ends = carry(total_M, total_N, S)
-    state = torch.cat((S[:, :, None], ends[:, :, :-1]), 2)
-    states = []
-    for r in range(RADIX):
-        state = Ns[:, :, :, r] + Ms[:, :, :, r] @ state
-        states.append(state)
-    inside = torch.stack(states, 3).flatten(2, 3)
-    if not rest:
-        return inside
-    return torch.cat((inside, carry(M[:, :, body:], N[:, :, body:], inside[:, :, -1])), 2)
-
-
-def _outputs(q: Tensor, v: Tensor, S: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """y, the state after the last token, states kept for the backward, what the state held for each key."""
-    B, H, T, _ = q.shape
-    kept = S.new_empty(B, H, (T - 1) // KEEP, *S.shape[2:])
-    return room(v), torch.empty_like(S, memory_format=torch.contiguous_format), kept, v.new_empty(v.shape)
-
-
 def _native(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, d: Tensor | None, S: Tensor
 ) -> tuple[Tensor, Tensor]:
     inputs = (q, k, v, beta, d, S)
-    if needs_grad(*inputs):
-        return _forward(*inputs)[:2]
-    y, final = room(v), torch.empty_like(S, memory_format=torch.contiguous_format)
-    _run_forward(*inputs, y, final, None, v.new_empty(v.shape) if v.shape[2] == 1 else None)
+    if watched(*inputs):
+        y, final, _, _ = _delta_rule(*inputs)
+        return y, final
+    y, final = room(v), like(S)
+    _run_forward(*inputs, y, final, None, like(v) if v.shape[2] == 1 else None)
     return y, final
+
+
+_PATHS = Paths(
+    "delta_rule",
+    Path("native", "in C, 16 tokens at a time along each head, the state in cache", _native, kernels.refuses),
+    Path("chunks", "the WY form in chunks, as batched matrix products in PyTorch", _in_pytorch),
+)
+
+
+def _outputs(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, d: Tensor | None, S: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """y, the state after the last token, states kept for the backward, what the state held for each key."""
+    B, H, T, _ = q.shape
+    return room(v), like(S), S.new_empty(B, H, (T - 1) // KEEP, *S.shape[2:]), like(v)
 
 
 def _run_forward(
@@ -239,91 +166,39 @@ def _run_forward(
     kernels.run("delta_rule", q, k, v, beta, d, dense(S), *outputs, layout)
 
 
-@torch.library.custom_op("anyformer::delta_rule", mutates_args=())
 def _forward(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, d: Tensor | None, S: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    outputs = _outputs(q, v, S)
+    outputs = _outputs(q, k, v, beta, d, S)
     _run_forward(q, k, v, beta, d, S, *outputs)
     return outputs
 
 
-@_forward.register_fake
-def _(
-    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, d: Tensor | None, S: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return _outputs(q, v, S)
-
-
-@torch.library.custom_op("anyformer::delta_rule_backward", mutates_args=())
-def _backward_op(
-    grad: Tensor,
-    grad_final: Tensor | None,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    beta: Tensor,
-    d: Tensor | None,
-    S: Tensor,
-    kept: Tensor,
-    held: Tensor,
-    wants_decay: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    grads = _gradients(q, k, v, beta, S, wants_decay)
-    q, k, v, beta, d, grad = rows(q), rows(k), rows(v), rows(beta), rows(d), rows(grad)
-    inputs = (q, k, v, beta, d, dense(S), dense(kept), dense(held))
-    coming = (grad, dense(grad_final))
-    going = (*grads[:4], grads[4] if wants_decay else None, grads[5])
-    layout = sizes(q, v, d, False, q, k, v, None, beta, d, grad, *grads[:3])
-    kernels.run("delta_rule_backward", *inputs, *coming, *going, layout)
-    return grads
-
-
 def _gradients(
-    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, S: Tensor, wants_decay: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    grad_d = beta.new_empty(beta.shape if wants_decay else 0)
-    return (
-        room(q),
-        room(k),
-        room(v),
-        beta.new_empty(beta.shape),
-        grad_d,
-        torch.empty_like(S, memory_format=torch.contiguous_format),
-    )
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, d: Tensor | None, S: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor]:
+    return room(q), room(k), room(v), like(beta), None if d is None else like(d), like(S)
 
 
-@_backward_op.register_fake
-def _(
-    grad: Tensor,
-    grad_final: Tensor | None,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    beta: Tensor,
-    d: Tensor | None,
-    S: Tensor,
-    kept: Tensor,
-    held: Tensor,
-    wants_decay: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    return _gradients(q, k, v, beta, S, wants_decay)
+def _backward(
+    coming: list[Tensor | None], kept: list[Tensor], needs: list[bool], *given: Any
+) -> tuple[Tensor | None, ...]:
+    (q, k, v, beta, d, S), (*grads, grad_d, grad_S) = given, _gradients(*given)
+    grad_d = grad_d if needs[4] else None
+    grad = torch.zeros_like(v) if coming[0] is None else rows(coming[0])
+    q, k, v, beta, d = rows(q), rows(k), rows(v), rows(beta), rows(d)
+    inputs = (q, k, v, beta, d, dense(S), *(dense(x) for x in kept), grad, dense(coming[1]))
+    layout = sizes(q, v, d, False, q, k, v, None, beta, d, grad, *grads[:3])
+    kernels.run("delta_rule_backward", *inputs, *grads, grad_d, grad_S, layout)
+    return *grads, grad_d, grad_S
 
 
-def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*inputs, *output[2:])
-    ctx.shape = output[0].shape
-
-
-def _backward(ctx: Any, grad: Tensor | None, grad_final: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
-    saved = ctx.saved_tensors
-    if torch.is_grad_enabled():
-        return tuple(gradients_again(_in_pytorch, saved[:6], ctx.needs_input_grad, grad, grad_final))
-    grad = saved[2].new_zeros(ctx.shape) if grad is None else grad
-    wants_decay = ctx.needs_input_grad[4]
-    grads = _backward_op(grad, grad_final, *saved, wants_decay)
-    return *grads[:4], grads[4] if wants_decay else None, grads[5]
-
-
-_forward.register_autograd(_backward, setup_context=_save)
+_delta_rule = custom_op(
+    _forward,
+    "delta_rule",
+    outputs=_outputs,
+    backward=_backward,
+    gradients=_gradients,
+    formula=_in_pytorch,
+    keeps=(2, 3),
+)

@@ -8,18 +8,18 @@ The lists come from :mod:`anyformer.ops.select` (the best keys, pages, clusters)
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from anyformer import kernels
-from anyformer.ops._attend import nothing_seen, score_scale
-from anyformer.ops._base import ALONG_TIME, native_path, primitive
-from anyformer.ops._eager import gradients_again
-from anyformer.ops._layout import dense, room_by_time, rows
-from anyformer.ops.attention import NORMALIZERS, TILE_ELEMENTS, check_heads
+from anyformer.ops._base import ALONG_TIME, primitive
+from anyformer.ops._custom import custom_op
+from anyformer.ops._gate import Path, Paths
+from anyformer.ops._memory import dense, room_by_time, rows
+from anyformer.ops.attention.heads import check_heads, nothing_seen, score_scale
+from anyformer.ops.attention.tiles import NORMALIZERS, TILE_ELEMENTS
 from anyformer.precision import common, no_autocast, wide
 
 
@@ -59,14 +59,7 @@ def _flops(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, **_: Any) -> int:
     return 2 * B * H * T * slots.shape[3] * (K + v.shape[3])
 
 
-PATH = native_path(
-    "pytorch gather", "blocks of queries with the keys of their lists, recomputed in the backward"
-)
-
-
-@primitive(
-    "gathered_attention", definition=gathered_attention_definition, flops=_flops, path=PATH, spread=ALONG_TIME
-)
+@primitive("gathered_attention", definition=gathered_attention_definition, flops=_flops, spread=ALONG_TIME)
 def gathered_attention(
     q: Tensor,
     k: Tensor,
@@ -152,40 +145,47 @@ def _all_at_once(
     return (weights[..., None, :] @ _listed(v, slots)[0])[..., 0, :] / total
 
 
-Gradients = tuple[Tensor, Tensor, Tensor, Tensor]
+Maybe = Tensor | None
+Gradients = tuple[Tensor, Tensor, Tensor, None, Maybe]
 
 
-def _outputs(q: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+def _outputs(
+    q: Tensor, k: Tensor, v: Tensor, slots: Tensor, terms: Maybe, scale: float
+) -> tuple[Tensor, Tensor]:
+    """y (B, H, T, V), its heads beside each other, and the log-sum-exp of the scores (B, H, T)."""
     (B, H, T, _), V = q.shape, v.shape[3]
     return room_by_time(q, B, H, T, V), q.new_empty(B, H, T)
 
 
-def _gradients(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, terms: Tensor | None) -> Gradients:
+def _gradients(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, terms: Maybe, scale: float) -> Gradients:
     """Room for those of q, k, v and the terms; zeros where they are sums over queries."""
     (B, H, T, K), (G, S), V = q.shape, k.shape[1:3], v.shape[3]
     of_k, of_v = (room_by_time(q, B, G, S, width, zeros=True) for width in (K, V))
-    return room_by_time(q, B, H, T, K), of_k, of_v, q.new_empty(0 if terms is None else slots.shape)
+    of_terms = None if terms is None else q.new_empty(slots.shape)
+    return room_by_time(q, B, H, T, K), of_k, of_v, None, of_terms
 
 
-def _sizes(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, terms: Tensor | None, *more: Tensor) -> Tensor:
+def _sizes(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, terms: Maybe, *more: Tensor) -> Tensor:
     """What the kernels need to know: sizes, then the strides over batch, heads and time of each tensor."""
     (B, H, T, K), G, V, N = q.shape, k.shape[1], v.shape[3], slots.shape[3]
     given = (q, k, v, slots, slots if terms is None else terms, *more)
     return torch.tensor([B, H, G, T, N, K, V, *(n for t in given for n in t.stride()[:3])])
 
 
-@torch.library.custom_op("anyformer::gathered_attention", mutates_args=())
-def _gathered(
+def _native(
     q: Tensor, k: Tensor, v: Tensor, slots: Tensor, terms: Tensor | None, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """y (B, H, T, V), its heads beside each other, and the log-sum-exp of the scores (B, H, T)."""
-    y, lse = _outputs(q, v)
-    if kernels.ready(q, k, v, terms):
-        q, k, v, slots, terms = rows(q), rows(k), rows(v), rows(slots), rows(terms)
-        kernels.run(
-            "gathered_attention", q, k, v, slots, terms, y, lse, _sizes(q, k, v, slots, terms, y), scale
-        )
-        return y, lse
+    y, lse = _outputs(q, k, v, slots, terms, scale)
+    q, k, v, slots, terms = rows(q), rows(k), rows(v), rows(slots), rows(terms)
+    sizes = _sizes(q, k, v, slots, terms, y)
+    kernels.run("gathered_attention", q, k, v, slots, terms, y, lse, sizes, scale)
+    return y, lse
+
+
+def _in_blocks(
+    q: Tensor, k: Tensor, v: Tensor, slots: Tensor, terms: Maybe, scale: float
+) -> tuple[Tensor, Tensor]:
+    y, lse = _outputs(q, k, v, slots, terms, scale)
     with no_autocast(q):
         for at in _blocks(q, v, slots):
             some = None if terms is None else terms[:, :, at]
@@ -197,15 +197,38 @@ def _gathered(
     return y, lse
 
 
-@_gathered.register_fake
-def _(
-    q: Tensor, k: Tensor, v: Tensor, slots: Tensor, terms: Tensor | None, scale: float
-) -> tuple[Tensor, Tensor]:
-    return _outputs(q, v)
+def _refuses(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, terms: Maybe, scale: float) -> str | None:
+    return kernels.refuses(q, k, v, terms)
 
 
-@torch.library.custom_op("anyformer::gathered_attention_backward", mutates_args=())
-def _gathered_backward(
+_PATHS = Paths(
+    "gathered_attention",
+    Path("native", "in C, the keys of each list read where they are", _native, _refuses),
+    Path(
+        "PyTorch gather",
+        "blocks of queries with the keys of their lists, recomputed in the backward",
+        _in_blocks,
+    ),
+)
+
+
+def _backward(grads: list[Tensor], kept: list[Tensor], needs: list[bool], *given: Any) -> tuple[Maybe, ...]:
+    """With p = exp(s - lse) and d = grad . v, the gradient of a score is p (d - grad . y)."""
+    grad, (y, lse), (q, k, v, slots, terms, scale) = grads[0], kept, given
+    into = _gradients(*given)
+    if kernels.refuses(grad, y, lse, q, k, v, terms) is not None:
+        _blocks_backward(into, grad, y, lse, *given)
+        return into
+    q, k, v, slots, terms = rows(q), rows(k), rows(v), rows(slots), rows(terms)
+    grad, y, lse = rows(grad), rows(y), dense(lse)
+    sizes = _sizes(q, k, v, slots, terms, y, grad, *into[:3])
+    given = (q, k, v, slots, terms, y, lse, grad, *into[:3], into[4])
+    kernels.run("gathered_attention_backward", *given, sizes, scale)
+    return into
+
+
+def _blocks_backward(
+    into: Gradients,
     grad: Tensor,
     y: Tensor,
     lse: Tensor,
@@ -213,18 +236,10 @@ def _gathered_backward(
     k: Tensor,
     v: Tensor,
     slots: Tensor,
-    terms: Tensor | None,
+    terms: Maybe,
     scale: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """With p = exp(s - lse) and d = grad . v, the gradient of a score is p (d - grad . y)."""
-    grad_q, grad_k, grad_v, grad_terms = into = _gradients(q, k, v, slots, terms)
-    if kernels.ready(grad, y, lse, q, k, v, terms):
-        q, k, v, slots, terms = rows(q), rows(k), rows(v), rows(slots), rows(terms)
-        grad, y, lse = rows(grad), rows(y), dense(lse)
-        sizes = _sizes(q, k, v, slots, terms, y, grad, *into[:3])
-        given = (q, k, v, slots, terms, y, lse, grad, *into[:3], None if terms is None else grad_terms)
-        kernels.run("gathered_attention_backward", *given, sizes, scale)
-        return grad_q, grad_k, grad_v, grad_terms
+) -> None:
+    grad_q, grad_k, grad_v, _, grad_terms = into
     flat_k, flat_v = (t.new_zeros(t.shape).flatten(0, 2) for t in (k, v))
     top = lse.masked_fill(lse == -torch.inf, 0.0)[..., None]
     mean = (grad * y).sum(-1, keepdim=True)
@@ -238,41 +253,18 @@ def _gathered_backward(
             grad_q[:, :, at] = (ds[..., None, :] @ keys)[..., 0, :] * scale
             flat_k.index_add_(0, places, (ds[..., None] * (q[:, :, at, None] * scale)).flatten(0, 3))
             flat_v.index_add_(0, places, (p[..., None] * grad[:, :, at, None]).flatten(0, 3))
-            if terms is not None:
+            if grad_terms is not None:
                 grad_terms[:, :, at] = ds
     grad_k.copy_(flat_k.view(k.shape))
     grad_v.copy_(flat_v.view(v.shape))
-    return grad_q, grad_k, grad_v, grad_terms
 
 
-@_gathered_backward.register_fake
-def _(
-    grad: Tensor,
-    y: Tensor,
-    lse: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    slots: Tensor,
-    terms: Tensor | None,
-    scale: float,
-) -> Gradients:
-    return _gradients(q, k, v, slots, terms)
-
-
-def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    *tensors, ctx.scale = inputs
-    ctx.save_for_backward(*output, *tensors)
-
-
-def _backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    y, lse, *inputs = ctx.saved_tensors
-    if torch.is_grad_enabled():
-        return *gradients_again(
-            partial(_all_at_once, scale=ctx.scale), inputs, ctx.needs_input_grad[:5], grad
-        ), None
-    grad_q, grad_k, grad_v, grad_terms = _gathered_backward(grad, y, lse, *inputs, ctx.scale)
-    return grad_q, grad_k, grad_v, None, None if inputs[-1] is None else grad_terms, None
-
-
-_gathered.register_autograd(_backward, setup_context=_save)
+_gathered = custom_op(
+    _PATHS,
+    "gathered_attention",
+    outputs=_outputs,
+    backward=_backward,
+    gradients=_gradients,
+    formula=_all_at_once,
+    keeps=(0, 1),
+)

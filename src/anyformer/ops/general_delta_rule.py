@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from anyformer.ops._base import ALONG_TIME, Path, primitive
-from anyformer.ops.delta_rule import carry
-from anyformer.ops.linear_attention import in_chunks, widened
+from anyformer.ops._base import ALONG_TIME, primitive
+from anyformer.ops._gate import Path, Paths
+from anyformer.ops._matrix_state import carry, in_chunks, widened
 from anyformer.precision import log_decays, no_autocast
 
 CHUNK = 32
@@ -70,7 +70,6 @@ def general_delta_rule_flops(
     "general_delta_rule",
     definition=general_delta_rule_definition,
     flops=general_delta_rule_flops,
-    path=Path("chunks", "the WY form in chunks, as batched matrix products in PyTorch"),
     spread=ALONG_TIME,
 )
 def general_delta_rule(
@@ -99,14 +98,7 @@ def general_delta_rule(
     """
     with no_autocast(q):
         q, k, v, a, b, d, S, dtype = _prepare(q, k, v, a, b, log_decay, initial)
-        T = q.shape[2]
-        if T == 0:
-            y = v
-        elif T == 1:
-            S = d.mT.exp() * S + b.mT * (a @ S) + k.mT * v
-            y = q @ S
-        else:
-            y, S = _chunked(q, k, v, a, b, d, S)
+        y, S = _PATHS(q, k, v, a, b, d, S)
         return y.to(dtype), S
 
 
@@ -121,6 +113,24 @@ def _prepare(
             raise ValueError(f"{name} must have shape {tuple(q.shape)}, got {tuple(x.shape)}")
     d = torch.zeros_like(q) if log_decay is None else log_decay.to(q.dtype)
     return q, k, v, a.to(q.dtype), b.to(q.dtype), d, S, dtype
+
+
+def _in_pytorch(
+    q: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, d: Tensor, S: Tensor
+) -> tuple[Tensor, Tensor]:
+    T = q.shape[2]
+    if T == 0:
+        return v, S
+    if T > 1:
+        return _chunked(q, k, v, a, b, d, S)
+    S = d.mT.exp() * S + b.mT * (a @ S) + k.mT * v
+    return q @ S, S
+
+
+_PATHS = Paths(
+    "general_delta_rule",
+    Path("chunks", "the WY form in chunks, as batched matrix products in PyTorch", _in_pytorch),
+)
 
 
 def _chunked(

@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anyformer import kernels
-from anyformer.ops._base import Path, primitive
-from anyformer.ops._eager import plain, tracked
-from anyformer.ops._layout import dense
+from anyformer.ops._base import primitive
+from anyformer.ops._gate import Path, Paths, looked_at, refuses_outside_autograd, tracked
+from anyformer.ops._memory import dense
 from anyformer.precision import wide
 
 FEW_ROWS = 4
@@ -55,18 +55,7 @@ def linear_flops(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> int:
     return 2 * x.numel() * weight.shape[0]
 
 
-def _path(device: str, dtype: torch.dtype) -> Path:
-    if device != "cpu":
-        return Path("PyTorch", "torch.nn.functional.linear")
-    if _MKL_AT_HOME:
-        return Path("PyTorch", "torch.nn.functional.linear: MKL on an Intel CPU")
-    few = f"up to {FEW_ROWS} rows without gradient: {kernels.status().reason}"
-    if dtype == torch.float32 and _HAS_ONEDNN:
-        return Path("oneDNN", f"faster than MKL, which PyTorch would choose, but on CPUs of Intel; {few}")
-    return Path("PyTorch", f"torch.nn.functional.linear; {few}")
-
-
-@primitive("linear", definition=linear_definition, flops=linear_flops, path=_path)
+@primitive("linear", definition=linear_definition, flops=linear_flops)
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Multiply the last axis of x by a matrix; a drop-in for :func:`torch.nn.functional.linear`.
 
@@ -78,24 +67,64 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Returns:
         (..., N).
     """
-    if _MKL_AT_HOME or not plain(x, weight, bias):
-        return F.linear(x, weight, bias)
-    shape, (N, K) = x.shape, weight.shape
-    fits = shape[-1] == K and N > 0 and x.numel() > 0 and (bias is None or bias.shape == (N,))
-    if not fits or torch.is_autocast_enabled("cpu"):
-        return F.linear(x, weight, bias)
-    rows, grads = x.numel() // K, tracked(x, weight, bias)
-    if rows <= FEW_ROWS and not grads:
-        if not kernels.ready(x, weight, bias):
-            return F.linear(x, weight, bias)
-        y = x.new_empty((*shape[:-1], N))
-        kernels.run("matvec", dense(x), dense(weight), dense(bias), y, rows, N, K)
-        return y
-    if not (_HAS_ONEDNN and x.is_cpu and x.dtype == weight.dtype == torch.float32):
-        return F.linear(x, weight, bias)
-    flat = x.reshape(rows, K)
-    y = _Product.apply(flat, weight, bias) if grads else _onednn(flat, weight, bias)
-    return y.reshape(*shape[:-1], N)
+    y: Tensor = _PATHS(x, weight, bias)
+    return y
+
+
+_AT_HOME = "on a CPU of Intel PyTorch's MKL is faster"
+_UNFIT = "shapes do not fit, or are empty"
+_AUTOCAST = "autocast chooses the type"
+_MANY = f"it takes up to {FEW_ROWS} rows, without a gradient"
+
+
+def _refuses_rows(x: Tensor, weight: Tensor, bias: Tensor | None) -> str | None:
+    if _MKL_AT_HOME:
+        return _AT_HOME
+    if x.numel() > FEW_ROWS * weight.shape[1] or tracked(x, weight, bias):
+        return _MANY
+    N, K = weight.shape
+    if x.shape[-1] != K or N == 0 or (bias is not None and bias.shape != (N,)):
+        return _UNFIT
+    return _AUTOCAST if torch.is_autocast_enabled("cpu") else refuses_outside_autograd(x, weight, bias)
+
+
+def _refuses_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> str | None:
+    if _MKL_AT_HOME or not _HAS_ONEDNN:
+        return _AT_HOME if _MKL_AT_HOME else "this PyTorch has no oneDNN beside MKL"
+    if not (x.is_cpu and x.dtype == weight.dtype == torch.float32):
+        return "it is taken for float32 on CPUs"
+    N, K = weight.shape
+    if x.shape[-1] != K or N == 0 or (bias is not None and bias.shape != (N,)) or x.numel() == 0:
+        return _UNFIT
+    if torch.is_autocast_enabled("cpu"):
+        return _AUTOCAST
+    if x.numel() <= FEW_ROWS * weight.shape[1] and not tracked(x, weight, bias):
+        return "a few rows are as quick without"
+    return looked_at(x, weight, bias)
+
+
+def _few_rows(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    N, K = weight.shape
+    y = x.new_empty((*x.shape[:-1], N))
+    kernels.run(
+        "matvec", dense(x), dense(weight), bias if bias is None else dense(bias), y, x.numel() // K, N, K
+    )
+    return y
+
+
+def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    flat = x.reshape(-1, x.shape[-1])
+    product = _Product.apply if tracked(x, weight, bias) else _onednn
+    y: Tensor = product(flat, weight, bias)
+    return y.reshape(*x.shape[:-1], weight.shape[0])
+
+
+_PATHS = Paths(
+    "linear",
+    Path("native", "in C, a few rows, the weights read on all threads", _few_rows, _refuses_rows),
+    Path("oneDNN", "faster than MKL, which PyTorch would choose", _by_onednn, _refuses_onednn),
+    Path("PyTorch", "torch.nn.functional.linear", F.linear),
+)
 
 
 def _onednn(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from anyformer.ops._base import ALONG_TIME, Path, primitive
-from anyformer.ops.delta_rule import _prepare as prepare_delta
-from anyformer.ops.delta_rule import chunk_parts, delta_rule
-from anyformer.ops.linear_attention import in_chunks, linear_attention
+from anyformer.ops._base import ALONG_TIME, primitive
+from anyformer.ops._gate import Path, Paths
+from anyformer.ops._matrix_state import chunk_parts, in_chunks, prepare_delta
+from anyformer.ops.delta_rule import delta_rule
+from anyformer.ops.linear_attention import linear_attention
 from anyformer.precision import log_decays, no_autocast
 
 CHUNK = 32
@@ -118,9 +119,6 @@ def log_linear_attention_flops(
     "log_linear_attention",
     definition=log_linear_attention_definition,
     flops=log_linear_attention_flops,
-    path=Path(
-        "levels", "pairs within chunks, then blocks of chunks two by two, as matrix products in PyTorch"
-    ),
     spread=ALONG_TIME,
 )
 def log_linear_attention(
@@ -158,28 +156,51 @@ def log_linear_attention(
     """
     with no_autocast(q):
         q, k, v, beta, d, dtype = _prepare(q, k, v, weights, beta, log_decay)
-        B, _, T, _ = q.shape
-        V = v.shape[-1]
-        weights = weights.to(q.dtype)
-        J = None
-        if final:
-            end = q.new_full((B,), T, dtype=torch.int64) if lengths is None else lengths
-            end = end if start is None else start + end
-            J = _slots(end, T if start is None and lengths is None else None)
-        if initial is not None:
-            initial = torch.where(_held(start, initial), initial.to(q.dtype), 0.0)
-        if T == 0:
-            return v.to(dtype), _grown(initial, J or 0, q, V) if final else None
-        if T == 1 and final:
-            number = torch.zeros(B, dtype=torch.int64, device=q.device) if start is None else start
-            S = _grown(initial, J or 0, q, V)
-            y, new = _step(q, k, v, weights, beta, d, S, number)
-            return y.to(dtype), torch.where((number < end)[:, None, None, None, None], new, S)
-        y, reads = _tree(q, k, v, weights, beta, d, start)
-        if initial is not None and start is not None:
-            y = y + _read_old(reads, weights, initial, start)
-        S_end = _left(q, k, v, beta, d, start, end, initial, J) if final else None
-        return y.to(dtype), S_end
+        y, S = _PATHS(q, k, v, weights.to(q.dtype), beta, d, start, lengths, initial, final)
+        return y.to(dtype), S
+
+
+def _in_pytorch(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    weights: Tensor,
+    beta: Tensor | None,
+    d: Tensor,
+    start: Tensor | None,
+    lengths: Tensor | None,
+    initial: Tensor | None,
+    final: bool,
+) -> tuple[Tensor, Tensor | None]:
+    B, _, T, _ = q.shape
+    V, J = v.shape[-1], None
+    if final:
+        end = q.new_full((B,), T, dtype=torch.int64) if lengths is None else lengths
+        end = end if start is None else start + end
+        J = _slots(end, T if start is None and lengths is None else None)
+    if initial is not None:
+        initial = torch.where(_held(start, initial), initial.to(q.dtype), 0.0)
+    if T == 0:
+        return v, _grown(initial, J or 0, q, V) if final else None
+    if T == 1 and final:
+        number = torch.zeros(B, dtype=torch.int64, device=q.device) if start is None else start
+        S = _grown(initial, J or 0, q, V)
+        y, new = _step(q, k, v, weights, beta, d, S, number)
+        return y, torch.where((number < end)[:, None, None, None, None], new, S)
+    y, reads = _tree(q, k, v, weights, beta, d, start)
+    if initial is not None and start is not None:
+        y = y + _read_old(reads, weights, initial, start)
+    return y, _left(q, k, v, beta, d, start, end, initial, J) if final else None
+
+
+_PATHS = Paths(
+    "log_linear_attention",
+    Path(
+        "levels",
+        "pairs within chunks, then blocks of chunks two by two, as matrix products in PyTorch",
+        _in_pytorch,
+    ),
+)
 
 
 def _prepare(

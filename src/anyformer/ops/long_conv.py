@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from anyformer.ops._base import Path, Spread, primitive
+from anyformer.ops._base import Spread, primitive
+from anyformer.ops._gate import Path, Paths
 from anyformer.precision import no_autocast, wide
 
 DIRECT = 8  # fewer new positions than this are computed as dot products
@@ -53,7 +54,6 @@ def long_conv_flops(
     "long_conv",
     definition=long_conv_definition,
     flops=long_conv_flops,
-    path=Path("FFT", "products of spectra by torch.fft; a few new positions as dot products"),
     spread=Spread((2,), "a transform mixes all positions"),
 )
 def long_conv(
@@ -80,7 +80,7 @@ def long_conv(
         T = x.shape[-1] - P
         if x[..., P:].numel() == 0:  # what FFTs refuse
             return _nothing(x[..., P:], kernel).to(dtype)
-        y = _direct(x, kernel, T) if causal and T < DIRECT else _by_spectrum(x, kernel, causal)[..., P:]
+        y = _PATHS(x, kernel, causal, T)
         if skip is not None:
             y = y + skip[:, None] * x[..., P:]
         return y.to(dtype)
@@ -111,14 +111,19 @@ def _prepare(
     return torch.cat((past.to(float_), x), -1), kernel, skip, past.shape[-1]
 
 
-def _direct(x: Tensor, kernel: Tensor, T: int) -> Tensor:
+def _direct(x: Tensor, kernel: Tensor, causal: bool, T: int) -> Tensor:
     """The last T outputs as dot products; T is small."""
     L = kernel.shape[-1]
     x = pad(x, (max(0, L + T - 1 - x.shape[-1]), 0))[..., -(L + T - 1) :]
     return torch.stack([(x[..., t : t + L] * kernel.flip(-1)).sum(-1) for t in range(T)], -1)
 
 
-def _by_spectrum(x: Tensor, kernel: Tensor, causal: bool) -> Tensor:
+def _refuses_direct(x: Tensor, kernel: Tensor, causal: bool, T: int) -> str | None:
+    return None if causal and T < DIRECT else f"it is for less than {DIRECT} new positions, causal"
+
+
+def _by_spectrum(x: Tensor, kernel: Tensor, causal: bool, T: int) -> Tensor:
+    """The last T outputs."""
     S = x.shape[-1]
     centre = 0 if causal else kernel.shape[-1] // 2
     if centre >= S:  # lags beyond the sequence meet nothing
@@ -127,7 +132,14 @@ def _by_spectrum(x: Tensor, kernel: Tensor, causal: bool) -> Tensor:
         kernel = kernel[:, :S]
     n = _fast_length(S + kernel.shape[-1] - 1)
     spectrum = torch.fft.rfft(x, n) * torch.fft.rfft(kernel, n)
-    return torch.fft.irfft(spectrum, n)[..., centre : centre + S]
+    return torch.fft.irfft(spectrum, n)[..., centre : centre + S][..., S - T :]
+
+
+_PATHS = Paths(
+    "long_conv",
+    Path("dot products", "a few new positions, each by itself", _direct, _refuses_direct),
+    Path("FFT", "products of spectra by torch.fft", _by_spectrum),
+)
 
 
 def _fast_length(n: int) -> int:
@@ -174,7 +186,6 @@ def long_conv_nd_flops(x: Tensor, kernel: Tensor, *, causal: bool = True, skip: 
     "long_conv_nd",
     definition=long_conv_nd_definition,
     flops=long_conv_nd_flops,
-    path=Path("FFT", "products of spectra by torch.fft"),
     spread=Spread((2, 3), "a transform mixes all positions"),
 )
 def long_conv_nd(x: Tensor, kernel: Tensor, *, causal: bool = True, skip: Tensor | None = None) -> Tensor:
@@ -194,22 +205,30 @@ def long_conv_nd(x: Tensor, kernel: Tensor, *, causal: bool = True, skip: Tensor
         ValueError: if shapes don't fit.
     """
     with no_autocast(x):
-        dtype, sizes = x.dtype, x.shape[2:]
+        dtype = x.dtype
         x, kernel, skip = _prepare_nd(x, kernel, causal, skip)
         if x.numel() == 0:
             return _nothing(x, kernel).to(dtype)
-        keep, crop = [slice(None)], [slice(None), slice(None)]
-        for size, lags in zip(sizes, kernel.shape[1:], strict=True):  # lags beyond the grid meet nothing
-            centre = 0 if causal else lags // 2
-            first, centre = max(centre - size + 1, 0), min(centre, size - 1)
-            keep.append(slice(first, first + centre + size))
-            crop.append(slice(centre, centre + size))
-        kernel = kernel[tuple(keep)]
-        n = [_fast_length(a + b - 1) for a, b in zip(sizes, kernel.shape[1:], strict=True)]
-        axes = list(range(-len(sizes), 0))
-        spectrum = torch.fft.rfftn(x, n, axes) * torch.fft.rfftn(kernel, n, axes)
-        y = torch.fft.irfftn(spectrum, n, axes)[tuple(crop)]
+        y = _PATHS_ND(x, kernel, causal)
         return (y if skip is None else y + _per_channel(skip, x) * x).to(dtype)
+
+
+def _by_spectrum_nd(x: Tensor, kernel: Tensor, causal: bool) -> Tensor:
+    sizes = x.shape[2:]
+    keep, crop = [slice(None)], [slice(None), slice(None)]
+    for size, lags in zip(sizes, kernel.shape[1:], strict=True):  # lags beyond the grid meet nothing
+        centre = 0 if causal else lags // 2
+        first, centre = max(centre - size + 1, 0), min(centre, size - 1)
+        keep.append(slice(first, first + centre + size))
+        crop.append(slice(centre, centre + size))
+    kernel = kernel[tuple(keep)]
+    n = [_fast_length(a + b - 1) for a, b in zip(sizes, kernel.shape[1:], strict=True)]
+    axes = list(range(-len(sizes), 0))
+    spectrum = torch.fft.rfftn(x, n, axes) * torch.fft.rfftn(kernel, n, axes)
+    return torch.fft.irfftn(spectrum, n, axes)[tuple(crop)]
+
+
+_PATHS_ND = Paths("long_conv_nd", Path("FFT", "products of spectra by torch.fft", _by_spectrum_nd))
 
 
 def _prepare_nd(

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from anyformer.ops._base import Path, primitive
+from anyformer.ops._base import primitive
+from anyformer.ops._gate import Path, Paths
 from anyformer.precision import common, no_autocast
 
 
@@ -67,7 +68,6 @@ def lstm_flops(
     "lstm",
     definition=lstm_definition,
     flops=lstm_flops,
-    path=Path("torch.lstm", "PyTorch's loop, in C++; while compiling, the loop of the definition, unrolled"),
 )
 def lstm(
     x: Tensor,
@@ -93,11 +93,26 @@ def lstm(
     Raises:
         ValueError: if shapes don't fit.
     """
-    given = (x, weight, recurrent, bias)
-    if torch.compiler.is_compiling() or x.numel() == 0:
-        return lstm_definition(*given, initial=initial, lengths=lengths)
+    found: tuple[Tensor, LstmState] = _PATHS(x, weight, recurrent, bias, initial, lengths)
+    return found
+
+
+def _refuses(x: Tensor, *_: object) -> str | None:
+    if torch.compiler.is_compiling():
+        return "a compiler cannot look into it"
+    return "x is empty" if x.numel() == 0 else None
+
+
+def _torch_lstm(
+    x: Tensor,
+    weight: Tensor,
+    recurrent: Tensor,
+    bias: Tensor,
+    initial: LstmState | None,
+    lengths: Tensor | None,
+) -> tuple[Tensor, LstmState]:
     with no_autocast(x):
-        x, weight, recurrent, bias, (y, c), dtype = _prepare(*given, initial)
+        x, weight, recurrent, bias, (y, c), dtype = _prepare(x, weight, recurrent, bias, initial)
         weights = _one_chunk([weight, recurrent, bias, torch.zeros_like(bias)])
         options = (
             True,
@@ -123,6 +138,17 @@ def lstm(
         )
         state = LstmState(y.index_copy(0, rows, last_y[0][back]), c.index_copy(0, rows, last_c[0][back]))
         return out.index_copy(0, rows, found).to(dtype), state
+
+
+_PATHS = Paths(
+    "lstm",
+    Path("torch.lstm", "PyTorch's loop, in C++", _torch_lstm, _refuses),
+    Path(
+        "loop",
+        "the loop of the definition, unrolled by a compiler",
+        lambda *args: lstm_definition(*args[:4], initial=args[4], lengths=args[5]),
+    ),
+)
 
 
 def _one_chunk(weights: list[Tensor]) -> list[Tensor]:

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anyformer import kernels
-from anyformer.ops._base import native_path, primitive
-from anyformer.ops._eager import gradients_again, native, tracked
-from anyformer.ops._layout import dense
+from anyformer.ops._base import primitive
+from anyformer.ops._custom import gradients_again
+from anyformer.ops._gate import Path, Paths, refuses_outside_autograd, tracked
+from anyformer.ops._memory import dense
 from anyformer.precision import wide
 
 PARTS = 16
@@ -29,7 +30,6 @@ def rms_norm_definition(x: Tensor, weight: Tensor | None = None, eps: float = 1e
     "rms_norm",
     definition=rms_norm_definition,
     flops=lambda *_, **__: 0,  # PyTorch's counter counts matrix products only
-    path=native_path("PyTorch", "torch.nn.functional.rms_norm"),
 )
 def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-5) -> Tensor:
     """y = x / sqrt(mean(x^2) + eps) * weight, the mean over the last axis.
@@ -41,14 +41,32 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-5) -> Tens
     Returns:
         (..., N), dtype of x.
     """
-    if not native(x, weight) or (weight is not None and weight.shape != x.shape[-1:]):
-        if weight is not None and torch.promote_types(x.dtype, weight.dtype) == x.dtype:
-            weight = weight.to(x.dtype)
-        return F.rms_norm(x, x.shape[-1:], weight, eps)
-    if tracked(x, weight):
-        y: Tensor = _RmsNorm.apply(x, weight, eps)[0]
-        return y
-    return _forward(x, weight, None, eps)
+    y: Tensor = _PATHS(x, weight, eps)
+    return y
+
+
+def _refuses(x: Tensor, weight: Tensor | None, eps: float) -> str | None:
+    if weight is not None and weight.shape != x.shape[-1:]:
+        return "weight is not as wide as x"
+    return refuses_outside_autograd(x, weight)
+
+
+def _native(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
+    y: Tensor = _RmsNorm.apply(x, weight, eps)[0] if tracked(x, weight) else _forward(x, weight, None, eps)
+    return y
+
+
+def _in_pytorch(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
+    if weight is not None and torch.promote_types(x.dtype, weight.dtype) == x.dtype:
+        weight = weight.to(x.dtype)
+    return F.rms_norm(x, x.shape[-1:], weight, eps)
+
+
+_PATHS = Paths(
+    "rms_norm",
+    Path("native", "in C, one pass", _native, _refuses),
+    Path("PyTorch", "torch.nn.functional.rms_norm", _in_pytorch),
+)
 
 
 def _forward(x: Tensor, weight: Tensor | None, scale: Tensor | None, eps: float) -> Tensor:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from anyformer import kernels
-from anyformer.ops._base import native_path, primitive
-from anyformer.ops._eager import native, tracked
-from anyformer.ops._layout import dense, room, rows
+from anyformer.ops._base import primitive
+from anyformer.ops._gate import Path, Paths, refuses_outside_autograd, tracked
+from anyformer.ops._memory import dense, room, rows
 
 
 def rotate_definition(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -24,7 +24,6 @@ def rotate_definition(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     "rotate",
     definition=rotate_definition,
     flops=lambda *_, **__: 0,  # PyTorch's counter counts matrix products only
-    path=native_path("PyTorch", "products of halves"),
 )
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turn channel i together with channel i + K/2, for every token by its own angle.
@@ -45,10 +44,26 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         raise ValueError(
             f"cos and sin must have shape (1, {T}, {K // 2}) or ({B}, {T}, {K // 2}), got {shapes}"
         )
-    if not native(x, cos, sin) or tracked(cos, sin):
-        return rotate_definition(x, cos, sin)
+    y: Tensor = _PATHS(x, cos, sin)
+    return y
+
+
+def _refuses(x: Tensor, cos: Tensor, sin: Tensor) -> str | None:
+    if tracked(cos, sin):
+        return "a gradient of the angles is asked for"
+    return refuses_outside_autograd(x, cos, sin)
+
+
+def _native(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     y: Tensor = _Rotate.apply(x, cos, sin, 1.0) if tracked(x) else _turn(x, cos, sin, 1.0)
     return y
+
+
+_PATHS = Paths(
+    "rotate",
+    Path("native", "in C, one pass", _native, _refuses),
+    Path("PyTorch", "products of halves", rotate_definition),
+)
 
 
 def _turn(x: Tensor, cos: Tensor, sin: Tensor, sign: float) -> Tensor:

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 
 from anyformer import kernels
-from anyformer.ops._base import native_path, primitive
-from anyformer.ops._layout import dense
+from anyformer.ops._base import primitive
+from anyformer.ops._custom import custom_op
+from anyformer.ops._gate import Path, Paths
+from anyformer.ops._memory import dense, like
 from anyformer.precision import wide
 
 RADIX = 16
@@ -47,7 +49,6 @@ def scan_flops(a: Tensor, b: Tensor, initial: Tensor | None = None, *, reverse: 
     "scan",
     definition=scan_definition,
     flops=scan_flops,
-    path=native_path("groups", "groups of steps, composed level by level in PyTorch"),
 )
 def scan(
     a: Tensor, b: Tensor, initial: Tensor | None = None, *, reverse: bool = False
@@ -133,17 +134,6 @@ def _steps_of_groups(h: Tensor, a: Tensor, b: Tensor, state: Tensor, order: rang
         state = torch.addcmul(b.select(-2, r), a.select(-2, r), state, out=h.select(-2, r))
 
 
-@torch.library.custom_op("anyformer::scan", mutates_args=())
-def _scan(a: Tensor, b: Tensor, initial: Tensor, reverse: bool) -> Tensor:
-    h = torch.empty_like(b, memory_format=torch.contiguous_format)
-    if kernels.ready(a, b, initial):
-        a, sizes = _layout(a, h)
-        kernels.run("scan", a, dense(b), dense(initial), h, *sizes, reverse)
-    else:
-        _scan_into(h, a, b, initial, reverse)
-    return h
-
-
 def _layout(a: Tensor, h: Tensor) -> tuple[Tensor, tuple[int, ...]]:
     """What the kernels need to know of a: L, T, N, its strides over leads and time, whether columns share it."""
     *lead, T, N = h.shape
@@ -154,22 +144,38 @@ def _layout(a: Tensor, h: Tensor) -> tuple[Tensor, tuple[int, ...]]:
     return a, (math.prod(lead), T, N, 0 if same else T * width, a.stride(-2), int(width != N))
 
 
-@_scan.register_fake
-def _(a: Tensor, b: Tensor, initial: Tensor, reverse: bool) -> Tensor:
-    return torch.empty_like(b, memory_format=torch.contiguous_format)
+def _native(a: Tensor, b: Tensor, initial: Tensor, reverse: bool) -> Tensor:
+    h = like(b)
+    a, sizes = _layout(a, h)
+    kernels.run("scan", a, dense(b), dense(initial), h, *sizes, reverse)
+    return h
 
 
-@torch.library.custom_op("anyformer::scan_backward", mutates_args=())
-def _scan_backward(
-    grad: Tensor, a: Tensor, h: Tensor, initial: Tensor, reverse: bool, wants_a: bool
-) -> tuple[Tensor, Tensor, Tensor]:
+def _in_groups(a: Tensor, b: Tensor, initial: Tensor, reverse: bool) -> Tensor:
+    h = like(b)
+    _scan_into(h, a, b, initial, reverse)
+    return h
+
+
+_PATHS = Paths(
+    "scan",
+    Path(
+        "native", "the loop in C, on columns side by side", _native, lambda *args: kernels.refuses(*args[:3])
+    ),
+    Path("groups", "groups of steps, composed level by level in PyTorch", _in_groups),
+)
+
+
+def _backward(
+    grads: list[Tensor], kept: list[Tensor], needs: list[bool], *given: Any
+) -> tuple[Tensor | None, ...]:
     """The adjoint runs the other way: g_t = grad_t + conj(a_{t+1}) g_{t+1}; b gets g_t, a gets g_t conj(h_{t-1})."""
-    g = torch.empty_like(grad, memory_format=torch.contiguous_format)
-    grad_a = g.new_empty(a.shape if wants_a else 0)
+    (grad,), (h,), (a, _, initial, reverse) = grads, kept, given
+    g, grad_a = like(grad), like(a) if needs[0] else None
     first = -1 if reverse else 0
-    if kernels.ready(grad, a, h, initial):
+    if kernels.refuses(grad, a, h, initial) is None:
         factors, sizes = _layout(a, h)
-        tensors = (factors, dense(grad), dense(h), dense(initial), g, grad_a if wants_a else None)
+        tensors = (factors, dense(grad), dense(h), dense(initial), g, grad_a)
         kernels.run("scan_backward", *tensors, *sizes, reverse)
         return grad_a, g, a[..., first, :] * g[..., first, :]
     a, h, initial = (x.conj().resolve_conj() for x in (a, h, initial))
@@ -177,7 +183,7 @@ def _scan_backward(
     last = 0 if reverse else -1
     g[..., last, :] = grad[..., last, :]
     _scan_into(g[..., early, :], a[..., late, :], grad[..., early, :], g[..., last, :], not reverse)
-    if wants_a:
+    if grad_a is not None:
         start = initial.unsqueeze(-2)
         before = torch.cat((h[..., early, :], start) if reverse else (start, h[..., early, :]), -2)
         if a.shape[-1] == g.shape[-1]:
@@ -187,35 +193,11 @@ def _scan_backward(
     return grad_a, g, a[..., first, :] * g[..., first, :]
 
 
-@_scan_backward.register_fake
-def _(
-    grad: Tensor, a: Tensor, h: Tensor, initial: Tensor, reverse: bool, wants_a: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    return (
-        a.new_empty(a.shape if wants_a else 0),
-        grad.new_empty(grad.shape),
-        initial.new_empty(initial.shape),
-    )
-
-
-def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    a, _, initial, ctx.reverse = inputs
-    ctx.save_for_backward(a, output, initial)
-
-
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
-    wants_a = ctx.needs_input_grad[0]
-    a, h, initial = ctx.saved_tensors
-    if torch.is_grad_enabled():
-        return *_backward_again(grad, a, h, initial, ctx.reverse), None
-    grad_a, grad_b, grad_initial = _scan_backward(grad, a, h, initial, ctx.reverse, wants_a)
-    return grad_a if wants_a else None, grad_b, grad_initial, None
-
-
 def _backward_again(
-    grad: Tensor, a: Tensor, h: Tensor, initial: Tensor, reverse: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of a, b and the initial state, themselves by a scan, for those who differentiate them once more."""
+    grads: list[Tensor], kept: list[Tensor], needs: list[bool], *given: Any
+) -> tuple[Tensor, ...]:
+    """The gradients themselves by a scan, for those who differentiate them once more."""
+    (grad,), (h,), (a, _, initial, reverse) = grads, kept, given
     first, early, late = (
         (-1, slice(1, None), slice(None, -1)) if reverse else (0, slice(None, -1), slice(1, None))
     )
@@ -227,4 +209,11 @@ def _backward_again(
     return grad_a, g, a[..., first, :].conj() * g[..., first, :]
 
 
-_scan.register_autograd(_backward, setup_context=_save)
+_scan = custom_op(
+    _PATHS,
+    "scan",
+    outputs=lambda a, b, initial, reverse: like(b),
+    backward=_backward,
+    again=_backward_again,
+    keeps=[0],
+)

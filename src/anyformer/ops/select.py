@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from anyformer.ops._attend import score_scale
-from anyformer.ops.attention import TILE_ELEMENTS
+from anyformer.ops.attention.heads import score_scale
+from anyformer.ops.attention.tiles import TILE_ELEMENTS
 from anyformer.ops.bucket_attention import stretches
 
 

@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.nn.functional import pad, silu
 
 from anyformer import kernels
-from anyformer.ops._base import native_path, primitive
-from anyformer.ops._eager import gradients_again
-from anyformer.ops._layout import dense, rows
+from anyformer.ops._base import primitive
+from anyformer.ops._custom import custom_op
+from anyformer.ops._gate import Path, Paths
+from anyformer.ops._memory import dense, like, rows
 from anyformer.precision import common
 
 ACTIVATIONS = (None, "silu")
@@ -57,7 +58,6 @@ def short_conv_flops(
     "short_conv",
     definition=short_conv_definition,
     flops=short_conv_flops,
-    path=native_path("taps", "one pass for each tap in PyTorch"),
 )
 def short_conv(
     x: Tensor,
@@ -130,52 +130,48 @@ def _layout(
     return tensors, (B, T, D, W, x.stride(0), x.stride(1), head.shape[1] * D)
 
 
-@torch.library.custom_op("anyformer::short_conv", mutates_args=())
-def _conv(x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | None, silu_: bool) -> Tensor:
-    if not kernels.ready(x, weight, bias, past):
-        y = _sums(x, weight, bias, past)
-        return silu(y, inplace=True) if silu_ else y
+def _native(x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | None, silu_: bool) -> Tensor:
     y = x.new_empty(x.shape)
     inputs, sizes = _layout(x, weight, bias, past)
     kernels.run("short_conv", *inputs, y, *sizes, silu_, TOKENS)
     return y
 
 
-@_conv.register_fake
-def _(x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | None, silu_: bool) -> Tensor:
-    return x.new_empty(x.shape)
+def _in_pytorch(x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | None, silu_: bool) -> Tensor:
+    y = _sums(x, weight, bias, past)
+    return silu(y, inplace=True) if silu_ else y
 
 
-@torch.library.custom_op("anyformer::short_conv_backward", mutates_args=())
-def _conv_backward(
-    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | None, silu_: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The gradients of x, weight, bias and past; the last two are empty where they were None."""
-    if not kernels.ready(grad, x, weight, bias, past):
+_PATHS = Paths(
+    "short_conv",
+    Path("native", "in C, one pass over the tokens", _native, lambda *args: kernels.refuses(*args[:4])),
+    Path("taps", "one pass for each tap in PyTorch", _in_pytorch),
+)
+
+
+Gradients = tuple[Tensor, Tensor, "Tensor | None", "Tensor | None"]
+
+
+def _backward(grads: list[Tensor], kept: list[Tensor], needs: list[bool], *given: Any) -> Gradients:
+    """The gradients of x, weight, bias and past."""
+    grad, (x, weight, bias, past, silu_) = grads[0], given
+    if kernels.refuses(grad, x, weight, bias, past) is not None:
         return _taps_backward(grad, x, weight, bias, past, silu_)
-    (B, T, D), W = x.shape, weight.shape[1]
-    parts = B * -(-T // TOKENS)
+    (B, _, D), W = x.shape, weight.shape[1]
+    parts = B * -(-x.shape[1] // TOKENS)
     inputs, sizes = _layout(x, weight, bias, past)
-    grad_x, grad_taps = x.new_empty(B, T, D), x.new_empty(parts, W, D)
-    grad_bias = x.new_empty((0,) if bias is None else (parts, D))
-    grad_past = x.new_zeros((0,) if past is None else past.shape)
-    outputs = (grad_x, None if past is None else grad_past, grad_taps, None if bias is None else grad_bias)
+    grad_x, grad_taps = like(x), x.new_empty(parts, W, D)
+    grad_bias = None if bias is None else x.new_empty(parts, D)
+    grad_past = None if past is None else x.new_zeros(past.shape)
+    outputs = (grad_x, grad_past, grad_taps, grad_bias)
     kernels.run("short_conv_backward", dense(grad), *inputs, *outputs, *sizes, silu_, TOKENS)
-    return grad_x, grad_taps.sum(0).mT.contiguous(), grad_bias.sum(0), grad_past
-
-
-@_conv_backward.register_fake
-def _(
-    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | None, silu_: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    grad_bias = x.new_empty(() if bias is None else bias.shape)
-    grad_past = x.new_empty((0,) if past is None else past.shape)
-    return x.new_empty(x.shape), weight.new_empty(weight.shape), grad_bias, grad_past
+    total = None if grad_bias is None else grad_bias.sum(0)
+    return grad_x, grad_taps.sum(0).mT.contiguous(), total, grad_past
 
 
 def _taps_backward(
     grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | None, silu_: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> Gradients:
     T, W = x.shape[1], weight.shape[1]
     if silu_:
         sums = _sums(x, weight, bias, past)
@@ -187,23 +183,20 @@ def _taps_backward(
         first = W - 1 - i
         grad_joined.addcmul_(behind[:, first : first + T + W - 1], weight[:, i])
     grad_weight = torch.stack([(grad * joined[:, i : i + T]).sum((0, 1)) for i in range(W)], 1)
-    grad_bias = x.new_zeros(()) if bias is None else grad.sum((0, 1))
-    grad_past = x.new_empty(0) if past is None else grad_joined[:, : W - 1].clone()
+    grad_bias = None if bias is None else grad.sum((0, 1))
+    grad_past = None if past is None else grad_joined[:, : W - 1].clone()
     return grad_joined[:, W - 1 :].clone(), grad_weight, grad_bias, grad_past
 
 
-def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    *tensors, ctx.silu = inputs
-    ctx.save_for_backward(*tensors)
+def _formula(x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | None, silu_: bool) -> Tensor:
+    y = _sums(x, weight, bias, past)
+    return silu(y) if silu_ else y
 
 
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    x, weight, bias, past = given = ctx.saved_tensors
-    if torch.is_grad_enabled():
-        formula = (lambda *given: silu(_sums(*given))) if ctx.silu else _sums
-        return *gradients_again(formula, given, ctx.needs_input_grad[:4], grad), None
-    grad_x, grad_weight, grad_bias, grad_past = _conv_backward(grad, x, weight, bias, past, ctx.silu)
-    return grad_x, grad_weight, None if bias is None else grad_bias, None if past is None else grad_past, None
-
-
-_conv.register_autograd(_backward, setup_context=_save)
+_conv = custom_op(
+    _PATHS,
+    "short_conv",
+    outputs=lambda x, weight, bias, past, silu_: like(x),
+    backward=_backward,
+    formula=_formula,
+)

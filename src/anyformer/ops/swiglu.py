@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anyformer import kernels
-from anyformer.ops._base import native_path, primitive
-from anyformer.ops._eager import gradients_again, native, tracked
-from anyformer.ops._layout import dense
+from anyformer.ops._base import primitive
+from anyformer.ops._custom import gradients_again
+from anyformer.ops._gate import Path, Paths, refuses_outside_autograd, tracked
+from anyformer.ops._memory import dense
 
 
 def swiglu_definition(gate: Tensor, up: Tensor) -> Tensor:
@@ -23,14 +24,33 @@ def swiglu_definition(gate: Tensor, up: Tensor) -> Tensor:
     "swiglu",
     definition=swiglu_definition,
     flops=lambda *_, **__: 0,  # PyTorch's counter counts matrix products only
-    path=native_path("PyTorch", "torch.nn.functional.silu and a product"),
 )
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     """y = gate * sigmoid(gate) * up, element by element, all of one shape."""
-    if gate.shape != up.shape or not native(gate, up):
-        return F.silu(gate) * up
+    y: Tensor = _PATHS(gate, up)
+    return y
+
+
+def _refuses(gate: Tensor, up: Tensor) -> str | None:
+    if gate.shape != up.shape:
+        return "gate and up differ in shape"
+    return refuses_outside_autograd(gate, up)
+
+
+def _native(gate: Tensor, up: Tensor) -> Tensor:
     y: Tensor = _SwiGLU.apply(gate, up) if tracked(gate, up) else _forward(gate, up)
     return y
+
+
+def _in_pytorch(gate: Tensor, up: Tensor) -> Tensor:
+    return F.silu(gate) * up
+
+
+_PATHS = Paths(
+    "swiglu",
+    Path("native", "in C, one pass", _native, _refuses),
+    Path("PyTorch", "torch.nn.functional.silu and a product", _in_pytorch),
+)
 
 
 def _forward(gate: Tensor, up: Tensor) -> Tensor:

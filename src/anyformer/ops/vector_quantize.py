@@ -12,7 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from anyformer.ops._base import Path, primitive
+from anyformer.ops._base import primitive
+from anyformer.ops._gate import Path, Paths
 from anyformer.precision import common, no_autocast
 
 
@@ -41,7 +42,6 @@ def vector_quantize_flops(x: Tensor, codebook: Tensor) -> int:
     "vector_quantize",
     definition=vector_quantize_definition,
     flops=vector_quantize_flops,
-    path=Path("matmul", "distances by one matrix product, without the vectors' own lengths"),
 )
 def vector_quantize(x: Tensor, codebook: Tensor) -> Quantized:
     """The nearest entry of a codebook for each vector.
@@ -56,11 +56,22 @@ def vector_quantize(x: Tensor, codebook: Tensor) -> Quantized:
         ValueError: if the shapes don't fit.
     """
     _check(x, codebook)
+    found: Quantized = _PATHS(x, codebook)
+    return found
+
+
+def _by_product(x: Tensor, codebook: Tensor) -> Quantized:
     with no_autocast(x):
         float_ = common(x, codebook)
         entries = codebook.to(float_)
         codes = (x.detach().to(float_) @ entries.mT - entries.square().sum(-1) / 2).argmax(-1)
         return Quantized(codes, _straight_through(x, codebook[codes]))
+
+
+_PATHS = Paths(
+    "vector_quantize",
+    Path("matmul", "distances by one matrix product, without the vectors' own lengths", _by_product),
+)
 
 
 def _straight_through(x: Tensor, entries: Tensor) -> Tensor:

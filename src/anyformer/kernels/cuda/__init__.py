@@ -1,6 +1,6 @@
 """Triton kernels behind the ops, for CUDA; PyTorch's builds for CUDA bring Triton.
 
-Ops ask :func:`ready` whether the kernels can take their tensors. ``use_native(False)`` and ``ANYFORMER_NATIVE=0`` turn
+Ops ask :func:`refuses` whether the kernels take their tensors. ``use_native(False)`` and ``ANYFORMER_NATIVE=0`` turn
 these off too.
 """
 
@@ -26,8 +26,14 @@ def found() -> bool:
     return os.environ.get("ANYFORMER_NATIVE", "1") != "0" and importlib.util.find_spec("triton") is not None
 
 
-def ready(*tensors: Tensor | None) -> bool:
-    """Whether the kernels can take these tensors: all on CUDA, and all of one type, float32 or float64."""
+def refuses(*tensors: Tensor | None) -> str | None:
+    """Why the kernels do not take these tensors, ``None`` where they do: all on CUDA, and of one type, float32 or
+    float64."""
     given = [x for x in tensors if x is not None]
-    same = all(x.is_cuda and x.dtype == given[0].dtype for x in given)
-    return same and given[0].dtype in DTYPES and not kernels.turned_off() and found()
+    if not all(x.is_cuda for x in given):
+        return "the Triton kernels are for CUDA"
+    if given[0].dtype not in DTYPES or any(x.dtype != given[0].dtype for x in given):
+        return "the Triton kernels take float32 or float64, and tensors of one type"
+    if kernels.turned_off():
+        return kernels.OFF
+    return None if found() else "Triton is not installed, or ANYFORMER_NATIVE=0 turns it off"

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from anyformer.ops import (
+    Choice,
     attention,
     bucket_attention,
+    choices,
     delta_rule,
     gathered_attention,
     general_delta_rule,
@@ -34,13 +36,8 @@ from anyformer.ops import (
     vector_quantize,
 )
 
-HELPERS = frozenset(
-    {
-        *("carry", "check_heads", "check_places", "chunk_parts", "in_chunks", "needs_grad"),
-        *("recomputed", "sizes", "takes_kernels", "widened"),
-    }
-)
-"""Functions that ops share inside, and that are reached through them."""
+HELPERS = frozenset({"can_attend", "recomputed"})
+"""Functions of ops that compute nothing themselves."""
 
 
 class Sizes(NamedTuple):
@@ -111,6 +108,15 @@ def op_cases(sizes: Sizes | None = None, ops: set[str] | None = None) -> list[Op
     """Calls of every op, or of ``ops``, at these sizes."""
     s = sizes or Sizes()
     return [case for make in _FAMILIES for case in make(_Draw(), s) if ops is None or case.op in ops]
+
+
+def path_of(name: str, sizes: Sizes, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Choice:
+    """The path that an op takes for its first example at these sizes without gradients, and why: as it runs."""
+    case = op_cases(sizes, {name})[0]
+    tensors = {n: t.to(device, dtype if t.is_floating_point() else t.dtype) for n, t in case.tensors.items()}
+    with torch.no_grad(), choices() as taken:
+        case.call(**tensors)
+    return next(choice for choice in taken if choice.op == name)
 
 
 def _linear_attention(r: _Draw, s: Sizes) -> list[OpCase]:

@@ -13,7 +13,8 @@ from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.conv import ShortConv
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
-from anyformer.ops.attention import TILE_ELEMENTS, recomputed
+from anyformer.ops.attention import recomputed
+from anyformer.ops.attention.tiles import TILE_ELEMENTS
 from anyformer.ops.scan import scan
 from anyformer.precision import no_autocast
 from anyformer.state import State

@@ -2,8 +2,7 @@
 
 A kernel is given addresses. So whatever it reads goes through :func:`dense` or :func:`rows`, which also turn what
 PyTorch turns when it reads (a tensor may be stored with the other sign), and whatever it writes is new: of
-``new_empty``, :func:`room` or :func:`room_by_time`. ``empty_like`` repeats strides: it is for what is dense, or it is
-told the contiguous format.
+:func:`like`, :func:`room` or :func:`room_by_time`. ``empty_like`` repeats strides: it is for what is dense.
 """
 
 from __future__ import annotations
@@ -30,11 +29,21 @@ def rows(x: MaybeTensor) -> MaybeTensor:
     return x.contiguous().resolve_neg()  # type: ignore[return-value]
 
 
+def like(x: Tensor) -> Tensor:
+    """A new tensor of x's shape and type, in one piece."""
+    return x.new_empty(x.shape)
+
+
+def copy(x: Tensor) -> Tensor:
+    """x in one piece, to be written into."""
+    return x.clone(memory_format=torch.contiguous_format).resolve_neg()
+
+
 def room(x: Tensor) -> Tensor:
     """A new tensor of x's shape, its last axis in one piece; the others in the order that x has them in, so that what
     copies nothing for x copies nothing for it."""
     y = torch.empty_like(x)
-    return y if y.stride()[-1] == 1 or y.shape[-1] == 1 else x.new_empty(x.shape)
+    return y if y.stride()[-1] == 1 or y.shape[-1] == 1 else like(x)
 
 
 def room_by_time(x: Tensor, B: int, H: int, T: int, N: int, zeros: bool = False) -> Tensor:

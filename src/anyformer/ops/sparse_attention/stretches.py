@@ -8,12 +8,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from anyformer.ops._tokens import Grid, Side, num_global, select
 from anyformer.ops.masks import MaskSpec, Product
+from anyformer.ops.sparse_attention.tokens import Grid, Side, num_global, select
 
 
 class Rows(NamedTuple):
-    """Arguments of :func:`anyformer.ops._attend.attend`, in its terms."""
+    """Arguments of :func:`anyformer.ops.attention.spans.attend`, in its terms."""
 
     spans: Tensor  # (B or 1, R, 4) int32
     extra: Tensor | None  # (B, E)
@@ -21,8 +21,16 @@ class Rows(NamedTuple):
     k_slot: Tensor | None  # (B, S)
 
 
-def stretches(spec: MaskSpec, q_side: Side, k_side: Side, ordered: bool) -> Rows | None:
-    """``spec`` in terms of rows and columns, queries and keys by number; ``None`` where it isn't such a pattern.
+def refuses_spec(spec: MaskSpec) -> str | None:
+    """Why ``spec`` isn't a stretch of keys for each query and some global keys, None where it is."""
+    nothing = torch.empty(0, dtype=torch.int64)
+    if all(product.stretch(nothing) is not None for product in spec.products()):
+        return None
+    return "the mask is no stretch of keys for each query"
+
+
+def stretches(spec: MaskSpec, q_side: Side, k_side: Side, ordered: bool) -> Rows:
+    """``spec``, which :func:`refuses_spec` does not refuse, in terms of rows and columns, queries and keys by number.
 
     Every stretch has the token itself in it, so that a union of them is one too. Rows of global queries, which see
     more than their neighbours, are put behind the others.
@@ -40,8 +48,6 @@ def stretches(spec: MaskSpec, q_side: Side, k_side: Side, ordered: bool) -> Rows
         number = q_grid.base[:, None] + torch.arange(T, device=q_slot.device)
         base, count = k_grid.base[:, None], (k_slot >= 0).sum(1, keepdim=True)
         q_global, k_global = _by(q_global, q_slot), _by(k_global, k_slot)
-    if any(p.stretch(number) is None for part in products.values() for p in part):
-        return None
     columns = (base, count)
     num_extra = max([num_global(k_global, p) for p in products["key"]], default=0)
     num_rows = min(max([num_global(k_global, p) for p in products["query"]], default=0), T)
