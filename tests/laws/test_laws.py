@@ -1,23 +1,81 @@
-"""Every registered part obeys every law that applies to it."""
+"""Every registered part obeys every law that applies to it, with the native kernels and without."""
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterable
+from typing import Any
 
+import pytest
+from torch import Tensor
+
+from anyformer import Mixer, MixerInfo, kernels
+from anyformer.contract import Inputs
 from anyformer.laws import LAWS, Case, all_targets, cases_of, check_case
 from anyformer.ops import use_native
 
-CASES = [case for target in all_targets() for case in cases_of(target)]
+CASES = {target: cases_of(target) for target in all_targets()}
+PARTS = [case for target, cases in CASES.items() if not target.startswith("model:") for case in cases]
+MODELS = [case for target, cases in CASES.items() if target.startswith("model:") for case in cases]
+
+
+def broken(case: Case, laws: Iterable[str] = LAWS) -> list[str]:
+    return [f"{r.law} ({r.outcome}): {r.detail}" for r in check_case(case, laws) if not r.good]
+
+
+def runs_kernels(case: Case, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Hold a case to the laws; whether a native kernel ran under any of them."""
+    ran: list[str] = []
+    run = kernels.run
+
+    def counted(name: str, *args: Any) -> None:
+        ran.append(name)
+        run(name, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kernels, "run", counted)
+        assert not broken(case)
+    return bool(ran)
 
 
 def test_every_registered_part_is_here() -> None:
-    assert len(CASES) >= len(all_targets()) > 30
+    assert len(PARTS) + len(MODELS) >= len(all_targets()) > 30
 
 
-@pytest.mark.parametrize("native", [True, False], ids=["native", "pytorch"])
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.label)
-def test_laws(case: Case, native: bool) -> None:
-    with use_native(native):
-        results = check_case(case)
-    assert [r.law for r in results] == list(LAWS)
-    assert not [f"{r.law} ({r.outcome}): {r.detail}" for r in results if not r.good]
+@pytest.mark.parametrize("case", PARTS, ids=lambda case: case.label)
+def test_parts(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    if runs_kernels(case, monkeypatch):  # or it would be the same run again
+        with use_native(False):
+            assert not broken(case)
+
+
+@pytest.mark.parametrize("case", MODELS, ids=lambda case: case.label)
+def test_models(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without kernels a model is not compiled: its parts are, above, and how they stand together is with kernels."""
+    if runs_kernels(case, monkeypatch):
+        with use_native(False):
+            assert not broken(case, [law for law in LAWS if law != "compilation"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", MODELS, ids=lambda case: case.label)
+def test_models_are_compiled_without_kernels(case: Case) -> None:
+    with use_native(False):
+        assert not broken(case, ["compilation"])
+
+
+class Doubles(Mixer):
+    """Runs no op."""
+
+    class Options(Mixer.Options):
+        def info(self) -> MixerInfo:
+            return MixerInfo(reach=(0, 0))
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        return 2 * x
+
+
+def test_whether_a_kernel_ran_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    if kernels.status().library is None:
+        pytest.skip("no native kernels here")
+    assert runs_kernels(cases_of("mamba")[0], monkeypatch)
+    assert not runs_kernels(cases_of(Doubles)[0], monkeypatch)
