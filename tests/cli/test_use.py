@@ -193,7 +193,8 @@ class TestTraining:
     def test_kill_9_loses_at_most_an_interval(self, tmp_path: Path) -> None:
         out = tmp_path / "out"
         script = (
-            "import anyformer.train.checkpoints as often\nfrom anyformer.train import Fit\noften.SECONDS, often.SHARE = 0.0, 1e9\n"
+            "import anyformer.train.checkpoints as often\nfrom anyformer.train import Fit\n"
+            "often.SECONDS, often.SHARE = 0.0, 1e9\n"
             f"Fit.start({str(out)!r}, 'recall', {MODEL!r}, steps=100000, batch_size=2).run()"
         )
         process = subprocess.Popen([sys.executable, "-c", script])
