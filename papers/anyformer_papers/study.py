@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict
 
 from anyformer.compare import TaskResult, compare
 from anyformer.compare.results import CandidateResult, Contrast, Machine
-from anyformer.compare.verdict.judge import Row, contrasts
+from anyformer.compare.verdict.confidence_intervals import Entry
+from anyformer.compare.verdict.significance import contrasts
 from anyformer.models import ModelSpec, load_spec
 
 Verdict = Literal["reproduced", "reversed", "too close", "underpowered", "uninformative"]
@@ -198,13 +199,13 @@ class Study:
             return "reversed"
         return "too close" if -self.smallest < c.low and c.high < self.smallest else "underpowered"
 
-    def _row(self, candidate: CandidateResult, result: TaskResult) -> Row:
+    def _row(self, candidate: CandidateResult, result: TaskResult) -> Entry:
         if self.times_longer == 1:
-            return Row(candidate.name, tuple(run.test for run in candidate.runs))
+            return Entry(candidate.name, tuple(run.test for run in candidate.runs))
         length = self._length(result)
-        return Row(candidate.name, tuple(run.by_length[length] for run in candidate.runs))
+        return Entry(candidate.name, tuple(run.by_length[length] for run in candidate.runs))
 
-    def _references(self, result: TaskResult) -> list[Row]:
+    def _references(self, result: TaskResult) -> list[Entry]:
         """The references at the length that is judged.
 
         Raises:
@@ -219,7 +220,7 @@ class Study:
             )
             if sample is None:
                 raise ValueError(f"the reference {reference.name!r} was not measured{self._where(result)}")
-            found.append(Row(reference.name, (sample,), is_reference=True))
+            found.append(Entry(reference.name, (sample,), is_reference=True))
         return found
 
     def _length(self, result: TaskResult) -> int:

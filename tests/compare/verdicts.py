@@ -20,8 +20,8 @@ import numpy as np
 
 from anyformer.compare.results import CandidateResult, ReferenceResult, SeedRun, Verdict
 from anyformer.compare.run.items import sample_of
-from anyformer.compare.verdict.confidence_intervals import beaten
 from anyformer.compare.verdict.judge import judge
+from anyformer.compare.verdict.significance import beaten
 from anyformer.metrics import MetricInfo, create_metric
 from anyformer.questions import Question
 from anyformer.tasks import Evaluation

@@ -25,7 +25,7 @@ from anyformer.compare.verdict.undertrained import (
     Training,
     growth,
     slowest_seconds,
-    with_maturity,
+    unless_undertrained,
 )
 from anyformer.metrics import MetricInfo
 
@@ -77,7 +77,7 @@ def verdict(*candidates: CandidateResult, reference: float | None = None, tokens
     board, found = judge(ERROR, candidates, references)
     steps = candidates[0].runs[0].curve[-1].step
     training = Training(steps=steps, tokens=tokens, passes=None, workers=2)
-    return with_maturity(found, board, ERROR, candidates, references, training)
+    return unless_undertrained(found, board, ERROR, candidates, references, training)
 
 
 def power(end: float, drop: float, exponent: float):

@@ -20,7 +20,7 @@ from anyformer.compare.run.items import ITEMS, load_items, sample_of
 from anyformer.compare.run.scheduler import TaskOutcomes
 from anyformer.compare.run.unit import Outcome, ReferenceFitted
 from anyformer.compare.verdict.judge import judge
-from anyformer.compare.verdict.undertrained import Training, with_maturity
+from anyformer.compare.verdict.undertrained import Training, unless_undertrained
 from anyformer.tasks import Task
 from anyformer.tasks.generated import GeneratedTask
 from anyformer.train import save_bundle
@@ -39,7 +39,7 @@ def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: TaskOutcomes) -
     references = [
         _reference(name, outcome, task_plan, task, found) for name, outcome in found.references.items()
     ]
-    board, verdict = judge(metric, candidates, references)
+    leaderboard, verdict = judge(metric, candidates, references)
     settings = _settings(plan, task_plan)
     samples = settings.steps * settings.batch_size
     training = Training(
@@ -49,7 +49,7 @@ def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: TaskOutcomes) -
         workers=plan.workers,
         slowness=plan.slowness,
     )
-    verdict = with_maturity(verdict, board, metric, candidates, references, training)
+    verdict = unless_undertrained(verdict, leaderboard, metric, candidates, references, training)
     return TaskResult(
         task=TaskFacts(
             name=task.name,
@@ -68,7 +68,7 @@ def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: TaskOutcomes) -
         settings=settings,
         candidates=candidates,
         references=references,
-        leaderboard=board,
+        leaderboard=leaderboard,
         verdict=verdict,
     )
 

@@ -31,18 +31,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from scipy import optimize, special
 
-from anyformer.compare.results import Contrast, Sample
+from anyformer.compare.results import Sample
 from anyformer.metrics import Limits
 
 LEVEL = 0.05
-SMALLEST = 0.005
-"""Differences below this share of the larger score are too small to matter."""
 ROUND_OFF = 1e-9
 """Relative differences below this are arithmetic, not evidence."""
 SURE = 1e-12
@@ -53,7 +51,7 @@ NO_LIMITS: Limits = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True)
-class Row:
+class Entry:
     """Something with scores on the shared test set: a candidate with its seeds, or a reference with one score."""
 
     name: str
@@ -177,7 +175,7 @@ class _Variance:
             if total > 0
         )
 
-    def add_seeds(self, row: Row) -> None:
+    def add_seeds(self, row: Entry) -> None:
         """A reference has no seeds; a single seed tells nothing."""
         if row.is_reference:
             return
@@ -213,7 +211,7 @@ class _Variance:
         return centre
 
 
-def estimate(row: Row, limits: Limits = NO_LIMITS) -> Estimate:
+def estimate(row: Entry, limits: Limits = NO_LIMITS) -> Estimate:
     """The score of one row, with the variation over seeds and over test items."""
     variance, centre = _Variance(), row.score
     variance.add_seeds(row)
@@ -224,7 +222,7 @@ def estimate(row: Row, limits: Limits = NO_LIMITS) -> Estimate:
     return _finish(variance, row.score, centre, abs(row.score), limits)
 
 
-def difference(a: Row, b: Row, limits: Limits = NO_LIMITS) -> Estimate:
+def difference(a: Entry, b: Entry, limits: Limits = NO_LIMITS) -> Estimate:
     """The score of ``a`` minus that of ``b``; test items pair up, seeds do not. The limits are those of a score."""
     variance, value = _Variance(), a.score - b.score
     centre, reach = value, limits[1] - limits[0]
@@ -255,55 +253,3 @@ def _finish(variance: _Variance, mean: float, centre: float, scale: float, limit
     if sum(part for part, _ in parts) <= floor:
         return Estimate(mean, ((floor, 1e6),), mean, limits)
     return Estimate(mean, parts, centre, limits)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: reject those below the level, and the chance of any false one stays at it."""
-    adjusted = [0.0] * len(p_values)
-    highest = 0.0
-    for place, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        highest = max(highest, min(1.0, p_values[index] * (len(p_values) - place)))
-        adjusted[index] = highest
-    return adjusted
-
-
-def contrasts(
-    pairs: Sequence[tuple[Row, Row]], *, higher_is_better: bool, limits: Limits = NO_LIMITS
-) -> list[Contrast]:
-    """The first of each pair against the second, corrected for the number of pairs; in the order given."""
-    estimates = [
-        advantage(one, other, higher_is_better=higher_is_better, limits=limits) for one, other in pairs
-    ]
-    found = []
-    for (one, other), e, p in zip(pairs, estimates, holm([e.p for e in estimates]), strict=True):
-        # The level at which this interval touches 0 exactly when the corrected p is LEVEL.
-        level = LEVEL * min(1.0, e.p / p) if p > 0 else LEVEL / len(pairs)
-        low, high = e.interval(level)
-        found.append(
-            Contrast(
-                better=one.name,
-                other=other.name,
-                difference=e.mean,
-                low=low,
-                high=high,
-                p=p,
-                smallest=smallest_that_matters(one, other),
-            )
-        )
-    return found
-
-
-def advantage(one: Row, other: Row, *, higher_is_better: bool, limits: Limits = NO_LIMITS) -> Estimate:
-    """How much better the first is than the second, positive meaning better."""
-    e = difference(one, other, limits)
-    return e if higher_is_better else replace(e, mean=-e.mean, centre=-e.centre)  # limits lie evenly around 0
-
-
-def smallest_that_matters(one: Row, other: Row) -> float:
-    """Differences of these two rows up to this one decide nothing."""
-    return SMALLEST * max(abs(one.score), abs(other.score))
-
-
-def beaten(contrast: Contrast) -> bool:
-    """Whether the other row of the contrast is shown to be worse by what matters."""
-    return contrast.difference > contrast.smallest and contrast.p < LEVEL

@@ -2,7 +2,7 @@
 
 What varies is counted in :mod:`anyformer.compare.verdict.confidence_intervals`; here it is decided what follows. Each
 statement has a chance of at most 5% to be made where it is false, after Holm's correction (1979) for the number of
-rows:
+entries:
 
 A winner
     differs from *every* other candidate at the 5% level, and by more than half a percent of the score: what is smaller
@@ -18,7 +18,6 @@ No sequence model is needed
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from anyformer.compare.results import (
@@ -29,20 +28,10 @@ from anyformer.compare.results import (
     Verdict,
 )
 from anyformer.compare.results.formats import amount, format_scores, join, rate, score_with_unit
-from anyformer.compare.verdict.confidence_intervals import (
-    LEVEL,
-    Row,
-    advantage,
-    beaten,
-    contrasts,
-    difference,
-    estimate,
-    holm,
-    smallest_that_matters,
-)
+from anyformer.compare.verdict.confidence_intervals import LEVEL, Entry
+from anyformer.compare.verdict.leaderboard import contrasts_by, leaderboard_of, ordered
+from anyformer.compare.verdict.significance import advantage, beaten, smallest_that_matters
 from anyformer.metrics import MetricInfo
-
-__all__ = ["Row", "contrasts", "difference", "estimate", "holm", "judge"]
 
 FEW = 8
 """With fewer pieces of evidence the verdict says so."""
@@ -52,85 +41,58 @@ def judge(
     metric: MetricInfo, candidates: Sequence[CandidateResult], references: Sequence[ReferenceResult]
 ) -> tuple[list[Standing], Verdict]:
     """The leaderboard, best first, and the verdict."""
-    rows = [Row(c.name, tuple(run.test for run in c.runs)) for c in candidates if c.status == "ok" and c.runs]
-    benches = [Row(r.name, (r.test,), is_reference=True) for r in references if r.test is not None]
-    order, benches = (_ordered(metric, given) for given in (rows, benches))
-    board = _board(metric, _ordered(metric, [*order, *benches]))
+    entries = [
+        Entry(c.name, tuple(run.test for run in c.runs)) for c in candidates if c.status == "ok" and c.runs
+    ]
+    reference_entries = [
+        Entry(r.name, (r.test,), is_reference=True) for r in references if r.test is not None
+    ]
+    order, reference_entries = (ordered(metric, given) for given in (entries, reference_entries))
+    leaderboard = leaderboard_of(metric, ordered(metric, [*order, *reference_entries]))
     if not order:
-        return board, _nothing(metric, candidates, benches)
+        return leaderboard, _nothing(metric, candidates, reference_entries)
     best, others = order[0], order[1:]
-    rivals = _contrasts(metric, [(best, other) for other in others])
-    against = [_strongest(metric, order, bench) for bench in benches]
+    rivals = contrasts_by(metric, [(best, other) for other in others])
+    against = [_strongest(metric, order, reference) for reference in reference_entries]
     tied = [best.name, *(c.other for c in rivals if not beaten(c))]
-    unbeaten = [bench for bench, c in zip(benches, against, strict=True) if not beaten(c)]
-    enough = [bench for bench in unbeaten if not _may_lead(metric, order, bench)]
+    unbeaten = [reference for reference, c in zip(reference_entries, against, strict=True) if not beaten(c)]
+    enough = [reference for reference in unbeaten if not _may_lead(metric, order, reference)]
     if enough:
         verdict = _no_model_needed(metric, best, tied, enough[0], against)
     elif unbeaten:
         verdict = _may_need_no_model(metric, order, unbeaten)
     elif len(order) == 1:
-        verdict = _single(metric, best, benches)
+        verdict = _single(metric, best, reference_entries)
     elif len(tied) > 1:
         verdict = _too_close(metric, tied, candidates, rivals)
     else:
         verdict = _winner(metric, best, rivals)
     verdict.contrasts = [*rivals, *against]
-    verdict.details += _more(metric, [*order, *benches], benches, against, candidates, verdict)
-    return board, verdict
+    verdict.details += _more(
+        metric, [*order, *reference_entries], reference_entries, against, candidates, verdict
+    )
+    return leaderboard, verdict
 
 
-def _ordered(metric: MetricInfo, rows: Sequence[Row]) -> list[Row]:
-    """Rows with a score, best first."""
-    known = [row for row in rows if math.isfinite(row.score)]
-    return sorted(known, key=lambda row: row.score, reverse=metric.higher_is_better)
-
-
-def _contrasts(metric: MetricInfo, pairs: Sequence[tuple[Row, Row]]) -> list[Contrast]:
-    return contrasts(pairs, higher_is_better=metric.higher_is_better, limits=metric.limits)
-
-
-def _strongest(metric: MetricInfo, order: Sequence[Row], bench: Row) -> Contrast:
+def _strongest(metric: MetricInfo, order: Sequence[Entry], reference: Entry) -> Contrast:
     """The best candidate that beats the reference against it; the best of all where none does."""
-    found = _contrasts(metric, [(row, bench) for row in order])
+    found = contrasts_by(metric, [(entry, reference) for entry in order])
     return next((contrast for contrast in found if beaten(contrast)), found[0])
 
 
-def _may_lead(metric: MetricInfo, order: Sequence[Row], bench: Row) -> list[Row]:
+def _may_lead(metric: MetricInfo, order: Sequence[Entry], reference: Entry) -> list[Entry]:
     """The candidates that may be better than the reference by what matters, at the 5% level on one side."""
     leads = [
-        advantage(row, bench, higher_is_better=metric.higher_is_better, limits=metric.limits).interval(
+        advantage(entry, reference, higher_is_better=metric.higher_is_better, limits=metric.limits).interval(
             2 * LEVEL
         )
-        for row in order
+        for entry in order
     ]
     return [
-        row for row, lead in zip(order, leads, strict=True) if lead[1] > smallest_that_matters(row, bench)
+        entry
+        for entry, lead in zip(order, leads, strict=True)
+        if lead[1] > smallest_that_matters(entry, reference)
     ]
-
-
-def _board(metric: MetricInfo, rows: Sequence[Row]) -> list[Standing]:
-    """Rows, best first, with what cannot be told from the first of them."""
-    tied: list[Row] = []
-    for references in (False, True):  # candidates are compared among themselves, as the verdict does
-        others = [row for row in rows[1:] if row.is_reference == references]
-        found = _contrasts(metric, [(rows[0], other) for other in others])
-        tied += [other for other, contrast in zip(others, found, strict=True) if not beaten(contrast)]
-    tied += rows[:1] if tied else []
-    board = []
-    for rank, row in enumerate(rows, start=1):
-        low, high = estimate(row, metric.limits).interval()
-        board.append(
-            Standing(
-                rank=rank,
-                name=row.name,
-                kind="reference" if row.is_reference else "candidate",
-                score=row.score,
-                low=low,
-                high=high,
-                tied_with_best=row in tied,
-            )
-        )
-    return board
 
 
 def _gap(metric: MetricInfo, contrast: Contrast) -> str:
@@ -139,7 +101,7 @@ def _gap(metric: MetricInfo, contrast: Contrast) -> str:
     return f"{gap}{unit} (95% interval {low} to {high})"
 
 
-def _winner(metric: MetricInfo, best: Row, rivals: Sequence[Contrast]) -> Verdict:
+def _winner(metric: MetricInfo, best: Entry, rivals: Sequence[Contrast]) -> Verdict:
     runner_up = rivals[0]
     return Verdict(
         kind="winner",
@@ -185,16 +147,16 @@ def _cheapest(group: Sequence[CandidateResult]) -> str:
     return text + "."
 
 
-def _single(metric: MetricInfo, best: Row, benches: Sequence[Row]) -> Verdict:
+def _single(metric: MetricInfo, best: Entry, reference_entries: Sequence[Entry]) -> Verdict:
     headline = f"{best.name} scores {metric.name} {score_with_unit(metric, best.score)}"
-    headline += " and beats every reference." if benches else "."
+    headline += " and beats every reference." if reference_entries else "."
     return Verdict(
         kind="single", headline=headline, details=["No other candidate finished to compare it with."]
     )
 
 
 def _no_model_needed(
-    metric: MetricInfo, best: Row, tied: list[str], top: Row, against: Sequence[Contrast]
+    metric: MetricInfo, best: Entry, tied: list[str], top: Entry, against: Sequence[Contrast]
 ) -> Verdict:
     contrast = next(c for c in against if c.other == top.name)
     ahead = contrast.difference < 0 and contrast.p < LEVEL
@@ -211,25 +173,25 @@ def _no_model_needed(
     )
 
 
-def _may_need_no_model(metric: MetricInfo, order: Sequence[Row], unbeaten: Sequence[Row]) -> Verdict:
+def _may_need_no_model(metric: MetricInfo, order: Sequence[Entry], unbeaten: Sequence[Entry]) -> Verdict:
     top = unbeaten[0]
     close = _may_lead(metric, order, top)
-    contrast = _contrasts(metric, [(row, top) for row in order])[order.index(close[0])]
+    contrast = contrasts_by(metric, [(entry, top) for entry in order])[order.index(close[0])]
     return Verdict(
         kind="too_close",
-        headline=f"Too close to call: {join([row.name for row in close])} cannot be told from the reference "
+        headline=f"Too close to call: {join([entry.name for entry in close])} cannot be told from the reference "
         f"“{top.name}” ({metric.name} {score_with_unit(metric, top.score)}).",
         details=[
             _beside(metric, close[0].name, close[0], top, contrast),
             f"Nothing shows that a sequence model is needed, nor that none is; until then “{top.name}” is the cheaper.",
         ],
-        tied=[row.name for row in close],
+        tied=[entry.name for entry in close],
     )
 
 
-def _beside(metric: MetricInfo, name: str, row: Row, top: Row, contrast: Contrast) -> str:
+def _beside(metric: MetricInfo, name: str, entry: Entry, top: Entry, contrast: Contrast) -> str:
     """A candidate, called by a name, beside a reference that it does not beat."""
-    score = f"{name} scores {score_with_unit(metric, row.score)}"
+    score = f"{name} scores {score_with_unit(metric, entry.score)}"
     if contrast.difference == 0:
         low, high = format_scores(metric, [contrast.low, contrast.high], digits=3)
         return f"{score}, as {top.name} does (95% interval of the difference {low} to {high})."
@@ -240,10 +202,12 @@ def _beside(metric: MetricInfo, name: str, row: Row, top: Row, contrast: Contras
     return f"{score}, {'behind' if behind else 'ahead of'} {top.name} by {_gap(metric, contrast)}."
 
 
-def _nothing(metric: MetricInfo, candidates: Sequence[CandidateResult], benches: Sequence[Row]) -> Verdict:
+def _nothing(
+    metric: MetricInfo, candidates: Sequence[CandidateResult], reference_entries: Sequence[Entry]
+) -> Verdict:
     details = []
-    if benches:
-        top = sorted(benches, key=lambda row: row.score, reverse=metric.higher_is_better)[0]
+    if reference_entries:
+        top = sorted(reference_entries, key=lambda entry: entry.score, reverse=metric.higher_is_better)[0]
         details.append(
             f"The best reference is “{top.name}”: {metric.name} {score_with_unit(metric, top.score)}."
         )
@@ -260,25 +224,26 @@ def _failures(candidates: Sequence[CandidateResult]) -> list[str]:
 
 def _more(
     metric: MetricInfo,
-    rows: Sequence[Row],
-    benches: Sequence[Row],
+    entries: Sequence[Entry],
+    reference_entries: Sequence[Entry],
     against: Sequence[Contrast],
     candidates: Sequence[CandidateResult],
     verdict: Verdict,
 ) -> list[str]:
     details = []
-    if benches and all(beaten(c) for c in against):
-        contrast = next(c for c in against if c.other == benches[0].name)
+    if reference_entries and all(beaten(c) for c in against):
+        best = reference_entries[0]
+        contrast = next(c for c in against if c.other == best.name)
         details.append(
-            f"The best reference, {benches[0].name}, scores {score_with_unit(metric, benches[0].score)}; "
+            f"The best reference, {best.name}, scores {score_with_unit(metric, best.score)}; "
             f"{contrast.better} beats it by {_gap(metric, contrast)}."
         )
-    return details + _few_pieces(rows) + _failures(candidates)
+    return details + _few_pieces(entries) + _failures(candidates)
 
 
-def _few_pieces(rows: Sequence[Row]) -> list[str]:
+def _few_pieces(entries: Sequence[Entry]) -> list[str]:
     """A word where the test samples are too few to tell differences from chance."""
-    known = [row.pieces for row in rows if row.pieces is not None]
+    known = [entry.pieces for entry in entries if entry.pieces is not None]
     if not known or min(known) >= FEW:
         return []
     if min(known) < 1.5:

@@ -40,7 +40,7 @@ from anyformer.compare.results import (
     Verdict,
 )
 from anyformer.compare.results.formats import amount, join, score_with_unit
-from anyformer.compare.verdict.confidence_intervals import beaten
+from anyformer.compare.verdict.significance import beaten
 from anyformer.metrics import MetricInfo
 
 HORIZON = 3
@@ -148,7 +148,7 @@ class _Case:
     scores: dict[str, float]
     """Test scores, by row, higher is better."""
     trends: dict[str, Trend]
-    benches: set[str]
+    reference_names: set[str]
     blank: float
     """Doublings until a flat curve tells anything, see (3) above; 0 where it does."""
 
@@ -163,7 +163,7 @@ class _Case:
         if contrast.better not in self.scores or contrast.other not in self.scores:
             return None
         is_beaten = beaten(contrast)
-        if contrast.other in self.benches:
+        if contrast.other in self.reference_names:
             return None if is_beaten else self._to_pass(contrast)
         return self._to_settle(contrast, is_beaten=is_beaten)
 
@@ -200,9 +200,9 @@ class _Case:
         return 1 if any(trend.gains[0] > apart for trend in young) else None
 
 
-def with_maturity(
+def unless_undertrained(
     verdict: Verdict,
-    board: Sequence[Standing],
+    leaderboard: Sequence[Standing],
     metric: MetricInfo,
     candidates: Sequence[CandidateResult],
     references: Sequence[ReferenceResult],
@@ -215,7 +215,7 @@ def with_maturity(
     case = _Case(
         metric,
         verdict,
-        {row.name: sign * row.score for row in board},
+        {row.name: sign * row.score for row in leaderboard},
         {trend.name: trend for trend in found},
         {reference.name for reference in references},
         blank=0.0 if _beats_some(verdict, references) else training.until_seen(parameters),
@@ -262,7 +262,7 @@ def _undertrained(case: _Case, shortage: Shortage, training: Training) -> Verdic
         "That time is what the slowest stretch of the training says, on a machine as busy as it was then, and a fifth "
         "more."
     ]
-    unbeaten = [c.other for c in case.verdict.contrasts if c.other in case.benches and not beaten(c)]
+    unbeaten = [c.other for c in case.verdict.contrasts if c.other in case.reference_names and not beaten(c)]
     if unbeaten:
         details.append(f"So far no candidate beats {join([f'“{name}”' for name in unbeaten])}.")
     elif case.verdict.tied:

@@ -1,0 +1,47 @@
+"""The leaderboard: candidates and references, best first, and which of them cannot be told from the first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from anyformer.compare.results import Contrast, Standing
+from anyformer.compare.verdict.confidence_intervals import Entry, estimate
+from anyformer.compare.verdict.significance import beaten, contrasts
+from anyformer.metrics import MetricInfo
+
+
+def leaderboard_of(metric: MetricInfo, entries: Sequence[Entry]) -> list[Standing]:
+    """Rows, best first, with what cannot be told from the first of them."""
+    tied: list[Entry] = []
+    for references in (False, True):  # candidates are compared among themselves, as the verdict does
+        others = [entry for entry in entries[1:] if entry.is_reference == references]
+        found = contrasts_by(metric, [(entries[0], other) for other in others])
+        tied += [other for other, contrast in zip(others, found, strict=True) if not beaten(contrast)]
+    tied += entries[:1] if tied else []
+    leaderboard = []
+    for rank, entry in enumerate(entries, start=1):
+        low, high = estimate(entry, metric.limits).interval()
+        leaderboard.append(
+            Standing(
+                rank=rank,
+                name=entry.name,
+                kind="reference" if entry.is_reference else "candidate",
+                score=entry.score,
+                low=low,
+                high=high,
+                tied_with_best=entry in tied,
+            )
+        )
+    return leaderboard
+
+
+def ordered(metric: MetricInfo, entries: Sequence[Entry]) -> list[Entry]:
+    """Rows with a score, best first."""
+    known = [entry for entry in entries if math.isfinite(entry.score)]
+    return sorted(known, key=lambda entry: entry.score, reverse=metric.higher_is_better)
+
+
+def contrasts_by(metric: MetricInfo, pairs: Sequence[tuple[Entry, Entry]]) -> list[Contrast]:
+    """Compare the first of each pair with the second, by a metric."""
+    return contrasts(pairs, higher_is_better=metric.higher_is_better, limits=metric.limits)
