@@ -79,7 +79,7 @@ def test_a_broken_identity_and_a_missing_part_show() -> None:
     assert broken.outcome == "broken" and "it is not" in broken.detail
     assert skipped.outcome == "skipped" and "no_such_library" in skipped.detail
     assert missing_parts(("mixer retention", "mixer nothing")) == ["mixer nothing"]
-    assert part_exists("compare.verdict.significance:contrasts") and not part_exists("compare.verdict.significance:nothing")
+    assert part_exists("compare.verdict.judge:judge") and not part_exists("compare.verdict.judge:nothing")
     with pytest.raises(ValueError, match="a part is named by one of"):
         part_exists("mixr retention")
     with pytest.raises(PeerMissing):
