@@ -22,19 +22,32 @@ def broken(case: Case, laws: Iterable[str] = LAWS) -> list[str]:
     return [f"{r.law} ({r.outcome}): {r.detail}" for r in check_case(case, laws) if not r.good]
 
 
-def runs_kernels(case: Case, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Hold a case to the laws; whether a native kernel ran under any of them."""
-    ran: list[str] = []
-    run = kernels.run
+def under_kernels(case: Case, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Hold a case to the laws: those under which a native kernel ran, or an op asked whether there are any.
+
+    Under the others the run without kernels would be the same again.
+    """
+    asked: list[str] = []
+    run, status = kernels.run, kernels.status
 
     def counted(name: str, *args: Any) -> None:
-        ran.append(name)
+        asked.append(name)
         run(name, *args)
 
+    def seen() -> kernels.Status:
+        asked.append("status")
+        return status()
+
+    found = []
     with monkeypatch.context() as patch:
         patch.setattr(kernels, "run", counted)
-        assert not broken(case)
-    return bool(ran)
+        patch.setattr(kernels, "status", seen)
+        for law in LAWS:
+            asked.clear()
+            assert not broken(case, [law])
+            if asked:
+                found.append(law)
+    return found
 
 
 def test_every_registered_part_is_here() -> None:
@@ -43,17 +56,17 @@ def test_every_registered_part_is_here() -> None:
 
 @pytest.mark.parametrize("case", PARTS, ids=lambda case: case.label)
 def test_parts(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    if runs_kernels(case, monkeypatch):  # or it would be the same run again
-        with use_native(False):
-            assert not broken(case)
+    again = under_kernels(case, monkeypatch)
+    with use_native(False):
+        assert not broken(case, again)
 
 
 @pytest.mark.parametrize("case", MODELS, ids=lambda case: case.label)
 def test_models(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without kernels a model is not compiled: its parts are, above, and how they stand together is with kernels."""
-    if runs_kernels(case, monkeypatch):
-        with use_native(False):
-            assert not broken(case, [law for law in LAWS if law != "compilation"])
+    again = under_kernels(case, monkeypatch)
+    with use_native(False):
+        assert not broken(case, [law for law in again if law != "compilation"])
 
 
 @pytest.mark.slow
@@ -77,5 +90,5 @@ class Doubles(Mixer):
 def test_whether_a_kernel_ran_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     if kernels.status().library is None:
         pytest.skip("no native kernels here")
-    assert runs_kernels(cases_of("mamba")[0], monkeypatch)
-    assert not runs_kernels(cases_of(Doubles)[0], monkeypatch)
+    assert {"definition", "streaming", "compilation"} <= set(under_kernels(cases_of("mamba")[0], monkeypatch))
+    assert under_kernels(cases_of(Doubles)[0], monkeypatch) == []
