@@ -167,8 +167,9 @@ def test_a_card_that_is_not_whole_is_refused(tmp_path: Path, old: str, new: str,
 
 def test_papers_of_a_part_are_those_whose_cards_name_it() -> None:
     assert "retnet" in papers_with("mixer retention") and papers_with("mixer nothing") == ()
-    for part in {part for paper in BUILT for part in paper.card().facts.parts}:
-        assert set(papers_with(part)) == {p.slug for p in BUILT if part in p.card().facts.parts}
+    made_of = {paper.slug: paper.card().facts.parts for paper in BUILT}
+    for part in {part for parts in made_of.values() for part in parts}:
+        assert set(papers_with(part)) == {slug for slug, parts in made_of.items() if part in parts}
 
 
 def test_a_paper_without_a_card_is_not_built() -> None:
