@@ -160,7 +160,7 @@ def test_a_budget_is_held_whatever_the_machine_does(tmp_path, budget, change, ti
     machine = Machine(tmp_path, paces, lambda now: times if begin <= now < end else 1.0, workers)
     scheduler = machine.conduct(plan)
     task = plan.tasks[0]
-    assert machine.now + CLOSING_SECONDS <= 1.1 * budget
+    assert machine.now + CLOSING_SECONDS <= (1.2 if times > 2 else 1.1) * budget
     if times == 1.0:
         assert machine.now >= 0.8 * budget
         assert not plan.busy
