@@ -9,13 +9,13 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
-from anyformer.metrics import Metric, register_metric
-from anyformer.metrics._classes import even_weights, refuses_all_but_labels
+from anyformer.metrics import register_metric
+from anyformer.metrics._classes import OfClasses
 from anyformer.questions import Question, Target
 
 
 @register_metric("auc")
-class AUC(Metric):
+class AUC(OfClasses):
     """The area under the ROC curve of two classes.
 
     How likely a sequence of one class has a higher score for it than a sequence of the other; equal scores count half
@@ -23,14 +23,11 @@ class AUC(Metric):
     """
 
     name = "AUC"
-    higher_is_better = True
-    limits = (0.0, 1.0)
-    places = 3
 
     @classmethod
     def refuses(cls, question: Question) -> str | None:
         """All but one of two classes a sequence."""
-        if reason := refuses_all_but_labels(question):
+        if reason := super().refuses(question):
             return reason
         return (
             None
@@ -51,7 +48,3 @@ class AUC(Metric):
             return math.nan
         below = rankdata(items[:, 1])[second].sum() - ones * (ones + 1) / 2
         return float(below / (ones * zeros))
-
-    def weights(self, items: np.ndarray) -> np.ndarray:
-        """Each class counts alike."""
-        return even_weights(items[:, 0])
