@@ -255,8 +255,7 @@ class Fit:
             if trainer.step in due:
                 self._validate()
             if self._timer.due:
-                with self._timer.saving():
-                    trainer.save(self.folder / CHECKPOINT)
+                self._checkpoint()
             if on_step is not None:
                 on_step(self)
 
@@ -287,6 +286,10 @@ class Fit:
             valid=self.valid,
             test=self.test,
         )
+
+    def _checkpoint(self) -> None:
+        with self._timer.saving():
+            self.trainer.save(self.folder / CHECKPOINT)
 
     def _finish(self) -> None:
         """Test the best model; then the checkpoint has served."""
