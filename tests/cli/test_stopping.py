@@ -18,7 +18,13 @@ import pytest
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processor times are read from /proc")
 
-COMMAND = "import sys; sys.argv[0] = 'anyformer'; from anyformer.cli import app; app()"
+COMMAND = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs behind it deaf to Ctrl-C
+sys.argv[0] = "anyformer"
+from anyformer.cli import app
+app()
+"""
 WORK = 1.0
 """Seconds of processor time that the answer may take."""
 HANGS = 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -159,8 +160,8 @@ class Counting(Mixer):
         def info(self) -> MixerInfo:
             return MixerInfo(reach=(0, 0))
 
-    def __init__(self, dim: int) -> None:
-        super().__init__(dim)
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(dim, **options)
         self.register_buffer("seen", torch.zeros(()))
         self.progress = 0.0
 

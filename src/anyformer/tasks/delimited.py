@@ -26,6 +26,7 @@ _SAMPLE = 200_000
 _SAMPLE_ROWS = 100
 _BLOCK = 65_536
 _DATE = re.compile(r"[0-9]+[./-][0-9]+[./-][0-9]+([ T].*)?")
+_IN_QUOTES = re.compile(r'"(?:[^"]|"")*"')
 _MOMENT = re.compile(r"[0-9]+[./-][0-9]+[./-][0-9]+ [0-9]+:[0-9]+[^ ]*( ?[AaPp]\.?[Mm]\.?)?")
 
 
@@ -161,11 +162,15 @@ def _rows_of(text: str, separator: str) -> Any:
 
 
 def _quotes(text: str, separator: str) -> Literal["needed", "texts", "all"]:
-    """Which fields of a file stand in quotes, by its first two lines."""
+    """Which fields of a file stand in quotes, by its first two rows."""
+    taken: list[str] = []
+    lines = (taken.append(line) or line for line in text[:_SAMPLE].lstrip().splitlines(keepends=True))  # type: ignore[func-returns-value]
+    rows = csv.reader(lines, delimiter=separator, skipinitialspace=True)
     pairs, widths = [], []
-    for line in [*text[:_SAMPLE].lstrip().splitlines(), "", ""][:2]:
-        pairs.append(line.count('"') // 2)
-        widths.append(len(next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])))
+    for _ in range(2):  # a row may take several lines
+        widths.append(len(next(rows, [])))
+        pairs.append(len(_IN_QUOTES.findall("".join(taken))))
+        taken.clear()
     if pairs[0] < max(widths[0], 1):
         return "needed"
     return "all" if pairs[1] >= widths[1] else "texts"
