@@ -54,7 +54,7 @@ def run(tmp_path: Path) -> Callable[[list[str]], str]:
             env={**os.environ, "PATH": path},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done.stdout

@@ -65,7 +65,7 @@ def visit(page: str, folder, width: int) -> dict:
         f"--user-data-dir={folder / 'profile'}",
     ]
     command += [f"--window-size={width},900", "--virtual-time-budget=8000", "--dump-dom", path.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=True)
     found = re.search(r'<pre id="probe">(.*?)</pre>', done.stdout, re.DOTALL)
     assert found, done.stderr[-2000:]
     return json.loads(html.unescape(found.group(1)))

@@ -170,7 +170,7 @@ def test_divergence_is_told(plan, tmp_path):
 def test_other_units(plan, tmp_path, task):
     calibration = execute(tmp_path, unit("calibrate"))
     assert calibration.eval_seconds > 0
-    assert 0 < calibration.step_seconds < 5
+    assert calibration.step_seconds > 0
     assert 0 <= calibration.untrained < 0.5
     search = execute(tmp_path, unit("search", steps=8, learning_rate=1e-3, seed=0))
     assert math.isfinite(search.loss)

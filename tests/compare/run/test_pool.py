@@ -169,7 +169,7 @@ def progress(folder: Path) -> int:
 
 def wait_for(condition, otherwise: str) -> None:
     """Waits until the condition holds, however slow the machine is."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 900
     while not condition():
         assert time.monotonic() < deadline, otherwise
         time.sleep(0.02)
@@ -195,7 +195,7 @@ def test_kill_everything_several_times(tmp_path):
         wait_for(lock.acquire, "a worker outlived its coordinator")
         lock.release()
     done = subprocess.run(
-        [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=600
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=1800
     )
     assert done.stdout.strip() == "done", done.stderr
     queue = WorkQueue(folder)
@@ -245,7 +245,7 @@ def test_a_worker_in_a_long_step_does_not_keep_ctrl_c_waiting(tmp_path):
 
 @posix
 def test_a_unit_that_hangs_is_ended_and_reported(tmp_path):
-    limits = Limits(seconds=0.5, gaps=0.0, before=60.0)
+    limits = Limits(seconds=3.0, gaps=0.0, before=600.0)
     pool = Pool(WorkQueue(tmp_path), None, FakeExecutor(step_seconds=0.0), size=1, threads=1, limits=limits)
     try:
         found = run_units(pool.queue, pool, units("hangs", "a", seeds=1, steps=10))

@@ -65,7 +65,7 @@ def run(tmp_path: Path, text: str) -> subprocess.CompletedProcess[str]:
     script.write_text(text, encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, str(script), str(tmp_path / "out")]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
 
 
 def guarded(text: str) -> str:
