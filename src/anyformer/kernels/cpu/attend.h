@@ -67,7 +67,6 @@ static inline void *reserve(size_t bytes) {
     return memory;
 }
 
-static inline real *aligned(void *memory) { return (real *)(((uintptr_t)memory + 63) & ~(uintptr_t)63); }
 
 static inline Span row_span(const Call *call, int64_t b, int64_t row) {
     const Sizes *n = call->n;

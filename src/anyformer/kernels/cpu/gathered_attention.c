@@ -1,5 +1,5 @@
 /* Softmax attention of each query over a list of keys of its own, and its adjoint. A slot below 0 is no key. */
-#include "real.h"
+#include "rows.h"
 
 enum { ROWS = 64 };
 
@@ -8,17 +8,6 @@ typedef struct {
     int64_t B, H, G, T, N, K, V;
     int64_t q[3], k[3], v[3], slots[3], bias[3], y[3], grad[3], grad_q[3], grad_k[3], grad_v[3];
 } Sizes;
-
-static inline real dot(const real *restrict a, const real *restrict b, int64_t n) {
-    real sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
-    return sum;
-}
-
-static inline void add_scaled(real *restrict to, real factor, const real *restrict x, int64_t n) {
-    SIMD for (int64_t i = 0; i < n; i++) to[i] += factor * x[i];
-}
 
 static inline int64_t at(const int64_t *stride, int64_t b, int64_t h, int64_t t) {
     return b * stride[0] + h * stride[1] + t * stride[2];
@@ -32,7 +21,7 @@ static inline void score_list(const Sizes *n, const real *q, const real *k, cons
             s[i] = -INFINITY;
             continue;
         }
-        s[i] = dot(q, k + slots[i] * n->k[2], n->K) * scale + (bias ? bias[i] : 0);
+        s[i] = inner(q, k + slots[i] * n->k[2], n->K) * scale + (bias ? bias[i] : 0);
     }
 }
 
@@ -98,10 +87,10 @@ EXPORT(gathered_attention_backward)(const real *q, const real *k, const real *v,
             if (lse[index] == -INFINITY) continue;
             score_list(n, query, keys, list, bias ? bias + at(n->bias, b, h, t) : 0, (real)scale, s);
             SIMD for (int64_t i = 0; i < n->N; i++) s[i] = fast_exp(s[i] - lse[index]);
-            real mean = dot(dy, y + at(n->y, b, h, t), n->V);
+            real mean = inner(dy, y + at(n->y, b, h, t), n->V);
             for (int64_t i = 0; i < n->N; i++) {
                 if (list[i] < 0) continue;
-                real ds = s[i] * (dot(dy, values + list[i] * n->v[2], n->V) - mean);
+                real ds = s[i] * (inner(dy, values + list[i] * n->v[2], n->V) - mean);
                 add_scaled(dvalues + list[i] * n->grad_v[2], s[i], dy, n->V);
                 add_scaled(dkeys + list[i] * n->grad_k[2], ds * (real)scale, query, n->K);
                 add_scaled(dq, ds * (real)scale, keys + list[i] * n->k[2], n->K);

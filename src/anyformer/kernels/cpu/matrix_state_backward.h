@@ -51,10 +51,6 @@ static void backward_states(const Chunk *c, const real *before, const real *grad
     }
 }
 
-static inline void add_product(real *restrict out, const real *restrict a, const real *restrict b, int64_t n) {
-    SIMD for (int64_t i = 0; i < n; i++) out[i] += a[i] * b[i];
-}
-
 /* What log w_t gets from the state before or after the chunk: everything written before t (or the state before the
  * chunk) times everything that reads it later. Only sums of such products, no differences that would cancel. */
 static void backward_decay_of_states(const Chunk *c, const real *before, const real *grad) {

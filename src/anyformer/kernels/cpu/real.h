@@ -25,16 +25,17 @@ typedef double real;
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
+/* The first place in memory on the boundary of a cache line. */
+static inline real *aligned(void *memory) { return (real *)(((uintptr_t)memory + 63) & ~(uintptr_t)63); }
+
 /* exp without branches or calls, so that loops over it become vector code. Relative error below 2 ulp; zero below
  * the smallest normal number, infinity above the largest. NaN stays NaN. */
 #ifdef REAL_f32
-static inline real fast_exp(real x) {
+/* p in exp(z) = p 2^n, with the integer n in the low bits of `bits`. */
+static inline real exp_parts(real z, int32_t *bits) {
     const float shift = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer, kept in the low bits */
-    float z = x < -87.3f ? -87.3f : x;
-    z = z > 88.7f ? 88.7f : z;
     float rounded = z * 1.44269504088896341f + shift;
-    int32_t bits;
-    memcpy(&bits, &rounded, 4);
+    memcpy(bits, &rounded, 4);
     float n = rounded - shift;
     float r = z - n * 0.693359375f + n * 2.12194440e-4f; /* ln 2 in two parts */
     float p = 1.9875691500e-4f;
@@ -43,7 +44,13 @@ static inline real fast_exp(real x) {
     p = p * r + 4.1665795894e-2f;
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
+    return p * r * r + r + 1.0f;
+}
+
+static inline real fast_exp(real x) {
+    float z = x < -87.3f ? -87.3f : x;
+    int32_t bits;
+    float p = exp_parts(z > 88.7f ? 88.7f : z, &bits);
     /* times 2^n: n is in the low bits, the rest of the constant's bits leave on the left. n = 128 comes with p < 1 */
     int32_t exponent;
     memcpy(&exponent, &p, 4);

@@ -96,9 +96,6 @@ static void gather(real *restrict rows, const real *restrict lanes, int64_t n, i
         for (int64_t k = 0; k < K; k++) rows[j * K + k] = lanes[k * LANES + j] * factor;
 }
 
-/* Memory on the boundary of a cache line, inside a block to be freed. */
-static real *aligned(void *block) { return (real *)(((uintptr_t)block + 63) & ~(uintptr_t)63); }
-
 static inline void advance(real *restrict h, const real *restrict a, const real *restrict step, const real *restrict u,
                            const real *restrict Bt, const real *restrict Ct, real *restrict out, int64_t K, int small) {
 #define ADVANCE(exp2)                                                                                                  \

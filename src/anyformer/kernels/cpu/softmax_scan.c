@@ -30,18 +30,8 @@ typedef struct {
 /* exp for arguments of at most zero, as precise as fast_exp */
 #ifdef REAL_f32
 static inline real decayed(real x) {
-    const float shift = 12582912.0f;
-    float z = x < -87.0f ? -87.0f : x, rounded = z * 1.44269504088896341f + shift, n = rounded - shift;
-    float r = z - n * 0.693359375f + n * 2.12194440e-4f, power;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
     int32_t bits;
-    memcpy(&bits, &rounded, 4);
+    float p = exp_parts(x < -87.0f ? -87.0f : x, &bits), power;
     bits = (int32_t)((uint32_t)bits << 23) + 0x3F800000;
     memcpy(&power, &bits, 4);
     return x < -87.0f ? 0.0f : p * power;

@@ -1,7 +1,7 @@
 /* Small matrix products on buffers whose widths are multiples of PAD: what the chunked recurrences are made of.
  * Tiles have compile-time sizes, so that their sums stay in vector registers. */
 #pragma once
-#include "real.h"
+#include "rows.h"
 
 #if defined(__AVX512F__)
 enum { LANES = 64 / sizeof(real), WIDE = 4 * LANES, DOT_ROWS = 4 };
@@ -98,24 +98,4 @@ static void products_of_rows(real *restrict out, int64_t out_row, const real *re
                 }
         }
     }
-}
-
-static inline real inner(const real *restrict a, const real *restrict b, int64_t n) {
-    real sum = 0;
-    _Pragma("omp simd reduction(+ : sum)") for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
-    return sum;
-}
-
-/* out += factor * a */
-static inline void add_scaled(real *restrict out, real factor, const real *restrict a, int64_t n) {
-    SIMD for (int64_t i = 0; i < n; i++) out[i] += factor * a[i];
-}
-
-static inline void scale(real *restrict out, real factor, int64_t n) {
-    SIMD for (int64_t i = 0; i < n; i++) out[i] *= factor;
-}
-
-/* out *= a */
-static inline void multiply(real *restrict out, const real *restrict a, int64_t n) {
-    SIMD for (int64_t i = 0; i < n; i++) out[i] *= a[i];
 }
