@@ -85,7 +85,9 @@ def custom_op(
                 return *again(grads, kept, needs, *tensors, *ctx.options), *rest
             assert formula is not None
             return *gradients_again(lambda *t: formula(*t, *ctx.options), tensors, needs, *grads), *rest
-        if torch._C._len_torch_dispatch_stack() == 0 and looked_at(*tensors) is None:  # nobody would see the operator
+        if (
+            torch._C._len_torch_dispatch_stack() == 0 and looked_at(*tensors) is None
+        ):  # nobody would see the operator
             own = backward(grads, kept, needs, *tensors, *ctx.options)
             return *(grad if need else None for grad, need in zip(own, needs)), *rest
         found = iter(adjoint(grads, kept, needs, *tensors, *ctx.options))

@@ -15,11 +15,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
+Bound = TypeVar("Bound")
 Stretch = tuple[Tensor | None, Tensor | None]
 """First and last number, ``None`` = unbounded."""
 
@@ -48,12 +49,9 @@ class MaskSpec:
     @property
     def reach(self) -> tuple[int | None, int | None]:
         """How many tokens back and ahead a query can see at most, ``None`` = unlimited."""
-        products = self.products()
-        pasts, futures = [p.past for p in products], [p.future for p in products]
-        return (
-            None if None in pasts else max(p for p in pasts if p is not None),
-            None if None in futures else max(f for f in futures if f is not None),
-        )
+        both = ([p.past for p in self.products()], [p.future for p in self.products()])
+        past, future = (None if None in x else max(n for n in x if n is not None) for x in both)
+        return past, future
 
     def dense(self, q_index: Tensor, k_index: Tensor, global_mask: Tensor | None = None) -> Tensor:
         """The whole mask, as the definition of this spec.
@@ -103,8 +101,7 @@ class Product(NamedTuple):
 
     def stretch(self, i: Tensor) -> Stretch | None:
         """As :meth:`MaskSpec.stretch`, whatever is global."""
-        low: Tensor | None = None
-        high: Tensor | None = None
+        bounds: Stretch = None, None
         for spec in self.specs:
             if isinstance(spec, _Side):
                 if spec.side != self.global_side:
@@ -113,24 +110,22 @@ class Product(NamedTuple):
             part = spec.stretch(i)
             if part is None:
                 return None
-            low = _bound(torch.maximum, low, part[0])
-            high = _bound(torch.minimum, high, part[1])
-        return low, high
+            bounds = _bound(torch.maximum, bounds[0], part[0]), _bound(torch.minimum, bounds[1], part[1])
+        return bounds
 
     def meet(self, other: Product) -> Product:
         """The intersection of both."""
-        limits = [x.limit for x in (self, other) if x.limit is not None]
         step = math.lcm(self.step, other.step)
         residues = [x.residue for x in (self, other) if x.step == step and x.residue is not None]
         return Product(
             self.specs + other.specs,
-            _smaller(self.past, other.past),
-            _smaller(self.future, other.future),
+            _bound(min, self.past, other.past),
+            _bound(min, self.future, other.future),
             step,
             residues[0] if residues else None,
             self.columns or other.columns,
             self.global_side or other.global_side,
-            min(limits) if limits else None,
+            _bound(min, self.limit, other.limit),
         )
 
 
@@ -337,9 +332,8 @@ class Global(MaskSpec):
 
     def sees(self, i: Tensor, j: Tensor, query_is_global: Tensor, key_is_global: Tensor) -> Tensor:
         """See :meth:`MaskSpec.sees`."""
-        return reduce(
-            torch.logical_or, (p.sees(i, j, query_is_global, key_is_global) for p in self.products())
-        )
+        found = (p.sees(i, j, query_is_global, key_is_global) for p in self.products())
+        return reduce(torch.logical_or, found)
 
     def products(self) -> tuple[Product, ...]:
         """See :meth:`MaskSpec.products`."""
@@ -389,22 +383,16 @@ class Intersection(MaskSpec):
         return reduce(lambda a, b: tuple(x.meet(y) for x in a for y in b), (p.products() for p in self.parts))
 
 
-def _bound(choose: Callable[[Tensor, Tensor], Tensor], a: Tensor | None, b: Tensor | None) -> Tensor | None:
+def _bound(choose: Callable[[Bound, Bound], Bound], a: Bound | None, b: Bound | None) -> Bound | None:
+    """The stricter of both bounds, None being none."""
     if a is None or b is None:
         return a if b is None else b
     return choose(a, b)
-
-
-def _smaller(a: int | None, b: int | None) -> int | None:
-    if a is None or b is None:
-        return a if b is None else b
-    return min(a, b)
 
 
 def _check_counts(spec: Any, **least: int) -> None:
     for name, bound in least.items():
         value = getattr(spec, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < bound:
-            raise ValueError(
-                f"{type(spec).__name__}: {name} must be an integer of at least {bound}, got {value!r}"
-            )
+            wanted = f"{name} must be an integer of at least {bound}"
+            raise ValueError(f"{type(spec).__name__}: {wanted}, got {value!r}")
