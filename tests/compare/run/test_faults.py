@@ -19,7 +19,7 @@ from fakes import InProcess, Replay
 from safetensors import SafetensorError
 
 from anyformer.compare import Comparison, Results, compare, resume
-from anyformer.compare.plan.schema import Plan
+from anyformer.compare.plan.schema import CLOSING_SECONDS, Plan
 from anyformer.compare.run.executor import TrainingExecutor
 from anyformer.compare.run.unit import Unit
 from anyformer.compare.run.work_queue import WorkQueue
@@ -43,6 +43,12 @@ def quick(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("anyformer.compare.plan.schema.Plan.measure_seconds", 0.01)
 
 
+def idle(patch: pytest.MonkeyPatch) -> None:
+    """A machine that does nothing else: how busy it is decides the time that is proposed."""
+    patch.setattr("anyformer.compare.run.scheduler.system_load", lambda: 0.0)
+    patch.setattr("anyformer.compare.session.closing_seconds", lambda wall, worked: CLOSING_SECONDS)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Comparison:
     """A whole comparison on a file, trained for real, in this process."""
@@ -50,7 +56,7 @@ def finished(tmp_path_factory) -> Comparison:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("anyformer.compare.run.scheduler.Pool", InProcess)
         quick(patch)
-        patch.setattr("anyformer.compare.run.scheduler.system_load", lambda: 0.0)
+        idle(patch)
         return compare(
             write_csv(folder / "data.csv"),
             {"one": "retnet", "two": "transformer"},
@@ -68,7 +74,7 @@ def finished(tmp_path_factory) -> Comparison:
 def replayed(finished, monkeypatch) -> None:
     """From here on units are done again as they were in the finished comparison."""
     monkeypatch.setattr("anyformer.compare.run.scheduler.Pool", InProcess)
-    monkeypatch.setattr("anyformer.compare.run.scheduler.system_load", lambda: 0.0)
+    idle(monkeypatch)
     monkeypatch.setattr(module, "TrainingExecutor", lambda *args, **kwargs: Replay(finished.folder))
 
 
