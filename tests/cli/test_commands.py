@@ -121,7 +121,16 @@ BROKEN_YAML = "layers: [attention\n"
         (("compare", "recall", "--option", "foo=3"), "has no option 'foo'"),
         (("compare", "recall", "--option", "foo"), "--option must be written name=value"),
         (("compare", "--resume", "nowhere"), "holds no comparison to resume"),
-        (("compare", "recall", "--resume", "nowhere"), "it takes no data, target, metric, options or models"),
+        (
+            ("compare", "recall", "--resume", "nowhere"),
+            "--resume goes on with the plan in its folder: it takes no data",
+        ),
+        (
+            ("compare", "--resume", "nowhere", "--budget", "9m", "--seeds", "5"),
+            "it takes no --budget and no --seeds",
+        ),
+        (("compare", "--more", "9m", "nowhere", "--workers", "3"), "it takes no --workers"),
+        (("compare", "--join", "nowhere", "--out", "x"), "it takes no --out"),
         (("check",), "name what to check, or say --all"),
         (("check", "attenton"), "unknown mixer 'attenton'; did you mean 'attention'"),
         (("check", "attention", "--law", "reech"), "unknown law 'reech'; did you mean 'reach'"),

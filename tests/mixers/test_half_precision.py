@@ -16,7 +16,7 @@ from anyformer.layers.norms import list_norms
 from anyformer.mixers import mixers
 from anyformer.mixers.linear.linear_attention import FEATURE_MAPS
 from anyformer.mixers.sparse.diag_attention import WEIGHTS
-from anyformer.ops.attention import NORMALIZERS
+from anyformer.ops.attention.tiles import NORMALIZERS
 from anyformer.parts import create_part
 
 NORMED = ["delta_net", "hgrn2", "hydra", "mamba2", "retention", "rwkv7", "transmamba"]

@@ -41,6 +41,28 @@ def test_the_path_that_is_named_is_the_one_that_runs(
         ran.clear()
 
 
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_trace_computes_the_same_or_is_refused(case: OpCase) -> None:
+    """Sizes are tensors there: a kernel would read them as addresses, and end the process."""
+    names, given = zip(*case.tensors.items())
+
+    def call(*tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(tree_leaves(case.call(**dict(zip(names, tensors)))))
+
+    try:
+        found = torch.jit.trace(call, given, check_trace=False)(*given)
+    except (
+        AttributeError,
+        TypeError,
+        RuntimeError,
+    ):  # PyTorch's: for instance a size has no bit_length there
+        assert case.op not in {"attention", "linear", "rms_norm", "rotate", "scan", "swiglu"}
+        return
+    for value, expected in zip(found, call(*given), strict=True):
+        torch.testing.assert_close(value, expected)
+
+
 @pytest.mark.parametrize("native", [True, False], ids=["native", "pytorch"])
 @pytest.mark.parametrize("case", [case for case in CASES if case.op in load_all()], ids=str)
 def test_gradients_under_checkpoint_are_the_same(case: OpCase, native: bool) -> None:

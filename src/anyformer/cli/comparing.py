@@ -10,10 +10,18 @@ import typer
 from anyformer.cli.main import METRIC_HELP, DataCommand, app, one_message, task_of
 from anyformer.processes import start_server
 
+TAKES = {
+    "join": {"workers", "storage", "trust_code"},
+    "more": {"data", "out", "storage", "trust_code"},
+    "resume": {"storage", "trust_code", "accept_changed_data"},
+}
+"""What goes with a comparison that is there already; all else stands in its plan."""
+
 
 @app.command(cls=DataCommand)
 @one_message
 def compare(
+    context: typer.Context,
     data: Annotated[
         str | None,
         typer.Argument(
@@ -84,6 +92,7 @@ def compare(
     from anyformer.compare import help_out
     from anyformer.compare import resume as go_on
 
+    _refuse_beside_a_plan(context)
     if join is not None:
         help_out(join, workers=workers, storage=storage, trust_code=trust_code)
         return
@@ -91,24 +100,9 @@ def compare(
         folder = data if out is None else str(out)
         if folder is None or (out is not None and data is not None):
             raise ValueError("--more takes a budget and one folder: anyformer compare --more 10m DIR")
-        run(
-            None,
-            models,
-            budget=budget,
-            out=folder,
-            target=target,
-            options={"given": option or metric} if option or metric else None,
-            storage=storage,
-            resume=resume is not None,
-            more=more,
-            trust_code=trust_code,
-        )
+        run(out=folder, storage=storage, more=more, trust_code=trust_code)
         return
     if resume is not None:
-        if any(given is not None for given in (data, target, metric, models, option)):
-            raise ValueError(
-                "resume goes on with the plan in its folder: it takes no data, target, metric, options or models"
-            )
         go_on(resume, storage=storage, accept_changed_data=accept_changed_data, trust_code=trust_code)
         return
     if accept_changed_data:
@@ -131,3 +125,20 @@ def compare(
         storage=storage,
         trust_code=trust_code,
     )
+
+
+def _refuse_beside_a_plan(context: typer.Context) -> None:
+    """
+    Raises:
+        ValueError: an option stands beside ``--join``, ``--more`` or ``--resume`` that would change nothing there.
+    """
+    sources = {p.name: context.get_parameter_source(str(p.name)) for p in context.command.params}
+    given = [p for p in context.command.params if getattr(sources[p.name], "name", None) == "COMMANDLINE"]
+    modes = [str(parameter.name) for parameter in given if parameter.name in TAKES]
+    for mode in modes[:1]:
+        others = [p for p in given if p.name != mode and p.name not in TAKES[mode]]
+        names = [p.opts[0] if p.opts[0].startswith("-") else str(p.name) for p in others]
+        if names:
+            raise ValueError(
+                f"--{mode} goes on with the plan in its folder: it takes no {' and no '.join(names)}"
+            )

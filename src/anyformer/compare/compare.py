@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -91,22 +92,22 @@ def compare(
         ValueError: for anything wrong with the arguments or the data, in one line.
         MachineFault: the disk is full or broken, or the like; what is done is safe, and it can be resumed.
     """
+    given = dict(locals())
     refuse_while_importing()
     console, start = new_console(quiet=quiet), now()
     start_server()
     if metric is not None:
         options = {**(options or {}), "metric": metric}
     if more is not None:
-        _refuse_with_more(task, models, budget, target, options, resume=resume)
         more = f"{more:g}s" if isinstance(more, (int, float)) else more
         Budget.parse(more)
     if resume or more is not None:
+        _refuse_beside_a_plan(given)
         if out is None:
             raise ValueError(f"out must name the folder to {'resume' if resume else 'go on with'}")
-        given = {task.name: task} if isinstance(task, Task) else {}
         return continue_comparison(
             Path(out),
-            given,
+            {task.name: task} if isinstance(task, Task) else {},
             console,
             storage=storage,
             trust_code=trust_code,
@@ -146,19 +147,25 @@ def compare(
         return session.carry_out(plan, folder, tasks, console, start, storage)
 
 
-def _refuse_with_more(task: object, *others: object, resume: bool) -> None:
+def _refuse_beside_a_plan(given: Mapping[str, Any]) -> None:
     """
+    Args:
+        given: the arguments of :func:`compare`.
+
     Raises:
-        ValueError: when there is anything besides the folder.
+        ValueError: one of them would change nothing, because what it says stands in the plan that is gone on with.
     """
-    if resume:
+    if given["resume"] and given["more"] is not None:
         raise ValueError(
             "more is for a comparison that has finished, and resume for one that has not: give one"
         )
-    if any(other is not None for other in others) or not (task is None or isinstance(task, Task)):
-        raise ValueError(
-            "more goes on with the plan in its folder: it takes no task, models, target, metric, options or budget"
-        )
+    mode = "resume" if given["resume"] else "more"
+    takes = {"out", "storage", "trust_code", "quiet", mode}
+    takes |= {"accept_changed_data"} if given["resume"] else set()
+    takes |= {"task"} if isinstance(given["task"], Task) else set()
+    defaults = {name: p.default for name, p in inspect.signature(compare).parameters.items()}
+    if others := [name for name, value in given.items() if name not in takes and value != defaults[name]]:
+        raise ValueError(f"{mode} goes on with the plan in its folder: it takes no {' and no '.join(others)}")
 
 
 def resume(

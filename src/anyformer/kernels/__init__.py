@@ -130,8 +130,6 @@ def refuses(*tensors: Tensor | None) -> str | None:
     """
     if _off:
         return OFF
-    if torch._C._get_tracing_state() is not None:
-        return "a trace sees no kernel, and gives sizes as tensors"
     library, why = _found or _find()
     if library is None:
         return why

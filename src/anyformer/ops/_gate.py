@@ -48,6 +48,8 @@ class Choice(NamedTuple):
         return "; ".join([self.path.what, *(f"not {name}: {reason}" for name, reason in self.refused)])
 
 
+TRACED = "a trace sees no kernel, and gives sizes as tensors"
+
 PATHS: dict[str, Paths] = {}
 """The paths of every op that has been imported."""
 
@@ -57,7 +59,8 @@ _recordings: list[list[Choice]] = []
 class Paths:
     """The paths of an op, which it calls with its arguments as they were checked and widened.
 
-    The last one takes everything.
+    The last one takes everything; it is the one that ``torch.jit.trace`` is given, under which sizes are tensors that
+    nobody may look at.
     """
 
     __slots__ = ("_steps", "op", "paths")
@@ -74,6 +77,8 @@ class Paths:
         """Run the first path that takes these arguments."""
         if _recordings:
             return self._run_and_record(*args)
+        if torch._C._get_tracing_state() is not None:
+            return self.paths[-1].run(*args)
         for refuses, run in self._steps:
             if refuses is None or refuses(*args) is None:
                 return run(*args)
@@ -84,6 +89,8 @@ class Paths:
 
     def choice(self, *args: Any) -> Choice:
         """The path that takes these arguments, and why those before it refuse."""
+        if torch._C._get_tracing_state() is not None:
+            return Choice(self.op, self.paths[-1], tuple((path.name, TRACED) for path in self.paths[:-1]))
         refused: list[tuple[str, str]] = []
         for path in self.paths:
             reason = None if path.refuses is None else path.refuses(*args)

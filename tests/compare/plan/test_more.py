@@ -117,8 +117,14 @@ def test_what_cannot_be_gone_on_with(copied, tmp_path):
         compare(more="1m", quiet=True)
     with pytest.raises(ValueError, match="budget: expected a time"):
         compare(more="a while", out=copied, quiet=True)
-    with pytest.raises(ValueError, match="it takes no task, models"):
+    with pytest.raises(ValueError, match="it takes no task$"):
         compare("recall.csv", more="1m", out=copied, quiet=True)
+    with pytest.raises(ValueError, match="it takes no budget and no workers$"):
+        compare(more="1m", out=copied, budget="2m", workers=9, quiet=True)
+    with pytest.raises(
+        ValueError, match="resume goes on with the plan in its folder: it takes no models and no seeds$"
+    ):
+        compare(models="retnet", out=copied, resume=True, seeds=5, quiet=True)
     with pytest.raises(ValueError, match="more is for a comparison that has finished"):
         compare(more="1m", out=copied, resume=True, quiet=True)
     with pytest.raises(ValueError, match=r"more: 1s is too short .* give at least \d+"):
