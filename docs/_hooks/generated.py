@@ -27,7 +27,7 @@ from anyformer.registry import Registry
 from anyformer.wrappers import wrappers
 from anyformer_papers import Paper, catalogue
 from anyformer_papers.parts import papers_with
-from anyformer_papers.status import Status, status_of
+from anyformer_papers.status import PaperStatus, status_of
 
 INTRO = """---
 hide: [toc]
@@ -190,7 +190,7 @@ def render_card(paper: Paper) -> str:
     return head + "".join(f"\n## {title}\n\n{text}\n" for title, text in sections.items())
 
 
-def _stands(status: Status) -> str:
+def _stands(status: PaperStatus) -> str:
     proxy = f"; proxy {status.proxy}" if status.proxy else ""
     words = f": {status.last.words}" if status.last else ""
     return f"{status.claim}{proxy}{words}"

@@ -1,4 +1,4 @@
-"""A card: the facts of a paper's place in the library, and what is said of it in words.
+"""A card: the facts of a paper's place in the library, and prose about it.
 
 A card is a folder. ``card.md`` has its facts in front, as YAML between two lines of dashes, and prose behind::
 
@@ -46,7 +46,7 @@ SECTIONS = {"how it differs": "differs", "what is followed here": "notes", "clai
 
 
 class Facts(BaseModel):
-    """What stands in front of a card.
+    """Front matter of a card.
 
     Attributes:
         parts: what the paper is made of here: a kind and an id, as ``mixer retention``, ``channel moe``,
@@ -54,8 +54,8 @@ class Facts(BaseModel):
             ``model retnet``, ``op linear_attention``, ``task recall``, or ``module:attribute`` below ``anyformer``. No
             other place says it: :func:`anyformer_papers.parts.papers_with` is an index of these.
         followed: what was checked against: the paper's text, its code, or neither (a reconstruction).
-        beyond_reach: why nothing of the claim can be tested here, if so: it is about people, hardware, pretrained
-            weights, or scale itself. A study beside it is then a proxy, of something that the paper does not say.
+        beyond_reach: why the claim cannot be tested here: it is about people, hardware, pretrained weights, or scale
+            itself; None where it can. A study beside it is then a proxy: it tests a statement near the paper's claim.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -109,21 +109,21 @@ class Card:
             heading, _, text = section.partition("\n")
             if heading.lower() not in SECTIONS:
                 raise ValueError(f"{file} has a section {heading!r}; known: {', '.join(SECTIONS)}")
-            words[SECTIONS[heading.lower()]] = _running(text)
-        if not _running(what) or "differs" not in words:
+            words[SECTIONS[heading.lower()]] = _unwrapped(text)
+        if not _unwrapped(what) or "differs" not in words:
             raise ValueError(f"{file} must say what the paper contributes, and how it differs")
-        return cls(folder, facts, found[2], _running(what), **words)
+        return cls(folder, facts, found[2], _unwrapped(what), **words)
 
     @property
     def identities(self) -> list[Identity]:
-        """What proves it here, in the order of the file."""
+        """Identities in its ``identities.py``, in the order of the file."""
         from anyformer_papers.identity import Identity
 
         return [value for value in vars(_module(self.folder)).values() if isinstance(value, Identity)]
 
     @property
     def study(self) -> Study | None:
-        """The comparison that tests the claim small, or None where there is none."""
+        """Comparison that tests the claim at a small scale, or None where there is none."""
         found: Study | None = getattr(_module(self.folder), "study", None)
         return found
 
@@ -132,8 +132,8 @@ class Card:
         return [identity.run() for identity in self.identities]
 
 
-def _running(text: str) -> str:
-    """Prose without the file's line breaks."""
+def _unwrapped(text: str) -> str:
+    """Return prose without the file's line breaks."""
     return " ".join(text.split())
 
 

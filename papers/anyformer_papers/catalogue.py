@@ -12,7 +12,7 @@ from anyformer.registry import nearest
 from anyformer_papers.card import CARDS, HERE, Card
 
 if TYPE_CHECKING:
-    from anyformer_papers.study import Record
+    from anyformer_papers.study import StudyRecord
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Paper:
         id: the row's number.
         slug: its name on the command line, and of its folder.
         arxiv: its number there, "" where it has none.
-        arxiv_checked: whether that number was looked up, and not only remembered.
+        arxiv_checked: True if that number was looked up, False if it was written down from memory.
     """
 
     id: int
@@ -39,47 +39,47 @@ class Paper:
 
     @property
     def folder(self) -> Path:
-        """Where its card is, or would be."""
+        """Folder of its card, whether or not there is one yet."""
         return CARDS / self.family.replace("-", "_") / self.slug.replace("-", "_")
 
     @property
     def has_card(self) -> bool:
-        """Whether its card exists."""
+        """True if its card exists."""
         return (self.folder / "card.md").exists()
 
     @property
     def records_file(self) -> Path:
-        """Where records of its study are appended."""
+        """File to which the records of its study are appended, one a line."""
         return self.folder / "records.jsonl"
 
     def card(self) -> Card:
-        """Its card.
+        """Read its card.
 
         Raises:
-            ValueError: where it is not built yet.
+            ValueError: if it has none yet, or one that is not well formed.
         """
         if not self.has_card:
             raise ValueError(f"{self.slug!r} ({self.title}) is not built yet")
         return Card.read(self.folder)
 
-    def records(self) -> list[Record]:
-        """What its study found, oldest first; only such records as are of the study as it is now."""
+    def records(self) -> list[StudyRecord]:
+        """Read the records of its study as it is now, oldest first; records of earlier versions are left out."""
         study = self.card().study if self.has_card else None
         return [] if study is None else study.records(self.records_file)
 
 
 @functools.cache
 def catalogue() -> tuple[Paper, ...]:
-    """All papers, by id."""
+    """Return all papers, by id."""
     rows = json.loads((HERE / "catalogue.json").read_text(encoding="utf-8"))
     return tuple(Paper(**{**row, "arxiv": row["arxiv"] or ""}) for row in rows)
 
 
 def find_paper(name: str) -> Paper:
-    """A paper by its slug, its id, or its arXiv number.
+    """Find a paper by its slug, its id or its arXiv number.
 
     Raises:
-        ValueError: where there is none, with the nearest slugs.
+        ValueError: if there is none; the message names the nearest slugs.
     """
     for paper in catalogue():
         if name in (paper.slug, str(paper.id), paper.arxiv):
@@ -88,10 +88,10 @@ def find_paper(name: str) -> Paper:
 
 
 def papers_of(family: str) -> list[Paper]:
-    """The papers of a family, by id.
+    """Return the papers of a family, by id.
 
     Raises:
-        ValueError: where there is no such family, with the nearest ones.
+        ValueError: if there is no such family; the message names the nearest ones.
     """
     found = [paper for paper in catalogue() if paper.family == family]
     if not found:

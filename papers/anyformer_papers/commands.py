@@ -1,4 +1,4 @@
-"""``anyformer papers``: what the command line finds by the entry point ``anyformer.commands``."""
+"""``anyformer papers``: the command line finds it by the entry point ``anyformer.commands``."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def list_papers(
         str, typer.Argument(help="Only papers with this in their name, title, author or year.")
     ] = "",
 ) -> None:
-    """All papers, by family, with where they stand."""
+    """List papers by family, each with the verdict on its claim."""
     from anyformer_papers import catalogue, papers_of
     from anyformer_papers.parts import papers_with, part_exists
     from anyformer_papers.status import status_of
@@ -85,7 +85,7 @@ def list_papers(
 @app.command()
 @one_message
 def show(name: Annotated[str, typer.Argument(help="Slug, id or arXiv number.")]) -> None:
-    """What a paper is, the parts it is made of here, its claim and the last evidence."""
+    """Show a paper: what it contributes, its parts here, its claim and the last evidence."""
     from anyformer_papers import find_paper
     from anyformer_papers.status import status_of
 
@@ -191,7 +191,7 @@ def _run_study(paper: Paper, workers: int | None) -> None:
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
-    """How many papers are known, built and working, by family."""
+    """Count the papers that are known, built and working, by family."""
     from anyformer_papers import catalogue
     from anyformer_papers.status import status_of
 

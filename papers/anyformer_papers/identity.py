@@ -1,4 +1,7 @@
-"""Identities: what a paper proves or implies, or equality with an independent implementation, as a check of seconds."""
+"""Identities: statements that a paper proves or implies, or equality with an independent implementation.
+
+Each is checked in seconds.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,11 @@ Outcome = Literal["holds", "broken", "skipped"]
 
 
 class PeerMissing(Exception):
-    """An identity needs a library that is not installed."""
+    """Raised by an identity that needs a library which is not installed."""
 
 
 class Checked(NamedTuple):
-    """How an identity came out."""
+    """Outcome of one identity; ``detail`` is the reason where it does not hold or was skipped."""
 
     identity: str
     outcome: Outcome
@@ -36,7 +39,7 @@ class Identity(NamedTuple):
     check: Callable[[], None]
 
     def run(self) -> Checked:
-        """Check it, under a fixed seed."""
+        """Check it under a fixed seed."""
         start = time.perf_counter()
         outcome: Outcome = "holds"
         detail = ""
@@ -69,11 +72,18 @@ def peer(module: str) -> Any:
 
 
 def equals_encoder_decoder(theirs: Any, length: int, real: int, tolerance: float = 1e-5) -> None:
-    """Check that an encoder-decoder of transformers, moved off its starts and converted, keeps its logits.
+    """Check that an encoder-decoder of transformers has the same logits after conversion.
+
+    All its parameters are perturbed first: at their initial values, many mistakes cancel.
 
     Args:
-        theirs: with a vocabulary of 31 tokens, the first three of which are special.
-        length: of the sources, the second of which has ``real`` tokens and padding behind them.
+        theirs: a model with a vocabulary of 31 tokens, the first three of which are special.
+        length: tokens of the two sources.
+        real: tokens of the second source; the rest of it is padding.
+        tolerance: as in :func:`anyformer.laws.measures.close`.
+
+    Raises:
+        LawBroken: if the logits differ.
     """
     theirs = theirs.eval()
     perturb(theirs, 0.1)

@@ -10,7 +10,7 @@ from anyformer_papers.catalogue import catalogue
 
 
 def papers_with(part: str) -> tuple[str, ...]:
-    """The slugs of the built papers whose cards name a part, such as ``"mixer retention"``, by their ids."""
+    """Return the slugs of the papers whose cards name a part, such as ``"mixer retention"``, in order of their ids."""
     return _index().get(part, ())
 
 
@@ -25,15 +25,15 @@ def _index() -> Mapping[str, tuple[str, ...]]:
 
 
 def missing_parts(parts: tuple[str, ...]) -> list[str]:
-    """The parts that the library does not have."""
+    """Return those of ``parts`` that the library does not have."""
     return [part for part in parts if not part_exists(part)]
 
 
 def part_exists(part: str) -> bool:
-    """Whether the library has what a card calls a part.
+    """Return True if the library has a part that a card names.
 
     Raises:
-        ValueError: for words that name no kind of part.
+        ValueError: if it begins with no known kind of part.
     """
     if ":" in part:
         module, _, attribute = part.partition(":")

@@ -1,4 +1,4 @@
-"""What came out when identities were checked, kept for the code that they were checked on."""
+"""Outcomes of identities, saved for exactly the code that they were checked on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Identities = Literal["hold", "broken", "unchecked"]
 
 
 def keep(slug: str, results: Sequence[Checked]) -> None:
-    """Write down how a paper's identities came out; what is kept of other code is removed."""
+    """Save the outcomes of a paper's identities, and delete all outcomes of other versions of the code."""
     home = _home()
     for other in home.parent.glob("identities-*"):
         if other != home:
@@ -29,7 +29,7 @@ def keep(slug: str, results: Sequence[Checked]) -> None:
 
 
 def identities(slug: str) -> Identities:
-    """Whether a paper's identities hold on this very code: none is broken, and not all were skipped."""
+    """Read what is saved for exactly this code: ``hold`` if no identity is broken and not all were skipped."""
     try:
         found: Mapping[str, Outcome] = json.loads((_home() / f"{slug}.json").read_text(encoding="utf-8"))
         outcomes = list(found.values())
@@ -41,7 +41,7 @@ def identities(slug: str) -> Identities:
 
 
 def _home() -> Path:
-    """A folder for the results on this code, in ``ANYFORMER_CACHE`` or the user's cache."""
+    """Return the folder of the outcomes on this code, in ``ANYFORMER_CACHE`` or the user's cache."""
     caches = os.environ.get("ANYFORMER_CACHE") or Path(
         os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     )
@@ -50,7 +50,7 @@ def _home() -> Path:
 
 @cache
 def _code() -> str:
-    """Of every source file of the library and of the papers, kernels included; records are not code."""
+    """Hash every source file of the library and of the papers, kernels included; records are not code."""
     digest = hashlib.sha256()
     for package in (anyformer, anyformer_papers):
         root = Path(str(package.__file__)).parent

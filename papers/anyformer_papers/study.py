@@ -1,7 +1,7 @@
-"""A study: a comparison with a prediction, which tests a paper's claim small.
+"""A study: a comparison with a prediction, which tests a paper's claim at a small scale.
 
-Its arms differ in exactly one field of their specs. It is written down before it is run; compare's planner, workers
-and judge train and measure the arms; and whatever comes out is appended to the records beside the card.
+Its arms differ in exactly one field of their specs. It is committed before it is run; ``compare`` trains, measures and
+judges the arms; and the result, whatever it is, is appended to the records beside the card.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Expect = Literal["better", "no worse"]
 
 
 class Arm(BaseModel):
-    """What became of one arm: the score of every seed, and what it was."""
+    """Result of one arm: the score of every seed, its size, its learning rate and how it ended."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -41,14 +41,14 @@ class Arm(BaseModel):
     reason: str = ""
 
 
-class Record(BaseModel):
-    """One run of a study, as it came out. Records are only ever appended."""
+class StudyRecord(BaseModel):
+    """Result of one run of a study. Records are only ever appended."""
 
     model_config = ConfigDict(extra="forbid")
 
     date: str
     study: str
-    """The hash of the study that was run."""
+    """:attr:`Study.hash` of the study that was run."""
     verdict: Verdict
     words: str
     metric: str
@@ -59,7 +59,7 @@ class Record(BaseModel):
     machine: Machine
 
     def line(self) -> str:
-        """The verdict and its figures in one line."""
+        """Return the verdict and its figures in one line."""
         return f"{self.verdict} on {self.date}: {self.words}"
 
 
@@ -68,12 +68,14 @@ class Study:
     """A prediction about a comparison.
 
     Attributes:
-        task: the task's name. options: of the task.
+        task: the task's name.
+        options: options of the task.
         arms: specs by name, in the predicted order, best first. They differ in one field.
         smallest: the smallest difference that matters, in the metric's units.
-        expect: that the first arm is ``better`` than every other one, or ``no worse``.
-        steps: of each training run. parameters: of every arm, matched by width.
-        times_longer: judge at a length never trained on, so many times the trained one.
+        expect: the prediction: the first arm is ``better`` than every other one, or ``no worse``.
+        steps: optimiser steps of each training run.
+        parameters: size of every arm, matched by width.
+        times_longer: the length at which the arms are judged, as a multiple of the trained one.
         seeds: training runs of each arm.
     """
 
@@ -89,10 +91,10 @@ class Study:
     seeds: int = 5
 
     def specs(self) -> dict[str, ModelSpec]:
-        """The arms as specs.
+        """Return the arms as specs.
 
         Raises:
-            ValueError: for fewer than two arms, or arms that differ in more than one field.
+            ValueError: if there are fewer than two arms, or they differ in more than one field.
         """
         if len(self.arms) < 2:
             raise ValueError(f"a study needs two arms or more, got {len(self.arms)}")
@@ -105,27 +107,28 @@ class Study:
 
     @property
     def hash(self) -> str:
-        """Of everything that says what is run; a record of another hash is stale."""
+        """Hash of every field; a record with another hash is stale."""
         said = {name: getattr(self, name) for name in self.__dataclass_fields__}
         specs = self.specs().items()
         said["arms"] = [[name, spec.model_dump(mode="json", exclude_defaults=True)] for name, spec in specs]
         said["options"] = dict(self.options)
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
-    def records(self, path: Path, *, stale: bool = False) -> list[Record]:
-        """Records of this study in a file of one record a line, or those of other versions of it."""
+    def records(self, path: Path, *, stale: bool = False) -> list[StudyRecord]:
+        """Read the records of this study from a file of one record a line; with ``stale`` those of other versions."""
         if not path.exists():
             return []
         lines = path.read_text(encoding="utf-8").splitlines()
-        found = [Record.model_validate_json(line) for line in lines if line.strip()]
+        found = [StudyRecord.model_validate_json(line) for line in lines if line.strip()]
         return [record for record in found if (record.study != self.hash) == stale]
 
-    def run(self, *, workers: int | None = None, out: Path | None = None, quiet: bool = False) -> Record:
-        """Train the arms, judge them, and say how it came out.
+    def run(self, *, workers: int | None = None, out: Path | None = None, quiet: bool = False) -> StudyRecord:
+        """Train the arms, judge them, and return the record.
 
         Args:
-            workers: processes, by default one a core.
-            out: a folder for the whole comparison, by default none is kept.
+            workers: processes; by default one a core.
+            out: a folder in which to keep the whole comparison; by default it is deleted.
+            quiet: print nothing.
         """
         self.specs()
         with tempfile.TemporaryDirectory() as scratch:
@@ -143,7 +146,7 @@ class Study:
             )
         result = done.results.tasks[0]
         verdict, words, found = self.judge(result)
-        return Record(
+        return StudyRecord(
             date=date.today().isoformat(),
             study=self.hash,
             verdict=verdict,
@@ -157,7 +160,7 @@ class Study:
         )
 
     def judge(self, result: TaskResult) -> tuple[Verdict, str, list[Contrast]]:
-        """The verdict on a finished comparison, in a word and in words, and the contrasts that it rests on."""
+        """Return the verdict on a finished comparison, the verdict in words, and the contrasts that it rests on."""
         metric = result.task.metric
         rows = {c.name: self._row(c, result) for c in result.candidates if c.status == "ok" and c.runs}
         missing = [name for name in self.arms if name not in rows]
@@ -166,12 +169,12 @@ class Study:
         scores = ", ".join(f"{name} {rows[name].score:.3f}" for name in self.arms)
         words = f"{metric.name} {scores} (mean of {self.seeds} seeds{self._where(result)})"
         best = max(rows.values(), key=lambda row: row.score if metric.higher_is_better else -row.score)
-        for bench in self._references(result):
+        for reference in self._references(result):
             beaten = contrasts(
-                [(best, bench)], higher_is_better=metric.higher_is_better, limits=metric.limits
+                [(best, reference)], higher_is_better=metric.higher_is_better, limits=metric.limits
             )[0]
             if not beaten.low > 0:
-                return "uninformative", f"{words}; the reference {bench.name!r} is not beaten", [beaten]
+                return "uninformative", f"{words}; the reference {reference.name!r} is not beaten", [beaten]
         first, *others = (rows[name] for name in self.arms)
         found = contrasts(
             [(first, other) for other in others],
@@ -184,7 +187,7 @@ class Study:
         return _combine([self._verdict(c) for c in found]), f"{words}; {first.name} is {gaps}", found
 
     def _verdict(self, c: Contrast) -> Verdict:
-        """How the predicted difference came out: its interval against zero and against the smallest that matters."""
+        """Judge one contrast: its interval against zero and against the smallest difference that matters."""
         if self.expect == "no worse":
             return (
                 "reproduced"
@@ -206,10 +209,10 @@ class Study:
         return Entry(candidate.name, tuple(run.by_length[length] for run in candidate.runs))
 
     def _references(self, result: TaskResult) -> list[Entry]:
-        """The references at the length that is judged.
+        """Return the references at the length at which the arms are judged.
 
         Raises:
-            ValueError: where one was not measured there.
+            ValueError: if one was not measured there.
         """
         found = []
         for reference in result.references:
@@ -244,7 +247,7 @@ class Study:
 
 
 def _combine(verdicts: list[Verdict]) -> Verdict:
-    """Reproduced if all are; reversed if any is; else what is least known."""
+    """Return ``reproduced`` if all are, ``reversed`` if any is, else the least certain of them."""
     for verdict in ("reversed", "underpowered", "too close"):
         if verdict in verdicts:
             return verdict
@@ -252,10 +255,10 @@ def _combine(verdicts: list[Verdict]) -> Verdict:
 
 
 def differing_fields(one: ModelSpec, other: ModelSpec) -> set[str]:
-    """The fields in which two specs differ: ``layers.name``, ``layers.options.window``, ``positions.name``, ...
+    """Return the fields in which two specs differ: ``layers.name``, ``layers.options.window``, ``positions.name``, ...
 
-    A part of another name has other options; that is one field. So are the same change in many layers, and the
-    width, by which sizes are matched.
+    A part of another name with other options counts as one field, and so does one change made in many layers. The
+    width is left out, because sizes are matched by it.
     """
     left, right = (_values(spec) for spec in (one, other))
     paths = {path for path in {*left, *right} if left.get(path) != right.get(path)} - {"dim"}
@@ -268,7 +271,7 @@ def differing_fields(one: ModelSpec, other: ModelSpec) -> set[str]:
 
 
 def _values(spec: ModelSpec) -> dict[str, list[Any]]:
-    """What stands at each path, in order; list indices are left out of paths."""
+    """Map each path to its values, in order; paths leave list indices out."""
     found: dict[str, list[Any]] = {}
     for path, value in _walk(spec.model_dump(mode="json"), ""):
         found.setdefault(path, []).append(value)

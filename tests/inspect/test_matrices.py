@@ -57,8 +57,8 @@ def test_depth_error() -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(ValueError, match="mamba has no map 'v'; its parts are .*in_proj"):
+    with pytest.raises(ValueError, match="mamba has no submodule 'v'; it has .*in_proj"):
         implied_matrix(create_mixer("mamba", 4), torch.randn(1, 3, 4))
     models = [create_model(f"[attention]*{n} dim=16", vocab_size=5) for n in (1, 2)]
-    with pytest.raises(ValueError, match="models must have as many sublayers, got 2 and 4"):
+    with pytest.raises(ValueError, match="models must have the same number of sublayers, got 2 and 4"):
         depth_error(*models, torch.zeros(1, 3).long())

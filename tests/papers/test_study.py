@@ -11,7 +11,7 @@ from anyformer.compare import TaskResult, compare
 from anyformer.compare.plan import learning_rate_search as ladder
 from anyformer.compare.results import Machine
 from anyformer.models import load_spec
-from anyformer_papers.study import Arm, Record, Study, differing_fields
+from anyformer_papers.study import Arm, Study, StudyRecord, differing_fields
 
 ARMS = {"attention": "[attention]*2", "again": "[attention]*2", "pooling": "[pooling]*2"}
 RECALL = {"vocab_size": 8, "num_pairs": 2, "length": 12}
@@ -107,7 +107,7 @@ def test_an_edited_study_makes_its_records_stale(tmp_path: Path) -> None:
         system="", processor="", cores=1, workers=1, threads=1, device="cpu", python="", versions={}
     )
     arm = Arm(scores=[1.0], parameters=1, learning_rate=1.0, status="ok")
-    record = Record(
+    record = StudyRecord(
         date="2026-01-01",
         study=given.hash,
         verdict="reproduced",

@@ -18,11 +18,11 @@ from anyformer.bench.mixers import bench_mixers, mixers_table
 from anyformer.bench.models import bench_decoding, bench_training
 from anyformer.bench.ops import bench_ops
 from anyformer.bench.peers import bench_peers, crossover
-from anyformer.bench.report import Page, Plot, Table
+from anyformer.bench.report import BenchTable, LogPlot, Page
 from anyformer.registry import nearest
 from anyformer.train.memory import keep_freed_memory
 
-__all__ = ["SUITES", "Page", "Plot", "Table", "bench_mixers", "run_suites"]
+__all__ = ["SUITES", "BenchTable", "LogPlot", "Page", "bench_mixers", "run_suites"]
 
 Progress = Callable[[str], None]
 
@@ -34,10 +34,12 @@ def run_suites(
     progress: Progress = lambda text: None,
     device: str = "cpu",
 ) -> Page:
-    """Run suites by name, by default all (about ten minutes) that the device has.
+    """Run suites by name; by default all that measure ``device``, which takes about ten minutes.
+
+    A suite that raises is reported on the page, and the others go on.
 
     Raises:
-        ValueError: for an unknown suite, or one that measures the CPU where another device is asked for.
+        ValueError: for an unknown suite, or for one that measures only the CPU where ``device`` is another.
     """
     here = [name for name, suite in SUITES.items() if device == "cpu" or not suite.of_the_cpu]
     chosen = list(suites) if suites else here
@@ -52,7 +54,7 @@ def run_suites(
             if name in chosen:
                 try:
                     suite.run(page, progress)
-                except Exception as error:  # what others have found over minutes is not lost with it
+                except Exception as error:  # the minutes spent on the other suites must not be lost with it
                     page.failed[name] = f"{type(error).__name__}: {error}"
     return page
 
@@ -97,7 +99,13 @@ def _mixers(page: Page, progress: Progress) -> None:
 
 
 class Suite(NamedTuple):
-    """A part of the benchmark: what it is, what adds its findings to a page, and whether only the CPU has it."""
+    """A part of the benchmark.
+
+    Attributes:
+        words: its description for ``--help``.
+        run: measures, and adds tables and plots to a page.
+        of_the_cpu: True if it measures only the CPU.
+    """
 
     words: str
     run: Callable[[Page, Progress], None]
@@ -113,11 +121,11 @@ SUITES = {
     "growth": Suite("time from 2,048 to 65,536 tokens", _growth),
     "mixers": Suite("every causal mixer beside softmax attention", _mixers),
 }
-"""In the order in which they run: those that keep freed memory, which is a choice for the whole process, come last."""
+"""Suites in the order in which they run. Those that keep freed memory, a setting of the whole process, come last."""
 
 
-def _limits(ceilings: Ceilings) -> Table:
-    table = Table("What this machine can do", ("limit", "rate"))
+def _limits(ceilings: Ceilings) -> BenchTable:
+    table = BenchTable("What this machine can do", ("limit", "rate"))
     table.add("matrix products, float32", f"{ceilings.matmul / 1e12:.3g} TFLOP/s")
     table.add("matrix products, bfloat16", f"{ceilings.matmul_bfloat16 / 1e12:.3g} TFLOP/s")
     table.add("memory traffic, arrays larger than the caches", f"{ceilings.memory / 1e9:.3g} GB/s")

@@ -1,4 +1,4 @@
-"""How time and memory grow with the length."""
+"""Growth of time and memory with the sequence length."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 from anyformer.bench.mixers import build
 from anyformer.bench.peers import heads, retention
-from anyformer.bench.report import Plot, Table
+from anyformer.bench.report import BenchTable, LogPlot
 from anyformer.bench.timing import forward, milliseconds, seeded, timed, training
 from anyformer.mixers import create_mixer, mixers
 from anyformer.ops.masks import Window
@@ -22,11 +22,11 @@ from anyformer.train.memory import return_freed_memory
 
 LENGTHS = (2048, 8192, 32768, 65536)
 LIMIT = 1.1
-"""The largest exponent of a cost that is called linear."""
+"""The largest exponent of the length at which a cost still counts as linear."""
 
 
 def linear_names() -> list[str]:
-    """Mixers that say that their cost is linear in the length, and need no second sequence."""
+    """Return the ids of mixers that declare a cost linear in the length, and that need no second sequence."""
     names = []
     for entry in mixers:
         info = part_info(mixers, entry.id, entry.examples[0])
@@ -41,18 +41,18 @@ def bench_growth(
     dim: int = 64,
     lengths: Sequence[int] = LENGTHS,
     progress: Callable[[str], None] = lambda text: None,
-) -> tuple[Table, Plot]:
-    """Time mixers of linear cost at growing lengths; the exponent is that between the shortest and the longest."""
-    table = Table(
+) -> tuple[BenchTable, LogPlot]:
+    """Time mixers of linear cost at growing lengths; the exponent is taken between the first and the last length."""
+    table = BenchTable(
         "Growth with the length",
         ("mixer", *(f"training at {n}, ms" for n in lengths), "exponent, forward", "exponent, training"),
         note=f"Width {dim}, batch 1. Time grows like length^exponent between the first and the last length; a cost "
         f"that is called linear must stay within {LIMIT}.",
     )
-    plot = Plot("growth", f"Forward and backward, width {dim}", "tokens", "ms")
+    plot = LogPlot("growth", f"Forward and backward, width {dim}", "tokens", "ms")
     for name in names or linear_names():
         progress(f"{name} up to {lengths[-1]} tokens")
-        return_freed_memory()  # what earlier mixers left lies in pieces
+        return_freed_memory()  # the memory that earlier mixers freed is fragmented
         times: dict[str, list[float]] = {"forward": [], "training": []}
         for length in lengths:
             mixer = build(name, dim, lengths[-1])
@@ -68,13 +68,13 @@ def bench_growth(
 
 
 def exponent(lengths: Sequence[int], seconds: Sequence[float]) -> float:
-    """Of the growth between the first and the last length."""
+    """Return p for times that grow as length ** p between the first and the last length."""
     return math.log(seconds[-1] / seconds[0]) / math.log(lengths[-1] / lengths[0])
 
 
-def bench_memory(progress: Callable[[str], None] = lambda text: None) -> Table:
-    """Peak memory of training steps, each in a process of its own, beyond what the process had before."""
-    table = Table(
+def bench_memory(progress: Callable[[str], None] = lambda text: None) -> BenchTable:
+    """Measure the peak memory of training steps in bytes, each in a fresh process, beyond what that held before."""
+    table = BenchTable(
         "Peak memory of forward and backward",
         ("what", *(f"{n} tokens, MB" for n in MEMORY_LENGTHS), "exponent"),
         note="Growth of the resident set of a fresh process beyond its inputs.",
@@ -114,12 +114,12 @@ MEMORY = {
 
 
 def _peak(what: str, length: int) -> int:
-    """Bytes by which the resident set grows at most; the first, short run loads what is loaded once."""
+    """Return the peak growth of the resident set in bytes; a short run before it loads code and fills caches."""
     if not Path("/proc/self/clear_refs").exists():
         raise ValueError("the memory suite needs Linux")
     MEMORY[what](64)()
     run = MEMORY[what](length)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is now what is resident
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the current resident set
     before = _peak_resident()
     run()
     return _peak_resident() - before

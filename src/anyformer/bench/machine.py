@@ -1,8 +1,9 @@
-"""What this machine can do at best, measured: matrix products, memory traffic, exponentials."""
+"""Limits of this machine, measured: matrix products, memory traffic, exponentials."""
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,13 +14,13 @@ from anyformer.ops import native_exponential, native_status
 
 @dataclass(frozen=True)
 class Ceilings:
-    """Rates a second, each the best of several runs with all threads.
+    """Highest rates of this machine, each the best of several runs with all threads.
 
     Attributes:
-        matmul: floating-point operations in float32 products of square matrices.
-        matmul_bfloat16: likewise in bfloat16.
-        memory: bytes read and written by adding two arrays larger than the caches into a third.
-        exponentials: of float32 numbers that stay in the first-level cache.
+        matmul: FLOP/s in float32 products of square matrices.
+        matmul_bfloat16: FLOP/s likewise in bfloat16.
+        memory: bytes/s read and written, adding two arrays larger than the caches into a third.
+        exponentials: exponentials/s of float32 numbers that stay in the first-level cache.
     """
 
     matmul: float
@@ -28,7 +29,7 @@ class Ceilings:
     exponentials: float
 
     def seconds(self, *, flops: float = 0, bytes_: float = 0, exponentials: float = 0) -> tuple[float, str]:
-        """The least time that this much work takes here, and what sets it."""
+        """Return the least seconds that this much work takes here, and the name of the limit that sets them."""
         limits = {
             "matrix products": flops / self.matmul,
             "memory": bytes_ / self.memory,
@@ -39,7 +40,7 @@ class Ceilings:
 
 
 def measure_ceilings() -> Ceilings:
-    """Measure this machine; takes a few seconds."""
+    """Measure this machine, in a few seconds."""
     return Ceilings(
         matmul=_matmul(torch.float32),
         matmul_bfloat16=_matmul(torch.bfloat16),
@@ -48,8 +49,8 @@ def measure_ceilings() -> Ceilings:
     )
 
 
-def _best(run: object, repeats: int = 7) -> float:
-    assert callable(run)
+def _best(run: Callable[[], object], repeats: int = 7) -> float:
+    """Return the seconds of the fastest run, after one that is not counted."""
     run()
     return min(timed(run) for _ in range(repeats))
 
@@ -66,7 +67,7 @@ def _memory(n: int = 1 << 26) -> float:
 
 
 def _exponentials(rows: int = 4096, n: int = 4096) -> float:
-    """The better of our kernel's and PyTorch's; each thread goes over its own row again and again."""
+    """Return the better rate of our kernel and PyTorch; each thread computes its own row again and again."""
     x, out = torch.randn(n), torch.empty(torch.get_num_threads(), n)
     rates = []
     if native_status().library is not None:
@@ -81,7 +82,7 @@ def _exponentials(rows: int = 4096, n: int = 4096) -> float:
 
 
 def describe_machine() -> str:
-    """One line that says what the figures are of."""
+    """Return one line that names the processor, threads, versions and kernels that were measured."""
     processor = _processor()
     native = native_status()
     gpu = f"{torch.cuda.get_device_name()}, beside " if torch.get_default_device().type == "cuda" else ""

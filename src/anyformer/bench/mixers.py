@@ -1,4 +1,4 @@
-"""What mixers cost on this machine: times side by side in one process, as ratios to softmax attention."""
+"""Times of mixers on this machine, as ratios to softmax attention measured in the same process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from anyformer.bench.report import Table
+from anyformer.bench.report import BenchTable
 from anyformer.bench.timing import milliseconds, seeded, timed
 from anyformer.contract import Mixer
 from anyformer.mixers import create_mixer, forms, mixers
@@ -19,7 +19,7 @@ BASELINE = "attention"
 
 @dataclass(frozen=True)
 class Timing:
-    """One mixer at one length: medians of alternating runs, in seconds."""
+    """Times of one mixer at one length: medians of alternating runs in seconds, and their ratios to attention."""
 
     mixer: str
     length: int
@@ -28,7 +28,7 @@ class Timing:
     ratio_forward: float
     ratio_training: float
     spread: float
-    """Quartile distance of the ratio of training times over its median."""
+    """Quartile distance of the training ratio, divided by its median."""
 
 
 def bench_mixers(
@@ -40,15 +40,18 @@ def bench_mixers(
     repeats: int = 7,
     progress: Callable[[str], None] = lambda text: None,
 ) -> list[Timing]:
-    """Time the forward, and forward with backward, of mixers in their default form.
+    """Time the forward pass, and forward with backward, of mixers in their default form.
 
-    Each repeat times the mixer and softmax attention directly after one another, so that a drift of the machine's
-    speed falls on both; ratios are medians over the repeats. A mixer is left out at lengths that it does not take.
+    Each repeat times the mixer and softmax attention directly after one another, so that a change of the machine's
+    speed falls on both; ratios are medians over the repeats. A mixer is left out at lengths beyond its maximum.
 
     Args:
-        names: mixers, by default every causal one.
+        names: mixers; by default every one that can be causal.
         dim: width D.
         lengths: tokens T.
+        batch_size: B.
+        repeats: timed runs.
+        progress: called with a line of text before each measurement.
 
     Raises:
         ValueError: for an unknown mixer, or fewer than 3 repeats.
@@ -67,12 +70,12 @@ def bench_mixers(
 
 
 def default_names() -> list[str]:
-    """Mixers that can be causal and need no second sequence."""
+    """Return the ids of mixers that can be causal and need no second sequence."""
     return [id for id in mixers.ids() if True in forms(id)]
 
 
 def build(name: str, dim: int, length: int) -> Mixer:
-    """A mixer in its default form that takes the length; bidirectional where it cannot be causal."""
+    """Make a mixer with default options that takes the length; bidirectional where it cannot be causal."""
     torch.manual_seed(0)
     options: dict[str, object] = {} if True in forms(name) else {"causal": False}
     if "max_length" in option_names(mixers, name):
@@ -107,9 +110,9 @@ def _compare(name: str, dim: int, length: int, batch_size: int, repeats: int) ->
     )
 
 
-def mixers_table(timings: Sequence[Timing], dim: int = 128) -> Table:
-    """The timings as a table."""
-    table = Table(
+def mixers_table(timings: Sequence[Timing], dim: int = 128) -> BenchTable:
+    """Return the timings as a table."""
+    table = BenchTable(
         "Mixers beside softmax attention",
         ("mixer", "tokens", "forward, ms", "x attention", "training, ms", "x attention", "quartile spread"),
         note=f"Width {dim}, batch 1, float32. Ratios to softmax attention of the same run; training is forward and "

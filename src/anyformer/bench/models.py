@@ -1,4 +1,4 @@
-"""Whole models: a training step, and the time of one more token after a long context."""
+"""Whole models: the time of a training step, and of decoding one token after a long context."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from anyformer.bench.report import Table
+from anyformer.bench.report import BenchTable
 from anyformer.bench.timing import Times, alternate, forward, ratio, timed, undisturbed
 from anyformer.convert import from_hf
 from anyformer.models import create_model, load_spec
@@ -18,10 +18,10 @@ VOCAB, DIM, DEPTH, HEADS, HIDDEN = 1024, 320, 8, 5, 864
 """A Llama shape of ten million parameters."""
 
 
-def bench_training(progress: Callable[[str], None] = lambda text: None) -> Table:
-    """Forward, loss, backward and AdamW of a Llama shape, ours and others' of the same sizes."""
+def bench_training(progress: Callable[[str], None] = lambda text: None) -> BenchTable:
+    """Time forward, loss, backward and AdamW of a Llama shape, ours and others' of the same sizes."""
     progress("a training step")
-    table = Table(
+    table = BenchTable(
         "A training step",
         ("model", "parameters", "ms", "times as long as ours"),
         note=f"Llama shape: width {DIM}, {DEPTH} layers, {HEADS} heads, SwiGLU of {HIDDEN}, vocabulary {VOCAB}; "
@@ -51,7 +51,11 @@ def bench_training(progress: Callable[[str], None] = lambda text: None) -> Table
 def transformers_llama(
     vocab: int = VOCAB, dim: int = DIM, depth: int = DEPTH, heads: int = HEADS
 ) -> nn.Module:
-    """The peer's model from a config, with random weights."""
+    """Make transformers' Llama with random weights.
+
+    Raises:
+        ImportError: if transformers is not installed.
+    """
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
@@ -103,15 +107,15 @@ SHAPE: dict[str, Any] = {"depth": 12, "dim": 256}
 
 def bench_decoding(
     names: Sequence[str] = CONSTANT, progress: Callable[[str], None] = lambda text: None
-) -> list[Table]:
-    """The time of one more token: after short and long contexts, and beside transformers' with its cache."""
-    return [_flat(names, progress), _beside(progress)]
+) -> list[BenchTable]:
+    """Time decoding one token: after short and long contexts, and beside transformers with its cache."""
+    return [_constant_state(names, progress), _beside_transformers(progress)]
 
 
-def _flat(
+def _constant_state(
     names: Sequence[str], progress: Callable[[str], None], contexts: Sequence[int] = (1024, 8192, 65536)
-) -> Table:
-    table = Table(
+) -> BenchTable:
+    table = BenchTable(
         "One more token, models of constant state",
         ("model", *(f"after {n}, ms" for n in contexts), "last over first"),
         note="12 layers of width 256, batch 1; the contexts take turns.",
@@ -136,8 +140,10 @@ def _flat(
     return table
 
 
-def _beside(progress: Callable[[str], None], contexts: Sequence[int] = (128, 1024, 4096, 16384)) -> Table:
-    table = Table(
+def _beside_transformers(
+    progress: Callable[[str], None], contexts: Sequence[int] = (128, 1024, 4096, 16384)
+) -> BenchTable:
+    table = BenchTable(
         "One more token, Llama shape",
         ("context", "ours, ms", "transformers, ms", "times as long"),
         note="The same weights, 12 layers of width 256, 4 heads, batch 1; transformers with its default cache.",

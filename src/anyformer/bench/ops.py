@@ -1,4 +1,4 @@
-"""Each op against the limit that this machine sets it."""
+"""Each op beside the least time that this machine allows for its work."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid, normalize
 
 from anyformer.bench.machine import Ceilings
-from anyformer.bench.report import Table
+from anyformer.bench.report import BenchTable
 from anyformer.bench.timing import alternate, forward, milliseconds, training
 from anyformer.ops import load_all
 from anyformer.ops.masks import Window
@@ -24,10 +24,10 @@ class Work:
 
     Attributes:
         op: its name.
-        size: in words.
-        args: its tensors, all of which get gradients.
-        options: what else it is called with.
-        exponentials: that it cannot do without, in a forward. (A backward takes as many again.)
+        size: its size, in words.
+        args: its tensor arguments, all of which get gradients.
+        options: its keyword arguments.
+        exponentials: the number that a forward pass needs at least; a backward pass needs as many again.
     """
 
     op: str
@@ -37,33 +37,37 @@ class Work:
     exponentials: int = 0
 
 
+COLUMNS = (
+    "op",
+    "size",
+    "forward, ms",
+    "limit, ms",
+    "of the limit",
+    "training, ms",
+    "limit, ms",
+    "of the limit",
+    "set by",
+)
+
+
 def bench_ops(
     ceilings: Ceilings,
     names: Sequence[str] | None = None,
     progress: Callable[[str], None] = lambda text: None,
-) -> Table:
-    """Time each op and say what fraction of the limit it reaches.
+) -> BenchTable:
+    """Time each op, and divide the least possible time (the limit) by it.
 
-    The limit is the largest of three times: of its operations at the rate of a large matrix product, of reading
-    its inputs and writing its outputs once, and of its exponentials. Training counts three times the operations,
-    inputs and outputs twice and as much again for their gradients, and twice the exponentials.
+    The limit is the largest of three times: of its FLOPs at the rate of a large matrix product, of reading its
+    inputs and writing its outputs once, and of its exponentials. Training counts three times the FLOPs and the
+    memory traffic (inputs and outputs are read again in the backward pass, where as many gradients pass), and twice
+    the exponentials.
 
     Raises:
         ValueError: for an op that is not benchmarked.
     """
-    table = Table(
+    table = BenchTable(
         "Ops against the machine's limit",
-        (
-            "op",
-            "size",
-            "forward, ms",
-            "limit, ms",
-            "of the limit",
-            "training, ms",
-            "limit, ms",
-            "of the limit",
-            "set by",
-        ),
+        COLUMNS,
         note="The limit is what the slowest of matrix products, memory traffic and exponentials would take alone, "
         "at the rates above. Freed memory is kept for the next allocation, as in `train` and `compare`, which other "
         "tables but the last two do not do.",
@@ -87,7 +91,6 @@ def bench_ops(
         with torch.no_grad():
             moved = sum(x.nbytes for x in (*work.args, run(*work.args)))
         limit, cause = ceilings.seconds(flops=flops, bytes_=moved, exponentials=work.exponentials)
-        # in the backward inputs, and the output or its like, are read again, and as many gradients pass
         training_limit, _ = ceilings.seconds(
             flops=3 * flops, bytes_=3 * moved, exponentials=2 * work.exponentials
         )
@@ -125,7 +128,7 @@ def _wkv(random: torch.Generator, T: int = 4096, D: int = 512) -> Work:
     scores, v = (torch.randn(1, 1, T, D, generator=random) for _ in range(2))
     decay, bonus = -torch.rand(1, D, generator=random), torch.randn(1, D, generator=random)
 
-    # every token: two exponentials for the state, two for what is read
+    # for every token and channel: two exponentials for the state, two for the output
     return Work("softmax_scan", f"T {T}, D {D} (RWKV's wkv)", (scores, v, decay), {"bonus": bonus}, 4 * T * D)
 
 
@@ -174,4 +177,4 @@ MAKERS: dict[str, Callable[[torch.Generator], Work]] = {
     "attention": _attention,
     "sparse_attention": _window,
 }
-"""What is timed, by name."""
+"""Makers of the work that is timed, by the name of its row."""

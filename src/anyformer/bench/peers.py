@@ -1,4 +1,4 @@
-"""Ours against the same thing in other libraries, where they are installed."""
+"""Computations of ours beside the same ones in other libraries, where those are installed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, normalize, scaled_dot_product_attention
 
-from anyformer.bench.report import Plot, Table
+from anyformer.bench.report import BenchTable, LogPlot
 from anyformer.bench.timing import alternate, forward, ratio, seeded, training
 from anyformer.mixers import create_mixer
 from anyformer.ops.delta_rule import delta_rule
@@ -27,14 +27,14 @@ OURS = "anyformer"
 
 @dataclass(frozen=True)
 class Duel:
-    """One computation, ours and theirs.
+    """One computation, in our implementation and in others.
 
     Attributes:
-        what: the computation, and its size.
-        inputs: what each implementation is called with.
+        what: the computation and its size, in words.
+        inputs: the arguments of every implementation.
         ours: our implementation.
-        theirs: by name; a function that makes it, and raises ``ImportError`` where the peer is missing.
-        modes: ``forward`` or ``training`` (forward and backward).
+        theirs: makers of the others, by name; a maker raises ``ImportError`` if its library is not installed.
+        modes: what is timed: ``forward``, ``training`` (forward and backward), or both.
     """
 
     what: str
@@ -47,9 +47,9 @@ class Duel:
 MODES = {"forward": forward, "training": training}
 
 
-def bench_peers(progress: Callable[[str], None] = lambda text: None) -> Table:
-    """Run every duel. A peer that is not installed is named in the note."""
-    table = Table(
+def bench_peers(progress: Callable[[str], None] = lambda text: None) -> BenchTable:
+    """Run every duel; the table's note names the libraries that are not installed."""
+    table = BenchTable(
         "Against other implementations",
         ("what", "which", "ours, ms", "theirs", "ms", "times as long"),
     )
@@ -72,7 +72,7 @@ def bench_peers(progress: Callable[[str], None] = lambda text: None) -> Table:
 
 
 def duels() -> Iterator[Duel]:
-    """All of them, each made when its turn comes."""
+    """Yield every duel, each made only when its turn comes."""
     random = seeded()
     yield _mamba(4096, ("forward",), random)
     yield _mamba(1024, ("training",), random)
@@ -107,7 +107,7 @@ def _wkv(random: torch.Generator, length: int = 1024, dim: int = 512) -> Duel:
     k, v = (torch.randn(1, length, dim, generator=random) for _ in range(2))
 
     def ours(decay: Tensor, bonus: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        # theirs decays the past once less where it reads it
+        # theirs reads the state before it decays, which the bonus makes up for
         slower = -decay.exp()
         return softmax_scan(k[:, None], v[:, None], slower[None], bonus=(bonus + slower)[None])[0].squeeze(1)
 
@@ -128,17 +128,17 @@ def _wkv(random: torch.Generator, length: int = 1024, dim: int = 512) -> Duel:
 
 
 def dense(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """PyTorch's own causal attention."""
+    """Return PyTorch's causal attention of q, k, v (B, H, T, K)."""
     return scaled_dot_product_attention(q, k, v, is_causal=True)
 
 
 def heads(length: int, random: torch.Generator, count: int = 3) -> tuple[Tensor, ...]:
-    """q, k, v, ... of 8 heads of 64."""
+    """Return ``count`` random tensors (1, 8, length, 64): queries, keys, values, ..."""
     return tuple(torch.randn(1, 8, length, 64, generator=random) for _ in range(count))
 
 
 def retention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """The core of retention: linear attention with a constant decay for each head."""
+    """Return the core of retention: linear attention with a constant decay for each head."""
     return linear_attention(q, k / 8, v, log_decay=(1 - 2.0 ** (-5 - torch.arange(8.0))).log())[0]
 
 
@@ -175,7 +175,7 @@ def _window(random: torch.Generator, length: int = 16384, width: int = 256) -> D
 
 
 def _naive(random: torch.Generator, length: int = 1024) -> Iterator[Duel]:
-    """The reference functions of flash-linear-attention: loops, and chunks, in plain PyTorch."""
+    """Yield duels with the reference functions of flash-linear-attention, in plain PyTorch."""
 
     def reference(op: str, name: str) -> Any:
         return getattr(importlib.import_module(f"fla.ops.{op}.naive"), name)
@@ -215,14 +215,14 @@ def _naive(random: torch.Generator, length: int = 1024) -> Iterator[Duel]:
 
 def _recurrent(random: torch.Generator, length: int = 1024, dim: int = 512) -> Duel:
     class First(nn.Module):
-        """A recurrent network's outputs without its state."""
+        """A recurrent network that returns its outputs without its state."""
 
         def __init__(self, network: nn.Module) -> None:
             super().__init__()
             self.network = network
 
         def forward(self, x: Tensor) -> Tensor:
-            """The outputs."""
+            """Return the outputs (B, T, D)."""
             y: Tensor = self.network(x)[0]
             return y
 
@@ -234,8 +234,8 @@ def _recurrent(random: torch.Generator, length: int = 1024, dim: int = 512) -> D
     return Duel(f"Mamba mixer, width {dim}, {length} tokens", (x,), create_mixer("mamba", dim), theirs)
 
 
-def crossover(progress: Callable[[str], None] = lambda text: None) -> tuple[str, Plot]:
-    """From which length on retention's core and the delta rule train faster than dense attention."""
+def crossover(progress: Callable[[str], None] = lambda text: None) -> tuple[str, LogPlot]:
+    """Find the length from which on each efficient op trains faster than dense attention; in words, and as curves."""
     random = seeded()
     spec = Window(255, 0)
     functions: dict[str, Function] = {
@@ -244,7 +244,7 @@ def crossover(progress: Callable[[str], None] = lambda text: None) -> tuple[str,
         "delta rule": lambda q, k, v: delta_rule(q, normalize(k, dim=-1), v, torch.ones_like(q[..., 0]))[0],
         "window attention, 256": lambda q, k, v: sparse_attention(q, k, v, spec),
     }
-    plot = Plot(
+    plot = LogPlot(
         "crossover", "Forward and backward, 8 heads of 64", "tokens", "ms", {name: [] for name in functions}
     )
     for length in (64, 128, 256, 512, 1024, 2048, 4096, 8192):
@@ -262,7 +262,7 @@ def crossover(progress: Callable[[str], None] = lambda text: None) -> tuple[str,
 
 
 def _crossing(curve: list[tuple[float, float]], base: list[tuple[float, float]]) -> str:
-    """From which length on the curve stays below, by a straight line between logarithms."""
+    """Say from which length on the curve stays below ``base``, interpolating linearly between logarithms."""
     gaps = [math.log(y / z) for (_, y), (_, z) in zip(curve, base, strict=True)]
     above = [i for i, gap in enumerate(gaps) if gap >= 0]
     if not above:

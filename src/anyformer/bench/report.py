@@ -1,4 +1,4 @@
-"""What a benchmark found: tables as Markdown, plots as SVG, everything as JSON."""
+"""Results of a benchmark: tables as Markdown, plots as SVG, everything as JSON."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 
 @dataclass
-class Table:
-    """A titled table, its note below it."""
+class BenchTable:
+    """A table with a title above it and a note below it."""
 
     title: str
     columns: tuple[str, ...]
@@ -18,12 +18,12 @@ class Table:
     rows: list[tuple[str, ...]] = field(default_factory=list)
 
     def add(self, *cells: object) -> None:
-        """Add a row."""
+        """Add a row, one cell for each column."""
         assert len(cells) == len(self.columns)
         self.rows.append(tuple(str(cell) for cell in cells))
 
     def markdown(self) -> str:
-        """A heading, the table with its first column to the left, the note."""
+        """Return heading, table (first column left-aligned, the others right) and note."""
         lines = [f"## {self.title}", "", _line(self.columns), "|---|" + "--:|" * (len(self.columns) - 1)]
         lines += [_line(row) for row in self.rows]
         return "\n".join([*lines, "", *([self.note, ""] if self.note else [])])
@@ -34,7 +34,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 @dataclass
-class Plot:
+class LogPlot:
     """Curves over a logarithmic x axis and a logarithmic y axis."""
 
     name: str
@@ -44,11 +44,15 @@ class Plot:
     curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
-        """Draw it as SVG; needs matplotlib."""
+        """Draw it as SVG.
+
+        Raises:
+            ImportError: if matplotlib is not installed.
+        """
         import matplotlib
 
         matplotlib.use("svg")
-        matplotlib.rcParams["svg.hashsalt"] = "anyformer"  # the same figures make the same file
+        matplotlib.rcParams["svg.hashsalt"] = "anyformer"  # equal data gives an equal file
         from matplotlib import pyplot
 
         figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
@@ -64,17 +68,17 @@ class Plot:
 
 @dataclass
 class Page:
-    """All that one run found."""
+    """All results of one run."""
 
     machine: str
     command: str
-    tables: list[Table] = field(default_factory=list)
-    plots: list[Plot] = field(default_factory=list)
+    tables: list[BenchTable] = field(default_factory=list)
+    plots: list[LogPlot] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
-    """Suites that broke off, with the reason."""
+    """Suites that raised, each with the reason."""
 
     def markdown(self, folder: str = "") -> str:
-        """The page; its plots lie in ``folder`` beside it."""
+        """Return the page, which expects its plots in ``folder`` beside it."""
         parts = [f"# What things cost\n\nMade by `{self.command}` on: {self.machine}\n"]
         parts += [
             "Times are medians in milliseconds with the quartile distance; candidates take turns in one process. "
@@ -86,7 +90,11 @@ class Page:
         return "\n".join(parts)
 
     def write(self, path: Path) -> list[str]:
-        """Write the Markdown to ``path``, JSON and plots into a folder of its name; what could not be, in words."""
+        """Write the Markdown to ``path``, JSON and plots into the folder of its name without suffix.
+
+        Returns:
+            What could not be written, in words; empty if all was.
+        """
         folder = path.with_suffix("")
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(self.markdown(folder.name), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Times that can be compared: the candidates take turns in one process, so that a drift falls on all of them."""
+"""Comparable times: candidates take turns in one process, so that a change of the machine's speed falls on all."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-ENOUGH = 15
-"""Timed runs of each candidate, at most."""
-LEAST = 3
-"""Timed runs of each candidate, at least, unless one alone takes longer than SLOW."""
-TURN = 0.02
-"""Seconds that one turn of a candidate takes at least: short runs are repeated, and the turn counts as their mean."""
-SLOW = 5.0
-"""Seconds: a first run that takes longer is itself the measurement, and the only one."""
+MAX_RUNS = 15
+"""Timed turns of each candidate, at most."""
+MIN_RUNS = 3
+"""Timed turns of each candidate, at least, unless its first run takes longer than SLOW_SECONDS."""
+TURN_SECONDS = 0.02
+"""Shortest turn of a candidate: shorter runs are repeated within a turn, which counts as their mean."""
+SLOW_SECONDS = 5.0
+"""A first run that takes longer is itself the measurement, and the only one."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class Times:
 
     @property
     def median(self) -> float:
-        """The middle run."""
+        """Median run, in seconds."""
         return statistics.median(self.runs)
 
     @property
     def spread(self) -> float:
-        """Quartile distance over the median; 0 for fewer than three runs."""
+        """Quartile distance divided by the median; 0 for fewer than three runs."""
         if len(self.runs) < 3:
             return 0.0
         low, _, high = statistics.quantiles(self.runs, n=4)
@@ -49,30 +49,30 @@ class Times:
 
 
 def milliseconds(seconds: float) -> str:
-    """Three digits."""
+    """Format a time in milliseconds, with three significant digits or more."""
     value = 1000 * seconds
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def alternate(candidates: Mapping[str, Callable[[], object]], *, seconds: float = 3.0) -> dict[str, Times]:
-    """Time candidates in turn, after a run or two of each that are not counted.
+    """Time candidates in turn, after one or two runs of each that are not counted.
 
     Args:
-        candidates: what to run, by name.
-        seconds: after about this long no further round starts, once every candidate has run LEAST times.
+        candidates: functions to time, by name.
+        seconds: no further round starts after this time, once every candidate has had MIN_RUNS turns.
     """
     runs: dict[str, list[float]] = {name: [] for name in candidates}
     done, repeats = set(), {}
     for name, run in candidates.items():
         first = timed(run)
-        if first > SLOW:
+        if first > SLOW_SECONDS:
             runs[name].append(first)
             done.add(name)
         else:
-            repeats[name] = math.ceil(TURN / max(timed(run), TURN / 100))
+            repeats[name] = math.ceil(TURN_SECONDS / max(timed(run), TURN_SECONDS / 100))
     start = time.perf_counter()
-    for round_ in range(ENOUGH):
-        if round_ >= LEAST and time.perf_counter() - start > seconds:
+    for round_ in range(MAX_RUNS):
+        if round_ >= MIN_RUNS and time.perf_counter() - start > seconds:
             break
         for name, run in candidates.items():
             if name not in done:
@@ -81,17 +81,17 @@ def alternate(candidates: Mapping[str, Callable[[], object]], *, seconds: float 
 
 
 def timed(run: Callable[[], object], repeats: int = 1) -> float:
-    """Seconds of one run, the mean of some, with what it leaves to a GPU."""
-    _wait()
+    """Return the mean seconds of ``repeats`` runs, work queued on a GPU included."""
+    _synchronize()
     start = time.perf_counter()
     for _ in range(repeats):
         run()
-    _wait()
+    _synchronize()
     return (time.perf_counter() - start) / repeats
 
 
 def undisturbed(run: Callable[[], object]) -> Callable[[], object]:
-    """``run`` without a default device, which PyTorch keeps by looking at every operation from Python."""
+    """Return ``run`` without the torch-function mode of a default device, which adds Python time to every operation."""
 
     def alone() -> object:
         with torch._C.DisableTorchFunction():
@@ -100,25 +100,25 @@ def undisturbed(run: Callable[[], object]) -> Callable[[], object]:
     return alone
 
 
-def _wait() -> None:
+def _synchronize() -> None:
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
 
 
 def seeded() -> torch.Generator:
-    """A generator of the default device."""
+    """Return a generator on the default device, with seed 0."""
     return torch.Generator(torch.get_default_device()).manual_seed(0)
 
 
 def ratio(slow: Times, fast: Times) -> float:
-    """How many times as long ``slow`` takes: the median over the rounds, where both ran in each."""
+    """Return the time of ``slow`` over that of ``fast``: the median over rounds, if both ran in every round."""
     if len(slow.runs) == len(fast.runs):
         return statistics.median(a / b for a, b in zip(slow.runs, fast.runs, strict=True))
     return slow.median / fast.median
 
 
 def forward(function: Callable[..., object], *inputs: Tensor) -> Callable[[], object]:
-    """A run of ``function`` without gradients."""
+    """Return a run of ``function`` without gradients."""
 
     def run() -> object:
         with torch.no_grad():
@@ -128,7 +128,7 @@ def forward(function: Callable[..., object], *inputs: Tensor) -> Callable[[], ob
 
 
 def training(function: Callable[..., Tensor], *inputs: Tensor) -> Callable[[], object]:
-    """A run of ``function`` and of its backward to the inputs and all parameters, the output's gradient being given."""
+    """Return a run of ``function`` and its backward pass to inputs and parameters, with a random output gradient."""
     leaves = [x.detach().requires_grad_() if x.is_floating_point() else x for x in inputs]
     grads: list[Tensor] = []
 

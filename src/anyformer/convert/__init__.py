@@ -1,4 +1,4 @@
-"""A trained model into another: checkpoints of other libraries, other norms, other widths."""
+"""Conversion of trained models: from checkpoints of other libraries, to other norms, heads, experts and widths."""
 
 from __future__ import annotations
 

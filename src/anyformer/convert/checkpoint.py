@@ -1,4 +1,4 @@
-"""Checkpoint folders as transformers writes them: a config and tensors by name."""
+"""Reading checkpoint folders as transformers writes them: a config, and tensors by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 class Tensors(Mapping[str, Tensor]):
-    """Tensors by name, read when they are asked for."""
+    """Tensors by name, each read from its file when it is accessed."""
 
     def __init__(self, readers: Mapping[str, Callable[[], Tensor]]) -> None:
         self._readers = readers
@@ -35,10 +35,10 @@ class Tensors(Mapping[str, Tensor]):
 
 
 def read_checkpoint(folder: Path) -> tuple[dict[str, Any], Tensors]:
-    """The config and the tensors of a checkpoint folder.
+    """Read the config and the tensors of a checkpoint folder.
 
     Raises:
-        ValueError: where the folder, the config or a file with weights is missing or cannot be read.
+        ValueError: if the folder, the config or a file with weights is missing or cannot be read.
     """
     if not folder.is_dir():
         raise ValueError(
@@ -61,10 +61,10 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Any], Tensors]:
 
 
 def checked(tensor: Tensor, name: str, where: str) -> Tensor:
-    """A tensor of a checkpoint whose numbers mean what they are.
+    """Return a tensor of a checkpoint, of 16-, 32- or 64-bit floats.
 
     Raises:
-        ValueError: for integers and 8-bit floats: quantised weights, which stand for others by their scales.
+        ValueError: for integers and 8-bit floats, which are quantised weights: their scales are stored elsewhere.
     """
     if tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         raise ValueError(
@@ -75,7 +75,7 @@ def checked(tensor: Tensor, name: str, where: str) -> Tensor:
 
 
 def same(one: Tensor, other: Tensor) -> bool:
-    """Whether two stored tensors are one matrix, stored twice or shared."""
+    """Return True if two stored tensors are the same matrix, shared or stored twice."""
     return one is other or (one.shape == other.shape and bool(torch.equal(one, other.to(one.dtype))))
 
 
@@ -103,7 +103,7 @@ def _merge(files: Iterator[Path] | list[Path]) -> Tensors:
 
 
 def _safetensors(file: Path) -> dict[str, Callable[[], Tensor]]:
-    file.open("rb").close()  # safetensors says of a file that may not be read that it is not there
+    file.open("rb").close()  # safetensors reports a file without read permission as missing
     with safe_open(file, "pt") as opened:
         names = opened.keys()
     return {name: partial(_read_safetensor, file, name) for name in names}

@@ -1,4 +1,4 @@
-"""How the encoder-decoders of transformers are written here: LED, LongT5 and PEGASUS-X."""
+"""Encoder-decoders of transformers, each as a spec and a table: LED, LongT5 and PEGASUS-X."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from anyformer.convert.architectures import ACTIVATIONS, Config, Source, need, o
 
 @dataclass(frozen=True)
 class EncoderDecoderArchitecture:
-    """One encoder-decoder of transformers. Keys and names are as in :class:`Architecture`.
+    """One encoder-decoder of transformers. Other attributes are as in :class:`Architecture`.
 
     Attributes:
-        fields: from its config to all fields of a spec.
-        encoder, decoder: our modules and parameters inside a layer, each with the peer's.
-        blocks: prefixes of an encoder's and a decoder's layer.
-        depths: the config's names of the numbers of layers.
-        head, tied_head: the peer's output matrix, and what it is where a checkpoint does not have it.
-        embed: our embedding.
+        fields: from its config, all fields of a spec.
+        encoder: our modules and parameters inside a layer of the encoder, each with the peer's; {mixer} and {channel}
+            stand for the numbers of our sublayers.
+        decoder: the same in a layer of the decoder, where {cross} stands for cross-attention.
+        blocks: prefixes of the keys of an encoder's and a decoder's layer; {layer} stands for its number.
+        depths: the config's names for the numbers of layers of encoder and decoder.
+        head: name of the peer's output matrix.
+        tied_head: name of the tensor that replaces it in checkpoints that lack it.
+        embed: name of our embedding.
     """
 
     fields: Callable[[Config], dict[str, Any]]
@@ -40,22 +43,22 @@ class EncoderDecoderArchitecture:
     unused: str = r"(encoder|decoder)\.embed_tokens\.weight$"
 
     def spec(self, config: Config) -> dict[str, Any]:
-        """The spec's fields."""
+        """Return the fields of the spec."""
         return self.fields(config)
 
     def short(self, key: str) -> str:
-        """A tensor's name, as the table has it: one name for T5's kinds of attention, and of first matrices."""
+        """Return a tensor's name as it stands in the table, which has one name for T5's variants of a layer."""
         key = re.sub(
             r"\.(Local|TransientGlobal)SelfAttention\.", ".SelfAttention.", key.removeprefix(self.base)
         )
         return key.replace(".DenseReluDense.wi.", ".DenseReluDense.wi_1.")
 
     def is_unused(self, key: str) -> bool:
-        """Whether a tensor of the checkpoint carries nothing."""
+        """True if a tensor of the checkpoint is of no use here."""
         return re.search(self.unused, key) is not None
 
     def sources(self, config: Config) -> dict[str, Source]:
-        """The table with its layers written out."""
+        """Return the table with its layers written out."""
         table = {ours: scaled(theirs, config, 0) for ours, theirs in self.whole.items()}
         stacks = (("encoder", self.encoder, 2), ("decoder", self.decoder, 3))
         for (stack, layers, width), blocks, depth in zip(stacks, self.blocks, self.depths, strict=True):
@@ -71,18 +74,18 @@ class EncoderDecoderArchitecture:
         return table
 
 
-def _beside(*parts: Tensor) -> Tensor:
-    """Matrices or biases under each other: one map to all their outputs."""
+def _stacked(*parts: Tensor) -> Tensor:
+    """Concatenate matrices or biases on their output axis: one map to all outputs."""
     return torch.cat(parts)
 
 
 def _root(name: str) -> Callable[[Config, int], float]:
-    """The root of a number of the config."""
+    """Return a scale that is the square root of a number in the config."""
     return lambda config, layer: float(need(config, name)) ** 0.5
 
 
 def _attention(theirs: str, out: str, mixer: str = "mixer") -> dict[str, str | Source]:
-    """Decoder attention with maps of its own for queries, keys and values."""
+    """Return the table of self-attention with separate projections for queries, keys and values."""
     names = {"q": "q_proj", "k": "k_proj", "v": "v_proj"}
     return {
         **{f"sublayers.{{{mixer}}}.{ours}": f"{theirs}.{name}" for ours, name in names.items()},
@@ -94,7 +97,7 @@ def _cross(theirs: str, names: tuple[str, str, str, str], scale: Any = None) -> 
     q, k, v, out = (f"{theirs}.{name}" for name in names)
     return {
         "sublayers.{cross}.q": Source(q, scale=scale),
-        "sublayers.{cross}.kv": Source((k, v), _beside),
+        "sublayers.{cross}.kv": Source((k, v), _stacked),
         "sublayers.{cross}.out": out,
     }
 
@@ -109,7 +112,7 @@ def _mlp(config: Config, hidden: str) -> dict[str, Any]:
 
 
 def _bart_fields(config: Config, encoder: list[dict[str, Any]], bias: bool) -> dict[str, Any]:
-    """What LED and PEGASUS-X have in common."""
+    """Return the fields that LED and PEGASUS-X have in common."""
     heads = {"num_heads": need(config, "decoder_attention_heads"), "bias": bias}
     channels = [_mlp(config, f"{side}_ffn_dim") for side in ("encoder", "decoder")]
     for part in encoder:
@@ -183,9 +186,9 @@ LED = EncoderDecoderArchitecture(
         "head.bias": Source("final_logits_bias", Tensor.flatten),
     },
     encoder={
-        "sublayers.{mixer}.qkv": Source(tuple(_LED_SELF + n for n in ("query", "key", "value")), _beside),
+        "sublayers.{mixer}.qkv": Source(tuple(_LED_SELF + n for n in ("query", "key", "value")), _stacked),
         "sublayers.{mixer}.global_qkv": Source(
-            tuple(f"{_LED_SELF}{n}_global" for n in ("query", "key", "value")), _beside
+            tuple(f"{_LED_SELF}{n}_global" for n in ("query", "key", "value")), _stacked
         ),
         "sublayers.{mixer}.out": "self_attn.output",
         "residual.norms.{mixer}": "self_attn_layer_norm",
@@ -226,7 +229,7 @@ def _embed_scale(config: Config, layer: int) -> float:
 
 
 def _global_scale(own: Tensor, theirs: Tensor) -> Tensor:
-    """From a norm's weight and that of the tokens', what is left to scale by."""
+    """Return the scale that turns the output of the tokens' norm into that of the global tokens' norm."""
     return own / theirs
 
 
@@ -302,7 +305,7 @@ def _longt5_fields(config: Config) -> dict[str, Any]:
 
 
 def _t5_attention(theirs: str) -> dict[str, str | Source]:
-    """T5 does not scale its scores, which goes into the queries."""
+    """Return the table of T5's self-attention, whose scores are not scaled: the queries are multiplied by sqrt(K)."""
     return {
         "sublayers.{mixer}.q": Source(f"{theirs}.q", scale=_root("d_kv")),
         "sublayers.{mixer}.k": f"{theirs}.k",
@@ -323,7 +326,7 @@ def _t5_channel(number: int) -> dict[str, str | Source]:
 
 
 def _head_scale(config: Config, layer: int) -> float:
-    """Where the output matrix is the embedding, T5 divides its outputs by the root of the width."""
+    """Return 1 / sqrt(D) if the output matrix is the embedding, in which case T5 scales the decoder's output so."""
     scales = config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True))
     return float(need(config, "d_model")) ** -0.5 if scales else 1.0
 
@@ -340,7 +343,7 @@ LONGT5 = EncoderDecoderArchitecture(
         "decoder.stack.residual.last": "decoder.final_layer_norm",
         "head": Source("lm_head", scale=_head_scale),
     },
-    encoder={  # all layers have the biases of the first one
+    encoder={  # all layers share the position biases of the first one
         **_t5_attention("layer.0.SelfAttention"),
         "sublayers.{mixer}.positions": f"/encoder.{_BIAS}",
         "sublayers.{mixer}.near": f"/encoder.{_BIAS}",

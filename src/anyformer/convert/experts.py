@@ -1,4 +1,4 @@
-"""Trained MLPs as experts that emerge from their hidden units, and back."""
+"""Conversion of trained MLPs to experts made of their hidden units, and back."""
 
 from __future__ import annotations
 
@@ -13,13 +13,19 @@ from anyformer.models import SequenceModel
 
 @torch.no_grad()
 def split_experts(model: SequenceModel, num_experts: int, top_k: int, *, seed: int = 0) -> SequenceModel:
-    """A model whose ``mlp`` channel mixers are ``emoe`` with the same weights (Qiu 2024, section 3.2).
+    """Return a copy whose ``mlp`` channel mixers are ``emoe`` with the same weights (Qiu 2024, section 3.2).
 
-    The hidden units of each are put in an order in which neighbours have similar keys, by balanced k-means. With
-    ``top_k = num_experts`` the outputs stay the same.
+    The hidden units of an MLP with similar keys (rows of its first matrix) become one expert, by balanced k-means.
+    With ``top_k = num_experts`` the outputs stay the same.
+
+    Args:
+        model: a model with the channel mixer ``mlp``.
+        num_experts: experts of each channel mixer; a divisor of its hidden units.
+        top_k: experts that a token uses.
+        seed: of the first centres of k-means.
 
     Raises:
-        ValueError: for a model whose channel mixer is not ``mlp``, or has hidden units that do not divide.
+        ValueError: if the channel mixer is not ``mlp``, or ``num_experts`` does not divide its hidden units.
     """
     new = _renamed(model, "mlp", "emoe", {"num_experts": num_experts, "top_k": top_k})
     for module in new.modules():
@@ -33,15 +39,19 @@ def split_experts(model: SequenceModel, num_experts: int, top_k: int, *, seed: i
 
 
 def merge_experts(model: SequenceModel) -> SequenceModel:
-    """The dense model that ``emoe`` channel mixers are made of, with their weights."""
+    """Return the dense model whose ``mlp`` channel mixers have the weights of the ``emoe`` of ``model``.
+
+    Raises:
+        ValueError: if the channel mixer of ``model`` is not ``emoe``.
+    """
     return _renamed(model, "emoe", "mlp", {})
 
 
 def balanced_clusters(points: Tensor, num_clusters: int, seed: int = 0, rounds: int = 20) -> Tensor:
-    """(N,) int64: a cluster for each of the points (N, D), as many in each: k-means with optimal assignment.
+    """Cluster points (N, D) into clusters of equal size, by k-means with optimal assignment; returns (N,) int64.
 
     Raises:
-        ValueError: where the clusters cannot be of equal size.
+        ValueError: if ``num_clusters`` does not divide N.
     """
     N = len(points)
     if num_clusters < 1 or N % num_clusters:
@@ -53,8 +63,8 @@ def balanced_clusters(points: Tensor, num_clusters: int, seed: int = 0, rounds: 
     labels = torch.full((N,), -1)
     for _ in range(rounds):
         cost = torch.cdist(points, centres).square().repeat_interleave(size, 1)
-        _, place = linear_sum_assignment(cost.numpy())
-        found = torch.as_tensor(place) // size
+        _, slot = linear_sum_assignment(cost.numpy())
+        found = torch.as_tensor(slot) // size
         if torch.equal(found, labels):
             break
         labels = found
@@ -62,13 +72,18 @@ def balanced_clusters(points: Tensor, num_clusters: int, seed: int = 0, rounds: 
     return labels
 
 
+_KEPT = ("hidden_dim", "factor", "activation", "bias")
+"""Options that ``mlp`` and ``emoe`` share."""
+
+
 def _renamed(model: SequenceModel, old: str, new: str, options: dict[str, int]) -> SequenceModel:
+    """Return a copy with the channel mixer ``new`` and further options in the place of ``old``."""
     channel = model.spec.channel
     if channel is None or channel.name != old:
         raise ValueError(f"model must have the channel mixer {old!r}, got {channel and channel.name!r}")
-    kept = {k: v for k, v in channel.options.items() if k in ("hidden_dim", "factor", "activation", "bias")}
+    kept = {k: v for k, v in channel.options.items() if k in _KEPT}
     if old == "mlp" and set(channel.options) - set(kept):
-        raise ValueError(f"model must have an mlp of one activation, got {channel}")
+        raise ValueError(f"model must have an mlp with no options but {', '.join(_KEPT)}, got {channel}")
     fields = {**model.spec.model_dump(), "channel": {"name": new, "options": {**kept, **options}}}
     other = SequenceModel(fields, model.vocab_size, model.num_features, model.num_outputs, model.pool)
     other.to(next(model.parameters()).dtype).load_state_dict(model.state_dict())

@@ -1,4 +1,4 @@
-"""Layers of ours into PyTorch's own."""
+"""Export of layers to PyTorch's own modules."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from anyformer.stack import Stack
 
 @torch.no_grad()
 def export_layer(stack: Stack, layer: int, into: nn.Module) -> None:
-    """Copy a post-norm layer of attention (cross-attention too, in a decoder) and an MLP into PyTorch's own.
+    """Copy the weights of a post-norm layer into PyTorch's own module.
 
     Args:
-        stack: of such layers, as in the model ``encoder_decoder``; attention without biases, as many key/value as
-            query heads, and nothing but sinusoids for positions.
-        layer: its number.
+        stack: post-norm layers of attention (in a decoder also cross-attention) and an MLP, as in the model
+            ``encoder_decoder``: attention without biases, with as many key/value heads as query heads, and with no
+            positions but sinusoids.
+        layer: number of the layer in the stack.
         into: :class:`torch.nn.TransformerEncoderLayer`, or :class:`torch.nn.TransformerDecoderLayer` for a decoder.
-            It gets the weights; biases that we do not have become zero.
+            Biases that the stack does not have become zero.
 
     Raises:
-        ValueError: for a layer of other parts, or one of other sizes.
+        ValueError: if the layer has other parts, or ``into`` has other sizes.
     """
     wide = any(isinstance(part, CrossAttention) for part in stack.sublayers)
     kinds = (Attention, CrossAttention, MLP) if wide else (Attention, MLP)
@@ -47,7 +48,7 @@ def export_layer(stack: Stack, layer: int, into: nn.Module) -> None:
 
 
 def _attention(part: Any) -> list[Tensor]:
-    """Matrices of queries, keys, values and output."""
+    """Return the matrices of queries, keys, values and output."""
     if isinstance(part, CrossAttention):
         return [part.q.weight, *part.kv.weight.chunk(2), part.out.weight]
     return [part.q.weight, part.k.weight, part.v.weight, part.out.weight]

@@ -1,4 +1,4 @@
-"""A trained model into a larger one."""
+"""Growth of a trained model to a larger one with the same outputs."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ from anyformer.models.spec import PartSpec
 
 @torch.no_grad()
 def grow_tokens(model: SequenceModel, factor: int, *, keep_scale: bool = True) -> SequenceModel:
-    """A TokenFormer with ``factor`` times its parameter tokens and the same outputs (Wang 2024, section 3.3).
+    """Return a copy with ``factor`` times the parameter tokens and the same outputs (Wang 2024, section 3.3).
 
-    New keys are zero, so that gelu(0) = 0 is all that their values, which are drawn anew, weigh at first.
+    The keys of new tokens are zero, so that their weight is gelu(0) = 0; their values are initialised at random.
 
     Args:
-        model: of ``tokenformer`` and ``pattention`` parts, among others, which stay as they are.
-        factor: how many times as many tokens.
-        keep_scale: keep tau at the square root of the first number of tokens. The authors' code takes it of the new
-            number, which changes the outputs.
+        model: a model with ``tokenformer`` or ``pattention`` parts. Other parts stay as they are.
+        factor: number of tokens afterwards, divided by the number before.
+        keep_scale: keep tau at the square root of the number of tokens before. The authors' code uses the number
+            afterwards, which changes the outputs.
 
     Raises:
-        ValueError: for a model without parameter tokens, or with softmax scores, under which a zero key is not
-            without weight.
+        ValueError: if there are no parameter tokens, or their scores are softmax, which gives zero keys some weight.
     """
     if factor < 1:
         raise ValueError(f"factor must be at least 1, got {factor}")
@@ -69,16 +68,16 @@ def grow_tokens(model: SequenceModel, factor: int, *, keep_scale: bool = True) -
 
 @torch.no_grad()
 def grow_heads(model: SequenceModel, num_heads: int) -> SequenceModel:
-    """A model of ``rwkv7`` parts with more heads, and so a larger state, and the same outputs (arXiv 2504.08247).
+    """Return a copy with more heads, thus a larger state, and the same outputs (arXiv 2504.08247).
 
-    Nothing of what new heads read is written out at first: their columns of the output map are zero.
+    The columns of new heads in the output projection are zero, so that they add nothing at first.
 
     Args:
-        model: of ``rwkv7`` parts, among others, which stay as they are.
-        num_heads: heads of each of them.
+        model: a model with ``rwkv7`` parts. Other parts stay as they are.
+        num_heads: heads of each ``rwkv7`` part afterwards.
 
     Raises:
-        ValueError: for a model without such parts, or with more heads than ``num_heads``.
+        ValueError: if there are no such parts, or they have more than ``num_heads`` heads.
     """
     mixers = {name: m for name, m in model.named_modules() if isinstance(m, Rwkv7)}
     if not mixers or any(mixer.num_heads > num_heads for mixer in mixers.values()):

@@ -1,4 +1,4 @@
-"""Attention with fewer key/value heads."""
+"""Conversion of attention to fewer key/value heads."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ FAMILY = ("attention", "key_driven_attention")
 def group_heads(
     model: SequenceModel, num_kv_heads: int, *, part: str = "attention", **options: Any
 ) -> SequenceModel:
-    """A model whose attention has ``num_kv_heads`` key/value heads, each the mean of those it stands for.
+    """Return a copy whose attention has ``num_kv_heads`` key/value heads, each the mean of a group of heads.
 
-    Neighbouring heads form equal groups (Ainslie 2023, section 2.1). As many heads as before change nothing; fewer
-    are a start for further training.
+    Neighbouring heads form groups of equal size (Ainslie 2023, section 2.1). The same number of heads as before
+    changes nothing; fewer heads need further training.
 
     Args:
-        model: with layers of ``attention`` that have a key/value head each, or all more than ``num_kv_heads``.
-        num_kv_heads: a divisor of what they have.
-        part: ``attention``, or ``key_driven_attention`` with further ``options``.
+        model: a model with layers of ``attention``.
+        num_kv_heads: a divisor of the number of key/value heads of every such layer.
+        part: the part that replaces them: ``attention``, or ``key_driven_attention``.
+        options: further options of that part.
 
     Raises:
-        ValueError: for a model without attention of its own, another part, or heads that cannot be grouped so.
+        ValueError: if the model has no ``attention``, ``part`` is another one, or the heads cannot be grouped so.
     """
     if part not in FAMILY:
         raise ValueError(f"part must be one of {', '.join(FAMILY)}, got {part!r}")

@@ -1,4 +1,4 @@
-"""Checkpoints of transformers into our models."""
+"""Conversion of checkpoints of transformers to models of this library."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from anyformer.convert.architectures import ARCHITECTURES, Architecture, Config, Source, need
+from anyformer.convert.architectures import Architecture, Config, Source, need
 from anyformer.convert.checkpoint import checked, read_checkpoint, same
+from anyformer.convert.decoders import DECODERS
 from anyformer.convert.encoder_decoders import ENCODER_DECODERS, EncoderDecoderArchitecture
 from anyformer.models import EncoderDecoder, SequenceModel, load_spec
 
@@ -19,7 +20,7 @@ Model = SequenceModel | EncoderDecoder
 
 
 class LoadedModel(Protocol):
-    """What :func:`from_hf` needs of a model of transformers."""
+    """A model that transformers has loaded, as far as :func:`from_hf` uses it."""
 
     config: Any
 
@@ -29,26 +30,27 @@ class LoadedModel(Protocol):
 
 
 def from_hf(source: str | Path | LoadedModel) -> Any:
-    """A language model of transformers (Llama, Mistral, GPT-2, Mamba, Mamba-2, RWKV-4) as one of ours.
+    """Convert a model of transformers: a language model, or an encoder-decoder.
 
-    Or an encoder-decoder (LED, LongT5, PEGASUS-X): its source is then the first argument of a call, its target the
-    second, and LED's global tokens are the side input ``global_tokens`` of ``source_call``.
+    Language models are Llama, Mistral, GPT-2, Mamba, Mamba-2 and RWKV-4; encoder-decoders LED, LongT5 and PEGASUS-X.
+    An encoder-decoder is called with its source first and its target second; LED's global tokens are the side input
+    ``global_tokens`` of ``source_call``.
 
-    Outputs are those of the peer in evaluation. RWKV's halving of its stream each few layers, which keeps float16
-    from overflowing, is left out: but for the norms' epsilon it changes nothing.
+    Outputs are those of transformers in evaluation mode. RWKV's halving of the residual stream every few layers,
+    against overflow in float16, is left out: it changes nothing but the effect of the norms' epsilon.
 
     Args:
         source: a folder with ``config.json`` and safetensors or ``pytorch_model.bin``, in one file or in shards; or
-            a model that transformers has loaded, whose weights are copied. transformers itself isn't needed.
+            a model that transformers has loaded, whose weights are copied. A folder is read without transformers.
 
     Returns:
-        A :class:`SequenceModel`, or an :class:`EncoderDecoder`, in evaluation mode, of the dtype of the checkpoint's
-        embedding. Where the config ties the output matrix to the embedding and another one is stored, that one is
-        taken.
+        A :class:`SequenceModel` or an :class:`EncoderDecoder` in evaluation mode, with the dtype of the checkpoint's
+        embedding. If the config ties the output matrix to the embedding but the checkpoint stores a different one,
+        the stored one is used.
 
     Raises:
-        ValueError: for a missing folder or file, an architecture or an option of it that we do not have, and a
-            tensor that is missing, left over, quantised or of another shape than the config says.
+        ValueError: for a missing folder or file, an architecture or option that is not supported, and a tensor that
+            is missing, left over, quantised or not of the shape that the config gives it.
     """
     config: Config
     tensors: Mapping[str, Tensor]
@@ -72,10 +74,10 @@ def from_hf(source: str | Path | LoadedModel) -> Any:
 def _as_stored(
     architecture: AnyArchitecture, config: Config, tensors: Mapping[str, Tensor], where: str
 ) -> Config:
-    """The config with the output matrix untied, where one is stored that is not the embedding.
+    """Return the config, with the output matrix untied if one is stored that differs from the embedding.
 
     Raises:
-        ValueError: for an encoder-decoder whose sides have embeddings of their own, which ours share.
+        ValueError: for an encoder-decoder that stores different embeddings for its two sides; ours share one.
     """
     short = {architecture.short(key): tensors[key] for key in tensors if "layer" not in key}
     if isinstance(architecture, EncoderDecoderArchitecture):
@@ -95,13 +97,13 @@ def _as_stored(
 
 
 def key_map(config: Config) -> dict[str, Source]:
-    """Where each parameter of :func:`from_hf`'s model comes from, for a peer's config as a dict."""
+    """Return the source of each parameter of the model that :func:`from_hf` makes for a config of transformers."""
     architecture = _architecture(config, "config")
     return _key_map(_skeleton(architecture, config), architecture, config)
 
 
 def _architecture(config: Config, where: str) -> AnyArchitecture:
-    known: dict[str, AnyArchitecture] = {**ARCHITECTURES, **ENCODER_DECODERS}
+    known: dict[str, AnyArchitecture] = {**DECODERS, **ENCODER_DECODERS}
     kind = config.get("model_type")
     if kind not in known:
         raise ValueError(f"{where} has the model_type {kind!r}; supported are {', '.join(sorted(known))}")
@@ -109,7 +111,7 @@ def _architecture(config: Config, where: str) -> AnyArchitecture:
 
 
 def _skeleton(architecture: AnyArchitecture, config: Config) -> Model:
-    """The model without memory behind its parameters."""
+    """Make the model on the meta device, without memory for its parameters."""
     spec = load_spec(architecture.spec(config))
     make: Any = EncoderDecoder if spec.encoder else SequenceModel
     with torch.device("meta"):
@@ -136,7 +138,11 @@ def _fill(
     tensors: Mapping[str, Tensor],
     where: str,
 ) -> None:
-    """Give the skeleton its weights."""
+    """Replace the parameters of a skeleton by tensors of the checkpoint.
+
+    Raises:
+        ValueError: if a tensor is missing, left over, quantised or of another shape.
+    """
     keys = {architecture.short(key): key for key in tensors}
     if architecture.tied_head is not None and architecture.tied_head in keys:
         keys.setdefault("lm_head.weight", keys[architecture.tied_head])

@@ -1,4 +1,4 @@
-"""Translators of the Marian family, as transformers keeps them, into our encoder-decoder."""
+"""Conversion of Marian translators, as transformers stores them, to our encoder-decoder."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "silu": "silu", "swish": "silu"}
 
 @torch.no_grad()
 def from_marian(source: str | Path | LoadedModel) -> EncoderDecoder:
-    """A Marian translator of transformers (``Helsinki-NLP/opus-mt-...``) as one of ours, with its weights.
+    """Convert a Marian translator of transformers (``Helsinki-NLP/opus-mt-...``).
 
-    Logits are those of the peer in evaluation. A target begins with the config's ``decoder_start_token_id``. Its
-    sinusoids have all sines before all cosines, and ours take turns: every vector's channels are put in that order.
+    Logits are those of transformers in evaluation mode. A target begins with the config's ``decoder_start_token_id``.
+    Marian's sinusoidal positions have all sines before all cosines, ours interleave them: the channels of the
+    residual stream are permuted accordingly in all weights.
 
     Args:
         source: a folder with ``config.json`` and weights, or a model that transformers has loaded.
 
     Returns:
-        A model in evaluation mode, of the dtype of the embedding.
+        A model in evaluation mode, with the dtype of the embedding.
 
     Raises:
-        ValueError: for another architecture, vocabularies that are not shared, and a tensor that is missing or of
-            another shape.
+        ValueError: for another architecture, vocabularies that are not shared, and a tensor that is missing, left
+            over, quantised or of another shape.
     """
     tensors: Mapping[str, Tensor]
     if isinstance(source, (str, Path)):
@@ -45,9 +46,9 @@ def from_marian(source: str | Path | LoadedModel) -> EncoderDecoder:
     _check_all_used(model, tensors)
     embedding = _tensor(tensors, "model.shared.weight")
     model.to(embedding.dtype)
-    turns = torch.arange(model.spec.dim).reshape(2, -1).T.flatten()
+    interleaved = torch.arange(model.spec.dim).reshape(2, -1).T.flatten()
     for name, p in model.named_parameters():
-        theirs = _reordered(name, _source(name, tensors), turns)
+        theirs = _reordered(name, _source(name, tensors), interleaved)
         if theirs.shape != p.shape:
             raise ValueError(f"source must give {name} the shape {tuple(p.shape)}, got {tuple(theirs.shape)}")
         p.copy_(theirs)
@@ -90,11 +91,15 @@ def _fields(config: Mapping[str, Any]) -> dict[str, Any]:
 
 TIED = ("lm_head.weight", "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
 COMPUTED = tuple(f"model.{side}.embed_positions.weight" for side in ("encoder", "decoder"))
-"""Sinusoids, which ours computes."""
+"""Tables of sinusoids, which ours computes instead."""
 
 
 def _check_all_used(model: EncoderDecoder, tensors: Mapping[str, Tensor]) -> None:
-    """Raise where a stored tensor would be left out: an embedding that is not the shared one, or an unknown one."""
+    """Check that no stored tensor is left out.
+
+    Raises:
+        ValueError: for an embedding that differs from the shared one, or an unknown tensor.
+    """
     for name in TIED:
         if name in tensors and not same(tensors[name], _tensor(tensors, "model.shared.weight")):
             raise ValueError(f"source has a {name!r} that is not 'model.shared.weight': ours share one")
@@ -107,7 +112,7 @@ def _check_all_used(model: EncoderDecoder, tensors: Mapping[str, Tensor]) -> Non
 
 
 class _Recorder(Mapping[str, Tensor]):
-    """Tensors, and which of them were asked for."""
+    """Tensors by name that record which of them were accessed, in ``asked``."""
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         self.tensors, self.asked = tensors, set[str]()
@@ -124,7 +129,7 @@ class _Recorder(Mapping[str, Tensor]):
 
 
 def _source(name: str, tensors: Mapping[str, Tensor]) -> Tensor:
-    """The peer's tensor for a parameter of ours."""
+    """Return the tensor of transformers for one of our parameters."""
     if name == "target_embed.weight":
         return _tensor(tensors, "model.shared.weight")
     if name == "head.bias":
@@ -143,7 +148,7 @@ def _source(name: str, tensors: Mapping[str, Tensor]) -> Tensor:
 
 
 def _reordered(name: str, tensor: Tensor, order: Tensor) -> Tensor:
-    """A tensor of ours with the channels of the stream in another order; heads and hidden units stay as they are."""
+    """Permute the channels of the residual stream in a parameter; heads and hidden units stay in their order."""
     kind, leaf = name.split(".")[-2:]
     if name == "head.bias" or (leaf == "bias" and kind in ("q", "k", "v", "kv", "up")):
         return tensor

@@ -1,4 +1,4 @@
-"""Norms exchanged for cheaper ones, or folded away, in models that compute the same."""
+"""Replacement of norms by cheaper ones, or by none, in models whose outputs stay the same."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ _MAPS: dict[type[Mixer], tuple[tuple[str, ...], str]] = {
     MLP: (("up",), "down"),
     GLU: (("gate", "up"), "down"),
 }
-"""Per sublayer that can be converted: the linear maps that read its input, and the one that writes its output."""
+"""For each sublayer that can be converted: the linear maps of its input, and the one of its output."""
 
 
 @torch.no_grad()
 def pre_rms_norm(model: SequenceModel, *, compact: bool = False) -> SequenceModel:
-    """A pre-LayerNorm model with RMSNorm in the place of LayerNorm and the same outputs (Jiang 2023, section 3).
+    """Return a copy of a pre-LayerNorm model with RMSNorm and the same outputs (Jiang 2023, section 3).
 
-    LayerNorm is RMSNorm after the mean is taken out. So the mean is taken out of all that is written into the stream,
-    once and for all, in the weights: of embeddings and of each sublayer's output. Scales and biases of the norms go
-    into the maps that read them. With ``compact`` the last coordinate of the stream, which is now minus the sum of
-    the others, is left out everywhere and the norms are CRMSNorm.
+    LayerNorm is RMSNorm of x - mean(x). The weights of embeddings and of each sublayer's output are changed so that
+    the residual stream always has mean zero; scale and bias of each norm are folded into the maps behind it.
 
     Args:
-        model: of ``attention``, ``mlp``, ``glu`` and ``swiglu`` on a ``pre`` or ``ladder`` stream.
+        model: a model of ``attention``, ``mlp``, ``glu`` and ``swiglu`` with ``residual`` ``pre`` or ``ladder``.
+        compact: leave out the last coordinate of the residual stream, which is minus the sum of the others, and use
+            CRMSNorm.
 
     Returns:
-        A new model in evaluation mode, of width D or, compact, D - 1.
+        A new model in evaluation mode, of width D, or D - 1 if compact.
 
     Raises:
-        ValueError: for a model with other norms, streams, parts or positions than can be converted.
+        ValueError: for norms, residuals, parts or positions that cannot be converted.
     """
     spec = model.spec
     _check(model)
@@ -60,20 +60,20 @@ def pre_rms_norm(model: SequenceModel, *, compact: bool = False) -> SequenceMode
 
 @torch.no_grad()
 def fold_norms(model: SequenceModel) -> SequenceModel:
-    """A trained model with ``norm=prep_bn`` as one without norms and with the same outputs (Guo 2024, section 3.2).
+    """Return a copy of a trained model with ``norm=prep_bn`` without norms, with the same outputs (Guo 2024, 3.2).
 
-    What is left of a progressive batch norm at the end of training is a scale and a shift of each channel, which go
-    into the maps behind it.
+    At the end of training, a progressive batch norm is a scale and a shift of each channel, which are folded into
+    the maps behind it.
 
     Args:
-        model: of ``attention``, ``simplified_attention``, ``mlp``, ``glu`` and ``swiglu`` on a ``pre`` or ``ladder``
-            stream; its norms have come to the end of their training (share 0).
+        model: a model of ``attention``, ``simplified_attention``, ``mlp``, ``glu`` and ``swiglu`` with ``residual``
+            ``pre`` or ``ladder``, whose norms have reached share 0.
 
     Returns:
         A new model in evaluation mode.
 
     Raises:
-        ValueError: for a model with other norms, streams or parts, or whose norms are still part layer norms.
+        ValueError: for other norms, residuals or parts, or if a norm's share of LayerNorm is not 0 yet.
     """
     spec, stack = model.spec, model.body.stack
     wanted = {"norm": ("prep_bn",), "residual": ("pre", "ladder"), "embed_norm": (False,)}
@@ -104,7 +104,7 @@ def fold_norms(model: SequenceModel) -> SequenceModel:
 
 
 def _folded(name: str, linear: nn.Module, norm: nn.Module) -> dict[str, Tensor]:
-    """A map behind an affine norm, with the norm in it."""
+    """Return weight and bias of a linear map with the affine norm before it folded in."""
     assert isinstance(linear, nn.Linear) and isinstance(norm, PRepBN)
     scale, shift = norm.affine()
     bias = linear.weight @ shift
@@ -151,7 +151,7 @@ def _maps(mixer: Mixer) -> tuple[tuple[str, ...], str]:
 
 
 def _explicit(part: PartSpec, spec: ModelSpec) -> PartSpec:
-    """A part with its inner widths spelled out, as the width of the stream may change, and with biases."""
+    """Return a part with biases, and with its inner widths written out, because the model's width may change."""
     options: dict[str, Any] = {**part.options, "bias": True}
     if part.name == "simplified_attention":
         return part.model_copy(update={"options": options})
@@ -168,7 +168,7 @@ def _explicit(part: PartSpec, spec: ModelSpec) -> PartSpec:
 
 
 def _tensors(model: SequenceModel, D: int) -> dict[str, Tensor]:
-    """The weights of the new model."""
+    """Return the state dict of the new model of width D."""
     stack = model.body.stack
     found: dict[str, Tensor] = {k: v.clone() for k, v in model.state_dict().items()}
     for key in [k for k in found if ".residual." in k]:
@@ -193,7 +193,10 @@ def _tensors(model: SequenceModel, D: int) -> dict[str, Tensor]:
 
 
 def _reading(name: str, linear: nn.Module, norm: nn.Module, D: int) -> dict[str, Tensor]:
-    """A map behind a norm, with the norm's scale and bias in it; of D inputs, the last being minus the others' sum."""
+    """Return weight and bias of a map with the norm before it folded in, of D inputs.
+
+    If it had D + 1 inputs, the last one was minus the sum of the others.
+    """
     assert isinstance(linear, nn.Linear) and isinstance(norm, nn.LayerNorm)
     weight = linear.weight * norm.weight
     bias = linear.weight @ norm.bias
@@ -206,7 +209,7 @@ def _reading(name: str, linear: nn.Module, norm: nn.Module, D: int) -> dict[str,
 
 
 def _writing(name: str, linear: nn.Module, D: int) -> dict[str, Tensor]:
-    """A map into the stream whose outputs have mean zero, the first D of them."""
+    """Return weight and bias of a map into the residual stream, with the first D of its outputs, of mean zero."""
     assert isinstance(linear, nn.Linear)
     bias = linear.weight.new_zeros(linear.out_features) if linear.bias is None else linear.bias
     return {f"{name}.weight": _centred(linear.weight, 0)[:D], f"{name}.bias": _centred(bias, 0)[:D]}

@@ -1,4 +1,4 @@
-"""Taking a sublayer out of a trained model and putting another in its place, taught by what it did."""
+"""Replacement of a sublayer of a trained model by another mixer, which is first fitted to its outputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anyformer.models import SequenceModel
 
 @torch.no_grad()
 def record_sublayer(model: SequenceModel, sublayer: int, x: Tensor) -> tuple[Tensor, Tensor]:
-    """What a sublayer of the model reads and writes, both (B, T, D), when the model is given ``x``."""
+    """Return the input and the output of a sublayer, both (B, T, D), when the model is given ``x``."""
     found: list[tuple[Tensor, Tensor]] = []
 
     def note(_: Any, given: tuple[Any, ...], y: Tensor) -> None:
@@ -28,7 +28,11 @@ def record_sublayer(model: SequenceModel, sublayer: int, x: Tensor) -> tuple[Ten
 def teach(
     mixer: Mixer, inputs: Tensor, outputs: Tensor, *, steps: int = 300, learning_rate: float = 3e-3
 ) -> float:
-    """Train a mixer to give ``outputs`` for ``inputs``, both (B, T, D), by least squares; returns the last loss."""
+    """Train a mixer to map ``inputs`` to ``outputs``, both (B, T, D), by least squares (Adam).
+
+    Returns:
+        The mean squared error in the last step.
+    """
     optimizer = torch.optim.Adam(mixer.parameters(), lr=learning_rate)
     loss = torch.zeros(())
     for _ in range(steps):
@@ -40,7 +44,11 @@ def teach(
 
 
 def replace_sublayer(model: SequenceModel, sublayer: int, mixer: Mixer) -> None:
-    """Put ``mixer`` in the place of a sublayer, in place. The model's spec does not know of it."""
+    """Replace a sublayer by ``mixer``, in place. The model's spec stays as it was.
+
+    Raises:
+        ValueError: if there is no such sublayer, or the mixer has another width.
+    """
     _sublayer(model, sublayer)
     if mixer.dim != model.spec.dim:
         raise ValueError(f"mixer must have width {model.spec.dim}, got {mixer.dim}")

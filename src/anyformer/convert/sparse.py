@@ -1,4 +1,4 @@
-"""A model of dense attention as one that looks at fewer keys, with the same weights."""
+"""Conversion of dense attention to attention that reads fewer keys, with the same weights."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from anyformer.models.spec import PartSpec
 
 
 def keep_best_keys(model: SequenceModel, top: int) -> SequenceModel:
-    """Attention that reads only the ``top`` keys of the highest scores (Mao 2024): exact where no more are seen.
+    """Return a copy whose attention reads only the ``top`` keys with the highest scores of each query (Mao 2024).
+
+    It is exact for queries that see no more than ``top`` keys.
 
     Args:
-        model: of ``attention``, among other parts; positions may turn queries and keys, but not change scores.
+        model: a model with ``attention``. Its positions may rotate queries and keys, but not change scores.
+        top: keys for each query.
 
     Returns:
         A new model in evaluation mode.
 
     Raises:
-        ValueError: for a model without attention, or with options of it that cannot be kept.
+        ValueError: if it has no ``attention``, or options that ``top_k_attention`` does not have.
     """
 
     def change(part: PartSpec) -> PartSpec:
@@ -38,21 +41,21 @@ def local_sparse_global(
     num_global: int = 1,
     max_length: int | None = None,
 ) -> SequenceModel:
-    """A bidirectional encoder with LSG attention, for longer texts than it was trained on (Condevaux 2022).
+    """Return a copy of a bidirectional encoder with LSG attention, for texts longer than in training (Condevaux 2022).
 
-    Up to two blocks behind the global tokens its outputs are the model's.
+    For global tokens and at most two blocks behind them, its outputs are those of ``model``.
 
     Args:
-        model: of ``attention`` with as many heads for keys as for queries, among other parts.
-        block, sparsity, selection, num_global: of ``lsg_attention``.
-        max_length: what learned positions are made long enough for, the table repeated end to end.
+        model: a model with ``attention`` of as many key/value heads as query heads.
+        block, sparsity, selection, num_global: options of ``lsg_attention``.
+        max_length: length to which the table of learned positions is extended, by repeating it.
 
     Returns:
         A new model in evaluation mode.
 
     Raises:
-        ValueError: for a causal model or one without attention, options that cannot be kept, and a ``max_length`` for
-            positions that have none.
+        ValueError: if the model is causal or has no ``attention``, has options that ``lsg_attention`` does not have,
+            or ``max_length`` is given and its positions are not learned.
     """
     if model.spec.causal:
         raise ValueError("model must be bidirectional, got causal=True")
@@ -68,7 +71,7 @@ def local_sparse_global(
 def _with_attention(
     model: SequenceModel, change: Callable[[PartSpec], PartSpec], max_length: int | None = None
 ) -> SequenceModel:
-    """The model with each attention part changed, and its weights, those of learned positions repeated."""
+    """Return a copy with each ``attention`` part changed, the same weights, and learned positions repeated."""
     spec = model.spec
     if max_length is not None and spec.positions.name != "learned":
         raise ValueError(f"max_length is for learned positions, got {spec.positions.name!r}")
@@ -84,7 +87,7 @@ def _with_attention(
         tensors["body.embed.weight"] = table.repeat(-(-max_length // len(table)), 1)[:max_length]
         fields["positions"]["options"]["max_length"] = max_length
     new = SequenceModel(fields, model.vocab_size, model.num_features, model.num_outputs, model.pool)
-    # a hash has buffers of its own; of the model's nothing may be lost
+    # new parts may have buffers (a hash's) that the model lacks; nothing of the model's may be lost
     loaded = new.to(next(model.parameters()).dtype).load_state_dict(tensors, strict=False)
     assert not loaded.unexpected_keys, loaded.unexpected_keys
     return new.eval()

@@ -1,4 +1,4 @@
-"""Looking into models: which tokens a mixer takes from where, and how far two models are apart, layer by layer."""
+"""Tools to look into trained models: the attention matrix that a mixer amounts to, and errors layer by layer."""
 
 from __future__ import annotations
 

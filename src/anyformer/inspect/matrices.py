@@ -1,4 +1,4 @@
-"""What moves from token to token: matrices by differentiation, and what can be read from them."""
+"""Matrices of each token's effect on each other one, by differentiation, and statistics of them."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ from anyformer.models import SequenceModel
 def implied_matrix(
     mixer: Mixer, x: Tensor, *, values: str = "v", outputs: str = "out", **inputs: Any
 ) -> Tensor:
-    """The attention matrix that a mixer amounts to, whether or not it ever makes one (Qin 2022, section 5).
+    """Return the attention matrix that a mixer is equivalent to, even if it never computes one (Qin 2022, section 5).
 
-    Of what the map ``outputs`` reads, z, and what the map ``values`` writes, v, both with H heads of one width, it is
-    dz[t, h, 0] / dv[s, h, 0]; queries and keys stay as they are. For softmax attention that is the softmax. It takes a
-    backward pass for each token.
+    With v the output of the submodule ``values`` and z the input of the submodule ``outputs``, both of H heads of one
+    width, entry (t, s) of head h is dz[t, h, 0] / dv[s, h, 0] at fixed queries and keys. For softmax attention that
+    is the softmax. It takes one backward pass for each token.
 
     Args:
-        mixer: with ``num_heads`` and both maps; where ``values`` also writes queries and keys, values come last.
+        mixer: a mixer with both submodules, and ``num_heads`` if it has several heads.
         x: (B, T, D).
+        values: name of the submodule that computes the values; if it computes queries and keys too, values come last.
+        outputs: name of the output projection.
         inputs: further arguments of the mixer.
 
     Returns:
         (B, H, T, T).
 
     Raises:
-        ValueError: where the mixer has no such maps.
+        ValueError: if the mixer has no submodule of one of these names.
     """
     seen: dict[str, Tensor] = {}
 
@@ -60,9 +62,13 @@ def implied_matrix(
 
 
 def influence(mixer: Mixer, x: Tensor, **inputs: Any) -> Tensor:
-    """How strongly each output depends on each input: (B, T, T), Frobenius norms of dy[t] / dx[s].
+    """Return the Frobenius norms of dy[t] / dx[s], (B, T, T): how strongly each output depends on each input.
 
-    For any mixer, values or none; it takes a backward pass for each number of an output.
+    It works for every mixer, and takes T * D backward passes.
+
+    Args:
+        x: (B, T, D).
+        inputs: further arguments of the mixer.
     """
     x = x.detach().requires_grad_()
     with torch.enable_grad():
@@ -78,32 +84,38 @@ def influence(mixer: Mixer, x: Tensor, **inputs: Any) -> Tensor:
 
 
 def mass_by_distance(matrix: Tensor) -> Tensor:
-    """The share of each row's absolute weight that lies at each distance, averaged over all rows that have some.
+    """Return the share of a row's absolute weight at each distance, averaged over all rows that are not zero.
 
     Args:
-        matrix: (..., T, T), of :func:`implied_matrix` or :func:`influence`.
+        matrix: (..., T, T), from :func:`implied_matrix` or :func:`influence`.
 
     Returns:
-        (2 T - 1,), for query - key from -(T - 1), the last key as the first query sees it, to T - 1; sums to 1.
+        (2 T - 1,), for query - key from -(T - 1) (the last key, seen by the first query) to T - 1; it sums to 1.
     """
     T = matrix.shape[-1]
     weight = matrix.detach().abs().reshape(-1, T, T)
     total = weight.sum(-1, keepdim=True)
     share = weight / torch.where(total > 0, total, 1.0)
-    place = torch.arange(T, device=matrix.device)
-    distance = (place[:, None] - place + T - 1).flatten()
+    position = torch.arange(T, device=matrix.device)
+    distance = (position[:, None] - position + T - 1).flatten()
     mass = share.new_zeros(2 * T - 1).index_add(0, distance, share.sum(0).flatten())
     return mass / (total > 0).sum().clamp_min(1)
 
 
 @torch.no_grad()
 def depth_error(model: SequenceModel, other: SequenceModel, x: Tensor) -> list[float]:
-    """How far two models of as many sublayers are apart in what each sublayer reads, relative to the first's.
+    """Return the relative error of each sublayer's input between two models, in order of depth.
 
-    Where ``other`` approximates the attention of ``model``, it is by how much errors have added up.
+    If ``other`` approximates the attention of ``model``, this shows how errors accumulate over depth.
+
+    Args:
+        x: input of both models, tokens (B, T) or features (B, T, F).
+
+    Returns:
+        ||a - b|| / ||a|| for each sublayer, a being its input in ``model`` and b in ``other``.
 
     Raises:
-        ValueError: for models of other numbers of sublayers.
+        ValueError: if the models differ in their number of sublayers.
     """
     found = []
     for each in (model, other):
@@ -118,7 +130,7 @@ def depth_error(model: SequenceModel, other: SequenceModel, x: Tensor) -> list[f
         found.append(seen)
     mine, theirs = found
     if len(mine) != len(theirs):
-        raise ValueError(f"models must have as many sublayers, got {len(mine)} and {len(theirs)}")
+        raise ValueError(f"models must have the same number of sublayers, got {len(mine)} and {len(theirs)}")
     return [float((a - b).norm() / a.norm()) for a, b in zip(mine, theirs, strict=True)]
 
 
@@ -126,6 +138,6 @@ def _map(mixer: Mixer, name: str) -> nn.Module:
     found = getattr(mixer, name, None)
     if not isinstance(found, nn.Module):
         raise ValueError(
-            f"{mixer.info.name} has no map {name!r}; its parts are {', '.join(dict(mixer.named_children()))}"
+            f"{mixer.info.name} has no submodule {name!r}; it has {', '.join(dict(mixer.named_children()))}"
         )
     return found

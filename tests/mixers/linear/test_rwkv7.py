@@ -6,9 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import layer_norm
 
-from anyformer.convert import grow_heads
 from anyformer.mixers import create_mixer
-from anyformer.models import create_model
 
 
 @pytest.mark.parametrize("state_heads", [0, 1])
@@ -38,16 +36,6 @@ def test_step_by_step(state_heads: int) -> None:
         y = y + ((r * k * mixer.bonus).sum(1, keepdim=True) * v).flatten()
         expected.append(mixer.out(y * mixer.gate(xg)))
     torch.testing.assert_close(mixer(x[None])[0], torch.stack(expected))
-
-
-def test_a_larger_state_begins_with_the_same_outputs() -> None:
-    model = create_model("[rwkv7(num_heads=2), attention] dim=16", vocab_size=9).double()
-    tokens = torch.randint(9, (2, 12))
-    grown = grow_heads(model, 3)
-    torch.testing.assert_close(grown(tokens), model(tokens))
-    assert grown.num_parameters() > model.num_parameters()
-    with pytest.raises(ValueError, match="rwkv7 parts of at most num_heads=1"):
-        grow_heads(model, 1)
 
 
 def test_errors() -> None:

@@ -5,10 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from anyformer.convert import local_sparse_global
 from anyformer.mixers import create_mixer
-from anyformer.mixers.sparse.lsg_attention import SELECTIONS, Keys, LSGAttention
-from anyformer.models import create_model
+from anyformer.mixers.sparse.lsg_attention import Keys, LSGAttention
 from anyformer.ops.attention import attention
 
 
@@ -68,18 +66,6 @@ def test_hashes_average_keys_that_point_the_same_way() -> None:
     assert {tuple(t) for t in found.tolist()} == means
 
 
-def test_a_converted_encoder_keeps_its_outputs_up_to_two_blocks() -> None:
-    spec = "[attention(bias=true)]*2 dim=16 causal=false positions=learned(max_length=16) channel=mlp"
-    model = create_model(spec, vocab_size=9, num_outputs=3, pool="mean").double().eval()
-    short, long = torch.randint(9, (2, 13)), torch.randint(9, (2, 40))
-    for selection in SELECTIONS:
-        new = local_sparse_global(model, block=6, sparsity=3, selection=selection, max_length=40)
-        torch.testing.assert_close(new(short), model(short))
-        assert new(long).shape == (2, 3)
-    table = new.body.embed.weight
-    torch.testing.assert_close(table[16:32], table[:16])
-
-
 @pytest.mark.parametrize(
     "options, message",
     [
@@ -95,12 +81,3 @@ def test_a_converted_encoder_keeps_its_outputs_up_to_two_blocks() -> None:
 def test_errors(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         create_mixer("lsg_attention", 8, **options)
-
-
-def test_only_encoders_of_plain_attention_are_converted() -> None:
-    with pytest.raises(ValueError, match="model must be bidirectional, got causal=True"):
-        local_sparse_global(create_model("[attention] dim=16", vocab_size=9))
-    with pytest.raises(ValueError, match="qk_norm"):
-        local_sparse_global(create_model("[attention(qk_norm=true)] dim=16 causal=false", vocab_size=9))
-    with pytest.raises(ValueError, match="max_length is for learned positions, got 'rope'"):
-        local_sparse_global(create_model("[attention] dim=16 causal=false", vocab_size=9), max_length=9)

@@ -6,9 +6,7 @@ import pytest
 import torch
 
 import anyformer.ops.select as select
-from anyformer.convert import keep_best_keys
 from anyformer.mixers import create_mixer
-from anyformer.models import create_model
 from anyformer.ops.attention import attention
 
 
@@ -30,17 +28,8 @@ def test_is_dense_attention_to_the_best_keys(monkeypatch: pytest.MonkeyPatch, ca
     torch.testing.assert_close(mixer.train()(x), plain(x))
 
 
-def test_a_trained_model_keeps_its_weights_and_with_all_keys_its_outputs() -> None:
-    model = create_model("[attention(qk_norm=true), mamba] dim=16", vocab_size=7).double().eval()
-    x = torch.randint(7, (2, 15))
-    torch.testing.assert_close(keep_best_keys(model, 15)(x), model(x))
-    assert not torch.allclose(keep_best_keys(model, 2)(x), model(x))
-
-
 def test_errors() -> None:
     with pytest.raises(ValueError, match="top must be at least 1, got 0"):
         create_mixer("top_k_attention", 16, top=0)
     with pytest.raises(ValueError, match="positions='alibi' do not go with top_k_attention"):
         create_mixer("top_k_attention", 16, positions="alibi")
-    with pytest.raises(ValueError, match="model must have layers of attention"):
-        keep_best_keys(create_model("[mamba] dim=16", vocab_size=7), 3)

@@ -53,7 +53,7 @@ def interleaved() -> None:
 
 
 def natten_start(i: int, n: int, k: int, d: int) -> int:
-    """Where the window of place i begins, in the case distinctions of the authors' kernels."""
+    """Return the first key of the window of query i, by the case distinctions of the authors' kernels."""
     half = k // 2
     if i - half * d < 0:
         return i % d

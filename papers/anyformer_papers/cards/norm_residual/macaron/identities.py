@@ -28,7 +28,7 @@ study = Study(
 )
 
 
-class Flow(Mixer):
+class OdeFlow(Mixer):
     """The exact flow of dx/dt = A x over a time, less the input: a sublayer that moves the stream along A."""
 
     class Options(Mixer.Options):
@@ -52,7 +52,11 @@ def orders() -> None:
 
     def error(steps: int, macaron: bool) -> float:
         h = 1 / steps
-        layer = [Flow(b, h / 2), Flow(a, h), Flow(b, h / 2)] if macaron else [Flow(a, h), Flow(b, h)]
+        layer = (
+            [OdeFlow(b, h / 2), OdeFlow(a, h), OdeFlow(b, h / 2)]
+            if macaron
+            else [OdeFlow(a, h), OdeFlow(b, h)]
+        )
         return float((Stack(4, [layer] * steps, norm="none")(x) - exact).abs().max())
 
     for macaron, order in ((False, 1), (True, 2)):
