@@ -19,6 +19,8 @@ from typing import Any
 
 MARK = ".py:"
 """What tells ``file.py:Name`` from the name of a registered part; :class:`anyformer.registry.Registry` looks for it."""
+MODULE = "_anyformer_file_"
+"""Beginning of the names under which such files are imported."""
 FOLDER = "code"
 INDEX = "code.json"
 MOST_BYTES = 10_000_000
@@ -85,7 +87,7 @@ def load_file(named: str) -> ModuleType:
     :func:`save_code`.
 
     Raises:
-        ValueError: where there is no such file, or where another module of a neighbour's name is loaded already.
+        ValueError: there is no such file, it is not Python, or another module of a neighbour's name is loaded already.
     """
     path = Path(named)
     if not path.is_file():
@@ -95,7 +97,7 @@ def load_file(named: str) -> ModuleType:
     key = (full, _digest(files))
     if key not in _modules:
         _check_loaded(named, files)
-        _modules[key] = _run(path, f"_anyformer_file_{path.stem}_{_digest({full: key[1].encode()})}")
+        _modules[key] = _run(path, f"{MODULE}{path.stem}_{_digest({full: key[1].encode()})}")
     _sources[named] = files
     return _modules[key]
 
@@ -115,8 +117,12 @@ def _run(path: Path, name: str) -> ModuleType:
     _running.append(str(path))
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except BaseException as error:
         del sys.modules[name]
+        if isinstance(error, SyntaxError):
+            raise ValueError(
+                f"{error.filename!r} is not Python: {error.msg}, in line {error.lineno}"
+            ) from None
         raise
     finally:
         sys.path.remove(folder)

@@ -1,4 +1,4 @@
-"""``anyformer check``."""
+"""``anyformer check`` and ``anyformer bench``."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def check(
 
 
 def _show(title: str, laws: list[str], found: Iterator[list[Result]]) -> list[Result]:
-    """A table of results as they come, and all of them."""
+    """Print the results as a table, and return them."""
     table = Table(title=title, title_justify="left", pad_edge=False, collapse_padding=True)
     table.add_column("case", overflow="fold", min_width=24)
     for name in laws:
@@ -100,7 +100,7 @@ def _show(title: str, laws: list[str], found: Iterator[list[Result]]) -> list[Re
 
 
 def _check_op(name: str, device: str) -> None:
-    """ValueError for an op that is not there, or where ops are not checked."""
+    """Raise ValueError if there is no such op, or no law over ops on that device."""
     from anyformer.laws import op_names
 
     known = [f"{_OP}{op}" for op in op_names()]
@@ -161,7 +161,7 @@ def bench(
         typer.Option(help="Write this Markdown file, with figures and plots in a folder beside it."),
     ] = None,
 ) -> None:
-    """What things cost on this machine: against its limits, other libraries, and softmax attention (ten minutes)."""
+    """Measure costs on this machine, against its limits, other libraries and softmax attention (ten minutes)."""
     import torch
 
     from anyformer.bench import Page, bench_mixers, run_suites

@@ -15,7 +15,7 @@ TAKES = {
     "more": {"data", "out", "storage", "trust_code"},
     "resume": {"storage", "trust_code", "accept_changed_data"},
 }
-"""What goes with a comparison that is there already; all else stands in its plan."""
+"""Options that may stand beside each way to continue a comparison; all others are fixed by its plan."""
 
 
 @app.command(cls=DataCommand)
@@ -44,10 +44,10 @@ def compare(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the report, the results and the winner.")
     ] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with the comparison in this folder.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue the comparison in this folder.")] = None,
     more: Annotated[
         str | None,
-        typer.Option(help="Go on with the finished comparison in the folder DATA, for so much longer: 10m."),
+        typer.Option(help="Continue the finished comparison in the folder DATA for this much longer: 10m."),
     ] = None,
     hold: Annotated[
         str, typer.Option(help="What candidates have equal: parameters or flops.")
@@ -128,10 +128,7 @@ def compare(
 
 
 def _refuse_beside_a_plan(context: typer.Context) -> None:
-    """
-    Raises:
-        ValueError: an option stands beside ``--join``, ``--more`` or ``--resume`` that would change nothing there.
-    """
+    """Raise ValueError for an option that would change nothing beside ``--join``, ``--more`` or ``--resume``."""
     sources = {p.name: context.get_parameter_source(str(p.name)) for p in context.command.params}
     given = [p for p in context.command.params if getattr(sources[p.name], "name", None) == "COMMANDLINE"]
     modes = [str(parameter.name) for parameter in given if parameter.name in TAKES]

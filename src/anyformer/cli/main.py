@@ -1,8 +1,9 @@
-"""The commands and how their errors are shown."""
+"""The app that commands are added to, what they share, and how they end."""
 
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable
 from functools import wraps
 from typing import Annotated, Any, ParamSpec, TypeVar
@@ -12,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperCommand
 
+from anyformer.cli.mistakes import explain, origin
 from anyformer.spelling import command_line
 from anyformer.terminal import new_console
 
@@ -34,7 +36,10 @@ errors = new_console(stderr=True)
 
 
 def one_message(command: Callable[P, R]) -> Callable[P, R]:
-    """A user's mistake (``ValueError``, a missing file) ends in one message and exit code 2, without a traceback."""
+    """Decorate ``command`` so that a user's mistake ends it in one message and exit code 2.
+
+    What is no mistake of the user's ends it in the traceback and exit code 1; see :mod:`anyformer.cli.mistakes`.
+    """
 
     command.__doc__ = escape(command.__doc__ or "")  # help is read as markup, and specs have brackets
 
@@ -43,10 +48,15 @@ def one_message(command: Callable[P, R]) -> Callable[P, R]:
         try:
             with command_line():
                 return command(*args, **kwargs)
-        except (ValueError, OSError) as error:
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
+            mistake = origin(error) == "mistake"
+            if not mistake:
+                errors.print("".join(traceback.format_exception(error)), end="", soft_wrap=True)
             errors.print("error: ", style="bold red", end="")
-            errors.print(str(error), soft_wrap=True)
-            raise typer.Exit(2) from None
+            errors.print(explain(error), soft_wrap=True)
+            raise typer.Exit(2 if mistake else 1) from None
         except KeyboardInterrupt:
             errors.print("stopped")
             raise typer.Exit(130) from None
@@ -74,7 +84,7 @@ def main(
 def task_of(
     data: str | None, target: str | None, metric: str | None, pairs: list[str] | None
 ) -> tuple[str | list[str] | None, dict[str, Any]]:
-    """The target and the options of a task, the metric one of them; both also where they are given by ``--option``."""
+    """Return the target and the other options of a task, the metric among them; ``--option`` may give both too."""
     own = {name: value for name, value in (("target", target), ("metric", metric)) if value is not None}
     if not pairs:
         options: dict[str, Any] = {}
@@ -118,5 +128,3 @@ def utf8_output() -> None:
 
 
 utf8_output()
-
-from anyformer.cli import checks, comparing, papers, parts, use  # noqa: E402, F401

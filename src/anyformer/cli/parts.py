@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 EXAMPLE_LENGTH = 256
-"""Tokens of the examples with which ``doctor`` asks ops for their paths."""
+"""Length of the examples for which ``doctor`` lets ops choose their paths, in tokens."""
 KINDS = ("mixers", "channels", "models", "positions", "tasks", "metrics")
 
 
@@ -25,7 +25,7 @@ KINDS = ("mixers", "channels", "models", "positions", "tasks", "metrics")
 def list_parts(
     kind: Annotated[str, typer.Argument(help=f"One of {', '.join(KINDS)}; by default all.")] = "all",
 ) -> None:
-    """What there is to choose from: mixers, channel mixers, models, positions, tasks and metrics."""
+    """List what there is to choose from: mixers, channel mixers, models, positions, tasks and metrics."""
     if kind not in (*KINDS, "all"):
         raise ValueError(f"unknown kind {kind!r}{nearest(kind, list(KINDS))}")
     for each in KINDS if kind == "all" else (kind,):
@@ -85,7 +85,7 @@ _tables = {
 @app.command()
 @one_message
 def doctor() -> None:
-    """What this machine is, and the path that each op takes on it, with the reason."""
+    """Describe this machine, and the path that each op takes on it, with the reason."""
     import platform
 
     import torch
@@ -120,8 +120,10 @@ def doctor() -> None:
 def paths_taken(
     devices: Sequence[str], dtypes: Sequence[torch.dtype]
 ) -> Iterator[tuple[str, str, list[str], str]]:
-    """Each op, a path that it takes, the devices and types on which it does, and why: asked with the first example of
-    the op, and without gradients."""
+    """Yield, for each op and each path that it takes: op, path, devices with dtypes, and the reason.
+
+    Paths are chosen for the op's first example, without gradients.
+    """
     from anyformer.laws.ops.cases import Sizes, path_of
     from anyformer.ops import Choice, load_all
 

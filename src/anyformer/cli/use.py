@@ -34,7 +34,7 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="The highest; by default 0.003.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the first weights, and of draws in training.")] = None,
     option: Annotated[list[str] | None, typer.Option(help="An option of the task: name=value.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in OUT.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the training in OUT.")] = False,
     accept_changed_data: Annotated[
         bool,
         typer.Option("--accept-changed-data", help="With --resume: begin anew where the data has changed."),
@@ -100,7 +100,7 @@ def train(
 
 
 def _run(fit: Fit) -> None:
-    """Train under a line that shows how far it is."""
+    """Train, with a line that shows the progress."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (MofNCompleteColumn(), TextColumn("steps"), BarColumn(), TimeRemainingColumn())

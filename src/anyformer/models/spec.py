@@ -196,6 +196,10 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         fields = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"spec file {str(path)!r} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"spec file {str(path)!r} is not UTF-8 text: byte {error.start} is 0x{error.object[error.start]:02x}"
+        ) from None
     except yaml.YAMLError as error:
         raise ValueError(f"spec file {str(path)!r} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(fields, dict):
