@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from anyformer import Mixer, create_mixer
-from anyformer.caches import _FULL, ROOM
+from anyformer.caches import _FULL, SPARE
 from anyformer.models import create_model
 from anyformer.state import State, leaves, map_state, select_rows, state_bytes
 
-LENGTH = 3 * ROOM
+LENGTH = 3 * SPARE
 
 
 def mixer(**options: object) -> Mixer:
@@ -31,7 +31,7 @@ def stream(m: Mixer, x: Tensor, state: State) -> tuple[Tensor, State]:
     return torch.cat(out, 1), state
 
 
-@pytest.mark.parametrize("window", [None, 1, 5, ROOM + 7])
+@pytest.mark.parametrize("window", [None, 1, 5, SPARE + 7])
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
 def test_token_by_token_equals_the_whole(window: int | None, mode: type[AbstractContextManager]) -> None:
     m, x = mixer(window=window), torch.randn(2, LENGTH, 8, dtype=torch.float64)
@@ -65,12 +65,12 @@ def test_decoding_does_not_copy_the_past() -> None:
     m, x = mixer(), torch.randn(1, LENGTH, 8, dtype=torch.float64)
     _, state = m.stream(x, m.init_state(1))
     copies, where = 0, None
-    for t in range(ROOM):
+    for t in range(SPARE):
         _, state = m.stream(x[:, t : t + 1], state)
         storage = state["own"]["k"].untyped_storage().data_ptr()
         copies, where = copies + (storage != where), storage
     assert copies <= 2
-    assert state_bytes(state["own"]) == 2 * 8 * 8 * (LENGTH + ROOM) + 8
+    assert state_bytes(state["own"]) == 2 * 8 * 8 * (LENGTH + SPARE) + 8
 
 
 def test_inference_state_is_good_outside() -> None:

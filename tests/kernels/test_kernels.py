@@ -91,7 +91,7 @@ def test_what_kernels_take() -> None:
     x = torch.ones(2)
     assert kernels.refuses(x, None, x) is None and kernels.refuses(x.double()) is None
     refused = {
-        "one type": (x, x.double()),
+        "one dtype": (x, x.double()),
         "float32 and float64": (x.bfloat16(),),
         "for CPUs": (x.to("meta"),),
         "empty": (x[:0],),

@@ -34,7 +34,7 @@ def under_kernels(case: Case, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append(name)
         run(name, *args)
 
-    def seen() -> kernels.Status:
+    def seen() -> kernels.NativeStatus:
         asked.append("status")
         return status()
 

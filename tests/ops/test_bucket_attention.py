@@ -9,7 +9,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 import anyformer.ops.bucket_attention as module
 from anyformer.ops import use_native
-from anyformer.ops.bucket_attention import bucket_attention, stretches, visited_tiles
+from anyformer.ops.bucket_attention import bucket_attention, key_spans, visited_tiles
 
 
 def make(
@@ -59,7 +59,7 @@ def test_dropping_half_of_queries_and_keys_leaves_a_quarter_of_the_tiles() -> No
     half = whole.masked_fill(torch.rand(T).argsort() < T // 2, -1)
     counts = []
     for bucket in (whole, half):
-        found = stretches(bucket, bucket, causal=True)
+        found = key_spans(bucket, bucket, causal=True)
         start, stop = found.start[0], found.stop[0]
         order = torch.where(start < stop, stop, T + 1).argsort(1)
         visited = visited_tiles(start.gather(1, order), stop.gather(1, order), T, tile)
@@ -72,7 +72,7 @@ def test_dropping_half_of_queries_and_keys_leaves_a_quarter_of_the_tiles() -> No
 def test_in_buckets_fewer_tiles_are_visited(monkeypatch: pytest.MonkeyPatch) -> None:
     (q, k, v), _ = make(64, 64, 1, H=1, G=1, B=1)
     bucket = (torch.arange(64) % 8)[None, None]
-    found = stretches(bucket, bucket)
+    found = key_spans(bucket, bucket)
     order = (found.start[0] * 65 + found.stop[0]).argsort(1)
     visited = visited_tiles(found.start[0].gather(1, order), found.stop[0].gather(1, order), 64, 8)
     assert torch.equal(visited[0], torch.eye(8).bool())  # 8 tokens a bucket, 8 a tile: each tile alone

@@ -105,14 +105,14 @@ def test_specs_are_values() -> None:
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_a_stretch_is_what_a_product_sees(name: str) -> None:
-    """Wherever a product says that each query sees a stretch of the keys, it is that, with the query in it."""
+def test_a_span_is_what_a_product_sees(name: str) -> None:
+    """Wherever a product says that each query sees a span of the keys, it is that, with the query in it."""
     for product in RULES[name][0].products():
-        stretch = product.stretch(INDEX)
-        assert (stretch is None) == any(isinstance(spec, (Dilated, Columns, Every)) for spec in product.specs)
-        if stretch is None:
+        span = product.span(INDEX)
+        assert (span is None) == any(isinstance(spec, (Dilated, Columns, Every)) for spec in product.specs)
+        if span is None:
             continue
-        low, high = (torch.full_like(INDEX, end) if x is None else x for x, end in zip(stretch, (-99, 99)))
+        low, high = (torch.full_like(INDEX, end) if x is None else x for x, end in zip(span, (-99, 99)))
         i, j = INDEX[:, :, None], INDEX[:, None, :]
         everything = torch.ones(1, T, T, dtype=torch.bool)
         seen = product.sees(i, j, everything, everything)

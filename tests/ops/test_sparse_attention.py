@@ -90,7 +90,7 @@ def test_fast_equals_definition(tiles: None, name: str, T: int, S: int) -> None:
 
 @pytest.mark.parametrize("name", SPECS)
 def test_ragged_numbers(tiles: None, name: str) -> None:
-    """Left-aligned, right-aligned, shuffled and missing tokens; queries that are a stretch of the keys."""
+    """Left-aligned, right-aligned, shuffled and missing tokens; queries that are a span of the keys."""
     T, S = 21, 47
     q_index, k_index = torch.full((4, T), -1), torch.full((4, S), -1)
     k_index[0, :40], q_index[0, :13] = torch.arange(40), torch.arange(27, 40)  # padded on the right

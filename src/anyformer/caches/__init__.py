@@ -1,8 +1,8 @@
-"""What is kept of the past by mixers that look at single tokens again.
+"""Caches of past tokens, for mixers that look at single tokens again.
 
-A cache is a dict of tensors whose time axis is 2, e.g. keys (B, G, S, K), and of ``stored`` (B,) int64: how many
-places of each sample, counted from the last, hold a token. The places before them are empty. Tokens are stored in
-order and none is left out, so that the number of the last token tells that of every other.
+A cache is a dict of tensors with time axis 2, e.g. keys (B, G, S, K), and ``stored`` (B,) int64: how many of a sample's
+last slots hold a token; the slots before them are empty. Tokens are stored in order and without gaps, so that the
+number of the last token gives those of all others.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from anyformer.contract import Inputs
 
 Cache = dict[str, Tensor]
 
-ROOM = 64
-"""Where a cache has to be copied, places for so many later tokens are made behind it, or an eighth of its length."""
+SPARE = 64
+"""Least number of spare slots after a cache that is copied to grow; an eighth of its length if that is more."""
 
-# A tensor of a cache is a view of a longer one; here is that one, and where the view ends in it. Whoever takes the
-# entry out may write behind the view. It is then gone, so that continuing the same state once more makes a copy.
-_ROOMS = ByTensor[tuple[Tensor, int]]()
+# By cached tensor, the longer buffer that it is a view of, and the end of the view in it. Popping the entry gives the
+# right to write after the view, once: continuing the same state a second time makes a copy.
+_BUFFERS = ByTensor[tuple[Tensor, int]]()
 
-# Of ``stored``: that every place of its cache holds a token, where that is known without looking.
+# By ``stored``: True where every slot of its cache is known to hold a token, without reading the tensor.
 _FULL = ByTensor[bool]()
 
 
 def slots(inputs: Inputs) -> Tensor:
-    """(B, 1, T, 1) int64: index + 1 of the tokens of this call, 0 where masked."""
+    """Return index + 1 of the tokens of this call, 0 where masked: (B, 1, T, 1) int64."""
     return inputs.zero(inputs.index + 1)[:, None, :, None]
 
 
 def append(past: Cache, new: Cache, inputs: Inputs, limit: int | None = None) -> tuple[Cache, Cache]:
-    """Put the tokens of a call behind the past ones. ``past`` stays good.
+    """Append the tokens of a call to the past ones. ``past`` stays valid.
 
     Args:
-        past: what an earlier call kept.
+        past: the cache that an earlier call kept.
         new: the same tensors of this call's tokens, without ``stored``.
-        inputs: this call's.
-        limit: the number of latest tokens to keep of each sample, ``None`` = all.
+        inputs: of this call.
+        limit: the most latest tokens to keep of each sample, None = all.
 
     Returns:
-        what this call's queries may look at (past and new), and what to keep.
+        the cache that this call's queries see, past and new, and the cache to keep.
     """
     if inputs.mask is not None:
         return _append_ragged(past, new, inputs, limit)
@@ -52,19 +52,19 @@ def append(past: Cache, new: Cache, inputs: Inputs, limit: int | None = None) ->
     both, kept = {"stored": stored}, {"stored": stored if limit is None else stored.clamp_max(limit)}
     compiling = torch.compiler.is_compiling()
     full = not compiling and bool(_FULL.get(past["stored"]))
-    in_place = T <= ROOM and not compiling and not torch.is_grad_enabled()
+    in_place = T <= SPARE and not compiling and not torch.is_grad_enabled()
     for name, tokens in new.items():
         old = past[name]
         if old.shape[2] == 0 and old.dtype == tokens.dtype:
-            t, room, full = tokens, None, not compiling
+            t, buffer, full = tokens, None, not compiling
         elif in_place and old.dtype == tokens.dtype:
-            t, room = _extend(old, tokens)
+            t, buffer = _extend(old, tokens)
         else:
-            t, room = torch.cat([old, tokens], 2), None
+            t, buffer = torch.cat([old, tokens], 2), None
         both[name] = t
         kept[name] = t if limit is None else _last(t, limit)
-        if room is not None:
-            _ROOMS.put(kept[name], room)
+        if buffer is not None:
+            _BUFFERS.put(kept[name], buffer)
     if full:
         for known in {id(t): t for t in (stored, kept["stored"])}.values():
             _FULL.put(known, True)
@@ -72,7 +72,7 @@ def append(past: Cache, new: Cache, inputs: Inputs, limit: int | None = None) ->
 
 
 def _append_ragged(past: Cache, new: Cache, inputs: Inputs, limit: int | None) -> tuple[Cache, Cache]:
-    """Masked tokens go to the front, so that the latest real ones are the last."""
+    """Append with masked tokens moved to the front, so that the real ones come last."""
     stored, masked = past["stored"] + inputs.lengths, inputs.index.shape[1] - inputs.lengths
     longest = int(stored.max()) if stored.numel() else 0
     keep = longest if limit is None else min(limit, longest)
@@ -87,38 +87,44 @@ def _append_ragged(past: Cache, new: Cache, inputs: Inputs, limit: int | None) -
 
 
 def _last(t: Tensor, count: int) -> Tensor:
-    """The last ``count`` places, as a view unless it would hold much more memory than it shows."""
+    """Return the last ``count`` slots, as a view unless that would keep much more memory alive."""
     size = t.shape[2]
     if size <= count:
         return t
     last = t[:, :, size - count :]
-    return last if size <= 2 * count + ROOM else last.clone()
+    return last if size <= 2 * count + SPARE else last.clone()
 
 
 def _extend(past: Tensor, new: Tensor) -> tuple[Tensor, tuple[Tensor, int]]:
-    """``past`` and ``new`` in one, in place behind ``past`` where there is room; and the room that is left."""
+    """Return ``past`` and ``new`` joined, in place if the buffer has spare slots, with the buffer and the end in it."""
     n, T = past.shape[2], new.shape[2]
-    room, end = _ROOMS.pop(past) or (None, 0)
-    if room is None or room.shape[2] < end + T or room.is_inference() != torch.is_inference_mode_enabled():
+    buffer, end = _BUFFERS.pop(past) or (None, 0)
+    if (
+        buffer is None
+        or buffer.shape[2] < end + T
+        or buffer.is_inference() != torch.is_inference_mode_enabled()
+    ):
         B, G, _, K = past.shape
-        room, end = past.new_empty(B, G, n + T + max(ROOM, n // 8), K), n
-        room[:, :, :n] = past
-    room.narrow(2, end, T).copy_(new)
-    return room.narrow(2, end - n, n + T), (room, end + T)
+        buffer, end = past.new_empty(B, G, n + T + max(SPARE, n // 8), K), n
+        buffer[:, :, :n] = past
+    buffer.narrow(2, end, T).copy_(new)
+    return buffer.narrow(2, end - n, n + T), (buffer, end + T)
 
 
 def key_index(keys: Cache, inputs: Inputs) -> Tensor:
-    """(B, S) int64: the index of the token in each place of what ``append`` gives to look at, -1 where it is empty."""
+    """Return the index of the token in each slot of the first result of :func:`append`, -1 = empty: (B, S) int64."""
     S, last = keys["k"].shape[2], inputs.index[:, :1] + inputs.lengths[:, None] - 1
     age = torch.arange(S - 1, -1, -1, device=last.device)
     return torch.where(age < keys["stored"][:, None], last - age, -1)
 
 
-def sight(keys: Cache, inputs: Inputs, window: int | None = None, *, always: bool = False) -> dict[str, Any]:
-    """As arguments of attention: a query sees stored keys up to itself, the last ``window`` of them.
+def visibility(
+    keys: Cache, inputs: Inputs, window: int | None = None, *, always: bool = False
+) -> dict[str, Any]:
+    """Return arguments of attention by which a query sees stored keys up to itself, the last ``window`` of them.
 
-    ``keys`` is what :func:`append` gave to look at. With ``always`` the answer is a mask, ``visible``, even where
-    ``causal`` would say as much.
+    ``keys`` is the first result of :func:`append`. With ``always`` the argument is the mask ``visible``, even where
+    ``causal`` would do.
     """
     T, S = inputs.index.shape[1], keys["k"].shape[2]
     if T == 0:
@@ -132,7 +138,7 @@ def sight(keys: Cache, inputs: Inputs, window: int | None = None, *, always: boo
 
 
 def _is_full(stored: Tensor, size: int) -> bool:
-    """Whether no place is empty; where asking would wait for a device, no."""
+    """Return True if every slot is known to hold a token; asking a device other than the CPU would block."""
     if torch.compiler.is_compiling():
         return False
     if _FULL.get(stored):

@@ -1,4 +1,4 @@
-"""A cache in which each token stands at its number, whatever came in which call."""
+"""A cache indexed by token number, whichever call a token came in."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from torch.nn.functional import pad
 
 
 def put(past: Tensor, new: Tensor, number: Tensor, size: int) -> Tensor:
-    """Tokens at their numbers. ``past`` stays good.
+    """Write tokens at their numbers. ``past`` stays valid.
 
     Args:
         past: (B, H, S, K) of earlier tokens.
         new: (B, H, T, K).
-        number: (B, T) int64, of each new token, -1 = not there.
-        size: places of the result, at least S and more than any number; those without a token are zero.
+        number: (B, T) int64, of each new token, -1 = none.
+        size: slots of the result, at least S and more than any number; empty ones are zero.
 
     Returns:
         (B, H, size, K).
@@ -25,12 +25,12 @@ def put(past: Tensor, new: Tensor, number: Tensor, size: int) -> Tensor:
 
 
 def widen(low: Tensor, high: Tensor, new: Tensor, page: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """The smallest and the largest value of each channel in each page, with new tokens.
+    """Update the smallest and the largest value of each channel in each page by new tokens.
 
     Args:
         low, high: (B, H, P, K) so far, inf and -inf where a page has no token.
         new: (B, H, T, K).
-        page: (B, T) int64, of each new token, -1 = not there.
+        page: (B, T) int64, of each new token, -1 = none.
         size: pages of the result, at least P.
 
     Returns:
@@ -46,5 +46,5 @@ def widen(low: Tensor, high: Tensor, new: Tensor, page: Tensor, size: int) -> tu
 
 
 def _alike(past: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
-    """Both of one dtype: autocast may narrow new tokens."""
+    """Return both in one dtype: autocast may narrow new tokens."""
     return (past.to(new.dtype), new) if past.shape[2] == 0 else (past, new.to(past.dtype))

@@ -1,12 +1,11 @@
 """Native CPU kernels behind the ops: plain C, one library for each instruction set, optional everywhere.
 (:mod:`anyformer.kernels.cuda` has those for CUDA.)
 
-Only ops import this room. An op asks :func:`refuses` whether the kernels take its tensors, and calls one by name with
-:func:`run`; its pure PyTorch form stands beside it for every other case.
+Only ops import this room. :func:`refuses` says whether the kernels support an op's tensors, :func:`run` calls a kernel
+by name; each op has a pure PyTorch form for every other case.
 
-The environment variable ``ANYFORMER_NATIVE=0`` turns the kernels off, and another instruction set's name
-(``baseline``, ``avx2``, ``avx512``) chooses that library, the whole path of a folder those in it. Threads follow
-``torch.set_num_threads``.
+The environment variable ``ANYFORMER_NATIVE`` chooses the library: ``0`` none, ``baseline``, ``avx2`` or ``avx512`` that
+instruction set, an absolute path the libraries in that folder. The number of threads is ``torch.get_num_threads()``.
 """
 
 from __future__ import annotations
@@ -26,25 +25,25 @@ import torch
 from torch import Tensor
 
 LEVELS = {"AVX512": "avx512", "AVX2": "avx2"}
-"""Libraries by what PyTorch calls the capability of this CPU (which ATEN_CPU_CAPABILITY can lower)."""
+"""Libraries by PyTorch's name of the CPU's capability, which ATEN_CPU_CAPABILITY can lower."""
 SUFFIXES = {torch.float32: "_f32", torch.float64: "_f64"}
 
 _off = 0
 
 
-class Status(NamedTuple):
-    """Which library is in use, ``None`` if none, and why."""
+class NativeStatus(NamedTuple):
+    """The library in use, None if none, and the reason."""
 
     library: str | None
     reason: str
 
 
 @functools.cache
-def _load() -> tuple[ctypes.CDLL | None, Status]:
+def _load() -> tuple[ctypes.CDLL | None, NativeStatus]:
     wanted = os.environ.get("ANYFORMER_NATIVE", "1")
     if wanted == "0":
-        return None, Status(None, "ANYFORMER_NATIVE=0 turns the native kernels off")
-    given = os.path.isabs(wanted)  # a name never means a folder that happens to be here
+        return None, NativeStatus(None, "ANYFORMER_NATIVE=0 turns the native kernels off")
+    given = os.path.isabs(wanted)  # only an absolute path is a folder
     best = LEVELS.get(torch.backends.cpu.get_cpu_capability(), "baseline")
     level = best if given or wanted == "1" else wanted
     built = built_in([wanted] if given else __path__)
@@ -55,20 +54,20 @@ def _load() -> tuple[ctypes.CDLL | None, Status]:
         remedy = "; CMAKE_ARGS=-DANYFORMER_BASELINE=ON pip install builds them" if level == "baseline" else ""
         return None, _without(f"no native kernels for {level!r}, only for {', '.join(built)}{remedy}")
     try:
-        return _open(built[level]), Status(level, f"native {level} kernels")
+        return _open(built[level]), NativeStatus(level, f"native {level} kernels")
     except OSError as error:
         return None, _without(f"the native kernels could not be loaded ({error})")
 
 
 def built_in(folders: Iterable[str]) -> dict[str, Path]:
-    """The libraries that lie in folders, by instruction set. (An editable install's are not beside this file.)"""
+    """Return the libraries in folders, by instruction set. (Those of an editable install are not beside this file.)"""
     suffix = ".dll" if sys.platform == "win32" else ".so"
     found = (path for folder in folders for path in sorted(Path(folder).glob(f"anyformer_*{suffix}")))
     return {path.stem.removeprefix("anyformer_"): path for path in found}
 
 
 def _open(path: Path) -> ctypes.CDLL:
-    """Load a library; its OpenMP runtime is the one that PyTorch has loaded, or the system's."""
+    """Load a library, with the OpenMP runtime that PyTorch has loaded, or else the system's."""
     try:
         return ctypes.CDLL(str(path))
     except OSError:
@@ -78,8 +77,8 @@ def _open(path: Path) -> ctypes.CDLL:
         return ctypes.CDLL(str(path))
 
 
-def _without(reason: str) -> Status:
-    """Say once, also for processes that this one starts, that the slower forms run."""
+def _without(reason: str) -> NativeStatus:
+    """Warn that the slower forms run, once for this process and those that it starts."""
     if "ANYFORMER_NOTICED" not in os.environ:
         os.environ["ANYFORMER_NOTICED"] = "1"
         logging.getLogger("anyformer").warning(
@@ -87,34 +86,34 @@ def _without(reason: str) -> Status:
             "times slower on CPU. `anyformer doctor` shows each op's path.",
             reason,
         )
-    return Status(None, reason)
+    return NativeStatus(None, reason)
 
 
 OFF = "turned off by use_native(False)"
 
-_found: Status | None = None  # once somebody has asked
+_found: NativeStatus | None = None  # set by the first status() or refuses()
 
 
 @torch.compiler.assume_constant_result
-def _find() -> Status:
+def _find() -> NativeStatus:
     global _found
     _found = _load()[1]
     return _found
 
 
 def turned_off() -> bool:
-    """Whether :func:`use_native` has turned native forms off."""
+    """Return True if :func:`use_native` has turned the native forms off."""
     return _off > 0
 
 
-def status() -> Status:
-    """Whether there are native kernels here, and why or why not."""
-    return Status(None, OFF) if _off else _found or _find()
+def status() -> NativeStatus:
+    """Return the library of native kernels in use, and the reason."""
+    return NativeStatus(None, OFF) if _off else _found or _find()
 
 
 @contextmanager
 def use_native(native: bool) -> Iterator[None]:
-    """With ``False``, run the pure PyTorch forms."""
+    """Run the pure PyTorch forms inside, if ``native`` is False."""
     global _off
     _off += not native
     try:
@@ -124,9 +123,9 @@ def use_native(native: bool) -> Iterator[None]:
 
 
 def refuses(*tensors: Tensor | None) -> str | None:
-    """Why the kernels do not take these tensors, ``None`` where they do.
+    """Return why the kernels do not support these tensors, None if they do.
 
-    They take tensors on the CPU, none empty, all float32 or all float64. A compiler can trace this function.
+    They support tensors on the CPU, none empty, all float32 or all float64. torch.compile can trace this function.
     """
     if _off:
         return OFF
@@ -141,18 +140,18 @@ def refuses(*tensors: Tensor | None) -> str | None:
             return "the native kernels are for CPUs"
         if x.dtype is not dtype:
             if dtype is not None:
-                return "the native kernels take tensors of one type"
+                return "the native kernels support tensors of one dtype only"
             dtype = x.dtype
         if x.numel() == 0:
             return "a tensor is empty"
-    return None if dtype in SUFFIXES else "the native kernels take float32 and float64"
+    return None if dtype in SUFFIXES else "the native kernels support float32 and float64 only"
 
 
 def run(name: str, *args: Tensor | int | float | None) -> None:
-    """Call ``name`` for the type of its first argument, with the number of threads added at the end.
+    """Call the kernel ``name`` for the dtype of its first argument, with the number of threads as last argument.
 
-    A tensor is passed as its address, so that the caller answers for its layout (``ops/_memory.py``); ``None`` as a
-    null pointer, int as int64, float as double.
+    Tensors are passed as addresses: the caller is responsible for their layout (``ops/_memory.py``). None is passed as
+    a null pointer, int as int64, float as double.
     """
     first = args[0]
     assert isinstance(first, Tensor)
@@ -169,7 +168,7 @@ _functions: dict[tuple[str, torch.dtype], ctypes._NamedFuncPointer] = {}
 
 
 def _function(name: str, args: tuple[Tensor | int | float | None, ...]) -> ctypes._NamedFuncPointer:
-    """The kernel, which takes arguments of these kinds from now on."""
+    """Return the kernel, its argument types set to the kinds of ``args``."""
     library = _load()[0]
     assert library is not None
     function = getattr(library, name)

@@ -1,4 +1,4 @@
-"""What every op has: a definition, a fast form that chooses among paths, and a FLOP formula."""
+"""Declaration of ops: a definition, a fast form that chooses among paths, and a FLOP formula."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ R = TypeVar("R")
 
 
 def native_exponential(x: Tensor, out: Tensor, rounds: int) -> None:
-    """exp of x (n,), ``rounds`` times, into rows of ``out`` (threads, n): what the benchmark measures kernels by."""
+    """Write exp of x (n,) into the rows of ``out`` (threads, n), ``rounds`` times: the benchmark's yardstick."""
     kernels.run("exponential", x, out, x.numel(), rounds)
 
 
 class Spread(NamedTuple):
-    """Where a fast form may show NaN or infinity though the definition shows none: along axes of its outputs from where
-    the definition shows one. Not a law's exception for other numbers, and none for other samples."""
+    """Axes of the outputs along which a fast form may spread a NaN or an infinity further than the definition does.
+
+    Finite numbers are not excused, nor is any other sample of the batch.
+    """
 
     axes: tuple[int, ...]
     reason: str
@@ -48,7 +50,7 @@ class Primitive(NamedTuple):
 
     @property
     def paths(self) -> Paths:
-        """The ways to compute it, in order of preference."""
+        """The paths that compute the op, in order of preference."""
         return PATHS[self.name]
 
 
@@ -56,7 +58,7 @@ UNDER_TRANSFORMS = (
     "Inside torch.func (grad, vjp, jvp, vmap) and with dual tensors every op runs its definition, which can be far "
     "slower; backward() and torch.autograd.grad take the paths above."
 )
-"""What :func:`primitive` chooses where a transform asks for other derivatives than those of ``backward``."""
+"""The rule of :func:`primitive` where a transform asks for other derivatives than those of ``backward``."""
 
 _transformed: Callable[[], bool] = torch._C._are_functorch_transforms_active
 
@@ -83,7 +85,7 @@ def primitive(
     def wrap(fast: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(fast)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
-            # our kernels and custom ops know the derivatives of ``backward`` only, PyTorch's operations all of them
+            # kernels and custom ops define reverse-mode derivatives only; PyTorch's operations define all of them
             if _definition_depth or forward_ad._current_level >= 0 or _transformed():
                 return definition(*args, **kwargs)
             if _counters:
@@ -100,7 +102,7 @@ def primitive(
 
 @contextmanager
 def use_definition() -> Iterator[None]:
-    """Run every op by its definition: slow, and what the fast forms are compared with."""
+    """Run every op by its definition: the slow reference that the fast forms are compared with."""
     global _definition_depth
     _definition_depth += 1
     try:
@@ -133,7 +135,7 @@ class FlopCounter:
 
     def count(self, flops: Callable[..., int], fast: Callable[..., R], args: Any, kwargs: Any) -> R:
         before = self._torch.get_total_flops()
-        _counters.remove(self)  # ops called by this op are part of its formula
+        _counters.remove(self)  # the formula of this op includes the ops that it calls
         try:
             result = fast(*args, **kwargs)
         finally:

@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anyformer.ops._gate import Paths, looked_at
-from anyformer.ops._memory import like
+from anyformer.ops._gate import Paths, refuses_raw_access
+from anyformer.ops._memory import empty_dense
 
 Tensors = Sequence[Tensor | None]
 
 
 def gradients_like(*inputs: Any) -> list[Tensor | None]:
-    """New tensors for the gradients of the tensors among the inputs, each like its own, in one piece."""
-    return [like(x) if isinstance(x, Tensor) else None for x in inputs]
+    """Allocate the gradients of the tensors among the inputs: contiguous, of their shapes and dtypes."""
+    return [empty_dense(x) if isinstance(x, Tensor) else None for x in inputs]
 
 
 def custom_op(
@@ -31,22 +31,22 @@ def custom_op(
     keeps: Sequence[int] = (),
     constant: Sequence[int] = (),
 ) -> Callable[..., Any]:
-    """Declare ``anyformer::NAME`` and ``anyformer::NAME_backward``, which compilers and exporters see as they are.
+    """Declare ``anyformer::NAME`` and ``anyformer::NAME_backward``, each one opaque node to compilers and exporters.
 
     Args:
-        forward: a function that computes the outputs, or paths that do: a tensor or a tuple of them, none an input or
-            a view of one. The annotations of the function, or of the first path's, are the schema: tensors come first,
-            then what has no gradient.
-        outputs: new tensors with the sizes and strides of the outputs, from the same arguments: what the fake form
-            returns, and ``forward`` writes into.
-        backward: ``backward(grads, kept, needs, *given)``, given what ``forward`` was: the gradients of the tensors
-            among them, None where none is needed. ``grads`` are those of the outputs, None where nothing depends on
-            one; ``kept`` the outputs listed in ``keeps``; ``needs`` tells which gradients are asked for.
-        gradients: new tensors for these gradients, from the same arguments, as ``outputs`` is for the outputs.
-        formula: the outputs by PyTorch's own operations, for those who differentiate the gradients once more; or
-        again: the gradients by such operations, with the arguments of ``backward``.
-        keeps: outputs, by number, that the backward reads.
-        constant: outputs, by number, that have no gradient.
+        forward: a function, or paths, that computes the outputs: a tensor or a tuple of tensors, none of them an input
+            or a view of one. The annotations of the function, or of the first path's ``run``, become the schema:
+            tensors first, then the arguments without a gradient.
+        outputs: allocates the outputs, with their sizes and strides, from the arguments of ``forward``. The fake form
+            returns them; ``forward`` writes into them.
+        backward: ``backward(grads, kept, needs, *given)`` returns the gradients of the tensors among ``given``, the
+            arguments of ``forward``; None where one is not needed. ``grads``: the gradients of the outputs, None for an
+            unused output; ``kept``: the outputs listed in ``keeps``; ``needs``: bools, which gradients are needed.
+        gradients: allocates these gradients from the arguments of ``forward``.
+        formula: the outputs by PyTorch's own operations, for second derivatives. Give this, or
+        again: the gradients by PyTorch's own operations, with the arguments of ``backward``.
+        keeps: indices of the outputs that the backward reads.
+        constant: indices of the outputs that have no gradient.
     """
     annotated = forward.paths[0].run if isinstance(forward, Paths) else forward
     run = forward.__call__ if isinstance(forward, Paths) else forward
@@ -75,7 +75,7 @@ def custom_op(
         ctx.save_for_backward(*inputs[:count], *(found[n] for n in keeps))
 
     def differentiate(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        saved = ctx.saved_tensors  # under checkpoint they can be had once only
+        saved = ctx.saved_tensors  # under activation checkpointing they can be unpacked only once
         tensors, kept = saved[:count], saved[count:]
         needs, rest = ctx.needs_input_grad[:count], (None,) * len(ctx.options)
         if all(grad is None for grad in grads):
@@ -86,8 +86,8 @@ def custom_op(
             assert formula is not None
             return *gradients_again(lambda *t: formula(*t, *ctx.options), tensors, needs, *grads), *rest
         if (
-            torch._C._len_torch_dispatch_stack() == 0 and looked_at(*tensors) is None
-        ):  # nobody would see the operator
+            torch._C._len_torch_dispatch_stack() == 0 and refuses_raw_access(*tensors) is None
+        ):  # no autograd or compiler has to see the operator
             own = backward(grads, kept, needs, *tensors, *ctx.options)
             return *(grad if need else None for grad, need in zip(own, needs)), *rest
         found = iter(adjoint(grads, kept, needs, *tensors, *ctx.options))
@@ -103,12 +103,12 @@ def gradients_again(
     needed: Sequence[bool],
     *grads: Tensor | None,
 ) -> list[Tensor | None]:
-    """The needed gradients by PyTorch's own operations, for those who differentiate them once more.
+    """Return the needed gradients by PyTorch's own operations, so that they can be differentiated again.
 
     Args:
-        formula: the outputs from ``given``, as many as ``grads`` or more.
+        formula: computes the outputs from ``given``, at least as many as ``grads``.
     """
-    # each argument as a tensor of its own: one may have been computed from another, or be the same
+    # separate tensors: an argument may have been computed from another, or be the same one
     own = [None if t is None else t.view_as(t) for t in given]
     wanted = [t for t, need in zip(own, needed, strict=True) if need and t is not None]
     outputs = formula(*own)

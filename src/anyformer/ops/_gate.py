@@ -1,7 +1,7 @@
-"""The one gate to fast forms: an op lists its paths in order of preference, and the first that does not refuse runs.
+"""Dispatch of ops: an op lists its paths in order of preference, and the first that does not refuse runs.
 
-Choosing, ``anyformer doctor`` and the documentation read the same list. ``choices`` records what was taken and why the
-paths before it refused.
+``anyformer doctor`` and the documentation read the same list. ``choices`` records which path ran and why the paths
+before it refused.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Path(NamedTuple):
     Attributes:
         name: as ``doctor`` shows it.
         what: how it computes, in a few words.
-        run: the op from its arguments.
-        refuses: the reason, in words, why the path does not take these arguments, or None. It is asked at every call:
-            a reason that needs no numbers is a constant. Without it the path takes everything.
+        run: computes the op from its arguments.
+        refuses: returns the reason, in words, why the path does not support these arguments, or None. It runs at every
+            call, so reasons should be constants where possible. Without it the path supports all arguments.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Path(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """The path that an op took, and why those before it refused: their names and reasons."""
+    """The path that ran, and the names and reasons of the paths that refused before it."""
 
     op: str
     path: Path
@@ -44,11 +44,11 @@ class Choice(NamedTuple):
 
     @property
     def why(self) -> str:
-        """In words: how the path computes, then who refused."""
+        """A sentence: how the path computes, then which paths refused and why."""
         return "; ".join([self.path.what, *(f"not {name}: {reason}" for name, reason in self.refused)])
 
 
-TRACED = "a trace sees no kernel, and gives sizes as tensors"
+TRACED = "torch.jit.trace cannot record a kernel, and passes sizes as tensors"
 
 PATHS: dict[str, Paths] = {}
 """The paths of every op that has been imported."""
@@ -57,16 +57,18 @@ _recordings: list[list[Choice]] = []
 
 
 class Paths:
-    """The paths of an op, which it calls with its arguments as they were checked and widened.
+    """The paths of an op, called with its checked and widened arguments.
 
-    The last one takes everything; it is the one that ``torch.jit.trace`` is given, under which sizes are tensors that
-    nobody may look at.
+    The last path must support all arguments. It also runs under ``torch.jit.trace``, where sizes are tensors, which
+    other paths could not inspect without fixing them in the trace.
     """
 
     __slots__ = ("_steps", "op", "paths")
 
     def __init__(self, op: str, *paths: Path) -> None:
-        assert paths[-1].refuses is None, f"nothing is left to {op} when {paths[-1].name} refuses"
+        assert paths[-1].refuses is None, (
+            f"the last path of {op}, {paths[-1].name}, must support all arguments"
+        )
         if op in PATHS:
             raise ValueError(f"the paths of op {op!r} are listed twice")
         self.op, self.paths = op, paths
@@ -74,7 +76,7 @@ class Paths:
         PATHS[op] = self
 
     def __call__(self, *args: Any) -> Any:
-        """Run the first path that takes these arguments."""
+        """Run the first path that supports these arguments."""
         if _recordings:
             return self._run_and_record(*args)
         if torch._C._get_tracing_state() is not None:
@@ -88,7 +90,7 @@ class Paths:
         return iter(self.paths)
 
     def choice(self, *args: Any) -> Choice:
-        """The path that takes these arguments, and why those before it refuse."""
+        """Return the first path that supports these arguments, and why the paths before it refuse."""
         if torch._C._get_tracing_state() is not None:
             return Choice(self.op, self.paths[-1], tuple((path.name, TRACED) for path in self.paths[:-1]))
         refused: list[tuple[str, str]] = []
@@ -108,7 +110,7 @@ class Paths:
 
 @contextmanager
 def choices() -> Iterator[list[Choice]]:
-    """Record the choices of all ops that run inside, those that ops call included, in their order."""
+    """Record the choices of the ops that run inside, including ops called by ops, in call order."""
     found: list[Choice] = []
     _recordings.append(found)
     try:
@@ -122,34 +124,34 @@ def choices() -> Iterator[list[Choice]]:
 _PLAIN = frozenset((Tensor, nn.Parameter, type(None)))
 
 
-def looked_at(*tensors: Tensor | None) -> str | None:
-    """Why nothing but PyTorch's own operations and custom ops may touch these tensors: somebody looks on."""
-    if torch.compiler.is_dynamo_compiling():  # what others trace is of a class of its own
-        return "a compiler does better with PyTorch's own operations"
-    return None if _PLAIN.issuperset(map(type, tensors)) else "a tensor is of a class of its own"
+def refuses_raw_access(*tensors: Tensor | None) -> str | None:
+    """Return why only PyTorch's own operations and custom ops may read these tensors (tracing, subclasses), or None."""
+    if torch.compiler.is_dynamo_compiling():  # other tracers pass tensor subclasses
+        return "torch.compile optimises PyTorch's own operations better"
+    return None if _PLAIN.issuperset(map(type, tensors)) else "a tensor is of a tensor subclass"
 
 
 def refuses_outside_autograd(*tensors: Tensor | None) -> str | None:
-    """Why the kernels cannot be called on these tensors without a custom op in between.
+    """Return why the kernels cannot run on these tensors without a custom op around them, or None.
 
-    (Our small autograd functions have the form of ``forward`` that takes ctx: for the other one PyTorch looks up its
+    (Our small autograd functions use the form of ``forward`` that takes ctx: for the other form PyTorch looks up the
     signature at every call, which costs a small model an eighth of its step.)
     """
     why = kernels.refuses(*tensors)
     if why is None and _PLAIN.issuperset(map(type, tensors)) and not torch.compiler.is_dynamo_compiling():
         return None
-    return why or looked_at(*tensors)
+    return why or refuses_raw_access(*tensors)
 
 
-def tracked(*tensors: Tensor | None) -> bool:
-    """Whether a gradient of any is asked for."""
+def needs_grad(*tensors: Tensor | None) -> bool:
+    """True if any of the tensors needs a gradient."""
     if not torch.is_grad_enabled():
         return False
     return any(t is not None and t.requires_grad for t in tensors)
 
 
-def watched(*tensors: Tensor | None) -> bool:
-    """Whether autograd, a compiler or a class of tensors has to see an op on these, by a custom op."""
+def needs_custom_op(*tensors: Tensor | None) -> bool:
+    """True if autograd, torch.compile or a tensor subclass must see an op on these tensors as one node, a custom op."""
     enabled = torch.is_grad_enabled()
     return torch.compiler.is_dynamo_compiling() or any(
         x is not None and ((enabled and x.requires_grad) or type(x) is not Tensor) for x in tensors

@@ -1,4 +1,4 @@
-"""What recurrences over matrices share: checks, chunks, the rule that corrects, and how kernels are told the sizes."""
+"""Recurrences with matrix states: argument checks, chunks, the delta rule within a chunk, the kernels' size table."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ RADIX = 16
 def widened(
     q: Tensor, k: Tensor, v: Tensor, initial: Tensor | None, *, counted: bool = False
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """q, k (B, H, T, K), v (B, H, T, V) and the first state (B, H, K, V), zeros where none is given, in one dtype.
+    """Return q, k (B, H, T, K), v (B, H, T, V) and the first state (B, H, K, V) in one dtype, float32 at least.
 
     Args:
-        counted: whether the state has a column more, for the sum of the weights.
+        initial: the first state; zeros if None.
+        counted: the state has one more column, for the sum of the weights.
 
     Raises:
         ValueError: if shapes don't fit.
@@ -46,7 +47,7 @@ def widened(
 def prepare_delta(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor | None, initial: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor, torch.dtype]:
-    """Check and widen; beta and the decay become (B, H, T, 1)."""
+    """Check and widen the arguments; beta and the decay become (B, H, T, 1)."""
     dtype = v.dtype
     q, k, v, S = widened(q, k, v, initial)
     B, H, T, _ = q.shape
@@ -58,14 +59,14 @@ def prepare_delta(
 
 
 def in_chunks(x: Tensor, C: int) -> Tensor:
-    """(B, H, T, W) to (B, H, n, C, W), the last chunk filled up with zeros."""
+    """Reshape (B, H, T, W) to (B, H, n, C, W), the last chunk padded with zeros."""
     n = -(-x.shape[2] // C)
     missing = n * C - x.shape[2]
     return (pad(x, (0, 0, 0, missing)) if missing else x).unflatten(2, (n, C))
 
 
 class Chunks(NamedTuple):
-    """What a chunk makes of the state S before it: y = scores @ values + reads @ S, then transition @ S + written."""
+    """A chunk as a function of the state S before it: y = scores @ values + reads @ S, S' = transition @ S + written"""
 
     scores: Tensor  # (B, H, n, C, C), lower triangular
     values: Tensor  # (B, H, n, C, V), the corrected ones
@@ -75,7 +76,7 @@ class Chunks(NamedTuple):
 
 
 def chunk_parts(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, d: Tensor | None) -> Chunks:
-    """Of chunks (B, H, n, C, ...), each alone."""
+    """Solve the delta rule within chunks (B, H, n, C, ...), each from an unknown state."""
     C, K = q.shape[-2:]
     later = torch.ones(C, C, dtype=torch.bool, device=q.device).triu(1)
     scores, overlap, total = q @ k.mT, k @ k.mT, None
@@ -89,7 +90,7 @@ def chunk_parts(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, d: Tensor | None)
         G_end = G[:, :, :, -1:]
         start, end, total = (x.to(q.dtype).exp() for x in (G, G_end - G, G_end))
         q_start, k_start, k_end = q * start, k * start, k * end
-    # solve_triangular takes the diagonal as ones and never reads above it
+    # solve_triangular assumes a unit diagonal and never reads above it
     solved = torch.linalg.solve_triangular(
         beta * overlap, beta * torch.cat((v, k_start), -1), upper=False, unitriangular=True
     )
@@ -101,7 +102,7 @@ def chunk_parts(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, d: Tensor | None)
 
 
 def carry(M: Tensor, N: Tensor, S: Tensor) -> Tensor:
-    """S_c = M_c S_{c-1} + N_c over the third axis, by groups of RADIX as in the scan; all states."""
+    """Run S_c = M_c S_{c-1} + N_c over the third axis, in groups of RADIX as in the scan; return the states S_c."""
     n = N.shape[2]
     if n <= 2 * RADIX:
         states = []
@@ -128,7 +129,7 @@ def carry(M: Tensor, N: Tensor, S: Tensor) -> Tensor:
 
 
 def sizes(q: Tensor, v: Tensor, d: Tensor | None, normalize: bool, *others: Tensor | None) -> Tensor:
-    """What kernels/cpu/heads.h reads: B, H, T, K, V, the kind of decay, strides over B, H and T of ``others``."""
+    """Return the table of kernels/cpu/heads.h, int64: B, H, T, K, V, the kind of decay, strides of ``others``."""
     kind = 0 if d is None else 2 if d.shape[-1] > 1 else 1
     steps = [n for x in others for n in ((0, 0, 0) if x is None else x.stride()[:3])]
     numbers = array("q", [*q.shape, v.shape[-1], kind, normalize, *steps])

@@ -2,8 +2,8 @@
 
 y_i = sum_j softmax_j(scale * q_i . k_j) v_j over the keys with bucket_j = bucket_i and, causally, index_j <= index_i
 
-Keys are sorted by bucket and index, so that each query sees one stretch of them (Pagliardini 2023, section 3). Buckets
-come from :mod:`anyformer.ops.select`. What has bucket -1 is dropped: with one bucket for all others this is the
+Keys are sorted by bucket and index, so that each query sees one span of them (Pagliardini 2023, section 3). Buckets
+come from :mod:`anyformer.ops.select`. Tokens of bucket -1 are dropped: with one bucket for all others this is the
 paper's QK-sparse attention, with hashes for buckets its Hash-sparse attention.
 """
 
@@ -52,7 +52,7 @@ def bucket_attention_definition(
 
 def _flops(q: Tensor, k: Tensor, v: Tensor, q_bucket: Tensor, k_bucket: Tensor, **options: object) -> int:
     options.pop("scale", None)
-    found = stretches(q_bucket, k_bucket, **options)  # type: ignore[arg-type]
+    found = key_spans(q_bucket, k_bucket, **options)  # type: ignore[arg-type]
     return 2 * int((found.stop - found.start).sum()) * (q.shape[3] + v.shape[3])
 
 
@@ -76,14 +76,14 @@ def bucket_attention(
     strict: bool = False,
     scale: float | None = None,
 ) -> Tensor:
-    """Exact attention within buckets; time T log T and what the pairs of a bucket take, memory linear in T and S.
+    """Exact attention within buckets; time T log T plus the pairs within buckets, memory linear in T and S.
 
     Args:
         q: (B, H, T, K).
         k: (B, G, S, K), v: (B, G, S, V), H a multiple of G.
         q_bucket: (B, H, T) int64, k_bucket: (B, H, S): -1 = dropped.
-        q_index, k_index: (B, H, T) and (B, H, S) int64, the number of each token, in any order; by default the place
-            of the key, the last query being the last key.
+        q_index, k_index: (B, H, T) and (B, H, S) int64, the number of each token, in any order; by default keys are
+            numbered 0 .. S - 1 and the last query has the last key's number.
         causal: no query sees a key of a higher number; with ``strict``, nor one of the same number.
         scale: of the scores; 1 / sqrt(K) by default.
 
@@ -98,7 +98,7 @@ def bucket_attention(
     if B * T * S == 0:
         return nothing_seen(q, k, v)
     scale = score_scale(scale, K)
-    found = stretches(q_bucket, k_bucket, q_index=q_index, k_index=k_index, causal=causal, strict=strict)
+    found = key_spans(q_bucket, k_bucket, q_index=q_index, k_index=k_index, causal=causal, strict=strict)
     keys, values = (t.repeat_interleave(H // t.shape[1], 1) for t in (k, v))
     keys, values = (
         t.gather(2, found.order[..., None].expand_as(t)).flatten(0, 1)[:, None] for t in (keys, values)
@@ -122,7 +122,11 @@ def _masked(q: Tensor, k: Tensor, v: Tensor, start: Tensor, stop: Tensor, scale:
 
 
 def _refuses_masked(*_: object) -> str | None:
-    return None if torch.compiler.is_compiling() else "only a compiler cannot see how many tiles there are"
+    return (
+        None
+        if torch.compiler.is_compiling()
+        else "only for torch.compile, which cannot trace a number of tiles"
+    )
 
 
 def _tiles(q: Tensor, k: Tensor, v: Tensor, start: Tensor, stop: Tensor, scale: float) -> Tensor:
@@ -133,7 +137,7 @@ _PATHS = Paths(
     "bucket_attention",
     Path(
         "native",
-        "in C, each query's stretch of the sorted keys",
+        "in C, over each query's span of the sorted keys",
         _native,
         lambda *args: refuses_spans(*args[:3]),
     ),
@@ -142,15 +146,15 @@ _PATHS = Paths(
 )
 
 
-class Stretches(NamedTuple):
-    """Keys in order, and the stretch of them that each query sees."""
+class KeySpans(NamedTuple):
+    """Keys sorted by bucket and index, and the span of them that each query sees."""
 
-    order: Tensor  # (B, H, S): which key stands where
+    order: Tensor  # (B, H, S): the key at each sorted position
     start: Tensor  # (B, H, T)
     stop: Tensor  # (B, H, T)
 
 
-def stretches(
+def key_spans(
     q_bucket: Tensor,
     k_bucket: Tensor,
     *,
@@ -158,7 +162,7 @@ def stretches(
     k_index: Tensor | None = None,
     causal: bool = False,
     strict: bool = False,
-) -> Stretches:
+) -> KeySpans:
     """Sort keys by bucket and index. Arguments as in :func:`bucket_attention`."""
     q_index, k_index = _numbers(q_bucket, k_bucket, q_index, k_index)
     count = pad(torch.cat((q_index.flatten(), k_index.flatten())), (0, 1)).amax() + 1
@@ -169,15 +173,15 @@ def stretches(
     start = torch.searchsorted(code, bucket * count)
     last = bucket * count + q_index if causal else (bucket + 1) * count - 1
     stop = torch.searchsorted(code, last, right=not (causal and strict))
-    return Stretches(order, start, torch.where(q_bucket < 0, start, stop))
+    return KeySpans(order, start, torch.where(q_bucket < 0, start, stop))
 
 
 def visited_tiles(start: Tensor, stop: Tensor, keys: int, tile: int = TILE) -> Tensor:
-    """(N, query tiles, key tiles) bool: which pairs of tiles hold a visible pair, or lie between such.
+    """Return the tile pairs that contain visible pairs, and those between them, (N, query tiles, key tiles) bool.
 
     Args:
-        start, stop: (N, T), the stretches of queries that are sorted by them.
-        keys: how many there are.
+        start, stop: (N, T), the spans of the queries, which are sorted by them.
+        keys: number of keys S.
     """
     empty = start >= stop
     missing = -start.shape[1] % tile
@@ -188,16 +192,16 @@ def visited_tiles(start: Tensor, stop: Tensor, keys: int, tile: int = TILE) -> T
 
 
 def _by_tiles(q: Tensor, k: Tensor, v: Tensor, start: Tensor, stop: Tensor, scale: float) -> Tensor:
-    """q (N, T, K) to sorted k (N, S, K) and v (N, S, V), the pairs of tiles that hold something, all at once."""
+    """Attend from q (N, T, K) to sorted k (N, S, K) and v (N, S, V), all visited tile pairs as one batch."""
     (N, T), (S, V) = q.shape[:2], v.shape[1:]
-    # sorted as the keys are, queries of a tile see neighbouring stretches; those that see nothing come last
+    # sorted like the keys, queries of a tile see neighbouring spans; those that see nothing come last
     order = torch.where(start < stop, start * (S + 1) + stop, torch.iinfo(torch.int64).max).argsort(1)
     start, stop = start.gather(1, order), stop.gather(1, order)
     q = q.gather(1, order[..., None].expand_as(q))
     row, q_tile, k_tile = visited_tiles(start, stop, S, TILE).nonzero(as_tuple=True)
     tiles = [pad(t, (0, 0, 0, -t.shape[1] % TILE)).unflatten(1, (-1, TILE)) for t in (q, k, v)]
     bounds = [pad(t, (0, -T % TILE)).unflatten(1, (-1, TILE)) for t in (start, stop)]
-    number = row * tiles[0].shape[1] + q_tile  # which tile of queries
+    number = row * tiles[0].shape[1] + q_tile  # the tile of queries of each pair
     size = max(1, TILE_ELEMENTS // TILE**2)
 
     def block(
@@ -221,7 +225,7 @@ def _by_tiles(q: Tensor, k: Tensor, v: Tensor, start: Tensor, stop: Tensor, scal
 
 
 def _merge(y: Tensor, lse: Tensor, number: Tensor, count: int) -> Tensor:
-    """Partial softmaxes y (P, C, V) of ``count`` groups to (count, C, V): :func:`~anyformer.ops.attention.merge`."""
+    """Merge partial softmaxes y (P, C, V) by group into (count, C, V), as :func:`~anyformer.ops.attention.merge`."""
     P, C, V = y.shape
     top = torch.full((count, C), -torch.inf, dtype=lse.dtype, device=lse.device)
     top = top.scatter_reduce(0, number[:, None].expand(P, C), lse.detach(), "amax")
@@ -252,7 +256,7 @@ def _check(
     q_index: Tensor | None,
     k_index: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """The numbers of queries and keys."""
+    """Check the arguments; return the numbers of queries and keys."""
     check_heads(q, k, v)
     (B, H, T, _), S = q.shape, k.shape[2]
     if (q_index is None) != (k_index is None):

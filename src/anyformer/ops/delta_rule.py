@@ -1,13 +1,13 @@
-"""The delta rule: a state that is corrected towards each new value instead of only added to.
+"""The delta rule: each token corrects the state towards its value instead of only adding to it.
 
 With P = exp(d_t) S_{t-1}:  S_t = P + beta_t k_t (v_t - k_t^T P)^T,  y_t = q_t^T S_t.
 (DeltaNet, arXiv 2406.06484; with a decay, Gated DeltaNet, arXiv 2412.06464, eq. 10. Their S is our S^T.)
 
 Inside a chunk that starts from S_0, with G_t the sum of its log decays up to t, every update is k_t u_t^T where
 the u_t solve a unit lower-triangular system: u_t + sum_{s<t} beta_t exp(G_t - G_s) (k_t^T k_s) u_s =
-beta_t (v_t - exp(G_t) k_t^T S_0). It is solved for all chunks at once, for both terms on the right, which
-leaves S_end = M S_0 + N for each chunk: a recurrence over matrices, run by groups as in
-:mod:`anyformer.ops.scan`. (The WY form of arXiv 2406.06484, section 3.2.)
+beta_t (v_t - exp(G_t) k_t^T S_0). It is solved for all chunks at once, for both terms on the right. That
+gives S_end = M S_0 + N for each chunk, a matrix recurrence, run in groups as in :mod:`anyformer.ops.scan`. (The WY
+form of arXiv 2406.06484, section 3.2.)
 On the CPU the native kernel solves the same systems for 16 tokens at a time, along each head, with the state in cache.
 """
 
@@ -21,9 +21,9 @@ from torch import Tensor
 from anyformer import kernels
 from anyformer.ops._base import ALONG_TIME, primitive
 from anyformer.ops._custom import custom_op
-from anyformer.ops._gate import Path, Paths, watched
+from anyformer.ops._gate import Path, Paths, needs_custom_op
 from anyformer.ops._matrix_state import KEEP, carry, chunk_parts, in_chunks, prepare_delta, sizes
-from anyformer.ops._memory import dense, like, room, rows
+from anyformer.ops._memory import dense, empty_dense, empty_rows, rows
 from anyformer.precision import no_autocast
 
 CHUNK = 64
@@ -120,7 +120,7 @@ def _in_pytorch(
 def _chunked(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, d: Tensor | None, S: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """All chunks at once: n of them, C tokens each."""
+    """Run all n chunks of C tokens at once."""
     B, H, T, K = q.shape
     C = min(CHUNK, T)
     q, k, v, beta = (in_chunks(x, C) for x in (q, k, v, beta))
@@ -135,11 +135,11 @@ def _native(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, d: Tensor | None, S: Tensor
 ) -> tuple[Tensor, Tensor]:
     inputs = (q, k, v, beta, d, S)
-    if watched(*inputs):
+    if needs_custom_op(*inputs):
         y, final, _, _ = _delta_rule(*inputs)
         return y, final
-    y, final = room(v), like(S)
-    _run_forward(*inputs, y, final, None, like(v) if v.shape[2] == 1 else None)
+    y, final = empty_rows(v), empty_dense(S)
+    _run_forward(*inputs, y, final, None, empty_dense(v) if v.shape[2] == 1 else None)
     return y, final
 
 
@@ -153,9 +153,9 @@ _PATHS = Paths(
 def _outputs(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, d: Tensor | None, S: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """y, the state after the last token, states kept for the backward, what the state held for each key."""
+    """Allocate y, the last state, the states kept for the backward, and k^T P of each token."""
     B, H, T, _ = q.shape
-    return room(v), like(S), S.new_empty(B, H, (T - 1) // KEEP, *S.shape[2:]), like(v)
+    return empty_rows(v), empty_dense(S), S.new_empty(B, H, (T - 1) // KEEP, *S.shape[2:]), empty_dense(v)
 
 
 def _run_forward(
@@ -177,7 +177,14 @@ def _forward(
 def _gradients(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, d: Tensor | None, S: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor]:
-    return room(q), room(k), room(v), like(beta), None if d is None else like(d), like(S)
+    return (
+        empty_rows(q),
+        empty_rows(k),
+        empty_rows(v),
+        empty_dense(beta),
+        None if d is None else empty_dense(d),
+        empty_dense(S),
+    )
 
 
 def _backward(

@@ -1,4 +1,4 @@
-"""Softmax attention of each query over a list of keys of its own.
+"""Softmax attention of each query over its own list of keys.
 
 y_i = sum_n softmax_n(scale * q_i . k_slots[i, n]) v_slots[i, n]
 
@@ -17,7 +17,7 @@ from anyformer import kernels
 from anyformer.ops._base import ALONG_TIME, primitive
 from anyformer.ops._custom import custom_op
 from anyformer.ops._gate import Path, Paths
-from anyformer.ops._memory import dense, room_by_time, rows
+from anyformer.ops._memory import dense, empty_by_time, rows
 from anyformer.ops.attention.heads import check_heads, nothing_seen, score_scale
 from anyformer.ops.attention.tiles import NORMALIZERS, TILE_ELEMENTS
 from anyformer.precision import common, no_autocast, wide
@@ -74,8 +74,7 @@ def gathered_attention(
     Args:
         q: (B, H, T, K).
         k: (B, G, S, K), v: (B, G, S, V), H a multiple of G.
-        slots: (B, H, T, N) int64, or 1 in the place of B and H: which keys each query sees, -1 = none. A key that
-            stands in a list twice counts twice.
+        slots: (B or 1, H or 1, T, N) int64, the keys that each query sees, -1 = none. A key listed twice counts twice.
         bias: (B, H, T, N), or broadcastable to it: added to the scaled scores.
         scale: of the scores; 1 / sqrt(K) by default.
 
@@ -97,7 +96,7 @@ def gathered_attention(
 
 
 def _check(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, bias: Tensor | None) -> Tensor:
-    """slots, expanded to (B, H, T, N)."""
+    """Check the arguments; return slots expanded to (B, H, T, N)."""
     check_heads(q, k, v)
     (B, H, T, _), S = q.shape, k.shape[2]
     fits = slots.dim() == 4 and slots.shape[0] in (1, B) and slots.shape[1] in (1, H) and slots.shape[2] == T
@@ -117,14 +116,14 @@ def _check(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, bias: Tensor | None) 
 
 
 def _blocks(q: Tensor, v: Tensor, slots: Tensor) -> Iterator[slice]:
-    """Stretches of queries whose keys, one by one, are TILE_ELEMENTS numbers."""
+    """Yield blocks of queries whose gathered keys have TILE_ELEMENTS elements."""
     (B, H, T, K), N, V = q.shape, slots.shape[3], v.shape[3]
     rows = max(1, TILE_ELEMENTS // (B * H * N * max(K, V)))
     return (slice(start, start + rows) for start in range(0, T, rows))
 
 
 def _listed(t: Tensor, slots: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows of t (B, G, S, K) in the lists (B, H, C, N): (B, H, C, N, K); and where they are in t.flatten(0, 2)."""
+    """Gather t (B, G, S, K) at slots (B, H, C, N): rows (B, H, C, N, K), and their indices in t.flatten(0, 2)."""
     B, G, S, K = t.shape
     first = torch.arange(B * G, device=t.device).reshape(B, G).repeat_interleave(slots.shape[1] // G, 1) * S
     at = (slots.clamp_min(0) + first[..., None, None]).flatten()
@@ -139,7 +138,7 @@ def _scores(q: Tensor, keys: Tensor, slots: Tensor, terms: Tensor | None, scale:
 def _all_at_once(
     q: Tensor, k: Tensor, v: Tensor, slots: Tensor, terms: Tensor | None, scale: float
 ) -> Tensor:
-    """y with the keys of all lists at once: for those who differentiate it twice."""
+    """Return y with the keys of all lists gathered at once, for second derivatives."""
     weights, total, _ = NORMALIZERS["softmax"](_scores(q, _listed(k, slots)[0], slots, terms, scale))
     assert total is not None
     return (weights[..., None, :] @ _listed(v, slots)[0])[..., 0, :] / total
@@ -152,21 +151,21 @@ Gradients = tuple[Tensor, Tensor, Tensor, None, Maybe]
 def _outputs(
     q: Tensor, k: Tensor, v: Tensor, slots: Tensor, terms: Maybe, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """y (B, H, T, V), its heads beside each other, and the log-sum-exp of the scores (B, H, T)."""
+    """Allocate y (B, H, T, V), laid out (B, T, H, V), and the log-sum-exp of the scores (B, H, T)."""
     (B, H, T, _), V = q.shape, v.shape[3]
-    return room_by_time(q, B, H, T, V), q.new_empty(B, H, T)
+    return empty_by_time(q, B, H, T, V), q.new_empty(B, H, T)
 
 
 def _gradients(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, terms: Maybe, scale: float) -> Gradients:
-    """Room for those of q, k, v and the terms; zeros where they are sums over queries."""
+    """Allocate the gradients of q, k, v and the bias: zeros where the kernel accumulates over queries."""
     (B, H, T, K), (G, S), V = q.shape, k.shape[1:3], v.shape[3]
-    of_k, of_v = (room_by_time(q, B, G, S, width, zeros=True) for width in (K, V))
+    of_k, of_v = (empty_by_time(q, B, G, S, width, zeros=True) for width in (K, V))
     of_terms = None if terms is None else q.new_empty(slots.shape)
-    return room_by_time(q, B, H, T, K), of_k, of_v, None, of_terms
+    return empty_by_time(q, B, H, T, K), of_k, of_v, None, of_terms
 
 
 def _sizes(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, terms: Maybe, *more: Tensor) -> Tensor:
-    """What the kernels need to know: sizes, then the strides over batch, heads and time of each tensor."""
+    """Return the kernels' table: sizes, then the strides over batch, heads and time of each tensor."""
     (B, H, T, K), G, V, N = q.shape, k.shape[1], v.shape[3], slots.shape[3]
     given = (q, k, v, slots, slots if terms is None else terms, *more)
     return torch.tensor([B, H, G, T, N, K, V, *(n for t in given for n in t.stride()[:3])])
@@ -203,7 +202,7 @@ def _refuses(q: Tensor, k: Tensor, v: Tensor, slots: Tensor, terms: Maybe, scale
 
 _PATHS = Paths(
     "gathered_attention",
-    Path("native", "in C, the keys of each list read where they are", _native, _refuses),
+    Path("native", "in C, the keys of each list read in place", _native, _refuses),
     Path(
         "PyTorch gather",
         "blocks of queries with the keys of their lists, recomputed in the backward",

@@ -1,4 +1,4 @@
-"""The generalised delta rule: a state that decays by channel and is changed by a matrix of rank one.
+"""The generalised delta rule: a state with a decay per channel and a rank-one update of the transition.
 
 S_t = diag(exp(d_t)) S_{t-1} + b_t (a_t^T S_{t-1}) + k_t v_t^T,  y_t = q_t^T S_t.
 (RWKV-7, arXiv 2503.14456, eq. 17; their S is our S^T.) Cases: a = k exp(d) and b = -beta k with beta k for k is the
@@ -6,8 +6,8 @@ delta rule, gated where d is not zero; a or b = 0 is linear attention with a vec
 
 Inside a chunk that starts from S_0 the u_t = a_t^T S_{t-1} solve a unit lower-triangular system,
 u_t - sum_{s<t} (a_t^T D_ts b_s) u_s = sum_{s<t} (a_t^T D_ts k_s) v_s + a_t^T D_t0 S_0, with D_ts the decay after s and
-before t. So a chunk is S_end = M S_0 + N, as in :mod:`anyformer.ops.delta_rule`. The products with decays between are
-made block by block, from a point between both tokens, so that only decays are exponentiated, never their inverses.
+before t. So a chunk is S_end = M S_0 + N, as in :mod:`anyformer.ops.delta_rule`. The products with decays between two
+tokens are taken block by block, from a point between them, so that only decays are exponentiated, never their inverses.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def general_delta_rule(
     """S_t = diag(exp(d_t)) S_{t-1} + b_t (a_t^T S_{t-1}) + k_t v_t^T, y_t = q_t^T S_t.
 
     Args:
-        q, k, a, b: (B, H, T, K). The state stays bounded where a and -b are along one another and not too long.
+        q, k, a, b: (B, H, T, K). The state stays bounded where a and -b are parallel and |a| |b| is small enough.
         v: (B, H, T, V).
         log_decay: d, at most zero, (B, H, T, K); None for no decay. A token with k, a or b, and d zero changes nothing.
         initial: the state before the first token, (B, H, K, V).
@@ -105,7 +105,7 @@ def general_delta_rule(
 def _prepare(
     q: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, log_decay: Tensor | None, initial: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, torch.dtype]:
-    """Check and widen."""
+    """Check and widen the arguments."""
     dtype = v.dtype
     q, k, v, S = widened(q, k, v, initial)
     for name, x in (("a", a), ("b", b), ("log_decay", log_decay)):
@@ -136,7 +136,7 @@ _PATHS = Paths(
 def _chunked(
     q: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, d: Tensor, S: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """All chunks at once: n of them, C tokens each, a power of two."""
+    """Run all n chunks of C tokens, a power of two, at once."""
     T, V, K = q.shape[2], v.shape[-1], q.shape[-1]
     C = min(CHUNK, 1 << (T - 1).bit_length())
     q, k, v, a, b, d = (in_chunks(x, C) for x in (q, k, v, a, b, d))
@@ -150,7 +150,7 @@ def _chunked(
 
     ab, ak = _pairs(a, (b, k), E, G, strict=True)
     qb, qk = _pairs(q, (b, k), G, G, strict=False)
-    # solve_triangular takes the diagonal as ones and never reads above it
+    # solve_triangular assumes a unit diagonal and never reads above it
     solved = torch.linalg.solve_triangular(
         -ab, torch.cat((ak @ v, decayed(a, E)), -1), upper=False, unitriangular=True
     )
@@ -167,9 +167,9 @@ def _chunked(
 def _pairs(
     x: Tensor, others: tuple[Tensor, Tensor], G_x: Tensor, G: Tensor, *, strict: bool
 ) -> tuple[Tensor, Tensor]:
-    """x_t^T diag(exp(G_x_t - G_s)) y_s for s < t, and s = t unless strict, of each y: (B, H, n, C, C), zero elsewhere.
+    """Return x_t^T diag(exp(G_x_t - G_s)) y_s for s < t (s <= t unless strict) for each y: (B, H, n, C, C), else zero.
 
-    From single tokens up: two triangles with the square of pairs across their middle make the next triangle.
+    Bottom up: two triangles and the square of the pairs between them make the next larger triangle.
     """
     C = x.shape[3]
     y = torch.stack(others)

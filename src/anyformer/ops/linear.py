@@ -1,10 +1,9 @@
 """A linear map of the last axis, y = W x + b.
 
-On x86 CPUs PyTorch gives float32 products to MKL. oneDNN, which PyTorch holds as well, was twice as fast on the AMD
-CPU that it was measured on (Zen 5). On an Intel one (Xeon with AMX) it took 0.8 to 3.5 times as long as MKL, the most
-for the gradients of W and for small matrices: so it is taken on CPUs of other makers than Intel. A few rows, as
-decoding has, go to the native kernel there, which reads W on all threads; on the Intel CPU MKL took 0.6 to 0.8 times
-as long as it.
+On x86 CPUs PyTorch runs float32 products on MKL. oneDNN, which PyTorch also ships, was twice as fast on an AMD CPU
+(Zen 5). On an Intel CPU (Xeon with AMX) it took 0.8 to 3.5 times as long as MKL, the most for the gradients of W and
+for small matrices. So oneDNN is used on CPUs of other makers than Intel, and a few rows, as in decoding, go to the
+native kernel there, which reads W on all threads (on the Intel CPU MKL took 0.6 to 0.8 times as long).
 """
 
 from __future__ import annotations
@@ -19,22 +18,22 @@ from torch import Tensor
 
 from anyformer import kernels
 from anyformer.ops._base import primitive
-from anyformer.ops._gate import Path, Paths, looked_at, refuses_outside_autograd, tracked
+from anyformer.ops._gate import Path, Paths, needs_grad, refuses_outside_autograd, refuses_raw_access
 from anyformer.ops._memory import dense
 from anyformer.precision import wide
 
 FEW_ROWS = 4
-"""Up to so many rows the native kernel is the fastest, but beside MKL on Intel's CPUs."""
+"""Rows up to which the native kernel is the fastest, except on Intel's CPUs."""
 
 
 def _takes_onednn() -> bool:
-    """Whether PyTorch would choose MKL, and oneDNN is there and faster."""
+    """Return True if PyTorch would choose MKL, and oneDNN is there and faster."""
     libraries = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
     return libraries and hasattr(torch.ops.mkldnn, "_linear_pointwise") and "GenuineIntel" not in _maker()
 
 
 def _maker() -> str:
-    """The maker of this CPU among other words."""
+    """Return a text that names the maker of this CPU."""
     info = File("/proc/cpuinfo")
     return info.read_text(encoding="utf-8", errors="replace") if info.exists() else platform.processor()
 
@@ -71,16 +70,16 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return y
 
 
-_AT_HOME = "on a CPU of Intel PyTorch's MKL is faster"
-_UNFIT = "shapes do not fit, or are empty"
-_AUTOCAST = "autocast chooses the type"
-_MANY = f"it takes up to {FEW_ROWS} rows, without a gradient"
+_AT_HOME = "on Intel's CPUs PyTorch's MKL is faster"
+_UNFIT = "shapes do not match, or are empty"
+_AUTOCAST = "autocast chooses the dtype"
+_MANY = f"for up to {FEW_ROWS} rows without a gradient"
 
 
 def _refuses_rows(x: Tensor, weight: Tensor, bias: Tensor | None) -> str | None:
     if _MKL_AT_HOME:
         return _AT_HOME
-    if x.numel() > FEW_ROWS * weight.shape[1] or tracked(x, weight, bias):
+    if x.numel() > FEW_ROWS * weight.shape[1] or needs_grad(x, weight, bias):
         return _MANY
     N, K = weight.shape
     if x.shape[-1] != K or N == 0 or (bias is not None and bias.shape != (N,)):
@@ -92,15 +91,15 @@ def _refuses_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> str | Non
     if _MKL_AT_HOME or not _HAS_ONEDNN:
         return _AT_HOME if _MKL_AT_HOME else "this PyTorch has no oneDNN beside MKL"
     if not (x.is_cpu and x.dtype == weight.dtype == torch.float32):
-        return "it is taken for float32 on CPUs"
+        return "for float32 on CPUs only"
     N, K = weight.shape
     if x.shape[-1] != K or N == 0 or (bias is not None and bias.shape != (N,)) or x.numel() == 0:
         return _UNFIT
     if torch.is_autocast_enabled("cpu"):
         return _AUTOCAST
-    if x.numel() <= FEW_ROWS * weight.shape[1] and not tracked(x, weight, bias):
-        return "a few rows are as quick without"
-    return looked_at(x, weight, bias)
+    if x.numel() <= FEW_ROWS * weight.shape[1] and not needs_grad(x, weight, bias):
+        return "a few rows are as fast without it"
+    return refuses_raw_access(x, weight, bias)
 
 
 def _few_rows(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -114,7 +113,7 @@ def _few_rows(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     flat = x.reshape(-1, x.shape[-1])
-    product = _Product.apply if tracked(x, weight, bias) else _onednn
+    product = _Product.apply if needs_grad(x, weight, bias) else _onednn
     y: Tensor = product(flat, weight, bias)
     return y.reshape(*x.shape[:-1], weight.shape[0])
 
@@ -129,14 +128,14 @@ _PATHS = Paths(
 
 def _onednn(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
     if not (b.is_contiguous() or b.t().is_contiguous()):
-        b = b.contiguous()  # oneDNN is quick with a matrix and its transpose only
+        b = b.contiguous()  # oneDNN is fast only with a matrix and its transpose
     b = b.resolve_neg()
     y: Tensor = torch.ops.mkldnn._linear_pointwise(dense(a), b, dense(bias), "none", [], "")
     return y
 
 
 class _Product(torch.autograd.Function):
-    """a (M, K) times the transpose of b (N, K), plus bias (N,); the gradients are such products again."""
+    """Product of a (M, K) and b^T, b (N, K), plus bias (N,); the gradients are products of the same form."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:

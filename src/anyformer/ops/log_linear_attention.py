@@ -1,14 +1,14 @@
-"""Linear attention whose past is cut into buckets that double in size, each read with a weight of its own.
+"""Log-linear attention: the past in buckets that double in size, each read with its own weight.
 
-Before token t the past is cut as t is into powers of two: for each bit j of t that is set, a bucket of 2^j tokens, the
-largest the oldest (a Fenwick tree). y_t = sum_l lambda_t^(l) q_t^T S_t^(l), where S^(0) holds the token alone and
-S^(j+1) the bucket of 2^j tokens; the level of the pair (t, s) is the bit length of t XOR s. All buckets go through the
-transitions of the base, those of linear attention with a decay or of the delta rule; with all lambda at one it is the
-base. (Guo et al., arXiv 2506.04761, section 3; their S is our S^T.)
+Before token t the past is split like the binary digits of t: a bucket of 2^j tokens for each set bit j, the largest the
+oldest (a Fenwick tree). y_t = sum_l lambda_t^(l) q_t^T S_t^(l), where S^(0) holds the token alone and
+S^(j+1) the bucket of 2^j tokens; the level of the pair (t, s) is the bit length of t XOR s. All buckets follow the
+transitions of the base, linear attention with a decay or the delta rule; with all lambda = 1 the result is the base's.
+(Guo et al., arXiv 2506.04761, section 3; their S is our S^T.)
 
-Within a chunk the fast form weighs the matrix of all pairs. Above, chunks are joined two by two, then four by four,
-and so on: at each level the later half of a block reads the state that the earlier half leaves at its end. A query is
-carried back to its block's start by the transitions between, so that one matrix product a level serves all blocks.
+Within a chunk the fast form weighs the matrix of all pairs. Then chunks are joined in pairs, pairs in fours, and so
+on: at each level the later half of a block reads the final state of the earlier half. Queries are multiplied by the
+transitions back to their block's start, so that one matrix product per level serves all blocks.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _step(
     S: Tensor,
     number: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """One token (B, H, 1, ...) that has ``number`` (B,) tokens before it; states are (B, H, J, K, V)."""
+    """Advance by one token (B, H, 1, ...) with ``number`` (B,) tokens before it; states are (B, H, J, K, V)."""
     J, L = S.shape[2], weights.shape[-1]
     S = d.exp()[..., None] * S
     if beta is not None:
@@ -85,7 +85,7 @@ def _step(
     holds = (number[:, None] >> bits) & 1 == 1  # (B, J)
     reads = torch.where(holds[:, None], weights[:, :, 0, level], 0.0)
     y = weights[..., :1] * (q @ new) + torch.einsum("bhk,bhj,bhjkv->bhv", q[:, :, 0], reads, S)[:, :, None]
-    free = holds.long().cumprod(1).sum(1, keepdim=True)  # the lowest bit that is not set
+    free = holds.long().cumprod(1).sum(1, keepdim=True)  # the lowest zero bit
     merged = torch.where((bits < free)[:, None, :, None, None], S, 0.0).sum(2) + new
     kept = torch.where((bits > free)[:, None, :, None, None], S, 0.0)
     return y, torch.where((bits == free)[:, None, :, None, None], merged[:, :, None], kept)
@@ -104,7 +104,7 @@ def log_linear_attention_flops(
     initial: Tensor | None = None,
     final: bool = True,
 ) -> int:
-    """Pairs within chunks; at each level half of the queries read and are carried; the states that are left."""
+    """Return the FLOPs: pairs within chunks; at each level, half of the queries; the final states."""
     (B, H, T, K), V = q.shape, v.shape[-1]
     C = min(CHUNK, T)
     levels = max(0, (T - 1).bit_length() - CHUNK.bit_length() + 1)
@@ -134,22 +134,22 @@ def log_linear_attention(
     initial: Tensor | None = None,
     final: bool = True,
 ) -> tuple[Tensor, Tensor | None]:
-    """y_t = sum_l lambda_t^(l) q_t^T S_t^(l) over buckets of 1, 1, 2, 4, ... tokens.
+    """Compute y_t = sum_l lambda_t^(l) q_t^T S_t^(l) over buckets of 1, 1, 2, 4, ... tokens.
 
     Args:
         q, k: (B, H, T, K). v: (B, H, T, V).
         weights: lambda, (B, H, T, L); pairs of a level beyond the last use the last.
-        beta: with it the base is the delta rule, (B, H, T).
+        beta: (B, H, T); makes the delta rule the base.
         log_decay: at most zero, (B, H, T); None for no decay.
-        start: how many tokens stood before the first, (B,) int64; None for none.
-        lengths: how many of the T tokens count, (B,) int64; the others stand behind them and change nothing.
+        start: number of tokens before the first one, (B,) int64; None for none.
+        lengths: number of real tokens, (B,) int64; the padding after them changes nothing.
         initial: the states before the first token, (B, H, J, K, V): slot j holds 2^j tokens where bit j of ``start``
             is set.
-        final: False leaves out the states after the last token, which cost as much as J reads.
+        final: with False the final states, which cost as much as J reads, are not computed.
 
     Returns:
-        y (B, H, T, V) in the dtype of v, and the states after the last token in at least float32, as many slots as
-        their number of tokens has bits, or None.
+        y (B, H, T, V) in the dtype of v, and the states after the last token in at least float32, one slot per
+        bit of their number of tokens, or None.
 
     Raises:
         ValueError: if shapes don't fit.
@@ -197,7 +197,7 @@ _PATHS = Paths(
     "log_linear_attention",
     Path(
         "levels",
-        "pairs within chunks, then blocks of chunks two by two, as matrix products in PyTorch",
+        "pairs within chunks, then blocks of chunks joined in pairs, as matrix products in PyTorch",
         _in_pytorch,
     ),
 )
@@ -206,7 +206,7 @@ _PATHS = Paths(
 def _prepare(
     q: Tensor, k: Tensor, v: Tensor, weights: Tensor, beta: Tensor | None, log_decay: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor, torch.dtype]:
-    """Check and widen; beta and the decay become (B, H, T, 1)."""
+    """Check and widen the arguments; beta and the decay become (B, H, T, 1)."""
     some = q.new_empty(q.shape[:-1]) if beta is None else beta
     q, k, v, b, d, _, dtype = prepare_delta(q, k, v, some, log_decay, None)
     if weights.dim() != 4 or weights.shape[:3] != q.shape[:3] or weights.shape[3] < 1:
@@ -217,12 +217,12 @@ def _prepare(
 
 
 def _slots(end: Tensor, known: int | None) -> int:
-    """As many as the largest number of tokens has bits."""
+    """Return the number of bits of the largest number of tokens."""
     return (known if known is not None else int(end.max()) if end.numel() else 0).bit_length()
 
 
 def _grown(initial: Tensor | None, J: int, q: Tensor, V: int) -> Tensor:
-    """The states with at least J slots."""
+    """Return the states, padded with zeros to at least J slots."""
     B, H, _, K = q.shape
     if initial is None:
         return q.new_zeros(B, H, J, K, V)
@@ -230,13 +230,13 @@ def _grown(initial: Tensor | None, J: int, q: Tensor, V: int) -> Tensor:
 
 
 def _level(t: Tensor, s: Tensor) -> Tensor:
-    """The bit length of t XOR s."""
+    """Return the bit length of t XOR s."""
     powers = 2 ** torch.arange(BITS, device=t.device)
     return ((t ^ s)[..., None] >= powers).sum(-1)
 
 
 def _placed(x: Tensor, shift: Tensor, size: int) -> Tensor:
-    """x (B, H, T, W) in a row of ``size`` places, ``shift`` (B,) places later; zeros elsewhere."""
+    """Move x (B, H, T, W) by ``shift`` (B,) positions into zeros (B, H, size, W)."""
     T = x.shape[2]
     source = torch.arange(size, device=x.device) - shift[:, None]
     index = source.clamp(0, T - 1)[:, None, :, None].expand(-1, x.shape[1], -1, x.shape[3])
@@ -247,14 +247,14 @@ def _placed(x: Tensor, shift: Tensor, size: int) -> Tensor:
 def _tree(
     q: Tensor, k: Tensor, v: Tensor, weights: Tensor, beta: Tensor | None, d: Tensor, start: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """What the new tokens read of each other, and their queries carried back to before the first one."""
+    """Return what the new tokens read of each other, and their queries times the transitions since the first one."""
     T, L = q.shape[2], weights.shape[-1]
     size = 1 << (T - 1).bit_length()
     tensors = (q, k, v, weights, d) if beta is None else (q, k, v, weights, d, beta)
-    top: Tensor | None = None  # the level of pairs across the middle of all, where it depends on the sample
+    top: Tensor | None = None  # pairs across the middle of the whole row, whose level depends on the sample
     if start is None:
         placed = [pad(x, (0, 0, 0, size - T)) for x in tensors]
-    else:  # blocks are those of numbers counted from the very first token
+    else:  # block borders are counted from the first token of the sequence
         shift, block = start % size, torch.div(start, size, rounding_mode="floor")
         placed = [_placed(x, shift, 2 * size) for x in tensors]
         top = (_level(block, block + 1) + size.bit_length() - 1).clamp_max(L - 1)
@@ -279,7 +279,7 @@ def _tree(
 def _in_chunk(
     q: Tensor, k: Tensor, v: Tensor, lam: Tensor, d: Tensor, beta: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Chunks (B, H, n, C, ...) alone: y, queries carried to the start, the transition, what is written."""
+    """Run chunks (B, H, n, C, ...) from zero: y, queries at the chunk's start, the transition M, the end state N."""
     C = q.shape[3]
     place = torch.arange(C, device=q.device)
     level = _level(place[:, None], place).clamp_max(lam.shape[-1] - 1)
@@ -301,7 +301,7 @@ def _in_chunk(
 def _join(
     y: Tensor, reads: Tensor, M: Tensor, N: Tensor, lam: Tensor, level: int, top: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Neighbouring blocks as one, the later of each two having read the earlier."""
+    """Join pairs of neighbouring blocks: the later one reads the final state of the earlier one."""
     (y0, y1), (r0, r1), (M0, M1), (N0, N1), (l0, l1) = (
         (x[:, :, 0::2], x[:, :, 1::2]) for x in (y, reads, M, N, lam)
     )
@@ -318,13 +318,13 @@ def _join(
 
 
 def _oldest(start: Tensor, J: int) -> Tensor:
-    """(B, J): the number of the first token in each bucket; the same bits hold the whole bucket together later on."""
+    """Return the number of the first token of each bucket, (B, J)."""
     bits = torch.arange(J, device=start.device)
     return (start[:, None] >> (bits + 1)) << (bits + 1)
 
 
 def _held(start: Tensor | None, initial: Tensor) -> Tensor:
-    """(B, 1, J, 1, 1) bool: the slots that hold tokens; none do before the first one."""
+    """Return the slots that hold tokens, (B, 1, J, 1, 1) bool; none before the first token."""
     begin = initial.new_zeros(len(initial), dtype=torch.int64) if start is None else start
     bits = torch.arange(initial.shape[2], device=initial.device)
     return ((begin[:, None] >> bits) & 1 == 1)[:, None, :, None, None]
@@ -349,7 +349,7 @@ def _left(
     initial: Tensor | None,
     J: int | None,
 ) -> Tensor:
-    """The states after the last token: the base's, for the values of each bucket side by side."""
+    """Return the states after the last token: the base, run on the values of each bucket side by side."""
     assert J is not None
     T, V = v.shape[-2:]
     begin = torch.zeros_like(end) if start is None else start
@@ -359,7 +359,7 @@ def _left(
     mine = (_level(number, end[:, None])[..., None] - 1 == slots) & (number < end[:, None])[
         ..., None
     ]  # (B, T, J)
-    # a token that does not count comes last, and may decay nothing either
+    # padding comes last, and must not decay the state either
     real = (number < end[:, None])[:, None, :, None]
     d = torch.where(real, d, 0.0)
     values = (v[:, :, :, None] * mine[:, None, :, :, None]).flatten(3)

@@ -17,7 +17,7 @@ from anyformer.ops._base import Spread, primitive
 from anyformer.ops._gate import Path, Paths
 from anyformer.precision import no_autocast, wide
 
-DIRECT = 8  # fewer new positions than this are computed as dot products
+DIRECT = 8  # below so many new positions, outputs are computed as dot products
 
 
 def long_conv_definition(
@@ -63,10 +63,10 @@ def long_conv(
 
     Args:
         x: (B, D, T).
-        kernel: (D, L), lag by lag from zero; with ``causal=False`` (D, L) with L odd, and lag zero in the middle.
+        kernel: (D, L), of lags 0 .. L - 1; with ``causal=False`` L is odd and lag zero in the middle.
         causal: y_t = sum_{s <= t} kernel[t - s] x_s, or over all s with |t - s| <= (L - 1) / 2.
         skip: (D,), adds skip * x.
-        past: (B, D, P), inputs before x, for streaming; the outputs are those of x only. Causal only.
+        past: (B, D, P), inputs before x, for streaming; outputs are returned for x only. Causal only.
 
     Returns:
         y (B, D, T), in the dtype of x.
@@ -78,7 +78,7 @@ def long_conv(
         dtype = x.dtype
         x, kernel, skip, P = _prepare(x, kernel, causal, skip, past)
         T = x.shape[-1] - P
-        if x[..., P:].numel() == 0:  # what FFTs refuse
+        if x[..., P:].numel() == 0:  # empty, which FFTs refuse
             return _nothing(x[..., P:], kernel).to(dtype)
         y = _PATHS(x, kernel, causal, T)
         if skip is not None:
@@ -89,7 +89,7 @@ def long_conv(
 def _prepare(
     x: Tensor, kernel: Tensor, causal: bool, skip: Tensor | None, past: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None, int]:
-    """Check, widen, and put the past before x: P positions of it."""
+    """Check and widen the arguments; prepend the past, P positions, to x."""
     if x.dim() != 3:
         raise ValueError(f"x must have shape (B, D, T), got {tuple(x.shape)}")
     B, D, _ = x.shape
@@ -112,21 +112,21 @@ def _prepare(
 
 
 def _direct(x: Tensor, kernel: Tensor, causal: bool, T: int) -> Tensor:
-    """The last T outputs as dot products; T is small."""
+    """Return the last T outputs as dot products, for small T."""
     L = kernel.shape[-1]
     x = pad(x, (max(0, L + T - 1 - x.shape[-1]), 0))[..., -(L + T - 1) :]
     return torch.stack([(x[..., t : t + L] * kernel.flip(-1)).sum(-1) for t in range(T)], -1)
 
 
 def _refuses_direct(x: Tensor, kernel: Tensor, causal: bool, T: int) -> str | None:
-    return None if causal and T < DIRECT else f"it is for less than {DIRECT} new positions, causal"
+    return None if causal and T < DIRECT else f"for fewer than {DIRECT} new positions, causal, only"
 
 
 def _by_spectrum(x: Tensor, kernel: Tensor, causal: bool, T: int) -> Tensor:
-    """The last T outputs."""
+    """Return the last T outputs, by FFTs."""
     S = x.shape[-1]
     centre = 0 if causal else kernel.shape[-1] // 2
-    if centre >= S:  # lags beyond the sequence meet nothing
+    if centre >= S:  # lags beyond the sequence have no inputs
         kernel, centre = kernel[:, centre - S + 1 : centre + S], S - 1
     elif causal:
         kernel = kernel[:, :S]
@@ -137,13 +137,13 @@ def _by_spectrum(x: Tensor, kernel: Tensor, causal: bool, T: int) -> Tensor:
 
 _PATHS = Paths(
     "long_conv",
-    Path("dot products", "a few new positions, each by itself", _direct, _refuses_direct),
+    Path("dot products", "dot products, for a few new positions", _direct, _refuses_direct),
     Path("FFT", "products of spectra by torch.fft", _by_spectrum),
 )
 
 
 def _fast_length(n: int) -> int:
-    """The least length from n on that is a power of two, or one times 3/2 or 5/4."""
+    """Return the smallest length >= n of the form 2^k, 3 * 2^k or 5 * 2^k."""
     power = 1 << (n - 1).bit_length()
     return next(m for m in (power * 5 // 8, power * 3 // 4, power) if m >= n)
 
@@ -193,9 +193,9 @@ def long_conv_nd(x: Tensor, kernel: Tensor, *, causal: bool = True, skip: Tensor
 
     Args:
         x: (B, D, *sizes).
-        kernel: (D, *lags), lag by lag from zero along each axis; with ``causal=False`` of odd sizes, and lag zero in
-            the middle.
-        causal: whether only j <= i along every axis counts.
+        kernel: (D, *lags), from lag zero along each axis; with ``causal=False`` sizes are odd and lag zero is in the
+            middle.
+        causal: sum only over j <= i along every axis.
         skip: (D,), adds skip * x.
 
     Returns:
@@ -216,7 +216,7 @@ def long_conv_nd(x: Tensor, kernel: Tensor, *, causal: bool = True, skip: Tensor
 def _by_spectrum_nd(x: Tensor, kernel: Tensor, causal: bool) -> Tensor:
     sizes = x.shape[2:]
     keep, crop = [slice(None)], [slice(None), slice(None)]
-    for size, lags in zip(sizes, kernel.shape[1:], strict=True):  # lags beyond the grid meet nothing
+    for size, lags in zip(sizes, kernel.shape[1:], strict=True):  # lags beyond the grid have no inputs
         centre = 0 if causal else lags // 2
         first, centre = max(centre - size + 1, 0), min(centre, size - 1)
         keep.append(slice(first, first + centre + size))
@@ -248,7 +248,7 @@ def _prepare_nd(
 
 
 def _nothing(x: Tensor, kernel: Tensor) -> Tensor:
-    """x, which is empty, as autograd knows it to come from both."""
+    """Return x, which is empty, depending on x and kernel for autograd."""
     return x * _per_channel(kernel.flatten(1)[:, 0], x)
 
 

@@ -1,7 +1,8 @@
-"""The LSTM: a recurrence whose gates look at its own output.
+"""The LSTM: a recurrence whose gates depend on its own last output.
 
 i, f, o = sigmoid, g = tanh of W x_t + U y_{t-1} + b;  c_t = f * c_{t-1} + i * g,  y_t = o * tanh(c_t)
-(Hochreiter 1997, with the forget gates of Gers 2000.) No scan can run it; the fast form is PyTorch's own loop in C++.
+(Hochreiter 1997, with the forget gates of Gers 2000.) It is nonlinear in its state, so no
+scan computes it; the fast form is PyTorch's loop in C++.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def lstm_flops(
     initial: LstmState | None = None,
     lengths: Tensor | None = None,
 ) -> int:
-    """The two products of a step, and ten operations for each number of the cell."""
+    """Return the FLOPs: the two products of a step, and ten operations per cell."""
     B, T, D = x.shape
     F = recurrent.shape[1]
     return B * T * (8 * F * (D + F) + 10 * F)
@@ -84,8 +85,8 @@ def lstm(
         x: (B, T, D).
         weight, recurrent, bias: W (4F, D), U (4F, F), b (4F), gates in the order i, f, g, o, as in PyTorch.
         initial: the state before the first token; zeros if None.
-        lengths: (B,) int64, how many of the T tokens are real; the others stand behind them, change nothing and get
-            zeros. None where all are.
+        lengths: (B,) int64, number of real tokens; the padding after them changes nothing and gets zeros. None if all
+            are real.
 
     Returns:
         y (B, T, F) in the dtype of x, and the state after the last real token in at least float32.
@@ -99,7 +100,7 @@ def lstm(
 
 def _refuses(x: Tensor, *_: object) -> str | None:
     if torch.compiler.is_compiling():
-        return "a compiler cannot look into it"
+        return "torch.compile cannot trace PyTorch's loop"
     return "x is empty" if x.numel() == 0 else None
 
 
@@ -120,7 +121,7 @@ def _torch_lstm(
             0.0,
             torch.is_grad_enabled(),
             False,
-        )  # biases, layers, dropout, training, two ways
+        )  # has_biases, num_layers, dropout, train, bidirectional
         if lengths is None:
             out, y, c = torch.lstm(x, (y[None], c[None]), weights, *options, True)
             return out.to(dtype), LstmState(y[0], c[0])
@@ -145,14 +146,14 @@ _PATHS = Paths(
     Path("torch.lstm", "PyTorch's loop, in C++", _torch_lstm, _refuses),
     Path(
         "loop",
-        "the loop of the definition, unrolled by a compiler",
+        "the loop of the definition, unrolled by torch.compile",
         lambda *args: lstm_definition(*args[:4], initial=args[4], lengths=args[5]),
     ),
 )
 
 
 def _one_chunk(weights: list[Tensor]) -> list[Tensor]:
-    """The same, on CUDA one behind the other in memory, as cuDNN wants them."""
+    """Return the weights, on CUDA as views of one contiguous buffer, which cuDNN needs."""
     if not weights[0].is_cuda:
         return weights
     parts = torch.cat([t.flatten() for t in weights]).split([t.numel() for t in weights])
@@ -162,7 +163,7 @@ def _one_chunk(weights: list[Tensor]) -> list[Tensor]:
 def _prepare(
     x: Tensor, weight: Tensor, recurrent: Tensor, bias: Tensor, initial: LstmState | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, LstmState, torch.dtype]:
-    """Check and widen."""
+    """Check and widen the arguments."""
     if x.dim() != 3 or recurrent.dim() != 2 or recurrent.shape[0] != 4 * recurrent.shape[1]:
         raise ValueError(
             "x must have shape (B, T, D) and recurrent (4F, F), "

@@ -1,8 +1,8 @@
-"""Which query may see which key, declared: small specs, combined with ``|`` and ``&``.
+"""Mask specs: declarations of the keys that a query may see, combined with ``|`` and ``&``.
 
-A spec speaks of token numbers: i of the query, j of the key. It is data, so that
-:func:`~anyformer.ops.sparse_attention.sparse_attention` can compute only the blocks that it leaves, and
-:meth:`MaskSpec.dense` says what the result must be.
+A spec is a condition on token numbers, i of the query and j of the key. As it is data,
+:func:`~anyformer.ops.sparse_attention.sparse_attention` computes only the blocks with visible pairs;
+:meth:`MaskSpec.dense` is the mask that defines the result.
 
 >>> longformer = Window(past=256, future=256) | Global()
 >>> strided = Window(past=63, future=0) | Dilated(past=None, future=0, step=64)
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 Bound = TypeVar("Bound")
-Stretch = tuple[Tensor | None, Tensor | None]
+Span = tuple[Tensor | None, Tensor | None]
 """First and last number, ``None`` = unbounded."""
 
 
@@ -29,15 +29,15 @@ class MaskSpec:
     """A set of (query, key) pairs."""
 
     def sees(self, i: Tensor, j: Tensor, query_is_global: Tensor, key_is_global: Tensor) -> Tensor:
-        """Bool, elementwise over the broadcast arguments: may query number i see key number j?"""
+        """Return True where query number i may see key number j, elementwise over the broadcast arguments."""
         raise NotImplementedError
 
     def products(self) -> tuple[Product, ...]:
-        """This spec as a union of products (intersections of simple specs)."""
+        """Return this spec as a union of products (intersections of simple specs)."""
         raise NotImplementedError
 
-    def stretch(self, i: Tensor) -> Stretch | None:
-        """The numbers of the first and the last key that query number i sees, if it sees all between, i among them."""
+    def span(self, i: Tensor) -> Span | None:
+        """Return the first and the last key number that query i sees if these are one span around i, else None."""
         return None
 
     def __or__(self, other: MaskSpec) -> MaskSpec:
@@ -48,22 +48,22 @@ class MaskSpec:
 
     @property
     def reach(self) -> tuple[int | None, int | None]:
-        """How many tokens back and ahead a query can see at most, ``None`` = unlimited."""
+        """Largest numbers of tokens that a query sees back and ahead, ``None`` = unlimited."""
         both = ([p.past for p in self.products()], [p.future for p in self.products()])
         past, future = (None if None in x else max(n for n in x if n is not None) for x in both)
         return past, future
 
     def dense(self, q_index: Tensor, k_index: Tensor, global_mask: Tensor | None = None) -> Tensor:
-        """The whole mask, as the definition of this spec.
+        """Return the whole mask, which defines this spec.
 
         Args:
-            q_index: (B, T) int, the number of each query's token, -1 = not there.
-            k_index: (B, S) int, of each key's.
+            q_index: (B, T) int, the token number of each query, -1 = none.
+            k_index: (B, S) int, of each key.
             global_mask: (B, S) bool, the keys that are global tokens. A query is global if the key of the same
                 number is.
 
         Returns:
-            (B, T, S) bool, True = may see. What is not there sees nothing and is not seen.
+            (B, T, S) bool, True = may see. Number -1 sees nothing and is not seen.
         """
         i, j = q_index[:, :, None], k_index[:, None, :]
         key_is_global = (
@@ -83,7 +83,7 @@ class Product(NamedTuple):
         residue: number mod step of both sides of every visible pair, ``None`` = any.
         columns: the only keys that are visible, ``None`` = any.
         global_side: ``"key"`` or ``"query"`` if one side of each pair must be a global token, else ``""``.
-        limit: of the number of global tokens, ``None`` = unknown.
+        limit: the most global tokens of a sample, ``None`` = unknown.
     """
 
     specs: tuple[MaskSpec, ...]
@@ -96,25 +96,25 @@ class Product(NamedTuple):
     limit: int | None = None
 
     def sees(self, i: Tensor, j: Tensor, query_is_global: Tensor, key_is_global: Tensor) -> Tensor:
-        """Bool, as :meth:`MaskSpec.sees`."""
+        """See :meth:`MaskSpec.sees`."""
         return reduce(torch.logical_and, (s.sees(i, j, query_is_global, key_is_global) for s in self.specs))
 
-    def stretch(self, i: Tensor) -> Stretch | None:
-        """As :meth:`MaskSpec.stretch`, whatever is global."""
-        bounds: Stretch = None, None
+    def span(self, i: Tensor) -> Span | None:
+        """See :meth:`MaskSpec.span`; global tokens are left aside."""
+        bounds: Span = None, None
         for spec in self.specs:
             if isinstance(spec, _Side):
                 if spec.side != self.global_side:
                     return None
                 continue
-            part = spec.stretch(i)
+            part = spec.span(i)
             if part is None:
                 return None
             bounds = _bound(torch.maximum, bounds[0], part[0]), _bound(torch.minimum, bounds[1], part[1])
         return bounds
 
     def meet(self, other: Product) -> Product:
-        """The intersection of both."""
+        """Return the intersection of both products."""
         step = math.lcm(self.step, other.step)
         residues = [x.residue for x in (self, other) if x.step == step and x.residue is not None]
         return Product(
@@ -131,14 +131,14 @@ class Product(NamedTuple):
 
 @dataclass(frozen=True)
 class Causal(MaskSpec):
-    """The token itself and all before it: j <= i."""
+    """All tokens up to the query's own: j <= i."""
 
     def sees(self, i: Tensor, j: Tensor, query_is_global: Tensor, key_is_global: Tensor) -> Tensor:
         """See :meth:`MaskSpec.sees`."""
         return j <= i
 
-    def stretch(self, i: Tensor) -> Stretch | None:
-        """See :meth:`MaskSpec.stretch`."""
+    def span(self, i: Tensor) -> Span | None:
+        """See :meth:`MaskSpec.span`."""
         return None, i
 
     def products(self) -> tuple[Product, ...]:
@@ -160,8 +160,8 @@ class Window(MaskSpec):
         """See :meth:`MaskSpec.sees`."""
         return (j >= i - self.past) & (j <= i + self.future)
 
-    def stretch(self, i: Tensor) -> Stretch | None:
-        """See :meth:`MaskSpec.stretch`."""
+    def span(self, i: Tensor) -> Span | None:
+        """See :meth:`MaskSpec.span`."""
         return i - self.past, i + self.future
 
     def products(self) -> tuple[Product, ...]:
@@ -213,8 +213,8 @@ class Segments(MaskSpec):
         start = i.div(self.length, rounding_mode="floor") * self.length
         return j >= start - self.memory
 
-    def stretch(self, i: Tensor) -> Stretch | None:
-        """See :meth:`MaskSpec.stretch`."""
+    def span(self, i: Tensor) -> Span | None:
+        """See :meth:`MaskSpec.span`."""
         return i.div(self.length, rounding_mode="floor") * self.length - self.memory, None
 
     def products(self) -> tuple[Product, ...]:
@@ -226,7 +226,7 @@ class Segments(MaskSpec):
 class Blocks(MaskSpec):
     """The token's own block: floor((i + shift) / length) = floor((j + shift) / length).
 
-    ``shift`` moves the borders between blocks so many tokens back: the first block is that much shorter.
+    ``shift`` moves the block borders back by so many tokens, which shortens the first block.
     """
 
     length: int
@@ -242,8 +242,8 @@ class Blocks(MaskSpec):
     def _start(self, i: Tensor) -> Tensor:
         return (i + self.shift).div(self.length, rounding_mode="floor") * self.length - self.shift
 
-    def stretch(self, i: Tensor) -> Stretch | None:
-        """See :meth:`MaskSpec.stretch`."""
+    def span(self, i: Tensor) -> Span | None:
+        """See :meth:`MaskSpec.span`."""
         start = self._start(i)
         return start, start + self.length - 1
 
@@ -268,12 +268,12 @@ class Columns(MaskSpec):
             )
 
     def chosen(self, j: Tensor) -> Tensor:
-        """Bool, elementwise: is key number j one of them?"""
+        """Return True where key number j is in one of the columns."""
         place = j % self.length
         return (place >= self.first) & (place < self.first + self.count)
 
     def most(self, S: int) -> int:
-        """Of S keys of consecutive numbers, how many can be."""
+        """Return the most keys of the columns among S consecutive numbers."""
         return min(S, -(-S // self.length) * self.count)
 
     def sees(self, i: Tensor, j: Tensor, query_is_global: Tensor, key_is_global: Tensor) -> Tensor:
@@ -287,7 +287,7 @@ class Columns(MaskSpec):
 
 @dataclass(frozen=True)
 class Every(MaskSpec):
-    """Tokens whose number is ``first`` mod ``step``, among themselves; no other sees or is seen.
+    """Tokens whose number is ``first`` mod ``step`` see each other; the others see nothing and are not seen.
 
     ``Every(r, o) & Blocks(w)`` is a branch of LongNet's dilated attention (arXiv 2307.02486).
     """
@@ -311,13 +311,13 @@ class Every(MaskSpec):
 
 @dataclass(frozen=True)
 class Global(MaskSpec):
-    """Global tokens, marked in ``global_mask``: they are seen by all and see all.
+    """Global tokens, marked in ``global_mask``: all tokens see them, and they see all tokens.
 
     Args:
-        keys: whether they are seen by all.
-        queries: whether they see all.
-        limit: the most global tokens a sample can have. With it the shapes inside do not depend on the data,
-            which compilation needs.
+        keys: all tokens see them.
+        queries: they see all tokens.
+        limit: the most global tokens a sample can have. It makes the shapes inside independent of the data, which
+            compilation needs.
     """
 
     keys: bool = True
@@ -344,7 +344,7 @@ class Global(MaskSpec):
 
 @dataclass(frozen=True)
 class _Side(MaskSpec):
-    """Pairs whose key, or whose query, is global."""
+    """Pairs whose key is global, or whose query is (``side``)."""
 
     side: str
 
@@ -355,7 +355,7 @@ class _Side(MaskSpec):
 
 @dataclass(frozen=True)
 class Union(MaskSpec):
-    """Pairs that any of ``parts`` has; written ``a | b``."""
+    """Pairs that are visible in any of ``parts``; written ``a | b``."""
 
     parts: tuple[MaskSpec, ...] = field(default=())
 
@@ -370,7 +370,7 @@ class Union(MaskSpec):
 
 @dataclass(frozen=True)
 class Intersection(MaskSpec):
-    """Pairs that all of ``parts`` have; written ``a & b``."""
+    """Pairs that are visible in all of ``parts``; written ``a & b``."""
 
     parts: tuple[MaskSpec, ...] = field(default=())
 
@@ -384,7 +384,7 @@ class Intersection(MaskSpec):
 
 
 def _bound(choose: Callable[[Bound, Bound], Bound], a: Bound | None, b: Bound | None) -> Bound | None:
-    """The stricter of both bounds, None being none."""
+    """Return the stricter of two bounds, None = unbounded."""
     if a is None or b is None:
         return a if b is None else b
     return choose(a, b)

@@ -11,12 +11,12 @@ from torch import Tensor
 from anyformer import kernels
 from anyformer.ops._base import primitive
 from anyformer.ops._custom import gradients_again
-from anyformer.ops._gate import Path, Paths, refuses_outside_autograd, tracked
+from anyformer.ops._gate import Path, Paths, needs_grad, refuses_outside_autograd
 from anyformer.ops._memory import dense
 from anyformer.precision import wide
 
 PARTS = 16
-"""Of the rows, whose shares of the weight's gradient are summed at the end: the same for any number of threads."""
+"""Groups of rows whose parts of the weight's gradient are summed at the end, whatever the number of threads."""
 
 
 def rms_norm_definition(x: Tensor, weight: Tensor | None = None, eps: float = 1e-5) -> Tensor:
@@ -29,7 +29,7 @@ def rms_norm_definition(x: Tensor, weight: Tensor | None = None, eps: float = 1e
 @primitive(
     "rms_norm",
     definition=rms_norm_definition,
-    flops=lambda *_, **__: 0,  # PyTorch's counter counts matrix products only
+    flops=lambda *_, **__: 0,  # FLOPs of elementwise ops are not counted, as in PyTorch's counter
 )
 def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-5) -> Tensor:
     """y = x / sqrt(mean(x^2) + eps) * weight, the mean over the last axis.
@@ -47,12 +47,12 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-5) -> Tens
 
 def _refuses(x: Tensor, weight: Tensor | None, eps: float) -> str | None:
     if weight is not None and weight.shape != x.shape[-1:]:
-        return "weight is not as wide as x"
+        return "weight and x differ in width"
     return refuses_outside_autograd(x, weight)
 
 
 def _native(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
-    y: Tensor = _RmsNorm.apply(x, weight, eps)[0] if tracked(x, weight) else _forward(x, weight, None, eps)
+    y: Tensor = _RmsNorm.apply(x, weight, eps)[0] if needs_grad(x, weight) else _forward(x, weight, None, eps)
     return y
 
 
@@ -70,7 +70,7 @@ _PATHS = Paths(
 
 
 def _forward(x: Tensor, weight: Tensor | None, scale: Tensor | None, eps: float) -> Tensor:
-    """y of x; into ``scale`` what each row was multiplied with, for the backward."""
+    """Return y; write each row's factor 1 / sqrt(mean(x^2) + eps) into ``scale``, for the backward."""
     x = dense(x)
     N, y = x.shape[-1], torch.empty_like(x)
     kernels.run("rms_norm", x, dense(weight), y, scale, x.numel() // N, N, float(eps))

@@ -1,4 +1,4 @@
-"""Turning pairs of channels by an angle, as rotary positions do (Su 2021, eq. 34)."""
+"""Rotation of pairs of channels by an angle, as in rotary positions (Su 2021, eq. 34)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor
 
 from anyformer import kernels
 from anyformer.ops._base import primitive
-from anyformer.ops._gate import Path, Paths, refuses_outside_autograd, tracked
-from anyformer.ops._memory import dense, room, rows
+from anyformer.ops._gate import Path, Paths, needs_grad, refuses_outside_autograd
+from anyformer.ops._memory import dense, empty_rows, rows
 
 
 def rotate_definition(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -23,10 +23,10 @@ def rotate_definition(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 @primitive(
     "rotate",
     definition=rotate_definition,
-    flops=lambda *_, **__: 0,  # PyTorch's counter counts matrix products only
+    flops=lambda *_, **__: 0,  # FLOPs of elementwise ops are not counted, as in PyTorch's counter
 )
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn channel i together with channel i + K/2, for every token by its own angle.
+    """Rotate channels (i, i + K/2) of every token by the token's angle i.
 
     Args:
         x: (B, H, T, K), K even.
@@ -49,13 +49,13 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def _refuses(x: Tensor, cos: Tensor, sin: Tensor) -> str | None:
-    if tracked(cos, sin):
-        return "a gradient of the angles is asked for"
+    if needs_grad(cos, sin):
+        return "the angles need a gradient"
     return refuses_outside_autograd(x, cos, sin)
 
 
 def _native(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    y: Tensor = _Rotate.apply(x, cos, sin, 1.0) if tracked(x) else _turn(x, cos, sin, 1.0)
+    y: Tensor = _Rotate.apply(x, cos, sin, 1.0) if needs_grad(x) else _turn(x, cos, sin, 1.0)
     return y
 
 
@@ -68,7 +68,7 @@ _PATHS = Paths(
 
 def _turn(x: Tensor, cos: Tensor, sin: Tensor, sign: float) -> Tensor:
     x = rows(x)
-    y = room(x)
+    y = empty_rows(x)
     (B, H, T, K), shared = x.shape, cos.shape[0] == 1
     (of_b, of_h, of_t, _), (to_b, to_h, to_t, _) = x.stride(), y.stride()
     strides = (of_b, of_t, of_h, to_b, to_t, to_h, 0 if shared else T * K // 2)

@@ -1,10 +1,10 @@
 """The linear recurrence h_t = a_t * h_{t-1} + b_t, element by element.
 
-The fast form works on groups of ``RADIX`` steps: it composes the steps of every group at once, recurses on the
-groups (there are ``RADIX`` times fewer), and runs every group again from the state that it starts from. The
-number of kernels grows with log T, the work with T, and each product is the one that the loop would form, so
-that nothing overflows that doesn't in the loop. (Blelloch, "Prefix sums and their applications", 1990.)
-On the CPU the native kernel runs the loop itself, on as many columns at once as its vectors hold.
+The fast form composes the steps within groups of ``RADIX``, all groups at once, recurses on the groups, and reruns
+every group from its initial state. The number of kernels grows with log T, the work with T. Factors are only
+multiplied in the loop's order, so that nothing overflows that doesn't in the loop. (Blelloch, "Prefix sums and their
+applications", 1990.)
+On the CPU the native kernel runs the loop, vectorised over columns.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from anyformer import kernels
 from anyformer.ops._base import primitive
 from anyformer.ops._custom import custom_op
 from anyformer.ops._gate import Path, Paths
-from anyformer.ops._memory import dense, like
+from anyformer.ops._memory import dense, empty_dense
 from anyformer.precision import wide
 
 RADIX = 16
@@ -39,7 +39,7 @@ def scan_definition(
 
 
 def scan_flops(a: Tensor, b: Tensor, initial: Tensor | None = None, *, reverse: bool = False) -> int:
-    """Two operations a step and element, and three more to compose groups; a complex one counts as four."""
+    """Return the FLOPs: two a step and element, three more to compose groups; complex operations count fourfold."""
     a, b = torch.broadcast_tensors(a, b)
     per_step = 5 if b.shape[-2] > 2 * RADIX else 2
     return per_step * b.numel() * (4 if b.is_complex() or a.is_complex() else 1)
@@ -62,8 +62,8 @@ def scan(
         reverse: run from the last step to the first.
 
     Returns:
-        The states h (..., T, N) in the dtype of the inputs, and the last state reached (..., N) in at least
-        float32. With T = 0 that is the initial state.
+        The states h (..., T, N) in the dtype of the inputs, and the last state (..., N) in at least float32, which is
+        the initial one where T = 0.
 
     Raises:
         ValueError: if a, b or initial don't fit together.
@@ -80,7 +80,7 @@ def scan(
 
 
 def _prepare(a: Tensor, b: Tensor, initial: Tensor | None) -> tuple[Tensor, Tensor, Tensor, torch.dtype]:
-    """Widen and broadcast; a keeps a last axis of one, which every column then shares."""
+    """Check, widen and broadcast the arguments; a may keep a last axis of 1, shared by all columns."""
     if b.dim() < 2:
         raise ValueError(f"b must be (..., T, N), got shape {tuple(b.shape)}")
     *lead, T, N = b.shape
@@ -98,14 +98,14 @@ def _prepare(a: Tensor, b: Tensor, initial: Tensor | None) -> tuple[Tensor, Tens
 
 
 def _steps(h: Tensor, a: Tensor, b: Tensor, state: Tensor, reverse: bool) -> None:
-    """Write the states of few steps into h."""
+    """Write the states of a few steps into h, by the loop."""
     T = b.shape[-2]
     for t in reversed(range(T)) if reverse else range(T):
         state = torch.addcmul(b.select(-2, t), a.select(-2, t), state, out=h.select(-2, t))
 
 
 def _scan_into(h: Tensor, a: Tensor, b: Tensor, state: Tensor, reverse: bool = False) -> None:
-    """Write the states of all steps into h, by groups of RADIX steps; what is left over runs last."""
+    """Write the states of all steps into h, by groups of RADIX steps; the remaining steps run last."""
     T = b.shape[-2]
     if T <= 2 * RADIX:
         return _steps(h, a, b, state, reverse)
@@ -135,7 +135,7 @@ def _steps_of_groups(h: Tensor, a: Tensor, b: Tensor, state: Tensor, order: rang
 
 
 def _layout(a: Tensor, h: Tensor) -> tuple[Tensor, tuple[int, ...]]:
-    """What the kernels need to know of a: L, T, N, its strides over leads and time, whether columns share it."""
+    """Return the kernels' table: L, T, N, the strides of a over leads and time, and 1 if columns share a."""
     *lead, T, N = h.shape
     width, a = a.shape[-1], a.resolve_neg()
     same = all(a.stride(i) == 0 or n == 1 for i, n in enumerate(lead))
@@ -145,14 +145,14 @@ def _layout(a: Tensor, h: Tensor) -> tuple[Tensor, tuple[int, ...]]:
 
 
 def _native(a: Tensor, b: Tensor, initial: Tensor, reverse: bool) -> Tensor:
-    h = like(b)
+    h = empty_dense(b)
     a, sizes = _layout(a, h)
     kernels.run("scan", a, dense(b), dense(initial), h, *sizes, reverse)
     return h
 
 
 def _in_groups(a: Tensor, b: Tensor, initial: Tensor, reverse: bool) -> Tensor:
-    h = like(b)
+    h = empty_dense(b)
     _scan_into(h, a, b, initial, reverse)
     return h
 
@@ -160,7 +160,7 @@ def _in_groups(a: Tensor, b: Tensor, initial: Tensor, reverse: bool) -> Tensor:
 _PATHS = Paths(
     "scan",
     Path(
-        "native", "the loop in C, on columns side by side", _native, lambda *args: kernels.refuses(*args[:3])
+        "native", "the loop in C, vectorised over columns", _native, lambda *args: kernels.refuses(*args[:3])
     ),
     Path("groups", "groups of steps, composed level by level in PyTorch", _in_groups),
 )
@@ -169,9 +169,9 @@ _PATHS = Paths(
 def _backward(
     grads: list[Tensor], kept: list[Tensor], needs: list[bool], *given: Any
 ) -> tuple[Tensor | None, ...]:
-    """The adjoint runs the other way: g_t = grad_t + conj(a_{t+1}) g_{t+1}; b gets g_t, a gets g_t conj(h_{t-1})."""
+    """Run the adjoint backwards: g_t = grad_t + conj(a_{t+1}) g_{t+1}; db_t = g_t, da_t = g_t conj(h_{t-1})."""
     (grad,), (h,), (a, _, initial, reverse) = grads, kept, given
-    g, grad_a = like(grad), like(a) if needs[0] else None
+    g, grad_a = empty_dense(grad), empty_dense(a) if needs[0] else None
     first = -1 if reverse else 0
     if kernels.refuses(grad, a, h, initial) is None:
         factors, sizes = _layout(a, h)
@@ -196,7 +196,7 @@ def _backward(
 def _backward_again(
     grads: list[Tensor], kept: list[Tensor], needs: list[bool], *given: Any
 ) -> tuple[Tensor, ...]:
-    """The gradients themselves by a scan, for those who differentiate them once more."""
+    """Return the gradients by the public scan, which can be differentiated again."""
     (grad,), (h,), (a, _, initial, reverse) = grads, kept, given
     first, early, late = (
         (-1, slice(1, None), slice(None, -1)) if reverse else (0, slice(None, -1), slice(1, None))
@@ -212,7 +212,7 @@ def _backward_again(
 _scan = custom_op(
     _PATHS,
     "scan",
-    outputs=lambda a, b, initial, reverse: like(b),
+    outputs=lambda a, b, initial, reverse: empty_dense(b),
     backward=_backward,
     again=_backward_again,
     keeps=[0],

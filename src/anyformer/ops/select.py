@@ -1,4 +1,4 @@
-"""Which keys a query looks at, chosen from content: tables for the ops that attend to few keys.
+"""Content-based choices of the keys that a query sees, as tables for the ops that attend to few keys.
 
 Slots (B, H, T, N) list keys of each query for :func:`~anyformer.ops.gathered_attention.gathered_attention`, -1 = none;
 buckets (B, H, T) are for :func:`~anyformer.ops.bucket_attention.bucket_attention`. Choices have no gradient.
@@ -12,12 +12,12 @@ from torch.nn.functional import pad
 
 from anyformer.ops.attention.heads import score_scale
 from anyformer.ops.attention.tiles import TILE_ELEMENTS
-from anyformer.ops.bucket_attention import stretches
+from anyformer.ops.bucket_attention import key_spans
 
 
 @torch.no_grad()
 def best_keys(scores: Tensor, count: int, visible: Tensor | None = None) -> Tensor:
-    """The ``count`` keys of the highest scores.
+    """Return the ``count`` keys of the highest scores.
 
     Args:
         scores: (B, H, T, S).
@@ -36,7 +36,7 @@ def best_keys(scores: Tensor, count: int, visible: Tensor | None = None) -> Tens
 def nearest_keys(
     q: Tensor, k: Tensor, count: int, *, causal: bool = False, visible: Tensor | None = None
 ) -> Tensor:
-    """The ``count`` keys of largest inner product with each query, by all products, a block of queries at a time.
+    """Return the ``count`` keys of largest inner product with each query, by brute force in blocks of queries.
 
     Args:
         q: (B, H, T, K), k: (B, G, S, K), H a multiple of G.
@@ -62,7 +62,7 @@ def nearest_keys(
 
 
 def lift(q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-    """Queries and keys as unit vectors of one more axis, whose distance falls as their inner product grows.
+    """Map queries and keys to unit vectors of one more channel, whose distance falls as the inner product grows.
 
     q' = (q / |q|, 0), k' = (k / c, sqrt(1 - |k|^2 / c^2)) with c the largest |k| (Neyshabur 2015; Mao 2024, eq. 6):
     |q' - k'|^2 = 2 - 2 q . k / (c |q|), so that the nearest neighbours are the keys of the highest scores.
@@ -82,7 +82,7 @@ def lift(q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def hash_buckets(x: Tensor, directions: Tensor) -> Tensor:
-    """Angular hashes: which of the directions, or of their opposites, is nearest (Andoni 2015; Kitaev 2020).
+    """Return angular hashes: the index of the nearest of the directions and their opposites (Andoni 2015; Kitaev 2020).
 
     Args:
         x: (B, H, T, K).
@@ -97,7 +97,7 @@ def hash_buckets(x: Tensor, directions: Tensor) -> Tensor:
 
 @torch.no_grad()
 def nearest_centroid(x: Tensor, centroids: Tensor) -> Tensor:
-    """(B, H, T) int64: the centroid (H, N, K) of largest product with each x (B, H, T, K)."""
+    """Return the index of the centroid (H, N, K) of largest product with each x (B, H, T, K): (B, H, T) int64."""
     return (x @ centroids.to(x.dtype).mT).argmax(-1)
 
 
@@ -105,15 +105,15 @@ def nearest_centroid(x: Tensor, centroids: Tensor) -> Tensor:
 def latest_of_bucket(
     q_bucket: Tensor, k_bucket: Tensor, count: int, *, q_index: Tensor, k_index: Tensor
 ) -> Tensor:
-    """The ``count`` latest keys of a query's bucket whose number is not higher than its own.
+    """Return the ``count`` latest keys of a query's bucket, none later than the query.
 
     Args:
-        q_bucket, q_index: (B, H, T) int64; k_bucket, k_index: (B, H, S), bucket -1 = not there.
+        q_bucket, q_index: (B, H, T) int64; k_bucket, k_index: (B, H, S), bucket -1 = none.
 
     Returns:
         slots (B, H, T, count), latest first, -1 past the first.
     """
-    found = stretches(q_bucket, k_bucket, q_index=q_index, k_index=k_index, causal=True)
+    found = key_spans(q_bucket, k_bucket, q_index=q_index, k_index=k_index, causal=True)
     place = found.stop[..., None] - 1 - torch.arange(count, device=q_bucket.device)
     there = place >= found.start[..., None]
     slots = found.order.gather(-1, place.clamp_min(0).flatten(2)).reshape(place.shape)
@@ -121,7 +121,7 @@ def latest_of_bucket(
 
 
 def page_bound(q: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """A bound of q . k for the keys of a page: sum_c max(q_c low_c, q_c high_c) (Tang 2024, Quest).
+    """Bound q . k for the keys of a page from above: sum_c max(q_c low_c, q_c high_c) (Tang 2024, Quest).
 
     Args:
         q: (B, H, T, K).
@@ -135,7 +135,7 @@ def page_bound(q: Tensor, low: Tensor, high: Tensor) -> Tensor:
 
 @torch.no_grad()
 def best_blocks(q: Tensor, k: Tensor, size: int, count: int) -> Tensor:
-    """Of each block of ``size`` queries its own block of keys and the ``count`` best before it, by products of means.
+    """Return for each block of ``size`` queries its own keys and those of the ``count`` best earlier blocks, by means.
 
     Args:
         q, k: (B, H, T, K), the same tokens.
@@ -159,13 +159,13 @@ def best_blocks(q: Tensor, k: Tensor, size: int, count: int) -> Tensor:
 
 @torch.no_grad()
 def vertical_slash(q: Tensor, k: Tensor, verticals: int, slashes: int, last: int) -> Tensor:
-    """Keys that all queries see, and distances at which all do, by what the ``last`` queries weigh.
+    """Return the vertical-slash pattern of MInference (Jiang 2024): keys that all queries see, and distances.
 
-    The vertical-slash pattern of MInference (Jiang 2024).
+    Both are chosen by the attention weights of the ``last`` queries.
 
     Args:
         q, k: (B, H, T, K), the same tokens.
-        verticals: keys of the largest weight. slashes: distances of the largest weight, 0 among them.
+        verticals: number of keys of the largest weight. slashes: number of distances of the largest weight, 0 included.
 
     Returns:
         slots (B, H, T, verticals + slashes), keys up to the query, each once.

@@ -1,8 +1,8 @@
-"""A short causal convolution of each channel, with what is usually applied after it.
+"""A short causal depthwise convolution, with its bias and activation.
 
-A few taps are a few multiplications: what costs is to pass over the tokens again for each of them, and for the
-activation. The native kernel passes once, forward and backward; the backward computes the sums before the
-activation again. Without it there is one pass for each tap, in PyTorch.
+With few taps the cost is memory traffic: one pass over the tokens for each tap and for the activation. The native
+kernel makes one pass forward and one backward, which recomputes the sums before the activation. PyTorch's form makes
+one pass for each tap.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from anyformer import kernels
 from anyformer.ops._base import primitive
 from anyformer.ops._custom import custom_op
 from anyformer.ops._gate import Path, Paths
-from anyformer.ops._memory import dense, like, rows
+from anyformer.ops._memory import dense, empty_dense, rows
 from anyformer.precision import common
 
 ACTIVATIONS = (None, "silu")
@@ -50,7 +50,7 @@ def short_conv_flops(
     past: Tensor | None = None,
     activation: str | None = None,
 ) -> int:
-    """Two operations a tap, four for silu."""
+    """Return the FLOPs: two a tap, four for silu."""
     return x.numel() * (2 * weight.shape[1] + (bias is not None) + 4 * (activation is not None))
 
 
@@ -67,13 +67,13 @@ def short_conv(
     past: Tensor | None = None,
     activation: str | None = None,
 ) -> Tensor:
-    """y_t = f(bias + sum_i weight_i x_{t - (W - 1) + i}) for every channel: the last tap meets the newest token.
+    """Compute y_t = f(bias + sum_i weight_i x_{t - (W - 1) + i}) for every channel; the last tap is the newest token's.
 
     Args:
         x: (B, T, D).
         weight: (D, W).
         bias: (D,).
-        past: the inputs before the first, (B, W - 1, D), oldest first; zeros if None.
+        past: the inputs before x, (B, W - 1, D), oldest first; zeros if None.
         activation: f, ``"silu"`` or None.
 
     Returns:
@@ -122,7 +122,7 @@ def _sums(x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | None) -
 def _layout(
     x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | None
 ) -> tuple[tuple[Tensor | None, ...], tuple[int, ...]]:
-    """What the kernels read: x with each row in one piece, its first windows, taps and bias; and the sizes."""
+    """Return the kernels' inputs: x with contiguous rows, its first windows, taps and bias; and the table of sizes."""
     (B, T, D), W = x.shape, weight.shape[1]
     x = rows(x)
     head = dense(_joined(x[:, : W - 1], past, W))
@@ -153,14 +153,14 @@ Gradients = tuple[Tensor, Tensor, "Tensor | None", "Tensor | None"]
 
 
 def _backward(grads: list[Tensor], kept: list[Tensor], needs: list[bool], *given: Any) -> Gradients:
-    """The gradients of x, weight, bias and past."""
+    """Return the gradients of x, weight, bias and past."""
     grad, (x, weight, bias, past, silu_) = grads[0], given
     if kernels.refuses(grad, x, weight, bias, past) is not None:
         return _taps_backward(grad, x, weight, bias, past, silu_)
     (B, _, D), W = x.shape, weight.shape[1]
     parts = B * -(-x.shape[1] // TOKENS)
     inputs, sizes = _layout(x, weight, bias, past)
-    grad_x, grad_taps = like(x), x.new_empty(parts, W, D)
+    grad_x, grad_taps = empty_dense(x), x.new_empty(parts, W, D)
     grad_bias = None if bias is None else x.new_empty(parts, D)
     grad_past = None if past is None else x.new_zeros(past.shape)
     outputs = (grad_x, grad_past, grad_taps, grad_bias)
@@ -196,7 +196,7 @@ def _formula(x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | None
 _conv = custom_op(
     _PATHS,
     "short_conv",
-    outputs=lambda x, weight, bias, past, silu_: like(x),
+    outputs=lambda x, weight, bias, past, silu_: empty_dense(x),
     backward=_backward,
     formula=_formula,
 )

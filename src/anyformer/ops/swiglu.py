@@ -1,4 +1,4 @@
-"""A gate and what passes through it: silu(gate) * up (Shazeer 2020, eq. 5-6)."""
+"""The gated product of SwiGLU: silu(gate) * up (Shazeer 2020, eq. 5-6)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from anyformer import kernels
 from anyformer.ops._base import primitive
 from anyformer.ops._custom import gradients_again
-from anyformer.ops._gate import Path, Paths, refuses_outside_autograd, tracked
+from anyformer.ops._gate import Path, Paths, needs_grad, refuses_outside_autograd
 from anyformer.ops._memory import dense
 
 
@@ -23,7 +23,7 @@ def swiglu_definition(gate: Tensor, up: Tensor) -> Tensor:
 @primitive(
     "swiglu",
     definition=swiglu_definition,
-    flops=lambda *_, **__: 0,  # PyTorch's counter counts matrix products only
+    flops=lambda *_, **__: 0,  # FLOPs of elementwise ops are not counted, as in PyTorch's counter
 )
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     """y = gate * sigmoid(gate) * up, element by element, all of one shape."""
@@ -38,7 +38,7 @@ def _refuses(gate: Tensor, up: Tensor) -> str | None:
 
 
 def _native(gate: Tensor, up: Tensor) -> Tensor:
-    y: Tensor = _SwiGLU.apply(gate, up) if tracked(gate, up) else _forward(gate, up)
+    y: Tensor = _SwiGLU.apply(gate, up) if needs_grad(gate, up) else _forward(gate, up)
     return y
 
 

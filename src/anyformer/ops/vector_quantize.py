@@ -1,8 +1,8 @@
-"""Vector quantisation: each vector by the nearest entry of a codebook.
+"""Vector quantisation: each vector is replaced by the nearest entry of a codebook.
 
-code = argmin_j |x - c_j|^2. The quantised vector c_code passes its gradient on to x as if it were x (straight-through);
-x is drawn to c_code by a loss of the caller's, the commitment |x - c_code|^2, and codebooks follow what they are
-nearest to by running means (van den Oord 2017, arXiv 1711.00937, eq. 3 and appendix A.1).
+code = argmin_j |x - c_j|^2. The quantised vector c_code passes its gradient to x unchanged (straight-through). The
+caller adds the commitment loss |x - c_code|^2, which pulls x to its entry, and updates the entries by running means
+(van den Oord 2017, arXiv 1711.00937, eq. 3 and appendix A.1).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def vector_quantize_definition(x: Tensor, codebook: Tensor) -> Quantized:
 
 
 def vector_quantize_flops(x: Tensor, codebook: Tensor) -> int:
-    """The products of all vectors with all entries."""
+    """Return the FLOPs of the products of all vectors with all entries."""
     return 2 * x.numel() * codebook.shape[0]
 
 
@@ -44,7 +44,7 @@ def vector_quantize_flops(x: Tensor, codebook: Tensor) -> int:
     flops=vector_quantize_flops,
 )
 def vector_quantize(x: Tensor, codebook: Tensor) -> Quantized:
-    """The nearest entry of a codebook for each vector.
+    """Find the nearest entry of a codebook for each vector.
 
     Args:
         x: (..., K). codebook: (N, K).
@@ -75,7 +75,7 @@ _PATHS = Paths(
 
 
 def _straight_through(x: Tensor, entries: Tensor) -> Tensor:
-    """``entries`` with the gradient of x."""
+    """Return ``entries`` with the gradient of x."""
     return x + (entries.to(x.dtype) - x).detach()
 
 

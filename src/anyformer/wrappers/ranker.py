@@ -19,7 +19,7 @@ from anyformer.wrappers._pieces import Piece, pieces
 RANKINGS = ("previous", "current")
 
 
-class Chosen(NamedTuple):
+class RankedSplits(NamedTuple):
     """Splits to put before one: the first ``taken`` of them, in the order of time."""
 
     number: Tensor  # (B, A, k) int64
@@ -101,7 +101,7 @@ class Ranker(Wrapper):
         o = self.options
         self.inner, self.split, self.top_k, self.rank_by = inner, o.split, o.top_k, o.rank_by
 
-    def choose(self, scores: Tensor, earlier: Tensor) -> Chosen:
+    def choose(self, scores: Tensor, earlier: Tensor) -> RankedSplits:
         """The splits of the largest scores (B, A, n) among those that are ``earlier`` (B or 1, A, n) bool."""
         n, k = scores.shape[-1], self.top_k
         count = earlier.sum(-1).clamp_max(k).expand(scores.shape[:2])
@@ -112,7 +112,7 @@ class Ranker(Wrapper):
             -1, order
         )
         weight = score.clamp_min(0) / best.values[..., :1].clamp_min(1e-8)
-        return Chosen(number, weight, count)
+        return RankedSplits(number, weight, count)
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         (B, T, D), S, k = x.shape, self.split, self.top_k

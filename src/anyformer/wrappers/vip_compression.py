@@ -81,7 +81,7 @@ class VipCompression(Wrapper):
         return inputs.zero(torch.cat([added[:, :P], segments.up(added[:, P:])], 1))
 
     @torch.no_grad()
-    def segments(self, x: Tensor, real: Tensor) -> Segments:
+    def segments(self, x: Tensor, real: Tensor) -> Segmentation:
         """How the tokens behind the first ``num_vip`` of x (B, T, D) are cut; real (B, T) bool."""
         vip, rest = x[:, : self.num_vip], x[:, self.num_vip :]
         there, length = real[:, self.num_vip :], rest.shape[1]
@@ -105,10 +105,10 @@ class VipCompression(Wrapper):
             active, size = halved.repeat_interleave(2, 1), size // 2
         most = -(-length // self.segment) + self.refine * (self.segment.bit_length() - 1)
         number = (starts[:, :length].cumsum(1) - 1).clamp_min(0)
-        return Segments.of(number, there, min(most, length))
+        return Segmentation.of(number, there, min(most, length))
 
 
-class Segments(NamedTuple):
+class Segmentation(NamedTuple):
     """Which segment each token belongs to, in order."""
 
     number: Tensor  # (B, T) int64
@@ -116,7 +116,7 @@ class Segments(NamedTuple):
     sizes: Tensor  # (B, R): tokens of each segment
 
     @classmethod
-    def of(cls, number: Tensor, real: Tensor, most: int) -> Segments:
+    def of(cls, number: Tensor, real: Tensor, most: int) -> Segmentation:
         """``most`` is the largest number of segments."""
         sizes = torch.zeros(number.shape[0], most, dtype=torch.int64, device=number.device)
         return cls(number, real, sizes.scatter_add(1, number, real.long()))

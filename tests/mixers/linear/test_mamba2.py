@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import silu, softplus
 
 from anyformer.mixers import create_mixer
-from anyformer.mixers.linear.mamba2 import Chosen, ssd, ssd_matrix
+from anyformer.mixers.linear.mamba2 import SelectiveInputs, ssd, ssd_matrix
 
 
 def test_one_token_by_hand() -> None:
@@ -22,7 +22,7 @@ def test_one_token_by_hand() -> None:
 def test_the_matrix_is_the_recurrence() -> None:
     x, (B_, C_) = torch.randn(1, 2, 9, 4).double(), torch.randn(2, 1, 2, 9, 3).double()
     dt, A = torch.rand(1, 2, 9).double(), -torch.rand(2).double()
-    chosen = Chosen(x, dt, B_, C_)
+    chosen = SelectiveInputs(x, dt, B_, C_)
     torch.testing.assert_close(ssd_matrix(chosen, A) @ x, ssd(chosen, A)[0])
 
 

@@ -1,4 +1,4 @@
-/* Softmax attention where each query sees a stretch of the keys: y and the log-sum-exp of its scores. */
+/* Softmax attention where each query sees a span of the keys: y and the log-sum-exp of its scores. */
 #include "attend.h"
 
 static void pack_block(const Call *call, int64_t b, int64_t g, int backward, int64_t block, Panel *panel) {

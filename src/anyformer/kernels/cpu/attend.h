@@ -1,7 +1,7 @@
-/* What the forward and the backward of attend.c and attend_backward.c share.
+/* Shared by the forward, attend.c, and the backward, attend_backward.c.
  *
- * Rows are queries, columns are keys, both in the order of their numbers; slots say where in the tensors they are
- * (-1 = nowhere). A row sees the columns [low, high), and of a short list of extra columns those in
+ * Rows are queries, columns are keys, both in the order of their numbers; slots are their indices in the tensors
+ * (-1 = none). A row sees the columns [low, high), and of a short list of extra columns those in
  * [extra_low, extra_high) that it does not see already. A task takes one head of keys and a stretch of rows. It packs
  * the columns that these rows can see as blocks of COLUMNS, keys transposed, and runs over them by blocks of ROWS. */
 #pragma once

@@ -1,4 +1,4 @@
-/* The gradients of attend.c: weights are computed again from the log-sum-exps.
+/* The gradients of attend.c: weights are recomputed from the log-sum-exps.
  *
  * ds_ij = p_ij (dy_i . v_j - delta_i), delta_i = dy_i . y_i - dlse_i */
 #include "attend.h"

@@ -1,4 +1,4 @@
-/* y = exp(x) for n numbers, again and again: the rate that no kernel with exponentials can pass. Each round has a row
+/* y = exp(x) for n numbers, repeatedly: the upper limit on the rate of kernels with exponentials. Each round has a row
  * of y of its own thread, so that nothing leaves the first-level cache. */
 #include "real.h"
 #ifdef _OPENMP

@@ -1,4 +1,4 @@
-/* Softmax attention of each query over a list of keys of its own, and its adjoint. A slot below 0 is no key. */
+/* Softmax attention of each query over its own list of keys, and its adjoint. A slot below 0 is no key. */
 #include "rows.h"
 
 enum { ROWS = 64 };

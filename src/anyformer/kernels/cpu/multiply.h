@@ -49,7 +49,7 @@ static inline void multiply(int64_t M, int64_t N, const real *restrict a, int64_
     if (n < N) multiply_one(M, a, a_row, a_column, b + n, b_row, c + n, c_row, add);
 }
 
-/* The same, added to c, where a zero in a hides what b has there, be it NaN or infinite. Slow. */
+/* The same, added to c, where a zero in a skips the row of b, even NaN and infinity. Slow. */
 static inline void multiply_careful(int64_t M, int64_t N, const real *restrict a, int64_t a_row, int64_t a_column,
                                     const real *restrict b, int64_t b_row, real *restrict c, int64_t c_row) {
     for (int r = 0; r < ROW_GROUP; r++) {

@@ -1,4 +1,4 @@
-/* What every kernel starts with. Each file is compiled twice, for float and for double, and its exported functions
+/* Included by every kernel. Each file is compiled twice, for float and for double, and its exported functions
  * end in _f32 or _f64. Sizes are int64_t, tensors are contiguous unless strides are given. */
 #pragma once
 #include <math.h>
@@ -25,7 +25,7 @@ typedef double real;
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
-/* The first place in memory on the boundary of a cache line. */
+/* The first address on the boundary of a cache line. */
 static inline real *aligned(void *memory) { return (real *)(((uintptr_t)memory + 63) & ~(uintptr_t)63); }
 
 /* exp without branches or calls, so that loops over it become vector code. Relative error below 2 ulp; zero below

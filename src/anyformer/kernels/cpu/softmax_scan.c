@@ -1,7 +1,7 @@
 /* Softmax averages of all prefixes, and their adjoint.
  *
  * m_t = max(m_{t-1} + d_t, s_t), u_t = old_t u_{t-1} + new_t v_t, w_t = old_t w_{t-1} + new_t, with the weights
- * old_t = exp(m_{t-1} + d_t - m_t) and new_t = exp(s_t - m_t). What is read is u_t / w_t; with a bonus it is the
+ * old_t = exp(m_{t-1} + d_t - m_t) and new_t = exp(s_t - m_t). The output is u_t / w_t; with a bonus it is the
  * average over the state before, decayed, and a token of score s_t + bonus.
  *
  * Values are (B, H, T, V) by strides, their last axis dense. Weights are per channel (W = V), and the loops run

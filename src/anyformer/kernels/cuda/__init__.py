@@ -1,6 +1,6 @@
 """Triton kernels behind the ops, for CUDA; PyTorch's builds for CUDA bring Triton.
 
-Ops ask :func:`refuses` whether the kernels take their tensors. ``use_native(False)`` and ``ANYFORMER_NATIVE=0`` turn
+Ops ask :func:`refuses` whether the kernels support their tensors. ``use_native(False)`` and ``ANYFORMER_NATIVE=0`` turn
 these off too.
 """
 
@@ -16,24 +16,23 @@ from torch import Tensor
 from anyformer import kernels
 
 CHUNK = 32
-"""Tokens that a program scans at once."""
+"""Tokens per step of a program's scan."""
 DTYPES = (torch.float32, torch.float64)
 
 
 @functools.cache
 def found() -> bool:
-    """Whether Triton is installed, and not turned off."""
+    """Return True if Triton is installed and not turned off."""
     return os.environ.get("ANYFORMER_NATIVE", "1") != "0" and importlib.util.find_spec("triton") is not None
 
 
 def refuses(*tensors: Tensor | None) -> str | None:
-    """Why the kernels do not take these tensors, ``None`` where they do: all on CUDA, and of one type, float32 or
-    float64."""
+    """Return why the kernels do not support these tensors, None if they do: on CUDA, all float32 or all float64."""
     given = [x for x in tensors if x is not None]
     if not all(x.is_cuda for x in given):
         return "the Triton kernels are for CUDA"
     if given[0].dtype not in DTYPES or any(x.dtype != given[0].dtype for x in given):
-        return "the Triton kernels take float32 or float64, and tensors of one type"
+        return "the Triton kernels support float32 and float64, and tensors of one dtype only"
     if kernels.turned_off():
         return kernels.OFF
     return None if found() else "Triton is not installed, or ANYFORMER_NATIVE=0 turns it off"

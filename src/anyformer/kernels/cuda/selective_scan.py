@@ -1,7 +1,7 @@
 """The recurrence of Mamba, h_t = exp(dt_t A) h_{t-1} + u_t B_t, y_t = C_t h_t, and its adjoint.
 
-A program takes some channels of one sample, with all their states, and runs over chunks of tokens; inside a chunk all
-tokens are scanned at once. For the backward the states that chunks start from are kept, and the others made again.
+A program runs some channels of one sample, with all their states, over chunks of tokens; within a chunk the scan is
+parallel. The initial states of the chunks are kept for the backward, which recomputes the others.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from torch import Tensor
 from anyformer.kernels.cuda import CHUNK
 
 ELEMENTS = 2048
-"""States of a chunk that a program holds, at least one channel's."""
+"""State elements of a chunk per program, at least one channel's."""
 
 
 @triton.jit
 def _then(a, b, a_next, b_next):
-    """h -> a h + b, and after it h -> a_next h + b_next."""
+    """Compose h -> a h + b with the later h -> a_next h + b_next."""
     return a * a_next, a_next * b + b_next
 
 
@@ -40,7 +40,7 @@ def _forward(
         t = chunk * BT + local
         row, of_row = (sample * T + t)[:, None] * D + d[None, :], (t < T)[:, None] & (d < D)[None, :]
         of_k = (t < T)[:, None] & (k < K)[None, :]
-        step = tl.load(dt + row, mask=of_row, other=0.0)  # past the end nothing is forgotten, nothing written
+        step = tl.load(dt + row, mask=of_row, other=0.0)  # padding: no decay, no input
         ut = tl.load(u + row, mask=of_row, other=0.0)
         bt = tl.load(B_ + sample * b_batch + t[:, None] * b_time + k[None, :], mask=of_k, other=0.0)
         ct = tl.load(C_ + sample * c_batch + t[:, None] * c_time + k[None, :], mask=of_k, other=0.0)
@@ -61,7 +61,7 @@ def _backward(
     d, k = tl.program_id(1) * BD + tl.arange(0, BD), tl.arange(0, BK)
     state, of_state = d[:, None] * K + k[None, :], (d < D)[:, None] & (k < K)[None, :]
     a = tl.load(A + state, mask=of_state, other=0.0)
-    run = tl.load(grad_last + sample * D * K + state, mask=of_state, other=0.0)  # the gradient that runs back
+    run = tl.load(grad_last + sample * D * K + state, mask=of_state, other=0.0)  # gradient of the state
     of_a = tl.zeros_like(a)
     chunks = tl.cdiv(T, BT)
     for i in range(chunks):
@@ -79,7 +79,7 @@ def _backward(
         whole, own = tl.associative_scan((decay, added), 0, _then)
         states = whole * h[None, :, :] + own
         tl.store(y + row, tl.sum(states * ct[:, None, :], 2), mask=of_row)
-        # g_t = gy_t C_t + decay_{t+1} g_{t+1}; what comes from later chunks is in run
+        # g_t = gy_t C_t + decay_{t+1} g_{t+1}; run holds the part from later chunks
         has_next = ((t + 1 < T) & (local < BT - 1))[:, None] & (d < D)[None, :]
         later = tl.exp(tl.load(dt + row + D, mask=has_next, other=0.0)[:, :, None] * a[None, :, :])
         ends = tl.where((local == BT - 1)[:, None, None], run[None, :, :], 0.0)
@@ -96,7 +96,7 @@ def _backward(
 
 
 def _grid(u: Tensor, K: int) -> tuple[tuple[int, int], dict[str, int]]:
-    """Programs, and the sizes of what one holds."""
+    """Return the launch grid, and the block sizes of a program."""
     B, _, D = u.shape
     BK = triton.next_power_of_2(K)
     BD = max(1, min(ELEMENTS // (CHUNK * BK), triton.next_power_of_2(D)))
@@ -104,7 +104,7 @@ def _grid(u: Tensor, K: int) -> tuple[tuple[int, int], dict[str, int]]:
 
 
 def _by_token(*tensors: Tensor) -> tuple[list[Tensor], list[int]]:
-    """Tensors (B, T, K) with rows in one piece, and their strides over B and T."""
+    """Return tensors (B, T, K) with contiguous rows, and their strides over B and T."""
     rows = [x if x.stride(2) == 1 else x.contiguous() for x in tensors]
     return rows, [x.stride(axis) for x in rows for axis in (0, 1)]
 
@@ -112,7 +112,7 @@ def _by_token(*tensors: Tensor) -> tuple[list[Tensor], list[int]]:
 def forward(
     u: Tensor, dt: Tensor, A: Tensor, B_: Tensor, C_: Tensor, initial: Tensor, keep: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """y and the last state, and the states that chunks start from (B, n, D, K), empty unless to be kept.
+    """Return y, the last state, and the initial states of the chunks (B, n, D, K), empty unless ``keep``.
 
     Args:
         u, dt: (B, T, D). A: (D, K). B_, C_: (B, T, K). initial: (B, D, K).
@@ -130,8 +130,10 @@ def forward(
 def backward(
     grad: Tensor, grad_last: Tensor, u: Tensor, dt: Tensor, A: Tensor, B_: Tensor, C_: Tensor, starts: Tensor
 ) -> tuple[Tensor, ...]:
-    """y once more, and the gradients of u, dt, A, B_, C_ and the initial state. Those of B_ and C_ are summed in no
-    certain order."""
+    """Return y, recomputed, and the gradients of u, dt, A, B_, C_ and the initial state.
+
+    The gradients of B_ and C_ are accumulated atomically, in no fixed order.
+    """
     (_, T, D), K = u.shape, A.shape[1]
     grad, grad_last, u, dt, A = (x.contiguous() for x in (grad, grad_last, u, dt, A))
     rows, strides = _by_token(B_, C_)

@@ -345,7 +345,7 @@ def _listed_attention(r: _Draw, s: Sizes) -> list[OpCase]:
     buckets = {"q_bucket": r.integers(0, 3, B, 2 * H, T), "k_bucket": r.integers(0, 3, B, 2 * H, T)}
     numbers = {"q_index": r.integers(0, 40, B, 2 * H, T), "k_index": r.integers(0, 40, B, 2 * H, T)}
     slots = {"slots": r.integers(-1, T, B, 2 * H, T, 5)}
-    stretches = {"start": r.integers(0, 5, B, T), "stop": r.integers(5, 9, B, T)}
+    spans = {"start": r.integers(0, 5, B, T), "stop": r.integers(5, 9, B, T)}
     gathered = gathered_attention.gathered_attention
     return [
         OpCase("bucket_attention", "", op, {**given, **buckets}, frozenset(buckets)),
@@ -356,10 +356,8 @@ def _listed_attention(r: _Draw, s: Sizes) -> list[OpCase]:
             {**given, **buckets, **numbers},
             frozenset({**buckets, **numbers}),
         ),
-        OpCase("stretches", "", bucket_attention.stretches, {**buckets, **numbers}),
-        OpCase(
-            "visited_tiles", "", lambda **t: bucket_attention.visited_tiles(**t, keys=T, tile=4), stretches
-        ),
+        OpCase("key_spans", "", bucket_attention.key_spans, {**buckets, **numbers}),
+        OpCase("visited_tiles", "", lambda **t: bucket_attention.visited_tiles(**t, keys=T, tile=4), spans),
         OpCase("gathered_attention", "", gathered, {**given, **slots}),
         OpCase("gathered_attention", "bias", gathered, {**given, **slots, "bias": r.normal(B, 1, T, 5)}),
     ]

@@ -18,7 +18,7 @@ from anyformer.state import State
 EPS = 1e-6
 
 
-class Flow(NamedTuple):
+class FlowTerms(NamedTuple):
     """Of each token: phi(q) / I, phi(k), v, its competition, its allocation; and the sums after the last one."""
 
     q: Tensor  # (B, H, T, K)
@@ -64,7 +64,7 @@ class FlowAttention(Mixer):
         self.v = Linear(dim, dim, bias=False)
         self.out = Linear(dim, dim, bias=False)
 
-    def _flow(self, x: Tensor, past: State, inputs: Inputs) -> Flow:
+    def _flow(self, x: Tensor, past: State, inputs: Inputs) -> FlowTerms:
         q, k, v = (split_heads(layer(x), self.num_heads) for layer in (self.q, self.k, self.v))
         wide = torch.promote_types(q.dtype, torch.float32)
         q, k = q.to(wide).sigmoid(), k.to(wide).sigmoid()
@@ -80,9 +80,9 @@ class FlowAttention(Mixer):
         given = _dot(k, (q / inflow).sum(2, keepdim=True)).clamp(-1, 1)
         given = inputs.zero(given.transpose(1, 2), -torch.inf).transpose(1, 2)
         compete = torch.where(number > 0, given, 0.0).softmax(2) * number
-        return Flow(q / inflow, k, v.to(wide), compete, taken.sigmoid(), {})
+        return FlowTerms(q / inflow, k, v.to(wide), compete, taken.sigmoid(), {})
 
-    def _causal_flow(self, q: Tensor, k: Tensor, v: Tensor, past: State, inputs: Inputs) -> Flow:
+    def _causal_flow(self, q: Tensor, k: Tensor, v: Tensor, past: State, inputs: Inputs) -> FlowTerms:
         sums = {}
 
         def total(name: str, x: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ class FlowAttention(Mixer):
         given = inputs.zero(given.transpose(1, 2)).transpose(1, 2)
         running = total("given", given)
         compete = given / torch.where(running == 0, 1.0, running) * number
-        return Flow(q / (inflow * number), k, v, compete, taken.sigmoid(), sums)
+        return FlowTerms(q / (inflow * number), k, v, compete, taken.sigmoid(), sums)
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         if x.shape[1] == 0:

@@ -21,7 +21,7 @@ from anyformer.precision import widen
 from anyformer.state import State
 
 
-class Chosen(NamedTuple):
+class SelectiveInputs(NamedTuple):
     """What the tokens choose: values x (B, H, T, V), steps dt (B, H, T), B and C (B, H, T, K)."""
 
     x: Tensor
@@ -30,7 +30,7 @@ class Chosen(NamedTuple):
     C: Tensor
 
 
-def ssd(chosen: Chosen, A: Tensor, initial: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def ssd(chosen: SelectiveInputs, A: Tensor, initial: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """S_t = exp(dt_t A) S_{t-1} + B_t (dt_t x_t)^T, y_t = C_t^T S_t, with A (H,) negative.
 
     Queries C, keys B, values dt x: linear attention with a decay for each head and token (Dao 2024, section 5).
@@ -42,7 +42,7 @@ def ssd(chosen: Chosen, A: Tensor, initial: Tensor | None = None) -> tuple[Tenso
     return linear_attention(C_, B_, dt[..., None] * widen(x), log_decay=dt * A[:, None], initial=initial)
 
 
-def ssd_matrix(chosen: Chosen, A: Tensor) -> Tensor:
+def ssd_matrix(chosen: SelectiveInputs, A: Tensor) -> Tensor:
     """The same as a matrix over the tokens, (B, H, T, S): C_t^T B_s exp(A (dt_{s+1} + ... + dt_t)) dt_s."""
     time = chosen.dt.cumsum(-1)
     decay = ((time[..., None] - time[..., None, :]).tril() * A[:, None, None]).exp()
@@ -155,7 +155,7 @@ class Mamba2(Mixer):
     def _rates(self) -> Tensor:
         return -self.A_log.to(torch.promote_types(self.A_log.dtype, torch.float32)).exp()
 
-    def _choose(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Chosen, Tensor, Tensor]:
+    def _choose(self, x: Tensor, state: State, inputs: Inputs) -> tuple[SelectiveInputs, Tensor, Tensor]:
         """What x chooses, the gate, and the convolution's state."""
         gate, xbc, dt = self.in_proj(x).split((self.inner_dim, sum(self.widths), self.num_heads), -1)
         xbc, conv = self.conv(inputs.zero(xbc), state.get("conv"), inputs.mask)
@@ -164,7 +164,7 @@ class Mamba2(Mixer):
         dt = softplus(inputs.zero(dt.to(wide) + self.dt_bias, -math.inf)).mT  # a masked token takes no step
         share = self.num_heads // self.num_groups
         B_, C_ = (split_heads(t, self.num_groups).repeat_interleave(share, 1) for t in (B_, C_))
-        return Chosen(split_heads(x, self.num_heads), dt, B_, C_), gate, conv
+        return SelectiveInputs(split_heads(x, self.num_heads), dt, B_, C_), gate, conv
 
     def _finish(self, y: Tensor, x: Tensor, gate: Tensor) -> Tensor:
         y = y + self.skip[:, None, None] * x

@@ -10,12 +10,12 @@ from torch import Tensor
 from anyformer.caches import append, key_index
 from anyformer.contract import Inputs, Mixing
 from anyformer.mixers import register_mixer
-from anyformer.mixers.linear.mamba2 import Chosen, Mamba2, ssd, ssd_matrix
+from anyformer.mixers.linear.mamba2 import Mamba2, SelectiveInputs, ssd, ssd_matrix
 from anyformer.ops.attention import attention
 from anyformer.state import State
 
 
-def convert_memory(chosen: Chosen, A: Tensor) -> Tensor:
+def convert_memory(chosen: SelectiveInputs, A: Tensor) -> Tensor:
     """The state that a state space would have after these tokens, (B, H, K, V), from their keys and values.
 
     S = sum_i exp(A (dt_{i+1} + ... + dt_P)) B_i (dt_i x_i)^T.
@@ -64,7 +64,9 @@ class TransMamba(Mamba2):
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         chosen, gate, _ = self._choose(x, {}, inputs)
         P = min(self.trans_point, x.shape[1])
-        first, rest = (Chosen(*(t[:, :, part] for t in chosen)) for part in (slice(P), slice(P, None)))
+        first, rest = (
+            SelectiveInputs(*(t[:, :, part] for t in chosen)) for part in (slice(P), slice(P, None))
+        )
         y = [attention(first.C, first.B, first.x, causal=True)] if P else []
         if x.shape[1] > P:
             initial = convert_memory(first, self._rates()) if P else None

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from anyformer.caches import Cache, append, sight
+from anyformer.caches import Cache, append, visibility
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.conv import ShortConv, head_conv
 from anyformer.layers.heads import head_width, key_heads, merge_heads, split_heads
@@ -332,9 +332,9 @@ class Attention(Mixer):
             kept.update({f"conv {name}": past for name, past in conv.items()})
         keys = self._shared(both, inputs)
         bias = self._bias(q, keys, inputs) if self.positions.scores else None
-        seen = sight(keys, inputs, self.window)
+        seen = visibility(keys, inputs, self.window)
         if "part" in keys:
-            seen = sight(keys, inputs, self.window, always=True)
+            seen = visibility(keys, inputs, self.window, always=True)
             seen = {"visible": among(seen["visible"], keys, inputs)} if seen else {}
         y = self._attend(q, keys, inputs, bias, weigh=self._weigh(keys, inputs), **seen)
         return self._finish(y, recalled), kept

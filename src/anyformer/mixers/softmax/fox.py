@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, pad
 
-from anyformer.caches import append, sight
+from anyformer.caches import append, visibility
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.conv import token_shift
 from anyformer.layers.heads import head_width, merge_heads, split_heads
@@ -117,7 +117,7 @@ class ForgettingAttention(Mixer):
         tokens = {"k": k, "v": v, "log_sum": log_sum[:, None]}
         both, kept = append(state["cache"], tokens, inputs)
         bias = _difference(log_sum, both["log_sum"][:, 0]).to(x.dtype)
-        y = attention(q, both["k"], both["v"], bias=bias, **sight(both, inputs))
+        y = attention(q, both["k"], both["v"], bias=bias, **visibility(both, inputs))
         new = {"cache": kept, "log_sum": last}
         return self._finish(y, x), new if shifted is None else {**new, "last": shifted}
 

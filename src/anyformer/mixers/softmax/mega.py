@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, silu
 
-from anyformer.caches import append, sight
+from anyformer.caches import append, visibility
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.ema import DampedEMA
 from anyformer.layers.linear import Linear, call_roomy
@@ -187,7 +187,7 @@ class Mega(Mixer):
         if self.chunk_len is None:
             keys, cache = append(state["cache"], new, inputs)
             pos = keys["position"][:, 0, :, 0] if self.positions.scores else keys["k"][:, 0, :, 0]
-            sees = sight(keys, inputs)
+            sees = visibility(keys, inputs)
             o = self._attend(
                 q,
                 keys["k"],

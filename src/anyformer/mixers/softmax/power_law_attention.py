@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, leaky_relu, linear, relu
 
-from anyformer.caches import append, sight
+from anyformer.caches import append, visibility
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.heads import head_width, merge_heads, split_heads
 from anyformer.layers.linear import Linear
@@ -26,7 +26,7 @@ class Energy(NamedTuple):
     curvature: Tensor  # G, the energy-curvature tensor
 
 
-class Unit(nn.Module):
+class ResidualUnit(nn.Module):
     """A residual step on matrices, row by row: norm(A + W_2 relu(W_1 A)), the same for all heads."""
 
     def __init__(self, width: int, hidden: int) -> None:
@@ -90,7 +90,7 @@ class PowerLawAttention(Mixer):
             raise ValueError(f"floor must be between 0 and 1, got {o.floor}")
         self.num_heads, self.head_dim, self.causal, self.floor = o.num_heads, K, o.causal, o.floor
         self.q, self.k, self.v, self.out = (Linear(dim, dim) for _ in range(4))
-        self.units = nn.ModuleList(Unit(K, hidden) for _ in range(o.num_units))
+        self.units = nn.ModuleList(ResidualUnit(K, hidden) for _ in range(o.num_units))
         spread = (o.num_heads * K) ** -0.5
         self.weight, self.power, self.coupling = (
             nn.Parameter(torch.randn(o.num_heads, K, K) * spread) for _ in range(3)
@@ -162,7 +162,7 @@ class PowerLawAttention(Mixer):
             return x, state
         q, k, v, density = self._project(x, state["density"], inputs)
         both, kept = append(state["cache"], {"k": k, "v": v}, inputs)
-        y = self._attend(q, both["k"], both["v"], **sight(both, inputs))
+        y = self._attend(q, both["k"], both["v"], **visibility(both, inputs))
         return self.out(merge_heads(y)), {"cache": kept, "density": density}
 
     def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:

@@ -43,7 +43,7 @@ class Tokens(NamedTuple):
         return torch.where(self.real, torch.arange(self.k.shape[2], device=self.k.device), -1)
 
 
-class Blocks(NamedTuple):
+class TokenBlocks(NamedTuple):
     """Tokens in blocks of C: q, k, v (B, H, n, C, K), real (B, n, C)."""
 
     q: Tensor
@@ -52,7 +52,7 @@ class Blocks(NamedTuple):
     real: Tensor
 
     @classmethod
-    def of(cls, tokens: Tokens, size: int) -> Blocks:
+    def of(cls, tokens: Tokens, size: int) -> TokenBlocks:
         """Blocks of ``size`` tokens, counted from the first."""
         missing = -tokens.k.shape[2] % size
         q, k, v = (
@@ -157,12 +157,12 @@ class Combiner(Mixer):
             return torch.zeros_like(q)
         if self.partition == "logsparse":
             return self._logsparse(q, index, tokens)
-        blocks = Blocks.of(tokens, self.span)
+        blocks = TokenBlocks.of(tokens, self.span)
         local = self._local(q, index, tokens, blocks)
         regions = self._fixed if self.partition == "fixed" else self._axial
         return merge([local, *regions(q, index, tokens, blocks)])[0]
 
-    def _local(self, q: Tensor, index: Tensor, tokens: Tokens, blocks: Blocks) -> Part:
+    def _local(self, q: Tensor, index: Tensor, tokens: Tokens, blocks: TokenBlocks) -> Part:
         if self.causal:
             own = Segments(self.span, 0) & Causal()
             y, lse = sparse_attention(
@@ -172,14 +172,14 @@ class Combiner(Mixer):
         y, lse = blocks.attend(blocks.q)
         return y.flatten(2, 3)[:, :, : q.shape[2]], lse.flatten(2, 3)[:, :, : q.shape[2]]
 
-    def _fixed(self, q: Tensor, index: Tensor, tokens: Tokens, blocks: Blocks) -> list[Part]:
+    def _fixed(self, q: Tensor, index: Tensor, tokens: Tokens, blocks: TokenBlocks) -> list[Part]:
         k, v = blocks.summaries()
         own = index.div(self.span, rounding_mode="floor")[:, :, None]
         number = torch.arange(k.shape[2], device=k.device)
         seen = number < own if self.causal else (number != own) & blocks.real.any(-1)[:, None]
         return [attention(q, k, v, visible=seen[:, None], return_lse=True)]
 
-    def _axial(self, q: Tensor, index: Tensor, tokens: Tokens, blocks: Blocks) -> list[Part]:
+    def _axial(self, q: Tensor, index: Tensor, tokens: Tokens, blocks: TokenBlocks) -> list[Part]:
         """A row as its token in the query's column sees it; the last row's last token where it ends before that."""
         C = self.span
         seen, _ = blocks.attend(blocks.q)
@@ -201,7 +201,7 @@ class Combiner(Mixer):
         S = tokens.k.shape[2]
         keys, values, slots, first = [tokens.k], [tokens.v], [index], 0
         for level in range((S - 1).bit_length()):
-            blocks = Blocks.of(tokens, 2**level)
+            blocks = TokenBlocks.of(tokens, 2**level)
             own = index >> level
             beside = own ^ 1
             number = blocks.real.shape[1]

@@ -13,7 +13,14 @@ from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing, take_tokens
 from anyformer.layers.heads import merge_heads, split_heads
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
-from anyformer.mixers.linear.mamba2 import Chosen, GatedNorm, check_sizes, initial_steps, ssd, ssd_matrix
+from anyformer.mixers.linear.mamba2 import (
+    GatedNorm,
+    SelectiveInputs,
+    check_sizes,
+    initial_steps,
+    ssd,
+    ssd_matrix,
+)
 from anyformer.ops.short_conv import short_conv
 from anyformer.precision import widen
 
@@ -95,7 +102,7 @@ class Hydra(Mixer):
         y = short_conv(pad(inputs.zero(x), (0, 0, 0, half)), self.taps, self.conv_bias, activation="silu")
         return inputs.zero(y[:, half:])
 
-    def _choose(self, x: Tensor, inputs: Inputs) -> tuple[Chosen, Chosen, Tensor, Tensor]:
+    def _choose(self, x: Tensor, inputs: Inputs) -> tuple[SelectiveInputs, SelectiveInputs, Tensor, Tensor]:
         """What x chooses for the way ahead and, with its tokens reversed, back; the diagonal (B, H, T, 1); the gate."""
         gate, xbc, dt = self.in_proj(x).split((self.inner_dim, sum(self.widths), 2 * self.num_heads), -1)
         x, *bc = self._convolved(xbc, inputs).split(self.widths, -1)
@@ -110,7 +117,7 @@ class Hydra(Mixer):
             v, step, B_, C_ = (reverse(t, inputs) for t in parts) if way else parts
             share = self.num_heads // self.num_groups
             B_, C_ = (split_heads(t, self.num_groups).repeat_interleave(share, 1) for t in (B_, C_))
-            ways.append(Chosen(split_heads(v, self.num_heads), step.mT, B_, C_))
+            ways.append(SelectiveInputs(split_heads(v, self.num_heads), step.mT, B_, C_))
         return ways[0], ways[1], diagonal.mT[..., None], gate
 
     def _later(self, x: Tensor) -> Tensor:

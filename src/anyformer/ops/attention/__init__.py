@@ -57,13 +57,13 @@ def attention(
         places: float64 (or float32 where the device has no other), (B, H, T) of the queries and (B, H, S) of the
             keys, or broadcastable to them: |place_i - place_j| is taken from the scaled scores.
         scale: of the scores; 1 / sqrt(K) by default.
-        score: a function of the scores, what was added to them included, element by element. It is called on tiles.
+        score: an elementwise function of the final scores (bias and places included). It is called on tiles.
         normalizer: ``"softmax"`` (arXiv 1706.03762); ``"softmax_one"`` (softmax with one more, empty, key of score
             0); or of each score alone, ``"sigmoid"`` (arXiv 2409.04431) and ``"laplace"`` (a normal distribution
             function, arXiv 2209.10655, eq. 16).
-        weigh: ``weigh(p, start) -> (weights, more)`` changes the probabilities p (B, H, C, S') of the queries from
-            ``start`` on and the first keys into the weights of the values, and may add ``more`` (B, H, C, V) to the
-            outputs. It is called on tiles.
+        weigh: ``weigh(p, start) -> (weights, more)`` turns the probabilities p (B, H, C, S') of C queries, the first of
+            index ``start``, over the first S' keys into the weights of the values, and may add ``more`` (B, H, C, V) to
+            the outputs. It is called on tiles.
         return_lse: also return the log-sum-exp of each query's scores (softmax only), for :func:`merge`.
 
     Returns:

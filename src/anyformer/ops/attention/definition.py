@@ -67,7 +67,7 @@ def attention_definition(
             weights, added = weigh(weights[:, :, None], t)
             weights = weights[:, :, 0]
         parts = weights[..., None] * values
-        if weigh is None:  # a key that is not seen is not there, whatever its value
+        if weigh is None:  # a hidden key contributes nothing, even where its value is NaN
             parts = parts.masked_fill(~sees[:, :, t, :, None], 0.0)
         outputs.append(parts.sum(2))
         if added is not None:
@@ -81,7 +81,7 @@ def attention_definition(
 
 
 def attention_flops(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False, **_: Any) -> int:
-    """The products of all visible pairs."""
+    """Return the FLOPs of the two products over all visible pairs."""
     (B, H, T, K), S, V = q.shape, k.shape[2], v.shape[3]
     pairs = T * S - T * (T - 1) // 2 if causal else T * S
     return 2 * B * H * pairs * (K + V)
@@ -98,7 +98,7 @@ def check(
     normalizer: str,
     return_lse: bool,
 ) -> None:
-    """ValueError unless the arguments of :func:`attention_definition` fit together."""
+    """Raise ``ValueError`` unless the arguments of :func:`attention` fit together."""
     check_heads(q, k, v)
     shape = (*q.shape[:3], k.shape[2])
     check_places(q, k, places)

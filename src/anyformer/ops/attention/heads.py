@@ -1,4 +1,4 @@
-"""What all attention ops ask of queries, keys and values, and give where there is nothing to see."""
+"""Checks of queries, keys and values that all attention ops share, and the result of queries that see no key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from anyformer.precision import wide
 
 
 def check_heads(q: Tensor, k: Tensor, v: Tensor) -> None:
-    """ValueError unless q (B, H, T, K), k (B, G, S, K), v (B, G, S, V) with H a multiple of G."""
+    """Raise ``ValueError`` unless q is (B, H, T, K), k (B, G, S, K) and v (B, G, S, V), with H a multiple of G."""
     for name, x in (("q", q), ("k", k), ("v", v)):
         if x.dim() != 4:
             raise ValueError(
@@ -29,7 +29,7 @@ def check_heads(q: Tensor, k: Tensor, v: Tensor) -> None:
 
 
 def check_places(q: Tensor, k: Tensor, places: tuple[Tensor, Tensor] | None) -> None:
-    """ValueError unless there are none, or they broadcast to (B, H, T) and (B, H, S)."""
+    """Raise ``ValueError`` unless ``places`` is None or broadcasts to (B, H, T) and (B, H, S)."""
     if places is None:
         return
     B, H, T, _ = q.shape
@@ -41,13 +41,12 @@ def check_places(q: Tensor, k: Tensor, places: tuple[Tensor, Tensor] | None) -> 
 
 
 def score_scale(scale: float | None, K: int) -> float:
-    """``scale``, or 1 / sqrt(K); one where there is no width, and so no score but zero."""
+    """Return ``scale``, by default 1 / sqrt(K), or 1 where K is 0."""
     return max(K, 1) ** -0.5 if scale is None else scale
 
 
 def nothing_seen(q: Tensor, k: Tensor, v: Tensor, return_lse: bool = False) -> Any:
-    """What queries get that see no key: zeros (B, H, T, V), which autograd still knows to come from q, k and v, and
-    a log-sum-exp of -inf (B, H, T)."""
+    """Return zeros (B, H, T, V) that still depend on q, k and v for autograd, and log-sum-exps of -inf (B, H, T)."""
     k, v = (t[:, :, :0].to(q.dtype).repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
     y = q @ k.mT @ v
     lse = torch.full(q.shape[:3], -torch.inf, dtype=wide(q.dtype), device=q.device)

@@ -1,4 +1,4 @@
-"""The ways to attend, in order of preference, and why each refuses."""
+"""The paths of attention, in order of preference, and their reasons to refuse."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from anyformer.precision import wide
 
 
 class Terms(NamedTuple):
-    """What is asked of the scores, as in :func:`attention`; ``visible`` and ``bias`` have four axes, ``places`` all."""
+    """The keyword arguments of :func:`attention`; ``visible`` and ``bias`` padded to four axes, ``places`` expanded."""
 
     causal: bool
     visible: Tensor | None
@@ -33,7 +33,7 @@ class Terms(NamedTuple):
 
     @property
     def plain(self) -> bool:
-        """Whether it is softmax, and nothing hides, shifts or changes a score but an order and places."""
+        """True if this is softmax with no mask, bias or function of the scores; causality and places may be there."""
         given = self.visible is None and self.bias is None and self.score is None and self.weigh is None
         return given and self.normalizer == "softmax"
 
@@ -43,11 +43,10 @@ class Terms(NamedTuple):
 
 def _refuses_token(q: Tensor, k: Tensor, v: Tensor, terms: Terms) -> str | None:
     if q.shape[2] != 1:
-        return "it is for one query"
+        return "for a single query only"
     causal, visible, bias, places, _, score, normalizer, weigh, return_lse = terms
-    asked = return_lse or normalizer != "softmax"
-    if asked or not (visible is bias is places is score is weigh is None):
-        return "it is for softmax alone"
+    if return_lse or normalizer != "softmax" or not (visible is bias is places is score is weigh is None):
+        return "plain softmax only"
     return None if q.shape[1] == k.shape[1] and q.shape[3] == v.shape[3] else "heads or widths differ"
 
 
@@ -56,7 +55,7 @@ def _token(q: Tensor, k: Tensor, v: Tensor, terms: Terms) -> Tensor:
 
 
 def fused(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
-    """PyTorch's fused attention. It has no second derivative: who asks for one is told how to get it."""
+    """Run PyTorch's fused attention, which has no second derivative: warn where one is taken."""
     y = F.scaled_dot_product_attention(q, k, v, **options)
     if y.requires_grad and not torch.compiler.is_compiling() and torch.backends.cuda.flash_sdp_enabled():
         y.register_hook(_say_how)
@@ -75,18 +74,18 @@ def _say_how(grad: Tensor) -> None:
 
 def _refuses_fused(q: Tensor, k: Tensor, v: Tensor, terms: Terms) -> str | None:
     if terms.normalizer != "softmax" or terms.score is not None or terms.weigh is not None:
-        return "it knows softmax only, and no function of the scores"
+        return "softmax only, without a function of the scores or weights"
     if terms.return_lse or terms.places is not None:
-        return "it gives no log-sum-exp and takes no places"
+        return "it returns no log-sum-exp and does not support places"
     if q.shape[3] != v.shape[3] and q.device.type == "cpu":
-        return "on a CPU keys and values must be of one width, or all T * S scores are held"
+        return "on a CPU, keys and values of different widths would make it hold all T * S scores"
     if terms.bias is not None and (terms.bias.requires_grad or terms.bias.dtype != q.dtype):
-        return "a bias must be of q's type, and without gradient"
+        return "a bias must have q's dtype and need no gradient"
     return _refuses_mask(q, k, terms)
 
 
 def _refuses_mask(q: Tensor, k: Tensor, terms: Terms) -> str | None:
-    """Only where no mask of all pairs has to be made, or it is small."""
+    """Return why the mask that it needs would be too large, or None where it needs none or a small one."""
     T, S, why = q.shape[2], k.shape[2], "the mask of all pairs would be large"
     given = [x for x in (terms.visible, terms.bias) if x is not None]
     if len(given) + terms.causal < 2:
@@ -101,11 +100,13 @@ def _fused(q: Tensor, k: Tensor, v: Tensor, terms: Terms) -> Tensor:
     scale = score_scale(terms.scale, K)
     mask, causal = _fused_mask(q, S, terms.causal, terms.visible, terms.bias)
     blind = None if mask is None or not q.is_cuda else _blind(mask)
-    if blind is not None:  # CUDA's kernels differ in what they give a query that sees nothing
+    if blind is not None:  # CUDA's kernels differ in their output for a query that sees nothing
         assert mask is not None
         mask = mask | blind if mask.dtype == torch.bool else mask.masked_fill(blind, 0.0)
     if T == 1 and H != G and (mask is None or mask.shape[1] == 1):
-        grouped = q.reshape(B, G, H // G, -1)  # heads of a group as queries: its keys are not repeated
+        grouped = q.reshape(
+            B, G, H // G, -1
+        )  # heads of a group become queries, so that keys are not repeated
         y = fused(grouped, k, v, attn_mask=mask, scale=scale).reshape(B, H, 1, V)
     else:
         y = fused(q, k, v, attn_mask=mask, scale=scale, is_causal=causal, enable_gqa=H != G)
@@ -127,7 +128,7 @@ def _fused_mask(
 
 
 def _blind(mask: Tensor) -> Tensor:
-    """Which queries see nothing, (..., T, 1)."""
+    """Return the queries that see no key, (..., T, 1) bool."""
     sees = mask if mask.dtype == torch.bool else mask > -torch.inf
     return ~sees.any(-1, keepdim=True)
 
@@ -137,28 +138,28 @@ def _blind(mask: Tensor) -> Tensor:
 
 def _refuses_native(q: Tensor, k: Tensor, v: Tensor, terms: Terms) -> str | None:
     if not terms.plain:
-        return "it takes softmax alone, every key up to a query or all of them"
-    asked = q.shape[2] > 1 and (terms.return_lse or terms.places is not None)
-    why = None if asked else _slower(q, k)
+        return "plain softmax only, causal or over all keys"
+    needed = q.shape[2] > 1 and (terms.return_lse or terms.places is not None)
+    why = None if needed else _slower(q, k)
     return refuses_spans(q, k, v) if why is None else why
 
 
 def _slower(q: Tensor, k: Tensor) -> str | None:
-    """Why PyTorch's fused kernel is faster where both can be used, by what was measured.
+    """Return why PyTorch's fused kernel is faster here, where both could run; None where the native one is.
 
-    With vectors of 64 bytes the native kernel is, 1.1 to 2.2 times, from some work on. With shorter ones PyTorch's
-    matrix products are as fast or faster, and so they are in bfloat16 where the CPU has a unit for it.
+    As measured: with 64-byte vectors the native kernel is 1.1 to 2.2 times as fast, but for small problems. With
+    shorter vectors PyTorch's matrix products are at least as fast, as they are in bfloat16 on CPUs with a unit for it.
     """
     (B, H, T, _), S = q.shape, k.shape[2]
     if T < 32 or B * H * T * S < 2**19:
-        return "PyTorch's fused kernel is faster for little work"
+        return "PyTorch's fused kernel is faster for small problems"
     library, why = kernels.status()
     if library != "avx512":
         return (
             why if library is None else "PyTorch's fused kernel is faster with vectors of less than 64 bytes"
         )
     narrow = wide(q.dtype) != q.dtype and _has_matrix_unit()
-    return "PyTorch's fused kernel uses this CPU's unit for narrow types" if narrow else None
+    return "PyTorch's fused kernel uses this CPU's bfloat16 unit" if narrow else None
 
 
 @torch.compiler.assume_constant_result
@@ -173,7 +174,7 @@ def _native(q: Tensor, k: Tensor, v: Tensor, terms: Terms) -> Any:
 
 
 def _spans(T: int, S: int, causal: bool) -> Tensor:
-    """All keys, or those up to the query, as :func:`attend` wants them."""
+    """Return each query's span of the keys, all or those up to it, as :func:`attend` expects them."""
     last = (
         torch.arange(S - T + 1, S + 1, dtype=torch.int32)
         if causal
@@ -188,7 +189,7 @@ def _spans(T: int, S: int, causal: bool) -> Tensor:
 
 def _refuses_near(q: Tensor, k: Tensor, v: Tensor, terms: Terms) -> str | None:
     if terms.places is None:
-        return "it is for places"
+        return "for places only"
     B, H, T, _ = q.shape
     return None if B * H * T * k.shape[2] <= tiles.TILE_ELEMENTS else "the bias of all pairs would be large"
 

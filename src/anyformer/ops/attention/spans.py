@@ -1,6 +1,6 @@
-"""Softmax attention where each query sees one stretch of the keys, and some more: by the native kernel.
+"""Softmax attention where each query sees one span of the keys, and some extra keys: the native kernel.
 
-Dense, sparse and bucketed attention are cases of it.
+Dense, sparse and bucketed attention run on it.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from torch import Tensor
 
 from anyformer import kernels
 from anyformer.ops._custom import custom_op
-from anyformer.ops._memory import dense, room_by_time, rows
+from anyformer.ops._memory import dense, empty_by_time, rows
 from anyformer.ops.attention.tiles import attend_tile, distance
 from anyformer.precision import common, wide
 
 
 def refuses_spans(*tensors: Tensor) -> str | None:
-    """Why the kernel does not take these tensors, which are widened where they are narrower than float32."""
+    """Return why the kernel does not support these tensors, or None. Tensors narrower than float32 are widened."""
     library, why = kernels.status()
     if library is None:
         return why
@@ -26,14 +26,14 @@ def refuses_spans(*tensors: Tensor) -> str | None:
         if x.device.type != "cpu":
             return "the native kernels are for CPUs"
         if wide(x.dtype) not in kernels.SUFFIXES:
-            return "the native kernels take floating-point numbers of up to 64 bits"
+            return "the native kernels support floating-point tensors of up to 64 bits"
         if x.numel() == 0:
             return "a tensor is empty"
     return None
 
 
 def can_attend(*tensors: Tensor) -> bool:
-    """Whether the kernel takes these tensors, so that ``places`` cost attention over them no memory."""
+    """True if the kernel supports these tensors, so that ``places`` need no (T, S) bias."""
     return refuses_spans(*tensors) is None
 
 
@@ -49,15 +49,15 @@ def attend(
     places: tuple[Tensor, Tensor] | None = None,
     scale: float,
 ) -> tuple[Tensor, Tensor]:
-    """Softmax attention of rows (queries) over stretches of columns (keys), both counted in the order of numbers.
+    """Softmax attention of rows (queries) over spans of columns (keys), both in the order of token numbers.
 
     Args:
         q: (B, H, T, K), k: (B, G, S, K), v: (B, G, S, V), on the CPU.
-        spans: (B or 1, R, 4) int32: row r sees the columns from [0] up to before [1], and of the extra columns
-            those from column [2] up to before [3] too.
-        extra: (B, E) int64, columns in ascending order, then -1.
-        q_slot: (B, R) int64, which query each row is, -1 = none; by default R = T and rows are queries. No query
-            may be two rows. k_slot: (B, S) likewise for columns.
+        spans: (B or 1, R, 4) int32 (start, stop, extra_start, extra_stop): row r sees the columns in [start, stop), and
+            the extra columns in [extra_start, extra_stop).
+        extra: (B, E) int64, columns in ascending order, padded with -1.
+        q_slot: (B, R) int64, the query of each row, -1 = none; by default R = T and rows are queries. No query
+            may have two rows. k_slot: (B, S), the key of each column.
         places: (B, H, T) and (B, H, S) float64; |q_place_i - k_place_j| is taken from the scores.
         scale: of the scores.
 
@@ -87,9 +87,9 @@ def _sizes(q: Tensor, k: Tensor, v: Tensor, spans: Tensor, extra: Tensor | None,
 def _outputs(
     q: Tensor, k: Tensor, v: Tensor, spans: Tensor, extra: Maybe, q_slot: Maybe, *more: Any
 ) -> tuple[Tensor, Tensor]:
-    """y and lse; zeros and -inf where a query is no row, which is then never written."""
+    """Allocate y and lse: zeros and -inf for queries without a row, which the kernel does not write."""
     (B, H, T, _), V = q.shape, v.shape[3]
-    y = room_by_time(q, B, H, T, V, zeros=q_slot is not None)
+    y = empty_by_time(q, B, H, T, V, zeros=q_slot is not None)
     return y, q.new_empty(B, H, T) if q_slot is None else q.new_full((B, H, T), -torch.inf)
 
 
@@ -113,11 +113,11 @@ def _forward(
 
 
 def _gradients(q: Tensor, k: Tensor, v: Tensor, *where: Any) -> list[Maybe]:
-    """Room for those of q, k, v and the places; zeros where they are sums over queries."""
+    """Allocate the gradients of q, k, v and the places: zeros where the kernel accumulates over queries."""
     (B, H, T, K), (G, S), V = q.shape, k.shape[1:3], v.shape[3]
-    of_k, of_v = (room_by_time(q, B, G, S, width, zeros=True) for width in (K, V))
+    of_k, of_v = (empty_by_time(q, B, G, S, width, zeros=True) for width in (K, V))
     places = [None if x is None else x.new_zeros(x.shape) for x in where[4:6]]
-    return [room_by_time(q, B, H, T, K, zeros=where[2] is not None), of_k, of_v, *(None,) * 4, *places]
+    return [empty_by_time(q, B, H, T, K, zeros=where[2] is not None), of_k, of_v, *(None,) * 4, *places]
 
 
 def _backward(grads: list[Maybe], kept: list[Tensor], needs: list[bool], *given: Any) -> list[Maybe]:
@@ -142,7 +142,7 @@ def _all_pairs(
     k_place: Tensor | None,
     scale: float,
 ) -> tuple[Tensor, Tensor]:
-    """y and lse with the scores of all pairs at once: for those who differentiate it twice."""
+    """Return y and lse from the scores of all pairs at once, for second derivatives."""
 
     def fall(scores: Tensor) -> Tensor:
         assert q_place is not None and k_place is not None
@@ -163,7 +163,7 @@ def _pairs(
     T: int,
     S: int,
 ) -> Tensor:
-    """(B, T, S) bool: which query sees which key."""
+    """Return the mask of visible pairs, (B, T, S) bool."""
     low, high, first, last = (x[..., None] for x in spans.expand(B, -1, -1).unbind(-1))
     column = torch.arange(S, device=spans.device)
     sees = (column >= low) & (column < high)  # rows and columns

@@ -1,4 +1,4 @@
-"""Tiles of queries and keys: scores to weights, one tile dense, many tiles one after the other, and their merging."""
+"""Tiles of queries and keys: the normalisers, dense attention on one tile, a loop over tiles, and their merging."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from anyformer.ops.attention.heads import nothing_seen
 from anyformer.precision import no_autocast, wide
 
 TILE_ELEMENTS = 2**21
-"""Score elements that are held at once; longer inputs go through in blocks, recomputed in the backward."""
+"""Score elements held at once; longer inputs are processed in blocks, recomputed in the backward."""
 
 
 Weigh = Callable[[Tensor, int], tuple[Tensor, Tensor | None]]
 Score = Callable[[Tensor], Tensor]
 
 # ---- normalisers --------------------------------------------------------------------------------------------
-# Scores, -inf where hidden, to (weights, their divisor or None, log-sum-exp or None). Dividing after the product
-# with the values is cheaper.
+# Each maps scores, -inf where hidden, to (weights, divisor or None, log-sum-exp or None). The division is cheaper
+# after the product with the values.
 
 Normalized = tuple[Tensor, Tensor | None, Tensor | None]
 
@@ -43,7 +43,7 @@ def _sigmoid(scores: Tensor) -> Normalized:
 
 
 def _laplace(scores: Tensor) -> Normalized:
-    """Of the normal distribution of mean sqrt(1/2) and variance 1 / (4 pi), where it meets relu(x)^2 and its slope."""
+    """Weights by the normal CDF of mean sqrt(1/2) and variance 1 / (4 pi), which touches relu(x)^2 at the mean."""
     return torch.special.ndtr((scores - math.sqrt(0.5)) * math.sqrt(4 * math.pi)), None, None
 
 
@@ -65,7 +65,7 @@ NORMALIZERS: dict[str, Callable[[Tensor], Normalized]] = {
 
 
 def distance(q_place: Tensor, k_place: Tensor) -> Tensor:
-    """(B, H, T, S): |q_place_i - k_place_j|."""
+    """Return |q_place_i - k_place_j|, (B, H, T, S)."""
     return (q_place[..., :, None] - k_place[..., None, :]).abs()
 
 
@@ -79,7 +79,7 @@ def attend_tile(
     adjust: Callable[[Tensor], Tensor] | None = None,
     weigh: Callable[[Tensor], tuple[Tensor, Tensor | None]] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """One tile of queries against one of keys, dense: (y, lse).
+    """Attend densely from one tile of queries to one of keys; return (y, lse).
 
     ``adjust`` may change the scores (B, H, T, S), ``weigh`` the probabilities, as in :func:`attention`.
     """
@@ -106,7 +106,7 @@ def attend_tile(
 
 
 def recomputed(function: Callable[..., Any], *args: Any) -> Any:
-    """``function(*args)``, keeping only its inputs for the backward."""
+    """Return ``function(*args)`` under activation checkpointing: only its inputs are kept for the backward."""
     if not torch.is_grad_enabled():
         return function(*args)
     return checkpoint(function, *args, use_reentrant=False, preserve_rng_state=False)
@@ -125,7 +125,7 @@ def by_query_blocks(
     normalizer: str,
     weigh: Weigh | None,
 ) -> tuple[Tensor, Tensor | None]:
-    """y and lse of all queries, a block of them at a time; arguments as in :func:`attention`."""
+    """Return y and lse of all queries, computed in blocks of queries; arguments as in :func:`attention`."""
     (B, H, T, _), S = q.shape, k.shape[2]
     rows = max(1, min(T, TILE_ELEMENTS // (B * H * S)))
 
@@ -168,7 +168,7 @@ def _tile_of(x: Tensor | None, start: int, stop: int, seen: int) -> Tensor | Non
 
 
 def merge(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Attention over a union of disjoint key sets, from the attention over each.
+    """Merge attention over disjoint sets of keys into attention over their union.
 
     Associative and commutative; a part that saw nothing (lse = -inf) changes nothing.
 

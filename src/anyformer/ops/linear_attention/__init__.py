@@ -3,14 +3,14 @@
 No decay is Katharopoulos et al. (arXiv 2006.16236, eq. 16-20), a constant per head is retention (arXiv
 2307.08621, eq. 5-7), a scalar per token Mamba-2 (arXiv 2405.21060), a vector per token GLA (arXiv 2312.06635).
 
-The fast form cuts the length into chunks, takes all chunks at once, and carries the state between them with
-:func:`anyformer.ops.scan.scan`. Only sums of log decays between two tokens are ever exponentiated, the later
-minus the earlier, so that nothing overflows however strong the decay. With vector decays such a sum can't be
-split into a factor for the query and one for the key, unless at a point between them: so a chunk is halved,
-the pairs across the middle are a matrix product, and each half is halved again.
+The fast form computes all chunks of the sequence at once and carries the state between them with
+:func:`anyformer.ops.scan.scan`. Only sums of log decays from one token to a later one are exponentiated, so that
+nothing overflows however strong the decay. With vector decays such a sum factorises into a part of the query and one
+of the key only at a point between them: so a chunk is halved, the pairs across the middle are a matrix product, and
+each half is halved again.
 
-On the CPU the native kernel runs along the chunks of each head, 16 tokens at a time, with the state in cache. There
-the writes decay step by step inside a chunk, so that only decays themselves are exponentiated.
+On the CPU the native kernel runs along the chunks of each head, 16 tokens at a time, with the state in cache. It
+decays the written terms step by step inside a chunk, so that only single decays are exponentiated.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ def linear_attention(
     initial: Tensor | None = None,
     causal: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """Attention whose past is a matrix: S_t = exp(d_t) S_{t-1} + k_t v_t^T, y_t = q_t^T S_t.
+    """Run linear attention, whose past is a matrix: S_t = exp(d_t) S_{t-1} + k_t v_t^T, y_t = q_t^T S_t.
 
     Args:
         q, k: (B, H, T, K). v: (B, H, T, V).
-        log_decay: d, at most zero: one for each head (H,), token (B, H, T) or channel (B, H, T, K); None for
+        log_decay: d, at most zero: per head (H,), per token (B, H, T) or per channel (B, H, T, K); None for
             no decay. A token with k = v = d = 0 leaves the state as it is.
         normalize: divide by the sum of the weights, q_t^T z_t; z decays with S and is its last column.
             Where it is exactly zero the output is zero.

@@ -1,4 +1,4 @@
-"""Chunks in PyTorch, all at once, the state carried between them by a scan."""
+"""The chunked form in PyTorch: all chunks at once, the state carried between them by a scan."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def in_pytorch(
     normalize: bool,
     causal: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """y and the state after the last token."""
+    """Return y and the state after the last token."""
     q, v = scale_and_count(q, v, scale, normalize)
     T = q.shape[2]
     if T == 0:
@@ -39,7 +39,7 @@ def in_pytorch(
 
 
 def _chunked(q: Tensor, k: Tensor, v: Tensor, d: Tensor | None, S: Tensor) -> tuple[Tensor, Tensor]:
-    """All chunks at once: n of them, C tokens each (a power of two, or T where that is shorter)."""
+    """Run all n chunks at once, of C tokens each (a power of two, or T if that is less)."""
     B, H, T, K = q.shape
     C = CHUNK if T > CHUNK else T if d is None or d.shape[-1] == 1 else 1 << (T - 1).bit_length()
     n = -(-T // C)
@@ -63,7 +63,7 @@ def _chunked(q: Tensor, k: Tensor, v: Tensor, d: Tensor | None, S: Tensor) -> tu
 
 
 def _carry_by_scan(decay: Tensor, written: Tensor, S: Tensor) -> Tensor:
-    """The state after each chunk, (B, H, n, K, V)."""
+    """Return the state after each chunk, (B, H, n, K, V)."""
     B, H, n, K, V = written.shape
     if n == 1:
         return decay * S[:, :, None] + written
@@ -82,7 +82,7 @@ def _inside_scalar(q: Tensor, k: Tensor, v: Tensor, G: Tensor) -> Tensor:
 
 
 def _inside_vector(q: Tensor, k: Tensor, v: Tensor, G: Tensor) -> Tensor:
-    """Pairs across the middle of blocks of C, C/2, ..., 2 tokens, and each token with itself."""
+    """Attend within chunks: pairs across the middle of blocks of C, C/2, ..., 2 tokens, and each token with itself."""
     y = (q * k).sum(-1, keepdim=True) * v
     half = q.shape[3] // 2
     while half:

@@ -9,7 +9,7 @@ from torch.nn.functional import pad
 from anyformer.ops._matrix_state import widened
 
 CHUNK = 64
-"""Tokens of a chunk in PyTorch."""
+"""Tokens per chunk in PyTorch."""
 
 
 def linear_attention_definition(
@@ -65,7 +65,7 @@ def prepare(
     initial: Tensor | None,
     causal: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor, torch.dtype]:
-    """Check and widen; the decay becomes (B, H, T, 1) or (B, H, T, K)."""
+    """Check and widen the arguments; the decay becomes (B, H, T, 1) or (B, H, T, K)."""
     dtype = v.dtype
     q, k, v, S = widened(q, k, v, initial, counted=normalize)
     B, H, T, K = q.shape

@@ -1,4 +1,4 @@
-"""The ways to run it, and the native one's custom operator."""
+"""The paths of linear attention, and the custom operator of the native one."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from torch import Tensor
 
 from anyformer import kernels
 from anyformer.ops._custom import custom_op
-from anyformer.ops._gate import Path, Paths, watched
+from anyformer.ops._gate import Path, Paths, needs_custom_op
 from anyformer.ops._matrix_state import KEEP, sizes
-from anyformer.ops._memory import dense, like, room, rows
+from anyformer.ops._memory import dense, empty_dense, empty_rows, rows
 from anyformer.ops.linear_attention.chunks import in_pytorch
 
 Maybe = Tensor | None
 
 
 def _refuses(*given: Any) -> str | None:
-    return kernels.refuses(*given[:5]) if given[7] else "without an order one matrix product does"
+    return kernels.refuses(*given[:5]) if given[7] else "with causal=False one matrix product is enough"
 
 
 def _native(
     q: Tensor, k: Tensor, v: Tensor, d: Maybe, S: Tensor, scale: float | None, normalize: bool, causal: bool
 ) -> tuple[Tensor, Tensor]:
     inputs, by = (q, k, v, d, S), 1.0 if scale is None else scale
-    if watched(*inputs):
+    if needs_custom_op(*inputs):
         y, final, _, _ = _linear_attention(*inputs, by, normalize)
         return y, final
-    y, final = room(v), like(S)
+    y, final = empty_rows(v), empty_dense(S)
     total = v.new_empty(q.shape[:3]) if normalize else None
     _run_forward(*inputs, by, normalize, y, final, None, total)
     return y, final
@@ -44,10 +44,10 @@ PATHS = Paths(
 def _outputs(
     q: Tensor, k: Tensor, v: Tensor, d: Maybe, S: Tensor, scale: float, normalize: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """y, the state after the last token, states kept for the backward, sums of weights."""
+    """Allocate y, the last state, the states kept for the backward, and the sums of weights."""
     B, H, T, _ = q.shape
     kept = S.new_empty(B, H, (T - 1) // KEEP, *S.shape[2:])
-    return room(v), like(S), kept, v.new_empty(B, H, T if normalize else 0)
+    return empty_rows(v), empty_dense(S), kept, v.new_empty(B, H, T if normalize else 0)
 
 
 def _run_forward(
@@ -70,7 +70,7 @@ def _forward(
 def _gradients(
     q: Tensor, k: Tensor, v: Tensor, d: Maybe, S: Tensor, *_: Any
 ) -> tuple[Tensor, Tensor, Tensor, Maybe, Tensor]:
-    return room(q), room(k), room(v), None if d is None else like(d), like(S)
+    return empty_rows(q), empty_rows(k), empty_rows(v), None if d is None else empty_dense(d), empty_dense(S)
 
 
 def _backward(

@@ -1,13 +1,13 @@
 """The recurrence of Mamba: h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t, y_t = C_t h_t + skip x_t.
 
-(S6, arXiv 2312.00752, algorithm 2; our K is its state size N.) Each channel has K states with decays of their
-own, so that the states of all tokens, (B, T, D, K), would be K times larger than anything else in a model.
+(S6, arXiv 2312.00752, algorithm 2; our K is its state size N.) Each channel has K states, each with its own
+decay, so that the states of all tokens, (B, T, D, K), would be K times larger than any activation.
 
-The fast form never holds them. Chunks of C tokens advance side by side, one token of every chunk at a time:
-once from zero, which gives the state that each chunk adds, then, after a short pass over the chunks, from the
-states that they start from. Only those, one state a chunk, are kept for the backward, which computes the
-states of a few chunks at a time again. All exponents are dt A, sums of them at most: nothing overflows.
-On the CPU the native kernel runs the loop itself, on as many channels at once as its vectors hold, and keeps as much.
+The fast form never materialises them. All chunks of C tokens advance in parallel, one token at a time: first from a
+zero state, which gives each chunk's contribution; then, after a short pass over the chunks, from their true initial
+states. Only these, one state a chunk, are kept for the backward, which recomputes the states of a few chunks at a
+time. Only sums of dt A, never positive, are exponentiated, so that nothing overflows.
+On the CPU the native kernel runs the loop, vectorised over channels, and keeps the same states.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from anyformer.ops._base import primitive
-from anyformer.ops._gate import tracked
+from anyformer.ops._gate import needs_grad
 from anyformer.ops.selective_scan.definition import prepare, selective_scan_definition, selective_scan_flops
 from anyformer.ops.selective_scan.paths import selective_scan_op
 from anyformer.precision import no_autocast
@@ -40,19 +40,17 @@ def selective_scan(
     gate: Tensor | None = None,
     dt_softplus: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t, y_t = C_t h_t + skip x_t, for every channel; gated if asked.
+    """Run h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t, y_t = C_t h_t + skip x_t, for every channel; optionally gated.
 
     Args:
         x: (B, D, T).
-        dt: step sizes, at least zero unless ``dt_softplus`` makes them so, (B, D, T). A token with x = dt = 0 leaves
-            the state as it is.
+        dt: step sizes (B, D, T), not negative unless ``dt_softplus``. A token with x = dt = 0 changes nothing.
         A: (D, K), negative.
         B_, C_: (B, K, T).
         skip: (D,).
         initial: the state before the first token, (B, D, K).
-        gate: y is multiplied by silu of it, (B, D, T).
-        dt_softplus: whether softplus is to be applied to ``dt``, which may then be anything; where it is minus
-            infinity the step is zero.
+        gate: (B, D, T), y is multiplied by silu(gate).
+        dt_softplus: apply softplus to ``dt``, which may then have any sign; -inf gives a step of zero.
 
     Returns:
         y (B, D, T) in the dtype of x, and the state after the last token (B, D, K) in at least float32.
@@ -64,7 +62,7 @@ def selective_scan(
         x, dt, A, B_, C_, skip, h, gate, dtype = prepare(x, dt, A, B_, C_, skip, initial, gate)
         if x.shape[-1] == 0:
             return x.to(dtype), h
-        # time before width, as in memory around a mixer
+        # (B, T, D), the memory layout around a mixer
         parts = (x.mT, dt.mT, A, B_.mT, C_.mT, skip, h, None if gate is None else gate.mT)
-        y, h, _ = selective_scan_op(*parts, dt_softplus, tracked(*parts))
+        y, h, _ = selective_scan_op(*parts, dt_softplus, needs_grad(*parts))
         return y.mT.to(dtype), h

@@ -9,14 +9,14 @@ from torch.nn.functional import pad, silu, softplus
 from anyformer.ops.scan import scan
 from anyformer.ops.selective_scan.definition import chunk_length
 
-RECOMPUTED = 1 << 22  # elements of state that the backward holds at once
+RECOMPUTED = 1 << 22  # state elements that the backward materialises at once
 
 Scanned = tuple[Tensor, Tensor, Tensor]
-"""y (B, T, D), the last state (B, D, K), and the states that chunks start from (B, n, D, K)."""
+"""y (B, T, D), the last state (B, D, K), and the initial states of the chunks (B, n, D, K)."""
 
 
 def step(x: Tensor, dt: Tensor, A: Tensor, B_: Tensor, C_: Tensor, *rest: Tensor | None) -> Scanned:
-    """One token of a stream."""
+    """Advance by one token of a stream."""
     skip, initial, gate = rest
     assert initial is not None
     h = torch.addcmul((dt.mT * A).exp_().mul_(initial), (dt * x).mT, B_)
@@ -24,10 +24,10 @@ def step(x: Tensor, dt: Tensor, A: Tensor, B_: Tensor, C_: Tensor, *rest: Tensor
 
 
 def scan_chunks(x: Tensor, dt: Tensor, A: Tensor, B_: Tensor, C_: Tensor, *rest: Tensor | None) -> Scanned:
-    """All chunks side by side."""
+    """Run all chunks in parallel."""
     skip, initial, gate = rest
     assert initial is not None
-    A = A.clamp_min(torch.finfo(A.dtype).min)  # a step of zero times minus infinity is NaN
+    A = A.clamp_min(torch.finfo(A.dtype).min)  # 0 * -inf is NaN
     C = chunk_length(x.shape[1], initial.numel())
     parts = [_split(value, C) for value in (dt * x, dt, B_, C_)]
     starts = _starts(parts[1], parts[0], A, parts[2], initial)
@@ -50,7 +50,7 @@ def all_states(
     gate: Tensor | None,
     dt_softplus: bool,
 ) -> tuple[Tensor, Tensor]:
-    """With the states of all tokens at once, K times larger than x: for those who differentiate it twice."""
+    """Run the scan with the states of all tokens, K times larger than x, for second derivatives."""
     dt = softplus(dt) if dt_softplus else dt
     decay, added = (dt[..., None] * A).exp(), (dt * x)[..., None] * B_[:, :, None]
     states, last = scan(decay.flatten(2), added.flatten(2), initial.flatten(1))
@@ -60,19 +60,19 @@ def all_states(
 
 
 def finish(y: Tensor, x: Tensor, skip: Tensor | None, gate: Tensor | None) -> Tensor:
-    """Add the skipping part and gate, in place."""
+    """Add skip * x and apply the gate, in place."""
     y = y if skip is None else y.addcmul_(skip, x)
     return y if gate is None else y.mul_(silu(gate))
 
 
 def _split(x: Tensor, C: int) -> Tensor:
-    """(B, T, W) to (C, B, n, W): place in the chunk first. The padding has x = dt = 0 and changes nothing."""
+    """Reshape (B, T, W) to (C, B, n, W), position in the chunk first; zero padding leaves the state as it is."""
     n = -(-x.shape[1] // C)
     return pad(x, (0, 0, 0, n * C - x.shape[1])).unflatten(1, (n, C)).permute(2, 0, 1, 3).contiguous()
 
 
 def _join(x: Tensor, T: int) -> Tensor:
-    """The inverse of :func:`_split`."""
+    """Invert :func:`_split`."""
     return x.permute(1, 2, 0, 3).flatten(1, 2)[:, :T].contiguous()
 
 
@@ -81,12 +81,12 @@ def _decay(dt: Tensor, A: Tensor) -> Tensor:
 
 
 def _advance(h: Tensor, decay: Tensor, u: Tensor, B_: Tensor) -> Tensor:
-    """One step of h (B, n, D, K), in place."""
+    """Advance h (B, n, D, K) by one step, in place."""
     return h.mul_(decay).addcmul_(u[..., None], B_[:, :, None])
 
 
 def _starts(dt: Tensor, u: Tensor, A: Tensor, B_: Tensor, initial: Tensor) -> Tensor:
-    """The state that each chunk starts from, (B, n, D, K)."""
+    """Return the initial state of each chunk, (B, n, D, K)."""
     C, B, n, D = dt.shape
     if n == 1:
         return initial[:, None]
@@ -99,7 +99,7 @@ def _starts(dt: Tensor, u: Tensor, A: Tensor, B_: Tensor, initial: Tensor) -> Te
 
 
 def _adjoint_ends(dt: Tensor, A: Tensor, C_: Tensor, grad: Tensor, grad_final: Tensor) -> Tensor:
-    """The gradient that reaches the state at each chunk's end from later chunks, (B, n, D, K)."""
+    """Return the gradient of the state at each chunk's end from later chunks, (B, n, D, K)."""
     C, B, n, D = dt.shape
     if n == 1:
         return grad_final[:, None]
@@ -121,11 +121,11 @@ def recurrence_backward(
     C_: Tensor,
     starts: Tensor,
 ) -> tuple[Tensor, ...]:
-    """y before skip and gate, and the gradients of u = dt x, dt, A, B_, C_ and the initial state."""
+    """Return y before skip and gate, and the gradients of u = dt x, dt, A, B_, C_ and the initial state."""
     C = chunk_length(u.shape[1], grad_final.numel())
     parts = [_split(value, C) for value in (grad, u, dt, B_, C_)]
     ends = _adjoint_ends(parts[2], A, parts[4], parts[0], grad_final)
-    outputs = [torch.empty_like(part) for part in parts]  # the first is that of y before skip and gate
+    outputs = [torch.empty_like(part) for part in parts]  # the first is y before skip and gate
     grad_A, grad_initial = torch.zeros_like(A), grad_final
     at_once = max(1, RECOMPUTED // max(1, C * starts[:, 0].numel()))
     for first in range(0, starts.shape[1], at_once):
@@ -141,7 +141,7 @@ def recurrence_backward(
 def _some_backward(
     parts: list[Tensor], outputs: list[Tensor], A: Tensor, start: Tensor, end: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Write y and the gradients of u, dt, B, C of some chunks; return A's, and that of the states they start from."""
+    """Write y and the gradients of u, dt, B, C of some chunks; return those of A and of the initial states."""
     grad, u, dt, B_, C_ = parts
     y, grad_u, grad_dt, grad_B, grad_C = outputs
     C = grad.shape[0]

@@ -1,4 +1,4 @@
-"""The loop, its checks, its cost, and how long chunks are."""
+"""The loop, its checks, its cost, and the length of chunks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn.functional import silu, softplus
 
 from anyformer.precision import common
 
-ENOUGH = 1 << 13  # elements of state that keep a kernel busy
+ENOUGH = 1 << 13  # state elements that keep a kernel busy
 
 
 def selective_scan_definition(
@@ -64,7 +64,7 @@ def prepare(
     initial: Tensor | None,
     gate: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor, Tensor | None, torch.dtype]:
-    """Check and widen."""
+    """Check and widen the arguments."""
     if x.dim() != 3 or dt.shape != x.shape:
         raise ValueError(
             f"x and dt must share one shape (B, D, T), got {tuple(x.shape)} and {tuple(dt.shape)}"
@@ -90,8 +90,8 @@ def prepare(
 
 
 def chunk_length(T: int, state: int) -> int:
-    """Tokens a chunk: all of few, where one state keeps a kernel busy, else so few that the native backward holds
-    what belongs to them in the first cache."""
+    """Return the tokens per chunk: all, where they are few and one state keeps a kernel busy, else as many as keep the
+    native backward's working set in the first-level cache."""
     if T <= 64 and state >= ENOUGH:
         return T
     longest = 16 if T <= 512 else 32

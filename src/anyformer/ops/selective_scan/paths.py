@@ -1,4 +1,4 @@
-"""The ways to run it, behind one custom operator: in C, in Triton, and in PyTorch."""
+"""The paths of the selective scan, behind one custom operator: in C, in Triton, and in PyTorch."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from anyformer import kernels
 from anyformer.kernels import cuda
 from anyformer.ops._custom import custom_op
 from anyformer.ops._gate import Path, Paths
-from anyformer.ops._memory import dense, like, rows
+from anyformer.ops._memory import dense, empty_dense, rows
 from anyformer.ops.selective_scan.chunks import all_states, finish, recurrence_backward, scan_chunks, step
 from anyformer.ops.selective_scan.definition import chunk_length
 
-LANES = 256  # bytes of neighbouring channels that the kernels take at once
+LANES = 256  # bytes of neighbouring channels that the kernels process at once
 
 Maybe = Tensor | None
 Outputs = tuple[Tensor, Tensor, Tensor]
 
 
 def _rows(*tensors: Maybe) -> tuple[list[Maybe], list[int]]:
-    """Tensors (B, T, W) with each row in one piece, and their strides over B and T."""
+    """Return tensors (B, T, W) with contiguous rows, and their strides over B and T."""
     laid = [rows(x) for x in tensors]
     return laid, [n for x in laid for n in ((0, 0) if x is None else x.stride()[:2])]
 
@@ -51,9 +51,9 @@ def _native(
 
 
 def _kept(path: str, x: Tensor, A: Tensor, initial: Tensor) -> tuple[int, ...]:
-    """The shape of the states that chunks start from, by which the backward knows the path that kept them.
+    """Return the shape of the chunks' initial states, whose number of axes tells the backward which path kept them.
 
-    (B, n, D * K) in an order that the native kernels know, (B, n, 1, D, K) of Triton's chunks, else (B, n, D, K).
+    (B, n, D * K) in the native kernels' order, (B, n, 1, D, K) of Triton's chunks, (B, n, D, K) in PyTorch.
     """
     B, T, _ = x.shape
     if path == "Triton":
@@ -72,7 +72,7 @@ def _triton(*given: Any) -> Outputs:
 
 
 def _refuses_step(x: Tensor, *_: Any) -> str | None:
-    return None if x.shape[1] == 1 else "it is for one token"
+    return None if x.shape[1] == 1 else "for a single token only"
 
 
 def _step(x: Tensor, dt: Tensor, *rest: Any) -> Outputs:
@@ -90,7 +90,7 @@ def _chunks(x: Tensor, dt: Tensor, *rest: Any) -> Outputs:
 PATHS = Paths(
     "selective_scan",
     Path(
-        "native", "the loop in C, on channels side by side", _native, lambda *args: kernels.refuses(*args[:8])
+        "native", "the loop in C, vectorised over channels", _native, lambda *args: kernels.refuses(*args[:8])
     ),
     Path(
         "step",
@@ -99,17 +99,20 @@ PATHS = Paths(
         _refuses_step,
     ),
     Path(
-        "Triton", "chunks of tokens scanned at once", _triton, lambda *args: cuda.refuses(*args[:5], args[6])
+        "Triton",
+        "chunks of tokens, each scanned in parallel",
+        _triton,
+        lambda *args: cuda.refuses(*args[:5], args[6]),
     ),
-    Path("chunks", "chunks side by side in PyTorch, recomputed in the backward", _chunks),
+    Path("chunks", "all chunks in parallel in PyTorch, recomputed in the backward", _chunks),
 )
 
 
 def _outputs(*args: Any) -> Outputs:
-    """y (B, T, D), the last state, and the states that chunks start from, empty unless they are to be kept."""
+    """Allocate y (B, T, D), the last state, and the chunks' initial states, which are empty unless kept."""
     x, _, A, _, _, _, initial, *_, keep = args
     shape = _kept(PATHS.choice(*args).path.name, x, A, initial) if keep else (0,)
-    return like(x), like(initial), x.new_empty(shape)
+    return empty_dense(x), empty_dense(initial), x.new_empty(shape)
 
 
 def _backward(grads: list[Maybe], kept: list[Tensor], needs: list[bool], *given: Any) -> tuple[Maybe, ...]:
@@ -122,7 +125,7 @@ def _backward(grads: list[Maybe], kept: list[Tensor], needs: list[bool], *given:
     lanes = LANES // x.element_size()
     width = lanes * max(1, min(8, B * D // (lanes * torch.get_num_threads())))  # channels of one task
     laid, strides = _rows(B_, C_, gate)
-    grad_x, grad_dt, grad_initial = like(x), like(x), x.new_empty(B, D, K)
+    grad_x, grad_dt, grad_initial = empty_dense(x), empty_dense(x), x.new_empty(B, D, K)
     grad_A, grad_skip = x.new_empty(B, D, K), x.new_empty((0,) if skip is None else (B, D))
     grad_B, grad_C = x.new_empty(2, -(-D // width), B, T, K)
     grad_gate = x.new_empty(0 if gate is None else x.shape)

@@ -4,11 +4,11 @@ y_t = sum_{s <= t} w_ts v_s / sum_{s <= t} w_ts,  w_ts = exp(score_s + sum of lo
 Aaren (arXiv 2405.13956, section 3.2) is the case without decay; RWKV's wkv (arXiv 2305.13048, eq. 16) has
 scores and decays for each channel, and a bonus for the current token.
 
-The state is (m, u, w): u and w, the sums above and below, are kept divided by exp(m), m being the largest
-exponent so far. m carries no gradient: it cancels in everything that is computed from a state.
+The state is (m, u, w): the numerator u and the denominator w, both divided by exp(m), where m is the largest exponent
+so far. m has no gradient, as it cancels in every result.
 
-On the CPU the native kernel runs the loop itself and keeps the state at the start of each chunk of steps only; the
-backward recomputes the others chunk by chunk. In PyTorch a running maximum and two scans find all states at once.
+On the CPU the native kernel runs the loop and keeps only the initial state of each chunk of steps; the backward
+recomputes the others chunk by chunk. In PyTorch a running maximum and two scans find all states at once.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ def softmax_scan(
     bonus: Tensor | None = None,
     initial: SoftmaxState | None = None,
 ) -> tuple[Tensor, SoftmaxState]:
-    """Softmax-weighted averages of all prefixes.
+    """Compute softmax-weighted averages of all prefixes.
 
     Args:
         scores: (B, H, T), or (B, H, T, V) for weights of each channel; -inf leaves a token out (with a decay
             of zero it then changes nothing).
         v: (B, H, T, V).
         log_decay: at most zero: (H,) or (B, H, T), per channel (H, V) or (B, H, T, V); None for no decay.
-        bonus: added to the score of the current token in what is read, not in what is kept: (H,) or (H, V).
-        initial: state before the first token; a state whose m is -inf is empty.
+        bonus: (H,) or (H, V), added to the current token's score in the output only, not in the state.
+        initial: the state before the first token; m = -inf is an empty state.
 
     Returns:
         y (B, H, T, V) in the dtype of v, zero where nothing has been seen, and the state after the last

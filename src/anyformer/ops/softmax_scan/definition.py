@@ -50,29 +50,29 @@ def softmax_scan_flops(
     bonus: Tensor | None = None,
     initial: SoftmaxState | None = None,
 ) -> int:
-    """The scan of u and w, the two exponentials and the division (and as much again to read with a bonus)."""
+    """Return the FLOPs: the scan of u and w, two exponentials and the division; twice these with a bonus."""
     each = 5 * (v.numel() + scores.numel()) + 4 * scores.numel() + v.numel()
     return each + (0 if bonus is None else 6 * v.numel() + 4 * scores.numel())
 
 
 def weights_of(m: Tensor, decay: Tensor | float, score: Tensor, top: Tensor) -> tuple[Tensor, Tensor]:
-    """exp(m + decay - top) and exp(score - top), zero where nothing has been seen.
+    """Return exp(m + decay - top) and exp(score - top), zero where no token has been seen.
 
-    The large numbers m and top are subtracted first, which is exact when they are near each other: so the
-    decays keep their accuracy, and top need only be close to the true maximum.
+    The large m and top are subtracted first, which is exact where they are close: the decays keep their accuracy,
+    and top need only be close to the true maximum.
     """
     top = torch.where(top == -torch.inf, 0.0, top)
     return (m - top + decay).exp(), (score - top).exp()
 
 
 def read(m: Tensor, decay: Tensor | float, u: Tensor, w: Tensor, score: Tensor, v: Tensor) -> Tensor:
-    """The average over a decayed state and one more token."""
+    """Return the average over a decayed state and one more token."""
     old, new = weights_of(m, decay, score, torch.maximum(m + decay, score).detach())
     return (old * u + new * v) / nonzero(old * w + new)
 
 
 def nonzero(w: Tensor) -> Tensor:
-    """w, with ones for zeros, to divide by."""
+    """Return w with ones for zeros, as a divisor."""
     return torch.where(w == 0, 1.0, w)
 
 
@@ -83,7 +83,10 @@ def prepare(
     bonus: Tensor | None,
     initial: SoftmaxState | None,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, SoftmaxState]:
-    """Check and widen; scores become (B, H, T, W), decays too or (1, H, 1, W), the bonus (H, W), W being 1 or V."""
+    """Check and widen the arguments: scores to (B, H, T, W), decays to that or (1, H, 1, W), the bonus to (H, W).
+
+    W is 1, or V for weights of each channel.
+    """
     if v.dim() != 4 or scores.shape not in (v.shape, v.shape[:3]):
         raise ValueError(
             f"v must have shape (B, H, T, V) and scores (B, H, T) or that of v, "

@@ -1,4 +1,4 @@
-"""The ways to run it, behind one custom operator."""
+"""The paths of the softmax scan, behind one custom operator."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from torch import Tensor
 from anyformer import kernels
 from anyformer.ops._custom import custom_op
 from anyformer.ops._gate import Path, Paths
-from anyformer.ops._memory import copy, dense, like, room_by_time, rows
+from anyformer.ops._memory import copy, dense, empty_by_time, empty_dense, rows
 from anyformer.ops.softmax_scan.definition import SoftmaxState
 from anyformer.ops.softmax_scan.scans import backward_in_pytorch, forward_in_pytorch
 
 CHUNK = 32
-"""Steps between two states that the native forward keeps, as in the kernel."""
+"""Steps between two states that the native forward keeps, as in kernels/cpu/softmax_scan.c."""
 
 Maybe = Tensor | None
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 def _room(x: Tensor) -> Tensor:
-    """For a result of x's shape (B, H, T, N): the kernels lay it out (B, T, H, N), as mixers have it."""
-    return room_by_time(x, *x.shape) if kernels.refuses(x) is None else like(x)
+    """Allocate a result of x's shape (B, H, T, N), laid out (B, T, H, N) in memory, as around a mixer."""
+    return empty_by_time(x, *x.shape) if kernels.refuses(x) is None else empty_dense(x)
 
 
 def _num_kept(T: int) -> int:
-    """Chunks but the first, whose starts the native kernel keeps."""
+    """Return the number of chunks but the first: the states that the native kernel keeps."""
     return (T - 1) // CHUNK
 
 
@@ -37,13 +37,13 @@ def _room_for_starts(scores: Tensor, v: Tensor) -> Tensor:
 
 
 def _steps(x: Tensor) -> Tensor:
-    """x (B, H, T, N) with its last axis in one piece; steps must not share storage, as one step only means all."""
+    """Return x (B, H, T, N) with a contiguous last axis, its steps not expanded: stride 0 means one shared step."""
     x = rows(x)
     return x if x.stride(2) or x.shape[2] == 1 else x.contiguous()
 
 
 def _layout(scores: Tensor, v: Tensor, d: Tensor | None, *grad: Tensor) -> tuple[int, ...]:
-    """B, H, T, V, W and the strides over all but the channels; zero where a decay is shared."""
+    """Return the kernels' table: B, H, T, V, W, and the strides over B, H and T; zero where a decay is shared."""
     B, H, T, V = v.shape
     strides = [stride for x in (scores, v) for stride in x.stride()[:3]]
     if d is None:
@@ -57,8 +57,8 @@ def _layout(scores: Tensor, v: Tensor, d: Tensor | None, *grad: Tensor) -> tuple
 def _outputs(
     scores: Tensor, v: Tensor, d: Maybe, bonus: Maybe, m0: Tensor, u0: Tensor, w0: Tensor
 ) -> Outputs:
-    """y, the final m, u and w, and the states that the native backward starts chunks from."""
-    return _room(v), like(m0), like(u0), like(w0), _room_for_starts(scores, v)
+    """Allocate y, the final m, u and w, and the initial states of the native backward's chunks."""
+    return _room(v), empty_dense(m0), empty_dense(u0), empty_dense(w0), _room_for_starts(scores, v)
 
 
 def _native(scores: Tensor, v: Tensor, d: Maybe, bonus: Maybe, m0: Tensor, u0: Tensor, w0: Tensor) -> Outputs:
@@ -77,7 +77,7 @@ PATHS = Paths(
     "softmax_scan",
     Path(
         "native",
-        "the loop in C, the states of a chunk computed again in the backward",
+        "the loop in C, recomputed by chunks in the backward",
         _native,
         kernels.refuses,
     ),
@@ -88,8 +88,8 @@ PATHS = Paths(
 def _gradients(
     scores: Tensor, v: Tensor, d: Maybe, bonus: Maybe, m0: Tensor, u0: Tensor, w0: Tensor
 ) -> tuple[Maybe, ...]:
-    of_d, of_bonus = (None if x is None else like(x) for x in (d, bonus))
-    return _room(scores), _room(v), of_d, of_bonus, None, like(u0), like(w0)
+    of_d, of_bonus = (None if x is None else empty_dense(x) for x in (d, bonus))
+    return _room(scores), _room(v), of_d, of_bonus, None, empty_dense(u0), empty_dense(w0)
 
 
 def _backward(coming: list[Maybe], kept: list[Tensor], needs: list[bool], *args: Any) -> tuple[Maybe, ...]:

@@ -11,7 +11,7 @@ from anyformer.precision import FORGETS
 
 
 def _running_max(scores: Tensor, d: Tensor | None, m0: Tensor) -> Tensor:
-    """m_t = max(m_{t-1} + d_t, score_t), all at once. Rounding does no harm: see weights_of."""
+    """Return m_t = max(m_{t-1} + d_t, score_t) for all t. Rounding is harmless, see :func:`weights_of`."""
     m0 = m0.unsqueeze(2)
     if d is None:
         return torch.maximum(m0, scores.cummax(2).values)
@@ -22,7 +22,7 @@ def _running_max(scores: Tensor, d: Tensor | None, m0: Tensor) -> Tensor:
 def _states(
     scores: Tensor, v: Tensor, d: Tensor | None, state: SoftmaxState
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """m, u and w before the first step, after it, after the second...; and the weights old and new of each step."""
+    """Return the T + 1 states m, u and w, and each step's weights of the old state and of the new token."""
     m0, u0, w0 = state
     m = torch.cat((m0.unsqueeze(2), _running_max(scores, d, m0)), 2).detach()
     old, new = weights_of(m[:, :, :-1], 0.0 if d is None else d, scores, m[:, :, 1:])
@@ -41,7 +41,7 @@ def forward_in_pytorch(
     u0: Tensor,
     w0: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """y and the final m, u and w."""
+    """Return y and the final m, u and w."""
     m, u, w, _, _ = _states(scores, v, d, SoftmaxState(m0, u0, w0))
     if bonus is None:
         y = u[:, :, 1:] / nonzero(w[:, :, 1:])
@@ -60,9 +60,9 @@ def backward_in_pytorch(
     state: SoftmaxState,
     grads: tuple[Tensor, Tensor, Tensor],
 ) -> tuple[Tensor | None, ...]:
-    """Gradients of scores, v, d, bonus, m0 (none), u0 and w0 from those of y and the last u and w.
+    """Return the gradients of scores, v, d, bonus, m0 (None), u0 and w0 from those of y and the last u and w.
 
-    The gradients of the states run backwards through the same weights as the states themselves.
+    The states' gradients are a scan backwards in time with the same weights.
     """
     grad, last_u, last_w = grads
     m, u, w, old, new = _states(scores, v, d, state)

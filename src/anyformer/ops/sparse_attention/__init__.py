@@ -1,7 +1,7 @@
-"""Attention over the pairs that a mask spec leaves, by blocks.
+"""Attention over the visible pairs of a mask spec, by blocks.
 
 A spec is a union of products (:meth:`MaskSpec.products`). Each product is executed by the cheapest of these
-forms, on the pairs that no earlier product had, and the partial softmaxes are merged:
+forms, on the pairs that are in no earlier product, and the partial softmaxes are merged:
 
     band    -future <= i - j <= past: queries in blocks of C neighbours, each with the C + past + future keys
             that they can reach. With a step, tokens of equal i mod step are neighbours; of one residue, if only
@@ -9,11 +9,11 @@ forms, on the pairs that no earlier product had, and the partial softmaxes are m
     classes a step without bounds: tokens of equal i mod step are sequences of their own
     few     the global tokens, or the keys in some columns, are gathered: all queries against few keys, or few
             queries against all keys
-    dense   neither: all queries, in blocks, against the keys that the block can reach, or all keys where these
-            come in no known order
+    dense   all queries, in blocks, against the keys within the block's reach, or against all keys where they are in
+            no known order
 
-On the CPU a native kernel does it in one pass, where each query sees a stretch of the keys and some global ones, and
-no ``score`` changes the scores. On CUDA tiles of a single product go through PyTorch's fused attention.
+On the CPU a native kernel does it in one pass, where each query sees a span of the keys and some global ones, and there
+is no ``score``. On CUDA tiles of a single product go through PyTorch's fused attention.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from anyformer.ops._base import ALONG_TIME, primitive
 from anyformer.ops.attention.heads import nothing_seen, score_scale
 from anyformer.ops.masks import MaskSpec
 from anyformer.ops.sparse_attention.definition import sparse_attention_definition, sparse_attention_flops
-from anyformer.ops.sparse_attention.paths import PATHS, Asked
+from anyformer.ops.sparse_attention.paths import PATHS, SparseTerms
 from anyformer.ops.sparse_attention.sides import Score, check_terms, sides
 
 __all__ = ["sparse_attention", "sparse_attention_definition", "sparse_attention_flops"]
@@ -54,18 +54,19 @@ def sparse_attention(
     scale: float | None = None,
     return_lse: bool = False,
 ) -> Any:
-    """Softmax attention over the pairs of ``spec``; time and memory linear in T for bounded bands and few
-    global tokens, forward and backward.
+    """Softmax attention over the visible pairs of ``spec``.
+
+    Time and memory, forward and backward, are linear in T for bounded bands and few global tokens.
 
     Args:
         q: (B, H, T, K).
         k: (B, G, S, K), v: (B, G, S, V), H a multiple of G.
         spec: a :class:`~anyformer.ops.masks.MaskSpec`.
-        q_index: (B, T) int, the token number of each query, -1 = not there; in any order, but the numbers of a
-            sample must be consecutive. By default the last query has the last key's number.
+        q_index: (B, T) int, the token number of each query, -1 = none; in any order, but the numbers of a sample must
+            be consecutive. By default the last query has the last key's number.
         k_index: (B, S) int, likewise for keys; 0 .. S - 1 by default.
         global_mask: (B, S) bool, the keys that are global tokens.
-        q_pos, k_pos: (B, T, ...) and (B, S, ...), what ``score`` gets as positions; the indices by default.
+        q_pos, k_pos: (B, T, ...) and (B, S, ...), positions for ``score``; the indices by default.
         score: ``score(s, q, k, q_pos, k_pos) -> s`` changes scaled scores. It is called on tiles: s (N, H, C, S'),
             q (N, H, C, K), k (N, G, S', K), q_pos (N, C, ...), k_pos (N, S', ...).
         places: instead of ``score``, as in :func:`~anyformer.ops.attention.attention`: |q_place_i - k_place_j| is
@@ -74,7 +75,7 @@ def sparse_attention(
         return_lse: also return the log-sum-exp of each query's scores, for :func:`~anyformer.ops.attention.merge`.
 
     Returns:
-        y (B, H, T, V) in q's dtype, or (y, lse) with lse (B, H, T). A query that sees nothing, or is not there,
+        y (B, H, T, V) in q's dtype, or (y, lse) with lse (B, H, T). A query of number -1, or that sees no key,
         gets zeros and -inf.
 
     Raises:
@@ -85,4 +86,6 @@ def sparse_attention(
     if q.shape[0] * q.shape[2] * k.shape[2] == 0:
         return nothing_seen(q, k, v, return_lse)
     scale = score_scale(scale, q.shape[3])
-    return PATHS(q, k, v, Asked(spec, q_side, k_side, q_index is None, score, places, scale, return_lse))
+    return PATHS(
+        q, k, v, SparseTerms(spec, q_side, k_side, q_index is None, score, places, scale, return_lse)
+    )

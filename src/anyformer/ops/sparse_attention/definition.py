@@ -50,14 +50,14 @@ def sparse_attention_definition(
         scores = scores.masked_fill(nothing, 0.0)
         weights = scores.softmax(-1).masked_fill(nothing, 0.0)
         lse = scores.logsumexp(-1).masked_fill(nothing[..., 0], -torch.inf)
-    # a key that is not seen is not there, whatever its value
+    # a hidden key contributes nothing, even where its value is NaN
     parts = (weights[..., None] * values[:, :, None]).masked_fill(~visible[..., None], 0.0)
     y = parts.sum(3).to(q.dtype)
     return (y, lse) if return_lse else y
 
 
 def sparse_attention_flops(q: Tensor, k: Tensor, v: Tensor, spec: MaskSpec, **options: Any) -> int:
-    """The pairs of all blocks, the hidden ones in them too."""
+    """Return the FLOPs over all pairs in the executed blocks, hidden ones included."""
     (B, H, T, K), S, V = q.shape, k.shape[2], v.shape[3]
     global_mask = options.get("global_mask")
     ordered, pairs = options.get("q_index") is None, 0

@@ -1,4 +1,4 @@
-"""How large the blocks of a product are."""
+"""Block sizes for the products of a mask spec."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from anyformer.ops.masks import Product
 
 
 def band_shape(product: Product, T: int, S: int) -> tuple[int, int, int] | None:
-    """(blocks of queries, queries and keys of a block) for each residue class, or ``None`` if dense is as good."""
+    """Return (query blocks, queries per block, keys per block) for each residue class, or None if dense is as good."""
     past, future, step = product.past, product.future, product.step
     if past is None or future is None:
         return None
@@ -20,7 +20,7 @@ def band_shape(product: Product, T: int, S: int) -> tuple[int, int, int] | None:
 
 
 def blocks_of(product: Product, heads: int, T: int, S: int, ordered: bool) -> list[tuple[int, int, int, int]]:
-    """Ranges (start, stop) of queries, each with the range (low, high) of keys to look at."""
+    """Return (start, stop, low, high) for each block: a range of queries, and the range of keys in its reach."""
     rows = max(1, min(T, tiles.TILE_ELEMENTS // (heads * S)))
     if rows >= T:
         return [(0, T, 0, S)]
@@ -36,12 +36,12 @@ def blocks_of(product: Product, heads: int, T: int, S: int, ordered: bool) -> li
 
 
 def rows_of(product: Product) -> int:
-    """Classes of numbers mod step that there are to look at."""
+    """Return the number of residue classes mod step that have visible pairs."""
     return product.step if product.residue is None else 1
 
 
 def columns_of(T: int, step: int) -> int:
-    """Columns that hold any T consecutive numbers."""
+    """Return the number of columns that any T consecutive numbers fit in."""
     return (T + step - 2) // step + 1
 
 

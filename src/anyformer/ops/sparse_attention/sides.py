@@ -1,4 +1,4 @@
-"""Queries and keys as sparse attention takes them: numbered, marked where they are global, placed; and checked."""
+"""Checks and defaults of the arguments of sparse attention: numbers, global tokens and positions of both sides."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def sides(
     q_pos: Tensor | None,
     k_pos: Tensor | None,
 ) -> tuple[Side, Side]:
-    """Check everything and fill in what was left out."""
+    """Check the arguments and fill in the defaults; return the side of the queries and that of the keys."""
     check_heads(q, k, v)
     (B, _, T, _), S = q.shape, k.shape[2]
     if not isinstance(spec, MaskSpec):
@@ -58,14 +58,14 @@ def sides(
 
 
 def check_terms(q: Tensor, k: Tensor, score: Score | None, places: tuple[Tensor, Tensor] | None) -> None:
-    """ValueError unless score and places fit."""
+    """Raise ``ValueError`` unless score and places fit."""
     check_places(q, k, places)
     if score is not None and places is not None:
         raise ValueError("places and score must not be given together")
 
 
 def _global_queries(q_index: Tensor, k_index: Tensor, k_global: Tensor) -> Tensor:
-    """(B, T) bool: the queries whose key is global."""
+    """Return the queries whose key is global, (B, T) bool."""
     if 0 in (*q_index.shape, *k_index.shape):
         return torch.zeros_like(q_index, dtype=torch.bool)
     grid = Grid.of(k_index, 1, k_index.shape[1])
@@ -79,7 +79,7 @@ def _check_index(name: str, index: Tensor, shape: tuple[int, int]) -> Tensor:
     if not torch.compiler.is_compiling() and index.numel():
         ordered = index.sort(1).values
         if ((ordered.diff(dim=1) != 1) & (ordered[:, :-1] >= 0)).any():
-            raise ValueError(f"{name} must number the tokens of each sample consecutively (-1 = not there)")
+            raise ValueError(f"{name} must number the tokens of each sample consecutively (-1 = none)")
     return index.long()
 
 
@@ -105,7 +105,7 @@ def scored(
     score: Score | None,
     places: tuple[Tensor, Tensor] | None,
 ) -> tuple[Side, Side, Score | None]:
-    """Places as positions, with a score that takes their distance."""
+    """Return both sides with places for positions, and the score that subtracts their distance."""
     if places is None:
         return q_side, k_side, score
     (B, H, T, _), S = q.shape, k.shape[2]

@@ -16,21 +16,23 @@ from anyformer.ops.sparse_attention.sides import Score
 from anyformer.ops.sparse_attention.tokens import Grid, Side, num_global, select, take
 
 Outcome = tuple[Tensor, Tensor | None]
-"""y, and the log-sum-exp of the scores where it is known."""
+"""y, and the log-sum-exp of the scores, None where the fused kernel ran."""
 
 
-class Part(NamedTuple):
-    """One product, less the pairs that earlier ones had."""
+class MaskedProduct(NamedTuple):
+    """One product of a spec, without the pairs of earlier products."""
 
     product: Product
     earlier: tuple[Product, ...]
-    ordered: bool  # queries and keys come in the order of their numbers, the last ones aligned
+    ordered: bool  # queries and keys are in the order of their numbers, the last ones aligned
     score: Score | None
     scale: float
-    fused: bool  # by PyTorch's fused attention, which tells no log-sum-exp: there is nothing to merge with
+    fused: (
+        bool  # by PyTorch's fused attention, which returns no log-sum-exp: the only product, nothing to merge
+    )
 
     def tile(self, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Side) -> Outcome:
-        """One tile of N batched blocks: q (N, H, C, K) against k (N, G, S, K)."""
+        """Attend within N batched blocks: q (N, H, C, K) against k (N, G, S, K)."""
         i, j = q_side.number[:, :, None], k_side.number[:, None, :]
         flags = q_side.is_global[:, :, None], k_side.is_global[:, None, :]
         visible = self.product.sees(i, j, *flags) & (i >= 0) & (j >= 0)
@@ -43,11 +45,13 @@ class Part(NamedTuple):
         return attend_tile(q, k, v, visible[:, None], self.scale, adjust=adjust)
 
 
-def run_part(part: Part, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Side) -> Outcome | None:
-    """y and lse of one product, None where it can have no pair."""
+def run_product(
+    part: MaskedProduct, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Side
+) -> Outcome | None:
+    """Return y and lse of one product, None if it cannot have a visible pair."""
     product = part.product
     if product.global_side or product.columns is not None or product.step > 1:
-        part = part._replace(ordered=False)  # what is gathered is in no such order
+        part = part._replace(ordered=False)  # gathered tokens are in no such order
     if product.global_side == "key":
         num = num_global(k_side.is_global, product)
         slots, _ = select(k_side.is_global, num)
@@ -72,8 +76,8 @@ def run_part(part: Part, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: 
     return _dense(part, q, k, v, q_side, k_side)
 
 
-def _dense(part: Part, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Side) -> Outcome:
-    """All queries, in blocks, against all keys that the block can reach."""
+def _dense(part: MaskedProduct, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Side) -> Outcome:
+    """Attend from all queries, in blocks, to the keys in the block's reach."""
     (B, H, T, _), S = q.shape, k.shape[2]
     blocks = blocks_of(part.product, B * H, T, S, part.ordered)
     if len(blocks) == 1:
@@ -93,8 +97,8 @@ def _joined(parts: list[Outcome], axis: int) -> Outcome:
     return torch.cat([y for y, _ in parts], axis), torch.cat(lses, axis) if lses else None
 
 
-def _band(part: Part, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Side) -> Outcome:
-    """Blocks of neighbouring queries against the keys that they can reach, batched."""
+def _band(part: MaskedProduct, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Side) -> Outcome:
+    """Attend from blocks of neighbouring queries to the keys in their reach, batched."""
     (B, H, T, _), S = q.shape, k.shape[2]
     product = part.product
     shape = band_shape(product, T, S)
@@ -121,8 +125,8 @@ def _band(part: Part, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Sid
     return _back(found, q_grid.place)
 
 
-def _classes(part: Part, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Side) -> Outcome:
-    """Tokens of equal number mod step, each class as a sequence of its own."""
+def _classes(part: MaskedProduct, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: Side) -> Outcome:
+    """Attend within each class of tokens of equal number mod step, as separate sequences."""
     (B, H, T, _), S = q.shape, k.shape[2]
     product = part.product
     grids = [
@@ -137,7 +141,7 @@ def _classes(part: Part, q: Tensor, k: Tensor, v: Tensor, q_side: Side, k_side: 
 
 
 def _take_heads(x: Tensor, slots: Tensor) -> Tensor:
-    """As :func:`take` for x (B, H, T, K), to (-1, H, n, K)."""
+    """Gather x (B, H, T, K) at slots as :func:`take`, (-1, H, n, K)."""
     return take(x.transpose(1, 2), slots).transpose(1, 2)
 
 
@@ -147,7 +151,7 @@ def _each(found: Outcome, function: Callable[[Tensor], Tensor]) -> Outcome:
 
 
 def _back(found: Outcome, place: Tensor) -> Outcome:
-    """y (B, n, H, V), lse (B, n, H) to (B, H, T, ...) by place (B, T); a place past the end gives zeros and -inf."""
+    """Gather y (B, n, H, V), lse (B, n, H) at place (B, T) into (B, H, T, ...); place n gives zeros and -inf."""
     y, lse = found
     there = place < y.shape[1]
     slots = place.masked_fill(~there, 0)

@@ -1,4 +1,4 @@
-"""Tokens by their numbers: what sparse attention knows of queries and keys, and how it finds them."""
+"""Tokens by their numbers: the side of the queries and that of the keys, and look-up by number."""
 
 from __future__ import annotations
 
@@ -11,28 +11,25 @@ from anyformer.ops.masks import Product
 
 
 class Side(NamedTuple):
-    """What is known of each query, or of each key."""
+    """Number, global mark and position of each query, or of each key."""
 
-    number: Tensor  # (B, T) int64, -1 = not there
+    number: Tensor  # (B, T) int64, -1 = none
     is_global: Tensor  # (B, T) bool
     pos: Tensor  # (B, T, ...)
 
     def take(self, slots: Tensor) -> Side:
-        """The tokens at slots (B, ...), where -1 takes one that is not there. Axes before the last are folded."""
+        """Return the tokens at slots (B, ..., n), folded to (-1, n); slot -1 gives number -1."""
         number, is_global, pos = (take(x, slots) for x in self)
         slots = slots.flatten(0, -2)
         return Side(number.masked_fill(slots < 0, -1), is_global & (slots >= 0), pos)
 
 
 class Grid(NamedTuple):
-    """Tokens by number: a row for each number mod step, or for one ``residue`` only; in it a column for each number
-    div step."""
+    """Tokens by number: a row for each residue mod step (or for one ``residue``), a column for each quotient."""
 
-    base: Tensor  # (B,): number div step of column 0
-    place: (
-        Tensor  # (B, T): where in the grid each token is, row * columns + column; past its end if not there
-    )
-    slots: Tensor  # (B, rows, columns): which token is there, -1 = none
+    base: Tensor  # (B,): number // step of column 0
+    place: Tensor  # (B, T): row * columns + column of each token; past the end for number -1
+    slots: Tensor  # (B, rows, columns): the token in each cell, -1 = none
 
     @classmethod
     def of(cls, index: Tensor, step: int, columns: int, residue: int | None = None) -> Grid:
@@ -51,7 +48,7 @@ class Grid(NamedTuple):
         return cls(base, place, slots[:, :-1].reshape(B, rows, columns))
 
     def at(self, columns: Tensor) -> Tensor:
-        """slots (B, rows, blocks, width) in the given columns (B, blocks, width), -1 outside the grid."""
+        """Return the slots (B, rows, blocks, width) at columns (B, blocks, width), -1 outside the grid."""
         B, rows, count = self.slots.shape
         inside = (columns >= 0) & (columns < count)
         flat = columns.clamp(0, count - 1).reshape(B, 1, -1).expand(B, rows, -1)
@@ -61,7 +58,7 @@ class Grid(NamedTuple):
 
 
 def num_global(global_mask: Tensor | None, product: Product) -> int:
-    """Room for global tokens: the limit, or as many as the fullest sample has."""
+    """Return the number of slots for global tokens: the limit, or the most of any sample."""
     if not product.global_side or global_mask is None:
         return 0
     if product.limit is not None:
@@ -70,7 +67,7 @@ def num_global(global_mask: Tensor | None, product: Product) -> int:
 
 
 def select(mask: Tensor, num: int) -> tuple[Tensor, Tensor]:
-    """Slots (B, num) of the marked tokens, -1 = none, and the rank (B, T) of each token among them, num = none."""
+    """Return slots (B, num) of the marked tokens, -1 = none, and each token's rank (B, T) among them, num = none."""
     B, T = mask.shape
     rank = torch.where(mask, (mask.cumsum(1) - 1).clamp_max(num), num)
     slots = torch.full((B, num + 1), -1, dtype=torch.int64, device=mask.device)
@@ -79,7 +76,7 @@ def select(mask: Tensor, num: int) -> tuple[Tensor, Tensor]:
 
 
 def take(x: Tensor, slots: Tensor) -> Tensor:
-    """Tokens of x (B, T, ...) at slots (B, ..., n), folded to (-1, n, ...); slot -1 takes any token."""
+    """Gather x (B, T, ...) at slots (B, ..., n), folded to (-1, n, ...); slot -1 gives an arbitrary token."""
     B, T = x.shape[:2]
     rows = slots.clamp_min(0) + torch.arange(B, device=x.device).reshape(-1, *(1,) * (slots.dim() - 1)) * T
     taken = x.reshape(B * T, *x.shape[2:]).index_select(0, rows.flatten())

@@ -9,7 +9,7 @@ from anyformer.laws.checks import equal_with_gradients, mixes
 from anyformer.laws.measures import close
 from anyformer.mixers.sparse.hash_attention import HashAttention
 from anyformer.ops import use_native
-from anyformer.ops.bucket_attention import bucket_attention, stretches, visited_tiles
+from anyformer.ops.bucket_attention import bucket_attention, key_spans, visited_tiles
 from anyformer.ops.select import hash_buckets
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -61,7 +61,7 @@ def tiles() -> None:
     counts = []
     for share in (0.0, 0.5):
         bucket = torch.where(torch.rand(1, 1, n).argsort(-1) < share * n, -1, 0)
-        found = stretches(bucket, bucket, causal=True)
+        found = key_spans(bucket, bucket, causal=True)
         start, stop = found.start[0], found.stop[0]
         order = torch.where(start < stop, stop, n + 1).argsort(1)
         counts.append(int(visited_tiles(start.gather(1, order), stop.gather(1, order), n, tile).sum()))

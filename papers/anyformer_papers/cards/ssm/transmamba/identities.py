@@ -7,7 +7,7 @@ import torch
 from anyformer.laws.checks import reduces_to, streams
 from anyformer.laws.measures import close
 from anyformer.mixers import create_mixer
-from anyformer.mixers.linear.mamba2 import Chosen, ssd
+from anyformer.mixers.linear.mamba2 import SelectiveInputs, ssd
 from anyformer.mixers.linear.transmamba import TransMamba, convert_memory
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
@@ -58,7 +58,7 @@ def conversion() -> None:
         close(f"from {point} on", mixer_at(point)(x)[:, point:], mixer_at(0)(x)[:, point:])
     v, dt = torch.randn(1, 2, 9, 3).double(), torch.rand(1, 2, 9).double()
     B_, C_ = torch.randn(2, 1, 2, 9, 4).double()
-    chosen, A = Chosen(v, dt, B_, C_), -torch.rand(2).double()
+    chosen, A = SelectiveInputs(v, dt, B_, C_), -torch.rand(2).double()
     close("the state", convert_memory(chosen, A), ssd(chosen, A)[1])
 
 

@@ -1,4 +1,4 @@
-"""Mask specs as what the native kernel takes: a stretch of keys for each query, and some global keys."""
+"""Mask specs in the native kernel's terms: a span of keys for each query, and some global keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anyformer.ops.sparse_attention.tokens import Grid, Side, num_global, select
 
 
 class Rows(NamedTuple):
-    """Arguments of :func:`anyformer.ops.attention.spans.attend`, in its terms."""
+    """Arguments of :func:`anyformer.ops.attention.spans.attend`."""
 
     spans: Tensor  # (B or 1, R, 4) int32
     extra: Tensor | None  # (B, E)
@@ -22,18 +22,18 @@ class Rows(NamedTuple):
 
 
 def refuses_spec(spec: MaskSpec) -> str | None:
-    """Why ``spec`` isn't a stretch of keys for each query and some global keys, None where it is."""
+    """Return why the kernel does not support ``spec``, or None where it is a span of keys per query and global keys."""
     nothing = torch.empty(0, dtype=torch.int64)
-    if all(product.stretch(nothing) is not None for product in spec.products()):
+    if all(product.span(nothing) is not None for product in spec.products()):
         return None
-    return "the mask is no stretch of keys for each query"
+    return "the mask is not one span of keys for each query"
 
 
-def stretches(spec: MaskSpec, q_side: Side, k_side: Side, ordered: bool) -> Rows:
-    """``spec``, which :func:`refuses_spec` does not refuse, in terms of rows and columns, queries and keys by number.
+def rows_and_spans(spec: MaskSpec, q_side: Side, k_side: Side, ordered: bool) -> Rows:
+    """Return a spec that :func:`refuses_spec` accepts as spans of rows (queries) over columns (keys), by number.
 
-    Every stretch has the token itself in it, so that a union of them is one too. Rows of global queries, which see
-    more than their neighbours, are put behind the others.
+    Every span contains the query's own number, so that a union of spans is one too. Rows of global queries, which see
+    more than their neighbours, come last.
     """
     products: dict[str, list[Product]] = {"": [], "key": [], "query": []}
     for product in spec.products():
@@ -72,14 +72,14 @@ def _by(is_global: Tensor, slot: Tensor) -> Tensor:
 
 
 def _cover(products: list[Product], number: Tensor, base: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-    """The columns that any of the products lets each number see: the first, and the one behind the last.
+    """Return the span [start, stop) of columns that the products together let each number see.
 
     The first of ``count`` (B or 1, 1) columns has the number ``base`` (B or 1, 1).
     """
     nothing = torch.zeros_like(number)
     if not products:
         return nothing, nothing
-    lows, highs = zip(*(p.stretch(number) or (None, None) for p in products), strict=True)
+    lows, highs = zip(*(p.span(number) or (None, None) for p in products), strict=True)
     low, high = nothing, nothing + count
     if None not in lows:
         low = (reduce(torch.minimum, lows) - base).clamp_min(0).minimum(count)
