@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from strategies import date_columns, regular_dates
 
 from anyformer.tasks import DataError, open_data
-from anyformer.tasks.dates import Dates, read_dates
+from anyformer.tasks.datereading import Dates
+from anyformer.tasks.dates import read_dates
 from anyformer.tasks.encoding import load_encoding
 from anyformer.tasks.unseen import read_unseen
 

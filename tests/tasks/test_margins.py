@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from anyformer.tasks.numbers import Convention
+from anyformer.tasks.numbercells import Convention
 from anyformer.tasks.reading import Table, read_csv
 
 ROWS = [["2024-01-01", "1.5", "3", "u"], ["2024-01-02", "2.5", "4", "v"], ["2024-01-03", "0.5", "", "u"]]

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anyformer.tasks.numbers import Convention, Reading, read_numbers
+from anyformer.tasks.numbercells import Convention
+from anyformer.tasks.numbers import NumberReading, read_numbers
 
 
-def read(*texts: str, separator: str = ",", others: tuple[str, ...] = (), **said: str) -> Reading:
+def read(*texts: str, separator: str = ",", others: tuple[str, ...] = (), **said: str) -> NumberReading:
     """The numbers of a column, beside another one."""
     columns = {"y": texts} | ({"other": others} if others else {})
     apart = {

@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anyformer.tasks import open_data
-from anyformer.tasks.delimited import Style
-from anyformer.tasks.numbers import Convention
+from anyformer.tasks.delimited import DelimitedStyle
+from anyformer.tasks.numbercells import Convention
 from anyformer.tasks.reading import read_csv
 from anyformer.tasks.unseen import read_unseen
 from anyformer.tasks.writing import write_table
 from anyformer.train.bundle import Predictions
 
 styles = st.builds(
-    Style,
+    DelimitedStyle,
     separator=st.sampled_from([",", ";", "\t", "|", " "]),
     encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
     quotes=st.sampled_from(["needed", "texts", "all"]),
@@ -35,7 +35,7 @@ words = st.sampled_from(
 
 @settings(max_examples=80, deadline=None, derandomize=True)
 @given(styles, st.lists(st.tuples(words, numbers, st.integers(0, 9999)), min_size=5, max_size=12))
-def test_what_is_written_is_read(style: Style, rows: list[tuple[str, float, int]]) -> None:
+def test_what_is_written_is_read(style: DelimitedStyle, rows: list[tuple[str, float, int]]) -> None:
     rows = [*rows, ("u", -0.25, 7), ("v w", np.nan, 3)]
     frame = pd.DataFrame(rows, columns=["some words", "p(u)", "step"])
     with TemporaryDirectory() as folder:
@@ -76,7 +76,7 @@ def test_predictions_look_as_the_data_does(tmp_path: Path, text: str, written: s
 
 def test_numbers_keep_the_digits_of_float32(tmp_path: Path) -> None:
     frame = pd.DataFrame({"y": [1234567.8, 0.1 + 0.2, 1e-9, 2.5e20, 3e8, -0.0, 5.0]})
-    write_table(frame, tmp_path / "out.csv", Style())
+    write_table(frame, tmp_path / "out.csv", DelimitedStyle())
     assert (tmp_path / "out.csv").read_text().split() == [
         "y",
         "1234568",

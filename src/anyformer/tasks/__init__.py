@@ -12,6 +12,7 @@ from anyformer.registry import Registry
 from anyformer.tasks.base import (
     Batch,
     DataError,
+    Reference,
     Split,
     Task,
     TaskMaker,
@@ -19,7 +20,7 @@ from anyformer.tasks.base import (
     check_integer,
 )
 from anyformer.tasks.evaluation import Evaluation, evaluate
-from anyformer.tasks.references import Reference, score_reference
+from anyformer.tasks.references import score_reference
 
 __all__ = [
     "Batch",
@@ -60,12 +61,12 @@ register_task = tasks.register
 
 
 def list_tasks() -> list[str]:
-    """The ids of the built-in and registered tasks, sorted."""
+    """Return the ids of the built-in and registered tasks, sorted."""
     return tasks.ids()
 
 
 def is_path(name_or_path: str) -> bool:
-    """Whether this names data that is there, and no task."""
+    """True if this is an existing path, and no task's name."""
     return name_or_path not in tasks and ".py:" not in name_or_path and os.path.exists(name_or_path)
 
 
@@ -77,15 +78,15 @@ def create_task(
     seed: int = 0,
     **options: Any,
 ) -> Task:
-    """The task of that name, or the task that the data at that path makes.
+    """Return the task of that name, or the task made from the data at that path.
 
     Args:
-        name_or_path: a name out of :func:`list_tasks`, ``file.py:Name`` for a task of your own, or a file or folder
+        name_or_path: one of :func:`list_tasks`, ``file.py:Name`` for a task of your own, or a file or folder
             (see :func:`open_data`). A name comes first; write ``./bytes`` for a folder called ``bytes``.
         target: the column to predict. For data only.
-        metric: what to rank by, out of :func:`anyformer.metrics.list_metrics`, where it is not the task's own choice.
+        metric: what to rank by, one of :func:`anyformer.metrics.list_metrics`; by default the task's own.
         seed: fixes the generated data, the split, and the order of training.
-        options: what the task, or :func:`open_data`, takes besides.
+        options: further arguments of the task or of :func:`open_data`.
 
     Raises:
         DataError: the data cannot be used; a ``ValueError`` with one sentence.
@@ -113,7 +114,7 @@ def open_data(
     seed: int = 0,
     **options: Any,
 ) -> Task:
-    """The task that a file or a folder of the user's makes; see :mod:`anyformer.tasks.files` for the rules."""
+    """Return the task made from a file or a folder; see :mod:`anyformer.tasks.files` for the rules."""
     return _ranked(_open(path, target, seed, options), metric)
 
 

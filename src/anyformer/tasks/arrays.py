@@ -10,20 +10,20 @@ import pandas as pd
 
 from anyformer.spelling import option
 from anyformer.tasks.base import DataError
-from anyformer.tasks.encoding import Layout
+from anyformer.tasks.encoding import DataLayout
 from anyformer.tasks.labelled import LabelledTask
 from anyformer.tasks.labels import targets_of
-from anyformer.tasks.numbers import LARGEST
+from anyformer.tasks.numbercells import LARGEST
 from anyformer.tasks.reading import Table
 
 Axes = Literal["NTF", "NFT"]
 
 
 def open_arrays(path: Path, kind: str | None, axes: str | None, seed: int) -> LabelledTask:
-    """The task of an ``.npz`` file: ``x`` (N, T) or (N, T, F), ``y`` (N,) or (N, M).
+    """Return the task of an ``.npz`` file: ``x`` (N, T) or (N, T, F), ``y`` (N,) or (N, M).
 
-    ``axes`` is "NTF", or "NFT" where the last axis of x is time; where it is not given and the second axis is the
-    shorter one, nothing is guessed.
+    ``axes`` is "NTF", or "NFT" where the last axis of x is time; without it, x with a second axis shorter than
+    its third is refused, as either may be time.
     """
     if axes not in (None, "NTF", "NFT"):
         raise ValueError(
@@ -41,7 +41,7 @@ def open_arrays(path: Path, kind: str | None, axes: str | None, seed: int) -> La
         "classes": classes,
         "values": list(columns),
         "seed": seed,
-        "layout": Layout(kind="arrays", axes=order),
+        "layout": DataLayout(kind="arrays", axes=order),
         "facts": {"rows": len(x)},
     }
     if x.ndim == 2 and x.dtype.kind in "iu" and x.min() >= 0 and x.max() < 2**16:
@@ -55,7 +55,7 @@ def open_arrays(path: Path, kind: str | None, axes: str | None, seed: int) -> La
 
 
 def _order(path: Path, x: np.ndarray, axes: str | None, remarks: list[str]) -> Axes:
-    """Which axis of x is time."""
+    """Return the order of the axes of x: "NTF" or "NFT"."""
     if axes is not None and x.ndim == 2:
         raise ValueError(f"{option('axes')} is for x with three axes; in {path} it has the shape {x.shape}")
     if axes is not None:
@@ -77,7 +77,7 @@ def _order(path: Path, x: np.ndarray, axes: str | None, remarks: list[str]) -> A
 
 
 def load_arrays(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
-    """Arrays of an ``.npz`` file; ``DataError`` where one is missing, or x is not numbers (N, T) or (N, T, F)."""
+    """Return arrays of an ``.npz`` file; ``DataError`` if one is missing, or x is not numeric (N, T) or (N, T, F)."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             if not set(names) <= set(stored.files):

@@ -22,22 +22,21 @@ from anyformer.tasks.subsets import spread_order, stratified_order
 
 if TYPE_CHECKING:
     from anyformer.tasks.encoding import Encoding
-    from anyformer.tasks.references import Reference
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
 
 class DataError(ValueError):
-    """The user's data cannot be used: one message that says what is wrong and where."""
+    """The user's data cannot be used; the message says in one sentence what is wrong and where."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a model eats and what it should answer.
+    """A model's inputs and their targets.
 
-    ``x`` is ``(B, T)`` int64 tokens or ``(B, T, F)`` float32; ``mask`` is ``(B, T)`` bool with True for what is
-    real, or None where everything is. Where targets are normalised numbers, ``targets * scale + shift`` is in
+    ``x`` is ``(B, T)`` int64 tokens or ``(B, T, F)`` float32; ``mask`` is ``(B, T)`` bool, True at real
+    tokens, or None where all are real. Where targets are normalised numbers, ``targets * scale + shift`` is in
     the user's units; both are float64, as large numbers lose their last digits in float32.
     """
 
@@ -51,17 +50,17 @@ class Batch:
         return self.x.shape[0]
 
     def to(self, device: torch.device | str) -> Batch:
-        """The batch on another device."""
+        """Return the batch on another device."""
         fields = {name: value for name, value in vars(self).items() if value is not None}
         return replace(self, **{name: value.to(device) for name, value in fields.items()})
 
     @property
     def target(self) -> Target:
-        """What should be answered, for metrics."""
+        """The targets, for metrics."""
         return Target(self.targets, self.shift, self.scale)
 
     def in_units(self, outputs: Tensor) -> np.ndarray:
-        """Outputs in the targets' shape and the user's units."""
+        """Return outputs in the targets' shape and the user's units, float64."""
         assert self.shift is not None and self.scale is not None
         shaped = outputs.detach().cpu().double().reshape(self.targets.shape)
         found: np.ndarray = (shaped * self.scale.cpu() + self.shift.cpu()).numpy()
@@ -71,9 +70,9 @@ class Batch:
 class Task(ABC):
     """Data with a metric, three splits that share nothing, and predictors to be beaten.
 
-    A subclass sets the attributes below and answers ``size`` and ``_take``; where samples are of several kinds or
-    hang together, also ``_strata`` and ``_clusters``. Everything a task gives is a
-    function of its seed and options: batch ``step`` is the same whoever asks, in whatever order.
+    A subclass sets the attributes below and implements ``size`` and ``_take``; where samples are of several kinds or
+    depend on each other, also ``_strata`` and ``_clusters``. Everything is a function of the seed and the options:
+    batch ``step`` is the same in every process and in any order.
     """
 
     name: str
@@ -82,29 +81,29 @@ class Task(ABC):
     objective: Objective
     vocab_size: int | None = None
     num_features: int | None = None
-    """Of ``vocab_size`` and ``num_features`` exactly one is set: tokens or numbers go in."""
+    """Exactly one of ``vocab_size`` and ``num_features`` is set: inputs are tokens or numbers."""
     metric: Metric
     train_length: int
     lengths: tuple[int, ...] = ()
-    """Lengths beyond the trained one that evaluation accepts."""
+    """Lengths other than ``train_length`` that evaluation accepts."""
     seed: int = 0
     sees_whole: bool = False
-    """Whether an output a token may depend on later tokens: where it is a label, and not the next token."""
+    """True if the output of a token may depend on later tokens: it is a label, not the next token."""
 
     @abstractmethod
     def size(self, split: Split, length: int | None = None) -> int:
-        """How many samples the split has; for a generated train split, how many stand for it."""
+        """Return the number of samples in the split; of an endless train split, the number that represent it."""
 
     @abstractmethod
     def _take(self, split: Split, index: np.ndarray, length: int) -> Batch:
-        """The samples of these numbers, each in ``range(size(split, length))``."""
+        """Return the samples with these indices, each in ``range(size(split, length))``."""
 
     @abstractmethod
     def references(self) -> list[Reference]:
-        """The predictors that stand on this task's leaderboard, not yet fitted."""
+        """Return the predictors on this task's leaderboard, not yet fitted."""
 
     def train_batch(self, step: int, batch_size: int) -> Batch:
-        """The batch of training step ``step``: every epoch is a new shuffle of the train split."""
+        """Return the batch of training step ``step``: every epoch is a new shuffle of the train split."""
         numbers = np.arange(step * batch_size, (step + 1) * batch_size)
         size = self.size("train")
         epochs, places = numbers // size, numbers % size
@@ -115,10 +114,10 @@ class Task(ABC):
         return self._take("train", index, self.train_length)
 
     def subset(self, split: Split, count: int | None = None, *, length: int | None = None) -> np.ndarray:
-        """Numbers of ``count`` samples that stand for a split, ascending; all of them where there are no more.
+        """Return the indices of ``count`` samples that represent a split, ascending; all if there are no more.
 
-        They are the same whenever asked, spread evenly over the split, each class or series with its share; a smaller
-        subset is a part of a larger one. Scores on it estimate those on the whole, in whatever order the data came.
+        They are the same at every call, spread evenly over the split and stratified by class or series; a smaller
+        subset is part of a larger one. Scores on it estimate those on the whole, whatever the order of the data.
         """
         check_split(split)
         length = self.check_length(length)
@@ -129,7 +128,7 @@ class Task(ABC):
         return np.arange(size) if count >= size else np.sort(self._subset_order(split, length)[:count])
 
     def clusters(self, split: Split, *, length: int | None = None) -> np.ndarray:
-        """Which samples of a split belong together, ``(size,)``: those of one number are no independent evidence."""
+        """Return the cluster of each sample of a split, ``(size,)``: samples of one cluster are not independent."""
         check_split(split)
         key = (split, self.check_length(length))
         held: dict[tuple[Split, int], np.ndarray] = self.__dict__.setdefault("_held_clusters", {})
@@ -138,7 +137,7 @@ class Task(ABC):
         return held[key]
 
     def _strata(self, split: Split, length: int) -> np.ndarray | None:
-        """What each sample of a split is of, ``(size,)``: a class, a series; None where all are of one kind."""
+        """Return the stratum of each sample of a split, ``(size,)``: its class or series; None if there is only one."""
         return None
 
     def _clusters(self, split: Split, length: int) -> np.ndarray:
@@ -148,7 +147,7 @@ class Task(ABC):
     def eval_batches(
         self, split: Split, batch_size: int, *, length: int | None = None, index: np.ndarray | None = None
     ) -> Iterator[Batch]:
-        """The samples of these numbers, by default the whole split, the last batch shorter where they ask for it."""
+        """Yield the samples with these indices, by default the whole split, in order; the last batch may be shorter."""
         length = self.check_length(length)
         check_split(split)
         if batch_size < 1:
@@ -159,23 +158,23 @@ class Task(ABC):
             yield self._take(split, index[start : start + batch_size], length)
 
     def sample(self, split: Split, limit: int) -> Batch:
-        """At most ``limit`` samples that stand for a split, in one batch, for predictors that fit at once."""
+        """Return at most ``limit`` samples that represent a split, in one batch."""
         return self._take(split, self.subset(split, limit), self.train_length)
 
     def train_sample(self, limit: int) -> Batch:
-        """At most ``limit`` samples that stand for the train split."""
+        """Return at most ``limit`` samples that represent the train split."""
         return self.sample("train", limit)
 
     @property
     def question(self) -> Question:
-        """What is asked, for metrics."""
+        """The question asked of a model, for metrics."""
         return self.objective.question
 
     def rank_by(self, name: str) -> None:
-        """Take another metric, out of :func:`anyformer.metrics.list_metrics`.
+        """Rank by another metric, one of :func:`anyformer.metrics.list_metrics`.
 
         Raises:
-            ValueError: there is none of that name, or it does not measure what is asked.
+            ValueError: there is none of that name, or it does not measure answers to this question.
             DataError: it has no value on a split.
         """
         metric = create_metric(name, self.question)
@@ -192,7 +191,7 @@ class Task(ABC):
         self.metric = metric
 
     def describe(self) -> dict[str, Any]:
-        """Facts for the report, ready for JSON."""
+        """Return facts for the report, ready for JSON."""
         return {
             "seed": self.seed,
             "train_length": self.train_length,
@@ -201,16 +200,16 @@ class Task(ABC):
         }
 
     def notes(self) -> list[str]:
-        """What the user should know about the data: choices made for them, gaps, missing values."""
+        """Return remarks on the data for the user: choices made for them, gaps, missing values."""
         return []
 
     @property
     def encoding(self) -> Encoding | None:
-        """What encodes new data as this task's own, for predictions; None where the task has no such data."""
+        """The encoding of new data for predictions; None if the task was not made from a file."""
         return None
 
     def check_length(self, length: int | None) -> int:
-        """``length``, or the trained one for None; ``ValueError`` where the task cannot be tested at it."""
+        """Return ``length``, or ``train_length`` for None; ``ValueError`` if the task has no samples of that length."""
         if length is None or length == self.train_length:
             return self.train_length
         if length not in self.lengths:
@@ -236,18 +235,34 @@ class Task(ABC):
         return order
 
 
+class Reference(ABC):
+    """A predictor to be beaten."""
+
+    def __init__(self, name: str, description: str) -> None:
+        self.name = name
+        self.description = description
+
+    def fit(self, task: Task) -> Reference:
+        """Fit on the train split and return self."""
+        return self
+
+    @abstractmethod
+    def predict(self, batch: Batch) -> Tensor:
+        """Return predictions for the batch, in the form of a model's outputs."""
+
+
 TaskMaker = Callable[..., Task]
 
 
 def call_with_options(what: str, make: TaskMaker, options: dict[str, Any]) -> Task:
-    """``make(**options)``, with ``ValueError`` naming the options that it does not take."""
+    """Return ``make(**options)``; ``ValueError`` names options that it does not take."""
     for name in options:
         check_known(what, name, [one for one in inspect.signature(make).parameters if one != "seed"])
     return make(**options)
 
 
 def check_known(what: str, name: str, taken: Sequence[str]) -> None:
-    """``ValueError`` where a user's option is none of those ``taken``, with the nearest of them, or all."""
+    """Raise ``ValueError`` if a user's option is none of those ``taken``, with the nearest of them, or all."""
     if name in (*taken, "seed"):
         return
     close = get_close_matches(name.casefold(), taken, n=2, cutoff=0.5)
@@ -258,13 +273,13 @@ def check_known(what: str, name: str, taken: Sequence[str]) -> None:
 
 
 def check_split(split: str) -> None:
-    """``ValueError`` unless ``split`` is the name of one."""
+    """Raise ``ValueError`` unless ``split`` is the name of one."""
     if split not in SPLITS:
         raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
 
 
 def check_integer(name: str, value: int, *, low: int, high: int | None = None) -> None:
-    """``ValueError`` unless ``value`` is an integer in ``[low, high]``."""
+    """Raise ``ValueError`` unless ``value`` is an integer in ``[low, high]``."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < low or (high and value > high):
         limits = f"at least {low}" if high is None else f"in {low}..{high}"
         raise ValueError(f"{option(name)} must be an integer {limits}, got {value!r}")

@@ -1,4 +1,4 @@
-"""The step of a series of dates, and the regular grid that it stands on."""
+"""The step of a series of dates, and the regular grid that it defines."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _UNITS = (
 )
 _NAMED = (("week", 7 * _DAY), *_UNITS[:4], ("millisecond", 1000), ("microsecond", 1))
 _LEAST = {"second": 0.1, "week": 100}
-"""Of a unit, the smallest length told in it with decimals, where that is not 1."""
+"""By unit, the smallest length given in it with decimals, if not 1."""
 _MANY = 100_000
 _MOST = {"millisecond": 100, "microsecond": 0}
-"""How many of a unit are told in it without decimals."""
+"""By unit, the largest number given in it without decimals."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Step:
     microseconds: int = 0
 
     def index(self, dates: np.ndarray, origin: np.datetime64) -> np.ndarray:
-        """The grid's place nearest to each date (datetime64[us]), counted from that of ``origin``."""
+        """Return the index on the grid nearest to each date (datetime64[us]); ``origin`` has index 0."""
         if self.months:
             month = dates.astype("datetime64[M]").astype(np.int64)
             return (month - origin.astype("datetime64[M]").astype(np.int64)) // self.months
@@ -45,11 +45,11 @@ class Step:
         return np.rint((dates - origin).astype(np.int64) / self.microseconds).astype(np.int64)
 
     def date(self, index: int, origin: np.datetime64) -> np.datetime64:
-        """The date of a place on the grid."""
+        """Return the date at an index of the grid."""
         return self.dates(np.array([index]), origin)[0]
 
     def dates(self, places: np.ndarray, origin: np.datetime64) -> np.ndarray:
-        """The dates (datetime64[us]) of places on the grid (N,), at the time of day of ``origin``."""
+        """Return the dates (datetime64[us]) at indices (N,) of the grid, at the time of day of ``origin``."""
         if not self.months and not self.working_day:
             found: np.ndarray = origin + (places * self.microseconds).astype("timedelta64[us]")
             return found
@@ -71,7 +71,7 @@ class Step:
         return _in_words(self.microseconds)
 
     def times(self, count: int) -> str:
-        """So many steps, in words."""
+        """Return ``count`` steps in words, such as "3 days"."""
         if self.working_day:
             weeks, days = divmod(count, 5)
             return f"{count} working days" if days else str(Step(microseconds=7 * weeks * _DAY))
@@ -81,7 +81,7 @@ class Step:
         return _in_words(count * self.microseconds)
 
     def roughly(self) -> float:
-        """Its length in days, a month being 30.4."""
+        """Return its length in days, a month being 30.4."""
         return 30.4 * self.months + float(self.working_day) + self.microseconds / _DAY
 
     def seasons(self) -> list[int]:
@@ -98,7 +98,7 @@ class Step:
 
 
 def _in_words(microseconds: int) -> str:
-    """A length of time in its largest unit of which it is a whole number, or with decimals."""
+    """Return a length of time in words, in the largest unit of which it is a whole number, or with decimals."""
     for unit, size in _NAMED:
         count = microseconds / size
         if microseconds % size == 0 and count < _MOST.get(unit, _MANY):
@@ -113,7 +113,7 @@ def _in_words(microseconds: int) -> str:
 
 
 def infer_step(dates: np.ndarray) -> tuple[Step, bool]:
-    """The step of sorted, different dates (datetime64[us]), and whether most of them keep to it."""
+    """Return the step of sorted, distinct dates (datetime64[us]), and whether most of them keep to it."""
     gaps = np.diff(dates).astype(np.int64)
     assert len(gaps) > 0 and (gaps > 0).all()
     found, counts = np.unique(gaps, return_counts=True)
@@ -141,7 +141,7 @@ def infer_step(dates: np.ndarray) -> tuple[Step, bool]:
 
 
 def _rounded(gap: int) -> int:
-    """A gap as a whole number of its largest unit, where that changes it by less than 5 %."""
+    """Return a gap as a whole number of its largest unit, where that changes it by less than 5 %."""
     for _, size in _UNITS:
         whole = round(gap / size) * size
         if whole and abs(whole - gap) < 0.05 * gap:

@@ -1,4 +1,4 @@
-"""What the user said about a table, and what is kept of it for new ones."""
+"""The user's options for a table, and what of them a saved model keeps to read new ones."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 import pandas as pd
 
 from anyformer.spelling import option
-from anyformer.tasks.dates import Dates
-from anyformer.tasks.encoding import Layout
-from anyformer.tasks.numbers import Convention
+from anyformer.tasks.datereading import Dates
+from anyformer.tasks.encoding import DataLayout
+from anyformer.tasks.numbercells import Convention
 from anyformer.tasks.reading import Table
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What the user said about a table; see :func:`anyformer.tasks.files.open_data`."""
+    """The user's options for a table; see :func:`anyformer.tasks.files.open_data`."""
 
     targets: list[str] = field(default_factory=list)
     kind: str | None = None
@@ -34,16 +34,16 @@ class Choices:
     convention: Convention = field(default_factory=Convention)
     seed: int = 0
 
-    def layout(self, table: Table, **fields: Any) -> Layout:
-        """How the table was read, for new ones."""
+    def layout(self, table: Table, **fields: Any) -> DataLayout:
+        """Return how the table was read, so that new ones are read alike."""
         said = self.convention
         missing = None if said.missing is None else sorted(said.missing)
-        return Layout(
+        return DataLayout(
             **fields, decimal=said.decimal, thousands=said.thousands, missing=missing, likely=table.decimal
         )
 
     def refuse(self, what: str, *names: str, instead: str = "") -> None:
-        """``ValueError`` where an option was given that does nothing for such data; ``instead`` says for which."""
+        """Raise ``ValueError`` if one of these options was given, which have no effect on such data."""
         for name in names:
             value = getattr(self, name)
             if value not in (None, []):
@@ -53,7 +53,7 @@ class Choices:
 
 
 def group_keys(table: Table, names: list[str]) -> pd.Series:
-    """What tells each row's series apart, as text; missing where one of these columns is."""
+    """Return the key of each row's group, as text; missing if one of these columns is."""
     if not names:
         return pd.Series("", index=table.frame.index)
     keys = pd.concat([table.keys(name).rename(str(i)) for i, name in enumerate(names)], axis=1)
@@ -67,23 +67,23 @@ def group_keys(table: Table, names: list[str]) -> pd.Series:
 
 
 def note_ungrouped(groups: pd.Series, remarks: list[str]) -> None:
-    """A remark on rows without a group."""
+    """Add a remark on rows without a group."""
     if groups.isna().any():
         remarks.append(f"{int(groups.isna().sum())} rows have no group and are left out")
 
 
 def fields_of_dates(dated: Dates | None) -> dict[str, Any]:
-    """The layout's fields of dates."""
+    """Return the layout's fields of dates."""
     return {} if dated is None else {"date": dated.reading.columns[0], "reading": dated.reading}
 
 
 def reasons(notes: list[str]) -> str:
-    """Notes in parentheses, for the end of a message."""
+    """Return notes in parentheses, for the end of a message."""
     return f" ({'; '.join(notes)})" if notes else ""
 
 
 def note_missing(table: pd.DataFrame, done: str, remarks: list[str]) -> None:
-    """One remark that counts the missing values by column and says what is done about them."""
+    """Add a remark that counts the missing values by column and says how they are handled."""
     counts = {str(name): int(gone) for name, gone in table.isna().sum().items() if gone}
     if counts:
         total = sum(counts.values())

@@ -1,4 +1,4 @@
-"""Which columns of a table are inputs, and why the others are not."""
+"""The columns of a table that are inputs, and the reasons why others are not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from anyformer.tasks.tables import check_column
 
 FEWEST_ROWS = 20
 _CERTAIN = 5.0
-"""Standard deviations beyond which labels come in blocks, and not by chance."""
+"""Number of standard deviations beyond which blocks of equal labels are not due to chance."""
 _NAMELESS = re.compile(
     r"(unnamed: ?[0-9]+(\.[0-9]+)*|level_[0-9]+|index|__index_level_[0-9]+__"
     r"|row[ ._]?(names?|id|nr|no|num|number|index)?|#)",
@@ -57,7 +57,7 @@ _COUNT_WORDS = {
 
 
 def columns_named(table: Table, given: object, argument: str) -> list[str]:
-    """The columns that an argument names: one, several in a list, or several between commas.
+    """Return the columns that an argument names: one, several in a list, or several between commas.
 
     A column whose own name holds a comma comes first.
     """
@@ -88,18 +88,17 @@ def input_columns(
     labels: np.ndarray | None = None,
     text: bool = False,
 ) -> list[str]:
-    """The columns of numbers that are inputs; remarks list all others with the reason.
+    """Return the columns of numbers that are inputs; remarks list all others with the reason.
 
-    Left out are texts, dates, what is empty, and what only tells rows apart: numbers of rows and ids. ``keep`` names
-    columns that are inputs although they seem to do so.
+    Left out are texts, dates, what is empty, and what only identifies rows: row numbers and ids.
 
     Args:
         table: the rows.
-        used: columns with another part in the task.
-        keep: see above.
-        remarks: added to.
-        labels: what each row's label is, as numbers; None for a series, where the order of rows is no secret.
-        text: whether one of the texts could be read as bytes instead.
+        used: columns that have another role in the task.
+        keep: columns that stay inputs although they look like row numbers or ids.
+        remarks: takes the reasons.
+        labels: each row's label, as numbers; None for a series, in which the order of rows may be known.
+        text: True if one of the columns of text could be read as bytes instead.
     """
     found, why = list[str](), dict[str, list[str]]()
     for place, name in enumerate(table.frame.columns):
@@ -126,7 +125,7 @@ def input_columns(
 
 
 def _about(reason: str, name: str) -> str:
-    """A reason whose options name a column."""
+    """Return a reason, with the options in it naming the column."""
     for argument in ("keep", "text", "group"):
         reason = reason.replace(option(argument, "NAME"), option(argument, name))
     return reason
@@ -137,7 +136,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _no_numbers(table: Table, name: str, text: bool) -> str | None:
-    """Why a column is no input of numbers."""
+    """Return why a column is no numeric input; None if it is one."""
     column = table.frame[name]
     if column.isna().all():
         return "without any value"
@@ -156,23 +155,23 @@ def _no_numbers(table: Table, name: str, text: bool) -> str | None:
 
 
 def holds_lists(column: pd.Series) -> bool:
-    """Whether a column holds lists or objects."""
+    """True if a column holds lists or objects."""
     return pd.api.types.is_object_dtype(column) and bool(
         column.map(lambda value: isinstance(value, list | dict | np.ndarray)).any()
     )
 
 
 def _words(name: str) -> set[str]:
-    """The words of a name: ``passengerId`` and ``passenger_id`` are of the same two."""
+    """Return the words of a name, in lower case: ``passengerId`` and ``passenger_id`` have the same two."""
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
     return {word.lower() for word in re.findall(r"[^\W_0-9]+|[0-9]+", parted)}
 
 
 def _identity(table: Table, name: str, place: int, labels: np.ndarray | None) -> str | None:
-    """Why a column of numbers only tells rows apart; None where it may measure something.
+    """Return why a column of numbers only identifies rows; None if it may be a measurement.
 
-    Real measurements are whole and different too: an amount, a time, a sum that grows. What decides is the name, or
-    that the numbers are those of counting: consecutive, or rising along rows whose labels come in blocks.
+    Measurements may be distinct whole numbers too: an amount, a time, a running total. A column counts as an
+    identifier by its name, or if its numbers are consecutive, or rise along rows whose labels come in blocks.
     """
     column = table.frame[name]
     if pd.api.types.is_bool_dtype(column):
@@ -218,10 +217,10 @@ def _identity(table: Table, name: str, place: int, labels: np.ndarray | None) ->
 def counters(
     table: Table, names: Sequence[str], groups: pd.Series, instants: pd.Series | None
 ) -> dict[str, str]:
-    """Columns that only count the rows of each group, in the order of the file or of time, and why that seems so.
+    """Return columns that only count the rows of each group, in the order of the file or of time, with the reasons.
 
-    They restart in each group, or are the rows' numbers in the whole file, or rise with gaps as ids do: those are in no
-    two rows of any groups. A sum that grows in a single series looks like that too and counts only by its name.
+    They restart in each group, or number the rows of the whole file, or rise with gaps as ids do, none of which occurs
+    twice in the file. A running total in a single series looks the same, and is left out only by its name.
     """
     rows = groups.index[groups.notna()]
     orders = [rows]
@@ -239,7 +238,7 @@ def counters(
 
 
 def _counts(values: pd.Series, groups: pd.Series) -> str | None:
-    """Why values, those of each group together, count its rows."""
+    """Return why the values count the rows of their groups; None if they do not."""
     known, owners = values.to_numpy(), groups.to_numpy()
     if len(known) < FEWEST_ROWS or np.isnan(known).any() or not np.equal(known, np.rint(known)).all():
         return None
@@ -262,12 +261,12 @@ def _permuted(known: np.ndarray) -> str | None:
 
 
 def _consecutive(known: np.ndarray) -> bool:
-    """Whether different whole numbers leave none out."""
+    """True if distinct whole numbers have no gap."""
     return bool(known.max() - known.min() + 1 == len(known))
 
 
 def _dense_rise(known: np.ndarray) -> bool:
-    """Whether nearly all values differ and rise or fall with the rows by equal steps, or by small ones."""
+    """True if nearly all values differ and rise or fall with the rows by equal steps, or by small ones."""
     gaps = np.diff(known)
     if not ((gaps >= 0).all() or (gaps <= 0).all()) or (gaps == 0).mean() > 0.05:
         return False
@@ -275,7 +274,7 @@ def _dense_rise(known: np.ndarray) -> bool:
 
 
 def _numbers_groups(known: np.ndarray, labels: np.ndarray) -> bool:
-    """Whether consecutive numbers rise along the rows, several rows of one label to nearly each, of at least ten."""
+    """True if at least ten consecutive numbers rise along the rows, nearly each with several rows of one label."""
     gaps = np.diff(known)
     if not np.isin(gaps, (0, 1)).all() or gaps.sum() < 9 or gaps.mean() > 0.5:
         return False
@@ -285,7 +284,7 @@ def _numbers_groups(known: np.ndarray, labels: np.ndarray) -> bool:
 
 
 def in_blocks(labels: np.ndarray) -> bool:
-    """Whether neighbours are alike more often than by chance: the file is in the order of its labels."""
+    """True if neighbouring rows have equal labels more often than by chance: the file is sorted by label."""
     labels = labels[~np.isnan(labels)]
     if len(labels) < FEWEST_ROWS:
         return False
@@ -300,7 +299,7 @@ def in_blocks(labels: np.ndarray) -> bool:
 
 
 def _rises_like_labels(table: Table, name: str, labels: np.ndarray) -> bool:
-    """Whether an input rises along rows whose labels come in blocks, so that it tells the order of the file."""
+    """True if an input rises along rows whose labels come in blocks, so that it gives away the order of the file."""
     values = table.numbers(name)
     assert values is not None
     known = values.to_numpy()

@@ -9,9 +9,9 @@ import numpy as np
 from anyformer.metrics import create_metric
 from anyformer.objectives import IGNORED, NextToken
 from anyformer.tasks import register_task
-from anyformer.tasks.base import check_integer
+from anyformer.tasks.base import Reference, check_integer
 from anyformer.tasks.generated import GeneratedTask
-from anyformer.tasks.references import Reference, Token
+from anyformer.tasks.references import Token
 
 
 @register_task("copy")
@@ -24,9 +24,9 @@ class Copy(GeneratedTask):
         x        4  0  2  5  4  0  -  -
         target   .  .  .  4  0  2  .  .
 
-    Strings are of ``length // 4`` to ``length // 2`` symbols, so that what must be looked at is at no fixed
-    distance; what follows the last symbol to be written is masked out (``-``). At a test length all strings
-    have ``length // 2`` symbols: longer than any that was trained on.
+    Strings are of ``length // 4`` to ``length // 2`` symbols, so that the symbol to attend to is at no fixed
+    distance; tokens after the last symbol to be written are masked (``-``). At a test length all strings
+    have ``length // 2`` symbols: longer than any in training.
 
     Args:
         alphabet: number of symbols.
@@ -68,5 +68,5 @@ class Copy(GeneratedTask):
         return [Token(0, "chance", "always the same symbol: right once in as many as there are")]
 
     def describe(self) -> dict[str, Any]:
-        """Facts for the report."""
+        """Return facts for the report."""
         return {**super().describe(), "vocab_size": self.vocab_size}

@@ -1,4 +1,4 @@
-"""Which ways of writing dates fit the texts of a column."""
+"""Find the date patterns that fit the texts of a column."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import pandas as pd
 import pyarrow as pa
 
 from anyformer.tasks.dateforms import known_styles
-from anyformer.tasks.datestyle import Parsed, Style
+from anyformer.tasks.datestyle import DateStyle, Parsed
 
 MOST_MISFITS = 0.05
-#: The years that dates are in, where nobody says that they are in others.
+#: Range of years of dates, unless the user names the column.
 PLAUSIBLE = (1600, 2199)
 _DATED = r"(?=(?:\D*\d){3})[\w .,:/+'-]{4,40}"
 
 
 def nearly_dates(column: pd.Series) -> str | None:
-    """What is wrong with a column of which at least half are dates written in one way; None for any other column."""
+    """Return what is wrong with a column of which at least half fit one pattern; None for any other column."""
     texts = texts_of(column)
     if texts is None:
         return None
@@ -33,7 +33,9 @@ def nearly_dates(column: pd.Series) -> str | None:
 
 
 def texts_of(column: pd.Series) -> pd.Series | None:
-    """Values as stripped texts, None where missing; None where there are none, or no texts, dates or whole numbers."""
+    """Return a column as stripped texts, None where missing.
+
+    None instead of a column that has no values, or values other than texts, dates and whole numbers."""
     kinds = pd.api.types
     if kinds.is_bool_dtype(column):
         return None
@@ -53,9 +55,7 @@ def texts_of(column: pd.Series) -> pd.Series | None:
         texts = texts[texts != ""]
         if texts.empty:
             return None
-        if texts.str.fullmatch(
-            r"\d+\.0+"
-        ).all():  # whole numbers, written as those among which one is missing are
+        if texts.str.fullmatch(r"\d+\.0+").all():  # whole numbers of a column with a missing value
             texts = texts.str.partition(".")[0]
     return texts.astype(object).reindex(column.index, fill_value=None)
 
@@ -63,31 +63,31 @@ def texts_of(column: pd.Series) -> pd.Series | None:
 def fitting_styles(
     rows: np.ndarray,
     unique: np.ndarray,
-    styles: list[tuple[Style, int]],
+    styles: list[tuple[DateStyle, int]],
     first_year: int | None = None,
     local: Mapping[str, float] | None = None,
     misfits: float = MOST_MISFITS,
-) -> list[tuple[Style, Parsed]]:
-    """The styles that fit the most values, and nearly all, with what they make of each different one.
+) -> list[tuple[DateStyle, Parsed]]:
+    """Return the styles that fit the most values, if nearly all fit, with the parsed distinct texts.
 
     Args:
-        rows: which of the different texts ``unique`` stands in each row; -1 where none does.
-        styles: with their tiers, in their order; only the lowest that fits is kept.
-        first_year, local: see :meth:`anyformer.tasks.datestyle.Style.parse`.
-        misfits: the share of values that need not fit.
+        rows: (N,), index of each row's text in the distinct texts ``unique``; -1 where it has none.
+        styles: with their tiers, ascending; only the lowest tier that fits is kept.
+        first_year, local: see :meth:`anyformer.tasks.datestyle.DateStyle.parse`.
+        misfits: the largest share of values that may not fit.
     """
     counts = np.bincount(rows[rows >= 0], minlength=len(unique))
     if not len(unique):
         return []
     array, sample = pa.array(unique, pa.string()), unique[np.linspace(0, len(unique) - 1, 40).astype(int)]
-    tried: list[tuple[Style, int, Parsed, int]] = []
+    tried: list[tuple[DateStyle, int, Parsed, int]] = []
     some_texts = sample[:: max(len(sample) // 3, 1)]
     some = [set(text) for text in some_texts]
     holds = {
         letters: any(letters <= text for text in some) for letters in {style.literals for style, _ in styles}
     }
     words = all(re.search(r"[^\W\d_]{2}", text) for text in some_texts)
-    for style, tier in styles:  # those that lack a letter are passed over before their expression is compiled
+    for style, tier in styles:  # cheap tests first: compiling a regular expression is slow
         if tried and tier > tried[0][1]:
             break
         if not words and style.letters & {"a", "b"}:
@@ -102,7 +102,7 @@ def fitting_styles(
     if not tried:
         return []
     most = max(fits for *_, fits in tried)
-    found: list[tuple[Style, Parsed]] = []
+    found: list[tuple[DateStyle, Parsed]] = []
     for style, _, parsed, fits in tried:
         again = any(np.array_equal(parsed.dates, other.dates, equal_nan=True) for _, other in found)
         if fits == most and not again:
@@ -111,9 +111,9 @@ def fitting_styles(
 
 
 def leave_out_far(dates: np.ndarray) -> tuple[int, tuple[int, int]]:
-    """Set dates (N,) in years far from the others to NaT; how many there are, and the years that the others are in.
+    """Set dates (N,) in years far from the others to NaT; return their number and the range of years allowed.
 
-    Such as 9999-12-31 and 0001-01-01, which databases hold for "never", and 2202 for 2022 where few are written so.
+    Examples are 9999-12-31 and 0001-01-01, which databases hold for "never", and a few 2202 for 2022.
     """
     years = dates.astype("datetime64[Y]").astype(np.int64) + 1970
     for (low, high), most in (((1000, 2999), 1.0), (PLAUSIBLE, MOST_MISFITS)):
@@ -131,7 +131,7 @@ def leave_out_far(dates: np.ndarray) -> tuple[int, tuple[int, int]]:
 
 
 def ways_of(column: pd.Series) -> str | None:
-    """The ways in which the dates of a column are written, with a row of each; None where it is one, or none."""
+    """Return the patterns by which the dates of a column are written, with an example each; None unless several."""
     texts = texts_of(column)
     if texts is None:
         return None
@@ -150,8 +150,8 @@ def ways_of(column: pd.Series) -> str | None:
     return ", ".join(found) if len(found) > 1 and len(rest) <= MOST_MISFITS * count else None
 
 
-def _fits_sample(style: Style, sample: np.ndarray, misfits: float) -> bool:
-    """Whether these texts may be from a column of which no more than this share has not the form of the style."""
+def _fits_sample(style: DateStyle, sample: np.ndarray, misfits: float) -> bool:
+    """True if few enough of the sampled texts fail to match the style, for a column with ``misfits`` at most."""
     left = len(sample) * (misfits + 0.15)
     for text in sample:
         left -= style.form.match(text.zfill(style.width)) is None

@@ -1,4 +1,4 @@
-"""The ways in which dates are looked for in a column, and the names of columns that hold a part of one."""
+"""The date patterns that are tried on a column, and the names of columns that hold a part of a date."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from itertools import product
 
 import numpy as np
 
-from anyformer.tasks.datestyle import Style
+from anyformer.tasks.datestyle import DateStyle
 
 
-def day_first(style: Style) -> bool | None:
-    """Whether the day comes before the month; None where the month is a name, or one of them is not there."""
+def day_first(style: DateStyle) -> bool | None:
+    """True if the day comes before the month; None if the month is a name, or one is absent."""
     letters = [part.letter for part in style.directives]
     return letters.index("d") < letters.index("m") if {"d", "m"} <= set(letters) else None
 
 
-def agrees(style: Style, dayfirst: bool | None) -> bool:
-    """Whether a style may be taken; of one with the year in front, ``dayfirst`` says nothing."""
+def agrees(style: DateStyle, dayfirst: bool | None) -> bool:
+    """True if a style agrees with ``dayfirst``, which does not concern styles that begin with the year."""
     if dayfirst is None or style.pattern.startswith("%Y"):
         return True
     return day_first(style) in (None, dayfirst)
@@ -37,12 +37,14 @@ CLOCKS = (
 
 
 @lru_cache(maxsize=1)
-def known_styles() -> list[tuple[Style, int]]:
-    """The styles that are looked for; one with a higher number only where none with a lower one fits."""
+def known_styles() -> list[tuple[DateStyle, int]]:
+    """Return the styles that are tried, with their tiers; a higher tier is used only where no lower one fits."""
     rare = [f"%Y{s}%d{s}%m[ {CLOCKS[0]}]" for s in "-/."] + ["%d%m%Y", "%m%d%Y", "%y%m%d", "%G%V"]
     tiers = [[*_moments(), *_periods()], rare, ["%y-%b", "%y %b"]]
     return [
-        (Style(pattern), tier) for tier, patterns in enumerate(tiers) for pattern in dict.fromkeys(patterns)
+        (DateStyle(pattern), tier)
+        for tier, patterns in enumerate(tiers)
+        for pattern in dict.fromkeys(patterns)
     ]
 
 
@@ -124,7 +126,7 @@ _TIMES = (
     "%I %p",
     "%I%p",
 )
-#: The names that columns with parts of a date have, without blanks and the like, and how their values may be written.
+#: By directive, names of columns that hold this part of a date, letters only, and patterns of their values.
 PARTS = {
     "%Y": ("year yr yyyy jahr annee année anno ano año jaar", ("%Y",)),
     "%b": ("month mon mo mnth mm monat mois mes mese mês maand monthname", ("%-m", "%b")),
@@ -148,18 +150,18 @@ PARTS = {
     ),
 }
 TIMES_OF_DAY = ("%n", "%H", "%M", "%S")
-#: Into how many parts a day may be cut.
+#: Numbers of equal parts into which a day may be divided.
 _COUNTS = (24, 48, 96, 144, 288, 1440)
 
 
 def part_of(name: str) -> str | None:
-    """The directive of the part of a date that a column of this name holds, by its name; None where it holds none."""
+    """Return the directive of the part of a date that a column holds, by its name; None if it holds none."""
     bare = re.sub(r"[\W_]+", "", name.lower())
     return next((part for part, (names, _) in PARTS.items() if bare in names.split()), None)
 
 
 def part_of_day(numbers: np.ndarray) -> str | None:
-    """The directive for the numbers (N,) of a day's parts, all of which are there; None where they are none.
+    """Return the directive for numbers (N,) of a day's equal parts, if all parts occur; else None.
 
     Days on which clocks are set back have a few more parts, which are not read.
     """

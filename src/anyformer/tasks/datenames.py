@@ -19,7 +19,7 @@ LANGUAGES = (
     "English, German, French, Spanish, Italian, Portuguese, Dutch, Swedish, Danish, Norwegian and Polish"
 )
 
-#: The names of the months, a line for each language and length. No word stands for two months.
+#: The names of the months, a line for each language and length. No word names two months.
 _MONTHS = """
 January February March April May June July August September October November December
 Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec
@@ -110,12 +110,12 @@ AMBIGUOUS = {
 
 
 class Names(BaseModel):
-    """How a file writes its words, where English names in the usual forms would not be the same.
+    """The words in a file's dates, where they are not English names in the usual forms.
 
     Attributes:
         months, weekdays: the names, 12 and 7.
         zones: pairs of minutes ahead of UTC and the name of a zone.
-        first: the first day of a month, such as ``1er``, where other days are plain numbers.
+        first: the first day of a month, such as ``1er``, if other days are plain numbers.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -126,7 +126,7 @@ class Names(BaseModel):
     first: str | None = None
 
     def of(self, letter: str) -> tuple[str, ...] | None:
-        """The names that ``%b`` or ``%a`` writes."""
+        """Return the names that ``%b`` or ``%a`` writes."""
         return self.months if letter == "b" else self.weekdays
 
 
@@ -134,12 +134,12 @@ ENGLISH = Names()
 
 
 def number_of(letter: str, word: str) -> int:
-    """The month (``b``) or weekday (``a``) of this name from 1; 0 for an empty text, -1 where there is none."""
+    """Return the number from 1 of the month (``b``) or weekday (``a``) of this name; 0 if empty, -1 if unknown."""
     return _vocabulary(letter).get(_plain(word), -1) if word else 0
 
 
 def zone_offset(text: str, local: Mapping[str, float]) -> float:
-    """Minutes ahead of UTC: of an offset, or of a zone's name, ``local`` ones first; NaN where there is none."""
+    """Return the minutes ahead of UTC of an offset or a zone's name, ``local`` ones first; NaN if unknown."""
     if text in local:
         return local[text]
     if text in ZONES:
@@ -153,7 +153,7 @@ def zone_offset(text: str, local: Mapping[str, float]) -> float:
 
 
 def names_like(letter: str, seen: Mapping[int, str]) -> tuple[str, ...]:
-    """All months or weekdays, written as those that were seen, by their numbers from 1."""
+    """Return all month or weekday names in the style of those ``seen``, which are given by number from 1."""
     best = max(
         _candidates(letter), key=lambda names: sum(names[number - 1] == word for number, word in seen.items())
     )
@@ -161,7 +161,7 @@ def names_like(letter: str, seen: Mapping[int, str]) -> tuple[str, ...]:
 
 
 def unread_words(text: str) -> list[str]:
-    """The words of a text that are no names here."""
+    """Return the words of a text that are neither names of months or weekdays nor zones."""
     words = [word for word in "".join(c if c.isalpha() else " " for c in text).split() if len(word) > 2]
     return [
         word
@@ -182,7 +182,7 @@ def _rows(letter: str) -> list[list[str]]:
 
 
 def _plain(word: str) -> str:
-    """A word in lower case, without accents and the point at its end."""
+    """Return a word in lower case, without accents and the point at its end."""
     return _bare(word).lower().removesuffix(".")
 
 
@@ -192,7 +192,7 @@ def _bare(word: str) -> str:
 
 @lru_cache(maxsize=2)
 def _candidates(letter: str) -> list[tuple[str, ...]]:
-    """The names in all forms: with points and without, with accents and without, in upper and lower case."""
+    """Return the names in all forms: with points and without, with accents and without, in upper and lower case."""
     found: dict[tuple[str, ...], None] = {}
     for row in _rows(letter):
         for pointed in _points(row):

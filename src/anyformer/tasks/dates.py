@@ -1,132 +1,40 @@
-"""Columns of dates: all values of a column are read in one way, which is found on all of them, and kept.
+"""Columns of dates: all values of a column are read by one pattern, which is found on all of them, and kept.
 
-Values that do not fit are borne in up to a twentieth of a column; they are counted and have no date. Where two ways
-fit all values alike (3/4 may be in March or in April), the one is taken whose dates rise step by step in the order of
-the rows; if that does not tell either, it is said which was taken.
+Up to a twentieth of a column may fail to fit; these values are counted and have no date. Where two patterns fit alike
+(3/4 may be in March or in April), the one is taken whose dates rise step by step in the order of the rows; if that
+does not decide, a remark says which was taken.
 
-Dates with a zone or an offset are kept as clocks show them and as instants; see
-:func:`anyformer.tasks.series.find_step` for which of them steps are counted on.
+Dates with a zone or an offset are kept both in local time and in UTC; :func:`anyformer.tasks.series.find_step` chooses
+in which of them steps are counted.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
 
 from anyformer.spelling import option
 from anyformer.tasks import zones
 from anyformer.tasks.datefitting import fitting_styles, leave_out_far, texts_of
 from anyformer.tasks.dateforms import CLOCKS, PARTS, agrees, known_styles, part_of, part_of_day
-from anyformer.tasks.datenames import Names
-from anyformer.tasks.datestyle import Parsed, Style
+from anyformer.tasks.datereading import JOINT, DateReading, Dates
+from anyformer.tasks.datestyle import DateStyle, Parsed
 from anyformer.tasks.datewriting import parts_of_day
-from anyformer.tasks.order import Order
-from anyformer.tasks.serials import SERIALS, read_serials, write_serial
+from anyformer.tasks.order import RowOrder
+from anyformer.tasks.serials import SERIALS, read_serials
 
-_JOINT = "\x1f"  # between the texts of columns that make one date
-_ALIKE = 0.1  # two ways of reading whose scores, of at most 3, differ by less are equally good
-
-
-class Reading(BaseModel):
-    """How dates are written in a file, kept with the model so that new data is read and predictions written alike.
-
-    Attributes:
-        columns: the columns that make a date together, most often one.
-        styles: the pattern of each (see :mod:`anyformer.tasks.datestyle`), or ``unix_s``, ``unix_ms``, ``unix_us``,
-            ``unix_ns`` or ``excel`` for numbers that count time.
-        zone: whose clocks are shown; None where nothing is said of it, or the offsets are of several.
-        first_year: of the hundred years that two digits stand for.
-        absolute: whether steps are counted in UTC instead of on the clocks of the zone.
-        names: how months, weekdays and zones are called.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    columns: list[str]
-    styles: list[str]
-    zone: str | None = None
-    first_year: int | None = None
-    absolute: bool = False
-    names: Names = Names()
-
-    @property
-    def name(self) -> str:
-        """The columns, in words."""
-        return " + ".join(self.columns)
-
-    @property
-    def style(self) -> str:
-        """The styles, in words."""
-        return " + ".join(self.styles)
-
-    def write(self, dates: np.ndarray) -> dict[str, list[str]]:
-        """Dates (datetime64[us]), in UTC where ``absolute``, as the texts of each column."""
-        clock = zones.to_clock(dates, self.zone) if self.absolute else dates
-        instants = dates if self.absolute else zones.to_instants(dates, self.zone)
-        if self.styles[0] in SERIALS:
-            return {self.columns[0]: [write_serial(date, self.styles[0]) for date in clock]}
-        offsets = zones.offsets_at(instants, self.zone)
-        if self.absolute and self.zone is None:
-            offsets = np.zeros(len(dates))
-        style = Style(_JOINT.join(self.styles), self.names)
-        texts = [style.show(date, offset).split(_JOINT) for date, offset in zip(clock, offsets)]
-        return {name: [text[i] for text in texts] for i, name in enumerate(self.columns)}
-
-
-@dataclass(frozen=True)
-class Dates:
-    """The dates of a table's rows.
-
-    Attributes:
-        reading: how they are written.
-        clock: as clocks show them, datetime64[us] with the table's index; NaT where there is none.
-        instants: the same in UTC; equal to ``clock`` where no zone is known.
-        order: what they look like in the order of the rows.
-        remarks: what was decided about them.
-        skipped: what is wrong where times are such as no clock in the zone shows.
-    """
-
-    reading: Reading
-    clock: pd.Series
-    instants: pd.Series
-    order: Order
-    remarks: list[str] = field(default_factory=list)
-    skipped: str = ""
-
-    @property
-    def name(self) -> str:
-        """The columns, in words."""
-        return self.reading.name
-
-    @property
-    def weak(self) -> bool:
-        """Whether the values could be something else: numbers, or texts with a year of two digits."""
-        if self.reading.styles[0] in SERIALS:
-            return True
-        style = Style(_JOINT.join(self.reading.styles))
-        bare = not (style.literals or "b" in style.letters)
-        return "y" in style.letters or bare or style.pattern in ("%m.%Y", "%-m.%Y", "%Y.%m")
-
-    @property
-    def values(self) -> pd.Series:
-        """The dates that steps are counted on."""
-        return self.instants if self.reading.absolute else self.clock
-
-    def counted(self, absolute: bool) -> Dates:
-        """The same dates, with steps counted in UTC or on the clock."""
-        return replace(self, reading=self.reading.model_copy(update={"absolute": absolute}))
+_ALIKE = 0.1  # ways of reading whose scores, of at most 3, differ by less are equally good
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """What dates are read by: the codes of the rows' groups, how earlier data was written, and the zone."""
+    """Arguments of reading dates: codes (N,) of the rows' groups, the format of earlier data, and the zone."""
 
     codes: np.ndarray
-    reading: Reading | None = None
+    reading: DateReading | None = None
     tz: str | None = None
 
     @property
@@ -139,7 +47,7 @@ class _Asked:
 
     @property
     def local(self) -> dict[str, float]:
-        """What clocks of the zone go by, and minutes ahead of UTC."""
+        """Abbreviations of the zone, with their minutes ahead of UTC."""
         return zones.abbreviations(self.zone) if self.zone else {}
 
 
@@ -151,23 +59,23 @@ def read_dates(
     date_format: str | None = None,
     dayfirst: bool | None = None,
     tz: str | None = None,
-    reading: Reading | None = None,
+    reading: DateReading | None = None,
 ) -> Dates | None:
-    """The dates in these columns of a table, read in one way; None where no way fits nearly all of them.
+    """Return the dates in these columns of a table; None if no pattern fits nearly all of them.
 
     Args:
-        codes: numbers of the groups that tell series apart; the order of rows is looked at within each.
-        date_format: the only way to be tried. The parts for several columns are parted by a blank.
-        dayfirst: whether 3/4 is in April.
+        codes: (N,), the number of each row's group; the order of rows counts within groups.
+        date_format: the only pattern to try; blanks separate the parts for several columns.
+        dayfirst: True if 3/4 is in April.
         tz: the zone of dates that have none.
-        reading: how earlier data was written; the only way to be tried.
+        reading: the format of earlier data; the only one to try.
     """
     asked = _Asked(np.zeros(len(frame), np.int64) if codes is None else codes, reading, tz)
     if len(columns) == 1:
         column = frame[columns[0]]
         plain = date_format is None and reading is None
         if plain and pd.api.types.is_numeric_dtype(column) and not column.min() >= 1000:
-            return None  # at once, as tables may have thousands of such columns
+            return None  # early, as tables may have thousands of such columns
         if pd.api.types.is_datetime64_any_dtype(column):
             return _from_datetimes(column, asked)
         style = reading.styles[0] if reading else date_format
@@ -177,9 +85,9 @@ def read_dates(
     if len(pieces) < len(columns):
         numbers = len(columns) == 1 and date_format is None and reading is None
         return _from_serials(frame[columns[0]], asked, list(SERIALS)) if numbers else None
-    texts = pieces[0] if len(pieces) == 1 else pieces[0].str.cat(pieces[1:], sep=_JOINT)
+    texts = pieces[0] if len(pieces) == 1 else pieces[0].str.cat(pieces[1:], sep=JOINT)
     if reading is not None:
-        styles = [(Style(_JOINT.join(reading.styles)), 0)]
+        styles = [(DateStyle(JOINT.join(reading.styles)), 0)]
     elif date_format is not None:
         styles = [(_given(date_format, len(columns)), 0)]
     elif len(columns) == 1:
@@ -198,37 +106,37 @@ def read_dates(
 def _choose(
     columns: list[str],
     texts: pd.Series,
-    styles: list[tuple[Style, int]],
+    styles: list[tuple[DateStyle, int]],
     asked: _Asked,
 ) -> Dates | None:
-    """The texts read in the style that suits them best; None where none fits nearly all."""
+    """Return the dates of texts by the style that fits best; None if none fits nearly all."""
     rows, unique = pd.factorize(texts)
     ways = []
     for style, parsed in fitting_styles(rows, unique, styles, asked.first_year, asked.local):
         dates = np.append(parsed.dates, np.datetime64("NaT"))[rows]
-        ways.append(_Way(style.narrowed(parsed), parsed, dates, Order.of(dates, asked.codes)))
+        ways.append(_Way(style.narrowed(parsed), parsed, dates, RowOrder.of(dates, asked.codes)))
     return _as_dates(columns, texts, rows, _ranked(ways), asked) if ways else None
 
 
 @dataclass(frozen=True)
 class _Way:
-    """One way to read a column: what its different texts mean, and the dates of its rows."""
+    """One way to read a column: its distinct texts parsed, and the dates of its rows."""
 
-    style: Style
+    style: DateStyle
     parsed: Parsed
     dates: np.ndarray
-    order: Order
+    order: RowOrder
 
     @property
     def span(self) -> tuple[bool, float]:
-        """Less for what is likelier where nothing else tells: first days of months, then the shorter time."""
+        """Sort key, lower for the likelier way: only first days of months, then the shorter span of time."""
         known = self.parsed.dates[~np.isnat(self.parsed.dates)]
         firsts = known.astype("datetime64[M]").astype("datetime64[us]") == known
         return not firsts.all(), float((known.max() - known.min()).astype(np.int64))
 
 
 def _ranked(ways: list[_Way]) -> tuple[list[_Way], bool]:
-    """The ways, the one to be taken first; and whether the order of the rows told which."""
+    """Return the ways, the best first, and whether the order of the rows decided between them."""
     top = max(way.order.score for way in ways)
     alike = [way for way in ways if way.order.score > top - _ALIKE]
     first = min(alike, key=lambda way: way.span)
@@ -245,11 +153,11 @@ def _as_dates(
     reading = asked.reading
     (way, *others), told = ranked
     name, remarks = " + ".join(columns), list[str]()
-    style = way.style.pattern.replace(_JOINT, " ")
+    style = way.style.pattern.replace(JOINT, " ")
     if others:
         differs = ~np.isnat(way.dates) & (way.dates != others[0].dates)
-        example = texts.iloc[int(differs.argmax())].replace(_JOINT, " ")
-        other = others[0].style.pattern.replace(_JOINT, " ")
+        example = texts.iloc[int(differs.argmax())].replace(JOINT, " ")
+        other = others[0].style.pattern.replace(JOINT, " ")
         why = f"so that its dates go on by {way.order.step}" if told else "though its dates do not tell which"
         give = "" if len(columns) == 1 else f"{option('date', ','.join(columns))} and "
         remarks.append(
@@ -273,15 +181,15 @@ def _as_dates(
             )
     wrong = np.flatnonzero((rows >= 0) & np.isnat(way.dates))
     if len(wrong):
-        shown = texts.iloc[wrong[0]].replace(_JOINT, " ")
+        shown = texts.iloc[wrong[0]].replace(JOINT, " ")
         remarks.append(
             f"{len(wrong)} of {len(texts)} values of {name!r} are no plausible dates written {style} (first: {shown!r} "
             f"in row {wrong[0] + 1})"
         )
     offsets = None if way.parsed.offsets is None else np.append(way.parsed.offsets, np.nan)[rows]
     zone, clock, instants, skipped = _in_zone(name, way.dates, offsets, asked, remarks)
-    styles = (reading.styles if reading else way.style.pattern.split(_JOINT)) or []
-    made = Reading(
+    styles = (reading.styles if reading else way.style.pattern.split(JOINT)) or []
+    made = DateReading(
         columns=columns,
         styles=styles,
         zone=zone,
@@ -296,7 +204,7 @@ def _as_dates(
 def _in_zone(
     name: str, dates: np.ndarray, offsets: np.ndarray | None, asked: _Asked, remarks: list[str]
 ) -> tuple[str | None, np.ndarray, np.ndarray, str]:
-    """The zone of dates with these offsets, the dates on its clocks and in UTC, and which of them no clock shows."""
+    """Return the zone of dates with these offsets, the dates in local time and in UTC, and a message on skips."""
     zone = asked.zone
     if offsets is None or np.isnan(offsets).all():
         instants, twice, skipped = zones.in_order(dates, zone, asked.codes)
@@ -340,7 +248,7 @@ def _in_zone(
 
 
 def _from_datetimes(column: pd.Series, asked: _Asked) -> Dates | None:
-    """The dates of a column that holds nothing else."""
+    """Return the dates of a column of datetimes; None if it has none."""
     if column.notna().sum() == 0:
         return None
     zone, clock = zones.name_of(column), column
@@ -371,14 +279,14 @@ def _from_datetimes(column: pd.Series, asked: _Asked) -> Dates | None:
     if own or (known != known.astype("datetime64[D]")).any():
         fraction = ".%f" if (known != known.astype("datetime64[s]")).any() else ""
         style += f" %H:%M:%S{fraction}" + ("%:z" if own else "")
-    made = Reading(
+    made = DateReading(
         columns=[str(column.name)], styles=[style], zone=zone, absolute=bool(reading and reading.absolute)
     )
-    return Dates(made, clock, instants, Order.of(values, asked.codes), remarks, skipped)
+    return Dates(made, clock, instants, RowOrder.of(values, asked.codes), remarks, skipped)
 
 
 def _from_serials(column: pd.Series, asked: _Asked, tried: list[str]) -> Dates | None:
-    """The dates that numbers count in the first of these ways that makes them plausible."""
+    """Return the dates of serial numbers, by the first of the kinds ``tried`` that makes them plausible."""
     found = read_serials(column, tried)
     if found is None:
         return None
@@ -386,26 +294,26 @@ def _from_serials(column: pd.Series, asked: _Asked, tried: list[str]) -> Dates |
     offsets = None if kind == "excel" else np.zeros(len(dates))
     zone, _, instants, skipped = _in_zone(str(column.name), dates, offsets, asked, remarks)
     absolute = bool(asked.reading and asked.reading.absolute)
-    made = Reading(columns=[str(column.name)], styles=[kind], zone=zone, absolute=absolute)
+    made = DateReading(columns=[str(column.name)], styles=[kind], zone=zone, absolute=absolute)
     clocks, moments = pd.Series(dates, column.index), pd.Series(instants, column.index)
-    return Dates(made, clocks, moments, Order.of(dates, asked.codes), remarks, skipped)
+    return Dates(made, clocks, moments, RowOrder.of(dates, asked.codes), remarks, skipped)
 
 
 # ------------------------------------------------------------------------------------------------- styles
 
 
-def _given(date_format: str, columns: int) -> Style:
-    """The style of the user's format, whose blanks part the columns where there are several."""
+def _given(date_format: str, columns: int) -> DateStyle:
+    """Return the style of the user's format, in which blanks separate the parts for several columns."""
     if columns > 1 and date_format.count(" ") != columns - 1:
         raise ValueError(
             f"{option('date_format')} must have {columns} parts with a blank between, one for each column, got "
             f"{date_format!r}"
         )
-    return Style(date_format if columns == 1 else date_format.replace(" ", _JOINT))
+    return DateStyle(date_format if columns == 1 else date_format.replace(" ", JOINT))
 
 
-def _styles_of_columns(frame: pd.DataFrame, columns: list[str], dayfirst: bool | None) -> list[Style]:
-    """The ways in which these columns may make a date together."""
+def _styles_of_columns(frame: pd.DataFrame, columns: list[str], dayfirst: bool | None) -> list[DateStyle]:
+    """Return the styles by which these columns may make up a date."""
     ways: list[tuple[str, ...]] = []
     for name in columns:
         part, texts = part_of(name), texts_of(frame[name])
@@ -425,9 +333,9 @@ def _styles_of_columns(frame: pd.DataFrame, columns: list[str], dayfirst: bool |
     week = any("%-V" in way for way in ways)
     styles = []
     for choice in product(*ways):
-        pattern = _JOINT.join(choice)
+        pattern = JOINT.join(choice)
         try:
-            styles.append(Style(pattern.replace("%Y", "%G") if week else pattern))
+            styles.append(DateStyle(pattern.replace("%Y", "%G") if week else pattern))
         except ValueError:  # two years, or none
             continue
     return styles

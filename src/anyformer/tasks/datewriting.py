@@ -1,4 +1,4 @@
-"""Pieces of a pattern of dates, and the dates that they write."""
+"""Parts of a date pattern, and writing dates by them."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from anyformer.tasks.datenames import MONTHS, WEEKDAYS, Names
 
 
 @dataclass(frozen=True)
-class Part:
-    """A piece of a pattern: a directive (``letter``, with ``flag``), a literal text, or an optional run of pieces."""
+class DatePart:
+    """A part of a pattern: a directive (``letter``, with ``flag``), a literal text, or an optional run of parts."""
 
     letter: str = ""
     flag: str = ""
     literal: str = ""
-    optional: tuple[Part, ...] = ()
+    optional: tuple[DatePart, ...] = ()
 
     def __str__(self) -> str:
         if self.optional:
             return "[" + "".join(map(str, self.optional)) + "]"
         return f"%{self.flag}{self.letter}" if self.letter else self.literal.replace("%", "%%")
 
-    def directives(self) -> list[Part]:
-        """The directives in it, in order."""
+    def directives(self) -> list[DatePart]:
+        """Return its directives, in order."""
         return [self] if self.letter else [found for part in self.optional for found in part.directives()]
 
 
-def parts_of_day(part: Part) -> tuple[int, int]:
-    """How many parts a day has, and the number of the first."""
+def parts_of_day(part: DatePart) -> tuple[int, int]:
+    """Return the number of equal parts of a day, and the number that the first has."""
     return int(part.flag or 24), 0 if part.flag.startswith("0") else 1
 
 
-def cased(name: str, part: Part) -> str:
-    """An English name as the directive writes it."""
+def cased(name: str, part: DatePart) -> str:
+    """Return an English name as the directive writes it."""
     text = name if part.letter.isupper() else name[:3]
     return {"^": text.upper(), "~": text.lower()}.get(part.flag, text)
 
 
-def at_24(parts: tuple[Part, ...]) -> tuple[Part, ...]:
-    """The parts with all that is optional, and 24 for the hour."""
+def at_24(parts: tuple[DatePart, ...]) -> tuple[DatePart, ...]:
+    """Return the parts with all optional ones included, and 24 for the hour."""
     found = [inner for part in parts for inner in (at_24(part.optional) if part.optional else (part,))]
-    return tuple(Part(literal="24") if part.letter == "H" else part for part in found)
+    return tuple(DatePart(literal="24") if part.letter == "H" else part for part in found)
 
 
 _WRITES: dict[str, Callable[[datetime], Any]] = {
@@ -56,8 +56,8 @@ _WRITES: dict[str, Callable[[datetime], Any]] = {
 }  # fmt: skip
 
 
-def written(parts: tuple[Part, ...], date: datetime, offset: float | None, names: Names) -> str:
-    """A date in these pieces; ``offset`` in minutes ahead of UTC, nothing where it is None or NaN."""
+def written(parts: tuple[DatePart, ...], date: datetime, offset: float | None, names: Names) -> str:
+    """Return a date written by these parts; ``offset`` is in minutes ahead of UTC, unwritten if None or NaN."""
     found = ""
     for part in parts:
         if part.optional:
@@ -85,15 +85,15 @@ def written(parts: tuple[Part, ...], date: datetime, offset: float | None, names
 
 
 def _ordinal(day: int, flag: str, first: str | None) -> str:
-    """``1st``, ``2nd``; or ``first`` and plain numbers after it."""
+    """Return ``1st``, ``2nd``; or ``first`` and plain numbers after it."""
     if first is not None:
         return first if day == 1 else str(day)
     mark = "th" if 10 < day < 20 else {1: "st", 2: "nd", 3: "rd"}.get(day % 10, "th")
     return f"{day}{mark.upper() if flag == '^' else mark}"
 
 
-def _says_more(part: Part, date: datetime, offset: float | None) -> bool:
-    """Whether an optional part would say anything: a time other than midnight, a fraction other than 0, an offset."""
+def _says_more(part: DatePart, date: datetime, offset: float | None) -> bool:
+    """True if an optional part would show a time other than midnight, a fraction other than 0, or an offset."""
     values = {"H": date.hour, "I": date.hour, "M": date.minute, "S": date.second, "f": date.microsecond}
     letters = [found.letter for found in part.directives()]
     return any(values.get(letter, 0) for letter in letters) or (letters == ["z"] and offset is not None)

@@ -1,43 +1,45 @@
-"""Files of delimited text, cell by cell: which separator, which lines, and every row as long as the first."""
+"""Files of delimited text as cells, every row as long as the first."""
 
 from __future__ import annotations
 
 import csv
-import io
 import re
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
 from anyformer.tasks.base import DataError
 from anyformer.tasks.formats import binary_kind, text_format
-from anyformer.tasks.numbers import looks_like_number
+from anyformer.tasks.separators import (
+    SAMPLE,
+    SEPARATORS,
+    fields_of,
+    find_separator,
+    looks_like_value,
+    names_its_rows,
+    rows_of,
+)
 
 LONGEST_LINE = 1_000_000
-SEPARATORS = ",;\t|"
-_SAMPLE = 200_000
-_SAMPLE_ROWS = 100
 _BLOCK = 65_536
-_DATE = re.compile(r"[0-9]+[./-][0-9]+[./-][0-9]+([ T].*)?")
 _IN_QUOTES = re.compile(r'"(?:[^"]|"")*"')
-_MOMENT = re.compile(r"[0-9]+[./-][0-9]+[./-][0-9]+ [0-9]+:[0-9]+[^ ]*( ?[AaPp]\.?[Mm]\.?)?")
 
 
 @dataclass(frozen=True)
-class Style:
-    """How a file of delimited text is written.
+class DelimitedStyle:
+    """The format of a file of delimited text.
 
     Attributes:
         separator: of the fields.
-        encoding: as Python calls it; with a mark of the order of bytes where the file begins with one.
-        quotes: which fields stand in quotes: those that need it, texts (names of columns too), or all.
+        encoding: Python's name of it; with a byte order mark if the file begins with one.
+        quotes: the fields in quotes: those that need them, texts (names of columns included), or all.
         end: of a line.
         decimal: the decimal mark of its numbers.
     """
@@ -55,17 +57,17 @@ class Cells:
 
     Attributes:
         columns: by name, the texts of all rows.
-        style: how it is written; its decimal mark is for whoever reads numbers to tell.
-        remarks: what was left out.
+        style: its format, but for the decimal mark, which is found in reading the numbers.
+        remarks: lines and columns that were left out.
     """
 
     columns: dict[str, pa.ChunkedArray]
-    style: Style
+    style: DelimitedStyle
     remarks: list[str] = field(default_factory=list)
 
 
 def decode(path: Path, data: bytes) -> str:
-    """The text in ``data``; ``DataError`` with the file and the place of the first byte that is not UTF-8 text."""
+    """Return the text in ``data``; ``DataError`` names the first byte that is not UTF-8 text."""
     if kind := binary_kind(data):
         raise DataError(f"{path} is {kind} by its first bytes, and not the text that its name promises")
     where, what = data.find(b"\0"), "is no character of a text"
@@ -79,7 +81,7 @@ def decode(path: Path, data: bytes) -> str:
 
 
 def check_lines(path: Path, data: bytes, remedy: str) -> None:
-    """``DataError`` where a line is longer than a line of text or of a table can sensibly be."""
+    """Raise ``DataError`` if a line is longer than ``LONGEST_LINE`` bytes; ``remedy`` ends the message."""
     start = number = 0
     while len(data) - start > LONGEST_LINE:
         end = data.find(b"\n", start)
@@ -91,11 +93,11 @@ def check_lines(path: Path, data: bytes, remedy: str) -> None:
 
 
 def read_cells(path: Path) -> Cells:
-    """The cells of a table whose first line names its columns.
+    """Return the cells of a table whose first line names its columns.
 
     Lines before it that begin with ``#``, a line ``sep=;`` as spreadsheets write it, blank lines, and the empty
-    column that a separator at the end of each line makes are no part of the table; neither are the names of rows, for
-    which R's ``write.table`` writes no name of a column.
+    column made by a separator at the end of each line are no part of the table; neither are row names, which R's
+    ``write.table`` writes without a column name.
 
     Raises:
         DataError: a row has more or fewer fields than there are names, or quotes do not match; with the line.
@@ -126,13 +128,15 @@ def read_cells(path: Path) -> Cells:
             except DataError:
                 raise error from None
             remarks[:] = [*kept, 'double quotes within values are written \\", and read as such']
-        style = Style(separator, encoding, _quotes(text, separator), "\r\n" if "\r\n" in text else "\n")
+        style = DelimitedStyle(
+            separator, encoding, _quotes(text, separator), "\r\n" if "\r\n" in text else "\n"
+        )
     _check_top(path, names, columns)
     return Cells(_named(path, names, columns, remarks), style, remarks)
 
 
 def _decoded(path: Path, data: bytes) -> tuple[str, str]:
-    """A table's text, and its encoding: UTF-8, or UTF-16 with its mark, as spreadsheets write it."""
+    """Return a table's text and its encoding: UTF-8, or UTF-16 with a byte order mark, as spreadsheets write it."""
     if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
         with suppress(UnicodeDecodeError):
             if "\0" not in (text := data.decode("utf-16")):
@@ -144,7 +148,7 @@ def _decoded(path: Path, data: bytes) -> tuple[str, str]:
 def _read(
     path: Path, text: str, declared: str | None, above: int, remarks: list[str]
 ) -> tuple[str, list[str], list[pa.ChunkedArray]]:
-    """The separator, the names and the cells by column."""
+    """Return the separator, the names and the cells by column."""
     separator = declared or find_separator(text)
     if separator == " " and '"' not in text:
         text = re.sub(r"[ \t]+$", "", text, flags=re.M)
@@ -156,15 +160,10 @@ class _Broken(DataError):
     """Quotes that do not match."""
 
 
-def _rows_of(text: str, separator: str) -> Any:
-    """A ``csv.reader``, whose class has no public name."""
-    return csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
-
-
 def _quotes(text: str, separator: str) -> Literal["needed", "texts", "all"]:
-    """Which fields of a file stand in quotes, by its first two rows."""
+    """Return which fields of a file are in quotes, judged by its first two rows."""
     taken: list[str] = []
-    lines = (taken.append(line) or line for line in text[:_SAMPLE].lstrip().splitlines(keepends=True))  # type: ignore[func-returns-value]
+    lines = (taken.append(line) or line for line in text[:SAMPLE].lstrip().splitlines(keepends=True))  # type: ignore[func-returns-value]
     rows = csv.reader(lines, delimiter=separator, skipinitialspace=True)
     pairs, widths = [], []
     for _ in range(2):  # a row may take several lines
@@ -186,7 +185,7 @@ def _long_fields() -> Iterator[None]:
 
 
 def _without_preamble(text: str) -> tuple[str, int, str | None]:
-    """The text from the line of names on, the lines above it, and the separator that ``sep=`` declares."""
+    """Return the text from the header line on, the number of lines above it, and the separator of a ``sep=`` line."""
     lines = 0
     declared = None
     while True:
@@ -200,8 +199,8 @@ def _without_preamble(text: str) -> tuple[str, int, str | None]:
 
 
 def _names_in_comment(text: str) -> bool:
-    """Whether the line that begins with ``#`` names the columns: there are values below it, as many."""
-    lines = [line for line in text[:_SAMPLE].splitlines()[:3] if line.strip()]
+    """True if the line that begins with ``#`` is the header: the line below has as many fields, some of them values."""
+    lines = [line for line in text[:SAMPLE].splitlines()[:3] if line.strip()]
     if len(lines) < 2 or lines[1].startswith("#"):
         return False
     separator = max(SEPARATORS, key=lines[0].count)
@@ -209,88 +208,11 @@ def _names_in_comment(text: str) -> bool:
     return len(head) == len(below) > 1 and any(map(looks_like_value, below))
 
 
-def find_separator(text: str) -> str:
-    """The separator that gives all rows as many fields as there are names, quotes respected.
-
-    Where several do, the one whose fields are more often values or free of other separators (``2024-01-01;1,5``, and
-    ``8,5;b``), then the one with more fields.
-    """
-    scored = [(_score(text, separator), separator) for separator in SEPARATORS]
-    best, separator = max(scored, key=lambda pair: pair[0])
-    return " " if best[0] <= 0 and _parted_by_blanks(text) else separator
-
-
-def _parted_by_blanks(text: str) -> bool:
-    """Whether blanks part several fields, as many in each row, most of them values or texts in quotes.
-
-    A row may have one field more, its name, as R writes it. Lines that are values as a whole, ``1 234`` or a day with
-    its hour, have one field.
-    """
-    lines = [line for line in text[:_SAMPLE].splitlines() if line.strip()][:_SAMPLE_ROWS]
-    lines = lines if len(text) <= _SAMPLE or len(lines) == _SAMPLE_ROWS else lines[:-1]
-    if any(looks_like_number(line.strip()) or _MOMENT.fullmatch(line.strip()) for line in lines[1:]):
-        return False
-    try:
-        head, *rows = ([cell for cell in row if cell] for row in _rows_of("\n".join(lines), " "))
-    except csv.Error:
-        return False
-    widths = {len(row) for row in rows}
-    if len(widths) != 1 or (width := widths.pop()) not in (len(head), len(head) + 1) or width < 2:
-        return False
-    cells = [cell for row in rows for cell in row]
-    quoted = lines[0].startswith('"') and all('"' in line for line in lines)
-    if width > len(head) and not quoted and not _name_rows([row[0] for row in rows]):
-        return False
-    return quoted or sum(map(looks_like_value, cells)) >= 0.5 * len(cells)
-
-
-def _name_rows(cells: Sequence[str]) -> bool:
-    """Whether these may be names of rows: all different, and whole numbers or texts, not dates or measurements."""
-    cells = [cell.strip() for cell in cells]
-    counts = all(cell.isdigit() for cell in cells)
-    return len(set(cells)) == len(cells) and (counts or not any(map(looks_like_value, cells)))
-
-
-def _score(text: str, separator: str) -> tuple[float, ...]:
-    whole = len(text) <= _SAMPLE
-    rows: list[list[str]] = []
-    broken = False
-    try:
-        for row in _rows_of(text[:_SAMPLE], separator):
-            if row and not (row[0].startswith("#") and len(row) == 1):
-                rows.append(row)
-            if len(rows) > _SAMPLE_ROWS:
-                break
-    except csv.Error:
-        broken = whole
-    if not rows:
-        return (-1.0,)
-    width = len(rows[0])
-    body = rows[1:] if whole or len(rows) > _SAMPLE_ROWS else rows[1:-1]
-    fits = [len(row) == width or (len(row) == width + 1 and not row[-1]) for row in body]
-    if width == 1 and '"' in text and not any(fits) and _names_its_rows(text[:_SAMPLE], separator, 1):
-        return (2, 1.0, 1.0, 1.0, 2, -SEPARATORS.index(separator))
-    share = sum(fits) / len(fits) if fits else 1.0
-    cells = [cell.strip() for row, fit in zip(body, fits) if fit for cell in row if cell.strip()]
-    values = [looks_like_value(cell) for cell in cells]
-    others = set(SEPARATORS) - {separator}
-    clean = sum(value or not others & set(cell) for value, cell in zip(values, cells)) / max(len(cells), 1)
-    valued = sum(values) / max(len(cells), 1)
-    if width == 1:
-        tier = 0 if share == 1 and not broken else -1
-    elif broken:
-        tier = 1
-    else:
-        occurs = any(len(row) > 1 for row in body) or not body
-        tier = 3 if share == 1 else 2 if share > 0 else 1 if occurs else -1
-    return (tier, share, clean, valued, width, -SEPARATORS.index(separator))
-
-
 def _all_rows(
     path: Path, text: str, separator: str, above: int, remarks: list[str]
 ) -> tuple[list[str], list[pa.ChunkedArray]]:
-    """The names, and the cells by column."""
-    rows = _rows_of(text, separator)
+    """Return the names and the cells by column."""
+    rows = rows_of(text, separator)
     names: list[str] = []
     head: list[str] = []
     rows_named = False
@@ -348,27 +270,11 @@ def _all_rows(
 
 
 def _head(path: Path, row: list[str], text: str, separator: str) -> tuple[list[str], bool]:
-    """The names of the columns, an empty one first where rows have names of their own; and whether they do."""
+    """Return the column names, an empty one first if rows have names, and whether they do."""
     names = _checked_names(path, row, text)
-    if any(map(looks_like_value, names)) or not _names_its_rows(text, separator, len(names)):
+    if any(map(looks_like_value, names)) or not names_its_rows(text, separator, len(names)):
         return names, False
     return ["", *names], True
-
-
-def _names_its_rows(text: str, separator: str, width: int) -> bool:
-    """Whether the first rows have one field more than there are names, and begin with what may be their own."""
-    with suppress(csv.Error):
-        rows = (row for row in _rows_of(text, separator) if any(map(str.strip, row)))
-        body = [
-            row for row in islice(rows, 1, _SAMPLE_ROWS) if not (row[0].startswith("#") and len(row) != width)
-        ]
-        longer = [row for row in body if len(row) == width + 1]
-        return (
-            len(longer) == len(body) > 1
-            and any(row[-1] for row in longer)
-            and _name_rows([row[0] for row in longer])
-        )
-    return False
 
 
 def _without_row_names(
@@ -403,7 +309,7 @@ def _checked_names(path: Path, row: list[str], text: str) -> list[str]:
 
 
 def _check_top(path: Path, names: list[str], columns: list[pa.ChunkedArray]) -> None:
-    """``DataError`` where lines of a title stand above those that name the columns."""
+    """Raise ``DataError`` if title lines stand above the header."""
     top = list(zip(*(column.slice(0, 20).to_pylist() for column in columns)))
     remedy = "delete the lines above the names of the columns"
     if len(names) == 1:
@@ -427,15 +333,6 @@ def _check_top(path: Path, names: list[str], columns: list[pa.ChunkedArray]) -> 
             )
 
 
-def fields_of(lines: list[str], separator: str | None) -> tuple[str | None, int, float]:
-    """The separator, None for blanks; how many fields it makes of every line, or 0; and the share that are values."""
-    rows = [line.split(separator) for line in lines]
-    if len({len(row) for row in rows}) != 1:
-        return separator, 0, 0.0
-    cells = [cell for row in rows for cell in row]
-    return separator, len(rows[0]), sum(map(looks_like_value, cells)) / len(cells)
-
-
 def _ragged(path: Path, line: int, row: list[str], names: list[str]) -> str:
     many = len(row) > len(names)
     shown = row[len(names)] if many else names[len(row)]
@@ -451,7 +348,7 @@ def _ragged(path: Path, line: int, row: list[str], names: list[str]) -> str:
 def _named(
     path: Path, names: list[str], columns: list[pa.ChunkedArray], remarks: list[str]
 ) -> dict[str, pa.ChunkedArray]:
-    """Columns by name; those without one are called as pandas calls them, and left out where they are empty."""
+    """Return columns by name; nameless ones get pandas' names, or are left out if empty."""
     found: dict[str, pa.ChunkedArray] = {}
     for number, (name, column) in enumerate(zip(names, columns)):
         if not name and not any(cell.strip() for cell in column.unique().to_pylist()):
@@ -468,21 +365,15 @@ def _named(
 
 
 def unnamed(place: int, names: Iterable[object]) -> str:
-    """What the column at ``place`` is called for want of a name: as by pandas, and different from all others."""
+    """Return a name for the nameless column at index ``place``: pandas' one, distinct from all ``names``."""
     name = f"Unnamed: {place}"
     while name in names:
         name += ".1"
     return name
 
 
-def looks_like_value(text: str) -> bool:
-    """Whether a cell is a number or a date, and no name."""
-    text = text.strip()
-    return looks_like_number(text) or bool(_DATE.fullmatch(text)) or text.lower() in ("nan", "inf", "-inf")
-
-
 def factorized(column: pa.ChunkedArray) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
-    """A column's different texts; the number of each row's; how often each occurs; and the row where it is first."""
+    """Return a column's distinct texts (K,), the index of each row's (N,), their counts (K,) and first rows (K,)."""
     encoded = column.combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.chunk(0)

@@ -16,13 +16,13 @@ class Digits(LabelledTask):
     """Which digit is it? 1797 images of 8 x 8 pixels (UCI, Alpaydin 1998), as a row of square patches.
 
     With ``patch=2`` an image is 16 tokens of 4 pixels, row by row from the top left, as a Vision Transformer takes it.
-    Where a pixel stands says so much that a linear model of the pixels is hard to beat; on a larger canvas, where a
-    digit may stand anywhere, it is lost (with ``patch=2`` 0.96 of the images right at 8 pixels a side, 0.36 at 12).
+    The position of a pixel is so informative that a linear model of the pixels is hard to beat; on a larger canvas,
+    where a digit may be anywhere, it fails (with ``patch=2`` 0.96 of the images right at 8 pixels a side, 0.36 at 12).
 
     Args:
         patch: pixels on a side of a patch: 1, 2 or 4.
-        canvas: pixels on a side of the image, a multiple of ``patch``: the digit stands at a random place of it.
-        shuffle: put the patches of each image in an order of its own, which leaves only the bag of them to go by.
+        canvas: pixels on a side of the image, a multiple of ``patch``: the digit is at a random place of it.
+        shuffle: permute the patches of each image at random, which leaves only their multiset as information.
         seed: of the split, of the order of training, of the places and of ``shuffle``.
     """
 
@@ -49,7 +49,7 @@ class Digits(LabelledTask):
 
 
 def _placed(images: np.ndarray, canvas: int, seed: int) -> np.ndarray:
-    """Images (N, 8, 8), each at a random place of a blank one: (N, canvas, canvas)."""
+    """Return images (N, 8, 8), each at a random place of a blank canvas: (N, canvas, canvas)."""
     placed = np.zeros((len(images), canvas, canvas))
     corners = np.random.default_rng(seed).integers(0, canvas - 7, (len(images), 2))
     for image, (row, column), blank in zip(images, corners, placed):

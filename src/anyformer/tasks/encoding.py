@@ -1,6 +1,6 @@
-"""How data becomes what a model eats, as names and numbers that a saved model carries with it.
+"""Encodings of data as inputs of a model, as names and numbers that are saved with the model.
 
-A task encodes its own data through these, and :mod:`anyformer.tasks.unseen` encodes new data through the same ones.
+A task encodes its own data by these, and :mod:`anyformer.tasks.unseen` encodes new data by the same ones.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from anyformer.tasks.calendar import Step
-from anyformer.tasks.dates import Reading
-from anyformer.tasks.numbers import Convention
+from anyformer.tasks.datereading import DateReading
+from anyformer.tasks.numbercells import Convention
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Layout(_Record):
-    """How a file is read.
+class DataLayout(_Record):
+    """The reading of a file: which columns, and how they are written.
 
     Attributes:
-        kind: a sequence is a row's numeric columns in this order; the bytes of its text; the rows of a group; a
-            row of the array x of an ``.npz`` file; or, for forecasts, a stretch of the columns over time.
+        kind: what a sequence is: a row's numeric columns in this order; the bytes of its text; the rows of a group; a
+            row of the array x of an ``.npz`` file; or, for forecasts, a window of the columns over time.
         columns: names of the numeric columns.
-        text, group, date: names of the columns that hold these; several groups tell series apart together.
-        length: the most places taken of a sequence.
-        step: the time between two places of a forecast's series.
-        reading: how the dates are written; None in what was saved before this was kept.
-        decimal, thousands, missing: how the file writes numbers and what stands for a missing value, as was said.
-        likely: the decimal mark that its numbers show.
+        text, group, date: names of the columns that hold these; several group columns form one key.
+        length: longest sequence, the rest being cut off.
+        step: the time between two steps of a series.
+        reading: the format of the dates; None in models saved before it was kept.
+        decimal, thousands, missing: the user's options on numbers and missing values.
+        likely: the decimal mark found in the file's numbers.
         axes: of an array x with three axes: samples, time, features.
     """
 
@@ -42,7 +42,7 @@ class Layout(_Record):
     date: str | None = None
     length: int | None = None
     step: Step | None = None
-    reading: Reading | None = None
+    reading: DateReading | None = None
     decimal: str | None = None
     thousands: str | None = None
     missing: list[str] | None = None
@@ -51,20 +51,20 @@ class Layout(_Record):
 
     @property
     def groups(self) -> list[str]:
-        """The names of the columns that tell series or sequences apart."""
+        """Names of the columns whose values identify a series or sequence."""
         return [self.group] if isinstance(self.group, str) else list(self.group or ())
 
     @property
     def convention(self) -> Convention:
-        """How new files are read."""
+        """Return the convention by which new files are read."""
         missing = None if self.missing is None else frozenset(self.missing)
         return Convention(self.decimal, self.thousands, missing, self.likely)
 
 
 class Standard(_Record):
-    """Features less their mean, over their deviation; with ``marks``, a channel for each says what was missing.
+    """Features standardised by mean and deviation; with ``marks``, a further channel for each marks missing values.
 
-    ``mean`` and ``scale`` are ``(1, F)``, or ``(T, F)`` where each place has its own.
+    ``mean`` and ``scale`` are ``(1, F)``, or ``(T, F)`` if each position has its own.
     """
 
     mean: list[list[float]]
@@ -73,7 +73,7 @@ class Standard(_Record):
 
     @classmethod
     def fit(cls, x: np.ndarray, mask: np.ndarray | None, *, by_place: bool, marks: bool) -> Standard:
-        """The statistics of x ``(N, T, F)``, NaN and what ``mask`` ``(N, T)`` leaves out not counted."""
+        """Fit to x ``(N, T, F)``, ignoring NaN and positions where ``mask`` ``(N, T)`` is False."""
         known = ~np.isnan(x)
         if mask is not None:
             known &= mask[..., None]
@@ -85,24 +85,24 @@ class Standard(_Record):
         return cls(mean=np.atleast_2d(mean).tolist(), scale=np.atleast_2d(scale).tolist(), marks=marks)
 
     def encode(self, x: np.ndarray) -> np.ndarray:
-        """x ``(N, T, F)`` standardised, 0 where it is NaN; ``(N, T, 2 F)`` with marks."""
+        """Return x ``(N, T, F)`` standardised, 0 where it is NaN; ``(N, T, 2 F)`` with marks."""
         missing = np.isnan(x)
         z = np.where(missing, 0, (x - np.array(self.mean)) / np.array(self.scale))
         return np.concatenate([z, missing], -1) if self.marks else z
 
 
 class LabelledEncoding(_Record):
-    """Of sequences with a class or some numbers.
+    """The encoding of sequences with a class or with numbers to predict.
 
     Attributes:
-        targets: names of what is predicted.
+        targets: names of the predicted columns.
         vocab_size, standard: exactly one is set: tokens, or features.
-        classes: names of the classes; or
-        shift, scale: of the standardised numbers that are predicted.
+        classes: names of the classes, if a class is predicted.
+        shift, scale: of the standardised targets, if numbers are predicted.
     """
 
     kind: Literal["labelled"] = "labelled"
-    layout: Layout
+    layout: DataLayout
     targets: list[str]
     vocab_size: int | None = None
     standard: Standard | None = None
@@ -112,17 +112,17 @@ class LabelledEncoding(_Record):
 
 
 class ForecastEncoding(_Record):
-    """Of windows of a series, each normalised by itself.
+    """The encoding of windows of a series, each normalised by its own mean and deviation.
 
     Attributes:
         targets: which of the layout's columns are forecast.
         context, horizon: lengths in steps.
-        floor: the least that each column of a window is divided by.
-        marks: whether a channel a column says what was missing.
+        floor: smallest divisor of each column of a window.
+        marks: add a channel for each column that marks missing values.
     """
 
     kind: Literal["forecast"] = "forecast"
-    layout: Layout
+    layout: DataLayout
     targets: list[str]
     context: int
     horizon: int
@@ -132,15 +132,15 @@ class ForecastEncoding(_Record):
     def normalised(
         self, values: np.ndarray, missing: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Windows as a model eats them, and how to undo it.
+        """Return windows as inputs of a model, and the shift and scale that undo it.
 
         Args:
-            values: ``(B, T, M)``, filled where unknown, NaN where nothing was known yet.
-            missing: ``(B, T, M)``, where it was filled or is NaN.
+            values: ``(B, T, M)``, filled where unknown, NaN before the first known value.
+            missing: ``(B, T, M)`` bool, True where it was filled or is NaN.
 
         Returns:
             x ``(B, T, M)`` or, with marks, ``(B, T, 2 M)``; shift and scale ``(B, 1, M)``; and ``(B, 1, M)``
-            whether anything was known of the column.
+            bool, True if any value of the column was known.
         """
         counts = np.where(missing.all(1, keepdims=True), ~np.isnan(values), ~missing)
         weight = np.maximum(counts.sum(1, keepdims=True), 1)
@@ -156,13 +156,13 @@ Encoding = LabelledEncoding | ForecastEncoding
 
 
 def load_encoding(fields: dict[str, Any]) -> Encoding:
-    """The encoding that ``model_dump`` made these fields of; ``ValueError`` where they are not of one."""
+    """Return the encoding with these fields, as ``model_dump`` gave them; ``ValueError`` if they fit none."""
     adapter: TypeAdapter[Encoding] = TypeAdapter(Annotated[Encoding, Field(discriminator="kind")])
     return adapter.validate_python(fields)
 
 
 def filled(values: np.ndarray) -> np.ndarray:
-    """Values ``(n, M)`` with the last known one where one is NaN; NaN remains before the first."""
+    """Fill NaN in values ``(n, M)`` with the last known value; NaN remains before the first."""
     rows = np.where(np.isnan(values), 0, np.arange(len(values))[:, None])
     found: np.ndarray = np.take_along_axis(values, np.maximum.accumulate(rows, axis=0), axis=0)
     return found

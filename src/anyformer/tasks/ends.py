@@ -7,9 +7,9 @@ import numpy as np
 from anyformer.metrics import create_metric
 from anyformer.objectives import IGNORED, NextToken
 from anyformer.tasks import register_task
-from anyformer.tasks.base import check_integer
+from anyformer.tasks.base import Reference, check_integer
 from anyformer.tasks.generated import GeneratedTask
-from anyformer.tasks.references import Reference, Token
+from anyformer.tasks.references import Token
 
 
 @register_task("ends")
@@ -22,8 +22,8 @@ class Ends(GeneratedTask):
         x        2  0  1  2  1  1  -  -
         target   1  0  2  1  2  2  -  -
 
-    A label depends on all of the sentence's length, as that of a name inside it may on how it begins and ends, so that
-    models see the whole of it. Sentences have half of ``length`` to all of it.
+    A label depends on both ends of the sentence, however far away, so that models are bidirectional. Sentences have
+    ``length // 2`` to ``length`` tokens.
 
     Args:
         num_symbols: symbols, at least 4, as there are labels.

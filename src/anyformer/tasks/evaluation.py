@@ -1,4 +1,4 @@
-"""The metric over a split, sample by sample: one function for models and for predictors without one."""
+"""The metric over a split, sample by sample, for models and for references alike."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Evaluation:
 
     Attributes:
         metric: the metric.
-        items: ``(N, K)`` float64: its statistics of each sample.
-        clusters: ``(N,)`` integers: samples of one number belong together and are no independent evidence.
-        loss: the mean loss of the objective, where it was asked for.
+        items: ``(N, K)`` float64: the metric's statistics of each sample.
+        clusters: ``(N,)`` integers: samples of one cluster are not independent.
+        loss: the mean loss of the objective, if ``with_loss``.
     """
 
     metric: Metric
@@ -54,17 +54,17 @@ def evaluate(
     device: torch.device | str = "cpu",
     with_loss: bool = False,
 ) -> Evaluation:
-    """The task's metric over a split, or over the part of it that stands for it.
+    """Evaluate the task's metric over a split, or over a representative part of it.
 
     Args:
-        predict: what a model's forward returns for a batch.
-        task: whose metric and data.
+        predict: the outputs of a model for a batch.
+        task: gives the metric and the data.
         split: which split.
         batch_size: samples at a time; no score depends on it.
-        items: how many samples, see :meth:`anyformer.tasks.Task.subset`; by default all.
-        length: a length beyond the trained one.
+        items: number of samples, see :meth:`anyformer.tasks.Task.subset`; by default all.
+        length: a length other than the trained one.
         device: where batches are put.
-        with_loss: whether to take the objective's loss too.
+        with_loss: also compute the objective's loss.
     """
     index = task.subset(split, items, length=length)
     items_of_batches, losses = [], []

@@ -10,9 +10,9 @@ import numpy as np
 from anyformer.metrics import create_metric
 from anyformer.objectives import Forecast
 from anyformer.tasks import register_task
-from anyformer.tasks.base import check_integer
+from anyformer.tasks.base import Reference, check_integer
 from anyformer.tasks.generated import GeneratedTask
-from anyformer.tasks.references import LastValue, Reference, WindowMean
+from anyformer.tasks.references import LastValue, WindowMean
 
 _PATHS = 8
 _DOPPLER = (0.01, 0.06)
@@ -67,5 +67,5 @@ class Fading(GeneratedTask):
         return [LastValue([0, 1]), WindowMean([0, 1])]
 
     def describe(self) -> dict[str, Any]:
-        """Facts for the report."""
+        """Return facts for the report."""
         return {**super().describe(), "paths": _PATHS, "doppler": list(_DOPPLER), "noise": list(_NOISE)}

@@ -1,4 +1,4 @@
-"""The user's data: which task a file or a folder makes.
+"""Tasks from the user's files and folders.
 
 ==========================================  ===========================================================
 ``.csv .tsv .parquet`` with a date column   forecasting (``date`` names the column, ``group`` tells series apart)
@@ -20,10 +20,11 @@ from typing import Any, Literal
 from anyformer.registry import near, nearest
 from anyformer.spelling import option
 from anyformer.tasks.base import DataError, Task, check_known
-from anyformer.tasks.delimited import SEPARATORS, check_lines, decode, fields_of
+from anyformer.tasks.delimited import check_lines, decode
 from anyformer.tasks.formats import REFUSED, refused, text_format
-from anyformer.tasks.numbers import Convention
+from anyformer.tasks.numbercells import Convention
 from anyformer.tasks.reading import Table, read_csv, read_jsonl, read_parquet
+from anyformer.tasks.separators import SEPARATORS, fields_of
 from anyformer.tasks.text import ByteTask, Document
 
 _TABLES = {".csv": read_csv, ".tsv": read_csv, ".parquet": read_parquet, ".pq": read_parquet}
@@ -39,7 +40,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     ".npz files": ("kind", "axes"),
     "text": ("length", "raw"),
 }
-"""Options by the kind of data that they are for."""
+"""Options by the kind of data that they apply to."""
 
 
 def open_data(
@@ -65,30 +66,30 @@ def open_data(
     raw: bool = False,
     seed: int = 0,
 ) -> Task:
-    """The task that a file or a folder makes.
+    """Return the task made from a file or a folder.
 
     Args:
         path: the data.
         target: the column to predict, or several columns of numbers.
-        kind: ``"forecast"``, ``"classify"`` or ``"regress"``, where the choice made should be another.
-        date: the column of dates, or the columns that make a date together; found where not given; ``"none"`` where
-            there is none.
+        kind: ``"forecast"``, ``"classify"`` or ``"regress"``; chosen from the data where not given.
+        date: the column of dates, or the columns that make up a date; found where not given; ``"none"`` if there is
+            none.
         date_format: how dates are written, as for ``strftime`` (see :mod:`anyformer.tasks.datestyle`), or ``excel``,
             ``unix_s``, ``unix_ms``, ``unix_us``, ``unix_ns`` for numbers; found where not given.
         dayfirst: whether 3/4 is in April, where the dates do not tell.
         tz: the time zone whose clocks the dates were read on, where they have none, as ``Europe/Berlin``: an hour that
             clocks skip or show twice is then neither a gap nor a repetition.
-        group: the column, or columns, that tell series, or sequences in long format, apart.
+        group: the column, or columns, whose values identify series, or sequences in long format.
         text: the column of text; found where there are no columns of numbers.
-        keep: columns of numbers that are inputs although they look like numbers of rows or ids.
+        keep: columns of numbers that are inputs although they look like row numbers or ids.
         drop: columns to leave out.
         context, horizon: of a forecast, in steps.
         length: bytes in a window of text, or the most bytes taken of each text, or rows of each group.
         decimal: the decimal mark of numbers, "." or ","; found where not given.
-        thousands: what parts thousands, one of ``, . '`` and a blank, or "" for nothing; found where not given.
+        thousands: the thousands separator, one of ``, . '`` and a blank, or "" for none; found where not given.
         missing: texts that stand for a missing value, instead of NA, null, None and the like; "" for empty cells only.
         axes: of x with three axes: "NTF" for samples, time, features; "NFT" for samples, features, time.
-        raw: take a text file's bytes as they are: not UTF-8, all in one line, or a table.
+        raw: read a file's bytes as they are, also if it is not UTF-8, has one long line, or is a table.
         seed: fixes the split and the order of training.
 
     Raises:
@@ -129,7 +130,7 @@ def open_data(
 
 
 def check_exists(path: str | os.PathLike[str]) -> Path:
-    """The path; ``DataError`` with the nearest name where nothing is there."""
+    """Return the path; ``DataError`` with the nearest name if it does not exist."""
     file = Path(path)
     if not file.exists():
         raise DataError(f"there is no file or folder {os.fspath(path)!r}{_nearest_file(file)}")
@@ -137,7 +138,7 @@ def check_exists(path: str | os.PathLike[str]) -> Path:
 
 
 def read_table(path: Path, convention: Convention) -> Table:
-    """The rows of a table file; ``DataError`` where it is none, or has none."""
+    """Return the rows of a table file; ``DataError`` if it is no table, or has no rows."""
     suffix = path.suffix.lower()
     if suffix not in _TABLES or path.is_dir():
         raise DataError(
@@ -151,7 +152,7 @@ def read_table(path: Path, convention: Convention) -> Table:
 
 
 def check_options(path: str | os.PathLike[str], names: Iterable[str]) -> None:
-    """``ValueError`` where one is no option of any data, with those that this file or folder takes."""
+    """Raise ``ValueError`` for names that are no options of data, with those that this file or folder takes."""
     known = {name for options in OPTIONS.values() for name in options}
     kind = _kind_of(Path(path))
     for name in [name for name in names if name not in known]:
@@ -163,7 +164,7 @@ def check_options(path: str | os.PathLike[str], names: Iterable[str]) -> None:
 
 
 def _kind_of(file: Path) -> str:
-    """The kind of data, as in :data:`OPTIONS`."""
+    """Return the kind of data, as in :data:`OPTIONS`."""
     suffix = file.suffix.lower()
     if file.is_dir() or suffix not in {*_TABLES, *REFUSED, ".npz"}:
         return "text"
@@ -177,7 +178,7 @@ def _taken(kind: str) -> set[str]:
 
 
 def _refuse(path: str | os.PathLike[str], what: str, given: dict[str, object]) -> None:
-    """``ValueError`` where an option is given that does not apply to such data."""
+    """Raise ``ValueError`` if a given option does not apply to such data."""
     for name, value in given.items():
         if value is not None and name not in _taken(what):
             where = [kind for kind, names in OPTIONS.items() if name in names] or ["tables"]
@@ -225,7 +226,7 @@ def _open_text(path: Path, length: int | None, raw: bool, seed: int) -> ByteTask
 
 
 def _check_no_table(path: Path, text: str) -> None:
-    """``DataError`` where a file that is none by its name holds a table of values."""
+    """Raise ``DataError`` if a file without the suffix of a table holds a table of values."""
     lines = [line.strip() for line in text[:100_000].split("\n")[1:-1] if line.strip()][:200]
     if len(lines) < 20:
         return
@@ -238,7 +239,7 @@ def _check_no_table(path: Path, text: str) -> None:
 
 
 def _check_no_tables(folder: Path, files: list[Path]) -> None:
-    """``DataError`` where most of a folder are tables, by name: the bytes of their numbers are hardly what is meant."""
+    """Raise ``DataError`` if most files of a folder are tables by name, as their bytes are hardly meant as text."""
     tables = [file for file in files if file.suffix.lower() in _TABLES]
     if 2 * sum(file.stat().st_size for file in tables) > sum(file.stat().st_size for file in files):
         raise DataError(
@@ -248,7 +249,7 @@ def _check_no_tables(folder: Path, files: list[Path]) -> None:
 
 
 def _files_of(folder: Path) -> list[Path]:
-    """The visible files of a folder and those below; ``DataError`` where they are no texts."""
+    """Return the visible files below a folder; ``DataError`` if they are no texts."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     files = [
         file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts)

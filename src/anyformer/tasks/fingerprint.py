@@ -1,4 +1,4 @@
-"""What data is, in short: enough to tell later whether it is still the same, and what changed."""
+"""Fingerprints of data: enough to tell later if it is still the same, and what changed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from anyformer.tasks.base import SPLITS, DataError, Task
 from anyformer.user_code import code_paths
 
 SAMPLES = 8
-"""Of each split, hashed as the task gives them."""
+"""Number of samples of each split that are hashed."""
 MOST_NAMES = 3
 
 
 class FileFacts(BaseModel):
-    """One file: its bytes, its hash, when it was changed (ns), and the names of its columns where it has any."""
+    """Facts of one file: size in bytes, hash, time of change (ns), and names of columns if it has any."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -34,11 +34,11 @@ class FileFacts(BaseModel):
 
 
 class Fingerprint(BaseModel):
-    """Of a task's data.
+    """The fingerprint of a task's data.
 
     Attributes:
-        files: by path relative to the folder that was named, or by name; empty where the data is generated.
-        sample: the hash of some samples as the task gives them, which no other reading of the files survives.
+        files: facts by path relative to the named folder, or by name; empty if the data is generated.
+        sample: the hash of some samples as the task gives them, which changes if the files are read differently.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -48,7 +48,7 @@ class Fingerprint(BaseModel):
 
     @property
     def id(self) -> str:
-        """A short hash of the content; neither names nor times of change enter."""
+        """A short hash of the content, without names and times of change."""
         content = [self.sample, *sorted(facts.digest for facts in self.files.values())]
         return hashlib.blake2b(json.dumps(content).encode(), digest_size=6).hexdigest()
 
@@ -56,12 +56,12 @@ class Fingerprint(BaseModel):
 def files_of(
     source: str | None, code: Iterable[str] = (), known: dict[str, FileFacts] | None = None
 ) -> dict[str, FileFacts]:
-    """The files of a path, where ``source`` is one, and those of the user's code, hashed.
+    """Return the hashed files of ``source``, if it is a path, and of the user's code.
 
     Args:
         source: a file, or a folder, of which hidden files are left out.
         code: names of parts in files (``file.py:Name``); what a file imports from its folder counts too.
-        known: facts of an earlier look. A file of the same size and time of change is not read again.
+        known: facts gathered earlier; a file of the same size and time of change is not read again.
     """
     from anyformer.tasks import is_path
 
@@ -88,7 +88,7 @@ def _facts(path: Path, known: FileFacts | None) -> FileFacts:
 
 
 def sample_of_task(task: Task) -> str:
-    """The hash of a few samples of each split, and of the sizes of the splits."""
+    """Return the hash of a few samples of each split and of the sizes of the splits."""
     state = hashlib.blake2b(digest_size=16)
     sizes = {split: task.size(split) for split in SPLITS}
     state.update(json.dumps([sizes, task.train_length, list(task.lengths)]).encode())
@@ -104,7 +104,7 @@ def sample_of_task(task: Task) -> str:
 
 
 def changed_files(before: dict[str, FileFacts], now: dict[str, FileFacts]) -> str:
-    """What is different about files, as the rest of a sentence; empty where nothing is."""
+    """Return how files differ, as the end of a sentence; empty if they do not."""
     told = [
         f"{name} {_change(before[name], now[name])}"
         for name in before
@@ -134,21 +134,21 @@ class DataChanged(DataError):
 
 
 def check_files(what: str, before: Fingerprint, now: dict[str, FileFacts]) -> None:
-    """Raises DataChanged, with what changed, where the files are not those of before."""
+    """Raise DataChanged, with the differences, if the files have changed."""
     change = changed_files(before.files, now)
     if change:
         raise DataChanged(f"the data or the code of {what} changed: {change}")
 
 
 def check_sample(what: str, before: Fingerprint, task: Task) -> None:
-    """Raises DataChanged where the task gives other samples than it did, whatever its files are."""
+    """Raise DataChanged if the task gives other samples than before, even from the same files."""
     if before.sample and sample_of_task(task) != before.sample:
         reason = "though its files are the same: they are read differently" if before.files else "than before"
         raise DataChanged(f"the data of {what} changed: it gives other samples {reason}")
 
 
 def _columns(path: Path) -> list[str] | None:
-    """The columns of a table, as far as they can be had quickly; None where there are none."""
+    """Return the columns of a table, if they can be read quickly; None otherwise."""
     readers: dict[str, Callable[[Path], Any]] = {
         ".csv": _header,
         ".tsv": _header,
@@ -161,7 +161,7 @@ def _columns(path: Path) -> list[str] | None:
     reader = readers.get(path.suffix.lower())
     try:
         return None if reader is None else [str(name) for name in reader(path)]
-    except Exception:  # it says what changed in a message, and no more
+    except Exception:  # columns only help the message
         return None
 
 

@@ -12,24 +12,24 @@ import torch
 from anyformer.metrics import create_metric
 from anyformer.objectives import Forecast
 from anyformer.questions import Question
-from anyformer.tasks.base import SPLITS, Batch, DataError, Split, Task, check_integer
-from anyformer.tasks.encoding import ForecastEncoding, Layout, filled
+from anyformer.tasks.base import SPLITS, Batch, DataError, Reference, Split, Task, check_integer
+from anyformer.tasks.encoding import DataLayout, ForecastEncoding, filled
 from anyformer.tasks.linear_forecast import ChannelLinear
-from anyformer.tasks.references import LastValue, Reference, SeasonalNaive, WindowMean
+from anyformer.tasks.references import LastValue, SeasonalNaive, WindowMean
 from anyformer.tasks.seasons import find_season
 from anyformer.tasks.subsets import neighbours, stratified_order
 
 _BLOCKS = 32
-"""About so many blocks of time a split is cut into, where windows are short enough."""
+"""Number of blocks of time that a split is divided into, if windows are short enough."""
 _MOST_WINDOWS = {"train": 10**9, "valid": 512, "test": 1024}
 SHORTEST_SERIES = 30
 
 
 @dataclass(frozen=True)
 class Series:
-    """One regular series: ``values`` ``(n, M)`` float64 with NaN where unknown, from place ``start`` of the grid.
+    """One regular series: ``values`` ``(n, M)`` float64, NaN where unknown, from index ``start`` of the grid.
 
-    A series may come in parts of one name, in the order of time.
+    A series may come in several parts of one name, in order of time.
     """
 
     values: np.ndarray
@@ -45,11 +45,11 @@ class ForecastTask(Task):
         seen     10 11 12 13      normalised by their mean 11.5 and deviation 1.12
         target               14 15
 
-    Splits are contiguous in time, at the same places of the grid for all series, and a window lies wholly inside
+    Splits are contiguous in time, at the same indices of the grid for all series, and a window lies wholly inside
     one split, context included: no value is in two splits. Each window is normalised by the mean and deviation of
-    its own context. What is unknown is filled with the last value known (the window's mean, before the first),
-    marked in a channel of its own, and as a target not counted. Errors are in the user's units; where several
-    targets are asked, each is divided by the mean seasonal difference in the train split (MASE).
+    its own context. Unknown values are filled with the last known one (before the first, the window's mean),
+    marked in a channel of their own, and not counted as targets. Errors are in the user's units; with several
+    targets, each is divided by the mean seasonal difference in the train split (MASE).
 
     Args:
         series: the data, on one grid.
@@ -58,7 +58,7 @@ class ForecastTask(Task):
         seasons: lengths that the season may have; see :func:`anyformer.tasks.seasons.find_season`.
         layout: how the data was read; a table without dates where not given.
         name, title, seed: of the task.
-        facts, remarks: from whoever read the data.
+        facts, remarks: from the reader of the data.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class ForecastTask(Task):
         context: int | None = None,
         horizon: int | None = None,
         seasons: Sequence[int] = (),
-        layout: Layout | None = None,
+        layout: DataLayout | None = None,
         seed: int = 0,
         facts: dict[str, Any] | None = None,
         remarks: Sequence[str] = (),
@@ -95,7 +95,7 @@ class ForecastTask(Task):
         self._note_unused(series)
         floor = 1e-3 * self._spread()
         self._encoding = ForecastEncoding(
-            layout=layout or Layout(kind="series", columns=self.columns),
+            layout=layout or DataLayout(kind="series", columns=self.columns),
             targets=self.targets,
             context=self.context,
             horizon=self.horizon,
@@ -114,7 +114,7 @@ class ForecastTask(Task):
         self.title = f"Forecast {what}: {self.horizon} steps ahead from the {self.context} before."
 
     def _lay_out(self, series: Sequence[Series]) -> None:
-        """All series end to end, filled; where each begins; the place of each row on the grid."""
+        """Concatenate all series, filled, with the start of each and the grid index of each row."""
         values = np.concatenate([one.values for one in series]).astype(np.float64)
         self._missing = np.isnan(values)
         self._grid = np.concatenate([one.start + np.arange(len(one.values)) for one in series])
@@ -125,7 +125,7 @@ class ForecastTask(Task):
         self._values = np.concatenate([filled(one.values) for one in series])
 
     def _choose_cuts(self) -> list[int]:
-        """Where splits begin and end on the grid: 60, 20 and 20 % of the places at which something is known."""
+        """Return the borders of the splits on the grid: 60, 20 and 20 % of the indices at which a value is known."""
         places = np.unique(self._grid[~self._missing[:, self._target_index].all(1)])
         if len(places) < SHORTEST_SERIES:
             raise DataError(
@@ -140,7 +140,7 @@ class ForecastTask(Task):
         return rows
 
     def _windows(self, split: Split) -> np.ndarray:
-        """First rows of the windows of a split: of one series, inside the split, with something known."""
+        """Return the first rows of a split's windows, each within one series and the split, with a known value."""
         width = self.context + self.horizon
         inside = self._rows(split)
         last = np.arange(len(self._values)) + width - 1
@@ -157,7 +157,7 @@ class ForecastTask(Task):
         return np.sort(starts[order[: _MOST_WINDOWS[split]]])
 
     def _note_unused(self, series: Sequence[Series]) -> None:
-        """Say which series no window is taken from, as they are too short or lie across two splits."""
+        """Remark on series without any window, as they are too short or lie across two splits."""
         owners = np.unique(np.concatenate([self._owner[starts] for starts in self._starts.values()]))
         seen = {series[owner].name for owner in owners}
         unused = sorted({one.name for one in series} - seen)
@@ -171,7 +171,7 @@ class ForecastTask(Task):
             )
 
     def _season_of(self, candidates: Sequence[int]) -> int | None:
-        """The season of the first target in the longest series of the train split."""
+        """Return the season of the first target in the longest series of the train split."""
         rows = np.flatnonzero(self._rows("train"))
         if not len(rows):
             return None
@@ -190,12 +190,12 @@ class ForecastTask(Task):
         return np.where(scale > 0, scale, 1.0)
 
     def size(self, split: Split, length: int | None = None) -> int:
-        """Windows in the split; at most 1024, evenly spread, in a test, and 512 in a validation."""
+        """Return the number of windows in the split: at most 1024 in the test, evenly spread, and 512 in validation."""
         return len(self._starts[split])
 
     @property
     def encoding(self) -> ForecastEncoding:
-        """What encodes the end of other series as windows of this task."""
+        """The encoding of the ends of other series as windows of this task."""
         return self._encoding
 
     def _take(self, split: Split, index: np.ndarray, length: int) -> Batch:
@@ -204,13 +204,15 @@ class ForecastTask(Task):
         x, shift, scale, known = self._encoding.normalised(self._values[seen], self._missing[seen])
         shift, scale, known = (a[..., self._target_index] for a in (shift, scale, known))
         ahead = starts[:, None] + self.context + np.arange(self.horizon)
-        counts = ~self._missing[ahead][..., self._target_index] & known  # else there is no scale to speak in
+        counts = (
+            ~self._missing[ahead][..., self._target_index] & known
+        )  # without a known value there is no scale
         targets = np.where(counts, (self._values[ahead][..., self._target_index] - shift) / scale, np.nan)
         tensors = [torch.from_numpy(a.astype(np.float32)) for a in (x, targets)]
         return Batch(tensors[0], tensors[1], None, torch.from_numpy(shift), torch.from_numpy(scale))
 
     def _spread(self) -> np.ndarray:
-        """Deviation of each column in the train split: no window is scaled up by more than 1000 times it."""
+        """Return each column's deviation (M,) in the train split; a thousandth of it is the least scale of a window."""
         train = self._values[self._rows("train")]
         known = np.maximum((~np.isnan(train)).sum(0), 1)
         mean = np.nansum(train, 0) / known
@@ -218,14 +220,14 @@ class ForecastTask(Task):
         return spread
 
     def _strata(self, split: Split, length: int) -> np.ndarray:
-        """The series of each window."""
+        """Return the series of each window."""
         owners: np.ndarray = self._owner[self._starts[split]]
         return owners
 
     def _clusters(self, split: Split, length: int) -> np.ndarray:
-        """Blocks of time of one series, none shorter than a window: windows overlap, and errors last for a while.
+        """Return blocks of time within a series, none shorter than a window, as windows overlap and errors persist.
 
-        Blocks are longer where the split has room for more than 32 of them.
+        Blocks are longer if the split has room for more than 32 of them.
         """
         starts, owners = self._starts[split], self._strata(split, length)
         present = np.unique(owners)
@@ -239,12 +241,12 @@ class ForecastTask(Task):
 
     @property
     def question(self) -> Question:
-        """The values of the target columns that follow."""
+        """The next values of the target columns."""
         field = self.targets[0] if len(self.targets) == 1 else ""
         return replace(self.objective.question, field=field, scales=tuple(self._mase.tolist()))
 
     def references(self) -> list[Reference]:
-        """Last value, seasonal naive where there is a season, the window's mean, and a linear model."""
+        """Last value, seasonal naive if there is a season, the window's mean, and a linear model."""
         seasonal = []
         if self.season is not None and self.season <= self.context:
             seasonal.append(SeasonalNaive(self._target_index, self.season))
@@ -256,7 +258,7 @@ class ForecastTask(Task):
         ]
 
     def describe(self) -> dict[str, Any]:
-        """Facts for the report."""
+        """Return facts for the report."""
         return {
             **super().describe(),
             "columns": self.columns,
@@ -271,7 +273,7 @@ class ForecastTask(Task):
         }
 
     def notes(self) -> list[str]:
-        """Gaps, missing values, and what was chosen."""
+        """Return remarks on gaps, missing values, and choices made."""
         step = self._encoding.layout.step
         long = f" ({step.times(self.season)})" if self.season and step else ""
         season = f"a season of {self.season} steps{long}" if self.season else "no season"
@@ -284,7 +286,7 @@ class ForecastTask(Task):
 def _choose_window(
     room: int, season: int | None, context: int | None, horizon: int | None, name: str
 ) -> tuple[int, int]:
-    """Context and horizon so that two thirds of a split of ``room`` steps hold a window."""
+    """Return context and horizon such that two thirds of a split of ``room`` steps hold a window."""
     for argument, value in (("context", context), ("horizon", horizon)):
         if value is not None:
             check_integer(argument, value, low=1)

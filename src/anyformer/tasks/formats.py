@@ -1,4 +1,4 @@
-"""Files that are not read, and how to make of them what is."""
+"""Formats that are not read, and how to convert them to one that is."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _REMEDIES = {
     (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"): "images are not supported yet",
 }
 REFUSED = {suffix: remedy for suffixes, remedy in _REMEDIES.items() for suffix in suffixes}
-"""What to do with a file of a format that is not read, by the ending of its name."""
+"""How to convert files of formats that are not read, by suffix."""
 
 _MAGIC = {
     b"PAR1": "a Parquet file",
@@ -68,17 +68,17 @@ _MAGIC = {
 
 
 def refused(path: Path) -> str:
-    """How to make a file that is read of this one, whose format is not."""
+    """Return how to convert a file of a format that is not read."""
     return REFUSED[path.suffix.lower()].replace("FILE", path.name)
 
 
 def binary_kind(data: bytes) -> str | None:
-    """What a file is that is neither text nor read otherwise; None where its first bytes tell nothing."""
+    """Return the binary format of a file by its first bytes; None if they show none."""
     return next((what for start, what in _MAGIC.items() if data.startswith(start)), None)
 
 
 def text_format(path: Path, text: str) -> tuple[str, str] | None:
-    """A format of tables or series that is written as text, by its lines of declarations, and how to convert it."""
+    """Return a text format of tables or series, found by its declarations, and how to convert it; None for others."""
     top = text[:100_000]
     if not re.search(r"^\s*@data\s*$", top, re.M | re.I):
         return None

@@ -19,7 +19,7 @@ from anyformer.tasks.choices import (
     reasons,
 )
 from anyformer.tasks.columns import columns_named, counters, holds_lists, input_columns
-from anyformer.tasks.dates import Dates
+from anyformer.tasks.datereading import Dates
 from anyformer.tasks.forecasting import ForecastTask, Series
 from anyformer.tasks.reading import Table
 from anyformer.tasks.rows import open_groups, open_rows
@@ -32,7 +32,7 @@ _LABELS = ("label", "target", "class", "y")
 
 
 def open_frame(table: Table, given: dict[str, Any]) -> Task:
-    """The task that a table makes of what the user said about it."""
+    """Return the task made from a table and the user's options."""
     path, frame = table.path, table.frame
     if frame.empty:
         raise DataError(f"{path} has columns ({', '.join(frame.columns[:5])}) and no rows")
@@ -82,7 +82,7 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task:
 
 
 def _chosen(table: Table, given: dict[str, Any]) -> tuple[Choices, Table, list[str]]:
-    """What the user said by columns, the table without what is dropped or holds lists, and first remarks."""
+    """Return the user's options as columns, the table without dropped columns and lists, and first remarks."""
     frame = table.frame
     dropped = columns_named(table, given.pop("drop"), "drop")
     choices = Choices(
@@ -111,7 +111,7 @@ def _chosen(table: Table, given: dict[str, Any]) -> tuple[Choices, Table, list[s
 
 
 def _single_values(table: Table, choices: Choices, asked: set[str | None], remarks: list[str]) -> Table:
-    """The table without columns of lists or objects; ``DataError`` where one of them was asked for."""
+    """Return the table without columns of lists or objects; ``DataError`` if one of them was asked for."""
     frame = table.frame
     for name in [name for name in frame.columns if holds_lists(frame[name])]:
         if name in asked or (not choices.targets and name.lower() in _LABELS):
@@ -134,7 +134,7 @@ def _constant_in_groups(table: Table, choices: Choices, groups: pd.Series) -> bo
 def _guess_target(
     table: Table, choices: Choices, remarks: list[str], about_time: list[str]
 ) -> tuple[Choices, str | None]:
-    """The choices with a target that goes by a usual name; or the column of text where there is nothing else.
+    """Return the choices with a target of a usual name, or the column of text if there is nothing else.
 
     Raises:
         DataError: neither is there; the sentence says why the table is not forecast.
@@ -235,7 +235,7 @@ def _open_series(
 def _numbers_of_series(
     table: Table, choices: Choices, groups: pd.Series, dated: Dates | None, remarks: list[str]
 ) -> tuple[pd.DataFrame, list[str]]:
-    """The columns of numbers, and which of them are forecast."""
+    """Return the columns of numbers, and those of them that are forecast."""
     used = {*choices.groups, *(dated.reading.columns if dated else ())}
     for name in choices.targets:
         _check_target(table, name, used)
@@ -267,7 +267,7 @@ def _numbers_of_series(
 def _ending(
     numbers: pd.DataFrame, groups: pd.Series, instants: pd.Series | None, remarks: list[str]
 ) -> list[str]:
-    """The columns to forecast where some end before others, as known ahead; none where all go on or nothing tells."""
+    """Return the columns to forecast, if they end before others, which are then known ahead; otherwise none."""
     order = pd.Series(np.arange(len(numbers)), numbers.index) if instants is None else instants
     left = order.groupby(groups).rank(method="first", ascending=False)
     tails = {
@@ -296,7 +296,7 @@ def _ending(
 
 
 def _check_target(table: Table, name: str, used: set[str]) -> None:
-    """``DataError`` where a column cannot be forecast."""
+    """Raise ``DataError`` if a column cannot be forecast."""
     what = f"{option('target')}: column {name!r} of {table.path}"
     if name in used:
         raise DataError(f"{what} is also the date or group")
@@ -313,7 +313,7 @@ def _check_target(table: Table, name: str, used: set[str]) -> None:
 
 
 def _varied(numbers: pd.DataFrame, remarks: list[str]) -> list[str]:
-    """The columns whose numbers change."""
+    """Return the columns whose numbers change."""
     same = [str(name) for name in numbers.columns if numbers[name].nunique() < 2]
     if same:
         remarks.append(f"{', '.join(map(repr, same))} never change and are not forecast")

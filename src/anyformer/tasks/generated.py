@@ -16,24 +16,24 @@ _STREAMS: dict[Split, int] = {"train": 0, "valid": 1, "test": 2}
 class GeneratedTask(Task):
     """A task that makes its samples in blocks of 1024.
 
-    Sample ``i`` of a split and length is row ``i % 1024`` of block ``i // 1024``, and each block has a random
-    stream of its own: any sample can be had without those before it, and its value does not depend on how
-    samples are batched. The train stream has no end, so no sample is seen twice.
+    Sample ``i`` of a split and length is row ``i % 1024`` of block ``i // 1024``, and each block has its own random
+    stream: any sample can be made without those before it, and does not depend on how samples are batched. The train
+    stream has no end, so no sample is seen twice.
     """
 
     _eval_size = 1024
-    """How many samples a test has; half of them a validation."""
+    """Number of samples in a test; a validation has half as many."""
 
     @abstractmethod
     def _generate(self, rng: np.random.Generator, count: int, length: int) -> dict[str, np.ndarray]:
-        """``count`` samples of ``length`` tokens: ``x``, ``targets``, and ``mask`` where they are ragged."""
+        """Return ``count`` samples of ``length`` tokens: ``x``, ``targets``, and ``mask`` if they are ragged."""
 
     def size(self, split: Split, length: int | None = None) -> int:
-        """The size of the split; the train stream, which has no end, is represented by 4096 samples."""
+        """Return the size of the split; the endless train stream is represented by 4096 samples."""
         return {"train": 4096, "valid": self._eval_size // 2, "test": self._eval_size}[split]
 
     def train_batch(self, step: int, batch_size: int) -> Batch:
-        """The batch of training step ``step``: the next ``batch_size`` samples of the stream."""
+        """Return the batch of training step ``step``: the next ``batch_size`` samples of the stream."""
         return self._take("train", np.arange(step * batch_size, (step + 1) * batch_size), self.train_length)
 
     def _take(self, split: Split, index: np.ndarray, length: int) -> Batch:

@@ -13,9 +13,9 @@ import torch
 from anyformer.metrics import create_metric
 from anyformer.objectives import Classify, Regress
 from anyformer.questions import Question
-from anyformer.tasks.base import SPLITS, Batch, DataError, Split, Task
-from anyformer.tasks.encoding import LabelledEncoding, Layout, Standard
-from anyformer.tasks.references import Reference, references_for
+from anyformer.tasks.base import SPLITS, Batch, DataError, Reference, Split, Task
+from anyformer.tasks.encoding import DataLayout, LabelledEncoding, Standard
+from anyformer.tasks.references import references_for
 
 FEWEST = 20
 SHARES = (0.7, 0.15, 0.15)
@@ -24,21 +24,21 @@ SHARES = (0.7, 0.15, 0.15)
 class LabelledTask(Task):
     """One class, or some numbers, for each sequence.
 
-    Sequences that are equal go into the same split (70, 15 and 15 %), so that none is tested that was trained on;
-    within each class the shares are the same. Numeric features and targets are standardised with the mean and
+    Equal sequences go into the same split (70, 15 and 15 %), so that no test sequence was trained on; the split is
+    stratified by class. Numeric features and targets are standardised with the mean and
     deviation of the train split; errors are reported in the user's units.
 
     Args:
         x: ``(N, T)`` int64 tokens, or ``(N, T, F)`` float with NaN where a value is missing.
         y: ``(N,)`` integers below ``len(classes)``, or ``(N, M)`` floats when ``classes`` is None.
-        mask: ``(N, T)`` bool, or None where all sequences have all ``T`` places.
+        mask: ``(N, T)`` bool, or None if all sequences have length ``T``.
         classes: names of the classes.
         values: names of the numbers to predict.
-        by_place: whether a place of ``x`` is a column of its own (statistics for each), not a moment in time.
+        by_place: standardise each position of ``x`` by itself, as it is a column and not a moment in time.
         vocab_size: number of tokens.
-        layout: how the data was read, where new data can be read in the same way.
+        layout: how the data was read, if new data can be read alike.
         name, seed: of the task.
-        facts, remarks: from whoever read the data.
+        facts, remarks: from the reader of the data.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class LabelledTask(Task):
         values: Sequence[str] = (),
         by_place: bool = False,
         vocab_size: int | None = None,
-        layout: Layout | None = None,
+        layout: DataLayout | None = None,
         seed: int = 0,
         facts: dict[str, Any] | None = None,
         remarks: Sequence[str] = (),
@@ -114,7 +114,7 @@ class LabelledTask(Task):
         self.title = f"Predict {', '.join(values[:3]) or 'numbers'} of each sequence."
 
     def size(self, split: Split, length: int | None = None) -> int:
-        """Sequences in the split."""
+        """Return the number of sequences in the split."""
         return len(self._index[split])
 
     def _take(self, split: Split, index: np.ndarray, length: int) -> Batch:
@@ -132,11 +132,11 @@ class LabelledTask(Task):
         return Batch(x, y, mask, shift.expand(shape), scale.expand(shape))
 
     def _strata(self, split: Split, length: int) -> np.ndarray | None:
-        """The class of each sequence; None where numbers are predicted."""
+        """Return the class of each sequence; None if numbers are predicted."""
         return self._y[self._index[split]] if self.classes is not None else None
 
     def _clusters(self, split: Split, length: int) -> np.ndarray:
-        """Equal sequences belong together: whatever predicts one of them predicts the others."""
+        """Return one cluster for equal sequences, as their predictions are equal."""
         rows = self._index[split]
         codes: dict[bytes, int] = {}
         hashes = _hashes(self._x[rows], None if self._mask is None else self._mask[rows])
@@ -150,7 +150,7 @@ class LabelledTask(Task):
 
     @property
     def encoding(self) -> LabelledEncoding | None:
-        """What encodes new sequences as these were; None where they were read from no file."""
+        """The encoding of new sequences; None if these were not read from a file."""
         if self._layout is None:
             return None
         return LabelledEncoding(
@@ -168,7 +168,7 @@ class LabelledTask(Task):
         return references_for(self)
 
     def describe(self) -> dict[str, Any]:
-        """Facts for the report."""
+        """Return facts for the report."""
         facts = {**super().describe(), **self._facts}
         if self.classes is not None:
             facts["classes"] = dict(
@@ -177,12 +177,12 @@ class LabelledTask(Task):
         return facts
 
     def notes(self) -> list[str]:
-        """What was decided about the data, and what is missing in it."""
+        """Return remarks on decisions about the data and on missing values."""
         return list(self._remarks)
 
 
 def check_enough(name: str, count: int) -> None:
-    """``DataError`` where so many sequences cannot be split."""
+    """Raise ``DataError`` if ``count`` sequences are too few to split."""
     if count < FEWEST:
         raise DataError(f"{name}: {count} labelled sequences are too few; at least {FEWEST} are needed")
 
@@ -190,7 +190,7 @@ def check_enough(name: str, count: int) -> None:
 def split_alike(
     x: np.ndarray, mask: np.ndarray | None, labels: np.ndarray | None, seed: int, name: str = "data"
 ) -> dict[Split, np.ndarray]:
-    """Sample numbers of the three splits: equal samples together, in an order by hash, within each label."""
+    """Return the indices of samples in the three splits: stratified by label, in order of hash, equal ones together."""
     alike: dict[bytes, list[int]] = {}
     for number, key in enumerate(_hashes(x, mask, seed)):
         alike.setdefault(key, []).append(number)
@@ -215,7 +215,7 @@ def split_alike(
 
 
 def _hashes(x: np.ndarray, mask: np.ndarray | None, seed: int = 0) -> Iterator[bytes]:
-    """A hash of what is real in each sample."""
+    """Yield a hash of each sample's real tokens."""
     for number in range(len(x)):
         real = x[number] if mask is None else x[number][mask[number]]
         salt = b"%016d" % (seed % 10**16)

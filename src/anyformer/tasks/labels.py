@@ -1,4 +1,4 @@
-"""What rows are to be told: classes, or numbers."""
+"""Targets of rows: classes, or numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anyformer.tasks.reading import Table
 
 
 def has_target(table: Table, targets: Sequence[str], kind: str | None, remarks: list[str]) -> pd.Series:
-    """Which rows have all targets; ``DataError`` where none has."""
+    """Return a mask of the rows that have all targets; ``DataError`` if none has."""
     known = pd.Series(True, table.frame.index)
     for name in targets:
         column = table.numbers(name) if kind == "regress" else _values(table, name)
@@ -39,7 +39,7 @@ def has_target(table: Table, targets: Sequence[str], kind: str | None, remarks: 
 
 
 def _values(table: Table, name: str) -> pd.Series | None:
-    """A target's numbers; None where it is one of texts, or where the user said what is missing and others are not."""
+    """Return a target's numbers; None if it holds texts, or texts that the user's ``missing`` keeps as values."""
     values = table.numbers(name)
     if values is None or table.convention.missing is None:
         return values
@@ -57,7 +57,7 @@ def _needs_numbers(table: Table, name: str) -> str:
 def targets_of(
     table: Table, targets: Sequence[str], kind: str | None, remarks: list[str]
 ) -> tuple[np.ndarray, list[str] | None]:
-    """Targets as class numbers with their names, or as floats ``(N, M)`` and None; says which, and why."""
+    """Return targets as class numbers with the classes' names, or as floats ``(N, M)`` and None; a remark says why."""
     if len(targets) > 1 or kind == "regress":
         numbers = [table.numbers(name) for name in targets]
         for name, one in zip(targets, numbers):
@@ -86,10 +86,10 @@ def targets_of(
 def classes_of(
     name: str, keys: pd.Series, values: pd.Series | None, remarks: list[str]
 ) -> tuple[np.ndarray, list[str]]:
-    """Class numbers and names, in the order of the values or of the alphabet.
+    """Return class numbers and names, in the order of the values or of the alphabet.
 
-    Equal numbers are one class however they are written: 1, "1", 1.0. It bears the name that they are written with, or
-    that of the number where there are several.
+    Equal numbers are one class however they are written: 1, "1", 1.0. Its name is the text, or that of
+    the number if there are several.
     """
     texts = keys.map(_name)
     if values is None or pd.api.types.is_bool_dtype(keys) or (values.abs() >= 2**53).any():
@@ -110,7 +110,7 @@ def classes_of(
 
 
 def _name(value: object) -> str:
-    """A class by its value: whole numbers without a decimal point."""
+    """Return the name of a class: whole numbers without a decimal point."""
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
     return str(value)

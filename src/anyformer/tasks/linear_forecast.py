@@ -1,4 +1,4 @@
-"""The linear forecast: ridge regression channel by channel, the reference that a forecaster would bring first."""
+"""The linear forecast: ridge regression for each channel, the usual baseline of forecasting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anyformer.tasks.base import Batch, Task
 from anyformer.tasks.references import FIT_SAMPLES, LastValue
 
 MOST_INPUTS = 512
-"""The last so many values of a window, over all its columns, are inputs."""
+"""Largest number of inputs: the last values of a window, over all its columns."""
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Relative to the mean variance along the principal axes of the inputs."""
 
@@ -21,10 +21,9 @@ PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 class ChannelLinear(LastValue):
     """Ridge regression from the values of a window, less the last one, to those that follow, less the last one.
 
-    Each target has a model of its own, of the target's own values or of all columns'. Which of them, and under what
-    penalty, the validation split chooses; the last value alone stands to be chosen too. Windows count by the square of
-    their deviation, as errors do in the user's units. The form of one column without a penalty is known as NLinear
-    (Zeng et al. 2023, section 4).
+    Each target has its own model, of its own values or of all columns'; the validation split chooses between them and
+    the last value alone, and the penalty. Windows are weighted by the square of their deviation, as errors in the
+    user's units are. The form of one column without a penalty is NLinear (Zeng et al. 2023, section 4).
     """
 
     def __init__(self, columns: list[int]) -> None:
@@ -35,14 +34,14 @@ class ChannelLinear(LastValue):
         )
 
     def fit(self, task: Task) -> ChannelLinear:
-        """Fits all forms on the train split and keeps, for each target, the best on the validation split."""
+        """Fit all forms on the train split and keep, for each target, the best on the validation split."""
         super().fit(task)
         train, valid = task.sample("train", FIT_SAMPLES), task.sample("valid", FIT_SAMPLES)
         self.chosen = [self._best(train, valid, place) for place in range(len(self.columns))]
         return self
 
     def _best(self, train: Batch, valid: Batch, place: int) -> _Ridge | None:
-        """The form for one target; None for the last value."""
+        """Return the best form for one target; None for the last value."""
         y, scale = self._ahead(train, place)
         wanted, units = self._ahead(valid, place)
         known = ~np.isnan(wanted)
@@ -64,13 +63,13 @@ class ChannelLinear(LastValue):
         return best
 
     def _ahead(self, batch: Batch, place: int) -> tuple[np.ndarray, np.ndarray]:
-        """What follows of a target, less its last value, ``(B, horizon)``, NaN where unknown; deviations ``(B,)``."""
+        """Return a target's next values less its last, ``(B, horizon)``, NaN where unknown; and deviations ``(B,)``."""
         assert batch.scale is not None
         y = batch.targets[..., place] - batch.x[:, -1:, self.columns[place]]
         return y.double().numpy(), batch.scale[:, 0, place].numpy()
 
     def predict(self, batch: Batch) -> Tensor:
-        """Values ``(B, horizon * num_variates)``."""
+        """Return values ``(B, horizon * num_variates)``."""
         found = super().predict(batch).unflatten(1, (self.horizon, -1)).double()
         for place, ridge in enumerate(self.chosen):
             if ridge is not None:
@@ -80,7 +79,7 @@ class ChannelLinear(LastValue):
 
 @dataclass(frozen=True, eq=False)
 class _Ridge:
-    """``y = (x - mean) @ weights + level``, of inputs (B, F) that are these channels of a window, laid flat."""
+    """``y = (x - mean) @ weights + level``, of inputs (B, F): these channels of a window, flattened."""
 
     channels: list[int]
     mean: np.ndarray
@@ -94,7 +93,7 @@ class _Ridge:
 
 
 def _less_last(batch: Batch, channels: list[int]) -> np.ndarray:
-    """The last steps of these channels, less their last values, laid flat: ``(B, F)``, F at most ``MOST_INPUTS``."""
+    """Return the last steps of these channels, less their last values, as ``(B, F)`` with F at most ``MOST_INPUTS``."""
     x = batch.x[:, -(MOST_INPUTS // len(channels)) :, channels].double()
     found: np.ndarray = (x - x[:, -1:]).flatten(1).numpy()
     return found
@@ -103,7 +102,7 @@ def _less_last(batch: Batch, channels: list[int]) -> np.ndarray:
 def _ridges(
     x: np.ndarray, y: np.ndarray, counts: np.ndarray, penalties: Sequence[float], channels: list[int]
 ) -> Iterator[_Ridge]:
-    """Ridge regressions of y (B, outputs) on x (B, F), samples weighted (B,): one a penalty, by one decomposition."""
+    """Yield ridge regressions of y (B, outputs) on x (B, F), weighted (B,), for each penalty, by one decomposition."""
     counts = counts / counts.sum()
     mean, level = counts @ x, counts @ y
     x = x - mean

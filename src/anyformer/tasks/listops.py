@@ -9,9 +9,9 @@ import numpy as np
 from anyformer.metrics import create_metric
 from anyformer.objectives import Classify
 from anyformer.tasks import register_task
-from anyformer.tasks.base import check_integer
+from anyformer.tasks.base import Reference, check_integer
 from anyformer.tasks.generated import GeneratedTask
-from anyformer.tasks.references import HashedLinear, Majority, Reference
+from anyformer.tasks.references import Majority, NGramLinear
 
 TOKENS = [*"0123456789", "[MAX", "[MIN", "[MED", "[SM", "]"]
 _FIRST_OP, _CLOSE = 10, 14
@@ -61,18 +61,18 @@ class ListOps(GeneratedTask):
 
     def references(self) -> list[Reference]:
         """The most frequent answer, and a linear model on counts of token n-grams."""
-        return [Majority(), HashedLinear()]
+        return [Majority(), NGramLinear()]
 
     def describe(self) -> dict[str, Any]:
-        """Facts for the report."""
+        """Return facts for the report."""
         return {**super().describe(), "classes": 10, "max_depth": _MAX_DEPTH}
 
 
 def _expressions(rng: np.random.Generator, sizes: np.ndarray, length: int) -> np.ndarray:
-    """Random expressions ``(N, length)`` of exactly ``sizes`` tokens each, all built side by side.
+    """Return random expressions ``(N, length)`` of exactly ``sizes`` tokens each, all built side by side.
 
-    ``open_lists`` closings and ``owed`` items are always still to come (a list owes items until it has two), so
-    an item, a list or a closing is only placed where the tokens left suffice for what it makes due.
+    ``open_lists`` closings and ``owed`` items always remain to be placed (a list owes items until it has two), so an
+    item, a list or a closing is placed only if the remaining tokens suffice for what is then owed.
     """
     count = len(sizes)
     rows = np.arange(count)
@@ -84,7 +84,7 @@ def _expressions(rng: np.random.Generator, sizes: np.ndarray, length: int) -> np
         left = sizes - place
         have = items[rows, depth]
         spare = left - depth - owed
-        short = have < 2  # an item here pays one that is owed
+        short = have < 2  # an item here is one of those owed
         can_open = (depth < _MAX_DEPTH) & (spare + short >= 4) & (left > 0)
         must_close = (have >= 2) & (spare == 0) & (left > 0)
         can_close = (have >= 2) & (depth > 1) & (left > 0)
@@ -106,7 +106,7 @@ def _expressions(rng: np.random.Generator, sizes: np.ndarray, length: int) -> np
 
 
 def evaluate(x: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """The values ``(N,)`` of expressions ``(N, T)`` of ``sizes`` tokens, each list kept as counts of digits."""
+    """Return the values ``(N,)`` of expressions ``(N, T)`` of ``sizes`` tokens, each list kept as counts of digits."""
     count = len(x)
     rows = np.arange(count)
     depth = np.zeros(count, np.int64)
@@ -128,7 +128,7 @@ def evaluate(x: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 
 def _apply(op: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The results ``(N,)`` of operations on multisets of digits, given as ``counts`` ``(N, 10)``."""
+    """Return the results ``(N,)`` of operations on multisets of digits, given as ``counts`` ``(N, 10)``."""
     digits = np.arange(10)
     running, total = counts.cumsum(1), counts.sum(1, keepdims=True)
     smallest = (counts > 0).argmax(1)

@@ -1,4 +1,4 @@
-"""One question about facts that stand anywhere in a sequence."""
+"""One question about facts anywhere in a sequence."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from anyformer.metrics import create_metric
 from anyformer.objectives import Classify
 from anyformer.tasks import register_task
-from anyformer.tasks.base import check_integer
+from anyformer.tasks.base import Reference, check_integer
 from anyformer.tasks.generated import GeneratedTask
-from anyformer.tasks.references import HashedLinear, Majority, Reference
+from anyformer.tasks.references import Majority, NGramLinear
 
 
 @register_task("lookup")
 class Lookup(GeneratedTask):
-    """A question comes first, and somewhere among blanks stand facts, one of which answers it: a sequence, a label.
+    """Label a sequence: a question comes first, and one of the facts among the blanks after it is the answer.
 
     A fact is one token, a key with its value. With 4 keys, 3 values and 3 facts at length 8 (token 0 is blank, 1 to 4
     ask for key 0 to 3, and 5 + 3 k + v says that key k has value v)::
@@ -25,11 +25,11 @@ class Lookup(GeneratedTask):
         x        3  0 11  6  0  0 15  0      asks for key 2; facts: 2 is 0, 0 is 1, 3 is 1
         target   0
 
-    It takes one look at the right place, which no count of tokens or of neighbours does. Where the facts stand tells
-    nothing, and a longer sample has more blanks.
+    It takes attention to one position; no counts of tokens or n-grams suffice. The positions of facts carry no
+    information, and a longer sample has more blanks.
 
     Args:
-        num_keys, num_values: there are.
+        num_keys, num_values: numbers of keys and values.
         num_facts: facts in a sample, each of another key.
         length: tokens in a sample.
         seed: fixes every sample.
@@ -67,8 +67,8 @@ class Lookup(GeneratedTask):
 
     def references(self) -> list[Reference]:
         """The most frequent answer, and a linear model on counts of token n-grams."""
-        return [Majority(), HashedLinear()]
+        return [Majority(), NGramLinear()]
 
     def describe(self) -> dict[str, Any]:
-        """Facts for the report."""
+        """Return facts for the report."""
         return {**super().describe(), "vocab_size": self.vocab_size, "classes": self.num_values}

@@ -1,4 +1,4 @@
-"""Rows of a file that are none of its data: units below the names of columns, totals at the end."""
+"""Rows of a file that are not data: units below the header, totals at the end."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from anyformer.tasks.delimited import Cells, looks_like_value
-from anyformer.tasks.numbers import is_stand_in
+from anyformer.tasks.delimited import Cells
+from anyformer.tasks.numbercells import is_stand_in
+from anyformer.tasks.separators import looks_like_value
 
 _LOOK = 50
 _RULE = re.compile(r":?-{2,}:?")
@@ -16,7 +17,7 @@ _TOTAL = re.compile(r"(grand |sub ?)?totals?|(gesamt|end)?summe|gesamt|sum|overa
 
 
 def without_margins(cells: Cells) -> Cells:
-    """The cells without a first row of units or second names and a last row of totals; remarks say so."""
+    """Return the cells without a first row of units or second names and a last row of totals; remarks say so."""
     return _without_totals(_without_units(_without_rule(cells)))
 
 
@@ -25,7 +26,7 @@ def _row(cells: Cells, place: int) -> list[str]:
 
 
 def _without_rule(cells: Cells) -> Cells:
-    """The cells without a first row of dashes, as tables in texts have below the names."""
+    """Return the cells without a first row of dashes, which tables in texts have below the header."""
     drawn = [text for text in _row(cells, 0) if text]
     if len(drawn) < 2 or len(next(iter(cells.columns.values()))) < 2 or not all(map(_RULE.fullmatch, drawn)):
         return cells
@@ -33,7 +34,7 @@ def _without_rule(cells: Cells) -> Cells:
 
 
 def _without_units(cells: Cells) -> Cells:
-    """The cells without a first row that holds no value, in any of two or more columns whose other cells are values."""
+    """Return the cells without a first row of texts, in two or more columns whose other cells are all values."""
     columns = list(cells.columns.values())
     if len(columns[0]) < 3:
         return cells
@@ -50,7 +51,7 @@ def _without_units(cells: Cells) -> Cells:
 
 
 def _without_totals(cells: Cells) -> Cells:
-    """The cells without a last row that calls itself a total, in a column where no other row does."""
+    """Return the cells without a last row named a total, in a column where no other row is."""
     last = len(next(iter(cells.columns.values()))) - 1
     row = _row(cells, last)
     words = [place for place, text in enumerate(row) if _TOTAL.fullmatch(text.rstrip(": "))]

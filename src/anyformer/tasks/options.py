@@ -1,4 +1,4 @@
-"""Options as they are typed, read by the types that the task's maker asks for."""
+"""Options typed on the command line, parsed by the types of the task's arguments."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from anyformer.tasks.files import OPTIONS, open_data
 
 
 def typed_options(source: str | os.PathLike[str] | None, typed: Sequence[str]) -> dict[str, Any]:
-    """``["length=64", "group=[store, item]"]`` as the arguments of the task that ``source`` names or makes.
+    """Return ``["length=64", "group=[store, item]"]`` as the arguments of the task that ``source`` names or makes.
 
-    An option that takes a text is that text: NO, 1.0 and null stay as they are. Several names stand between commas, or
-    as a list in brackets. Where the maker does not say the type, the value is read as YAML.
+    An option of type str is taken literally: NO, 1.0 and null stay as they are. Several names are separated by commas,
+    or a list in brackets. Without a type annotation, the value is parsed as YAML.
 
     Raises:
-        ValueError: not ``name=value``, a name given twice, or a value of another type than asked for.
+        ValueError: not ``name=value``, a name given twice, or a value of the wrong type.
     """
     hints = {} if source is None else _hints(_maker(os.fspath(source)))
     found: dict[str, Any] = {}
@@ -49,10 +49,10 @@ def _maker(source: str) -> Callable[..., Any]:
 
 
 def _hints(maker: Callable[..., Any]) -> dict[str, Any]:
-    """Types by argument; none where they cannot be told."""
+    """Return types by argument; empty if annotations cannot be resolved."""
     try:
         return get_type_hints(maker.__init__ if inspect.isclass(maker) else maker)
-    except Exception:  # annotations of other people's code may name what is not there
+    except Exception:  # annotations in other people's code may not resolve
         return {}
 
 
@@ -95,7 +95,7 @@ def _yaml(name: str, text: str, loader: Any) -> Any:
 
 
 def _meanings(function: Callable[..., Any]) -> dict[str, str]:
-    """What a docstring's Args say of each argument."""
+    """Return the description of each argument in the Args of a docstring."""
     text = (inspect.getdoc(function) or "").partition("Args:\n")[2].partition("\n\n")[0]
     found: dict[str, str] = {}
     for match in re.finditer(r"^    (\w+(?:, \w+)*): (.*(?:\n        .*)*)", text, re.M):

@@ -1,4 +1,4 @@
-"""What dates look like in the order of their rows: whether they rise, step by step, on a grid without gaps."""
+"""Statistics of dates in the order of their rows: do they rise, step by step, on a grid without gaps?"""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from anyformer.tasks.calendar import Step, infer_step
 
 
 @dataclass(frozen=True)
-class Order:
-    """What dates look like in the order of their rows, group by group; shares are from 0 to 1.
+class RowOrder:
+    """Statistics of dates in the order of their rows, within groups; shares are from 0 to 1.
 
     Attributes:
-        rising: of the neighbours that differ, those that go in the direction that most go.
-        steady: of the neighbours that differ, those that go one step of the grid in that direction.
-        dense: of the grid's places from the first date to the last, those that have a date exactly.
-        moving: of all neighbours, those that differ.
-        repeated: of all rows, those whose date an earlier row of the group has.
-        usual: of all rows, those with the date that is the most frequent.
-        distinct: how many different dates there are.
-        step: between two places of the grid; None for fewer than three dates.
+        rising: share of differing neighbours that go in the majority's direction.
+        steady: share of differing neighbours that go one step of the grid in that direction.
+        dense: share of the grid's steps from the first date to the last that have exactly a date.
+        moving: share of neighbours that differ.
+        repeated: share of rows whose date occurs earlier in the group.
+        usual: share of rows with the most frequent date.
+        distinct: number of distinct dates.
+        step: of the grid; None for fewer than three dates.
     """
 
     rising: float = 0.0
@@ -36,12 +36,12 @@ class Order:
 
     @property
     def score(self) -> float:
-        """How much these look like the dates of a series, from 0 to 3."""
+        """Likeness to the dates of a series, from 0 to 3."""
         return self.rising + self.steady + self.dense
 
     @classmethod
-    def of(cls, dates: np.ndarray, codes: np.ndarray) -> Order:
-        """The order of dates (N,), datetime64[us], of the groups with these codes (N,)."""
+    def of(cls, dates: np.ndarray, codes: np.ndarray) -> RowOrder:
+        """Return the order of dates (N,), datetime64[us], of the groups with these codes (N,)."""
         there = ~np.isnat(dates)
         dates, codes = dates[there], codes[there]
         known, counts = np.unique(dates, return_counts=True)

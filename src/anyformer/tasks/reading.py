@@ -1,4 +1,4 @@
-"""Files of rows as tables whose columns are numbers, truth values, dates or texts."""
+"""Files of rows as tables with columns of numbers, booleans, dates or texts."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ import pyarrow.parquet as pq
 
 from anyformer.spelling import option
 from anyformer.tasks.base import DataError
-from anyformer.tasks.delimited import Style, decode, factorized, read_cells, unnamed
+from anyformer.tasks.delimited import DelimitedStyle, decode, factorized, read_cells, unnamed
 from anyformer.tasks.margins import without_margins
-from anyformer.tasks.numbers import LARGEST, Convention, Reading, read_numbers, read_plain
+from anyformer.tasks.numbercells import LARGEST, Convention
+from anyformer.tasks.numbers import NumberReading, read_numbers, read_plain
 
 
 class Written(dict[str, pd.Series]):
-    """Texts by column; those in ``cells`` are made into series where they are asked for."""
+    """Texts by column; those in ``cells`` become series when they are looked up."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,16 +44,16 @@ class Table:
 
     Attributes:
         path: the file.
-        frame: a column is float64, int64, bool or boolean where it holds numbers or truth values, dates where the file
+        frame: columns of numbers and booleans are float64, int64, bool or boolean; dates are datetimes if the file
             stores them as such, else texts; NaN, NaT or NA where a value is missing.
-        written: by column, the texts of the file, None where one is missing; not for columns that the file has typed.
-        notes: by column, how its values were read.
-        marks: by column, the texts that were taken for missing values and how often each is there.
-        refusals: by column, why it holds no numbers, where it seemed to.
+        written: by column, the texts of the file, None where one is missing; not for columns typed by the file.
+        notes: by column, remarks on how its values were read.
+        marks: by column, the texts taken for missing values, with their counts.
+        refusals: by column, why it holds no numbers, if it seemed to.
         remarks: about the file.
-        decimal: the decimal mark of the file's numbers; None where none shows, or both do.
-        convention: what was said about the file.
-        style: how a file of text is written.
+        decimal: the decimal mark of the file's numbers; None if it shows none, or both.
+        convention: the user's options for the file.
+        style: the format of a file of delimited text.
     """
 
     path: Path
@@ -64,36 +65,36 @@ class Table:
     remarks: list[str] = field(default_factory=list)
     decimal: str | None = None
     convention: Convention = field(default_factory=Convention)
-    style: Style = field(default_factory=Style)
+    style: DelimitedStyle = field(default_factory=DelimitedStyle)
 
     def numbers(self, name: str) -> pd.Series | None:
-        """A column as float64, NaN where a value is missing; None where it holds no numbers."""
+        """Return a column as float64, NaN where a value is missing; None if it holds no numbers."""
         column = self.frame[name]
         if not pd.api.types.is_numeric_dtype(column):
             return None
         return pd.Series(column.to_numpy(np.float64, na_value=np.nan), column.index, name=name)
 
     def keys(self, name: str) -> pd.Series:
-        """A column's values as they tell rows apart: its texts, where the file is one of texts."""
+        """Return a column's values as keys of rows: its texts, if the file is one of text."""
         if name not in self.written:
             return self.frame[name]
         return self.written[name].loc[self.frame.index].str.strip()
 
     def of_marks(self, name: str) -> list[str]:
-        """Remarks on the texts in a column that were taken for missing values, and how to keep them."""
+        """Return remarks on a column's texts that were taken for missing values, with the option that keeps them."""
         return [
             f"{text!r} in {name!r} counts as missing ({count} rows); {option('missing', '')} makes it a value as others"
             for text, count in self.marks.get(name, {}).items()
         ]
 
     def shown(self, name: str) -> str:
-        """Its first value, for messages."""
+        """Return a column's first value, for messages."""
         column = self.keys(name).dropna()
         return repr(column.tolist()[0]) if len(column) else "nothing"
 
 
 def read_csv(path: Path, convention: Convention) -> Table:
-    """A table whose first line names its columns, separated by commas, semicolons, tabs, bars or blanks."""
+    """Read a table with a header line, separated by commas, semicolons, tabs, bars or blanks."""
     cells = without_margins(read_cells(path))
     table = Table(path, pd.DataFrame(), remarks=list(cells.remarks))
     found = _typed_table(table, cells.columns, convention, cells.style.separator)
@@ -103,7 +104,7 @@ def read_csv(path: Path, convention: Convention) -> Table:
 
 
 def read_parquet(path: Path, convention: Convention) -> Table:
-    """The table in a Parquet file."""
+    """Read the table in a Parquet file."""
     try:
         names = pq.read_schema(path).names
         if twice := [name for name in names if names.count(name) > 1]:
@@ -120,7 +121,7 @@ def read_parquet(path: Path, convention: Convention) -> Table:
 
 
 def read_jsonl(path: Path, convention: Convention) -> Table:
-    """A table with one JSON object a line."""
+    """Read a table with one JSON object on each line."""
     data = path.read_bytes()
     if not data.strip():
         raise DataError(f"{path} is empty")
@@ -149,7 +150,7 @@ def read_jsonl(path: Path, convention: Convention) -> Table:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object; ``DataError`` where a key is there twice, of which JSON readers keep the last."""
+    """Return a JSON object; ``DataError`` if a key occurs twice, of which JSON readers keep the last."""
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
@@ -160,7 +161,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _from_objects(path: Path, frame: pd.DataFrame, convention: Convention) -> Table:
-    """A table of which the file has typed some columns already."""
+    """Return a table with some columns already typed by the file."""
     given = [str(name).strip() for name in frame.columns]
     stripped = pd.Index([name or unnamed(place, given) for place, name in enumerate(given)], dtype=object)
     if stripped.has_duplicates:
@@ -190,7 +191,7 @@ def _from_objects(path: Path, frame: pd.DataFrame, convention: Convention) -> Ta
 
 
 def _texts(column: pd.Series) -> list[str] | None:
-    """A column's values as a file of text would have them, empty where one is missing; None for dates, lists, ..."""
+    """Return a column's values as texts, empty where one is missing; None for dates, lists and other types."""
     found: list[str] = []
     for value in column.tolist():
         if isinstance(value, str):
@@ -212,7 +213,7 @@ def _texts(column: pd.Series) -> list[str] | None:
 
 
 def _bounded(column: pd.Series, table: Table) -> pd.Series:
-    """A column of numbers, NaN where one is infinite or beyond all measure."""
+    """Return a column of numbers, NaN where one is infinite or beyond ``LARGEST``."""
     if not pd.api.types.is_float_dtype(column):
         whole = column.dropna().tolist() if pd.api.types.is_integer_dtype(column) else []
         lost = sum(int(float(value)) != value for value in whole if abs(value) >= 2**53)
@@ -239,7 +240,7 @@ def _typed_table(
     separator: str,
     gone: Convention | None = None,
 ) -> Table:
-    """Columns of texts by type. ``gone`` says what is missing in columns that remain texts."""
+    """Return a table with columns of texts typed; ``gone`` are the missing values of those that remain texts."""
     apart, codes = {}, {}
     frame: dict[str, Any] = {}
     decimals: set[str] = set()
@@ -280,13 +281,13 @@ def _typed_table(
 
 
 def _whole(values: np.ndarray) -> np.ndarray:
-    """The values as integers, where all are and none is missing."""
+    """Return the values as integers, if all are and none is missing."""
     whole = np.isfinite(values) & (values == np.rint(values)) & (np.abs(values) < 2**53)
     return values.astype(np.int64) if whole.all() else values
 
 
-def _typed(texts: Sequence[str], missing: np.ndarray, reading: Reading, codes: np.ndarray) -> Any:
-    """A column's numbers or truth values; None where it holds texts."""
+def _typed(texts: Sequence[str], missing: np.ndarray, reading: NumberReading, codes: np.ndarray) -> Any:
+    """Return a column's numbers or booleans; None if it holds texts."""
     if reading.values is not None:
         return _whole(reading.values[codes])
     if missing.all():

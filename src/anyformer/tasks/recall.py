@@ -9,14 +9,14 @@ import numpy as np
 from anyformer.metrics import create_metric
 from anyformer.objectives import IGNORED, NextToken
 from anyformer.tasks import register_task
-from anyformer.tasks.base import check_integer
+from anyformer.tasks.base import Reference, check_integer
 from anyformer.tasks.generated import GeneratedTask
-from anyformer.tasks.references import FirstValue, Reference, Token
+from anyformer.tasks.references import FirstValue, Token
 
 
 @register_task("recall")
 class Recall(GeneratedTask):
-    """Key-value pairs are read, then keys are asked: which value came with each?
+    """Key-value pairs are read, then keys are queried: which value came with each?
 
     With 4 keys (tokens 0 to 3), 4 values (4 to 7) and 3 pairs at length 12::
 
@@ -24,10 +24,10 @@ class Recall(GeneratedTask):
         x        2  5   0  7   3  4  |  0  3  2  3  2  0
         target   .  .   .  .   .  .  |  7  4  5  4  5  7
 
-    Pairs come first, each key once; every place after them asks one of those keys, and the answers are never
-    part of the input. A model must keep ``num_pairs`` bindings of its choice until the end, which is what tells
-    attention from a state of fixed size (arXiv 2312.04927, section 4; there each key is asked once, with filler
-    between; here every place asks, so that a sample teaches more).
+    Pairs come first, each key once; every position after them queries one of those keys, and the answers are never
+    part of the input. A model must keep ``num_pairs`` bindings until the end, which separates attention from a
+    state of fixed size (arXiv 2312.04927, section 4; there each key is queried once, with filler between; here
+    every position is a query, so that a sample teaches more).
 
     Args:
         vocab_size: even; the lower half are keys, the upper half values.
@@ -83,6 +83,6 @@ class Recall(GeneratedTask):
         ]
 
     def describe(self) -> dict[str, Any]:
-        """Facts for the report."""
+        """Return facts for the report."""
         pairs = {length: self.pairs_at(length) for length in (self.train_length, *self.lengths)}
         return {**super().describe(), "vocab_size": self.vocab_size, "pairs_at_length": pairs}

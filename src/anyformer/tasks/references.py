@@ -1,13 +1,13 @@
 """Predictors without a sequence model, which stand on every leaderboard.
 
-They are fitted on the train split (choices among settings by the validation split) and scored by the task's own
+They are fitted on the train split, their settings chosen on the validation split, and scored by the task's own
 metric on the same test batches as the candidates, so that "no sequence model is needed" is a possible verdict.
 """
 
 from __future__ import annotations
 
 import warnings
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,29 +17,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from anyformer.objectives import Classify, Forecast, Regress
+from anyformer.tasks.base import Reference
 from anyformer.tasks.evaluation import evaluate
 
 if TYPE_CHECKING:
     from anyformer.tasks.base import Batch, Split, Task
 
 FIT_SAMPLES = 5000
-"""How many samples the linear models are fitted on."""
-
-
-class Reference(ABC):
-    """A predictor to be beaten."""
-
-    def __init__(self, name: str, description: str) -> None:
-        self.name = name
-        self.description = description
-
-    def fit(self, task: Task) -> Reference:
-        """Learn from the train split what there is to learn; returns itself."""
-        return self
-
-    @abstractmethod
-    def predict(self, batch: Batch) -> Tensor:
-        """What a model's forward would return for the batch."""
+"""Number of samples that the linear models are fitted on."""
 
 
 def score_reference(
@@ -51,118 +36,118 @@ def score_reference(
     length: int | None = None,
     items: int | None = None,
 ) -> float:
-    """The task's metric over a split, or over a part of it, for a fitted reference."""
+    """Return the task's metric of a fitted reference over a split, or over ``items`` samples of it."""
     return evaluate(reference.predict, task, split, batch_size=batch_size, length=length, items=items).value
 
 
 class Token(Reference):
-    """The same token everywhere."""
+    """Predict the same token at every position."""
 
     def __init__(self, token: int, name: str, description: str) -> None:
         super().__init__(name, description)
         self.token = token
 
     def fit(self, task: Task) -> Token:
-        """Learns the size of the vocabulary."""
+        """Take the size of the vocabulary from the task."""
         self.num_outputs = task.objective.num_outputs
         return self
 
     def predict(self, batch: Batch) -> Tensor:
-        """Logits ``(B, T, vocab_size)``."""
+        """Return logits ``(B, T, vocab_size)``."""
         return functional.one_hot(torch.full_like(batch.x, self.token), self.num_outputs).float()
 
 
 class SameToken(Token):
-    """At each place the token that stands there."""
+    """Predict at each position its own input token."""
 
     def __init__(self, name: str, description: str) -> None:
         super().__init__(0, name, description)
 
     def predict(self, batch: Batch) -> Tensor:
-        """Logits ``(B, T, vocab_size)``."""
+        """Return logits ``(B, T, vocab_size)``."""
         return functional.one_hot(batch.x, self.num_outputs).float()
 
 
 class FirstValue(Reference):
-    """The second token of the sample, everywhere."""
+    """Predict the second token of the sample at every position."""
 
     def fit(self, task: Task) -> FirstValue:
-        """Learns the size of the vocabulary."""
+        """Take the size of the vocabulary from the task."""
         self.num_outputs = task.objective.num_outputs
         return self
 
     def predict(self, batch: Batch) -> Tensor:
-        """Logits ``(B, T, vocab_size)``."""
+        """Return logits ``(B, T, vocab_size)``."""
         return functional.one_hot(batch.x[:, 1:2].expand_as(batch.x), self.num_outputs).float()
 
 
 class Majority(Reference):
-    """The classes' frequencies in the train split, whatever the input."""
+    """Predict the class frequencies of the train split, whatever the input."""
 
     def __init__(self) -> None:
         super().__init__("majority", "always the most frequent class")
 
     def fit(self, task: Task) -> Majority:
-        """Counts the classes."""
+        """Count the classes."""
         targets = task.train_sample(10**6).targets
         counts = torch.bincount(targets, minlength=task.objective.num_outputs).double()
         self.logits = (counts + 1e-6).log().float()
         return self
 
     def predict(self, batch: Batch) -> Tensor:
-        """Logits ``(B, num_classes)``."""
+        """Return logits ``(B, num_classes)``."""
         return self.logits.expand(len(batch), -1)
 
 
 class Median(Reference):
-    """The median of each target in the train split: the best constant for the absolute error."""
+    """Predict the median of each target in the train split: the best constant for the absolute error."""
 
     def __init__(self) -> None:
         super().__init__("median", "always the median of the training targets")
 
     def fit(self, task: Task) -> Median:
-        """Takes the medians."""
+        """Take the medians."""
         self.value = task.train_sample(10**6).targets.nanmedian(0).values
         return self
 
     def predict(self, batch: Batch) -> Tensor:
-        """Values ``(B, num_values)``."""
+        """Return values ``(B, num_values)``."""
         return self.value.expand(len(batch), -1)
 
 
 class LastValue(Reference):
-    """The last value of the window, for the whole horizon."""
+    """Predict the last value of the window for the whole horizon."""
 
     def __init__(self, columns: list[int]) -> None:
         super().__init__("last value", "repeats the last value seen")
         self.columns = columns
 
     def fit(self, task: Task) -> LastValue:
-        """Learns the horizon."""
+        """Take the horizon from the task."""
         assert isinstance(task.objective, Forecast)
         self.horizon = task.objective.horizon
         return self
 
     def predict(self, batch: Batch) -> Tensor:
-        """Values ``(B, horizon * num_variates)``."""
+        """Return values ``(B, horizon * num_variates)``."""
         return batch.x[:, -1:, self.columns].expand(-1, self.horizon, -1).flatten(1)
 
 
 class WindowMean(LastValue):
-    """The mean of the window, for the whole horizon."""
+    """Predict the mean of the window for the whole horizon."""
 
     def __init__(self, columns: list[int]) -> None:
         super().__init__(columns)
         self.name, self.description = "window mean", "repeats the mean of the values seen"
 
     def predict(self, batch: Batch) -> Tensor:
-        """Values ``(B, horizon * num_variates)``."""
+        """Return values ``(B, horizon * num_variates)``."""
         mean = batch.x[:, :, self.columns].mean(1, keepdim=True)
         return mean.expand(-1, self.horizon, -1).flatten(1)
 
 
 class SeasonalNaive(LastValue):
-    """The last season of the window, again and again."""
+    """Predict the last season of the window, repeated."""
 
     def __init__(self, columns: list[int], season: int) -> None:
         super().__init__(columns)
@@ -170,7 +155,7 @@ class SeasonalNaive(LastValue):
         self.name, self.description = "seasonal naive", f"repeats the last {season} values seen"
 
     def predict(self, batch: Batch) -> Tensor:
-        """Values ``(B, horizon * num_variates)``."""
+        """Return values ``(B, horizon * num_variates)``."""
         steps = torch.arange(self.horizon, device=batch.x.device) % self.season
         last = batch.x[:, -self.season :, self.columns]
         return last[:, steps].flatten(1)
@@ -190,7 +175,7 @@ class NGram(Reference):
         self.order, self.max_tokens = order, max_tokens
 
     def fit(self, task: Task) -> NGram:
-        """Counts on at most ``max_tokens`` tokens spread over the train split."""
+        """Count on at most ``max_tokens`` tokens spread over the train split."""
         assert task.vocab_size is not None
         if task.vocab_size**self.order >= 2**62:
             raise ValueError(f"a {self.order}-gram over {task.vocab_size} tokens does not fit 64 bits")
@@ -201,7 +186,11 @@ class NGram(Reference):
         return self
 
     def _count(self, x: np.ndarray, targets: np.ndarray, context: int) -> tuple[np.ndarray, ...]:
-        """Contexts, where each one's tokens start, its tokens with their counts, of ``context`` tokens each."""
+        """Count the tokens after each context of ``context`` tokens.
+
+        Returns:
+            contexts (C,) ascending, as codes; where the entries of each begin (C + 1,); tokens and their counts (E,).
+        """
         codes, answers = self._codes(x, context), targets[:, max(context - 1, 0) :]
         known = answers >= 0
         pairs, counts = np.unique(codes[known] * self.vocab_size + answers[known], return_counts=True)
@@ -209,7 +198,7 @@ class NGram(Reference):
         return contexts, np.append(starts, len(pairs)), pairs % self.vocab_size, counts
 
     def _codes(self, x: np.ndarray, context: int) -> np.ndarray:
-        """The last ``context`` tokens at each place that has as many, as one number."""
+        """Return the last ``context`` tokens at each position that has that many, coded as one integer."""
         width = x.shape[1] - max(context - 1, 0)
         codes = np.zeros((x.shape[0], max(width, 0)), np.int64)
         for offset in range(context):
@@ -217,7 +206,7 @@ class NGram(Reference):
         return codes
 
     def predict(self, batch: Batch) -> Tensor:
-        """Log-probabilities ``(B, T, vocab_size)``."""
+        """Return log-probabilities ``(B, T, vocab_size)``."""
         x = batch.x.cpu().numpy()
         rows = max(1, 8192 // x.shape[1])
         parts = [self._probabilities(x[start : start + rows]) for start in range(0, len(x), rows)]
@@ -255,10 +244,10 @@ class _Fitted(Reference):
 
     @abstractmethod
     def features(self, batch: Batch) -> Any:
-        """The batch as a matrix ``(B, features)``, dense or sparse."""
+        """Return the batch as a matrix ``(B, features)``, dense or sparse."""
 
     def fit(self, task: Task) -> _Fitted:
-        """Fits one model a penalty and keeps the one that the validation split likes best."""
+        """Fit one model for each penalty and keep the best on the validation split."""
         batch = task.train_sample(FIT_SAMPLES)
         targets = batch.targets.numpy().reshape(len(batch), -1)
         x, y = self.features(batch), targets
@@ -268,9 +257,7 @@ class _Fitted(Reference):
                 unknown, np.where(unknown, 0, targets).sum(0) / np.maximum((~unknown).sum(0), 1), targets
             )
             whole = ~unknown.any(1)
-            if (
-                whole.mean() >= 0.5
-            ):  # else too few have all their targets, and means stand in for those unknown
+            if whole.mean() >= 0.5:  # otherwise keep all samples, with means for unknown targets
                 x, y = x[whole], y[whole]
         self.objective = task.objective
         fitted = []
@@ -294,7 +281,7 @@ class _Fitted(Reference):
             return LogisticRegression(C=1 / penalty, max_iter=100, tol=1e-3).fit(x, y[:, 0])
 
     def predict(self, batch: Batch) -> Tensor:
-        """Logits or values ``(B, num_outputs)``."""
+        """Return logits or values ``(B, num_outputs)``."""
         x = self.features(batch)
         if not isinstance(self.objective, Classify):
             return torch.from_numpy(np.asarray(self.model.predict(x)).reshape(len(batch), -1)).float()
@@ -308,18 +295,18 @@ class _Fitted(Reference):
 
 
 class FlatLinear(_Fitted):
-    """Ridge or logistic regression on the sequence, laid flat."""
+    """Ridge or logistic regression on the flattened sequence."""
 
     def __init__(self) -> None:
         super().__init__("linear", "a linear model on all values of the sequence, penalty by validation")
 
     def features(self, batch: Batch) -> np.ndarray:
-        """All values, zeros where masked."""
+        """Return all values ``(B, T * F)`` float64, zeros where masked."""
         x = batch.x if batch.mask is None else batch.x * batch.mask[..., None]
         return x.flatten(1).numpy().astype(np.float64)
 
 
-class HashedLinear(_Fitted):
+class NGramLinear(_Fitted):
     """Ridge or logistic regression on hashed counts of 1-, 2- and 3-grams of tokens."""
 
     width = 2**13
@@ -328,7 +315,7 @@ class HashedLinear(_Fitted):
         super().__init__("linear", "a linear model on counts of 1- to 3-grams, penalty by validation")
 
     def features(self, batch: Batch) -> sparse.csr_matrix:
-        """``log(1 + count)`` of each bucket, rows of unit length."""
+        """Return ``log(1 + count)`` of each bucket ``(B, width)``, rows of unit length."""
         x = batch.x.numpy()
         mask = np.ones_like(x, bool) if batch.mask is None else batch.mask.numpy()
         rows, buckets = [], []
@@ -351,6 +338,6 @@ class HashedLinear(_Fitted):
 
 
 def references_for(task: Task) -> list[Reference]:
-    """The predictors for one class, or numbers, a sequence."""
+    """Return the predictors for tasks with one class, or numbers, for each sequence."""
     constant: Reference = Median() if isinstance(task.objective, Regress) else Majority()
-    return [constant, FlatLinear() if task.num_features else HashedLinear()]
+    return [constant, FlatLinear() if task.num_features else NGramLinear()]

@@ -1,4 +1,4 @@
-"""Rows, and groups of rows, with a label."""
+"""Labelled rows, and labelled groups of rows, as tasks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from anyformer.tasks.base import DataError, check_integer
 from anyformer.tasks.choices import Choices, fields_of_dates, note_missing, note_ungrouped, reasons
 from anyformer.tasks.columns import counters, input_columns
 from anyformer.tasks.datefitting import ways_of
-from anyformer.tasks.dates import Dates, read_dates
+from anyformer.tasks.datereading import Dates
+from anyformer.tasks.dates import read_dates
 from anyformer.tasks.labelled import LabelledTask, check_enough
 from anyformer.tasks.labels import has_target, targets_of
 from anyformer.tasks.reading import Table
@@ -34,9 +35,9 @@ def _features(
     text: bool,
     counting: Callable[[list[str]], dict[str, str]] = lambda names: {},
 ) -> tuple[list[str], np.ndarray]:
-    """Names and values ``(rows, columns)`` of the inputs, NaN where a value is missing; none where none is usable.
+    """Return names and values ``(rows, columns)`` of the inputs, NaN where one is missing; no names if none is usable.
 
-    ``counting`` says which columns count the rows of their group, and why.
+    ``counting`` are columns that count the rows of their group, with the reason.
     """
     names = input_columns(table, used, choices.keep, remarks, labels=labels.to_numpy(np.float64), text=text)
     gone = counting([name for name in names if name not in choices.keep])
@@ -57,7 +58,7 @@ def _features(
 
 
 def _label_order(table: Table, targets: list[str]) -> pd.Series:
-    """The first target as numbers in the order of rows, to see what tells it by order alone; NaN where missing."""
+    """Return the first target as numbers in the order of rows, NaN where missing, to find columns that give it away."""
     numbers = table.numbers(targets[0])
     if numbers is not None:
         return numbers
@@ -66,7 +67,7 @@ def _label_order(table: Table, targets: list[str]) -> pd.Series:
 
 
 def open_rows(table: Table, choices: Choices, dated: Dates | None, remarks: list[str]) -> LabelledTask:
-    """Each row a sequence: of the bytes of its text, or of its numeric columns from left to right."""
+    """Return a task with a sequence for each row: the bytes of its text, or its numeric columns from left to right."""
     used = {*choices.targets, *(dated.reading.columns if dated else ())}
     if dated is not None:
         remarks.append(f"left out: {dated.name!r}, the date, as each row is a sequence of its own")
@@ -120,7 +121,7 @@ def _rows_of_text(
 
 
 def _is_written(table: Table, name: str, used: set[str]) -> bool:
-    """Whether there is a column of this name that holds texts, neither dates nor names of rows."""
+    """True if there is a column of this name that holds texts, neither dates nor row names."""
     if name not in table.frame.columns or name in used:
         return False
     column = table.frame[name].dropna()
@@ -140,7 +141,7 @@ _TEXT_ID = re.compile(
 
 
 def _only_text(table: Table, used: set[str], notes: list[str]) -> str:
-    """The one column of texts; ``DataError`` where there is none, or several."""
+    """Return the only column of texts; ``DataError`` if there is none, or several."""
     texts = [str(name) for name in table.frame.columns if _is_written(table, str(name), used)]
     if len(texts) == 1:
         return texts[0]
@@ -157,7 +158,7 @@ def _only_text(table: Table, used: set[str], notes: list[str]) -> str:
 
 
 def bytes_of(column: pd.Series, length: int | None, remarks: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Bytes ``(N, T)`` of texts, cut or padded, and the mask of those that are real."""
+    """Return bytes ``(N, T)`` of texts, cut or padded, and the mask of the real ones."""
     texts = [b"" if pd.isna(text) else str(text).encode() for text in column]
     empty = sum(not text for text in texts)
     if empty:
@@ -179,7 +180,7 @@ def bytes_of(column: pd.Series, length: int | None, remarks: list[str]) -> tuple
 def open_groups(
     table: Table, choices: Choices, groups: pd.Series, dated: Dates | None, remarks: list[str]
 ) -> LabelledTask:
-    """Each group a sequence of its rows, by date where there is one."""
+    """Return the task with a sequence for each group: its rows, in order of date if there is one."""
     used = {*choices.targets, *choices.groups, *(dated.reading.columns if dated else ())}
     known = has_target(table, choices.targets, choices.kind, remarks)
     for name in choices.groups:
@@ -225,7 +226,7 @@ def open_groups(
 def rows_of_groups(
     codes: np.ndarray, values: np.ndarray, length: int, remarks: list[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Values ``(rows, F)`` of each group ``(N, T, F)``, cut or padded to ``length``, and the mask of what is real."""
+    """Return values ``(rows, F)`` by group: ``(N, T, F)``, cut or padded to ``length``, and the mask of real ones."""
     sizes = np.bincount(codes[codes >= 0])
     if sizes.max() > length:
         remarks.append(f"{int((sizes > length).sum())} groups have more than {length} rows and are cut there")

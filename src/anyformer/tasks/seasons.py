@@ -1,4 +1,4 @@
-"""Whether a series has a season, by a test that a random walk seldom passes."""
+"""The season of a series, by a test that a random walk seldom passes."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ DRAWS = 200
 MOST_POINTS = 10_000
 SHORTEST = 8
 AS_GOOD = 0.9
-"""A divisor of the best season is taken instead where its autocorrelation is at least this share of the best one's, but
-for two standard errors of an autocorrelation."""
+"""A divisor of the best season replaces it if its autocorrelation, plus two standard errors, is at least this share of
+the best one's."""
 
 
 def find_season(y: np.ndarray, candidates: Sequence[int]) -> int | None:
-    """The season of a series, or None where it shows none.
+    """Return the season of a series, or None if it shows none.
 
-    Autocorrelations at the candidate lags are held against two kinds of series without a season, as long as this one:
-    random walks whose increments are an AR(1), and stationary AR(1)s. A walk wanders, and so has high autocorrelations
-    at lags where nothing repeats. Both are fitted to the series and draw from their own residuals. Autocorrelations
-    are taken of the values less a linear trend, which shows slow seasons, and of the differences, which shows quick
-    ones; each is tested by its largest standardised autocorrelation over all candidates (Monte Carlo, half of a level
-    of 5 % each). Where lags next to each other are candidates, only local maxima count. In place of a season, a shorter
-    candidate that divides it is taken where it repeats about as well, and better than half of it does.
+    Autocorrelations at the candidate lags are compared with those of two kinds of series without a season, as long as
+    this one: random walks whose increments are an AR(1), which have high autocorrelations at lags where nothing
+    repeats, and stationary AR(1)s. Both are fitted to the series and resample their own residuals. Autocorrelations
+    are taken of the values less a linear trend, for slow seasons, and of the differences, for quick ones; each is
+    tested by its largest standardised autocorrelation over all candidates (Monte Carlo, half of a level of 5 % each).
+    Among adjacent candidates only local maxima count. A shorter candidate that divides the season replaces it if it
+    repeats about as well, and better than its own half.
 
     Args:
-        y: (n,), without missing values, in the order of time; the last 10,000 are looked at.
+        y: (n,), without missing values, in order of time; the last 10,000 are used.
         candidates: lags in steps; those above a third of n are left out.
     """
     y = np.asarray(y, dtype=np.float64)[-MOST_POINTS:]
@@ -51,7 +51,7 @@ def find_season(y: np.ndarray, candidates: Sequence[int]) -> int | None:
 def _significant(
     observed: np.ndarray, nulls: Sequence[np.ndarray], lags: np.ndarray, doubt: float
 ) -> int | None:
-    """The season among the lags, given autocorrelations (lag + 2,) and those under each null (draws, lag + 2)."""
+    """Return the season among the lags, from autocorrelations (lag + 2,) and those under each null (draws, lag + 2)."""
     passed = _local_maxima(observed, lags) & (observed[lags] > 0)
     for null in nulls:
         centre, spread = null[:, lags].mean(0), null[:, lags].std(0) + 1e-12
@@ -69,22 +69,22 @@ def _significant(
 
 
 def _local_maxima(observed: np.ndarray, lags: np.ndarray) -> np.ndarray:
-    """Whether each lag's autocorrelation is no less than those beside it; true where those are no candidates."""
+    """Return a mask of lags whose autocorrelation is no less than those of adjacent candidates."""
     crowded = np.isin(lags - 1, lags) | np.isin(lags + 1, lags)
     return ~crowded | ((observed[lags] >= observed[lags - 1]) & (observed[lags] >= observed[lags + 1]))
 
 
 def _like(x: np.ndarray) -> np.ndarray:
-    """Series (draws, n) of the AR(1) fitted to x (n,), with its residuals drawn anew."""
+    """Return series (draws, n) of the AR(1) fitted to x (n,), with its residuals resampled."""
     rng = np.random.default_rng(0)
     x = x - x.mean()
     phi = float(np.clip((x[1:] @ x[:-1]) / max(x @ x, 1e-300), -0.95, 0.95))
     drawn = rng.choice(x[1:] - phi * x[:-1], (DRAWS, 100 + len(x)))
-    return np.asarray(lfilter([1.0], [1.0, -phi], drawn, axis=1)[:, 100:])  # begun long before
+    return np.asarray(lfilter([1.0], [1.0, -phi], drawn, axis=1)[:, 100:])  # after a burn-in
 
 
 def _detrended(y: np.ndarray) -> np.ndarray:
-    """Each row (rows, n) less its linear trend."""
+    """Return each row (rows, n) less its linear trend."""
     time = np.arange(y.shape[1]) - (y.shape[1] - 1) / 2
     slope = (y @ time) / (time @ time)
     return y - y.mean(1, keepdims=True) - slope[:, None] * time
@@ -96,7 +96,7 @@ def _differences(y: np.ndarray) -> np.ndarray:
 
 
 def _autocorrelations(x: np.ndarray, most: int) -> np.ndarray:
-    """Of each row (rows, n) at lags 0 to ``most``, (rows, most + 1): means of products, over the mean square."""
+    """Return autocorrelations of each row (rows, n) at lags 0 to ``most``: (rows, most + 1)."""
     n = x.shape[1]
     size = 2 ** int(np.ceil(np.log2(n + most + 1)))
     power = np.abs(np.fft.rfft(x, size)) ** 2

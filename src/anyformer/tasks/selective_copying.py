@@ -1,4 +1,4 @@
-"""Copying a few symbols that stand among noise."""
+"""Copying a few symbols from among noise."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 from anyformer.metrics import create_metric
 from anyformer.objectives import IGNORED, NextToken
 from anyformer.tasks import register_task
-from anyformer.tasks.base import check_integer
+from anyformer.tasks.base import Reference, check_integer
 from anyformer.tasks.generated import GeneratedTask
-from anyformer.tasks.references import Reference, Token
+from anyformer.tasks.references import Token
 
 
 @register_task("selective_copy")
@@ -24,7 +24,7 @@ class SelectiveCopy(GeneratedTask):
         x        5  3  5  5  0  5  2  6  6  6
         target   .  .  .  .  .  .  .  3  0  2
 
-    As the gaps vary, no fixed set of lags leads from an answer to its symbol: what is noise must be told from the
+    As the gaps vary, no fixed set of lags leads from an answer to its symbol: noise must be recognised by the
     token (arXiv 2312.00752, section 4.1.1 and figure 2). At a test length there is more noise.
 
     Args:
@@ -67,5 +67,5 @@ class SelectiveCopy(GeneratedTask):
         return [Token(0, "chance", "always the same symbol: right once in as many as there are")]
 
     def describe(self) -> dict[str, Any]:
-        """Facts for the report."""
+        """Return facts for the report."""
         return {**super().describe(), "vocab_size": self.vocab_size, "num_symbols": self.num_symbols}

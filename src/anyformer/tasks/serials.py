@@ -1,11 +1,11 @@
-"""Numbers that count time from a day on: Excel's days, and Unix time."""
+"""Serial numbers that count time from an epoch: Excel's days, and Unix time."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-#: The microseconds in one.
+#: Microseconds in one unit.
 SERIALS = {"unix_s": 1e6, "unix_ms": 1e3, "unix_us": 1.0, "unix_ns": 1e-3, "excel": 86_400e6}
 _EXCEL, _EPOCH = np.datetime64("1899-12-30", "us"), np.datetime64("1970-01-01", "us")
 _PLAUSIBLE = {
@@ -15,7 +15,7 @@ _PLAUSIBLE["excel"] = (10_000.0, 80_000.0)  # 1927 to 2119
 
 
 def read_serials(column: pd.Series, tried: list[str]) -> tuple[str, np.ndarray] | None:
-    """The first of these ways of counting that makes a column's dates plausible, and the dates (datetime64[us])."""
+    """Return the first of the kinds ``tried`` that makes a column's dates plausible, and the dates (datetime64[us])."""
     try:
         values = pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
     except (ValueError, TypeError):
@@ -39,6 +39,6 @@ def read_serials(column: pd.Series, tried: list[str]) -> tuple[str, np.ndarray] 
 
 
 def write_serial(date: np.datetime64, kind: str) -> str:
-    """A date as such a number."""
+    """Return a date as a serial number."""
     ticks = (date - (_EXCEL if kind == "excel" else _EPOCH)).astype(np.int64) / SERIALS[kind]
     return str(int(ticks)) if ticks == int(ticks) else repr(float(ticks))

@@ -14,7 +14,8 @@ from anyformer.spelling import option
 from anyformer.tasks.base import DataError
 from anyformer.tasks.calendar import Step, infer_step
 from anyformer.tasks.dateforms import TIMES_OF_DAY, part_of
-from anyformer.tasks.dates import Dates, Reading, read_dates
+from anyformer.tasks.datereading import DateReading, Dates
+from anyformer.tasks.dates import read_dates
 from anyformer.tasks.forecasting import Series
 
 LONGEST_GAP = 1000
@@ -23,7 +24,7 @@ LONGEST_GAP = 1000
 def dated_rows(
     table: pd.DataFrame, dated: Dates, groups: pd.Series, remarks: list[str]
 ) -> tuple[pd.DataFrame, pd.Series, pd.Series]:
-    """The table, dates and groups of the rows that have a date and a group."""
+    """Return the table, dates and groups, reduced to the rows that have a date and a group."""
     name, dates = dated.name, dated.instants.loc[table.index]
     usable = dates.notna() & groups.notna()
     if not usable.all():
@@ -37,9 +38,9 @@ def dated_rows(
 def known_rows(
     table: pd.DataFrame, dates: pd.Series | None, groups: pd.Series, targets: list[str], remarks: list[str]
 ) -> pd.Series:
-    """Which rows are not the future: those up to the last, in each group, of which a target is known.
+    """Return a mask of the rows up to the last known target of each group.
 
-    Rows after it hold what is known ahead, and are what is to be forecast.
+    Rows after it hold values known ahead, and are to be forecast.
     """
     order = pd.Series(np.arange(len(table)), table.index) if dates is None else dates
     known = table[targets].notna().any(axis=1) & order.notna() & groups.notna()
@@ -66,11 +67,11 @@ def known_rows(
 
 
 def find_step(path: Path, dates: Dates, groups: pd.Series) -> tuple[Step, bool, Dates]:
-    """The step of the largest group, whether its dates keep to it, and the dates as they are best counted.
+    """Return the step of the largest group, whether its dates keep to it, and the dates in local time or UTC.
 
-    Dates with a zone are counted on its clocks or in UTC, whichever keeps to the step more exactly: where a day has
-    23 hours now and then, days are even on the clock and hours in UTC. Where both are alike, steps shorter than a
-    day are counted in UTC and others on the clock.
+    Dates with a zone are counted in local time or in UTC, whichever keeps to the step more exactly: across changes of
+    daylight saving, days are regular in local time and hours in UTC. If both are, steps shorter than a day are counted
+    in UTC and others in local time.
     """
     largest, zoned = groups.value_counts().index, dates.reading.zone not in (None, "UTC")
     here = groups == largest[0] if len(largest) else groups.notna()
@@ -84,7 +85,7 @@ def find_step(path: Path, dates: Dates, groups: pd.Series) -> tuple[Step, bool, 
             )
         step, regular = infer_step(distinct)
         exact = float(np.mean(step.dates(step.index(distinct, distinct[0]), distinct[0]) == distinct))
-        lost = int(here.sum()) - len(distinct)  # an hour that comes twice on the clock
+        lost = int(here.sum()) - len(distinct)  # the repeated hour in autumn
         found.append((exact - lost / max(len(here), 1), absolute == (step.roughly() < 1), step, regular, one))
     _, _, step, regular, best = max(found, key=lambda one: one[:2])
     return step, regular, best
@@ -93,7 +94,7 @@ def find_step(path: Path, dates: Dates, groups: pd.Series) -> tuple[Step, bool, 
 def on_grid(
     table: pd.DataFrame, dated: Dates, groups: pd.Series, step: Step, remarks: list[str]
 ) -> tuple[list[Series], dict[str, Any]]:
-    """The rows of each group on one regular grid that begins at the first date, NaN where it has none."""
+    """Return the rows of each group on one regular grid that begins at the first date, NaN where it has none."""
     name, dates = dated.name, dated.values.loc[table.index]
     origin = dates.to_numpy().min()
     parts, gaps, merged, breaks, first_gap = [], 0, 0, 0, None
@@ -124,14 +125,14 @@ def on_grid(
     return parts, {"date": name, "step": str(step), "absent_steps": gaps}
 
 
-def _shown(reading: Reading, date: np.datetime64) -> str:
+def _shown(reading: DateReading, date: np.datetime64) -> str:
     return " ".join(text for texts in reading.write(np.array([date])).values() for text in texts)
 
 
 def check_repeats(
     path: Path, frame: pd.DataFrame, dates: pd.Series, groups: pd.Series, dated: Dates, given: list[str]
 ) -> None:
-    """``DataError`` where dates repeat so often that more series must be there than ``given`` columns tell apart."""
+    """Raise ``DataError`` if dates repeat so often that the ``given`` group columns cannot identify all series."""
     keys = pd.DataFrame({"date": dates, "group": groups})
     repeated = keys.duplicated().mean()
     if repeated <= 0.05:

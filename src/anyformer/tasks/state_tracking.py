@@ -10,9 +10,9 @@ import numpy as np
 from anyformer.metrics import create_metric
 from anyformer.objectives import NextToken
 from anyformer.tasks import register_task
-from anyformer.tasks.base import check_integer
+from anyformer.tasks.base import Reference, check_integer
 from anyformer.tasks.generated import GeneratedTask
-from anyformer.tasks.references import Reference, Token
+from anyformer.tasks.references import Token
 
 
 @register_task("state_tracking")
@@ -25,9 +25,9 @@ class StateTracking(GeneratedTask):
         x        1  2  3  0  2
         target   2  1  1  0  0
 
-    The swaps generate all permutations of the cups. With 5 of them following the ball is as hard as the word problem
-    of S5, which neither attention nor a recurrence with diagonal decays does at every length in a bounded number of
-    layers, unless TC0 = NC1 (Merrill 2024, arXiv 2404.08819; the ball is our short form of it).
+    The swaps generate all permutations of the cups. With 5 of them, following the ball is as hard as the word
+    problem of S5, which neither attention nor a recurrence with diagonal decays solves at every length with a bounded
+    number of layers, unless TC0 = NC1 (Merrill 2024, arXiv 2404.08819; the ball is our short form of it).
 
     Args:
         num_cups: cups, 2 to 8; 2 is parity.
@@ -66,5 +66,5 @@ class StateTracking(GeneratedTask):
         return [Token(0, "first cup", "where it began, whatever was swapped")]
 
     def describe(self) -> dict[str, Any]:
-        """Facts for the report."""
+        """Return facts for the report."""
         return {**super().describe(), "cups": self.num_cups, "swaps": len(self.swaps)}

@@ -1,4 +1,4 @@
-"""Which samples of a split stand for it, and which of them belong together."""
+"""Representative subsets of a split, and clusters of its samples."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 
 
 def spread_order(size: int, rng: np.random.Generator) -> np.ndarray:
-    """A permutation of ``range(size)`` of which every beginning is spread evenly over the whole.
+    """Return a permutation of ``range(size)`` with every prefix spread evenly over the whole.
 
-    Of the first ``2**k`` numbers one lies in each of ``2**k`` equal stretches, at a random place of it: nested
-    stratified sampling (Owen 1997 for one dimension). Nothing that recurs, such as a season, is met at one phase.
+    Of the first ``2**k`` numbers one lies in each of ``2**k`` equal intervals, at a random position: nested
+    stratified sampling (Owen 1997 for one dimension), which does not alias with periods in the data.
     """
     priority = rng.permutation(size)
     holder = np.argsort(priority)
@@ -24,11 +24,11 @@ def spread_order(size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def stratified_order(strata: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A permutation of which every beginning has each stratum's share of the whole, spread evenly over it.
+    """Return a permutation with each stratum's share in every prefix, spread evenly over the whole.
 
     Args:
         strata: ``(size,)``, the stratum of each number.
-        rng: draws the places.
+        rng: draws the order.
     """
     key = np.empty(len(strata))
     _, codes, counts = np.unique(strata, return_inverse=True, return_counts=True)
@@ -41,7 +41,7 @@ def stratified_order(strata: np.ndarray, rng: np.random.Generator) -> np.ndarray
 
 
 def neighbours(places: np.ndarray, *, shortest: int, most: int) -> np.ndarray:
-    """Blocks of neighbouring places: as many as are at least ``shortest`` long, and at most ``most``; numbers from 0.
+    """Return the block, from 0, of each place: at most ``most`` blocks of neighbours, each at least ``shortest`` long.
 
     Args:
         places: ``(size,)`` integers, in any order.

@@ -1,4 +1,4 @@
-"""Columns of tables: by name, and what they hold."""
+"""Columns of tables, by name and by content."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHOWN = 20
 
 
 def check_column(path: Path, frame: pd.DataFrame, name: str, argument: str) -> str:
-    """``name``, or ``DataError`` with the nearest columns where the table has none of that name."""
+    """Return ``name``; ``DataError`` with the nearest columns if the table has none of that name."""
     if name not in frame.columns:
         columns = [str(column) for column in frame.columns]
         more = f" and {len(columns) - _SHOWN} more" if len(columns) > _SHOWN else ""
@@ -24,6 +24,6 @@ def check_column(path: Path, frame: pd.DataFrame, name: str, argument: str) -> s
 
 
 def is_text(column: pd.Series) -> bool:
-    """Whether a column holds anything but numbers, booleans and dates."""
+    """True if a column holds anything but numbers, booleans and dates."""
     kinds = pd.api.types
     return not (kinds.is_numeric_dtype(column) or kinds.is_datetime64_any_dtype(column))

@@ -16,21 +16,21 @@ from anyformer.metrics import create_metric
 from anyformer.objectives import NextToken
 from anyformer.questions import Question
 from anyformer.tasks import register_task
-from anyformer.tasks.base import SPLITS, Batch, DataError, Split, Task, check_integer
-from anyformer.tasks.references import NGram, Reference
+from anyformer.tasks.base import SPLITS, Batch, DataError, Reference, Split, Task, check_integer
+from anyformer.tasks.references import NGram
 from anyformer.tasks.subsets import neighbours
 
 SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
 EVAL_BYTES = 65_536
 _SHORTEST_TEXT = 1000
 _DOCUMENTS = 16
-"""From so many documents on, each is a piece of evidence of its own; else blocks of neighbouring windows are."""
+"""With this many documents or more, clusters are documents; otherwise blocks of neighbouring windows."""
 _BLOCKS = 32
 
 
 @dataclass(frozen=True)
 class Document:
-    """A piece of text that is never cut apart where there are enough others."""
+    """A piece of text, which is not divided between splits if there are enough others."""
 
     name: str
     data: bytes
@@ -44,16 +44,16 @@ class ByteTask(Task):
         x         98   99  100  101        "bcde"
         target    99  100  101  102        "cdef"
 
-    Documents go whole into one split (80, 10 and 10 % of the bytes). Where there are fewer than 10, or one that
-    outweighs the rest, each is cut instead into three contiguous regions. Training windows start anywhere in
-    the train split; evaluation covers fixed stretches of it, the same bytes at every length.
+    Whole documents go into one split (80, 10 and 10 % of the bytes). With fewer than 10, or one that outweighs the
+    rest, each is instead cut into three contiguous regions. Training windows start anywhere in the train split;
+    evaluation covers fixed stretches of a split, the same bytes at every length.
 
     Args:
         documents: the text, in pieces.
         name, title: of the task.
         length: bytes in a window; by default 256, or less where the text is short.
         seed: fixes the split and the order of training.
-        remarks: notes from whoever read the text.
+        remarks: notes from the reader of the text.
     """
 
     vocab_size = 256
@@ -110,7 +110,7 @@ class ByteTask(Task):
         return length
 
     def size(self, split: Split, length: int | None = None) -> int:
-        """Windows in a split that do not overlap; at most 64 KiB of them in a test, half in a validation."""
+        """Return the number of windows in a split, without overlap: at most 64 KiB in the test, half in validation."""
         length = length or self.train_length
         if split == "train":
             return (len(self._data[split]) - 1) // length
@@ -118,7 +118,7 @@ class ByteTask(Task):
         return len(starts) * (stretch // length)
 
     def train_batch(self, step: int, batch_size: int) -> Batch:
-        """The batch of training step ``step``: windows that start anywhere in the train split."""
+        """Return the batch of training step ``step``: windows that start anywhere in the train split."""
         rng = np.random.default_rng([self.seed, 29, step])
         starts = rng.integers(0, len(self._data["train"]) - self.train_length, batch_size)
         return self._windows("train", starts, self.train_length)
@@ -127,7 +127,7 @@ class ByteTask(Task):
         return self._windows(split, self._starts(split, index, length), length)
 
     def _starts(self, split: Split, index: np.ndarray, length: int) -> np.ndarray:
-        """Where the windows of these numbers begin."""
+        """Return the first bytes of the windows with these indices."""
         if split == "train":
             return index * length
         stretch, starts = self._stretches(split)
@@ -143,7 +143,7 @@ class ByteTask(Task):
         return stretch, np.arange(count) * room // count * stretch
 
     def _clusters(self, split: Split, length: int) -> np.ndarray:
-        """The document in which each window begins; blocks of neighbouring windows where these are of few ones."""
+        """Return each window's document; blocks of neighbouring windows if the windows are from few documents."""
         starts = self._starts(split, np.arange(self.size(split, length)), length)
         ends = np.cumsum([len(piece.data) + 1 for piece in self._pieces[split]])
         documents = np.searchsorted(ends, starts, side="right")
@@ -166,7 +166,7 @@ class ByteTask(Task):
         return [NGram(1), NGram(3), NGram(5)]
 
     def describe(self) -> dict[str, Any]:
-        """Facts for the report."""
+        """Return facts for the report."""
         return {
             **super().describe(),
             "split_by": self.split_by,
@@ -175,12 +175,12 @@ class ByteTask(Task):
         }
 
     def notes(self) -> list[str]:
-        """What was left out or decided."""
+        """Return remarks on texts left out and on decisions made."""
         return list(self._remarks)
 
 
 def _split_documents(documents: Sequence[Document], seed: int) -> tuple[str, dict[Split, list[Document]]]:
-    """How, and into what, the documents are split; whole ones go where the most bytes are still missing."""
+    """Return how the documents are split, in words, and the splits; whole ones go where most bytes are missing."""
     total = sum(len(document.data) for document in documents)
     pieces: dict[Split, list[Document]] = {split: [] for split in SPLITS}
     if len(documents) < 10 or max(len(document.data) for document in documents) > 0.1 * total:
@@ -204,17 +204,17 @@ def _hash(text: str, seed: int) -> bytes:
 
 @register_task("bytes")
 def standard_library(*, length: int | None = None, max_bytes: int = 4_000_000, seed: int = 0) -> ByteTask:
-    """Bytes of the Python standard library's source on this machine.
+    """Return bytes of the Python standard library's source on this machine.
 
     Args:
         length: bytes in a window; 256 by default.
-        max_bytes: how much of the source to take: whole files, none above a twentieth of it, in a fixed random order.
+        max_bytes: size of the sample: whole files, none above a twentieth of it, in a fixed random order.
         seed: fixes the split and the order of training.
     """
     check_integer("max_bytes", max_bytes, low=_SHORTEST_TEXT)
     root = Path(sysconfig.get_paths()["stdlib"])
     left_out = {"test", "tests", "site-packages", "dist-packages", "idlelib", "lib2to3", "__pycache__"}
-    left_out.add("encodings")  # a hundred tables by one template, which would stand in all three splits
+    left_out.add("encodings")  # a hundred tables by one template, which would be in all three splits
     files = [file for file in root.rglob("*.py") if not left_out & set(file.relative_to(root).parts)]
     if not files:
         raise DataError(f"bytes: there is no Python source in {root}; give a text file or folder instead")
@@ -222,7 +222,7 @@ def standard_library(*, length: int | None = None, max_bytes: int = 4_000_000, s
     documents, total = [], 0
     for name in names:
         data = (root / name).read_bytes()
-        if len(data) <= max_bytes // 20 and total + len(data) <= max_bytes:  # no file that outweighs the rest
+        if len(data) <= max_bytes // 20 and total + len(data) <= max_bytes:  # no file may outweigh the rest
             documents.append(Document(name, data))
             total += len(data)
     return ByteTask(

@@ -1,9 +1,9 @@
-"""Which columns of a table say when its rows were: the axis that series are laid out on.
+"""The time axis of a table: the columns that date its rows.
 
 The axis holds full dates that mostly rise in the order of the rows, within each group, or fill a regular grid, or are
-different for each row. Numbers and two-digit years, which may be something else, must do more; times of day and dates
-of birth are never the axis, and what hardly changes is none. Where a date repeats and further columns (a time, an
-hour, a month beside a year) tell the rows apart, the columns are read together.
+distinct. Numbers and two-digit years, which may be other things, must meet more; times of day, dates of birth and
+columns that hardly change are never the axis. If dates repeat and further columns (a time, an hour, a month beside a
+year) distinguish the rows, the columns are read together.
 """
 
 from __future__ import annotations
@@ -17,29 +17,20 @@ import numpy as np
 import pandas as pd
 
 from anyformer.spelling import option
+from anyformer.tasks.axisrules import LIKELY, NEVER, UNLIKELY, is_axis, rank
 from anyformer.tasks.base import DataError
 from anyformer.tasks.datefitting import MOST_MISFITS, PLAUSIBLE, nearly_dates, ways_of
 from anyformer.tasks.dateforms import TIMES_OF_DAY, day_first, part_of
 from anyformer.tasks.datenames import AMBIGUOUS, LANGUAGES, unread_words
-from anyformer.tasks.dates import Dates, read_dates
-from anyformer.tasks.datestyle import Style
-from anyformer.tasks.encoding import Layout
+from anyformer.tasks.datereading import Dates
+from anyformer.tasks.dates import read_dates
+from anyformer.tasks.datestyle import DateStyle
+from anyformer.tasks.encoding import DataLayout
 from anyformer.tasks.reading import Table
 from anyformer.tasks.serials import SERIALS
 from anyformer.tasks.tables import check_column
 from anyformer.tasks.zones import check_zone
 
-_LIKELY = re.compile(
-    r"date|time|stamp|datum|fecha|epoch|(^|[^a-z])(ds|dt|ts|day|month|week|quarter|year|when|period|jour|mois|tag|monat|jahr)"
-    r"([^a-z]|$)",
-    re.IGNORECASE,
-)
-_UNLIKELY = re.compile(
-    r"updat|modif|creat|expir|valid|due|insert|load|birth|born|lifetime|runtime|until", re.IGNORECASE
-)
-_NEVER = re.compile(
-    r"birth|born|version|(^|[^a-z])(dob|ip|id|sku|release|rev|ver|zip|phone|tel)([^a-z]|$)", re.IGNORECASE
-)
 NONE = "none"
 
 
@@ -54,14 +45,14 @@ def find_axis(
     tz: str | None = None,
     remarks: list[str],
 ) -> Dates | None:
-    """The dates of a table's rows; None where it has none, or ``date`` is ``"none"``.
+    """Return the dates of a table's rows; None if it has none, or ``date`` is ``"none"``.
 
     Args:
         path: of the file, for messages.
-        date: the column, or the columns that make a date together; found where not given.
-        groups: what tells each row's series apart.
+        date: the column, or the columns that make up a date; found where not given.
+        groups: the key of each row's series.
         date_format, dayfirst, tz: see :func:`anyformer.tasks.dates.read_dates`.
-        remarks: takes what was decided.
+        remarks: takes the decisions made.
 
     Raises:
         DataError: a column that was named holds no dates, or not such dates.
@@ -80,7 +71,7 @@ def find_axis(
     found = [dates for name in frame.columns for dates in _read(frame, str(name), codes, options)]
     if date_format is None:
         found = [_extended(frame, dates, codes, options) for dates in found]
-    fitting = [dates for dates in found if _is_axis(dates)]
+    fitting = [dates for dates in found if is_axis(dates)]
     if not fitting:
         if dayfirst is not None and date_format is None:
             other = find_axis(path, frame, None, groups=groups, remarks=[])
@@ -96,7 +87,7 @@ def find_axis(
             )
         remarks.extend(_why_none(path, frame, found))
         return None
-    best = max(fitting, key=_rank)
+    best = max(fitting, key=rank)
     _check_clock(path, best)
     if date_format is None:
         _check_years(path, best)
@@ -116,7 +107,7 @@ def find_axis(
 
 
 def as_written(table: Table) -> pd.DataFrame:
-    """A table's columns as the file has them, 01.10 being neither 1.1 nor 110; numbers with fractions stay as read."""
+    """Return a table's columns as texts of the file (01.10 is neither 1.1 nor 110); fractions stay numbers."""
     columns = {}
     for name in table.frame.columns:
         column = table.frame[name]
@@ -134,7 +125,7 @@ def as_written(table: Table) -> pd.DataFrame:
 
 def _note_dayfirst(dates: Dates, dayfirst: bool | None, remarks: list[str]) -> None:
     style = dates.reading.style
-    told = style not in SERIALS and not style.startswith("%Y") and day_first(Style(style)) is not None
+    told = style not in SERIALS and not style.startswith("%Y") and day_first(DateStyle(style)) is not None
     if dayfirst is not None and not told:
         remarks.append(
             f"{option('dayfirst', dayfirst)} says nothing about {dates.name!r}, which is written {dates.reading.style}"
@@ -142,7 +133,7 @@ def _note_dayfirst(dates: Dates, dayfirst: bool | None, remarks: list[str]) -> N
 
 
 def _check_clock(path: Path, dates: Dates) -> None:
-    """``DataError`` where a date is at an hour that clocks of its zone skip."""
+    """Raise ``DataError`` if a date is in an hour that clocks of its zone skip."""
     if dates.skipped:
         raise DataError(
             f"{path}: {dates.skipped} in {dates.name!r}, as those of {dates.reading.zone} skip it in spring: the times "
@@ -151,7 +142,7 @@ def _check_clock(path: Path, dates: Dates) -> None:
 
 
 def _odd_years(dates: Dates) -> str:
-    """What is odd about the years of dates; nothing where they are plausible."""
+    """Return a remark on the years of dates; empty if they are plausible."""
     years = dates.clock.dropna().dt.year
     low, high = int(years.min()), int(years.max())
     if PLAUSIBLE[0] <= low and high <= PLAUSIBLE[1]:
@@ -160,7 +151,7 @@ def _odd_years(dates: Dates) -> str:
 
 
 def _check_years(path: Path, dates: Dates) -> None:
-    """``DataError`` where all years of dates that nobody named are as in another calendar."""
+    """Raise ``DataError`` if all years of a column that the user did not name are those of another calendar."""
     years, odd = dates.clock.dropna().dt.year, _odd_years(dates)
     if not odd:
         return
@@ -175,11 +166,11 @@ def _check_years(path: Path, dates: Dates) -> None:
 
 
 def axis_again(
-    path: Path, frame: pd.DataFrame, layout: Layout, remarks: list[str], groups: pd.Series | None = None
+    path: Path, frame: pd.DataFrame, layout: DataLayout, remarks: list[str], groups: pd.Series | None = None
 ) -> Dates:
-    """The dates of new data, in the columns that a model was trained on and written as they were there.
+    """Return the dates of new data, in the columns and the format that a model was trained on.
 
-    What is written otherwise is read as it is, and that is said.
+    Dates in another format are read too, with a remark.
 
     Raises:
         DataError: a column is not there, or holds no dates.
@@ -205,7 +196,7 @@ def axis_again(
 
 
 def dated_columns(frame: pd.DataFrame, date: str | Sequence[str] | bool | None) -> list[str]:
-    """The columns that the option ``date`` names."""
+    """Return the columns that the option ``date`` names."""
     if not date or date == NONE or date is True:
         return [NONE] if date == NONE and NONE in frame.columns else []
     if isinstance(date, str) and date not in frame.columns and "," in date:
@@ -248,43 +239,8 @@ def _read(frame: pd.DataFrame, name: str, codes: np.ndarray | None, options: dic
     return [] if dates is None else [dates]
 
 
-def _is_axis(dates: Dates) -> bool:
-    """Whether dates that nobody named are the time axis."""
-    order, name = dates.order, dates.name
-    if (
-        order.distinct < 3
-        or order.usual > 0.5
-        or any(_NEVER.search(column) for column in dates.reading.columns)
-    ):
-        return False
-    steady, regular = order.steady >= 0.5 and order.dense >= 0.5, order.dense >= 0.5
-    rising = order.rising >= 0.9
-    likely = bool(_LIKELY.search(name))
-    style = dates.reading.styles[0]
-    if len(dates.reading.columns) > 1:
-        return rising or regular
-    if style == "%Y":
-        named = part_of(name) == "%Y"
-        moving = order.moving >= 0.5 and rising
-        return (
-            (moving or (regular and order.repeated <= 0.05))
-            if named
-            else steady and order.moving > 0.99 and likely
-        )
-    if style == "excel":
-        calendar = order.step is not None and bool(order.step.months or order.step.working_day)
-        return rising and (likely or (calendar and steady))
-    if style in SERIALS:
-        return (likely and rising) or (
-            steady and order.step is not None and order.step.microseconds != int(SERIALS[style])
-        )
-    if dates.weak:
-        return _is_weak_axis(dates, likely)
-    return rising or regular or (likely and order.repeated <= 0.05)
-
-
 def _extended(frame: pd.DataFrame, dates: Dates, codes: np.ndarray | None, options: dict[str, Any]) -> Dates:
-    """The dates, with the columns of the same rows' months, days and times where these make them repeat less."""
+    """Return the dates, joined with columns of months, days and times if these make them repeat less."""
     if not dates.order.repeated or dates.reading.styles[0] in SERIALS:
         return dates
     held = {letter for style in dates.reading.styles for letter in re.findall(r"%[-^~:\d]?([A-Za-z])", style)}
@@ -308,9 +264,9 @@ def _with_part(
     codes: np.ndarray | None,
     options: dict[str, Any],
 ) -> Dates | None:
-    """The dates with the first column that holds this part of them, "" being a time of day, and helps."""
+    """Return the dates joined with the first column of this part ("": a time of day) that helps; None if none."""
     for name in map(str, frame.columns):
-        likely = part_of(name) == part if part else part_of(name) is None and _LIKELY.search(name)
+        likely = part_of(name) == part if part else part_of(name) is None and LIKELY.search(name)
         if name in dates.reading.columns or not likely:
             continue
         found = read_dates(frame, [*dates.reading.columns, name], codes=codes, **options)
@@ -322,28 +278,28 @@ def _with_part(
 
 
 def _why_none(path: Path, frame: pd.DataFrame, found: list[Dates]) -> list[str]:
-    """Why columns that hold dates, or are called so, are not taken for the time of the rows."""
+    """Return remarks on columns of dates, or named like dates, that are not the time axis."""
     remarks = [
         f"dates in {dates.name!r} ({dates.reading.style}) neither rise with the rows nor fill a grid and are not taken "
         f"for their time; {option('date', dates.name)} takes them"
         for dates in found
-        if dates.order.distinct > 2 and (not dates.weak or _LIKELY.search(dates.name))
+        if dates.order.distinct > 2 and (not dates.weak or LIKELY.search(dates.name))
     ]
     read = {name for dates in found for name in dates.reading.columns}
     for name in map(str, frame.columns):
         present = frame[name].dropna()
         if name in read or present.empty or pd.to_numeric(present, errors="coerce").notna().mean() > 0.9:
             continue
-        if _UNLIKELY.search(name):
+        if UNLIKELY.search(name):
             continue
         _check_zone_names(path, frame[name])
-        ways = None if _NEVER.search(name) else ways_of(frame[name])
+        ways = None if NEVER.search(name) else ways_of(frame[name])
         if ways:
             raise DataError(
                 f"{option('date')}: column {name!r} of {path} holds dates written in several ways, {ways}; write them "
                 f"in one way, or give {option('date', NONE)}"
             )
-        if not _LIKELY.search(name):
+        if not LIKELY.search(name):
             continue
         wrong = nearly_dates(frame[name])
         if wrong:
@@ -359,7 +315,7 @@ def _why_none(path: Path, frame: pd.DataFrame, found: list[Dates]) -> list[str]:
 
 
 def _check_zone_names(path: Path, column: pd.Series) -> None:
-    """``DataError`` where dates in a column would be read but for the name of a zone that stands for several."""
+    """Raise ``DataError`` if dates in a column cannot be read only because the name of their zone is ambiguous."""
     texts = column.dropna().astype(str)
     named = texts.str.extract(r"(?<![A-Za-z])([A-Z]{2,4})$", expand=False)
     unclear = named.isin(list(AMBIGUOUS))
@@ -376,7 +332,7 @@ def _check_zone_names(path: Path, column: pd.Series) -> None:
 
 
 def _how_to_say(text: str) -> str:
-    """What helps where a text is not read as a date: its format, and what of its words none reads."""
+    """Return advice for a text that is not read as a date: the option, and words in it that are not known."""
     how = f"{option('date_format', '%d.%m.%Y')}, or what it is, says how"
     words = unread_words(text)
     if words:
@@ -385,30 +341,3 @@ def _how_to_say(text: str) -> str:
             "or names like CET"
         )
     return how
-
-
-def _is_weak_axis(dates: Dates, likely: bool) -> bool:
-    """Whether values that may be something else are the time axis."""
-    order, style = dates.order, dates.reading.styles[0]
-    years = dates.clock.dropna().dt.year
-    steady = order.steady >= 0.5 and order.dense >= 0.5
-    if years.min() < 1600 or years.max() > 2200:
-        return False
-    if re.fullmatch(r"%.?[bB]\W*%y|%y\W*%.?[bB]", style):  # or a day and a month without a year, as in Jan-20
-        shuffled = likely and order.rising < 0.7 and order.dense > 0.99
-        months = 12 if style.startswith("%y") else 13  # days of one month would be years apart
-        return order.step is not None and 0 < order.step.months < months and (steady or shuffled)
-    # as in 1.2.10, a version, or 101, 102, ..., or 1.2345
-    loose = "%-" in style or style in ("%y%m%d", "%G%V", "%d%m%Y", "%m%d%Y", "%m.%Y", "%Y.%m")
-    return (steady and (likely or not loose)) or (likely and (order.rising >= 0.9 or order.dense >= 0.5))
-
-
-def _rank(dates: Dates) -> float:
-    """How much rather than others dates are the axis."""
-    name = dates.name
-    return (
-        dates.order.score
-        + 0.5 * bool(_LIKELY.search(name))
-        - bool(_UNLIKELY.search(name))
-        - dates.order.usual
-    )

@@ -9,16 +9,16 @@ import numpy as np
 from anyformer.metrics import create_metric
 from anyformer.objectives import IGNORED, NextToken
 from anyformer.tasks import register_task
-from anyformer.tasks.base import check_integer
+from anyformer.tasks.base import Reference, check_integer
 from anyformer.tasks.generated import GeneratedTask
-from anyformer.tasks.references import Reference, Token
+from anyformer.tasks.references import Token
 
 
 @register_task("translation")
 class Translation(GeneratedTask):
     """A sentence, a separator, and its translation: words by a dictionary, adjectives behind nouns, names as they are.
 
-    With adjectives a b, nouns N M, names X Y, and words of the other language marked with a stroke::
+    With adjectives a b, nouns N M, names X Y, and words of the other language marked with a prime::
 
         place    0  1  2  3  4  5  6  7  8  9
         x        a  N  X  M  b  /  N' a' X  M'
@@ -59,7 +59,7 @@ class Translation(GeneratedTask):
         self.title = f"Translate sentences of up to {length // 2} words and names."
 
     def translate(self, source: np.ndarray) -> np.ndarray:
-        """Sentences (count, n) in the other language; what is negative is no token and stays so."""
+        """Translate sentences (count, n); negative entries are no tokens and stay."""
         result = np.where(
             (source >= 0) & (source < self.words), self.dictionary[source.clip(0, self.words - 1)], source
         )
@@ -67,7 +67,7 @@ class Translation(GeneratedTask):
         adjective, noun = (source >= 0) & (source < half), (source >= half) & (source < self.words)
         swap = (
             adjective[:, :-1] & noun[:, 1:]
-        )  # two pairs never overlap: the same token would be of both kinds
+        )  # pairs cannot overlap: a token would be both adjective and noun
         first, second = result[:, :-1].copy(), result[:, 1:].copy()
         result[:, :-1] = np.where(swap, second, result[:, :-1])
         result[:, 1:] = np.where(swap, first, result[:, 1:])
@@ -87,7 +87,7 @@ class Translation(GeneratedTask):
         x, targets = np.zeros((count, length), np.int64), np.full((count, length), IGNORED)
         x[:, :longest] = source
         whole = np.arange(length)[None]
-        behind = whole - sizes  # 0 at the separator, where the first word is to be given
+        behind = whole - sizes  # 0 at the separator, which predicts the first word
         at = behind.clip(0, longest - 1)
         x = np.where(behind < 0, x, np.take_along_axis(target, (behind - 1).clip(0, longest - 1), 1))
         x = np.where(behind == 0, separator, x)
@@ -101,5 +101,5 @@ class Translation(GeneratedTask):
         return [Token(self.words, "chance", "always the same word of the other language")]
 
     def describe(self) -> dict[str, Any]:
-        """Facts for the report."""
+        """Return facts for the report."""
         return {**super().describe(), "vocab_size": self.vocab_size, "words": self.words, "names": self.names}

@@ -1,4 +1,4 @@
-"""New data, encoded as the data that a model was trained on, and a model's outputs as answers about it."""
+"""New data, encoded as a model's training data was, and the model's outputs as answers about it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from torch import Tensor
 from anyformer.tasks.arrays import features_of, load_arrays
 from anyformer.tasks.base import Batch, DataError
 from anyformer.tasks.choices import group_keys, note_ungrouped
-from anyformer.tasks.dates import Dates, Reading
-from anyformer.tasks.delimited import Style
+from anyformer.tasks.datereading import DateReading, Dates
+from anyformer.tasks.delimited import DelimitedStyle
 from anyformer.tasks.encoding import Encoding, ForecastEncoding, LabelledEncoding, filled
 from anyformer.tasks.files import check_exists, read_table
 from anyformer.tasks.forecasting import Series
@@ -29,25 +29,25 @@ from anyformer.tasks.timeaxis import as_written, axis_again
 
 @dataclass(frozen=True)
 class Unseen:
-    """Sequences whose targets are not known.
+    """Sequences with unknown targets.
 
     Attributes:
         batch: all of them; targets are NaN, or -1 for classes.
-        names: what tells the answers apart: a row for each sequence, or for each step that is forecast.
-        remarks: what was decided about the data.
-        style: how the file is written, where it is one of text.
+        names: identifies the answers: a row for each sequence, or for each step that is forecast.
+        remarks: decisions made about the data.
+        style: the format of the file, if it is one of delimited text.
     """
 
     batch: Batch
     names: pd.DataFrame
     remarks: list[str] = field(default_factory=list)
-    style: Style = field(default_factory=Style)
+    style: DelimitedStyle = field(default_factory=DelimitedStyle)
 
 
 def read_unseen(encoding: Encoding, path: str | os.PathLike[str]) -> Unseen:
-    """The sequences in a file; for a forecast, the end of each of its series.
+    """Read the sequences in a file; for a forecast, the end of each of its series.
 
-    Columns may come in any order and others may be there, that of the target too; none of them is looked at.
+    Columns may come in any order; further ones, the target's included, are ignored.
 
     Raises:
         DataError: the file cannot be used; one sentence names it, what is wrong and where.
@@ -59,9 +59,9 @@ def read_unseen(encoding: Encoding, path: str | os.PathLike[str]) -> Unseen:
 
 
 def answers(encoding: Encoding, unseen: Unseen, outputs: Tensor) -> pd.DataFrame:
-    """A model's outputs in words and in the user's units, in a table with the columns of ``unseen.names`` first.
+    """Return a model's outputs as class names or in the user's units, beside the columns of ``unseen.names``.
 
-    For classes, a column of the likeliest ones and one of the probability of each, ``p(class)``.
+    For classes, a column of the likeliest one and a column ``p(class)`` of probabilities for each.
     """
     if isinstance(encoding, LabelledEncoding) and encoding.classes is not None:
         shares = outputs.detach().cpu().double().softmax(-1).numpy()
@@ -80,7 +80,7 @@ def answers(encoding: Encoding, unseen: Unseen, outputs: Tensor) -> pd.DataFrame
 def _sequences(encoding: LabelledEncoding, path: Path) -> Unseen:
     layout, remarks = encoding.layout, list[str]()
     mask: np.ndarray | None = None
-    style = Style()
+    style = DelimitedStyle()
     if layout.kind == "arrays":
         x = _array(encoding, path, remarks)
         names = pd.DataFrame({"row": np.arange(1, len(x) + 1)})
@@ -163,14 +163,14 @@ def _group_keys(table: Table, names: list[str], remarks: list[str]) -> pd.Series
 
 
 def _named_groups(table: Table, names: list[str], keys: pd.Series, wanted: list[str]) -> pd.DataFrame:
-    """The columns of groups, a row for each of the wanted keys."""
+    """Return the group columns, with a row for each of the wanted keys."""
     firsts = keys.drop_duplicates()
     rows = dict(zip(firsts, firsts.index))
     return pd.DataFrame({name: table.keys(name)[[rows[key] for key in wanted]].to_numpy() for name in names})
 
 
 def _numbers(table: Table, columns: list[str], remarks: list[str]) -> pd.DataFrame:
-    """These columns as numbers, NaN where one is missing; ``DataError`` where one is absent or not numeric."""
+    """Return these columns as numbers, NaN where one is missing; ``DataError`` if a column is absent or not numeric."""
     path, frame = table.path, table.frame
     absent = [name for name in columns if name not in frame.columns]
     if absent:
@@ -229,7 +229,7 @@ def _check_step(encoding: ForecastEncoding, path: Path, dated: Dates, groups: pd
 
 
 def _problem(encoding: ForecastEncoding, part: Series) -> str | None:
-    """Why this series cannot be forecast."""
+    """Return why this series cannot be forecast; None if it can."""
     what = f"series {part.name!r}" if part.name else "the series"
     if len(part.values) < encoding.context:
         return f"{what} has {len(part.values)} steps at its end; the model needs {encoding.context}"
@@ -250,9 +250,9 @@ def _windows(encoding: ForecastEncoding, parts: list[Series]) -> Batch:
 
 
 def _steps_ahead(
-    encoding: ForecastEncoding, parts: list[Series], origin: np.datetime64 | None, reading: Reading | None
+    encoding: ForecastEncoding, parts: list[Series], origin: np.datetime64 | None, reading: DateReading | None
 ) -> pd.DataFrame:
-    """The date or number of each step that is forecast."""
+    """Return the date or number of each step that is forecast."""
     layout, ahead = encoding.layout, np.arange(encoding.horizon)
     if origin is None or reading is None or layout.step is None:
         return pd.DataFrame({"step": np.tile(ahead + 1, len(parts))})

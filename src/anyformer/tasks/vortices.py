@@ -1,4 +1,4 @@
-"""A two-dimensional flow, one step on."""
+"""A two-dimensional flow, one step later."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from scipy.stats import norm
 from anyformer.metrics import create_metric
 from anyformer.objectives import NextToken
 from anyformer.tasks import register_task
-from anyformer.tasks.base import check_integer
+from anyformer.tasks.base import Reference, check_integer
 from anyformer.tasks.generated import GeneratedTask
-from anyformer.tasks.references import Reference, SameToken, Token
+from anyformer.tasks.references import SameToken, Token
 
 _COLUMNS = 8
 _STRENGTH = 2.0
@@ -22,13 +22,13 @@ _STEPS, _DT = 10, 0.1
 
 @register_task("vortices")
 class Vortices(GeneratedTask):
-    """The vorticity of an incompressible flow on a torus, from what it was: 8 columns of cells, read row by row.
+    """The vorticity of an incompressible flow on a torus, from an earlier one: 8 columns of cells, read row by row.
 
     w_t + u . grad w = 0.02 laplacian w, where u = (psi_y, -psi_x) and laplacian psi = -w: every vortex moves all
-    others. Fields start as Gaussian noise of wavelengths of 3 cells and more, of standard deviation 2, and go on for a
-    unit of time, in which the flow moves things by a cell or two; where 8 cells are 2 pi. A token is the level of a
+    others. Fields start as Gaussian noise with wavelengths of 3 cells and more and standard deviation 2, and evolve for
+    a unit of time, in which the flow advects by a cell or two; 8 cells are 2 pi. A token is the level of a
     cell's vorticity, the levels being equally likely at the start; the target is the same cell's level at the end.
-    Not causal: a cell's future hangs on all cells. At a test length there are more rows.
+    Not causal: a cell's future depends on all cells. At a test length there are more rows.
 
     Args:
         levels: number of tokens.
@@ -56,14 +56,14 @@ class Vortices(GeneratedTask):
         return {"x": x, "targets": targets}
 
     def references(self) -> list[Reference]:
-        """Chance, and a flow that stands still."""
+        """Chance, and persistence."""
         return [
             Token(0, "chance", "always the same level: right about once in as many as there are"),
             SameToken("persistence", "the level that the cell has: nothing moves"),
         ]
 
     def describe(self) -> dict[str, Any]:
-        """Facts for the report."""
+        """Return facts for the report."""
         return {
             **super().describe(),
             "vocab_size": self.vocab_size,
@@ -73,7 +73,7 @@ class Vortices(GeneratedTask):
 
 
 def _waves(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Wave numbers of both axes, and which are kept: those below two thirds of the shortest wave's."""
+    """Return the wave numbers of both axes, and a mask of those kept: below two thirds of the largest."""
     kx = np.fft.fftfreq(shape[0], 1 / _COLUMNS)[:, None] * np.ones(shape[1] // 2 + 1)
     ky = np.fft.rfftfreq(shape[1], 1 / _COLUMNS)[None] * np.ones((shape[0], 1))
     kept = (np.abs(kx) < _COLUMNS / 3) & (np.abs(ky) < _COLUMNS / 3) & (kx**2 + ky**2 > 0)
@@ -81,7 +81,7 @@ def _waves(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def start_field(rng: np.random.Generator, count: int, rows: int) -> np.ndarray:
-    """Vorticities (count, rows, 8) at the start."""
+    """Draw initial vorticities (count, rows, 8)."""
     *_, kept = _waves((rows, _COLUMNS))
     w = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((count, rows, _COLUMNS))) * kept, s=(rows, _COLUMNS))
     scaled: np.ndarray = _STRENGTH * w / w.std(axis=(1, 2), keepdims=True)
@@ -89,7 +89,7 @@ def start_field(rng: np.random.Generator, count: int, rows: int) -> np.ndarray:
 
 
 def flow(w: np.ndarray, steps: int = _STEPS, dt: float = _DT) -> np.ndarray:
-    """The vorticity (count, rows, 8) after ``steps`` of ``dt``, by the classical Runge-Kutta method."""
+    """Return the vorticity (count, rows, 8) after ``steps`` of ``dt``, by the classical Runge-Kutta method."""
     shape = (w.shape[1], w.shape[2])
     kx, ky, kept = _waves(shape)
     square = np.where(kx**2 + ky**2 > 0, kx**2 + ky**2, 1.0)

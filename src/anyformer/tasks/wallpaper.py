@@ -9,9 +9,9 @@ import numpy as np
 from anyformer.metrics import create_metric
 from anyformer.objectives import IGNORED, NextToken
 from anyformer.tasks import register_task
-from anyformer.tasks.base import check_integer
+from anyformer.tasks.base import Reference, check_integer
 from anyformer.tasks.generated import GeneratedTask
-from anyformer.tasks.references import NGram, Reference, Token
+from anyformer.tasks.references import NGram, Token
 
 
 @register_task("wallpaper")
@@ -25,9 +25,9 @@ class Wallpaper(GeneratedTask):
         2 0 1 1
         0 2 2 1
 
-    The first ``period`` rows are drawn at random and are not asked; a pixel below them is the one ``period`` rows
-    above it, or with probability ``noise`` any colour. Nothing nearer helps: what must be seen lies at a fixed
-    distance of ``period * columns`` tokens, straight above. A test length has more rows.
+    The first ``period`` rows are drawn at random and have no targets; a pixel below them is the one ``period`` rows
+    above it, or with probability ``noise`` any colour. Only the token at the fixed distance ``period * columns``,
+    straight above, is informative. A test length has more rows.
 
     Args:
         colours: number of tokens.
@@ -77,10 +77,10 @@ class Wallpaper(GeneratedTask):
         return {"x": image[:, :-1], "targets": targets}
 
     def references(self) -> list[Reference]:
-        """Chance, and what the last few pixels tell."""
+        """Chance, and n-grams of the last few pixels."""
         return [Token(0, "chance", "always the same colour: right once in as many as there are"), NGram(3)]
 
     def describe(self) -> dict[str, Any]:
-        """Facts for the report."""
+        """Return facts for the report."""
         facts = {"vocab_size": self.vocab_size, "columns": self.columns, "period": self.period}
         return {**super().describe(), **facts, "noise": self.noise}

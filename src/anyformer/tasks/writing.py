@@ -1,4 +1,4 @@
-"""Tables written as the file that they are about."""
+"""Tables written in the format of the file that they answer."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anyformer.tasks.delimited import Style
+from anyformer.tasks.delimited import DelimitedStyle
 
 _DIGITS = 7
-"""Significant digits of a number: those of float32, in which models reckon."""
+"""Significant digits of a number: those of float32, in which models compute."""
 
 
-def write_table(frame: pd.DataFrame, path: Path, style: Style) -> None:
+def write_table(frame: pd.DataFrame, path: Path, style: DelimitedStyle) -> None:
     """Write a table with the separator, quotes, decimal mark, ends of lines and encoding of ``style``."""
     lines = [[_text(str(name), style) for name in frame.columns]]
     columns = [[_field(value, style) for value in frame.iloc[:, i].tolist()] for i in range(frame.shape[1])]
@@ -23,8 +23,8 @@ def write_table(frame: pd.DataFrame, path: Path, style: Style) -> None:
     path.write_bytes(text.encode(style.encoding))
 
 
-def _field(value: Any, style: Style) -> str:
-    """A value as it stands in the file."""
+def _field(value: Any, style: DelimitedStyle) -> str:
+    """Return a value as the file writes it."""
     if value is None or value is pd.NaT or value is pd.NA or value != value:
         return "NA" if style.separator == " " else ""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -34,13 +34,13 @@ def _field(value: Any, style: Style) -> str:
 
 
 def _number(value: float) -> str:
-    """A number with its significant digits, as people write it where that is not too long."""
+    """Return a number with its significant digits, without an exponent if that is not too long."""
     if isinstance(value, int) or value == 0 or not 1e-6 <= abs(value) < 1e15:
         return f"{value:.{_DIGITS}g}" if isinstance(value, float) else str(value)
     return np.format_float_positional(value, precision=_DIGITS, unique=False, fractional=False, trim="-")
 
 
-def _text(text: str, style: Style) -> str:
+def _text(text: str, style: DelimitedStyle) -> str:
     needs = (
         not text or text != text.strip() or text[:1] == "#" or set(text) & {style.separator, '"', "\n", "\r"}
     )

@@ -1,4 +1,4 @@
-"""Time zones: what clocks show where, by the names of the tz database or by a fixed offset such as ``+01:00``."""
+"""Time zones, by the names of the tz database or as a fixed offset such as ``+01:00``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anyformer.registry import nearest
 from anyformer.spelling import option
 from anyformer.tasks.datenames import ZONES
 
-#: Tried before all others, which may agree with one of these on the dates at hand.
+#: Zones that are tried first, as others may agree with one of these on the given dates.
 _USUAL = (
     "Europe/Berlin", "Europe/London", "Europe/Helsinki", "America/New_York", "America/Chicago", "America/Denver",
     "America/Los_Angeles", "America/Halifax", "America/St_Johns", "Australia/Sydney", "Australia/Adelaide",
@@ -22,7 +22,7 @@ _USUAL = (
 
 
 def to_clock(instants: np.ndarray, zone: str | None) -> np.ndarray:
-    """What clocks in ``zone`` show (datetime64[us]) at these instants in UTC; the same without a zone."""
+    """Return the local time in ``zone`` (datetime64[us]) of instants in UTC; unchanged without a zone."""
     if zone in (None, "UTC"):
         return instants
     index = pd.DatetimeIndex(instants).tz_localize("UTC").tz_convert(zone).tz_localize(None)
@@ -30,9 +30,9 @@ def to_clock(instants: np.ndarray, zone: str | None) -> np.ndarray:
 
 
 def to_instants(clock: np.ndarray, zone: str | None) -> np.ndarray:
-    """The instants in UTC at which clocks in ``zone`` show these times.
+    """Return the instants in UTC of local times in ``zone``.
 
-    Of an hour that comes twice in autumn the first is meant; one left out in spring stands for the moment of change.
+    Of the repeated hour in autumn the first is meant; the skipped one in spring stands for the moment of change.
     """
     if zone in (None, "UTC"):
         return clock
@@ -42,7 +42,7 @@ def to_instants(clock: np.ndarray, zone: str | None) -> np.ndarray:
 
 
 def check_zone(zone: str) -> str:
-    """``zone``; ``ValueError`` with the nearest names where it is neither one of the tz database nor an offset."""
+    """Return ``zone``; ``ValueError`` with the nearest names if it is neither in the tz database nor an offset."""
     if zone in available_timezones() or re.fullmatch(r"[+-]\d\d:\d\d", zone):
         return zone
     near = nearest(zone, list(available_timezones()))
@@ -55,7 +55,7 @@ def check_zone(zone: str) -> str:
 
 @lru_cache(maxsize=8)
 def abbreviations(zone: str) -> dict[str, float]:
-    """The letters that clocks in ``zone`` go by, such as CST and CDT, and the minutes that each is ahead of UTC."""
+    """Return the abbreviations of ``zone``, such as CST and CDT, with their minutes ahead of UTC."""
     months = pd.date_range("1990-01-15", "2037-12-15", freq="MS").tz_localize("UTC").tz_convert(zone)
     return {moment.tzname(): moment.utcoffset().total_seconds() / 60 for moment in months}
 
@@ -63,13 +63,13 @@ def abbreviations(zone: str) -> dict[str, float]:
 def in_order(
     clock: np.ndarray, zone: str | None, codes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The instants in UTC of times (N,) on the clocks of ``zone``, those that come twice told by the order of rows.
+    """Return the instants in UTC of local times (N,) in ``zone``; the order of rows resolves repeated hours.
 
     Args:
         codes: of the groups of rows, (N,), in each of which times rise, or fall.
 
     Returns:
-        the instants; which of the times come twice; which of them there are not, as clocks skip them.
+        the instants; a mask of the times that occur twice; a mask of those that clocks skip.
     """
     first, there = to_instants(clock, zone), ~np.isnat(clock)
     if zone in (None, "UTC"):
@@ -91,7 +91,7 @@ def in_order(
 
 
 def offsets_at(instants: np.ndarray, zone: str | None) -> np.ndarray:
-    """Minutes that clocks in ``zone`` are ahead of UTC at these instants; NaN without a zone."""
+    """Return the minutes that ``zone`` is ahead of UTC at these instants; NaN without a zone."""
     if zone is None:
         return np.full(len(instants), np.nan)
     ahead = (to_clock(instants, zone) - instants).astype("timedelta64[us]").astype(np.float64) / 60e6
@@ -99,7 +99,7 @@ def offsets_at(instants: np.ndarray, zone: str | None) -> np.ndarray:
 
 
 def name_of(column: pd.Series) -> str | None:
-    """The zone of a column of dates with one: a name of the tz database, or an offset; None where it has none."""
+    """Return the zone of a column of datetimes, a name of the tz database or an offset; None if it has none."""
     tz = getattr(column.dtype, "tz", None)
     if tz is None:
         return None
@@ -112,13 +112,13 @@ def name_of(column: pd.Series) -> str | None:
 
 
 def fixed(minutes: float) -> str:
-    """The zone that is always so many minutes ahead of UTC."""
+    """Return the zone with a fixed offset of ``minutes`` ahead of UTC."""
     whole = round(abs(minutes))
     return "UTC" if not whole else f"{'-' if minutes < 0 else '+'}{whole // 60:02}:{whole % 60:02}"
 
 
 def zone_of(instants: np.ndarray, offsets: np.ndarray) -> str | None:
-    """A zone whose clocks have these offsets in minutes (N,) at these instants (N,); None where there is none."""
+    """Return a zone with these offsets in minutes (N,) at these instants (N,); None if there is none."""
     usual = np.unique(offsets)
     if len(usual) == 1:
         return fixed(float(usual[0]))

@@ -27,7 +27,7 @@ from anyformer.tasks.text import ByteTask
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from anyformer.tasks.delimited import Style
+    from anyformer.tasks.delimited import DelimitedStyle
 
 FILES = ("config.json", "model.safetensors")
 FACTS = "task.json"
@@ -98,7 +98,7 @@ class Predictions:
     table: DataFrame
     data: Path
     remarks: list[str]
-    style: Style
+    style: DelimitedStyle
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the table as the data is written: with its separator, quotes, decimal mark and encoding."""
