@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from anyformer.info import GROWTHS, MixerInfo, Mixing
+from anyformer.info import GROWTHS, MixerInfo, Mixing, SideInput
 from anyformer.inputs import Call, Context, Inputs, Layout, take_tokens
 from anyformer.options import Part, PartOptions
 from anyformer.state import State
@@ -26,6 +26,7 @@ __all__ = [
     "Mixer",
     "MixerInfo",
     "Mixing",
+    "SideInput",
     "Wrapper",
     "after_step",
     "take_tokens",
@@ -179,7 +180,7 @@ class Mixer(Part, nn.Module):
             return inputs.zero(self._forward(inputs.zero(x), inputs))
         self._check(x, mask, positions, context)
         layout = self._layout(x, mask, call)
-        inputs = layout.inputs(None, positions, context, call, self._position_dtype(x))
+        inputs = layout.inputs(None, positions, context, call, self._position_dtype(x), self.info.side)
         self._check_length(inputs)
         aligned = layout.align(x)
         if aligned.shape[0] * aligned.shape[1] == 0:  # no mixer need know how to mix nothing
@@ -234,7 +235,7 @@ class Mixer(Part, nn.Module):
         if count.shape[0] != x.shape[0]:
             raise ValueError(f"state is for a batch of {count.shape[0]}, x has a batch of {x.shape[0]}")
         layout = self._layout(x, mask, call, streaming=True)
-        inputs = layout.inputs(count, positions, context, call, self._position_dtype(x))
+        inputs = layout.inputs(count, positions, context, call, self._position_dtype(x), self.info.side)
         self._check_length(inputs, streaming=True)
         if x.shape[0] == 0 or (x.shape[1] == 0 and context is None):
             return x, state
@@ -253,7 +254,7 @@ class Mixer(Part, nn.Module):
         """The mixing matrix for x, or ``None`` for a mixer that has none. Real tokens come first in it."""
         self._check(x, mask, positions, context)
         layout = self._layout(x, mask, call)
-        inputs = layout.inputs(None, positions, context, call, self._position_dtype(x))
+        inputs = layout.inputs(None, positions, context, call, self._position_dtype(x), self.info.side)
         return self._mixing(layout.align(x), inputs)
 
     # ---- checks -----------------------------------------------------------------------------------------
@@ -320,17 +321,18 @@ class Mixer(Part, nn.Module):
                 raise ValueError(
                     f"call.side has {name!r}, which {self.info.name} does not take; what it takes (info.side): {takes}"
                 )
-            if isinstance(value, Tensor) and (value.dim() == 0 or len(value) != len(x)):
-                raise ValueError(
-                    f"call.side[{name!r}] must have shape {tuple(x.shape[:2])} or ({len(x)}, ...), "
-                    f"got {tuple(value.shape)}"
-                )
+            self.info.side[name].check(name, value, *x.shape[:2])
         layout = Layout.of(x, mask)
-        if self.info.grid and not streaming and not torch.compiler.is_compiling() and layout.has_holes():
-            raise ValueError(
+        holes = layout.holes() if self.info.grid and not streaming else None
+        if holes is not None:
+            why = (
                 f"mask must leave out no token between others: {self.info.name} reads tokens as a grid, in which those "
                 "behind would move"
             )
+            if torch.compiler.is_compiling():
+                torch._assert_async(~holes, why)
+            elif bool(holes):
+                raise ValueError(why)
         return layout
 
     def _check_length(self, inputs: Inputs, streaming: bool = False) -> None:
@@ -351,6 +353,12 @@ class Wrapper(Mixer):
 
     class Options(Mixer.Options, without=("causal",)):
         """The options of a wrapper. What it is follows from the mixers in it: ``info(self, inner)``."""
+
+        def refuse_grids(self, why: str, **mixers: MixerInfo) -> None:
+            """Raise ``ValueError`` where one of the mixers reads tokens as a grid, on which ``why`` moves them."""
+            for name, info in mixers.items():
+                if info.grid:
+                    raise ValueError(f"{name} must not read tokens as a grid: {why} would move others on it")
 
 
 def writers(model: nn.Module) -> list[Mixer]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from anyformer.info import SideInput
 
 
 @dataclass
@@ -25,9 +27,8 @@ class Call:
     """What one call of a model carries beside x and y. Without it the result is the same.
 
     Attributes:
-        side: facts in, by name, that the mixer's ``info.side`` names: tensors (B, T, ...) of tokens, which move with
-            them, or (B, ...) of samples. Facts of pairs, (B, T, T, ...) or functions, are for calls without a mask and
-            mixers that move no token; a side input of T numbers a token is (B, T, 1, T).
+        side: facts in, by name, that the mixer's ``info.side`` names and says the shape of, see
+            :class:`anyformer.info.SideInput`.
         losses: auxiliary losses out, by name; scalars, summed into the training loss.
         shared: what layers give to later layers in this call.
         notes: what mixers note in training for their own :meth:`Mixer.after_step`, by mixer and name.
@@ -48,25 +49,30 @@ class Call:
         own[name] = own[name] + value if name in own else value
 
 
-def of_tokens(name: str, value: Any, shape: Sequence[int]) -> bool:
-    """Whether the side input ``name`` is one of tokens (B, T, ...) = ``shape``, which move with them; others stay.
+def moved(
+    side: Mapping[str, Any],
+    kinds: Mapping[str, SideInput],
+    tokens: Callable[[Tensor, SideInput], Tensor],
+    samples: Callable[[Tensor], Tensor] = lambda value: value,
+) -> dict[str, Any]:
+    """Side inputs where tokens go to other places: those of tokens by ``tokens``, those of samples by ``samples``.
+
+    Args:
+        kinds: what they are, ``info.side``; those that it does not name are of tokens.
 
     Raises:
-        ValueError: where it is one of pairs of tokens, which do not know how to move.
+        ValueError: for one of pairs of tokens.
     """
-    if not isinstance(value, Tensor):
-        if callable(value):
+    found = {}
+    for name, value in side.items():
+        kind = kinds.get(name, SideInput())
+        if kind.of == "pair":
             raise ValueError(
-                f"call.side[{name!r}] must be a tensor where tokens are masked, packed or moved, got a function"
+                f"call.side has {name!r}, which is of pairs of tokens and cannot go with them where they are masked, "
+                "packed or moved"
             )
-        return False
-    B, T = shape
-    if T > 1 and tuple(value.shape[:3]) == (B, T, T):
-        raise ValueError(
-            f"call.side[{name!r}] must be of tokens ({B}, {T}, ...) where they are masked, packed or moved, got pairs "
-            f"{tuple(value.shape)}; {T} numbers of each token are ({B}, {T}, 1, {T})"
-        )
-    return tuple(value.shape[:2]) == (B, T)
+        found[name] = tokens(value, kind) if kind.of == "token" else samples(value)
+    return found
 
 
 def take_tokens(x: Tensor, take: Tensor) -> Tensor:
@@ -85,6 +91,7 @@ class Inputs:
         positions: (B, T) or (B, T, axes) float, explicit ids, or the index.
         context: aligned in the same way.
         call: always there inside a mixer.
+        sides: what the call's side inputs are; those that it does not name are of tokens.
     """
 
     mask: Tensor | None
@@ -92,6 +99,7 @@ class Inputs:
     positions: Tensor
     context: Context | None
     call: Call
+    sides: Mapping[str, SideInput] = field(default_factory=dict)
 
     @property
     def lengths(self) -> Tensor:
@@ -113,10 +121,7 @@ class Inputs:
 
     def pick(self, choose: Callable[[Tensor], Tensor]) -> Inputs:
         """Those of the tokens that ``choose`` takes out of any tensor (B, T, ...), side inputs included."""
-        side = {
-            name: choose(value) if of_tokens(name, value, self.index.shape) else value
-            for name, value in self.call.side.items()
-        }
+        side = moved(self.call.side, self.sides, lambda value, _: choose(value))
         return self.replace(
             mask=None if self.mask is None else choose(self.mask),
             index=choose(self.index),
@@ -216,6 +221,7 @@ class Layout:
         context: Context | None,
         call: Call | None,
         dtype: torch.dtype,
+        sides: Mapping[str, SideInput] | None = None,
     ) -> Inputs:
         R, width = self.shape if self.gather is None else self.gather.shape
         index = torch.arange(width, device=self.device).expand(R, width)
@@ -230,20 +236,20 @@ class Layout:
         call = call or Call()
         if self.gather is not None and call.side:
             # losses and shared stay the caller's own dicts
-            call = dataclasses.replace(call, side={k: self._align_side(k, v) for k, v in call.side.items()})
-        return Inputs(self.mask, index, positions, self._align_context(context), call)
+            side = moved(call.side, sides or {}, lambda value, _: self.align(value), self._of_samples)
+            call = dataclasses.replace(call, side=side)
+        return Inputs(self.mask, index, positions, self._align_context(context), call, sides or {})
 
-    def _align_side(self, name: str, value: Any) -> Any:
-        if of_tokens(name, value, self.shape):
-            return self.align(value)
-        return value[self.rows[0]] if self.rows is not None and isinstance(value, Tensor) else value
+    def _of_samples(self, value: Tensor) -> Tensor:
+        """A side input (B, ...) of samples, one for each row."""
+        return value if self.rows is None else value[self.rows[0]]
 
-    def has_holes(self) -> bool:
-        """Whether there is a masked token between the real ones of a sequence."""
+    def holes(self) -> Tensor | None:
+        """() bool: whether there is a masked token between the real ones of a sequence; ``None`` without a mask."""
         if self.gather is None or self.mask is None:
-            return False
+            return None
         apart = self.gather[:, 1:] - self.gather[:, :-1]
-        return bool(((apart != 1) & self.mask[:, 1:]).any())
+        return ((apart != 1) & self.mask[:, 1:]).any()
 
     def _align_context(self, context: Context | None) -> Context | None:
         if context is None:

@@ -16,6 +16,10 @@ def map_state(function: Callable[..., Tensor], state: State, *others: State) -> 
     if isinstance(state, Tensor):
         return function(state, *others)
     if isinstance(state, dict):
+        if any(o.keys() != state.keys() for o in others):
+            raise ValueError(
+                f"states must keep the same, got {', '.join(str(list(s)) for s in (state, *others))}"
+            )
         return {k: map_state(function, v, *(o[k] for o in others)) for k, v in state.items()}
     if isinstance(state, (list, tuple)):
         parts = [map_state(function, v, *(o[i] for o in others)) for i, v in enumerate(state)]
@@ -46,13 +50,30 @@ def detach(state: State) -> State:
 
 
 def where_rows(chosen: Tensor, yes: State, no: State) -> State:
-    """Per sample: ``yes`` where ``chosen`` (B,) bool, else ``no``; the shorter of two caches is padded in front."""
+    """Per sample: ``yes`` where ``chosen`` (B,) bool, else ``no``.
+
+    The shorter of two caches is padded in front, and what only one of the states keeps is zeros in the other.
+    """
 
     def pick(a: Tensor, b: Tensor) -> Tensor:
         sizes = [max(m, n) for m, n in zip(a.shape, b.shape, strict=True)]
         return torch.where(chosen.reshape(-1, *(1,) * (a.dim() - 1)), _grow(a, sizes), _grow(b, sizes))
 
-    return map_state(pick, yes, no)
+    return map_state(pick, _completed(yes, no), _completed(no, yes))
+
+
+def _completed(state: State, other: State) -> State:
+    """``state`` with zeros where only ``other`` has an entry."""
+    if isinstance(state, dict):
+        every = {**state, **other}
+        return {
+            k: _completed(state[k], v) if k in state else map_state(torch.zeros_like, v)
+            for k, v in every.items()
+        }
+    if isinstance(state, (list, tuple)):
+        parts = [_completed(a, b) for a, b in zip(state, other, strict=True)]
+        return parts if isinstance(state, list) else tuple(parts)
+    return state
 
 
 def _grow(t: Tensor, sizes: list[int]) -> Tensor:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from anyformer.channels import channels
-from anyformer.contract import Call, Context, Mixer, MixerInfo
+from anyformer.contract import Call, Context, Mixer, MixerInfo, SideInput
+from anyformer.inputs import moved
 from anyformer.mixers import mixers
 from anyformer.models import load_spec, models
 from anyformer.models.build import Backbone, decoder_of, encoder_of
@@ -73,52 +74,62 @@ class Case:
             real = torch.arange(5) < torch.randint(2, 6, (batch, 1), generator=generator)
             context = Context(keys, real)
         side = mixer.example_side(batch, length, generator)
-        return Sample(x, context, side).to(self.device)
+        return Sample(x, context, side, mixer.info.side).to(self.device)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Inputs of one call, with what belongs to them."""
+    """Inputs of one call, with what belongs to them; ``sides`` says what the side inputs are."""
 
     x: Tensor
     context: Context | None
     side: Mapping[str, Tensor]
+    sides: Mapping[str, SideInput]
 
     def to(self, device: str) -> Sample:
         """The same inputs elsewhere."""
         context = self.context
         if context is not None:
             context = Context(context.x.to(device), None if context.mask is None else context.mask.to(device))
-        return Sample(self.x.to(device), context, {k: v.to(device) for k, v in self.side.items()})
+        return replace(self, x=self.x.to(device), context=context, side=self._each(lambda v: v.to(device)))
 
     def cast(self, dtype: torch.dtype) -> Sample:
         """The same inputs in another dtype."""
         context = self.context
         if context is not None:
             context = Context(context.x.to(dtype), context.mask)
-        return Sample(self.x.to(dtype), context, self.side)
+        return replace(self, x=self.x.to(dtype), context=context)
 
     def times(self, start: int, stop: int) -> Sample:
         """Tokens ``start`` to ``stop``."""
-        return Sample(
-            self.x[:, start:stop], self.context, {k: v[:, start:stop] for k, v in self.side.items()}
-        )
+        return self._of_tokens(lambda t: t[:, start:stop])
 
     def rows(self, rows: Any) -> Sample:
         """Some samples of the batch."""
         context = self.context
         if context is not None:
             context = Context(context.x[rows], None if context.mask is None else context.mask[rows])
-        return Sample(self.x[rows], context, {k: v[rows] for k, v in self.side.items()})
+        return replace(self, x=self.x[rows], context=context, side=self._each(lambda v: v[rows]))
 
     def tokens(self, row: int, chosen: Tensor) -> Sample:
         """One sample alone, with only the chosen tokens (T,) bool."""
-        one = self.rows(slice(row, row + 1))
-        return Sample(one.x[:, chosen], one.context, {k: v[:, chosen] for k, v in one.side.items()})
+        return self.rows(slice(row, row + 1))._of_tokens(lambda t: t[:, chosen])
 
     def with_x(self, x: Tensor) -> Sample:
         """The same call with another x."""
-        return Sample(x, self.context, self.side)
+        return replace(self, x=x)
+
+    def with_side(self, name: str, value: Tensor | None) -> Sample:
+        """The same call with another side input of that name, or without it."""
+        rest = {k: v for k, v in self.side.items() if k != name}
+        return replace(self, side=rest if value is None else {**rest, name: value})
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+        return {name: change(value) for name, value in self.side.items()}
+
+    def _of_tokens(self, choose: Callable[[Tensor], Tensor]) -> Sample:
+        side = moved(self.side, self.sides, lambda value, _: choose(value))
+        return replace(self, x=choose(self.x), side=side)
 
     def call(self) -> Call:
         return Call(side=dict(self.side))

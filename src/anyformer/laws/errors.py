@@ -53,15 +53,26 @@ def errors(case: Case) -> bool:
 
 
 def _side_errors(mixer: Mixer, sample: Sample) -> None:
-    """Side inputs that nothing takes, of another batch, and of pairs where tokens are masked."""
-    x, mask = sample.x, torch.ones(sample.x.shape[:2], dtype=torch.bool, device=sample.x.device)
+    """Side inputs that nothing takes, of another shape or kind, and of pairs where tokens are masked."""
+    (B, T), x = sample.x.shape[:2], sample.x
+    mask = torch.ones(B, T, dtype=torch.bool, device=x.device)
 
-    def given(mask: Tensor | None = None, **side: Any) -> Any:
+    def given(side: dict[str, Any], mask: Tensor | None = None) -> Any:
         return lambda: mixer(x, mask=mask, context=sample.context, call=Call(side={**sample.side, **side}))
 
-    expect_error("a side input that it does not take", "no_such_side", given(no_such_side=x))
-    for name in mixer.info.side:
-        expect_error("a side input of another batch", name, given(**{name: torch.cat((x, x))}))
-        pairs = x.new_ones(2, x.shape[1], x.shape[1])
-        expect_error("a side input of pairs beside a mask", name, given(mask, **{name: pairs}))
-        expect_error("a function beside a mask", name, given(mask, **{name: lambda q, k: q == k}))
+    expect_error("a side input that it does not take", "no_such_side", given({"no_such_side": x}))
+    for name, kind in mixer.info.side.items():
+        behind = (1,) * kind.axes
+        places = {"sample": (B,), "token": (B, T), "pair": (B, T, T)}[kind.of]
+        expect_error(
+            "a side input of another batch", name, given({name: x.new_ones(2 * B, *places[1:], *behind)})
+        )
+        expect_error("a side input of more axes", name, given({name: x.new_ones(*places, *behind, T)}))
+        expect_error("a side input that is a list", name, given({name: [[0.0] * T] * B}))
+        if kind.of == "token":
+            expect_error("a side input of fewer tokens", name, given({name: x.new_ones(B, T - 1, *behind)}))
+        if kind.of == "pair":
+            expect_error("pairs beside a mask", name, given({name: x.new_ones(*places, *behind)}, mask))
+            expect_error("a function beside a mask", name, given({name: lambda q, k: q == k}, mask))
+        else:
+            expect_error("a function", name, given({name: lambda q, k: q == k}))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from anyformer.channels import channels, create_channel
 from anyformer.contract import Inputs, Mixer, MixerInfo, Wrapper
-from anyformer.inputs import of_tokens
+from anyformer.inputs import moved
 from anyformer.layers.norms import create_norm
 from anyformer.mixers import create_mixer, mixers
 from anyformer.models.spec import ModelSpec, PartSpec, read_pattern
@@ -118,9 +118,7 @@ def _behind(inputs: Inputs, n: int) -> Inputs:
     def fill(t: Tensor, value: float = 0) -> Tensor:
         return torch.cat([t.new_full((len(t), n, *t.shape[2:]), value), t], 1)
 
-    side = {
-        name: fill(t) if of_tokens(name, t, inputs.index.shape) else t for name, t in inputs.call.side.items()
-    }
+    side = moved(inputs.call.side, inputs.sides, lambda t, kind: fill(t, kind.absent))
     B, T = inputs.index.shape
     return inputs.replace(
         mask=None if inputs.mask is None else fill(inputs.mask, 1),

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from anyformer.contract import GROWTHS, Inputs, Mixer, MixerInfo, Wrapper
+from anyformer.contract import GROWTHS, Inputs, Mixer, MixerInfo, SideInput, Wrapper
 from anyformer.stack import create_residual
 from anyformer.state import State
 
@@ -29,12 +29,24 @@ def combine(infos: Sequence[MixerInfo]) -> MixerInfo:
         cost=worst("cost"),
         memory=worst("memory"),
         state=worst("state"),
-        side=tuple(sorted({s for info in infos for s in info.side})),
+        side=_sides(infos),
         context=any(info.context for info in infos),
         grid=any(info.grid for info in infos),
         max_length=min(limits, default=None),
         exceptions={law: reason for info in infos for law, reason in info.exceptions.items()},
     )
+
+
+def _sides(infos: Sequence[MixerInfo]) -> dict[str, SideInput]:
+    """The side inputs that any of them takes."""
+    found: dict[str, SideInput] = {}
+    for info in infos:
+        for name, kind in info.side.items():
+            if found.setdefault(name, kind) != kind:
+                raise ValueError(
+                    f"layers must agree on the side input {name!r}, got {found[name]} and {kind} of {info.name}"
+                )
+    return dict(sorted(found.items()))
 
 
 class Stack(Wrapper):

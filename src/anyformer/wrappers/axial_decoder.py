@@ -51,11 +51,12 @@ class AxialDecoder(Wrapper):
                 raise ValueError(
                     f"inner must take columns={self.columns} pixels, got max_length {inner.max_length}"
                 )
+            self.refuse_grids("the learned start in front", inner=inner)
             past, limit = outer.reach[0], outer.max_length
             return dataclasses.replace(
                 combine([outer, inner]),
                 grid=True,
-                side=(),
+                side={},
                 reach=(None if past is None else past + 2 * self.columns, 0),
                 cost=max(outer.cost, "n", key=GROWTHS.index),
                 memory=max(outer.memory, "n", key=GROWTHS.index),

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anyformer.contract import Call, Inputs, Mixer, MixerInfo, Wrapper
+from anyformer.contract import Call, Inputs, Mixer, MixerInfo, SideInput, Wrapper
 from anyformer.layers.waves import waves
 from anyformer.state import State
 from anyformer.wrappers import register_wrapper
@@ -33,7 +33,7 @@ class DynamicPositions(Wrapper):
         def info(self, inner: MixerInfo) -> MixerInfo:
             if self.weight < 0:
                 raise ValueError(f"weight must not be negative, got {self.weight}")
-            return dataclasses.replace(inner, side=(*inner.side, "order"))
+            return dataclasses.replace(inner, side={**inner.side, "order": SideInput(absent=-1)})
 
     options: Options
 
@@ -67,4 +67,5 @@ class DynamicPositions(Wrapper):
         return self.inner.stream(self._placed(x, inputs), state, inputs)
 
     def example_side(self, batch_size: int, length: int, generator: torch.Generator) -> dict[str, Tensor]:
-        return {"order": torch.randint(-1, length, (batch_size, length), generator=generator)}
+        order = torch.randint(-1, length, (batch_size, length), generator=generator)
+        return {**super().example_side(batch_size, length, generator), "order": order}

@@ -41,10 +41,7 @@ class MixtureOfDepths(Wrapper):
         def info(self, inner: MixerInfo) -> MixerInfo:
             if not 0 < self.capacity <= 1:
                 raise ValueError(f"capacity must be above 0 and at most 1, got {self.capacity}")
-            if inner.grid:
-                raise ValueError(
-                    "inner must not read tokens as a grid: those that pass it by would move others on it"
-                )
+            self.refuse_grids("those that pass it by", inner=inner)
             past, future = inner.reach
             exceptions = {
                 **inner.exceptions,

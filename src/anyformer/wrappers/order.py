@@ -53,6 +53,7 @@ class Order(Wrapper):
             order = read_axes(self.axes, len(read_grid(self.grid)) + 1)
             if order == tuple(sorted(order)) and not self.reverse:
                 return inner
+            self.refuse_grids("another order", inner=inner)
             past, future = inner.reach
             spread = (0, 0) if (past, future) == (0, 0) else (None, None)
             return dataclasses.replace(

@@ -72,10 +72,7 @@ class Ranker(Wrapper):
                 )
             if self.rank_by not in RANKINGS:
                 raise ValueError(f"rank_by must be one of {', '.join(RANKINGS)}, got {self.rank_by!r}")
-            if inner.grid:
-                raise ValueError(
-                    "inner must not read tokens as a grid: the splits put in front would move them on it"
-                )
+            self.refuse_grids("the splits in front", inner=inner)
             if inner.max_length is not None and inner.max_length < (self.top_k + 1) * self.split:
                 raise ValueError(
                     f"inner must take {(self.top_k + 1) * self.split} tokens, got max_length {inner.max_length}"
@@ -90,7 +87,7 @@ class Ranker(Wrapper):
                 state="none"
                 if ahead
                 else max("n" if self.top_k else "constant", "constant", key=GROWTHS.index),
-                side=(),
+                side={},
                 max_length=None,
             )
 

@@ -48,13 +48,10 @@ class ReMamba(Wrapper):
         def info(self, inner: MixerInfo) -> MixerInfo:
             if not inner.causal:
                 raise ValueError(f"inner must be causal for remamba, got reach {inner.reach}")
-            if inner.grid:
-                raise ValueError(
-                    "inner must not read tokens as a grid: those that are not kept would move others on it"
-                )
+            self.refuse_grids("those that are not kept", inner=inner)
             if self.prompt < 1:
                 raise ValueError(f"prompt must be at least 1, got {self.prompt}")
-            return dataclasses.replace(inner, reach=(None, 0), side=())
+            return dataclasses.replace(inner, reach=(None, 0), side={})
 
     options: Options
 

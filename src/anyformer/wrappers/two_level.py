@@ -48,11 +48,12 @@ class TwoLevel(Wrapper):
                 raise ValueError(
                     f"inner must take patch={self.patch} tokens, got max_length {inner.max_length}"
                 )
+            self.refuse_grids("the learned start in front", outer=outer, inner=inner)
             both = combine([outer, inner])
             past = outer.reach[0]
             return dataclasses.replace(
                 both,
-                side=(),
+                side={},
                 reach=(None if past is None else (past + 2) * self.patch, 0),
                 cost=max(outer.cost, "n", key=GROWTHS.index),
                 memory=max(outer.memory, "n", key=GROWTHS.index),

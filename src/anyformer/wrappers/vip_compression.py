@@ -39,8 +39,7 @@ class VipCompression(Wrapper):
         def info(self, inner: MixerInfo) -> MixerInfo:
             if inner.causal:
                 raise ValueError("inner must be bidirectional: a segment's mean holds later tokens")
-            if inner.grid:
-                raise ValueError("inner must not read tokens as a grid: segments would move them on it")
+            self.refuse_grids("segments", inner=inner)
             if self.num_vip < 1 or self.refine < 0 or self.segment < 1 or self.segment & (self.segment - 1):
                 raise ValueError(
                     "num_vip must be at least 1, refine not negative and segment a power of two; "
@@ -51,7 +50,7 @@ class VipCompression(Wrapper):
                 reach=(None, None),
                 cost=max(inner.cost, "n", key=GROWTHS.index),
                 memory=max(inner.memory, "n", key=GROWTHS.index),
-                side=(),
+                side={},
                 max_length=None,
             )
 

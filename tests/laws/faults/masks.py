@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from anyformer import MixerInfo
 from anyformer.contract import Inputs
 from anyformer.laws.faults import Sound, breaks
 
@@ -44,21 +42,3 @@ class MeanOfNothing(Sound):
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         mean = self.map(x).sum(1) / inputs.lengths[:, None]
         return super()._forward(x, inputs) + 0 * mean[:, None]
-
-
-@breaks("padding")
-class DropsSide(Sound):
-    """Reads a side input, but not in a batch with padding."""
-
-    class Options(Sound.Options):
-        def info(self) -> MixerInfo:
-            return MixerInfo(reach=(None, 0), state="constant", side=("scale",))
-
-    def example_side(self, batch_size: int, length: int, generator: torch.Generator) -> dict[str, Tensor]:
-        return {"scale": torch.rand(batch_size, length, generator=generator, dtype=torch.float64)}
-
-    def _run(self, x: Tensor, initial: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        scale = inputs.call.side.get("scale")
-        if scale is not None and inputs.mask is None:
-            x = x * scale.to(x.dtype)[..., None]
-        return super()._run(x, initial, inputs)

@@ -42,7 +42,5 @@ def test_errors() -> None:
     with pytest.raises(ValueError, match="num_features must be at least 1, got 0"):
         create_mixer("rfa", 8, num_features=0)
     mixer, side = create_mixer("rfa", 8, sentence_gate=True), {"sentence_start": torch.ones(1, 3)}
-    with pytest.raises(
-        ValueError, match=r"sentence_start must be bool of shape \(1, 3\), got \(1, 3\) torch.float32"
-    ):
+    with pytest.raises(ValueError, match="sentence_start must be bool, got torch.float32"):
         mixer(torch.randn(1, 3, 8), call=Call(side=side))

@@ -134,8 +134,8 @@ def test_wrong_global_tokens() -> None:
     mixer = create_mixer("longformer", 16, max_global=2)
     x = torch.randn(2, T, 16)
     for side, message in (
-        (MARKS.float(), "global_tokens must be bool of shape"),
-        (MARKS[:, :5], "global_tokens must be bool of shape"),
+        (MARKS.float(), "global_tokens must be bool, got torch.float32"),
+        (MARKS[:, :5], r"call.side\['global_tokens'\] must be a tensor of shape \(2, 23\), got \(2, 5\)"),
         (MARKS | True, "global_tokens must mark at most 2 tokens of a sequence"),
     ):
         with pytest.raises(ValueError, match=message):

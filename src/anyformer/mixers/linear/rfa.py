@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, normalize, pad
 
-from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing, SideInput
 from anyformer.layers.heads import head_width, merge_heads, split_heads
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
@@ -53,7 +53,7 @@ class RandomFeatureAttention(Mixer):
             return MixerInfo(
                 reach=(None, 0 if self.causal else None),
                 state="constant" if self.causal else "none",
-                side=("sentence_start",) if self.sentence_gate else (),
+                side={"sentence_start": SideInput()} if self.sentence_gate else {},
             )
 
     options: Options
@@ -101,9 +101,8 @@ class RandomFeatureAttention(Mixer):
         start = inputs.call.side.get("sentence_start")
         if self.gate is None or start is None:
             return None
-        if start.shape != x.shape[:2] or start.dtype != torch.bool:
-            got = f"{tuple(start.shape)} {start.dtype}"
-            raise ValueError(f"sentence_start must be bool of shape {tuple(x.shape[:2])}, got {got}")
+        if start.dtype != torch.bool:
+            raise ValueError(f"sentence_start must be bool, got {start.dtype}")
         if inputs.mask is not None:
             start = start & inputs.mask
         return torch.where(start[..., None], logsigmoid(self.gate(x)), 0.0).mT

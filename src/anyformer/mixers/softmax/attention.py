@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from anyformer.caches import Cache, append, visibility
-from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing, SideInput
 from anyformer.layers.conv import ShortConv, head_conv
 from anyformer.layers.heads import head_width, key_heads, merge_heads, split_heads
 from anyformer.layers.linear import Linear
@@ -127,7 +127,7 @@ class Attention(Mixer):
                 cost=cost,
                 memory=cost,
                 state=state,
-                side=("part",),
+                side={"part": SideInput()},
                 max_length=facts.max_length,
                 exceptions={"modes": "positions are drawn in training"} if facts.draws else {},
             )
@@ -155,6 +155,11 @@ class Attention(Mixer):
             self.memory_v = nn.Parameter(torch.randn(G, o.num_memories, K) * o.num_memories**-0.5)
         heads = {"q": o.num_heads, "k": G, "v": G} if o.conv_width else {}
         self.convs = nn.ModuleDict({name: head_conv(n, K, o.conv_width) for name, n in heads.items()})
+
+    def example_side(self, batch_size: int, length: int, generator: torch.Generator) -> dict[str, Tensor]:
+        if "part" not in self.info.side:
+            return {}
+        return {"part": torch.randint(3, (batch_size, length), generator=generator)}
 
     def _projected_heads(self) -> int:
         """Key/value heads that are projected."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from anyformer.caches import Cache
-from anyformer.contract import Inputs, MixerInfo, take_tokens
+from anyformer.contract import Inputs, MixerInfo, SideInput, take_tokens
 from anyformer.mixers import register_mixer
 from anyformer.mixers.softmax._members import among
 from anyformer.mixers.softmax.attention import Attention
@@ -70,9 +70,10 @@ class SubsampledAttention(Attention):
             excuse = {"modes": "training draws the keys that are seen, evaluation sees all"}
             if self.keep == 1 and self.local_window is None:
                 excuse = {}
-            return dataclasses.replace(
-                info, side=(*info.side, "pathway"), exceptions={**info.exceptions, **excuse}
-            )
+            side = {"pathway": SideInput("sample")}
+            if self.local_window is None:  # windows are of neighbours, whatever they are part of
+                side |= info.side
+            return dataclasses.replace(info, side=side, exceptions={**info.exceptions, **excuse})
 
     options: Options
 
@@ -120,8 +121,6 @@ class SubsampledAttention(Attention):
 
     def _attend_windows(self, q: Tensor, keys: Cache, inputs: Inputs, generator: torch.Generator) -> Tensor:
         assert self.local_window is not None
-        if "part" in keys:
-            raise ValueError("part does not go with local_window: windows are of neighbours")
         shift = int(torch.randint(self.local_window, (), generator=generator))
         spec: MaskSpec = Blocks(self.local_window, shift)
         index = inputs.zero(inputs.index + 1) - 1

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from anyformer.contract import Call, Inputs, Mixer, MixerInfo, take_tokens
-from anyformer.inputs import of_tokens
+from anyformer.inputs import moved
 from anyformer.layers.grid import Grid, fold, read_grid, unfold
 from anyformer.mixers import create_mixer, mixer_info, mixers, register_mixer
 from anyformer.parts import option_names
@@ -115,14 +115,9 @@ class Axial(Mixer):
 
     def _call(self, inputs: Inputs, lines: Callable[[Tensor], Tensor], count: int) -> Call:
         """The lines' call: side inputs of tokens are laid out as those are, those of a sample once for each line."""
-        side = {}
-        for name in set(self.inner.info.side) & set(inputs.call.side):
-            value = inputs.call.side[name]
-            if of_tokens(name, value, inputs.index.shape):
-                value = lines(value)
-            elif isinstance(value, Tensor):
-                value = value.repeat_interleave(count, 0)
-            side[name] = value
+        kinds = self.inner.info.side
+        given = {name: value for name, value in inputs.call.side.items() if name in kinds}
+        side = moved(given, kinds, lambda t, _: lines(t), lambda t: t.repeat_interleave(count, 0))
         return Call(side=side, losses=inputs.call.losses, notes=inputs.call.notes)
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from anyformer.caches import Cache, slots
-from anyformer.contract import Inputs, Mixer, MixerInfo
+from anyformer.contract import Inputs, Mixer, MixerInfo, SideInput
 from anyformer.layers.heads import head_width, merge_heads, split_heads
 from anyformer.layers.linear import Linear
 from anyformer.mixers import register_mixer
@@ -67,7 +67,7 @@ class Longformer(Mixer):
             return MixerInfo(
                 reach=(None, 0 if self.causal else None),
                 state="constant" if self.causal else "none",
-                side=("global_tokens",),
+                side={"global_tokens": SideInput()},
             )
 
     options: Options
@@ -99,9 +99,8 @@ class Longformer(Mixer):
         marked = inputs.index < self.num_global
         side = inputs.call.side.get("global_tokens")
         if side is not None:
-            if tuple(side.shape) != tuple(marked.shape) or side.dtype != torch.bool:
-                got = f"{tuple(side.shape)} {side.dtype}"
-                raise ValueError(f"global_tokens must be bool of shape {tuple(marked.shape)}, got {got}")
+            if side.dtype != torch.bool:
+                raise ValueError(f"global_tokens must be bool, got {side.dtype}")
             marked = marked | side
         marked = inputs.zero(marked)
         if not torch.compiler.is_compiling():

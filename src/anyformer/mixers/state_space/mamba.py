@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu, softplus
 
-from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
+from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing, SideInput
 from anyformer.layers.conv import ShortConv
 from anyformer.layers.linear import Linear, call_roomy
 from anyformer.mixers import register_mixer
@@ -85,7 +85,7 @@ class Mamba(Mixer):
 
         def info(self) -> MixerInfo:
             self.needs_causal(True, "its state runs along time")
-            return MixerInfo(reach=(None, 0), state="constant", side=("step_scale",))
+            return MixerInfo(reach=(None, 0), state="constant", side={"step_scale": SideInput(absent=1)})
 
     options: Options
 
