@@ -1,4 +1,4 @@
-"""Values remembered by tensor."""
+"""A mapping keyed by the identity of tensors."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ V = TypeVar("V")
 
 
 class ByTensor(Generic[V]):
-    """Values by the identity of a tensor, each for as long as its tensor lives.
+    """A mapping with tensors as weak keys, by identity: an entry lives as long as its tensor.
 
-    PyTorch's WeakTensorKeyDictionary at a fifth of its cost, which every layer pays for every token. Values are looked
-    up by a tensor at hand; the tensors themselves cannot be listed.
+    It costs a fifth of PyTorch's WeakTensorKeyDictionary, in look-ups of every layer for every token. Keys cannot be
+    listed.
     """
 
     def __init__(self) -> None:
         self._entries: dict[int, tuple[weakref.ref[Tensor], V]] = {}
 
     def put(self, tensor: Tensor, value: V) -> V:
-        """Remember ``value`` for ``tensor``, replacing an earlier one."""
+        """Store ``value`` for ``tensor``, replacing an earlier one."""
         key, entries = id(tensor), self._entries
         entries[key] = (weakref.ref(tensor, lambda _: entries.pop(key, None)), value)
         return value
 
     def get(self, tensor: Tensor) -> V | None:
-        """The value of ``tensor``, or None."""
+        """Return the value of ``tensor``, or None."""
         entry = self._entries.get(id(tensor))
         return entry[1] if entry is not None and entry[0]() is tensor else None
 

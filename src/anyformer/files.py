@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all, and how to tell what is damaged."""
+"""Files and folders that are written atomically, and digests that show damage."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 TEMPORARY = ".*.tmp"
-"""The names of what is being written, in the folder that it is for; what a killed process left may be removed."""
+"""Pattern of names of unfinished files, in their target's folder; those of killed processes may be removed."""
 
 
 @contextmanager
 def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """A name to write to, which becomes ``path`` in one step when that has succeeded.
+    """Yield a temporary path to write to, which replaces ``path`` atomically on success.
 
-    A kill leaves the old file or the new one, an error the old one, and nothing besides. ``durable`` waits until it is
-    on the disk for good, so that a loss of power does the same.
+    A kill leaves the old file or the new one; an error the old one, and no temporary file. ``durable`` flushes to disk
+    first, so that a loss of power leaves the old or the new file too.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
@@ -37,13 +37,13 @@ def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path, *, temporary: Path | None = None) -> Iterator[Path]:
-    """A folder to fill, which takes the place of ``path`` when that has succeeded, on the disk for good.
+    """Yield a folder to fill, which replaces ``path`` on success, flushed to disk.
 
     A kill leaves the old folder, the new one, or (for a moment) none; an error leaves the old one.
 
     Args:
-        path: where it comes to lie.
-        temporary: where it is filled, on the same file system; a hidden name beside ``path`` when left out.
+        path: its final path.
+        temporary: where it is filled, on the same file system; by default a hidden name beside ``path``.
     """
     temporary = temporary or _temporary(path)
     shutil.rmtree(temporary, ignore_errors=True)
@@ -60,7 +60,7 @@ def whole_folder(path: Path, *, temporary: Path | None = None) -> Iterator[Path]
 
 
 def remove_temporary(folder: Path) -> None:
-    """Remove what processes that were killed left in a folder, half written."""
+    """Remove unfinished files that killed processes left in a folder."""
     for rest in folder.glob(TEMPORARY):
         if rest.is_dir():
             shutil.rmtree(rest, ignore_errors=True)
@@ -84,7 +84,7 @@ def write_atomically(path: Path, text: str, *, durable: bool = True) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """What a file holds; None where it is missing or no JSON."""
+    """Read JSON from a file; None if it is missing or not JSON."""
     try:
         return json.loads(path.read_bytes())
     except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
@@ -92,19 +92,19 @@ def read_json(path: Path) -> Any:
 
 
 def file_digests(folder: Path, *paths: Path) -> dict[str, str]:
-    """Hash files, and all files in folders, by their names below ``folder``; see :func:`file_digest`."""
+    """Hash files, and all files in folders, by path relative to ``folder``; see :func:`file_digest`."""
     found = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*")))]
     return {file.relative_to(folder).as_posix(): file_digest(file) for file in found if file.is_file()}
 
 
 def spoiled_files(folder: Path, digests: dict[str, str]) -> list[Path]:
-    """The files that are gone or different from what :func:`file_digests` said of them."""
+    """Return the files that are missing or differ from their :func:`file_digests`."""
     paths = {folder / name: digest for name, digest in digests.items()}
     return [path for path, digest in paths.items() if not path.is_file() or file_digest(path) != digest]
 
 
 def file_digest(path: Path) -> str:
-    """The BLAKE2b hash of a file's content, 128 bits in hexadecimal; about a second for each gigabyte."""
+    """Return the BLAKE2b hash of a file's content, 128 bits in hexadecimal; about a second for each gigabyte."""
     state = hashlib.blake2b(digest_size=16)
     with open(path, "rb", buffering=0) as file:
         buffer = memoryview(bytearray(1 << 20))

@@ -1,4 +1,4 @@
-"""What a mixer is given beside x, and how a batch is laid out for it."""
+"""Inputs of a mixer beside x, and the layout of a batch for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from anyformer.info import SideInput
 
 @dataclass
 class Context:
-    """Another sequence to look at: x (B, S, D), mask (B, S) as for :meth:`Mixer.forward`, positions (B, S)."""
+    """Another sequence to attend to: x (B, S, D), mask (B, S) as for :meth:`Mixer.forward`, positions (B, S)."""
 
     x: Tensor
     mask: Tensor | None = None
@@ -24,14 +24,14 @@ class Context:
 
 @dataclass
 class Call:
-    """What one call of a model carries beside x and y. Without it the result is the same.
+    """Data of one call of a model beside x and y. A call without side inputs leaves y unchanged.
 
     Attributes:
-        side: facts in, by name, that the mixer's ``info.side`` names and says the shape of, see
+        side: side inputs by name, those that the mixer's ``info.side`` lists with their shapes, see
             :class:`anyformer.info.SideInput`.
-        losses: auxiliary losses out, by name; scalars, summed into the training loss.
-        shared: what layers give to later layers in this call.
-        notes: what mixers note in training for their own :meth:`Mixer.after_step`, by mixer and name.
+        losses: auxiliary losses by name, added by mixers; scalars, summed into the training loss.
+        shared: values that layers pass to later layers in this call.
+        notes: statistics that mixers gather in training for their own :meth:`Mixer.after_step`, by mixer and name.
     """
 
     side: dict[str, Any] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Call:
         self.losses[name] = self.losses[name] + value if name in self.losses else value
 
     def note(self, mixer: nn.Module, name: str, value: Tensor) -> None:
-        """Add ``value``, without its gradient, to what ``mixer`` noted under that name: sums and counts of a step."""
+        """Add ``value``, detached, to the statistic ``name`` of ``mixer``, such as a sum or a count over a step."""
         own, value = self.notes.setdefault(mixer, {}), value.detach()
         own[name] = own[name] + value if name in own else value
 
@@ -55,13 +55,13 @@ def moved(
     tokens: Callable[[Tensor, SideInput], Tensor],
     samples: Callable[[Tensor], Tensor] = lambda value: value,
 ) -> dict[str, Any]:
-    """Side inputs where tokens go to other places: those of tokens by ``tokens``, those of samples by ``samples``.
+    """Return side inputs after tokens are permuted: per token by ``tokens``, per sample by ``samples``.
 
     Args:
-        kinds: what they are, ``info.side``; those that it does not name are of tokens.
+        kinds: their declarations, ``info.side``; those not declared are per token.
 
     Raises:
-        ValueError: for one of pairs of tokens.
+        ValueError: one is per pair of tokens, which cannot be permuted.
     """
     found = {}
     for name, value in side.items():
@@ -76,22 +76,22 @@ def moved(
 
 
 def take_tokens(x: Tensor, take: Tensor) -> Tensor:
-    """x (B, T, ...) at the tokens ``take`` (B, W) int64: (B, W, ...)."""
+    """Gather x (B, T, ...) at the tokens ``take`` (B, W) int64: (B, W, ...)."""
     index = take.reshape(*take.shape, *(1,) * (x.dim() - 2)).expand(*take.shape, *x.shape[2:])
     return x.gather(1, index)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What ``_forward`` and ``_stream`` get beside x: checked, and with each sample's real tokens first.
+    """Arguments of ``_forward`` and ``_stream`` beside x: checked, and with each sample's real tokens first.
 
     Attributes:
-        mask: (B, T) bool, real tokens first, or ``None`` where all are real.
-        index: (B, T) int64, the number of each token in its sequence; streaming counts on.
-        positions: (B, T) or (B, T, axes) float, explicit ids, or the index.
+        mask: (B, T) bool, real tokens first, or ``None`` if all are real.
+        index: (B, T) int64, the index of each token in its sequence, continued in streaming.
+        positions: (B, T) or (B, T, axes) float, explicit ids or the index.
         context: aligned in the same way.
-        call: always there inside a mixer.
-        sides: what the call's side inputs are; those that it does not name are of tokens.
+        call: never None inside a mixer.
+        sides: declarations of the call's side inputs; those not declared are per token.
     """
 
     mask: Tensor | None
@@ -103,24 +103,24 @@ class Inputs:
 
     @property
     def lengths(self) -> Tensor:
-        """(B,) int64: the number of real tokens of each sample."""
+        """Number of real tokens of each sample, (B,) int64."""
         if self.mask is None:
             B, T = self.index.shape
             return torch.full((B,), T, device=self.index.device)
         return self.mask.sum(1)
 
     def zero(self, x: Tensor, fill: float = 0.0) -> Tensor:
-        """x (B, T, ...) with ``fill`` at masked tokens."""
+        """Return x (B, T, ...) with ``fill`` at masked tokens."""
         if self.mask is None:
             return x
         return x.masked_fill(~self.mask.reshape(*self.mask.shape, *(1,) * (x.dim() - 2)), fill)
 
     def between(self, times: slice) -> Inputs:
-        """Those of some neighbouring tokens."""
+        """Return the inputs of a range of tokens, ``times``."""
         return self.pick(lambda t: t[:, times])
 
     def pick(self, choose: Callable[[Tensor], Tensor]) -> Inputs:
-        """Those of the tokens that ``choose`` takes out of any tensor (B, T, ...), side inputs included."""
+        """Return the inputs, side inputs included, of the tokens that ``choose`` takes from any tensor (B, T, ...)."""
         side = moved(self.call.side, self.sides, lambda value, _: choose(value))
         return self.replace(
             mask=None if self.mask is None else choose(self.mask),
@@ -130,10 +130,10 @@ class Inputs:
         )
 
     def inside(self, who: str, takes: Iterable[str]) -> Call:
-        """The call of mixers within ``who`` that see other tokens than these: losses and notes go on.
+        """Return the call for mixers inside ``who`` that see other tokens than these: it keeps losses and notes only.
 
         Raises:
-            ValueError: where there are side inputs that they would take.
+            ValueError: there are side inputs that they would take.
         """
         lost = sorted(set(takes) & set(self.call.side))
         if lost:
@@ -144,19 +144,19 @@ class Inputs:
         return Call(losses=self.call.losses, notes=self.call.notes)
 
     def replace(self, **changes: Any) -> Inputs:
-        """A copy with some fields changed."""
+        """Return a copy with some fields changed."""
         return dataclasses.replace(self, **changes)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the real tokens go: one row a sequence, its real tokens first. Packed sequences get rows of their own."""
+    """Alignment of a batch: one row for each sequence, packed ones included, with its real tokens first."""
 
     shape: tuple[int, int]
     device: torch.device
-    gather: Tensor | None = None  # (R, T'): which flat token each place takes
-    mask: Tensor | None = None  # (R, T'): which places are real
-    back: Tensor | None = None  # (B, T): which flat place each token went to
+    gather: Tensor | None = None  # (R, T'): index into B * T of the token at each place
+    mask: Tensor | None = None  # (R, T'): True at real tokens
+    back: Tensor | None = None  # (B, T): index into R * T' of the place of each token
     real: Tensor | None = None  # (B, T)
     rows: tuple[Tensor, Tensor] | None = None  # (R,), (R,): sample and packed id of each row
 
@@ -197,16 +197,16 @@ class Layout:
         return cls((B, T), x.device, gather, aligned, back.reshape(B, T), real, rows)
 
     def align(self, x: Tensor) -> Tensor:
-        """(B, T, ...) to (R, T', ...), zeros where masked."""
+        """Gather (B, T, ...) to (R, T', ...), zeros where masked."""
         if self.gather is None or self.mask is None:
             return x
-        if self.gather.numel() == 0:  # a part of x, so that a gradient is one of zeros
+        if self.gather.numel() == 0:  # part of the graph of x, so that its gradient is zero
             return x.flatten(0, 1)[:0].reshape(*self.gather.shape, *x.shape[2:])
         y = x.flatten(0, 1)[self.gather]
         return y.masked_fill(~self.mask.reshape(*self.mask.shape, *(1,) * (y.dim() - 2)), 0)
 
     def restore(self, y: Tensor) -> Tensor:
-        """(R, T', ...) back to (B, T, ...), zeros where masked."""
+        """Scatter (R, T', ...) back to (B, T, ...), zeros where masked."""
         if self.back is None or self.real is None:
             return y
         if y.shape[0] * y.shape[1] == 0:
@@ -229,7 +229,7 @@ class Layout:
             index = index + count[:, None]
         if positions is not None:
             positions = self.align(positions.to(dtype))
-        elif count is None:  # the batch's axis keeps stride 0, so that what is made of them is made once
+        elif count is None:  # the batch axis keeps stride 0, so that values derived from them are computed once
             positions = torch.arange(width, device=self.device, dtype=dtype).expand(R, width)
         else:
             positions = index.to(dtype)
@@ -241,11 +241,11 @@ class Layout:
         return Inputs(self.mask, index, positions, self._align_context(context), call, sides or {})
 
     def _of_samples(self, value: Tensor) -> Tensor:
-        """A side input (B, ...) of samples, one for each row."""
+        """Return a side input (B, ...) of samples, one for each row."""
         return value if self.rows is None else value[self.rows[0]]
 
     def holes(self) -> Tensor | None:
-        """() bool: whether there is a masked token between the real ones of a sequence; ``None`` without a mask."""
+        """Return () bool, True if a masked token lies between real ones of a sequence; ``None`` without a mask."""
         if self.gather is None or self.mask is None:
             return None
         apart = self.gather[:, 1:] - self.gather[:, :-1]

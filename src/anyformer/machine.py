@@ -1,4 +1,4 @@
-"""Faults of the machine, told apart from faults of what runs on it; its memory and its cores."""
+"""Faults of the machine, as opposed to those of programs on it; its memory and cores."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ FAULTS = {
         if hasattr(errno, name)
     },
 }
-"""What an error of the operating system means, by its number."""
+"""Meanings of the operating system's errors, by number."""
 FAULTS_OF_OURS = {
     errno.EACCES: "permission is missing",
     errno.EPERM: "permission is missing",
     errno.ENOENT: "a file or folder is gone",
     errno.ENOTDIR: "a folder is gone",
 }
-"""The same of errors that are the machine's only where the file is ours."""
+"""The same for errors that are faults of the machine only if they concern our own files."""
 _DATABASE = (
     ("disk is full", FULL),
     ("disk i/o error", FAULTS[errno.EIO]),
@@ -54,14 +54,14 @@ OUT_OF_MEMORY = re.compile(
 
 
 class MachineFault(OSError):
-    """The machine stopped the work, through no fault of what was running; one message says what and where."""
+    """A fault of the machine stopped the work; the message says what and where."""
 
 
 def machine_fault(error: BaseException, ours: Path | None = None) -> str | None:
-    """What is wrong with the machine, or None where the error is not of its making.
+    """Return the fault of the machine that caused an error; None if it has another cause.
 
     Full, broken and read-only disks, quotas and exhausted file handles count, and in the folder ``ours`` also missing
-    permissions and files that are gone. Libraries wrap such errors, so what an error was raised from is looked at too.
+    permissions and files that are gone. Causes and contexts of the error are examined too, as libraries wrap errors.
     """
     for link in _chain(error):
         if isinstance(link, MachineFault):
@@ -103,16 +103,16 @@ def _at(error: OSError) -> str:
 
 
 def is_memory_error(error: BaseException) -> bool:
-    """Whether memory could not be had, whoever is to blame."""
+    """True if memory could not be allocated, for whatever reason."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
     return isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error)) is not None
 
 
 def takes_most_memory(error: BaseException) -> bool:
-    """Whether this process, with what it asked for in vain, needs more than half of all there is.
+    """True if this process, with the allocation that failed, needs more than half of all memory.
 
-    Where that cannot be found out, it is taken to be so.
+    True as well if that cannot be found out.
     """
     text = str(error)
     asked = _bytes_in(r"allocate", text)
@@ -124,7 +124,7 @@ def takes_most_memory(error: BaseException) -> bool:
 
 
 def memory_is_short() -> bool:
-    """Whether less than a twentieth of this machine's memory is to be had."""
+    """True if less than a twentieth of this machine's memory is available."""
     total, free = total_memory(), _proc("/proc/meminfo", r"MemAvailable:\s*(\d+) kB", 1024)
     return total is not None and free is not None and free < total / 20
 
@@ -146,7 +146,7 @@ def _proc(path: str, pattern: str, unit: int) -> int | None:
 
 
 def total_memory() -> int | None:
-    """Bytes of memory that this process may use at most: the machine's, or its control group's limit."""
+    """Return the memory that this process may use, in bytes: the machine's, or its control group's limit."""
     try:
         physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -159,7 +159,7 @@ def total_memory() -> int | None:
 
 
 def resident_memory() -> int | None:
-    """Bytes of memory that this process holds now; where only its peak is known, that."""
+    """Return the resident memory of this process in bytes, or its peak where only that is known."""
     held = _proc("/proc/self/status", r"VmRSS:\s*(\d+) kB", 1024)
     if held is not None or sys.platform == "win32":
         return held

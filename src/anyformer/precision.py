@@ -11,12 +11,12 @@ NARROW = frozenset((torch.float16, torch.bfloat16))
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
-    """The dtype of states and accumulators: at least float32."""
+    """Return the dtype of states and accumulators: at least float32."""
     return torch.float32 if dtype in NARROW else dtype
 
 
 def common(*tensors: Tensor) -> torch.dtype:
-    """The dtype to compute in with all of these: what PyTorch promotes them to, and at least float32."""
+    """Return the dtype to compute in with all of these: their promoted type, and at least float32."""
     dtype = tensors[0].dtype
     for x in tensors[1:]:
         if x.dtype is not dtype:
@@ -25,18 +25,17 @@ def common(*tensors: Tensor) -> torch.dtype:
 
 
 def widen(x: Tensor) -> Tensor:
-    """x in at least float32, in float64 where it is."""
+    """Convert x to at least float32; float64 stays."""
     return x.to(wide(x.dtype))
 
 
 def roomy(x: Tensor) -> Tensor:
-    """x in float32 where it is in float16, which products of two large numbers leave; in its own dtype otherwise, and
-    under autocast, whose products are meant to be narrow."""
+    """Convert float16 x to float32, as products overflow float16; other dtypes, and x under autocast, stay."""
     return x.float() if x.dtype == torch.float16 and not torch.is_autocast_enabled(x.device.type) else x
 
 
 def no_autocast(x: Tensor) -> AbstractContextManager[object]:
-    """Keep autocast from narrowing the matrix products inside an op."""
+    """Disable autocast for the matrix products inside an op."""
     return torch.autocast(x.device.type, enabled=False)
 
 
@@ -45,10 +44,10 @@ FORGETS = -1000.0
 
 
 def log_decays(d: Tensor) -> Tensor:
-    """Log decays for sums that are later subtracted from each other, where minus infinity would leave NaN."""
+    """Clamp log decays at ``FORGETS``, for sums that are subtracted later: minus infinity would give NaN."""
     return exact(d).clamp_min(FORGETS)
 
 
 def exact(x: Tensor) -> Tensor:
-    """x for sums that are later subtracted from each other: in float64 wherever the device has it."""
+    """Convert x to float64, where the device has it, for sums that are subtracted later."""
     return x if x.device.type == "mps" else x.double()

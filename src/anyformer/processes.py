@@ -1,8 +1,8 @@
-"""Processes that begin with the library imported: forked from a server that has nothing but imported it.
+"""Processes that start with the library imported: forked from a server that has only imported it.
 
-Importing PyTorch and this library takes seconds of processor time, more than a short comparison can give each of its
-workers. The server is started as early as possible and imports while its parent reads the data. It has run no tensor
-operation and holds no accelerator, so that forking it is sound; where that cannot be known, processes are spawned.
+Importing PyTorch and this library takes seconds of processor time, too much for each worker of a short comparison. The
+server is started as early as possible and imports while its parent reads the data. It has run no tensor operation and
+holds no accelerator, so that forking it is safe; where that is not known, processes are spawned.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ IMPORTED = (
     "anyformer.mixers.softmax.attention",
     "torch._dynamo",
 )
-"""What the server imports; the last is what any optimiser of PyTorch asks for."""
+"""Modules that the server imports; the last is imported by any optimiser of PyTorch."""
 _loaded = time.monotonic()
 
 
 def can_fork() -> bool:
-    """Whether processes come from a fork server here: on Linux, without an accelerator.
+    """True if processes are forked from a server: on Linux, without an accelerator.
 
-    Python 3.10 has no ``PYTHONSAFEPATH``: there, files that lie where the user works could pass for modules.
+    Not on Python 3.10, which has no ``PYTHONSAFEPATH``: files in the working directory could shadow modules.
     """
     if sys.platform != "linux" or sys.version_info < (3, 11):
         return False
@@ -40,26 +40,26 @@ def can_fork() -> bool:
 
 
 def start_server() -> None:
-    """Starts the fork server where there is to be one and it does not run; it imports while this process goes on."""
+    """Start the fork server, if :func:`can_fork` and it does not run yet; it imports in the background."""
     if not can_fork():
         return
     from multiprocessing import forkserver, resource_tracker
 
     multiprocessing.set_forkserver_preload(list(IMPORTED))
-    resource_tracker.ensure_running()  # it makes signals heard again that are blocked below
+    resource_tracker.ensure_running()  # first, as it unblocks the signals that are blocked below
     path = os.pathsep.join(sys.path)  # the same modules as here
-    with environment(PYTHONPATH=path, PYTHONSAFEPATH="1", OMP_NUM_THREADS="1"), deaf():
+    with environment(PYTHONPATH=path, PYTHONSAFEPATH="1", OMP_NUM_THREADS="1"), sigint_blocked():
         forkserver.ensure_running()
 
 
 def context() -> BaseContext:
-    """How processes are started; they take the environment of their parent, see :func:`take_environment`."""
+    """Return the context that starts processes, which must call :func:`take_environment`."""
     start_server()
     return multiprocessing.get_context("forkserver" if can_fork() else "spawn")
 
 
 def take_environment(held: Mapping[str, str]) -> None:
-    """Makes the environment of this process what its parent's was when it started it, and not when the server began."""
+    """Set this process's environment to its parent's when it was started, not when the server began."""
     for name in set(os.environ) - set(held):
         del os.environ[name]
     os.environ.update(held)
@@ -67,7 +67,7 @@ def take_environment(held: Mapping[str, str]) -> None:
 
 @contextmanager
 def environment(**values: str) -> Iterator[None]:
-    """The environment with these variables, for processes that are started meanwhile."""
+    """Set environment variables for processes that are started meanwhile."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -81,8 +81,8 @@ def environment(**values: str) -> Iterator[None]:
 
 
 @contextmanager
-def deaf() -> Iterator[None]:
-    """Processes started meanwhile never hear Ctrl-C, which is for their parent; it hears it afterwards."""
+def sigint_blocked() -> Iterator[None]:
+    """Block SIGINT in processes started meanwhile, as Ctrl-C is for their parent, which gets it afterwards."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -94,7 +94,7 @@ def deaf() -> Iterator[None]:
 
 
 def began() -> float:
-    """When this process began, on the monotonic clock; where the system does not say, when this module was loaded."""
+    """Return the start of this process on the monotonic clock; of this module's import if that is unknown."""
     try:
         ticks = int(Path("/proc/self/stat").read_text(encoding="ascii").rpartition(")")[2].split()[19])
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")

@@ -1,4 +1,4 @@
-"""What is asked of a model and what should be answered: objectives learn it, metrics measure it."""
+"""Questions asked of a model and their right answers, for objectives and metrics."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch.nn import functional
 from anyformer.precision import widen
 
 IGNORED = -100
-"""A class that is not asked for: it is neither trained on nor measured."""
+"""Class of targets that are ignored, in training and in metrics."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What is asked of a model.
+    """The question asked of a model.
 
     Attributes:
-        kind: ``"class"``, one of some classes (a token is one of its vocabulary), or ``"number"``.
-        place: where an answer belongs: to the ``"whole"`` sequence, to ``"each"`` element, or to the steps ``"ahead"``.
-        num_classes: how many classes there are.
-        field: the column that is asked for, whose units numbers are in; ``"byte"`` where tokens are bytes of a text.
-        scales: of each number the mean seasonal difference in the train split, in its units; empty where not known.
+        kind: ``"class"``, for classes and tokens, or ``"number"``.
+        place: what is answered for: the ``"whole"`` sequence, ``"each"`` element, or the steps ``"ahead"``.
+        num_classes: number of classes.
+        field: name of the column, in whose units numbers are; ``"byte"`` if tokens are bytes of a text.
+        scales: for each number, the mean seasonal difference in the train split, in its units; empty if unknown.
     """
 
     kind: Literal["class", "number"]
@@ -36,13 +36,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Target:
-    """What should be answered.
+    """The right answers.
 
     Attributes:
-        values: classes ``(B,)`` or ``(B, T)`` int64, ``IGNORED`` where nothing is asked; or numbers ``(B, ...)``, NaN
-            where they are not known.
-        shift, scale: of numbers, in the shape of ``values``, float64: ``values * scale + shift`` is in the user's
-            units. None where they are as they came.
+        values: classes ``(B,)`` or ``(B, T)`` int64, or ``IGNORED``; or numbers ``(B, ...)``, NaN where unknown.
+        shift, scale: for numbers, in the shape of ``values``, float64: ``values * scale + shift`` is in the user's
+            units. None if they were not normalised.
     """
 
     values: Tensor
@@ -51,7 +50,7 @@ class Target:
 
 
 def log_losses(outputs: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy in nats, summed over the classes of each sample that are asked for, and how many these are.
+    """Return cross-entropy in nats, summed over each sample's classes but ``IGNORED`` ones, and their number.
 
     Args:
         outputs: logits ``(B, C)`` or ``(B, T, C)``.

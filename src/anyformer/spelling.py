@@ -1,4 +1,4 @@
-"""How messages spell the options of a task: as Python's arguments, or as the command line has them."""
+"""Spelling of a task's options in messages: as Python arguments, or as on the command line."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contextvars import ContextVar
 
 _COMMAND_LINE: ContextVar[bool] = ContextVar("anyformer_command_line", default=False)
 _OWN = ("target", "metric")
-"""Arguments that are options of the commands themselves."""
+"""Arguments that the commands have as options of their own."""
 
 
 @contextmanager
 def command_line() -> Iterator[None]:
-    """Messages made inside name options as they are typed in a shell."""
+    """Spell options as on the command line in messages made inside."""
     token = _COMMAND_LINE.set(True)
     try:
         yield
@@ -22,7 +22,7 @@ def command_line() -> Iterator[None]:
 
 
 def option(name: str, value: str | Sequence[str] | bool | None = None) -> str:
-    """An option as the user types it, with a value where one is given.
+    """Return an option as the user types it, with its value if one is given.
 
     >>> option("group", "store"), option("target", ["a", "b"]), option("raw", True), option("date")
     ("group='store'", "target=['a', 'b']", 'raw=True', 'date')

@@ -28,31 +28,31 @@ def map_state(function: Callable[..., Tensor], state: State, *others: State) -> 
 
 
 def leaves(state: State) -> list[Tensor]:
-    """All tensors of ``state``."""
+    """Return all tensors of ``state``."""
     found: list[Tensor] = []
     map_state(lambda t: found.append(t) or t, state)  # type: ignore[func-returns-value]
     return found
 
 
 def state_bytes(state: State) -> int:
-    """Bytes that ``state`` holds, over the whole batch."""
+    """Count the bytes of ``state``, over the whole batch."""
     return sum(t.numel() * t.element_size() for t in leaves(state))
 
 
 def select_rows(state: State, rows: Tensor) -> State:
-    """The state of samples ``rows`` (int64), in that order: reorders beams, drops finished samples, repeats prompts."""
+    """Select the state of samples ``rows`` (int64), in that order, to reorder beams, drop samples or repeat prompts."""
     return map_state(lambda t: t[rows], state)
 
 
 def detach(state: State) -> State:
-    """The same state, cut from the graph that made it."""
+    """Detach the state from the autograd graph."""
     return map_state(Tensor.detach, state)
 
 
 def where_rows(chosen: Tensor, yes: State, no: State) -> State:
-    """Per sample: ``yes`` where ``chosen`` (B,) bool, else ``no``.
+    """Select the state ``yes`` for samples ``chosen`` (B,) bool, else ``no``.
 
-    The shorter of two caches is padded in front, and what only one of the states keeps is zeros in the other.
+    The shorter of two caches is padded in front; entries of only one of the states are zeros in the other.
     """
 
     def pick(a: Tensor, b: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ def where_rows(chosen: Tensor, yes: State, no: State) -> State:
 
 
 def _completed(state: State, other: State) -> State:
-    """``state`` with zeros where only ``other`` has an entry."""
+    """Return ``state`` with zeros where only ``other`` has an entry."""
     if isinstance(state, dict):
         every = {**state, **other}
         return {

@@ -1,4 +1,4 @@
-"""What is printed stays as it is: names such as ``[mamba*3, attention]*2`` are no markup."""
+"""Consoles that print text literally: names such as ``[mamba*3, attention]*2`` are no markup."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 from rich.console import Console
 
 PIPED_WIDTH = 200
-"""Columns where the output goes to a file or a pipe, so that names stay on one line there."""
+"""Width of output to a file or a pipe, so that names stay on one line."""
 
 
 def new_console(*, quiet: bool = False, stderr: bool = False) -> Console:
-    """A console that prints text as it is, without markup or highlighting."""
+    """Create a console that prints text literally, without markup or highlighting."""
     made = Console(quiet=quiet, stderr=stderr, markup=False, highlight=False)
     if not made.is_terminal and not os.environ.get("COLUMNS"):
         made.width = PIPED_WIDTH

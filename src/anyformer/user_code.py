@@ -1,7 +1,7 @@
-"""Python files that parts are named by (``mine.py:MyMixer``): when they may run, and how they travel with a model.
+"""Python files that name parts (``mine.py:MyMixer``): when they may run, and how they are saved with a model.
 
-What the user types is run: it is theirs. What a *file* names is not (the ``config.json`` of a folder that came from
-elsewhere, a spec in YAML, the plan of a comparison), unless the caller says ``trust_code=True``.
+Files that the user types are run. Files named by another *file* (the ``config.json`` of a folder from elsewhere, a spec
+in YAML, the plan of a comparison) are run only with ``trust_code=True``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 MARK = ".py:"
-"""What tells ``file.py:Name`` from the name of a registered part; :class:`anyformer.registry.Registry` looks for it."""
+"""Mark of ``file.py:Name``, as opposed to a registered name; :class:`anyformer.registry.Registry` looks for it."""
 MODULE = "_anyformer_file_"
 """Beginning of the names under which such files are imported."""
 FOLDER = "code"
@@ -26,21 +26,21 @@ INDEX = "code.json"
 MOST_BYTES = 10_000_000
 
 _modules: dict[tuple[str, str], ModuleType] = {}
-"""By the resolved path of the file, and what it and its neighbours held."""
+"""Modules by resolved path and by digest of the file and its neighbours."""
 _sources: dict[str, dict[str, bytes]] = {}
-"""By the file as it was named: its text, and that of the neighbours that it imports, as they were when it was run."""
+"""By name of a file, its text and that of the neighbours that it imports, as they were when it was run."""
 _loaded: dict[str, bytes] = {}
 """The text of every neighbour that was loaded, by the name of its module."""
 _running: list[str] = []
 
 
 def files_running() -> list[str]:
-    """The files that are being imported at this moment, the outermost first."""
+    """Return the files that are being imported now, the outermost first."""
     return list(_running)
 
 
 def named_files(config: Any) -> list[str]:
-    """Every ``file.py:Name`` in a configuration, at any depth, each once; a whole line of the spec language too."""
+    """Find every ``file.py:Name`` in a configuration, at any depth and within specs on one line, each once."""
     found: list[str] = []
     for text in _strings(config):
         if MARK in text:
@@ -50,12 +50,12 @@ def named_files(config: Any) -> list[str]:
 
 
 def refuse_code(config: Any, where: str | Path, *, trust_code: bool | None = False) -> None:
-    """Raise where a configuration that was loaded from a file names Python files to run.
+    """Raise if a configuration that was loaded from a file names Python files to run.
 
     Args:
-        config: what was loaded: mappings, lists and scalars.
-        where: the file it came from, for the message.
-        trust_code: let it pass; None where nobody may say so.
+        config: the loaded mappings, lists and scalars.
+        where: the file it was loaded from, for the message.
+        trust_code: allow it; None if it cannot be allowed.
 
     Raises:
         ValueError: naming the first such file and how to allow it.
@@ -71,7 +71,7 @@ def refuse_code(config: Any, where: str | Path, *, trust_code: bool | None = Fal
 
 
 def code_paths(names: Iterable[str]) -> list[Path]:
-    """The files that names (``file.py:Name``) stand for and the neighbours that they import; missing ones left out."""
+    """Return the files of names (``file.py:Name``) and the neighbours that they import, without missing ones."""
     found: dict[Path, None] = {}
     for name in names:
         file = Path(name.rpartition(":")[0])
@@ -81,9 +81,9 @@ def code_paths(names: Iterable[str]) -> list[Path]:
 
 
 def load_file(named: str) -> ModuleType:
-    """The module of a Python file; it may import modules and packages that lie beside it.
+    """Import a Python file, which may import modules and packages beside it.
 
-    It runs once a process, and again where its text has changed. Its text and its neighbours' are kept for
+    It runs once in a process, and again if its text has changed. Its text and its neighbours' are kept for
     :func:`save_code`.
 
     Raises:
@@ -107,7 +107,7 @@ def _digest(files: Mapping[str, bytes]) -> str:
 
 
 def _run(path: Path, name: str) -> ModuleType:
-    """The module that running the file makes, with its folder first among the places to import from."""
+    """Run a file as a module, with its folder first on the import path."""
     folder = str(path.resolve().parent)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
@@ -128,12 +128,12 @@ def _run(path: Path, name: str) -> ModuleType:
         sys.path.remove(folder)
         _running.pop()
     if folder not in sys.path:
-        sys.path.append(folder)  # for what it imports later; last, so that it hides nothing
+        sys.path.append(folder)  # for later imports; last, so that it shadows nothing
     return module
 
 
 def _check_loaded(named: str, files: Mapping[str, bytes]) -> None:
-    """Raise where a neighbour would be taken for another module of its name; one of the same text will do."""
+    """Raise if a neighbour's name is that of another loaded module with a different text."""
     for file, text in files.items():
         parts = Path(file).with_suffix("").parts
         dotted = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
@@ -152,10 +152,10 @@ def _check_loaded(named: str, files: Mapping[str, bytes]) -> None:
 
 
 def save_code(config: Any, folder: Path) -> None:
-    """Write the files that a model's configuration names beside it, as they were when they ran.
+    """Write copies of the files that a model's configuration names, as they were when they ran.
 
-    ``code/<id>/`` holds each file with the modules of its own folder that it imports, and ``code.json`` says which
-    name stands for which copy, with its SHA-256. Nothing is written where the configuration names none.
+    ``code/<id>/`` holds each file with the modules of its folder that it imports; ``code.json`` maps names to copies,
+    with their SHA-256. Nothing is written if the configuration names none.
     """
     names: dict[str, str] = {}
     hashes: dict[str, str] = {}
@@ -178,10 +178,10 @@ def save_code(config: Any, folder: Path) -> None:
 
 
 def trusted_config(config: Any, folder: Path, *, trust_code: bool) -> Any:
-    """The configuration of a saved model, with names of Python files turned into those of the copies beside it.
+    """Return the configuration of a saved model, with Python files replaced by the copies saved with it.
 
     Raises:
-        ValueError: where it names files and ``trust_code`` is false, or where a copy is not what was saved.
+        ValueError: it names files and ``trust_code`` is false, or a copy is not what was saved.
     """
     refuse_code(config, folder / "config.json", trust_code=trust_code)
     if not named_files(config) or not (folder / INDEX).is_file():
@@ -236,7 +236,7 @@ def _strings(config: Any) -> Iterator[str]:
 
 
 def _with_neighbours(file: Path) -> dict[str, bytes]:
-    """The file and what it imports from its own folder, by path relative to that folder, ``/`` between."""
+    """Return the texts of a file and of its imports from its own folder, by POSIX path relative to that folder."""
     found: dict[str, bytes] = {}
     root, waiting, total = file.resolve().parent, [Path(file.name)], 0
     while waiting:
@@ -257,7 +257,7 @@ def _with_neighbours(file: Path) -> dict[str, bytes]:
 
 
 def _imports(text: bytes, relative: Path) -> Iterator[str]:
-    """Full names of the modules that a file may import, from the folder that it lies in or that is its package's."""
+    """Yield full names of the modules that a file may import from its own folder or package."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError):

@@ -13,9 +13,7 @@ from anyformer.models import (
     create_model,
     list_models,
     load_spec,
-    match_parameters,
 )
-from anyformer.models.size import count_parameters
 from anyformer.state import state_bytes
 
 ONE_STACK = [name for name in list_models() if not load_spec(name).encoder]
@@ -90,21 +88,6 @@ def test_pooling_looks_at_real_tokens_only(pool: str) -> None:
     assert y.shape == (2, 2)
     torch.testing.assert_close(y[:1], model(x[:1, :4]))
     torch.testing.assert_close(y[1:], model(x[1:, 1:]))
-
-
-@pytest.mark.parametrize(
-    "name", ["transformer", "retnet", "megabyte", "transformer_xl", "mamba", "s4", "rwkv4"]
-)
-@pytest.mark.parametrize("target", [30_000, 400_000])
-def test_widths_match_a_size_within_two_percent(name: str, target: int) -> None:
-    spec = match_parameters(load_spec(name), target, vocab_size=64)
-    assert abs(count_parameters(spec, vocab_size=64) / target - 1) <= 0.02
-    assert create_model(spec, vocab_size=64).num_parameters() == count_parameters(spec, vocab_size=64)
-
-
-def test_a_size_that_cannot_be_had() -> None:
-    with pytest.raises(ValueError, match="comes within 2% of 10 parameters; the nearest"):
-        match_parameters(load_spec("transformer"), 10, vocab_size=1000)
 
 
 def test_encoder_decoder_streams_and_ignores_padding() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,16 @@ def test_words_are_read_and_written_alike(made: tuple[list[str], np.ndarray, str
     found = dates_of(texts)
     assert np.array_equal(found.clock.to_numpy(), dates), (what, found)
     assert found.reading.write(dates)["when"] == texts, (what, found.reading)
+
+
+@pytest.mark.parametrize("write", [str.lower, str.upper, str.title])
+def test_weekdays_of_two_words_are_read_and_written_in_any_case(write: Callable[[str], str]) -> None:
+    row = next(row for row in names._rows("a") if row[0] == "segunda-feira")
+    dates = pd.date_range("2001-01-01", periods=14).to_numpy()
+    texts = [f"{write(row[i % 7])}, {date:%d.%m.%Y}" for i, date in enumerate(pd.to_datetime(dates))]
+    found = dates_of(texts)
+    assert np.array_equal(found.clock.to_numpy(), dates)
+    assert found.reading.write(dates)["when"] == texts
 
 
 def test_months_that_were_not_seen_are_written_in_the_same_language(tmp_path: Path) -> None:

@@ -168,15 +168,6 @@ class TestLimits:
         assert read("1", "two", "three").refusal is None
 
 
-def test_conventions_are_checked() -> None:
-    with pytest.raises(ValueError, match=r"decimal must be '\.' or ',', got ';'"):
-        Convention(decimal=";")
-    with pytest.raises(ValueError, match="thousands must be .*, got '_'"):
-        Convention(thousands="_")
-    with pytest.raises(ValueError, match="decimal and thousands must differ, got ',' for both"):
-        Convention(decimal=",", thousands=",")
-
-
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(
     st.lists(st.floats(allow_nan=False, allow_infinity=False, min_value=-1e99, max_value=1e99), min_size=1)

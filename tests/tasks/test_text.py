@@ -3,11 +3,10 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from anyformer.tasks import DataError, create_task, open_data, score_reference
+from anyformer.tasks import DataError, create_task, open_data
 from anyformer.tasks.text import ByteTask, Document
 
 WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "while", "seven", "wizards"]
@@ -69,44 +68,6 @@ def test_batches_depend_on_seed_and_step() -> None:
     a.train_batch(0, 4)
     assert torch.equal(a.train_batch(9, 4).x, b.train_batch(9, 4).x)
     assert not torch.equal(a.train_batch(9, 4).x, a.train_batch(10, 4).x)
-
-
-def test_longer_ngrams_predict_better_and_uniform_is_eight_bits() -> None:
-    task = task_of(30, length=64)
-    scores = []
-    for reference in task.references():
-        scores.append(score_reference(reference.fit(task), task))
-        probabilities = reference.predict(next(task.eval_batches("test", 5))).exp().sum(-1)
-        torch.testing.assert_close(probabilities, torch.ones_like(probabilities), rtol=1e-4, atol=0)
-    assert 8 > scores[0] > scores[1] > scores[2] > 0
-    batch = next(task.eval_batches("test", 3))
-    found = task.metric.measure(torch.zeros(*batch.x.shape, 256), batch.target)
-    assert found == pytest.approx(np.array([[8 * 64, 64]] * 3))
-
-
-def test_ngram_is_witten_bell_by_hand() -> None:
-    """After "a" came b, b and c: P(b | a) = (2 + 2 P(b)) / (3 + 2), and so on down to uniform."""
-    from anyformer.tasks.references import NGram
-
-    class Tiny:
-        vocab_size, train_length = 4, 6
-
-        def train_sample(self, limit: int) -> object:
-            class Sample:
-                x, targets = torch.tensor([[0, 1, 0, 1, 0, 2]]), torch.tensor([[1, 0, 1, 0, 2, -100]])
-
-            return Sample
-
-    model = NGram(2).fit(Tiny())  # type: ignore[arg-type]
-
-    class Query:
-        x = torch.tensor([[0, 3]])
-
-    p = model.predict(Query).exp()[0]  # type: ignore[arg-type]
-    unigram = [(count + 3 / 4) / (5 + 3) for count in (2, 2, 1, 0)]
-    after_a = [(count + 2 * lower) / (3 + 2) for count, lower in zip((0, 2, 1, 0), unigram)]
-    assert p[0].tolist() == pytest.approx(after_a, rel=1e-5)
-    assert p[1].tolist() == pytest.approx(unigram, rel=1e-5)  # 3 was never seen
 
 
 def test_the_standard_library_is_the_default() -> None:

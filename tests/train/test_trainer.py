@@ -126,11 +126,6 @@ def test_weight_decay_is_for_matrices_only() -> None:
     assert decayed
 
 
-def test_a_bidirectional_model_may_not_predict_the_next_token() -> None:
-    with pytest.raises(ValueError, match="an output a token must not depend on later tokens"):
-        model_for(TASK, "linformer dim=32")
-
-
 @pytest.mark.parametrize("field", [{"steps": 0}, {"learning_rate": -1.0}, {"batchsize": 3}])
 def test_wrong_configurations(field: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(field))):

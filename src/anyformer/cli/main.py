@@ -84,7 +84,7 @@ def main(
 def task_of(
     data: str | None, target: str | None, metric: str | None, pairs: list[str] | None
 ) -> tuple[str | list[str] | None, dict[str, Any]]:
-    """Return the target and the other options of a task, the metric among them; ``--option`` may give both too."""
+    """Return the target and the other options of a task, its metric included; ``--option`` may give them too."""
     own = {name: value for name, value in (("target", target), ("metric", metric)) if value is not None}
     if not pairs:
         options: dict[str, Any] = {}

@@ -13,7 +13,7 @@ from anyformer.state import State
 
 
 class StreamingModel(Protocol):
-    """What :func:`generate` needs of a model."""
+    """The methods of a model that :func:`generate` calls."""
 
     def init_state(self, batch_size: int) -> State: ...
 
@@ -41,7 +41,7 @@ def generate(
     Args:
         prompt: (B, T) int64, at least one token each.
         mask: (B, T) bool, real tokens of the prompts; padding may be on either side.
-        context: what the model looks at beside its own tokens, e.g. ``EncoderDecoder.encode(source)``.
+        context: a sequence that the model attends to beside its own tokens, e.g. ``EncoderDecoder.encode(source)``.
         temperature: 0 takes the likeliest token; otherwise logits are divided by it.
         top_k: sample from the ``top_k`` likeliest tokens.
         top_p: sample from the smallest set of tokens that holds this much probability (Holtzman 2019).
@@ -88,7 +88,7 @@ def sample(
     top_p: float | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """One token (B,) a row of logits (B, vocabulary); see :func:`generate`."""
+    """Draw a token (B,) for each row of logits (B, vocabulary); see :func:`generate`."""
     if temperature == 0:
         return logits.argmax(-1)
     logits = widen(logits) / temperature

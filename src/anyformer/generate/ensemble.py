@@ -13,15 +13,15 @@ from anyformer.models import SequenceModel
 def self_ensemble(
     model: SequenceModel, x: Tensor, passes: int, *, mask: Tensor | None = None, seed: int = 0
 ) -> Tensor:
-    """Probabilities of a model of ``subsampled_attention``, averaged over as many draws of what it sees (Hussain 2023).
+    """Average the probabilities of a model with ``subsampled_attention`` over draws of visible tokens (Hussain 2023).
 
     Args:
-        x, mask: as the model takes them.
-        passes: draws.
-        seed: the draws are those of this seed and the ones after it, the same for all samples.
+        x, mask: inputs of the model.
+        passes: number of draws.
+        seed: draws use this seed and those after it, the same for all samples.
 
     Returns:
-        what ``model(x).softmax(-1)`` would be, averaged.
+        the mean of ``model(x).softmax(-1)``.
 
     Raises:
         ValueError: for a model without such layers, or no passes.

@@ -1,4 +1,4 @@
-"""Metrics: what is measured of answers, its unit and direction, and how sure it is; one a file, called by its id."""
+"""Metrics: measures of answers, with unit, direction and uncertainty; one in each file, which is named by its id."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ register_metric = metrics.register
 
 
 def create_metric(name: str, question: Question, *, best: float | None = None) -> Metric:
-    """The metric of that name for answers to a question.
+    """Create the metric of that name for answers to a question.
 
     Args:
-        name: out of :func:`list_metrics`, in any case, or ``file.py:Name`` for one of your own.
-        question: what is asked.
-        best: the best value to be hoped for, where it is not the limit itself.
+        name: one of :func:`list_metrics`, in any case, or ``file.py:Name`` for one of your own.
+        question: the question asked of the model.
+        best: the best value that can be expected, if it is not the limit itself.
 
     Raises:
-        ValueError: there is none of that name, or it does not measure answers to such a question; says which do.
+        ValueError: there is none of that name, or it does not measure answers to this question; names those that do.
     """
     cls = _metric_class(name, question)
     if reason := cls.refuses(question):
@@ -42,12 +42,12 @@ def create_metric(name: str, question: Question, *, best: float | None = None) -
 
 
 def metric_info(name: str) -> MetricInfo:
-    """The facts of a metric that hold for every question."""
+    """Return the facts of a metric that hold for every question."""
     return _metric_class(name).describe()
 
 
 def list_metrics(question: Question | None = None) -> list[str]:
-    """The ids of all metrics, or of those that measure answers to a question, sorted."""
+    """Return the ids of all metrics, or of those that measure answers to a question, sorted."""
     return [id for id in metrics.ids() if question is None or not metrics.get(id).target.refuses(question)]
 
 

@@ -13,18 +13,18 @@ from torch import Tensor
 from anyformer.questions import Question, Target
 
 Limits = tuple[float, float]
-"""The lowest and the highest value that is possible; infinite where there is none."""
+"""The lowest and the highest possible value; infinite if there is none."""
 
 
 class MetricInfo(BaseModel):
     """The facts of a metric, as results keep them.
 
     Attributes:
-        name, unit: as they are shown.
+        name, unit: as displayed.
         higher_is_better: the direction.
-        best: the best value to be hoped for, where it is known.
-        limits: no value lies beyond them.
-        places: decimal places that are shown; None for four significant digits.
+        best: the best value that can be expected, if known.
+        limits: the lowest and highest possible value.
+        places: decimal places displayed; None for four significant digits.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
@@ -39,7 +39,7 @@ class MetricInfo(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _of_earlier_results(cls, given: dict[str, object]) -> dict[str, object]:
-        """Fill what results of earlier versions left to be told by the best value: that of a share, or of an error."""
+        """Fill in fields missing from results of earlier versions, which had only the best value."""
         best, higher = given.get("best"), given.get("higher_is_better", True)
         known: dict[str, object] = {}
         if higher and best in (1.0, 100.0):
@@ -52,37 +52,36 @@ class MetricInfo(BaseModel):
 
     @property
     def sign(self) -> int:
-        """What makes a higher value the better one: 1 or -1."""
+        """1 if higher values are better, otherwise -1."""
         return 1 if self.higher_is_better else -1
 
     @property
     def direction(self) -> str:
-        """In words."""
+        """The direction in words."""
         return "higher is better" if self.higher_is_better else "lower is better"
 
 
 class Metric(ABC):
-    """A value of some answers: statistics of each sample, and the value of them all.
+    """A measure of answers: statistics of each sample, and a value computed from those of all samples.
 
-    The value may be any function of the statistics. How much it would vary from one test set to the next is told by
-    what it becomes when some samples are left out (the jackknife).
+    The value may be any function of the statistics. Its variance over test sets is estimated by the jackknife.
 
     Args:
-        question: what is asked.
-        best: the best value to be hoped for, where it is not the limit itself.
+        question: the question asked of the model.
+        best: the best value that can be expected, if it is not the limit itself.
 
     Raises:
-        ValueError: the metric does not measure answers to such a question.
+        ValueError: the metric does not measure answers to this question.
     """
 
     name: ClassVar[str]
-    """As it is shown."""
+    """The displayed name."""
     higher_is_better: ClassVar[bool]
     limits: ClassVar[Limits] = (-math.inf, math.inf)
     places: ClassVar[int | None] = None
-    """Decimal places that are shown; None for four significant digits."""
+    """Decimal places displayed; None for four significant digits."""
     id: ClassVar[str]
-    """By which it is registered; the name of the class where it is not."""
+    """Its registered id, or the name of the class."""
 
     def __init_subclass__(cls) -> None:
         cls.id = cls.__name__
@@ -97,7 +96,7 @@ class Metric(ABC):
 
     @classmethod
     def describe(cls) -> MetricInfo:
-        """The facts that hold for every question; the best value is the limit, where there is one."""
+        """Return the facts that hold for every question; the best value is the limit, if there is one."""
         end = cls.limits[cls.higher_is_better]
         return MetricInfo(
             name=cls.name,
@@ -109,13 +108,13 @@ class Metric(ABC):
 
     @classmethod
     def name_part(cls, kind: str, name: str, papers: tuple[str, ...] = ()) -> None:
-        """Take the id by which it is registered."""
+        """Set the id at registration."""
         cls.id = name
 
     @classmethod
     @abstractmethod
     def refuses(cls, question: Question) -> str | None:
-        """Why it does not measure answers to such a question, as the end of a sentence that begins with its name."""
+        """Return why it does not measure answers to this question, to follow its name; None if it does."""
 
     @property
     def unit(self) -> str:
@@ -124,11 +123,11 @@ class Metric(ABC):
 
     @abstractmethod
     def items(self, outputs: Tensor, target: Target) -> Tensor:
-        """Statistics of each sample.
+        """Return statistics of each sample.
 
         Args:
             outputs: a model's: logits ``(B, C)`` or ``(B, T, C)``, or numbers ``(B, N)``, normalised like the target's.
-            target: what should be answered.
+            target: the right answers.
 
         Returns:
             ``(B, K)`` float64.
@@ -136,27 +135,27 @@ class Metric(ABC):
 
     @abstractmethod
     def value(self, items: np.ndarray) -> float:
-        """The value of samples with these statistics ``(N, K)``; NaN where it has none."""
+        """Return the value of samples with these statistics ``(N, K)``; NaN if it has none."""
 
     def weights(self, items: np.ndarray) -> np.ndarray:
-        """How much evidence each sample is, ``(N,)``: together as much as so many samples that count alike."""
+        """Return the weight of each sample, ``(N,)``; the weights sum to the effective sample size."""
         return np.ones(len(items))
 
     def pieces(self, items: np.ndarray, owner: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """What groups of samples add to the value, by the jackknife.
+        """Return the contributions of groups of samples to the value, by the jackknife.
 
-        A group of weight w out of W, without which the value v becomes v', adds ``w v + (W - w) (v - v')``. Divided by
-        the weights' sum it stands for the value as the sums of a ratio do, and where the value is such a ratio, these
-        are the sums. (Tukey's pseudo-values, for groups of unequal weight: Busing, Meijer and van der Leeden 1999.)
+        A group of weight w out of W, without which the value v becomes v', contributes ``w v + (W - w) (v - v')``. The
+        sum of contributions over the sum of weights estimates the value; for a :class:`Ratio` these are its own sums.
+        (Tukey's pseudo-values, for groups of unequal weight: Busing, Meijer and van der Leeden 1999.)
 
         Args:
             items: ``(N, K)``.
             owner: ``(N,)``, the group of each sample, from 0.
-            count: how many groups there are.
+            count: number of groups.
 
         Returns:
-            Sums and weights of the groups that count, ``(count,)`` or fewer. One piece, of which no variance can be
-            told, where the value hangs on a single group: without it there is none.
+            Contributions and weights of the groups that count, ``(count,)`` or fewer. A single one, which gives no
+            variance, if there is no value without one of the groups.
         """
         whole, weights = self.value(items), np.bincount(owner, self.weights(items), count)
         without = [self.value(items[owner != group]) for group in range(count)] if count > 1 else [math.nan]
@@ -168,7 +167,7 @@ class Metric(ABC):
 
     @final
     def measure(self, outputs: Tensor, target: Target) -> np.ndarray:
-        """The statistics of each sample, ``(B, K)`` float64; see :meth:`items`."""
+        """Return the statistics of each sample, ``(B, K)`` float64; see :meth:`items`."""
         found = self.items(outputs, target).detach().double().cpu().numpy()
         if found.ndim != 2 or len(found) != len(target.values):
             raise ValueError(
@@ -182,11 +181,11 @@ class Ratio(Metric):
     """A sum over samples, divided by the sum of their weights: a mean. The statistics are these two."""
 
     def value(self, items: np.ndarray) -> float:
-        """The ratio; NaN where nothing counts."""
+        """Return the ratio; NaN if no sample counts."""
         total, weight = (float(column.sum()) for column in np.ascontiguousarray(items.T))
         return total / weight if weight else math.nan
 
     def pieces(self, items: np.ndarray, owner: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Sums and weights of each group that counts."""
+        """Return sums and weights of each group that counts."""
         sums, weights = (np.bincount(owner, column, count) for column in items.T)
         return sums[weights > 0], weights[weights > 0]

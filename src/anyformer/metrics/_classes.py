@@ -1,4 +1,4 @@
-"""What metrics of one class a sequence share."""
+"""Base classes of metrics of one class for each sequence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from anyformer.questions import Question, Target
 
 
 class OfClasses(Metric):
-    """A share between 0 and 1 to which each class counts alike, however many samples it has."""
+    """A metric between 0 and 1 in which all classes have equal weight, however many samples they have."""
 
     higher_is_better = True
     limits = (0.0, 1.0)
@@ -22,16 +22,16 @@ class OfClasses(Metric):
 
     @classmethod
     def refuses(cls, question: Question) -> str | None:
-        """All but one class a sequence."""
+        """Refuse all questions but those for one class of each sequence."""
         if question.kind == "class" and question.place == "whole":
             return None
         asked = "numbers" if question.kind == "number" else "a class at each place"
         return f"measures one class a sequence, not {asked}"
 
     def weights(self, items: np.ndarray) -> np.ndarray:
-        """The inverse of how often the class of each sample is there.
+        """Return weights inverse to the frequency of each sample's class.
 
-        They sum to so many samples as would tell as much if all counted alike: (sum w)^2 / sum w^2 (Kish 1965).
+        They sum to the effective sample size, (sum w)^2 / sum w^2 (Kish 1965).
         """
         _, codes, counts = np.unique(items[:, 0], return_inverse=True, return_counts=True)
         weights = 1 / counts[codes.ravel()]
@@ -40,14 +40,14 @@ class OfClasses(Metric):
 
 
 class OfConfusion(OfClasses):
-    """A function of how often each class was told as each other."""
+    """A function of the confusion matrix."""
 
     def items(self, outputs: Tensor, target: Target) -> Tensor:
-        """The true and the likeliest class of each sequence, ``(B, 2)``."""
+        """Return the true and the predicted class of each sequence, ``(B, 2)``."""
         return torch.stack([target.values, outputs.argmax(-1)], 1)
 
     def value(self, items: np.ndarray) -> float:
-        """The function of the counts; NaN where there is no sample."""
+        """Return the function of the confusion matrix; NaN if there is no sample."""
         if not len(items):
             return math.nan
         true, told = items.T.astype(np.int64)
@@ -56,4 +56,4 @@ class OfConfusion(OfClasses):
 
     @abstractmethod
     def of(self, counts: np.ndarray) -> float:
-        """The value of counts ``(C, C)``: a row is what a class was told as. Classes may be missing."""
+        """Return the value of a confusion matrix ``(C, C)``, rows being true classes. Classes may be missing."""

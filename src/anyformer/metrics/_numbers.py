@@ -1,4 +1,4 @@
-"""What metrics of numbers share."""
+"""The base of metrics of numbers."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from anyformer.questions import Question, Target
 
 
 class MeanError(Ratio):
-    """A mean over all numbers that are known. A subclass says what an error of one costs."""
+    """A mean of costs over all known numbers; a subclass gives the cost of an error."""
 
     higher_is_better = False
     limits = (0.0, torch.inf)
 
     @classmethod
     def refuses(cls, question: Question) -> str | None:
-        """All but numbers."""
+        """Refuse all questions but those for numbers."""
         return refuses_all_but_numbers(question)
 
 
 def refuses_all_but_numbers(question: Question) -> str | None:
-    """Why a question is none for numbers."""
+    """Return why a question is not one for numbers; None if it is."""
     return None if question.kind == "number" else "measures numbers, not classes"
 
 
 def errors(outputs: Tensor, target: Target) -> Tensor:
-    """Outputs less targets in the user's units, float64, in the targets' shape; NaN where these are not known.
+    """Return outputs less targets in the user's units, float64, in the targets' shape; NaN where unknown.
 
     They are subtracted in the precision of the outputs.
     """
@@ -37,12 +37,12 @@ def errors(outputs: Tensor, target: Target) -> Tensor:
 
 
 def summed(costs: Tensor, target: Target) -> Tensor:
-    """What the known numbers of each sample cost, and how many these are, ``(B, 2)`` float64."""
+    """Return each sample's sum of costs over known numbers, and their number, ``(B, 2)`` float64."""
     known = ~target.values.isnan()
     sums = costs.where(known, 0.0).flatten(1).sum(1)
     return torch.stack([sums, known.flatten(1).sum(1).double()], 1)
 
 
 def squared_errors(outputs: Tensor, target: Target) -> Tensor:
-    """The sum of squared errors of each sample, and how many they are, ``(B, 2)`` float64."""
+    """Return each sample's sum of squared errors, and their number, ``(B, 2)`` float64."""
     return summed(errors(widen(outputs), target).square(), target)

@@ -11,7 +11,7 @@ from anyformer.questions import IGNORED, Question, Target
 
 @register_metric("accuracy")
 class Accuracy(Ratio):
-    """The share of classes, or tokens, for which the likeliest one is right."""
+    """The share of classes, or tokens, that are predicted right."""
 
     name = "accuracy"
     higher_is_better = True
@@ -20,11 +20,11 @@ class Accuracy(Ratio):
 
     @classmethod
     def refuses(cls, question: Question) -> str | None:
-        """Numbers."""
+        """Refuse questions for numbers."""
         return None if question.kind == "class" else "measures classes, not numbers"
 
     def items(self, outputs: Tensor, target: Target) -> Tensor:
-        """Right answers, and how many were asked for, ``(B, 2)``."""
+        """Return the numbers of right answers and of targets, ``(B, 2)``."""
         asked = target.values != IGNORED
         right = (outputs.argmax(-1) == target.values) & asked
         return torch.stack([found[:, None].flatten(1).sum(1) for found in (right, asked)], 1).double()

@@ -18,15 +18,15 @@ from anyformer.questions import Question, Target
 class AUC(OfClasses):
     """The area under the ROC curve of two classes.
 
-    How likely a sequence of one class has a higher score for it than a sequence of the other; equal scores count half
-    (Mann and Whitney 1947). It is the same for either class.
+    The probability that a sequence of one class has a higher score for it than a sequence of the other; equal scores
+    count half (Mann and Whitney 1947). It is the same for either class.
     """
 
     name = "AUC"
 
     @classmethod
     def refuses(cls, question: Question) -> str | None:
-        """All but one of two classes a sequence."""
+        """Refuse all questions but those for one of two classes of each sequence."""
         if reason := super().refuses(question):
             return reason
         return (
@@ -36,12 +36,12 @@ class AUC(OfClasses):
         )
 
     def items(self, outputs: Tensor, target: Target) -> Tensor:
-        """The class of each sequence, and by how much the second has the higher logit, ``(B, 2)``."""
+        """Return the class of each sequence, and the second logit less the first, ``(B, 2)``."""
         outputs = outputs.double()
         return torch.stack([target.values.double(), outputs[:, 1] - outputs[:, 0]], 1)
 
     def value(self, items: np.ndarray) -> float:
-        """The area; NaN where a class is missing, or a score is none."""
+        """Return the area; NaN if a class is missing or a score is NaN."""
         second = items[:, 0] == 1
         ones, zeros = int(second.sum()), int((~second).sum())
         if not ones or not zeros or np.isnan(items[:, 1]).any():

@@ -1,4 +1,4 @@
-"""The share of right answers, each class alike."""
+"""Accuracy with equal weight for all classes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from anyformer.metrics._classes import OfConfusion
 
 @register_metric("balanced_accuracy")
 class BalancedAccuracy(OfConfusion):
-    """The share of right answers (recall) of each class, and the mean over classes, however rare one is."""
+    """The mean recall over classes, however rare one is."""
 
     name = "balanced accuracy"
 
     def of(self, counts: np.ndarray) -> float:
-        """The mean over the classes that the targets hold."""
+        """Return the mean over the classes that occur in the targets."""
         there = counts.sum(1)
         return float((counts.diagonal()[there > 0] / there[there > 0]).mean())

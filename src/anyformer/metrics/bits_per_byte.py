@@ -1,4 +1,4 @@
-"""How many bits a text takes."""
+"""Bits for each byte of a text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anyformer.questions import Question, Target, log_losses
 
 @register_metric("bits_per_byte")
 class BitsPerByte(Ratio):
-    """Bits that each byte of a text takes when it is coded by the model's probabilities."""
+    """Bits for each byte of a text coded by the model's probabilities."""
 
     name = "bits per byte"
     higher_is_better = False
@@ -21,15 +21,15 @@ class BitsPerByte(Ratio):
 
     @classmethod
     def refuses(cls, question: Question) -> str | None:
-        """All but the bytes of a text."""
+        """Refuse all questions but those for the bytes of a text."""
         return None if question.field == "byte" else "measures the bytes of a text"
 
     @property
     def unit(self) -> str:
-        """Bits."""
+        """Return "bits"."""
         return "bits"
 
     def items(self, outputs: Tensor, target: Target) -> Tensor:
-        """Bits of a sample, and its bytes, ``(B, 2)``."""
+        """Return the bits and the bytes of each sample, ``(B, 2)``."""
         sums, counts = log_losses(outputs, target.values)
         return torch.stack([sums / math.log(2), counts], 1)

@@ -1,4 +1,4 @@
-"""The F1 score, each class alike."""
+"""The F1 score with equal weight for all classes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from anyformer.metrics._classes import OfConfusion
 
 @register_metric("f1")
 class MacroF1(OfConfusion):
-    """The harmonic mean of precision and recall, 2 TP / (2 TP + FP + FN) of each class, and the mean over classes.
+    """The mean over classes of F1 = 2 TP / (2 TP + FP + FN), the harmonic mean of precision and recall.
 
-    Classes that neither the targets nor the answers hold are left out, as in scikit-learn.
+    Classes that occur in neither targets nor answers are left out, as in scikit-learn.
     """
 
     name = "macro F1"
 
     def of(self, counts: np.ndarray) -> float:
-        """The mean over classes."""
+        """Return the mean over classes."""
         named = counts.sum(0) + counts.sum(1)
         return float((2 * counts.diagonal()[named > 0] / named[named > 0]).mean())

@@ -17,9 +17,9 @@ class MAE(MeanError):
 
     @property
     def unit(self) -> str:
-        """That of the column."""
+        """Return the unit of the column."""
         return self.question.field
 
     def items(self, outputs: Tensor, target: Target) -> Tensor:
-        """The sum of absolute errors, and how many they are, ``(B, 2)``."""
+        """Return the sum of absolute errors, and their number, ``(B, 2)``."""
         return summed(errors(outputs.double(), target).abs(), target)

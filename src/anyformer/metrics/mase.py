@@ -13,19 +13,19 @@ from anyformer.questions import Question, Target
 class MASE(MeanError):
     """The mean absolute error, of each column divided by its mean seasonal difference in the train split.
 
-    Below 1 where forecasts are better than repeating the last season was there (Hyndman and Koehler 2006).
+    Below 1, forecasts are better than seasonal naive ones were in the train split (Hyndman and Koehler 2006).
     """
 
     name = "MASE"
 
     @classmethod
     def refuses(cls, question: Question) -> str | None:
-        """All but forecasts."""
+        """Refuse all questions but forecasts."""
         if reason := super().refuses(question):
             return reason
         return None if question.scales else "measures forecasts of series"
 
     def items(self, outputs: Tensor, target: Target) -> Tensor:
-        """The sum of scaled absolute errors, and how many they are, ``(B, 2)``."""
+        """Return the sum of scaled absolute errors, and their number, ``(B, 2)``."""
         error = errors(outputs.double(), target).abs()
         return summed(error / error.new_tensor(self.question.scales), target)

@@ -17,9 +17,9 @@ class MSE(MeanError):
 
     @property
     def unit(self) -> str:
-        """The square of the column's."""
+        """Return the square of the column's unit."""
         return f"{self.question.field}²" if self.question.field else ""
 
     def items(self, outputs: Tensor, target: Target) -> Tensor:
-        """The sum of squared errors, and how many they are, ``(B, 2)``."""
+        """Return the sum of squared errors, and their number, ``(B, 2)``."""
         return squared_errors(outputs, target)

@@ -22,23 +22,23 @@ class RMSE(Metric):
 
     @classmethod
     def refuses(cls, question: Question) -> str | None:
-        """All but numbers."""
+        """Refuse all questions but those for numbers."""
         return refuses_all_but_numbers(question)
 
     @property
     def unit(self) -> str:
-        """That of the column."""
+        """Return the unit of the column."""
         return self.question.field
 
     def items(self, outputs: Tensor, target: Target) -> Tensor:
-        """The sum of squared errors, and how many they are, ``(B, 2)``."""
+        """Return the sum of squared errors, and their number, ``(B, 2)``."""
         return squared_errors(outputs, target)
 
     def value(self, items: np.ndarray) -> float:
-        """The root; NaN where nothing is known."""
+        """Return the root; NaN if no number is known."""
         total, weight = items.sum(0)
         return math.sqrt(total / weight) if weight and total >= 0 else math.nan
 
     def weights(self, items: np.ndarray) -> np.ndarray:
-        """The numbers that are known."""
+        """Return the number of known numbers of each sample."""
         return items[:, 1]

@@ -1,4 +1,4 @@
-"""Whole architectures: what goes in, a body from a spec, and what comes out."""
+"""Whole architectures: an embedding, a body built from a spec, and a head."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ register_model = models.register
 
 
 def list_models() -> list[str]:
-    """The names of the named models."""
+    """Return the names of the named models."""
     return models.ids()
 
 
 def named_fields(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The spec fields of a named model with some changed; its own options, such as ``depth``, are taken out."""
+    """Return the spec fields of a named model, with ``changes`` to them and to its own options, such as ``depth``."""
     function = models.get(name).target
     own = set(inspect.signature(function).parameters)
     fields = {k: v for k, v in changes.items() if k not in own}

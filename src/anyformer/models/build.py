@@ -1,4 +1,4 @@
-"""From a spec to modules."""
+"""Modules built from a spec."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ from anyformer.state import State
 from anyformer.wrappers import create_wrapper, wrappers
 
 Step = tuple[Mixer, float]
-"""A sublayer, and what its output is multiplied with."""
+"""A sublayer, and the factor of its output."""
 
 
 class Backbone(Wrapper):
-    """The body of a model, between what embeds the input and the head: positions and a stack.
+    """The body of a model, between embedding and head: positions and a stack.
 
     Args:
-        spec: the model; ``layers`` in its place where it is another stack's turn (an encoder's).
-        cross: put cross-attention behind each token mixer.
+        spec: the model.
+        layers: another stack than the spec's ``layers`` (an encoder's).
+        cross: add cross-attention after each token mixer.
         positions: the scheme in place of the spec's.
-        embed_norm: a norm on the input with its positions.
-        prefix: learned tokens in front of the input.
+        embed_norm: normalise the input after adding positions.
+        prefix: number of learned tokens before the input.
     """
 
     class Options(Wrapper.Options):
@@ -81,7 +82,7 @@ class Backbone(Wrapper):
             return self.stack(x, inputs)
         n = len(self.prefix)
         x = torch.cat([self.prefix.to(x.dtype).expand(len(x), -1, -1), x], 1)
-        return self.stack(x, _behind(inputs, n))[:, n:]
+        return self.stack(x, _after_prefix(inputs, n))[:, n:]
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         return self.stack.own_state(batch_size, device, dtype)
@@ -96,7 +97,7 @@ class Backbone(Wrapper):
 
 
 def encoder_of(spec: ModelSpec) -> Backbone:
-    """The body that reads the source in the encoder-decoder of a spec."""
+    """Build the encoder of an encoder-decoder."""
     return Backbone(
         spec,
         spec.encoder,
@@ -108,12 +109,12 @@ def encoder_of(spec: ModelSpec) -> Backbone:
 
 
 def decoder_of(spec: ModelSpec) -> Backbone:
-    """The body that writes the target in the encoder-decoder of a spec."""
+    """Build the decoder of an encoder-decoder."""
     return Backbone(spec, cross=True, embed_norm=spec.embed_norm)
 
 
-def _behind(inputs: Inputs, n: int) -> Inputs:
-    """Those of as many tokens and ``n`` more in front, which stand at position 0 and have no side inputs."""
+def _after_prefix(inputs: Inputs, n: int) -> Inputs:
+    """Return inputs with ``n`` more tokens in front, which are at position 0 and have zero side inputs."""
 
     def fill(t: Tensor, value: float = 0) -> Tensor:
         return torch.cat([t.new_full((len(t), n, *t.shape[2:]), value), t], 1)
@@ -129,7 +130,7 @@ def _behind(inputs: Inputs, n: int) -> Inputs:
 
 
 class _Builder:
-    """Builds the stacks of one backbone; parts with a tag are built once."""
+    """Builder of the stacks of one backbone; parts with a tag are built once."""
 
     def __init__(self, spec: ModelSpec, causal: bool, cross: bool, positions: PartSpec) -> None:
         self.spec, self.causal, self.cross = spec, causal, cross
@@ -160,7 +161,7 @@ class _Builder:
         )
 
     def layer(self, part: PartSpec) -> list[Step]:
-        """The sublayers of one layer."""
+        """Return the sublayers of one layer."""
         if part.tag is None:
             return self.sublayers(part)
         key = (part.name, part.tag)

@@ -27,8 +27,8 @@ POOLS = (None, "mean", "last")
 class _Saved(PyTorchModelHubMixin):
     """A model that is saved as a folder, with the Python files that its spec names.
 
-    ``from_pretrained(folder, trust_code=True)`` runs those files; without it they are refused, as the folder may come
-    from anywhere.
+    ``from_pretrained(folder, trust_code=True)`` runs those files; without it they are refused, as the folder may not
+    be trusted.
     """
 
     spec: ModelSpec
@@ -45,7 +45,7 @@ class _Saved(PyTorchModelHubMixin):
         trusted = trusted_config(spec, Path(model_id), trust_code=trust_code)
         weights = Path(model_id) / "model.safetensors"
         if weights.exists():
-            weights.open("rb").close()  # safetensors says of a file that may not be read that it is not there
+            weights.open("rb").close()  # safetensors reports an unreadable file as missing
         found: _Saved = super()._from_pretrained(model_id=model_id, spec=trusted, **others)
         return found
 
@@ -56,7 +56,7 @@ class _Saved(PyTorchModelHubMixin):
 
 
 def _take_dtypes(model: nn.Module, weights: Path) -> None:
-    """Give the parameters the dtypes that they were saved in."""
+    """Set the dtypes of the parameters to those that they were saved in."""
     with safe_open(weights, "pt") as stored:
         names = set(stored.keys())
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
@@ -65,7 +65,7 @@ def _take_dtypes(model: nn.Module, weights: Path) -> None:
 
 
 def _readable_by_umask(path: Path) -> None:
-    """Give a file the mode of a new one: safetensors keeps its files to their owner."""
+    """Set the mode of a file to that of a new one, as safetensors makes files readable to the owner only."""
     new = path.with_name(f".{path.name}.{os.getpid()}.mode")
     new.touch()
     shutil.copymode(new, path)
@@ -73,7 +73,7 @@ def _readable_by_umask(path: Path) -> None:
 
 
 class SequenceModel(nn.Module, _Saved):
-    """Tokens or features in; an output for each token, or one for the sequence.
+    """A model of sequences of tokens or features, with an output for each token or one for the sequence.
 
     Build it with :func:`create_model`; save and load it with ``save_pretrained`` and ``from_pretrained``.
 
@@ -82,8 +82,8 @@ class SequenceModel(nn.Module, _Saved):
         vocab_size: number of tokens, for x (B, T) int64; or
         num_features: number of features, for x (B, T, num_features) float.
         num_outputs: outputs O, by default ``vocab_size``.
-        pool: ``None`` for an output a token (B, T, O); ``"mean"`` of the real tokens or the ``"last"`` of them for
-            one a sequence (B, O).
+        pool: ``None`` for an output for each token (B, T, O); ``"mean"`` of the real tokens, or the ``"last"`` of
+            them, for one for each sequence (B, O).
     """
 
     def __init__(
@@ -132,12 +132,12 @@ class SequenceModel(nn.Module, _Saved):
         context: Context | None = None,
         call: Call | None = None,
     ) -> Tensor:
-        """Outputs (B, T, O), or (B, O) where the model pools; see :meth:`anyformer.Mixer.forward` for the rest."""
+        """Return outputs (B, T, O), or (B, O) if the model pools; see :meth:`anyformer.Mixer.forward` for the rest."""
         h = self.body(self._embed(x), mask=mask, positions=positions, context=context, call=call)
         return self.head(pooled(h, mask, self.pool))
 
     def init_state(self, batch_size: int) -> State:
-        """The state before the first token."""
+        """Return the state before the first token."""
         return self.body.init_state(batch_size)
 
     def stream(
@@ -150,14 +150,14 @@ class SequenceModel(nn.Module, _Saved):
         context: Context | None = None,
         call: Call | None = None,
     ) -> tuple[Tensor, State]:
-        """Outputs (B, T, O) of the next tokens and the new state; a pooling model gives each token's own output."""
+        """Return outputs (B, T, O) of the next tokens and the new state; with pooling too, every token's output."""
         h, state = self.body.stream(
             self._embed(x), state, mask=mask, positions=positions, context=context, call=call
         )
         return self.head(h), state
 
     def num_parameters(self) -> int:
-        """Trainable numbers, shared ones counted once."""
+        """Return the number of trainable parameters, shared ones counted once."""
         return sum(p.numel() for p in self.parameters())
 
     def _embed(self, x: Tensor) -> Tensor:
@@ -166,12 +166,12 @@ class SequenceModel(nn.Module, _Saved):
 
 
 class EncoderDecoder(nn.Module, _Saved):
-    """A source sequence is read whole, and a target sequence predicted token by token with it in view.
+    """A model that predicts a target sequence token by token, attending to a source sequence.
 
     Args:
         spec: fields of a :class:`ModelSpec` with an ``encoder``.
-        vocab_size: tokens of the target, and of the source where it has tokens.
-        num_features: features of the source, where it has no tokens.
+        vocab_size: tokens of the target, and of the source if it has tokens.
+        num_features: features of the source, if it has no tokens.
     """
 
     def __init__(self, spec: dict[str, Any], vocab_size: int, num_features: int | None = None) -> None:
@@ -191,7 +191,7 @@ class EncoderDecoder(nn.Module, _Saved):
         self.scale = D**0.5 if self.spec.scale_embeddings else 1.0
 
     def encode(self, source: Tensor, mask: Tensor | None = None, *, call: Call | None = None) -> Context:
-        """The context that the decoder looks at: source (B, S) int64 or (B, S, F) float, mask (B, S)."""
+        """Encode source (B, S) int64 or (B, S, F) float with mask (B, S) as the decoder's context."""
         tokens = None if self.num_features is not None else self.vocab_size
         x = embed_checked(self.source_embed, source, tokens, self.num_features, "source")
         x = x if tokens is None else x * self.scale
@@ -207,7 +207,7 @@ class EncoderDecoder(nn.Module, _Saved):
         call: Call | None = None,
         source_call: Call | None = None,
     ) -> Tensor:
-        """Logits (B, T, vocab_size): at each token of the target (B, T), those of the token after it.
+        """Return logits (B, T, vocab_size): at each token of the target (B, T), those of the next token.
 
         ``call`` is the decoder's and ``source_call`` the encoder's.
         """
@@ -216,19 +216,19 @@ class EncoderDecoder(nn.Module, _Saved):
         return self.head(self.decoder(x, mask=target_mask, context=context, call=call))
 
     def init_state(self, batch_size: int) -> State:
-        """The decoder's state before its first token."""
+        """Return the decoder's state before its first token."""
         return self.decoder.init_state(batch_size)
 
     def stream(
         self, target: Tensor, state: State, mask: Tensor | None = None, *, context: Context | None = None
     ) -> tuple[Tensor, State]:
-        """Logits of the next target tokens and the new state; ``context``, from ``encode``, comes with the first."""
+        """Return logits of the next target tokens and the new state; pass ``context`` of ``encode`` with the first."""
         x = self.scale * embed_checked(self.target_embed, target, self.vocab_size, None, "target")
         h, state = self.decoder.stream(x, state, mask=mask, context=context)
         return self.head(h), state
 
     def num_parameters(self) -> int:
-        """Trainable numbers, shared ones counted once."""
+        """Return the number of trainable parameters, shared ones counted once."""
         return sum(p.numel() for p in self.parameters())
 
 
@@ -242,14 +242,14 @@ def create_model(
     trust_code: bool = False,
     **changes: Any,
 ) -> SequenceModel:
-    """A model from a name, a line, a dict, a YAML file or a spec (see :func:`load_spec`), some fields changed.
+    """Create a model from a name, a line, a dict, a YAML file or a spec (see :func:`load_spec`), with ``changes``.
 
     >>> create_model("mamba", vocab_size=256, dim=128, depth=4)
     >>> create_model("[mamba*3, attention(window=256)]*2 dim=256", vocab_size=256)
 
     Args:
-        spec, changes, trust_code: as :func:`load_spec` takes them.
-        vocab_size, num_features, num_outputs, pool: as :class:`SequenceModel` takes them.
+        spec, changes, trust_code: arguments of :func:`load_spec`.
+        vocab_size, num_features, num_outputs, pool: arguments of :class:`SequenceModel`.
 
     Raises:
         ValueError: saying what in the spec is wrong, and what was expected.
@@ -259,7 +259,7 @@ def create_model(
 
 
 def pooled(h: Tensor, mask: Tensor | None, pool: str | None) -> Tensor:
-    """h (B, T, D) itself, or its mean over the real tokens or the last of them (B, D)."""
+    """Return h (B, T, D) itself, its mean over the real tokens, or the last of them (B, D)."""
     if pool is None:
         return h
     if h.shape[1] == 0:
@@ -275,7 +275,7 @@ def pooled(h: Tensor, mask: Tensor | None, pool: str | None) -> Tensor:
 def embed_checked(
     embed: nn.Module, x: Tensor, vocab_size: int | None, num_features: int | None, name: str = "x"
 ) -> Tensor:
-    """The embedding of x, after a check of its shape, type and range."""
+    """Embed x, after a check of its shape, dtype and range."""
     if vocab_size is not None:
         if x.dim() != 2 or x.dtype not in (torch.int64, torch.int32):
             raise ValueError(f"{name} must be tokens (batch, time) of int64, got {tuple(x.shape)} {x.dtype}")

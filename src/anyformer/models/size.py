@@ -1,4 +1,4 @@
-"""Widths that give a wanted number of parameters."""
+"""Widths for a given number of parameters."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from anyformer.parts import option_names
 
 
 def count_parameters(spec: ModelSpec, **io: Any) -> int:
-    """The number of parameters of a spec's model; nothing is allocated."""
+    """Count the parameters of a spec's model, without allocating it."""
     with torch.device("meta"):
         model = EncoderDecoder if spec.encoder else SequenceModel
         return model(spec.model_dump(), **io).num_parameters()
 
 
 def match_parameters(spec: ModelSpec, target: int, *, tolerance: float = 0.02, **io: Any) -> ModelSpec:
-    """The spec with the width, and where needed the width of its channel mixers, that comes nearest to ``target``.
+    """Solve for the width, and if needed the hidden width of the channel mixer, that comes nearest to ``target``.
 
     Args:
         spec: its ``dim`` and its channel mixer's ``hidden_dim`` are solved for, the rest stays.
         target: the wanted number of parameters.
-        tolerance: the largest relative distance that is accepted.
-        io: what :class:`SequenceModel` takes beside the spec.
+        tolerance: the largest accepted relative distance.
+        io: further arguments of :class:`SequenceModel`.
 
     Raises:
-        ValueError: where no width comes near enough, with the nearest that can be had.
+        ValueError: no width comes near enough; names the nearest.
     """
     best = nearest_size(spec, target, tolerance=tolerance, **io)
     size = count_parameters(best, **io)
@@ -44,7 +44,7 @@ def match_parameters(spec: ModelSpec, target: int, *, tolerance: float = 0.02, *
 
 
 def nearest_size(spec: ModelSpec, target: int, *, tolerance: float = 0.0, **io: Any) -> ModelSpec:
-    """As :func:`match_parameters`, however far the nearest is; the search ends at one within ``tolerance``."""
+    """Like :func:`match_parameters`, but accept the nearest at any distance; stop the search within ``tolerance``."""
     best, distance = spec, float("inf")
     for step in (8, 4, 2, 1):
         for candidate in _near(spec, target, step, io):
@@ -57,7 +57,7 @@ def nearest_size(spec: ModelSpec, target: int, *, tolerance: float = 0.0, **io: 
 
 
 def _near(spec: ModelSpec, target: int, step: int, io: dict[str, Any]) -> list[ModelSpec]:
-    """The widths, multiples of ``step``, on both sides of the target, each also with its channel mixer fitted."""
+    """Return specs with widths, multiples of ``step``, around the target, each also with its channel mixer fitted."""
     low, high = 0, 1
     while (size := _size(spec, high * step, io)) is None or size < target:
         low, high = high, high * 2
@@ -66,7 +66,7 @@ def _near(spec: ModelSpec, target: int, step: int, io: dict[str, Any]) -> list[M
     while high - low > 1:
         middle = (low + high) // 2
         size = _size(spec, middle * step, io)
-        if size is None:  # not every width can be built: look on above it
+        if size is None:  # not every width can be built: continue above it
             above = [m for m in range(middle, high) if _size(spec, m * step, io) is not None]
             if not above:
                 high = middle
@@ -86,7 +86,7 @@ def _near(spec: ModelSpec, target: int, step: int, io: dict[str, Any]) -> list[M
 
 
 def _size(spec: ModelSpec, dim: int, io: dict[str, Any]) -> int | None:
-    """Parameters at width ``dim``, ``None`` where that width cannot be built."""
+    """Return the number of parameters at width ``dim``, ``None`` if that width cannot be built."""
     try:
         return count_parameters(spec.model_copy(update={"dim": dim}), **io)
     except ValueError:
@@ -94,7 +94,7 @@ def _size(spec: ModelSpec, dim: int, io: dict[str, Any]) -> int | None:
 
 
 def _fit_channel(spec: ModelSpec, target: int, io: dict[str, Any]) -> list[ModelSpec]:
-    """The spec with the hidden width of its channel mixer chosen, if it has one: sizes are linear in it."""
+    """Return specs with the hidden width of the channel mixer, if any, solved for, as sizes are linear in it."""
     if spec.channel is None or "hidden_dim" not in option_names(channels, spec.channel.name):
         return []
 
@@ -103,7 +103,7 @@ def _fit_channel(spec: ModelSpec, target: int, io: dict[str, Any]) -> list[Model
         options = {**{k: v for k, v in spec.channel.options.items() if k != "factor"}, "hidden_dim": hidden}
         return spec.model_copy(update={"channel": spec.channel.model_copy(update={"options": options})})
 
-    for unit in (1, 2, 4, 8, 16):  # of groups of channels there may be whole ones only
+    for unit in (1, 2, 4, 8, 16):  # grouped channels need multiples
         try:
             one, two = count_parameters(at(unit), **io), count_parameters(at(2 * unit), **io)
             break
@@ -121,7 +121,7 @@ def _fit_channel(spec: ModelSpec, target: int, io: dict[str, Any]) -> list[Model
 
 @torch.no_grad()
 def flops_per_token(model: SequenceModel, x: Tensor) -> float:
-    """FLOPs of a forward pass over x (1, T, ...), a token."""
+    """Return the FLOPs for each token of a forward pass over x (1, T, ...)."""
     was_training = model.training
     model.eval()
     with FlopCounter() as counter:

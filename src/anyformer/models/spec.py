@@ -1,4 +1,4 @@
-"""Models as data: from YAML, a dict or one line."""
+"""Specs: models as data, read from YAML, a dict or one line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class PartSpec(BaseModel):
     """A part by name: a mixer, a channel mixer or a wrapper around stacks.
 
     Attributes:
-        tag: parts of the same name and tag are one module, with a state in each place.
+        tag: parts of the same name and tag share one module, with a state at each occurrence.
         inner: the stacks that a wrapper wraps.
     """
 
@@ -36,30 +36,30 @@ class PartSpec(BaseModel):
 
 
 class ModelSpec(BaseModel):
-    """A whole model but for what goes in and out of it.
+    """A whole model but for its embedding and head.
 
     Attributes:
         layers: token mixers and wrappers, from the input up. In text, ``"[mamba*3, attention(window=256)]*2"``.
         encoder: layers of an encoder; with it the model is an encoder-decoder.
-        cross: the part of a decoder's layer that looks at the encoder, behind each token mixer.
-        encoder_positions: the encoder's scheme, where it is not ``positions``.
-        prefix: learned tokens in front of the first layer, with no positions and taken away behind the last one; an
-            encoder's, or those of a model that is not causal.
+        cross: the part of a decoder's layer that attends to the encoder, after each token mixer.
+        encoder_positions: the encoder's scheme, if not ``positions``.
+        prefix: number of learned tokens before the input, without positions, and removed after the last layer; of an
+            encoder, or of a model that is not causal.
         dim: width D.
-        channel: the channel mixer behind each token mixer, or ``None``; a layer's own ``channel=`` option wins.
-        pattern: the sublayers of a layer, joined by ``+``: ``mixer`` once, and ``channel`` as often as it is to
-            stand, each with weights of its own. ``/2`` behind one halves what it writes: ``channel/2+mixer+channel/2``
-            is Macaron's layer.
+        channel: the channel mixer after each token mixer, or ``None``; a layer's own ``channel=`` option overrides it.
+        pattern: the sublayers of a layer, joined by ``+``: ``mixer`` once, and ``channel`` any number of times, each
+            with its own weights. ``/2`` after one halves its output: ``channel/2+mixer+channel/2`` is Macaron's
+            layer.
         residual: ``pre``, ``post``, ``parallel``, ``ladder`` or ``path_ensemble``.
         norm: ``rms_norm``, ``layer_norm``, ``crms_norm``, ``prep_bn`` or ``none``.
-        positions: a scheme by name; one that rotates or scores goes to the mixers that take one.
+        positions: a scheme by name; one that rotates or scores is passed to the mixers that take one.
         causal: whether a token may see only earlier ones.
-        scaled_init: draw the matrix that each sublayer ends with smaller, by the root of the number of sublayers, so
-            that the stream does not grow with the depth (Child 2019, section 5.2; GPT-2).
+        scaled_init: divide the initial output matrix of each sublayer by the root of the number of sublayers, so that
+            the residual stream does not grow with the depth (Child 2019, section 5.2; GPT-2).
         embed_norm: a norm on the embedded input.
         tie_embeddings: use the embedding matrix as the output matrix.
-        scale_embeddings: multiply embedded tokens by sqrt(dim), so that a matrix drawn for the output suits both.
-        head_bias: a bias on the output matrix; by default only where the outputs are not the next token's.
+        scale_embeddings: multiply embedded tokens by sqrt(dim), as a matrix initialised for the output requires.
+        head_bias: a bias on the output; by default only if the outputs are not next-token logits.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -130,7 +130,7 @@ class ModelSpec(BaseModel):
 
 
 def read_pattern(pattern: str) -> list[tuple[str, float]]:
-    """The sublayers of a layer with the step of each: ``"channel/2+mixer"`` is channel by 0.5, mixer by 1."""
+    """Return the sublayers of a layer with their factors: ``"channel/2+mixer"`` is channel by 0.5, mixer by 1."""
     found = [re.fullmatch(r"\s*(mixer|channel)\s*(?:/\s*(\d+)\s*)?", part) for part in pattern.split("+")]
     names = [match.group(1) for match in found if match]
     if len(names) < len(found) or names.count("mixer") != 1 or any(m and m.group(2) == "0" for m in found):
@@ -143,12 +143,12 @@ def read_pattern(pattern: str) -> list[tuple[str, float]]:
 def load_spec(
     source: ModelSpec | Mapping[str, Any] | str | Path, *, trust_code: bool = False, **changes: Any
 ) -> ModelSpec:
-    """The spec that ``source`` says, with some fields changed.
+    """Load the spec that ``source`` gives, with ``changes``.
 
     Args:
         source: a spec; a dict of its fields; a YAML file; the name of a model with its options
             (``"mamba dim=128 depth=4"``, ``"mamba_nd(grid=2x3)"``); or a stack with fields
-            (``"[mamba*3, attention]*2 dim=256"``). The name of a mixer that no model is called by, or
+            (``"[mamba*3, attention]*2 dim=256"``). The name of a mixer that is no model's, or
             ``"file.py:Class"``, stands for a stack of two.
         trust_code: let a YAML file name Python files (``file.py:Class``), which run when the model is built.
         changes: fields that replace those of the source.
@@ -236,7 +236,7 @@ def _read_line(line: str, changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse_stack(text: str) -> list[PartSpec]:
-    """Layers from text: ``"[mamba*3, attention(window=256)]*2"``."""
+    """Parse layers from text: ``"[mamba*3, attention(window=256)]*2"``."""
     reader = _Reader(text)
     layers = reader.stack()
     if reader.peek():
@@ -342,7 +342,7 @@ def _literal(token: str) -> Any:
 
 
 def _runs(layers: list[PartSpec]) -> list[str]:
-    """Equal neighbours as one, with a count."""
+    """Merge equal neighbours, with a count."""
     runs: list[list[Any]] = []
     for part in map(str, layers):
         if runs and runs[-1][0] == part:

@@ -1,4 +1,4 @@
-"""Objectives: what a model's outputs mean, and the loss they are trained with."""
+"""Objectives: the meaning of a model's outputs, and the loss they are trained with."""
 
 from __future__ import annotations
 

@@ -13,10 +13,10 @@ Pool = Literal["mean", "last"] | None
 
 
 class Objective(ABC):
-    """What the outputs of a model mean.
+    """The meaning of a model's outputs, and their loss.
 
     The head is one linear layer of the model: the objective gives its width (``num_outputs``) and how the
-    model's outputs are pooled over time before they reach it (``pool``; None keeps one output a token).
+    hidden states are pooled over time before it (``pool``; None for an output at each token).
     """
 
     name: str
@@ -29,31 +29,31 @@ class Objective(ABC):
 
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean loss over the targets that count, a scalar in at least float32."""
+        """Return the mean loss over the targets that count, a scalar in at least float32."""
 
     @abstractmethod
     def loss_items(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """What each sample adds to the loss, and how many targets it counts: ``(sums, counts)``, ``(B,)`` float64."""
+        """Return the loss summed over each sample's targets that count, and their number, both ``(B,)`` float64."""
 
     @property
     @abstractmethod
     def question(self) -> Question:
-        """What is asked."""
+        """The question that the outputs answer."""
 
 
 def check_pool(pool: Pool) -> None:
-    """``ValueError`` unless ``pool`` is one of the model's ways to pool a whole sequence."""
+    """Raise ``ValueError`` unless ``pool`` is a way to pool a whole sequence."""
     if pool not in ("mean", "last"):
         raise ValueError(f"pool must be 'mean' or 'last' for one output a sequence, got {pool!r}")
 
 
 def check_count(name: str, value: int) -> None:
-    """``ValueError`` unless ``value`` is a positive integer."""
+    """Raise ``ValueError`` unless ``value`` is a positive integer."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
 
 
 def check_shape(name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:
-    """``ValueError`` unless ``tensor`` has the ``expected`` shape."""
+    """Raise ``ValueError`` unless ``tensor`` has the ``expected`` shape."""
     if tuple(tensor.shape) != expected:
         raise ValueError(f"{name} must have shape {expected}, got {tuple(tensor.shape)}")

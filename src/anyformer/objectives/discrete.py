@@ -1,4 +1,4 @@
-"""Objectives over classes: the next token, and one class a sequence."""
+"""Objectives over classes: the next token, and one class for each sequence."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from anyformer.questions import IGNORED, Question, log_losses
 
 @dataclass(frozen=True)
 class NextToken(Objective):
-    """Cross-entropy of the target at every place, in nats.
+    """Cross-entropy of the target at every position, in nats.
 
-    Outputs are ``(B, T, vocab_size)``; targets ``(B, T)`` int64, where ``IGNORED`` (-100) is left out.
-    Targets are given, not made by shifting the input here: a task may ask for any place.
+    Outputs are ``(B, T, vocab_size)``; targets ``(B, T)`` int64, where ``IGNORED`` (-100) is left out. Targets are
+    given, not the input shifted: a task may ask for any position.
     """
 
     vocab_size: int
@@ -29,11 +29,11 @@ class NextToken(Objective):
 
     @property
     def num_outputs(self) -> int:
-        """One logit a token of the vocabulary."""
+        """One logit for each token of the vocabulary."""
         return self.vocab_size
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross-entropy over the targets that count; 0 (with a zero gradient) where none does."""
+        """Return the mean cross-entropy over the targets that count; 0 (with a zero gradient) if none does."""
         self._check(outputs, targets)
         total = functional.cross_entropy(
             widen(outputs.flatten(0, 1)), targets.flatten(), ignore_index=IGNORED, reduction="sum"
@@ -41,13 +41,13 @@ class NextToken(Objective):
         return total / (targets != IGNORED).sum().clamp(min=1)
 
     def loss_items(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Cross-entropy, summed over the targets of a sample that count."""
+        """Return the cross-entropy summed over each sample's targets that count, and their number."""
         self._check(outputs, targets)
         return log_losses(outputs, targets)
 
     @property
     def question(self) -> Question:
-        """A class at each place."""
+        """A class at each position."""
         return Question(kind="class", place="each", num_classes=self.vocab_size)
 
     def _check(self, outputs: Tensor, targets: Tensor) -> None:
@@ -56,7 +56,7 @@ class NextToken(Objective):
 
 @dataclass(frozen=True)
 class Classify(Objective):
-    """Cross-entropy of one class a sequence, in nats. Outputs ``(B, num_classes)``, targets ``(B,)`` int64."""
+    """Cross-entropy of one class for each sequence, in nats. Outputs ``(B, num_classes)``, targets ``(B,)`` int64."""
 
     num_classes: int
     pool: Pool = "mean"
@@ -68,16 +68,16 @@ class Classify(Objective):
 
     @property
     def num_outputs(self) -> int:
-        """One logit a class."""
+        """One logit for each class."""
         return self.num_classes
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross-entropy."""
+        """Return the mean cross-entropy."""
         check_shape("outputs", outputs, (targets.shape[0], self.num_classes))
         return functional.cross_entropy(widen(outputs), targets)
 
     def loss_items(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Cross-entropy of each sequence."""
+        """Return the cross-entropy of each sequence, and the number of its targets that count."""
         check_shape("outputs", outputs, (targets.shape[0], self.num_classes))
         return log_losses(outputs, targets)
 

@@ -18,7 +18,7 @@ class Regress(Objective):
     """Numbers that belong to a whole sequence, trained with Huber's loss.
 
     Outputs and targets are ``(B, num_values)``, the targets standardised, so that the loss is quadratic within
-    one standard deviation and linear beyond: outliers do not rule. A NaN target is left out.
+    one standard deviation and linear beyond, which bounds the effect of outliers. NaN targets are left out.
     """
 
     num_values: int
@@ -31,17 +31,17 @@ class Regress(Objective):
 
     @property
     def num_outputs(self) -> int:
-        """One output a value."""
+        """One output for each value."""
         return self.num_values
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean Huber loss over the targets that are not NaN; 0 where all are."""
+        """Return the mean Huber loss over the targets that are not NaN; 0 if all are."""
         outputs, targets, known = _known(self, outputs, targets)
         total = functional.huber_loss(outputs, targets, reduction="sum")
         return total / known.sum().clamp(min=1)
 
     def loss_items(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Huber loss, summed over the targets of a sample that are not NaN."""
+        """Return the Huber loss summed over each sample's targets that are not NaN, and their number."""
         outputs, targets, known = _known(self, outputs, targets)
         loss = functional.huber_loss(outputs, targets, reduction="none")
         return loss.detach().double().sum(1), known.sum(1).double()
@@ -57,8 +57,8 @@ class Forecast(Objective):
     """The ``horizon`` values of ``num_variates`` series that follow a window, trained with the absolute error.
 
     Outputs are ``(B, horizon * num_variates)``, the variates of one time step adjacent; targets are
-    ``(B, horizon, num_variates)``, normalised by the window they follow. The absolute error is also what
-    forecasts are scored by, so nothing is lost between training and leaderboard. A NaN target is left out.
+    ``(B, horizon, num_variates)``, normalised by the window before them. The absolute error is also the metric
+    of forecasts. NaN targets are left out.
     """
 
     horizon: int
@@ -73,16 +73,16 @@ class Forecast(Objective):
 
     @property
     def num_outputs(self) -> int:
-        """One output a time step and variate."""
+        """One output for each time step and variate."""
         return self.horizon * self.num_variates
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean absolute error over the targets that are not NaN; 0 where all are."""
+        """Return the mean absolute error over the targets that are not NaN; 0 if all are."""
         outputs, targets, known = _known(self, outputs, targets)
         return (outputs - targets).abs().sum() / known.sum().clamp(min=1)
 
     def loss_items(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Absolute error, summed over the targets of a sample that are not NaN."""
+        """Return the absolute error summed over each sample's targets that are not NaN, and their number."""
         outputs, targets, known = _known(self, outputs, targets)
         return (outputs - targets).abs().detach().double().sum(1), known.sum(1).double()
 
@@ -93,7 +93,7 @@ class Forecast(Objective):
 
 
 def _known(objective: Objective, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Outputs and targets ``(B, num_outputs)`` with zeros where a target is NaN, and where it is not."""
+    """Return outputs and targets ``(B, num_outputs)``, zero where a target is NaN, and the mask of the others."""
     check_shape("outputs", outputs, (targets.shape[0], objective.num_outputs))
     outputs = widen(outputs)
     flat = targets.reshape(targets.shape[0], -1).to(outputs.dtype)

@@ -100,7 +100,7 @@ def load_arrays(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
 
 
 def features_of(x: np.ndarray, axes: Axes, remarks: list[str]) -> np.ndarray:
-    """x ``(N, T)`` or with three ``axes`` as floats ``(N, T, F)``, NaN where it is not finite."""
+    """Return x ``(N, T)``, or with three ``axes``, as floats ``(N, T, F)``, NaN where it is not finite."""
     found: np.ndarray = x.astype(np.float64)
     found = found[..., None] if x.ndim == 2 else found.transpose(0, 2, 1) if axes == "NFT" else found
     gone = np.isnan(found)

@@ -141,7 +141,7 @@ class Task(ABC):
         return None
 
     def _clusters(self, split: Split, length: int) -> np.ndarray:
-        """See :meth:`clusters`; here each sample stands alone."""
+        """See :meth:`clusters`; by default each sample is its own cluster."""
         return np.arange(self.size(split, length))
 
     def eval_batches(

@@ -85,7 +85,7 @@ class Step:
         return 30.4 * self.months + float(self.working_day) + self.microseconds / _DAY
 
     def seasons(self) -> list[int]:
-        """Steps in the seasons that such data may have: a day, a week, a year."""
+        """Return possible seasons in steps: a day, a week, a year."""
         if self.months:
             return [12 // self.months] if self.months < 12 else []
         if self.working_day:

@@ -53,7 +53,7 @@ def _each(*choices: Iterable[str]) -> list[str]:
 
 
 def _moments() -> list[str]:
-    """Patterns of days and of times on them."""
+    """Return patterns of days, with and without times."""
     years = [f"%Y{s}%m{s}%d" for s in "-/. "] + ["%Y%m%d", "%Y-%j"]
     numbers = [
         f"{a}{s}{b}{s}{y}" for a, b in (("%d", "%m"), ("%m", "%d")) for s in "./- " for y in ("%Y", "%y")
@@ -97,7 +97,7 @@ def _moments() -> list[str]:
 
 
 def _periods() -> list[str]:
-    """Patterns of months, quarters, weeks and years."""
+    """Return patterns of months, quarters, weeks and years."""
     years = ["%Y", "%y"]
     found = [f"{a}{s}{b}" for a, b in (("%Y", "%m"), ("%m", "%Y")) for s in "-/."] + ["%Y%m"]
     found += _each(["%Y"], ["M", "m", "-M", " M"], ["%m"]) + _each(["%Y"], ["-", " ", "/", ""], ["%b"])

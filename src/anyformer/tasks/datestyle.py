@@ -53,7 +53,7 @@ _WORD = "[A-Za-z\u00c0-\u024f\u0300-\u036f]"
 _READS = {
     "Y": r"\d{4}", "y": r"\d{2}", "G": r"\d{4}", "j": r"\d{3}", "u": "[1-7]", "q": "[1-4]", "f": r"\d{1,9}",
     "m": r"\d{1,2}", "d": r"\d{1,2}", "H": r"\d{1,2}", "I": r"\d{1,2}", "V": r"\d{1,2}", "M": r"\d{2}", "S": r"\d{2}",
-    "p": r"[AaPp]\.?[Mm]\.?", "b": rf"{_WORD}{{3,12}}\.?", "a": rf"{_WORD}{{2,12}}(?:-feira)?\.?",
+    "p": r"[AaPp]\.?[Mm]\.?", "b": rf"{_WORD}{{3,12}}\.?", "a": rf"{_WORD}{{2,12}}(?:-[Ff][Ee][Ii][Rr][Aa])?\.?",
     "z": r"(?:UTC|GMT)?[+-]\d{2}(?::?\d{2})?|[A-Z]{1,5}", "h": "[12]", "n": r"\d{1,4}",
 }  # fmt: skip
 _ORDINAL = "[0-9]{1,2}(?:st|nd|rd|th|ST|ND|RD|TH|er|ER|\u00ba|\u00aa|\u00b0)?"
@@ -107,7 +107,7 @@ class DateStyle:
 
     @cached_property
     def parts(self) -> tuple[DatePart, ...]:
-        """The pieces of the pattern."""
+        """The parts of the pattern."""
         return _parts(self.pattern)
 
     @cached_property

@@ -93,7 +93,7 @@ def check_lines(path: Path, data: bytes, remedy: str) -> None:
 
 
 def read_cells(path: Path) -> Cells:
-    """Return the cells of a table whose first line names its columns.
+    """Read the cells of a table whose first line names its columns.
 
     Lines before it that begin with ``#``, a line ``sep=;`` as spreadsheets write it, blank lines, and the empty
     column made by a separator at the end of each line are no part of the table; neither are row names, which R's

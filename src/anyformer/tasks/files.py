@@ -172,7 +172,7 @@ def _kind_of(file: Path) -> str:
 
 
 def _taken(kind: str) -> set[str]:
-    """Arguments that apply to a kind of data."""
+    """Return the arguments that apply to a kind of data."""
     names = {name for part, names in OPTIONS.items() if part.startswith(kind) for name in names}
     return names | ({"target"} if kind == "tables" else set())
 

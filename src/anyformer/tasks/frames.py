@@ -267,7 +267,7 @@ def _numbers_of_series(
 def _ending(
     numbers: pd.DataFrame, groups: pd.Series, instants: pd.Series | None, remarks: list[str]
 ) -> list[str]:
-    """Return the columns to forecast, if they end before others, which are then known ahead; otherwise none."""
+    """Return the columns to forecast, if they end before others, which are known ahead; otherwise none."""
     order = pd.Series(np.arange(len(numbers)), numbers.index) if instants is None else instants
     left = order.groupby(groups).rank(method="first", ascending=False)
     tails = {

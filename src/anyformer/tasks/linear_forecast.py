@@ -87,7 +87,7 @@ class _Ridge:
     level: np.ndarray
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """y ``(B, outputs)``."""
+        """Return y ``(B, outputs)``."""
         found: np.ndarray = (x - self.mean) @ self.weights + self.level
         return found
 

@@ -18,7 +18,7 @@ from anyformer.tasks.files import OPTIONS, open_data
 
 
 def typed_options(source: str | os.PathLike[str] | None, typed: Sequence[str]) -> dict[str, Any]:
-    """Return ``["length=64", "group=[store, item]"]`` as the arguments of the task that ``source`` names or makes.
+    """Parse ``["length=64", "group=[store, item]"]`` as arguments of the task that ``source`` names or makes.
 
     An option of type str is taken literally: NO, 1.0 and null stay as they are. Several names are separated by commas,
     or a list in brackets. Without a type annotation, the value is parsed as YAML.
@@ -39,7 +39,7 @@ def typed_options(source: str | os.PathLike[str] | None, typed: Sequence[str]) -
 
 
 def options_of_data() -> dict[str, dict[str, str]]:
-    """For each kind of data its options and what they mean, in the words of :func:`anyformer.tasks.files.open_data`."""
+    """Return the options of each kind of data with their meanings, from :func:`anyformer.tasks.files.open_data`."""
     meanings = _meanings(open_data)
     return {kind: {name: meanings[name] for name in names} for kind, names in OPTIONS.items()}
 

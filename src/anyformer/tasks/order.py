@@ -41,7 +41,7 @@ class RowOrder:
 
     @classmethod
     def of(cls, dates: np.ndarray, codes: np.ndarray) -> RowOrder:
-        """Return the order of dates (N,), datetime64[us], of the groups with these codes (N,)."""
+        """Compute the statistics of dates (N,), datetime64[us], in groups with these codes (N,)."""
         there = ~np.isnat(dates)
         dates, codes = dates[there], codes[there]
         known, counts = np.unique(dates, return_counts=True)

@@ -55,7 +55,7 @@ class Recall(GeneratedTask):
         self.title = f"Recall which of {vocab_size // 2} values came with each of {num_pairs} keys."
 
     def pairs_at(self, length: int) -> int:
-        """Pairs in a sample of ``length`` tokens."""
+        """Return the number of pairs in a sample of ``length`` tokens."""
         assert self.vocab_size is not None
         return min(self.vocab_size // 2, max(1, self.num_pairs * length // self.train_length))
 

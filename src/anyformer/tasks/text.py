@@ -136,7 +136,7 @@ class ByteTask(Task):
         return found
 
     def _stretches(self, split: Split) -> tuple[int, np.ndarray]:
-        """Length and starts of the stretches that are evaluated, evenly spread, without overlap."""
+        """Return length and starts of the stretches that are evaluated, evenly spread, without overlap."""
         stretch = max(self.train_length, *self.lengths, 0)
         room = (len(self._data[split]) - 1) // stretch
         count = min(room, max(1, (EVAL_BYTES if split == "test" else EVAL_BYTES // 2) // stretch))
@@ -158,7 +158,7 @@ class ByteTask(Task):
 
     @property
     def question(self) -> Question:
-        """The next byte at each place."""
+        """The next byte at each position."""
         return replace(self.objective.question, field="byte")
 
     def references(self) -> list[Reference]:
@@ -204,7 +204,7 @@ def _hash(text: str, seed: int) -> bytes:
 
 @register_task("bytes")
 def standard_library(*, length: int | None = None, max_bytes: int = 4_000_000, seed: int = 0) -> ByteTask:
-    """Return bytes of the Python standard library's source on this machine.
+    """Bytes of the Python standard library's source on this machine.
 
     Args:
         length: bytes in a window; 256 by default.

@@ -1,4 +1,4 @@
-"""A trained model with what it was trained for: saved as a folder, and put to use from it."""
+"""A trained model with its task's encoding: saved as a folder, and used from there."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
 FILES = ("config.json", "model.safetensors")
 FACTS = "task.json"
 SAVING, SAVED = ".saving", ".saved"
-"""Folders inside that of a bundle: of files that are being made, and of whole ones on their way to their places."""
+"""Subfolders of a bundle: for files that are being written, and for complete ones that are being moved."""
 
 
 def save_bundle(folder: str | Path, model: SequenceModel | Path, task: Task, **facts: Any) -> None:
-    """Write a model, and what its inputs and outputs mean, into a folder.
+    """Write a model, and the meaning of its inputs and outputs, into a folder.
 
     The files are ``config.json`` and ``model.safetensors``, of :meth:`SequenceModel.save_pretrained`, and
-    ``task.json`` with the ``facts``, what the model eats (``inputs``: ``"bytes"``, ``"tokens"`` or ``"numbers"``)
-    and the task's ``encoding``, so that predictions don't need the data that it was trained on. A kill leaves the
-    bundle that was there or the new one, and never parts of both: the new files are made whole in a folder inside, and
-    whoever opens the bundle next brings to an end what was begun (:func:`complete_bundle`).
+    ``task.json`` with the ``facts``, the kind of inputs (``inputs``: ``"bytes"``, ``"tokens"`` or ``"numbers"``) and
+    the task's ``encoding``, so that predictions do not need the training data. After a kill the folder holds the old
+    bundle or the new one, never a mixture: new files are completed in a subfolder, and the next process that opens
+    the bundle finishes moving them (:func:`complete_bundle`).
 
     Args:
-        folder: made where it is not there; other files in it stay.
+        folder: created if missing; other files in it stay.
         model: the model, or a folder that it was saved to.
         task: what it was trained on.
         facts: ready for JSON.
@@ -64,16 +64,16 @@ def save_bundle(folder: str | Path, model: SequenceModel | Path, task: Task, **f
         held["files"] = {name: file_digest(temporary / name) for name in FILES}
         (temporary / FACTS).write_text(json.dumps(held, indent=1), encoding="utf-8")
         code = temporary / user_code.FOLDER
-        if code.is_dir():  # by content: nothing is overwritten
+        if code.is_dir():  # named by content: nothing is overwritten
             shutil.copytree(code, folder / user_code.FOLDER, dirs_exist_ok=True)
             shutil.rmtree(code)
         for rest in set(os.listdir(temporary)) - {*FILES, FACTS, user_code.INDEX}:
             (temporary / rest).unlink()
-    complete_bundle(folder)  # from here on it is the new one
+    complete_bundle(folder)  # from here on the new bundle is valid
 
 
 def complete_bundle(folder: Path) -> None:
-    """Put the files of a bundle in their places where :func:`save_bundle` was killed while it did so."""
+    """Finish moving the files of a bundle, if :func:`save_bundle` was killed while it did so."""
     saved = folder / SAVED
     if not saved.is_dir():
         return
@@ -85,14 +85,14 @@ def complete_bundle(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says about data.
+    """Predictions of a model for a file.
 
     Attributes:
-        table: a row for each sequence, or for each step that is forecast: what names it, the prediction, and, where
-            it is a class, the probability of each.
-        data: the file that it is about.
-        remarks: what was decided about the data.
-        style: how the file is written, where it is one of text.
+        table: a row for each sequence, or for each step that is forecast: its name, the prediction, and for a class the
+            probability of each.
+        data: the file.
+        remarks: decisions made about the data.
+        style: the format of the file, if it is one of delimited text.
     """
 
     table: DataFrame
@@ -101,7 +101,7 @@ class Predictions:
     style: DelimitedStyle
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the table as the data is written: with its separator, quotes, decimal mark and encoding."""
+        """Write the table in the format of the data: its separator, quotes, decimal mark and encoding."""
         from anyformer.tasks.writing import write_table
 
         write_table(self.table, Path(path), self.style)
@@ -109,13 +109,13 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A model out of a folder.
+    """A model loaded from a folder.
 
     Attributes:
-        folder: where it lies.
+        folder: its folder.
         model: in evaluation mode.
-        facts: out of its ``task.json``; empty where it has none.
-        encoding: what makes a file into the model's inputs, where it was trained on one.
+        facts: from its ``task.json``; empty if it has none.
+        encoding: turns a file into the model's inputs, if it was trained on one.
     """
 
     folder: Path
@@ -124,11 +124,11 @@ class Bundle:
     encoding: Encoding | None = None
 
     def predict(self, data: str | os.PathLike[str] | None = None, *, batch_size: int = 64) -> Predictions:
-        """Forecasts of what follows the data, or the class or the numbers of each of its sequences.
+        """Forecast the values after the data, or predict the class or the numbers of each of its sequences.
 
         Args:
-            data: a file of the format that the model was trained on. Forecasts are by default of what follows the
-                file that it was trained on, as that file is now.
+            data: a file of the format that the model was trained on; for forecasts by default the file that it was
+                trained on, in its present state.
             batch_size: sequences at a time.
 
         Raises:
@@ -157,10 +157,10 @@ class Bundle:
         top_p: float | None = None,
         seed: int | None = None,
     ) -> str:
-        """What the model continues the prompt with; see :func:`anyformer.generate.generate`.
+        """Return the continuation of a prompt; see :func:`anyformer.generate.generate`.
 
-        A model of bytes takes and gives text, with a mark where its bytes are not UTF-8. Others take and give
-        numbers of tokens between spaces, ``"1 5 3"``.
+        A model of bytes takes and returns text, with a replacement character for bytes that are not UTF-8. Others take
+        and return token ids separated by spaces, ``"1 5 3"``.
 
         Raises:
             ValueError: the model doesn't generate, or an argument is wrong.
@@ -215,20 +215,20 @@ class Bundle:
 
 
 def load_bundle(folder: str | os.PathLike[str], *, trust_code: bool = False) -> Bundle:
-    """The model in a folder, with what it was trained for.
+    """Load the model in a folder, with its task's encoding.
 
     Args:
         folder: as :func:`save_bundle` wrote it.
         trust_code: run the Python files that the folder names; without it such a folder is refused.
 
     Raises:
-        ValueError: no model lies there, or it cannot be read; one sentence says why.
+        ValueError: there is no model, or it cannot be read; one sentence says why.
     """
     folder = Path(folder)
     complete_bundle(folder)
     _check_folder(folder)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # the hub's loader talks
+        with contextlib.redirect_stdout(io.StringIO()):  # the hub's loader prints
             model = SequenceModel.from_pretrained(folder, strict=True, trust_code=trust_code)
         path = folder / FACTS
         facts = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -241,7 +241,7 @@ def load_bundle(folder: str | os.PathLike[str], *, trust_code: bool = False) -> 
 
 
 def _check_files(folder: Path, digests: dict[str, str]) -> None:
-    """Raises ValueError where a file is not the one that the bundle was saved with."""
+    """Raise ValueError if a file is not the one that the bundle was saved with."""
     for name, digest in digests.items():
         if file_digest(folder / name) != digest:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""How often a training run is written down: one rule for ``anyformer train`` and for ``anyformer compare``."""
+"""The cadence of checkpoints, the same for ``anyformer train`` and ``anyformer compare``."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from contextlib import contextmanager
 CHECKPOINT = "checkpoint.pt"
 """The file, in the folder of the run."""
 SECONDS = 5.0
-"""Between checkpoints, at least."""
+"""The least time between checkpoints."""
 SHARE = 0.02
-"""At most this part of the time goes into checkpoints."""
+"""The largest share of the time that is spent on checkpoints."""
 
 
 class CheckpointTimer:
-    """Say when the next checkpoint is due: slow ones are written less often."""
+    """Timer that says when a checkpoint is due: slow ones are written less often."""
 
     def __init__(self) -> None:
         self._saved, self._every = time.monotonic(), SECONDS
 
     @property
     def due(self) -> bool:
-        """Whether it is time for a checkpoint."""
+        """True if it is time for a checkpoint."""
         return time.monotonic() - self._saved >= self._every
 
     @contextmanager

@@ -33,11 +33,11 @@ from anyformer.user_code import named_files, refuse_code
 EVALUATIONS = 10
 PLAN = "train.json"
 VERSION = 1
-"""Of the format of ``train.json``."""
+"""Version of the format of ``train.json``."""
 
 
 class FitPlan(BaseModel):
-    """What is trained, on what and how: ``train.json``, by which training goes on after an interruption."""
+    """The model, the data and the configuration of a training: ``train.json``, from which it is resumed."""
 
     version: int = VERSION
     source: str
@@ -49,7 +49,7 @@ class FitPlan(BaseModel):
 
     @property
     def code(self) -> list[str]:
-        """The Python files that it names to run, as ``file.py:Name``."""
+        """The Python files that it names, as ``file.py:Name``."""
         return named_files([self.source, self.options, self.spec])
 
     def save(self, folder: Path) -> None:
@@ -57,7 +57,7 @@ class FitPlan(BaseModel):
 
     @classmethod
     def load(cls, folder: Path) -> FitPlan:
-        """The plan in a folder.
+        """Read the plan in a folder.
 
         Raises:
             ValueError: there is none, or it is damaged or of another version.
@@ -80,13 +80,13 @@ class FitPlan(BaseModel):
 
 
 class Fit:
-    """Trains a model in a folder, which holds the best model so far, by validation, at any moment.
+    """Training of a model in a folder, which holds the best model so far, by validation, at any moment.
 
-    Begin with :meth:`start` or go on with :meth:`resume`; then :meth:`run`.
+    Begin with :meth:`start` or continue with :meth:`resume`; then :meth:`run`.
 
     Attributes:
         folder: ``train.json``, ``checkpoint.pt`` and the model, for :func:`load_bundle`.
-        task, trainer: what is trained on, and the loop.
+        task, trainer: the data and the loop.
         valid: the metric on the validation split of the best model so far; None before the first.
         test: the same of the test split, once, at the end.
     """
@@ -110,7 +110,7 @@ class Fit:
         trust_code: bool = False,
         **config: Any,
     ) -> Fit:
-        """A new training in a new folder.
+        """Start a new training in a new folder.
 
         Args:
             folder: must not hold a training or a model.
@@ -118,7 +118,7 @@ class Fit:
             spec: the model, see :func:`anyformer.models.load_spec`.
             target, metric, options: of the task.
             trust_code: let a spec in YAML name Python files to run.
-            config: fields of :class:`TrainConfig`; its ``seed`` also draws the first weights.
+            config: fields of :class:`TrainConfig`; its ``seed`` also draws the initial weights.
 
         Raises:
             ValueError: an argument or the data is wrong, in one sentence.
@@ -156,16 +156,16 @@ class Fit:
         accept_changed_data: bool = False,
         trust_code: bool = False,
     ) -> Fit:
-        """The training in a folder, from its last checkpoint.
+        """Resume the training in a folder from its last checkpoint.
 
         Args:
             folder: as :meth:`start` made it.
-            accept_changed_data: where the data is not what it was, begin anew; without it, that is refused.
+            accept_changed_data: begin anew if the data has changed; without it, changed data is refused.
             trust_code: run the Python files that its ``train.json`` names; without it they are refused.
 
         Raises:
-            DataChanged: the data is not what it was.
-            ValueError: there is none, or it has finished, or a file of it is damaged; one sentence says which.
+            DataChanged: the data has changed.
+            ValueError: there is no training, it has finished, or a file of it is damaged; one sentence says which.
         """
         folder = Path(folder)
         complete_bundle(folder)
@@ -192,7 +192,7 @@ class Fit:
 
     @classmethod
     def _anew(cls, folder: Path, plan: FitPlan, files: dict[str, FileFacts]) -> Fit:
-        """The same training from its beginning, on the data as it is now."""
+        """Restart the training on the data as it is now."""
         task = create_task(plan.source, target=plan.target, **plan.options)
         data = Fingerprint(files=files, sample=sample_of_task(task))
         made = cls._of(folder, plan.model_copy(update={"data": data}), task)
@@ -202,7 +202,7 @@ class Fit:
         return made
 
     def _go_on(self, facts: Mapping[str, Any]) -> None:
-        """Take up the last checkpoint, and the best model so far."""
+        """Load the last checkpoint and the best model so far."""
         checkpoint = self.folder / CHECKPOINT
         if not checkpoint.exists():
             return
@@ -292,7 +292,7 @@ class Fit:
             self.trainer.save(self.folder / CHECKPOINT)
 
     def _finish(self) -> None:
-        """Test the best model; then the checkpoint has served."""
+        """Test the best model and delete the checkpoint."""
         best = load_bundle(self.folder, trust_code=True)  # this training's own
         self.trainer.model.load_state_dict(best.model.state_dict())
         self.trainer.step = best.facts["step"]
@@ -302,7 +302,7 @@ class Fit:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The mapping in a JSON file of a training; ValueError where it holds none."""
+    """Read the mapping in a JSON file of a training; ValueError if it holds none."""
     try:
         held = json.loads(path.read_bytes())
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""How the C library keeps memory that tensors have left: processes that only train and measure call this."""
+"""Memory that freed tensors leave to the C library, for processes that only train and measure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import platform
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of mallopt, in malloc.h
 LARGEST = (1 << 30, 1 << 25)  # older versions of glibc take at most the second
-NEVER = -1  # as a size, the largest there is: nothing is trimmed
+NEVER = -1  # the largest size: nothing is trimmed
 
 
 @functools.cache
@@ -17,7 +17,7 @@ def _glibc() -> ctypes.CDLL | None:
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep what it frees, for its next tensors; true where that is possible, with glibc on Linux.
+    """Keep freed memory for this process's next tensors; return True if that is possible (glibc on Linux).
 
     By default glibc returns every large block to the system at once, and each new one is then filled with zeros
     page by page, which takes longer than many an operation on it: steps on long sequences ran up to twice as long.
@@ -31,7 +31,7 @@ def keep_freed_memory() -> bool:
 
 
 def return_freed_memory() -> None:
-    """Give the system back what is kept and unused, so that other processes can have it."""
+    """Return unused memory to the system for other processes."""
     library = _glibc()
     if library is not None:
         library.malloc_trim(0)

@@ -1,4 +1,4 @@
-"""A model that fits a task."""
+"""Models for tasks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anyformer.tasks import Task
 
 
 def io_for(task: Task) -> dict[str, Any]:
-    """What a model of the task takes and gives, as :class:`SequenceModel` is told it."""
+    """Return the arguments of :class:`SequenceModel` for the task's inputs and outputs."""
     return {
         "vocab_size": task.vocab_size,
         "num_features": task.num_features,
@@ -25,10 +25,10 @@ def io_for(task: Task) -> dict[str, Any]:
 def model_for(
     task: Task, spec: ModelSpec | Mapping[str, Any] | str | Path, *, seed: int = 0, **changes: Any
 ) -> SequenceModel:
-    """A model with fresh weights for the task.
+    """Create a model with new weights for the task.
 
     Raises:
-        ValueError: where the spec is wrong, or sees the token that the task asks it to predict.
+        ValueError: the spec is wrong, or the model sees the token that it is to predict.
     """
     loaded = load_spec(spec, **changes)
     with torch.random.fork_rng(devices=[]):

@@ -1,8 +1,8 @@
-"""The learning rate of a run as straight lines between knots, so that its end can be moved while it goes on.
+"""Piecewise linear schedules of the learning rate, whose end can be moved during a run.
 
-It rises, stays, and falls to a tenth over the last part (Hu et al. 2024, "MiniCPM", section 4; as good as a cosine:
-Hägele et al. 2024). As long as it stays at the top, nothing of the run depends on its length. All candidates and seeds
-go through the same knots.
+The rate rises, is constant, and falls to a tenth over the last part (warmup-stable-decay: Hu et al. 2024, "MiniCPM",
+section 4; as good as a cosine: Hägele et al. 2024). Until it falls, nothing of the run depends on its length. All
+candidates and seeds use the same knots.
 """
 
 from __future__ import annotations
@@ -10,28 +10,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 Knots = tuple[tuple[int, float], ...]
-"""Steps with the share of the highest learning rate that is reached there; the first follows (0, 0)."""
+"""Steps with the share of the highest learning rate reached there; (0, 0) comes before the first."""
 WARM_UP, DECAY, LOWEST = 0.1, 0.3, 0.1
 
 
 def whole(steps: int) -> Knots:
-    """The schedule of a run whose length is known."""
+    """Return the schedule of a run of known length."""
     warm = max(1, round(WARM_UP * steps))
     return _knots(warm, fall_of(steps), steps)
 
 
 def fall_of(steps: int) -> int:
-    """The step behind which the learning rate falls, in a run of so many."""
+    """Return the step after which the learning rate falls, in a run of ``steps``."""
     return steps - max(1, round(DECAY * steps))
 
 
 def top(knots: Knots) -> int:
-    """The last step at the highest learning rate."""
+    """Return the last step at the highest learning rate."""
     return max(step for step, share in knots if share == 1.0)
 
 
 def changed(knots: Knots, at: int, steps: int) -> Knots:
-    """A schedule that agrees with ``knots`` up to the step ``at`` and ends at ``steps`` instead."""
+    """Return a schedule that agrees with ``knots`` up to the step ``at`` and ends at ``steps`` instead."""
     if steps == knots[-1][0]:
         return knots
     if at <= top(knots):
@@ -40,7 +40,7 @@ def changed(knots: Knots, at: int, steps: int) -> Knots:
 
 
 def share_at(knots: Sequence[tuple[int, float]], step: float) -> float:
-    """The share of the highest learning rate behind so many steps."""
+    """Return the share of the highest learning rate after ``step`` steps."""
     before = (0, 0.0)
     for knot in knots:
         if step <= knot[0]:
@@ -50,7 +50,7 @@ def share_at(knots: Sequence[tuple[int, float]], step: float) -> float:
 
 
 def agree(one: Sequence[tuple[int, float]], other: Sequence[tuple[int, float]], until: int) -> bool:
-    """Whether two schedules are the same up to a step."""
+    """True if two schedules are equal up to the step ``until``."""
     places = {until, *(step for step, _ in (*one, *other) if step <= until)}
     return all(abs(share_at(one, place) - share_at(other, place)) < 1e-9 for place in places)
 

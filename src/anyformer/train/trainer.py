@@ -30,20 +30,20 @@ class Diverged(RuntimeError):
 
 
 class TrainConfig(BaseModel):
-    """How to train: AdamW, a linear warm-up and a cosine down to a tenth of the learning rate.
+    """Configuration of training: AdamW, a linear warm-up and a cosine down to a tenth of the learning rate.
 
     Attributes:
         steps: optimiser steps of the whole run.
-        batch_size: sequences a step.
+        batch_size: sequences in a step.
         learning_rate: the highest, reached after ``warmup`` (a share of the steps).
         weight_decay: on matrices only.
         grad_clip: the largest norm of a gradient.
         seed: of dropout and other draws in training; the data's order is the task's.
         dtype: ``"bfloat16"`` runs under autocast.
         schedule: knots of the learning rate instead of warm-up and cosine (:mod:`anyformer.train.schedule`); the last
-            lies at ``steps``.
+            is at ``steps``.
         short_length, short_share: cut the windows of the first ``short_share`` of the steps into pieces of
-            ``short_length`` tokens (staged training, Press 2020, section 4); for tasks with a target a token.
+            ``short_length`` tokens (staged training, Press 2020, section 4); for tasks with a target for each token.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,7 +61,7 @@ class TrainConfig(BaseModel):
     short_share: float = Field(0.5, ge=0, le=1)
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step, the first being 0."""
+        """Return the learning rate of a step, counted from 0."""
         if self.schedule is not None:
             return self.learning_rate * share_at(self.schedule, step + 1)
         warm = max(1, round(self.warmup * self.steps))
@@ -72,7 +72,7 @@ class TrainConfig(BaseModel):
 
 
 class Trainer:
-    """Trains one model on one task; can stop after any step and go on from a checkpoint, bit for bit.
+    """Training of one model on one task, which can stop after any step and resume from a checkpoint, bit for bit.
 
     Attributes:
         step: steps done.
@@ -106,7 +106,7 @@ class Trainer:
     def run(self, until: int | None = None, on_step: Callable[[Trainer], Any] | None = None) -> None:
         """Train up to step ``until``, by default to the end.
 
-        ``on_step`` is called after each step; where it returns ``False``, training stops there.
+        ``on_step`` is called after each step; training stops if it returns ``False``.
 
         Raises:
             Diverged: at a loss that is not finite.
@@ -155,7 +155,7 @@ class Trainer:
         batch_size: int | None = None,
         with_loss: bool = False,
     ) -> Evaluation:
-        """The task's metric over a split; see :func:`anyformer.tasks.evaluate`."""
+        """Return the task's metric over a split; see :func:`anyformer.tasks.evaluate`."""
         was_training = self.model.training
         self.model.eval()
         found = evaluate(
@@ -177,12 +177,12 @@ class Trainer:
         return widen(outputs)
 
     def save(self, path: str | Path, **facts: Any) -> None:
-        """Write a checkpoint to the file ``path``; it is there whole or not at all.
+        """Write a checkpoint to the file ``path``, atomically.
 
-        ``facts`` are numbers, strings, and lists and dicts of them, which :meth:`load` gives back.
+        ``facts`` are numbers, strings, and lists and dicts of them, which :meth:`load` returns.
 
         Raises:
-            OSError: where it cannot be written; an older one then stays.
+            OSError: it cannot be written; an older one then stays.
         """
         held = {
             "model": self.model.state_dict(),
@@ -198,11 +198,11 @@ class Trainer:
             torch.save(held, file)
 
     def load(self, path: str | Path) -> dict[str, Any]:
-        """Go on from a checkpoint, and return the facts that were saved with it.
+        """Resume from a checkpoint, and return the facts that were saved with it.
 
         Raises:
-            ValueError: where the checkpoint is damaged, or of another configuration or another model; this trainer
-                may then hold a part of it, and is of no further use.
+            ValueError: the checkpoint is damaged, or of another configuration or model; this trainer may then hold a
+                part of it, and must not be used.
         """
         held = _read_checkpoint(Path(path), self.device)
         if not self._continues(TrainConfig.model_validate(held["config"]), held["step"]):
@@ -219,7 +219,7 @@ class Trainer:
         return dict(held["facts"])
 
     def _continues(self, before: TrainConfig, step: int) -> bool:
-        """Whether a run under ``before`` has gone through its first steps as this one would have."""
+        """True if the first ``step`` steps are the same under the configuration ``before``."""
         ours = self.config
         if before == ours:
             return True
@@ -233,7 +233,7 @@ class Trainer:
 
     @contextmanager
     def _own_random(self) -> Iterator[None]:
-        """Draws of training come from this run's own stream, which checkpoints carry."""
+        """Draw from this run's own random state, which checkpoints hold."""
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             if self._random is None:
@@ -254,16 +254,16 @@ FIELDS = {"model", "optimizer", "step", "seconds", "losses", "random", "config",
 
 
 def _read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
-    """What a checkpoint holds.
+    """Read a checkpoint.
 
     Raises:
-        ValueError: it is damaged. PyTorch does not look at the checksums in the file, so that is done here.
+        ValueError: it is damaged. PyTorch does not verify the checksums in the file; this does.
     """
     try:
         with zipfile.ZipFile(path) as file:
             spoiled = file.testzip()
         held = None if spoiled else torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # whatever the readers of archives and of pickles stumble over
+    except Exception as error:  # archives and pickles raise errors of many types
         if isinstance(error, OSError) or is_memory_error(error):
             raise
         raise ValueError(
@@ -275,10 +275,10 @@ def _read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
 
 
 def cut(batch: Batch, length: int) -> Batch:
-    """A batch of windows (B, T) as one of pieces (B * T / length, length), with the same tokens and targets.
+    """Cut a batch of windows (B, T) into pieces (B * T / length, length), with the same tokens and targets.
 
     Raises:
-        ValueError: where targets are not one a token, or ``length`` does not divide the windows.
+        ValueError: there is not one target for each token, or ``length`` does not divide the windows.
     """
     B, T = batch.x.shape[:2]
     if batch.targets.shape[:2] != (B, T) or batch.shift is not None or T % length:
@@ -291,7 +291,7 @@ def cut(batch: Batch, length: int) -> Batch:
 
 
 def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """Parameters by what their modules' hints ask: learning-rate scale and weight decay (matrices only, by default)."""
+    """Group parameters by their modules' hints: learning-rate scale and weight decay (by default matrices only)."""
     hints: dict[int, dict[str, Any]] = {}
     for module in model.modules():
         if isinstance(module, Mixer):

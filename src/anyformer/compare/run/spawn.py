@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from anyformer.processes import context, deaf, take_environment
+from anyformer.processes import context, sigint_blocked, take_environment
 from anyformer.user_code import files_running
 
 _starting = threading.Lock()
@@ -125,7 +125,7 @@ def start(target: Callable[..., None], arguments: tuple[Any, ...]) -> BaseProces
     """A new process that runs ``target(*arguments)`` and has not imported this process's script."""
     given = (dict(os.environ), target, arguments)
     process: BaseProcess = context().Process(target=_begin, args=given, daemon=True)  # type: ignore[attr-defined]
-    with _starting, deaf():
+    with _starting, sigint_blocked():
         main = sys.modules["__main__"]
         sys.modules["__main__"] = ModuleType("__main__")  # it has no file, so there is nothing to import
         try:

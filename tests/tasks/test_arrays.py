@@ -1,0 +1,46 @@
+"""Arrays in ``.npz`` files as tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_labelled import opened, scores
+
+from anyformer.tasks import DataError, open_data
+
+
+class TestArrays:
+    def saved(self, folder: Path, **arrays: np.ndarray) -> Path:
+        np.savez(folder / "a.npz", **arrays)  # type: ignore[arg-type]
+        return folder / "a.npz"
+
+    @pytest.mark.parametrize("shape", [(80, 12), (80, 12, 3)])
+    def test_shapes(self, tmp_path: Path, shape: tuple[int, ...]) -> None:
+        x = np.random.default_rng(0).standard_normal(shape)
+        task = opened(self.saved(tmp_path, x=x, y=np.arange(80) % 3))
+        assert (task.train_length, task.num_features, task.objective.num_outputs) == (12, (*shape, 1)[2], 3)
+        several = opened(self.saved(tmp_path, x=x, y=x.reshape(80, -1)[:, :2]))
+        assert several.objective.num_outputs == 2 and scores(several)["linear"] < scores(several)["median"]
+
+    def test_whole_numbers_are_tokens(self, tmp_path: Path) -> None:
+        x = np.random.default_rng(0).integers(0, 9, (80, 12))
+        task = opened(self.saved(tmp_path, x=x, y=np.array(["a", "b"])[x[:, 0] % 2]))
+        assert task.vocab_size == 9 and "taken for tokens" in task.notes()[-1]
+
+    def test_wrong_arrays(self, tmp_path: Path) -> None:
+        x, y = np.zeros((30, 4)), np.zeros(30)
+        with pytest.raises(DataError, match=r"must hold arrays x and y; it holds a, b"):
+            open_data(self.saved(tmp_path, a=x, b=y))
+        with pytest.raises(
+            DataError, match=r"x must be numbers \(N, T\) or \(N, T, F\), got float64 \(30,\)"
+        ):
+            open_data(self.saved(tmp_path, x=y, y=y))
+        with pytest.raises(DataError, match=r"y must be \(N,\) or \(N, M\) with N = 30 as in x, got \(7,\)"):
+            open_data(self.saved(tmp_path, x=x, y=y[:7]))
+        with pytest.raises(DataError, match=r"not a readable \.npz file of plain arrays"):
+            open_data(self.saved(tmp_path, x=np.array([{}] * 30, dtype=object), y=y))
+        (tmp_path / "b.npz").write_bytes(b"nonsense")
+        with pytest.raises(DataError, match=r"b\.npz is not a readable \.npz file"):
+            open_data(tmp_path / "b.npz")

@@ -1,0 +1,27 @@
+"""Cross-entropy by sample."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+from anyformer.questions import IGNORED, log_losses
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_sums_and_counts_of_each_sample_leave_out_ignored_classes(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    outputs, classes = torch.randn(3, 4, 5, dtype=dtype), torch.randint(5, (3, 4))
+    classes[0, 1:], classes[1] = IGNORED, IGNORED
+    sums, counts = log_losses(outputs, classes)
+    assert counts.tolist() == [1, 0, 4] and sums.dtype == counts.dtype == torch.float64
+    for i in range(3):
+        each = functional.cross_entropy(outputs[i].float(), classes[i], reduction="sum")
+        assert float(sums[i]) == pytest.approx(float(each), rel=1e-5, abs=1e-6)
+
+
+def test_one_class_for_each_sequence() -> None:
+    sums, counts = log_losses(torch.zeros(2, 8), torch.tensor([3, IGNORED]))
+    assert sums.tolist() == pytest.approx([torch.tensor(8.0).log().item(), 0])
+    assert counts.tolist() == [1, 0]
