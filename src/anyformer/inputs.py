@@ -229,7 +229,7 @@ class Layout:
             index = index + count[:, None]
         if positions is not None:
             positions = self.align(positions.to(dtype))
-        elif count is None:  # the batch axis keeps stride 0, so that values derived from them are computed once
+        elif count is None:  # with stride 0 over the batch, so that derived values are computed once
             positions = torch.arange(width, device=self.device, dtype=dtype).expand(R, width)
         else:
             positions = index.to(dtype)

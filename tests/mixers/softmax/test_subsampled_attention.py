@@ -6,10 +6,8 @@ import pytest
 import torch
 
 from anyformer.contract import Call
-from anyformer.generate.ensemble import self_ensemble
 from anyformer.mixers import create_mixer
 from anyformer.mixers.softmax.subsampled_attention import SubsampledAttention
-from anyformer.models import create_model
 
 
 def drawn(mixer: SubsampledAttention, T: int, seed: int) -> torch.Tensor:
@@ -66,14 +64,6 @@ def test_training_ends_with_all_keys() -> None:
     torch.testing.assert_close(mixer(x), mixer.eval()(x))
 
 
-def test_the_ensemble_averages_the_draws_and_layers_draw_apart() -> None:
-    model = create_model("[subsampled_attention(keep=0.5)]*2 dim=16", vocab_size=5).eval()
-    x = torch.randint(5, (2, 12))
-    single = [self_ensemble(model, x, 1, seed=seed) for seed in (3, 4)]
-    torch.testing.assert_close(self_ensemble(model, x, 2, seed=3), (single[0] + single[1]) / 2)
-    assert not torch.equal(single[0], single[1])
-
-
 def test_layers_draw_apart() -> None:
     first, second = (create_mixer("subsampled_attention", 16, keep=0.5).eval() for _ in range(2))
     second.load_state_dict(first.state_dict())
@@ -94,8 +84,3 @@ def test_layers_draw_apart() -> None:
 def test_errors(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         create_mixer("subsampled_attention", 16, **options)
-
-
-def test_ensembles_need_layers_that_draw() -> None:
-    with pytest.raises(ValueError, match="model must have layers that see a random part"):
-        self_ensemble(create_model("[attention] dim=16", vocab_size=5), torch.zeros(1, 3).long(), 2)

@@ -1,0 +1,65 @@
+"""What every task inherits: batches, lengths, metrics and checks of options."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from anyformer.tasks import DataError, Task, create_task
+from anyformer.tasks.base import Batch, check_integer, check_known, check_split
+
+TASK = create_task("lookup", length=16)
+
+
+def test_a_batch_in_the_users_units() -> None:
+    ones = torch.ones(2, 3, dtype=torch.float64)
+    batch = Batch(torch.zeros(2, 4, 1), torch.zeros(2, 3), shift=5 * ones, scale=2 * ones)
+    assert (
+        len(batch) == 2 and batch.in_units(torch.ones(2, 3, dtype=torch.bfloat16)).tolist() == [[7.0] * 3] * 2
+    )
+    moved = batch.to("meta")
+    assert moved.x.is_meta and moved.scale is not None and moved.scale.is_meta and moved.mask is None
+
+
+def test_batches_are_the_samples_that_were_asked_for_in_order() -> None:
+    index = np.array([9, 3, 4, 8, 0])
+    batches = list(TASK.eval_batches("test", 2, index=index))
+    assert [len(batch) for batch in batches] == [2, 2, 1]
+    whole = TASK.eval_batches("test", 10, index=np.arange(10))
+    assert torch.equal(torch.cat([batch.x for batch in batches]), next(whole).x[index])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda task: next(task.eval_batches("test", 0)), "batch_size must be positive, got 0"),
+        (lambda task: next(task.eval_batches("tests", 1)), "split must be one of .*, got 'tests'"),
+        (lambda task: task.subset("test", 0), "count must be an integer at least 1, got 0"),
+        (lambda task: task.size("test", task.check_length(999)), "length must be one of 16, .*, got 999"),
+        (lambda task: task.rank_by("rmse"), "'rmse'"),
+    ],
+)
+def test_wrong_requests(call: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call(TASK)  # type: ignore[operator]
+
+
+def test_a_metric_without_a_value_on_a_split_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    task: Task = create_task("lookup", length=16)
+    monkeypatch.setattr("anyformer.metrics.accuracy.Accuracy.value", lambda self, items: np.nan)
+    with pytest.raises(DataError, match="accuracy has no value on the .* samples of the valid split"):
+        task.rank_by("accuracy")
+
+
+def test_options_are_checked_by_name_and_range() -> None:
+    check_known("it", "seed", [])
+    with pytest.raises(ValueError, match=r"it has no option 'lenght'; did you mean length\?"):
+        check_known("it", "lenght", ["length", "size"])
+    with pytest.raises(ValueError, match="it has no option 'zzz'; it takes length, size"):
+        check_known("it", "zzz", ["length", "size"])
+    check_integer("n", np.int64(3), low=0, high=3)  # type: ignore[arg-type]
+    for wrong in (True, 2.0, -1, 4, "3"):
+        with pytest.raises(ValueError, match=r"n must be an integer in 0\.\.3, got "):
+            check_integer("n", wrong, low=0, high=3)  # type: ignore[arg-type]
+    check_split("valid")
