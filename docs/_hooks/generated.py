@@ -17,7 +17,7 @@ from mkdocs.structure.pages import Page
 from anyformer.channels import channels
 from anyformer.cli import app
 from anyformer.contract import Mixer, MixerInfo
-from anyformer.laws import LAWS
+from anyformer.laws import LAWS, MODEL_LAWS, Laws
 from anyformer.mixers import families, mixers
 from anyformer.models import models
 from anyformer.ops import load_all
@@ -97,7 +97,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """mkdocs hook: put tables where a page asks for them by a comment."""
     tables = {"positions": positions, "channels": channels, "wrappers": wrappers}
-    markdown = markdown.replace("<!-- laws -->", _laws())
+    markdown = markdown.replace("<!-- laws -->", _laws(LAWS))
+    markdown = markdown.replace("<!-- laws over whole models -->", _laws(MODEL_LAWS))
     markdown = markdown.replace("<!-- paths -->", _paths())
     markdown = markdown.replace("<!-- families -->", "\n".join(_whole_family(name) for name in families()))
     if "<!-- papers -->" in markdown:
@@ -227,9 +228,9 @@ def _plain_table(registry: Registry) -> str:
     return _table(["Name", "What it is", "Papers"], _plain_rows(registry))
 
 
-def _laws() -> str:
-    rows = [[f"*{law.id}*", law.words, f"`{law.subject}.py`"] for law in LAWS.values()]
-    return _table(["Law", "What it says", "In `laws/`"], rows)
+def _laws(laws: Laws[Any]) -> str:
+    rows = [[f"*{law.id}*", law.words, f"`{law.subject}.py`"] for law in laws.values()]
+    return _table(["Law", "What it says", "In"], rows)
 
 
 def render() -> str:

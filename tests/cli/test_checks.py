@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Run
 
+from anyformer import Context
+
 
 def test_check_shows_a_table_and_passes(run: Run) -> None:
     code, text = run("check", "swiglu", "--law", "reach", "--law", "errors", "--workers", 1)
@@ -71,3 +73,14 @@ def test_check_of_a_broken_mixer_names_the_law_and_fails(run: Run, tmp_path: Pat
 )
 def test_mistakes(args: tuple[str, ...], message: str, mistake: Callable[..., None]) -> None:
     mistake(args, message)
+
+
+def test_check_of_a_model_holds_it_whole_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, text = run("check", "encoder_decoder", "--law", "independence", "--law", "pooling", "--workers", 1)
+    assert code == 0 and "laws over whole models" in text and "3 cases, 0 broken" in text
+    monkeypatch.setattr(
+        "anyformer.models.EncoderDecoder.encode",
+        lambda model, source, mask=None, call=None: Context(model.source_embed(source).flip(0)),
+    )
+    code, text = run("check", "model:encoder_decoder", "--law", "independence", "--workers", 1)
+    assert code == 1 and "BROKEN   model:encoder_decoder: independence" in text

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from anyformer import Call, MixerInfo
-from anyformer.laws import LAWS, OP_LAWS, Case, LawBroken, check_case, check_mixer
-from anyformer.laws.faults import FAULTS, OP_FAULTS, Fault, Sound, op_case
+from anyformer.laws import LAWS, MODEL_LAWS, OP_LAWS, Case, LawBroken, check_case, check_mixer
+from anyformer.laws.faults import FAULTS, MODEL_FAULTS, OP_FAULTS, Fault, Sound, model_case, op_case
+from anyformer.models import EncoderDecoder, SequenceModel
 from anyformer.user_code import load_file
 
 for file in sorted((Path(__file__).parent / "faults").glob("*.py")):
@@ -29,6 +30,24 @@ def test_the_law_catches_the_mixer(fault: Fault) -> None:
 def test_the_law_catches_the_op(fault: Fault) -> None:
     with pytest.raises(LawBroken, match=fault.words):
         OP_LAWS[fault.law](fault.case)
+
+
+@pytest.mark.parametrize("fault", MODEL_FAULTS, ids=lambda fault: f"{fault.law}-{fault.name}")
+def test_the_law_catches_the_whole_model(fault: Fault) -> None:
+    with pytest.raises(LawBroken, match=fault.words):
+        MODEL_LAWS[fault.law](fault.case)
+
+
+@pytest.mark.parametrize("law", MODEL_LAWS)
+def test_every_law_over_whole_models_has_a_fault_and_lets_sound_ones_pass(law: str) -> None:
+    assert law in {fault.law for fault in MODEL_FAULTS}, (
+        f"plant a model that breaks {law!r} in tests/laws/faults"
+    )
+    for sound in (
+        model_case(EncoderDecoder),
+        *(model_case(SequenceModel, pool=p) for p in (None, "mean", "last")),
+    ):
+        MODEL_LAWS[law](sound)
 
 
 @pytest.mark.parametrize("law", LAWS)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from anyformer import Mixer, MixerInfo, kernels
 from anyformer.contract import Inputs
-from anyformer.laws import LAWS, Case, all_targets, cases_of, check_case
+from anyformer.laws import LAWS, Case, all_targets, cases_of, check_case, check_model
+from anyformer.models import list_models
 from anyformer.ops import use_native
 
 CASES = {target: cases_of(target) for target in all_targets()}
@@ -67,6 +68,13 @@ def test_models(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     again = under_kernels(case, monkeypatch)
     with use_native(False):
         assert not broken(case, [law for law in again if law != "compilation"])
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_whole_models(name: str) -> None:
+    """Tokens in, outputs out: encoder and decoder together, embeddings, heads and what is saved."""
+    results = check_model(f"model:{name}")
+    assert len(results) >= 6 and not [r for r in results if not r.good]
 
 
 @pytest.mark.slow

@@ -20,8 +20,9 @@ from anyformer.registry import nearest
 if TYPE_CHECKING:
     from anyformer.laws import Result
 
-_Job = tuple[str, int, list[str] | None, bool, str]
+_Job = tuple[str, str, int, list[str], bool, str]
 _OP = "op:"
+_WHOLE = "laws over whole models"
 MARKS = {
     "holds": Text("+", "green"),
     "does not apply": Text(".", "dim"),
@@ -48,7 +49,7 @@ def check(
     device: Annotated[str, typer.Option(help="Where: cpu or cuda.")] = "cpu",
 ) -> None:
     """Hold parts to the laws: a table of laws that hold (+), do not apply (.), are excused (e) or broken (X)."""
-    from anyformer.laws import LAWS, OP_LAWS, all_targets, cases_of, op_names
+    from anyformer.laws import LAWS, MODEL_LAWS, OP_LAWS, all_targets, cases_of, model_cases, op_names
 
     if not targets and not every:
         raise ValueError("name what to check, or say --all")
@@ -58,16 +59,21 @@ def check(
     for name in names if not every else []:
         _check_op(name, device) if name.startswith(_OP) else cases_of(name, dim=dim)
     for name in law or []:
-        if name not in {*LAWS, *OP_LAWS}:
-            raise ValueError(f"unknown law {name!r}{nearest(name, [*LAWS, *OP_LAWS])}")
+        if name not in {*LAWS, *MODEL_LAWS, *OP_LAWS}:
+            raise ValueError(f"unknown law {name!r}{nearest(name, [*LAWS, *MODEL_LAWS, *OP_LAWS])}")
     start = time.perf_counter()
     found: list[Result] = []
-    for title, known in (("laws", LAWS), ("laws over ops", OP_LAWS)):
-        mine = [name for name in names if name.startswith(_OP) == (known is OP_LAWS)]
+    for kind, known, holds in (
+        ("laws", LAWS, lambda name: not name.startswith(_OP)),
+        (_WHOLE, MODEL_LAWS, model_cases),
+        ("laws over ops", OP_LAWS, lambda name: name.startswith(_OP)),
+    ):
+        mine = [name for name in names if holds(name)]
         laws = [name for name in law or known if name in known]
         if mine and laws:
             count = workers or min(len(mine), os.cpu_count() or 1)
-            found += _show(title, laws, _run([(name, dim, laws, native, device) for name in mine], count))
+            jobs = [(kind, name, dim, laws, native, device) for name in mine]
+            found += _show(kind, laws, _run(jobs, count))
     if not found:
         raise ValueError(f"--law {', '.join(law or [])} is for none of {', '.join(names)}")
     bad = [r for r in found if not r.good]
@@ -130,14 +136,16 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[list[Result]]:
 def _one(job: _Job) -> list[Result]:
     import torch
 
-    from anyformer.laws import cases_of, check_case, check_op
+    from anyformer.laws import cases_of, check_case, check_model, check_op
     from anyformer.ops import use_native
 
     torch.set_num_threads(1)
-    name, dim, law, native, device = job
+    kind, name, dim, law, native, device = job
     with use_native(native):
         if name.startswith(_OP):
             return check_op(name.removeprefix(_OP), law)
+        if kind == _WHOLE:
+            return check_model(name, law, dim=dim, device=device)
         return [r for case in cases_of(name, dim=dim, device=device) for r in check_case(case, law)]
 
 

@@ -6,12 +6,23 @@
 """
 
 from anyformer.laws.case import Case, LawBroken, all_targets, cases_of
+from anyformer.laws.models import check_model, model_cases
 from anyformer.laws.ops import check_op, op_names
-from anyformer.laws.registry import LAWS, OP_LAWS, Law, Laws, register_law, register_op_law
+from anyformer.laws.registry import (
+    LAWS,
+    MODEL_LAWS,
+    OP_LAWS,
+    Law,
+    Laws,
+    register_law,
+    register_model_law,
+    register_op_law,
+)
 from anyformer.laws.run import Result, check_case, check_mixer
 
 __all__ = [
     "LAWS",
+    "MODEL_LAWS",
     "OP_LAWS",
     "Case",
     "Law",
@@ -22,8 +33,11 @@ __all__ = [
     "cases_of",
     "check_case",
     "check_mixer",
+    "check_model",
     "check_op",
+    "model_cases",
     "op_names",
     "register_law",
+    "register_model_law",
     "register_op_law",
 ]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from anyformer.channels import channels
 from anyformer.contract import Call, Context, Mixer, MixerInfo, SideInput
@@ -18,9 +18,32 @@ from anyformer.models.build import Backbone, decoder_of, encoder_of
 from anyformer.parts import create_part
 from anyformer.state import State
 
+M = TypeVar("M", bound=nn.Module)
+
 
 class LawBroken(AssertionError):
     """A mixer does not do what every mixer must."""
+
+
+def seeded(make: Callable[[], M], change: Callable[[M], object] = lambda module: None) -> M:
+    """What ``make`` builds and ``change`` changes, from a random state that is always the same."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = make()
+        change(module)
+    return module
+
+
+def randomized(make: Callable[[], M]) -> M:
+    """What ``make`` builds, the same every time, its parameters moved off special values such as zero."""
+
+    @torch.no_grad()
+    def move(module: M) -> None:
+        for p in module.parameters():
+            spread = p.float().std().item() if p.numel() > 1 else 0.0
+            p.add_(torch.randn_like(p) * max(0.1, 0.3 * spread))
+
+    return seeded(make, move)
 
 
 @dataclass(frozen=True)
@@ -52,14 +75,7 @@ class Case:
 
         ``dtype=None`` leaves its dtype as it was built.
         """
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            mixer = self.make()
-            if randomize:
-                with torch.no_grad():
-                    for p in mixer.parameters():
-                        spread = p.float().std().item() if p.numel() > 1 else 0.0
-                        p.add_(torch.randn_like(p) * max(0.1, 0.3 * spread))
+        mixer = randomized(self.make) if randomize else seeded(self.make)
         return mixer.to(self.device, dtype).train(train)
 
     def sample(

@@ -17,11 +17,14 @@ from torch import Tensor, nn
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.laws.case import Case
+from anyformer.laws.models.cases import VOCABULARY, Model, ModelCase
 from anyformer.laws.ops.cases import OpCase, Sizes
+from anyformer.models import EncoderDecoder, load_spec
 from anyformer.ops.scan import scan
 from anyformer.state import State
 
 T = TypeVar("T", bound=type[Mixer])
+W = TypeVar("W", bound=type[Model])
 F = TypeVar("F", bound=Callable[[Tensor], Tensor])
 
 
@@ -68,12 +71,14 @@ class Fault:
 
     name: str
     law: str
-    case: Case | OpCase
+    case: Case | ModelCase | OpCase
     words: str
 
 
 FAULTS: list[Fault] = []
 """Mixers that break a law."""
+MODEL_FAULTS: list[Fault] = []
+"""Whole models that break a law over such."""
 OP_FAULTS: list[Fault] = []
 """Ops that break a law over ops."""
 
@@ -88,6 +93,28 @@ def breaks(law: str, words: str = "") -> Callable[[T], T]:
     def plant(mixer: T) -> T:
         FAULTS.append(Fault(mixer.__name__, law, Case(mixer.__name__, lambda: mixer(16)), words))
         return mixer
+
+    return plant
+
+
+def model_case(model: type[Model], **options: Any) -> ModelCase:
+    """A small model of a class, with options of its constructor."""
+    name = "encoder_decoder" if issubclass(model, EncoderDecoder) else "transformer"
+    spec = load_spec(name, dim=16, depth=1).model_dump()
+    return ModelCase(model.__name__, lambda: model(spec, VOCABULARY, **options))
+
+
+def breaks_model(law: str, words: str, **options: Any) -> Callable[[W], W]:
+    """Decorator: plant a subclass of ``SequenceModel`` or ``EncoderDecoder`` that must break a law over whole models.
+
+    Args:
+        words: what the law then says, a regular expression.
+        options: of its constructor.
+    """
+
+    def plant(model: W) -> W:
+        MODEL_FAULTS.append(Fault(model.__name__, law, model_case(model, **options), words))
+        return model
 
     return plant
 

@@ -13,6 +13,7 @@ from anyformer.laws.case import Case
 from anyformer.registry import nearest
 
 if TYPE_CHECKING:
+    from anyformer.laws.models.cases import ModelCase
     from anyformer.laws.ops.cases import OpCase
 
 C = TypeVar("C")
@@ -114,8 +115,11 @@ class Laws(Mapping[str, Law[C]]):
 
 LAWS: Laws[Case] = Laws("anyformer.laws")
 """The laws that mixers, channel mixers and models obey."""
+MODEL_LAWS: Laws[ModelCase] = Laws("anyformer.laws.models")
+"""The laws that whole models obey."""
 OP_LAWS: Laws[OpCase] = Laws("anyformer.laws.ops")
 """The laws that ops obey."""
 
 register_law = LAWS.register
+register_model_law = MODEL_LAWS.register
 register_op_law = OP_LAWS.register

@@ -44,7 +44,7 @@ def check_case(case: Case, only: Iterable[str] | None = None) -> list[Result]:
             raise ValueError(
                 f"{case.label}: info.exceptions names {name!r}, which is no law; the laws are {', '.join(LAWS)}"
             )
-    with _exact(case.device):
+    with exact(case.device):
         return [run_law(law, case, case.label, excuses.get(law.id)) for law in chosen]
 
 
@@ -98,7 +98,7 @@ def run_law(law: Law[C], case: C, label: str, excuse: str | None = None) -> Resu
 
 
 @contextmanager
-def _exact(device: str) -> Iterator[None]:
+def exact(device: str) -> Iterator[None]:
     """On CUDA the laws are about float32 and results that repeat: without TF32, and sums in one order where there is.
 
     Where an op has no form of one order, PyTorch takes the other one.

@@ -1,0 +1,102 @@
+"""A whole model under test, and the tokens that it is tested with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from anyformer.contract import Call
+from anyformer.laws.case import randomized
+from anyformer.mixers import mixers
+from anyformer.models import EncoderDecoder, SequenceModel, create_model, load_spec, models
+from anyformer.models.sequence import POOLS
+
+Model = SequenceModel | EncoderDecoder
+VOCABULARY = 11
+
+
+@dataclass(frozen=True)
+class ModelCase:
+    """A way to build a model of tokens, the same weights every time.
+
+    Attributes:
+        label: for the table.
+        make: builds the model.
+        device: where it is tested.
+    """
+
+    label: str
+    make: Callable[[], Model]
+    device: str = "cpu"
+
+    def model(self, dtype: torch.dtype = torch.float64, *, train: bool = False) -> Model:
+        """The model, in evaluation mode unless said, its parameters moved off special values such as zero."""
+        return randomized(self.make).to(self.device, dtype).train(train)
+
+    def tokens(self, model: Model, batch: int, length: int, seed: int = 1) -> Tokens:
+        """Random tokens for each sequence that the model reads, no two of them of the same length."""
+        generator = torch.Generator().manual_seed(seed)
+        found = {}
+        for more, (name, longest) in enumerate(limits(model).items()):
+            size = (batch, min(length + 3 * more, longest or length + 3 * more))
+            found[name] = torch.randint(model.vocab_size or 1, size, generator=generator).to(self.device)
+        return Tokens(found, {})
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What one call of a model is given: tokens (B, T) int64 by the name of the sequence, and masks of some of them."""
+
+    x: Mapping[str, Tensor]
+    masks: Mapping[str, Tensor]
+
+    def __call__(self, model: Model, call: Call | None = None) -> Tensor:
+        """Its outputs (B, T, O), or (B, O) of a model that pools."""
+        masks = [self.masks.get(name) for name in self.x]
+        calls = {"call": call, "source_call": call} if len(masks) > 1 else {"call": call}
+        y: Tensor = model(*self.x.values(), *masks, **calls)
+        return y
+
+    def masked(self, **masks: Tensor) -> Tokens:
+        """The same tokens under masks (B, T) bool."""
+        return replace(self, masks=masks)
+
+    def changed(self, name: str, places: slice, vocabulary: int) -> Tokens:
+        """Other tokens at some places of one sequence."""
+        x = self.x[name].clone()
+        x[:, places] = (x[:, places] + 1) % vocabulary
+        return replace(self, x={**self.x, name: x})
+
+    def alone(self, b: int) -> Tokens:
+        """The real tokens of one sample, without masks."""
+        rows = {name: x[b : b + 1] for name, x in self.x.items()}
+        return Tokens(
+            {name: x[:, self.masks[name][b]] if name in self.masks else x for name, x in rows.items()}, {}
+        )
+
+
+def limits(model: Model) -> dict[str, int | None]:
+    """The sequences that a model reads, in the order of its arguments, and the longest of each, ``None`` = any."""
+    if isinstance(model, EncoderDecoder):
+        return {"source": model.encoder.info.max_length, "target": model.decoder.info.max_length}
+    return {"x": model.body.info.max_length}
+
+
+def model_cases(target: str, *, dim: int = 16, device: str = "cpu") -> list[ModelCase]:
+    """The cases of a named model, ``"mamba"`` or ``"model:mamba"``: as it is, and pooling; none of other names."""
+    name = target.removeprefix("model:")
+    if name not in models or (name == target and name in mixers):
+        return []
+    spec = load_spec(name, dim=dim)
+    if spec.encoder:
+        return [ModelCase(f"model:{name}", lambda: EncoderDecoder(spec.model_dump(), VOCABULARY), device)]
+
+    def pooling(pool: str | None) -> Callable[[], Model]:
+        return lambda: create_model(spec, vocab_size=VOCABULARY, pool=pool)
+
+    return [
+        ModelCase(f"model:{name}{f' pool={pool}' if pool else ''}", pooling(pool), device) for pool in POOLS
+    ]

@@ -1,0 +1,104 @@
+"""Laws of what an output of a whole model may see, and must."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from anyformer.laws.case import LawBroken
+from anyformer.laws.measures import LENGTH, close
+from anyformer.laws.models.cases import Model, ModelCase, Tokens
+from anyformer.laws.registry import register_model_law
+from anyformer.models import EncoderDecoder, SequenceModel
+
+
+@register_model_law("padding")
+@torch.no_grad()
+def padding(case: ModelCase) -> bool:
+    """Padding in any sequence, before or behind, changes no output of a real token, nor of a whole sequence."""
+    model = case.model()
+    tokens = case.tokens(model, 3, LENGTH)
+    for where in ("right", "left"):
+        masks = {name: _ragged(x, where, turn) for turn, (name, x) in enumerate(tokens.x.items())}
+        for some in ([name] for name in masks) if len(masks) > 1 else ():
+            _padded(
+                model,
+                tokens.masked(**{name: masks[name] for name in some}),
+                f"{where} padding of the {some[0]}",
+            )
+        _padded(model, tokens.masked(**masks), f"{where} padding")
+    return True
+
+
+def _ragged(x: Tensor, where: str, turn: int) -> Tensor:
+    """Which tokens are real: all, half or one of them, of another sample in each sequence."""
+    T = x.shape[1]
+    lengths = torch.tensor([T, T // 2, 1]).roll(turn)[:, None].to(x.device)
+    order = torch.arange(T, device=x.device)
+    return order < lengths if where == "right" else order >= T - lengths
+
+
+def _padded(model: Model, tokens: Tokens, what: str) -> None:
+    y = tokens(model)
+    last = list(tokens.x)[-1]
+    for b in range(len(y)):
+        mine = y[b] if y.dim() == 2 or last not in tokens.masks else y[b][tokens.masks[last][b]]
+        close(f"{what} against sample {b} alone", mine, tokens.alone(b)(model)[0])
+
+
+@register_model_law("reach")
+@torch.no_grad()
+def reach(case: ModelCase) -> bool:
+    """A causal model's output depends on no later token; one of an encoder-decoder on every token of its source."""
+    model = case.model()
+    tokens = case.tokens(model, 2, LENGTH)
+    if isinstance(model, EncoderDecoder):
+        _sees_its_source(model, tokens)
+        return _hides_what_is_later(model, tokens, "target", model.decoder.info.causal) or True
+    return model.pool is None and _hides_what_is_later(model, tokens, "x", model.body.info.causal)
+
+
+def _hides_what_is_later(model: Model, tokens: Tokens, name: str, causal: bool) -> bool:
+    if not causal:
+        return False
+    y, T = tokens(model), tokens.x[name].shape[1]
+    for t in (0, T // 3, T - 2):
+        other = tokens.changed(name, slice(t + 1, T), model.vocab_size or 1)(model)
+        close(
+            f"outputs up to {t} of the {name} after a change of later tokens",
+            other[:, : t + 1],
+            y[:, : t + 1],
+        )
+    return True
+
+
+def _sees_its_source(model: EncoderDecoder, tokens: Tokens) -> None:
+    """Both ways: an encoded token knows of later ones of the source, and every output of the first and the last."""
+    if model.encoder.info.causal:
+        raise LawBroken(
+            f"the encoder is causal (reach {model.encoder.info.reach}): it must read the source both ways"
+        )
+    y, S = tokens(model), tokens.x["source"].shape[1]
+    first = model.encode(tokens.x["source"]).x[:, 0]
+    for place in (0, S - 1):
+        other = tokens.changed("source", slice(place, place + 1), model.vocab_size)
+        if not bool((other(model) != y).any(-1).all()):
+            raise LawBroken(f"a change of token {place} of the source changes not every output")
+    later = tokens.changed("source", slice(1, S), model.vocab_size).x["source"]
+    if not bool((model.encode(later).x[:, 0] != first).any(-1).all()):
+        raise LawBroken("a change of later tokens of the source does not change how its first one is encoded")
+
+
+@register_model_law("pooling")
+@torch.no_grad()
+def pooling(case: ModelCase) -> bool:
+    """A model that pools gives what its head makes of its body's tokens: their mean, or the last of them."""
+    model = case.model()
+    if not isinstance(model, SequenceModel) or model.pool is None:
+        return False
+    tokens = case.tokens(model, 2, LENGTH)
+    x = model.embed(tokens.x["x"])
+    x = model.embed_norm(x * model.spec.dim**0.5 if model.spec.scale_embeddings else x)
+    h = model.body(x)
+    close("pooled", tokens(model), model.head(h.mean(1) if model.pool == "mean" else h[:, -1]))
+    return True
