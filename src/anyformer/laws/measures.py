@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from anyformer.contract import GROWTHS, Mixer
 from anyformer.laws.case import LawBroken, Sample
@@ -55,6 +55,15 @@ def weights_for(y: Tensor) -> Tensor:
 def gradient_of(t: Tensor) -> Tensor:
     """The gradient that t got, zeros where it got none."""
     return torch.zeros_like(t) if t.grad is None else t.grad.detach().clone()
+
+
+def every_parameter_learns(module: nn.Module) -> None:
+    """``LawBroken`` unless every parameter got a finite gradient that is not zero."""
+    for name, p in module.named_parameters():
+        if p.grad is None or not bool((p.grad != 0).any()):
+            raise LawBroken(f"parameter {name} gets no gradient")
+        if not bool(p.grad.isfinite().all()):
+            raise LawBroken(f"parameter {name} gets a gradient that is not finite")
 
 
 def check_exponent(

@@ -15,6 +15,7 @@ from anyformer.laws.measures import (
     LENGTH,
     close,
     close_in_bfloat16,
+    every_parameter_learns,
     gradient_of,
     limit,
     weights_for,
@@ -77,11 +78,7 @@ def gradient(case: Case) -> bool:
     call = sample.call()
     y = sample.forward(mixer, call=call)
     torch.stack([(y * weights_for(y)).sum(), *call.losses.values()]).sum().backward()
-    for name, p in mixer.named_parameters():
-        if p.grad is None or not bool((p.grad != 0).any()):
-            raise LawBroken(f"parameter {name} gets no gradient")
-        if not bool(p.grad.isfinite().all()):
-            raise LawBroken(f"parameter {name} gets a gradient that is not finite")
+    every_parameter_learns(mixer)
     return True
 
 

@@ -15,6 +15,13 @@ from anyformer.models.build import Backbone
 from anyformer.state import State
 
 
+def turn(body: Backbone, *, causal: bool) -> None:
+    """Make a body causal, or not, behind an info that says the contrary."""
+    for mixer in body.stack.mixers:
+        if hasattr(mixer, "causal"):
+            mixer.causal = causal  # type: ignore[assignment]
+
+
 @breaks_model("padding", "right padding against sample 1 alone", pool="mean")
 class MeanOfPadding(SequenceModel):
     """Takes its mean over padding too."""
@@ -29,6 +36,14 @@ class LooksAtPadding(EncoderDecoder):
 
     def encode(self, *args: Any, **more: Any) -> Context:
         return dataclasses.replace(super().encode(*args, **more), mask=None)
+
+
+@breaks_model("padding", "packed against alone")
+class PackedAsOne(EncoderDecoder):
+    """Takes packed sources for one source."""
+
+    def encode(self, source: Tensor, mask: Tensor | None = None, **more: Any) -> Context:
+        return super().encode(source, None if mask is None else mask > 0, **more)
 
 
 @breaks_model("reach", "outputs up to 0 of the x after a change of later tokens")
@@ -46,9 +61,7 @@ class SeesLaterTargets(EncoderDecoder):
 
     def __init__(self, spec: dict[str, Any], *args: Any) -> None:
         super().__init__(spec, *args)
-        for mixer in self.decoder.stack.mixers:
-            if hasattr(mixer, "causal"):
-                mixer.causal = False  # type: ignore[assignment]
+        turn(self.decoder, causal=False)
 
 
 @breaks_model("reach", "the encoder is causal")
@@ -66,9 +79,7 @@ class CausalInside(EncoderDecoder):
 
     def __init__(self, spec: dict[str, Any], *args: Any) -> None:
         super().__init__(spec, *args)
-        for mixer in self.encoder.stack.mixers:
-            if hasattr(mixer, "causal"):
-                mixer.causal = True  # type: ignore[assignment]
+        turn(self.encoder, causal=True)
 
 
 @breaks_model("reach", "a change of token 0 of the source changes not every output")

@@ -15,7 +15,8 @@ from anyformer.models import EncoderDecoder, SequenceModel
 @register_model_law("padding")
 @torch.no_grad()
 def padding(case: ModelCase) -> bool:
-    """Padding in any sequence, before or behind, changes no output of a real token, nor of a whole sequence."""
+    """Padding in any sequence, before or behind, changes no output of a real token, nor of a whole sequence; packed
+    sequences are as if alone."""
     model = case.model()
     tokens = case.tokens(model, 3, LENGTH)
     for where in ("right", "left"):
@@ -27,6 +28,8 @@ def padding(case: ModelCase) -> bool:
                 f"{where} padding of the {some[0]}",
             )
         _padded(model, tokens.masked(**masks), f"{where} padding")
+    if not isinstance(model, SequenceModel) or model.pool is None:
+        _packed(model, tokens)
     return True
 
 
@@ -44,6 +47,18 @@ def _padded(model: Model, tokens: Tokens, what: str) -> None:
     for b in range(len(y)):
         mine = y[b] if y.dim() == 2 or last not in tokens.masks else y[b][tokens.masks[last][b]]
         close(f"{what} against sample {b} alone", mine, tokens.alone(b)(model)[0])
+
+
+def _packed(model: Model, tokens: Tokens) -> None:
+    """Two in each row, of unequal lengths; in an encoder-decoder the second target belongs to the second source."""
+    ids = {name: (torch.arange(x.shape[1], device=x.device) > 6).long() + 1 for name, x in tokens.x.items()}
+    packed = tokens.masked(**{name: ids[name].expand_as(x) for name, x in tokens.x.items()})
+    y, last = packed(model), ids[list(ids)[-1]]
+    for n in (1, 2):
+        alone = tokens.masked(**{name: (ids[name] == n).expand_as(x) for name, x in tokens.x.items()}).alone(
+            0
+        )
+        close("packed against alone", y[0, last == n], alone(model)[0])
 
 
 @register_model_law("reach")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 
 from anyformer.contract import Call
-from anyformer.laws.case import LawBroken
-from anyformer.laws.measures import LENGTH, weights_for
+from anyformer.laws.measures import LENGTH, every_parameter_learns, weights_for
 from anyformer.laws.models.cases import ModelCase
 from anyformer.laws.registry import register_model_law
 from anyformer.models import SequenceModel
@@ -21,9 +20,5 @@ def gradient(case: ModelCase) -> bool:
     call = Call()
     y = case.tokens(model, 2, LENGTH)(model, call)
     torch.stack([(y * weights_for(y)).sum(), *call.losses.values()]).sum().backward()
-    for name, p in model.named_parameters():
-        if p.grad is None or not bool((p.grad != 0).any()):
-            raise LawBroken(f"parameter {name} gets no gradient")
-        if not bool(p.grad.isfinite().all()):
-            raise LawBroken(f"parameter {name} gets a gradient that is not finite")
+    every_parameter_learns(model)
     return True
