@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
+from anyformer.cli import mistakes
 from anyformer.cli.mistakes import REPORT, explain, origin
 from anyformer.machine import MachineFault
 from anyformer.models import load_spec
@@ -37,9 +38,9 @@ def caught(function: Callable[[], object]) -> Exception:
     return found.value
 
 
-def ours(body: str) -> Callable[[], object]:
+def ours(body: str, module: str = "anyformer.imagined") -> Callable[[], object]:
     """A function of this library, as one of its modules would hold it."""
-    names = {"__name__": "anyformer.imagined", "np": np, "pd": pd, "torch": torch, "Path": Path}
+    names = {"__name__": module, "np": np, "pd": pd, "torch": torch, "Path": Path}
     exec(f"def function():\n    {body}", names)
     return names["function"]  # type: ignore[return-value]
 
@@ -105,6 +106,17 @@ def test_what_a_file_of_the_users_raises(tmp_path: Path) -> None:
     assert explain(error) == f"{file} failed, as the lines above show"
     assert origin(caught(lambda: module.call(ours("int('x')")))) == "library"
     assert origin(caught(lambda: module.call(ours("raise ValueError('x must be (B, T, D)')")))) == "mistake"
+
+
+def test_what_a_package_raises_that_registers_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own refusals are for the user, and its faults are not ours."""
+    error, refusal = (
+        caught(ours(body, "extends.mixers")) for body in ("int('x')", "raise ValueError('dim must be even')")
+    )
+    monkeypatch.setattr(mistakes, "_extensions", lambda: frozenset({"extends"}))
+    assert (origin(error), origin(refusal)) == ("user's code", "mistake")
+    monkeypatch.setattr(mistakes, "_extensions", frozenset)
+    assert (origin(error), origin(refusal)) == ("library", "library")
 
 
 def test_an_error_from_nowhere_is_ours() -> None:

@@ -106,9 +106,7 @@ def compare(
         go_on(resume, storage=storage, accept_changed_data=accept_changed_data, trust_code=trust_code)
         return
     if accept_changed_data:
-        raise ValueError(
-            "--accept-changed-data is for a comparison that is gone on with: give --resume DIR too"
-        )
+        raise ValueError("--accept-changed-data is for resuming a comparison: give --resume DIR too")
     column, options = task_of(data, target, metric, option)
     run(
         data,

@@ -7,6 +7,8 @@ or from an ``int(...)`` or an unpacking in one of our lines, was not written for
 from __future__ import annotations
 
 import dis
+from functools import cache
+from importlib.metadata import entry_points
 from types import TracebackType
 from typing import Literal
 
@@ -25,9 +27,10 @@ REPORT = (
 def origin(error: Exception) -> Origin:
     """Return who has to act on ``error``.
 
-    - ``"mistake"``: the user, and the message says what to do. A ``ValueError`` from a ``raise`` statement in our code
-      or in a Python file of the user's, an error of the operating system, or memory that could not be had.
-    - ``"user's code"``: the author of the user's Python file that failed.
+    - ``"mistake"``: the user, and the message says what to do. A ``ValueError`` from a ``raise`` statement in our code,
+      in a Python file of the user's or in a package that extends this one; an error of the operating system; or memory
+      that cannot be allocated.
+    - ``"user's code"``: the author of such a file or package, which failed.
     - ``"library"``: we.
     """
     if isinstance(error, OSError) or is_memory_error(error):
@@ -46,8 +49,8 @@ def explain(error: Exception) -> str:
     if who == "library":
         return REPORT
     if who == "user's code":
-        file = next(x.tb_frame.f_code.co_filename for x in _links(error.__traceback__) if _is_users(x))
-        return f"{file} failed, as the lines above show"
+        link = next(link for link in reversed(_links(error.__traceback__)) if _is_users(link))
+        return f"{link.tb_frame.f_code.co_filename} failed, as the lines above show"
     return str(error) or type(error).__name__
 
 
@@ -61,11 +64,24 @@ def _links(trace: TracebackType | None) -> list[TracebackType]:
 
 
 def _is_ours(link: TracebackType) -> bool:
-    return str(link.tb_frame.f_globals.get("__name__")).partition(".")[0] in PACKAGES
+    return _package(link) in PACKAGES
 
 
 def _is_users(link: TracebackType) -> bool:
-    return str(link.tb_frame.f_globals.get("__name__")).startswith(MODULE)
+    return _package(link).startswith(MODULE) or _package(link) in _extensions()
+
+
+def _package(link: TracebackType) -> str:
+    return str(link.tb_frame.f_globals.get("__name__")).partition(".")[0]
+
+
+@cache
+def _extensions() -> frozenset[str]:
+    """Return the packages of others that register parts by entry points."""
+    points = entry_points()
+    groups = [group for group in points.groups if group.startswith("anyformer.")]
+    found = {point.module.partition(".")[0] for group in groups for point in points.select(group=group)}
+    return frozenset(found - PACKAGES)
 
 
 def _is_raise(link: TracebackType) -> bool:

@@ -67,11 +67,11 @@ def train(
     if resume:
         if config or option or data or model or target or metric:
             raise ValueError(
-                "resume goes on as train.json in its folder says: it takes nothing besides --out"
+                "--resume continues as train.json in its folder says: it takes nothing besides --out"
             )
         fit = Fit.resume(out, accept_changed_data=accept_changed_data, trust_code=trust_code)
     elif accept_changed_data:
-        raise ValueError("--accept-changed-data is for a training that is gone on with, by --resume")
+        raise ValueError("--accept-changed-data is for resuming a training: give --resume too")
     elif data is None or model is None:
         raise ValueError("name the data or the task, and the model with --model (see anyformer list)")
     else:
@@ -139,7 +139,7 @@ def predict(
     data: Annotated[
         Path | None,
         typer.Argument(
-            help="A file as the model was trained on; forecasts go on from its end, by default the same."
+            help="A file like the training data; forecasts continue it, by default that file itself."
         ),
     ] = None,
     out: Annotated[

@@ -1,4 +1,4 @@
-"""Named models: each a function from a depth to the fields of a spec."""
+"""Named models: functions from a depth to the fields of a spec."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def hydra(depth: int = 2) -> dict[str, Any]:
 
 @register_model("transmamba")
 def transmamba(depth: int = 3, first_point: int = 4) -> dict[str, Any]:
-    """Attention up to a token, and a state space after it; the point doubles from layer to layer, of three."""
+    """Attention up to a token and a state space after it; the switch doubles from layer to layer, over three."""
     layers = [f"transmamba(trans_point={first_point * 2 ** (i % 3)})" for i in range(depth)]
     return {"layers": f"[{', '.join(layers)}]", "positions": "none"}
 
@@ -43,7 +43,7 @@ def transmamba(depth: int = 3, first_point: int = 4) -> dict[str, Any]:
 def mamba_nd(depth: int = 4, grid: str | int = 8) -> dict[str, Any]:
     """Mamba over a grid: along each axis in turn, forwards and backwards.
 
-    ``grid`` is all axes but the first: 8 for images of width 8, ``"4x8"`` for films of 4 rows of 8.
+    ``grid`` is all axes but the first: 8 for images 8 wide, ``"4x8"`` for videos with frames of 4 x 8.
     """
     n = len(read_grid(grid)) + 1
     orders = ["-".join(str((axis - turn) % n) for axis in range(n)) for turn in range(n)]
@@ -102,7 +102,7 @@ def hyena(depth: int = 2) -> dict[str, Any]:
 
 @register_model("mega")
 def mega(depth: int = 2) -> dict[str, Any]:
-    """Gated attention on moving averages; the gate and the residual connection make the paper's output."""
+    """Gated attention on moving averages; its gate and the residual connection give the paper's output."""
     return {
         "layers": f"[mega]*{depth}",
         "positions": "t5",
@@ -158,7 +158,7 @@ def megabyte(depth: int = 2) -> dict[str, Any]:
 
 @register_model("avey")
 def avey(depth: int = 2) -> dict[str, Any]:
-    """Neural processors on short pieces of the sequence, beside those earlier ones that are most like them."""
+    """Neural processors on short splits of the sequence, each with the most similar earlier splits."""
     return {
         "layers": f"ranker([neural_processor(context_len=64)]*{depth}, split=16, top_k=3)",
         "channel": None,
@@ -180,7 +180,7 @@ def transformer_xl(depth: int = 2) -> dict[str, Any]:
 
 @register_model("activator")
 def activator(depth: int = 2) -> dict[str, Any]:
-    """Gated linear units alone, without any map over tokens: a bag of them, where the outputs are pooled."""
+    """Gated linear units alone, without a token mixer: with pooled outputs, a bag of tokens."""
     return {
         "layers": f"[glu(activation=gelu, branch_norm=layer_norm, bias=true)]*{depth}",
         "channel": "mlp",
@@ -246,7 +246,7 @@ def primer(depth: int = 2) -> dict[str, Any]:
 
 @register_model("all_attention")
 def all_attention(depth: int = 2) -> dict[str, Any]:
-    """Attention alone: learned keys and values beside the tokens' stand in for the feed-forward network."""
+    """Attention alone, with learned keys and values in place of the feed-forward network."""
     return {
         "layers": f"[attention(num_memories=128)]*{depth}",
         "channel": None,

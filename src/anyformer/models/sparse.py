@@ -1,4 +1,4 @@
-"""Named models of fixed sparse patterns: each a function from a depth to the fields of a spec."""
+"""Named models of fixed sparse patterns: functions from a depth to the fields of a spec."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def dinat(depth: int = 2) -> dict[str, Any]:
 
 @register_model("axial_transformer")
 def axial_transformer(depth: int = 1) -> dict[str, Any]:
-    """Images of 8 columns: rows and columns of what lies above, then the row so far."""
+    """Images of 8 columns: attention along rows and columns of the pixels above, then along the row so far."""
     outer = "axial(axis=1, causal=false, grid=8), axial(axis=0, grid=8)"
     return {
         "layers": f"axial_decoder([{outer}]*{depth}, [attention]*{depth}, columns=8)",
@@ -105,7 +105,7 @@ def axial_transformer(depth: int = 1) -> dict[str, Any]:
 def ifactformer(depth: int = 4, grid: int | str = 8) -> dict[str, Any]:
     """One block of factorised attention, iterated ``depth`` times by steps of 1 / depth, on fields of ``grid`` columns.
 
-    ``grid`` is all axes of the field but the first: ``"4x8"`` for one of three axes.
+    ``grid`` is all axes of the field but the first: ``"4x8"`` for a field of three axes.
     """
     axes = len(read_grid(grid)) + 1
     return {

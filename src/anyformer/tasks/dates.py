@@ -158,7 +158,9 @@ def _as_dates(
         differs = ~np.isnat(way.dates) & (way.dates != others[0].dates)
         example = texts.iloc[int(differs.argmax())].replace(JOINT, " ")
         other = others[0].style.pattern.replace(JOINT, " ")
-        why = f"so that its dates go on by {way.order.step}" if told else "though its dates do not tell which"
+        why = (
+            f"so that its dates go on by {way.order.step}" if told else "though its dates do not decide which"
+        )
         give = "" if len(columns) == 1 else f"{option('date', ','.join(columns))} and "
         remarks.append(
             f"{name!r} ({example}) is read as {style} and not as {other}, {why}; give "
@@ -169,7 +171,7 @@ def _as_dates(
         remarks.append(f"two-digit years in {name!r} are read as {known.min()} to {known.max()}")
     if way.parsed.finer:
         remarks.append(
-            f"{way.parsed.finer} values of {name!r} are finer than a microsecond and cut off there"
+            f"{way.parsed.finer} values of {name!r} are finer than a microsecond and truncated to one"
         )
     if any(part.letter == "H" and part.flag.endswith("1") for part in way.style.directives):
         remarks.append(f"hours in {name!r} go from 1 to 24, which is the midnight that ends the day")
@@ -210,8 +212,8 @@ def _in_zone(
         instants, twice, skipped = zones.in_order(dates, zone, asked.codes)
         if twice.any():
             remarks.append(
-                f"{int(twice.sum())} times in {name!r} come twice on the clocks of {zone}; which is meant is told by "
-                "the order of the rows"
+                f"{int(twice.sum())} times in {name!r} come twice on the clocks of {zone}; the order of the "
+                "rows decides which is meant"
             )
         first = int(skipped.argmax())
         wrong = (
@@ -228,8 +230,8 @@ def _in_zone(
         zone = zones.zone_of(instants[known], offsets[known])
         if zone is None:
             remarks.append(
-                f"offsets in {name!r} change as in no time zone: forecasts have none where steps are counted on the "
-                "clock, else they are in UTC"
+                f"offsets in {name!r} change as in no time zone: forecasts have none if steps are counted in local "
+                "time, and are in UTC otherwise"
             )
             return None, dates, np.where(given, instants, dates), ""
         if "/" in zone:

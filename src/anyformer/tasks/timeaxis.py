@@ -136,8 +136,8 @@ def _check_clock(path: Path, dates: Dates) -> None:
     """Raise ``DataError`` if a date is in an hour that clocks of its zone skip."""
     if dates.skipped:
         raise DataError(
-            f"{path}: {dates.skipped} in {dates.name!r}, as those of {dates.reading.zone} skip it in spring: the times "
-            f"are those of another zone, which {option('tz')} names"
+            f"{path}: {dates.skipped} in {dates.name!r}, as those of {dates.reading.zone} skip it in spring; give "
+            f"the zone of the times with {option('tz')}"
         )
 
 
@@ -280,8 +280,8 @@ def _with_part(
 def _why_none(path: Path, frame: pd.DataFrame, found: list[Dates]) -> list[str]:
     """Return remarks on columns of dates, or named like dates, that are not the time axis."""
     remarks = [
-        f"dates in {dates.name!r} ({dates.reading.style}) neither rise with the rows nor fill a grid and are not taken "
-        f"for their time; {option('date', dates.name)} takes them"
+        f"dates in {dates.name!r} ({dates.reading.style}) neither rise with the rows nor fill a grid, so that they "
+        f"are not their times; {option('date', dates.name)} takes them"
         for dates in found
         if dates.order.distinct > 2 and (not dates.weak or LIKELY.search(dates.name))
     ]

@@ -194,7 +194,7 @@ class Bundle:
             return self.encoding
         where = f"{str(self.folder)!r} holds a model"
         if not self.facts:
-            raise ValueError(f"{where} without {FACTS}, so that it isn't known what it predicts")
+            raise ValueError(f"{where} without {FACTS}, so that it is not known what it predicts")
         if self.model.pool is None:
             raise ValueError(f"{where} that continues what it is given: use generate")
         raise ValueError(
@@ -245,7 +245,7 @@ def _check_files(folder: Path, digests: dict[str, str]) -> None:
     for name, digest in digests.items():
         if file_digest(folder / name) != digest:
             raise ValueError(
-                f"{name} is not the file that was saved with {FACTS}; it was damaged or exchanged"
+                f"{name} is not the file that was saved with {FACTS}; it is damaged or was replaced"
             )
 
 

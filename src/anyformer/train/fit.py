@@ -70,7 +70,7 @@ class FitPlan(BaseModel):
         if version != VERSION:
             raise ValueError(
                 f"{str(path)!r} was written by another version of anyformer (format {version}, this one reads "
-                f"{VERSION}): go on with that version, or train anew in another folder"
+                f"{VERSION}): continue with that version, or train anew in another folder"
             )
         try:
             return cls.model_validate(held)
@@ -185,13 +185,13 @@ class Fit:
                     f"{error}; restore it, or begin anew on it with accept_changed_data=True (on the command line, "
                     "--accept-changed-data)"
                 ) from None
-            return cls._anew(folder, plan, files)
+            return cls._restart(folder, plan, files)
         made = cls._of(folder, plan, task)
-        made._go_on(facts)
+        made._load_checkpoint(facts)
         return made
 
     @classmethod
-    def _anew(cls, folder: Path, plan: FitPlan, files: dict[str, FileFacts]) -> Fit:
+    def _restart(cls, folder: Path, plan: FitPlan, files: dict[str, FileFacts]) -> Fit:
         """Restart the training on the data as it is now."""
         task = create_task(plan.source, target=plan.target, **plan.options)
         data = Fingerprint(files=files, sample=sample_of_task(task))
@@ -201,7 +201,7 @@ class Fit:
         made.plan.save(folder)
         return made
 
-    def _go_on(self, facts: Mapping[str, Any]) -> None:
+    def _load_checkpoint(self, facts: Mapping[str, Any]) -> None:
         """Load the last checkpoint and the best model so far."""
         checkpoint = self.folder / CHECKPOINT
         if not checkpoint.exists():
@@ -209,14 +209,14 @@ class Fit:
         try:
             self.trainer.load(checkpoint)
         except ValueError as error:
-            raise ValueError(f"{error}: delete it, and the training begins anew") from None
+            raise ValueError(f"{error}: delete it, and the training starts anew") from None
         if facts:
             try:
                 load_bundle(self.folder, trust_code=True)  # this training's own
             except ValueError as error:
                 raise ValueError(
-                    f"{error}; delete {', '.join(FILES)} and {FACTS} there, and the training goes on without the best "
-                    "model so far"
+                    f"{error}; delete {', '.join(FILES)} and {FACTS} there, and the training continues without the "
+                    "best model so far"
                 ) from None
             self.valid = facts.get("valid")
 
@@ -244,7 +244,7 @@ class Fit:
                 raise
             raise MachineFault(
                 f"{fault}; the training stopped. The best model so far and the last checkpoint are safe in "
-                f"{self.folder}. When that is mended, go on with: anyformer train --out {self.folder} --resume"
+                f"{self.folder}. When that is repaired, continue with: anyformer train --out {self.folder} --resume"
             ) from error
 
     def _run(self, on_step: Callable[[Fit], Any] | None) -> None:
@@ -315,10 +315,10 @@ def _read(path: Path) -> dict[str, Any]:
 def _damaged(path: Path, where: str) -> str:
     if path.name == FACTS:
         remedy = (
-            f"delete it with {' and '.join(FILES)}, and the training goes on without the best model so far"
+            f"delete it with {' and '.join(FILES)}, and the training continues without the best model so far"
         )
     else:
-        remedy = "the training cannot go on without it; train anew in another folder"
+        remedy = "the training cannot continue without it; train anew in another folder"
     return f"{str(path)!r} is damaged ({where}): {remedy}"
 
 
