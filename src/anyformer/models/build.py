@@ -14,6 +14,7 @@ from anyformer.contract import Inputs, Mixer, MixerInfo, Wrapper
 from anyformer.inputs import moved
 from anyformer.layers.norms import create_norm
 from anyformer.mixers import create_mixer, mixers
+from anyformer.models.names import list_models
 from anyformer.models.spec import ModelSpec, PartSpec, read_pattern
 from anyformer.parts import option_names
 from anyformer.positions import create_position, position_info
@@ -202,8 +203,6 @@ class _Builder:
         if name in channels:
             return create_channel(name, self.spec.dim, **options)
         if name not in mixers and ".py:" not in name:
-            from anyformer.models import list_models
-
             model = f"; {name} is a whole model, which stands alone" if name in list_models() else ""
             raise ValueError(
                 f"unknown part {name!r}{model or nearest(name, [*mixers.ids(), *wrappers.ids(), *channels.ids()])}"

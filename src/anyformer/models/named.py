@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from anyformer.layers.grid import read_grid
-from anyformer.models import register_model
+from anyformer.models.names import register_model
 
 
 @register_model("transformer")

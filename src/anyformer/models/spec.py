@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from anyformer.models.names import list_models, models
+from anyformer.options import read_options
 from anyformer.registry import nearest
 from anyformer.user_code import refuse_code
 
@@ -166,8 +169,6 @@ def load_spec(
     else:
         fields = _read_line(source, changes)
     if "model" in fields:
-        from anyformer.models import named_fields
-
         fields = named_fields(fields.pop("model"), {**fields, **changes})
     else:
         fields = {**fields, **changes}
@@ -175,6 +176,21 @@ def load_spec(
         return ModelSpec.model_validate(fields)
     except ValidationError as error:
         raise ValueError(f"spec {_short(source)!r}: {_explain(error)}") from None
+
+
+def named_fields(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the spec fields of a named model, with ``changes`` to them and to its own options, such as ``depth``."""
+    function = models.get(name).target
+    own = set(inspect.signature(function).parameters)
+    fields = {k: v for k, v in changes.items() if k not in own}
+    for key in fields:
+        if key not in ModelSpec.model_fields:
+            known = [*sorted(own), *ModelSpec.model_fields]
+            raise ValueError(f"model {name!r} has no option {key!r}{nearest(key, known)}")
+    options = read_options(function, {k: v for k, v in changes.items() if k in own}, f"model {name!r}")
+    if not isinstance(options.get("depth", 1), int) or options.get("depth", 1) < 1:
+        raise ValueError(f"depth must be an integer of at least 1, got {options['depth']!r}")
+    return {**function(**options), **fields}
 
 
 def _explain(error: ValidationError) -> str:
@@ -209,7 +225,6 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _read_line(line: str, changes: Mapping[str, Any]) -> dict[str, Any]:
     from anyformer.mixers import mixers
-    from anyformer.models import list_models
 
     reader = _Reader(line)
     token = reader.peek()
