@@ -33,9 +33,9 @@ def nearly_dates(column: pd.Series) -> str | None:
 
 
 def texts_of(column: pd.Series) -> pd.Series | None:
-    """Return a column as stripped texts, None where missing.
+    """Return a column as stripped texts, missing where it is missing or blank.
 
-    None instead of a column that has no values, or values other than texts, dates and whole numbers."""
+    Returns None for a column without values, or with values other than texts, dates and whole numbers."""
     kinds = pd.api.types
     if kinds.is_bool_dtype(column):
         return None
