@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from anyformer.compare import TaskResult, compare
 from anyformer.compare.results import CandidateResult, Contrast, Machine
-from anyformer.compare.verdict.confidence_intervals import Entry
+from anyformer.compare.verdict.confidence_intervals import ScoredEntry
 from anyformer.compare.verdict.significance import contrasts
 from anyformer.models import ModelSpec, load_spec
 
@@ -202,13 +202,13 @@ class Study:
             return "reversed"
         return "too close" if -self.smallest < c.low and c.high < self.smallest else "underpowered"
 
-    def _row(self, candidate: CandidateResult, result: TaskResult) -> Entry:
+    def _row(self, candidate: CandidateResult, result: TaskResult) -> ScoredEntry:
         if self.times_longer == 1:
-            return Entry(candidate.name, tuple(run.test for run in candidate.runs))
+            return ScoredEntry(candidate.name, tuple(run.test for run in candidate.runs))
         length = self._length(result)
-        return Entry(candidate.name, tuple(run.by_length[length] for run in candidate.runs))
+        return ScoredEntry(candidate.name, tuple(run.by_length[length] for run in candidate.runs))
 
-    def _references(self, result: TaskResult) -> list[Entry]:
+    def _references(self, result: TaskResult) -> list[ScoredEntry]:
         """Return the references at the length at which the arms are judged.
 
         Raises:
@@ -223,7 +223,7 @@ class Study:
             )
             if sample is None:
                 raise ValueError(f"the reference {reference.name!r} was not measured{self._where(result)}")
-            found.append(Entry(reference.name, (sample,), is_reference=True))
+            found.append(ScoredEntry(reference.name, (sample,), is_reference=True))
         return found
 
     def _length(self, result: TaskResult) -> int:

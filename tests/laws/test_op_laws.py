@@ -31,7 +31,7 @@ def test_every_public_function_of_ops_has_a_case() -> None:
             and not name.startswith("_")
         }
     definitions = {name for name in found if name.endswith(("_definition", "_flops"))}
-    assert found - definitions - HELPERS == set(OPS), "a new op needs a case in anyformer/laws/ops/cases.py"
+    assert found - definitions - HELPERS == set(OPS), "a new op needs a case in anyformer/laws/ops/cases"
     assert set(load_all()) <= set(OPS)
 
 
@@ -60,7 +60,7 @@ def test_what_is_not_finite_spreads_only_as_the_op_states(monkeypatch: pytest.Mo
     monkeypatch.setitem(_base.PRIMITIVES, "triple", stated)
     law(case)
     monkeypatch.setitem(_base.PRIMITIVES, "triple", stated._replace(spread=Spread((3,), "tiles")))
-    with pytest.raises(LawBroken, match="beyond what the op states"):
+    with pytest.raises(LawBroken, match="beyond what the op declares"):
         law(case)
 
 

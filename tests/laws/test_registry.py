@@ -10,7 +10,7 @@ from anyformer.laws import LAWS, OP_LAWS, Laws
 def test_laws_stand_by_subject_and_say_what_they_demand() -> None:
     subjects = [law.subject for law in LAWS.values()]
     assert subjects == sorted(subjects) and {"streaming", "masks", "cost"} <= set(subjects)
-    assert LAWS["padding"].words.startswith("Masked tokens change nothing")
+    assert LAWS["padding"].words.startswith("Masked tokens change no other output")
     assert OP_LAWS["not finite"].subject == "numerics" and not set(OP_LAWS) & {"reach", "streaming"}
 
 

@@ -1,20 +1,20 @@
-"""The main job: compare architectures on a task, on equal terms, and say which to use.
+"""Comparison of architectures on a task, on equal terms, with a verdict on which one to use.
 
-``compare.py`` is the entry, ``resumption.py`` goes on with what was stopped, ``session.py`` carries a plan out.
+``compare.py`` has the entry points, ``resumption.py`` continues a comparison, ``session.py`` carries a plan out.
 
 =========== =====================================================================================================
 ``plan/``    the budget and what each run gets of it (``allocation``), candidates (``names``, ``sizes``), the search
-             for learning rates (``learning_rate_search``), going on for longer (``more``), ``plan.json`` (``schema``)
-``run/``     the ``scheduler``, the ``work_queue``, the ``pool`` of ``worker`` processes, what a ``unit`` of work finds
-             (``executor``) and leaves behind (``unit_files``), ``costs``
+             for learning rates (``learning_rate_search``), longer training (``more``), ``plan.json`` (``schema``)
+``run/``     the ``scheduler``, the ``work_queue``, the ``pool`` of ``worker`` processes, a ``unit`` of work, its
+             execution (``executor``) and its files (``unit_files``), ``costs``
 ``verdict/`` ``confidence_intervals`` and significance, the leaderboard and the verdict (``judge``), whether there was
              enough training (``undertrained``)
 ``report/``  the page and its ``figures``, the ``terminal``
-``results/`` the schema of ``results.json``, how its figures are written (``formats``), and the mark of a finished
+``results/`` the schema of ``results.json``, the format of figures in texts (``formats``), and the mark of a finished
              comparison (``finished``)
 =========== =====================================================================================================
 
-Each imports only those below it: report, verdict, run, plan, results.
+Each folder imports only those after it in this order: report, verdict, run, plan, results.
 """
 
 from anyformer.compare.compare import compare, help_out, resume

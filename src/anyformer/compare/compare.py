@@ -31,7 +31,7 @@ DEFAULT_TASKS: tuple[tuple[str, dict[str, Any], float], ...] = (
     ("recall", {"vocab_size": 16, "num_pairs": 4, "length": 24}, 0.65),
     ("bytes", {"length": 32, "max_bytes": 1_000_000}, 0.35),
 )
-"""What is compared when nothing is asked: the task, its options, and its share of the budget."""
+"""Tasks that are compared by default: name, options, and share of the budget."""
 DEFAULT_BUDGET = "100s"
 
 
@@ -56,41 +56,41 @@ def compare(
     trust_code: bool = False,
     quiet: bool = False,
 ) -> Comparison:
-    """Trains the candidates on equal terms and says which to use.
+    """Train candidates on equal terms, and give a verdict on which one to use.
 
-    All get the same batches in the same order, the same number of steps, the same search for a learning rate and
-    the same seeds; their widths are solved so that they match. What may go wrong with one candidate does not stop
-    the others. The folder ``out`` gets ``report.html``, ``results.json`` and the winner, and everything needed to
-    continue after an interruption.
+    All get the same batches in the same order, the same number of steps, the same search for a learning rate and the
+    same seeds; their widths are solved so that their sizes match. A candidate that fails does not stop the others. The
+    folder ``out`` gets ``report.html``, ``results.json`` and the winner, and everything needed to continue after an
+    interruption.
 
     Args:
         task: a task's name, a path to data, or a task; generated recall and real bytes when left out.
         models: candidates: names, specs (one line, dict, YAML file), ``file.py:Mixer``; a mapping names them.
         budget: time for everything (``"60s"``, ``"10m"``, ``"2h"``), or of each run ``"500 steps"``, ``"1M tokens"``.
-        out: the folder for what comes out; made up from the task and the time when left out.
+        out: folder for the results; by default named after the task and the time.
         target: the column to predict, for data in columns.
-        metric: what to rank by, out of :func:`anyformer.metrics.list_metrics`, where it is not the task's own choice.
+        metric: metric to rank by, out of :func:`anyformer.metrics.list_metrics`; by default the task's own.
         options: further options of the task.
-        hold: what is equal between candidates, ``"parameters"`` or ``"flops"``.
+        hold: the measure of size that is equal for all candidates, ``"parameters"`` or ``"flops"``.
         parameters: the size to match; chosen from the budget when left out.
         batch_size: sequences in a training step; chosen from the length when left out.
         seeds: training runs of each candidate, at least 3.
         workers: processes at work at the same time; one for each core when left out.
-        storage: an Optuna storage URL, for work on several machines that share the folder ``out``; by default what
-            the environment variable ``ANYFORMER_STORAGE`` holds. Its secrets are written nowhere.
+        storage: an Optuna storage URL, for work on several machines that share the folder ``out``; by default the
+            value of the environment variable ``ANYFORMER_STORAGE``. Its secrets are never written to disk.
         resume: continue the comparison in ``out``.
-        more: go on with the finished comparison in ``out``, for so much longer: a budget like the first. Every run is
-            trained further, from where its learning rate began to fall, as if it had been planned so long; what was
-            found before stays as ``results-1.json`` and ``report-1.html``. Stopped, it goes on with ``resume``.
-        accept_changed_data: where the data of the comparison that is resumed is not what it was, start anew what
-            depends on it; without it, that is refused.
-        trust_code: run the Python files (``file.py:Mixer``) that specs in YAML, or the plan of the comparison that is
-            resumed, name. Those in ``models`` are yours and always run.
+        more: a further budget for the finished comparison in ``out``. Every run is trained further, from where its
+            learning rate began to fall, as if it had been planned so long; earlier results stay as ``results-1.json``
+            and ``report-1.html``. If it is stopped, ``resume`` continues it.
+        accept_changed_data: if the data of a resumed comparison has changed, start anew what depends on it; by
+            default that is an error.
+        trust_code: run the Python files (``file.py:Mixer``) that are named by specs in YAML, or by the plan of a
+            resumed comparison. Files named in ``models`` always run.
         quiet: print nothing.
 
     Raises:
-        ValueError: for anything wrong with the arguments or the data, in one line.
-        MachineFault: the disk is full or broken, or the like; what is done is safe, and it can be resumed.
+        ValueError: for wrong arguments or data, in one line.
+        MachineFault: for a fault of the machine, such as a full disk; finished work is safe, and can be resumed.
     """
     given = dict(locals())
     refuse_while_importing()
@@ -117,6 +117,7 @@ def compare(
         )
     if accept_changed_data:
         raise ValueError("accept_changed_data is for a comparison that is resumed, with resume=True")
+
     storage = storage or os.environ.get(STORAGE_VARIABLE) or None
     budget = (DEFAULT_BUDGET if task is None else "60s") if budget is None else budget
     request = check_request(
@@ -148,12 +149,13 @@ def compare(
 
 
 def _refuse_beside_a_plan(given: Mapping[str, Any]) -> None:
-    """
+    """Check the arguments of a comparison that is resumed, or trained for longer.
+
     Args:
         given: the arguments of :func:`compare`.
 
     Raises:
-        ValueError: one of them would change nothing, because what it says stands in the plan that is gone on with.
+        ValueError: if one of them would have no effect, because the plan in the folder decides it.
     """
     if given["resume"] and given["more"] is not None:
         raise ValueError(
@@ -176,17 +178,17 @@ def resume(
     trust_code: bool = False,
     quiet: bool = False,
 ) -> Comparison:
-    """Continues a comparison that was stopped, and loses at most the work since its last checkpoints.
+    """Continue a comparison that was stopped; at most the work since its last checkpoints is lost.
 
     Args:
         out: its folder.
-        storage: the URL that it was begun with, where that held a password; see :func:`compare`.
-        accept_changed_data: start anew what depends on data that is not what it was; without it, that is refused.
-        trust_code: run the Python files that its plan names; without it they are refused.
+        storage: the URL with which it was begun, if that has a password; see :func:`compare`.
+        accept_changed_data: start anew what depends on changed data; by default changed data is an error.
+        trust_code: run the Python files that its plan names; by default they are refused.
         quiet: print nothing.
 
     Raises:
-        ValueError: when there is none in ``out``, or when it is still running.
+        ValueError: if there is no comparison in ``out``, or it is still running.
     """
     return compare(
         out=out,
@@ -205,15 +207,15 @@ def help_out(
     storage: str | None = None,
     trust_code: bool = False,
 ) -> None:
-    """Lends this machine to a comparison that runs on another one, with the same ``out`` and shared storage.
+    """Work on this machine for a comparison that runs on another one, with a shared folder ``out`` and storage.
 
     Args:
         out: its folder.
-        workers: processes; by default one a core, 8 at most.
+        workers: processes; by default one for each core, at most 8.
         storage, trust_code: as for :func:`resume`.
 
     Raises:
-        ValueError: when there is no comparison in ``out``.
+        ValueError: if there is no comparison in ``out``.
     """
     folder = Path(out)
     plan = Plan.load(folder, trust_code=trust_code)
@@ -224,10 +226,10 @@ def help_out(
 
 
 def _new_folder(out: str | os.PathLike[str] | None) -> Path | None:
-    """The folder, if one was named.
+    """Return the folder, if one was named.
 
     Raises:
-        ValueError: when it is a file, or holds a comparison already.
+        ValueError: if it is a file, or holds a comparison already.
     """
     if out is None:
         return None

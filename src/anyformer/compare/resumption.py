@@ -1,4 +1,4 @@
-"""Go on with a comparison: one that was stopped (``--resume``), or a finished one for longer (``--more``)."""
+"""Continuation of a comparison that was stopped (``--resume``), or of a finished one (``--more``)."""
 
 from __future__ import annotations
 
@@ -42,10 +42,14 @@ def continue_comparison(
     more: str | None,
     start: Start,
 ) -> Comparison:
-    """Go on with the comparison in a folder; ``more`` is a further budget for one that has finished.
+    """Continue the comparison in a folder.
+
+    Args:
+        given: tasks that were passed as objects, by name.
+        more: a further budget for a finished comparison.
 
     Raises:
-        ValueError: when there is none, or what is needed to go on is missing or has changed.
+        ValueError: if there is no comparison, or something that it needs is missing or has changed.
     """
     plan = Plan.load(folder, trust_code=trust_code)
     url = full_url(plan.storage, storage)
@@ -68,10 +72,10 @@ def continue_comparison(
 def open_again(
     plan: Plan, folder: Path, given: Mapping[str, Task], console: Console, *, accept_changed_data: bool
 ) -> dict[str, Task]:
-    """The tasks of a plan, whose data must be what it was; where it need not, what depends on it is planned anew.
+    """Open the tasks of a plan, and plan tasks whose data has changed anew if that is accepted.
 
     Raises:
-        DataChanged: the data is not what it was, and ``accept_changed_data`` is false.
+        DataChanged: if the data has changed and ``accept_changed_data`` is false.
     """
     tasks: dict[str, Task] = {}
     kept = 0.0

@@ -1,4 +1,4 @@
-"""Carry out a plan in its folder: run it, judge what came out, write it down, show it."""
+"""Execution of a plan in its folder: run it, judge the scores, write the results, print them."""
 
 from __future__ import annotations
 
@@ -33,45 +33,51 @@ from anyformer.tasks import Task
 
 @dataclass(frozen=True)
 class Comparison:
-    """A finished comparison and the folder that it lies in."""
+    """A finished comparison and its folder."""
 
     folder: Path
     results: Results
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict on the first task."""
+        """Verdict on the first task."""
         return self.results.tasks[0].verdict
 
     @property
     def report(self) -> Path:
-        """The HTML report."""
+        """Path of the HTML report."""
         return self.folder / REPORT
 
     @property
     def winner(self) -> Path | None:
-        """The folder of the best model of the last task, for ``SequenceModel.from_pretrained``."""
+        """Folder of the best model of the last task, for ``SequenceModel.from_pretrained``; None if there is none."""
         path = self.results.tasks[-1].saved_path
         return None if path is None else self.folder / path
 
 
 @dataclass(frozen=True)
 class Start:
-    """When a comparison began, and the processor time that this process had used by then."""
+    """Start of a comparison.
+
+    Attributes:
+        moment: in seconds of :func:`time.monotonic`.
+        worked: processor seconds that this process had used by then.
+    """
 
     moment: float
     worked: float
 
     def elapsed(self) -> float:
+        """Return the seconds since the start."""
         return time.monotonic() - self.moment
 
     def closing(self) -> float:
-        """Seconds that the end is going to take, by how much longer than it worked the start has taken."""
+        """Return the seconds to set aside for the end, from the wall and processor seconds used so far."""
         return closing_seconds(self.elapsed(), time.process_time() - self.worked)
 
 
 def now() -> Start:
-    """The start: of the process, where the command is all that it does."""
+    """Return the start: that of the process on the command line, else the present moment."""
     return Start(began(), 0.0) if command_line() else Start(time.monotonic(), time.process_time())
 
 
@@ -83,7 +89,12 @@ def carry_out(
     start: Start,
     storage: str | None,
 ) -> Comparison:
-    """Runs a plan to its end, in a folder that this process holds; what stops it says how to go on."""
+    """Run a plan to its end, in a folder whose lock this process holds.
+
+    Raises:
+        KeyboardInterrupt: after a message with the command that continues it.
+        MachineFault: for a fault of the machine; the message says how to continue.
+    """
     try:
         return shown(_run(plan, folder, tasks, console, start, storage), folder, console)
     except KeyboardInterrupt:
@@ -111,7 +122,7 @@ def _run(
     given = {task.name: tasks[task.name] for task in plan.tasks if task.source is None}
     references = {name: [reference.name for reference in task.references()] for name, task in tasks.items()}
     with Watcher(console) as watcher:
-        # whoever may not run its files did not come here
+        # the plan's files were refused before, unless they are trusted
         executor = TrainingExecutor(folder, given, trust_code=True)
         scheduler = Scheduler(plan, folder, executor, references, storage, watcher, start.moment)
         found = scheduler.run()
@@ -138,7 +149,7 @@ def _run(
 
 
 def shown(results: Results, folder: Path, console: Console) -> Comparison:
-    """Print what came out, and where the report lies."""
+    """Print the results and the path of the report."""
     print_results(results, console)
     console.print(f"\nReport: {folder / REPORT}", soft_wrap=True)
     return Comparison(folder, results)
@@ -149,6 +160,6 @@ def _how_to_go_on(plan: Plan, folder: Path) -> str:
 
 
 def command_line() -> str:
-    """The command that was typed, where ``anyformer`` is all that this process does; else empty."""
+    """Return the command that was typed if this process is the command line ``anyformer``, else ''."""
     program = Path(sys.argv[0]).name if sys.argv else ""
     return " ".join([program, *sys.argv[1:]]) if program.startswith("anyformer") else ""

@@ -1,4 +1,4 @@
-"""The laws that every mixer obeys, a file a subject, for anybody's mixers.
+"""The laws that every mixer obeys, one file for each subject. They can be run on anybody's mixers.
 
 >>> from anyformer.laws import check_mixer
 >>> check_mixer("retention")

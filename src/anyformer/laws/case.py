@@ -1,4 +1,4 @@
-"""A mixer under test, and the inputs it is tested with."""
+"""A mixer under test, and the inputs with which it is tested."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class LawBroken(AssertionError):
-    """A mixer does not do what every mixer must."""
+    """Raised where a mixer or an op breaks a law; the message says how."""
 
 
 def seeded(make: Callable[[], M], change: Callable[[M], object] = lambda module: None) -> M:
@@ -48,13 +48,14 @@ def randomized(make: Callable[[], M]) -> M:
 
 @dataclass(frozen=True)
 class Case:
-    """A way to build a mixer, the same weights every time.
+    """A way to build a mixer, with the same weights every time.
 
     Attributes:
-        label: for the table.
+        label: its name in tables.
         make: builds the mixer with default initialisation.
-        reject: builds it with an option that it does not have, ``None`` where there is no such way.
-        device: where it is tested. Weights and inputs are drawn on the CPU, so that they are the same everywhere.
+        reject: builds it with an option that does not exist; None if that is not possible.
+        device: the device on which it is tested. Weights and inputs are drawn on the CPU, so that they are the same
+            on every device.
     """
 
     label: str
@@ -64,24 +65,27 @@ class Case:
 
     @property
     def info(self) -> MixerInfo:
-        """The built mixer's info."""
+        """Info of the mixer."""
         with torch.device("meta"):
             return self.make().info
 
     def mixer(
         self, dtype: torch.dtype | None = torch.float64, *, train: bool = False, randomize: bool = True
     ) -> Mixer:
-        """The mixer, in evaluation mode unless said, its parameters moved off special values such as zero.
+        """Build the mixer.
 
-        ``dtype=None`` leaves its dtype as it was built.
+        Args:
+            dtype: of its parameters; None leaves them as they were built.
+            train: True for training mode, False for evaluation mode.
+            randomize: add noise to the parameters, because faults can hide behind initial values such as zero.
         """
         mixer = randomized(self.make) if randomize else seeded(self.make)
         return mixer.to(self.device, dtype).train(train)
 
     def sample(
         self, mixer: Mixer, batch: int, length: int, *, seed: int = 1, dtype: torch.dtype = torch.float64
-    ) -> Sample:
-        """Random inputs that this mixer takes."""
+    ) -> SampleInputs:
+        """Draw random inputs that a mixer takes: x (batch, length, D), its context and its side inputs."""
         generator = torch.Generator().manual_seed(seed)
         x = torch.randn(batch, length, mixer.dim, generator=generator, dtype=torch.float64).to(dtype)
         context = None
@@ -90,75 +94,78 @@ class Case:
             real = torch.arange(5) < torch.randint(2, 6, (batch, 1), generator=generator)
             context = Context(keys, real)
         side = mixer.example_side(batch, length, generator)
-        return Sample(x, context, side, mixer.info.side).to(self.device)
+        return SampleInputs(x, context, side, mixer.info.side).to(self.device)
 
 
 @dataclass(frozen=True)
-class Sample:
-    """Inputs of one call, with what belongs to them; ``sides`` says what the side inputs are."""
+class SampleInputs:
+    """Inputs of one call of a mixer: x (B, T, D), context and side inputs; ``sides`` describes the side inputs."""
 
     x: Tensor
     context: Context | None
     side: Mapping[str, Tensor]
     sides: Mapping[str, SideInput]
 
-    def to(self, device: str) -> Sample:
-        """The same inputs elsewhere."""
+    def to(self, device: str) -> SampleInputs:
+        """Return the inputs on another device."""
         context = self.context
         if context is not None:
             context = Context(context.x.to(device), None if context.mask is None else context.mask.to(device))
         return replace(self, x=self.x.to(device), context=context, side=self._each(lambda v: v.to(device)))
 
-    def cast(self, dtype: torch.dtype) -> Sample:
-        """The same inputs in another dtype."""
+    def cast(self, dtype: torch.dtype) -> SampleInputs:
+        """Return the inputs with x and context in another dtype."""
         context = self.context
         if context is not None:
             context = Context(context.x.to(dtype), context.mask)
         return replace(self, x=self.x.to(dtype), context=context)
 
-    def times(self, start: int, stop: int) -> Sample:
-        """Tokens ``start`` to ``stop``."""
+    def times(self, start: int, stop: int) -> SampleInputs:
+        """Return tokens ``start`` to ``stop`` - 1."""
         return self._of_tokens(lambda t: t[:, start:stop])
 
-    def rows(self, rows: Any) -> Sample:
-        """Some samples of the batch."""
+    def rows(self, rows: Any) -> SampleInputs:
+        """Return some samples of the batch, by an index of its first axis."""
         context = self.context
         if context is not None:
             context = Context(context.x[rows], None if context.mask is None else context.mask[rows])
         return replace(self, x=self.x[rows], context=context, side=self._each(lambda v: v[rows]))
 
-    def tokens(self, row: int, chosen: Tensor) -> Sample:
-        """One sample alone, with only the chosen tokens (T,) bool."""
+    def tokens(self, row: int, chosen: Tensor) -> SampleInputs:
+        """Return one sample of the batch, with only the chosen tokens (T,) bool."""
         return self.rows(slice(row, row + 1))._of_tokens(lambda t: t[:, chosen])
 
-    def with_x(self, x: Tensor) -> Sample:
-        """The same call with another x."""
+    def with_x(self, x: Tensor) -> SampleInputs:
+        """Return the inputs with another x."""
         return replace(self, x=x)
 
-    def with_side(self, name: str, value: Tensor | None) -> Sample:
-        """The same call with another side input of that name, or without it."""
+    def with_side(self, name: str, value: Tensor | None) -> SampleInputs:
+        """Return the inputs with another side input of a name, or without it."""
         rest = {k: v for k, v in self.side.items() if k != name}
         return replace(self, side=rest if value is None else {**rest, name: value})
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
         return {name: change(value) for name, value in self.side.items()}
 
-    def _of_tokens(self, choose: Callable[[Tensor], Tensor]) -> Sample:
+    def _of_tokens(self, choose: Callable[[Tensor], Tensor]) -> SampleInputs:
         side = moved(self.side, self.sides, lambda value, _: choose(value))
         return replace(self, x=choose(self.x), side=side)
 
     def call(self) -> Call:
+        """Return a new :class:`Call` with the side inputs."""
         return Call(side=dict(self.side))
 
     def forward(self, mixer: Mixer, mask: Tensor | None = None, call: Call | None = None) -> Tensor:
+        """Run the mixer on the inputs; returns (B, T, D)."""
         y: Tensor = mixer(self.x, mask=mask, context=self.context, call=call or self.call())
         return y
 
     def start(self, mixer: Mixer) -> State:
-        """The state before the first token, where x is (a mixer without parameters does not know)."""
+        """Return the state before the first token, on the device of x."""
         return mixer.init_state(len(self.x), device=self.x.device)
 
     def stream(self, mixer: Mixer, state: State, mask: Tensor | None = None) -> tuple[Tensor, State]:
+        """Stream the inputs through the mixer; returns (B, T, D) and the state after them."""
         return mixer.stream(self.x, state, mask=mask, context=self.context, call=self.call())
 
 
@@ -169,14 +176,17 @@ def cases_of(
     options: Mapping[str, Any] | None = None,
     device: str = "cpu",
 ) -> list[Case]:
-    """The cases of a mixer.
+    """Return the cases of a mixer.
 
     Args:
-        target: the name of a mixer, channel mixer or model (``"model:mamba"`` where a mixer has the same name);
+        target: the name of a mixer, channel mixer or model (``"model:mamba"`` if a mixer has the same name);
             ``"file.py:Class"``; a class; or a function that builds a mixer.
-        dim: width to build it with.
-        options: its options; by default every example that it was registered with.
-        device: where to test it: ``"cpu"``, ``"cuda"``, ...
+        dim: width D.
+        options: its options; by default every set of example options with which it was registered.
+        device: the device on which to test it: ``"cpu"``, ``"cuda"``, ...
+
+    Raises:
+        ValueError: for an unknown name, or a target of another type.
     """
     return [replace(case, device=device) for case in _cases_of(target, dim, options)]
 
@@ -201,12 +211,12 @@ def _cases_of(
 
 
 def all_targets() -> list[str]:
-    """Everything registered that the laws are for: mixers, channel mixers, and models as ``model:NAME``."""
+    """Return the names of everything registered that obeys the laws: mixers, channel mixers, models (``model:ID``)."""
     return [*mixers.ids(), *channels.ids(), *(f"model:{name}" for name in models.ids())]
 
 
 def _model_cases(name: str, dim: int) -> list[Case]:
-    """The body of a model; of an encoder-decoder both."""
+    """Return a case for the body of a model; two for an encoder-decoder."""
     spec = load_spec(name, dim=dim)
 
     def reject() -> Any:

@@ -1,6 +1,6 @@
-"""Checks of statements that several papers make of their parts: each raises ``LawBroken`` where one does not hold.
+"""Checks of statements that hold for several papers' parts; each raises ``LawBroken`` if its statement does not hold.
 
-They speak of a part (a mixer, a layer, a model) and an input that the caller made, in float64 where not said.
+The caller makes the part (a mixer, a layer, a model) and its input, in float64 unless a check says otherwise.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from anyformer.layers.heads import merge_heads, split_heads
 
 
 def streams(part: Any, x: Tensor, *sizes: int | Sequence[int], tolerance: float = 1e-9) -> Any:
-    """Streamed in pieces of each size (by default one token at a time), a part gives what it gives for the whole.
+    """Check that a part streamed in pieces, by default one token at a time, gives its output for the whole sequence.
 
     Args:
-        x: (B, T, ...), what the part is called with.
-        sizes: of all pieces, or of each.
+        part: a part with ``init_state`` and ``stream``.
+        x: (B, T, ...), its input.
+        sizes: ways of splitting: the size of all pieces, or a list of sizes.
+        tolerance: as in :func:`anyformer.laws.measures.close`.
 
     Returns:
         The state after the last token.
@@ -35,7 +37,7 @@ def streams(part: Any, x: Tensor, *sizes: int | Sequence[int], tolerance: float 
 
 
 def in_pieces(part: Any, x: Tensor, size: int | Sequence[int], state: Any = None) -> tuple[Tensor, Any]:
-    """Stream x (B, T, ...) in pieces, from the start or from a state: the outputs (B, T, ...) and the last state."""
+    """Stream x (B, T, ...) in pieces, from the start or from a state; returns outputs (B, T, ...) and the new state."""
     state, pieces = part.init_state(len(x)) if state is None else state, []
     for piece in x.split(size if isinstance(size, int) else list(size), 1):
         y, state = part.stream(piece, state)
@@ -44,7 +46,7 @@ def in_pieces(part: Any, x: Tensor, size: int | Sequence[int], state: Any = None
 
 
 def mixes(mixer: Mixer, x: Tensor, tolerance: float = 1e-9) -> Tensor:
-    """Check that a mixer's output is its matrix times its values, finished, and return the matrix (B, H, T, S)."""
+    """Check that a mixer's output is finish(matrix @ values) of its ``mixing``; returns the matrix (B, H, T, S)."""
     found = mixer.mixing(x)
     assert found is not None, f"{mixer.info.name} has no mixing matrix"
     close("the matrix times the values", found.finish(found.matrix @ found.values), mixer(x), tolerance)
@@ -60,24 +62,27 @@ def reduces_to(
     strict: bool = True,
     tolerance: float = 1e-9,
 ) -> None:
-    """Under a part's weights, another one gives what the part does.
+    """Check that ``other``, with the weights of ``part``, gives the output of ``part``.
 
     Args:
-        weights: what the other one loads, by default the part's.
-        strict: whether every weight of the one must be one of the other.
+        inputs: arguments of both.
+        weights: state dict for ``other``; by default that of ``part``.
+        what: name of the output in messages.
+        strict: require that both have the same weights.
+        tolerance: as in :func:`anyformer.laws.measures.close`.
     """
     other.load_state_dict(part.state_dict() if weights is None else weights, strict=strict)
     close(what, other(*inputs), part(*inputs), tolerance)
 
 
 def separate(mixer: Any) -> dict[str, Tensor]:
-    """The weights of a mixer whose queries, keys and values come from one map, as those of ``attention``."""
+    """Return the weights of a mixer with one map ``qkv`` as a state dict of ``attention``, which has three."""
     q, k, v = mixer.qkv.weight.detach().chunk(3)
     return {"q.weight": q, "k.weight": k, "v.weight": v, "out.weight": mixer.out.weight.detach()}
 
 
 def heads_of(mixer: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values (B, H, T, K) of a mixer whose maps are ``q``, ``k``, ``v``, or ``qkv`` in one."""
+    """Return queries, keys and values (B, H, T, K) of a mixer with maps ``q``, ``k`` and ``v``, or ``qkv``."""
     maps = mixer.qkv(x).chunk(3, -1) if hasattr(mixer, "qkv") else (mixer.q(x), mixer.k(x), mixer.v(x))
     groups = getattr(mixer, "num_kv_heads", mixer.num_heads)
     q, k, v = (split_heads(t, n) for t, n in zip(maps, (mixer.num_heads, groups, groups), strict=True))
@@ -85,7 +90,7 @@ def heads_of(mixer: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def from_heads(mixer: Any, y: Tensor) -> Tensor:
-    """The output (B, T, D) that a mixer's map ``out`` makes of its heads' (B, H, T, V)."""
+    """Return the output (B, T, D) of a mixer's map ``out`` for outputs of its heads (B, H, T, V)."""
     found: Tensor = mixer.out(merge_heads(y))
     return found
 
@@ -93,7 +98,7 @@ def from_heads(mixer: Any, y: Tensor) -> Tensor:
 def equal_with_gradients(
     what: str, got: Tensor, expected: Tensor, inputs: Iterable[Tensor], tolerance: float = 1e-9
 ) -> None:
-    """Two tensors agree, and so do the gradients that inputs get through either of them."""
+    """Check that two tensors agree, and that inputs get the same gradients through both."""
     inputs = list(inputs)
     close(what, got, expected, tolerance)
     mine, theirs = (
@@ -103,25 +108,29 @@ def equal_with_gradients(
         close(f"{what}, gradient of input {i}", one, other, tolerance)
 
 
-def no_leak(part: Callable[[Tensor], Tensor], x: Tensor, place: int) -> None:
-    """Other tokens from a place on change no output before it, bit by bit.
+def no_leak(part: Callable[[Tensor], Tensor], x: Tensor, start: int) -> None:
+    """Check that a change of the tokens from ``start`` on changes no earlier output, bit by bit.
 
     Args:
-        x: (B, T, ...): numbers, which become others at random, or tokens, which become the next one that occurs.
+        x: (B, T, ...): floats, which are replaced by random ones, or token ids, each replaced by another one.
+        start: the first token that is changed.
     """
-    later = x[:, place:]
+    later = x[:, start:]
     other = torch.randn_like(later) if x.is_floating_point() else (later + 1) % (x.max() + 1)
-    close("before the change", part(torch.cat([x[:, :place], other], 1))[:, :place], part(x)[:, :place], 0.0)
+    close("before the change", part(torch.cat([x[:, :start], other], 1))[:, :start], part(x)[:, :start], 0.0)
 
 
 def permutes(part: Callable[[Tensor], Tensor], x: Tensor, tolerance: float = 1e-12) -> None:
-    """Tokens in another order give the same outputs in that order."""
+    """Check that a part is equivariant to permutations of the tokens."""
     order = torch.randperm(x.shape[1])
     close("shuffled", part(x[:, order]), part(x)[:, order], tolerance)
 
 
 def perturb(part: nn.Module, scale: float, among: Callable[[str], bool] = lambda name: True) -> None:
-    """Move the parameters whose names are ``among`` those wanted off special values, such as zeros and ones."""
+    """Add noise of standard deviation ``scale`` to the parameters whose names satisfy ``among``, in place.
+
+    At initial values such as zero and one, many mistakes cancel.
+    """
     with torch.no_grad():
         for name, p in part.named_parameters():
             if among(name):
@@ -129,5 +138,5 @@ def perturb(part: nn.Module, scale: float, among: Callable[[str], bool] = lambda
 
 
 def inputs_of(x: Tensor, mask: Tensor | None = None) -> Inputs:
-    """The second argument of a mixer's ``_forward`` for x (B, T, D) and a mask alone."""
+    """Return the second argument of a mixer's ``_forward`` for x (B, T, D) with no input but a mask."""
     return Layout.of(x, mask).inputs(None, None, None, None, x.dtype)

@@ -1,4 +1,4 @@
-"""The law of cost: time and memory grow as a mixer declares."""
+"""The law of cost: FLOPs and memory grow with the length as a mixer declares."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from anyformer.ops import FlopCounter
 
 @register_law("cost")
 def cost(case: Case) -> bool:
-    """FLOPs and what is kept for the backward grow no faster than declared."""
+    """FLOPs, and bytes kept for the backward pass, grow no faster with the length than declared."""
     mixer = case.mixer(torch.float32, train=True)
     top = limit(mixer, 1024)
     lengths = [top // 4, top // 2, top]

@@ -1,4 +1,4 @@
-"""The law of errors: a wrong input is refused in words that name it."""
+"""The law of errors: a wrong input is refused with a message that names it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from anyformer.contract import Call, Context, Mixer
-from anyformer.laws.case import Case, Sample
+from anyformer.laws.case import Case, SampleInputs
 from anyformer.laws.measures import (
     expect_error,
     limit,
@@ -19,7 +19,7 @@ from anyformer.laws.registry import register_law
 @register_law("errors")
 @torch.no_grad()
 def errors(case: Case) -> bool:
-    """Wrong input raises ``ValueError`` that names the argument and says what came."""
+    """Wrong input raises a ``ValueError`` that names the argument and the value received."""
     mixer = case.mixer()
     sample = case.sample(mixer, 2, limit(mixer, 7))
     x, D = sample.x, mixer.dim
@@ -52,8 +52,8 @@ def errors(case: Case) -> bool:
     return True
 
 
-def _side_errors(mixer: Mixer, sample: Sample) -> None:
-    """Side inputs that nothing takes, of another shape or kind, and of pairs where tokens are masked."""
+def _side_errors(mixer: Mixer, sample: SampleInputs) -> None:
+    """Check the errors for unknown side inputs, for wrong shapes and kinds, and for pairs beside a mask."""
     (B, T), x = sample.x.shape[:2], sample.x
     mask = torch.ones(B, T, dtype=torch.bool, device=x.device)
 

@@ -1,4 +1,4 @@
-"""Planted faults: what breaks a law, so that the law is known to be able to fail.
+"""Planted faults: mixers and ops that break a law on purpose, which show that the law can fail.
 
 >>> @breaks("streaming")
 ... class DropsState(Sound):
@@ -29,7 +29,7 @@ F = TypeVar("F", bound=Callable[[Tensor], Tensor])
 
 
 class Sound(Mixer):
-    """A gated running sum that obeys every law: a planted fault is a subclass that changes one thing."""
+    """A gated running sum that obeys every law. A planted fault is a subclass that changes one thing."""
 
     class Options(Mixer.Options):
         def info(self) -> MixerInfo:
@@ -63,10 +63,10 @@ class Fault:
     """A planted fault.
 
     Attributes:
-        name: for the table.
+        name: its name in tables.
         law: the law that it breaks.
-        case: what breaks it.
-        words: what the law then says, a regular expression.
+        case: the mixer or op that breaks it.
+        words: regular expression for the message of the law.
     """
 
     name: str
@@ -76,18 +76,19 @@ class Fault:
 
 
 FAULTS: list[Fault] = []
-"""Mixers that break a law."""
+"""Planted mixers, each of which breaks a law."""
 MODEL_FAULTS: list[Fault] = []
-"""Whole models that break a law over such."""
+"""Planted whole models, each of which breaks a law over models."""
 OP_FAULTS: list[Fault] = []
-"""Ops that break a law over ops."""
+"""Planted ops, each of which breaks a law over ops."""
 
 
 def breaks(law: str, words: str = "") -> Callable[[T], T]:
     """Decorator: plant a mixer, most easily a subclass of :class:`Sound`, that must break a law.
 
     Args:
-        words: what the law then says, a regular expression.
+        law: name of the law.
+        words: regular expression for the message of the law.
     """
 
     def plant(mixer: T) -> T:
@@ -121,7 +122,7 @@ def breaks_model(law: str, words: str, **options: Any) -> Callable[[W], W]:
 
 @dataclass(frozen=True)
 class _Planted(OpCase):
-    """A call of an op of one argument, x (B, T, K)."""
+    """An example call of an op with one argument, x (B, T, K)."""
 
     def at(self, sizes: Sizes) -> OpCase:
         return replace(self, tensors=_example(sizes))
@@ -133,7 +134,7 @@ def _example(sizes: Sizes) -> dict[str, Tensor]:
 
 
 def op_case(op: Callable[[Tensor], Any]) -> OpCase:
-    """A call of a function of x (B, T, K), for the laws over ops."""
+    """Make an example call of a function of x (B, T, K), for the laws over ops."""
     name = getattr(op, "__name__", "op").strip("_")
     return _Planted(name, "", lambda x: op(x), _example(Sizes(B=3, T=4, K=5)))
 
@@ -142,7 +143,8 @@ def breaks_op(law: str, words: str) -> Callable[[F], F]:
     """Decorator: plant an op, a function of x (B, T, K), that must break a law over ops.
 
     Args:
-        words: what the law then says, a regular expression.
+        law: name of the law.
+        words: regular expression for the message of the law.
     """
 
     def plant(op: F) -> F:

@@ -1,4 +1,4 @@
-"""Laws of what a token may see: its reach, padding and packed sequences, and every length."""
+"""Laws of visibility: the declared reach, padding and packed sequences, and sequences of every length."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from anyformer.contract import Mixer
-from anyformer.laws.case import Case, LawBroken, Sample
+from anyformer.laws.case import Case, LawBroken, SampleInputs
 from anyformer.laws.measures import (
     LENGTH,
     close,
@@ -20,7 +20,7 @@ from anyformer.laws.registry import register_law
 @register_law("reach")
 @torch.no_grad()
 def reach(case: Case) -> bool:
-    """Changes outside the declared reach change nothing. By perturbation: a leak through top-k has no gradient."""
+    """Changes of tokens outside the declared reach change no output, tested by perturbation: top-k has no gradient."""
     mixer = case.mixer()
     past, future = mixer.info.reach
     if past is None and future is None:
@@ -39,7 +39,7 @@ def reach(case: Case) -> bool:
                 x = sample.x.clone()
                 x[:, outside] = torch.randn_like(x[:, outside]) * 10.0 ** (seed - 1)
                 changed = sample.with_x(x).forward(mixer)
-                # not bitwise: FFT forms mix rounding errors over the whole length
+                # not bit by bit: FFTs spread rounding errors over the whole length
                 close(
                     f"output {t} after a change of {side} tokens (reach {mixer.info.reach})",
                     changed[:, t],
@@ -50,7 +50,7 @@ def reach(case: Case) -> bool:
 
 @register_law("padding")
 def padding(case: Case) -> bool:
-    """Masked tokens change nothing, get zeros and no gradient; packed sequences are as if alone."""
+    """Masked tokens change no other output, and get zeros and no gradient; packed sequences do not see each other."""
     mixer = case.mixer()
     T = limit(mixer, LENGTH)
     sample = case.sample(mixer, 3, T)
@@ -82,7 +82,7 @@ def padding(case: Case) -> bool:
 
 
 @torch.no_grad()
-def _packed(mixer: Mixer, sample: Sample) -> None:
+def _packed(mixer: Mixer, sample: SampleInputs) -> None:
     T = sample.x.shape[1]
     ids = torch.zeros(2, T, dtype=torch.int64, device=sample.x.device)
     ids[0, : T // 3], ids[0, T // 3 : T - 2] = 1, 2
@@ -100,16 +100,16 @@ def _packed(mixer: Mixer, sample: Sample) -> None:
 
 @register_law("length")
 def length(case: Case) -> bool:
-    """Any length up to ``max_length`` works, no token, no sample and padding alone included; past it a clear error."""
+    """Every length up to ``max_length`` works, as do empty batches and padding alone; a longer one is a clear error."""
     mixer = case.mixer()
-    _nothing(case, mixer)
+    _empty(case, mixer)
     with torch.no_grad():
         _lengths(case, mixer)
     return True
 
 
-def _nothing(case: Case, mixer: Mixer) -> None:
-    """Batches with nothing in them, or with nothing but padding: zeros, a gradient, and a stream that goes on."""
+def _empty(case: Case, mixer: Mixer) -> None:
+    """Check batches without samples or tokens, or with padding alone: outputs and gradients are zero, streams go on."""
     for B, T in ((0, 7), (2, 0), (0, 0), (2, 7)):
         T = limit(mixer, T)
         sample = case.sample(mixer, B, T)
@@ -132,7 +132,7 @@ def _nothing(case: Case, mixer: Mixer) -> None:
                         raise LawBroken(f"{name} gets a gradient that is not zero")
                 streams = mixer.info.causal and (mask is None or mask.dtype == torch.bool)
                 if streams:
-                    _stream_nothing(mixer, sample, mask)
+                    _stream_empty(mixer, sample, mask)
             except LawBroken as error:
                 raise LawBroken(f"{what}: {error}") from None
             except Exception as error:
@@ -142,7 +142,7 @@ def _nothing(case: Case, mixer: Mixer) -> None:
 
 
 @torch.no_grad()
-def _stream_nothing(mixer: Mixer, sample: Sample, mask: Tensor | None) -> None:
+def _stream_empty(mixer: Mixer, sample: SampleInputs, mask: Tensor | None) -> None:
     y, state = sample.stream(mixer, sample.start(mixer), mask)
     close("stream", y, torch.zeros_like(y), 0.0)
     again, _ = sample.stream(mixer, state)

@@ -1,4 +1,4 @@
-"""What the laws measure with."""
+"""Measurements that the laws share: distances, exponents, saved bytes, expected errors."""
 
 from __future__ import annotations
 
@@ -10,18 +10,26 @@ import torch
 from torch import Tensor, nn
 
 from anyformer.contract import GROWTHS, Mixer
-from anyformer.laws.case import LawBroken, Sample
+from anyformer.laws.case import LawBroken, SampleInputs
 
 LENGTH = 19
-"""Tokens of a sample where nothing asks for more: no multiple of a chunk."""
+"""Tokens of a sample unless a law needs more: no multiple of a chunk."""
 
 EXPONENTS = {"none": 0.0, "constant": 0.05, "log n": 0.6, "n": 1.1, "n log n": 1.3, "n^1.5": 1.6, "n^2": 2.1}
-"""The largest exponent that passes for each growth."""
+"""Largest exponent of the length that passes for each declared growth."""
 assert set(EXPONENTS) == set(GROWTHS)
 
 
 def close(what: str, got: Tensor, expected: Tensor, tolerance: float = 1e-9) -> None:
-    """``LawBroken`` unless ``got`` is ``expected`` to ``tolerance``, relative to the largest expected value (or 1)."""
+    """Check that two tensors are close.
+
+    Args:
+        what: name of ``got`` in the message.
+        tolerance: largest difference, relative to the largest absolute value of ``expected`` or to 1.
+
+    Raises:
+        LawBroken: if they differ in shape or by more, or ``got`` is not finite.
+    """
     if got.shape != expected.shape:
         raise LawBroken(f"{what}: shape {tuple(got.shape)} instead of {tuple(expected.shape)}")
     if got.numel() == 0:
@@ -35,25 +43,25 @@ def close(what: str, got: Tensor, expected: Tensor, tolerance: float = 1e-9) -> 
 
 
 def limit(mixer: Mixer, length: int) -> int:
-    """``length``, or the longest that the mixer takes."""
+    """Return ``length``, or the mixer's ``max_length`` if that is shorter."""
     longest = mixer.info.max_length
     return length if longest is None else min(length, longest)
 
 
 def ragged_mask(batch: int, length: int) -> Tensor:
-    """Which tokens are real, (B, T): scattered ones, and a first sample that joins late."""
+    """Return a mask (B, T) with scattered real tokens; the first half of the first sample is padding."""
     mask = torch.rand(batch, length, generator=torch.Generator().manual_seed(3)) > 0.4
     mask[0, : length // 2] = False
     return mask
 
 
 def weights_for(y: Tensor) -> Tensor:
-    """Fixed random weights, so that a sum over y tells its elements apart."""
+    """Return fixed random weights of the shape of y, so that a weighted sum over y tells its elements apart."""
     return torch.randn(y.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64).to(y)
 
 
 def gradient_of(t: Tensor) -> Tensor:
-    """The gradient that t got, zeros where it got none."""
+    """Return a copy of the gradient of a leaf, or zeros if it has none."""
     return torch.zeros_like(t) if t.grad is None else t.grad.detach().clone()
 
 
@@ -69,7 +77,16 @@ def every_parameter_learns(module: nn.Module) -> None:
 def check_exponent(
     what: str, declared: str, lengths: list[int], figures: Sequence[float], settled: bool = False
 ) -> None:
-    """The growth over the last doubling is not above what is declared, and for a state not below it either."""
+    """Check the growth of ``figures`` between the last two lengths against the declared one.
+
+    Args:
+        what: name of the figures in the message.
+        declared: one of ``GROWTHS``.
+        settled: the growth must not be smaller either.
+
+    Raises:
+        LawBroken: if it differs.
+    """
     if figures[-1] == 0 or figures[-2] == 0:
         return
     exponent = math.log(figures[-1] / figures[-2]) / math.log(lengths[-1] / lengths[-2])
@@ -81,13 +98,13 @@ def check_exponent(
         raise LawBroken(f"{what} grow like n^{exponent:.2f} only, declared {declared!r}")
 
 
-def saved_bytes(mixer: Mixer, sample: Sample) -> int:
-    """Bytes that a forward keeps for its backward."""
+def saved_bytes(mixer: Mixer, sample: SampleInputs) -> int:
+    """Return the bytes that a forward pass keeps for its backward pass."""
     held: dict[int, torch.UntypedStorage] = {}
 
     def pack(t: Tensor) -> Tensor:
         storage = t.untyped_storage()
-        held[storage.data_ptr()] = storage  # kept alive, or its address would be given to another
+        held[storage.data_ptr()] = storage  # kept alive, so that its address is not used again
         return t
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
@@ -97,7 +114,14 @@ def saved_bytes(mixer: Mixer, sample: Sample) -> int:
 
 
 def expect_error(what: str, word: str, call: Any, also: str = "") -> None:
-    """``LawBroken`` unless ``call`` raises a ``ValueError`` that names ``word`` and ``also``."""
+    """Check that ``call`` raises a ``ValueError`` whose message contains ``word`` and ``also``.
+
+    Args:
+        what: the wrong input, in words.
+
+    Raises:
+        LawBroken: if it raises nothing, another error or another message.
+    """
     try:
         call()
     except ValueError as error:
@@ -110,7 +134,11 @@ def expect_error(what: str, word: str, call: Any, also: str = "") -> None:
 
 
 def close_in_bfloat16(what: str, got: Tensor, expected: Tensor, tolerance: float = 0.1) -> None:
-    """Within bfloat16's accuracy in the mean: single elements may fall on the other side of a discrete choice."""
+    """Check that two tensors are close in root mean square; single elements may differ by a discrete choice.
+
+    Raises:
+        LawBroken: if they are not, or ``got`` is not finite.
+    """
     got, expected = got.double(), expected.double()
     if not bool(got.isfinite().all()):
         raise LawBroken(f"{what}: not finite")

@@ -1,4 +1,4 @@
-"""Laws of numbers: the fast form is the definition, gradients are there, in every precision."""
+"""Laws of numerics: the fast form equals the definition, every parameter gets a gradient, and dtypes are kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from anyformer.contract import Mixer
-from anyformer.laws.case import Case, LawBroken, Sample
+from anyformer.laws.case import Case, LawBroken, SampleInputs
 from anyformer.laws.measures import (
     LENGTH,
     close,
@@ -27,7 +27,7 @@ from anyformer.state import leaves
 
 @register_law("definition")
 def definition(case: Case) -> bool:
-    """The fast form is the definition: outputs, every gradient, final state."""
+    """The fast form equals the definition: outputs, every gradient and the final state."""
     _compare_with_definition(case, torch.float64, 67, 1e-9, 1e-7)
     _compare_with_definition(case, torch.float32, LENGTH, 2e-4, 2e-3)
     _compare_with_definition(case, torch.bfloat16, LENGTH, 0.1, None)
@@ -49,8 +49,8 @@ def _compare_with_definition(
         close(f"{what} in {name}", fast[what], expected, allowed)
 
 
-def _everything(mixer: Mixer, sample: Sample, gradients: bool) -> dict[str, Tensor]:
-    """Output, gradients of the input and the parameters, and the final state."""
+def _everything(mixer: Mixer, sample: SampleInputs, gradients: bool) -> dict[str, Tensor]:
+    """Return the output, the gradients of input and parameters, and the final state, by name."""
     mixer.zero_grad(set_to_none=True)
     x = sample.x.clone().requires_grad_(gradients)
     y = sample.with_x(x).forward(mixer)
@@ -70,7 +70,7 @@ def _everything(mixer: Mixer, sample: Sample, gradients: bool) -> dict[str, Tens
 
 @register_law("gradient")
 def gradient(case: Case) -> bool:
-    """In training, at randomised parameters, every parameter gets a finite gradient that is not zero."""
+    """In training mode, at random parameters, every parameter gets a gradient that is finite and not zero."""
     mixer = case.mixer(train=True)
     if not list(mixer.parameters()):
         return False
@@ -85,7 +85,7 @@ def gradient(case: Case) -> bool:
 @register_law("mixing")
 @torch.no_grad()
 def mixing(case: Case) -> bool:
-    """Where a mixing matrix is given, y = finish(matrix @ values)."""
+    """If a mixer has a mixing matrix, its output is finish(matrix @ values)."""
     mixer = case.mixer()
     sample = case.sample(mixer, 2, limit(mixer, LENGTH))
     found = mixer.mixing(sample.x, context=sample.context, call=sample.call())
@@ -98,8 +98,8 @@ def mixing(case: Case) -> bool:
 @register_law("precision")
 @torch.no_grad()
 def precision(case: Case) -> bool:
-    """bfloat16 by autocast, conversion and default, gives its accuracy and dtype, streamed too; float64 stays; and
-    float16 does not overflow on the way to what float32 says fits."""
+    """bfloat16 (by autocast, by conversion and as default dtype) has its accuracy and dtype, streamed too; float64 is
+    not narrowed on the way; and float16 does not overflow where the result fits."""
     mixer = case.mixer(torch.float32, randomize=False)
     sample = case.sample(mixer, 2, limit(mixer, LENGTH), dtype=torch.float32)
     y = sample.forward(mixer)
@@ -107,7 +107,7 @@ def precision(case: Case) -> bool:
         for given in (
             sample,
             sample.cast(torch.bfloat16),
-        ):  # as a layer behind a norm, or behind a matrix, gets it
+        ):  # a norm gives float32 under autocast, a matrix product bfloat16
             what = f"under autocast, x in {str(given.x.dtype).removeprefix('torch.')}"
             close_in_bfloat16(f"output {what}", given.forward(mixer), y)
             if mixer.info.causal:
@@ -119,7 +119,7 @@ def precision(case: Case) -> bool:
         by_default = case.mixer(None, randomize=False)
         rounded = sample.cast(torch.bfloat16).cast(torch.float32)
         expected = rounded.forward(copy.deepcopy(by_default).float())
-        # weights that are drawn in bfloat16 lie on a grid, on which more choices are almost ties
+        # weights drawn in bfloat16 lie on a coarse grid, so that more discrete choices are almost ties
         _in_bfloat16("bfloat16 by default", by_default, sample, expected, 0.15)
     _stays_float64(case)
     fits_in_float16(case)
@@ -128,7 +128,7 @@ def precision(case: Case) -> bool:
 
 @torch.enable_grad()
 def _trains_under_autocast(case: Case) -> None:
-    """A backward from under autocast gives every parameter that gets a gradient one of its own dtype, finite."""
+    """Check that gradients are finite after a forward pass under autocast, for inputs of both dtypes."""
     mixer = case.mixer(torch.float32, train=True)
     sample = case.sample(mixer, 2, limit(mixer, LENGTH), dtype=torch.float32)
     for dtype in (torch.float32, torch.bfloat16):
@@ -143,13 +143,15 @@ def _trains_under_autocast(case: Case) -> None:
                 raise LawBroken(f"gradient of {name} under autocast is not finite")
 
 
-def _stream_halves(mixer: Mixer, sample: Sample) -> Tensor:
+def _stream_halves(mixer: Mixer, sample: SampleInputs) -> Tensor:
     T = sample.x.shape[1]
     first, state = sample.times(0, T // 2).stream(mixer, sample.start(mixer))
     return torch.cat((first, sample.times(T // 2, T).stream(mixer, state)[0]), 1)
 
 
-def _in_bfloat16(how: str, mixer: Mixer, sample: Sample, expected: Tensor, tolerance: float = 0.1) -> None:
+def _in_bfloat16(
+    how: str, mixer: Mixer, sample: SampleInputs, expected: Tensor, tolerance: float = 0.1
+) -> None:
     for name, p in mixer.named_parameters():
         if p.dtype != torch.bfloat16:
             raise LawBroken(f"parameter {name} of a mixer in {how} is {p.dtype}")
@@ -176,7 +178,7 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
 
 @torch.no_grad()
 def fits_in_float16(case: Case) -> None:
-    """From inputs ten and more times as large as usual: what float32 gives, where float16 holds it, is finite."""
+    """Check that float16 gives finite outputs for large inputs wherever the output of float32 fits into float16."""
     half = case.mixer(torch.float16)
     if not all(bool(p.isfinite().all()) for p in half.parameters()):
         return
@@ -188,11 +190,11 @@ def fits_in_float16(case: Case) -> None:
         if not float(expected.abs().max()) < 3e4:
             return
         if not bool(sample.with_x(x).forward(half).isfinite().all()):
-            raise LawBroken(f"in float16, x {size} times a normal: overflows where float32 gives what fits")
+            raise LawBroken(f"in float16, at x of size {size}: overflows, though the result of float32 fits")
 
 
 def _stays_float64(case: Case) -> None:
-    """Slopes over steps of two sizes, both far below what float32 can tell, agree."""
+    """Check by finite differences, at two steps below the resolution of float32, that all is computed in float64."""
     mixer = case.mixer()
     sample = case.sample(mixer, 2, limit(mixer, 9))
     along = weights_for(sample.x)

@@ -1,4 +1,4 @@
-"""Laws of weights and states that are written, read, copied and built again."""
+"""Laws of persistence: weights and states are saved, loaded and copied without a change."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from anyformer.laws.registry import register_law
 @register_law("persistence")
 @torch.no_grad()
 def persistence(case: Case) -> bool:
-    """Weights and states survive being written, read and copied, bit for bit."""
+    """Weights and states are the same, bit for bit, after saving, loading and copying."""
     mixer = case.mixer(torch.float32)
     for name, p in mixer.named_parameters():
         if p.is_complex():
@@ -54,13 +54,13 @@ def persistence(case: Case) -> bool:
 @register_law("construction")
 @torch.no_grad()
 def construction(case: Case) -> bool:
-    """Built on the meta device, emptied onto its own and loaded, it is the original; and so it is behind a pickle."""
+    """A mixer built on the meta device, moved by ``to_empty`` and loaded equals the original, and so does a pickle."""
     mixer = case.mixer(torch.float32)
     sample = case.sample(mixer, 2, limit(mixer, LENGTH), dtype=torch.float32)
     with torch.device("meta"):
         built = case.make()
     built = built.to_empty(device=case.device).eval()
-    for tensor in (*built.parameters(), *built.buffers()):  # whatever was in that memory
+    for tensor in (*built.parameters(), *built.buffers()):  # to_empty leaves memory uninitialised
         tensor.fill_(torch.nan if tensor.is_floating_point() else 1)
     built.load_state_dict(mixer.state_dict())
     ways = {"built on the meta device and loaded": built, "read from a pickle": _pickled(mixer)}

@@ -1,4 +1,4 @@
-"""Laws of what a call depends on and leaves behind: nothing but its inputs, and nothing."""
+"""Laws of purity: a call depends on its inputs alone, and changes nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from anyformer.state import leaves, map_state
 @register_law("purity")
 @torch.no_grad()
 def purity(case: Case) -> bool:
-    """Forward and stream write no buffer, no input and no state, in both modes."""
+    """Forward and stream write to no buffer, input or state, in training and in evaluation mode."""
     for train in (False, True):
         mixer = case.mixer(train=train)
         sample = case.sample(mixer, 2, limit(mixer, LENGTH))
@@ -47,7 +47,7 @@ def purity(case: Case) -> bool:
 @register_law("independence")
 @torch.no_grad()
 def independence(case: Case) -> bool:
-    """A sample's result does not depend on its batch, and evaluation repeats bit for bit."""
+    """The output for a sample does not depend on the other samples of its batch; evaluation repeats bit for bit."""
     mixer = case.mixer()
     sample = case.sample(mixer, 3, limit(mixer, LENGTH))
     y = sample.forward(mixer)
@@ -65,7 +65,7 @@ def independence(case: Case) -> bool:
 @register_law("modes")
 @torch.no_grad()
 def modes(case: Case) -> bool:
-    """Training gives what evaluation gives, as nothing is dropped or drawn."""
+    """Training mode and evaluation mode give the same outputs: nothing is dropped or drawn at random."""
     sample = case.sample(case.mixer(), 2, limit(case.mixer(), LENGTH))
     close(
         "output in training against evaluation",

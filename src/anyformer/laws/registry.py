@@ -1,4 +1,4 @@
-"""The registries of laws, filled by decorators: the files of a folder are the only list of its laws."""
+"""The registries of laws. Decorators fill them; the files of a folder are the only list of its laws."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Law(Generic[C]):
 
     Attributes:
         id: its name.
-        subject: the file that it stands in.
-        check: raises ``LawBroken`` where a case breaks it, and returns ``False`` where it does not apply.
+        subject: the name of its file.
+        check: raises ``LawBroken`` if a case breaks the law, and returns False if it does not apply.
     """
 
     id: str
@@ -36,16 +36,16 @@ class Law(Generic[C]):
 
     @property
     def words(self) -> str:
-        """Say what it demands: the first paragraph of the function's docstring."""
+        """Statement of the law: the first paragraph of the function's docstring."""
         return " ".join((inspect.getdoc(self.check) or "").split("\n\n")[0].split())
 
     def __call__(self, case: C) -> bool:
-        """Hold a case to it; whether it applies."""
+        """Run the law on a case; returns False if it does not apply."""
         return self.check(case) is not False
 
 
 class Laws(Mapping[str, Law[C]]):
-    """The laws of one kind by name, ordered by subject, then as they stand in their file.
+    """The laws of one kind by name, ordered by subject, then by their order in the file.
 
     The modules of a package are imported when its laws are first read, so that a new law is a function in one of
     them, or in a new one.
@@ -60,10 +60,10 @@ class Laws(Mapping[str, Law[C]]):
         self._read = False
 
     def register(self, id: str) -> Callable[[F], F]:
-        """Decorator: make a function of a case a law.
+        """Decorator: register a function of a case as a law.
 
         Raises:
-            ValueError: where the name is taken, or the function does not say what the law demands.
+            ValueError: if the name is taken, or the function has no docstring, which states the law.
         """
 
         def add(check: F) -> F:
@@ -79,7 +79,7 @@ class Laws(Mapping[str, Law[C]]):
         return add
 
     def read(self) -> None:
-        """Import every module of the package, new ones included."""
+        """Import every module of the package, also those that were added since the last call."""
         self._read = True
         package = importlib.import_module(self._package)
         for module in pkgutil.iter_modules(package.__path__):
@@ -87,10 +87,10 @@ class Laws(Mapping[str, Law[C]]):
         self._laws = dict(sorted(self._laws.items(), key=lambda item: item[1].subject))
 
     def chosen(self, only: Iterable[str] | None = None) -> list[Law[C]]:
-        """All laws, or ``only`` some of them in the order given.
+        """Return all laws, or those named in ``only``, in its order.
 
         Raises:
-            ValueError: with the nearest names, for an unknown law.
+            ValueError: for an unknown law; the message has the nearest names.
         """
         names = list(self) if only is None else list(only)
         for name in names:

@@ -1,4 +1,4 @@
-"""Running the laws."""
+"""Runs of the laws on cases, and their results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Outcome = Literal["holds", "broken", "excused", "wrongly excused", "does not app
 
 @dataclass(frozen=True)
 class Result:
-    """One law on one case."""
+    """Result of one law on one case."""
 
     case: str
     law: str
@@ -31,12 +31,16 @@ class Result:
 
     @property
     def good(self) -> bool:
-        """Whether the mixer is as it must be."""
+        """True unless the law is broken, or excused although it holds."""
         return self.outcome not in ("broken", "wrongly excused")
 
 
 def check_case(case: Case, only: Iterable[str] | None = None) -> list[Result]:
-    """Run the laws, or ``only`` some of them, on one case."""
+    """Run all laws, or those named in ``only``, on one case.
+
+    Raises:
+        ValueError: if ``only`` or the mixer's ``info.exceptions`` names an unknown law.
+    """
     chosen = LAWS.chosen(only)
     excuses = case.info.exceptions
     for name in excuses:
@@ -55,14 +59,14 @@ def check_mixer(
     options: Mapping[str, Any] | None = None,
     only: Iterable[str] | None = None,
 ) -> list[Result]:
-    """Hold a mixer to every law that applies to it.
+    """Run every law that applies on a mixer.
 
     Args:
         target, dim, options: see :func:`cases_of`.
-        only: some of the laws, by name.
+        only: names of the laws to run; by default all.
 
     Raises:
-        LawBroken: naming every law that is broken, and how; or that is excused and yet holds.
+        LawBroken: if a law is broken, or excused although it holds; the message names each of them.
     """
     results = [r for case in cases_of(target, dim=dim, options=options) for r in check_case(case, only)]
     bad = [r for r in results if not r.good]
@@ -72,11 +76,13 @@ def check_mixer(
 
 
 def run_law(law: Law[C], case: C, label: str, excuse: str | None = None) -> Result:
-    """Run one law on one case, from a random state that is always the same.
+    """Run one law on one case, with the same random seed every time.
 
     Args:
-        label: the case's name in the result.
-        excuse: the reason for which the case may break the law; then it must.
+        law: the law.
+        case: the case.
+        label: the name of the case in the result.
+        excuse: the reason why the case may break the law; it is then an error if it does not.
     """
     start = time.perf_counter()
     outcome: Outcome = "holds"
@@ -86,7 +92,7 @@ def run_law(law: Law[C], case: C, label: str, excuse: str | None = None) -> Resu
             torch.manual_seed(0)
             if not law(case):
                 outcome = "does not apply"
-    except Exception as error:  # whatever a mixer raises, it has broken the law under which it raised
+    except Exception as error:  # a mixer that raises under a law has broken it
         outcome = "broken"
         detail = str(error) if isinstance(error, LawBroken) else f"{type(error).__name__}: {error}"
     if excuse is not None:
@@ -99,9 +105,9 @@ def run_law(law: Law[C], case: C, label: str, excuse: str | None = None) -> Resu
 
 @contextmanager
 def exact(device: str) -> Iterator[None]:
-    """On CUDA the laws are about float32 and results that repeat: without TF32, and sums in one order where there is.
+    """Switch off TF32 and prefer deterministic algorithms on CUDA, where the laws need float32 and repeatable results.
 
-    Where an op has no form of one order, PyTorch takes the other one.
+    Ops that have no deterministic algorithm run with the one that they have.
     """
     if device == "cpu":
         yield

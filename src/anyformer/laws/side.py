@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from anyformer.contract import Mixer
-from anyformer.laws.case import Case, LawBroken, Sample
+from anyformer.laws.case import Case, LawBroken, SampleInputs
 from anyformer.laws.measures import (
     close,
     limit,
@@ -40,7 +40,7 @@ def side(case: Case) -> bool:
     return bool(kinds)
 
 
-def _told(mixer: Mixer, sample: Sample) -> Tensor:
+def _told(mixer: Mixer, sample: SampleInputs) -> Tensor:
     """The output, with the sum of the auxiliary losses behind it."""
     call = sample.call()
     y = sample.forward(mixer, call=call)

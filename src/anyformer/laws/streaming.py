@@ -1,4 +1,4 @@
-"""The law of streaming: token by token, or in any pieces, is the whole sequence at once."""
+"""The law of streaming: a sequence in pieces gives the outputs of the whole sequence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from anyformer.contract import Mixer
-from anyformer.laws.case import Case, LawBroken, Sample
+from anyformer.laws.case import Case, LawBroken, SampleInputs
 from anyformer.laws.measures import (
     check_exponent,
     close,
@@ -24,7 +24,8 @@ from anyformer.state import select_rows, state_bytes
 
 @register_law("streaming")
 def streaming(case: Case) -> bool:
-    """Any split of the sequence equals the whole, with ragged masks, gradients and a copied state."""
+    """A sequence streamed in any pieces gives the outputs and gradients of the whole, also with masks, and from copied
+    states; the size of the state grows as declared."""
     mixer = case.mixer()
     if not mixer.info.causal:
         return False
@@ -51,8 +52,8 @@ def streaming(case: Case) -> bool:
 
 
 @torch.no_grad()
-def _each_alone(mixer: Mixer, sample: Sample, mask: Tensor | None) -> Tensor:
-    """For grids, whose mask may have no holes: each sample's real tokens alone, at their places."""
+def _each_alone(mixer: Mixer, sample: SampleInputs, mask: Tensor | None) -> Tensor:
+    """Return the outputs for each sample's real tokens alone, (B, T, D); grids refuse masks with holes."""
     if mask is None:
         return sample.forward(mixer)
     y = torch.zeros_like(sample.x)
@@ -61,7 +62,9 @@ def _each_alone(mixer: Mixer, sample: Sample, mask: Tensor | None) -> Tensor:
     return y
 
 
-def _in_pieces(mixer: Mixer, sample: Sample, sizes: list[int], mask: Tensor | None) -> tuple[Tensor, Any]:
+def _in_pieces(
+    mixer: Mixer, sample: SampleInputs, sizes: list[int], mask: Tensor | None
+) -> tuple[Tensor, Any]:
     state, out, start = sample.start(mixer), [], 0
     T = sample.x.shape[1]
     for size in sizes:
@@ -76,7 +79,7 @@ def _in_pieces(mixer: Mixer, sample: Sample, sizes: list[int], mask: Tensor | No
     return torch.cat(out, 1), state
 
 
-def _stream_gradient(mixer: Mixer, sample: Sample) -> None:
+def _stream_gradient(mixer: Mixer, sample: SampleInputs) -> None:
     T = sample.x.shape[1]
     found = []
     for sizes in (None, [T // 3, 1, T]):
@@ -91,7 +94,7 @@ def _stream_gradient(mixer: Mixer, sample: Sample) -> None:
 
 
 @torch.no_grad()
-def _stream_copied(mixer: Mixer, sample: Sample) -> None:
+def _stream_copied(mixer: Mixer, sample: SampleInputs) -> None:
     T = sample.x.shape[1]
     half = T // 2
     order = torch.tensor([2, 0, 0], device=sample.x.device)

@@ -1,4 +1,4 @@
-"""Laws of what PyTorch does with a module: compile, checkpoint and differentiate it."""
+"""Laws of PyTorch's transforms of a module: compilation, checkpointing and derivatives."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from anyformer.ops import use_definition
 
 @register_law("compilation")
 def compilation(case: Case) -> bool:
-    """``torch.compile(fullgraph=True)`` gives what eager gives."""
+    """``torch.compile(fullgraph=True)`` gives the outputs of eager mode."""
     mixer = case.mixer(torch.float32)
     sample = case.sample(mixer, 2, limit(mixer, LENGTH), dtype=torch.float32)
     torch._dynamo.reset()
@@ -38,11 +38,11 @@ def compilation(case: Case) -> bool:
 
 @register_law("checkpointing")
 def checkpointing(case: Case) -> bool:
-    """Under ``torch.utils.checkpoint`` (not reentrant) outputs and gradients are the same, in training."""
+    """Under ``torch.utils.checkpoint`` (not reentrant), outputs and gradients in training are the same."""
     for dtype, tolerance in (
         (torch.float64, 1e-9),
         (torch.float32, 1e-5),
-    ):  # ops have paths of their own for each
+    ):  # ops have different paths for each
         _checkpointed(case, dtype, tolerance)
     return True
 
@@ -53,7 +53,7 @@ def _checkpointed(case: Case, dtype: torch.dtype, tolerance: float) -> None:
     found = []
     for run in (lambda f, x: f(x), lambda f, x: checkpoint(f, x, use_reentrant=False)):
         mixer.zero_grad(set_to_none=True)
-        torch.manual_seed(0)  # what training draws is drawn again
+        torch.manual_seed(0)  # both runs draw the same random numbers
         x = sample.x.clone().requires_grad_()
         y = run(lambda x: sample.with_x(x).forward(mixer), x)
         (y * weights_for(y)).sum().backward()
@@ -64,12 +64,12 @@ def _checkpointed(case: Case, dtype: torch.dtype, tolerance: float) -> None:
 
 
 REFUSALS = ("forward", "jvp", "tangent", "functorch", "differentiat", "derivative")
-"""Words of which a refusal to differentiate in another way than ``backward`` has one."""
+"""Words, one of which must be in the message of an error that refuses a derivative."""
 
 
 @register_law("transforms")
 def transforms(case: Case) -> bool:
-    """Tangents by ``torch.func.jvp`` and gradients of gradients are right or refused, never wrong in silence."""
+    """Tangents by ``torch.func.jvp`` and gradients of gradients are right or raise an error, but are never wrong."""
     mixer = case.mixer()
     sample = case.sample(mixer, 2, limit(mixer, 9))
     weights = {"x": sample.x, **dict(mixer.named_parameters())}
@@ -98,7 +98,7 @@ def transforms(case: Case) -> bool:
 def _gradients_of_gradients(
     run: Callable[..., Tensor], values: list[Tensor], tangents: list[Tensor], w: Tensor
 ) -> None:
-    """The slope of the gradient along a direction is that of the definition, which is made of PyTorch's operations."""
+    """Check the gradient of a directional derivative against the definition, which consists of PyTorch's operations."""
 
     def slope() -> Tensor:
         leaf = [v.clone().requires_grad_() for v in values]
@@ -119,10 +119,10 @@ def _gradients_of_gradients(
 
 
 def _or_refused(run: Callable[[], Tensor]) -> Tensor | None:
-    """``None`` where a clear error says that it cannot be had."""
+    """Return the result, or None if an error says that the derivative does not exist."""
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*has no second derivative")  # an error of PyTorch's follows
+            warnings.filterwarnings("ignore", ".*has no second derivative")  # PyTorch then raises an error
             return run()
     except (RuntimeError, NotImplementedError, ValueError) as error:
         if not any(word in str(error) for word in REFUSALS):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from anyformer.compare.run.items import sample_of
-from anyformer.compare.verdict.confidence_intervals import Entry, difference, estimate
+from anyformer.compare.verdict.confidence_intervals import ScoredEntry, difference, estimate
 from anyformer.metrics import Metric, create_metric
 from anyformer.questions import Question, Target
 from anyformer.tasks import Evaluation
@@ -31,12 +31,13 @@ def drawn(rng: np.random.Generator, size: int, rare: float, together: int) -> li
     return [classes, *found, cluster]
 
 
-def rows(metric: Metric, classes: np.ndarray, *outputs: np.ndarray, cluster: np.ndarray) -> list[Entry]:
+def rows(metric: Metric, classes: np.ndarray, *outputs: np.ndarray, cluster: np.ndarray) -> list[ScoredEntry]:
     """One row a candidate, as a reference: without seeds, so that only samples vary."""
     target = Target(torch.from_numpy(classes))
     items = [metric.measure(torch.from_numpy(one), target) for one in outputs]
     return [
-        Entry(str(i), (sample_of(Evaluation(metric, one, cluster)),), True) for i, one in enumerate(items)
+        ScoredEntry(str(i), (sample_of(Evaluation(metric, one, cluster)),), True)
+        for i, one in enumerate(items)
     ]
 
 

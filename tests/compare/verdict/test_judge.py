@@ -16,7 +16,7 @@ from anyformer.compare.results import (
     Sample,
     SeedRun,
 )
-from anyformer.compare.verdict.confidence_intervals import Entry, Estimate, difference, estimate
+from anyformer.compare.verdict.confidence_intervals import Estimate, ScoredEntry, difference, estimate
 from anyformer.compare.verdict.judge import judge
 from anyformer.compare.verdict.significance import contrasts, holm
 from anyformer.metrics import MetricInfo
@@ -182,7 +182,7 @@ def test_chance_is_not_counted_twice() -> None:
     rng = np.random.default_rng(0)
     errors, gaps = [], []
     for _ in range(400):
-        rows = [Entry(n, tuple(sample(rng.normal(0.5, 0.1, 40)) for _ in range(5))) for n in "ab"]
+        rows = [ScoredEntry(n, tuple(sample(rng.normal(0.5, 0.1, 40)) for _ in range(5))) for n in "ab"]
         errors.append(difference(*rows).error)
         gaps.append(difference(*rows).mean)
     assert np.mean(errors) == pytest.approx(np.std(gaps), rel=0.2), "twice would be 1.4 times as much"
@@ -221,8 +221,8 @@ def test_lower_is_better():
 def test_shared_hard_items_cancel():
     """Items that are hard for both widen each score's interval, not that of the difference."""
     hard = np.linspace(0, 1, 20)
-    a = Entry("a", tuple(sample(hard + e) for e in (0.0, 0.001, 0.002)))
-    b = Entry("b", tuple(sample(hard - 0.1 + e) for e in (0.0, 0.001, 0.002)))
+    a = ScoredEntry("a", tuple(sample(hard + e) for e in (0.0, 0.001, 0.002)))
+    b = ScoredEntry("b", tuple(sample(hard - 0.1 + e) for e in (0.0, 0.001, 0.002)))
     assert estimate(a).error > 0.05
     assert difference(a, b).error < 0.002
 
@@ -230,7 +230,9 @@ def test_shared_hard_items_cancel():
 def test_interval_and_p_agree():
     rng = np.random.default_rng(3)
     for _ in range(50):
-        rows = [Entry(str(i), tuple(Sample(score=s) for s in rng.normal(i * 0.3, 0.2, 4))) for i in range(4)]
+        rows = [
+            ScoredEntry(str(i), tuple(Sample(score=s) for s in rng.normal(i * 0.3, 0.2, 4))) for i in range(4)
+        ]
         for found in contrasts([(rows[3], row) for row in rows[:3]], higher_is_better=True):
             assert (found.low > 0 or found.high < 0) == (found.p < 0.05)
             assert found.low <= found.difference <= found.high

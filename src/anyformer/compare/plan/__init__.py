@@ -1,1 +1,1 @@
-"""What is run: the budget and how it is spent, the candidates and their sizes, the learning rates, ``plan.json``."""
+"""The plan of a comparison: budget and its allocation, candidates and their sizes, learning rates, ``plan.json``."""

@@ -1,14 +1,15 @@
-"""How much is trained and evaluated, so that everything fits into the budget; each decision goes into the plan once.
+"""Allocation of the budget to training and evaluation; each decision is written into the plan once.
 
 Steps of the full runs
-    The number is the same for all. Under a budget of time it is solved for from measured step times: to size the
-    search for learning rates, and again before each leg of the full runs, from what the steps of the last one took and
-    from the time that is really left. A leg is trained by all candidates and all seeds before any begins the next, so
-    that wherever the time runs out, all end at the same step, with the same schedule of the learning rate.
+    All runs have the same number. Under a budget of time it is solved from measured step times: first to size the
+    search for learning rates, then again before each leg of the full runs, from the step times of the last leg and the
+    time that is left. All candidates and seeds train a leg before any begins the next one, so that all end at the same
+    step, with the same schedule of the learning rate, whenever the time runs out.
 
 When the machine becomes slower
-    the time for measuring costs is cut first, down to a seventh; then the steps that no run has begun, the learning
-    rate falling sooner; then what is evaluated. When it becomes faster, runs grow until the learning rate falls.
+    The time for measuring costs is cut first, down to ``LEAST_MEASURING``; then steps that no run has begun, so that
+    the learning rate falls sooner; then the number of evaluated samples. When it becomes faster, runs are planned
+    longer until the learning rate falls.
 """
 
 from __future__ import annotations
@@ -31,46 +32,52 @@ from anyformer.train.schedule import changed, top, whole
 ROUNDS = (0.08, 0.2)
 """Steps of the two rounds of the search for a learning rate, as shares of a full run."""
 USUAL_RUNS = (5, 3)
-"""Runs of each round that time is set aside for; further ones make the full runs shorter."""
+"""Runs of each round for which time is set aside; further ones make the full runs shorter."""
 SEARCH_SHARE = 0.5
-"""Of a time budget: when so much is gone, the search for learning rates ends where it is."""
+"""Share of a time budget after which the search for learning rates is cut short."""
 FEWEST_STEPS = 20
-"""A run is planned with so many; it gets fewer only when the time runs out meanwhile."""
+"""Fewest steps of a planned run; it gets fewer only if the time runs out during training."""
 EVALUATIONS = 12
+"""Points on a learning curve, at most."""
 LEGS = (0.3, 0.55, 0.85, 0.93)
-"""Where legs end, as shares of a run; one ends where the learning rate begins to fall, too."""
+"""Ends of the legs as shares of a run. A leg also ends where the learning rate begins to fall."""
 SHORTEST_LEG = 1.0
-"""Seconds; shorter legs become one. On a busy machine, where to begin one takes longer, they are longer."""
+"""Seconds of the shortest leg on an idle machine; on a busy one, where starting a leg takes longer, it is longer."""
 START_SECONDS = 0.1
-"""To begin with a run, and to go on with it in each leg."""
+"""Seconds to start a run, and to continue it in each leg."""
 LEAST_MEASURING = 0.15
+"""Smallest share of the planned time for measuring costs."""
 IMBALANCE = 1.08
-"""Workers do not all finish at once; this much is left for the last ones."""
+"""Factor on the training time, because workers do not all finish at once."""
 SLOWEST = 8.0
-"""So many times at most is the end expected to take what it takes undisturbed."""
+"""Largest factor by which a busy machine is expected to slow down the end of a comparison."""
 STARTING_SECONDS = 1.5
-"""For workers to start and to calibrate, undisturbed."""
+"""Seconds for workers to start and to calibrate, on an idle machine."""
 MEASURED_STEPS = 10.0
-"""Measuring costs takes about as long as so many steps, however short its time."""
+"""Least time for measuring costs, in training steps."""
 TOLERATED = 1.1
-"""A budget may take so many times as long as it says."""
+"""Factor by which a comparison may exceed its time budget."""
 SPARE = 1.5
-"""Budgets that are proposed are so many times as long as the least."""
+"""Proposed budgets, as a multiple of the least that suffices."""
 Speeds = Mapping[str, Calibration]
-"""By candidate."""
+"""Measured speeds, by candidate."""
 
 
 def final_for(task: TaskPlan, steps: int, eval_cost: float, *, everything: bool) -> Final:
-    """How to spend evaluations around ``steps`` steps. ``eval_cost`` is an evaluated batch in steps.
+    """Decide how many samples to evaluate around full runs.
 
-    Curves take about 3% of the training time; the rest is capped so that a run stays within 1.3 times its steps,
-    unless ``everything`` is to be evaluated.
+    Curves take about 3% of the training time; the rest is capped so that a run takes at most 1.3 times its steps.
+
+    Args:
+        steps: of a full run.
+        eval_cost: time of an evaluated batch, in training steps.
+        everything: evaluate all validation and test samples instead.
     """
     valid, test = task.split_items["valid"], task.split_items["test"]
     evaluations = max(4, min(EVALUATIONS, steps // 8))
 
     def items(share: float, fewest: int, most: int) -> int:
-        """As many samples as take this share of the training time, at least so many batches of them."""
+        """Return the samples that take this share of the training time, but at least ``fewest`` batches."""
         affordable = int(share * steps / eval_cost * task.eval_size)
         return max(1, min(most, max(fewest * task.eval_size, affordable)))
 
@@ -86,7 +93,7 @@ def final_for(task: TaskPlan, steps: int, eval_cost: float, *, everything: bool)
 
 
 def run_seconds(task: TaskPlan, final: Final, calibration: Calibration, done: int = 0) -> float:
-    """What is left of a full run of a candidate behind ``done`` steps, evaluations included."""
+    """Return the seconds that a full run still takes after ``done`` steps, evaluations included."""
     part = 1 - done / final.steps
     evaluated = part * final.evaluations * final.curve_items
     starts = START_SECONDS * (1 + part * (len(LEGS) + 2))
@@ -100,25 +107,30 @@ def run_seconds(task: TaskPlan, final: Final, calibration: Calibration, done: in
 
 
 def score_seconds(task: TaskPlan, final: Final, calibration: Calibration) -> float:
-    """Evaluating a run when it is trained."""
+    """Return the seconds to evaluate a trained run."""
     evaluated = final.valid_items + final.test_items + final.length_items * sum(task.longer)
     return evaluated / task.eval_size * calibration.eval_seconds
 
 
 def search_seconds(task: TaskPlan, rounds: Rounds, calibration: Calibration) -> float:
-    """The search of a candidate as it usually goes."""
+    """Return the seconds of a candidate's search with the usual number of runs."""
     evaluation = rounds.valid_items / task.eval_size * calibration.eval_seconds + START_SECONDS
     pairs = zip(USUAL_RUNS, rounds.steps, strict=True)
     return sum(runs * (steps * calibration.step_seconds + evaluation) for runs, steps in pairs)
 
 
 def eval_cost(speeds: Speeds) -> float:
-    """An evaluated batch in training steps, typical of the candidates."""
+    """Return the time of an evaluated batch in training steps, the median over candidates."""
     return median(c.eval_seconds / c.step_seconds for c in speeds.values())
 
 
 def rounds_for(task: TaskPlan, steps: int, cost: float, *, everything: bool) -> Rounds:
-    """The search that goes with runs of ``steps`` steps; with ``everything`` it does not depend on any speed."""
+    """Decide the rounds of the search for full runs of ``steps`` steps.
+
+    Args:
+        cost: time of an evaluated batch, in training steps.
+        everything: evaluate all validation samples, so that the decision depends on no measured speed.
+    """
     first, second = (
         max(least, math.ceil(share * steps)) for least, share in zip((8, 16), ROUNDS, strict=True)
     )
@@ -128,7 +140,7 @@ def rounds_for(task: TaskPlan, steps: int, cost: float, *, everything: bool) -> 
 
 
 def goal(plan: Plan, task: TaskPlan) -> int | None:
-    """How many steps the full runs are to have in all, or None where time decides."""
+    """Return the steps of the full runs that the budget prescribes, or None for a budget of time."""
     fixed = plan.granted.steps(task.tokens)
     return None if fixed is None else task.trained + fixed
 
@@ -136,7 +148,12 @@ def goal(plan: Plan, task: TaskPlan) -> int | None:
 def solve_steps(
     plan: Plan, task: TaskPlan, speeds: Speeds, seconds: float, *, done: int = 0, search: bool = False
 ) -> int:
-    """The most steps of a run at which the rest of the task fits into ``seconds`` of wall-clock time."""
+    """Return the most steps of a run at which the rest of a task fits into ``seconds`` of wall-clock time.
+
+    Args:
+        done: steps of the full runs that are trained already.
+        search: the search for learning rates is still to be run.
+    """
     cost = eval_cost(speeds)
 
     def total(steps: int) -> float:
@@ -157,9 +174,11 @@ def solve_steps(
 
 
 def time_left(plan: Plan, elapsed: float, measuring: float = 1.0) -> float:
-    """What is left for training when a share of the time for measuring, and that for reporting, are set aside.
+    """Return the seconds left for training, after setting time aside for measuring costs and for the report.
 
-    ``elapsed`` counts from the start of the comparison.
+    Args:
+        elapsed: seconds since the start of the comparison.
+        measuring: share of the planned time for measuring costs.
     """
     others = 0 if plan.more else sum(len(task.buildable) for task in plan.tasks)
     gone = elapsed - plan.since
@@ -167,23 +186,25 @@ def time_left(plan: Plan, elapsed: float, measuring: float = 1.0) -> float:
 
 
 def closing_seconds(wall: float, worked: float) -> float:
-    """What the end will take, where ``worked`` seconds of processor time have taken ``wall`` seconds so far."""
+    """Return the seconds to set aside for the end, from the wall and processor seconds used so far."""
     return CLOSING_SECONDS * min(SLOWEST, max(1.0, wall / max(worked, 1e-3)))
 
 
 def check_start(plan: Plan, elapsed: float) -> None:
-    """
+    """Check that the budget leaves time to train after the start, which took ``elapsed`` seconds.
+
     Raises:
-        ValueError: the budget is about over before anything is trained, of which ``elapsed`` seconds are gone.
+        ValueError: if it does not.
     """
     starting = STARTING_SECONDS * plan.slowness
     _check_budget(plan, elapsed + starting, elapsed + starting + plan.closing)
 
 
 def check_fits(plan: Plan, speeds: Mapping[str, Speeds], elapsed: float) -> None:
-    """
+    """Check that the shortest runs fit into the rest of the budget.
+
     Raises:
-        ValueError: not even the shortest runs fit into what is left of the budget.
+        ValueError: if they do not.
     """
     least = 0.0
     for task in plan.tasks:
@@ -217,7 +238,7 @@ def _portion(plan: Plan, task: TaskPlan) -> float:
 
 
 def decide_search(plan: Plan, speeds: Mapping[str, Speeds], elapsed: float) -> None:
-    """Fills in the ``rounds`` of every task."""
+    """Fill in the ``rounds`` of every task."""
     for task in plan.tasks:
         known = speeds.get(task.name)
         if task.rounds is not None or not known:
@@ -229,17 +250,17 @@ def decide_search(plan: Plan, speeds: Mapping[str, Speeds], elapsed: float) -> N
 
 
 def is_late(plan: Plan, elapsed: float) -> bool:
-    """Whether the search for learning rates has had its time."""
+    """Return True if the search for learning rates has used up its share of the budget."""
     return plan.granted.kind == "seconds" and elapsed - plan.since > SEARCH_SHARE * plan.granted.amount
 
 
 def is_trained(task: TaskPlan) -> bool:
-    """Whether the last leg that is planned ends the full runs."""
+    """Return True if the last planned leg ends the full runs."""
     return bool(task.legs) and task.legs[-1].is_last and task.legs[-1].planned > task.trained
 
 
 def decide_leg(plan: Plan, task: TaskPlan, speeds: Speeds, elapsed: float) -> None:
-    """Adds the next leg of the full runs, from what is left of the budget when all have come to the end of the last."""
+    """Add the next leg of the full runs to the plan, from the budget that is left after the last one."""
     last = task.legs[-1] if task.legs else None
     steps = _length(plan, task, speeds, elapsed)
     schedule = whole(steps) if last is None else changed(last.schedule, last.steps, steps)
@@ -251,17 +272,15 @@ def decide_leg(plan: Plan, task: TaskPlan, speeds: Speeds, elapsed: float) -> No
     pace = sum(speed.step_seconds for speed in speeds.values()) * len(plan.seeds) / plan.workers
     begin, fall = (last.steps if last else 0), top(schedule)
     shares = () if goal(plan, task) is not None else LEGS
-    for place in sorted({*(round(share * steps) for share in shares), fall, steps}):
-        if place > begin and (
-            place in (fall, steps) or (place - begin) * pace >= SHORTEST_LEG * plan.slowness
-        ):
-            end = place
+    for step in sorted({*(round(share * steps) for share in shares), fall, steps}):
+        if step > begin and (step in (fall, steps) or (step - begin) * pace >= SHORTEST_LEG * plan.slowness):
+            end = step
             break
     task.legs.append(Leg(steps=end, schedule=schedule, every=every, curve_items=final.curve_items))
 
 
 def _length(plan: Plan, task: TaskPlan, speeds: Speeds, elapsed: float) -> int:
-    """Steps of the full runs, as far as can be told now."""
+    """Return the steps of the full runs, by what is known so far."""
     fixed = goal(plan, task)
     if fixed is not None:
         return fixed
@@ -276,7 +295,7 @@ def _length(plan: Plan, task: TaskPlan, speeds: Speeds, elapsed: float) -> int:
         return max(steps, task.trained + 1)
     if steps < last.planned:
         steps = min(last.planned, solved(LEAST_MEASURING))
-    if last.steps > top(last.schedule):  # what falls can only fall sooner
+    if last.steps > top(last.schedule):  # the learning rate is falling: the run can only become shorter
         steps = min(steps, last.planned)
     elif abs(steps / last.planned - 1) < 0.05:
         steps = last.planned
@@ -284,7 +303,7 @@ def _length(plan: Plan, task: TaskPlan, speeds: Speeds, elapsed: float) -> int:
 
 
 def decide_final(plan: Plan, speeds: Mapping[str, Speeds], elapsed: float) -> None:
-    """Fills in the ``final`` of every task whose runs are trained; what is evaluated shrinks when time is short."""
+    """Fill in the ``final`` of every task whose runs are trained; if time is short, fewer samples are evaluated."""
     for task in plan.tasks:
         known = speeds.get(task.name)
         if task.final is not None or not known or not task.legs:
@@ -302,7 +321,7 @@ def decide_final(plan: Plan, speeds: Mapping[str, Speeds], elapsed: float) -> No
 
 
 def decide_measuring(plan: Plan, elapsed: float) -> None:
-    """Fills in the time for measuring the costs of one candidate."""
+    """Fill in the time for measuring the costs of one candidate."""
     if plan.measuring is None:
         everyone = sum(len(task.buildable) for task in plan.tasks) or 1
         left = (time_left(plan, elapsed, 0.0)) / everyone

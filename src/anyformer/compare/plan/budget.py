@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 CLOSING_SECONDS = 2.0
-"""Set aside for the results and the report, of an undisturbed processor; see ``Plan.closing``."""
+"""Seconds set aside for the results and the report, on an idle machine; see ``Plan.closing``."""
 OVERHEAD = 1.3
-"""Time for everything around training steps, as a multiple of theirs."""
+"""Time of a run with its evaluations, as a multiple of its training steps."""
 BEFORE_DECAY = 0.7
-"""A run that is gone on with starts from here, where its learning rate began to fall."""
+"""Share of a run after which its learning rate begins to fall; longer training (``--more``) continues from there."""
 LONGEST_SECONDS = 7200.0
 TIMES = (
     20,
@@ -22,7 +22,7 @@ TIMES = (
     90,
     *(60 * n for n in (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 90, 120)),
 )
-"""Seconds that are proposed."""
+"""Round times that are proposed, in seconds."""
 
 Kind = Literal["seconds", "steps", "tokens"]
 UNITS: dict[str, tuple[Kind, float]] = {
@@ -43,10 +43,10 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str | float) -> Budget:
-        """A budget from ``"60s"``, ``"10m"``, ``"2h"``, ``"500 steps"``, ``"1M tokens"``; a number is seconds.
+        """Read a budget: ``"60s"``, ``"10m"``, ``"2h"``, ``"500 steps"``, ``"1M tokens"``, or a number of seconds.
 
         Raises:
-            ValueError: when it is none of these, or not positive.
+            ValueError: if it is none of these, or not positive.
         """
         expected = 'expected a time ("60s", "10m", "2h"), "500 steps" or "1M tokens"'
         if isinstance(text, (int, float)) and not isinstance(text, bool):
@@ -69,13 +69,13 @@ class Budget:
         return cls(kind, amount)
 
     def steps(self, tokens: int) -> int | None:
-        """The steps of a run that the budget says itself, or None for a budget of time.
+        """Return the steps of a run, or None for a budget of time.
 
         Args:
-            tokens: in a training step.
+            tokens: tokens in a training step.
 
         Raises:
-            ValueError: when so many tokens are not even one step.
+            ValueError: if the budget is less than one step.
         """
         if self.kind == "steps":
             return int(self.amount)
@@ -88,7 +88,7 @@ class Budget:
 
 
 def propose_time(seconds: float) -> tuple[str, str]:
-    """A round time that is enough, in words and as ``--more`` takes it; ``"more"`` where it is beyond two hours."""
+    """Return a round time of at least ``seconds``, in words and as ``--more`` takes it; ``"more"`` beyond two hours."""
     if seconds > LONGEST_SECONDS:
         return "more", "2h"
     enough = next(time for time in TIMES if time >= seconds)

@@ -1,4 +1,4 @@
-"""The time that a comparison has taken out of its budget, over all its interruptions: ``clock.json``."""
+"""The time spent on a comparison, over all interruptions, kept in ``clock.json``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,15 @@ from anyformer.files import read_json, write_atomically
 
 
 class Clock:
-    """Time spent on a comparison, over all its interruptions; this stretch began at ``start`` (monotonic).
+    """Time spent on a comparison, over all interruptions.
+
+    Args:
+        folder: the comparison's folder.
+        start: when this process began to work on it, in seconds of :func:`time.monotonic`; by default now.
 
     Attributes:
-        before: seconds of earlier stretches; none where their record is damaged, which ``damaged`` says.
+        before: seconds spent by earlier processes; 0 if their record is damaged.
+        damaged: True if that record is damaged.
     """
 
     def __init__(self, folder: Path, start: float | None = None) -> None:
@@ -28,16 +33,17 @@ class Clock:
 
     @property
     def seconds(self) -> float:
+        """Seconds spent so far."""
         return self.before + time.monotonic() - self.start
 
     def settle(self, seconds: float) -> None:
-        """Sets the time spent, at the end of a comparison or where a part of it begins anew."""
+        """Set the time spent, at the end of a comparison or when a part of it begins anew."""
         self.before, self.start = seconds, time.monotonic()
         self.damaged = False
         write_atomically(self.path, json.dumps(seconds))
 
     def tick(self, *, force: bool = False) -> None:
-        """Writes the time down, every now and then."""
+        """Write the time spent to the file, at most every two seconds unless ``force`` is true."""
         if force or time.monotonic() - self._written > 2.0:
             self._written = time.monotonic()
             write_atomically(self.path, json.dumps(self.seconds))

@@ -1,12 +1,12 @@
-"""The search for a learning rate: which rung of one ladder to try next, from the losses of those that were tried.
+"""The search for a learning rate on a ladder of rates: the next rung to try, from the losses of those tried so far.
 
-All candidates climb the same ladder. In the first round, of short runs, a candidate begins with three rungs and goes on
-to the next one beyond as long as its best lies at the edge of what was tried. Short runs favour rates that are too
-high for longer ones, so the second round, of longer runs, decides: between the best two of the first and the rung below
-the best, and on downwards as long as the lowest tried is the best. What is worse, or diverges, ends the way there.
+All candidates use the same ladder. In the first round, of short runs, a candidate tries three rungs, then further ones
+as long as its best is the lowest or the highest that it tried. Short runs favour rates that are too high for longer
+ones, so a second round of longer runs decides: between the best two of the first round and the rung below the best,
+then lower ones as long as the lowest that was tried is the best. A rung that is worse or diverges ends that direction.
 
-Everything here is a function of losses alone, each given in the order in which it was tried; of equal ones the first
-counts, so that nothing is climbed for nothing.
+Every function here depends on losses alone, given in the order in which rungs were tried. Of equal losses the first
+counts as the best, so that ties start no further runs.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from typing import Literal
 
 RUNGS = (*(float(f"{digit}e{power}") for power in range(-5, 0) for digit in (1, 2, 5)), 1.0)
 CENTRES = ((10**6, 5e-3), (10**8, 1e-3), (10**12, 2e-4))
-"""The rung to begin with, for models of up to so many parameters."""
+"""Pairs of a number of parameters and the first rung for models up to that size."""
 
 Losses = Mapping[float, float | None]
-"""By rung; None where the run failed."""
+"""Losses by rung; None for a run that failed."""
 Place = Literal["inside", "lowest", "highest", "edge"]
-"""Where the best rung lies: with worse ones on both sides, at an end of the ladder, at the edge of what was tried."""
+"""Position of the best rung: between worse ones, at an end of the ladder, or at the edge of what was tried."""
 
 
 def start_for(parameters: int) -> list[float]:
-    """The rungs that every candidate of this size tries first."""
+    """Return the rungs that every candidate of this size tries first."""
     centre = next(centre for most, centre in CENTRES if parameters <= most)
-    place = RUNGS.index(centre)
-    return [centre, RUNGS[place + 1], RUNGS[place - 1]]
+    index = RUNGS.index(centre)
+    return [centre, RUNGS[index + 1], RUNGS[index - 1]]
 
 
 def best_of(losses: Losses) -> list[float]:
-    """Rungs with a finite loss, best first."""
+    """Return the rungs with a finite loss, best first."""
     alive = {rate: loss for rate, loss in losses.items() if loss is not None and math.isfinite(loss)}
     return sorted(alive, key=lambda rate: alive[rate])
 
 
 def next_short(short: Losses) -> float | None:
-    """The rung that the first round lacks, or None when its best has both neighbours."""
+    """Return the next rung of the first round, or None if both neighbours of its best were tried."""
     best = best_of(short)
     if not best:
         return _beside(min(short), -1)
@@ -50,7 +50,7 @@ def next_short(short: Losses) -> float | None:
 
 
 def contenders(short: Losses) -> list[float]:
-    """The rungs that the second round begins with; none when nothing survived the first."""
+    """Return the rungs with which the second round begins; none if every run of the first failed."""
     best = best_of(short)
     if not best:
         return []
@@ -59,7 +59,7 @@ def contenders(short: Losses) -> list[float]:
 
 
 def next_long(short: Losses, long: Losses) -> float | None:
-    """The rung that the second round lacks, or None when its best is sure."""
+    """Return the next rung of the second round, or None if its best is settled."""
     best = best_of(long)
     if not best:
         return _beside(min(long), -1)
@@ -70,12 +70,12 @@ def next_long(short: Losses, long: Losses) -> float | None:
 
 
 def place_of(rate: float, tried: Collection[float]) -> Place:
-    """Where a rung that the search ended at lies among those that were tried."""
+    """Return the position of a chosen rung among those that were tried."""
     if any(beside is not None and beside not in tried for beside in (_beside(rate, -1), _beside(rate, 1))):
         return "edge"
     return {RUNGS[0]: "lowest", RUNGS[-1]: "highest"}.get(rate, "inside")  # type: ignore[return-value]
 
 
-def _beside(rate: float, way: int) -> float | None:
-    place = RUNGS.index(rate) + way
-    return RUNGS[place] if 0 <= place < len(RUNGS) else None
+def _beside(rate: float, offset: int) -> float | None:
+    index = RUNGS.index(rate) + offset
+    return RUNGS[index] if 0 <= index < len(RUNGS) else None

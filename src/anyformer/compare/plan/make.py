@@ -1,4 +1,4 @@
-"""From what the user asked for to a plan; everything that can be refused is refused here, before any work."""
+"""Making a plan from the user's request. Everything that can be refused is refused here, before any work."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from anyformer.tasks.fingerprint import Fingerprint, files_of, sample_of_task
 
 
 class OpenedTask(NamedTuple):
-    """A task and what it can be made from again; ``source`` is None for one that came as an object."""
+    """A task and the arguments that make it again; ``source`` is None for a task that was passed as an object."""
 
     task: Task
     source: str | None
@@ -50,10 +50,18 @@ def make_plan(
     storage: str | None = None,
     trust_code: bool = False,
 ) -> Plan:
-    """The plan for tasks given with their sources, targets and options.
+    """Make the plan.
+
+    Args:
+        request: arguments that do not depend on the task.
+        tasks: the tasks.
+        models: candidates, by name.
+        command: the command line, for the report.
+        storage: URL of the Optuna storage.
+        trust_code: run Python files that specs name.
 
     Raises:
-        ValueError: when no candidate can be built.
+        ValueError: if no candidate of a task can be built.
     """
     plan = Plan(
         created=datetime.now().strftime("%Y-%m-%d %H:%M"),
@@ -88,7 +96,11 @@ def make_plan(
 
 
 def check_buildable(planned: TaskPlan) -> None:
-    """Raises ValueError when no candidate of the task can be built, with the problem of each."""
+    """Check that some candidate of a task can be built.
+
+    Raises:
+        ValueError: if none can; the message has the problem of each.
+    """
     if not planned.buildable:
         problems = "; ".join(f"{c.name}: {c.problem}" for c in planned.candidates)
         raise ValueError(f"no candidate can do task {planned.name!r}: {problems}")
@@ -120,7 +132,7 @@ def _plan_task(
 
 
 def plan_again(plan: Plan, planned: TaskPlan, task: Task, data: Fingerprint) -> TaskPlan:
-    """The plan of the same task on other data: candidates of the same size, and every decision to be made anew."""
+    """Make the plan of a task on changed data: candidates of the same size, and no decision made yet."""
     specs = {c.name: ModelSpec.model_validate(c.asked) for c in planned.candidates}
     givens = {c.name: c.given for c in planned.candidates}
     made = _plan_at_size(task, specs, givens, planned.wanted, hold=plan.hold, batch_size=plan.batch_size)
@@ -159,7 +171,11 @@ def _plan_at_size(
 def open_task(
     task: Task | str | os.PathLike[str], target: str | list[str] | None, options: dict[str, Any]
 ) -> OpenedTask:
-    """The task with its source, by which it can be made again; None for one that came as an object."""
+    """Open a task, and keep the arguments that make it again.
+
+    Raises:
+        ValueError: for a target or options beside a task that is an object, or if it cannot be opened.
+    """
     if isinstance(task, Task):
         if target is not None or options:
             raise ValueError(

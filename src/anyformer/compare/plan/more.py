@@ -1,4 +1,4 @@
-"""Goes on with a finished comparison: more steps for all, from where the learning rate began to fall."""
+"""Longer training in a finished comparison: more steps for all, from where the learning rate began to fall."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from anyformer.compare.results import TaskResult
 from anyformer.compare.results.finished import REPORT, RESULTS, SEAL, read_finished
 
 WORTH_IT = 1.1
-"""So many times the steps at least; fewer would tell nothing new."""
+"""Least factor by which runs become longer; less would tell nothing new."""
 SEARCHED_FOR = 4.0
-"""Learning rates that were found for runs of one length are good for runs up to so many times as long."""
+"""Largest factor by which runs may become longer without a new search for learning rates."""
 
 
 def grant_more(plan: Plan, folder: Path, budget: str) -> None:
-    """Changes a finished plan to one that goes on; its results are kept under another name. The folder is held.
+    """Extend the plan of a finished comparison by a further budget, and keep its results under another name.
+
+    The caller holds the lock of the folder.
 
     Raises:
-        ValueError: when the comparison has not finished, or when so little is worth nothing.
+        ValueError: if the comparison has not finished, or the budget is too small to make a difference.
     """
     done, _ = read_finished(folder)
     if done is None:
@@ -30,7 +32,7 @@ def grant_more(plan: Plan, folder: Path, budget: str) -> None:
         )
     parsed, times = Budget.parse(budget), 1.0
     for task in plan.tasks:
-        parsed.steps(task.tokens)  # says so where so many tokens are not even one step
+        parsed.steps(task.tokens)  # raises if the budget is less than one step
     if parsed.kind == "seconds":
         spent = sum(_spent_seconds(result, plan.workers) for result in done.tasks)
         needed = CLOSING_SECONDS + spent * (WORTH_IT - BEFORE_DECAY)
@@ -49,10 +51,14 @@ def grant_more(plan: Plan, folder: Path, budget: str) -> None:
 
 
 def extend_plan(plan: Plan, more: More, *, times: float) -> None:
-    """Takes back what is to be decided anew; runs of a budget of time will be about ``times`` as long as before.
+    """Reset the decisions of a plan that are to be made anew.
 
-    The search for learning rates stands, and with it what was trained, unless it was cut short, or made for runs less
-    than a quarter as long.
+    The search for learning rates and the trained legs are kept, unless the search was cut short or runs become more
+    than ``SEARCHED_FOR`` times as long.
+
+    Args:
+        more: the further budget.
+        times: expected length of runs over that before, for a budget of time.
     """
     plan.busy = ""
     plan.more.append(more)

@@ -1,4 +1,4 @@
-"""Candidates as the user names them: names, specs, files and presets."""
+"""Candidates as the user gives them: names, specs, files and presets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ PRESET = "preset:"
 def named_models(
     models: str | Sequence[Model] | Mapping[str, Model] | None, *, trust_code: bool = False
 ) -> dict[str, Model]:
-    """Candidates by the names they go under; their specs are readable, or a ValueError says why not."""
+    """Return the candidates by unique names for the report.
+
+    Raises:
+        ValueError: if there is none, or a spec cannot be read.
+    """
     if models is None:
         models = DEFAULT_MODELS
     if isinstance(models, str):
@@ -29,7 +33,7 @@ def named_models(
         raise ValueError("models must name at least one candidate, got none")
     named: dict[str, Model] = {}
     for name, given in [pair for one in pairs for pair in _expanded(*one)]:
-        load_spec(given, trust_code=trust_code)  # says what is wrong with it
+        load_spec(given, trust_code=trust_code)  # raises if it cannot be read
         base = name or _short_name(given)
         name, number = base, 1
         while name in named:
@@ -40,7 +44,7 @@ def named_models(
 
 
 def _expanded(name: str, given: Model) -> list[tuple[str, Model]]:
-    """A candidate, or those that a ``preset:...`` stands for."""
+    """Return the candidate, or the candidates of a ``preset:...``."""
     if not (isinstance(given, str) and given.startswith(PRESET)):
         return [(name, given)]
     return list(preset(given.removeprefix(PRESET)).items())
@@ -58,7 +62,11 @@ def _short_name(given: Model) -> str:
 
 
 def split_models(text: str) -> list[str]:
-    """Splits at commas outside of brackets: ``"mamba, [attention, mamba]*2"`` has two parts."""
+    """Split a text at commas outside of brackets: ``"mamba, [attention, mamba]*2"`` has two parts.
+
+    Raises:
+        ValueError: if a part is empty.
+    """
     parts, depth = [""], 0
     for character in text:
         depth += (character in "[(") - (character in "])")

@@ -1,4 +1,4 @@
-"""The arguments that do not depend on the task, checked before any work."""
+"""Arguments of a comparison that do not depend on the task, checked before any work."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FEWEST_SEEDS = 3
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for, checked."""
+    """Checked arguments of a comparison that do not depend on the task."""
 
     budget: Budget
     budget_text: str
@@ -38,10 +38,10 @@ def check_request(
     parameters: int | None,
     batch_size: int | None,
 ) -> Request:
-    """The arguments that do not depend on the task.
+    """Check the arguments that do not depend on the task, and fill in defaults.
 
     Raises:
-        ValueError: naming the argument, what was expected and what came.
+        ValueError: if one is wrong; the message names it, what was expected and what came.
     """
     parsed = Budget.parse(budget)
     if hold not in ("parameters", "flops"):
@@ -61,5 +61,5 @@ def check_request(
 
 
 def threads_for(workers: int) -> int:
-    """Of each worker: its share of the cores, or what ``OMP_NUM_THREADS`` allows, if that is less."""
+    """Return the threads of each worker: its share of the cores, or ``OMP_NUM_THREADS`` if that is less."""
     return max(1, min(available_cores() // workers, torch.get_num_threads()))

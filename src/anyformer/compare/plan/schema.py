@@ -1,7 +1,7 @@
-"""Budgets, and the plan, which keeps all that is decided (:mod:`anyformer.compare.plan.allocation`).
+"""The schema of ``plan.json``, which has every decision of a comparison (:mod:`anyformer.compare.plan.allocation`).
 
-Everything decided is written to ``plan.json`` before it is acted on, and only once, so that a comparison that was
-stopped goes on under the decisions it started with.
+A decision is written before it is acted on, and only once, so that a comparison that was stopped continues under the
+same decisions.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from anyformer.train.schedule import Knots, top
 from anyformer.user_code import named_files, refuse_code
 
 VERSION = 5
-"""Of the format of ``plan.json``; the units of one version are never mixed with those of another."""
+"""Version of ``plan.json``. Units of one version are never mixed with those of another."""
 MEASURE_SHARE = 0.12
 """Share of a time budget for measuring costs."""
 
 
 class PlannedCandidate(Record):
-    """A candidate with its solved size; ``problem`` says why it cannot be built."""
+    """A candidate with its solved size; ``problem`` is the reason why it cannot be built, or ""."""
 
     name: str
     given: str
     asked: dict[str, Any] = Field(default_factory=dict)
-    """The spec before its size was solved."""
+    """Spec before its size was solved."""
     spec: dict[str, Any] | None = None
     parameters: int | None = None
     width: int | None = None
@@ -39,14 +39,14 @@ class PlannedCandidate(Record):
 
 
 class Rounds(Record):
-    """The search: steps of both rounds, and validation samples behind each run."""
+    """The search for a learning rate: steps of a run in both rounds, and validation samples after each run."""
 
     steps: tuple[int, int]
     valid_items: int
 
 
 class Trials(Record):
-    """The learning rates that a candidate tries in both rounds, in this order, and the one that is chosen."""
+    """Learning rates that a candidate tries in both rounds, in this order, and the chosen one."""
 
     short: list[float]
     long: list[float] = Field(default_factory=list)
@@ -54,11 +54,11 @@ class Trials(Record):
 
 
 class Leg(Record):
-    """A part of the full runs, which all candidates and seeds go through before any goes on.
+    """A part of the full runs, which all candidates and seeds finish before any of them begins the next.
 
     Attributes:
-        steps: behind which it ends, counted from the start of the run.
-        schedule: of the learning rate, to the end of the run as it is planned now.
+        steps: the step after which it ends, counted from the start of the run.
+        schedule: schedule of the learning rate, to the end of the run as it was planned when the leg began.
         every: steps between points on the learning curve, each over ``curve_items`` samples.
     """
 
@@ -69,18 +69,19 @@ class Leg(Record):
 
     @property
     def planned(self) -> int:
-        """Steps of the whole run, as it is planned now."""
+        """Steps of the whole run, as it was planned when the leg began."""
         return self.schedule[-1][0]
 
     @property
     def is_last(self) -> bool:
+        """True if it ends the run as it was planned then."""
         return self.steps == self.planned
 
 
 class Final(Record):
-    """The full runs: steps, points on the learning curve, and how many samples of each split are evaluated.
+    """The full runs: steps, points on the learning curve, and numbers of evaluated samples.
 
-    Which ones they are, :meth:`anyformer.tasks.Task.subset` says; ``length_items`` are those of each longer length.
+    :meth:`anyformer.tasks.Task.subset` chooses the samples; ``length_items`` is their number at each longer length.
     """
 
     steps: int
@@ -92,7 +93,7 @@ class Final(Record):
 
 
 class TaskPlan(Record):
-    """What all candidates of a task share. ``rounds``, ``legs`` and ``final`` are decided on the way."""
+    """The plan of one task. ``rounds``, ``legs`` and ``final`` are decided while it runs."""
 
     name: str
     source: str | None
@@ -105,46 +106,54 @@ class TaskPlan(Record):
     tokens: int
     """Tokens in a training step."""
     learning_rates: list[float]
-    """Those that every candidate tries first; see :mod:`anyformer.compare.plan.learning_rate_search`."""
+    """Rungs that every candidate tries first; see :mod:`anyformer.compare.plan.learning_rate_search`."""
     trials: dict[str, Trials] = Field(default_factory=dict)
-    """Of each candidate, filled in as the search goes on."""
+    """Trials by candidate, filled in during the search."""
     share: float = 1.0
-    """Of a time budget, relative to the other tasks."""
+    """Share of a time budget, relative to the other tasks."""
     split_items: dict[str, int]
     """Samples in the validation and in the test split."""
     longer: list[float] = Field(default_factory=list)
-    """Test lengths beyond the trained one, in trained lengths."""
+    """Test lengths beyond the trained one, as multiples of it."""
     wanted: int = 0
-    """Parameters at which the sizes are solved."""
+    """Number of parameters for which the sizes are solved."""
     target_parameters: int | None = None
     data: Fingerprint = Field(default_factory=Fingerprint)
     rounds: Rounds | None = None
     legs: list[Leg] = Field(default_factory=list)
     trained: int = 0
-    """Steps of the full runs before the comparison was gone on with; more are to follow."""
+    """Steps of the full runs before the last ``--more``; 0 without one."""
     final: Final | None = None
     remarks: list[str] = Field(default_factory=list)
 
     @property
     def goes_on_from(self) -> int:
-        """The last leg's end at which the learning rate had not begun to fall: longer runs share all up to there."""
+        """End of the last leg before the learning rate fell. Longer runs share all steps up to there."""
         return max((leg.steps for leg in self.legs if leg.steps <= top(self.legs[-1].schedule)), default=0)
 
     def candidate(self, name: str) -> PlannedCandidate:
+        """Return a candidate by its name."""
         return next(c for c in self.candidates if c.name == name)
 
     @property
     def code(self) -> list[str]:
-        """The Python files that it names to run, as ``file.py:Name``."""
+        """Python files that it names, as ``file.py:Name``."""
         return named_files([self.source, self.options, [[c.asked, c.spec] for c in self.candidates]])
 
     @property
     def buildable(self) -> list[PlannedCandidate]:
+        """Candidates that can be built."""
         return [c for c in self.candidates if not c.problem]
 
 
 class More(Record):
-    """A budget that was granted to a finished comparison, after ``since`` seconds; what it had found is kept."""
+    """A further budget for a finished comparison.
+
+    Attributes:
+        budget: as the user gave it.
+        since: seconds spent on the comparison before.
+        kept: name of the file with the results before.
+    """
 
     budget: str
     since: float
@@ -152,7 +161,7 @@ class More(Record):
 
 
 class Plan(Record):
-    """``plan.json``."""
+    """All decisions of a comparison, kept in ``plan.json``."""
 
     version: int = VERSION
     created: str
@@ -163,33 +172,33 @@ class Plan(Record):
     workers: int
     threads: int
     storage: str | None = None
-    """The storage's URL with its secrets masked; None for the folder's own."""
+    """URL of the storage with its secrets masked; None for the database in the folder."""
     batch_size: int | None = None
-    """As it was asked for."""
+    """Batch size that the user asked for; None for the default of each task."""
     tasks: list[TaskPlan]
     more: list[More] = Field(default_factory=list)
     search_cut: bool = False
-    """Whether the search for learning rates was ended for lack of time."""
+    """True if the search for learning rates was cut short for lack of time."""
     busy: str = ""
-    """Who disturbed it, in a sentence."""
+    """A sentence about other programs that slowed the comparison down, or ""."""
     closing: float = CLOSING_SECONDS
-    """Seconds set aside for the results and the report: more where the start took longer than it worked."""
+    """Seconds set aside for the results and the report; more on a busy machine."""
     measuring: float | None = None
-    """Seconds for measuring the costs of one candidate, as it was decided when the training was over."""
+    """Seconds for measuring the costs of one candidate, decided after the training."""
 
     @property
     def granted(self) -> Budget:
-        """The budget that is being spent: the first, or what was granted last."""
+        """Budget that is being spent: the last further one, or else the first."""
         return Budget.parse(self.more[-1].budget if self.more else self.budget)
 
     @property
     def slowness(self) -> float:
-        """How many times longer than it works the machine takes, as busy as it was at the start."""
+        """Factor by which a busy machine slowed down the start; 1 on an idle machine."""
         return self.closing / CLOSING_SECONDS
 
     @property
     def since(self) -> float:
-        """When its time began, in seconds of the comparison."""
+        """Seconds spent on the comparison before the present budget began."""
         return self.more[-1].since if self.more else 0.0
 
     @property
@@ -198,18 +207,20 @@ class Plan(Record):
         return ", then ".join([self.budget, *(f"{more.budget} more" for more in self.more)])
 
     def task(self, name: str) -> TaskPlan:
+        """Return the plan of a task by its name."""
         return next(t for t in self.tasks if t.name == name)
 
     def save(self, folder: Path) -> None:
+        """Write it to ``plan.json`` in ``folder``, in one step."""
         write_atomically(folder / "plan.json", self.model_dump_json(indent=1))
 
     @classmethod
     def load(cls, folder: Path, *, trust_code: bool = False) -> Plan:
-        """The plan in ``folder``.
+        """Read the plan in ``folder``.
 
         Raises:
-            ValueError: when there is none, or it is damaged or of another version, or when it names Python files to
-                run and ``trust_code`` is false.
+            ValueError: if there is none, it is damaged or of another version, or it names Python files to run and
+                ``trust_code`` is false.
         """
         path = folder / "plan.json"
         if not path.exists():
@@ -237,12 +248,12 @@ class Plan(Record):
 
     @property
     def code(self) -> list[str]:
-        """The Python files that it names to run, as ``file.py:Name``."""
+        """Python files that it names, as ``file.py:Name``."""
         return list(dict.fromkeys(name for task in self.tasks for name in task.code))
 
     @property
     def measure_seconds(self) -> float:
-        """Time set aside for measuring the costs of one candidate."""
+        """Seconds planned for measuring the costs of one candidate."""
         budget = Budget.parse(self.budget)
         everyone = sum(len(task.buildable) for task in self.tasks) or 1
         if budget.kind != "seconds":
@@ -251,7 +262,7 @@ class Plan(Record):
 
 
 class Calibration(Record):
-    """Measured on one candidate: seconds of a training step and of an evaluated batch."""
+    """Speeds measured on one candidate: seconds of a training step and of an evaluated batch."""
 
     step_seconds: float
     eval_seconds: float
@@ -260,10 +271,10 @@ class Calibration(Record):
 
 
 def default_parameters(budget: Budget, runs: int, tokens: int, *, accelerated: bool = False) -> int:
-    """A size at which a run of this budget comes to some hundreds of steps; a round number.
+    """Return a round number of parameters at which a run of this budget has some hundreds of steps.
 
-    A step costs about 6 FLOPs for each parameter and token. The speeds assumed (5 GFLOP/s for one CPU worker,
-    20 TFLOP/s for an accelerator) are rough, which only shifts the size, for all candidates alike.
+    A step costs about 6 FLOPs for each parameter and token. The assumed speeds (5 GFLOP/s for one CPU worker,
+    20 TFLOP/s for an accelerator) are rough; they only shift the size, for all candidates alike.
     """
     if budget.kind != "seconds":
         return 200_000
@@ -275,10 +286,10 @@ def default_parameters(budget: Budget, runs: int, tokens: int, *, accelerated: b
 
 
 def default_eval_size(batch_size: int, samples: int) -> int:
-    """Four training batches at once, which is faster, or all the samples of a smaller test set."""
+    """Return the sequences in an evaluated batch: four training batches, which is faster, or a whole small test set."""
     return max(1, min(4 * batch_size, samples))
 
 
 def default_batch_size(length: int) -> int:
-    """The largest power of two up to 32 that keeps a step within 4096 tokens, and at least 4."""
+    """Return the largest power of two from 4 to 32 that keeps a step within 4096 tokens, or 4."""
     return max(4, min(32, 2 ** int(math.log2(max(1, 4096 // length)))))

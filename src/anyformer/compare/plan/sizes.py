@@ -1,4 +1,4 @@
-"""The sizes of candidates: which one is matched, and the width at which each candidate has it."""
+"""Sizes of candidates: the common one, and the width at which each candidate has it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOLERANCE = 0.02
 
 
 def stated_size(task: Task, models: Mapping[str, Model], specs: Mapping[str, ModelSpec]) -> int | None:
-    """The size of the first candidate whose width the user wrote down, if there is one."""
+    """Return the number of parameters of the first candidate whose width the user gave, or None."""
     for name, given in models.items():
         stated = isinstance(given, ModelSpec) or "dim" in given if isinstance(given, Mapping) else False
         if isinstance(given, (str, Path)):
@@ -34,9 +34,9 @@ def stated_size(task: Task, models: Mapping[str, Model], specs: Mapping[str, Mod
 
 
 def common_size(task: Task, specs: Iterable[ModelSpec], wanted: int) -> int:
-    """A size near the wanted one that the candidate of the coarsest widths has exactly.
+    """Return a size near the wanted one that the candidate with the coarsest steps of size has exactly.
 
-    The others, whose widths lie closer together, can then be matched to it.
+    The others, whose sizes grow in finer steps with the width, can then be matched to it.
     """
     size, farthest = wanted, TOLERANCE / 2
     for spec in specs:
@@ -45,7 +45,7 @@ def common_size(task: Task, specs: Iterable[ModelSpec], wanted: int) -> int:
                 nearest_size(spec, wanted, tolerance=farthest, **io_for(task)), **io_for(task)
             )
         except ValueError:
-            continue  # it cannot be built at all, which is said where it is planned
+            continue  # it cannot be built at all; planning it reports that
         away = abs(found / wanted - 1)
         if farthest < away < 0.5:
             size, farthest = found, away
@@ -53,7 +53,7 @@ def common_size(task: Task, specs: Iterable[ModelSpec], wanted: int) -> int:
 
 
 def smallest_fair_size(task: Task) -> int:
-    """Enough for the embedding and the head to be the smaller part of a model."""
+    """Return a number of parameters at which embedding and head are the smaller part of a model."""
     rows = (task.vocab_size or 0) + task.objective.num_outputs
     return 2 * 32 * rows
 
@@ -61,7 +61,14 @@ def smallest_fair_size(task: Task) -> int:
 def plan_candidate(
     task: Task, name: str, given: str, spec: ModelSpec, wanted: int, flops: float | None
 ) -> PlannedCandidate:
-    """The candidate at its solved width; what prevents it is kept as its problem."""
+    """Return the candidate at its solved width, or with the problem that prevents it.
+
+    Args:
+        given: as the user wrote it.
+        spec: before its size is solved.
+        wanted: number of parameters.
+        flops: FLOPs for a token to match instead of the parameters, if not None.
+    """
     try:
         if flops is None:
             sized = match_parameters(spec, wanted, tolerance=TOLERANCE, **io_for(task))
@@ -88,7 +95,11 @@ def _flops(task: Task, spec: ModelSpec) -> float:
 
 
 def flops_at(task: Task, specs: Mapping[str, ModelSpec], wanted: int) -> float:
-    """The FLOPs of the first candidate that can be built at the wanted size."""
+    """Return the FLOPs for a token of the first candidate that can be built at the wanted size.
+
+    Raises:
+        ValueError: if none can.
+    """
     problems = []
     for name, spec in specs.items():
         try:
@@ -99,7 +110,11 @@ def flops_at(task: Task, specs: Mapping[str, ModelSpec], wanted: int) -> float:
 
 
 def _match_flops(task: Task, spec: ModelSpec, start: int, goal: float) -> ModelSpec:
-    """The width at which a token costs ``goal`` FLOPs: bisection over the number of parameters."""
+    """Solve for the width at which a token costs ``goal`` FLOPs, by bisection over the number of parameters.
+
+    Raises:
+        ValueError: if no width comes near enough.
+    """
     low, high = start / 30, start * 30.0
     best: tuple[float, ModelSpec] | None = None
     for _ in range(14):
@@ -125,7 +140,7 @@ def _match_flops(task: Task, spec: ModelSpec, start: int, goal: float) -> ModelS
 
 
 def _fit_hidden(task: Task, spec: ModelSpec, goal: float) -> tuple[float, ModelSpec]:
-    """The spec with the hidden width of its channel mixer fitted: FLOPs are linear in it."""
+    """Fit the hidden width of the channel mixer, in which FLOPs are linear; returns the relative error and the spec."""
     if spec.channel is None or "hidden_dim" not in spec.channel.options:
         return math.inf, spec
     channel = spec.channel

@@ -1,4 +1,4 @@
-"""Passwords in storage URLs: they are used, and written nowhere."""
+"""Secrets in storage URLs: they are used, but never written to disk."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import os
 import re
 
 STORAGE_VARIABLE = "ANYFORMER_STORAGE"
-"""The environment variable that holds a storage's URL, so that it need not stand on a command line."""
+"""Environment variable for a storage's URL, so that secrets need not be on a command line."""
 MASK = "***"
 _LOGIN = re.compile(r"(\w+://[^\s:/@]*):[^\s]*@")
 _QUERY = re.compile(r"(?i)([?&][\w.-]*(?:pass|secret|token|key|credential|auth)[\w.-]*=)[^&\s#]+")
 
 
 def masked(text: str) -> str:
-    """The text with the passwords of all URLs in it, and secrets among their parameters, as ``***``."""
+    """Replace passwords and secret parameters of all URLs in a text by ``***``."""
     return _QUERY.sub(rf"\1{MASK}", _LOGIN.sub(rf"\1:{MASK}@", text))
 
 
 def full_url(planned: str | None, given: str | None) -> str | None:
-    """The URL to connect to: the plan's, with the secrets of the one given or in the environment.
+    """Return the URL to connect to: the plan's, with the secrets of the given one or the environment's.
 
     Raises:
-        ValueError: where the secrets are missing, or another storage is given.
+        ValueError: if the secrets are missing, or another storage is given.
     """
     if planned is not None:
         given = given or os.environ.get(STORAGE_VARIABLE) or None

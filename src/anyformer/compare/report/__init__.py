@@ -1,1 +1,1 @@
-"""What the user sees: the HTML page with its figures, and the terminal."""
+"""Display of a comparison: the HTML page with its figures, and the terminal."""

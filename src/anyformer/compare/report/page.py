@@ -1,6 +1,6 @@
-"""One self-contained HTML page from the results: verdict, leaderboard, plots, what was held equal.
+"""The HTML report: one self-contained page with verdict, leaderboard, plots and common settings.
 
-The page holds plotly.js itself and forbids every network request by its content security policy.
+The page contains plotly.js, and forbids every network request by its content security policy.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ STATUS_WORDS = {
 
 
 def write_report(results: Results, path: Path) -> None:
-    """Writes the page in one step."""
+    """Write the page to a file, in one step."""
     write_atomically(path, render(results))
 
 
 def render(results: Results) -> str:
-    """The page as text."""
+    """Return the page as text."""
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(duration=words.duration, count=words.count, size=words.size, rate=words.rate)
     environment.filters.update(amount=words.amount, tick=words.tick)
@@ -62,7 +62,7 @@ def _plotly() -> str:
 
 
 def _script_json(value: Any) -> str:
-    """JSON that is safe inside a script element."""
+    """Encode as JSON that is safe inside a script element."""
     return json.dumps(value, allow_nan=False).replace("<", "\\u003c").replace("&", "\\u0026")
 
 
@@ -102,7 +102,7 @@ def _plot_entry(plot: Plot, task: str) -> dict[str, Any]:
 
 
 def swatch(style: Style, side: int) -> str:
-    """The candidate's marker as a small inline drawing, the same as in the plots."""
+    """Return a candidate's marker, as in the plots, as an inline SVG of ``side`` pixels."""
     shapes = {
         "circle": '<circle cx="8" cy="8" r="6"/>',
         "square": '<rect x="2.5" y="2.5" width="11" height="11"/>',
@@ -119,7 +119,7 @@ def swatch(style: Style, side: int) -> str:
 
 
 def _columns(result: TaskResult) -> dict[str, bool]:
-    """Which columns of the leaderboard have anything in them."""
+    """Return True for each cost column of the leaderboard that is not empty."""
     costs = [c.costs for c in result.candidates if c.status == "ok"]
     return {
         "rate": any(c.train_tokens_per_second for c in costs),
@@ -162,7 +162,7 @@ def _state_at(candidate: CandidateResult, length: int) -> int | None:
 
 
 def _scale(board: list[Standing]) -> tuple[float, float]:
-    """From worst to best of the candidates and the best reference; references beyond are marked at the edge."""
+    """Return the range of the candidates' and the best reference's intervals; other references may lie outside."""
     shown = [row for row in board if row.kind == "candidate"]
     shown += [row for row in board if row.kind == "reference"][:1]
     values = [v for row in shown for v in (row.low, row.score, row.high) if math.isfinite(v)]
@@ -171,7 +171,7 @@ def _scale(board: list[Standing]) -> tuple[float, float]:
 
 
 def _bar(row: Standing, scale: tuple[float, float], style: Style | None) -> str:
-    """Score and interval as a dot on a line, on the scale that all rows share."""
+    """Draw score and interval as a dot on a line, on the scale of all rows; a score outside it is an arrow."""
     width, pad = 130.0, 6.0
 
     def at(value: float) -> float:
@@ -197,7 +197,7 @@ def _bar(row: Standing, scale: tuple[float, float], style: Style | None) -> str:
 
 
 def _equal(result: TaskResult, results: Results) -> list[tuple[str, str]]:
-    """What all candidates shared, in words."""
+    """Return the settings that all candidates shared, as pairs of a heading and a text."""
     settings, machine = result.settings, results.machine
     held = "parameters, within 2%" if settings.hold == "parameters" else "FLOPs for one token, within 2%"
     if settings.target_parameters and settings.hold == "parameters":
@@ -242,7 +242,7 @@ RATE_LIES = {
 
 
 def _trials(candidate: CandidateResult) -> list[dict[str, Any]]:
-    """The search of a candidate, a row for each length of its runs, rates ascending."""
+    """Return the search of a candidate, one row for each length of its runs, rates ascending."""
     rows = []
     for steps in sorted({run.steps for run in candidate.search}):
         runs = sorted((r for r in candidate.search if r.steps == steps), key=lambda r: r.learning_rate)

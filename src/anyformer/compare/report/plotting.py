@@ -1,4 +1,4 @@
-"""What all plots of the report share: colours, markers, axes and their ticks, as plain plotly dictionaries."""
+"""Colours, markers, axes and ticks of all plots of the report, as plain plotly dictionaries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Figure = dict[str, Any]
 
 @dataclass(frozen=True)
 class Style:
-    """How one candidate looks in every plot."""
+    """Style of one candidate in every plot."""
 
     name: str
     colour: str
@@ -30,13 +30,14 @@ class Style:
 
     @property
     def band(self) -> str:
+        """Colour of a band around its line."""
         red, green, blue = (int(self.colour[i : i + 2], 16) for i in (1, 3, 5))
         return f"rgba({red},{green},{blue},0.14)"
 
 
 @dataclass(frozen=True)
 class View:
-    """One way to draw a plot, with the word on its button."""
+    """One view of a plot, with the label of its button."""
 
     label: str
     figure: Figure
@@ -44,14 +45,15 @@ class View:
 
 @dataclass(frozen=True)
 class Plot:
-    """A captioned plot; the reader picks one of its views.
+    """A plot with a caption and one or more views, of which the reader chooses one.
 
     Attributes:
-        title, caption: above it.
-        views: ways to draw it.
-        small: whether it stands in the grid under "Growth with length".
-        order: its place on the page, from top to bottom; those of the library have 1, 2 and 3.
-        id: of the figure, filled in by its registry.
+        title: heading above it.
+        caption: text above it.
+        views: its views.
+        small: True if it belongs to the grid "Growth with length".
+        order: position on the page, from top to bottom; the library's plots have 1, 2 and 3.
+        id: id of the figure, filled in by its registry.
     """
 
     title: str
@@ -63,7 +65,7 @@ class Plot:
 
 
 def styles(names: Sequence[str]) -> dict[str, Style]:
-    """Colour, marker and dash by place in the list, so that a candidate looks the same everywhere."""
+    """Return colour, marker and dash of each candidate, by its index, so that it looks the same in every plot."""
     return {
         name: Style(
             name,
@@ -76,7 +78,7 @@ def styles(names: Sequence[str]) -> dict[str, Style]:
 
 
 def axis(title: str, *, log: bool = False, **options: Any) -> Figure:
-    """An axis with a title; ``options`` are plotly's."""
+    """Return an axis with a title; ``options`` are plotly's."""
     found = {
         "title": {"text": title, "font": {"size": 12.5, "color": MUTED}, "standoff": 10},
         "gridcolor": GRID,
@@ -95,7 +97,7 @@ def axis(title: str, *, log: bool = False, **options: Any) -> Figure:
 
 
 def figure(traces: list[Figure], x: Figure, y: Figure, *, height: int = 400, **layout: Any) -> Figure:
-    """Traces on a pair of axes, in the style of the report."""
+    """Return a figure of traces on a pair of axes, in the style of the report."""
     return {
         "data": traces,
         "layout": {
@@ -121,7 +123,7 @@ LADDERS = {
 
 
 def log_ticks(values: Sequence[float], text: Callable[[float], str], base: int = 10) -> Figure:
-    """Ticks for a logarithmic axis that cover ``values`` without crowding; powers of two for ``base`` 2."""
+    """Return at most about six ticks for a logarithmic axis over ``values``; powers of two for ``base`` 2."""
     low, high = min(values), max(values)
     edge = 0.08 * max(0.3, math.log10(high / low))
     start, end = math.log10(low) - edge, math.log10(high) + edge
@@ -135,7 +137,7 @@ def log_ticks(values: Sequence[float], text: Callable[[float], str], base: int =
 
 
 def _mark_sets(start: float, end: float, base: int) -> list[list[float]]:
-    """Sets of round numbers between two powers of ten, from sparse to dense."""
+    """Return sets of round numbers between two powers of ten, from sparse to dense."""
     first, last = (math.floor(start), math.ceil(end)) if base == 10 else (0, 60)
     powers = [float(base) ** e for e in range(first, last + 1)]
     sparse = [powers[::every] for every in (6, 5, 4, 3, 2)]
@@ -143,7 +145,7 @@ def _mark_sets(start: float, end: float, base: int) -> list[list[float]]:
 
 
 def length_ticks(lengths: Sequence[int]) -> Figure:
-    """Ticks at the lengths that were measured."""
+    """Return ticks at the measured lengths, at most eight."""
     shown = sorted(set(lengths))
     while len(shown) > 8:
         shown = shown[::2]

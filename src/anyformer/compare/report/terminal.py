@@ -1,4 +1,4 @@
-"""What the terminal shows: progress with the time left while it runs, the leaderboard at the end."""
+"""Output in the terminal: progress with the time left while a comparison runs, and the leaderboard at the end."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ PLAIN_SECONDS = 10.0
 
 
 @dataclass
-class Standings:
-    """Where the units of a candidate stand in the present stage."""
+class StageProgress:
+    """Progress of a candidate's units in the present stage."""
 
     done: int = 0
     failed: int = 0
@@ -35,7 +35,7 @@ class Standings:
 
 
 class Watcher:
-    """Follows a scheduler. On a terminal one table is redrawn; elsewhere lines are printed now and then."""
+    """Shows the progress of a scheduler: on a terminal one table that is redrawn, elsewhere a line now and then."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -58,20 +58,20 @@ class Watcher:
         if now - self._drawn < every and scheduler.stage == self._stage:
             return
         self._drawn, new_stage, self._stage = now, scheduler.stage != self._stage, scheduler.stage
-        standings = standing(scheduler)
+        progress_of = stage_progress(scheduler)
         if self.live:
-            self.live.update(_table(scheduler, standings), refresh=True)
-        elif new_stage or standings:
-            self.console.print(_line(scheduler, standings), soft_wrap=True)
+            self.live.update(_table(scheduler, progress_of), refresh=True)
+        elif new_stage or progress_of:
+            self.console.print(_line(scheduler, progress_of), soft_wrap=True)
 
 
-def standing(scheduler: Scheduler) -> dict[tuple[str, str], Standings]:
-    """Standings by task and candidate, references left out."""
-    found: dict[tuple[str, str], Standings] = {}
+def stage_progress(scheduler: Scheduler) -> dict[tuple[str, str], StageProgress]:
+    """Return the progress by task and candidate, without references."""
+    found: dict[tuple[str, str], StageProgress] = {}
     for unit in scheduler.units:
         if unit.phase == "reference":
             continue
-        mine = found.setdefault((unit.task, unit.candidate), Standings())
+        mine = found.setdefault((unit.task, unit.candidate), StageProgress())
         mine.total += 1
         outcome = scheduler.queue.outcome(unit)
         if outcome is not None:
@@ -85,14 +85,14 @@ def standing(scheduler: Scheduler) -> dict[tuple[str, str], Standings]:
     return found
 
 
-def time_left(scheduler: Scheduler, standings: dict[tuple[str, str], Standings]) -> float | None:
-    """Seconds to the end of the comparison, or None as long as nothing is known of it."""
+def time_left(scheduler: Scheduler, progress_of: dict[tuple[str, str], StageProgress]) -> float | None:
+    """Estimate the seconds to the end of the comparison; None if they are not known yet."""
     plan = scheduler.plan
     if plan.granted.kind == "seconds":
         left = plan.granted.amount - (scheduler.clock.seconds - plan.since)
         return left if left > 0 else None
     work = 0.0
-    for (task_name, name), mine in standings.items():
+    for (task_name, name), mine in progress_of.items():
         task, speed = plan.task(task_name), scheduler.found[task_name].calibrations.get(name)
         if not task.legs or speed is None:
             return None
@@ -105,26 +105,26 @@ def time_left(scheduler: Scheduler, standings: dict[tuple[str, str], Standings])
     return work
 
 
-def _head(scheduler: Scheduler, standings: dict[tuple[str, str], Standings]) -> str:
-    left = time_left(scheduler, standings)
+def _head(scheduler: Scheduler, progress_of: dict[tuple[str, str], StageProgress]) -> str:
+    left = time_left(scheduler, progress_of)
     text = f"{scheduler.stage} · {words.duration(scheduler.clock.seconds)} gone"
     return text + (f" · about {words.duration(left)} left" if left else "")
 
 
-def _table(scheduler: Scheduler, standings: dict[tuple[str, str], Standings]) -> Group:
+def _table(scheduler: Scheduler, progress_of: dict[tuple[str, str], StageProgress]) -> Group:
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=True, header_style="dim")
     for name in ("task", "candidate", "", "runs", "now"):
         table.add_column(name, overflow="fold")
-    for (task, candidate), mine in standings.items():
+    for (task, candidate), mine in progress_of.items():
         bar = ProgressBar(total=mine.total, completed=mine.share, width=28)
         failed = scheduler.found[task].failures.get(candidate)
         word = failed[0].replace("_", " ") if failed else "failed" if mine.failed == mine.total else ""
         now = Text(word, style="red") if word else Text(_now(mine), style="dim")
         table.add_row(task, candidate, bar, f"{mine.done}/{mine.total}", now)
-    return Group(Text(_head(scheduler, standings), style="bold"), table)
+    return Group(Text(_head(scheduler, progress_of), style="bold"), table)
 
 
-def _now(mine: Standings) -> str:
+def _now(mine: StageProgress) -> str:
     latest = mine.latest
     if not latest.step:
         return "done" if mine.done == mine.total else ""
@@ -134,14 +134,14 @@ def _now(mine: Standings) -> str:
     return text
 
 
-def _line(scheduler: Scheduler, standings: dict[tuple[str, str], Standings]) -> str:
-    done = sum(mine.done for mine in standings.values())
-    total = sum(mine.total for mine in standings.values())
-    return f"{_head(scheduler, standings)} · {done} of {total} runs done"
+def _line(scheduler: Scheduler, progress_of: dict[tuple[str, str], StageProgress]) -> str:
+    done = sum(mine.done for mine in progress_of.values())
+    total = sum(mine.total for mine in progress_of.values())
+    return f"{_head(scheduler, progress_of)} · {done} of {total} runs done"
 
 
 def print_results(results: Results, console: Console) -> None:
-    """Leaderboard and verdict of every task."""
+    """Print leaderboard and verdict of every task."""
     for result in results.tasks:
         console.print()
         for part in _leaderboard(result, console):
@@ -164,7 +164,7 @@ COSTS = ("tokens/s", "ms/token", "memory")
 
 
 def _leaderboard(result: TaskResult, console: Console) -> list[Table | Text]:
-    """The table, with as many of its costs as the console is wide enough for, and a word about the others."""
+    """Return the table with as many cost columns as fit into the console, and a line that names the others."""
     tables = [_table_of(result, kept) for kept in range(len(COSTS), -1, -1)]
     fits = [
         t for t in tables if sum(c.min_width or 0 for c in t.columns) + 3 * len(t.columns) < console.width
@@ -188,8 +188,8 @@ def _table_of(result: TaskResult, num_costs: int) -> Table:
         more = costs[row.name] if row.kind == "candidate" else [""] * num_costs
         rows.append([str(row.rank), row.name, *figures, *more])
     names = ["", "candidate", words.metric_title(metric), "±95%", *COSTS[:num_costs]]
-    for place, name in enumerate(names):
-        widest = max(cell_len(row[place]) for row in [names, *rows])
+    for column, name in enumerate(names):
+        widest = max(cell_len(row[column]) for row in [names, *rows])
         if name == "candidate":
             table.add_column(name, overflow="fold", min_width=min(16, widest))
         else:

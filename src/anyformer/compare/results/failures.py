@@ -1,4 +1,4 @@
-"""A failure of a candidate as a status and one line."""
+"""Failures of candidates as a status and one line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from anyformer.machine import is_memory_error
 
 
 def explain(error: BaseException) -> tuple[Status, str]:
-    """A failure as a status and one line."""
+    """Return the status of a failure, and its reason in one line of at most 300 characters."""
     text = " ".join(str(error).split())
     text = text if len(text) <= 300 else text[:297] + "..."
     if is_memory_error(error):

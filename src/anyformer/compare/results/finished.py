@@ -1,4 +1,4 @@
-"""The end of a comparison: its files, and the mark by which a finished one is known and left alone."""
+"""The files of a finished comparison, and the seal (hashes of them) by which it is recognised."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ RESULTS, REPORT, WINNER, SEAL = "results.json", "report.html", "winner", "finish
 
 
 def write_seal(folder: Path) -> None:
-    """Write the hashes of all that the comparison came to, last of all: by them a finished one is known."""
+    """Write the hashes of all result files, as the last step of a comparison."""
     seal = file_digests(folder, folder / REPORT, folder / RESULTS, folder / WINNER)
     write_atomically(folder / SEAL, json.dumps(seal, indent=1))
 
 
 def read_finished(folder: Path) -> tuple[Results | None, list[Path]]:
-    """The results, where the comparison in this folder is finished and all its files are as they were.
+    """Read the results of a finished comparison.
 
-    Where it is finished and some are not, these files; they can be made again from the units.
+    Returns:
+        The results, or None if it is not finished or a file is missing or damaged; and those files, which can be made
+        again from the units.
     """
     seal = read_json(folder / SEAL)
     if not isinstance(seal, dict) or RESULTS not in seal:
@@ -33,12 +35,12 @@ def read_finished(folder: Path) -> tuple[Results | None, list[Path]]:
         return None, damaged
     try:
         return Results.load(folder / RESULTS), []
-    except ValidationError:  # of another version
+    except ValidationError:  # a file of another version
         return None, [folder / RESULTS]
 
 
 def remove_finished(folder: Path) -> None:
-    """Removes what a comparison came to, before it comes to something else."""
+    """Delete the results of a comparison, before it makes others."""
     for name in (SEAL, RESULTS, REPORT):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / WINNER, ignore_errors=True)

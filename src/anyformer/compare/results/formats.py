@@ -1,4 +1,4 @@
-"""Figures and lists as people read them; shared by the verdict, the terminal and the report."""
+"""Format of figures and lists in texts, shared by the verdict, the terminal and the report."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from anyformer.metrics import MetricInfo
 
 
 def join(names: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
+    """Join names in words: ``a``, ``a and b``, ``a, b and c``."""
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def amount(value: float | None, digits: int = 3) -> str:
-    """A figure with so many significant digits, never in exponent form between 1e-4 and 1e7."""
+    """Format a figure with so many significant digits, without an exponent between 1e-4 and 1e7."""
     if value is None or not math.isfinite(value):
         return "–"
     if value == 0:
@@ -29,7 +29,7 @@ def amount(value: float | None, digits: int = 3) -> str:
 
 
 def format_scores(metric: MetricInfo, values: Sequence[float], digits: int = 4) -> list[str]:
-    """Scores with the same number of places: those of the metric, else ``digits`` of the largest one."""
+    """Format scores with the same number of decimals: the metric's, or else ``digits`` digits of the largest one."""
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
     if metric.places is not None:
         places = metric.places
@@ -42,22 +42,22 @@ def format_scores(metric: MetricInfo, values: Sequence[float], digits: int = 4) 
 
 
 def format_score(metric: MetricInfo, value: float) -> str:
-    """One score on its own."""
+    """Format one score."""
     return format_scores(metric, [value])[0]
 
 
 def metric_title(metric: MetricInfo) -> str:
-    """The metric with its unit, unless the name says it already."""
+    """Return the name of a metric, with its unit unless the name contains it."""
     return f"{metric.name} ({metric.unit})" if metric.unit and metric.unit not in metric.name else metric.name
 
 
 def score_with_unit(metric: MetricInfo, value: float) -> str:
-    """One score with the unit of its metric."""
+    """Format one score with the unit of its metric."""
     return f"{format_score(metric, value)} {metric.unit}".rstrip()
 
 
 def tick(text: str) -> str:
-    """A figure without trailing zeros, for the marks of an axis: ``1.00 MiB`` becomes ``1 MiB``."""
+    """Remove trailing zeros from a formatted figure, for ticks of an axis: ``1.00 MiB`` becomes ``1 MiB``."""
     number, space, unit = text.partition(" ")
     if "." in number and "e" not in number:
         number = number.rstrip("0").rstrip(".")
@@ -65,33 +65,33 @@ def tick(text: str) -> str:
 
 
 def rate(value: float | None) -> str:
-    """Thousands and millions shortened: ``12.3k``, ``4.56M``."""
+    """Format a rate with a prefix: ``12.3k``, ``4.56M``."""
     return scaled(value, 1000.0, ("", "k", "M", "G", "T"))
 
 
 def count(value: int | None) -> str:
-    """A number of things, shortened like a rate."""
+    """Format a count with a prefix, like a rate."""
     return rate(float(value)) if value is not None else "–"
 
 
 def size(value: float | None) -> str:
-    """Bytes, in powers of 1024."""
+    """Format bytes in powers of 1024: ``1.50 MiB``."""
     return scaled(value, 1024.0, (" B", " KiB", " MiB", " GiB", " TiB"))
 
 
 def scaled(value: float | None, base: float, units: Sequence[str]) -> str:
-    """``value`` in the largest of ``units``, each ``base`` times the one before, that keeps it above 1."""
+    """Format ``value`` in the largest of ``units``, each ``base`` times the one before, in which it is at least 1."""
     if value is None or not math.isfinite(value):
         return "–"
-    place = 0
-    while abs(value) >= base * 0.9995 and place < len(units) - 1:
+    power = 0
+    while abs(value) >= base * 0.9995 and power < len(units) - 1:
         value /= base
-        place += 1
-    return f"{amount(value) if place else format(value, '.3g')}{units[place]}"
+        power += 1
+    return f"{amount(value) if power else format(value, '.3g')}{units[power]}"
 
 
 def duration(seconds: float | None) -> str:
-    """``0.4 s``, ``42 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    """Format a time: ``0.4 s``, ``42 s``, ``3 min 20 s``, ``2 h 5 min``."""
     if seconds is None or not math.isfinite(seconds):
         return "–"
     if seconds < 10:

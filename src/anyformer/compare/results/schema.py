@@ -1,8 +1,8 @@
-"""The schema of ``results.json``: everything a comparison found, in the form in which it is kept.
+"""The schema of ``results.json``, which has all results of a comparison.
 
-The report, the leaderboard in the terminal and other people's scripts read only this. A file holds one
-:class:`TaskResult` for each task compared; inside it, candidates carry what was measured (scores, curves, costs)
-and the leaderboard and verdict carry what was concluded from it (see :mod:`anyformer.compare.verdict.judge`).
+The report, the leaderboard in the terminal and users' scripts read only this. A file has one :class:`TaskResult` for
+each task; its candidates have the measurements (scores, curves, costs), its leaderboard and verdict the conclusions
+(see :mod:`anyformer.compare.verdict.judge`).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ VerdictKind = Literal["winner", "too_close", "no_model_needed", "single", "nothi
 
 
 class Record(BaseModel):
-    """A part of the file. Unknown fields are refused, so that a misspelt one cannot pass unseen."""
+    """Base of all parts of the file. Unknown fields are refused, so that a misspelt one is noticed."""
 
     # "constants": a diverged loss is NaN, and must come back from the file as NaN.
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
 
 
 class TaskFacts(Record):
-    """What the data was and how it was split; ``facts`` is the task's own ``describe()``."""
+    """Facts about the data and its splits; ``facts`` is the task's own ``describe()``."""
 
     name: str
     title: str
@@ -41,7 +41,7 @@ class TaskFacts(Record):
 
 
 class Settings(Record):
-    """What all candidates of a task shared."""
+    """Settings that all candidates of a task shared."""
 
     budget: str
     hold: Literal["parameters", "flops"]
@@ -49,16 +49,16 @@ class Settings(Record):
     batch_size: int
     seeds: list[int]
     learning_rates: list[float]
-    """Those that every candidate tried first."""
+    """Rates that every candidate tried first."""
     ladder: list[float] = Field(default_factory=list)
-    """All rates that the search could go on to."""
+    """All rates that the search could try."""
     search: str = ""
     schedule: str = ""
     target_parameters: int | None = None
 
 
 class Machine(Record):
-    """Where it ran, and how the cores were shared."""
+    """The machine on which the comparison ran, and how its cores were shared."""
 
     system: str
     processor: str
@@ -71,7 +71,7 @@ class Machine(Record):
 
 
 class Point(Record):
-    """One point of a learning curve. ``seconds`` counts training only, not the evaluations between."""
+    """One point of a learning curve. ``seconds`` counts training only, not evaluations."""
 
     step: int
     seconds: float
@@ -81,11 +81,11 @@ class Point(Record):
 
 
 class Sample(Record):
-    """A score on a test set, with the pieces that make it up: the score is sum(sums) / sum(weights).
+    """A score on a test set, with the pieces of which it consists: the score is sum(sums) / sum(weights).
 
-    A piece is a test item, a cluster of items that belong together, or some clusters at random where there are many
-    (see :func:`anyformer.compare.run.items.sample_of`). Pieces are the same for every candidate, so that differences
-    pair up. Results of earlier versions hold groups of neighbouring batches instead.
+    A piece is a test item, a cluster of items that belong together, or several random clusters if there are many (see
+    :func:`anyformer.compare.run.items.sample_of`). Pieces are the same for every candidate, so that differences can be
+    taken piece by piece. Results of earlier versions have groups of neighbouring batches instead.
     """
 
     score: float
@@ -94,7 +94,7 @@ class Sample(Record):
 
 
 def _as_sample(value: Any) -> Any:
-    """Results of earlier versions hold a number where a sample stands now."""
+    """Convert a bare score, as in results of earlier versions, to the fields of a sample."""
     return {"score": value} if isinstance(value, int | float) else value
 
 
@@ -103,7 +103,7 @@ ByLength = dict[int, Annotated[Sample, BeforeValidator(_as_sample)]]
 
 
 class SeedRun(Record):
-    """One full training run and what its model scored on the test split."""
+    """One full training run, with the scores of its model."""
 
     seed: int
     test: Sample
@@ -115,7 +115,7 @@ class SeedRun(Record):
 
 
 class SearchRun(Record):
-    """One short run of the learning-rate search; ``loss`` and ``score`` (validation) are None when the run failed."""
+    """One short run of the learning-rate search; validation ``loss`` and ``score`` are None if it failed."""
 
     learning_rate: float
     steps: int
@@ -124,7 +124,7 @@ class SearchRun(Record):
 
 
 class Costs(Record):
-    """What a candidate costs on this machine; a missing figure is None or an absent length."""
+    """Costs of a candidate on this machine; a figure that was not measured is None, or lacks its length."""
 
     train_tokens_per_second: float | None = None
     prefill_ms: dict[int, float] = Field(default_factory=dict)
@@ -137,7 +137,7 @@ class Costs(Record):
 
 
 class CandidateResult(Record):
-    """An architecture: as the user gave it, as it was built, and everything measured of it."""
+    """A candidate: as the user gave it, as it was built, and its measurements."""
 
     name: str
     given: str
@@ -147,11 +147,11 @@ class CandidateResult(Record):
     parameters: int | None = None
     width: int | None = None
     untrained: float | None = None
-    """Validation score before the first step, on some samples."""
+    """Validation score before training, on some samples."""
     learning_rate: float | None = None
     rate_lies: Literal["inside", "lowest", "highest", "edge"] | None = None
-    """Whether the learning rate has a worse one on either side, is at an end of the ladder of rates, or at the
-    edge of what there was time to try."""
+    """Position of the learning rate: between two worse ones, at an end of the ladder of rates, or at the edge of the
+    rates that there was time to try."""
     search: list[SearchRun] = Field(default_factory=list)
     runs: list[SeedRun] = Field(default_factory=list)
     costs: Costs = Field(default_factory=Costs)
@@ -168,9 +168,11 @@ class ReferenceResult(Record):
 
 
 class Standing(Record):
-    """A row of the leaderboard. ``low`` and ``high`` bound the score at 95%; infinite where nothing bounds it.
+    """A row of the leaderboard.
 
-    ``tied_with_best`` is set where the row cannot be told from the first one, and for that one where it has company.
+    Attributes:
+        low, high: 95% interval of the score; infinite if nothing bounds it.
+        tied_with_best: True if the row cannot be told from the first one; for the first, if it has such rows.
     """
 
     rank: int
@@ -183,15 +185,15 @@ class Standing(Record):
 
     @property
     def reach(self) -> float:
-        """How far the interval goes from the score, on its longer side."""
+        """Distance from the score to the farther end of its interval."""
         return max(self.high - self.score, self.score - self.low)
 
 
 class Contrast(Record):
-    """The best candidate against another row: how much better it is, positive meaning better.
+    """Difference between a candidate and another row; positive means that the candidate is better.
 
-    ``p`` is corrected for the number of rows compared (Holm), and the interval is the one that goes with it:
-    it excludes 0 exactly when ``p`` is below 0.05. Differences up to ``smallest`` are too small to matter.
+    ``p`` is corrected for the number of comparisons (Holm), and the interval corresponds to it: it excludes 0 exactly
+    if ``p`` is below 0.05. Differences up to ``smallest`` are too small to matter.
     """
 
     better: str
@@ -204,13 +206,13 @@ class Contrast(Record):
 
 
 class Trend(Record):
-    """How the validation score of a candidate grows with the steps; see :mod:`anyformer.compare.verdict.undertrained`.
+    """Growth of a candidate's validation score with the steps; see :mod:`anyformer.compare.verdict.undertrained`.
 
     Attributes:
-        gains: of the next doublings of the steps, positive meaning better.
-        learned: since before the first step.
-        noise: standard error of a difference, over seeds.
-        loss_falls: by which share in the next doubling.
+        gains: expected changes of the score in the next doublings of the steps; positive means better.
+        learned: change of the score since before training.
+        noise: standard error of a difference between scores, over seeds.
+        loss_falls: share by which the loss is expected to fall in the next doubling.
     """
 
     name: str
@@ -222,7 +224,13 @@ class Trend(Record):
 
 
 class Shortage(Record):
-    """What is lacking for a verdict: steps of a run, about how many further seconds, and ``--more`` with that."""
+    """Training that is lacking for a verdict.
+
+    Attributes:
+        steps: steps that a run needs in all.
+        seconds: further time for that, estimated.
+        option: that time as a value of ``--more``.
+    """
 
     steps: int
     seconds: float
@@ -230,7 +238,7 @@ class Shortage(Record):
 
 
 class Verdict(Record):
-    """The answer in words, with the contrasts that it rests on."""
+    """The verdict in words, with the contrasts that it rests on."""
 
     kind: VerdictKind
     headline: str
@@ -240,11 +248,11 @@ class Verdict(Record):
     contrasts: list[Contrast] = Field(default_factory=list)
     trends: list[Trend] = Field(default_factory=list)
     shortage: Shortage | None = None
-    """Only where there was not enough training."""
+    """Lacking training, only if the kind is ``undertrained``."""
 
 
 class TaskResult(Record):
-    """All that was found on one task."""
+    """All results on one task."""
 
     task: TaskFacts
     settings: Settings
@@ -253,7 +261,7 @@ class TaskResult(Record):
     leaderboard: list[Standing] = Field(default_factory=list)
     verdict: Verdict
     saved: str | None = None
-    """The candidate whose model lies in ``saved_path``."""
+    """Candidate whose model is in ``saved_path``."""
     saved_path: str | None = None
     """Folder of the saved model, relative to the folder of the comparison."""
 
@@ -267,21 +275,26 @@ class Results(Record):
     command: str = ""
     folder: str = ""
     earlier: list[str] = Field(default_factory=list)
-    """Results of this comparison before it was gone on with, beside this file, the oldest first."""
+    """Names of the files with the results before each ``--more``, in the same folder, oldest first."""
     machine: Machine
     tasks: list[TaskResult]
 
     def how_to_go_on(self, result: TaskResult) -> str:
-        """The command that trains for so much longer as a task's verdict needs; empty where it was trained enough."""
+        """Return the command that trains long enough for a task's verdict; "" if there was enough training."""
         shortage = result.verdict.shortage
         return (
             "" if shortage is None else f"anyformer compare --more {shortage.option} {self.folder}".rstrip()
         )
 
     def save(self, path: Path) -> None:
-        """Writes the file in one step: a reader sees the old one or the new one, never a part."""
+        """Write the file in one step: a reader sees the old file or the new one, never a part."""
         write_atomically(path, self.model_dump_json(indent=1))
 
     @classmethod
     def load(cls, path: Path) -> Results:
+        """Read the file.
+
+        Raises:
+            ValidationError: if it has another schema, such as that of another version.
+        """
         return cls.model_validate_json(path.read_text(encoding="utf-8"))

@@ -1,1 +1,1 @@
-"""How it is run: the scheduler, the work queue, and the worker processes that train, evaluate and measure."""
+"""Running a plan: the scheduler, the work queue, and worker processes that train, evaluate and measure."""

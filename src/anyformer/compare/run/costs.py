@@ -1,4 +1,4 @@
-"""What a model costs on this machine: time, memory, state and FLOPs, and how they grow with the length."""
+"""Costs of a model on this machine: time, memory, state and FLOPs, and their growth with the length."""
 
 from __future__ import annotations
 
@@ -25,7 +25,12 @@ LONGEST = 8192
 
 
 class PeakMemory(TorchDispatchMode):
-    """The most bytes that tensors made inside it held at once. Memory inside single operations is not seen."""
+    """Mode that counts the peak bytes of tensors made inside it. Temporary memory of single operations is not counted.
+
+    Attributes:
+        now: bytes held at present.
+        peak: most bytes held at once.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +40,7 @@ class PeakMemory(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        self._note((args, kwargs), made=False)  # what was there before, such as parameters, does not count
+        self._note((args, kwargs), made=False)  # tensors from outside, such as parameters, do not count
         out = func(*args, **kwargs)
         self._note(out, made=True)
         return out
@@ -60,14 +65,17 @@ class PeakMemory(TorchDispatchMode):
 
 
 def lengths_for(task: Task, model: SequenceModel) -> list[int]:
-    """The trained length and its doublings, as far as the model goes."""
+    """Return the trained length and its doublings, up to the model's ``max_length`` or ``LONGEST``."""
     limit = min(LONGEST, model.body.info.max_length or LONGEST)
     found = [task.train_length * 2**i for i in range(DOUBLINGS)]
     return [length for length in found if length <= limit] or [task.train_length]
 
 
 def measure(trainer: Trainer, seconds: float) -> Costs:
-    """All costs of a model. Longer lengths are left out when they would take more than ``seconds`` in all."""
+    """Measure all costs of a model. Longer lengths are left out if they would take more than ``seconds`` in all.
+
+    A measurement that fails is named in the notes, and the others go on.
+    """
     meter = _Meter(trainer, seconds)
     for part in (meter.training, meter.flops, meter.streaming, meter.growth):
         try:
@@ -99,7 +107,7 @@ class _Meter:
         return x.to(self.trainer.device)
 
     def timed(self, run: Callable[[], Any], repeats: int, limit: float) -> float:
-        """Median seconds of up to ``repeats`` calls behind one to warm up, within ``limit`` seconds."""
+        """Return the median seconds of up to ``repeats`` calls within ``limit`` seconds, after one to warm up."""
         run()
         self.finish()
         times: list[float] = []
@@ -116,7 +124,7 @@ class _Meter:
             torch.cuda.synchronize(self.trainer.device)
 
     def training(self) -> None:
-        """Throughput and peak memory of training steps as they were in the comparison."""
+        """Measure throughput and peak memory of training steps with the batch size of the comparison."""
         seconds = self.timed(lambda: train_steps(self.trainer, 1), 10, 0.25 * self.seconds)
         config = self.trainer.config
         self.costs.train_tokens_per_second = config.batch_size * self.task.train_length / seconds
@@ -125,7 +133,7 @@ class _Meter:
         self.costs.peak_memory_bytes = base + self.peak(lambda: train_steps(self.trainer, 1))
 
     def peak(self, run: Callable[[], Any]) -> int:
-        """Bytes that ``run`` takes at most beyond what is there."""
+        """Return the peak bytes that ``run`` allocates."""
         if self.trainer.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.trainer.device)
             before = torch.cuda.memory_allocated(self.trainer.device)
@@ -141,7 +149,7 @@ class _Meter:
 
     @torch.no_grad()
     def streaming(self) -> None:
-        """Latency of single tokens behind a trained length, and the state by length."""
+        """Measure the latency of single tokens after a sequence of the trained length."""
         if self.model.body.info.reach[1] is None:
             self.costs.notes.append("does not stream: it looks at all later tokens")
             return
@@ -153,7 +161,7 @@ class _Meter:
         )
 
     def growth(self) -> None:
-        """Prefill time, state and memory at doubling lengths, while there is time."""
+        """Measure prefill time, state and memory at doubling lengths, as long as time is left."""
         self.model.eval()
         streams = self.model.body.info.reach[1] is not None
         needed = 0.0
@@ -177,7 +185,7 @@ class _Meter:
 
 
 def train_steps(trainer: Trainer, steps: int) -> float:
-    """Runs some more steps and returns how many seconds they took; batches repeat when they are used up."""
+    """Run further training steps; returns their seconds. Batches repeat after the planned steps."""
     before = trainer.seconds
     if trainer.step + steps > trainer.config.steps:
         trainer.step = 0
@@ -186,11 +194,11 @@ def train_steps(trainer: Trainer, steps: int) -> float:
 
 
 def state_bytes_of(optimizer: torch.optim.Optimizer) -> int:
-    """Bytes of an optimiser's state."""
+    """Return the bytes of an optimiser's state."""
     states = tree_leaves(list(optimizer.state.values()))
     return sum(t.numel() * t.element_size() for t in states if isinstance(t, Tensor))
 
 
 def bare_trainer(task: Task, model: SequenceModel, batch_size: int, learning_rate: float = 1e-4) -> Trainer:
-    """A trainer for measurements, at a learning rate that harms nothing."""
+    """Make a trainer for measurements, with a learning rate too small to diverge."""
     return Trainer(model, task, TrainConfig(steps=10_000, batch_size=batch_size, learning_rate=learning_rate))

@@ -1,4 +1,4 @@
-"""What the units of a comparison do: calibrate, search, train, measure, and score the references."""
+"""Execution of the units of a comparison: calibrate, search, train, score, measure, and fit the references."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ CALIBRATION_SECONDS = 0.6
 
 @dataclass
 class TrainingExecutor:
-    """Runs units of real training. Travels to the workers, where tasks are made once for each process.
+    """Runs units of real training. It is pickled to the workers, where tasks are made once for each process.
 
     Args:
-        folder: the comparison's; the plan is read from it.
-        given: tasks that were passed in as objects, by name.
+        folder: the comparison's folder, from which the plan is read.
+        given: tasks that were passed as objects, by name.
         trust_code: run the Python files that the plan names.
     """
 
@@ -47,10 +47,10 @@ class TrainingExecutor:
         return {}
 
     def task(self, plan: TaskPlan) -> Task:
-        """The task of this plan, made from its source when it was not given as an object.
+        """Return the task of a plan, made from its source unless it was passed as an object.
 
         Raises:
-            ValueError: when it can be neither made nor found, or when its data is not what was planned with.
+            ValueError: if it cannot be made, or its data has changed since it was planned.
         """
         if plan.name in self.given:
             return self.given[plan.name]
@@ -63,10 +63,10 @@ class TrainingExecutor:
         return self._tasks[plan.data.id]
 
     def execute(self, unit: Unit, folder: Path, heartbeat: Heartbeat) -> Found:
-        """Runs one unit; see :class:`anyformer.compare.run.worker.Executor`.
+        """Run one unit; see :class:`anyformer.compare.run.worker.Executor`.
 
         Raises:
-            MachineFault: what all units need cannot be had: the plan, or the data that it was made for.
+            MachineFault: if the plan or the task, which all units need, is not available.
         """
         try:
             plan = Plan.load(self.folder, trust_code=self.trust_code)
@@ -83,10 +83,10 @@ class TrainingExecutor:
 
 
 def task_of(plan: TaskPlan) -> Task:
-    """Makes the task that a plan names.
+    """Make the task of a plan.
 
     Raises:
-        ValueError: when the comparison was given a task as an object, which only its caller has.
+        ValueError: if the task was passed as an object, which only the caller of the comparison has.
     """
     if plan.source is None:
         raise ValueError(
@@ -120,7 +120,7 @@ class _Job:
         candidate = self.task_plan.candidate(self.unit.candidate)
         assert candidate.spec is not None
         model = model_for(self.task, candidate.spec, seed=self.unit.seed or 0)
-        model.register_forward_pre_hook(lambda *_: self.heartbeat.beat())  # whatever it is run for
+        model.register_forward_pre_hook(lambda *_: self.heartbeat.beat())  # every call is a sign of life
         return model
 
     def trainer(self) -> Trainer:
@@ -136,7 +136,7 @@ class _Job:
         return Trainer(self.model(), self.task, config)
 
     def run_so_far(self) -> _Run:
-        """The run at the last checkpoint of this unit, or of the legs before it; a damaged one counts as none."""
+        """Load the run from the last checkpoint of this unit or of an earlier leg; damaged ones are skipped."""
         for path in [self.folder / CHECKPOINT, *(path for _, path in self.checkpoints())]:
             if not path.exists():
                 continue
@@ -155,7 +155,7 @@ class _Job:
         return _Run(self.trainer(), [], 0, 0.0)
 
     def checkpoints(self) -> list[tuple[Leg, Path]]:
-        """The legs before, the last one first, and where they leave their checkpoints."""
+        """Return the earlier legs, the last one first, with the paths of their checkpoints."""
         last = self.unit.steps - (self.unit.phase == "train")
         found = []
         for leg in reversed(self.task_plan.legs if self.unit.schedule else []):
@@ -166,7 +166,7 @@ class _Job:
         return found
 
     def calibrate(self) -> Calibration:
-        """Seconds of a training step and of an evaluated batch, by the median of a few; and the score before any."""
+        """Measure the median seconds of a training step and of an evaluated batch, and the score before training."""
         trainer = bare_trainer(self.task, self.model(), self.task_plan.batch_size)
         untrained = self.evaluate(trainer, "valid", 2 * self.task_plan.eval_size)
         train_steps(trainer, 2)
@@ -182,7 +182,7 @@ class _Job:
         return Calibration(step_seconds=steps, eval_seconds=seconds, untrained=untrained.value)
 
     def search(self) -> Searched:
-        """A short run; its validation loss decides about the learning rate."""
+        """Train a short run of the search; its validation loss decides about the learning rate."""
         assert self.task_plan.rounds is not None
         run = self.run_so_far()
         _advance(run, self, None)
@@ -190,7 +190,7 @@ class _Job:
         return Searched(loss=found.loss, score=found.value, step_seconds=run.step_seconds)
 
     def train(self) -> Trained:
-        """A leg of a full run, with its part of the curve; leaves a checkpoint for the next one."""
+        """Train a leg of a full run, with its part of the learning curve, and write a checkpoint for the next leg."""
         leg = next(
             leg
             for leg in self.task_plan.legs
@@ -205,7 +205,7 @@ class _Job:
         return Trained(step_seconds=run.step_seconds, seconds=run.trainer.seconds)
 
     def score(self) -> Scored:
-        """A run that is trained on the test split, once."""
+        """Score a trained run on the validation and the test split, once, and save its model."""
         final, leg = self.task_plan.final, self.task_plan.legs[-1]
         assert final is not None
         run = self.run_so_far()
@@ -237,15 +237,16 @@ class _Job:
         length: int | None = None,
         with_loss: bool = False,
     ) -> Evaluation:
-        """A model on so many samples of a split, in batches of about the same number of tokens."""
+        """Evaluate a model on ``items`` samples of a split, in batches of about the same number of tokens."""
         size = self.batch_size(length)
         return trainer.evaluate(split, items=items, length=length, batch_size=size, with_loss=with_loss)
 
     def batch_size(self, length: int | None = None) -> int:
+        """Return the sequences in an evaluated batch of a length."""
         return max(1, self.task_plan.eval_size * self.task.train_length // (length or self.task.train_length))
 
     def beyond(self, trainer: Trainer, items: int) -> dict[int, Sample]:
-        """Scores at lengths never trained on; those that the model cannot take are left out."""
+        """Score the model at lengths never trained on, except those beyond its ``max_length``."""
         limit = trainer.model.body.info.max_length
         return {
             length: sample_of(self.evaluate(trainer, "test", items, length=length))
@@ -254,13 +255,14 @@ class _Job:
         }
 
     def measure(self) -> Costs:
+        """Measure the costs of the candidate."""
         trainer = bare_trainer(self.task, self.model(), self.task_plan.batch_size)
         return measure(trainer, self.plan.measuring or self.plan.measure_seconds)
 
     def reference(self) -> ReferenceFitted:
-        """Fits a predictor without a sequence model and scores it on each test sample, at every length.
+        """Fit a predictor without a sequence model, and score it on every test sample at every length.
 
-        How many of the samples count is decided later: all are kept, in a file beside the outcome.
+        The scores of all samples are kept in a file; how many of them count is decided later.
         """
         reference = next(r for r in self.task.references() if r.name == self.unit.candidate)
         reference.fit(self.task)
@@ -288,7 +290,14 @@ def _repeat(measured: Callable[[], float], seconds: float) -> float:
 
 @dataclass
 class _Run:
-    """A training run so far; this unit took it on behind ``begun`` steps, which took ``before`` seconds."""
+    """A training run so far.
+
+    Attributes:
+        trainer: at its present step.
+        curve: learning curve so far.
+        begun: the step at which this unit took it over.
+        before: training seconds up to that step.
+    """
 
     trainer: Trainer
     curve: list[Point]
@@ -297,16 +306,17 @@ class _Run:
 
     @property
     def step_seconds(self) -> float:
-        """What the steps of this unit took."""
+        """Seconds of a step in this unit."""
         return (self.trainer.seconds - self.before) / max(1, self.trainer.step - self.begun)
 
     def save(self, path: Path) -> None:
+        """Write a checkpoint with the learning curve."""
         curve = [point.model_dump() for point in self.curve]
         self.trainer.save(path, curve=curve, begun=self.begun, before=self.before)
 
 
 def _advance(run: _Run, job: _Job, leg: Leg | None) -> None:
-    """Trains to the end of the unit, adding to the curve where it is in a leg, with checkpoints on the way."""
+    """Train to the end of the unit, adding to the curve where it is in a leg, with checkpoints on the way."""
     trainer, heartbeat, until = run.trainer, job.heartbeat, job.unit.steps
 
     def due(step: int) -> bool:
@@ -345,7 +355,7 @@ def _look(run: _Run, job: _Job, leg: Leg) -> Point:
 
 
 def _save_model(model: SequenceModel, path: Path) -> dict[str, str]:
-    """Saves the model in one step, and returns the hashes of its files by their names beside ``path``."""
+    """Save the model in one step; returns the hashes of its files, by their names beside ``path``."""
     with whole_folder(path) as temporary:
         model.save_pretrained(temporary)
     return file_digests(path.parent, path)

@@ -1,4 +1,4 @@
-"""Locks that the operating system releases when their holder dies, however it dies."""
+"""File locks, which the operating system releases whenever their holder dies."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ else:
 class FileLock:
     """An exclusive lock on a file, held by at most one process.
 
-    ``kill -9`` frees it, so that a lock that can be had means that nobody is at work. It also excludes between
-    machines where the folder is on a shared file system that passes locks on.
+    It is released even by ``kill -9``, so that a free lock means that nobody is at work. On a shared file system that
+    supports locks, it also excludes processes on other machines.
     """
 
     def __init__(self, path: Path) -> None:
@@ -24,7 +24,7 @@ class FileLock:
         self._handle: int | None = None
 
     def acquire(self) -> bool:
-        """Whether the lock is now ours; never waits."""
+        """Try to take the lock without waiting; returns True if this process now holds it."""
         assert self._handle is None, "the lock is already held"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -40,7 +40,7 @@ class FileLock:
         return True
 
     def release(self) -> None:
-        """Gives the lock back; nothing happens when it is not held."""
+        """Release the lock, if it is held."""
         if self._handle is not None:
             if sys.platform == "win32":
                 os.lseek(self._handle, 0, os.SEEK_SET)

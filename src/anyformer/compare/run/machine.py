@@ -1,4 +1,4 @@
-"""The machine that a comparison runs on, and whether others kept it busy."""
+"""The machine on which a comparison runs, and other programs that slowed it down."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from anyformer.compare.results import Machine
 from anyformer.machine import available_cores
 
 SLOWER = 1.5
-"""Steps that take so many times as long as the fastest ones of the same model have been disturbed."""
+"""Factor above the fastest steps of the same model from which steps count as disturbed."""
 
 
 def describe_disturbance(paces: Sequence[Sequence[float]], load: float, own: int) -> str:
-    """A sentence about who disturbed the comparison; empty where nobody did.
+    """Return a sentence about other programs that slowed the comparison down; "" if there were none.
 
     Args:
-        paces: for each candidate, the seconds of a step whenever they were measured.
-        load: the highest load average of the system meanwhile.
+        paces: for each candidate, all measured seconds of a training step.
+        load: highest load average of the system during the comparison.
         own: threads of the comparison.
     """
     cores = os.cpu_count() or 1
@@ -39,7 +39,7 @@ def describe_disturbance(paces: Sequence[Sequence[float]], load: float, own: int
 
 
 def system_load() -> float:
-    """The load average of the last minute; 0 where the system knows none."""
+    """Return the load average of the last minute, or 0 on systems without one."""
     try:
         return os.getloadavg()[0]
     except (AttributeError, OSError):
@@ -47,7 +47,7 @@ def system_load() -> float:
 
 
 def describe_machine(plan: Plan) -> Machine:
-    """Where this runs."""
+    """Return the facts about the machine that belong in the results."""
     import anyformer
 
     cuda = torch.cuda.is_available()

@@ -1,7 +1,7 @@
-"""Runs units on worker processes and survives whatever happens to them.
+"""The pool of worker processes, which replaces workers that die or hang.
 
 One process, the *coordinator*, puts units in the queue and keeps the workers alive; it alone decides what is run.
-Further machines help by :func:`join`: workers on the same storage and folder, which decide nothing.
+Other machines help by :func:`join`, with workers on the same storage and folder that decide nothing.
 """
 
 from __future__ import annotations
@@ -30,24 +30,26 @@ from anyformer.machine import MachineFault
 from anyformer.processes import environment
 
 INCIDENTS_WITHOUT_PROGRESS = 3
+"""Incidents in a row without further progress after which a unit is given up."""
 HANGS = 2
+"""Hangs among those after which a unit is given up."""
 INCIDENTS = 12
-"""How often a unit may be killed or hang: in a row without coming farther, by hanging, and in all."""
+"""Incidents in all after which a unit is given up."""
 POLL_SECONDS = 0.1
 QUEUE_SECONDS = 10.0
 PATIENCE_SECONDS = 2.0
-"""How long workers may take to leave a last checkpoint when they are told to stop; those before it are safe anyway."""
+"""Time that workers have for a last checkpoint when they are told to stop; earlier checkpoints are safe in any case."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When a worker is taken to hang: nothing was heard of its unit for so long.
+    """Longest time without a sign of life from a unit; after it, its worker counts as hung.
 
     Attributes:
-        seconds: at least, once it has begun.
-        gaps: in lengths of the longest silence that the unit has ended itself, so that slow steps have longer.
-        before: the limit before the first sign of life, in which kernels may be compiled.
-        silent: the limit of units that give no signs while they work (references).
+        seconds: least limit after the first sign of life.
+        gaps: limit in multiples of the unit's longest silence so far, so that slow steps have longer.
+        before: limit before the first sign of life, because kernels may be compiled then.
+        silent: limit for units that give few signs of life (references).
     """
 
     seconds: float = 120.0
@@ -57,7 +59,7 @@ class Limits:
 
     @classmethod
     def within(cls, seconds: float) -> Limits:
-        """For a comparison that is to take so long in all."""
+        """Return the limits for a comparison that takes about so many seconds in all."""
         base = min(120.0, max(15.0, seconds / 4))
         return cls(seconds=base, before=max(60.0, min(900.0, 2 * seconds)), silent=max(600.0, 4 * seconds))
 
@@ -69,16 +71,17 @@ class _Worker:
     unit: Unit | None = None
     beats: int = 0
     silence: float = 0.0
-    """Seconds without a sign of life while this process was looking; its own pauses don't count."""
+    """Seconds without a sign of life. Pauses of this process, such as a suspended machine, do not count."""
     longest: float = 0.0
     looked: float = field(default_factory=time.monotonic)
     hung: str = ""
 
     def took(self, unit: Unit | None) -> None:
+        """Note the unit on which the worker begins, or None if it waits."""
         self.unit, self.beats, self.silence, self.longest = unit, 0, 0.0, 0.0
 
     def listen(self) -> list[Message]:
-        """What it said since it was last asked."""
+        """Return the messages that have come from the worker since the last call."""
         words = []
         try:
             while self.connection.poll():
@@ -88,7 +91,7 @@ class _Worker:
         return words
 
     def watch(self, beats: int, limits: Limits) -> None:
-        """Kills the process where its unit has not beaten for too long."""
+        """Kill the process if its unit has given no sign of life for too long."""
         now = time.monotonic()
         passed, self.looked = min(1.0, now - self.looked), now
         if self.unit is None:
@@ -110,14 +113,15 @@ class _Worker:
 
 @dataclass
 class Pool:
-    """Worker processes of this machine; those that die or hang are noticed and replaced.
+    """Worker processes of this machine; those that die or hang are replaced.
 
     Args:
-        queue: the work.
-        executor: how it is done.
+        queue: the work queue.
+        url: the queue's storage; None for the database in the folder.
+        executor: runs units in the workers.
         size: number of processes.
-        threads: torch threads for each.
-        limits: when a worker hangs.
+        threads: torch threads of each.
+        limits: longest times without a sign of life.
     """
 
     queue: WorkQueue
@@ -134,18 +138,18 @@ class Pool:
         return Packed.of(self.executor)
 
     def tend(self) -> None:
-        """Starts missing workers; takes note of those that died, and ends those that hang.
+        """Handle messages, dead and hung workers, and start missing ones.
 
         Raises:
-            MachineFault: a worker cannot go on, for a reason that will hold for all.
-            ValueError: what it should do cannot be sent to it.
+            MachineFault: if a worker stopped for a reason that affects all workers.
+            ValueError: if the executor cannot be pickled to the workers.
         """
         for worker in self._workers:
             self._hear(worker)
             if worker.unit is not None:
                 worker.watch(read_progress(self.queue.home(worker.unit)).beats, self.limits)
         for worker in [w for w in self._workers if not w.process.is_alive()]:
-            self._hear(worker)  # its last words
+            self._hear(worker)  # its last messages
             self._workers.remove(worker)
             worker.connection.close()
             self._bury(worker)
@@ -175,7 +179,7 @@ class Pool:
         return _Worker(process, ours)
 
     def _bury(self, worker: _Worker) -> None:
-        """A worker died. Its unit is taken on by another, unless it keeps killing its workers."""
+        """Note the incident of a dead worker; give its unit up if it keeps killing workers, else leave it queued."""
         unit, code = worker.unit, worker.process.exitcode
         if unit is None:
             self._stillborn += 1
@@ -195,7 +199,7 @@ class Pool:
             self.queue.finish(claim, _given_up(incidents))
 
     def stop(self) -> None:
-        """Lets the workers leave a checkpoint and end; those that take too long are killed."""
+        """Tell the workers to write a checkpoint and end; kill those that take too long."""
         for worker in self._workers:
             try:
                 worker.connection.send("stop")
@@ -215,7 +219,7 @@ class Pool:
 
 
 def _is_stuck(incidents: Sequence[Incident]) -> bool:
-    """Whether the unit keeps dying or hanging without having come farther."""
+    """Return True if a unit keeps dying or hanging without further progress."""
     last = without_progress(list(incidents))
     return len(last) >= INCIDENTS_WITHOUT_PROGRESS or sum(t.kind == "hung" for t in last) >= HANGS
 
@@ -240,10 +244,10 @@ def _given_up(incidents: Sequence[Incident]) -> Outcome:
 def run_units(
     queue: WorkQueue, pool: Pool, units: Sequence[Unit], watch: Callable[[], None] = lambda: None
 ) -> dict[Unit, Outcome]:
-    """Runs all units to their end and returns how each ended. ``watch`` is called while waiting.
+    """Run all units to their end; returns the outcome of each. ``watch`` is called while waiting.
 
     Raises:
-        MachineFault: the machine failed; all units that are not done stay in the queue.
+        MachineFault: if the machine failed; unfinished units stay in the queue.
     """
     queue.enqueue(units)
     found: dict[Unit, Outcome] = {}
@@ -258,17 +262,17 @@ def run_units(
             return {unit: found[unit] for unit in units}
         pool.tend()
         time.sleep(POLL_SECONDS)
-        if time.monotonic() - checked > QUEUE_SECONDS:  # what was lost from the queue meanwhile comes back
+        if time.monotonic() - checked > QUEUE_SECONDS:  # units that were lost from the queue are added again
             checked = time.monotonic()
             queue.enqueue(unit for unit in units if unit not in found)
 
 
 @contextmanager
 def coordinating(folder: Path) -> Iterator[None]:
-    """Holds the folder for one coordinator.
+    """Hold the lock by which a folder has only one coordinator.
 
     Raises:
-        ValueError: when another process is at work in it.
+        ValueError: if another process holds it.
     """
     lock = FileLock(folder / "coordinator.lock")
     if not lock.acquire():
@@ -280,7 +284,7 @@ def coordinating(folder: Path) -> Iterator[None]:
 
 
 def join(folder: Path, url: str | None, executor: Executor, *, workers: int, threads: int) -> None:
-    """Lends this machine's processes to a comparison that runs elsewhere, until that one ends."""
+    """Run workers on this machine for a comparison that another one coordinates, until that ends."""
     queue = WorkQueue(folder, url)
     pool = Pool(queue, url, executor, workers, threads)
     try:

@@ -1,7 +1,7 @@
-"""The stages of a comparison: calibrate, search, train, measure; every decision goes into the plan first.
+"""The stages of a comparison: calibrate, search, train, score, measure. Every decision is written to the plan first.
 
-All tasks pass a stage together, so that no worker waits for one of them. Stages are sets of units: going through
-them again after an interruption finds what is done, and does the rest.
+All tasks go through a stage together, so that no worker is idle while one of them is behind. A stage is a set of
+units: after an interruption, it is run again with those units that have no outcome yet.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class TaskOutcomes:
     references: dict[str, Outcome] = field(default_factory=dict)
     reference_folders: dict[str, Path] = field(default_factory=dict)
     calibrations: dict[str, Calibration] = field(default_factory=dict)
-    """As they were measured last."""
+    """Latest measurements."""
     paces: dict[str, list[float]] = field(default_factory=dict)
-    """Seconds of a step, whenever they were measured."""
+    """All measured seconds of a training step."""
     search: dict[str, list[SearchRun]] = field(default_factory=dict)
     rates: dict[str, float] = field(default_factory=dict)
     runs: dict[str, dict[int, Scored]] = field(default_factory=dict)
@@ -59,22 +59,22 @@ class TaskOutcomes:
 
 @dataclass
 class Scheduler:
-    """Runs a plan to its end, from wherever it stands. Its caller holds the folder (:func:`coordinating`)."""
+    """Runs a plan to its end, after an interruption too. The caller holds the folder's lock (:func:`coordinating`)."""
 
     plan: Plan
     folder: Path
     executor: Executor
     references: Mapping[str, Sequence[str]]
     storage: str | None = None
-    """The storage's URL in full; the plan has it without its secrets."""
+    """Full URL of the storage; the plan has it without its secrets."""
     watch: Callable[[Scheduler], None] = lambda scheduler: None
     start: float = field(default_factory=time.monotonic)
     stage: str = "starting"
     units: list[Unit] = field(default_factory=list)
     worked: bool = False
-    """Whether anything had to be run."""
+    """True if anything had to be run."""
     remarks: list[str] = field(default_factory=list)
-    """What was found damaged and mended."""
+    """Sentences about damaged files that were made again."""
     _load: float = 0.0
     _searched: dict[Unit, Outcome] = field(default_factory=dict)
 
@@ -82,7 +82,7 @@ class Scheduler:
         self.found = {task.name: TaskOutcomes() for task in self.plan.tasks}
 
     def run(self) -> dict[str, TaskOutcomes]:
-        """All stages; raises KeyboardInterrupt with everything in a state to be resumed."""
+        """Run all stages; returns the outcomes by task. After any exception the comparison can be resumed."""
         plan = self.plan
         self.clock = Clock(self.folder, self.start)
         self.queue, remark = WorkQueue.opened(self.folder, self.storage)
@@ -109,13 +109,13 @@ class Scheduler:
         finally:
             self.pool.stop()
             if self.worked:
-                with suppress(OSError):  # a full disk must not hide what happened
+                with suppress(OSError):  # a full disk must not hide the error that is being raised
                     self.clock.tick(force=True)
         return self.found
 
     @property
     def seconds(self) -> float:
-        """Time spent on the comparison; going through one that is done takes none."""
+        """Seconds spent on the comparison; those of a run in which nothing had to be done do not count."""
         return self.clock.seconds if self.worked else self.clock.before
 
     def _limits(self) -> Limits:
@@ -136,7 +136,7 @@ class Scheduler:
         return [c.name for c in task.buildable if c.name not in self.found[task.name].failures]
 
     def _run(self, stage: str, units: Sequence[Unit]) -> dict[Unit, Outcome]:
-        """One stage, the longest units first, so that no worker is left alone with a long one."""
+        """Run the units of one stage, the longest first, so that no worker is left alone with a long one."""
         self.stage, self.units = stage, sorted(units, key=self.seconds_of, reverse=True)
 
         self.remarks += [
@@ -153,11 +153,12 @@ class Scheduler:
         return run_units(self.queue, self.pool, self.units, watch)
 
     def seconds_of(self, unit: Unit) -> float:
-        """About how long the unit takes, as far as is known."""
+        """Estimate the seconds that a unit takes, for sorting."""
         calibration = self.found[unit.task].calibrations.get(unit.candidate)
         return (unit.steps or 1) * (calibration.step_seconds if calibration else 1.0)
 
     def calibrate(self) -> None:
+        """Measure the speed of every candidate, and fit the references."""
         units = []
         for task in self.plan.tasks:
             units += [self._unit(task.name, "calibrate", name) for name in self._alive(task)]
@@ -179,7 +180,7 @@ class Scheduler:
         return outcome.status == "ok"
 
     def search(self) -> None:
-        """Two rounds up and down the ladder; a candidate all of whose learning rates fail has failed."""
+        """Run both rounds of the search for learning rates; a candidate has failed if all its rates do."""
         for task in self.plan.tasks:
             for name in self._alive(task):
                 task.trials.setdefault(name, Trials(short=list(task.learning_rates)))
@@ -195,7 +196,7 @@ class Scheduler:
                 self._choose(task, name)
 
     def _climb(self, round_: Round, stage: str) -> None:
-        """A round of the search: what is planned is run, and then the next rung of those who need one."""
+        """Run one round of the search: the planned rungs, then the next rung of each candidate that needs one."""
         while True:
             self.plan.save(self.folder)
             waiting = [
@@ -229,7 +230,7 @@ class Scheduler:
         ]
 
     def _losses(self, task: TaskPlan, name: str, round_: Round) -> dict[float, float | None]:
-        """By rate, in the order in which they were tried; a rate that failed has None."""
+        """Return the losses by rate, in the order in which they were tried; None for a failed run."""
         found: dict[float, float | None] = {}
         for unit in self._search_units(task, name, round_):
             outcome = self._searched[unit]
@@ -239,7 +240,7 @@ class Scheduler:
         return found
 
     def _extend(self, task: TaskPlan, name: str, round_: Round) -> None:
-        """Adds the rung that the round lacks; where none is left and all have failed, so has the candidate."""
+        """Plan the next rung of a candidate; if there is none and all runs have failed, the candidate has failed."""
         trials, losses = task.trials[name], self._losses(task, name, round_)
         failures = {
             unit.learning_rate: self._searched[unit] for unit in self._search_units(task, name, round_)
@@ -268,7 +269,7 @@ class Scheduler:
             self.found[task.name].failures.setdefault(name, ("diverged", reason))
 
     def _note_trial(self, unit: Unit, outcome: Outcome) -> None:
-        """Keeps what a search run found; it tells step times better than the calibration, whose steps were few."""
+        """Record a run of the search, and its step time, which is more exact than that of the short calibration."""
         assert unit.learning_rate is not None
         found = self.found[unit.task]
         searched = outcome.of(Searched) or Searched(loss=None)
@@ -283,7 +284,7 @@ class Scheduler:
         self._note_pace(unit.task, unit.candidate, searched.step_seconds)
 
     def train(self) -> None:
-        """Leg by leg; what the steps of one took decides about the next."""
+        """Train the full runs leg by leg; the step times of one leg decide the length of the next."""
         for number in itertools.count():
             self._decide_legs(number)
             units = [
@@ -323,7 +324,7 @@ class Scheduler:
         ]
 
     def score(self) -> None:
-        """The test split, once, at the end of the runs."""
+        """Score every full run on the test split, once."""
         units = [
             unit
             for task in self.plan.tasks
@@ -339,7 +340,7 @@ class Scheduler:
                 found.folders.setdefault(unit.candidate, {})[unit.seed] = self.queue.home(unit)
 
     def _note_pace(self, task: str, name: str, seconds: float) -> None:
-        """Takes the last step times for the true ones; evaluation takes as much longer as steps do."""
+        """Update a candidate's speeds by its latest step time; evaluation is assumed to change by the same factor."""
         if seconds <= 0:
             return
         found = self.found[task]
@@ -350,12 +351,13 @@ class Scheduler:
         found.calibrations[name] = old.model_copy(update=update)
 
     def _note_disturbance(self) -> None:
-        """What slowed the comparison down, where something did, is said in the report."""
+        """Note in the plan if other programs slowed the comparison down."""
         if self.worked and not self.plan.busy:
             paces = [mine for found in self.found.values() for mine in found.paces.values()]
             self.plan.busy = describe_disturbance(paces, self._load, self.plan.workers * self.plan.threads)
 
     def measure(self) -> None:
+        """Measure the costs of every candidate."""
         units = [
             self._unit(task.name, "measure", name) for task in self.plan.tasks for name in self._alive(task)
         ]

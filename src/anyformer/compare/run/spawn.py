@@ -1,9 +1,9 @@
 """Worker processes that do not run the user's script again.
 
-A process started by :mod:`multiprocessing` imports the script that its parent was started with, so that a script
-without ``if __name__ == "__main__":`` would start a comparison in each worker. Workers are therefore started without
-it. Only where what they are given is of a class that the script itself defines is it imported, as
-``multiprocessing`` does; a comparison that begins while that goes on is refused.
+A process started by :mod:`multiprocessing` imports the script of its parent, so that a script without
+``if __name__ == "__main__":`` would start a comparison in each worker. Workers are therefore started without it. It is
+imported only if it defines a class of an object that they receive; a comparison that begins during this import is
+refused.
 """
 
 from __future__ import annotations
@@ -30,18 +30,19 @@ _importing: list[str] = []
 
 @dataclass(frozen=True)
 class Packed:
-    """An object on its way to a worker, with the script that defines ``__main__``, where it is needed there."""
+    """A pickled object for a worker, with the path of the script ``__main__`` if the object needs it."""
 
     pickled: bytes
     script: str | None = None
     module: str | None = None
-    """The script's name, where it was started as a module (``python -m``)."""
+    """Name of the script if it was started as a module (``python -m``)."""
 
     @classmethod
     def of(cls, thing: object) -> Packed:
-        """
+        """Pickle an object.
+
         Raises:
-            ValueError: the object cannot be sent to another process.
+            ValueError: if it cannot be pickled.
         """
         try:
             pickled = pickle.dumps(thing)
@@ -50,23 +51,24 @@ class Packed:
                 f"task cannot be sent to the worker processes ({' '.join(str(error).split())}): define its class at "
                 "the top of a module, and keep lambdas and open files out of its attributes"
             ) from error
-        if b"__main__" not in pickled or not _Spy(io.BytesIO(pickled)).meets_main():
+        if b"__main__" not in pickled or not _MainFinder(io.BytesIO(pickled)).meets_main():
             return cls(pickled)
         main = sys.modules["__main__"]
         return cls(pickled, getattr(main, "__file__", None), getattr(main.__spec__, "name", None))
 
     def unpack(self) -> Any:
-        """
+        """Return the object, after importing the script if the object needs it.
+
         Raises:
-            ValueError: the script is needed, and cannot be imported, or compares when it is.
+            ValueError: if the script cannot be imported, or starts a comparison when it is.
         """
         if self.script is not None:
             _import_script(self.script, self.module)
         return pickle.loads(self.pickled)
 
 
-class _Spy(pickle.Unpickler):
-    """Goes through a pickle to see whether it names anything in ``__main__``."""
+class _MainFinder(pickle.Unpickler):
+    """Unpickler that finds out whether a pickle refers to anything in ``__main__``."""
 
     met = False
 
@@ -80,7 +82,7 @@ class _Spy(pickle.Unpickler):
 
 
 def _import_script(path: str, name: str | None) -> None:
-    """Makes the script the ``__main__`` of this process; inside it, ``__name__`` is ``"__mp_main__"``."""
+    """Import the script as the ``__main__`` of this process; inside it, ``__name__`` is ``"__mp_main__"``."""
     _importing.append(path)
     try:
         if name is not None:
@@ -110,9 +112,10 @@ def _guard(path: str) -> str:
 
 
 def refuse_while_importing() -> None:
-    """
+    """Check that no script or file of mixers is being imported by a comparison, which would start another one.
+
     Raises:
-        ValueError: a script or a file of mixers is being imported, and the comparison is begun by that.
+        ValueError: if one is.
     """
     for path in (*_importing, *files_running()):
         raise ValueError(
@@ -122,12 +125,12 @@ def refuse_while_importing() -> None:
 
 
 def start(target: Callable[..., None], arguments: tuple[Any, ...]) -> BaseProcess:
-    """A new process that runs ``target(*arguments)`` and has not imported this process's script."""
+    """Start a process that runs ``target(*arguments)`` without importing this process's script."""
     given = (dict(os.environ), target, arguments)
     process: BaseProcess = context().Process(target=_begin, args=given, daemon=True)  # type: ignore[attr-defined]
     with _starting, sigint_blocked():
         main = sys.modules["__main__"]
-        sys.modules["__main__"] = ModuleType("__main__")  # it has no file, so there is nothing to import
+        sys.modules["__main__"] = ModuleType("__main__")  # without a file, multiprocessing imports nothing
         try:
             process.start()
         finally:

@@ -1,4 +1,4 @@
-"""A unit of work, and what it found: a record of one type for each phase."""
+"""Units of work, their findings (one type for each phase), and their outcomes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,22 @@ from anyformer.compare.results import ByLength, Costs, Point, Record, Sample, Se
 
 Phase = Literal["reference", "calibrate", "search", "train", "score", "measure"]
 QUIET: tuple[Phase, ...] = ("measure",)
-"""Phases whose units run one at a time, with nothing beside them."""
+"""Phases whose units run one at a time."""
 
 
 class Unit(BaseModel):
-    """One piece of work; two units are the same when all fields are. ``data`` is a hash of what its task is made of."""
+    """One piece of work, identified by all its fields.
+
+    Attributes:
+        task: name of the task.
+        phase: kind of work.
+        candidate: name of the candidate or of the reference.
+        steps: step at which a run ends.
+        learning_rate: of a run.
+        seed: of a run.
+        schedule: schedule of the learning rate of a full run.
+        data: hash of the data of the task.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,7 +44,7 @@ class Unit(BaseModel):
 
     @property
     def id(self) -> str:
-        """The name of its folder: readable, and as unique as the unit."""
+        """Name of its folder: readable, and unique."""
         parts = [self.task, self.phase, self.candidate]
         parts += [f"lr{self.learning_rate:g}"] if self.learning_rate is not None else []
         parts += [f"seed{self.seed}"] if self.seed is not None else []
@@ -43,7 +54,7 @@ class Unit(BaseModel):
 
 
 class Searched(Record):
-    """A short run of the learning-rate search; ``loss`` and ``score`` are of validation samples."""
+    """Findings of a short run of the learning-rate search; loss and score are of validation samples."""
 
     loss: float | None
     score: float | None = None
@@ -51,14 +62,14 @@ class Searched(Record):
 
 
 class Trained(Record):
-    """A leg of a full run: seconds of a step in it, and of all steps so far."""
+    """Findings of a leg of a full run: seconds of a step in it, and of all steps so far."""
 
     step_seconds: float
     seconds: float
 
 
 class Scored(Record):
-    """A full run that is trained, on the test split; ``files`` are the hashes of its model's."""
+    """Findings of a trained full run on the test split; ``files`` has the hashes of its model's files."""
 
     score: float
     valid: float | None
@@ -70,14 +81,14 @@ class Scored(Record):
     files: dict[str, str] = Field(default_factory=dict)
 
     def run(self, seed: int) -> SeedRun:
-        """The entry of the results."""
+        """Return its entry in the results."""
         return SeedRun(
             seed=seed, **{name: getattr(self, name) for name in SeedRun.model_fields if name != "seed"}
         )
 
 
 class ReferenceFitted(Record):
-    """A reference; what each test sample scored lies in a file, whose hash is in ``files``."""
+    """Findings of a reference; the scores of test samples are in a file, whose hash is in ``files``."""
 
     description: str
     files: dict[str, str]
@@ -92,20 +103,20 @@ FOUND: dict[Phase, type[Found]] = {
     "score": Scored,
     "measure": Costs,
 }
-"""The type of what a unit finds, by its phase."""
+"""Type of a unit's findings, by its phase."""
 F = TypeVar("F", Calibration, Searched, Trained, Scored, Costs, ReferenceFitted)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a unit ended: ``found`` where its status is "ok", else the failure of the candidate and its reason."""
+    """End of a unit: its findings if the status is "ok", else the failure and its reason."""
 
     status: Status
     reason: str = ""
     found: Found | None = None
 
     def of(self, kind: type[F]) -> F | None:
-        """What was found, which is of this type; None where the unit failed."""
+        """Return the findings, which must be of this type; None if the unit failed."""
         assert self.found is None or isinstance(self.found, kind), (
             f"{kind.__name__} expected, got {self.found!r}"
         )

@@ -1,4 +1,4 @@
-"""What a unit leaves in its folder: how it ended, how far it is, what befell it. What is damaged counts as missing."""
+"""Files in a unit's folder: outcome, progress, incidents and owners. A damaged file counts as missing."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _STATUS: TypeAdapter[Status] = TypeAdapter(Status)
 
 
 def write_outcome(folder: Path, outcome: Outcome) -> None:
-    """Leave the outcome with its hash, so that nothing else can pass for it."""
+    """Write the outcome with a hash, by which damage is detected."""
     data = {} if outcome.found is None else json.loads(outcome.found.model_dump_json())
     body = {"status": outcome.status, "reason": outcome.reason, "data": data}
     write_atomically(folder / RESULT, json.dumps({**body, "digest": _digest(body)}))
 
 
 def read_outcome(folder: Path, phase: Phase) -> Outcome | None:
-    """What a unit left in its folder when it ended; None when it has not, or when that is damaged."""
+    """Read the outcome of a unit; None if it has not ended, or the file is damaged."""
     held = read_json(folder / RESULT)
     if not isinstance(held, dict) or held.pop("digest", None) != _digest(held):
         return None
@@ -40,7 +40,7 @@ def read_outcome(folder: Path, phase: Phase) -> Outcome | None:
 
 
 def spoiled_file(folder: Path, outcome: Outcome) -> Path | None:
-    """The first file that the outcome counts on and that is gone or different."""
+    """Return the first file of an outcome that is missing or changed, or None."""
     return next(iter(spoiled_files(folder, getattr(outcome.found, "files", {}))), None)
 
 
@@ -49,7 +49,17 @@ def _digest(body: dict[str, Any]) -> str:
 
 
 class Progress(BaseModel):
-    """How far a unit is: the step behind which it began, that which it is at, and all; and signs of life so far."""
+    """Progress of a unit.
+
+    Attributes:
+        step: steps done.
+        steps: step at which it ends.
+        begun: step at which it began.
+        loss: last training loss.
+        valid: last validation score.
+        beats: signs of life so far.
+        pid: process that runs it.
+    """
 
     model_config = ConfigDict(ser_json_inf_nan="constants")
 
@@ -63,17 +73,17 @@ class Progress(BaseModel):
 
     @property
     def share(self) -> float:
-        """How much of the unit is done."""
+        """Share of the unit that is done, 0 to 1."""
         return min(1.0, max(0.0, (self.step - self.begun) / max(1, self.steps - self.begun)))
 
 
 def write_progress(folder: Path, progress: Progress) -> None:
-    """Leave word of how far the unit is; it need not survive a loss of power."""
+    """Write the progress of a unit, without waiting for the disk."""
     write_atomically(folder / PROGRESS, progress.model_dump_json(), durable=False)
 
 
 def read_progress(folder: Path) -> Progress:
-    """How far the unit in this folder says that it is; nothing done where it says nothing."""
+    """Read the progress of the unit in a folder; no progress if there is no file or it is damaged."""
     try:
         return Progress.model_validate(read_json(folder / PROGRESS) or {})
     except ValidationError:
@@ -81,7 +91,7 @@ def read_progress(folder: Path) -> Progress:
 
 
 class Incident(BaseModel):
-    """One time that a unit did not come through: at which step, and why."""
+    """One interruption of a unit by a killed or hung worker or a lack of memory: its step and its reason."""
 
     kind: Literal["killed", "hung", "memory"]
     step: int = 0
@@ -92,7 +102,7 @@ _INCIDENTS = TypeAdapter(list[Incident])
 
 
 def read_incidents(folder: Path) -> list[Incident]:
-    """All incidents of a unit, the oldest first."""
+    """Read all incidents of a unit, oldest first."""
     try:
         return _INCIDENTS.validate_python(read_json(folder / INCIDENTS) or [])
     except ValidationError:
@@ -100,14 +110,14 @@ def read_incidents(folder: Path) -> list[Incident]:
 
 
 def add_incident(folder: Path, incident: Incident) -> list[Incident]:
-    """Note an incident, and returns all of them."""
+    """Append an incident; returns all of them."""
     incidents = [*read_incidents(folder), incident]
     write_atomically(folder / INCIDENTS, _INCIDENTS.dump_json(incidents).decode())
     return incidents
 
 
 def without_progress(incidents: list[Incident]) -> list[Incident]:
-    """The last incidents, from the one that came farthest on."""
+    """Return the incidents from the one with the most steps on: since then there was no further progress."""
     best = max(
         (number for number, _ in enumerate(incidents)), key=lambda n: (incidents[n].step, -n), default=0
     )
@@ -115,17 +125,17 @@ def without_progress(incidents: list[Incident]) -> list[Incident]:
 
 
 def must_be_alone(incidents: list[Incident]) -> bool:
-    """Whether the unit may have been short of memory: killed twice for no reason, or told so."""
+    """Return True if a unit may have been short of memory: it was killed twice, or got a memory error."""
     return any(t.kind == "memory" for t in incidents) or sum(t.kind == "killed" for t in incidents) > 1
 
 
 def note_owner(folder: Path) -> None:
-    """Notes that this process takes the unit."""
+    """Record that this process takes the unit."""
     _append(folder, f"{socket.gethostname()}:{os.getpid()}")
 
 
 def note_left(folder: Path) -> None:
-    """Notes that the unit was given back in good order."""
+    """Record that the unit was given back in good order."""
     _append(folder, LEFT)
 
 
@@ -135,7 +145,7 @@ def _append(folder: Path, line: str) -> None:
 
 
 def abandoned(folder: Path) -> int:
-    """How often the unit was taken and not given back: its process, or everything, was killed."""
+    """Count how often the unit was taken and not given back, because its process was killed."""
     try:
         lines = (folder / OWNERS).read_text(encoding="utf-8", errors="replace").split()
     except FileNotFoundError:

@@ -1,9 +1,9 @@
-"""The list of work: an Optuna study with one trial for each unit, and a folder for what the unit leaves.
+"""The work queue: an Optuna study with one trial for each unit, and a folder for the files of each unit.
 
-A unit is put in the queue once, under an identity that says all of it. Its trial goes from waiting to running to
-complete or failed. Who works on it holds the lock in its folder; since the operating system frees the lock of a
-killed process, a running trial whose lock is free is an orphan, and the next worker takes it on from its last
-checkpoint. So no unit is lost, and none starts again from nothing.
+A unit is put in the queue once, identified by all its fields. Its trial goes from waiting to running to complete or
+failed. The worker that runs it holds the lock in its folder. The operating system frees the lock of a killed process,
+so that a running trial whose lock is free is an orphan; the next worker continues it from its last checkpoint. So no
+unit is lost, and none starts again from nothing.
 """
 
 from __future__ import annotations
@@ -49,40 +49,41 @@ STEPS = IntDistribution(0, 2**62)
 
 
 class Damaged(MachineFault):
-    """What the comparison keeps its books in is not what it wrote."""
+    """The database of the work queue is damaged."""
 
 
 @dataclass
 class Claim:
-    """A unit that this process works on, until the claim is finished or released."""
+    """A unit on which this process works, until the claim is finished or released."""
 
     unit: Unit
     folder: Path
     trial: int
     locks: list[FileLock]
     alone: bool = False
-    """Whether nothing else of the comparison runs beside it."""
+    """True if no other unit of the comparison may run at the same time."""
 
     def release(self) -> None:
+        """Release the locks."""
         for lock in reversed(self.locks):
             lock.release()
 
     def give_back(self) -> None:
-        """Leaves the unit in the queue, in good order."""
-        with suppress(OSError):  # a full disk must not hide why it is given back
+        """Give the unit back to the queue, in good order."""
+        with suppress(OSError):  # a full disk must not hide the error for which it is given back
             note_left(self.folder)
         self.release()
 
 
 class WorkQueue:
-    """The work of one comparison.
+    """The work queue of one comparison.
 
     Args:
         folder: the comparison's folder; units keep checkpoints and results below it.
-        url: an Optuna storage; ``study.db`` in the folder where it is None.
+        url: an Optuna storage; None for ``study.db`` in the folder.
 
     Raises:
-        MachineFault: the storage cannot be opened, or is damaged.
+        MachineFault: if the storage cannot be opened, or is damaged.
     """
 
     def __init__(self, folder: Path, url: str | None = None) -> None:
@@ -100,13 +101,13 @@ class WorkQueue:
 
     @classmethod
     def opened(cls, folder: Path, url: str | None = None) -> tuple[WorkQueue, str | None]:
-        """The queue, for its coordinator, and a remark where its database was damaged and is made anew.
+        """Open the queue for its coordinator; returns it, and a remark if its database was damaged and made anew.
 
-        Nothing is lost with the folder's own database: the units and their outcomes lie in files. The damaged one is
-        kept beside it.
+        Nothing is lost with a database in the folder, because the outcomes of units are files. The damaged one is kept
+        under another name.
 
         Raises:
-            MachineFault: the storage cannot be reached, or one that is not the folder's own is damaged.
+            MachineFault: if the storage cannot be reached, or is damaged and not in the folder.
         """
         if url is not None:
             return cls(folder, url), None
@@ -127,7 +128,7 @@ class WorkQueue:
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
-        """Errors of the storage, whatever their class, as one message."""
+        """Turn errors of the storage, of whatever class, into a ``MachineFault``."""
         try:
             yield
         except MachineFault:
@@ -144,13 +145,13 @@ class WorkQueue:
             raise MachineFault(f"storage cannot be used: {reason}") from error
 
     def home(self, unit: Unit) -> Path:
-        """The unit's own folder."""
+        """Return the folder of a unit."""
         return self.folder / "units" / unit.id
 
     def enqueue(self, units: Iterable[Unit]) -> None:
-        """Adds the units that are not there yet, in this order of priority. Only one process may add.
+        """Add the units that are not in the queue yet, in order of priority. Only one process may add.
 
-        A unit that the study takes for finished and whose outcome is gone or damaged is added again.
+        A unit that is finished in the study is added again if its outcome is missing or damaged.
         """
         trials = self.trials()
         unfinished = {trial.user_attrs["id"] for trial in trials if not trial.state.is_finished()}
@@ -164,7 +165,7 @@ class WorkQueue:
                     self.study.add_trial(_trial(unit, outcome))
 
     def drop(self, wanted: Callable[[Unit], bool]) -> None:
-        """Takes units that are not wanted out of the queue, with all they have left; one that is worked on stays."""
+        """Remove units that are not wanted, with their files; a unit that a worker runs stays."""
         for trial in self.trials():
             unit = unit_of(trial)
             if wanted(unit):
@@ -179,14 +180,15 @@ class WorkQueue:
             shutil.rmtree(self.home(unit), ignore_errors=True)
 
     def trials(self) -> list[FrozenTrial]:
+        """Return all trials of the study."""
         with self._reaching():
             return self.study.get_trials(deepcopy=False)
 
     def claim(self) -> Claim | None:
-        """A unit to work on, orphans included; None when there is none to be had.
+        """Claim the next unit, orphans included; None if there is none.
 
-        First come, first served, but units that were in trouble wait for those that were not, and those that may have
-        been short of memory run when nothing else does.
+        Units come in the order in which they were added, but those with incidents after those without, and those that
+        may have been short of memory only when no others wait.
         """
         waiting = []
         for trial in self.trials():
@@ -194,9 +196,9 @@ class WorkQueue:
                 home = self.home(unit_of(trial))
                 incidents = read_incidents(home)
                 waiting.append((len(incidents) + abandoned(home), must_be_alone(incidents), trial))
-        calm = any(not alone for _, alone, _ in waiting)
+        others = any(not alone for _, alone, _ in waiting)
         for _, alone, trial in sorted(waiting, key=lambda entry: entry[:2]):
-            if alone and calm:
+            if alone and others:
                 continue
             claim = self._take(trial, alone=alone)
             if claim is not None:
@@ -214,7 +216,7 @@ class WorkQueue:
                 return None
             claim.locks.append(lock)
         with self._reaching():
-            state = self.storage.get_trial(claim.trial).state  # as it is now that nobody else can change it
+            state = self.storage.get_trial(claim.trial).state  # read under the lock
             if state.is_finished():
                 claim.release()
                 return None
@@ -226,7 +228,7 @@ class WorkQueue:
         return claim
 
     def finish(self, claim: Claim, outcome: Outcome) -> None:
-        """Records how the unit ended, first in its folder and then in the study, and gives it up."""
+        """Record the outcome of a unit, first in its folder and then in the study, and release it."""
         write_outcome(claim.folder, outcome)
         with self._reaching():
             if outcome.status == "ok":
@@ -238,22 +240,22 @@ class WorkQueue:
         claim.give_back()
 
     def take(self, unit: Unit) -> Claim | None:
-        """This very unit, if it is unfinished and nobody works on it."""
+        """Claim a given unit; None if it is finished or a worker runs it."""
         for trial in self.trials():
             if trial.user_attrs["id"] == unit.id and not trial.state.is_finished():
                 return self._take(trial)
         return None
 
     def unfinished(self, units: Iterable[Unit]) -> list[Unit]:
-        """Those that have left no whole result yet; looks at files only, so that it can be asked often."""
+        """Return the units without an outcome. It reads files only, and so is cheap."""
         return [unit for unit in units if self.outcome(unit) is None]
 
     def outcome(self, unit: Unit) -> Outcome | None:
-        """How the unit ended, or None when it has not."""
+        """Return the outcome of a unit, or None if it has not ended."""
         return read_outcome(self.home(unit), unit.phase)
 
     def drop_spoiled(self, units: Iterable[Unit]) -> list[Path]:
-        """Forgets the outcomes of units of which a file is missing or damaged, and returns these files."""
+        """Delete the outcomes of units of which a file is missing or damaged; returns these files."""
         spoiled = []
         for unit in units:
             outcome = self.outcome(unit)
@@ -265,7 +267,12 @@ class WorkQueue:
 
 
 def _check_sqlite(path: Path) -> None:
-    """Raises Damaged where the file is there and no whole SQLite database; an empty one is whole."""
+    """Check an SQLite database; a missing or empty file is sound.
+
+    Raises:
+        Damaged: if it is damaged.
+        MachineFault: if it cannot be read.
+    """
     if not path.exists():
         return
     try:
@@ -281,10 +288,10 @@ def _check_sqlite(path: Path) -> None:
 
 
 def unit_of(trial: FrozenTrial) -> Unit:
-    """The unit of a trial.
+    """Return the unit of a trial.
 
     Raises:
-        Damaged: the trial holds none, so that the study is not what this library wrote.
+        Damaged: if the trial has none that this library wrote.
     """
     try:
         unit = Unit.model_validate(trial.user_attrs["unit"])
@@ -296,13 +303,13 @@ def unit_of(trial: FrozenTrial) -> Unit:
 
 
 def _value(outcome: Outcome) -> float:
-    """What the study ranks a finished unit by; the results do not depend on it."""
+    """Return the value of a finished unit in the Optuna study; the results do not depend on it."""
     score = getattr(outcome.found, "score", None)
     return float(score) if isinstance(score, (int, float)) and math.isfinite(score) else 0.0
 
 
 def _trial(unit: Unit, outcome: Outcome | None) -> FrozenTrial:
-    """A trial that waits for a worker, or one that has ended so."""
+    """Make the trial of a unit: waiting, or ended with an outcome."""
     params: dict[str, Any] = {"steps": unit.steps}
     distributions: dict[str, Any] = {"steps": STEPS}
     if unit.learning_rate is not None:
@@ -320,9 +327,9 @@ def _trial(unit: Unit, outcome: Outcome | None) -> FrozenTrial:
 
 
 def _identity(folder: Path) -> str:
-    """A name for the study that belongs to the folder wherever it is moved or mounted.
+    """Return the name of the folder's study, which stays the same wherever the folder is moved or mounted.
 
-    One that is damaged is drawn anew: the study is then made again from the files.
+    If its file is damaged, a new name is drawn, and the study is made again from the files of the units.
     """
     path = folder / "identity.json"
     held = read_json(path)

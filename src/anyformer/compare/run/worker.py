@@ -1,4 +1,4 @@
-"""A worker: a process that takes units from the queue and runs them until it is told to stop."""
+"""Workers: processes that take units from the queue and run them until they are told to stop."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ PROGRESS_SECONDS = 0.4
 
 
 class Stopped(Exception):
-    """The worker was told to stop; the unit has left a checkpoint and stays in the queue."""
+    """The worker was told to stop; the unit has written a checkpoint and stays in the queue."""
 
 
 class MemoryContention(Exception):
-    """A unit that needs little got no memory; it stays in the queue, to be run with nothing beside it."""
+    """A small allocation failed because of other processes; the unit stays in the queue and is run alone."""
 
 
 class UnitFailed(Exception):
@@ -52,7 +52,7 @@ class UnitFailed(Exception):
 
 @dataclass(frozen=True)
 class Message:
-    """What a worker says to its parent: the unit that it takes, that it has none, or why it cannot work."""
+    """Message of a worker to its parent: the unit that it takes, that it has none, or why it cannot work."""
 
     kind: Literal["took", "free", "fault", "refused", "broken"]
     unit: Unit | None = None
@@ -60,7 +60,7 @@ class Message:
 
 
 class Heartbeat:
-    """What a running unit tells the outside, and what it hears: progress, and when to checkpoint or stop."""
+    """Communication of a running unit: it reports progress, and learns when to write a checkpoint or stop."""
 
     def __init__(self, folder: Path, stop: threading.Event | None = None) -> None:
         self.folder = folder
@@ -71,12 +71,13 @@ class Heartbeat:
 
     @property
     def stopping(self) -> bool:
+        """True if the unit must write a checkpoint and stop."""
         return self._stop.is_set()
 
     def tell(
         self, *, step: int, steps: int, begun: int = 0, loss: float | None = None, valid: float | None = None
     ) -> None:
-        """Leave word of the progress in the unit's folder, a few times a second at most."""
+        """Report progress; it is written to the unit's folder at most a few times a second."""
         beats, pid = self._progress.beats, self._progress.pid
         self._progress = Progress(
             step=step, steps=steps, begun=begun, loss=loss, valid=valid, beats=beats, pid=pid
@@ -84,7 +85,7 @@ class Heartbeat:
         self.beat()
 
     def beat(self) -> None:
-        """Shows that the unit goes on, at whatever it is; where nothing beats for long, it is taken to hang."""
+        """Give a sign of life. A unit that gives none for long counts as hung."""
         self._progress.beats += 1
         now = time.monotonic()
         if now - self._told >= PROGRESS_SECONDS:
@@ -92,23 +93,24 @@ class Heartbeat:
             write_progress(self.folder, self._progress)
 
     def checkpoint_due(self) -> bool:
+        """Return True if a checkpoint must be written now."""
         return self.stopping or self.checkpoints.due
 
 
 class Executor(Protocol):
-    """What units do. It travels to the workers by pickling."""
+    """Runs units. It is pickled to the workers."""
 
     def execute(self, unit: Unit, folder: Path, heartbeat: Heartbeat) -> Found:
-        """Runs the unit, from its checkpoint in ``folder`` where there is one.
+        """Run a unit, from its checkpoint in ``folder`` if there is one.
 
         Raises:
-            UnitFailed: with what belongs in the report.
-            Stopped: when ``heartbeat.stopping``, after a checkpoint.
+            UnitFailed: if it cannot be finished; the reason is for the report.
+            Stopped: after a checkpoint, once ``heartbeat.stopping`` is true.
         """
 
 
 def work(folder: Path, url: str | None, packed: Packed, threads: int, connection: Connection) -> None:
-    """The main function of a worker process. ``connection`` closes, or says anything, when it should stop."""
+    """Run a worker: the main function of its process. Any message on ``connection``, or its end, stops it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     os.environ["OMP_NUM_THREADS"] = str(threads)
     import torch
@@ -123,7 +125,7 @@ def work(folder: Path, url: str | None, packed: Packed, threads: int, connection
         _work(WorkQueue(folder, url), packed.unpack(), stop, connection)
     except MachineFault as error:
         connection.send(Message("fault", text=str(error)))
-    except ValueError as error:  # the executor cannot be had here
+    except ValueError as error:  # the executor cannot be unpickled here
         connection.send(Message("refused", text=str(error)))
     except Exception:
         connection.send(Message("broken", text=traceback.format_exc()))
@@ -159,7 +161,7 @@ def _work(queue: WorkQueue, executor: Executor, stop: threading.Event, connectio
 
 
 def _listen(connection: Connection, stop: threading.Event) -> None:
-    """Waits for the parent's word; without a parent the process ends at once, as if it had been killed."""
+    """Wait for the parent's message to stop; if the parent dies, end this process at once."""
     try:
         connection.recv()
     except (EOFError, OSError):
@@ -168,12 +170,12 @@ def _listen(connection: Connection, stop: threading.Event) -> None:
 
 
 def run_unit(executor: Executor, claim: Claim, stop: threading.Event | None = None) -> Outcome:
-    """Runs a claimed unit; every failure of the candidate becomes an outcome, so that the others go on.
+    """Run a claimed unit. Every failure of the candidate becomes an outcome, so that the others go on.
 
     Raises:
-        Stopped: as it was told to.
-        MemoryContention: it got no memory beside what else ran.
-        MachineFault: the machine failed, and not the candidate.
+        Stopped: if the worker was told to stop.
+        MemoryContention: if a small allocation failed because of other processes.
+        MachineFault: if the machine failed, not the candidate.
     """
     done = read_outcome(
         claim.folder, claim.unit.phase
@@ -198,10 +200,11 @@ def run_unit(executor: Executor, claim: Claim, stop: threading.Event | None = No
 
 
 def _blame(error: BaseException, claim: Claim) -> None:
-    """Raises where memory was refused for what others use; comes back where it is the candidate's doing.
+    """Decide who is to blame for a failed small allocation; return if it is the candidate.
 
-    A unit that needs little is run again with nothing of the comparison beside it. If it fails again, others have
-    taken the memory of the machine, or there is enough of it and the candidate makes its own incident.
+    Raises:
+        MemoryContention: the first time; the unit is then run again without others of the comparison beside it.
+        MachineFault: if it fails again, and the machine is short of memory because of other programs.
     """
     text = explain(error)[1]
     if not any(incident.kind == "memory" for incident in read_incidents(claim.folder)):

@@ -1,1 +1,1 @@
-"""What follows from the scores: confidence intervals, significance, the leaderboard, and the verdict in words."""
+"""Conclusions from the scores: confidence intervals, significance, the leaderboard, and the verdict in words."""

@@ -1,4 +1,4 @@
-"""From the outcomes of the units to results: scores, leaderboard, verdict, and the winner's folder."""
+"""Assembly of results from the outcomes of units: scores, leaderboard, verdict, and the winner's folder."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SCHEDULE = "AdamW with weight decay and clipped gradients; a linear warm-up, the
 
 
 def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: TaskOutcomes) -> TaskResult:
-    """The result of one task, judged."""
+    """Return the result of one task, with its leaderboard and verdict."""
     metric = task.metric.info
     candidates = [_candidate(planned, found) for planned in task_plan.candidates]
     references = [
@@ -151,7 +151,7 @@ def _reference(
 
 
 def best_candidate(result: TaskResult) -> CandidateResult | None:
-    """The candidate whose model is worth keeping: the first on the leaderboard."""
+    """Return the best candidate on the leaderboard, whose model is saved; None if no candidate finished."""
     names = [row.name for row in result.leaderboard if row.kind == "candidate"]
     return next((c for c in result.candidates if names and c.name == names[0]), None)
 
@@ -159,7 +159,7 @@ def best_candidate(result: TaskResult) -> CandidateResult | None:
 def save_winner(
     result: TaskResult, task_plan: TaskPlan, task: Task, found: TaskOutcomes, folder: Path, inside: str
 ) -> None:
-    """Copies the model of the best candidate's best seed, by validation, to ``folder / inside``."""
+    """Copy the model of the best candidate's best seed, by validation, to ``folder / inside``."""
     best = best_candidate(result)
     if best is None:
         return

@@ -1,30 +1,30 @@
-"""Scores and their differences with standard errors: what varies, and how it is counted.
+"""Confidence intervals of scores and of their differences.
 
 Seeds and items
     A score differs from run to run because of the seed, and from test set to test set because of the items drawn.
-    A row is a table of seeds by pieces of evidence (items, or clusters of them). With seeds k = 1..S and pieces
-    i = 1..P, what piece i adds to the score under seed k is mean + a_k + b_i + g_ki, so that
+    An entry is a table of seeds by pieces of evidence (items, or clusters of them). With seeds k = 1..S and pieces
+    i = 1..P, the contribution of piece i to the score under seed k is mean + a_k + b_i + g_ki, so that
 
         the variance over seeds of the score, divided by S, estimates  var(a)/S + var(g)/(SP)
         the variance over pieces of the seeds' mean, divided by P,     var(b)/P + var(g)/(SP)
 
-    Their sum counts the interaction g twice; it is estimated from what neither explains, and taken off once (the
+    Their sum counts the interaction g twice; it is estimated from the residual of both, and subtracted once (the
     method of moments for two crossed random factors; Owen 2007, "The pigeonhole bootstrap", section 3).
 
 Pairing
-    Pieces are the same for every row, so that of a difference it is the piece-by-piece difference that counts, which
-    cancels what is hard for all. Seeds are shared by none.
+    Pieces are the same for every entry, so that a difference is taken piece by piece, which cancels the difficulty of
+    the pieces. Seeds are not paired.
 
 Few pieces
-    Pieces of unequal weight enter by the jackknife of a ratio, and count as ``1 / sum(share**2)`` pieces. One piece
-    tells nothing of the variance: the error is infinite. Variances over seeds, of two or three degrees of freedom,
-    come out far too small now and then; so seeds (put together by Satterthwaite 1946) and items each keep the
-    Student factor of their own, and an interval reaches ``sqrt(t_s**2 v_s + t_i**2 v_i)`` (Howe 1974).
+    Pieces of unequal weight enter by the jackknife of a ratio, and count as ``1 / sum(share**2)`` pieces. From one
+    piece the variance cannot be estimated: the error is infinite. Variances over seeds, with two or three degrees of
+    freedom, are sometimes far too small; therefore seeds (pooled by Satterthwaite 1946) and items each have a Student
+    factor, and the half-width of an interval is ``sqrt(t_s**2 v_s + t_i**2 v_i)`` (Howe 1974).
 
 Bounded metrics
-    A difference of shares gets two more targets, one won by either side by all there is (Bonett and Price 2012), a
-    share by itself one right and one wrong: so that a variance does not vanish where all targets agree. Where
-    a few pieces without a bound agree to the last, two more are added that differ by as much, one in each direction.
+    A difference of proportions gets two more targets, one won entirely by each side (Bonett and Price 2012), and a
+    proportion gets one right and one wrong target, so that the variance does not vanish if all targets agree. If a few
+    pieces of an unbounded metric agree exactly, two more are added that differ by as much, one in each direction.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ from anyformer.metrics import Limits
 
 LEVEL = 0.05
 ROUND_OFF = 1e-9
-"""Relative differences below this are arithmetic, not evidence."""
+"""Relative differences below this are rounding errors, not evidence."""
 SURE = 1e-12
-"""Smaller p-values are not told apart."""
+"""Smallest p-value that is reported."""
 AGREEING = 6
-"""Fewer pieces that all agree prove nothing: that so many fall on one side by chance is likelier than 5%."""
+"""Fewer pieces that all agree prove nothing: by chance they fall on one side with a probability above 5%."""
 NO_LIMITS: Limits = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True)
-class Entry:
-    """Something with scores on the shared test set: a candidate with its seeds, or a reference with one score."""
+class ScoredEntry:
+    """An entry of the leaderboard: a candidate with a score for each seed, or a reference with one score."""
 
     name: str
     samples: tuple[Sample, ...]
@@ -60,33 +60,37 @@ class Entry:
 
     @cached_property
     def score(self) -> float:
+        """Mean score over seeds."""
         return float(np.mean([sample.score for sample in self.samples]))
 
     @cached_property
     def table(self) -> _Table | None:
-        """What each piece adds; None where pieces are not known."""
+        """Contributions of pieces; None if the pieces are not known."""
         counts = {len(sample.sums) for sample in self.samples}
         if len(counts) != 1 or counts == {0}:
             return None
         sums, weights = (np.array([getattr(s, name) for s in self.samples]) for name in ("sums", "weights"))
         totals = weights.sum(1, keepdims=True)
         shares = (weights / totals).mean(0)
-        # A ratio, made linear at the row's score: what a piece adds is its share of it, and by how much it differs.
+        # A ratio, made linear at the entry's score: a piece contributes its share of it, and its deviation from it.
         added = (sums - self.score * weights) / totals + self.score * shares
         return _Table(added, shares, float(totals.mean()))
 
     @property
     def pieces(self) -> float | None:
-        """How many pieces of evidence of equal weight the score rests on; None where they are not known."""
+        """Number of pieces of equal weight that tell as much as those of the score; None if they are not known."""
         return None if self.table is None else 1 / float((self.table.shares**2).sum())
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its variance in independent parts, each with degrees of freedom of its own.
+    """An estimated mean and its variance.
 
-    ``centre`` is where the interval lies: the mean, drawn towards the middle for bounded metrics. No interval goes
-    beyond the ``limits``.
+    Attributes:
+        mean: the mean.
+        parts: independent parts of the variance, each with its degrees of freedom.
+        centre: centre of the interval: the mean, moved towards the middle for bounded metrics.
+        limits: bounds of every interval.
     """
 
     mean: float
@@ -96,16 +100,18 @@ class Estimate:
 
     @property
     def error(self) -> float:
+        """Standard error."""
         return math.sqrt(sum(variance for variance, _ in self.parts))
 
     def reach(self, level: float) -> float:
-        """Half the width of the interval that misses the truth with this probability."""
+        """Return half the width of the interval that misses the true value with this probability."""
         factors = special.stdtrit(
             [freedom for _, freedom in self.parts], level / 2
         )  # the lower tail is exact
         return math.sqrt(sum(v * float(t) ** 2 for (v, _), t in zip(self.parts, factors, strict=True)))
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
+        """Return the ends of the interval that misses the true value with this probability."""
         if not math.isfinite(self.error):
             return self.limits
         reach = self.reach(level)
@@ -114,11 +120,11 @@ class Estimate:
 
     @property
     def p(self) -> float:
-        """How likely a value as far from 0 is where the truth is 0: the level at which the interval touches 0."""
+        """Two-sided p-value of the hypothesis that the mean is 0: the level at which the interval touches 0."""
         far = abs(self.centre)
         if not math.isfinite(self.error) or far == 0:
             return 1.0
-        # Were all parts of the fewest degrees of freedom, or of the most, it would be one of these.
+        # It lies between the p-values for the fewest and for the most degrees of freedom.
         ends = [2 * float(special.stdtr(freedom, -far / self.error)) for _, freedom in self.parts]
         low, high = max(min(ends), SURE), max(ends)
         if high <= low or self.reach(high) >= far:
@@ -130,12 +136,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class _Table:
-    """What each piece adds to a row's score under each seed.
+    """Contributions of pieces to an entry's score under each seed.
 
     Attributes:
-        added: ``(S, P)``; the sum over pieces is a seed's score.
-        shares: ``(P,)``, of the weight; they sum to 1.
-        weight: of everything.
+        added: (S, P), contributions; the sum over pieces is a seed's score.
+        shares: (P,), shares of the weight; they sum to 1.
+        weight: total weight.
     """
 
     added: np.ndarray
@@ -144,12 +150,12 @@ class _Table:
 
     @property
     def mean(self) -> np.ndarray:
-        """``(P,)``, over seeds."""
+        """(P,), mean contributions over seeds."""
         found: np.ndarray = self.added.mean(0)
         return found
 
     def interaction(self) -> float:
-        """Variance of the mean score due to what neither seeds nor pieces explain."""
+        """Return the variance of the mean score that is due to the interaction of seeds and pieces."""
         seeds, pieces = self.added.shape
         if seeds < 2 or pieces < 2:
             return 0.0
@@ -167,7 +173,7 @@ class _Variance:
     interaction: float = 0.0
 
     def parts(self) -> tuple[tuple[float, float], ...]:
-        """Seeds, without what they share with the items, and items."""
+        """Return the parts of seeds (without the interaction, which the items count too) and of items."""
         kept = max(0.0, sum(part for part, _ in self.seeds) - self.interaction)
         return tuple(
             (total, total_freedom)
@@ -175,8 +181,8 @@ class _Variance:
             if total > 0
         )
 
-    def add_seeds(self, row: Entry) -> None:
-        """A reference has no seeds; a single seed tells nothing."""
+    def add_seeds(self, row: ScoredEntry) -> None:
+        """Add the part of the seeds: none for a reference, infinite for a single seed."""
         if row.is_reference:
             return
         scores = [sample.score for sample in row.samples]
@@ -184,13 +190,13 @@ class _Variance:
         self.seeds.append((float(np.var(scores, ddof=1)) / n, n - 1) if n > 1 else (math.inf, 1))
 
     def add_items(self, added: np.ndarray, table: _Table, value: float, ends: Limits) -> float:
-        """The part of the pieces, and where the interval's centre comes to lie.
+        """Add the part of the pieces; returns the centre of the interval.
 
         Args:
-            added: ``(P,)``, what each piece adds to the value.
-            table: of the row, for the weights.
+            added: (P,), contributions of the pieces to the value.
+            table: of the entry, for the weights.
             value: the estimated value.
-            ends: the lowest and the highest that one target may have.
+            ends: lowest and highest possible value of one target.
         """
         shares, pieces = table.shares, len(added)
         if pieces < 2:
@@ -211,8 +217,8 @@ class _Variance:
         return centre
 
 
-def estimate(row: Entry, limits: Limits = NO_LIMITS) -> Estimate:
-    """The score of one row, with the variation over seeds and over test items."""
+def estimate(row: ScoredEntry, limits: Limits = NO_LIMITS) -> Estimate:
+    """Estimate the score of one entry, with the variance over seeds and over test items."""
     variance, centre = _Variance(), row.score
     variance.add_seeds(row)
     table = row.table
@@ -222,8 +228,8 @@ def estimate(row: Entry, limits: Limits = NO_LIMITS) -> Estimate:
     return _finish(variance, row.score, centre, abs(row.score), limits)
 
 
-def difference(a: Entry, b: Entry, limits: Limits = NO_LIMITS) -> Estimate:
-    """The score of ``a`` minus that of ``b``; test items pair up, seeds do not. The limits are those of a score."""
+def difference(a: ScoredEntry, b: ScoredEntry, limits: Limits = NO_LIMITS) -> Estimate:
+    """Estimate the score of ``a`` minus that of ``b``, paired by test items. ``limits`` are those of a score."""
     variance, value = _Variance(), a.score - b.score
     centre, reach = value, limits[1] - limits[0]
     ends = (-reach, reach)
@@ -241,7 +247,7 @@ def difference(a: Entry, b: Entry, limits: Limits = NO_LIMITS) -> Estimate:
 
 
 def _together(parts: Sequence[tuple[float, float]], kept: float | None = None) -> tuple[float, float]:
-    """The sum of variances, or what is kept of it, and its degrees of freedom by Satterthwaite."""
+    """Return the sum of variances, or ``kept`` in its place, and its degrees of freedom by Satterthwaite."""
     total = sum(part for part, _ in parts)
     if total == 0 or not math.isfinite(total):
         return total, 1.0

@@ -1,19 +1,18 @@
-"""From scores to a leaderboard with intervals, and to a verdict in words.
+"""The judge: from scores to a leaderboard with intervals, and to a verdict in words.
 
-What varies is counted in :mod:`anyformer.compare.verdict.confidence_intervals`; here it is decided what follows. Each
-statement has a chance of at most 5% to be made where it is false, after Holm's correction (1979) for the number of
-entries:
+Intervals come from :mod:`anyformer.compare.verdict.confidence_intervals`. Each statement is made with a probability of
+at most 5% if it is false, after Holm's correction (1979) for the number of entries:
 
 A winner
-    differs from *every* other candidate at the 5% level, and by more than half a percent of the score: what is smaller
-    decides nothing, and close to a perfect score three seeds tell too little of the spread. Otherwise the verdict is
-    "too close to call" and names the group that the data cannot separate.
+    differs from *every* other candidate at the 5% level, and by more than half a percent of the score: smaller
+    differences do not matter, and close to a perfect score three seeds say too little about the variance. Otherwise
+    the verdict is "too close to call", and names the group that the data cannot separate.
 A reference is beaten
-    when some candidate differs from it in the same way.
+    if some candidate differs from it in the same way.
 No sequence model is needed
-    when some reference is not beaten, and for *no* candidate a lead that matters is left in the 90% interval of the
-    difference: absence of evidence is none. Where such a lead remains possible, candidate and reference are too close
-    to call.
+    if some reference is not beaten, and the 90% interval of the difference excludes a lead that matters for *every*
+    candidate: absence of evidence is not evidence of absence. If such a lead remains possible, candidate and reference
+    are too close to call.
 """
 
 from __future__ import annotations
@@ -28,24 +27,26 @@ from anyformer.compare.results import (
     Verdict,
 )
 from anyformer.compare.results.formats import amount, format_scores, join, rate, score_with_unit
-from anyformer.compare.verdict.confidence_intervals import LEVEL, Entry
+from anyformer.compare.verdict.confidence_intervals import LEVEL, ScoredEntry
 from anyformer.compare.verdict.leaderboard import contrasts_by, leaderboard_of, ordered
 from anyformer.compare.verdict.significance import advantage, beaten, smallest_that_matters
 from anyformer.metrics import MetricInfo
 
 FEW = 8
-"""With fewer pieces of evidence the verdict says so."""
+"""With fewer pieces of evidence the verdict adds a warning."""
 
 
 def judge(
     metric: MetricInfo, candidates: Sequence[CandidateResult], references: Sequence[ReferenceResult]
 ) -> tuple[list[Standing], Verdict]:
-    """The leaderboard, best first, and the verdict."""
+    """Return the leaderboard, best first, and the verdict."""
     entries = [
-        Entry(c.name, tuple(run.test for run in c.runs)) for c in candidates if c.status == "ok" and c.runs
+        ScoredEntry(c.name, tuple(run.test for run in c.runs))
+        for c in candidates
+        if c.status == "ok" and c.runs
     ]
     reference_entries = [
-        Entry(r.name, (r.test,), is_reference=True) for r in references if r.test is not None
+        ScoredEntry(r.name, (r.test,), is_reference=True) for r in references if r.test is not None
     ]
     order, reference_entries = (ordered(metric, given) for given in (entries, reference_entries))
     leaderboard = leaderboard_of(metric, ordered(metric, [*order, *reference_entries]))
@@ -74,14 +75,14 @@ def judge(
     return leaderboard, verdict
 
 
-def _strongest(metric: MetricInfo, order: Sequence[Entry], reference: Entry) -> Contrast:
-    """The best candidate that beats the reference against it; the best of all where none does."""
+def _strongest(metric: MetricInfo, order: Sequence[ScoredEntry], reference: ScoredEntry) -> Contrast:
+    """Return the contrast of a reference with the best candidate that beats it, or with the best of all."""
     found = contrasts_by(metric, [(entry, reference) for entry in order])
     return next((contrast for contrast in found if beaten(contrast)), found[0])
 
 
-def _may_lead(metric: MetricInfo, order: Sequence[Entry], reference: Entry) -> list[Entry]:
-    """The candidates that may be better than the reference by what matters, at the 5% level on one side."""
+def _may_lead(metric: MetricInfo, order: Sequence[ScoredEntry], reference: ScoredEntry) -> list[ScoredEntry]:
+    """Return the candidates that may be better than the reference by more than matters (one-sided 5% level)."""
     leads = [
         advantage(entry, reference, higher_is_better=metric.higher_is_better, limits=metric.limits).interval(
             2 * LEVEL
@@ -101,7 +102,7 @@ def _gap(metric: MetricInfo, contrast: Contrast) -> str:
     return f"{gap}{unit} (95% interval {low} to {high})"
 
 
-def _winner(metric: MetricInfo, best: Entry, rivals: Sequence[Contrast]) -> Verdict:
+def _winner(metric: MetricInfo, best: ScoredEntry, rivals: Sequence[Contrast]) -> Verdict:
     runner_up = rivals[0]
     return Verdict(
         kind="winner",
@@ -128,7 +129,7 @@ def _too_close(
 
 
 def _cheapest(group: Sequence[CandidateResult]) -> str:
-    """Which of a tied group to take: the one that trains fastest, and the one that answers fastest."""
+    """Name the candidates of a tied group that train and stream fastest, in a sentence."""
     training = [c for c in group if c.costs.train_tokens_per_second]
     serving = [c for c in group if c.costs.token_latency_ms]
     if not training:
@@ -147,7 +148,7 @@ def _cheapest(group: Sequence[CandidateResult]) -> str:
     return text + "."
 
 
-def _single(metric: MetricInfo, best: Entry, reference_entries: Sequence[Entry]) -> Verdict:
+def _single(metric: MetricInfo, best: ScoredEntry, reference_entries: Sequence[ScoredEntry]) -> Verdict:
     headline = f"{best.name} scores {metric.name} {score_with_unit(metric, best.score)}"
     headline += " and beats every reference." if reference_entries else "."
     return Verdict(
@@ -156,7 +157,7 @@ def _single(metric: MetricInfo, best: Entry, reference_entries: Sequence[Entry])
 
 
 def _no_model_needed(
-    metric: MetricInfo, best: Entry, tied: list[str], top: Entry, against: Sequence[Contrast]
+    metric: MetricInfo, best: ScoredEntry, tied: list[str], top: ScoredEntry, against: Sequence[Contrast]
 ) -> Verdict:
     contrast = next(c for c in against if c.other == top.name)
     ahead = contrast.difference < 0 and contrast.p < LEVEL
@@ -173,7 +174,9 @@ def _no_model_needed(
     )
 
 
-def _may_need_no_model(metric: MetricInfo, order: Sequence[Entry], unbeaten: Sequence[Entry]) -> Verdict:
+def _may_need_no_model(
+    metric: MetricInfo, order: Sequence[ScoredEntry], unbeaten: Sequence[ScoredEntry]
+) -> Verdict:
     top = unbeaten[0]
     close = _may_lead(metric, order, top)
     contrast = contrasts_by(metric, [(entry, top) for entry in order])[order.index(close[0])]
@@ -189,8 +192,8 @@ def _may_need_no_model(metric: MetricInfo, order: Sequence[Entry], unbeaten: Seq
     )
 
 
-def _beside(metric: MetricInfo, name: str, entry: Entry, top: Entry, contrast: Contrast) -> str:
-    """A candidate, called by a name, beside a reference that it does not beat."""
+def _beside(metric: MetricInfo, name: str, entry: ScoredEntry, top: ScoredEntry, contrast: Contrast) -> str:
+    """Describe a candidate beside a reference that it does not beat, in a sentence."""
     score = f"{name} scores {score_with_unit(metric, entry.score)}"
     if contrast.difference == 0:
         low, high = format_scores(metric, [contrast.low, contrast.high], digits=3)
@@ -203,7 +206,7 @@ def _beside(metric: MetricInfo, name: str, entry: Entry, top: Entry, contrast: C
 
 
 def _nothing(
-    metric: MetricInfo, candidates: Sequence[CandidateResult], reference_entries: Sequence[Entry]
+    metric: MetricInfo, candidates: Sequence[CandidateResult], reference_entries: Sequence[ScoredEntry]
 ) -> Verdict:
     details = []
     if reference_entries:
@@ -224,8 +227,8 @@ def _failures(candidates: Sequence[CandidateResult]) -> list[str]:
 
 def _more(
     metric: MetricInfo,
-    entries: Sequence[Entry],
-    reference_entries: Sequence[Entry],
+    entries: Sequence[ScoredEntry],
+    reference_entries: Sequence[ScoredEntry],
     against: Sequence[Contrast],
     candidates: Sequence[CandidateResult],
     verdict: Verdict,
@@ -241,8 +244,8 @@ def _more(
     return details + _few_pieces(entries) + _failures(candidates)
 
 
-def _few_pieces(entries: Sequence[Entry]) -> list[str]:
-    """A word where the test samples are too few to tell differences from chance."""
+def _few_pieces(entries: Sequence[ScoredEntry]) -> list[str]:
+    """Return a warning if the test samples are too few to tell differences from chance."""
     known = [entry.pieces for entry in entries if entry.pieces is not None]
     if not known or min(known) >= FEW:
         return []

@@ -1,4 +1,4 @@
-"""The leaderboard: candidates and references, best first, and which of them cannot be told from the first."""
+"""The leaderboard: candidates and references, best first, with those that cannot be told from the first marked."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import math
 from collections.abc import Sequence
 
 from anyformer.compare.results import Contrast, Standing
-from anyformer.compare.verdict.confidence_intervals import Entry, estimate
+from anyformer.compare.verdict.confidence_intervals import ScoredEntry, estimate
 from anyformer.compare.verdict.significance import beaten, contrasts
 from anyformer.metrics import MetricInfo
 
 
-def leaderboard_of(metric: MetricInfo, entries: Sequence[Entry]) -> list[Standing]:
-    """Rows, best first, with what cannot be told from the first of them."""
-    tied: list[Entry] = []
+def leaderboard_of(metric: MetricInfo, entries: Sequence[ScoredEntry]) -> list[Standing]:
+    """Return the rows of entries that are ordered best first, with ties with the first marked."""
+    tied: list[ScoredEntry] = []
     for references in (False, True):  # candidates are compared among themselves, as the verdict does
         others = [entry for entry in entries[1:] if entry.is_reference == references]
         found = contrasts_by(metric, [(entries[0], other) for other in others])
@@ -36,12 +36,12 @@ def leaderboard_of(metric: MetricInfo, entries: Sequence[Entry]) -> list[Standin
     return leaderboard
 
 
-def ordered(metric: MetricInfo, entries: Sequence[Entry]) -> list[Entry]:
-    """Rows with a score, best first."""
+def ordered(metric: MetricInfo, entries: Sequence[ScoredEntry]) -> list[ScoredEntry]:
+    """Sort the entries with a finite score, best first."""
     known = [entry for entry in entries if math.isfinite(entry.score)]
     return sorted(known, key=lambda entry: entry.score, reverse=metric.higher_is_better)
 
 
-def contrasts_by(metric: MetricInfo, pairs: Sequence[tuple[Entry, Entry]]) -> list[Contrast]:
+def contrasts_by(metric: MetricInfo, pairs: Sequence[tuple[ScoredEntry, ScoredEntry]]) -> list[Contrast]:
     """Compare the first of each pair with the second, by a metric."""
     return contrasts(pairs, higher_is_better=metric.higher_is_better, limits=metric.limits)

@@ -1,4 +1,4 @@
-"""Which differences are significant: Holm's correction, and what is too small to matter."""
+"""Significance of differences: Holm's correction, and the smallest difference that matters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from anyformer.compare.results import Contrast
-from anyformer.compare.verdict.confidence_intervals import LEVEL, NO_LIMITS, Entry, Estimate, difference
+from anyformer.compare.verdict.confidence_intervals import LEVEL, NO_LIMITS, Estimate, ScoredEntry, difference
 from anyformer.metrics import Limits
 
 SMALLEST = 0.005
@@ -14,19 +14,19 @@ SMALLEST = 0.005
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: reject those below the level, and the chance of any false one stays at it."""
+    """Return p-values after Holm's step-down correction, which bounds the probability of any false rejection."""
     adjusted = [0.0] * len(p_values)
     highest = 0.0
-    for place, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        highest = max(highest, min(1.0, p_values[index] * (len(p_values) - place)))
+    for number, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, p_values[index] * (len(p_values) - number)))
         adjusted[index] = highest
     return adjusted
 
 
 def contrasts(
-    pairs: Sequence[tuple[Entry, Entry]], *, higher_is_better: bool, limits: Limits = NO_LIMITS
+    pairs: Sequence[tuple[ScoredEntry, ScoredEntry]], *, higher_is_better: bool, limits: Limits = NO_LIMITS
 ) -> list[Contrast]:
-    """The first of each pair against the second, corrected for the number of pairs; in the order given."""
+    """Contrast the first of each pair with the second, corrected for the number of pairs."""
     estimates = [
         advantage(one, other, higher_is_better=higher_is_better, limits=limits) for one, other in pairs
     ]
@@ -49,17 +49,19 @@ def contrasts(
     return found
 
 
-def advantage(one: Entry, other: Entry, *, higher_is_better: bool, limits: Limits = NO_LIMITS) -> Estimate:
-    """How much better the first is than the second, positive meaning better."""
+def advantage(
+    one: ScoredEntry, other: ScoredEntry, *, higher_is_better: bool, limits: Limits = NO_LIMITS
+) -> Estimate:
+    """Estimate how much better the first is than the second; positive means better."""
     e = difference(one, other, limits)
-    return e if higher_is_better else replace(e, mean=-e.mean, centre=-e.centre)  # limits lie evenly around 0
+    return e if higher_is_better else replace(e, mean=-e.mean, centre=-e.centre)  # limits are symmetric
 
 
-def smallest_that_matters(one: Entry, other: Entry) -> float:
-    """Differences of these two rows up to this one decide nothing."""
+def smallest_that_matters(one: ScoredEntry, other: ScoredEntry) -> float:
+    """Return the largest difference between two entries that is too small to matter."""
     return SMALLEST * max(abs(one.score), abs(other.score))
 
 
 def beaten(contrast: Contrast) -> bool:
-    """Whether the other row of the contrast is shown to be worse by what matters."""
+    """Return True if the other entry of a contrast is significantly worse, by more than matters."""
     return contrast.difference > contrast.smallest and contrast.p < LEVEL

@@ -1,23 +1,23 @@
-"""Whether the candidates were trained for long enough to support a verdict, judged from their curves.
+"""Detection of too little training for a verdict, from scores at different numbers of steps.
 
-How a candidate grows
-    A curve flattens by the schedule of its learning rate, so that its own end tells little. Whole runs of different
-    lengths do: the two rounds of the search for a learning rate and the full runs, each with its schedule to the end.
-    Between two lengths the score grows by so much with each doubling of the steps; that shrinks from doubling to
-    doubling by a constant factor, as in a power law, and the next doublings are extrapolated from the last three
-    lengths. Growth within twice its standard error, over seeds, is taken for none.
+Growth of a candidate's score
+    A curve flattens because the learning rate falls, so that its end says little. Complete runs of different lengths
+    say more: the two rounds of the search for a learning rate and the full runs, each with its whole schedule. The gain
+    with each doubling of the steps shrinks from doubling to doubling by a constant factor, as in a power law; the next
+    doublings are extrapolated from the last three lengths. Growth within twice its standard error, over seeds, counts
+    as none.
 
-When that is not enough
-    (1) A reference is not beaten, and some candidate would pass it within three doublings, or its loss still falls by
-    3% or more with a doubling.
-    (2) A candidate that is behind, or tied, would draw level with the best in one doubling, or still gains more in one
-    than what separates them, where that is a tenth or more of all that it has learned since before its first step.
-    (3) No reference is beaten, not the simplest, by candidates that have seen fewer than 20 tokens for each parameter
-    (Hoffmann et al. 2022, section 3), and the training data fewer than three times: a flat curve is then no plateau.
-    (4) The full runs are not twice as long as any of the search, so that nothing is known of their growth, and nothing
-    is separated.
+There is too little training if
+    (1) a reference is not beaten, and some candidate would pass it within three doublings, or its loss still falls by
+    3% or more in a doubling;
+    (2) a candidate that is behind, or tied, would catch up with the best in one doubling; or it still gains more in one
+    than what separates them, and a tenth or more of all that it has learned since before training;
+    (3) not even the simplest reference is beaten, and candidates have seen fewer than 20 tokens for each parameter
+    (Hoffmann et al. 2022, section 3) and the training data fewer than three times: a flat curve is then no plateau;
+    (4) the full runs are less than twice as long as those of the search, so that their growth is unknown, and no
+    candidate is separated from the others.
 
-What is separated from all others, or has come to rest, keeps its verdict.
+A candidate that is separated from all others, or no longer improves, keeps its verdict.
 """
 
 from __future__ import annotations
@@ -44,30 +44,33 @@ from anyformer.compare.verdict.significance import beaten
 from anyformer.metrics import MetricInfo
 
 HORIZON = 3
-"""Doublings of the steps up to which growth is extrapolated."""
+"""Doublings of the steps for which growth is extrapolated."""
 YOUNG = 0.1
-"""Gaining this share of all that was learned in one doubling is growing fast."""
+"""Least gain in a doubling, as a share of all that was learned, that counts as fast growth."""
 FALLING = 0.03
-"""A loss that falls by this share in one doubling is still falling."""
+"""Least relative fall of the loss in a doubling that counts as falling."""
 TOKENS_A_PARAMETER = 20
+"""Tokens for each parameter after which a flat curve counts as a plateau."""
 PASSES = 3
+"""Passes over the training data after which a flat curve counts as a plateau."""
 MARGIN = 1.2
-"""Times that are proposed are so many times what the slowest stretch of the training says."""
+"""Proposed times, as a multiple of the time at the pace of the slowest stretch of the training."""
 STARTING_SECONDS = 10.0
-"""For processes to start, and for the report, of an undisturbed processor."""
+"""Seconds for processes to start and for the report, on an idle machine."""
 Length = tuple[int, float]
-"""Steps of a whole run, and what came out."""
+"""Steps of a complete run, and its score."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """What every full run had.
+    """The training of every full run.
 
     Attributes:
-        steps, tokens: of a run.
-        passes: how often a run saw the training data; None where it is generated without end.
+        steps: steps of a run.
+        tokens: tokens of a run.
+        passes: passes of a run over the training data; None for data that is generated without end.
         workers: runs at the same time.
-        slowness: how many times longer than it works the machine takes for what runs once, as busy as it was.
+        slowness: factor by which a busy machine slowed down the start of the comparison.
     """
 
     steps: int
@@ -77,17 +80,21 @@ class Training:
     slowness: float = 1.0
 
     def until_seen(self, parameters: int) -> float:
-        """Doublings of the steps until a flat curve tells that there is nothing to learn; 0 if it does."""
+        """Return the doublings of the steps until a flat curve counts as a plateau; 0 if it does already."""
         lacking = TOKENS_A_PARAMETER * parameters / max(1, self.tokens)
         lacking = min(lacking, PASSES / self.passes) if self.passes else lacking
         return math.log2(max(1.0, lacking))
 
 
 def growth(lengths: Sequence[Length], noise: float = 0.0) -> list[float]:
-    """Gains of the next doublings (``HORIZON``), from the values (higher is better) that runs of these lengths reached.
+    """Extrapolate the gains of the next ``HORIZON`` doublings of the steps.
 
-    None where no run was half as long as the longest, or less: what lies close together tells no slope.
-    ``noise`` is the standard error of a difference between two of the values.
+    Args:
+        lengths: steps and scores of complete runs; higher scores are better.
+        noise: standard error of a difference between two of the scores.
+
+    Returns:
+        The gains; [] if every run is more than half as long as the longest, which gives no slope.
     """
     *shorter, (now, high) = sorted(lengths)
     known = [point for point in shorter if now >= 2 * point[0]]
@@ -106,7 +113,7 @@ def growth(lengths: Sequence[Length], noise: float = 0.0) -> list[float]:
 
 
 def trend_of(candidate: CandidateResult, metric: MetricInfo) -> Trend | None:
-    """How a candidate's validation score grows; None where it has no full runs."""
+    """Return the growth of a candidate's validation score; None if it has no full runs."""
     sign = metric.sign
     valid = [run.valid for run in candidate.runs if run.valid is not None and math.isfinite(run.valid)]
     losses = [run.valid_loss for run in candidate.runs if run.valid_loss is not None]
@@ -128,7 +135,7 @@ def trend_of(candidate: CandidateResult, metric: MetricInfo) -> Trend | None:
 
 
 def _searched(candidate: CandidateResult) -> Iterable[tuple[int, float, float | None]]:
-    """Length, loss and score of the search's runs at the rate that was used, or else at the best one."""
+    """Yield length, loss and score of the search's runs at the chosen learning rate, or else at the best one."""
     for steps in {run.steps for run in candidate.search}:
         runs = [run for run in candidate.search if run.steps == steps and run.loss is not None]
         best = min(runs, key=lambda r: (r.learning_rate != candidate.learning_rate, r.loss), default=None)
@@ -137,7 +144,7 @@ def _searched(candidate: CandidateResult) -> Iterable[tuple[int, float, float | 
 
 
 def _noise(values: Sequence[float]) -> float:
-    """Standard error of the difference between one run and the mean of these."""
+    """Return the standard error of the difference between one run and the mean of these."""
     return stdev(values) * math.sqrt(1 + 1 / len(values)) if len(values) > 1 else 0.0
 
 
@@ -146,14 +153,14 @@ class _Case:
     metric: MetricInfo
     verdict: Verdict
     scores: dict[str, float]
-    """Test scores, by row, higher is better."""
+    """Test scores by name, with the sign with which higher is better."""
     trends: dict[str, Trend]
     reference_names: set[str]
     blank: float
-    """Doublings until a flat curve tells anything, see (3) above; 0 where it does."""
+    """Doublings until a flat curve counts as a plateau, see (3) above; 0 if it does already."""
 
     def doublings(self) -> float | None:
-        """How many doublings of the steps are lacking; None where the training was enough."""
+        """Return the number of doublings of the steps that are lacking; None if there was enough training."""
         lacking = [
             found for contrast in self.verdict.contrasts if (found := self._lacking(contrast)) is not None
         ]
@@ -168,7 +175,7 @@ class _Case:
         return self._to_settle(contrast, is_beaten=is_beaten)
 
     def _to_pass(self, contrast: Contrast) -> float | None:
-        """Doublings until some candidate beats the reference of this contrast."""
+        """Return the doublings until some candidate beats the reference of this contrast; None if none will."""
         reach = max(contrast.smallest, (contrast.high - contrast.low) / 2)
         reach = reach if math.isfinite(reach) else contrast.smallest
         lacking = []
@@ -182,7 +189,7 @@ class _Case:
         return self.blank or None
 
     def _to_settle(self, contrast: Contrast, *, is_beaten: bool) -> float | None:
-        """One doubling, where it might decide between two candidates, or turn their order round."""
+        """Return the doublings that might separate two candidates or reverse their order; None if none will."""
         ahead, behind = (self.trends.get(name) for name in (contrast.better, contrast.other))
         if ahead is None or behind is None:
             return None
@@ -208,7 +215,7 @@ def unless_undertrained(
     references: Sequence[ReferenceResult],
     training: Training,
 ) -> Verdict:
-    """The verdict, or what is said in its place where the training was not enough for it."""
+    """Return the verdict, or one of the kind ``undertrained`` in its place if there was too little training."""
     found = [trend for c in candidates if (trend := trend_of(c, metric)) is not None]
     sign = metric.sign
     parameters = max((c.parameters or 0 for c in candidates if c.status == "ok"), default=0)
@@ -232,7 +239,7 @@ def unless_undertrained(
 
 
 def slowest_seconds(run: SeedRun) -> float:
-    """What the steps of a run take at the pace of the slowest stretch of its curve; the first one warms up."""
+    """Return the seconds of a run at the pace of the slowest stretch of its curve, without the first one (warm-up)."""
     points = [(0, 0.0), *((point.step, point.seconds) for point in run.curve)]
     stretches = list(pairwise(points))
     paces = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in stretches[1:] or stretches if b[0] > a[0]]
@@ -240,7 +247,7 @@ def slowest_seconds(run: SeedRun) -> float:
 
 
 def _beats_some(verdict: Verdict, references: Sequence[ReferenceResult]) -> bool:
-    """Whether some candidate is better than some reference, the simplest at least; or there is none."""
+    """Return True if some candidate beats some reference, or there is no reference."""
     names = {reference.name for reference in references}
     against = [contrast for contrast in verdict.contrasts if contrast.other in names]
     return not against or any(beaten(contrast) for contrast in against)
@@ -259,8 +266,8 @@ def _undertrained(case: _Case, shortage: Shortage, training: Training) -> Verdic
         advice = f"about {time} would do"
     headline = f"Not enough training to tell: each was trained for {training.steps:,} steps{state}; {advice}."
     details = [
-        "That time is what the slowest stretch of the training says, on a machine as busy as it was then, and a fifth "
-        "more."
+        "That time is estimated from the slowest stretch of the training, on a machine as busy as it was then, plus a "
+        "fifth."
     ]
     unbeaten = [c.other for c in case.verdict.contrasts if c.other in case.reference_names and not beaten(c)]
     if unbeaten:

@@ -1,4 +1,4 @@
-"""The laws that every op obeys, a file a subject, and the calls that they are held on."""
+"""The laws that every op obeys, one file for each subject, and the example calls on which they are run."""
 
 from anyformer.laws.ops.run import check_op, op_names
 

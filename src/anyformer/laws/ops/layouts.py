@@ -1,4 +1,4 @@
-"""Laws of where an op's tensors lie, and of tensors with nothing in them."""
+"""Laws of memory: an op's results do not depend on the layout of its tensors, and empty tensors are handled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from anyformer.ops import use_definition
 
 @register_op_law("layouts")
 def layouts(case: OpCase) -> None:
-    """Whatever way an argument or a gradient lies in memory, the results are those of its contiguous self."""
+    """The results are those for contiguous tensors, whatever the memory layout of arguments and gradients."""
     tensors = {name: t.contiguous() for name, t in case.tensors.items()}
     plain = everything(case, tensors)
     if not all(t.is_contiguous() for t in case.tensors.values()):
@@ -39,7 +39,7 @@ def layouts(case: OpCase) -> None:
 
 
 def _layouts_of(t: Tensor, fixed: bool) -> Iterator[tuple[str, Tensor]]:
-    """Without those that change nothing for this tensor."""
+    """Yield a tensor in every layout that differs from its own."""
     for name, lay in (_SAME_VALUES if fixed else _SAME_VALUES | _OTHER_VALUES).items():
         laid = lay(t)
         if laid is not t:
@@ -47,7 +47,7 @@ def _layouts_of(t: Tensor, fixed: bool) -> Iterator[tuple[str, Tensor]]:
 
 
 def _backwards(t: Tensor) -> Tensor:
-    """Axes in the opposite order."""
+    """Lay out the axes in the opposite order."""
     return (
         t.mT.contiguous().mT
         if t.dim() == 2
@@ -56,30 +56,30 @@ def _backwards(t: Tensor) -> Tensor:
 
 
 def _swapped(t: Tensor) -> Tensor:
-    """The last two axes in the opposite order, the others not."""
+    """Lay out the last two axes in the opposite order."""
     return t.mT.contiguous().mT if t.dim() > 1 else t
 
 
-def _apart(t: Tensor, axis: int) -> Tensor:
-    """With junk between neighbours along an axis."""
+def _strided(t: Tensor, axis: int) -> Tensor:
+    """Lay out with stride 3 along an axis, and junk between neighbours."""
     if t.dim() < -axis:
         return t
-    room = _junk(t, [n * 3 if i == t.dim() + axis else n for i, n in enumerate(t.shape)])
-    place = [slice(None)] * t.dim()
-    place[axis] = slice(1, None, 3)
-    room[tuple(place)] = t
-    return room[tuple(place)]
+    buffer = _junk(t, [n * 3 if i == t.dim() + axis else n for i, n in enumerate(t.shape)])
+    index = [slice(None)] * t.dim()
+    index[axis] = slice(1, None, 3)
+    buffer[tuple(index)] = t
+    return buffer[tuple(index)]
 
 
-def _behind(t: Tensor) -> Tensor:
-    """From the middle of a buffer of junk."""
-    room = _junk(t, [t.numel() + 12])
-    room[5 : 5 + t.numel()] = t.flatten()
-    return room[5 : 5 + t.numel()].view(t.shape)
+def _at_offset(t: Tensor) -> Tensor:
+    """Lay out in the middle of a buffer of junk."""
+    buffer = _junk(t, [t.numel() + 12])
+    buffer[5 : 5 + t.numel()] = t.flatten()
+    return buffer[5 : 5 + t.numel()].view(t.shape)
 
 
 def _negated(t: Tensor) -> Tensor:
-    """Stored with the other sign, which PyTorch turns when it reads (what ``z.conj().imag`` is)."""
+    """Store with the other sign and PyTorch's negative bit, as in ``z.conj().imag``."""
     return torch._neg_view(-t) if t.dtype.is_floating_point else t
 
 
@@ -89,17 +89,17 @@ def _junk(t: Tensor, shape: list[int]) -> Tensor:
 
 
 def _repeated(t: Tensor, axis: int) -> Tensor:
-    """One slice for all places along an axis."""
+    """Expand one slice along an axis (stride 0)."""
     return t.narrow(axis, 0, 1).expand(t.shape) if t.dim() >= -axis and t.numel() else t
 
 
-def _everywhere(t: Tensor) -> Tensor:
-    """One number for all places."""
+def _repeated_scalar(t: Tensor) -> Tensor:
+    """Expand one number along all axes."""
     return t.flatten()[:1].reshape([1] * t.dim()).expand(t.shape) if t.numel() else t
 
 
 def _sliding(t: Tensor) -> Tensor:
-    """Each row one place behind the row before it, in the same memory."""
+    """Make overlapping rows: each begins one element behind the row before, in the same memory."""
     if t.dim() < 2 or t.numel() == 0:
         return t
     *lead, T, N = t.shape
@@ -110,9 +110,9 @@ def _sliding(t: Tensor) -> Tensor:
 _SAME_VALUES: dict[str, Callable[[Tensor], Tensor]] = {
     "transposed": _backwards,
     "with its last axes swapped": _swapped,
-    "stepped along the last axis": lambda t: _apart(t, -1),
-    "stepped along the last axis but one": lambda t: _apart(t, -2),
-    "at an offset": _behind,
+    "stepped along the last axis": lambda t: _strided(t, -1),
+    "stepped along the last axis but one": lambda t: _strided(t, -2),
+    "at an offset": _at_offset,
     "negated when read": _negated,
 }
 
@@ -121,14 +121,14 @@ _OTHER_VALUES: dict[str, Callable[[Tensor], Tensor]] = {
     "expanded along the last axis": lambda t: _repeated(t, -1),
     "expanded along the last axis but one": lambda t: _repeated(t, -2),
     "expanded along the last axis but two": lambda t: _repeated(t, -3),
-    "expanded from one number": _everywhere,
+    "expanded from one number": _repeated_scalar,
     "sliding": _sliding,
 }
 
 
 @register_op_law("empties")
 def empties(case: OpCase) -> None:
-    """With no sample, no token, or no width the results are the definition's, or the sizes are refused."""
+    """With no sample, no token or no width, the results are those of the definition, or both refuse the sizes."""
     for name in ("B", "T", "K", "V"):
         small = case.at(Sizes()._replace(**{name: 0}))
         with use_definition():

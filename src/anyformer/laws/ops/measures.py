@@ -1,4 +1,4 @@
-"""What the laws over ops measure with."""
+"""Measurements that the laws over ops share: all results of a call, and their comparison."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Tensors = dict[str, Tensor]
 
 
 def flat(result: Any) -> list[Tensor]:
-    """The tensors of a result, out of nested tuples."""
+    """Return the tensors of a result, out of nested tuples."""
     if result is None:
         return []
     return [result] if isinstance(result, Tensor) else [t for part in result for t in flat(part)]
@@ -24,10 +24,10 @@ def flat(result: Any) -> list[Tensor]:
 def everything(
     case: OpCase, tensors: Mapping[str, Tensor], lay: Callable[[Tensor], Tensor] = lambda t: t
 ) -> Tensors:
-    """Outputs with and without autograd looking on, and the gradient of each argument.
+    """Run a call; returns its outputs, without and with autograd, and the gradient of each argument, by name.
 
     Args:
-        lay: how the gradients of the outputs lie in memory.
+        lay: changes the memory layout of the outputs' gradients.
     """
     with torch.no_grad():
         found = {f"output {i} without gradient": t for i, t in enumerate(flat(case.call(**tensors)))}
@@ -46,7 +46,7 @@ def everything(
 
 
 def everything_or_refused(case: OpCase) -> Tensors | None:
-    """Everything, gradients that are not there as zeros; None if the sizes are refused."""
+    """Run a call as :func:`everything` does, with zeros for missing gradients; None if it raises ``ValueError``."""
     try:
         found = everything(case, case.tensors)
     except ValueError:
@@ -56,17 +56,21 @@ def everything_or_refused(case: OpCase) -> Tensors | None:
 
 
 def differentiable(t: Tensor) -> bool:
-    """Whether a gradient can reach it."""
+    """Return True for dtypes that can have gradients."""
     return t.dtype.is_floating_point or t.is_complex()
 
 
 def weights_for(t: Tensor) -> Tensor:
-    """Numbers that tell the elements of t apart; not drawn at random, which ``vmap`` forbids."""
+    """Return weights that tell the elements of t apart; they are not random, which ``vmap`` forbids."""
     return (torch.arange(t.numel(), dtype=torch.float64) * 1.7 + 0.4).sin().reshape(t.shape).to(t.dtype)
 
 
 def same(what: str, found: Tensors, expected: Tensors) -> None:
-    """``LawBroken`` unless the same tensors are there, equal in shape and dtype and to rounding in value."""
+    """Check that both have the same tensors, equal in shape, dtype and, up to rounding, in value.
+
+    Raises:
+        LawBroken: if not.
+    """
     if found.keys() != expected.keys():
         raise LawBroken(f"{what}: {', '.join(sorted(found.keys() ^ expected.keys()))} is there once only")
     for name, a in found.items():

@@ -1,4 +1,4 @@
-"""Laws of an op's numbers: the fast form is the definition, also where they are not finite."""
+"""Laws of an op's numerics: the fast form equals the definition, also for numbers that are not finite."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from anyformer.ops import Spread, load_all, use_definition, use_native
 
 @register_op_law("definition")
 def definition(case: OpCase) -> None:
-    """The fast form gives what the definition gives: outputs and every gradient."""
+    """The fast form equals the definition: outputs and every gradient."""
     with use_definition():
         expected = everything(case, case.tensors)
     same("fast form", everything(case, case.tensors), expected)
@@ -30,10 +30,10 @@ def definition(case: OpCase) -> None:
 
 @register_op_law("not finite")
 def not_finite(case: OpCase) -> None:
-    """What is not a finite number shows exactly where it does in the definition, and in the same samples' gradients.
+    """NaN and infinity appear in exactly the outputs where the definition has them, and in no other sample's gradient.
 
-    An op may state axes along which it shows in more places (:class:`anyformer.ops.Spread`), as where it multiplies
-    whole tiles: zero times NaN is NaN.
+    An op may declare axes along which they spread further (:class:`anyformer.ops.Spread`), for instance because it
+    multiplies whole tiles: zero times NaN is NaN.
     """
     spread = spread_of(case.op)
     for where, found, expected in _not_finite(case):
@@ -41,14 +41,14 @@ def not_finite(case: OpCase) -> None:
         if bool(hidden.any()):
             raise LawBroken(f"{where} is hidden")
         if bool((more & ~_along_axes(expected, () if spread is None else spread.axes)).any()):
-            raise LawBroken(f"{where} spreads{'' if spread is None else ' beyond what the op states'}")
+            raise LawBroken(f"{where} spreads{'' if spread is None else ' beyond what the op declares'}")
     for where, name, more in _gradients_not_finite(case):
         if bool(more.any()):
             raise LawBroken(f"{where} spreads to another sample of the {name}")
 
 
 def spreads(name: str) -> bool:
-    """Whether a call of the op, with or without kernels, shows what is not finite where its definition does not."""
+    """Return True if NaN or infinity spreads further than in the definition, in some call, with or without kernels."""
     for native in (True, False):
         with use_native(native):
             for case in op_cases(ops={name}):
@@ -58,27 +58,27 @@ def spreads(name: str) -> bool:
 
 
 def spread_of(op: str) -> Spread | None:
-    """The axes along which the op says that it spreads what is not finite."""
+    """Return the axes along which the op declares that NaN and infinity spread; None if there are none."""
     known = load_all().get(op)
     return None if known is None else known.spread
 
 
-def _spoilt(case: OpCase, numbers: Iterable[float], places: int) -> Iterator[tuple[str, Tensors]]:
-    """The case's tensors with one element of one of them replaced, in ``places`` from the first to the last."""
+def _poisoned(case: OpCase, numbers: Iterable[float], count: int) -> Iterator[tuple[str, Tensors]]:
+    """Yield the tensors of a case with one element replaced, at ``count`` positions from the first to the last."""
     for name, t in case.tensors.items():
         if not differentiable(t) or name in case.fixed or t.numel() == 0:
             continue
         for number in numbers:
-            for i in range(places):
-                spoilt = t.clone(memory_format=torch.contiguous_format)
-                spoilt.view(-1)[i * (t.numel() - 1) // (places - 1)] = number
-                yield f"{number} in {name}", {**case.tensors, name: spoilt}
+            for i in range(count):
+                poisoned = t.clone(memory_format=torch.contiguous_format)
+                poisoned.view(-1)[i * (t.numel() - 1) // (count - 1)] = number
+                yield f"{number} in {name}", {**case.tensors, name: poisoned}
 
 
 def _not_finite(case: OpCase) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Where each output is not finite, of the fast form and of the definition."""
-    for numbers, places in (((torch.nan,), 4), ((torch.inf, -torch.inf), 2)):
-        for what, given in _spoilt(case, numbers, places):
+    """Yield masks of each output's elements that are not finite, in the fast form and in the definition."""
+    for numbers, count in (((torch.nan,), 4), ((torch.inf, -torch.inf), 2)):
+        for what, given in _poisoned(case, numbers, count):
             with torch.no_grad():
                 found = flat(case.call(**given))
                 with use_definition():
@@ -88,8 +88,8 @@ def _not_finite(case: OpCase) -> Iterator[tuple[str, Tensor, Tensor]]:
 
 
 def _gradients_not_finite(case: OpCase) -> Iterator[tuple[str, str, Tensor]]:
-    """Of each gradient, (B,): whether it is not finite in a sample, though it and the outputs are in the definition."""
-    for what, given in _spoilt(case, (torch.nan,), 2):
+    """Yield for each gradient a mask (B,) of samples where it is not finite although the definition's results are."""
+    for what, given in _poisoned(case, (torch.nan,), 2):
         found = everything(case, given)
         with use_definition():
             expected = everything(case, given)
@@ -103,7 +103,7 @@ def _gradients_not_finite(case: OpCase) -> Iterator[tuple[str, str, Tensor]]:
 
 
 def _along_axes(where: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """``where``, and all along these axes from there."""
+    """Extend a mask along these axes: True wherever it is True at any index of them."""
     for axis in axes:
         if axis < where.dim():
             where = where.any(axis, keepdim=True).expand_as(where)

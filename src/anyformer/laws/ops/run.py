@@ -1,4 +1,4 @@
-"""Running the laws over ops."""
+"""Runs of the laws over ops, and their results."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from anyformer.registry import nearest
 
 
 def op_names() -> list[str]:
-    """Every op that the laws are for."""
+    """Return the names of all ops that have an example call."""
     return sorted({case.op for case in op_cases()})
 
 
 def check_op(name: str, only: Iterable[str] | None = None) -> list[Result]:
-    """Hold an op to the laws, or to ``only`` some of them, in every way that it is called.
+    """Run all laws, or those named in ``only``, on every example call of an op.
 
     Raises:
         ValueError: for an unknown op or law.
@@ -33,7 +33,7 @@ def check_op(name: str, only: Iterable[str] | None = None) -> list[Result]:
 
 
 def _spread_result(name: str) -> Result:
-    """What an op states of NaN must be so, as every excuse."""
+    """Check that an op which declares a spread of NaN does spread it: an excuse must be needed."""
     start, spread = time.perf_counter(), spread_of(name)
     assert spread is not None
     outcome: Outcome = "excused" if spreads(name) else "wrongly excused"

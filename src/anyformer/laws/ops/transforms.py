@@ -1,4 +1,4 @@
-"""Laws of an op under ``torch.func``: tangents, gradients of gradients, and batches of calls."""
+"""Laws of an op under ``torch.func``: tangents, gradients of gradients, and ``vmap``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from anyformer.ops import use_definition
 
 @register_op_law("forward mode")
 def forward_mode(case: OpCase) -> None:
-    """A derivative along tangents, by ``torch.func.jvp`` and by dual tensors, is what the gradients say it is."""
+    """Derivatives along tangents, by ``torch.func.jvp`` and by dual tensors, agree with the gradients."""
     starts = {name: t for name, t in case.tensors.items() if differentiable(t)}
     if not starts or not _along(case, starts, [*starts.values()]):
         return
@@ -41,8 +41,8 @@ def forward_mode(case: OpCase) -> None:
 
 @register_op_law("second order")
 def second_order(case: OpCase) -> None:
-    """The gradient of a gradient is the definition's, also where two arguments depend on each other; or PyTorch has
-    none, and a warning has said how to get it."""
+    """The gradient of a gradient is that of the definition, also if two arguments depend on each other; or PyTorch
+    raises an error, and a warning has said how to get it."""
     with use_definition():
         expected = _second(case)
     with warnings.catch_warnings(record=True) as said:
@@ -58,7 +58,7 @@ def second_order(case: OpCase) -> None:
 
 @register_op_law("vmap")
 def batched(case: OpCase) -> None:
-    """``torch.func.vmap`` over every floating argument is one call after the other; so are gradients under it."""
+    """``torch.func.vmap`` over all floating-point arguments gives the outputs and gradients of separate calls."""
     starts = {name: torch.stack((t, 0.5 * t)) for name, t in case.tensors.items() if differentiable(t)}
 
     def call(*given: Tensor) -> tuple[Tensor, ...]:
@@ -80,7 +80,7 @@ def batched(case: OpCase) -> None:
 
 
 def _along(case: OpCase, starts: Tensors, given: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The outputs that have derivatives, as a function of ``starts`` given anew."""
+    """Run a call with new values for ``starts``; returns the outputs that have derivatives."""
     outputs = flat(case.call(**{**case.tensors, **dict(zip(starts, given, strict=True))}))
     return tuple(y for y in outputs if differentiable(y))
 

@@ -1,4 +1,4 @@
-"""Small log-log plots: what grows with the length, and how fast."""
+"""Small log-log plots of costs that grow with the length."""
 
 from __future__ import annotations
 
@@ -28,7 +28,14 @@ def growth_plot(
     text: Callable[[float], str],
     order: float,
 ) -> Plot | None:
-    """A plot of what each candidate costs at doubling lengths; None where nobody has two of them."""
+    """Plot a cost of each candidate at doubling lengths; None if no candidate has two of them.
+
+    Args:
+        label: title of the y axis.
+        read: returns a candidate's cost by length.
+        text: formats a cost.
+        order: position on the page.
+    """
     series = {c.name: {n: v for n, v in read(c).items() if v > 0} for c in finished(result)}
     series = {name: points for name, points in series.items() if len(points) > 1}
     if not series:
@@ -43,10 +50,10 @@ def _growth_figure(
     text: Callable[[float], str],
 ) -> Figure:
     traces = []
-    for place, (name, points) in enumerate(series.items()):
+    for number, (name, points) in enumerate(series.items()):
         xs, style = sorted(points), look[name]
         # States are often equal; earlier lines are drawn wider, so that they show as an edge.
-        under = min(len(series) - 1 - place, 4) if label.startswith("state") else 0
+        under = min(len(series) - 1 - number, 4) if label.startswith("state") else 0
         traces.append(
             {
                 "x": xs,

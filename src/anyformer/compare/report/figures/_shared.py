@@ -1,4 +1,4 @@
-"""What several figures read out of the results."""
+"""Functions of results that several figures use."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from anyformer.metrics import MetricInfo
 
 
 def finished(result: TaskResult) -> list[CandidateResult]:
-    """The candidates that have scores."""
+    """Return the candidates that have scores."""
     return [c for c in result.candidates if c.status == "ok" and c.runs]
 
 
 def metric_label(metric: MetricInfo) -> str:
-    """The title of an axis that shows the metric."""
+    """Return the title of an axis of the metric."""
     return f"{metric_title(metric)}, {metric.direction}"

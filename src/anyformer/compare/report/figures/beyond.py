@@ -24,7 +24,7 @@ from anyformer.compare.results import SeedRun, TaskResult
 
 @register_figure("beyond")
 def beyond(result: TaskResult, look: Mapping[str, Style]) -> Plot | None:
-    """Score at the trained length and at lengths never trained on."""
+    """Plot the score at the trained length and at lengths never trained on."""
     metric, trained = result.task.metric, result.task.train_length
     traces, lengths = [], {trained}
     for c in finished(result):

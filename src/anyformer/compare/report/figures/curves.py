@@ -22,7 +22,7 @@ from anyformer.compare.results import CandidateResult, Point, TaskResult
 
 @register_figure("curves")
 def curves(result: TaskResult, look: Mapping[str, Style]) -> Plot | None:
-    """Validation score and training loss against time and tokens; the band spans the seeds."""
+    """Plot validation score and training loss against time and tokens; the band spans the seeds."""
     metric = result.task.metric
     measures: list[tuple[str, str, Callable[[Point], float | None]]] = [
         (metric.name, f"validation {metric_label(metric)}", lambda p: p.valid),

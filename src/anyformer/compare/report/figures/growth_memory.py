@@ -16,7 +16,7 @@ from anyformer.compare.results.formats import size
 
 @register_figure("growth_memory")
 def growth_memory(result: TaskResult, look: Mapping[str, Style]) -> Plot | None:
-    """Peak memory of a training step, by the length."""
+    """Plot the peak memory of a training step against the length."""
     return growth_plot(
         result, look, "Memory to train on it", "peak memory", lambda c: c.costs.memory_bytes, size, order=2
     )

@@ -16,7 +16,7 @@ from anyformer.compare.results.formats import amount
 
 @register_figure("growth_prefill")
 def growth_prefill(result: TaskResult, look: Mapping[str, Style]) -> Plot | None:
-    """Time to read a prompt, by its length."""
+    """Plot the time to read a prompt against its length."""
     return growth_plot(
         result, look, "Reading a prompt", "time (ms)", lambda c: c.costs.prefill_ms, amount, order=1
     )

@@ -16,7 +16,7 @@ from anyformer.compare.results.formats import size
 
 @register_figure("growth_state")
 def growth_state(result: TaskResult, look: Mapping[str, Style]) -> Plot | None:
-    """State of one sequence while streaming, by the length."""
+    """Plot the state of one sequence while streaming against the length."""
     return growth_plot(
         result,
         look,

@@ -46,7 +46,7 @@ def _millions(value: float | None) -> float | None:
 
 @register_figure("tradeoff")
 def tradeoff(result: TaskResult, look: Mapping[str, Style]) -> Plot | None:
-    """Score against what it costs, one view for each kind of cost."""
+    """Plot the score against costs, one view for each kind of cost."""
     views = []
     for label, title, cost, text in COSTS:
         points = [(c, cost(c)) for c in finished(result)]
@@ -80,7 +80,7 @@ def _tradeoff_view(
         line = {"color": "#c9ced4", "width": 2, "shape": "hv"}
         traces.append({"x": xs, "y": ys, "mode": "lines", "line": line, "hoverinfo": "skip"})
     costs = [value for _, value in known]
-    turn = min(costs) ** 0.3 * max(costs) ** 0.7  # right of it, names stand on the left of their points
+    turn = min(costs) ** 0.3 * max(costs) ** 0.7  # names of points right of it are put on their left
     for c, value in known:
         row, style = standing[c.name], look[c.name]
         traces.append(
@@ -131,13 +131,13 @@ def _front(points: list[tuple[float, float]], higher: bool) -> list[tuple[float,
 
 
 def _score_range(result: TaskResult) -> list[float] | None:
-    """The candidates with their intervals and the best reference; references far behind stay out of sight."""
+    """Return the range of the candidates' intervals and the best reference; references far behind are not shown."""
     rows = [row for row in result.leaderboard if row.kind == "candidate"]
-    benches = [row for row in result.leaderboard if row.kind == "reference"]
+    references = [row for row in result.leaderboard if row.kind == "reference"]
     if not rows:
         return None
     values = [v for row in rows for v in (row.score, row.low, row.high) if math.isfinite(v)]
-    values += [row.score for row in benches[:1]]
+    values += [row.score for row in references[:1]]
     low, high = min(values), max(values)
     edge = 0.12 * (high - low) or 0.05 * (abs(high) or 1.0)
     return [low - edge, high + edge]
