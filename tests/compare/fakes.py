@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from anyformer.compare.plan.request import Request, check_request
 from anyformer.compare.plan.schema import Calibration, Plan
 from anyformer.compare.results import Costs, Sample
 from anyformer.compare.run.scheduler import Scheduler
@@ -23,6 +24,30 @@ from anyformer.compare.run.unit import Found, Outcome, Scored, Searched, Trained
 from anyformer.compare.run.unit_files import read_outcome
 from anyformer.compare.run.work_queue import WorkQueue
 from anyformer.compare.run.worker import Executor, Heartbeat, Stopped, UnitFailed, run_unit
+
+DONE = Trained(step_seconds=1.0, seconds=2.0)
+
+
+def units(*names: str, seeds: int = 2, steps: int = 30, phase: str = "train") -> list[Unit]:
+    return [
+        Unit(task="t", phase=phase, candidate=name, steps=steps, learning_rate=1e-3, seed=seed)
+        for name in names
+        for seed in range(seeds)
+    ]
+
+
+def request(**changes: Any) -> Request:
+    """Checked arguments of a comparison, with some changed."""
+    given = {
+        "budget": "60s",
+        "hold": "parameters",
+        "seeds": 3,
+        "workers": 1,
+        "parameters": None,
+        "batch_size": None,
+        **changes,
+    }
+    return check_request(**given)
 
 
 def limit_files(size: int) -> None:

@@ -3,91 +3,17 @@
 from __future__ import annotations
 
 import pytest
-import torch
+from fakes import request
 
-from anyformer.compare import compare, resume, split_models
+from anyformer.compare import compare, resume
 from anyformer.compare.plan.make import make_plan
 from anyformer.compare.plan.names import named_models
-from anyformer.compare.plan.request import check_request
 from anyformer.compare.plan.sizes import _flops as flops
 from anyformer.compare.plan.sizes import common_size, plan_candidate
 from anyformer.models import load_spec, match_parameters
 from anyformer.tasks import create_task
 from anyformer.train import model_for
 from anyformer.train.models import io_for
-
-MIXER = '''
-import torch
-from anyformer import Mixer, MixerInfo
-
-class Shift(Mixer):
-    """Adds the token before."""
-
-    class Options(Mixer.Options):
-        def info(self):
-            return MixerInfo(reach=(1, 0), state="constant")
-
-    def __init__(self, dim, **options):
-        super().__init__(dim, **options)
-        self.scale = torch.nn.Parameter(torch.ones(dim))
-
-    def _forward(self, x, inputs):
-        return x + self.scale * torch.nn.functional.pad(x, (0, 0, 1, -1))
-'''
-
-
-def request(**changes):
-    given = {
-        "budget": "60s",
-        "hold": "parameters",
-        "seeds": 3,
-        "workers": 1,
-        "parameters": None,
-        "batch_size": None,
-        **changes,
-    }
-    return check_request(**given)
-
-
-def test_workers_share_the_cores_and_take_no_more_threads_than_they_may(monkeypatch):
-    monkeypatch.setattr("anyformer.compare.plan.request.available_cores", lambda: 16)
-    for allowed, workers, threads in ((16, 3, 5), (16, 20, 1), (1, 3, 1), (4, 2, 4)):
-        monkeypatch.setattr(torch, "get_num_threads", lambda allowed=allowed: allowed)
-        assert request(workers=workers).threads == threads
-
-
-@pytest.mark.parametrize(
-    "changes, message",
-    [
-        ({"budget": "-5s"}, "budget must be positive, got '-5s'"),
-        ({"budget": "soon"}, "budget: expected a time"),
-        ({"hold": "weights"}, "hold must be 'parameters' or 'flops', got 'weights'"),
-        ({"seeds": 2}, "seeds must be at least 3"),
-        ({"workers": 0}, "workers must be at least 1, got 0"),
-        ({"parameters": -1}, "parameters must be at least 1, got -1"),
-        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
-    ],
-)
-def test_wrong_arguments(changes, message):
-    with pytest.raises(ValueError, match=message):
-        request(**changes)
-
-
-@pytest.mark.parametrize(
-    "models, message",
-    [
-        ("transfomer", "did you mean 'transformer'"),
-        ("[attention*3", "expected ']'"),
-        ("transformer,,mamba", "names or specs between commas"),
-        ("transformer depth=0", "depth must be"),
-        ([], "at least one candidate"),
-        ("no/such/file.yaml", "cannot be read"),
-    ],
-)
-def test_wrong_models(models, message, tmp_path):
-    with pytest.raises(ValueError, match=message):
-        compare("recall", models, out=tmp_path / "out", quiet=True)
-    assert not (tmp_path / "out").exists(), "a refused comparison leaves nothing behind"
 
 
 def test_wrong_folders(tmp_path):
@@ -101,30 +27,6 @@ def test_wrong_folders(tmp_path):
     (tmp_path / "plan.json").write_text("{}")
     with pytest.raises(ValueError, match="already holds a comparison"):
         compare("recall", out=tmp_path, quiet=True)
-
-
-def test_models_between_commas():
-    assert split_models("mamba, [attention, mamba(a=1)]*2 dim=64,retnet") == [
-        "mamba",
-        "[attention, mamba(a=1)]*2 dim=64",
-        "retnet",
-    ]
-
-
-def test_names(tmp_path):
-    (tmp_path / "mine.py").write_text(MIXER)
-    (tmp_path / "hybrid.yaml").write_text("layers: '[retention, attention]'\ndim: 32\n")
-    named = named_models(
-        [
-            "transformer",
-            "transformer",
-            "attention",
-            f"{tmp_path}/mine.py:Shift",
-            str(tmp_path / "hybrid.yaml"),
-        ]
-    )
-    assert list(named) == ["transformer", "transformer (2)", "attention", "Shift", "hybrid"]
-    assert list(named_models({"a": "retnet", "b": {"layers": "[attention]", "dim": 32}})) == ["a", "b"]
 
 
 def test_sizes_match():
@@ -170,15 +72,3 @@ def test_a_bidirectional_model_cannot_predict_the_next_token():
     task = create_task("recall")
     found = plan_candidate(task, "a", "a", load_spec("transformer causal=false"), 20_000, None)
     assert "must not depend on later tokens" in found.problem
-
-
-def test_nobody_can(tmp_path):
-    with pytest.raises(ValueError, match="no candidate can do task 'recall': transformer causal=false: "):
-        compare("recall", ["transformer causal=false"], out=tmp_path / "out", quiet=True)
-
-
-def test_cores_are_shared():
-    found = request(workers=1)
-    assert found.threads >= 1
-    assert request(workers=10_000).threads == 1
-    assert torch.get_num_threads() >= 1

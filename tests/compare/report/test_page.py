@@ -11,16 +11,14 @@ import subprocess
 import pytest
 import synthetic
 
-from anyformer.compare.report.figures import draw_figures, list_figures
 from anyformer.compare.report.page import render
-from anyformer.compare.report.plotting import COLOURS, MARKERS, styles
-from anyformer.compare.results import Results
 from anyformer.compare.verdict.judge import judge
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))),
     None,
 )
+
 
 # Runs before anything else on the page: whatever goes wrong afterwards is written down.
 LISTEN = """<script>
@@ -33,6 +31,8 @@ for (const kind of ["error", "warn"]) {
   console[kind] = (...args) => { faults.push(kind + ": " + args.join(" ")); shown(...args); };
 }
 </script>"""
+
+
 TELL = """<script>
 for (const views of document.querySelectorAll(".views")) views.lastElementChild.click();
 setTimeout(() => {
@@ -119,26 +119,6 @@ def test_names_are_escaped():
     assert "<script>alert(1)" not in page
 
 
-def test_no_empty_plots():
-    result = synthetic.task_result()
-    for candidate in result.candidates:
-        candidate.costs = type(candidate.costs)()
-        for run in candidate.runs:
-            run.curve, run.by_length = run.curve[:1], {}
-    look = styles([c.name for c in result.candidates])
-    (tradeoff,) = draw_figures(result, look)
-    assert tradeoff.id == "tradeoff" and [view.label for view in tradeoff.views] == ["Training time"]
-    assert "data-plot" in render(synthetic.results(result))
-
-
-def test_figures_stand_in_their_order():
-    result = synthetic.task_result()
-    plots = draw_figures(result, styles([c.name for c in result.candidates]))
-    assert [plot.id for plot in plots if not plot.small] == ["tradeoff", "curves", "beyond"]
-    assert [plot.id for plot in plots if plot.small] == ["growth_prefill", "growth_memory", "growth_state"]
-    assert {plot.id for plot in plots} == set(list_figures())
-
-
 def test_nothing_finished():
     result = synthetic.task_result()
     for candidate in result.candidates:
@@ -148,18 +128,3 @@ def test_nothing_finished():
     page = render(synthetic.results(result))
     assert "nothing to compare" in page
     assert 'class="plot"' not in page
-
-
-def test_looks_differ_by_more_than_colour():
-    look = styles([str(i) for i in range(20)])
-    assert len({(s.colour, s.marker, s.dash) for s in look.values()}) == 20
-    assert len(set(COLOURS)) == len(set(MARKERS)) == 7
-
-
-def test_results_survive_the_file(tmp_path):
-    results = synthetic.results()
-    results.tasks[0].candidates[0].runs[0].curve[0].train_loss = float("nan")
-    results.save(tmp_path / "results.json")
-    loaded = Results.load(tmp_path / "results.json")
-    assert loaded.tasks[0].candidates[0].runs[0].curve[0].train_loss != 0
-    assert loaded.model_dump_json() == results.model_dump_json()

@@ -7,21 +7,17 @@ import threading
 
 import pytest
 import torch
-from torch import nn
 
 from anyformer.compare.plan.make import OpenedTask, make_plan
 from anyformer.compare.plan.names import named_models
 from anyformer.compare.plan.request import check_request
 from anyformer.compare.plan.schema import Final, Leg, Plan, Rounds
-from anyformer.compare.run.costs import PeakMemory, bare_trainer, lengths_for, measure
 from anyformer.compare.run.executor import CHECKPOINT, TrainingExecutor, _advance, _Job, _Run
 from anyformer.compare.run.items import ITEMS, load_items
 from anyformer.compare.run.unit import Unit
 from anyformer.compare.run.worker import Heartbeat, Stopped, UnitFailed
 from anyformer.models import SequenceModel
-from anyformer.models.size import flops_per_token
 from anyformer.tasks import create_task
-from anyformer.train import model_for
 from anyformer.train.schedule import Knots, changed, top, whole
 
 STEPS = 24
@@ -188,49 +184,6 @@ def test_what_cannot_be_built_is_a_problem_of_that_candidate(plan):
     assert abs(good.parameters / 8000 - 1) <= 0.02
     assert "linformer" in bad.problem or "later tokens" in bad.problem
     assert plan.tasks[0].buildable == [good]
-
-
-@pytest.mark.parametrize("name", ["transformer", "retnet"])
-def test_costs(task, name):
-    trainer = bare_trainer(task, model_for(task, name, dim=16), 4)
-    costs = measure(trainer, seconds=20.0)
-    assert costs.notes == []
-    assert costs.train_tokens_per_second > 0
-    assert costs.token_latency_ms > 0
-    assert costs.flops_per_token > trainer.model.num_parameters() / 2
-    assert (
-        sorted(costs.prefill_ms)
-        == sorted(costs.state_bytes)
-        == sorted(costs.memory_bytes)
-        == [12, 24, 48, 96, 192]
-    )
-    assert costs.memory_bytes[192] > 4 * costs.memory_bytes[12]
-    growth = costs.state_bytes[192] / costs.state_bytes[12]
-    if name == "transformer":
-        assert growth > 8, "keys and values are kept for every token"
-    else:
-        assert growth == 1, "the state has a fixed size"
-    parameters = sum(p.numel() * 4 for p in trainer.model.parameters())
-    assert costs.peak_memory_bytes > 3 * parameters
-
-
-def test_lengths_stop_at_what_the_model_takes(task):
-    model = model_for(task, "transformer", dim=16, positions="learned(max_length=30)")
-    assert lengths_for(task, model) == [12, 24]
-
-
-def test_memory_is_counted():
-    layer = nn.Linear(100, 1000, bias=False)
-    with PeakMemory() as memory:
-        for _ in range(3):
-            layer(torch.zeros(100, 100))
-    assert 400_000 <= memory.peak <= 500_000, "freed memory is not counted again"
-
-
-def test_flops_of_a_plain_model(task):
-    model = model_for(task, "transformer", dim=16)
-    x = task.train_batch(0, 1).x
-    assert flops_per_token(model, x) > 2 * sum(p.numel() for p in model.parameters() if p.dim() == 2) * 0.5
 
 
 def test_what_is_kept_on_the_way_costs_little(plan, tmp_path, task, monkeypatch):

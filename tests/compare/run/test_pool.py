@@ -11,13 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-from fakes import FakeExecutor
+from fakes import FakeExecutor, units
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anyformer.compare.plan.clock import Clock
-from anyformer.compare.results import Costs
-from anyformer.compare.results.failures import explain
 from anyformer.compare.run.locks import FileLock
 from anyformer.compare.run.pool import (
     INCIDENTS,
@@ -28,24 +25,15 @@ from anyformer.compare.run.pool import (
     coordinating,
     run_units,
 )
-from anyformer.compare.run.unit import Outcome, Trained, Unit
-from anyformer.compare.run.unit_files import Incident, add_incident, read_incidents
+from anyformer.compare.run.unit import Unit
+from anyformer.compare.run.unit_files import read_incidents
 from anyformer.compare.run.work_queue import WorkQueue
-from anyformer.compare.run.worker import MemoryContention, run_unit
 from anyformer.machine import MachineFault, takes_most_memory
 
 HERE = Path(__file__).parent
-DONE = Trained(step_seconds=1.0, seconds=2.0)
+
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs signals")
-
-
-def units(*names: str, seeds: int = 2, steps: int = 30, phase: str = "train") -> list[Unit]:
-    return [
-        Unit(task="t", phase=phase, candidate=name, steps=steps, learning_rate=1e-3, seed=seed)
-        for name in names
-        for seed in range(seeds)
-    ]
 
 
 @pytest.fixture
@@ -58,48 +46,6 @@ def pool(tmp_path):
 def starts(queue: WorkQueue, unit: Unit) -> list[int]:
     """The steps from which the processes that took the unit set out."""
     return [int(line) for line in (queue.home(unit) / "log").read_text().split()]
-
-
-def test_a_unit_is_enqueued_once(tmp_path):
-    queue = WorkQueue(tmp_path)
-    queue.enqueue(units("a", "b"))
-    queue.enqueue(units("a", "b", "c"))
-    assert len(queue.trials()) == 6
-    assert len({unit.id for unit in units("a", "b", "c")}) == 6
-
-
-def test_a_claimed_unit_is_nobody_elses(tmp_path):
-    first, second = WorkQueue(tmp_path), WorkQueue(tmp_path)
-    first.enqueue(units("a"))
-    one, two = first.claim(), second.claim()
-    assert one is not None and two is not None and one.unit != two.unit
-    assert second.claim() is None
-    one.release()  # as the operating system does for a killed process
-    again = second.claim()
-    assert again is not None and again.unit == one.unit
-    second.finish(again, Outcome("ok", found=DONE))
-    assert first.claim() is None
-    assert first.unfinished(units("a")) == [two.unit]
-
-
-def test_quiet_units_run_alone(tmp_path):
-    first, second = WorkQueue(tmp_path), WorkQueue(tmp_path)
-    first.enqueue(units("a", phase="measure"))
-    claim = first.claim()
-    assert claim is not None
-    assert second.claim() is None
-    first.finish(claim, Outcome("ok", found=Costs()))
-    assert second.claim() is not None
-
-
-def test_a_result_that_the_study_did_not_hear_of(tmp_path):
-    queue = WorkQueue(tmp_path)
-    queue.enqueue(units("a", seeds=1))
-    claim = queue.claim()
-    assert claim is not None
-    queue.finish(claim, Outcome("ok", found=DONE))
-    assert run_unit(FakeExecutor(), claim).found == DONE
-    assert not (claim.folder / "log").exists()
 
 
 def test_failures_leave_the_rest_alone(tmp_path, pool):
@@ -340,60 +286,6 @@ def test_a_pause_of_our_own_is_no_silence(monkeypatch):
     assert not worker.process.killed
 
 
-def test_healthy_units_go_before_those_in_trouble(tmp_path):
-    queue = WorkQueue(tmp_path)
-    work = units("dying", "killed", "small", "healthy", seeds=1)
-    queue.enqueue(work)
-    for name, kind in (("dying", "hung"), ("small", "memory")):
-        home = queue.home(next(unit for unit in work if unit.candidate == name))
-        add_incident(home, Incident(kind=kind))
-    orphan = queue.take(work[1])
-    assert orphan is not None
-    orphan.release()  # with its process
-    first = queue.claim()
-    assert first is not None and first.unit.candidate == "healthy"
-    assert [claim.unit.candidate for claim in (queue.claim(), queue.claim())] == ["dying", "killed"]
-    assert queue.claim() is None, "what was short of memory runs when nothing else does"
-    for claim in (first,):
-        queue.finish(claim, Outcome("ok", found=DONE))
-    assert queue.claim() is None
-
-
-def test_a_stopped_unit_is_not_in_trouble(tmp_path):
-    queue = WorkQueue(tmp_path)
-    queue.enqueue(units("a", "b", seeds=1))
-    claim = queue.claim()
-    assert claim is not None
-    claim.give_back()
-    again = queue.claim()
-    assert again is not None and again.unit == claim.unit
-
-
-class Thirsty:
-    """An executor whose units get no memory, little as they ask for."""
-
-    def execute(self, unit, folder, heartbeat):
-        raise MemoryError("Unable to allocate 3.00 KiB for an array")
-
-
-def test_memory_that_others_took(tmp_path, monkeypatch):
-    queue = WorkQueue(tmp_path)
-    queue.enqueue(units("a", seeds=1))
-    monkeypatch.setattr("anyformer.machine.total_memory", lambda: 64 << 30)
-    claim = queue.claim()
-    assert claim is not None
-    with pytest.raises(MemoryContention):
-        run_unit(Thirsty(), claim)
-    add_incident(claim.folder, Incident(kind="memory"))
-    monkeypatch.setattr("anyformer.compare.run.worker.memory_is_short", lambda: True)
-    with pytest.raises(MachineFault, match="memory is short"):
-        run_unit(Thirsty(), claim)
-    monkeypatch.setattr("anyformer.compare.run.worker.memory_is_short", lambda: False)
-    assert run_unit(Thirsty(), claim).status == "out_of_memory", (
-        "there is enough: it is the candidate's doing"
-    )
-
-
 @pytest.mark.parametrize(
     "text, own",
     [
@@ -416,21 +308,3 @@ def test_whose_memory_it_was(monkeypatch, text, own):
     monkeypatch.setattr("anyformer.machine.total_memory", lambda: 64 << 30)
     monkeypatch.setattr("anyformer.machine.resident_memory", lambda: 1 << 30)
     assert takes_most_memory(RuntimeError(text)) is own
-
-
-def test_the_clock_goes_on(tmp_path):
-    (tmp_path / "clock.json").write_text("100.0")
-    assert Clock(tmp_path).seconds >= 100.0
-
-
-@pytest.mark.parametrize(
-    "error, status",
-    [
-        (MemoryError(), "out_of_memory"),
-        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "out_of_memory"),
-        (RuntimeError("shapes do not match"), "failed"),
-        (ValueError("no memory of this"), "failed"),
-    ],
-)
-def test_failures_are_told_apart(error, status):
-    assert explain(error)[0] == status

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anyformer.compare.plan.budget import TIMES, propose_time
 from anyformer.compare.results import (
     CandidateResult,
     Point,
@@ -30,6 +29,8 @@ from anyformer.compare.verdict.undertrained import (
 from anyformer.metrics import MetricInfo
 
 ERROR = MetricInfo(name="mae", higher_is_better=False, best=0.0)
+
+
 ITEMS = 200
 
 
@@ -203,22 +204,3 @@ def test_what_is_proposed_counts_with_the_slowest_stretch(paces):
     times = found.shortage.steps / steps
     assert found.shortage.seconds >= MARGIN * 6 * max(slowest, seconds) / 2 * (times - 0.7)
     assert any("slowest stretch" in detail for detail in found.details)
-
-
-@pytest.mark.parametrize(
-    "seconds, words, option",
-    [
-        (3, "20 seconds", "20s"),
-        (61, "90 seconds", "90s"),
-        (91, "2 minutes", "2m"),
-        (690, "12 minutes", "12m"),
-        (3500, "1 hour", "1h"),
-        (5000, "90 minutes", "90m"),
-        (7200, "2 hours", "2h"),
-        (7201, "more", "2h"),
-        (math.inf, "more", "2h"),
-    ],
-)
-def test_times_are_round_and_capped(seconds, words, option):
-    assert propose_time(seconds) == (words, option)
-    assert sorted(TIMES) == list(TIMES)

@@ -396,7 +396,7 @@ for write in (checkpoint, lambda path: save_file(big, path), database):
         print(machine_fault(error))
 """
     done = subprocess.run(
-        [sys.executable, "-c", script, str(Path(__file__).parents[1]), str(tmp_path)],
+        [sys.executable, "-c", script, str(Path(__file__).parent), str(tmp_path)],
         capture_output=True,
         text=True,
         check=True,

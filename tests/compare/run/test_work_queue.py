@@ -1,0 +1,71 @@
+"""Every unit is in the queue once, and one worker has it."""
+
+from __future__ import annotations
+
+from fakes import DONE, units
+
+from anyformer.compare.results import Costs
+from anyformer.compare.run.unit import Outcome
+from anyformer.compare.run.unit_files import Incident, add_incident
+from anyformer.compare.run.work_queue import WorkQueue
+
+
+def test_a_unit_is_enqueued_once(tmp_path):
+    queue = WorkQueue(tmp_path)
+    queue.enqueue(units("a", "b"))
+    queue.enqueue(units("a", "b", "c"))
+    assert len(queue.trials()) == 6
+    assert len({unit.id for unit in units("a", "b", "c")}) == 6
+
+
+def test_a_claimed_unit_is_nobody_elses(tmp_path):
+    first, second = WorkQueue(tmp_path), WorkQueue(tmp_path)
+    first.enqueue(units("a"))
+    one, two = first.claim(), second.claim()
+    assert one is not None and two is not None and one.unit != two.unit
+    assert second.claim() is None
+    one.release()  # as the operating system does for a killed process
+    again = second.claim()
+    assert again is not None and again.unit == one.unit
+    second.finish(again, Outcome("ok", found=DONE))
+    assert first.claim() is None
+    assert first.unfinished(units("a")) == [two.unit]
+
+
+def test_quiet_units_run_alone(tmp_path):
+    first, second = WorkQueue(tmp_path), WorkQueue(tmp_path)
+    first.enqueue(units("a", phase="measure"))
+    claim = first.claim()
+    assert claim is not None
+    assert second.claim() is None
+    first.finish(claim, Outcome("ok", found=Costs()))
+    assert second.claim() is not None
+
+
+def test_healthy_units_go_before_those_in_trouble(tmp_path):
+    queue = WorkQueue(tmp_path)
+    work = units("dying", "killed", "small", "healthy", seeds=1)
+    queue.enqueue(work)
+    for name, kind in (("dying", "hung"), ("small", "memory")):
+        home = queue.home(next(unit for unit in work if unit.candidate == name))
+        add_incident(home, Incident(kind=kind))
+    orphan = queue.take(work[1])
+    assert orphan is not None
+    orphan.release()  # with its process
+    first = queue.claim()
+    assert first is not None and first.unit.candidate == "healthy"
+    assert [claim.unit.candidate for claim in (queue.claim(), queue.claim())] == ["dying", "killed"]
+    assert queue.claim() is None, "what was short of memory runs when nothing else does"
+    for claim in (first,):
+        queue.finish(claim, Outcome("ok", found=DONE))
+    assert queue.claim() is None
+
+
+def test_a_stopped_unit_is_not_in_trouble(tmp_path):
+    queue = WorkQueue(tmp_path)
+    queue.enqueue(units("a", "b", seeds=1))
+    claim = queue.claim()
+    assert claim is not None
+    claim.give_back()
+    again = queue.claim()
+    assert again is not None and again.unit == claim.unit
