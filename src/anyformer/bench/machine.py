@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from anyformer.bench.timing import timed
+from anyformer.machine import processor_name
 from anyformer.ops import native_exponential, native_status
 
 
@@ -83,7 +84,7 @@ def _exponentials(rows: int = 4096, n: int = 4096) -> float:
 
 def describe_machine() -> str:
     """Return one line that names the processor, threads, versions and kernels that were measured."""
-    processor = _processor()
+    processor = processor_name()
     native = native_status()
     gpu = f"{torch.cuda.get_device_name()}, beside " if torch.get_default_device().type == "cuda" else ""
     threads = torch.get_num_threads()
@@ -92,12 +93,3 @@ def describe_machine() -> str:
         f"Python {platform.python_version()}, torch {torch.__version__} "
         f"({torch.backends.cpu.get_cpu_capability()}), {native.reason}."
     )
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        return names[0] if names else platform.machine()
-    except OSError:
-        return platform.processor() or platform.machine()

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import median
 
 import torch
 
 from anyformer.compare.plan.schema import Plan
 from anyformer.compare.results import Machine
-from anyformer.machine import available_cores
+from anyformer.machine import available_cores, processor_name
 
 SLOWER = 1.5
 """Factor above the fastest steps of the same model from which steps count as disturbed."""
@@ -53,7 +51,7 @@ def describe_machine(plan: Plan) -> Machine:
     cuda = torch.cuda.is_available()
     return Machine(
         system=f"{platform.system()} {platform.release()}",
-        processor=_processor(),
+        processor=processor_name(),
         cores=available_cores(),
         workers=plan.workers,
         threads=plan.threads,
@@ -61,12 +59,3 @@ def describe_machine(plan: Plan) -> Machine:
         python=platform.python_version(),
         versions={"anyformer": anyformer.__version__, "torch": torch.__version__},
     )
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        found = re.search(r"model name\s*:\s*(.+)", info.read_text(encoding="utf-8", errors="replace"))
-        if found:
-            return found[1].strip()
-    return platform.processor() or platform.machine()
