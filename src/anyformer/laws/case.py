@@ -26,7 +26,7 @@ class LawBroken(AssertionError):
 
 
 def seeded(make: Callable[[], M], change: Callable[[M], object] = lambda module: None) -> M:
-    """What ``make`` builds and ``change`` changes, from a random state that is always the same."""
+    """Call ``make``, then ``change`` on its result, under a fixed random seed; returns the result."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = make()
@@ -35,7 +35,10 @@ def seeded(make: Callable[[], M], change: Callable[[M], object] = lambda module:
 
 
 def randomized(make: Callable[[], M]) -> M:
-    """What ``make`` builds, the same every time, its parameters moved off special values such as zero."""
+    """Call ``make`` and add noise to the parameters of its result, the same every time.
+
+    At initial values such as zero, faults can hide.
+    """
 
     @torch.no_grad()
     def move(module: M) -> None:

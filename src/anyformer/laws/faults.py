@@ -99,7 +99,7 @@ def breaks(law: str, words: str = "") -> Callable[[T], T]:
 
 
 def model_case(model: type[Model], **options: Any) -> ModelCase:
-    """A small model of a class, with options of its constructor."""
+    """Make a case of a small model of a class, with options of its constructor."""
     name = "encoder_decoder" if issubclass(model, EncoderDecoder) else "transformer"
     spec = load_spec(name, dim=16, depth=1).model_dump()
     return ModelCase(model.__name__, lambda: model(spec, VOCABULARY, **options))
@@ -109,8 +109,9 @@ def breaks_model(law: str, words: str, **options: Any) -> Callable[[W], W]:
     """Decorator: plant a subclass of ``SequenceModel`` or ``EncoderDecoder`` that must break a law over whole models.
 
     Args:
-        words: what the law then says, a regular expression.
-        options: of its constructor.
+        law: name of the law.
+        words: regular expression for the message of the law.
+        options: options of its constructor.
     """
 
     def plant(model: W) -> W:

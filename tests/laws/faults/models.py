@@ -82,7 +82,7 @@ class CausalInside(EncoderDecoder):
         turn(self.encoder, causal=True)
 
 
-@breaks_model("reach", "a change of token 0 of the source changes not every output")
+@breaks_model("reach", "a change of token 0 of the source does not change every output")
 class DeafToItsSource(EncoderDecoder):
     """Writes without having read."""
 

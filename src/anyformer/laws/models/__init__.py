@@ -1,4 +1,4 @@
-"""The laws that whole models obey, a file a subject: from tokens to logits, encoder and decoder together."""
+"""The laws that whole models obey, one file for each subject: from tokens to logits, encoder and decoder together."""
 
 from anyformer.laws.models.cases import ModelCase, model_cases
 from anyformer.laws.models.run import check_model

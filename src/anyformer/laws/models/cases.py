@@ -1,4 +1,4 @@
-"""A whole model under test, and the tokens that it is tested with."""
+"""A whole model under test, and the tokens with which it is tested."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ VOCABULARY = 11
 
 @dataclass(frozen=True)
 class ModelCase:
-    """A way to build a model of tokens, the same weights every time.
+    """A way to build a model of tokens, with the same weights every time.
 
     Attributes:
-        label: for the table.
+        label: its name in tables.
         make: builds the model.
-        device: where it is tested.
+        device: the device on which it is tested.
     """
 
     label: str
@@ -33,11 +33,11 @@ class ModelCase:
     device: str = "cpu"
 
     def model(self, dtype: torch.dtype = torch.float64, *, train: bool = False) -> Model:
-        """The model, in evaluation mode unless said, its parameters moved off special values such as zero."""
+        """Build the model with noise on its parameters, in evaluation mode unless ``train`` is true."""
         return randomized(self.make).to(self.device, dtype).train(train)
 
     def tokens(self, model: Model, batch: int, length: int, seed: int = 1) -> Tokens:
-        """Random tokens for each sequence that the model reads, no two of them of the same length."""
+        """Draw random tokens for each sequence that the model reads, with different lengths where possible."""
         generator = torch.Generator().manual_seed(seed)
         found = {}
         for more, (name, longest) in enumerate(limits(model).items()):
@@ -48,30 +48,30 @@ class ModelCase:
 
 @dataclass(frozen=True)
 class Tokens:
-    """What one call of a model is given: tokens (B, T) int64 by the name of the sequence, and masks of some of them."""
+    """Inputs of one call of a model: tokens (B, T) int64 by the name of the sequence, and masks of some of them."""
 
     x: Mapping[str, Tensor]
     masks: Mapping[str, Tensor]
 
     def __call__(self, model: Model, call: Call | None = None) -> Tensor:
-        """Its outputs (B, T, O), or (B, O) of a model that pools."""
+        """Run a model; returns its outputs (B, T, O), or (B, O) if it pools."""
         masks = [self.masks.get(name) for name in self.x]
         calls = {"call": call, "source_call": call} if len(masks) > 1 else {"call": call}
         y: Tensor = model(*self.x.values(), *masks, **calls)
         return y
 
     def masked(self, **masks: Tensor) -> Tokens:
-        """The same tokens under masks (B, T) bool."""
+        """Return the same tokens with masks (B, T) bool."""
         return replace(self, masks=masks)
 
-    def changed(self, name: str, places: slice, vocabulary: int) -> Tokens:
-        """Other tokens at some places of one sequence."""
+    def changed(self, name: str, positions: slice, vocabulary: int) -> Tokens:
+        """Return other tokens at some positions of one sequence."""
         x = self.x[name].clone()
-        x[:, places] = (x[:, places] + 1) % vocabulary
+        x[:, positions] = (x[:, positions] + 1) % vocabulary
         return replace(self, x={**self.x, name: x})
 
     def alone(self, b: int) -> Tokens:
-        """The real tokens of one sample, without masks."""
+        """Return the real tokens of one sample, without masks."""
         rows = {name: x[b : b + 1] for name, x in self.x.items()}
         return Tokens(
             {name: x[:, self.masks[name][b]] if name in self.masks else x for name, x in rows.items()}, {}
@@ -79,14 +79,14 @@ class Tokens:
 
 
 def limits(model: Model) -> dict[str, int | None]:
-    """The sequences that a model reads, in the order of its arguments, and the longest of each, ``None`` = any."""
+    """Return the sequences that a model reads, in the order of its arguments, each with its maximum length or None."""
     if isinstance(model, EncoderDecoder):
         return {"source": model.encoder.info.max_length, "target": model.decoder.info.max_length}
     return {"x": model.body.info.max_length}
 
 
 def model_cases(target: str, *, dim: int = 16, device: str = "cpu") -> list[ModelCase]:
-    """The cases of a named model, ``"mamba"`` or ``"model:mamba"``: as it is, and pooling; none of other names."""
+    """Return the cases of a named model (``"mamba"`` or ``"model:mamba"``) with each pooling; [] for other names."""
     name = target.removeprefix("model:")
     if name not in models or (name == target and name in mixers):
         return []

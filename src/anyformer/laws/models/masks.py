@@ -1,4 +1,4 @@
-"""Laws of what an output of a whole model may see, and must."""
+"""Laws of visibility in whole models: the tokens on which an output may depend, and those on which it must."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from anyformer.models import EncoderDecoder, SequenceModel
 @register_model_law("padding")
 @torch.no_grad()
 def padding(case: ModelCase) -> bool:
-    """Padding in any sequence, before or behind, changes no output of a real token, nor of a whole sequence; packed
-    sequences are as if alone."""
+    """Padding on either side of any sequence changes no output of a real token, and no pooled output; packed sequences
+    do not see each other."""
     model = case.model()
     tokens = case.tokens(model, 3, LENGTH)
     for where in ("right", "left"):
@@ -34,7 +34,7 @@ def padding(case: ModelCase) -> bool:
 
 
 def _ragged(x: Tensor, where: str, turn: int) -> Tensor:
-    """Which tokens are real: all, half or one of them, of another sample in each sequence."""
+    """Return a mask (B, T) with all, half or one of the tokens real, for different samples in each sequence."""
     T = x.shape[1]
     lengths = torch.tensor([T, T // 2, 1]).roll(turn)[:, None].to(x.device)
     order = torch.arange(T, device=x.device)
@@ -64,7 +64,7 @@ def _packed(model: Model, tokens: Tokens) -> None:
 @register_model_law("reach")
 @torch.no_grad()
 def reach(case: ModelCase) -> bool:
-    """A causal model's output depends on no later token; one of an encoder-decoder on every token of its source."""
+    """Outputs of a causal model depend on no later token; those of an encoder-decoder on every token of the source."""
     model = case.model()
     tokens = case.tokens(model, 2, LENGTH)
     if isinstance(model, EncoderDecoder):
@@ -88,17 +88,17 @@ def _hides_what_is_later(model: Model, tokens: Tokens, name: str, causal: bool) 
 
 
 def _sees_its_source(model: EncoderDecoder, tokens: Tokens) -> None:
-    """Both ways: an encoded token knows of later ones of the source, and every output of the first and the last."""
+    """Check that encoded tokens depend on later ones, and every output on the first and the last source token."""
     if model.encoder.info.causal:
         raise LawBroken(
             f"the encoder is causal (reach {model.encoder.info.reach}): it must read the source both ways"
         )
     y, S = tokens(model), tokens.x["source"].shape[1]
     first = model.encode(tokens.x["source"]).x[:, 0]
-    for place in (0, S - 1):
-        other = tokens.changed("source", slice(place, place + 1), model.vocab_size)
+    for position in (0, S - 1):
+        other = tokens.changed("source", slice(position, position + 1), model.vocab_size)
         if not bool((other(model) != y).any(-1).all()):
-            raise LawBroken(f"a change of token {place} of the source changes not every output")
+            raise LawBroken(f"a change of token {position} of the source does not change every output")
     later = tokens.changed("source", slice(1, S), model.vocab_size).x["source"]
     if not bool((model.encode(later).x[:, 0] != first).any(-1).all()):
         raise LawBroken("a change of later tokens of the source does not change how its first one is encoded")
@@ -107,7 +107,7 @@ def _sees_its_source(model: EncoderDecoder, tokens: Tokens) -> None:
 @register_model_law("pooling")
 @torch.no_grad()
 def pooling(case: ModelCase) -> bool:
-    """A model that pools gives what its head makes of its body's tokens: their mean, or the last of them."""
+    """The output of a model that pools is its head applied to the mean, or to the last, of its body's outputs."""
     model = case.model()
     if not isinstance(model, SequenceModel) or model.pool is None:
         return False

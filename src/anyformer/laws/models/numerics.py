@@ -1,4 +1,4 @@
-"""Laws of whole models' numbers."""
+"""Laws of numerics in whole models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laws of whole models that are written and read."""
+"""Laws of persistence: whole models are saved, loaded and copied without a change."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from anyformer.laws.registry import register_model_law
 @register_model_law("persistence")
 @torch.no_grad()
 def persistence(case: ModelCase) -> bool:
-    """Saved to a folder and loaded, or copied, a model gives the same outputs bit for bit."""
+    """A model that is saved to a folder and loaded, or copied, gives the same outputs bit for bit."""
     model = case.model(torch.float32)
     tokens = case.tokens(model, 2, LENGTH)
     with TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]), redirect_stdout(StringIO()):
-        torch.manual_seed(99)  # what is drawn and not saved comes out otherwise
+        torch.manual_seed(99)  # parameters that are drawn but not saved would differ
         model.save_pretrained(folder)
         loaded = type(model).from_pretrained(folder)
     close("output of the loaded model", tokens(loaded.to(case.device).eval()), tokens(model), 0.0)

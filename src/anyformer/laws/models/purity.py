@@ -1,4 +1,4 @@
-"""Laws of what a whole model's output depends on beside its tokens: nothing."""
+"""Laws of purity: a whole model's output depends on nothing but its tokens."""
 
 from __future__ import annotations
 

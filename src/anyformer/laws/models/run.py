@@ -1,4 +1,4 @@
-"""Running the laws over whole models."""
+"""Runs of the laws over whole models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from anyformer.laws.run import Result, exact, run_law
 def check_model(
     target: str, only: Iterable[str] | None = None, *, dim: int = 16, device: str = "cpu"
 ) -> list[Result]:
-    """Hold a named model, whole, to the laws, or to ``only`` some of them.
+    """Run all laws over whole models, or those named in ``only``, on a named model.
 
     Raises:
         ValueError: for an unknown law.

@@ -14,7 +14,7 @@ from anyformer.models import EncoderDecoder
 @register_model_law("streaming")
 @torch.no_grad()
 def streaming(case: ModelCase) -> bool:
-    """Tokens that come one by one, or in pieces, behind a source that is read once, get the outputs of the whole."""
+    """Tokens streamed one by one or in pieces, after a source that is read once, get the outputs of the whole."""
     model = case.model()
     whole = isinstance(model, EncoderDecoder)
     body = model.decoder if isinstance(model, EncoderDecoder) else model.body
