@@ -29,6 +29,11 @@ class TestArrays:
         task = opened(self.saved(tmp_path, x=x, y=np.array(["a", "b"])[x[:, 0] % 2]))
         assert task.vocab_size == 9 and "taken for tokens" in task.notes()[-1]
 
+    def test_further_arrays_are_left_out_with_a_word(self, tmp_path: Path) -> None:
+        x = np.random.default_rng(0).standard_normal((80, 12))
+        path = self.saved(tmp_path, x=x, y=np.arange(80) % 3, mask=x > 0, x_test=x)
+        assert "left out: 'mask', 'x_test', as only the arrays x and y are read" in opened(path).notes()
+
     def test_wrong_arrays(self, tmp_path: Path) -> None:
         x, y = np.zeros((30, 4)), np.zeros(30)
         with pytest.raises(DataError, match=r"must hold arrays x and y; it holds a, b"):

@@ -281,3 +281,25 @@ class TestNewSeries:
         encoding = self.encoding(tmp_path)
         with pytest.raises(DataError, match=message):
             read_unseen(encoding, saved(tmp_path, change(daily()), "new.csv"))
+
+
+@pytest.mark.parametrize("target", ["row", "step"])
+def test_a_target_called_as_what_tells_answers_apart(tmp_path: Path, target: str) -> None:
+    kind = "forecast" if target == "step" else "regress"
+    frame = rows().rename(columns={"c": target})
+    task = open_data(saved(tmp_path, frame), target, kind=kind)
+    unseen = read_unseen(encoding_of(task), tmp_path / "data.csv")
+    shape = (len(unseen.batch), *unseen.batch.targets.shape[1:])
+    table = answers(encoding_of(task), unseen, torch.zeros(shape))
+    assert table.columns.tolist() == [f"number of the {target}", target]
+    assert table.iloc[:, 0].tolist() == [*range(1, len(table) + 1)]
+
+
+@pytest.mark.parametrize("level", [0.0, 1e7, 1e14])
+def test_predictions_keep_the_digits_of_numbers_far_from_zero(tmp_path: Path, level: float) -> None:
+    frame = pd.DataFrame({"v": level + np.random.default_rng(0).normal(0, 10, 100).round(1)})
+    encoding = encoding_of(open_data(saved(tmp_path, frame), "v", kind="forecast"))
+    unseen = read_unseen(encoding, tmp_path / "data.csv")
+    outputs = torch.randn(unseen.batch.targets.shape, generator=torch.Generator().manual_seed(0))
+    told = answers(encoding, unseen, outputs)["v"].to_numpy()
+    np.testing.assert_allclose(told, unseen.batch.in_units(outputs).ravel(), rtol=0, atol=0.02)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,7 +17,7 @@ from anyformer.tasks.delimited import DelimitedStyle
 from anyformer.tasks.numbercells import Convention
 from anyformer.tasks.reading import read_csv
 from anyformer.tasks.unseen import read_unseen
-from anyformer.tasks.writing import write_table
+from anyformer.tasks.writing import _number, significant, write_table
 from anyformer.train.bundle import Predictions
 
 styles = st.builds(
@@ -75,7 +76,8 @@ def test_predictions_look_as_the_data_does(tmp_path: Path, text: str, written: s
 
 
 def test_numbers_keep_the_digits_of_float32(tmp_path: Path) -> None:
-    frame = pd.DataFrame({"y": [1234567.8, 0.1 + 0.2, 1e-9, 2.5e20, 3e8, -0.0, 5.0]})
+    values = np.array([1234567.8, 0.1 + 0.2, 1e-9, 2.5e20, 3e8, -0.0, 5.0])
+    frame = pd.DataFrame({"y": significant(values, np.full(7, 1e10))})
     write_table(frame, tmp_path / "out.csv", DelimitedStyle())
     assert (tmp_path / "out.csv").read_text().split() == [
         "y",
@@ -87,3 +89,40 @@ def test_numbers_keep_the_digits_of_float32(tmp_path: Path) -> None:
         "-0",
         "5",
     ]
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.tsv", "out.csv.gz", "out.jsonl", "out.parquet", "out"])
+def test_the_ending_of_the_name_says_what_is_written(tmp_path: Path, name: str) -> None:
+    frame = pd.DataFrame({"day": ["2024-03-01", "2024-03-02"], "y": [0.1, 12.5]})
+    Predictions(frame, tmp_path, [], DelimitedStyle(separator=";", decimal=",")).save(tmp_path / name)
+    data = (tmp_path / name).read_bytes()
+    if name == "out.parquet":
+        assert pd.read_parquet(tmp_path / name).equals(frame)
+    elif name == "out.jsonl":
+        assert data == b'{"day": "2024-03-01", "y": 0.1}\n{"day": "2024-03-02", "y": 12.5}\n'
+    else:
+        mark = b"\t" if name == "out.tsv" else b";"
+        text = gzip.decompress(data) if name == "out.csv.gz" else data
+        assert text == b"day;y\n2024-03-01;0,1\n2024-03-02;12,5\n".replace(b";", mark)
+
+
+@pytest.mark.parametrize("name", ["out.xlsx", "out.json", "out.npz", "out.parquet.gz"])
+def test_what_cannot_be_written_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="files are not written; name it .csv"):
+        write_table(pd.DataFrame({"y": [1.0]}), tmp_path / name, DelimitedStyle())
+    assert not (tmp_path / name).exists()
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    st.integers(-14, 15).map(lambda power: 10.0**power),
+    st.integers(-14, 14).map(lambda power: 3.0 * 10.0**power),
+    st.floats(-1, 1),
+)
+def test_digits_that_a_model_tells_are_kept(level: float, scale: float, place: float) -> None:
+    """A prediction is ``level + scale * place``, of which float32 tells the digits of the second part."""
+    value = level + scale * place
+    kept = significant(np.array([value]), np.array([scale]))[0]
+    # six digits of the scale or seven of the value, whichever tells more; and what float64 holds
+    assert abs(kept - value) <= max(5.1e-6 * scale, 3e-16 * abs(value))
+    assert float(_number(kept)) == kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,7 @@ from rich.table import Table
 from anyformer.cli.main import METRIC_HELP, DataCommand, app, console, one_message, task_of
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
     from anyformer.train import Fit
 
@@ -207,14 +208,27 @@ def _print(frame: DataFrame) -> None:
     for name in frame.columns[:MOST_COLUMNS]:
         number = frame[name].dtype.kind == "f"
         table.add_column(str(name), justify="right" if number else "left")
-    for row in frame.head(MOST_ROWS).itertuples(index=False):
-        cells = row[:MOST_COLUMNS]
-        table.add_row(*(f"{cell:.5g}" if isinstance(cell, float) else str(cell) for cell in cells))
+    shown = frame.iloc[:MOST_ROWS, :MOST_COLUMNS]
+    columns_shown = [_cells(shown.iloc[:, place]) for place in range(shown.shape[1])]
+    for row in zip(*columns_shown):
+        table.add_row(*row)
     console.print(table)
     rows, columns = len(frame) - MOST_ROWS, len(frame.columns) - MOST_COLUMNS
     if rows > 0 or columns > 0:
         more = [f"{count} more {what}" for count, what in ((rows, "rows"), (columns, "columns")) if count > 0]
         _say(f"{' and '.join(more)}: --out FILE.csv writes all")
+
+
+def _cells(column: Series) -> list[str]:
+    """A column's values; numbers with five digits, or more where they are large or differ in later ones alone."""
+    if column.dtype.kind != "f":
+        return [str(cell) for cell in column]
+    largest, spread, digits = column.abs().max(), column.max() - column.min(), 5
+    if 0 < spread < math.inf:
+        digits = max(5, math.floor(math.log10(largest)) - math.floor(math.log10(spread)) + 3)
+    if 1 <= largest < 1e15:
+        digits = max(digits, math.floor(math.log10(largest)) + 1)
+    return [f"{cell:.{min(digits, 17)}g}" for cell in column]
 
 
 def _say(text: str) -> None:

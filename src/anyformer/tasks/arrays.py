@@ -29,10 +29,10 @@ def open_arrays(path: Path, kind: str | None, axes: str | None, seed: int) -> La
         raise ValueError(
             f"{option('axes')} must be 'NTF' or 'NFT', the order of samples, time and features, got {axes!r}"
         )
-    x, y = load_arrays(path, ("x", "y"))
+    remarks: list[str] = []
+    x, y = load_arrays(path, ("x", "y"), remarks)
     if y.ndim not in (1, 2) or len(y) != len(x):
         raise DataError(f"{path}: y must be (N,) or (N, M) with N = {len(x)} as in x, got {y.shape}")
-    remarks: list[str] = []
     order = _order(path, x, axes, remarks)
     columns = {f"y{i}" if y.ndim == 2 else "y": column for i, column in enumerate(y.reshape(len(y), -1).T)}
     labels, classes = _labels(path, columns, kind, remarks)
@@ -76,8 +76,12 @@ def _order(path: Path, x: np.ndarray, axes: str | None, remarks: list[str]) -> A
     return order
 
 
-def load_arrays(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
-    """Return arrays of an ``.npz`` file; ``DataError`` if one is missing, or x is not numeric (N, T) or (N, T, F)."""
+def load_arrays(path: Path, names: tuple[str, ...], remarks: list[str]) -> list[np.ndarray]:
+    """Return arrays of an ``.npz`` file, with a remark on those that are left out.
+
+    Raises:
+        DataError: one is missing, or x is not numeric (N, T) or (N, T, F).
+    """
     try:
         with np.load(path, allow_pickle=False) as stored:
             if not set(names) <= set(stored.files):
@@ -86,6 +90,7 @@ def load_arrays(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
                     f"{path} must hold array{'s' * (len(names) > 1)} {' and '.join(names)}; it holds {held}"
                 )
             arrays = [stored[name] for name in names]
+            others = [repr(name) for name in stored.files if name not in ("x", "y")]
     except DataError:
         raise
     except Exception as error:  # numpy, zipfile and pickle each raise their own
@@ -93,6 +98,8 @@ def load_arrays(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
         raise DataError(
             f"{path} is not a readable .npz file of plain arrays: {why}; numpy.savez('data.npz', x=x, y=y) writes one"
         ) from None
+    if others:
+        remarks.append(f"left out: {', '.join(others)}, as only the arrays x and y are read")
     x = arrays[0]
     if x.ndim not in (2, 3) or 0 in x.shape or x.dtype.kind not in "iufb":
         raise DataError(f"{path}: x must be numbers (N, T) or (N, T, F), got {x.dtype} {x.shape}")

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from anyformer.tasks.base import DataError
 from anyformer.tasks.formats import binary_kind, text_format
+from anyformer.tasks.packed import content
 from anyformer.tasks.separators import (
     SAMPLE,
     SEPARATORS,
@@ -102,7 +103,7 @@ def read_cells(path: Path) -> Cells:
     Raises:
         DataError: a row has more or fewer fields than there are names, or quotes do not match; with the line.
     """
-    data = path.read_bytes()
+    data = content(path)
     if not data.strip():
         raise DataError(f"{path} is empty")
     full, encoding = _decoded(path, data)

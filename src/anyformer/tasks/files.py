@@ -23,6 +23,7 @@ from anyformer.tasks.base import DataError, Task, check_known
 from anyformer.tasks.delimited import check_lines, decode
 from anyformer.tasks.formats import REFUSED, refused, text_format
 from anyformer.tasks.numbercells import Convention
+from anyformer.tasks.packed import content, suffix_of
 from anyformer.tasks.reading import Table, read_csv, read_jsonl, read_parquet
 from anyformer.tasks.separators import SEPARATORS, fields_of
 from anyformer.tasks.text import ByteTask, Document
@@ -100,7 +101,7 @@ def open_data(
         raise ValueError(
             f"{option('kind')} must be one of {', '.join(map(repr, KINDS))}, got {kind!r}{near(kind, KINDS)}"
         )
-    suffix, what = file.suffix.lower(), _kind_of(file)
+    suffix, what = suffix_of(file), _kind_of(file)
     given: dict[str, Any] = {
         "kind": kind, "date": date, "group": group, "text": text, "keep": keep, "drop": drop, "context": context,
         "horizon": horizon, "length": length, "decimal": decimal, "thousands": thousands, "missing": missing,
@@ -139,7 +140,7 @@ def check_exists(path: str | os.PathLike[str]) -> Path:
 
 def read_table(path: Path, convention: Convention) -> Table:
     """Return the rows of a table file; ``DataError`` if it is no table, or has no rows."""
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path)
     if suffix not in _TABLES or path.is_dir():
         raise DataError(
             f"{path}: rows are read from {', '.join(_TABLES)} files"
@@ -165,7 +166,7 @@ def check_options(path: str | os.PathLike[str], names: Iterable[str]) -> None:
 
 def _kind_of(file: Path) -> str:
     """Return the kind of data, as in :data:`OPTIONS`."""
-    suffix = file.suffix.lower()
+    suffix = suffix_of(file)
     if file.is_dir() or suffix not in {*_TABLES, *REFUSED, ".npz"}:
         return "text"
     return ".npz files" if suffix == ".npz" else "tables"
@@ -203,7 +204,7 @@ def _open_text(path: Path, length: int | None, raw: bool, seed: int) -> ByteTask
     if path.is_dir() and not raw:
         _check_no_tables(path, files)
     for file in files:
-        data = file.read_bytes()
+        data = content(file)
         if not raw:
             text = decode(file, data)
             if known := text_format(file, text):
@@ -240,7 +241,7 @@ def _check_no_table(path: Path, text: str) -> None:
 
 def _check_no_tables(folder: Path, files: list[Path]) -> None:
     """Raise ``DataError`` if most files of a folder are tables by name, as their bytes are hardly meant as text."""
-    tables = [file for file in files if file.suffix.lower() in _TABLES]
+    tables = [file for file in files if suffix_of(file) in _TABLES]
     if 2 * sum(file.stat().st_size for file in tables) > sum(file.stat().st_size for file in files):
         raise DataError(
             f"the folder {folder} holds tables ({', '.join(file.name for file in tables[:3])}): give one of them, or "
@@ -257,7 +258,7 @@ def _files_of(folder: Path) -> list[Path]:
     if not files:
         raise DataError(f"the folder {folder} holds no files")
     for file in files:
-        suffix = file.suffix.lower()
+        suffix = suffix_of(file)
         if suffix in REFUSED or suffix in (".npz", ".parquet", ".pq"):
             reason = refused(file) if suffix in REFUSED else "give that file itself"
             raise DataError(f"the folder {folder} holds {file.name}, which is not text; {reason}")

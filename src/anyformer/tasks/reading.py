@@ -20,6 +20,7 @@ from anyformer.tasks.delimited import DelimitedStyle, decode, factorized, read_c
 from anyformer.tasks.margins import without_margins
 from anyformer.tasks.numbercells import LARGEST, Convention
 from anyformer.tasks.numbers import NumberReading, read_numbers, read_plain
+from anyformer.tasks.packed import content
 
 
 class Written(dict[str, pd.Series]):
@@ -122,7 +123,7 @@ def read_parquet(path: Path, convention: Convention) -> Table:
 
 def read_jsonl(path: Path, convention: Convention) -> Table:
     """Read a table with one JSON object on each line."""
-    data = path.read_bytes()
+    data = content(path)
     if not data.strip():
         raise DataError(f"{path} is empty")
     records: list[dict[str, Any]] = []

@@ -25,6 +25,7 @@ from anyformer.tasks.rows import bytes_of, rows_of_groups
 from anyformer.tasks.series import dated_rows, find_step, known_rows, on_grid
 from anyformer.tasks.tables import check_column, is_text
 from anyformer.tasks.timeaxis import as_written, axis_again
+from anyformer.tasks.writing import significant
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,14 @@ def answers(encoding: Encoding, unseen: Unseen, outputs: Tensor) -> pd.DataFrame
         shares = outputs.detach().cpu().double().softmax(-1).numpy()
         best = np.array(encoding.classes, dtype=object)[shares.argmax(-1)]
         found = {encoding.targets[0]: best}
+        shares = significant(shares, np.ones(1))
         found |= {f"p({name})": shares[:, i] for i, name in enumerate(encoding.classes)}
     else:
-        values = unseen.batch.in_units(outputs)
+        assert unseen.batch.scale is not None
+        values = significant(unseen.batch.in_units(outputs), unseen.batch.scale.numpy())
         found = dict(zip(encoding.targets, values.reshape(-1, values.shape[-1]).T))
-    return pd.concat([unseen.names, pd.DataFrame(found)], axis=1)
+    numbers = {name: f"number of the {name}" for name in ("row", "step") if name in found}
+    return pd.concat([unseen.names.rename(columns=numbers), pd.DataFrame(found)], axis=1)
 
 
 # ------------------------------------------------------------------------------------------------- labelled
@@ -120,7 +124,7 @@ def _sequences(encoding: LabelledEncoding, path: Path) -> Unseen:
 def _array(encoding: LabelledEncoding, path: Path, remarks: list[str]) -> np.ndarray:
     if path.suffix.lower() != ".npz":
         raise DataError(f"{path}: the model was trained on an .npz file, and takes another with an array x")
-    (x,) = load_arrays(path, ("x",))
+    (x,) = load_arrays(path, ("x",), remarks)
     if encoding.vocab_size is not None:
         if x.ndim != 2 or x.dtype.kind not in "iu":
             raise DataError(f"{path}: x must be tokens (N, T) of integers, got {x.dtype} {x.shape}")
