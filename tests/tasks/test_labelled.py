@@ -196,3 +196,16 @@ def test_wrong_columns(tmp_path: Path) -> None:
         DataError, match=r"column 'kind' of .* is not numeric \(it holds '\w+'\); regression needs numbers"
     ):
         create_task(path, target="kind", kind="regress")
+
+
+def test_a_test_split_of_one_class_is_named(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal(60)
+    frame = pd.DataFrame({"x": x, "y": np.where(np.arange(60) % 20 == 0, "rare", "usual")})
+    notes = " ".join(opened(saved(tmp_path, frame), "y").notes())
+    assert "all 9 test sequences have the class 'usual'" in notes
+
+
+def test_what_was_left_out_is_said_where_too_little_is_left(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"id": range(100, 160), "x": [1.5] * 60, "y": ["a", "b"] * 30})
+    with pytest.raises(DataError, match="only 1 different sequences: .*left out: 'id'"):
+        open_data(saved(tmp_path, frame), "y")

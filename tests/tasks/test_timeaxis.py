@@ -11,6 +11,7 @@ import pytest
 from test_dates import forecast, notes_of, saved, table
 
 from anyformer.tasks import DataError, open_data
+from anyformer.tasks.datenames import ROMAN
 
 HALVES = "settlement_period"
 PARTS: list[tuple[str, str, Callable[[pd.Timestamp], Any]]] = [
@@ -29,6 +30,15 @@ PARTS: list[tuple[str, str, Callable[[pd.Timestamp], Any]]] = [
     (HALVES, "30min", lambda t: 2 * t.hour + t.minute // 30 + 1),
     ("slot", "15min", lambda t: 4 * t.hour + t.minute // 15),
     ("minute", "min", lambda t: 60 * t.hour + t.minute),
+    ("time", "h", lambda t: f"{t:%H%M}"),
+    ("hhmm", "15min", lambda t: 100 * t.hour + t.minute),
+    ("HrMn", "h", lambda t: 100 * t.hour + 100),
+    ("TIME", "15min", lambda t: f"{t:%H%M%S}"),
+    ("hour", "h", lambda t: 100 * t.hour),
+    ("Stunde", "h", lambda t: f"{t.hour:02}-{(t.hour + 1) % 24:02}"),
+    ("Stunde", "h", lambda t: f"{t.hour:02}-{t.hour + 1:02}"),
+    ("hour", "h", lambda t: f"{t.hour}-{t.hour + 1}"),
+    ("hour", "h", lambda t: f"{t.hour:02}:00 - {t.hour + 1:02}:00"),
 ]
 
 
@@ -61,8 +71,76 @@ def test_how_hours_and_parts_of_a_day_are_counted_is_said(tmp_path: Path) -> Non
     assert "numbers in 'period' go from 1 to 24 and count equal parts of the day" in notes_of(
         saved(tmp_path, table(days, period=moments.hour + 1))
     )
-    with pytest.raises(DataError, match=r"'hour' tells them apart but holds no hour .* \(first: '00-01'\)"):
-        open_data(saved(tmp_path, table(days, hour=[f"{t.hour:02}-{t.hour + 1:02}" for t in moments])), "y")
+    assert "hours in 'when + hhmm' go from 1 to 24, which is the midnight that ends the day" in notes_of(
+        saved(tmp_path, table(days, hhmm=100 * moments.hour + 100))
+    )
+    with pytest.raises(DataError, match=r"'hour' tells them apart but holds no hour .* \(first: '0 to 2'\)"):
+        open_data(saved(tmp_path, table(days, hour=[f"{t.hour} to {t.hour + 2}" for t in moments])), "y")
+
+
+WRITTEN: list[tuple[str, Callable[[pd.Timestamp], str]]] = [
+    ("QS", lambda t: f"{ROMAN[t.quarter - 1]} {t.year}"),
+    ("QS", lambda t: f"{t.year}-{ROMAN[t.quarter - 1]}"),
+    ("QS", lambda t: f"{ROMAN[t.quarter - 1]}/{t.year % 100:02}"),
+    ("QS", lambda t: f"FY{t.year % 100:02} Q{t.quarter}"),
+    ("QS", lambda t: f"Q{t.quarter} FY{t.year}"),
+    ("QS", lambda t: f"{t.year}/{(t.year + 1) % 100:02} Q{t.quarter}"),
+    ("QS", lambda t: f"{t.year} {t.quarter}Q"),
+    ("QS", lambda t: f"{t.year}:{t.quarter}"),
+    ("QS", lambda t: f"{t.year}.{t.quarter}"),
+    ("MS", lambda t: f"{t.year}.{t.month}"),
+    ("YS", lambda t: f"FY{t.year}"),
+    ("YS", lambda t: f"FY {t.year % 100:02}"),
+    ("YS", lambda t: f"{t.year}/{(t.year + 1) % 100:02}"),
+    ("YS", lambda t: f"{t.year}-{t.year + 1}"),
+    ("YS", lambda t: f"FY{t.year}-{(t.year + 1) % 100:02}"),
+]
+
+
+@pytest.mark.parametrize(("rule", "write"), WRITTEN)
+def test_quarters_and_years_are_read_and_written_alike(
+    tmp_path: Path, rule: str, write: Callable[[pd.Timestamp], str]
+) -> None:
+    moments = pd.date_range("1961-01-01", periods=63, freq=rule)
+    frame = table(pd.Index([write(moment) for moment in moments]))
+    path = saved(tmp_path, frame[:-3])
+    task = open_data(path, "y", context=6, horizon=3)
+    assert task.describe()["absent_steps"] == 0
+    assert forecast(path)["when"].tolist() == frame["when"][-3:].tolist()
+
+
+@pytest.mark.parametrize(
+    ("names", "parts"),
+    [
+        (["YEAR", "DOY"], lambda t: {"YEAR": t.year, "DOY": t.day_of_year}),
+        (["YEAR", "MO", "DY"], lambda t: {"YEAR": t.year, "MO": t.month, "DY": t.day}),
+        (["yr", "mo", "day"], lambda t: {"yr": t.year % 100, "mo": t.month, "day": t.day}),
+    ],
+)
+def test_parts_of_a_day_in_several_columns(
+    tmp_path: Path, names: list[str], parts: Callable[[pd.DatetimeIndex], dict[str, Any]]
+) -> None:
+    moments = pd.date_range("2021-11-20", periods=123)
+    frame = pd.DataFrame({**parts(moments), "y": np.random.default_rng(0).normal(size=123)})
+    path = saved(tmp_path, frame[:-3])
+    assert open_data(path, "y", context=6, horizon=3).describe()["absent_steps"] == 0
+    assert forecast(path)[names].astype(int).values.tolist() == frame[names][-3:].values.tolist()
+
+
+@pytest.mark.parametrize("span", ["{a:%d.%m.%Y}-{b:%d.%m.%Y}", "{a:%Y-%m-%d} / {b:%Y-%m-%d}"])
+def test_dates_that_are_not_read_are_no_text(tmp_path: Path, span: str) -> None:
+    begins = pd.date_range("2021-01-04", periods=60, freq="W-MON")
+    texts = [span.format(a=begin, b=begin + pd.Timedelta(days=6)) for begin in begins]
+    with pytest.raises(
+        DataError, match="no numeric column besides the target .*'week'.*text='week' reads it"
+    ):
+        open_data(saved(tmp_path, pd.DataFrame({"week": texts, "y": np.arange(60) * 1.5})), "y")
+
+
+def test_years_with_fractions_are_not_passed_over_in_silence(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"time": (1949 + np.arange(60) / 12).round(3), "y": np.arange(60) * 1.5})
+    notes = " ".join(open_data(saved(tmp_path, frame), "y").notes())
+    assert "'time' holds numbers that may be years and parts of them (first: 1949.0)" in notes
 
 
 class TestYears:

@@ -68,7 +68,7 @@ def _is_weak_axis(dates: Dates, likely: bool) -> bool:
         months = 12 if style.startswith("%y") else 13  # days of one month would be years apart
         return order.step is not None and 0 < order.step.months < months and (steady or shuffled)
     # as in 1.2.10, a version, or 101, 102, ..., or 1.2345
-    loose = "%-" in style or style in ("%y%m%d", "%G%V", "%d%m%Y", "%m%d%Y", "%m.%Y", "%Y.%m")
+    loose = "%-" in style or style in ("%y%m%d", "%G%V", "%d%m%Y", "%m%d%Y", "%m.%Y", "%Y.%m", "%Y.%q")
     return (steady and (likely or not loose)) or (likely and (order.rising >= 0.9 or order.dense >= 0.5))
 
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 from itertools import product
 
 import numpy as np
+import pandas as pd
 
 from anyformer.tasks.datestyle import DateStyle
 
@@ -33,6 +34,7 @@ CLOCKS = (
     "%I %p",
     "%I%p",
     "%H.%M[.%S]",
+    *(f"%H:00{s}%e:00" for s in ("-", " - ")),
 )
 
 
@@ -110,7 +112,19 @@ def _periods() -> list[str]:
         years,
     )
     found += _each(["%G"], ["-", "", " ", "/"], ["W%V", "KW%V", "KW %V"], ["", "-%u", "%u"])
+    found += _each(["%^q"], [" ", "-", "/", ".", " kw. "], years)
+    found += _each(["%Y"], [" ", "-", "/", ".", ":"], ["%^q"])
+    found += ["%Y:%q", "%Y.%q", "%Y %qQ", "%Y%qQ", "%Y-%qQ"]
+    found += _fiscal()
     return [*found, *_each(["W%V", "KW%V", "KW %V"], ["-", " ", "/"], ["%G"]), "%Y"]
+
+
+def _fiscal() -> list[str]:
+    """Patterns of years that do not begin in January, and their quarters."""
+    marks = ["FY", "FY ", "FY-", "FY'", "fy"]
+    years = [*_each(marks, ["%Y", "%y"]), *_each(["", *marks], ["%Y"], "/-", ["%E", "%-E"])]
+    quarters = _each(years, [" ", "-", ""], ["Q%q"]) + _each(["Q%q", "%qQ"], [" ", "-", ""], years)
+    return [*years, *quarters]
 
 
 _TIMES = (
@@ -125,10 +139,11 @@ _TIMES = (
     "%I:%M %p",
     "%I %p",
     "%I%p",
+    *(f"%H{m}{s}%e{m}" for m in ("", ":00") for s in ("-", " - ", "\N{EN DASH}", " \N{EN DASH} ", " to ")),
 )
 #: By directive, names of columns that hold this part of a date, letters only, and patterns of their values.
 PARTS = {
-    "%Y": ("year yr yyyy jahr annee année anno ano año jaar", ("%Y",)),
+    "%Y": ("year yr yyyy yy jahr annee année anno ano año jaar", ("%Y", "%y")),
     "%b": ("month mon mo mnth mm monat mois mes mese mês maand monthname", ("%-m", "%b")),
     "%h": ("half halfyear semester semestre halbjahr", ("%h", "H%h", "h%h", "S%h")),
     "%q": ("quarter qtr q quartal trimestre kwartaal", ("%q", "Q%q", "q%q", "T%q")),
@@ -136,11 +151,13 @@ PARTS = {
         "week wk isoweek woche semaine semana settimana weeknum weeknumber weekno kw",
         ("%-V", "W%V", "KW%V"),
     ),
-    "%d": ("day dd dom tag jour dayofmonth día dia giorno dag", ("%-d", "%o")),
+    "%d": ("day dd dy dom tag jour dayofmonth día dia giorno dag", ("%-d", "%o")),
+    "%j": ("doy dayofyear yday yearday julianday julday jday jourdelannée tagdesjahres", ("%-j",)),
     "%H": (
         "hour hr hh stunde heure hora ora uur hourofday hourending hourbeginning he hrend",
         ("%-H", *_TIMES),
     ),
+    "%t": ("hhmm hhmmss hrmn hourmin hourminute timehhmm timehhmmss", ("%4t", "%6t")),
     "%M": ("minute min minutes minuut minuto", ("%-M",)),
     "%S": ("second sec seconds", ("%-S",)),
     "%n": (
@@ -149,7 +166,7 @@ PARTS = {
         ("%n",),
     ),
 }
-TIMES_OF_DAY = ("%n", "%H", "%M", "%S")
+TIMES_OF_DAY = ("%t", "%n", "%H", "%M", "%S")
 #: Numbers of equal parts into which a day may be divided.
 _COUNTS = (24, 48, 96, 144, 288, 1440)
 
@@ -174,4 +191,20 @@ def part_of_day(numbers: np.ndarray) -> str | None:
             whole = set(range(first, first + count))
             if whole <= there and np.mean(known >= first + count) < 0.01 and known.min() == first:
                 return f"%{'' if first else '0'}{count}n"
+    return None
+
+
+def clock_in_one(texts: pd.Series | None) -> str | None:
+    """The directive for texts (N,) that are hours and minutes, or seconds too, in one number; None for any other.
+
+    Numbers below 100 alone may be hours, or minutes, and are not read.
+    """
+    known = None if texts is None else texts.dropna()
+    if known is None or known.empty or not known.str.fullmatch(r"\d{1,6}").all():
+        return None
+    numbers = known.astype("int64")
+    for digits in (4, 6):
+        minutes, hours = numbers // 10 ** (digits - 4), numbers // 10 ** (digits - 2)
+        if (minutes % 100 < 60).all() and hours.max() >= 1 and (hours <= 24).all():
+            return f"%{digits}t"
     return None

@@ -14,6 +14,7 @@ MONTHS = (
     "December",
 )  # fmt: skip
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+ROMAN = ("I", "II", "III", "IV")
 SHORT = tuple(name[:3] for name in MONTHS)
 LANGUAGES = (
     "English, German, French, Spanish, Italian, Portuguese, Dutch, Swedish, Danish, Norwegian and Polish"

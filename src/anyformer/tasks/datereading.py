@@ -95,7 +95,9 @@ class Dates:
             return True
         style = DateStyle(JOINT.join(self.reading.styles))
         bare = not (style.literals or "b" in style.letters)
-        return "y" in style.letters or bare or style.pattern in ("%m.%Y", "%-m.%Y", "%Y.%m")
+        return (
+            "y" in style.letters or bare or style.pattern in ("%m.%Y", "%-m.%Y", "%Y.%m", "%Y.%-m", "%Y.%q")
+        )
 
     @property
     def values(self) -> pd.Series:

@@ -19,7 +19,15 @@ import pandas as pd
 from anyformer.spelling import option
 from anyformer.tasks import zones
 from anyformer.tasks.datefitting import fitting_styles, leave_out_far, texts_of
-from anyformer.tasks.dateforms import CLOCKS, PARTS, agrees, known_styles, part_of, part_of_day
+from anyformer.tasks.dateforms import (
+    CLOCKS,
+    PARTS,
+    agrees,
+    clock_in_one,
+    known_styles,
+    part_of,
+    part_of_day,
+)
 from anyformer.tasks.datereading import JOINT, DateReading, Dates
 from anyformer.tasks.datestyle import DateStyle, Parsed
 from anyformer.tasks.datewriting import parts_of_day
@@ -173,7 +181,7 @@ def _as_dates(
         remarks.append(
             f"{way.parsed.finer} values of {name!r} are finer than a microsecond and truncated to one"
         )
-    if any(part.letter == "H" and part.flag.endswith("1") for part in way.style.directives):
+    if any(part.letter in ("H", "t") and part.flag.endswith("1") for part in way.style.directives):
         remarks.append(f"hours in {name!r} go from 1 to 24, which is the midnight that ends the day")
     for part in way.style.directives:
         if part.letter == "n":
@@ -325,6 +333,9 @@ def _styles_of_columns(frame: pd.DataFrame, columns: list[str], dayfirst: bool |
             if found:
                 ways.append((found,))
                 continue
+        elif part in (None, "%H", "%t") and (in_one := clock_in_one(texts)):
+            ways.append((in_one,))
+            continue
         elif part:
             ways.append(PARTS[part][1])
             continue

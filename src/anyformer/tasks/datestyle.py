@@ -12,13 +12,15 @@ A pattern is written as for ``strftime``, with optional parts in brackets: ``%d.
 ``%a %A``  name of the weekday, which must agree       ``%u``     weekday from 1, Monday, to 7
 ``%o``     day of the month as in ``1st``             ``%h``     half of the year, 1 or 2
 ``%48n``   which of 48 parts of the day, from 1        ``%048n``  the same from 0
+``%4t``    hours and minutes as one number: 905        ``%6t``    the same with seconds: 90500
+``%e``     the hour after ``%H``, as in ``00-01``      ``%E``     the year after ``%Y``, as in ``2019/2020``
 =========  ==========================================  =========  ===========================================
 
 Months and hours are read with one digit or two. Names may be in any language of :mod:`anyformer.tasks.datenames`, and
 ``%z`` reads ``CET`` and other names of zones that have one offset. For writing, ``%-d`` leaves out the leading
 zero, ``%3f`` gives milliseconds, ``%:z`` puts a colon between hours and minutes and ``%-z`` leaves out the minutes;
-``%^b`` is in upper case and ``%~b`` in lower; ``%1H`` writes midnight as 24:00 of the day before; names are those
-of the texts that were read, English ones otherwise.
+``%^b`` is in upper case and ``%~b`` in lower; ``%^q`` is in Roman numerals; ``%1H`` writes midnight as 24:00 of the day
+before, and ``%1e`` as 24; ``%-E`` has two digits; names are those of the texts that were read, English ones otherwise.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from anyformer.spelling import option
 from anyformer.tasks.datenames import (
     ENGLISH,
     MONTHS,
+    ROMAN,
     WEEKDAYS,
     ZONES,
     Names,
@@ -45,8 +48,17 @@ from anyformer.tasks.datenames import (
     number_of,
     zone_offset,
 )
-from anyformer.tasks.datevalues import MICROSECONDS, century, days_in, number_in, offsets_in, time_in
-from anyformer.tasks.datewriting import DatePart, at_24, cased, parts_of_day, written
+from anyformer.tasks.datevalues import (
+    MICROSECONDS,
+    century,
+    days_in,
+    follows,
+    number_in,
+    offsets_in,
+    time_in,
+    time_in_one,
+)
+from anyformer.tasks.datewriting import DatePart, at_24, cased, parts_of_day, width_of_time, written
 
 _WORD = "[A-Za-z\u00c0-\u024f\u0300-\u036f]"
 #: Regular expressions of what directives read.
@@ -55,6 +67,7 @@ _READS = {
     "m": r"\d{1,2}", "d": r"\d{1,2}", "H": r"\d{1,2}", "I": r"\d{1,2}", "V": r"\d{1,2}", "M": r"\d{2}", "S": r"\d{2}",
     "p": r"[AaPp]\.?[Mm]\.?", "b": rf"{_WORD}{{3,12}}\.?", "a": rf"{_WORD}{{2,12}}(?:-[Ff][Ee][Ii][Rr][Aa])?\.?",
     "z": r"(?:UTC|GMT)?[+-]\d{2}(?::?\d{2})?|[A-Z]{1,5}", "h": "[12]", "n": r"\d{1,4}",
+    "t": r"\d{1,6}", "e": r"\d{1,2}", "E": r"\d{2}(?:\d{2})?",
 }  # fmt: skip
 _ORDINAL = "[0-9]{1,2}(?:st|nd|rd|th|ST|ND|RD|TH|er|ER|\u00ba|\u00aa|\u00b0)?"
 _SAME = {"B": "b", "A": "a", "P": "p", "o": "d"}  # these differ in writing, not in reading
@@ -166,6 +179,11 @@ class DateStyle:
             count, first = next(parts_of_day(part) for part in self.directives if part.letter == "n")
             clock += (numbers["n"] - first) * (24 * MICROSECONDS["H"] // count)
             fine &= (numbers["n"] >= first) & (numbers["n"] < first + count)
+        fine &= follows(numbers)
+        if "t" in numbers:
+            width = next(width_of_time(part) for part in self.directives if part.letter == "t")
+            time, right_time = time_in_one(numbers["t"], width)
+            clock, fine = clock + time, fine & right_time
         offsets, known = offsets_in(groups.get("z"), fits, local or {})
         fits &= right & fine & known
         dates = days.astype("datetime64[us]") + clock.astype("timedelta64[us]")
@@ -188,7 +206,7 @@ class DateStyle:
         """Return a date in this style; ``%z`` writes ``offset`` (minutes), or nothing if it is None or NaN."""
         moment: datetime = date.astype("datetime64[us]").item()
         late = moment.time() == time(0) and any(
-            part.letter == "H" and part.flag.endswith("1") for part in self.directives
+            part.letter in ("H", "t") and part.flag.endswith("1") for part in self.directives
         )
         parts, moment = (at_24(self.parts), moment - timedelta(days=1)) if late else (self.parts, moment)
         return written(parts, moment, offset, self.names).rstrip()
@@ -243,6 +261,10 @@ def _regex(parts: tuple[DatePart, ...], before: bool = False) -> str:
                 reads = r"\d{1,2}"
             if part.letter == "o":
                 reads = _ORDINAL
+            elif part.letter == "q" and part.flag == "^":
+                reads = "|".join(sorted(ROMAN, key=len, reverse=True))
+            elif part.flag == "-" and letter in "jE":
+                reads = {"j": r"\d{1,3}", "E": r"\d{2}"}[letter]
             found += f"(?P<{letter}>{reads})"
         else:
             found += " +" if part.literal == " " else re.escape(part.literal)
@@ -290,6 +312,16 @@ def _settled(letter: str, part: DatePart, texts: pa.Array, bare: bool) -> DatePa
     if letter in "HIVMS":
         late = letter == "H" and _from_1(texts)
         return DatePart(letter, ("-" if pc.min(pc.utf8_length(texts)).as_py() < 2 else "") + "1" * late)
+    if letter == "t":
+        width, numbers = width_of_time(part), pc.min_max(pc.cast(texts, pa.int64())).as_py()
+        late = numbers["min"] > 0 and numbers["max"] == 24 * 10 ** (width - 2)
+        bare = pc.min(pc.utf8_length(texts)).as_py() < width
+        return DatePart("t", "-" * bare + str(width) + "1" * late)
+    if letter == "e":
+        bare = pc.min(pc.utf8_length(texts)).as_py() < 2
+        return DatePart("e", "-" * bare + "1" * pc.any(pc.equal(texts, "24")).as_py())
+    if letter == "E":
+        return DatePart("E", "-" if pc.min(pc.utf8_length(texts)).as_py() < 4 else "")
     if letter == "f":
         return DatePart("f", str(pc.max(pc.utf8_length(texts)).as_py()))
     if letter == "z":

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from anyformer.tasks.datenames import number_of, zone_offset
+from anyformer.tasks.datenames import ROMAN, number_of, zone_offset
 
 MICROSECONDS = {"H": 3_600_000_000, "M": 60_000_000, "S": 1_000_000}
 
@@ -38,6 +38,9 @@ def number_in(letter: str, group: pa.Array) -> np.ndarray:
         return known[encoded.indices.to_numpy(zero_copy_only=False)] if len(known) else np.zeros(0, np.int64)
     if letter == "d":
         group = pc.replace_substring_regex(group, "[^0-9]+", "")
+    if letter == "q":
+        for number, roman in enumerate(ROMAN, 1):
+            group = pc.replace_substring_regex(group, f"^{roman}$", str(number))
     empty = pc.equal(group, "")
     if letter == "f":
         group = pc.utf8_rpad(group, 9, "0")
@@ -107,6 +110,25 @@ def time_in(
     total = total + numbers.get("f", np.zeros(count, np.int64)) // 1000
     right &= total <= 24 * MICROSECONDS["H"]
     return total, right
+
+
+def time_in_one(numbers: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return microseconds since midnight of times such as 905 (90500 if ``width`` is 6), and a mask of valid ones."""
+    seconds = numbers % 100 if width == 6 else np.zeros_like(numbers)
+    minutes, hours = numbers // 10 ** (width - 4) % 100, numbers // 10 ** (width - 2)
+    total = hours * MICROSECONDS["H"] + minutes * MICROSECONDS["M"] + seconds * MICROSECONDS["S"]
+    return total, (minutes < 60) & (seconds < 60) & (total <= 24 * MICROSECONDS["H"])
+
+
+def follows(numbers: dict[str, np.ndarray]) -> np.ndarray:
+    """Return a mask of texts whose second hour or year, if the pattern has one, is the one after the first."""
+    right = np.array(True)
+    if "e" in numbers:
+        right = right & (numbers["e"] % 24 == (numbers["H"] + 1) % 24)
+    if "E" in numbers:
+        following = numbers["Y"] + 1
+        right = right & ((numbers["E"] == following) | (numbers["E"] == following % 100))
+    return right
 
 
 def offsets_in(

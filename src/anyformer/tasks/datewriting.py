@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import Any
 
-from anyformer.tasks.datenames import MONTHS, WEEKDAYS, Names
+from anyformer.tasks.datenames import MONTHS, ROMAN, WEEKDAYS, Names
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ class DatePart:
         return [self] if self.letter else [found for part in self.optional for found in part.directives()]
 
 
+def width_of_time(part: DatePart) -> int:
+    """Return how many digits a time in one number has at most: four, or six with seconds."""
+    return 6 if "6" in part.flag else 4
+
+
 def parts_of_day(part: DatePart) -> tuple[int, int]:
     """Return the number of equal parts of a day, and the number that the first has."""
     return int(part.flag or 24), 0 if part.flag.startswith("0") else 1
@@ -43,7 +48,11 @@ def cased(name: str, part: DatePart) -> str:
 def at_24(parts: tuple[DatePart, ...]) -> tuple[DatePart, ...]:
     """Return the parts with all optional ones included, and 24 for the hour."""
     found = [inner for part in parts for inner in (at_24(part.optional) if part.optional else (part,))]
-    return tuple(DatePart(literal="24") if part.letter == "H" else part for part in found)
+    late = {"H": "24", "t": "2400"}
+    return tuple(
+        DatePart(literal=late[part.letter] + "00" * ("6" in part.flag)) if part.letter in late else part
+        for part in found
+    )
 
 
 _WRITES: dict[str, Callable[[datetime], Any]] = {
@@ -74,6 +83,16 @@ def written(parts: tuple[DatePart, ...], date: datetime, offset: float | None, n
             found += given[place] if given else cased((MONTHS if letter == "b" else WEEKDAYS)[place], part)
         elif part.letter == "o":
             found += _ordinal(date.day, part.flag, names.first)
+        elif part.letter == "q" and part.flag == "^":
+            found += ROMAN[(date.month - 1) // 3]
+        elif part.letter == "t":
+            text = f"{date:%H%M%S}"[: width_of_time(part)]
+            found += str(int(text)) if part.flag.startswith("-") else text
+        elif part.letter == "e":
+            after = date.hour + 1 if part.flag.endswith("1") else (date.hour + 1) % 24
+            found += str(after) if part.flag.startswith("-") else f"{after:02}"
+        elif part.letter == "E":
+            found += f"{(date.year + 1) % 100:02}" if part.flag else f"{date.year + 1:04}"
         elif part.letter == "n":
             count, first = parts_of_day(part)
             since = (date - datetime.combine(date.date(), time(0))) // timedelta(minutes=1)

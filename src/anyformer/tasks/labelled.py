@@ -63,12 +63,12 @@ class LabelledTask(Task):
         check_enough(name, len(x))
         self.train_length = x.shape[1]
         self._mask = None if mask is None or mask.all() else mask
+        lost = "; ".join(["", *(one for one in remarks if "left out" in one or "lose the last" in one)])
         if self.classes is not None and len(self.classes) < 2:
-            left_out = "; ".join(["", *(remark for remark in remarks if "left out" in remark)])
             raise DataError(
-                f"{name}: the target has only one value, {self.classes[0]!r}: nothing to learn{left_out}"
+                f"{name}: the target has only one value, {self.classes[0]!r}: nothing to learn{lost}"
             )
-        self._index = split_alike(x, mask, y if classes is not None else None, seed, name)
+        self._index = split_alike(x, mask, y if classes is not None else None, seed, name, lost)
         self.vocab_size = vocab_size
         self._values, self._layout = list(values), layout
         self._standard: Standard | None = None
@@ -100,6 +100,12 @@ class LabelledTask(Task):
         if unseen:
             names = ", ".join(repr(self.classes[i]) for i in sorted(unseen))
             self._remarks.append(f"no training sequence has the class {names}")
+        tested = set(self._y[self._index["test"]].tolist())
+        if len(tested) == 1:
+            self._remarks.append(
+                f"all {len(self._index['test'])} test sequences have the class {self.classes[tested.pop()]!r}: "
+                "whatever always tells it is right, and the test can show nothing else"
+            )
 
     def _set_values(self, y: np.ndarray, values: Sequence[str]) -> None:
         train = y[self._index["train"]].astype(np.float64)
@@ -188,9 +194,17 @@ def check_enough(name: str, count: int) -> None:
 
 
 def split_alike(
-    x: np.ndarray, mask: np.ndarray | None, labels: np.ndarray | None, seed: int, name: str = "data"
+    x: np.ndarray,
+    mask: np.ndarray | None,
+    labels: np.ndarray | None,
+    seed: int,
+    name: str = "data",
+    lost: str = "",
 ) -> dict[Split, np.ndarray]:
-    """Return the indices of samples in the three splits: stratified by label, in order of hash, equal ones together."""
+    """Return the indices of samples in the three splits: stratified by label, in order of hash, equal ones together.
+
+    ``lost`` ends the message if too few samples are different: what was left out of them.
+    """
     alike: dict[bytes, list[int]] = {}
     for number, key in enumerate(_hashes(x, mask, seed)):
         alike.setdefault(key, []).append(number)
@@ -209,7 +223,7 @@ def split_alike(
     for split in SPLITS:
         if not parts[split]:
             raise DataError(
-                f"{name}: only {len(alike)} different sequences: too few for train, validation and test"
+                f"{name}: only {len(alike)} different sequences: too few for train, validation and test{lost}"
             )
     return {split: np.array(sorted(part)) for split, part in parts.items()}
 

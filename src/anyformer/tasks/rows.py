@@ -88,7 +88,7 @@ def open_rows(table: Table, choices: Choices, dated: Dates | None, remarks: list
         labels = _label_order(table, choices.targets)
         names, values = _features(table, used, choices, labels, notes, text=True)
     if not names:
-        text = text or _only_text(table, used, notes)
+        text = text or _only_text(table, used, [note for note in remarks if _tells_of_columns(note)] + notes)
         return _rows_of_text(table, text, choices, y, shared, remarks)
     choices.refuse("columns of numbers", "length")
     remarks.extend(notes)
@@ -140,9 +140,24 @@ _TEXT_ID = re.compile(
 )
 
 
+def _tells_of_columns(note: str) -> bool:
+    """Whether a remark says why a column is not used."""
+    return note.startswith("left out") or "not taken for" in note
+
+
+def _of_digits(column: pd.Series) -> bool:
+    """Whether half of what texts are made of are digits, as in codes, spans and dates that are not read."""
+    characters = column.dropna().astype(str).str.replace(r"\s", "", regex=True)
+    return bool(characters.str.count(r"\d").sum() >= 0.5 * characters.str.len().sum())
+
+
 def _only_text(table: Table, used: set[str], notes: list[str]) -> str:
     """Return the only column of texts; ``DataError`` if there is none, or several."""
-    texts = [str(name) for name in table.frame.columns if _is_written(table, str(name), used)]
+    texts = [
+        str(name)
+        for name in table.frame.columns
+        if _is_written(table, str(name), used) and not _of_digits(table.frame[name])
+    ]
     if len(texts) == 1:
         return texts[0]
     if texts:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,7 @@ def find_axis(
     if date:
         return _named(path, frame, dated_columns(frame, date), codes, options, remarks)
     found = [dates for name in frame.columns for dates in _read(frame, str(name), codes, options)]
+    found += _short_years(frame, codes, options)
     if date_format is None:
         found = [_extended(frame, dates, codes, options) for dates in found]
     fitting = [dates for dates in found if is_axis(dates)]
@@ -113,11 +115,14 @@ def as_written(table: Table) -> pd.DataFrame:
         column = table.frame[name]
         if pd.api.types.is_float_dtype(column) and column.notna().any():
             first = str(table.keys(name).dropna().iloc[0])
-            if not re.fullmatch(r"\d{4}\.\d\d|\d\d?\.\d{4}|\d+\.0+", first):
+            if not re.fullmatch(r"\d{4}\.\d\d?|\d\d?\.\d{4}|\d+\.0+", first):
                 columns[name] = column
                 continue
         small = (
-            pd.api.types.is_integer_dtype(column) and part_of(str(name)) is None and not column.min() >= 1000
+            pd.api.types.is_integer_dtype(column)
+            and part_of(str(name)) is None
+            and not column.min() >= 1000
+            and not LIKELY.search(str(name))
         )
         columns[name] = column if small else table.keys(name)
     return pd.DataFrame(columns, index=table.frame.index)
@@ -239,13 +244,30 @@ def _read(frame: pd.DataFrame, name: str, codes: np.ndarray | None, options: dic
     return [] if dates is None else [dates]
 
 
+def _short_years(frame: pd.DataFrame, codes: np.ndarray | None, options: dict[str, Any]) -> list[Dates]:
+    """The dates of columns that are called year, with two digits, and month, with the day where there is one."""
+    named = {
+        part: [name for name in map(str, frame.columns) if part_of(name) == part]
+        for part in ("%Y", "%b", "%d")
+    }
+    found = []
+    for year, month in product(named["%Y"], named["%b"]):
+        if not frame[year].dropna().astype(str).str.fullmatch(r"\d{1,2}").all():
+            continue
+        dates = read_dates(frame, [year, month, *named["%d"][:1]], codes=codes, **options)
+        found += [] if dates is None else [dates]
+    return found
+
+
 def _extended(frame: pd.DataFrame, dates: Dates, codes: np.ndarray | None, options: dict[str, Any]) -> Dates:
     """Return the dates, joined with columns of months, days and times if these make them repeat less."""
     if not dates.order.repeated or dates.reading.styles[0] in SERIALS:
         return dates
     held = {letter for style in dates.reading.styles for letter in re.findall(r"%[-^~:\d]?([A-Za-z])", style)}
-    times = [] if held & set("HI") else ["", *TIMES_OF_DAY]
-    for parts in (["%b", "%d", *times], ["%q"], ["%h"], ["%V"]) if held == {"Y"} else (times,):
+    times = [] if held & set("HIt") else ["", *TIMES_OF_DAY]
+    for parts in (
+        (["%b", "%d", *times], ["%j", *times], ["%q"], ["%h"], ["%V"]) if held == {"Y"} else (times,)
+    ):
         best = dates
         for part in parts:
             further = _with_part(frame, best, part, codes, options)
@@ -288,7 +310,16 @@ def _why_none(path: Path, frame: pd.DataFrame, found: list[Dates]) -> list[str]:
     read = {name for dates in found for name in dates.reading.columns}
     for name in map(str, frame.columns):
         present = frame[name].dropna()
-        if name in read or present.empty or pd.to_numeric(present, errors="coerce").notna().mean() > 0.9:
+        if name in read or present.empty:
+            continue
+        numbers = pd.to_numeric(present, errors="coerce").dropna()
+        if len(numbers) > 0.9 * len(present):
+            if LIKELY.search(name) and _may_be_years(numbers):
+                remarks.append(
+                    f"{name!r} holds numbers that may be years and parts of them (first: {present.iloc[0]}), which are "
+                    f"not read as dates and not taken for time; {option('kind', 'forecast')} takes the rows in their "
+                    "order"
+                )
             continue
         if UNLIKELY.search(name):
             continue
@@ -312,6 +343,16 @@ def _why_none(path: Path, frame: pd.DataFrame, found: list[Dates]) -> list[str]:
             f"{_how_to_say(str(present.iloc[0]))}"
         )
     return remarks
+
+
+def _may_be_years(numbers: pd.Series) -> bool:
+    """Whether numbers rise as years with fractions would, 1949.083 being January's end."""
+    return bool(
+        numbers.between(*PLAUSIBLE).all()
+        and numbers.is_monotonic_increasing
+        and (numbers % 1 > 0).any()
+        and numbers.diff().max() < 2
+    )
 
 
 def _check_zone_names(path: Path, column: pd.Series) -> None:
