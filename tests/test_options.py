@@ -251,3 +251,41 @@ def test_named_models_are_typed() -> None:
 
 def test_positions_none() -> None:
     assert create_position(None, dim=16, num_heads=2, head_dim=8) is not None
+
+
+NUMBERS = [
+    (registry, entry, field.name)
+    for registry, entry in PARTS
+    for field in dataclasses.fields(entry.target.Options)
+    if field.init and float in _members(entry.target.Options).get(field.name, ())
+]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_are_finite(value: float) -> None:
+    assert len(NUMBERS) > 20
+    for registry, entry, name in NUMBERS:
+        with pytest.raises(ValueError, match=f"{registry.kind} '{entry.id}'.*: {name} must be finite, got"):
+            entry.target.Options.read({**REQUIRED.get(entry.id, {}), name: value})
+
+
+@pytest.mark.parametrize(
+    ("line", "option"),
+    [
+        ("[retention(value_factor=-1)]*1", "value_factor"),
+        ("[mamba2(norm_eps=0)]*1", "norm_eps"),
+        ("[attention(positions=fire(hidden=-1))]*1", "hidden"),
+        ("[attention(head_dim=-1)]*1", "head_dim"),
+    ],
+)
+def test_sizes_are_at_least_1(line: str, option: str) -> None:
+    with pytest.raises(ValueError, match=f"{option} must be (at least 1|positive), got"):
+        create_model(f"{line} dim=16", vocab_size=8)
+
+
+@pytest.mark.parametrize("size", [0, -1, 16.0, "16", True])
+@pytest.mark.parametrize("name", ["vocab_size", "num_features", "num_outputs"])
+def test_sizes_of_a_model_are_whole_numbers(name: str, size: Any) -> None:
+    sizes = {"vocab_size": 16, name: size} if name != "num_features" else {"num_outputs": 3, name: size}
+    with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1, got"):
+        create_model("[lstm]*1 dim=16", **sizes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 import types
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
@@ -137,7 +138,8 @@ def read_options(owner: Callable[..., Any], options: Mapping[str, Any], what: st
     """Options read by the annotations of a function, or of a class of options.
 
     ``"no"`` is false where a truth value is asked for, a whole float an integer where one is, and None the text
-    ``"none"`` where only texts are taken. What is neither a truth value, a number, a text nor None is left as it is.
+    ``"none"`` where only texts are taken; infinite numbers and NaN are refused. What is neither a truth value, a
+    number, a text nor None is left as it is.
 
     Args:
         owner: whose annotations say the types; an argument without one is left as it is.
@@ -181,6 +183,8 @@ def _read(name: str, value: Any, members: tuple[Any, ...], what: str) -> Any:
         return value
     if bool in members and isinstance(value, str) and value.lower() in (*TRUE, *FALSE):
         return value.lower() in TRUE
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{what}{': ' if what else ''}{name} must be finite, got {value!r}")
     if type(value) in members:
         return value
     if isinstance(value, int) and not isinstance(value, bool) and float in members:

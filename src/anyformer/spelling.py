@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 _COMMAND_LINE: ContextVar[bool] = ContextVar("anyformer_command_line", default=False)
-_OWN = ("target", "metric")
+_OWN = (
+    *("target", "metric", "models", "budget", "out", "more"),
+    *("hold", "seeds", "workers", "parameters", "batch_size"),
+)
 """Arguments that the commands have as options of their own."""
 
 
@@ -32,7 +35,7 @@ def option(name: str, value: str | Sequence[str] | bool | None = None) -> str:
     """
     if not _COMMAND_LINE.get():
         return name if value is None else f"{name}={value!r}"
-    words = f"--{name}" if name in _OWN else f"--option {name}"
+    words = f"--{name.replace('_', '-')}" if name in _OWN else f"--option {name}"
     if value is None:
         return words
     if isinstance(value, bool):

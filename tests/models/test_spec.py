@@ -52,7 +52,7 @@ def test_yaml_and_named_models_take_changes(tmp_path: Path) -> None:
     [
         ("transfomer", "unknown model 'transfomer'; did you mean 'transformer'"),
         ("transformer dim=-3", "dim: Input should be greater than or equal to 1, got -3"),
-        ("transformer depth=0", "depth must be an integer of at least 1, got 0"),
+        ("transformer depth=0", "depth must be an integer from 1 to 10,000, got 0"),
         ("transformer dpth=2", "model 'transformer' has no option 'dpth'; did you mean 'depth'"),
         ("[attention", "expected ']', got 'the end'"),
         ("[attention*0]", "expected a count of at least 1 behind '\\*', got '0'"),
@@ -122,3 +122,18 @@ def test_a_model_in_brackets_is_called_one() -> None:
         create_model("[ifactformer(grid=4)]", vocab_size=4)
     with pytest.raises(ValueError, match="it takes options only"):
         load_spec("mamba_nd([attention])")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("[attention(num_heads=4, num_heads=2)]*1", "the option 'num_heads' stands twice"),
+        ("[[lstm*5000]*2, lstm]*2", "at most 10,000 layers, got 2 times 10,001"),
+        ("lstm*99999999999", "at most 10,000 layers, got 99,999,999,999 times 1"),
+        ("transformer depth=99999999999", "depth must be an integer from 1 to 10,000"),
+        ("lstmm", "unknown model 'lstmm'; did you mean 'lstm'"),
+    ],
+)
+def test_what_stands_twice_or_is_too_large_is_refused(line: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_spec(line)

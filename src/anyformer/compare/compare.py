@@ -24,6 +24,7 @@ from anyformer.compare.run.spawn import refuse_while_importing
 from anyformer.compare.session import Comparison, command_line, now
 from anyformer.machine import available_cores
 from anyformer.processes import start_server
+from anyformer.spelling import option
 from anyformer.tasks import Task
 from anyformer.terminal import new_console
 
@@ -100,7 +101,7 @@ def compare(
         options = {**(options or {}), "metric": metric}
     if more is not None:
         more = f"{more:g}s" if isinstance(more, (int, float)) else more
-        Budget.parse(more)
+        Budget.parse(more, "more")
     if resume or more is not None:
         _refuse_beside_a_plan(given)
         if out is None:
@@ -220,6 +221,8 @@ def help_out(
     folder = Path(out)
     plan = Plan.load(folder, trust_code=trust_code)
     url = full_url(plan.storage, storage)
+    if workers is not None and workers < 1:
+        raise ValueError(f"{option('workers')} must be at least 1, got {workers}")
     workers = workers or min(available_cores(), 8)
     executor = TrainingExecutor(folder, trust_code=trust_code)
     join(folder, url, executor, workers=workers, threads=threads_for(workers))
@@ -235,7 +238,7 @@ def _new_folder(out: str | os.PathLike[str] | None) -> Path | None:
         return None
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"out must be a folder, got the file {str(folder)!r}")
+        raise ValueError(f"{option('out')} must be a folder, got the file {str(folder)!r}")
     if (folder / "plan.json").exists():
         raise ValueError(f"{str(folder)!r} already holds a comparison: resume it, or name another folder")
     return folder

@@ -11,6 +11,8 @@ def head_width(dim: int, num_heads: int, head_dim: int | None) -> int:
         raise ValueError(f"num_heads must be at least 1, got {num_heads}")
     if head_dim is None and dim % num_heads:
         raise ValueError(f"num_heads must divide dim={dim} (or give head_dim), got {num_heads}")
+    if head_dim is not None and head_dim < 1:
+        raise ValueError(f"head_dim must be at least 1, got {head_dim}")
     return dim // num_heads if head_dim is None else head_dim
 
 

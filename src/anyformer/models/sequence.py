@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,7 @@ class SequenceModel(nn.Module, _Saved):
             raise ValueError(
                 f"exactly one of vocab_size and num_features must be given, got {vocab_size} and {num_features}"
             )
+        _check_sizes(vocab_size=vocab_size, num_features=num_features, num_outputs=num_outputs)
         if num_outputs is None and vocab_size is None:
             raise ValueError("num_outputs must be given for a model of features")
         if pool not in POOLS:
@@ -179,6 +181,7 @@ class EncoderDecoder(nn.Module, _Saved):
         self.spec = ModelSpec.model_validate(spec)
         if not self.spec.encoder:
             raise ValueError("the spec has no encoder: build it with anyformer.models.SequenceModel")
+        _check_sizes(vocab_size=vocab_size, num_features=num_features)
         self.vocab_size, self.num_features = vocab_size, num_features
         D = self.spec.dim
         self.target_embed = nn.Embedding(vocab_size, D)
@@ -288,6 +291,13 @@ def embed_checked(
             f"{name} must be features (batch, time, {num_features}) of float, got {tuple(x.shape)} {x.dtype}"
         )
     return embed(x)
+
+
+def _check_sizes(**sizes: int | None) -> None:
+    """Raise ``ValueError`` for a size that is given and is no whole number of at least 1."""
+    for name, size in sizes.items():
+        if size is not None and (isinstance(size, bool) or not isinstance(size, Integral) or size < 1):
+            raise ValueError(f"{name} must be a whole number of at least 1, got {size!r}")
 
 
 def _embedding(vocab_size: int | None, num_features: int | None, dim: int) -> nn.Module:

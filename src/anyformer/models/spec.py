@@ -16,6 +16,8 @@ from anyformer.options import read_options
 from anyformer.registry import nearest
 from anyformer.user_code import refuse_code
 
+MOST_LAYERS = 10_000
+
 
 class PartSpec(BaseModel):
     """A part by name: a mixer, a channel mixer or a wrapper around stacks.
@@ -188,8 +190,9 @@ def named_fields(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
             known = [*sorted(own), *ModelSpec.model_fields]
             raise ValueError(f"model {name!r} has no option {key!r}{nearest(key, known)}")
     options = read_options(function, {k: v for k, v in changes.items() if k in own}, f"model {name!r}")
-    if not isinstance(options.get("depth", 1), int) or options.get("depth", 1) < 1:
-        raise ValueError(f"depth must be an integer of at least 1, got {options['depth']!r}")
+    depth = options.get("depth", 1)
+    if not isinstance(depth, int) or not 1 <= depth <= MOST_LAYERS:
+        raise ValueError(f"depth must be an integer from 1 to {MOST_LAYERS:,}, got {depth!r}")
     return {**function(**options), **fields}
 
 
@@ -233,6 +236,8 @@ def _read_line(line: str, changes: Mapping[str, Any]) -> dict[str, Any]:
     if alone and (".py:" in token or (token in mixers and token not in list_models())):
         fields["layers"] = [reader.part()] * 2
     elif alone and re.fullmatch(r"[\w.-]+", token):
+        if token not in list_models():
+            raise ValueError(f"unknown model {token!r}{nearest(token, {*list_models(), *mixers.ids()})}")
         fields["model"] = reader.next()
     elif reader.peek(1) == "(" and token in list_models() and token not in mixers:
         part = reader.part()
@@ -305,14 +310,17 @@ class _Reader:
             self.expect("]")
         else:
             found = [self.part()]
-        return iter(found * self.count())
+        count = self.count()
+        if count * len(found) > MOST_LAYERS:
+            self.fail(f"a model has at most {MOST_LAYERS:,} layers, got {count:,} times {len(found):,}")
+        return iter(found * count)
 
     def count(self) -> int:
         if self.peek() != "*":
             return 1
         self.next()
         token = self.next()
-        if not token.isdigit() or int(token) < 1:
+        if not token.isdecimal() or int(token) < 1:
             self.fail(f"expected a count of at least 1 behind '*', got {token or 'the end'!r}")
         return int(token)
 
@@ -326,6 +334,8 @@ class _Reader:
             while self.peek() != ")":
                 if self.peek(1) == "=":
                     key = self.name("an option")
+                    if key in part.options:
+                        self.fail(f"the option {key!r} stands twice")
                     self.next()
                     part.options[key] = self.value()
                 else:

@@ -33,6 +33,8 @@ class Fire(Positions):
         linear: bool = False
 
         def info(self) -> PositionInfo:
+            if self.hidden < 1:
+                raise ValueError(f"hidden must be at least 1, got {self.hidden}")
             return PositionInfo(scores=True)
 
     options: Options

@@ -28,7 +28,23 @@ def test_budgets(text, kind, amount):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "fast", "10", "10 parsecs", "s", "1e3s", "1..2s", "5ks", None, True, "10s 5s"]
+    "text",
+    [
+        "",
+        "fast",
+        "10",
+        "10 parsecs",
+        "s",
+        "1e3s",
+        "1..2s",
+        "5ks",
+        None,
+        True,
+        "10s 5s",
+        "1,5 min",
+        "12,34 steps",
+        "1,0000 tokens",
+    ],
 )
 def test_not_budgets(text):
     with pytest.raises(ValueError, match="budget: expected a time"):
@@ -38,6 +54,12 @@ def test_not_budgets(text):
 @pytest.mark.parametrize("text", ["-5s", "0s", "-1 steps", -3, "0 tokens"])
 def test_budgets_that_are_not_positive(text):
     with pytest.raises(ValueError, match="budget must be positive, got"):
+        Budget.parse(text)
+
+
+@pytest.mark.parametrize("text", ["0.5 steps", "1.5 steps", "1.0005k steps"])
+def test_budgets_of_steps_are_whole(text):
+    with pytest.raises(ValueError, match="budget must be whole steps, at least one, got"):
         Budget.parse(text)
 
 

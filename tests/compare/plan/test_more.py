@@ -115,7 +115,7 @@ def test_what_cannot_be_gone_on_with(copied, tmp_path):
         compare(more="1m", out=tmp_path / "nothing", quiet=True)
     with pytest.raises(ValueError, match="out must name the folder to go on with"):
         compare(more="1m", quiet=True)
-    with pytest.raises(ValueError, match="budget: expected a time"):
+    with pytest.raises(ValueError, match="more: expected a time"):
         compare(more="a while", out=copied, quiet=True)
     with pytest.raises(ValueError, match="it takes no task$"):
         compare("recall.csv", more="1m", out=copied, quiet=True)

@@ -204,3 +204,16 @@ def test_what_is_proposed_counts_with_the_slowest_stretch(paces):
     times = found.shortage.steps / steps
     assert found.shortage.seconds >= MARGIN * 6 * max(slowest, seconds) / 2 * (times - 0.7)
     assert any("slowest stretch" in detail for detail in found.details)
+
+
+def test_no_training_passes_a_reference_that_cannot_be_better():
+    """A test split of one class: whatever tells it always is right, and no number of steps beats it."""
+    found = verdict(candidate("a", power(0.0, 0.3, 0.3)), reference=0.0)
+    assert found.kind in ("too_close", "no_model_needed")
+    assert found.shortage is None
+
+
+@pytest.mark.parametrize("left", [0.5, 0.05, 0.005])
+def test_a_loss_never_falls_by_more_than_all_of_it(left):
+    found = verdict(candidate("a", lambda n: 3.0 - (3.0 - left) * n / 1000), reference=0.001)
+    assert [0.5 < trend.loss_falls <= 1 for trend in found.trends] == [True]

@@ -27,6 +27,7 @@ from anyformer.compare.plan.schema import (
     Rounds,
     TaskPlan,
 )
+from anyformer.spelling import option
 from anyformer.train.schedule import changed, top, whole
 
 ROUNDS = (0.08, 0.2)
@@ -226,8 +227,9 @@ def check_fits(plan: Plan, speeds: Mapping[str, Speeds], elapsed: float) -> None
 def _check_budget(plan: Plan, gone: float, least: float) -> None:
     budget = plan.granted
     if budget.kind == "seconds" and least > TOLERATED * budget.amount:
+        granted = plan.more[-1].budget if plan.more else plan.budget
         raise ValueError(
-            f"budget: {plan.more[-1].budget if plan.more else plan.budget} is too short on this machine as busy as it "
+            f"{option('more' if plan.more else 'budget')}: {granted} is too short on this machine as busy as it "
             f"is: starting takes {gone:.0f}s of it and the shortest runs the rest; about "
             f"{propose_time(SPARE * least)[0]} would do"
         )

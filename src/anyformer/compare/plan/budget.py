@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from anyformer.spelling import option
+
 CLOSING_SECONDS = 2.0
 """Seconds set aside for the results and the report, on an idle machine; see ``Plan.closing``."""
 OVERHEAD = 1.3
@@ -42,8 +44,10 @@ class Budget:
     amount: float
 
     @classmethod
-    def parse(cls, text: str | float) -> Budget:
+    def parse(cls, text: str | float, name: str = "budget") -> Budget:
         """Read a budget: ``"60s"``, ``"10m"``, ``"2h"``, ``"500 steps"``, ``"1M tokens"``, or a number of seconds.
+
+        ``name`` is that of the argument, for messages.
 
         Raises:
             ValueError: if it is none of these, or not positive.
@@ -51,21 +55,23 @@ class Budget:
         expected = 'expected a time ("60s", "10m", "2h"), "500 steps" or "1M tokens"'
         if isinstance(text, (int, float)) and not isinstance(text, bool):
             text = f"{text}s"
-        found = re.fullmatch(r"\s*([-+]?[\d_.,]*\d)\s*([kKMGB]?)\s*([a-z]+)\s*", str(text))
+        found = re.fullmatch(
+            r"\s*([-+]?(?:\d+|\d{1,3}(?:[,_]\d{3})+)?(?:\.\d+)?)\s*([kKMGB]?)\s*([a-z]+)\s*", str(text)
+        )
         if found is None or found[3] not in UNITS:
-            raise ValueError(f"budget: {expected}, got {str(text)!r}")
+            raise ValueError(f"{option(name)}: {expected}, got {str(text)!r}")
         try:
             number = float(found[1].replace("_", "").replace(",", ""))
         except ValueError:
-            raise ValueError(f"budget: {expected}, got {str(text)!r}") from None
+            raise ValueError(f"{option(name)}: {expected}, got {str(text)!r}") from None
         kind, factor = UNITS[found[3]]
         if found[2] and kind == "seconds":
-            raise ValueError(f"budget: {expected}, got {str(text)!r}")
+            raise ValueError(f"{option(name)}: {expected}, got {str(text)!r}")
         amount = number * factor * {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}[found[2]]
         if amount <= 0 or not math.isfinite(amount):
-            raise ValueError(f"budget must be positive, got {str(text)!r}")
-        if kind == "steps" and amount < 1:
-            raise ValueError(f"budget must be at least one step, got {str(text)!r}")
+            raise ValueError(f"{option(name)} must be positive, got {str(text)!r}")
+        if kind == "steps" and (amount < 1 or amount != int(amount)):
+            raise ValueError(f"{option(name)} must be whole steps, at least one, got {str(text)!r}")
         return cls(kind, amount)
 
     def steps(self, tokens: int) -> int | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from anyformer.mixers import preset
 from anyformer.models import ModelSpec, load_spec
+from anyformer.spelling import option
 
 Model = ModelSpec | Mapping[str, Any] | str | Path
 
@@ -30,7 +31,7 @@ def named_models(
         models = split_models(models)
     pairs = list(models.items()) if isinstance(models, Mapping) else [("", given) for given in models]
     if not pairs:
-        raise ValueError("models must name at least one candidate, got none")
+        raise ValueError(f"{option('models')} must name at least one candidate, got none")
     named: dict[str, Model] = {}
     for name, given in [pair for one in pairs for pair in _expanded(*one)]:
         load_spec(given, trust_code=trust_code)  # raises if it cannot be read
@@ -76,5 +77,5 @@ def split_models(text: str) -> list[str]:
             parts[-1] += character
     parts = [part.strip() for part in parts]
     if not all(parts):
-        raise ValueError(f"models must be names or specs between commas, got {text!r}")
+        raise ValueError(f"{option('models')} must be names or specs between commas, got {text!r}")
     return parts

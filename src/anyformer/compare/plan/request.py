@@ -9,6 +9,7 @@ import torch
 
 from anyformer.compare.plan.budget import Budget
 from anyformer.machine import available_cores
+from anyformer.spelling import option
 
 Hold = Literal["parameters", "flops"]
 
@@ -45,17 +46,17 @@ def check_request(
     """
     parsed = Budget.parse(budget)
     if hold not in ("parameters", "flops"):
-        raise ValueError(f"hold must be 'parameters' or 'flops', got {hold!r}")
+        raise ValueError(f"{option('hold')} must be 'parameters' or 'flops', got {hold!r}")
     if seeds < FEWEST_SEEDS:
         raise ValueError(
-            f"seeds must be at least {FEWEST_SEEDS}, or nothing can be said about chance; got {seeds}"
+            f"{option('seeds')} must be at least {FEWEST_SEEDS}, or nothing can be said about chance; got {seeds}"
         )
     cores = available_cores()
     if workers is None:
         workers = 1 if torch.cuda.is_available() else min(cores, 8)
     for name, value in (("workers", workers), ("parameters", parameters), ("batch_size", batch_size)):
         if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+            raise ValueError(f"{option(name)} must be at least 1, got {value}")
     text = f"{budget:g}s" if isinstance(budget, (int, float)) else str(budget)
     return Request(parsed, text, hold, seeds, workers, threads_for(workers), parameters, batch_size)  # type: ignore[arg-type]
 

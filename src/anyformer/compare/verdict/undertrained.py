@@ -130,7 +130,7 @@ def trend_of(candidate: CandidateResult, metric: MetricInfo) -> Trend | None:
         gains=growth([*scores, (steps, sign * fmean(valid))], _noise(valid)),
         learned=sign * (fmean(valid) - known) if math.isfinite(known) else None,
         noise=_noise(valid),
-        loss_falls=falls[0] / max(abs(fmean(losses)), 1e-12) if falls else 0.0,
+        loss_falls=-math.expm1(-falls[0] / max(abs(fmean(losses)), 1e-12)) if falls else 0.0,
     )
 
 
@@ -176,6 +176,8 @@ class _Case:
 
     def _to_pass(self, contrast: Contrast) -> float | None:
         """Return the doublings until some candidate beats the reference of this contrast; None if none will."""
+        if self.scores[contrast.other] + contrast.smallest > self._best:
+            return None
         reach = max(contrast.smallest, (contrast.high - contrast.low) / 2)
         reach = reach if math.isfinite(reach) else contrast.smallest
         lacking = []
@@ -187,6 +189,12 @@ class _Case:
         if any(not trend.gains or trend.loss_falls >= FALLING for trend in self.trends.values()):
             return max(HORIZON, self.blank)
         return self.blank or None
+
+    @property
+    def _best(self) -> float:
+        """The best score that the metric has, higher is better."""
+        low, high = self.metric.limits
+        return high if self.metric.higher_is_better else -low
 
     def _to_settle(self, contrast: Contrast, *, is_beaten: bool) -> float | None:
         """Return the doublings that might separate two candidates or reverse their order; None if none will."""

@@ -125,6 +125,8 @@ class Mamba2(Mixer):
 
         def info(self) -> MixerInfo:
             self.needs_causal(True, "its state runs along time")
+            if self.norm_eps <= 0:
+                raise ValueError(f"norm_eps must be positive, got {self.norm_eps}")
             return MixerInfo(reach=(None, 0), state="constant")
 
     options: Options

@@ -39,6 +39,8 @@ class Retention(Mixer):
 
         def info(self) -> MixerInfo:
             self.needs_causal(True, "its decay runs along time")
+            if self.value_factor < 1:
+                raise ValueError(f"value_factor must be at least 1, got {self.value_factor}")
             return MixerInfo(reach=(None, 0), cost="n", memory="n", state="constant")
 
     options: Options
