@@ -121,21 +121,3 @@ def test_what_no_format_reads_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"column 'when' .* does not hold dates, .* {why}"):
         open_data(path, date="when")
     assert why in " ".join(open_data(path, kind="forecast").notes())
-
-
-@pytest.mark.parametrize("case", [str.lower, str.upper, str.title])
-def test_weekdays_of_two_words_are_read_in_any_case(case: Callable[[str], str]) -> None:
-    words = [
-        "segunda-feira",
-        "ter\u00e7a-feira",
-        "quarta-feira",
-        "quinta-feira",
-        "sexta-feira",
-        "s\u00e1bado",
-        "domingo",
-    ]
-    days = pd.date_range("2001-01-01", periods=60)
-    texts = [f"{case(words[day.weekday()])}, {day:%d.%m.%Y}" for day in days]
-    found = dates_of(texts)
-    assert found.clock.tolist() == days.tolist()
-    assert found.reading.write(days.to_numpy().astype("datetime64[us]")) == {"when": texts}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -104,5 +106,44 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
         model = create_model("transformer dim=16 depth=1", vocab_size=task.vocab_size)
         save_bundle(tmp_path / str(seed), model, task, step=seed)
     shutil.copy(tmp_path / "1" / "model.safetensors", tmp_path / "0")
-    with pytest.raises(ValueError, match=r"model.safetensors is not the file that was saved with task.json"):
+    with pytest.raises(ValueError, match=r"model.safetensors is not the file that was saved with the others"):
         load_bundle(tmp_path / "0")
+
+
+def saved_on_a_table(tmp_path: Path) -> Path:
+    rows = "\n".join(f"{i % 7}.5,{i % 5}.25,{'ab'[i % 2]}" for i in range(70))
+    (tmp_path / "data.csv").write_text("x,z,y\n" + rows)
+    task = create_task(tmp_path / "data.csv", target="y")
+    model = create_model("[lstm]*1 dim=8", num_features=1, num_outputs=2, pool="mean")
+    save_bundle(tmp_path / "model", model, task)
+    return tmp_path / "model"
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda facts: facts["encoding"].update(classes=["a"]),
+        lambda facts: facts["encoding"].update(classes=["b", "a"]),
+        lambda facts: facts["encoding"].pop("standard"),
+        lambda facts: facts["encoding"]["layout"].update(columns=["x"]),
+        lambda facts: facts.update(inputs="bytes"),
+        lambda facts: facts["files"].pop("task.json") and facts.update(encoding=None, files=5),
+    ],
+)
+def test_edited_facts_are_refused(tmp_path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
+    folder = saved_on_a_table(tmp_path)
+    load_bundle(folder)
+    facts = json.loads((folder / "task.json").read_text())
+    edit(facts)
+    (folder / "task.json").write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match=r"cannot be loaded: task.json is (not the file that was|damaged: )"):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '"x"', "null", '{"a": '])
+@pytest.mark.parametrize("name", ["task.json", "config.json"])
+def test_a_damaged_file_is_named(tmp_path: Path, name: str, text: str) -> None:
+    folder = saved_on_a_table(tmp_path)
+    (folder / name).write_text(text)
+    with pytest.raises(ValueError, match=f"cannot be loaded: {name} is damaged: "):
+        load_bundle(folder)

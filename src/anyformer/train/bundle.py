@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,7 @@ def save_bundle(folder: str | Path, model: SequenceModel | Path, task: Task, **f
         inputs = "numbers" if task.vocab_size is None else "bytes" if isinstance(task, ByteTask) else "tokens"
         encoding = None if task.encoding is None else task.encoding.model_dump(mode="json", exclude_none=True)
         held = {"task": task.name, "title": task.title, **facts, "inputs": inputs, "encoding": encoding}
-        held["files"] = {name: file_digest(temporary / name) for name in FILES}
+        held["files"] = {name: file_digest(temporary / name) for name in FILES} | {FACTS: _digest(held)}
         (temporary / FACTS).write_text(json.dumps(held, indent=1), encoding="utf-8")
         code = temporary / user_code.FOLDER
         if code.is_dir():  # named by content: nothing is overwritten
@@ -229,10 +230,9 @@ def load_bundle(folder: str | os.PathLike[str], *, trust_code: bool = False) -> 
     _check_folder(folder)
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # the hub's loader prints
+            _json(folder / FILES[0])
             model = SequenceModel.from_pretrained(folder, strict=True, trust_code=trust_code)
-        path = folder / FACTS
-        facts = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        _check_files(folder, facts.pop("files", {}))
+        facts = _facts(folder) if (folder / FACTS).exists() else {}
         encoding = load_encoding(facts["encoding"]) if facts.get("encoding") else None
     except (ValueError, TypeError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())
@@ -240,13 +240,40 @@ def load_bundle(folder: str | os.PathLike[str], *, trust_code: bool = False) -> 
     return Bundle(folder, model.eval(), facts, encoding)
 
 
-def _check_files(folder: Path, digests: dict[str, str]) -> None:
-    """Raise ValueError if a file is not the one that the bundle was saved with."""
-    for name, digest in digests.items():
-        if file_digest(folder / name) != digest:
+def _json(path: Path) -> dict[str, Any]:
+    """Return the object in a file of a bundle; ``ValueError`` with the file's name if it holds none."""
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path.name} is damaged: {error}") from None
+    if not isinstance(held, dict):
+        raise ValueError(f"{path.name} is damaged: it must hold an object, got {type(held).__name__}")
+    return held
+
+
+def _digest(facts: dict[str, Any]) -> str:
+    """Hash the facts of a bundle, without the digests in them."""
+    text = json.dumps({name: fact for name, fact in facts.items() if name != "files"}, sort_keys=True)
+    return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    """Return the facts in a bundle's ``task.json``.
+
+    Raises:
+        ValueError: it, or another file, is not the one that the bundle was saved with.
+    """
+    facts = _json(folder / FACTS)
+    own = _digest(facts)
+    digests = facts.pop("files", {})
+    if not isinstance(digests, dict):
+        raise ValueError(f"{FACTS} is damaged: files must hold an object, got {type(digests).__name__}")
+    for name in {*FILES, FACTS} & set(digests):
+        if digests[name] != (own if name == FACTS else file_digest(folder / name)):
             raise ValueError(
-                f"{name} is not the file that was saved with {FACTS}; it is damaged or was replaced"
+                f"{name} is not the file that was saved with the others; it is damaged, edited or was replaced"
             )
+    return facts
 
 
 def _check_folder(folder: Path) -> None:
