@@ -126,6 +126,9 @@ def test_parts_of_a_day_in_several_columns(
     path = saved(tmp_path, frame[:-3])
     assert open_data(path, "y", context=6, horizon=3).describe()["absent_steps"] == 0
     assert forecast(path)[names].astype(int).values.tolist() == frame[names][-3:].values.tolist()
+    dated = frame.assign(when=moments.strftime("%d.%m.%Y"))
+    task = open_data(saved(tmp_path, dated), "y", date_format="%d.%m.%Y")
+    assert task.encoding is not None and task.encoding.layout.date == "when"
 
 
 @pytest.mark.parametrize("span", ["{a:%d.%m.%Y}-{b:%d.%m.%Y}", "{a:%Y-%m-%d} / {b:%Y-%m-%d}"])

@@ -70,8 +70,8 @@ def find_axis(
     if date:
         return _named(path, frame, dated_columns(frame, date), codes, options, remarks)
     found = [dates for name in frame.columns for dates in _read(frame, str(name), codes, options)]
-    found += _short_years(frame, codes, options)
     if date_format is None:
+        found += _short_years(frame, codes, options)
         found = [_extended(frame, dates, codes, options) for dates in found]
     fitting = [dates for dates in found if is_axis(dates)]
     if not fitting:
@@ -245,7 +245,7 @@ def _read(frame: pd.DataFrame, name: str, codes: np.ndarray | None, options: dic
 
 
 def _short_years(frame: pd.DataFrame, codes: np.ndarray | None, options: dict[str, Any]) -> list[Dates]:
-    """The dates of columns that are called year, with two digits, and month, with the day where there is one."""
+    """Return the dates in columns named year, of two digits, and month, with the day if there is one."""
     named = {
         part: [name for name in map(str, frame.columns) if part_of(name) == part]
         for part in ("%Y", "%b", "%d")
