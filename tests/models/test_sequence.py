@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from anyformer import Call
 from anyformer.models import (
     EncoderDecoder,
     SequenceModel,
@@ -163,3 +164,16 @@ def test_dtypes_survive_saving(tmp_path: Path, dtype: torch.dtype) -> None:
     assert {k: (v.dtype, v.sum()) for k, v in again.state_dict().items()} == {
         k: (v.dtype, v.sum()) for k, v in model.state_dict().items()
     }
+
+
+def test_a_decoder_hears_its_side_inputs_while_it_streams() -> None:
+    model = EncoderDecoder(load_spec("encoder_decoder", dim=16).model_dump(), vocab_size=9).double().eval()
+    source, target, part = torch.randint(9, (2, 7)), torch.randint(9, (2, 6)), torch.randint(3, (2, 6))
+    expected = model(source, target, call=Call(side={"part": part}))
+    assert not torch.allclose(expected, model(source, target))
+    context, state, out = model.encode(source), model.init_state(2), []
+    for cut in (slice(0, 1), slice(1, 6)):
+        call = Call(side={"part": part[:, cut]})
+        y, state = model.stream(target[:, cut], state, context=context, call=call)
+        out.append(y)
+    torch.testing.assert_close(torch.cat(out, 1), expected)

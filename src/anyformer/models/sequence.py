@@ -223,11 +223,17 @@ class EncoderDecoder(nn.Module, _Saved):
         return self.decoder.init_state(batch_size)
 
     def stream(
-        self, target: Tensor, state: State, mask: Tensor | None = None, *, context: Context | None = None
+        self,
+        target: Tensor,
+        state: State,
+        mask: Tensor | None = None,
+        *,
+        context: Context | None = None,
+        call: Call | None = None,
     ) -> tuple[Tensor, State]:
         """Return logits of the next target tokens and the new state; pass ``context`` of ``encode`` with the first."""
         x = self.scale * embed_checked(self.target_embed, target, self.vocab_size, None, "target")
-        h, state = self.decoder.stream(x, state, mask=mask, context=context)
+        h, state = self.decoder.stream(x, state, mask=mask, context=context, call=call)
         return self.head(h), state
 
     def num_parameters(self) -> int:
