@@ -59,9 +59,11 @@ def whole_folder(path: Path, *, temporary: Path | None = None) -> Iterator[Path]
         raise
 
 
-def remove_temporary(folder: Path) -> None:
-    """Remove unfinished files that killed processes left in a folder."""
+def remove_temporary(folder: Path, *, keep: str = "") -> None:
+    """Remove unfinished files that killed processes left in a folder, but those of the file ``keep``."""
     for rest in folder.glob(TEMPORARY):
+        if keep and rest.name.startswith(f".{keep}."):
+            continue
         if rest.is_dir():
             shutil.rmtree(rest, ignore_errors=True)
         else:

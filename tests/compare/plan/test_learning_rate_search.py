@@ -158,7 +158,7 @@ def test_rates_that_diverge_end_the_way_up(tmp_path):
 
 def test_a_candidate_that_always_diverges_has_failed(tmp_path):
     found = searched(make_plan("a"), tmp_path, Valley({"a": 1.0}, bears=1e-9)).found["t"]
-    assert found.failures["a"] == ("diverged", "the loss was nan; so it went with every learning rate")
+    assert found.failures["a"] == ("diverged", "the loss was nan; every learning rate failed")
     assert len(found.search["a"]) == RUNGS.index(start_for(100_000)[1]) + 1
 
 

@@ -32,6 +32,18 @@ def test_a_claimed_unit_is_nobody_elses(tmp_path):
     assert first.unfinished(units("a")) == [two.unit]
 
 
+def test_a_claim_removes_what_killed_workers_left_but_not_what_the_coordinator_writes(tmp_path):
+    queue = WorkQueue(tmp_path)
+    queue.enqueue(units("a", seeds=1))
+    home = queue.home(units("a", seeds=1)[0])
+    home.mkdir(parents=True)
+    left, written = home / ".checkpoint.pt.7.tmp", home / ".troubles.json.8.tmp"
+    left.touch()
+    written.touch()
+    assert queue.claim() is not None
+    assert written.exists() and not left.exists()
+
+
 def test_quiet_units_run_alone(tmp_path):
     first, second = WorkQueue(tmp_path), WorkQueue(tmp_path)
     first.enqueue(units("a", phase="measure"))

@@ -72,7 +72,7 @@ class TrainingExecutor:
             plan = Plan.load(self.folder, trust_code=self.trust_code)
             task_plan = plan.task(unit.task)
             if unit.data and unit.data != task_plan.data.id:
-                raise ValueError(f"the comparison goes on with other data of {unit.task!r} now")
+                raise ValueError(f"the plan now has other data of {unit.task!r} than this unit")
             task = self.task(task_plan)
         except ValueError as error:
             raise MachineFault(str(error)) from error

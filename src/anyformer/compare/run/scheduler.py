@@ -254,7 +254,7 @@ class Scheduler:
             getattr(trials, round_).append(rate)
         elif not ladder.best_of(losses):
             last = list(failures.values())[-1]
-            reason = f"{last.reason}; so it went with every learning rate"
+            reason = f"{last.reason}; every learning rate failed"
             self.found[task.name].failures.setdefault(name, (last.status, reason))
 
     def _choose(self, task: TaskPlan, name: str) -> None:

@@ -28,6 +28,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from anyformer.compare.run.locks import FileLock
 from anyformer.compare.run.unit import QUIET, Outcome, Unit
 from anyformer.compare.run.unit_files import (
+    INCIDENTS,
     PROGRESS,
     RESULT,
     abandoned,
@@ -222,7 +223,9 @@ class WorkQueue:
                 return None
             if state == TrialState.WAITING:
                 self.storage.set_trial_state_values(claim.trial, TrialState.RUNNING)
-        remove_temporary(claim.folder)
+        remove_temporary(
+            claim.folder, keep=INCIDENTS
+        )  # the coordinator may be writing them, without the lock
         (claim.folder / PROGRESS).unlink(missing_ok=True)
         note_owner(claim.folder)
         return claim
