@@ -66,6 +66,8 @@ def test_check_of_a_broken_mixer_names_the_law_and_fails(run: Run, tmp_path: Pat
     ("args", "message"),
     [
         (("check",), "name what to check, or say --all"),
+        (("check", "mamba", "--all"), "--all checks every part and op: it takes no mamba"),
+        (("check", "mamba", "--workers", "0"), "--workers must be at least 1, got 0"),
         (("check", "attenton"), "unknown mixer 'attenton'; did you mean 'attention'"),
         (("check", "attention", "--law", "reech"), "unknown law 'reech'; did you mean 'reach'"),
         (("bench", "attention", "--length", "0"), "--length must be at least 1"),

@@ -12,7 +12,7 @@ import pytest
 
 from anyformer import metrics
 from anyformer.compare.run.items import sample_of
-from anyformer.compare.verdict.confidence_intervals import Entry, estimate
+from anyformer.compare.verdict.confidence_intervals import ScoredEntry, estimate
 from anyformer.registry import modules_in
 from anyformer.tasks import Task, evaluate
 from anyformer.tasks.labelled import LabelledTask
@@ -57,7 +57,7 @@ def test_a_task_is_ranked_by_it_with_an_interval(written: dict[str, str], tmp_pa
         task = labelled()
         task.rank_by(name)
         found = evaluate(task.references()[1].fit(task).predict, task, "test", batch_size=64)
-        entry = Entry("linear", (sample_of(found),), is_reference=True)
+        entry = ScoredEntry("linear", (sample_of(found),), is_reference=True)
         low, high = estimate(entry, task.metric.info.limits).interval()
         assert 0 < low < entry.score < high < 1
         metrics.metrics._entries.pop("matthews", None)

@@ -209,3 +209,10 @@ def test_what_was_left_out_is_said_where_too_little_is_left(tmp_path: Path) -> N
     frame = pd.DataFrame({"id": range(100, 160), "x": [1.5] * 60, "y": ["a", "b"] * 30})
     with pytest.raises(DataError, match="only 1 different sequences: .*left out: 'id'"):
         open_data(saved(tmp_path, frame), "y")
+
+
+def test_a_column_alone_may_be_forecast(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"v": np.random.default_rng(0).normal(size=90)})
+    with pytest.raises(DataError, match="no numeric column besides the target; kind='forecast' forecasts"):
+        open_data(saved(tmp_path, frame), "v")
+    assert open_data(tmp_path / "data.csv", "v", kind="forecast").metric.name.startswith("MAE")

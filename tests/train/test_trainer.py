@@ -126,7 +126,16 @@ def test_weight_decay_is_for_matrices_only() -> None:
     assert decayed
 
 
-@pytest.mark.parametrize("field", [{"steps": 0}, {"learning_rate": -1.0}, {"batchsize": 3}])
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"steps": 0},
+        {"learning_rate": -1.0},
+        {"learning_rate": float("inf")},
+        {"weight_decay": float("nan")},
+        {"batchsize": 3},
+    ],
+)
 def test_wrong_configurations(field: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(field))):
         TrainConfig(**field)

@@ -53,6 +53,10 @@ def check(
 
     if not targets and not every:
         raise ValueError("name what to check, or say --all")
+    if targets and every:
+        raise ValueError(f"--all checks every part and op: it takes no {', '.join(targets)}")
+    if workers is not None and workers < 1:
+        raise ValueError(f"--workers must be at least 1, got {workers}")
     _check_device(device)
     ops = [f"{_OP}{name}" for name in op_names() if device == "cpu"] if every else []
     names = [*all_targets(), *ops] if every else targets or []

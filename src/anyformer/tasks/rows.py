@@ -169,7 +169,11 @@ def _only_text(table: Table, used: set[str], notes: list[str]) -> str:
     for name, ways in dated:
         if ways:
             notes = [f"{name!r} holds dates written in several ways, {ways}", *notes]
-    raise DataError(f"{table.path} has no numeric column besides the target{reasons(notes)}")
+    ahead = any(name in table.frame and table.numbers(name) is not None for name in used)
+    raise DataError(
+        f"{table.path} has no numeric column besides the target{reasons(notes)}"
+        + (f"; {option('kind', 'forecast')} forecasts the rows in their order" if ahead else "")
+    )
 
 
 def bytes_of(column: pd.Series, length: int | None, remarks: list[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -46,7 +46,7 @@ class TrainConfig(BaseModel):
             ``short_length`` tokens (staged training, Press 2020, section 4); for tasks with a target for each token.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     steps: int = Field(300, ge=1)
     batch_size: int = Field(32, ge=1)
