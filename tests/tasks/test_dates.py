@@ -101,7 +101,7 @@ def test_dates_are_what_they_were_made_from_or_it_is_said(made: tuple[list[str],
     texts, dates, what = made
     found = dates_of([text or None for text in texts])
     right = np.array_equal(found.clock.to_numpy(), dates, equal_nan=True)
-    assert right or any("do not tell" in remark for remark in found.remarks), (what, found)
+    assert right or any("do not decide" in remark for remark in found.remarks), (what, found)
     if right:
         there = ~np.isnat(dates)
         values = found.counted(True).values.to_numpy()[there]
@@ -118,7 +118,7 @@ def test_a_forecast_is_dated_and_written_as_the_rows_would_go_on(
     with TemporaryDirectory() as folder:
         path = saved(Path(folder), table(texts[:-3]))
         names = forecast(path, context=4)
-        assert names["when"].tolist() == texts[-3:] or "do not tell" in notes_of(path), what
+        assert names["when"].tolist() == texts[-3:] or "do not decide" in notes_of(path), what
 
 
 class TestValuesThatDoNotFit:
@@ -180,7 +180,7 @@ class TestAmbiguity:
         hours = pd.date_range("2020-03-04", periods=20, freq="h").strftime("%d/%m/%Y %H:%M")
         remark = dates_of(hours).remarks[0]
         assert (
-            "(04/03/2020 00:00) is read as %d/%m/%Y %H:%M and not as %m/%d/%Y %H:%M, though its dates do not tell"
+            "(04/03/2020 00:00) is read as %d/%m/%Y %H:%M and not as %m/%d/%Y %H:%M, though its dates do not decide"
             in remark
         )
         assert dates_of(hours, dayfirst=False).clock[0] == pd.Timestamp("2020-04-03")
