@@ -36,18 +36,18 @@ class ModelCase:
         """Build the model with noise on its parameters, in evaluation mode unless ``train`` is true."""
         return randomized(self.make).to(self.device, dtype).train(train)
 
-    def tokens(self, model: Model, batch: int, length: int, seed: int = 1) -> Tokens:
+    def tokens(self, model: Model, batch: int, length: int, seed: int = 1) -> TokenInputs:
         """Draw random tokens for each sequence that the model reads, with different lengths where possible."""
         generator = torch.Generator().manual_seed(seed)
         found = {}
         for more, (name, longest) in enumerate(limits(model).items()):
             size = (batch, min(length + 3 * more, longest or length + 3 * more))
             found[name] = torch.randint(model.vocab_size or 1, size, generator=generator).to(self.device)
-        return Tokens(found, {})
+        return TokenInputs(found, {})
 
 
 @dataclass(frozen=True)
-class Tokens:
+class TokenInputs:
     """Inputs of one call of a model: tokens (B, T) int64 by the name of the sequence, and masks of some of them."""
 
     x: Mapping[str, Tensor]
@@ -60,20 +60,20 @@ class Tokens:
         y: Tensor = model(*self.x.values(), *masks, **calls)
         return y
 
-    def masked(self, **masks: Tensor) -> Tokens:
+    def masked(self, **masks: Tensor) -> TokenInputs:
         """Return the same tokens with masks (B, T) bool."""
         return replace(self, masks=masks)
 
-    def changed(self, name: str, positions: slice, vocabulary: int) -> Tokens:
+    def changed(self, name: str, positions: slice, vocabulary: int) -> TokenInputs:
         """Return other tokens at some positions of one sequence."""
         x = self.x[name].clone()
         x[:, positions] = (x[:, positions] + 1) % vocabulary
         return replace(self, x={**self.x, name: x})
 
-    def alone(self, b: int) -> Tokens:
+    def alone(self, b: int) -> TokenInputs:
         """Return the real tokens of one sample, without masks."""
         rows = {name: x[b : b + 1] for name, x in self.x.items()}
-        return Tokens(
+        return TokenInputs(
             {name: x[:, self.masks[name][b]] if name in self.masks else x for name, x in rows.items()}, {}
         )
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from anyformer.laws.case import LawBroken
 from anyformer.laws.measures import LENGTH, close
-from anyformer.laws.models.cases import Model, ModelCase, Tokens
+from anyformer.laws.models.cases import Model, ModelCase, TokenInputs
 from anyformer.laws.registry import register_model_law
 from anyformer.models import EncoderDecoder, SequenceModel
 
@@ -41,7 +41,7 @@ def _ragged(x: Tensor, where: str, turn: int) -> Tensor:
     return order < lengths if where == "right" else order >= T - lengths
 
 
-def _padded(model: Model, tokens: Tokens, what: str) -> None:
+def _padded(model: Model, tokens: TokenInputs, what: str) -> None:
     y = tokens(model)
     last = list(tokens.x)[-1]
     for b in range(len(y)):
@@ -49,7 +49,7 @@ def _padded(model: Model, tokens: Tokens, what: str) -> None:
         close(f"{what} against sample {b} alone", mine, tokens.alone(b)(model)[0])
 
 
-def _packed(model: Model, tokens: Tokens) -> None:
+def _packed(model: Model, tokens: TokenInputs) -> None:
     """Two in each row, of unequal lengths; in an encoder-decoder the second target belongs to the second source."""
     ids = {name: (torch.arange(x.shape[1], device=x.device) > 6).long() + 1 for name, x in tokens.x.items()}
     packed = tokens.masked(**{name: ids[name].expand_as(x) for name, x in tokens.x.items()})
@@ -73,7 +73,7 @@ def reach(case: ModelCase) -> bool:
     return model.pool is None and _hides_what_is_later(model, tokens, "x", model.body.info.causal)
 
 
-def _hides_what_is_later(model: Model, tokens: Tokens, name: str, causal: bool) -> bool:
+def _hides_what_is_later(model: Model, tokens: TokenInputs, name: str, causal: bool) -> bool:
     if not causal:
         return False
     y, T = tokens(model), tokens.x[name].shape[1]
@@ -87,7 +87,7 @@ def _hides_what_is_later(model: Model, tokens: Tokens, name: str, causal: bool) 
     return True
 
 
-def _sees_its_source(model: EncoderDecoder, tokens: Tokens) -> None:
+def _sees_its_source(model: EncoderDecoder, tokens: TokenInputs) -> None:
     """Check that encoded tokens depend on later ones, and every output on the first and the last source token."""
     if model.encoder.info.causal:
         raise LawBroken(

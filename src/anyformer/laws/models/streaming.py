@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from anyformer.laws.measures import LENGTH, close
-from anyformer.laws.models.cases import Model, ModelCase, Tokens
+from anyformer.laws.models.cases import Model, ModelCase, TokenInputs
 from anyformer.laws.registry import register_model_law
 from anyformer.models import EncoderDecoder
 
@@ -32,7 +32,7 @@ def streaming(case: ModelCase) -> bool:
     return True
 
 
-def _streamed(model: Model, tokens: Tokens, sizes: list[int]) -> Tensor:
+def _streamed(model: Model, tokens: TokenInputs, sizes: list[int]) -> Tensor:
     state, out, start = model.init_state(2), [], 0
     context = None
     if isinstance(model, EncoderDecoder):
