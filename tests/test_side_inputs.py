@@ -266,7 +266,7 @@ def test_a_grid_has_no_holes(part: str, options: dict[str, Any]) -> None:
     mask = torch.ones(2, 9, dtype=torch.bool)
     mask[1, 5] = False  # rows of three, three and two cells
     for holes in (mask, mask.long()):
-        with pytest.raises(ValueError, match="mask must leave out no token between others"):
+        with pytest.raises(ValueError, match="mask must not leave out a token between others"):
             mixer(x, mask=holes)
     mask[1, 6:] = False
     torch.testing.assert_close(mixer(x, mask=mask)[1, :5], mixer(x[1:, :5])[0])

@@ -1,7 +1,7 @@
-"""The one contract of everything that maps a sequence to a sequence of the same length.
+"""The interface of every map of a sequence to a sequence of the same length.
 
-Token mixers, channel mixers, blocks, wrappers and model bodies are all :class:`Mixer`, so that they nest and
-are all held by the same laws (:mod:`anyformer.laws`).
+Token mixers, channel mixers, wrappers and model bodies are all :class:`Mixer`: they nest, and the same laws
+(:mod:`anyformer.laws`) hold for them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 
 
 class Mixer(Part, nn.Module):
-    """A sequence (B, T, D) to a sequence of the same shape.
+    """A map of a sequence (B, T, D) to a sequence of the same shape.
 
     A subclass writes its options with their ``info``, ``__init__`` (which begins with ``super().__init__(dim,
     **options)``), ``_forward`` and, if causal, ``_init_state`` and ``_stream``::
@@ -48,25 +48,25 @@ class Mixer(Part, nn.Module):
 
         options: Options
 
-    Masks, alignment and checks are the base class's work: ``_forward`` sees left-aligned tokens, zero where masked.
+    The base class checks the arguments, masks and aligns: ``_forward`` sees left-aligned tokens, zero where masked.
 
     Args:
         dim: width D.
-        inner: the mixers that a wrapper wraps; their infos are given to ``Options.info``.
+        inner: the mixers inside a wrapper, whose infos are passed to ``Options.info``.
         options: see ``Options``.
     """
 
     class Options(PartOptions):
-        """The options that every mixer has.
+        """The options of every mixer.
 
         Args:
-            causal: whether a token sees no later one. It makes no difference to a mixer that reaches no other token.
+            causal: a token sees no later one; without effect on channel mixers.
         """
 
         causal: bool = True
 
         def info(self, *inner: Any, **_: Any) -> MixerInfo:
-            """The :class:`MixerInfo` of the mixer under these options; ``ValueError`` where they do not go together."""
+            """Return the :class:`MixerInfo` of the mixer under these options; raise ``ValueError`` if they conflict."""
             raise NotImplementedError
 
         def needs_causal(self, value: bool, why: str) -> None:
@@ -81,7 +81,7 @@ class Mixer(Part, nn.Module):
         super().__init_subclass__(**arguments)
         if "describe" in vars(cls):
             raise ValueError(
-                f"{cls.__name__} has describe(), which is no longer asked: write its options as class Options("
+                f"{cls.__name__} has describe(), which is no longer called: write its options as class Options("
                 "Mixer.Options) with a method info(self) -> MixerInfo, see docs/add_a_mixer.md"
             )
 
@@ -99,10 +99,10 @@ class Mixer(Part, nn.Module):
 
     @classmethod
     def info_of(cls, *inner: MixerInfo, **options: Any) -> MixerInfo:
-        """The :class:`MixerInfo` of this mixer under these options, around ``inner``, without building it."""
+        """Return the :class:`MixerInfo` of this mixer under these options, around ``inner``, without building it."""
         return cls._named(cls.Options.read(options).info(*inner))
 
-    # ---- what a subclass writes -------------------------------------------------------------------------
+    # ---- written by subclasses --------------------------------------------------------------------------
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         raise NotImplementedError
@@ -119,8 +119,7 @@ class Mixer(Part, nn.Module):
         return None
 
     def example_side(self, batch_size: int, length: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Side inputs under which the laws are checked, for mixers whose ``info.side`` names some; by default those of
-        the mixers in it."""
+        """Return side inputs for the laws, where ``info.side`` names some; by default those of the mixers inside."""
         found: dict[str, Tensor] = {}
         for child in self.modules():
             if (
@@ -132,18 +131,18 @@ class Mixer(Part, nn.Module):
         return {name: value for name, value in found.items() if name in self.info.side}
 
     def after_step(self, notes: Mapping[str, Tensor], progress: float) -> None:
-        """Write buffers (running means, codebooks, schedules) after a training step; nothing else writes them.
+        """Update buffers (running means, codebooks, schedules) after a training step; nothing else writes them.
 
         Args:
-            notes: what this mixer noted with :meth:`Call.note` since the last step; empty where it did not run.
-            progress: share of the training steps that are done, 0 to 1.
+            notes: the sums that this mixer noted with :meth:`Call.note` since the last step; empty if it did not run.
+            progress: share of the training steps done, 0 to 1.
         """
 
     def hints(self) -> dict[str, dict[str, Any]]:
-        """Per parameter name of this module: ``{"decay": False}``, ``{"lr_scale": 0.1}``."""
+        """Return optimiser hints by parameter name of this module: ``{"decay": False}``, ``{"lr_scale": 0.1}``."""
         return {}
 
-    # ---- what a user calls ------------------------------------------------------------------------------
+    # ---- called by users --------------------------------------------------------------------------------
 
     def forward(
         self,
@@ -159,11 +158,11 @@ class Mixer(Part, nn.Module):
 
         Args:
             x: (B, T, D) float.
-            inputs: for wrappers, which pass on what they were given; everything else is then left out.
-            mask: (B, T) bool, True = real; or integers, 0 = padding and n > 0 = packed sequence n. A masked
-                token changes nothing and gets zeros.
+            inputs: checked inputs, from wrappers only; the arguments below are then left out.
+            mask: (B, T) bool, True = real; or integers, 0 = padding, n > 0 = packed sequence n. A masked token
+                affects no other and gets zeros.
             positions: (B, T) or (B, T, axes), real-valued ids; by default the number of the token.
-            context: another sequence to look at, for mixers whose ``info.context`` is set.
+            context: another sequence to attend to, for mixers whose ``info.context`` is set.
             call: see :class:`Call`.
 
         Returns:
@@ -183,14 +182,14 @@ class Mixer(Part, nn.Module):
         inputs = layout.inputs(None, positions, context, call, self._position_dtype(x), self.info.side)
         self._check_length(inputs)
         aligned = layout.align(x)
-        if aligned.shape[0] * aligned.shape[1] == 0:  # no mixer need know how to mix nothing
+        if aligned.shape[0] * aligned.shape[1] == 0:  # so that mixers never see an empty input
             return layout.restore(aligned)
         return layout.restore(inputs.zero(self._forward(aligned, inputs)))
 
     def init_state(
         self, batch_size: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> State:
-        """The state before the first token: a pytree of tensors whose first axis is the batch."""
+        """Return the state before the first token: a pytree of tensors whose first axis is the batch."""
         self._check_streams()
         reference = next(self.parameters(), torch.empty(0))
         device = torch.device(device) if device is not None else reference.device
@@ -198,7 +197,7 @@ class Mixer(Part, nn.Module):
         return {"count": torch.zeros(batch_size, dtype=torch.int64, device=device), "own": own}
 
     def own_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
-        """The state before the first token without the count of tokens, for a wrapper, which keeps that for all."""
+        """Return the state before the first token without the count of tokens, which a wrapper keeps for its mixers."""
         return self._init_state(batch_size, device, dtype)
 
     def stream(
@@ -214,11 +213,11 @@ class Mixer(Part, nn.Module):
     ) -> tuple[Tensor, State]:
         """Mix the next tokens of sequences whose past is in ``state``.
 
-        Any number of new tokens, none included. A masked token changes no state, so samples may advance by
-        different amounts. ``context`` need only come with the first tokens.
+        T may be any number, zero included. A masked token changes no state, so samples may advance by different
+        numbers of tokens. ``context`` is needed with the first tokens only.
 
         Returns:
-            y (B, T, D) and the new state; the old one is still good.
+            y (B, T, D) and the new state; the old one stays valid.
         """
         if inputs is not None:
             if x.shape[0] == 0 or (x.shape[1] == 0 and inputs.context is None):
@@ -251,7 +250,7 @@ class Mixer(Part, nn.Module):
         context: Context | None = None,
         call: Call | None = None,
     ) -> Mixing | None:
-        """The mixing matrix for x, or ``None`` for a mixer that has none. Real tokens come first in it."""
+        """Return the mixing matrix for x, real tokens first, or None for a mixer that has none."""
         self._check(x, mask, positions, context)
         layout = self._layout(x, mask, call)
         inputs = layout.inputs(None, positions, context, call, self._position_dtype(x), self.info.side)
@@ -276,7 +275,7 @@ class Mixer(Part, nn.Module):
     ) -> None:
         if torch._C._get_tracing_state() is not None:
             raise ValueError(
-                "torch.jit.trace would keep the length and the mask of its example; use torch.compile or torch.export"
+                "torch.jit.trace would fix the length and the mask of its example; use torch.compile or torch.export"
             )
         if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[-1] != self.dim:
             got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
@@ -311,23 +310,23 @@ class Mixer(Part, nn.Module):
             if context.mask is not None:
                 _check_mask("context.mask", context.mask, (B, context.x.shape[1]))
         elif self.info.context and not streaming:
-            raise ValueError(f"context must be given: {self.info.name} looks at one")
+            raise ValueError(f"context must be given: {self.info.name} attends to one")
 
     def _layout(self, x: Tensor, mask: Tensor | None, call: Call | None, streaming: bool = False) -> Layout:
-        """Where the real tokens go, after a check of what goes with them."""
+        """Check the side inputs and the mask; return the layout that puts real tokens first."""
         for name, value in (call.side if call else {}).items():
             if name not in self.info.side:
                 takes = ", ".join(self.info.side) or "none"
                 raise ValueError(
-                    f"call.side has {name!r}, which {self.info.name} does not take; what it takes (info.side): {takes}"
+                    f"call.side has {name!r}, which {self.info.name} does not take; it takes (info.side): {takes}"
                 )
             self.info.side[name].check(name, value, *x.shape[:2])
         layout = Layout.of(x, mask)
         holes = layout.holes() if self.info.grid and not streaming else None
         if holes is not None:
             why = (
-                f"mask must leave out no token between others: {self.info.name} reads tokens as a grid, in which those "
-                "behind would move"
+                f"mask must not leave out a token between others: {self.info.name} reads tokens as a grid, where the "
+                "later ones would shift"
             )
             if torch.compiler.is_compiling():
                 torch._assert_async(~holes, why)
@@ -349,30 +348,30 @@ class Mixer(Part, nn.Module):
 
 
 class Wrapper(Mixer):
-    """A mixer around others, which are given by place: ``super().__init__(dim, inner, **options)``."""
+    """A mixer around others, which are positional arguments: ``super().__init__(dim, inner, **options)``."""
 
     class Options(Mixer.Options, without=("causal",)):
-        """The options of a wrapper. What it is follows from the mixers in it: ``info(self, inner)``."""
+        """The options of a wrapper, whose ``info(self, inner)`` gets the infos of the mixers inside."""
 
         def refuse_grids(self, why: str, **mixers: MixerInfo) -> None:
-            """Raise ``ValueError`` where one of the mixers reads tokens as a grid, on which ``why`` moves them."""
+            """Raise ``ValueError`` if one of the mixers reads tokens as a grid, on which ``why`` would shift them."""
             for name, info in mixers.items():
                 if info.grid:
-                    raise ValueError(f"{name} must not read tokens as a grid: {why} would move others on it")
+                    raise ValueError(f"{name} must not read tokens as a grid: {why} would shift the others on it")
 
 
 def writers(model: nn.Module) -> list[Mixer]:
-    """The mixers of a model that write something behind a step."""
+    """Return the mixers of a model that update buffers after a training step."""
     found = [m for m in model.modules() if isinstance(m, Mixer)]
     return [m for m in found if type(m).after_step is not Mixer.after_step]
 
 
 def after_step(mixers: list[Mixer], call: Call, progress: float) -> None:
-    """Let mixers (:func:`writers`) write their buffers after an optimiser step.
+    """Update the buffers of mixers (see :func:`writers`) after an optimiser step.
 
     Args:
-        call: the one that the step's forward passes were given.
-        progress: share of the training steps that are done, 0 to 1.
+        call: the call of the step's forward passes.
+        progress: share of the training steps done, 0 to 1.
     """
     with torch.no_grad():
         for mixer in mixers:

@@ -1,4 +1,4 @@
-"""What a mixer is and costs, known without its weights; and a mixer written as a matrix."""
+"""Properties and cost of a mixer, known without building it; and a mixer written as a matrix."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ GROWTHS = ("none", "constant", "log n", "n", "n log n", "n^1.5", "n^2")
 
 @dataclass(frozen=True)
 class SideInput:
-    """What a side input is about, so that it goes where its tokens go.
+    """The shape of a side input, by which it is rearranged with its tokens.
 
     Attributes:
-        of: ``"token"``: (B, T, ...), moved with the tokens; ``"sample"``: (B, ...); ``"pair"``: (B, T, T, ...) or a
-            function, which no one moves, so that it is refused where tokens are masked, packed or moved.
-        axes: axes that it has behind those of the tokens.
-        absent: what a token has that nothing is known of, as one that a model puts in front; a side input of nothing
-            else is as if none were given.
+        of: ``"token"``: (B, T, ...), rearranged with the tokens; ``"sample"``: (B, ...); ``"pair"``: (B, T, T, ...) or a
+            function, which is never rearranged, and so refused where tokens are masked, packed or moved.
+        axes: number of axes after those of the tokens.
+        absent: value for tokens without one, such as those that a model prepends; all tokens absent is like no side
+            input.
     """
 
     of: Literal["token", "sample", "pair"] = "token"
@@ -41,17 +41,16 @@ class SideInput:
 
 @dataclass(frozen=True)
 class MixerInfo:
-    """What a mixer is and what it costs, known without its weights.
+    """Properties and cost of a mixer, known without building it.
 
     Attributes:
-        reach: how many tokens back and ahead an output depends on, ``None`` = all. ``(0, 0)`` is a channel
+        reach: numbers of tokens back and ahead that an output depends on, ``None`` = all. ``(0, 0)`` is a channel
             mixer, ``(None, 0)`` causal, ``(None, None)`` bidirectional.
-        cost: growth of time with the length; ``memory``: of what training keeps; ``state``: of what streaming
-            keeps of the past.
-        side: the side inputs it understands (``call.side``), by name.
-        context: whether it looks at a context (cross-attention).
-        grid: whether it reads tokens as a grid by their number, so that none can be put in front or left out between.
-        max_length: the longest sequence it can take, ``None`` = any.
+        cost: growth of time with the length; ``memory``: of training's memory; ``state``: of the streaming state.
+        side: its side inputs (``call.side``), by name.
+        context: it attends to a context (cross-attention).
+        grid: it reads tokens as a grid by their number, so that tokens can be neither prepended nor left out.
+        max_length: the longest sequence, ``None`` = any.
         exceptions: laws that it breaks, each with the reason; an excused law must fail.
     """
 
@@ -75,7 +74,7 @@ class MixerInfo:
 
     @property
     def causal(self) -> bool:
-        """Whether no output depends on a later token, so that the mixer can stream."""
+        """True if no output depends on a later token, so that the mixer can stream."""
         return self.reach[1] == 0
 
 

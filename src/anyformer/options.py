@@ -1,4 +1,4 @@
-"""Options of parts: each written once, in a typed class, and read by its types or refused by name."""
+"""Options of parts: declared once in a typed class, converted and checked by their types."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 class PartOptions:
-    """The options of a part. Every subclass is a frozen dataclass whose fields are given by name.
+    """The options of a part. Every subclass is a frozen, keyword-only dataclass.
 
-    A subclass inherits the options of its parent. The class statement can leave some out::
+    A subclass inherits the options of its parent. Its class statement can leave some out::
 
         class Options(Attention.Options, only=("num_heads", "positions", "causal")):
             bits: int = 8
 
     Args:
-        without: names of the parent's options that this part does not have. They keep the parent's default, or what the
-            subclass sets in their place: a value, or a property.
-        only: the names of the parent's options that it does have.
+        without: the parent's options that this part does not have. They keep the parent's default, or the value or
+            property that the subclass sets instead.
+        only: the parent's options that it has.
     """
 
     kind: ClassVar[str] = ""
     owner: ClassVar[str] = ""
-    """The kind and name of the part that has these options, for messages."""
+    """The name of the part that has these options; with ``kind``, its name in messages."""
 
     def __init_subclass__(
         cls, *, without: Collection[str] = (), only: Collection[str] | None = None, **arguments: Any
@@ -45,7 +45,7 @@ class PartOptions:
         inherited = set(cls.names()) if fields else set()
         if unknown := {*without, *(only or ())} - inherited:
             raise TypeError(
-                f"{cls.__qualname__} leaves out or keeps {sorted(unknown)}, which its parent has not"
+                f"{cls.__qualname__} leaves out or keeps {sorted(unknown)}, which its parent does not have"
             )
         left_out = inherited - set(only) if only is not None else set(without)
         for name in inspect.get_annotations(cls):
@@ -64,15 +64,15 @@ class PartOptions:
 
     @classmethod
     def names(cls) -> list[str]:
-        """The names of the options."""
+        """Return the names of the options."""
         return [field.name for field in _fields(cls) if field.init]
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Self:
-        """Options from what a user gave, the defaults for the rest; see :func:`read_options` for how values are read.
+        """Return the given options, defaults for the rest; values are converted as by :func:`read_options`.
 
         Raises:
-            ValueError: for an option that there is not, that is missing, or whose value has another type.
+            ValueError: for an unknown or a missing option, or a value of another type.
         """
         what = f"{cls.kind} {cls.owner!r}" if cls.kind else cls.owner
         known = cls.names()
@@ -86,7 +86,7 @@ class PartOptions:
 
 
 class Part:
-    """A class whose constructor takes :class:`PartOptions`: its nested class ``Options`` says which.
+    """A class whose constructor takes the options of its nested class ``Options``.
 
     ``inspect.signature`` of the class shows them.
     """
@@ -103,15 +103,15 @@ class Part:
 
     @classmethod
     def name_part(cls, kind: str, name: str) -> None:
-        """Set the kind and name by which messages speak of the part."""
+        """Set the part's kind and name in messages."""
         cls.Options.kind, cls.Options.owner = kind, name
 
 
 class _Signature:
-    """The signature of a class of parts: what its constructor takes by place, and its options."""
+    """The signature of a part's class: the positional arguments of its constructor, and its options."""
 
     def __get__(self, instance: object, owner: type[Part]) -> inspect.Signature:
-        if instance is not None:  # an instance is called with something else
+        if instance is not None:  # an instance has the signature of its __call__
             raise AttributeError("__signature__")
         places = [
             p
@@ -135,16 +135,16 @@ Part.__signature__ = _Signature()  # type: ignore[attr-defined]
 
 
 def read_options(owner: Callable[..., Any], options: Mapping[str, Any], what: str = "") -> dict[str, Any]:
-    """Options read by the annotations of a function, or of a class of options.
+    """Convert options by the annotations of a function, or of a class of options.
 
-    ``"no"`` is false where a truth value is asked for, a whole float an integer where one is, and None the text
-    ``"none"`` where only texts are taken; infinite numbers and NaN are refused. What is neither a truth value, a
-    number, a text nor None is left as it is.
+    Where the type is bool, ``"no"`` becomes False; where it is int, a whole float an integer; where it is str, None
+    becomes ``"none"``. Infinite numbers and NaN are refused. Values other than bool, int, float, str and None are left
+    as they are.
 
     Args:
-        owner: whose annotations say the types; an argument without one is left as it is.
+        owner: its annotations are the types; an option without one is left as it is.
         options: by name.
-        what: who takes them, for messages.
+        what: owner's name in messages.
 
     Raises:
         ValueError: naming the option, what was expected and what came.
@@ -162,10 +162,10 @@ def _fields(options: type[PartOptions]) -> tuple[dataclasses.Field[Any], ...]:
 
 @cache
 def _members(owner: Callable[..., Any]) -> dict[str, tuple[Any, ...]]:
-    """By name the types that its annotation allows; those without one, or that cannot be told, are left out."""
+    """Return the types that each annotation allows, by name; annotations that cannot be resolved are left out."""
     try:
         hints = get_type_hints(owner)
-    except Exception:  # annotations of other people's code may name what is not there
+    except Exception:  # annotations of users' code may not resolve
         return {}
     return {name: _flat(hint) for name, hint in hints.items() if hint is not Any and name != "return"}
 

@@ -1,4 +1,4 @@
-"""What all registries of mixers share: building and asking a part by name."""
+"""Functions on registries of mixers: build, describe and list parts by name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from anyformer.registry import Registry, nearest
 def create_part(
     registry: Registry[type[Mixer]], name: str, dim: int, options: Mapping[str, Any], *inner: Mixer
 ) -> Mixer:
-    """Build a part, around ``inner`` if it is a wrapper; ``ValueError`` for an unknown name or option."""
+    """Build a part, around ``inner`` if it is a wrapper; raise ``ValueError`` for an unknown name or option."""
     cls = mixer_class(registry, name)
     try:
         return cls(dim, *inner, **options)
@@ -27,7 +27,7 @@ def create_part(
 
 
 def mixer_class(registry: Registry[type[Mixer]], name: str) -> type[Mixer]:
-    """The class of that name; ``ValueError`` where it is something else."""
+    """Return the class of that name; raise ``ValueError`` if it is not a mixer."""
     cls = registry.get(name).target
     if not (isinstance(cls, type) and issubclass(cls, Mixer)):
         raise ValueError(f"{registry.kind} {name!r} must be a subclass of anyformer.Mixer, got {cls!r}")
@@ -35,19 +35,19 @@ def mixer_class(registry: Registry[type[Mixer]], name: str) -> type[Mixer]:
 
 
 def option_names(registry: Registry[type[Mixer]], name: str) -> list[str]:
-    """The names of a part's options."""
+    """Return the names of a part's options."""
     return mixer_class(registry, name).Options.names()
 
 
 def part_info(
     registry: Registry[type[Mixer]], name: str, options: Mapping[str, Any], *inner: MixerInfo
 ) -> MixerInfo:
-    """The info of a part that is not built, under the options given and the defaults of the others."""
+    """Return the info of a part under the given options and the defaults of the others, without building it."""
     return mixer_class(registry, name).info_of(*inner, **options)
 
 
 def list_parts(registry: Registry[type[Mixer]], wanted: Mapping[str, Any]) -> list[str]:
-    """Names of the parts whose info, as built by default, has the wanted values."""
+    """Return the names of the parts whose info has the wanted values under the default options."""
     if not wanted:
         return registry.ids()
     for key in wanted:

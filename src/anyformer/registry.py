@@ -1,4 +1,4 @@
-"""Registries: one for each kind of part, the only list that laws, docs, benchmarks and ``compare`` read."""
+"""Registries, one for each kind of part: the only list for laws, docs, benchmarks and ``compare``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ C = TypeVar("C")
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'retention'?"``, in whatever case it is typed; nothing where no known name is near."""
+    """Return ``"; did you mean 'retention'?"``, ignoring case, or an empty text if no known name is close."""
     folded: dict[str, str] = {}
     for one in sorted(known):
         folded.setdefault(one.casefold(), one)
@@ -27,7 +27,7 @@ def near(name: str, known: Iterable[str]) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """What is near, or the known names where nothing is."""
+    """Return the close names, as :func:`near`, or all known names if none is close."""
     names = sorted(known)
     return near(name, names) or "; known: " + ", ".join(names)
 
@@ -40,15 +40,15 @@ class Entry(Generic[T]):
     target: T
     summary: str
     examples: tuple[Mapping[str, Any], ...]
-    """Options under which the laws are checked; the first is the default form."""
+    """Sets of options under which the laws are checked; the first is the default form."""
 
 
 class Registry(Generic[T]):
-    """Ids to parts of one kind; parts are imported when they are first asked for.
+    """The parts of one kind by id, each imported on first use.
 
     Args:
-        kind: the word for error messages, e.g. ``"mixer"``.
-        manifest: id to the module that registers it, as :func:`modules_in` finds it. Listing needs only this.
+        kind: the word for messages, e.g. ``"mixer"``.
+        manifest: the module that registers each id, from :func:`modules_in`. Listing needs only this.
     """
 
     def __init__(self, kind: str, manifest: Mapping[str, str]) -> None:
@@ -58,7 +58,7 @@ class Registry(Generic[T]):
         self._third_parties: dict[str, Any] | None = None
 
     def register(self, id: str, *, examples: list[Mapping[str, Any]] | None = None) -> Callable[[C], C]:
-        """Decorator: make the decorated part known as ``id``. A second part with the same id raises."""
+        """Register the decorated part as ``id``; raise ``ValueError`` if another part has this id."""
 
         def add(target: C) -> C:
             held = self._entries.get(id)
@@ -78,9 +78,9 @@ class Registry(Generic[T]):
         return add
 
     def get(self, id: str) -> Entry[T]:
-        """The entry of ``id``; ``ValueError`` with the nearest names where there is none.
+        """Return the entry of ``id``; raise ``ValueError`` with the closest names if there is none.
 
-        ``"path/to/file.py:Name"`` imports the file and takes the object of that name.
+        ``"path/to/file.py:Name"`` is the object of that name in the file.
         """
         if not isinstance(id, str):
             raise ValueError(f"{self.kind} must be named by a string, got {type(id).__name__}")
@@ -95,11 +95,11 @@ class Registry(Generic[T]):
         return self._entries[id]
 
     def family(self, id: str) -> str:
-        """The folder of the file that registers ``id``; empty for a part of somebody else's."""
+        """Return the folder of the file that registers ``id``; empty for a part of another distribution."""
         return self.manifest[id].split(".")[-2] if id in self.manifest else ""
 
     def ids(self) -> list[str]:
-        """All ids, sorted, without importing the parts."""
+        """Return all ids, sorted, without importing the parts."""
         return sorted({*self.manifest, *self._entries, *self._entry_points()})
 
     def __contains__(self, id: object) -> bool:
@@ -131,16 +131,16 @@ class Registry(Generic[T]):
 
 
 def modules_in(package: str, path: Iterable[str]) -> dict[str, str]:
-    """By id the module of a package that registers it: its file is called by the id, its folder is a family.
+    """Return the module that registers each id in a package: the file's name is the id, its folder the family.
 
-    Nothing is imported. Files that begin with an underscore help others and register nothing.
+    Nothing is imported. Files that begin with an underscore register nothing.
 
     Args:
         package: its name.
         path: its ``__path__``.
 
     Raises:
-        ValueError: where two files have the same name.
+        ValueError: if two files have the same name.
     """
     found: dict[str, str] = {}
     for module in pkgutil.iter_modules(path):

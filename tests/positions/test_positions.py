@@ -175,7 +175,7 @@ def test_schemes_in_models() -> None:
         (lambda: mixer_info("attention", positions="sinusoidal"), "give them to the model, not to attention"),
         (
             lambda: create_mixer("longformer", 16, positions="position_infused"),
-            "do not go with longformer: it has no place where the scheme infuses",
+            "do not go with longformer: it does not support a scheme that infuses",
         ),
         (lambda: create_mixer("segment_attention", 16, positions="urpe"), "where the scheme weighs"),
         (

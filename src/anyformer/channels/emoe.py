@@ -1,4 +1,4 @@
-"""Emergent mixture of experts: an MLP whose hidden units are routed in groups, without a parameter more."""
+"""Emergent mixture of experts: an MLP with its hidden units routed in groups, without more parameters."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from anyformer.precision import roomy
 
 @register_channel("emoe", examples=[{}, {"num_experts": 8, "top_k": 8}, {"top_k": 1}])
 class EmergentExperts(MLP):
-    """An MLP of which each token uses the k groups of hidden units whose mean key is nearest (Qiu 2024, section 3.2).
+    """An MLP in which each token uses the ``top_k`` best groups of hidden units (Qiu 2024, section 3.2).
 
-    The keys of a group, rows of the first matrix, are neighbours. A group's score is the product of x with the mean of
-    its keys; the k best are summed with weight one. Groups that are left out are computed and masked.
+    A group is adjacent rows of the first matrix, its keys; its score is the product of x with the mean of the keys.
+    Selected groups are summed with weight one; the others are computed and masked.
 
     Args:
         num_experts: groups E, of equal size.
-        top_k: groups that a token uses; with all of them it is the MLP.
+        top_k: groups that a token uses; all of them give the MLP.
         hidden_dim, factor, activation, bias: as for ``mlp``.
     """
 
@@ -42,7 +42,7 @@ class EmergentExperts(MLP):
             raise ValueError(f"num_experts must divide the {self.up.out_features} hidden units, got {E}")
 
     def chosen(self, x: Tensor) -> Tensor:
-        """(B, T, E) of zeros and ones: the groups that each token uses."""
+        """Return the groups that each token uses, (B, T, E) of zeros and ones."""
         keys = self.up.weight.detach().unflatten(0, (self.num_experts, -1)).mean(1)
         scores = x.detach() @ keys.to(x.dtype).mT
         return torch.zeros_like(scores).scatter(-1, scores.topk(self.top_k, -1).indices, 1.0)

@@ -23,10 +23,10 @@ class GLU(Mixer):
     """A linear map gated by an activation of another (Shazeer 2020, eq. 5).
 
     Args:
-        hidden_dim: width F between the maps, by default ``factor`` * dim, so that parameters match a 4x MLP.
+        hidden_dim: width F between the maps, by default ``factor`` * dim, which has the parameters of a 4x MLP.
         activation: of the gate, by name, or a dict with its ``name`` and options: ``sigmoid`` is the first GLU
             (Dauphin 2017), ``gelu`` GEGLU, ``relu`` ReGLU, ``identity`` the bilinear map, ``silu`` SwiGLU.
-        branch_norm: a norm by name, the same module on the gate and on what is gated (Abdullah 2024).
+        branch_norm: a norm by name, one module applied to both the gate and the gated map (Abdullah 2024).
         bias: biases on the maps.
     """
 

@@ -13,14 +13,14 @@ from anyformer.layers.hashed import HashedLinear
 
 @register_channel("memory_layer", examples=[{"bits": 2, "temperature": 0.5}, {"bits": 1}])
 class MemoryLayer(Mixer):
-    """Two hashed look-ups with a norm between, in the place of an MLP (Ding 2024, section 3.2).
+    """Two hashed look-ups with a norm between, instead of an MLP (Ding 2024, section 3.2).
 
-    In low precision a number near zero between the look-ups may change its sign, and with more ``bits`` more of what is
-    looked up changes with it.
+    In low precision, rounding may flip the sign of a number near zero between the look-ups, which changes the row that
+    is looked up.
 
     Args:
-        bits: numbers in a chunk, whose signs are a row of its table; a divisor of dim.
-        temperature: t of the weight of a look-up.
+        bits: channels per chunk, whose signs index the chunk's table; a divisor of dim.
+        temperature: t of the weights of look-ups.
     """
 
     class Options(Mixer.Options):

@@ -34,13 +34,13 @@ class MLP(Mixer):
 
     Args:
         hidden_dim: width F between the maps, by default ``factor`` * dim.
-        activation: ``gelu``, ``gelu_tanh`` (GPT-2's), ``relu``, ``relu2`` (squared), ``silu``; or one that learns its
-            shape, ``poly_relu``, ``poly_norm`` or ``rational``; with options, a dict with its ``name``.
-        input_activation: an activation before the first map too, as in a Kolmogorov-Arnold network; ``None`` for none.
-        groups: with 2 or more the second map is block-diagonal with so many blocks, and a dense map of width dim
-            follows, which lets them meet again (GroupBERT's grouped FFN).
-        preserve_variance: draw the weights so that a standard normal input keeps its variance; needs ``rational``
-            activations (Yang 2024, section 4).
+        activation: ``gelu``, ``gelu_tanh`` (GPT-2's), ``relu``, ``relu2`` (squared), ``silu``; or a learned
+            one, ``poly_relu``, ``poly_norm`` or ``rational``; or a dict with its ``name`` and options.
+        input_activation: an activation before the first map, as in a Kolmogorov-Arnold network; ``None`` for none.
+        groups: with 2 or more the second map is block-diagonal with so many blocks, followed by a dense map of width
+            dim that mixes them (GroupBERT's grouped FFN).
+        preserve_variance: initialise the weights so that a standard normal input keeps its variance; needs
+            ``rational`` activations (Yang 2024, section 4).
     """
 
     class Options(Mixer.Options):

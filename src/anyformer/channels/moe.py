@@ -17,16 +17,16 @@ from anyformer.precision import widen
 
 @register_channel("moe", examples=[{}, {"num_experts": 3, "top_k": 1}])
 class MixtureOfExperts(Mixer):
-    """Each token goes to its ``top_k`` of E SwiGLU experts, weighted by a softmax over those (Shazeer 2017, eq. 2-5).
+    """SwiGLU experts, of which each token uses ``top_k``, weighted by a softmax over them (Shazeer 2017, eq. 2-5).
 
-    No token is dropped, so that a token's result does not depend on its batch. Training adds the load-balance
-    loss of Fedus 2021 (eq. 4) to ``call.losses["load_balance"]``.
+    No token is dropped, so that a token's result does not depend on its batch. Training adds the load-balance loss of
+    Fedus 2021 (eq. 4) to ``call.losses["load_balance"]``.
 
     Args:
         num_experts: experts E.
         top_k: experts a token is sent to.
-        hidden_dim: width F of one expert, by default ``factor`` * dim / top_k, so that a token's cost is that of a
-            dense SwiGLU.
+        hidden_dim: width F of one expert, by default ``factor`` * dim / top_k, which makes a token cost as much as
+            in a dense SwiGLU.
         balance: weight of the load-balance loss.
     """
 
@@ -38,7 +38,7 @@ class MixtureOfExperts(Mixer):
         balance: float = 0.01
 
         def info(self) -> MixerInfo:
-            reason = "how many tokens an expert gets is known only from the data, so the graph is cut there"
+            reason = "the number of tokens per expert depends on the data, which breaks the graph"
             return MixerInfo(reach=(0, 0), exceptions={"compilation": reason})
 
     options: Options
@@ -63,7 +63,7 @@ class MixtureOfExperts(Mixer):
         weight = top.softmax(-1).to(x.dtype)
         if self.training:
             self._balance_loss(scores, expert, inputs)
-        # Sort the (token, choice) pairs by expert, run each expert once on its tokens, and put the results back.
+        # Sort the (token, choice) pairs by expert, run each expert once on its tokens, and scatter the results back.
         order = expert.flatten().argsort(stable=True)
         token = torch.div(order, self.top_k, rounding_mode="floor")
         counts = torch.bincount(expert.flatten(), minlength=self.num_experts).tolist()

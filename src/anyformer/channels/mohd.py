@@ -1,4 +1,4 @@
-"""Mixture of hidden dimensions: a feed-forward network that each token enters and leaves by some channels only."""
+"""Mixture of hidden dimensions: a feed-forward network on the channels that each token selects."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from anyformer.precision import widen
     ],
 )
 class MixtureOfHiddenDimensions(Mixer):
-    """A SwiGLU on a part of the channels, which each token chooses (Chen 2024, section 3).
+    """A SwiGLU on a part of the channels, which each token selects (Chen 2024, section 3).
 
-    The D channels are cut into groups. ``num_shared`` of them are on for all tokens, and a router turns on the
-    ``top_k`` best of the others, each multiplied with its probability over that of chance. The network reads and
-    writes these alone. What it reads is divided by the square root of the share that is on, which keeps its size
-    (activation scaling); what it writes goes through a map of the channels at the same place of all groups (group
-    fusion), so that groups that are off get something too.
+    The D channels form groups. ``num_shared`` groups are active for all tokens, and a router activates the ``top_k``
+    best of the others, each scaled by its probability times their number. The network reads and writes active groups
+    only. Its input is divided by the square root of the active share, which keeps its scale (activation scaling); its
+    output goes through a linear map across groups, per channel of a group (group fusion), so that inactive groups get
+    something too.
 
     Args:
         num_groups: groups of neighbouring channels, a divisor of dim.
-        num_shared: those that are always on.
-        top_k: of the others, how many a token turns on.
+        num_shared: groups that are always active.
+        top_k: other groups that a token activates.
         hidden_dim, factor: hidden width of the SwiGLU.
-        fusion: whether to mix the groups behind the network.
+        fusion: apply group fusion after the network.
         balance: weight of the load-balance loss, ``call.losses["load_balance"]``.
     """
 
@@ -70,12 +70,12 @@ class MixtureOfHiddenDimensions(Mixer):
         self.router = Linear(dim, o.num_groups - o.num_shared, bias=False)
         self.inner = SwiGLU(dim, hidden_dim=o.hidden_dim, factor=o.factor)
         self.fusion = GroupedLinear(dim, dim, dim // o.num_groups, bias=False) if o.fusion else None
-        if self.fusion is not None:  # at first each group keeps its own
+        if self.fusion is not None:  # the identity at first
             with torch.no_grad():
                 self.fusion.weight.copy_(torch.eye(o.num_groups).expand_as(self.fusion.weight))
 
     def gates(self, x: Tensor, inputs: Inputs | None = None) -> Tensor:
-        """(B, T, groups): 1 for shared groups, the scaled probability for chosen ones, 0 for the others."""
+        """Return 1 for shared groups, the scaled probability for selected ones and 0 for others: (B, T, groups)."""
         probability = widen(self.router(x)).softmax(-1)
         top = probability.topk(self.top_k, -1).indices
         chosen = torch.zeros_like(probability).scatter(-1, top, 1.0)

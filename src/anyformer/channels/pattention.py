@@ -13,7 +13,7 @@ from anyformer.layers.pattention import SCORES, Pattention
 
 @register_channel("pattention", examples=[{"score": score} for score in SCORES])
 class PattentionChannel(Mixer):
-    """One layer of attention to n parameter tokens in the place of the two maps of an MLP (Wang 2024, eq. 9).
+    """Attention to n parameter tokens instead of the two maps of an MLP (Wang 2024, eq. 9).
 
     Args:
         hidden_dim: parameter tokens n, by default ``factor`` * dim.

@@ -1,4 +1,4 @@
-"""RWKV-4's channel mixing, which also looks at the token before."""
+"""RWKV-4's channel mixing, which also reads the token before."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from anyformer.state import State
 
 @register_channel("rwkv4_channel")
 class Rwkv4Channel(Mixer):
-    """y = sigmoid(R x') * V relu(K x'')^2, x' and x'' between the token and the one before (Peng 2023, eq. 14-19).
+    """y = sigmoid(R x') * V relu(K x'')^2, x' and x'' mixed from the token and the one before (Peng 2023, eq. 14-19).
 
     Args:
         hidden_dim: width F between the maps, by default ``factor`` * dim.
@@ -29,7 +29,7 @@ class Rwkv4Channel(Mixer):
         factor: float = 4
 
         def info(self) -> MixerInfo:
-            self.needs_causal(True, "it looks at the token before")
+            self.needs_causal(True, "it reads the token before")
             return MixerInfo(reach=(1, 0), state="constant")
 
     options: Options

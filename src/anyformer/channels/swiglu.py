@@ -17,7 +17,7 @@ class SwiGLU(GLU):
     """A linear map gated by silu of another (Shazeer 2020, eq. 6).
 
     Args:
-        hidden_dim: width F between the maps, by default ``factor`` * dim, so that parameters match a 4x MLP.
+        hidden_dim: width F between the maps, by default ``factor`` * dim, which has the parameters of a 4x MLP.
         bias: biases on the maps.
     """
 

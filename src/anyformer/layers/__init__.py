@@ -1,1 +1,1 @@
-"""Small parts for every room above: norms, short convolutions."""
+"""Modules that several mechanisms share: norms, activations, heads, short convolutions, linear layers."""

@@ -1,4 +1,4 @@
-"""Buffers that follow from a part's options: not saved, and made again when weights are loaded."""
+"""Buffers computed from a part's options: not saved, and recomputed when weights are loaded."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 
 def register_constant(module: nn.Module, name: str, compute: Callable[[], Tensor]) -> None:
-    """Register a buffer that is no part of the state dict, and is right again after ``to_empty`` and loading.
+    """Register a buffer outside the state dict, recomputed after ``to_empty`` and loading.
 
     Args:
-        module: gets the buffer.
+        module: the owner of the buffer.
         name: of the buffer.
-        compute: makes it, from options only; it must pickle (a ``functools.partial`` of a function, say).
+        compute: returns the buffer, from options only; picklable (for instance a ``functools.partial`` of a function).
     """
     with torch.device("cpu"):
         value = compute()

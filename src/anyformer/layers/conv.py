@@ -1,4 +1,4 @@
-"""Short causal convolutions and token shifts: layers that remember a sample's last few inputs."""
+"""Short causal convolutions and token shifts: layers whose state is a sample's last few inputs."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from anyformer.state import State
 
 
 def join(x: Tensor, past: Tensor | None, width: int) -> Tensor:
-    """x (B, T, D) after ``past`` (B, width, D), or after zeros."""
+    """Prepend ``past`` (B, width, D), by default zeros, to x (B, T, D)."""
     return pad(x, (0, 0, width, 0)) if past is None else torch.cat((past.to(x.dtype), x), 1)
 
 
 def recent(x: Tensor, past: Tensor | None, width: int, mask: Tensor | None = None) -> Tensor:
-    """The last ``width`` real inputs (B, width, D) of x (B, T, D) after ``past`` (B, width, D), or after zeros.
+    """Return the last ``width`` real inputs of ``past`` (B, width, D), by default zeros, and x (B, T, D).
 
-    ``mask`` (B, T), real tokens first, tells how many of the new tokens are real.
+    ``mask`` (B, T) marks the real tokens of x, which come first; None if all are.
     """
     B, T, D = x.shape
     if mask is None and width <= T:
-        return x[:, T - width :].clone()  # small, and doesn't keep x alive
+        return x[:, T - width :].clone()  # a small copy, which doesn't keep x alive
     past = x.new_zeros(B, width, D) if past is None else past.to(x.dtype)
     if mask is None or T == 0:
         return torch.cat((past[:, T:], x), 1)
-    # of `past` and x behind each other, without joining them
+    # indices into `past` and x, without concatenating them
     index = (mask.sum(1, keepdim=True) + torch.arange(width, device=x.device))[..., None].expand(-1, -1, D)
     old, new = past.gather(1, index.clamp_max(width - 1)), x.gather(1, (index - width).clamp_min(0))
     return torch.where(index < width, old, new)
@@ -38,8 +38,8 @@ class ShortConv(nn.Module):
     Args:
         dim: channels D.
         width: taps W.
-        heads: groups of neighbouring channels that share their taps: channel d of one has those of channel d of all.
-        bias: whether to add a bias.
+        heads: groups of neighbouring channels, of which the d-th channels share their taps.
+        bias: add a bias.
         activation: f, ``"silu"`` or None.
     """
 
@@ -69,7 +69,7 @@ class ShortConv(nn.Module):
             mask: (B, T) bool, real tokens first; None where all are real.
 
         Returns:
-            y (B, T, D) and the new state. y at masked tokens means nothing.
+            y (B, T, D), undefined at masked tokens, and the new state.
         """
         weight: Tensor = self.weight
         bias: Tensor | None = self.bias
@@ -79,18 +79,18 @@ class ShortConv(nn.Module):
         return y, recent(x, state, self.width - 1, mask)
 
     def init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
-        """The state before the first token."""
+        """Return the state before the first token."""
         return torch.zeros(batch_size, self.width - 1, self.dim, device=device, dtype=dtype)
 
 
 def token_shift(x: Tensor, last: Tensor | None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """x moved one token later, after ``last`` (B, 1, D), and each sample's last real input."""
+    """Return x moved one token later, after ``last`` (B, 1, D), and each sample's last real input."""
     before = x.new_zeros(len(x), 1, x.shape[2]) if last is None else last.to(x.dtype)
     return torch.cat((before, x), 1)[:, : x.shape[1]], recent(x, last, 1, mask)
 
 
 def head_conv(num_heads: int, width: int, taps: int) -> ShortConv:
-    """Primer's: the newest token at 0.5, those before it at 0.5 / taps."""
+    """Return Primer's convolution, its taps initially 0.5 for the newest token and 0.5 / taps for the others."""
     conv = ShortConv(num_heads * width, taps, heads=num_heads, bias=False)
     with torch.no_grad():
         conv.weight.fill_(0.5 / taps)

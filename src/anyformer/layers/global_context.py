@@ -1,4 +1,4 @@
-"""One vector of the whole sentence, gated into every token."""
+"""A sentence vector gated into every token."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class GlobalContext(nn.Module):
         self.context_gate = Linear(2 * dim, dim)
 
     def forward(self, h: Tensor, g: Tensor) -> Tensor:
-        """y (B, T, D) of h (B, T, D) and g (B, D)."""
+        """Return y (B, T, D) of h (B, T, D) and g (B, D)."""
         g = g[:, None].expand_as(h)
         both = torch.cat((g, h), -1)
         return self.own_gate(both).sigmoid() * h + self.context_gate(both).sigmoid() * g

@@ -1,7 +1,7 @@
-"""Sequences that are grids read in raster order: an image row by row, a film frame by frame.
+"""Sequences that are grids in raster order: an image row by row, a video frame by frame.
 
-A grid is named by the sizes of all its axes but the first: ``8`` for images of width 8, ``"4x8"`` for films of frames
-with 4 rows of 8. The first axis is as long as the tokens last, so that any length will do.
+A grid is given by the sizes of all its axes but the first: ``8`` for images of width 8, ``"4x8"`` for videos of frames
+with 4 rows of 8. The first axis follows from the number of tokens, so that any length is possible.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ Grid = int | str | Sequence[int]
 
 
 def read_grid(grid: Grid) -> tuple[int, ...]:
-    """The sizes of all axes but the first.
+    """Read the sizes of all axes but the first.
 
     Raises:
-        ValueError: where they are not positive integers.
+        ValueError: if they are not positive integers.
     """
     try:
         parts = grid.split("x") if isinstance(grid, str) else [grid] if isinstance(grid, int) else list(grid)
@@ -35,7 +35,7 @@ def read_grid(grid: Grid) -> tuple[int, ...]:
 
 
 def coordinates(index: Tensor, sizes: tuple[int, ...]) -> Tensor:
-    """Where tokens (B, T) int64 of a sequence stand on the grid: (B, T, axes) int64."""
+    """Return the coordinates of tokens by number (B, T) int64: (B, T, axes) int64."""
     found = []
     for size in reversed(sizes):
         found.append(index % size)
@@ -44,7 +44,7 @@ def coordinates(index: Tensor, sizes: tuple[int, ...]) -> Tensor:
 
 
 def fold(x: Tensor, sizes: tuple[int, ...]) -> Tensor:
-    """x (B, T, ...) as a grid (B, ceil(T / cells), *sizes, ...), with zeros where the last slice is not full."""
+    """Reshape x (B, T, ...) to a grid (B, ceil(T / cells), *sizes, ...), the last slice padded with zeros."""
     B, T, *rest = x.shape
     missing = -T % math.prod(sizes)
     if missing:
@@ -53,30 +53,30 @@ def fold(x: Tensor, sizes: tuple[int, ...]) -> Tensor:
 
 
 def unfold(x: Tensor, length: int, sizes: tuple[int, ...]) -> Tensor:
-    """The first ``length`` tokens of a grid (B, rows, *sizes, ...), in raster order: (B, length, ...)."""
+    """Return the first ``length`` tokens of a grid (B, rows, *sizes, ...), in raster order: (B, length, ...)."""
     return x.flatten(1, len(sizes) + 1)[:, :length]
 
 
 def neighbors(
     index: Tensor, lengths: Tensor, sizes: tuple[int, ...], window: int, dilation: int = 1
 ) -> tuple[Tensor, Tensor]:
-    """The window x window x ... nearest cells of each cell, moved inside at borders (Hassani 2022, eq. 3).
+    """Return the window x window x ... nearest cells of each cell, shifted inside at borders (Hassani 2022, eq. 3).
 
-    On an axis of n places cell i = i' d + r sees cells j = j' d + r of its own residue mod d, of which there are m::
+    On an axis of n cells, cell i = i' d + r sees cells j = j' d + r of its own residue mod d, of which there are m::
 
         start <= j' < start + window,   start = min(max(i' - window // 2, 0), max(m - window, 0))
 
-    and on several axes the products of those on each.
+    and on several axes the product of these ranges.
 
     Args:
         index: (T,) int64, numbers of cells in raster order.
-        lengths: (B,) int64, how many cells of each sample there are, the first ones.
-        sizes: of all axes but the first; none for one axis.
+        lengths: (B,) int64, number of real cells of each sample, which come first.
+        sizes: of all axes but the first; empty for one axis.
         window: odd. dilation: d.
 
     Returns:
-        their numbers (B, T, N), -1 where there is none, and how far each is on the axes, as j' - i' + window - 1, in
-        one number (B, T, N) to the base 2 window - 1.
+        their numbers (B, T, N), -1 = none, and their offsets (B, T, N): j' - i' + window - 1 of each axis, as digits of
+        one number to the base 2 window - 1.
     """
     cells = math.prod(sizes)
     step = torch.arange(window, device=index.device)

@@ -1,4 +1,4 @@
-"""Linear maps whose matrix is block-diagonal."""
+"""Block-diagonal linear maps."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 
 class GroupedLinear(nn.Module):
-    """A linear map of neighbouring channels in ``groups`` groups that do not meet: 1 / groups of the parameters.
+    """A block-diagonal linear map over ``groups`` groups of neighbouring channels, with 1 / groups of the parameters.
 
     Args:
         in_features, out_features: channels, both divisible by ``groups``.
         groups: blocks of the matrix.
-        bias: whether to add a bias.
+        bias: add a bias.
     """
 
     def __init__(self, in_features: int, out_features: int, groups: int, *, bias: bool = True) -> None:
@@ -26,10 +26,10 @@ class GroupedLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(out_features).uniform_(-bound, bound)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """y (..., out_features) of x (..., in_features)."""
+        """Return y (..., out_features) of x (..., in_features)."""
         y = torch.einsum("...gi,gio->...go", x.unflatten(-1, (self.groups, -1)), self.weight).flatten(-2)
         return y if self.bias is None else y + self.bias
 
     def dense(self) -> Tensor:
-        """The matrix (out_features, in_features) that this is."""
+        """Return the map as a dense matrix (out_features, in_features)."""
         return torch.block_diag(*self.weight.mT)

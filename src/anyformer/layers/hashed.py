@@ -1,4 +1,4 @@
-"""Linear maps as look-ups: the signs of a chunk of the input are the row of a table."""
+"""Hashed look-ups instead of linear maps: the signs of a chunk of the input index the row of a table."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor, nn
 class HashedLinear(nn.Module):
     """y = sum_k p(z_k) T_k[h(z_k)], z_k the chunks of x (Ding 2024, eq. 5-9).
 
-    h(z) reads the signs of z as bits. p(z) = exp(z . sign(z) / t) / sum over all sign vectors b of exp(z . b / t),
-    which is the product of sigmoid(2 |z_i| / t), says how sure the signs are, and lets the gradient reach x.
+    h(z) reads the signs of z as bits. p(z) = exp(z . sign(z) / t) / sum over all sign vectors b of exp(z . b / t), the
+    product of sigmoid(2 |z_i| / t), is the confidence in the signs, and passes the gradient to x.
 
     Args:
         in_features: a multiple of ``bits``.
         out_features: columns of the tables.
-        bits: numbers in a chunk; each chunk has a table of 2^bits rows.
+        bits: channels per chunk; each chunk has a table of 2^bits rows.
         temperature: t.
     """
 
@@ -32,8 +32,8 @@ class HashedLinear(nn.Module):
         self.tables = nn.Parameter(torch.randn(chunks, 2**bits, out_features) * chunks**-0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        """y (..., out_features) of x (..., in_features)."""
-        wide = torch.promote_types(x.dtype, torch.float32)  # a sign that rounding flips is another row
+        """Return y (..., out_features) of x (..., in_features)."""
+        wide = torch.promote_types(x.dtype, torch.float32)  # no autocast: rounding could flip signs
         z = x.to(wide).unflatten(-1, (-1, self.bits))
         sure = torch.sigmoid(2 * z.abs() / self.temperature).prod(-1)
         place = 2 ** torch.arange(self.bits, device=x.device)

@@ -1,4 +1,4 @@
-"""Heads side by side: their width, and tensors split into them and merged."""
+"""Attention heads: their width, and splitting and merging of tensors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def head_width(dim: int, num_heads: int, head_dim: int | None) -> int:
-    """``head_dim``, or the width that ``num_heads`` heads share; ``ValueError`` where they cannot."""
+    """Return ``head_dim``, by default dim / num_heads; raise ``ValueError`` if ``num_heads`` does not divide dim."""
     if num_heads < 1:
         raise ValueError(f"num_heads must be at least 1, got {num_heads}")
     if head_dim is None and dim % num_heads:
@@ -17,7 +17,7 @@ def head_width(dim: int, num_heads: int, head_dim: int | None) -> int:
 
 
 def key_heads(num_heads: int, num_kv_heads: int | None) -> int:
-    """``num_kv_heads``, by default ``num_heads``; ``ValueError`` where it does not divide them."""
+    """Return ``num_kv_heads``, by default ``num_heads``; raise ``ValueError`` if it does not divide them."""
     if num_kv_heads is None:
         return num_heads
     if num_kv_heads < 1 or num_heads % num_kv_heads:
@@ -26,11 +26,11 @@ def key_heads(num_heads: int, num_kv_heads: int | None) -> int:
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
-    """(B, T, H*K) to (B, H, T, K)."""
+    """Split (B, T, H*K) into heads (B, H, T, K)."""
     B, T, width = x.shape
     return x.view(B, T, num_heads, width // num_heads).transpose(1, 2)
 
 
 def merge_heads(x: Tensor) -> Tensor:
-    """(B, H, T, V) to (B, T, H*V)."""
+    """Merge heads (B, H, T, V) into (B, T, H*V)."""
     return x.transpose(1, 2).flatten(2)

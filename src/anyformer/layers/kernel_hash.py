@@ -1,4 +1,4 @@
-"""Hashing by kernels: codes of bits that agree where vectors are alike, learned from which pairs should."""
+"""Kernel-based supervised hashing: binary codes learned from pairs that should agree or differ."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from torch.nn.functional import normalize
 
 
 class KernelHash(nn.Module):
-    """Codes h(x) in {-1, 1}^bits of unit vectors: h_r = sign(sum_j A_rj (kappa(x, anchor_j) - mean_j)), by head.
+    """Codes h(x) in {-1, 1}^bits of unit vectors, per head: h_r = sign(sum_j A_rj (kappa(x, anchor_j) - mean_j)).
 
     kappa is Gaussian (kernel-based supervised hashing, Liu 2012; in attention, EcoFormer, arXiv 2209.09004, section
-    3.2). Nothing here is trained by gradients: :meth:`fit` finds A greedily, bit by bit. What is hashed gets the
-    gradient of the clipped sum (straight-through).
+    3.2). A is not trained by gradients: :meth:`fit` finds it greedily, bit by bit. x gets the gradient of the clipped
+    sum (straight-through).
 
     Args:
-        num_heads: H, each with anchors and bits of its own.
+        num_heads: heads H, each with its own anchors and A.
         head_dim: width K of the vectors.
-        num_bits, num_anchors: bits of a code; anchors that a vector is compared with.
+        num_bits: bits of a code. num_anchors: vectors that a vector is compared with.
     """
 
     anchors: Tensor
@@ -35,26 +35,29 @@ class KernelHash(nn.Module):
         self.register_buffer("anchors", normalize(anchors, dim=-1))
         self.register_buffer("weight", weight)
         self.register_buffer("mean", torch.full((num_heads, num_anchors), -0.5).exp())
-        self.register_buffer("width", torch.full((num_heads,), 2.0))  # two unit vectors are sqrt(2) apart
+        self.register_buffer(
+            "width", torch.full((num_heads,), 2.0)
+        )  # squared distance of orthogonal unit vectors
 
     def kernel(self, x: Tensor) -> Tensor:
-        """kappa(x, anchor_j) - mean_j of unit vectors x (B, H, T, K): (B, H, T, anchors)."""
+        """Return kappa(x, anchor_j) - mean_j of unit vectors x (B, H, T, K): (B, H, T, anchors)."""
         distance = 2 - 2 * x @ self.anchors.to(x.dtype).mT
         width = self.width.to(x.dtype)[:, None, None]
         return (-distance / (2 * width)).exp() - self.mean.to(x.dtype)[:, None]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Codes (B, H, T, bits) of unit vectors x (B, H, T, K)."""
+        """Return the codes (B, H, T, bits) of unit vectors x (B, H, T, K)."""
         soft = (self.kernel(x) @ self.weight.to(x.dtype).mT).clamp(-1, 1)
         return (_sign(soft) - soft).detach() + soft
 
     @torch.no_grad()
     def fit(self, x: Tensor, *, num_pairs: int, steps: int = 30, rate: float = 0.1) -> None:
-        """Learn codes from unit vectors x (H, N, K): each should agree with its nearest and disagree with its farthest.
+        """Fit A to unit vectors x (H, N, K), so that codes agree with the nearest vectors and differ from the farthest.
 
-        Labels L (N, N) are 1 for the ``num_pairs`` of largest product with each vector, -1 for those of the smallest, 0
-        between. Bit r maximises y^T R y over y = sign(A_r kappa): from an eigenvector on, by gradient steps on a
-        sigmoid in the place of the sign, kept where they help. Then R, bits * L at first, loses y y^T.
+        Labels L (N, N) are 1 for the ``num_pairs`` vectors of largest product with each, -1 for those of the smallest,
+        0 otherwise. Bit r maximises y^T R y over y = sign(A_r kappa): initialised by an eigenvector, refined by
+        gradient steps with a sigmoid for the sign, kept if they help. R is bits * L at first, minus y y^T after each
+        bit.
         """
         H, N, _ = x.shape
         num_pairs = min(num_pairs, N // 2)
@@ -93,7 +96,7 @@ def _sign(x: Tensor) -> Tensor:
 
 
 def _leading(kernel: Tensor, residual: Tensor) -> Tensor:
-    """(H, m): a that maximises (K a)^T R (K a) among those of |K a|^2 = N, signs set aside."""
+    """Return the a (H, m) that maximises (K a)^T R (K a) subject to |K a|^2 = N, without the sign."""
     N, m = kernel.shape[1:]
     gram = kernel.mT @ kernel
     gram = gram + 1e-4 * gram.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] * torch.eye(m).to(gram)
@@ -104,7 +107,7 @@ def _leading(kernel: Tensor, residual: Tensor) -> Tensor:
 
 
 def _refined(kernel: Tensor, residual: Tensor, start: Tensor, steps: int, rate: float) -> Tensor:
-    """a after gradient steps on the same with 2 sigmoid(.) - 1 for the sign."""
+    """Return a after gradient steps on the objective with 2 sigmoid(.) - 1 for the sign."""
     N, a = kernel.shape[1], start.clone()
     for _ in range(steps):
         y = (torch.einsum("hnm,hm->hn", kernel, a) / 2).tanh()

@@ -13,19 +13,19 @@ class Linear(nn.Linear):
     """:class:`torch.nn.Linear`, run by the op :func:`anyformer.ops.linear.linear`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """y (..., N) of x (..., K)."""
+        """Return y (..., N) of x (..., K)."""
         return linear(input, self.weight, self.bias)
 
     def exact(self, input: Tensor) -> Tensor:
-        """The same in the weights' dtype whatever autocast says, for what chooses: rounding would choose otherwise."""
+        """Return y in the weights' dtype despite autocast, for discrete choices, which rounding would change."""
         with no_autocast(input):
             return self.forward(input.to(self.weight.dtype))
 
 
 def call_roomy(layer: nn.Module, x: Tensor, dtype: torch.dtype) -> Tensor:
-    """layer(x) of an x that may be wider than ``dtype``, in which the layer is.
+    """Return layer(x) for an x that may be wider than ``dtype``, the layer's dtype.
 
-    In float16, which may not hold x, it is computed in float32 and stays so wide: who calls it narrows what fits.
+    In float16, which might overflow, it is computed and returned in float32; the caller narrows the result.
     """
     if x.dtype == dtype or dtype != torch.float16:
         y: Tensor = layer(x.to(dtype))

@@ -1,4 +1,4 @@
-"""Linear maps whose matrix is read by attention from a list of parameter tokens, which may grow."""
+"""Attention to parameter tokens instead of linear maps; the number of tokens may grow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class Pattention(nn.Module):
         num_tokens: parameter tokens n.
         score: f, over the n tokens: ``l2_norm_gelu`` is gelu(tau a / |a|), ``gelu_l2_norm`` tau gelu(a) / |gelu(a)|,
             ``softmax`` tau^2 softmax(a).
-        scale: tau, by default sqrt(n). A layer that has grown keeps that of its first size, or its output would change.
+        scale: tau, by default sqrt(n). A layer that has grown keeps its initial tau, so that its output does not
+        change.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Pattention(nn.Module):
         self.values = nn.Parameter(torch.randn(num_tokens, out_features) * num_tokens**-0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        """y (..., out_features) of x (..., in_features)."""
+        """Return y (..., out_features) of x (..., in_features)."""
         a = x @ self.keys.to(x.dtype).mT
         if self.score == "l2_norm_gelu":
             weights = gelu(self.scale * normalize(a, dim=-1))

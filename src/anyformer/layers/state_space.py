@@ -1,8 +1,8 @@
 """Linear time-invariant state spaces: x' = A x + B u, y = C x, one for each channel, as S4 discretises them.
 
-A is diagonal, or diagonal minus a rank-one term P P^*. Its eigenvalues come in conjugate pairs, of which one of
-each is kept: N real states are N / 2 complex ones, and y = 2 Re(C x). Here states and the step matrices are real,
-a state being its real parts followed by its imaginary parts.
+A is diagonal, or diagonal minus a rank-one term P P^*. Of each conjugate pair of eigenvalues one is kept: N real
+states are N / 2 complex ones, and y = 2 Re(C x). States and step matrices are real here: real parts, then imaginary
+parts.
 """
 
 from __future__ import annotations
@@ -15,36 +15,36 @@ from torch import Tensor
 from anyformer.ops.long_conv import long_conv
 
 
-class Space(Protocol):
-    """What can be run as a convolution and as a recurrence; states are (B, D, N) real, read by ``read`` (D, N)."""
+class StateSpace(Protocol):
+    """A linear state space, run as a convolution or as a recurrence; states (B, D, N) and ``read`` (D, N) are real."""
 
     read: Tensor
 
     def kernel(self, T: int) -> Tensor:
-        """The response to an impulse, (D, T)."""
+        """Return the impulse response, (D, T). Power i + C j is computed as the product of powers i and C j."""
 
     def columns(self, T: int) -> Tensor:
-        """What an input leaves in the state after 0, 1, ... further steps, (D, T, N)."""
+        """Return the state 0, 1, ... steps after one input of 1, (D, T, N)."""
 
     def rows(self, T: int) -> Tensor:
-        """How the output after 1, 2, ... steps reads a state, (D, T, N)."""
+        """Return the vectors by which a state gives the output 1, 2, ... steps later, (D, T, N)."""
 
     def advance(self, x: Tensor, steps: Tensor) -> Tensor:
-        """States x after ``steps`` (B,) steps without input."""
+        """Return states x (B, D, N) after ``steps`` (B,) steps without input."""
 
     def step(self, x: Tensor, u: Tensor) -> Tensor:
-        """States x after one step with input u (B, D)."""
+        """Return states x (B, D, N) after one step with input u (B, D)."""
 
 
-def run_space(space: Space, u: Tensor, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """The outputs of new inputs, and the states behind them.
+def run_space(space: StateSpace, u: Tensor, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Run a state space over new inputs.
 
     Args:
-        u: inputs (B, T, D), zero behind each sample's ``lengths`` (B,) int64.
+        u: inputs (B, T, D), zero after each sample's ``lengths`` (B,) int64.
         x: states (B, D, N) before them.
 
     Returns:
-        y (B, T, D), of which those behind ``lengths`` mean nothing, and the new states.
+        y (B, T, D), undefined after ``lengths``, and the new states.
     """
     T = u.shape[1]
     if T == 0:
@@ -54,7 +54,7 @@ def run_space(space: Space, u: Tensor, x: Tensor, lengths: Tensor) -> tuple[Tens
         y = (new * space.read).sum(-1)[:, None]
         return y, torch.where((lengths > 0)[:, None, None], new, x)
     y = long_conv(u.mT, space.kernel(T)) + torch.einsum("dtn,bdn->bdt", space.rows(T), x)
-    # each sample's inputs moved to the end, so that they are as old as they must be
+    # each sample's inputs right-aligned, so that their ages agree
     place = torch.arange(T, device=u.device) - (T - lengths[:, None])
     late = u.gather(1, place.clamp_min(0)[..., None].expand_as(u)).masked_fill(place[..., None] < 0, 0)
     added = torch.einsum("dtn,btd->bdn", space.columns(T).flip(1), late)
@@ -62,11 +62,11 @@ def run_space(space: Space, u: Tensor, x: Tensor, lengths: Tensor) -> tuple[Tens
 
 
 def hippo_legs(N: int) -> tuple[Tensor, Tensor, Tensor]:
-    """HiPPO-LegS (Gu 2020) as diagonal minus rank one (Gu 2022, theorem 1 and appendix C.1).
+    """Return HiPPO-LegS (Gu 2020) as diagonal minus rank one (Gu 2022, theorem 1 and appendix C.1).
 
     Returns:
-        N / 2 eigenvalues with positive imaginary part, complex128, and P and B in their basis, whose phases are
-        chosen such that both are real, float64.
+        N / 2 eigenvalues with positive imaginary part, complex128, and P and B in the eigenbasis, with phases such that
+        both are real, float64.
     """
     n = torch.arange(N, dtype=torch.float64)
     P, B = (n + 0.5).sqrt(), (2 * n + 1).sqrt()
@@ -80,17 +80,17 @@ def hippo_legs(N: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def diagonal_spectrum(name: str, N: int) -> Tensor:
-    """N / 2 eigenvalues: S4D-Lin or S4D-Inv (Gu 2022, arXiv 2206.11893, eq. 8-9)."""
+    """Return N / 2 eigenvalues: S4D-Lin or S4D-Inv (Gu 2022, arXiv 2206.11893, eq. 8-9)."""
     n = torch.arange(N // 2, dtype=torch.float64)
     imag = torch.pi * n if name == "lin" else N / torch.pi * (N / (2 * n + 1) - 1)
     return torch.complex(torch.full_like(imag, -0.5), imag)
 
 
 def hippo_legt(N: int, window: float) -> tuple[Tensor, Tensor]:
-    """The state space whose state holds the last ``window`` of time as N Legendre coefficients (Voelker 2019, eq. 2).
+    """Return the state space of N Legendre coefficients of the last ``window`` of time (Voelker 2019, eq. 2).
 
     A_ij = (2i+1) / window * (-1 if i < j else (-1)^(i-j+1)), B_i = (2i+1) (-1)^i / window, discretised with steps of
-    one, the input held between them (zero-order hold).
+    one (zero-order hold).
 
     Returns:
         A (N, N) and B (N,), float64.
@@ -104,7 +104,7 @@ def hippo_legt(N: int, window: float) -> tuple[Tensor, Tensor]:
 
 
 def powers_along(first: Tensor, matrix: Tensor, T: int) -> Tensor:
-    """first, first @ matrix, first @ matrix^2, ...: (..., T, N) for first (..., N) and one matrix (N, N)."""
+    """Return first, first @ matrix, first @ matrix^2, ..., (..., T, N), for first (..., N) and one matrix (N, N)."""
     found = first[..., None, :]
     while found.shape[-2] < T:
         found = torch.cat((found, found @ matrix), -2)
@@ -112,8 +112,8 @@ def powers_along(first: Tensor, matrix: Tensor, T: int) -> Tensor:
     return found[..., :T, :]
 
 
-class DiagonalSpace:
-    """A diagonal, held constant between the samples of the input (zero-order hold; S4D, arXiv 2206.11893).
+class DiagonalSpace(StateSpace):
+    """A diagonal state space, discretised by zero-order hold (S4D, arXiv 2206.11893).
 
     Args:
         spectrum: eigenvalues of A, (D, N / 2) complex, real parts negative.
@@ -128,36 +128,31 @@ class DiagonalSpace:
         self.read = to_row(C)
 
     def kernel(self, T: int) -> Tensor:
-        """The response to an impulse, (D, T): the power i + C j is the product of those of i and of C j."""
         C = 1 << (T.bit_length() // 2)
         near = to_row(self._powers(0, C) * (self.B * self.C)[:, None])
         far = to_real(self._powers(0, T, C))
         return (far @ near.mT).flatten(1)[:, :T]
 
     def columns(self, T: int) -> Tensor:
-        """What an input leaves in the state after 0, 1, ... further steps, (D, T, N)."""
         return to_real(self._powers(0, T) * self.B[:, None])
 
     def rows(self, T: int) -> Tensor:
-        """How the output after 1, 2, ... steps reads a state, (D, T, N)."""
         return to_row(self._powers(1, T + 1) * self.C[:, None])
 
     def advance(self, x: Tensor, steps: Tensor) -> Tensor:
-        """States x (B, D, N) after ``steps`` (B,) steps without input."""
         return to_real(to_complex(x) * (self.exponent * steps[:, None, None]).exp())
 
     def step(self, x: Tensor, u: Tensor) -> Tensor:
-        """States x (B, D, N) after one step with input u (B, D)."""
         return to_real(to_complex(x) * self.exponent.exp() + self.B * u[..., None])
 
     def _powers(self, start: int, stop: int, step: int = 1) -> Tensor:
-        """The step's factors to the power of start, start + step, ...: (D, powers, N / 2)."""
+        """Return the powers start, start + step, ... of the step's factors, (D, powers, N / 2)."""
         t = torch.arange(start, stop, step, device=self.B.device, dtype=self.B.real.dtype)
         return (self.exponent[:, None] * t[:, None]).exp()
 
 
-class DecaySpace:
-    """Real decays, x_t = a x_{t-1} + b u_t and y_t = c x_t, each state on its own.
+class DecaySpace(StateSpace):
+    """Independent real decays, x_t = a x_{t-1} + b u_t and y_t = c x_t.
 
     Args:
         log_decay: log a, (D, N), not positive.
@@ -168,35 +163,33 @@ class DecaySpace:
         self.log_decay, self.b, self.read = log_decay, b, c
 
     def kernel(self, T: int) -> Tensor:
-        """The response to an impulse, (D, T): the power i + C j is the product of those of i and of C j."""
         C = 1 << (T.bit_length() // 2)
         near = self._powers(0, C) * (self.b * self.read)[:, None]
         return (self._powers(0, T, C) @ near.mT).flatten(1)[:, :T]
 
     def columns(self, T: int) -> Tensor:
-        """What an input leaves in the state after 0, 1, ... further steps, (D, T, N)."""
         return self._powers(0, T) * self.b[:, None]
 
     def rows(self, T: int) -> Tensor:
-        """How the output after 1, 2, ... steps reads a state, (D, T, N)."""
         return self._powers(1, T + 1) * self.read[:, None]
 
     def advance(self, x: Tensor, steps: Tensor) -> Tensor:
-        """States x (B, D, N) after ``steps`` (B,) steps without input."""
         return x * (self.log_decay * steps[:, None, None]).exp()
 
     def step(self, x: Tensor, u: Tensor) -> Tensor:
-        """States x (B, D, N) after one step with input u (B, D)."""
         return x * self.log_decay.exp() + self.b * u[..., None]
 
     def _powers(self, start: int, stop: int, step: int = 1) -> Tensor:
-        """The decays to the power of start, start + step, ...: (D, powers, N)."""
+        """Return the powers start, start + step, ... of the decays, (D, powers, N)."""
         t = torch.arange(start, stop, step, device=self.b.device, dtype=self.b.dtype)
         return (self.log_decay[:, None] * t[:, None]).exp()
 
 
-class LowRankSpace:
+class LowRankSpace(StateSpace):
     """A diagonal minus P P^*, discretised by the bilinear transform (S4, arXiv 2111.00396, section 3 and appendix C).
+
+    The original computes the kernel by its generating function and a Cauchy matrix (algorithm 1), for a fixed T and
+    with the parameter C (1 - A^T). With C as the parameter that needs the powers of A too, and costs more.
 
     Args: as for :class:`DiagonalSpace`, and P (D, N / 2) complex.
     """
@@ -209,17 +202,12 @@ class LowRankSpace:
         self.correction = 1 + 2 * (P.abs().square() * self.inverse).real.sum(-1, keepdim=True)
 
     def _matrix(self) -> Tensor:
-        """The step without input as a matrix, (D, N, N): x' = x @ matrix."""
+        """Return the step without input as a matrix, (D, N, N): x' = x @ matrix."""
         eye = torch.eye(self.B.shape[-1], dtype=self.B.dtype, device=self.B.device)
         basis = torch.cat((eye, 1j * eye))
         return to_real(self._step(basis[:, None], 0.0)).transpose(0, 1)
 
     def kernel(self, T: int) -> Tensor:
-        """The response to an impulse, (D, T): the power i + C j is the product of those of i and of C j.
-
-        The original finds it by its generating function and a Cauchy matrix (algorithm 1), for a fixed T and with
-        C (1 - A^T) as the parameter. With C as the parameter that needs the powers, too, and costs more.
-        """
         C = 1 << (T.bit_length() // 2)
         near, power = self.read[:, None], self._matrix().mT
         while near.shape[1] < C:
@@ -228,16 +216,13 @@ class LowRankSpace:
         return (far @ near.mT).flatten(1)[:, :T]
 
     def columns(self, T: int) -> Tensor:
-        """What an input leaves in the state after 0, 1, ... further steps, (D, T, N)."""
         return _krylov(self._input(), self._matrix(), T)[:, :T]
 
     def rows(self, T: int) -> Tensor:
-        """How the output after 1, 2, ... steps reads a state, (D, T, N)."""
         matrix = self._matrix().mT
         return _krylov((self.read[:, None] @ matrix).squeeze(1), matrix, T)[:, :T]
 
     def advance(self, x: Tensor, steps: Tensor) -> Tensor:
-        """States x (B, D, N) after ``steps`` (B,) steps without input; the largest number must be below 2^31."""
         power, left = self._matrix(), steps
         for _ in range(int(steps.max()).bit_length() if steps.numel() else 0):
             moved = (x.unsqueeze(2) @ power).squeeze(2)
@@ -246,11 +231,10 @@ class LowRankSpace:
         return x
 
     def step(self, x: Tensor, u: Tensor) -> Tensor:
-        """States x (B, D, N) after one step with input u (B, D), in O(N)."""
         return to_real(self._step(to_complex(x), u[..., None]))
 
     def _input(self) -> Tensor:
-        """What one input adds to a state, (D, N)."""
+        """Return the change of a state by one input of 1, (D, N)."""
         return to_real(self._step(torch.zeros_like(self.B), 1.0))
 
     def _step(self, x: Tensor, u: Tensor | float) -> Tensor:
@@ -263,14 +247,14 @@ class LowRankSpace:
 
 
 def _double(found: Tensor, power: Tensor) -> tuple[Tensor, Tensor]:
-    """n rows followed by what ``power``, a matrix to the n, makes of them; and its square, by the same product."""
+    """Append n rows times ``power``, a matrix to the n, to them; return also its square, from the same product."""
     N = power.shape[-1]
     product = torch.cat((power, found), 1) @ power
     return torch.cat((found, product[:, N:]), 1), product[:, :N]
 
 
 def _krylov(first: Tensor, matrix: Tensor, T: int) -> Tensor:
-    """first, first @ matrix, first @ matrix^2, ...: (D, n, N) with n the power of two from T on."""
+    """Return first, first @ matrix, first @ matrix^2, ..., (D, n, N), with n >= T."""
     found = first[:, None]
     while 2 * found.shape[1] < T:
         found, matrix = _double(found, matrix)
@@ -278,15 +262,15 @@ def _krylov(first: Tensor, matrix: Tensor, T: int) -> Tensor:
 
 
 def to_real(x: Tensor) -> Tensor:
-    """(..., N / 2) complex to (..., N) real."""
+    """Convert (..., N / 2) complex to (..., N) real."""
     return torch.cat((x.real, x.imag), -1)
 
 
 def to_complex(x: Tensor) -> Tensor:
-    """The inverse of :func:`to_real`."""
+    """Invert :func:`to_real`."""
     return torch.complex(*x.chunk(2, -1))
 
 
 def to_row(C: Tensor) -> Tensor:
-    """The real row that reads 2 Re(C x) from a real state."""
+    """Return the real vector that gives 2 Re(C x) from a real state."""
     return torch.cat((2 * C.real, -2 * C.imag), -1)

@@ -16,42 +16,42 @@ mixers: Registry[type[Mixer]] = Registry("mixer", modules_in(__name__, __path__)
 
 
 def register_mixer(id: str, *, examples: list[Mapping[str, Any]] | None = None) -> Callable[[M], M]:
-    """Class decorator: make a token mixer known as ``id``.
+    """Register the decorated class as the token mixer ``id``.
 
     Args:
-        examples: sets of options under which the laws are checked; by default the defaults.
+        examples: sets of options under which the laws are checked; by default only the default ones.
     """
     return mixers.register(id, examples=examples)
 
 
 def create_mixer(name: str, dim: int, **options: Any) -> Mixer:
-    """A token mixer of width ``dim``: an ordinary module, (B, T, dim) to the same shape.
+    """Build a token mixer of width ``dim``, an ordinary module from (B, T, dim) to the same shape.
 
     Raises:
-        ValueError: for an unknown name (with the nearest ones) or an option that the mixer does not have.
+        ValueError: for an unknown name (with the closest ones) or an option that the mixer does not have.
     """
     return create_part(mixers, name, dim, options)
 
 
 def mixer_info(name: str, **options: Any) -> MixerInfo:
-    """What the mixer of that name is and costs, without building it."""
+    """Return the properties and cost of the mixer of that name, without building it."""
     return part_info(mixers, name, options)
 
 
 def list_mixers(**wanted: Any) -> list[str]:
-    """Names of the token mixers whose info has the wanted values, e.g. ``causal=True, state="constant"``."""
+    """Return the names of the token mixers whose info has these values, e.g. ``causal=True, state="constant"``."""
     return list_parts(mixers, wanted)
 
 
 _CHAPTERS = ("softmax", "sparse", "low_rank", "linear", "state_space", "recurrent", "convolution", "pooling")
-"""Folders in the order in which they are read; others come behind."""
+"""Folders in their order in the field guide; others come after them."""
 
 
 class Family(NamedTuple):
-    """Mixers that differ in a term or two: the files of a folder.
+    """A family of mixers: the files of a folder.
 
     Attributes:
-        title: for people.
+        title: heading in the field guide.
         mixers: ids, the plainest first.
     """
 
@@ -60,10 +60,10 @@ class Family(NamedTuple):
 
 
 def families() -> dict[str, Family]:
-    """The chapters of the field guide, and presets of candidates, by their short names.
+    """Return the families by short name: the chapters of the field guide, and presets of candidates.
 
-    A folder's docstring is its title, its ``PLAINEST`` the mixer that comes first, and its ``SHORT`` the name, where
-    that is not the folder's.
+    A folder's docstring is the title, its ``PLAINEST`` the mixer that comes first, and its ``SHORT``, by default the
+    folder's name, the short name.
     """
     members: dict[str, list[str]] = {folder: [] for folder in _CHAPTERS}
     for id in mixers.manifest:
@@ -78,7 +78,7 @@ def families() -> dict[str, Family]:
 
 
 def forms(id: str) -> list[bool]:
-    """Whether the mixer can be causal, and whether it can be bidirectional: of ``[True, False]`` those that it can."""
+    """Return the values of ``causal`` that the mixer supports, a part of ``[True, False]``."""
     found = []
     for causal in (True, False):
         try:
@@ -91,13 +91,13 @@ def forms(id: str) -> list[bool]:
 
 
 def preset(name: str) -> dict[str, str]:
-    """Candidates by name: ``linear``, ``ssm``, ... or ``all-causal``, each mixer alone in two layers, as a spec.
+    """Return the candidates of a preset (``linear``, ``ssm``, ..., ``all-causal``) as specs, two layers of each mixer.
 
-    A family's preset holds those of its mixers that can be causal, and with ``-bidirectional`` behind its name (as
-    in ``all-bidirectional``) those that can see the whole sequence.
+    A family's preset holds its causal mixers; with the suffix ``-bidirectional``, as in ``all-bidirectional``, those
+    that can see the whole sequence.
 
     Raises:
-        ValueError: for a name that is no preset, with the nearest ones.
+        ValueError: for an unknown name, with the closest ones.
     """
     known = [f"{family}{form}" for family in families() for form in ("", "-bidirectional")]
     known += ["all-causal", "all-bidirectional"]
@@ -108,5 +108,5 @@ def preset(name: str) -> dict[str, str]:
     chosen = [id for key, f in families().items() if family in (key, "all") for id in f.mixers]
     found = {id: f"[{id}]*2" + ("" if causal else " causal=false") for id in chosen if causal in forms(id)}
     if not found:
-        raise ValueError(f"preset {name!r} is empty: none of {', '.join(chosen)} can be so")
+        raise ValueError(f"preset {name!r} is empty: none of {', '.join(chosen)} supports it")
     return found

@@ -1,4 +1,4 @@
-"""How order enters: added to the input, rotating queries and keys, or as terms on scores and weights."""
+"""Position schemes: added to the input, rotating queries and keys, or as terms on scores and weights."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ Scheme = str | Mapping[str, Any]
 def create_position(
     name: Scheme | None, *, dim: int, num_heads: int, head_dim: int, **options: Any
 ) -> Positions:
-    """The position scheme of that name for a mixer of width ``dim`` with heads of ``head_dim``."""
+    """Build the position scheme of that name for a mixer of width ``dim`` with heads of ``head_dim``."""
     name, given = _named(name)
     return positions.get(name).target(dim, num_heads, head_dim, **{**given, **options})
 
 
 def position_info(scheme: Scheme) -> PositionInfo:
-    """What a scheme does, without building it."""
+    """Return the properties of a scheme, without building it."""
     name, options = _named(scheme)
     return positions.get(name).target.Options.read(options).info()
 
 
 def require(mixer: str, scheme: Scheme, *hooks: str) -> PositionInfo:
-    """The facts of a scheme that rotates or scores, or uses other ``hooks`` that the mixer has.
+    """Return the properties of a scheme whose hooks the mixer supports: rotation, scores, and ``hooks``.
 
     Raises:
-        ValueError: for a scheme that does what the mixer cannot.
+        ValueError: for a scheme that needs another hook.
     """
     facts = position_info(scheme)
     name = _named(scheme)[0]
@@ -45,7 +45,7 @@ def require(mixer: str, scheme: Scheme, *hooks: str) -> PositionInfo:
     for hook in ("infuses", "weighs", "numbers"):
         if getattr(facts, hook) and hook not in hooks:
             raise ValueError(
-                f"positions={name!r} do not go with {mixer}: it has no place where the scheme {hook}"
+                f"positions={name!r} do not go with {mixer}: it does not support a scheme that {hook}"
             )
     return facts
 
@@ -56,7 +56,7 @@ def _named(scheme: Scheme | None) -> tuple[str, dict[str, Any]]:
     if isinstance(scheme, str):
         return scheme, {}
     options = dict(scheme)
-    options = {**options.pop("options", {}), **options}  # as specs nest them
+    options = {**options.pop("options", {}), **options}  # as nested in specs
     for other in ("tag", "inner"):
         options.pop(other, None)
     return options.pop("name"), options

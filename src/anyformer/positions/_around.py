@@ -1,4 +1,4 @@
-"""Schemes around another scheme."""
+"""Base of schemes that wrap another scheme."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from anyformer.positions._base import PositionInfo, Positions
 
 
 class Around(Positions):
-    """Everything as the scheme inside does it."""
+    """A scheme that passes every hook on to the scheme inside."""
 
     class Options(Positions.Options):
         scheme: Scheme = "rope"

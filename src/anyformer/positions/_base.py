@@ -11,15 +11,15 @@ from anyformer.options import Part, PartOptions
 
 
 class PositionInfo(NamedTuple):
-    """What is known of a scheme under its options, without building it.
+    """Properties of a scheme under its options, known without building it.
 
     Attributes:
-        adds: whether ``embed`` does something, so that it is applied once, to the model's input.
-        infuses, scores, weighs: whether the hook ``infuse``, ``score`` or ``weigh`` does something.
-        numbers: whether ``ids`` does something.
-        streams: whether a token's position is known before the later tokens are.
-        draws: whether positions are drawn in training.
-        max_length: the number of positions there are, ``None`` = any.
+        adds: the scheme has ``embed``, which is applied once, to the model's input.
+        infuses, scores, weighs: the scheme has the hook ``infuse``, ``score`` or ``weigh``.
+        numbers: the scheme has ``ids``.
+        streams: a token's position does not depend on later tokens.
+        draws: positions are drawn at random in training.
+        max_length: the number of positions, ``None`` = any.
     """
 
     adds: bool = False
@@ -33,10 +33,10 @@ class PositionInfo(NamedTuple):
 
 
 class Positions(Part, nn.Module):
-    """How order enters a mixer. Every hook works on any tile of queries and keys.
+    """A position scheme: hooks through which order enters a mixer, each on any tile of queries and keys.
 
-    Positions are real-valued ids (B, T), or (B, T, axes); by default the number of the token. They say where a token
-    stands, never what it may see. A scheme has the :class:`PositionInfo` of its options as attributes.
+    Positions are real-valued ids (B, T), or (B, T, axes); by default the number of the token. They never decide what a
+    token may see. A scheme has the fields of its options' :class:`PositionInfo` as attributes.
 
     Args:
         dim: width D of the mixer.
@@ -48,7 +48,7 @@ class Positions(Part, nn.Module):
         """The options of a scheme."""
 
         def info(self) -> PositionInfo:
-            """What the scheme does under these options; ``ValueError`` where they do not go together."""
+            """Return the properties of the scheme under these options; raise ``ValueError`` if they conflict."""
             return PositionInfo()
 
     options: Options
@@ -69,43 +69,43 @@ class Positions(Part, nn.Module):
             setattr(self, name, value)
 
     def ids(self, inputs: Inputs, streaming: bool = False) -> Tensor:
-        """The positions (B, T) that the other hooks get, in the place of those given."""
+        """Return the positions (B, T) for the other hooks, which replace the given ones."""
         return inputs.positions
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
-        """x (B, T, D) with its positions (B, T) put in."""
+        """Return x (B, T, D) with its positions (B, T) added."""
         return x
 
     def infuse(self, x: Tensor, positions: Tensor) -> Tensor:
-        """What queries and keys, but not values, are projected from: x (B, T, D) to the same."""
+        """Return the input (B, T, D) of the projections to queries and keys, but not values, from x (B, T, D)."""
         return x
 
     def rotate(self, q: Tensor, k: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """q (B, H, T, K) and k (B, G, T, K) of the same tokens, at positions (B, T)."""
+        """Rotate q (B, H, T, K) and k (B, G, T, K) of the same tokens, at positions (B, T)."""
         return q, k
 
     def score(self, q: Tensor, k: Tensor, q_positions: Tensor, k_positions: Tensor) -> Tensor | None:
-        """What is added to the scaled scores of q (B, H, T, K) and k (B, H, S, K): broadcasts to (B, H, T, S)."""
+        """Return the term of the scaled scores of q (B, H, T, K) and k (B, H, S, K): broadcasts to (B, H, T, S)."""
         return None
 
     def factors(
         self, q: Tensor, k: Tensor, q_positions: Tensor, k_positions: Tensor
     ) -> tuple[Tensor, Tensor] | None:
-        """Where ``score`` is a product under the same scale: left (B, H, T, R) and right (B, H, S, R).
+        """Return factors of ``score``, left (B, H, T, R) and right (B, H, S, R), whose product gets the scores' scale.
 
-        Segment attention takes them as further columns of q and k, which the native kernel bears.
+        Segment attention appends them to q and k as more channels, which the native kernel supports.
         """
         return None
 
     def places(self, positions: Tensor) -> Tensor | None:
-        """Where ``score`` is -|place_i - place_j|: the places (B, H, T) of tokens at positions (B, T), in float64.
+        """Return the places (B, H, T) of tokens at positions (B, T), float64, if ``score`` is -|place_i - place_j|.
 
-        Attention over many tokens takes them instead of ``score``.
+        Attention over many tokens uses them instead of ``score``.
         """
         return None
 
     def weigh(self, p: Tensor, q_positions: Tensor, k_positions: Tensor) -> tuple[Tensor, Tensor | None]:
-        """From probabilities p (B, H, T, S): the weights of the values, and what is added to the outputs (B, H, T, V).
+        """Return the weights of the values from probabilities p (B, H, T, S), and a term of the outputs (B, H, T, V).
 
         Both are linear in p, so that tiles of keys can be merged.
         """
@@ -113,10 +113,10 @@ class Positions(Part, nn.Module):
 
 
 def offsets(q_positions: Tensor, k_positions: Tensor) -> Tensor:
-    """(B, T, S): the key's position less the query's, j - i."""
+    """Return the key's position minus the query's, j - i: (B, T, S)."""
     return k_positions[:, None, :] - q_positions[:, :, None]
 
 
 def clipped(q_positions: Tensor, k_positions: Tensor, reach: int) -> Tensor:
-    """(B, T, S) int64: j - i, rounded and clipped to [-reach, reach], counted from 0."""
+    """Return j - i, rounded, clipped to [-reach, reach] and plus reach, an index from 0: (B, T, S) int64."""
     return offsets(q_positions, k_positions).round().clamp(-reach, reach).long() + reach

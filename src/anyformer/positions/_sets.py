@@ -1,4 +1,4 @@
-"""Positions and sides for a prompt that holds a set."""
+"""Positions and side inputs for a prompt that contains a set."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import Tensor
 
 
 def set_prompt(prefix: int, members: Sequence[int], suffix: int) -> tuple[Tensor, Tensor]:
-    """Numbers under which a model cannot tell in which order a set's members stand (McIlroy-Young 2024, section 3).
+    """Return positions that make a model invariant to the order of a set's members (McIlroy-Young 2024, section 3).
 
-    All members begin at the same position, and what follows begins after the longest one; tokens of different
-    members do not see each other. To be given as ``positions=`` and as the side input ``part`` of attention:
+    All members begin at the same position, and the suffix begins after the longest one; tokens of different members do
+    not see each other. Pass the results as ``positions=`` and as the side input ``part`` of attention:
 
     >>> positions, part = set_prompt(3, [4, 2, 2], 5)
     >>> model(x, positions=positions.expand(B, -1), call=Call(side={"part": part.expand(B, -1)}))
 
     Args:
-        prefix, suffix: tokens before and behind the set.
+        prefix, suffix: tokens before and after the set.
         members: tokens of each member.
 
     Returns:

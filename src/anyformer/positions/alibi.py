@@ -17,7 +17,7 @@ from anyformer.precision import exact
 
 @register_position("alibi")
 class Alibi(Positions):
-    """Attention with linear biases: the score falls with the distance, each head at its own slope (Press 2021)."""
+    """Attention with linear biases: scores fall linearly with the distance, with a slope per head (Press 2021)."""
 
     slopes: Tensor
 
@@ -40,12 +40,12 @@ class Alibi(Positions):
 
 
 def _slopes(num_heads: int) -> Tensor:
-    """The slope of each head, (num_heads,)."""
+    """Return the slope of each head, (num_heads,)."""
     return torch.tensor(_powers(num_heads))
 
 
 def _powers(num_heads: int) -> list[float]:
-    """2^(-8h/H) for H a power of two; otherwise every second slope of the next power is put behind (section 3)."""
+    """Return 2^(-8h/H) for H a power of two; otherwise append every second slope of the next power (section 3)."""
     power = 2 ** math.floor(math.log2(num_heads))
     slopes = [2.0 ** (-8 * (h + 1) / power) for h in range(power)]
     return slopes + [2.0 ** (-4 * (2 * h + 1) / power) for h in range(num_heads - power)]

@@ -1,4 +1,4 @@
-"""Learned vectors of the axes of a grid."""
+"""Learned vectors per axis of a grid."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from anyformer.positions._base import PositionInfo, Positions
 
 @register_position("axial")
 class Axial(Positions):
-    """A learned vector for each place on each axis of a grid, summed (Child 2019, section 5.3; Ho 2019).
+    """The sum over a grid's axes of a learned vector per coordinate (Child 2019, section 5.3; Ho 2019).
 
     Args:
         grid: the sizes of all axes but the first, see :mod:`anyformer.layers.grid`.
-        rows: places on the first axis; a longer input raises.
+        rows: length of the first axis; a longer input raises.
     """
 
     class Options(Positions.Options):

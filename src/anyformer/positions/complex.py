@@ -1,4 +1,4 @@
-"""Heads of complex numbers whose phases are rotated by what they mean and by where they stand."""
+"""Complex-valued heads with a learned map of phase differences between tokens and positions."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Complex(Positions):
     """Complex heads with a learned map of phase differences and learned rates (Shao 2025).
 
     The score of a pair of channels is |q| |k| cos(a (arg q - arg k) + b + w (m - n)), with a, b and w learned for
-    each head and pair. It splits into a rotation of the query and one of the key, so that nothing of size T * S
-    is made. At first a = 1, b = 0 and w is RoPE's rate, which makes it RoPE.
+    each head and pair. It factorises into rotations of the query and of the key, so that no (T, S) tensor is
+    needed. At first a = 1, b = 0 and w is RoPE's rate, which is RoPE.
 
     Args:
-        base: wavelength base of the first rates.
+        base: wavelength base of the initial rates.
     """
 
     class Options(Positions.Options):
@@ -41,7 +41,7 @@ class Complex(Positions):
     def rotate(self, q: Tensor, k: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         if k.shape[1] != self.num_heads:
             raise ValueError(
-                f"num_kv_heads must be {self.num_heads} for complex positions, which are each head's own; "
+                f"num_kv_heads must be {self.num_heads} for complex positions, which differ between heads; "
                 f"got {k.shape[1]}"
             )
         half = self.head_dim // 2
@@ -52,7 +52,7 @@ class Complex(Positions):
 
     def _turn(self, x: Tensor, angle: Tensor) -> Tensor:
         real, imaginary = x.to(angle.dtype).chunk(2, -1)
-        nothing = (real == 0) & (imaginary == 0)  # which has no phase, nor a gradient of it
+        nothing = (real == 0) & (imaginary == 0)  # zero has no phase, and no gradient of it
         real = real.masked_fill(nothing, 1.0)
         size = torch.hypot(real, imaginary).masked_fill(nothing, 0.0)
         angle = self.scale.to(angle)[:, None] * torch.atan2(imaginary, real) + angle

@@ -13,17 +13,17 @@ from anyformer.positions._base import PositionInfo, Positions, offsets
 
 @register_position("fire")
 class Fire(Positions):
-    """A learned function of the distance relative to the query's position (Li 2023, eq. 3-5).
+    """A learned function of the distance over the query's position (Li 2023, eq. 3-5).
 
-    b_ij = f(psi(i - j) / psi(max(L, i))), psi(x) = log(c x + 1), f a two-layer perceptron. Up to the learned
-    threshold L nothing is rescaled; past it the argument stays in [0, 1] however long the sequence. Distances are
-    taken as |i - j|, so that it may be used without causality, where the argument can exceed 1.
+    b_ij = f(psi(i - j) / psi(max(L, i))), psi(x) = log(c x + 1), f a two-layer perceptron. Up to the learned threshold
+    L distances have a fixed scale; beyond it the argument stays in [0, 1] at any length. Distances are |i - j|, so that
+    bidirectional mixers can use it, where the argument can exceed 1.
 
     Args:
         hidden: width of the perceptron.
-        threshold: L at the beginning.
-        rate: c at the beginning; 0 makes psi the identity.
-        linear: f(x) = slope x + level for each head, in the place of the perceptron.
+        threshold: initial L.
+        rate: initial c; 0 makes psi the identity.
+        linear: f(x) = slope x + level per head, instead of the perceptron.
     """
 
     class Options(Positions.Options):
@@ -52,15 +52,15 @@ class Fire(Positions):
             else nn.Sequential(nn.Linear(1, o.hidden), nn.ReLU(), nn.Linear(o.hidden, num_heads))
         )
         self.start = o.threshold
-        self.threshold = nn.Parameter(torch.ones(()))  # as a factor, so that it learns as fast as the rest
+        self.threshold = nn.Parameter(torch.ones(()))  # a factor of start, to learn as fast as the rest
         self.rate = nn.Parameter(torch.tensor(float(o.rate))) if o.rate else None
 
     def psi(self, x: Tensor) -> Tensor:
-        """The map of distances."""
+        """Return psi(x) of distances x."""
         return x if self.rate is None else (self.rate.to(x).abs() * x).log1p()
 
     def argument(self, q_positions: Tensor, k_positions: Tensor) -> Tensor:
-        """(B, T, S): what f is applied to."""
+        """Return the argument of f, (B, T, S)."""
         top = torch.maximum(self.start * self.threshold.to(q_positions).abs(), q_positions)
         return self.psi(offsets(q_positions, k_positions).abs()) / self.psi(top).clamp_min(1e-6)[:, :, None]
 

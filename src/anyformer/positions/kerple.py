@@ -1,4 +1,4 @@
-"""Kernels of the distance."""
+"""Learned kernels of the distance."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anyformer.positions._base import PositionInfo, Positions, offsets
 
 @register_position("kerple")
 class Kerple(Positions):
-    """A kernel of the distance with two learned positive numbers for each head (Chi 2022, eq. 6-7).
+    """A kernel of the distance with two learned positive parameters per head (Chi 2022, eq. 6-7).
 
     ``log``: -r1 log(1 + r2 |i - j|). ``power``: -r1 |i - j|^r2, r2 at most 2.
     """
@@ -40,6 +40,6 @@ class Kerple(Positions):
         r1, r2 = (r.to(distance).clamp_min(0.01)[:, None, None] for r in (self.r1, self.r2))
         if self.form == "log":
             return (-r1 * (r2 * distance).log1p()).to(q.dtype)
-        near = distance == 0  # the power's own gradient is not finite there
+        near = distance == 0  # at 0 the power's gradient is infinite
         power = distance.masked_fill(near, 1.0) ** r2.clamp_max(2.0)
         return (-r1 * power.masked_fill(near, 0.0)).to(q.dtype)

@@ -14,19 +14,20 @@ from anyformer.positions._base import PositionInfo, Positions
 
 @register_position("learnable_fourier")
 class LearnableFourier(Positions):
-    """A perceptron on learned waves of positions with any number of axes, added to the input (Li 2021, algorithm 1).
+    """A perceptron on learned Fourier features of multi-axis positions, added to the input (Li 2021, algorithm 1).
 
-    r(x) = [cos x W, sin x W] / sqrt(F), W at first of N(0, 1 / gamma^2), so that r(x) . r(y) is close to
-    exp(-|x - y|^2 / (2 gamma^2)) / 2; then a layer of GELU and a projection.
+    r(x) = [cos x W, sin x W] / sqrt(F), W initially of N(0, 1 / gamma^2), so that r(x) . r(y) is close to
+    exp(-|x - y|^2 / (2 gamma^2)) / 2; then a layer with GELU and a projection.
 
     Args:
-        axes: numbers in a position; positions must be (B, T, axes), or (B, T) where it is 1 or there is a ``grid``.
-        grid: a token's number (B, T) means the cell of a grid in raster order, the sizes of all of whose ``axes`` but
-            the first these are (see :mod:`anyformer.layers.grid`).
-        groups: the axes are cut into so many groups, each encoded by the same weights into its part of the width.
+        axes: numbers in a position; positions must be (B, T, axes), or (B, T) with axes=1 or a ``grid``.
+        grid: the sizes of all ``axes`` of a grid but the first; positions (B, T) are then numbers of cells in raster
+        order
+            (see :mod:`anyformer.layers.grid`).
+        groups: the axes form so many groups, each encoded by the same weights into its part of the width.
         features: F, the width of r.
         hidden: width of the perceptron.
-        gamma: the distance over which positions are alike at first.
+        gamma: the initial distance over which positions are similar.
     """
 
     class Options(Positions.Options):
@@ -63,7 +64,7 @@ class LearnableFourier(Positions):
         )
 
     def response(self, positions: Tensor) -> Tensor:
-        """r: (..., axes / groups) to (..., features), of length 1 / sqrt(2)."""
+        """Return r of positions (..., axes / groups): (..., features), of norm 1 / sqrt(2)."""
         angle = positions @ self.waves.to(positions)
         return torch.cat([angle.cos(), angle.sin()], -1) * self.features**-0.5
 

@@ -1,4 +1,4 @@
-"""One learned vector a position."""
+"""One learned vector per position."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anyformer.positions._base import PositionInfo, Positions
 
 @register_position("learned")
 class Learned(Positions):
-    """One learned vector a position, as in GPT-2 and BERT.
+    """One learned vector per position, as in GPT-2 and BERT.
 
     Args:
         max_length: the number of positions; a longer input raises.

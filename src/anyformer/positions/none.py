@@ -8,4 +8,4 @@ from anyformer.positions._base import Positions
 
 @register_position("none")
 class NoPositions(Positions):
-    """Order enters by nothing but what a mixer sees; enough for causal mixers (NoPE)."""
+    """No positions: order enters only through causality (NoPE)."""

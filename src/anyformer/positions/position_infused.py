@@ -1,4 +1,4 @@
-"""Sinusoids in what queries and keys are made of."""
+"""Sinusoids in the input of queries and keys."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from anyformer.positions._base import PositionInfo, Positions
 
 @register_position("position_infused")
 class PositionInfused(Positions):
-    """Sinusoids in what queries and keys are projected from, in every layer (Press 2020, section 5).
+    """Sinusoids in the input of queries and keys, in every layer (Press 2020, section 5).
 
-    q = (x + p) W_q, k = (x + p) W_k, v = x W_v: values and so hidden states know no absolute position.
+    q = (x + p) W_q, k = (x + p) W_k, v = x W_v: values, and so hidden states, contain no absolute position.
     """
 
     class Options(Positions.Options):

@@ -1,4 +1,4 @@
-"""Schemes around another scheme: other numbers for the tokens, or weights on the probabilities."""
+"""Random positions for another scheme."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from anyformer.positions._base import PositionInfo
 
 @register_position("randomized")
 class Randomized(Around):
-    """Any scheme with numbers drawn from a range far longer than the sequence, in order (Ruoss 2023, section 3).
+    """Any scheme with positions drawn, in order, from a range far longer than the sequence (Ruoss 2023, section 3).
 
-    For n tokens, n different numbers below ``limit`` are drawn and sorted, in training anew for each batch and alike
-    for all its samples and layers. In evaluation the draws are fixed. By default they are one for each number of
-    tokens, as in the paper; then a model must have ``causal=False``, as an earlier token's number depends on how
-    many follow. With ``longest`` there is one draw, of which shorter sequences take the first; it streams.
+    For n tokens, n different positions below ``limit`` are drawn and sorted; in training once per batch, for all
+    samples and layers. In evaluation the draws are fixed: by default one for each n, as in the paper, which needs
+    ``causal=False``, as positions then depend on the number of later tokens; with ``longest`` one draw, whose first n
+    positions are used, so that it streams.
 
     Args:
-        scheme: what uses the numbers.
-        limit: numbers to draw from, the paper's L; the longest sequence there can be.
-        longest: the longest sequence that is evaluated.
-        seed: of the draws of evaluation.
+        scheme: the scheme that uses the positions.
+        limit: positions to draw from, the paper's L; the longest sequence.
+        longest: the longest sequence in evaluation.
+        seed: of the draws in evaluation.
     """
 
     order: Tensor
@@ -60,7 +60,9 @@ class Randomized(Around):
         o = self.options
         self.limit, self.longest = o.limit, o.longest
         generator = torch.Generator().manual_seed(o.seed)
-        order = torch.rand(o.limit, generator=generator, device="cpu").argsort()  # a stream unlike training's
+        order = torch.rand(
+            o.limit, generator=generator, device="cpu"
+        ).argsort()  # not randperm, as in training
         if o.longest is not None:
             order = order[: o.longest].sort().values
         self.register_buffer("order", order)
@@ -71,7 +73,7 @@ class Randomized(Around):
         return drawn.expand(which.shape[0], -1).gather(1, which).to(inputs.positions.dtype)
 
     def _training_draw(self, inputs: Inputs) -> Tensor:
-        """(1, T): drawn by the first layer that asks."""
+        """Return positions (1, T), drawn by the first layer of the call."""
         T, device = inputs.index.shape[1], inputs.index.device
         self._check(T)
         shared, key = inputs.call.shared, f"randomized:{self.limit}:{T}"
@@ -81,14 +83,14 @@ class Randomized(Around):
         return drawn
 
     def _fixed_draw(self, inputs: Inputs) -> Tensor:
-        """(1 or B, T)."""
+        """Return the fixed positions, (1 or B, T)."""
         if self.longest is not None:
             return self.order[None]
         T = inputs.index.shape[1]
         self._check(T)
         if inputs.mask is None:
             return self.order[:T].sort().values[None]
-        drawn = self.order[:T].masked_fill(~inputs.mask, self.limit)  # past the end, where there is nobody
+        drawn = self.order[:T].masked_fill(~inputs.mask, self.limit)  # masked tokens, past the end
         return drawn.sort(1).values
 
     def _check(self, length: int) -> None:

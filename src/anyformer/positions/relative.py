@@ -17,14 +17,14 @@ FORMS = ("m1", "m2", "m3", "m4")
 
 @register_position("relative")
 class Relative(Positions):
-    """Four ways for a distance to change a score (Huang 2020, section 4), by tables shared by the heads.
+    """Four forms of relative scores (Huang 2020, section 4), from tables shared by the heads.
 
-    m1: q.k a_|i-j|, m2: q.k a_(j-i), both with a number a; m3: sum_d q_d k_d a_d with a vector;
+    m1: q.k a_|i-j|, m2: q.k a_(j-i), with scalars a; m3: sum_d q_d k_d a_d with vectors;
     m4: q.k + q.a + k.a, Shaw's key term and its counterpart. All are divided by sqrt(K), distances clipped.
 
     Args:
         form: ``m1`` to ``m4``.
-        reach: the largest distance told apart.
+        reach: distances are clipped to it.
     """
 
     class Options(Positions.Options):
@@ -54,7 +54,7 @@ class Relative(Positions):
         if self.form == "m4":
             keys = spread(k @ table.T, which.mT).mT
             return (spread(q @ table.T, which) + keys) * scale
-        if self.form == "m3":  # one product a distance, so that no (T, S, K) tensor is made
+        if self.form == "m3":  # one product per distance, so that no (T, S, K) tensor is needed
             y = q.new_zeros(())
             for row, factor in enumerate(table - 1):
                 y = y + ((q * factor) @ k.mT).masked_fill((which != row)[:, None], 0.0)
@@ -65,12 +65,12 @@ class Relative(Positions):
 
 
 def spread(by_distance: Tensor, which: Tensor) -> Tensor:
-    """by_distance (B, H, T, R) at which (B, T, S): (B, H, T, S)."""
+    """Gather by_distance (B, H, T, R) at distances ``which`` (B, T, S): (B, H, T, S)."""
     B, H = by_distance.shape[:2]
     return by_distance.gather(3, which[:, None].expand(B, H, -1, -1))
 
 
 def gathered(p: Tensor, which: Tensor, rows: int) -> Tensor:
-    """The transpose of ``spread``: p (B, H, T, S) summed over keys of the same distance, (B, H, T, rows)."""
+    """Sum p (B, H, T, S) over keys of the same distance, the transpose of ``spread``: (B, H, T, rows)."""
     B, H, T, _ = p.shape
     return p.new_zeros(B, H, T, rows).scatter_add(3, which[:, None].expand(B, H, -1, -1), p)

@@ -15,11 +15,11 @@ from anyformer.positions._base import PositionInfo
 class Reverse(Around):
     """Any scheme with tokens numbered from the last one back, L - 1 - i (Rizzello 2023, section III).
 
-    The newest token has the same number however long the window. No token can be numbered before the last one is
-    there, so a model must have ``causal=False``.
+    The last token has the same position at every length. Positions depend on later tokens, so a model must have
+    ``causal=False``.
 
     Args:
-        scheme: what uses the numbers.
+        scheme: the scheme that uses the positions.
     """
 
     class Options(Around.Options):

@@ -15,21 +15,19 @@ from anyformer.positions._base import Positions
 
 Waves = tuple[Tensor, Tensor]
 
-_WAVES = ByTensor[
-    dict[tuple[Any, ...], Waves]
-]()  # cosines and sines by positions, and by what else they depend on
+_WAVES = ByTensor[dict[tuple[Any, ...], Waves]]()  # cosines and sines, by tensor of positions and by rates
 
 
 @register_position("rope")
 class Rope(Positions):
-    """Rotary position embedding: pairs of channels turn with the position (Su 2021, eq. 34).
+    """Rotary position embedding: pairs of channels rotate with the position (Su 2021, eq. 34).
 
     Channel i is paired with i + K/2, the layout of Llama checkpoints; it is a permutation of the paper's.
 
     Args:
         base: wavelength base, the paper's 10000.
-        pairs: ``half`` for that layout, ``neighbours`` for the paper's, where channel 2i is paired with 2i + 1.
-        fraction: the share of a head's channels that turn, the first ones (GPT-NeoX).
+        pairs: ``half`` for Llama's layout, ``neighbours`` for the paper's, where channel 2i is paired with 2i + 1.
+        fraction: the share of a head's channels that rotate, the first ones (GPT-NeoX).
         stretch: factor on the wavelengths, for sequences longer than those trained on (Chen 2023, section 2.3).
         trained_length: with it only wavelengths above ``trained_length / low`` are stretched, none below
             ``trained_length / high``, and those between in part (Llama 3.1).
@@ -64,7 +62,7 @@ class Rope(Positions):
         self.low, self.high = o.low, o.high
 
     def rates(self, device: torch.device, dtype: torch.dtype) -> Tensor:
-        """Radians a position, of each pair that turns."""
+        """Return the rate of each pair that rotates, in radians per position."""
         half = self.turning // 2
         rates = self.base ** (-torch.arange(half, device=device, dtype=dtype) / half)
         if self.trained_length is None:
@@ -74,7 +72,7 @@ class Rope(Positions):
         return rates * (kept + (1 - kept) / self.stretch)
 
     def waves(self, positions: Tensor, dtype: torch.dtype) -> Waves:
-        """cos and sin (B, T, K / 2) of the angles at positions (B, T), or (1, T, K / 2) where shared."""
+        """Return cos and sin of the angles at positions (B, T), (B, T, K / 2), or (1, T, K / 2) where shared."""
         if positions.stride(0) == 0:
             positions = positions[:1]
         angle = positions[..., None] * self.rates(positions.device, positions.dtype)
@@ -96,11 +94,11 @@ class Rope(Positions):
             return rotate(x, cos, sin)
         halves = (
             x.unflatten(-1, (-1, 2)).transpose(-1, -2).flatten(-2)
-        )  # each pair's first channels, then its second
+        )  # the first channels of all pairs, then the second ones
         return rotate(halves, cos, sin).unflatten(-1, (2, -1)).transpose(-1, -2).flatten(-2)
 
     def _shared_waves(self, positions: Tensor, dtype: torch.dtype) -> Waves:
-        """Those of :meth:`waves`, made by the first of the layers that are given the same positions."""
+        """Return :meth:`waves`, computed once for all layers with the same positions tensor."""
         if torch.compiler.is_compiling() or positions.is_inference() or positions.requires_grad:
             return self.waves(positions, dtype)
         made = _WAVES.get(positions)

@@ -15,15 +15,15 @@ from anyformer.positions.relative import gathered, spread
 
 @register_position("shaw")
 class Shaw(Positions):
-    """Edges with vectors, one for each clipped distance, on keys and on values (Shaw 2018, eq. 3-4).
+    """Learned vectors per clipped distance, added to keys and to values (Shaw 2018, eq. 3-4).
 
     s_ij = q_i (k_j + a_c(j-i)) / sqrt(K) and z_i = sum_j p_ij (v_j + b_c(j-i)), with c the clip to [-reach, reach];
-    the vectors are shared by the heads. No (T, S, K) tensor is made: queries meet the 2 reach + 1 vectors, and
-    weights of the same distance are summed before they meet theirs.
+    the vectors are shared by the heads. No (T, S, K) tensor is needed: queries are multiplied by the 2 reach + 1
+    vectors, and weights of the same distance are summed before the product with theirs.
 
     Args:
-        reach: the largest distance told apart, the paper's k.
-        values: whether there is a term on the values.
+        reach: distances are clipped to it, the paper's k.
+        values: add vectors to the values, too.
     """
 
     class Options(Positions.Options):

@@ -1,4 +1,4 @@
-"""Positions that are added: to the input, or to what queries and keys are made of."""
+"""Sinusoidal positions, added to the input."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Sinusoidal(Positions):
     Args:
         base: wavelength base.
         halves: all sines before all cosines, and the last wavelength exactly base * 2 pi, as in the authors' code and
-            what came from it (PEGASUS).
+            its descendants (PEGASUS).
     """
 
     class Options(Positions.Options):

@@ -1,4 +1,4 @@
-"""Learned numbers of the distance, added to the scores."""
+"""Learned biases per bucket of distances."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from anyformer.positions._base import PositionInfo, Positions, offsets
 
 @register_position("t5")
 class T5(Positions):
-    """One learned number for each head and bucket of distances (Raffel 2019, section 2.1).
+    """One learned bias per head and bucket of distances, added to the scores (Raffel 2019, section 2.1).
 
-    Half of the buckets hold one distance each, the others grow geometrically up to ``max_distance``, behind which
-    all are alike.
+    Half of the buckets hold one distance each, the others grow geometrically up to ``max_distance``; the last one holds
+    all greater distances.
 
     Args:
         num_buckets: buckets, in both directions together.

@@ -17,7 +17,7 @@ class TransformerXL(Positions):
     """Content and position terms with learned query-independent biases (Dai 2019, section 3.3).
 
     The score of query i and key j becomes (q_i + u) . k_j + (q_i + v) . W r(i - j), with r sinusoidal; ``score``
-    gives what is beyond q_i . k_j, under the same scale.
+    returns the terms beyond q_i . k_j, with the same scale.
     """
 
     class Options(Positions.Options):

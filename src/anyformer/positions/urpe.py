@@ -1,4 +1,4 @@
-"""Weights on the probabilities."""
+"""Learned weights on the attention probabilities."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from anyformer.positions._reach import check_reach
 
 @register_position("urpe")
 class Urpe(Around):
-    """Probabilities times a learned number of the distance, behind the softmax (Luo 2022, eq. 8).
+    """Attention probabilities times a learned weight per distance, after the softmax (Luo 2022, eq. 8).
 
-    y_i = sum_j p_ij c_(j-i) v_j: rows need not sum to one, so that equal tokens can get different outputs, which no
-    scheme inside the softmax can do. At first c = 1.
+    y_i = sum_j p_ij c_(j-i) v_j: rows need not sum to one, so that equal tokens can get different outputs, unlike with
+    any scheme inside the softmax. At first c = 1.
 
     Args:
-        scheme: what enters the scores; it may not be one that is added to the input.
-        reach: the largest distance told apart.
+        scheme: the scheme of the scores; not one that is added to the input.
+        reach: distances are clipped to it.
     """
 
     class Options(Around.Options):

@@ -1,4 +1,4 @@
-"""Layers one after the other, and the residual carries that they share a stream by."""
+"""Stacks of layers, and the residual carries between them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ register_residual, residual_info, list_residuals = residuals.register, residuals
 def create_residual(
     name: str, dim: int, sublayers: Sequence[int], norm: str, eps: float = 1e-5, last: bool = True
 ) -> Residual:
-    """A residual carry by name; the other arguments are those of :class:`anyformer.stack.pre.Residual`."""
+    """Build a residual carry by name; the other arguments are those of :class:`anyformer.stack.pre.Residual`."""
     return residuals.get(name).target(dim, sublayers, norm, eps, last)
 
 

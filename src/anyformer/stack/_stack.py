@@ -1,4 +1,4 @@
-"""Layers one after the other on a residual carry."""
+"""A stack of layers on a residual carry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from anyformer.state import State
 
 
 def combine(infos: Sequence[MixerInfo]) -> MixerInfo:
-    """What mixers one after the other are together: reaches add up, the costliest growth counts."""
+    """Return the info of mixers in sequence: reaches add up, and the fastest growth counts."""
 
     def reach(side: int) -> int | None:
         ends = [info.reach[side] for info in infos]
@@ -54,13 +54,12 @@ class Stack(Wrapper):
 
     Args:
         dim: width D.
-        layers: for each layer its sublayers; the same module may stand in several places (shared weights, a
-            state each).
+        layers: the sublayers of each layer; a module may occur several times (shared weights, separate states).
         residual: ``"pre"``, ``"post"``, ``"parallel"``, ``"ladder"`` or ``"path_ensemble"``.
         norm: ``"rms_norm"``, ``"layer_norm"`` or ``"none"``.
         dropout: share of a sublayer's output channels dropped in training.
-        last_norm: whether carries other than post-norm end with a norm; else the stack gives the bare stream.
-        steps: what each sublayer's output is multiplied with, in order over all layers; by default 1.
+        last_norm: end with a norm, in carries other than post-norm; else the stack returns the residual stream itself.
+        steps: factors on the sublayers' outputs, in order over all layers; by default 1.
     """
 
     class Options(Wrapper.Options):

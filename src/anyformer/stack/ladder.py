@@ -11,10 +11,10 @@ from anyformer.stack.pre import Residual, normed
 
 @register_residual("ladder")
 class Ladder(Residual):
-    """Each sublayer reads the stream as it was before the one below wrote (Zhang 2025, eq. 2).
+    """Each sublayer reads the stream without the output of the one below it (Zhang 2025, eq. 2).
 
-    x_i = x_{i-1} + f_i(norm(x_{i-2})): what the one below has to say may still be under way, from another device,
-    while this one works. The first two read the input.
+    x_i = x_{i-1} + f_i(norm(x_{i-2})): the communication of a sublayer's output between devices overlaps with the
+    computation of the next. The first two sublayers read the input.
     """
 
     def start(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Sublayers side by side."""
+"""Parallel sublayers."""
 
 from __future__ import annotations
 

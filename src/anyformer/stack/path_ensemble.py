@@ -1,4 +1,4 @@
-"""The carry that weighs every sublayer's output."""
+"""The carry with a learned weight of every sublayer's output."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from anyformer.stack.pre import Residual, normed
 
 @register_residual("path_ensemble")
 class PathEnsemble(Residual):
-    """Pre-norm, the end weighing every sublayer's output by a learned vector (Chang 2023, EnsembleScale).
+    """Pre-norm with a learned vector of weights per sublayer in the final sum (Chang 2023, EnsembleScale).
 
-    The stream before the last norm is x + f_1 + f_2 + ...: an ensemble of 1 + 2L paths. The end is the norm of
-    w_0 x + w_1 f_1 + w_2 f_2 + ..., while the sublayers above read the plain sum; with all w = 1, as at the
-    start, it is the pre-norm stack. w_i = 0 prunes a path.
+    The stream before the last norm is x + f_1 + f_2 + ..., an ensemble of 1 + 2L paths. The output is the norm of
+    w_0 x + w_1 f_1 + w_2 f_2 + ..., while sublayers read the unweighted sums; all w = 1, the initial value, is the
+    pre-norm stack, and w_i = 0 prunes a path.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The pre-norm carry, and the interface of all."""
+"""The pre-norm carry, and the interface of all carries."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from anyformer.stack import register_residual
 
 @register_residual("pre")
 class Residual(nn.Module):
-    """A carry that runs along a stack: ``start``, then ``read`` and ``write`` for each sublayer, then ``end``.
+    """A residual carry: ``start``, then ``read`` and ``write`` for each sublayer, then ``end``.
 
     This one is pre-norm (Xiong 2020): y = x + f(norm(x)), with a norm at the end.
 
     Args:
         dim: width D.
-        sublayers: for each layer, its number of sublayers.
+        sublayers: the number of sublayers of each layer.
         norm, eps: name of the norm, and its epsilon.
-        last: whether there is a norm at the end.
+        last: end with a norm.
     """
 
     def __init__(
@@ -33,23 +33,23 @@ class Residual(nn.Module):
         self.last = create_norm(norm if last else "none", dim, eps)
 
     def start(self, x: Tensor) -> Any:
-        """The carry before the first sublayer."""
+        """Return the carry before the first sublayer."""
         return x
 
     def read(self, carry: Any, sublayer: int, inputs: Inputs | None = None) -> tuple[Tensor, Any]:
-        """The input of a sublayer, and the carry; ``inputs`` for norms that are mixers."""
+        """Return the input of a sublayer, and the carry; ``inputs`` are for norms that are mixers."""
         return normed(self.norms[sublayer], carry, inputs), carry
 
     def write(self, carry: Any, sublayer: int, y: Tensor, inputs: Inputs | None = None) -> Any:
-        """The carry after a sublayer has given y."""
+        """Return the carry after a sublayer with output y."""
         return carry + y
 
     def end(self, carry: Any, inputs: Inputs | None = None) -> Tensor:
-        """The stack's output."""
+        """Return the stack's output."""
         return normed(self.last, carry, inputs)
 
 
 def normed(norm: nn.Module, x: Tensor, inputs: Inputs | None) -> Tensor:
-    """x through a norm, which learns of padding, and may take notes, if it is a mixer."""
+    """Normalise x; a norm that is a mixer also gets the padding and may add notes."""
     y: Tensor = norm(x, inputs) if isinstance(norm, Mixer) else norm(x)
     return y

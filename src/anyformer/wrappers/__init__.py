@@ -13,10 +13,10 @@ register_wrapper, list_wrappers = wrappers.register, wrappers.ids
 
 
 def create_wrapper(name: str, dim: int, inner: list[Mixer], **options: Any) -> Mixer:
-    """A wrapper of width ``dim`` around ``inner``, by name."""
+    """Build a wrapper of width ``dim`` around ``inner``, by name."""
     return create_part(wrappers, name, dim, options, *inner)
 
 
 def wrapper_info(name: str, inner: list[MixerInfo], **options: Any) -> MixerInfo:
-    """What the wrapper of that name is and costs around mixers of which this is known, without building it."""
+    """Return the properties and cost of the wrapper of that name around mixers with these infos."""
     return part_info(wrappers, name, options, *inner)

@@ -1,4 +1,4 @@
-"""Cutting a call's tokens where each sample crosses a multiple of a length."""
+"""Pieces of a call's tokens, cut where a sample's token number is a multiple of a period."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from anyformer.contract import Inputs, take_tokens
 
 
 class Piece(NamedTuple):
-    """Tokens of one call that lie in one period, for each sample its own."""
+    """Tokens of one call that lie in one period, which may differ between samples."""
 
-    take: Tensor  # (B, W) int64: which tokens of the call
-    inputs: Inputs  # theirs
+    take: Tensor  # (B, W) int64: tokens of the call
+    inputs: Inputs  # of these tokens
     starts: Tensor  # (B,) bool: the piece holds the first token of a period
     ends: Tensor  # (B,) bool: it holds the last one
 
     def of(self, x: Tensor) -> Tensor:
-        """x (B, T, D) at the piece's tokens (B, W, D), zero where masked."""
+        """Gather x (B, T, D) at the piece's tokens: (B, W, D), zero where masked."""
         return self.inputs.zero(take_tokens(x, self.take))
 
     def put(self, y: Tensor, part: Tensor) -> Tensor:
-        """y (B, T, D) plus ``part`` (B, W, D) at the piece's tokens."""
+        """Add ``part`` (B, W, D) to y (B, T, D) at the piece's tokens."""
         return y.scatter_add(
             1, self.take[..., None].expand(-1, -1, y.shape[-1]), self.inputs.zero(part).to(y.dtype)
         )
 
 
 def pieces(inputs: Inputs, period: int) -> Iterator[Piece]:
-    """The call's tokens in order, cut so that no piece crosses a multiple of ``period`` in any sample."""
+    """Yield the call's tokens in order, cut so that no piece crosses a multiple of ``period`` in any sample."""
     B, T = inputs.index.shape
     if B == 0 or T == 0:
         return
     lengths, first = inputs.lengths, inputs.index[:, 0]
     done = torch.zeros_like(lengths)
     offsets = torch.arange(period, device=first.device)
-    rounds = T // period + 2  # the most that T tokens can touch, wherever they begin
+    rounds = T // period + 2  # the most periods that T tokens can span
     for _ in range(rounds):
         left = period - (first + done) % period
         size = torch.minimum(left, lengths - done)

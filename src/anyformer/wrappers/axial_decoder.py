@@ -1,4 +1,4 @@
-"""Images pixel by pixel: all rows above by one stack, the row so far by another."""
+"""Autoregressive images: an outer stack over the rows above, an inner stack along the current row."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from anyformer.wrappers.two_level import plain, write
 
 @register_wrapper("axial_decoder")
 class AxialDecoder(Wrapper):
-    """The Axial Transformer's two decoders (Ho 2019, section 3.2): every pixel before the next one is in view.
+    """The Axial Transformer's two decoders (Ho 2019, section 3.2), which together see all earlier pixels.
 
-    The outer stack runs over whole rows, in which nothing need be causal, and may look at the rows above; its result is
-    shifted down by a row. The inner stack runs along each row, shifted right by a pixel::
+    The outer stack runs over whole rows and may attend to the rows above, without causality within a row; its result is
+    shifted down by one row. The inner stack runs along each row, shifted right by one pixel::
 
         pixels       0 1 2 | 3 4 5 | 6 7 ...        columns = 3
-        outer        row 0   row 1                  what is known before a row begins
+        outer        row 0   row 1                  rows complete before the next one
         inner sees   s 0 1 | s 3 4 | s 6 ...        restarted in each row, the outer's output above added
 
-    So output t predicts pixel t + 1. The outer stack runs once a row, the inner one once a pixel.
+    Output t predicts pixel t + 1. In streaming the outer stack runs once per row, the inner one once per pixel.
 
     Args:
-        outer: a mixer on the image in raster order, no row of which depends on a later one: mixers ``axial`` along rows
-            (``axis=1``, with ``causal=False`` if they like), and causal ones along columns (``axis=0``).
+        outer: a mixer on the image in raster order in which no row depends on a later one: mixers ``axial`` along rows
+            (``axis=1``, of either ``causal``), and causal ones along columns (``axis=0``).
         inner: a causal mixer along a row.
         columns: pixels of a row.
     """
@@ -46,7 +46,7 @@ class AxialDecoder(Wrapper):
             if not inner.causal:
                 raise ValueError(f"inner must be causal, got reach {inner.reach}")
             if outer.reach[1] is None:
-                raise ValueError(f"outer must look at no later row, got reach {outer.reach}")
+                raise ValueError(f"outer must not depend on later rows, got reach {outer.reach}")
             if inner.max_length is not None and inner.max_length < self.columns:
                 raise ValueError(
                     f"inner must take columns={self.columns} pixels, got max_length {inner.max_length}"
@@ -70,8 +70,10 @@ class AxialDecoder(Wrapper):
         super().__init__(dim, outer, inner, **options)
         o = self.options
         self.outer, self.inner, self.columns = outer, inner, o.columns
-        self.start = nn.Parameter(torch.randn(dim) * 0.02)  # in the place of the pixel before a row
-        self.begin = nn.Parameter(torch.randn(dim) * 0.02)  # of what the row above the first one would tell
+        self.start = nn.Parameter(torch.randn(dim) * 0.02)  # instead of the pixel before a row
+        self.begin = nn.Parameter(
+            torch.randn(dim) * 0.02
+        )  # instead of the outer output of the row above the first one
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         B, T, D = x.shape
@@ -119,7 +121,7 @@ class AxialDecoder(Wrapper):
         return y, state
 
     def _piece(self, piece: Piece, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Pixels of one row: where its first step is among them, the row above is complete."""
+        """Stream pixels of one row; if its first step is among them, the row above is complete."""
         B, P = len(x), self.columns
         step = piece.inputs.index % P  # (B, W)
         first = piece.starts[:, None]

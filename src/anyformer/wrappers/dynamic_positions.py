@@ -1,4 +1,4 @@
-"""Positions that a small stack makes out of the text."""
+"""Position vectors computed from the text by a small stack."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from anyformer.wrappers import register_wrapper
 
 @register_wrapper("dynamic_positions")
 class DynamicPositions(Wrapper):
-    """Position vectors made by a stack from the tokens and their sinusoids (Zheng 2022, section 3).
+    """Position vectors computed by a stack from the tokens and their sinusoids (Zheng 2022, section 3).
 
-    As the first layer of an encoder it adds o = f(x + waves(i)) to the embedded text. Where the side input ``order``
-    (B, T) says at which target position each token's translation stands (-1 = nowhere), the loss ``order`` is
-    weight * mean (o_i - waves(order_i))^2, so that the vectors tell the target's order.
+    As the first layer of an encoder it adds o = f(x + waves(i)) to the embedded text. If the side input ``order`` (B,
+    T), the target position of each token's translation (-1 = none), is given, the loss ``order`` is weight * mean (o_i
+    - waves(order_i))^2, so that the vectors encode the order of the target.
 
     Args:
         inner: f.

@@ -1,4 +1,4 @@
-"""The sentence token's vector, gated into every token that a stack puts out."""
+"""The sentence token's vector, gated into every output of a stack."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from anyformer.wrappers import register_wrapper
 
 @register_wrapper("global_context")
 class GlobalContextBlock(Wrapper):
-    """y_t = i_t * h_t + j_t * h_0 of a stack's outputs h: the global context mechanism behind a Transformer (Xu 2023).
+    """y_t = i_t * h_t + j_t * h_0 of a stack's outputs h: the global context mechanism after a Transformer (Xu 2023).
 
-    The first token stands for the sentence, as BERT's does. For what both directions of an LSTM end with, see the mixer
-    ``lstm``.
+    The first token represents the sentence, as in BERT. For the last outputs of both directions of an LSTM, see the
+    mixer ``lstm``.
 
     Args:
         inner: any mixer; a causal one streams.

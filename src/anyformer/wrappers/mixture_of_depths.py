@@ -1,4 +1,4 @@
-"""Mixture-of-depths: only some tokens go through a stack."""
+"""Mixture-of-depths: a stack for a part of the tokens."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from anyformer.wrappers import register_wrapper
 
 @register_wrapper("mixture_of_depths")
 class MixtureOfDepths(Wrapper):
-    """Route the tokens that a router ranks highest through a stack; the others pass it by (Raposo 2024, eq. 1).
+    """A stack for the tokens that a router ranks highest; the others bypass it (Raposo 2024, eq. 1).
 
-    y_t = r_t f(routed tokens)_t for routed tokens, r_t being the router's weight, and zero for the others: the
-    residual stream that this stands on carries them on unchanged.
+    y_t = r_t f(routed tokens)_t for routed tokens, with r_t the router's weight, and zero for the others, which the
+    residual stream around this wrapper leaves unchanged.
 
-    In training the best share ``capacity`` of each sequence is routed, which looks at later tokens. A small predictor
-    learns from each token alone whether it is among them; in evaluation and streaming it decides (section 3.5, the
-    second method). Its loss is ``call.losses["mixture_of_depths"]`` and reaches nothing but the predictor.
+    In training the best share ``capacity`` of each sequence is routed, which depends on later tokens. A small predictor
+    learns from each token alone whether it is routed, and decides in evaluation and streaming (section 3.5, the second
+    method). Its loss is ``call.losses["mixture_of_depths"]``, whose gradient reaches the predictor only.
 
     Args:
-        inner: a mixer; it sees only the routed tokens, numbered anew, at their own positions.
+        inner: a mixer; it sees only the routed tokens, renumbered, at their original positions.
         capacity: share of a sequence's tokens that is routed in training, rounded up.
         predictor_dim: hidden width of the predictor.
         predictor_loss: weight of its loss.
@@ -41,7 +41,7 @@ class MixtureOfDepths(Wrapper):
         def info(self, inner: MixerInfo) -> MixerInfo:
             if not 0 < self.capacity <= 1:
                 raise ValueError(f"capacity must be above 0 and at most 1, got {self.capacity}")
-            self.refuse_grids("those that pass it by", inner=inner)
+            self.refuse_grids("bypassing tokens", inner=inner)
             past, future = inner.reach
             exceptions = {
                 **inner.exceptions,
@@ -79,13 +79,13 @@ class MixtureOfDepths(Wrapper):
         return route.up(y) * weight
 
     def _scores(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The router's weights (B, T, 1) and the predictor's logits (B, T), kept from autocast: they decide."""
+        """Return the router's weights (B, T, 1) and the predictor's logits (B, T), without autocast, as they decide."""
         with torch.autocast(x.device.type, enabled=False):
             x = x.to(self.router.weight.dtype)
             return self.router(x), self.predictor(x.detach())[..., 0]
 
     def _best(self, weight: Tensor, inputs: Inputs) -> Tensor:
-        """(B, T) bool: the tokens of largest weight in each sequence."""
+        """Return the tokens of the largest weights in each sequence, (B, T) bool."""
         ranked = inputs.zero(weight.detach(), -torch.inf).argsort(dim=1, descending=True, stable=True)
         rank = torch.zeros_like(ranked).scatter(
             1, ranked, torch.arange(ranked.shape[1], device=ranked.device).expand_as(ranked)
@@ -111,19 +111,19 @@ class MixtureOfDepths(Wrapper):
 
 
 class _Route(NamedTuple):
-    """Which tokens go, and where to: the routed ones of each sample first."""
+    """The routed tokens, first in each sample, and the maps to and from them."""
 
-    take: Tensor  # (B, W) int64: the token that each routed place holds
-    mask: Tensor  # (B, W) bool: which routed places are real
-    number: Tensor  # (B, W) int64: number of each among the sequence's routed tokens
-    back: Tensor  # (B, T) int64: the routed place of each token
+    take: Tensor  # (B, W) int64: the token of each routed slot
+    mask: Tensor  # (B, W) bool: the real routed slots
+    number: Tensor  # (B, W) int64: each slot's number among the sequence's routed tokens
+    back: Tensor  # (B, T) int64: the routed slot of each token
     routed: Tensor  # (B, T) bool
 
     @classmethod
     def of(cls, routed: Tensor, before: Tensor) -> _Route:
-        """From routed (B, T) bool and the number (B, 1) routed in earlier calls."""
+        """Build from routed (B, T) bool and the number of tokens routed in earlier calls, (B, 1)."""
         T, count = routed.shape[1], routed.sum(1, keepdim=True)
-        # a graph that is compiled cannot have a width that depends on the data
+        # a compiled graph cannot have a data-dependent width
         width = T if torch.compiler.is_compiling() or routed.numel() == 0 else int(count.max())
         take = (~routed).to(torch.uint8).argsort(dim=1, stable=True)[:, :width]
         place = torch.arange(width, device=routed.device)
@@ -131,18 +131,18 @@ class _Route(NamedTuple):
         return cls(take, place < count, before + place, back, routed)
 
     def down(self, x: Tensor) -> Tensor:
-        """x (B, T, ...) to (B, W, ...), zero where masked."""
+        """Gather x (B, T, ...) into (B, W, ...), zero where masked."""
         picked = take_tokens(x, self.take)
         return picked.masked_fill(~self.mask.reshape(*self.mask.shape, *(1,) * (x.dim() - 2)), 0)
 
     def up(self, y: Tensor) -> Tensor:
-        """y (B, W, D) back to (B, T, D), zero where not routed."""
+        """Scatter y (B, W, D) back to (B, T, D), zero where not routed."""
         if y.shape[1] == 0:
             return y.new_zeros(*self.routed.shape, y.shape[2])
         return take_tokens(y, self.back).masked_fill(~self.routed[..., None], 0)
 
     def inputs(self, inputs: Inputs) -> Inputs:
-        """What belongs to the routed tokens."""
+        """Return the inputs of the routed tokens."""
         return inputs.pick(self.down).replace(mask=self.mask, index=self.number)
 
 

@@ -1,4 +1,4 @@
-"""Run a stack over the tokens of a grid in another order."""
+"""A stack over the tokens of a grid in another order."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from anyformer.wrappers import register_wrapper
 
 
 def read_axes(axes: str | None, count: int) -> tuple[int, ...]:
-    """The order of ``count`` axes, the slowest first; by default raster order.
+    """Read an order of ``count`` axes, the slowest first; by default raster order.
 
     Raises:
-        ValueError: where it is not one.
+        ValueError: if ``axes`` is no permutation of the axes.
     """
     if axes is None:
         return tuple(range(count))
@@ -32,16 +32,16 @@ def read_axes(axes: str | None, count: int) -> tuple[int, ...]:
 
 @register_wrapper("order")
 class Order(Wrapper):
-    """Put the tokens of a grid into another order, mix, and put them back (Li 2024, arXiv 2402.05892, section 3.2).
+    """A mixer on the permuted tokens of a grid (Li 2024, arXiv 2402.05892, section 3.2).
 
-    y = P^-1 f(P x): a mixer that runs along a sequence runs along any axis of the grid, either way.
+    y = P^-1 f(P x): a mixer along a sequence thus runs along any axis of the grid, in either direction.
 
     Args:
-        inner: a mixer; it sees the tokens in the new order, numbered anew, at their own positions.
+        inner: a mixer; it sees the tokens in the new order, renumbered, at their original positions.
         grid: sizes of all axes but the first, such as ``8`` or ``"4x8"``.
         axes: the axes from the slowest to the fastest: ``"0-1"``, the default, runs along rows, ``"1-0"`` along
             columns.
-        reverse: from the last token to the first.
+        reverse: run from the last token to the first.
     """
 
     class Options(Wrapper.Options):
@@ -74,11 +74,11 @@ class Order(Wrapper):
 
     @property
     def is_raster(self) -> bool:
-        """Whether the order is the one that the tokens already have."""
+        """True if the order is raster order, which the tokens already have."""
         return not self.reverse and self.axes == tuple(sorted(self.axes))
 
     def permutation(self, inputs: Inputs) -> Tensor:
-        """(B, T) int64: the token that comes first in the new order, the second, ...; masked ones stay last."""
+        """Return the token indices in the new order, masked ones last: (B, T) int64."""
         T = inputs.index.shape[1]
         place = coordinates(inputs.index, self.sizes)
         extents = (T, *self.sizes)

@@ -1,4 +1,4 @@
-"""A stack on pieces of the sequence, each beside those earlier pieces that are most like it."""
+"""A stack on splits of the sequence, each with the most similar earlier splits as context."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RANKINGS = ("previous", "current")
 
 
 class RankedSplits(NamedTuple):
-    """Splits to put before one: the first ``taken`` of them, in the order of time."""
+    """Earlier splits to prepend: the first ``taken`` of k, in order of time, with their weights."""
 
     number: Tensor  # (B, A, k) int64
     weight: Tensor  # (B, A, k)
@@ -28,9 +28,9 @@ class RankedSplits(NamedTuple):
 
 
 def max_similarity(query: Tensor, splits: Tensor) -> Tensor:
-    """sum over the tokens of a query split of the largest cosine to a split's tokens (MaxSim): (B, A, n).
+    """Return MaxSim, the sum over a query split's tokens of the largest cosine to a split's tokens: (B, A, n).
 
-    query (B, A, S, D), splits (B, n, S, D); tokens that are zero count nothing.
+    query (B, A, S, D), splits (B, n, S, D); zero tokens are ignored.
     """
     (B, A, S, D), n = query.shape, splits.shape[1]
     q, k = (t.to(wide(t.dtype)) for t in (query, splits))
@@ -43,20 +43,19 @@ def max_similarity(query: Tensor, splits: Tensor) -> Tensor:
 class Ranker(Wrapper):
     """Avey's ranker around a stack (Hammoud 2025, section 3.1), run once for the whole stack.
 
-    The sequence is cut into splits. Each split is processed behind the ``top_k`` earlier ones of the largest MaxSim
-    (sum of each token's largest cosine), which come in the order of time, each times its share of the largest score::
+    The sequence is cut into splits. Each split is processed after the ``top_k`` earlier ones of the largest MaxSim
+    (:func:`max_similarity`), in order of time, each scaled by its score over the largest score::
 
         splits    0   1   2   3   4          top_k = 2
         context   0 w_0   3 w_3   4          of split 4; its own tokens always stand in the last slots
 
-    A token can be ranked with only when it is there. So by default the last complete split stands for the current one
-    in the ranking: a causal stack stays causal, and streams. The paper ranks by the current split whole, the tokens
-    after a token included, which thus choose what it sees.
+    By default the last complete split replaces the current one in the ranking, so that a causal stack stays causal and
+    streams. The paper ranks by the whole current split, later tokens included, which thus affect what a token sees.
 
     Args:
-        inner: the stack; of causal parts, for tokens not to see later ones of their split.
+        inner: the stack; causal, if tokens shall not see later ones of their split.
         split: tokens of a split.
-        top_k: earlier splits in a context; with none the cost is linear.
+        top_k: earlier splits in a context; with 0 the cost is linear.
         rank_by: ``previous``, the last complete split, or ``current``.
     """
 
@@ -72,7 +71,7 @@ class Ranker(Wrapper):
                 )
             if self.rank_by not in RANKINGS:
                 raise ValueError(f"rank_by must be one of {', '.join(RANKINGS)}, got {self.rank_by!r}")
-            self.refuse_grids("the splits in front", inner=inner)
+            self.refuse_grids("prepended splits", inner=inner)
             if inner.max_length is not None and inner.max_length < (self.top_k + 1) * self.split:
                 raise ValueError(
                     f"inner must take {(self.top_k + 1) * self.split} tokens, got max_length {inner.max_length}"
@@ -99,7 +98,7 @@ class Ranker(Wrapper):
         self.inner, self.split, self.top_k, self.rank_by = inner, o.split, o.top_k, o.rank_by
 
     def choose(self, scores: Tensor, earlier: Tensor) -> RankedSplits:
-        """The splits of the largest scores (B, A, n) among those that are ``earlier`` (B or 1, A, n) bool."""
+        """Return the splits of the largest scores (B, A, n) among the ``earlier`` ones (B or 1, A, n) bool."""
         n, k = scores.shape[-1], self.top_k
         count = earlier.sum(-1).clamp_max(k).expand(scores.shape[:2])
         best = scores.masked_fill(~earlier, -torch.inf).topk(min(k, n), -1)
@@ -126,7 +125,7 @@ class Ranker(Wrapper):
         else:
             number, count = order.new_zeros(B, n, 0), order.new_zeros(B, n)
             weight = splits.new_zeros(B, n, 0)
-        # places of a context: the chosen ones, its own split, and empty ones
+        # slots of a context: the chosen splits, the own split, and empty ones
         place = torch.arange(k + 1, device=x.device)
         own, number = place == count[..., None], pad(number, (0, 1), value=n)
         number = torch.where(own, order[:, None], torch.where(place < count[..., None], number, n))
@@ -142,7 +141,7 @@ class Ranker(Wrapper):
         return y.gather(2, at).reshape(B, n * S, D)[:, :T]
 
     def _context(self, mask: Tensor, count: Tensor, inputs: Inputs) -> Inputs:
-        """Inputs of contexts: mask (..., places, S) bool, and as many chosen splits as ``count`` (...) says."""
+        """Return the inputs of contexts with mask (..., slots, S) bool and ``count`` (...) chosen splits."""
         mask = mask.flatten(-2).flatten(0, -2)
         first = (self.top_k - count.reshape(-1, 1)) * self.split
         index = first + torch.arange(mask.shape[1], device=mask.device)
@@ -167,7 +166,7 @@ class Ranker(Wrapper):
         return y, state
 
     def _piece(self, piece: Piece, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Tokens of one split; where its first is among them, the context before it is chosen and read."""
+        """Stream tokens of one split; if its first is among them, choose its context and run the stack on it."""
         inner, inputs = state["inner"], piece.inputs
         if bool(piece.starts.any()):
             fresh = self.inner.own_state(x.shape[0], x.device, x.dtype)
@@ -183,7 +182,7 @@ class Ranker(Wrapper):
         return y, new
 
     def _read(self, past: State, fresh: State, inputs: Inputs) -> State:
-        """The inner state behind the splits chosen from the past, for samples whose past ends with a split."""
+        """Return the inner state after the splits chosen from the past, for samples whose past ends with a split."""
         S, x, stored = self.split, past["x"][:, 0], past["stored"]
         B, L, D = x.shape
         n, complete = L // S, stored // S
@@ -201,6 +200,6 @@ class Ranker(Wrapper):
 
 
 def _take(splits: Tensor, number: Tensor) -> Tensor:
-    """splits (B, n, S, D) of the numbers (B, ...): (B, ..., S, D)."""
+    """Gather splits (B, n, S, D) by number (B, ...): (B, ..., S, D)."""
     index = number.flatten(1)[..., None, None].expand(-1, -1, *splits.shape[2:])
     return splits.gather(1, index).reshape(*number.shape, *splits.shape[2:])

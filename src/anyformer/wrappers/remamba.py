@@ -1,4 +1,4 @@
-"""ReMamba: a prompt is read, compressed to what matters, and read again."""
+"""ReMamba: a prompt is read, compressed to its most important tokens, and read again."""
 
 from __future__ import annotations
 
@@ -23,19 +23,18 @@ class ReMamba(Wrapper):
     """Two passes over a prompt, the second over fewer tokens (Yuan 2024, arXiv 2408.15496, section 3).
 
     The first ``prompt`` tokens are read by the inner stack: h = f(x). Of those from ``start`` to ``stop``, the K with
-    the largest importance s_i = cos(W_q h_last, W_k h_i) are kept, in order, as x_i + W_v h_i; with them in the place
-    of all, f reads the prompt again and goes on with what follows. Kept tokens come with the side input
-    ``step_scale`` = exp(a s_i), by which Mamba multiplies its steps, so that a token of more importance is written
-    more strongly and W_q and W_k learn.
+    the largest importance s_i = cos(W_q h_last, W_k h_i) are kept, in order, as x_i + W_v h_i; f reads this shorter
+    prompt again, and then the tokens after it. Kept tokens have the side input ``step_scale`` = exp(a s_i), which
+    scales Mamba's steps, so that important tokens are written more strongly and W_q and W_k get a gradient.
 
-    Prompt tokens get the outputs of the first pass, so that nothing sees a later token.
+    Prompt tokens get the outputs of the first pass, so that no token sees a later one.
 
     Args:
         inner: a causal mixer, usually of ``mamba``.
         prompt: tokens of the prompt.
-        start, stop: what part of the prompt is compressed, as shares of it.
-        ratio: how much of that part is kept, K, rounded up.
-        select: ``importance``, or ``uniform``: K evenly spaced tokens, to compare with.
+        start, stop: the part of the prompt that is compressed, as shares of its length.
+        ratio: share of that part that is kept, K, rounded up.
+        select: ``importance``, or ``uniform``: K evenly spaced tokens, as a baseline.
     """
 
     class Options(Wrapper.Options):
@@ -48,7 +47,7 @@ class ReMamba(Wrapper):
         def info(self, inner: MixerInfo) -> MixerInfo:
             if not inner.causal:
                 raise ValueError(f"inner must be causal for remamba, got reach {inner.reach}")
-            self.refuse_grids("those that are not kept", inner=inner)
+            self.refuse_grids("dropped tokens", inner=inner)
             if self.prompt < 1:
                 raise ValueError(f"prompt must be at least 1, got {self.prompt}")
             return dataclasses.replace(inner, reach=(None, 0), side={})
@@ -79,7 +78,7 @@ class ReMamba(Wrapper):
         self.strength = nn.Parameter(torch.ones(()))
 
     def choose(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Of what the first pass made of a prompt (B, P, D): the numbers (B, K) of what is kept, and its scores."""
+        """Return the indices (B, K) and scores of the kept tokens, from the first pass's outputs h (B, P, D)."""
         part = h[:, self.first : self.last]
         score = cosine_similarity(self.query(h[:, -1:]), self.key(part), dim=-1)
         if self.select == "uniform":
@@ -90,7 +89,7 @@ class ReMamba(Wrapper):
         return place + self.first, score.gather(1, place)
 
     def _compressed(self, x: Tensor, h: Tensor, inputs: Inputs) -> tuple[Tensor, Inputs]:
-        """A prompt x (B, P, D), with any tokens that follow it, as the second pass reads it."""
+        """Return the second pass's tokens and inputs for a prompt x (B, P, D) and any tokens after it."""
         B, T, _ = x.shape
         place, score = self.choose(h)
         every = torch.arange(T, device=x.device).expand(B, -1)
@@ -117,7 +116,7 @@ class ReMamba(Wrapper):
         return torch.cat((h, y[:, P - self.saved :]), 1)
 
     def _alone(self, inputs: Inputs) -> Inputs:
-        """Without side inputs: the prompt is read again when those of its tokens are gone."""
+        """Return the inputs without side inputs, which are no longer there when the prompt is read again."""
         return inputs.replace(call=inputs.inside("remamba", self.inner.info.side))
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
@@ -131,7 +130,7 @@ class ReMamba(Wrapper):
         P, before, inputs = self.prompt, inputs.index[:, 0], self._alone(inputs)
         first = (
             (P - before).clamp_min(0).minimum(inputs.lengths)
-        )  # how many of these tokens are of the prompt
+        )  # number of these tokens that are in the prompt
         number = torch.arange(T, device=x.device)
         mask = number < first[:, None]
         h, own = self.inner.stream(
@@ -142,7 +141,7 @@ class ReMamba(Wrapper):
         done = (before < P) & (before + first == P)
         if torch.compiler.is_compiling() or bool(done.any()):
             own = self._read_again(seen, said, done, own, inputs)
-        # the others come first in a call of their own
+        # later tokens need a separate call
         take = (number + first[:, None]).clamp_max(T - 1)
         rest = inputs.pick(lambda t: take_tokens(t, take))
         rest = rest.replace(mask=number < (inputs.lengths - first)[:, None], index=rest.index - self.saved)
@@ -152,7 +151,7 @@ class ReMamba(Wrapper):
         return y, {"inner": own, "x": seen, "h": said}
 
     def _read_again(self, x: Tensor, h: Tensor, done: Tensor, own: State, inputs: Inputs) -> State:
-        """The inner state behind the second pass, for samples whose prompt is ``done`` (B,)."""
+        """Return the inner state after the second pass, for samples whose prompt is ``done`` (B,)."""
         B, P, _ = x.shape
         number = torch.arange(P, device=x.device).expand(B, -1)
         whole = inputs.replace(
@@ -168,6 +167,6 @@ class ReMamba(Wrapper):
 
 
 def _put(held: Tensor, place: Tensor, new: Tensor) -> Tensor:
-    """held (B, P, D) with new (B, T, D) at ``place`` (B, T, D); place P is nowhere."""
+    """Write new (B, T, D) into held (B, P, D) at ``place`` (B, T, D); place P is dropped."""
     room = torch.cat((held, held[:, :1]), 1)
     return room.scatter(1, place, new.to(held.dtype))[:, :-1]

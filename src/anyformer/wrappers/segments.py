@@ -15,9 +15,9 @@ from anyformer.wrappers._pieces import pieces
 
 @register_wrapper("segments")
 class Segments(Wrapper):
-    """Run a stack segment by segment: the state goes on, the gradient stops at each segment's start.
+    """A stack run segment by segment, its state carried on and detached at each segment's start.
 
-    It bounds training's memory of the past, as Transformer-XL does (Dai 2019, section 3.2); outputs are those of
+    This truncates backpropagation through time, as in Transformer-XL (Dai 2019, section 3.2); outputs equal those of
     the inner stack.
 
     Args:

@@ -1,4 +1,4 @@
-"""A model of patches above a model of the tokens in each patch."""
+"""A model over patches, and a model over the tokens of each patch."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from anyformer.wrappers._pieces import Piece, pieces
 class TwoLevel(Wrapper):
     """MEGABYTE (Yu 2023, section 2): an outer stack over whole patches, an inner one within each patch.
 
-    The paper's local model reads byte t - 1 to predict byte t of a patch; here output t predicts token t + 1, so a
-    patch holds the tokens whose successors it predicts: the first patch begins with a learned start, one token
-    before the sequence::
+    The paper's local model reads byte t - 1 to predict byte t; here output t predicts token t + 1, so patches are
+    shifted
+    by one token: the first one begins with a learned start token before the sequence::
 
         tokens      0 1 2 | 3 4 5 6 | 7 8 ...      patch = 4
-        outer sees    s     patch 0   patch 1      what is known before the patch begins
+        outer sees    s     patch 0   patch 1      patches complete before the next one
         inner sees  s 0 1 2 | 3 4 5 6 | ...        restarted in each patch, the outer's output added
 
     Args:
@@ -123,7 +123,7 @@ class TwoLevel(Wrapper):
         return y, state
 
     def _piece(self, piece: Piece, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Tokens of one patch: where its first step is among them, the patch before it is complete."""
+        """Stream tokens of one patch; if its first step is among them, the patch before it is complete."""
         B = x.shape[0]
         step = piece.inputs.index % self.patch  # (B, W)
         first = piece.starts[:, None]
@@ -144,14 +144,14 @@ class TwoLevel(Wrapper):
 
 
 def plain(inputs: Inputs, batch: int, length: int, mask: Tensor | None, call: Call) -> Inputs:
-    """Inputs of a level, whose tokens are numbered from zero."""
+    """Return the inputs of a level, its tokens numbered from zero."""
     index = torch.arange(length, device=inputs.index.device).expand(batch, length)
     dtype = inputs.positions.dtype
     return Inputs(mask, index, index.to(dtype), None, call)
 
 
 def write(held: Tensor, at: Tensor, x: Tensor, chosen: Tensor) -> Tensor:
-    """held (B, P, D) with x (B, W, D) at places ``at`` (B, W) where chosen (B, W); the rest goes to a spare place."""
+    """Write x (B, W, D) into held (B, P, D) at slots ``at`` (B, W) where chosen (B, W)."""
     P = held.shape[1]
     at = torch.where(chosen, at, P)[..., None].expand(-1, -1, held.shape[2])
     return pad(held, (0, 0, 0, 1)).scatter(1, at, x.to(held.dtype))[:, :P]

@@ -1,4 +1,4 @@
-"""Few important tokens beside a compressed view of all others, finer where the important ones look."""
+"""A few important tokens beside a compression of all others, finer where the important ones attend."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from anyformer.wrappers import register_wrapper
 
 @register_wrapper("vip_compression")
 class VipCompression(Wrapper):
-    """Run a stack on the first tokens and on means of segments of the others (Zeng 2023, section 4).
+    """A stack on the first tokens and on means over segments of the others (Zeng 2023, section 4).
 
-    Of x = [P; C], the stack gets [P; S C], S taking means of segments, and what it adds goes back:
-    y = [f(P; SC)_P - P; S^+ (f(P; SC)_C - SC)] with S^+ giving each token its segment's. Segments are of ``segment``
-    tokens at first. Then, level by level, the ``refine`` of them that the VIP tokens P weigh most, sum_p exp(p . mean),
-    are halved, down to single tokens: O(n / segment + refine log segment) segments.
+    With x = [P; C], the stack's input is [P; S C], where S averages segments, and its residual is expanded:
+    y = [f(P; SC)_P - P; S^+ (f(P; SC)_C - SC)], where S^+ gives each token its segment's value. Segments have
+    ``segment`` tokens at first. Then, level by level, the ``refine`` segments of the largest attention from the VIP
+    tokens P, sum_p exp(p . mean), are halved, down to single tokens: O(n / segment + refine log segment) segments.
 
     Args:
-        inner: a bidirectional mixer, such as a Transformer layer, that gives a stream.
-        num_vip: the first so many tokens are VIP.
+        inner: a bidirectional mixer that returns the residual stream, such as a Transformer layer.
+        num_vip: number of first tokens that are VIP.
         segment: a power of two.
         refine: segments that are halved at each level.
     """
@@ -38,7 +38,7 @@ class VipCompression(Wrapper):
 
         def info(self, inner: MixerInfo) -> MixerInfo:
             if inner.causal:
-                raise ValueError("inner must be bidirectional: a segment's mean holds later tokens")
+                raise ValueError("inner must be bidirectional: a segment's mean contains later tokens")
             self.refuse_grids("segments", inner=inner)
             if self.num_vip < 1 or self.refine < 0 or self.segment < 1 or self.segment & (self.segment - 1):
                 raise ValueError(
@@ -81,7 +81,7 @@ class VipCompression(Wrapper):
 
     @torch.no_grad()
     def segments(self, x: Tensor, real: Tensor) -> Segmentation:
-        """How the tokens behind the first ``num_vip`` of x (B, T, D) are cut; real (B, T) bool."""
+        """Return the segmentation of the tokens after the first ``num_vip`` of x (B, T, D); real (B, T) bool."""
         vip, rest = x[:, : self.num_vip], x[:, self.num_vip :]
         there, length = real[:, self.num_vip :], rest.shape[1]
         padded = pad(rest.masked_fill(~there[..., None], 0.0), (0, 0, 0, -length % self.segment))
@@ -108,7 +108,7 @@ class VipCompression(Wrapper):
 
 
 class Segmentation(NamedTuple):
-    """Which segment each token belongs to, in order."""
+    """The segment of each token, in order."""
 
     number: Tensor  # (B, T) int64
     real: Tensor  # (B, T) bool
@@ -116,17 +116,17 @@ class Segmentation(NamedTuple):
 
     @classmethod
     def of(cls, number: Tensor, real: Tensor, most: int) -> Segmentation:
-        """``most`` is the largest number of segments."""
+        """Build from the segment of each token; ``most`` is the largest number of segments."""
         sizes = torch.zeros(number.shape[0], most, dtype=torch.int64, device=number.device)
         return cls(number, real, sizes.scatter_add(1, number, real.long()))
 
     def down(self, x: Tensor) -> Tensor:
-        """S x: x (B, T, D) to the mean of each segment (B, R, D)."""
+        """Return S x, the mean of x (B, T, D) over each segment: (B, R, D)."""
         x = x.masked_fill(~self.real[..., None], 0.0)
         total = x.new_zeros(*self.sizes.shape, x.shape[2])
         total = total.scatter_add(1, self.number[..., None].expand_as(x), x)
         return total / self.sizes.clamp_min(1)[..., None]
 
     def up(self, y: Tensor) -> Tensor:
-        """S^+ y: y (B, R, D) to each token of its segment (B, T, D)."""
+        """Return S^+ y, y (B, R, D) at each token of the segment: (B, T, D)."""
         return take_tokens(y, self.number).masked_fill(~self.real[..., None], 0.0)

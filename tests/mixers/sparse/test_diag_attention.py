@@ -44,5 +44,5 @@ def test_errors() -> None:
         create_mixer("diag_attention", 8, block_len=0)
     with pytest.raises(ValueError, match="unknown weights 'rel'; did you mean 'relu'"):
         create_mixer("diag_attention", 8, weights="rel")
-    with pytest.raises(ValueError, match="positions must turn queries and keys, or be 'none', got 'alibi'"):
+    with pytest.raises(ValueError, match="positions must rotate queries and keys, or be 'none', got 'alibi'"):
         create_mixer("diag_attention", 8, positions="alibi")

@@ -1,4 +1,4 @@
-"""Activations by name: plain functions, and those that learn their own shape, each in a file of its name."""
+"""Activations by name: functions, and learned ones, each in a file of its name."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ for _name, _function in FUNCTIONS.items():
 
 
 class Activation(nn.Module):
-    """A registered function as a module."""
+    """An activation function as a module."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -45,10 +45,10 @@ class Activation(nn.Module):
 
 
 def create_activation(activation: str | Mapping[str, Any], dim: int) -> nn.Module:
-    """An activation over ``dim`` channels, by name or as ``{"name": ..., option: ...}``.
+    """Build an activation over ``dim`` channels, by name or as ``{"name": ..., option: ...}``.
 
     Raises:
-        ValueError: for an unknown name, with the nearest ones, or an option that it does not have.
+        ValueError: for an unknown name, with the closest ones, or an option that it does not have.
     """
     given: dict[str, Any] = {"name": activation} if isinstance(activation, str) else dict(activation)
     name = given.pop("name", None)

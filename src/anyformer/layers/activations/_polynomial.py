@@ -7,14 +7,14 @@ from torch import Tensor
 
 
 def start(order: int) -> Tensor:
-    """c_0 = 0 and the others 1 / order."""
+    """Return the initial coefficients: c_0 = 0, the others 1 / order."""
     if order < 1:
         raise ValueError(f"order must be at least 1, got {order}")
     return torch.tensor([0.0] + [1 / order] * order)
 
 
 def horner(x: Tensor, coefficients: Tensor) -> Tensor:
-    """c_0 + c_1 x + c_2 x^2 + ..., with c along the first axis."""
+    """Return c_0 + c_1 x + c_2 x^2 + ..., with c along the first axis."""
     y = coefficients[-1].expand_as(x)
     for c in coefficients[:-1].flip(0):
         y = y * x + c

@@ -1,4 +1,4 @@
-"""A polynomial of normed powers."""
+"""A learned polynomial of normalised powers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from anyformer.precision import widen
 class PolyNorm(Part, nn.Module):
     """a_0 + sum_{i=1..r} a_i x^i / rms(x^i) with learned a, the norm over the channels (Zhuo 2024, section 2).
 
-    Powers are taken in float32 or wider, where x^3 of a large half-precision number does not overflow.
+    Powers are computed in float32 at least, where x^3 of a large half-precision number does not overflow.
 
     Args:
         dim: channels; unused.

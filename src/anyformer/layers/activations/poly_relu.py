@@ -1,4 +1,4 @@
-"""A polynomial of the ReLU."""
+"""A learned polynomial of the ReLU."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from anyformer.precision import widen
 
 @register_activation("poly_relu")
 class PolyReLU(Part, nn.Module):
-    """sum_{i=0..r} a_i relu(x)^i with learned a (Zhuo 2024, section 2), the powers in float32 or wider.
+    """sum_{i=0..r} a_i relu(x)^i with learned a (Zhuo 2024, section 2), powers in float32 at least.
 
     Args:
-        dim: channels; unused, as one polynomial serves all.
+        dim: channels; unused, as all share one polynomial.
         order: r. At the start a_0 = 0 and a_i = 1 / r.
     """
 

@@ -1,4 +1,4 @@
-"""Rational functions of groups of channels."""
+"""Learned rational functions of groups of channels."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ RATIONAL_STARTS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 
 @register_activation("rational")
 class Rational(Part, nn.Module):
-    """A learned safe Padé function of each channel, the same within a group of channels (Yang 2024, section 4).
+    """A learned safe Padé function per group of channels (Yang 2024, section 4).
 
-    F(x) = (a_0 + a_1 x + ... + a_5 x^5) / (1 + abs(b_1 x + ... + b_4 x^4)). The numerator is shared by all groups
-    and each group has its own denominator, as in the authors' released layer.
+    F(x) = (a_0 + a_1 x + ... + a_5 x^5) / (1 + abs(b_1 x + ... + b_4 x^4)). All groups share the numerator; each
+    group has its own denominator, as in the authors' released layer.
 
-    Powers are taken in float32 or wider, as in :class:`~anyformer.layers.activations.poly_norm.PolyNorm`.
+    Powers are computed in float32 at least, as in :class:`~anyformer.layers.activations.poly_norm.PolyNorm`.
 
-    The derivative of abs at 0 is taken as 1 instead of 0: else the identity start, whose b is 0, would never leave it.
+    The derivative of abs at 0 is defined as 1 instead of 0: else b would stay 0 with ``start="identity"``.
 
     Args:
         dim: channels.
         groups: groups of neighbouring channels, a divisor of dim.
-        start: what it is at first, ``identity``, ``gelu`` or ``silu``, as fitted on [-3, 3].
+        start: initial function, ``identity``, ``gelu`` or ``silu``, as fitted on [-3, 3].
     """
 
     class Options(PartOptions):
@@ -70,7 +70,7 @@ class Rational(Part, nn.Module):
 
     @torch.no_grad()
     def gain(self) -> float:
-        """E[F(x)^2] for standard normal x: maps behind it with variance 1 / (gain * inputs) keep the variance."""
+        """Return E[F(x)^2] for standard normal x: next weights of variance 1 / (gain * inputs) keep the variance."""
         x = torch.linspace(-8, 8, 4001, dtype=torch.float64)
         density = torch.exp(-x.square() / 2)
         a, b = self.numerator.double(), self.denominator[0].double()

@@ -13,5 +13,5 @@ register_norm, norm_info, list_norms = norms.register, norms.get, norms.ids
 
 
 def create_norm(name: str, dim: int, eps: float = 1e-5) -> nn.Module:
-    """A norm over the last axis of ``dim`` by name; ``none`` is nothing."""
+    """Build a norm over a last axis of ``dim`` channels, by name; ``none`` is the identity."""
     return norms.get(name).target(dim, eps=eps)

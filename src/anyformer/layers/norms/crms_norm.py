@@ -1,4 +1,4 @@
-"""The RMS norm of vectors of mean zero, without their last coordinate."""
+"""The compressed RMS norm, of zero-mean vectors without their last coordinate."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from anyformer.layers.norms import register_norm
 
 @register_norm("crms_norm")
 class CRMSNorm(nn.Module):
-    """The RMS norm of a vector of mean zero, given without its last coordinate (Jiang 2023, eq. 5).
+    """The RMS norm of a zero-mean vector, given without its last coordinate (Jiang 2023, eq. 5).
 
     z_i / sqrt((sum z^2 + (sum z)^2) / (D + 1) + eps) for i = 1..D: the coordinate left out is -sum z.
 
     Args:
-        dim: coordinates given, D.
+        dim: given coordinates D.
     """
 
     def __init__(self, dim: int, eps: float = 1e-5) -> None:

@@ -9,4 +9,4 @@ from anyformer.layers.norms import register_norm
 
 @register_norm("none")
 class NoNorm(nn.Identity):
-    """Nothing, in the place of a norm."""
+    """The identity instead of a norm."""

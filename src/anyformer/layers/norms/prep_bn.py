@@ -1,4 +1,4 @@
-"""A norm that turns from a layer norm into a batch norm while a model is trained, and then into nothing."""
+"""A norm that changes from a layer norm to a batch norm during training, which can then be folded away."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ from anyformer.layers.norms import register_norm
 class PRepBN(Mixer):
     """Progressive re-parameterised batch norm (Guo 2024, arXiv 2405.11582, eq. 5-7).
 
-    y = share * LN(x) + (1 - share) * (BN(x) + alpha x), share falling from one to zero in proportion to the training
-    steps. With share 0 it is affine in evaluation, and :func:`anyformer.convert.fold_norms` puts it into the maps
-    that read it. Statistics are of the real tokens of a batch in training, running means of them in evaluation; they
-    are taken where the norm stands in a stack.
+    y = share * LN(x) + (1 - share) * (BN(x) + alpha x), share falling linearly from one to zero over the training
+    steps. With share 0 it is affine in evaluation, and :func:`anyformer.convert.fold_norms` folds it into the maps that
+    read it. Statistics are over the real tokens of a batch in training, and their running means in evaluation.
 
     Args:
         dim: width D.
@@ -56,7 +55,7 @@ class PRepBN(Mixer):
         return {name: {"decay": False} for name, _ in self.named_parameters()}
 
     def affine(self) -> tuple[Tensor, Tensor]:
-        """Scale and shift (D,) that BN(x) + alpha x is in evaluation."""
+        """Return scale and shift (D,) of BN(x) + alpha x in evaluation."""
         scale = self.batch_weight * (self.running_var + self.eps).rsqrt()
         return scale + self.alpha, self.batch_bias - scale * self.running_mean
 
@@ -73,7 +72,7 @@ class PRepBN(Mixer):
         return torch.lerp(batch, smooth.to(batch.dtype), self.share.to(batch.dtype)).to(x.dtype)
 
     def _of_batch(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """Mean and variance (D,) over real tokens, noted as sums about the running mean."""
+        """Return mean and variance (D,) over real tokens; note them as sums about the running mean."""
         count = inputs.lengths.sum().to(x.dtype)
         away = inputs.zero(x - self.running_mean)
         total, square = away.sum((0, 1)), away.square().sum((0, 1))
@@ -83,7 +82,7 @@ class PRepBN(Mixer):
         return mean + self.running_mean, square / count.clamp_min(1) - mean.square()
 
     def after_step(self, notes: Mapping[str, Tensor], progress: float) -> None:
-        """Move the running means towards the step's, and the share to what is left of the training."""
+        """Update the running means by the step's statistics, and the share to the remaining part of the training."""
         if notes and float(notes["count"]) > 1:
             count, mean = notes["count"], notes["total"] / notes["count"]
             var = (notes["square"] / count - mean.square()) * count / (count - 1)

@@ -13,15 +13,15 @@ class RMSNorm(nn.RMSNorm):
     """:class:`torch.nn.RMSNorm` over the last axis, run by the op :func:`anyformer.ops.rms_norm.rms_norm`.
 
     Args:
-        dim: its width.
+        dim: width of the last axis.
         eps: added to the mean square.
-        elementwise_affine: whether a learned weight multiplies the result.
+        elementwise_affine: multiply by a learned weight.
     """
 
     def __init__(self, dim: int, eps: float = 1e-5, elementwise_affine: bool = True) -> None:
         super().__init__(dim, eps, elementwise_affine)
 
     def forward(self, x: Tensor) -> Tensor:
-        """y (..., dim) of x (..., dim)."""
+        """Return y (..., dim) of x (..., dim)."""
         assert self.eps is not None
         return rms_norm(x, self.weight, self.eps)

@@ -22,11 +22,11 @@ from anyformer.state import State
 class ConvModule(Mixer):
     """y = W_2 silu(norm(conv(GLU(W_1 x)))), the convolution over time and within groups of channels.
 
-    It is GroupBERT's convolution module (Chelombiev 2021, section 3.1), and with ``group_size=1`` the depthwise one of
-    the Conformer but for its batch norm.
+    It is GroupBERT's convolution module (Chelombiev 2021, section 3.1); with ``group_size=1`` the Conformer's depthwise
+    one, without its batch norm.
 
     Args:
-        kernel: taps; odd where centred. ``causal=True`` takes the last ones instead.
+        kernel: taps; odd with ``causal=False``, where the convolution is centred.
         group_size: channels that a group mixes, a divisor of dim.
     """
 
@@ -61,7 +61,7 @@ class ConvModule(Mixer):
         self.out = Linear(dim, dim)
 
     def _convolve(self, joined: Tensor) -> Tensor:
-        """(B, past + T + future, D) to the output (B, T, D)."""
+        """Convolve (B, past + T + future, D) to the output (B, T, D)."""
         y = conv1d(joined.transpose(1, 2), self.weight.to(joined.dtype), groups=self.groups).transpose(1, 2)
         return self.out(silu(self.norm(y)))
 

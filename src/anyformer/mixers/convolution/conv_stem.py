@@ -1,4 +1,4 @@
-"""Short causal convolutions one after the other."""
+"""A stack of short causal convolutions."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from anyformer.state import State
 
 @register_mixer("conv_stem", examples=[{}, {"depth": 1, "width": 2}])
 class ConvStem(Mixer):
-    """Dense convolutions over a few tokens, one behind the other, with relu between (Liu 2024, section 4.1).
+    """A stack of dense convolutions over a few tokens, with relu between (Liu 2024, section 4.1).
 
-    Causal here, where the paper centres them: what streams must not wait.
+    Causal here, so that it streams; the paper's are centred.
 
     Args:
         depth: convolutions.

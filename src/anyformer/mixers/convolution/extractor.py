@@ -1,4 +1,4 @@
-"""Extractors: sums over the past by trained weights, times a function of the present."""
+"""Extractors: sums over the past with learned weights, times a function of the current token."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ WEIGHTS = ("matrix", "vector", "scalar", "mean")
 class Extractor(Mixer):
     """y_t = (sum_{i < L} W_i x_{t-i}) * (A x_t + b): extraction times adjustment (Chen 2023, section III).
 
-    The weights depend on how far back a token is and not on what it says. The family of the paper, from the richest
-    to the cheapest, by what W_i is: ``matrix`` (SHE), ``vector``, one weight a channel (HE), ``scalar`` (WE), and
-    ``mean``, 1 over the number of tokens seen (ME). Cheaper ones map x once, before they sum.
+    The weights depend on the distance to a token, not on its content. The paper's variants differ in W_i, from the
+    richest to the cheapest: ``matrix`` (SHE), ``vector``, one weight a channel (HE), ``scalar`` (WE), and ``mean``, 1
+    over the number of tokens seen (ME). The cheaper ones map x once, before the sum.
 
     Args:
-        context_len: tokens L that a sum reaches, the present one included.
+        context_len: tokens L in a sum, the current one included.
         weights: ``matrix``, ``vector``, ``scalar`` or ``mean``.
     """
 
@@ -60,13 +60,13 @@ class Extractor(Mixer):
         self.adjust = Linear(dim, dim)
 
     def _extract(self, joined: Tensor, inputs: Inputs) -> Tensor:
-        """The sums (B, T, D) of what is there (B, L - 1 + T, D), zero before the first token."""
+        """Return the sums (B, T, D) over past and new inputs (B, L - 1 + T, D), zero before the first token."""
         B, S, D = joined.shape
         if self.weight is None:
             padded = torch.cat([joined.new_zeros(B, 1, D), joined.cumsum(1)], 1)
             total = padded[:, self.past + 1 :] - padded[:, : S - self.past]
             return total / (inputs.index + 1).clamp_max(self.past + 1)[..., None].to(joined.dtype)
-        weight = self.weight.to(joined.dtype).flip(-1)  # the tap of the present is first here and last there
+        weight = self.weight.to(joined.dtype).flip(-1)  # weight 0 is the current token's, the last tap
         if self.kind == "matrix":
             return conv1d(joined.transpose(1, 2), weight).transpose(1, 2)
         return short_conv(joined, weight[:, 0].expand(D, -1))[:, self.past :]

@@ -21,8 +21,7 @@ from anyformer.state import State
 class GatedAssociativeMemory(Mixer):
     """y = g_l * conv(x) + g_g * softmax(x M^T) M, g = sigmoid(W x) (Acharya 2025, section 3).
 
-    Only the convolution moves anything between tokens: what is called global reads a bank of memories that are the
-    same for all texts.
+    Only the convolution mixes tokens: the "global" path reads a bank of learned memories, the same for all inputs.
 
     Args:
         num_slots: memories in the bank M.

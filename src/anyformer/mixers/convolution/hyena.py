@@ -1,4 +1,4 @@
-"""Hyena: gates between long convolutions whose kernels a small network writes."""
+"""Hyena: gates between long convolutions whose kernels a small network computes."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from anyformer.state import State
 
 
 def _waves(max_length: int, num_waves: int) -> Tensor:
-    """Angular frequencies (num_waves,), of periods from 4 tokens to four times the longest sequence."""
+    """Return angular frequencies (num_waves,) of periods from 4 tokens to four times the longest sequence."""
     periods = torch.logspace(math.log2(4), math.log2(max(4 * max_length, 8)), num_waves, base=2)
     return 2 * torch.pi / periods
 
 
 class ImplicitFilter(nn.Module):
-    """Kernels from a network of sines over features of the lag, times a window that decays (section 3.3).
+    """Kernels from a sine network on features of the lag, times a decaying window (section 3.3).
 
-    Ours, so that a large ``max_length`` costs no resolution at small lags: the features' periods and the windows'
-    widths are spread evenly over the logarithms, from a few tokens to ``max_length``; and a window has unit energy.
+    Unlike in the paper, the features' periods and the windows' widths are spaced logarithmically from a few tokens to
+    ``max_length``, so that a large ``max_length`` costs no resolution at small lags, and windows have unit energy.
 
     Args:
         dim, order: ``order`` kernels for each of ``dim`` channels.
         max_length: the longest sequence.
         hidden_dim: width of the network.
         num_waves: sines and cosines among the features.
-        network: with False only features and window, for networks that read the lags of several axes.
+        network: with False only the features and the window, for a network on the lags of several axes.
     """
 
     waves: Tensor
@@ -61,13 +61,13 @@ class ImplicitFilter(nn.Module):
             self.out = Linear(hidden_dim, order * dim, bias=False)
 
     def features(self, num_lags: int) -> Tensor:
-        """(lags, features): the lag itself, and its sines and cosines; in at least float32."""
+        """Return the lag, its sines and its cosines, (lags, features), in at least float32."""
         lag = self._lags(num_lags)
         angle = lag * self.waves.to(lag.dtype)
         return torch.cat((lag / self.max_length, angle.sin(), angle.cos()), -1)
 
     def window(self, num_lags: int) -> Tensor:
-        """(lags, order * dim)."""
+        """Return the windows, (lags, order * dim)."""
         lag = self._lags(num_lags)
         rate = (-self.log_width.to(lag.dtype)).exp()
         return (-lag * rate).exp() * (-torch.expm1(-2 * rate)).sqrt()
@@ -77,7 +77,7 @@ class ImplicitFilter(nn.Module):
         return torch.arange(num_lags, device=self.waves.device, dtype=wide)[:, None]
 
     def forward(self, num_lags: int) -> Tensor:
-        """The kernels for lags 0 to ``num_lags`` - 1, (order, dim, lags)."""
+        """Return the kernels for lags 0 to ``num_lags`` - 1, (order, dim, lags)."""
         features = self.features(num_lags).to(self.into.weight.dtype)
         h = self.out(self.inner(self.into(features).sin()).sin())
         return (h * self.window(num_lags)).mT.unflatten(0, (self.order, self.dim))
@@ -88,7 +88,7 @@ class ImplicitFilter(nn.Module):
     examples=[{"max_length": 256}, {"order": 3, "max_length": 200, "hidden_dim": 8}],
 )
 class Hyena(Mixer):
-    """Implicit long convolutions and gates in turn (Poli 2023, definition 3.1).
+    """Alternating implicit long convolutions and gates (Poli 2023, definition 3.1).
 
     z_1 = v, z_{n+1} = x_n * (h_n conv z_n + b_n z_n), y = out(z_{N+1}).
 
@@ -98,7 +98,7 @@ class Hyena(Mixer):
     Args:
         order: N, the number of gates.
         max_length: the longest sequence.
-        hidden_dim: width of the network that writes the kernels.
+        hidden_dim: width of the kernels' network.
         conv_width: taps of the short convolution.
     """
 
@@ -147,7 +147,7 @@ class Hyena(Mixer):
         return self.out(z), {"conv": conv, "past": past}
 
     def _append(self, past: Tensor, new: Tensor, inputs: Inputs) -> Tensor:
-        """Both (B, N, T, D), each sample's last real token at the end, zeros before its first."""
+        """Append new to past inputs (B, N, T, D), aligned so that each sample's last real token is at the end."""
         joined = torch.cat((past, new), 2)
         T, size = new.shape[2], joined.shape[2]
         if inputs.mask is not None:

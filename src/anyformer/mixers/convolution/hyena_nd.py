@@ -24,7 +24,7 @@ KERNELS = ("joint", "separable")
 
 
 class JointFilter(nn.Module):
-    """Kernels over all axes from one network of sines: of the features of every axis's lag, side by side.
+    """Kernels over all axes from one sine network on the concatenated lag features of all axes.
 
     Args:
         dim, order: ``order`` kernels for each of ``dim`` channels.
@@ -43,12 +43,12 @@ class JointFilter(nn.Module):
         self.out = Linear(hidden_dim, order * dim, bias=False)
 
     def features(self, lags: list[int]) -> Tensor:
-        """(*lags, features of all axes)."""
+        """Return the features of all axes, (*lags, features)."""
         parts = [self._along(a, axis.features(count), lags) for a, axis, count in self._each(lags)]
         return torch.cat([part.expand(*lags, -1) for part in parts], -1)
 
     def forward(self, lags: list[int]) -> Tensor:
-        """(order, dim, *lags)."""
+        """Return the kernels, (order, dim, *lags)."""
         features = self.features(lags).to(self.into.weight.dtype)
         h = self.out(self.inner(self.into(features).sin()).sin())
         for a, axis, count in self._each(lags):
@@ -61,14 +61,14 @@ class JointFilter(nn.Module):
             yield a, axis, count
 
     def _along(self, axis: int, x: Tensor, lags: list[int]) -> Tensor:
-        """x (lags of the axis, W) with the other axes of size one."""
+        """Reshape x (lags of the axis, W) to size one on the other axes."""
         shape = [1] * len(lags)
         shape[axis] = len(x)
         return x.view(*shape, -1)
 
 
 class SeparableFilter(nn.Module):
-    """Kernels over all axes as the product of a kernel for each: rank one. Args as for :class:`JointFilter`."""
+    """Kernels over all axes as products of one kernel per axis (rank one). Args as for :class:`JointFilter`."""
 
     def __init__(self, dim: int, order: int, extents: tuple[int, ...], *, hidden_dim: int) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class SeparableFilter(nn.Module):
         )
 
     def forward(self, lags: list[int]) -> Tensor:
-        """(order, dim, *lags)."""
+        """Return the kernels, (order, dim, *lags)."""
         kernel: Tensor | None = None
         for axis, count in zip(self.axes, lags, strict=True):
             own = axis(count)
@@ -103,16 +103,16 @@ class HyenaND(Mixer):
 
     z_1 = v, z_{n+1} = x_n * (h_n conv z_n + b_n z_n), y = out(z_{N+1}), all over a grid.
 
-    A kernel reaches back along every axis. Without ``causal`` there is one for each of the 2^axes corners that one
-    may look to, and their convolutions are added, so that a token sees all others. Projections pass a convolution of
-    width 3 along every axis. Streaming keeps the tokens and convolves them anew.
+    A causal kernel reaches back along every axis. With ``causal=False`` there is one kernel for each of the 2^axes
+    orthants, and their convolutions are summed, so that a token sees all others. Projections pass a convolution of
+    width 3 along every axis. Streaming keeps all tokens and convolves them again.
 
     Args:
         grid: sizes of all axes but the first, such as ``8`` or ``"4x8"``; ``None`` is a sequence.
         order: the number of gates.
         max_length: the longest sequence, in tokens.
         kernel: ``joint`` or ``separable``.
-        hidden_dim: width of the network that writes the kernels.
+        hidden_dim: width of the kernels' network.
     """
 
     class Options(Mixer.Options):
@@ -161,7 +161,7 @@ class HyenaND(Mixer):
         return {name: {"decay": False} for name in ("skip", "taps_bias", *names)}
 
     def kernels(self, sizes: tuple[int, ...]) -> Tensor:
-        """(order, D, *lags) for a grid of these sizes; where not causal the sum over the corners, lag zero central."""
+        """Return the kernels for a grid, (order, D, *lags); bidirectional: the sum over orthants, lag zero central."""
         found = self.filter(list(sizes)).unflatten(0, (self.order, len(self.corners)))
         if self.causal:
             return found[:, 0]
@@ -176,7 +176,7 @@ class HyenaND(Mixer):
         return total
 
     def _conv(self, x: Tensor, kernel: Tensor, skip: Tensor | None = None) -> Tensor:
-        """x (B, T, C) over the grid."""
+        """Convolve x (B, T, C) over the grid."""
         grid = fold(x, self.sizes).movedim(-1, 1) if self.sizes else x.mT
         y = long_conv_nd(grid, kernel, causal=self.causal, skip=skip).movedim(1, -1)
         return unfold(y, x.shape[1], self.sizes) if self.sizes else y
@@ -199,7 +199,7 @@ class HyenaND(Mixer):
         if x.shape[1] == 0:
             return x, state
         before = state["x"].shape[1]
-        last = inputs.index[:, :1] + inputs.lengths[:, None]  # tokens of each sample, these included
+        last = inputs.index[:, :1] + inputs.lengths[:, None]  # tokens of each sample so far, these included
         place = (
             inputs.index
             if inputs.mask is None

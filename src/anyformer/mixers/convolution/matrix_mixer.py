@@ -1,4 +1,4 @@
-"""Mixers whose matrix over the tokens is of a classical structured class, its entries made from the tokens."""
+"""Mixers whose token matrix has a classical structure, with data-dependent entries."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class MatrixMixer(Mixer):
     - ``cauchy``: M_ts = sum_k 1 / (exp(q_tk) + exp(k_sk) + 2 b) / sqrt(n K), with b learned;
     - ``vandermonde``: M_ts = sum_k (cos(2 pi eps q_tk s) - cos(2 pi eps k_sk t)) / sqrt(2 n K), with eps = 0.001.
 
-    Other classes are mixers of their own: low-rank is ``linear_attention``, Toeplitz a long convolution (``s4``),
-    semiseparable ``mamba2``, quasiseparable ``hydra``.
+    The paper's other classes are separate mixers: low-rank is ``linear_attention``, Toeplitz a long convolution
+    (``s4``), semiseparable ``mamba2``, quasiseparable ``hydra``.
 
     Args:
         matrix: the class.

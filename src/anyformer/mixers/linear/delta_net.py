@@ -1,4 +1,4 @@
-"""DeltaNet: a linear attention that overwrites what a key held before."""
+"""DeltaNet: linear attention by the delta rule, which overwrites the value stored for a key."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from anyformer.state import State
     ],
 )
 class DeltaNet(Mixer):
-    """The delta rule: each token corrects what the state holds for its key (Yang 2024, section 2.2 and figure 1).
+    """The delta rule: each token corrects the value stored for its key (Yang 2024, section 2.2 and figure 1).
 
     S_t = S_{t-1} + beta_t k_t (v_t - k_t^T S_{t-1})^T, y_t = q_t S_t.
 
@@ -45,11 +45,10 @@ class DeltaNet(Mixer):
         num_heads: heads H.
         key_dim: width K of a head's queries and keys, by default dim / H.
         conv_width: taps of the short convolutions; 0 for none.
-        gated: let the state decay by a factor from the token, and gate the output (Gated DeltaNet, Yang 2025).
-        correct: with False the term k_t^T S_{t-1} is left out: a linear attention in the same dress, which adds to
-            what a key holds.
-        num_levels: with 1 or more the past is held in buckets of 1, 1, 2, 4, ... tokens, each read with a weight from
-            the token that reads (log-linear attention, Guo 2025); buckets beyond so many share the last weight.
+        gated: decay the state by a factor from the token, and gate the output (Gated DeltaNet, Yang 2025).
+        correct: with False the term k_t^T S_{t-1} is left out, which gives a linear attention of the same form.
+        num_levels: with 1 or more the past is kept in buckets of 1, 1, 2, 4, ... tokens, each with a weight from the
+            querying token (log-linear attention, Guo 2025); buckets beyond ``num_levels`` share the last weight.
     """
 
     class Options(Mixer.Options):
@@ -97,7 +96,7 @@ class DeltaNet(Mixer):
 
         if o.num_levels:
             self.levels = Linear(dim, o.num_heads * o.num_levels)
-            with torch.no_grad():  # weights of one, at which it is the base
+            with torch.no_grad():  # weights of one, at which it equals its base
                 self.levels.bias.fill_(math.log(math.e - 1))
 
     def hints(self) -> dict[str, dict[str, Any]]:
@@ -111,7 +110,7 @@ class DeltaNet(Mixer):
         else:
             qkv, new["conv"] = self.conv(qkv, state.get("conv"), inputs.mask)
         q, k, v = (split_heads(p, self.num_heads) for p in inputs.zero(qkv).split(self.widths, -1))
-        # the length is found in float32 at least: a norm of bfloat16 numbers is off by a percent
+        # the norm is taken in float32 at least: in bfloat16 it is off by a percent
         wide = torch.promote_types(q.dtype, torch.float32)
         q, k = (normalize(p.to(wide), dim=-1, eps=1e-6) for p in (q, k))
         beta = self.beta(x).sigmoid().mT
@@ -133,7 +132,7 @@ class DeltaNet(Mixer):
         past: Tensor | None,
         inputs: Inputs,
     ) -> tuple[Tensor, Tensor | None]:
-        """What is read, and the state after it where there was one before."""
+        """Return the output of the op, and the state after it if a state was given."""
         if self.num_levels:
             weights = softplus(self.levels(x)).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
             k, b = (k, beta) if self.correct else (beta[..., None] * k, None)

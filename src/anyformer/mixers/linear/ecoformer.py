@@ -1,4 +1,4 @@
-"""EcoFormer: linear attention of codes of bits, which can be computed by additions."""
+"""EcoFormer: linear attention on binary codes, which additions can compute."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from anyformer.precision import no_autocast
 from anyformer.state import State
 
 MOST = 128
-"""Tokens of a batch that hashes are fitted to."""
+"""Most tokens of a batch that hashes are fitted to."""
 
 
 @register_mixer(
@@ -29,18 +29,18 @@ MOST = 128
 class EcoFormer(Mixer):
     """y_t = sum_s w_ts v_s / sum_s w_ts with w_ts = h_t . h_s + bits + 1, h_t the code of token t (Liu 2022, eq. 6-9).
 
-    h . h' is bits less twice the Hamming distance of two codes, so that weights are positive and factorise; products
-    with codes are additions and subtractions. Queries and keys are one map, of unit length, and share their code.
+    h . h' is bits minus twice the Hamming distance of two codes, so that weights are positive and factorise; products
+    with codes are additions and subtractions. Queries and keys are one projection, of unit length, with one code.
 
-    Hashes (:class:`~anyformer.layers.kernel_hash.KernelHash`) are fitted between training steps, to which tokens of a
-    batch are most and least alike.
+    Hashes (:class:`~anyformer.layers.kernel_hash.KernelHash`) are fitted between training steps, to the most and the
+    least similar tokens of a batch.
 
     Args:
         num_heads: heads H.
-        num_bits: of a code.
+        num_bits: bits of a code.
         num_anchors: vectors that a token is compared with to hash it.
-        num_pairs: pairs of each token that are to agree, and as many that are to differ.
-        num_fits: how many times hashes are fitted, spread over training from its first step on.
+        num_pairs: tokens that each token's code should agree with, and as many that it should differ from.
+        num_fits: number of times that hashes are fitted, spread over training from its first step on.
     """
 
     fits: Tensor
@@ -75,7 +75,7 @@ class EcoFormer(Mixer):
         self.register_buffer("fits", torch.zeros((), dtype=torch.int64))
 
     def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
-        """Codes with one more constant number, for queries and for keys; values."""
+        """Return the codes of queries and of keys, each with one more constant channel, and the values."""
         with no_autocast(x):  # rounding would change codes
             qk = split_heads(self.qk.exact(x), self.num_heads)
             qk = normalize(qk.to(torch.promote_types(qk.dtype, torch.float32)), dim=-1, eps=1e-6)
@@ -86,14 +86,14 @@ class EcoFormer(Mixer):
         return codes, k, split_heads(self.v(x), self.num_heads).to(codes.dtype)
 
     def _some(self, qk: Tensor, inputs: Inputs) -> Tensor:
-        """(H, N, K): real tokens of all samples, evenly thinned out."""
+        """Return evenly spaced real tokens of all samples, (H, N, K)."""
         flat = qk.detach().transpose(1, 2)
         flat = flat.flatten(0, 1) if inputs.mask is None else flat[inputs.mask]
         step = max(1, -(-len(flat) // MOST))
         return flat[::step].transpose(0, 1)
 
     def after_step(self, notes: Mapping[str, Tensor], progress: float) -> None:
-        """Fit the hashes where it is time to."""
+        """Fit the hashes at the steps that ``num_fits`` gives."""
         if "qk" in notes and int(self.fits) < self.num_fits and progress * self.num_fits >= int(self.fits):
             self.hash.fit(notes["qk"], num_pairs=self.num_pairs)
             self.fits += 1

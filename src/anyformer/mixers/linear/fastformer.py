@@ -1,4 +1,4 @@
-"""Fastformer: tokens meet in one global query and one global key."""
+"""Fastformer: additive attention through one global query and one global key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Fastformer(Mixer):
     Args:
         num_heads: heads H.
         share_value: let v_i be q_i, as in the paper's experiments.
-        causal: must be False: both are global.
+        causal: must be False: global query and key span the whole sequence.
     """
 
     class Options(Mixer.Options):
@@ -49,7 +49,7 @@ class Fastformer(Mixer):
         self.transform = Linear(dim, dim)
 
     def _pool(self, x: Tensor, score: Linear, inputs: Inputs) -> Tensor:
-        """(B, 1, D): the average of x over time, each head by its own weights."""
+        """Return the average of x over time, each head by its own weights, (B, 1, D)."""
         scores = score(x) * self.head_dim**-0.5
         scores = inputs.zero(scores, torch.finfo(scores.dtype).min)
         weights = scores.softmax(1).mT[..., None]  # (B, H, T, 1)

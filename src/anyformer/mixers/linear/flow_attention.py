@@ -1,4 +1,4 @@
-"""Flow attention: linear attention in which sources compete, and sinks say how much they take."""
+"""Flow attention: linear attention with competition among sources and allocation among sinks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EPS = 1e-6
 
 
 class FlowTerms(NamedTuple):
-    """Of each token: phi(q) / I, phi(k), v, its competition, its allocation; and the sums after the last one."""
+    """Per token phi(q) / I, phi(k), v, competition and allocation; and the running sums after the last token."""
 
     q: Tensor  # (B, H, T, K)
     k: Tensor  # (B, H, T, K)
@@ -38,8 +38,8 @@ class FlowAttention(Mixer):
     phi(q_t) / I_t out. y_t = sigmoid(J_t) phi(q_t) / I_t sum_s phi(k_s) (softmax_s(P) v_s), softmax times the number of
     sources.
 
-    All sums over tokens are over the prefix where it is causal, the softmax too, as in the released code; numbers of
-    tokens keep I and O at the size that they have for one token.
+    With ``causal=True`` all sums over tokens and the softmax run over the prefix, as in the released code; I and O are
+    divided by the number of tokens, which keeps their scale.
 
     Args:
         num_heads: heads H.
@@ -68,7 +68,7 @@ class FlowAttention(Mixer):
         q, k, v = (split_heads(layer(x), self.num_heads) for layer in (self.q, self.k, self.v))
         wide = torch.promote_types(q.dtype, torch.float32)
         q, k = q.to(wide).sigmoid(), k.to(wide).sigmoid()
-        if inputs.mask is not None:  # sigmoid makes a masked token a half
+        if inputs.mask is not None:  # sigmoid of a masked token, 0, is 1/2
             real = inputs.mask[:, None, :, None]
             q, k = q * real, k * real
         if self.causal:
@@ -131,5 +131,5 @@ class FlowAttention(Mixer):
 
 
 def _dot(x: Tensor, y: Tensor) -> Tensor:
-    """The product of two flows (B, H, T, K), kept off zero: (B, H, T, 1)."""
+    """Return the inner product of two flows (B, H, T, K), offset from zero: (B, H, T, 1)."""
     return ((x + EPS) * (y + EPS)).sum(-1, keepdim=True)

@@ -1,4 +1,4 @@
-"""HGRN2: a gated recurrent network with a matrix for a state."""
+"""HGRN2: a gated recurrent network with a matrix state."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from anyformer.state import State
 
 @register_mixer("hgrn2", examples=[{}, {"num_heads": 2, "lower_bound": 0.5}])
 class Hgrn2(Mixer):
-    """Gated linear attention whose key is what its decay leaves free (HGRN2, arXiv 2404.07904, eq. 6).
+    """Gated linear attention whose key is one minus its decay (HGRN2, arXiv 2404.07904, eq. 6).
 
     S_t = diag(f_t) S_{t-1} + (1 - f_t) i_t^T, y_t = q_t S_t, normed over all heads.
     f_t = b + (1 - b) sigmoid(W_f x_t), q_t = silu(W_q x_t), i_t = W_i x_t.
 
     Args:
         num_heads: heads H; the state has dim^2 / H numbers. With H = dim it is HGRN's, a vector.
-        lower_bound: where the learned least decay b of each channel starts. Upper layers have higher ones: layer l of
-            L starts at l / L. At 0 there is none.
+        lower_bound: initial value of the learned least decay b of each channel; 0 for none. The paper's bounds grow
+            with depth: layer l of L starts at l / L.
     """
 
     class Options(Mixer.Options):
@@ -60,7 +60,7 @@ class Hgrn2(Mixer):
         return {} if self.bound is None else {"bound": {"decay": False}}
 
     def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """q, k = 1 - f, i and log f, (B, H, T, K)."""
+        """Return q, k = 1 - f, i and log f, (B, H, T, K)."""
         z = self.f(x)
         z = z.to(torch.promote_types(z.dtype, torch.float32))
         log_f, k = logsigmoid(z), torch.sigmoid(-z)

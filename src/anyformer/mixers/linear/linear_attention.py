@@ -1,4 +1,4 @@
-"""Linear attention: the kernel trick in the place of the softmax, so that the past is one matrix a head."""
+"""Linear attention: a product of features instead of the softmax, so that the past is one matrix per head."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from anyformer.state import State
 
 
 def positive_elu(x: Tensor) -> Tensor:
-    """elu(x) + 1."""
+    """Return elu(x) + 1."""
     return elu(x) + 1
 
 
 def identity(x: Tensor) -> Tensor:
-    """x itself."""
+    """Return x."""
     return x
 
 
@@ -39,7 +39,7 @@ FEATURE_MAPS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": identity,
 }
 SIGNED = ("signed_elu", "identity")
-"""Maps whose weights can be negative, so that their sum divides nothing."""
+"""Maps whose weights can be negative, so that their sum must not divide."""
 
 
 @register_mixer(
@@ -58,20 +58,20 @@ SIGNED = ("signed_elu", "identity")
     ],
 )
 class LinearAttention(Mixer):
-    """Attention whose softmax is a product of features, so that the past is one matrix (Katharopoulos 2020, eq. 16-20).
+    """Attention with a product of features instead of the softmax (Katharopoulos 2020, eq. 16-20).
 
     y_t = phi(q_t) S_t / phi(q_t) z_t, S_t = sum phi(k_s) v_s^T, z_t = sum phi(k_s).
 
     Args:
         num_heads: heads H.
-        key_dim: width K of a head's queries and keys, and so the number of rows of its state; by default dim / H.
+        key_dim: width K of a head's queries and keys, the rows of its state; by default dim / H.
         feature_map: phi, ``elu`` (elu + 1, the paper's), ``signed_elu`` (elu), ``relu`` or ``identity``.
-        normalize: divide by the sum of the weights, which needs weights that are not negative; or a norm by name that
-            the sum of the values goes through instead, all heads together (TransNormer, Qin 2022, eq. 12).
-        rotary: turn queries and keys by their positions (RoPE), but not in the sum of the weights, which thus stays
+        normalize: divide by the sum of the weights, which must not be negative; or the name of a norm over all heads
+            that is applied to the weighted sum instead (TransNormer, Qin 2022, eq. 12).
+        rotary: rotate queries and keys by their positions (RoPE), but not in the sum of the weights, which stays
             positive (Su 2021, eq. 19).
-        conv_width: taps of a short convolution before queries, keys and values, which tells a token from those
-            next to it where no positions do (arXiv 2402.18668); 0 for none. Causal only.
+        conv_width: taps of a short convolution before the projections, which encodes local order without positions
+            (arXiv 2402.18668); 0 for none. Causal only.
     """
 
     class Options(Mixer.Options):
@@ -126,9 +126,9 @@ class LinearAttention(Mixer):
             x, new["conv"] = self.conv(x, state.get("conv"), inputs.mask)
             x = inputs.zero(x)
         q, k, v = (split_heads(layer(x), self.num_heads) for layer in (self.q, self.k, self.v))
-        # in float16 elu + 1 is zero where it is small, and sums of products overflow
+        # in float16 elu + 1 underflows, and sums of products overflow
         q, k = self.feature_map(widen(q)) * self.key_dim**-0.5, self.feature_map(widen(k))
-        if inputs.mask is not None:  # elu + 1 makes a masked key one
+        if inputs.mask is not None:  # elu(0) + 1 is 1 for a masked key
             k = k * inputs.mask[:, None, :, None]
         return q, k, v, new
 
@@ -171,7 +171,7 @@ class LinearAttention(Mixer):
         return self._finish(y), {"s": s, **new}
 
     def _turned(self, q: Tensor, k: Tensor, inputs: Inputs) -> Tensor:
-        """(B, H, T, S): products of rotated queries and keys."""
+        """Return the products of rotated queries and keys, (B, H, T, S)."""
         assert self.rope is not None
         q, k = self.rope.rotate(q, k, inputs.positions)
         return q @ k.mT

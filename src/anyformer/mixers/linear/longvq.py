@@ -1,4 +1,4 @@
-"""LongVQ: Mega whose keys are entries of a codebook, so that its attention is linear in the length."""
+"""LongVQ: Mega with quantised keys, so that its attention is linear in the length."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ SMOOTH = 1e-5
 class LongVQ(Mega):
     """:class:`~anyformer.mixers.softmax.mega.Mega` with quantised keys (Liu 2024, arXiv 2404.11163).
 
-    The moving averages are the structured memory that queries, keys and values come from. With D the one-hot codes of
-    the keys and C the codebook, softmax(Q (D C)^T) V = exp(Q C^T) D^T V / exp(Q C^T) D^T 1: linear attention with
-    exp(Q C^T) for queries and D for keys, whose state holds the values of each code.
+    Queries, keys and values are projections of moving averages. With D the one-hot codes of the keys and C the
+    codebook, softmax(Q (D C)^T) V = exp(Q C^T) D^T V / exp(Q C^T) D^T 1: linear attention with queries exp(Q C^T) and
+    keys D, whose state holds the sum of the values of each code.
 
-    Queries and keys are layer-normed. In training keys are drawn to their entries by a loss, ``commitment``, and
-    entries follow the running mean of the keys that are nearest to them.
+    Queries and keys are layer-normed. In training the loss ``commitment`` pulls keys to their entries, and entries are
+    running means of the keys nearest to them.
 
     Args:
         num_averages, key_dim, value_factor: as Mega's.
-        num_codes: entries of the codebook N.
-        decay: of the running means of the codebook.
+        num_codes: entries N of the codebook.
+        decay: of the codebook's running means, per step.
     """
 
     codebook: Tensor
@@ -75,7 +75,7 @@ class LongVQ(Mega):
         self.register_buffer("sums", codebook.clone())
 
     def _codes(self, k: Tensor, inputs: Inputs) -> Tensor:
-        """One-hot codes (B, 1, T, N) of the keys, zero at masked tokens; notes and losses in training."""
+        """Return one-hot codes (B, 1, T, N) of the keys, zero at masked tokens; in training, add notes and the loss."""
         codes, entries = vector_quantize(k, self.codebook)
         member = one_hot(codes, self.num_codes).to(k.dtype)
         if inputs.mask is not None:
@@ -88,7 +88,7 @@ class LongVQ(Mega):
         return member
 
     def after_step(self, notes: Mapping[str, Tensor], progress: float) -> None:
-        """Let the running counts and sums of each entry follow the step's, and the entry be their mean."""
+        """Update the running counts and sums of each entry by the step's; the entry is their ratio."""
         if not notes:
             return
         for name in ("counts", "sums"):
@@ -101,7 +101,7 @@ class LongVQ(Mega):
     def _look(
         self, q: Tensor, k: Tensor, v: Tensor, s: Tensor | None, inputs: Inputs
     ) -> tuple[Tensor, Tensor]:
-        """o (B, 1, T, V) and the state after the last token, (B, 1, N, V + 1)."""
+        """Return o (B, 1, T, V) and the state after the last token, (B, 1, N, V + 1)."""
         with no_autocast(q):
             float_ = torch.promote_types(q.dtype, torch.float32)
             q, k = (layer_norm(t.to(float_), (self.key_dim,)) for t in (q, k))
@@ -111,7 +111,7 @@ class LongVQ(Mega):
             seen = seen if s is None else seen + s[:, :, None, :, -1]
             scores = scores.masked_fill(
                 seen == 0, -torch.inf
-            )  # so that the largest is that of a code that is there
+            )  # so that the maximum is over codes that have occurred
             top = scores.amax(-1, keepdim=True)
             weights = (scores - torch.where(top == -torch.inf, 0.0, top).detach()).exp()
             return linear_attention(

@@ -1,4 +1,4 @@
-"""Mamba-2: a selective state space with one decay for all states of a head, which is a linear attention."""
+"""Mamba-2: a selective state space with one decay per head and token, a form of linear attention."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from anyformer.state import State
 
 
 class SelectiveInputs(NamedTuple):
-    """What the tokens choose: values x (B, H, T, V), steps dt (B, H, T), B and C (B, H, T, K)."""
+    """Data-dependent inputs of the state space: x (B, H, T, V), dt (B, H, T), B and C (B, H, T, K)."""
 
     x: Tensor
     dt: Tensor
@@ -31,9 +31,9 @@ class SelectiveInputs(NamedTuple):
 
 
 def ssd(chosen: SelectiveInputs, A: Tensor, initial: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """S_t = exp(dt_t A) S_{t-1} + B_t (dt_t x_t)^T, y_t = C_t^T S_t, with A (H,) negative.
+    """Run S_t = exp(dt_t A) S_{t-1} + B_t (dt_t x_t)^T, y_t = C_t^T S_t, with A (H,) negative.
 
-    Queries C, keys B, values dt x: linear attention with a decay for each head and token (Dao 2024, section 5).
+    It is linear attention of queries C, keys B, values dt x, with a decay per head and token (Dao 2024, section 5).
 
     Returns:
         y (B, H, T, V) and the state (B, H, K, V), both in at least float32.
@@ -43,19 +43,19 @@ def ssd(chosen: SelectiveInputs, A: Tensor, initial: Tensor | None = None) -> tu
 
 
 def ssd_matrix(chosen: SelectiveInputs, A: Tensor) -> Tensor:
-    """The same as a matrix over the tokens, (B, H, T, S): C_t^T B_s exp(A (dt_{s+1} + ... + dt_t)) dt_s."""
+    """Return :func:`ssd` as a matrix over the tokens, (B, H, T, S): C_t^T B_s exp(A (dt_{s+1} + ... + dt_t)) dt_s."""
     time = chosen.dt.cumsum(-1)
     decay = ((time[..., None] - time[..., None, :]).tril() * A[:, None, None]).exp()
     return (chosen.C @ chosen.B.mT * decay * chosen.dt[..., None, :]).tril()
 
 
 def initial_steps(num_heads: int, smallest: float = 1e-3, largest: float = 0.1) -> Tensor:
-    """Numbers whose softplus is spread evenly over the logarithms from ``smallest`` to ``largest``."""
+    """Return (num_heads,) numbers whose softplus is spaced logarithmically from ``smallest`` to ``largest``."""
     return torch.empty(num_heads).uniform_(math.log(smallest), math.log(largest)).exp().expm1().log()
 
 
 def check_sizes(dim: int, num_heads: int, num_groups: int, state_dim: int, expand: float) -> int:
-    """The inner width F = dim * expand; ``ValueError`` where heads or groups do not divide it."""
+    """Return the inner width F = dim * expand; raise ``ValueError`` unless heads and groups divide it."""
     F = round(dim * expand)
     if state_dim < 1:
         raise ValueError(f"state_dim must be at least 1, got {state_dim}")
@@ -70,7 +70,7 @@ class GatedNorm(nn.Module):
     """RMS norm within groups of channels: weight * norm(y * silu(gate)), or weight * norm(y) * silu(gate).
 
     Args:
-        dim: channels. num_groups: groups of them. before: whether the norm comes before the gate.
+        dim: channels. num_groups: groups of channels. before: norm before gate.
     """
 
     def __init__(self, dim: int, num_groups: int = 1, *, eps: float = 1e-5, before: bool = False) -> None:
@@ -79,7 +79,7 @@ class GatedNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim))
 
     def forward(self, y: Tensor, gate: Tensor) -> Tensor:
-        """y and gate (..., dim); the result has the dtype of the gate."""
+        """Return the gated norm of y and gate (..., dim), in the dtype of the gate."""
         y = widen(y) if self.before else widen(y) * silu(gate)
         y = rms_norm(y.unflatten(-1, (self.num_groups, -1)), None, self.eps).flatten(-2) * self.weight
         return (y * silu(gate) if self.before else y).to(gate.dtype)
@@ -105,7 +105,7 @@ class Mamba2(Mixer):
         num_heads: heads H, which divide dim * expand.
         state_dim: K, 128 in the paper's models.
         expand: width inside the block over dim.
-        num_groups: groups of heads that share B and C; the norm is within them.
+        num_groups: groups of heads that share B and C; the norm is within groups.
         conv_width: taps of the short convolution. conv_bias: its bias.
         bias: biases on the projections in and out.
         norm_eps: of the gated norm.
@@ -158,12 +158,14 @@ class Mamba2(Mixer):
         return -self.A_log.to(torch.promote_types(self.A_log.dtype, torch.float32)).exp()
 
     def _choose(self, x: Tensor, state: State, inputs: Inputs) -> tuple[SelectiveInputs, Tensor, Tensor]:
-        """What x chooses, the gate, and the convolution's state."""
+        """Return the state space's inputs, the gate, and the convolution's state."""
         gate, xbc, dt = self.in_proj(x).split((self.inner_dim, sum(self.widths), self.num_heads), -1)
         xbc, conv = self.conv(inputs.zero(xbc), state.get("conv"), inputs.mask)
         x, B_, C_ = inputs.zero(xbc).split(self.widths, -1)
         wide = torch.promote_types(dt.dtype, torch.float32)
-        dt = softplus(inputs.zero(dt.to(wide) + self.dt_bias, -math.inf)).mT  # a masked token takes no step
+        dt = softplus(
+            inputs.zero(dt.to(wide) + self.dt_bias, -math.inf)
+        ).mT  # a masked token has a step of zero
         share = self.num_heads // self.num_groups
         B_, C_ = (split_heads(t, self.num_groups).repeat_interleave(share, 1) for t in (B_, C_))
         return SelectiveInputs(split_heads(x, self.num_heads), dt, B_, C_), gate, conv

@@ -103,6 +103,6 @@ class Retention(Mixer):
 
 
 def _log_decay(num_heads: int) -> Tensor:
-    """log(1 - 2^(-5 - h)) of each head (section 2.2), (num_heads,) float64."""
+    """Return log(1 - 2^(-5 - h)) of each head (section 2.2), (num_heads,) float64."""
     gamma = 1 - 2.0 ** (-5 - torch.arange(num_heads, dtype=torch.float64))
     return gamma.log()

@@ -1,4 +1,4 @@
-"""Random feature attention: softmax's kernel by random sines and cosines, and a state that fades between sentences."""
+"""Random feature attention: the softmax kernel by random Fourier features, with a gate at sentence starts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from anyformer.ops.linear_attention import linear_attention
 from anyformer.state import State
 
 LEAST = 1e-2
-"""The least sum of weights: estimates of a positive kernel can be negative."""
+"""Lower bound on the sum of weights, whose estimate can be negative."""
 
 
 @register_mixer(
@@ -27,16 +27,16 @@ class RandomFeatureAttention(Mixer):
     """y_t = phi(q_t) S_t / phi(q_t) z_t, phi(x) = [sin w_i x, cos w_i x] / sqrt(D), of q and k of unit length.
 
     S_t = g_t S_{t-1} + phi(k_t) v_t^T, and z_t alike without v (Peng 2021, eq. 4-6; Wu 2022, eq. 5 for the gate).
-    With w_i drawn from N(0, sigma^2), phi(q) phi(k) estimates exp(-sigma^2 |q - k|^2 / 2), which is a softmax's weight.
+    With w_i drawn from N(0, sigma^2), phi(q) . phi(k) estimates exp(-sigma^2 |q - k|^2 / 2), a softmax weight.
 
-    The side input ``sentence_start`` (B, T) bool marks the tokens that begin a sentence: g_t = sigmoid(u x_t + b)
-    there, and one everywhere else, so that what came before fades as a whole.
+    The side input ``sentence_start`` (B, T) bool marks the first tokens of sentences: g_t = sigmoid(u x_t + b) there
+    and 1 elsewhere, so that the state decays between sentences only.
 
     Args:
         num_heads: heads H.
         num_features: draws w_i of each head, D; by default the width of a head. The state has 2 D rows.
-        sentence_gate: let the state fade at sentence starts. Causal only.
-        seed: of the draws, which are kept with the weights; sigma is learned for each channel.
+        sentence_gate: decay the state at sentence starts. Causal only.
+        seed: of the draws, which are saved with the weights; sigma is learned for each channel.
     """
 
     draws: Tensor
@@ -49,7 +49,7 @@ class RandomFeatureAttention(Mixer):
 
         def info(self) -> MixerInfo:
             if self.sentence_gate and not self.causal:
-                raise ValueError("sentence_gate must be False with causal=False: fading needs an order")
+                raise ValueError("sentence_gate must be False with causal=False: the gate needs an order")
             return MixerInfo(
                 reach=(None, 0 if self.causal else None),
                 state="constant" if self.causal else "none",
@@ -84,7 +84,7 @@ class RandomFeatureAttention(Mixer):
         return {"sentence_start": torch.rand(batch_size, length, generator=generator) < 0.3}
 
     def features(self, x: Tensor) -> Tensor:
-        """phi of x (B, H, T, K): (B, H, T, 2 D)."""
+        """Return phi of x (B, H, T, K): (B, H, T, 2 D)."""
         x = normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=-1, eps=1e-6)
         turns = x @ (self.draws * self.log_sigma.exp()).to(x.dtype).mT
         return torch.cat((turns.sin(), turns.cos()), -1) * self.num_features**-0.5
@@ -92,12 +92,12 @@ class RandomFeatureAttention(Mixer):
     def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         q, k, v = (split_heads(layer(x), self.num_heads) for layer in (self.q, self.k, self.v))
         q, k = self.features(q), self.features(k)
-        if inputs.mask is not None:  # the cosine of a masked token is one
+        if inputs.mask is not None:  # the cosine of a masked token is 1
             k = k * inputs.mask[:, None, :, None]
         return q, k, v, self._log_gate(x, inputs)
 
     def _log_gate(self, x: Tensor, inputs: Inputs) -> Tensor | None:
-        """(B, H, T), zero but at sentence starts."""
+        """Return the log gate, (B, H, T), zero except at sentence starts."""
         start = inputs.call.side.get("sentence_start")
         if self.gate is None or start is None:
             return None

@@ -1,4 +1,4 @@
-"""RWKV-7's time mixing: the generalised delta rule, and a state that also serves as a weight matrix."""
+"""RWKV-7's time mixing: the generalised delta rule; optionally Meta-State's self-state encoder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from anyformer.precision import widen
 from anyformer.state import State
 
 LEAST_LOG_DECAY = -0.6065306597126334
-"""-exp(-1/2): no channel forgets more than to 0.545 in a step."""
+"""-exp(-1/2): the least log decay; no channel decays below 0.545 in a step."""
 
 
 @register_mixer(
@@ -28,17 +28,17 @@ LEAST_LOG_DECAY = -0.6065306597126334
 class Rwkv7(Mixer):
     """S_t = diag(w_t) S_{t-1} - kappa_t * a_t (kappa_t S_{t-1})^T + k_t v_t^T, y_t = r_t S_t (RWKV-7, 2503.14456).
 
-    Each map looks at the token and part of the one before. Low-rank maps give w = exp(-exp(-1/2) sigmoid(.)), the
-    in-context learning rate a = sigmoid(.) and the gate; kappa = k * k_k is the vector that is taken out, of unit
-    length, and k * (1 + (a - 1) k_a) the one that is written. Each head is normed, then gets a bonus for the token
-    itself, (r * r_k k) v, then the gate.
+    Each map reads a mix of the token and the one before (token shift). Low-rank maps give the decay
+    w = exp(-exp(-1/2) sigmoid(.)), the in-context learning rate a = sigmoid(.) and the gate; kappa = k * k_k, of unit
+    length, is the removal key and k * (1 + (a - 1) k_a) the replacement key. Each head is normed, then gets a bonus
+    for the current token, (r * r_k k) v, then the gate.
 
     Args:
         num_heads: heads H.
         head_dim: width K of a head, by default dim / H.
         rank: of the low-rank maps, by default 2.5 sqrt(dim).
-        state_heads: in so many heads the token's own features x go through the state as through a linear layer, beside
-            r: y_t = (r_t + x_t) S_t. No weights are added (Meta-State's self-state encoder, arXiv 2504.08247).
+        state_heads: heads in which the token's features x are read out beside r, y_t = (r_t + x_t) S_t, without
+            more weights (Meta-State's self-state encoder, arXiv 2504.08247).
     """
 
     class Options(Mixer.Options):
@@ -71,7 +71,7 @@ class Rwkv7(Mixer):
             raise ValueError(f"rank must be at least 1, got {rank}")
         inner = o.num_heads * self.head_dim
         place = torch.arange(dim) / dim
-        # how much of each map's input is the token before; initial values as in the released code, mid-stack
+        # each map's share of the token before; initial values as in the released code, for a middle layer
         self.shift = nn.Parameter(torch.stack([1 - place ** (p / 2) for p in (0.2, 0.9, 0.7, 0.7, 0.9, 0.2)]))
         self.r = Linear(dim, inner, bias=False)
         self.k = Linear(dim, inner, bias=False)
@@ -87,7 +87,7 @@ class Rwkv7(Mixer):
         self.bonus = nn.Parameter(torch.full((o.num_heads, self.head_dim), -0.04))
         self.norm_weight = nn.Parameter(torch.ones(inner))
         self.norm_bias = nn.Parameter(torch.zeros(inner))
-        with torch.no_grad():  # slow channels and fast ones
+        with torch.no_grad():  # decays from slow to fast
             bias = self.decay[2].get_parameter("bias")
             bias.copy_(6 * (torch.arange(inner) / max(inner - 1, 1)) ** 1.8 - 5.5)
 
@@ -95,7 +95,7 @@ class Rwkv7(Mixer):
         return {name: {"decay": False} for name in ("shift", "bonus")}
 
     def terms(self, x: Tensor, last: Tensor | None, inputs: Inputs) -> tuple[dict[str, Tensor], Tensor]:
-        """What the op is given, (B, H, T, K) by its names, and the gate (B, T, H*K) as ``gate``; the last token."""
+        """Return the op's arguments by name, (B, H, T, K), with ``gate`` (B, T, H*K); and the last token."""
         shifted, last = token_shift(x, last, inputs.mask)
         xr, xw, xk, xv, xa, xg = (torch.lerp(x, shifted, mix) for mix in self.shift.to(x.dtype))
         r, k, v = self.r(xr), self.k(xk), self.v(xv)
@@ -120,7 +120,7 @@ class Rwkv7(Mixer):
         return self.finish(y, r, terms["k"], terms["v"], gate), {"last": last, "s": s}
 
     def finish(self, y: Tensor, r: Tensor, k: Tensor, v: Tensor, gate: Tensor) -> Tensor:
-        """Norm, bonus, gate and output map of what is read, (B, H, T, K)."""
+        """Apply norm, bonus, gate and output map to y (B, H, T, K)."""
         normed = merge_heads(layer_norm(y, (self.head_dim,), eps=self.head_dim * 1e-5))
         normed = normed * self.norm_weight + self.norm_bias
         bonus = (widen(r) * k * self.bonus[:, None]).sum(-1, keepdim=True) * v

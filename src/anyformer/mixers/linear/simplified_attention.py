@@ -23,8 +23,8 @@ from anyformer.ops.long_conv import long_conv_nd
 class SimplifiedAttention(Mixer):
     """Linear attention with relu features, plus a local term (Guo 2024, arXiv 2405.11582, eq. 10-11).
 
-    y = relu(q) S / relu(q) z + conv(v), S = sum relu(k_s) v_s^T, z = sum relu(k_s): the convolution, the same for
-    all heads, gives back the rank that the product of features lacks.
+    y = relu(q) S / relu(q) z + conv(v), S = sum relu(k_s) v_s^T, z = sum relu(k_s). The convolution, shared by the
+    heads, makes up for the low rank of the product of features.
 
     Args:
         num_heads: heads H.
@@ -42,7 +42,7 @@ class SimplifiedAttention(Mixer):
         def info(self) -> MixerInfo:
             if self.causal:
                 raise ValueError(
-                    "causal=True is not possible for simplified_attention: its convolution looks to all sides; use "
+                    "causal=True is not possible for simplified_attention: its convolution is centred; use "
                     "linear_attention with feature_map='relu'"
                 )
             return MixerInfo(reach=(None, None), grid=self.grid is not None)
@@ -67,7 +67,7 @@ class SimplifiedAttention(Mixer):
         return q.relu(), k.relu(), v
 
     def _local(self, v: Tensor) -> Tensor:
-        """The convolution of values (B, H, T, V)."""
+        """Convolve values (B, H, T, V)."""
         heads = v.flatten(0, 1)
         grid = fold(heads, self.sizes).movedim(-1, 1) if self.sizes else heads.mT
         y = long_conv_nd(grid, self.taps, causal=False).movedim(1, -1)
@@ -79,7 +79,7 @@ class SimplifiedAttention(Mixer):
         return self.out(merge_heads(y + self._local(v) if x.shape[1] else y))
 
     def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:
-        """The attention's matrix; the local term is added behind it."""
+        """Return the attention's matrix; ``finish`` adds the local term."""
         q, k, v = self._project(x, inputs)
         weights = q @ k.mT
         total = weights.sum(-1, keepdim=True)

@@ -1,4 +1,4 @@
-"""TransMamba: one set of weights, read as attention up to a token and as a state space after it."""
+"""TransMamba: one set of weights, used as attention up to a token and as a state space after it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from anyformer.state import State
 
 
 def convert_memory(chosen: SelectiveInputs, A: Tensor) -> Tensor:
-    """The state that a state space would have after these tokens, (B, H, K, V), from their keys and values.
+    """Return the state that the state space would have after these tokens, (B, H, K, V).
 
     S = sum_i exp(A (dt_{i+1} + ... + dt_P)) B_i (dt_i x_i)^T.
     """
@@ -34,13 +34,13 @@ class TransMamba(Mamba2):
 
         y_t = sum_{s <= t} softmax_s(C_t . B_s / sqrt(K)) x_s
 
-    and from P on the recurrence of Mamba-2, begun with the state that it would have had after the first P tokens
-    (:func:`convert_memory`). Convolution, skip, norm and gate are the same on both sides, so that nothing is lost at P.
+    and from P on the recurrence of Mamba-2, from the state that it would have had after the first P tokens
+    (:func:`convert_memory`). Convolution, skip, norm and gate are the same on both sides of P.
 
     Args:
-        trans_point: P; 0 is Mamba-2, P from the length on is attention. ``mixer.trans_point`` may be set anew at any
-            time, before a sequence begins.
-        num_heads: heads H, each with B and C of its own.
+        trans_point: P; 0 is Mamba-2, P >= the length is attention. ``mixer.trans_point`` may be changed between
+            sequences.
+        num_heads: heads H, each with its own B and C.
         state_dim: K, the width of states and of queries and keys.
         expand, conv_width: as for ``mamba2``.
     """

@@ -1,4 +1,4 @@
-"""Attention of a grid as one kernel for each axis."""
+"""Attention on a grid by one kernel per axis."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ FORMS = ("parallel", "chained")
 
 
 class AxisKernel(nn.Module):
-    """A = q k^T of an axis (B, H, n, n), without softmax, from the field's mean over the other axes (B, n, D).
+    """The kernel A = q k^T of an axis, (B, H, n, n), without softmax, from the mean over the other axes (B, n, D).
 
     Args:
-        dim: D. num_heads: H. kernel_dim: width of q and k. positions: of the places on the axis.
+        dim: D. num_heads: H. kernel_dim: width of q and k. positions: scheme for the coordinate on the axis.
     """
 
     def __init__(self, dim: int, num_heads: int, kernel_dim: int, positions: Scheme) -> None:
@@ -32,12 +32,12 @@ class AxisKernel(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.up, self.down = Linear(dim, 2 * dim), Linear(dim, dim)
         self.q, self.k = (Linear(dim, num_heads * kernel_dim, bias=False) for _ in range(2))
-        for layer in (self.q, self.k):  # small at first, as nothing bounds the sums
+        for layer in (self.q, self.k):  # small initial values, as the sums are unbounded
             nn.init.xavier_uniform_(layer.weight, gain=0.02)
         self.positions = create_position(positions, dim=dim, num_heads=num_heads, head_dim=kernel_dim)
 
     def forward(self, mean: Tensor, place: Tensor) -> Tensor:
-        """The kernel from mean (B, n, D) and the places (B, n)."""
+        """Return the kernel from mean (B, n, D) and the coordinates (B, n)."""
         gate, up = self.up(self.norm(self.pool(mean))).chunk(2, -1)
         z = self.down(gelu(gate) * up)
         q, k = (split_heads(layer(z), self.num_heads) for layer in (self.q, self.k))
@@ -69,7 +69,7 @@ class FactorizedAttention(Mixer):
         kernel_dim: width of queries and keys, by default 3 * head_dim.
         grid: the sizes of all axes but the first, see :mod:`anyformer.layers.grid`.
         form: ``parallel`` (the paper's -m) or ``chained`` (-o, FactFormer's).
-        positions: a scheme that rotates, by a cell's place on an axis; or ``none``.
+        positions: a scheme that rotates by a cell's coordinate on the axis; or ``none``.
     """
 
     class Options(Mixer.Options):
@@ -82,7 +82,7 @@ class FactorizedAttention(Mixer):
         causal: bool = False
 
         def info(self) -> MixerInfo:
-            self.needs_causal(False, "kernels come from means")
+            self.needs_causal(False, "kernels come from means over the grid")
             if self.form not in FORMS:
                 raise ValueError(f"form must be 'parallel' or 'chained', got {self.form!r}")
             read_grid(self.grid)
@@ -110,7 +110,7 @@ class FactorizedAttention(Mixer):
         self.mix, self.out = Linear(width, dim, bias=False), Linear(dim, dim, bias=False)
 
     def axis_kernels(self, x: Tensor, inputs: Inputs) -> list[Tensor]:
-        """A_a (B, H, n_a, n_a) of each axis, from the normed input (B, T, D), zero where masked."""
+        """Return A_a (B, H, n_a, n_a) of each axis, from the normed input (B, T, D), zero where masked."""
         cells = fold(x, self.sizes)
         there = fold(inputs.zero(torch.ones_like(x[..., :1])), self.sizes)
         made = []
@@ -137,14 +137,14 @@ class FactorizedAttention(Mixer):
 
 
 def _along(kernel: Tensor, field: Tensor, axis: int) -> Tensor:
-    """The kernel (B, H, n, n) times the field (B, H, ..., K) along an axis of n."""
+    """Multiply the field (B, H, ..., K) by the kernel (B, H, n, n) along an axis of length n."""
     lines = field.movedim(axis, 2)
     y = kernel @ lines.flatten(3)
     return y.unflatten(3, lines.shape[3:]).movedim(2, axis)
 
 
 def _instance_norm(y: Tensor, inputs: Inputs, eps: float = 1e-5) -> Tensor:
-    """Each channel of y (B, T, C) to mean 0 and variance 1 over a sample's real cells."""
+    """Normalise each channel of y (B, T, C) to mean 0 and variance 1 over a sample's real cells."""
     wide = y.to(torch.promote_types(y.dtype, torch.float32))
     count = inputs.lengths.clamp_min(1)[:, None, None]
     wide = inputs.zero(wide - inputs.zero(wide).sum(1, keepdim=True) / count)

@@ -1,4 +1,4 @@
-"""Linformer: attention to a fixed number of mixtures of the keys."""
+"""Linformer: attention to a fixed number of linear combinations of the keys."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ SHARING = ("none", "headwise", "key_value")
 class Linformer(Mixer):
     """Keys and values projected along time to a fixed length (Wang 2020, eq. 7): softmax(Q (E K)^T / sqrt(K)) F V.
 
-    E and F (proj_len, max_length) are learned; a shorter sequence uses their first columns. They give every place its
-    own weights, so no positions are needed.
+    E and F (proj_len, max_length) are learned; a shorter sequence uses their first columns. They have
+    separate weights for every position, so no position scheme is needed.
 
     Args:
         num_heads: heads H.
@@ -71,11 +71,11 @@ class Linformer(Mixer):
             self.value_proj = nn.Parameter(torch.randn(heads, o.proj_len, o.max_length) * o.max_length**-0.5)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """q (B, H, T, K), projected keys (B, H, proj_len, K), v (B, H, T, K) and F (heads, proj_len, T)."""
+        """Return q (B, H, T, K), projected keys (B, H, proj_len, K), v (B, H, T, K) and F (heads, proj_len, T)."""
         T = x.shape[1]
         q, k, v = (split_heads(t, self.num_heads) for t in self.qkv(x).chunk(3, -1))
         value_proj = self.key_proj if self.value_proj is None else self.value_proj
-        # x is zero where masked, so are k and v: masked tokens add nothing
+        # k and v are zero where masked, so masked tokens add nothing
         return q, self.key_proj[..., :T].to(k.dtype) @ k, v, value_proj[..., :T].to(v.dtype)
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:

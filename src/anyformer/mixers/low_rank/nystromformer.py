@@ -16,7 +16,7 @@ from anyformer.precision import no_autocast, wide
 
 
 def newton_inverse(a: Tensor, iterations: int) -> Tensor:
-    """The Moore-Penrose inverse of nonnegative matrices a (..., n, n), by iteration (Razavi 2014; Xiong 2021, eq. 11).
+    """Approximate the pseudoinverse of nonnegative matrices a (..., n, n) (Razavi 2014; Xiong 2021, eq. 11).
 
     Z <- Z (13 I - A Z (15 I - A Z (7 I - A Z))) / 4, from Z = A^T / (|A|_1 |A|_inf) for each matrix.
     """
@@ -30,10 +30,10 @@ def newton_inverse(a: Tensor, iterations: int) -> Tensor:
 
 
 def segment_weights(inputs: Inputs, count: int, dtype: torch.dtype) -> Tensor:
-    """(B, count, T): the mean over each of ``count`` equal segments of the real tokens, as weights.
+    """Return the weights of the means over ``count`` equal segments of the real tokens, (B, count, T).
 
-    Token i of n belongs to segment floor(i count / n). Fewer tokens than ``count`` are segments of their own, and the
-    last rows are zero.
+    Token i of n belongs to segment floor(i count / n). With n < ``count`` each token is one segment and the last rows
+    are zero.
     """
     lengths = inputs.lengths[:, None]
     segments = lengths.clamp_max(count)
@@ -59,8 +59,8 @@ class Nystromformer(Mixer):
 
     Args:
         num_heads: heads H.
-        num_landmarks: segments m, all tokens where they are fewer.
-        iterations: of the inverse A^+.
+        num_landmarks: segments m; all tokens if there are fewer.
+        iterations: of :func:`newton_inverse` for A^+.
         conv_width: taps of the convolution, odd; 0 for none.
         bias: biases on the projections.
         causal: must be False: landmarks are means over the whole sequence.
@@ -103,7 +103,7 @@ class Nystromformer(Mixer):
             )
 
     def _factors(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """q (B, H, T, K), Q' and K' (B, H, m, K), A^+ (B, H, m, m), and which landmarks there are (B, 1, 1, m)."""
+        """Return q (B, H, T, K), Q' and K' (B, H, m, K), A^+ (B, H, m, m), and the real landmarks (B, 1, 1, m) bool."""
         q, k = split_heads(self.q(x), self.num_heads), split_heads(self.k(x), self.num_heads)
         weights = segment_weights(inputs, self.num_landmarks, q.dtype)[:, None]
         there = weights.detach().sum(-1)[:, :, None, :] > 0
@@ -123,7 +123,7 @@ class Nystromformer(Mixer):
         return self.out(merge_heads(self._read(v, x, inputs)))
 
     def _read(self, v: Tensor, x: Tensor, inputs: Inputs) -> Tensor:
-        """The whole map on values v (B, H, T, V), from the right."""
+        """Apply the whole map to values v (B, H, T, V), from right to left."""
         q, k, q_marks, k_marks, inverse = self._factors(x, inputs)
         real = None if inputs.mask is None else inputs.mask[:, None, None, :]
         marks = torch.arange(self.num_landmarks, device=x.device) < inputs.lengths[:, None, None, None]

@@ -1,4 +1,4 @@
-"""One hidden layer over the whole sequence laid out flat: a shallow network in the place of attention."""
+"""A shallow network on the flattened sequence, in place of attention."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from anyformer.state import State
     examples=[{"max_length": 64}, {"max_length": 64, "causal": False, "hidden_dim": 5}],
 )
 class FlatMLP(Mixer):
-    """y = W_2 relu(W_1 [x_1; ...; x_L] + b_1) + b_2, shorter sequences filled up with zeros (Bozic 2023, section 3).
+    """y = W_2 relu(W_1 [x_1; ...; x_L] + b_1) + b_2, shorter sequences padded with zeros (Bozic 2023, section 3).
 
-    ``causal=True`` gives each token the output that the network has for its prefix filled up with zeros, all at once:
-    the hidden layer's sum goes on from token to token, and that is the state.
+    With ``causal=True`` a token's output is that of its prefix padded with zeros: the hidden pre-activations are a
+    running sum over tokens, which is the state.
 
     Args:
-        max_length: places L, each with weights of its own.
+        max_length: positions L, each with its own weights.
         hidden_dim: hidden units F.
     """
 
@@ -54,7 +54,7 @@ class FlatMLP(Mixer):
         self.down_bias = nn.Parameter(torch.zeros(o.max_length, dim))
 
     def _mix(self, x: Tensor, past: Tensor | None, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        place = inputs.index.clamp_max(len(self.up) - 1)  # of masked tokens, which count for nothing
+        place = inputs.index.clamp_max(len(self.up) - 1)  # of masked tokens, which must add nothing
         wide = torch.promote_types(x.dtype, torch.float32)
         terms = torch.einsum("btd,btdf->btf", x, self.up.to(x.dtype)[place]).to(wide)
         total = terms.cumsum(1) if self.causal else terms.sum(1, keepdim=True).expand_as(terms)

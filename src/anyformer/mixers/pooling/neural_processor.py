@@ -1,4 +1,4 @@
-"""Avey's neural processor: a learned matrix over slots, times cosines, as the map over tokens."""
+"""Avey's neural processor: tokens mixed by a learned matrix over slots times cosine similarities."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from anyformer.state import State
 class NeuralProcessor(Mixer):
     """Enricher, contextualiser and fuser of Avey (Hammoud 2025, section 3.2).
 
-    u = relu(W x + b)^2, of which some channels pass by and the others are z and a gate g of equal width;
-    c_i = g_i sum_j V_ij cos(z_i, z_j) z_j over j up to i; y = O [c, passed by].
+    u = relu(W x + b)^2 is split into z, a gate g of the same width, and channels r that bypass the mixing;
+    c_i = g_i sum_{j <= i} V_ij cos(z_i, z_j) z_j; y = O [c, r].
 
-    V is learned for each pair of slots, so that there is a longest context. The number of a token is its slot.
+    V is learned for each pair of slots; a token's slot is its number, so the context length is limited.
 
     Args:
-        context_len: slots, the most tokens there can be.
+        context_len: slots, the longest sequence.
         factor: width of u over dim.
-        share: of u that is contextualised, gates included.
+        share: share of u that is mixed, gates included.
     """
 
     class Options(Mixer.Options):
@@ -55,22 +55,24 @@ class NeuralProcessor(Mixer):
         F = dim * o.factor
         C = int(F * o.share) // 2
         if C < 1 or 2 * C > F:
-            raise ValueError(f"share must leave one channel or more on each side of {F}, got {o.share}")
+            raise ValueError(
+                f"share must leave at least one mixed and one bypassing channel of {F}, got {o.share}"
+            )
         self.causal, self.context_dim, self.hidden_dim = o.causal, C, F
         self.up = Linear(dim, F)
         self.slots = nn.Parameter(torch.randn(o.context_len, o.context_len) * o.context_len**-0.5)
         self.out = Linear(F - C, dim)
 
     def _enrich(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
-        """z and its gate, (B, T, C), and what passes by, (B, T, F - 2 C)."""
+        """Return z and its gate, (B, T, C), and the bypassing channels, (B, T, F - 2 C)."""
         C = self.context_dim
         z, gate, passed = relu(self.up(x)).square().split([C, C, self.hidden_dim - 2 * C], -1)
         return inputs.zero(z), gate, passed
 
     def _matrix(self, z: Tensor, keys: Tensor, slot: Tensor, key_slot: Tensor) -> Tensor:
-        """V_ij cos(z_i, z_j), (B, T, S); nothing at slots below zero."""
+        """Return V_ij cos(z_i, z_j), (B, T, S), zero for slots below zero."""
         cosine = _unit(z) @ _unit(keys).mT
-        most = len(self.slots) - 1  # what is not there may have any number
+        most = len(self.slots) - 1  # masked tokens may have any number
         weight = self.slots[slot.clamp(0, most)[:, :, None], key_slot.clamp(0, most)[:, None]]
         seen = (key_slot >= 0)[:, None]
         if self.causal:

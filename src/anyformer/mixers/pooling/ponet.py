@@ -1,4 +1,4 @@
-"""PoNet: pooling at three ranges in the place of attention."""
+"""PoNet: pooling at three ranges in place of attention."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from anyformer.ops.attention import attention
     examples=[{}, {"segment_len": 4, "num_heads": 2}, {"segment_len": 1000, "local_window": 5}],
 )
 class PoNet(Mixer):
-    """y_t = g * o_t + s_t * o_t + l_t: pooled over everything, over a segment, over neighbours (Tan 2022, section 3).
+    """y_t = g * o_t + s_t * o_t + l_t: global, segment and local pooling (Tan 2022, section 3).
 
-    g asks the mean of the queries once more over all tokens, by softmax attention; s_t is the largest value of the
-    token's segment, l_t that of its neighbours, for each channel; o_t is a map of the token itself. Six linear maps.
+    g is softmax attention with the mean query over all tokens; s_t is the maximum over the token's segment, l_t that
+    over its neighbours, per channel; o_t is a map of the token itself. There are six linear maps.
 
     Args:
-        num_heads: heads H of the one query.
-        segment_len: tokens of a segment, counted from the first; the paper also takes sentences for segments.
-        local_window: neighbours, oneself included; odd.
+        num_heads: heads H of the global query.
+        segment_len: tokens of a segment, counted from the first token; the paper also uses sentences.
+        local_window: neighbours, the token included; odd.
         causal: must be False: the mean is over the whole sequence.
     """
 
@@ -71,7 +71,7 @@ class PoNet(Mixer):
         )
 
     def _segments(self, x: Tensor) -> Tensor:
-        """The largest of each segment, for all its tokens; x is -inf at masked tokens."""
+        """Return each segment's maximum at all its tokens; x is -inf at masked tokens."""
         B, T, D = x.shape
         n = min(self.segment_len, T)
         top = pad(x, (0, 0, 0, -T % n), value=-torch.inf).reshape(B, -1, n, D).amax(2)

@@ -20,13 +20,13 @@ from anyformer.state import State
     examples=[{}, {"causal": False}, {"window": 6}, {"window": 7, "causal": False}],
 )
 class Pooling(Mixer):
-    """The average over a window less the token itself (Yu 2022, eq. 4); it has no parameters.
+    """The average over a window minus the token itself (Yu 2022, eq. 4); it has no parameters.
 
-    The paper's window is centred; ``causal=True`` takes the last ``window`` tokens instead. Tokens that are not there,
-    at either end, do not count.
+    The paper's window is centred; with ``causal=True`` it is the last ``window`` tokens. Beyond either end of the
+    sequence there is nothing to average.
 
     Args:
-        window: tokens averaged, oneself included; odd when centred.
+        window: tokens averaged, the token included; odd with ``causal=False``.
     """
 
     class Options(Mixer.Options):
@@ -50,7 +50,7 @@ class Pooling(Mixer):
         self.past, self.future = (o.window - 1, 0) if o.causal else (o.window // 2, o.window // 2)
 
     def _average(self, x: Tensor, past: Tensor | None, inputs: Inputs) -> Tensor:
-        """Over each token's window, (B, T, D); x and ``past`` (B, W - 1, D) are zero where nothing is."""
+        """Return the averages over windows, (B, T, D); x and ``past`` (B, W - 1, D) are zero where no token is."""
         x = pad(x, (0, 0, 0, self.future)) if self.future else x
         total = short_conv(x, x.new_ones(x.shape[2], self.window), past=past)[:, self.future :]
         before = inputs.index.clamp_max(self.past)

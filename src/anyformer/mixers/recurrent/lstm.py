@@ -20,10 +20,10 @@ from anyformer.state import State
     examples=[{}, {"causal": False}, {"causal": False, "global_context": True}],
 )
 class Lstm(Mixer):
-    """An LSTM; bidirectional, two of half the width, one of which reads from the end (Hochreiter 1997; Graves 2005).
+    """An LSTM; bidirectional: two of half the width, one on the reversed sequence (Hochreiter 1997; Graves 2005).
 
     Args:
-        global_context: let every token see, by gates of its own, what both directions end with
+        global_context: gate the last outputs of both directions into every token
             (:class:`~anyformer.layers.global_context.GlobalContext`). Bidirectional only.
     """
 
@@ -32,7 +32,9 @@ class Lstm(Mixer):
 
         def info(self) -> MixerInfo:
             if self.global_context and self.causal:
-                raise ValueError("global_context must be False with causal=True: it knows both ends")
+                raise ValueError(
+                    "global_context must be False with causal=True: it sees both ends of the sequence"
+                )
             return MixerInfo(
                 reach=(None, 0 if self.causal else None), state="constant" if self.causal else "none"
             )
@@ -46,7 +48,7 @@ class Lstm(Mixer):
             raise ValueError(f"dim must be even with causal=False, got {dim}")
         self.causal, directions = o.causal, 1 if o.causal else 2
         F = dim // directions
-        bound = F**-0.5  # PyTorch's
+        bound = F**-0.5  # PyTorch's default
         shapes = {"weight": (4 * F, dim), "recurrent": (4 * F, F), "bias": (4 * F,)}
         for name, shape in shapes.items():
             values = torch.empty(directions, *shape).uniform_(-bound, bound)
@@ -72,7 +74,7 @@ class Lstm(Mixer):
         place = torch.arange(x.shape[1], device=x.device)
         mirror = (inputs.lengths[:, None] - 1 - place) % x.shape[
             1
-        ]  # real tokens in reverse, the others anywhere
+        ]  # real tokens reversed, masked ones anywhere
         ahead, last = self._run(0, x, inputs)
         back, first = self._run(1, inputs.zero(take_tokens(x, mirror)), inputs)
         h = torch.cat((ahead, take_tokens(back, mirror)), -1)

@@ -1,4 +1,4 @@
-"""QRNN: gates from a convolution, and a recurrence without weights of its own."""
+"""QRNN: gates from a convolution, and an elementwise recurrence without weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Qrnn(Mixer):
     eq. 1, 2 and 4).
 
     Args:
-        width: inputs that the gates look at, oneself included.
+        width: taps of the gates' convolution, the current token included.
     """
 
     class Options(Mixer.Options):

@@ -1,4 +1,4 @@
-"""RWKV-4's time mixing: softmax averages whose weights decay by a constant for each channel."""
+"""RWKV-4's time mixing: softmax averages with a learned decay per channel."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ class Rwkv4(Mixer):
 
     Our ``bonus`` is their u, exp(``log_decay``) their w.
 
-    wkv_t averages v_s with weights exp(k_s - (t - 1 - s) w) over the past and exp(k_t + u) for the token itself,
-    which gets no decay where the past has had t - 1 - s of them.
+    wkv_t averages v_s with weights exp(k_s - (t - 1 - s) w) for s < t and exp(k_t + u) for the token itself.
 
     Args:
         hidden_dim: width of keys, values and receptance, by default dim.
@@ -48,7 +47,7 @@ class Rwkv4(Mixer):
         self.mix_key = nn.Parameter(place**0.5)
         self.mix_value = nn.Parameter(place**0.5 + 0.15)
         self.mix_receptance = nn.Parameter(place**0.25)
-        # the paper's initial values (appendix E), for a layer in the middle of a stack
+        # the paper's initial values (appendix E), for a middle layer
         self.log_decay = nn.Parameter(-5 + 8 * (torch.arange(F) / max(F - 1, 1)) ** 1.35)
         self.bonus = nn.Parameter(math.log(0.3) + 0.5 * ((torch.arange(F) + 1) % 3 - 1))
         self.key = Linear(dim, F, bias=False)
@@ -66,7 +65,7 @@ class Rwkv4(Mixer):
         v = self.value(torch.lerp(shifted, x, self.mix_value.to(x.dtype)))
         r = self.receptance(torch.lerp(shifted, x, self.mix_receptance.to(x.dtype))).sigmoid()
         decay = -self.log_decay.to(torch.promote_types(x.dtype, torch.float32)).exp()[None]
-        if inputs.mask is not None:  # a masked token has no weight and lets nothing decay
+        if inputs.mask is not None:  # a masked token has no weight and no decay
             k = inputs.zero(k, -torch.inf)
             decay = inputs.mask[:, None, :, None] * decay
         initial = SoftmaxState(*(state[n].unsqueeze(1) for n in "muw")) if state else None
@@ -77,7 +76,7 @@ class Rwkv4(Mixer):
         return self.output(r * y), {"last": last, **{n: s.squeeze(1) for n, s in zip("muw", final)}}
 
     def _bonus(self, decay: Tensor) -> Tensor:
-        """The op reads a state that has decayed once more than the paper's; so the token itself must, too."""
+        """Return the op's bonus, u plus the log decay: the op decays the past once more than the paper does."""
         return (self.bonus - self.log_decay.exp())[None].to(decay.dtype)
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:

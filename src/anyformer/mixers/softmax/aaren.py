@@ -20,8 +20,8 @@ from anyformer.state import State
 class Aaren(Mixer):
     """Softmax attention of a learned query over every prefix (Feng 2024, section 3.3), as a scan.
 
-    y_t = sum_{s<=t} exp(q k_s) v_s / sum_{s<=t} exp(q k_s), with one query for each head, the same at all tokens:
-    the paper's learned query token after its projection. The state is the two sums and the largest exponent.
+    y_t = sum_{s<=t} exp(q k_s) v_s / sum_{s<=t} exp(q k_s), with one query per head, the same at all tokens
+    (the paper's learned query token after its projection). The state is both sums and the largest exponent.
 
     Args:
         num_heads: heads H.
@@ -45,7 +45,7 @@ class Aaren(Mixer):
         self.out = Linear(dim, dim, bias=False)
 
     def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """Scores (B, H, T), -inf where masked, and values (B, H, T, V)."""
+        """Return scores (B, H, T), -inf where masked, and values (B, H, T, V)."""
         k, v = (split_heads(t, self.num_heads) for t in self.kv(x).chunk(2, -1))
         scores = torch.einsum("bhtk,hk->bth", k, self.query * self.head_dim**-0.5)
         return inputs.zero(scores, -torch.inf).transpose(1, 2), v

@@ -23,19 +23,19 @@ from anyformer.registry import nearest
 from anyformer.state import State
 
 Part = tuple[Tensor, Tensor]
-"""Attention over some of the keys: outputs and log-sum-exps, for :func:`~anyformer.ops.attention.merge`."""
+"""Partial attention: outputs and log-sum-exps, for :func:`~anyformer.ops.attention.merge`."""
 
 
 NORMALIZERS = ("softmax", "sigmoid")
 
 
 class _Projected(NamedTuple):
-    """What a call's tokens are projected to."""
+    """Projections of a call's tokens."""
 
     q: Tensor  # (B, H, T, K)
     new: Cache  # their own keys and values
     recalled: Part | None  # attention over the learned memories
-    conv: dict[str, Tensor]  # what the convolutions keep
+    conv: dict[str, Tensor]  # state of the convolutions
 
 
 @register_mixer(
@@ -61,22 +61,22 @@ class Attention(Mixer):
         num_heads: query heads H.
         num_kv_heads: key/value heads G, a divisor of H: H is multi-head, 1 multi-query, between is grouped.
         head_dim: width of a head, by default dim / num_heads.
-        positions: a position scheme by name, or a dict with ``name`` and its options; one that is not added to the
+        positions: a position scheme by name, or a dict with ``name`` and its options; not one that is added to the
             input.
-        window: see only the last ``window`` tokens, oneself included (bidirectional: as many to each side).
-        provides_kv, reuses_kv: a name under which this layer leaves its keys and values to later layers, or whose
-            keys and values it uses instead of having its own (cross-layer attention, Brandon 2024).
+        window: see only the last ``window`` tokens, the token included (bidirectional: as many to each side).
+        provides_kv, reuses_kv: a name under which this layer shares its keys and values with later layers, or under
+            which it finds those that it uses instead of its own (cross-layer attention, Brandon 2024).
         qk_norm: RMS-normalise queries and keys per head.
-        normalizer: ``softmax``, or ``sigmoid``: each weight is sigmoid(score - log n) on its own (Ramapuram 2024), so
-            that the weights sum to about one while scores are small.
-        normalizer_length: that n; by default the number of keys that the query sees.
+        normalizer: ``softmax``, or ``sigmoid``: each weight is sigmoid(score - log n) (Ramapuram 2024), so that the
+            weights sum to about one for small scores.
+        normalizer_length: this n; by default the number of keys that the query sees.
         num_memories: learned keys and values for each key/value head, beside those of the tokens and under the same
             softmax, at no position (Sukhbaatar 2019).
-        conv_width: taps of a causal convolution behind the projections to queries, keys and values, one for each
-            channel of a head and shared by heads (So 2021); 0 for none.
+        conv_width: taps of a causal depthwise convolution after the projections to queries, keys and values, shared
+            by heads (So 2021); 0 for none.
         bias: biases on the projections.
 
-    The side input ``part`` (B, T) int64 says which member of a set a token belongs to, 0 = none: tokens of different
+    The side input ``part`` (B, T) int64 is the member of a set that a token belongs to, 0 = none: tokens of different
     members do not see each other (see :func:`anyformer.positions.set_prompt`).
     """
 
@@ -150,7 +150,7 @@ class Attention(Mixer):
         self.k_norm = RMSNorm(K, eps=1e-6) if o.qk_norm and o.reuses_kv is None else None
         self.normalizer, self.normalizer_length = o.normalizer, o.normalizer_length
         self.num_memories, self.conv_width = o.num_memories, o.conv_width
-        if o.num_memories:  # smaller than what they stand for, so that they are learned faster
+        if o.num_memories:  # small initial values, so that they learn faster
             self.memory_k = nn.Parameter(torch.randn(G, o.num_memories, K) * K**-0.5)
             self.memory_v = nn.Parameter(torch.randn(G, o.num_memories, K) * o.num_memories**-0.5)
         heads = {"q": o.num_heads, "k": G, "v": G} if o.conv_width else {}
@@ -162,7 +162,7 @@ class Attention(Mixer):
         return {"part": torch.randint(3, (batch_size, length), generator=generator)}
 
     def _projected_heads(self) -> int:
-        """Key/value heads that are projected."""
+        """The number of key/value heads that are projected."""
         return key_heads(self.options.num_heads, self.options.num_kv_heads)
 
     def _project(self, x: Tensor, state: State, inputs: Inputs) -> _Projected:
@@ -183,14 +183,14 @@ class Attention(Mixer):
         q, k = positions.rotate(q, k, pos)
         new = {"k": k, "v": heads("v", self.v(x), self.num_kv_heads)}
         if positions.scores or positions.weighs:
-            number = pos if pos.dim() == 2 else pos[..., 0]  # only schemes of one axis look at it again
+            number = pos if pos.dim() == 2 else pos[..., 0]  # only schemes of one axis use it again
             new["position"] = number[:, None, :, None]
         if "part" in inputs.call.side:
             new["part"] = member_of(inputs)
         return _Projected(q, new, recalled, conv)
 
     def _recall(self, q: Tensor) -> Part | None:
-        """Attention over the memories, which have no positions: by queries that are not rotated."""
+        """Attend to the memories, which have no positions, by queries before rotation."""
         if self.num_memories == 0:
             return None
         scales = (self.head_dim**0.5, self.num_memories**0.5)
@@ -209,7 +209,7 @@ class Attention(Mixer):
         return self.out(merge_heads(y))
 
     def _numbered(self, inputs: Inputs, streaming: bool = False) -> Inputs:
-        """With the positions that the scheme numbers tokens by."""
+        """Return the inputs with the positions that the scheme assigns."""
         if not self.positions.numbers:
             return inputs
         return inputs.replace(positions=self.positions.ids(inputs, streaming))
@@ -220,7 +220,7 @@ class Attention(Mixer):
         return self._finish(self._attend_whole(q, self._shared(new, inputs), inputs), recalled)
 
     def _attend_whole(self, q: Tensor, keys: Cache, inputs: Inputs) -> Any:
-        """y (B, H, T, K), or a part where there are memories to merge it with."""
+        """Return y (B, H, T, K), or (y, log-sum-exp) where memories are to be merged."""
         k, v, places = keys["k"], keys["v"], self._places(keys, inputs)
         if self.window is not None and q.shape[2] > self.window and "part" not in keys:
             spec = Window(self.window - 1, 0 if self.causal else self.window - 1)
@@ -247,7 +247,7 @@ class Attention(Mixer):
         return self._attend(q, keys, inputs, bias, visible=self._seen(keys, inputs), **more)
 
     def _attend(self, q: Tensor, keys: Cache, inputs: Inputs, bias: Tensor | None, **more: Any) -> Any:
-        """Attention, with what the options ask for; ``more`` are further arguments of the op."""
+        """Attend by the op with the arguments of the options; ``more`` are further arguments."""
         if self.normalizer == "sigmoid":
             level = -self._count(keys, inputs, more.get("visible")).to(q.dtype).log()
             bias = level if bias is None else bias + level
@@ -262,7 +262,7 @@ class Attention(Mixer):
         )
 
     def _count(self, keys: Cache, inputs: Inputs, visible: Tensor | None) -> Tensor:
-        """The n of a sigmoid's log n, at least 1: broadcasts to (B, 1, T, 1)."""
+        """Return the n of the sigmoid's log n, at least 1, broadcastable to (B, 1, T, 1)."""
         if self.normalizer_length is not None:
             return inputs.index.new_full((1, 1, 1, 1), self.normalizer_length)
         if "part" in keys and visible is not None:
@@ -279,7 +279,7 @@ class Attention(Mixer):
         return None if mine is None or theirs is None else (mine, theirs)
 
     def _seen(self, keys: Cache, inputs: Inputs) -> Tensor | None:
-        """(B, 1, T, T) bool, or what broadcasts to it: which tokens of this call see each other, ``None`` = all."""
+        """Return the mask of this call's tokens, broadcastable to (B, 1, T, T) bool, None = all visible."""
         seen = None if inputs.mask is None else inputs.mask[:, None, None, :]
         if self.causal or self.window is not None:
             age = inputs.index[:, None, :, None] - inputs.index[:, None, None, :]
@@ -325,7 +325,7 @@ class Attention(Mixer):
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         inputs = self._numbered(inputs, streaming=True)
         q, new, recalled, conv = self._project(x, state, inputs)
-        if "part" in new and "part" not in state:  # kept from the first time that there is one
+        if "part" in new and "part" not in state:  # kept from the first call with sets on
             B, S = state["k"].shape[0], state["k"].shape[2]
             state = {**state, "part": inputs.index.new_zeros(B, 1, S, 1)}
         elif "part" in state and "part" not in new:
@@ -345,7 +345,7 @@ class Attention(Mixer):
         return self._finish(y, recalled), kept
 
     def _shared(self, keys: Cache, inputs: Inputs) -> Cache:
-        """The keys to look at: one's own, left to later layers where asked, or an earlier layer's."""
+        """Return the cache of keys: this layer's, shared with later layers if asked, or that of an earlier layer."""
         shared = inputs.call.shared
         if self.provides_kv is not None:
             shared[f"kv:{self.provides_kv}"] = keys

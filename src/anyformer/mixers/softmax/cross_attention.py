@@ -19,7 +19,7 @@ from anyformer.state import State
 class CrossAttention(Mixer):
     """Queries from x, keys and values from ``context`` (Vaswani 2017, section 3.2.3).
 
-    While streaming, the context comes with the first tokens; its keys and values are kept.
+    In streaming, the context comes with the first tokens; its keys and values are kept in the state.
 
     Args:
         num_heads: heads H.

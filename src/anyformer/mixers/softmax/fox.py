@@ -1,4 +1,4 @@
-"""Forgetting attention: softmax attention whose scores decay by a gate that the data sets."""
+"""Forgetting attention: softmax attention whose scores decay by data-dependent gates."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from anyformer.precision import exact
 from anyformer.state import State
 
 BLOCK = 512
-"""Queries that are attended to at once; the memory stays linear past it."""
+"""Queries per block; memory is linear in the length beyond it."""
 
 
 @register_mixer("fox", examples=[{}, {"pro": True}])
 class ForgettingAttention(Mixer):
-    """Forgetting attention: softmax attention whose scores fall by gates that each token sets (Lin 2025, section 3).
+    """Softmax attention whose scores decay by a forget gate of each token (Lin 2025, section 3).
 
     s_ij = q_i k_j / sqrt(K) + log f_{j+1} + ... + log f_i.
 
-    f_t = sigmoid(w x_t + b) is one forget gate for each head. There are no positions beside it, as in the paper.
-    The running sum of the log gates is kept in float64 (where the device has it), so that its differences stay
-    accurate however long the sequence.
+    f_t = sigmoid(w x_t + b) is one forget gate per head. There are no other positions, as in the paper. The running
+    sum of the log gates is kept in float64 (if the device supports it), so that differences stay accurate at any
+    length.
 
     Args:
         num_heads: heads H.
         pro: the Pro block's additions (section 3.3): keys and values are mixed with those of the token before, by a
-            share that each token sets for each head; queries and keys are RMS-normalised for each head, and so is
-            the output, which a sigmoid gates.
+            data-dependent share per head; queries, keys and the output are RMS-normalised per head, and a sigmoid
+            gates the output.
     """
 
     class Options(Mixer.Options):
@@ -45,7 +45,7 @@ class ForgettingAttention(Mixer):
         pro: bool = False
 
         def info(self) -> MixerInfo:
-            self.needs_causal(True, "it forgets along time")
+            self.needs_causal(True, "its gates run along time")
             return MixerInfo(reach=(None, 0), cost="n^2", memory="n", state="n")
 
     options: Options
@@ -68,7 +68,7 @@ class ForgettingAttention(Mixer):
     def _project(
         self, x: Tensor, inputs: Inputs, last: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
-        """q, k, v (B, H, T, K), the sum of the log gates so far (B, T, H), and what a shift keeps of the past."""
+        """Return q, k, v (B, H, T, K), the running sum of the log gates (B, T, H), and the state of the token shift."""
         log_forget = logsigmoid(exact(self.forget(x)))
         q, kv = self.qkv(x).split([self.dim, 2 * self.dim], -1)
         if self.pro:
@@ -129,16 +129,16 @@ class ForgettingAttention(Mixer):
 
 
 def _difference(q_sum: Tensor, k_sum: Tensor) -> Tensor:
-    """(B, H, T, S): the log gates between key and query, summed; meaningless where the key is later."""
+    """Return the sums of log gates between key and query, (B, H, T, S); undefined where the key is later."""
     return (q_sum[:, :, None] - k_sum[:, None]).permute(0, 3, 1, 2)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, log_sum: Tensor) -> Tensor:
-    """The last queries against all keys, with log_sum (B, S, H), where there is no native kernel.
+    """Attend from the last queries to all keys, with log_sum (B, S, H), where there is no native kernel.
 
-    The terms log_sum_i - log_sum_j ride in the product of q and k as two more columns, [log_sum_i, 1] and
-    [1, -log_sum_j], so that the fused kernel does the work. They are kept near zero where it matters, around these
-    queries: a far key's is large, and so is what it forgets.
+    Two more channels of q and k, [log_sum_i, 1] and [1, -log_sum_j], add log_sum_i - log_sum_j to their product, so
+    that PyTorch's fused kernel can run. The sums are shifted to be near zero around these queries, where precision
+    matters: keys far away have large terms, but almost no weight.
     """
     T, K, wide = q.shape[2], q.shape[3], torch.promote_types(q.dtype, torch.float32)
     middle = log_sum[:, -((T + 1) // 2) :][:, :1].detach()
@@ -147,6 +147,6 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, log_sum: Tensor) -> Tensor:
     with torch.autocast(q.device.type, enabled=False):
         queries = torch.cat([q.to(wide) * K**-0.5, near[:, :, -T:], one[:, :, -T:]], -1)
         keys = torch.cat([k.to(wide), one, -near], -1)
-        # values as wide as keys, as fused kernels want them
+        # values padded to the width of keys, which fused kernels need
         y = attention(queries, keys, pad(v.to(wide), (0, 2)), causal=True, scale=1.0)
     return y[..., :K].to(v.dtype)

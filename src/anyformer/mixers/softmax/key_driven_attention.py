@@ -1,4 +1,4 @@
-"""Grouped attention whose groups are as large as their keys are."""
+"""Grouped-query attention with group sizes set by the norms of key heads."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from anyformer.registry import nearest
 
 ALLOCATIONS = ("keys", "average", "change", "equal")
 BETA = 0.9
-"""Weight of the latest norms in the running average."""
+"""Weight of the newest norms in the running average."""
 
 
 def allocate(weights: Tensor, total: int) -> Tensor:
-    """Shares of ``total`` in whole numbers, in proportion to weights (..., G) that are not negative: (..., G) int64.
+    """Split ``total`` into integers in proportion to nonnegative weights (..., G): (..., G) int64.
 
-    total * weight / sum is rounded; while too many are given, the largest share gives one back, and while too few, the
-    smallest gets one.
+    total * weight / sum is rounded; then the largest share loses one while the sum is too large, and the smallest gains
+    one while it is too small.
     """
     G = weights.shape[-1]
     whole = weights.sum(-1, keepdim=True)
     weights = torch.where(whole > 0, weights, 1.0)
     counts = (weights / weights.sum(-1, keepdim=True) * total).round().long()
     group = torch.arange(G, device=weights.device)
-    for _ in range(G):  # rounding is off by less than one a group
+    for _ in range(G):  # rounding errs by less than one per group
         excess = counts.sum(-1, keepdim=True) - total
         largest, smallest = (pick(counts, -1, keepdim=True) == group for pick in (torch.argmax, torch.argmin))
         counts = counts - ((excess > 0) & largest).long() + ((excess < 0) & smallest).long()
@@ -53,17 +53,16 @@ class KeyDrivenAttention(Attention):
     """Grouped-query attention with groups of unequal size, set by the norms of the key heads (Khan 2024).
 
     Key/value head g serves about H w_g / sum(w) query heads in a row. With n_g the norm of a head's keys over all
-    tokens of a sample, w_g is: for ``keys``, of the sample itself, n_g less the smallest of them (KDGQA); for
-    ``average``, a running average of n_g over training steps, and for ``change``, by how much n_g has changed since
-    the last update (DGQA). These two are written after training steps, so that a result depends neither on later
-    tokens nor on other samples.
+    tokens of a sample, w_g is: for ``keys``, n_g minus the smallest of the same sample (KDGQA); for ``average``, a
+    running average of n_g over training steps; for ``change``, the change of n_g since the last update (DGQA). The last
+    two are updated after training steps, so that a result depends neither on later tokens nor on other samples.
 
     Args:
         num_heads: query heads H. num_kv_heads: key/value heads G, by default half as many.
         allocation: ``average``, ``change``, ``keys`` (bidirectional only), or ``equal`` for equal groups.
         every: training steps between two updates.
-        perturb: each head's output loses, in training, noise of its own mean and deviation over a sample; in
-            evaluation, that mean (PGQA). Bidirectional only.
+        perturb: subtract from each head's output Gaussian noise with the output's mean and deviation over the sample in
+            training, and that mean in evaluation (PGQA). Bidirectional only.
         positions: as for ``attention``.
     """
 
@@ -83,7 +82,7 @@ class KeyDrivenAttention(Attention):
                 )
             if self.causal and (self.allocation == "keys" or self.perturb):
                 raise ValueError(
-                    "causal must be False with allocation='keys' or perturb: they look at all tokens"
+                    "causal must be False with allocation='keys' or perturb: they depend on all tokens"
                 )
             info = super().info()
             if self.perturb:
@@ -109,11 +108,11 @@ class KeyDrivenAttention(Attention):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def _projected_heads(self) -> int:
-        """As many as query heads: the parent's projections, which are replaced."""
+        """The number of query heads: of the parent's projections, which are replaced."""
         return self.options.num_heads
 
     def groups(self, keys: Tensor, inputs: Inputs) -> Tensor:
-        """(B or 1, G) int64: how many query heads each key/value head serves, for keys (B, G, T, K)."""
+        """Return the number of query heads of each key/value head, (B or 1, G) int64, for keys (B, G, T, K)."""
         weights = self.weights[None]
         if self.allocation == "keys":
             norms = _norms(keys, inputs)
@@ -121,7 +120,7 @@ class KeyDrivenAttention(Attention):
         return allocate(weights, self.num_heads)
 
     def after_step(self, notes: Mapping[str, Tensor], progress: float) -> None:
-        """Update the running average or the change of the norms, each ``every`` steps."""
+        """Update the running average or the change of the norms, every ``every`` steps."""
         if "norms" not in notes:
             return
         norms = (notes["norms"] / notes["samples"]).to(self.mean_norms)
@@ -136,7 +135,7 @@ class KeyDrivenAttention(Attention):
         self.steps += 1
 
     def _shared(self, keys: Cache, inputs: Inputs) -> Cache:
-        """The keys and values of each query head."""
+        """Return the keys and values of each query head."""
         keys = super()._shared(keys, inputs)
         if self.training and self.allocation in ("average", "change"):
             norms = _norms(keys["k"], inputs)
@@ -169,6 +168,6 @@ class KeyDrivenAttention(Attention):
 
 
 def _norms(keys: Tensor, inputs: Inputs) -> Tensor:
-    """(B, G): the norms of key heads (B, G, T, K) over their real tokens and channels."""
+    """Return the norms of key heads (B, G, T, K) over real tokens and channels, (B, G)."""
     real = inputs.zero(keys.detach().transpose(1, 2)).to(wide(keys.dtype))
     return real.square().sum((1, 3)).sqrt()

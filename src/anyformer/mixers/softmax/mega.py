@@ -1,4 +1,4 @@
-"""Mega: gated attention whose queries and keys come from moving averages."""
+"""Mega: gated attention with queries and keys from moving averages."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ class Mega(Mixer):
     z = silu(e W_z), q = kappa_q z + mu_q, k = kappa_k z + mu_k, v = silu(x W_v), o = f(q k^T / tau + b) v.
     phi = sigmoid(e W_phi), gamma = silu(e W_gamma), h = silu(e W_h + (gamma o) U_h), and y = phi (h - x).
 
-    So x + y = phi h + (1 - phi) x is the paper's output: the residual connection around a mixer is part of its gate.
-    Streamed, it keeps the averages, and the keys and values of the past, or with chunks of the chunk only.
+    So x + y = phi h + (1 - phi) x is the paper's output: the residual connection is part of its gate. The state is the
+    averages, and the keys and values of the past, or of the current chunk only if there are chunks.
 
     Args:
-        num_averages: averages of each channel, 16 in the paper; 0 leaves them out.
+        num_averages: averages per channel, 16 in the paper; 0 for none.
         key_dim: width K of queries and keys, by default dim / 2.
         value_factor: width V of the values over dim, 2 in the paper.
-        normalizer: f: ``softmax`` with tau = sqrt(K), or ``laplace`` of each score alone with tau the number of keys
-            that the query sees.
-        chunk_len: attend within chunks of so many tokens, counted from the first; ``None`` for all at once.
+        normalizer: f: ``softmax`` with tau = sqrt(K), or ``laplace``, elementwise, with tau the number of keys that the
+            query sees.
+        chunk_len: attend within chunks of so many tokens, counted from the first; ``None`` for the whole sequence.
         positions: b, a position scheme by name.
     """
 
@@ -92,7 +92,7 @@ class Mega(Mixer):
         self.ema = DampedEMA(dim, o.num_averages, bidirectional=not o.causal) if o.num_averages else None
         self.omega = nn.Parameter(torch.randn(dim))
         self.v = Linear(dim, V)
-        self.gates = Linear(dim, K + V + 2 * dim)  # z, gamma, phi and the first half of h
+        self.gates = Linear(dim, K + V + 2 * dim)  # projections to z, gamma, phi and the first term of h
         self.out = Linear(V, dim, bias=False)
         for layer in (self.v, self.gates, self.out):
             nn.init.normal_(layer.weight, std=0.02)
@@ -103,11 +103,11 @@ class Mega(Mixer):
         self.positions = create_position(o.positions, dim=dim, num_heads=1, head_dim=K)
 
     def hints(self) -> dict[str, dict[str, Any]]:
-        """Decay would pull all averages to the same rate."""
+        """Return no weight decay for the averages: it would pull them to the same rate."""
         return {} if self.ema is None else {f"ema.{name}": {"decay": False} for name in ("alpha", "delta")}
 
     def _project(self, x: Tensor, ema: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-        """q, k (B, 1, T, K), v (B, 1, T, V) and what :meth:`_finish` needs."""
+        """Return q, k (B, 1, T, K), v (B, 1, T, V) and the arguments of :meth:`_finish`."""
         sizes = [self.key_dim, self.value_dim, self.dim, self.dim]
         z, gamma, phi, h = self.gates(silu(ema + self.omega * x)).split(sizes, -1)
         z = silu(z)[:, None]
@@ -131,7 +131,7 @@ class Mega(Mixer):
         causal: bool = False,
         seen: Tensor | None = None,
     ) -> Tensor:
-        """o (B, 1, T, V). ``causal``: the last query with the last key; ``seen`` broadcasts to (B, 1, T, S)."""
+        """Return o (B, 1, T, V). ``causal`` aligns the last query and key; ``seen`` broadcasts to (B, 1, T, S)."""
         bias = self.positions.score(q, k, q_pos, k_pos) if self.positions.scores else None
         scale, (T, S) = None, (q.shape[2], k.shape[2])
         if self.normalizer == "laplace":
@@ -202,11 +202,11 @@ class Mega(Mixer):
         return self._finish(o, parts), {"ema": averages, "cache": cache}
 
     def _stream_chunks(self, q: Tensor, new: State, cache: State, inputs: Inputs) -> tuple[Tensor, State]:
-        """Each sample's tokens are put behind those of its open chunk, whose places are kept whether filled or not."""
+        """Append each sample's tokens to those of its open chunk, whose slots are kept whether filled or not."""
         C, T, pos = self.chunk_len, q.shape[2], _numbers(inputs)
         assert C is not None
         place = inputs.index[:, :1] % C + torch.arange(T, device=q.device)  # (B, T)
-        width = C * (1 + -(-(C - 1 + T) // C))  # a chunk more, which may be the one then open
+        width = C * (1 + -(-(C - 1 + T) // C))  # one more chunk, which may be the open one afterwards
         keys = {name: _put(t, place, pad(cache[name], (0, 0, 0, width - C))) for name, t in new.items()}
         k, v, k_pos = keys["k"], keys["v"], keys.get("position", keys["k"][..., :1])
         if T < C:
@@ -241,21 +241,21 @@ class Mega(Mixer):
 
 
 def _numbers(inputs: Inputs) -> Tensor:
-    """(B, T): positions on their first axis, for schemes that score pairs."""
+    """Return positions (B, T) on their first axis, for schemes that score pairs."""
     return inputs.positions if inputs.positions.dim() == 2 else inputs.positions[..., 0]
 
 
 def _chunks(x: Tensor, size: int) -> Tensor:
-    """(B, T, N) to (B * chunks, size, N), the last chunk filled up with zeros."""
+    """Reshape (B, T, N) to (B * chunks, size, N), the last chunk padded with zeros."""
     x = pad(x, (0, 0, 0, -x.shape[1] % size))
     return x.reshape(-1, size, x.shape[2])
 
 
 def _as_index(place: Tensor, width: int) -> Tensor:
-    """(B, T) to (B, 1, T, width)."""
+    """Expand (B, T) to (B, 1, T, width)."""
     return place[:, None, :, None].expand(-1, 1, -1, width)
 
 
 def _put(new: Tensor, place: Tensor, into: Tensor) -> Tensor:
-    """``into`` (B, 1, S, N) with ``new`` (B, 1, T, N) at the places (B, T)."""
+    """Return ``into`` (B, 1, S, N) with ``new`` (B, 1, T, N) at slots ``place`` (B, T)."""
     return into.scatter(2, _as_index(place, new.shape[3]), new.to(into.dtype))

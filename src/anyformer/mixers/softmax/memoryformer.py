@@ -1,4 +1,4 @@
-"""Softmax attention whose queries, keys and values are looked up."""
+"""Softmax attention with hashed look-ups instead of projections."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class MemoryFormerAttention(Attention):
     """Attention with queries, keys and values from hashed look-ups and no output map (Ding 2024, section 3.2).
 
     Args:
-        bits: numbers in a chunk, whose signs are a row of its table; a divisor of dim.
-        temperature: t of the weight of a look-up.
+        bits: channels per chunk, whose signs index the chunk's table; a divisor of dim.
+        temperature: t of the weights of look-ups.
         num_heads, positions: as for ``attention``.
     """
 

@@ -1,4 +1,4 @@
-"""Power law graph attention: scores through a metric that is made of the queries."""
+"""Power law graph attention: scores through a metric computed from the queries."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from anyformer.state import State
 
 
 class Energy(NamedTuple):
-    """What is deduced of the graph that a head sees, all (..., H, K, K)."""
+    """Metric and energy-curvature tensors of each head, all (..., H, K, K)."""
 
-    metric: Tensor  # of this sequence, positive
-    potential: Tensor  # the metric's entries to learned powers
+    metric: Tensor  # M of this sequence, positive
+    potential: Tensor  # M^P, entries to learned powers
     curvature: Tensor  # G, the energy-curvature tensor
 
 
 class ResidualUnit(nn.Module):
-    """A residual step on matrices, row by row: norm(A + W_2 relu(W_1 A)), the same for all heads."""
+    """A residual unit on the rows of matrices: norm(A + W_2 relu(W_1 A)), shared by the heads."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class ResidualUnit(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-6)
 
     def forward(self, A: Tensor) -> Tensor:
-        """A (..., K, K) in float32 at least, whatever the dtype of the weights."""
+        """Return the unit's output for A (..., K, K), in float32 at least whatever the dtype of the weights."""
         weights = (
             self.up.weight,
             self.up.bias,
@@ -50,20 +50,20 @@ class ResidualUnit(nn.Module):
 
 @register_mixer("power_law_attention", examples=[{}, {"causal": False, "num_units": 2}])
 class PowerLawAttention(Mixer):
-    """Attention with scores q_i G k_j / sqrt(K), G made of the sequence's queries (Gokden 2021, section 3).
+    """Attention with scores q_i G k_j / sqrt(K), G computed from the sequence's queries (Gokden 2021, section 3).
 
-    A = Q^T Q over the tokens, of each head; then residual units on its rows; M = relu(W A + b) + floor, the metric;
-    G = a M^P + c, the power to each entry on its own; p_ij = softmax_j(leaky_relu(q_i G k_j / sqrt(K))).
+    Per head, A = Q^T Q over the tokens, followed by residual units on its rows; M = relu(W A + b) + floor is the
+    metric; G = a M^P + c with elementwise powers; p_ij = softmax_j(leaky_relu(q_i G k_j / sqrt(K))).
 
-    The paper sums Q^T Q over all tokens, in its decoder too, where it tells of later ones. With ``causal=True`` the
-    sum runs up to the query's own token, so that each token has a G of its own; the last one's is the paper's.
+    The paper sums Q^T Q over all tokens, in its decoder too, where this leaks later ones. With ``causal=True`` the sum
+    runs up to the query's token, so that each token has its own G; that of the last token is the paper's.
 
     Args:
         num_heads: heads H.
         num_units: residual units.
         hidden_dim: their hidden width, by default dim.
-        floor: the least entry of a metric, so that powers of it exist. The released code has 1e-9, of which the power
-            -1/2 is 30000: more than float32's gradients bear.
+        floor: the least entry of a metric, so that its powers exist. The released code has 1e-9, whose power -1/2 is
+            30000: gradients in float32 overflow.
     """
 
     class Options(Mixer.Options):
@@ -100,7 +100,7 @@ class PowerLawAttention(Mixer):
         )
 
     def energy(self, density: Tensor) -> Energy:
-        """What a density Q^T Q (..., H, K, K), in float32 at least, leads to."""
+        """Return the tensors that follow from a density Q^T Q (..., H, K, K), in float32 at least."""
         A = density
         for unit in self.units:
             A = unit(A)
@@ -111,7 +111,7 @@ class PowerLawAttention(Mixer):
         return Energy(metric, potential, a @ potential + c)
 
     def deduce(self, x: Tensor, mask: Tensor | None = None) -> Energy:
-        """The tensors of whole sequences x (B, T, D), of its tokens where mask (B, T) bool: (B, H, K, K)."""
+        """Return the tensors (B, H, K, K) of whole sequences x (B, T, D), real where mask (B, T) is True."""
         q = split_heads(self.q(x), self.num_heads)
         if mask is not None:
             q = q * mask[:, None, :, None]
@@ -120,7 +120,7 @@ class PowerLawAttention(Mixer):
     def _project(
         self, x: Tensor, past: Tensor | None, inputs: Inputs
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """q G, k, v (B, H, T, K) and the density up to the last token, (B, H, K, K)."""
+        """Return q G, k, v (B, H, T, K) and the density up to the last token, (B, H, K, K)."""
         q, k, v = (split_heads(layer(x), self.num_heads) for layer in (self.q, self.k, self.v))
         with no_autocast(x):
             real = inputs.zero(q.transpose(1, 2)).to(wide(q.dtype))  # (B, T, H, K)

@@ -1,4 +1,4 @@
-"""Attention that sees a random part of the keys in training, and all of them in evaluation."""
+"""Attention to a random subset of the keys in training, and to all keys in evaluation."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ from anyformer.positions import position_info
     ],
 )
 class SubsampledAttention(Attention):
-    """Softmax attention that in training sees a random part of the keys (Hussain 2023, section 4).
+    """Softmax attention to a random subset of the keys in training (Hussain 2023, section 4).
 
-    Each sequence draws a share ``keep`` of its keys, the same for all its queries and heads, so that what is left is a
-    small dense attention. Or, with ``local_window``, near keys more often than far ones: tokens see those in their
-    window, and the borders of the windows are drawn. Causality stays that of the order of the tokens. Every layer draws
-    on its own, in every step, until the last ``dense_share`` of the training, which sees all keys, as evaluation does.
+    Each sequence draws a share ``keep`` of its keys, the same for all queries and heads, which gives a smaller dense
+    attention. Or, with ``local_window``, tokens attend within windows whose borders are drawn, so that near keys are
+    seen more often. Causality follows the order of the tokens. Every layer draws anew in every step, until the last
+    ``dense_share`` of the training, which sees all keys, as evaluation does.
 
-    ``call.side["pathway"]`` (B,) int64 asks for such a draw in evaluation too, by its first number and the place of the
-    layer; :func:`anyformer.generate.ensemble.self_ensemble` averages over some.
+    ``call.side["pathway"]`` (B,) int64 makes evaluation draw, too, seeded by its first number and the layer's index;
+    :func:`anyformer.generate.ensemble.self_ensemble` averages over such draws.
 
     Args:
         keep: share of the keys, rounded up.
-        local_window: tokens of a window, in the place of ``keep``.
-        dense_share: share of the training steps, at its end, that see all keys.
+        local_window: tokens of a window, instead of ``keep``.
+        dense_share: share of the training steps, the last ones, that see all keys.
         num_heads, num_kv_heads: as for ``attention``.
-        positions: a scheme that turns queries and keys, or none.
+        positions: a scheme that rotates queries and keys, or none.
     """
 
     class Options(Attention.Options, only=("num_heads", "num_kv_heads", "positions", "causal")):
@@ -86,11 +86,11 @@ class SubsampledAttention(Attention):
     dense: Tensor
 
     def after_step(self, notes: Mapping[str, Tensor], progress: float) -> None:
-        """See all keys in the last part of the training."""
+        """Switch to all keys in the last ``dense_share`` of the training."""
         self.dense.fill_(progress >= 1 - self.dense_share)
 
     def _draws(self, inputs: Inputs) -> torch.Generator | None:
-        """What to draw with, ``None`` = all keys are seen."""
+        """Return the generator of the draws, None = all keys are seen."""
         pathway = inputs.call.side.get("pathway")
         if pathway is None:
             return None if not self.training or bool(self.dense) else torch.default_generator
@@ -112,7 +112,7 @@ class SubsampledAttention(Attention):
         return self._attend(q, chosen, inputs, None, visible=among(seen, chosen, inputs))
 
     def _sample(self, number: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """(B, m): drawn keys, and which of them count; a sequence of n tokens has ceil(keep n)."""
+        """Return drawn keys (B, m), ceil(keep n) for n tokens, and the real ones among them."""
         luck = torch.rand(number.shape, generator=generator, device="cpu").to(number.device)
         size = ((number >= 0).sum(1) * self.keep).ceil().long()
         most = math.ceil(number.shape[1] * self.keep)

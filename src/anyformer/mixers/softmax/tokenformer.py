@@ -1,4 +1,4 @@
-"""Softmax attention whose projections attend to parameter tokens."""
+"""Softmax attention with attention to parameter tokens as projections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Causal attention that in evaluation reads a part of the cached keys: what its kinds share."""
+"""Base of causal attention that reads a part of the cached keys in evaluation."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from anyformer.state import State
 
 
 class FrugalAttention(Mixer):
-    """Softmax attention whose evaluation chooses keys; training sees all earlier ones.
+    """Softmax attention that selects keys in evaluation; training sees all earlier ones.
 
-    A subclass writes :meth:`_choose`, and :meth:`_facts` where it keeps more than keys and values. Weights are named as
-    those of ``attention``.
+    A subclass writes :meth:`_choose`, and :meth:`_facts` if it keeps more than keys and values. Weights have the names
+    of those of ``attention``.
 
     Args:
         num_heads: heads H.
         num_kv_heads: key/value heads G, a divisor of H.
-        positions: a position scheme by name that turns queries and keys, or ``none``.
-        causal: must be True: what is read depends on what has come.
+        positions: a position scheme by name that rotates queries and keys, or ``none``.
+        causal: must be True: the keys are selected by earlier tokens.
     """
 
     class Options(Mixer.Options):
@@ -35,7 +35,7 @@ class FrugalAttention(Mixer):
         positions: Scheme = "rope"
 
         def info(self) -> MixerInfo:
-            self.needs_causal(True, "what is read depends on what has come")
+            self.needs_causal(True, "the keys are selected by earlier tokens")
             facts = require(self.owner, self.positions)
             if facts.scores:
                 raise ValueError(
@@ -63,11 +63,11 @@ class FrugalAttention(Mixer):
         self.out = Linear(dim, dim, bias=False)
 
     def _facts(self, q: Tensor, number: Tensor, new: State, state: State, size: int) -> State:
-        """What else is kept: from this call's queries and keys (``new``), its numbers (B, T), and the state."""
+        """Return further state entries, from this call's queries, keys (``new``) and numbers (B, T), and the state."""
         return {}
 
     def _choose(self, q: Tensor, number: Tensor, state: State) -> Tensor:
-        """Queries (B, H, T, K) of numbers (B, T), -1 = none, to what they read of the state: (B, H, T, K)."""
+        """Attend from queries (B, H, T, K) of numbers (B, T), -1 = none, to the selected keys: (B, H, T, K)."""
         raise NotImplementedError
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:

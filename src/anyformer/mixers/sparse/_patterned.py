@@ -1,4 +1,4 @@
-"""Softmax attention over the pairs of mask specs: what all mixers of fixed patterns share."""
+"""Base of softmax attention with fixed patterns, given as mask specs."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from anyformer.positions import Scheme, create_position, require
 from anyformer.state import State
 
 Branch = list[tuple[slice, MaskSpec]]
-"""Groups of heads, each with what it sees; together all heads, once each."""
+"""Mask specs with the heads that they hold for; together all heads, once each."""
 
 
 class PatternedAttention(Mixer):
-    """Attention whose heads see what mask specs let them.
+    """Attention whose heads see the pairs of mask specs.
 
-    A subclass says in ``Options.branches`` which specs. Of several branches each makes a softmax of its own, and they
-    are merged as one softmax over all their pairs: a key that two branches see counts twice.
+    A subclass gives the specs in ``Options.branches``. Several branches make one softmax over all their pairs, in
+    which a key that two branches see counts twice.
 
     Args:
         num_heads: heads H.
-        positions: a position scheme by name, or a dict with ``name`` and its options; one that scores goes only with
-            patterns that all heads share.
+        positions: a position scheme by name, or a dict with ``name`` and its options; one that scores is
+            possible only where all heads share a pattern.
         bias: biases on the projections.
     """
 
@@ -42,7 +42,7 @@ class PatternedAttention(Mixer):
         bias: bool = False
 
         def branches(self) -> list[Branch]:
-            """The branches under these options."""
+            """Return the branches under these options."""
             raise NotImplementedError
 
         def info(self) -> MixerInfo:
@@ -103,7 +103,7 @@ class PatternedAttention(Mixer):
         return self._together(q, v, of)
 
     def _together(self, q: Tensor, v: Tensor, of: Any) -> Tensor:
-        """All branches as one softmax, from what ``of(heads, spec)`` gives."""
+        """Merge the branches into one softmax, from the parts that ``of(heads, spec)`` returns."""
         parts = []
         for branch in self.branches:
             if len(branch) == 1:
@@ -156,5 +156,5 @@ class PatternedAttention(Mixer):
 
 
 def _is_linear(product: Product) -> bool:
-    """Whether a query looks at a bounded number of keys."""
+    """Return True if a query sees a bounded number of keys."""
     return bool(product.global_side) or (product.past is not None and product.future is not None)

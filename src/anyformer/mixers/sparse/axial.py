@@ -1,4 +1,4 @@
-"""A mixer along one axis of a grid."""
+"""Any mixer along one axis of a grid."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ Part = str | dict[str, Any]
     ],
 )
 class Axial(Mixer):
-    """Run a mixer along one axis of a grid in raster order, every line on that axis by itself (Ho 2019, section 3.1).
+    """A mixer run along one axis of a grid in raster order, each line separately (Ho 2019, section 3.1).
 
-    On an image of n columns, ``axis=1`` mixes each row and ``axis=0`` each column. A causal inner mixer sees what comes
-    before in its line, which came before in raster order too.
+    On an image of n columns, ``axis=1`` mixes each row and ``axis=0`` each column. A causal inner mixer sees the
+    earlier cells of its line, which are earlier in raster order too.
 
     Args:
         inner: a mixer by name, or a dict with ``name`` and its options.
         grid: the sizes of all axes but the first, see :mod:`anyformer.layers.grid`.
         axis: the number of the axis.
-        positions: of the inner mixer, where it takes any; a token's number is its place on the axis.
+        positions: of the inner mixer, if it has the option; a token's position is its coordinate on the axis.
     """
 
     class Options(Mixer.Options):
@@ -52,7 +52,7 @@ class Axial(Mixer):
         positions: Scheme = "rope"
 
         def along(self) -> tuple[str, dict[str, Any]]:
-            """The inner mixer's name and options."""
+            """Return the inner mixer's name and options."""
             name, options = _named(self.inner)
             given = {"positions": self.positions, "causal": self.causal, **options}
             taken = option_names(mixers, name)
@@ -65,7 +65,7 @@ class Axial(Mixer):
             name, options = self.along()
             info = mixer_info(name, **options)
             if info.context:
-                raise ValueError("inner must not look at a context")
+                raise ValueError("inner must not need a context")
             apart, longest = math.prod(sizes[axis:]), sizes[axis - 1] - 1 if axis else None
             past, future = (
                 None if n is None else n * apart
@@ -75,7 +75,7 @@ class Axial(Mixer):
             )
             limit = info.max_length
             if limit is not None and longest is not None and longest >= limit:
-                raise ValueError(f"grid must have at most {limit} places on axis {axis} (inner's max_length)")
+                raise ValueError(f"grid must have at most {limit} cells on axis {axis} (inner's max_length)")
             return dataclasses.replace(
                 info,
                 reach=(past, future),
@@ -93,10 +93,10 @@ class Axial(Mixer):
         name, inner = self.options.along()
         self.inner = create_mixer(name, dim, **inner)
         self.sizes, self.axis = read_grid(self.options.grid), self.options.axis
-        self.lines = math.prod(self.sizes[self.axis :])  # lines side by side
+        self.lines = math.prod(self.sizes[self.axis :])  # interleaved lines of a slab
         self.slab = (
             math.prod(self.sizes[self.axis - 1 :]) if self.axis else None
-        )  # tokens until they begin anew
+        )  # tokens of a slab, after which the lines restart
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         T = x.shape[1]
@@ -114,14 +114,14 @@ class Axial(Mixer):
         return unfold(y.reshape(along.shape).movedim(axes, axis), T, self.sizes)
 
     def _call(self, inputs: Inputs, lines: Callable[[Tensor], Tensor], count: int) -> Call:
-        """The lines' call: side inputs of tokens are laid out as those are, those of a sample once for each line."""
+        """Return the call of the lines: side inputs of tokens are rearranged like them, those of samples repeated."""
         kinds = self.inner.info.side
         given = {name: value for name, value in inputs.call.side.items() if name in kinds}
         side = moved(given, kinds, lambda t, _: lines(t), lambda t: t.repeat_interleave(count, 0))
         return Call(side=side, losses=inputs.call.losses, notes=inputs.call.notes)
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
-        """The lines' states behind each other in a sample's row: (B, lines, ...)."""
+        """Return the states of all lines, (B, lines, ...)."""
         if not self.inner.info.causal:
             return {}
         state = self.inner.init_state(batch_size * self.lines, device=device, dtype=dtype)
@@ -135,7 +135,7 @@ class Axial(Mixer):
         y, lengths, first = torch.zeros_like(x), inputs.lengths, inputs.index[:, 0]
         done = torch.zeros_like(lengths)
         fresh = self._init_state(len(x), x.device, x.dtype)
-        for _ in range(x.shape[1] // self.slab + 2):  # the most slabs that the tokens can touch
+        for _ in range(x.shape[1] // self.slab + 2):  # the most slabs that T tokens can span
             at = (first + done) % self.slab
             size = torch.minimum(self.slab - at, lengths - done)
             width = int(size.max())
@@ -153,15 +153,15 @@ class Axial(Mixer):
         return y, state
 
     def _slab(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
-        """The next tokens of lines side by side: each gets those of its own."""
+        """Stream tokens of one slab: each line gets its own."""
         (B, T, _), lines = x.shape, self.lines
         row = inputs.index.div(lines, rounding_mode="floor")
         row = row - row[:, :1]
-        rows = (T + lines - 2) // lines + 1  # the most that T tokens can touch
+        rows = (T + lines - 2) // lines + 1  # the most rows that T tokens can span
         real = x.new_ones(B, T, dtype=torch.bool) if inputs.mask is None else inputs.mask
         place = torch.where(
             real, row * lines + inputs.index % lines, rows * lines
-        )  # masked ones to a spare cell
+        )  # masked tokens go to a spare cell
 
         def lay(t: Tensor) -> Tensor:  # (B, T, ...) to (B * lines, rows, ...)
             at = place.reshape(B, T, *(1,) * (t.dim() - 2)).expand_as(t)

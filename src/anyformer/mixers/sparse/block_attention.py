@@ -24,16 +24,16 @@ from anyformer.ops.masks import Blocks, Causal, Global, MaskSpec
     ],
 )
 class BlockAttention(PatternedAttention):
-    """Each block of tokens among itself and with the global tokens, in one softmax (Phang 2022, sections 3.2 and 3.3).
+    """Attention of a token to its block and the global tokens, in one softmax (Phang 2022, sections 3.2 and 3.3).
 
-    The first ``num_global`` tokens, see :class:`anyformer.models.ModelSpec`'s ``prefix``, see and are seen by all;
-    blocks are counted from behind them. As PEGASUS-X norms them apart, they go through a scale and a shift of their own
-    before they are projected.
+    The first ``num_global`` tokens (:class:`anyformer.models.ModelSpec`'s ``prefix``) see all and are seen by all;
+    blocks are counted from the first token after them. As PEGASUS-X normalises them separately, they have their own
+    scale and shift before the projections.
 
     Args:
         num_heads: heads H.
         block: tokens of a block.
-        stagger: move the borders by half a block, for every other layer, so that what blocks know crosses them.
+        stagger: shift the borders by half a block; used in every other layer, it connects the blocks.
         num_global: global tokens; only with ``causal=False``.
         positions: a position scheme by name, or a dict with ``name`` and its options.
         bias: biases on the projections.
@@ -47,7 +47,7 @@ class BlockAttention(PatternedAttention):
         def branches(self) -> list[Branch]:
             block, num_global = self.block, self.num_global
             if block < 1 or (self.stagger and block % 2):
-                raise ValueError(f"block must be positive, and even where it staggers, got {block}")
+                raise ValueError(f"block must be positive, and even with stagger=True, got {block}")
             if num_global < 0 or (self.causal and num_global):
                 raise ValueError(
                     f"num_global must be 0 with causal=True, and never negative, got {num_global}"

@@ -1,4 +1,4 @@
-"""Combiner: near tokens one by one, the others through summaries of the regions that they stand in."""
+"""Combiner: attention to near tokens directly and to far ones through summaries of regions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Part = tuple[Tensor, Tensor]
 
 
 class Tokens(NamedTuple):
-    """Queries, keys and values (B, H, S, K) by number: token n of each sample in place n, zero past its length."""
+    """Queries, keys and values (B, H, S, K), token n of each sample at index n, zero past its length."""
 
     q: Tensor
     k: Tensor
@@ -34,12 +34,12 @@ class Tokens(NamedTuple):
 
     @property
     def real(self) -> Tensor:
-        """(B, S) bool."""
+        """The real tokens, (B, S) bool."""
         return torch.arange(self.k.shape[2], device=self.k.device) < self.lengths[:, None]
 
     @property
     def number(self) -> Tensor:
-        """(B, S) int64, -1 where there is none."""
+        """The number of each token, (B, S) int64, -1 = none."""
         return torch.where(self.real, torch.arange(self.k.shape[2], device=self.k.device), -1)
 
 
@@ -53,7 +53,7 @@ class TokenBlocks(NamedTuple):
 
     @classmethod
     def of(cls, tokens: Tokens, size: int) -> TokenBlocks:
-        """Blocks of ``size`` tokens, counted from the first."""
+        """Cut tokens into blocks of ``size``, counted from the first."""
         missing = -tokens.k.shape[2] % size
         q, k, v = (
             pad(t, (0, 0, 0, missing)).unflatten(2, (-1, size)) for t in (tokens.q, tokens.k, tokens.v)
@@ -61,7 +61,7 @@ class TokenBlocks(NamedTuple):
         return cls(q, k, v, pad(tokens.real, (0, missing)).unflatten(1, (-1, size)))
 
     def attend(self, q: Tensor, causal: bool = False) -> Part:
-        """Queries (B, H, n, C', K) to the tokens of their block."""
+        """Attend from queries (B, H, n, C', K) to the tokens of their block."""
         n = q.shape[2]
         q, k, v = (t.transpose(1, 2).flatten(0, 1) for t in (q, self.k, self.v))
         y, lse = attention(
@@ -70,12 +70,12 @@ class TokenBlocks(NamedTuple):
         return y.unflatten(0, (-1, n)).transpose(1, 2), lse.unflatten(0, (-1, n)).transpose(1, 2)
 
     def pool(self, x: Tensor) -> Tensor:
-        """(B, H, n, 1, K): the largest value of each channel, 0 where a block has no token."""
+        """Return the maximum of each channel over a block, 0 where it has no token: (B, H, n, 1, K)."""
         x = x.masked_fill(~self.real[:, None, ..., None], -torch.inf).amax(3, keepdim=True)
         return x.masked_fill(x == -torch.inf, 0.0)
 
     def summaries(self) -> tuple[Tensor, Tensor]:
-        """Keys and values (B, H, n, K) of whole blocks (eq. 5): k = max k_j, v = sum_j softmax_j(max q . k_j) v_j."""
+        """Return the summaries of blocks (eq. 5), (B, H, n, K): k = max k_j, v = sum_j softmax_j(max q . k_j) v_j."""
         y, _ = self.attend(self.pool(self.q))
         return self.pool(self.k)[:, :, :, 0], y[:, :, :, 0]
 
@@ -92,26 +92,26 @@ class TokenBlocks(NamedTuple):
     ],
 )
 class Combiner(Mixer):
-    """Attention whose far probabilities factorise (Ren 2021, eq. 4-6), so that every token is seen at a low price.
+    """Full attention whose far probabilities factorise, at sub-quadratic cost (Ren 2021, eq. 4-6).
 
     p(j|i) = exp(q_i . k_j) / Z for j in the direct set of i, p(r|i) p(j|r) for j in region r, where
     p(r|i) = exp(q_i . k_r) / Z, Z over both, and p(j|r) = softmax_j(q_r . k_j) does not depend on i. Scores are over
-    sqrt(K). With ``causal=True`` only finished regions count.
+    sqrt(K). With ``causal=True`` only complete earlier regions count.
 
     ========== ===================== ================================= ============================================
     partition  direct                regions                           k_r, q_r
     ========== ===================== ================================= ============================================
     fixed      own block of span     the other blocks                  largest value of each channel in the region
-    logsparse  oneself               2^l tokens each, as in a Fenwick  largest value of each channel in the region
+    logsparse  the token itself      2^l tokens each, as in a Fenwick  largest value of each channel in the region
                                      tree
-    axial      own row of span       the other rows                    those of the token in one's column
+    axial      own row of span       the other rows                    those of the token in the query's column
     ========== ===================== ================================= ============================================
 
-    It streams by keeping all tokens, and reads them again for each call's new ones.
+    Streaming keeps all tokens and recomputes the summaries at each call.
 
     Args:
         num_heads: heads H.
-        partition: one of the above.
+        partition: a row of the table above.
         span: tokens of a block or row; best near the square root of the length.
     """
 
@@ -152,7 +152,7 @@ class Combiner(Mixer):
         return self.out(merge_heads(self._attend(tokens.q, tokens.number, tokens)))
 
     def _attend(self, q: Tensor, index: Tensor, tokens: Tokens) -> Tensor:
-        """Queries (B, H, T, K) of numbers (B, T), -1 = none, among all tokens."""
+        """Attend from queries (B, H, T, K) of numbers (B, T), -1 = none, to all tokens."""
         if q.shape[2] * tokens.k.shape[2] == 0:
             return torch.zeros_like(q)
         if self.partition == "logsparse":
@@ -180,13 +180,13 @@ class Combiner(Mixer):
         return [attention(q, k, v, visible=seen[:, None], return_lse=True)]
 
     def _axial(self, q: Tensor, index: Tensor, tokens: Tokens, blocks: TokenBlocks) -> list[Part]:
-        """A row as its token in the query's column sees it; the last row's last token where it ends before that."""
+        """Attend to each row as its token in the query's column (or, in a shorter last row, its last token) sees it."""
         C = self.span
         seen, _ = blocks.attend(blocks.q)
         last = (blocks.real.sum(-1, keepdim=True) - 1).clamp_min(0)
         column = torch.minimum(torch.arange(C, device=q.device), last)[:, None, ..., None]
         k, v = (t.gather(3, column.expand_as(t)).flatten(2, 3) for t in (blocks.k, seen))
-        # every place of a row that has a token is there
+        # every cell of a row that has a token is real
         there = blocks.real.any(-1, keepdim=True).expand_as(blocks.real).flatten(1)
         k_index = torch.where(there, torch.arange(k.shape[2], device=q.device), -1)
         far = k.shape[2]
@@ -197,7 +197,7 @@ class Combiner(Mixer):
         return parts
 
     def _logsparse(self, q: Tensor, index: Tensor, tokens: Tokens) -> Tensor:
-        """Oneself, and at each level l the region of 2^l tokens beside one's own."""
+        """Attend to the token itself, and at each level l to the sibling of its region of 2^l tokens."""
         S = tokens.k.shape[2]
         keys, values, slots, first = [tokens.k], [tokens.v], [index], 0
         for level in range((S - 1).bit_length()):

@@ -39,8 +39,8 @@ class DiagAttention(Mixer):
     Args:
         num_heads: heads H.
         block_len: tokens of a block.
-        weights: ``softmax``; or ``relu`` of the scores, whose average is then normed over all heads (ReLA, Zhang 2021).
-        positions: a position scheme by name that turns queries and keys, or ``none``.
+        weights: ``softmax``; or ``relu`` of the scores, with a norm over all heads of the average (ReLA, Zhang 2021).
+        positions: a position scheme by name that rotates queries and keys, or ``none``.
     """
 
     class Options(Mixer.Options):
@@ -65,7 +65,7 @@ class DiagAttention(Mixer):
         if o.weights not in WEIGHTS:
             raise ValueError(f"unknown weights {o.weights!r}{nearest(o.weights, list(WEIGHTS))}")
         if require("diag_attention", o.positions).scores:
-            raise ValueError(f"positions must turn queries and keys, or be 'none', got {o.positions!r}")
+            raise ValueError(f"positions must rotate queries and keys, or be 'none', got {o.positions!r}")
         K = head_width(dim, o.num_heads, None)
         self.num_heads, self.head_dim, self.block_len = o.num_heads, K, o.block_len
         self.weights, self.causal = o.weights, o.causal
@@ -86,7 +86,7 @@ class DiagAttention(Mixer):
         return self.out(y.to(dtype))
 
     def _matrix(self, q: Tensor, k: Tensor, visible: Tensor) -> Tensor:
-        """relu of the visible scores, wide: what the norm brings down later does not overflow before it."""
+        """Return relu of the visible scores, in float32 at least: they could overflow before the norm."""
         with no_autocast(q):
             scores = widen(q) @ widen(k).mT * self.head_dim**-0.5
         return torch.where(visible, scores.relu(), 0.0)
@@ -99,7 +99,7 @@ class DiagAttention(Mixer):
         return attention(q, k, v, visible=visible)
 
     def _in_blocks(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        """Whole sequences, block by block as a batch; ``mask`` (B, T): which keys are there."""
+        """Attend within the blocks of whole sequences, as a batch; ``mask`` (B, T): the real keys."""
         B, _, T, _ = q.shape
         C = min(self.block_len, T)
         if T == 0:
@@ -109,7 +109,7 @@ class DiagAttention(Mixer):
             pad(t, (0, 0, 0, missing)).unflatten(2, (n, C)).transpose(1, 2).flatten(0, 1) for t in (q, k, v)
         )
         place = torch.arange(C, device=q.device)
-        if self.causal:  # what is masked comes last
+        if self.causal:  # masked tokens come last
             visible = (place[:, None] >= place).expand(1, 1, C, C)
         else:
             here = torch.ones(B, T, dtype=torch.bool, device=q.device) if mask is None else mask
@@ -125,7 +125,7 @@ class DiagAttention(Mixer):
         return {name: torch.zeros(shape, device=device, dtype=dtype) for name in "kv"}
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
-        """The tokens of the block that is not full yet stand in front of the new ones, in every sample."""
+        """Stream new tokens after those of each sample's incomplete block."""
         T, C = x.shape[1], self.block_len
         q, k, v = self._project(x, inputs)
         if T == 0:
@@ -169,5 +169,5 @@ class DiagAttention(Mixer):
 
 
 def _wide(index: Tensor, like: Tensor) -> Tensor:
-    """(B, S) to (B, H, S, K), to gather by."""
+    """Expand (B, S) to (B, H, S, K), as an index to gather by."""
     return index[:, None, :, None].expand(-1, like.shape[1], -1, like.shape[3])

@@ -22,16 +22,16 @@ Segments = str | Sequence[Sequence[int]]
     ],
 )
 class DilatedAttention(PatternedAttention):
-    """Attention within segments among every r-th token, for several lengths w and rates r (Ding 2023, eq. 2-10).
+    """Attention among every r-th token of a segment, for several lengths w and rates r (Ding 2023, eq. 2-10).
 
-    In branch (w, r) head h takes the tokens of number h mod r (mod r) and attends among them within each segment of w
-    tokens. Branches are mixed by their softmax denominators (eq. 10), which makes one softmax over all their pairs: a
-    key that two branches see counts twice. Where rates grow as fast as segments, time is linear in the length, and
-    any two tokens of a segment are a number of steps apart that grows like its logarithm.
+    In branch (w, r) head h attends among the tokens of number h mod r (mod r) within each segment of w tokens. Branches
+    are weighted by their softmax denominators (eq. 10), which makes one softmax over all their pairs: a key that two
+    branches see counts twice. If rates grow as fast as segments, time is linear in the length, and the number of layers
+    between any two tokens of a segment grows like the logarithm of its length.
 
     Args:
         num_heads: heads H.
-        segments: pairs w/r, every r a divisor of its w. One rate must be 1, or some tokens would see nothing in a head.
+        segments: pairs w/r, r a divisor of w. One rate must be 1, or some tokens would see nothing in some heads.
         positions: a position scheme by name, or a dict with ``name`` and its options.
         bias: biases on the projections.
     """
@@ -54,10 +54,10 @@ class DilatedAttention(PatternedAttention):
 
 
 def read_segments(segments: Segments) -> list[tuple[int, int]]:
-    """Pairs of a segment length and its rate.
+    """Read pairs of a segment length and its rate.
 
     Raises:
-        ValueError: where they are not such pairs, or none has rate 1.
+        ValueError: if they are not such pairs, or none has rate 1.
     """
     try:
         parts = segments.split("+") if isinstance(segments, str) else segments

@@ -1,4 +1,4 @@
-"""Attention that forgets a part of the prompt once it has been read."""
+"""Attention that evicts a part of the prompt from the cache once it has been read."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ from anyformer.state import State
     ],
 )
 class EvictingAttention(FrugalAttention):
-    """What the end of the prompt looks at is kept of it (Li 2024, SnapKV), in evaluation.
+    """Attention to the prompt's last tokens and the keys that these attended to most (Li 2024, SnapKV), in evaluation.
 
-    The first ``prompt`` tokens see all before them. Later ones see, of the prompt, its last ``window`` tokens and the
-    ``keep`` others that these have weighed most, each head its own, weights being the largest of ``pool`` neighbours;
-    and all that has come since. What is forgotten is forgotten for all queries; here it is hidden, not freed.
+    The first ``prompt`` tokens see all before them. Later ones see the prompt's last ``window`` tokens, the ``keep``
+    other prompt tokens of the largest attention from that window (per head, max-pooled over ``pool`` neighbours), and
+    all tokens after the prompt. Evicted keys are evicted for all queries; here they are masked, their memory is not
+    freed.
 
     Args:
         num_heads, num_kv_heads, positions: see :class:`~anyformer.mixers.sparse._frugal.FrugalAttention`.
-        prompt: tokens of the prompt; a shorter sequence is all seen.
-        window: tokens at its end that choose.
-        keep: tokens before these that are kept.
-        pool: odd.
+        prompt: tokens of the prompt; a shorter sequence is seen whole.
+        window: last tokens of the prompt, whose attention selects.
+        keep: earlier tokens of the prompt that are kept.
+        pool: neighbours that are pooled, odd.
     """
 
     class Options(FrugalAttention.Options):
@@ -68,7 +69,7 @@ class EvictingAttention(FrugalAttention):
 
     @torch.no_grad()
     def _facts(self, q: Tensor, number: Tensor, new: State, state: State, size: int) -> State:
-        """What the prompt's last queries have weighed its other keys with so far."""
+        """Return the attention of the prompt's last queries to its other keys so far."""
         choosing = (number >= self.prompt - self.window) & (number < self.prompt)
         few = choosing.byte().topk(min(self.window, q.shape[2]), 1).indices
         choosing, number = choosing.gather(1, few), number.gather(1, few)

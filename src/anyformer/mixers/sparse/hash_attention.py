@@ -1,4 +1,4 @@
-"""Attention among tokens of the same hash."""
+"""Attention among tokens with the same hash."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from anyformer.state import State
     examples=[{"num_buckets": 2}, {"num_buckets": 6, "num_heads": 2, "causal": False}],
 )
 class HashAttention(Mixer):
-    """Softmax attention over all tokens of one's bucket (Pagliardini 2023, section 3.2; Kitaev 2020 for the hashes).
+    """Softmax attention to all tokens of the same bucket (Pagliardini 2023, section 3.2; hashes of Kitaev 2020).
 
-    Queries are keys: k = q / |q|, hashed by direction, so that tokens that would weigh much for each other mostly meet.
-    Causally a token sees the earlier ones of its bucket, not itself, and the first of a bucket sees nothing.
+    Keys are normalised queries, k = q / |q|, hashed by direction, so that tokens with large mutual scores mostly share
+    a bucket. A causal token sees the earlier ones of its bucket, not itself; the first of a bucket sees nothing.
 
     Args:
-        num_heads: heads H, each with hashes of its own.
-        num_buckets: even.
-        seed: draws the directions, once.
+        num_heads: heads H, each with its own hashes.
+        num_buckets: an even number.
+        seed: of the random directions.
     """
 
     class Options(Mixer.Options):
@@ -67,9 +67,9 @@ class HashAttention(Mixer):
     directions: Tensor
 
     def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """q, k, v (B, H, T, K) and buckets (B, H, T), -1 for masked tokens."""
+        """Return q, k, v (B, H, T, K) and buckets (B, H, T), -1 for masked tokens."""
         v = split_heads(self.v(x), self.num_heads)
-        with no_autocast(x):  # they choose, which rounding would change
+        with no_autocast(x):  # not autocast: rounding would change the buckets
             q = split_heads(self.q.exact(x), self.num_heads)
             bucket = hash_buckets(q, self.directions)
         if inputs.mask is not None:

@@ -32,18 +32,18 @@ from anyformer.state import State
 class Longformer(Mixer):
     """Window attention plus global tokens (Beltagy 2020, section 3.1), linear in the length.
 
-    Every token sees its window and all global tokens. Global tokens see everything, with projections of their own
-    for query, keys and values. Global are the first ``num_global`` tokens and those that ``call.side["global_tokens"]``
-    (B, T) bool marks.
+    Every token sees its window and all global tokens. Global tokens see everything, with separate projections for
+    queries, keys and values. Global tokens are the first ``num_global`` and those marked in
+    ``call.side["global_tokens"]`` (B, T) bool.
 
-    With ``causal=True`` nothing sees a later token, and a global token differs from others only in being seen by all
-    later ones: seeing all of the past would need all of it kept. The state holds the window and the global tokens.
+    With ``causal=True`` no token sees a later one, and global tokens are seen by all later ones but see only their
+    window and earlier global tokens, as the state holds no others.
 
     Args:
         num_heads: heads H.
-        window: tokens of the window, oneself included (bidirectional: as many to each side).
-        num_global: the first so many tokens are global.
-        max_global: the most global tokens that a sequence can have, those included.
+        window: tokens of the window, the token included (bidirectional: as many to each side).
+        num_global: number of first tokens that are global.
+        max_global: the most global tokens of a sequence, the first ones included.
         positions: a position scheme by name, or a dict with ``name`` and its options.
         bias: biases on the projections.
     """
@@ -95,7 +95,7 @@ class Longformer(Mixer):
         return *self.positions.rotate(q, k, inputs.positions), v
 
     def _global_tokens(self, inputs: Inputs) -> Tensor:
-        """(B, T) bool."""
+        """Return the mask of global tokens, (B, T) bool."""
         marked = inputs.index < self.num_global
         side = inputs.call.side.get("global_tokens")
         if side is not None:
@@ -116,7 +116,7 @@ class Longformer(Mixer):
             )
 
     def example_side(self, batch_size: int, length: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """A few global tokens anywhere, as many as ``max_global`` leaves room for."""
+        """Mark random tokens as global, as many as ``max_global`` allows beside the first ones."""
         marked = torch.rand(batch_size, length, generator=generator) < 3 / max(length, 1)
         return {"global_tokens": marked & (marked.cumsum(1) <= self.max_global - self.num_global)}
 
@@ -191,7 +191,7 @@ class Longformer(Mixer):
         return self.out(merge_heads(y)), self._keep(both)
 
     def _keep(self, both: Cache) -> Cache:
-        """The latest window - 1 tokens and the global ones, in order, behind what may be dropped."""
+        """Return the cache with the latest window - 1 tokens and the global ones, in order, at the end."""
         slot, is_global = both["slot"][:, 0, :, 0], both["global"][:, 0, :, 0]
         self._check_count(is_global)
         size = min(slot.shape[1], self.window - 1 + self.max_global)

@@ -20,14 +20,14 @@ SELECTIONS = ("local", "stride", "block_stride", "pooling", "norm", "lsh")
 
 
 class Keys(NamedTuple):
-    """Keys and values (B, H, S, K), and which of them there are, (B, H, S)."""
+    """Keys and values (B, H, S, K), and the mask of the real ones, (B, H, S)."""
 
     k: Tensor
     v: Tensor
     real: Tensor
 
     def take(self, slots: Tensor) -> Keys:
-        """Those at slots (B or 1, H or 1, S')."""
+        """Return the keys at slots (B or 1, H or 1, S')."""
         slots = slots.expand(*self.k.shape[:2], -1)
         k, v = (t.gather(2, slots[..., None].expand(-1, -1, -1, t.shape[3])) for t in (self.k, self.v))
         return Keys(k, v, self.real.gather(2, slots))
@@ -45,24 +45,24 @@ class Keys(NamedTuple):
     ],
 )
 class LSGAttention(Mixer):
-    """Attention to neighbouring blocks, a thinned-out view of what lies beyond, and global tokens (Condevaux 2022).
+    """Attention to neighbouring blocks, a subsample of the keys beyond, and global tokens (Condevaux 2022).
 
-    The first ``num_global`` tokens see all and are seen by all. The others stand in blocks of ``block`` tokens, and one
-    sees its own block, the one on each side, and from further off ``block`` thinned-out keys on each side, one for
-    ``sparsity`` tokens, which thus reach ``block * sparsity`` tokens further::
+    The first ``num_global`` tokens see all and are seen by all. The others form blocks of ``block`` tokens. A token
+    sees its own block, the block on each side, and beyond these ``block`` sparse keys on each side, one per
+    ``sparsity`` tokens, which cover ``block * sparsity`` tokens more::
 
-        block i      thinned out        i-1    i    i+1      thinned out
+        block i        sparse           i-1    i    i+1        sparse
                  |. . . . . . . . | #### #### #### | . . . . . . . .|
 
-    ``selection`` says how ``sparsity`` times fewer keys are made:
+    ``selection`` is the reduction of the keys by ``sparsity``:
 
     ============ ===========================================================================================
-    stride       every ``sparsity``-th token, another one of them for each head
-    block_stride neighbouring tokens of each block, others for each head
+    stride       every ``sparsity``-th token, with another offset for each head
+    block_stride neighbouring tokens of each block, with another offset for each head
     pooling      means of ``sparsity`` neighbours
     norm         the tokens of each block whose keys are largest
     lsh          means of the tokens of a block whose keys have the same hash
-    local        there are none
+    local        no sparse keys
     ============ ===========================================================================================
 
     Args:
@@ -70,10 +70,10 @@ class LSGAttention(Mixer):
         block: tokens of a block.
         sparsity: the factor, a divisor of ``block``.
         num_global: global tokens.
-        positions: a position scheme by name that turns queries and keys, or ``none``.
-        seed: draws the hashes, once.
+        positions: a position scheme by name that rotates queries and keys, or ``none``.
+        seed: of the random hashes.
         bias: biases on the projections.
-        causal: must be False: a block sees the one behind it.
+        causal: must be False: a block sees the next one.
     """
 
     class Options(Mixer.Options):
@@ -88,7 +88,7 @@ class LSGAttention(Mixer):
         causal: bool = False
 
         def info(self) -> MixerInfo:
-            self.needs_causal(False, "a block sees the one behind it")
+            self.needs_causal(False, "a block sees the next one")
             if self.selection not in SELECTIONS:
                 raise ValueError(f"selection must be one of {', '.join(SELECTIONS)}; got {self.selection!r}")
             if self.block < 1 or self.sparsity < 1 or self.block % self.sparsity or self.num_global < 0:
@@ -140,7 +140,7 @@ class LSGAttention(Mixer):
         return self.out(merge_heads(torch.cat(parts, 2))) if parts else x
 
     def _blocks(self, q: Tensor, few: Keys, rest: Keys) -> Tensor:
-        """The tokens behind the global ones."""
+        """Attend from the tokens after the global ones."""
         (B, H, T), b = q.shape[:3], self.block
         missing = -T % b
         q = pad(q, (0, 0, 0, missing))
@@ -166,7 +166,7 @@ class LSGAttention(Mixer):
         return y[:, 0].unflatten(0, (B, H, n)).flatten(2, 3)[:, :, :T]
 
     def _thinned(self, keys: Keys) -> Keys:
-        """One key for ``sparsity``, in order of the blocks."""
+        """Return one key per ``sparsity`` tokens, in the order of the blocks."""
         (H, S), b, f = keys.k.shape[1:3], self.block, self.sparsity
         device = keys.k.device
         head, s, n = torch.arange(H, device=device)[:, None], b // f, S // b

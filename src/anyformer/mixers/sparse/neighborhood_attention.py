@@ -1,4 +1,4 @@
-"""Neighbourhood attention, dilated or not."""
+"""Neighbourhood attention, optionally dilated."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from anyformer.ops.gathered_attention import gathered_attention
     ],
 )
 class NeighborhoodAttention(Mixer):
-    """Every cell of a grid attends to its window x window nearest ones, at the borders too (Hassani 2022, eq. 3-5).
+    """Attention of each grid cell to its window x window nearest cells (Hassani 2022, eq. 3-5).
 
-    A dilation d runs it on each of the d x d interleaved grids by itself. A learned number for each head and distance
-    (in steps of d) is added to the scores.
+    At borders the window is shifted inside. A dilation d runs it on each of the d x d interleaved grids separately. A
+    learned bias per head and offset (in steps of d) is added to the scores.
 
     Args:
         num_heads: heads H.
-        window: neighbours on each axis, oneself included; odd.
+        window: neighbours on each axis, the cell included; odd.
         dilation: d.
         grid: the sizes of all axes but the first, see :mod:`anyformer.layers.grid`; ``None`` for a sequence.
     """
@@ -45,7 +45,7 @@ class NeighborhoodAttention(Mixer):
         causal: bool = False
 
         def info(self) -> MixerInfo:
-            self.needs_causal(False, "a window at a border is moved inside")
+            self.needs_causal(False, "a window at a border is shifted inside")
             if self.window < 1 or self.window % 2 == 0 or self.dilation < 1:
                 raise ValueError(
                     f"window must be odd and dilation positive, got {self.window} and {self.dilation}"

@@ -1,4 +1,4 @@
-"""Attention that reads pages of the cache."""
+"""Attention that reads selected pages of the cache."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from anyformer.state import State
     examples=[{"page": 4, "pages": 2}, {"page": 3, "pages": 2, "num_kv_heads": 2}],
 )
 class PageAttention(FrugalAttention):
-    """Each query reads its own page and the ``pages`` that may hold the best keys (Tang 2024, Quest), in evaluation.
+    """Attention to a query's own page and the ``pages`` of the highest score bounds (Tang 2024, Quest), in evaluation.
 
-    Of a page the smallest and the largest value of each channel are kept; they bound the product with any of its keys
-    (:func:`anyformer.ops.select.page_bound`). All keys stay in the cache: another query may read other pages.
+    The minimum and the maximum of each channel over a page bound the score of its keys
+    (:func:`anyformer.ops.select.page_bound`). All keys stay in the cache, as another query may read other pages.
 
     Args:
         num_heads, num_kv_heads, positions: see :class:`~anyformer.mixers.sparse._frugal.FrugalAttention`.
         page: tokens of a page.
-        pages: pages that are read beside one's own.
+        pages: pages read beside the query's own.
     """
 
     class Options(FrugalAttention.Options):

@@ -1,4 +1,4 @@
-"""Routing attention: tokens attend within clusters that are learned online."""
+"""Routing attention: attention within clusters that are learned online."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def attend_in_clusters(
     real: Tensor | None = None,
     causal: bool = False,
 ) -> Tensor:
-    """Attention within clusters of one size (Roy 2020, algorithm 1): y_i is the mean over the clusters that took i.
+    """Attend within clusters of equal size (Roy 2020, algorithm 1); y_i is the mean over the clusters that contain i.
 
-    Each centroid takes the ``count`` queries and the ``count`` keys of largest product with it. With ``causal`` a
-    query sees no later key of its cluster, but which tokens the cluster took still depends on later ones.
+    The cluster of a centroid is the ``count`` queries and the ``count`` keys of largest product with it. With
+    ``causal`` a query sees no later key of its cluster, but the clusters themselves still depend on later tokens.
 
     Args:
         q, k, v: (B, H, T, K).
@@ -41,7 +41,7 @@ def attend_in_clusters(
         real: (B, T) bool.
 
     Returns:
-        (B, H, T, K), zeros for a query that no cluster took.
+        (B, H, T, K), zeros for a query in no cluster.
     """
     B, H, T, K = q.shape
     seen = None if real is None else real[:, None, None, :]
@@ -71,21 +71,21 @@ def attend_in_clusters(
     ],
 )
 class RoutingAttention(Mixer):
-    """Attention among tokens that are near the same centroid (Roy 2020, section 4).
+    """Attention among tokens with the same nearest centroid (Roy 2020, section 4).
 
-    Queries and keys are layer-normed without scale and shift. Centroids, a set for each head, are running means of the
-    queries and keys that are nearest to them, written after each training step.
+    Queries and keys are layer-normed without scale and shift. Centroids, one set per head, are running means of the
+    queries and keys nearest to them, updated after each training step.
 
-    With ``causal=False`` this is the paper's: each centroid takes its ``cluster_size`` nearest queries and keys. Which
-    these are depends on the whole sequence, so that the paper's causal form lets the future choose. With
-    ``causal=True`` a token goes to its nearest centroid alone and sees the latest ``cluster_size`` tokens of that
-    cluster, itself included; keys are the queries, as in the paper. The state is those tokens of every cluster.
+    With ``causal=False`` this is the paper's: a cluster is the ``cluster_size`` queries and keys nearest to a centroid.
+    They depend on the whole sequence, so that the paper's causal form leaks later tokens. With ``causal=True`` a token
+    belongs to its nearest centroid's cluster only and sees the latest ``cluster_size`` tokens of it, itself included;
+    keys are the queries, as in the paper. The state is these tokens of every cluster.
 
     Args:
         num_heads: heads H.
         num_clusters: centroids a head.
-        cluster_size: tokens a query sees, the paper's w.
-        decay: of the running means, for each step.
+        cluster_size: tokens that a query sees, the paper's w.
+        decay: of the running means, per step.
     """
 
     class Options(Mixer.Options):
@@ -123,7 +123,7 @@ class RoutingAttention(Mixer):
     centroids: Tensor
 
     def _project(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
-        with no_autocast(x):  # they choose, which rounding would change
+        with no_autocast(x):  # not autocast: rounding would change the clusters
             q = layer_norm(split_heads(self.q.exact(x), self.num_heads), (self.head_dim,))
             k = (
                 q
@@ -137,7 +137,7 @@ class RoutingAttention(Mixer):
 
     @torch.no_grad()
     def _note(self, x: Tensor, inputs: Inputs) -> None:
-        """Sums and counts of what is nearest to each centroid."""
+        """Note sums and counts of the queries and keys nearest to each centroid."""
         member = one_hot(nearest_centroid(x, self.centroids), self.num_clusters).to(x.dtype)
         if inputs.mask is not None:
             member = member * inputs.mask[:, None, :, None]
@@ -145,7 +145,7 @@ class RoutingAttention(Mixer):
         inputs.call.note(self, "counts", member.sum((0, 2)))
 
     def after_step(self, notes: Mapping[str, Tensor], progress: float) -> None:
-        """Move each centroid towards the direction of the mean of what was nearest to it."""
+        """Move each centroid towards the direction of the mean of the tokens nearest to it."""
         if notes:
             mean = normalize(notes["sums"].to(self.centroids), dim=-1)
             moved = self.decay * self.centroids + (1 - self.decay) * mean
@@ -176,20 +176,20 @@ class RoutingAttention(Mixer):
         return self._latest_attention(q, new, both), self._latest(both)
 
     def _tokens(self, q: Tensor, k: Tensor, v: Tensor, inputs: Inputs) -> State:
-        """What is kept of this call's tokens."""
+        """Return the state entries of this call's tokens."""
         bucket = nearest_centroid(q, self.centroids)
         if inputs.mask is not None:
             bucket = bucket.masked_fill(~inputs.mask[:, None], -1)
         return {"k": k, "v": v, "bucket": bucket, "index": inputs.index[:, None].expand_as(bucket)}
 
     def _latest_attention(self, q: Tensor, mine: State, theirs: State) -> Tensor:
-        """Queries to the latest keys of their cluster."""
+        """Attend from queries to the latest keys of their cluster."""
         numbers = {"q_index": mine["index"], "k_index": theirs["index"]}
         slots = latest_of_bucket(mine["bucket"], theirs["bucket"], self.cluster_size, **numbers)
         return self.out(merge_heads(gathered_attention(q, theirs["k"], theirs["v"], slots)))
 
     def _latest(self, both: dict[str, Tensor]) -> State:
-        """The tokens that a later one can see: the latest cluster_size - 1 of every cluster."""
+        """Return the tokens that a later one can see: the latest cluster_size - 1 of every cluster."""
         index = both["index"]
         each = torch.arange(self.num_clusters, device=index.device).expand(*index.shape[:2], -1)
         last = index.amax(-1, keepdim=True).expand_as(each)

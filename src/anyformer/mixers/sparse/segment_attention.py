@@ -1,4 +1,4 @@
-"""Attention over one's own segment and a memory of what came before it."""
+"""Attention over the token's segment and a memory of the tokens before it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from anyformer.state import State
 
 @register_mixer("segment_attention", examples=[{"segment_len": 4, "memory_len": 6}])
 class SegmentAttention(Mixer):
-    """Transformer-XL's attention (Dai 2019, section 3.2): one's segment, causally, and the memory before it.
+    """Transformer-XL's attention (Dai 2019, section 3.2): causal within the segment, plus the memory before it.
 
     A query at index i sees keys from floor(i / segment_len) * segment_len - memory_len up to i. Segments are counted
-    from the first token, so that results do not depend on how the tokens arrive. Inside
+    from the first token, so that results do not depend on how a stream is split. Inside
     :class:`~anyformer.wrappers.segments.Segments` of the same length the memory gets no gradient, as in the paper.
 
     Args:

@@ -36,9 +36,11 @@ class SparseAttention(PatternedAttention):
         pattern: ``strided`` or ``fixed``.
         stride: l.
         summary: c, for ``fixed``.
-        part: what this layer's heads see: ``local`` or ``far`` (for layers in turn, eq. 5), both ``merged`` (eq. 6),
-            or half of the ``heads`` the one and half the other (eq. 7).
-        subblocks: for ``fixed``, give heads in turn so many different sets of c columns, from a block's end back.
+        part: the factor of this layer: ``local`` or ``far`` (for alternating layers, eq. 5), both ``merged`` (eq. 6),
+        or
+            one for half of the ``heads`` and the other for the rest (eq. 7).
+        subblocks: for ``fixed``, the number of different sets of c columns, from a block's end back, that heads take in
+            turn.
         positions: a position scheme by name, or a dict with ``name`` and its options.
         causal: without it, the same in both directions.
         bias: biases on the projections.
@@ -85,7 +87,7 @@ class SparseAttention(PatternedAttention):
 def _factors(
     pattern: str, stride: int, summary: int, causal: bool, subblocks: int
 ) -> tuple[MaskSpec, list[MaskSpec]]:
-    """The local factor, and the other one for each set of columns."""
+    """Return the local factor, and the far one for each set of columns."""
     if pattern == "strided":
         ahead = 0 if causal else stride - 1
         return Window(stride - 1, ahead), [Dilated(None, 0 if causal else None, stride)]

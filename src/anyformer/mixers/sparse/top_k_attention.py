@@ -1,4 +1,4 @@
-"""Attention that in evaluation reads only the keys of the highest scores."""
+"""Attention to only the keys of the highest scores in evaluation."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from anyformer.positions import position_info
 class TopKAttention(Attention):
     """Softmax attention to the ``top`` keys of the largest inner product with the query (Mao 2024), in evaluation.
 
-    In training all keys are seen: any model of ``attention`` can be read as one of this
-    (:func:`anyformer.convert.keep_best_keys`). Keys are found by all scores; that they are the nearest neighbours of
-    lifted vectors, for which an index can be asked instead, is :func:`anyformer.ops.select.lift`.
+    In training all keys are seen, so that any model of ``attention`` can be converted to this mixer
+    (:func:`anyformer.convert.keep_best_keys`). Keys are found by brute force; :func:`anyformer.ops.select.lift` maps
+    them to vectors whose nearest neighbours they are, for search with an index.
 
     Args:
         top: keys that a query sees.
         num_heads, num_kv_heads, head_dim, qk_norm, bias: as for ``attention``.
-        positions: a scheme that turns queries and keys, or none.
+        positions: a scheme that rotates queries and keys, or none.
     """
 
     class Options(

@@ -26,19 +26,19 @@ from anyformer.positions.t5 import T5
     ],
 )
 class TransientGlobal(Mixer):
-    """A window, and the sum of every block of tokens, in one softmax (Guo 2021, section 3.1).
+    """Attention to a window and to the sums of all blocks of tokens, in one softmax (Guo 2021, section 3.1).
 
-    g_m = norm(sum of x_j over block m), made anew in each layer; y_i is attention over the keys and values of the
-    window of i and of all g, by the same projections. T5 biases of the distance are added to the scores: one table by
-    tokens within the window, another by blocks. What is left behind the last whole block counts to that block; where
-    there is none, there are no globals.
+    g_m = norm(sum of x_j over block m), recomputed in each layer; y_i is attention over the keys and values of the
+    window of i and of all g, by the same projections. T5 distance biases are added to the scores, one table for token
+    distances within the window, another for block distances. Tokens after the last whole block belong to that block; a
+    sequence shorter than a block has no globals.
 
     Time grows with n^2 / ``block``.
 
     Args:
         num_heads: heads H.
         head_dim: width of a head, by default dim / num_heads.
-        window: tokens to each side, oneself included; the paper's radius is one less.
+        window: tokens to each side, the token included; the paper's radius is one less.
         block: tokens of a block.
         num_buckets, max_distance: of the biases, see ``t5``.
         norm_eps: of the norm of the sums.
@@ -83,7 +83,7 @@ class TransientGlobal(Mixer):
         )
 
     def _globals(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
-        """The sums (B, M, D), how many of them there are (B,), and the block of each token (B, T)."""
+        """Return the globals (B, M, D), their number per sample (B,), and the block of each token (B, T)."""
         B, T, D = x.shape
         M = T // self.block
         whole = inputs.lengths // self.block

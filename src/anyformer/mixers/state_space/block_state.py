@@ -1,4 +1,4 @@
-"""Block-state: windows that attend to themselves and to what a state space says of all before them."""
+"""Block-state: attention within windows and to context states of a state space over the past."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ class BlockState(Mixer):
     """Attention within windows, and to context states of a state space (Fathi 2023, arXiv 2306.09539, section 3).
 
     u = SSM(x); a token of the window that begins at e attends to the window's tokens up to itself, and to S context
-    states that are made of u up to e - 1:
+    states computed from u up to e - 1:
 
     - ``single_head``: u_{e-S}, ..., u_{e-1};
     - ``multi_head``: S linear maps of u_{e-1};
     - ``multi_filter``: u_{e-1} of S state spaces.
 
-    Each state is told from the others by a learned vector. What both attentions read is concatenated and projected.
-    All windows run side by side: a later one needs nothing that attention made in an earlier one.
+    A learned vector is added to each state. The outputs of both attentions are concatenated and projected. All windows
+    run in parallel, as none depends on the attention of an earlier one.
 
     Args:
         num_heads: heads H of each attention.
         window: tokens in a window.
         num_states: S.
-        context: where the states come from.
+        context: ``single_head``, ``multi_head`` or ``multi_filter``.
         state_dim: states of each channel of the state space, S4D's.
         positions: a scheme that rotates, for the attention within windows.
     """
@@ -102,11 +102,11 @@ class BlockState(Mixer):
 
     @property
     def places(self) -> int:
-        """How many outputs of the state space before a window its context is made of."""
+        """Number of outputs of the state space before a window that its context is computed from."""
         return self.num_states if self.context == "single_head" else 1
 
     def _states(self, u: Tensor) -> Tensor:
-        """Context states (..., S, D) of the outputs (..., places, filters * D) before a window."""
+        """Return the context states (..., S, D) from the outputs (..., places, filters * D) before a window."""
         if self.heads is not None:
             u = self.heads(u)
         return self.norm(u.reshape(*u.shape[:-2], self.num_states, self.dim)) + self.ids
@@ -116,7 +116,7 @@ class BlockState(Mixer):
         return *self.positions.rotate(q, k, inputs.positions), v
 
     def _read(self, queries: Tensor, states: Tensor, there: Tensor) -> Tensor:
-        """Attention of queries (N, W, D) to states (N, S, D), those of them that are ``there`` (N, S); (N, W, D)."""
+        """Attend from queries (N, W, D) to the states (N, S, D) that are ``there`` (N, S): (N, W, D)."""
         q, k, v = (
             split_heads(layer(t), self.num_heads)
             for layer, t in ((self.context_q, queries), (self.context_k, states), (self.context_v, states))
@@ -124,7 +124,7 @@ class BlockState(Mixer):
         return merge_heads(attention(q, k, v, visible=there[:, None, None, :]))
 
     def _there(self, edges: Tensor) -> Tensor:
-        """Which states (..., S) exist for windows that begin at ``edges`` (...)."""
+        """Return the mask (..., S) of the states that exist for windows that begin at ``edges`` (...)."""
         place = torch.arange(self.num_states, device=edges.device) if self.places > 1 else edges.new_zeros(1)
         return (edges[..., None] - self.places + place >= 0).expand(*edges.shape, self.num_states)
 
@@ -171,7 +171,7 @@ class BlockState(Mixer):
         index = key_index(both, inputs)[:, None]
         seen = (index >= edges[..., None]) & (index <= inputs.index[..., None])
         own = attention(q, both["k"], both["v"], visible=seen[:, None])
-        # the outputs before each token's window: of those kept, and of these
+        # the outputs before each token's window, from the kept ones and the new ones
         joined = torch.cat((state["u"].to(u.dtype), u), 1)
         place = torch.arange(self.places, device=x.device) - self.places + state["u"].shape[1]
         take = (edges - inputs.index[:, :1])[..., None] + place

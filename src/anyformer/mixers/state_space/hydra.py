@@ -1,4 +1,4 @@
-"""Hydra: a state space that runs both ways, as one quasiseparable matrix over the tokens."""
+"""Hydra: a bidirectional state space, as one quasiseparable matrix over the tokens."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from anyformer.precision import widen
 
 
 def reverse(x: Tensor, inputs: Inputs) -> Tensor:
-    """x (B, T, ...) with each sample's real tokens in reverse order, and what is masked still behind them."""
+    """Reverse each sample's real tokens in x (B, T, ...); masked tokens stay last."""
     T = x.shape[1]
     place = inputs.lengths[:, None] - 1 - torch.arange(T, device=x.device)
     return inputs.zero(take_tokens(x, place.clamp_min(0)))
@@ -41,22 +41,22 @@ def reverse(x: Tensor, inputs: Inputs) -> Tensor:
     ],
 )
 class Hydra(Mixer):
-    """Two state spaces, one each way, and a diagonal: a quasiseparable matrix (Hwang 2024, section 3).
+    """A forward and a backward state space and a diagonal: a quasiseparable matrix (Hwang 2024, section 3).
 
     y = shift(SS(x)) + flip(shift(SS(flip(x)))) + (D + W x) x.
 
-    SS is Mamba-2's, with dt, B and C of its own for each direction and one A for both; shift moves by a token, so
-    that the diagonal, which both ways would count, is free. Our K is the paper's N, our ``skip`` its D.
+    SS is Mamba-2's, with separate dt, B and C per direction and one A for both; shift moves by one token, so that the
+    diagonal, which both directions would count, is free. Our K is the paper's N, our ``skip`` its D.
 
     Args:
         num_heads: heads H, which divide dim * expand.
         state_dim: K.
         expand: width inside the block over dim.
         num_groups: groups of heads that share B and C.
-        conv_width: taps of the short convolution, which looks to both sides: odd.
+        conv_width: taps of the short convolution, centred and so odd.
         bias: biases on the projections in and out.
-        shift: with False the two ways are added as they are, and the diagonal is D plus what both say of the token
-            itself (the paper's bidirectional variant Add, table 2).
+        shift: with False both directions are added unshifted, so that both contribute to the diagonal beside D (the
+            paper's bidirectional variant Add, table 2).
     """
 
     class Options(Mixer.Options):
@@ -69,7 +69,7 @@ class Hydra(Mixer):
         shift: bool = True
 
         def info(self) -> MixerInfo:
-            self.needs_causal(False, "it runs both ways; its causal half is mamba2")
+            self.needs_causal(False, "it is bidirectional; its causal half is mamba2")
             return MixerInfo(reach=(None, None))
 
     options: Options
@@ -103,7 +103,7 @@ class Hydra(Mixer):
         return inputs.zero(y[:, half:])
 
     def _choose(self, x: Tensor, inputs: Inputs) -> tuple[SelectiveInputs, SelectiveInputs, Tensor, Tensor]:
-        """What x chooses for the way ahead and, with its tokens reversed, back; the diagonal (B, H, T, 1); the gate."""
+        """Return the inputs of the forward and the reversed state space, the diagonal (B, H, T, 1), the gate."""
         gate, xbc, dt = self.in_proj(x).split((self.inner_dim, sum(self.widths), 2 * self.num_heads), -1)
         x, *bc = self._convolved(xbc, inputs).split(self.widths, -1)
         diagonal = (
@@ -121,7 +121,7 @@ class Hydra(Mixer):
         return ways[0], ways[1], diagonal.mT[..., None], gate
 
     def _later(self, x: Tensor) -> Tensor:
-        """x (B, H, T, V) moved one token later."""
+        """Move x (B, H, T, V) one token later."""
         return pad(x, (0, 0, 1, 0))[:, :, : x.shape[2]] if self.shift else x
 
     def _rates(self) -> Tensor:

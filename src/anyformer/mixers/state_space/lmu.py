@@ -1,4 +1,4 @@
-"""Legendre memory units, and the stem of convolutions that LMUFormer puts before them."""
+"""Legendre memory units."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class LMU(Mixer):
 
     u_t = relu(W_u x_t), m_t = A m_{t-1} + B u_t, y_t = W_o relu(W_m m_t + W_x x_t).
 
-    A and B are fixed: m_t holds the last ``window`` values of u as ``order`` coefficients. Trained as a convolution
-    with the response to an impulse, streamed as the recurrence.
+    A and B are fixed: m_t holds the last ``window`` values of u as ``order`` coefficients. Training runs the
+    convolution with the impulse response, streaming the recurrence.
 
     Args:
         order: coefficients of each input, q.
-        window: steps of time that they hold, theta.
-        num_inputs: how many numbers of each token are remembered; one in the paper.
+        window: time steps that they represent, theta.
+        num_inputs: numbers M per token that are remembered; one in the paper.
     """
 
     A: Tensor
@@ -68,7 +68,7 @@ class LMU(Mixer):
         self.out = Linear(dim, dim)
 
     def _remember(self, u: Tensor, before: Tensor | None) -> Tensor:
-        """Memories (B, T, M, q) of inputs u (B, T, M), after memories ``before`` (B, M, q)."""
+        """Return memories (B, T, M, q) of inputs u (B, T, M), from the state ``before`` (B, M, q)."""
         B_, T, M = u.shape
         A, B = self.A.to(u.dtype), self.B.to(u.dtype)
         if T == 1 and before is not None:
@@ -102,5 +102,5 @@ class LMU(Mixer):
 
 
 def _matrix(place: int, order: int, window: float) -> Tensor:
-    """A (order, order), the first, or B (order,)."""
+    """Return A (order, order) for ``place`` 0, else B (order,)."""
     return hippo_legt(order, window)[place]

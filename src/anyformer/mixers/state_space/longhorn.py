@@ -1,4 +1,4 @@
-"""Longhorn: a state space whose update is the solution of a small regression at each token."""
+"""Longhorn: a state space whose update solves an online regression at each token."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from anyformer.state import State
 
 
 def step_size(beta: Tensor, k: Tensor) -> Tensor:
-    """beta / (1 + beta k^T k) for beta (..., F) and keys k (..., K)."""
+    """Return beta / (1 + beta k^T k) for beta (..., F) and keys k (..., K)."""
     return beta / (1 + beta * k.square().sum(-1, keepdim=True))
 
 
 def longhorn(
     x: Tensor, step: Tensor, k: Tensor, q: Tensor, initial: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """S_t = (1 - step_t k_t^2) * S_{t-1} + (step_t * x_t) k_t^T, y_t = S_t q_t, by a scan over F K columns.
+    """Run S_t = (1 - step_t k_t^2) * S_{t-1} + (step_t * x_t) k_t^T, y_t = S_t q_t, by a scan over F K columns.
 
-    Long sequences go through in stretches, whose states are made again in the backward.
+    Long sequences are processed in spans, whose states are recomputed in the backward.
 
     Args:
         x, step: (B, T, F). k, q: (B, T, K). A token with step 0 changes nothing. initial: (B, F, K).
@@ -58,13 +58,13 @@ def longhorn(
 class Longhorn(Mixer):
     """Mamba's block around an online learner (Liu 2024, arXiv 2407.14207, section 3).
 
-    S_t is the S closest to S_{t-1} of those that map k_t to x_t, weighed by beta_t: for each channel
-    min |s - s_{t-1}|^2 + beta (s . k - x)^2, solved by s + eps (x - s . k) k with eps = beta / (1 + beta |k|^2). The
-    coupling of the K states through s . k is left out but for its diagonal, so that a scan runs it:
+    S_t trades off closeness to S_{t-1} against mapping k_t to x_t: each channel is the s that minimises
+    |s - s_{t-1}|^2 + beta (s . k - x)^2, which is s_{t-1} + eps (x - s_{t-1} . k) k with eps = beta / (1 + beta |k|^2).
+    Of the coupling of the K states through s . k only the diagonal is kept, so that a scan runs it:
 
     S_t = (1 - eps_t k_t^2) * S_{t-1} + (eps_t * x_t) k_t^T, y_t = S_t q_t + D x_t.
 
-    What is forgotten follows from what is written: there is no A. 0 < 1 - eps k^2 <= 1, whatever the tokens.
+    The decay follows from the keys: there is no A, and 0 < 1 - eps k^2 <= 1 for all tokens.
 
     Args:
         state_dim: states of each channel, K.
@@ -80,7 +80,7 @@ class Longhorn(Mixer):
         beta_rank: int | None = None
 
         def info(self) -> MixerInfo:
-            self.needs_causal(True, "it learns along time")
+            self.needs_causal(True, "its state runs along time")
             return MixerInfo(reach=(None, 0), state="constant")
 
     options: Options

@@ -1,4 +1,4 @@
-"""Mamba: a state space whose step size, input and output matrices are chosen by each token."""
+"""Mamba: a state space with data-dependent step sizes and input and output matrices."""
 
 from __future__ import annotations
 
@@ -24,17 +24,16 @@ INITS = ("usual", "mimetic")
 def mimic_attention(
     conv: ShortConv, B_: Tensor, C_: Tensor, dt: Tensor, dt_bias: Tensor, A_log: Tensor
 ) -> None:
-    """Start a selective state space as causal linear attention, in place (Trockman 2024, arXiv 2410.11135, section 3).
+    """Initialise a selective state space as linear attention, in place (Trockman 2024, arXiv 2410.11135, section 3).
 
-    Almost no decay (A is e^-8 of what it was), steps of almost one whatever the token, the maps to B and to C both
-    the mean of the two, so that C_t^T B_s measures how alike t and s are, and a convolution that is almost the
-    identity.
+    Almost no decay (A times e^-8), steps of almost one for all tokens, the maps to B and to C both set to their mean,
+    so that C_t^T B_s measures the similarity of t and s, and a convolution close to the identity.
     """
     mean = (B_ + C_) / 2
     B_.copy_(mean)
     C_.copy_(mean)
     dt.mul_(0.01)
-    dt_bias.fill_(math.log(math.e - 1))  # softplus of it is one
+    dt_bias.fill_(math.log(math.e - 1))  # softplus(dt_bias) = 1
     A_log.sub_(8)
     conv.weight.mul_(0.1)
     conv.weight[:, -1] = 1
@@ -52,7 +51,7 @@ def mimic_attention(
     ],
 )
 class Mamba(Mixer):
-    """The Mamba block: a state space whose steps and matrices each token chooses (Gu 2023, figure 3).
+    """The Mamba block: a selective state space (Gu 2023, figure 3).
 
     h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t, y_t = C_t h_t + D x_t.
 
@@ -66,8 +65,8 @@ class Mamba(Mixer):
         dt_rank: rank of the step sizes' projection, by default dim / 16, rounded up.
         conv_bias: a bias on the short convolution.
         bias: biases on the projections in and out.
-        selective: whether dt, B and C come from the token; if not they are parameters, and the block is a gated
-            linear time-invariant state space, as S4's (the paper's ablation, table 7).
+        selective: compute dt, B and C from the token; else they are parameters, and the block is a gated linear
+            time-invariant state space, as S4 (the paper's ablation, table 7).
         init: ``usual``, or ``mimetic``: like linear attention at the start (:func:`mimic_attention`).
 
     The side input ``step_scale`` (B, T) multiplies the step sizes (see ``remamba``).
@@ -122,7 +121,7 @@ class Mamba(Mixer):
         dt = torch.empty(self.inner_dim).uniform_(math.log(smallest), math.log(largest)).exp()
         if self.selective:
             nn.init.uniform_(self.dt_proj.weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
-        (self.dt_proj.bias if self.selective else self.dt).copy_(dt.expm1().log())  # softplus of it is dt
+        (self.dt_proj.bias if self.selective else self.dt).copy_(dt.expm1().log())  # its softplus is dt
 
     def _mimic(self) -> None:
         _, B_, C_ = self.x_proj.weight.split((self.dt_rank, self.state_dim, self.state_dim))
@@ -136,7 +135,7 @@ class Mamba(Mixer):
         return {name: {"decay": False} for name in ("A_log", "skip", *names)}
 
     def _choose(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """dt before softplus (B, T, F), and B and C (B, T, K) for x (B, T, F)."""
+        """Return dt before softplus (B, T, F), and B and C (B, T, K), for x (B, T, F)."""
         if self.selective:
             dt, B_, C_ = self.x_proj(x).split((self.dt_rank, self.state_dim, self.state_dim), -1)
             return self.dt_proj(dt), B_, C_
@@ -148,7 +147,7 @@ class Mamba(Mixer):
         x, conv = self.conv(inputs.zero(x), state.get("conv"), inputs.mask)
         x = inputs.zero(x)
         dt, B_, C_ = self._choose(x)
-        dt, A = inputs.zero(dt, -math.inf), self._rates()  # softplus of which is zero
+        dt, A = inputs.zero(dt, -math.inf), self._rates()  # whose softplus is 0
         scale = inputs.call.side.get("step_scale")
         if scale is not None:
             dt = softplus(dt) * scale.to(dt.dtype)[..., None]
@@ -171,7 +170,7 @@ class Mamba(Mixer):
         return self._mix(x, state, inputs)
 
     def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:
-        """A matrix for each of the F channels: C_t^T exp(A (dt_{s+1} + ... + dt_t)) B_s dt_s, and the skip."""
+        """Return a matrix per channel F: C_t^T exp(A (dt_{s+1} + ... + dt_t)) B_s dt_s, plus the skip."""
         x, gate = self.in_proj(x).chunk(2, -1)
         x = inputs.zero(self.conv(inputs.zero(x), None, inputs.mask)[0])
         dt, B_, C_ = self._choose(x)

@@ -1,4 +1,4 @@
-"""S4: a fixed linear state space for each channel, run as a long convolution or as a recurrence."""
+"""S4: a linear time-invariant state space per channel, run as a long convolution or as a recurrence."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ INITS = {"dplr": ["legs", "random"], "diagonal": ["lin", "inv", "legs"]}
     ],
 )
 class S4(Mixer):
-    """A structured linear state space for each channel, then gelu, a linear map and a gate (Gu 2022, arXiv 2111.00396).
+    """A structured state space per channel, then gelu, a linear map and a gate (Gu 2022, arXiv 2111.00396).
 
     x' = A x + B u, y = C x + D u.
 
-    Trained as a convolution and streamed as the recurrence with the same matrices. Our N is ``state_dim``, our
-    ``skip`` the paper's D. C is the matrix itself, where the original keeps C (1 - A^L) for a fixed length L: so
-    the kernel does not depend on any length.
+    Training runs the convolution, streaming the recurrence of the same matrices. Our N is ``state_dim``, our ``skip``
+    the paper's D. The parameter is C itself, where the original has C (1 - A^L) for a fixed length L: the kernel does
+    not depend on a length.
 
     Args:
         state_dim: real states of each channel, N, even.
         mode: ``dplr``, diagonal plus low rank by the bilinear transform (S4); or ``diagonal`` by zero-order hold
             (S4D, arXiv 2206.11893).
-        init: where A starts: ``legs`` (HiPPO-LegS); for dplr also ``random``, a stable A of the same form drawn at
-            random (the ablation of section 4.4); for diagonal also ``lin``, its default, and ``inv``.
+        init: initial A: ``legs`` (HiPPO-LegS); for dplr also ``random``, a random stable A of the same form (the
+            ablation of section 4.4); for diagonal also ``lin``, its default, and ``inv``.
         dt_min, dt_max: range of the initial step sizes.
     """
 
@@ -99,7 +99,7 @@ class S4(Mixer):
         self.out = Linear(dim, 2 * dim)
 
     def hints(self) -> dict[str, dict[str, Any]]:
-        """The state space learns more slowly and without decay, as in the original's recipes."""
+        """Return a lower learning rate and no weight decay for the state space, as in the original's recipes."""
         names = ("log_dt", "log_decay", "frequency", "B", *(["P"] if self.P is not None else []))
         return {
             **{n: {"decay": False, "lr_scale": 0.25} for n in names},
@@ -125,7 +125,7 @@ class S4(Mixer):
             return x
         with no_autocast(x):
             kernel = self._space().kernel(T)
-            if not self.causal:  # the other kernel starts at the next token
+            if not self.causal:  # the backward kernel starts at the next token
                 kernel = torch.cat((self._space(1).kernel(T)[:, : T - 1].flip(-1), kernel), 1)
         return self._finish(long_conv(x.mT, kernel, causal=self.causal).mT, x)
 
@@ -141,7 +141,7 @@ class S4(Mixer):
 
 
 def _pairs(x: Tensor, dim: int) -> Tensor:
-    """Real numbers (M,) to complex ones for each channel, (dim, M, 2)."""
+    """Return real numbers x (M,) as complex ones in pairs, repeated per channel: (dim, M, 2)."""
     return torch.stack((x, torch.zeros_like(x)), -1).to(torch.get_default_dtype()).repeat(dim, 1, 1)
 
 
