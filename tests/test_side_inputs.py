@@ -238,7 +238,7 @@ def test_a_compiled_grid_has_no_holes_either() -> None:
     compiled = torch.compile(mixer, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x, mask=mask), mixer(x))
     mask[1, 5] = False
-    with pytest.raises(RuntimeError, match="mask must leave out no token between others"):
+    with pytest.raises(RuntimeError, match="mask must not leave out a token between others"):
         compiled(x, mask=mask)
 
 

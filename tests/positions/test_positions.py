@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from anyformer.contract import Call, Inputs
 from anyformer.laws import check_mixer
 from anyformer.mixers import create_mixer, mixer_info
 from anyformer.models import create_model, load_spec
-from anyformer.positions import create_position, position_info, positions, set_prompt
+from anyformer.positions import create_position, position_info, positions
 
 SIZES = {"dim": 16, "num_heads": 4, "head_dim": 4}
 STREAMING: list[dict[str, Any]] = [
@@ -93,57 +92,6 @@ def test_long_inputs_go_through_in_blocks(monkeypatch: pytest.MonkeyPatch) -> No
         found.append((y, *torch.autograd.grad(y.square().sum(), [x, *mixer.parameters()])))
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other)
-
-
-def test_parts_of_a_set_under_streaming_windows_and_padding() -> None:
-    place, part = set_prompt(2, [3, 1, 4], 3)
-    x = torch.randn(2, 13, 16, dtype=torch.float64)
-    side = {"part": part.expand(2, -1)}
-    for options in ({}, {"window": 4}, {"positions": "shaw"}, {"positions": "alibi", "num_kv_heads": 1}):
-        mixer = create_mixer("attention", 16, **options).double()
-        whole = mixer(x, positions=place.expand(2, -1), call=Call(side=side))
-        state, pieces = mixer.init_state(2), []
-        for cut in (slice(0, 1), slice(1, 6), slice(6, 13)):
-            inputs = {
-                "positions": place[:, cut].expand(2, -1),
-                "call": Call(side={"part": side["part"][:, cut]}),
-            }
-            y, state = mixer.stream(x[:, cut], state, **inputs)
-            pieces.append(y)
-        torch.testing.assert_close(torch.cat(pieces, 1), whole)
-        mask = torch.arange(20) >= 7
-        late = torch.cat([x.new_zeros(2, 7, 16), x], 1)
-        ids = torch.cat([torch.zeros(1, 7), place], 1).expand(2, -1)
-        parts = torch.cat([torch.zeros(2, 7, dtype=torch.int64), side["part"]], 1)
-        padded = mixer(late, mask=mask.expand(2, -1), positions=ids, call=Call(side={"part": parts}))
-        torch.testing.assert_close(padded[:, 7:], whole)
-    with pytest.raises(ValueError, match="lengths must not be negative, got -1"):
-        set_prompt(-1, [2], 1)
-
-
-def test_randomized() -> None:
-    scheme = {"name": "randomized", "scheme": "rope", "limit": 30, "longest": 20}
-    mixer = create_mixer("attention", 16, positions=scheme)
-    assert mixer.info.max_length == 20 and "modes" in mixer.info.exceptions
-    with pytest.raises(ValueError, match=r"x must have at most 20 tokens \(max_length\), got 21"):
-        mixer.eval()(torch.randn(1, 21, 16))
-    other = create_mixer("attention", 16, positions=scheme)
-    other.load_state_dict(mixer.state_dict())
-    x = torch.randn(1, 9, 16)
-    assert torch.equal(mixer.eval()(x), other.eval()(x))
-    with pytest.raises(ValueError, match="longest must be from 1 to limit for randomized, got 40 and 30"):
-        create_position("randomized", limit=30, longest=40, **SIZES)
-    with pytest.raises(
-        ValueError, match="limit must be at most 16, the positions of the scheme inside, got 30"
-    ):
-        create_position("randomized", limit=30, scheme={"name": "learned", "max_length": 16}, **SIZES)
-    numbered = create_position("randomized", limit=30, **SIZES).eval()
-    index = torch.arange(12).expand(2, 12)
-    mask = index < torch.tensor([[12], [5]])
-    ids = numbered.ids(Inputs(mask, index, index.float(), None, Call()))
-    alone = numbered.ids(Inputs(None, index[:1, :5], index[:1, :5].float(), None, Call()))
-    assert torch.equal(ids[1, :5], alone[0]), "a shorter sample has its own draw"
-    assert bool((ids[0].diff() > 0).all()) and int(ids[0].max()) < 30
 
 
 def test_schemes_in_models() -> None:

@@ -28,6 +28,22 @@ _BUFFERS = ByTensor[tuple[Tensor, int]]()
 _FULL = ByTensor[bool]()
 
 
+def empty_cache(
+    shape: tuple[int, int, int], device: torch.device, dtype: torch.dtype, *, positions: bool = False
+) -> Cache:
+    """Return a cache of keys and values without tokens; shape is (batch, heads, width of a head).
+
+    With ``positions`` it also has ``position`` (B, 1, S, 1), in float32, or float64 like the keys.
+    """
+    B, heads, width = shape
+    keys = torch.zeros(B, heads, 0, width, device=device, dtype=dtype)
+    cache = {"k": keys, "v": keys, "stored": torch.zeros(B, dtype=torch.int64, device=device)}
+    if positions:
+        number = torch.float64 if dtype == torch.float64 else torch.float32
+        cache["position"] = torch.zeros(B, 1, 0, 1, device=device, dtype=number)
+    return cache
+
+
 def slots(inputs: Inputs) -> Tensor:
     """Return index + 1 of the tokens of this call, 0 where masked: (B, 1, T, 1) int64."""
     return inputs.zero(inputs.index + 1)[:, None, :, None]

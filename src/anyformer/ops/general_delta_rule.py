@@ -12,6 +12,8 @@ tokens are taken block by block, from a point between them, so that only decays 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -45,16 +47,7 @@ def general_delta_rule_definition(
     return (torch.stack(outputs, 2) if outputs else v).to(dtype), S
 
 
-def general_delta_rule_flops(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    a: Tensor,
-    b: Tensor,
-    *,
-    log_decay: Tensor | None = None,
-    initial: Tensor | None = None,
-) -> int:
+def general_delta_rule_flops(q: Tensor, k: Tensor, v: Tensor, *_: Any, **__: Any) -> int:
     """The chunked form: four matrices of pairs, a triangular solve, M and N, the state's pass, the outputs."""
     B, H, T, K = q.shape
     V = v.shape[-1]

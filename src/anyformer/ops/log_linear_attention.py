@@ -13,6 +13,8 @@ transitions back to their block's start, so that one matrix product per level se
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -95,14 +97,11 @@ def log_linear_attention_flops(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    weights: Tensor,
-    *,
+    *_: Any,
     beta: Tensor | None = None,
-    log_decay: Tensor | None = None,
-    start: Tensor | None = None,
-    lengths: Tensor | None = None,
     initial: Tensor | None = None,
     final: bool = True,
+    **__: Any,
 ) -> int:
     """Return the FLOPs: pairs within chunks; at each level, half of the queries; the final states."""
     (B, H, T, K), V = q.shape, v.shape[-1]

@@ -7,7 +7,7 @@ scan computes it; the fast form is PyTorch's loop in C++.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -50,15 +50,7 @@ def lstm_definition(
     return whole.to(dtype), LstmState(y, c)
 
 
-def lstm_flops(
-    x: Tensor,
-    weight: Tensor,
-    recurrent: Tensor,
-    bias: Tensor,
-    *,
-    initial: LstmState | None = None,
-    lengths: Tensor | None = None,
-) -> int:
+def lstm_flops(x: Tensor, weight: Tensor, recurrent: Tensor, *_: Any, **__: Any) -> int:
     """Return the FLOPs: the two products of a step, and ten operations per cell."""
     B, T, D = x.shape
     F = recurrent.shape[1]

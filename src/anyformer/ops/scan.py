@@ -38,7 +38,7 @@ def scan_definition(
     return (torch.stack(states, -2) if T else b).to(dtype), h
 
 
-def scan_flops(a: Tensor, b: Tensor, initial: Tensor | None = None, *, reverse: bool = False) -> int:
+def scan_flops(a: Tensor, b: Tensor, *_: Any, **__: Any) -> int:
     """Return the FLOPs: two a step and element, three more to compose groups; complex operations count fourfold."""
     a, b = torch.broadcast_tensors(a, b)
     per_step = 5 if b.shape[-2] > 2 * RADIX else 2

@@ -5,7 +5,6 @@ import torch
 from torch.nn.functional import normalize
 
 from anyformer.contract import Call, after_step
-from anyformer.layers.kernel_hash import KernelHash
 from anyformer.mixers import create_mixer
 
 
@@ -25,17 +24,6 @@ def test_token_by_token() -> None:
     torch.testing.assert_close(mixer(x[None])[0], mixer.out(torch.cat(expected, 1)))
 
 
-def test_gradients_pass_the_sign_where_the_sum_is_small() -> None:
-    hashes = KernelHash(1, 2, 3, 4).double()
-    x = normalize(torch.randn(1, 1, 50, 2, dtype=torch.float64), dim=-1).requires_grad_()
-    soft = hashes.kernel(x) @ hashes.weight.mT
-    codes = hashes(x)
-    assert torch.equal(codes.detach(), torch.where(soft > 0, 1.0, -1.0).double())
-    weight = torch.randn_like(codes)
-    got = torch.autograd.grad((codes * weight).sum(), x)[0]
-    torch.testing.assert_close(got, torch.autograd.grad((soft * (soft.abs() <= 1) * weight).sum(), x)[0])
-
-
 def test_hashes_are_fitted_between_steps_as_often_as_asked() -> None:
     mixer = create_mixer("ecoformer", 8, num_heads=2, num_fits=2).train()
     fitted = []
@@ -46,13 +34,6 @@ def test_hashes_are_fitted_between_steps_as_often_as_asked() -> None:
         after_step([mixer], call, step / 10)
         fitted.append(not torch.equal(before, mixer.hash.weight))
     assert [i for i, f in enumerate(fitted, 1) if f] == [1, 5]
-
-
-def test_few_tokens_can_be_fitted_to() -> None:
-    hashes = KernelHash(2, 4, 6, 20)
-    hashes.fit(normalize(torch.randn(2, 3, 4), dim=-1), num_pairs=10)
-    hashes.fit(torch.ones(2, 1, 4), num_pairs=10)
-    assert hashes.weight.isfinite().all() and hashes.mean.isfinite().all()
 
 
 def test_errors() -> None:

@@ -102,7 +102,7 @@ class DeltaNet(Mixer):
     def hints(self) -> dict[str, dict[str, Any]]:
         return {} if self.gate is None else {"log_rate": {"decay": False}}
 
-    def _mix(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         new = dict(state)
         qkv = self.qkv(x)
         if self.conv is None:
@@ -147,7 +147,7 @@ class DeltaNet(Mixer):
         return linear_attention(q, beta[..., None] * k, v, log_decay=decay, initial=past)
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
-        return self._mix(x, {}, inputs)[0]
+        return self._stream(x, {}, inputs)[0]
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         wide = torch.promote_types(dtype, torch.float32)
@@ -157,6 +157,3 @@ class DeltaNet(Mixer):
         if self.conv is not None:
             state["conv"] = self.conv.init_state(batch_size, device, dtype)
         return state
-
-    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
-        return self._mix(x, state, inputs)

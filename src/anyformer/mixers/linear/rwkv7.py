@@ -110,7 +110,7 @@ class Rwkv7(Mixer):
         found = {name: split_heads(t, self.num_heads) for name, t in parts.items()}
         return {**found, "a": -erased, "b": changed, "gate": self.gate(xg)}, last
 
-    def _mix(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         terms, last = self.terms(x, state.get("last"), inputs)
         gate, r = terms.pop("gate"), terms["q"]
         if self.state_heads:
@@ -127,13 +127,10 @@ class Rwkv7(Mixer):
         return self.out(((normed + merge_heads(bonus)) * gate).to(gate.dtype))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
-        return self._mix(x, {}, inputs)[0]
+        return self._stream(x, {}, inputs)[0]
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         wide = torch.promote_types(dtype, torch.float32)
         shape = (batch_size, self.num_heads, self.head_dim, self.head_dim)
         last = torch.zeros(batch_size, 1, self.dim, device=device, dtype=dtype)
         return {"last": last, "s": torch.zeros(shape, device=device, dtype=wide)}
-
-    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
-        return self._mix(x, state, inputs)

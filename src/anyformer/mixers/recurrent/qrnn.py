@@ -43,7 +43,7 @@ class Qrnn(Mixer):
         self.width = o.width
         self.gates = Linear(o.width * dim, 3 * dim)
 
-    def _mix(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         T, past = x.shape[1], state.get("last")
         seen = join(x, past, self.width - 1)
         windows = torch.cat([seen[:, i : i + T] for i in range(self.width)], -1)
@@ -56,7 +56,7 @@ class Qrnn(Mixer):
         return o.sigmoid() * c, {"last": recent(x, past, self.width - 1, inputs.mask), "c": final}
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
-        return self._mix(x, {}, inputs)[0]
+        return self._stream(x, {}, inputs)[0]
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         wide = torch.promote_types(dtype, torch.float32)
@@ -64,6 +64,3 @@ class Qrnn(Mixer):
             "last": torch.zeros(batch_size, self.width - 1, self.dim, device=device, dtype=dtype),
             "c": torch.zeros(batch_size, self.dim, device=device, dtype=wide),
         }
-
-    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
-        return self._mix(x, state, inputs)

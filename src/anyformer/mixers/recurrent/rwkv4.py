@@ -59,7 +59,7 @@ class Rwkv4(Mixer):
         names = ("log_decay", "bonus", "mix_key", "mix_value", "mix_receptance")
         return {name: {"decay": False} for name in names}
 
-    def _mix(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         shifted, last = token_shift(x, state.get("last"), inputs.mask)
         k = self.key(torch.lerp(shifted, x, self.mix_key.to(x.dtype)))
         v = self.value(torch.lerp(shifted, x, self.mix_value.to(x.dtype)))
@@ -80,13 +80,10 @@ class Rwkv4(Mixer):
         return (self.bonus - self.log_decay.exp())[None].to(decay.dtype)
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
-        return self._mix(x, {}, inputs)[0]
+        return self._stream(x, {}, inputs)[0]
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         wide = torch.promote_types(dtype, torch.float32)
         zeros = torch.zeros(batch_size, self.hidden_dim, device=device, dtype=wide)
         last = torch.zeros(batch_size, 1, self.dim, device=device, dtype=dtype)
         return {"last": last, "m": torch.full_like(zeros, -torch.inf), "u": zeros, "w": zeros.clone()}
-
-    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
-        return self._mix(x, state, inputs)

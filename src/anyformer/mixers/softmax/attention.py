@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from anyformer.caches import Cache, append, visibility
+from anyformer.caches import Cache, append, empty_cache, visibility
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing, SideInput
 from anyformer.layers.conv import ShortConv, head_conv
 from anyformer.layers.heads import head_width, key_heads, merge_heads, split_heads
@@ -311,12 +311,9 @@ class Attention(Mixer):
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         if self.reuses_kv is not None:
             return {}
-        shape = (batch_size, self.num_kv_heads, 0, self.head_dim)
-        empty = torch.zeros(shape, device=device, dtype=dtype)
-        state = {"k": empty, "v": empty, "stored": torch.zeros(batch_size, dtype=torch.int64, device=device)}
-        if self.positions.scores or self.positions.weighs:
-            number = torch.zeros(batch_size, 1, 0, 1, device=device)
-            state["position"] = number.double() if dtype == torch.float64 else number
+        shape = (batch_size, self.num_kv_heads, self.head_dim)
+        numbered = self.positions.scores or self.positions.weighs
+        state = empty_cache(shape, device, dtype, positions=numbered)
         for name, conv in self.convs.items():
             assert isinstance(conv, ShortConv)
             state[f"conv {name}"] = conv.init_state(batch_size, device, dtype)

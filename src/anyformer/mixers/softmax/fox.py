@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, pad
 
-from anyformer.caches import append, visibility
+from anyformer.caches import append, empty_cache, visibility
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.conv import token_shift
 from anyformer.layers.heads import head_width, merge_heads, split_heads
@@ -101,10 +101,9 @@ class ForgettingAttention(Mixer):
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         H = self.num_heads
-        empty = torch.zeros(batch_size, H, 0, self.head_dim, device=device, dtype=dtype)
         log_sum = exact(torch.zeros(batch_size, 1, H, device=device))
-        stored = torch.zeros(batch_size, device=device, dtype=torch.int64)
-        cache = {"k": empty, "v": empty, "log_sum": log_sum[:, None, :0], "stored": stored}
+        cache = empty_cache((batch_size, H, self.head_dim), device, dtype)
+        cache["log_sum"] = log_sum[:, None, :0]
         state = {"cache": cache, "log_sum": log_sum}
         if self.pro:
             state["last"] = torch.zeros(batch_size, 1, 2 * self.dim, device=device, dtype=dtype)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, leaky_relu, linear, relu
 
-from anyformer.caches import append, visibility
+from anyformer.caches import append, empty_cache, visibility
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.heads import head_width, merge_heads, split_heads
 from anyformer.layers.linear import Linear
@@ -152,10 +152,8 @@ class PowerLawAttention(Mixer):
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         H, K = self.num_heads, self.head_dim
-        empty = torch.zeros(batch_size, H, 0, K, device=device, dtype=dtype)
-        stored = torch.zeros(batch_size, dtype=torch.int64, device=device)
         density = torch.zeros(batch_size, H, K, K, device=device, dtype=wide(dtype))
-        return {"cache": {"k": empty, "v": empty, "stored": stored}, "density": density}
+        return {"cache": empty_cache((batch_size, H, K), device, dtype), "density": density}
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         if x.shape[1] == 0:

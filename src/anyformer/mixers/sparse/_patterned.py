@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anyformer.caches import Cache, append, key_index
+from anyformer.caches import Cache, append, empty_cache, key_index
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.heads import head_width, merge_heads, split_heads
 from anyformer.layers.linear import Linear
@@ -120,12 +120,8 @@ class PatternedAttention(Mixer):
         return s if term is None else s + term
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
-        empty = torch.zeros(batch_size, self.num_heads, 0, self.head_dim, device=device, dtype=dtype)
-        state = {"k": empty, "v": empty, "stored": torch.zeros(batch_size, dtype=torch.int64, device=device)}
-        if self.positions.scores:
-            number = torch.zeros(batch_size, 1, 0, 1, device=device)
-            state["position"] = number.double() if dtype == torch.float64 else number
-        return state
+        shape = (batch_size, self.num_heads, self.head_dim)
+        return empty_cache(shape, device, dtype, positions=self.positions.scores)
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         if x.shape[1] == 0:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from anyformer.caches import append, key_index
+from anyformer.caches import append, empty_cache, key_index
 from anyformer.contract import Inputs, Mixer, MixerInfo, Mixing
 from anyformer.layers.heads import head_width, merge_heads, split_heads
 from anyformer.layers.linear import Linear
@@ -82,13 +82,9 @@ class HashAttention(Mixer):
         return self.out(merge_heads(y))
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
-        empty = torch.zeros(batch_size, self.num_heads, 0, self.head_dim, device=device, dtype=dtype)
-        return {
-            "k": empty,
-            "v": empty,
-            "bucket": torch.zeros(batch_size, self.num_heads, 0, 1, device=device, dtype=torch.int64),
-            "stored": torch.zeros(batch_size, dtype=torch.int64, device=device),
-        }
+        bucket = torch.zeros(batch_size, self.num_heads, 0, 1, device=device, dtype=torch.int64)
+        shape = (batch_size, self.num_heads, self.head_dim)
+        return {**empty_cache(shape, device, dtype), "bucket": bucket}
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         q, k, v, bucket = self._project(x, inputs)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anyformer.caches import Cache, append, key_index
+from anyformer.caches import Cache, append, empty_cache, key_index
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.layers.heads import head_width, merge_heads, split_heads
 from anyformer.layers.linear import Linear
@@ -67,12 +67,8 @@ class SegmentAttention(Mixer):
         return self._stream(x, self._init_state(x.shape[0], x.device, x.dtype), inputs)[0]
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
-        empty = torch.zeros(batch_size, self.num_heads, 0, self.head_dim, device=device, dtype=dtype)
-        state = {"k": empty, "v": empty, "stored": torch.zeros(batch_size, dtype=torch.int64, device=device)}
-        if self.positions.scores:
-            number = torch.zeros(batch_size, 1, 0, 1, device=device)
-            state["position"] = number.double() if dtype == torch.float64 else number
-        return state
+        shape = (batch_size, self.num_heads, self.head_dim)
+        return empty_cache(shape, device, dtype, positions=self.positions.scores)
 
     def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         q, k, v = (split_heads(t, self.num_heads) for t in self.qkv(x).chunk(3, -1))

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from anyformer.caches import append, key_index
+from anyformer.caches import append, empty_cache, key_index
 from anyformer.contract import Inputs, Mixer, MixerInfo, take_tokens
 from anyformer.layers.conv import recent
 from anyformer.layers.grid import fold
@@ -145,13 +145,10 @@ class BlockState(Mixer):
         return self.out(both.unflatten(0, (B, -1)).flatten(1, 2)[:, :T])
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
-        shape = (batch_size, self.num_heads, 0, self.dim // self.num_heads)
-        k, v = (torch.zeros(shape, device=device, dtype=dtype) for _ in range(2))
+        shape = (batch_size, self.num_heads, self.dim // self.num_heads)
         kept = self.window + self.places - 1
         return {
-            "k": k,
-            "v": v,
-            "stored": torch.zeros(batch_size, dtype=torch.int64, device=device),
+            **empty_cache(shape, device, dtype),
             "spaces": [space.own_state(batch_size, device, dtype) for space in self._filters],
             "u": torch.zeros(batch_size, kept, len(self.spaces) * self.dim, device=device, dtype=dtype),
         }

@@ -104,7 +104,7 @@ class Longhorn(Mixer):
     def hints(self) -> dict[str, dict[str, Any]]:
         return {name: {"decay": False} for name in ("skip", "beta_proj.bias")}
 
-    def _mix(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         x, gate = self.in_proj(x).chunk(2, -1)
         x, conv = self.conv(inputs.zero(x), state.get("conv"), inputs.mask)
         x = inputs.zero(x)
@@ -119,12 +119,9 @@ class Longhorn(Mixer):
         return self.out_proj(y * silu(gate)), {"h": h, "conv": conv}
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
-        return self._mix(x, {}, inputs)[0]
+        return self._stream(x, {}, inputs)[0]
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         wide = torch.promote_types(dtype, torch.float32)
         h = torch.zeros(batch_size, self.inner_dim, self.state_dim, device=device, dtype=wide)
         return {"h": h, "conv": self.conv.init_state(batch_size, device, dtype)}
-
-    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
-        return self._mix(x, state, inputs)

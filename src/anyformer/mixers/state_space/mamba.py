@@ -142,7 +142,7 @@ class Mamba(Mixer):
         B_, C_ = (p.expand(*x.shape[:2], self.state_dim) for p in (self.B, self.C))
         return self.dt.expand_as(x), B_, C_
 
-    def _mix(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
+    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
         x, gate = self.in_proj(x).chunk(2, -1)
         x, conv = self.conv(inputs.zero(x), state.get("conv"), inputs.mask)
         x = inputs.zero(x)
@@ -159,15 +159,12 @@ class Mamba(Mixer):
         return -self.A_log.to(torch.promote_types(self.A_log.dtype, torch.float32)).exp()
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
-        return self._mix(x, {}, inputs)[0]
+        return self._stream(x, {}, inputs)[0]
 
     def _init_state(self, batch_size: int, device: torch.device, dtype: torch.dtype) -> State:
         wide = torch.promote_types(dtype, torch.float32)
         h = torch.zeros(batch_size, self.inner_dim, self.state_dim, device=device, dtype=wide)
         return {"h": h, "conv": self.conv.init_state(batch_size, device, dtype)}
-
-    def _stream(self, x: Tensor, state: State, inputs: Inputs) -> tuple[Tensor, State]:
-        return self._mix(x, state, inputs)
 
     def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:
         """Return a matrix per channel F: C_t^T exp(A (dt_{s+1} + ... + dt_t)) B_s dt_s, plus the skip."""

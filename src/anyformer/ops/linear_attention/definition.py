@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -39,15 +41,7 @@ def linear_attention_definition(
 
 
 def linear_attention_flops(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    *,
-    log_decay: Tensor | None = None,
-    normalize: bool = False,
-    scale: float | None = None,
-    initial: Tensor | None = None,
-    causal: bool = True,
+    q: Tensor, k: Tensor, v: Tensor, *, normalize: bool = False, causal: bool = True, **_: Any
 ) -> int:
     """The chunked form: scores and their product with v inside chunks, the state written and read."""
     B, H, T, K = q.shape

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.functional import silu, softplus
@@ -40,13 +42,10 @@ def selective_scan_flops(
     x: Tensor,
     dt: Tensor,
     A: Tensor,
-    B_: Tensor,
-    C_: Tensor,
-    skip: Tensor | None = None,
-    *,
-    initial: Tensor | None = None,
+    *_: Any,
     gate: Tensor | None = None,
     dt_softplus: bool = False,
+    **__: Any,
 ) -> int:
     """Nine operations a state and token (two exponents, two steps, one product), five where T is one chunk."""
     K, T = A.shape[1], x.shape[-1]
