@@ -207,7 +207,7 @@ def test_a_subclass_leaves_options_out() -> None:
     )
     with pytest.raises(ValueError, match="Tamer has no option 'gate'"):
         Tamer(4, gate=True)
-    with pytest.raises(TypeError, match=r"leaves out or keeps \['gaet'\], which its parent has not"):
+    with pytest.raises(TypeError, match=r"leaves out or keeps \['gaet'\], which its parent does not have"):
 
         class _Wrong(Mine.Options, without=("gaet",)):
             pass

@@ -55,8 +55,8 @@ class Stack(Wrapper):
     Args:
         dim: width D.
         layers: the sublayers of each layer; a module may occur several times (shared weights, separate states).
-        residual: ``"pre"``, ``"post"``, ``"parallel"``, ``"ladder"`` or ``"path_ensemble"``.
-        norm: ``"rms_norm"``, ``"layer_norm"`` or ``"none"``.
+        residual: a residual carry by name.
+        norm: a norm by name.
         dropout: share of a sublayer's output channels dropped in training.
         last_norm: end with a norm, in carries other than post-norm; else the stack returns the residual stream itself.
         steps: factors on the sublayers' outputs, in order over all layers; by default 1.
