@@ -92,8 +92,7 @@ def primitive(
                 return _counters[-1].count(flops, fast, args, kwargs)
             return fast(*args, **kwargs)
 
-        if name in PRIMITIVES:
-            raise ValueError(f"op {name!r} is registered twice")
+        assert name not in PRIMITIVES, f"op {name!r} is registered twice"
         PRIMITIVES[name] = Primitive(name, fast, definition, flops, spread)
         return run
 

@@ -69,8 +69,7 @@ class Paths:
         assert paths[-1].refuses is None, (
             f"the last path of {op}, {paths[-1].name}, must support all arguments"
         )
-        if op in PATHS:
-            raise ValueError(f"the paths of op {op!r} are listed twice")
+        assert op not in PATHS, f"the paths of op {op!r} are listed twice"
         self.op, self.paths = op, paths
         self._steps = tuple((path.refuses, path.run) for path in paths)
         PATHS[op] = self

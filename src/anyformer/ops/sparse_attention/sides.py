@@ -42,9 +42,9 @@ def sides(
         q_index = k_index[:, S - T :]
     else:
         q_index, k_index = _check_index("q_index", q_index, (B, T)), _check_index("k_index", k_index, (B, S))
-    nobody = torch.zeros(B, 1, dtype=torch.bool, device=q.device)
+    no_token = torch.zeros(B, 1, dtype=torch.bool, device=q.device)
     if global_mask is None:
-        q_global, k_global = nobody.expand(B, T), nobody.expand(B, S)
+        q_global, k_global = no_token.expand(B, T), no_token.expand(B, S)
     else:
         k_global = _check_global(global_mask, (B, S), spec) & (k_index >= 0)
         q_global = _global_queries(q_index, k_index, k_global)
