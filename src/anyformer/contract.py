@@ -357,7 +357,9 @@ class Wrapper(Mixer):
             """Raise ``ValueError`` if one of the mixers reads tokens as a grid, on which ``why`` would shift them."""
             for name, info in mixers.items():
                 if info.grid:
-                    raise ValueError(f"{name} must not read tokens as a grid: {why} would shift the others on it")
+                    raise ValueError(
+                        f"{name} must not read tokens as a grid: {why} would shift the others on it"
+                    )
 
 
 def writers(model: nn.Module) -> list[Mixer]:

@@ -16,7 +16,8 @@ class SideInput:
     """The shape of a side input, by which it is rearranged with its tokens.
 
     Attributes:
-        of: ``"token"``: (B, T, ...), rearranged with the tokens; ``"sample"``: (B, ...); ``"pair"``: (B, T, T, ...) or a
+        of: ``"token"``: (B, T, ...), rearranged with the tokens; ``"sample"``: (B, ...); ``"pair"``: (B, T, T, ...) or
+        a
             function, which is never rearranged, and so refused where tokens are masked, packed or moved.
         axes: number of axes after those of the tokens.
         absent: value for tokens without one, such as those that a model prepends; all tokens absent is like no side

@@ -125,7 +125,10 @@ def test_schemes_in_models() -> None:
             lambda: create_mixer("longformer", 16, positions="position_infused"),
             "do not go with longformer: it does not support a scheme that infuses",
         ),
-        (lambda: create_mixer("segment_attention", 16, positions="urpe"), "does not support a scheme that weighs"),
+        (
+            lambda: create_mixer("segment_attention", 16, positions="urpe"),
+            "does not support a scheme that weighs",
+        ),
         (
             lambda: create_mixer("attention", 16, positions="complex", num_kv_heads=1)(torch.randn(1, 2, 16)),
             "num_kv_heads must be 4 for complex positions",
