@@ -17,8 +17,7 @@ class SideInput:
 
     Attributes:
         of: ``"token"``: (B, T, ...), rearranged with the tokens; ``"sample"``: (B, ...); ``"pair"``: (B, T, T, ...) or
-        a
-            function, which is never rearranged, and so refused where tokens are masked, packed or moved.
+            a function, which is never rearranged, and so refused where tokens are masked, packed or moved.
         axes: number of axes after those of the tokens.
         absent: value for tokens without one, such as those that a model prepends; all tokens absent is like no side
             input.

@@ -5,22 +5,30 @@ from __future__ import annotations
 import pytest
 import torch
 
-from anyformer.contract import MixerInfo
+from anyformer.contract import MixerInfo, SideInput
 from anyformer.mixers import create_mixer
 from anyformer.stack import Stack
 from anyformer.stack._stack import combine
 
 
 def test_reaches_add_up_and_the_fastest_growth_counts() -> None:
-    window = MixerInfo(reach=(3, 1), cost="n", memory="n", state="constant", side=("b",), max_length=64)
-    global_ = MixerInfo(reach=(None, 0), cost="n^2", memory="n log n", side=("a", "b"), context=True)
+    shared = {"b": SideInput("sample")}
+    window = MixerInfo(reach=(3, 1), cost="n", memory="n", state="constant", side=shared, max_length=64)
+    global_ = MixerInfo(
+        reach=(None, 0), cost="n^2", memory="n log n", side={**shared, "a": SideInput()}, context=True
+    )
     limited = MixerInfo(reach=(2, 0), cost="n log n", state="n", max_length=16, grid=True)
     found = combine([window, limited])
     assert (found.reach, found.cost, found.memory, found.state) == ((5, 1), "n log n", "n", "n")
-    assert (found.side, found.max_length, found.grid, found.context) == (("b",), 16, True, False)
+    assert (found.side, found.max_length, found.grid, found.context) == (shared, 16, True, False)
     found = combine([window, global_])
     assert (found.reach, found.cost, found.memory, found.state) == ((None, 1), "n^2", "n log n", "constant")
-    assert (found.side, found.max_length, found.grid, found.context) == (("a", "b"), 64, False, True)
+    assert (found.side, found.max_length, found.grid, found.context) == (
+        {**shared, "a": SideInput()},
+        64,
+        False,
+        True,
+    )
     assert combine([]).reach == (0, 0)
 
 

@@ -17,8 +17,9 @@ class DampedEMA(nn.Module):
 
     h_t = alpha beta x_t + (1 - alpha delta) h_{t-1}, y_t = eta h_t, with alpha and delta in (0, 1) per channel and
     average. It runs as a convolution, in streaming as the recurrence. Bidirectionally, the averages over later tokens
-    have separate weights, and both sums include the current token: y_t = sum_{s <= t} k_{t-s} x_s + sum_{s >= t}
-    k'_{s-t} x_s, as in the released code (branch main of github.com/facebookresearch/mega).
+    have separate weights, and both sums include the current token:
+    y_t = sum_{s <= t} k_{t-s} x_s + sum_{s >= t} k'_{s-t} x_s, as in the released code (branch main of
+    github.com/facebookresearch/mega).
 
     Args:
         dim: channels D.

@@ -20,7 +20,7 @@ class Pattention(nn.Module):
         score: f, over the n tokens: ``l2_norm_gelu`` is gelu(tau a / |a|), ``gelu_l2_norm`` tau gelu(a) / |gelu(a)|,
             ``softmax`` tau^2 softmax(a).
         scale: tau, by default sqrt(n). A layer that has grown keeps its initial tau, so that its output does not
-        change.
+            change.
     """
 
     def __init__(

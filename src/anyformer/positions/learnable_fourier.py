@@ -22,8 +22,7 @@ class LearnableFourier(Positions):
     Args:
         axes: numbers in a position; positions must be (B, T, axes), or (B, T) with axes=1 or a ``grid``.
         grid: the sizes of all ``axes`` of a grid but the first; positions (B, T) are then numbers of cells in raster
-        order
-            (see :mod:`anyformer.layers.grid`).
+            order (see :mod:`anyformer.layers.grid`).
         groups: the axes form so many groups, each encoded by the same weights into its part of the width.
         features: F, the width of r.
         hidden: width of the perceptron.

@@ -18,9 +18,9 @@ from anyformer.wrappers import register_wrapper
 class DynamicPositions(Wrapper):
     """Position vectors computed by a stack from the tokens and their sinusoids (Zheng 2022, section 3).
 
-    As the first layer of an encoder it adds o = f(x + waves(i)) to the embedded text. If the side input ``order`` (B,
-    T), the target position of each token's translation (-1 = none), is given, the loss ``order`` is weight * mean (o_i
-    - waves(order_i))^2, so that the vectors encode the order of the target.
+    As the first layer of an encoder it adds o = f(x + waves(i)) to the embedded text. If the side input ``order``
+    (B, T), the target position of each token's translation (-1 = none), is given, the loss ``order`` is
+    weight * mean (o_i - waves(order_i))^2, so that the vectors encode the order of the target.
 
     Args:
         inner: f.

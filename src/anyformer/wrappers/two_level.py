@@ -22,8 +22,7 @@ class TwoLevel(Wrapper):
     """MEGABYTE (Yu 2023, section 2): an outer stack over whole patches, an inner one within each patch.
 
     The paper's local model reads byte t - 1 to predict byte t; here output t predicts token t + 1, so patches are
-    shifted
-    by one token: the first one begins with a learned start token before the sequence::
+    shifted by one token: the first one begins with a learned start token before the sequence::
 
         tokens      0 1 2 | 3 4 5 6 | 7 8 ...      patch = 4
         outer sees    s     patch 0   patch 1      patches complete before the next one

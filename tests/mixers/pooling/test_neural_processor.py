@@ -25,7 +25,9 @@ def test_is_the_double_loop(causal: bool) -> None:
 def test_errors() -> None:
     with pytest.raises(ValueError, match="context_len must be at least 1, got 0"):
         create_mixer("neural_processor", 6, context_len=0)
-    with pytest.raises(ValueError, match="share must leave one channel or more on each side of 24, got 0.0"):
+    with pytest.raises(
+        ValueError, match="share must leave at least one mixed and one bypassing channel of 24, got 0.0"
+    ):
         create_mixer("neural_processor", 6, share=0.0)
     with pytest.raises(ValueError, match="at most 9 tokens"):
         create_mixer("neural_processor", 6, context_len=9)(torch.randn(1, 10, 6))

@@ -54,8 +54,8 @@ def test_what_it_says_of_itself() -> None:
         ({"grid": 0}, "grid must be the sizes of all axes but the first"),
         ({"inner": "atention"}, "unknown mixer 'atention'; did you mean 'attention'"),
         ({"inner": {"name": "attention", "heads": 2}}, "has no option 'heads'"),
-        ({"inner": "cross_attention"}, "inner must not look at a context"),
-        ({"inner": {"name": "flat_mlp", "max_length": 4}, "grid": 5}, "grid must have at most 4 places"),
+        ({"inner": "cross_attention"}, "inner must not need a context"),
+        ({"inner": {"name": "flat_mlp", "max_length": 4}, "grid": 5}, "grid must have at most 4 cells"),
     ],
 )
 def test_errors(options: dict[str, Any], message: str) -> None:
@@ -67,7 +67,7 @@ def test_the_decoder_asks_for_what_it_needs() -> None:
     rows = create_mixer("axial", 16, grid=4, axis=1, causal=False)
     columns = create_mixer("axial", 16, grid=4, axis=0, causal=False)
     causal = create_mixer("attention", 16)
-    with pytest.raises(ValueError, match="outer must look at no later row"):
+    with pytest.raises(ValueError, match="outer must not depend on later rows"):
         create_wrapper("axial_decoder", 16, [columns, causal], columns=4)
     with pytest.raises(ValueError, match="inner must be causal"):
         create_wrapper("axial_decoder", 16, [rows, rows], columns=4)

@@ -37,8 +37,7 @@ class SparseAttention(PatternedAttention):
         stride: l.
         summary: c, for ``fixed``.
         part: the factor of this layer: ``local`` or ``far`` (for alternating layers, eq. 5), both ``merged`` (eq. 6),
-        or
-            one for half of the ``heads`` and the other for the rest (eq. 7).
+            or one for half of the ``heads`` and the other for the rest (eq. 7).
         subblocks: for ``fixed``, the number of different sets of c columns, from a block's end back, that heads take in
             turn.
         positions: a position scheme by name, or a dict with ``name`` and its options.
