@@ -25,6 +25,8 @@ def test_widths() -> None:
         head_width(12, 0, None)
     with pytest.raises(ValueError, match=r"num_heads must divide dim=12 \(or give head_dim\), got 5"):
         head_width(12, 5, None)
+    with pytest.raises(ValueError, match="key_dim must be at least 1, got 0"):
+        head_width(12, 3, 0, "key_dim")
     for given in (4, 0, -1):
         with pytest.raises(ValueError, match=f"num_kv_heads must divide num_heads=6, got {given}"):
             key_heads(6, given)

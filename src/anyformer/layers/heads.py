@@ -5,14 +5,17 @@ from __future__ import annotations
 from torch import Tensor
 
 
-def head_width(dim: int, num_heads: int, head_dim: int | None) -> int:
-    """Return ``head_dim``, by default dim / num_heads; raise ``ValueError`` if ``num_heads`` does not divide dim."""
+def head_width(dim: int, num_heads: int, head_dim: int | None, option: str = "head_dim") -> int:
+    """Return ``head_dim``, by default dim / num_heads; raise ``ValueError`` if ``num_heads`` does not divide dim.
+
+    ``option`` is the name of ``head_dim`` in messages.
+    """
     if num_heads < 1:
         raise ValueError(f"num_heads must be at least 1, got {num_heads}")
     if head_dim is None and dim % num_heads:
-        raise ValueError(f"num_heads must divide dim={dim} (or give head_dim), got {num_heads}")
+        raise ValueError(f"num_heads must divide dim={dim} (or give {option}), got {num_heads}")
     if head_dim is not None and head_dim < 1:
-        raise ValueError(f"head_dim must be at least 1, got {head_dim}")
+        raise ValueError(f"{option} must be at least 1, got {head_dim}")
     return dim // num_heads if head_dim is None else head_dim
 
 

@@ -74,9 +74,7 @@ class DeltaNet(Mixer):
         o = self.options
         self.correct, self.num_levels = o.correct, o.num_levels
         self.value_dim = head_width(dim, o.num_heads, None)
-        self.key_dim = head_width(dim, o.num_heads, o.key_dim)
-        if self.key_dim < 1:
-            raise ValueError(f"key_dim must be at least 1, got {o.key_dim}")
+        self.key_dim = head_width(dim, o.num_heads, o.key_dim, "key_dim")
         self.num_heads = o.num_heads
         self.widths = (o.num_heads * self.key_dim, o.num_heads * self.key_dim, dim)
         self.qkv = Linear(dim, sum(self.widths), bias=False)

@@ -101,9 +101,7 @@ class LinearAttention(Mixer):
                 f"normalize must be False or a norm with feature_map={o.feature_map!r}: its weights can be negative"
             )
         self.value_dim = head_width(dim, o.num_heads, None)
-        self.key_dim = head_width(dim, o.num_heads, o.key_dim)
-        if self.key_dim < 1:
-            raise ValueError(f"key_dim must be at least 1, got {o.key_dim}")
+        self.key_dim = head_width(dim, o.num_heads, o.key_dim, "key_dim")
         self.num_heads, self.normalize, self.causal = o.num_heads, o.normalize is True, o.causal
         self.norm = create_norm(o.normalize, dim) if isinstance(o.normalize, str) else None
         self.rope = (
