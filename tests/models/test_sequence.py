@@ -121,7 +121,7 @@ def test_wrong_input(x: torch.Tensor, message: str) -> None:
 
 
 def test_wrong_models() -> None:
-    with pytest.raises(ValueError, match="exactly one of vocab_size and num_features"):
+    with pytest.raises(ValueError, match="exactly one of vocab_size, num_features and stream"):
         create_model("transformer")
     with pytest.raises(ValueError, match="pool must be None, 'mean' or 'last', got 'max'"):
         create_model("transformer", vocab_size=3, pool="max")

@@ -134,7 +134,8 @@ CSV_FAULTS = [
     (b"a,kind\n" + b"1,u\n2,v\n" * 5, "10 labelled sequences are too few; at least 20 are needed"),
     (b"a,kind\n" + b"1,u\n2,u\n" * 20, "the target has only one value, 'u': nothing to learn"),
     (b"a,kind\n" + b"1,u\n2,v\n" * 20, "only 2 different sequences: too few for train, validation and test"),
-    (b"name,kind\n" + b"ab,u\ncd,v\n" * 20, "has no numeric column besides the target"),
+    (b"name,kind\n" + b"ab,u\ncd,v\n" * 20, "only 2 different sequences: too few"),
+    (b"day,kind\n" + b"2020-01-03,u\n2020-01-04,v\n" * 20, "has no numeric column besides the target"),
     (
         b"a,kind\n" + b"".join(b"%d,n%d\n" % (i, i) for i in range(40)),
         "has 40 different values in 40 rows; a class",

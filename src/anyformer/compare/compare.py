@@ -26,6 +26,7 @@ from anyformer.machine import available_cores
 from anyformer.processes import start_server
 from anyformer.spelling import option
 from anyformer.tasks import Task
+from anyformer.tasks.memory import IN_MEMORY, Memory, on_disk
 from anyformer.terminal import new_console
 
 DEFAULT_TASKS: tuple[tuple[str, dict[str, Any], float], ...] = (
@@ -37,7 +38,7 @@ DEFAULT_BUDGET = "100s"
 
 
 def compare(
-    task: Task | str | os.PathLike[str] | None = None,
+    task: Task | str | os.PathLike[str] | Memory | None = None,
     models: str | Sequence[Model] | Mapping[str, Model] | None = None,
     *,
     budget: str | float | None = None,
@@ -65,7 +66,8 @@ def compare(
     interruption.
 
     Args:
-        task: a task's name, a path to data, or a task; generated recall and real bytes when left out.
+        task: a task's name, a path to data, a task, or data in memory, which is written into the folder: a pandas
+            DataFrame, or arrays ``(x, y)``, as those of an ``.npz`` file. Left out: recall and real bytes.
         models: candidates: names, specs (one line, dict, YAML file), ``file.py:Mixer``; a mapping names them.
         budget: time for everything (``"60s"``, ``"10m"``, ``"2h"``), or of each run ``"500 steps"``, ``"1M tokens"``.
         out: folder for the results; by default named after the task and the time.
@@ -94,6 +96,11 @@ def compare(
         MachineFault: for a fault of the machine, such as a full disk; finished work is safe, and can be resumed.
     """
     given = dict(locals())
+    if isinstance(task, IN_MEMORY):
+        if resume or more is not None:
+            _refuse_beside_a_plan(given)
+        with on_disk(task, _new_folder(out) or _default_folder(["data"])) as path:
+            return compare(**{**given, "task": path, "out": path.parent})
     refuse_while_importing()
     console, start = new_console(quiet=quiet), now()
     start_server()
@@ -167,7 +174,8 @@ def _refuse_beside_a_plan(given: Mapping[str, Any]) -> None:
     takes |= {"accept_changed_data"} if given["resume"] else set()
     takes |= {"task"} if isinstance(given["task"], Task) else set()
     defaults = {name: p.default for name, p in inspect.signature(compare).parameters.items()}
-    if others := [name for name, value in given.items() if name not in takes and value != defaults[name]]:
+    named = [name for name, value in given.items() if isinstance(value, IN_MEMORY) or value != defaults[name]]
+    if others := [name for name in named if name not in takes]:
         raise ValueError(f"{mode} goes on with the plan in its folder: it takes no {' and no '.join(others)}")
 
 

@@ -15,10 +15,12 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from anyformer.contract import Call, Context
+from anyformer.embed import create_embedder
 from anyformer.layers.linear import Linear
 from anyformer.layers.norms import create_norm
 from anyformer.models.build import Backbone, decoder_of, encoder_of
 from anyformer.models.spec import ModelSpec, load_spec
+from anyformer.schema import StreamFacts, Values
 from anyformer.state import State
 from anyformer.user_code import save_code, trusted_config
 
@@ -74,14 +76,15 @@ def _readable_by_umask(path: Path) -> None:
 
 
 class SequenceModel(nn.Module, _Saved):
-    """A model of sequences of tokens or features, with an output for each token or one for the sequence.
+    """A model of sequences of tokens, features or fields, with an output for each element or one for the sequence.
 
     Build it with :func:`create_model`; save and load it with ``save_pretrained`` and ``from_pretrained``.
 
     Args:
         spec: fields of a :class:`ModelSpec`.
         vocab_size: number of tokens, for x (B, T) int64; or
-        num_features: number of features, for x (B, T, num_features) float.
+        num_features: number of features, for x (B, T, num_features) float; or
+        stream: fields of a :class:`anyformer.schema.StreamFacts`, for x a dict of fields.
         num_outputs: outputs O, by default ``vocab_size``.
         pool: ``None`` for an output for each token (B, T, O); ``"mean"`` of the real tokens, or the ``"last"`` of
             them, for one for each sequence (B, O).
@@ -94,15 +97,17 @@ class SequenceModel(nn.Module, _Saved):
         num_features: int | None = None,
         num_outputs: int | None = None,
         pool: str | None = None,
+        stream: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        if (vocab_size is None) == (num_features is None):
+        if sum(given is not None for given in (vocab_size, num_features, stream)) != 1:
             raise ValueError(
-                f"exactly one of vocab_size and num_features must be given, got {vocab_size} and {num_features}"
+                f"exactly one of vocab_size, num_features and stream must be given, got {vocab_size}, {num_features} "
+                f"and {stream}"
             )
         _check_sizes(vocab_size=vocab_size, num_features=num_features, num_outputs=num_outputs)
         if num_outputs is None and vocab_size is None:
-            raise ValueError("num_outputs must be given for a model of features")
+            raise ValueError("num_outputs must be given for a model of features or fields")
         if pool not in POOLS:
             raise ValueError(f"pool must be None, 'mean' or 'last', got {pool!r}")
         self.spec = ModelSpec.model_validate(spec)
@@ -113,7 +118,10 @@ class SequenceModel(nn.Module, _Saved):
         assert outputs is not None
         self.num_outputs = outputs
         D = self.spec.dim
-        self.embed = _embedding(vocab_size, num_features, D)
+        self.facts = None if stream is None else StreamFacts.model_validate(stream)
+        self.embed = (
+            _embedding(vocab_size, num_features, D) if self.facts is None else create_embedder(self.facts, D)
+        )
         self.embed_norm = (
             create_norm(self.spec.norm, D, self.spec.norm_eps) if self.spec.embed_norm else nn.Identity()
         )
@@ -127,7 +135,7 @@ class SequenceModel(nn.Module, _Saved):
 
     def forward(
         self,
-        x: Tensor,
+        x: Tensor | Values,
         mask: Tensor | None = None,
         *,
         positions: Tensor | None = None,
@@ -144,7 +152,7 @@ class SequenceModel(nn.Module, _Saved):
 
     def stream(
         self,
-        x: Tensor,
+        x: Tensor | Values,
         state: State,
         mask: Tensor | None = None,
         *,
@@ -162,9 +170,28 @@ class SequenceModel(nn.Module, _Saved):
         """Return the number of trainable parameters, shared ones counted once."""
         return sum(p.numel() for p in self.parameters())
 
-    def _embed(self, x: Tensor) -> Tensor:
-        x = embed_checked(self.embed, x, self.vocab_size, self.num_features)
-        return self.embed_norm(x * self.spec.dim**0.5 if self.spec.scale_embeddings else x)
+    def example(self, batch: int, length: int, generator: torch.Generator | None = None) -> Tensor | Values:
+        """Return inputs x drawn at random, on the CPU; records have their own length."""
+        if self.facts is not None:
+            return self.facts.example(batch, length, generator)
+        if self.vocab_size is not None:
+            return torch.randint(self.vocab_size, (batch, length), generator=generator)
+        assert self.num_features is not None
+        return torch.randn(batch, length, self.num_features, generator=generator)
+
+    def length(self, x: Tensor | Values) -> int:
+        """Return the number of elements T of inputs x."""
+        if isinstance(x, Tensor):
+            return x.shape[1]
+        assert self.facts is not None
+        return self.facts.length(x)
+
+    def _embed(self, x: Tensor | Values) -> Tensor:
+        if self.facts is None:
+            h = embed_checked(self.embed, x, self.vocab_size, self.num_features)
+        else:
+            h = self.embed(x)
+        return self.embed_norm(h * self.spec.dim**0.5 if self.spec.scale_embeddings else h)
 
 
 class EncoderDecoder(nn.Module, _Saved):
@@ -248,6 +275,7 @@ def create_model(
     num_features: int | None = None,
     num_outputs: int | None = None,
     pool: str | None = None,
+    stream: dict[str, Any] | None = None,
     trust_code: bool = False,
     **changes: Any,
 ) -> SequenceModel:
@@ -258,13 +286,13 @@ def create_model(
 
     Args:
         spec, changes, trust_code: arguments of :func:`load_spec`.
-        vocab_size, num_features, num_outputs, pool: arguments of :class:`SequenceModel`.
+        vocab_size, num_features, num_outputs, pool, stream: arguments of :class:`SequenceModel`.
 
     Raises:
         ValueError: saying what in the spec is wrong, and what was expected.
     """
     fields = load_spec(spec, trust_code=trust_code, **changes).model_dump()
-    return SequenceModel(fields, vocab_size, num_features, num_outputs, pool)
+    return SequenceModel(fields, vocab_size, num_features, num_outputs, pool, stream)
 
 
 def pooled(h: Tensor, mask: Tensor | None, pool: str | None) -> Tensor:
@@ -282,9 +310,11 @@ def pooled(h: Tensor, mask: Tensor | None, pool: str | None) -> Tensor:
 
 
 def embed_checked(
-    embed: nn.Module, x: Tensor, vocab_size: int | None, num_features: int | None, name: str = "x"
+    embed: nn.Module, x: Tensor | Values, vocab_size: int | None, num_features: int | None, name: str = "x"
 ) -> Tensor:
     """Embed x, after a check of its shape, dtype and range."""
+    if not isinstance(x, Tensor):
+        raise ValueError(f"{name} must be a tensor, got {type(x).__name__}")
     if vocab_size is not None:
         if x.dim() != 2 or x.dtype not in (torch.int64, torch.int32):
             raise ValueError(f"{name} must be tokens (batch, time) of int64, got {tuple(x.shape)} {x.dtype}")

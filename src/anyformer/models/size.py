@@ -12,6 +12,7 @@ from anyformer.models.sequence import EncoderDecoder, SequenceModel
 from anyformer.models.spec import ModelSpec
 from anyformer.ops import FlopCounter
 from anyformer.parts import option_names
+from anyformer.schema import Values
 
 
 def count_parameters(spec: ModelSpec, **io: Any) -> int:
@@ -120,11 +121,11 @@ def _fit_channel(spec: ModelSpec, target: int, io: dict[str, Any]) -> list[Model
 
 
 @torch.no_grad()
-def flops_per_token(model: SequenceModel, x: Tensor) -> float:
-    """Return the FLOPs for each token of a forward pass over x (1, T, ...)."""
+def flops_per_token(model: SequenceModel, x: Tensor | Values) -> float:
+    """Return the FLOPs for each token of a forward pass over x, one sequence."""
     was_training = model.training
     model.eval()
     with FlopCounter() as counter:
         model(x)
     model.train(was_training)
-    return counter.total / x.shape[1]
+    return counter.total / model.length(x)

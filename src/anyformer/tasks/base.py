@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from anyformer.metrics import Metric, create_metric
 from anyformer.objectives import Objective
 from anyformer.questions import Question, Target
+from anyformer.schema import StreamFacts, Values
 from anyformer.spelling import option
 from anyformer.tasks.subsets import spread_order, stratified_order
 
@@ -35,24 +37,41 @@ class DataError(ValueError):
 class Batch:
     """A model's inputs and their targets.
 
-    ``x`` is ``(B, T)`` int64 tokens or ``(B, T, F)`` float32; ``mask`` is ``(B, T)`` bool, True at real
-    tokens, or None where all are real. Where targets are normalised numbers, ``targets * scale + shift`` is in
-    the user's units; both are float64, as large numbers lose their last digits in float32.
+    Attributes:
+        inputs: ``(B, T)`` int64 tokens, ``(B, T, F)`` float32 numbers, or fields by name
+            (:data:`anyformer.schema.Values`).
+        targets: in the form that the task's objective states.
+        mask: ``(B, T)`` bool, True at real elements, or None if all are real.
+        shift, scale: float64, of targets that are normalised numbers: ``targets * scale + shift`` is in the user's
+            units. (Large numbers lose their last digits in float32.)
     """
 
-    x: Tensor
+    inputs: Tensor | Values
     targets: Tensor
     mask: Tensor | None = None
     shift: Tensor | None = None
     scale: Tensor | None = None
 
+    @property
+    def x(self) -> Tensor:
+        """The inputs, if they are one tensor."""
+        assert isinstance(self.inputs, Tensor), f"the inputs are the fields {', '.join(self.inputs)}"
+        return self.inputs
+
     def __len__(self) -> int:
-        return self.x.shape[0]
+        return self.targets.shape[0]
+
+    def __getitem__(self, samples: slice) -> Batch:
+        return self._map(lambda value: value[samples])
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on another device."""
-        fields = {name: value for name, value in vars(self).items() if value is not None}
-        return replace(self, **{name: value.to(device) for name, value in fields.items()})
+        return self._map(lambda value: value.to(device))
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        return Batch(
+            **{name: tree_map(function, value) for name, value in vars(self).items() if value is not None}
+        )
 
     @property
     def target(self) -> Target:
@@ -81,7 +100,8 @@ class Task(ABC):
     objective: Objective
     vocab_size: int | None = None
     num_features: int | None = None
-    """Exactly one of ``vocab_size`` and ``num_features`` is set: inputs are tokens or numbers."""
+    stream: StreamFacts | None = None
+    """Exactly one of ``vocab_size``, ``num_features`` and ``stream`` is set: inputs are tokens, numbers or fields."""
     metric: Metric
     train_length: int
     lengths: tuple[int, ...] = ()

@@ -28,6 +28,7 @@ class Choices:
     groups: list[str] = field(default_factory=list)
     text: str | None = None
     keep: list[str] = field(default_factory=list)
+    categories: list[str] = field(default_factory=list)
     context: int | None = None
     horizon: int | None = None
     length: int | None = None
@@ -47,7 +48,7 @@ class Choices:
         for name in names:
             value = getattr(self, name)
             if value not in (None, []):
-                name = name.removesuffix("s") if name == "groups" else name
+                name = {"groups": "group", "categories": "category"}.get(name, name)
                 hint = f"; {instead}" if instead else ""
                 raise ValueError(f"{option(name)} does not apply to {what}, got {value!r}{hint}")
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from anyformer.spelling import option
 from anyformer.tasks.base import DataError
+from anyformer.tasks.categorycolumns import is_category
 from anyformer.tasks.dates import read_dates
 from anyformer.tasks.reading import Table
 from anyformer.tasks.tables import check_column
@@ -87,6 +88,7 @@ def input_columns(
     *,
     labels: np.ndarray | None = None,
     text: bool = False,
+    categories: list[str] | None = None,
 ) -> list[str]:
     """Return the columns of numbers that are inputs; remarks list all others with the reason.
 
@@ -99,12 +101,20 @@ def input_columns(
         remarks: takes the reasons.
         labels: each row's label, as numbers; None for a series, in which the order of rows may be known.
         text: True if one of the columns of text could be read as bytes instead.
+        categories: columns named as categories; texts whose values repeat are added. None if categories are no inputs.
     """
     found, why = list[str](), dict[str, list[str]]()
     for place, name in enumerate(table.frame.columns):
         if name in used:
             continue
-        reason = _no_numbers(table, name, text)
+        reason = _no_numbers(table, name, text, categories is not None)
+        if categories is not None and (
+            name in categories or (reason == _texts(text, True) and is_category(table, name))
+        ):
+            _check_category(table, name, reason, keep)
+            categories += [name] * (name not in categories)
+            remarks.extend(table.of_marks(name))
+            continue
         if reason is not None and name in keep:
             raise DataError(
                 f"{option('keep')}: column {name!r} of {table.path} holds no numbers (but {table.shown(name)})"
@@ -126,7 +136,7 @@ def input_columns(
 
 def _about(reason: str, name: str) -> str:
     """Return a reason, with the options in it naming the column."""
-    for argument in ("keep", "text", "group"):
+    for argument in ("keep", "text", "group", "category"):
         reason = reason.replace(option(argument, "NAME"), option(argument, name))
     return reason
 
@@ -135,23 +145,43 @@ def _listed(names: list[str]) -> str:
     return ", ".join(map(repr, names))
 
 
-def _no_numbers(table: Table, name: str, text: bool) -> str | None:
+def _check_category(table: Table, name: str, reason: str | None, keep: Sequence[str]) -> None:
+    """Raise ``DataError`` if a column cannot be a category."""
+    what = f"{option('category')}: column {name!r} of {table.path}"
+    if name in keep:
+        raise DataError(f"{what} is also named by {option('keep')}")
+    if reason is not None and reason in (_EMPTY, _LISTS):
+        raise DataError(f"{what} is {reason}" if reason == _EMPTY else f"{what} is one {reason}")
+
+
+_EMPTY, _LISTS = "without any value", "of lists or objects"
+
+
+def _texts(text: bool, categories: bool) -> str:
+    """Return the reason why a column of text is no input, with the options that change it."""
+    if not categories:
+        return "not numeric: texts and categories are no inputs of a forecast yet"
+    how = f", {option('text', 'NAME')} reads it as bytes" if text else ""
+    return f"texts that hardly repeat; {option('category', 'NAME')} takes it for a category{how}"
+
+
+def _no_numbers(table: Table, name: str, text: bool, categories: bool) -> str | None:
     """Return why a column is no numeric input; None if it is one."""
     column = table.frame[name]
     if column.isna().all():
-        return "without any value"
+        return _EMPTY
     if table.numbers(name) is not None:
         return None
     if name in table.refusals:
         return f"which {table.refusals[name]}"
     if holds_lists(column):
-        return "of lists or objects"
+        return _LISTS
     if read_dates(table.frame, [name]) is not None:
         return "of dates"
-    if not pd.api.types.is_object_dtype(column) and not pd.api.types.is_string_dtype(column):
+    typed = not pd.api.types.is_object_dtype(column) and not pd.api.types.is_string_dtype(column)
+    if typed and not isinstance(column.dtype, pd.CategoricalDtype):
         return f"of the type {column.dtype}, which is not read"
-    how = f" ({option('text', 'NAME')} reads it as bytes)" if text else ""
-    return f"not numeric: texts and categories are not inputs yet{how}"
+    return _texts(text, categories)
 
 
 def holds_lists(column: pd.Series) -> bool:

@@ -5,12 +5,17 @@ A task encodes its own data by these, and :mod:`anyformer.tasks.unseen` encodes 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+import torch
+from pydantic import BaseModel, ConfigDict, Discriminator, TypeAdapter
+from torch import Tensor
 
+from anyformer.schema import Field, StreamFacts
 from anyformer.tasks.calendar import Step
+from anyformer.tasks.categories import Category
 from anyformer.tasks.datereading import DateReading
 from anyformer.tasks.numbercells import Convention
 
@@ -96,7 +101,8 @@ class LabelledEncoding(_Record):
 
     Attributes:
         targets: names of the predicted columns.
-        vocab_size, standard: exactly one is set: tokens, or features.
+        vocab_size: number of tokens, if the inputs are tokens.
+        standard, categories: encode the numbers and the categories; at least one is set if the inputs are not tokens.
         classes: names of the classes, if a class is predicted.
         shift, scale: of the standardised targets, if numbers are predicted.
     """
@@ -106,9 +112,42 @@ class LabelledEncoding(_Record):
     targets: list[str]
     vocab_size: int | None = None
     standard: Standard | None = None
+    categories: list[Category] = []
     classes: list[str] | None = None
     shift: list[float] | None = None
     scale: list[float] | None = None
+
+    def inputs(self, x: np.ndarray, texts: Mapping[str, np.ndarray]) -> Inputs:
+        """Return tokens, or numbers and categories, as arrays, which :func:`as_tensors` turns into a model's inputs.
+
+        Args:
+            x: tokens ``(N, T)``, or numbers ``(N, T, F)`` with NaN where one is missing, none without ``standard``.
+            texts: for each category ``(N, T)`` texts, None where one is missing; ``(N,)`` if each sequence is a record,
+                whose numbers are the ``T`` columns of ``x``.
+        """
+        if self.vocab_size is not None:
+            return x
+        numbers = None if self.standard is None else self.standard.encode(x)
+        if not self.categories:
+            assert numbers is not None
+            return numbers
+        codes = {category.name: category.encode(texts[category.name]) for category in self.categories}
+        if numbers is None:
+            return codes
+        if self.layout.kind == "columns":
+            return {**{name: numbers[:, place] for place, name in enumerate(self.layout.columns)}, **codes}
+        return {NUMBERS: numbers, **codes}
+
+    def stream(self) -> StreamFacts | None:
+        """Return the fields of the inputs; None if they are tokens, or numbers alone."""
+        if not self.categories:
+            return None
+        width = 0 if self.standard is None else len(self.standard.mean[0]) * (1 + self.standard.marks)
+        record = self.layout.kind == "columns"
+        names = self.layout.columns if record else [NUMBERS]
+        fields = [Field(name=name, width=width) for name in names if width]
+        fields += [Field(name=category.name, size=category.size) for category in self.categories]
+        return StreamFacts(shape="record" if record else "sequence", fields=fields)
 
 
 class ForecastEncoding(_Record):
@@ -153,11 +192,26 @@ class ForecastEncoding(_Record):
 
 
 Encoding = LabelledEncoding | ForecastEncoding
+Inputs = np.ndarray | dict[str, np.ndarray]
+"""Arrays ``(N, ...)``, one or by field."""
+NUMBERS = "(numbers)"
+"""The field of a sequence's columns of numbers, side by side."""
+
+
+def as_tensors(inputs: Inputs, rows: np.ndarray | slice = slice(None)) -> Tensor | dict[str, Tensor]:
+    """Return rows of the inputs as tensors: int64 or float32."""
+    if isinstance(inputs, dict):
+        return {name: _as_tensor(value[rows]) for name, value in inputs.items()}
+    return _as_tensor(inputs[rows])
+
+
+def _as_tensor(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32 if values.dtype.kind == "f" else np.int64))
 
 
 def load_encoding(fields: dict[str, Any]) -> Encoding:
     """Return the encoding with these fields, as ``model_dump`` gave them; ``ValueError`` if they fit none."""
-    adapter: TypeAdapter[Encoding] = TypeAdapter(Annotated[Encoding, Field(discriminator="kind")])
+    adapter: TypeAdapter[Encoding] = TypeAdapter(Annotated[Encoding, Discriminator("kind")])
     return adapter.validate_python(fields)
 
 

@@ -33,7 +33,7 @@ _TABLES |= {".jsonl": read_jsonl, ".ndjson": read_jsonl}
 KINDS = ("forecast", "classify", "regress")
 OPTIONS: dict[str, tuple[str, ...]] = {
     "tables": (
-        *("kind", "date", "date_format", "dayfirst", "tz", "group", "keep", "drop"),
+        *("kind", "date", "date_format", "dayfirst", "tz", "group", "keep", "category", "drop"),
         *("decimal", "thousands", "missing"),
     ),
     "tables that are forecast": ("context", "horizon"),
@@ -56,6 +56,7 @@ def open_data(
     group: str | Sequence[str] | None = None,
     text: str | None = None,
     keep: str | Sequence[str] | None = None,
+    category: str | Sequence[str] | None = None,
     drop: str | Sequence[str] | None = None,
     context: int | None = None,
     horizon: int | None = None,
@@ -83,6 +84,7 @@ def open_data(
         group: the column, or columns, whose values identify series, or sequences in long format.
         text: the column of text; found where there are no columns of numbers.
         keep: columns of numbers that are inputs although they look like row numbers or ids.
+        category: columns to read as categories, such as codes written as numbers; texts that repeat are found.
         drop: columns to leave out.
         context, horizon: of a forecast, in steps.
         length: bytes in a window of text, or the most bytes taken of each text, or rows of each group.
@@ -106,6 +108,7 @@ def open_data(
         "kind": kind, "date": date, "group": group, "text": text, "keep": keep, "drop": drop, "context": context,
         "horizon": horizon, "length": length, "decimal": decimal, "thousands": thousands, "missing": missing,
         "axes": axes, "raw": raw or None, "target": target, "date_format": date_format, "dayfirst": dayfirst, "tz": tz,
+        "category": category,
     }  # fmt: skip
     if what == "text":
         _refuse(path, what, given)

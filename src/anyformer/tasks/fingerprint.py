@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
 
 from anyformer.files import file_digest
 from anyformer.tasks.base import SPLITS, DataError, Task
@@ -95,11 +96,15 @@ def sample_of_task(task: Task) -> str:
     for split, size in sizes.items():
         index = np.unique(np.linspace(0, size - 1, min(SAMPLES, size)).astype(np.int64))
         batch = task._take(split, index, task.train_length)
-        for name, value in vars(batch).items():
-            if value is not None:
-                array = np.ascontiguousarray(value.cpu().numpy())
-                state.update(f"{split} {name} {array.dtype} {array.shape}".encode())
-                state.update(array.tobytes())
+        fields = {"x": batch.inputs} if isinstance(batch.inputs, Tensor) else batch.inputs
+        others = {
+            name: value for name, value in vars(batch).items() if name != "inputs" and value is not None
+        }
+        arrays = {**fields, **others}
+        for name, value in arrays.items():
+            array = np.ascontiguousarray(value.cpu().numpy())
+            state.update(f"{split} {name} {array.dtype} {array.shape}".encode())
+            state.update(array.tobytes())
     return state.hexdigest()
 
 

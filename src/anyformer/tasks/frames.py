@@ -57,7 +57,9 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task:
     by_group = bool(choices.groups) and _constant_in_groups(table, choices, groups)
     if choices.kind == "forecast" or (choices.kind is None and dated is not None and not by_group):
         kinds = f"{option('kind', 'classify')} or {option('kind', 'regress')}"
-        choices.refuse("forecasts", "text", "length", instead=f"{kinds} predicts rows or groups")
+        choices.refuse(
+            "forecasts", "text", "length", "categories", instead=f"{kinds} predicts rows or groups"
+        )
         if choices.kind is None:
             remarks.append(f"a table with dates is forecast; give {kinds} to predict each row")
         return _open_series(table, choices, groups, dated, remarks)
@@ -89,6 +91,7 @@ def _chosen(table: Table, given: dict[str, Any]) -> tuple[Choices, Table, list[s
         targets=columns_named(table, given.pop("target"), "target"),
         groups=columns_named(table, given.pop("group"), "group"),
         keep=columns_named(table, given.pop("keep"), "keep"),
+        categories=columns_named(table, given.pop("category"), "category"),
         **given,
     )
     for name in [choices.text] if choices.text else []:
@@ -99,6 +102,7 @@ def _chosen(table: Table, given: dict[str, Any]) -> tuple[Choices, Table, list[s
         *dated_columns(frame, choices.date),
         choices.text,
         *choices.keep,
+        *choices.categories,
     }
     for name in dropped:
         if name in asked:
@@ -157,7 +161,7 @@ def _guess_target(
 
 
 def _open_texts(table: Table, name: str, choices: Choices, remarks: list[str]) -> ByteTask:
-    choices.refuse("text without a label", "groups", "keep", "date")
+    choices.refuse("text without a label", "groups", "keep", "categories", "date")
     others = [repr(other) for other in table.frame.columns if other != name]
     if others:
         remarks.append(

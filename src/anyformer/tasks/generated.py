@@ -45,7 +45,8 @@ class GeneratedTask(Task):
                 {name: value[rows] for name, value in self._block(split, int(block), length).items()}
             )
         arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return Batch(**{name: torch.from_numpy(value) for name, value in arrays.items()})
+        tensors = {name: torch.from_numpy(value) for name, value in arrays.items()}
+        return Batch(tensors.pop("x"), **tensors)
 
     def _block(self, split: Split, block: int, length: int) -> dict[str, np.ndarray]:
         key = (split, block, length)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from anyformer.metrics import create_metric
 from anyformer.objectives import Classify, Regress
 from anyformer.questions import Question
 from anyformer.tasks.base import SPLITS, Batch, DataError, Reference, Split, Task
-from anyformer.tasks.encoding import DataLayout, LabelledEncoding, Standard
+from anyformer.tasks.categories import Category, describe_categories
+from anyformer.tasks.encoding import DataLayout, LabelledEncoding, Standard, as_tensors
 from anyformer.tasks.references import references_for
 
 FEWEST = 20
@@ -36,7 +38,8 @@ class LabelledTask(Task):
         values: names of the numbers to predict.
         by_place: standardise each position of ``x`` by itself, as it is a column and not a moment in time.
         vocab_size: number of tokens.
-        layout: how the data was read, if new data can be read alike.
+        layout: how the data was read, where new data can be read in the same way; needed with ``texts``.
+        texts: categories by name, ``(N, T)`` texts or None, or ``(N,)`` where each sequence is a record of its columns.
         name, seed: of the task.
         facts, remarks: from the reader of the data.
     """
@@ -53,6 +56,7 @@ class LabelledTask(Task):
         by_place: bool = False,
         vocab_size: int | None = None,
         layout: DataLayout | None = None,
+        texts: Mapping[str, np.ndarray] | None = None,
         seed: int = 0,
         facts: dict[str, Any] | None = None,
         remarks: Sequence[str] = (),
@@ -68,22 +72,44 @@ class LabelledTask(Task):
             raise DataError(
                 f"{name}: the target has only one value, {self.classes[0]!r}: nothing to learn{lost}"
             )
-        self._index = split_alike(x, mask, y if classes is not None else None, seed, name, lost)
+        texts = dict(texts or {})
+        self._index = split_alike(x, mask, y if classes is not None else None, seed, name, lost, texts)
         self.vocab_size = vocab_size
         self._values, self._layout = list(values), layout
         self._standard: Standard | None = None
-        self._x = x
+        self._categories = list[Category]()
         if vocab_size is None:
-            train = self._index["train"]
-            known = None if self._mask is None else self._mask[train]
-            marks = bool(np.isnan(x).any())
-            self._standard = Standard.fit(x[train].astype(np.float64), known, by_place=by_place, marks=marks)
-            self._x = self._standard.encode(x)
+            self._fit_inputs(x, texts, by_place)
+        fitted = LabelledEncoding(
+            layout=layout or DataLayout(kind="arrays"),
+            targets=self._values,
+            vocab_size=vocab_size,
+            standard=self._standard,
+            categories=self._categories,
+        )
+        self._x = fitted.inputs(x, texts)
+        self.stream = fitted.stream()
+        if self.stream is not None and self.stream.shape == "record":
+            self.train_length = len(self.stream.fields)
+        elif self.stream is None and vocab_size is None:
+            assert isinstance(self._x, np.ndarray)
             self.num_features = self._x.shape[2]
         if self.classes is not None:
             self._set_classes(y, values)
         else:
             self._set_values(y, values)
+
+    def _fit_inputs(self, x: np.ndarray, texts: Mapping[str, np.ndarray], by_place: bool) -> None:
+        """Fit the encoding of the inputs on the train split."""
+        train = self._index["train"]
+        known = None if self._mask is None else self._mask[train]
+        if x.size:
+            marks = bool(np.isnan(x).any())
+            self._standard = Standard.fit(x[train].astype(np.float64), known, by_place=by_place, marks=marks)
+        real = {name: t if self._mask is None else t[self._mask] for name, t in texts.items()}
+        fit = {name: t[train] if known is None else t[train][known] for name, t in texts.items()}
+        self._categories = [Category.fit(name, t) for name, t in fit.items()]
+        describe_categories(self._categories, real, self._remarks)
 
     def _set_classes(self, y: np.ndarray, values: Sequence[str]) -> None:
         assert self.classes is not None
@@ -126,10 +152,7 @@ class LabelledTask(Task):
     def _take(self, split: Split, index: np.ndarray, length: int) -> Batch:
         rows = self._index[split][index]
         mask = None if self._mask is None else torch.from_numpy(self._mask[rows])
-        if self.vocab_size:
-            x = torch.from_numpy(self._x[rows].astype(np.int64))
-        else:
-            x = torch.from_numpy(self._x[rows].astype(np.float32))
+        x = as_tensors(self._x, rows)
         if self._scale is None:
             return Batch(x, torch.from_numpy(self._y[rows]), mask)
         shift, scale = (torch.from_numpy(a[None]) for a in (self._shift, self._scale))
@@ -145,7 +168,8 @@ class LabelledTask(Task):
         """Return one cluster for equal sequences, as their predictions are equal."""
         rows = self._index[split]
         codes: dict[bytes, int] = {}
-        hashes = _hashes(self._x[rows], None if self._mask is None else self._mask[rows])
+        parts = list(self._x.values()) if isinstance(self._x, dict) else [self._x]
+        hashes = _hashes([part[rows] for part in parts], None if self._mask is None else self._mask[rows])
         return np.array([codes.setdefault(key, len(codes)) for key in hashes])
 
     @property
@@ -164,6 +188,7 @@ class LabelledTask(Task):
             targets=self._values,
             vocab_size=self.vocab_size,
             standard=self._standard,
+            categories=self._categories,
             classes=self.classes,
             shift=None if self._scale is None else self._shift.tolist(),
             scale=None if self._scale is None else self._scale.tolist(),
@@ -200,13 +225,14 @@ def split_alike(
     seed: int,
     name: str = "data",
     lost: str = "",
+    texts: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> dict[Split, np.ndarray]:
     """Return the indices of samples in the three splits: stratified by label, in order of hash, equal ones together.
 
     ``lost`` ends the message if too few samples are different: what was left out of them.
     """
     alike: dict[bytes, list[int]] = {}
-    for number, key in enumerate(_hashes(x, mask, seed)):
+    for number, key in enumerate(_hashes([x, *texts.values()], mask, seed)):
         alike.setdefault(key, []).append(number)
     strata: dict[int, list[bytes]] = {}
     for key_bytes in sorted(alike):
@@ -228,9 +254,15 @@ def split_alike(
     return {split: np.array(sorted(part)) for split, part in parts.items()}
 
 
-def _hashes(x: np.ndarray, mask: np.ndarray | None, seed: int = 0) -> Iterator[bytes]:
-    """Yield a hash of each sample's real tokens."""
-    for number in range(len(x)):
-        real = x[number] if mask is None else x[number][mask[number]]
-        salt = b"%016d" % (seed % 10**16)
-        yield blake2b(np.ascontiguousarray(real).tobytes(), digest_size=16, salt=salt).digest()
+def _hashes(parts: list[np.ndarray], mask: np.ndarray | None, seed: int = 0) -> Iterator[bytes]:
+    """A hash of what is real in each sample of arrays ``(N, ...)``."""
+    salt = b"%016d" % (seed % 10**16)
+    for number in range(len(parts[0])):
+        found = blake2b(digest_size=16, salt=salt)
+        for part in parts:
+            real = part[number] if mask is None else part[number][mask[number]]
+            texts = part.dtype == object
+            found.update(
+                repr(np.asarray(real).tolist()).encode() if texts else np.ascontiguousarray(real).tobytes()
+            )
+        yield found.digest()

@@ -91,7 +91,7 @@ def classes_of(
     Equal numbers are one class however they are written: 1, "1", 1.0. Its name is the text, or that of
     the number if there are several.
     """
-    texts = keys.map(_name)
+    texts = keys.map(class_name)
     if values is None or pd.api.types.is_bool_dtype(keys) or (values.abs() >= 2**53).any():
         codes, names = pd.factorize(texts, sort=True)
         folded = pd.Series(names).str.casefold()
@@ -103,14 +103,14 @@ def classes_of(
     found = []
     for code, value in enumerate(different):
         written = sorted(texts[codes == code].unique())
-        found.append(written[0] if len(written) == 1 else _name(float(value)))
+        found.append(written[0] if len(written) == 1 else class_name(float(value)))
         if len(written) > 1:
             remarks.append(f"{' and '.join(map(repr, written))} of {name!r} are one class: {found[-1]}")
     return codes.astype(np.int64), found
 
 
-def _name(value: object) -> str:
-    """Return the name of a class: whole numbers without a decimal point."""
+def class_name(value: object) -> str:
+    """Return the name of a class or category: whole numbers without a decimal point."""
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
     return str(value)

@@ -18,7 +18,7 @@ def suffix_of(path: Path) -> str:
 
 
 def is_packed(path: Path) -> bool:
-    """Whether a file is, by its name, a text packed by gzip."""
+    """True if a file is, by its name, a text packed by gzip."""
     return path.suffix.lower() == ".gz" and suffix_of(path) != ".gz"
 
 

@@ -23,6 +23,8 @@ from anyformer.tasks.evaluation import evaluate
 if TYPE_CHECKING:
     from anyformer.tasks.base import Batch, Split, Task
 
+BUCKETS = 2**13
+"""Number of buckets of hashed counts."""
 FIT_SAMPLES = 5000
 """Number of samples that the linear models are fitted on."""
 
@@ -306,38 +308,64 @@ class FlatLinear(_Fitted):
         return x.flatten(1).numpy().astype(np.float64)
 
 
+class FieldLinear(_Fitted):
+    """Ridge or logistic regression on numbers, laid flat, and on hashed counts of categories."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "linear", "a linear model on all numbers and counts of categories, penalty by validation"
+        )
+
+    def features(self, batch: Batch) -> sparse.csr_matrix:
+        """Return the numbers, zeros where masked, and each category's counts of 1- to 3-grams: ``(B, features)``."""
+        assert not isinstance(batch.inputs, Tensor)
+        found = []
+        for value in batch.inputs.values():
+            if value.is_floating_point():
+                x = value if batch.mask is None else value * batch.mask[..., None]
+                found.append(sparse.csr_matrix(x.flatten(1).numpy().astype(np.float64)))
+            else:
+                codes = value if value.dim() == 2 else value[:, None]
+                found.append(hashed_counts(codes, batch.mask if value.dim() == 2 else None))
+        return sparse.hstack(found, format="csr")
+
+
 class NGramLinear(_Fitted):
     """Ridge or logistic regression on hashed counts of 1-, 2- and 3-grams of tokens."""
-
-    width = 2**13
 
     def __init__(self) -> None:
         super().__init__("linear", "a linear model on counts of 1- to 3-grams, penalty by validation")
 
     def features(self, batch: Batch) -> sparse.csr_matrix:
-        """Return ``log(1 + count)`` of each bucket ``(B, width)``, rows of unit length."""
-        x = batch.x.numpy()
-        mask = np.ones_like(x, bool) if batch.mask is None else batch.mask.numpy()
-        rows, buckets = [], []
-        codes, known = np.zeros_like(x), np.ones_like(mask)
-        for n in range(1, 4):
-            if n > x.shape[1]:
-                break
-            tail = slice(n - 1, None)
-            codes = codes[:, : x.shape[1] - n + 1] * 65_599 + x[:, tail] + n
-            known = known[:, : x.shape[1] - n + 1] & mask[:, tail]
-            row, _ = np.nonzero(known)
-            rows.append(row)
-            buckets.append((codes[known] * 2_654_435_761 >> 7) % self.width)
-        row, bucket = np.concatenate(rows), np.concatenate(buckets)
-        ones = np.ones(len(row))
-        counts = sparse.coo_matrix((ones, (row, bucket)), shape=(len(x), self.width)).tocsr()
-        counts.data = np.log1p(counts.data)
-        norm = np.sqrt(np.asarray(counts.multiply(counts).sum(1))).clip(1e-12)
-        return sparse.csr_matrix(counts.multiply(1 / norm))
+        """Return ``log(1 + count)`` of each bucket ``(B, BUCKETS)``, rows of unit length."""
+        return hashed_counts(batch.x, batch.mask)
+
+
+def hashed_counts(tokens: Tensor, mask: Tensor | None) -> sparse.csr_matrix:
+    """Return ``log(1 + count)`` of hashed 1- to 3-grams of tokens ``(B, T)``: ``(B, BUCKETS)``, rows of unit length."""
+    x = tokens.numpy()
+    real = np.ones_like(x, bool) if mask is None else mask.numpy()
+    rows, buckets = [], []
+    codes, known = np.zeros_like(x), np.ones_like(real)
+    for n in range(1, 4):
+        if n > x.shape[1]:
+            break
+        tail = slice(n - 1, None)
+        codes = codes[:, : x.shape[1] - n + 1] * 65_599 + x[:, tail] + n
+        known = known[:, : x.shape[1] - n + 1] & real[:, tail]
+        row, _ = np.nonzero(known)
+        rows.append(row)
+        buckets.append((codes[known] * 2_654_435_761 >> 7) % BUCKETS)
+    row, bucket = np.concatenate(rows), np.concatenate(buckets)
+    counts = sparse.coo_matrix((np.ones(len(row)), (row, bucket)), shape=(len(x), BUCKETS)).tocsr()
+    counts.data = np.log1p(counts.data)
+    norm = np.sqrt(np.asarray(counts.multiply(counts).sum(1))).clip(1e-12)
+    return sparse.csr_matrix(counts.multiply(1 / norm))
 
 
 def references_for(task: Task) -> list[Reference]:
     """Return the predictors for tasks with one class, or numbers, for each sequence."""
     constant: Reference = Median() if isinstance(task.objective, Regress) else Majority()
+    if task.stream is not None:
+        return [constant, FieldLinear()]
     return [constant, FlatLinear() if task.num_features else NGramLinear()]

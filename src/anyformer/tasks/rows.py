@@ -12,6 +12,7 @@ import pandas as pd
 
 from anyformer.spelling import option
 from anyformer.tasks.base import DataError, check_integer
+from anyformer.tasks.categorycolumns import texts_of
 from anyformer.tasks.choices import Choices, fields_of_dates, note_missing, note_ungrouped, reasons
 from anyformer.tasks.columns import counters, input_columns
 from anyformer.tasks.datefitting import ways_of
@@ -34,17 +35,26 @@ def _features(
     *,
     text: bool,
     counting: Callable[[list[str]], dict[str, str]] = lambda names: {},
-) -> tuple[list[str], np.ndarray]:
-    """Return names and values ``(rows, columns)`` of the inputs, NaN where one is missing; no names if none is usable.
+) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:
+    """Return names and values ``(rows, columns)`` of the numbers, NaN where missing, and texts ``(rows,)`` by category.
 
     ``counting`` are columns that count the rows of their group, with the reason.
     """
-    names = input_columns(table, used, choices.keep, remarks, labels=labels.to_numpy(np.float64), text=text)
+    categories = list(choices.categories)
+    for name in used & {*categories}:
+        raise DataError(f"{option('category')}: column {name!r} of {table.path} has another part already")
+    names = input_columns(
+        *(table, used, choices.keep, remarks),
+        labels=labels.to_numpy(np.float64),
+        text=text,
+        categories=categories,
+    )
     gone = counting([name for name in names if name not in choices.keep])
     remarks.extend(f"left out: {name!r}, {why}" for name, why in gone.items())
     names = [name for name in names if name not in gone]
+    texts = {name: texts_of(table, name) for name in categories}
     if not names:
-        return [], np.empty((len(table.frame), 0))
+        return [], np.empty((len(table.frame), 0)), texts
     values = pd.DataFrame({name: table.numbers(name) for name in names})
     note_missing(values, "they are set to the mean and marked", remarks)
     for name in names:
@@ -54,7 +64,7 @@ def _features(
                 f"{name!r} has values so large (up to {values[name].abs().max():.3g}) that the others look the same "
                 f"beside them; {option('drop', name)} leaves it out"
             )
-    return names, values.to_numpy()
+    return names, values.to_numpy(), texts
 
 
 def _label_order(table: Table, targets: list[str]) -> pd.Series:
@@ -67,7 +77,10 @@ def _label_order(table: Table, targets: list[str]) -> pd.Series:
 
 
 def open_rows(table: Table, choices: Choices, dated: Dates | None, remarks: list[str]) -> LabelledTask:
-    """Return a task with a sequence for each row: the bytes of its text, or its numeric columns from left to right."""
+    """Return a task with a sequence for each row: the bytes of its text, or its numeric columns from left to right.
+
+    With categories a row is a record, whose fields are its numbers and its categories.
+    """
     used = {*choices.targets, *(dated.reading.columns if dated else ())}
     if dated is not None:
         remarks.append(f"left out: {dated.name!r}, the date, as each row is a sequence of its own")
@@ -83,26 +96,35 @@ def open_rows(table: Table, choices: Choices, dated: Dates | None, remarks: list
     }
     notes = list[str]()
     text = choices.text or ("text" if _is_written(table, "text", used) else None)
-    names = list[str]()
+    names, texts = list[str](), dict[str, np.ndarray]()
     if text is None:
         labels = _label_order(table, choices.targets)
-        names, values = _features(table, used, choices, labels, notes, text=True)
-    if not names:
-        text = text or _only_text(table, used, [note for note in remarks if _tells_of_columns(note)] + notes)
+        names, values, texts = _features(table, used, choices, labels, notes, text=True)
+    written = not texts or any(_is_written(table, str(name), {*used, *texts}) for name in table.frame.columns)
+    if not names and (written and not choices.categories):
+        told = [note for note in remarks if _tells_of_columns(note)]
+        text = text or _only_text(table, {*used, *texts}, told + notes)
         return _rows_of_text(table, text, choices, y, shared, remarks)
     choices.refuse("columns of numbers", "length")
     remarks.extend(notes)
-    facts = {"rows": len(table.frame), "columns": names}
+    facts = {"rows": len(table.frame), "columns": [*names, *texts]}
     layout = choices.layout(table, kind="columns", columns=names)
     return LabelledTask(
-        values[..., None], y, by_place=True, layout=layout, facts=facts, remarks=remarks, **shared
+        values[..., None],
+        y,
+        by_place=True,
+        layout=layout,
+        texts=texts,
+        facts=facts,
+        remarks=remarks,
+        **shared,
     )
 
 
 def _rows_of_text(
     table: Table, text: str, choices: Choices, y: np.ndarray, shared: dict[str, Any], remarks: list[str]
 ) -> LabelledTask:
-    choices.refuse(f"rows that are read as the text of {text!r}", "keep")
+    choices.refuse(f"rows that are read as the text of {text!r}", "keep", "categories")
     others = [repr(name) for name in table.frame.columns if name != text and name not in choices.targets]
     if others:
         remarks.append(
@@ -141,12 +163,12 @@ _TEXT_ID = re.compile(
 
 
 def _tells_of_columns(note: str) -> bool:
-    """Whether a remark says why a column is not used."""
+    """True if a remark says why a column is not used."""
     return note.startswith("left out") or "not taken for" in note
 
 
 def _of_digits(column: pd.Series) -> bool:
-    """Whether half of what texts are made of are digits, as in codes, spans and dates that are not read."""
+    """True if at least half of the characters are digits, as in codes, spans and dates that are not read."""
     characters = column.dropna().astype(str).str.replace(r"\s", "", regex=True)
     return bool(characters.str.count(r"\d").sum() >= 0.5 * characters.str.len().sum())
 
@@ -210,19 +232,20 @@ def open_groups(
     labels = _label_order(table, choices.targets)
     notes = list[str]()
     instants = None if dated is None else dated.instants
-    names, values = _features(
+    names, values, texts = _features(
         *(table, used, choices, labels, notes),
         text=False,
         counting=lambda names: counters(table, names, groups[order], instants),
     )
-    if not names:
+    if not names and not texts:
         raise DataError(
-            f"{table.path} has no numeric column besides the target and the group{reasons(notes)}"
+            f"{table.path} has no column of numbers or categories besides the target and the group{reasons(notes)}"
         )
     remarks.extend(notes)
     if dated is not None:
         places = np.argsort(dated.instants[order].to_numpy(), kind="stable")
         order, values = order[places], values[places]
+        texts = {name: column[places] for name, column in texts.items()}
     codes, different = pd.factorize(groups[order])
     firsts = order[[int(np.argmax(codes == code)) for code in range(len(different))]]
     y, classes = targets_of(
@@ -231,13 +254,14 @@ def open_groups(
     length = int(choices.length or min(np.bincount(codes).max(), 4096))
     check_integer("length", length, low=1)
     x, mask = rows_of_groups(codes, values, length, remarks)
+    sequences = {name: rows_of_groups(codes, column, length, [])[0] for name, column in texts.items()}
     group = choices.groups[0] if len(choices.groups) == 1 else choices.groups
     layout = choices.layout(
         table, kind="groups", columns=names, group=group, length=length, **fields_of_dates(dated)
     )
-    facts = {"rows": len(order), "groups": len(different), "columns": names}
+    facts = {"rows": len(order), "groups": len(different), "columns": [*names, *texts]}
     return LabelledTask(
-        x, y, mask=mask, name=table.path.stem, classes=classes, values=choices.targets, layout=layout,
+        x, y, mask=mask, texts=sequences, name=table.path.stem, classes=classes, values=choices.targets, layout=layout,
         seed=choices.seed, facts=facts, remarks=remarks,
     )  # fmt: skip
 
@@ -245,11 +269,12 @@ def open_groups(
 def rows_of_groups(
     codes: np.ndarray, values: np.ndarray, length: int, remarks: list[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return values ``(rows, F)`` by group: ``(N, T, F)``, cut or padded to ``length``, and the mask of real ones."""
+    """Return values ``(rows, ...)`` by group: ``(N, T, ...)``, cut or padded to ``length``, and the mask."""
     sizes = np.bincount(codes[codes >= 0])
     if sizes.max() > length:
         remarks.append(f"{int((sizes > length).sum())} groups have more than {length} rows and are cut there")
-    x = np.zeros((len(sizes), length, values.shape[1]))
+    shape = (len(sizes), length, *values.shape[1:])
+    x = np.full(shape, None, object) if values.dtype == object else np.zeros(shape)
     for code in range(len(sizes)):
         rows = values[codes == code][:length]
         x[code, : len(rows)] = rows

@@ -346,7 +346,7 @@ def _why_none(path: Path, frame: pd.DataFrame, found: list[Dates]) -> list[str]:
 
 
 def _may_be_years(numbers: pd.Series) -> bool:
-    """Whether numbers rise as years with fractions would, 1949.083 being January's end."""
+    """True if numbers rise as years with fractions would, 1949.083 being January's end."""
     return bool(
         numbers.between(*PLAUSIBLE).all()
         and numbers.is_monotonic_increasing

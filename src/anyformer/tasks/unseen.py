@@ -14,10 +14,11 @@ from torch import Tensor
 
 from anyformer.tasks.arrays import features_of, load_arrays
 from anyformer.tasks.base import Batch, DataError
+from anyformer.tasks.categorycolumns import texts_of
 from anyformer.tasks.choices import group_keys, note_ungrouped
 from anyformer.tasks.datereading import DateReading, Dates
 from anyformer.tasks.delimited import DelimitedStyle
-from anyformer.tasks.encoding import Encoding, ForecastEncoding, LabelledEncoding, filled
+from anyformer.tasks.encoding import Encoding, ForecastEncoding, LabelledEncoding, as_tensors, filled
 from anyformer.tasks.files import check_exists, read_table
 from anyformer.tasks.forecasting import Series
 from anyformer.tasks.reading import Table
@@ -84,6 +85,7 @@ def answers(encoding: Encoding, unseen: Unseen, outputs: Tensor) -> pd.DataFrame
 def _sequences(encoding: LabelledEncoding, path: Path) -> Unseen:
     layout, remarks = encoding.layout, list[str]()
     mask: np.ndarray | None = None
+    texts = dict[str, np.ndarray]()
     style = DelimitedStyle()
     if layout.kind == "arrays":
         x = _array(encoding, path, remarks)
@@ -91,7 +93,7 @@ def _sequences(encoding: LabelledEncoding, path: Path) -> Unseen:
     elif layout.kind == "groups":
         table = read_table(path, layout.convention)
         style = table.style
-        x, mask, names = _groups(encoding, table, remarks)
+        x, texts, mask, names = _groups(encoding, table, remarks)
     else:
         table = read_table(path, layout.convention)
         style = table.style
@@ -104,12 +106,10 @@ def _sequences(encoding: LabelledEncoding, path: Path) -> Unseen:
             x, mask = bytes_of(column, layout.length, remarks)
         else:
             x = _numbers(table, layout.columns, remarks).to_numpy()[..., None]
-    if encoding.standard is not None:
-        if not encoding.standard.marks and np.isnan(x).any():
-            remarks.append(f"{int(np.isnan(x).sum())} values are missing; they are set to the mean")
-        x = encoding.standard.encode(x)
-    tokens = encoding.vocab_size is not None
-    inputs = torch.from_numpy(x.astype(np.int64 if tokens else np.float32))
+            texts = _categories(encoding, table, remarks)
+    if encoding.standard is not None and not encoding.standard.marks and np.isnan(x).any():
+        remarks.append(f"{int(np.isnan(x).sum())} values are missing; they are set to the mean")
+    inputs = as_tensors(encoding.inputs(x, texts))
     seen = None if mask is None or mask.all() else torch.from_numpy(mask)
     if encoding.classes is not None:
         return Unseen(Batch(inputs, torch.full((len(x),), -1), seen), names, remarks, style)
@@ -142,7 +142,7 @@ def _array(encoding: LabelledEncoding, path: Path, remarks: list[str]) -> np.nda
 
 def _groups(
     encoding: LabelledEncoding, table: Table, remarks: list[str]
-) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
+) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray, pd.DataFrame]:
     layout, path = encoding.layout, table.path
     assert layout.groups and layout.length is not None
     remarks.extend(table.remarks)
@@ -151,11 +151,13 @@ def _groups(
         dated = axis_again(path, as_written(table), layout, remarks, keys)
         table = replace(table, frame=table.frame.loc[dated.instants.sort_values(kind="stable").index])
     values = _numbers(table, layout.columns, remarks)
+    texts = _categories(encoding, table, remarks)
     codes, different = pd.factorize(keys[table.frame.index])
     if not len(different):
         raise DataError(f"{path}: column {layout.groups[0]!r} holds no group")
     x, mask = rows_of_groups(codes, values.to_numpy(), layout.length, remarks)
-    return x, mask, _named_groups(table, layout.groups, keys, list(different))
+    sequences = {name: rows_of_groups(codes, t, layout.length, [])[0] for name, t in texts.items()}
+    return x, sequences, mask, _named_groups(table, layout.groups, keys, list(different))
 
 
 def _group_keys(table: Table, names: list[str], remarks: list[str]) -> pd.Series:
@@ -188,6 +190,18 @@ def _numbers(table: Table, columns: list[str], remarks: list[str]) -> pd.DataFra
         found[name] = read
         remarks.extend(table.notes.get(name, []))
     return pd.DataFrame(found, index=frame.index, dtype=np.float64)
+
+
+def _categories(encoding: LabelledEncoding, table: Table, remarks: list[str]) -> dict[str, np.ndarray]:
+    """Return the texts of each category ``(rows,)``; ``DataError`` if a column is absent."""
+    found = {}
+    for category in encoding.categories:
+        name = check_column(table.path, table.frame, category.name, "category")
+        found[name] = texts_of(table, name)
+        if unknown := category.unknown(found[name]):
+            shown = ", ".join(map(repr, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
+            remarks.append(f"{name!r}: what training showed at most once is read as one value ({shown})")
+    return found
 
 
 # ------------------------------------------------------------------------------------------------- forecasts

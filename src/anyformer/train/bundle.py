@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -23,6 +24,7 @@ from anyformer.precision import widen
 from anyformer.registry import nearest
 from anyformer.tasks import Task
 from anyformer.tasks.encoding import Encoding, load_encoding
+from anyformer.tasks.memory import IN_MEMORY, Memory, on_disk
 from anyformer.tasks.text import ByteTask
 
 if TYPE_CHECKING:
@@ -40,10 +42,10 @@ def save_bundle(folder: str | Path, model: SequenceModel | Path, task: Task, **f
     """Write a model, and the meaning of its inputs and outputs, into a folder.
 
     The files are ``config.json`` and ``model.safetensors``, of :meth:`SequenceModel.save_pretrained`, and
-    ``task.json`` with the ``facts``, the kind of inputs (``inputs``: ``"bytes"``, ``"tokens"`` or ``"numbers"``) and
-    the task's ``encoding``, so that predictions do not need the training data. After a kill the folder holds the old
-    bundle or the new one, never a mixture: new files are completed in a subfolder, and the next process that opens
-    the bundle finishes moving them (:func:`complete_bundle`).
+    ``task.json`` with the ``facts``, the kind of inputs (``inputs``: ``"bytes"``, ``"tokens"``, ``"numbers"`` or
+    ``"fields"``) and the task's ``encoding``, so that predictions do not need the training data. After a kill the
+    folder holds the old bundle or the new one, never a mixture: new files are completed in a subfolder, and the next
+    process that opens the bundle finishes moving them (:func:`complete_bundle`).
 
     Args:
         folder: created if missing; other files in it stay.
@@ -59,7 +61,9 @@ def save_bundle(folder: str | Path, model: SequenceModel | Path, task: Task, **f
             shutil.copytree(model, temporary)
         else:
             model.save_pretrained(temporary)
-        inputs = "numbers" if task.vocab_size is None else "bytes" if isinstance(task, ByteTask) else "tokens"
+        inputs = "bytes" if isinstance(task, ByteTask) else "tokens"
+        if task.vocab_size is None:
+            inputs = "numbers" if task.stream is None else "fields"
         encoding = None if task.encoding is None else task.encoding.model_dump(mode="json", exclude_none=True)
         held = {"task": task.name, "title": task.title, **facts, "inputs": inputs, "encoding": encoding}
         held["files"] = {name: file_digest(temporary / name) for name in FILES} | {FACTS: _digest(held)}
@@ -124,12 +128,14 @@ class Bundle:
     facts: dict[str, Any] = field(default_factory=dict)
     encoding: Encoding | None = None
 
-    def predict(self, data: str | os.PathLike[str] | None = None, *, batch_size: int = 64) -> Predictions:
+    def predict(
+        self, data: str | os.PathLike[str] | Memory | None = None, *, batch_size: int = 64
+    ) -> Predictions:
         """Forecast the values after the data, or predict the class or the numbers of each of its sequences.
 
         Args:
-            data: a file of the format that the model was trained on; for forecasts by default the file that it was
-                trained on, in its present state.
+            data: a file of the format that the model was trained on, a DataFrame, or an array x; for forecasts by
+                default the file that the model was trained on, in its present state.
             batch_size: sequences at a time.
 
         Raises:
@@ -137,15 +143,17 @@ class Bundle:
         """
         from anyformer.tasks.unseen import answers, read_unseen
 
+        if isinstance(data, IN_MEMORY):
+            with tempfile.TemporaryDirectory() as folder, on_disk(data, Path(folder)) as path:
+                return self.predict(path, batch_size=batch_size)
         encoding, path = self._encoding(), self._data(data)
         unseen = read_unseen(encoding, path)
         device, batch = next(self.model.parameters()).device, unseen.batch
         outputs = []
         with torch.no_grad():
             for start in range(0, len(batch), batch_size):
-                part = slice(start, start + batch_size)
-                mask = None if batch.mask is None else batch.mask[part].to(device)
-                outputs.append(widen(self.model(batch.x[part].to(device), mask)).cpu())
+                part = batch[start : start + batch_size].to(device)
+                outputs.append(widen(self.model(part.inputs, part.mask)).cpu())
         return Predictions(answers(encoding, unseen, torch.cat(outputs)), path, unseen.remarks, unseen.style)
 
     def generate(

@@ -24,6 +24,7 @@ from anyformer.tasks.fingerprint import (
     files_of,
     sample_of_task,
 )
+from anyformer.tasks.memory import IN_MEMORY, Memory, on_disk
 from anyformer.train.bundle import FACTS, FILES, complete_bundle, load_bundle, save_bundle
 from anyformer.train.checkpoints import CHECKPOINT, CheckpointTimer
 from anyformer.train.models import model_for
@@ -101,7 +102,7 @@ class Fit:
     def start(
         cls,
         folder: str | os.PathLike[str],
-        data: str | os.PathLike[str],
+        data: str | os.PathLike[str] | Memory,
         spec: ModelSpec | Mapping[str, Any] | str | Path,
         *,
         target: str | list[str] | None = None,
@@ -114,7 +115,8 @@ class Fit:
 
         Args:
             folder: must not hold a training or a model.
-            data: the name of a task, or a file or folder of data, see :func:`anyformer.tasks.create_task`.
+            data: the name of a task, or a file or folder of data, see :func:`anyformer.tasks.create_task`; or data in
+                memory, a DataFrame or arrays ``(x, y)``, which is written into the folder.
             spec: the model, see :func:`anyformer.models.load_spec`.
             target, metric, options: of the task.
             trust_code: let a spec in YAML name Python files to run.
@@ -123,7 +125,7 @@ class Fit:
         Raises:
             ValueError: an argument or the data is wrong, in one sentence.
         """
-        folder, source = Path(folder), os.fspath(data)
+        folder = Path(folder)
         settings = _settings(config)
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"out must be a folder, got the file {str(folder)!r}")
@@ -133,13 +135,28 @@ class Fit:
             raise ValueError(f"{str(folder)!r} already holds a model: name another folder")
         loaded = load_spec(spec, trust_code=trust_code)
         given = {**(options or {}), **({} if metric is None else {"metric": metric})}
-        task = create_task(source, target=target, **given)
+        if isinstance(data, IN_MEMORY):
+            with on_disk(data, folder) as path:
+                return cls._planned(folder, str(path), loaded, target, given, settings)
+        return cls._planned(folder, os.fspath(data), loaded, target, given, settings)
+
+    @classmethod
+    def _planned(
+        cls,
+        folder: Path,
+        source: str,
+        spec: ModelSpec,
+        target: str | list[str] | None,
+        options: dict[str, Any],
+        config: TrainConfig,
+    ) -> Fit:
+        task = create_task(source, target=target, **options)
         plan = FitPlan(
             source=os.path.abspath(source) if is_path(source) else source,
             target=target,
-            options=given,
-            spec=loaded.model_dump(),
-            config=settings,
+            options=options,
+            spec=spec.model_dump(),
+            config=config,
             data=Fingerprint(sample=sample_of_task(task)),
         )
         plan.data.files = files_of(source, plan.code)

@@ -19,6 +19,7 @@ def io_for(task: Task) -> dict[str, Any]:
         "num_features": task.num_features,
         "num_outputs": task.objective.num_outputs,
         "pool": task.objective.pool,
+        "stream": None if task.stream is None else task.stream.model_dump(exclude_none=True),
     }
 
 

@@ -136,7 +136,7 @@ class Trainer:
             group["lr"] = rate * group["lr_scale"]
         call = Call()
         with self._autocast():
-            outputs = self.model(batch.x, batch.mask, call=call)
+            outputs = self.model(batch.inputs, batch.mask, call=call)
         loss = self.task.objective.loss(widen(outputs), batch.targets)
         total = loss + sum(call.losses.values())
         self.optimizer.zero_grad(set_to_none=True)
@@ -173,7 +173,7 @@ class Trainer:
 
     def _predict(self, batch: Batch) -> Tensor:
         with self._autocast():
-            outputs: Tensor = self.model(batch.x, batch.mask)
+            outputs: Tensor = self.model(batch.inputs, batch.mask)
         return widen(outputs)
 
     def save(self, path: str | Path, **facts: Any) -> None:
@@ -280,6 +280,10 @@ def cut(batch: Batch, length: int) -> Batch:
     Raises:
         ValueError: there is not one target for each token, or ``length`` does not divide the windows.
     """
+    if not isinstance(batch.inputs, Tensor):
+        raise ValueError(
+            f"short_length is for windows of tokens or numbers, got fields {', '.join(batch.inputs)}"
+        )
     B, T = batch.x.shape[:2]
     if batch.targets.shape[:2] != (B, T) or batch.shift is not None or T % length:
         raise ValueError(

@@ -54,7 +54,8 @@ def common_size(task: Task, specs: Iterable[ModelSpec], wanted: int) -> int:
 
 def smallest_fair_size(task: Task) -> int:
     """Return a number of parameters at which embedding and head are the smaller part of a model."""
-    rows = (task.vocab_size or 0) + task.objective.num_outputs
+    categories = [field.size or 0 for field in task.stream.fields] if task.stream else []
+    rows = (task.vocab_size or 0) + sum(categories) + task.objective.num_outputs
     return 2 * 32 * rows
 
 
@@ -91,7 +92,7 @@ def plan_candidate(
 
 
 def _flops(task: Task, spec: ModelSpec) -> float:
-    return flops_per_token(model_for(task, spec), task.train_batch(0, 1).x)
+    return flops_per_token(model_for(task, spec), task.train_batch(0, 1).inputs)
 
 
 def flops_at(task: Task, specs: Mapping[str, ModelSpec], wanted: int) -> float:

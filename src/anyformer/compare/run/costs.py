@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from anyformer.compare.results import Costs
 from anyformer.models import SequenceModel
 from anyformer.models.size import flops_per_token
+from anyformer.schema import Values
 from anyformer.state import state_bytes
 from anyformer.tasks import Task
 from anyformer.train import TrainConfig, Trainer
@@ -65,7 +66,9 @@ class PeakMemory(TorchDispatchMode):
 
 
 def lengths_for(task: Task, model: SequenceModel) -> list[int]:
-    """Return the trained length and its doublings, up to the model's ``max_length`` or ``LONGEST``."""
+    """Return the trained length and its doublings, up to the model's ``max_length``; records have one length."""
+    if model.facts is not None and model.facts.shape == "record":
+        return [task.train_length]
     limit = min(LONGEST, model.body.info.max_length or LONGEST)
     found = [task.train_length * 2**i for i in range(DOUBLINGS)]
     return [length for length in found if length <= limit] or [task.train_length]
@@ -97,14 +100,9 @@ class _Meter:
     def left(self) -> float:
         return self.seconds - (time.perf_counter() - self.start)
 
-    def sample(self, length: int, batch: int = 1) -> Tensor:
-        generator = torch.Generator().manual_seed(0)
-        if self.model.vocab_size is not None:
-            x = torch.randint(self.model.vocab_size, (batch, length), generator=generator)
-        else:
-            assert self.model.num_features is not None
-            x = torch.randn(batch, length, self.model.num_features, generator=generator)
-        return x.to(self.trainer.device)
+    def sample(self, length: int, batch: int = 1) -> Tensor | Values:
+        x = self.model.example(batch, length, torch.Generator().manual_seed(0))
+        return tree_map(lambda value: value.to(self.trainer.device), x)
 
     def timed(self, run: Callable[[], Any], repeats: int, limit: float) -> float:
         """Return the median seconds of up to ``repeats`` calls within ``limit`` seconds, after one to warm up."""
@@ -152,6 +150,9 @@ class _Meter:
         """Measure the latency of single tokens after a sequence of the trained length."""
         if self.model.body.info.reach[1] is None:
             self.costs.notes.append("does not stream: it looks at all later tokens")
+            return
+        if self.model.facts is not None and self.model.facts.shape == "record":
+            self.costs.notes.append("does not stream: a record is read whole")
             return
         self.model.eval()
         _, state = self.model.stream(self.sample(self.task.train_length), self.model.init_state(1))

@@ -70,7 +70,7 @@ def no_place() -> None:
 @identity("a step on pieces is a step on the full windows in which no piece sees another")
 def staged() -> None:
     model = create_model("[attention]*2 dim=16 positions=position_infused", vocab_size=5).double()
-    full = Batch(x=torch.randint(5, (3, 24)), targets=torch.randint(5, (3, 24)))
+    full = Batch(torch.randint(5, (3, 24)), targets=torch.randint(5, (3, 24)))
     short = cut(full, 8)
     assert short.x.shape == (9, 8) and torch.equal(short.targets.reshape(3, 24), full.targets)
     packed = torch.arange(24).div(8, rounding_mode="floor").expand(3, 24) + 1

@@ -1,0 +1,49 @@
+"""The interface of an embedder."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from anyformer.layers.linear import Linear
+from anyformer.schema import Field, StreamFacts, Values
+
+SCALE = (2 / 3) ** 0.5
+"""Standard deviation of a category's fresh vector: that of ``Linear(1, D)`` on a standardised number, whose weight and
+bias have a variance of 1/3 each, so that all fields begin with the same weight."""
+
+
+class Embedder(nn.Module):
+    """A stream of fields as vectors.
+
+    Args:
+        facts: the fields.
+        dim: width D.
+    """
+
+    def __init__(self, facts: StreamFacts, dim: int) -> None:
+        super().__init__()
+        self.facts = facts
+        self.fields = nn.ModuleList(field_module(field, dim) for field in facts.fields)
+
+    def forward(self, values: Values) -> Tensor:
+        """x ``(B, T, D)``.
+
+        Raises:
+            ValueError: see :meth:`anyformer.schema.StreamFacts.check`.
+        """
+        self.facts.check(values)
+        return self.join([embed(values[name]) for name, embed in zip(self.facts.names, self.fields)])
+
+    def join(self, vectors: list[Tensor]) -> Tensor:
+        """x ``(B, T, D)`` of the vectors of each field."""
+        raise NotImplementedError
+
+
+def field_module(field: Field, dim: int) -> nn.Module:
+    """One vector a category, or a linear map of the numbers."""
+    if field.size is None:
+        assert field.width is not None
+        return Linear(field.width, dim)
+    embed = nn.Embedding(field.size, dim)
+    nn.init.normal_(embed.weight, std=SCALE)
+    return embed

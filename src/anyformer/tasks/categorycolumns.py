@@ -1,0 +1,32 @@
+"""Columns of categories in a table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from anyformer.tasks.labels import class_name
+from anyformer.tasks.reading import Table
+
+REPEATS = 0.2
+"""A text is a category where the share of different values is at most this: each comes five times in the mean."""
+
+
+def texts_of(table: Table, name: str) -> np.ndarray:
+    """Return a column's values as texts, None where missing; equal numbers are one text however they are written."""
+    numbers, keys = table.numbers(name), table.keys(name)
+    if (
+        numbers is not None
+        and not pd.api.types.is_bool_dtype(table.frame[name])
+        and (numbers.abs() < 2**53).all()
+    ):
+        keys = numbers
+    texts = keys.map(class_name).astype(object)
+    found: np.ndarray = texts.where(keys.notna(), None).to_numpy()
+    return found
+
+
+def is_category(table: Table, name: str) -> bool:
+    """True if a column of text has at least two values and they repeat (``REPEATS``)."""
+    known = table.keys(name).dropna()
+    return 2 <= known.nunique() <= REPEATS * len(known)

@@ -1,0 +1,179 @@
+"""Columns of categories are inputs: of events in groups, and of rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from anyformer.models import load_spec
+from anyformer.tasks import DataError, open_data
+from anyformer.tasks.categories import FIRST, MISSING, OTHER, Category
+from anyformer.tasks.labelled import LabelledTask
+from anyformer.tasks.references import score_reference
+from anyformer.train import TrainConfig, Trainer, load_bundle, model_for, save_bundle
+
+
+def events(count: int = 600, *, seed: int = 0) -> pd.DataFrame:
+    """A visit is bought from where ``view`` is followed by ``cart`` at once, which chance does not make."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for visit in range(count):
+        kinds = rng.choice(["view", "cart", "help", "home", "like", "back"], rng.integers(5, 12)).tolist()
+        for t in range(len(kinds) - 1):
+            if kinds[t : t + 2] == ["view", "cart"]:
+                kinds[t + 1] = "home"
+        if bought := bool(rng.integers(2)):
+            t = int(rng.integers(len(kinds) - 1))
+            kinds[t : t + 2] = ["view", "cart"]
+        rows += [(f"v{visit:04}", kind, rng.normal(), "yes" if bought else "no") for kind in kinds]
+    return pd.DataFrame(rows, columns=["visit", "kind", "seconds", "bought"])
+
+
+def people(count: int = 600) -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame(
+        {
+            "city": rng.choice(["Rome", "Oslo", "Lima", "Cairo"], count),
+            "plan": rng.choice(["free", "pro"], count),
+            "age": rng.integers(18, 90, count),
+            "zip": rng.choice([10115, 20095, 80331], count),
+        }
+    )
+    frame["left"] = np.where(frame.city.isin(["Rome", "Lima"]) ^ (frame.plan == "pro"), "yes", "no")
+    return frame
+
+
+def opened(folder: Path, frame: pd.DataFrame, target: str, **options: Any) -> LabelledTask:
+    frame.to_csv(folder / "data.csv", index=False)
+    task = open_data(folder / "data.csv", target, **options)
+    assert isinstance(task, LabelledTask)
+    return task
+
+
+def trained(task: LabelledTask, model: str, steps: int) -> Trainer:
+    spec = load_spec(f"{model} dim=32 depth=2")
+    trainer = Trainer(model_for(task, spec), task, TrainConfig(steps=steps, learning_rate=5e-3), device="cpu")
+    trainer.run()
+    return trainer
+
+
+class TestCategory:
+    def test_codes(self) -> None:
+        texts = np.array(["b", "a", None, "b", "a", "b", "once"], object)
+        category = Category.fit("kind", texts)
+        assert category.values == ["b", "a"] and category.size == 4
+        assert category.encode(texts).tolist() == [FIRST, FIRST + 1, MISSING, FIRST, FIRST + 1, FIRST, OTHER]
+        assert category.encode(np.array([["new", None]], object)).tolist() == [[OTHER, MISSING]]
+        assert category.unknown(np.array(["a", "x", None, "w"], object)) == ["w", "x"]
+
+    def test_only_the_train_split_is_looked_at(self, tmp_path: Path) -> None:
+        frame = people()
+        task = opened(tmp_path, frame, "left")
+        held_out = np.concatenate([task._index["valid"], task._index["test"]])
+        frame.loc[held_out, "city"] = [f"far{i % 3}" for i in range(len(held_out))]
+        again = opened(tmp_path, frame, "left")
+        known = next(c for c in again.encoding.categories if c.name == "city")  # type: ignore[union-attr]
+        train = set(frame.city[again._index["train"]].value_counts().loc[lambda n: n > 1].index)
+        assert set(known.values) == train
+
+
+class TestEvents:
+    def test_what_is_read_is_said(self, tmp_path: Path) -> None:
+        task = opened(tmp_path, events(), "bought", group="visit")
+        assert task.describe()["columns"] == ["seconds", "kind"]
+        assert "'kind' is read as a category of 6 values" in task.notes()
+        batch = task.train_batch(0, 4)
+        assert isinstance(batch.inputs, dict) and batch.inputs["kind"].shape == batch.mask.shape  # type: ignore[union-attr]
+
+    @pytest.mark.parametrize("model", ["mamba", "transformer"])
+    def test_two_consecutive_kinds_decide(self, tmp_path: Path, model: str) -> None:
+        task = opened(tmp_path, events(1200), "bought", group="visit")
+        task.rank_by("auc")
+        assert trained(task, model, 150).evaluate("test").value > 0.97
+
+    def test_without_numbers(self, tmp_path: Path) -> None:
+        task = opened(tmp_path, events().drop(columns="seconds"), "bought", group="visit")
+        assert task.stream is not None and task.stream.names == ["kind"]
+        constant, linear = (reference.fit(task) for reference in task.references())
+        assert score_reference(linear, task) > score_reference(constant, task)
+
+    def test_predictions_are_of_new_files_and_unknown_kinds_are_said(self, tmp_path: Path) -> None:
+        task = opened(tmp_path, events(), "bought", group="visit")
+        trainer = trained(task, "mamba", 3)
+        save_bundle(tmp_path / "model", trainer.model, task)
+        new = events(30, seed=5).drop(columns="bought")
+        new.loc[3, "kind"] = "teleport"
+        new[["kind", "seconds", "visit"]].to_csv(tmp_path / "new.csv", index=False)
+        said = load_bundle(tmp_path / "model").predict(tmp_path / "new.csv")
+        assert said.table["visit"].tolist() == sorted(new.visit.unique())
+        assert any("'kind'" in remark and "'teleport'" in remark for remark in said.remarks)
+        facts = json.loads((tmp_path / "model" / "task.json").read_text(encoding="utf-8"))
+        assert facts["inputs"] == "fields"
+        new.drop(columns="kind").to_csv(tmp_path / "new.csv", index=False)
+        with pytest.raises(DataError, match="no column 'kind'"):
+            load_bundle(tmp_path / "model").predict(tmp_path / "new.csv")
+
+    def test_the_same_rows_are_predicted_as_in_training(self, tmp_path: Path) -> None:
+        frame = events()
+        frame.loc[::17, "kind"] = None
+        frame.loc[::13, "seconds"] = None
+        task = opened(tmp_path, frame, "bought", group="visit")
+        trainer = trained(task, "mamba", 3)
+        save_bundle(tmp_path / "model", trainer.model, task)
+        said = load_bundle(tmp_path / "model").predict(tmp_path / "data.csv").table.set_index("visit")
+        (batch,) = task.eval_batches("test", 1000)
+        rows = pd.unique(frame.visit)[task._index["test"]]
+        with torch.no_grad():
+            shares = trainer.model.eval()(batch.inputs, batch.mask).softmax(-1)
+        np.testing.assert_allclose(said.loc[rows, "p(yes)"], shares[:, 1], atol=1e-5)
+
+
+class TestRows:
+    def test_fields_are_tokens(self, tmp_path: Path) -> None:
+        task = opened(tmp_path, people(), "left")
+        assert task.stream is not None and task.stream.shape == "record"
+        assert task.stream.names == ["age", "zip", "city", "plan"] and task.train_length == 4
+
+    def test_what_no_sum_of_columns_tells(self, tmp_path: Path) -> None:
+        task = opened(tmp_path, people(1000), "left")
+        reference = next(r for r in task.references() if r.name == "linear").fit(task)
+        assert score_reference(reference, task) < 0.7
+        assert trained(task, "transformer", 120).evaluate("test").value > 0.95
+
+    def test_numbers_as_categories(self, tmp_path: Path) -> None:
+        task = opened(tmp_path, people(), "left", category="zip")
+        assert task.stream is not None and task.stream.names == ["age", "zip", "city", "plan"]
+        assert task.stream.fields[1].size == FIRST + 3
+
+    def test_written_differently_is_the_same(self, tmp_path: Path) -> None:
+        frame = people()
+        frame["zip"] = [f"{zip}.0" if i % 2 else str(zip) for i, zip in enumerate(frame.zip)]
+        task = opened(tmp_path, frame, "left", category=["zip"])
+        assert task.stream is not None and task.stream.fields[1].size == FIRST + 3
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"category": "left"}, "category: column 'left' of .* has another part already"),
+            ({"category": "age", "keep": "age"}, "column 'age' of .* is also named by keep"),
+            ({"category": "nowhere"}, "no column 'nowhere'"),
+            ({"category": "empty"}, "column 'empty' of .* is without any value"),
+        ],
+    )
+    def test_mistakes(self, tmp_path: Path, options: dict[str, Any], message: str) -> None:
+        with pytest.raises(DataError, match=message):
+            opened(tmp_path, people().assign(empty=None), "left", **options)
+
+    def test_a_forecast_takes_none_and_says_so(self, tmp_path: Path) -> None:
+        frame = people().assign(day=pd.date_range("2020-01-01", periods=600).strftime("%Y-%m-%d"))
+        frame.to_csv(tmp_path / "data.csv", index=False)
+        notes = open_data(tmp_path / "data.csv", "age").notes()
+        assert any("'city', 'plan', 'left'" in n and "no inputs of a forecast yet" in n for n in notes)
+        with pytest.raises(ValueError, match="category does not apply to forecasts, got"):
+            open_data(tmp_path / "data.csv", "age", category="city")

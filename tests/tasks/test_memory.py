@@ -1,0 +1,107 @@
+"""Tables and arrays in memory go through compare, train and predict as their files do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from anyformer.compare import compare
+from anyformer.tasks import DataError, open_data
+from anyformer.tasks.memory import IN_MEMORY, on_disk
+from anyformer.train import Fit, load_bundle
+
+
+def table(rows: int = 60) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(rows, 3)), columns=["a", "b", "c"])
+    return frame.assign(up=np.where(frame.a > frame.b, "yes", "no"))
+
+
+def read(data: Any, folder: Path, *args: Any, **options: Any) -> Any:
+    assert isinstance(data, IN_MEMORY)
+    with on_disk(data, folder) as path:
+        return open_data(path, *args, **options)
+
+
+def test_a_table_is_read_as_its_file(tmp_path: Path) -> None:
+    table().to_csv(tmp_path / "up.csv", index=False)
+    written, held = open_data(tmp_path / "up.csv", "up"), read(table(), tmp_path, "up")
+    for split in ("train", "test"):
+        (a,), (b,) = (list(task.eval_batches(split, 100)) for task in (written, held))
+        torch.testing.assert_close(a.x, b.x)
+        assert torch.equal(a.targets, b.targets)
+
+
+def test_an_index_of_dates_is_the_date(tmp_path: Path) -> None:
+    days = pd.date_range("2024-01-01", periods=200, name="day")
+    task = read(pd.DataFrame({"sold": np.arange(200.0) % 7}, index=days), tmp_path, "sold")
+    assert task.describe()["step"] == "1 day"
+
+
+@pytest.mark.parametrize("kind", ["numpy", "torch", "lists"])
+def test_arrays(kind: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 5, 2)), rng.integers(3, size=60)
+    pair: Any = {
+        "numpy": (x, y),
+        "torch": (torch.tensor(x).requires_grad_(), torch.tensor(y)),
+        "lists": (x.tolist(), [f"class {label}" for label in y]),
+    }[kind]
+    task = read(pair, tmp_path)
+    assert task.num_features == 2 and task.train_length == 5 and len(task.classes) == 3
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (table()[["a", "a"]], "data: two columns of the DataFrame are named 'a'"),
+        (pd.DataFrame({"a": [1, "x", [2]]}), "cannot be written as Parquet: .*column a"),
+        ((1, 2, 3), "data: a tuple must hold x and y, got 3 values"),
+        (([[1, 2], [3]], [0, 1]), "inhomogeneous|of Python objects"),
+        ((np.zeros((4, 3)), [object()] * 4), "data: y must be an array of numbers or labels"),
+        (np.zeros((40, 3)), "must hold arrays x and y"),
+        (table().drop(columns="up"), "target"),
+    ],
+)
+def test_mistakes_leave_nothing_behind(data: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        read(data, tmp_path / "new" / "folder")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
+    (tmp_path / "data.parquet").write_text("mine")
+    with pytest.raises(ValueError, match="is there already: name another folder"):
+        read(table(), tmp_path, "up")
+    assert (tmp_path / "data.parquet").read_text() == "mine"
+
+
+def test_train_and_predict(tmp_path: Path) -> None:
+    fit = Fit.start(tmp_path / "fit", table(), "mamba dim=8 depth=1", target="up", steps=3)
+    fit.run()
+    bundle = load_bundle(tmp_path / "fit")
+    new = table().drop(columns="up").iloc[::-1]
+    said = bundle.predict(new).table
+    table().drop(columns="up").to_csv(tmp_path / "new.csv", index=False)
+    pd.testing.assert_frame_equal(
+        said.drop(columns="row").iloc[::-1].reset_index(drop=True),
+        bundle.predict(tmp_path / "new.csv").table.drop(columns="row"),
+    )
+
+
+def test_compare(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no column 'down'"):
+        compare(table(), "mamba", target="down", out=tmp_path / "cmp", quiet=True)
+    assert not (tmp_path / "cmp").exists()
+    with pytest.raises(ValueError, match="resume goes on with the plan in its folder: it takes no task"):
+        compare(table(), out=tmp_path, resume=True, quiet=True)
+    compare(
+        *(table(200), ["[mamba] dim=8", "[attention] dim=8"]),
+        **{"target": "up", "out": tmp_path / "cmp", "budget": "6 steps", "workers": 1, "quiet": True},
+    )
+    assert (tmp_path / "cmp" / "report.html").exists() and (tmp_path / "cmp" / "data.parquet").exists()
