@@ -16,7 +16,10 @@ from anyformer.ops import FlopCounter
 
 @register_law("cost")
 def cost(case: Case) -> bool:
-    """FLOPs, and bytes kept for the backward pass, grow no faster with the length than declared."""
+    """FLOPs, and bytes kept for the backward pass, grow no faster with the length than declared.
+
+    The call has no side inputs: they may ask for more work, as parts of sets do of a window.
+    """
     mixer = case.mixer(torch.float32, train=True)
     top = limit(mixer, 1024)
     lengths = [top // 4, top // 2, top]

@@ -26,9 +26,15 @@ from anyformer.state import select_rows, state_bytes
 def streaming(case: Case) -> bool:
     """A sequence streamed in any pieces gives the outputs and gradients of the whole, also with masks, and from copied
     states; the size of the state grows as declared."""
-    mixer = case.mixer()
-    if not mixer.info.causal:
+    if not case.info.causal:
         return False
+    for variant in case.variants():
+        _streaming(variant)
+    return True
+
+
+def _streaming(case: Case) -> None:
+    mixer = case.mixer()
     T = limit(mixer, 37)
     sample = case.sample(mixer, 3, T)
     splits = {
@@ -48,7 +54,6 @@ def streaming(case: Case) -> bool:
     _stream_gradient(mixer, sample)
     _stream_copied(mixer, sample)
     _stream_bytes(case, mixer)
-    return True
 
 
 @torch.no_grad()

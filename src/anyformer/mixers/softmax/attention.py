@@ -77,7 +77,8 @@ class Attention(Mixer):
         bias: biases on the projections.
 
     The side input ``part`` (B, T) int64 is the member of a set that a token belongs to, 0 = none: tokens of different
-    members do not see each other (see :func:`anyformer.positions.set_prompt`).
+    members do not see each other (see :func:`anyformer.positions.set_prompt`). With it a window is computed with the
+    scores of all pairs, at a cost of n^2.
     """
 
     class Options(Mixer.Options):
