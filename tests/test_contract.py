@@ -5,8 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from anyformer import Context, create_mixer
+from anyformer import Context, create_mixer, mixer_info
+from anyformer.laws.case import randomized
 from anyformer.layers.norms.rms_norm import RMSNorm
+from anyformer.mixers import mixers
+from anyformer.models import load_spec
+from anyformer.models.build import Backbone
+from anyformer.parts import option_names
 
 
 def test_explicit_positions_replace_the_numbers_of_tokens() -> None:
@@ -45,6 +50,35 @@ def test_errors_while_streaming() -> None:
     cross = create_mixer("cross_attention", 8)
     with pytest.raises(ValueError, match="context must be given with the first tokens"):
         cross.stream(torch.randn(1, 2, 8), cross.init_state(1))
+
+
+NUMBERED = [
+    *[f"[{name}]" for name in mixers.ids() if "positions" in option_names(mixers, name)],
+    *[
+        "[two_level([attention], [attention])]",
+        "[axial_decoder([attention], [attention])]",
+        "[ranker([attention])]",
+    ],
+    *["[remamba([attention])]", "[mixture_of_depths([attention])]", "[segments([attention])]"],
+]
+
+
+@pytest.mark.parametrize("layers", NUMBERED)
+def test_explicit_positions_are_used_or_refused(layers: str) -> None:
+    name = layers.strip("[]")
+    options = mixers.get(name).examples[0] if name in mixers else {}
+    parts = [{"name": name, "options": options}] if name in mixers else layers
+    causal = name not in mixers or mixer_info(name, **options).causal
+    spec = load_spec({"layers": parts, "dim": 16, "positions": "rope", "causal": causal})
+    body = randomized(lambda: Backbone(spec)).double().eval()
+    x, numbers = torch.randn(2, 12, 16).double(), torch.arange(12.0).expand(2, 12) ** 1.3
+    if body.info.numbers_tokens:
+        with pytest.raises(
+            ValueError, match="positions must be None: .* numbers the tokens of its parts itself"
+        ):
+            body(x, positions=numbers)
+    else:
+        assert not torch.allclose(body(x, positions=numbers), body(x), atol=1e-9)
 
 
 @pytest.mark.parametrize("part", ["attention", "mamba"])

@@ -300,6 +300,10 @@ class Mixer(Part, nn.Module):
                 f"positions must be real numbers of shape ({B}, {T}) or ({B}, {T}, axes), "
                 f"got {tuple(positions.shape)} {positions.dtype}"
             )
+        if positions is not None and self.info.numbers_tokens:
+            raise ValueError(
+                f"positions must be None: {self.info.name} numbers the tokens of its parts itself"
+            )
         if context is not None:
             if not self.info.context:
                 raise ValueError(f"context was given, but {self.info.name} takes none")

@@ -50,6 +50,7 @@ class MixerInfo:
         side: its side inputs (``call.side``), by name.
         context: it attends to a context (cross-attention).
         grid: it reads tokens as a grid by their number, so that tokens can be neither prepended nor left out.
+        numbers_tokens: it numbers the tokens of its parts itself, so that explicit positions are refused.
         max_length: the longest sequence, ``None`` = any.
         exceptions: laws that it breaks, each with the reason; an excused law must fail.
     """
@@ -61,6 +62,7 @@ class MixerInfo:
     side: Mapping[str, SideInput] = field(default_factory=dict)
     context: bool = False
     grid: bool = False
+    numbers_tokens: bool = False
     max_length: int | None = None
     exceptions: Mapping[str, str] = field(default_factory=dict)
     name: str = ""

@@ -32,6 +32,7 @@ def combine(infos: Sequence[MixerInfo]) -> MixerInfo:
         side=_sides(infos),
         context=any(info.context for info in infos),
         grid=any(info.grid for info in infos),
+        numbers_tokens=any(info.numbers_tokens for info in infos),
         max_length=min(limits, default=None),
         exceptions={law: reason for info in infos for law, reason in info.exceptions.items()},
     )

@@ -57,6 +57,7 @@ class AxialDecoder(Wrapper):
                 combine([outer, inner]),
                 grid=True,
                 side={},
+                numbers_tokens=True,
                 reach=(None if past is None else past + 2 * self.columns, 0),
                 cost=max(outer.cost, "n", key=GROWTHS.index),
                 memory=max(outer.memory, "n", key=GROWTHS.index),

@@ -80,6 +80,7 @@ class Ranker(Wrapper):
             cost = "n^2" if self.top_k else "n"
             return dataclasses.replace(
                 inner,
+                numbers_tokens=True,
                 reach=(None if self.top_k else self.split - 1, ahead),
                 cost=cost,
                 memory=cost,

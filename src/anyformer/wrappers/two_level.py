@@ -53,6 +53,7 @@ class TwoLevel(Wrapper):
             return dataclasses.replace(
                 both,
                 side={},
+                numbers_tokens=True,
                 reach=(None if past is None else (past + 2) * self.patch, 0),
                 cost=max(outer.cost, "n", key=GROWTHS.index),
                 memory=max(outer.memory, "n", key=GROWTHS.index),

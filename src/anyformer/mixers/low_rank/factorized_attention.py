@@ -91,7 +91,7 @@ class FactorizedAttention(Mixer):
                 raise ValueError(
                     f"positions={self.positions!r} make scores, and factorized_attention has none"
                 )
-            return MixerInfo(reach=(None, None), cost="n^2", memory="n^2", grid=True)
+            return MixerInfo(reach=(None, None), cost="n^2", memory="n^2", grid=True, numbers_tokens=True)
 
     options: Options
 

@@ -78,6 +78,7 @@ class Axial(Mixer):
                 raise ValueError(f"grid must have at most {limit} cells on axis {axis} (inner's max_length)")
             return dataclasses.replace(
                 info,
+                numbers_tokens=True,
                 reach=(past, future),
                 cost="n" if axis else info.cost,
                 memory="n" if axis else info.memory,
