@@ -12,6 +12,8 @@ import torch
 
 from anyformer.compare import compare
 from anyformer.tasks import DataError, open_data
+from anyformer.tasks.files import read_table
+from anyformer.tasks.numbercells import Convention
 from anyformer.tasks.memory import IN_MEMORY, on_disk
 from anyformer.train import Fit, load_bundle
 
@@ -41,6 +43,26 @@ def test_an_index_of_dates_is_the_date(tmp_path: Path) -> None:
     days = pd.date_range("2024-01-01", periods=200, name="day")
     task = read(pd.DataFrame({"sold": np.arange(200.0) % 7}, index=days), tmp_path, "sold")
     assert task.describe()["step"] == "1 day"
+
+
+@pytest.mark.parametrize("part", [slice(40, None), slice(None, None, 2), slice(None, None, -1)])
+def test_a_slice_of_a_table_keeps_its_rows_together(part: slice, tmp_path: Path) -> None:
+    rows = table(200).assign(name=lambda frame: frame.up).iloc[part]
+    with on_disk(rows, tmp_path) as path:
+        read_back = read_table(path, Convention()).frame
+    pd.testing.assert_frame_equal(read_back, rows.reset_index(drop=True), check_dtype=False)
+
+
+def test_an_index_named_like_a_column(tmp_path: Path) -> None:
+    rows = table().assign(name=[f"n{row}" for row in range(60)])
+    with on_disk(rows.set_index("name", drop=False), tmp_path) as path:
+        assert list(read_table(path, Convention()).frame) == ["a", "b", "c", "up", "name"]
+    other = rows.set_index(rows.name.iloc[::-1].rename("name"))
+    with (
+        pytest.raises(DataError, match="the index and a column are both named 'name'; rename one"),
+        on_disk(other, tmp_path / "other") as path,
+    ):
+        read_table(path, Convention())
 
 
 @pytest.mark.parametrize("kind", ["numpy", "torch", "lists"])

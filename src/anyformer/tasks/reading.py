@@ -116,9 +116,22 @@ def read_parquet(path: Path, convention: Convention) -> Table:
     except Exception as error:  # pyarrow raises many kinds for a damaged file
         raise DataError(f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
     frame.columns = [str(name) for name in frame.columns]
-    return _from_objects(
-        path, frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index(), convention
-    )
+    return _from_objects(path, _without_index(path, frame), convention)
+
+
+def _without_index(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with its index among its columns, if that is more than row numbers or a copy of a column."""
+    if isinstance(frame.index, pd.RangeIndex) and frame.index.name is None:
+        return frame.reset_index(drop=True)  # a slice begins elsewhere than at 0, or goes backwards
+    for name in [name for name in frame.index.names if name is not None]:
+        if str(name) in frame.columns:
+            level = frame.index.get_level_values(name)
+            if not level.equals(pd.Index(frame[str(name)])):
+                raise DataError(f"{path}: the index and a column are both named {name!r}; rename one")
+            if frame.index.nlevels == 1:
+                return frame.reset_index(drop=True)
+            frame = frame.droplevel(name)
+    return frame.reset_index()
 
 
 def read_jsonl(path: Path, convention: Convention) -> Table:
