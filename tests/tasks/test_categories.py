@@ -160,7 +160,7 @@ class TestRows:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"category": "left"}, "category: column 'left' of .* has another part already"),
+            ({"category": "left"}, "category: column 'left' of .* is no input, but a target, group or date"),
             ({"category": "age", "keep": "age"}, "column 'age' of .* is also named by keep"),
             ({"category": "nowhere"}, "no column 'nowhere'"),
             ({"category": "empty"}, "column 'empty' of .* is without any value"),
@@ -169,6 +169,12 @@ class TestRows:
     def test_mistakes(self, tmp_path: Path, options: dict[str, Any], message: str) -> None:
         with pytest.raises(DataError, match=message):
             opened(tmp_path, people().assign(empty=None), "left", **options)
+
+    def test_one_value_or_none_is_a_category_and_one_value_alone_is_left_out(self, tmp_path: Path) -> None:
+        frame = people().assign(coupon=lambda rows: rows.age.gt(40).map({True: "used", False: None}), land="here")
+        task = opened(tmp_path, frame, "left")
+        assert task.stream is not None and "coupon" in task.stream.names
+        assert "left out: 'land', the same in all rows" in task.notes()
 
     def test_a_forecast_takes_none_and_says_so(self, tmp_path: Path) -> None:
         frame = people().assign(day=pd.date_range("2020-01-01", periods=600).strftime("%Y-%m-%d"))

@@ -27,6 +27,7 @@ def texts_of(table: Table, name: str) -> np.ndarray:
 
 
 def is_category(table: Table, name: str) -> bool:
-    """True if a column of text has at least two values and they repeat (``REPEATS``)."""
-    known = table.keys(name).dropna()
-    return 2 <= known.nunique() <= REPEATS * len(known)
+    """True if a column of text has at least two values, missing counted as one, and they repeat (``REPEATS``)."""
+    texts = table.keys(name)
+    known = texts.dropna()
+    return texts.nunique(dropna=False) >= 2 and known.nunique() <= REPEATS * len(known)

@@ -181,6 +181,8 @@ def _no_numbers(table: Table, name: str, text: bool, categories: bool) -> str | 
     typed = not pd.api.types.is_object_dtype(column) and not pd.api.types.is_string_dtype(column)
     if typed and not isinstance(column.dtype, pd.CategoricalDtype):
         return f"of the type {column.dtype}, which is not read"
+    if categories and table.keys(name).nunique(dropna=False) == 1:
+        return "the same in all rows"
     return _texts(text, categories)
 
 
