@@ -171,7 +171,9 @@ class TestRows:
             opened(tmp_path, people().assign(empty=None), "left", **options)
 
     def test_one_value_or_none_is_a_category_and_one_value_alone_is_left_out(self, tmp_path: Path) -> None:
-        frame = people().assign(coupon=lambda rows: rows.age.gt(40).map({True: "used", False: None}), land="here")
+        frame = people().assign(
+            coupon=lambda rows: rows.age.gt(40).map({True: "used", False: None}), land="here"
+        )
         task = opened(tmp_path, frame, "left")
         assert task.stream is not None and "coupon" in task.stream.names
         assert "left out: 'land', the same in all rows" in task.notes()

@@ -42,7 +42,9 @@ def _features(
     """
     categories = list(choices.categories)
     for name in used & {*categories}:
-        raise DataError(f"{option('category')}: column {name!r} of {table.path} is no input, but a target, group or date")
+        raise DataError(
+            f"{option('category')}: column {name!r} of {table.path} is no input, but a target, group or date"
+        )
     names = input_columns(
         *(table, used, choices.keep, remarks),
         labels=labels.to_numpy(np.float64),
