@@ -152,7 +152,16 @@ class TestNewRows:
         new.loc[2, "b"] = np.nan
         unseen = read_unseen(encoding, saved(tmp_path, new, "new.csv"))
         assert unseen.batch.x[2, 1, 0] == 0 and unseen.batch.x.shape == (9, 3, 1)
-        assert unseen.remarks == ["1 values are missing; they are set to the mean"]
+        assert unseen.remarks == ["1 value is missing; it is set to the mean"]
+
+    def test_missing_values_are_named_where_training_rows_had_some(self, tmp_path: Path) -> None:
+        old = rows()
+        old.loc[:20, "a"] = np.nan
+        encoding = encoding_of(open_data(saved(tmp_path, old), "kind"))
+        new = rows(9)
+        new.loc[2:3, "b"] = np.nan
+        unseen = read_unseen(encoding, saved(tmp_path, new, "new.csv"))
+        assert unseen.remarks == ["2 values are missing; they are set to the mean and marked"]
 
     def test_answers_are_names_with_probabilities(self, tmp_path: Path) -> None:
         encoding = encoding_of(open_data(saved(tmp_path, rows()), "kind"))

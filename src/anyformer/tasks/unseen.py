@@ -107,8 +107,13 @@ def _sequences(encoding: LabelledEncoding, path: Path) -> Unseen:
         else:
             x = _numbers(table, layout.columns, remarks).to_numpy()[..., None]
             texts = _categories(encoding, table, remarks)
-    if encoding.standard is not None and not encoding.standard.marks and np.isnan(x).any():
-        remarks.append(f"{int(np.isnan(x).sum())} values are missing; they are set to the mean")
+    if encoding.standard is not None and (gone := int(np.isnan(x).sum())):
+        marked = " and marked" if encoding.standard.marks else ""
+        remarks.append(
+            f"1 value is missing; it is set to the mean{marked}"
+            if gone == 1
+            else f"{gone} values are missing; they are set to the mean{marked}"
+        )
     inputs = as_tensors(encoding.inputs(x, texts))
     seen = None if mask is None or mask.all() else torch.from_numpy(mask)
     if encoding.classes is not None:
@@ -200,7 +205,7 @@ def _categories(encoding: LabelledEncoding, table: Table, remarks: list[str]) ->
         found[name] = texts_of(table, name)
         if unknown := category.unknown(found[name]):
             shown = ", ".join(map(repr, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
-            remarks.append(f"{name!r}: what training showed at most once is read as one value ({shown})")
+            remarks.append(f"{name!r}: values that training showed at most once are read as one ({shown})")
     return found
 
 
