@@ -116,6 +116,14 @@ def test_train_and_predict(tmp_path: Path) -> None:
     )
 
 
+def test_missing_values_of_arrays_are_counted_once(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 5))
+    x[::3, 2] = np.nan
+    Fit.start(tmp_path / "fit", (x, np.arange(60) % 2), "mamba dim=8 depth=1", steps=2).run()
+    (remark,) = load_bundle(tmp_path / "fit").predict(x[:9]).remarks
+    assert remark == "x: 3 of 45 values are missing; they are set to the mean and marked"
+
+
 def test_compare(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no column 'down'"):
         compare(table(), "mamba", target="down", out=tmp_path / "cmp", quiet=True)

@@ -187,7 +187,7 @@ class TestNewRows:
         [
             (
                 lambda f: f.rename(columns={"b": "B"}),
-                "the model needs the columns 'a', 'b', 'c'.*no column 'b'; did you mean 'B'",
+                "^the model needs the columns 'a', 'b', 'c'.*no column 'b'; did you mean 'B'",
             ),
             (lambda f: f.assign(b="red"), r"column 'b' is not numeric \(it holds 'red'\)"),
             (lambda f: f[:0], "no rows"),
@@ -278,7 +278,7 @@ class TestNewSeries:
     @pytest.mark.parametrize(
         "change, message",
         [
-            (lambda f: f.drop(columns="z"), "the model needs the columns 'y', 'z'.*no column 'z'"),
+            (lambda f: f.drop(columns="z"), "^the model needs the columns 'y', 'z'.*no column 'z'"),
             (lambda f: f.drop(columns="day"), "no column 'day'"),
             (lambda f: f[:12], "the series has 12 steps at its end; the model needs 16"),
             (lambda f: f.assign(y=np.nan), "column 'y' of the series holds no number"),

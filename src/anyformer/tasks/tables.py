@@ -13,13 +13,16 @@ from anyformer.tasks.base import DataError
 _SHOWN = 20
 
 
-def check_column(path: Path, frame: pd.DataFrame, name: str, argument: str) -> str:
-    """Return ``name``; ``DataError`` with the nearest columns if the table has none of that name."""
+def check_column(path: Path, frame: pd.DataFrame, name: str, argument: str = "", *, needs: str = "") -> str:
+    """Return ``name``; ``DataError`` with the nearest columns if the table has none of that name.
+
+    ``argument`` is the option that names the column; ``needs`` says where it is named otherwise.
+    """
     if name not in frame.columns:
         columns = [str(column) for column in frame.columns]
         more = f" and {len(columns) - _SHOWN} more" if len(columns) > _SHOWN else ""
         known = near(name, columns) or f"; its columns are {', '.join(map(repr, columns[:_SHOWN]))}{more}"
-        raise DataError(f"{option(argument)}: {path} has no column {name!r}{known}")
+        raise DataError(f"{needs or option(argument)}: {path} has no column {name!r}{known}")
     return name
 
 

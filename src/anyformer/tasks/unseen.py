@@ -101,13 +101,16 @@ def _sequences(encoding: LabelledEncoding, path: Path) -> Unseen:
         names = pd.DataFrame({"row": np.arange(1, len(table.frame) + 1)})
         if layout.kind == "text":
             assert layout.text is not None
-            text = check_column(path, table.frame, layout.text, "text")
+            text = check_column(
+                path, table.frame, layout.text, needs=f"the model needs the column {layout.text!r}"
+            )
             column = table.frame[text] if is_text(table.frame[text]) else table.keys(text)
             x, mask = bytes_of(column, layout.length, remarks)
         else:
             x = _numbers(table, layout.columns, remarks).to_numpy()[..., None]
             texts = _categories(encoding, table, remarks)
-    if encoding.standard is not None and (gone := int(np.isnan(x).sum())):
+    told = layout.kind == "arrays" and encoding.standard is not None and encoding.standard.marks
+    if encoding.standard is not None and (gone := int(np.isnan(x).sum())) and not told:
         marked = " and marked" if encoding.standard.marks else ""
         remarks.append(
             f"1 value is missing; it is set to the mean{marked}"
@@ -167,7 +170,7 @@ def _groups(
 
 def _group_keys(table: Table, names: list[str], remarks: list[str]) -> pd.Series:
     for name in names:
-        check_column(table.path, table.frame, name, "group")
+        check_column(table.path, table.frame, name, needs=f"the model needs the column {name!r}")
     keys = group_keys(table, names)
     note_ungrouped(keys, remarks)
     return keys
@@ -185,7 +188,9 @@ def _numbers(table: Table, columns: list[str], remarks: list[str]) -> pd.DataFra
     path, frame = table.path, table.frame
     absent = [name for name in columns if name not in frame.columns]
     if absent:
-        check_column(path, frame, absent[0], f"the model needs the columns {', '.join(map(repr, columns))}")
+        check_column(
+            path, frame, absent[0], needs=f"the model needs the columns {', '.join(map(repr, columns))}"
+        )
     found: dict[str, Any] = {}
     for name in columns:
         read = table.numbers(name)
@@ -201,7 +206,9 @@ def _categories(encoding: LabelledEncoding, table: Table, remarks: list[str]) ->
     """Return the texts of each category ``(rows,)``; ``DataError`` if a column is absent."""
     found = {}
     for category in encoding.categories:
-        name = check_column(table.path, table.frame, category.name, "category")
+        name = check_column(
+            table.path, table.frame, category.name, needs=f"the model needs the column {category.name!r}"
+        )
         found[name] = texts_of(table, name)
         if unknown := category.unknown(found[name]):
             shown = ", ".join(map(repr, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
