@@ -134,6 +134,37 @@ class TestEvents:
         np.testing.assert_allclose(said.loc[rows, "p(yes)"], shares[:, 1], atol=1e-5)
 
 
+class TestGroupsThatAreNotNamed:
+    """Rows of one group in train and test would give their label away by its name."""
+
+    @pytest.mark.parametrize("rows", [3, 8])
+    def test_their_names_are_no_category(self, tmp_path: Path, rows: int) -> None:
+        rng = np.random.default_rng(0)
+        visit = np.repeat(np.arange(100), rows)
+        frame = pd.DataFrame({"visit": [f"v{i}" for i in visit], "x": rng.normal(size=len(visit))})
+        frame["bought"] = np.where(rng.integers(2, size=100), "yes", "no")[visit]
+        frame = frame.sample(frac=1, random_state=0)
+        task = opened(tmp_path, frame, "bought")
+        assert task.describe()["columns"] == ["x"]
+        (note,) = [note for note in task.notes() if "one label each" in note]
+        assert "group='visit' reads each as one sequence" in note
+        assert opened(tmp_path, frame, "bought", group="visit").size("train") < 100
+        assert opened(tmp_path, frame, "bought", category="visit").describe()["columns"] == ["x", "visit"]
+
+    def test_a_forecast_of_labels_names_them(self, tmp_path: Path) -> None:
+        frame = events(60).assign(
+            day=pd.date_range("2024-01-01", periods=len(events(60)), freq="h").astype(str)
+        )
+        with pytest.raises(
+            DataError, match="give kind='classify' to classify rows, or group='visit' to classify"
+        ):
+            opened(tmp_path, frame, "bought")
+
+    def test_a_category_that_tells_the_label_stays_one(self, tmp_path: Path) -> None:
+        frame = people().assign(left=lambda t: np.where(t.city == "Rome", "yes", "no"))
+        assert "city" in opened(tmp_path, frame, "left").describe()["columns"]
+
+
 class TestRows:
     def test_fields_are_tokens(self, tmp_path: Path) -> None:
         task = opened(tmp_path, people(), "left")
@@ -164,11 +195,12 @@ class TestRows:
             ({"category": "age", "keep": "age"}, "column 'age' of .* is also named by keep"),
             ({"category": "nowhere"}, "no column 'nowhere'"),
             ({"category": "empty"}, "column 'empty' of .* is without any value"),
+            ({"category": "number"}, "no value of 'number' is there twice in the training rows"),
         ],
     )
     def test_mistakes(self, tmp_path: Path, options: dict[str, Any], message: str) -> None:
         with pytest.raises(DataError, match=message):
-            opened(tmp_path, people().assign(empty=None), "left", **options)
+            opened(tmp_path, people().assign(empty=None, number=np.arange(600.0)), "left", **options)
 
     def test_one_value_or_none_is_a_category_and_one_value_alone_is_left_out(self, tmp_path: Path) -> None:
         frame = people().assign(

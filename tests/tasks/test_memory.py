@@ -110,8 +110,9 @@ def test_train_and_predict(tmp_path: Path) -> None:
     new = table().drop(columns="up").iloc[::-1]
     said = bundle.predict(new).table
     table().drop(columns="up").to_csv(tmp_path / "new.csv", index=False)
+    assert said.index.equals(new.index), "answers are joined to their rows by the index"
     pd.testing.assert_frame_equal(
-        said.drop(columns="row").iloc[::-1].reset_index(drop=True),
+        said.drop(columns="row").iloc[::-1],
         bundle.predict(tmp_path / "new.csv").table.drop(columns="row"),
     )
 
@@ -122,6 +123,15 @@ def test_missing_values_of_arrays_are_counted_once(tmp_path: Path) -> None:
     Fit.start(tmp_path / "fit", (x, np.arange(60) % 2), "mamba dim=8 depth=1", steps=2).run()
     (remark,) = load_bundle(tmp_path / "fit").predict(x[:9]).remarks
     assert remark == "x: 3 of 45 values are missing; they are set to the mean and marked"
+
+
+@pytest.mark.parametrize("data", [table().up, {"a": [1]}, 3])
+def test_what_is_no_data(data: Any, tmp_path: Path) -> None:
+    message = f"data must be the name of a task, a path, a DataFrame, or arrays .* {type(data).__name__}"
+    with pytest.raises(ValueError, match=message):
+        Fit.start(tmp_path / "fit", data, "mamba", target="up")
+    with pytest.raises(ValueError, match=message):
+        compare(data, "mamba", target="up", out=tmp_path / "cmp", quiet=True)
 
 
 def test_compare(tmp_path: Path) -> None:

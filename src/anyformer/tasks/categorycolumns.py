@@ -8,6 +8,8 @@ import pandas as pd
 from anyformer.tasks.labels import class_name
 from anyformer.tasks.reading import Table
 
+FEWEST_GROUPS = 20
+"""A column of fewer values may tell the label by itself: it does not name groups of rows."""
 REPEATS = 0.2
 """A text is a category where the share of different values is at most this: each comes five times in the mean."""
 
@@ -24,6 +26,25 @@ def texts_of(table: Table, name: str) -> np.ndarray:
     texts = keys.map(class_name).astype(object)
     found: np.ndarray = texts.where(keys.notna(), None).to_numpy()
     return found
+
+
+def has_one_label_each(keys: pd.Series, labels: np.ndarray) -> bool:
+    """True if the rows of each value have one label, as those of a group have, and chance does not explain it.
+
+    Args:
+        keys: the values, missing where there is none.
+        labels: each row's label, as numbers, NaN where it is missing.
+    """
+    known = keys.notna().to_numpy() & ~np.isnan(labels)
+    keys, labels = keys[known], labels[known]
+    groups = keys.nunique()
+    if groups < FEWEST_GROUPS or len(keys) - groups < FEWEST_GROUPS:
+        return False
+    _, counts = np.unique(labels, return_counts=True)
+    alike = float(np.square(counts / len(labels)).sum())
+    if (len(keys) - groups) * np.log10(alike) > -6:
+        return False
+    return bool((pd.Series(labels, keys.index).groupby(keys).nunique() == 1).all())
 
 
 def is_category(table: Table, name: str) -> bool:

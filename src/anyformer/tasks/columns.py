@@ -10,7 +10,7 @@ import pandas as pd
 
 from anyformer.spelling import option
 from anyformer.tasks.base import DataError
-from anyformer.tasks.categorycolumns import is_category
+from anyformer.tasks.categorycolumns import has_one_label_each, is_category
 from anyformer.tasks.dates import read_dates
 from anyformer.tasks.reading import Table
 from anyformer.tasks.tables import check_column
@@ -108,9 +108,10 @@ def input_columns(
         if name in used:
             continue
         reason = _no_numbers(table, name, text, categories is not None)
-        if categories is not None and (
-            name in categories or (reason == _texts(text, True) and is_category(table, name))
-        ):
+        is_text = reason == _texts(text, True)
+        if is_text and labels is not None and has_one_label_each(table.keys(name), labels):
+            reason, is_text = _names_groups(), False
+        if categories is not None and (name in categories or (is_text and is_category(table, name))):
             _check_category(table, name, reason, keep)
             categories += [name] * (name not in categories)
             remarks.extend(table.of_marks(name))
@@ -163,6 +164,14 @@ def _texts(text: bool, categories: bool) -> str:
         return "not numeric: texts and categories are no inputs of a forecast yet"
     how = f", {option('text', 'NAME')} reads it as bytes" if text else ""
     return f"texts that hardly repeat; {option('category', 'NAME')} takes it for a category{how}"
+
+
+def _names_groups() -> str:
+    """Return the reason why a column whose values have one label each is no input."""
+    return (
+        f"whose values have one label each, as groups of rows have; {option('group', 'NAME')} reads each as one "
+        f"sequence, {option('category', 'NAME')} takes it for a category"
+    )
 
 
 def _no_numbers(table: Table, name: str, text: bool, categories: bool) -> str | None:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from anyformer.spelling import option
 from anyformer.tasks.base import DataError, Task
+from anyformer.tasks.categorycolumns import has_one_label_each
 from anyformer.tasks.choices import (
     Choices,
     fields_of_dates,
@@ -307,8 +308,16 @@ def _check_target(table: Table, name: str, used: set[str]) -> None:
     values = table.numbers(name)
     if values is None:
         why = table.refusals.get(name) or f"is not numeric (it holds {table.shown(name)})"
+        labels = pd.factorize(table.keys(name))[0].astype(np.float64)
+        labels[labels < 0] = np.nan
+        groups = [
+            option("group", other)
+            for other in table.frame.columns
+            if other not in {name, *used} and has_one_label_each(table.keys(other), labels)
+        ]
+        instead = f", or {groups[0]} to classify groups of rows, which have one label each" if groups else ""
         raise DataError(
-            f"{what} {why}; a forecast needs numbers: give {option('kind', 'classify')} to classify rows"
+            f"{what} {why}; a forecast needs numbers: give {option('kind', 'classify')} to classify rows{instead}"
         )
     if values.isna().all():
         raise DataError(f"{what} holds no number at all{reasons(table.notes.get(name, []))}")

@@ -14,6 +14,7 @@ import torch
 from anyformer.metrics import create_metric
 from anyformer.objectives import Classify, Regress
 from anyformer.questions import Question
+from anyformer.spelling import option
 from anyformer.tasks.base import SPLITS, Batch, DataError, Reference, Split, Task
 from anyformer.tasks.categories import Category, describe_categories
 from anyformer.tasks.encoding import DataLayout, LabelledEncoding, Standard, as_tensors
@@ -109,6 +110,12 @@ class LabelledTask(Task):
         real = {name: t if self._mask is None else t[self._mask] for name, t in texts.items()}
         fit = {name: t[train] if known is None else t[train][known] for name, t in texts.items()}
         self._categories = [Category.fit(name, t) for name, t in fit.items()]
+        for category in self._categories:
+            if not category.values:
+                raise DataError(
+                    f"{self.name}: no value of {category.name!r} is there twice in the training rows, so that nothing "
+                    f"can be learnt of one; {option('drop', category.name)} leaves it out"
+                )
         describe_categories(self._categories, real, self._remarks)
 
     def _set_classes(self, y: np.ndarray, values: Sequence[str]) -> None:

@@ -19,6 +19,20 @@ Memory: TypeAlias = pd.DataFrame | np.ndarray | torch.Tensor | tuple[Any, Any]
 IN_MEMORY = (pd.DataFrame, np.ndarray, torch.Tensor, tuple)
 
 
+def source_of(data: object) -> str:
+    """Return the name or the path of data that is not in memory.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(data, (str, os.PathLike)):
+        return str(os.fspath(data))
+    raise ValueError(
+        "data must be the name of a task, a path, a DataFrame, or arrays (x, y), got an object of the type "
+        f"{type(data).__name__}"
+    )
+
+
 @contextmanager
 def on_disk(data: Memory, folder: Path) -> Iterator[Path]:
     """Write data into ``folder`` and give its path.

@@ -8,11 +8,12 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import torch
 from safetensors import SafetensorError
 
@@ -134,8 +135,9 @@ class Bundle:
         """Forecast the values after the data, or predict the class or the numbers of each of its sequences.
 
         Args:
-            data: a file of the format that the model was trained on, a DataFrame, or an array x; for forecasts by
-                default the file that the model was trained on, in its present state.
+            data: a file of the format that the model was trained on, a DataFrame (whose index the rows of the answer
+                get), or an array x; for forecasts by default the file that the model was trained on, in its present
+                state.
             batch_size: sequences at a time.
 
         Raises:
@@ -145,7 +147,10 @@ class Bundle:
 
         if isinstance(data, IN_MEMORY):
             with tempfile.TemporaryDirectory() as folder, on_disk(data, Path(folder)) as path:
-                return self.predict(path, batch_size=batch_size)
+                said = self.predict(path, batch_size=batch_size)
+            if isinstance(data, pd.DataFrame) and "row" in said.table and len(said.table) == len(data):
+                return replace(said, table=said.table.set_axis(data.index))
+            return said
         encoding, path = self._encoding(), self._data(data)
         unseen = read_unseen(encoding, path)
         device, batch = next(self.model.parameters()).device, unseen.batch

@@ -24,7 +24,7 @@ from anyformer.tasks.fingerprint import (
     files_of,
     sample_of_task,
 )
-from anyformer.tasks.memory import IN_MEMORY, Memory, on_disk
+from anyformer.tasks.memory import IN_MEMORY, Memory, on_disk, source_of
 from anyformer.train.bundle import FACTS, FILES, complete_bundle, load_bundle, save_bundle
 from anyformer.train.checkpoints import CHECKPOINT, CheckpointTimer
 from anyformer.train.models import model_for
@@ -138,7 +138,7 @@ class Fit:
         if isinstance(data, IN_MEMORY):
             with on_disk(data, folder) as path:
                 return cls._planned(folder, str(path), loaded, target, given, settings)
-        return cls._planned(folder, os.fspath(data), loaded, target, given, settings)
+        return cls._planned(folder, source_of(data), loaded, target, given, settings)
 
     @classmethod
     def _planned(

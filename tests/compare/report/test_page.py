@@ -128,3 +128,13 @@ def test_nothing_finished():
     page = render(synthetic.results(result))
     assert "nothing to compare" in page
     assert 'class="plot"' not in page
+
+
+@pytest.mark.parametrize("predicts", [True, False])
+def test_how_the_winner_is_used(predicts: bool) -> None:
+    """A model of a file is given files of its kind; one of a generated task is a module."""
+    result = synthetic.task_result()
+    result.task.predicts, result.saved, result.saved_path = predicts, result.candidates[0].name, "winner"
+    page = html.unescape(render(synthetic.results(result)))
+    assert ("winner NEW --out predictions.csv" in page) is predicts
+    assert ("SequenceModel.from_pretrained" in page) is not predicts

@@ -126,6 +126,16 @@ def test_an_unbeaten_reference_says_nothing_where_candidates_still_come_nearer(e
     assert found.shortage.option
 
 
+def test_only_what_rises_is_said_to():
+    law = power(1.0, 2.0, 0.3)
+    reachable = law(1000) - 1.4 * (law(1000) - law(2000))
+    found = verdict(candidate("a", law), candidate("b", flat(3.0)), reference=reachable)
+    assert found.headline.startswith(
+        "Not enough training to tell: each was trained for 1,000 steps, a still improving"
+    )
+    assert not [detail for detail in found.details if detail.startswith("b:")]
+
+
 def test_a_plateau_behind_a_reference_is_a_verdict():
     found = verdict(candidate("a", flat(1.0)), candidate("b", flat(1.1)), reference=0.8)
     assert found.kind == "no_model_needed"

@@ -30,6 +30,7 @@ from anyformer.compare.plan.storage_url import masked
 from anyformer.models import ModelSpec, load_spec
 from anyformer.tasks import Task, create_task, is_path
 from anyformer.tasks.fingerprint import Fingerprint, files_of, sample_of_task
+from anyformer.tasks.memory import source_of
 
 
 class OpenedTask(NamedTuple):
@@ -182,6 +183,6 @@ def open_task(
                 "target, metric and options are for data and task names, not for a task that is already made"
             )
         return OpenedTask(task, None, None, {})
-    source = os.fspath(task)
+    source = source_of(task)
     made = create_task(source, target=target, **options)
     return OpenedTask(made, os.path.abspath(source) if is_path(source) else source, target, options)

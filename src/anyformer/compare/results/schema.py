@@ -29,7 +29,10 @@ class Record(BaseModel):
 
 
 class TaskFacts(Record):
-    """Facts about the data and its splits; ``facts`` is the task's own ``describe()``."""
+    """Facts about the data and its splits; ``facts`` is the task's own ``describe()``.
+
+    ``predicts`` is True if models of the task predict on new files.
+    """
 
     name: str
     title: str
@@ -38,6 +41,7 @@ class TaskFacts(Record):
     lengths: list[int] = Field(default_factory=list)
     facts: dict[str, Any] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)
+    predicts: bool = False
 
 
 class Settings(Record):

@@ -57,6 +57,7 @@ def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: TaskOutcomes) -
             metric=metric,
             train_length=task.train_length,
             lengths=list(task.lengths),
+            predicts=task.encoding is not None,
             facts=json.loads(json.dumps(task.describe(), default=str)),
             notes=[
                 *task.notes(),

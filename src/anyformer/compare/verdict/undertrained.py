@@ -190,6 +190,11 @@ class _Case:
             return max(HORIZON, self.blank)
         return self.blank or None
 
+    def rises(self, trend: Trend) -> bool:
+        """Return True if a doubling of the steps would change the score by what matters, or the loss by ``FALLING``."""
+        least = min((contrast.smallest for contrast in self.verdict.contrasts), default=0.0)
+        return bool(trend.gains and trend.gains[0] > least) or trend.loss_falls >= FALLING
+
     @property
     def _best(self) -> float:
         """The best score that the metric has, higher is better."""
@@ -246,6 +251,22 @@ def unless_undertrained(
     return _undertrained(case, shortage, training)
 
 
+def _state(case: _Case, rising: Sequence[Trend]) -> str:
+    """Return how the candidates stand, as the rest of "each was trained for N steps"."""
+    if rising:
+        everyone = len(rising) == len(case.trends)
+        return (
+            " and still improving"
+            if everyone
+            else f", {join([trend.name for trend in rising])} still improving"
+        )
+    if not case.blank:
+        return ", too few to see how they improve"
+    if any((trend.learned or 0.0) > trend.noise for trend in case.trends.values()):
+        return ", too few for a flat curve to mean that it stays flat"
+    return " and had hardly begun to learn"
+
+
 def slowest_seconds(run: SeedRun) -> float:
     """Return the seconds of a run at the pace of the slowest stretch of its curve, without the first one (warm-up)."""
     points = [(0, 0.0), *((point.step, point.seconds) for point in run.curve)]
@@ -262,10 +283,8 @@ def _beats_some(verdict: Verdict, references: Sequence[ReferenceResult]) -> bool
 
 
 def _undertrained(case: _Case, shortage: Shortage, training: Training) -> Verdict:
-    rising = [t for t in case.trends.values() if (t.gains and t.gains[0] > 0) or t.loss_falls >= FALLING]
-    state = " and still improving" if rising else " and had hardly begun to learn"
-    if not rising and not case.blank:
-        state = ", too few to see how they improve"
+    rising = [trend for trend in case.trends.values() if case.rises(trend)]
+    state = _state(case, rising)
     time, option = propose_time(shortage.seconds)
     shortage.option = option
     if time == "more":
