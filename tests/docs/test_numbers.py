@@ -39,18 +39,20 @@ COMPARE = [
     f"agree within {percent(sizes.TOLERANCE)}",
     f"from {learning_rate_search.RUNGS[0]:g} to {learning_rate_search.RUNGS[-1]:g} (1, 2, 5, 10, ...)",
     f"the same {WORDS[len(learning_rate_search.start_for(1))]} rates in short runs, {percent(ROUNDS[0])} of the steps",
-    f"runs ({percent(ROUNDS[1])}) of the best two",
+    f"a second round of longer runs ({percent(ROUNDS[1])}) decides: it begins with the best two",
     f"over the last {WORDS[round(10 * (1 - budget.BEFORE_DECAY))]} tenths",
     f"when {'half' if SEARCH_SHARE == 0.5 else SEARCH_SHARE} of the budget is gone",
     f"At least {WORDS[request.FEWEST_SEEDS]} full runs each",
     f"fewer than {WORDS[judge.FEW]}",
-    f"within {WORDS[undertrained.HORIZON]} doublings, or its loss still falls by {percent(undertrained.FALLING)}",
-    f"at least {'a tenth' if undertrained.YOUNG == 0.1 else undertrained.YOUNG} of all that they have learned",
-    f"fewer than {undertrained.TOKENS_A_PARAMETER} tokens for each parameter and {WORDS[undertrained.PASSES]} passes",
+    f"within {WORDS[undertrained.HORIZON]} doublings of the steps, or still lowers its loss by "
+    f"{percent(undertrained.FALLING)} or more",
+    f"at least {'a tenth' if undertrained.YOUNG == 0.1 else undertrained.YOUNG} of all that it has learned",
+    f"fewer than {undertrained.TOKENS_A_PARAMETER} tokens for each parameter, and made fewer than "
+    f"{WORDS[undertrained.PASSES]} passes",
     f"at the {percent(confidence_intervals.LEVEL)} level",
     f"by more than {percent(significance.SMALLEST)} of the score",
     f"every {percent(1 - confidence_intervals.LEVEL)} interval",
-    f"the ({percent(1 - 2 * confidence_intervals.LEVEL)}) interval",
+    f"the {percent(1 - 2 * confidence_intervals.LEVEL)} interval",
 ]
 README = [f"in {WORDS[len(families())]} families", f"knows {len(catalogue())} papers"]
 
