@@ -97,7 +97,7 @@ class Sheet:
         truth: by column of numbers, float64, NaN where it is missing.
         target: the column to be told.
         labels: its classes by row, None where one is missing; None where it is a column of numbers.
-        others: columns that are no inputs.
+        others: columns that are no inputs, but for ``city``, a category of rows and groups.
         options: for the reader.
         separator, quoting, end, extras: of a file of text.
         kind: of the file, ``csv``, ``jsonl`` or ``parquet``.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, event, given, settings
 from sheets import Sheet, grouped_sheets, series_sheets, sheets
 
 from anyformer.tasks import DataError, Task, open_data
+from anyformer.tasks.encoding import NUMBERS
 from anyformer.tasks.forecasting import ForecastTask
 from anyformer.tasks.labelled import LabelledTask
 
@@ -25,14 +27,37 @@ fuzz = settings(
 )
 
 
-def inputs_of(task: LabelledTask) -> np.ndarray:
-    """The columns ``(rows, columns)`` that a task reads, in the user's units and the order of the file."""
-    standard = task._standard
-    assert standard is not None
-    values = task._x[..., 0] * np.array(standard.scale)[:, 0] + np.array(standard.mean)[:, 0]
+def numbers_of(task: LabelledTask) -> dict[str, np.ndarray]:
+    """The columns of numbers that a task reads, in the user's units: ``(N,)`` of rows, ``(N, T)`` of groups."""
+    encoding, x = task.encoding, task._x
+    assert encoding is not None and encoding.standard is not None
+    names, standard = encoding.layout.columns, encoding.standard
+    by_row = encoding.layout.kind == "columns"
+    if isinstance(x, dict):
+        x = np.stack([x[name] for name in names], 1) if by_row else x[NUMBERS]
+    width = x.shape[-1] // 2 if standard.marks else x.shape[-1]
+    values = x[..., :width] * np.array(standard.scale) + np.array(standard.mean)
     if standard.marks:
-        values[task._x[..., 1] == 1] = np.nan
-    return values
+        values[x[..., width:] == 1] = np.nan
+    return {name: values[:, place, 0] if by_row else values[..., place] for place, name in enumerate(names)}
+
+
+def texts_of(task: LabelledTask) -> dict[str, np.ndarray]:
+    """The columns of categories that a task reads, as texts: None where one is missing, "*" where it is rare."""
+    encoding, found = task.encoding, {}
+    assert encoding is not None
+    for category in encoding.categories:
+        assert isinstance(task._x, dict)
+        texts = np.array([None, "*", *category.values], object)
+        found[category.name] = texts[task._x[category.name]]
+    return found
+
+
+def assert_same_texts(found: np.ndarray, cells: list[str], name: str) -> None:
+    """Categories are the texts of the file, but for those that are rare."""
+    told = [text for text in found if text != "*"]
+    made = [cell.strip() or None for cell, text in zip(cells, found, strict=True) if text != "*"]
+    assert told == made, f"{name}: {told[:5]} was {made[:5]}"
 
 
 def assert_same(found: np.ndarray, made: np.ndarray, name: str, notes: list[str]) -> None:
@@ -57,11 +82,11 @@ def opened(sheet: Sheet, folder: str) -> Task | None:
     return None
 
 
-def assert_named(sheet: Sheet, read: list[str], notes: list[str]) -> None:
-    """Every column that is no input is named in a note."""
-    for name in {*sheet.truth, *sheet.others} - {*read, sheet.target}:
+def assert_named(sheet: Sheet, read: list[str], notes: list[str], categories: Collection[str] = ()) -> None:
+    """Every column that is no input, or is a category, is named in a note."""
+    for name in {*sheet.truth, *sheet.others} - ({*read, sheet.target} - {*categories}):
         assert any(repr(name) in note for note in notes), f"{name} is left out, and not in {notes}"
-    for name in sheet.others:
+    for name in {*sheet.others} - {*categories}:
         assert name not in read, f"{name} is an input"
     for name in sheet.odd:
         said = [
@@ -79,11 +104,13 @@ def test_rows(sheet: Sheet) -> None:
         return
     assert isinstance(task, LabelledTask)
     notes, columns, known = task.notes(), task.describe()["columns"], sheet.known()
-    values = inputs_of(task)
-    assert len(values) == known.sum()
-    for place, name in enumerate(columns):
-        assert_same(values[:, place], sheet.truth[name][known], name, notes)
-    assert_named(sheet, columns, notes)
+    numbers, texts = numbers_of(task), texts_of(task)
+    assert columns == [*numbers, *texts] and set(texts) == {"city"} & {*sheet.others}
+    for name, values in numbers.items():
+        assert_same(values, sheet.truth[name][known], name, notes)
+    for name, values in texts.items():
+        assert_same_texts(values, [cell for cell, row in zip(sheet.cells[name], known) if row], name)
+    assert_named(sheet, columns, notes, texts)
     if sheet.labels is None:
         assert task._scale is not None
         told = task._y[:, 0] * task._scale[0] + task._shift[0]
@@ -100,21 +127,21 @@ def test_groups(sheet: Sheet) -> None:
         task = opened(sheet, folder)
     if task is None:
         return
-    assert isinstance(task, LabelledTask) and task._standard is not None and sheet.groups is not None
+    assert isinstance(task, LabelledTask) and sheet.groups is not None
     notes, columns = task.notes(), task.describe()["columns"]
-    standard = task._standard
-    features = len(columns)
-    values = task._x[..., :features] * np.array(standard.scale) + np.array(standard.mean)
-    if standard.marks:
-        values[task._x[..., features:] == 1] = np.nan
-    mask = np.ones(values.shape[:2], bool) if task._mask is None else task._mask
+    numbers, texts = numbers_of(task), texts_of(task)
+    assert columns == [*numbers, *texts] and set(texts) == {"city"} & {*sheet.others}
+    shape = next(iter(numbers.values())).shape
+    mask = np.ones(shape, bool) if task._mask is None else task._mask
     order = list(dict.fromkeys(sheet.groups))
-    assert len(values) == len(order) and mask.sum() == len(sheet.groups)
+    assert len(mask) == len(order) and mask.sum() == len(sheet.groups)
     for number, group in enumerate(order):
         rows = [row for row, other in enumerate(sheet.groups) if other == group]
-        for place, name in enumerate(columns):
-            assert_same(values[number][mask[number]][:, place], sheet.truth[name][rows], name, notes)
-    assert_named(sheet, columns, notes)
+        for name, values in numbers.items():
+            assert_same(values[number][mask[number]], sheet.truth[name][rows], name, notes)
+        for name, values in texts.items():
+            assert_same_texts(values[number][mask[number]], [sheet.cells[name][row] for row in rows], name)
+    assert_named(sheet, columns, notes, texts)
 
 
 def rows_up_to_the_last_target(sheet: Sheet, group: str) -> np.ndarray:
