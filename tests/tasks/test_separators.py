@@ -50,6 +50,7 @@ def test_known_texts(text: str, separator: str) -> None:
 
 def test_rows_with_names_of_their_own() -> None:
     assert names_its_rows("x,y\nr1,1,2\nr2,3,4\n", ",", 2)
+    assert names_its_rows("x,y\nr1,1,2\nx,y\nr2,3,4\n", ",", 2)  # the names of columns come again
     assert not names_its_rows("x,y\nr1,1,2\nr1,3,4\n", ",", 2)  # a name repeats
     assert not names_its_rows("x,y\n1,2,\n3,4,\n", ",", 2)  # a separator ends each line
     assert name_rows(["1", "2"]) and name_rows(["a", "b"])

@@ -105,8 +105,11 @@ def names_its_rows(text: str, separator: str, width: int) -> bool:
     """True if the first rows have one field more than the header, and begin with what may be row names."""
     with suppress(csv.Error):
         rows = (row for row in rows_of(text, separator) if any(map(str.strip, row)))
+        head = next(rows, [])
         body = [
-            row for row in islice(rows, 1, SAMPLE_ROWS) if not (row[0].startswith("#") and len(row) != width)
+            row
+            for row in islice(rows, SAMPLE_ROWS)
+            if row != head and not (row[0].startswith("#") and len(row) != width)
         ]
         longer = [row for row in body if len(row) == width + 1]
         return (
