@@ -39,7 +39,7 @@ def all_parts(layers: Sequence[PartSpec]) -> Iterator[PartSpec]:
 
 
 FIRST = {structure(name): name for name in reversed(list_models())}
-"""The first model of each structure, which is compiled here: the parts of the others are, and they in the slow tests."""
+"""The first model of each structure, which is compiled here; the others are in the slow tests, their parts here too."""
 
 
 def under_kernels(case: Case, monkeypatch: pytest.MonkeyPatch, laws: Iterable[str] = LAWS) -> list[str]:
