@@ -105,7 +105,7 @@ def names_its_rows(text: str, separator: str, width: int) -> bool:
     """True if the first rows have one field more than the header, and begin with what may be row names."""
     with suppress(csv.Error):
         rows = (row for row in rows_of(text, separator) if any(map(str.strip, row)))
-        head = next(rows, [])
+        head = next(rows, list[str]())
         body = [
             row
             for row in islice(rows, SAMPLE_ROWS)
