@@ -377,6 +377,6 @@ def series_sheets(draw: st.DrawFn) -> Sheet:
             options=options,
             dates=dates,
             groups=shops,
-            refusal="date|never change|with and without %",
+            refusal="date|never change|time steps are too short|with and without %",
         )
     )
