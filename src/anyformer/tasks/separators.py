@@ -84,7 +84,7 @@ def _score(text: str, separator: str) -> tuple[float, ...]:
     body = rows[1:] if whole or len(rows) > SAMPLE_ROWS else rows[1:-1]
     fits = [len(row) == width or (len(row) == width + 1 and not row[-1]) for row in body]
     if (width > 1 or '"' in text) and not any(fits) and names_its_rows(text[:SAMPLE], separator, width):
-        return (2, 1.0, 1.0, 1.0, width + 1, -SEPARATORS.index(separator))
+        fits, width = [len(row) == width + 1 for row in body], width + 1
     share = sum(fits) / len(fits) if fits else 1.0
     cells = [cell.strip() for row, fit in zip(body, fits) if fit for cell in row if cell.strip()]
     values = [looks_like_value(cell) for cell in cells]
