@@ -41,6 +41,7 @@ def test_a_file_with_quotes_where_needed_shows_it(separator: str, rows: list[lis
         ("x y\nr1 1 2\nr2 3 4\n", " "),
         ('"x, y",note\nr1,1,a; b\nr2,2,c; d\n', ","),
         ('"x, y",a;z,note\nr1,1,5,a; b\nr2,2,6,c; d\n', ","),
+        ('"x, y",note,z\nr1,1,a; b,5\nr2,2,c; d,\nr3,3,e; f,7\n', ","),
         ('"x, y",a;z,note\nr1,1,5,a; b\n"x, y",a;z,note\nr2,2,6,c; d\n', ","),
         ("number\n1 234\n2 345\n", ","),
         ("moment\n2024-01-01 10:00\n2024-01-01 11:00\n", ","),

@@ -84,7 +84,7 @@ def _score(text: str, separator: str) -> tuple[float, ...]:
     body = rows[1:] if whole or len(rows) > SAMPLE_ROWS else rows[1:-1]
     body = [row for row in body if row != rows[0] or width == 1]  # the names of columns may come again
     fits = [len(row) == width or (len(row) == width + 1 and not row[-1]) for row in body]
-    if (width > 1 or '"' in text) and not any(fits) and names_its_rows(text[:SAMPLE], separator, width):
+    if (width > 1 or '"' in text) and not all(fits) and names_its_rows(text[:SAMPLE], separator, width):
         fits, width = [len(row) == width + 1 for row in body], width + 1
     share = sum(fits) / len(fits) if fits else 1.0
     cells = [cell.strip() for row, fit in zip(body, fits) if fit for cell in row if cell.strip()]
