@@ -14,7 +14,10 @@ import torch
 from anyformer.models import load_spec
 from anyformer.tasks import DataError, open_data
 from anyformer.tasks.categories import FIRST, MISSING, OTHER, Category
+from anyformer.tasks.categorycolumns import texts_of
+from anyformer.tasks.files import read_table
 from anyformer.tasks.labelled import LabelledTask
+from anyformer.tasks.numbercells import Convention
 from anyformer.tasks.references import score_reference
 from anyformer.train import TrainConfig, Trainer, load_bundle, model_for, save_bundle
 
@@ -181,6 +184,31 @@ class TestRows:
         task = opened(tmp_path, people(), "left", category="zip")
         assert task.stream is not None and task.stream.names == ["age", "zip", "city", "plan"]
         assert task.stream.fields[1].size == FIRST + 3
+
+    def test_a_code_is_the_same_in_every_file(self, tmp_path: Path) -> None:
+        """Whether others of its column are numbers, or missing, changes nothing."""
+        codes = ["07", "7", "7.0", "A1", None]
+        frame = pd.DataFrame(
+            {"code": codes * 40, "x": np.arange(200.0) ** 2 % 17, "left": ["yes", "no"] * 100}
+        )
+        task = opened(tmp_path, frame, "left", category="code")
+        assert task.encoding is not None
+        (category,) = task.encoding.categories
+        assert set(category.values) == {"07", "7", "A1"}
+        for kept in (["07"], ["7"], ["7.0"], ["07", "7.0"], ["7", None], ["A1", "7"]):
+            path = tmp_path / "new.csv"
+            pd.DataFrame({"code": kept, "x": 1.5}).to_csv(path, index=False)
+            texts = texts_of(read_table(path, Convention()), "code")
+            assert texts.tolist() == [{"7.0": "7"}.get(code, code) for code in kept if code] + [
+                None
+            ] * kept.count(None)
+        typed = pd.DataFrame({"code": [7, 7.0, np.nan], "x": 1.5})
+        typed.to_parquet(tmp_path / "new.parquet")
+        assert texts_of(read_table(tmp_path / "new.parquet", Convention()), "code").tolist() == [
+            "7",
+            "7",
+            None,
+        ]
 
     def test_written_differently_is_the_same(self, tmp_path: Path) -> None:
         frame = people()

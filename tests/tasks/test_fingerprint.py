@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from anyformer.tasks import create_task
+from anyformer.tasks import Batch, create_task, open_data
 from anyformer.tasks.fingerprint import (
     DataChanged,
     Fingerprint,
@@ -83,3 +87,22 @@ def test_samples_tell_a_task_that_is_made_otherwise() -> None:
     check_sample("it", Fingerprint(), other)
     with pytest.raises(DataChanged, match="the data of it changed: it gives other samples than before"):
         check_sample("it", before, other)
+
+
+def test_fields_are_in_the_sample_whatever_they_are_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A column may have the name of another part of a batch."""
+    rng = np.random.default_rng(0)
+    columns = {name: rng.choice(["a", "b"], 100) for name in ("targets", "y")}
+    pd.DataFrame({**columns, "x": rng.normal(size=100)}).to_csv(tmp_path / "data.csv", index=False)
+    task = open_data(tmp_path / "data.csv", "y")
+    before, take = sample_of_task(task), task._take
+
+    def changed(*args: Any) -> Batch:
+        batch = take(*args)
+        assert isinstance(batch.inputs, dict)
+        return replace(batch, inputs={**batch.inputs, "targets": batch.inputs["targets"] + 1})
+
+    monkeypatch.setattr(task, "_take", changed)
+    assert sample_of_task(task) != before

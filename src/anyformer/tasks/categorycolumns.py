@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 
 from anyformer.tasks.labels import class_name
 from anyformer.tasks.reading import Table
 
+_WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+\Z")
 FEWEST_GROUPS = 20
 """A column of fewer values may tell the label by itself: it does not name groups of rows."""
 REPEATS = 0.2
@@ -15,15 +18,13 @@ REPEATS = 0.2
 
 
 def texts_of(table: Table, name: str) -> np.ndarray:
-    """Return a column's values as texts, None where missing; equal numbers are one text however they are written."""
-    numbers, keys = table.numbers(name), table.keys(name)
-    if (
-        numbers is not None
-        and not pd.api.types.is_bool_dtype(table.frame[name])
-        and (numbers.abs() < 2**53).all()
-    ):
-        keys = numbers
-    texts = keys.map(class_name).astype(object)
+    """Return a column's values as texts, None where missing.
+
+    Each depends on its own cell only, so that it is the same in every file: 7, "7" and "7.0" are one text; "07" is
+    another, as codes may begin with zeros.
+    """
+    keys = table.keys(name)
+    texts = keys.map(lambda value: _WHOLE.sub(r"\1", class_name(value))).astype(object)
     found: np.ndarray = texts.where(keys.notna(), None).to_numpy()
     return found
 

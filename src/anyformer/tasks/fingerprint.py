@@ -96,7 +96,10 @@ def sample_of_task(task: Task) -> str:
     for split, size in sizes.items():
         index = np.unique(np.linspace(0, size - 1, min(SAMPLES, size)).astype(np.int64))
         batch = task._take(split, index, task.train_length)
-        fields = {"x": batch.inputs} if isinstance(batch.inputs, Tensor) else batch.inputs
+        inputs = batch.inputs
+        fields = (
+            {"x": inputs} if isinstance(inputs, Tensor) else {f"x {name}": v for name, v in inputs.items()}
+        )
         others = {
             name: value for name, value in vars(batch).items() if name != "inputs" and value is not None
         }
