@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from anyformer.models import load_spec
-from anyformer.tasks import DataError, open_data
+from anyformer.tasks import DataError, categories, open_data
 from anyformer.tasks.categories import FIRST, MISSING, OTHER, Category
 from anyformer.tasks.categorycolumns import texts_of
 from anyformer.tasks.files import read_table
@@ -74,6 +74,13 @@ class TestCategory:
         assert category.encode(texts).tolist() == [FIRST, FIRST + 1, MISSING, FIRST, FIRST + 1, FIRST, OTHER]
         assert category.encode(np.array([["new", None]], object)).tolist() == [[OTHER, MISSING]]
         assert category.unknown(np.array(["a", "x", None, "w"], object)) == ["w", "x"]
+
+    def test_what_is_beyond_the_most_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(categories, "MOST", 2)
+        texts = np.array(list("aaabbcc"), object)
+        remarks: list[str] = []
+        categories.describe_categories([Category.fit("kind", texts)], {"kind": texts}, remarks)
+        assert "2 values; 1 more" in remarks[0] and "beyond the 2 most frequent" in remarks[0]
 
     def test_only_the_train_split_is_looked_at(self, tmp_path: Path) -> None:
         frame = people()

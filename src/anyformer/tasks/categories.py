@@ -58,7 +58,8 @@ def describe_categories(
     """Add a remark for each category: its values, those without a code, those missing."""
     for category in categories:
         rest = len(category.unknown(texts[category.name]))
-        once = f"; {rest} more that training shows at most once are read as one" if rest else ""
+        beyond = f", or that are beyond the {MOST:,} most frequent," if len(category.values) == MOST else ""
+        once = f"; {rest} more that training shows at most once{beyond} are read as one" if rest else ""
         gone = int((category.encode(texts[category.name]) == MISSING).sum())
         missing = f"; {gone} are missing, which is a category of its own" if gone else ""
         count = len(category.values)
