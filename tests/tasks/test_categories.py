@@ -52,7 +52,7 @@ def people(count: int = 600) -> pd.DataFrame:
     return frame
 
 
-def opened(folder: Path, frame: pd.DataFrame, target: str, **options: Any) -> LabelledTask:
+def opened(folder: Path, frame: pd.DataFrame, target: str | list[str], **options: Any) -> LabelledTask:
     frame.to_csv(folder / "data.csv", index=False)
     task = open_data(folder / "data.csv", target, **options)
     assert isinstance(task, LabelledTask)
@@ -106,6 +106,10 @@ class TestEvents:
         task = opened(tmp_path, events(1200), "bought", group="visit")
         task.rank_by("auc")
         assert trained(task, model, 150).evaluate("test").value > 0.97
+
+    def test_a_category_may_be_called_like_our_own_field(self, tmp_path: Path) -> None:
+        task = opened(tmp_path, events().rename(columns={"kind": "(numbers)"}), "bought", group="visit")
+        assert task.stream is not None and task.stream.names == ["((numbers))", "(numbers)"]
 
     def test_without_numbers(self, tmp_path: Path) -> None:
         task = opened(tmp_path, events().drop(columns="seconds"), "bought", group="visit")
@@ -161,6 +165,34 @@ class TestGroupsThatAreNotNamed:
         assert opened(tmp_path, frame, "bought", group="visit").size("train") < 100
         assert opened(tmp_path, frame, "bought", category="visit").describe()["columns"] == ["x", "visit"]
 
+    @pytest.mark.parametrize("names", ["{:05d}", "{}", "n{}"])
+    def test_they_may_be_numbers(self, tmp_path: Path, names: str) -> None:
+        rng = np.random.default_rng(0)
+        group, labels = np.repeat(rng.permutation(9000)[:50] + 1000, 8), rng.integers(2, size=50)
+        frame = pd.DataFrame({"owner": [names.format(n) for n in group], "x": rng.normal(size=400)})
+        frame["sold"] = np.where(np.repeat(labels, 8), "yes", "no")
+        frame = frame.sample(frac=1, random_state=0)
+        assert opened(tmp_path, frame, "sold").describe()["columns"] == ["x"]
+
+    def test_what_is_told_of_a_group_is_an_input(self, tmp_path: Path) -> None:
+        frame = events(200)
+        income = np.random.default_rng(0).permutation(9000)[:200] + 1000
+        frame["income"] = income[pd.factorize(frame.visit)[0]]
+        assert "income" in opened(tmp_path, frame, "bought", group="visit").describe()["columns"]
+
+    def test_a_number_that_tells_the_label_stays_an_input(self, tmp_path: Path) -> None:
+        frame = people().assign(left=lambda t: np.where(t.age > 47, "yes", "no"))
+        assert "age" in opened(tmp_path, frame, "left").describe()["columns"]
+
+    def test_any_target_counts(self, tmp_path: Path) -> None:
+        rng = np.random.default_rng(0)
+        frame = pd.DataFrame(
+            {"owner": [f"n{n}" for n in np.repeat(np.arange(50), 8)], "x": rng.normal(size=400)}
+        )
+        frame["once"], frame["free"] = np.repeat(rng.normal(size=50), 8), rng.normal(size=400)
+        for targets in (["once", "free"], ["free", "once"]):
+            assert opened(tmp_path, frame, targets, kind="regress").describe()["columns"] == ["x"]
+
     def test_a_forecast_of_labels_names_them(self, tmp_path: Path) -> None:
         frame = events(60).assign(
             day=pd.date_range("2024-01-01", periods=len(events(60)), freq="h").astype(str)
@@ -186,6 +218,25 @@ class TestRows:
         reference = next(r for r in task.references() if r.name == "linear").fit(task)
         assert score_reference(reference, task) < 0.7
         assert trained(task, "transformer", 120).evaluate("test").value > 0.95
+
+    def test_codes_with_zeros_in_front_are_pointed_out(self, tmp_path: Path) -> None:
+        frame = people().assign(zip=lambda t: ["0" + str(z) for z in t.zip])
+        notes = opened(tmp_path, frame, "left").notes()
+        assert any(
+            "'zip' has numbers that begin with zeros" in note and "category='zip'" in note for note in notes
+        )
+        named = opened(tmp_path, frame, "left", category="zip")
+        assert not any("begin with zeros" in note for note in named.notes())
+
+    def test_a_text_may_be_a_category(self, tmp_path: Path) -> None:
+        frame = people().assign(text=[f"hello {i % 200} there" for i in range(600)])
+        task = opened(tmp_path, frame, "left", category="text")
+        assert "text" in task.describe()["columns"]
+        for options in ({"category": "city"}, {"text": "text", "category": "city"}):
+            with pytest.raises(
+                ValueError, match="category does not apply to rows that are read as the text of 'text'"
+            ):
+                opened(tmp_path, frame, "left", **options)
 
     def test_numbers_as_categories(self, tmp_path: Path) -> None:
         task = opened(tmp_path, people(), "left", category="zip")
@@ -229,6 +280,8 @@ class TestRows:
             ({"category": "left"}, "category: column 'left' of .* is no input, but a target, group or date"),
             ({"category": "age", "keep": "age"}, "column 'age' of .* is also named by keep"),
             ({"category": "nowhere"}, "no column 'nowhere'"),
+            ({"keep": "left"}, "keep: column 'left' of .* is no input, but a target, group or date"),
+            ({"keep": "city"}, "keep: column 'city' of .* holds no numbers"),
             ({"category": "empty"}, "column 'empty' of .* is without any value"),
             ({"category": "number"}, "no value of 'number' is there twice in the training rows"),
         ],

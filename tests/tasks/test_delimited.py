@@ -163,3 +163,14 @@ def test_what_begins_as_utf16_and_is_none_is_refused(tmp_path: Path, data: bytes
     (tmp_path / "data.csv").write_bytes(data)
     with pytest.raises(DataError, match="begins as UTF-16 text does, and is none; save the file as UTF-8"):
         read_cells(tmp_path / "data.csv")
+
+
+def test_empty_last_fields_are_said_or_refused(tmp_path: Path) -> None:
+    """They are a separator's at the end of each line, or a column's where first fields may be names of rows."""
+    found = cells(tmp_path, "x,y\n1,2,\n3,4,\n")
+    assert list(found.columns) == ["x", "y"] and any(
+        "2 rows end with a separator" in one for one in found.remarks
+    )
+    for text in ('"z","x"\n"1",10.3,\n"2",4.1,\n', "z,x\nBob,10.3,\nAda,4.1,\n"):
+        with pytest.raises(DataError, match=r"begin with what may be names of rows \('(1|Bob)', ...\)"):
+            read(tmp_path, text)

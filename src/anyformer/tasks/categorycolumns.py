@@ -48,6 +48,11 @@ def has_one_label_each(keys: pd.Series, labels: np.ndarray) -> bool:
     return bool((pd.Series(labels, keys.index).groupby(keys).nunique() == 1).all())
 
 
+def has_codes(table: Table, name: str) -> bool:
+    """True if whole numbers of a text file begin with zeros."""
+    return name in table.written and bool(table.keys(name).dropna().str.fullmatch("0[0-9]+").any())
+
+
 def is_category(table: Table, name: str) -> bool:
     """True if a column of text has at least two values, missing counted as one, and they repeat (``REPEATS``)."""
     texts = table.keys(name)

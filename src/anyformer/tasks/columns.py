@@ -10,7 +10,7 @@ import pandas as pd
 
 from anyformer.spelling import option
 from anyformer.tasks.base import DataError
-from anyformer.tasks.categorycolumns import has_one_label_each, is_category
+from anyformer.tasks.categorycolumns import has_codes, has_one_label_each, is_category
 from anyformer.tasks.dates import read_dates
 from anyformer.tasks.reading import Table
 from anyformer.tasks.tables import check_column
@@ -86,7 +86,8 @@ def input_columns(
     keep: Sequence[str],
     remarks: list[str],
     *,
-    labels: np.ndarray | None = None,
+    labels: Sequence[np.ndarray] | None = None,
+    apart: np.ndarray | slice = slice(None),
     text: bool = False,
     categories: list[str] | None = None,
 ) -> list[str]:
@@ -99,7 +100,8 @@ def input_columns(
         used: columns that have another role in the task.
         keep: columns that stay inputs although they look like row numbers or ids.
         remarks: takes the reasons.
-        labels: each row's label, as numbers; None for a series, in which the order of rows may be known.
+        labels: each target of the rows, as numbers; None for a series, in which the order of rows may be known.
+        apart: the rows that are samples of their own: the first of each group, where groups are.
         text: True if one of the columns of text could be read as bytes instead.
         categories: columns named as categories; texts whose values repeat are added. None if categories are no inputs.
     """
@@ -109,9 +111,10 @@ def input_columns(
             continue
         reason = _no_numbers(table, name, text, categories is not None)
         is_text = reason == _texts(text, True)
-        if is_text and labels is not None and has_one_label_each(table.keys(name), labels):
+        if is_text and any(has_one_label_each(table.keys(name)[apart], told[apart]) for told in labels or ()):
             reason, is_text = _names_groups(), False
-        if categories is not None and (name in categories or (is_text and is_category(table, name))):
+        repeats = is_text and name not in keep and is_category(table, name)
+        if categories is not None and (name in categories or repeats):
             _check_category(table, name, reason, keep)
             categories += [name] * (name not in categories)
             remarks.extend(table.of_marks(name))
@@ -121,16 +124,21 @@ def input_columns(
                 f"{option('keep')}: column {name!r} of {table.path} holds no numbers (but {table.shown(name)})"
             )
         if reason is None and name not in keep:
-            reason = _identity(table, name, place, labels)
+            reason = _identity(table, name, place, None if labels is None else labels[0])
+            if reason is None and any(
+                _numbers_name_groups(table, name, told, apart) for told in labels or ()
+            ):
+                reason = f"{_names_groups()}, {option('keep', 'NAME')} for an input"
         if reason is None:
             found.append(name)
             remarks.extend(table.notes.get(name, []))
+            remarks.extend([_looks_like_codes(name)] * (categories is not None and has_codes(table, name)))
         else:
             why.setdefault(reason, []).append(name)
     remarks.extend(f"left out: {_listed(names)}, {_about(reason, names[0])}" for reason, names in why.items())
     if labels is not None:
         remarks.extend(
-            _tells_order(table, name, labels) for name in found if _rises_like_labels(table, name, labels)
+            _tells_order(table, name) for name in found if _rises_like_labels(table, name, labels[0])
         )
     return found
 
@@ -171,6 +179,26 @@ def _names_groups() -> str:
     return (
         f"whose values have one label each, as groups of rows have; {option('group', 'NAME')} reads each as one "
         f"sequence, {option('category', 'NAME')} takes it for a category"
+    )
+
+
+def _numbers_name_groups(table: Table, name: str, labels: np.ndarray, apart: np.ndarray | slice) -> bool:
+    """True if whole numbers have one label each, and near ones no more alike than others, as names have it."""
+    values = table.numbers(name)
+    assert values is not None
+    values, labels = values[apart], labels[apart]
+    known = values.notna().to_numpy() & ~np.isnan(labels)
+    values, labels = values[known], labels[known]
+    if not np.equal(values, np.rint(values)).all() or not has_one_label_each(values, labels):
+        return False
+    by_value = pd.Series(labels, values.index).groupby(values).first()  # in the order of values
+    return not in_blocks(by_value.to_numpy())
+
+
+def _looks_like_codes(name: str) -> str:
+    return (
+        f"{name!r} has numbers that begin with zeros, as codes do, and is read as numbers; {option('category', name)} "
+        "reads codes"
     )
 
 
@@ -350,7 +378,7 @@ def _rises_like_labels(table: Table, name: str, labels: np.ndarray) -> bool:
     return bool(((gaps >= 0).all() or (gaps <= 0).all()) and in_blocks(labels))
 
 
-def _tells_order(table: Table, name: str, labels: np.ndarray) -> str:
+def _tells_order(table: Table, name: str) -> str:
     return (
         f"{name!r} rises or falls from row to row, and labels come in blocks: it may tell them by the order of the "
         f"file; {option('drop', name)} leaves it out"

@@ -20,10 +20,12 @@ from anyformer.tasks.formats import binary_kind, text_format
 from anyformer.tasks.packed import content
 from anyformer.tasks.separators import (
     SAMPLE,
+    SAMPLE_ROWS,
     SEPARATORS,
     fields_of,
     find_separator,
     looks_like_value,
+    name_rows,
     names_its_rows,
     rows_of,
 )
@@ -219,7 +221,7 @@ def _all_rows(
     rows_named = False
     chunks: list[list[pa.Array]] = []
     block: list[list[str]] = []
-    comments = blank = between = repeats = 0
+    comments = blank = between = repeats = ended = 0
     line = above + 1
     try:
         for row in rows:
@@ -243,6 +245,7 @@ def _all_rows(
                     continue
                 if len(row) == len(names) + 1 and not row[-1]:
                     row = row[:-1]
+                    ended += 1
                 else:
                     raise DataError(_ragged(path, rows.line_num + above, row, names))
             block.append(row)
@@ -262,9 +265,12 @@ def _all_rows(
         "blank lines between the rows are left out; write NA for a missing value": blank * (len(names) == 1),
         "lines of comments between the rows are left out": comments,
         "lines between the rows repeat the names of the columns and are left out": repeats,
+        "rows end with a separator, and the first line does not: their empty last field is left out": ended,
     }
     remarks.extend(f"{count} {what}" for what, count in skipped.items() if count)
     columns = [pa.chunked_array([chunk[i] for chunk in chunks]) for i in range(len(names))]
+    if ended == len(columns[0]) > 1:
+        _check_ended(path, text, columns[0])
     if rows_named:
         names, columns = _without_row_names(path, names, columns, remarks)
     return names, columns
@@ -276,6 +282,17 @@ def _head(path: Path, row: list[str], text: str, separator: str) -> tuple[list[s
     if any(map(looks_like_value, names)) or not names_its_rows(text, separator, len(names)):
         return names, False
     return ["", *names], True
+
+
+def _check_ended(path: Path, text: str, first: pa.ChunkedArray) -> None:
+    """Raise ``DataError`` if empty last fields may be a column of their own, as the first fields may be row names."""
+    cells = first.slice(0, SAMPLE_ROWS).to_pylist()
+    quoted = all(line.startswith('"') for line in text.splitlines()[1 : SAMPLE_ROWS + 1] if line.strip())
+    if name_rows(cells) and (quoted or not all(cell.strip().isdigit() for cell in cells)):
+        raise DataError(
+            f"{path}: rows have an empty last field more than the first line names columns, and begin with what may be "
+            f"names of rows ({cells[0]!r}, ...): name all columns in the first line, or end no row with a separator"
+        )
 
 
 def _without_row_names(

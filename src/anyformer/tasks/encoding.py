@@ -136,7 +136,15 @@ class LabelledEncoding(_Record):
             return codes
         if self.layout.kind == "columns":
             return {**{name: numbers[:, place] for place, name in enumerate(self.layout.columns)}, **codes}
-        return {NUMBERS: numbers, **codes}
+        return {self.numbers_name: numbers, **codes}
+
+    @property
+    def numbers_name(self) -> str:
+        """The field of a sequence's columns of numbers, side by side: no category is called so."""
+        name = NUMBERS
+        while name in {category.name for category in self.categories}:
+            name = f"({name})"
+        return name
 
     def stream(self) -> StreamFacts | None:
         """Return the fields of the inputs; None if they are tokens, or numbers alone."""
@@ -144,7 +152,7 @@ class LabelledEncoding(_Record):
             return None
         width = 0 if self.standard is None else len(self.standard.mean[0]) * (1 + self.standard.marks)
         record = self.layout.kind == "columns"
-        names = self.layout.columns if record else [NUMBERS]
+        names = self.layout.columns if record else [self.numbers_name]
         fields = [Field(name=name, width=width) for name in names if width]
         fields += [Field(name=category.name, size=category.size) for category in self.categories]
         return StreamFacts(shape="record" if record else "sequence", fields=fields)

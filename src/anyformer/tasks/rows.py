@@ -30,24 +30,28 @@ def _features(
     table: Table,
     used: set[str],
     choices: Choices,
-    labels: pd.Series,
+    labels: list[np.ndarray],
     remarks: list[str],
     *,
     text: bool,
+    apart: np.ndarray | slice = slice(None),
     counting: Callable[[list[str]], dict[str, str]] = lambda names: {},
 ) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:
     """Return names and values ``(rows, columns)`` of the numbers, NaN where missing, and texts ``(rows,)`` by category.
 
-    ``counting`` are columns that count the rows of their group, with the reason.
+    ``counting`` are columns that count the rows of their group, with the reason; ``apart`` the rows that are samples of
+    their own.
     """
     categories = list(choices.categories)
-    for name in used & {*categories}:
-        raise DataError(
-            f"{option('category')}: column {name!r} of {table.path} is no input, but a target, group or date"
-        )
+    for argument, named in (("category", categories), ("keep", choices.keep)):
+        for name in used & {*named}:
+            raise DataError(
+                f"{option(argument)}: column {name!r} of {table.path} is no input, but a target, group or date"
+            )
     names = input_columns(
         *(table, used, choices.keep, remarks),
-        labels=labels.to_numpy(np.float64),
+        labels=labels,
+        apart=apart,
         text=text,
         categories=categories,
     )
@@ -69,12 +73,16 @@ def _features(
     return names, values.to_numpy(), texts
 
 
-def _label_order(table: Table, targets: list[str]) -> pd.Series:
-    """Return the first target as numbers in the order of rows, NaN where missing, to find columns that give it away."""
-    numbers = table.numbers(targets[0])
+def _label_order(table: Table, targets: list[str]) -> list[np.ndarray]:
+    """Return each target as numbers in the order of rows, NaN where missing, to find columns that give it away."""
+    return [_codes(table, name).to_numpy(np.float64) for name in targets]
+
+
+def _codes(table: Table, target: str) -> pd.Series:
+    numbers = table.numbers(target)
     if numbers is not None:
         return numbers
-    codes = pd.factorize(table.keys(targets[0]))[0].astype(np.float64)
+    codes = pd.factorize(table.keys(target))[0].astype(np.float64)
     return pd.Series(np.where(codes < 0, np.nan, codes), table.frame.index)
 
 
@@ -97,15 +105,18 @@ def open_rows(table: Table, choices: Choices, dated: Dates | None, remarks: list
         "seed": choices.seed,
     }
     notes = list[str]()
-    text = choices.text or ("text" if _is_written(table, "text", used) else None)
+    named = {*used, *choices.categories}
+    text = choices.text or ("text" if _is_written(table, "text", named) else None)
     names, texts = list[str](), dict[str, np.ndarray]()
     if text is None:
         labels = _label_order(table, choices.targets)
         names, values, texts = _features(table, used, choices, labels, notes, text=True)
-    written = not texts or any(_is_written(table, str(name), {*used, *texts}) for name in table.frame.columns)
-    if not names and (written and not choices.categories):
-        told = [note for note in remarks if _tells_of_columns(note)]
-        text = text or _only_text(table, {*used, *texts}, told + notes)
+        others = {*used, *texts}
+        written = any(_is_written(table, str(name), others) for name in table.frame.columns)
+        if not names and not choices.categories and (written or not texts):
+            told = [note for note in remarks if _tells_of_columns(note)]
+            text = _only_text(table, others, told + notes)
+    if text is not None:
         return _rows_of_text(table, text, choices, y, shared, remarks)
     choices.refuse("columns of numbers", "length")
     remarks.extend(notes)
@@ -237,6 +248,7 @@ def open_groups(
     names, values, texts = _features(
         *(table, used, choices, labels, notes),
         text=False,
+        apart=~groups[order].duplicated().to_numpy(),
         counting=lambda names: counters(table, names, groups[order], instants),
     )
     if not names and not texts:
