@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from test_labelled import opened, saved, scores
 
-from anyformer.tasks import DataError, create_task
+from anyformer.tasks import DataError, create_task, open_data
 
 
 class TestTexts:
@@ -71,3 +71,19 @@ def test_groups_are_sequences(tmp_path: Path) -> None:
     assert scores(task)["linear"] > 0.8
     with pytest.raises(DataError, match=r"'v' changes within groups of 'id'; a label must be the same"):
         opened(saved(tmp_path, frame), "v", group="id")
+
+
+def test_beside_a_text_alone_it_is_said_why_other_columns_are_no_inputs(tmp_path: Path) -> None:
+    levels = [f"{i % 10}%" for i in range(60)]
+    levels[50] = "7"
+    frame = pd.DataFrame(
+        {
+            "level": levels,
+            "note": [f"remark {chr(97 + i % 26)} number {i}, at length" for i in range(60)],
+            "label": list("abc") * 20,
+        }
+    )
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    notes = " ".join(open_data(tmp_path / "rows.csv", "label").notes())
+    assert "left out: 'level', which has values with and without %" in notes
+    assert "reads numbers instead" not in notes and "left out: 'note'" not in notes

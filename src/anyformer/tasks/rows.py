@@ -108,6 +108,7 @@ def open_rows(table: Table, choices: Choices, dated: Dates | None, remarks: list
     named = {*used, *choices.categories}
     text = choices.text or ("text" if _is_written(table, "text", named) else None)
     names, texts = list[str](), dict[str, np.ndarray]()
+    alone = text is None
     if text is None:
         labels = _label_order(table, choices.targets)
         names, values, texts = _features(table, used, choices, labels, notes, text=True)
@@ -117,7 +118,9 @@ def open_rows(table: Table, choices: Choices, dated: Dates | None, remarks: list
             told = [note for note in remarks if _tells_of_columns(note)]
             text = _only_text(table, others, told + notes)
     if text is not None:
-        return _rows_of_text(table, text, choices, y, shared, remarks)
+        if alone:  # say why the other columns are none
+            _features(table, {*used, text}, choices, labels, remarks, text=True)
+        return _rows_of_text(table, text, choices, y, shared, remarks, alone=alone)
     choices.refuse("columns of numbers", "length")
     remarks.extend(notes)
     facts = {"rows": len(table.frame), "columns": [*names, *texts]}
@@ -135,14 +138,22 @@ def open_rows(table: Table, choices: Choices, dated: Dates | None, remarks: list
 
 
 def _rows_of_text(
-    table: Table, text: str, choices: Choices, y: np.ndarray, shared: dict[str, Any], remarks: list[str]
+    table: Table,
+    text: str,
+    choices: Choices,
+    y: np.ndarray,
+    shared: dict[str, Any],
+    remarks: list[str],
+    *,
+    alone: bool,
 ) -> LabelledTask:
+    """Return the task of the texts; ``alone`` if no other column is an input, for reasons among the remarks."""
     choices.refuse(f"rows that are read as the text of {text!r}", "keep", "categories")
     others = [repr(name) for name in table.frame.columns if name != text and name not in choices.targets]
     if others:
+        instead = "" if alone else f"; {option('drop', text)} reads numbers instead"
         remarks.append(
-            f"left out: {', '.join(others)}, as rows are read as the text of {text!r} alone; "
-            f"{option('drop', text)} reads numbers instead"
+            f"left out: {', '.join(others)}, as rows are read as the text of {text!r} alone{instead}"
         )
     remarks.append(f"{text!r} is read as the bytes of its text")
     remarks.extend(table.notes.get(text, []) if table.numbers(text) is None else [])
