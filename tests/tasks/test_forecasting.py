@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anyformer.dates.calendar import infer_step
 from anyformer.tasks import DataError, open_data, score_reference
 from anyformer.tasks.base import SPLITS
-from anyformer.tasks.calendar import infer_step
 from anyformer.tasks.forecasting import ForecastTask, Series
 
 

@@ -7,18 +7,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from anyformer.errors import DataError
 from anyformer.metrics import Metric
 from anyformer.registry import Registry
-from anyformer.tasks.base import (
-    Batch,
-    DataError,
-    Reference,
-    Split,
-    Task,
-    TaskMaker,
-    call_with_options,
-    check_integer,
-)
+from anyformer.tasks.base import Batch, Reference, Split, Task, TaskMaker, call_with_options, check_integer
 from anyformer.tasks.evaluation import Evaluation, evaluate
 from anyformer.tasks.references import score_reference
 

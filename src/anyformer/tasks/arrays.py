@@ -8,13 +8,13 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from anyformer.errors import DataError
 from anyformer.spelling import option
-from anyformer.tasks.base import DataError
+from anyformer.tables.numbercells import LARGEST
+from anyformer.tables.reading import Table
 from anyformer.tasks.encoding import DataLayout
 from anyformer.tasks.labelled import LabelledTask
 from anyformer.tasks.labels import targets_of
-from anyformer.tasks.numbercells import LARGEST
-from anyformer.tasks.reading import Table
 
 Axes = Literal["NTF", "NFT"]
 

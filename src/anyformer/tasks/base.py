@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from anyformer.errors import DataError
 from anyformer.metrics import Metric, create_metric
 from anyformer.objectives import Objective
 from anyformer.questions import Question, Target
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
-
-
-class DataError(ValueError):
-    """The user's data cannot be used; the message says in one sentence what is wrong and where."""
 
 
 @dataclass(frozen=True)

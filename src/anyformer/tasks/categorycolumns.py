@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pandas as pd
 
+from anyformer.tables.reading import Table
 from anyformer.tasks.labels import class_name
-from anyformer.tasks.reading import Table
 
 _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+\Z")
 FEWEST_GROUPS = 20

@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from anyformer.dates.reading import Dates
 from anyformer.spelling import option
-from anyformer.tasks.datereading import Dates
+from anyformer.tables.numbercells import Convention
+from anyformer.tables.reading import Table
 from anyformer.tasks.encoding import DataLayout
-from anyformer.tasks.numbercells import Convention
-from anyformer.tasks.reading import Table
 
 
 @dataclass(frozen=True)

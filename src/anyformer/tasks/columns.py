@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from anyformer.dates.columns import read_dates
+from anyformer.errors import DataError
 from anyformer.spelling import option
-from anyformer.tasks.base import DataError
+from anyformer.tables.columns import check_column
+from anyformer.tables.reading import Table
 from anyformer.tasks.categorycolumns import has_codes, has_one_label_each, is_category
-from anyformer.tasks.dates import read_dates
-from anyformer.tasks.reading import Table
-from anyformer.tasks.tables import check_column
 
 FEWEST_ROWS = 20
 _CERTAIN = 5.0

@@ -13,11 +13,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, Discriminator, TypeAdapter
 from torch import Tensor
 
+from anyformer.dates.calendar import Step
+from anyformer.dates.reading import DateReading
 from anyformer.schema import Field, StreamFacts
-from anyformer.tasks.calendar import Step
+from anyformer.tables.numbercells import Convention
 from anyformer.tasks.categories import Category
-from anyformer.tasks.datereading import DateReading
-from anyformer.tasks.numbercells import Convention
 
 
 class _Record(BaseModel):

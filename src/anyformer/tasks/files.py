@@ -17,15 +17,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from anyformer.errors import DataError
 from anyformer.registry import near, nearest
 from anyformer.spelling import option
-from anyformer.tasks.base import DataError, Task, check_known
-from anyformer.tasks.delimited import check_lines, decode
-from anyformer.tasks.formats import REFUSED, refused, text_format
-from anyformer.tasks.numbercells import Convention
-from anyformer.tasks.packed import content, suffix_of
-from anyformer.tasks.reading import Table, read_csv, read_jsonl, read_parquet
-from anyformer.tasks.separators import SEPARATORS, fields_of
+from anyformer.tables.delimited import check_lines, decode
+from anyformer.tables.formats import REFUSED, refused, text_format
+from anyformer.tables.numbercells import Convention
+from anyformer.tables.packed import content, suffix_of
+from anyformer.tables.reading import Table, read_csv, read_jsonl, read_parquet
+from anyformer.tables.separators import SEPARATORS, fields_of
+from anyformer.tasks.base import Task, check_known
 from anyformer.tasks.text import ByteTask, Document
 
 _TABLES = {".csv": read_csv, ".tsv": read_csv, ".parquet": read_parquet, ".pq": read_parquet}
@@ -76,7 +77,7 @@ def open_data(
         kind: ``"forecast"``, ``"classify"`` or ``"regress"``; chosen from the data where not given.
         date: the column of dates, or the columns that make up a date; found where not given; ``"none"`` if there is
             none.
-        date_format: how dates are written, as for ``strftime`` (see :mod:`anyformer.tasks.datestyle`), or ``excel``,
+        date_format: how dates are written, as for ``strftime`` (see :mod:`anyformer.dates.style`), or ``excel``,
             ``unix_s``, ``unix_ms``, ``unix_us``, ``unix_ns`` for numbers; found where not given.
         dayfirst: whether 3/4 is in April, where the dates do not tell.
         tz: the time zone whose clocks the dates were read on, where they have none, as ``Europe/Berlin``: an hour that

@@ -14,8 +14,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from anyformer.errors import DataError
 from anyformer.files import file_digest
-from anyformer.tasks.base import SPLITS, DataError, Task
+from anyformer.tasks.base import SPLITS, Task
 from anyformer.user_code import code_paths
 
 SAMPLES = 8

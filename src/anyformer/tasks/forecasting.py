@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from anyformer.errors import DataError
 from anyformer.metrics import create_metric
 from anyformer.objectives import Forecast
 from anyformer.questions import Question
-from anyformer.tasks.base import SPLITS, Batch, DataError, Reference, Split, Task, check_integer
+from anyformer.tasks.base import SPLITS, Batch, Reference, Split, Task, check_integer
 from anyformer.tasks.encoding import DataLayout, ForecastEncoding, filled
 from anyformer.tasks.linear_forecast import ChannelLinear
 from anyformer.tasks.references import LastValue, SeasonalNaive, WindowMean

@@ -8,8 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from anyformer.dates.reading import Dates
+from anyformer.errors import DataError
 from anyformer.spelling import option
-from anyformer.tasks.base import DataError, Task
+from anyformer.tables.columns import is_text
+from anyformer.tables.reading import Table
+from anyformer.tables.timeaxis import as_written, dated_columns, find_axis
+from anyformer.tasks.base import Task
 from anyformer.tasks.categorycolumns import has_one_label_each
 from anyformer.tasks.choices import (
     Choices,
@@ -20,14 +25,10 @@ from anyformer.tasks.choices import (
     reasons,
 )
 from anyformer.tasks.columns import columns_named, counters, holds_lists, input_columns
-from anyformer.tasks.datereading import Dates
 from anyformer.tasks.forecasting import ForecastTask, Series
-from anyformer.tasks.reading import Table
 from anyformer.tasks.rows import open_groups, open_rows
 from anyformer.tasks.series import check_repeats, dated_rows, find_step, known_rows, on_grid
-from anyformer.tasks.tables import is_text
 from anyformer.tasks.text import ByteTask, Document
-from anyformer.tasks.timeaxis import as_written, dated_columns, find_axis
 
 _LABELS = ("label", "target", "class", "y")
 

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from anyformer.errors import DataError
 from anyformer.metrics import create_metric
 from anyformer.objectives import Classify, Regress
 from anyformer.questions import Question
 from anyformer.spelling import option
-from anyformer.tasks.base import SPLITS, Batch, DataError, Reference, Split, Task
+from anyformer.tasks.base import SPLITS, Batch, Reference, Split, Task
 from anyformer.tasks.categories import Category, describe_categories
 from anyformer.tasks.encoding import DataLayout, LabelledEncoding, Standard, as_tensors
 from anyformer.tasks.references import references_for

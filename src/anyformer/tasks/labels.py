@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from anyformer.errors import DataError
 from anyformer.spelling import option
-from anyformer.tasks.base import DataError
-from anyformer.tasks.reading import Table
+from anyformer.tables.reading import Table
 
 
 def has_target(table: Table, targets: Sequence[str], kind: str | None, remarks: list[str]) -> pd.Series:

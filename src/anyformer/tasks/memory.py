@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from anyformer.tasks.base import DataError
+from anyformer.errors import DataError
 
 Memory: TypeAlias = pd.DataFrame | np.ndarray | torch.Tensor | tuple[Any, Any]
 """A table; sequences x ``(N, T)`` or ``(N, T, F)``; or a pair of x and labels or numbers y ``(N,)`` or ``(N, M)``."""

@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from anyformer.dates.columns import read_dates
+from anyformer.dates.fitting import ways_of
+from anyformer.dates.reading import Dates
+from anyformer.errors import DataError
 from anyformer.spelling import option
-from anyformer.tasks.base import DataError, check_integer
+from anyformer.tables.columns import is_text
+from anyformer.tables.reading import Table
+from anyformer.tasks.base import check_integer
 from anyformer.tasks.categorycolumns import texts_of
 from anyformer.tasks.choices import Choices, fields_of_dates, note_missing, note_ungrouped, reasons
 from anyformer.tasks.columns import counters, input_columns
-from anyformer.tasks.datefitting import ways_of
-from anyformer.tasks.datereading import Dates
-from anyformer.tasks.dates import read_dates
 from anyformer.tasks.labelled import LabelledTask, check_enough
 from anyformer.tasks.labels import has_target, targets_of
-from anyformer.tasks.reading import Table
-from anyformer.tasks.tables import is_text
 
 LONGEST_TEXT = 512
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from anyformer.dates.calendar import Step, infer_step
+from anyformer.dates.columns import read_dates
+from anyformer.dates.forms import TIMES_OF_DAY, part_of
+from anyformer.dates.reading import DateReading, Dates
+from anyformer.errors import DataError
 from anyformer.spelling import option
-from anyformer.tasks.base import DataError
-from anyformer.tasks.calendar import Step, infer_step
-from anyformer.tasks.dateforms import TIMES_OF_DAY, part_of
-from anyformer.tasks.datereading import DateReading, Dates
-from anyformer.tasks.dates import read_dates
 from anyformer.tasks.forecasting import Series
 
 LONGEST_GAP = 1000

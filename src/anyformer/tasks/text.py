@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from anyformer.errors import DataError
 from anyformer.metrics import create_metric
 from anyformer.objectives import NextToken
 from anyformer.questions import Question
 from anyformer.tasks import register_task
-from anyformer.tasks.base import SPLITS, Batch, DataError, Reference, Split, Task, check_integer
+from anyformer.tasks.base import SPLITS, Batch, Reference, Split, Task, check_integer
 from anyformer.tasks.references import NGram
 from anyformer.tasks.subsets import neighbours
 

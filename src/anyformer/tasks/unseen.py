@@ -12,21 +12,22 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from anyformer.dates.reading import DateReading, Dates
+from anyformer.errors import DataError
+from anyformer.tables.columns import check_column, is_text
+from anyformer.tables.delimited import DelimitedStyle
+from anyformer.tables.reading import Table
+from anyformer.tables.timeaxis import as_written, axis_again
+from anyformer.tables.writing import significant
 from anyformer.tasks.arrays import features_of, load_arrays
-from anyformer.tasks.base import Batch, DataError
+from anyformer.tasks.base import Batch
 from anyformer.tasks.categorycolumns import texts_of
 from anyformer.tasks.choices import group_keys, note_ungrouped
-from anyformer.tasks.datereading import DateReading, Dates
-from anyformer.tasks.delimited import DelimitedStyle
 from anyformer.tasks.encoding import Encoding, ForecastEncoding, LabelledEncoding, as_tensors, filled
 from anyformer.tasks.files import check_exists, read_table
 from anyformer.tasks.forecasting import Series
-from anyformer.tasks.reading import Table
 from anyformer.tasks.rows import bytes_of, rows_of_groups
 from anyformer.tasks.series import dated_rows, find_step, known_rows, on_grid
-from anyformer.tasks.tables import check_column, is_text
-from anyformer.tasks.timeaxis import as_written, axis_again
-from anyformer.tasks.writing import significant
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def _groups(
     remarks.extend(table.remarks)
     keys = _group_keys(table, layout.groups, remarks)
     if layout.date is not None:
-        dated = axis_again(path, as_written(table), layout, remarks, keys)
+        dated = axis_again(path, as_written(table), layout.date, layout.reading, remarks, keys)
         table = replace(table, frame=table.frame.loc[dated.instants.sort_values(kind="stable").index])
     values = _numbers(table, layout.columns, remarks)
     texts = _categories(encoding, table, remarks)
@@ -225,7 +226,11 @@ def _ends_of_series(encoding: ForecastEncoding, path: Path) -> Unseen:
     remarks.extend(table.remarks)
     numbers = _numbers(table, layout.columns, remarks)
     groups = _group_keys(table, layout.groups, remarks)
-    dated = None if layout.step is None else axis_again(path, as_written(table), layout, remarks, groups)
+    dated = (
+        None
+        if layout.step is None
+        else axis_again(path, as_written(table), layout.date, layout.reading, remarks, groups)
+    )
     instants = None if dated is None else dated.instants
     numbers = numbers[known_rows(numbers, instants, groups, encoding.targets, remarks)]
     keys, groups, origin = groups, groups[numbers.index], None

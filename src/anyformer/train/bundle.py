@@ -31,7 +31,7 @@ from anyformer.tasks.text import ByteTask
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from anyformer.tasks.delimited import DelimitedStyle
+    from anyformer.tables.delimited import DelimitedStyle
 
 FILES = ("config.json", "model.safetensors")
 FACTS = "task.json"
@@ -108,7 +108,7 @@ class Predictions:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the table in the format of the data: its separator, quotes, decimal mark and encoding."""
-        from anyformer.tasks.writing import write_table
+        from anyformer.tables.writing import write_table
 
         write_table(self.table, Path(path), self.style)
 

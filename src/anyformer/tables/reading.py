@@ -1,0 +1,313 @@
+"""Files of rows as tables with columns of numbers, booleans, dates or texts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from numbers import Number
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from anyformer.errors import DataError
+from anyformer.spelling import option
+from anyformer.tables.delimited import DelimitedStyle, decode, factorized, read_cells, unnamed
+from anyformer.tables.margins import without_margins
+from anyformer.tables.numbercells import LARGEST, Convention
+from anyformer.tables.numbers import NumberReading, read_numbers, read_plain
+from anyformer.tables.packed import content
+
+
+class Written(dict[str, pd.Series]):
+    """Texts by column; those in ``cells`` become series when they are looked up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells: dict[str, pa.ChunkedArray] = {}
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in self.cells
+
+    def __missing__(self, name: str) -> pd.Series:
+        texts = pd.Series(self.cells[name].to_pylist(), dtype=object, name=name)
+        self[name] = texts.where(texts != "", None)
+        return self[name]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a file.
+
+    Attributes:
+        path: the file.
+        frame: columns of numbers and booleans are float64, int64, bool or boolean; dates are datetimes if the file
+            stores them as such, else texts; NaN, NaT or NA where a value is missing.
+        written: by column, the texts of the file, None where one is missing; not for columns typed by the file.
+        notes: by column, remarks on how its values were read.
+        marks: by column, the texts taken for missing values, with their counts.
+        refusals: by column, why it holds no numbers, if it seemed to.
+        remarks: about the file.
+        decimal: the decimal mark of the file's numbers; None if it shows none, or both.
+        convention: the user's options for the file.
+        style: the format of a file of delimited text.
+    """
+
+    path: Path
+    frame: pd.DataFrame
+    written: Written = field(default_factory=lambda: Written())
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    marks: dict[str, dict[str, int]] = field(default_factory=dict)
+    refusals: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    decimal: str | None = None
+    convention: Convention = field(default_factory=Convention)
+    style: DelimitedStyle = field(default_factory=DelimitedStyle)
+
+    def numbers(self, name: str) -> pd.Series | None:
+        """Return a column as float64, NaN where a value is missing; None if it holds no numbers."""
+        column = self.frame[name]
+        if not pd.api.types.is_numeric_dtype(column):
+            return None
+        return pd.Series(column.to_numpy(np.float64, na_value=np.nan), column.index, name=name)
+
+    def keys(self, name: str) -> pd.Series:
+        """Return a column's values as keys of rows: its texts, if the file is one of text."""
+        if name not in self.written:
+            return self.frame[name]
+        return self.written[name].loc[self.frame.index].str.strip()
+
+    def of_marks(self, name: str) -> list[str]:
+        """Return remarks on a column's texts that were taken for missing values, with the option that keeps them."""
+        return [
+            f"{text!r} in {name!r} counts as missing ({count} rows); {option('missing', '')} makes it a value as others"
+            for text, count in self.marks.get(name, {}).items()
+        ]
+
+    def shown(self, name: str) -> str:
+        """Return a column's first value, for messages."""
+        column = self.keys(name).dropna()
+        return repr(column.tolist()[0]) if len(column) else "nothing"
+
+
+def read_csv(path: Path, convention: Convention) -> Table:
+    """Read a table with a header line, separated by commas, semicolons, tabs, bars or blanks."""
+    cells = without_margins(read_cells(path))
+    table = Table(path, pd.DataFrame(), remarks=list(cells.remarks))
+    found = _typed_table(table, cells.columns, convention, cells.style.separator)
+    usual = "," if cells.style.separator == ";" else "."
+    decimal = convention.decimal or found.decimal or convention.likely or usual
+    return replace(found, style=replace(cells.style, decimal=decimal))
+
+
+def read_parquet(path: Path, convention: Convention) -> Table:
+    """Read the table in a Parquet file."""
+    try:
+        names = pq.read_schema(path).names
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise DataError(f"{path}: two columns are named {twice[0]!r}; rename one")
+        frame = pd.read_parquet(path)
+    except DataError:
+        raise
+    except Exception as error:  # pyarrow raises many kinds for a damaged file
+        raise DataError(f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
+    frame.columns = [str(name) for name in frame.columns]
+    return _from_objects(path, _without_index(path, frame), convention)
+
+
+def _without_index(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with its index among its columns, if that is more than row numbers or a copy of a column."""
+    if isinstance(frame.index, pd.RangeIndex) and frame.index.name is None:
+        return frame.reset_index(drop=True)  # a slice begins elsewhere than at 0, or goes backwards
+    for name in [name for name in frame.index.names if name is not None]:
+        if str(name) in frame.columns:
+            level = frame.index.get_level_values(name)
+            if not level.equals(pd.Index(frame[str(name)])):
+                raise DataError(f"{path}: the index and a column are both named {name!r}; rename one")
+            if frame.index.nlevels == 1:
+                return frame.reset_index(drop=True)
+            frame = frame.droplevel(name)
+    return frame.reset_index()
+
+
+def read_jsonl(path: Path, convention: Convention) -> Table:
+    """Read a table with one JSON object on each line."""
+    data = content(path)
+    if not data.strip():
+        raise DataError(f"{path} is empty")
+    records: list[dict[str, Any]] = []
+    for number, line in enumerate(decode(path, data).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line, object_pairs_hook=_once)
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"{path}: line {number} is not JSON: {error.msg} at character {error.pos + 1}"
+            ) from None
+        except DataError as error:
+            raise DataError(f"{path}: line {number} {error}") from None
+        except ValueError as error:  # a number has thousands of digits
+            raise DataError(f"{path}: line {number} is not JSON: {str(error).partition(';')[0]}") from None
+        if not isinstance(record, dict):
+            raise DataError(
+                f'{path}: line {number} must be an object like {{"text": ...}}, got {line[:40]!r}'
+            )
+        records.append(record)
+    names = dict.fromkeys(name for record in records for name in record)
+    columns = {name: pd.Series([record.get(name) for record in records], dtype=object) for name in names}
+    return _from_objects(path, pd.DataFrame(columns), convention)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; ``DataError`` if a key occurs twice, of which JSON readers keep the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise DataError(
+            f"has {next(key for key in found if keys.count(key) > 1)!r} twice in one object; rename one"
+        )
+    return found
+
+
+def _from_objects(path: Path, frame: pd.DataFrame, convention: Convention) -> Table:
+    """Return a table with some columns already typed by the file."""
+    given = [str(name).strip() for name in frame.columns]
+    stripped = pd.Index([name or unnamed(place, given) for place, name in enumerate(given)], dtype=object)
+    if stripped.has_duplicates:
+        raise DataError(f"{path}: two columns are named {stripped[stripped.duplicated()][0]!r}; rename one")
+    frame.columns = stripped
+    table = Table(path, pd.DataFrame(index=frame.index))
+    texts: dict[str, pa.ChunkedArray] = {}
+    typed: dict[str, pd.Series] = {}
+    for name in frame.columns:
+        column = frame[name]
+        if pd.api.types.is_numeric_dtype(column):
+            typed[name] = _bounded(column, table)
+            continue
+        cells = None if pd.api.types.is_datetime64_any_dtype(column) else _texts(column)
+        if cells is None:
+            typed[name] = column
+        else:
+            texts[name] = pa.chunked_array([pa.array(cells, pa.large_string())])
+    nothing = replace(convention, missing=convention.missing or frozenset())
+    rest = _typed_table(table, texts, convention, "", gone=nothing)
+    for name in texts:
+        kinds = {isinstance(value, bool) for value in frame[name] if isinstance(value, Number)}
+        if len(kinds) > 1:
+            rest.notes[name].append(f"{name!r} holds numbers and truth values, which are kept apart as texts")
+    columns = {name: typed.get(name, rest.frame.get(name)) for name in frame.columns}
+    return replace(rest, frame=pd.DataFrame(columns, index=frame.index))
+
+
+def _texts(column: pd.Series) -> list[str] | None:
+    """Return a column's values as texts, empty where one is missing; None for dates, lists and other types."""
+    found: list[str] = []
+    for value in column.tolist():
+        if isinstance(value, str):
+            found.append(value)
+        elif (
+            value is None
+            or value is pd.NA
+            or value is pd.NaT
+            or (isinstance(value, float) and value != value)
+        ):
+            found.append("")
+        elif isinstance(value, Number):
+            found.append(str(value))
+        elif isinstance(value, bytes) and value.decode("utf-8", "replace").encode() == value:
+            found.append(value.decode())
+        else:
+            return None
+    return found
+
+
+def _bounded(column: pd.Series, table: Table) -> pd.Series:
+    """Return a column of numbers, NaN where one is infinite or beyond ``LARGEST``."""
+    if not pd.api.types.is_float_dtype(column):
+        whole = column.dropna().tolist() if pd.api.types.is_integer_dtype(column) else []
+        lost = sum(int(float(value)) != value for value in whole if abs(value) >= 2**53)
+        if lost:
+            table.notes[column.name] = [
+                f"{lost} values of {column.name!r} have more digits than a number holds and lose the last ones"
+            ]
+        return column
+    values = column.to_numpy(np.float64, na_value=np.nan)
+    beyond = np.abs(values) > LARGEST
+    if beyond.any():
+        row = int(np.argmax(beyond))
+        table.notes[column.name] = [
+            f"{int(beyond.sum())} values of {column.name!r} are infinite or beyond {LARGEST:.0e} (first: {values[row]} "
+            f"in row {row + 1}) and count as missing"
+        ]
+    return pd.Series(np.where(beyond, np.nan, values), column.index, name=column.name)
+
+
+def _typed_table(
+    table: Table,
+    columns: dict[str, pa.ChunkedArray],
+    convention: Convention,
+    separator: str,
+    gone: Convention | None = None,
+) -> Table:
+    """Return a table with columns of texts typed; ``gone`` are the missing values of those that remain texts."""
+    apart, codes = {}, {}
+    frame: dict[str, Any] = {}
+    decimals: set[str] = set()
+    for name, column in columns.items():
+        plain = read_plain(column, convention)
+        if plain is not None and plain.values is not None:
+            frame[name] = _whole(plain.values)
+            table.written.cells[name] = column
+            decimals |= {plain.decimal} if plain.decimal else set()
+            continue
+        different, codes[name], counts, firsts = factorized(column)
+        apart[name] = (different, counts, firsts)
+    readings = read_numbers(apart, convention, separator, decimals)
+    for name, (different, counts, _) in apart.items():
+        marks = gone or convention
+        missing = np.array([marks.is_missing(text.strip()) for text in different], dtype=bool)
+        kept = np.array([None if out else text for text, out in zip(different, missing)], dtype=object)
+        table.written[name] = pd.Series(kept[codes[name]], dtype=object, name=name)
+        values = _typed(different, missing, readings[name], codes[name])
+        if readings[name].refusal:
+            table.refusals[name] = str(readings[name].refusal)
+        table.notes[name] = list(readings[name].remarks)
+        numbers = readings[name].values
+        unread = missing if numbers is None else missing | np.isnan(numbers)
+        table.marks[name] = {
+            text.strip(): int(count)
+            for text, count, out in zip(different, counts, unread)
+            if out and text.strip()
+        }
+        if values is None:
+            values = table.written[name]
+            table.notes[name] = table.of_marks(name)
+        frame[name] = values
+    decimals |= {reading.decimal for reading in readings.values() if reading.decimal}
+    decimal = decimals.pop() if len(decimals) == 1 else None
+    ordered = pd.DataFrame({name: frame[name] for name in columns})
+    return replace(table, frame=ordered, decimal=decimal, convention=convention)
+
+
+def _whole(values: np.ndarray) -> np.ndarray:
+    """Return the values as integers, if all are and none is missing."""
+    whole = np.isfinite(values) & (values == np.rint(values)) & (np.abs(values) < 2**53)
+    return values.astype(np.int64) if whole.all() else values
+
+
+def _typed(texts: Sequence[str], missing: np.ndarray, reading: NumberReading, codes: np.ndarray) -> Any:
+    """Return a column's numbers or booleans; None if it holds texts."""
+    if reading.values is not None:
+        return _whole(reading.values[codes])
+    if missing.all():
+        return np.full(len(codes), np.nan)
+    words = [text.strip().lower() for text in texts]
+    if any(not out and word not in ("true", "false") for word, out in zip(words, missing)):
+        return None
+    truth = np.array([word == "true" for word in words])[codes]
+    return pd.arrays.BooleanArray(truth, missing[codes]) if missing.any() else truth
