@@ -13,6 +13,8 @@ from anyformer.precision import widen
 
 IGNORED = -100
 """Class of targets that are ignored, in training and in metrics."""
+UNKNOWN = -1
+"""Class of targets that no output stands for: no answer is right, and losses leave it out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,8 @@ class Target:
     """The right answers.
 
     Attributes:
-        values: classes ``(B,)`` or ``(B, T)`` int64, or ``IGNORED``; or numbers ``(B, ...)``, NaN where unknown.
+        values: classes ``(B,)`` or ``(B, T)`` int64, ``IGNORED`` or ``UNKNOWN``; or numbers ``(B, ...)``, NaN where
+            unknown.
         shift, scale: for numbers, in the shape of ``values``, float64: ``values * scale + shift`` is in the user's
             units. None if they were not normalised.
     """
@@ -50,7 +53,9 @@ class Target:
 
 
 def log_losses(outputs: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-    """Return cross-entropy in nats, summed over each sample's classes but ``IGNORED`` ones, and their number.
+    """Return cross-entropy in nats, summed over each sample's classes, and their number.
+
+    ``IGNORED`` and ``UNKNOWN`` ones are left out.
 
     Args:
         outputs: logits ``(B, C)`` or ``(B, T, C)``.
@@ -59,7 +64,7 @@ def log_losses(outputs: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Sums and counts, both ``(B,)`` float64.
     """
-    asked = classes != IGNORED
+    asked = classes >= 0
     owner = asked.nonzero()[:, 0]
     losses = functional.cross_entropy(widen(outputs[asked]), classes[asked], reduction="none")
     sums = torch.zeros(len(classes), dtype=torch.float64, device=losses.device)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearn
 
 from anyformer.metrics import create_metric
-from anyformer.questions import IGNORED, Question, Target
+from anyformer.questions import IGNORED, UNKNOWN, Question, Target
 
 
 def value(name: str, question: Question, outputs: torch.Tensor, target: Target) -> float:
@@ -33,6 +33,17 @@ def test_of_classes(count: int, size: int, seed: int, ties: bool) -> None:
     assert value("f1", question, *given) == pytest.approx(sklearn.f1_score(classes, told, average="macro"))
     recalls = [(told[classes == one] == one).mean() for one in np.unique(classes)]
     assert value("balanced_accuracy", question, *given) == pytest.approx(np.mean(recalls))
+    shares = given[0].double().softmax(1).numpy()
+    assert value("log_loss", question, *given) == pytest.approx(
+        sklearn.log_loss(classes, shares, labels=range(count))
+    )
+    there, scores = np.unique(classes), given[0].double().log_softmax(1).numpy()
+    found = value("average_precision", question, *given)
+    if len(there) == 1:
+        assert math.isnan(found)
+    else:
+        told_apart = (classes[:, None] == there).astype(int)
+        assert found == pytest.approx(sklearn.average_precision_score(told_apart, scores[:, there]))
     if count == 2:
         found = value("auc", question, *given)
         if len(np.unique(classes)) == 1:
@@ -57,6 +68,7 @@ def test_of_numbers(size: int, columns: int, seed: int) -> None:
         "mae": sklearn.mean_absolute_error(true, told),
         "mse": sklearn.mean_squared_error(true, told),
         "rmse": sklearn.mean_squared_error(true, told) ** 0.5,
+        "smape": (200 * np.abs(true - told) / (np.abs(true) + np.abs(told))).mean(),
         "mase": np.abs(values.astype(float) - outputs).mean() / 2,
     }.items():
         assert value(name, question, torch.from_numpy(outputs), target) == pytest.approx(expected, rel=1e-6)
@@ -91,3 +103,58 @@ def test_a_score_that_is_no_number_gives_none() -> None:
     question = Question(kind="class", place="whole", num_classes=2)
     outputs = torch.tensor([[0.0, 1.0], [math.nan, 0.0]])
     assert math.isnan(value("auc", question, outputs, Target(torch.tensor([1, 0]))))
+    assert math.isnan(value("average_precision", question, outputs, Target(torch.tensor([1, 0]))))
+
+
+def test_a_percentage_of_nothing_is_none() -> None:
+    question = Question(kind="number", place="whole")
+    found = value("smape", question, torch.tensor([[0.0], [0.0]]), Target(torch.tensor([[0.0], [1.0]])))
+    assert found == 100
+
+
+class TestRanks:
+    @settings(derandomize=True, max_examples=40, deadline=None)
+    @given(st.integers(11, 40), st.integers(1, 30), st.integers(0, 2**20), st.booleans())
+    def test_of_one_right_class(self, count: int, size: int, seed: int, ties: bool) -> None:
+        draw = np.random.default_rng(seed)
+        classes = draw.integers(0, count, size)
+        scores = draw.integers(0, 9, (size, count)) if ties else draw.normal(size=(size, count))
+        question = Question(kind="class", place="whole", num_classes=count)
+        given = torch.from_numpy(scores).float(), Target(torch.from_numpy(classes))
+        right = np.eye(count)[classes]
+        assert value("ndcg_at_10", question, *given) == pytest.approx(sklearn.ndcg_score(right, scores, k=10))
+        if not ties:  # scikit-learn's break ties for or against the right class
+            top = sklearn.top_k_accuracy_score
+            for k in (5, 10):
+                expected = top(classes, scores, k=k, labels=range(count))
+                assert value(f"recall_at_{k}", question, *given) == pytest.approx(expected)
+            expected = sklearn.label_ranking_average_precision_score(right, scores)
+            assert value("mrr", question, *given) == pytest.approx(expected)
+
+    @settings(derandomize=True, max_examples=20, deadline=None)
+    @given(st.sampled_from(["recall_at_5", "recall_at_10", "ndcg_at_10", "mrr"]), st.integers(0, 2**20))
+    def test_a_tie_is_worth_the_mean_of_its_orders(self, name: str, seed: int) -> None:
+        draw = np.random.default_rng(seed)
+        scores = torch.from_numpy(draw.integers(0, 3, (1, 12))).float()
+        question = Question(kind="class", place="whole", num_classes=12)
+        right = torch.from_numpy(draw.integers(0, 12, 1))
+        broken = scores + torch.from_numpy(draw.random((4000, 12))).float() / 2
+        expected = value(name, question, broken, Target(right.expand(4000)))
+        assert value(name, question, scores, Target(right)) == pytest.approx(expected, abs=0.03)
+
+    def test_by_hand(self) -> None:
+        question = Question(kind="class", place="each", num_classes=20)
+        scores = -torch.arange(20.0).expand(1, 4, 20)
+        target = Target(torch.tensor([[0, 9, IGNORED, UNKNOWN]]))  # the unknown one counts as a miss
+        found = {name: value(name, question, scores, target) for name in ("recall_at_5", "ndcg_at_10", "mrr")}
+        assert found["recall_at_5"] == pytest.approx(1 / 3)
+        assert found["ndcg_at_10"] == pytest.approx((1 + 1 / math.log2(11)) / 3)
+        assert found["mrr"] == pytest.approx((1 + 0.1) / 3)
+        assert value("accuracy", question, scores, target) == pytest.approx(1 / 3)
+
+    @pytest.mark.parametrize("place", [0, 1])
+    def test_a_score_that_is_no_number_has_no_rank(self, place: int) -> None:
+        scores = torch.zeros(1, 20)
+        scores[0, place] = math.nan
+        question = Question(kind="class", place="whole", num_classes=20)
+        assert math.isnan(value("mrr", question, scores, Target(torch.tensor([0]))))

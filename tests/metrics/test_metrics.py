@@ -121,17 +121,21 @@ class TestNames:
             assert create_metric(typed, QUESTIONS["two classes"]).id == "auc"
         assert create_metric("bits per byte", QUESTIONS["bytes"]).id == "bits_per_byte"
         assert create_metric("balanced-accuracy", QUESTIONS["four classes"]).id == "balanced_accuracy"
+        assert create_metric("NDCG@10", QUESTIONS["bytes"]).id == "ndcg_at_10"
 
     def test_a_wrong_one_is_told_the_nearest_and_those_that_fit(self) -> None:
         with pytest.raises(
             ValueError, match=r"there is no metric 'acuracy'; did you mean 'accuracy'.*; these"
         ) as e:
             create_metric("acuracy", QUESTIONS["four classes"])
-        assert str(e.value).endswith("these measure what is asked here: accuracy, balanced_accuracy, f1")
+        fitting = "accuracy, average_precision, balanced_accuracy, f1, log_loss, mrr"
+        assert str(e.value).endswith(f"these measure what is asked here: {fitting}")
         with pytest.raises(
             ValueError, match="'auc' measures two classes, and there are 4; these measure .*: accuracy"
         ):
             create_metric("auc", QUESTIONS["four classes"])
+        with pytest.raises(ValueError, match="'recall@5' measures more than 5 classes, and there are 4"):
+            create_metric("recall@5", QUESTIONS["four classes"])
 
     def test_one_out_of_a_file(self, tmp_path) -> None:
         file = tmp_path / "mine.py"

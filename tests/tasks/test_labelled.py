@@ -183,6 +183,19 @@ def test_rare_classes_are_named(tmp_path: Path) -> None:
     assert "fewer than 3 sequences have the class 'w'" in opened(path, "kind").notes()
 
 
+@pytest.mark.parametrize(("rare", "said"), [(11, False), (9, True)])
+def test_a_class_that_most_rows_have_is_said(tmp_path: Path, rare: int, said: bool) -> None:
+    x = np.random.default_rng(0).standard_normal(50)
+    frame = pd.DataFrame({"x": x, "y": np.where(np.arange(50) < rare, "rare", "usual")})
+    notes = " ".join(opened(saved(tmp_path, frame), "y").notes())
+    told = (
+        "82.0 % of the sequences have the class 'usual', so that always telling it is as often right; "
+        "metric='balanced_accuracy' or metric='f1' or metric='average_precision' or metric='auc' gives all classes"
+    )
+    assert (told in notes) == said
+    assert opened(tmp_path / "data.csv", "y", metric="average_precision").metric.name == "average precision"
+
+
 def test_wrong_columns(tmp_path: Path) -> None:
     path = saved(tmp_path, table())
     with pytest.raises(DataError, match=r"target: .*data\.csv has no column 'knid'; did you mean 'kind'\?"):

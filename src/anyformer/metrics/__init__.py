@@ -53,7 +53,7 @@ def list_metrics(question: Question | None = None) -> list[str]:
 
 def _metric_class(name: str, question: Question | None = None) -> type[Metric]:
     if isinstance(name, str) and MARK not in name:
-        id = name.strip().casefold().replace(" ", "_").replace("-", "_")
+        id = name.strip().casefold().replace(" ", "_").replace("-", "_").replace("@", "_at_")
         if id not in metrics:
             raise ValueError(
                 f"{option('metric')}: there is no metric {name!r}{near(id, metrics.ids())}; {_fitting(question)}"

@@ -23,6 +23,8 @@ from anyformer.tasks.references import references_for
 
 FEWEST = 20
 SHARES = (0.7, 0.15, 0.15)
+MOST = 0.8
+"""Largest share of one class that is not pointed out."""
 
 
 class LabelledTask(Task):
@@ -130,6 +132,7 @@ class LabelledTask(Task):
         rare = [name for name, count in zip(self.classes, np.bincount(self._y)) if count < 3]
         if rare:
             self._remarks.append(f"fewer than 3 sequences have the class {', '.join(map(repr, rare))}")
+        self._remarks.extend(imbalance(self.classes, np.bincount(self._y)))
         unseen = set(range(len(self.classes))) - set(self._y[self._index["train"]].tolist())
         if unseen:
             names = ", ".join(repr(self.classes[i]) for i in sorted(unseen))
@@ -224,6 +227,18 @@ def check_enough(name: str, count: int) -> None:
     """Raise ``DataError`` if ``count`` sequences are too few to split."""
     if count < FEWEST:
         raise DataError(f"{name}: {count} labelled sequences are too few; at least {FEWEST} are needed")
+
+
+def imbalance(classes: Sequence[str], counts: np.ndarray) -> list[str]:
+    """Return a remark if one class has more than ``MOST`` of all sequences; no remark otherwise."""
+    most, share = int(np.argmax(counts)), counts.max() / counts.sum()
+    if share <= MOST:
+        return []
+    balanced = ["balanced_accuracy", "f1", "average_precision", *["auc"] * (len(classes) == 2)]
+    return [
+        f"{100 * share:.1f} % of the sequences have the class {classes[most]!r}, so that always telling it is as often "
+        f"right; {' or '.join(option('metric', name) for name in balanced)} gives all classes the same weight"
+    ]
 
 
 def split_alike(
