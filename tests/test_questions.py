@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from anyformer.questions import IGNORED, log_losses
+from anyformer.questions import IGNORED, log_losses, pinball, quantiles_of
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -25,3 +25,13 @@ def test_one_class_for_each_sequence() -> None:
     sums, counts = log_losses(torch.zeros(2, 8), torch.tensor([3, IGNORED]))
     assert sums.tolist() == pytest.approx([torch.tensor(8.0).log().item(), 0])
     assert counts.tolist() == [1, 0]
+
+
+def test_quantiles_do_not_cross() -> None:
+    found = quantiles_of(torch.tensor([[3.0, 1.0, 2.0, 5.0]]), (1, 2), (0.1, 0.9))
+    assert found.tolist() == [[[1, 3], [2, 5]]]
+
+
+def test_the_pinball_loss_weighs_both_sides() -> None:
+    found = pinball(torch.tensor([[1.0, 1.0], [4.0, 4.0]]), torch.tensor([[2.0], [2.0]]), (0.1, 0.9))
+    torch.testing.assert_close(found, torch.tensor([[0.1, 0.9], [1.8, 0.2]]))

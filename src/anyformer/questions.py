@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,17 +23,19 @@ class Question:
     """The question asked of a model.
 
     Attributes:
-        kind: ``"class"``, for classes and tokens, or ``"number"``.
+        kind: ``"class"``, for classes and tokens, ``"number"``, or ``"quantiles"`` of numbers.
         place: what is answered for: the ``"whole"`` sequence, ``"each"`` element, or the steps ``"ahead"``.
         num_classes: number of classes.
         field: name of the column, in whose units numbers are; ``"byte"`` if tokens are bytes of a text.
+        levels: of the quantiles, ascending: shares of cases below them.
         scales: for each number, the mean seasonal difference in the train split, in its units; empty if unknown.
     """
 
-    kind: Literal["class", "number"]
+    kind: Literal["class", "number", "quantiles"]
     place: Literal["whole", "each", "ahead"]
     num_classes: int = 0
     field: str = ""
+    levels: tuple[float, ...] = ()
     scales: tuple[float, ...] = ()
 
 
@@ -50,6 +53,26 @@ class Target:
     values: Tensor
     shift: Tensor | None = None
     scale: Tensor | None = None
+
+
+def quantiles_of(outputs: Tensor, shape: Sequence[int], levels: Sequence[float]) -> Tensor:
+    """Return the quantiles in a model's outputs, ``(*shape, Q)``, ascending, so that none crosses another.
+
+    Sorting moves them no farther from the true quantiles (Chernozhukov, Fernández-Val and Galichon 2010).
+
+    Args:
+        outputs: of a model, the quantiles of a number adjacent.
+        shape: of the numbers.
+        levels: of the ``Q`` quantiles.
+    """
+    return outputs.reshape(*shape, len(levels)).sort(-1).values
+
+
+def pinball(quantiles: Tensor, values: Tensor, levels: Sequence[float]) -> Tensor:
+    """Return the pinball loss of quantiles ``(..., Q)`` of values ``(..., Q)`` or ``(..., 1)``, in their shape."""
+    error = values - quantiles
+    level = error.new_tensor(levels)
+    return torch.maximum(level * error, (level - 1) * error)
 
 
 def log_losses(outputs: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:

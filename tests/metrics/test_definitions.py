@@ -74,6 +74,52 @@ def test_of_numbers(size: int, columns: int, seed: int) -> None:
         assert value(name, question, torch.from_numpy(outputs), target) == pytest.approx(expected, rel=1e-6)
 
 
+@settings(derandomize=True, max_examples=20, deadline=None)
+@given(
+    st.integers(1, 30),
+    st.integers(1, 3),
+    st.lists(st.floats(0.01, 0.99), min_size=1, max_size=4, unique=True),
+)
+def test_of_quantiles(size: int, columns: int, levels: list[float]) -> None:
+    levels = sorted(levels)
+    draw = np.random.default_rng(size)
+    values, outputs = draw.normal(size=(size, 2, columns)), draw.normal(size=(size, 2, columns, len(levels)))
+    values[draw.random(values.shape) < 0.1] = math.nan
+    shift, scale = draw.normal(size=columns), draw.random(columns) + 0.1
+    target = Target(
+        torch.from_numpy(values), *(torch.from_numpy(o).expand(size, 1, -1) for o in (shift, scale))
+    )
+    question = Question(kind="quantiles", place="ahead", levels=tuple(levels), scales=tuple(3 * scale))
+    given = torch.from_numpy(outputs).flatten(1), target
+    told, known = np.sort(outputs, -1), ~np.isnan(values)
+    losses = [
+        [sklearn.mean_pinball_loss(values[known], told[..., i][known], alpha=p, sample_weight=w[known]) for i, p in
+         enumerate(levels)] if known.any() else math.nan
+        for w in (np.broadcast_to(scale, values.shape), np.ones(values.shape))
+    ]  # fmt: skip
+    weight = np.broadcast_to(scale, values.shape)[known].mean() if known.any() else math.nan
+    assert value("quantile_loss", question, *given) == pytest.approx(np.mean(losses[0]) * weight, nan_ok=True)
+    assert value("scaled_quantile_loss", question, *given) == pytest.approx(
+        np.mean(losses[1]) / 3, nan_ok=True
+    )
+    if len(levels) > 1:
+        inside = (told[..., 0] <= values) & (values <= told[..., -1])
+        expected = inside[known].mean() if known.any() else math.nan
+        assert value("coverage", question, *given) == pytest.approx(expected, nan_ok=True)
+        assert create_metric("coverage", question).info.best == pytest.approx(levels[-1] - levels[0])
+    with pytest.raises(ValueError, match="measures the median, which is none of the quantiles"):
+        create_metric("mae", Question(kind="quantiles", place="ahead", levels=(0.1, 0.9)))
+
+
+def test_numbers_are_measured_of_the_median() -> None:
+    question = Question(kind="quantiles", place="ahead", levels=(0.1, 0.5, 0.9), scales=(2.0,))
+    target = Target(torch.tensor([[[1.0], [2.0]]]))
+    outputs = torch.tensor([[9.0, 2.0, 0.0, 2.0, 2.0, 2.0]])
+    assert value("mae", question, outputs, target) == 0.5
+    assert value("mase", question, outputs, target) == 0.25
+    assert value("mse", question, outputs, target) == 0.5
+
+
 def test_tokens_that_are_not_asked_for_do_not_count() -> None:
     classes = torch.tensor([[0, IGNORED, 2], [IGNORED, IGNORED, IGNORED]])
     outputs = torch.nn.functional.one_hot(torch.tensor([[0, 1, 1], [0, 0, 0]]), 3).float()

@@ -21,6 +21,7 @@ QUESTIONS = {
     "bytes": Question(kind="class", place="each", num_classes=256, field="byte"),
     "numbers": Question(kind="number", place="whole", field="price"),
     "forecast": Question(kind="number", place="ahead", scales=(2.0, 0.5)),
+    "quantiles": Question(kind="quantiles", place="ahead", levels=(0.25, 0.5, 0.75), scales=(2.0, 0.5)),
 }
 PAIRS = [(id, name) for id in metrics.ids() for name in QUESTIONS if id in list_metrics(QUESTIONS[name])]
 ids = pytest.mark.parametrize("id", metrics.ids())
@@ -30,10 +31,12 @@ pairs = pytest.mark.parametrize("id, name", PAIRS)
 def answers(question: Question, size: int, seed: int = 0) -> tuple[torch.Tensor, Target]:
     """Outputs for so many samples, better than chance, and what should have been answered."""
     draw = torch.Generator().manual_seed(seed)
-    if question.kind == "number":
+    if question.kind != "class":
         shape = (size, 3, 2) if question.place == "ahead" else (size, 1)
         values = torch.randn(shape, generator=draw)
         outputs = (values + 0.5 * torch.randn(shape, generator=draw)).flatten(1)
+        if question.levels:
+            outputs = (outputs[..., None] + torch.tensor([-0.3, 0.0, 0.3])).flatten(1)
         values[torch.rand(shape, generator=draw) < 0.1] = math.nan
         return outputs, Target(values, 5 + torch.zeros(shape).double(), 3 + torch.zeros(shape).double())
     shape = (size, 7) if question.place == "each" else (size,)
@@ -85,6 +88,8 @@ class TestAnswers:
 
     def test_better_answers_have_a_better_value(self, id: str, name: str) -> None:
         metric, question = create_metric(id, QUESTIONS[name]), QUESTIONS[name]
+        if not metric.ranks:
+            pytest.skip("ranks nothing")
         outputs, target = answers(question, 200)
         noisy = outputs + 4 * torch.randn(outputs.shape, generator=torch.Generator().manual_seed(1))
         good, bad = (metric.value(metric.measure(o, target)) for o in (outputs, noisy))
@@ -93,6 +98,7 @@ class TestAnswers:
             right = 60.0 * torch.nn.functional.one_hot(target.values.clamp(min=0), question.num_classes)
         else:
             right = target.values.nan_to_num().flatten(1)
+            right = right.repeat_interleave(max(1, len(question.levels)), 1)
         best = metric.value(metric.measure(right, target))
         assert best == pytest.approx(metric.info.best, abs=1e-6)
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from anyformer.objectives import IGNORED, Classify, Forecast, NextToken, Objective, Regress
+from anyformer.objectives import IGNORED, Classify, Forecast, NextToken, Objective, QuantileForecast, Regress
 
 EACH = [
     (NextToken(5), (3, 4, 5), torch.tensor([[1, 2, IGNORED, 0], [4, 4, 4, 4], [0, IGNORED, IGNORED, 3]])),
@@ -14,6 +14,11 @@ EACH = [
     (
         Forecast(2, 3),
         (3, 6),
+        torch.arange(18.0).view(3, 2, 3).masked_fill(torch.eye(3)[:, None, :].bool(), math.nan),
+    ),
+    (
+        QuantileForecast(2, 3, levels=(0.2, 0.9)),
+        (3, 12),
         torch.arange(18.0).view(3, 2, 3).masked_fill(torch.eye(3)[:, None, :].bool(), math.nan),
     ),
 ]
@@ -54,6 +59,8 @@ class TestEveryObjective:
         assert outputs.grad is not None and outputs.grad.isfinite().all() and outputs.grad.abs().sum() > 0
         ignored = targets == IGNORED if targets.dtype == torch.int64 else targets.isnan().view(3, -1)
         if ignored.any():
+            if isinstance(objective, QuantileForecast):
+                ignored = ignored.repeat_interleave(len(objective.levels), 1)
             assert not outputs.grad[ignored].any()
 
     def test_bfloat16_outputs_give_a_float32_loss(
@@ -75,6 +82,12 @@ class TestEveryObjective:
         (lambda: Classify(3, pool="max"), "pool must be 'mean' or 'last'"),  # type: ignore[arg-type]
         (lambda: Regress(True), "num_values must be a positive integer, got True"),
         (lambda: Forecast(3, -1), "num_variates must be a positive integer, got -1"),
+        (
+            lambda: QuantileForecast(3, 1, levels=(0.5, 0.1)),
+            r"quantiles must be numbers .*, got \[0.5, 0.1\]",
+        ),
+        (lambda: QuantileForecast(3, 1, levels=(0.1, 1.0)), r"quantiles must be numbers between 0 and 1"),
+        (lambda: QuantileForecast(3, 1, levels=()), r"quantiles must be numbers between 0 and 1"),
     ],
 )
 def test_wrong_options(make: object, message: str) -> None:

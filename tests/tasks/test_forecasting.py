@@ -362,3 +362,31 @@ class TestFuture:
         frame.loc[frame.index[-14:], "y"] = np.nan
         task = opened(tmp_path, frame, None, group="shop")
         assert task.targets == ["y", "z", "price"] and len(task._values) == 360
+
+
+class TestQuantiles:
+    def test_the_metric_is_the_quantile_loss_and_of_several_columns_a_scaled_one(
+        self, tmp_path: Path
+    ) -> None:
+        one = opened(tmp_path, daily(other=wave(400, 5)), quantiles=[0.1, 0.5, 0.9])
+        assert one.metric.info.name == "quantile loss" and one.metric.info.unit == "y"
+        two = opened(tmp_path, daily(other=wave(400, 5)), ["y", "other"], quantiles=[0.1, 0.9])
+        assert two.metric.info.name == "scaled quantile loss"
+        assert two.objective.num_outputs == two.horizon * 2 * 2 and two.describe()["quantiles"] == [0.1, 0.9]
+        one.rank_by("mae")
+        assert one.metric.info.name == "MAE"
+        with pytest.raises(ValueError, match="metric: nothing is ranked by 'coverage'"):
+            one.rank_by("coverage")
+
+    @pytest.mark.parametrize(
+        "levels", [[0.5, 0.1], [0, 0.5], [0.5, 1.2], [], [0.5, 0.5], ["low"], [float("nan")]]
+    )
+    def test_levels_ascend_between_0_and_1(self, tmp_path: Path, levels: list[Any]) -> None:
+        with pytest.raises(ValueError, match="quantiles must be numbers between 0 and 1 in ascending order"):
+            opened(tmp_path, daily(), quantiles=levels)
+
+    def test_rows_have_none(self, tmp_path: Path) -> None:
+        with pytest.raises(
+            ValueError, match="quantiles does not apply to rows that are classified or regressed"
+        ):
+            opened(tmp_path, daily(), kind="regress", quantiles=[0.5])

@@ -32,6 +32,9 @@ from anyformer.tasks.options import options_of_data, typed_options
         ("date='my day'", "my day"),
         ("date_format=%d.%m.%Y: %H", "%d.%m.%Y: %H"),
         ("horizon=14", 14),
+        ("quantiles=0.5", 0.5),
+        ("quantiles=0.1, 0.5,0.9", [0.1, 0.5, 0.9]),
+        ("quantiles=[0.1, 0.9]", [0.1, 0.9]),
         ("raw=yes", True),
         ("raw=off", False),
         ("dayfirst=true", True),
@@ -46,6 +49,7 @@ def test_options_are_read_by_their_type(typed: str, found: Any) -> None:
     ("typed", "message"),
     [
         (["horizon=four"], "--option horizon must be of the type int, got 'four'"),
+        (["quantiles=low,high"], "--option quantiles must be of the type float or Sequence, got 'low,high'"),
         (["raw=fasle"], "--option raw must be of the type bool, got 'fasle'"),
         (["horizon=1.5"], "--option horizon must be of the type int, got '1.5'"),
         (["group"], "--option must be written name=value, got 'group'"),

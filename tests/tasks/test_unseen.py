@@ -116,6 +116,18 @@ class TestOwnRows:
         assert known["y"].tolist() == pytest.approx(frame["y"][-4:].tolist(), rel=1e-6)
         assert known["day"].tolist() == frame["day"][-4:].tolist()
 
+    def test_quantiles_have_a_column_each_and_ascend(self, tmp_path: Path) -> None:
+        frame = daily(200)
+        task = open_data(saved(tmp_path, frame), ["y", "z"], context=16, horizon=4, quantiles=[0.1, 0.75])
+        unseen = read_unseen(encoding_of(task), saved(tmp_path, frame[:-4], "earlier.csv"))
+        *_, last = task.eval_batches("test", 1)
+        right = last.targets[..., None].expand(1, 4, 2, 2) + torch.tensor([0.5, -0.5])  # in the wrong order
+        known = answers(encoding_of(task), unseen, right.flatten(1))
+        assert list(known) == ["day", "y_q0.1", "y_q0.75", "z_q0.1", "z_q0.75"]
+        middle = (known["y_q0.1"] + known["y_q0.75"]) / 2
+        assert middle.tolist() == pytest.approx(frame["y"][-4:].tolist(), rel=1e-5)
+        assert (known["z_q0.1"] < known["z_q0.75"]).all()
+
 
 def daily(n: int = 200, start: str = "2023-01-01", **more: Any) -> pd.DataFrame:
     values = 20 + 5 * np.sin(2 * np.pi * np.arange(n) / 7) + np.random.default_rng(0).normal(0, 0.3, n)

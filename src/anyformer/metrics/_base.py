@@ -80,6 +80,8 @@ class Metric(ABC):
     limits: ClassVar[Limits] = (-math.inf, math.inf)
     places: ClassVar[int | None] = None
     """Decimal places displayed; None for four significant digits."""
+    ranks: ClassVar[bool] = True
+    """False if a better value does not make better answers, so that nothing is ranked by it."""
     id: ClassVar[str]
     """Its registered id, or the name of the class."""
 

@@ -7,7 +7,9 @@ from torch import Tensor
 
 from anyformer.metrics._base import Ratio
 from anyformer.precision import widen
-from anyformer.questions import Question, Target
+from anyformer.questions import Question, Target, quantiles_of
+
+MEDIAN = 0.5
 
 
 class MeanError(Ratio):
@@ -23,16 +25,22 @@ class MeanError(Ratio):
 
 
 def refuses_all_but_numbers(question: Question) -> str | None:
-    """Return why a question is not one for numbers; None if it is."""
+    """Return why a question is not one for numbers; None if it is. Of quantiles, the median is the number."""
+    if question.kind == "quantiles":
+        return None if MEDIAN in question.levels else "measures the median, which is none of the quantiles"
     return None if question.kind == "number" else "measures numbers, not classes"
 
 
-def errors(outputs: Tensor, target: Target) -> Tensor:
-    """Return outputs less targets in the user's units, float64, in the targets' shape; NaN where unknown.
+def errors(outputs: Tensor, target: Target, question: Question) -> Tensor:
+    """Return outputs, or medians, less targets in the user's units, float64, in the targets' shape; NaN where unknown.
 
     They are subtracted in the precision of the outputs.
     """
-    found = (outputs.detach().view_as(target.values) - target.values).double()
+    outputs = outputs.detach()
+    if question.kind == "quantiles":
+        place = question.levels.index(MEDIAN)
+        outputs = quantiles_of(outputs, target.values.shape, question.levels)[..., place]
+    found = (outputs.view_as(target.values) - target.values).double()
     return found if target.scale is None else found * target.scale
 
 
@@ -43,6 +51,6 @@ def summed(costs: Tensor, target: Target) -> Tensor:
     return torch.stack([sums, known.flatten(1).sum(1).double()], 1)
 
 
-def squared_errors(outputs: Tensor, target: Target) -> Tensor:
+def squared_errors(outputs: Tensor, target: Target, question: Question) -> Tensor:
     """Return each sample's sum of squared errors, and their number, ``(B, 2)`` float64."""
-    return summed(errors(widen(outputs), target).square(), target)
+    return summed(errors(widen(outputs), target, question).square(), target)

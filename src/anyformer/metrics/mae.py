@@ -22,4 +22,4 @@ class MAE(MeanError):
 
     def items(self, outputs: Tensor, target: Target) -> Tensor:
         """Return the sum of absolute errors, and their number, ``(B, 2)``."""
-        return summed(errors(outputs.double(), target).abs(), target)
+        return summed(errors(outputs.double(), target, self.question).abs(), target)

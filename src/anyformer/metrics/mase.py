@@ -27,5 +27,5 @@ class MASE(MeanError):
 
     def items(self, outputs: Tensor, target: Target) -> Tensor:
         """Return the sum of scaled absolute errors, and their number, ``(B, 2)``."""
-        error = errors(outputs.double(), target).abs()
+        error = errors(outputs.double(), target, self.question).abs()
         return summed(error / error.new_tensor(self.question.scales), target)

@@ -22,4 +22,4 @@ class MSE(MeanError):
 
     def items(self, outputs: Tensor, target: Target) -> Tensor:
         """Return the sum of squared errors, and their number, ``(B, 2)``."""
-        return squared_errors(outputs, target)
+        return squared_errors(outputs, target, self.question)

@@ -32,7 +32,7 @@ class RMSE(Metric):
 
     def items(self, outputs: Tensor, target: Target) -> Tensor:
         """Return the sum of squared errors, and their number, ``(B, 2)``."""
-        return squared_errors(outputs, target)
+        return squared_errors(outputs, target, self.question)
 
     def value(self, items: np.ndarray) -> float:
         """Return the root; NaN if no number is known."""

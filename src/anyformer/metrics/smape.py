@@ -27,7 +27,7 @@ class SMAPE(MeanError):
 
     def items(self, outputs: Tensor, target: Target) -> Tensor:
         """Return the sum of percentages, and their number, ``(B, 2)``."""
-        error, true = errors(outputs.double(), target), target.values.double()
+        error, true = errors(outputs.double(), target, self.question), target.values.double()
         if target.scale is not None:
             true = true * target.scale
         if target.shift is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -10,7 +11,8 @@ from torch.nn import functional
 
 from anyformer.objectives.base import Objective, Pool, check_count, check_pool, check_shape
 from anyformer.precision import widen
-from anyformer.questions import Question
+from anyformer.questions import Question, pinball
+from anyformer.spelling import option
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,64 @@ class Forecast(Objective):
     def question(self) -> Question:
         """Numbers that follow the sequence."""
         return Question(kind="number", place="ahead")
+
+
+@dataclass(frozen=True)
+class QuantileForecast(Forecast):
+    """Quantiles of the values that follow a window, trained with the pinball loss (Koenker and Bassett 1978).
+
+    A quantile q of level p costs ``max(p (y - q), (p - 1) (y - q))``: it is least, on average, where y lies below q in
+    a share p of cases. Outputs are ``(B, horizon * num_variates * Q)``, the quantiles of one value adjacent; targets
+    are those of :class:`Forecast`. Outputs are trained in any order, and sorted where they are answers
+    (:func:`anyformer.questions.quantiles_of`), so that quantiles do not cross.
+
+    Args:
+        levels: of the quantiles, ascending, between 0 and 1.
+    """
+
+    levels: tuple[float, ...] = field(kw_only=True)
+    name: str = field(default="quantile_forecast", init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_levels(self.levels)
+
+    @property
+    def num_outputs(self) -> int:
+        """One output for each time step, variate and quantile."""
+        return super().num_outputs * len(self.levels)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean pinball loss over quantiles and over the targets that are not NaN; 0 if all are."""
+        costs, known = self._costs(outputs, targets)
+        return costs.sum() / known.sum().clamp(min=1)
+
+    def loss_items(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each sample's sum over targets that are not NaN of the mean loss of quantiles, and their number."""
+        costs, known = self._costs(outputs, targets)
+        return costs.detach().double().sum(1), known.sum(1).double()
+
+    @property
+    def question(self) -> Question:
+        """Quantiles of the numbers that follow the sequence."""
+        return Question(kind="quantiles", place="ahead", levels=self.levels)
+
+    def _costs(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean loss of each target's quantiles ``(B, N)``, 0 where it is NaN, and the mask of the others."""
+        outputs, flat, known = _known(self, outputs, targets.repeat_interleave(len(self.levels), -1))
+        per_target = (len(targets), -1, len(self.levels))
+        costs = pinball(outputs.view(per_target), flat.view(per_target), self.levels)
+        return costs.mean(-1), known.view(per_target)[..., 0]
+
+
+def check_levels(levels: Sequence[float]) -> None:
+    """Raise ``ValueError`` unless these are levels of quantiles: between 0 and 1, ascending."""
+    numbers = all(isinstance(level, int | float) and 0 < level < 1 for level in levels)
+    if not levels or not numbers or list(levels) != sorted(set(levels)):
+        raise ValueError(
+            f"{option('quantiles')} must be numbers between 0 and 1 in ascending order, such as [0.1, 0.5, 0.9], got "
+            f"{list(levels)}"
+        )
 
 
 def _known(objective: Objective, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:

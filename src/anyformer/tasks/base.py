@@ -76,10 +76,17 @@ class Batch:
         return Target(self.targets, self.shift, self.scale)
 
     def in_units(self, outputs: Tensor) -> np.ndarray:
-        """Return outputs in the targets' shape and the user's units, float64."""
+        """Return outputs in the user's units, float64, in the targets' shape, or in theirs if they are quantiles.
+
+        Quantiles have one axis more than the targets, the last.
+        """
         assert self.shift is not None and self.scale is not None
-        shaped = outputs.detach().cpu().double().reshape(self.targets.shape)
-        found: np.ndarray = (shaped * self.scale.cpu() + self.shift.cpu()).numpy()
+        shift, scale, shaped = self.shift.cpu(), self.scale.cpu(), outputs.detach().cpu().double()
+        if shaped.dim() > self.targets.dim():
+            shift, scale = shift[..., None], scale[..., None]
+        else:
+            shaped = shaped.reshape(self.targets.shape)
+        found: np.ndarray = (shaped * scale + shift).numpy()
         return found
 
 
@@ -191,10 +198,14 @@ class Task(ABC):
         """Rank by another metric, one of :func:`anyformer.metrics.list_metrics`.
 
         Raises:
-            ValueError: there is none of that name, or it does not measure answers to this question.
+            ValueError: there is none of that name, or it does not measure answers to this question, or ranks none.
             DataError: it has no value on a split.
         """
         metric = create_metric(name, self.question)
+        if not metric.ranks:
+            raise ValueError(
+                f"{option('metric')}: nothing is ranked by {name!r}, which does not say what is better"
+            )
         for split in SPLITS[1:]:
             items = []
             for batch in self.eval_batches(split, 256):

@@ -31,6 +31,7 @@ class Choices:
     categories: list[str] = field(default_factory=list)
     context: int | None = None
     horizon: int | None = None
+    quantiles: Sequence[float] | None = None
     length: int | None = None
     convention: Convention = field(default_factory=Convention)
     seed: int = 0
@@ -47,7 +48,7 @@ class Choices:
         """Raise ``ValueError`` if one of these options was given, which have no effect on such data."""
         for name in names:
             value = getattr(self, name)
-            if value not in (None, []):
+            if value is not None and value != []:
                 name = {"groups": "group", "categories": "category"}.get(name, name)
                 hint = f"; {instead}" if instead else ""
                 raise ValueError(f"{option(name)} does not apply to {what}, got {value!r}{hint}")

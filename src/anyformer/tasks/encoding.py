@@ -166,6 +166,7 @@ class ForecastEncoding(_Record):
         context, horizon: lengths in steps.
         floor: smallest divisor of each column of a window.
         marks: add a channel for each column that marks missing values.
+        levels: of the quantiles that are forecast; none where values are.
     """
 
     kind: Literal["forecast"] = "forecast"
@@ -175,6 +176,14 @@ class ForecastEncoding(_Record):
     horizon: int
     floor: list[float]
     marks: bool
+    levels: list[float] = []
+
+    @property
+    def names(self) -> list[str]:
+        """Names of what is forecast at each step: the targets, or each quantile of the first, the second, ..."""
+        if not self.levels:
+            return self.targets
+        return [f"{target}_q{level}" for target in self.targets for level in self.levels]
 
     def normalised(
         self, values: np.ndarray, missing: np.ndarray

@@ -37,7 +37,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
         *("kind", "date", "date_format", "dayfirst", "tz", "group", "keep", "category", "drop"),
         *("decimal", "thousands", "missing"),
     ),
-    "tables that are forecast": ("context", "horizon"),
+    "tables that are forecast": ("context", "horizon", "quantiles"),
     "tables whose rows or groups are classified or regressed": ("text", "length"),
     ".npz files": ("kind", "axes"),
     "text": ("length", "raw"),
@@ -61,6 +61,7 @@ def open_data(
     drop: str | Sequence[str] | None = None,
     context: int | None = None,
     horizon: int | None = None,
+    quantiles: float | Sequence[float] | None = None,
     length: int | None = None,
     decimal: str | None = None,
     thousands: str | None = None,
@@ -88,6 +89,7 @@ def open_data(
         category: columns to read as categories, such as codes written as numbers; texts that repeat are found.
         drop: columns to leave out.
         context, horizon: of a forecast, in steps.
+        quantiles: levels of quantiles to forecast in place of values, as 0.1, 0.5, 0.9.
         length: bytes in a window of text, or the most bytes taken of each text, or rows of each group.
         decimal: the decimal mark of numbers, "." or ","; found where not given.
         thousands: the thousands separator, one of ``, . '`` and a blank, or "" for none; found where not given.
@@ -109,7 +111,7 @@ def open_data(
         "kind": kind, "date": date, "group": group, "text": text, "keep": keep, "drop": drop, "context": context,
         "horizon": horizon, "length": length, "decimal": decimal, "thousands": thousands, "missing": missing,
         "axes": axes, "raw": raw or None, "target": target, "date_format": date_format, "dayfirst": dayfirst, "tz": tz,
-        "category": category,
+        "category": category, "quantiles": [quantiles] if isinstance(quantiles, int | float) else quantiles,
     }  # fmt: skip
     if what == "text":
         _refuse(path, what, given)

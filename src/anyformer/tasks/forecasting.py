@@ -11,10 +11,12 @@ import torch
 
 from anyformer.errors import DataError
 from anyformer.metrics import create_metric
-from anyformer.objectives import Forecast
+from anyformer.objectives import Forecast, QuantileForecast
+from anyformer.objectives.numeric import check_levels
 from anyformer.questions import Question
 from anyformer.tasks.base import SPLITS, Batch, Reference, Split, Task, check_integer
 from anyformer.tasks.encoding import DataLayout, ForecastEncoding, filled
+from anyformer.tasks.error_quantiles import ErrorQuantiles
 from anyformer.tasks.linear_forecast import ChannelLinear
 from anyformer.tasks.references import LastValue, SeasonalNaive, WindowMean
 from anyformer.tasks.seasons import find_season
@@ -50,12 +52,14 @@ class ForecastTask(Task):
     one split, context included: no value is in two splits. Each window is normalised by the mean and deviation of
     its own context. Unknown values are filled with the last known one (before the first, the window's mean),
     marked in a channel of their own, and not counted as targets. Errors are in the user's units; with several
-    targets, each is divided by the mean seasonal difference in the train split (MASE).
+    targets, each is divided by the mean seasonal difference in the train split (MASE). With ``quantiles``, these are
+    forecast in place of a value.
 
     Args:
         series: the data, on one grid.
         columns: names of the columns; targets: which of them to predict.
         context, horizon: lengths in steps; chosen from the length of the data and the season where not given.
+        quantiles: levels of quantiles, ascending.
         seasons: lengths that the season may have; see :func:`anyformer.tasks.seasons.find_season`.
         layout: how the data was read; a table without dates where not given.
         name, title, seed: of the task.
@@ -71,12 +75,15 @@ class ForecastTask(Task):
         name: str,
         context: int | None = None,
         horizon: int | None = None,
+        quantiles: Sequence[float] | None = None,
         seasons: Sequence[int] = (),
         layout: DataLayout | None = None,
         seed: int = 0,
         facts: dict[str, Any] | None = None,
         remarks: Sequence[str] = (),
     ) -> None:
+        if quantiles is not None:
+            check_levels(quantiles)
         self.name, self.seed = name, seed
         self.columns, self.targets = list(columns), list(targets)
         self._target_index = [self.columns.index(target) for target in targets]
@@ -101,6 +108,7 @@ class ForecastTask(Task):
             context=self.context,
             horizon=self.horizon,
             floor=np.where(floor > 0, floor, 1.0).tolist(),
+            levels=[float(level) for level in quantiles or ()],
             marks=bool(self._missing.any()),
         )
         self._mase = self._seasonal_difference()
@@ -109,10 +117,18 @@ class ForecastTask(Task):
     def _describe_self(self) -> None:
         self.train_length = self.context
         self.num_features = len(self.columns) * (2 if self._missing.any() else 1)
-        self.objective = Forecast(self.horizon, len(self.targets))
-        self.metric = create_metric("mae" if len(self.targets) == 1 else "mase", self.question)
+        levels = tuple(self._encoding.levels)
+        single, size = len(self.targets) == 1, (self.horizon, len(self.targets))
+        if levels:
+            self.objective = QuantileForecast(*size, levels=levels)
+            metric = "quantile_loss" if single else "scaled_quantile_loss"
+        else:
+            self.objective = Forecast(*size)
+            metric = "mae" if single else "mase"
+        self.metric = create_metric(metric, self.question)
         what = ", ".join(self.targets[:3]) + (" ..." if len(self.targets) > 3 else "")
-        self.title = f"Forecast {what}: {self.horizon} steps ahead from the {self.context} before."
+        asked = f"quantiles of {what}" if levels else what
+        self.title = f"Forecast {asked}: {self.horizon} steps ahead from the {self.context} before."
 
     def _lay_out(self, series: Sequence[Series]) -> None:
         """Concatenate all series, filled, with the start of each and the grid index of each row."""
@@ -251,12 +267,14 @@ class ForecastTask(Task):
         seasonal = []
         if self.season is not None and self.season <= self.context:
             seasonal.append(SeasonalNaive(self._target_index, self.season))
-        return [
+        points = [
             LastValue(self._target_index),
             *seasonal,
             WindowMean(self._target_index),
             ChannelLinear(self._target_index),
         ]
+        levels = self._encoding.levels
+        return [ErrorQuantiles(point, levels) for point in points] if levels else list[Reference](points)
 
     def describe(self) -> dict[str, Any]:
         """Return facts for the report."""
@@ -266,6 +284,7 @@ class ForecastTask(Task):
             "targets": self.targets,
             "context": self.context,
             "horizon": self.horizon,
+            **({"quantiles": self._encoding.levels} if self._encoding.levels else {}),
             "season": self.season,
             "steps": dict(zip(SPLITS, np.diff(self._cuts).tolist())),
             "missing": dict(zip(self.columns, self._missing.sum(0).tolist())),

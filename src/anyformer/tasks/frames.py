@@ -67,7 +67,7 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task:
         return _open_series(table, choices, groups, dated, remarks)
     choices.refuse(
         "rows that are classified or regressed",
-        *("context", "horizon"),
+        *("context", "horizon", "quantiles"),
         instead=f"{option('kind', 'forecast')} forecasts them in their order",
     )
     if not choices.targets:
@@ -230,6 +230,7 @@ def _open_series(
         name=path.stem,
         context=choices.context,
         horizon=choices.horizon,
+        quantiles=choices.quantiles,
         seasons=seasons,
         layout=layout,
         seed=choices.seed,

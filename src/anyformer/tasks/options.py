@@ -79,6 +79,9 @@ def _read(name: str, text: str, hint: Any) -> Any:
 
 def _yaml_of(name: str, text: str, hint: Any) -> Any:
     value = _yaml(name, text, yaml.SafeLoader)
+    lists = any(get_origin(member) in (list, Sequence) for member in (get_args(hint) or (hint,)))
+    if lists and not isinstance(value, list):
+        value = _yaml(name, f"[{text}]", yaml.SafeLoader)
     try:
         return TypeAdapter(hint).validate_python(value)
     except ValidationError:

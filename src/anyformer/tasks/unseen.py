@@ -14,6 +14,7 @@ from torch import Tensor
 
 from anyformer.dates.reading import DateReading, Dates
 from anyformer.errors import DataError
+from anyformer.questions import quantiles_of
 from anyformer.tables.columns import check_column, is_text
 from anyformer.tables.delimited import DelimitedStyle
 from anyformer.tables.reading import Table
@@ -64,7 +65,8 @@ def read_unseen(encoding: Encoding, path: str | os.PathLike[str]) -> Unseen:
 def answers(encoding: Encoding, unseen: Unseen, outputs: Tensor) -> pd.DataFrame:
     """Return a model's outputs as class names or in the user's units, beside the columns of ``unseen.names``.
 
-    For classes, a column of the likeliest one and a column ``p(class)`` of probabilities for each.
+    For classes, a column of the likeliest one and a column ``p(class)`` of probabilities for each; for quantiles, a
+    column ``target_q0.1`` for each.
     """
     if isinstance(encoding, LabelledEncoding) and encoding.classes is not None:
         shares = outputs.detach().cpu().double().softmax(-1).numpy()
@@ -74,8 +76,13 @@ def answers(encoding: Encoding, unseen: Unseen, outputs: Tensor) -> pd.DataFrame
         found |= {f"p({name})": shares[:, i] for i, name in enumerate(encoding.classes)}
     else:
         assert unseen.batch.scale is not None
-        values = significant(unseen.batch.in_units(outputs), unseen.batch.scale.numpy())
-        found = dict(zip(encoding.targets, values.reshape(-1, values.shape[-1]).T))
+        names, scale = encoding.targets, unseen.batch.scale
+        if isinstance(encoding, ForecastEncoding) and encoding.levels:
+            names, shape = encoding.names, unseen.batch.targets.shape
+            outputs = quantiles_of(outputs, shape, encoding.levels)
+            scale = scale[..., None]
+        values = significant(unseen.batch.in_units(outputs), scale.numpy())
+        found = dict(zip(names, values.reshape(-1, len(names)).T))
     numbers = {name: f"number of the {name}" for name in ("row", "step") if name in found}
     return pd.concat([unseen.names.rename(columns=numbers), pd.DataFrame(found)], axis=1)
 
