@@ -1,17 +1,37 @@
-"""Facts about a model's inputs: the fields of an element, and whether elements form a sequence or a record."""
+"""Facts about a model's inputs: tokens, numbers or fields, and whether elements form a sequence or a record."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import pydantic
 import torch
 from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 Values = Mapping[str, Tensor]
 """Fields by name: categories ``(B, T)`` int64, numbers ``(B, T, width)`` float; those of records lack the axis T."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A sequence of elements.
+
+    Attributes:
+        inputs: ``(B, T)`` int64 tokens, ``(B, T, F)`` float numbers, or fields by name (:data:`Values`).
+        mask: ``(B, T)`` bool, True at real elements, or None if all are real.
+    """
+
+    inputs: Tensor | Values
+    mask: Tensor | None = None
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Stream:
+        """Return the stream with ``function`` applied to each of its tensors."""
+        mask = None if self.mask is None else function(self.mask)
+        return Stream(tree_map(function, self.inputs), mask)
 
 
 class Field(BaseModel):
@@ -62,22 +82,24 @@ class StreamFacts(BaseModel):
         """Of the fields, in order."""
         return [field.name for field in self.fields]
 
-    def check(self, values: Values) -> None:
-        """Check the values of a batch.
+    def check(self, values: Values, name: str = "x") -> None:
+        """Check the values of a batch, the argument ``name``.
 
         Raises:
             ValueError: a field is missing, is not known, or has the wrong shape, type or range.
         """
         if not isinstance(values, Mapping) or set(values) != set(self.names):
             got = ", ".join(map(repr, values)) if isinstance(values, Mapping) else type(values).__name__
-            raise ValueError(f"x must be a dict of the fields {', '.join(map(repr, self.names))}, got {got}")
+            raise ValueError(
+                f"{name} must be a dict of the fields {', '.join(map(repr, self.names))}, got {got}"
+            )
         elements = {v.shape[: 1 if self.shape == "record" else 2] for v in values.values()}
         if len(elements) > 1:
             raise ValueError(
-                f"the fields of x must have as many elements, got {sorted(map(tuple, elements))}"
+                f"the fields of {name} must have as many elements, got {sorted(map(tuple, elements))}"
             )
         for field in self.fields:
-            _check_field(field, values[field.name], axes=1 if self.shape == "record" else 2)
+            _check_field(field, values[field.name], name, axes=1 if self.shape == "record" else 2)
 
     def length(self, values: Values) -> int:
         """The number of elements T."""
@@ -94,22 +116,93 @@ class StreamFacts(BaseModel):
         }
 
 
-def _check_field(field: Field, value: Tensor, axes: int) -> None:
+class InputFacts(BaseModel):
+    """Facts about the elements of a sequence: exactly one of these is given.
+
+    Attributes:
+        vocab_size: number of tokens; the elements are tokens ``(B, T)`` int64.
+        num_features: number of features; the elements are numbers ``(B, T, num_features)`` float.
+        stream: the elements have these fields.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    vocab_size: int | None = pydantic.Field(None, ge=1)
+    num_features: int | None = pydantic.Field(None, ge=1)
+    stream: StreamFacts | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> InputFacts:
+        given = [self.vocab_size, self.num_features, self.stream]
+        if sum(one is not None for one in given) != 1:
+            raise ValueError(
+                f"exactly one of vocab_size, num_features and stream must be given, got {given[0]}, {given[1]} and "
+                f"{given[2]}"
+            )
+        return self
+
+    def check(self, x: Tensor | Values, name: str = "x") -> None:
+        """Check the argument ``name`` of a model.
+
+        Raises:
+            ValueError: it has the wrong shape, type or range.
+        """
+        if self.stream is not None:
+            self.stream.check(x, name)  # type: ignore[arg-type]
+            return
+        if not isinstance(x, Tensor):
+            raise ValueError(f"{name} must be a tensor, got {type(x).__name__}")
+        if self.vocab_size is not None:
+            if x.dim() != 2 or x.dtype not in (torch.int64, torch.int32):
+                raise ValueError(
+                    f"{name} must be tokens (batch, time) of int64, got {tuple(x.shape)} {x.dtype}"
+                )
+            if x.numel() and not torch.compiler.is_compiling() and not x.is_cuda:
+                low, high = int(x.min()), int(x.max())
+                if low < 0 or high >= self.vocab_size:
+                    raise ValueError(
+                        f"{name} must hold tokens from 0 to {self.vocab_size - 1}, got {low} to {high}"
+                    )
+        elif x.dim() != 3 or x.shape[-1] != self.num_features or not x.dtype.is_floating_point:
+            raise ValueError(
+                f"{name} must be features (batch, time, {self.num_features}) of float, got {tuple(x.shape)} {x.dtype}"
+            )
+
+    def length(self, x: Tensor | Values) -> int:
+        """The number of elements T."""
+        if isinstance(x, Tensor):
+            return x.shape[1]
+        assert self.stream is not None
+        return self.stream.length(x)
+
+    def example(
+        self, batch: int, length: int, generator: torch.Generator | None = None
+    ) -> Tensor | dict[str, Tensor]:
+        """Return inputs drawn at random, on the CPU; records have their own length."""
+        if self.stream is not None:
+            return self.stream.example(batch, length, generator)
+        if self.vocab_size is not None:
+            return torch.randint(self.vocab_size, (batch, length), generator=generator)
+        assert self.num_features is not None
+        return torch.randn(batch, length, self.num_features, generator=generator)
+
+
+def _check_field(field: Field, value: Tensor, of: str, axes: int) -> None:
     name, where = field.name, "batch" if axes == 1 else "batch, time"
     if field.size is None:
         if value.dim() != axes + 1 or value.shape[-1] != field.width or not value.dtype.is_floating_point:
             raise ValueError(
-                f"field {name!r} of x must be numbers ({where}, {field.width}) of float, got {tuple(value.shape)} "
+                f"field {name!r} of {of} must be numbers ({where}, {field.width}) of float, got {tuple(value.shape)} "
                 f"{value.dtype}"
             )
         return
     if value.dim() != axes or value.dtype not in (torch.int64, torch.int32):
         raise ValueError(
-            f"field {name!r} of x must be categories ({where}) of int64, got {tuple(value.shape)} {value.dtype}"
+            f"field {name!r} of {of} must be categories ({where}) of int64, got {tuple(value.shape)} {value.dtype}"
         )
     if value.numel() and not torch.compiler.is_compiling() and not value.is_cuda:
         low, high = int(value.min()), int(value.max())
         if low < 0 or high >= field.size:
             raise ValueError(
-                f"field {name!r} of x must hold categories from 0 to {field.size - 1}, got {low} to {high}"
+                f"field {name!r} of {of} must hold categories from 0 to {field.size - 1}, got {low} to {high}"
             )

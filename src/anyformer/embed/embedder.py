@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
 from anyformer.layers.linear import Linear
@@ -18,20 +20,23 @@ class Embedder(nn.Module):
     Args:
         facts: the fields.
         dim: width D.
+        known: modules of another stream's fields, which equal fields share.
     """
 
-    def __init__(self, facts: StreamFacts, dim: int) -> None:
+    def __init__(self, facts: StreamFacts, dim: int, known: Mapping[Field, nn.Module] | None = None) -> None:
         super().__init__()
-        self.facts = facts
-        self.fields = nn.ModuleList(field_module(field, dim) for field in facts.fields)
+        self.facts, known = facts, known or {}
+        self.fields = nn.ModuleList(
+            known[field] if field in known else field_module(field, dim) for field in facts.fields
+        )
+
+    @property
+    def modules_of_fields(self) -> dict[Field, nn.Module]:
+        """The module of each field."""
+        return dict(zip(self.facts.fields, self.fields))
 
     def forward(self, values: Values) -> Tensor:
-        """x ``(B, T, D)``.
-
-        Raises:
-            ValueError: see :meth:`anyformer.schema.StreamFacts.check`.
-        """
-        self.facts.check(values)
+        """x ``(B, T, D)`` of checked values (:meth:`anyformer.schema.StreamFacts.check`)."""
         return self.join([embed(values[name]) for name, embed in zip(self.facts.names, self.fields)])
 
     def join(self, vectors: list[Tensor]) -> Tensor:

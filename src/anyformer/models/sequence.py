@@ -2,92 +2,46 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from anyformer.contract import Call, Context
-from anyformer.embed import create_embedder
+from anyformer.embed import embedding, source_embedding
 from anyformer.layers.linear import Linear
 from anyformer.layers.norms import create_norm
 from anyformer.models.build import Backbone, decoder_of, encoder_of
+from anyformer.models.saved import SavedModel
 from anyformer.models.spec import ModelSpec, load_spec
-from anyformer.schema import StreamFacts, Values
+from anyformer.schema import InputFacts, Stream, StreamFacts, Values
 from anyformer.state import State
-from anyformer.user_code import save_code, trusted_config
 
 POOLS = (None, "mean", "last")
 
 
-class _Saved(PyTorchModelHubMixin):
-    """A model that is saved as a folder, with the Python files that its spec names.
-
-    ``from_pretrained(folder, trust_code=True)`` runs those files; without it they are refused, as the folder may not
-    be trusted.
-    """
-
-    spec: ModelSpec
-
-    def _save_pretrained(self, save_directory: Path) -> None:
-        super()._save_pretrained(save_directory)
-        _readable_by_umask(save_directory / "model.safetensors")
-        save_code(self.spec.model_dump(), save_directory)
-
-    @classmethod
-    def _from_pretrained(  # type: ignore[override]
-        cls, *, model_id: str, spec: Any, trust_code: bool = False, **others: Any
-    ) -> _Saved:
-        trusted = trusted_config(spec, Path(model_id), trust_code=trust_code)
-        weights = Path(model_id) / "model.safetensors"
-        if weights.exists():
-            weights.open("rb").close()  # safetensors reports an unreadable file as missing
-        found: _Saved = super()._from_pretrained(model_id=model_id, spec=trusted, **others)
-        return found
-
-    @classmethod
-    def _load_as_safetensor(cls, model: Any, model_file: str, map_location: str, strict: bool) -> Any:
-        _take_dtypes(model, Path(model_file))
-        return super()._load_as_safetensor(model, model_file, map_location, strict)
-
-
-def _take_dtypes(model: nn.Module, weights: Path) -> None:
-    """Set the dtypes of the parameters to those that they were saved in."""
-    with safe_open(weights, "pt") as stored:
-        names = set(stored.keys())
-        for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-            if name in names and tensor.is_floating_point():
-                tensor.data = tensor.data.to(stored.get_tensor(name).dtype)
-
-
-def _readable_by_umask(path: Path) -> None:
-    """Set the mode of a file to that of a new one, as safetensors makes files readable to the owner only."""
-    new = path.with_name(f".{path.name}.{os.getpid()}.mode")
-    new.touch()
-    shutil.copymode(new, path)
-    new.unlink()
-
-
-class SequenceModel(nn.Module, _Saved):
+class SequenceModel(nn.Module, SavedModel):
     """A model of sequences of tokens, features or fields, with an output for each element or one for the sequence.
+
+    With a source, x continues another sequence, such as a sentence to be translated. A stack reads both as one
+    sequence, the source first; with an encoder, the decoder reads x and attends to the encoded source. Either way,
+    outputs are those of x alone. Tokens of vocabularies of the same size, and fields that are equal, share their
+    embedding.
 
     Build it with :func:`create_model`; save and load it with ``save_pretrained`` and ``from_pretrained``.
 
     Args:
-        spec: fields of a :class:`ModelSpec`.
+        spec: fields of a :class:`ModelSpec`; one with an ``encoder`` needs a source.
         vocab_size: number of tokens, for x (B, T) int64; or
         num_features: number of features, for x (B, T, num_features) float; or
         stream: fields of a :class:`anyformer.schema.StreamFacts`, for x a dict of fields.
         num_outputs: outputs O, by default ``vocab_size``.
         pool: ``None`` for an output for each token (B, T, O); ``"mean"`` of the real tokens, or the ``"last"`` of
             them, for one for each sequence (B, O).
+        source: fields of a :class:`anyformer.schema.InputFacts`, of the sequence before x.
     """
 
     def __init__(
@@ -98,6 +52,7 @@ class SequenceModel(nn.Module, _Saved):
         num_outputs: int | None = None,
         pool: str | None = None,
         stream: dict[str, Any] | None = None,
+        source: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if sum(given is not None for given in (vocab_size, num_features, stream)) != 1:
@@ -111,43 +66,101 @@ class SequenceModel(nn.Module, _Saved):
         if pool not in POOLS:
             raise ValueError(f"pool must be None, 'mean' or 'last', got {pool!r}")
         self.spec = ModelSpec.model_validate(spec)
-        if self.spec.encoder:
-            raise ValueError("the spec has an encoder: build it with anyformer.models.EncoderDecoder")
-        self.vocab_size, self.num_features, self.pool = vocab_size, num_features, pool
+        self.pool = pool
         outputs = vocab_size if num_outputs is None else num_outputs
         assert outputs is not None
         self.num_outputs = outputs
-        D = self.spec.dim
-        self.facts = None if stream is None else StreamFacts.model_validate(stream)
-        self.embed = (
-            _embedding(vocab_size, num_features, D) if self.facts is None else create_embedder(self.facts, D)
+        self.inputs = InputFacts.model_validate(
+            {"vocab_size": vocab_size, "num_features": num_features, "stream": stream}
         )
-        self.embed_norm = (
-            create_norm(self.spec.norm, D, self.spec.norm_eps) if self.spec.embed_norm else nn.Identity()
-        )
-        self.body = Backbone(self.spec)
+        self.source = None if source is None else InputFacts.model_validate(source)
+        if self.spec.encoder and self.source is None:
+            raise ValueError(
+                "the spec has an encoder, which reads a source, and there is none: it is for data with a sequence "
+                "before the inputs, such as pairs of texts"
+            )
+        D, norm = self.spec.dim, self.spec.embed_norm and not self.spec.encoder
+        self.embed = embedding(self.inputs, D)
+        if self.source is not None:
+            self.source_embed = source_embedding(self.source, D, self.inputs, self.embed)
+        self.embed_norm = create_norm(self.spec.norm, D, self.spec.norm_eps) if norm else nn.Identity()
+        self.encoder = encoder_of(self.spec) if self.spec.encoder else None
+        self.body = decoder_of(self.spec) if self.spec.encoder else Backbone(self.spec)
+        if self.joins and self.body.info.grid:
+            raise ValueError("the spec has mixers on a grid, which no source can stand in front of")
         bias = self.spec.head_bias
         self.head = Linear(D, outputs, bias=pool is not None or vocab_size is None if bias is None else bias)
-        if self.spec.tie_embeddings:
+        if self.spec.tie_embeddings and (vocab_size is not None or not self.spec.encoder):
             if not isinstance(self.embed, nn.Embedding) or outputs != vocab_size:
                 raise ValueError("tie_embeddings needs as many outputs as tokens")
             self.head.weight = self.embed.weight
+
+    @property
+    def vocab_size(self) -> int | None:
+        """Number of tokens, if x holds tokens."""
+        return self.inputs.vocab_size
+
+    @property
+    def num_features(self) -> int | None:
+        """Number of features, if x holds numbers."""
+        return self.inputs.num_features
+
+    @property
+    def facts(self) -> StreamFacts | None:
+        """The fields, if x holds fields."""
+        return self.inputs.stream
+
+    @property
+    def joins(self) -> bool:
+        """True if the body reads the source and x as one sequence."""
+        return self.source is not None and self.encoder is None
 
     def forward(
         self,
         x: Tensor | Values,
         mask: Tensor | None = None,
         *,
+        source: Stream | None = None,
         positions: Tensor | None = None,
         context: Context | None = None,
         call: Call | None = None,
+        source_call: Call | None = None,
     ) -> Tensor:
-        """Return outputs (B, T, O), or (B, O) if the model pools; see :meth:`anyformer.Mixer.forward` for the rest."""
-        h = self.body(self._embed(x), mask=mask, positions=positions, context=context, call=call)
-        return self.head(pooled(h, mask, self.pool))
+        """Return outputs (B, T, O), or (B, O) if the model pools; see :meth:`anyformer.Mixer.forward` for the rest.
+
+        Args:
+            x: tokens, features or fields.
+            mask: (B, T).
+            source: the sequence before x, for a model with one.
+            positions: of x; a stack with a source numbers the elements of both itself.
+            context: another sequence that the mixers of a stack attend to.
+            call: of the body; its side inputs are of the elements of x, in a stack with a source of those of both.
+            source_call: of the encoder, by default one without side inputs.
+        """
+        given = self._read(x, mask, source, positions, context, call, source_call)
+        h = self.body(given.x, mask=given.mask, positions=positions, context=given.context, call=call)
+        return self.head(pooled(given.own(h), mask, self.pool))
+
+    def start(
+        self,
+        x: Tensor | Values,
+        mask: Tensor | None = None,
+        *,
+        source: Stream | None = None,
+        call: Call | None = None,
+        source_call: Call | None = None,
+    ) -> tuple[Tensor, State]:
+        """Return outputs (B, T, O) of the first elements of x, behind a source if the model has one, and the state.
+
+        :meth:`stream` continues from that state.
+        """
+        given = self._read(x, mask, source, None, None, call, source_call)
+        state = self.body.init_state(given.x.shape[0])
+        h, state = self.body.stream(given.x, state, mask=given.mask, context=given.context, call=call)
+        return self.head(given.own(h)), state
 
     def init_state(self, batch_size: int) -> State:
-        """Return the state before the first token."""
+        """Return the state before the first token; of a model with a source, see :meth:`start`."""
         return self.body.init_state(batch_size)
 
     def stream(
@@ -166,35 +179,118 @@ class SequenceModel(nn.Module, _Saved):
         )
         return self.head(h), state
 
+    def encode(self, source: Stream, *, call: Call | None = None) -> Context:
+        """Return the encoded source, for a decoder to attend to."""
+        assert self.encoder is not None
+        return Context(self.encoder(self._embed_source(source), mask=source.mask, call=call), source.mask)
+
     def num_parameters(self) -> int:
         """Return the number of trainable parameters, shared ones counted once."""
         return sum(p.numel() for p in self.parameters())
 
     def example(self, batch: int, length: int, generator: torch.Generator | None = None) -> Tensor | Values:
         """Return inputs x drawn at random, on the CPU; records have their own length."""
-        if self.facts is not None:
-            return self.facts.example(batch, length, generator)
-        if self.vocab_size is not None:
-            return torch.randint(self.vocab_size, (batch, length), generator=generator)
-        assert self.num_features is not None
-        return torch.randn(batch, length, self.num_features, generator=generator)
+        return self.inputs.example(batch, length, generator)
 
-    def length(self, x: Tensor | Values) -> int:
-        """Return the number of elements T of inputs x."""
-        if isinstance(x, Tensor):
-            return x.shape[1]
-        assert self.facts is not None
-        return self.facts.length(x)
+    def example_source(
+        self, batch: int, length: int, generator: torch.Generator | None = None
+    ) -> Stream | None:
+        """Return a source drawn at random, on the CPU; None for a model without one."""
+        return None if self.source is None else Stream(self.source.example(batch, length, generator))
+
+    def length(self, x: Tensor | Values, source: Stream | None = None) -> int:
+        """Return the number of elements of inputs x and of the source."""
+        before = 0 if source is None or self.source is None else self.source.length(source.inputs)
+        return before + self.inputs.length(x)
+
+    def _read(
+        self,
+        x: Tensor | Values,
+        mask: Tensor | None,
+        source: Stream | None,
+        positions: Tensor | None,
+        context: Context | None,
+        call: Call | None,
+        source_call: Call | None,
+    ) -> _Given:
+        """Return what the body reads."""
+        h = self._embed(x)
+        if (source is None) != (self.source is None):
+            raise ValueError(
+                "source must be None for a model without one"
+                if source is not None
+                else "source must be given: the model continues one"
+            )
+        if source is None:
+            return _Given(h, mask, context)
+        _check_source(source, h, context)
+        if self.encoder is not None:
+            if source_call is None and call is not None:
+                source_call = Call(losses=call.losses, notes=call.notes)
+            return _Given(h, mask, self.encode(source, call=source_call))
+        if positions is not None:
+            raise ValueError(
+                "positions must be None in a stack with a source, which numbers the elements of both"
+            )
+        before = self._embed_source(source)
+        return _Given(
+            torch.cat([before, h], 1), _joined_mask(source.mask, mask, before, h), context, before.shape[1]
+        )
 
     def _embed(self, x: Tensor | Values) -> Tensor:
-        if self.facts is None:
-            h = embed_checked(self.embed, x, self.vocab_size, self.num_features)
-        else:
-            h = self.embed(x)
+        self.inputs.check(x)
+        h = self.embed(x)
+        return self.embed_norm(h * self.spec.dim**0.5 if self.spec.scale_embeddings else h)
+
+    def _embed_source(self, source: Stream) -> Tensor:
+        assert self.source is not None
+        self.source.check(source.inputs, "source")
+        h = self.source_embed(source.inputs)
         return self.embed_norm(h * self.spec.dim**0.5 if self.spec.scale_embeddings else h)
 
 
-class EncoderDecoder(nn.Module, _Saved):
+class _Given(NamedTuple):
+    """What a body reads: x (B, S + T, D), its mask, the context, and the number S of elements before those of x."""
+
+    x: Tensor
+    mask: Tensor | None
+    context: Context | None
+    before: int = 0
+
+    def own(self, h: Tensor) -> Tensor:
+        """The elements (B, T, D) of the model's x."""
+        return h[:, self.before :] if self.before else h
+
+
+def _check_source(source: Stream, x: Tensor, context: Context | None) -> None:
+    if not isinstance(source, Stream):
+        raise ValueError(f"source must be an anyformer.schema.Stream, got {type(source).__name__}")
+    if context is not None:
+        raise ValueError("context must be None for a model with a source")
+    first = source.inputs if isinstance(source.inputs, Tensor) else next(iter(source.inputs.values()))
+    if first.shape[0] != x.shape[0]:
+        raise ValueError(f"source must have as many samples as x, {x.shape[0]}, got {first.shape[0]}")
+
+
+def _joined_mask(before: Tensor | None, mask: Tensor | None, source: Tensor, x: Tensor) -> Tensor | None:
+    """The mask (B, S + T) of a source (B, S, D) with x (B, T, D) behind it."""
+    if before is None and mask is None:
+        return None
+    kind = (mask if before is None else before).dtype  # type: ignore[union-attr]
+    if before is None:
+        before = torch.ones(source.shape[:2], dtype=kind, device=x.device)
+    if mask is None:
+        mask = torch.ones(x.shape[:2], dtype=kind, device=x.device)
+    for name, given, of in (("source.mask", before, source), ("mask", mask, x)):
+        if given.shape != of.shape[:2] or given.dtype != kind:
+            raise ValueError(
+                f"{name} must have shape {tuple(of.shape[:2])} and the dtype of the other mask, {kind}, got "
+                f"{tuple(given.shape)} {given.dtype}"
+            )
+    return torch.cat([before, mask], 1)
+
+
+class EncoderDecoder(nn.Module, SavedModel):
     """A model that predicts a target sequence token by token, attending to a source sequence.
 
     Args:
@@ -210,6 +306,10 @@ class EncoderDecoder(nn.Module, _Saved):
             raise ValueError("the spec has no encoder: build it with anyformer.models.SequenceModel")
         _check_sizes(vocab_size=vocab_size, num_features=num_features)
         self.vocab_size, self.num_features = vocab_size, num_features
+        self.target_facts = InputFacts(vocab_size=vocab_size)
+        self.source_facts = (
+            self.target_facts if num_features is None else InputFacts(num_features=num_features)
+        )
         D = self.spec.dim
         self.target_embed = nn.Embedding(vocab_size, D)
         nn.init.normal_(self.target_embed.weight, std=D**-0.5)
@@ -223,7 +323,8 @@ class EncoderDecoder(nn.Module, _Saved):
     def encode(self, source: Tensor, mask: Tensor | None = None, *, call: Call | None = None) -> Context:
         """Encode source (B, S) int64 or (B, S, F) float with mask (B, S) as the decoder's context."""
         tokens = None if self.num_features is not None else self.vocab_size
-        x = embed_checked(self.source_embed, source, tokens, self.num_features, "source")
+        self.source_facts.check(source, "source")
+        x = self.source_embed(source)
         x = x if tokens is None else x * self.scale
         return Context(self.encoder(x, mask=mask, call=call), mask)
 
@@ -241,9 +342,13 @@ class EncoderDecoder(nn.Module, _Saved):
 
         ``call`` is the decoder's and ``source_call`` the encoder's.
         """
-        x = self.scale * embed_checked(self.target_embed, target, self.vocab_size, None, "target")
+        x = self._embed_target(target)
         context = self.encode(source, source_mask, call=source_call)
         return self.head(self.decoder(x, mask=target_mask, context=context, call=call))
+
+    def _embed_target(self, target: Tensor) -> Tensor:
+        self.target_facts.check(target, "target")
+        return self.scale * self.target_embed(target)
 
     def init_state(self, batch_size: int) -> State:
         """Return the decoder's state before its first token."""
@@ -259,7 +364,7 @@ class EncoderDecoder(nn.Module, _Saved):
         call: Call | None = None,
     ) -> tuple[Tensor, State]:
         """Return logits of the next target tokens and the new state; pass ``context`` of ``encode`` with the first."""
-        x = self.scale * embed_checked(self.target_embed, target, self.vocab_size, None, "target")
+        x = self._embed_target(target)
         h, state = self.decoder.stream(x, state, mask=mask, context=context, call=call)
         return self.head(h), state
 
@@ -276,6 +381,7 @@ def create_model(
     num_outputs: int | None = None,
     pool: str | None = None,
     stream: dict[str, Any] | None = None,
+    source: dict[str, Any] | None = None,
     trust_code: bool = False,
     **changes: Any,
 ) -> SequenceModel:
@@ -286,13 +392,13 @@ def create_model(
 
     Args:
         spec, changes, trust_code: arguments of :func:`load_spec`.
-        vocab_size, num_features, num_outputs, pool, stream: arguments of :class:`SequenceModel`.
+        vocab_size, num_features, num_outputs, pool, stream, source: arguments of :class:`SequenceModel`.
 
     Raises:
         ValueError: saying what in the spec is wrong, and what was expected.
     """
     fields = load_spec(spec, trust_code=trust_code, **changes).model_dump()
-    return SequenceModel(fields, vocab_size, num_features, num_outputs, pool, stream)
+    return SequenceModel(fields, vocab_size, num_features, num_outputs, pool, stream, source)
 
 
 def pooled(h: Tensor, mask: Tensor | None, pool: str | None) -> Tensor:
@@ -309,37 +415,8 @@ def pooled(h: Tensor, mask: Tensor | None, pool: str | None) -> Tensor:
     return h[torch.arange(h.shape[0], device=h.device), last]
 
 
-def embed_checked(
-    embed: nn.Module, x: Tensor | Values, vocab_size: int | None, num_features: int | None, name: str = "x"
-) -> Tensor:
-    """Embed x, after a check of its shape, dtype and range."""
-    if not isinstance(x, Tensor):
-        raise ValueError(f"{name} must be a tensor, got {type(x).__name__}")
-    if vocab_size is not None:
-        if x.dim() != 2 or x.dtype not in (torch.int64, torch.int32):
-            raise ValueError(f"{name} must be tokens (batch, time) of int64, got {tuple(x.shape)} {x.dtype}")
-        if x.numel() and not torch.compiler.is_compiling() and not x.is_cuda:
-            low, high = int(x.min()), int(x.max())
-            if low < 0 or high >= vocab_size:
-                raise ValueError(f"{name} must hold tokens from 0 to {vocab_size - 1}, got {low} to {high}")
-    elif x.dim() != 3 or x.shape[-1] != num_features or not x.dtype.is_floating_point:
-        raise ValueError(
-            f"{name} must be features (batch, time, {num_features}) of float, got {tuple(x.shape)} {x.dtype}"
-        )
-    return embed(x)
-
-
 def _check_sizes(**sizes: int | None) -> None:
     """Raise ``ValueError`` for a size that is given and is no whole number of at least 1."""
     for name, size in sizes.items():
         if size is not None and (isinstance(size, bool) or not isinstance(size, Integral) or size < 1):
             raise ValueError(f"{name} must be a whole number of at least 1, got {size!r}")
-
-
-def _embedding(vocab_size: int | None, num_features: int | None, dim: int) -> nn.Module:
-    if vocab_size is None:
-        assert num_features is not None
-        return Linear(num_features, dim)
-    embed = nn.Embedding(vocab_size, dim)
-    nn.init.normal_(embed.weight, std=dim**-0.5)
-    return embed

@@ -12,13 +12,13 @@ from anyformer.models.sequence import EncoderDecoder, SequenceModel
 from anyformer.models.spec import ModelSpec
 from anyformer.ops import FlopCounter
 from anyformer.parts import option_names
-from anyformer.schema import Values
+from anyformer.schema import Stream, Values
 
 
 def count_parameters(spec: ModelSpec, **io: Any) -> int:
     """Count the parameters of a spec's model, without allocating it."""
     with torch.device("meta"):
-        model = EncoderDecoder if spec.encoder else SequenceModel
+        model = EncoderDecoder if spec.encoder and "source" not in io else SequenceModel
         return model(spec.model_dump(), **io).num_parameters()
 
 
@@ -121,11 +121,11 @@ def _fit_channel(spec: ModelSpec, target: int, io: dict[str, Any]) -> list[Model
 
 
 @torch.no_grad()
-def flops_per_token(model: SequenceModel, x: Tensor | Values) -> float:
-    """Return the FLOPs for each token of a forward pass over x, one sequence."""
+def flops_per_token(model: SequenceModel, x: Tensor | Values, source: Stream | None = None) -> float:
+    """Return the FLOPs for each token of a forward pass over x, one sequence, and its source if it has one."""
     was_training = model.training
     model.eval()
     with FlopCounter() as counter:
-        model(x)
+        model(x, source=source)
     model.train(was_training)
-    return counter.total / model.length(x)
+    return counter.total / model.length(x, source)

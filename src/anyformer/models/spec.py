@@ -62,7 +62,7 @@ class ModelSpec(BaseModel):
         scaled_init: divide the initial output matrix of each sublayer by the root of the number of sublayers, so that
             the residual stream does not grow with the depth (Child 2019, section 5.2; GPT-2).
         embed_norm: a norm on the embedded input.
-        tie_embeddings: use the embedding matrix as the output matrix.
+        tie_embeddings: use the embedding matrix as the output matrix; an encoder-decoder of numbers has none to tie.
         scale_embeddings: multiply embedded tokens by sqrt(dim), as a matrix initialised for the output requires.
         head_bias: a bias on the output; by default only if the outputs are not next-token logits.
     """

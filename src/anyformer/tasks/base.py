@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +19,7 @@ from anyformer.errors import DataError
 from anyformer.metrics import Metric, create_metric
 from anyformer.objectives import Objective
 from anyformer.questions import Question, Target
-from anyformer.schema import StreamFacts, Values
+from anyformer.schema import InputFacts, Stream, StreamFacts, Values
 from anyformer.spelling import option
 from anyformer.tasks.subsets import spread_order, stratified_order
 
@@ -41,6 +41,7 @@ class Batch:
         mask: ``(B, T)`` bool, True at real elements, or None if all are real.
         shift, scale: float64, of targets that are normalised numbers: ``targets * scale + shift`` is in the user's
             units. (Large numbers lose their last digits in float32.)
+        source: the sequence that the inputs continue, such as a sentence to be translated.
     """
 
     inputs: Tensor | Values
@@ -48,6 +49,7 @@ class Batch:
     mask: Tensor | None = None
     shift: Tensor | None = None
     scale: Tensor | None = None
+    source: Stream | None = field(default=None, kw_only=True)
 
     @property
     def x(self) -> Tensor:
@@ -66,9 +68,12 @@ class Batch:
         return self._map(lambda value: value.to(device))
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
-        return Batch(
-            **{name: tree_map(function, value) for name, value in vars(self).items() if value is not None}
-        )
+        found: dict[str, Any] = {
+            name: value.map(function) if isinstance(value, Stream) else tree_map(function, value)
+            for name, value in vars(self).items()
+            if value is not None
+        }
+        return Batch(**found)
 
     @property
     def target(self) -> Target:
@@ -106,8 +111,12 @@ class Task(ABC):
     num_features: int | None = None
     stream: StreamFacts | None = None
     """Exactly one of ``vocab_size``, ``num_features`` and ``stream`` is set: inputs are tokens, numbers or fields."""
+    source: InputFacts | None = None
+    """Facts about the sequences that the inputs continue; None if there are none."""
     metric: Metric
     train_length: int
+    source_length: int = 0
+    """Elements of the longest source at the trained length."""
     lengths: tuple[int, ...] = ()
     """Lengths other than ``train_length`` that evaluation accepts."""
     seed: int = 0
@@ -217,6 +226,11 @@ class Task(ABC):
                     f"split, as one of the classes is not among them; choose another {option('metric')}"
                 )
         self.metric = metric
+
+    @property
+    def sample_length(self) -> int:
+        """Elements that a model reads of a sample at the trained length, those of the source included."""
+        return self.source_length + self.train_length
 
     def describe(self) -> dict[str, Any]:
         """Return facts for the report, ready for JSON."""

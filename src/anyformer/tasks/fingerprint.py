@@ -16,6 +16,7 @@ from torch import Tensor
 
 from anyformer.errors import DataError
 from anyformer.files import file_digest
+from anyformer.schema import Values
 from anyformer.tasks.base import SPLITS, Task
 from anyformer.user_code import code_paths
 
@@ -97,19 +98,26 @@ def sample_of_task(task: Task) -> str:
     for split, size in sizes.items():
         index = np.unique(np.linspace(0, size - 1, min(SAMPLES, size)).astype(np.int64))
         batch = task._take(split, index, task.train_length)
-        inputs = batch.inputs
-        fields = (
-            {"x": inputs} if isinstance(inputs, Tensor) else {f"x {name}": v for name, v in inputs.items()}
-        )
         others = {
-            name: value for name, value in vars(batch).items() if name != "inputs" and value is not None
+            name: value
+            for name, value in vars(batch).items()
+            if name not in ("inputs", "source") and value is not None
         }
-        arrays = {**fields, **others}
+        arrays = {**_arrays("x", batch.inputs), **others}
+        if batch.source is not None:
+            arrays |= _arrays("source", batch.source.inputs)
+            arrays |= {} if batch.source.mask is None else {"mask of the source": batch.source.mask}
         for name, value in arrays.items():
             array = np.ascontiguousarray(value.cpu().numpy())
             state.update(f"{split} {name} {array.dtype} {array.shape}".encode())
             state.update(array.tobytes())
     return state.hexdigest()
+
+
+def _arrays(name: str, inputs: Tensor | Values) -> dict[str, Tensor]:
+    if isinstance(inputs, Tensor):
+        return {name: inputs}
+    return {f"{name} {field}": value for field, value in inputs.items()}
 
 
 def changed_files(before: dict[str, FileFacts], now: dict[str, FileFacts]) -> str:

@@ -46,7 +46,7 @@ class GeneratedTask(Task):
             )
         arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         tensors = {name: torch.from_numpy(value) for name, value in arrays.items()}
-        return Batch(tensors.pop("x"), **tensors)
+        return Batch(tensors["x"], tensors["targets"], tensors.get("mask"))
 
     def _block(self, split: Split, block: int, length: int) -> dict[str, np.ndarray]:
         key = (split, block, length)

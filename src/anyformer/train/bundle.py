@@ -27,6 +27,7 @@ from anyformer.tasks import Task
 from anyformer.tasks.encoding import Encoding, load_encoding
 from anyformer.tasks.memory import IN_MEMORY, Memory, on_disk
 from anyformer.tasks.text import ByteTask
+from anyformer.train.models import outputs_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -158,7 +159,7 @@ class Bundle:
         with torch.no_grad():
             for start in range(0, len(batch), batch_size):
                 part = batch[start : start + batch_size].to(device)
-                outputs.append(widen(self.model(part.inputs, part.mask)).cpu())
+                outputs.append(widen(outputs_of(self.model, part)).cpu())
         return Predictions(answers(encoding, unseen, torch.cat(outputs)), path, unseen.remarks, unseen.style)
 
     def generate(
@@ -183,6 +184,8 @@ class Bundle:
             raise ValueError(
                 f"{str(self.folder)!r} holds a model that answers once a sequence and continues none: use predict"
             )
+        if self.model.source is not None:
+            raise ValueError(f"{str(self.folder)!r} holds a model that answers to a source: use predict")
         text = self.facts.get("inputs") == "bytes"
         tokens = list(prompt.encode()) if text else _tokens(prompt, self.model.vocab_size)
         if not tokens:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from anyformer.contract import Call
 from anyformer.models import ModelSpec, SequenceModel, load_spec
-from anyformer.tasks import Task
+from anyformer.tasks import Batch, Task
 
 
 def io_for(task: Task) -> dict[str, Any]:
@@ -20,6 +22,7 @@ def io_for(task: Task) -> dict[str, Any]:
         "num_outputs": task.objective.num_outputs,
         "pool": task.objective.pool,
         "stream": None if task.stream is None else task.stream.model_dump(exclude_none=True),
+        "source": None if task.source is None else task.source.model_dump(exclude_none=True),
     }
 
 
@@ -40,9 +43,19 @@ def model_for(
             f"spec {str(loaded)!r} cannot do task {task.name!r}: an output a token must not depend on later tokens, "
             f"and this model's reach is {model.body.info.reach}"
         )
-    limit = model.body.info.max_length
-    if limit is not None and limit < task.train_length:
-        raise ValueError(
-            f"spec {str(loaded)!r} takes at most {limit} tokens, task {task.name!r} has {task.train_length}"
-        )
+    read = [(model.body, task.sample_length if model.joins else task.train_length)]
+    read += [] if model.encoder is None else [(model.encoder, task.source_length)]
+    for body, length in read:
+        limit = body.info.max_length
+        if limit is not None and limit < length:
+            raise ValueError(
+                f"spec {str(loaded)!r} takes at most {limit} tokens, task {task.name!r} has {length}"
+            )
     return model
+
+
+def outputs_of(model: SequenceModel, batch: Batch, call: Call | None = None) -> Tensor:
+    """Return the model's outputs for a batch."""
+    source = {} if batch.source is None else {"source": batch.source}
+    found: Tensor = model(batch.inputs, batch.mask, call=call, **source)
+    return found

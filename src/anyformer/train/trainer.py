@@ -22,6 +22,7 @@ from anyformer.machine import is_memory_error
 from anyformer.models import SequenceModel
 from anyformer.precision import widen
 from anyformer.tasks import Batch, Evaluation, Split, Task, evaluate
+from anyformer.train.models import outputs_of
 from anyformer.train.schedule import Knots, agree, share_at
 
 
@@ -136,7 +137,7 @@ class Trainer:
             group["lr"] = rate * group["lr_scale"]
         call = Call()
         with self._autocast():
-            outputs = self.model(batch.inputs, batch.mask, call=call)
+            outputs = outputs_of(self.model, batch, call)
         loss = self.task.objective.loss(widen(outputs), batch.targets)
         total = loss + sum(call.losses.values())
         self.optimizer.zero_grad(set_to_none=True)
@@ -173,7 +174,7 @@ class Trainer:
 
     def _predict(self, batch: Batch) -> Tensor:
         with self._autocast():
-            outputs: Tensor = self.model(batch.inputs, batch.mask)
+            outputs = outputs_of(self.model, batch)
         return widen(outputs)
 
     def save(self, path: str | Path, **facts: Any) -> None:
@@ -280,6 +281,8 @@ def cut(batch: Batch, length: int) -> Batch:
     Raises:
         ValueError: there is not one target for each token, or ``length`` does not divide the windows.
     """
+    if batch.source is not None:
+        raise ValueError("short_length is for windows that continue no source")
     if not isinstance(batch.inputs, Tensor):
         raise ValueError(
             f"short_length is for windows of tokens or numbers, got fields {', '.join(batch.inputs)}"

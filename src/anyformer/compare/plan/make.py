@@ -121,7 +121,7 @@ def _plan_task(
     specs = {name: load_spec(given, trust_code=trust_code) for name, given in models.items()}
     wanted = request.parameters or stated_size(task, models, specs)
     if wanted is None:
-        tokens = (request.batch_size or default_batch_size(task.train_length)) * task.train_length
+        tokens = (request.batch_size or default_batch_size(task.sample_length)) * task.sample_length
         speed_up = torch.cuda.is_available()
         wanted = default_parameters(request.budget, runs, tokens, accelerated=speed_up)
         wanted = common_size(task, specs.values(), max(wanted, smallest_fair_size(task)))
@@ -150,7 +150,7 @@ def _plan_at_size(
     hold: Hold,
     batch_size: int | None,
 ) -> TaskPlan:
-    batch_size = batch_size or default_batch_size(task.train_length)
+    batch_size = batch_size or default_batch_size(task.sample_length)
     goal = flops_at(task, specs, wanted) if hold == "flops" else None
     return TaskPlan(
         name=task.name,
@@ -159,7 +159,7 @@ def _plan_at_size(
             plan_candidate(task, name, givens[name], spec, wanted, goal) for name, spec in specs.items()
         ],
         batch_size=batch_size,
-        tokens=batch_size * task.train_length,
+        tokens=batch_size * task.sample_length,
         eval_size=default_eval_size(batch_size, task.size("test")),
         learning_rates=start_for(wanted),
         split_items={split: task.size(split) for split in ("valid", "test")},

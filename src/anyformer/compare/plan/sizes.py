@@ -12,6 +12,7 @@ from anyformer.compare.plan.schema import PlannedCandidate
 from anyformer.compare.results.failures import explain
 from anyformer.models import ModelSpec, match_parameters
 from anyformer.models.size import count_parameters, flops_per_token, nearest_size
+from anyformer.schema import InputFacts
 from anyformer.tasks import Task
 from anyformer.train import model_for
 from anyformer.train.models import io_for
@@ -54,8 +55,13 @@ def common_size(task: Task, specs: Iterable[ModelSpec], wanted: int) -> int:
 
 def smallest_fair_size(task: Task) -> int:
     """Return a number of parameters at which embedding and head are the smaller part of a model."""
-    categories = [field.size or 0 for field in task.stream.fields] if task.stream else []
-    rows = (task.vocab_size or 0) + sum(categories) + task.objective.num_outputs
+    before = task.source or InputFacts(num_features=1)
+    fields = {field for facts in (task.stream, before.stream) if facts is not None for field in facts.fields}
+    tables = [
+        *{task.vocab_size, before.vocab_size},
+        *(field.size for field in fields),
+    ]  # equal ones are shared
+    rows = sum(size or 0 for size in tables) + task.objective.num_outputs
     return 2 * 32 * rows
 
 
@@ -92,7 +98,8 @@ def plan_candidate(
 
 
 def _flops(task: Task, spec: ModelSpec) -> float:
-    return flops_per_token(model_for(task, spec), task.train_batch(0, 1).inputs)
+    batch = task.train_batch(0, 1)
+    return flops_per_token(model_for(task, spec), batch.inputs, batch.source)
 
 
 def flops_at(task: Task, specs: Mapping[str, ModelSpec], wanted: int) -> float:

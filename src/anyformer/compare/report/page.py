@@ -202,7 +202,7 @@ def _equal(result: TaskResult, results: Results) -> list[tuple[str, str]]:
     held = "parameters, within 2%" if settings.hold == "parameters" else "FLOPs for one token, within 2%"
     if settings.target_parameters and settings.hold == "parameters":
         held += f" of {words.count(settings.target_parameters)}"
-    tokens = settings.steps * settings.batch_size * result.task.train_length
+    tokens = settings.steps * settings.batch_size * (result.task.source_length + result.task.train_length)
     rates = words.join([_rate(value) for value in settings.learning_rates])
     if settings.ladder:
         rates += f"; the ladder goes from {_rate(settings.ladder[0])} to {_rate(settings.ladder[-1])}"

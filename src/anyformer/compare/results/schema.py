@@ -31,13 +31,15 @@ class Record(BaseModel):
 class TaskFacts(Record):
     """Facts about the data and its splits; ``facts`` is the task's own ``describe()``.
 
-    ``predicts`` is True if models of the task predict on new files.
+    ``predicts`` is True if models of the task predict on new files; ``source_length`` is that of the longest sequence
+    before the inputs.
     """
 
     name: str
     title: str
     metric: MetricInfo
     train_length: int
+    source_length: int = 0
     lengths: list[int] = Field(default_factory=list)
     facts: dict[str, Any] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)

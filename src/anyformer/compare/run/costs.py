@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from anyformer.compare.results import Costs
 from anyformer.models import SequenceModel
 from anyformer.models.size import flops_per_token
-from anyformer.schema import Values
+from anyformer.schema import Stream, Values
 from anyformer.state import state_bytes
 from anyformer.tasks import Task
 from anyformer.train import TrainConfig, Trainer
@@ -70,8 +70,9 @@ def lengths_for(task: Task, model: SequenceModel) -> list[int]:
     if model.facts is not None and model.facts.shape == "record":
         return [task.train_length]
     limit = min(LONGEST, model.body.info.max_length or LONGEST)
+    before = 1 + task.source_length / task.train_length if model.joins else 1
     found = [task.train_length * 2**i for i in range(DOUBLINGS)]
-    return [length for length in found if length <= limit] or [task.train_length]
+    return [length for length in found if length * before <= limit] or [task.train_length]
 
 
 def measure(trainer: Trainer, seconds: float) -> Costs:
@@ -104,6 +105,12 @@ class _Meter:
         x = self.model.example(batch, length, torch.Generator().manual_seed(0))
         return tree_map(lambda value: value.to(self.trainer.device), x)
 
+    def source(self, length: int) -> Stream | None:
+        """Return a source for inputs of a length, as long beside them as in training; None if there is none."""
+        length = max(1, round(length * self.task.source_length / self.task.train_length))
+        source = self.model.example_source(1, length, torch.Generator().manual_seed(1))
+        return None if source is None else source.map(lambda value: value.to(self.trainer.device))
+
     def timed(self, run: Callable[[], Any], repeats: int, limit: float) -> float:
         """Return the median seconds of up to ``repeats`` calls within ``limit`` seconds, after one to warm up."""
         run()
@@ -125,7 +132,7 @@ class _Meter:
         """Measure throughput and peak memory of training steps with the batch size of the comparison."""
         seconds = self.timed(lambda: train_steps(self.trainer, 1), 10, 0.25 * self.seconds)
         config = self.trainer.config
-        self.costs.train_tokens_per_second = config.batch_size * self.task.train_length / seconds
+        self.costs.train_tokens_per_second = config.batch_size * self.task.sample_length / seconds
         base = sum(p.numel() * p.element_size() for p in self.model.parameters())
         base += state_bytes_of(self.trainer.optimizer)
         self.costs.peak_memory_bytes = base + self.peak(lambda: train_steps(self.trainer, 1))
@@ -143,7 +150,7 @@ class _Meter:
 
     def flops(self) -> None:
         length = self.task.train_length
-        self.costs.flops_per_token = flops_per_token(self.model, self.sample(length))
+        self.costs.flops_per_token = flops_per_token(self.model, self.sample(length), self.source(length))
 
     @torch.no_grad()
     def streaming(self) -> None:
@@ -155,7 +162,8 @@ class _Meter:
             self.costs.notes.append("does not stream: a record is read whole")
             return
         self.model.eval()
-        _, state = self.model.stream(self.sample(self.task.train_length), self.model.init_state(1))
+        length = self.task.train_length
+        _, state = self.model.start(self.sample(length), source=self.source(length))
         token = self.sample(1)
         self.costs.token_latency_ms = 1e3 * self.timed(
             lambda: self.model.stream(token, state), 30, 0.15 * self.seconds
@@ -175,13 +183,18 @@ class _Meter:
             needed = 3 * (time.perf_counter() - begin)
 
     def at_length(self, length: int, streams: bool) -> None:
-        x = self.sample(length)
+        x, source = self.sample(length), self.source(length)
+
+        def run() -> Tensor:
+            outputs: Tensor = self.model(x, source=source)
+            return outputs
+
         with torch.no_grad():
-            self.costs.prefill_ms[length] = 1e3 * self.timed(lambda: self.model(x), 5, 0.05 * self.seconds)
+            self.costs.prefill_ms[length] = 1e3 * self.timed(run, 5, 0.05 * self.seconds)
             if streams:
-                _, state = self.model.stream(x, self.model.init_state(1))
+                _, state = self.model.start(x, source=source)
                 self.costs.state_bytes[length] = state_bytes(state)
-        self.costs.memory_bytes[length] = self.peak(lambda: self.model(x).float().square().mean().backward())
+        self.costs.memory_bytes[length] = self.peak(lambda: run().float().square().mean().backward())
         self.model.zero_grad(set_to_none=True)
 
 

@@ -44,7 +44,7 @@ def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: TaskOutcomes) -
     samples = settings.steps * settings.batch_size
     training = Training(
         steps=settings.steps,
-        tokens=samples * task.train_length,
+        tokens=samples * task.sample_length,
         passes=None if isinstance(task, GeneratedTask) else samples / task.size("train"),
         workers=plan.workers,
         slowness=plan.slowness,
@@ -56,6 +56,7 @@ def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: TaskOutcomes) -
             title=task.title,
             metric=metric,
             train_length=task.train_length,
+            source_length=task.source_length,
             lengths=list(task.lengths),
             predicts=task.encoding is not None,
             facts=json.loads(json.dumps(task.describe(), default=str)),
