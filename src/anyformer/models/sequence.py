@@ -250,7 +250,7 @@ class SequenceModel(nn.Module, SavedModel):
 
 
 class _Given(NamedTuple):
-    """What a body reads: x (B, S + T, D), its mask, the context, and the number S of elements before those of x."""
+    """Input of a body: x (B, S + T, D), its mask, the context, and the number S of elements before those of x."""
 
     x: Tensor
     mask: Tensor | None
