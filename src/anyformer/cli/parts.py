@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 EXAMPLE_LENGTH = 256
 """Length of the examples for which ``doctor`` lets ops choose their paths, in tokens."""
-KINDS = ("mixers", "channels", "models", "positions", "tasks", "metrics")
+KINDS = ("mixers", "channels", "models", "positions", "heads", "tasks", "metrics")
 
 
 @app.command("list")
@@ -25,7 +25,7 @@ KINDS = ("mixers", "channels", "models", "positions", "tasks", "metrics")
 def list_parts(
     kind: Annotated[str, typer.Argument(help=f"One of {', '.join(KINDS)}; by default all.")] = "all",
 ) -> None:
-    """List what there is to choose from: mixers, channel mixers, models, positions, tasks and metrics."""
+    """List what there is to choose from: mixers, channel mixers, models, positions, heads, tasks and metrics."""
     if kind not in (*KINDS, "all"):
         raise ValueError(f"unknown kind {kind!r}{nearest(kind, list(KINDS))}")
     for each in KINDS if kind == "all" else (kind,):
@@ -59,11 +59,17 @@ def _models() -> None:
 
 
 def _summaries(kind: str) -> None:
+    from anyformer.heads import heads
     from anyformer.metrics import metrics
     from anyformer.positions import positions
     from anyformer.tasks import tasks
 
-    registries: dict[str, Registry[Any]] = {"metrics": metrics, "positions": positions, "tasks": tasks}
+    registries: dict[str, Registry[Any]] = {
+        "heads": heads,
+        "metrics": metrics,
+        "positions": positions,
+        "tasks": tasks,
+    }
     table = Table(title=kind, title_justify="left")
     table.add_column("name")
     table.add_column("what it is")
@@ -77,6 +83,7 @@ _tables = {
     "channels": lambda: _mixers("channels"),
     "models": _models,
     "positions": lambda: _summaries("positions"),
+    "heads": lambda: _summaries("heads"),
     "tasks": lambda: _summaries("tasks"),
     "metrics": lambda: _summaries("metrics"),
 }

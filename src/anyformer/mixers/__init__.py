@@ -43,17 +43,7 @@ def list_mixers(**wanted: Any) -> list[str]:
     return list_parts(mixers, wanted)
 
 
-_CHAPTERS = (
-    "softmax",
-    "sparse",
-    "low_rank",
-    "linear",
-    "state_space",
-    "recurrent",
-    "convolution",
-    "pooling",
-    "graph",
-)
+_CHAPTERS = ("softmax", "sparse", "low_rank", "linear", "state_space", "recurrent", "convolution", "pooling")
 """Folders in their order in the field guide; others come after them."""
 
 

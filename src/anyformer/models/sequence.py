@@ -12,15 +12,17 @@ from torch import Tensor, nn
 
 from anyformer.contract import Call, Context
 from anyformer.embed import embedding, source_embedding
+from anyformer.heads import Head, Loss, Pool, create_head, head_class
 from anyformer.layers.linear import Linear
 from anyformer.layers.norms import create_norm
 from anyformer.models.build import Backbone, decoder_of, encoder_of
 from anyformer.models.saved import SavedModel
 from anyformer.models.spec import ModelSpec, load_spec
+from anyformer.precision import widen
 from anyformer.schema import InputFacts, Stream, StreamFacts, Values
 from anyformer.state import State
 
-POOLS = (None, "mean", "last")
+POOLS: tuple[Pool, ...] = (None, "mean", "last")
 
 
 class SequenceModel(nn.Module, SavedModel):
@@ -50,7 +52,7 @@ class SequenceModel(nn.Module, SavedModel):
         vocab_size: int | None = None,
         num_features: int | None = None,
         num_outputs: int | None = None,
-        pool: str | None = None,
+        pool: Pool = None,
         stream: dict[str, Any] | None = None,
         source: dict[str, Any] | None = None,
     ) -> None:
@@ -89,7 +91,9 @@ class SequenceModel(nn.Module, SavedModel):
         if self.joins and self.body.info.grid:
             raise ValueError("the spec has mixers on a grid, which no source can stand in front of")
         bias = self.spec.head_bias
-        self.head = Linear(D, outputs, bias=pool is not None or vocab_size is None if bias is None else bias)
+        bias = pool is not None or vocab_size is None if bias is None else bias
+        head = self.spec.head
+        self.head: Head = create_head(head.name, D, outputs, bias=bias, pool=pool, options=head.options)
         if self.spec.tie_embeddings and (vocab_size is not None or not self.spec.encoder):
             if not isinstance(self.embed, nn.Embedding) or outputs != vocab_size:
                 raise ValueError("tie_embeddings needs as many outputs as tokens")
@@ -158,6 +162,30 @@ class SequenceModel(nn.Module, SavedModel):
         state = self.body.init_state(given.x.shape[0])
         h, state = self.body.stream(given.x, state, mask=given.mask, context=given.context, call=call)
         return self.head(given.own(h)), state
+
+    def loss(
+        self, x: Tensor | Values, targets: Tensor, objective: Loss, mask: Tensor | None = None, **given: Any
+    ) -> Tensor:
+        """Return the head's mean loss over the targets that count, a scalar in at least float32.
+
+        Args:
+            x, mask, given: arguments of :meth:`forward`.
+            targets: in the form that the objective states.
+            objective: the task's, whose loss the head has unless it has one of its own.
+        """
+        return self.head.loss(widen(self(x, mask, **given)), targets, objective)
+
+    def answer(
+        self, x: Tensor | Values, mask: Tensor | None = None, *, asked: Tensor | None = None, **given: Any
+    ) -> Tensor:
+        """Return the head's answers for metrics, of the shape of its outputs, in at least float32.
+
+        Args:
+            x, mask, given: arguments of :meth:`forward`.
+            asked: (B, T) bool, True at the elements that answers are asked for; by default all that are real.
+        """
+        asked = mask > 0 if asked is None and mask is not None else asked
+        return self.head.answer(widen(self(x, mask, **given)), asked)
 
     def init_state(self, batch_size: int) -> State:
         """Return the state before the first token; of a model with a source, see :meth:`start`."""
@@ -315,7 +343,14 @@ class EncoderDecoder(nn.Module, SavedModel):
         nn.init.normal_(self.target_embed.weight, std=D**-0.5)
         self.source_embed = self.target_embed if num_features is None else Linear(num_features, D)
         self.encoder, self.decoder = encoder_of(self.spec), decoder_of(self.spec)
-        self.head = Linear(D, vocab_size, bias=bool(self.spec.head_bias))
+        head = self.spec.head
+        if head_class(head.name).sees_whole:
+            raise ValueError(
+                f"head {head.name!r} answers after the last element, and a decoder tells the next one"
+            )
+        self.head = create_head(
+            head.name, D, vocab_size, bias=bool(self.spec.head_bias), options=head.options
+        )
         if self.spec.tie_embeddings:
             self.head.weight = self.target_embed.weight
         self.scale = D**0.5 if self.spec.scale_embeddings else 1.0
@@ -379,7 +414,7 @@ def create_model(
     vocab_size: int | None = None,
     num_features: int | None = None,
     num_outputs: int | None = None,
-    pool: str | None = None,
+    pool: Pool = None,
     stream: dict[str, Any] | None = None,
     source: dict[str, Any] | None = None,
     trust_code: bool = False,

@@ -64,6 +64,7 @@ class ModelSpec(BaseModel):
         embed_norm: a norm on the embedded input.
         tie_embeddings: use the embedding matrix as the output matrix; an encoder-decoder of numbers has none to tie.
         scale_embeddings: multiply embedded tokens by sqrt(dim), as a matrix initialised for the output requires.
+        head: what makes outputs of the last layer's vectors, with its loss and answers (:mod:`anyformer.heads`).
         head_bias: a bias on the output; by default only if the outputs are not next-token logits.
     """
 
@@ -87,6 +88,7 @@ class ModelSpec(BaseModel):
     embed_norm: bool = False
     tie_embeddings: bool = False
     scale_embeddings: bool = False
+    head: PartSpec = PartSpec(name="linear")
     head_bias: bool | None = None
 
     @field_validator("layers", "encoder", mode="before")
@@ -94,7 +96,7 @@ class ModelSpec(BaseModel):
     def _stack(cls, value: Any) -> Any:
         return parse_stack(value) if isinstance(value, str) else value
 
-    @field_validator("channel", "positions", "cross", "encoder_positions", mode="before")
+    @field_validator("channel", "positions", "cross", "encoder_positions", "head", mode="before")
     @classmethod
     def _part(cls, value: Any, info: ValidationInfo) -> Any:
         if value is None and info.field_name == "encoder_positions":
@@ -121,6 +123,13 @@ class ModelSpec(BaseModel):
     @classmethod
     def _no_channel(cls, value: PartSpec | None) -> PartSpec | None:
         return None if value is not None and value.name == "none" else value
+
+    @field_validator("head", mode="after")
+    @classmethod
+    def _options_only(cls, value: PartSpec) -> PartSpec:
+        if value.inner or value.tag:
+            raise ValueError(f"takes options only, such as {value.name}")
+        return value
 
     def __str__(self) -> str:
         parts = ["[" + ", ".join(_runs(self.layers)) + "]"]

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
 
 from torch import Tensor
 
+from anyformer.heads import Pool
 from anyformer.questions import Question
-
-Pool = Literal["mean", "last"] | None
 
 
 class Objective(ABC):
     """The meaning of a model's outputs, and their loss.
 
-    The head is one linear layer of the model: the objective gives its width (``num_outputs``) and how the
-    hidden states are pooled over time before it (``pool``; None for an output at each token).
+    The objective gives the width of the model's head (``num_outputs``), and how the hidden states are pooled over time
+    before it (``pool``; None for an output at each token). A head can have another loss (:mod:`anyformer.heads`).
     """
 
     name: str

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from torch.nn import functional
 
-from anyformer.objectives.base import Objective, Pool, check_count, check_pool, check_shape
+from anyformer.heads import Pool
+from anyformer.objectives.base import Objective, check_count, check_pool, check_shape
 from anyformer.precision import widen
 from anyformer.questions import IGNORED, Question, log_losses
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from anyformer.objectives.base import Objective, Pool, check_count, check_pool, check_shape
+from anyformer.heads import Pool
+from anyformer.objectives.base import Objective, check_count, check_pool, check_shape
 from anyformer.precision import widen
 from anyformer.questions import Question, pinball
 from anyformer.spelling import option

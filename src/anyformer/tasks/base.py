@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map
 from anyformer.errors import DataError
 from anyformer.metrics import Metric, create_metric
 from anyformer.objectives import Objective
-from anyformer.questions import Question, Target
+from anyformer.questions import IGNORED, Question, Target
 from anyformer.schema import InputFacts, Stream, StreamFacts, Values
 from anyformer.spelling import option
 from anyformer.tasks.subsets import spread_order, stratified_order
@@ -74,6 +74,12 @@ class Batch:
             if value is not None
         }
         return Batch(**found)
+
+    @property
+    def asked(self) -> Tensor | None:
+        """True at elements whose class is asked for, ``(B, T)``; None if targets are one a sample, or numbers."""
+        classes = self.targets.dim() == 2 and not self.targets.is_floating_point()
+        return self.targets != IGNORED if classes else None
 
     @property
     def target(self) -> Target:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anyformer.heads import Head
 from anyformer.metrics import Metric
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Evaluation:
         metric: the metric.
         items: ``(N, K)`` float64: the metric's statistics of each sample.
         clusters: ``(N,)`` integers: samples of one cluster are not independent.
-        loss: the mean loss of the objective, if ``with_loss``.
+        loss: the mean loss, if ``with_loss``.
     """
 
     metric: Metric
@@ -53,6 +54,7 @@ def evaluate(
     length: int | None = None,
     device: torch.device | str = "cpu",
     with_loss: bool = False,
+    head: Head | None = None,
 ) -> Evaluation:
     """Evaluate the task's metric over a split, or over a representative part of it.
 
@@ -64,16 +66,21 @@ def evaluate(
         items: number of samples, see :meth:`anyformer.tasks.Task.subset`; by default all.
         length: a length other than the trained one.
         device: where batches are put.
-        with_loss: also compute the objective's loss.
+        with_loss: also compute the loss, of the head or else of the task's objective.
+        head: turns the outputs into answers; without one they are the answers.
     """
     index = task.subset(split, items, length=length)
     items_of_batches, losses = [], []
     for batch in task.eval_batches(split, batch_size, length=length, index=index):
         batch = batch.to(device)
         outputs = predict(batch)
-        items_of_batches.append(task.metric.measure(outputs, batch.target))
+        answers = outputs if head is None else head.answer(outputs, batch.asked)
+        items_of_batches.append(task.metric.measure(answers, batch.target))
         if with_loss:
-            sums, counts = task.objective.loss_items(outputs, batch.targets)
+            if head is None:
+                sums, counts = task.objective.loss_items(outputs, batch.targets)
+            else:
+                sums, counts = head.loss_items(outputs, batch.targets, task.objective)
             losses.append((float(sums.sum()), int(counts.sum())))
     count = sum(n for _, n in losses)
     return Evaluation(

@@ -159,7 +159,8 @@ class Bundle:
         with torch.no_grad():
             for start in range(0, len(batch), batch_size):
                 part = batch[start : start + batch_size].to(device)
-                outputs.append(widen(outputs_of(self.model, part)).cpu())
+                found = widen(outputs_of(self.model, part))
+                outputs.append(self.model.head.answer(found, part.asked).cpu())
         return Predictions(answers(encoding, unseen, torch.cat(outputs)), path, unseen.remarks, unseen.style)
 
     def generate(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from anyformer.contract import Call
+from anyformer.heads import head_class
 from anyformer.models import ModelSpec, SequenceModel, load_spec
 from anyformer.tasks import Batch, Task
 
@@ -32,9 +33,18 @@ def model_for(
     """Create a model with new weights for the task.
 
     Raises:
-        ValueError: the spec is wrong, or the model sees the token that it is to predict.
+        ValueError: the spec is wrong, its head does not answer the task's question, or the model sees the token that it
+            is to predict.
     """
     loaded = load_spec(spec, **changes)
+    head = head_class(loaded.head.name)
+    if reason := head.refuses(task.question):
+        raise ValueError(f"head {loaded.head.name!r} cannot do task {task.name!r}: it {reason}")
+    if head.sees_whole and not task.sees_whole:
+        raise ValueError(
+            f"head {loaded.head.name!r} cannot do task {task.name!r}: an output a token must not depend on later "
+            "tokens, and this head's do"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = SequenceModel(loaded.model_dump(), **io_for(task))

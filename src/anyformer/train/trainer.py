@@ -138,7 +138,7 @@ class Trainer:
         call = Call()
         with self._autocast():
             outputs = outputs_of(self.model, batch, call)
-        loss = self.task.objective.loss(widen(outputs), batch.targets)
+        loss = self.model.head.loss(widen(outputs), batch.targets, self.task.objective)
         total = loss + sum(call.losses.values())
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
@@ -168,6 +168,7 @@ class Trainer:
             length=length,
             device=self.device,
             with_loss=with_loss,
+            head=self.model.head,
         )
         self.model.train(was_training)
         return found

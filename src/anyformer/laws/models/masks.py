@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from anyformer.contract import Call
 from anyformer.laws.case import LawBroken
 from anyformer.laws.measures import LENGTH, close
 from anyformer.laws.models.cases import Model, ModelCase, TokenInputs
@@ -115,6 +114,6 @@ def pooling(case: ModelCase) -> bool:
     tokens = case.tokens(model, 2, LENGTH)
     x = model.embed(tokens.x["x"])
     x = model.embed_norm(x * model.spec.dim**0.5 if model.spec.scale_embeddings else x)
-    h = model.body(x, call=Call(side=dict(tokens.side)))
+    h = model.body(x)
     close("pooled", tokens(model), model.head(h.mean(1) if model.pool == "mean" else h[:, -1]))
     return True

@@ -1,3 +1,0 @@
-"""Graphs: mixers that read edges."""
-
-PLAINEST = "message_passing"
