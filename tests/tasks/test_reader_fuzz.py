@@ -29,8 +29,11 @@ fuzz = settings(
 def numbers_of(task: LabelledTask) -> dict[str, np.ndarray]:
     """The columns of numbers that a task reads, in the user's units: ``(N,)`` of rows, ``(N, T)`` of groups."""
     encoding, x = task.encoding, task._x
-    assert encoding is not None and encoding.standard is not None
+    assert encoding is not None
     names, standard = encoding.layout.columns, encoding.standard
+    if standard is None:
+        assert not names
+        return {}
     by_row = encoding.layout.kind == "columns"
     if isinstance(x, dict):
         x = np.stack([x[name] for name in names], 1) if by_row else x[encoding.numbers_name]
