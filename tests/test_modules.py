@@ -14,7 +14,7 @@ ELSEWHERE = {
     "compare/session.py": ("tests/compare/test_compare.py", "tests/compare/test_resumption.py"),
     "compare/verdict/assemble.py": ("tests/compare/test_compare.py", "tests/compare/plan/test_more.py"),
     "embed/*": ("tests/embed/test_embedder.py",),
-    "errors.py": ("tests/tasks/test_files.py",),
+    "errors.py": ("tests/tasks/test_readers.py",),
     "kernels/cuda/*": ("tests/kernels/test_cuda.py",),
     "laws/models/*": ("tests/laws/faults/models.py", "tests/laws/test_laws.py"),
     "laws/ops/*": ("tests/laws/faults/ops.py", "tests/laws/test_op_laws.py"),
@@ -38,6 +38,8 @@ ELSEWHERE = {
     "dates/reading.py": ("tests/dates/test_dates.py",),
     "dates/writing.py": ("tests/dates/test_style.py",),
     "tasks/frames.py": ("tests/tasks/test_labelled.py", "tests/tasks/test_forecasting.py"),
+    "tables/files.py": ("tests/tasks/test_readers.py",),
+    "tasks/readers/*": ("tests/tasks/test_readers.py",),
     "wrappers/*": ("tests/laws/test_laws.py",),
 }
 """Registered parts are held by all laws; the other modules help one that has a test of its name, or are run whole."""

@@ -15,7 +15,7 @@ from strategies import date_columns, regular_dates
 from anyformer.dates.columns import read_dates
 from anyformer.dates.reading import Dates
 from anyformer.tasks import DataError, open_data
-from anyformer.tasks.encoding import load_encoding
+from anyformer.tasks.readers import load_encoding
 from anyformer.tasks.unseen import read_unseen
 
 RANGES = {

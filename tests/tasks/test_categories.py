@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from anyformer.models import load_spec
+from anyformer.tables.files import read_table
 from anyformer.tables.numbercells import Convention
 from anyformer.tasks import DataError, categories, open_data
 from anyformer.tasks.categories import FIRST, MISSING, OTHER, Category
 from anyformer.tasks.categorycolumns import texts_of
-from anyformer.tasks.files import read_table
 from anyformer.tasks.labelled import LabelledTask
 from anyformer.tasks.references import score_reference
 from anyformer.train import TrainConfig, Trainer, load_bundle, model_for, save_bundle

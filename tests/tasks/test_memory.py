@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from anyformer.compare import compare
+from anyformer.tables.files import read_table
 from anyformer.tables.numbercells import Convention
 from anyformer.tasks import DataError, open_data
-from anyformer.tasks.files import read_table
 from anyformer.tasks.memory import IN_MEMORY, on_disk
 from anyformer.train import Fit, load_bundle
 

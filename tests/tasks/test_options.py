@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,8 @@ import pytest
 
 from anyformer.spelling import command_line, option
 from anyformer.tasks import create_task
-from anyformer.tasks.files import OPTIONS, open_data
 from anyformer.tasks.options import options_of_data, typed_options
+from anyformer.tasks.readers import options_by_kind, readers
 
 
 @pytest.mark.parametrize(
@@ -81,7 +80,7 @@ def test_a_task_of_the_users_own_without_types_gets_yaml(tmp_path: Path) -> None
 
 def test_help_lists_every_option_of_data_with_its_meaning() -> None:
     listed = {name for options in options_of_data().values() for name in options}
-    taken = set(inspect.signature(open_data).parameters) - {"path", "target", "seed"}
+    taken = {name for entry in readers for name in entry.target.options()} - {"target"}
     assert listed == taken
     assert all(len(meaning) > 10 for options in options_of_data().values() for meaning in options.values())
 
@@ -104,7 +103,7 @@ def test_an_unknown_option_gets_the_nearest_that_this_data_takes(
     tmp_path: Path, file: str, name: str
 ) -> None:
     kind = KINDS_OF_FILES[file]
-    takes = {one for part, names in OPTIONS.items() if part.startswith(kind) for one in names}
+    takes = {one for part, names in options_by_kind().items() if part.startswith(kind) for one in names}
     (tmp_path / file).write_text("a,b\n1,2\n")
     with command_line(), pytest.raises(ValueError, match=f"has no option '{name}'; ") as caught:
         create_task(tmp_path / file, **{name: "x"})

@@ -12,8 +12,9 @@ import torch
 
 from anyformer.tasks import DataError, Task, open_data
 from anyformer.tasks.base import SPLITS
-from anyformer.tasks.encoding import Encoding, load_encoding
+from anyformer.tasks.encoding import Encoding
 from anyformer.tasks.labelled import LabelledTask
+from anyformer.tasks.readers import load_encoding
 from anyformer.tasks.unseen import answers, read_unseen
 
 

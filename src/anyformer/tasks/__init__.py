@@ -106,7 +106,7 @@ def open_data(
     seed: int = 0,
     **options: Any,
 ) -> Task:
-    """Return the task made from a file or a folder; see :mod:`anyformer.tasks.files` for the rules."""
+    """Return the task made from a file or a folder; see :mod:`anyformer.tasks.readers` for the rules."""
     return _ranked(_open(path, target, seed, options), metric)
 
 
@@ -119,7 +119,7 @@ def _ranked(task: Task, metric: str | None) -> Task:
 def _open(
     path: str | os.PathLike[str], target: str | list[str] | None, seed: int, options: dict[str, Any]
 ) -> Task:
-    files = import_module("anyformer.tasks.files")
-    files.check_options(path, options)
-    task: Task = files.open_data(path, target, seed=seed, **options)
+    readers = import_module("anyformer.tasks.readers")
+    readers.check_options(path, options)
+    task: Task = readers.open_path(path, target, seed=seed, **options)
     return task

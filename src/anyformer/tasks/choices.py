@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from anyformer.dates.reading import Dates
+from anyformer.registry import near
 from anyformer.spelling import option
 from anyformer.tables.numbercells import Convention
 from anyformer.tables.reading import Table
@@ -17,7 +18,7 @@ from anyformer.tasks.encoding import DataLayout
 
 @dataclass(frozen=True)
 class Choices:
-    """The user's options for a table; see :func:`anyformer.tasks.files.open_data`."""
+    """The user's options for a table; see :mod:`anyformer.tasks.readers.tables`."""
 
     targets: list[str] = field(default_factory=list)
     kind: str | None = None
@@ -52,6 +53,14 @@ class Choices:
                 name = {"groups": "group", "categories": "category"}.get(name, name)
                 hint = f"; {instead}" if instead else ""
                 raise ValueError(f"{option(name)} does not apply to {what}, got {value!r}{hint}")
+
+
+def check_kind(kind: str | None, kinds: Sequence[str]) -> None:
+    """Raise ``ValueError`` unless the user's ``kind`` is one of these, or not given."""
+    if kind is not None and kind not in kinds:
+        raise ValueError(
+            f"{option('kind')} must be one of {', '.join(map(repr, kinds))}, got {kind!r}{near(kind, kinds)}"
+        )
 
 
 def group_keys(table: Table, names: list[str]) -> pd.Series:

@@ -6,11 +6,13 @@ A task encodes its own data by these, and :mod:`anyformer.tasks.unseen` encodes 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
-from pydantic import BaseModel, ConfigDict, Discriminator, TypeAdapter
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from anyformer.dates.calendar import Step
@@ -96,7 +98,24 @@ class Standard(_Record):
         return np.concatenate([z, missing], -1) if self.marks else z
 
 
-class LabelledEncoding(_Record):
+class Encoding(_Record):
+    """The encoding of new data as a model's inputs, and of its outputs as answers.
+
+    The two below are read by :mod:`anyformer.tasks.unseen`; those of other readers read by themselves.
+    """
+
+    kind: str
+
+    def read(self, path: Path) -> Any:
+        """Return the :class:`anyformer.tasks.unseen.Unseen` of a file or folder."""
+        raise NotImplementedError
+
+    def answers(self, unseen: Any, outputs: Tensor) -> pd.DataFrame:
+        """Return a model's outputs for it as a table for the user, beside the columns of ``unseen.names``."""
+        raise NotImplementedError
+
+
+class LabelledEncoding(Encoding):
     """The encoding of sequences with a class or with numbers to predict.
 
     Attributes:
@@ -158,7 +177,7 @@ class LabelledEncoding(_Record):
         return StreamFacts(shape="record" if record else "sequence", fields=fields)
 
 
-class ForecastEncoding(_Record):
+class ForecastEncoding(Encoding):
     """The encoding of windows of a series, each normalised by its own mean and deviation.
 
     Attributes:
@@ -208,7 +227,6 @@ class ForecastEncoding(_Record):
         return x, shift, scale, np.any(counts, 1, keepdims=True)
 
 
-Encoding = LabelledEncoding | ForecastEncoding
 Inputs = np.ndarray | dict[str, np.ndarray]
 """Arrays ``(N, ...)``, one or by field."""
 NUMBERS = "(numbers)"
@@ -224,12 +242,6 @@ def as_tensors(inputs: Inputs, rows: np.ndarray | slice = slice(None)) -> Tensor
 
 def _as_tensor(values: np.ndarray) -> Tensor:
     return torch.from_numpy(values.astype(np.float32 if values.dtype.kind == "f" else np.int64))
-
-
-def load_encoding(fields: dict[str, Any]) -> Encoding:
-    """Return the encoding with these fields, as ``model_dump`` gave them; ``ValueError`` if they fit none."""
-    adapter: TypeAdapter[Encoding] = TypeAdapter(Annotated[Encoding, Discriminator("kind")])
-    return adapter.validate_python(fields)
 
 
 def filled(values: np.ndarray) -> np.ndarray:

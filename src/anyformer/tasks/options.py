@@ -6,6 +6,7 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -14,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from anyformer.spelling import option
 from anyformer.tasks import tasks
-from anyformer.tasks.files import OPTIONS, open_data
+from anyformer.tasks.readers import options_by_kind, reader_of, readers
 
 
 def typed_options(source: str | os.PathLike[str] | None, typed: Sequence[str]) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def typed_options(source: str | os.PathLike[str] | None, typed: Sequence[str]) -
     Raises:
         ValueError: not ``name=value``, a name given twice, or a value of the wrong type.
     """
-    hints = {} if source is None else _hints(_maker(os.fspath(source)))
+    hints = {} if source is None else _hints_of(os.fspath(source))
     found: dict[str, Any] = {}
     for pair in typed:
         name, equals, text = pair.partition("=")
@@ -39,13 +40,25 @@ def typed_options(source: str | os.PathLike[str] | None, typed: Sequence[str]) -
 
 
 def options_of_data() -> dict[str, dict[str, str]]:
-    """Return the options of each kind of data with their meanings, from :func:`anyformer.tasks.files.open_data`."""
-    meanings = _meanings(open_data)
-    return {kind: {name: meanings[name] for name in names} for kind, names in OPTIONS.items()}
+    """Return the options of each kind of data with their meanings, from the readers' docstrings."""
+    named = options_by_kind()
+    found: dict[str, dict[str, str]] = {}
+    for entry in readers:
+        meanings = _meanings(entry.target.open)
+        found |= {
+            title: {name: meanings[name] for name in named[title]} for title in entry.target.by_section()
+        }
+    return {title: found[title] for title in named if found[title]}
 
 
-def _maker(source: str) -> Callable[..., Any]:
-    return tasks.get(source).target if source in tasks or ".py:" in source else open_data
+def _hints_of(source: str) -> dict[str, Any]:
+    """Return types by option of the task or data; of those of all readers where the data is not of its own."""
+    if source in tasks or ".py:" in source:
+        return _hints(tasks.get(source).target)
+    found: dict[str, Any] = {}
+    for entry in readers:
+        found |= _hints(entry.target.open)
+    return found | (_hints(reader_of(Path(source)).open) if Path(source).exists() else {})
 
 
 def _hints(maker: Callable[..., Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from anyformer.errors import DataError
 from anyformer.questions import quantiles_of
 from anyformer.tables.columns import check_column, is_text
 from anyformer.tables.delimited import DelimitedStyle
+from anyformer.tables.files import check_exists, read_table
 from anyformer.tables.reading import Table
 from anyformer.tables.timeaxis import as_written, axis_again
 from anyformer.tables.writing import significant
@@ -25,7 +26,6 @@ from anyformer.tasks.base import Batch
 from anyformer.tasks.categorycolumns import texts_of
 from anyformer.tasks.choices import group_keys, note_ungrouped
 from anyformer.tasks.encoding import Encoding, ForecastEncoding, LabelledEncoding, as_tensors, filled
-from anyformer.tasks.files import check_exists, read_table
 from anyformer.tasks.forecasting import Series
 from anyformer.tasks.rows import bytes_of, rows_of_groups
 from anyformer.tasks.series import dated_rows, find_step, known_rows, on_grid
@@ -59,7 +59,10 @@ def read_unseen(encoding: Encoding, path: str | os.PathLike[str]) -> Unseen:
     file = check_exists(path)
     if isinstance(encoding, ForecastEncoding):
         return _ends_of_series(encoding, file)
-    return _sequences(encoding, file)
+    if isinstance(encoding, LabelledEncoding):
+        return _sequences(encoding, file)
+    found: Unseen = encoding.read(file)
+    return found
 
 
 def answers(encoding: Encoding, unseen: Unseen, outputs: Tensor) -> pd.DataFrame:
@@ -68,6 +71,8 @@ def answers(encoding: Encoding, unseen: Unseen, outputs: Tensor) -> pd.DataFrame
     For classes, a column of the likeliest one and a column ``p(class)`` of probabilities for each; for quantiles, a
     column ``target_q0.1`` for each.
     """
+    if not isinstance(encoding, LabelledEncoding | ForecastEncoding):
+        return encoding.answers(unseen, outputs)
     if isinstance(encoding, LabelledEncoding) and encoding.classes is not None:
         shares = outputs.detach().cpu().double().softmax(-1).numpy()
         best = np.array(encoding.classes, dtype=object)[shares.argmax(-1)]

@@ -24,8 +24,9 @@ from anyformer.models import SequenceModel
 from anyformer.precision import widen
 from anyformer.registry import nearest
 from anyformer.tasks import Task
-from anyformer.tasks.encoding import Encoding, load_encoding
+from anyformer.tasks.encoding import Encoding
 from anyformer.tasks.memory import IN_MEMORY, Memory, on_disk
+from anyformer.tasks.readers import load_encoding
 from anyformer.tasks.text import ByteTask
 from anyformer.train.models import outputs_of
 

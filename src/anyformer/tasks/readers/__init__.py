@@ -1,0 +1,102 @@
+"""Readers of the user's files and folders, one for each kind of data, in a file called by its id.
+
+==========================================  ===========================================================
+``.csv .tsv .parquet`` with a date column   forecasting (``date`` names the column, ``group`` tells series apart)
+the same without, or ``kind`` says so       classification or regression of each row; with ``group``, of each group
+``.jsonl`` with a text and a label          classification or regression of texts; with a text only, language modelling
+``.npz`` with ``x`` and ``y``               classification or regression of sequences
+any other file, or a folder of them         byte language modelling
+==========================================  ===========================================================
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from anyformer.registry import Registry, modules_in
+from anyformer.spelling import option
+from anyformer.tables.files import check_exists
+from anyformer.tasks.base import Task, check_known
+from anyformer.tasks.encoding import Encoding, ForecastEncoding, LabelledEncoding
+from anyformer.tasks.readers._base import Reader
+
+__all__ = [
+    "Reader",
+    "check_options",
+    "load_encoding",
+    "open_path",
+    "options_by_kind",
+    "reader_of",
+    "readers",
+    "register_reader",
+]
+
+readers: Registry[type[Reader]] = Registry("reader", modules_in(__name__, __path__))
+register_reader = readers.register
+
+
+def open_path(
+    path: str | os.PathLike[str], target: str | list[str] | None = None, *, seed: int = 0, **options: Any
+) -> Task:
+    """Return the task made from a file or a folder by the reader that takes it.
+
+    Args:
+        path: the data.
+        target: the column to predict, or several columns of numbers.
+        seed: fixes the split and the order of training.
+        options: those of the reader's ``open``; None is not given.
+
+    Raises:
+        DataError: the data cannot be used; one sentence names the file, what is wrong and where.
+        ValueError: an option does not apply to such data.
+    """
+    file = check_exists(path)
+    reader = reader_of(file)
+    told = {name: value for name, value in {"target": target, **options}.items() if value is not None}
+    taken = reader.options()
+    for name, value in told.items():
+        if name not in taken:
+            others = [title for title, names in options_by_kind(targets=True).items() if name in names]
+            raise ValueError(
+                f"{option(name)} does not apply to {reader.title} ({os.fspath(path)})"
+                + (f" but to {' and '.join(others)}" if others else "")
+                + f", got {value!r}"
+            )
+    return reader.open(file, **told, seed=seed)
+
+
+def reader_of(path: Path) -> type[Reader]:
+    """Return the reader that takes a file or folder, the first by rank; text takes any."""
+    found = sorted((entry.target for entry in readers), key=lambda reader: (-reader.rank, reader.id))
+    return next(reader for reader in found if reader.takes(path))
+
+
+def options_by_kind(*, targets: bool = False) -> dict[str, tuple[str, ...]]:
+    """Return the names of options by the kind of data, or part of it, that they apply to, ``target`` on demand."""
+    found: dict[str, tuple[str, ...]] = {}
+    for reader in sorted((entry.target for entry in readers), key=lambda reader: (reader.rank, reader.id)):
+        found |= reader.by_section()
+        if targets and "target" in reader.options():
+            found[reader.title] = ("target", *found[reader.title])
+    return found
+
+
+def check_options(path: str | os.PathLike[str], names: Iterable[str]) -> None:
+    """Raise ``ValueError`` for names that are no options of data, with those that this file or folder takes."""
+    known = {name for names in options_by_kind().values() for name in names}
+    unknown = [name for name in names if name not in known]
+    for name in unknown:
+        check_known(os.fspath(path), name, reader_of(check_exists(path)).options())
+
+
+def load_encoding(fields: dict[str, Any]) -> Encoding:
+    """Return the encoding with these fields, as ``model_dump`` gave them; ``ValueError`` if they fit none."""
+    kind = str(fields.get("kind"))
+    known: dict[str, type[Encoding]] = {"labelled": LabelledEncoding, "forecast": ForecastEncoding}
+    found = known.get(kind) or (readers.get(kind).target.encoding if kind in readers else None)
+    if found is None:
+        raise ValueError(f"the kind of an encoding must be that of a reader, got {kind!r}")
+    return found.model_validate(fields)

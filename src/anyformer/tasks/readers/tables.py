@@ -1,0 +1,108 @@
+"""Tables: series to be forecast, rows and groups of rows with a label, texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from anyformer.errors import DataError
+from anyformer.tables.files import READ
+from anyformer.tables.formats import REFUSED, refused
+from anyformer.tables.numbercells import Convention
+from anyformer.tables.packed import suffix_of
+from anyformer.tasks.base import Task
+from anyformer.tasks.choices import check_kind
+from anyformer.tasks.frames import open_frame
+from anyformer.tasks.readers import register_reader
+from anyformer.tasks.readers._base import Reader
+
+KINDS = ("forecast", "classify", "regress")
+
+
+@register_reader("tables")
+class Tables(Reader):
+    """Files of rows: CSV, TSV, Parquet and JSONL."""
+
+    title = "tables"
+    rank = -1
+    sections = {
+        "tables that are forecast": ("context", "horizon", "quantiles"),
+        "tables whose rows or groups are classified or regressed": ("text", "length"),
+    }
+
+    @classmethod
+    def takes(cls, path: Path) -> bool:
+        """True for files with the suffix of a table, those that are not read included."""
+        return path.is_file() and suffix_of(path) in {*READ, *REFUSED}
+
+    @staticmethod
+    def open(
+        path: Path,
+        target: str | Sequence[str] | None = None,
+        *,
+        kind: Literal["forecast", "classify", "regress"] | None = None,
+        date: str | Sequence[str] | None = None,
+        date_format: str | None = None,
+        dayfirst: bool | None = None,
+        tz: str | None = None,
+        group: str | Sequence[str] | None = None,
+        text: str | None = None,
+        keep: str | Sequence[str] | None = None,
+        category: str | Sequence[str] | None = None,
+        drop: str | Sequence[str] | None = None,
+        context: int | None = None,
+        horizon: int | None = None,
+        quantiles: float | Sequence[float] | None = None,
+        length: int | None = None,
+        decimal: str | None = None,
+        thousands: str | None = None,
+        missing: str | Sequence[str] | None = None,
+        seed: int = 0,
+    ) -> Task:
+        """Return the task made from a table.
+
+        Args:
+            path: the data.
+            target: the column to predict, or several columns of numbers.
+            kind: ``"forecast"``, ``"classify"`` or ``"regress"``; chosen from the data where not given.
+            date: the column of dates, or the columns that make up a date; found where not given; ``"none"`` if there is
+                none.
+            date_format: how dates are written, as for ``strftime`` (see :mod:`anyformer.dates.style`), or ``excel``,
+                ``unix_s``, ``unix_ms``, ``unix_us``, ``unix_ns`` for numbers; found where not given.
+            dayfirst: whether 3/4 is in April, where the dates do not tell.
+            tz: the time zone whose clocks the dates were read on, where they have none, as ``Europe/Berlin``: an hour
+                that clocks skip or show twice is then neither a gap nor a repetition.
+            group: the column, or columns, whose values identify series, or sequences in long format.
+            text: the column of text; found where there are no columns of numbers.
+            keep: columns of numbers that are inputs although they look like row numbers or ids.
+            category: columns to read as categories, such as codes written as numbers; texts that repeat are found.
+            drop: columns to leave out.
+            context, horizon: of a forecast, in steps.
+            quantiles: levels of quantiles to forecast in place of values, as 0.1, 0.5, 0.9.
+            length: bytes in a window of text, or the most bytes taken of each text, or rows of each group.
+            decimal: the decimal mark of numbers, "." or ","; found where not given.
+            thousands: the thousands separator, one of ``, . '`` and a blank, or "" for none; found where not given.
+            missing: texts that stand for a missing value, instead of NA, null, None and the like; "" for empty cells
+                only.
+            seed: fixes the split and the order of training.
+
+        Raises:
+            DataError: the data cannot be used; one sentence names the file, what is wrong and where.
+        """
+        check_kind(kind, KINDS)
+        if suffix_of(path) in REFUSED:
+            raise DataError(f"{path}: {suffix_of(path)} files are not read: {refused(path)}")
+        marks = None
+        if missing is not None:
+            marks = frozenset([missing] if isinstance(missing, str) else map(str, missing))
+        convention = Convention(decimal, thousands, marks)
+        said = {
+            "target": target, "kind": kind, "date": date, "date_format": date_format, "dayfirst": dayfirst, "tz": tz,
+            "group": group, "text": text, "keep": keep, "category": category, "drop": drop, "context": context,
+            "horizon": horizon, "length": length,
+            "quantiles": [quantiles] if isinstance(quantiles, int | float) else quantiles,
+        }  # fmt: skip
+        return open_frame(
+            READ[suffix_of(path)](path, convention), {**said, "convention": convention, "seed": seed}
+        )
