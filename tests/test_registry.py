@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import anyformer.embed
 import anyformer.layers.activations
 import anyformer.layers.norms
 import anyformer.positions
@@ -16,6 +17,7 @@ import anyformer.stack
 import anyformer.wrappers
 from anyformer import create_mixer, list_mixers, mixer_info
 from anyformer.channels import channels
+from anyformer.embed import embedders
 from anyformer.layers.activations import activations
 from anyformer.layers.norms import norms
 from anyformer.mixers import mixers
@@ -25,7 +27,7 @@ from anyformer.registry import Registry, modules_in
 from anyformer.stack import residuals
 from anyformer.wrappers import wrappers
 
-REGISTRIES = [mixers, channels, wrappers, positions, residuals, norms, activations, models]
+REGISTRIES = [mixers, channels, wrappers, positions, residuals, norms, activations, embedders, models]
 FOLDERS = [r for r in REGISTRIES if r is not models]
 
 
@@ -69,11 +71,12 @@ def test_a_family_is_a_folder() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["channel", "mixer", "position", "norm", "activation", "residual", "wrapper"]
+    "kind", ["channel", "mixer", "position", "norm", "activation", "residual", "wrapper", "embedder"]
 )
 def test_every_kind_has_the_same_trio(kind: str) -> None:
     module = {
         "residual": anyformer.stack,
+        "embedder": anyformer.embed,
         "norm": anyformer.layers.norms,
         "activation": anyformer.layers.activations,
     }.get(kind) or getattr(anyformer, f"{kind}s")

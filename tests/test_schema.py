@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from anyformer.schema import Field, StreamFacts
 
+IMAGE = StreamFacts(shape="grid", size=(4, 6), fields=[Field(name="pixels", width=3)])
 EVENTS = StreamFacts(fields=[Field(name="amount", width=2), Field(name="kind", size=5)])
 
 
@@ -51,3 +52,31 @@ def test_wrong_values(change: dict[str, torch.Tensor | None], message: str) -> N
 def test_wrong_fields(fields: list[dict[str, object]], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         StreamFacts.model_validate({"fields": fields})
+
+
+def test_grids_have_sides_of_their_own() -> None:
+    values = IMAGE.example(3, 7, torch.Generator().manual_seed(0))
+    IMAGE.check(values)
+    assert values["pixels"].shape == (3, 4, 6, 3) and IMAGE.length(values) == 24
+    with pytest.raises(
+        ValueError, match=r"numbers \(batch, 4, 6, 3\) of float, got \(3, 6, 4, 3\) torch.float32"
+    ):
+        IMAGE.check({"pixels": values["pixels"].transpose(1, 2)})
+    with pytest.raises(
+        ValueError, match=r"numbers \(batch, 4, 6, 3\) of float, got \(3, 4, 6\) torch.float32"
+    ):
+        IMAGE.check({"pixels": values["pixels"][..., 0]})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shape": "grid"}, "size must be the positive lengths of a grid's axes, got None for a grid"),
+        ({"shape": "grid", "size": [4, 0]}, r"got \(4, 0\) for a grid"),
+        ({"size": [4, 6]}, r"got \(4, 6\) for a sequence"),
+        ({"shape": "grid", "size": [4], "fields": [{"name": "a", "size": 3}]}, "of a grid must be numbers"),
+    ],
+)
+def test_wrong_grids(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        StreamFacts.model_validate({"fields": [{"name": "a", "width": 3}], **change})

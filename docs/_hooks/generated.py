@@ -17,6 +17,7 @@ from mkdocs.structure.pages import Page
 from anyformer.channels import channels
 from anyformer.cli import app
 from anyformer.contract import Mixer, MixerInfo
+from anyformer.embed import embedders
 from anyformer.laws import LAWS, MODEL_LAWS, Laws
 from anyformer.mixers import families, mixers
 from anyformer.models import models
@@ -59,6 +60,11 @@ They hold whole stacks of layers, and are written like a mixer in a spec: `mixtu
 POSITIONS = """## Positions
 
 How order enters, `positions=` in a spec.
+"""
+
+EMBEDDERS = """## Embedders
+
+How fields become vectors, `embed=` in a spec; where it is left out, the shape of the inputs decides.
 """
 
 MODELS = """## Named models
@@ -242,6 +248,7 @@ def render() -> str:
         CHANNELS + _plain_table(channels),
         WRAPPERS + _plain_table(wrappers),
         POSITIONS + _plain_table(positions),
+        EMBEDDERS + _plain_table(embedders),
         MODELS + _plain_table(models),
     ]
     excused = _excused(mixers) + _excused(channels)

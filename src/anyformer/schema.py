@@ -1,7 +1,8 @@
-"""Facts about a model's inputs: tokens, numbers or fields, and whether elements form a sequence or a record."""
+"""Facts about a model's inputs: tokens, numbers or fields, of a sequence, a record or a grid."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +14,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 Values = Mapping[str, Tensor]
-"""Fields by name: categories ``(B, T)`` int64, numbers ``(B, T, width)`` float; those of records lack the axis T."""
+"""Fields by name: categories ``(B, T)`` int64, numbers ``(B, T, width)`` float; those of records lack the axis T, grids
+have more axes instead of T."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +64,17 @@ class StreamFacts(BaseModel):
     """The fields of a stream.
 
     Attributes:
-        shape: a ``"sequence"`` of elements which have all fields, or a ``"record"``, whose fields are the elements.
-        fields: in order, each with a name of its own.
+        shape: a ``"sequence"`` of elements which have all fields, a ``"record"``, whose fields are the elements, or a
+            ``"grid"`` of elements, such as the pixels of an image.
+        fields: in order, each with a name of its own; those of a grid are numbers.
+        size: of a grid: the length of each axis, such as ``(height, width)``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    shape: Literal["sequence", "record"] = "sequence"
+    shape: Literal["sequence", "record", "grid"] = "sequence"
     fields: list[Field] = pydantic.Field(min_length=1)
+    size: tuple[int, ...] | None = None
 
     @model_validator(mode="after")
     def _names_differ(self) -> StreamFacts:
@@ -77,10 +82,25 @@ class StreamFacts(BaseModel):
             raise ValueError(f"the fields of a stream must have different names, got {self.names}")
         return self
 
+    @model_validator(mode="after")
+    def _grids_have_a_size(self) -> StreamFacts:
+        if (self.shape == "grid") != bool(self.size) or min(self.size or (1,)) < 1:
+            raise ValueError(
+                f"size must be the positive lengths of a grid's axes, got {self.size} for a {self.shape}"
+            )
+        if self.shape == "grid" and not all(field.width for field in self.fields):
+            raise ValueError(f"the fields of a grid must be numbers, got {self.fields}")
+        return self
+
     @property
     def names(self) -> list[str]:
         """Of the fields, in order."""
         return [field.name for field in self.fields]
+
+    @property
+    def axes(self) -> tuple[str | int, ...]:
+        """The axes of a category's values: the batch, and those of the elements, by name or length."""
+        return ("batch", "time") if self.shape == "sequence" else ("batch", *(self.size or ()))
 
     def check(self, values: Values, name: str = "x") -> None:
         """Check the values of a batch, the argument ``name``.
@@ -93,21 +113,23 @@ class StreamFacts(BaseModel):
             raise ValueError(
                 f"{name} must be a dict of the fields {', '.join(map(repr, self.names))}, got {got}"
             )
-        elements = {v.shape[: 1 if self.shape == "record" else 2] for v in values.values()}
+        elements = {v.shape[: len(self.axes)] for v in values.values()}
         if len(elements) > 1:
             raise ValueError(
                 f"the fields of {name} must have as many elements, got {sorted(map(tuple, elements))}"
             )
         for field in self.fields:
-            _check_field(field, values[field.name], name, axes=1 if self.shape == "record" else 2)
+            _check_field(field, values[field.name], name, self.axes)
 
     def length(self, values: Values) -> int:
         """The number of elements T."""
-        return len(self.fields) if self.shape == "record" else next(iter(values.values())).shape[1]
+        if self.shape == "sequence":
+            return next(iter(values.values())).shape[1]
+        return len(self.fields) if self.size is None else math.prod(self.size)
 
     def example(self, batch: int, length: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """Return values drawn at random for ``batch`` sequences of ``length`` elements, or as many records."""
-        shape = (batch,) if self.shape == "record" else (batch, length)
+        """Return values drawn at random for ``batch`` sequences of ``length`` elements, or as many records or grids."""
+        shape = (batch, length) if self.shape == "sequence" else (batch, *(self.size or ()))
         return {
             field.name: torch.randint(field.size, shape, generator=generator)
             if field.size is not None
@@ -178,7 +200,7 @@ class InputFacts(BaseModel):
     def example(
         self, batch: int, length: int, generator: torch.Generator | None = None
     ) -> Tensor | dict[str, Tensor]:
-        """Return inputs drawn at random, on the CPU; records have their own length."""
+        """Return inputs drawn at random, on the CPU; records and grids have their own length."""
         if self.stream is not None:
             return self.stream.example(batch, length, generator)
         if self.vocab_size is not None:
@@ -187,18 +209,20 @@ class InputFacts(BaseModel):
         return torch.randn(batch, length, self.num_features, generator=generator)
 
 
-def _check_field(field: Field, value: Tensor, of: str, axes: int) -> None:
-    name, where = field.name, "batch" if axes == 1 else "batch, time"
+def _check_field(field: Field, value: Tensor, of: str, axes: tuple[str | int, ...]) -> None:
+    name, where, shape = field.name, ", ".join(map(str, axes)), tuple(value.shape)
+    sizes = {place: size for place, size in enumerate(axes) if isinstance(size, int)}
+    fits = len(shape) >= len(axes) and all(shape[place] == size for place, size in sizes.items())
     if field.size is None:
-        if value.dim() != axes + 1 or value.shape[-1] != field.width or not value.dtype.is_floating_point:
+        numbers = value.dtype.is_floating_point and len(shape) == len(axes) + 1
+        if not fits or not numbers or shape[-1] != field.width:
             raise ValueError(
-                f"field {name!r} of {of} must be numbers ({where}, {field.width}) of float, got {tuple(value.shape)} "
-                f"{value.dtype}"
+                f"field {name!r} of {of} must be numbers ({where}, {field.width}) of float, got {shape} {value.dtype}"
             )
         return
-    if value.dim() != axes or value.dtype not in (torch.int64, torch.int32):
+    if not fits or len(shape) != len(axes) or value.dtype not in (torch.int64, torch.int32):
         raise ValueError(
-            f"field {name!r} of {of} must be categories ({where}) of int64, got {tuple(value.shape)} {value.dtype}"
+            f"field {name!r} of {of} must be categories ({where}) of int64, got {shape} {value.dtype}"
         )
     if value.numel() and not torch.compiler.is_compiling() and not value.is_cuda:
         low, high = int(value.min()), int(value.max())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
-from anyformer.models import EncoderDecoder, create_model, load_spec
+from anyformer.models import EncoderDecoder, SequenceModel, create_model, load_spec
 
 
 def test_a_prefix_is_as_if_it_stood_in_the_text() -> None:
@@ -44,3 +46,56 @@ def test_scaled_init_shrinks_what_sublayers_end_with() -> None:
     for name, plain in sizes[0].items():
         last = name.endswith(("out.weight", "down.weight"))
         torch.testing.assert_close(sizes[1][name], plain / 2 if last else plain)
+
+
+class TestOnAGrid:
+    """A stream whose tokens form a grid tells it to the parts that a spec leaves it out of."""
+
+    FACTS = {"shape": "grid", "size": [12, 8], "fields": [{"name": "pixels", "width": 1}]}
+
+    def model(self, spec: str) -> SequenceModel:
+        io: dict[str, Any] = {"stream": self.FACTS, "num_outputs": 2, "pool": "mean"}
+        return create_model(f"{spec} dim=8 embed=patches(size=2)", **io)
+
+    @pytest.mark.parametrize(
+        "spec",
+        [
+            "[axial(axis=0), axial(axis=1)]",
+            "[neighborhood_attention(window=3)] causal=false",
+            "[factorized_attention] causal=false",
+            "[simplified_attention] causal=false",
+            "[hyena_nd(max_length=24)] causal=false",
+            "order([mamba(causal=true)], axes=1-0) causal=false",
+            "[attention] positions=axial",
+            "[attention] positions=learnable_fourier",
+        ],
+    )
+    def test_left_out_is_as_if_it_were_said(self, spec: str) -> None:
+        torch.manual_seed(0)
+        left_out = self.model(spec)
+        place = "axes=1-0" if "order" in spec else "window=3" if "window" in spec else "max_length=24"
+        said = spec.replace("positions=axial", "positions=axial(grid=4, rows=6)").replace(
+            "learnable_fourier", "learnable_fourier(grid=4, axes=2)"
+        )
+        said = said.replace("axis=", "grid=4, axis=").replace(place, f"{place}, grid=4")
+        said = said.replace("factorized_attention", "factorized_attention(grid=4)")
+        said = said.replace("simplified_attention", "simplified_attention(grid=4)")
+        torch.manual_seed(0)
+        same = self.model(said)
+        assert str(said) != str(spec)
+        same.load_state_dict(left_out.state_dict())
+        x = left_out.example(2, 0)
+        assert torch.equal(left_out.eval()(x), same.eval()(x))
+
+    @pytest.mark.parametrize(
+        "spec", ["[axial(grid=8)]", "[attention] positions=axial(grid=8)", "mamba_nd", "[hyena_nd(grid=2x2)]"]
+    )
+    def test_another_grid_is_refused(self, spec: str) -> None:
+        with pytest.raises(
+            ValueError, match="grid must be 4, as the tokens form 6x4, or be left out, got (8|2x2)"
+        ):
+            self.model(spec)
+
+    def test_none_is_a_sequence(self) -> None:
+        layer = self.model("[simplified_attention(grid=none)] causal=false").body.stack.mixers[0]
+        assert layer.sizes == ()

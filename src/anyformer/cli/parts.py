@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 EXAMPLE_LENGTH = 256
 """Length of the examples for which ``doctor`` lets ops choose their paths, in tokens."""
-KINDS = ("mixers", "channels", "models", "positions", "heads", "tasks", "metrics")
+KINDS = ("mixers", "channels", "models", "positions", "embedders", "heads", "tasks", "metrics")
 
 
 @app.command("list")
@@ -25,7 +25,7 @@ KINDS = ("mixers", "channels", "models", "positions", "heads", "tasks", "metrics
 def list_parts(
     kind: Annotated[str, typer.Argument(help=f"One of {', '.join(KINDS)}; by default all.")] = "all",
 ) -> None:
-    """List what there is to choose from: mixers, channel mixers, models, positions, heads, tasks and metrics."""
+    """List what there is: mixers, channel mixers, models, positions, embedders, heads, tasks and metrics."""
     if kind not in (*KINDS, "all"):
         raise ValueError(f"unknown kind {kind!r}{nearest(kind, list(KINDS))}")
     for each in KINDS if kind == "all" else (kind,):
@@ -59,12 +59,14 @@ def _models() -> None:
 
 
 def _summaries(kind: str) -> None:
+    from anyformer.embed import embedders
     from anyformer.heads import heads
     from anyformer.metrics import metrics
     from anyformer.positions import positions
     from anyformer.tasks import tasks
 
     registries: dict[str, Registry[Any]] = {
+        "embedders": embedders,
         "heads": heads,
         "metrics": metrics,
         "positions": positions,
@@ -83,6 +85,7 @@ _tables = {
     "channels": lambda: _mixers("channels"),
     "models": _models,
     "positions": lambda: _summaries("positions"),
+    "embedders": lambda: _summaries("embedders"),
     "heads": lambda: _summaries("heads"),
     "tasks": lambda: _summaries("tasks"),
     "metrics": lambda: _summaries("metrics"),

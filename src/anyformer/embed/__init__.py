@@ -3,34 +3,84 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import nn
 
-from anyformer.embed.embedder import Embedder
-from anyformer.embed.field_sum import FieldSum
-from anyformer.embed.field_tokens import FieldTokens
+from anyformer.embed._base import Embedder, EmbedderInfo
 from anyformer.layers.linear import Linear
+from anyformer.registry import Registry, modules_in
 from anyformer.schema import Field, InputFacts, StreamFacts
 
-__all__ = ["Embedder", "FieldSum", "FieldTokens", "create_embedder", "embedding", "source_embedding"]
+__all__ = [
+    "Embedder",
+    "EmbedderInfo",
+    "create_embedder",
+    "embedder_info",
+    "embedders",
+    "embedding",
+    "list_embedders",
+    "register_embedder",
+    "source_embedding",
+]
+
+DEFAULTS = {"sequence": "field_sum", "record": "field_tokens", "grid": "patches"}
+"""Embedders of streams, by their shape, where a spec names none."""
+
+embedders: Registry[type[Embedder]] = Registry("embedder", modules_in(__name__, __path__))
+register_embedder, list_embedders = embedders.register, embedders.ids
 
 
-def create_embedder(facts: StreamFacts, dim: int, known: Mapping[Field, nn.Module] | None = None) -> Embedder:
-    """The embedder of a stream: sums of fields for sequences, a token a field for records.
+def create_embedder(
+    name: str | None,
+    facts: StreamFacts,
+    dim: int,
+    known: Mapping[Field, nn.Module] | None = None,
+    **options: Any,
+) -> Embedder:
+    """Build the embedder of that name for a stream, or for None the default of the stream's shape.
 
     Args:
-        facts: the fields.
-        dim: width D.
+        name: one of :func:`list_embedders`.
+        facts: the fields of the stream.
+        dim: width D of its vectors.
         known: modules of another stream's fields, which equal fields share.
+        options: of the embedder.
+
+    Raises:
+        ValueError: for an unknown name or option, or if it does not embed such streams.
     """
-    kind = FieldTokens if facts.shape == "record" else FieldSum
-    return kind(facts, dim, known)
+    return embedder_class(name, facts)(facts, dim, known, **options)
 
 
-def embedding(facts: InputFacts, dim: int) -> nn.Module:
-    """The map of inputs to x (B, T, D): a vector a token, a linear map of numbers, or an embedder of fields."""
+def embedder_info(name: str | None, facts: StreamFacts, **options: Any) -> EmbedderInfo:
+    """Return the properties of an embedder for a stream, without building it; see :func:`create_embedder`."""
+    return embedder_class(name, facts).Options.read(options).info(facts)
+
+
+def embedder_class(name: str | None, facts: StreamFacts) -> type[Embedder]:
+    """Return the class of that name, by default that of the stream's shape."""
+    found = embedders.get(DEFAULTS[facts.shape] if name is None else name).target
+    if not (isinstance(found, type) and issubclass(found, Embedder)):
+        raise ValueError(f"embedder {name!r} must be a subclass of anyformer.embed.Embedder, got {found!r}")
+    return found
+
+
+def embedding(facts: InputFacts, dim: int, name: str | None = None, **options: Any) -> nn.Module:
+    """The map of inputs to x (B, T, D): a vector a token, a linear map of numbers, or an embedder of fields.
+
+    Args:
+        facts: of the inputs.
+        dim: width D.
+        name, options: of the embedder, see :func:`create_embedder`.
+
+    Raises:
+        ValueError: an embedder is named for tokens or numbers, or does not embed such fields.
+    """
     if facts.stream is not None:
-        return create_embedder(facts.stream, dim)
+        return create_embedder(name, facts.stream, dim, **options)
+    if name is not None:
+        raise ValueError(f"embed must be left out for tokens and numbers, got {name}: it embeds fields")
     if facts.vocab_size is None:
         assert facts.num_features is not None
         return Linear(facts.num_features, dim)
@@ -47,5 +97,5 @@ def source_embedding(facts: InputFacts, dim: int, inputs: InputFacts, embed: nn.
     if facts.vocab_size is not None and facts.vocab_size == inputs.vocab_size:
         return embed
     if facts.stream is not None and isinstance(embed, Embedder):
-        return create_embedder(facts.stream, dim, embed.modules_of_fields)
+        return create_embedder(None, facts.stream, dim, embed.modules_of_fields)
     return embedding(facts, dim)

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from anyformer.embed.embedder import Embedder
+from anyformer.embed import register_embedder
+from anyformer.embed._base import EmbedderInfo
+from anyformer.embed._fields import FieldVectors
+from anyformer.schema import StreamFacts
 
 
-class FieldSum(Embedder):
-    """x_t = sum over fields f of E_f(value_{t,f})."""
+@register_embedder("field_sum")
+class FieldSum(FieldVectors):
+    """Each element of a sequence as the sum of its fields' vectors: x_t = sum over fields f of E_f(value_{t,f})."""
+
+    class Options(FieldVectors.Options):
+        def info(self, facts: StreamFacts) -> EmbedderInfo:
+            self.needs("sequence", facts)
+            return EmbedderInfo()
 
     def join(self, vectors: list[Tensor]) -> Tensor:
         """The sum of vectors ``(B, T, D)``."""

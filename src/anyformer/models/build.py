@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from anyformer.channels import channels, create_channel
 from anyformer.contract import Inputs, Mixer, MixerInfo, Wrapper
 from anyformer.inputs import moved
+from anyformer.layers.grid import read_grid
 from anyformer.layers.norms import create_norm
 from anyformer.mixers import create_mixer, mixers
 from anyformer.models.names import list_models
 from anyformer.models.spec import ModelSpec, PartSpec, read_pattern
 from anyformer.parts import option_names
 from anyformer.positions import create_position, position_info
+from anyformer.positions import positions as schemes
 from anyformer.registry import nearest
 from anyformer.stack import Stack
 from anyformer.state import State
@@ -37,6 +39,7 @@ class Backbone(Wrapper):
         positions: the scheme in place of the spec's.
         embed_norm: normalise the input after adding positions.
         prefix: number of learned tokens before the input.
+        grid: sizes of the grid that the tokens form in raster order, if they do: parts with an option ``grid`` get it.
     """
 
     class Options(Wrapper.Options):
@@ -56,13 +59,14 @@ class Backbone(Wrapper):
         positions: PartSpec | None = None,
         embed_norm: bool = False,
         prefix: int | None = None,
+        grid: tuple[int, ...] | None = None,
     ) -> None:
         causal = spec.causal if causal is None else causal
         if prefix is None:
             prefix = 0 if spec.encoder else spec.prefix
         if causal and prefix:
             raise ValueError(f"prefix must be 0 in a causal model, got {prefix}")
-        builder = _Builder(spec, causal, cross, positions or spec.positions)
+        builder = _Builder(spec, causal, cross, positions or spec.positions, grid)
         stack = builder.stack(spec.layers if layers is None else layers, last_norm=spec.residual != "post")
         longest = None if builder.embed is None else builder.embed.max_length
         if prefix and stack.info.grid:
@@ -133,18 +137,27 @@ def _after_prefix(inputs: Inputs, n: int) -> Inputs:
 class _Builder:
     """Builder of the stacks of one backbone; parts with a tag are built once."""
 
-    def __init__(self, spec: ModelSpec, causal: bool, cross: bool, positions: PartSpec) -> None:
-        self.spec, self.causal, self.cross = spec, causal, cross
+    def __init__(
+        self,
+        spec: ModelSpec,
+        causal: bool,
+        cross: bool,
+        positions: PartSpec,
+        grid: tuple[int, ...] | None = None,
+    ) -> None:
+        self.spec, self.causal, self.cross, self.grid = spec, causal, cross, grid
         self.tagged: dict[tuple[str, str], tuple[PartSpec, list[Step]]] = {}
         self.embed = None
-        self.mixer_positions: dict[str, Any] = {"name": positions.name, **positions.options}
+        known = schemes.get(positions.name).target.Options.names()
+        given = self.on_grid(positions.name, dict(positions.options), known)
+        self.mixer_positions: dict[str, Any] = {"name": positions.name, **given}
         self.facts = position_info(self.mixer_positions)
         if causal and not self.facts.streams:
             raise ValueError(
                 f"causal must be False with positions={positions.name!r}: a token's number depends on later tokens"
             )
         if self.facts.adds:
-            options = {"num_heads": 1, "head_dim": spec.dim, **positions.options}
+            options = {"num_heads": 1, "head_dim": spec.dim, **given}
             self.embed = create_position(positions.name, dim=spec.dim, **options)
             self.mixer_positions = {"name": "none"}
 
@@ -182,6 +195,7 @@ class _Builder:
                 raise ValueError(f"{part.name} wraps stacks of layers; write {part.name}([attention*2], ...)")
             norm = getattr(wrappers.get(part.name).target, "inner_norm", True)
             stacks: list[Mixer] = [self.stack(layers, last_norm=norm) for layers in part.inner]
+            options = self.on_grid(part.name, options, option_names(wrappers, part.name))
             return [(create_wrapper(part.name, self.spec.dim, stacks, **options), 1.0)]
         if part.inner:
             raise ValueError(f"{part.name!r} is not a wrapper, it cannot hold {part.inner[0][0].name!r}")
@@ -199,6 +213,24 @@ class _Builder:
                 found.append((create_channel(channel.name, self.spec.dim, **channel.options), step))
         return found
 
+    def on_grid(self, name: str, options: dict[str, Any], known: Sequence[str]) -> dict[str, Any]:
+        """Return the options of a part with the grid of the tokens, where there is one and the part is told it.
+
+        Raises:
+            ValueError: they state another grid.
+        """
+        if self.grid is None or len(self.grid) < 2 or "grid" not in known:
+            return options
+        first, *others = self.grid
+        stated = options.get("grid")
+        if stated is not None and read_grid(stated) != tuple(others):
+            wanted, whole = ("x".join(map(str, sizes)) for sizes in (others, self.grid))
+            raise ValueError(
+                f"{name}: grid must be {wanted}, as the tokens form {whole}, or be left out, got {stated}"
+            )
+        rows = {"rows": first} if "rows" in known else {}
+        return {"grid": others[0] if len(others) == 1 else tuple(others), **rows, **options}
+
     def mixer(self, name: str, options: dict[str, Any]) -> Mixer:
         if name in channels:
             return create_channel(name, self.spec.dim, **options)
@@ -208,6 +240,7 @@ class _Builder:
                 f"unknown part {name!r}{model or nearest(name, [*mixers.ids(), *wrappers.ids(), *channels.ids()])}"
             )
         known = option_names(mixers, name)
+        options = self.on_grid(name, options, known)
         if "positions" in known:
             options.setdefault("positions", self.mixer_positions)
         if "causal" in known:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from anyformer.contract import Call, Context
-from anyformer.embed import embedding, source_embedding
+from anyformer.embed import Embedder, embedding, source_embedding
 from anyformer.heads import Head, Loss, Pool, create_head, head_class
 from anyformer.layers.linear import Linear
 from anyformer.layers.norms import create_norm
@@ -82,12 +82,15 @@ class SequenceModel(nn.Module, SavedModel):
                 "before the inputs, such as pairs of texts"
             )
         D, norm = self.spec.dim, self.spec.embed_norm and not self.spec.encoder
-        self.embed = embedding(self.inputs, D)
+        part = self.spec.embed
+        self.embed = embedding(
+            self.inputs, D, None if part is None else part.name, **(part.options if part else {})
+        )
         if self.source is not None:
             self.source_embed = source_embedding(self.source, D, self.inputs, self.embed)
         self.embed_norm = create_norm(self.spec.norm, D, self.spec.norm_eps) if norm else nn.Identity()
         self.encoder = encoder_of(self.spec) if self.spec.encoder else None
-        self.body = decoder_of(self.spec) if self.spec.encoder else Backbone(self.spec)
+        self.body = decoder_of(self.spec) if self.spec.encoder else Backbone(self.spec, grid=self._grid)
         if self.joins and self.body.info.grid:
             raise ValueError("the spec has mixers on a grid, which no source can stand in front of")
         bias = self.spec.head_bias
@@ -113,6 +116,15 @@ class SequenceModel(nn.Module, SavedModel):
     def facts(self) -> StreamFacts | None:
         """The fields, if x holds fields."""
         return self.inputs.stream
+
+    @property
+    def fixed_length(self) -> int | None:
+        """The number of tokens that every x has, None if it is that of x."""
+        return self.embed.info.length if isinstance(self.embed, Embedder) else None
+
+    @property
+    def _grid(self) -> tuple[int, ...] | None:
+        return self.embed.info.grid if isinstance(self.embed, Embedder) else None
 
     @property
     def joins(self) -> bool:
@@ -217,7 +229,7 @@ class SequenceModel(nn.Module, SavedModel):
         return sum(p.numel() for p in self.parameters())
 
     def example(self, batch: int, length: int, generator: torch.Generator | None = None) -> Tensor | Values:
-        """Return inputs x drawn at random, on the CPU; records have their own length."""
+        """Return inputs x drawn at random, on the CPU; records and grids have their own length."""
         return self.inputs.example(batch, length, generator)
 
     def example_source(
@@ -227,9 +239,9 @@ class SequenceModel(nn.Module, SavedModel):
         return None if self.source is None else Stream(self.source.example(batch, length, generator))
 
     def length(self, x: Tensor | Values, source: Stream | None = None) -> int:
-        """Return the number of elements of inputs x and of the source."""
+        """Return the number of tokens of inputs x and of elements of the source."""
         before = 0 if source is None or self.source is None else self.source.length(source.inputs)
-        return before + self.inputs.length(x)
+        return before + (self.fixed_length or self.inputs.length(x))
 
     def _read(
         self,
@@ -332,6 +344,8 @@ class EncoderDecoder(nn.Module, SavedModel):
         self.spec = ModelSpec.model_validate(spec)
         if not self.spec.encoder:
             raise ValueError("the spec has no encoder: build it with anyformer.models.SequenceModel")
+        if self.spec.embed is not None:
+            raise ValueError(f"embed must be left out of an encoder-decoder's spec, got {self.spec.embed}")
         _check_sizes(vocab_size=vocab_size, num_features=num_features)
         self.vocab_size, self.num_features = vocab_size, num_features
         self.target_facts = InputFacts(vocab_size=vocab_size)

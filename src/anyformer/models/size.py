@@ -121,11 +121,17 @@ def _fit_channel(spec: ModelSpec, target: int, io: dict[str, Any]) -> list[Model
 
 
 @torch.no_grad()
-def flops_per_token(model: SequenceModel, x: Tensor | Values, source: Stream | None = None) -> float:
-    """Return the FLOPs for each token of a forward pass over x, one sequence, and its source if it has one."""
+def flops_per_token(
+    model: SequenceModel, x: Tensor | Values, source: Stream | None = None, length: int | None = None
+) -> float:
+    """Return the FLOPs for each token of a forward pass over x, one sequence, and its source if it has one.
+
+    Args:
+        length: the number of tokens, by default that which the model makes of x and the source.
+    """
     was_training = model.training
     model.eval()
     with FlopCounter() as counter:
         model(x, source=source)
     model.train(was_training)
-    return counter.total / model.length(x, source)
+    return counter.total / (length or model.length(x, source))

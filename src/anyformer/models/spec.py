@@ -58,6 +58,7 @@ class ModelSpec(BaseModel):
         residual: ``pre``, ``post``, ``parallel``, ``ladder`` or ``path_ensemble``.
         norm: ``rms_norm``, ``layer_norm``, ``crms_norm``, ``prep_bn`` or ``none``.
         positions: a scheme by name; one that rotates or scores is passed to the mixers that take one.
+        embed: the embedder of fields, such as ``patches(size=4)`` for images; by default that of the inputs' shape.
         causal: whether a token may see only earlier ones.
         scaled_init: divide the initial output matrix of each sublayer by the root of the number of sublayers, so that
             the residual stream does not grow with the depth (Child 2019, section 5.2; GPT-2).
@@ -82,6 +83,7 @@ class ModelSpec(BaseModel):
     norm: str = "rms_norm"
     norm_eps: float = Field(1e-5, gt=0)
     positions: PartSpec = PartSpec(name="rope")
+    embed: PartSpec | None = None
     causal: bool = True
     dropout: float = Field(0.0, ge=0, lt=1)
     scaled_init: bool = False
@@ -96,10 +98,10 @@ class ModelSpec(BaseModel):
     def _stack(cls, value: Any) -> Any:
         return parse_stack(value) if isinstance(value, str) else value
 
-    @field_validator("channel", "positions", "cross", "encoder_positions", "head", mode="before")
+    @field_validator("channel", "positions", "cross", "encoder_positions", "embed", "head", mode="before")
     @classmethod
     def _part(cls, value: Any, info: ValidationInfo) -> Any:
-        if value is None and info.field_name == "encoder_positions":
+        if value is None and info.field_name in ("encoder_positions", "embed"):
             return None
         if isinstance(value, str):
             parts = parse_stack(value)
@@ -107,6 +109,13 @@ class ModelSpec(BaseModel):
                 raise ValueError(f"expected one part, got {len(parts)}")
             return parts[0]
         return {"name": "none"} if value is None else value
+
+    @field_validator("embed", mode="after")
+    @classmethod
+    def _embedder_alone(cls, value: PartSpec | None) -> PartSpec | None:
+        if value is not None and (value.inner or value.tag):
+            raise ValueError("expected an embedder with options only")
+        return value
 
     @field_validator("norm", mode="before")
     @classmethod

@@ -20,7 +20,8 @@ class LearnableFourier(Positions):
     exp(-|x - y|^2 / (2 gamma^2)) / 2; then a layer with GELU and a projection.
 
     Args:
-        axes: numbers in a position; positions must be (B, T, axes), or (B, T) with axes=1 or a ``grid``.
+        axes: numbers in a position, by default those of the ``grid``, or 1; positions must be (B, T, axes), or (B, T)
+            with axes=1 or a ``grid``.
         grid: the sizes of all ``axes`` of a grid but the first; positions (B, T) are then numbers of cells in raster
             order (see :mod:`anyformer.layers.grid`).
         groups: the axes form so many groups, each encoded by the same weights into its part of the width.
@@ -30,7 +31,7 @@ class LearnableFourier(Positions):
     """
 
     class Options(Positions.Options):
-        axes: int = 1
+        axes: int | None = None
         groups: int = 1
         features: int = 64
         hidden: int = 32
@@ -46,18 +47,18 @@ class LearnableFourier(Positions):
         super().__init__(dim, num_heads, head_dim, **options)
         o = self.options
         self.grid = None if o.grid is None else read_grid(o.grid)
-        if self.grid is not None and o.axes != 1 + len(self.grid):
+        axes = 1 if self.grid is None else 1 + len(self.grid)
+        self.axes = axes if o.axes is None else o.axes
+        if self.grid is not None and self.axes != axes:
+            raise ValueError(f"axes must be {axes} on this grid for learnable_fourier, got {o.axes}")
+        if o.groups < 1 or self.axes % o.groups or dim % o.groups:
             raise ValueError(
-                f"axes must be {1 + len(self.grid)} on this grid for learnable_fourier, got {o.axes}"
-            )
-        if o.groups < 1 or o.axes % o.groups or dim % o.groups:
-            raise ValueError(
-                f"groups must divide axes={o.axes} and dim={dim} for learnable_fourier, got {o.groups}"
+                f"groups must divide axes={self.axes} and dim={dim} for learnable_fourier, got {o.groups}"
             )
         if o.features < 2 or o.features % 2:
             raise ValueError(f"features must be even for learnable_fourier, got {o.features}")
-        self.axes, self.groups, self.features = o.axes, o.groups, o.features
-        self.waves = nn.Parameter(torch.randn(o.axes // o.groups, o.features // 2) / o.gamma)
+        self.groups, self.features = o.groups, o.features
+        self.waves = nn.Parameter(torch.randn(self.axes // o.groups, o.features // 2) / o.gamma)
         self.encode = nn.Sequential(
             nn.Linear(o.features, o.hidden), nn.GELU(), nn.Linear(o.hidden, dim // o.groups)
         )

@@ -53,7 +53,7 @@ def model_for(
             f"spec {str(loaded)!r} cannot do task {task.name!r}: an output a token must not depend on later tokens, "
             f"and this model's reach is {model.body.info.reach}"
         )
-    read = [(model.body, task.sample_length if model.joins else task.train_length)]
+    read = [(model.body, task.sample_length if model.joins else model.fixed_length or task.train_length)]
     read += [] if model.encoder is None else [(model.encoder, task.source_length)]
     for body, length in read:
         limit = body.info.max_length

@@ -98,8 +98,11 @@ def plan_candidate(
 
 
 def _flops(task: Task, spec: ModelSpec) -> float:
-    batch = task.train_batch(0, 1)
-    return flops_per_token(model_for(task, spec), batch.inputs, batch.source)
+    batch, model = task.train_batch(0, 1), model_for(task, spec)
+    length = (
+        None if model.fixed_length is None else task.train_length
+    )  # embedders differ in how many tokens they make
+    return flops_per_token(model, batch.inputs, batch.source, length)
 
 
 def flops_at(task: Task, specs: Mapping[str, ModelSpec], wanted: int) -> float:

@@ -66,8 +66,8 @@ class PeakMemory(TorchDispatchMode):
 
 
 def lengths_for(task: Task, model: SequenceModel) -> list[int]:
-    """Return the trained length and its doublings, up to the model's ``max_length``; records have one length."""
-    if model.facts is not None and model.facts.shape == "record":
+    """Return the trained length and its doublings, up to the model's ``max_length``; records and grids have one."""
+    if model.fixed_length is not None:
         return [task.train_length]
     limit = min(LONGEST, model.body.info.max_length or LONGEST)
     before = 1 + task.source_length / task.train_length if model.joins else 1
@@ -149,8 +149,14 @@ class _Meter:
         return memory.peak
 
     def flops(self) -> None:
-        length = self.task.train_length
-        self.costs.flops_per_token = flops_per_token(self.model, self.sample(length), self.source(length))
+        length, own = self.task.train_length, self.model.fixed_length
+        self.costs.flops_per_token = flops_per_token(
+            self.model, self.sample(length), self.source(length), None if own is None else length
+        )
+        if own not in (None, length):
+            self.costs.notes.append(
+                f"reads a sample as {own} tokens; figures for each token are for each of the task's {length}"
+            )
 
     @torch.no_grad()
     def streaming(self) -> None:
@@ -158,8 +164,8 @@ class _Meter:
         if self.model.body.info.reach[1] is None:
             self.costs.notes.append("does not stream: it looks at all later tokens")
             return
-        if self.model.facts is not None and self.model.facts.shape == "record":
-            self.costs.notes.append("does not stream: a record is read whole")
+        if self.model.facts is not None and self.model.fixed_length is not None:
+            self.costs.notes.append(f"does not stream: a {self.model.facts.shape} is read whole")
             return
         self.model.eval()
         length = self.task.train_length

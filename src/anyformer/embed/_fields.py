@@ -1,11 +1,13 @@
-"""The interface of an embedder."""
+"""Vectors of single fields."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
+from anyformer.embed._base import Embedder
 from anyformer.layers.linear import Linear
 from anyformer.schema import Field, StreamFacts, Values
 
@@ -14,20 +16,20 @@ SCALE = (2 / 3) ** 0.5
 bias have a variance of 1/3 each, so that all fields begin with the same weight."""
 
 
-class Embedder(nn.Module):
-    """A stream of fields as vectors.
+class FieldVectors(Embedder):
+    """An embedder that gives each field vectors of its own and joins them."""
 
-    Args:
-        facts: the fields.
-        dim: width D.
-        known: modules of another stream's fields, which equal fields share.
-    """
-
-    def __init__(self, facts: StreamFacts, dim: int, known: Mapping[Field, nn.Module] | None = None) -> None:
-        super().__init__()
-        self.facts, known = facts, known or {}
+    def __init__(
+        self,
+        facts: StreamFacts,
+        dim: int,
+        known: Mapping[Field, nn.Module] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(facts, dim, known, **options)
+        known = known or {}
         self.fields = nn.ModuleList(
-            known[field] if field in known else field_module(field, dim) for field in facts.fields
+            known[field] if field in known else _field_module(field, dim) for field in facts.fields
         )
 
     @property
@@ -36,7 +38,7 @@ class Embedder(nn.Module):
         return dict(zip(self.facts.fields, self.fields))
 
     def forward(self, values: Values) -> Tensor:
-        """x ``(B, T, D)`` of checked values (:meth:`anyformer.schema.StreamFacts.check`)."""
+        """x ``(B, T, D)`` of checked values."""
         return self.join([embed(values[name]) for name, embed in zip(self.facts.names, self.fields)])
 
     def join(self, vectors: list[Tensor]) -> Tensor:
@@ -44,7 +46,7 @@ class Embedder(nn.Module):
         raise NotImplementedError
 
 
-def field_module(field: Field, dim: int) -> nn.Module:
+def _field_module(field: Field, dim: int) -> nn.Module:
     """One vector a category, or a linear map of the numbers."""
     if field.size is None:
         assert field.width is not None

@@ -1,0 +1,75 @@
+"""The interface of an embedder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from anyformer.options import Part, PartOptions
+from anyformer.schema import Field, StreamFacts, Values
+
+
+class EmbedderInfo(NamedTuple):
+    """Properties of an embedder for a stream, known without building it.
+
+    Attributes:
+        length: number of tokens of each sample, None if it is that of the inputs.
+        grid: sizes of the grid that the tokens form in raster order, None if they form none.
+    """
+
+    length: int | None = None
+    grid: tuple[int, ...] | None = None
+
+
+class Embedder(Part, nn.Module):
+    """A map of a stream of fields to vectors.
+
+    Args:
+        facts: the fields.
+        dim: width D.
+        known: modules of another stream's fields, which equal fields may share.
+        options: see ``Options``.
+
+    Raises:
+        ValueError: it does not embed such streams.
+    """
+
+    class Options(PartOptions):
+        """The options of an embedder."""
+
+        def info(self, facts: StreamFacts) -> EmbedderInfo:
+            """Return the properties under these options; raise ``ValueError`` for streams that it does not embed."""
+            raise NotImplementedError
+
+        def needs(self, shape: str, facts: StreamFacts) -> None:
+            """Raise ``ValueError`` unless the stream has this shape."""
+            if facts.shape != shape:
+                raise ValueError(f"embed: {self.owner} embeds a {shape}, and the inputs are a {facts.shape}")
+
+    options: Options
+
+    def __init__(
+        self,
+        facts: StreamFacts,
+        dim: int,
+        known: Mapping[Field, nn.Module] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        self.options = self.Options.read(options)
+        self.facts, self.dim, self.info = facts, dim, self.options.info(facts)
+
+    @property
+    def modules_of_fields(self) -> dict[Field, nn.Module]:
+        """The modules that belong to one field each."""
+        return {}
+
+    def forward(self, values: Values) -> Tensor:
+        """x ``(B, T, D)`` of checked values (:meth:`anyformer.schema.StreamFacts.check`)."""
+        raise NotImplementedError
+
+    def length(self, values: Values) -> int:
+        """The number of tokens T."""
+        return self.facts.length(values) if self.info.length is None else self.info.length
