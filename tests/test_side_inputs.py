@@ -139,20 +139,54 @@ def test_a_fact_goes_where_it_belongs_whatever_its_shape(T: int, own: list[int],
             torch.testing.assert_close(y[b, here], alone[0] if n else torch.zeros_like(alone[0]))
 
 
+@settings(derandomize=True, max_examples=20, deadline=None)
+@given(st.integers(1, 6), st.booleans(), st.data())
+def test_facts_of_pairs_move_along_both_axes(T: int, packed: bool, data: st.DataObject) -> None:
+    """Masked or packed, each sample's tokens keep what is known of each pair of them."""
+    mixer, x = reader(SideInput("pair", axes=1)), torch.randn(2, T, 4)
+    pairs = torch.randn(2, T, T, 1)
+    torch.testing.assert_close(mixer(x, call=Call(side={"fact": pairs})), pairs[..., 0] @ x)
+    ids = torch.tensor([data.draw(st.lists(st.integers(0, 2), min_size=T, max_size=T)) for _ in range(2)])
+    mask = ids if packed else ids > 0
+    y = mixer(x, mask=mask, call=Call(side={"fact": pairs}))
+    for b in range(2):
+        for n in mask[b].unique().tolist():
+            here = mask[b] == n
+            alone = mixer(x[b : b + 1, here], call=Call(side={"fact": pairs[b : b + 1, here][:, :, here]}))
+            torch.testing.assert_close(y[b, here], alone[0] if n else torch.zeros_like(alone[0]))
+
+
 @pytest.mark.parametrize("mask", ["left", "right", "packed"])
-def test_facts_of_pairs_do_not_move(mask: str) -> None:
-    mixer, x = reader(SideInput("pair", axes=1)), torch.randn(2, 6, 4)
-    pairs = torch.randn(2, 6, 6, 1)
-    assert torch.equal(mixer(x, call=Call(side={"fact": pairs})), pairs[..., 0] @ x)
+def test_functions_of_pairs_do_not_move(mask: str) -> None:
+    mixer, x = reader(SideInput("pair")), torch.randn(2, 6, 4)
     real = torch.tensor([[0, 0, 1, 1, 1, 1]] * 2)
     real = real if mask == "packed" else real.bool() if mask == "left" else real.flip(1).bool()
     function: Callable[..., Tensor] = lambda q, k: q == k
     assert mixer(x, call=Call(side={"fact": function})).shape == x.shape
-    for fact in (pairs, function):
-        with pytest.raises(
-            ValueError, match=r"call\.side has 'fact', which is of pairs of tokens and cannot go with"
-        ):
-            mixer(x, mask=real, call=Call(side={"fact": fact}))
+    with pytest.raises(
+        ValueError, match=r"call\.side has 'fact', a function of pairs of tokens, which cannot go"
+    ):
+        mixer(x, mask=real, call=Call(side={"fact": function}))
+
+
+@pytest.mark.parametrize(
+    "layers", ["order([message_passing], grid=2, axes=1-0)", "order([graph_attention], grid=2, reverse=true)"]
+)
+def test_wrappers_that_reorder_tokens_move_their_pairs(layers: str) -> None:
+    """A mixer of graphs gives in another order what it gives in this one."""
+    x, edges = torch.randn(2, 6, 8, dtype=torch.float64), torch.randint(-2, 3, (2, 6, 6))
+    wrapper = body(f"[{layers}]").stack.sublayers[0]
+    call = Call(side={"edges": edges})
+    torch.testing.assert_close(wrapper(x, call=call), wrapper.inner(x, call=call))
+
+
+def test_tokens_in_front_have_no_pairs() -> None:
+    mixer = body("[message_passing]", causal=False, prefix=2)
+    x, edges = torch.randn(2, 5, 8, dtype=torch.float64), torch.randint(0, 3, (2, 5, 5))
+    alone = body("[message_passing]", causal=False)
+    alone.load_state_dict({k: v for k, v in mixer.state_dict().items() if k != "prefix"})
+    call = Call(side={"edges": edges})
+    torch.testing.assert_close(mixer(x, call=call), alone(x, call=call))
 
 
 @pytest.mark.parametrize(
@@ -277,3 +311,13 @@ def test_notes_of_mixers_on_lines_reach_their_owners(layers: str) -> None:
     mixer, call = body(f"[{layers}]").train(), Call()
     mixer(torch.randn(2, 6, 8, dtype=torch.float64), call=call)
     assert len(call.notes) == 1
+
+
+@pytest.mark.parametrize("name", ["message_passing", "graph_attention"])
+def test_what_is_required_is_missed_by_name(name: str) -> None:
+    mixer, x = create_mixer(name, 8), torch.randn(1, 3, 8)
+    for call in (None, Call()):
+        with pytest.raises(
+            ValueError, match=rf"call\.side must have 'edges': {name} does not run without it"
+        ):
+            mixer(x, call=call)

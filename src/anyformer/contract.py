@@ -119,7 +119,7 @@ class Mixer(Part, nn.Module):
         return None
 
     def example_side(self, batch_size: int, length: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return side inputs for the laws, where ``info.side`` names some; by default those of the mixers inside."""
+        """Return side inputs drawn at random, where ``info.side`` names some; by default those of the mixers inside."""
         found: dict[str, Tensor] = {}
         for child in self.modules():
             if (
@@ -129,6 +129,12 @@ class Mixer(Part, nn.Module):
             ):
                 found |= child.example_side(batch_size, length, generator)
         return {name: value for name, value in found.items() if name in self.info.side}
+
+    def required_side(self, batch_size: int, length: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return those of :meth:`example_side` without which the mixer does not run."""
+        needed = self.info.required
+        found = self.example_side(batch_size, length, generator) if needed else {}
+        return {name: value for name, value in found.items() if name in needed}
 
     def after_step(self, notes: Mapping[str, Tensor], progress: float) -> None:
         """Update buffers (running means, codebooks, schedules) after a training step; nothing else writes them.
@@ -325,6 +331,9 @@ class Mixer(Part, nn.Module):
                     f"call.side has {name!r}, which {self.info.name} does not take; it takes (info.side): {takes}"
                 )
             self.info.side[name].check(name, value, *x.shape[:2])
+        for name in self.info.required:
+            if call is None or name not in call.side:
+                raise ValueError(f"call.side must have {name!r}: {self.info.name} does not run without it")
         layout = Layout.of(x, mask)
         holes = layout.holes() if self.info.grid and not streaming else None
         if holes is not None:

@@ -16,16 +16,19 @@ class SideInput:
     """The shape of a side input, by which it is rearranged with its tokens.
 
     Attributes:
-        of: ``"token"``: (B, T, ...), rearranged with the tokens; ``"sample"``: (B, ...); ``"pair"``: (B, T, T, ...) or
-            a function, which is never rearranged, and so refused where tokens are masked, packed or moved.
+        of: ``"token"``: (B, T, ...), rearranged with the tokens; ``"sample"``: (B, ...); ``"pair"``: (B, T, T, ...),
+            rearranged with the tokens along both axes, or a function, which is never rearranged, and so refused where
+            tokens are masked, packed or moved.
         axes: number of axes after those of the tokens.
         absent: value for tokens without one, such as those that a model prepends; all tokens absent is like no side
             input.
+        required: the mixer refuses to run without it.
     """
 
     of: Literal["token", "sample", "pair"] = "token"
     axes: int = 0
     absent: float = 0
+    required: bool = False
 
     def check(self, name: str, value: Any, B: int, T: int) -> None:
         """Raise ``ValueError`` unless ``value`` is a side input of this kind for x (B, T, D)."""
@@ -73,6 +76,11 @@ class MixerInfo:
                 raise ValueError(f"{what} must be one of {', '.join(GROWTHS)}; got {getattr(self, what)!r}")
         if not isinstance(self.side, Mapping):
             raise ValueError(f"side must be a dict of SideInput by name, got {self.side!r}")
+
+    @property
+    def required(self) -> list[str]:
+        """Names of the side inputs without which it refuses to run."""
+        return [name for name, kind in self.side.items() if kind.required]
 
     @property
     def causal(self) -> bool:

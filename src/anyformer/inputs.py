@@ -59,20 +59,39 @@ def moved(
 
     Args:
         kinds: their declarations, ``info.side``; those not declared are per token.
+        tokens: rearranges (B, T, ...); a new token gets 0, or the ``absent`` of the declaration.
 
     Raises:
-        ValueError: one is per pair of tokens, which cannot be permuted.
+        ValueError: one is a function of pairs of tokens, which cannot be permuted.
     """
     found = {}
     for name, value in side.items():
         kind = kinds.get(name, SideInput())
-        if kind.of == "pair":
+        if kind.of == "pair" and not isinstance(value, Tensor):
             raise ValueError(
-                f"call.side has {name!r}, which is of pairs of tokens and cannot go with them where they are masked, "
-                "packed or moved"
+                f"call.side has {name!r}, a function of pairs of tokens, which cannot go with them where they are "
+                "masked, packed or moved: give a tensor"
             )
-        found[name] = tokens(value, kind) if kind.of == "token" else samples(value)
+        move = {
+            "token": tokens,
+            "pair": lambda v, k: _moved_pairs(v, k, tokens),
+            "sample": lambda v, _: samples(v),
+        }
+        found[name] = move[kind.of](value, kind)
     return found
+
+
+def _moved_pairs(value: Tensor, kind: SideInput, tokens: Callable[[Tensor, SideInput], Tensor]) -> Tensor:
+    """Rearrange value (B, T, T, ...) along both axes of tokens."""
+    B, T = value.shape[:2]
+    number = torch.arange(1, B * T + 1, device=value.device).reshape(B, T)
+    place = tokens(number, SideInput())  # 0 = a new token
+    sample, token = (place - 1).clamp_min(0) // max(T, 1), (place - 1).clamp_min(0) % max(T, 1)
+    if value.numel() == 0:
+        return value.new_full((*place.shape, place.shape[1], *value.shape[3:]), kind.absent)
+    found = value[sample[:, :, None], token[:, :, None], token[:, None, :]]
+    old = (place[:, :, None] > 0) & (place[:, None, :] > 0)
+    return found.masked_fill(~old.reshape(*old.shape, *(1,) * (found.dim() - 3)), kind.absent)
 
 
 def take_tokens(x: Tensor, take: Tensor) -> Tensor:

@@ -59,7 +59,8 @@ class Case:
         reject: builds it with an option that does not exist; None if that is not possible.
         device: the device on which it is tested. Weights and inputs are drawn on the CPU, so that they are the same
             on every device.
-        side: True to draw the side inputs that the mixer takes, False to give none: another path may then run.
+        side: True to draw the side inputs that the mixer takes, False to give only those that it requires: another
+            path may then run.
     """
 
     label: str
@@ -88,13 +89,18 @@ class Case:
         return mixer.to(self.device, dtype).train(train)
 
     def variants(self) -> list[Case]:
-        """Return the case without side inputs and, if the mixer takes some, the one with them."""
-        return [replace(self, side=side) for side in (False, True) if not side or self.info.side]
+        """Return the case without side inputs but required ones and, if the mixer takes others, the one with all."""
+        info = self.info
+        return [
+            replace(self, side=side)
+            for side in (False, True)
+            if not side or set(info.side) - set(info.required)
+        ]
 
     def sample(
         self, mixer: Mixer, batch: int, length: int, *, seed: int = 1, dtype: torch.dtype = torch.float64
     ) -> SampleInputs:
-        """Draw random inputs of a mixer: x (batch, length, D), its context and, with ``side``, its side inputs."""
+        """Draw random inputs of a mixer: x (batch, length, D), its context and side inputs; see ``side``."""
         generator = torch.Generator().manual_seed(seed)
         x = torch.randn(batch, length, mixer.dim, generator=generator, dtype=torch.float64).to(dtype)
         context = None
@@ -102,7 +108,8 @@ class Case:
             keys = torch.randn(batch, 5, mixer.dim, generator=generator, dtype=torch.float64).to(dtype)
             real = torch.arange(5) < torch.randint(2, 6, (batch, 1), generator=generator)
             context = Context(keys, real)
-        side = mixer.example_side(batch, length, generator) if self.side else {}
+        draw = mixer.example_side if self.side else mixer.required_side
+        side = draw(batch, length, generator)
         return SampleInputs(x, context, side, mixer.info.side).to(self.device)
 
 

@@ -53,7 +53,7 @@ def errors(case: Case) -> bool:
 
 
 def _side_errors(mixer: Mixer, sample: SampleInputs) -> None:
-    """Check the errors for unknown side inputs, for wrong shapes and kinds, and for pairs beside a mask."""
+    """Check the errors for unknown side inputs, for wrong shapes and kinds, and for functions beside a mask."""
     (B, T), x = sample.x.shape[:2], sample.x
     mask = torch.ones(B, T, dtype=torch.bool, device=x.device)
 
@@ -72,7 +72,6 @@ def _side_errors(mixer: Mixer, sample: SampleInputs) -> None:
         if kind.of == "token":
             expect_error("a side input of fewer tokens", name, given({name: x.new_ones(B, T - 1, *behind)}))
         if kind.of == "pair":
-            expect_error("pairs beside a mask", name, given({name: x.new_ones(*places, *behind)}, mask))
             expect_error("a function beside a mask", name, given({name: lambda q, k: q == k}, mask))
         else:
             expect_error("a function", name, given({name: lambda q, k: q == k}))

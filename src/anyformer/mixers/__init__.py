@@ -43,7 +43,17 @@ def list_mixers(**wanted: Any) -> list[str]:
     return list_parts(mixers, wanted)
 
 
-_CHAPTERS = ("softmax", "sparse", "low_rank", "linear", "state_space", "recurrent", "convolution", "pooling")
+_CHAPTERS = (
+    "softmax",
+    "sparse",
+    "low_rank",
+    "linear",
+    "state_space",
+    "recurrent",
+    "convolution",
+    "pooling",
+    "graph",
+)
 """Folders in their order in the field guide; others come after them."""
 
 

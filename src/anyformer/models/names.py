@@ -25,6 +25,8 @@ models: Registry[NamedModel] = Registry(
         "fastformer": "anyformer.models.named",
         "flowformer": "anyformer.models.named",
         "fox": "anyformer.models.named",
+        "gin": "anyformer.models.named",
+        "graphormer": "anyformer.models.named",
         "groupbert": "anyformer.models.named",
         "hgrn2": "anyformer.models.named",
         "hydra": "anyformer.models.named",

@@ -137,3 +137,49 @@ class TakesPairs(Scaled):
     def _run(self, x: Tensor, initial: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
         scale = inputs.call.side.get("scale")
         return Sound._run(self, x if scale is None else x * scale.to(x)[..., :1], initial, inputs)
+
+
+@breaks("side", "no scale: no error")
+class RunsWithout(Scaled):
+    """Says that it needs a side input, and runs without it."""
+
+    class Options(Sound.Options):
+        def info(self) -> MixerInfo:
+            side = {"scale": SideInput(absent=1, required=True)}
+            return MixerInfo(reach=(None, 0), state="constant", side=side)
+
+    def _layout(self, x: Tensor, mask: Tensor | None, *_: Any, **__: Any) -> Layout:
+        return Layout.of(x, mask)
+
+
+class Related(Sound):
+    """Adds the tokens that pairs relate to each."""
+
+    class Options(Sound.Options):
+        def info(self) -> MixerInfo:
+            return MixerInfo(reach=(None, None), side={"pairs": SideInput("pair")})
+
+    def example_side(self, batch_size: int, length: int, generator: torch.Generator) -> dict[str, Tensor]:
+        return {"pairs": torch.rand(batch_size, length, length, generator=generator, dtype=torch.float64)}
+
+    def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
+        pairs = inputs.call.side.get("pairs")
+        y = super()._forward(x, inputs)
+        return y if pairs is None else y + pairs.to(x.dtype) @ x
+
+
+class _OneAxis(Layout):
+    """Moves pairs with the tokens that look, and not with those that they look at."""
+
+    def inputs(self, count: Any, positions: Any, context: Any, call: Any, *rest: Any) -> Inputs:
+        found = super().inputs(count, positions, context, None, *rest)
+        side = {name: self.align(value)[:, :, : self.shape[1]] for name, value in call.side.items()}
+        return found.replace(call=dataclasses.replace(call, side=side))
+
+
+@breaks("padding", "against the sample alone")
+class MovesOneAxisOfPairs(Related):
+    """Aligns pairs along one axis only."""
+
+    def _layout(self, x: Tensor, mask: Tensor | None, *_: Any, **__: Any) -> Layout:
+        return _OneAxis.of(x, mask)

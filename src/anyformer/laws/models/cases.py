@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from anyformer.contract import Call
+from anyformer.contract import Call, SideInput
 from anyformer.heads import Pool
+from anyformer.inputs import moved
 from anyformer.laws.case import randomized
 from anyformer.mixers import mixers
 from anyformer.models import EncoderDecoder, SequenceModel, create_model, load_spec, models
@@ -44,18 +45,30 @@ class ModelCase:
         for more, (name, longest) in enumerate(limits(model).items()):
             size = (batch, min(length + 3 * more, longest or length + 3 * more))
             found[name] = torch.randint(model.vocab_size or 1, size, generator=generator).to(self.device)
-        return TokenInputs(found, {})
+        if isinstance(model, EncoderDecoder):
+            return TokenInputs(found, {})
+        B, T = found["x"].shape
+        side = model.body.required_side(B, T, generator)
+        side = {name: value.to(self.device) for name, value in side.items()}
+        return TokenInputs(found, {}, side, model.body.info.side)
 
 
 @dataclass(frozen=True)
 class TokenInputs:
-    """Inputs of one call of a model: tokens (B, T) int64 by the name of the sequence, and masks of some of them."""
+    """Inputs of one call of a model: tokens (B, T) int64 by the name of the sequence, and masks of some of them.
+
+    ``side`` are the side inputs without which a model of one sequence does not run, declared by ``sides``.
+    """
 
     x: Mapping[str, Tensor]
     masks: Mapping[str, Tensor]
+    side: Mapping[str, Tensor] = field(default_factory=dict)
+    sides: Mapping[str, SideInput] = field(default_factory=dict)
 
     def __call__(self, model: Model, call: Call | None = None) -> Tensor:
         """Run a model; returns its outputs (B, T, O), or (B, O) if it pools."""
+        if self.side:
+            call = replace(call or Call(), side=dict(self.side))
         masks = [self.masks.get(name) for name in self.x]
         calls = {"call": call, "source_call": call} if len(masks) > 1 else {"call": call}
         y: Tensor = model(*self.x.values(), *masks, **calls)
@@ -74,9 +87,11 @@ class TokenInputs:
     def alone(self, b: int) -> TokenInputs:
         """Return the real tokens of one sample, without masks."""
         rows = {name: x[b : b + 1] for name, x in self.x.items()}
-        return TokenInputs(
-            {name: x[:, self.masks[name][b]] if name in self.masks else x for name, x in rows.items()}, {}
-        )
+        side = {name: value[b : b + 1] for name, value in self.side.items()}
+        if "x" in self.masks:
+            side = moved(side, self.sides, lambda value, _: value[:, self.masks["x"][b]])
+        x = {name: x[:, self.masks[name][b]] if name in self.masks else x for name, x in rows.items()}
+        return replace(self, x=x, masks={}, side=side)
 
 
 def limits(model: Model) -> dict[str, int | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from anyformer.contract import Call
 from anyformer.laws.case import LawBroken
 from anyformer.laws.measures import LENGTH, close
 from anyformer.laws.models.cases import Model, ModelCase, TokenInputs
@@ -114,6 +115,6 @@ def pooling(case: ModelCase) -> bool:
     tokens = case.tokens(model, 2, LENGTH)
     x = model.embed(tokens.x["x"])
     x = model.embed_norm(x * model.spec.dim**0.5 if model.spec.scale_embeddings else x)
-    h = model.body(x)
+    h = model.body(x, call=Call(side=dict(tokens.side)))
     close("pooled", tokens(model), model.head(h.mean(1) if model.pool == "mean" else h[:, -1]))
     return True

@@ -1,0 +1,3 @@
+"""Graphs: mixers that read edges."""
+
+PLAINEST = "message_passing"
