@@ -1,4 +1,4 @@
-"""Facts about a model's inputs: tokens, numbers or fields, of a sequence, a record or a grid."""
+"""Facts about a model's inputs: tokens, numbers or fields, of a sequence, a set, a record or a grid."""
 
 from __future__ import annotations
 
@@ -64,15 +64,15 @@ class StreamFacts(BaseModel):
     """The fields of a stream.
 
     Attributes:
-        shape: a ``"sequence"`` of elements which have all fields, a ``"record"``, whose fields are the elements, or a
-            ``"grid"`` of elements, such as the pixels of an image.
+        shape: a ``"sequence"`` of elements which have all fields; a ``"set"`` of such, in any order; a ``"record"``,
+            whose fields are the elements; or a ``"grid"`` of elements, such as the pixels of an image.
         fields: in order, each with a name of its own; those of a grid are numbers.
         size: of a grid: the length of each axis, such as ``(height, width)``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    shape: Literal["sequence", "record", "grid"] = "sequence"
+    shape: Literal["sequence", "set", "record", "grid"] = "sequence"
     fields: list[Field] = pydantic.Field(min_length=1)
     size: tuple[int, ...] | None = None
 
@@ -100,7 +100,7 @@ class StreamFacts(BaseModel):
     @property
     def axes(self) -> tuple[str | int, ...]:
         """The axes of a category's values: the batch, and those of the elements, by name or length."""
-        return ("batch", "time") if self.shape == "sequence" else ("batch", *(self.size or ()))
+        return ("batch", "time") if self.shape in ("sequence", "set") else ("batch", *(self.size or ()))
 
     def check(self, values: Values, name: str = "x") -> None:
         """Check the values of a batch, the argument ``name``.
@@ -123,13 +123,13 @@ class StreamFacts(BaseModel):
 
     def length(self, values: Values) -> int:
         """The number of elements T."""
-        if self.shape == "sequence":
+        if self.shape in ("sequence", "set"):
             return next(iter(values.values())).shape[1]
         return len(self.fields) if self.size is None else math.prod(self.size)
 
     def example(self, batch: int, length: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Return values drawn at random for ``batch`` sequences of ``length`` elements, or as many records or grids."""
-        shape = (batch, length) if self.shape == "sequence" else (batch, *(self.size or ()))
+        shape = (batch, length) if self.shape in ("sequence", "set") else (batch, *(self.size or ()))
         return {
             field.name: torch.randint(field.size, shape, generator=generator)
             if field.size is not None

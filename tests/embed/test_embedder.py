@@ -21,12 +21,13 @@ def image(height: int, width: int, channels: int = 3) -> StreamFacts:
 
 STREAMS = {
     "sequence": StreamFacts(fields=FIELDS),
+    "set": StreamFacts(shape="set", fields=FIELDS),
     "record": StreamFacts(shape="record", fields=FIELDS),
     "grid": image(10, 7),
 }
 
 
-@pytest.mark.parametrize("shape", ["sequence", "record"])
+@pytest.mark.parametrize("shape", ["sequence", "set", "record"])
 def test_formula(shape: str) -> None:
     facts = StreamFacts.model_validate({"shape": shape, "fields": FIELDS})
     embed = create_embedder(None, facts, 8).double()
@@ -72,7 +73,7 @@ def test_one_way_in() -> None:
 
 
 def embeds(name: str, **options: Any) -> StreamFacts:
-    """The only one of the streams that an embedder does not refuse."""
+    """The first of the streams that an embedder does not refuse."""
     taken = []
     for facts in STREAMS.values():
         try:
@@ -80,8 +81,7 @@ def embeds(name: str, **options: Any) -> StreamFacts:
             taken.append(facts)
         except ValueError as error:
             assert f"and the inputs are a {facts.shape}" in str(error)  # noqa: PT017
-    (facts,) = taken
-    return facts
+    return taken[0]
 
 
 @pytest.mark.parametrize("name, options", [(e.id, options) for e in embedders for options in e.examples])
@@ -158,7 +158,7 @@ class TestGrids:
             ("embed=patch", "unknown embedder 'patch'; did you mean 'patches'"),
             ("embed=patches(side=2)", "embedder 'patches' has no option 'side'"),
             ("embed=patches([attention])", "embed: expected an embedder with options only"),
-            ("embed=field_sum", "embed: field_sum embeds a sequence, and the inputs are a grid"),
+            ("embed=field_sum", "embed: field_sum embeds a sequence or a set, and the inputs are a grid"),
         ],
     )
     def test_wrong_embedders(self, line: str, message: str) -> None:

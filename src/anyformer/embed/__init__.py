@@ -24,7 +24,7 @@ __all__ = [
     "source_embedding",
 ]
 
-DEFAULTS = {"sequence": "field_sum", "record": "field_tokens", "grid": "patches"}
+DEFAULTS = {"sequence": "field_sum", "set": "field_sum", "record": "field_tokens", "grid": "patches"}
 """Embedders of streams, by their shape, where a spec names none."""
 
 embedders: Registry[type[Embedder]] = Registry("embedder", modules_in(__name__, __path__))

@@ -43,10 +43,12 @@ class Embedder(Part, nn.Module):
             """Return the properties under these options; raise ``ValueError`` for streams that it does not embed."""
             raise NotImplementedError
 
-        def needs(self, shape: str, facts: StreamFacts) -> None:
-            """Raise ``ValueError`` unless the stream has this shape."""
-            if facts.shape != shape:
-                raise ValueError(f"embed: {self.owner} embeds a {shape}, and the inputs are a {facts.shape}")
+        def needs(self, facts: StreamFacts, *shapes: str) -> None:
+            """Raise ``ValueError`` unless the stream has one of these shapes."""
+            if facts.shape not in shapes:
+                raise ValueError(
+                    f"embed: {self.owner} embeds a {' or a '.join(shapes)}, and the inputs are a {facts.shape}"
+                )
 
     options: Options
 

@@ -29,7 +29,7 @@ class GridEmbedder(Embedder):
 
         def side(self, facts: StreamFacts) -> int:
             """Return the side of a patch."""
-            self.needs("grid", facts)
+            self.needs(facts, "grid")
             assert facts.size is not None
             if self.size is None:
                 return self.default(facts.size)

@@ -1,4 +1,4 @@
-"""The sum of its fields' vectors for each element of a sequence."""
+"""The sum of its fields' vectors for each element of a sequence or set."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from anyformer.schema import StreamFacts
 
 @register_embedder("field_sum")
 class FieldSum(FieldVectors):
-    """Each element of a sequence as the sum of its fields' vectors: x_t = sum over fields f of E_f(value_{t,f})."""
+    """Each element of a sequence or set as the sum of its fields: x_t = sum over fields f of E_f(value_{t,f})."""
 
     class Options(FieldVectors.Options):
         def info(self, facts: StreamFacts) -> EmbedderInfo:
-            self.needs("sequence", facts)
+            self.needs(facts, "sequence", "set")
             return EmbedderInfo()
 
     def join(self, vectors: list[Tensor]) -> Tensor:

@@ -17,7 +17,7 @@ class FieldTokens(FieldVectors):
 
     class Options(FieldVectors.Options):
         def info(self, facts: StreamFacts) -> EmbedderInfo:
-            self.needs("record", facts)
+            self.needs(facts, "record")
             return EmbedderInfo(length=len(facts.fields))
 
     def join(self, vectors: list[Tensor]) -> Tensor:

@@ -238,6 +238,12 @@ class SequenceModel(nn.Module, SavedModel):
         """Return a source drawn at random, on the CPU; None for a model without one."""
         return None if self.source is None else Stream(self.source.example(batch, length, generator))
 
+    def example_call(self, batch: int, length: int) -> Call:
+        """Return a call with the side inputs, drawn at random, without which the model does not run."""
+        side = self.body.required_side(batch, length, torch.Generator().manual_seed(0))
+        device = next(self.parameters()).device
+        return Call(side={name: value.to(device) for name, value in side.items()})
+
     def length(self, x: Tensor | Values, source: Stream | None = None) -> int:
         """Return the number of tokens of inputs x and of elements of the source."""
         before = 0 if source is None or self.source is None else self.source.length(source.inputs)

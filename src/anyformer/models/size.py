@@ -132,6 +132,6 @@ def flops_per_token(
     was_training = model.training
     model.eval()
     with FlopCounter() as counter:
-        model(x, source=source)
+        model(x, source=source, call=model.example_call(1, model.length(x, source)))
     model.train(was_training)
     return counter.total / (length or model.length(x, source))

@@ -180,7 +180,7 @@ def load_spec(
         ValueError: saying what in the spec is wrong, and what was expected.
     """
     if isinstance(source, ModelSpec):
-        fields: dict[str, Any] = source.model_dump()
+        fields: dict[str, Any] = source.model_dump(include=source.model_fields_set)
     elif isinstance(source, Mapping):
         fields = dict(source)
     elif isinstance(source, Path) or str(source).endswith((".yaml", ".yml")):

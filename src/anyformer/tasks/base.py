@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from numbers import Integral
@@ -42,6 +42,7 @@ class Batch:
         shift, scale: float64, of targets that are normalised numbers: ``targets * scale + shift`` is in the user's
             units. (Large numbers lose their last digits in float32.)
         source: the sequence that the inputs continue, such as a sentence to be translated.
+        side: side inputs (:class:`anyformer.info.SideInput`) by name, for models with mixers that take them.
     """
 
     inputs: Tensor | Values
@@ -50,6 +51,7 @@ class Batch:
     shift: Tensor | None = None
     scale: Tensor | None = None
     source: Stream | None = field(default=None, kw_only=True)
+    side: Mapping[str, Tensor] = field(default_factory=dict, kw_only=True)
 
     @property
     def x(self) -> Tensor:
@@ -126,6 +128,10 @@ class Task(ABC):
     lengths: tuple[int, ...] = ()
     """Lengths other than ``train_length`` that evaluation accepts."""
     seed: int = 0
+    side: tuple[str, ...] = ()
+    """Names of the side inputs that batches have."""
+    direction: Literal["forward", "both"] = "forward"
+    """Where a spec does not say whether it is causal: ``"both"``, it is not, see :mod:`anyformer.models.both_ways`."""
     sees_whole: bool = False
     """True if the output of a token may depend on later tokens: it is a label, not the next token."""
 

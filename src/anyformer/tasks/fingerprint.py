@@ -101,9 +101,9 @@ def sample_of_task(task: Task) -> str:
         others = {
             name: value
             for name, value in vars(batch).items()
-            if name not in ("inputs", "source") and value is not None
+            if name not in ("inputs", "source", "side") and value is not None
         }
-        arrays = {**_arrays("x", batch.inputs), **others}
+        arrays = {**_arrays("x", batch.inputs), **others, **_arrays("side", batch.side)}
         if batch.source is not None:
             arrays |= _arrays("source", batch.source.inputs)
             arrays |= {} if batch.source.mask is None else {"mask of the source": batch.source.mask}

@@ -27,7 +27,7 @@ from anyformer.tasks.fingerprint import (
 from anyformer.tasks.memory import IN_MEMORY, Memory, on_disk, source_of
 from anyformer.train.bundle import FACTS, FILES, complete_bundle, load_bundle, save_bundle
 from anyformer.train.checkpoints import CHECKPOINT, CheckpointTimer
-from anyformer.train.models import model_for
+from anyformer.train.models import model_for, spec_for
 from anyformer.train.trainer import TrainConfig, Trainer
 from anyformer.user_code import named_files, refuse_code
 
@@ -155,7 +155,7 @@ class Fit:
             source=os.path.abspath(source) if is_path(source) else source,
             target=target,
             options=options,
-            spec=spec.model_dump(),
+            spec=spec_for(task, spec).model_dump(),
             config=config,
             data=Fingerprint(sample=sample_of_task(task)),
         )

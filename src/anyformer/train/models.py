@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import torch
 from torch import Tensor
 
 from anyformer.contract import Call
+from anyformer.embed import embedder_info
 from anyformer.heads import head_class
 from anyformer.models import ModelSpec, SequenceModel, load_spec
+from anyformer.models.both_ways import both_ways, without_order
 from anyformer.tasks import Batch, Task
 
 
@@ -27,16 +30,43 @@ def io_for(task: Task) -> dict[str, Any]:
     }
 
 
+def spec_for(
+    task: Task, spec: ModelSpec | Mapping[str, Any] | str | Path, *, trust_code: bool = False, **changes: Any
+) -> ModelSpec:
+    """Load a spec, and fill what it leaves unsaid by the task: its direction, and positions if elements have an order.
+
+    Args:
+        spec, trust_code, changes: arguments of :func:`anyformer.models.load_spec`.
+    """
+    loaded = load_spec(spec, trust_code=trust_code, **changes)
+    if task.stream is not None and task.stream.shape == "set":
+        loaded = without_order(loaded)
+    return loaded if task.direction == "forward" else both_ways(loaded, _grid(loaded, task))
+
+
+def _grid(spec: ModelSpec, task: Task) -> tuple[int, ...] | None:
+    """Return the grid that the tokens form; None if there is none, or the spec is wrong, which building it tells."""
+    if task.stream is None or spec.encoder:
+        return None
+    embed = spec.embed
+    try:
+        return embedder_info(
+            embed.name if embed else None, task.stream, **(embed.options if embed else {})
+        ).grid
+    except ValueError:
+        return None
+
+
 def model_for(
     task: Task, spec: ModelSpec | Mapping[str, Any] | str | Path, *, seed: int = 0, **changes: Any
 ) -> SequenceModel:
     """Create a model with new weights for the task.
 
     Raises:
-        ValueError: the spec is wrong, its head does not answer the task's question, or the model sees the token that it
-            is to predict.
+        ValueError: the spec is wrong, its head does not answer the task's question, it needs side inputs that the task
+            does not have, or the model sees the token that it is to predict.
     """
-    loaded = load_spec(spec, **changes)
+    loaded = spec_for(task, spec, **changes)
     head = head_class(loaded.head.name)
     if reason := head.refuses(task.question):
         raise ValueError(f"head {loaded.head.name!r} cannot do task {task.name!r}: it {reason}")
@@ -48,24 +78,34 @@ def model_for(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = SequenceModel(loaded.model_dump(), **io_for(task))
+    if reason := _cannot_do(model, task):
+        raise ValueError(f"spec {str(loaded)!r} {reason}")
+    return model
+
+
+def _cannot_do(model: SequenceModel, task: Task) -> str | None:
+    """Return why the model cannot do the task, None if it can."""
+    cannot = f"cannot do task {task.name!r}:"
+    if lacking := [name for name in model.body.info.required if name not in task.side]:
+        return f"{cannot} it needs {', '.join(lacking)} beside the inputs, which this data does not have"
     if task.objective.pool is None and not task.sees_whole and not model.body.info.causal:
-        raise ValueError(
-            f"spec {str(loaded)!r} cannot do task {task.name!r}: an output a token must not depend on later tokens, "
-            f"and this model's reach is {model.body.info.reach}"
+        return (
+            f"{cannot} an output a token must not depend on later tokens, and this model's reach is "
+            f"{model.body.info.reach}"
         )
     read = [(model.body, task.sample_length if model.joins else model.fixed_length or task.train_length)]
     read += [] if model.encoder is None else [(model.encoder, task.source_length)]
     for body, length in read:
         limit = body.info.max_length
         if limit is not None and limit < length:
-            raise ValueError(
-                f"spec {str(loaded)!r} takes at most {limit} tokens, task {task.name!r} has {length}"
-            )
-    return model
+            return f"takes at most {limit} tokens, task {task.name!r} has {length}"
+    return None
 
 
 def outputs_of(model: SequenceModel, batch: Batch, call: Call | None = None) -> Tensor:
-    """Return the model's outputs for a batch."""
+    """Return the model's outputs for a batch; side inputs that its mixers do not take are left out."""
+    if side := {name: value for name, value in batch.side.items() if name in model.body.info.side}:
+        call = replace(call or Call(), side=side)
     source = {} if batch.source is None else {"source": batch.source}
     found: Tensor = model(batch.inputs, batch.mask, call=call, **source)
     return found

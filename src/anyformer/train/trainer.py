@@ -7,7 +7,6 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -282,8 +281,8 @@ def cut(batch: Batch, length: int) -> Batch:
     Raises:
         ValueError: there is not one target for each token, or ``length`` does not divide the windows.
     """
-    if batch.source is not None:
-        raise ValueError("short_length is for windows that continue no source")
+    if batch.source is not None or batch.side:
+        raise ValueError("short_length is for windows that continue no source and have no side inputs")
     if not isinstance(batch.inputs, Tensor):
         raise ValueError(
             f"short_length is for windows of tokens or numbers, got fields {', '.join(batch.inputs)}"
@@ -294,8 +293,7 @@ def cut(batch: Batch, length: int) -> Batch:
             f"short_length must divide windows with a target for each token, got {length} for windows of {T} "
             f"and targets {tuple(batch.targets.shape)}"
         )
-    fields = {name: value for name, value in vars(batch).items() if value is not None}
-    return replace(batch, **{k: v.reshape(B * T // length, length, *v.shape[2:]) for k, v in fields.items()})
+    return batch._map(lambda value: value.reshape(B * T // length, length, *value.shape[2:]))
 
 
 def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:

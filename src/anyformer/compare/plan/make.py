@@ -27,10 +27,11 @@ from anyformer.compare.plan.sizes import (
     stated_size,
 )
 from anyformer.compare.plan.storage_url import masked
-from anyformer.models import ModelSpec, load_spec
+from anyformer.models import ModelSpec
 from anyformer.tasks import Task, create_task, is_path
 from anyformer.tasks.fingerprint import Fingerprint, files_of, sample_of_task
 from anyformer.tasks.memory import source_of
+from anyformer.train.models import spec_for
 
 
 class OpenedTask(NamedTuple):
@@ -118,7 +119,7 @@ def _plan_task(
     options: dict[str, Any],
     trust_code: bool,
 ) -> TaskPlan:
-    specs = {name: load_spec(given, trust_code=trust_code) for name, given in models.items()}
+    specs = {name: spec_for(task, given, trust_code=trust_code) for name, given in models.items()}
     wanted = request.parameters or stated_size(task, models, specs)
     if wanted is None:
         tokens = (request.batch_size or default_batch_size(task.sample_length)) * task.sample_length

@@ -23,6 +23,8 @@ from anyformer.train import TrainConfig, Trainer
 
 DOUBLINGS = 5
 LONGEST = 8192
+LONGEST_PAIRS = 1024
+"""The same for models that need facts of all pairs, if their task has no longer sample."""
 
 
 class PeakMemory(TorchDispatchMode):
@@ -69,7 +71,9 @@ def lengths_for(task: Task, model: SequenceModel) -> list[int]:
     """Return the trained length and its doublings, up to the model's ``max_length``; records and grids have one."""
     if model.fixed_length is not None:
         return [task.train_length]
-    limit = min(LONGEST, model.body.info.max_length or LONGEST)
+    info = model.body.info
+    pairs = any(kind.required and kind.of == "pair" for kind in info.side.values())
+    limit = min(max(task.train_length, LONGEST_PAIRS) if pairs else LONGEST, info.max_length or LONGEST)
     before = 1 + task.source_length / task.train_length if model.joins else 1
     found = [task.train_length * 2**i for i in range(DOUBLINGS)]
     return [length for length in found if length * before <= limit] or [task.train_length]
@@ -190,9 +194,10 @@ class _Meter:
 
     def at_length(self, length: int, streams: bool) -> None:
         x, source = self.sample(length), self.source(length)
+        call = self.model.example_call(1, self.model.length(x, source))
 
         def run() -> Tensor:
-            outputs: Tensor = self.model(x, source=source)
+            outputs: Tensor = self.model(x, source=source, call=call)
             return outputs
 
         with torch.no_grad():

@@ -1,0 +1,68 @@
+"""Specs for inputs that are seen whole, or have no order: what a spec leaves unsaid follows the inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from anyformer.mixers import mixers
+from anyformer.models.build import Backbone
+from anyformer.models.spec import ModelSpec, PartSpec
+from anyformer.parts import option_names
+
+
+def both_ways(spec: ModelSpec, grid: tuple[int, ...] | None = None) -> ModelSpec:
+    """Return the spec for inputs that are seen whole; itself if it says whether it is causal.
+
+    Mixers get ``causal=False``. Of the layers that only run one way, every second one is flipped; if those do not go
+    together either, the model stays causal.
+
+    Args:
+        spec: as it was loaded.
+        grid: sizes of the grid that the tokens form, if they do.
+    """
+    if "causal" in spec.model_fields_set or spec.encoder:
+        return spec
+    whole = spec.model_copy(update={"causal": False})
+    if _is_built(whole, grid):
+        return whole
+    layers = list[PartSpec]()
+    forward = True
+    for part in spec.layers:
+        if _is_built(whole.model_copy(update={"layers": [part]}), grid):
+            layers.append(part)
+            continue
+        one_way = _causal(part)
+        layers.append(one_way if forward else PartSpec(name="flip", inner=[[one_way]]))
+        forward = not forward
+    turned = whole.model_copy(update={"layers": layers})
+    return turned if _is_built(turned, grid) else spec
+
+
+def without_order(spec: ModelSpec) -> ModelSpec:
+    """Return the spec for inputs that have no order, without positions; itself if it says which it has."""
+    if "positions" in spec.model_fields_set:
+        return spec
+    return spec.model_copy(update={"positions": PartSpec(name="none")})
+
+
+def _causal(part: PartSpec) -> PartSpec:
+    """Return the part with the mixers in it causal."""
+    inner: list[list[PartSpec]] = [_all_causal(stack) for stack in part.inner]
+    takes = part.name in mixers and "causal" in option_names(mixers, part.name)
+    options = {"causal": True, **part.options} if takes else part.options
+    return part.model_copy(update={"inner": inner, "options": options})
+
+
+def _all_causal(stack: Sequence[PartSpec]) -> list[PartSpec]:
+    return [_causal(part) for part in stack]
+
+
+def _is_built(spec: ModelSpec, grid: tuple[int, ...] | None) -> bool:
+    try:
+        with torch.device("meta"):
+            Backbone(spec, grid=grid)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,44 @@
+"""Specs for inputs that are seen whole, or have no order."""
+
+from __future__ import annotations
+
+import pytest
+
+from anyformer.models import create_model, list_models, load_spec
+from anyformer.models.both_ways import both_ways, without_order
+
+
+def test_mixers_that_can_see_both_ways_do() -> None:
+    assert str(both_ways(load_spec("transformer"))) == "[attention*2] causal=false"
+    assert str(both_ways(load_spec("hydra"))) == str(load_spec("hydra"))
+
+
+def test_every_second_layer_that_runs_one_way_is_flipped() -> None:
+    found = both_ways(load_spec("[mamba, attention, mamba, hgrn2]"))
+    assert str(found) == (
+        "[mamba(causal=true), attention, flip([mamba(causal=true)]), hgrn2(causal=true)] causal=false"
+    )
+    info = create_model(found, vocab_size=3, dim=16).body.info
+    assert info.reach == (None, None)
+
+
+@pytest.mark.parametrize("name", [name for name in list_models() if not load_spec(name).encoder])
+def test_every_model_is_built(name: str) -> None:
+    spec = load_spec(name, dim=16)
+    assert create_model(both_ways(without_order(spec)), vocab_size=5)
+
+
+def test_what_a_spec_says_stays() -> None:
+    for line in ("transformer causal=true", "mamba causal=true positions=alibi", "[attention] causal=false"):
+        spec = load_spec(line)
+        assert both_ways(spec) == spec
+        assert both_ways(load_spec(spec)) == spec  # a spec knows what it was told
+    assert without_order(load_spec("transformer")).positions.name == "none"
+    assert without_order(load_spec("transformer positions=alibi")).positions.name == "alibi"
+
+
+def test_what_cannot_be_turned_stays_causal() -> None:
+    found = both_ways(load_spec("ranker([neural_processor(context_len=64)], split=16)"))
+    assert create_model(found, vocab_size=3, dim=16, channel=None, positions="none")
+    whole = load_spec({"layers": "[attention(conv_width=3)]", "causal": True})
+    assert both_ways(whole) == whole
