@@ -94,6 +94,52 @@ class Table:
         return repr(column.tolist()[0]) if len(column) else "nothing"
 
 
+def stacked(table: Table, more: Table, named: str) -> Table:
+    """Return the rows of two tables as one; ``named`` is the option that named the second file.
+
+    Raises:
+        DataError: their columns differ, by name or by type.
+    """
+    for one, other in ((table, more), (more, table)):
+        if absent := [repr(name) for name in one.frame.columns if name not in other.frame.columns]:
+            raise DataError(
+                f"{named}: {other.path} has no column {', '.join(absent[:3])}, which {one.path} has; both must have "
+                "the same columns"
+            )
+    frame, written = {}, Written()
+    for name in table.frame.columns:
+        columns = [part.frame[name].reset_index(drop=True) for part in (table, more)]
+        kinds = {
+            column.dtype.kind in "biuf" or str(column.dtype) == "boolean"
+            for column in columns
+            if column.notna().any()
+        }
+        if len(kinds) > 1:
+            texts, numbers = (table, more) if columns[1].dtype.kind in "biuf" else (more, table)
+            raise DataError(
+                f"{named}: column {name!r} holds numbers in {numbers.path} and texts in {texts.path}, such as "
+                f"{texts.shown(name)}"
+            )
+        frame[name] = pd.concat(columns, ignore_index=True)
+        if all(name in part.written for part in (table, more)):
+            written[name] = pd.concat([part.written[name] for part in (table, more)], ignore_index=True)
+    return replace(
+        table,
+        frame=pd.DataFrame(frame),
+        written=written,
+        notes={
+            name: [*table.notes.get(name, []), *more.notes.get(name, [])]
+            for name in {**table.notes, **more.notes}
+        },
+        marks={
+            name: {**table.marks.get(name, {}), **more.marks.get(name, {})}
+            for name in {**table.marks, **more.marks}
+        },
+        refusals={**more.refusals, **table.refusals},
+        remarks=[*table.remarks, *(f"{more.path.name}: {remark}" for remark in more.remarks)],
+    )
+
+
 def read_csv(path: Path, convention: Convention) -> Table:
     """Read a table with a header line, separated by commas, semicolons, tabs, bars or blanks."""
     cells = without_margins(read_cells(path))

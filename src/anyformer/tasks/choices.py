@@ -34,8 +34,14 @@ class Choices:
     horizon: int | None = None
     quantiles: Sequence[float] | None = None
     length: int | None = None
+    split: str | None = None
     convention: Convention = field(default_factory=Convention)
     seed: int = 0
+
+    @property
+    def split_column(self) -> list[str]:
+        """The column that names the split of each row, if there is one."""
+        return [] if self.split is None else [self.split]
 
     def layout(self, table: Table, **fields: Any) -> DataLayout:
         """Return how the table was read, so that new ones are read alike."""

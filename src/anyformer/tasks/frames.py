@@ -60,7 +60,7 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task:
     if choices.kind == "forecast" or (choices.kind is None and dated is not None and not by_group):
         kinds = f"{option('kind', 'classify')} or {option('kind', 'regress')}"
         choices.refuse(
-            "forecasts", "text", "length", "categories", instead=f"{kinds} predicts rows or groups"
+            "forecasts", "text", "length", "categories", "split", instead=f"{kinds} predicts rows or groups"
         )
         if choices.kind is None:
             remarks.append(f"a table with dates is forecast; give {kinds} to predict each row")
@@ -96,13 +96,15 @@ def _chosen(table: Table, given: dict[str, Any]) -> tuple[Choices, Table, list[s
         categories=columns_named(table, given.pop("category"), "category"),
         **given,
     )
-    for name in [choices.text] if choices.text else []:
-        columns_named(table, [name], "text")
+    for argument, name in (("text", choices.text), ("split", choices.split)):
+        if name is not None:
+            columns_named(table, [name], argument)
     asked = {
         *choices.targets,
         *choices.groups,
         *dated_columns(frame, choices.date),
         choices.text,
+        choices.split,
         *choices.keep,
         *choices.categories,
     }

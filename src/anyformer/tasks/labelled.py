@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from hashlib import blake2b
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,13 +14,13 @@ from anyformer.metrics import create_metric
 from anyformer.objectives import Classify, Regress
 from anyformer.questions import Question
 from anyformer.spelling import option
-from anyformer.tasks.base import SPLITS, Batch, Reference, Split, Task
+from anyformer.tasks.base import Batch, Reference, Split, Task
 from anyformer.tasks.categories import Category, describe_categories
 from anyformer.tasks.encoding import DataLayout, LabelledEncoding, Standard, as_tensors
 from anyformer.tasks.references import references_for
+from anyformer.tasks.splits import hashes, split_alike, split_as_given
 
 FEWEST = 20
-SHARES = (0.7, 0.15, 0.15)
 MOST = 0.8
 """Largest share of one class that is not pointed out."""
 
@@ -44,6 +42,7 @@ class LabelledTask(Task):
         vocab_size: number of tokens.
         layout: how the data was read, where new data can be read in the same way; needed with ``texts``.
         texts: categories by name, ``(N, T)`` texts or None, or ``(N,)`` where each sequence is a record of its columns.
+        split: ``(N,)`` names of the splits that the user put the sequences into, in place of the above.
         name, seed: of the task.
         facts, remarks: from the reader of the data.
     """
@@ -61,6 +60,7 @@ class LabelledTask(Task):
         vocab_size: int | None = None,
         layout: DataLayout | None = None,
         texts: Mapping[str, np.ndarray] | None = None,
+        split: np.ndarray | None = None,
         seed: int = 0,
         facts: dict[str, Any] | None = None,
         remarks: Sequence[str] = (),
@@ -77,7 +77,11 @@ class LabelledTask(Task):
                 f"{name}: the target has only one value, {self.classes[0]!r}: nothing to learn{lost}"
             )
         texts = dict(texts or {})
-        self._index = split_alike(x, mask, y if classes is not None else None, seed, name, lost, texts)
+        samples, labels = [x, *texts.values()], y if classes is not None else None
+        if split is None:
+            self._index = split_alike(samples, mask, labels, seed, name, lost)
+        else:
+            self._index = split_as_given(split, samples, mask, labels, seed, name, self._remarks)
         self.vocab_size = vocab_size
         self._values, self._layout = list(values), layout
         self._standard: Standard | None = None
@@ -180,8 +184,8 @@ class LabelledTask(Task):
         rows = self._index[split]
         codes: dict[bytes, int] = {}
         parts = list(self._x.values()) if isinstance(self._x, dict) else [self._x]
-        hashes = _hashes([part[rows] for part in parts], None if self._mask is None else self._mask[rows])
-        return np.array([codes.setdefault(key, len(codes)) for key in hashes])
+        keys = hashes([part[rows] for part in parts], None if self._mask is None else self._mask[rows])
+        return np.array([codes.setdefault(key, len(codes)) for key in keys])
 
     @property
     def question(self) -> Question:
@@ -239,53 +243,3 @@ def imbalance(classes: Sequence[str], counts: np.ndarray) -> list[str]:
         f"{100 * share:.1f} % of the sequences have the class {classes[most]!r}, so that always telling it is as often "
         f"right; {' or '.join(option('metric', name) for name in balanced)} gives all classes the same weight"
     ]
-
-
-def split_alike(
-    x: np.ndarray,
-    mask: np.ndarray | None,
-    labels: np.ndarray | None,
-    seed: int,
-    name: str = "data",
-    lost: str = "",
-    texts: Mapping[str, np.ndarray] = MappingProxyType({}),
-) -> dict[Split, np.ndarray]:
-    """Return the indices of samples in the three splits: stratified by label, in order of hash, equal ones together.
-
-    ``lost`` ends the message if too few samples are different: what was left out of them.
-    """
-    alike: dict[bytes, list[int]] = {}
-    for number, key in enumerate(_hashes([x, *texts.values()], mask, seed)):
-        alike.setdefault(key, []).append(number)
-    strata: dict[int, list[bytes]] = {}
-    for key_bytes in sorted(alike):
-        label = 0 if labels is None else int(labels[alike[key_bytes][0]])
-        strata.setdefault(label, []).append(key_bytes)
-    parts: dict[Split, list[int]] = {split: [] for split in SPLITS}
-    for keys in strata.values():
-        test = int(SHARES[2] * len(keys) + 0.5)
-        valid = min(int(SHARES[1] * len(keys) + 0.5), len(keys) - test)
-        ends = {"test": (0, test), "valid": (test, test + valid), "train": (test + valid, len(keys))}
-        for split in SPLITS:
-            for key_bytes in keys[slice(*ends[split])]:
-                parts[split].extend(alike[key_bytes])
-    for split in SPLITS:
-        if not parts[split]:
-            raise DataError(
-                f"{name}: only {len(alike)} different sequences: too few for train, validation and test{lost}"
-            )
-    return {split: np.array(sorted(part)) for split, part in parts.items()}
-
-
-def _hashes(parts: list[np.ndarray], mask: np.ndarray | None, seed: int = 0) -> Iterator[bytes]:
-    """A hash of what is real in each sample of arrays ``(N, ...)``."""
-    salt = b"%016d" % (seed % 10**16)
-    for number in range(len(parts[0])):
-        found = blake2b(digest_size=16, salt=salt)
-        for part in parts:
-            real = part[number] if mask is None else part[number][mask[number]]
-            texts = part.dtype == object
-            found.update(
-                repr(np.asarray(real).tolist()).encode() if texts else np.ascontiguousarray(real).tobytes()
-            )
-        yield found.digest()

@@ -23,6 +23,7 @@ from anyformer.tasks.choices import Choices, fields_of_dates, note_missing, note
 from anyformer.tasks.columns import counters, input_columns
 from anyformer.tasks.labelled import LabelledTask, check_enough
 from anyformer.tasks.labels import has_target, targets_of
+from anyformer.tasks.splits import splits_of
 
 LONGEST_TEXT = 512
 
@@ -92,7 +93,7 @@ def open_rows(table: Table, choices: Choices, dated: Dates | None, remarks: list
 
     With categories a row is a record, whose fields are its numbers and its categories.
     """
-    used = {*choices.targets, *(dated.reading.columns if dated else ())}
+    used = {*choices.targets, *choices.split_column, *(dated.reading.columns if dated else ())}
     if dated is not None:
         remarks.append(f"left out: {dated.name!r}, the date, as each row is a sequence of its own")
     known = has_target(table, choices.targets, choices.kind, remarks)
@@ -104,6 +105,7 @@ def open_rows(table: Table, choices: Choices, dated: Dates | None, remarks: list
         "classes": classes,
         "values": choices.targets,
         "seed": choices.seed,
+        "split": splits_of(table, choices.split, remarks) if choices.split else None,
     }
     notes = list[str]()
     named = {*used, *choices.categories}
@@ -150,7 +152,8 @@ def _rows_of_text(
 ) -> LabelledTask:
     """Return the task of the texts; ``alone`` if no other column is an input, for reasons among the remarks."""
     choices.refuse(f"rows that are read as the text of {text!r}", "keep", "categories")
-    others = [repr(name) for name in table.frame.columns if name != text and name not in choices.targets]
+    apart = {text, *choices.targets, *choices.split_column}
+    others = [repr(name) for name in table.frame.columns if name not in apart]
     if others:
         instead = "" if alone else f"; {option('drop', text)} reads numbers instead"
         remarks.append(
@@ -247,7 +250,10 @@ def open_groups(
     table: Table, choices: Choices, groups: pd.Series, dated: Dates | None, remarks: list[str]
 ) -> LabelledTask:
     """Return the task with a sequence for each group: its rows, in order of date if there is one."""
-    used = {*choices.targets, *choices.groups, *(dated.reading.columns if dated else ())}
+    used = {
+        *(*choices.targets, *choices.groups, *choices.split_column),
+        *(dated.reading.columns if dated else ()),
+    }
     known = has_target(table, choices.targets, choices.kind, remarks)
     for name in choices.groups:
         remarks.extend(table.of_marks(name))
@@ -273,6 +279,7 @@ def open_groups(
         order, values = order[places], values[places]
         texts = {name: column[places] for name, column in texts.items()}
     codes, different = pd.factorize(groups[order])
+    split = splits_of(table, choices.split, remarks, groups[order]) if choices.split else None
     firsts = order[[int(np.argmax(codes == code)) for code in range(len(different))]]
     y, classes = targets_of(
         replace(table, frame=table.frame.loc[firsts]), choices.targets, choices.kind, remarks
@@ -288,7 +295,7 @@ def open_groups(
     facts = {"rows": len(order), "groups": len(different), "columns": [*names, *texts]}
     return LabelledTask(
         x, y, mask=mask, texts=sequences, name=table.path.stem, classes=classes, values=choices.targets, layout=layout,
-        seed=choices.seed, facts=facts, remarks=remarks,
+        split=split, seed=choices.seed, facts=facts, remarks=remarks,
     )  # fmt: skip
 
 

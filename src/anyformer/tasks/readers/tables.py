@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,11 +12,12 @@ from anyformer.tables.files import READ
 from anyformer.tables.formats import REFUSED, refused
 from anyformer.tables.numbercells import Convention
 from anyformer.tables.packed import suffix_of
-from anyformer.tasks.base import Task
+from anyformer.tasks.base import Split, Task
 from anyformer.tasks.choices import check_kind
 from anyformer.tasks.frames import open_frame
 from anyformer.tasks.readers import register_reader
 from anyformer.tasks.readers._base import Reader
+from anyformer.tasks.splits import COLUMN, check_splits, with_files
 
 KINDS = ("forecast", "classify", "regress")
 
@@ -28,7 +30,13 @@ class Tables(Reader):
     rank = -1
     sections = {
         "tables that are forecast": ("context", "horizon", "quantiles"),
-        "tables whose rows or groups are classified or regressed": ("text", "length"),
+        "tables whose rows or groups are classified or regressed": (
+            "text",
+            "length",
+            "split",
+            "valid",
+            "test",
+        ),
     }
 
     @classmethod
@@ -55,6 +63,9 @@ class Tables(Reader):
         horizon: int | None = None,
         quantiles: float | Sequence[float] | None = None,
         length: int | None = None,
+        split: str | None = None,
+        valid: str | None = None,
+        test: str | None = None,
         decimal: str | None = None,
         thousands: str | None = None,
         missing: str | Sequence[str] | None = None,
@@ -81,6 +92,8 @@ class Tables(Reader):
             context, horizon: of a forecast, in steps.
             quantiles: levels of quantiles to forecast in place of values, as 0.1, 0.5, 0.9.
             length: bytes in a window of text, or the most bytes taken of each text, or rows of each group.
+            split: the column that says of each row, or group, whether it is train, valid or test.
+            valid, test: files with the rows, or groups, of these splits; the data is then for training.
             decimal: the decimal mark of numbers, "." or ","; found where not given.
             thousands: the thousands separator, one of ``, . '`` and a blank, or "" for none; found where not given.
             missing: texts that stand for a missing value, instead of NA, null, None and the like; "" for empty cells
@@ -103,6 +116,9 @@ class Tables(Reader):
             "horizon": horizon, "length": length,
             "quantiles": [quantiles] if isinstance(quantiles, int | float) else quantiles,
         }  # fmt: skip
-        return open_frame(
-            READ[suffix_of(path)](path, convention), {**said, "convention": convention, "seed": seed}
-        )
+        table = READ[suffix_of(path)](path, convention)
+        files: dict[Split, str | None] = {"valid": valid, "test": test}
+        check_splits(split, files, path)
+        if test is not None:
+            table, split = with_files(replace(table, convention=convention), files), COLUMN
+        return open_frame(table, {**said, "split": split, "convention": convention, "seed": seed})
