@@ -81,8 +81,8 @@ def test_check_of_a_model_holds_it_whole_too(run: Run, monkeypatch: pytest.Monke
     code, text = run("check", "encoder_decoder", "--law", "independence", "--law", "pooling", "--workers", 1)
     assert code == 0 and "laws over whole models" in text and "3 cases, 0 broken" in text
     monkeypatch.setattr(
-        "anyformer.models.EncoderDecoder.encode",
-        lambda model, source, mask=None, call=None: Context(model.source_embed(source).flip(0)),
+        "anyformer.models.SequenceModel.encode",
+        lambda model, source, call=None: Context(model.source_embed(source.inputs).flip(0)),
     )
     code, text = run("check", "model:encoder_decoder", "--law", "independence", "--workers", 1)
     assert code == 1 and "BROKEN   model:encoder_decoder: independence" in text

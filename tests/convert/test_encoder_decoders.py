@@ -47,9 +47,7 @@ def test_every_parameter_has_a_source_in_the_right_layer(kind: str) -> None:
     encoder = {
         key for name, source in found.items() if name.startswith("encoder.stack.") for key in source.keys
     }
-    decoder = {
-        key for name, source in found.items() if name.startswith("decoder.stack.") for key in source.keys
-    }
+    decoder = {key for name, source in found.items() if name.startswith("body.stack.") for key in source.keys}
     assert all(key.startswith("encoder.") for key in encoder) and all(
         key.startswith("decoder.") for key in decoder
     )

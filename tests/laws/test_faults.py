@@ -10,9 +10,11 @@ import torch
 
 from anyformer import Call
 from anyformer.laws import LAWS, MODEL_LAWS, OP_LAWS, Case, LawBroken, check_case, check_mixer
-from anyformer.laws.faults import FAULTS, MODEL_FAULTS, OP_FAULTS, Fault, Sound, model_case, op_case
-from anyformer.models import EncoderDecoder, SequenceModel
+from anyformer.laws.faults import FAULTS, MODEL_FAULTS, OP_FAULTS, Fault, Form, Sound, model_case, op_case
+from anyformer.models import SequenceModel
 from anyformer.user_code import load_file
+
+FORMS: tuple[Form, ...] = ("alone", "joined")
 
 for file in sorted((Path(__file__).parent / "faults").glob("*.py")):
     load_file(str(file))
@@ -44,8 +46,8 @@ def test_every_law_over_whole_models_has_a_fault_and_lets_sound_ones_pass(law: s
         f"plant a model that breaks {law!r} in tests/laws/faults"
     )
     for sound in (
-        model_case(EncoderDecoder),
-        *(model_case(SequenceModel, pool=p) for p in (None, "mean", "last")),
+        model_case(SequenceModel, "encoded"),
+        *(model_case(SequenceModel, form, pool=p) for form in FORMS for p in (None, "mean", "last")),
     ):
         MODEL_LAWS[law](sound)
 

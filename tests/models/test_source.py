@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from anyformer.models import EncoderDecoder, SequenceModel, create_model, load_spec
+from anyformer.models import SequenceModel, create_model
 from anyformer.models.size import count_parameters, flops_per_token
 from anyformer.schema import Stream
 
@@ -69,26 +69,6 @@ def test_streaming_after_the_source(spec: str) -> None:
 def test_a_model_without_a_source_starts_where_it_streams() -> None:
     model, x = build("mamba", source=None), tokens(2, 5)
     assert torch.equal(model.start(x)[0], model.stream(x, model.init_state(2))[0])
-
-
-def test_the_numbers_of_an_encoder_decoder_are_those_of_its_old_class() -> None:
-    old = EncoderDecoder(load_spec("encoder_decoder", dim=16).model_dump(), WORDS).double().eval()
-    new = build("encoder_decoder")
-    names = {"target_embed.": "embed.", "decoder.": "body."}
-    held = {}
-    for name, value in old.state_dict().items():
-        for before, after in names.items():
-            name = after + name.removeprefix(before) if name.startswith(before) else name
-        held[name] = value
-    new.load_state_dict(held)
-    source, x = tokens(2, 6), tokens(2, 5)
-    mask = torch.tensor([[True] * 4 + [False] * 2, [True] * 6])
-    assert torch.equal(new(x, source=Stream(source, mask)), old(source, x, mask))
-    torch.manual_seed(0)
-    fresh = create_model("encoder_decoder", vocab_size=WORDS, source={"vocab_size": WORDS})
-    torch.manual_seed(0)
-    again = EncoderDecoder(load_spec("encoder_decoder").model_dump(), WORDS)
-    assert [p.sum() for p in fresh.parameters()] == [p.sum() for p in again.parameters()]
 
 
 @pytest.mark.parametrize("spec", ["mamba", "[attention] causal=False", "encoder_decoder depth=1"])

@@ -38,7 +38,7 @@ class EncoderDecoderArchitecture:
     depths: tuple[str, str] = ("encoder_layers", "decoder_layers")
     head: str = "lm_head"
     tied_head: str = "shared.weight"
-    embed: str = "target_embed.weight"
+    embed: str = "embed.weight"
     vocab: str = "vocab_size"
     unused: str = r"(encoder|decoder)\.embed_tokens\.weight$"
 
@@ -60,7 +60,7 @@ class EncoderDecoderArchitecture:
     def sources(self, config: Config) -> dict[str, Source]:
         """Return the table with its layers written out."""
         table = {ours: scaled(theirs, config, 0) for ours, theirs in self.whole.items()}
-        stacks = (("encoder", self.encoder, 2), ("decoder", self.decoder, 3))
+        stacks = (("encoder", self.encoder, 2), ("body", self.decoder, 3))
         for (stack, layers, width), blocks, depth in zip(stacks, self.blocks, self.depths, strict=True):
             for layer in range(need(config, depth)):
                 numbers = {
@@ -177,11 +177,11 @@ LED = EncoderDecoderArchitecture(
     base="led.",
     blocks=("encoder.layers.{layer}.", "decoder.layers.{layer}."),
     whole={
-        "target_embed": "shared",
+        "embed": "shared",
         "encoder.embed.weight": "encoder.embed_positions.weight",
-        "decoder.embed.weight": "decoder.embed_positions.weight",
+        "body.embed.weight": "decoder.embed_positions.weight",
         "encoder.embed_norm": "encoder.layernorm_embedding",
-        "decoder.embed_norm": "decoder.layernorm_embedding",
+        "body.embed_norm": "decoder.layernorm_embedding",
         "head.weight": "lm_head.weight",
         "head.bias": Source("final_logits_bias", Tensor.flatten),
     },
@@ -243,10 +243,10 @@ PEGASUS_X = EncoderDecoderArchitecture(
     base="model.",
     blocks=("encoder.layers.{layer}.", "decoder.layers.{layer}."),
     whole={
-        "target_embed": Source("shared", scale=_embed_scale),
+        "embed": Source("shared", scale=_embed_scale),
         "encoder.prefix": "encoder.embed_global.weight",
         "encoder.stack.residual.last": "encoder.layer_norm",
-        "decoder.stack.residual.last": "decoder.layer_norm",
+        "body.stack.residual.last": "decoder.layer_norm",
         "head": "lm_head",
     },
     encoder={
@@ -338,9 +338,9 @@ LONGT5 = EncoderDecoderArchitecture(
     depths=("num_layers", "num_decoder_layers"),
     blocks=("encoder.block.{layer}.", "decoder.block.{layer}."),
     whole={
-        "target_embed": "shared",
+        "embed": "shared",
         "encoder.stack.residual.last": "encoder.final_layer_norm",
-        "decoder.stack.residual.last": "decoder.final_layer_norm",
+        "body.stack.residual.last": "decoder.final_layer_norm",
         "head": Source("lm_head", scale=_head_scale),
     },
     encoder={  # all layers share the position biases of the first one

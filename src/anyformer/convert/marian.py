@@ -130,11 +130,12 @@ class _Recorder(Mapping[str, Tensor]):
 
 def _source(name: str, tensors: Mapping[str, Tensor]) -> Tensor:
     """Return the tensor of transformers for one of our parameters."""
-    if name == "target_embed.weight":
+    if name == "embed.weight":
         return _tensor(tensors, "model.shared.weight")
     if name == "head.bias":
         return _tensor(tensors, "final_logits_bias")[0]
-    side, _, kind, *rest = name.split(".")
+    part, _, kind, *rest = name.split(".")
+    side = "encoder" if part == "encoder" else "decoder"
     names = ["self_attn", "fc"] if side == "encoder" else ["self_attn", "encoder_attn", "fc"]
     number = int(rest[1] if kind == "residual" else rest[0])
     layer = f"model.{side}.layers.{number // len(names)}"

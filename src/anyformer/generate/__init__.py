@@ -9,11 +9,16 @@ from torch import Tensor
 
 from anyformer.contract import Context
 from anyformer.precision import widen
+from anyformer.schema import Stream
 from anyformer.state import State
 
 
 class StreamingModel(Protocol):
-    """The methods of a model that :func:`generate` calls."""
+    """The methods of a model that :func:`generate` calls; ``start`` only for one with a source."""
+
+    def start(
+        self, x: Tensor, mask: Tensor | None = None, *, source: Stream | None = None
+    ) -> tuple[Tensor, State]: ...
 
     def init_state(self, batch_size: int) -> State: ...
 
@@ -30,6 +35,7 @@ def generate(
     *,
     mask: Tensor | None = None,
     context: Context | None = None,
+    source: Stream | None = None,
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
@@ -41,7 +47,8 @@ def generate(
     Args:
         prompt: (B, T) int64, at least one token each.
         mask: (B, T) bool, real tokens of the prompts; padding may be on either side.
-        context: a sequence that the model attends to beside its own tokens, e.g. ``EncoderDecoder.encode(source)``.
+        context: a sequence that the model attends to beside its own tokens.
+        source: the sequence that the prompts continue, for a model with one.
         temperature: 0 takes the likeliest token; otherwise logits are divided by it.
         top_k: sample from the ``top_k`` likeliest tokens.
         top_p: sample from the smallest set of tokens that holds this much probability (Holtzman 2019).
@@ -59,7 +66,10 @@ def generate(
     if module is not None:
         module.eval()
     B = prompt.shape[0]
-    logits, state = model.stream(prompt, model.init_state(B), mask, context=context)
+    if source is None:
+        logits, state = model.stream(prompt, model.init_state(B), mask, context=context)
+    else:
+        logits, state = model.start(prompt, mask, source=source)
     logits = _last(logits, mask)
     finished = torch.zeros(B, dtype=torch.bool, device=prompt.device)
     drawn = []

@@ -10,21 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.laws.case import Case
-from anyformer.laws.models.cases import VOCABULARY, Model, ModelCase
+from anyformer.laws.models.cases import SOURCE, VOCABULARY, ModelCase
 from anyformer.laws.ops.cases import OpCase, Sizes
-from anyformer.models import EncoderDecoder, load_spec
+from anyformer.models import SequenceModel, load_spec
 from anyformer.ops.scan import scan
 from anyformer.state import State
 
 T = TypeVar("T", bound=type[Mixer])
-W = TypeVar("W", bound=type[Model])
+W = TypeVar("W", bound=type[SequenceModel])
 F = TypeVar("F", bound=Callable[[Tensor], Tensor])
 
 
@@ -98,24 +98,29 @@ def breaks(law: str, words: str = "") -> Callable[[T], T]:
     return plant
 
 
-def model_case(model: type[Model], **options: Any) -> ModelCase:
+Form = Literal["alone", "joined", "encoded"]
+"""A stack without a source, one that reads it as the beginning of its sequence, or an encoder-decoder."""
+
+
+def model_case(model: type[SequenceModel], form: Form = "alone", **options: Any) -> ModelCase:
     """Make a case of a small model of a class, with options of its constructor."""
-    name = "encoder_decoder" if issubclass(model, EncoderDecoder) else "transformer"
-    spec = load_spec(name, dim=16, depth=1).model_dump()
-    return ModelCase(model.__name__, lambda: model(spec, VOCABULARY, **options))
+    spec = load_spec("encoder_decoder" if form == "encoded" else "transformer", dim=16, depth=1).model_dump()
+    given = options if form == "alone" else {**options, "source": SOURCE}
+    return ModelCase(model.__name__, lambda: model(spec, VOCABULARY, **given))
 
 
-def breaks_model(law: str, words: str, **options: Any) -> Callable[[W], W]:
-    """Decorator: plant a subclass of ``SequenceModel`` or ``EncoderDecoder`` that must break a law over whole models.
+def breaks_model(law: str, words: str, form: Form = "alone", **options: Any) -> Callable[[W], W]:
+    """Decorator: plant a subclass of ``SequenceModel`` that must break a law over whole models.
 
     Args:
         law: name of the law.
         words: regular expression for the message of the law.
+        form: how the model reads a source, if it has one.
         options: options of its constructor.
     """
 
     def plant(model: W) -> W:
-        MODEL_FAULTS.append(Fault(model.__name__, law, model_case(model, **options), words))
+        MODEL_FAULTS.append(Fault(model.__name__, law, model_case(model, form, **options), words))
         return model
 
     return plant

@@ -1,7 +1,8 @@
 """Whole architectures: an embedding, a body built from a spec, and a head."""
 
+from anyformer.models.encoder_decoder import EncoderDecoder
 from anyformer.models.names import list_models, models, register_model
-from anyformer.models.sequence import EncoderDecoder, SequenceModel, create_model
+from anyformer.models.sequence import SequenceModel, create_model
 from anyformer.models.size import match_parameters
 from anyformer.models.spec import ModelSpec, PartSpec, load_spec, named_fields
 

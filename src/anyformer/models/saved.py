@@ -50,7 +50,7 @@ def _take_dtypes(model: nn.Module, weights: Path) -> None:
     """Set the dtypes of the parameters to those that they were saved in."""
     with safe_open(weights, "pt") as stored:
         names = set(stored.keys())
-        for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        for name, tensor in model.state_dict(keep_vars=True).items():  # shared ones by each of their names
             if name in names and tensor.is_floating_point():
                 tensor.data = tensor.data.to(stored.get_tensor(name).dtype)
 

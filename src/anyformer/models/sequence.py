@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from anyformer.contract import Call, Context
 from anyformer.embed import Embedder, embedding, source_embedding
-from anyformer.heads import Head, Loss, Pool, create_head, head_class
-from anyformer.layers.linear import Linear
+from anyformer.heads import Head, Loss, Pool, create_head
 from anyformer.layers.norms import create_norm
 from anyformer.models.build import Backbone, decoder_of, encoder_of
 from anyformer.models.saved import SavedModel
@@ -284,15 +283,17 @@ class SequenceModel(nn.Module, SavedModel):
         )
 
     def _embed(self, x: Tensor | Values) -> Tensor:
-        self.inputs.check(x)
-        h = self.embed(x)
-        return self.embed_norm(h * self.spec.dim**0.5 if self.spec.scale_embeddings else h)
+        return self._vectors(self.inputs, self.embed, x, "x")
 
     def _embed_source(self, source: Stream) -> Tensor:
         assert self.source is not None
-        self.source.check(source.inputs, "source")
-        h = self.source_embed(source.inputs)
-        return self.embed_norm(h * self.spec.dim**0.5 if self.spec.scale_embeddings else h)
+        return self._vectors(self.source, self.source_embed, source.inputs, "source")
+
+    def _vectors(self, facts: InputFacts, embed: nn.Module, x: Tensor | Values, name: str) -> Tensor:
+        facts.check(x, name)
+        h = embed(x)
+        scaled = self.spec.scale_embeddings and (facts.vocab_size is not None or self.encoder is None)
+        return self.embed_norm(h * self.spec.dim**0.5 if scaled else h)
 
 
 class _Given(NamedTuple):
@@ -334,98 +335,6 @@ def _joined_mask(before: Tensor | None, mask: Tensor | None, source: Tensor, x: 
                 f"{tuple(given.shape)} {given.dtype}"
             )
     return torch.cat([before, mask], 1)
-
-
-class EncoderDecoder(nn.Module, SavedModel):
-    """A model that predicts a target sequence token by token, attending to a source sequence.
-
-    Args:
-        spec: fields of a :class:`ModelSpec` with an ``encoder``.
-        vocab_size: tokens of the target, and of the source if it has tokens.
-        num_features: features of the source, if it has no tokens.
-    """
-
-    def __init__(self, spec: dict[str, Any], vocab_size: int, num_features: int | None = None) -> None:
-        super().__init__()
-        self.spec = ModelSpec.model_validate(spec)
-        if not self.spec.encoder:
-            raise ValueError("the spec has no encoder: build it with anyformer.models.SequenceModel")
-        if self.spec.embed is not None:
-            raise ValueError(f"embed must be left out of an encoder-decoder's spec, got {self.spec.embed}")
-        _check_sizes(vocab_size=vocab_size, num_features=num_features)
-        self.vocab_size, self.num_features = vocab_size, num_features
-        self.target_facts = InputFacts(vocab_size=vocab_size)
-        self.source_facts = (
-            self.target_facts if num_features is None else InputFacts(num_features=num_features)
-        )
-        D = self.spec.dim
-        self.target_embed = nn.Embedding(vocab_size, D)
-        nn.init.normal_(self.target_embed.weight, std=D**-0.5)
-        self.source_embed = self.target_embed if num_features is None else Linear(num_features, D)
-        self.encoder, self.decoder = encoder_of(self.spec), decoder_of(self.spec)
-        head = self.spec.head
-        if head_class(head.name).sees_whole:
-            raise ValueError(
-                f"head {head.name!r} answers after the last element, and a decoder tells the next one"
-            )
-        self.head = create_head(
-            head.name, D, vocab_size, bias=bool(self.spec.head_bias), options=head.options
-        )
-        if self.spec.tie_embeddings:
-            self.head.weight = self.target_embed.weight
-        self.scale = D**0.5 if self.spec.scale_embeddings else 1.0
-
-    def encode(self, source: Tensor, mask: Tensor | None = None, *, call: Call | None = None) -> Context:
-        """Encode source (B, S) int64 or (B, S, F) float with mask (B, S) as the decoder's context."""
-        tokens = None if self.num_features is not None else self.vocab_size
-        self.source_facts.check(source, "source")
-        x = self.source_embed(source)
-        x = x if tokens is None else x * self.scale
-        return Context(self.encoder(x, mask=mask, call=call), mask)
-
-    def forward(
-        self,
-        source: Tensor,
-        target: Tensor,
-        source_mask: Tensor | None = None,
-        target_mask: Tensor | None = None,
-        *,
-        call: Call | None = None,
-        source_call: Call | None = None,
-    ) -> Tensor:
-        """Return logits (B, T, vocab_size): at each token of the target (B, T), those of the next token.
-
-        ``call`` is the decoder's and ``source_call`` the encoder's.
-        """
-        x = self._embed_target(target)
-        context = self.encode(source, source_mask, call=source_call)
-        return self.head(self.decoder(x, mask=target_mask, context=context, call=call))
-
-    def _embed_target(self, target: Tensor) -> Tensor:
-        self.target_facts.check(target, "target")
-        return self.scale * self.target_embed(target)
-
-    def init_state(self, batch_size: int) -> State:
-        """Return the decoder's state before its first token."""
-        return self.decoder.init_state(batch_size)
-
-    def stream(
-        self,
-        target: Tensor,
-        state: State,
-        mask: Tensor | None = None,
-        *,
-        context: Context | None = None,
-        call: Call | None = None,
-    ) -> tuple[Tensor, State]:
-        """Return logits of the next target tokens and the new state; pass ``context`` of ``encode`` with the first."""
-        x = self._embed_target(target)
-        h, state = self.decoder.stream(x, state, mask=mask, context=context, call=call)
-        return self.head(h), state
-
-    def num_parameters(self) -> int:
-        """Return the number of trainable parameters, shared ones counted once."""
-        return sum(p.numel() for p in self.parameters())
 
 
 def create_model(

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from anyformer.channels import channels
-from anyformer.models.sequence import EncoderDecoder, SequenceModel
+from anyformer.models.encoder_decoder import EncoderDecoder
+from anyformer.models.sequence import SequenceModel
 from anyformer.models.spec import ModelSpec
 from anyformer.ops import FlopCounter
 from anyformer.parts import option_names

@@ -239,20 +239,18 @@ class NGram(Reference):
         return p
 
 
-class FittedReference(Reference):
-    """A model of scikit-learn, by default a linear one, its penalty chosen by the validation split."""
+class _Fitted(Reference):
+    """A linear model of scikit-learn, its penalty chosen by the validation split."""
 
     penalties: tuple[float, ...] = (0.01, 1.0, 100.0)
-    samples: int = FIT_SAMPLES
-    """The most samples that it is fitted on."""
 
     @abstractmethod
     def features(self, batch: Batch) -> Any:
         """Return the batch as a matrix ``(B, features)``, dense or sparse."""
 
-    def fit(self, task: Task) -> FittedReference:
+    def fit(self, task: Task) -> _Fitted:
         """Fit one model for each penalty and keep the best on the validation split."""
-        batch = task.train_sample(self.samples)
+        batch = task.train_sample(FIT_SAMPLES)
         targets = batch.targets.numpy().reshape(len(batch), -1)
         x, y = self.features(batch), targets
         unknown = np.isnan(targets)
@@ -298,7 +296,7 @@ class FittedReference(Reference):
         return logits
 
 
-class FlatLinear(FittedReference):
+class FlatLinear(_Fitted):
     """Ridge or logistic regression on the flattened sequence."""
 
     def __init__(self) -> None:
@@ -310,7 +308,7 @@ class FlatLinear(FittedReference):
         return x.flatten(1).numpy().astype(np.float64)
 
 
-class FieldLinear(FittedReference):
+class FieldLinear(_Fitted):
     """Ridge or logistic regression on numbers, laid flat, and on hashed counts of categories."""
 
     def __init__(self) -> None:
@@ -332,7 +330,7 @@ class FieldLinear(FittedReference):
         return sparse.hstack(found, format="csr")
 
 
-class NGramLinear(FittedReference):
+class NGramLinear(_Fitted):
     """Ridge or logistic regression on hashed counts of 1-, 2- and 3-grams of tokens."""
 
     def __init__(self) -> None:

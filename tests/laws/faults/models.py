@@ -10,9 +10,9 @@ from torch import Tensor
 
 from anyformer.contract import Context
 from anyformer.laws.faults import breaks_model
-from anyformer.models import EncoderDecoder, SequenceModel
+from anyformer.models import SequenceModel
 from anyformer.models.build import Backbone
-from anyformer.state import State
+from anyformer.schema import Stream
 
 
 def turn(body: Backbone, *, causal: bool) -> None:
@@ -30,20 +30,28 @@ class MeanOfPadding(SequenceModel):
         return self.head(self.body(self._embed(x), mask=mask).mean(1))
 
 
-@breaks_model("padding", "right padding of the source against")
-class LooksAtPadding(EncoderDecoder):
+@breaks_model("padding", "right padding of the source against", "encoded")
+class LooksAtPadding(SequenceModel):
     """Looks at the padding of its source."""
 
     def encode(self, *args: Any, **more: Any) -> Context:
         return dataclasses.replace(super().encode(*args, **more), mask=None)
 
 
-@breaks_model("padding", "packed against alone")
-class PackedAsOne(EncoderDecoder):
+@breaks_model("padding", "right padding of the source against", "joined")
+class JoinsPadding(SequenceModel):
+    """Reads the padding of its source as a part of the sequence."""
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, *, source: Stream, **more: Any) -> Tensor:
+        return super().forward(x, mask, source=Stream(source.inputs), **more)
+
+
+@breaks_model("padding", "packed against alone", "encoded")
+class PackedAsOne(SequenceModel):
     """Takes packed sources for one source."""
 
-    def encode(self, source: Tensor, mask: Tensor | None = None, **more: Any) -> Context:
-        return super().encode(source, None if mask is None else mask > 0, **more)
+    def encode(self, source: Stream, **more: Any) -> Context:
+        return super().encode(source.map(lambda t: t > 0 if t is source.mask else t), **more)
 
 
 @breaks_model("reach", "outputs up to 0 of the x after a change of later tokens")
@@ -55,35 +63,45 @@ class SeesLaterTokens(SequenceModel):
         return y - y.mean(1, keepdim=True)
 
 
-@breaks_model("reach", "outputs up to 0 of the target after a change of later tokens")
-class SeesLaterTargets(EncoderDecoder):
+@breaks_model("reach", "outputs up to 0 of the x after a change of later tokens", "encoded")
+class SeesLaterTargets(SequenceModel):
     """Has a decoder that is not causal behind one that says it is."""
 
-    def __init__(self, spec: dict[str, Any], *args: Any) -> None:
-        super().__init__(spec, *args)
-        turn(self.decoder, causal=False)
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        turn(self.body, causal=False)
 
 
-@breaks_model("reach", "the encoder is causal")
-class CausalEncoder(EncoderDecoder):
+@breaks_model("reach", "a change of the end of the source changes no output", "joined")
+class StartsAnew(SequenceModel):
+    """Begins with its inputs, whatever came before."""
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, *, source: Stream, **more: Any) -> Tensor:
+        unseen = torch.zeros(source.inputs.shape[:2], dtype=torch.bool)  # type: ignore[union-attr]
+        return super().forward(x, mask, source=Stream(source.inputs, unseen), **more)
+
+
+@breaks_model("reach", "the encoder is causal", "encoded")
+class CausalEncoder(SequenceModel):
     """Reads its source in one direction."""
 
-    def __init__(self, spec: dict[str, Any], *args: Any) -> None:
-        super().__init__(spec, *args)
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
         self.encoder = Backbone(self.spec, self.spec.encoder, causal=True, prefix=0)
 
 
-@breaks_model("reach", "does not change how its first one is encoded")
-class CausalInside(EncoderDecoder):
+@breaks_model("reach", "does not change how its first one is encoded", "encoded")
+class CausalInside(SequenceModel):
     """Has an encoder that says it reads both ways, and reads one."""
 
-    def __init__(self, spec: dict[str, Any], *args: Any) -> None:
-        super().__init__(spec, *args)
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        assert self.encoder is not None
         turn(self.encoder, causal=True)
 
 
-@breaks_model("reach", "a change of token 0 of the source does not change every output")
-class DeafToItsSource(EncoderDecoder):
+@breaks_model("reach", "a change of token 0 of the source does not change every output", "encoded")
+class DeafToItsSource(SequenceModel):
     """Writes without having read."""
 
     def encode(self, *args: Any, **more: Any) -> Context:
@@ -99,8 +117,17 @@ class FirstForLast(SequenceModel):
         return self.head(self.body(self._embed(x), mask=mask)[:, 0])
 
 
-@breaks_model("independence", "alone against it in a batch")
-class DependsOnBatch(EncoderDecoder):
+@breaks_model("pooling", "pooled", "joined", pool="mean")
+class PoolsItsSource(SequenceModel):
+    """Takes the mean over its source too."""
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, *, source: Stream, **more: Any) -> Tensor:
+        joined = torch.cat([self._embed_source(source), self._embed(x)], 1)
+        return self.head(self.body(joined).mean(1))
+
+
+@breaks_model("independence", "alone against it in a batch", "encoded")
+class DependsOnBatch(SequenceModel):
     """Takes the batch's mean away."""
 
     def forward(self, *args: Any, **more: Any) -> Tensor:
@@ -120,20 +147,20 @@ class DrawsAScale(SequenceModel):
         return self.scale * super().forward(*args, **more)
 
 
-@breaks_model("streaming", "streamed one by one against the whole")
-class ForgetsItsSource(EncoderDecoder):
-    """Streams as if its source were nothing."""
+@breaks_model("streaming", "streamed one by one against the whole", "encoded")
+@breaks_model("streaming", "streamed one by one against the whole", "joined")
+class ForgetsItsSource(SequenceModel):
+    """Streams as if its source were another."""
 
-    def stream(self, target: Tensor, state: State, *args: Any, context: Context | None = None) -> Any:
-        if context is not None:
-            context = dataclasses.replace(context, x=0 * context.x)
-        return super().stream(target, state, *args, context=context)
+    def start(self, x: Tensor, mask: Tensor | None = None, *, source: Stream, **more: Any) -> Any:
+        return super().start(x, mask, source=Stream(0 * source.inputs, source.mask), **more)  # type: ignore[operator]
 
 
-@breaks_model("gradient", "parameter target_embed.weight gets no gradient")
-class DetachedEmbedding(EncoderDecoder):
+@breaks_model("gradient", "parameter embed.weight gets no gradient", "encoded")
+@breaks_model("gradient", "parameter embed.weight gets no gradient", "joined")
+class DetachedEmbedding(SequenceModel):
     """Does not learn its embedding."""
 
-    def __init__(self, spec: dict[str, Any], *args: Any) -> None:
-        super().__init__({**spec, "tie_embeddings": False}, *args)
-        self.target_embed.register_forward_hook(lambda module, given, y: y.detach())
+    def __init__(self, spec: dict[str, Any], *args: Any, **more: Any) -> None:
+        super().__init__({**spec, "tie_embeddings": False}, *args, **more)
+        self.embed.register_forward_hook(lambda module, given, y: y.detach())

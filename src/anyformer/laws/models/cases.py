@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from anyformer.contract import Call, SideInput
-from anyformer.heads import Pool
 from anyformer.inputs import moved
 from anyformer.laws.case import randomized
 from anyformer.mixers import mixers
-from anyformer.models import EncoderDecoder, SequenceModel, create_model, load_spec, models
+from anyformer.models import SequenceModel, create_model, load_spec, models
 from anyformer.models.sequence import POOLS
+from anyformer.schema import Stream
 
-Model = SequenceModel | EncoderDecoder
 VOCABULARY = 11
+SOURCE = {"vocab_size": VOCABULARY}
 
 
 @dataclass(frozen=True)
@@ -31,22 +32,20 @@ class ModelCase:
     """
 
     label: str
-    make: Callable[[], Model]
+    make: Callable[[], SequenceModel]
     device: str = "cpu"
 
-    def model(self, dtype: torch.dtype = torch.float64, *, train: bool = False) -> Model:
+    def model(self, dtype: torch.dtype = torch.float64, *, train: bool = False) -> SequenceModel:
         """Build the model with noise on its parameters, in evaluation mode unless ``train`` is true."""
         return randomized(self.make).to(self.device, dtype).train(train)
 
-    def tokens(self, model: Model, batch: int, length: int, seed: int = 1) -> TokenInputs:
+    def tokens(self, model: SequenceModel, batch: int, length: int, seed: int = 1) -> TokenInputs:
         """Draw random tokens for each sequence that the model reads, with different lengths where possible."""
         generator = torch.Generator().manual_seed(seed)
         found = {}
         for more, (name, longest) in enumerate(limits(model).items()):
             size = (batch, min(length + 3 * more, longest or length + 3 * more))
             found[name] = torch.randint(model.vocab_size or 1, size, generator=generator).to(self.device)
-        if isinstance(model, EncoderDecoder):
-            return TokenInputs(found, {})
         B, T = found["x"].shape
         side = model.body.required_side(B, T, generator)
         side = {name: value.to(self.device) for name, value in side.items()}
@@ -55,9 +54,9 @@ class ModelCase:
 
 @dataclass(frozen=True)
 class TokenInputs:
-    """Inputs of one call of a model: tokens (B, T) int64 by the name of the sequence, and masks of some of them.
+    """Inputs of one call of a model: tokens (B, T) int64 of ``x``, and of its ``source`` if it has one; some masks.
 
-    ``side`` are the side inputs without which a model of one sequence does not run, declared by ``sides``.
+    ``side`` are the side inputs without which the model does not run, declared by ``sides``.
     """
 
     x: Mapping[str, Tensor]
@@ -65,23 +64,27 @@ class TokenInputs:
     side: Mapping[str, Tensor] = field(default_factory=dict)
     sides: Mapping[str, SideInput] = field(default_factory=dict)
 
-    def __call__(self, model: Model, call: Call | None = None) -> Tensor:
+    @property
+    def source(self) -> Stream | None:
+        """The source, if there is one."""
+        return Stream(self.x["source"], self.masks.get("source")) if "source" in self.x else None
+
+    def __call__(self, model: SequenceModel, call: Call | None = None) -> Tensor:
         """Run a model; returns its outputs (B, T, O), or (B, O) if it pools."""
         if self.side:
             call = replace(call or Call(), side=dict(self.side))
-        masks = [self.masks.get(name) for name in self.x]
-        calls = {"call": call, "source_call": call} if len(masks) > 1 else {"call": call}
-        y: Tensor = model(*self.x.values(), *masks, **calls)
+        source = {} if self.source is None else {"source": self.source}
+        y: Tensor = model(self.x["x"], self.masks.get("x"), call=call, **source)
         return y
 
     def masked(self, **masks: Tensor) -> TokenInputs:
         """Return the same tokens with masks (B, T) bool."""
         return replace(self, masks=masks)
 
-    def changed(self, name: str, positions: slice, vocabulary: int) -> TokenInputs:
+    def changed(self, name: str, positions: slice) -> TokenInputs:
         """Return other tokens at some positions of one sequence."""
         x = self.x[name].clone()
-        x[:, positions] = (x[:, positions] + 1) % vocabulary
+        x[:, positions] = (x[:, positions] + 1) % VOCABULARY
         return replace(self, x={**self.x, name: x})
 
     def alone(self, b: int) -> TokenInputs:
@@ -94,25 +97,33 @@ class TokenInputs:
         return replace(self, x=x, masks={}, side=side)
 
 
-def limits(model: Model) -> dict[str, int | None]:
-    """Return the sequences that a model reads, in the order of its arguments, each with its maximum length or None."""
-    if isinstance(model, EncoderDecoder):
-        return {"source": model.encoder.info.max_length, "target": model.decoder.info.max_length}
-    return {"x": model.body.info.max_length}
+def limits(model: SequenceModel) -> dict[str, int | None]:
+    """Return the sequences that a model reads, each with its maximum length or None."""
+    longest = model.body.info.max_length
+    if model.source is None:
+        return {"x": longest}
+    if model.encoder is not None:
+        return {"source": model.encoder.info.max_length, "x": longest}
+    return {"source": longest and longest // 2, "x": longest and longest - longest // 2}
 
 
 def model_cases(target: str, *, dim: int = 16, device: str = "cpu") -> list[ModelCase]:
-    """Return the cases of a named model (``"mamba"`` or ``"model:mamba"``) with each pooling; [] for other names."""
+    """Return the cases of a named model (``"mamba"`` or ``"model:mamba"``), with a source and without, and with each
+    pooling; [] for other names."""
     name = target.removeprefix("model:")
     if name not in models or (name == target and name in mixers):
         return []
     spec = load_spec(name, dim=dim)
+
+    def case(words: str, **io: Any) -> ModelCase:
+        return ModelCase(
+            f"model:{name}{words}", lambda: create_model(spec, vocab_size=VOCABULARY, **io), device
+        )
+
     if spec.encoder:
-        return [ModelCase(f"model:{name}", lambda: EncoderDecoder(spec.model_dump(), VOCABULARY), device)]
-
-    def pooling(pool: Pool) -> Callable[[], Model]:
-        return lambda: create_model(spec, vocab_size=VOCABULARY, pool=pool)
-
-    return [
-        ModelCase(f"model:{name}{f' pool={pool}' if pool else ''}", pooling(pool), device) for pool in POOLS
-    ]
+        return [case("", source=SOURCE)]
+    found = [case(f" pool={pool}" if pool else "", pool=pool) for pool in POOLS]
+    with torch.device("meta"):
+        body = found[0].make().body
+    alone = body.info.grid or body.required_side(1, 1, torch.Generator())  # of x only
+    return found if alone else [*found, case(" with a source", source=SOURCE)]

@@ -8,9 +8,10 @@ from torch import Tensor
 from anyformer.contract import Call
 from anyformer.laws.case import LawBroken
 from anyformer.laws.measures import LENGTH, close
-from anyformer.laws.models.cases import Model, ModelCase, TokenInputs
+from anyformer.laws.models.cases import ModelCase, TokenInputs
 from anyformer.laws.registry import register_model_law
-from anyformer.models import EncoderDecoder, SequenceModel
+from anyformer.models import SequenceModel
+from anyformer.models.build import Backbone
 
 
 @register_model_law("padding")
@@ -29,7 +30,7 @@ def padding(case: ModelCase) -> bool:
                 f"{where} padding of the {some[0]}",
             )
         _padded(model, tokens.masked(**masks), f"{where} padding")
-    if not isinstance(model, SequenceModel) or model.pool is None:
+    if model.pool is None:
         _packed(model, tokens)
     return True
 
@@ -42,7 +43,7 @@ def _ragged(x: Tensor, where: str, turn: int) -> Tensor:
     return order < lengths if where == "right" else order >= T - lengths
 
 
-def _padded(model: Model, tokens: TokenInputs, what: str) -> None:
+def _padded(model: SequenceModel, tokens: TokenInputs, what: str) -> None:
     y = tokens(model)
     last = list(tokens.x)[-1]
     for b in range(len(y)):
@@ -50,8 +51,8 @@ def _padded(model: Model, tokens: TokenInputs, what: str) -> None:
         close(f"{what} against sample {b} alone", mine, tokens.alone(b)(model)[0])
 
 
-def _packed(model: Model, tokens: TokenInputs) -> None:
-    """Two in each row, of unequal lengths; in an encoder-decoder the second target belongs to the second source."""
+def _packed(model: SequenceModel, tokens: TokenInputs) -> None:
+    """Two in each row, of unequal lengths; the second x continues the second source."""
     ids = {name: (torch.arange(x.shape[1], device=x.device) > 6).long() + 1 for name, x in tokens.x.items()}
     packed = tokens.masked(**{name: ids[name].expand_as(x) for name, x in tokens.x.items()})
     y, last = packed(model), ids[list(ids)[-1]]
@@ -65,42 +66,51 @@ def _packed(model: Model, tokens: TokenInputs) -> None:
 @register_model_law("reach")
 @torch.no_grad()
 def reach(case: ModelCase) -> bool:
-    """Outputs of a causal model depend on no later token; those of an encoder-decoder on every token of the source."""
+    """Outputs of a causal model depend on no later token; those of an encoder-decoder on every token of the source,
+    and those of a stack on its end."""
     model = case.model()
     tokens = case.tokens(model, 2, LENGTH)
-    if isinstance(model, EncoderDecoder):
-        _sees_its_source(model, tokens)
-        return _hides_what_is_later(model, tokens, "target", model.decoder.info.causal) or True
-    return model.pool is None and _hides_what_is_later(model, tokens, "x", model.body.info.causal)
-
-
-def _hides_what_is_later(model: Model, tokens: TokenInputs, name: str, causal: bool) -> bool:
-    if not causal:
+    if model.encoder is not None:
+        _sees_its_source(model, model.encoder, tokens)
+    elif model.source is not None and model.body.info.reach[0] != 0:
+        _sees_the_end(model, tokens)
+    elif model.pool is not None:
         return False
-    y, T = tokens(model), tokens.x[name].shape[1]
+    return _hides_what_is_later(model, tokens) or model.source is not None
+
+
+def _hides_what_is_later(model: SequenceModel, tokens: TokenInputs) -> bool:
+    if not model.body.info.causal or model.pool is not None:
+        return False
+    y, T = tokens(model), tokens.x["x"].shape[1]
     for t in (0, T // 3, T - 2):
-        other = tokens.changed(name, slice(t + 1, T), model.vocab_size or 1)(model)
-        close(
-            f"outputs up to {t} of the {name} after a change of later tokens",
-            other[:, : t + 1],
-            y[:, : t + 1],
-        )
+        other = tokens.changed("x", slice(t + 1, T))(model)
+        close(f"outputs up to {t} of the x after a change of later tokens", other[:, : t + 1], y[:, : t + 1])
     return True
 
 
-def _sees_its_source(model: EncoderDecoder, tokens: TokenInputs) -> None:
+def _sees_the_end(model: SequenceModel, tokens: TokenInputs) -> None:
+    S = tokens.x["source"].shape[1]
+    other = tokens.changed("source", slice(S - 3, S))(model)
+    if not bool((other != tokens(model)).any()):
+        raise LawBroken("a change of the end of the source changes no output")
+
+
+def _sees_its_source(model: SequenceModel, encoder: Backbone, tokens: TokenInputs) -> None:
     """Check that encoded tokens depend on later ones, and every output on the first and the last source token."""
-    if model.encoder.info.causal:
+    if encoder.info.causal:
         raise LawBroken(
-            f"the encoder is causal (reach {model.encoder.info.reach}): it must read the source both ways"
+            f"the encoder is causal (reach {encoder.info.reach}): it must read the source both ways"
         )
-    y, S = tokens(model), tokens.x["source"].shape[1]
-    first = model.encode(tokens.x["source"]).x[:, 0]
+    y, source, S = tokens(model), tokens.source, tokens.x["source"].shape[1]
+    assert source is not None
+    first = model.encode(source).x[:, 0]
     for position in (0, S - 1):
-        other = tokens.changed("source", slice(position, position + 1), model.vocab_size)
+        other = tokens.changed("source", slice(position, position + 1))
         if not bool((other(model) != y).any(-1).all()):
             raise LawBroken(f"a change of token {position} of the source does not change every output")
-    later = tokens.changed("source", slice(1, S), model.vocab_size).x["source"]
+    later = tokens.changed("source", slice(1, S)).source
+    assert later is not None
     if not bool((model.encode(later).x[:, 0] != first).any(-1).all()):
         raise LawBroken("a change of later tokens of the source does not change how its first one is encoded")
 
@@ -108,13 +118,13 @@ def _sees_its_source(model: EncoderDecoder, tokens: TokenInputs) -> None:
 @register_model_law("pooling")
 @torch.no_grad()
 def pooling(case: ModelCase) -> bool:
-    """The output of a model that pools is its head applied to the mean, or to the last, of its body's outputs."""
+    """The output of a model that pools is its head applied to the mean, or to the last, of its body's outputs for x."""
     model = case.model()
-    if not isinstance(model, SequenceModel) or model.pool is None:
+    if model.pool is None or model.encoder is not None:
         return False
     tokens = case.tokens(model, 2, LENGTH)
-    x = model.embed(tokens.x["x"])
+    x = torch.cat([model.embed(part) for part in tokens.x.values()], 1)
     x = model.embed_norm(x * model.spec.dim**0.5 if model.spec.scale_embeddings else x)
-    h = model.body(x, call=Call(side=dict(tokens.side)))
+    h = model.body(x, call=Call(side=dict(tokens.side)))[:, -tokens.x["x"].shape[1] :]
     close("pooled", tokens(model), model.head(h.mean(1) if model.pool == "mean" else h[:, -1]))
     return True

@@ -8,14 +8,13 @@ from anyformer.contract import Call
 from anyformer.laws.measures import LENGTH, every_parameter_learns, weights_for
 from anyformer.laws.models.cases import ModelCase
 from anyformer.laws.registry import register_model_law
-from anyformer.models import SequenceModel
 
 
 @register_model_law("gradient")
 def gradient(case: ModelCase) -> bool:
     """Every parameter of embeddings, encoder, decoder and head gets a finite gradient that is not zero."""
     model = case.model(train=True)
-    if isinstance(model, SequenceModel) and model.pool is not None:  # not every token is read
+    if model.pool is not None:  # not every token is read
         return False
     call = Call()
     y = case.tokens(model, 2, LENGTH)(model, call)

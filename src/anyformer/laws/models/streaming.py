@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from anyformer.laws.measures import LENGTH, close
-from anyformer.laws.models.cases import Model, ModelCase, TokenInputs
+from anyformer.laws.models.cases import ModelCase, TokenInputs
 from anyformer.laws.registry import register_model_law
-from anyformer.models import EncoderDecoder
+from anyformer.models import SequenceModel
 
 
 @register_model_law("streaming")
@@ -16,30 +16,27 @@ from anyformer.models import EncoderDecoder
 def streaming(case: ModelCase) -> bool:
     """Tokens streamed one by one or in pieces, after a source that is read once, get the outputs of the whole."""
     model = case.model()
-    whole = isinstance(model, EncoderDecoder)
-    body = model.decoder if isinstance(model, EncoderDecoder) else model.body
-    if not body.info.causal or (not whole and model.pool is not None):
+    if not model.body.info.causal or model.pool is not None:
         return False
     tokens = case.tokens(model, 2, LENGTH)
-    if isinstance(model, EncoderDecoder):
+    if model.source is not None:
         S, device = tokens.x["source"].shape[1], tokens.x["source"].device
-        tokens = tokens.masked(
-            source=torch.arange(S, device=device) < torch.tensor([[S], [4]], device=device)
-        )
+        lengths = torch.tensor([[S], [4]], device=device)
+        tokens = tokens.masked(source=torch.arange(S, device=device) < lengths)
     y = tokens(model)
     for how, sizes in (("one by one", [1] * y.shape[1]), ("in pieces", [3, 0, 1, y.shape[1] - 4])):
         close(f"streamed {how} against the whole", _streamed(model, tokens, sizes), y)
     return True
 
 
-def _streamed(model: Model, tokens: TokenInputs, sizes: list[int]) -> Tensor:
-    state, out, start = model.init_state(2), [], 0
-    context = None
-    if isinstance(model, EncoderDecoder):
-        context = model.encode(tokens.x["source"], tokens.masks.get("source"))
-    last = list(tokens.x.values())[-1]
-    for size in sizes:
-        y, state = model.stream(last[:, start : start + size], state, context=context)
+def _streamed(model: SequenceModel, tokens: TokenInputs, sizes: list[int]) -> Tensor:
+    pieces = tokens.x["x"].split(sizes, 1)
+    if tokens.source is None:
+        y, state = model.stream(pieces[0], model.init_state(2))
+    else:
+        y, state = model.start(pieces[0], source=tokens.source)
+    out = [y]
+    for piece in pieces[1:]:
+        y, state = model.stream(piece, state)
         out.append(y)
-        start, context = start + size, None
     return torch.cat(out, 1)
