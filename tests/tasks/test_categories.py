@@ -114,7 +114,7 @@ class TestEvents:
     def test_without_numbers(self, tmp_path: Path) -> None:
         task = opened(tmp_path, events().drop(columns="seconds"), "bought", group="visit")
         assert task.stream is not None and task.stream.names == ["kind"]
-        constant, linear = (reference.fit(task) for reference in task.references())
+        constant, linear, _ = (reference.fit(task) for reference in task.references())
         assert score_reference(linear, task) > score_reference(constant, task)
 
     def test_predictions_are_of_new_files_and_unknown_kinds_are_said(self, tmp_path: Path) -> None:

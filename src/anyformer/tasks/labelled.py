@@ -19,6 +19,7 @@ from anyformer.tasks.categories import Category, describe_categories
 from anyformer.tasks.encoding import DataLayout, LabelledEncoding, Standard, as_tensors
 from anyformer.tasks.references import references_for
 from anyformer.tasks.splits import hashes, split_alike, split_as_given
+from anyformer.tasks.trees import MOST_CLASSES, BoostedTrees
 
 FEWEST = 20
 MOST = 0.8
@@ -210,8 +211,11 @@ class LabelledTask(Task):
         )
 
     def references(self) -> list[Reference]:
-        """The best constant and a linear model."""
-        return references_for(self)
+        """The best constant, a linear model, and for data of the user's that is no text, boosted trees."""
+        found, few = references_for(self), len(self.classes or ()) <= MOST_CLASSES
+        if self._layout is None or self.vocab_size is not None or not few:
+            return found
+        return [*found, BoostedTrees(whole=self._layout.kind == "columns")]
 
     def describe(self) -> dict[str, Any]:
         """Return facts for the report."""

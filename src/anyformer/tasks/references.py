@@ -239,18 +239,20 @@ class NGram(Reference):
         return p
 
 
-class _Fitted(Reference):
-    """A linear model of scikit-learn, its penalty chosen by the validation split."""
+class FittedReference(Reference):
+    """A model of scikit-learn, by default a linear one, its penalty chosen by the validation split."""
 
     penalties: tuple[float, ...] = (0.01, 1.0, 100.0)
+    samples: int = FIT_SAMPLES
+    """The most samples that it is fitted on."""
 
     @abstractmethod
     def features(self, batch: Batch) -> Any:
         """Return the batch as a matrix ``(B, features)``, dense or sparse."""
 
-    def fit(self, task: Task) -> _Fitted:
+    def fit(self, task: Task) -> FittedReference:
         """Fit one model for each penalty and keep the best on the validation split."""
-        batch = task.train_sample(FIT_SAMPLES)
+        batch = task.train_sample(self.samples)
         targets = batch.targets.numpy().reshape(len(batch), -1)
         x, y = self.features(batch), targets
         unknown = np.isnan(targets)
@@ -296,7 +298,7 @@ class _Fitted(Reference):
         return logits
 
 
-class FlatLinear(_Fitted):
+class FlatLinear(FittedReference):
     """Ridge or logistic regression on the flattened sequence."""
 
     def __init__(self) -> None:
@@ -308,7 +310,7 @@ class FlatLinear(_Fitted):
         return x.flatten(1).numpy().astype(np.float64)
 
 
-class FieldLinear(_Fitted):
+class FieldLinear(FittedReference):
     """Ridge or logistic regression on numbers, laid flat, and on hashed counts of categories."""
 
     def __init__(self) -> None:
@@ -330,7 +332,7 @@ class FieldLinear(_Fitted):
         return sparse.hstack(found, format="csr")
 
 
-class NGramLinear(_Fitted):
+class NGramLinear(FittedReference):
     """Ridge or logistic regression on hashed counts of 1-, 2- and 3-grams of tokens."""
 
     def __init__(self) -> None:
