@@ -112,3 +112,14 @@ def test_what_is_imported_is_declared() -> None:
 def test_what_the_papers_import_is_declared() -> None:
     declared, used = names(project("papers")["dependencies"]), imported(PAPERS) - {"anyformer-papers"}
     assert used == declared
+
+
+def test_the_package_loads_models_and_makes_them() -> None:
+    import anyformer
+    from anyformer.models import create_model
+    from anyformer.train import load_bundle
+
+    assert anyformer.load is load_bundle and anyformer.create_model is create_model
+    assert {"load", "create_model"} <= set(anyformer.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'laod'"):
+        _ = anyformer.laod
