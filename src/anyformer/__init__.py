@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from anyformer.channels import channel_info, create_channel, list_channels, register_channel
@@ -36,11 +37,12 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import what takes long when it is first used: ``load`` and ``create_model``."""
-    if name == "load":
-        from anyformer.train import load_bundle as found
-    elif name == "create_model":
-        from anyformer.models import create_model as found
-    else:
+    places = {
+        "load": ("anyformer.train", "load_bundle"),
+        "create_model": ("anyformer.models", "create_model"),
+    }
+    if name not in places:
         raise AttributeError(f"module 'anyformer' has no attribute {name!r}")
-    globals()[name] = found
-    return found
+    module, own = places[name]
+    globals()[name] = getattr(import_module(module), own)
+    return globals()[name]

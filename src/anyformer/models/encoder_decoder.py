@@ -27,6 +27,8 @@ class EncoderDecoder(SequenceModel):
         num_features: features of the source, if it has no tokens.
     """
 
+    encoder: Backbone
+
     def __init__(self, spec: dict[str, Any], vocab_size: int, num_features: int | None = None) -> None:
         read = ModelSpec.model_validate(spec)
         if not read.encoder:
