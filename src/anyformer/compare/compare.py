@@ -13,7 +13,7 @@ from anyformer.compare import session
 from anyformer.compare.plan.allocation import check_start
 from anyformer.compare.plan.budget import Budget
 from anyformer.compare.plan.make import make_plan, open_task
-from anyformer.compare.plan.names import Model, named_models
+from anyformer.compare.plan.names import DEFAULT_MODELS, Model, named_models
 from anyformer.compare.plan.request import check_request, threads_for
 from anyformer.compare.plan.schema import Plan
 from anyformer.compare.plan.storage_url import STORAGE_VARIABLE, full_url, masked
@@ -68,7 +68,8 @@ def compare(
     Args:
         task: a task's name, a path to data, a task, or data in memory, which is written into the folder: a pandas
             DataFrame, or arrays ``(x, y)``, as those of an ``.npz`` file. Left out: recall and real bytes.
-        models: candidates: names, specs (one line, dict, YAML file), ``file.py:Mixer``; a mapping names them.
+        models: candidates: names, specs (one line, dict, YAML file), ``file.py:Mixer``; a mapping names them;
+            by default those of the kind of data, or a transformer, a state space and two linear recurrences.
         budget: time for everything (``"60s"``, ``"10m"``, ``"2h"``), or of each run ``"500 steps"``, ``"1M tokens"``.
         out: folder for the results; by default named after the task and the time.
         target: the column to predict, for data in columns.
@@ -131,12 +132,14 @@ def compare(
     request = check_request(
         budget=budget, hold=hold, seeds=seeds, workers=workers, parameters=parameters, batch_size=batch_size
     )
-    candidates = named_models(models, trust_code=trust_code)
+    candidates = None if models is None else named_models(models, trust_code=trust_code)
     folder = _new_folder(out)
     if task is None and (target is not None or options):
         raise ValueError("target, metric and options belong to a task or to data, and none was given")
     sources = [(task, dict(options or {}), 1.0)] if task is not None else DEFAULT_TASKS
     opened = [open_task(source, target, settings) for source, settings, _ in sources]
+    if candidates is None:
+        candidates = named_models(opened[0][0].candidates or DEFAULT_MODELS)
 
     folder = folder or _default_folder([made.name for made, *_ in opened])
     for made, *_ in opened:

@@ -128,6 +128,8 @@ class Task(ABC):
     lengths: tuple[int, ...] = ()
     """Lengths other than ``train_length`` that evaluation accepts."""
     seed: int = 0
+    candidates: tuple[str, ...] = ()
+    """Models that are compared by default, where this kind of data has some of its own."""
     side: tuple[str, ...] = ()
     """Names of the side inputs that batches have."""
     direction: Literal["forward", "both"] = "forward"

@@ -14,19 +14,18 @@ from anyformer.spelling import option
 Model = ModelSpec | Mapping[str, Any] | str | Path
 
 DEFAULT_MODELS = ("transformer", "mamba depth=2", "retnet", "delta_net")
+"""Candidates by default, unless the task has some of its own."""
 PRESET = "preset:"
 
 
 def named_models(
-    models: str | Sequence[Model] | Mapping[str, Model] | None, *, trust_code: bool = False
+    models: str | Sequence[Model] | Mapping[str, Model], *, trust_code: bool = False
 ) -> dict[str, Model]:
     """Return the candidates by unique names for the report.
 
     Raises:
         ValueError: if there is none, or a spec cannot be read.
     """
-    if models is None:
-        models = DEFAULT_MODELS
     if isinstance(models, str):
         models = split_models(models)
     pairs = list(models.items()) if isinstance(models, Mapping) else [("", given) for given in models]
