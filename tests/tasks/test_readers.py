@@ -1,13 +1,17 @@
-"""Files and folders that make no task."""
+"""Files and folders that make no task, and folders of classes."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from test_labelled import saved, table
 
-from anyformer.tasks import DataError, create_task
+from anyformer.tasks import DataError, create_task, open_data
+from anyformer.train import Fit, load_bundle
 
 
 def test_wrong_files(tmp_path: Path) -> None:
@@ -31,3 +35,55 @@ def test_wrong_files(tmp_path: Path) -> None:
         (tmp_path / "a.jsonl").write_text(line)
         with pytest.raises(DataError, match=message):
             create_task(tmp_path / "a.jsonl")
+
+
+def folder_of_classes(folder: Path) -> Path:
+    words = {"fruit": "apple banana cherry date", "tools": "hammer saw drill pliers"}
+    for name, text in words.items():
+        (folder / name).mkdir(parents=True)
+        for i in range(20):
+            shuffled = np.random.default_rng(i).permutation(text.split())
+            (folder / name / f"{i}.txt").write_text(f"{' '.join(shuffled)} {i}\n")
+    return folder
+
+
+def test_a_folder_of_classes_is_classified_on_demand_and_predicted_by_file(tmp_path: Path) -> None:
+    folder = folder_of_classes(tmp_path / "texts")
+    assert "kind='classify' takes them for classes" in " ".join(open_data(folder, length=8).notes())
+    fit = Fit.start(
+        tmp_path / "model",
+        folder,
+        "mamba",
+        options={"kind": "classify"},
+        steps=20,
+        batch_size=16,
+        learning_rate=3e-3,
+    )
+    fit.run()
+    assert fit.task.title == "Tell which of 2 values class has." and fit.test == 1
+    found = load_bundle(tmp_path / "model").predict(folder / "tools").table
+    assert found["file"].tolist()[:2] == ["0.txt", "1.txt"] and set(found["class"]) == {"tools"}
+    one = load_bundle(tmp_path / "model").predict(folder / "fruit" / "3.txt").table
+    assert one["file"].tolist() == ["3.txt"] and one["class"].tolist() == ["fruit"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda folder: (folder / "loose.txt").write_text("x"),
+            "needs each file in the subfolder .* 'loose.txt' is in none",
+        ),
+        (lambda folder: (folder / "fruit" / "0.txt").write_bytes(b"\x89PNG\x00\xff"), "0.txt"),
+        (lambda folder: shutil.rmtree(folder / "tools"), "too few|only one value, 'fruit'"),
+    ],
+)
+def test_what_is_wrong_with_a_folder_of_classes_is_said(
+    tmp_path: Path, change: Callable[[Path], object], message: str
+) -> None:
+    folder = folder_of_classes(tmp_path / "texts")
+    change(folder)
+    with pytest.raises(DataError, match=message):
+        open_data(folder, kind="classify")
+    with pytest.raises(DataError, match="needs a folder"):
+        open_data(folder / "fruit" / "1.txt", kind="classify")

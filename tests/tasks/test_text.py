@@ -144,7 +144,7 @@ class TestWrongText:
             ValueError, match=r"target does not apply to text \(.*a\.txt\) but to tables, got 'y'"
         ):
             open_data(tmp_path / "a.txt", target="y")
-        with pytest.raises(ValueError, match=r"a\.txt has no option 'targt'; it takes length, raw"):
+        with pytest.raises(ValueError, match=r"a\.txt has no option 'targt'; it takes kind, length, raw"):
             open_data(tmp_path / "a.txt", targt="y")
 
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pandas as pd
+
 from anyformer.errors import DataError
 from anyformer.registry import nearest
+from anyformer.tables.delimited import decode
 from anyformer.tables.formats import REFUSED, refused
 from anyformer.tables.numbercells import Convention
-from anyformer.tables.packed import suffix_of
+from anyformer.tables.packed import content, suffix_of
 from anyformer.tables.reading import Table, read_csv, read_jsonl, read_parquet
 
 READ = {".csv": read_csv, ".tsv": read_csv, ".parquet": read_parquet, ".pq": read_parquet}
 READ |= {".jsonl": read_jsonl, ".ndjson": read_jsonl}
 """How a table is read, by the file's suffix."""
+FILE, TEXT = "file", "text"
+"""Columns of the table of a folder of texts."""
 
 
 def check_exists(path: str | os.PathLike[str]) -> Path:
@@ -44,3 +49,31 @@ def _nearest_file(file: Path) -> str:
     names = sorted(entry.name for entry in folder.iterdir())[:1000]
     close = nearest(file.name, names)
     return close if "did you mean" in close else ""
+
+
+def text_files(folder: Path) -> list[Path]:
+    """Return the visible files below a folder; ``DataError`` if they are no texts."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    files = [
+        file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    ]
+    if not files:
+        raise DataError(f"the folder {folder} holds no files")
+    for file in files:
+        suffix = suffix_of(file)
+        if suffix in REFUSED or suffix in (".npz", ".parquet", ".pq"):
+            reason = refused(file) if suffix in REFUSED else "give that file itself"
+            raise DataError(f"the folder {folder} holds {file.name}, which is not text; {reason}")
+    return files
+
+
+def read_texts(path: Path) -> Table:
+    """Return a table with a row for each file of text below a folder: its place there, and its text.
+
+    Raises:
+        DataError: a file is no text.
+    """
+    files = [path] if path.is_file() else text_files(path)
+    texts = [decode(file, content(file)).strip() or None for file in files]
+    names = [file.name if path.is_file() else file.relative_to(path).as_posix() for file in files]
+    return Table(path, pd.DataFrame({FILE: names, TEXT: texts}, dtype=object))

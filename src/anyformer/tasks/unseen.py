@@ -17,7 +17,8 @@ from anyformer.errors import DataError
 from anyformer.questions import quantiles_of
 from anyformer.tables.columns import check_column, is_text
 from anyformer.tables.delimited import DelimitedStyle
-from anyformer.tables.files import check_exists, read_table
+from anyformer.tables.files import FILE, READ, TEXT, check_exists, read_table, read_texts
+from anyformer.tables.packed import suffix_of
 from anyformer.tables.reading import Table
 from anyformer.tables.timeaxis import as_written, axis_again
 from anyformer.tables.writing import significant
@@ -108,10 +109,11 @@ def _sequences(encoding: LabelledEncoding, path: Path) -> Unseen:
         style = table.style
         x, texts, mask, names = _groups(encoding, table, remarks)
     else:
-        table = read_table(path, layout.convention)
+        of_files = layout.text == TEXT and suffix_of(path) not in READ
+        table = read_texts(path) if of_files else read_table(path, layout.convention)
         style = table.style
         remarks.extend(table.remarks)
-        names = pd.DataFrame({"row": np.arange(1, len(table.frame) + 1)})
+        names = table.frame[[FILE]] if of_files else pd.DataFrame({"row": np.arange(1, len(table.frame) + 1)})
         if layout.kind == "text":
             assert layout.text is not None
             text = check_column(

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from anyformer.errors import DataError
 from anyformer.spelling import option
 from anyformer.tables.delimited import check_lines, decode
-from anyformer.tables.files import READ
-from anyformer.tables.formats import REFUSED, refused, text_format
+from anyformer.tables.files import FILE, READ, TEXT, read_texts, text_files
+from anyformer.tables.formats import text_format
 from anyformer.tables.packed import content, suffix_of
 from anyformer.tables.separators import SEPARATORS, fields_of
 from anyformer.tasks.base import Task
+from anyformer.tasks.choices import check_kind
+from anyformer.tasks.frames import open_frame
 from anyformer.tasks.readers import register_reader
 from anyformer.tasks.readers._base import Reader
 from anyformer.tasks.text import ByteTask, Document
+
+CLASS = "class"
+"""The target of a folder of classes."""
 
 
 @register_reader("text")
@@ -30,20 +37,52 @@ class Text(Reader):
         return True
 
     @staticmethod
-    def open(path: Path, *, length: int | None = None, raw: bool = False, seed: int = 0) -> Task:
-        """Return the task of predicting each byte from those before it.
+    def open(
+        path: Path,
+        *,
+        kind: Literal["classify"] | None = None,
+        length: int | None = None,
+        raw: bool = False,
+        seed: int = 0,
+    ) -> Task:
+        """Return the task of predicting each byte from those before it, or the class of each file of a folder.
 
         Args:
             path: the data.
-            length: bytes in a window.
+            kind: ``"classify"`` for a folder in which each subfolder is a class and each file a text of it.
+            length: bytes in a window, or the most bytes taken of each text.
             raw: read a file's bytes as they are, also if it is not UTF-8, has one long line, or is a table.
             seed: fixes the split and the order of training.
         """
-        return _open(path, length, raw, seed)
+        check_kind(kind, ("classify",))
+        return _open(path, length, raw, seed) if kind is None else _classes(path, length, raw, seed)
+
+
+def _classes(path: Path, length: int | None, raw: bool, seed: int) -> Task:
+    """Return the task of telling the subfolder of each file."""
+    if raw:
+        raise ValueError(f"{option('raw')} does not apply to a folder of classes, whose texts are UTF-8")
+    if path.is_file():
+        raise DataError(
+            f"{path}: {option('kind', 'classify')} needs a folder with a subfolder for each class"
+        )
+    table = read_texts(path)
+    places = [Path(name).parts for name in table.frame[FILE]]
+    if alone := [parts[0] for parts in places if len(parts) == 1]:
+        raise DataError(
+            f"{path}: {option('kind', 'classify')} needs each file in the subfolder of its class, and {alone[0]!r} is "
+            "in none"
+        )
+    frame = table.frame.drop(columns=FILE).assign(**{CLASS: [parts[0] for parts in places]})
+    given = {"target": CLASS, "group": None, "keep": None, "category": None, "drop": None}
+    return open_frame(
+        replace(table, frame=frame),
+        {**given, "text": TEXT, "kind": "classify", "length": length, "seed": seed},
+    )
 
 
 def _open(path: Path, length: int | None, raw: bool, seed: int) -> ByteTask:
-    files = [path] if path.is_file() else _files_of(path)
+    files = [path] if path.is_file() else text_files(path)
     documents = []
     if path.is_dir() and not raw:
         _check_no_tables(path, files)
@@ -61,12 +100,20 @@ def _open(path: Path, length: int | None, raw: bool, seed: int) -> ByteTask:
         raise DataError(
             f"{path} is empty" if path.is_file() else f"all {len(files)} files of {path} are empty"
         )
+    parts = [Path(document.name).parts for document in documents]
+    folders = sorted({part[0] for part in parts if len(part) == 2})
+    remarks = []
+    if len(folders) > 1 and all(len(part) == 2 for part in parts):
+        remarks.append(
+            f"each file is in one of {len(folders)} subfolders; {option('kind', 'classify')} takes them for classes"
+        )
     return ByteTask(
         documents,
         name=path.stem or str(path),
         title=f"Predict the next byte of {path.name or path}.",
         length=length,
         seed=seed,
+        remarks=remarks,
     )
 
 
@@ -91,19 +138,3 @@ def _check_no_tables(folder: Path, files: list[Path]) -> None:
             f"the folder {folder} holds tables ({', '.join(file.name for file in tables[:3])}): give one of them, or "
             f"{option('raw', True)} to read their bytes as text"
         )
-
-
-def _files_of(folder: Path) -> list[Path]:
-    """Return the visible files below a folder; ``DataError`` if they are no texts."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    files = [
-        file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts)
-    ]
-    if not files:
-        raise DataError(f"the folder {folder} holds no files")
-    for file in files:
-        suffix = suffix_of(file)
-        if suffix in REFUSED or suffix in (".npz", ".parquet", ".pq"):
-            reason = refused(file) if suffix in REFUSED else "give that file itself"
-            raise DataError(f"the folder {folder} holds {file.name}, which is not text; {reason}")
-    return files
