@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 _COMMAND_LINE: ContextVar[bool] = ContextVar("anyformer_command_line", default=False)
+_SHORT: ContextVar[frozenset[str]] = ContextVar("anyformer_short_options", default=frozenset())
 _OWN = (
     *("target", "metric", "models", "budget", "out", "more"),
     *("hold", "seeds", "workers", "parameters", "batch_size"),
@@ -22,6 +23,12 @@ def command_line() -> Iterator[None]:
         yield
     finally:
         _COMMAND_LINE.reset(token)
+        _SHORT.set(frozenset())
+
+
+def spell_short(name: str) -> None:
+    """Spell an option of data as ``--name``, as it was typed, until :func:`command_line` ends."""
+    _SHORT.set(_SHORT.get() | {name})
 
 
 def option(name: str, value: str | Sequence[str] | bool | None = None) -> str:
@@ -35,14 +42,15 @@ def option(name: str, value: str | Sequence[str] | bool | None = None) -> str:
     """
     if not _COMMAND_LINE.get():
         return name if value is None else f"{name}={value!r}"
-    words = f"--{name.replace('_', '-')}" if name in _OWN else f"--option {name}"
+    own = name in _OWN or name in _SHORT.get()
+    words = f"--{name.replace('_', '-')}" if own else f"--option {name}"
     if value is None:
         return words
     if isinstance(value, bool):
         text = str(value).lower()
     else:
         text = _shell_word(value if isinstance(value, str) else ",".join(value))
-    return f"{words} {text}" if name in _OWN else f"{words}={text}"
+    return f"{words} {text}" if own else f"{words}={text}"
 
 
 def _shell_word(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
@@ -14,7 +14,7 @@ from rich.table import Table
 from typer.core import TyperCommand
 
 from anyformer.cli.mistakes import explain, origin
-from anyformer.spelling import command_line
+from anyformer.spelling import command_line, spell_short
 from anyformer.terminal import new_console
 
 METRIC_HELP = (
@@ -100,7 +100,15 @@ def task_of(
 
 
 class DataCommand(TyperCommand):
-    """A command whose help ends with the options of each kind of data."""
+    """A command that takes the options of each kind of data, and whose help ends with them.
+
+    ``--horizon 8`` and ``--horizon=8`` are ``--option horizon=8``, and ``--raw`` is ``--option raw=true``.
+    """
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Parse the arguments after options of data have got their long form."""
+        own = {name for parameter in self.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        return super().parse_args(ctx, long_form(args, {*own, *ctx.help_option_names}))
 
     def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
         """Print the help."""
@@ -109,7 +117,10 @@ class DataCommand(TyperCommand):
 
         for kind, options in options_of_data().items():
             table = Table(
-                title=f"--option name=value, for {kind}", title_justify="left", box=None, pad_edge=True
+                title=f"--option name=value, or --name value, for {kind}",
+                title_justify="left",
+                box=None,
+                pad_edge=True,
             )
             table.add_column("name", no_wrap=True, style="cyan")
             table.add_column("meaning")
@@ -118,6 +129,41 @@ class DataCommand(TyperCommand):
             console.print(table)
             console.print()
         console.print("Tasks by name have options of their own: anyformer list tasks.")
+
+
+def long_form(args: list[str], own: set[str]) -> list[str]:
+    """Return arguments in which ``--name value`` is ``--option name=value`` for each option of data.
+
+    Args:
+        args: as typed.
+        own: options of the command, which stay as they are.
+    """
+    found, rest = list[str](), list(args)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            return [*found, word, *rest]
+        typed, equals, value = word.partition("=")
+        name = typed.removeprefix("--").replace("-", "_")
+        if not typed.startswith("--") or typed in own or name not in _options_of_data():
+            found.append(word)
+            continue
+        if not equals:
+            follows = bool(rest) and not rest[0].startswith("--")
+            if not follows and not _options_of_data()[name]:
+                raise typer.BadParameter("it needs a value", param_hint=typed)
+            value = rest.pop(0) if follows and not _options_of_data()[name] else "true"
+        spell_short(name)
+        found += ["--option", f"{name}={value}"]
+    return found
+
+
+@cache
+def _options_of_data() -> dict[str, bool]:
+    """True for each option of data that is a flag."""
+    from anyformer.tasks.options import flags_of_data
+
+    return flags_of_data()
 
 
 def utf8_output() -> None:

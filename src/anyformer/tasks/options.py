@@ -51,6 +51,19 @@ def options_of_data() -> dict[str, dict[str, str]]:
     return {title: found[title] for title in named if found[title]}
 
 
+def flags_of_data() -> dict[str, bool]:
+    """Return the names of all options of data, True for those that are true or false."""
+    found: dict[str, bool] = {}
+    for entry in readers:
+        hints = _hints(entry.target.open)
+        found |= {
+            name: bool in (hints[name], *get_args(hints[name]))
+            for name in entry.target.options()
+            if name != "target"
+        }
+    return found
+
+
 def _hints_of(source: str) -> dict[str, Any]:
     """Return types by option of the task or data; of those of all readers where the data is not of its own."""
     if source in tasks or ".py:" in source:
