@@ -72,8 +72,17 @@ def test_options_of_data_have_a_short_form(typed: list[str], long: list[str]) ->
 def test_a_short_option_is_named_as_it_was_typed(run: Run, tmp_path: Path) -> None:
     rows = "\n".join(f"{i % 7},{'uv'[i % 2]}" for i in range(60))
     (tmp_path / "rows.csv").write_text(f"a,b\n{rows}\n")
-    train = ("train", str(tmp_path / "rows.csv"), "--model", "mamba", "--target", "b")
-    code, text = run(*train, "--kind", "clasify", "--out", str(tmp_path / "m"))
+    train = (
+        "train",
+        str(tmp_path / "rows.csv"),
+        "--model",
+        "mamba",
+        "--target",
+        "b",
+        "--out",
+        str(tmp_path / "m"),
+    )
+    code, text = run(*train, "--kind", "clasify")
     assert code == 2 and "--kind must be one of" in text and "did you mean 'classify'" in text
     code, text = run(*train, "--option", "kind=clasify")
     assert code == 2 and "--option kind must be one of" in text
