@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from anyformer.objectives import Classify
 from anyformer.tasks import DataError, create_task, open_data, score_reference
 from anyformer.tasks.base import SPLITS
 from anyformer.tasks.labelled import LabelledTask
@@ -231,3 +232,25 @@ def test_a_column_alone_may_be_forecast(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no numeric column besides the target; kind='forecast' forecasts"):
         open_data(saved(tmp_path, frame), "v")
     assert open_data(tmp_path / "data.csv", "v", kind="forecast").metric.name.startswith("MAE")
+
+
+def test_classes_of_equal_weight(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=200), "y": np.where(np.arange(200) < 20, "rare", "usual")})
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    path = tmp_path / "rows.csv"
+    usual, weighed = open_data(path, "y"), open_data(path, "y", class_weights="balanced")
+    assert isinstance(weighed.objective, Classify) and weighed.objective.weights == pytest.approx(
+        (5, 5 / 9), rel=0.05
+    )
+    outputs, targets = torch.zeros(4, 2), torch.tensor([0, 1, 1, 1])
+    outputs[:, 1] = 2.0
+    each = torch.nn.functional.cross_entropy(outputs, targets, reduction="none")
+    w = torch.tensor(weighed.objective.weights)[targets]
+    assert torch.allclose(weighed.objective.loss(outputs, targets), (each * w).sum() / w.sum())
+    assert torch.equal(usual.objective.loss(outputs, targets), each.mean())
+    assert any("weight inverse to its frequency" in note for note in weighed.notes())
+    with pytest.raises(ValueError, match="class_weights does not apply to numbers"):
+        open_data(path, "a", kind="regress", class_weights="balanced")
+    with pytest.raises(ValueError, match="class_weights must be 'balanced', got 'blanced'"):
+        open_data(path, "y", class_weights="blanced")

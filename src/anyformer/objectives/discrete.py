@@ -57,15 +57,21 @@ class NextToken(Objective):
 
 @dataclass(frozen=True)
 class Classify(Objective):
-    """Cross-entropy of one class for each sequence, in nats. Outputs ``(B, num_classes)``, targets ``(B,)`` int64."""
+    """Cross-entropy of one class for each sequence, in nats. Outputs ``(B, num_classes)``, targets ``(B,)`` int64.
+
+    ``weights``, one for each class, multiply the losses in training, whose mean is then the weighted one.
+    """
 
     num_classes: int
     pool: Pool = "mean"
+    weights: tuple[float, ...] | None = None
     name: str = field(default="classify", init=False)
 
     def __post_init__(self) -> None:
         check_count("num_classes", self.num_classes)
         check_pool(self.pool)
+        if self.weights is not None and (len(self.weights) != self.num_classes or min(self.weights) < 0):
+            raise ValueError(f"weights must be {self.num_classes} numbers, none negative, got {self.weights}")
 
     @property
     def num_outputs(self) -> int:
@@ -75,7 +81,9 @@ class Classify(Objective):
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean cross-entropy."""
         check_shape("outputs", outputs, (targets.shape[0], self.num_classes))
-        return functional.cross_entropy(widen(outputs), targets)
+        outputs = widen(outputs)
+        weights = None if self.weights is None else outputs.new_tensor(self.weights)
+        return functional.cross_entropy(outputs, targets, weight=weights)
 
     def loss_items(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the cross-entropy of each sequence, and the number of its targets that count."""

@@ -35,6 +35,7 @@ class Choices:
     quantiles: Sequence[float] | None = None
     length: int | None = None
     split: str | None = None
+    class_weights: str | None = None
     convention: Convention = field(default_factory=Convention)
     seed: int = 0
 

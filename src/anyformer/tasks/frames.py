@@ -60,7 +60,9 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task:
     if choices.kind == "forecast" or (choices.kind is None and dated is not None and not by_group):
         kinds = f"{option('kind', 'classify')} or {option('kind', 'regress')}"
         choices.refuse(
-            "forecasts", "text", "length", "categories", "split", instead=f"{kinds} predicts rows or groups"
+            "forecasts",
+            *("text", "length", "categories", "split", "class_weights"),
+            instead=f"{kinds} predicts rows or groups",
         )
         if choices.kind is None:
             remarks.append(f"a table with dates is forecast; give {kinds} to predict each row")
@@ -165,7 +167,7 @@ def _guess_target(
 
 
 def _open_texts(table: Table, name: str, choices: Choices, remarks: list[str]) -> ByteTask:
-    choices.refuse("text without a label", "groups", "keep", "categories", "date")
+    choices.refuse("text without a label", "groups", "keep", "categories", "date", "split", "class_weights")
     others = [repr(other) for other in table.frame.columns if other != name]
     if others:
         remarks.append(

@@ -44,6 +44,7 @@ class LabelledTask(Task):
         layout: how the data was read, where new data can be read in the same way; needed with ``texts``.
         texts: categories by name, ``(N, T)`` texts or None, or ``(N,)`` where each sequence is a record of its columns.
         split: ``(N,)`` names of the splits that the user put the sequences into, in place of the above.
+        balanced: weigh the loss of each class by the inverse of its frequency in training.
         name, seed: of the task.
         facts, remarks: from the reader of the data.
     """
@@ -62,12 +63,14 @@ class LabelledTask(Task):
         layout: DataLayout | None = None,
         texts: Mapping[str, np.ndarray] | None = None,
         split: np.ndarray | None = None,
+        balanced: bool = False,
         seed: int = 0,
         facts: dict[str, Any] | None = None,
         remarks: Sequence[str] = (),
     ) -> None:
         self.name, self.seed = name, seed
         self.classes = None if classes is None else list(classes)
+        self._balanced = balanced
         self._facts, self._remarks = dict(facts or {}), list(remarks)
         check_enough(name, len(x))
         self.train_length = x.shape[1]
@@ -130,7 +133,7 @@ class LabelledTask(Task):
         assert self.classes is not None
         self._y = y.astype(np.int64)
         self._scale: np.ndarray | None = None
-        self.objective = Classify(len(self.classes))
+        self.objective = Classify(len(self.classes), weights=self._weights() if self._balanced else None)
         self.metric = create_metric("accuracy", self.question)
         what = values[0] if values else "class"
         self.title = f"Tell which of {len(self.classes)} values {what} has."
@@ -149,7 +152,19 @@ class LabelledTask(Task):
                 "whatever always tells it is right, and the test can show nothing else"
             )
 
+    def _weights(self) -> tuple[float, ...]:
+        """Return a weight for each class: samples over classes times its samples, in training (King and Zeng 2001)."""
+        assert self.classes is not None
+        counts = np.bincount(self._y[self._index["train"]], minlength=len(self.classes))
+        self._remarks.append(
+            "in training the loss of each class has a weight inverse to its frequency, as was asked"
+        )
+        weights = counts.sum() / (len(counts) * np.maximum(counts, 1))
+        return tuple(float(weight) for weight in weights)
+
     def _set_values(self, y: np.ndarray, values: Sequence[str]) -> None:
+        if self._balanced:
+            raise ValueError(f"{option('class_weights')} does not apply to numbers, which are predicted here")
         train = y[self._index["train"]].astype(np.float64)
         self._shift, scale = train.mean(0), train.std(0)
         if not (scale > 0).all():

@@ -105,6 +105,7 @@ def open_rows(table: Table, choices: Choices, dated: Dates | None, remarks: list
         "classes": classes,
         "values": choices.targets,
         "seed": choices.seed,
+        "balanced": choices.class_weights == "balanced",
         "split": splits_of(table, choices.split, remarks) if choices.split else None,
     }
     notes = list[str]()
@@ -295,7 +296,8 @@ def open_groups(
     facts = {"rows": len(order), "groups": len(different), "columns": [*names, *texts]}
     return LabelledTask(
         x, y, mask=mask, texts=sequences, name=table.path.stem, classes=classes, values=choices.targets, layout=layout,
-        split=split, seed=choices.seed, facts=facts, remarks=remarks,
+        split=split,
+        balanced=choices.class_weights == "balanced", seed=choices.seed, facts=facts, remarks=remarks,
     )  # fmt: skip
 
 

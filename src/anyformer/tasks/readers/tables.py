@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from anyformer.errors import DataError
+from anyformer.spelling import option
 from anyformer.tables.files import READ
 from anyformer.tables.formats import REFUSED, refused
 from anyformer.tables.numbercells import Convention
@@ -63,6 +64,7 @@ class Tables(Reader):
         horizon: int | None = None,
         quantiles: float | Sequence[float] | None = None,
         length: int | None = None,
+        class_weights: Literal["balanced"] | None = None,
         split: str | None = None,
         valid: str | None = None,
         test: str | None = None,
@@ -92,6 +94,7 @@ class Tables(Reader):
             context, horizon: of a forecast, in steps.
             quantiles: levels of quantiles to forecast in place of values, as 0.1, 0.5, 0.9.
             length: bytes in a window of text, or the most bytes taken of each text, or rows of each group.
+            class_weights: "balanced" weighs the loss of each class by the inverse of its frequency in training.
             split: the column that says of each row, or group, whether it is train, valid or test.
             valid, test: files with the rows, or groups, of these splits; the data is then for training.
             decimal: the decimal mark of numbers, "." or ","; found where not given.
@@ -104,6 +107,8 @@ class Tables(Reader):
             DataError: the data cannot be used; one sentence names the file, what is wrong and where.
         """
         check_kind(kind, KINDS)
+        if class_weights not in (None, "balanced"):
+            raise ValueError(f"{option('class_weights')} must be 'balanced', got {class_weights!r}")
         if suffix_of(path) in REFUSED:
             raise DataError(f"{path}: {suffix_of(path)} files are not read: {refused(path)}")
         marks = None
@@ -113,7 +118,7 @@ class Tables(Reader):
         said = {
             "target": target, "kind": kind, "date": date, "date_format": date_format, "dayfirst": dayfirst, "tz": tz,
             "group": group, "text": text, "keep": keep, "category": category, "drop": drop, "context": context,
-            "horizon": horizon, "length": length,
+            "horizon": horizon, "length": length, "class_weights": class_weights,
             "quantiles": [quantiles] if isinstance(quantiles, int | float) else quantiles,
         }  # fmt: skip
         table = READ[suffix_of(path)](path, convention)
