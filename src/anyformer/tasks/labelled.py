@@ -71,6 +71,8 @@ class LabelledTask(Task):
         self.name, self.seed = name, seed
         self.classes = None if classes is None else list(classes)
         self._balanced = balanced
+        if balanced and classes is None:
+            raise ValueError(f"{option('class_weights')} does not apply to numbers, which are predicted here")
         self._facts, self._remarks = dict(facts or {}), list(remarks)
         check_enough(name, len(x))
         self.train_length = x.shape[1]
@@ -163,8 +165,6 @@ class LabelledTask(Task):
         return tuple(float(weight) for weight in weights)
 
     def _set_values(self, y: np.ndarray, values: Sequence[str]) -> None:
-        if self._balanced:
-            raise ValueError(f"{option('class_weights')} does not apply to numbers, which are predicted here")
         train = y[self._index["train"]].astype(np.float64)
         self._shift, scale = train.mean(0), train.std(0)
         if not (scale > 0).all():
