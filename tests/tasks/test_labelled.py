@@ -135,8 +135,8 @@ CSV_FAULTS = [
     ),
     (b"a,kind\n" + b"1,u\n2,v\n" * 5, "10 labelled sequences are too few; at least 20 are needed"),
     (b"a,kind\n" + b"1,u\n2,u\n" * 20, "the target has only one value, 'u': nothing to learn"),
-    (b"a,kind\n" + b"1,u\n2,v\n" * 20, "only 2 different sequences: too few for train, validation and test"),
-    (b"name,kind\n" + b"ab,u\ncd,v\n" * 20, "only 2 different sequences: too few"),
+    (b"a,kind\n" + b"1,u\n2,v\n" * 20, "only 2 different samples: too few for train, validation and test"),
+    (b"name,kind\n" + b"ab,u\ncd,v\n" * 20, "only 2 different samples: too few"),
     (b"day,kind\n" + b"2020-01-03,u\n2020-01-04,v\n" * 20, "has no numeric column besides the target"),
     (
         b"a,kind\n" + b"".join(b"%d,n%d\n" % (i, i) for i in range(40)),
@@ -223,7 +223,7 @@ def test_a_test_split_of_one_class_is_named(tmp_path: Path) -> None:
 
 def test_what_was_left_out_is_said_where_too_little_is_left(tmp_path: Path) -> None:
     frame = pd.DataFrame({"id": range(100, 160), "x": [1.5] * 60, "y": ["a", "b"] * 30})
-    with pytest.raises(DataError, match="only 1 different sequences: .*left out: 'id'"):
+    with pytest.raises(DataError, match="only 1 different samples: .*left out: 'id'"):
         open_data(saved(tmp_path, frame), "y")
 
 

@@ -30,12 +30,12 @@ def open_arrays(path: Path, kind: str | None, axes: str | None, seed: int) -> La
             f"{option('axes')} must be 'NTF' or 'NFT', the order of samples, time and features, got {axes!r}"
         )
     remarks: list[str] = []
-    x, y = load_arrays(path, ("x", "y"), remarks)
+    x, y = load_sequences(path, ("x", "y"), remarks)
     if y.ndim not in (1, 2) or len(y) != len(x):
         raise DataError(f"{path}: y must be (N,) or (N, M) with N = {len(x)} as in x, got {y.shape}")
     order = _order(path, x, axes, remarks)
     columns = {f"y{i}" if y.ndim == 2 else "y": column for i, column in enumerate(y.reshape(len(y), -1).T)}
-    labels, classes = _labels(path, columns, kind, remarks)
+    labels, classes = labels_of_arrays(path, columns, kind, remarks)
     shared: dict[str, Any] = {
         "name": path.stem,
         "classes": classes,
@@ -80,7 +80,7 @@ def load_arrays(path: Path, names: tuple[str, ...], remarks: list[str]) -> list[
     """Return arrays of an ``.npz`` file, with a remark on those that are left out.
 
     Raises:
-        DataError: one is missing, or x is not numeric (N, T) or (N, T, F).
+        DataError: one is missing, or the file is damaged.
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
@@ -100,6 +100,12 @@ def load_arrays(path: Path, names: tuple[str, ...], remarks: list[str]) -> list[
         ) from None
     if others:
         remarks.append(f"left out: {', '.join(others)}, as only the arrays x and y are read")
+    return arrays
+
+
+def load_sequences(path: Path, names: tuple[str, ...], remarks: list[str]) -> list[np.ndarray]:
+    """Return arrays as :func:`load_arrays` does; ``DataError`` if x is not numeric ``(N, T)`` or ``(N, T, F)``."""
+    arrays = load_arrays(path, names, remarks)
     x = arrays[0]
     if x.ndim not in (2, 3) or 0 in x.shape or x.dtype.kind not in "iufb":
         raise DataError(f"{path}: x must be numbers (N, T) or (N, T, F), got {x.dtype} {x.shape}")
@@ -126,9 +132,10 @@ def features_of(x: np.ndarray, axes: Axes, remarks: list[str]) -> np.ndarray:
     return found
 
 
-def _labels(
+def labels_of_arrays(
     path: Path, columns: dict[str, np.ndarray], kind: str | None, remarks: list[str]
 ) -> tuple[np.ndarray, list[str] | None]:
+    """Return class numbers with the classes' names, or numbers and None, of the columns of y."""
     frame = pd.DataFrame(columns)
     gone = frame.isna() | (frame.select_dtypes(np.number).abs() > LARGEST).reindex(
         columns=frame.columns, fill_value=False

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from anyformer.errors import DataError
 from anyformer.metrics import create_metric
 from anyformer.objectives import Classify, Regress
 from anyformer.questions import Question
+from anyformer.schema import Values
 from anyformer.spelling import option
 from anyformer.tasks.base import Batch, Reference, Split, Task
 from anyformer.tasks.categories import Category, describe_categories
-from anyformer.tasks.encoding import DataLayout, LabelledEncoding, Standard, as_tensors
+from anyformer.tasks.encoding import DataLayout, Encoding, LabelledEncoding, Standard, as_tensors
 from anyformer.tasks.references import references_for
 from anyformer.tasks.splits import hashes, split_alike, split_as_given
 from anyformer.tasks.trees import MOST_CLASSES, BoostedTrees
@@ -49,6 +51,9 @@ class LabelledTask(Task):
         facts, remarks: from the reader of the data.
     """
 
+    noun: ClassVar[str] = "sequence"
+    """The word for a sample in messages."""
+
     def __init__(
         self,
         x: np.ndarray,
@@ -68,20 +73,9 @@ class LabelledTask(Task):
         facts: dict[str, Any] | None = None,
         remarks: Sequence[str] = (),
     ) -> None:
-        self.name, self.seed = name, seed
-        self.classes = None if classes is None else list(classes)
-        self._balanced = balanced
-        if balanced and classes is None:
-            raise ValueError(f"{option('class_weights')} does not apply to numbers, which are predicted here")
-        self._facts, self._remarks = dict(facts or {}), list(remarks)
-        check_enough(name, len(x))
+        lost = self._begin(name, seed, len(x), classes, values, balanced, facts, remarks)
         self.train_length = x.shape[1]
         self._mask = None if mask is None or mask.all() else mask
-        lost = "; ".join(["", *(one for one in remarks if "left out" in one or "lose the last" in one)])
-        if self.classes is not None and len(self.classes) < 2:
-            raise DataError(
-                f"{name}: the target has only one value, {self.classes[0]!r}: nothing to learn{lost}"
-            )
         texts = dict(texts or {})
         samples, labels = [x, *texts.values()], y if classes is not None else None
         if split is None:
@@ -89,7 +83,7 @@ class LabelledTask(Task):
         else:
             self._index = split_as_given(split, samples, mask, labels, seed, name, self._remarks)
         self.vocab_size = vocab_size
-        self._values, self._layout = list(values), layout
+        self._layout = layout
         self._standard: Standard | None = None
         self._categories = list[Category]()
         if vocab_size is None:
@@ -108,10 +102,45 @@ class LabelledTask(Task):
         elif self.stream is None and vocab_size is None:
             assert isinstance(self._x, np.ndarray)
             self.num_features = self._x.shape[2]
+        self._set_targets(y)
+
+    def _begin(
+        self,
+        name: str,
+        seed: int,
+        count: int,
+        classes: Sequence[str] | None,
+        values: Sequence[str],
+        balanced: bool,
+        facts: dict[str, Any] | None,
+        remarks: Sequence[str],
+    ) -> str:
+        """Set the facts that come from the reader, and return the remarks on samples that were left out.
+
+        Raises:
+            DataError: there are too few samples or classes.
+            ValueError: classes have weights, and there are none.
+        """
+        self.name, self.seed, self._values = name, seed, list(values)
+        self.classes = None if classes is None else list(classes)
+        self._balanced = balanced
+        if balanced and classes is None:
+            raise ValueError(f"{option('class_weights')} does not apply to numbers, which are predicted here")
+        self._facts, self._remarks = dict(facts or {}), list(remarks)
+        check_enough(name, count, self.noun)
+        lost = "; ".join(["", *(one for one in remarks if "left out" in one or "lose the last" in one)])
+        if self.classes is not None and len(self.classes) < 2:
+            raise DataError(
+                f"{name}: the target has only one value, {self.classes[0]!r}: nothing to learn{lost}"
+            )
+        return lost
+
+    def _set_targets(self, y: np.ndarray) -> None:
+        """Set the targets of the samples, the objective and the metric."""
         if self.classes is not None:
-            self._set_classes(y, values)
+            self._set_classes(y, self._values)
         else:
-            self._set_values(y, values)
+            self._set_values(y, self._values)
 
     def _fit_inputs(self, x: np.ndarray, texts: Mapping[str, np.ndarray], by_place: bool) -> None:
         """Fit the encoding of the inputs on the train split."""
@@ -141,16 +170,16 @@ class LabelledTask(Task):
         self.title = f"Tell which of {len(self.classes)} values {what} has."
         rare = [name for name, count in zip(self.classes, np.bincount(self._y)) if count < 3]
         if rare:
-            self._remarks.append(f"fewer than 3 sequences have the class {', '.join(map(repr, rare))}")
-        self._remarks.extend(imbalance(self.classes, np.bincount(self._y)))
+            self._remarks.append(f"fewer than 3 {self.noun}s have the class {', '.join(map(repr, rare))}")
+        self._remarks.extend(imbalance(self.classes, np.bincount(self._y), self.noun))
         unseen = set(range(len(self.classes))) - set(self._y[self._index["train"]].tolist())
         if unseen:
             names = ", ".join(repr(self.classes[i]) for i in sorted(unseen))
-            self._remarks.append(f"no training sequence has the class {names}")
+            self._remarks.append(f"no training {self.noun} has the class {names}")
         tested = set(self._y[self._index["test"]].tolist())
         if len(tested) == 1:
             self._remarks.append(
-                f"all {len(self._index['test'])} test sequences have the class {self.classes[tested.pop()]!r}: "
+                f"all {len(self._index['test'])} test {self.noun}s have the class {self.classes[tested.pop()]!r}: "
                 "whatever always tells it is right, and the test can show nothing else"
             )
 
@@ -169,12 +198,14 @@ class LabelledTask(Task):
         self._shift, scale = train.mean(0), train.std(0)
         if not (scale > 0).all():
             which = values[int(np.argmin(scale))] if values else "the target"
-            raise DataError(f"{self.name}: {which} is the same in all training sequences: nothing to learn")
+            raise DataError(
+                f"{self.name}: {which} is the same in all training {self.noun}s: nothing to learn"
+            )
         self._scale = scale
         self._y = (y - self._shift) / scale
         self.objective = Regress(y.shape[1])
         self.metric = create_metric("mae", self.question)
-        self.title = f"Predict {', '.join(values[:3]) or 'numbers'} of each sequence."
+        self.title = f"Predict {', '.join(values[:3]) or 'numbers'} of each {self.noun}."
 
     def size(self, split: Split, length: int | None = None) -> int:
         """Return the number of sequences in the split."""
@@ -183,13 +214,17 @@ class LabelledTask(Task):
     def _take(self, split: Split, index: np.ndarray, length: int) -> Batch:
         rows = self._index[split][index]
         mask = None if self._mask is None else torch.from_numpy(self._mask[rows])
-        x = as_tensors(self._x, rows)
+        x = self._inputs(rows)
         if self._scale is None:
             return Batch(x, torch.from_numpy(self._y[rows]), mask)
         shift, scale = (torch.from_numpy(a[None]) for a in (self._shift, self._scale))
         shape = (len(rows), len(self._scale))
         y = torch.from_numpy(self._y[rows].astype(np.float32))
         return Batch(x, y, mask, shift.expand(shape), scale.expand(shape))
+
+    def _inputs(self, rows: np.ndarray) -> Tensor | Values:
+        """Return a model's inputs of these samples."""
+        return as_tensors(self._x, rows)
 
     def _strata(self, split: Split, length: int) -> np.ndarray | None:
         """Return the class of each sequence; None if numbers are predicted."""
@@ -210,7 +245,7 @@ class LabelledTask(Task):
         return replace(self.objective.question, field=field)
 
     @property
-    def encoding(self) -> LabelledEncoding | None:
+    def encoding(self) -> Encoding | None:
         """The encoding of new sequences; None if these were not read from a file."""
         if self._layout is None:
             return None
@@ -246,19 +281,19 @@ class LabelledTask(Task):
         return list(self._remarks)
 
 
-def check_enough(name: str, count: int) -> None:
+def check_enough(name: str, count: int, noun: str = "sequence") -> None:
     """Raise ``DataError`` if ``count`` sequences are too few to split."""
     if count < FEWEST:
-        raise DataError(f"{name}: {count} labelled sequences are too few; at least {FEWEST} are needed")
+        raise DataError(f"{name}: {count} labelled {noun}s are too few; at least {FEWEST} are needed")
 
 
-def imbalance(classes: Sequence[str], counts: np.ndarray) -> list[str]:
-    """Return a remark if one class has more than ``MOST`` of all sequences; no remark otherwise."""
+def imbalance(classes: Sequence[str], counts: np.ndarray, noun: str = "sequence") -> list[str]:
+    """Return a remark if one class has more than ``MOST`` of all samples; no remark otherwise."""
     most, share = int(np.argmax(counts)), counts.max() / counts.sum()
     if share <= MOST:
         return []
     balanced = ["balanced_accuracy", "f1", "average_precision", *["auc"] * (len(classes) == 2)]
     return [
-        f"{100 * share:.1f} % of the sequences have the class {classes[most]!r}, so that always telling it is as often "
+        f"{100 * share:.1f} % of the {noun}s have the class {classes[most]!r}, so that always telling it is as often "
         f"right; {' or '.join(option('metric', name) for name in balanced)} gives all classes the same weight"
     ]

@@ -10,6 +10,8 @@ from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
 from anyformer.errors import DataError
 from anyformer.spelling import option
@@ -35,6 +37,7 @@ def split_alike(
     name: str = "data",
     lost: str = "",
     shares: Mapping[Split, float] = MappingProxyType(SHARES),
+    groups: np.ndarray | None = None,
 ) -> dict[Split, np.ndarray]:
     """Return the indices of samples in each split: stratified by label, in order of hash, equal ones together.
 
@@ -46,12 +49,13 @@ def split_alike(
         name: of the data, for messages.
         lost: ends the message if too few samples are different: what was left out of them.
         shares: of the splits; train gets the rest.
+        groups: ``(N,)`` integers: samples of the same group go into the same split too.
 
     Raises:
         DataError: there are too few different samples for the splits.
     """
     alike: dict[bytes, list[int]] = {}
-    for number, key in enumerate(hashes(parts, mask, seed)):
+    for number, key in enumerate(keys_of(parts, mask, seed, groups)):
         alike.setdefault(key, []).append(number)
     strata: dict[int, list[bytes]] = {}
     for key_bytes in sorted(alike):
@@ -68,7 +72,7 @@ def split_alike(
     for split in SPLITS:
         if shares[split] and not found[split]:
             raise DataError(
-                f"{name}: only {len(alike)} different sequences: too few for train, validation and test{lost}"
+                f"{name}: only {len(alike)} different samples: too few for train, validation and test{lost}"
             )
     return {split: np.array(sorted(part), dtype=np.int64) for split, part in found.items()}
 
@@ -131,6 +135,24 @@ def hashes(parts: Sequence[np.ndarray], mask: np.ndarray | None, seed: int = 0) 
                 repr(np.asarray(real).tolist()).encode() if texts else np.ascontiguousarray(real).tobytes()
             )
         yield found.digest()
+
+
+def keys_of(
+    parts: Sequence[np.ndarray], mask: np.ndarray | None, seed: int = 0, groups: np.ndarray | None = None
+) -> list[bytes]:
+    """Return one key for all samples that are equal or connected by ``groups`` ``(N,)``: the least of their hashes."""
+    keys = list(hashes(parts, mask, seed))
+    if groups is None:
+        return keys
+    codes = [np.unique(part, return_inverse=True)[1] for part in (np.array(keys, object), groups)]
+    width = int(codes[0].max()) + 1
+    ends = (codes[0], codes[1] + width)
+    links = sparse.coo_matrix((np.ones(len(keys)), ends), shape=(width + int(codes[1].max()) + 1,) * 2)
+    component = connected_components(links, directed=False)[1][codes[0]].tolist()
+    least: dict[int, bytes] = {}
+    for key, one in zip(keys, component):
+        least[one] = min(key, least.get(one, key))
+    return [least[one] for one in component]
 
 
 def with_files(table: Table, files: Mapping[Split, str | None]) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from anyformer.tables.packed import suffix_of
 from anyformer.tables.reading import Table
 from anyformer.tables.timeaxis import as_written, axis_again
 from anyformer.tables.writing import significant
-from anyformer.tasks.arrays import features_of, load_arrays
+from anyformer.tasks.arrays import features_of, load_sequences
 from anyformer.tasks.base import Batch
 from anyformer.tasks.categorycolumns import texts_of
 from anyformer.tasks.choices import group_keys, note_ungrouped
@@ -75,11 +76,7 @@ def answers(encoding: Encoding, unseen: Unseen, outputs: Tensor) -> pd.DataFrame
     if not isinstance(encoding, LabelledEncoding | ForecastEncoding):
         return encoding.answers(unseen, outputs)
     if isinstance(encoding, LabelledEncoding) and encoding.classes is not None:
-        shares = outputs.detach().cpu().double().softmax(-1).numpy()
-        best = np.array(encoding.classes, dtype=object)[shares.argmax(-1)]
-        found = {encoding.targets[0]: best}
-        shares = significant(shares, np.ones(1))
-        found |= {f"p({name})": shares[:, i] for i, name in enumerate(encoding.classes)}
+        found = class_columns(encoding.targets[0], encoding.classes, outputs)
     else:
         assert unseen.batch.scale is not None
         names, scale = encoding.targets, unseen.batch.scale
@@ -91,6 +88,14 @@ def answers(encoding: Encoding, unseen: Unseen, outputs: Tensor) -> pd.DataFrame
         found = dict(zip(names, values.reshape(-1, len(names)).T))
     numbers = {name: f"number of the {name}" for name in ("row", "step") if name in found}
     return pd.concat([unseen.names.rename(columns=numbers), pd.DataFrame(found)], axis=1)
+
+
+def class_columns(target: str, classes: Sequence[str], outputs: Tensor) -> dict[str, np.ndarray]:
+    """Return the likeliest class of each row of logits ``(B, C)``, and the probability of each class."""
+    shares = outputs.detach().cpu().double().softmax(-1).numpy()
+    found = {target: np.array(classes, dtype=object)[shares.argmax(-1)]}
+    shares = significant(shares, np.ones(1))
+    return {**found, **{f"p({name})": shares[:, i] for i, name in enumerate(classes)}}
 
 
 # ------------------------------------------------------------------------------------------------- labelled
@@ -147,7 +152,7 @@ def _sequences(encoding: LabelledEncoding, path: Path) -> Unseen:
 def _array(encoding: LabelledEncoding, path: Path, remarks: list[str]) -> np.ndarray:
     if path.suffix.lower() != ".npz":
         raise DataError(f"{path}: the model was trained on an .npz file, and takes another with an array x")
-    (x,) = load_arrays(path, ("x",), remarks)
+    (x,) = load_sequences(path, ("x",), remarks)
     if encoding.vocab_size is not None:
         if x.ndim != 2 or x.dtype.kind not in "iu":
             raise DataError(f"{path}: x must be tokens (N, T) of integers, got {x.dtype} {x.shape}")

@@ -1,0 +1,1 @@
+"""Images in files: which files they are, and their pixels in one form."""
