@@ -18,9 +18,12 @@ FRAME = pd.DataFrame({"a": np.arange(40.0), "label": ["u", "v"] * 20})
 def test_what_is_not_read_is_refused_with_a_remedy(tmp_path: Path, suffix: str) -> None:
     (tmp_path / f"data{suffix}").write_text("a,b\n1,2\n")
     with pytest.raises(
-        DataError, match=f"data{suffix}: {suffix} files are not read: .*(convert|save|pack|supported)"
+        DataError,
+        match=f"data{suffix}: {suffix} files are not read: .*(convert|save|pack|supported|are read from)",
     ):
         open_data(tmp_path / f"data{suffix}")
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("text")
     with pytest.raises(DataError, match=f"holds data{suffix}, which is not text"):
         open_data(tmp_path)
 

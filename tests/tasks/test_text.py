@@ -128,8 +128,10 @@ class TestWrongText:
         with pytest.raises(DataError, match=r"the folder .* holds no files"):
             open_data(tmp_path)
         (tmp_path / "cat.png").write_bytes(b"\x89PNG")
+        for name in ("a.txt", "b.txt"):
+            (tmp_path / name).write_text("text")
         with pytest.raises(
-            DataError, match=r"holds cat\.png, which is not text; images are not supported yet"
+            DataError, match=r"holds cat\.png, which is not text; images are read from a folder with"
         ):
             open_data(tmp_path)
 
@@ -141,7 +143,7 @@ class TestWrongText:
     def test_options_of_other_kinds_of_data(self, tmp_path: Path) -> None:
         (tmp_path / "a.txt").write_bytes(prose(0))
         with pytest.raises(
-            ValueError, match=r"target does not apply to text \(.*a\.txt\) but to tables, got 'y'"
+            ValueError, match=r"target does not apply to text \(.*a\.txt\) but to tables and images, got 'y'"
         ):
             open_data(tmp_path / "a.txt", target="y")
         with pytest.raises(ValueError, match=r"a\.txt has no option 'targt'; it takes kind, length, raw"):

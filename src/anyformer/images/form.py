@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -115,14 +115,14 @@ def load_fitting(
     if deep := [place for place, header in headers.items() if header.deep]:
         bits = _depth([paths[place] for place in deep])
         remarks.append(
-            f"{len(deep)} images have more than 8 bits: values up to {2**bits - 1} are read, and the upper 8 bits kept"
+            f"{len(deep)} of {len(headers)} images: more than 8 bits; of values up to {2**bits - 1} the upper 8 are kept"
         )
     pictures = _pictures(paths, list(headers), wanted, fit, bits, unreadable)
     _check_few(unreadable, names, where)
     channels: Literal[1, 3] = 1 if all(p.pixels.ndim == 2 for p in pictures.values()) else 3
     form = ImageForm(size=wanted, channels=channels, fit=fit, bits=bits)
     headers = {place: headers[place] for place in pictures}
-    told = [*_about_sizes(headers, form, given=size is not None), *remarks, *_about(pictures, form)]
+    told = [*_about_sizes(headers, form, given=size is not None), *remarks, *_about(pictures)]
     if unreadable:
         told.append(f"left out: {reasons(unreadable, names)}")
     return _loaded(form, pictures, unreadable, told)
@@ -132,10 +132,10 @@ def load_again(paths: Sequence[Path], form: ImageForm) -> Loaded:
     """Load images in a form that is known; those that cannot be read are left out, and no remark is made of it."""
     headers, unreadable = _headers(paths)
     pictures = _pictures(paths, list(headers), form.size, form.fit, form.bits, unreadable)
-    remarks = _about(pictures, form)
+    remarks = _about(pictures)
     coloured = sum(picture.pixels.ndim == 3 for picture in pictures.values())
     if form.channels == 1 and coloured:
-        remarks.append(f"{coloured} images have colours; the model reads them as grey ones")
+        remarks.append(f"{coloured} of {len(pictures)} images: colours, which the model reads as grey")
     return _loaded(form, pictures, unreadable, remarks)
 
 
@@ -227,24 +227,23 @@ def _about_sizes(headers: Mapping[int, Header], form: ImageForm, *, given: bool)
     told = [f"{told[0]}: {rule}" + (f"; files have {low}" + (f" to {high}" if low != high else ""))]
     smaller = sum(h < height or w < width for h, w in sizes)
     if smaller:
-        told.append(f"{smaller} images are smaller than {form.sides} and are enlarged")
+        told.append(f"{smaller} of {len(sizes)} images: smaller than {form.sides}, and enlarged")
     lost = [1 - min(h * width, w * height) / max(h * width, w * height) for h, w in sizes]
     other = [share for share in lost if share > 0.5 / max(form.size)]
-    if other and form.fit == "crop":
+    if other:
+        done = f"the middle is taken, up to {max(other):.0%} of a side is cut off ({option('fit', 'pad')} keeps all)"
+        bars = "between black bars"
         told.append(
-            f"{len(other)} images have other proportions: their middle is taken, and up to {max(other):.0%} of a side "
-            f"cut off ({option('fit', 'pad')} keeps all, between black bars)"
+            f"{len(other)} of {len(sizes)} images: other proportions; {done if form.fit == 'crop' else bars}"
         )
-    elif other:
-        told.append(f"{len(other)} images have other proportions and get black bars")
     return told
 
 
-def _about(pictures: Mapping[int, Picture], form: ImageForm) -> list[str]:
+def _about(pictures: Mapping[int, Picture]) -> list[str]:
     """Return remarks on frames, transparency and depth."""
-    told: dict[str, Any] = {
-        "have several frames, of which the first is taken": [p.frames for p in pictures.values()],
-        "have transparent pixels, which are laid on white": [p.transparent for p in pictures.values()],
-        "have colours of 16 bits, of which the upper 8 are kept": [p.deep for p in pictures.values()],
+    told: dict[str, list[bool]] = {
+        "several frames, of which the first is taken": [p.frames for p in pictures.values()],
+        "transparent pixels, which are laid on white": [p.transparent for p in pictures.values()],
+        "colours of 16 bits, of which the upper 8 are kept": [p.deep for p in pictures.values()],
     }
-    return [f"{sum(which)} images {text}" for text, which in told.items() if any(which)]
+    return [f"{sum(which)} of {len(which)} images: {text}" for text, which in told.items() if any(which)]

@@ -42,7 +42,9 @@ _REMEDIES = {
     (".avro",): "save the table as .csv or .parquet",
     (".pdf", ".doc", ".docx", ".odt", ".rtf"): "save its text as .txt, or its table as .csv",
     (".wav", ".mp3", ".flac", ".ogg", ".mp4", ".avi"): f"sounds and films are not supported yet; {_ARRAYS}",
-    (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"): "images are not supported yet",
+    (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"): (
+        "images are read from a folder with a subfolder for each class, or from a table with a column of their paths"
+    ),
 }
 REFUSED = {suffix: remedy for suffixes, remedy in _REMEDIES.items() for suffix in suffixes}
 """How to convert files of formats that are not read, by suffix."""

@@ -51,6 +51,10 @@ def open_arrays(path: Path, kind: str | None, axes: str | None, seed: int) -> La
         return LabelledTask(
             x.astype(np.int64), labels, vocab_size=int(x.max()) + 1, remarks=remarks, **shared
         )
+    if x.ndim == 3 and x.dtype == np.uint8:
+        remarks.append(
+            "x is read as sequences; x[..., None] makes grey images of them, (N, height, width, 1)"
+        )
     return LabelledTask(features_of(x, order, remarks), labels, remarks=remarks, **shared)
 
 
