@@ -100,7 +100,7 @@ class TestLoading:
         loaded = load(write(tmp_path, deep, noise(8, 8)))
         assert loaded.form.bits == 12 and np.array_equal(loaded.pixels[0, ..., 0], deep >> 4)
         assert any(
-            "1 of 2 images: more than 8 bits; of values up to 4095 the upper 8 are kept" in text for text in loaded.remarks
+            "more than 8 bits; the upper 8 of values up to 4095 are kept" in text for text in loaded.remarks
         )
         again = load_again([tmp_path / "0.png"], loaded.form)
         assert np.array_equal(again.pixels[0], loaded.pixels[0])

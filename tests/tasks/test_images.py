@@ -91,6 +91,10 @@ class TestTask:
             "equal to others" in note and "90 of them have different classes" in note for note in odd.notes()
         )
 
+    def test_classes_may_weigh_the_same(self) -> None:
+        made = task(y=(np.arange(60) % 4 == 0).astype(np.int64), balanced=True)
+        assert made.objective.weights == pytest.approx((42 / 64, 42 / 20), rel=0.2)  # type: ignore[attr-defined]
+
     def test_groups_stay_together(self) -> None:
         groups = np.arange(60) // 4
         made = task(groups=groups)

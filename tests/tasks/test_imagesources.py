@@ -117,6 +117,7 @@ class TestFolders:
             ({"fit": "cover"}, "fit must be 'crop' or 'pad', got 'cover'"),
             ({"fit": "pads"}, "got 'pads'; did you mean 'pad'"),
             ({"crop": 99}, r"crop must be an integer in 0\.\.8, got 99"),
+            ({"class_weights": "equal"}, "class_weights must be 'balanced', got 'equal'"),
             ({"horizon": 3}, "horizon does not apply to images .* but to"),
             ({"flipp": True}, "has no option 'flipp'; did you mean flip"),
         ],

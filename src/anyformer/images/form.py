@@ -114,9 +114,8 @@ def load_fitting(
     bits, remarks = 16, list[str]()
     if deep := [place for place, header in headers.items() if header.deep]:
         bits = _depth([paths[place] for place in deep])
-        remarks.append(
-            f"{len(deep)} of {len(headers)} images: more than 8 bits; of values up to {2**bits - 1} the upper 8 are kept"
-        )
+        which = f"{len(deep)} of {len(headers)} images"
+        remarks.append(f"{which}: more than 8 bits; the upper 8 of values up to {2**bits - 1} are kept")
     pictures = _pictures(paths, list(headers), wanted, fit, bits, unreadable)
     _check_few(unreadable, names, where)
     channels: Literal[1, 3] = 1 if all(p.pixels.ndim == 2 for p in pictures.values()) else 3

@@ -96,6 +96,7 @@ class ImageTask(LabelledTask):
         column: of a table, which holds the paths.
         groups: ``(N,)`` integers: images of the same group are not independent.
         split: ``(N,)`` names of the splits that the user put the images into, in place of the above.
+        balanced: weigh the loss of each class by the inverse of its frequency in training.
         flip: show half of the training images mirrored, left to right.
         crop: shift each training image by up to so many pixels each way.
         facts, remarks: from the reader of the data.
@@ -103,6 +104,7 @@ class ImageTask(LabelledTask):
 
     noun: ClassVar[str] = "image"
     direction: Literal["forward", "both"] = "both"
+    candidates = ("transformer", "transformer embed=convolutions", "mamba depth=2", "hydra")
 
     def __init__(
         self,
@@ -116,6 +118,7 @@ class ImageTask(LabelledTask):
         column: str | None = None,
         groups: np.ndarray | None = None,
         split: np.ndarray | None = None,
+        balanced: bool = False,
         flip: bool = False,
         crop: int = 0,
         seed: int = 0,
@@ -124,7 +127,7 @@ class ImageTask(LabelledTask):
     ) -> None:
         check_integer("crop", crop, low=0, high=min(form.size))
         lost = self._begin(name, seed, len(pixels), classes, values, facts, remarks)
-        self._pixels, self._mask, self.flip, self.crop = pixels, None, flip, crop
+        self._pixels, self._mask, self._balanced, self.flip, self.crop = pixels, None, balanced, flip, crop
         labels = None if classes is None else y
         if split is None:
             self._index = split_alike([pixels], None, labels, seed, name, lost, groups=groups)

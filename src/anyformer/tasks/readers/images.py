@@ -69,6 +69,7 @@ class Images(Reader):
         fit: Literal["crop", "pad"] = "crop",
         flip: bool = False,
         crop: int = 0,
+        class_weights: Literal["balanced"] | None = None,
         kind: Literal["classify", "regress"] | None = None,
         image: str | None = None,
         group: str | Sequence[str] | None = None,
@@ -88,6 +89,7 @@ class Images(Reader):
             fit: of images of other proportions, ``"crop"`` takes the middle, ``"pad"`` keeps all between black bars.
             flip: show training images mirrored at random, left to right.
             crop: shift training images at random, by up to so many pixels each way.
+            class_weights: "balanced" weighs the loss of each class by the inverse of its frequency in training.
             kind: ``"classify"`` or ``"regress"``; chosen from the target where not given.
             image: the column of paths; found where not given.
             group: the column, or columns, whose values say which images belong together, such as those of one patient:
@@ -106,7 +108,10 @@ class Images(Reader):
             raise ValueError(
                 f"{option('fit')} must be 'crop' or 'pad', got {fit!r}{near(fit, ('crop', 'pad'))}"
             )
+        if class_weights not in (None, "balanced"):
+            raise ValueError(f"{option('class_weights')} must be 'balanced', got {class_weights!r}")
         common: dict[str, Any] = {"name": path.stem or str(path), "flip": flip, "crop": crop, "seed": seed}
+        common["balanced"] = class_weights == "balanced"
         columns: dict[str, Any] = {"image": image, "group": group, "split": split}
         columns |= {"decimal": decimal, "thousands": thousands, "missing": missing}
         if path.is_dir():
