@@ -126,8 +126,8 @@ class ImageTask(LabelledTask):
         remarks: Sequence[str] = (),
     ) -> None:
         check_integer("crop", crop, low=0, high=min(form.size))
-        lost = self._begin(name, seed, len(pixels), classes, values, facts, remarks)
-        self._pixels, self._mask, self._balanced, self.flip, self.crop = pixels, None, balanced, flip, crop
+        lost = self._begin(name, seed, len(pixels), classes, values, balanced, facts, remarks)
+        self._pixels, self._mask, self.flip, self.crop = pixels, None, flip, crop
         labels = None if classes is None else y
         if split is None:
             self._index = split_alike([pixels], None, labels, seed, name, lost, groups=groups)
