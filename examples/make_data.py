@@ -2,6 +2,7 @@
 
 ``river.csv``    daily level and temperature of a made-up river, with days absent and readings missing: forecast it
 ``gestures.csv`` twelve sensor readings a gesture, three gestures, some readings missing: classify it
+``loans.csv``    what readers of a made-up library took home, volume after volume of some series: tell the next one
 ``tales/``       thirty short texts by a small grammar: model their bytes
 """
 
@@ -50,6 +51,32 @@ def gestures(rng: np.random.Generator, rows: int = 600) -> str:
     return "\n".join(lines) + "\n"
 
 
+def loans(rng: np.random.Generator, readers: int = 200, series: int = 8, volumes: int = 7) -> str:
+    """Readers go through two or three series at once, each in its order; the rows are in that of the days."""
+    names = [
+        f"{adjective} {noun}"
+        for adjective in ("Red", "Silent", "Last")
+        for noun in ("Hill", "Tide", "Owl", "Gate")
+    ]
+    rows = []
+    for reader in range(readers):
+        day = date(2023, 1, 1) + timedelta(days=int(rng.integers(500)))
+        open_ones = [
+            (names[number], int(rng.integers(1, 3))) for number in rng.choice(series, 3, replace=False)
+        ]
+        while open_ones:
+            place = int(rng.integers(len(open_ones[:2])))
+            name, volume = open_ones.pop(place)
+            branch = ("harbour", "castle", "bus")[int(rng.integers(3))]
+            rows.append((day, f"R{reader:03}", f"{name} {volume}", branch, int(rng.integers(1, 6))))
+            day += timedelta(days=1 + int(rng.exponential(15)))
+            if volume < volumes:
+                open_ones.insert(place, (name, volume + 1))
+    lines = ["date,reader,book,branch,weeks"]
+    lines += [",".join(map(str, row)) for row in sorted(rows, key=lambda row: row[0])]
+    return "\n".join(lines) + "\n"
+
+
 def tale(rng: np.random.Generator, sentences: int = 40) -> str:
     """Sentences about an animal, a place and a thing."""
     animals = ["fox", "heron", "badger", "otter", "magpie", "hare"]
@@ -76,6 +103,7 @@ def main(folder: Path) -> None:
     (folder / "tales").mkdir(parents=True, exist_ok=True)
     (folder / "river.csv").write_text(river(np.random.default_rng(1)))
     (folder / "gestures.csv").write_text(gestures(np.random.default_rng(2)))
+    (folder / "loans.csv").write_text(loans(np.random.default_rng(4)))
     for number in range(30):
         (folder / "tales" / f"tale_{number:02}.txt").write_text(tale(np.random.default_rng([3, number])))
 

@@ -222,6 +222,35 @@ def wrong(said: tuple[int, str], message: str) -> None:
     assert message in text and "Traceback" not in text, text
 
 
+class TestNextItems:
+    """One command each for a model and its answers, on the example data."""
+
+    DATA = Path(__file__).parents[2] / "examples" / "data" / "loans.csv"
+    KIND = ("--target", "book", "--option", "kind=next", "--option", "group=reader")
+
+    def test_train_and_predict(self, tmp_path: Path) -> None:
+        out = tmp_path / "model"
+        said = good("train", self.DATA, "--model", MODEL, "--steps", 4, "--out", out, *self.KIND)
+        assert "Tell the book of each reader's next event." in said and f"anyformer predict {out}" in said
+        assert "reader" in good("predict", out) and "--option holdout=last asks" in said
+        good("predict", out, self.DATA, "--option", "top=3", "--out", tmp_path / "next.csv")
+        table = pd.read_csv(tmp_path / "next.csv")
+        assert list(table) == ["reader", "rank", "book", "p"] and len(table) == 3 * 200
+        assert table["p"].between(0, 1).all() and table.groupby("reader")["p"].sum().max() <= 1.001
+        assert set(table["book"]) <= set(pd.read_csv(self.DATA)["book"])
+        frame = load_bundle(out).predict(pd.read_csv(self.DATA), options={"top": 1}).table
+        assert frame["book"].tolist() == table[table["rank"] == 1]["book"].tolist()
+
+    def test_wrong_options(self, tmp_path: Path) -> None:
+        out = trained(tmp_path, self.DATA, *self.KIND)
+        wrong(run("predict", out, "--option", "top=0"), "--option top must be greater than or equal to 1")
+        wrong(run("predict", out, "--option", "tap=1"), "have no option 'tap'; did you mean 'top'")
+        data = shapes(tmp_path)
+        wrong(run("predict", out, data), "the model needs the column 'book'")
+        rows = trained(tmp_path / "rows", data, "--target", "kind")
+        wrong(run("predict", rows, data, "--option", "top=1"), "have no option 'top'")
+
+
 class TestMistakes:
     @pytest.mark.parametrize(
         "args, message",

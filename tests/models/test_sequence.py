@@ -92,6 +92,13 @@ def test_pooling_looks_at_real_tokens_only(pool: str) -> None:
     torch.testing.assert_close(y[1:], model(x[1:, 1:]))
 
 
+def test_outputs_at_some_elements_are_those_of_all() -> None:
+    model = build("mamba dim=16")
+    x, at = torch.randint(0, 11, (3, 9)), torch.tensor([[0, 8], [4, 4], [7, 2]])
+    whole = model(x)
+    assert torch.equal(model(x, at=at), torch.stack([whole[row, at[row]] for row in range(3)]))
+
+
 def test_encoder_decoder_streams_and_ignores_padding() -> None:
     torch.manual_seed(0)
     model = EncoderDecoder(load_spec("encoder_decoder dim=16").model_dump(), vocab_size=11).double().eval()

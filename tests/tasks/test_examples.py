@@ -25,6 +25,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "a"
 
 
+def test_the_next_loan(folder: Path) -> None:
+    task = create_task(folder / "loans.csv", target="book", kind="next", group="reader")
+    assert task.metric.name == "NDCG@10" and task.size("test") > 50
+    assert "'book' has 56 items that can be told" in task.notes()
+    found = {one.name: score_reference(one.fit(task), task) for one in task.references()}
+    assert found["first-order Markov"] > 5 * found["popularity"]
+
+
 @pytest.mark.parametrize(
     "name, target, metric, notes",
     [

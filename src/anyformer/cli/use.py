@@ -93,11 +93,11 @@ def train(
     _say(
         f"Saved in {out} as of step {step}: {_metric(fit, fit.valid)} in validation, {_metric(fit, fit.test)} in test"
     )
-    if fit.trainer.model.pool is None:
+    if fit.task.encoding is not None:
+        data = "" if fit.task.encoding.continues else " DATA"
+        _say(f"Use it: anyformer predict {out}{data}")
+    elif fit.trainer.model.pool is None:
         _say(f"Continue a prompt: anyformer generate {out} --prompt ...")
-    elif fit.task.encoding is not None:
-        kind = "" if fit.task.encoding.kind == "forecast" else " DATA"
-        _say(f"Use it: anyformer predict {out}{kind}")
 
 
 def _run(fit: Fit) -> None:
@@ -140,11 +140,15 @@ def predict(
     data: Annotated[
         Path | None,
         typer.Argument(
-            help="A file like the training data; forecasts continue it, by default that file itself."
+            help="A file like the training data; forecasts and next items continue it, by default that file itself."
         ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write all of it to this file, in the form of DATA.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="An option of the predictions: name=value, as top=20 for next items."),
     ] = None,
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Run the Python files that the folder names.")
@@ -156,9 +160,11 @@ def predict(
       anyformer predict out/winner
       anyformer predict out/winner new-rows.csv --out predictions.csv
     """
+    from anyformer.tasks.options import typed_options
     from anyformer.train import load_bundle
 
-    found = load_bundle(model, trust_code=trust_code).predict(data)
+    bundle = load_bundle(model, trust_code=trust_code)
+    found = bundle.predict(data, options=typed_options(None, option or []))
     for remark in found.remarks:
         _say(f"{found.data.name}: {remark}")
     if out is not None:

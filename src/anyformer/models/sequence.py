@@ -136,6 +136,7 @@ class SequenceModel(nn.Module, SavedModel):
         mask: Tensor | None = None,
         *,
         source: Stream | None = None,
+        at: Tensor | None = None,
         positions: Tensor | None = None,
         context: Context | None = None,
         call: Call | None = None,
@@ -147,6 +148,7 @@ class SequenceModel(nn.Module, SavedModel):
             x: tokens, features or fields.
             mask: (B, T).
             source: the sequence before x, for a model with one.
+            at: (B, N) int64, the elements of x whose outputs are asked, (B, N, O), of a model that does not pool.
             positions: of x; a stack with a source numbers the elements of both itself.
             context: another sequence that the mixers of a stack attend to.
             call: of the body; its side inputs are of the elements of x, in a stack with a source of those of both.
@@ -154,7 +156,10 @@ class SequenceModel(nn.Module, SavedModel):
         """
         given = self._read(x, mask, source, positions, context, call, source_call)
         h = self.body(given.x, mask=given.mask, positions=positions, context=given.context, call=call)
-        return self.head(pooled(given.own(h), mask, self.pool))
+        h = given.own(h)
+        if at is not None:
+            h = h.gather(1, at[..., None].expand(-1, -1, h.shape[-1]))
+        return self.head(pooled(h, mask, self.pool))
 
     def start(
         self,

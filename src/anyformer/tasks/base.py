@@ -39,6 +39,7 @@ class Batch:
             (:data:`anyformer.schema.Values`).
         targets: in the form that the task's objective states.
         mask: ``(B, T)`` bool, True at real elements, or None if all are real.
+        at: ``(B, N)`` int64, the elements whose outputs are asked, if not those of all; targets are ``(B, N)`` then.
         shift, scale: float64, of targets that are normalised numbers: ``targets * scale + shift`` is in the user's
             units. (Large numbers lose their last digits in float32.)
         source: the sequence that the inputs continue, such as a sentence to be translated.
@@ -52,6 +53,7 @@ class Batch:
     scale: Tensor | None = None
     source: Stream | None = field(default=None, kw_only=True)
     side: Mapping[str, Tensor] = field(default_factory=dict, kw_only=True)
+    at: Tensor | None = field(default=None, kw_only=True)
 
     @property
     def x(self) -> Tensor:

@@ -33,12 +33,15 @@ class Category(BaseModel):
         return FIRST + len(self.values)
 
     @classmethod
-    def fit(cls, name: str, texts: np.ndarray) -> Category:
-        """Return the category of the train split's texts, None where missing; values seen once get no code."""
+    def fit(cls, name: str, texts: np.ndarray, most: int | None = None) -> Category:
+        """Return the category of the train split's texts, None where missing.
+
+        Values seen once get no code, and neither do the rarest beyond the ``most`` frequent, by default ``MOST``.
+        """
         counts = pd.Series(texts.ravel()).value_counts()
         counts = counts[counts > 1]
         order = sorted(counts.index, key=lambda text: (-counts[text], text))
-        return cls(name=name, values=order[:MOST])
+        return cls(name=name, values=order[: MOST if most is None else most])
 
     def encode(self, texts: np.ndarray) -> np.ndarray:
         """Return the codes of texts, int64 in the same shape."""

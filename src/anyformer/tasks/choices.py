@@ -34,6 +34,7 @@ class Choices:
     horizon: int | None = None
     quantiles: Sequence[float] | None = None
     length: int | None = None
+    holdout: str | None = None
     split: str | None = None
     class_weights: str | None = None
     convention: Convention = field(default_factory=Convention)

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from anyformer.dates.calendar import Step
 from anyformer.dates.reading import DateReading
+from anyformer.registry import near
 from anyformer.schema import Field, StreamFacts
+from anyformer.spelling import option
 from anyformer.tables.numbercells import Convention
 from anyformer.tasks.categories import Category
 
@@ -104,14 +106,37 @@ class Encoding(_Record):
     The two below are read by :mod:`anyformer.tasks.unseen`; those of other readers read by themselves.
     """
 
+    continues: ClassVar[bool] = False
+    """True if predictions follow the data's end, so that a model may continue the file that it was trained on."""
+    options: ClassVar[tuple[str, ...]] = ()
+    """Fields that the user may set for predictions."""
     kind: str
+
+    def with_options(self, options: Mapping[str, Any]) -> Encoding:
+        """Return the encoding with the user's options for predictions; ``ValueError`` if it has none such."""
+        for name in options:
+            if name not in self.options:
+                known = f"{near(name, self.options)}; they take {', '.join(map(option, self.options))}"
+                raise ValueError(
+                    f"predictions of this model have no option {name!r}" + (known if self.options else "")
+                )
+        try:
+            return self.model_validate({**self.model_dump(), **options})
+        except ValidationError as error:
+            name, given = str(error.errors()[0]["loc"][0]), error.errors()[0]["input"]
+            told = error.errors()[0]["msg"].replace("Input should be", "must be")
+            raise ValueError(f"{option(name)} {told}, got {given!r}") from None
 
     def read(self, path: Path) -> Any:
         """Return the :class:`anyformer.tasks.unseen.Unseen` of a file or folder."""
         raise NotImplementedError
 
+    def kept(self, outputs: Tensor) -> Tensor:
+        """Return what is kept of a model's outputs for some samples ``(B, ...)``; by default all."""
+        return outputs
+
     def answers(self, unseen: Any, outputs: Tensor) -> pd.DataFrame:
-        """Return a model's outputs for it as a table for the user, beside the columns of ``unseen.names``."""
+        """Return a model's kept outputs for it as a table for the user, beside the columns of ``unseen.names``."""
         raise NotImplementedError
 
 
@@ -188,6 +213,7 @@ class ForecastEncoding(Encoding):
         levels: of the quantiles that are forecast; none where values are.
     """
 
+    continues = True
     kind: Literal["forecast"] = "forecast"
     layout: DataLayout
     targets: list[str]

@@ -25,6 +25,7 @@ from anyformer.tasks.choices import (
     reasons,
 )
 from anyformer.tasks.columns import columns_named, counters, holds_lists, input_columns
+from anyformer.tasks.events import open_events
 from anyformer.tasks.forecasting import ForecastTask, Series
 from anyformer.tasks.rows import open_groups, open_rows
 from anyformer.tasks.series import check_repeats, dated_rows, find_step, known_rows, on_grid
@@ -42,6 +43,12 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task:
     dated = None
     about_time = list[str]()
     groups = group_keys(table, choices.groups)
+    if choices.kind == "next":
+        choices.refuse(
+            "tables whose next item is asked", "context", "horizon", "quantiles", "text", "class_weights"
+        )
+        return open_events(table, choices, groups, remarks)
+    choices.refuse("other tables", "holdout", instead=f"{option('kind', 'next')} asks for the next item")
     if choices.date is not None or choices.kind in (None, "forecast"):
         dated = find_axis(
             path,
@@ -81,7 +88,8 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task:
         if not _constant_in_groups(table, choices, groups):
             raise DataError(
                 f"{path}: {choices.targets[0]!r} changes within groups of {', '.join(map(repr, choices.groups))}; "
-                "a label must be the same in all rows of a group (name the date column to forecast instead)"
+                f"a label must be the same in all rows of a group; {option('kind', 'next')} asks for the next one, and "
+                f"{option('kind', 'forecast')} forecasts numbers"
             )
         return open_groups(table, choices, groups, dated, remarks)
     return open_rows(table, choices, dated, remarks)

@@ -28,11 +28,11 @@ from anyformer.tasks.splits import splits_of
 LONGEST_TEXT = 512
 
 
-def _features(
+def features_of(
     table: Table,
     used: set[str],
     choices: Choices,
-    labels: list[np.ndarray],
+    labels: list[np.ndarray] | None,
     remarks: list[str],
     *,
     text: bool,
@@ -41,8 +41,8 @@ def _features(
 ) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:
     """Return names and values ``(rows, columns)`` of the numbers, NaN where missing, and texts ``(rows,)`` by category.
 
-    ``counting`` are columns that count the rows of their group, with the reason; ``apart`` the rows that are samples of
-    their own.
+    ``labels`` are the targets, None for rows without one; ``counting`` are columns that count the rows of their group,
+    with the reason; ``apart`` the rows that are samples of their own.
     """
     categories = list(choices.categories)
     for argument, named in (("category", categories), ("keep", choices.keep)):
@@ -115,7 +115,7 @@ def open_rows(table: Table, choices: Choices, dated: Dates | None, remarks: list
     alone = text is None
     if text is None:
         labels = _label_order(table, choices.targets)
-        names, values, texts = _features(table, used, choices, labels, notes, text=True)
+        names, values, texts = features_of(table, used, choices, labels, notes, text=True)
         others = {*used, *texts}
         written = any(_is_written(table, str(name), others) for name in table.frame.columns)
         if not names and not choices.categories and (written or not texts):
@@ -123,7 +123,7 @@ def open_rows(table: Table, choices: Choices, dated: Dates | None, remarks: list
             text = _only_text(table, others, told + notes)
     if text is not None:
         if alone:  # say why the other columns are none
-            _features(table, {*used, text}, choices, labels, remarks, text=True)
+            features_of(table, {*used, text}, choices, labels, remarks, text=True)
         return _rows_of_text(table, text, choices, y, shared, remarks, alone=alone)
     choices.refuse("columns of numbers", "length")
     remarks.extend(notes)
@@ -264,7 +264,7 @@ def open_groups(
     labels = _label_order(table, choices.targets)
     notes = list[str]()
     instants = None if dated is None else dated.instants
-    names, values, texts = _features(
+    names, values, texts = features_of(
         *(table, used, choices, labels, notes),
         text=False,
         apart=~groups[order].duplicated().to_numpy(),

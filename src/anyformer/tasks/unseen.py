@@ -25,6 +25,7 @@ from anyformer.tables.timeaxis import as_written, axis_again
 from anyformer.tables.writing import significant
 from anyformer.tasks.arrays import features_of, load_sequences
 from anyformer.tasks.base import Batch
+from anyformer.tasks.categories import Category
 from anyformer.tasks.categorycolumns import texts_of
 from anyformer.tasks.choices import group_keys, note_ungrouped
 from anyformer.tasks.encoding import Encoding, ForecastEncoding, LabelledEncoding, as_tensors, filled
@@ -127,8 +128,8 @@ def _sequences(encoding: LabelledEncoding, path: Path) -> Unseen:
             column = table.frame[text] if is_text(table.frame[text]) else table.keys(text)
             x, mask = bytes_of(column, layout.length, remarks)
         else:
-            x = _numbers(table, layout.columns, remarks).to_numpy()[..., None]
-            texts = _categories(encoding, table, remarks)
+            x = numbers_in(table, layout.columns, remarks).to_numpy()[..., None]
+            texts = categories_in(table, encoding.categories, remarks)
     told = layout.kind == "arrays" and encoding.standard is not None and encoding.standard.marks
     if encoding.standard is not None and (gone := int(np.isnan(x).sum())) and not told:
         marked = " and marked" if encoding.standard.marks else ""
@@ -174,21 +175,22 @@ def _groups(
     layout, path = encoding.layout, table.path
     assert layout.groups and layout.length is not None
     remarks.extend(table.remarks)
-    keys = _group_keys(table, layout.groups, remarks)
+    keys = groups_in(table, layout.groups, remarks)
     if layout.date is not None:
         dated = axis_again(path, as_written(table), layout.date, layout.reading, remarks, keys)
         table = replace(table, frame=table.frame.loc[dated.instants.sort_values(kind="stable").index])
-    values = _numbers(table, layout.columns, remarks)
-    texts = _categories(encoding, table, remarks)
+    values = numbers_in(table, layout.columns, remarks)
+    texts = categories_in(table, encoding.categories, remarks)
     codes, different = pd.factorize(keys[table.frame.index])
     if not len(different):
         raise DataError(f"{path}: column {layout.groups[0]!r} holds no group")
     x, mask = rows_of_groups(codes, values.to_numpy(), layout.length, remarks)
     sequences = {name: rows_of_groups(codes, t, layout.length, [])[0] for name, t in texts.items()}
-    return x, sequences, mask, _named_groups(table, layout.groups, keys, list(different))
+    return x, sequences, mask, named_groups(table, layout.groups, keys, list(different))
 
 
-def _group_keys(table: Table, names: list[str], remarks: list[str]) -> pd.Series:
+def groups_in(table: Table, names: list[str], remarks: list[str]) -> pd.Series:
+    """Return the key of each row's group, missing where there is none; ``DataError`` if a column is absent."""
     for name in names:
         check_column(table.path, table.frame, name, needs=f"the model needs the column {name!r}")
     keys = group_keys(table, names)
@@ -196,14 +198,14 @@ def _group_keys(table: Table, names: list[str], remarks: list[str]) -> pd.Series
     return keys
 
 
-def _named_groups(table: Table, names: list[str], keys: pd.Series, wanted: list[str]) -> pd.DataFrame:
+def named_groups(table: Table, names: list[str], keys: pd.Series, wanted: list[str]) -> pd.DataFrame:
     """Return the group columns, with a row for each of the wanted keys."""
     firsts = keys.drop_duplicates()
     rows = dict(zip(firsts, firsts.index))
     return pd.DataFrame({name: table.keys(name)[[rows[key] for key in wanted]].to_numpy() for name in names})
 
 
-def _numbers(table: Table, columns: list[str], remarks: list[str]) -> pd.DataFrame:
+def numbers_in(table: Table, columns: list[str], remarks: list[str]) -> pd.DataFrame:
     """Return these columns as numbers, NaN where one is missing; ``DataError`` if a column is absent or not numeric."""
     path, frame = table.path, table.frame
     absent = [name for name in columns if name not in frame.columns]
@@ -222,10 +224,10 @@ def _numbers(table: Table, columns: list[str], remarks: list[str]) -> pd.DataFra
     return pd.DataFrame(found, index=frame.index, dtype=np.float64)
 
 
-def _categories(encoding: LabelledEncoding, table: Table, remarks: list[str]) -> dict[str, np.ndarray]:
+def categories_in(table: Table, categories: Sequence[Category], remarks: list[str]) -> dict[str, np.ndarray]:
     """Return the texts of each category ``(rows,)``; ``DataError`` if a column is absent."""
     found = {}
-    for category in encoding.categories:
+    for category in categories:
         name = check_column(
             table.path, table.frame, category.name, needs=f"the model needs the column {category.name!r}"
         )
@@ -243,8 +245,8 @@ def _ends_of_series(encoding: ForecastEncoding, path: Path) -> Unseen:
     layout, remarks = encoding.layout, list[str]()
     table = read_table(path, layout.convention)
     remarks.extend(table.remarks)
-    numbers = _numbers(table, layout.columns, remarks)
-    groups = _group_keys(table, layout.groups, remarks)
+    numbers = numbers_in(table, layout.columns, remarks)
+    groups = groups_in(table, layout.groups, remarks)
     dated = (
         None
         if layout.step is None
@@ -267,7 +269,7 @@ def _ends_of_series(encoding: ForecastEncoding, path: Path) -> Unseen:
         raise DataError(f"{path}: {problems[0] if problems else 'there are no rows'}")
     remarks += [f"{problem}: left out" for problem in problems]
     wanted = [part.name for part in usable for _ in range(encoding.horizon)]
-    names = _named_groups(table, layout.groups, keys, wanted)
+    names = named_groups(table, layout.groups, keys, wanted)
     ahead = _steps_ahead(encoding, usable, origin, dated.reading if dated else None)
     return Unseen(_windows(encoding, usable), pd.concat([names, ahead], axis=1), remarks, table.style)
 

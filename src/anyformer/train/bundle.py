@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -132,15 +133,20 @@ class Bundle:
     encoding: Encoding | None = None
 
     def predict(
-        self, data: str | os.PathLike[str] | Memory | None = None, *, batch_size: int = 64
+        self,
+        data: str | os.PathLike[str] | Memory | None = None,
+        *,
+        batch_size: int = 64,
+        options: Mapping[str, Any] | None = None,
     ) -> Predictions:
-        """Forecast the values after the data, or predict the class or the numbers of each of its sequences.
+        """Forecast what follows the data, or predict the class or the numbers of each of its sequences.
 
         Args:
             data: a file of the format that the model was trained on, a DataFrame (whose index the rows of the answer
-                get), or an array x; for forecasts by default the file that the model was trained on, in its present
-                state.
+                get), or an array x; for forecasts and next items by default the file that the model was trained on, in
+                its present state.
             batch_size: sequences at a time.
+            options: of the predictions: for next items ``top``, their number for each user.
 
         Raises:
             ValueError: the model doesn't predict, or the data cannot be used; one sentence says why.
@@ -149,11 +155,11 @@ class Bundle:
 
         if isinstance(data, IN_MEMORY):
             with tempfile.TemporaryDirectory() as folder, on_disk(data, Path(folder)) as path:
-                said = self.predict(path, batch_size=batch_size)
+                said = self.predict(path, batch_size=batch_size, options=options)
             if isinstance(data, pd.DataFrame) and "row" in said.table and len(said.table) == len(data):
                 return replace(said, table=said.table.set_axis(data.index))
             return said
-        encoding, path = self._encoding(), self._data(data)
+        encoding, path = self._encoding().with_options(options or {}), self._data(data)
         unseen = read_unseen(encoding, path)
         device, batch = next(self.model.parameters()).device, unseen.batch
         outputs = []
@@ -161,7 +167,7 @@ class Bundle:
             for start in range(0, len(batch), batch_size):
                 part = batch[start : start + batch_size].to(device)
                 found = widen(outputs_of(self.model, part))
-                outputs.append(self.model.head.answer(found, part.asked).cpu())
+                outputs.append(encoding.kept(self.model.head.answer(found, part.asked)).cpu())
         return Predictions(answers(encoding, unseen, torch.cat(outputs)), path, unseen.remarks, unseen.style)
 
     def generate(
@@ -224,7 +230,7 @@ class Bundle:
         if data is not None:
             return Path(data)
         source = self.facts.get("source")
-        if self.encoding is None or self.encoding.kind != "forecast" or source is None:
+        if self.encoding is None or not self.encoding.continues or source is None:
             raise ValueError("data must name a file with the rows to predict")
         if not Path(source).exists():
             raise ValueError(

@@ -103,9 +103,9 @@ def _cannot_do(model: SequenceModel, task: Task) -> str | None:
 
 
 def outputs_of(model: SequenceModel, batch: Batch, call: Call | None = None) -> Tensor:
-    """Return the model's outputs for a batch; side inputs that its mixers do not take are left out."""
+    """Return the outputs that a batch asks of a model; side inputs that its mixers do not take are left out."""
     if side := {name: value for name, value in batch.side.items() if name in model.body.info.side}:
         call = replace(call or Call(), side=side)
-    source = {} if batch.source is None else {"source": batch.source}
-    found: Tensor = model(batch.inputs, batch.mask, call=call, **source)
+    given = {name: value for name in ("source", "at") if (value := getattr(batch, name)) is not None}
+    found: Tensor = model(batch.inputs, batch.mask, call=call, **given)
     return found

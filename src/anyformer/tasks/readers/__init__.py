@@ -3,6 +3,7 @@
 ==========================================  ===========================================================
 ``.csv .tsv .parquet`` with a date column   forecasting (``date`` names the column, ``group`` tells series apart)
 the same without, or ``kind`` says so       classification or regression of each row; with ``group``, of each group
+a table with ``kind="next"``                the item of each group's next row, as in ratings and clicks
 ``.jsonl`` with a text and a label          classification or regression of texts; with a text only, language modelling
 ``.npz`` with ``x`` and ``y``               classification or regression of sequences
 any other file, or a folder of them         byte language modelling
@@ -21,6 +22,7 @@ from anyformer.spelling import option
 from anyformer.tables.files import check_exists
 from anyformer.tasks.base import Task, check_known
 from anyformer.tasks.encoding import Encoding, ForecastEncoding, LabelledEncoding
+from anyformer.tasks.event_encoding import EventEncoding
 from anyformer.tasks.readers._base import Reader
 
 __all__ = [
@@ -95,7 +97,8 @@ def check_options(path: str | os.PathLike[str], names: Iterable[str]) -> None:
 def load_encoding(fields: dict[str, Any]) -> Encoding:
     """Return the encoding with these fields, as ``model_dump`` gave them; ``ValueError`` if they fit none."""
     kind = str(fields.get("kind"))
-    known: dict[str, type[Encoding]] = {"labelled": LabelledEncoding, "forecast": ForecastEncoding}
+    several: list[type[Encoding]] = [LabelledEncoding, ForecastEncoding, EventEncoding]  # of tables
+    known = {str(one.model_fields["kind"].default): one for one in several}
     found = known.get(kind) or (readers.get(kind).target.encoding if kind in readers else None)
     if found is None:
         raise ValueError(f"the kind of an encoding must be that of a reader, got {kind!r}")

@@ -1,4 +1,4 @@
-"""Tables: series to be forecast, rows and groups of rows with a label, texts."""
+"""Tables: series to be forecast, rows and groups of rows with a label, events whose next item is asked, texts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from anyformer.tasks.readers import register_reader
 from anyformer.tasks.readers._base import Reader
 from anyformer.tasks.splits import COLUMN, check_splits, with_files
 
-KINDS = ("forecast", "classify", "regress")
+KINDS = ("forecast", "classify", "regress", "next")
 
 
 @register_reader("tables")
@@ -38,6 +38,7 @@ class Tables(Reader):
             "valid",
             "test",
         ),
+        "tables whose next item is asked": ("length", "holdout", "split", "valid", "test"),
     }
 
     @classmethod
@@ -50,7 +51,7 @@ class Tables(Reader):
         path: Path,
         target: str | Sequence[str] | None = None,
         *,
-        kind: Literal["forecast", "classify", "regress"] | None = None,
+        kind: Literal["forecast", "classify", "regress", "next"] | None = None,
         date: str | Sequence[str] | None = None,
         date_format: str | None = None,
         dayfirst: bool | None = None,
@@ -65,6 +66,7 @@ class Tables(Reader):
         quantiles: float | Sequence[float] | None = None,
         length: int | None = None,
         class_weights: Literal["balanced"] | None = None,
+        holdout: Literal["time", "last"] | None = None,
         split: str | None = None,
         valid: str | None = None,
         test: str | None = None,
@@ -78,7 +80,8 @@ class Tables(Reader):
         Args:
             path: the data.
             target: the column to predict, or several columns of numbers.
-            kind: ``"forecast"``, ``"classify"`` or ``"regress"``; chosen from the data where not given.
+            kind: ``"forecast"``, ``"classify"`` or ``"regress"``, chosen from the data where not given; or ``"next"``:
+                the target of each group's next row.
             date: the column of dates, or the columns that make up a date; found where not given; ``"none"`` if there is
                 none.
             date_format: how dates are written, as for ``strftime`` (see :mod:`anyformer.dates.style`), or ``excel``,
@@ -95,6 +98,8 @@ class Tables(Reader):
             quantiles: levels of quantiles to forecast in place of values, as 0.1, 0.5, 0.9.
             length: bytes in a window of text, or the most bytes taken of each text, or rows of each group.
             class_weights: "balanced" weighs the loss of each class by the inverse of its frequency in training.
+            holdout: the events that are asked in validation and test: ``"time"``, those after two moments, by default
+                where there are dates; or ``"last"``, the last two of each group.
             split: the column that says of each row, or group, whether it is train, valid or test.
             valid, test: files with the rows, or groups, of these splits; the data is then for training.
             decimal: the decimal mark of numbers, "." or ","; found where not given.
@@ -118,7 +123,7 @@ class Tables(Reader):
         said = {
             "target": target, "kind": kind, "date": date, "date_format": date_format, "dayfirst": dayfirst, "tz": tz,
             "group": group, "text": text, "keep": keep, "category": category, "drop": drop, "context": context,
-            "horizon": horizon, "length": length, "class_weights": class_weights,
+            "horizon": horizon, "length": length, "class_weights": class_weights, "holdout": holdout,
             "quantiles": [quantiles] if isinstance(quantiles, int | float) else quantiles,
         }  # fmt: skip
         table = READ[suffix_of(path)](path, convention)

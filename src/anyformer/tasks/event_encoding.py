@@ -1,0 +1,176 @@
+"""The encoding of logs of events whose next item is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pydantic
+import torch
+from torch import Tensor
+
+from anyformer.errors import DataError
+from anyformer.questions import UNKNOWN
+from anyformer.schema import Field, StreamFacts
+from anyformer.tables.columns import check_column
+from anyformer.tables.files import read_table
+from anyformer.tables.timeaxis import as_written, axis_again
+from anyformer.tables.writing import significant
+from anyformer.tasks.base import Batch
+from anyformer.tasks.categories import Category
+from anyformer.tasks.categorycolumns import texts_of
+from anyformer.tasks.encoding import NUMBERS, DataLayout, Encoding, Standard, as_tensors
+from anyformer.tasks.eventlog import gaps_of, in_order
+from anyformer.tasks.unseen import Unseen, categories_in, groups_in, named_groups, numbers_in
+
+
+class EventEncoding(Encoding):
+    """The encoding of events whose next item is asked.
+
+    Attributes:
+        item: the items; those with a code can be told.
+        standard: encodes the numbers, the last of which is the gap if there are dates; None if there are none.
+        categories: encode the other categories.
+        top: number of items told of each user.
+    """
+
+    continues = True
+    options = ("top",)
+    kind: Literal["next"] = "next"
+    layout: DataLayout
+    item: Category
+    standard: Standard | None = None
+    categories: list[Category] = []
+    top: int = pydantic.Field(10, ge=1)
+
+    @property
+    def numbers_name(self) -> str:
+        """The field of the numbers, side by side: no category is called so."""
+        name, others = NUMBERS, {self.item.name, *(category.name for category in self.categories)}
+        while name in others:
+            name = f"({name})"
+        return name
+
+    @property
+    def length(self) -> int:
+        """The most events that are looked at."""
+        assert self.layout.length is not None
+        return self.layout.length
+
+    def stream(self) -> StreamFacts:
+        """Return the fields of an event."""
+        fields = [Field(name=one.name, size=one.size) for one in (self.item, *self.categories)]
+        if self.standard is not None:
+            width = len(self.standard.mean[0]) * (1 + self.standard.marks)
+            fields.append(Field(name=self.numbers_name, width=width))
+        return StreamFacts(fields=fields)
+
+    def inputs(
+        self, items: np.ndarray, x: np.ndarray, texts: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Return the fields of each event ``(N, ...)``.
+
+        Args:
+            items: ``(N,)`` texts.
+            x: numbers ``(N, F)``, NaN where one is missing.
+            texts: ``(N,)`` by category, None where one is missing.
+        """
+        found = {self.item.name: self.item.encode(items)}
+        found |= {category.name: category.encode(texts[category.name]) for category in self.categories}
+        if self.standard is not None:
+            found[self.numbers_name] = self.standard.encode(x[None])[0].astype(np.float32)
+        return found
+
+    def read(self, path: Path) -> Unseen:
+        """Return the last events of each user in a file; without a column of users, of the whole file."""
+        layout, remarks = self.layout, list[str]()
+        table = read_table(path, layout.convention)
+        remarks.extend(table.remarks)
+        item = check_column(
+            path, table.frame, self.item.name, needs=f"the model needs the column {self.item.name!r}"
+        )
+        keys = groups_in(table, layout.groups, remarks)
+        items = texts_of(table, item)
+        known = keys.notna().to_numpy() & pd.notna(items)
+        if without := int((pd.isna(items) & keys.notna().to_numpy()).sum()):
+            remarks.append(f"{without} rows have no {item!r} and are left out")
+        times = None
+        if layout.date is not None:
+            dated = axis_again(path, as_written(table), layout.date, layout.reading, remarks, keys)
+            times = dated.instants.to_numpy()
+            if undated := int((np.isnat(times) & known).sum()):
+                remarks.append(f"{undated} rows have no date and are left out")
+            known &= ~np.isnat(times)
+        if not known.any():
+            raise DataError(f"{path}: no row has all of {', '.join(map(repr, [*layout.groups, item]))}")
+        users, different = pd.factorize(keys.where(known))
+        order = in_order(users, times)
+        x = numbers_in(table, layout.columns, remarks).to_numpy()[order]
+        if gone := int(np.isnan(x).sum()):
+            marked = " and marked" if self.standard is not None and self.standard.marks else ""
+            remarks.append(f"missing values: {gone}, set to the mean{marked}")
+        if times is not None:
+            x = np.column_stack([x, gaps_of(users[order], times[order])])
+        texts = {name: one[order] for name, one in categories_in(table, self.categories, remarks).items()}
+        self._note_unknown(items[order], remarks)
+        batch = self._ends(users[order], self.inputs(items[order], x, texts))
+        names = (
+            named_groups(table, layout.groups, keys, list(different))
+            if layout.groups
+            else pd.DataFrame(index=[0])
+        )
+        return Unseen(batch, names, remarks, table.style)
+
+    def _note_unknown(self, items: np.ndarray, remarks: list[str]) -> None:
+        unknown = self.item.unknown(items)
+        if unknown:
+            rows = int(np.isin(items, unknown).sum())
+            shown = ", ".join(map(repr, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
+            remarks.append(
+                f"{rows} of {len(items)} rows have one of {len(unknown)} values of {self.item.name!r} that the model "
+                f"does not know ({shown}): they are read as one, and none of them is told"
+            )
+
+    def _ends(self, users: np.ndarray, fields: Mapping[str, np.ndarray]) -> Batch:
+        """Return the last events of each user, asked at the last."""
+        end = np.searchsorted(users, np.arange(users[-1] + 1), side="right")
+        begin = np.maximum(np.searchsorted(users, np.arange(users[-1] + 1)), end - self.length)
+        values, mask = sequences(fields, begin, end, self.length)
+        at = torch.from_numpy(end - begin - 1)[:, None]
+        return Batch(as_tensors(values), torch.full_like(at, UNKNOWN), torch.from_numpy(mask), at=at)
+
+    def kept(self, outputs: Tensor) -> Tensor:
+        """Return the likeliest items of each user, and their probabilities: ``(B, top, 2)`` float64."""
+        shares = outputs[:, 0].double().softmax(-1)
+        found = shares.topk(min(self.top, shares.shape[-1]))
+        return torch.stack([found.indices.double(), found.values], -1)
+
+    def answers(self, unseen: Any, outputs: Tensor) -> pd.DataFrame:
+        """Return the users' columns, the rank, the item and its probability ``p``, a row for each rank of each user."""
+        users, top = outputs.shape[:2]
+        codes, shares = outputs[..., 0].flatten().long().numpy(), outputs[..., 1].flatten().numpy()
+        taken = {*unseen.names.columns, self.item.name}
+        rank, p = (name if name not in taken else f"({name})" for name in ("rank", "p"))
+        names = unseen.names.loc[np.repeat(np.arange(users), top)].reset_index(drop=True)
+        names[rank] = np.tile(np.arange(1, top + 1), users)
+        names[self.item.name] = np.array(self.item.values, dtype=object)[codes]
+        names[p] = significant(shares, np.ones(1))
+        return names
+
+
+def sequences(
+    fields: Mapping[str, np.ndarray], begin: np.ndarray, end: np.ndarray, length: int
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return the fields of events from ``begin`` to ``end`` of each sample, ``(S, length, ...)``, and their mask."""
+    places = begin[:, None] + np.arange(length)
+    mask = places < end[:, None]
+    places = np.where(mask, places, 0)
+    found = {}
+    for name, value in fields.items():
+        taken = value[places]
+        taken[~mask] = 0
+        found[name] = taken
+    return found, mask

@@ -1,0 +1,184 @@
+"""Logs of events, such as ratings or clicks, in which the item of a user's next event is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from anyformer.errors import DataError
+from anyformer.metrics import create_metric, list_metrics
+from anyformer.objectives import NextToken
+from anyformer.questions import IGNORED, UNKNOWN
+from anyformer.spelling import option
+from anyformer.tasks.base import SPLITS, Batch, Reference, Split, Task
+from anyformer.tasks.categories import FIRST, Category, describe_categories
+from anyformer.tasks.encoding import DataLayout, Standard, as_tensors
+from anyformer.tasks.event_encoding import EventEncoding, sequences
+from anyformer.tasks.eventlog import ASKED, EventLog
+from anyformer.tasks.item_references import item_references
+
+MOST_ITEMS = 100_000
+"""The most items that can be told; the rarest beyond them are as unknown as new ones."""
+FEWEST = 10
+"""The fewest events that are asked in a split."""
+LONGEST = 64
+"""The most events of a sample, unless the user says otherwise."""
+
+
+class NextItemTask(Task):
+    """The item of each user's next event, out of all items.
+
+    A training sample has at most ``length`` events of a user, each of which asks for the next. Samples of the other
+    splits ask for the events of their part, from all events before; those of one user are one cluster. Items that the
+    training part has at most once have no code: they cannot be told, and count as wrong.
+
+    Args:
+        log: the events.
+        items: ``(N,)`` texts.
+        x: numbers ``(N, F)``, NaN where one is missing; the last is the gap, if there are dates.
+        texts: categories ``(N,)`` by name, None where one is missing.
+        item, user: names of the columns.
+        layout: how the data was read; its ``length`` is None for one that fits the users.
+        marks: mark missing numbers by further channels.
+        name, seed, facts, remarks: see :class:`anyformer.tasks.labelled.LabelledTask`.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        items: np.ndarray,
+        x: np.ndarray,
+        texts: Mapping[str, np.ndarray],
+        *,
+        item: str,
+        user: str,
+        layout: DataLayout,
+        marks: bool = False,
+        name: str,
+        seed: int = 0,
+        facts: dict[str, Any] | None = None,
+        remarks: Sequence[str] = (),
+    ) -> None:
+        self.name, self.seed, self.log = name, seed, log
+        self._facts, self._remarks = dict(facts or {}), list(remarks)
+        self._check_enough()
+        trained = log.trained
+        self.item = Category.fit(item, items[trained], most=MOST_ITEMS)
+        if len(self.item.values) < 2:
+            raise DataError(
+                f"{name}: {len(self.item.values)} values of {item!r} occur twice in the {len(trained)} training "
+                "events; at least two items must repeat"
+            )
+        categories = [Category.fit(one, values[trained]) for one, values in texts.items()]
+        for category in categories:
+            if not category.values:
+                raise DataError(
+                    f"{name}: no value of {category.name!r} is there twice in the training events; "
+                    f"{option('drop', category.name)} leaves it out"
+                )
+        describe_categories(categories, texts, self._remarks)
+        standard = Standard.fit(x[trained][None], None, by_place=False, marks=marks) if x.shape[1] else None
+        self.train_length = self._length(layout.length)
+        self._encoding = EventEncoding(
+            layout=layout.model_copy(update={"length": self.train_length}),
+            item=self.item,
+            standard=standard,
+            categories=categories,
+        )
+        self.stream = self._encoding.stream()
+        self._fields = self._encoding.inputs(items, x, texts)
+        self._classes = self._fields[item] - FIRST
+        self._samples = {split: log.samples(split, self.train_length) for split in SPLITS}
+        self.objective = NextToken(len(self.item.values))
+        fitting = list_metrics(self.question)
+        self.metric = create_metric("ndcg_at_10" if "ndcg_at_10" in fitting else "accuracy", self.question)
+        self.title = (
+            f"Tell the {item} of each {user}'s next event." if user else f"Tell the {item} of the next event."
+        )
+        self._describe_items(items)
+
+    def _check_enough(self) -> None:
+        for split in SPLITS:
+            asked = len(self.log.asked(split))
+            if asked < FEWEST:
+                raise DataError(
+                    f"{self.name}: the {split} split asks for {asked} events, each with an event of the same user "
+                    f"before; at least {FEWEST} are needed"
+                )
+
+    def _length(self, given: int | None) -> int:
+        """Return the number of events in a sample: the user's, or one that 95 % of the users' training events fit."""
+        asked = self.log.asked("train")
+        longest = np.unique(self.log.users[asked], return_counts=True)[1]
+        fitting = int(np.ceil(np.quantile(longest, 0.95)))
+        length = given or min(LONGEST, max(fitting, 2))
+        cut = int((longest > length).sum())
+        if cut:
+            self._remarks.append(
+                f"{cut} of {len(longest)} users have more than {length} events in training, and are cut into samples "
+                f"of at most so many; a model sees the last {length}: {option('length')} changes that"
+            )
+        return length
+
+    def _describe_items(self, items: np.ndarray) -> None:
+        item = self.item
+        rest = len(item.unknown(items))
+        told = f"{item.name!r} has {len(item.values):,} items that can be told"
+        if rest:
+            asked = {split: self.log.asked(split) for split in ("valid", "test")}
+            shares = {split: 100 * float((self._classes[rows] < 0).mean()) for split, rows in asked.items()}
+            beyond = (
+                f" or that are beyond the {MOST_ITEMS:,} most frequent"
+                if len(item.values) == MOST_ITEMS
+                else ""
+            )
+            told += (
+                f"; {rest:,} more that training shows at most once{beyond} are read as one, and no answer is right "
+                f"where they are asked ({shares['valid']:.1f} % of those in validation, {shares['test']:.1f} % in test)"
+            )
+        self._remarks.append(told)
+
+    def size(self, split: Split, length: int | None = None) -> int:
+        """Return the number of samples in the split."""
+        return len(self._samples[split].users)
+
+    def _take(self, split: Split, index: np.ndarray, length: int) -> Batch:
+        begin, first, end, _ = (one[index] for one in self._samples[split])
+        fields, mask = sequences(self._fields, begin, end, length)
+        if split == "train":
+            places, asked = begin[:, None] + np.arange(length), mask
+        else:
+            places = first[:, None] + np.arange(min(ASKED, max(1, length // 2)))
+            asked = places < end[:, None]
+        classes = self._classes[np.where(asked, places + 1, 0)]
+        unknown = IGNORED if split == "train" else UNKNOWN
+        targets = np.where(asked, np.where(classes < 0, unknown, classes), IGNORED)
+        at = None if split == "train" else torch.from_numpy(np.where(asked, places - begin[:, None], 0))
+        return Batch(as_tensors(fields), torch.from_numpy(targets), torch.from_numpy(mask), at=at)
+
+    def _clusters(self, split: Split, length: int) -> np.ndarray:
+        """Return the user of each sample; if there is only one user, each sample by itself."""
+        users: np.ndarray = self._samples[split].users
+        return users if self.log.users[-1] else super()._clusters(split, length)
+
+    @property
+    def encoding(self) -> EventEncoding:
+        """The encoding of new events."""
+        return self._encoding
+
+    def references(self) -> list[Reference]:
+        """Popularity, the last item, what followed it, and what goes with it."""
+        return item_references(self.log, self._fields[self.item.name], self.item, self.train_length)
+
+    def describe(self) -> dict[str, Any]:
+        """Return facts for the report."""
+        asked = {split: len(self.log.asked(split)) for split in SPLITS}
+        items = {"items": len(self.item.values), "events asked": asked}
+        return {**super().describe(), **self._facts, **items}
+
+    def notes(self) -> list[str]:
+        """Return remarks on decisions about the data."""
+        return list(self._remarks)

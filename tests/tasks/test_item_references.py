@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from logs import chains, saved
+
+from anyformer.tasks import open_data, score_reference
+from anyformer.tasks.base import Reference
+from anyformer.tasks.item_references import Neighbours
+from anyformer.tasks.next_item import NextItemTask
+
+
+def opened(folder: Path, frame: pd.DataFrame, **options: object) -> NextItemTask:
+    task = open_data(saved(folder, frame), "item", kind="next", group="user", **options)
+    assert isinstance(task, NextItemTask)
+    return task
+
+
+def fitted(task: NextItemTask) -> dict[str, Reference]:
+    return {one.name: one.fit(task) for one in task.references()}
+
+
+def test_a_rule_of_one_event_is_what_markov_knows(tmp_path: Path) -> None:
+    task = opened(tmp_path, chains(), holdout="last", metric="accuracy")
+    found = {name: score_reference(one, task) for name, one in fitted(task).items()}
+    assert list(found) == ["popularity", "last item", "first-order Markov", "item neighbours"]
+    assert found["first-order Markov"] > 0.95 > 0.5 > max(found["popularity"], found["last item"])
+
+
+def test_items_that_repeat_are_what_the_last_item_knows(tmp_path: Path) -> None:
+    frame = chains()
+    frame["item"] = frame.groupby("user")["item"].transform("first")
+    task = opened(tmp_path, frame, holdout="last", metric="accuracy")
+    found = {name: score_reference(one, task) for name, one in fitted(task).items()}
+    assert found["last item"] == 1 > found["popularity"]
+
+
+@pytest.mark.parametrize("split", ["valid", "train"])
+def test_they_give_probabilities_at_the_places_that_are_asked(tmp_path: Path, split: str) -> None:
+    task = opened(tmp_path, chains(users=30))
+    batch = next(task.eval_batches(split, 9))  # type: ignore[arg-type]
+    for one in fitted(task).values():
+        found = one.predict(batch)
+        assert found.shape == (*batch.targets.shape, 20) and found.dtype == torch.float32
+        assert found.exp().sum(-1) == pytest.approx(1, abs=1e-4)
+
+
+def test_counts_by_hand(tmp_path: Path) -> None:
+    """Each pair of events in training counts once, the frequencies as many times as different items follow."""
+    task = opened(tmp_path, chains(users=30))
+    found, log = fitted(task), task.log
+    codes = task._fields["item"]
+    batch = next(task.eval_batches("test", 5))
+    told = found["first-order Markov"].predict(batch).exp()
+    at = task._samples["test"].first[:5]
+    for sample, place in enumerate(at):
+        before = codes[place]
+        after = [codes[i + 1] - 2 for i in range(len(codes) - 1)
+                 if codes[i] == before and log.users[i] == log.users[i + 1] and log.parts[i + 1] == 0]  # fmt: skip
+        counts, shares = (
+            np.bincount(after, minlength=20),
+            found["popularity"].predict(batch)[0, 0].exp().numpy(),
+        )
+        different = len(set(after))
+        expected = (counts + different * shares) / (counts.sum() + different)
+        assert told[sample, 0].numpy() == pytest.approx(expected, rel=1e-4)
+
+
+def test_neighbours_are_cosines_of_samples(tmp_path: Path) -> None:
+    frame = chains(users=30, items=12)
+    task = opened(tmp_path, frame, holdout="last")
+    one = fitted(task)["item neighbours"]
+    assert isinstance(one, Neighbours)
+    begin, _, end, _ = task._samples["train"]
+    held = np.zeros((len(begin), task.item.size))
+    for sample, (low, high) in enumerate(zip(begin, end)):
+        held[sample, task._fields["item"][low : high + 1]] = 1
+    norms = np.maximum(np.linalg.norm(held, axis=0), 1e-9)
+    cosine = (held / norms).T @ (held / norms)
+    np.fill_diagonal(cosine, 0)
+    np.testing.assert_allclose(one.likeness.toarray(), cosine[:, 2:], atol=1e-6)
+
+
+def test_neighbours_are_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = opened(tmp_path, chains(users=40), holdout="last")
+    every = fitted(task)["item neighbours"].likeness.toarray()  # type: ignore[attr-defined]
+    monkeypatch.setattr("anyformer.tasks.item_references.NEIGHBOURS", 3)
+    monkeypatch.setattr("anyformer.tasks.item_references.BLOCK", 7)
+    few = fitted(task)["item neighbours"].likeness.toarray()  # type: ignore[attr-defined]
+    for row, kept in zip(every, few):
+        assert sorted(kept[kept > 0]) == sorted(np.sort(row)[-3:][np.sort(row)[-3:] > 0])
