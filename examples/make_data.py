@@ -4,6 +4,7 @@
 ``gestures.csv`` twelve sensor readings a gesture, three gestures, some readings missing: classify it
 ``loans.csv``    what readers of a made-up library took home, volume after volume of some series: tell the next one
 ``tales/``       thirty short texts by a small grammar: model their bytes
+``diary.conll``  sentences about people, places and firms that share their names: tag the names
 """
 
 from __future__ import annotations
@@ -98,12 +99,39 @@ def tale(rng: np.random.Generator, sentences: int = 40) -> str:
     return "\n".join(lines) + "\n"
 
 
+def diary(rng: np.random.Generator, sentences: int = 400) -> str:
+    """Words with tags, a line each: what a name stands for is told by the words around it."""
+    names = ["Florence", "Victoria", "Paris", "Jordan", "Austin", "Sydney", "Chelsea", "Georgia", "Vienna", "Dallas"]
+    people, firms = ["Gray", "Hill", "Moss", "Reed"], ["Mills", "Bank", "Press"]
+    forms = [
+        "PER met PER in LOC .",
+        "PER left LOC for LOC yesterday .",
+        "From LOC , PER wrote to ORG again .",
+        "ORG of LOC has hired PER .",
+        "It rained in LOC all day .",
+        "PER asked PER about ORG .",
+        "Nothing new from ORG , says PER .",
+    ]
+    lines = []
+    for _ in range(sentences):
+        for word in str(rng.choice(forms)).split():
+            if word not in ("PER", "LOC", "ORG"):
+                lines.append(f"{word} O")
+                continue
+            lines.append(f"{rng.choice(names)} B-{word}")
+            if word == "ORG" or (word == "PER" and rng.random() < 0.5):
+                lines.append(f"{rng.choice(firms if word == 'ORG' else people)} I-{word}")
+        lines.append("")
+    return "\n".join(lines) + "\n"
+
+
 def main(folder: Path) -> None:
     """Write all of it; the same bytes every time."""
     (folder / "tales").mkdir(parents=True, exist_ok=True)
     (folder / "river.csv").write_text(river(np.random.default_rng(1)))
     (folder / "gestures.csv").write_text(gestures(np.random.default_rng(2)))
     (folder / "loans.csv").write_text(loans(np.random.default_rng(4)))
+    (folder / "diary.conll").write_text(diary(np.random.default_rng(5)))
     for number in range(30):
         (folder / "tales" / f"tale_{number:02}.txt").write_text(tale(np.random.default_rng([3, number])))
 

@@ -26,6 +26,7 @@ class Question:
         kind: ``"class"``, for classes and tokens, ``"number"``, or ``"quantiles"`` of numbers.
         place: what is answered for: the ``"whole"`` sequence, ``"each"`` element, or the steps ``"ahead"``.
         num_classes: number of classes.
+        names: of the classes, where they mean something to a metric: tags, such as ``B-PER``.
         field: name of the column, in whose units numbers are; ``"byte"`` if tokens are bytes of a text.
         levels: of the quantiles, ascending: shares of cases below them.
         scales: for each number, the mean seasonal difference in the train split, in its units; empty if unknown.
@@ -34,6 +35,7 @@ class Question:
     kind: Literal["class", "number", "quantiles"]
     place: Literal["whole", "each", "ahead"]
     num_classes: int = 0
+    names: tuple[str, ...] = ()
     field: str = ""
     levels: tuple[float, ...] = ()
     scales: tuple[float, ...] = ()
@@ -53,6 +55,22 @@ class Target:
     values: Tensor
     shift: Tensor | None = None
     scale: Tensor | None = None
+
+
+def compacted(asked: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the elements that are asked about side by side, from the left, in order.
+
+    Args:
+        asked: ``(B, T)`` bool.
+
+    Returns:
+        Their indices ``(B, N)`` int64, N the largest number of a sample and at least 1; and ``(B, N)`` bool, False
+        where a sample has fewer.
+    """
+    counts = asked.sum(1)
+    longest = max(1, int(counts.max())) if len(asked) else 1
+    index = (~asked).to(torch.uint8).argsort(dim=1, stable=True)[:, :longest]
+    return index, torch.arange(index.shape[1], device=asked.device) < counts[:, None]
 
 
 def quantiles_of(outputs: Tensor, shape: Sequence[int], levels: Sequence[float]) -> Tensor:

@@ -18,6 +18,7 @@ QUESTIONS = {
     "two classes": Question(kind="class", place="whole", num_classes=2),
     "four classes": Question(kind="class", place="whole", num_classes=4),
     "tokens": Question(kind="class", place="each", num_classes=5),
+    "tags": Question(kind="class", place="each", num_classes=5, names=("B-A", "B-B", "I-A", "I-B", "O")),
     "bytes": Question(kind="class", place="each", num_classes=256, field="byte"),
     "numbers": Question(kind="number", place="whole", field="price"),
     "forecast": Question(kind="number", place="ahead", scales=(2.0, 0.5)),

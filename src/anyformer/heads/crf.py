@@ -11,7 +11,7 @@ from anyformer.heads import register_head
 from anyformer.heads._base import Loss
 from anyformer.heads.linear import LinearHead
 from anyformer.precision import widen
-from anyformer.questions import IGNORED, Question
+from anyformer.questions import IGNORED, Question, compacted
 
 
 @register_head("crf")
@@ -47,11 +47,11 @@ class CRF(LinearHead):
 
     def loss(self, outputs: Tensor, targets: Tensor, objective: Loss) -> Tensor:
         """Return -log p of the right paths, over the number of their classes; 0 if there are none."""
-        return self._nll(outputs, targets).sum() / (targets != IGNORED).sum().clamp(min=1)
+        return self._nll(outputs, targets).sum() / (targets >= 0).sum().clamp(min=1)
 
     def loss_items(self, outputs: Tensor, targets: Tensor, objective: Loss) -> tuple[Tensor, Tensor]:
         """Return -log p of each sample's right path, and the number of its classes."""
-        return self._nll(outputs, targets).detach().double(), (targets != IGNORED).sum(1).double()
+        return self._nll(outputs, targets).detach().double(), (targets >= 0).sum(1).double()
 
     def answer(self, outputs: Tensor, asked: Tensor | None = None) -> Tensor:
         """Return log probabilities of each element's classes, whose argmax is the best path.
@@ -94,7 +94,7 @@ class CRF(LinearHead):
             raise ValueError(
                 f"outputs must have shape {(*targets.shape, self.out_features)}, got {tuple(outputs.shape)}"
             )
-        chain = _Chain(outputs, targets != IGNORED)
+        chain = _Chain(outputs, targets >= 0)
         transitions, start, end = self._weights(chain)
         path = chain.taken(targets.clamp(min=0)[..., None])[..., 0]
         own = chain.emissions.gather(-1, path[..., None])[..., 0]
@@ -153,10 +153,8 @@ class _Chain:
         if asked is None:
             asked = torch.ones(outputs.shape[:2], dtype=torch.bool, device=outputs.device)
         self.outputs = outputs
-        self.counts = asked.sum(1)
-        longest = max(1, int(self.counts.max())) if len(asked) else 1
-        self.index = (~asked).to(torch.uint8).argsort(dim=1, stable=True)[:, :longest]
-        self.real = torch.arange(self.index.shape[1], device=outputs.device) < self.counts[:, None]
+        self.index, self.real = compacted(asked)
+        self.counts = self.real.sum(1)
         self.emissions = widen(self.taken(outputs))
 
     def taken(self, values: Tensor) -> Tensor:

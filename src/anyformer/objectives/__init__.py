@@ -5,6 +5,7 @@ from __future__ import annotations
 from anyformer.objectives.base import Objective
 from anyformer.objectives.discrete import Classify, NextToken
 from anyformer.objectives.numeric import Forecast, QuantileForecast, Regress
+from anyformer.objectives.tags import Tags
 from anyformer.questions import IGNORED
 
-__all__ = ["IGNORED", "Classify", "Forecast", "NextToken", "Objective", "QuantileForecast", "Regress"]
+__all__ = ["IGNORED", "Classify", "Forecast", "NextToken", "Objective", "QuantileForecast", "Regress", "Tags"]

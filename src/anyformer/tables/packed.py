@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from io import BufferedReader
 from pathlib import Path
 
 from anyformer.errors import DataError
 
-_TEXTS = (".csv", ".tsv", ".jsonl", ".ndjson", ".txt")
+_TEXTS = (".csv", ".tsv", ".jsonl", ".ndjson", ".txt", ".conll", ".conllu", ".iob", ".bio")
 
 
 def suffix_of(path: Path) -> str:
@@ -20,6 +21,11 @@ def suffix_of(path: Path) -> str:
 def is_packed(path: Path) -> bool:
     """True if a file is, by its name, a text packed by gzip."""
     return path.suffix.lower() == ".gz" and suffix_of(path) != ".gz"
+
+
+def opened(path: Path) -> gzip.GzipFile | BufferedReader:
+    """The file, open to be read, unpacked where it is packed."""
+    return gzip.open(path) if is_packed(path) else path.open("rb")
 
 
 def content(path: Path) -> bytes:

@@ -5,7 +5,7 @@ A task encodes its own data by these, and :mod:`anyformer.tasks.unseen` encodes 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -131,13 +131,22 @@ class Encoding(_Record):
         """Return the :class:`anyformer.tasks.unseen.Unseen` of a file or folder."""
         raise NotImplementedError
 
-    def kept(self, outputs: Tensor) -> Tensor:
-        """Return what is kept of a model's outputs for some samples ``(B, ...)``; by default all."""
+    def kept(self, outputs: Tensor, asked: Tensor | None = None) -> Tensor:
+        """Return what is kept of a model's outputs for some samples ``(B, ...)``; by default all.
+
+        Args:
+            outputs: the answers of the model's head.
+            asked: the elements ``(B, T)`` that they are asked for; None if answers are of whole samples.
+        """
         return outputs
 
     def answers(self, unseen: Any, outputs: Tensor) -> pd.DataFrame:
         """Return a model's kept outputs for it as a table for the user, beside the columns of ``unseen.names``."""
         raise NotImplementedError
+
+    def writer(self, unseen: Any) -> Callable[[pd.DataFrame, Path], None] | None:
+        """Return what writes the table of answers to a file as the data is written; None if that is a table too."""
+        return None
 
 
 class LabelledEncoding(Encoding):

@@ -142,7 +142,7 @@ class EventEncoding(Encoding):
         at = torch.from_numpy(end - begin - 1)[:, None]
         return Batch(as_tensors(values), torch.full_like(at, UNKNOWN), torch.from_numpy(mask), at=at)
 
-    def kept(self, outputs: Tensor) -> Tensor:
+    def kept(self, outputs: Tensor, asked: Tensor | None = None) -> Tensor:
         """Return the likeliest items of each user, and their probabilities: ``(B, top, 2)`` float64."""
         shares = outputs[:, 0].double().softmax(-1)
         found = shares.topk(min(self.top, shares.shape[-1]))

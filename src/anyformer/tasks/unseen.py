@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,11 @@ class Unseen:
     names: pd.DataFrame
     remarks: list[str] = field(default_factory=list)
     style: DelimitedStyle = field(default_factory=DelimitedStyle)
+
+    def parts(self, batch_size: int) -> Iterator[Batch]:
+        """Yield all of them in batches."""
+        for start in range(0, len(self.batch), batch_size):
+            yield self.batch[start : start + batch_size]
 
 
 def read_unseen(encoding: Encoding, path: str | os.PathLike[str]) -> Unseen:

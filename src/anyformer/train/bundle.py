@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -102,18 +102,23 @@ class Predictions:
         data: the file.
         remarks: decisions made about the data.
         style: the format of the file, if it is one of delimited text.
+        write: writes a table as the data is written, if it is no table.
     """
 
     table: DataFrame
     data: Path
     remarks: list[str]
     style: DelimitedStyle
+    write: Callable[[DataFrame, Path], None] | None = None
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the table in the format of the data: its separator, quotes, decimal mark and encoding."""
         from anyformer.tables.writing import write_table
 
-        write_table(self.table, Path(path), self.style)
+        if self.write is not None:
+            self.write(self.table, Path(path))
+        else:
+            write_table(self.table, Path(path), self.style)
 
 
 @dataclass(frozen=True)
@@ -161,14 +166,15 @@ class Bundle:
             return said
         encoding, path = self._encoding().with_options(options or {}), self._data(data)
         unseen = read_unseen(encoding, path)
-        device, batch = next(self.model.parameters()).device, unseen.batch
+        device = next(self.model.parameters()).device
         outputs = []
         with torch.no_grad():
-            for start in range(0, len(batch), batch_size):
-                part = batch[start : start + batch_size].to(device)
-                found = widen(outputs_of(self.model, part))
-                outputs.append(encoding.kept(self.model.head.answer(found, part.asked)).cpu())
-        return Predictions(answers(encoding, unseen, torch.cat(outputs)), path, unseen.remarks, unseen.style)
+            for part in unseen.parts(batch_size):
+                part = part.to(device)
+                found = self.model.head.answer(widen(outputs_of(self.model, part)), part.asked)
+                outputs.append(encoding.kept(found, part.asked).cpu())
+        table = answers(encoding, unseen, torch.cat(outputs))
+        return Predictions(table, path, unseen.remarks, unseen.style, encoding.writer(unseen))
 
     def generate(
         self,
@@ -194,6 +200,10 @@ class Bundle:
             )
         if self.model.source is not None:
             raise ValueError(f"{str(self.folder)!r} holds a model that answers to a source: use predict")
+        if self.encoding is not None:
+            raise ValueError(
+                f"{str(self.folder)!r} holds a model that answers about data and continues none: use predict"
+            )
         text = self.facts.get("inputs") == "bytes"
         tokens = list(prompt.encode()) if text else _tokens(prompt, self.model.vocab_size)
         if not tokens:
