@@ -5,6 +5,7 @@
 ``loans.csv``    what readers of a made-up library took home, volume after volume of some series: tell the next one
 ``tales/``       thirty short texts by a small grammar: model their bytes
 ``diary.conll``  sentences about people, places and firms that share their names: tag the names
+``strokes/``     small noisy images of a line in one of four directions, a folder for each: classify them
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 
 def river(rng: np.random.Generator, days: int = 1200) -> str:
@@ -101,7 +103,18 @@ def tale(rng: np.random.Generator, sentences: int = 40) -> str:
 
 def diary(rng: np.random.Generator, sentences: int = 400) -> str:
     """Words with tags, a line each: what a name stands for is told by the words around it."""
-    names = ["Florence", "Victoria", "Paris", "Jordan", "Austin", "Sydney", "Chelsea", "Georgia", "Vienna", "Dallas"]
+    names = [
+        "Florence",
+        "Victoria",
+        "Paris",
+        "Jordan",
+        "Austin",
+        "Sydney",
+        "Chelsea",
+        "Georgia",
+        "Vienna",
+        "Dallas",
+    ]
     people, firms = ["Gray", "Hill", "Moss", "Reed"], ["Mills", "Bank", "Press"]
     forms = [
         "PER met PER in LOC .",
@@ -125,6 +138,16 @@ def diary(rng: np.random.Generator, sentences: int = 400) -> str:
     return "\n".join(lines) + "\n"
 
 
+def stroke(rng: np.random.Generator, direction: int, side: int = 12) -> Image.Image:
+    """A bright line through a random place: flat, rising, falling or upright."""
+    rows, columns = np.mgrid[:side, :side] - rng.integers(side // 4, 3 * side // 4, 2)[:, None, None]
+    across = (rows, rows + columns, rows - columns, columns)[direction]
+    along = (columns, rows - columns, rows + columns, rows)[direction]
+    line = (np.abs(across) <= 0.8) & (np.abs(along) <= side / 3)
+    noisy = 60 + 150 * line + 30 * rng.standard_normal((side, side))
+    return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
+
+
 def main(folder: Path) -> None:
     """Write all of it; the same bytes every time."""
     (folder / "tales").mkdir(parents=True, exist_ok=True)
@@ -134,6 +157,11 @@ def main(folder: Path) -> None:
     (folder / "diary.conll").write_text(diary(np.random.default_rng(5)))
     for number in range(30):
         (folder / "tales" / f"tale_{number:02}.txt").write_text(tale(np.random.default_rng([3, number])))
+    for number in range(200):
+        name = ("flat", "rising", "falling", "upright")[number % 4]
+        (folder / "strokes" / name).mkdir(parents=True, exist_ok=True)
+        image = stroke(np.random.default_rng([4, number]), number % 4)
+        image.save(folder / "strokes" / name / f"{number:03}.png")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
+from anyformer.cli import app
 from anyformer.compare import compare
 from anyformer.compare.run.costs import bare_trainer, measure
 from anyformer.errors import DataError
@@ -325,3 +327,20 @@ def test_a_model_of_images_is_saved_as_one() -> None:
     assert facts is not None
     model = create_model("[attention] dim=8", stream=facts.model_dump(), num_outputs=2, pool="mean")
     assert model.facts == facts and create_task("digits").stream is None
+
+
+def test_the_example_in_one_command_each(tmp_path: Path) -> None:
+    data = Path(__file__).parents[2] / "examples" / "data" / "strokes"
+    said = []
+    for line in (
+        f"train {data} --model [pooling] --steps 2 --flip --crop 1 --out {tmp_path / 'model'}",
+        f"predict {tmp_path / 'model'} {data / 'flat'} --out {tmp_path / 'told.csv'}",
+    ):
+        result = CliRunner().invoke(app, line.split(), env={"COLUMNS": "200"})
+        assert result.exit_code == 0, result.output
+        said.append(" ".join(result.output.split()))
+    assert (
+        "200 images, grey, 12 x 12 pixels" in said[0] and "Tell which of 4 classes an image shows." in said[0]
+    )
+    told = pd.read_csv(tmp_path / "told.csv")
+    assert len(told) == 50 and list(told)[:2] == ["file", "class"]

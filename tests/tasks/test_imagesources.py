@@ -13,6 +13,7 @@ from PIL import Image
 
 from anyformer.errors import DataError
 from anyformer.tasks import create_task, open_data
+from anyformer.tasks.fingerprint import Fingerprint, check_files, check_sample, files_of, sample_of_task
 from anyformer.tasks.images import ImageTask
 from anyformer.tasks.imagesources import holds_images, names_images, where_is
 from anyformer.tasks.readers import reader_of
@@ -217,6 +218,17 @@ class TestTables:
             DataError, match="labels.csv: 3 images of 40 cannot be read, .*: img/cat/000.png, which is not"
         ):
             open_data(file, "kind")
+
+    def test_an_image_that_changes_is_noticed(self, tmp_path: Path) -> None:
+        file = table(tmp_path)
+        before = Fingerprint(files=files_of(str(file)), sample=sample_of_task(open_data(file, "kind")))
+        assert sample_of_task(open_data(file, "kind")) == before.sample
+        save(tmp_path / "img" / "dog" / "017.png", 999)
+        check_files("photos", before, files_of(str(file)))
+        with pytest.raises(
+            DataError, match="gives other samples though .* or files that they name have changed"
+        ):
+            check_sample("photos", before, open_data(file, "kind"))
 
     def test_a_class_called_none(self, tmp_path: Path) -> None:
         file = table(tmp_path, kind=["None", "crack"] * 20)

@@ -66,7 +66,8 @@ def read_header(path: Path) -> Header:
     """Read the size of an image; raise :class:`Unreadable`."""
     with _opened(path) as image:
         width, height = image.size
-        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)  # the tag of the orientation
+        exif = Image.Image.getexif(image)  # a PNG's own method would decode all pixels
+        turned = exif.get(0x0112, 1) in (5, 6, 7, 8)  # the tag of the orientation
         return Header((width, height) if turned else (height, width), image.mode.startswith("I"))
 
 

@@ -130,6 +130,8 @@ class Task(ABC):
     lengths: tuple[int, ...] = ()
     """Lengths other than ``train_length`` that evaluation accepts."""
     seed: int = 0
+    digest: str = ""
+    """A hash of all samples, for data whose files name others, by which a resumed comparison knows that it changed."""
     candidates: tuple[str, ...] = ()
     """Models that are compared by default, where this kind of data has some of its own."""
     side: tuple[str, ...] = ()

@@ -91,7 +91,7 @@ def _facts(path: Path, known: FileFacts | None) -> FileFacts:
 
 
 def sample_of_task(task: Task) -> str:
-    """Return the hash of a few samples of each split and of the sizes of the splits."""
+    """Return the hash of a few samples of each split, of the sizes of the splits, and of the task's own digest."""
     state = hashlib.blake2b(digest_size=16)
     sizes = {split: task.size(split) for split in SPLITS}
     state.update(json.dumps([sizes, task.train_length, list(task.lengths)]).encode())
@@ -111,6 +111,7 @@ def sample_of_task(task: Task) -> str:
             array = np.ascontiguousarray(value.cpu().numpy())
             state.update(f"{split} {name} {array.dtype} {array.shape}".encode())
             state.update(array.tobytes())
+    state.update(task.digest.encode())
     return state.hexdigest()
 
 
@@ -160,7 +161,11 @@ def check_files(what: str, before: Fingerprint, now: dict[str, FileFacts]) -> No
 def check_sample(what: str, before: Fingerprint, task: Task) -> None:
     """Raise DataChanged if the task gives other samples than before, even from the same files."""
     if before.sample and sample_of_task(task) != before.sample:
-        reason = "though its files are the same: they are read differently" if before.files else "than before"
+        reason = (
+            "though its files are the same: they are read differently, or files that they name have changed"
+            if before.files
+            else "than before"
+        )
         raise DataChanged(f"the data of {what} changed: it gives other samples {reason}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -22,7 +23,7 @@ from anyformer.tasks.encoding import Encoding
 from anyformer.tasks.image_references import references_for_images
 from anyformer.tasks.imagesources import read_new
 from anyformer.tasks.labelled import LabelledTask
-from anyformer.tasks.splits import keys_of, split_alike, split_as_given
+from anyformer.tasks.splits import hashes, keys_of, split_alike, split_as_given
 from anyformer.tasks.unseen import Unseen, class_columns
 
 PIXELS = "pixels"
@@ -141,6 +142,8 @@ class ImageTask(LabelledTask):
             np.array(keys_of([pixels], None, groups=groups), object), return_inverse=True
         )[1]
         self._form, self._column = form, column
+        if column is not None:
+            self.digest = blake2b(b"".join(hashes([pixels], None)), digest_size=16).hexdigest()
         self._mean, self._deviation = _moments(pixels[self._index["train"]])
         self.stream = image_facts(form)
         info = embedder_info(None, self.stream)
