@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from anyformer.images.decoding import SUFFIXES, Header, Unreadable, highest_value, read_header, read_picture
@@ -177,3 +179,36 @@ class TestUnreadable:
 
 def test_suffixes_are_those_of_pillow() -> None:
     assert set(Image.registered_extensions()) >= SUFFIXES
+
+
+@pytest.fixture(scope="module")
+def whole_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder, image = tmp_path_factory.mktemp("whole"), Image.fromarray(COLOURS)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    found = {}
+    for suffix in ("png", "jpg", "gif", "webp", "tif", "bmp", "ppm", "jp2"):
+        saved(folder / f"a.{suffix}", image, **({"exif": exif} if suffix in ("png", "jpg", "tif") else {}))
+        found[suffix] = (folder / f"a.{suffix}").read_bytes()
+    return found
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_damaged_files_are_read_or_refused(
+    tmp_path: Path, whole_files: dict[str, bytes], data: st.DataObject
+) -> None:
+    suffix = data.draw(st.sampled_from(sorted(whole_files)))
+    content = bytearray(whole_files[suffix])
+    head = st.integers(0, min(200, len(content) - 1)) | st.integers(0, len(content) - 1)
+    for place, value in data.draw(st.lists(st.tuples(head, st.integers(0, 255)), min_size=1, max_size=6)):
+        content[place] = value
+    file = tmp_path / f"a.{suffix}"
+    file.write_bytes(content[: data.draw(st.integers(0, len(content)) | st.just(len(content)))])
+    try:
+        header = read_header(file)
+        picture = read_picture(file, (6, 5), "crop")
+    except Unreadable as error:
+        assert str(error)  # noqa: PT017
+        return
+    assert min(header.size) >= 1 and picture.pixels.shape in ((6, 5), (6, 5, 3))

@@ -278,7 +278,8 @@ class TestPredictions:
         one = bundle.predict(files[0]).table
         assert list(one["file"]) == ["0000.png"] and one["class"][0] == whole["class"]["flat/0000.png"]
         (tmp_path / "list.txt").write_text("\n".join(map(str, files)))
-        assert list(bundle.predict(tmp_path / "list.txt").table["file"]) == [str(file) for file in files]
+        for data in (tmp_path / "list.txt", files, list(map(str, files))):
+            assert list(bundle.predict(data).table["file"]) == [str(file) for file in files]
         frame = pd.DataFrame({"photo": [str(file) for file in files], "age": [3, 4]}, index=[7, 9])
         for data in (frame, tmp_path / "table.csv"):
             frame.to_csv(tmp_path / "table.csv", index=False)

@@ -139,7 +139,7 @@ class Bundle:
 
     def predict(
         self,
-        data: str | os.PathLike[str] | Memory | None = None,
+        data: str | os.PathLike[str] | list[str] | list[Path] | Memory | None = None,
         *,
         batch_size: int = 64,
         options: Mapping[str, Any] | None = None,
@@ -147,9 +147,9 @@ class Bundle:
         """Forecast what follows the data, or predict the class or the numbers of each of its sequences.
 
         Args:
-            data: a file of the format that the model was trained on, a DataFrame (whose index the rows of the answer
-                get), or an array x; for forecasts and next items by default the file that the model was trained on, in
-                its present state.
+            data: a file or folder of the format that the model was trained on, a DataFrame (whose index the rows of the
+                answer get), an array x, or a list of paths of images; for forecasts and next items by default the file
+                that the model was trained on, in its present state.
             batch_size: sequences at a time.
             options: of the predictions: for next items ``top``, their number for each user.
 
@@ -158,6 +158,9 @@ class Bundle:
         """
         from anyformer.tasks.unseen import answers, read_unseen
 
+        if isinstance(data, list):
+            files = pd.DataFrame({"file": [os.fspath(path) for path in data]})
+            return self.predict(files, batch_size=batch_size, options=options)
         if isinstance(data, IN_MEMORY):
             with tempfile.TemporaryDirectory() as folder, on_disk(data, Path(folder)) as path:
                 said = self.predict(path, batch_size=batch_size, options=options)

@@ -6,6 +6,8 @@ the same without, or ``kind`` says so       classification or regression of each
 a table with ``kind="next"``                the item of each group's next row, as in ratings and clicks
 ``.jsonl`` with a text and a label          classification or regression of texts; with a text only, language modelling
 ``.npz`` with ``x`` and ``y``               classification or regression of sequences
+a folder of folders of images               classification by folder
+a table with a column of paths of images    classification or regression of images; so ``.npz`` with ``x`` of four axes
 any other file, or a folder of them         byte language modelling
 ==========================================  ===========================================================
 """
