@@ -15,7 +15,7 @@ import anyformer
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src" / "anyformer").rglob("*.py"))
 PAPERS = sorted((ROOT / "papers" / "anyformer_papers").rglob("*.py"))
-MODULES = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
+MODULES = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 """Packages whose name isn't that of their module."""
 UNSEEN = {"pyarrow", "plotly"}
 """Used without an import: pandas reads Parquet with the one; the report takes the other's JavaScript."""

@@ -7,7 +7,7 @@ import torch
 from scipy.special import j0
 
 from anyformer.tasks import create_task, score_reference
-from anyformer.tasks.fading import _DOPPLER, Fading
+from anyformer.tasks.generated.fading import _DOPPLER, Fading
 
 
 def test_it_fades_as_jakes_says() -> None:

@@ -10,7 +10,7 @@ import torch
 from test_generated import all_of
 
 from anyformer.tasks import create_task
-from anyformer.tasks.listops import TOKENS, evaluate
+from anyformer.tasks.generated.listops import TOKENS, evaluate
 
 
 def value(tokens: list[str]) -> int:

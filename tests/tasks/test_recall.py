@@ -10,7 +10,7 @@ from test_generated import all_of
 
 from anyformer.objectives import IGNORED
 from anyformer.tasks import create_task
-from anyformer.tasks.recall import Recall
+from anyformer.tasks.generated.recall import Recall
 
 
 class TestRecall:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anyformer.tasks import create_task
-from anyformer.tasks.translation import Translation
+from anyformer.tasks.generated.translation import Translation
 
 
 class TestTranslation:

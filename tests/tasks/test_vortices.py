@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anyformer.tasks import create_task, score_reference
-from anyformer.tasks.vortices import flow, start_field
+from anyformer.tasks.generated.vortices import flow, start_field
 
 
 def test_a_single_wave_only_fades() -> None:

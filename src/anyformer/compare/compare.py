@@ -69,7 +69,7 @@ def compare(
         task: a task's name, a path to data, a task, or data in memory, which is written into the folder: a pandas
             DataFrame, or arrays ``(x, y)``, as those of an ``.npz`` file. Left out: recall and real bytes.
         models: candidates: names, specs (one line, dict, YAML file), ``file.py:Mixer``; a mapping names them;
-            by default those of the kind of data, or a transformer, a state space and two linear recurrences.
+            by default those of the kind of data.
         budget: time for everything (``"60s"``, ``"10m"``, ``"2h"``), or of each run ``"500 steps"``, ``"1M tokens"``.
         out: folder for the results; by default named after the task and the time.
         target: the column to predict, for data in columns.
@@ -132,15 +132,13 @@ def compare(
     request = check_request(
         budget=budget, hold=hold, seeds=seeds, workers=workers, parameters=parameters, batch_size=batch_size
     )
-    candidates = None if models is None else named_models(models, trust_code=trust_code)
+    named = None if models is None else named_models(models, trust_code=trust_code)
     folder = _new_folder(out)
     if task is None and (target is not None or options):
         raise ValueError("target, metric and options belong to a task or to data, and none was given")
     sources = [(task, dict(options or {}), 1.0)] if task is not None else DEFAULT_TASKS
     opened = [open_task(source, target, settings) for source, settings, _ in sources]
-    if candidates is None:
-        candidates = named_models(opened[0][0].candidates or DEFAULT_MODELS)
-
+    candidates = named or named_models(opened[0][0].candidates or DEFAULT_MODELS)
     folder = folder or _default_folder([made.name for made, *_ in opened])
     for made, *_ in opened:
         for note in made.notes():

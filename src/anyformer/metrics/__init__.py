@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from anyformer.metrics._base import Limits, Metric, MetricInfo, Ratio
+from anyformer.metrics._spans import Span, are_spans, read_tag, spans_of
 from anyformer.questions import Question
 from anyformer.registry import Registry, modules_in, near
 from anyformer.spelling import option
@@ -13,11 +14,15 @@ __all__ = [
     "Metric",
     "MetricInfo",
     "Ratio",
+    "Span",
+    "are_spans",
     "create_metric",
     "list_metrics",
     "metric_info",
     "metrics",
+    "read_tag",
     "register_metric",
+    "spans_of",
 ]
 
 metrics: Registry[type[Metric]] = Registry("metric", modules_in(__name__, __path__))

@@ -9,7 +9,7 @@ from typing import Any
 
 from anyformer.errors import DataError
 from anyformer.metrics import Metric
-from anyformer.registry import Registry
+from anyformer.registry import Registry, modules_in
 from anyformer.tasks.base import Batch, Reference, Split, Task, TaskMaker, call_with_options, check_integer
 from anyformer.tasks.evaluation import Evaluation, evaluate
 from anyformer.tasks.references import score_reference
@@ -34,18 +34,7 @@ __all__ = [
 
 MANIFEST = {
     "bytes": "anyformer.tasks.text",
-    "copy": "anyformer.tasks.copying",
-    "digits": "anyformer.tasks.digits",
-    "ends": "anyformer.tasks.ends",
-    "fading": "anyformer.tasks.fading",
-    "listops": "anyformer.tasks.listops",
-    "lookup": "anyformer.tasks.lookup",
-    "recall": "anyformer.tasks.recall",
-    "vortices": "anyformer.tasks.vortices",
-    "wallpaper": "anyformer.tasks.wallpaper",
-    "selective_copy": "anyformer.tasks.selective_copying",
-    "translation": "anyformer.tasks.translation",
-    "state_tracking": "anyformer.tasks.state_tracking",
+    **modules_in(f"{__name__}.generated", [os.path.join(folder, "generated") for folder in __path__]),
 }
 
 tasks: Registry[TaskMaker] = Registry("task", MANIFEST)

@@ -1,4 +1,4 @@
-"""Tables as tasks."""
+"""Tables as tasks: whether one is forecast, classified or regressed, where the user does not say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Samples into splits: equal ones together and stratified, or as the user has split them."""
+"""Samples into splits: equal ones together and stratified, or as the user has split them.
+
+Forecasts are split by time (:mod:`anyformer.tasks.forecasting`), texts to be continued by document or region
+(:mod:`anyformer.tasks.text`).
+"""
 
 from __future__ import annotations
 

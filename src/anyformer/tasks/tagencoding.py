@@ -13,7 +13,7 @@ import pandas as pd
 from torch import Tensor
 
 from anyformer.errors import DataError
-from anyformer.metrics._spans import spans_of
+from anyformer.metrics import spans_of
 from anyformer.tables.files import READ
 from anyformer.tables.packed import is_packed, suffix_of
 from anyformer.tables.writing import write_table

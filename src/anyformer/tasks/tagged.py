@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from anyformer.errors import DataError
-from anyformer.metrics import create_metric
-from anyformer.metrics._spans import spans_of
+from anyformer.metrics import create_metric, spans_of
 from anyformer.objectives import Tags
 from anyformer.spelling import option
 from anyformer.tasks.base import SPLITS, Batch, Reference, Split, Task

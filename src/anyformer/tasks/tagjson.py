@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from anyformer.errors import DataError
-from anyformer.metrics._spans import Span
+from anyformer.metrics import Span
 from anyformer.registry import near
 from anyformer.spelling import option
 from anyformer.tables.delimited import decode

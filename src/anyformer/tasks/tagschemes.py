@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from anyformer.metrics._spans import are_spans, read_tag
+from anyformer.metrics import are_spans, read_tag
 
 
 def scheme_of(sentences: Sequence[Sequence[str]]) -> tuple[str, list[str]]:

@@ -6,7 +6,7 @@ import torch
 
 from anyformer.laws.checks import no_leak, streams
 from anyformer.models import EncoderDecoder, create_model, load_spec, match_parameters
-from anyformer.tasks.translation import Translation
+from anyformer.tasks.generated.translation import Translation
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study
 

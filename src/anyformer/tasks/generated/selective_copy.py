@@ -10,7 +10,7 @@ from anyformer.metrics import create_metric
 from anyformer.objectives import IGNORED, NextToken
 from anyformer.tasks import register_task
 from anyformer.tasks.base import Reference, check_integer
-from anyformer.tasks.generated import GeneratedTask
+from anyformer.tasks.generated._base import GeneratedTask
 from anyformer.tasks.references import Token
 
 
