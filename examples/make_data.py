@@ -6,10 +6,13 @@
 ``tales/``       thirty short texts by a small grammar: model their bytes
 ``diary.conll``  sentences about people, places and firms that share their names: tag the names
 ``strokes/``     small noisy images of a line in one of four directions, a folder for each: classify them
+``molecules.jsonl``  made-up molecules, atoms joined by bonds: tell which hold a carbon with a double bond to oxygen
+``friends/``     people and who knows whom: tell the language that each hears most
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from datetime import date, timedelta
 from pathlib import Path
@@ -148,6 +151,33 @@ def stroke(rng: np.random.Generator, direction: int, side: int = 12) -> Image.Im
     return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
 
 
+def molecule(rng: np.random.Generator) -> str:
+    """Atoms on a random tree, whose bonds are single or double."""
+    atoms = rng.choice(["C", "N", "O"], int(rng.integers(6, 13)), p=[0.6, 0.2, 0.2]).tolist()
+    bonds, carbonyl = [], False
+    for atom in range(1, len(atoms)):
+        other, double = int(rng.integers(max(0, atom - 4), atom)), bool(rng.random() < 0.3)
+        bonds.append([other, atom, "double" if double else "single"])
+        carbonyl |= double and {atoms[other], atoms[atom]} == {"C", "O"}
+    return json.dumps({"nodes": atoms, "edges": bonds, "carbonyl": "yes" if carbonyl else "no"}) + "\n"
+
+
+def friends(rng: np.random.Generator, people: int = 200) -> tuple[str, str]:
+    """Tables of people and of friendships: each hears most the language that most of their friends speak."""
+    spoken = rng.choice(["Basque", "Breton"], people)
+    pairs = sorted({(min(i, j), max(i, j)) for i in range(people) for j in rng.choice(people, 3) if i != j})
+    more = np.zeros(people)
+    for i, j in pairs:
+        more[i] += 1 if spoken[j] == "Basque" else -1
+        more[j] += 1 if spoken[i] == "Basque" else -1
+    nodes = ["person,age,speaks,hears"]
+    for person in range(people):
+        told = "" if more[person] == 0 else "Basque" if more[person] > 0 else "Breton"
+        nodes.append(f"p{person},{int(rng.integers(18, 90))},{spoken[person]},{told}")
+    edges = ["source,target", *(f"p{i},p{j}" for i, j in pairs)]
+    return "\n".join(nodes) + "\n", "\n".join(edges) + "\n"
+
+
 def main(folder: Path) -> None:
     """Write all of it; the same bytes every time."""
     (folder / "tales").mkdir(parents=True, exist_ok=True)
@@ -162,6 +192,11 @@ def main(folder: Path) -> None:
         (folder / "strokes" / name).mkdir(parents=True, exist_ok=True)
         image = stroke(np.random.default_rng([4, number]), number % 4)
         image.save(folder / "strokes" / name / f"{number:03}.png")
+    made = [molecule(np.random.default_rng([4, number])) for number in range(300)]
+    (folder / "molecules.jsonl").write_text("".join(made))
+    (folder / "friends").mkdir(exist_ok=True)
+    for name, table in zip(("nodes", "edges"), friends(np.random.default_rng(5))):
+        (folder / "friends" / f"{name}.csv").write_text(table)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ ELSEWHERE = {
     "tasks/frames.py": ("tests/tasks/test_labelled.py", "tests/tasks/test_forecasting.py"),
     "tables/files.py": ("tests/tasks/test_readers.py",),
     "tasks/readers/*": ("tests/tasks/test_readers.py",),
+    "tasks/graphs/tables.py": ("tests/tasks/graphs/test_node_tables.py",),
     "wrappers/*": ("tests/laws/test_laws.py",),
 }
 """Registered parts are held by all laws; the other modules help one that has a test of its name, or are run whole."""

@@ -162,7 +162,7 @@ def read_parquet(path: Path, convention: Convention) -> Table:
     except Exception as error:  # pyarrow raises many kinds for a damaged file
         raise DataError(f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
     frame.columns = [str(name) for name in frame.columns]
-    return _from_objects(path, _without_index(path, frame), convention)
+    return from_objects(path, _without_index(path, frame), convention)
 
 
 def _without_index(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
@@ -182,31 +182,48 @@ def _without_index(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
 
 def read_jsonl(path: Path, convention: Convention) -> Table:
     """Read a table with one JSON object on each line."""
+    records = [record for _, record in read_objects(path, '{"text": ...}')]
+    names = dict.fromkeys(name for record in records for name in record)
+    columns = {name: pd.Series([record.get(name) for record in records], dtype=object) for name in names}
+    return from_objects(path, pd.DataFrame(columns), convention)
+
+
+def read_objects(path: Path, example: str) -> list[tuple[int, dict[str, Any]]]:
+    """Return the JSON object on each line that is not empty, with the number of the line.
+
+    ``example`` shows one, for messages.
+    """
     data = content(path)
     if not data.strip():
         raise DataError(f"{path} is empty")
-    records: list[dict[str, Any]] = []
+    records: list[tuple[int, dict[str, Any]]] = []
     for number, line in enumerate(decode(path, data).split("\n"), 1):
         if not line.strip():
             continue
-        try:
-            record = json.loads(line, object_pairs_hook=_once)
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"{path}: line {number} is not JSON: {error.msg} at character {error.pos + 1}"
-            ) from None
-        except DataError as error:
-            raise DataError(f"{path}: line {number} {error}") from None
-        except ValueError as error:  # a number has thousands of digits
-            raise DataError(f"{path}: line {number} is not JSON: {str(error).partition(';')[0]}") from None
+        record = read_json(line, f"{path}: line {number}")
         if not isinstance(record, dict):
-            raise DataError(
-                f'{path}: line {number} must be an object like {{"text": ...}}, got {line[:40]!r}'
-            )
-        records.append(record)
-    names = dict.fromkeys(name for record in records for name in record)
-    columns = {name: pd.Series([record.get(name) for record in records], dtype=object) for name in names}
-    return _from_objects(path, pd.DataFrame(columns), convention)
+            raise DataError(f"{path}: line {number} must be an object like {example}, got {line[:40]!r}")
+        records.append((number, record))
+    return records
+
+
+def read_json(text: str, what: str) -> Any:
+    """Return the JSON value of a text, called ``what`` in messages.
+
+    Raises:
+        DataError: it is none, or an object in it has a key twice.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{what} is not JSON: {error.msg} at character {error.pos + 1}") from None
+    except DataError as error:
+        raise DataError(f"{what} {error}") from None
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # a number has thousands of digits, or lists are nested too deep
+        raise DataError(f"{what} is not JSON: {str(error).partition(';')[0]}") from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -220,7 +237,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _from_objects(path: Path, frame: pd.DataFrame, convention: Convention) -> Table:
+def from_objects(path: Path, frame: pd.DataFrame, convention: Convention) -> Table:
     """Return a table with some columns already typed by the file."""
     given = [str(name).strip() for name in frame.columns]
     stripped = pd.Index([name or unnamed(place, given) for place, name in enumerate(given)], dtype=object)

@@ -44,6 +44,8 @@ class Batch:
             units. (Large numbers lose their last digits in float32.)
         source: the sequence that the inputs continue, such as a sentence to be translated.
         side: side inputs (:class:`anyformer.info.SideInput`) by name, for models with mixers that take them.
+        elements: ``(N, 2)`` int64, the sample and the element of each of N targets, where they are of elements and not
+            of samples; ``len(batch)`` and slices are then of targets, and the inputs stay whole.
     """
 
     inputs: Tensor | Values
@@ -54,6 +56,7 @@ class Batch:
     source: Stream | None = field(default=None, kw_only=True)
     side: Mapping[str, Tensor] = field(default_factory=dict, kw_only=True)
     at: Tensor | None = field(default=None, kw_only=True)
+    elements: Tensor | None = field(default=None, kw_only=True)
 
     @property
     def x(self) -> Tensor:
@@ -65,19 +68,21 @@ class Batch:
         return self.targets.shape[0]
 
     def __getitem__(self, samples: slice) -> Batch:
-        return self._map(lambda value: value[samples])
+        whole = ("inputs", "mask", "source", "side") if self.elements is not None else ()
+        return self._map(lambda value: value[samples], whole)
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on another device."""
         return self._map(lambda value: value.to(device))
 
-    def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+    def _map(self, function: Callable[[Tensor], Tensor], but: Sequence[str] = ()) -> Batch:
+        """Return the batch with a function applied to each tensor, those of the fields ``but`` left as they are."""
         found: dict[str, Any] = {
             name: value.map(function) if isinstance(value, Stream) else tree_map(function, value)
             for name, value in vars(self).items()
-            if value is not None
+            if value is not None and name not in but
         }
-        return Batch(**found)
+        return Batch(**{**{name: getattr(self, name) for name in but}, **found})
 
     @property
     def asked(self) -> Tensor | None:
@@ -138,6 +143,8 @@ class Task(ABC):
     """Names of the side inputs that batches have."""
     direction: Literal["forward", "both"] = "forward"
     """Where a spec does not say whether it is causal: ``"both"``, it is not, see :mod:`anyformer.models.both_ways`."""
+    batch_size: int | None = None
+    """Samples in every training step, whatever is asked for, where there are no more."""
     sees_whole: bool = False
     """True if the output of a token may depend on later tokens: it is a label, not the next token."""
 

@@ -252,9 +252,8 @@ class FittedReference(Reference):
 
     def fit(self, task: Task) -> FittedReference:
         """Fit one model for each penalty and keep the best on the validation split."""
-        batch = task.train_sample(self.samples)
-        targets = batch.targets.numpy().reshape(len(batch), -1)
-        x, y = self.features(batch), targets
+        x, targets = self.sampled(task)
+        y = targets
         unknown = np.isnan(targets)
         if unknown.any():
             y = np.where(
@@ -271,6 +270,11 @@ class FittedReference(Reference):
             fitted.append((-np.inf if np.isnan(score) else score, self.model))
         self.model = max(fitted, key=lambda pair: pair[0])[1]
         return self
+
+    def sampled(self, task: Task) -> tuple[Any, np.ndarray]:
+        """Return the features and the targets ``(B, M)`` of the training samples that it is fitted on."""
+        batch = task.train_sample(self.samples)
+        return self.features(batch), batch.targets.numpy().reshape(len(batch), -1)
 
     def _fit_one(self, x: Any, y: np.ndarray, penalty: float) -> Any:
         from sklearn.exceptions import ConvergenceWarning
@@ -359,7 +363,12 @@ def hashed_counts(tokens: Tensor, mask: Tensor | None) -> sparse.csr_matrix:
         rows.append(row)
         buckets.append((codes[known] * 2_654_435_761 >> 7) % BUCKETS)
     row, bucket = np.concatenate(rows), np.concatenate(buckets)
-    counts = sparse.coo_matrix((np.ones(len(row)), (row, bucket)), shape=(len(x), BUCKETS)).tocsr()
+    return counted(row, bucket, len(x))
+
+
+def counted(row: np.ndarray, bucket: np.ndarray, rows: int) -> sparse.csr_matrix:
+    """Return ``log(1 + count)`` of each bucket in each row: ``(rows, BUCKETS)``, rows of unit length."""
+    counts = sparse.coo_matrix((np.ones(len(row)), (row, bucket)), shape=(rows, BUCKETS)).tocsr()
     counts.data = np.log1p(counts.data)
     norm = np.sqrt(np.asarray(counts.multiply(counts).sum(1))).clip(1e-12)
     return sparse.csr_matrix(counts.multiply(1 / norm))

@@ -108,4 +108,4 @@ def outputs_of(model: SequenceModel, batch: Batch, call: Call | None = None) -> 
         call = replace(call or Call(), side=side)
     given = {name: value for name in ("source", "at") if (value := getattr(batch, name)) is not None}
     found: Tensor = model(batch.inputs, batch.mask, call=call, **given)
-    return found
+    return found if batch.elements is None else found[batch.elements[:, 0], batch.elements[:, 1]]

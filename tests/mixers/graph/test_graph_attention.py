@@ -29,6 +29,12 @@ def test_scores_have_a_bias_for_what_relates_two_nodes() -> None:
     torch.testing.assert_close(mixer(x, call=Call(side={"edges": edges}))[0], expected)
 
 
+def test_heads_begin_with_neighbourhoods_of_their_own_width() -> None:
+    bias = create_mixer("graph_attention", 8, num_kinds=2, max_distance=3).bias
+    expected = [[-8, 0, -2, -2, -4, -6], [-4, 0, -1, -1, -2, -3], [-2, 0, -0.5, -0.5, -1, -1.5]]
+    assert bias.tolist() == [*expected, [-1, 0, -0.25, -0.25, -0.5, -0.75]]
+
+
 def test_nodes_in_another_order_have_the_same_outputs() -> None:
     mixer, order = create_mixer("graph_attention", 8).double(), torch.randperm(7)
     torch.nn.init.normal_(mixer.bias)

@@ -122,7 +122,9 @@ def _plan_task(
     specs = {name: spec_for(task, given, trust_code=trust_code) for name, given in models.items()}
     wanted = request.parameters or stated_size(task, models, specs)
     if wanted is None:
-        tokens = (request.batch_size or default_batch_size(task.sample_length)) * task.sample_length
+        tokens = (
+            task.batch_size or request.batch_size or default_batch_size(task.sample_length)
+        ) * task.sample_length
         speed_up = torch.cuda.is_available()
         wanted = default_parameters(request.budget, runs, tokens, accelerated=speed_up)
         wanted = common_size(task, specs.values(), max(wanted, smallest_fair_size(task)))
@@ -151,7 +153,7 @@ def _plan_at_size(
     hold: Hold,
     batch_size: int | None,
 ) -> TaskPlan:
-    batch_size = batch_size or default_batch_size(task.sample_length)
+    batch_size = task.batch_size or batch_size or default_batch_size(task.sample_length)
     goal = flops_at(task, specs, wanted) if hold == "flops" else None
     return TaskPlan(
         name=task.name,

@@ -21,7 +21,9 @@ class GraphAttention(Mixer):
 
     s_ts = q_t k_s / sqrt(K) + b_r, where r is the kind of the edge from t to s; without one, the number of edges of
     the shortest path; or that s is t, or that no path is known. Where an edge joins them, the bias by the distance 1
-    and that by the kind are one.
+    and that by the kind are one. Biases begin at -2^(1 - 4 h / H) for each step of distance, so that head h, from 0,
+    begins with a neighbourhood of its own width; the paper's begin near 0, from where they hardly find neighbours in a
+    large graph.
 
     It needs the side input ``edges`` (B, T, T), see :mod:`anyformer.layers.edges`.
 
@@ -53,10 +55,16 @@ class GraphAttention(Mixer):
         head_width(dim, o.num_heads, None)
         self.num_heads, self.num_kinds, self.max_distance = o.num_heads, o.num_kinds, o.max_distance
         self.q, self.k, self.v, self.out = (Linear(dim, dim, bias=False) for _ in range(4))
-        self.bias = nn.Parameter(torch.zeros(o.num_heads, 2 + o.num_kinds + o.max_distance - 1))
+        far = torch.arange(2, o.max_distance + 2)
+        distance = torch.cat([far[-1:], torch.zeros(1), torch.ones(o.num_kinds), far[:-1]])
+        slopes = 2.0 ** (1 - 4 * torch.arange(o.num_heads) / o.num_heads)
+        self.bias = nn.Parameter(-slopes[:, None] * distance)
 
     def example_side(self, batch_size: int, length: int, generator: torch.Generator) -> dict[str, Tensor]:
         return {"edges": example_edges(batch_size, length, generator)}
+
+    def hints(self) -> dict[str, dict[str, Any]]:
+        return {"bias": {"decay": False}}
 
     def relations(self, edges: Tensor) -> Tensor:
         """Return the columns of ``bias``, (B, T, T): no relation, the node itself, kinds, distances from 2."""

@@ -59,6 +59,9 @@ class MessagePassing(Mixer):
     def example_side(self, batch_size: int, length: int, generator: torch.Generator) -> dict[str, Tensor]:
         return {"edges": example_edges(batch_size, length, generator)}
 
+    def hints(self) -> dict[str, dict[str, Any]]:
+        return {"kinds": {"decay": False}}
+
     def _matrix(self, x: Tensor, inputs: Inputs) -> Tensor:
         """Return the weights (B, H, T, T) of the nodes' values."""
         edges = inputs.call.side["edges"]

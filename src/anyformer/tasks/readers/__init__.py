@@ -8,6 +8,8 @@ a table with ``kind="next"``                the item of each group's next row, a
 ``.npz`` with ``x`` and ``y``               classification or regression of sequences
 a folder of folders of images               classification by folder
 a table with a column of paths of images    classification or regression of images; so ``.npz`` with ``x`` of four axes
+``.jsonl .json`` with nodes and edges       classification or regression of graphs, or of their nodes
+a table of nodes, ``edges`` names theirs    classification or regression of the nodes of one graph
 any other file, or a folder of them         byte language modelling
 ==========================================  ===========================================================
 """
@@ -15,7 +17,7 @@ any other file, or a folder of them         byte language modelling
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +60,8 @@ def open_path(
         ValueError: an option does not apply to such data.
     """
     file = check_exists(path)
-    reader = reader_of(file)
     told = {name: value for name, value in {"target": target, **options}.items() if value is not None}
+    reader = reader_of(file, told)
     taken = reader.options()
     for name, value in told.items():
         if name not in taken:
@@ -72,10 +74,11 @@ def open_path(
     return reader.open(file, **told, seed=seed)
 
 
-def reader_of(path: Path) -> type[Reader]:
-    """Return the reader that takes a file or folder, the first by rank; text takes any."""
+def reader_of(path: Path, given: Collection[str] = ()) -> type[Reader]:
+    """Return the reader that takes a file or folder: one that claims a given option, else the first by rank."""
     found = sorted((entry.target for entry in readers), key=lambda reader: (-reader.rank, reader.id))
-    return next(reader for reader in found if reader.takes(path))
+    takers = [reader for reader in found if reader.takes(path)]  # text takes any
+    return next((reader for reader in takers if {*reader.claims} & {*given}), takers[0])
 
 
 def options_by_kind(*, targets: bool = False) -> dict[str, tuple[str, ...]]:

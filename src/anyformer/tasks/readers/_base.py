@@ -25,6 +25,8 @@ class Reader(ABC):
     """The kind in messages, plural: ``"tables"``."""
     rank: ClassVar[int] = 0
     """Readers of higher rank are asked first whether they take a file."""
+    claims: ClassVar[tuple[str, ...]] = ()
+    """Options that make it read what it takes, though a reader of higher rank takes that too."""
     sections: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
     """Options that apply to a part of this kind only, by its title."""
     encoding: ClassVar[type[Encoding] | None] = None

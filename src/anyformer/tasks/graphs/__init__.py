@@ -1,0 +1,1 @@
+"""Graphs as data: read from JSONL or tables, described by what their edges tell, and asked for classes or numbers."""
