@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from anyformer.questions import IGNORED, log_losses, pinball, quantiles_of
+from anyformer.questions import IGNORED, compacted, log_losses, pinball, quantiles_of
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -35,3 +35,11 @@ def test_quantiles_do_not_cross() -> None:
 def test_the_pinball_loss_weighs_both_sides() -> None:
     found = pinball(torch.tensor([[1.0, 1.0], [4.0, 4.0]]), torch.tensor([[2.0], [2.0]]), (0.1, 0.9))
     torch.testing.assert_close(found, torch.tensor([[0.1, 0.9], [1.8, 0.2]]))
+
+
+def test_elements_that_are_asked_about_move_to_the_left_in_order() -> None:
+    asked = torch.tensor([[False, True, False, True], [True, True, True, False], [False] * 4])
+    index, real = compacted(asked)
+    assert real.tolist() == [[True, True, False], [True, True, True], [False] * 3]
+    assert [row[own].tolist() for row, own in zip(index, real)] == [[1, 3], [0, 1, 2], []]
+    assert compacted(torch.zeros(2, 3, dtype=torch.bool))[0].shape == (2, 1)

@@ -16,6 +16,7 @@ from anyformer.heads.crf import CRF
 from anyformer.metrics import create_metric
 from anyformer.models import EncoderDecoder, SequenceModel, create_model, load_spec
 from anyformer.objectives import IGNORED, NextToken
+from anyformer.questions import UNKNOWN
 from anyformer.tasks import Batch, Reference, Split, Task, create_task
 from anyformer.train import TrainConfig, Trainer, model_for
 
@@ -96,6 +97,16 @@ class TestDefinition:
                 for tag in range(C):
                     held = torch.stack([p for path, p in paths.items() if path[place] == tag])
                     torch.testing.assert_close(told[tag], held.logsumexp(0))
+
+    def test_unknown_classes_are_no_part_of_the_path(self) -> None:
+        head, outputs, targets = random_crf()
+        unknown = targets.clone()
+        unknown[0, 2] = UNKNOWN
+        ignored = torch.where(unknown == UNKNOWN, IGNORED, unknown)
+        for one, other in zip(
+            head.loss_items(outputs, unknown, OBJECTIVE), head.loss_items(outputs, ignored, OBJECTIVE)
+        ):
+            assert torch.equal(one, other)
 
     def test_log_partition_of_nothing_is_zero(self) -> None:
         head, outputs, _ = random_crf()

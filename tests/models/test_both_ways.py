@@ -22,6 +22,16 @@ def test_every_second_layer_that_runs_one_way_is_flipped() -> None:
     assert info.reach == (None, None)
 
 
+def test_a_layer_that_the_spec_has_flipped_stays_flipped() -> None:
+    for line in ("[mamba, flip([mamba])]", "[flip([mamba]), mamba]"):
+        found = both_ways(load_spec(line))
+        assert str(found) == line.replace("mamba", "mamba(causal=true)") + " causal=false"
+    found = both_ways(load_spec("[flip([mamba]), mamba, mamba]"))
+    assert str(found).startswith(
+        "[flip([mamba(causal=true)]), mamba(causal=true), flip([mamba(causal=true)])]"
+    )
+
+
 @pytest.mark.parametrize("name", [name for name in list_models() if not load_spec(name).encoder])
 def test_every_model_is_built(name: str) -> None:
     spec = load_spec(name, dim=16)

@@ -66,6 +66,12 @@ def test_columns_get_one_more_whatever_they_have(tmp_path: Path) -> None:
     ]  # without the column of tags the words' is one to the left
 
 
+def test_tables_are_no_columns_of_words(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match="was trained on columns of words, and takes a file as that one was"):
+        columns().read(tmp_path / "a.csv")
+
+
 def test_tabs_conllu_packed_files_and_tables(tmp_path: Path) -> None:
     path = tmp_path / "a.conllu"
     path.write_text("# text = New York\n1\tNew York\t_\t_\t_\t_\t_\t_\t_\t_\n\n")

@@ -15,8 +15,8 @@ from anyformer.parts import option_names
 def both_ways(spec: ModelSpec, grid: tuple[int, ...] | None = None) -> ModelSpec:
     """Return the spec for inputs that are seen whole; itself if it says whether it is causal.
 
-    Mixers get ``causal=False``. Of the layers that only run one way, every second one is flipped; if those do not go
-    together either, the model stays causal.
+    Mixers get ``causal=False``. Of the layers that only run one way, every second one is flipped, and one that the spec
+    has flipped stays as it is; if those do not go together either, the model stays causal.
 
     Args:
         spec: as it was loaded.
@@ -25,19 +25,21 @@ def both_ways(spec: ModelSpec, grid: tuple[int, ...] | None = None) -> ModelSpec
     if "causal" in spec.model_fields_set or spec.encoder:
         return spec
     whole = spec.model_copy(update={"causal": False})
-    if _is_built(whole, grid):
+    if _built(whole, grid):
         return whole
     layers = list[PartSpec]()
     forward = True
     for part in spec.layers:
-        if _is_built(whole.model_copy(update={"layers": [part]}), grid):
+        if _built(whole.model_copy(update={"layers": [part]}), grid):
             layers.append(part)
             continue
         one_way = _causal(part)
-        layers.append(one_way if forward else PartSpec(name="flip", inner=[[one_way]]))
-        forward = not forward
+        built = _built(whole.model_copy(update={"layers": [one_way]}), grid)
+        flipped = built is not None and built.info.reach[0] == 0 and built.info.reach[1] != 0
+        layers.append(one_way if forward or flipped else PartSpec(name="flip", inner=[[one_way]]))
+        forward = flipped or not forward
     turned = whole.model_copy(update={"layers": layers})
-    return turned if _is_built(turned, grid) else spec
+    return turned if _built(turned, grid) else spec
 
 
 def without_order(spec: ModelSpec) -> ModelSpec:
@@ -59,10 +61,10 @@ def _all_causal(stack: Sequence[PartSpec]) -> list[PartSpec]:
     return [_causal(part) for part in stack]
 
 
-def _is_built(spec: ModelSpec, grid: tuple[int, ...] | None) -> bool:
+def _built(spec: ModelSpec, grid: tuple[int, ...] | None) -> Backbone | None:
+    """The body of the spec's model, without weights; None if it cannot be built."""
     try:
         with torch.device("meta"):
-            Backbone(spec, grid=grid)
+            return Backbone(spec, grid=grid)
     except ValueError:
-        return False
-    return True
+        return None

@@ -74,6 +74,10 @@ class TagEncoding(Encoding):
             DataError: it is of another form.
         """
         if self.form == "columns":
+            if suffix_of(path) in READ and suffix_of(path) != ".tsv":
+                raise DataError(
+                    f"{path}: the model was trained on columns of words, and takes a file as that one was"
+                )
             file = read_columns(path)
             words = file.column(self._word(file))
             source: ColumnFile | TaggedRecords = file

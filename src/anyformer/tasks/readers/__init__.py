@@ -4,6 +4,7 @@
 ``.csv .tsv .parquet`` with a date column   forecasting (``date`` names the column, ``group`` tells series apart)
 the same without, or ``kind`` says so       classification or regression of each row; with ``group``, of each group
 a table with ``kind="next"``                the item of each group's next row, as in ratings and clicks
+``.conll .conllu .iob`` and the like        tagging of words; so ``.jsonl`` with tokens and tags, or with spans
 ``.jsonl`` with a text and a label          classification or regression of texts; with a text only, language modelling
 ``.npz`` with ``x`` and ``y``               classification or regression of sequences
 a folder of folders of images               classification by folder
