@@ -1,6 +1,7 @@
 """Write the example data: ``python examples/make_data.py [FOLDER]`` (by default ``examples/data``).
 
 ``river.csv``    daily level and temperature of a made-up river, with days absent and readings missing: forecast it
+``sales.csv``    daily sales of two items in four shops, with promotions that are planned for the next week: forecast it
 ``gestures.csv`` twelve sensor readings a gesture, three gestures, some readings missing: classify it
 ``loans.csv``    what readers of a made-up library took home, volume after volume of some series: tell the next one
 ``tales/``       thirty short texts by a small grammar: model their bytes
@@ -36,6 +37,26 @@ def river(rng: np.random.Generator, days: int = 1200) -> str:
     for t in np.flatnonzero(~absent):
         reading = "" if rng.random() < 0.03 else f"{temperature[t]:.1f}"
         lines.append(f"{date(2021, 1, 1) + timedelta(days=int(t))},{level[t]:.2f},{reading}")
+    return "\n".join(lines) + "\n"
+
+
+def sales(rng: np.random.Generator, days: int = 240, ahead: int = 7) -> str:
+    """Sales with a weekly season, half as many more on a promotion; those of the last week are not known yet."""
+    lines = ["day,shop,item,promo,price,sold"]
+    time = np.arange(days + ahead)
+    for shop in ("north", "south", "east", "west"):
+        for item, price in (("tea", 3.2), ("salt", 0.9)):
+            promo = rng.random(days + ahead) < 0.25
+            shape = np.array([0.9, 0.8, 0.8, 0.9, 1.1, 1.4, 1.1] if item == "tea" else [1.0] * 7)
+            mean = rng.uniform(30, 90) * shape[time % 7] * (1 + 0.5 * promo)
+            sold = rng.poisson(mean)
+            for t in time:
+                known = str(sold[t]) if t < days else ""
+                cost = price * (0.8 if promo[t] else 1)
+                name = "yes" if promo[t] else "no"
+                lines.append(
+                    f"{date(2024, 1, 1) + timedelta(days=int(t))},{shop},{item},{name},{cost:.2f},{known}"
+                )
     return "\n".join(lines) + "\n"
 
 
@@ -182,6 +203,7 @@ def main(folder: Path) -> None:
     """Write all of it; the same bytes every time."""
     (folder / "tales").mkdir(parents=True, exist_ok=True)
     (folder / "river.csv").write_text(river(np.random.default_rng(1)))
+    (folder / "sales.csv").write_text(sales(np.random.default_rng(4)))
     (folder / "gestures.csv").write_text(gestures(np.random.default_rng(2)))
     (folder / "loans.csv").write_text(loans(np.random.default_rng(4)))
     (folder / "diary.conll").write_text(diary(np.random.default_rng(5)))

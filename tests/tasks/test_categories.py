@@ -298,10 +298,8 @@ class TestRows:
         assert task.stream is not None and "coupon" in task.stream.names
         assert "left out: 'land', the same in all rows" in task.notes()
 
-    def test_a_forecast_takes_none_and_says_so(self, tmp_path: Path) -> None:
+    def test_a_forecast_takes_them_too(self, tmp_path: Path) -> None:
         frame = people().assign(day=pd.date_range("2020-01-01", periods=600).strftime("%Y-%m-%d"))
         frame.to_csv(tmp_path / "data.csv", index=False)
-        notes = open_data(tmp_path / "data.csv", "age").notes()
-        assert any("'city', 'plan', 'left'" in n and "no inputs of a forecast yet" in n for n in notes)
-        with pytest.raises(ValueError, match="category does not apply to forecasts, got"):
-            open_data(tmp_path / "data.csv", "age", category="city")
+        task = open_data(tmp_path / "data.csv", "age")
+        assert task.stream is not None and {"city", "plan", "left"} <= set(task.stream.names)

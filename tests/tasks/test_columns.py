@@ -271,7 +271,8 @@ def test_what_counts_in_groups_is_neither_forecast_nor_an_input(
 def test_sums_hours_and_facts_of_groups_count_nothing(tmp_path: Path, values: np.ndarray) -> None:
     shops(whatever=values).to_csv(tmp_path / "data.csv", index=False)
     task = open_data(tmp_path / "data.csv", "x", group="shop")
-    assert isinstance(task, ForecastTask) and set(task.columns) == {"x", "whatever"}
+    assert isinstance(task, ForecastTask)
+    assert {*task.columns, *task.encoding.covariates.static} == {"x", "whatever"}
 
 
 def test_a_sum_that_grows_in_a_single_series_is_forecast(tmp_path: Path) -> None:

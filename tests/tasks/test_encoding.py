@@ -9,11 +9,11 @@ import pytest
 
 from anyformer.tasks.encoding import (
     DataLayout,
-    ForecastEncoding,
     LabelledEncoding,
     Standard,
     filled,
 )
+from anyformer.tasks.forecast_encoding import ForecastEncoding
 from anyformer.tasks.readers import load_encoding
 
 NAN = np.nan

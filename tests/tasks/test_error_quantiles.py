@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from anyformer.tasks.error_quantiles import ErrorQuantiles
-from anyformer.tasks.forecasting import ForecastTask, Series
+from anyformer.tasks.forecasting import ForecastTask
 from anyformer.tasks.references import LastValue
+from anyformer.tasks.steps import Series
 
 LEVELS = (0.1, 0.5, 0.9)
 

@@ -67,3 +67,24 @@ def test_each_makes_its_task(
     )
     assert float(task.objective.loss(outputs, batch.targets)) > 0
     assert len(batch.to("cpu")) == 4
+
+
+def test_sales_are_forecast_with_what_is_planned(folder: Path, tmp_path: Path) -> None:
+    """One command to train and one to predict, as in the quickstart."""
+    from typer.testing import CliRunner
+
+    from anyformer.cli import app
+
+    options = ["group=shop,item", "known=promo,price", "calendar=true", "horizon=7", "quantiles=0.1,0.5,0.9"]
+    given = [word for pair in options for word in ("--option", pair)]
+    where, out = str(tmp_path / "model"), tmp_path / "week.csv"
+    task = [str(folder / "sales.csv"), "--target", "sold", *given]
+    run = CliRunner().invoke(
+        app, ["train", *task, "--model", "mamba dim=16 depth=1", "--steps", "3", "--out", where]
+    )
+    assert run.exit_code == 0 and "Use it: anyformer predict" in run.output
+    run = CliRunner().invoke(app, ["predict", where, "--out", str(out)])
+    assert run.exit_code == 0 and "56 rows written" in run.output
+    lines = out.read_text().splitlines()
+    assert lines[0] == "shop,item,day,sold_q0.1,sold_q0.5,sold_q0.9"
+    assert [line.rsplit(",", 3)[0] for line in lines[1:3]] == ["north,tea,2024-08-28", "north,tea,2024-08-29"]

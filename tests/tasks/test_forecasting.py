@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from anyformer.dates.calendar import infer_step
 from anyformer.tasks import DataError, open_data, score_reference
 from anyformer.tasks.base import SPLITS
-from anyformer.tasks.forecasting import ForecastTask, Series
+from anyformer.tasks.forecasting import ForecastTask
+from anyformer.tasks.steps import Series
 
 
 def wave(n: int, season: int = 7, seed: int = 0) -> np.ndarray:

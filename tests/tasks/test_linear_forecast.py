@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from anyformer.tasks import score_reference
-from anyformer.tasks.forecasting import ForecastTask, Series
-from anyformer.tasks.linear_forecast import ChannelLinear, _ridges
+from anyformer.tasks.forecasting import ForecastTask
+from anyformer.tasks.linear_forecast import ChannelLinear, _Form, _ridges
+from anyformer.tasks.steps import Series
 
 
 def task(values: np.ndarray, targets: list[str] | None = None, **options: int) -> ForecastTask:
@@ -40,7 +41,7 @@ def test_it_looks_at_other_columns_where_they_tell_more() -> None:
     follower = np.roll(leader, 1, axis=0) + 0.05 * rng.normal(size=(800, 1))
     made = task(np.concatenate([leader, follower], 1), targets=["c1"], context=8, horizon=1)
     reference = ChannelLinear([1]).fit(made)
-    assert reference.chosen[0] is not None and reference.chosen[0].channels == [0, 1]
+    assert reference.chosen[0] is not None and reference.chosen[0].form.channels == [0, 1]
     found = scores(made)
     assert found["linear"] < 0.2 * found["last value"]
 
@@ -58,7 +59,7 @@ def test_one_decomposition_gives_what_weighted_ridge_regression_gives(penalty: f
 
     rng = np.random.default_rng(4)
     x, y, counts = rng.normal(2, 3, (50, 7)), rng.normal(size=(50, 2)), rng.uniform(0.1, 2, 50)
-    (ridge,) = _ridges(x, y, counts, [penalty], [0])
+    (ridge,) = _ridges(x, y, counts, [penalty], _Form([0], 0))
     share = counts / counts.sum()
     variance = (share @ np.square(x - share @ x)).mean()
     peer = Ridge(alpha=penalty * variance).fit(x, y, sample_weight=share)

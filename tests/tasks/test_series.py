@@ -27,7 +27,9 @@ class TestSeries:
         frame = series(temperature=np.arange(200) % 9, city="Rome")
         frame.loc[193:, "y"] = np.nan
         task = self.opened(tmp_path, frame)
-        said = "the last 7 rows have no 'y': they are the future to be forecast and left out, although 'temperature'"
+        said = (
+            "the last 7 rows have no 'y': they are the future to be forecast; 'temperature', known there, is"
+        )
         assert any(said in note for note in task.notes()) and len(task._values) == 193
         unseen = read_unseen(task.encoding, tmp_path / "data.csv")
         assert unseen.names["day"].tolist()[0] == frame["day"][193]

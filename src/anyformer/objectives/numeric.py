@@ -59,9 +59,9 @@ class Regress(Objective):
 class Forecast(Objective):
     """The ``horizon`` values of ``num_variates`` series that follow a window, trained with the absolute error.
 
-    Outputs are ``(B, horizon * num_variates)``, the variates of one time step adjacent; targets are
-    ``(B, horizon, num_variates)``, normalised by the window before them. The absolute error is also the metric
-    of forecasts. NaN targets are left out.
+    Outputs are ``(B, horizon * num_variates)``, the variates of one time step adjacent, or without pooling, as inputs
+    are the steps of the horizon, ``(B, horizon, num_variates)``. Targets are ``(B, horizon, num_variates)``, normalised
+    by the window before them. The absolute error is also the metric of forecasts. NaN targets are left out.
     """
 
     horizon: int
@@ -72,12 +72,13 @@ class Forecast(Objective):
     def __post_init__(self) -> None:
         check_count("horizon", self.horizon)
         check_count("num_variates", self.num_variates)
-        check_pool(self.pool)
+        if self.pool is not None:
+            check_pool(self.pool)
 
     @property
     def num_outputs(self) -> int:
-        """One output for each time step and variate."""
-        return self.horizon * self.num_variates
+        """One output for each time step and variate, or without pooling for each variate."""
+        return (1 if self.pool is None else self.horizon) * self.num_variates
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean absolute error over the targets that are not NaN; 0 if all are."""
@@ -100,8 +101,8 @@ class QuantileForecast(Forecast):
     """Quantiles of the values that follow a window, trained with the pinball loss (Koenker and Bassett 1978).
 
     A quantile q of level p costs ``max(p (y - q), (p - 1) (y - q))``: it is least, on average, where y lies below q in
-    a share p of cases. Outputs are ``(B, horizon * num_variates * Q)``, the quantiles of one value adjacent; targets
-    are those of :class:`Forecast`. Outputs are trained in any order, and sorted where they are answers
+    a share p of cases. Outputs are those of :class:`Forecast`, but with the ``Q`` quantiles of one value adjacent in
+    place of the value; targets are the same. Outputs are trained in any order, and sorted where they are answers
     (:func:`anyformer.questions.quantiles_of`), so that quantiles do not cross.
 
     Args:
@@ -117,7 +118,7 @@ class QuantileForecast(Forecast):
 
     @property
     def num_outputs(self) -> int:
-        """One output for each time step, variate and quantile."""
+        """As many outputs for each value as there are quantiles."""
         return super().num_outputs * len(self.levels)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -154,11 +155,12 @@ def check_levels(levels: Sequence[float]) -> None:
 
 
 def _known(objective: Objective, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return outputs and targets ``(B, num_outputs)``, zero where a target is NaN, and the mask of the others."""
-    check_shape("outputs", outputs, (targets.shape[0], objective.num_outputs))
-    outputs = widen(outputs)
+    """Return outputs and targets ``(B, N)``, zero where a target is NaN, and the mask of the others."""
+    places = targets.shape[:2] if objective.pool is None else targets.shape[:1]
+    check_shape("outputs", outputs, (*places, objective.num_outputs))
+    outputs = widen(outputs.flatten(1))
     flat = targets.reshape(targets.shape[0], -1).to(outputs.dtype)
-    check_shape("targets, flattened,", flat, (targets.shape[0], objective.num_outputs))
+    check_shape("targets, flattened,", flat, tuple(outputs.shape))
     known = ~flat.isnan()
     zero = flat.new_zeros(())
     return torch.where(known, outputs, zero), torch.where(known, flat, zero), known

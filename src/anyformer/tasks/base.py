@@ -243,7 +243,7 @@ class Task(ABC):
         for split in SPLITS[1:]:
             items = []
             for batch in self.eval_batches(split, 256):
-                places = batch.targets.shape if self.objective.pool is None else batch.targets.shape[:1]
+                places = batch.targets.shape[: 2 if self.objective.pool is None else 1]
                 items.append(metric.measure(torch.zeros(*places, self.objective.num_outputs), batch.target))
             if not np.isfinite(metric.value(np.concatenate(items))):
                 raise DataError(

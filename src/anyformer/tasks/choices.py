@@ -33,6 +33,8 @@ class Choices:
     context: int | None = None
     horizon: int | None = None
     quantiles: Sequence[float] | None = None
+    known: list[str] = field(default_factory=list)
+    calendar: bool | None = None
     length: int | None = None
     holdout: str | None = None
     split: str | None = None
@@ -79,10 +81,11 @@ def group_keys(table: Table, names: list[str]) -> pd.Series:
     known = keys.notna().all(axis=1)
     if len(names) == 1:
         return keys["0"].map(str).where(known)
+    keys = keys[known]
     texts = keys.astype(str).agg(" / ".join, axis=1)
     if texts.nunique() < len(keys.drop_duplicates()):
         texts = keys.apply(lambda row: repr(tuple(row)), axis=1)
-    return texts.where(known)
+    return texts.reindex(known.index)
 
 
 def note_ungrouped(groups: pd.Series, remarks: list[str]) -> None:

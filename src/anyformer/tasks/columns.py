@@ -89,7 +89,7 @@ def input_columns(
     labels: Sequence[np.ndarray] | None = None,
     apart: np.ndarray | slice = slice(None),
     text: bool = False,
-    categories: list[str] | None = None,
+    categories: list[str],
 ) -> list[str]:
     """Return the columns of numbers that are inputs; remarks list all others with the reason.
 
@@ -103,18 +103,18 @@ def input_columns(
         labels: each target of the rows, as numbers; None for a series, in which the order of rows may be known.
         apart: the rows that are samples of their own: the first of each group, where groups are.
         text: True if one of the columns of text could be read as bytes instead.
-        categories: columns named as categories; texts whose values repeat are added. None if categories are no inputs.
+        categories: columns named as categories; texts whose values repeat are added.
     """
     found, why = list[str](), dict[str, list[str]]()
     for place, name in enumerate(table.frame.columns):
         if name in used:
             continue
-        reason = _no_numbers(table, name, text, categories is not None)
-        is_text = reason == _texts(text, True)
+        reason = _no_numbers(table, name, text)
+        is_text = reason == _texts(text)
         if is_text and any(has_one_label_each(table.keys(name)[apart], told[apart]) for told in labels or ()):
             reason, is_text = _names_groups(), False
         repeats = is_text and name not in keep and is_category(table, name)
-        if categories is not None and (name in categories or repeats):
+        if name in categories or repeats:
             _check_category(table, name, reason, keep)
             categories += [name] * (name not in categories)
             remarks.extend(table.of_marks(name))
@@ -132,7 +132,7 @@ def input_columns(
         if reason is None:
             found.append(name)
             remarks.extend(table.notes.get(name, []))
-            remarks.extend([_looks_like_codes(name)] * (categories is not None and has_codes(table, name)))
+            remarks.extend([_looks_like_codes(name)] * has_codes(table, name))
         else:
             why.setdefault(reason, []).append(name)
     remarks.extend(f"left out: {_listed(names)}, {_about(reason, names[0])}" for reason, names in why.items())
@@ -166,10 +166,8 @@ def _check_category(table: Table, name: str, reason: str | None, keep: Sequence[
 _EMPTY, _LISTS = "without any value", "of lists or objects"
 
 
-def _texts(text: bool, categories: bool) -> str:
+def _texts(text: bool) -> str:
     """Return the reason why a column of text is no input, with the options that change it."""
-    if not categories:
-        return "not numeric: texts and categories are no inputs of a forecast yet"
     how = f", {option('text', 'NAME')} reads it as bytes" if text else ""
     return f"texts that hardly repeat; {option('category', 'NAME')} takes it for a category{how}"
 
@@ -202,7 +200,7 @@ def _looks_like_codes(name: str) -> str:
     )
 
 
-def _no_numbers(table: Table, name: str, text: bool, categories: bool) -> str | None:
+def _no_numbers(table: Table, name: str, text: bool) -> str | None:
     """Return why a column is no numeric input; None if it is one."""
     column = table.frame[name]
     if column.isna().all():
@@ -218,9 +216,9 @@ def _no_numbers(table: Table, name: str, text: bool, categories: bool) -> str | 
     typed = not pd.api.types.is_object_dtype(column) and not pd.api.types.is_string_dtype(column)
     if typed and not isinstance(column.dtype, pd.CategoricalDtype):
         return f"of the type {column.dtype}, which is not read"
-    if categories and table.keys(name).nunique(dropna=False) == 1:
+    if table.keys(name).nunique(dropna=False) == 1:
         return "the same in all rows"
-    return _texts(text, categories)
+    return _texts(text)
 
 
 def holds_lists(column: pd.Series) -> bool:

@@ -103,7 +103,8 @@ class Standard(_Record):
 class Encoding(_Record):
     """The encoding of new data as a model's inputs, and of its outputs as answers.
 
-    The two below are read by :mod:`anyformer.tasks.unseen`; those of other readers read by themselves.
+    Those of labelled sequences and of forecasts are read by :mod:`anyformer.tasks.unseen`; those of other readers read
+    by themselves.
     """
 
     continues: ClassVar[bool] = False
@@ -209,57 +210,6 @@ class LabelledEncoding(Encoding):
         fields = [Field(name=name, width=width) for name in names if width]
         fields += [Field(name=category.name, size=category.size) for category in self.categories]
         return StreamFacts(shape="record" if record else "sequence", fields=fields)
-
-
-class ForecastEncoding(Encoding):
-    """The encoding of windows of a series, each normalised by its own mean and deviation.
-
-    Attributes:
-        targets: which of the layout's columns are forecast.
-        context, horizon: lengths in steps.
-        floor: smallest divisor of each column of a window.
-        marks: add a channel for each column that marks missing values.
-        levels: of the quantiles that are forecast; none where values are.
-    """
-
-    continues = True
-    kind: Literal["forecast"] = "forecast"
-    layout: DataLayout
-    targets: list[str]
-    context: int
-    horizon: int
-    floor: list[float]
-    marks: bool
-    levels: list[float] = []
-
-    @property
-    def names(self) -> list[str]:
-        """Names of what is forecast at each step: the targets, or each quantile of the first, the second, ..."""
-        if not self.levels:
-            return self.targets
-        return [f"{target}_q{level}" for target in self.targets for level in self.levels]
-
-    def normalised(
-        self, values: np.ndarray, missing: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return windows as inputs of a model, and the shift and scale that undo it.
-
-        Args:
-            values: ``(B, T, M)``, filled where unknown, NaN before the first known value.
-            missing: ``(B, T, M)`` bool, True where it was filled or is NaN.
-
-        Returns:
-            x ``(B, T, M)`` or, with marks, ``(B, T, 2 M)``; shift and scale ``(B, 1, M)``; and ``(B, 1, M)``
-            bool, True if any value of the column was known.
-        """
-        counts = np.where(missing.all(1, keepdims=True), ~np.isnan(values), ~missing)
-        weight = np.maximum(counts.sum(1, keepdims=True), 1)
-        shift = np.where(counts, values, 0).sum(1, keepdims=True) / weight
-        scale = np.sqrt(np.square(np.where(counts, values - shift, 0)).sum(1, keepdims=True) / weight)
-        scale = np.maximum(scale, self.floor)
-        x = np.nan_to_num((values - shift) / scale)
-        x = np.concatenate([x, missing], -1) if self.marks else x
-        return x, shift, scale, np.any(counts, 1, keepdims=True)
 
 
 Inputs = np.ndarray | dict[str, np.ndarray]

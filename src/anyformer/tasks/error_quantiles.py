@@ -11,6 +11,8 @@ from torch import Tensor
 from anyformer.tasks.base import Batch, Reference, Task
 from anyformer.tasks.references import FIT_SAMPLES
 
+PLUS = ", plus quantiles of its training errors"
+
 
 class ErrorQuantiles(Reference):
     """A point forecast, plus the quantiles of its errors on the train split at each step ahead.
@@ -23,12 +25,13 @@ class ErrorQuantiles(Reference):
     """
 
     def __init__(self, point: Reference, levels: Sequence[float]) -> None:
-        super().__init__(point.name, f"{point.description}, plus quantiles of its training errors")
+        super().__init__(point.name, f"{point.description}{PLUS}")
         self.point, self.levels = point, list(levels)
 
     def fit(self, task: Task) -> ErrorQuantiles:
         """Fit the point forecast, then the quantiles of its errors; 0 at a step without any known number."""
         self.point.fit(task)
+        self.description = f"{self.point.description}{PLUS}"
         batch = task.train_sample(FIT_SAMPLES)
         errors = (batch.targets.flatten(1) - self.point.predict(batch)).double().numpy()
         blind = np.isnan(errors).all(0)

@@ -24,7 +24,7 @@ from anyformer.tasks.categories import Category
 from anyformer.tasks.categorycolumns import texts_of
 from anyformer.tasks.encoding import NUMBERS, DataLayout, Encoding, Standard, as_tensors
 from anyformer.tasks.eventlog import gaps_of, in_order
-from anyformer.tasks.unseen import Unseen, categories_in, groups_in, named_groups, numbers_in
+from anyformer.tasks.new_data import Unseen, categories_in, groups_in, named_groups, numbers_in
 
 
 class EventEncoding(Encoding):

@@ -3,41 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from anyformer.errors import DataError
+from anyformer.heads import Pool
 from anyformer.metrics import create_metric
 from anyformer.objectives import Forecast, QuantileForecast
 from anyformer.objectives.numeric import check_levels
 from anyformer.questions import Question
+from anyformer.schema import Stream
+from anyformer.spelling import option
 from anyformer.tasks.base import SPLITS, Batch, Reference, Split, Task, check_integer
-from anyformer.tasks.encoding import DataLayout, ForecastEncoding, filled
+from anyformer.tasks.categories import Category, describe_categories
+from anyformer.tasks.encoding import DataLayout, Standard, as_tensors
 from anyformer.tasks.error_quantiles import ErrorQuantiles
+from anyformer.tasks.forecast_encoding import Covariates, ForecastEncoding
 from anyformer.tasks.linear_forecast import ChannelLinear
 from anyformer.tasks.references import LastValue, SeasonalNaive, WindowMean
 from anyformer.tasks.seasons import find_season
+from anyformer.tasks.steps import Series, Steps
 from anyformer.tasks.subsets import neighbours, stratified_order
 
 _BLOCKS = 32
 """Number of blocks of time that a split is divided into, if windows are short enough."""
 _MOST_WINDOWS = {"train": 10**9, "valid": 512, "test": 1024}
 SHORTEST_SERIES = 30
-
-
-@dataclass(frozen=True)
-class Series:
-    """One regular series: ``values`` ``(n, M)`` float64, NaN where unknown, from index ``start`` of the grid.
-
-    A series may come in several parts of one name, in order of time.
-    """
-
-    values: np.ndarray
-    start: int = 0
-    name: str = ""
+BORDERS = (0.6, 0.8)
+"""Where validation and test begin, as shares of the time."""
 
 
 class ForecastTask(Task):
@@ -55,9 +51,18 @@ class ForecastTask(Task):
     targets, each is divided by the mean seasonal difference in the train split (MASE). With ``quantiles``, these are
     forecast in place of a value.
 
+    Covariates are on the same scale everywhere: numbers standardised over the train split, and categories. Where some
+    are known ahead, the window is the source, and the inputs are the steps of the horizon with what is known of them::
+
+        source   10 11 12 13                   the window, with its promotions
+                  -  -  p  -
+        inputs               -  p              the promotions of the horizon
+        target              14 15
+
     Args:
         series: the data, on one grid.
-        columns: names of the columns; targets: which of them to predict.
+        columns: names of the columns of ``values``; targets: which of them to predict.
+        covariates: the other columns: those of ``Series.covariates`` and the names of ``Series.texts``.
         context, horizon: lengths in steps; chosen from the length of the data and the season where not given.
         quantiles: levels of quantiles, ascending.
         seasons: lengths that the season may have; see :func:`anyformer.tasks.seasons.find_season`.
@@ -73,6 +78,7 @@ class ForecastTask(Task):
         targets: Sequence[str],
         *,
         name: str,
+        covariates: Covariates | None = None,
         context: int | None = None,
         horizon: int | None = None,
         quantiles: Sequence[float] | None = None,
@@ -103,6 +109,7 @@ class ForecastTask(Task):
         self._note_unused(series)
         floor = 1e-3 * self._spread()
         self._encoding = ForecastEncoding(
+            **self._fit_covariates(covariates or Covariates()),
             layout=layout or DataLayout(kind="series", columns=self.columns),
             targets=self.targets,
             context=self.context,
@@ -111,35 +118,58 @@ class ForecastTask(Task):
             levels=[float(level) for level in quantiles or ()],
             marks=bool(self._missing.any()),
         )
+        self._codes = {one.name: one.encode(self._steps.texts[one.name]) for one in self._encoding.categories}
         self._mase = self._seasonal_difference()
         self._describe_self()
 
     def _describe_self(self) -> None:
+        inputs, self.source = self._encoding.facts()
+        self.num_features, self.stream = inputs.num_features, inputs.stream
         self.train_length = self.context
-        self.num_features = len(self.columns) * (2 if self._missing.any() else 1)
+        pool: Pool = "last"
+        if self.source is not None:
+            self.train_length, self.source_length, pool = self.horizon, self.context, None
+            self.sees_whole = True
         levels = tuple(self._encoding.levels)
         single, size = len(self.targets) == 1, (self.horizon, len(self.targets))
         if levels:
-            self.objective = QuantileForecast(*size, levels=levels)
+            self.objective = QuantileForecast(*size, pool, levels=levels)
             metric = "quantile_loss" if single else "scaled_quantile_loss"
         else:
-            self.objective = Forecast(*size)
+            self.objective = Forecast(*size, pool)
             metric = "mae" if single else "mase"
         self.metric = create_metric(metric, self.question)
         what = ", ".join(self.targets[:3]) + (" ..." if len(self.targets) > 3 else "")
         asked = f"quantiles of {what}" if levels else what
-        self.title = f"Forecast {asked}: {self.horizon} steps ahead from the {self.context} before."
+        known = ", ".join(self._encoding.covariates.ahead[:3])
+        knowing = f", knowing {known} ahead" if known else ""
+        self.title = f"Forecast {asked}: {self.horizon} steps ahead from the {self.context} before{knowing}."
 
     def _lay_out(self, series: Sequence[Series]) -> None:
-        """Concatenate all series, filled, with the start of each and the grid index of each row."""
-        values = np.concatenate([one.values for one in series]).astype(np.float64)
-        self._missing = np.isnan(values)
-        self._grid = np.concatenate([one.start + np.arange(len(one.values)) for one in series])
-        self._owner = np.repeat(np.arange(len(series)), [len(one.values) for one in series])
+        self._steps = Steps(series)
+        self._values, self._missing = self._steps.values, self._steps.missing
+        self._grid, self._owner = self._steps.grid, self._steps.owner
         empty = [name for i, name in enumerate(self.columns) if self._missing[:, i].all()]
         if empty:
             raise DataError(f"{self.name}: column {empty[0]!r} holds no number at all")
-        self._values = np.concatenate([filled(one.values) for one in series])
+
+    def _fit_covariates(self, covariates: Covariates) -> dict[str, Any]:
+        """Return the fields of the encoding that are about covariates, fitted on the train split."""
+        train, found = self._rows("train"), self._steps.covariates
+        standard = None
+        if found.shape[1]:
+            marks = bool(np.isnan(found).any())
+            standard = Standard.fit(found[None, train], None, by_place=False, marks=marks)
+        texts = self._steps.texts
+        categories = [Category.fit(name, texts[name][train]) for name in covariates.categories]
+        for one in categories:
+            if not one.values:
+                raise DataError(
+                    f"{self.name}: no value of {one.name!r} is there twice in the training part, so that nothing can "
+                    f"be learnt of one; {option('drop', one.name)} leaves it out"
+                )
+        describe_categories(categories, texts, self._remarks)
+        return {"covariates": covariates, "standard": standard, "categories": categories}
 
     def _choose_cuts(self) -> list[int]:
         """Return the borders of the splits on the grid: 60, 20 and 20 % of the indices at which a value is known."""
@@ -148,7 +178,7 @@ class ForecastTask(Task):
             raise DataError(
                 f"{self.name}: {len(places)} time steps are too short; at least {SHORTEST_SERIES} are needed"
             )
-        inner = [int(places[round(share * len(places))]) for share in (0.6, 0.8)]
+        inner = [int(places[round(share * len(places))]) for share in BORDERS]
         return [0, *inner, int(self._grid.max()) + 1]
 
     def _rows(self, split: Split) -> np.ndarray:
@@ -217,16 +247,24 @@ class ForecastTask(Task):
 
     def _take(self, split: Split, index: np.ndarray, length: int) -> Batch:
         starts = self._starts[split][index]
-        seen = starts[:, None] + np.arange(self.context)
+        whole = starts[:, None] + np.arange(self.context + self.horizon)
+        seen, ahead = whole[:, : self.context], whole[:, self.context :]
         x, shift, scale, known = self._encoding.normalised(self._values[seen], self._missing[seen])
         shift, scale, known = (a[..., self._target_index] for a in (shift, scale, known))
-        ahead = starts[:, None] + self.context + np.arange(self.horizon)
         counts = (
             ~self._missing[ahead][..., self._target_index] & known
         )  # without a known value there is no scale
         targets = np.where(counts, (self._values[ahead][..., self._target_index] - shift) / scale, np.nan)
-        tensors = [torch.from_numpy(a.astype(np.float32)) for a in (x, targets)]
-        return Batch(tensors[0], tensors[1], None, torch.from_numpy(shift), torch.from_numpy(scale))
+        codes = {name: code[whole] for name, code in self._codes.items()}
+        inputs, source = self._encoding.streams(x, self._steps.covariates[whole], codes)
+        return Batch(
+            as_tensors(inputs),
+            torch.from_numpy(targets.astype(np.float32)),
+            None,
+            torch.from_numpy(shift),
+            torch.from_numpy(scale),
+            source=None if source is None else Stream(as_tensors(source)),
+        )
 
     def _spread(self) -> np.ndarray:
         """Return each column's deviation (M,) in the train split; a thousandth of it is the least scale of a window."""
@@ -284,6 +322,7 @@ class ForecastTask(Task):
             "targets": self.targets,
             "context": self.context,
             "horizon": self.horizon,
+            **self._describe_covariates(),
             **({"quantiles": self._encoding.levels} if self._encoding.levels else {}),
             "season": self.season,
             "steps": dict(zip(SPLITS, np.diff(self._cuts).tolist())),
@@ -291,6 +330,19 @@ class ForecastTask(Task):
             "seasonal_difference": dict(zip(self.targets, self._mase.tolist())),
             **self._facts,
         }
+
+    def _describe_covariates(self) -> dict[str, Any]:
+        """Return the names of covariates by what is known of them; nothing without any."""
+        found = self._encoding.covariates
+        ahead = [name for name in found.ahead if name not in found.static]
+        past = [name for name in found.columns if name not in {*found.ahead, *found.static}]
+        facts = {
+            "known_ahead": ahead,
+            "static": found.static,
+            "past_covariates": past,
+            "calendar": found.calendar,
+        }
+        return {name: names for name, names in facts.items() if names}
 
     def notes(self) -> list[str]:
         """Return remarks on gaps, missing values, and choices made."""

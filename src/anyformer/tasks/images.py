@@ -23,8 +23,9 @@ from anyformer.tasks.encoding import Encoding
 from anyformer.tasks.image_references import references_for_images
 from anyformer.tasks.imagesources import read_new
 from anyformer.tasks.labelled import LabelledTask
+from anyformer.tasks.new_data import Unseen
 from anyformer.tasks.splits import hashes, keys_of, split_alike, split_as_given
-from anyformer.tasks.unseen import Unseen, class_columns
+from anyformer.tasks.unseen import class_columns
 
 PIXELS = "pixels"
 """The field of an image's channels."""

@@ -117,6 +117,12 @@ class Median(Reference):
         return self.value.expand(len(batch), -1)
 
 
+def window_of(batch: Batch) -> Tensor:
+    """Return the numbers ``(B, context, M)`` of windows, with their marks; of fields they are the first."""
+    past = batch.inputs if batch.source is None else batch.source.inputs
+    return past if isinstance(past, Tensor) else next(iter(past.values()))
+
+
 class LastValue(Reference):
     """Predict the last value of the window for the whole horizon."""
 
@@ -132,7 +138,7 @@ class LastValue(Reference):
 
     def predict(self, batch: Batch) -> Tensor:
         """Return values ``(B, horizon * num_variates)``."""
-        return batch.x[:, -1:, self.columns].expand(-1, self.horizon, -1).flatten(1)
+        return window_of(batch)[:, -1:, self.columns].expand(-1, self.horizon, -1).flatten(1)
 
 
 class WindowMean(LastValue):
@@ -144,7 +150,7 @@ class WindowMean(LastValue):
 
     def predict(self, batch: Batch) -> Tensor:
         """Return values ``(B, horizon * num_variates)``."""
-        mean = batch.x[:, :, self.columns].mean(1, keepdim=True)
+        mean = window_of(batch)[:, :, self.columns].mean(1, keepdim=True)
         return mean.expand(-1, self.horizon, -1).flatten(1)
 
 
@@ -158,8 +164,8 @@ class SeasonalNaive(LastValue):
 
     def predict(self, batch: Batch) -> Tensor:
         """Return values ``(B, horizon * num_variates)``."""
-        steps = torch.arange(self.horizon, device=batch.x.device) % self.season
-        last = batch.x[:, -self.season :, self.columns]
+        last = window_of(batch)[:, -self.season :, self.columns]
+        steps = torch.arange(self.horizon, device=last.device) % self.season
         return last[:, steps].flatten(1)
 
 

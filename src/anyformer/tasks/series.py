@@ -1,7 +1,9 @@
-"""Rows with dates as series on a regular grid."""
+"""SeriesRows with dates as series on a regular grid."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from math import prod
 from pathlib import Path
@@ -16,32 +18,87 @@ from anyformer.dates.forms import TIMES_OF_DAY, part_of
 from anyformer.dates.reading import DateReading, Dates
 from anyformer.errors import DataError
 from anyformer.spelling import option
-from anyformer.tasks.forecasting import Series
+from anyformer.tasks.calendar_features import calendar_features
+from anyformer.tasks.steps import Series
 
 LONGEST_GAP = 1000
 
 
-def dated_rows(
-    table: pd.DataFrame, dated: Dates, groups: pd.Series, remarks: list[str]
-) -> tuple[pd.DataFrame, pd.Series, pd.Series]:
-    """Return the table, dates and groups, reduced to the rows that have a date and a group."""
-    name, dates = dated.name, dated.instants.loc[table.index]
-    usable = dates.notna() & groups.notna()
+@dataclass(frozen=True)
+class SeriesRows:
+    """The rows of a table of series.
+
+    Attributes:
+        frame: columns of numbers, NaN where missing, and of texts, None where missing.
+        groups: the series of each row, missing where it has none.
+        numbers, fixed, texts: names of the columns of numbers that windows normalise, of other numbers, of categories.
+        static: which of ``fixed`` and ``texts`` are the same in all rows of a series.
+    """
+
+    frame: pd.DataFrame
+    groups: pd.Series
+    numbers: list[str]
+    fixed: list[str]
+    texts: list[str]
+    static: list[str]
+
+    def __getitem__(self, mask: pd.Series) -> SeriesRows:
+        return replace(self, frame=self.frame[mask], groups=self.groups[mask])
+
+    def by_series(self) -> Iterator[tuple[str, pd.DataFrame]]:
+        """Yield the name and the rows of each series, in the order of their first rows."""
+        for name, rows in self.frame.groupby(self.groups, sort=False):
+            yield str(name), rows
+
+    def at(self, rows: pd.DataFrame, places: np.ndarray) -> pd.DataFrame:
+        """Return rows at their places on the grid: means of the numbers, and the last text, of those that share one."""
+        if pd.Index(places).is_unique:
+            return rows.set_axis(places).sort_index()
+        found = rows.groupby(places)[[*self.numbers, *self.fixed]].mean()
+        return found.join(rows.groupby(places)[self.texts].last()) if self.texts else found
+
+    def series(self, rows: pd.DataFrame, start: int, name: str) -> Series:
+        """Return the rows of one series, one a step from ``start``, where what is static has no gaps."""
+        same = {one: rows[one].dropna().head(1) for one in self.static}
+        texts = {one: rows[one].to_numpy(object, copy=True) for one in self.texts}
+        fixed = rows[self.fixed].to_numpy(np.float64, copy=True)
+        for one, value in same.items():
+            if len(value) and one in texts:
+                texts[one][:] = value.iloc[0]
+            elif len(value):
+                fixed[:, self.fixed.index(one)] = value.iloc[0]
+        for text in texts.values():
+            text[pd.isna(text)] = None
+        return Series(rows[self.numbers].to_numpy(np.float64), start, name, fixed, texts)
+
+
+def dated_rows(rows: SeriesRows, dated: Dates, remarks: list[str]) -> tuple[SeriesRows, pd.Series]:
+    """Return the rows that have a date and a group, and their dates."""
+    name, dates = dated.name, dated.instants.loc[rows.frame.index]
+    usable = dates.notna() & rows.groups.notna()
     if not usable.all():
         remarks.append(f"{int((~usable).sum())} rows have no readable date or group and are left out")
-    table, dates, groups = table[usable], dates[usable], groups[usable]
-    if not all(group.is_monotonic_increasing for _, group in dates.groupby(groups)):
+    rows, dates = rows[usable], dates[usable]
+    if not all(group.is_monotonic_increasing for _, group in dates.groupby(rows.groups)):
         remarks.append(f"rows were not in the order of {name!r} and have been sorted")
-    return table, dates, groups
+    return rows, dates
 
 
 def known_rows(
-    table: pd.DataFrame, dates: pd.Series | None, groups: pd.Series, targets: list[str], remarks: list[str]
+    rows: SeriesRows,
+    dates: pd.Series | None,
+    targets: list[str],
+    remarks: list[str],
+    *,
+    unused: Sequence[str],
+    trained: bool,
 ) -> pd.Series:
     """Return a mask of the rows up to the last known target of each group.
 
-    Rows after it hold values known ahead, and are to be forecast.
+    Those after it are to be forecast. A remark names ``unused`` columns that have values there, and the option that
+    uses them, unless the model is ``trained`` already.
     """
+    table, groups = rows.frame, rows.groups
     order = pd.Series(np.arange(len(table)), table.index) if dates is None else dates
     known = table[targets].notna().any(axis=1) & order.notna() & groups.notna()
     if not known.any():
@@ -50,19 +107,16 @@ def known_rows(
     ahead = last.notna() & (order > last)
     if ahead.any():
         what = " or ".join(map(repr, targets[:3])) + (" ..." if len(targets) > 3 else "")
-        also = [
-            str(name)
-            for name in table.columns
-            if name not in targets and table.loc[ahead, name].notna().any()
-        ]
-        remarks.append(
-            f"the last {int(ahead.sum())} rows have no {what}: they are the future to be forecast and left out"
-            + (
-                f", although {', '.join(map(repr, also))} are known there: what is known ahead is not used yet"
-                if also
-                else ""
+        also = [name for name in unused if name not in targets and table.loc[ahead, name].notna().any()]
+        told = f"the last {int(ahead.sum())} rows have no {what}: they are the future to be forecast"
+        if also:
+            told += (
+                f"; {', '.join(map(repr, also))}, known there, {'are' if len(also) > 1 else 'is'} not used"
             )
-        )
+            told += (
+                "" if trained else f" unless {option('known', also[0] if len(also) == 1 else also)} says so"
+            )
+        remarks.append(told)
     return ~ahead
 
 
@@ -91,17 +145,20 @@ def find_step(path: Path, dates: Dates, groups: pd.Series) -> tuple[Step, bool, 
     return step, regular, best
 
 
+def in_order(rows: SeriesRows) -> list[Series]:
+    """Return the rows of each group as a series, one step each."""
+    return [rows.series(mine, 0, name) for name, mine in rows.by_series()]
+
+
 def on_grid(
-    table: pd.DataFrame, dated: Dates, groups: pd.Series, step: Step, remarks: list[str]
+    rows: SeriesRows, dated: Dates, step: Step, origin: np.datetime64, remarks: list[str]
 ) -> tuple[list[Series], dict[str, Any]]:
-    """Return the rows of each group on one regular grid that begins at the first date, NaN where it has none."""
-    name, dates = dated.name, dated.values.loc[table.index]
-    origin = dates.to_numpy().min()
+    """Return the rows of each group on one regular grid from ``origin``, with gaps where it has none."""
+    name, dates = dated.name, dated.values
     parts, gaps, merged, breaks, first_gap = [], 0, 0, 0, None
-    for group in groups.unique():
-        place = step.index(dates[groups == group].to_numpy(), origin)
-        values = table[groups == group].groupby(place).mean()
-        merged += len(place) - len(values)
+    for group, mine in rows.by_series():
+        values = rows.at(mine, step.index(dates.loc[mine.index].to_numpy(), origin))
+        merged += len(mine) - len(values)
         places = values.index.to_numpy()
         runs = np.split(places, np.flatnonzero(np.diff(places) > LONGEST_GAP) + 1)
         breaks += len(runs) - 1
@@ -111,9 +168,10 @@ def on_grid(
             gaps += len(gone)
             if len(gone) and first_gap is None:
                 first_gap = _shown(dated.reading, step.date(int(gone[0]), origin))
-            parts.append(Series(values.reindex(whole).to_numpy(), int(whole[0]), str(group)))
+            parts.append(rows.series(values.reindex(whole), int(whole[0]), group))
     if merged:
-        remarks.append(f"{merged} rows share a step of {step} with another and have been averaged")
+        last = ", the last of categories counts" if rows.texts else ""
+        remarks.append(f"{merged} rows share a step of {step} with another and have been averaged{last}")
     if gaps:
         remarks.append(
             f"{gaps} steps of {step} are absent from {name!r} (the first at {first_gap}); treated as missing"
@@ -123,6 +181,18 @@ def on_grid(
             f"{breaks} gaps are longer than {LONGEST_GAP} steps of {step}: no window reaches across them"
         )
     return parts, {"date": name, "step": str(step), "absent_steps": gaps}
+
+
+def with_calendar(
+    parts: Sequence[Series], features: Sequence[str], step: Step, origin: np.datetime64
+) -> list[Series]:
+    """Return series with features of the dates of their steps behind the other covariates."""
+    found = []
+    for part in parts:
+        dates = step.dates(part.start + np.arange(len(part.values)), origin)
+        more = calendar_features(dates, features)
+        found.append(replace(part, covariates=np.concatenate([part.covariates, more], 1)))
+    return found
 
 
 def _shown(reading: DateReading, date: np.datetime64) -> str:

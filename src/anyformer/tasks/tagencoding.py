@@ -19,10 +19,10 @@ from anyformer.tables.packed import is_packed, suffix_of
 from anyformer.tables.writing import write_table
 from anyformer.tasks.base import Batch
 from anyformer.tasks.encoding import Encoding
+from anyformer.tasks.new_data import Unseen
 from anyformer.tasks.tagcolumns import ColumnFile, read_columns
 from anyformer.tasks.tagjson import TaggedRecords, read_records
 from anyformer.tasks.tagpieces import Pieces
-from anyformer.tasks.unseen import Unseen
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from anyformer.dates.reading import DateReading, Dates
 from anyformer.errors import DataError
 from anyformer.questions import quantiles_of
 from anyformer.tables.columns import check_column, is_text
@@ -25,35 +23,11 @@ from anyformer.tables.timeaxis import as_written, axis_again
 from anyformer.tables.writing import significant
 from anyformer.tasks.arrays import features_of, load_sequences
 from anyformer.tasks.base import Batch
-from anyformer.tasks.categories import Category
-from anyformer.tasks.categorycolumns import texts_of
-from anyformer.tasks.choices import group_keys, note_ungrouped
-from anyformer.tasks.encoding import Encoding, ForecastEncoding, LabelledEncoding, as_tensors, filled
-from anyformer.tasks.forecasting import Series
+from anyformer.tasks.encoding import Encoding, LabelledEncoding, as_tensors
+from anyformer.tasks.forecast_encoding import ForecastEncoding
+from anyformer.tasks.new_data import Unseen, categories_in, groups_in, named_groups, numbers_in
 from anyformer.tasks.rows import bytes_of, rows_of_groups
-from anyformer.tasks.series import dated_rows, find_step, known_rows, on_grid
-
-
-@dataclass(frozen=True)
-class Unseen:
-    """Sequences with unknown targets.
-
-    Attributes:
-        batch: all of them; targets are NaN, or -1 for classes.
-        names: identifies the answers: a row for each sequence, or for each step that is forecast.
-        remarks: decisions made about the data.
-        style: the format of the file, if it is one of delimited text.
-    """
-
-    batch: Batch
-    names: pd.DataFrame
-    remarks: list[str] = field(default_factory=list)
-    style: DelimitedStyle = field(default_factory=DelimitedStyle)
-
-    def parts(self, batch_size: int) -> Iterator[Batch]:
-        """Yield all of them in batches."""
-        for start in range(0, len(self.batch), batch_size):
-            yield self.batch[start : start + batch_size]
+from anyformer.tasks.unseen_series import ends_of_series
 
 
 def read_unseen(encoding: Encoding, path: str | os.PathLike[str]) -> Unseen:
@@ -66,7 +40,7 @@ def read_unseen(encoding: Encoding, path: str | os.PathLike[str]) -> Unseen:
     """
     file = check_exists(path)
     if isinstance(encoding, ForecastEncoding):
-        return _ends_of_series(encoding, file)
+        return ends_of_series(encoding, file)
     if isinstance(encoding, LabelledEncoding):
         return _sequences(encoding, file)
     found: Unseen = encoding.read(file)
@@ -192,130 +166,3 @@ def _groups(
     x, mask = rows_of_groups(codes, values.to_numpy(), layout.length, remarks)
     sequences = {name: rows_of_groups(codes, t, layout.length, [])[0] for name, t in texts.items()}
     return x, sequences, mask, named_groups(table, layout.groups, keys, list(different))
-
-
-def groups_in(table: Table, names: list[str], remarks: list[str]) -> pd.Series:
-    """Return the key of each row's group, missing where there is none; ``DataError`` if a column is absent."""
-    for name in names:
-        check_column(table.path, table.frame, name, needs=f"the model needs the column {name!r}")
-    keys = group_keys(table, names)
-    note_ungrouped(keys, remarks)
-    return keys
-
-
-def named_groups(table: Table, names: list[str], keys: pd.Series, wanted: list[str]) -> pd.DataFrame:
-    """Return the group columns, with a row for each of the wanted keys."""
-    firsts = keys.drop_duplicates()
-    rows = dict(zip(firsts, firsts.index))
-    return pd.DataFrame({name: table.keys(name)[[rows[key] for key in wanted]].to_numpy() for name in names})
-
-
-def numbers_in(table: Table, columns: list[str], remarks: list[str]) -> pd.DataFrame:
-    """Return these columns as numbers, NaN where one is missing; ``DataError`` if a column is absent or not numeric."""
-    path, frame = table.path, table.frame
-    absent = [name for name in columns if name not in frame.columns]
-    if absent:
-        check_column(
-            path, frame, absent[0], needs=f"the model needs the columns {', '.join(map(repr, columns))}"
-        )
-    found: dict[str, Any] = {}
-    for name in columns:
-        read = table.numbers(name)
-        if read is None:
-            why = table.refusals.get(name) or f"is not numeric (it holds {table.shown(name)})"
-            raise DataError(f"{path}: column {name!r} {why}")
-        found[name] = read
-        remarks.extend(table.notes.get(name, []))
-    return pd.DataFrame(found, index=frame.index, dtype=np.float64)
-
-
-def categories_in(table: Table, categories: Sequence[Category], remarks: list[str]) -> dict[str, np.ndarray]:
-    """Return the texts of each category ``(rows,)``; ``DataError`` if a column is absent."""
-    found = {}
-    for category in categories:
-        name = check_column(
-            table.path, table.frame, category.name, needs=f"the model needs the column {category.name!r}"
-        )
-        found[name] = texts_of(table, name)
-        if unknown := category.unknown(found[name]):
-            shown = ", ".join(map(repr, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
-            remarks.append(f"{name!r}: values that training showed at most once are read as one ({shown})")
-    return found
-
-
-# ------------------------------------------------------------------------------------------------- forecasts
-
-
-def _ends_of_series(encoding: ForecastEncoding, path: Path) -> Unseen:
-    layout, remarks = encoding.layout, list[str]()
-    table = read_table(path, layout.convention)
-    remarks.extend(table.remarks)
-    numbers = numbers_in(table, layout.columns, remarks)
-    groups = groups_in(table, layout.groups, remarks)
-    dated = (
-        None
-        if layout.step is None
-        else axis_again(path, as_written(table), layout.date, layout.reading, remarks, groups)
-    )
-    instants = None if dated is None else dated.instants
-    numbers = numbers[known_rows(numbers, instants, groups, encoding.targets, remarks)]
-    keys, groups, origin = groups, groups[numbers.index], None
-    if layout.step is None or dated is None:
-        parts = [Series(numbers[groups == g].to_numpy(), 0, str(g)) for g in groups.dropna().unique()]
-    else:
-        numbers, _, groups = dated_rows(numbers, dated, groups, remarks)
-        _check_step(encoding, path, dated, groups)
-        origin = dated.values.loc[numbers.index].to_numpy().min()
-        parts, _ = on_grid(numbers, dated, groups, layout.step, remarks)
-    lasts = list({part.name: part for part in parts}.values())
-    problems = [problem for problem in (_problem(encoding, part) for part in lasts) if problem]
-    usable = [part for part in lasts if not _problem(encoding, part)]
-    if not usable:
-        raise DataError(f"{path}: {problems[0] if problems else 'there are no rows'}")
-    remarks += [f"{problem}: left out" for problem in problems]
-    wanted = [part.name for part in usable for _ in range(encoding.horizon)]
-    names = named_groups(table, layout.groups, keys, wanted)
-    ahead = _steps_ahead(encoding, usable, origin, dated.reading if dated else None)
-    return Unseen(_windows(encoding, usable), pd.concat([names, ahead], axis=1), remarks, table.style)
-
-
-def _check_step(encoding: ForecastEncoding, path: Path, dated: Dates, groups: pd.Series) -> None:
-    layout = encoding.layout
-    assert layout.step is not None
-    step, regular, _ = find_step(path, dated, groups)
-    if regular and not 0.6 < step.roughly() / layout.step.roughly() < 1.6:
-        raise DataError(
-            f"{path}: dates in {dated.name!r} are {step} apart; the model was trained on steps of {layout.step}"
-        )
-
-
-def _problem(encoding: ForecastEncoding, part: Series) -> str | None:
-    """Return why this series cannot be forecast; None if it can."""
-    what = f"series {part.name!r}" if part.name else "the series"
-    if len(part.values) < encoding.context:
-        return f"{what} has {len(part.values)} steps at its end; the model needs {encoding.context}"
-    for name in encoding.targets:
-        if np.isnan(part.values[:, encoding.layout.columns.index(name)]).all():
-            return f"column {name!r} of {what} holds no number"
-    return None
-
-
-def _windows(encoding: ForecastEncoding, parts: list[Series]) -> Batch:
-    values = np.stack([filled(part.values)[-encoding.context :] for part in parts])
-    missing = np.stack([np.isnan(part.values[-encoding.context :]) for part in parts])
-    x, shift, scale, _ = encoding.normalised(values, missing)
-    index = [encoding.layout.columns.index(name) for name in encoding.targets]
-    unknown = torch.full((len(parts), encoding.horizon, len(index)), torch.nan)
-    units = [torch.from_numpy(numbers[..., index]) for numbers in (shift, scale)]
-    return Batch(torch.from_numpy(x.astype(np.float32)), unknown, None, *units)
-
-
-def _steps_ahead(
-    encoding: ForecastEncoding, parts: list[Series], origin: np.datetime64 | None, reading: DateReading | None
-) -> pd.DataFrame:
-    """Return the date or number of each step that is forecast."""
-    layout, ahead = encoding.layout, np.arange(encoding.horizon)
-    if origin is None or reading is None or layout.step is None:
-        return pd.DataFrame({"step": np.tile(ahead + 1, len(parts))})
-    places = np.array([part.start + len(part.values) + k for part in parts for k in ahead.tolist()])
-    return pd.DataFrame(reading.write(layout.step.dates(places, origin)))

@@ -26,8 +26,9 @@ from anyformer.registry import Registry, modules_in
 from anyformer.spelling import option
 from anyformer.tables.files import check_exists
 from anyformer.tasks.base import Task, check_known
-from anyformer.tasks.encoding import Encoding, ForecastEncoding, LabelledEncoding
+from anyformer.tasks.encoding import Encoding, LabelledEncoding
 from anyformer.tasks.event_encoding import EventEncoding
+from anyformer.tasks.forecast_encoding import ForecastEncoding
 from anyformer.tasks.readers._base import Reader
 
 __all__ = [

@@ -30,7 +30,7 @@ class Tables(Reader):
     title = "tables"
     rank = -1
     sections = {
-        "tables that are forecast": ("context", "horizon", "quantiles"),
+        "tables that are forecast": ("context", "horizon", "quantiles", "known", "calendar"),
         "tables whose rows or groups are classified or regressed": (
             "text",
             "length",
@@ -64,6 +64,8 @@ class Tables(Reader):
         context: int | None = None,
         horizon: int | None = None,
         quantiles: float | Sequence[float] | None = None,
+        known: str | Sequence[str] | None = None,
+        calendar: bool | None = None,
         length: int | None = None,
         class_weights: Literal["balanced"] | None = None,
         holdout: Literal["time", "last"] | None = None,
@@ -96,6 +98,9 @@ class Tables(Reader):
             drop: columns to leave out.
             context, horizon: of a forecast, in steps.
             quantiles: levels of quantiles to forecast in place of values, as 0.1, 0.5, 0.9.
+            known: columns that are known of the future too, such as promotions that are planned; predictions need them
+                in rows after the last known value of the target.
+            calendar: take the hour of the day, the day of the week and the day of the year for inputs, known ahead.
             length: bytes in a window of text, or the most bytes taken of each text, or rows of each group.
             class_weights: "balanced" weighs the loss of each class by the inverse of its frequency in training.
             holdout: the events that are asked in validation and test: ``"time"``, those after two moments, by default
@@ -124,6 +129,7 @@ class Tables(Reader):
             "target": target, "kind": kind, "date": date, "date_format": date_format, "dayfirst": dayfirst, "tz": tz,
             "group": group, "text": text, "keep": keep, "category": category, "drop": drop, "context": context,
             "horizon": horizon, "length": length, "class_weights": class_weights, "holdout": holdout,
+            "known": known, "calendar": calendar,
             "quantiles": [quantiles] if isinstance(quantiles, int | float) else quantiles,
         }  # fmt: skip
         table = READ[suffix_of(path)](path, convention)

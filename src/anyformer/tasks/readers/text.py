@@ -74,7 +74,7 @@ def _classes(path: Path, length: int | None, raw: bool, seed: int) -> Task:
             "in none"
         )
     frame = table.frame.drop(columns=FILE).assign(**{CLASS: [parts[0] for parts in places]})
-    given = {"target": CLASS, "group": None, "keep": None, "category": None, "drop": None}
+    given = {"target": CLASS, "group": None, "keep": None, "category": None, "drop": None, "known": None}
     return open_frame(
         replace(table, frame=frame),
         {**given, "text": TEXT, "kind": "classify", "length": length, "seed": seed},

@@ -1,0 +1,109 @@
+"""Tables of series as tasks of forecasting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from anyformer.dates.calendar import Step
+from anyformer.dates.reading import Dates
+from anyformer.errors import DataError
+from anyformer.spelling import option
+from anyformer.tables.reading import Table
+from anyformer.tasks.calendar_features import fitting_features
+from anyformer.tasks.choices import Choices, fields_of_dates, note_missing, note_ungrouped
+from anyformer.tasks.forecasting import BORDERS, ForecastTask
+from anyformer.tasks.series import (
+    SeriesRows,
+    check_repeats,
+    dated_rows,
+    find_step,
+    in_order,
+    known_rows,
+    on_grid,
+    with_calendar,
+)
+from anyformer.tasks.series_columns import columns_of_series
+from anyformer.tasks.steps import Series
+
+
+def open_series(
+    table: Table, choices: Choices, groups: pd.Series, dated: Dates | None, remarks: list[str]
+) -> ForecastTask:
+    """Return the task of forecasting the series in a table."""
+    found = columns_of_series(table, choices, groups, dated, remarks)
+    covariates, targets = found.covariates, found.targets
+    instants = None if dated is None else dated.instants
+    unused = [
+        name for name in found.frame.columns if name not in {*covariates.ahead, *covariates.static, *targets}
+    ]
+    rows = SeriesRows(
+        found.frame, groups, found.numbers, covariates.numbers, covariates.categories, covariates.static
+    )
+    rows = rows[known_rows(rows, instants, targets, remarks, unused=unused, trained=False)]
+    note_missing(
+        rows.frame[rows.numbers],
+        "as input they repeat the last known value and are marked, as targets they do not count",
+        remarks,
+    )
+    note_missing(rows.frame[rows.fixed], "they are set to the mean and marked", remarks)
+    gaps = [name for name in covariates.ahead if rows.frame[name].isna().any()]
+    step = None
+    if dated is None:
+        remarks.append("no column of dates: rows are taken in order, one step each")
+        note_ungrouped(rows.groups, remarks)
+        parts, facts = in_order(rows), dict[str, Any](step="1 row")
+        seasons = list(range(2, min(400, len(rows.frame) // 3)))
+    else:
+        rows, dates = dated_rows(rows, dated, remarks)
+        check_repeats(table.path, table.frame.loc[dates.index], dates, rows.groups, dated, choices.groups)
+        step, regular, dated = find_step(table.path, dated, rows.groups)
+        if not regular:
+            remarks.append(f"dates in {dated.name!r} are irregular: values are averaged over steps of {step}")
+        origin = dated.values.loc[dates.index].to_numpy().min()
+        parts, facts = on_grid(rows, dated, step, origin, remarks)
+        seasons = step.seasons() or list(range(2, 25))
+    features = list[str]()
+    if choices.calendar:
+        if step is None:
+            raise ValueError(f"{option('calendar')} needs a column of dates, and {table.path} has none")
+        features = _features(step, parts, remarks)
+        parts = with_calendar(parts, features, step, origin)
+    group = choices.groups[0] if len(choices.groups) == 1 else choices.groups or None
+    layout = choices.layout(
+        table, kind="series", columns=found.numbers, group=group, step=step, **fields_of_dates(dated)
+    )
+    return ForecastTask(
+        parts,
+        found.numbers,
+        targets,
+        name=table.path.stem,
+        covariates=covariates.model_copy(update={"gaps": gaps, "calendar": features}),
+        context=choices.context,
+        horizon=choices.horizon,
+        quantiles=choices.quantiles,
+        seasons=seasons,
+        layout=layout,
+        seed=choices.seed,
+        facts={**facts, "rows": len(table.frame), "series": len({part.name for part in parts})},
+        remarks=remarks,
+    )
+
+
+def _features(step: Step, parts: list[Series], remarks: list[str]) -> list[str]:
+    """Return the features of dates that fit the step, and of which the training part sees a whole period."""
+    last = max(part.start + len(part.values) for part in parts)
+    fitting = fitting_features(step, BORDERS[0] * last * step.roughly())
+    possible = fitting_features(step, float("inf"))
+    if not fitting:
+        raise DataError(
+            f"{option('calendar')}: no hour of the day, day of the week or day of the year can be learnt from "
+            f"{last} steps of {step}"
+        )
+    short = [name for name in possible if name not in fitting]
+    remarks.append(
+        f"known ahead of the dates: {', '.join(fitting)}"
+        + (f"; left out: {', '.join(short)}, as the training part is shorter than a period" if short else "")
+    )
+    return fitting
