@@ -26,7 +26,8 @@ from anyformer.tasks.graphs.fields import MOST_KINDS, Described, GraphFields, de
 from anyformer.tasks.graphs.jsonl import read_graphs
 from anyformer.tasks.graphs.structure import relations
 from anyformer.tasks.graphs.tables import read_node_table
-from anyformer.tasks.unseen import Unseen, class_columns
+from anyformer.tasks.new_data import Unseen
+from anyformer.tasks.unseen import class_columns
 
 Units = tuple[Tensor | None, Tensor | None]
 """Shift and scale of targets that are numbers."""
