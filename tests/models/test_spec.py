@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anyformer.models import ModelSpec, PartSpec, create_model, list_models, load_spec
+from anyformer.models.spec import leaves_out
 
 
 def test_one_line_says_a_hybrid() -> None:
@@ -137,3 +138,16 @@ def test_a_model_in_brackets_is_called_one() -> None:
 def test_what_stands_twice_or_is_too_large_is_refused(line: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load_spec(line)
+
+
+def test_options_that_a_named_model_is_not_given() -> None:
+    assert leaves_out("mamba_nd depth=2", "grid") and leaves_out({"model": "dinat"}, "grid")
+    for source in (
+        "mamba_nd grid=4",
+        "mamba_nd(grid=4)",
+        "mamba",
+        "[mamba]",
+        Path("a.yaml"),
+        load_spec("mamba_nd"),
+    ):
+        assert not leaves_out(source, "grid")

@@ -22,6 +22,7 @@ from anyformer.models import create_model
 from anyformer.tasks import create_task, open_data
 from anyformer.tasks.images import ImageTask, moved
 from anyformer.train import Fit, load_bundle, model_for
+from anyformer.train.models import spec_for
 
 GREY = ImageForm(size=(8, 8), channels=1)
 STROKES = ("flat", "rising", "falling", "upright")
@@ -204,6 +205,21 @@ class TestModels:
         assert model_for(made, "[attention] dim=8").body.info.reach == (None, None)
         assert model_for(made, "[attention] dim=8 causal=true").body.info.causal
         assert "flip" in str(model_for(made, "[mamba]*2 dim=8").spec)
+
+    @pytest.mark.parametrize(
+        "name", ["dinat", "mamba_nd depth=2", "ifactformer", "sparse_transformer", "axial_transformer"]
+    )
+    def test_named_models_get_the_columns_of_the_grid(self, name: str) -> None:
+        rng = np.random.default_rng(0)
+        made = task(
+            rng.integers(0, 256, (60, 8, 6, 1)).astype(np.uint8), form=ImageForm(size=(8, 6), channels=1)
+        )
+        spec = spec_for(made, name, dim=16)
+        assert "8" not in str(spec).replace("depth=8", "") and model_for(made, spec).fixed_length == 12
+        larger = spec_for(made, f"{name} embed=patches(size=1) dim=16")
+        assert model_for(made, larger).fixed_length == 48 and "6" in str(larger)
+        with pytest.raises(ValueError, match="grid must be 3, as the tokens form 4x3, or be left out, got 5"):
+            model_for(made, f"{name} grid=5 dim=16")
 
     def test_the_length_is_that_of_the_embedder(self) -> None:
         made = task()

@@ -9,12 +9,12 @@ from anyformer.models.names import register_model
 
 
 @register_model("sparse_transformer")
-def sparse_transformer(depth: int = 2) -> dict[str, Any]:
-    """Local and strided attention in turn, on images of 8 columns."""
-    parts = [f"sparse_attention(stride=8, part={part})" for part in ("local", "far")]
+def sparse_transformer(depth: int = 2, grid: int = 8) -> dict[str, Any]:
+    """Local and strided attention in turn, on images of ``grid`` columns."""
+    parts = [f"sparse_attention(stride={grid}, part={part})" for part in ("local", "far")]
     return {
         "layers": f"[{', '.join(parts[layer % 2] for layer in range(depth))}]",
-        "positions": "axial(grid=8)",
+        "positions": f"axial(grid={grid})",
         "channel": "mlp",
         "norm": "layer_norm",
         "scaled_init": True,
@@ -76,10 +76,10 @@ def pegasus_x(depth: int = 2) -> dict[str, Any]:
 
 
 @register_model("dinat")
-def dinat(depth: int = 2) -> dict[str, Any]:
-    """Neighbourhood attention on images of 8 columns, near and dilated in turn."""
+def dinat(depth: int = 2, grid: int = 8) -> dict[str, Any]:
+    """Neighbourhood attention on images of ``grid`` columns, near and dilated in turn."""
     dilations = [2 if layer % 2 else 1 for layer in range(depth)]
-    parts = [f"neighborhood_attention(window=3, dilation={d}, grid=8)" for d in dilations]
+    parts = [f"neighborhood_attention(window=3, dilation={d}, grid={grid})" for d in dilations]
     return {
         "layers": f"[{', '.join(parts)}]",
         "causal": False,
@@ -90,12 +90,12 @@ def dinat(depth: int = 2) -> dict[str, Any]:
 
 
 @register_model("axial_transformer")
-def axial_transformer(depth: int = 1) -> dict[str, Any]:
-    """Images of 8 columns: attention along rows and columns of the pixels above, then along the row so far."""
-    outer = "axial(axis=1, causal=false, grid=8), axial(axis=0, grid=8)"
+def axial_transformer(depth: int = 1, grid: int = 8) -> dict[str, Any]:
+    """Images of ``grid`` columns: attention along rows and columns of the pixels above, then along the row so far."""
+    outer = f"axial(axis=1, causal=false, grid={grid}), axial(axis=0, grid={grid})"
     return {
-        "layers": f"axial_decoder([{outer}]*{depth}, [attention]*{depth}, columns=8)",
-        "positions": "axial(grid=8)",
+        "layers": f"axial_decoder([{outer}]*{depth}, [attention]*{depth}, columns={grid})",
+        "positions": f"axial(grid={grid})",
         "channel": "mlp",
         "norm": "layer_norm",
     }

@@ -198,6 +198,19 @@ def load_spec(
         raise ValueError(f"spec {_short(source)!r}: {_explain(error)}") from None
 
 
+def leaves_out(source: ModelSpec | Mapping[str, Any] | str | Path, option: str) -> bool:
+    """True if ``source``, a valid one of :func:`load_spec`, names a model that has an option, and does not give it."""
+    if isinstance(source, Mapping):
+        fields: Mapping[str, Any] = source
+    elif isinstance(source, str) and not source.endswith((".yaml", ".yml")):
+        fields = _read_line(source, {})
+    else:
+        return False
+    name = fields.get("model")
+    known = {} if name is None else inspect.signature(models.get(name).target).parameters
+    return option in known and option not in fields
+
+
 def named_fields(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the spec fields of a named model, with ``changes`` to them and to its own options, such as ``depth``."""
     function = models.get(name).target

@@ -15,6 +15,7 @@ from anyformer.embed import embedder_info
 from anyformer.heads import head_class
 from anyformer.models import ModelSpec, SequenceModel, load_spec
 from anyformer.models.both_ways import both_ways, without_order
+from anyformer.models.spec import leaves_out
 from anyformer.tasks import Batch, Task
 
 
@@ -33,7 +34,9 @@ def io_for(task: Task) -> dict[str, Any]:
 def spec_for(
     task: Task, spec: ModelSpec | Mapping[str, Any] | str | Path, *, trust_code: bool = False, **changes: Any
 ) -> ModelSpec:
-    """Load a spec, and fill what it leaves unsaid by the task: its direction, and positions if elements have an order.
+    """Load a spec, and fill what it leaves unsaid by the task.
+
+    These are its direction, positions if elements have an order, and the grid of a named model.
 
     Args:
         spec, trust_code, changes: arguments of :func:`anyformer.models.load_spec`.
@@ -41,7 +44,11 @@ def spec_for(
     loaded = load_spec(spec, trust_code=trust_code, **changes)
     if task.stream is not None and task.stream.shape == "set":
         loaded = without_order(loaded)
-    return loaded if task.direction == "forward" else both_ways(loaded, _grid(loaded, task))
+    grid = _grid(loaded, task)
+    if grid is not None and len(grid) > 1 and "grid" not in changes and leaves_out(spec, "grid"):
+        columns = grid[1] if len(grid) == 2 else "x".join(map(str, grid[1:]))
+        loaded = load_spec(spec, trust_code=trust_code, **changes, grid=columns)
+    return loaded if task.direction == "forward" else both_ways(loaded, grid)
 
 
 def _grid(spec: ModelSpec, task: Task) -> tuple[int, ...] | None:
