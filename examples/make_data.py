@@ -4,6 +4,7 @@
 ``sales.csv``    daily sales of two items in four shops, with promotions that are planned for the next week: forecast it
 ``gestures.csv`` twelve sensor readings a gesture, three gestures, some readings missing: classify it
 ``loans.csv``    what readers of a made-up library took home, volume after volume of some series: tell the next one
+``words.tsv``    made-up words in Cyrillic letters and in Latin ones, by rules: write one from the other
 ``tales/``       thirty short texts by a small grammar: model their bytes
 ``diary.conll``  sentences about people, places and firms that share their names: tag the names
 ``strokes/``     small noisy images of a line in one of four directions, a folder for each: classify them
@@ -102,6 +103,34 @@ def loans(rng: np.random.Generator, readers: int = 200, series: int = 8, volumes
     lines = ["date,reader,book,branch,weeks"]
     lines += [",".join(map(str, row)) for row in sorted(rows, key=lambda row: row[0])]
     return "\n".join(lines) + "\n"
+
+
+LATIN = {
+    "а": "a", "б": "b", "в": "v", "г": "g", "д": "d", "е": "e", "ж": "zh", "з": "z", "и": "i", "к": "k", "л": "l",
+    "м": "m", "н": "n", "о": "o", "п": "p", "р": "r", "с": "s", "т": "t", "у": "u", "ф": "f", "х": "kh", "ц": "ts",
+    "ч": "ch", "ш": "sh", "щ": "shch", "ы": "y", "э": "e", "ю": "yu", "я": "ya",
+}  # fmt: skip
+VOWELS = "аеиоуыэюя"
+
+
+def latin(word: str) -> str:
+    """A word in Latin letters, as BGN/PCGN has it: е is ye at the start of a word and behind a vowel."""
+    places = zip(" " + word, word)
+    return "".join("ye" if now == "е" and before in " " + VOWELS else LATIN[now] for before, now in places)
+
+
+def words(rng: np.random.Generator, count: int = 2000) -> str:
+    """Words of two to four syllables, and how they are written in Latin letters."""
+    consonants = [letter for letter in LATIN if letter not in VOWELS]
+    found: dict[str, str] = {}
+    while len(found) < count:
+        syllables = [
+            (rng.choice(consonants) if rng.random() < 0.8 else "") + rng.choice(list(VOWELS))
+            for _ in range(int(rng.integers(2, 5)))
+        ]
+        word = "".join(syllables) + (rng.choice(consonants) if rng.random() < 0.4 else "")
+        found[word] = latin(word)
+    return "cyrillic\tlatin\n" + "".join(f"{word}\t{text}\n" for word, text in found.items())
 
 
 def tale(rng: np.random.Generator, sentences: int = 40) -> str:
@@ -207,6 +236,7 @@ def main(folder: Path) -> None:
     (folder / "gestures.csv").write_text(gestures(np.random.default_rng(2)))
     (folder / "loans.csv").write_text(loans(np.random.default_rng(4)))
     (folder / "diary.conll").write_text(diary(np.random.default_rng(5)))
+    (folder / "words.tsv").write_text(words(np.random.default_rng(6)), encoding="utf-8")
     for number in range(30):
         (folder / "tales" / f"tale_{number:02}.txt").write_text(tale(np.random.default_rng([3, number])))
     for number in range(200):

@@ -28,6 +28,7 @@ class Question:
         num_classes: number of classes.
         names: of the classes, where they mean something to a metric: tags, such as ``B-PER``.
         field: name of the column, in whose units numbers are; ``"byte"`` if tokens are bytes of a text.
+        stop: the token that ends an answer which is written token by token; None if none is.
         levels: of the quantiles, ascending: shares of cases below them.
         scales: for each number, the mean seasonal difference in the train split, in its units; empty if unknown.
     """
@@ -37,6 +38,7 @@ class Question:
     num_classes: int = 0
     names: tuple[str, ...] = ()
     field: str = ""
+    stop: int | None = None
     levels: tuple[float, ...] = ()
     scales: tuple[float, ...] = ()
 

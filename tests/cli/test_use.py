@@ -251,6 +251,53 @@ class TestNextItems:
         wrong(run("predict", rows, data, "--option", "top=1"), "have no option 'top'")
 
 
+class TestPairs:
+    """One command each for a comparison, a model and its answers, on the example data."""
+
+    DATA = Path(__file__).parents[2] / "examples" / "data" / "words.tsv"
+    KIND = ("--target", "latin", "--kind", "translate", "--text", "cyrillic")
+
+    def test_train_and_predict(self, tmp_path: Path) -> None:
+        out = tmp_path / "model"
+        said = good(
+            "train",
+            self.DATA,
+            "--model",
+            "encoder_decoder dim=8 depth=1",
+            "--steps",
+            4,
+            "--out",
+            out,
+            *self.KIND,
+        )
+        assert "Write 'latin' from 'cyrillic'." in said and f"anyformer predict {out} DATA" in said
+        assert "Also measured, of 256 test samples: character error rate" in said and "chrF" in said
+        (tmp_path / "new.tsv").write_text("cyrillic\nда\nжук\n", encoding="utf-8")
+        good("predict", out, tmp_path / "new.tsv", "--option", "width=2", "--out", tmp_path / "told.tsv")
+        table = pd.read_csv(tmp_path / "told.tsv", sep="\t")
+        assert list(table) == ["row", "cyrillic", "latin", "p(latin)"] and table["cyrillic"].tolist() == [
+            "да",
+            "жук",
+        ]
+        wrong(
+            run("predict", out, tmp_path / "new.tsv", "--option", "width=0"),
+            "--option width must be greater than",
+        )
+
+    def test_compare(self, tmp_path: Path) -> None:
+        (tmp_path / "few.tsv").write_text(
+            "\n".join(self.DATA.read_text("utf-8").split("\n")[:80]) + "\n", "utf-8"
+        )
+        models, out = "encoder_decoder depth=1", tmp_path / "out"
+        budget = ("--budget", "4 steps", "--parameters", 20_000, "--workers", 1)
+        said = good("compare", tmp_path / "few.tsv", *self.KIND, "--models", models, *budget, "--out", out)
+        for text in ("exact match", "dictionary", "copy", "most frequent", "Also measured", "chrF"):
+            assert text in said
+        task = json.loads((out / "results.json").read_text())["tasks"][0]["task"]
+        assert task["source_length"] > 10 and [one["name"] for one in task["beside"]][1] == "chrF"
+        assert "chrF" in (out / "report.html").read_text()
+
+
 class TestMistakes:
     @pytest.mark.parametrize(
         "args, message",

@@ -20,6 +20,7 @@ QUESTIONS = {
     "tokens": Question(kind="class", place="each", num_classes=5),
     "tags": Question(kind="class", place="each", num_classes=5, names=("B-A", "B-B", "I-A", "I-B", "O")),
     "bytes": Question(kind="class", place="each", num_classes=256, field="byte"),
+    "texts": Question(kind="class", place="each", num_classes=128, field="byte", stop=127),
     "numbers": Question(kind="number", place="whole", field="price"),
     "forecast": Question(kind="number", place="ahead", scales=(2.0, 0.5)),
     "quantiles": Question(kind="quantiles", place="ahead", levels=(0.25, 0.5, 0.75), scales=(2.0, 0.5)),
@@ -43,8 +44,9 @@ def answers(question: Question, size: int, seed: int = 0) -> tuple[torch.Tensor,
     shape = (size, 7) if question.place == "each" else (size,)
     classes = torch.randint(question.num_classes, shape, generator=draw)
     outputs = torch.randn(*shape, question.num_classes, generator=draw)
-    outputs += 2 * torch.nn.functional.one_hot(classes, question.num_classes)
-    if question.place == "each":
+    sure = 2 if question.stop is None else 8
+    outputs += sure * torch.nn.functional.one_hot(classes, question.num_classes)
+    if question.place == "each" and question.stop is None:
         classes[torch.rand(shape, generator=draw) < 0.2] = IGNORED
     return outputs, Target(classes)
 
@@ -68,20 +70,25 @@ class TestEveryMetric:
                     create_metric(id, question)
 
 
+def measured(metric: Metric, outputs: torch.Tensor, target: Target) -> np.ndarray:
+    """The statistics of the likeliest tokens, for metrics of texts that are written, or of all the outputs."""
+    return metric.measure(outputs.argmax(-1) if metric.decodes else outputs, target)
+
+
 @pairs
 class TestAnswers:
     def test_statistics_are_of_each_sample_whatever_the_batch(self, id: str, name: str) -> None:
         metric = create_metric(id, QUESTIONS[name])
         outputs, target = answers(QUESTIONS[name], 12)
-        whole = metric.measure(outputs, target)
+        whole = measured(metric, outputs, target)
         assert whole.dtype == np.float64 and len(whole) == 12 and whole.ndim == 2
         for part in (slice(0, 5), slice(5, 12)):
             cut = [None if t is None else t[part] for t in (target.values, target.shift, target.scale)]
-            np.testing.assert_allclose(metric.measure(outputs[part], Target(*cut)), whole[part], rtol=1e-6)
+            np.testing.assert_allclose(measured(metric, outputs[part], Target(*cut)), whole[part], rtol=1e-6)
 
     def test_the_value_lies_in_its_limits_and_ignores_the_order(self, id: str, name: str) -> None:
         metric = create_metric(id, QUESTIONS[name])
-        items = metric.measure(*answers(QUESTIONS[name], 60))
+        items = measured(metric, *answers(QUESTIONS[name], 60))
         value = metric.value(items)
         assert metric.info.limits[0] <= value <= metric.info.limits[1]
         shuffled = metric.value(items[np.random.default_rng(0).permutation(60)])
@@ -93,14 +100,14 @@ class TestAnswers:
             pytest.skip("ranks nothing")
         outputs, target = answers(question, 200)
         noisy = outputs + 4 * torch.randn(outputs.shape, generator=torch.Generator().manual_seed(1))
-        good, bad = (metric.value(metric.measure(o, target)) for o in (outputs, noisy))
+        good, bad = (metric.value(measured(metric, o, target)) for o in (outputs, noisy))
         assert metric.info.sign * (good - bad) > 0
         if question.kind == "class":
             right = 60.0 * torch.nn.functional.one_hot(target.values.clamp(min=0), question.num_classes)
         else:
             right = target.values.nan_to_num().flatten(1)
             right = right.repeat_interleave(max(1, len(question.levels)), 1)
-        best = metric.value(metric.measure(right, target))
+        best = metric.value(measured(metric, right, target))
         assert best == pytest.approx(metric.info.best, abs=1e-6)
 
     def test_the_best_value_can_be_another(self, id: str, name: str) -> None:
@@ -112,7 +119,7 @@ class TestAnswers:
     def test_pieces_are_the_jackknife(self, id: str, name: str, seed: int, groups: int) -> None:
         """Without a piece, the ratio of the others' sums is the value that is there without it."""
         metric = create_metric(id, QUESTIONS[name])
-        items = metric.measure(*answers(QUESTIONS[name], 60, seed))
+        items = measured(metric, *answers(QUESTIONS[name], 60, seed))
         owner = np.random.default_rng(seed).integers(0, groups, 60)
         owner[:groups] = np.arange(groups)
         sums, weights = metric.pieces(items, owner, groups)

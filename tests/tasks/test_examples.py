@@ -43,6 +43,7 @@ def test_the_next_loan(folder: Path) -> None:
             ["values are missing", "32 steps of 1 day are absent", "a season of 7 steps"],
         ),
         ("gestures.csv", "gesture", "accuracy", ["3 different values: classification", "values are missing"]),
+        ("words.tsv", "latin", "exact match", []),
         ("tales", None, "bits per byte", []),
         ("strokes", None, "accuracy", ["each of 4 folders is a class", "200 images, grey, 12 x 12 pixels"]),
         ("molecules.jsonl", "carbonyl", "accuracy", ["edges are of 2 kinds ('single', 'double')"]),
@@ -51,7 +52,7 @@ def test_the_next_loan(folder: Path) -> None:
 def test_each_makes_its_task(
     folder: Path, name: str, target: str | None, metric: str, notes: list[str]
 ) -> None:
-    task = create_task(folder / name, target=target)
+    task = create_task(folder / name, target=target, **({"kind": "translate"} if name == "words.tsv" else {}))
     assert task.metric.name == metric
     assert all(any(part in note for note in task.notes()) for part in notes)
     assert json.loads(json.dumps(task.describe()))["samples"]["train"] == task.size("train")

@@ -93,6 +93,9 @@ def train(
     _say(
         f"Saved in {out} as of step {step}: {_metric(fit, fit.valid)} in validation, {_metric(fit, fit.test)} in test"
     )
+    if fit.beside:
+        named = ", ".join(f"{name} {value:.4g}" for name, value in fit.beside.items())
+        _say(f"Also measured, of {min(fit.task.beside_items, fit.task.size('test'))} test samples: {named}")
     if fit.task.encoding is not None:
         data = "" if fit.task.encoding.continues else " DATA"
         _say(f"Use it: anyformer predict {out}{data}")
@@ -148,7 +151,9 @@ def predict(
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option(help="An option of the predictions: name=value, as top=20 for next items."),
+        typer.Option(
+            help="An option of the predictions: name=value, as top=20 for next items, width=8 for the search of texts."
+        ),
     ] = None,
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Run the Python files that the folder names.")

@@ -82,6 +82,9 @@ class Metric(ABC):
     """Decimal places displayed; None for four significant digits."""
     ranks: ClassVar[bool] = True
     """False if a better value does not make better answers, so that nothing is ranked by it."""
+    decodes: ClassVar[bool] = False
+    """True if it measures texts that a model has written: its outputs are then tokens ``(B, N)`` int64, ``IGNORED``
+    behind the end."""
     id: ClassVar[str]
     """Its registered id, or the name of the class."""
 

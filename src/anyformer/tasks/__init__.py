@@ -11,7 +11,7 @@ from anyformer.errors import DataError
 from anyformer.metrics import Metric
 from anyformer.registry import Registry, modules_in
 from anyformer.tasks.base import Batch, Reference, Split, Task, TaskMaker, call_with_options, check_integer
-from anyformer.tasks.evaluation import Evaluation, evaluate
+from anyformer.tasks.evaluation import Evaluation, evaluate, evaluate_beside
 from anyformer.tasks.references import score_reference
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Task",
     "create_task",
     "evaluate",
+    "evaluate_beside",
     "is_path",
     "list_tasks",
     "open_data",

@@ -24,6 +24,7 @@ from anyformer.spelling import option
 from anyformer.tasks.subsets import spread_order, stratified_order
 
 if TYPE_CHECKING:
+    from anyformer.models import SequenceModel
     from anyformer.tasks.encoding import Encoding
 
 Split = Literal["train", "valid", "test"]
@@ -145,6 +146,9 @@ class Task(ABC):
     """Where a spec does not say whether it is causal: ``"both"``, it is not, see :mod:`anyformer.models.both_ways`."""
     batch_size: int | None = None
     """Samples in every training step, whatever is asked for, where there are no more."""
+    beside: tuple[Metric, ...] = ()
+    """Metrics besides the one that ranks, measured of trained models on :attr:`beside_items` test samples."""
+    beside_items: int = 0
     sees_whole: bool = False
     """True if the output of a token may depend on later tokens: it is a label, not the next token."""
 
@@ -236,6 +240,11 @@ class Task(ABC):
             DataError: it has no value on a split.
         """
         metric = create_metric(name, self.question)
+        if metric.decodes:
+            raise ValueError(
+                f"{option('metric')}: nothing is ranked by {name!r}, which is measured of texts that models write once "
+                "they are trained"
+            )
         if not metric.ranks:
             raise ValueError(
                 f"{option('metric')}: nothing is ranked by {name!r}, which does not say what is better"
@@ -251,6 +260,14 @@ class Task(ABC):
                     f"split, as one of the classes is not among them; choose another {option('metric')}"
                 )
         self.metric = metric
+
+    def decode(self, model: SequenceModel, batch: Batch) -> Tensor:
+        """Return what a model writes for a batch, for metrics that decode.
+
+        Returns:
+            Tokens ``(B, N)`` int64, ``IGNORED`` behind the end.
+        """
+        raise NotImplementedError
 
     @property
     def sample_length(self) -> int:
@@ -316,6 +333,10 @@ class Reference(ABC):
     @abstractmethod
     def predict(self, batch: Batch) -> Tensor:
         """Return predictions for the batch, in the form of a model's outputs."""
+
+    def decode(self, batch: Batch) -> Tensor | None:
+        """Return what it writes for the batch, see :meth:`Task.decode`; None if it writes nothing."""
+        return None
 
 
 TaskMaker = Callable[..., Task]

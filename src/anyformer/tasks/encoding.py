@@ -111,6 +111,8 @@ class Encoding(_Record):
     """True if predictions follow the data's end, so that a model may continue the file that it was trained on."""
     options: ClassVar[tuple[str, ...]] = ()
     """Fields that the user may set for predictions."""
+    decodes: ClassVar[bool] = False
+    """True if answers are written token by token, by ``decode``."""
     kind: str
 
     def with_options(self, options: Mapping[str, Any]) -> Encoding:
@@ -127,6 +129,10 @@ class Encoding(_Record):
             name, given = str(error.errors()[0]["loc"][0]), error.errors()[0]["input"]
             told = error.errors()[0]["msg"].replace("Input should be", "must be")
             raise ValueError(f"{option(name)} {told}, got {given!r}") from None
+
+    def decode(self, model: Any, batch: Any) -> Tensor:
+        """Return a model's outputs for a batch, if ``decodes``."""
+        raise NotImplementedError
 
     def read(self, path: Path) -> Any:
         """Return the :class:`anyformer.tasks.unseen.Unseen` of a file or folder."""

@@ -89,3 +89,35 @@ def evaluate(
         clusters=task.clusters(split, length=length)[index],
         loss=(sum(part for part, _ in losses) / count if count else float("nan")) if with_loss else None,
     )
+
+
+@torch.no_grad()
+def evaluate_beside(
+    predict: Callable[[Batch], Tensor],
+    decode: Callable[[Batch], Tensor | None],
+    task: Task,
+    *,
+    batch_size: int,
+    device: torch.device | str = "cpu",
+) -> dict[str, float]:
+    """Evaluate the metrics beside the task's own on the same test samples for all, and return them by name.
+
+    Args:
+        predict: the outputs of a model for a batch.
+        decode: what it writes for a batch, see :meth:`anyformer.tasks.Task.decode`; None leaves these metrics out.
+        task: gives the metrics and the data.
+        batch_size: samples at a time.
+        device: where batches are put.
+    """
+    found: dict[str, list[np.ndarray]] = {}
+    index = task.subset("test", task.beside_items) if task.beside else np.empty(0, np.int64)
+    for batch in task.eval_batches("test", batch_size, index=index):
+        batch = batch.to(device)
+        decoded = decode(batch) if any(metric.decodes for metric in task.beside) else None
+        outputs = predict(batch)
+        for metric in task.beside:
+            told = decoded if metric.decodes else outputs
+            if told is not None:
+                found.setdefault(metric.info.name, []).append(metric.measure(told, batch.target))
+    values = {metric.info.name: metric.value for metric in task.beside}
+    return {name: float(values[name](np.concatenate(items))) for name, items in found.items()}

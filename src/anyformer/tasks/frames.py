@@ -17,6 +17,7 @@ from anyformer.tasks.choices import Choices, group_keys, reasons
 from anyformer.tasks.columns import columns_named, holds_lists
 from anyformer.tasks.events import open_events
 from anyformer.tasks.open_series import open_series
+from anyformer.tasks.pairfiles import open_pairs
 from anyformer.tasks.rows import open_groups, open_rows
 from anyformer.tasks.text import ByteTask, Document
 
@@ -29,6 +30,8 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task:
     if frame.empty:
         raise DataError(f"{path} has columns ({', '.join(frame.columns[:5])}) and no rows")
     choices, table, remarks = _chosen(table, given)
+    if choices.kind == "translate":
+        return open_pairs(table, choices, remarks)
     dated = None
     about_time = list[str]()
     groups = group_keys(table, choices.groups)
@@ -161,6 +164,11 @@ def _guess_target(
         f"{table.path}: {option('target')} must name the column to predict, one of "
         f"{', '.join(map(repr, frame.columns))}"
         + (f"; {option('kind', 'forecast')} forecasts the rows in their order" if series else "")
+        + (
+            f"; {option('kind', 'translate')} writes the texts of one from those of another"
+            if len(texts) > 1
+            else ""
+        )
         + reasons(about_time)
     )
 

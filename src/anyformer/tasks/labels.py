@@ -9,6 +9,7 @@ import pandas as pd
 
 from anyformer.errors import DataError
 from anyformer.spelling import option
+from anyformer.tables.columns import is_text
 from anyformer.tables.reading import Table
 
 
@@ -76,11 +77,24 @@ def targets_of(
         raise DataError(
             f"{option('target')}: column {name!r} of {table.path} has {different} different values in {len(keys)} "
             "rows; a class must repeat"
-            + ("" if values is None else f": give {option('kind', 'regress')} to predict numbers")
+            + (
+                _written_instead(table, name)
+                if values is None
+                else f": give {option('kind', 'regress')} to predict numbers"
+            )
         )
     codes, names = classes_of(name, keys, values, remarks)
     remarks.append(f"target {name!r} has {len(names)} different values: classification")
     return codes, names
+
+
+def _written_instead(table: Table, name: str) -> str:
+    """Return how to ask for the texts of a column, if others could be their sources."""
+    others = [str(other) for other in table.frame.columns if other != name and is_text(table.frame[other])]
+    if not others:
+        return ""
+    text = option("text", others[0]) if len(others) == 1 else option("text", "NAME")
+    return f"; {option('kind', 'translate')} with {text} writes its texts from those of another column"
 
 
 def classes_of(

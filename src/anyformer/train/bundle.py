@@ -151,7 +151,8 @@ class Bundle:
                 answer get), an array x, or a list of paths of images; for forecasts and next items by default the file
                 that the model was trained on, in its present state.
             batch_size: sequences at a time.
-            options: of the predictions: for next items ``top``, their number for each user.
+            options: of the predictions: for next items ``top``, their number for each user; for texts that are written
+                ``width``, the hypotheses of the beam search.
 
         Raises:
             ValueError: the model doesn't predict, or the data cannot be used; one sentence says why.
@@ -174,6 +175,9 @@ class Bundle:
         with torch.no_grad():
             for part in unseen.parts(batch_size):
                 part = part.to(device)
+                if encoding.decodes:
+                    outputs.append(encoding.decode(self.model, part).cpu())
+                    continue
                 found = self.model.head.answer(widen(outputs_of(self.model, part)), part.asked)
                 outputs.append(encoding.kept(found, part.asked).cpu())
         table = answers(encoding, unseen, torch.cat(outputs))

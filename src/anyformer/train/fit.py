@@ -90,12 +90,14 @@ class Fit:
         task, trainer: the data and the loop.
         valid: the metric on the validation split of the best model so far; None before the first.
         test: the same of the test split, once, at the end.
+        beside: the metrics besides that one of test samples, by name, at the end.
     """
 
     def __init__(self, folder: Path, plan: FitPlan, task: Task, trainer: Trainer) -> None:
         self.folder, self.plan, self.task, self.trainer = folder, plan, task, trainer
         self.valid: float | None = None
         self.test: float | None = None
+        self.beside: dict[str, float] = {}
         self._timer = CheckpointTimer()
 
     @classmethod
@@ -314,6 +316,7 @@ class Fit:
         self.trainer.model.load_state_dict(best.model.state_dict())
         self.trainer.step = best.facts["step"]
         self.test = self.trainer.evaluate("test").value
+        self.beside = self.trainer.evaluate_beside()
         self._save()
         (self.folder / CHECKPOINT).unlink(missing_ok=True)
 

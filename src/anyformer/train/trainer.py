@@ -20,7 +20,7 @@ from anyformer.files import whole_file
 from anyformer.machine import is_memory_error
 from anyformer.models import SequenceModel
 from anyformer.precision import widen
-from anyformer.tasks import Batch, Evaluation, Split, Task, evaluate
+from anyformer.tasks import Batch, Evaluation, Split, Task, evaluate, evaluate_beside
 from anyformer.train.models import outputs_of
 from anyformer.train.schedule import Knots, agree, share_at
 
@@ -171,6 +171,24 @@ class Trainer:
         )
         self.model.train(was_training)
         return found
+
+    def evaluate_beside(self, *, batch_size: int | None = None) -> dict[str, float]:
+        """Return the metrics beside the task's own; see :func:`anyformer.tasks.evaluate_beside`."""
+        was_training = self.model.training
+        self.model.eval()
+        found = evaluate_beside(
+            lambda batch: self.model.head.answer(self._predict(batch), batch.asked),
+            self._decode,
+            self.task,
+            batch_size=batch_size or self.config.batch_size,
+            device=self.device,
+        )
+        self.model.train(was_training)
+        return found
+
+    def _decode(self, batch: Batch) -> Tensor:
+        with self._autocast():
+            return self.task.decode(self.model, batch)
 
     def _predict(self, batch: Batch) -> Tensor:
         with self._autocast():

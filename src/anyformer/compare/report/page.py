@@ -16,6 +16,7 @@ from typing import Any
 
 import jinja2
 
+from anyformer.compare.report.beside import beside_columns, beside_rows, beside_title
 from anyformer.compare.report.figures import draw_figures
 from anyformer.compare.report.plotting import MUTED, Plot, Style, styles
 from anyformer.compare.results import CandidateResult, Results, Standing, TaskResult
@@ -79,6 +80,9 @@ def _section(result: TaskResult, results: Results) -> dict[str, Any]:
         "how_to_go_on": results.how_to_go_on(result),
         "rows": _rows(result, look),
         "columns": _columns(result),
+        "beside_title": beside_title(result),
+        "beside_columns": beside_columns(result),
+        "beside": beside_rows(result),
         "metric": result.task.metric,
         "metric_title": words.metric_title(result.task.metric),
         "direction": result.task.metric.direction,

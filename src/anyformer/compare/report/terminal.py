@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from anyformer.compare.report.beside import beside_columns, beside_rows, beside_title
 from anyformer.compare.results import CandidateResult, Results, TaskResult
 from anyformer.compare.results import formats as words
 from anyformer.compare.run.scheduler import Scheduler
@@ -146,6 +147,8 @@ def print_results(results: Results, console: Console) -> None:
         console.print()
         for part in _leaderboard(result, console):
             console.print(part)
+        for part in _beside(result):
+            console.print(part)
         for candidate in result.candidates:
             if candidate.status != "ok":
                 what = candidate.status.replace("_", " ")
@@ -198,6 +201,20 @@ def _table_of(result: TaskResult, num_costs: int) -> Table:
         best = "bold" if row.name == result.verdict.winner else ""
         table.add_row(*cells, style=best if row.kind == "candidate" else "italic dim")
     return table
+
+
+def _beside(result: TaskResult) -> list[Table | Text]:
+    """Return the table of the metrics besides the one that ranks, if there are any."""
+    rows = beside_rows(result)
+    if not rows:
+        return []
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("candidate", overflow="fold")
+    for name in beside_columns(result):
+        table.add_column(name, justify="right")
+    for name, figures in rows:
+        table.add_row(name, *figures)
+    return [Text(f"  {beside_title(result)}", "dim"), table]
 
 
 def _costs(candidate: CandidateResult) -> list[str]:

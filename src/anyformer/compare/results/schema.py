@@ -31,6 +31,7 @@ class Record(BaseModel):
 class TaskFacts(Record):
     """Facts about the data and its splits; ``facts`` is the task's own ``describe()``.
 
+    ``beside`` are the metrics besides the one that ranks, measured of ``beside_items`` test samples.
     ``predicts`` is True if models of the task predict on new files; ``source_length`` is that of the longest sequence
     before the inputs.
     """
@@ -38,6 +39,8 @@ class TaskFacts(Record):
     name: str
     title: str
     metric: MetricInfo
+    beside: list[MetricInfo] = Field(default_factory=list)
+    beside_items: int = 0
     train_length: int
     source_length: int = 0
     lengths: list[int] = Field(default_factory=list)
@@ -118,6 +121,8 @@ class SeedRun(Record):
     seconds: float = 0.0
     curve: list[Point] = Field(default_factory=list)
     by_length: ByLength = Field(default_factory=dict)
+    beside: dict[str, float] = Field(default_factory=dict)
+    """Values of the metrics beside the one that ranks, by name."""
 
 
 class SearchRun(Record):
@@ -170,6 +175,7 @@ class ReferenceResult(Record):
     description: str = ""
     test: Sample | None = None
     by_length: ByLength = Field(default_factory=dict)
+    beside: dict[str, float] = Field(default_factory=dict)
     reason: str = ""
 
 

@@ -19,7 +19,7 @@ from anyformer.compare.run.worker import Heartbeat, Stopped, UnitFailed
 from anyformer.files import file_digests, whole_folder
 from anyformer.machine import MachineFault
 from anyformer.models import SequenceModel
-from anyformer.tasks import Batch, Evaluation, Split, Task, create_task, evaluate
+from anyformer.tasks import Batch, Evaluation, Split, Task, create_task, evaluate, evaluate_beside
 from anyformer.tasks.fingerprint import check_files, check_sample, files_of
 from anyformer.train import Diverged, TrainConfig, Trainer, model_for
 from anyformer.train.checkpoints import CHECKPOINT
@@ -221,6 +221,7 @@ class _Job:
             seconds=trainer.seconds,
             curve=run.curve,
             by_length=self.beyond(trainer, final.length_items),
+            beside=trainer.evaluate_beside(batch_size=self.batch_size()),
             files=_save_model(trainer.model, self.folder / "model"),
         )
         if self.task_plan.goes_on_from != leg.steps:
@@ -277,7 +278,8 @@ class _Job:
             found[length] = evaluate(predict, self.task, "test", batch_size=size, length=length)
         save_items(self.folder / ITEMS, found)
         files = file_digests(self.folder, self.folder / ITEMS)
-        return ReferenceFitted(description=reference.description, files=files)
+        beside = evaluate_beside(predict, reference.decode, self.task, batch_size=self.batch_size())
+        return ReferenceFitted(description=reference.description, beside=beside, files=files)
 
 
 def _repeat(measured: Callable[[], float], seconds: float) -> float:

@@ -78,6 +78,7 @@ class Scored(Record):
     seconds: float
     curve: list[Point]
     by_length: ByLength
+    beside: dict[str, float] = Field(default_factory=dict)
     files: dict[str, str] = Field(default_factory=dict)
 
     def run(self, seed: int) -> SeedRun:
@@ -91,6 +92,7 @@ class ReferenceFitted(Record):
     """Findings of a reference; the scores of test samples are in a file, whose hash is in ``files``."""
 
     description: str
+    beside: dict[str, float] = Field(default_factory=dict)
     files: dict[str, str]
 
 

@@ -55,6 +55,8 @@ def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: TaskOutcomes) -
             name=task.name,
             title=task.title,
             metric=metric,
+            beside=[metric.info for metric in task.beside],
+            beside_items=min(task.beside_items, task.size("test")),
             train_length=task.train_length,
             source_length=task.source_length,
             lengths=list(task.lengths),
@@ -147,6 +149,7 @@ def _reference(
     return ReferenceResult(
         name=name,
         description=fitted.description,
+        beside=fitted.beside,
         test=sample_of(load_items(path, task, test_items)),
         by_length={n: sample_of(load_items(path, task, length_items, length=n)) for n in task.lengths},
     )

@@ -4,6 +4,7 @@
 ``.csv .tsv .parquet`` with a date column   forecasting (``date`` names the column, ``group`` tells series apart)
 the same without, or ``kind`` says so       classification or regression of each row; with ``group``, of each group
 a table with ``kind="next"``                the item of each group's next row, as in ratings and clicks
+a table with ``kind="translate"``          the text of a column, written from that of another
 ``.conll .conllu .iob`` and the like        tagging of words; so ``.jsonl`` with tokens and tags, or with spans
 ``.jsonl`` with a text and a label          classification or regression of texts; with a text only, language modelling
 ``.npz`` with ``x`` and ``y``               classification or regression of sequences
@@ -29,6 +30,7 @@ from anyformer.tasks.base import Task, check_known
 from anyformer.tasks.encoding import Encoding, LabelledEncoding
 from anyformer.tasks.event_encoding import EventEncoding
 from anyformer.tasks.forecast_encoding import ForecastEncoding
+from anyformer.tasks.pair_encoding import PairEncoding
 from anyformer.tasks.readers._base import Reader
 
 __all__ = [
@@ -104,7 +106,12 @@ def check_options(path: str | os.PathLike[str], names: Iterable[str]) -> None:
 def load_encoding(fields: dict[str, Any]) -> Encoding:
     """Return the encoding with these fields, as ``model_dump`` gave them; ``ValueError`` if they fit none."""
     kind = str(fields.get("kind"))
-    several: list[type[Encoding]] = [LabelledEncoding, ForecastEncoding, EventEncoding]  # of tables
+    several: list[type[Encoding]] = [
+        LabelledEncoding,
+        ForecastEncoding,
+        EventEncoding,
+        PairEncoding,
+    ]  # of tables
     known = {str(one.model_fields["kind"].default): one for one in several}
     found = known.get(kind) or (readers.get(kind).target.encoding if kind in readers else None)
     if found is None:

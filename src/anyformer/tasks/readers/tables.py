@@ -20,7 +20,7 @@ from anyformer.tasks.readers import register_reader
 from anyformer.tasks.readers._base import Reader
 from anyformer.tasks.splits import COLUMN, check_splits, with_files
 
-KINDS = ("forecast", "classify", "regress", "next")
+KINDS = ("forecast", "classify", "regress", "next", "translate")
 
 
 @register_reader("tables")
@@ -39,6 +39,7 @@ class Tables(Reader):
             "test",
         ),
         "tables whose next item is asked": ("length", "holdout", "split", "valid", "test"),
+        "tables of pairs of texts": ("text", "length", "split", "valid", "test"),
     }
 
     @classmethod
@@ -51,7 +52,7 @@ class Tables(Reader):
         path: Path,
         target: str | Sequence[str] | None = None,
         *,
-        kind: Literal["forecast", "classify", "regress", "next"] | None = None,
+        kind: Literal["forecast", "classify", "regress", "next", "translate"] | None = None,
         date: str | Sequence[str] | None = None,
         date_format: str | None = None,
         dayfirst: bool | None = None,
@@ -82,8 +83,8 @@ class Tables(Reader):
         Args:
             path: the data.
             target: the column to predict, or several columns of numbers.
-            kind: ``"forecast"``, ``"classify"`` or ``"regress"``, chosen from the data where not given; or ``"next"``:
-                the target of each group's next row.
+            kind: ``"forecast"``, ``"classify"`` or ``"regress"``, chosen from the data where not given; ``"next"``: the
+                target of each group's next row; or ``"translate"``: the text of the target from that of another column.
             date: the column of dates, or the columns that make up a date; found where not given; ``"none"`` if there is
                 none.
             date_format: how dates are written, as for ``strftime`` (see :mod:`anyformer.dates.style`), or ``excel``,
@@ -121,7 +122,7 @@ class Tables(Reader):
             raise ValueError(f"{option('class_weights')} must be 'balanced', got {class_weights!r}")
         if suffix_of(path) in REFUSED:
             raise DataError(f"{path}: {suffix_of(path)} files are not read: {refused(path)}")
-        marks = None
+        marks = frozenset([""]) if kind == "translate" else None  # words such as null are texts
         if missing is not None:
             marks = frozenset([missing] if isinstance(missing, str) else map(str, missing))
         convention = Convention(decimal, thousands, marks)
