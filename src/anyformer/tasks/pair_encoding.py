@@ -50,8 +50,8 @@ class PairEncoding(Encoding):
     width: int = Field(4, ge=1)
 
     def read(self, path: Path) -> Any:
-        """Return the sources in a file, as :class:`anyformer.tasks.graphs.encoding.py src.anyformer.tasks.new_data.Unseen`."""
-        from anyformer.tasks.graphs.encoding.py src.anyformer.tasks.new_data import Unseen
+        """Return the sources in a file, as :class:`anyformer.tasks.new_data.Unseen`."""
+        from anyformer.tasks.new_data import Unseen
 
         table = read_table(path, self.layout.convention)
         assert self.layout.text is not None
