@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,16 +42,22 @@ class OfRank(Ratio):
 
     def items(self, outputs: Tensor, target: Target) -> Tensor:
         """Return the sum of gains and the number of answers of each sample, ``(B, 2)``."""
-        asked = target.values != IGNORED
-        owner, classes, scores = asked.nonzero()[:, 0], target.values[asked], outputs[asked]
-        own = scores.gather(1, classes.clamp(min=0)[:, None])
-        above, equal = (scores > own).sum(1), (scores == own).sum(1)
-        ranks = torch.arange(1, scores.shape[1] + 1, dtype=torch.float64, device=scores.device)
+        classes, scores = target.values[..., None], outputs.detach()
+        asked = classes != IGNORED
+        own = scores.gather(-1, classes.clamp(min=0))
+        above, equal = _count(scores > own), _count(scores == own)
+        ranks = torch.arange(1, scores.shape[-1] + 1, dtype=torch.float64, device=scores.device)
         total = torch.cat([ranks.new_zeros(1), self.gains(ranks).cumsum(0)])
         found = (total[above + equal] - total[above]) / equal  # 0 / 0 where the right class has the score NaN
-        found = found.masked_fill(scores.isnan().any(1), torch.nan).masked_fill(classes < 0, 0)
-        sums = found.new_zeros(len(outputs)).index_add_(0, owner, found)
-        return torch.stack([sums, asked[:, None].flatten(1).sum(1).double()], 1)
+        found = found.masked_fill(scores.amax(-1).isnan(), torch.nan).masked_fill(classes[..., 0] < 0, 0)
+        return torch.stack([one.flatten(1).sum(1) for one in (found[:, None], asked.double())], 1)
+
+
+def _count(found: Tensor) -> Tensor:
+    """Return the number of True along the last axis; by NumPy on a CPU, which is ten times as fast."""
+    if found.device.type != "cpu":
+        return found.sum(-1)
+    return torch.from_numpy(np.count_nonzero(found.numpy(), axis=-1))
 
 
 class OfFirst(OfRank):

@@ -36,7 +36,8 @@ def item_references(log: EventLog, codes: np.ndarray, item: Category, length: in
 class Popularity(Reference):
     """Tell the frequencies of items in training, whatever came before.
 
-    Its arguments are those of :func:`item_references`.
+    Its arguments are those of :func:`item_references`. Subclasses mix the frequencies p with what they know:
+    P(j | events) = w p_j + q_j, with a share w and few q_j above 0.
     """
 
     title, about = "popularity", "always the most frequent items"
@@ -53,7 +54,7 @@ class Popularity(Reference):
         return self
 
     def predict(self, batch: Batch) -> Tensor:
-        """Return log-probabilities ``(B, N, items)`` at the places that are asked."""
+        """Return log-probabilities ``(B, N, items)`` float32 at the places that are asked."""
         assert not isinstance(batch.inputs, Tensor)
         codes = batch.inputs[self.item.name].cpu().numpy()
         at = (
@@ -61,12 +62,15 @@ class Popularity(Reference):
             if batch.at is None
             else batch.at.cpu().numpy()
         )
-        found = self._probabilities(codes, at)
-        return torch.from_numpy(np.log(found).astype(np.float32).reshape(*at.shape, len(self.shares)))
+        share, known = self._mix(codes, at)
+        logs = np.log(self.shares).astype(np.float32) + np.log(share).astype(np.float32)[:, None]
+        row = np.repeat(np.arange(at.size), np.diff(known.indptr))
+        logs[row, known.indices] = np.log(share[row] * self.shares[known.indices] + known.data)
+        return torch.from_numpy(logs.reshape(*at.shape, -1))
 
-    def _probabilities(self, codes: np.ndarray, at: np.ndarray) -> np.ndarray:
-        """Return probabilities ``(B * N, items)`` after the places ``at`` ``(B, N)`` of codes ``(B, T)``."""
-        return np.broadcast_to(self.shares, (at.size, len(self.shares)))
+    def _mix(self, codes: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, sparse.csr_matrix]:
+        """Return w ``(B * N,)`` and q ``(B * N, items)`` after the places ``at`` ``(B, N)`` of codes ``(B, T)``."""
+        return np.ones(at.size), sparse.csr_matrix((at.size, len(self.shares)))
 
 
 class LastItem(Popularity):
@@ -74,13 +78,11 @@ class LastItem(Popularity):
 
     title, about = "last item", "the last item again, then the most frequent ones"
 
-    def _probabilities(self, codes: np.ndarray, at: np.ndarray) -> np.ndarray:
+    def _mix(self, codes: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, sparse.csr_matrix]:
         last = np.take_along_axis(codes, at, 1).ravel() - FIRST
-        found = np.tile(self.shares / 2, (len(last), 1))
-        known = np.flatnonzero(last >= 0)
-        found[known, last[known]] += 0.5
-        found[last < 0] *= 2
-        return found
+        row = np.flatnonzero(last >= 0)
+        known = sparse.csr_matrix((np.full(len(row), 0.5), (row, last[row])), (at.size, len(self.shares)))
+        return np.where(last >= 0, 0.5, 1.0), known
 
 
 class FirstOrder(Popularity):
@@ -104,13 +106,12 @@ class FirstOrder(Popularity):
         self.counts.sum_duplicates()
         return self
 
-    def _probabilities(self, codes: np.ndarray, at: np.ndarray) -> np.ndarray:
+    def _mix(self, codes: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, sparse.csr_matrix]:
         counts = self.counts[np.take_along_axis(codes, at, 1).ravel()]
-        different = np.diff(counts.indptr)[:, None]
-        total = np.asarray(counts.sum(1)) + different
-        mixed = (counts.toarray() + different * self.shares) / np.maximum(total, 1)
-        found: np.ndarray = np.where(total > 0, mixed, self.shares)
-        return found
+        different = np.diff(counts.indptr)
+        total = np.asarray(counts.sum(1)).ravel() + different
+        known = sparse.csr_matrix(sparse.diags(1 / np.maximum(total, 1)) @ counts)
+        return np.where(total > 0, different / np.maximum(total, 1), 1.0), known
 
 
 class Neighbours(Popularity):
@@ -143,15 +144,15 @@ class Neighbours(Popularity):
         self.likeness = _neighbours(scaled)[:, FIRST:].tocsr()
         return self
 
-    def _probabilities(self, codes: np.ndarray, at: np.ndarray) -> np.ndarray:
-        age = at[:, :, None] - np.arange(codes.shape[1])
-        weights = np.where(age >= 0, FADING ** np.maximum(age, 0), 0).astype(np.float32)
-        rows, columns = np.nonzero(weights.reshape(at.size, -1))
-        held = np.repeat(codes, at.shape[1], 0)[rows, columns]
-        values = weights.reshape(at.size, -1)[rows, columns]
-        history = sparse.csr_matrix((values, (rows, held)), shape=(at.size, self.likeness.shape[0]))
-        scores = np.asarray((history @ self.likeness).toarray(), np.float64) + TINY * self.shares
-        return scores / scores.sum(1, keepdims=True)
+    def _mix(self, codes: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, sparse.csr_matrix]:
+        age = (at[:, :, None] - np.arange(codes.shape[1])).reshape(at.size, -1)
+        row, column = np.nonzero(age >= 0)
+        held = np.repeat(codes, at.shape[1], 0)[row, column]
+        shape = (at.size, self.likeness.shape[0])
+        history = sparse.csr_matrix((FADING ** age[row, column], (row, held)), shape)
+        scores = sparse.csr_matrix(history @ self.likeness)
+        total = np.asarray(scores.sum(1)).ravel() + TINY
+        return TINY / total, sparse.csr_matrix(sparse.diags(1 / total) @ scores)
 
 
 def _neighbours(scaled: sparse.csc_matrix) -> sparse.csc_matrix:
