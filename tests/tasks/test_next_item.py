@@ -143,6 +143,19 @@ def test_too_few_events_and_items_that_do_not_repeat(tmp_path: Path) -> None:
         opened(tmp_path, frame)
 
 
+def test_of_many_events_and_items_some_are_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = opened(tmp_path, chains(users=60))
+    assert whole.describe()["events asked"]["test"] == 96
+    monkeypatch.setattr("anyformer.tasks.next_item.MOST_SCORES", 20 * 50)
+    task = opened(tmp_path, chains(users=60))
+    asked = task.describe()["events asked"]
+    assert asked["train"] == whole.describe()["events asked"]["train"] and 40 < asked["test"] <= 50
+    assert f"the test split asks for {asked['test']} of its 96 events, drawn at random" in " ".join(
+        task.notes()
+    )
+    assert {*task._samples["test"].begin.tolist()} < {*whole._samples["test"].begin.tolist()}
+
+
 def test_the_length_fits_most_users(tmp_path: Path) -> None:
     frame = pd.concat([chains(users=60, length=8), chains(users=1, length=50).assign(user="long")])
     task = opened(tmp_path, frame, holdout="last")

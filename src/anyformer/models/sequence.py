@@ -154,12 +154,28 @@ class SequenceModel(nn.Module, SavedModel):
             call: of the body; its side inputs are of the elements of x, in a stack with a source of those of both.
             source_call: of the encoder, by default one without side inputs.
         """
-        given = self._read(x, mask, source, positions, context, call, source_call)
-        h = self.body(given.x, mask=given.mask, positions=positions, context=given.context, call=call)
-        h = given.own(h)
+        h = self.hidden(
+            x, mask, source=source, positions=positions, context=context, call=call, source_call=source_call
+        )
         if at is not None:
             h = h.gather(1, at[..., None].expand(-1, -1, h.shape[-1]))
         return self.head(pooled(h, mask, self.pool))
+
+    def hidden(
+        self,
+        x: Tensor | Values,
+        mask: Tensor | None = None,
+        *,
+        source: Stream | None = None,
+        positions: Tensor | None = None,
+        context: Context | None = None,
+        call: Call | None = None,
+        source_call: Call | None = None,
+    ) -> Tensor:
+        """Return the hidden states (B, T, D) of the elements of x before the head; see :meth:`forward`."""
+        given = self._read(x, mask, source, positions, context, call, source_call)
+        h = self.body(given.x, mask=given.mask, positions=positions, context=given.context, call=call)
+        return given.own(h)
 
     def start(
         self,

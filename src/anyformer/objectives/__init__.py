@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from anyformer.objectives.base import Objective
-from anyformer.objectives.discrete import Classify, NextToken
+from anyformer.objectives.discrete import Classify, NextItem, NextToken
 from anyformer.objectives.numeric import Forecast, QuantileForecast, Regress
 from anyformer.objectives.tags import Tags
 from anyformer.questions import IGNORED
 
-__all__ = ["IGNORED", "Classify", "Forecast", "NextToken", "Objective", "QuantileForecast", "Regress", "Tags"]
+__all__ = [
+    "IGNORED",
+    "Classify",
+    "Forecast",
+    "NextItem",
+    "NextToken",
+    "Objective",
+    "QuantileForecast",
+    "Regress",
+    "Tags",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -19,6 +20,8 @@ class Objective(ABC):
 
     name: str
     pool: Pool
+    asked_only: ClassVar[bool] = False
+    """True if outputs are so many that training makes those of asked elements only, without a pool, and in parts."""
 
     @property
     @abstractmethod

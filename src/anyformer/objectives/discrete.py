@@ -37,7 +37,7 @@ class NextToken(Objective):
         """Return the mean cross-entropy over the targets that count; 0 (with a zero gradient) if none does."""
         self._check(outputs, targets)
         total = functional.cross_entropy(
-            widen(outputs.flatten(0, 1)), targets.flatten(), ignore_index=IGNORED, reduction="sum"
+            widen(outputs.flatten(0, -2)), targets.flatten(), ignore_index=IGNORED, reduction="sum"
         )
         return total / (targets != IGNORED).sum().clamp(min=1)
 
@@ -53,6 +53,14 @@ class NextToken(Objective):
 
     def _check(self, outputs: Tensor, targets: Tensor) -> None:
         check_shape("outputs", outputs, (*targets.shape, self.vocab_size))
+
+
+@dataclass(frozen=True)
+class NextItem(NextToken):
+    """Cross-entropy of the next item of a catalogue, in nats, at the elements that ask for one."""
+
+    name: str = field(default="next_item", init=False)
+    asked_only = True
 
 
 @dataclass(frozen=True)

@@ -10,20 +10,22 @@ import torch
 
 from anyformer.errors import DataError
 from anyformer.metrics import create_metric, list_metrics
-from anyformer.objectives import NextToken
+from anyformer.objectives import NextItem
 from anyformer.questions import IGNORED, UNKNOWN
 from anyformer.spelling import option
 from anyformer.tasks.base import SPLITS, Batch, Reference, Split, Task
 from anyformer.tasks.categories import FIRST, Category, describe_categories
 from anyformer.tasks.encoding import DataLayout, Standard, as_tensors
 from anyformer.tasks.event_encoding import EventEncoding, sequences
-from anyformer.tasks.eventlog import ASKED, EventLog
+from anyformer.tasks.eventlog import ASKED, EventLog, Samples
 from anyformer.tasks.item_references import item_references
 
 MOST_ITEMS = 100_000
 """The most items that can be told; the rarest beyond them are as unknown as new ones."""
 FEWEST = 10
 """The fewest events that are asked in a split."""
+MOST_SCORES = 300_000_000
+"""The most scores of items in an evaluation of a whole split, which takes some seconds."""
 LONGEST = 64
 """The most events of a sample, unless the user says otherwise."""
 
@@ -92,7 +94,9 @@ class NextItemTask(Task):
         self._fields = self._encoding.inputs(items, x, texts)
         self._classes = self._fields[item] - FIRST
         self._samples = {split: log.samples(split, self.train_length) for split in SPLITS}
-        self.objective = NextToken(len(self.item.values))
+        for split in SPLITS[1:]:
+            self._samples[split] = self._drawn(split, MOST_SCORES // len(self.item.values))
+        self.objective = NextItem(len(self.item.values))
         fitting = list_metrics(self.question)
         self.metric = create_metric("ndcg_at_10" if "ndcg_at_10" in fitting else "accuracy", self.question)
         self.title = (
@@ -122,6 +126,20 @@ class NextItemTask(Task):
                 f"of at most so many; a model sees the last {length}: {option('length')} changes that"
             )
         return length
+
+    def _drawn(self, split: Split, most: int) -> Samples:
+        """Return the samples of a split; if they ask for more events than ``most``, some of them, drawn at random."""
+        every = self._samples[split]
+        asked = every.end - every.first
+        if asked.sum() <= most:
+            return every
+        order = np.random.default_rng([self.seed, 43, SPLITS.index(split)]).permutation(len(asked))
+        kept = np.sort(order[: max(1, int((np.cumsum(asked[order]) <= most).sum()))])
+        self._remarks.append(
+            f"the {split} split asks for {asked[kept].sum():,} of its {asked.sum():,} events, drawn at random, as each "
+            f"is ranked among {len(self.item.values):,} items"
+        )
+        return Samples(*(one[kept] for one in every))
 
     def _describe_items(self, items: np.ndarray) -> None:
         item = self.item
@@ -175,7 +193,9 @@ class NextItemTask(Task):
 
     def describe(self) -> dict[str, Any]:
         """Return facts for the report."""
-        asked = {split: len(self.log.asked(split)) for split in SPLITS}
+        asked = {
+            split: int((self._samples[split].end - self._samples[split].first).sum()) for split in SPLITS
+        }
         items = {"items": len(self.item.values), "events asked": asked}
         return {**super().describe(), **self._facts, **items}
 

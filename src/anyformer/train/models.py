@@ -111,8 +111,18 @@ def _cannot_do(model: SequenceModel, task: Task) -> str | None:
 
 def outputs_of(model: SequenceModel, batch: Batch, call: Call | None = None) -> Tensor:
     """Return the outputs that a batch asks of a model; side inputs that its mixers do not take are left out."""
+    at = {} if batch.at is None else {"at": batch.at}
+    found: Tensor = model(batch.inputs, batch.mask, **_given(model, batch, call), **at)
+    return found if batch.elements is None else found[batch.elements[:, 0], batch.elements[:, 1]]
+
+
+def hidden_of(model: SequenceModel, batch: Batch, call: Call | None = None) -> Tensor:
+    """Return the hidden states of all elements of a batch, before the head."""
+    return model.hidden(batch.inputs, batch.mask, **_given(model, batch, call))
+
+
+def _given(model: SequenceModel, batch: Batch, call: Call | None) -> dict[str, Any]:
+    """Return the further arguments of a model for a batch."""
     if side := {name: value for name, value in batch.side.items() if name in model.body.info.side}:
         call = replace(call or Call(), side=side)
-    given = {name: value for name in ("source", "at") if (value := getattr(batch, name)) is not None}
-    found: Tensor = model(batch.inputs, batch.mask, call=call, **given)
-    return found if batch.elements is None else found[batch.elements[:, 0], batch.elements[:, 1]]
+    return {"call": call, **({} if batch.source is None else {"source": batch.source})}

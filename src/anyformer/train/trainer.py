@@ -22,6 +22,7 @@ from anyformer.models import SequenceModel
 from anyformer.precision import widen
 from anyformer.tasks import Batch, Evaluation, Split, Task, evaluate, evaluate_beside
 from anyformer.train.models import outputs_of
+from anyformer.train.parts import loss_by_parts
 from anyformer.train.schedule import Knots, agree, share_at
 
 
@@ -135,9 +136,14 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["lr_scale"]
         call = Call()
-        with self._autocast():
-            outputs = outputs_of(self.model, batch, call)
-        loss = self.model.head.loss(widen(outputs), batch.targets, self.task.objective)
+        objective = self.task.objective
+        if objective.asked_only:
+            with self._autocast():
+                loss = loss_by_parts(self.model, batch, objective, call)
+        else:
+            with self._autocast():
+                outputs = outputs_of(self.model, batch, call)
+            loss = self.model.head.loss(widen(outputs), batch.targets, objective)
         total = loss + sum(call.losses.values())
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()

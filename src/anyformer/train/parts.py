@@ -1,0 +1,40 @@
+"""The loss of a step in parts, where a model has so many outputs that they should not all exist at once."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from anyformer.contract import Call
+from anyformer.models import SequenceModel
+from anyformer.objectives import Objective
+from anyformer.precision import widen
+from anyformer.tasks import Batch
+from anyformer.train.models import hidden_of
+
+MOST = 2**25
+"""The most outputs at once."""
+
+
+def loss_by_parts(
+    model: SequenceModel, batch: Batch, objective: Objective, call: Call, most: int = MOST
+) -> Tensor:
+    """Return the mean loss over the elements that are asked, from their outputs alone.
+
+    Outputs beyond ``most`` are made by part, and again in the backward pass.
+    """
+    asked = batch.asked
+    assert asked is not None
+    h, targets = hidden_of(model, batch, call)[asked], batch.targets[asked]
+    rows = max(1, most // objective.num_outputs)
+
+    def total(h: Tensor, targets: Tensor) -> Tensor:
+        return model.head.loss(widen(model.head(h)), targets, objective) * len(targets)
+
+    if len(targets) <= rows:
+        return total(h, targets) / max(1, len(targets))
+    parts = [
+        checkpoint(total, h[start : start + rows], targets[start : start + rows], use_reentrant=False)
+        for start in range(0, len(targets), rows)
+    ]
+    return sum(parts[1:], parts[0]) / len(targets)
