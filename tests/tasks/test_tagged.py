@@ -230,6 +230,16 @@ class TestReader:
         valid, test = write(tmp_path / "dev.conll", 30, seed=2), write(tmp_path / "test.conll", 40, seed=3)
         task = create_task(train, valid=str(valid), test=str(test))
         assert [task.size(split) for split in ("train", "valid", "test")] == [80, 30, 40]
+        assert len(np.unique(task.clusters("test"))) > 30 and task.describe()["split_by"] == "as given"
+        for file in (train, valid, test):
+            marked = file.read_text().replace("\n\n", "\n\n-DOCSTART- O\n\n")
+            (tmp_path / f"marked-{file.name}").write_text(marked)
+        given = {
+            split: str(tmp_path / f"marked-{name}.conll")
+            for split, name in (("valid", "dev"), ("test", "test"))
+        }
+        papers = create_task(tmp_path / "marked-train.conll", **given)
+        assert len(np.unique(papers.clusters("test"))) == 40
         alone = create_task(train, test=str(test))
         assert alone.size("train") + alone.size("valid") == 80 and alone.size("test") == 40
         (tmp_path / "other.conll").write_text("a b O\nc d O\n")

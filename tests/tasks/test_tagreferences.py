@@ -41,8 +41,8 @@ def test_the_tag_of_a_word_is_counted_in_training_only() -> None:
     assert logits.argmax(-1)[task.sample("test", 10).targets != IGNORED].unique().tolist() == [
         counts.most_common(1)[0][0]
     ]
-    unknown = found.scores([b"never seen"])
-    assert unknown.argmax() == constant.scores([b"x"]).argmax()
+    unknown = found.scores([[b"never seen"]])
+    assert unknown.argmax() == constant.scores([[b"x"]]).argmax()
 
 
 def test_linear_knows_one_tag_alone() -> None:

@@ -29,6 +29,8 @@ from anyformer.tasks.tagpieces import Pieces
 class UntaggedSentences(Unseen):
     """Sentences without tags.
 
+    Its batch is the first piece alone.
+
     Attributes:
         pieces: the sentences.
         source: the file that they are from.

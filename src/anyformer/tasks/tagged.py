@@ -39,7 +39,7 @@ class TaggedTask(Task):
     Args:
         words: of each sentence.
         tags: of its words.
-        documents: the document of each sentence; the same for all if they are unknown.
+        documents: the document of each sentence, if they are known.
         split: the split that the user put each sentence into, in place of the above.
         encoding: of the file, but for the names of tags and the length.
         name, seed: of the task.
@@ -80,8 +80,7 @@ class TaggedTask(Task):
         self._pieces = Pieces.of(words, length)
         self.train_length, self._length = self._pieces.longest, length
         self._encoding = encoding
-        known = np.zeros(len(full), np.int64) if documents is None else np.array(documents)[full]
-        self._documents = known if len(np.unique(known)) > 1 else None
+        self._documents = None if documents is None else np.array(documents)[full]
         rarest = np.array([min((self.counts[tag], codes[tag]) for tag in one)[1] for one in tags])
         self._rarest = rarest
         texts = np.array(["\0".join(one) for one in words], dtype=object)
@@ -121,7 +120,7 @@ class TaggedTask(Task):
             sizes = np.bincount(documents)
             if len(sizes) >= FEW_DOCUMENTS and sizes.max() <= 0.2 * len(texts):
                 self.split_by, units = "document", documents
-        held = [np.flatnonzero(units == unit) for unit in range(units.max() + 1)]
+        held = np.split(np.argsort(units, kind="stable"), np.cumsum(np.bincount(units))[:-1])
         whole = np.array(["\1".join(texts[unit]) for unit in held], dtype=object)
         weight = np.array([self.counts[tag] for tag in self.names])
         labels = np.array([min(self._rarest[unit], key=lambda code: weight[code]) for unit in held])

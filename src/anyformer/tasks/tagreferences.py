@@ -37,12 +37,11 @@ class _Tagger(Reference):
         asked = batch.asked
         assert asked is not None
         logits = torch.zeros(*batch.targets.shape, self.num_tags)
-        found = [self.scores(words) for words in words_in(batch)]
-        logits[asked] = torch.from_numpy(np.concatenate(found)).float()
+        logits[asked] = torch.from_numpy(self.scores(words_in(batch))).float()
         return logits
 
-    def scores(self, words: list[bytes]) -> np.ndarray:
-        """Return logits ``(words, num_tags)`` of one sentence."""
+    def scores(self, sentences: list[list[bytes]]) -> np.ndarray:
+        """Return logits ``(words, num_tags)`` of all words of the sentences."""
         raise NotImplementedError
 
 
@@ -60,9 +59,9 @@ class FrequentTag(_Tagger):
         self.logits = np.log(counts.numpy() + 1e-6)
         return self
 
-    def scores(self, words: list[bytes]) -> np.ndarray:
+    def scores(self, sentences: list[list[bytes]]) -> np.ndarray:
         """Return the same for all."""
-        return np.tile(self.logits, (len(words), 1))
+        return np.tile(self.logits, (sum(map(len, sentences)), 1))
 
 
 class TagOfWord(_Tagger):
@@ -84,8 +83,9 @@ class TagOfWord(_Tagger):
         self.tags = {word: found.most_common(1)[0][0] for word, found in counts.items()}
         return self
 
-    def scores(self, words: list[bytes]) -> np.ndarray:
+    def scores(self, sentences: list[list[bytes]]) -> np.ndarray:
         """Return a logit that is the largest for each word's own tag."""
+        words = [word for one in sentences for word in one]
         found = np.tile(self.logits, (len(words), 1))
         for place, word in enumerate(words):
             if word in self.tags:
@@ -130,13 +130,15 @@ class LinearTagger(_Tagger):
         self.model = max(fitted, key=lambda pair: pair[0])[1]
         return self
 
-    def scores(self, words: list[bytes]) -> np.ndarray:
+    def scores(self, sentences: list[list[bytes]]) -> np.ndarray:
         """Return log probabilities; of tags that were not trained on a very low one."""
-        found = np.full((len(words), self.num_tags), _ABSENT)
+        found = np.full((sum(map(len, sentences)), self.num_tags), _ABSENT)
         if isinstance(self.model, int):
             found[:, self.model] = 0
         else:
-            told = self.model.predict_proba(self.counter.transform(features(words)))
+            told = self.model.predict_proba(
+                self.counter.transform(told for words in sentences for told in features(words))
+            )
             found[:, self.model.classes_] = np.log(told + 1e-12)
         return found
 

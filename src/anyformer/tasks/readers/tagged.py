@@ -94,11 +94,11 @@ class Tagged(Reader):
 
 @dataclass
 class _Sentences:
-    """Sentences of one or more files, and the split of each."""
+    """Sentences of one or more files, and the split and the document of each; None if a file marks no documents."""
 
     words: list[list[str]]
     tags: list[list[str]]
-    documents: list[int]
+    documents: list[int] | None
     remarks: list[str]
     split: list[str] = field(default_factory=list)
 
@@ -109,8 +109,11 @@ class _Sentences:
         """Add those of another file."""
         self.words += more.words
         self.tags += more.tags
-        start = max(self.documents, default=0) + 1
-        self.documents += [start + document for document in more.documents]
+        if self.documents is not None and more.documents is not None:
+            start = max(self.documents) + 1
+            self.documents = [*self.documents, *(start + document for document in more.documents)]
+        else:
+            self.documents = None
         self.remarks += [f"{option(split)}: {remark}" for remark in more.remarks[1:]]
         self.split += [split] * len(more.words)
 
@@ -146,7 +149,8 @@ def _columns(
     encoding = TagEncoding(
         form="columns", names=[], length=0, target=name, word=word, tag=tag, width=file.width
     )
-    found = _Sentences(file.column(word), file.column(tag), file.documents, [said, *file.remarks])
+    documents = file.documents if len(set(file.documents)) > 1 else None
+    found = _Sentences(file.column(word), file.column(tag), documents, [said, *file.remarks])
     return found, encoding
 
 
@@ -166,7 +170,7 @@ def _records(
     encoding = TagEncoding(
         form=held.form, names=[], length=0, text=held.text, target=held.target, numbers=numbers
     )
-    return _Sentences(held.words, tags, [0] * len(tags), [said, *held.remarks]), encoding
+    return _Sentences(held.words, tags, None, [said, *held.remarks]), encoding
 
 
 def _first_lines(path: Path) -> list[str]:
