@@ -52,3 +52,10 @@ def test_what_cannot_be_turned_stays_causal() -> None:
     assert create_model(found, vocab_size=3, dim=16, channel=None, positions="none")
     whole = load_spec({"layers": "[attention(conv_width=3)]", "causal": True})
     assert both_ways(whole) == whole
+
+
+def test_a_decoder_sees_all_its_inputs_if_it_can() -> None:
+    for line, reach in (("encoder_decoder", (None, None)), ("[mamba] encoder=[attention]", (None, 0))):
+        model = create_model(both_ways(load_spec(line, dim=16)), vocab_size=3, source={"vocab_size": 3})
+        assert model.encoder is not None and model.encoder.info.reach == (None, None)
+        assert model.body.info.reach == reach

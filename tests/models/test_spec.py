@@ -38,6 +38,11 @@ def test_a_spec_written_as_a_line_reads_as_itself(name: str) -> None:
     assert load_spec(spec.model_dump()) == spec
 
 
+def test_an_encoder_of_one_part() -> None:
+    assert load_spec("[mamba] encoder=[attention]") == load_spec("[mamba] encoder=attention")
+    assert [part.name for part in load_spec("[mamba] encoder=[attention]").encoder] == ["attention"]
+
+
 def test_yaml_and_named_models_take_changes(tmp_path: Path) -> None:
     file = tmp_path / "model.yaml"
     file.write_text("model: retnet\ndepth: 3\ndim: 32\n", encoding="utf-8")

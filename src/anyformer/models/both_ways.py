@@ -15,16 +15,19 @@ from anyformer.parts import option_names
 def both_ways(spec: ModelSpec, grid: tuple[int, ...] | None = None) -> ModelSpec:
     """Return the spec for inputs that are seen whole; itself if it says whether it is causal.
 
-    Mixers get ``causal=False``. Of the layers that only run one way, every second one is flipped, and one that the spec
-    has flipped stays as it is; if those do not go together either, the model stays causal.
+    Mixers get ``causal=False``; of an encoder-decoder, those of the decoder, if they all can. Of the layers that only
+    run one way, every second one is flipped, and one that the spec has flipped stays as it is; if those do not go
+    together either, the model stays causal.
 
     Args:
         spec: as it was loaded.
         grid: sizes of the grid that the tokens form, if they do.
     """
-    if "causal" in spec.model_fields_set or spec.encoder:
+    if "causal" in spec.model_fields_set:
         return spec
     whole = spec.model_copy(update={"causal": False})
+    if spec.encoder:
+        return whole if _built(whole, grid) else spec
     if _built(whole, grid):
         return whole
     layers = list[PartSpec]()

@@ -96,7 +96,8 @@ class ModelSpec(BaseModel):
     @field_validator("layers", "encoder", mode="before")
     @classmethod
     def _stack(cls, value: Any) -> Any:
-        return parse_stack(value) if isinstance(value, str) else value
+        one = isinstance(value, dict)  # a stack of one part, as a line gives it
+        return parse_stack(value) if isinstance(value, str) else [value] if one else value
 
     @field_validator("channel", "positions", "cross", "encoder_positions", "embed", "head", mode="before")
     @classmethod

@@ -24,6 +24,7 @@ from anyformer.tables.reading import Table
 from anyformer.tables.writing import significant
 from anyformer.tasks.base import Batch
 from anyformer.tasks.encoding import DataLayout, Encoding
+from anyformer.tasks.new_data import Unseen
 
 START, STOP = 256, 257
 """Tokens besides the 256 bytes: before the first byte of a target, and behind the last one of any text."""
@@ -49,10 +50,8 @@ class PairEncoding(Encoding):
     target_length: int
     width: int = Field(4, ge=1)
 
-    def read(self, path: Path) -> Any:
+    def read(self, path: Path) -> Unseen:
         """Return the sources in a file, as :class:`anyformer.tasks.new_data.Unseen`."""
-        from anyformer.tasks.new_data import Unseen
-
         table = read_table(path, self.layout.convention)
         assert self.layout.text is not None
         needs = f"the model needs the column {self.layout.text!r}"

@@ -221,7 +221,7 @@ class _Job:
             seconds=trainer.seconds,
             curve=run.curve,
             by_length=self.beyond(trainer, final.length_items),
-            beside=trainer.evaluate_beside(batch_size=self.batch_size()),
+            beside=self.beside(trainer),
             files=_save_model(trainer.model, self.folder / "model"),
         )
         if self.task_plan.goes_on_from != leg.steps:
@@ -254,6 +254,13 @@ class _Job:
             for length in self.task.lengths
             if limit is None or length <= limit
         }
+
+    def beside(self, trainer: Trainer) -> dict[str, float]:
+        """Return the metrics beside the one that ranks; none of a model whose mixers cannot write token by token."""
+        try:
+            return trainer.evaluate_beside(batch_size=self.batch_size())
+        except NotImplementedError:
+            return {}
 
     def measure(self) -> Costs:
         """Measure the costs of the candidate."""
