@@ -44,6 +44,7 @@ def test_the_next_loan(folder: Path) -> None:
         ),
         ("gestures.csv", "gesture", "accuracy", ["3 different values: classification", "values are missing"]),
         ("words.tsv", "latin", "exact match", []),
+        ("diary.conll", None, "span F1", ["tags of spans (BIO) of 3 types: LOC, ORG, PER"]),
         ("tales", None, "bits per byte", []),
         ("strokes", None, "accuracy", ["each of 4 folders is a class", "200 images, grey, 12 x 12 pixels"]),
         ("molecules.jsonl", "carbonyl", "accuracy", ["edges are of 2 kinds ('single', 'double')"]),

@@ -17,10 +17,10 @@ from anyformer.tasks.base import Split, Task, check_integer
 from anyformer.tasks.readers import register_reader
 from anyformer.tasks.readers._base import Reader
 from anyformer.tasks.splits import check_splits
-from anyformer.tasks.tagcolumns import SUFFIXES, read_columns
-from anyformer.tasks.tagencoding import TagEncoding
-from anyformer.tasks.tagged import LENGTH, TaggedTask
-from anyformer.tasks.tagjson import looks_tagged, read_records
+from anyformer.tasks.tags.columns import SUFFIXES, read_columns
+from anyformer.tasks.tags.encoding import TagEncoding
+from anyformer.tasks.tags.jsonl import looks_tagged, read_records
+from anyformer.tasks.tags.task import LENGTH, TaggedTask
 
 _LOOKED_AT = 200
 """Number of lines by which a file is recognised."""

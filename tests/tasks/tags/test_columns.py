@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from anyformer.errors import DataError
-from anyformer.tasks.tagcolumns import read_columns
+from anyformer.tasks.tags.columns import read_columns
 
 CONLLU = """# sent_id = 1
 # text = I don't

@@ -10,7 +10,7 @@ import pytest
 
 from anyformer.errors import DataError
 from anyformer.metrics._spans import spans_of
-from anyformer.tasks.tagjson import looks_tagged, read_records
+from anyformer.tasks.tags.jsonl import looks_tagged, read_records
 
 
 def file(folder: Path, *records: Any) -> Path:

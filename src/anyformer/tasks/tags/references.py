@@ -15,7 +15,7 @@ from torch import Tensor
 from anyformer.questions import IGNORED
 from anyformer.tasks.base import Batch, Reference
 from anyformer.tasks.references import score_reference
-from anyformer.tasks.tagpieces import words_in
+from anyformer.tasks.tags.pieces import words_in
 
 if TYPE_CHECKING:
     from anyformer.tasks.base import Task

@@ -15,10 +15,10 @@ from anyformer.spelling import option
 from anyformer.tasks.base import SPLITS, Batch, Reference, Split, Task
 from anyformer.tasks.labelled import check_enough
 from anyformer.tasks.splits import split_alike, split_as_given
-from anyformer.tasks.tagencoding import TagEncoding
-from anyformer.tasks.tagpieces import Pieces
-from anyformer.tasks.tagreferences import FrequentTag, LinearTagger, TagOfWord
-from anyformer.tasks.tagschemes import scheme_of
+from anyformer.tasks.tags.encoding import TagEncoding
+from anyformer.tasks.tags.pieces import Pieces
+from anyformer.tasks.tags.references import FrequentTag, LinearTagger, TagOfWord
+from anyformer.tasks.tags.schemes import scheme_of
 
 LENGTH = 512
 FEW_DOCUMENTS = 20
@@ -94,6 +94,8 @@ class TaggedTask(Task):
         self._index = {part: np.flatnonzero(np.isin(owner, found)) for part, found in sentences.items()}
         self.objective = Tags(len(self.names), self.names)
         self.metric = create_metric(self._best_metric(tags), self.question)
+        if self.metric.id != "accuracy":
+            self.beside, self.beside_items = (create_metric("accuracy", self.question),), self.size("test")
         self.title = f"Tell which of {len(self.names)} tags each word has."
         self._note(said)
 

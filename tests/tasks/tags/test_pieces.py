@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anyformer.questions import IGNORED, UNKNOWN
-from anyformer.tasks.tagpieces import Pieces, words_in
+from anyformer.tasks.tags.pieces import Pieces, words_in
 
 
 def test_one_worked_by_hand() -> None:

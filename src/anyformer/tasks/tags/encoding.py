@@ -20,9 +20,9 @@ from anyformer.tables.writing import write_table
 from anyformer.tasks.base import Batch
 from anyformer.tasks.encoding import Encoding
 from anyformer.tasks.new_data import Unseen
-from anyformer.tasks.tagcolumns import ColumnFile, read_columns
-from anyformer.tasks.tagjson import TaggedRecords, read_records
-from anyformer.tasks.tagpieces import Pieces
+from anyformer.tasks.tags.columns import ColumnFile, read_columns
+from anyformer.tasks.tags.jsonl import TaggedRecords, read_records
+from anyformer.tasks.tags.pieces import Pieces
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from anyformer.tasks.tagschemes import scheme_of
+from anyformer.tasks.tags.schemes import scheme_of
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from tests.tasks.tagging import sentences
 
 from anyformer.questions import IGNORED
 from anyformer.tasks import score_reference
-from anyformer.tasks.tagged import TaggedTask
-from anyformer.tasks.tagreferences import FrequentTag, LinearTagger, TagOfWord, features, shape
+from anyformer.tasks.tags.references import FrequentTag, LinearTagger, TagOfWord, features, shape
+from anyformer.tasks.tags.task import TaggedTask
 
 
 def test_each_on_tags_that_neighbours_tell() -> None:

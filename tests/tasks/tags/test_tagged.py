@@ -19,8 +19,8 @@ from anyformer.questions import IGNORED
 from anyformer.tasks import create_task, score_reference
 from anyformer.tasks.fingerprint import sample_of_task
 from anyformer.tasks.readers import reader_of
-from anyformer.tasks.tagged import TaggedTask
-from anyformer.tasks.tagpieces import words_in
+from anyformer.tasks.tags.pieces import words_in
+from anyformer.tasks.tags.task import TaggedTask
 from anyformer.train import Fit, TrainConfig, Trainer, load_bundle, model_for
 
 
@@ -51,13 +51,13 @@ class TestKnownAnswer:
         ]
 
     def test_the_example_through_compare_and_predict(self, tmp_path: Path) -> None:
-        data = Path(__file__).parents[2] / "examples" / "data" / "diary.conll"
+        data = Path(__file__).parents[3] / "examples" / "data" / "diary.conll"
         settings = {"budget": "2 steps", "parameters": 4000, "batch_size": 4, "workers": 1, "quiet": True}
         found = compare(data, "[qrnn]*1 head=crf", out=tmp_path / "out", **settings)  # type: ignore[arg-type]
         result = found.results.tasks[0]
         assert [c.status for c in result.candidates] == ["ok"] and found.winner is not None
         assert [r.name for r in result.references] == ["frequent tag", "tag of the word", "linear"]
-        assert result.task.metric.name == "span F1"
+        assert result.task.metric.name == "span F1" and list(result.references[2].beside) == ["accuracy"]
         predictions = load_bundle(found.winner).predict(data)
         predictions.save(tmp_path / "told.conll")
         lines = [line.split() for line in (tmp_path / "told.conll").read_text().split("\n")]

@@ -15,7 +15,7 @@ from tests.tasks.tagging import sentences, write
 from anyformer.errors import DataError
 from anyformer.tasks import create_task
 from anyformer.tasks.readers import load_encoding
-from anyformer.tasks.tagencoding import TagEncoding
+from anyformer.tasks.tags.encoding import TagEncoding
 from anyformer.train import Bundle, load_bundle, model_for, save_bundle
 
 NAMES = ["B-X", "I-X", "O"]
