@@ -30,7 +30,7 @@ class Question:
         field: name of the column, in whose units numbers are; ``"byte"`` if tokens are bytes of a text.
         stop: the token that ends an answer which is written token by token; None if none is.
         levels: of the quantiles, ascending: shares of cases below them.
-        scales: for each number, the mean seasonal difference in the train split, in its units; empty if unknown.
+        scaled: True if targets come with the seasonal difference of their series, by which errors can be divided.
     """
 
     kind: Literal["class", "number", "quantiles"]
@@ -40,7 +40,7 @@ class Question:
     field: str = ""
     stop: int | None = None
     levels: tuple[float, ...] = ()
-    scales: tuple[float, ...] = ()
+    scaled: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,14 @@ class Target:
             unknown.
         shift, scale: for numbers, in the shape of ``values``, float64: ``values * scale + shift`` is in the user's
             units. None if they were not normalised.
+        difference: of forecasts, the mean seasonal difference of each number's series in the train split, in the user's
+            units and in the shape of ``shift``.
     """
 
     values: Tensor
     shift: Tensor | None = None
     scale: Tensor | None = None
+    difference: Tensor | None = None
 
 
 def compacted(asked: Tensor) -> tuple[Tensor, Tensor]:

@@ -60,9 +60,10 @@ def test_of_numbers(size: int, columns: int, seed: int) -> None:
     values, outputs = draw.normal(size=(2, size, columns)).astype(np.float32)
     shift, scale = draw.normal(size=columns), draw.random(columns) + 0.1
     target = Target(
-        torch.from_numpy(values), *(torch.from_numpy(one).expand(size, columns) for one in (shift, scale))
+        torch.from_numpy(values),
+        *(torch.from_numpy(one).expand(size, columns) for one in (shift, scale, 2 * scale)),
     )
-    question = Question(kind="number", place="ahead", scales=tuple(2.0 * scale))
+    question = Question(kind="number", place="ahead", scaled=True)
     true, told = (one.astype(np.float64) * scale + shift for one in (values, outputs))
     for name, expected in {
         "mae": sklearn.mean_absolute_error(true, told),
@@ -87,9 +88,10 @@ def test_of_quantiles(size: int, columns: int, levels: list[float]) -> None:
     values[draw.random(values.shape) < 0.1] = math.nan
     shift, scale = draw.normal(size=columns), draw.random(columns) + 0.1
     target = Target(
-        torch.from_numpy(values), *(torch.from_numpy(o).expand(size, 1, -1) for o in (shift, scale))
+        torch.from_numpy(values),
+        *(torch.from_numpy(o).expand(size, 1, -1) for o in (shift, scale, 3 * scale)),
     )
-    question = Question(kind="quantiles", place="ahead", levels=tuple(levels), scales=tuple(3 * scale))
+    question = Question(kind="quantiles", place="ahead", levels=tuple(levels), scaled=True)
     given = torch.from_numpy(outputs).flatten(1), target
     told, known = np.sort(outputs, -1), ~np.isnan(values)
     losses = [
@@ -112,8 +114,8 @@ def test_of_quantiles(size: int, columns: int, levels: list[float]) -> None:
 
 
 def test_numbers_are_measured_of_the_median() -> None:
-    question = Question(kind="quantiles", place="ahead", levels=(0.1, 0.5, 0.9), scales=(2.0,))
-    target = Target(torch.tensor([[[1.0], [2.0]]]))
+    question = Question(kind="quantiles", place="ahead", levels=(0.1, 0.5, 0.9), scaled=True)
+    target = Target(torch.tensor([[[1.0], [2.0]]]), difference=torch.tensor([[[2.0]]]).double())
     outputs = torch.tensor([[9.0, 2.0, 0.0, 2.0, 2.0, 2.0]])
     assert value("mae", question, outputs, target) == 0.5
     assert value("mase", question, outputs, target) == 0.25

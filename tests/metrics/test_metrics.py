@@ -22,8 +22,8 @@ QUESTIONS = {
     "bytes": Question(kind="class", place="each", num_classes=256, field="byte"),
     "texts": Question(kind="class", place="each", num_classes=128, field="byte", stop=127),
     "numbers": Question(kind="number", place="whole", field="price"),
-    "forecast": Question(kind="number", place="ahead", scales=(2.0, 0.5)),
-    "quantiles": Question(kind="quantiles", place="ahead", levels=(0.25, 0.5, 0.75), scales=(2.0, 0.5)),
+    "forecast": Question(kind="number", place="ahead", scaled=True),
+    "quantiles": Question(kind="quantiles", place="ahead", levels=(0.25, 0.5, 0.75), scaled=True),
 }
 PAIRS = [(id, name) for id in metrics.ids() for name in QUESTIONS if id in list_metrics(QUESTIONS[name])]
 ids = pytest.mark.parametrize("id", metrics.ids())
@@ -40,7 +40,9 @@ def answers(question: Question, size: int, seed: int = 0) -> tuple[torch.Tensor,
         if question.levels:
             outputs = (outputs[..., None] + torch.tensor([-0.3, 0.0, 0.3])).flatten(1)
         values[torch.rand(shape, generator=draw) < 0.1] = math.nan
-        return outputs, Target(values, 5 + torch.zeros(shape).double(), 3 + torch.zeros(shape).double())
+        ones = torch.ones(shape).double()
+        difference = torch.tensor([2.0, 0.5]).double().expand(shape) if question.scaled else None
+        return outputs, Target(values, 5 * ones, 3 * ones, difference)
     shape = (size, 7) if question.place == "each" else (size,)
     classes = torch.randint(question.num_classes, shape, generator=draw)
     outputs = torch.randn(*shape, question.num_classes, generator=draw)
@@ -83,7 +85,7 @@ class TestAnswers:
         whole = measured(metric, outputs, target)
         assert whole.dtype == np.float64 and len(whole) == 12 and whole.ndim == 2
         for part in (slice(0, 5), slice(5, 12)):
-            cut = [None if t is None else t[part] for t in (target.values, target.shift, target.scale)]
+            cut = [None if t is None else t[part] for t in vars(target).values()]
             np.testing.assert_allclose(measured(metric, outputs[part], Target(*cut)), whole[part], rtol=1e-6)
 
     def test_the_value_lies_in_its_limits_and_ignores_the_order(self, id: str, name: str) -> None:

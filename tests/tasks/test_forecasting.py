@@ -391,3 +391,57 @@ class TestQuantiles:
             ValueError, match="quantiles does not apply to rows that are classified or regressed"
         ):
             opened(tmp_path, daily(), kind="regress", quantiles=[0.5])
+
+
+class TestSeveralSeries:
+    def test_errors_are_scaled_by_each_series_and_the_constant_by_the_others(self, tmp_path: Path) -> None:
+        """What counts is how much a series changes, not how large it is."""
+        day = daily()["day"]
+        small, large = wave(400), 1000 * wave(400, seed=1)
+        still = np.r_[np.full(240, 3.0), wave(160, seed=2)]
+        frame = pd.concat(
+            pd.DataFrame({"day": day, "shop": name, "y": y}) for name, y in zip("abc", (small, large, still))
+        )
+        task = opened(tmp_path, frame, group="shop", horizon=4)
+        assert task.metric.name == "MASE" and task.season == 7
+        batch = task.sample("test", 10_000)
+        owners = task._strata("test", 0)[task.subset("test", 10_000)]
+        assert batch.difference is not None
+        found = [float(batch.difference[owners == owner].unique()) for owner in range(3)]
+        train = slice(0, 240)
+        expected = [np.abs(y[train][7:] - y[train][:-7]).mean() for y in (small, large)]
+        assert found == pytest.approx([*expected, np.mean(expected)])
+        assert any(
+            "1 series ('c') do not change in the training part or are not in it" in n for n in task.notes()
+        )
+        last = task.references()[1].fit(task)
+        errors = task.metric.items(last.predict(batch), batch.target)[:, 0] / 4
+        means = [float(errors[owners == owner].mean()) for owner in range(2)]
+        assert means[0] == pytest.approx(means[1], rel=0.4)  # and not a thousandth
+        task.rank_by("mae")
+        assert task.metric.name == "MAE"
+
+    def test_quantiles_are_scaled_too(self, tmp_path: Path) -> None:
+        frame = pd.concat(daily().assign(shop=shop) for shop in "ab")
+        assert (
+            opened(tmp_path, frame, group="shop", quantiles=[0.1, 0.9]).metric.name == "scaled quantile loss"
+        )
+
+
+class TestReachBack:
+    def test_only_horizons_keep_to_their_split(self, tmp_path: Path) -> None:
+        plain = opened(tmp_path, daily(), context=30, horizon=5)
+        task = opened(tmp_path, daily(), context=30, horizon=5, reach_back=True)
+        for split in SPLITS[1:]:
+            low, high = (task._cuts[SPLITS.index(split) + end] for end in (0, 1))
+            starts = task._starts[split]
+            assert (starts.min() + 30, starts.max() + 35) == (low, high)
+            assert len(starts) == len(plain._starts[split]) + 30
+        assert np.array_equal(task._starts["train"], plain._starts["train"])
+
+    def test_a_window_may_be_longer_than_a_split(self, tmp_path: Path) -> None:
+        assert opened(tmp_path, daily(100), context=30, horizon=5, reach_back=True).size("test") == 16
+        with pytest.raises(
+            DataError, match="context 30 . horizon 5 are longer than the 20 steps of a test split"
+        ):
+            opened(tmp_path, daily(100), context=30, horizon=5)

@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.signal import lfilter
 
-from anyformer.tasks.seasons import find_season
+from anyformer.tasks.seasons import find_season, mean_differences
 
 Maker = Callable[[np.random.Generator, int], np.ndarray]
 
@@ -84,3 +86,27 @@ def test_nothing_repeats_in_what_does_not_change(y: np.ndarray) -> None:
 def test_units_do_not_matter(factor: float, shift: float) -> None:
     y = pattern(np.random.default_rng(0), 100, 7, 0.2)
     assert find_season(y * factor + shift, range(2, 30)) == find_season(y, range(2, 30)) == 7
+
+
+def test_mean_differences_keep_to_series_parts_and_rows() -> None:
+    y = np.array([[1.0, 5], [4, 5], [np.nan, 5], [6, 5], [100, 7], [0, 1], [10, 1]])
+    parts, series = np.array([0, 0, 0, 0, 1, 2, 2]), np.array([0, 0, 0, 0, 0, 1, 1])
+    rows = np.array([True] * 6 + [False])
+    found = mean_differences(y, parts, series, rows, lag=1)
+    np.testing.assert_array_equal(found, [[3, np.nan], [np.nan, np.nan]])  # no two rows of series 1 count
+    found = mean_differences(y, parts, series, np.ones(7, bool), lag=2)
+    np.testing.assert_array_equal(found, [[2, np.nan], [np.nan, np.nan]])
+
+
+@settings(derandomize=True, max_examples=20, deadline=None)
+@given(st.integers(1, 5), st.integers(1, 4), st.integers(0, 1000))
+def test_mean_differences_of_each_series_are_those_it_has_alone(count: int, lag: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    y, series = rng.normal(size=(60, 2)), np.sort(rng.integers(0, count, 60))
+    y[rng.random(y.shape) < 0.2] = np.nan
+    found = mean_differences(y, series, series, np.ones(60, bool), lag=lag)
+    for number in np.unique(series):
+        mine = y[series == number]
+        one, every = np.zeros(len(mine), int), np.ones(len(mine), bool)
+        alone = mean_differences(mine, one, one, every, lag=lag)
+        np.testing.assert_array_equal(found[number], alone[0])

@@ -85,6 +85,8 @@ class Metric(ABC):
     decodes: ClassVar[bool] = False
     """True if it measures texts that a model has written: its outputs are then tokens ``(B, N)`` int64, ``IGNORED``
     behind the end."""
+    scaled: ClassVar[bool] = False
+    """True if errors are divided by the seasonal difference of their series."""
     id: ClassVar[str]
     """Its registered id, or the name of the class."""
 

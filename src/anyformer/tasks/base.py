@@ -43,6 +43,7 @@ class Batch:
         at: ``(B, N)`` int64, the elements whose outputs are asked, if not those of all; targets are ``(B, N)`` then.
         shift, scale: float64, of targets that are normalised numbers: ``targets * scale + shift`` is in the user's
             units. (Large numbers lose their last digits in float32.)
+        difference: of forecasts, see :class:`anyformer.questions.Target`.
         source: the sequence that the inputs continue, such as a sentence to be translated.
         side: side inputs (:class:`anyformer.info.SideInput`) by name, for models with mixers that take them.
         elements: ``(N, 2)`` int64, the sample and the element of each of N targets, where they are of elements and not
@@ -54,6 +55,7 @@ class Batch:
     mask: Tensor | None = None
     shift: Tensor | None = None
     scale: Tensor | None = None
+    difference: Tensor | None = field(default=None, kw_only=True)
     source: Stream | None = field(default=None, kw_only=True)
     side: Mapping[str, Tensor] = field(default_factory=dict, kw_only=True)
     at: Tensor | None = field(default=None, kw_only=True)
@@ -94,7 +96,7 @@ class Batch:
     @property
     def target(self) -> Target:
         """The targets, for metrics."""
-        return Target(self.targets, self.shift, self.scale)
+        return Target(self.targets, self.shift, self.scale, self.difference)
 
     def in_units(self, outputs: Tensor) -> np.ndarray:
         """Return outputs in the user's units, float64, in the targets' shape, or in theirs if they are quantiles.

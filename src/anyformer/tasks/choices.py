@@ -35,6 +35,7 @@ class Choices:
     quantiles: Sequence[float] | None = None
     known: list[str] = field(default_factory=list)
     calendar: bool | None = None
+    reach_back: bool | None = None
     length: int | None = None
     holdout: str | None = None
     split: str | None = None

@@ -24,7 +24,7 @@ from anyformer.tasks.error_quantiles import ErrorQuantiles
 from anyformer.tasks.forecast_encoding import Covariates, ForecastEncoding
 from anyformer.tasks.linear_forecast import ChannelLinear
 from anyformer.tasks.references import LastValue, SeasonalNaive, WindowMean
-from anyformer.tasks.seasons import find_season
+from anyformer.tasks.seasons import find_season, mean_differences
 from anyformer.tasks.steps import Series, Steps
 from anyformer.tasks.subsets import neighbours, stratified_order
 
@@ -45,11 +45,12 @@ class ForecastTask(Task):
         target               14 15
 
     Splits are contiguous in time, at the same indices of the grid for all series, and a window lies wholly inside
-    one split, context included: no value is in two splits. Each window is normalised by the mean and deviation of
+    one split, context included, so that no value is in two splits; with ``reach_back``, only its horizon does, and the
+    context may reach back into the split before. Each window is normalised by the mean and deviation of
     its own context. Unknown values are filled with the last known one (before the first, the window's mean),
     marked in a channel of their own, and not counted as targets. Errors are in the user's units; with several
-    targets, each is divided by the mean seasonal difference in the train split (MASE). With ``quantiles``, these are
-    forecast in place of a value.
+    series or targets, each is divided by its mean seasonal difference in the train split (MASE). With ``quantiles``,
+    these are forecast in place of a value.
 
     Covariates are on the same scale everywhere: numbers standardised over the train split, and categories. Where some
     are known ahead, the window is the source, and the inputs are the steps of the horizon with what is known of them::
@@ -65,6 +66,7 @@ class ForecastTask(Task):
         covariates: the other columns: those of ``Series.covariates`` and the names of ``Series.texts``.
         context, horizon: lengths in steps; chosen from the length of the data and the season where not given.
         quantiles: levels of quantiles, ascending.
+        reach_back: let the context of a window lie in the split before its own.
         seasons: lengths that the season may have; see :func:`anyformer.tasks.seasons.find_season`.
         layout: how the data was read; a table without dates where not given.
         name, title, seed: of the task.
@@ -82,6 +84,7 @@ class ForecastTask(Task):
         context: int | None = None,
         horizon: int | None = None,
         quantiles: Sequence[float] | None = None,
+        reach_back: bool = False,
         seasons: Sequence[int] = (),
         layout: DataLayout | None = None,
         seed: int = 0,
@@ -94,11 +97,13 @@ class ForecastTask(Task):
         self.columns, self.targets = list(columns), list(targets)
         self._target_index = [self.columns.index(target) for target in targets]
         self._facts, self._remarks = dict(facts or {}), list(remarks)
+        self._reach_back = reach_back
+        self._names = np.array([one.name for one in series], object)
         self._lay_out(series)
         self._cuts = self._choose_cuts()
         self.season = self._season_of(seasons)
         room = min(self._cuts[2] - self._cuts[1], self._cuts[3] - self._cuts[2])
-        self.context, self.horizon = _choose_window(room, self.season, context, horizon, name)
+        self.context, self.horizon = _choose_window(room, self.season, context, horizon, name, reach_back)
         self._starts = {split: self._windows(split) for split in SPLITS}
         for split in SPLITS:
             if not len(self._starts[split]):
@@ -119,7 +124,7 @@ class ForecastTask(Task):
             marks=bool(self._missing.any()),
         )
         self._codes = {one.name: one.encode(self._steps.texts[one.name]) for one in self._encoding.categories}
-        self._mase = self._seasonal_difference()
+        self._differences = self._seasonal_differences()
         self._describe_self()
 
     def _describe_self(self) -> None:
@@ -131,7 +136,8 @@ class ForecastTask(Task):
             self.train_length, self.source_length, pool = self.horizon, self.context, None
             self.sees_whole = True
         levels = tuple(self._encoding.levels)
-        single, size = len(self.targets) == 1, (self.horizon, len(self.targets))
+        size = (self.horizon, len(self.targets))
+        single = len(self.targets) == 1 and len({*self._names}) == 1
         if levels:
             self.objective = QuantileForecast(*size, pool, levels=levels)
             metric = "quantile_loss" if single else "scaled_quantile_loss"
@@ -193,7 +199,8 @@ class ForecastTask(Task):
         last = np.arange(len(self._values)) + width - 1
         starts = np.flatnonzero(last < len(self._values))
         ends = last[starts]
-        fits = inside[starts] & inside[ends] & (self._owner[starts] == self._owner[ends])
+        firsts = starts + self.context if self._reach_back else starts
+        fits = inside[firsts] & inside[ends] & (self._owner[starts] == self._owner[ends])
         starts = starts[fits]
         known = np.append(0, (~self._missing[:, self._target_index]).any(1).cumsum())
         middle = starts + self.context
@@ -227,14 +234,26 @@ class ForecastTask(Task):
         y = self._values[longest, self._target_index[0]]
         return find_season(y[~np.isnan(y)], candidates)
 
-    def _seasonal_difference(self) -> np.ndarray:
-        lag = self.season or 1
+    def _seasonal_differences(self) -> np.ndarray:
+        """Return the mean seasonal difference of each part's series in the train split ``(parts, targets)``.
+
+        Of a series that has none, as it does not change or is too short, it is the mean of the others'.
+        """
+        names, numbers = np.unique(self._names.astype(str), return_inverse=True)
         y = np.where(self._missing, np.nan, self._values)[:, self._target_index]
-        rows = self._rows("train")
-        pairs = rows[lag:] & rows[:-lag] & (self._owner[lag:] == self._owner[:-lag])
-        difference = np.abs(y[lag:] - y[:-lag])[pairs]
-        scale = np.nanmean(difference, 0) if np.isfinite(difference).any(0).all() else np.ones(y.shape[1])
-        return np.where(scale > 0, scale, 1.0)
+        found = mean_differences(
+            y, self._owner, numbers[self._owner], self._rows("train"), lag=self.season or 1
+        )
+        without, counts = np.isnan(found), (~np.isnan(found)).sum(0)
+        others = np.where(counts, np.nansum(found, 0) / np.maximum(counts, 1), 1.0)
+        if without.any() and len(names) > 1:
+            none = names[without.any(1)].tolist()
+            listed = ", ".join(map(repr, none[:3])) + (", ..." if len(none) > 3 else "")
+            self._remarks.append(
+                f"{len(none)} series ({listed}) do not change in the training part or are not in it: where errors are "
+                "scaled, theirs are divided by the mean seasonal difference of the others"
+            )
+        return np.where(without, others, found)[numbers]
 
     def size(self, split: Split, length: int | None = None) -> int:
         """Return the number of windows in the split: at most 1024 in the test, evenly spread, and 512 in validation."""
@@ -263,6 +282,7 @@ class ForecastTask(Task):
             None,
             torch.from_numpy(shift),
             torch.from_numpy(scale),
+            difference=torch.from_numpy(self._differences[self._owner[starts], None]),
             source=None if source is None else Stream(as_tensors(source)),
         )
 
@@ -298,7 +318,7 @@ class ForecastTask(Task):
     def question(self) -> Question:
         """The next values of the target columns."""
         field = self.targets[0] if len(self.targets) == 1 else ""
-        return replace(self.objective.question, field=field, scales=tuple(self._mase.tolist()))
+        return replace(self.objective.question, field=field, scaled=True)
 
     def references(self) -> list[Reference]:
         """Last value, seasonal naive if there is a season, the window's mean, and a linear model."""
@@ -327,7 +347,7 @@ class ForecastTask(Task):
             "season": self.season,
             "steps": dict(zip(SPLITS, np.diff(self._cuts).tolist())),
             "missing": dict(zip(self.columns, self._missing.sum(0).tolist())),
-            "seasonal_difference": dict(zip(self.targets, self._mase.tolist())),
+            "seasonal_difference": dict(zip(self.targets, self._differences.mean(0).tolist())),
             **self._facts,
         }
 
@@ -356,7 +376,7 @@ class ForecastTask(Task):
 
 
 def _choose_window(
-    room: int, season: int | None, context: int | None, horizon: int | None, name: str
+    room: int, season: int | None, context: int | None, horizon: int | None, name: str, reach_back: bool
 ) -> tuple[int, int]:
     """Return context and horizon such that two thirds of a split of ``room`` steps hold a window."""
     for argument, value in (("context", context), ("horizon", horizon)):
@@ -367,7 +387,7 @@ def _choose_window(
         horizon = max(1, min(season or 12, 48, most // 4))
     if context is None:
         context = max(2, min(max(4 * horizon, 2 * (season or 0), 32), 512, most - horizon))
-    if context + horizon > room:
+    if (0 if reach_back else context) + horizon > room:
         raise DataError(
             f"{name}: context {context} + horizon {horizon} are longer than the {room} steps of a test split"
         )

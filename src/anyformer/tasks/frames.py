@@ -68,7 +68,7 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task:
         return open_series(table, choices, groups, dated, remarks)
     choices.refuse(
         "rows that are classified or regressed",
-        *("context", "horizon", "quantiles", "known", "calendar"),
+        *("context", "horizon", "quantiles", "known", "calendar", "reach_back"),
         instead=f"{option('kind', 'forecast')} forecasts them in their order",
     )
     if not choices.targets:

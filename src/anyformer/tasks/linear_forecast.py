@@ -26,9 +26,10 @@ class ChannelLinear(LastValue):
 
     Each target has its own model, of its own values or of all columns'; the validation split chooses between them and
     the last value alone, and the penalty. Windows are weighted by the square of their deviation, as errors in the
-    user's units are. The form of one column without a penalty is NLinear (Zeng et al. 2023, section 4). What is known
-    ahead are inputs too, of all steps of the horizon, or of the window's too: the validation split chooses; categories
-    as indicators, the smallest first, up to ``MOST_KNOWN`` inputs.
+    user's units are, or by that in units of the series' seasonal difference, where the metric is. The form of one
+    column without a penalty is NLinear (Zeng et al. 2023, section 4). What is known ahead are inputs too, of all steps
+    of the horizon, or of the window's too: the validation split chooses; categories as indicators, the smallest first,
+    up to ``MOST_KNOWN`` inputs.
     """
 
     def __init__(self, columns: list[int]) -> None:
@@ -41,6 +42,7 @@ class ChannelLinear(LastValue):
     def fit(self, task: Task) -> ChannelLinear:
         """Fit all forms on the train split and keep, for each target, the best on the validation split."""
         super().fit(task)
+        self.scaled = task.metric.scaled
         train, valid = task.sample("train", FIT_SAMPLES), task.sample("valid", FIT_SAMPLES)
         self.known = _Known.of(train, task)
         if self.known.fields:
@@ -73,10 +75,16 @@ class ChannelLinear(LastValue):
         return best
 
     def _ahead(self, batch: Batch, place: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return a target's next values less its last, ``(B, horizon)``, NaN where unknown; and deviations ``(B,)``."""
-        assert batch.scale is not None
+        """Return a target's next values less its last, ``(B, horizon)``, NaN where unknown; and weights ``(B,)``.
+
+        The weights are what a deviation of the window is worth in the metric.
+        """
+        assert batch.scale is not None and batch.difference is not None
         y = batch.targets[..., place] - window_of(batch)[:, -1:, self.columns[place]]
-        return y.double().numpy(), batch.scale[:, 0, place].numpy()
+        units, difference = batch.scale[:, 0, place], batch.difference[:, 0, place]
+        if self.scaled and (difference != difference[0]).any():
+            units = units / difference
+        return y.double().numpy(), units.numpy()
 
     def _inputs(self, batch: Batch, form: _Form) -> np.ndarray:
         """Return the inputs ``(B, F)`` of a form."""

@@ -83,6 +83,7 @@ def open_series(
         context=choices.context,
         horizon=choices.horizon,
         quantiles=choices.quantiles,
+        reach_back=bool(choices.reach_back),
         seasons=seasons,
         layout=layout,
         seed=choices.seed,

@@ -102,3 +102,29 @@ def _autocorrelations(x: np.ndarray, most: int) -> np.ndarray:
     power = np.abs(np.fft.rfft(x, size)) ** 2
     sums = np.fft.irfft(power, size)[:, : most + 1]
     return sums / (n - np.arange(most + 1)) * n / np.maximum(sums[:, :1], 1e-300)
+
+
+def mean_differences(
+    y: np.ndarray, parts: np.ndarray, series: np.ndarray, rows: np.ndarray, *, lag: int
+) -> np.ndarray:
+    """Return the mean absolute difference of values ``lag`` steps apart, of each series and column.
+
+    Args:
+        y: ``(N, M)``, NaN where unknown, the steps of all series one below the other.
+        parts, series: ``(N,)``, the part and the number of the series that each step belongs to.
+        rows: ``(N,)`` bool, True at steps that count.
+        lag: in steps; no difference reaches from one part into another.
+
+    Returns:
+        ``(S, M)``, NaN where there is none, or nothing changes.
+    """
+    pairs = rows[lag:] & rows[:-lag] & (parts[lag:] == parts[:-lag])
+    differences, of = np.abs(y[lag:] - y[:-lag])[pairs], series[lag:][pairs]
+    found = np.full((series.max() + 1, y.shape[1]), np.nan)
+    order = np.argsort(of, kind="stable")
+    numbers, starts = np.unique(of[order], return_index=True)
+    for number, mine in zip(numbers, np.split(differences[order], starts[1:])):
+        known = np.isfinite(mine).any(0)
+        found[number] = np.nanmean(np.where(known, mine, 0), 0)
+    found[~(found > 0)] = np.nan
+    return found

@@ -30,7 +30,7 @@ class Tables(Reader):
     title = "tables"
     rank = -1
     sections = {
-        "tables that are forecast": ("context", "horizon", "quantiles", "known", "calendar"),
+        "tables that are forecast": ("context", "horizon", "quantiles", "known", "calendar", "reach_back"),
         "tables whose rows or groups are classified or regressed": (
             "text",
             "length",
@@ -67,6 +67,7 @@ class Tables(Reader):
         quantiles: float | Sequence[float] | None = None,
         known: str | Sequence[str] | None = None,
         calendar: bool | None = None,
+        reach_back: bool | None = None,
         length: int | None = None,
         class_weights: Literal["balanced"] | None = None,
         holdout: Literal["time", "last"] | None = None,
@@ -102,6 +103,8 @@ class Tables(Reader):
             known: columns that are known of the future too, such as promotions that are planned; predictions need them
                 in rows after the last known value of the target.
             calendar: take the hour of the day, the day of the week and the day of the year for inputs, known ahead.
+            reach_back: let the window before a forecast of a split lie in the split before, as is usual in published
+                comparisons; by default no value is in two splits.
             length: bytes in a window of text, or the most bytes taken of each text, or rows of each group.
             class_weights: "balanced" weighs the loss of each class by the inverse of its frequency in training.
             holdout: the events that are asked in validation and test: ``"time"``, those after two moments, by default
@@ -130,7 +133,7 @@ class Tables(Reader):
             "target": target, "kind": kind, "date": date, "date_format": date_format, "dayfirst": dayfirst, "tz": tz,
             "group": group, "text": text, "keep": keep, "category": category, "drop": drop, "context": context,
             "horizon": horizon, "length": length, "class_weights": class_weights, "holdout": holdout,
-            "known": known, "calendar": calendar,
+            "known": known, "calendar": calendar, "reach_back": reach_back,
             "quantiles": [quantiles] if isinstance(quantiles, int | float) else quantiles,
         }  # fmt: skip
         table = READ[suffix_of(path)](path, convention)
