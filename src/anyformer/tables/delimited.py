@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from anyformer.errors import DataError
 from anyformer.tables.formats import binary_kind, text_format
+from anyformer.tables.literal_quotes import with_literal_quotes
 from anyformer.tables.packed import content
 from anyformer.tables.separators import (
     SAMPLE,
@@ -119,6 +120,7 @@ def read_cells(path: Path) -> Cells:
     comments = above - (declared is not None)
     if comments:
         remarks.append(f"{comments} lines of comments above the names of the columns are left out")
+    text = with_literal_quotes(text, remarks)
     with _long_fields():
         try:
             separator, names, columns = _read(path, text, declared, above, remarks)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,10 @@ from anyformer.tasks.pair_encoding import STOP, TOKENS, as_tokens
 
 NEAREST = 50
 """Training sources whose distance is measured: those that share most n-grams."""
+SEARCHED = 20_000
+"""The most training sources among which the nearest is looked for."""
+ROWS = 16
+"""Sources that are looked up at a time, so that memory stays small."""
 
 
 class Writer(Reference):
@@ -96,8 +99,8 @@ class FrequentTarget(Writer):
 class Dictionary(Writer):
     """The target of the equal, or else of the nearest, training source.
 
-    The nearest is that of the fewest edits among the :data:`NEAREST` which share most 1- to 3-grams of characters with
-    it; of equally near ones, the first by the alphabet.
+    The nearest is that of the fewest edits among the :data:`NEAREST` which share most 2- and 3-grams of characters with
+    it, out of :data:`SEARCHED` spread evenly; of equally near ones, the first by the alphabet.
     """
 
     def __init__(self, sources: Sequence[str], targets: Sequence[str]) -> None:
@@ -113,21 +116,28 @@ class Dictionary(Writer):
             source: min(found, key=lambda text: (-found[text], text))
             for source, found in sorted(counts.items())
         }
-        self.sources = np.array(list(self.known), dtype=object)
-        self.grams = CountVectorizer(analyzer="char", ngram_range=(1, 3), lowercase=False)
-        self.table = self.grams.fit_transform(self.sources)
+        every = np.unique(np.linspace(0, len(self.known) - 1, min(SEARCHED, len(self.known))).astype(int))
+        self.sources = np.array(list(self.known), dtype=object)[every]
+        self.grams = CountVectorizer(analyzer="char", ngram_range=(2, 3), preprocessor=_within_blanks)
+        self.table = self.grams.fit_transform(self.sources).T.tocsr()
 
     def texts(self, sources: list[str]) -> list[str]:
         """Return the targets of the nearest sources."""
-        shared = self.grams.transform(sources) @ self.table.T
-        return [
-            self.known[text] if text in self.known else self.known[self._nearest(text, shared[row])]
-            for row, text in enumerate(sources)
-        ]
+        new = [text for text in dict.fromkeys(sources) if text not in self.known]
+        nearest: dict[str, str] = {}
+        for start in range(0, len(new), ROWS):
+            part = new[start : start + ROWS]
+            shared = (self.grams.transform(part) @ self.table).toarray()
+            nearest |= {text: self._nearest(text, counts) for text, counts in zip(part, shared, strict=True)}
+        return [self.known[nearest.get(text, text)] for text in sources]
 
-    def _nearest(self, text: str, shared: Any) -> str:
-        counts = shared.toarray()[0]
+    def _nearest(self, text: str, counts: np.ndarray) -> str:
         order = np.sort(np.argsort(-counts, kind="stable")[:NEAREST])
         near = self.sources[order].tolist()
         found: str = near[int(np.argmin(edits(text, near)))]
         return found
+
+
+def _within_blanks(text: str) -> str:
+    """Return a text whose first and last character are in n-grams of their own."""
+    return f" {text} "

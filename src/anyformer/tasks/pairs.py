@@ -78,9 +78,12 @@ class PairTask(Task):
         self._encoding = encoding.model_copy(update={"source_length": sizes[0], "target_length": sizes[1]})
         self.texts = (list(sources), list(targets))
         self._note_cut(names, (cut_x, cut_y), sizes)
-        keys, self._cluster = np.unique(np.array(self.texts[0], dtype=object), return_inverse=True)
-        self._note_several(len(keys))
-        parts = [np.array(self.texts[0], dtype=object)]
+        read = np.array(
+            [row.tobytes() for row in self._x], dtype=object
+        )  # texts may be equal as far as they are read
+        self._cluster = np.unique(read, return_inverse=True)[1]
+        self._note_several()
+        parts = [read]
         self._rows = (
             split_alike(parts, None, None, seed, name)
             if split is None
@@ -107,10 +110,10 @@ class PairTask(Task):
                     f"{what}"
                 )
 
-    def _note_several(self, different: int) -> None:
+    def _note_several(self) -> None:
         """Add remarks on equal pairs, and on equal sources with different targets."""
         sources, targets = self.texts
-        pairs = len(set(zip(sources, targets, strict=True)))
+        pairs, different = len(set(zip(sources, targets, strict=True))), len(set(self._cluster.tolist()))
         if pairs < len(sources):
             self._remarks.append(f"{len(sources) - pairs} of {len(sources)} pairs repeat others")
         if different < pairs:
