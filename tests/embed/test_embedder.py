@@ -62,6 +62,17 @@ def test_models_of_fields_are_saved_with_their_order(shape: str, tmp_path: Path)
     assert torch.equal(again(values), model(values))
 
 
+def test_a_table_of_its_own_width() -> None:
+    facts = StreamFacts(fields=[Field(name="many", size=500), Field(name="few", size=5)])
+    embed = create_embedder("field_sum", facts, 32, rank=8)
+    assert [tuple(p.shape) for p in embed.parameters()] == [(500, 8), (32, 8), (5, 32)]
+    values = facts.example(64, 20)
+    scale = embed.fields[0](values["many"]).std() / embed.fields[1](values["few"]).std()
+    assert 0.7 < float(scale) < 1.4
+    with pytest.raises(ValueError, match="rank must be at least 1, got 0"):
+        create_embedder("field_sum", facts, 32, rank=0)
+
+
 def test_one_way_in() -> None:
     with pytest.raises(ValueError, match="num_outputs must be given for a model of features or fields"):
         create_model("mamba", stream={"fields": FIELDS})

@@ -152,7 +152,7 @@ class TestRows:
             {"kind": "regress", "holdout": "last"},
             "holdout does not apply to other tables.*kind='next' asks for the next",
         ),
-        ({"kind": "nxt"}, "kind must be one of 'forecast', 'classify', 'regress', 'next', got 'nxt'"),
+        ({"kind": "nxt"}, "kind must be one of .*'next'.*, got 'nxt'; did you mean 'next'"),
         ({"group": "usr"}, "group: .* has no column 'usr'; did you mean 'user'"),
         ({"holdout": "last", "split": "split"}, "group: .* has no column|split: .* has no column 'split'"),
         ({"keep": "item"}, "keep: column 'item' of .* is no input, but a target"),

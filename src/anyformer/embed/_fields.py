@@ -17,7 +17,17 @@ bias have a variance of 1/3 each, so that all fields begin with the same weight.
 
 
 class FieldVectors(Embedder):
-    """An embedder that gives each field vectors of its own and joins them."""
+    """An embedder that gives each field vectors of its own and joins them.
+
+    Args:
+        rank: width of the tables of categories with more values than that, whose rows are then mapped to D (Lan et al.
+            2020, section 3.1); by default D itself.
+    """
+
+    class Options(Embedder.Options):
+        rank: int | None = None
+
+    options: Options
 
     def __init__(
         self,
@@ -27,9 +37,11 @@ class FieldVectors(Embedder):
         **options: Any,
     ) -> None:
         super().__init__(facts, dim, known, **options)
-        known = known or {}
+        known, rank = known or {}, self.options.rank
+        if rank is not None and rank < 1:
+            raise ValueError(f"rank must be at least 1, got {rank}")
         self.fields = nn.ModuleList(
-            known[field] if field in known else _field_module(field, dim) for field in facts.fields
+            known[field] if field in known else _field_module(field, dim, rank) for field in facts.fields
         )
 
     @property
@@ -46,11 +58,16 @@ class FieldVectors(Embedder):
         raise NotImplementedError
 
 
-def _field_module(field: Field, dim: int) -> nn.Module:
+def _field_module(field: Field, dim: int, rank: int | None) -> nn.Module:
     """One vector a category, or a linear map of the numbers."""
     if field.size is None:
         assert field.width is not None
         return Linear(field.width, dim)
-    embed = nn.Embedding(field.size, dim)
+    factored = rank is not None and field.size > rank
+    embed = nn.Embedding(field.size, rank if rank is not None and factored else dim)
     nn.init.normal_(embed.weight, std=SCALE)
-    return embed
+    if rank is None or not factored:
+        return embed
+    up = Linear(rank, dim, bias=False)
+    nn.init.normal_(up.weight, std=rank**-0.5)  # the vectors keep their scale
+    return nn.Sequential(embed, up)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
 import pytest
 from fakes import request
 
@@ -9,7 +11,7 @@ from anyformer.compare import compare, resume
 from anyformer.compare.plan.make import make_plan
 from anyformer.compare.plan.names import named_models
 from anyformer.compare.plan.sizes import _flops as flops
-from anyformer.compare.plan.sizes import common_size, plan_candidate
+from anyformer.compare.plan.sizes import common_size, plan_candidate, with_tables
 from anyformer.models import load_spec, match_parameters
 from anyformer.tasks import create_task
 from anyformer.train import model_for
@@ -58,6 +60,36 @@ def test_a_size_of_our_choosing_suits_the_coarsest_widths():
     assert 0.9 < size / 20_000 < 1.1
     for spec in specs:
         match_parameters(spec, size, **io_for(task))
+
+
+def test_tables_of_a_catalogue_have_one_width_and_bodies_are_matched(tmp_path):
+    """With 3,000 items, bodies of any size would match within 2% of all parameters."""
+    draw = np.random.default_rng(0)
+    log = pd.DataFrame({"user": np.repeat(np.arange(200), 40), "item": draw.integers(3000, size=8000)})
+    log.to_csv(tmp_path / "log.csv", index=False)
+    options = {"kind": "next", "group": "user"}
+    task = create_task(tmp_path / "log.csv", target="item", **options)
+    models = named_models("transformer, mamba, [lstm]*2, transformer embed=field_sum(rank=16)")
+    plan = make_plan(request(), [(task, None, "item", options)], models).tasks[0]
+    items = task.objective.num_outputs
+    assert plan.tables == 64 * (2 * items + 2) + items and plan.wanted > plan.tables
+    *held, own = plan.candidates
+    for candidate in held:
+        assert not candidate.problem
+        rest = (candidate.parameters - plan.tables) / (plan.wanted - plan.tables)
+        assert abs(rest - 1) <= 0.02
+        model = model_for(task, candidate.spec)
+        assert (
+            model.embed.fields[0][0].weight.numel() + sum(p.numel() for p in model.head.up.parameters())
+            == plan.tables
+        )
+    assert own.spec["embed"]["options"] == {"rank": 16} and own.spec["head"]["name"] == "linear"
+
+
+def test_small_tables_stay_with_the_model():
+    task = create_task("recall")
+    specs = {"mamba": load_spec("mamba")}
+    assert with_tables(task, specs, 10) == (specs, 0)
 
 
 def test_flops_match():

@@ -25,6 +25,7 @@ from anyformer.compare.plan.sizes import (
     plan_candidate,
     smallest_fair_size,
     stated_size,
+    with_tables,
 )
 from anyformer.compare.plan.storage_url import masked
 from anyformer.models import ModelSpec
@@ -120,16 +121,20 @@ def _plan_task(
     trust_code: bool,
 ) -> TaskPlan:
     specs = {name: spec_for(task, given, trust_code=trust_code) for name, given in models.items()}
-    wanted = request.parameters or stated_size(task, models, specs)
+    wanted, tables = request.parameters or stated_size(task, models, specs), 0
     if wanted is None:
         tokens = (
             task.batch_size or request.batch_size or default_batch_size(task.sample_length)
         ) * task.sample_length
         speed_up = torch.cuda.is_available()
         wanted = default_parameters(request.budget, runs, tokens, accelerated=speed_up)
-        wanted = common_size(task, specs.values(), max(wanted, smallest_fair_size(task)))
+        specs, tables = with_tables(task, specs, wanted)
+        wanted = wanted + tables if tables else max(wanted, smallest_fair_size(task))
+        wanted = common_size(task, specs.values(), wanted, tables)
     givens = {name: str(given) for name, given in models.items()}
-    made = _plan_at_size(task, specs, givens, wanted, hold=request.hold, batch_size=request.batch_size)
+    made = _plan_at_size(
+        task, specs, givens, wanted, tables, hold=request.hold, batch_size=request.batch_size
+    )
     made.source, made.target, made.options = source, target, options
     made.data = Fingerprint(files=files_of(source, made.code), sample=sample_of_task(task))
     return made
@@ -139,7 +144,9 @@ def plan_again(plan: Plan, planned: TaskPlan, task: Task, data: Fingerprint) -> 
     """Make the plan of a task on changed data: candidates of the same size, and no decision made yet."""
     specs = {c.name: ModelSpec.model_validate(c.asked) for c in planned.candidates}
     givens = {c.name: c.given for c in planned.candidates}
-    made = _plan_at_size(task, specs, givens, planned.wanted, hold=plan.hold, batch_size=plan.batch_size)
+    made = _plan_at_size(
+        task, specs, givens, planned.wanted, planned.tables, hold=plan.hold, batch_size=plan.batch_size
+    )
     kept = {"source", "target", "options", "share", "name"}
     return made.model_copy(update={**planned.model_dump(include=kept), "data": data})
 
@@ -149,6 +156,7 @@ def _plan_at_size(
     specs: Mapping[str, ModelSpec],
     givens: Mapping[str, str],
     wanted: int,
+    tables: int,
     *,
     hold: Hold,
     batch_size: int | None,
@@ -159,15 +167,17 @@ def _plan_at_size(
         name=task.name,
         source=None,
         candidates=[
-            plan_candidate(task, name, givens[name], spec, wanted, goal) for name, spec in specs.items()
+            plan_candidate(task, name, givens[name], spec, wanted, goal, tables)
+            for name, spec in specs.items()
         ],
         batch_size=batch_size,
         tokens=batch_size * task.sample_length,
         eval_size=default_eval_size(batch_size, task.size("test")),
-        learning_rates=start_for(wanted),
+        learning_rates=start_for(wanted - tables),
         split_items={split: task.size(split) for split in ("valid", "test")},
         longer=[length / task.train_length for length in task.lengths],
         wanted=wanted,
+        tables=tables,
         target_parameters=wanted if hold == "parameters" else None,
     )
 

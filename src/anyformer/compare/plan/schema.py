@@ -117,6 +117,8 @@ class TaskPlan(Record):
     """Test lengths beyond the trained one, as multiples of it."""
     wanted: int = 0
     """Number of parameters for which the sizes are solved."""
+    tables: int = 0
+    """Those among them in tables of the data's values, whose width is the same in all candidates."""
     target_parameters: int | None = None
     data: Fingerprint = Field(default_factory=Fingerprint)
     rounds: Rounds | None = None

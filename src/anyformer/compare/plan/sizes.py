@@ -12,12 +12,15 @@ from anyformer.compare.plan.schema import PlannedCandidate
 from anyformer.compare.results.failures import explain
 from anyformer.models import ModelSpec, match_parameters
 from anyformer.models.size import count_parameters, flops_per_token, nearest_size
+from anyformer.models.spec import PartSpec
 from anyformer.schema import InputFacts
 from anyformer.tasks import Task
 from anyformer.train import model_for
 from anyformer.train.models import io_for
 
 TOLERANCE = 0.02
+TABLE_WIDTH = 64
+"""Width of the tables whose rows are values of the data, where they would be most of a model."""
 
 
 def stated_size(task: Task, models: Mapping[str, Model], specs: Mapping[str, ModelSpec]) -> int | None:
@@ -34,12 +37,14 @@ def stated_size(task: Task, models: Mapping[str, Model], specs: Mapping[str, Mod
     return None
 
 
-def common_size(task: Task, specs: Iterable[ModelSpec], wanted: int) -> int:
+def common_size(task: Task, specs: Iterable[ModelSpec], wanted: int, tables: int = 0) -> int:
     """Return a size near the wanted one that the candidate with the coarsest steps of size has exactly.
 
-    The others, whose sizes grow in finer steps with the width, can then be matched to it.
+    The others, whose sizes grow in finer steps with the width, can then be matched to it. ``tables`` are the parameters
+    in it that no width changes.
     """
-    size, farthest = wanted, TOLERANCE / 2
+    rest = 1 - tables / wanted
+    size, farthest = wanted, rest * TOLERANCE / 2
     for spec in specs:
         try:
             found = count_parameters(
@@ -48,7 +53,7 @@ def common_size(task: Task, specs: Iterable[ModelSpec], wanted: int) -> int:
         except ValueError:
             continue  # it cannot be built at all; planning it reports that
         away = abs(found / wanted - 1)
-        if farthest < away < 0.5:
+        if farthest < away < 0.5 * rest:
             size, farthest = found, away
     return size
 
@@ -65,8 +70,38 @@ def smallest_fair_size(task: Task) -> int:
     return 2 * 32 * rows
 
 
+def with_tables(task: Task, specs: Mapping[str, ModelSpec], rest: int) -> tuple[dict[str, ModelSpec], int]:
+    """Return specs whose tables have one width, and the parameters in these; 0 if the tables stay as they are.
+
+    Tables of a catalogue would be nearly all parameters of every candidate, so that bodies of very different sizes
+    matched. They get the width ``TABLE_WIDTH`` in all candidates, with linear maps to the width of the body, so that
+    the ``rest`` of the parameters can be matched. Specs with a head or an embedder of their own stay.
+    """
+    if not task.objective.asked_only or task.stream is None or smallest_fair_size(task) <= rest:
+        return dict(specs), 0
+    changes = {
+        "embed": PartSpec(name="field_sum", options={"rank": TABLE_WIDTH}),
+        "head": PartSpec(name="low_rank", options={"rank": TABLE_WIDTH}),
+    }
+    found = {
+        name: spec.model_copy(update=changes)
+        if spec.embed is None and spec.head == PartSpec(name="linear")
+        else spec
+        for name, spec in specs.items()
+    }
+    rows = sum(field.size or 0 for field in task.stream.fields if (field.size or 0) > TABLE_WIDTH)
+    outputs = task.objective.num_outputs
+    return found, TABLE_WIDTH * (rows + outputs) + outputs
+
+
 def plan_candidate(
-    task: Task, name: str, given: str, spec: ModelSpec, wanted: int, flops: float | None
+    task: Task,
+    name: str,
+    given: str,
+    spec: ModelSpec,
+    wanted: int,
+    flops: float | None,
+    tables: int = 0,
 ) -> PlannedCandidate:
     """Return the candidate at its solved width, or with the problem that prevents it.
 
@@ -75,10 +110,12 @@ def plan_candidate(
         spec: before its size is solved.
         wanted: number of parameters.
         flops: FLOPs for a token to match instead of the parameters, if not None.
+        tables: parameters that all have in tables (:func:`with_tables`); the others are matched.
     """
     try:
         if flops is None:
-            sized = match_parameters(spec, wanted, tolerance=TOLERANCE, **io_for(task))
+            tolerance = TOLERANCE * (1 - tables / wanted)
+            sized = match_parameters(spec, wanted, tolerance=tolerance, **io_for(task))
         else:
             sized = _match_flops(task, spec, wanted, flops)
         model = model_for(task, sized)

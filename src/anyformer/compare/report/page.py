@@ -205,7 +205,11 @@ def _equal(result: TaskResult, results: Results) -> list[tuple[str, str]]:
     settings, machine = result.settings, results.machine
     held = "parameters, within 2%" if settings.hold == "parameters" else "FLOPs for one token, within 2%"
     if settings.target_parameters and settings.hold == "parameters":
-        held += f" of {words.count(settings.target_parameters)}"
+        held += f" of {words.count(settings.target_parameters - settings.tables)}"
+    if settings.tables:
+        held += (
+            f", besides {words.count(settings.tables)} in tables of the data's values, which all have alike"
+        )
     tokens = settings.steps * settings.batch_size * (result.task.source_length + result.task.train_length)
     rates = words.join([_rate(value) for value in settings.learning_rates])
     if settings.ladder:

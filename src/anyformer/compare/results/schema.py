@@ -64,6 +64,8 @@ class Settings(Record):
     search: str = ""
     schedule: str = ""
     target_parameters: int | None = None
+    tables: int = 0
+    """Parameters in tables of the data's values, which all candidates have alike."""
 
 
 class Machine(Record):

@@ -89,6 +89,7 @@ def _settings(plan: Plan, task_plan: TaskPlan) -> Settings:
         search=SEARCH,
         schedule=SCHEDULE,
         target_parameters=task_plan.target_parameters,
+        tables=task_plan.tables,
     )
 
 
