@@ -374,8 +374,11 @@ class TestQuantiles:
         two = opened(tmp_path, daily(other=wave(400, 5)), ["y", "other"], quantiles=[0.1, 0.9])
         assert two.metric.info.name == "scaled quantile loss"
         assert two.objective.num_outputs == two.horizon * 2 * 2 and two.describe()["quantiles"] == [0.1, 0.9]
+        assert [metric.id for metric in one.beside] == ["coverage", "mae"]
+        assert [metric.id for metric in two.beside] == ["coverage"]
+        assert opened(tmp_path, daily()).beside == ()
         one.rank_by("mae")
-        assert one.metric.info.name == "MAE"
+        assert one.metric.info.name == "MAE" and [metric.id for metric in one.beside] == ["coverage"]
         with pytest.raises(ValueError, match="metric: nothing is ranked by 'coverage'"):
             one.rank_by("coverage")
 

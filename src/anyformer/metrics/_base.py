@@ -25,6 +25,7 @@ class MetricInfo(BaseModel):
         best: the best value that can be expected, if known.
         limits: the lowest and highest possible value.
         places: decimal places displayed; None for four significant digits.
+        ranks: False if a better value does not make better answers.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
@@ -35,6 +36,7 @@ class MetricInfo(BaseModel):
     best: float | None = None
     limits: Limits = (-math.inf, math.inf)
     places: int | None = None
+    ranks: bool = True
 
     @model_validator(mode="before")
     @classmethod
@@ -111,6 +113,7 @@ class Metric(ABC):
             best=end if math.isfinite(end) else None,
             limits=cls.limits,
             places=cls.places,
+            ranks=cls.ranks,
         )
 
     @classmethod

@@ -262,6 +262,7 @@ class Task(ABC):
                     f"split, as one of the classes is not among them; choose another {option('metric')}"
                 )
         self.metric = metric
+        self.beside = tuple(one for one in self.beside if one.id != metric.id)
 
     def decode(self, model: SequenceModel, batch: Batch) -> Tensor:
         """Return what a model writes for a batch, for metrics that decode.

@@ -11,7 +11,7 @@ import torch
 
 from anyformer.errors import DataError
 from anyformer.heads import Pool
-from anyformer.metrics import create_metric
+from anyformer.metrics import create_metric, list_metrics
 from anyformer.objectives import Forecast, QuantileForecast
 from anyformer.objectives.numeric import check_levels
 from anyformer.questions import Question
@@ -27,6 +27,7 @@ from anyformer.tasks.references import LastValue, SeasonalNaive, WindowMean
 from anyformer.tasks.seasons import find_season, mean_differences
 from anyformer.tasks.steps import Series, Steps
 from anyformer.tasks.subsets import neighbours, stratified_order
+from anyformer.tasks.tree_forecast import TreeForecast
 
 _BLOCKS = 32
 """Number of blocks of time that a split is divided into, if windows are short enough."""
@@ -145,6 +146,10 @@ class ForecastTask(Task):
             self.objective = Forecast(*size, pool)
             metric = "mae" if single else "mase"
         self.metric = create_metric(metric, self.question)
+        beside = [*(["coverage"] if len(levels) > 1 else []), *(["mae"] if len(self.targets) == 1 else [])]
+        beside = [name for name in beside if name != metric and name in list_metrics(self.question)]
+        self.beside = tuple(create_metric(name, self.question) for name in beside)
+        self.beside_items = _MOST_WINDOWS["test"]
         what = ", ".join(self.targets[:3]) + (" ..." if len(self.targets) > 3 else "")
         asked = f"quantiles of {what}" if levels else what
         known = ", ".join(self._encoding.covariates.ahead[:3])
@@ -321,7 +326,7 @@ class ForecastTask(Task):
         return replace(self.objective.question, field=field, scaled=True)
 
     def references(self) -> list[Reference]:
-        """Last value, seasonal naive if there is a season, the window's mean, and a linear model."""
+        """Last value, seasonal naive if there is a season, the window's mean, a linear model; trees with covariates."""
         seasonal = []
         if self.season is not None and self.season <= self.context:
             seasonal.append(SeasonalNaive(self._target_index, self.season))
@@ -330,6 +335,7 @@ class ForecastTask(Task):
             *seasonal,
             WindowMean(self._target_index),
             ChannelLinear(self._target_index),
+            *([] if self.stream is None else [TreeForecast(self._target_index)]),
         ]
         levels = self._encoding.levels
         return [ErrorQuantiles(point, levels) for point in points] if levels else list[Reference](points)

@@ -11,7 +11,8 @@ from anyformer.compare.report.beside import beside_columns, beside_rows
 from anyformer.compare.report.page import render
 from anyformer.compare.report.terminal import print_results
 from anyformer.compare.results import Results, TaskResult
-from anyformer.metrics import metric_info
+from anyformer.metrics import create_metric, metric_info
+from anyformer.questions import Question
 
 
 def measured() -> TaskResult:
@@ -47,3 +48,12 @@ def test_both_reports_have_them() -> None:
     out = io.StringIO()
     print_results(synthetic.results(synthetic.task_result()), Console(file=out, width=100))
     assert "Also measured" not in out.getvalue()
+
+
+def test_a_metric_without_a_direction_names_its_best_value() -> None:
+    result = measured()
+    question = Question(kind="quantiles", place="ahead", levels=(0.1, 0.9))
+    result.task.beside = [create_metric("coverage", question).info]
+    result.candidates[0].runs[0].beside = {"coverage": 0.75}
+    result.candidates[0].runs = result.candidates[0].runs[:1]
+    assert beside_columns(result) == ["coverage (best: 0.8)"]

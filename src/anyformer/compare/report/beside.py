@@ -7,6 +7,7 @@ from statistics import fmean
 
 from anyformer.compare.results import TaskResult
 from anyformer.compare.results import formats as words
+from anyformer.metrics import MetricInfo
 
 
 def beside_title(result: TaskResult) -> str:
@@ -18,10 +19,17 @@ def beside_columns(result: TaskResult) -> list[str]:
     """Return the names of the metrics that were measured of any candidate or reference, with their directions."""
     found = {name for values in _values(result).values() for name in values}
     return [
-        f"{words.metric_title(metric)} {'↑' if metric.higher_is_better else '↓'}"
+        f"{words.metric_title(metric)} {_direction(metric)}".rstrip()
         for metric in result.task.beside
         if metric.name in found
     ]
+
+
+def _direction(metric: MetricInfo) -> str:
+    """Return an arrow, or the best value of a metric that has no direction."""
+    if metric.ranks:
+        return "↑" if metric.higher_is_better else "↓"
+    return "" if metric.best is None else f"(best: {metric.best:g})"
 
 
 def beside_rows(result: TaskResult) -> list[tuple[str, list[str]]]:
