@@ -25,6 +25,7 @@ ELSEWHERE = {
     "metrics/*": ("tests/metrics/test_definitions.py", "tests/metrics/test_metrics.py"),
     "mixers/*": ("tests/laws/test_laws.py",),
     "models/nam*.py": ("tests/laws/test_laws.py", "tests/test_registry.py"),
+    "models/given.py": ("tests/models/test_source.py",),
     "models/saved.py": ("tests/models/test_sequence.py", "tests/test_user_code.py"),
     "models/sparse.py": ("tests/laws/test_laws.py",),
     "objectives/base.py": ("tests/objectives/test_objectives.py",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from numbers import Integral
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from anyformer.embed import Embedder, embedding, source_embedding
 from anyformer.heads import Head, Loss, Pool, create_head
 from anyformer.layers.norms import create_norm
 from anyformer.models.build import Backbone, decoder_of, encoder_of
+from anyformer.models.given import Given, check_source, joined_mask
 from anyformer.models.saved import SavedModel
 from anyformer.models.spec import ModelSpec, load_spec
 from anyformer.precision import widen
@@ -278,7 +279,7 @@ class SequenceModel(nn.Module, SavedModel):
         context: Context | None,
         call: Call | None,
         source_call: Call | None,
-    ) -> _Given:
+    ) -> Given:
         """Return what the body reads."""
         h = self._embed(x)
         if (source is None) != (self.source is None):
@@ -288,19 +289,19 @@ class SequenceModel(nn.Module, SavedModel):
                 else "source must be given: the model continues one"
             )
         if source is None:
-            return _Given(h, mask, context)
-        _check_source(source, h, context)
+            return Given(h, mask, context)
+        check_source(source, h, context)
         if self.encoder is not None:
             if source_call is None and call is not None:
                 source_call = Call(losses=call.losses, notes=call.notes)
-            return _Given(h, mask, self.encode(source, call=source_call))
+            return Given(h, mask, self.encode(source, call=source_call))
         if positions is not None:
             raise ValueError(
                 "positions must be None in a stack with a source, which numbers the elements of both"
             )
         before = self._embed_source(source)
-        return _Given(
-            torch.cat([before, h], 1), _joined_mask(source.mask, mask, before, h), context, before.shape[1]
+        return Given(
+            torch.cat([before, h], 1), joined_mask(source.mask, mask, before, h), context, before.shape[1]
         )
 
     def _embed(self, x: Tensor | Values) -> Tensor:
@@ -315,47 +316,6 @@ class SequenceModel(nn.Module, SavedModel):
         h = embed(x)
         scaled = self.spec.scale_embeddings and (facts.vocab_size is not None or self.encoder is None)
         return self.embed_norm(h * self.spec.dim**0.5 if scaled else h)
-
-
-class _Given(NamedTuple):
-    """Input of a body: x (B, S + T, D), its mask, the context, and the number S of elements before those of x."""
-
-    x: Tensor
-    mask: Tensor | None
-    context: Context | None
-    before: int = 0
-
-    def own(self, h: Tensor) -> Tensor:
-        """The elements (B, T, D) of the model's x."""
-        return h[:, self.before :] if self.before else h
-
-
-def _check_source(source: Stream, x: Tensor, context: Context | None) -> None:
-    if not isinstance(source, Stream):
-        raise ValueError(f"source must be an anyformer.schema.Stream, got {type(source).__name__}")
-    if context is not None:
-        raise ValueError("context must be None for a model with a source")
-    first = source.inputs if isinstance(source.inputs, Tensor) else next(iter(source.inputs.values()))
-    if first.shape[0] != x.shape[0]:
-        raise ValueError(f"source must have as many samples as x, {x.shape[0]}, got {first.shape[0]}")
-
-
-def _joined_mask(before: Tensor | None, mask: Tensor | None, source: Tensor, x: Tensor) -> Tensor | None:
-    """The mask (B, S + T) of a source (B, S, D) with x (B, T, D) behind it."""
-    if before is None and mask is None:
-        return None
-    kind = (mask if before is None else before).dtype  # type: ignore[union-attr]
-    if before is None:
-        before = torch.ones(source.shape[:2], dtype=kind, device=x.device)
-    if mask is None:
-        mask = torch.ones(x.shape[:2], dtype=kind, device=x.device)
-    for name, given, of in (("source.mask", before, source), ("mask", mask, x)):
-        if given.shape != of.shape[:2] or given.dtype != kind:
-            raise ValueError(
-                f"{name} must have shape {tuple(of.shape[:2])} and the dtype of the other mask, {kind}, got "
-                f"{tuple(given.shape)} {given.dtype}"
-            )
-    return torch.cat([before, mask], 1)
 
 
 def create_model(

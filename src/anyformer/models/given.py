@@ -1,0 +1,53 @@
+"""A source and the inputs behind it, as a body reads them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from anyformer.contract import Context
+from anyformer.schema import Stream
+
+
+class Given(NamedTuple):
+    """Input of a body: x (B, S + T, D), its mask, the context, and the number S of elements before those of x."""
+
+    x: Tensor
+    mask: Tensor | None
+    context: Context | None
+    before: int = 0
+
+    def own(self, h: Tensor) -> Tensor:
+        """The elements (B, T, D) of the model's x."""
+        return h[:, self.before :] if self.before else h
+
+
+def check_source(source: Stream, x: Tensor, context: Context | None) -> None:
+    """Raise ``ValueError`` unless ``source`` is one for the embedded x (B, T, D)."""
+    if not isinstance(source, Stream):
+        raise ValueError(f"source must be an anyformer.schema.Stream, got {type(source).__name__}")
+    if context is not None:
+        raise ValueError("context must be None for a model with a source")
+    first = source.inputs if isinstance(source.inputs, Tensor) else next(iter(source.inputs.values()))
+    if first.shape[0] != x.shape[0]:
+        raise ValueError(f"source must have as many samples as x, {x.shape[0]}, got {first.shape[0]}")
+
+
+def joined_mask(before: Tensor | None, mask: Tensor | None, source: Tensor, x: Tensor) -> Tensor | None:
+    """The mask (B, S + T) of a source (B, S, D) with x (B, T, D) behind it."""
+    if before is None and mask is None:
+        return None
+    kind = (mask if before is None else before).dtype  # type: ignore[union-attr]
+    if before is None:
+        before = torch.ones(source.shape[:2], dtype=kind, device=x.device)
+    if mask is None:
+        mask = torch.ones(x.shape[:2], dtype=kind, device=x.device)
+    for name, given, of in (("source.mask", before, source), ("mask", mask, x)):
+        if given.shape != of.shape[:2] or given.dtype != kind:
+            raise ValueError(
+                f"{name} must have shape {tuple(of.shape[:2])} and the dtype of the other mask, {kind}, got "
+                f"{tuple(given.shape)} {given.dtype}"
+            )
+    return torch.cat([before, mask], 1)
