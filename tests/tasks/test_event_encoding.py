@@ -57,6 +57,16 @@ def test_the_likeliest_items_are_told(tmp_path: Path) -> None:
     assert encoding.with_options({"top": 50}).kept(logits).shape == (4, 20, 2)
 
 
+def test_items_that_a_user_had_are_not_told(tmp_path: Path) -> None:
+    frame = chains(users=40, length=24)
+    encoding = encoding_of(tmp_path, frame, only_new=True, length=3).with_options({"top": 5})
+    unseen = read_unseen(encoding, tmp_path / "log.csv")
+    table = answers(encoding, unseen, encoding.kept(unseen.batch.allowed(torch.randn(40, 1, 20)), None))
+    had = frame.groupby("user")["item"].agg(set)
+    told = table[table["p"] > 0].groupby("user")["item"].agg(set)
+    assert all(not told[user] & had[user] for user in told.index) and len(told) == 40
+
+
 def test_columns_of_these_names_stay_apart(tmp_path: Path) -> None:
     frame = chains(users=40).rename(columns={"user": "rank", "item": "p"})
     task = open_data(saved(tmp_path, frame), "p", kind="next", group="rank")

@@ -117,6 +117,53 @@ class TestSamples:
         assert bool((numbers[..., 1][~known] == 0).all())
 
 
+class TestOnlyNew:
+    def test_items_that_a_user_had_are_neither_asked_nor_ranked(self, tmp_path: Path) -> None:
+        frame = chains(users=40, items=20, length=24)  # a permutation has short cycles: items come again
+        every, task = opened(tmp_path, frame), opened(tmp_path, frame, only_new=True)
+        codes, log = task._fields["item"] - 2, task.log
+        for split in SPLITS:
+            asked = [
+                place
+                for place in log.asked(split)
+                if codes[place] not in codes[log.starts[log.users[place]] : place]
+            ]
+            assert (
+                task.describe()["events asked"][split] == len(asked) < every.describe()["events asked"][split]
+            )
+            targets = torch.cat(
+                [batch.targets[batch.targets != IGNORED] for batch in task.eval_batches(split, 7)]
+            )
+            assert targets.tolist() == codes[asked].tolist()
+        batch = next(task.eval_batches("test", 100))
+        answers = batch.allowed(torch.zeros(*batch.targets.shape, 20))
+        for row, column in (batch.targets != IGNORED).nonzero().tolist():
+            place = task._samples["test"].begin[row] + int(batch.at[row, column]) + 1
+            had = set(codes[log.starts[log.users[place]] : place].tolist())
+            gone = answers[row, column] == -torch.inf
+            assert set(gone.nonzero()[:, 0].tolist()) == had and not gone[batch.targets[row, column]]
+
+    def test_the_share_that_repeats_is_said(self, tmp_path: Path) -> None:
+        frame = chains(users=40)
+        notes = " ".join(opened(tmp_path, frame).notes())
+        assert (
+            "% of the events in test repeat an item that their user had before" in notes
+            and "only_new=True" in notes
+        )
+        assert "only_new" not in " ".join(opened(tmp_path, frame, only_new=True).notes())
+
+    def test_references_and_models_are_measured_alike(self, tmp_path: Path) -> None:
+        task = opened(tmp_path, chains(users=60, items=30), only_new=True, metric="mrr")
+        last = next(one for one in task.references() if one.name == "last item").fit(task)
+        popular = next(one for one in task.references() if one.name == "popularity").fit(task)
+        assert score_reference(last, task) == pytest.approx(
+            score_reference(popular, task)
+        )  # the last one is excluded
+        trainer = Trainer(model_for(task, "hgrn2 dim=16"), task, TrainConfig(steps=2), device="cpu")
+        trainer.run()
+        assert np.isfinite(trainer.evaluate("test", with_loss=True).value)
+
+
 @pytest.mark.parametrize("mixer", MIXERS)
 def test_mixers_of_all_kinds_run(tmp_path: Path, mixer: str) -> None:
     task = opened(tmp_path, chains(users=30))

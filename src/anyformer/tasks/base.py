@@ -46,6 +46,7 @@ class Batch:
         difference: of forecasts, see :class:`anyformer.questions.Target`.
         source: the sequence that the inputs continue, such as a sentence to be translated.
         side: side inputs (:class:`anyformer.info.SideInput`) by name, for models with mixers that take them.
+        excluded: ``(B, N, L)`` int64, classes that are no answers at the elements ``at``, -1 for none.
         elements: ``(N, 2)`` int64, the sample and the element of each of N targets, where they are of elements and not
             of samples; ``len(batch)`` and slices are then of targets, and the inputs stay whole.
     """
@@ -60,6 +61,7 @@ class Batch:
     side: Mapping[str, Tensor] = field(default_factory=dict, kw_only=True)
     at: Tensor | None = field(default=None, kw_only=True)
     elements: Tensor | None = field(default=None, kw_only=True)
+    excluded: Tensor | None = field(default=None, kw_only=True)
 
     @property
     def x(self) -> Tensor:
@@ -92,6 +94,15 @@ class Batch:
         """True at elements whose class is asked for, ``(B, T)``; None if targets are one a sample, or numbers."""
         classes = self.targets.dim() == 2 and not self.targets.is_floating_point()
         return self.targets != IGNORED if classes else None
+
+    def allowed(self, answers: Tensor) -> Tensor:
+        """Return answers ``(B, N, C)`` for metrics with a score of minus infinity for the classes that are excluded."""
+        if self.excluded is None:
+            return answers
+        last = answers.shape[-1]  # a further class, which takes those that are none
+        places = torch.where(self.excluded < 0, last, self.excluded)
+        further = torch.cat([answers, torch.zeros_like(answers[..., :1])], -1)
+        return further.scatter_(-1, places, -torch.inf)[..., :-1]
 
     @property
     def target(self) -> Target:

@@ -38,6 +38,7 @@ class Choices:
     reach_back: bool | None = None
     length: int | None = None
     holdout: str | None = None
+    only_new: bool | None = None
     split: str | None = None
     class_weights: str | None = None
     convention: Convention = field(default_factory=Convention)

@@ -74,7 +74,7 @@ def evaluate(
     for batch in task.eval_batches(split, batch_size, length=length, index=index):
         batch = batch.to(device)
         outputs = predict(batch)
-        answers = outputs if head is None else head.answer(outputs, batch.asked)
+        answers = batch.allowed(outputs if head is None else head.answer(outputs, batch.asked))
         items_of_batches.append(task.metric.measure(answers, batch.target))
         if with_loss:
             if head is None:
@@ -114,7 +114,7 @@ def evaluate_beside(
     for batch in task.eval_batches("test", batch_size, index=index):
         batch = batch.to(device)
         decoded = decode(batch) if any(metric.decodes for metric in task.beside) else None
-        outputs = predict(batch)
+        outputs = batch.allowed(predict(batch))
         for metric in task.beside:
             told = decoded if metric.decodes else outputs
             if told is not None:

@@ -20,7 +20,7 @@ from anyformer.tables.files import read_table
 from anyformer.tables.timeaxis import as_written, axis_again
 from anyformer.tables.writing import significant
 from anyformer.tasks.base import Batch
-from anyformer.tasks.categories import Category
+from anyformer.tasks.categories import FIRST, Category
 from anyformer.tasks.categorycolumns import texts_of
 from anyformer.tasks.encoding import NUMBERS, DataLayout, Encoding, Standard, as_tensors
 from anyformer.tasks.eventlog import gaps_of, in_order
@@ -34,6 +34,7 @@ class EventEncoding(Encoding):
         item: the items; those with a code can be told.
         standard: encodes the numbers, the last of which is the gap if there are dates; None if there are none.
         categories: encode the other categories.
+        only_new: tell items alone that the user has not had.
         top: number of items told of each user.
     """
 
@@ -44,6 +45,7 @@ class EventEncoding(Encoding):
     item: Category
     standard: Standard | None = None
     categories: list[Category] = []
+    only_new: bool = False
     top: int = pydantic.Field(10, ge=1)
 
     @property
@@ -136,11 +138,19 @@ class EventEncoding(Encoding):
 
     def _ends(self, users: np.ndarray, fields: Mapping[str, np.ndarray]) -> Batch:
         """Return the last events of each user, asked at the last."""
-        end = np.searchsorted(users, np.arange(users[-1] + 1), side="right")
-        begin = np.maximum(np.searchsorted(users, np.arange(users[-1] + 1)), end - self.length)
+        starts, end = (
+            np.searchsorted(users, np.arange(users[-1] + 1), side=side) for side in ("left", "right")
+        )
+        begin = np.maximum(starts, end - self.length)
         values, mask = sequences(fields, begin, end, self.length)
         at = torch.from_numpy(end - begin - 1)[:, None]
-        return Batch(as_tensors(values), torch.full_like(at, UNKNOWN), torch.from_numpy(mask), at=at)
+        had = (
+            excluded_before(fields[self.item.name] - FIRST, starts[:, None], end[:, None])
+            if self.only_new
+            else None
+        )
+        targets = torch.full_like(at, UNKNOWN)
+        return Batch(as_tensors(values), targets, torch.from_numpy(mask), at=at, excluded=had)
 
     def kept(self, outputs: Tensor, asked: Tensor | None = None) -> Tensor:
         """Return the likeliest items of each user, and their probabilities: ``(B, top, 2)`` float64."""
@@ -174,3 +184,10 @@ def sequences(
         taken[~mask] = 0
         found[name] = taken
     return found, mask
+
+
+def excluded_before(classes: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> torch.Tensor:
+    """Return the classes of the events from ``starts`` to before ``ends`` ``(B, N)``: ``(B, N, L)``, -1 for none."""
+    places = starts[..., None] + np.arange(max(1, int((ends - starts).max())))
+    there = places < ends[..., None]
+    return torch.from_numpy(np.where(there, np.maximum(classes[np.where(there, places, 0)], -1), -1))

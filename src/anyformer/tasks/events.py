@@ -70,6 +70,7 @@ def open_events(table: Table, choices: Choices, groups: pd.Series, remarks: list
         user=" and ".join(choices.groups),
         layout=layout,
         marks=marks,
+        only_new=bool(choices.only_new),
         name=path.stem,
         seed=choices.seed,
         facts={

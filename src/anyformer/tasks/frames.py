@@ -40,7 +40,9 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task:
             "tables whose next item is asked", "context", "horizon", "quantiles", "text", "class_weights"
         )
         return open_events(table, choices, groups, remarks)
-    choices.refuse("other tables", "holdout", instead=f"{option('kind', 'next')} asks for the next item")
+    choices.refuse(
+        "other tables", "holdout", "only_new", instead=f"{option('kind', 'next')} asks for the next item"
+    )
     if choices.date is not None or choices.kind in (None, "forecast"):
         dated = find_axis(
             path,

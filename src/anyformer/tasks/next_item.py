@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from anyformer.errors import DataError
@@ -16,7 +17,7 @@ from anyformer.spelling import option
 from anyformer.tasks.base import SPLITS, Batch, Reference, Split, Task
 from anyformer.tasks.categories import FIRST, Category, describe_categories
 from anyformer.tasks.encoding import DataLayout, Standard, as_tensors
-from anyformer.tasks.event_encoding import EventEncoding, sequences
+from anyformer.tasks.event_encoding import EventEncoding, excluded_before, sequences
 from anyformer.tasks.eventlog import ASKED, EventLog, Samples
 from anyformer.tasks.item_references import item_references
 
@@ -45,6 +46,7 @@ class NextItemTask(Task):
         item, user: names of the columns.
         layout: how the data was read; its ``length`` is None for one that fits the users.
         marks: mark missing numbers by further channels.
+        only_new: ask for events alone whose item their user has not had before, and rank these items alone.
         name, seed, facts, remarks: see :class:`anyformer.tasks.labelled.LabelledTask`.
     """
 
@@ -59,6 +61,7 @@ class NextItemTask(Task):
         user: str,
         layout: DataLayout,
         marks: bool = False,
+        only_new: bool = False,
         name: str,
         seed: int = 0,
         facts: dict[str, Any] | None = None,
@@ -66,6 +69,10 @@ class NextItemTask(Task):
     ) -> None:
         self.name, self.seed, self.log = name, seed, log
         self._facts, self._remarks = dict(facts or {}), list(remarks)
+        self._only_new, self._again = (
+            only_new,
+            pd.DataFrame({"user": log.users, "item": items}).duplicated().to_numpy(),
+        )
         self._check_enough()
         trained = log.trained
         self.item = Category.fit(item, items[trained], most=MOST_ITEMS)
@@ -89,6 +96,7 @@ class NextItemTask(Task):
             item=self.item,
             standard=standard,
             categories=categories,
+            only_new=only_new,
         )
         self.stream = self._encoding.stream()
         self._fields = self._encoding.inputs(items, x, texts)
@@ -104,9 +112,14 @@ class NextItemTask(Task):
         )
         self._describe_items(items)
 
+    @property
+    def _counts(self) -> np.ndarray:
+        """True at the events that are asked if they are no user's first, ``(N,)``."""
+        return ~self._again if self._only_new else np.ones(len(self._again), bool)
+
     def _check_enough(self) -> None:
         for split in SPLITS:
-            asked = len(self.log.asked(split))
+            asked = int(self._counts[self.log.asked(split)].sum())
             if asked < FEWEST:
                 raise DataError(
                     f"{self.name}: the {split} split asks for {asked} events, each with an event of the same user "
@@ -129,8 +142,9 @@ class NextItemTask(Task):
 
     def _drawn(self, split: Split, most: int) -> Samples:
         """Return the samples of a split; if they ask for more events than ``most``, some of them, drawn at random."""
-        every = self._samples[split]
-        asked = every.end - every.first
+        asked = self._asked(split)
+        some = np.flatnonzero(asked)
+        every, asked = Samples(*(one[some] for one in self._samples[split])), asked[some]
         if asked.sum() <= most:
             return every
         order = np.random.default_rng([self.seed, 43, SPLITS.index(split)]).permutation(len(asked))
@@ -141,12 +155,21 @@ class NextItemTask(Task):
         )
         return Samples(*(one[kept] for one in every))
 
+    def _asked(self, split: Split) -> np.ndarray:
+        """Return the number of events that each sample of a split asks for."""
+        until = np.append(0, np.cumsum(self._counts))
+        _, first, end, _ = self._samples[split]
+        found: np.ndarray = until[end + 1] - until[first + 1]
+        return found
+
     def _describe_items(self, items: np.ndarray) -> None:
         item = self.item
         rest = len(item.unknown(items))
         told = f"{item.name!r} has {len(item.values):,} items that can be told"
         if rest:
-            asked = {split: self.log.asked(split) for split in ("valid", "test")}
+            asked = {
+                split: rows[self._counts[rows]] for split in SPLITS[1:] for rows in [self.log.asked(split)]
+            }
             shares = {split: 100 * float((self._classes[rows] < 0).mean()) for split, rows in asked.items()}
             beyond = (
                 f" or that are beyond the {MOST_ITEMS:,} most frequent"
@@ -158,6 +181,12 @@ class NextItemTask(Task):
                 f"where they are asked ({shares['valid']:.1f} % of those in validation, {shares['test']:.1f} % in test)"
             )
         self._remarks.append(told)
+        again = 100 * float(self._again[self.log.asked("test")].mean())
+        if not self._only_new:
+            self._remarks.append(
+                f"{again:.1f} % of the events in test repeat an item that their user had before; such items stay in "
+                f"the ranking, {option('only_new', True)} leaves them out"
+            )
 
     def size(self, split: Split, length: int | None = None) -> int:
         """Return the number of samples in the split."""
@@ -171,11 +200,19 @@ class NextItemTask(Task):
         else:
             places = first[:, None] + np.arange(min(ASKED, max(1, length // 2)))
             asked = places < end[:, None]
-        classes = self._classes[np.where(asked, places + 1, 0)]
+        after = np.where(asked, places + 1, 0)
+        classes, asked = self._classes[after], asked & self._counts[after]
         unknown = IGNORED if split == "train" else UNKNOWN
         targets = np.where(asked, np.where(classes < 0, unknown, classes), IGNORED)
-        at = None if split == "train" else torch.from_numpy(np.where(asked, places - begin[:, None], 0))
-        return Batch(as_tensors(fields), torch.from_numpy(targets), torch.from_numpy(mask), at=at)
+        tensors = as_tensors(fields), torch.from_numpy(targets), torch.from_numpy(mask)
+        if split == "train":
+            return Batch(*tensors)
+        at = torch.from_numpy(np.where(asked, places - begin[:, None], 0))
+        return Batch(*tensors, at=at, excluded=self._excluded(after) if self._only_new else None)
+
+    def _excluded(self, after: np.ndarray) -> torch.Tensor:
+        """Return the items that the user had before each of the events ``(B, N)``: ``(B, N, L)``, -1 for none."""
+        return excluded_before(self._classes, self.log.starts[self.log.users[after]], after)
 
     def _clusters(self, split: Split, length: int) -> np.ndarray:
         """Return the user of each sample; if there is only one user, each sample by itself."""
@@ -193,9 +230,7 @@ class NextItemTask(Task):
 
     def describe(self) -> dict[str, Any]:
         """Return facts for the report."""
-        asked = {
-            split: int((self._samples[split].end - self._samples[split].first).sum()) for split in SPLITS
-        }
+        asked = {split: int(self._asked(split).sum()) for split in SPLITS}
         items = {"items": len(self.item.values), "events asked": asked}
         return {**super().describe(), **self._facts, **items}
 

@@ -178,7 +178,7 @@ class Bundle:
                 if encoding.decodes:
                     outputs.append(encoding.decode(self.model, part).cpu())
                     continue
-                found = self.model.head.answer(widen(outputs_of(self.model, part)), part.asked)
+                found = part.allowed(self.model.head.answer(widen(outputs_of(self.model, part)), part.asked))
                 outputs.append(encoding.kept(found, part.asked).cpu())
         table = answers(encoding, unseen, torch.cat(outputs))
         return Predictions(table, path, unseen.remarks, unseen.style, encoding.writer(unseen))

@@ -38,7 +38,7 @@ class Tables(Reader):
             "valid",
             "test",
         ),
-        "tables whose next item is asked": ("length", "holdout", "split", "valid", "test"),
+        "tables whose next item is asked": ("length", "holdout", "only_new", "split", "valid", "test"),
         "tables of pairs of texts": ("text", "length", "split", "valid", "test"),
     }
 
@@ -71,6 +71,7 @@ class Tables(Reader):
         length: int | None = None,
         class_weights: Literal["balanced"] | None = None,
         holdout: Literal["time", "last"] | None = None,
+        only_new: bool | None = None,
         split: str | None = None,
         valid: str | None = None,
         test: str | None = None,
@@ -109,6 +110,7 @@ class Tables(Reader):
             class_weights: "balanced" weighs the loss of each class by the inverse of its frequency in training.
             holdout: the events that are asked in validation and test: ``"time"``, those after two moments, by default
                 where there are dates; or ``"last"``, the last two of each group.
+            only_new: ask for, rank and tell the items alone that the group has not had before.
             split: the column that says of each row, or group, whether it is train, valid or test.
             valid, test: files with the rows, or groups, of these splits; the data is then for training.
             decimal: the decimal mark of numbers, "." or ","; found where not given.
@@ -133,6 +135,7 @@ class Tables(Reader):
             "target": target, "kind": kind, "date": date, "date_format": date_format, "dayfirst": dayfirst, "tz": tz,
             "group": group, "text": text, "keep": keep, "category": category, "drop": drop, "context": context,
             "horizon": horizon, "length": length, "class_weights": class_weights, "holdout": holdout,
+            "only_new": only_new or None,
             "known": known, "calendar": calendar, "reach_back": reach_back,
             "quantiles": [quantiles] if isinstance(quantiles, int | float) else quantiles,
         }  # fmt: skip
