@@ -20,18 +20,15 @@ def references(task: Task) -> dict[str, float]:
     return {one.name: score_reference(one.fit(task), task) for one in task.references()}
 
 
+@pytest.fixture(scope="module")
+def without(tmp_path_factory: pytest.TempPathFactory) -> float:
+    """The error of the best that does not know the promotions ahead."""
+    blind = opened(tmp_path_factory.mktemp("blind"), sales(), horizon=AHEAD, context=16, drop="promo")
+    return min(*references(blind).values(), trained(blind, "[attention] dim=32", 80).evaluate("test").value)
+
+
 class TestKnownAhead:
     """A promotion doubles the sales."""
-
-    @pytest.fixture(scope="class")
-    def without(self, tmp_path_factory: pytest.TempPathFactory) -> float:
-        """The error of the best that does not know it."""
-        blind = opened(
-            tmp_path_factory.mktemp("blind"), sales(), "sold", horizon=AHEAD, context=16, drop="promo"
-        )
-        return min(
-            *references(blind).values(), trained(blind, "[attention] dim=32", 80).evaluate("test").value
-        )
 
     @pytest.mark.parametrize("spec", ["[attention] dim=32", "encoder_decoder depth=1 dim=32"])
     def test_a_model_that_knows_it_errs_by_less_than_a_quarter(

@@ -142,3 +142,52 @@ class TestWhatIsMissing:
             read(task, tmp_path, frame.drop(columns="promo"))
         with pytest.raises(DataError, match="the model needs the column 'sky'"):
             read(task, tmp_path, frame.drop(columns="sky"))
+
+
+class TestFuture:
+    """What is known ahead may stand in a file of its own."""
+
+    def asked(self, task: ForecastTask, folder: Path, data: pd.DataFrame, later: pd.DataFrame) -> Unseen:
+        data.to_csv(folder / "new.csv", index=False)
+        later.to_csv(folder / "later.csv", index=False)
+        encoding = task.encoding.with_options({"future": str(folder / "later.csv")})
+        return read_unseen(encoding, folder / "new.csv")
+
+    def test_it_is_the_same_as_rows_of_the_data(self, tmp_path: Path) -> None:
+        frame = frame_of()
+        task = opened(tmp_path, frame, **OPTIONS)
+        future = frame["sold"].isna()
+        whole = read(task, tmp_path, frame)
+        later = frame.loc[future, ["shop", "promo", "day"]]
+        found = self.asked(task, tmp_path, frame[~future], later.sample(frac=1, random_state=0))
+        assert isinstance(found.batch.inputs, dict) and isinstance(whole.batch.inputs, dict)
+        for name, value in whole.batch.inputs.items():
+            assert torch.equal(found.batch.inputs[name], value)
+        assert found.names.equals(whole.names)
+
+    def test_of_both_the_file_counts_and_its_other_series_are_left_out(self, tmp_path: Path) -> None:
+        frame = frame_of()
+        task = opened(tmp_path, frame, **OPTIONS)
+        later = frame.loc[frame["sold"].isna(), ["shop", "promo", "day"]].assign(promo=1)
+        later.loc[later["shop"] == "s2", "shop"] = "new"
+        found = self.asked(task, tmp_path, frame, later)
+        assert isinstance(found.batch.inputs, dict) and (found.batch.inputs["(covariates)"][..., 0] > 0).all()
+        told = " | ".join(found.remarks)
+        assert "what is known ahead is taken from later.csv alone" in told
+        assert "series of later.csv that the data does not have are left out ('new', ...)" in told
+        assert "series 's2' has 0 rows with 'promo'" in told
+
+    def test_mistakes(self, tmp_path: Path) -> None:
+        frame = frame_of()
+        blind = opened(tmp_path, frame.drop(columns="promo"), **{**OPTIONS, "known": None})
+        with pytest.raises(ValueError, match="future: the model knows no column ahead"):
+            self.asked(blind, tmp_path, frame, frame)
+        task = opened(tmp_path, frame, **OPTIONS)
+        with pytest.raises(DataError, match="there is no file or folder"):
+            read_unseen(
+                task.encoding.with_options({"future": str(tmp_path / "gone.csv")}), tmp_path / "data.csv"
+            )
+        with pytest.raises(DataError, match="has no column 'promo'"):
+            self.asked(task, tmp_path, frame, frame[["day", "shop"]])
+        with pytest.raises(ValueError, match="have no option 'futur'"):
+            task.encoding.with_options({"futur": "x"})

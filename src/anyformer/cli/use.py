@@ -152,7 +152,8 @@ def predict(
     option: Annotated[
         list[str] | None,
         typer.Option(
-            help="An option of the predictions: name=value, as top=20 for next items, width=8 for the search of texts."
+            help="An option of the predictions: name=value, as top=20 for next items, width=8 for the search of texts, "
+            "future=FILE for what is known ahead of a forecast."
         ),
     ] = None,
     trust_code: Annotated[

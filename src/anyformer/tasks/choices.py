@@ -84,10 +84,12 @@ def group_keys(table: Table, names: list[str]) -> pd.Series:
     if len(names) == 1:
         return keys["0"].map(str).where(known)
     keys = keys[known]
-    texts = keys.astype(str).agg(" / ".join, axis=1)
-    if texts.nunique() < len(keys.drop_duplicates()):
-        texts = keys.apply(lambda row: repr(tuple(row)), axis=1)
-    return texts.reindex(known.index)
+    firsts = keys.drop_duplicates()
+    texts = [" / ".join(map(str, row)) for row in firsts.itertuples(index=False, name=None)]
+    if len({*texts}) < len(texts):
+        texts = [repr(row) for row in firsts.itertuples(index=False, name=None)]
+    numbers = keys.groupby(list(keys.columns), sort=False).ngroup()
+    return pd.Series([texts[number] for number in numbers], keys.index, dtype=object).reindex(known.index)
 
 
 def note_ungrouped(groups: pd.Series, remarks: list[str]) -> None:

@@ -65,9 +65,11 @@ class ForecastEncoding(Encoding):
         covariates: the other columns.
         standard: encodes the numbers among them, calendar features last.
         categories: encode the categories among them.
+        future: a file with the rows after the end of the data, where predictions find them in a file of their own.
     """
 
     continues = True
+    options = ("future",)
     kind: Literal["forecast"] = "forecast"
     layout: DataLayout
     targets: list[str]
@@ -79,6 +81,7 @@ class ForecastEncoding(Encoding):
     covariates: Covariates = Covariates()
     standard: Standard | None = None
     categories: list[Category] = []
+    future: str | None = None
 
     @property
     def names(self) -> list[str]:

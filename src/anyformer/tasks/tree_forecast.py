@@ -1,4 +1,4 @@
-"""The forecast of boosted trees: one model of all steps ahead, the usual choice where much is known besides the past."""
+"""The forecast of boosted trees: one model of all steps ahead, usual where much is known besides the past."""
 
 from __future__ import annotations
 

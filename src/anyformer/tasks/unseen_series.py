@@ -12,7 +12,8 @@ import torch
 from anyformer.dates.reading import DateReading, Dates
 from anyformer.errors import DataError
 from anyformer.schema import Stream
-from anyformer.tables.files import read_table
+from anyformer.spelling import option
+from anyformer.tables.files import check_exists, read_table
 from anyformer.tables.reading import Table
 from anyformer.tables.timeaxis import as_written, axis_again
 from anyformer.tasks.base import Batch
@@ -59,7 +60,10 @@ def ends_of_series(encoding: ForecastEncoding, path: Path) -> Unseen:
         origin = dated.values.loc[dates.index].to_numpy().min()
         parts, _ = on_grid(rows, dated, layout.step, origin, remarks)
     lasts = list({part.name: part for part in parts}.values())
-    ahead = _Ahead(encoding, future, dated, origin)
+    if encoding.future is None:
+        ahead = _Ahead(encoding, future, dated, origin)
+    else:
+        ahead = _Ahead(encoding, *_rows_of_future(encoding, rows, future, remarks), origin)
     problems = {part.name: _problem(encoding, part) or ahead.problem(part) for part in lasts}
     usable = [part for part in lasts if not problems[part.name]]
     told = [problem for problem in problems.values() if problem]
@@ -88,6 +92,45 @@ def _rows(encoding: ForecastEncoding, table: Table, remarks: list[str]) -> Serie
         covariates.categories,
         covariates.static,
     )
+
+
+def _rows_of_future(
+    encoding: ForecastEncoding, past: SeriesRows, unused: SeriesRows, remarks: list[str]
+) -> tuple[SeriesRows, Dates | None]:
+    """Return the rows of the file that the user named for the future, with their dates.
+
+    Raises:
+        ValueError: the model reads none.
+        DataError: the file cannot be used.
+    """
+    covariates, layout = encoding.covariates, encoding.layout
+    if not covariates.ahead:
+        raise ValueError(
+            f"{option('future')}: the model knows no column ahead, and reads no rows of the future"
+        )
+    table = read_table(check_exists(encoding.future or ""), layout.convention)
+    remarks.extend(table.remarks)
+    if len(unused.frame):
+        remarks.append(f"what is known ahead is taken from {table.path.name} alone")
+    numbers = numbers_in(table, [name for name in covariates.numbers if name in covariates.ahead], remarks)
+    known = [one for one in encoding.categories if one.name in covariates.ahead]
+    texts = pd.DataFrame(categories_in(table, known, remarks), table.frame.index, dtype=object)
+    groups = groups_in(table, layout.groups, remarks)
+    dated = None
+    if layout.step is not None:
+        dated = axis_again(table.path, as_written(table), layout.date, layout.reading, remarks, groups)
+        undated = dated.instants.isna()
+        groups = groups.mask(undated)
+        if undated.any():
+            remarks.append(
+                f"{int(undated.sum())} rows of {table.path.name} have no readable date and are left out"
+            )
+    if others := sorted({*groups.dropna()} - {*past.groups.dropna()}):
+        remarks.append(
+            f"series of {table.path.name} that the data does not have are left out ({others[0]!r}, ...)"
+        )
+    frame = numbers.join(texts).reindex(columns=past.frame.columns)
+    return replace(past, frame=frame, groups=groups), dated
 
 
 class _Ahead:

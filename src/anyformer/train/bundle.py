@@ -152,7 +152,8 @@ class Bundle:
                 that the model was trained on, in its present state.
             batch_size: sequences at a time.
             options: of the predictions: for next items ``top``, their number for each user; for texts that are written
-                ``width``, the hypotheses of the beam search.
+                ``width``, the hypotheses of the beam search; for forecasts ``future``, a file with the rows after the
+                data's end, which say what is known ahead.
 
         Raises:
             ValueError: the model doesn't predict, or the data cannot be used; one sentence says why.
