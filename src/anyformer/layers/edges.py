@@ -1,6 +1,6 @@
 """Edges of graphs, as mixers are given them: ``call.side["edges"]``.
 
-They are (B, T, T) int64, of the token t that looks and the token s that it looks at:
+They are (B, T, T) integers, of the token t that looks and the token s that it looks at:
 
 - k > 0: an edge of kind k;
 - -d < 0: no edge, and the shortest path has d edges;
@@ -27,7 +27,7 @@ def check_kinds(num_kinds: int) -> None:
 
 
 def lookup(table: Tensor, rows: Tensor) -> Tensor:
-    """Return numbers (B, H, T, T) of pairs, from table (H, R) at rows (B, T, T) int64."""
+    """Return numbers (B, H, T, T) of pairs, from table (H, R) at rows (B, T, T) of integers."""
     B, T, S = rows.shape
     return table.index_select(1, rows.flatten()).view(-1, B, T, S).transpose(0, 1)
 

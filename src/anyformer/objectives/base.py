@@ -43,12 +43,9 @@ class Objective(ABC):
 
 
 def check_pool(pool: Pool) -> None:
-    """Raise ``ValueError`` unless ``pool`` is a way to pool a whole sequence, or None where batches name elements."""
-    if pool not in ("mean", "last", None):
-        raise ValueError(
-            "pool must be 'mean' or 'last' for one output a sequence, or None for one for each element that a batch "
-            f"names, got {pool!r}"
-        )
+    """Raise ``ValueError`` unless ``pool`` is a way to pool a whole sequence."""
+    if pool not in ("mean", "last"):
+        raise ValueError(f"pool must be 'mean' or 'last' for one output a sequence, got {pool!r}")
 
 
 def check_count(name: str, value: int) -> None:

@@ -157,6 +157,8 @@ class Task(ABC):
     """Names of the side inputs that batches have."""
     direction: Literal["forward", "both"] = "forward"
     """Where a spec does not say whether it is causal: ``"both"``, it is not, see :mod:`anyformer.models.both_ways`."""
+    of_elements: bool = False
+    """True if targets are of elements, which batches name (``Batch.elements``), and not of whole samples."""
     batch_size: int | None = None
     """Samples in every training step, whatever is asked for, where there are no more."""
     beside: tuple[Metric, ...] = ()

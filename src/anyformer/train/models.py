@@ -25,7 +25,7 @@ def io_for(task: Task) -> dict[str, Any]:
         "vocab_size": task.vocab_size,
         "num_features": task.num_features,
         "num_outputs": task.objective.num_outputs,
-        "pool": task.objective.pool,
+        "pool": None if task.of_elements else task.objective.pool,
         "stream": None if task.stream is None else task.stream.model_dump(exclude_none=True),
         "source": None if task.source is None else task.source.model_dump(exclude_none=True),
     }

@@ -48,6 +48,7 @@ def test_fields_are_numbers_categories_and_kinds(tmp_path: Path) -> None:
         "30 of 360 values are missing (8.3 %), in 'charge' (30)",
         "fields of graphs: left out: 'name', texts that hardly repeat",
         "each node is given the fields 'heat' of its graph",
+        "the whole numbers in 'bond' are kinds of edges; keep='edges.bond' reads them as numbers",
         "each node is given the mean of 'length' over its edges; category='edges.length' tells edges apart by it",
     ):
         assert words in said
@@ -59,6 +60,9 @@ def test_wishes(tmp_path: Path) -> None:
     assert fields.numbers == [] and fields.categories == ["ring", "element"]
     assert fields.facts == [] and fields.edge_kinds == [] and fields.edge_numbers == ["length"]
     assert chosen(graphs, category="length")[0].edge_kinds == ["bond", "length"]
+    kept, said = chosen(graphs, keep="bond")
+    assert kept.edge_kinds == [] and kept.edge_numbers == ["bond", "length"]
+    assert not any("kinds of edges" in remark for remark in said)
     with pytest.raises(DataError, match="drop: .* has no field 'colour'"):
         chosen(graphs, drop="colour")
 
@@ -126,3 +130,10 @@ def test_too_many_edges_in_one_graph_are_still_kinds(tmp_path: Path) -> None:
     graphs = read_graphs(written(tmp_path / "g.jsonl", [{"nodes": 3, "edges": [[0, 1], [1, 2]]}]))
     kinds = describe(graphs, GraphFields(directed=True)).pairs["kind"].tolist()
     assert kinds == ["out edge", "in edge", "out edge", "in edge"]
+
+
+def test_codes_of_nodes_are_pointed_out(tmp_path: Path) -> None:
+    nodes = [{"z": 6 + i % 3, "sign": i % 2, "x": i / 2} for i in range(30)]
+    graphs = read_graphs(written(tmp_path / "g.jsonl", [{"nodes": nodes, "edges": [[0, 1]]}]))
+    said = [remark for remark in chosen(graphs)[1] if "amounts" in remark]
+    assert said == ["'z' holds 3 whole numbers, read as amounts; category='nodes.z' reads them as names"]

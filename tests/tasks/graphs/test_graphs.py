@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,16 @@ from typing import Any
 import pytest
 import torch
 from graph_files import rings_and_paths, surrounded, written
+from typer.testing import CliRunner
 
 import anyformer
+from anyformer.cli import app
 from anyformer.compare import compare
 from anyformer.compare.plan.sizes import plan_candidate
 from anyformer.mixers import mixers
 from anyformer.models import load_spec
 from anyformer.tasks import create_task
+from anyformer.tasks.graphs.jsonl import read_graphs
 from anyformer.tasks.readers import reader_of
 from anyformer.train import Fit, TrainConfig, Trainer, model_for
 from anyformer.train.models import spec_for
@@ -125,6 +129,11 @@ def test_files_of_graphs_are_told_by_their_content(tmp_path: Path) -> None:
     assert reader_of(EXAMPLES / "friends").id == "node_tables"
     (tmp_path / "g.json").write_text(json.dumps(surrounded(30), indent=1))
     assert reader_of(tmp_path / "g.json").id == "graphs"
+    packed = tmp_path / "g.jsonl.gz"
+    packed.write_bytes(gzip.compress(b"\n" + graphs.read_bytes()))
+    assert reader_of(packed).id == "graphs" and len(read_graphs(packed).names) == 2
+    packed.write_bytes(gzip.compress(graphs.read_bytes())[:40])
+    assert reader_of(packed).id == "tables"
 
 
 @pytest.mark.parametrize(
@@ -135,6 +144,26 @@ def test_examples(name: str, target: str, spec: str, steps: int, tmp_path: Path)
     fit = trained(tmp_path / "model", EXAMPLES / name, spec, steps, target=target)
     assert fit.test is not None and fit.test > 0.75
     assert len(anyformer.load(tmp_path / "model").predict(EXAMPLES / name).table)
+
+
+def test_commands(tmp_path: Path) -> None:
+    """Trained, and predicted into a file as the data is written, with what was found said before."""
+    nodes, out = EXAMPLES / "friends" / "nodes.csv", tmp_path / "model"
+    given = ["--target", "hears", "--option", "edges=edges.csv", "--option", "walks=4"]
+    done = CliRunner().invoke(
+        app, ["train", str(nodes), *given, "--model", "gin dim=16", "--steps", "2", "--out", str(out)]
+    )
+    said = " ".join(done.output.split())
+    assert done.exit_code == 0, done.output
+    assert "nodes: nodes are named by 'person'" in said and "walks of 2 to 4 steps return to it" in said
+    assert "Use it: anyformer predict" in said
+    file = tmp_path / "told.csv"
+    done = CliRunner().invoke(app, ["predict", str(out), str(nodes), "--out", str(file)])
+    assert done.exit_code == 0 and "answers are about the 35 of 200 nodes without 'hears'" in " ".join(
+        done.output.split()
+    )
+    lines = file.read_text().splitlines()
+    assert lines[0] == "node,hears,p(Basque),p(Breton)" and len(lines) == 36
 
 
 def test_training_goes_on_with_side_inputs(tmp_path: Path) -> None:

@@ -9,15 +9,14 @@ import pandas as pd
 from graph_files import written
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import sparse
 
 from anyformer.tasks.graphs.jsonl import read_graphs
 from anyformer.tasks.graphs.structure import (
     FARTHEST,
     colours,
     hashed,
+    matrices,
     mixed,
-    neighbours,
     of_graphs,
     pairs_of,
     relations,
@@ -37,7 +36,7 @@ def test_paths_and_kinds_of_pairs(count: int, seed: int) -> None:
     """The shortest path by powers of the adjacency matrix."""
     adjacency = symmetric(count, seed)
     kinds = adjacency.astype(np.int8) * 2
-    found = relations(sparse.csr_matrix(adjacency), sparse.csr_matrix(kinds))
+    found = relations(kinds)
     reached, power = np.eye(count, dtype=bool), np.eye(count)
     expected = kinds.astype(int)
     for distance in range(1, count):
@@ -51,8 +50,7 @@ def test_paths_and_kinds_of_pairs(count: int, seed: int) -> None:
 
 def test_far_paths_count_as_the_farthest() -> None:
     count = FARTHEST + 5
-    line = sparse.csr_matrix(np.eye(count, k=1, dtype=np.float32) + np.eye(count, k=-1, dtype=np.float32))
-    found = relations(line, line.astype(np.int8))
+    found = relations(np.eye(count, k=1, dtype=np.int8) + np.eye(count, k=-1, dtype=np.int8))
     assert found[0].tolist() == [0, 1, *(-d for d in range(2, FARTHEST + 1)), *[-FARTHEST] * 4]
 
 
@@ -62,7 +60,7 @@ def test_random_walks_return(count: int, seed: int, longest: int) -> None:
     adjacency = symmetric(count, seed)
     step = adjacency / np.maximum(adjacency.sum(1, keepdims=True), 1)
     powers = [np.diag(np.linalg.matrix_power(step.astype(float), n)) for n in range(2, longest + 1)]
-    found = walks(sparse.csr_matrix(adjacency), longest)
+    found = walks(adjacency, longest)
     assert found.shape == (count, max(longest - 1, 0))
     if powers:
         np.testing.assert_allclose(found, np.stack(powers, 1), atol=1e-6)
@@ -104,5 +102,12 @@ def test_pairs_of_nodes_are_joined_by_edges_of_several_kinds(tmp_path: Path) -> 
     told = {(i, j): kind for i, j, kind in pairs_of(graphs, kinds, directed=True).values.tolist()}
     assert told[0, 1] == "in a & out a & out b" and told[1, 0] == "in a & in b & out a"
     assert told[1, 2] == "out a" and told[2, 1] == "in a"
-    adjacency = neighbours(pairs_of(graphs, kinds, directed=True), 3).toarray()
-    assert adjacency.tolist() == [[0, 1, 0], [1, 0, 1], [0, 1, 0]]
+
+
+def test_each_graph_has_a_matrix() -> None:
+    pairs = pd.DataFrame({"from": [0, 1, 3, 4], "to": [1, 0, 4, 3]})
+    values, starts, sizes = np.array([1, 2, 3, 4]), np.array([0, 2, 3]), np.array([2, 1, 2])
+    found = [matrix.tolist() for matrix in matrices(pairs, values, starts, sizes)]
+    assert found == [[[0, 1], [2, 0]], [[0]], [[0, 3], [4, 0]]]
+    turned = [matrix.tolist() for matrix in matrices(pairs, values, starts, sizes, np.array([1, 0, 2, 4, 3]))]
+    assert turned == [[[0, 2], [1, 0]], [[0]], [[0, 4], [3, 0]]]

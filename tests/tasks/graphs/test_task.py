@@ -68,7 +68,7 @@ def test_graphs_without_a_target_are_left_out(tmp_path: Path) -> None:
 
 def test_nodes_of_one_graph(tmp_path: Path) -> None:
     task = opened(tmp_path, [surrounded()], target="nodes.label")
-    assert isinstance(task, NodeTask) and task.batch_size == 1 and task.objective.pool is None
+    assert isinstance(task, NodeTask) and task.batch_size == 1 and task.of_elements
     train, test = task.train_batch(3, 16), next(iter(task.eval_batches("test", 4)))
     assert len(train) == task.size("train") and len(test) == task.size("test") and test.elements is not None
     assert torch.equal(train.side["edges"], test.side["edges"])
@@ -77,6 +77,7 @@ def test_nodes_of_one_graph(tmp_path: Path) -> None:
     said = "; ".join(task.notes())
     assert "the graph is seen whole in training and in tests" in said
     assert "nodes have no target and are seen, and not asked about" in said
+    assert not list(task.eval_batches("test", 4, index=np.arange(0)))
     part = test[1:3]
     assert len(part) == 2 and torch.equal(part.elements, test.elements[1:3]) and part.inputs is test.inputs
 

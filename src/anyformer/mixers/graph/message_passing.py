@@ -62,20 +62,22 @@ class MessagePassing(Mixer):
     def hints(self) -> dict[str, dict[str, Any]]:
         return {"kinds": {"decay": False}}
 
-    def _matrix(self, x: Tensor, inputs: Inputs) -> Tensor:
-        """Return the weights (B, H, T, T) of the nodes' values."""
+    def _messages(self, x: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Return the weights (B, H, T, T) of the neighbours' values, and those of a node's own, (H, 1, 1)."""
         edges = inputs.call.side["edges"]
         table = torch.cat([self.kinds.new_zeros(self.num_heads, 1), self.kinds], 1).to(x.dtype)
         matrix = lookup(table, edges.long().clamp(0, self.num_kinds))
         if self.mean:
             matrix = matrix / (edges > 0).sum(-1).clamp_min(1).to(x.dtype)[:, None, :, None]
-        own = (1 + self.own).to(x.dtype)
-        return matrix + own[:, None, None] * torch.eye(edges.shape[1], dtype=x.dtype, device=x.device)
+        return matrix, (1 + self.own).to(x.dtype)[:, None, None]
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         v = split_heads(self.v(x), self.num_heads)
-        return self.out(merge_heads(self._matrix(v, inputs) @ v))
+        matrix, own = self._messages(v, inputs)
+        return self.out(merge_heads(matrix @ v + own * v))
 
     def _mixing(self, x: Tensor, inputs: Inputs) -> Mixing:
         v = split_heads(self.v(x), self.num_heads)
-        return Mixing(self._matrix(v, inputs), v, lambda y: inputs.zero(self.out(merge_heads(y))))
+        matrix, own = self._messages(v, inputs)
+        matrix = matrix + own * torch.eye(x.shape[1], dtype=v.dtype, device=x.device)
+        return Mixing(matrix, v, lambda y: inputs.zero(self.out(merge_heads(y))))

@@ -129,18 +129,19 @@ def by_query_blocks(
     (B, H, T, _), S = q.shape, k.shape[2]
     rows = max(1, min(T, TILE_ELEMENTS // (B * H * S)))
 
-    def block(q: Tensor, k: Tensor, v: Tensor, start: int) -> tuple[Tensor, Tensor | None]:
+    def block(
+        q: Tensor, k: Tensor, v: Tensor, terms: Tensor | None, start: int
+    ) -> tuple[Tensor, Tensor | None]:
         stop, seen = start + q.shape[2], k.shape[2]
-        sees = _tile_of(visible, start, stop, seen)
+        sees = None if visible is None else _tile_of(visible, start, stop, seen)
         if causal:
             last = torch.arange(start, stop, device=q.device)[:, None] + (S - T)
             earlier = torch.arange(seen, device=q.device) <= last
             sees = earlier if sees is None else sees & earlier
-        terms = _tile_of(bias, start, stop, seen)
 
         def adjust(scores: Tensor) -> Tensor:
             if terms is not None:
-                scores = scores + terms.to(scores.dtype)
+                scores = scores + _tile_of(terms, 0, stop, seen).to(scores.dtype)
             if places is not None:
                 far = distance(places[0][:, :, start:stop], places[1][:, :, :seen])
                 scores = scores - far.to(scores.dtype)
@@ -149,10 +150,12 @@ def by_query_blocks(
         change = None if weigh is None else (lambda p: weigh(p, start))
         return attend_tile(q, k, v, sees, scale, normalizer, adjust, change)
 
-    parts = []
-    for start, queries in zip(range(0, T, rows), q.split(rows, 2), strict=True):
+    parts, starts = [], range(0, T, rows)
+    # split at once: the gradient of each slice of its own would be as large as the whole
+    biases = [bias] * len(starts) if bias is None or bias.shape[2] == 1 else bias.split(rows, 2)
+    for start, queries, terms in zip(starts, q.split(rows, 2), biases, strict=True):
         seen = S - T + start + queries.shape[2] if causal else S
-        tile = (queries, k[:, :, :seen], v[:, :, :seen], start)
+        tile = (queries, k[:, :, :seen], v[:, :, :seen], terms, start)
         parts.append(block(*tile) if rows >= T else recomputed(block, *tile))
     if len(parts) == 1:
         return parts[0]
@@ -160,9 +163,7 @@ def by_query_blocks(
     return torch.cat([y for y, _ in parts], 2), torch.cat(lses, 2) if lses else None
 
 
-def _tile_of(x: Tensor | None, start: int, stop: int, seen: int) -> Tensor | None:
-    if x is None:
-        return None
+def _tile_of(x: Tensor, start: int, stop: int, seen: int) -> Tensor:
     x = x if x.shape[2] == 1 else x[:, :, start:stop]
     return x if x.shape[3] == 1 else x[..., :seen]
 

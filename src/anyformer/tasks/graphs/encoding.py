@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import torch
 from pydantic import BaseModel, ConfigDict
-from scipy import sparse
 from torch import Tensor
 
 from anyformer.errors import DataError
@@ -24,7 +23,7 @@ from anyformer.tasks.encoding import NUMBERS, DataLayout, Encoding, Standard
 from anyformer.tasks.graphs.data import Graphs, Level
 from anyformer.tasks.graphs.fields import MOST_KINDS, Described, GraphFields, describe
 from anyformer.tasks.graphs.jsonl import read_graphs
-from anyformer.tasks.graphs.structure import relations
+from anyformer.tasks.graphs.structure import matrices, relations
 from anyformer.tasks.graphs.tables import read_node_table
 from anyformer.tasks.new_data import Unseen
 from anyformer.tasks.unseen import class_columns
@@ -106,13 +105,9 @@ class GraphInputs(BaseModel):
             values[category.name] = category.encode(described.texts[category.name])[described.order]
         place = np.empty(len(described.order), np.int64)
         place[described.order] = np.arange(len(place))
-        kinds = 1 + self.kinds.encode(described.pairs["kind"].to_numpy())
-        ends = (described.pairs["from"].to_numpy(), described.pairs["to"].to_numpy())
-        matrix = sparse.csr_matrix((kinds.astype(np.int8), ends), shape=described.adjacency.shape)
-        edges = []
-        for start, size in zip(graphs.starts, graphs.sizes):
-            rows = described.order[start : start + size]
-            edges.append(relations(described.adjacency[rows][:, rows], matrix[rows][:, rows]))
+        kinds = (1 + self.kinds.encode(described.pairs["kind"].to_numpy())).astype(np.int8)
+        joined = matrices(described.pairs, kinds, graphs.starts, graphs.sizes, place)
+        edges = [relations(matrix) for matrix in joined]
         return EncodedGraphs(values, edges, graphs.sizes, place)
 
 
@@ -162,7 +157,8 @@ class EncodedGraphs:
             if last > first and (last - first + 1) * width**2 > MOST_PAIRS:
                 yield graphs[first:last]
                 first, width = last, size
-        yield graphs[first:]
+        if len(graphs):
+            yield graphs[first:]
 
 
 class GraphEncoding(Encoding):

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
-from scipy import sparse
 
 from anyformer.errors import DataError
 from anyformer.layers.edges import KINDS
@@ -23,8 +22,8 @@ from anyformer.tasks.graphs.structure import (
     DECIMALS,
     colours,
     hashed,
+    matrices,
     mixed,
-    neighbours,
     of_graphs,
     pairs_of,
     walks,
@@ -129,6 +128,9 @@ def choose_fields(
         if found[numbers]:
             values = pd.DataFrame({name: table.numbers(name) for name in found[numbers]})
             note_missing(values, "they are set to the mean and marked", remarks)
+            remarks.extend(
+                _looks_like_codes(level, values[name]) for name in values if _has_kinds(values[name], 3)
+            )
     found |= _of_edges(graphs, wishes, remarks)
     if given := [*found["facts"], *found["fact_categories"]]:
         remarks.append(f"each node is given the fields {', '.join(map(repr, given))} of its graph")
@@ -146,8 +148,14 @@ def _of_edges(graphs: Graphs, wishes: Wishes, remarks: list[str]) -> dict[str, l
             remarks.append(f"fields of edges: left out: {name!r}, without any value")
         elif table.frame[name].map(lambda value: isinstance(value, list | dict)).any():
             remarks.append(f"fields of edges: left out: {name!r}, of lists or objects")
-        elif values is None or name in wishes.category.get("edges", ()) or _has_kinds(values):
+        elif values is None or name in wishes.category.get("edges", ()):
             kinds.append(name)
+        elif name not in wishes.keep.get("edges", ()) and _has_kinds(values):
+            kinds.append(name)
+            remarks.append(
+                f"the whole numbers in {name!r} are kinds of edges; {option('keep', f'edges.{name}')} reads them as "
+                "numbers"
+            )
         else:
             numbers.append(name)
     if numbers:
@@ -158,10 +166,15 @@ def _of_edges(graphs: Graphs, wishes: Wishes, remarks: list[str]) -> dict[str, l
     return {"edge_kinds": kinds, "edge_numbers": numbers}
 
 
-def _has_kinds(values: pd.Series) -> bool:
+def _has_kinds(values: pd.Series, fewest: int = 1) -> bool:
     """True if the numbers are few whole ones, as kinds are."""
     known = values.dropna()
-    return bool((known == known.round()).all()) and known.nunique() <= MOST_KINDS
+    return bool((known == known.round()).all()) and fewest <= known.nunique() <= MOST_KINDS
+
+
+def _looks_like_codes(level: Level, values: pd.Series) -> str:
+    name = option("category", f"{level}.{values.name}")
+    return f"{str(values.name)!r} holds {values.nunique()} whole numbers, read as amounts; {name} reads them as names"
 
 
 @dataclass(frozen=True)
@@ -172,7 +185,6 @@ class Described:
         numbers: ``(N, F)`` float64, NaN where missing.
         texts: by category ``(N,)`` texts, None where missing.
         pairs: of nodes that edges join, as of :func:`anyformer.tasks.graphs.structure.pairs_of`.
-        adjacency: ``(N, N)`` sparse.
         order: ``(N,)`` the nodes, graph by graph, in an order that does not depend on the file's, up to nodes that
             nothing tells apart.
         keys: ``(G,)`` uint64: graphs that nothing tells apart, whatever the order of their nodes, have the same.
@@ -181,7 +193,6 @@ class Described:
     numbers: np.ndarray
     texts: dict[str, np.ndarray]
     pairs: pd.DataFrame
-    adjacency: sparse.csr_matrix
     order: np.ndarray
     keys: np.ndarray
 
@@ -196,15 +207,13 @@ def describe(graphs: Graphs, fields: GraphFields) -> Described:
     texts = {name: _texts(graphs.nodes, name, "nodes") for name in fields.categories}
     texts |= {OF_GRAPH + name: _texts(graphs.whole, name, "graphs")[owner] for name in fields.fact_categories}
     pairs = pairs_of(graphs, _kinds(graphs.edges, fields), directed=fields.directed)
-    adjacency = neighbours(pairs, count)
     columns = [_numbers(graphs.nodes, name, "nodes") for name in fields.numbers]
     columns += [_numbers(graphs.whole, name, "graphs")[owner] for name in fields.facts]
     columns += [_means(graphs, _numbers(graphs.edges, name, "edges")) for name in fields.edge_numbers]
-    degrees = np.asarray(adjacency.sum(1)).ravel()
-    returns = [
-        walks(adjacency[start : start + size, start : start + size], fields.walks)
-        for start, size in zip(graphs.starts, graphs.sizes)
-    ]
+    apart = pairs[pairs["from"] != pairs["to"]]
+    degrees = np.bincount(apart["from"], minlength=count)
+    ones = np.ones(len(apart), np.float32)
+    returns = [walks(joined, fields.walks) for joined in matrices(apart, ones, graphs.starts, graphs.sizes)]
     own = np.stack(columns, 1) if columns else np.empty((count, 0))
     numbers = np.column_stack([own, np.log1p(degrees), np.log(graphs.sizes)[owner], np.concatenate(returns)])
     start = np.zeros(count, np.uint64)
@@ -214,7 +223,7 @@ def describe(graphs: Graphs, fields: GraphFields) -> Described:
     shape = np.concatenate(returns).round(DECIMALS).T
     order = np.lexsort((*shape, last, degrees, owner))
     keys = mixed(of_graphs(last, owner, len(graphs.names)) + graphs.sizes.astype(np.uint64))
-    return Described(numbers, texts, pairs, adjacency, order, keys)
+    return Described(numbers, texts, pairs, order, keys)
 
 
 def _numbers(table: Table, name: str, of: str) -> np.ndarray:

@@ -214,8 +214,10 @@ def _repeated(parts: list[_Part], what: str) -> list[str]:
 
 
 def _single(value: Any) -> Any:
-    """Return the value in a list of one."""
-    return value[0] if isinstance(value, list) and len(value) == 1 else value
+    """Return the value in a list of one, or in lists of one in each other."""
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return value
 
 
 def _table(path: Path, records: list[dict[str, Any]], whats: list[str], of: str) -> Table:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from hashlib import blake2b
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from scipy.sparse.csgraph import connected_components, dijkstra
+from scipy.sparse.csgraph import dijkstra
 
 from anyformer.tasks.graphs.data import Graphs
 
@@ -50,37 +51,53 @@ def pairs_of(graphs: Graphs, kinds: np.ndarray, *, directed: bool) -> pd.DataFra
     return found.sort_values(["from", "to"], ignore_index=True)
 
 
-def neighbours(pairs: pd.DataFrame, count: int) -> sparse.csr_matrix:
-    """Return the adjacency matrix ``(N, N)`` of 0 and 1, without edges from a node to itself."""
-    apart = pairs[pairs["from"] != pairs["to"]]
-    ones = np.ones(len(apart), np.float32)
-    return sparse.csr_matrix((ones, (apart["from"], apart["to"])), shape=(count, count))
+def matrices(
+    pairs: pd.DataFrame,
+    values: np.ndarray,
+    starts: np.ndarray,
+    sizes: np.ndarray,
+    place: np.ndarray | None = None,
+) -> Iterator[np.ndarray]:
+    """Yield for each graph the matrix ``(n, n)`` that holds the value of each pair of its nodes, 0 for others.
+
+    Args:
+        pairs: as of :func:`pairs_of`.
+        values: ``(P,)``.
+        starts, sizes: the first node of each graph, and their number.
+        place: ``(N,)``, the row of each node, by default its number.
+    """
+    origin, to = pairs["from"].to_numpy(), pairs["to"].to_numpy()
+    bounds = np.append(np.searchsorted(origin, starts), len(origin))
+    rows, columns = (origin, to) if place is None else (place[origin], place[to])
+    for start, size, first, last in zip(starts, sizes, bounds, bounds[1:]):
+        found = np.zeros((size, size), values.dtype)
+        found[rows[first:last] - start, columns[first:last] - start] = values[first:last]
+        yield found
 
 
-def relations(adjacency: sparse.csr_matrix, kinds: sparse.csr_matrix) -> np.ndarray:
+def relations(kinds: np.ndarray) -> np.ndarray:
     """Return what relates each pair of nodes of a graph, as :mod:`anyformer.layers.edges` has it: ``(n, n)`` int8.
 
     Args:
-        adjacency: ``(n, n)``.
-        kinds: ``(n, n)`` kinds from 1 of the pairs that edges join, 0 for others.
+        kinds: ``(n, n)``, the kinds from 1 of the pairs that edges join, 0 for others.
     """
-    paths = dijkstra(adjacency, directed=True, unweighted=True, limit=FARTHEST)
-    _, part = connected_components(adjacency, directed=False)
-    far = np.where(part[:, None] == part, np.minimum(paths, FARTHEST), 0)
-    found = -far.astype(np.int8)
-    own = kinds.tocoo()
-    found[own.row, own.col] = own.data
+    paths = dijkstra(sparse.csr_matrix(kinds > 0), directed=True, unweighted=True)
+    far = np.where(np.isinf(paths), 0, np.minimum(paths, FARTHEST))
+    found: np.ndarray = np.where(kinds > 0, kinds, -far).astype(np.int8)
     return found
 
 
-def walks(adjacency: sparse.csr_matrix, longest: int) -> np.ndarray:
+def walks(joined: np.ndarray, longest: int) -> np.ndarray:
     """Return the probabilities that a random walk of 2 to ``longest`` steps ends where it began: ``(n, longest - 1)``.
 
     (Dwivedi et al. 2022, arXiv 2110.07875, section 3: random-walk positional encoding.)
+
+    Args:
+        joined: ``(n, n)`` of 0 and 1, without edges from a node to itself.
+        longest: steps.
     """
-    found = np.zeros((adjacency.shape[0], max(longest - 1, 0)), np.float32)
-    degrees = np.asarray(adjacency.sum(1)).ravel()
-    step = (sparse.diags(1 / np.maximum(degrees, 1)) @ adjacency).toarray().astype(np.float32)
+    found = np.zeros((len(joined), max(longest - 1, 0)), np.float32)
+    step = (joined / np.maximum(joined.sum(1, keepdims=True), 1)).astype(np.float32)
     powers = [step]
     for length in range(2, longest + 1):
         half = (length + 1) // 2

@@ -13,7 +13,6 @@ from scipy.sparse.csgraph import reverse_cuthill_mckee
 from torch import Tensor
 
 from anyformer.errors import DataError
-from anyformer.objectives import Classify, Regress
 from anyformer.spelling import option
 from anyformer.tasks.base import Batch, Reference, Split
 from anyformer.tasks.encoding import DataLayout
@@ -176,7 +175,7 @@ class NodeTask(GraphTask):
 
     noun: ClassVar[str] = "node"
     level: ClassVar[Level] = "nodes"
-    sees_whole = True
+    of_elements = True
 
     def __init__(self, graphs: Graphs, y: np.ndarray, nodes: np.ndarray, **given: Any) -> None:
         self._nodes = nodes
@@ -185,8 +184,6 @@ class NodeTask(GraphTask):
 
     def _set_targets(self, y: np.ndarray) -> None:
         super()._set_targets(y)
-        assert isinstance(self.objective, Classify | Regress)
-        self.objective = replace(self.objective, pool=None)
         self.batch_size = 1 if len(self._graphs.names) == 1 else None
 
     def _splits(self, y: np.ndarray, split: np.ndarray | None, lost: str) -> dict[Split, np.ndarray]:

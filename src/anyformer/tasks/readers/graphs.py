@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import re
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from anyformer.tables.delimited import decode
-from anyformer.tables.packed import content, suffix_of
+from anyformer.tables.packed import is_packed, suffix_of
 from anyformer.tasks.base import Task, check_integer
 from anyformer.tasks.choices import check_kind
 from anyformer.tasks.graphs.encoding import GraphEncoding
@@ -18,7 +19,7 @@ from anyformer.tasks.readers import register_reader
 from anyformer.tasks.readers._base import Reader
 
 KINDS = ("classify", "regress")
-_KEYS = [re.compile(rf'"(?:{"|".join(names)})"\s*:') for names in (NODES, EDGES)]
+_KEYS = [re.compile(rf'"(?:{"|".join(names)})"\s*:'.encode()) for names in (NODES, EDGES)]
 
 
 @register_reader("graphs")
@@ -33,12 +34,15 @@ class GraphsReader(Reader):
         """True for JSON whose first object has nodes and edges."""
         if not path.is_file() or suffix_of(path) not in (".jsonl", ".ndjson", ".json"):
             return False
-        try:
-            text = decode(path, content(path)).lstrip()
-        except ValueError:
-            return False
-        first = text if suffix_of(path) == ".json" else text.partition("\n")[0]
-        return first.startswith("{") and all(key.search(first) for key in _KEYS)
+        with (gzip.open if is_packed(path) else open)(path, "rb") as file:
+            try:
+                first = b""
+                while not first.strip() and (line := file.readline()):
+                    first = line
+                first += file.read() if suffix_of(path) == ".json" else b""
+            except (OSError, EOFError, zlib.error):  # damaged, as the reader of tables says
+                return False
+        return first.lstrip(b"\xef\xbb\xbf \t").startswith(b"{") and all(key.search(first) for key in _KEYS)
 
     @staticmethod
     def open(
