@@ -394,7 +394,11 @@ def _choose_window(
     if context is None:
         context = max(2, min(max(4 * horizon, 2 * (season or 0), 32), 512, most - horizon))
     if (0 if reach_back else context) + horizon > room:
-        more = f"; {option('reach_back', True)} lets the context lie in the split before" if horizon <= room else ""
+        more = (
+            f"; {option('reach_back', True)} lets the context lie in the split before"
+            if horizon <= room
+            else ""
+        )
         raise DataError(
             f"{name}: context {context} + horizon {horizon} are longer than the {room} steps of a test split{more}"
         )

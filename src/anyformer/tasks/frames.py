@@ -21,6 +21,8 @@ from anyformer.tasks.pairfiles import open_pairs
 from anyformer.tasks.rows import open_groups, open_rows
 from anyformer.tasks.text import ByteTask, Document
 
+_OF_SERIES = ("context", "horizon", "quantiles", "known", "calendar", "reach_back")
+"""Options of forecasts alone."""
 _LABELS = ("label", "target", "class", "y")
 
 
@@ -68,11 +70,8 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task:
         if choices.kind is None:
             remarks.append(f"a table with dates is forecast; give {kinds} to predict each row")
         return open_series(table, choices, groups, dated, remarks)
-    choices.refuse(
-        "rows that are classified or regressed",
-        *("context", "horizon", "quantiles", "known", "calendar", "reach_back"),
-        instead=f"{option('kind', 'forecast')} forecasts them in their order",
-    )
+    ahead = f"{option('kind', 'forecast')} forecasts them in their order"
+    choices.refuse("rows that are classified or regressed", *_OF_SERIES, instead=ahead)
     if not choices.targets:
         choices, alone = _guess_target(table, choices, remarks, about_time)
         if alone is not None:
