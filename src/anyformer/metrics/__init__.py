@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from anyformer.metrics._base import Limits, Metric, MetricInfo, Ratio
 from anyformer.metrics._spans import Span, are_spans, read_tag, spans_of
+from anyformer.metrics._texts import edits, texts_of
 from anyformer.questions import Question
 from anyformer.registry import Registry, modules_in, near
 from anyformer.spelling import option
@@ -17,12 +18,14 @@ __all__ = [
     "Span",
     "are_spans",
     "create_metric",
+    "edits",
     "list_metrics",
     "metric_info",
     "metrics",
     "read_tag",
     "register_metric",
     "spans_of",
+    "texts_of",
 ]
 
 metrics: Registry[type[Metric]] = Registry("metric", modules_in(__name__, __path__))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from anyformer.errors import DataError
 from anyformer.generate.beam import beam_search
-from anyformer.metrics._texts import texts_of
+from anyformer.metrics import texts_of
 from anyformer.models import SequenceModel
 from anyformer.questions import IGNORED
 from anyformer.schema import Stream

@@ -11,7 +11,7 @@ import torch
 from sklearn.feature_extraction.text import CountVectorizer
 from torch import Tensor
 
-from anyformer.metrics._texts import edits, texts_of
+from anyformer.metrics import edits, texts_of
 from anyformer.questions import IGNORED
 from anyformer.tasks.base import Batch, Reference, Task
 from anyformer.tasks.pair_encoding import STOP, TOKENS, as_tokens
