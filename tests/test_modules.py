@@ -39,6 +39,7 @@ ELSEWHERE = {
     "dates/reading.py": ("tests/dates/test_dates.py",),
     "dates/writing.py": ("tests/dates/test_style.py",),
     "tasks/frames.py": ("tests/tasks/test_labelled.py", "tests/tasks/test_forecasting.py"),
+    "tables/columns.py": ("tests/tables/test_table_columns.py",),
     "tables/files.py": ("tests/tasks/test_readers.py",),
     "tasks/readers/*": ("tests/tasks/test_readers.py",),
     "tasks/graphs/tables.py": ("tests/tasks/graphs/test_node_tables.py",),
