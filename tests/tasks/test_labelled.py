@@ -205,7 +205,8 @@ def test_wrong_columns(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"target must name the column to predict, one of 'x0', 'x1'"):
         create_task(path)
     with pytest.raises(
-        ValueError, match="kind must be one of 'forecast', 'classify', 'regress', 'next', 'translate', got 'guess'"
+        ValueError,
+        match="kind must be one of 'forecast', 'classify', 'regress', 'next', 'translate', got 'guess'",
     ):
         create_task(path, target="kind", kind="guess")
     with pytest.raises(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -190,7 +191,7 @@ def test_unknown_targets_do_not_count(series: Path) -> None:
     batch = next(task.eval_batches("test", 3))
     targets = batch.targets.clone()
     targets[1] = torch.nan
-    holed = Batch(batch.x, targets, None, batch.shift, batch.scale)
+    holed = replace(batch, targets=targets)
     outputs = torch.zeros(3, task.objective.num_outputs)
     sums, weights = task.metric.measure(outputs, holed.target).T
     assert weights[1] == 0 and sums[1] == 0 and sums[0] > 0

@@ -143,7 +143,8 @@ class TestWrongText:
     def test_options_of_other_kinds_of_data(self, tmp_path: Path) -> None:
         (tmp_path / "a.txt").write_bytes(prose(0))
         with pytest.raises(
-            ValueError, match=r"target does not apply to text \(.*a\.txt\) but to tables and images, got 'y'"
+            ValueError,
+            match=r"target does not apply to text \(.*a\.txt\) but to tables .* and images, got 'y'",
         ):
             open_data(tmp_path / "a.txt", target="y")
         with pytest.raises(ValueError, match=r"a\.txt has no option 'targt'; it takes kind, length, raw"):
