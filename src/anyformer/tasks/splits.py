@@ -165,6 +165,8 @@ def with_files(table: Table, files: Mapping[Split, str | None]) -> Table:
     Raises:
         DataError: a file cannot be read, or lacks a column of the table, or has another.
     """
+    if COLUMN in table.frame.columns:
+        raise DataError(f"{table.path}: column {COLUMN!r} must be called otherwise where files are splits")
     frame = table.frame.assign(**{COLUMN: "train"})
     found = replace(table, frame=frame)
     for split, file in files.items():

@@ -36,7 +36,7 @@ def spec_for(
 ) -> ModelSpec:
     """Load a spec, and fill what it leaves unsaid by the task.
 
-    These are its direction, positions if elements have an order, and the grid of a named model.
+    These are its direction, the grid of a named model, and no positions where elements have no order.
 
     Args:
         spec, trust_code, changes: arguments of :func:`anyformer.models.load_spec`.

@@ -27,10 +27,7 @@ from anyformer.registry import Registry, modules_in
 from anyformer.spelling import option
 from anyformer.tables.files import check_exists
 from anyformer.tasks.base import Task, check_known
-from anyformer.tasks.encoding import Encoding, LabelledEncoding
-from anyformer.tasks.event_encoding import EventEncoding
-from anyformer.tasks.forecast_encoding import ForecastEncoding
-from anyformer.tasks.pair_encoding import PairEncoding
+from anyformer.tasks.encoding import Encoding
 from anyformer.tasks.readers._base import Reader
 
 __all__ = [
@@ -105,15 +102,9 @@ def check_options(path: str | os.PathLike[str], names: Iterable[str]) -> None:
 
 def load_encoding(fields: dict[str, Any]) -> Encoding:
     """Return the encoding with these fields, as ``model_dump`` gave them; ``ValueError`` if they fit none."""
-    kind = str(fields.get("kind"))
-    several: list[type[Encoding]] = [
-        LabelledEncoding,
-        ForecastEncoding,
-        EventEncoding,
-        PairEncoding,
-    ]  # of tables
-    known = {str(one.model_fields["kind"].default): one for one in several}
-    found = known.get(kind) or (readers.get(kind).target.encoding if kind in readers else None)
-    if found is None:
-        raise ValueError(f"the kind of an encoding must be that of a reader, got {kind!r}")
-    return found.model_validate(fields)
+    kind = fields.get("kind")
+    for entry in readers:
+        for encoding in entry.target.encodings:
+            if encoding.model_fields["kind"].default == kind:
+                return encoding.model_validate(fields)
+    raise ValueError(f"the kind of an encoding must be that of a reader, got {kind!r}")

@@ -29,8 +29,8 @@ class Reader(ABC):
     """Options that make it read what it takes, though a reader of higher rank takes that too."""
     sections: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
     """Options that apply to a part of this kind only, by its title."""
-    encoding: ClassVar[type[Encoding] | None] = None
-    """The encoding of new data, if it is of this kind alone; its field ``kind`` is the reader's id."""
+    encodings: ClassVar[tuple[type[Encoding], ...]] = ()
+    """Encodings of new data for models of this kind of data, told apart by their field ``kind``."""
 
     @classmethod
     def name_part(cls, kind: str, name: str) -> None:

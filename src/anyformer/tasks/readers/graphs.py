@@ -27,7 +27,7 @@ class GraphsReader(Reader):
     """Graphs with a class or numbers for each, or for each of their nodes."""
 
     title = "graphs"
-    encoding = GraphEncoding
+    encodings = (GraphEncoding,)
 
     @classmethod
     def takes(cls, path: Path) -> bool:

@@ -51,7 +51,7 @@ class Images(Reader):
         "tables of images": ("kind", "image", "group", "split", "decimal", "thousands", "missing"),
         "image files": ("size", "fit"),
     }
-    encoding = ImageEncoding
+    encodings = (ImageEncoding,)
 
     @classmethod
     def takes(cls, path: Path) -> bool:

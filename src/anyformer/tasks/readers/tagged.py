@@ -32,7 +32,7 @@ class Tagged(Reader):
     """Sentences whose words have tags."""
 
     title = "tagged words"
-    encoding = TagEncoding
+    encodings = (TagEncoding,)
 
     @classmethod
     def takes(cls, path: Path) -> bool:
