@@ -63,8 +63,23 @@ def test_items_that_a_user_had_are_not_told(tmp_path: Path) -> None:
     unseen = read_unseen(encoding, tmp_path / "log.csv")
     table = answers(encoding, unseen, encoding.kept(unseen.batch.allowed(torch.randn(40, 1, 20)), None))
     had = frame.groupby("user")["item"].agg(set)
-    told = table[table["p"] > 0].groupby("user")["item"].agg(set)
+    told = table.groupby("user")["item"].agg(set)
     assert all(not told[user] & had[user] for user in told.index) and len(told) == 40
+
+
+def test_who_has_had_all_items_is_named_in_a_remark(tmp_path: Path) -> None:
+    items = [f"i{i}" for i in range(6)]
+    some = pd.DataFrame(
+        {"user": np.repeat([f"u{i}" for i in range(30)], 4), "time": np.tile(np.arange(4), 30)}
+    )
+    some["item"] = np.tile(items, 20)
+    every = pd.DataFrame({"user": "all", "time": np.arange(6), "item": items})
+    encoding = encoding_of(tmp_path, pd.concat([some, every]), only_new=True, length=8)
+    unseen = read_unseen(encoding, tmp_path / "log.csv")
+    logits = unseen.batch.allowed(torch.randn(31, 1, encoding.item.size - 2))
+    table = answers(encoding, unseen, encoding.kept(logits))
+    assert "all" not in set(table["user"]) and table["user"].nunique() == 30 and (table["p"] > 0).all()
+    assert "1 users have had all items that the model knows: none is told for them" in unseen.remarks
 
 
 def test_columns_of_these_names_stay_apart(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ class TestOrder:
         frame = chains(users=40).drop(columns="time")
         task = opened(saved(tmp_path, frame))
         assert "no column of dates: events follow each other as their rows do" in notes(task)
-        assert "the last event of each user is asked in test" in notes(task)
+        assert "the last event of each user with three or more is asked in test" in notes(task)
         assert task.stream is not None and task.stream.names == ["item"]
         with pytest.raises(
             DataError, match="holdout='time' needs a column of dates; date names it, or holdout='last'"
@@ -145,6 +145,8 @@ class TestRows:
         ({"target": "user"}, "target and group both name 'user'"),
         ({"horizon": 3}, "horizon does not apply to tables whose next item is asked, got 3"),
         ({"text": "item"}, "text does not apply to tables whose next item is asked"),
+        ({"known": "time"}, "known does not apply to tables whose next item is asked, got"),
+        ({"calendar": True}, "calendar does not apply to tables whose next item is asked"),
         ({"length": 1}, "length must be an integer at least 2, got 1"),
         (
             {"kind": "classify"},

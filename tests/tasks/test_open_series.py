@@ -132,6 +132,17 @@ class TestCalendar:
         assert any(said in note for note in task.notes())
         assert references(task)["linear"] < 0.6 * references(plain)["linear"]
 
+    def test_hours_of_utc_are_named_as_such(self, tmp_path: Path) -> None:
+        rng = np.random.default_rng(0)
+        hours = pd.date_range("2023-03-20", periods=600, freq="h", tz="Europe/Berlin")
+        frame = pd.DataFrame({"hour": hours.map(lambda at: at.isoformat()), "sold": rng.standard_normal(600)})
+        told = "hours and days of the calendar are those of UTC, in which the steps are regular"
+        options = {"group": None, "context": 4, "horizon": 2}
+        assert told in opened(tmp_path, frame, calendar=True, **options).notes()
+        assert told not in opened(tmp_path, frame, **options).notes()
+        frame["hour"] = pd.date_range("2023-03-20", periods=600, freq="h").strftime("%Y-%m-%d %H:%M")
+        assert told not in opened(tmp_path, frame, calendar=True, **options).notes()
+
     def test_what_no_period_fits_is_refused(self, tmp_path: Path) -> None:
         days = pd.date_range("1950-01-01", periods=60, freq="YS").strftime("%Y-%m-%d")
         frame = pd.DataFrame({"day": days, "sold": np.random.default_rng(0).normal(size=60)})

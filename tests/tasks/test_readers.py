@@ -87,3 +87,26 @@ def test_what_is_wrong_with_a_folder_of_classes_is_said(
         open_data(folder, kind="classify")
     with pytest.raises(DataError, match="needs a folder"):
         open_data(folder / "fruit" / "1.txt", kind="classify")
+
+
+def test_folders_of_splits_hold_folders_of_classes(tmp_path: Path) -> None:
+    for split, count in (("train", 20), ("test", 8)):
+        for name in ("pos", "neg"):
+            folder = tmp_path / "texts" / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                (folder / f"{i}.txt").write_text(f"{name} {split} {i}")
+    task = open_data(tmp_path / "texts", kind="classify")
+    assert task.classes == ["neg", "pos"] and task.size("test") == 16  # type: ignore[attr-defined]
+    assert any(note.startswith("the splits are as given: 40 rows train") for note in task.notes())
+    (tmp_path / "texts" / "train" / "pos" / "more").mkdir()
+    (tmp_path / "texts" / "train" / "pos" / "more" / "x.txt").write_text("deep")
+    with pytest.raises(DataError, match="needs each file in the subfolder of its class, .* got 'train"):
+        open_data(tmp_path / "texts", kind="classify")
+
+
+@pytest.mark.parametrize("value", ["no", "false", 1, "x"])
+def test_what_is_true_or_false_is_nothing_else(tmp_path: Path, value: object) -> None:
+    saved(tmp_path, table(), "rows.csv")
+    with pytest.raises(ValueError, match="dayfirst must be true or false, got"):
+        open_data(tmp_path / "rows.csv", "kind", dayfirst=value)

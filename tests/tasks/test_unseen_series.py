@@ -191,3 +191,63 @@ class TestFuture:
             self.asked(task, tmp_path, frame, frame[["day", "shop"]])
         with pytest.raises(ValueError, match="have no option 'futur'"):
             task.encoding.with_options({"futur": "x"})
+
+
+class TestWhatIsSaid:
+    def test_a_price_that_was_the_same_until_now_and_is_planned_to_change_counts(
+        self, tmp_path: Path
+    ) -> None:
+        frame = frame_of()
+        frame["price"] = frame["shop"].map(
+            {name: 10.0 * (i + 1) for i, name in enumerate(frame["shop"].unique())}
+        )
+        task = opened(tmp_path, frame, **{**OPTIONS, "known": ["promo", "price"]})
+        raised = frame.copy()
+        raised.loc[raised["sold"].isna(), "price"] = 999.0
+        before, after = (read(task, tmp_path, one).batch.inputs for one in (frame, raised))
+        assert isinstance(before, dict) and isinstance(after, dict)
+        different = (before["(covariates)"] != after["(covariates)"]).any(1)
+        assert different.any(1).all(), "the new price reaches each series"
+
+    def test_what_was_the_same_in_each_series_and_changes(self, tmp_path: Path) -> None:
+        frame = frame_of()
+        frame["region"] = frame["shop"].map(dict(zip(frame["shop"].unique(), ["north", "south", "east"])))
+        task = opened(tmp_path, frame, **OPTIONS)
+        moved = frame.copy()
+        moved.loc[moved.index[-1], "region"] = "north"
+        said = " ".join(read(task, tmp_path, moved).remarks)
+        assert "'region' was the same at all steps of a series in training and changes in 1 here" in said
+
+    def test_series_on_other_days_of_the_week(self, tmp_path: Path) -> None:
+        days = pd.date_range("2024-01-01", periods=60, freq="7D")
+        parts = [
+            pd.DataFrame(
+                {"day": days + pd.Timedelta(days=3 * i), "shop": name, "sold": np.arange(60.0) % (5 + i)}
+            )
+            for i, name in enumerate("ab")
+        ]
+        frame = pd.concat(parts)
+        task = opened(tmp_path, frame, group="shop", horizon=3, context=8)
+        told = "dates of 1 of 2 series lie between the steps of the others ('b', ...)"
+        assert told in " ".join(task.notes()) and told in " ".join(read(task, tmp_path, frame).remarks)
+        alike = opened(tmp_path, frame[frame["shop"] == "b"], horizon=3, context=8)
+        assert "between the steps" not in " ".join(alike.notes())
+
+    def test_rows_of_the_future_that_are_not_read_as_they_stand(self, tmp_path: Path) -> None:
+        frame = frame_of()
+        task = opened(tmp_path, frame, **OPTIONS)
+        again = pd.concat([frame, frame[frame["sold"].isna()].iloc[[0]]])
+        said = " ".join(read(task, tmp_path, again).remarks)
+        assert "1 rows of the future share a step with another" in said
+        assert "share a step" not in " ".join(read(task, tmp_path, frame).remarks)
+
+    def test_values_that_are_missing_in_new_windows(self, tmp_path: Path) -> None:
+        frame = frame_of()
+        task = opened(tmp_path, frame, **OPTIONS)
+        holed = frame.copy()
+        known = holed.index[(holed["shop"] == holed["shop"].iloc[0]) & holed["sold"].notna()]
+        holed.loc[known[-4:-2], "sold"] = np.nan
+        holed.loc[known[-2], "sky"] = None
+        said = " ".join(read(task, tmp_path, holed).remarks)
+        assert "2 of 36 values of the windows are missing; they repeat the last known one" in said
+        assert "1 of" in said and "values of 'sky' are missing, which is a category of its own" in said

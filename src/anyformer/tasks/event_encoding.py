@@ -168,7 +168,15 @@ class EventEncoding(Encoding):
         names[rank] = np.tile(np.arange(1, top + 1), users)
         names[self.item.name] = np.array(self.item.values, dtype=object)[codes]
         names[p] = significant(shares, np.ones(1))
-        return names
+        if not self.only_new:
+            return names
+        told = names[shares > 0].reset_index(drop=True)
+        without = users - len(np.unique(np.repeat(np.arange(users), top)[shares > 0]))
+        if without:
+            unseen.remarks.append(
+                f"{without} users have had all items that the model knows: none is told for them"
+            )
+        return told
 
 
 def sequences(

@@ -38,9 +38,7 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task:
     about_time = list[str]()
     groups = group_keys(table, choices.groups)
     if choices.kind == "next":
-        choices.refuse(
-            "tables whose next item is asked", "context", "horizon", "quantiles", "text", "class_weights"
-        )
+        choices.refuse("tables whose next item is asked", *_OF_SERIES, "text", "class_weights")
         return open_events(table, choices, groups, remarks)
     choices.refuse(
         "other tables", "holdout", "only_new", instead=f"{option('kind', 'next')} asks for the next item"

@@ -61,8 +61,8 @@ def parts_of(events: OrderedEvents, choices: Choices, remarks: list[str]) -> np.
         )
     by_time = "" if events.times is None else f"; {option('holdout', 'time')} parts them at two moments"
     remarks.append(
-        "the last event of each user is asked in test, the one before it in validation: training sees what other users "
-        f"did later{by_time}"
+        "the last event of each user with three or more is asked in test, the one before it in validation: training "
+        f"sees what other users did later{by_time}"
     )
     return parts_by_last(events.users)
 

@@ -84,6 +84,10 @@ def categories_in(table: Table, categories: Sequence[Category], remarks: list[st
             table.path, table.frame, category.name, needs=f"the model needs the column {category.name!r}"
         )
         found[name] = texts_of(table, name)
+        if gone := int(pd.isna(found[name]).sum()):
+            remarks.append(
+                f"{gone} of {len(found[name])} values of {name!r} are missing, which is a category of its own"
+            )
         if unknown := category.unknown(found[name]):
             shown = ", ".join(map(repr, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
             remarks.append(f"{name!r}: values that training showed at most once are read as one ({shown})")

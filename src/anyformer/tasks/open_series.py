@@ -47,7 +47,9 @@ def open_series(
         "as input they repeat the last known value and are marked, as targets they do not count",
         remarks,
     )
-    note_missing(rows.frame[rows.fixed], "they are set to the mean and marked", remarks)
+    mean = [name for name in rows.fixed if name not in rows.static]
+    note_missing(rows.frame[mean], "they are set to the mean and marked", remarks)
+    note_missing(rows.frame[rows.static], "they get the value that their series has elsewhere", remarks)
     gaps = [name for name in covariates.ahead if rows.frame[name].isna().any()]
     step = None
     if dated is None:
@@ -69,6 +71,9 @@ def open_series(
         if step is None:
             raise ValueError(f"{option('calendar')} needs a column of dates, and {table.path} has none")
         features = _features(step, parts, remarks)
+        assert dated is not None
+        if dated.values.equals(dated.instants) and not dated.clock.equals(dated.instants):
+            remarks.append("hours and days of the calendar are those of UTC, in which the steps are regular")
         parts = with_calendar(parts, features, step, origin)
     group = choices.groups[0] if len(choices.groups) == 1 else choices.groups or None
     layout = choices.layout(

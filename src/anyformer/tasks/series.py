@@ -156,8 +156,11 @@ def on_grid(
     """Return the rows of each group on one regular grid from ``origin``, with gaps where it has none."""
     name, dates = dated.name, dated.values
     parts, gaps, merged, breaks, first_gap = [], 0, 0, 0, None
+    between = dict[str, bool]()
     for group, mine in rows.by_series():
-        values = rows.at(mine, step.index(dates.loc[mine.index].to_numpy(), origin))
+        places = step.index(dates.loc[mine.index].to_numpy(), origin)
+        between[group] = lies_between(dates.loc[mine.index].to_numpy(), places, step, origin)
+        values = rows.at(mine, places)
         merged += len(mine) - len(values)
         places = values.index.to_numpy()
         runs = np.split(places, np.flatnonzero(np.diff(places) > LONGEST_GAP) + 1)
@@ -169,6 +172,12 @@ def on_grid(
             if len(gone) and first_gap is None:
                 first_gap = _shown(dated.reading, step.date(int(gone[0]), origin))
             parts.append(rows.series(values.reindex(whole), int(whole[0]), group))
+    apart = [group for group, told in between.items() if told]
+    if 0 < len(apart) < len(between):
+        remarks.append(
+            f"dates of {len(apart)} of {len(between)} series lie between the steps of the others ({apart[0]!r}, ...): "
+            f"each is taken for the nearest step of {step}, and forecasts are dated as those of the others"
+        )
     if merged:
         last = ", the last of categories counts" if rows.texts else ""
         remarks.append(f"{merged} rows share a step of {step} with another and have been averaged{last}")
@@ -181,6 +190,11 @@ def on_grid(
             f"{breaks} gaps are longer than {LONGEST_GAP} steps of {step}: no window reaches across them"
         )
     return parts, {"date": name, "step": str(step), "absent_steps": gaps}
+
+
+def lies_between(dates: np.ndarray, places: np.ndarray, step: Step, origin: np.datetime64) -> bool:
+    """True if most of these dates are not those of their places on the grid."""
+    return bool(len(dates)) and float(np.mean(step.dates(places, origin) == dates)) < 0.5
 
 
 def with_calendar(

@@ -77,12 +77,18 @@ def columns_of_series(
     texts = pd.DataFrame(
         {name: texts_of(table, name) for name in categories}, table.frame.index, dtype=object
     )
-    static = _static(numbers.drop(columns=choices.targets), texts, groups, remarks)
+    named = [*choices.targets, *choices.known]  # what is known ahead may change there
+    static = _static(
+        numbers.drop(columns=named, errors="ignore"),
+        texts.drop(columns=named, errors="ignore"),
+        groups,
+        remarks,
+    )
     fixed = [name for name in columns if name in {*static, *choices.known}]
     covariates = Covariates(
         numbers=fixed,
         categories=categories,
-        ahead=[name for name in choices.known if name not in static],
+        ahead=choices.known,
         static=static,
     )
     _note_series(choices, groups, remarks)

@@ -26,6 +26,7 @@ from anyformer.tasks.series import (
     find_step,
     in_order,
     known_rows,
+    lies_between,
     on_grid,
     with_calendar,
 )
@@ -48,6 +49,13 @@ def ends_of_series(encoding: ForecastEncoding, path: Path) -> Unseen:
     instants = None if dated is None else dated.instants
     covariates = encoding.covariates
     used = {*covariates.ahead, *covariates.static}
+    for name in covariates.static:
+        changing = rows.frame[name].groupby(rows.groups).nunique() > 1
+        if changing.any():
+            remarks.append(
+                f"{name!r} was the same at all steps of a series in training and changes in {int(changing.sum())} here "
+                f"({changing.index[changing][0]!r}, ...): its first value counts"
+            )
     unused = [name for name in rows.frame.columns if name not in used]
     past = known_rows(rows, instants, encoding.targets, remarks, unused=unused, trained=True)
     keys, rows, future = rows.groups, rows[past], rows[~past]
@@ -64,6 +72,7 @@ def ends_of_series(encoding: ForecastEncoding, path: Path) -> Unseen:
         ahead = _Ahead(encoding, future, dated, origin)
     else:
         ahead = _Ahead(encoding, *_rows_of_future(encoding, rows, future, remarks), origin)
+    ahead.note(lasts, remarks)
     problems = {part.name: _problem(encoding, part) or ahead.problem(part) for part in lasts}
     usable = [part for part in lasts if not problems[part.name]]
     told = [problem for problem in problems.values() if problem]
@@ -165,6 +174,32 @@ class _Ahead:
                 )
         return None
 
+    def note(self, parts: list[Series], remarks: list[str]) -> None:
+        """Add remarks on rows of the future that are not read as they stand."""
+        step, before, shared, between = self.encoding.layout.step, 0, 0, 0
+        for part in parts:
+            mine = self.by_name.get(part.name, self.rows.frame.head(0))
+            places = self._numbers(part, mine)
+            early = places < self._places(part).start
+            before += int(early.sum())
+            shared += len(places[~early]) - len(np.unique(places[~early]))
+            if self.dated is not None and self.origin is not None and step is not None:
+                dates = self.dated.values.loc[mine.index].to_numpy()
+                between += len(mine) * lies_between(dates, places, step, self.origin)
+        if between:
+            remarks.append(
+                f"{between} rows of the future have dates between the steps that are forecast: each is taken for the "
+                f"nearest step of {step}"
+            )
+        if before:
+            remarks.append(
+                f"{before} rows of the future are not after the end of their series and are left out"
+            )
+        if shared:
+            remarks.append(
+                f"{shared} rows of the future share a step with another: numbers are averaged, the last category counts"
+            )
+
     def beyond(self, part: Series) -> int:
         """Return the number of rows that are later than the horizon."""
         return int((self._steps(part).index >= self._places(part).stop).sum())
@@ -195,16 +230,18 @@ class _Ahead:
     def _steps(self, part: Series) -> pd.DataFrame:
         """Return the rows after the end of a series, by their place on the grid."""
         if part.name not in self._found:
-            end = self._places(part).start
             mine = self.by_name.get(part.name, self.rows.frame.head(0))
-            if self.dated is None or self.origin is None or self.encoding.layout.step is None:
-                places = end + np.arange(len(mine))
-            else:
-                places = self.encoding.layout.step.index(
-                    self.dated.values.loc[mine.index].to_numpy(), self.origin
-                )
-            self._found[part.name] = self.rows.at(mine, places).loc[end:]
+            self._found[part.name] = self.rows.at(mine, self._numbers(part, mine)).loc[
+                self._places(part).start :
+            ]
         return self._found[part.name]
+
+    def _numbers(self, part: Series, mine: pd.DataFrame) -> np.ndarray:
+        """Return the place on the grid of each row of a series."""
+        step = self.encoding.layout.step
+        if self.dated is None or self.origin is None or step is None:
+            return self._places(part).start + np.arange(len(mine))
+        return step.index(self.dated.values.loc[mine.index].to_numpy(), self.origin)
 
 
 def _check_step(encoding: ForecastEncoding, path: Path, dated: Dates, groups: pd.Series) -> None:
@@ -234,6 +271,11 @@ def _windows(encoding: ForecastEncoding, wholes: list[Series], remarks: list[str
     seen = [whole.values[:-horizon] for whole in wholes]
     values = np.stack([filled(one)[-context:] for one in seen])
     missing = np.stack([np.isnan(one[-context:]) for one in seen])
+    if gone := int(missing.sum()):
+        marked = " and are marked" if encoding.marks else ", which the model was trained without"
+        remarks.append(
+            f"{gone} of {missing.size} values of the windows are missing; they repeat the last known one{marked}"
+        )
     x, shift, scale, _ = encoding.normalised(values, missing)
     index = [encoding.layout.columns.index(name) for name in encoding.targets]
     unknown = torch.full((len(wholes), horizon, len(index)), torch.nan)

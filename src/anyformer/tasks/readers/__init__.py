@@ -21,7 +21,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from anyformer.registry import Registry, modules_in
 from anyformer.spelling import option
@@ -63,7 +63,7 @@ def open_path(
     file = check_exists(path)
     told = {name: value for name, value in {"target": target, **options}.items() if value is not None}
     reader = reader_of(file, told)
-    taken = reader.options()
+    taken, hints = reader.options(), get_type_hints(reader.open)
     for name, value in told.items():
         if name not in taken:
             others = [title for title, names in options_by_kind(targets=True).items() if name in names]
@@ -72,6 +72,8 @@ def open_path(
                 + (f" but to {' and '.join(others)}" if others else "")
                 + f", got {value!r}"
             )
+        if bool in (hints[name], *get_args(hints[name])) and not isinstance(value, bool):
+            raise ValueError(f"{option(name)} must be true or false, got {value!r}")
     return reader.open(file, **told, seed=seed)
 
 

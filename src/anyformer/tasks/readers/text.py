@@ -13,11 +13,12 @@ from anyformer.tables.files import FILE, READ, TEXT, read_texts, text_files
 from anyformer.tables.formats import text_format
 from anyformer.tables.packed import content, suffix_of
 from anyformer.tables.separators import SEPARATORS, fields_of
-from anyformer.tasks.base import Task
+from anyformer.tasks.base import SPLITS, Task
 from anyformer.tasks.choices import check_kind
 from anyformer.tasks.frames import open_frame
 from anyformer.tasks.readers import register_reader
 from anyformer.tasks.readers._base import Reader
+from anyformer.tasks.splits import COLUMN, WORDS
 from anyformer.tasks.text import ByteTask, Document
 
 CLASS = "class"
@@ -49,7 +50,8 @@ class Text(Reader):
 
         Args:
             path: the data.
-            kind: ``"classify"`` for a folder in which each subfolder is a class and each file a text of it.
+            kind: ``"classify"`` for a folder in which each subfolder is a class and each file a text of it; the classes
+                may lie in folders called train, valid and test.
             length: bytes in a window, or the most bytes taken of each text.
             raw: read a file's bytes as they are, also if it is not UTF-8, has one long line, or is a table.
             seed: fixes the split and the order of training.
@@ -73,11 +75,29 @@ def _classes(path: Path, length: int | None, raw: bool, seed: int) -> Task:
             f"{path}: {option('kind', 'classify')} needs each file in the subfolder of its class, and {alone[0]!r} is "
             "in none"
         )
-    frame = table.frame.drop(columns=FILE).assign(**{CLASS: [parts[0] for parts in places]})
+    parted = sum(len(parts) == 3 and parts[0].casefold() in WORDS for parts in places) * 2 > len(places)
+    fits = [
+        len(parts) == 3 and parts[0].casefold() in WORDS if parted else len(parts) == 2 for parts in places
+    ]
+    if not all(fits):
+        raise DataError(
+            f"{path}: {option('kind', 'classify')} needs each file in the subfolder of its class, or in that of its "
+            f"class in one of {', '.join(SPLITS)}, got {'/'.join(places[fits.index(False)])!r}"
+        )
+    frame = table.frame.drop(columns=FILE).assign(**{CLASS: [parts[-2] for parts in places]})
+    if parted:
+        frame[COLUMN] = [parts[0] for parts in places]
     given = {"target": CLASS, "group": None, "keep": None, "category": None, "drop": None, "known": None}
     return open_frame(
         replace(table, frame=frame),
-        {**given, "text": TEXT, "kind": "classify", "length": length, "seed": seed},
+        {
+            **given,
+            "text": TEXT,
+            "kind": "classify",
+            "split": COLUMN if parted else None,
+            "length": length,
+            "seed": seed,
+        },
     )
 
 
