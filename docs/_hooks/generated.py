@@ -18,7 +18,7 @@ from anyformer.channels import channels
 from anyformer.cli import app
 from anyformer.contract import Mixer, MixerInfo
 from anyformer.embed import embedders
-from anyformer.laws import LAWS, MODEL_LAWS, Laws
+from anyformer.laws import EMBEDDER_LAWS, HEAD_LAWS, LAWS, MODEL_LAWS, TASK_LAWS, Laws
 from anyformer.mixers import families, mixers
 from anyformer.models import models
 from anyformer.ops import load_all
@@ -105,6 +105,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     tables = {"positions": positions, "channels": channels, "wrappers": wrappers}
     markdown = markdown.replace("<!-- laws -->", _laws(LAWS))
     markdown = markdown.replace("<!-- laws over whole models -->", _laws(MODEL_LAWS))
+    markdown = markdown.replace("<!-- laws over embedders -->", _laws(EMBEDDER_LAWS))
+    markdown = markdown.replace("<!-- laws over heads -->", _laws(HEAD_LAWS))
+    markdown = markdown.replace("<!-- laws over data -->", _laws(TASK_LAWS))
     markdown = markdown.replace("<!-- paths -->", _paths())
     markdown = markdown.replace("<!-- families -->", "\n".join(_whole_family(name) for name in families()))
     if "<!-- papers -->" in markdown:

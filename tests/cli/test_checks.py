@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,6 +71,13 @@ def test_check_of_a_broken_mixer_names_the_law_and_fails(run: Run, tmp_path: Pat
         (("check", "mamba", "--workers", "0"), "--workers must be at least 1, got 0"),
         (("check", "attenton"), "unknown mixer 'attenton'; did you mean 'attention'"),
         (("check", "attention", "--law", "reech"), "unknown law 'reech'; did you mean 'reach'"),
+        (("check", "embed:patchs"), "unknown embedder 'patchs'; did you mean 'patches'"),
+        (("check", "head:crff"), "unknown head 'crff'; did you mean 'crf'"),
+        (("check", "head:crf", "--device", "cuda"), "--device"),
+        (("check", "mamba", "--target", "y"), "--target and options of data are for data:PATH"),
+        (("check", "data:a.csv", "data:b.csv"), "one data:PATH at a time can be checked, got a.csv, b.csv"),
+        (("check", "data:no.csv"), "no file or folder 'no.csv'"),
+        (("check", "data:recall", "--option", "vocab=3", "--option", "vocab=4"), "is given twice"),
         (("bench", "attention", "--length", "0"), "--length must be at least 1"),
     ],
 )
@@ -86,3 +94,47 @@ def test_check_of_a_model_holds_it_whole_too(run: Run, monkeypatch: pytest.Monke
     )
     code, text = run("check", "model:encoder_decoder", "--law", "independence", "--workers", 1)
     assert code == 1 and "BROKEN   model:encoder_decoder: independence" in text
+
+
+OWN = """
+import torch
+from anyformer.embed.field_sum import FieldSum
+from anyformer.heads.linear import LinearHead
+from anyformer.tasks.generated.recall import Recall
+
+class Noisy(FieldSum):
+    def forward(self, values):
+        return super().forward(values) + torch.rand(())
+
+class Doubled(LinearHead):
+    def loss(self, outputs, targets, objective):
+        return 2 * objective.loss(outputs, targets)
+
+class Mine(Recall):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "law", "words"),
+    [
+        ("Noisy", "independence", "2 fields|a second call: off by"),
+        ("Doubled", "mean", "Doubled, numbers: mean .broken.: the loss against the sums over their numbers"),
+        ("Mine", "splits", "1 cases, 0 broken"),
+    ],
+)
+def test_check_of_embedders_heads_and_tasks_of_ones_own(
+    run: Run, tmp_path: Path, name: str, law: str, words: str
+) -> None:
+    (tmp_path / "mine.py").write_text(OWN, encoding="utf-8")
+    code, text = run("check", f"{tmp_path / 'mine.py'}:{name}", "--law", law, "--workers", 1)
+    assert code == (name != "Mine") and re.search(words, text)
+
+
+def test_check_of_data(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("a,b,y\n" + "".join(f"{i % 7},{i % 3},{'xy'[i % 2]}\n" for i in range(90)))
+    code, text = run("check", f"data:{path}", "--target", "y", "--length", 3, "--workers", 1)
+    assert code == 2 and "--length does not apply" in text
+    code, text = run("check", f"data:{path}", "--target", "y", "--workers", 1)
+    assert code == 0 and "laws over data" in text and "1 cases, 0 broken" in text

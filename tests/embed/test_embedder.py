@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from anyformer.embed import create_embedder, embedder_info, embedders
+from anyformer.embed import create_embedder
 from anyformer.models import EncoderDecoder, SequenceModel, create_model, load_spec
 from anyformer.schema import Field, StreamFacts
 
@@ -17,14 +16,6 @@ FIELDS = [Field(name="b", width=2), Field(name="a.c", size=5), Field(name="a", w
 
 def image(height: int, width: int, channels: int = 3) -> StreamFacts:
     return StreamFacts(shape="grid", size=(height, width), fields=[Field(name="pixels", width=channels)])
-
-
-STREAMS = {
-    "sequence": StreamFacts(fields=FIELDS),
-    "set": StreamFacts(shape="set", fields=FIELDS),
-    "record": StreamFacts(shape="record", fields=FIELDS),
-    "grid": image(10, 7),
-}
 
 
 @pytest.mark.parametrize("shape", ["sequence", "set", "record"])
@@ -81,37 +72,6 @@ def test_one_way_in() -> None:
     model = create_model("mamba", stream={"fields": FIELDS}, num_outputs=1, dim=8)
     with pytest.raises(ValueError, match="x must be a dict of the fields 'b', 'a.c', 'a', got Tensor"):
         model(torch.zeros(1, 1))
-
-
-def embeds(name: str, **options: Any) -> StreamFacts:
-    """The first of the streams that an embedder does not refuse."""
-    taken = []
-    for facts in STREAMS.values():
-        try:
-            embedder_info(name, facts, **options)
-            taken.append(facts)
-        except ValueError as error:
-            assert f"and the inputs are a {facts.shape}" in str(error)  # noqa: PT017
-    return taken[0]
-
-
-@pytest.mark.parametrize("name, options", [(e.id, options) for e in embedders for options in e.examples])
-class TestEveryEmbedder:
-    def test_it_says_how_many_tokens_it_makes(self, name: str, options: dict[str, Any]) -> None:
-        facts = embeds(name, **options)
-        T = embedder_info(name, facts, **options).length or 5
-        embed = create_embedder(name, facts, 8, **options)
-        values = facts.example(2, 5)
-        assert embed(values).shape == (2, T, 8) and embed.length(values) == T
-        embed(values).square().sum().backward()
-        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in embed.parameters())
-
-    def test_a_sample_does_not_depend_on_its_batch(self, name: str, options: dict[str, Any]) -> None:
-        facts = embeds(name, **options)
-        embed = create_embedder(name, facts, 8, **options).double()
-        values = {k: v.double() if v.is_floating_point() else v for k, v in facts.example(3, 5).items()}
-        alone = embed({k: v[1:2] for k, v in values.items()})
-        torch.testing.assert_close(embed(values)[1:2], alone, rtol=1e-12, atol=1e-12)
 
 
 class TestGrids:

@@ -9,8 +9,38 @@ import pytest
 import torch
 
 from anyformer import Call
-from anyformer.laws import LAWS, MODEL_LAWS, OP_LAWS, Case, LawBroken, check_case, check_mixer
-from anyformer.laws.faults import FAULTS, MODEL_FAULTS, OP_FAULTS, Fault, Form, Sound, model_case, op_case
+from anyformer.embed.field_sum import FieldSum
+from anyformer.heads.linear import LinearHead
+from anyformer.laws import (
+    EMBEDDER_LAWS,
+    HEAD_LAWS,
+    LAWS,
+    MODEL_LAWS,
+    OP_LAWS,
+    TASK_LAWS,
+    Case,
+    LawBroken,
+    check_case,
+    check_mixer,
+)
+from anyformer.laws.faults import (
+    EMBEDDER_FAULTS,
+    FAULTS,
+    HEAD_FAULTS,
+    MODEL_FAULTS,
+    OP_FAULTS,
+    TASK_FAULTS,
+    Fault,
+    Form,
+    Sound,
+    TaskFault,
+    embedder_case,
+    head_case,
+    model_case,
+    op_case,
+    task_case,
+)
+from anyformer.laws.heads.cases import OBJECTIVES
 from anyformer.models import SequenceModel
 from anyformer.user_code import load_file
 
@@ -62,6 +92,37 @@ def test_every_law_over_ops_has_a_fault_and_lets_sound_ops_pass(law: str) -> Non
     assert law in {fault.law for fault in OP_FAULTS}, f"plant an op that breaks {law!r} in tests/laws/faults"
     for sound in (lambda x: x**3, lambda x: 2 * x, lambda x: x.sum(-1)):
         OP_LAWS[law](op_case(sound))
+
+
+@pytest.mark.parametrize("fault", EMBEDDER_FAULTS, ids=lambda fault: f"{fault.law}-{fault.name}")
+def test_the_law_catches_the_embedder(fault: Fault) -> None:
+    with pytest.raises(LawBroken, match=fault.words):
+        EMBEDDER_LAWS[fault.law](fault.case)
+
+
+@pytest.mark.parametrize("fault", HEAD_FAULTS, ids=lambda fault: f"{fault.law}-{fault.name}")
+def test_the_law_catches_the_head(fault: Fault) -> None:
+    with pytest.raises(LawBroken, match=fault.words):
+        HEAD_LAWS[fault.law](fault.case)
+
+
+@pytest.mark.parametrize("fault", TASK_FAULTS, ids=lambda fault: f"{fault.law}-{fault.name}")
+def test_the_law_catches_the_task(fault: TaskFault, tmp_path: Path) -> None:
+    with pytest.raises(LawBroken, match=fault.words):
+        TASK_LAWS[fault.law](task_case(tmp_path, fault.damage))
+
+
+def test_every_law_over_embedders_heads_and_tasks_has_a_fault_and_lets_sound_ones_pass(
+    tmp_path: Path,
+) -> None:
+    for laws, faults, cases in (
+        (EMBEDDER_LAWS, EMBEDDER_FAULTS, [embedder_case(FieldSum, shape) for shape in ("sequence", "set")]),
+        (HEAD_LAWS, HEAD_FAULTS, [head_case(LinearHead, question) for question in OBJECTIVES]),
+        (TASK_LAWS, TASK_FAULTS, [task_case(tmp_path)]),
+    ):
+        assert set(laws) == {fault.law for fault in faults}  # type: ignore[attr-defined]
+        for law in laws.values():
+            assert any([law(case) for case in cases]), law.id  # type: ignore[arg-type]
 
 
 def test_the_sound_mixer_obeys_all_laws() -> None:

@@ -10,7 +10,18 @@ from torch import Tensor
 
 from anyformer import Mixer, MixerInfo, kernels
 from anyformer.contract import Inputs
-from anyformer.laws import LAWS, Case, all_targets, cases_of, check_case, check_model
+from anyformer.embed import list_embedders
+from anyformer.heads import list_heads
+from anyformer.laws import (
+    LAWS,
+    Case,
+    all_targets,
+    cases_of,
+    check_case,
+    check_embedder,
+    check_head,
+    check_model,
+)
 from anyformer.models import PartSpec, list_models, load_spec
 from anyformer.ops import use_native
 
@@ -95,6 +106,16 @@ def test_whole_models(name: str) -> None:
     """Tokens in, outputs out: encoder and decoder together, embeddings, heads and what is saved."""
     results = check_model(f"model:{name}")
     assert len(results) >= 6 and not [r for r in results if not r.good]
+
+
+@pytest.mark.parametrize("name", list_embedders())
+def test_embedders(name: str) -> None:
+    assert not [r for r in check_embedder(name) if not r.good]
+
+
+@pytest.mark.parametrize("name", list_heads())
+def test_heads(name: str) -> None:
+    assert not [r for r in check_head(name) if not r.good]
 
 
 @pytest.mark.slow

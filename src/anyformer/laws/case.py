@@ -220,7 +220,7 @@ def _cases_of(
         return [_named_case(registry, target, dim, dict(s)) for s in sets]
     if isinstance(target, type) and issubclass(target, Mixer):
         given = dict(options or {})
-        return [Case(f"{target.__name__}{_brackets(given)}", lambda: target(dim, **given))]
+        return [Case(f"{target.__name__}{brackets(given)}", lambda: target(dim, **given))]
     if callable(target) and not isinstance(target, type):
         return [Case(getattr(target, "__name__", "mixer"), target)]
     raise ValueError(f"target must be a name, a Mixer class or a function that builds one, got {target!r}")
@@ -250,8 +250,9 @@ def _named_case(registry: Any, name: str, dim: int, options: dict[str, Any]) -> 
     def reject() -> Mixer:
         return create_part(registry, name, dim, {**options, "no_such_option": 1})
 
-    return Case(f"{name}{_brackets(options)}", lambda: create_part(registry, name, dim, options), reject)
+    return Case(f"{name}{brackets(options)}", lambda: create_part(registry, name, dim, options), reject)
 
 
-def _brackets(options: Mapping[str, Any]) -> str:
+def brackets(options: Mapping[str, Any]) -> str:
+    """Return options as they stand behind a name: ``(window=3)``; empty for none."""
     return f"({', '.join(f'{k}={v}' for k, v in options.items())})" if options else ""

@@ -13,8 +13,11 @@ from anyformer.laws.case import Case
 from anyformer.registry import nearest
 
 if TYPE_CHECKING:
+    from anyformer.laws.embedders.cases import EmbedderCase
+    from anyformer.laws.heads.cases import HeadCase
     from anyformer.laws.models.cases import ModelCase
     from anyformer.laws.ops.cases import OpCase
+    from anyformer.laws.tasks.cases import TaskCase
 
 C = TypeVar("C")
 F = TypeVar("F", bound=Callable[[Any], Any])
@@ -119,7 +122,16 @@ MODEL_LAWS: Laws[ModelCase] = Laws("anyformer.laws.models")
 """The laws that whole models obey."""
 OP_LAWS: Laws[OpCase] = Laws("anyformer.laws.ops")
 """The laws that ops obey."""
+EMBEDDER_LAWS: Laws[EmbedderCase] = Laws("anyformer.laws.embedders")
+"""The laws that embedders obey."""
+HEAD_LAWS: Laws[HeadCase] = Laws("anyformer.laws.heads")
+"""The laws that heads obey."""
+TASK_LAWS: Laws[TaskCase] = Laws("anyformer.laws.tasks")
+"""The laws that tasks obey."""
 
 register_law = LAWS.register
 register_model_law = MODEL_LAWS.register
 register_op_law = OP_LAWS.register
+register_embedder_law = EMBEDDER_LAWS.register
+register_head_law = HEAD_LAWS.register
+register_task_law = TASK_LAWS.register

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -87,11 +88,18 @@ class Classify(Objective):
         return self.num_classes
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean cross-entropy."""
+        """Return the mean cross-entropy over the targets that count; 0 (with a zero gradient) if none does."""
         check_shape("outputs", outputs, (targets.shape[0], self.num_classes))
         outputs = widen(outputs)
         weights = None if self.weights is None else outputs.new_tensor(self.weights)
-        return functional.cross_entropy(outputs, targets, weight=weights)
+        total = functional.cross_entropy(
+            outputs, targets, weight=weights, ignore_index=IGNORED, reduction="sum"
+        )
+        asked = targets != IGNORED
+        if weights is None:
+            return total / asked.sum().clamp(min=1)
+        weight = weights[targets[asked]].sum()
+        return total / torch.where(weight > 0, weight, 1)
 
     def loss_items(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the cross-entropy of each sequence, and the number of its targets that count."""

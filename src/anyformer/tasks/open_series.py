@@ -42,14 +42,7 @@ def open_series(
         found.frame, groups, found.numbers, covariates.numbers, covariates.categories, covariates.static
     )
     rows = rows[known_rows(rows, instants, targets, remarks, unused=unused, trained=False)]
-    note_missing(
-        rows.frame[rows.numbers],
-        "as input they repeat the last known value and are marked, as targets they do not count",
-        remarks,
-    )
-    mean = [name for name in rows.fixed if name not in rows.static]
-    note_missing(rows.frame[mean], "they are set to the mean and marked", remarks)
-    note_missing(rows.frame[rows.static], "they get the value that their series has elsewhere", remarks)
+    _note_gaps(rows, remarks)
     gaps = [name for name in covariates.ahead if rows.frame[name].isna().any()]
     step = None
     if dated is None:
@@ -95,6 +88,15 @@ def open_series(
         facts={**facts, "rows": len(table.frame), "series": len({part.name for part in parts})},
         remarks=remarks,
     )
+
+
+def _note_gaps(rows: SeriesRows, remarks: list[str]) -> None:
+    """Say what becomes of missing values."""
+    known = "as input they repeat the last known value and are marked, as targets they do not count"
+    mean = [name for name in rows.fixed if name not in rows.static]
+    note_missing(rows.frame[rows.numbers], known, remarks)
+    note_missing(rows.frame[mean], "they are set to the mean and marked", remarks)
+    note_missing(rows.frame[rows.static], "they get the value that their series has elsewhere", remarks)
 
 
 def _features(step: Step, parts: list[Series], remarks: list[str]) -> list[str]:
