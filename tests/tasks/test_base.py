@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import one_hot
 
-from anyformer.tasks import DataError, Task, create_task
+from anyformer.tasks import DataError, Task, create_task, evaluate_beside
 from anyformer.tasks.base import Batch, check_integer, check_known, check_split
 
 TASK = create_task("lookup", length=16)
@@ -38,6 +39,13 @@ def test_batches_are_the_samples_that_were_asked_for_in_order() -> None:
         (lambda task: task.subset("test", 0), "count must be an integer at least 1, got 0"),
         (lambda task: task.size("test", task.check_length(999)), "length must be one of 16, .*, got 999"),
         (lambda task: task.rank_by("rmse"), "'rmse'"),
+        (lambda task: task.rank_by("accuracy", "log_loss", "accuracy"), "metric names accuracy twice"),
+        (lambda task: task.rank_by("accuracy", "rmse"), "'rmse'"),
+        (
+            lambda task: create_task("lookup", metric=" , "),
+            "metric must name a metric, or several, got ' , '",
+        ),
+        (lambda task: create_task("lookup", metric=[]), "metric must name a metric, or several, got"),
     ],
 )
 def test_wrong_requests(call: object, message: str) -> None:
@@ -50,6 +58,19 @@ def test_a_metric_without_a_value_on_a_split_is_refused(monkeypatch: pytest.Monk
     monkeypatch.setattr("anyformer.metrics.accuracy.Accuracy.value", lambda self, items: np.nan)
     with pytest.raises(DataError, match="accuracy has no value on the .* samples of the valid split"):
         task.rank_by("accuracy")
+
+
+@pytest.mark.parametrize("given", ["log_loss, accuracy,f1", ["log_loss", "accuracy", "f1"]])
+def test_the_first_of_several_metrics_ranks_and_the_others_stand_beside(given: str | list[str]) -> None:
+    task = create_task("listops", metric=given)
+    assert task.metric.id == "log_loss" and [one.id for one in task.beside] == ["accuracy", "f1"]
+    found = evaluate_beside(
+        lambda batch: one_hot(batch.targets, task.objective.num_outputs).double(),
+        lambda batch: None,
+        task,
+        batch_size=64,
+    )
+    assert found == {"accuracy": 1.0, "macro F1": 1.0} and task.beside_items == task.size("test")
 
 
 def test_options_are_checked_by_name_and_range() -> None:

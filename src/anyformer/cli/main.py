@@ -18,7 +18,8 @@ from anyformer.spelling import command_line, spell_short
 from anyformer.terminal import new_console
 
 METRIC_HELP = (
-    "What to rank by, such as f1, auc or rmse; by default the task's own. See anyformer list metrics."
+    "What to rank by, such as f1, auc or rmse; by default the task's own. Of several between commas, the others are "
+    "measured besides. See anyformer list metrics."
 )
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -44,7 +44,7 @@ def compare(
     budget: str | float | None = None,
     out: str | os.PathLike[str] | None = None,
     target: str | list[str] | None = None,
-    metric: str | None = None,
+    metric: str | list[str] | None = None,
     options: Mapping[str, Any] | None = None,
     hold: str = "parameters",
     parameters: int | None = None,
@@ -73,7 +73,8 @@ def compare(
         budget: time for everything (``"60s"``, ``"10m"``, ``"2h"``), or of each run ``"500 steps"``, ``"1M tokens"``.
         out: folder for the results; by default named after the task and the time.
         target: the column to predict, for data in columns.
-        metric: metric to rank by, out of :func:`anyformer.metrics.list_metrics`; by default the task's own.
+        metric: metric to rank by, out of :func:`anyformer.metrics.list_metrics`; by default the task's own. Of several,
+            as a list or between commas, the others are measured besides.
         options: further options of the task.
         hold: the measure of size that is equal for all candidates, ``"parameters"`` or ``"flops"``.
         parameters: the size to match; chosen from the budget when left out.

@@ -10,6 +10,7 @@ from typing import Any
 from anyformer.errors import DataError
 from anyformer.metrics import Metric
 from anyformer.registry import Registry, modules_in
+from anyformer.spelling import option
 from anyformer.tasks.base import Batch, Reference, Split, Task, TaskMaker, call_with_options, check_integer
 from anyformer.tasks.evaluation import Evaluation, evaluate, evaluate_beside
 from anyformer.tasks.references import score_reference
@@ -56,7 +57,7 @@ def create_task(
     name_or_path: str | os.PathLike[str],
     *,
     target: str | list[str] | None = None,
-    metric: str | None = None,
+    metric: str | list[str] | None = None,
     seed: int = 0,
     **options: Any,
 ) -> Task:
@@ -66,7 +67,8 @@ def create_task(
         name_or_path: one of :func:`list_tasks`, ``file.py:Name`` for a task of your own, or a file or folder
             (see :func:`open_data`). A name comes first; write ``./bytes`` for a folder called ``bytes``.
         target: the column to predict. For data only.
-        metric: what to rank by, one of :func:`anyformer.metrics.list_metrics`; by default the task's own.
+        metric: what to rank by, one of :func:`anyformer.metrics.list_metrics`; by default the task's own. Of several,
+            as a list or between commas, the first ranks and the others are measured besides.
         seed: fixes the generated data, the split, and the order of training.
         options: further arguments of the task or of :func:`open_data`.
 
@@ -92,7 +94,7 @@ def open_data(
     path: str | os.PathLike[str],
     target: str | list[str] | None = None,
     *,
-    metric: str | None = None,
+    metric: str | list[str] | None = None,
     seed: int = 0,
     **options: Any,
 ) -> Task:
@@ -100,9 +102,12 @@ def open_data(
     return _ranked(_open(path, target, seed, options), metric)
 
 
-def _ranked(task: Task, metric: str | None) -> Task:
+def _ranked(task: Task, metric: str | list[str] | None) -> Task:
     if metric is not None:
-        task.rank_by(metric)
+        names = metric.split(",") if isinstance(metric, str) else metric
+        if not names or not all(isinstance(name, str) and name.strip() for name in names):
+            raise ValueError(f"{option('metric')} must name a metric, or several, got {metric!r}")
+        task.rank_by(*(name.strip() for name in names))
     return task
 
 

@@ -247,14 +247,19 @@ class Task(ABC):
         """The question asked of a model, for metrics."""
         return self.objective.question
 
-    def rank_by(self, name: str) -> None:
-        """Rank by another metric, one of :func:`anyformer.metrics.list_metrics`.
+    def rank_by(self, name: str, *others: str) -> None:
+        """Rank by another metric, one of :func:`anyformer.metrics.list_metrics`, and measure others besides it.
 
         Raises:
-            ValueError: there is none of that name, or it does not measure answers to this question, or ranks none.
+            ValueError: there is none of that name, or it does not measure answers to this question, or ranks none, or
+                one is named twice.
             DataError: it has no value on a split.
         """
-        metric = create_metric(name, self.question)
+        metrics = [create_metric(one, self.question) for one in (name, *others)]
+        ids = [metric.id for metric in metrics]
+        if twice := sorted({one for one in ids if ids.count(one) > 1}):
+            raise ValueError(f"{option('metric')} names {', '.join(twice)} twice")
+        metric = metrics[0]
         if metric.decodes:
             raise ValueError(
                 f"{option('metric')}: nothing is ranked by {name!r}, which is measured of texts that models write once "
@@ -264,6 +269,22 @@ class Task(ABC):
             raise ValueError(
                 f"{option('metric')}: nothing is ranked by {name!r}, which does not say what is better"
             )
+        own = {one.id: one for one in self.beside}
+        for one in metrics:
+            if not one.decodes and one.id not in own:
+                self._check_has_a_value(one)
+            elif one.decodes and one.id not in own:
+                raise ValueError(
+                    f"{option('metric')}: {one.id!r} is of texts that models write, and they write none"
+                )
+        self.metric = metric
+        beside = [own.get(one.id, one) for one in metrics[1:]]
+        self.beside = (*beside, *(one for id, one in own.items() if id not in ids))
+        if others and not any(one.decodes for one in self.beside):
+            self.beside_items = self.size("test")
+
+    def _check_has_a_value(self, metric: Metric) -> None:
+        """Raise ``DataError`` if the metric has no value on a split, as where a class is lacking."""
         for split in SPLITS[1:]:
             items = []
             for batch in self.eval_batches(split, 256):
@@ -274,8 +295,6 @@ class Task(ABC):
                     f"{self.name}: {metric.info.name} has no value on the {self.size(split)} samples of the {split} "
                     f"split, as one of the classes is not among them; choose another {option('metric')}"
                 )
-        self.metric = metric
-        self.beside = tuple(one for one in self.beside if one.id != metric.id)
 
     def decode(self, model: SequenceModel, batch: Batch) -> Tensor:
         """Return what a model writes for a batch, for metrics that decode.

@@ -108,7 +108,7 @@ class Fit:
         spec: ModelSpec | Mapping[str, Any] | str | Path,
         *,
         target: str | list[str] | None = None,
-        metric: str | None = None,
+        metric: str | list[str] | None = None,
         options: Mapping[str, Any] | None = None,
         trust_code: bool = False,
         **config: Any,
