@@ -142,11 +142,3 @@ def test_a_group_in_two_splits_is_refused(tmp_path: Path) -> None:
     frame.loc[[1, 4, 5], "part"] = "test"
     with pytest.raises(DataError, match="the rows of group '0' are in several splits"):
         open_data(saved(tmp_path / "rows.csv", frame), "y", group="who", kind="classify", split="part")
-
-
-def test_forecasts_take_no_split(tmp_path: Path) -> None:
-    frame = pd.DataFrame(
-        {"day": pd.date_range("2024-01-01", periods=80), "y": np.arange(80.0) % 9, "part": "train"}
-    )
-    with pytest.raises(ValueError, match="split does not apply to forecasts"):
-        open_data(saved(tmp_path / "rows.csv", frame), "y", split="part")

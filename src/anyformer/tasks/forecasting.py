@@ -25,6 +25,7 @@ from anyformer.tasks.forecast_encoding import Covariates, ForecastEncoding
 from anyformer.tasks.linear_forecast import ChannelLinear
 from anyformer.tasks.references import LastValue, SeasonalNaive, WindowMean
 from anyformer.tasks.seasons import find_season, mean_differences
+from anyformer.tasks.series_splits import borders_by_share
 from anyformer.tasks.steps import Series, Steps
 from anyformer.tasks.subsets import neighbours, stratified_order
 from anyformer.tasks.tree_forecast import TreeForecast
@@ -32,9 +33,6 @@ from anyformer.tasks.tree_forecast import TreeForecast
 _BLOCKS = 32
 """Number of blocks of time that a split is divided into, if windows are short enough."""
 _MOST_WINDOWS = {"train": 10**9, "valid": 512, "test": 1024}
-SHORTEST_SERIES = 30
-BORDERS = (0.6, 0.8)
-"""Where validation and test begin, as shares of the time."""
 
 
 class ForecastTask(Task):
@@ -68,6 +66,7 @@ class ForecastTask(Task):
         context, horizon: lengths in steps; chosen from the length of the data and the season where not given.
         quantiles: levels of quantiles, ascending.
         reach_back: let the context of a window lie in the split before its own.
+        borders: indices of the grid at which validation and test begin, and test ends; shares of the time by default.
         seasons: lengths that the season may have; see :func:`anyformer.tasks.seasons.find_season`.
         layout: how the data was read; a table without dates where not given.
         name, title, seed: of the task.
@@ -86,6 +85,7 @@ class ForecastTask(Task):
         horizon: int | None = None,
         quantiles: Sequence[float] | None = None,
         reach_back: bool = False,
+        borders: Sequence[int] | None = None,
         seasons: Sequence[int] = (),
         layout: DataLayout | None = None,
         seed: int = 0,
@@ -101,7 +101,10 @@ class ForecastTask(Task):
         self._reach_back = reach_back
         self._names = np.array([one.name for one in series], object)
         self._lay_out(series)
-        self._cuts = self._choose_cuts()
+        if borders is None:
+            known = np.unique(self._grid[~self._missing[:, self._target_index].all(1)])
+            borders = borders_by_share(known, int(self._grid.max()) + 1, name)
+        self._cuts = [0, *borders]
         self.season = self._season_of(seasons)
         room = min(self._cuts[2] - self._cuts[1], self._cuts[3] - self._cuts[2])
         self.context, self.horizon = _choose_window(room, self.season, context, horizon, name, reach_back)
@@ -181,16 +184,6 @@ class ForecastTask(Task):
                 )
         describe_categories(categories, texts, self._remarks)
         return {"covariates": covariates, "standard": standard, "categories": categories}
-
-    def _choose_cuts(self) -> list[int]:
-        """Return the borders of the splits on the grid: 60, 20 and 20 % of the indices at which a value is known."""
-        places = np.unique(self._grid[~self._missing[:, self._target_index].all(1)])
-        if len(places) < SHORTEST_SERIES:
-            raise DataError(
-                f"{self.name}: {len(places)} time steps are too short; at least {SHORTEST_SERIES} are needed"
-            )
-        inner = [int(places[round(share * len(places))]) for share in BORDERS]
-        return [0, *inner, int(self._grid.max()) + 1]
 
     def _rows(self, split: Split) -> np.ndarray:
         low, high = self._cuts[SPLITS.index(split)], self._cuts[SPLITS.index(split) + 1]

@@ -19,6 +19,7 @@ from anyformer.tasks.events import open_events
 from anyformer.tasks.open_series import open_series
 from anyformer.tasks.pairfiles import open_pairs
 from anyformer.tasks.rows import open_groups, open_rows
+from anyformer.tasks.series_splits import moments_in
 from anyformer.tasks.text import ByteTask, Document
 
 _OF_SERIES = ("context", "horizon", "quantiles", "known", "calendar", "reach_back")
@@ -62,12 +63,14 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task:
         kinds = f"{option('kind', 'classify')} or {option('kind', 'regress')}"
         choices.refuse(
             "forecasts",
-            *("text", "length", "split", "class_weights"),
+            *("text", "length", "class_weights"),
             instead=f"{kinds} predicts rows or groups",
         )
         if choices.kind is None:
             remarks.append(f"a table with dates is forecast; give {kinds} to predict each row")
         return open_series(table, choices, groups, dated, remarks)
+    if choices.split is not None:
+        columns_named(table, [choices.split], "split")
     ahead = f"{option('kind', 'forecast')} forecasts them in their order"
     choices.refuse("rows that are classified or regressed", *_OF_SERIES, instead=ahead)
     if not choices.targets:
@@ -99,7 +102,8 @@ def _chosen(table: Table, given: dict[str, Any]) -> tuple[Choices, Table, list[s
         **given,
     )
     for argument, name in (("text", choices.text), ("split", choices.split)):
-        if name is not None:
+        forecast = choices.kind in (None, "forecast") and argument == "split"
+        if name is not None and not (forecast and moments_in(name)):
             columns_named(table, [name], argument)
     asked = {
         *choices.targets,

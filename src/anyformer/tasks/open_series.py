@@ -13,7 +13,7 @@ from anyformer.spelling import option
 from anyformer.tables.reading import Table
 from anyformer.tasks.calendar_features import fitting_features
 from anyformer.tasks.choices import Choices, fields_of_dates, note_missing, note_ungrouped
-from anyformer.tasks.forecasting import BORDERS, ForecastTask
+from anyformer.tasks.forecasting import ForecastTask
 from anyformer.tasks.series import (
     SeriesRows,
     check_repeats,
@@ -25,6 +25,7 @@ from anyformer.tasks.series import (
     with_calendar,
 )
 from anyformer.tasks.series_columns import columns_of_series
+from anyformer.tasks.series_splits import BORDERS, borders_as_given
 from anyformer.tasks.steps import Series
 
 
@@ -49,6 +50,7 @@ def open_series(
         remarks.append("no column of dates: rows are taken in order, one step each")
         note_ungrouped(rows.groups, remarks)
         parts, facts = in_order(rows), dict[str, Any](step="1 row")
+        places, grid = rows.frame.groupby(rows.groups).cumcount(), None
         seasons = list(range(2, min(400, len(rows.frame) // 3)))
     else:
         rows, dates = dated_rows(rows, dated, remarks)
@@ -58,12 +60,17 @@ def open_series(
             remarks.append(f"dates in {dated.name!r} are irregular: values are averaged over steps of {step}")
         origin = dated.values.loc[dates.index].to_numpy().min()
         parts, facts = on_grid(rows, dated, step, origin, remarks)
+        near = step.index(dated.values.loc[dates.index].to_numpy(), origin)
+        places, grid = pd.Series(near, dates.index), (step, origin, dated.reading)
         seasons = step.seasons() or list(range(2, 25))
+    borders = None
+    if choices.split is not None:
+        borders = borders_as_given(choices.split, table, places, grid, remarks)
     features = list[str]()
     if choices.calendar:
         if step is None:
             raise ValueError(f"{option('calendar')} needs a column of dates, and {table.path} has none")
-        features = _features(step, parts, remarks)
+        features = _features(step, parts, remarks, borders)
         assert dated is not None
         if dated.values.equals(dated.instants) and not dated.clock.equals(dated.instants):
             remarks.append("hours and days of the calendar are those of UTC, in which the steps are regular")
@@ -82,6 +89,7 @@ def open_series(
         horizon=choices.horizon,
         quantiles=choices.quantiles,
         reach_back=bool(choices.reach_back),
+        borders=borders,
         seasons=seasons,
         layout=layout,
         seed=choices.seed,
@@ -99,10 +107,10 @@ def _note_gaps(rows: SeriesRows, remarks: list[str]) -> None:
     note_missing(rows.frame[rows.static], "they get the value that their series has elsewhere", remarks)
 
 
-def _features(step: Step, parts: list[Series], remarks: list[str]) -> list[str]:
+def _features(step: Step, parts: list[Series], remarks: list[str], borders: list[int] | None) -> list[str]:
     """Return the features of dates that fit the step, and of which the training part sees a whole period."""
     last = max(part.start + len(part.values) for part in parts)
-    fitting = fitting_features(step, BORDERS[0] * last * step.roughly())
+    fitting = fitting_features(step, (BORDERS[0] * last if borders is None else borders[0]) * step.roughly())
     possible = fitting_features(step, float("inf"))
     if not fitting:
         raise DataError(

@@ -44,7 +44,7 @@ def columns_of_series(
         ValueError: the user's options contradict each other.
     """
     dates = dated.reading.columns if dated else []
-    used = {*choices.groups, *dates}
+    used = {*choices.groups, *dates, *choices.split_column}
     for name in choices.targets:
         _check_target(table, name, used)
     _check_known(table, choices, dates)

@@ -35,7 +35,10 @@ class Tables(Reader):
     rank = -1
     encodings = (LabelledEncoding, ForecastEncoding, EventEncoding, PairEncoding)
     sections = {
-        "tables that are forecast": ("context", "horizon", "quantiles", "known", "calendar", "reach_back"),
+        "tables that are forecast": (
+            *("context", "horizon", "quantiles", "known", "calendar", "reach_back"),
+            *("split", "valid", "test"),
+        ),
         "tables whose rows or groups are classified or regressed": (
             "text",
             "length",
@@ -116,7 +119,9 @@ class Tables(Reader):
             holdout: the events that are asked in validation and test: ``"time"``, those after two moments, by default
                 where there are dates; or ``"last"``, the last two of each group.
             only_new: ask for, rank and tell the items alone that the group has not had before.
-            split: the column that says of each row, or group, whether it is train, valid or test.
+            split: the column that says of each row, or group, whether it is train, valid or test. Of forecasts also
+                dates, as 2017-06-26,2017-10-24: where validation begins, where test begins and, on demand, where it
+                ends; or numbers of rows where there are no dates.
             valid, test: files with the rows, or groups, of these splits; the data is then for training.
             decimal: the decimal mark of numbers, "." or ","; found where not given.
             thousands: the thousands separator, one of ``, . '`` and a blank, or "" for none; found where not given.
