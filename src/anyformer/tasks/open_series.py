@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from anyformer.dates.calendar import Step
-from anyformer.dates.reading import Dates
+from anyformer.dates.reading import DateReading, Dates
 from anyformer.errors import DataError
 from anyformer.spelling import option
 from anyformer.tables.reading import Table
@@ -45,27 +47,11 @@ def open_series(
     rows = rows[known_rows(rows, instants, targets, remarks, unused=unused, trained=False)]
     _note_gaps(rows, remarks)
     gaps = [name for name in covariates.ahead if rows.frame[name].isna().any()]
-    step = None
-    if dated is None:
-        remarks.append("no column of dates: rows are taken in order, one step each")
-        note_ungrouped(rows.groups, remarks)
-        parts, facts = in_order(rows), dict[str, Any](step="1 row")
-        places, grid = rows.frame.groupby(rows.groups).cumcount(), None
-        seasons = list(range(2, min(400, len(rows.frame) // 3)))
-    else:
-        rows, dates = dated_rows(rows, dated, remarks)
-        check_repeats(table.path, table.frame.loc[dates.index], dates, rows.groups, dated, choices.groups)
-        step, regular, dated = find_step(table.path, dated, rows.groups)
-        if not regular:
-            remarks.append(f"dates in {dated.name!r} are irregular: values are averaged over steps of {step}")
-        origin = dated.values.loc[dates.index].to_numpy().min()
-        parts, facts = on_grid(rows, dated, step, origin, remarks)
-        near = step.index(dated.values.loc[dates.index].to_numpy(), origin)
-        places, grid = pd.Series(near, dates.index), (step, origin, dated.reading)
-        seasons = step.seasons() or list(range(2, 25))
+    laid = _lay_out(table, choices, rows, dated, remarks)
+    step, parts, dated = laid.step, laid.parts, laid.dated
     borders = None
     if choices.split is not None:
-        borders = borders_as_given(choices.split, table, places, grid, remarks)
+        borders = borders_as_given(choices.split, table, laid.places, laid.grid, remarks)
     features = list[str]()
     if choices.calendar:
         if step is None:
@@ -74,7 +60,8 @@ def open_series(
         assert dated is not None
         if dated.values.equals(dated.instants) and not dated.clock.equals(dated.instants):
             remarks.append("hours and days of the calendar are those of UTC, in which the steps are regular")
-        parts = with_calendar(parts, features, step, origin)
+        assert laid.grid is not None
+        parts = with_calendar(parts, features, step, laid.grid[1])
     group = choices.groups[0] if len(choices.groups) == 1 else choices.groups or None
     layout = choices.layout(
         table, kind="series", columns=found.numbers, group=group, step=step, **fields_of_dates(dated)
@@ -90,12 +77,55 @@ def open_series(
         quantiles=choices.quantiles,
         reach_back=bool(choices.reach_back),
         borders=borders,
-        seasons=seasons,
+        seasons=laid.seasons,
         layout=layout,
         seed=choices.seed,
-        facts={**facts, "rows": len(table.frame), "series": len({part.name for part in parts})},
+        facts={**laid.facts, "rows": len(table.frame), "series": len({part.name for part in parts})},
         remarks=remarks,
     )
+
+
+@dataclass(frozen=True)
+class _Laid:
+    """Rows as series, one step a row or on a regular grid.
+
+    Attributes:
+        parts: the series, or parts of them.
+        facts: about their steps, for the report.
+        seasons: lengths that a season may have.
+        places: the index of each row.
+        step, grid: of dates: see :func:`anyformer.tasks.series_splits.borders_as_given`; None without dates.
+        dated: the dates in the clock in which their steps are regular.
+    """
+
+    parts: list[Series]
+    facts: dict[str, Any]
+    seasons: list[int]
+    places: pd.Series
+    step: Step | None = None
+    grid: tuple[Step, np.datetime64, DateReading] | None = None
+    dated: Dates | None = None
+
+
+def _lay_out(
+    table: Table, choices: Choices, rows: SeriesRows, dated: Dates | None, remarks: list[str]
+) -> _Laid:
+    if dated is None:
+        remarks.append("no column of dates: rows are taken in order, one step each")
+        note_ungrouped(rows.groups, remarks)
+        seasons = list(range(2, min(400, len(rows.frame) // 3)))
+        return _Laid(in_order(rows), {"step": "1 row"}, seasons, rows.frame.groupby(rows.groups).cumcount())
+    rows, dates = dated_rows(rows, dated, remarks)
+    check_repeats(table.path, table.frame.loc[dates.index], dates, rows.groups, dated, choices.groups)
+    step, regular, dated = find_step(table.path, dated, rows.groups)
+    if not regular:
+        remarks.append(f"dates in {dated.name!r} are irregular: values are averaged over steps of {step}")
+    clock = dated.values.loc[dates.index].to_numpy()
+    origin = clock.min()
+    parts, facts = on_grid(rows, dated, step, origin, remarks)
+    places = pd.Series(step.index(clock, origin), dates.index)
+    seasons = step.seasons() or list(range(2, 25))
+    return _Laid(parts, facts, seasons, places, step, (step, origin, dated.reading), dated)
 
 
 def _note_gaps(rows: SeriesRows, remarks: list[str]) -> None:
