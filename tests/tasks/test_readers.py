@@ -11,6 +11,7 @@ import pytest
 from test_labelled import saved, table
 
 from anyformer.tasks import DataError, create_task, open_data
+from anyformer.tasks.readers import absolute_options
 from anyformer.train import Fit, load_bundle
 
 
@@ -110,3 +111,20 @@ def test_what_is_true_or_false_is_nothing_else(tmp_path: Path, value: object) ->
     saved(tmp_path, table(), "rows.csv")
     with pytest.raises(ValueError, match="dayfirst must be true or false, got"):
         open_data(tmp_path / "rows.csv", "kind", dayfirst=value)
+
+
+def test_further_files_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (data / "graph").mkdir(parents=True)
+    (data / "a.csv").write_text("x,y\n1,2\n")
+    (data / "graph" / "nodes.csv").write_text("id,y\n1,2\n")
+    (data / "graph" / "edges.csv").write_text("from,to\n1,2\n")
+    monkeypatch.chdir(data)
+    assert absolute_options("a.csv", {"test": "b.csv", "split": "part", "horizon": 3}) == {
+        **{"test": str(data / "b.csv"), "split": "part", "horizon": 3}
+    }
+    monkeypatch.chdir(elsewhere)  # edges lie beside the nodes, or else here
+    nodes = data / "graph" / "nodes.csv"
+    assert absolute_options(nodes, {"edges": "edges.csv"}) == {"edges": str(data / "graph" / "edges.csv")}
+    assert absolute_options(nodes, {"edges": "others.csv"}) == {"edges": str(elsewhere / "others.csv")}

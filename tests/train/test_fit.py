@@ -54,6 +54,18 @@ def out(halfway, tmp_path) -> Path:
     return tmp_path / "all" / "out"
 
 
+def test_files_of_splits_are_found_from_another_folder(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    write_csv(tmp_path / "train.csv", ROWS[:200])
+    write_csv(tmp_path / "test.csv", ROWS[200:])
+    options = {"steps": 2, "batch_size": 4, "target": "label", "options": {"test": "test.csv"}}
+    Fit.start(tmp_path / "out", "train.csv", "retnet dim=8 depth=1", **options)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    Fit.resume(tmp_path / "out").run()
+    assert load_bundle(tmp_path / "out").facts["source"] == str(tmp_path / "train.csv")
+
+
 def test_it_goes_on_from_the_checkpoint(out):
     fit = Fit.resume(out)
     assert (fit.trainer.step, fit.valid is not None) == (11, True)

@@ -25,6 +25,7 @@ from anyformer.tasks.fingerprint import (
     sample_of_task,
 )
 from anyformer.tasks.memory import IN_MEMORY, Memory, on_disk, source_of
+from anyformer.tasks.readers import absolute_options
 from anyformer.train.bundle import FACTS, FILES, complete_bundle, load_bundle, save_bundle
 from anyformer.train.checkpoints import CHECKPOINT, CheckpointTimer
 from anyformer.train.models import model_for, spec_for
@@ -156,7 +157,7 @@ class Fit:
         plan = FitPlan(
             source=os.path.abspath(source) if is_path(source) else source,
             target=target,
-            options=options,
+            options=absolute_options(source, options) if is_path(source) else options,
             spec=spec_for(task, spec).model_dump(),
             config=config,
             data=Fingerprint(sample=sample_of_task(task)),

@@ -32,6 +32,7 @@ from anyformer.models import ModelSpec
 from anyformer.tasks import Task, create_task, is_path
 from anyformer.tasks.fingerprint import Fingerprint, files_of, sample_of_task
 from anyformer.tasks.memory import source_of
+from anyformer.tasks.readers import absolute_options
 from anyformer.train.models import spec_for
 
 
@@ -198,4 +199,6 @@ def open_task(
         return OpenedTask(task, None, None, {})
     source = source_of(task)
     made = create_task(source, target=target, **options)
-    return OpenedTask(made, os.path.abspath(source) if is_path(source) else source, target, options)
+    if not is_path(source):
+        return OpenedTask(made, source, target, options)
+    return OpenedTask(made, os.path.abspath(source), target, absolute_options(source, options))

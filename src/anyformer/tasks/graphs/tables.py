@@ -35,6 +35,12 @@ def tables_in(folder: Path) -> tuple[Path, Path] | None:
     return (found[0], found[1]) if len(found) == 2 else None
 
 
+def edges_beside(path: Path, edges: str) -> Path:
+    """Return the table of edges: beside the one of nodes if it is there, else from the folder of the process."""
+    beside = path.parent / edges
+    return beside if beside.exists() else Path(edges)
+
+
 def read_node_table(
     path: Path, edges: str, id: str | None, convention: Convention, remarks: list[str]
 ) -> Graphs:
@@ -57,8 +63,7 @@ def read_node_table(
                 f"{path} must hold a table of nodes and one of edges, such as nodes.csv and edges.csv"
             )
         path, edges = pair[0], str(pair[1])
-    beside = path.parent / edges
-    other = beside if beside.exists() else check_exists(edges)
+    other = check_exists(edges_beside(path, edges))
     nodes, links = read_table(path, convention), read_table(other, convention)
     remarks += [*nodes.remarks, *(f"{other.name}: {remark}" for remark in links.remarks)]
     name = _id_column(nodes, id)

@@ -19,7 +19,7 @@ any other file, or a folder of them         byte language modelling
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -32,6 +32,7 @@ from anyformer.tasks.readers._base import Reader
 
 __all__ = [
     "Reader",
+    "absolute_options",
     "check_options",
     "load_encoding",
     "open_path",
@@ -75,6 +76,15 @@ def open_path(
         if bool in (hints[name], *get_args(hints[name])) and not isinstance(value, bool):
             raise ValueError(f"{option(name)} must be true or false, got {value!r}")
     return reader.open(file, **told, seed=seed)
+
+
+def absolute_options(path: str | os.PathLike[str], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of data in which further files have absolute paths, to be read from any folder."""
+    reader = reader_of(check_exists(path), options)
+    return {
+        name: reader.absolute(Path(path), value) if name in reader.files and isinstance(value, str) else value
+        for name, value in options.items()
+    }
 
 
 def reader_of(path: Path, given: Collection[str] = ()) -> type[Reader]:

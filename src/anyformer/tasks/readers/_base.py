@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,8 @@ class Reader(ABC):
     """Readers of higher rank are asked first whether they take a file."""
     claims: ClassVar[tuple[str, ...]] = ()
     """Options that make it read what it takes, though a reader of higher rank takes that too."""
+    files: ClassVar[tuple[str, ...]] = ()
+    """Options that name further files, from the folder of the process."""
     sections: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
     """Options that apply to a part of this kind only, by its title."""
     encodings: ClassVar[tuple[type[Encoding], ...]] = ()
@@ -50,6 +53,11 @@ class Reader(ABC):
         Raises:
             DataError: the data cannot be used; one sentence names the file, what is wrong and where.
         """
+
+    @classmethod
+    def absolute(cls, path: Path, file: str) -> str:
+        """Return the absolute path of a further file that an option names, for data at ``path``."""
+        return os.path.abspath(file)
 
     @classmethod
     def options(cls) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,7 @@ from anyformer.tables.packed import suffix_of
 from anyformer.tasks.base import Task, check_integer
 from anyformer.tasks.choices import check_kind
 from anyformer.tasks.encoding import DataLayout
-from anyformer.tasks.graphs.tables import read_node_table, tables_in
+from anyformer.tasks.graphs.tables import edges_beside, read_node_table, tables_in
 from anyformer.tasks.graphs.task import open_graphs
 from anyformer.tasks.readers import register_reader
 from anyformer.tasks.readers._base import Reader
@@ -26,12 +27,17 @@ class NodeTables(Reader):
 
     title = "tables of nodes beside one of edges"
     rank = -2  # before text: tables are of rows, unless their edges are named
-    claims = ("edges",)
+    claims = files = ("edges",)
 
     @classmethod
     def takes(cls, path: Path) -> bool:
         """True for tables, and for folders with ``nodes`` and ``edges``."""
         return tables_in(path) is not None if path.is_dir() else suffix_of(path) in READ
+
+    @classmethod
+    def absolute(cls, path: Path, file: str) -> str:
+        """Return the absolute path of the table of edges, beside the data if it is there."""
+        return os.path.abspath(edges_beside(path, file))
 
     @staticmethod
     def open(

@@ -32,6 +32,7 @@ class Tables(Reader):
     """Files of rows: CSV, TSV, Parquet and JSONL."""
 
     title = "tables"
+    files = ("valid", "test")
     rank = -1
     encodings = (LabelledEncoding, ForecastEncoding, EventEncoding, PairEncoding)
     sections = {

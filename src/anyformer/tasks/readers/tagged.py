@@ -32,6 +32,7 @@ class Tagged(Reader):
     """Sentences whose words have tags."""
 
     title = "tagged words"
+    files = ("valid", "test")
     encodings = (TagEncoding,)
 
     @classmethod
