@@ -2,6 +2,8 @@
 
 ``river.csv``    daily level and temperature of a made-up river, with days absent and readings missing: forecast it
 ``sales.csv``    daily sales of two items in four shops, with promotions that are planned for the next week: forecast it
+``visits.csv``   pages that visitors of a made-up shop opened, one after the other: tell who subscribed
+``reviews.jsonl``  short made-up reviews, good or bad, with words that turn the meaning round: classify them
 ``gestures.csv`` twelve sensor readings a gesture, three gestures, some readings missing: classify it
 ``loans.csv``    what readers of a made-up library took home, volume after volume of some series: tell the next one
 ``words.tsv``    made-up words in Cyrillic letters and in Latin ones, by rules: write one from the other
@@ -16,7 +18,7 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +104,43 @@ def loans(rng: np.random.Generator, readers: int = 200, series: int = 8, volumes
                 open_ones.insert(place, (name, volume + 1))
     lines = ["date,reader,book,branch,weeks"]
     lines += [",".join(map(str, row)) for row in sorted(rows, key=lambda row: row[0])]
+    return "\n".join(lines) + "\n"
+
+
+def visits(rng: np.random.Generator, visitors: int = 400) -> str:
+    """Who comes to the contact page after the prices subscribes; who asks before reading them hardly ever does."""
+    lines = ["visitor,time,page,seconds,subscribed"]
+    for visitor in range(visitors):
+        time = datetime(2024, 3, 1) + timedelta(minutes=int(rng.integers(60 * 24 * 60)))
+        seen = [str(page) for page in rng.choice(["home", "blog", "help", "team"], int(rng.integers(6, 16)))]
+        places = np.sort(rng.choice(len(seen) // 2, 2, replace=False)) * 2
+        after = bool(rng.random() < 0.5)
+        for place, page in zip(places, ("prices", "contact") if after else ("contact", "prices")):
+            seen[place] = page
+        label = "yes" if after != (rng.random() < 0.02) else "no"
+        for page in seen:
+            seconds = 1 + int(rng.exponential(40))
+            lines.append(f"V{visitor:03},{time:%Y-%m-%d %H:%M:%S},{page},{seconds},{label}")
+            time += timedelta(seconds=seconds)
+    return "\n".join(lines) + "\n"
+
+
+def reviews(rng: np.random.Generator, count: int = 500) -> str:
+    """A judgement of a thing, turned round by "not", "hardly" or "anything but" in half of them."""
+    good, bad = ["good", "lovely", "solid", "worth it"], ["poor", "dull", "flimsy", "a waste"]
+    things = ["The lamp", "This kettle", "The handle", "Our tent", "The lid", "That clock"]
+    turns = ["not", "hardly", "anything but", "by no means"]
+    ends = ["", " We use it daily.", " It came on Monday.", " My sister has one too.", " The box was blue."]
+    lines = []
+    for _ in range(count):
+        fine, turned = bool(rng.random() < 0.5), bool(rng.random() < 0.5)
+        said = (
+            f"{rng.choice(turns)} {rng.choice(bad if fine else good)}"
+            if turned
+            else rng.choice(good if fine else bad)
+        )
+        text = f"{rng.choice(things)} is {said}.{rng.choice(ends)}"
+        lines.append(json.dumps({"text": text, "mood": "happy" if fine else "cross"}))
     return "\n".join(lines) + "\n"
 
 
@@ -233,6 +272,8 @@ def main(folder: Path) -> None:
     (folder / "tales").mkdir(parents=True, exist_ok=True)
     (folder / "river.csv").write_text(river(np.random.default_rng(1)))
     (folder / "sales.csv").write_text(sales(np.random.default_rng(4)))
+    (folder / "visits.csv").write_text(visits(np.random.default_rng(8)))
+    (folder / "reviews.jsonl").write_text(reviews(np.random.default_rng(9)))
     (folder / "gestures.csv").write_text(gestures(np.random.default_rng(2)))
     (folder / "loans.csv").write_text(loans(np.random.default_rng(4)))
     (folder / "diary.conll").write_text(diary(np.random.default_rng(5)))

@@ -43,6 +43,7 @@ def test_the_next_loan(folder: Path) -> None:
             ["values are missing", "32 steps of 1 day are absent", "a season of 7 steps"],
         ),
         ("gestures.csv", "gesture", "accuracy", ["3 different values: classification", "values are missing"]),
+        ("reviews.jsonl", "mood", "accuracy", ["2 different values: classification"]),
         ("words.tsv", "latin", "exact match", []),
         ("diary.conll", None, "span F1", ["tags of spans (BIO) of 3 types: LOC, ORG, PER"]),
         ("tales", None, "bits per byte", []),
@@ -69,6 +70,13 @@ def test_each_makes_its_task(
     )
     assert float(task.objective.loss(outputs, batch.targets)) > 0
     assert len(batch.to("cpu")) == 4
+
+
+def test_who_subscribes(folder: Path) -> None:
+    task = create_task(folder / "visits.csv", target="subscribed", group="visitor")
+    assert task.metric.name == "accuracy" and task.size("test") == 60
+    found = {one.name: score_reference(one.fit(task), task) for one in task.references()}
+    assert max(found.values()) < 0.9  # the order of the pages tells
 
 
 def test_sales_are_forecast_with_what_is_planned(folder: Path, tmp_path: Path) -> None:
