@@ -65,3 +65,16 @@ def test_saved_encodings_are_loaded_as_they_were() -> None:
     for fields in ({}, {"kind": "other"}, {**encodings[0].model_dump(), "more": 1}):
         with pytest.raises(ValueError, match="validation error|kind of an encoding must be"):
             load_encoding(fields)
+
+
+@pytest.mark.parametrize("value", [np.log(150), 0.1, 1e9 + 0.3, -7.7, 0.0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_never_changes_is_not_blown_up(value: float, dtype: type) -> None:
+    x = np.full((3, 50, 1), value, dtype).astype(np.float64)
+    standard = Standard.fit(x, None, by_place=False, marks=False)
+    assert standard.scale == [[1.0]] and abs(standard.encode(x)).max() < 1e-6
+    assert abs(standard.encode(x + 0.01)).max() == pytest.approx(0.01, abs=1e-6)
+    mask = np.ones((3, 50), bool)
+    mask[:, 40:] = False
+    x[:, 40:] = np.nan  # neither padding nor gaps are values
+    assert Standard.fit(x, mask, by_place=False, marks=True).scale == [[1.0]]

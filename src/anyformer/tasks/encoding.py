@@ -82,7 +82,11 @@ class Standard(_Record):
 
     @classmethod
     def fit(cls, x: np.ndarray, mask: np.ndarray | None, *, by_place: bool, marks: bool) -> Standard:
-        """Fit to x ``(N, T, F)``, ignoring NaN and positions where ``mask`` ``(N, T)`` is False."""
+        """Fit to x ``(N, T, F)``, ignoring NaN and positions where ``mask`` ``(N, T)`` is False.
+
+        A feature without two different values keeps its scale: by its deviation, which rounding may make more than 0,
+        the first other value would be a number of any size.
+        """
         known = ~np.isnan(x)
         if mask is not None:
             known &= mask[..., None]
@@ -90,7 +94,10 @@ class Standard(_Record):
         count = np.maximum(known.sum(over), 1)
         mean = np.where(known, x, 0).sum(over) / count
         scale = np.sqrt(np.where(known, np.square(x - mean), 0).sum(over) / count)
-        scale = np.where(scale > 0, scale, 1)
+        least, most = (
+            end(np.where(known, x, fill), over) for end, fill in ((np.min, np.inf), (np.max, -np.inf))
+        )
+        scale = np.where((most > least) & (scale > 0), scale, 1)
         return cls(mean=np.atleast_2d(mean).tolist(), scale=np.atleast_2d(scale).tolist(), marks=marks)
 
     def encode(self, x: np.ndarray) -> np.ndarray:

@@ -196,8 +196,9 @@ class LabelledTask(Task):
     def _set_values(self, y: np.ndarray, values: Sequence[str]) -> None:
         train = y[self._index["train"]].astype(np.float64)
         self._shift, scale = train.mean(0), train.std(0)
-        if not (scale > 0).all():
-            which = values[int(np.argmin(scale))] if values else "the target"
+        alike = train.min(0) == train.max(0)  # rounding may make the deviation of these more than 0
+        if alike.any():
+            which = values[int(np.argmax(alike))] if values else "the target"
             raise DataError(
                 f"{self.name}: {which} is the same in all training {self.noun}s: nothing to learn"
             )

@@ -35,6 +35,12 @@ def tables_in(folder: Path) -> tuple[Path, Path] | None:
     return (found[0], found[1]) if len(found) == 2 else None
 
 
+def edges_of(path: Path) -> Path | None:
+    """Return the table of edges in the folder of a table called ``nodes``; None if there is none."""
+    pair = tables_in(path.parent)
+    return pair[1] if pair is not None and pair[0] == path else None
+
+
 def edges_beside(path: Path, edges: str) -> Path:
     """Return the table of edges: beside the one of nodes if it is there, else from the folder of the process."""
     beside = path.parent / edges
@@ -63,6 +69,14 @@ def read_node_table(
                 f"{path} must hold a table of nodes and one of edges, such as nodes.csv and edges.csv"
             )
         path, edges = pair[0], str(pair[1])
+    elif not edges:
+        found = edges_of(path)
+        if found is None:
+            raise DataError(
+                f"{path} is one table: give the folder that holds it beside one of edges, such as nodes.csv and "
+                "edges.csv"
+            )
+        edges = found.name
     other = check_exists(edges_beside(path, edges))
     nodes, links = read_table(path, convention), read_table(other, convention)
     remarks += [*nodes.remarks, *(f"{other.name}: {remark}" for remark in links.remarks)]

@@ -110,5 +110,12 @@ class NodeTables(Reader):
             class_weights=class_weights,
             seed=seed,
             layout=layout,
-            files={"id": id, "edges": edges or ""},
+            files={"id": id, "edges": _as_beside(path, edges or "")},
         )
+
+
+def _as_beside(path: Path, edges: str) -> str:
+    """Return the name of the table of edges if it lies beside the one of nodes, as new ones will; else the path."""
+    return (
+        Path(edges).name if os.path.abspath(path.parent) == os.path.dirname(os.path.abspath(edges)) else edges
+    )

@@ -19,6 +19,7 @@ from anyformer.tasks.encoding import LabelledEncoding
 from anyformer.tasks.event_encoding import EventEncoding
 from anyformer.tasks.forecast_encoding import ForecastEncoding
 from anyformer.tasks.frames import open_frame
+from anyformer.tasks.graphs.tables import edges_of
 from anyformer.tasks.pair_encoding import PairEncoding
 from anyformer.tasks.readers import register_reader
 from anyformer.tasks.readers._base import Reader
@@ -151,6 +152,9 @@ class Tables(Reader):
             "quantiles": [quantiles] if isinstance(quantiles, int | float) else quantiles,
         }  # fmt: skip
         table = READ[suffix_of(path)](path, convention)
+        if (edges := edges_of(path)) is not None:
+            told = f"{edges.name} lies beside it: {option('edges', edges.name)} reads both as a graph"
+            table = replace(table, remarks=[*table.remarks, told])
         files: dict[Split, str | None] = {"valid": valid, "test": test}
         check_splits(split, files, path)
         if test is not None:
