@@ -143,7 +143,7 @@ def _rows(result: TaskResult, look: dict[str, Style]) -> list[dict[str, Any]]:
     for row in result.leaderboard:
         candidate = candidates.get(row.name) if row.kind == "candidate" else None
         style = look[row.name] if candidate else None
-        score, reach = words.format_scores(metric, [row.score, row.reach])
+        score, low, high = words.format_scores(metric, [row.score, row.low, row.high])
         rows.append(
             {
                 "row": row,
@@ -151,7 +151,7 @@ def _rows(result: TaskResult, look: dict[str, Style]) -> list[dict[str, Any]]:
                 "description": "" if candidate else references[row.name].description,
                 "swatch": swatch(style, 14) if style else "",
                 "score": score,
-                "reach": reach,
+                "interval": f"{low} to {high}",
                 "bar": _bar(row, scale, style),
                 "state": _state_at(candidate, result.task.train_length) if candidate else None,
                 "winner": row.name == result.verdict.winner and row.kind == "candidate",

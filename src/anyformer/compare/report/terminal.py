@@ -187,10 +187,10 @@ def _table_of(result: TaskResult, num_costs: int) -> Table:
     costs = {c.name: _costs(c)[:num_costs] for c in result.candidates}
     rows = []
     for row in result.leaderboard:
-        figures = words.format_scores(metric, [row.score, row.reach])
+        score, low, high = words.format_scores(metric, [row.score, row.low, row.high])
         more = costs[row.name] if row.kind == "candidate" else [""] * num_costs
-        rows.append([str(row.rank), row.name, *figures, *more])
-    names = ["", "candidate", words.metric_title(metric), "±95%", *COSTS[:num_costs]]
+        rows.append([str(row.rank), row.name, score, f"{low}–{high}", *more])
+    names = ["", "candidate", words.metric_title(metric), "95%", *COSTS[:num_costs]]
     for column, name in enumerate(names):
         widest = max(cell_len(row[column]) for row in [names, *rows])
         if name == "candidate":

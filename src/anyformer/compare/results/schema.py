@@ -197,11 +197,6 @@ class Standing(Record):
     high: float
     tied_with_best: bool = False
 
-    @property
-    def reach(self) -> float:
-        """Distance from the score to the farther end of its interval."""
-        return max(self.high - self.score, self.score - self.low)
-
 
 class Contrast(Record):
     """Difference between a candidate and another row; positive means that the candidate is better.

@@ -291,7 +291,10 @@ def _undertrained(case: _Case, shortage: Shortage, training: Training) -> Verdic
         advice = "more than 2 h would be needed"
     else:
         advice = f"about {time} would do"
-    headline = f"Not enough training to tell: each was trained for {training.steps:,} steps{state}; {advice}."
+    each = "it" if len(case.trends) == 1 else "each"
+    headline = (
+        f"Not enough training to tell: {each} was trained for {training.steps:,} steps{state}; {advice}."
+    )
     details = [
         "That time is estimated from the slowest stretch of the training, on a machine as busy as it was then, plus a "
         "fifth."

@@ -70,13 +70,13 @@ def read_node_table(
             )
         path, edges = pair[0], str(pair[1])
     elif not edges:
-        found = edges_of(path)
-        if found is None:
+        near = edges_of(path)
+        if near is None:
             raise DataError(
                 f"{path} is one table: give the folder that holds it beside one of edges, such as nodes.csv and "
                 "edges.csv"
             )
-        edges = found.name
+        edges = near.name
     other = check_exists(edges_beside(path, edges))
     nodes, links = read_table(path, convention), read_table(other, convention)
     remarks += [*nodes.remarks, *(f"{other.name}: {remark}" for remark in links.remarks)]
