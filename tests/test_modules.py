@@ -41,6 +41,7 @@ ELSEWHERE = {
     "dates/columns.py": ("tests/dates/test_dates.py",),
     "dates/reading.py": ("tests/dates/test_dates.py",),
     "dates/writing.py": ("tests/dates/test_style.py",),
+    "tasks/covariates.py": ("tests/tasks/test_forecast_encoding.py",),
     "tasks/frames.py": ("tests/tasks/test_labelled.py", "tests/tasks/test_forecasting.py"),
     "tables/columns.py": ("tests/tables/test_table_columns.py",),
     "tables/files.py": ("tests/tasks/test_readers.py",),

@@ -16,7 +16,6 @@ from anyformer.dates.columns import read_dates
 from anyformer.dates.reading import Dates
 from anyformer.tasks import DataError, open_data
 from anyformer.tasks.readers import load_encoding
-from anyformer.tasks.unseen import read_unseen
 
 RANGES = {
     "D": pd.date_range("2020-01-01", periods=70),
@@ -82,7 +81,7 @@ def forecast(path: Path, **options: Any) -> pd.DataFrame:
     """The names of the steps after the file's end."""
     task = open_data(path, "y", **{"context": 6, "horizon": 3, **options})
     assert task.encoding is not None
-    return read_unseen(load_encoding(task.encoding.model_dump(mode="json")), path).names
+    return load_encoding(task.encoding.model_dump(mode="json")).read(path).names
 
 
 @pytest.mark.parametrize("rule, style", CASES)
@@ -429,7 +428,7 @@ class TestSaved:
         assert task.encoding is not None
         fields = task.encoding.model_dump(mode="json")
         del fields["layout"]["reading"]
-        assert read_unseen(load_encoding(fields), path).names["when"].tolist() == ["2020-03-11", "2020-03-12"]
+        assert load_encoding(fields).read(path).names["when"].tolist() == ["2020-03-11", "2020-03-12"]
 
     def test_new_data_is_read_as_the_old(self, tmp_path: Path) -> None:
         """Twelve days of January could be the first days of twelve months."""
@@ -437,9 +436,9 @@ class TestSaved:
         task = open_data(saved(tmp_path, table(days.strftime("%d/%m/%Y"))), "y", context=6, horizon=2)
         assert task.encoding is not None
         new = saved(tmp_path, table(pd.date_range("2021-01-01", periods=10).strftime("%d/%m/%Y")), "new.csv")
-        unseen = read_unseen(task.encoding, new)
+        unseen = task.encoding.read(new)
         assert unseen.names["when"].tolist() == ["11/01/2021", "12/01/2021"]
         other = saved(tmp_path, table(pd.date_range("2021-01-10", periods=10)), "other.csv")
-        unseen = read_unseen(task.encoding, other)
+        unseen = task.encoding.read(other)
         assert unseen.names["when"].tolist() == ["2021-01-20", "2021-01-21"]
         assert "dates in 'when' are written %Y-%m-%d, not %d/%m/%Y as in training" in unseen.remarks

@@ -17,7 +17,6 @@ from anyformer.tables.numbercells import Convention
 from anyformer.tables.reading import read_csv
 from anyformer.tables.writing import _number, significant, write_table
 from anyformer.tasks import open_data
-from anyformer.tasks.unseen import read_unseen
 from anyformer.train.bundle import Predictions
 
 styles = st.builds(
@@ -69,7 +68,7 @@ def test_predictions_look_as_the_data_does(tmp_path: Path, text: str, written: s
     )
     encoding = open_data(tmp_path / "data.csv", "y").encoding
     assert encoding is not None
-    style = read_unseen(encoding, tmp_path / "data.csv").style
+    style = encoding.read(tmp_path / "data.csv").style
     frame = pd.DataFrame({"day": ["2024-03-01", "2024-03-02"], "y": [1234.5, np.nan]})
     write_table(frame, tmp_path / "out.csv", style)
     assert (tmp_path / "out.csv").read_bytes().decode() == written

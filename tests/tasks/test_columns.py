@@ -172,12 +172,10 @@ class TestArrays:
         assert by_axes["NFT"].train_length == 50 and by_axes["NTF"].train_length == 3
 
     def test_new_arrays_are_read_in_the_same_way(self, tmp_path: Path) -> None:
-        from anyformer.tasks.unseen import read_unseen
-
         path, x = self.saved(tmp_path, 60, 3, 50)
         task = open_data(path, axes="NFT")
         assert isinstance(task, LabelledTask) and task.encoding is not None
-        unseen = read_unseen(task.encoding, path)
+        unseen = task.encoding.read(path)
         first = task.encoding.standard.encode(x.transpose(0, 2, 1))[0]  # type: ignore[union-attr]
         assert unseen.batch.x.shape == (60, 50, 3) and np.allclose(unseen.batch.x[0], first, atol=1e-6)
 

@@ -9,12 +9,12 @@ import pytest
 
 from anyformer.tasks.encoding import (
     DataLayout,
-    LabelledEncoding,
     Standard,
     filled,
 )
 from anyformer.tasks.forecast_encoding import ForecastEncoding
 from anyformer.tasks.readers import load_encoding
+from anyformer.tasks.table_encoding import TableEncoding
 
 NAN = np.nan
 
@@ -55,7 +55,7 @@ def test_gaps_are_filled_forwards_only() -> None:
 def test_saved_encodings_are_loaded_as_they_were() -> None:
     layout = DataLayout(kind="groups", columns=["a"], group=["shop", "item"], decimal=",", missing=["-"])
     encodings = [
-        LabelledEncoding(layout=layout, targets=["y"], vocab_size=9, classes=["u", "v"]),
+        TableEncoding(layout=layout, targets=["y"], vocab_size=9, classes=["u", "v"]),
         ForecastEncoding(layout=layout, targets=["a"], context=3, horizon=1, floor=[1.0], marks=False),
     ]
     for encoding in encodings:

@@ -11,7 +11,6 @@ from logs import chains, saved
 from anyformer.tasks import DataError, open_data
 from anyformer.tasks.event_encoding import EventEncoding
 from anyformer.tasks.readers import load_encoding
-from anyformer.tasks.unseen import answers, read_unseen
 
 
 def encoding_of(folder: Path, frame: pd.DataFrame, **options: object) -> EventEncoding:
@@ -26,7 +25,7 @@ def test_new_events_are_encoded_as_those_of_the_task(tmp_path: Path) -> None:
     frame = chains(users=40).assign(page=["home", "list"] * 320, amount=np.arange(640.0) % 7)
     task = open_data(saved(tmp_path, frame), "item", kind="next", group="user", holdout="last", length=4)
     assert isinstance(task.encoding, EventEncoding)
-    unseen = read_unseen(task.encoding, saved(tmp_path, frame.sample(frac=1, random_state=0), "new.csv"))
+    unseen = task.encoding.read(saved(tmp_path, frame.sample(frac=1, random_state=0), "new.csv"))
     whole = {name: values for name, values in task._fields.items()}  # type: ignore[attr-defined]
     ends = np.flatnonzero(np.append(np.diff(task.log.users), 1))  # type: ignore[attr-defined]
     order = [unseen.names["user"].tolist().index(f"u{user}") for user in range(40)]
@@ -42,12 +41,12 @@ def test_the_likeliest_items_are_told(tmp_path: Path) -> None:
     encoding = encoding_of(tmp_path, chains(users=40)).with_options({"top": 3})
     frame = chains(users=3)
     frame = pd.concat([frame, frame.iloc[[0]].assign(user="short"), frame.iloc[[0]].assign(user=None)])
-    unseen = read_unseen(encoding, saved(tmp_path, frame, "new.csv"))
+    unseen = encoding.read(saved(tmp_path, frame, "new.csv"))
     assert unseen.names["user"].tolist() == ["u0", "u1", "u2", "short"]
     assert unseen.batch.mask is not None and unseen.batch.mask.sum(1).tolist()[3] == 1
     assert "1 rows have no group and are left out" in unseen.remarks
     logits = torch.randn(4, 1, 20)
-    table = answers(encoding, unseen, encoding.kept(logits))
+    table = encoding.answers(unseen, encoding.kept(logits))
     assert list(table.columns) == ["user", "rank", "item", "p"] and table["rank"].tolist() == [1, 2, 3] * 4
     shares = logits[:, 0].double().softmax(1)
     assert table["item"][0] == encoding.item.values[int(shares[0].argmax())]
@@ -60,8 +59,8 @@ def test_the_likeliest_items_are_told(tmp_path: Path) -> None:
 def test_items_that_a_user_had_are_not_told(tmp_path: Path) -> None:
     frame = chains(users=40, length=24)
     encoding = encoding_of(tmp_path, frame, only_new=True, length=3).with_options({"top": 5})
-    unseen = read_unseen(encoding, tmp_path / "log.csv")
-    table = answers(encoding, unseen, encoding.kept(unseen.batch.allowed(torch.randn(40, 1, 20)), None))
+    unseen = encoding.read(tmp_path / "log.csv")
+    table = encoding.answers(unseen, encoding.kept(unseen.batch.allowed(torch.randn(40, 1, 20)), None))
     had = frame.groupby("user")["item"].agg(set)
     told = table.groupby("user")["item"].agg(set)
     assert all(not told[user] & had[user] for user in told.index) and len(told) == 40
@@ -75,9 +74,9 @@ def test_who_has_had_all_items_is_named_in_a_remark(tmp_path: Path) -> None:
     some["item"] = np.tile(items, 20)
     every = pd.DataFrame({"user": "all", "time": np.arange(6), "item": items})
     encoding = encoding_of(tmp_path, pd.concat([some, every]), only_new=True, length=8)
-    unseen = read_unseen(encoding, tmp_path / "log.csv")
+    unseen = encoding.read(tmp_path / "log.csv")
     logits = unseen.batch.allowed(torch.randn(31, 1, encoding.item.size - 2))
-    table = answers(encoding, unseen, encoding.kept(logits))
+    table = encoding.answers(unseen, encoding.kept(logits))
     assert "all" not in set(table["user"]) and table["user"].nunique() == 30 and (table["p"] > 0).all()
     assert "1 users have had all items that the model knows: none is told for them" in unseen.remarks
 
@@ -85,8 +84,8 @@ def test_who_has_had_all_items_is_named_in_a_remark(tmp_path: Path) -> None:
 def test_columns_of_these_names_stay_apart(tmp_path: Path) -> None:
     frame = chains(users=40).rename(columns={"user": "rank", "item": "p"})
     task = open_data(saved(tmp_path, frame), "p", kind="next", group="rank")
-    unseen = read_unseen(task.encoding, tmp_path / "log.csv")
-    table = answers(task.encoding, unseen, task.encoding.kept(torch.randn(40, 1, 20)))
+    unseen = task.encoding.read(tmp_path / "log.csv")
+    table = task.encoding.answers(unseen, task.encoding.kept(torch.randn(40, 1, 20)))
     assert list(table.columns) == ["rank", "(rank)", "p", "(p)"]
 
 
@@ -97,7 +96,7 @@ def test_what_the_model_does_not_know_is_said(tmp_path: Path) -> None:
     frame.loc[[6], "item"] = None
     frame.loc[[8], "time"] = None
     frame.loc[[9], "amount"] = None
-    remarks = read_unseen(encoding, saved(tmp_path, frame, "new.csv")).remarks
+    remarks = encoding.read(saved(tmp_path, frame, "new.csv")).remarks
     assert remarks == [
         "1 rows have no 'item' and are left out",
         "1 rows have no date and are left out",
@@ -110,8 +109,8 @@ def test_what_the_model_does_not_know_is_said(tmp_path: Path) -> None:
 def test_one_sequence(tmp_path: Path) -> None:
     frame = chains(users=1, length=300).drop(columns=["user", "time"])
     encoding = encoding_of(tmp_path, frame, group=None)
-    unseen = read_unseen(encoding, tmp_path / "log.csv")
-    table = answers(encoding, unseen, encoding.kept(torch.randn(1, 1, encoding.item.size - 2)))
+    unseen = encoding.read(tmp_path / "log.csv")
+    table = encoding.answers(unseen, encoding.kept(torch.randn(1, 1, encoding.item.size - 2)))
     assert list(table.columns) == ["rank", "item", "p"] and len(table) == 10
 
 
@@ -129,7 +128,7 @@ def test_one_sequence(tmp_path: Path) -> None:
 def test_wrong_files(tmp_path: Path, frame: pd.DataFrame, message: str) -> None:
     encoding = encoding_of(tmp_path, chains(users=40))
     with pytest.raises(DataError, match=message):
-        read_unseen(encoding, saved(tmp_path, frame, "new.csv"))
+        encoding.read(saved(tmp_path, frame, "new.csv"))
 
 
 def test_wrong_options_of_predictions(tmp_path: Path) -> None:

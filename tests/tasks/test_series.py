@@ -22,8 +22,6 @@ class TestSeries:
         return task
 
     def test_rows_after_the_last_known_target_are_the_future(self, tmp_path: Path) -> None:
-        from anyformer.tasks.unseen import read_unseen
-
         frame = series(temperature=np.arange(200) % 9, city="Rome")
         frame.loc[193:, "y"] = np.nan
         task = self.opened(tmp_path, frame)
@@ -31,7 +29,7 @@ class TestSeries:
             "the last 7 rows have no 'y': they are the future to be forecast; 'temperature', known there, is"
         )
         assert any(said in note for note in task.notes()) and len(task._values) == 193
-        unseen = read_unseen(task.encoding, tmp_path / "data.csv")
+        unseen = task.encoding.read(tmp_path / "data.csv")
         assert unseen.names["day"].tolist()[0] == frame["day"][193]
         assert any(said in remark for remark in unseen.remarks)
         shift = unseen.batch.shift
@@ -39,22 +37,18 @@ class TestSeries:
         assert float(shift[0, 0, 0]) == pytest.approx(frame["y"][193 - task.context : 193].mean())
 
     def test_each_series_has_a_future_of_its_own(self, tmp_path: Path) -> None:
-        from anyformer.tasks.unseen import read_unseen
-
         one, other = series(shop="a"), series(shop="b")
         other.loc[150:, "y"] = np.nan
         task = self.opened(tmp_path, pd.concat([one, other]), group="shop")
-        names = read_unseen(task.encoding, tmp_path / "data.csv").names
+        names = task.encoding.read(tmp_path / "data.csv").names
         assert names.groupby("shop")["day"].first().to_dict() == {"a": "2023-07-20", "b": one["day"][150]}
 
     def test_several_columns_tell_series_apart(self, tmp_path: Path) -> None:
-        from anyformer.tasks.unseen import read_unseen
-
         parts = [series(shop=shop, item=item) for shop in ("a", "b") for item in (1, 2)]
         for group in (["shop", "item"], "shop,item"):
             task = self.opened(tmp_path, pd.concat(parts), group=group)
             assert task.describe()["series"] == 4
-        names = read_unseen(task.encoding, tmp_path / "data.csv").names
+        names = task.encoding.read(tmp_path / "data.csv").names
         assert names[["shop", "item"]].drop_duplicates().to_numpy().tolist() == [
             ["a", "1"], ["a", "2"], ["b", "1"], ["b", "2"]
         ]  # fmt: skip

@@ -16,7 +16,7 @@ import torch
 
 from anyformer.convert.checkpoint import read_checkpoint
 from anyformer.models import create_model
-from anyformer.tasks import create_task
+from anyformer.tasks import DataError, create_task
 from anyformer.train import load_bundle, save_bundle
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
@@ -147,3 +147,13 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str, text: str) -> None:
     (folder / name).write_text(text)
     with pytest.raises(ValueError, match=f"cannot be loaded: {name} is damaged: "):
         load_bundle(folder)
+
+
+def test_data_that_is_not_there_is_told_with_the_nearest_name(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("a,kind\n" + "".join(f"{i % 7},{'uv'[i % 2]}\n" for i in range(60)))
+    task = create_task(path, target="kind", kind="classify")
+    model = create_model("mamba dim=16 depth=1", num_features=1, num_outputs=2, pool="mean")
+    save_bundle(tmp_path / "model", model, task)
+    with pytest.raises(DataError, match="no file or folder.*did you mean 'data.csv'"):
+        load_bundle(tmp_path / "model").predict(tmp_path / "dat.csv")

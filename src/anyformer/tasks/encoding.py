@@ -1,6 +1,6 @@
 """Encodings of data as inputs of a model, as names and numbers that are saved with the model.
 
-A task encodes its own data by these, and :mod:`anyformer.tasks.unseen` encodes new data by the same ones.
+A task encodes its own data by its encoding, which is saved with a model and reads new data for predictions.
 """
 
 from __future__ import annotations
@@ -18,10 +18,8 @@ from torch import Tensor
 from anyformer.dates.calendar import Step
 from anyformer.dates.reading import DateReading
 from anyformer.registry import near
-from anyformer.schema import Field, StreamFacts
 from anyformer.spelling import option
 from anyformer.tables.numbercells import Convention
-from anyformer.tasks.categories import Category
 
 
 class _Record(BaseModel):
@@ -110,8 +108,7 @@ class Standard(_Record):
 class Encoding(_Record):
     """The encoding of new data as a model's inputs, and of its outputs as answers.
 
-    Those of labelled sequences and of forecasts are read by :mod:`anyformer.tasks.unseen`; those of other readers read
-    by themselves.
+    A subclass implements ``read`` and ``answers``; its ``kind`` has a default by which saved ones are told apart.
     """
 
     continues: ClassVar[bool] = False
@@ -142,7 +139,13 @@ class Encoding(_Record):
         raise NotImplementedError
 
     def read(self, path: Path) -> Any:
-        """Return the :class:`anyformer.tasks.unseen.Unseen` of a file or folder."""
+        """Return the samples in a file or folder that exists, as :class:`anyformer.tasks.new_data.Unseen`.
+
+        Columns may come in any order; further ones, the target's included, are ignored.
+
+        Raises:
+            DataError: it cannot be used; one sentence names it, what is wrong and where.
+        """
         raise NotImplementedError
 
     def kept(self, outputs: Tensor, asked: Tensor | None = None) -> Tensor:
@@ -161,68 +164,6 @@ class Encoding(_Record):
     def writer(self, unseen: Any) -> Callable[[pd.DataFrame, Path], None] | None:
         """Return what writes the table of answers to a file as the data is written; None if that is a table too."""
         return None
-
-
-class LabelledEncoding(Encoding):
-    """The encoding of sequences with a class or with numbers to predict.
-
-    Attributes:
-        targets: names of the predicted columns.
-        vocab_size: number of tokens, if the inputs are tokens.
-        standard, categories: encode the numbers and the categories; at least one is set if the inputs are not tokens.
-        classes: names of the classes, if a class is predicted.
-        shift, scale: of the standardised targets, if numbers are predicted.
-    """
-
-    kind: Literal["labelled"] = "labelled"
-    layout: DataLayout
-    targets: list[str]
-    vocab_size: int | None = None
-    standard: Standard | None = None
-    categories: list[Category] = []
-    classes: list[str] | None = None
-    shift: list[float] | None = None
-    scale: list[float] | None = None
-
-    def inputs(self, x: np.ndarray, texts: Mapping[str, np.ndarray]) -> Inputs:
-        """Return tokens, or numbers and categories, as arrays, which :func:`as_tensors` turns into a model's inputs.
-
-        Args:
-            x: tokens ``(N, T)``, or numbers ``(N, T, F)`` with NaN where one is missing, none without ``standard``.
-            texts: for each category ``(N, T)`` texts, None where one is missing; ``(N,)`` if each sequence is a record,
-                whose numbers are the ``T`` columns of ``x``.
-        """
-        if self.vocab_size is not None:
-            return x
-        numbers = None if self.standard is None else self.standard.encode(x)
-        if not self.categories:
-            assert numbers is not None
-            return numbers
-        codes = {category.name: category.encode(texts[category.name]) for category in self.categories}
-        if numbers is None:
-            return codes
-        if self.layout.kind == "columns":
-            return {**{name: numbers[:, place] for place, name in enumerate(self.layout.columns)}, **codes}
-        return {self.numbers_name: numbers, **codes}
-
-    @property
-    def numbers_name(self) -> str:
-        """The field of a sequence's columns of numbers, side by side: no category is called so."""
-        name = NUMBERS
-        while name in {category.name for category in self.categories}:
-            name = f"({name})"
-        return name
-
-    def stream(self) -> StreamFacts | None:
-        """Return the fields of the inputs; None if they are tokens, or numbers alone."""
-        if not self.categories:
-            return None
-        width = 0 if self.standard is None else len(self.standard.mean[0]) * (1 + self.standard.marks)
-        record = self.layout.kind == "columns"
-        names = self.layout.columns if record else [self.numbers_name]
-        fields = [Field(name=name, width=width) for name in names if width]
-        fields += [Field(name=category.name, size=category.size) for category in self.categories]
-        return StreamFacts(shape="record" if record else "sequence", fields=fields)
 
 
 Inputs = np.ndarray | dict[str, np.ndarray]

@@ -15,13 +15,13 @@ from anyformer.metrics import create_metric, list_metrics
 from anyformer.objectives import Forecast, QuantileForecast
 from anyformer.objectives.numeric import check_levels
 from anyformer.questions import Question
-from anyformer.schema import Stream
 from anyformer.spelling import option
 from anyformer.tasks.base import SPLITS, Batch, Reference, Split, Task, check_integer
 from anyformer.tasks.categories import Category, describe_categories
-from anyformer.tasks.encoding import DataLayout, Standard, as_tensors
+from anyformer.tasks.covariates import Covariates
+from anyformer.tasks.encoding import DataLayout, Standard
 from anyformer.tasks.error_quantiles import ErrorQuantiles
-from anyformer.tasks.forecast_encoding import Covariates, ForecastEncoding
+from anyformer.tasks.forecast_encoding import ForecastEncoding
 from anyformer.tasks.linear_forecast import ChannelLinear
 from anyformer.tasks.references import LastValue, SeasonalNaive, WindowMean
 from anyformer.tasks.seasons import find_season, mean_differences
@@ -266,22 +266,20 @@ class ForecastTask(Task):
         starts = self._starts[split][index]
         whole = starts[:, None] + np.arange(self.context + self.horizon)
         seen, ahead = whole[:, : self.context], whole[:, self.context :]
-        x, shift, scale, known = self._encoding.normalised(self._values[seen], self._missing[seen])
-        shift, scale, known = (a[..., self._target_index] for a in (shift, scale, known))
+        codes = {name: code[whole] for name, code in self._codes.items()}
+        batch, known = self._encoding.windows(
+            self._values[seen], self._missing[seen], self._steps.covariates[whole], codes
+        )
+        assert batch.shift is not None and batch.scale is not None
+        shift, scale = batch.shift.numpy(), batch.scale.numpy()
         counts = (
             ~self._missing[ahead][..., self._target_index] & known
         )  # without a known value there is no scale
         targets = np.where(counts, (self._values[ahead][..., self._target_index] - shift) / scale, np.nan)
-        codes = {name: code[whole] for name, code in self._codes.items()}
-        inputs, source = self._encoding.streams(x, self._steps.covariates[whole], codes)
-        return Batch(
-            as_tensors(inputs),
-            torch.from_numpy(targets.astype(np.float32)),
-            None,
-            torch.from_numpy(shift),
-            torch.from_numpy(scale),
+        return replace(
+            batch,
+            targets=torch.from_numpy(targets.astype(np.float32)),
             difference=torch.from_numpy(self._differences[self._owner[starts], None]),
-            source=None if source is None else Stream(as_tensors(source)),
         )
 
     def _spread(self) -> np.ndarray:

@@ -17,30 +17,25 @@ from torch.nn.functional import pad
 from anyformer.embed import embedder_info
 from anyformer.images.form import ImageForm
 from anyformer.schema import Field, StreamFacts, Values
-from anyformer.tables.writing import significant
 from anyformer.tasks.base import Batch, Reference, Split, check_integer
-from anyformer.tasks.encoding import Encoding
 from anyformer.tasks.image_references import references_for_images
 from anyformer.tasks.imagesources import read_new
 from anyformer.tasks.labelled import LabelledTask
+from anyformer.tasks.labelled_encoding import LabelledEncoding
 from anyformer.tasks.new_data import Unseen
 from anyformer.tasks.splits import hashes, keys_of, split_alike, split_as_given
-from anyformer.tasks.unseen import class_columns
 
 PIXELS = "pixels"
 """The field of an image's channels."""
 
 
-class ImageEncoding(Encoding):
+class ImageEncoding(LabelledEncoding):
     """The encoding of new images, and of the answers about them.
 
     Attributes:
         form: size, channels and depth.
         mean, deviation: of each channel of the training images, in 255ths; inputs are standardised by them.
         column: of a table, which holds the paths; None for other data.
-        targets: names of the predicted columns.
-        classes: names of the classes, if a class is predicted.
-        shift, scale: of the standardised targets, if numbers are predicted.
     """
 
     kind: Literal["images"] = "images"
@@ -48,10 +43,6 @@ class ImageEncoding(Encoding):
     mean: list[float]
     deviation: list[float]
     column: str | None = None
-    targets: list[str]
-    classes: list[str] | None = None
-    shift: list[float] | None = None
-    scale: list[float] | None = None
 
     def read(self, path: Path) -> Unseen:
         """Return the images in a folder, a table or a list of paths, an ``.npz`` file, or one image.
@@ -61,24 +52,8 @@ class ImageEncoding(Encoding):
         """
         new = read_new(path, self.form, self.column)
         inputs, count = _standardised(new.pixels, self.mean, self.deviation), len(new.pixels)
-        if self.classes is not None:
-            return Unseen(Batch(inputs, torch.full((count,), -1)), new.names, new.remarks, new.style)
-        unknown = torch.full((count, len(self.targets)), torch.nan)
-        shift, scale = (
-            torch.tensor([numbers], dtype=torch.float64).expand(unknown.shape)
-            for numbers in (self.shift, self.scale)
-        )
-        return Unseen(Batch(inputs, unknown, None, shift, scale), new.names, new.remarks, new.style)
-
-    def answers(self, unseen: Unseen, outputs: Tensor) -> pd.DataFrame:
-        """Return each image's class with the probability of each, or its numbers, beside its name."""
-        if self.classes is not None:
-            found = class_columns(self.targets[0], self.classes, outputs)
-        else:
-            assert unseen.batch.scale is not None
-            values = significant(unseen.batch.in_units(outputs), unseen.batch.scale.numpy())
-            found = dict(zip(self.targets, values.T))
-        return pd.concat([unseen.names, pd.DataFrame(found)], axis=1)
+        targets, shift, scale = self.unknown_targets(count)
+        return Unseen(Batch(inputs, targets, None, shift, scale), new.names, new.remarks, new.style)
 
 
 class ImageTask(LabelledTask):
@@ -176,10 +151,7 @@ class ImageTask(LabelledTask):
             mean=self._mean,
             deviation=self._deviation,
             column=self._column,
-            targets=self._values,
-            classes=self.classes,
-            shift=None if self._scale is None else self._shift.tolist(),
-            scale=None if self._scale is None else self._scale.tolist(),
+            **self._told_by_targets(),
         )
 
     def train_batch(self, step: int, batch_size: int) -> Batch:

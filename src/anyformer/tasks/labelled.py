@@ -18,7 +18,8 @@ from anyformer.schema import Values
 from anyformer.spelling import option
 from anyformer.tasks.base import Batch, Reference, Split, Task
 from anyformer.tasks.categories import Category, describe_categories
-from anyformer.tasks.encoding import DataLayout, Encoding, LabelledEncoding, Standard, as_tensors
+from anyformer.tasks.encoding import Encoding, Standard, as_tensors
+from anyformer.tasks.labelled_encoding import SequenceEncoding
 from anyformer.tasks.references import references_for
 from anyformer.tasks.splits import hashes, split_alike, split_as_given
 from anyformer.tasks.trees import MOST_CLASSES, BoostedTrees
@@ -43,7 +44,7 @@ class LabelledTask(Task):
         values: names of the numbers to predict.
         by_place: standardise each position of ``x`` by itself, as it is a column and not a moment in time.
         vocab_size: number of tokens.
-        layout: how the data was read, where new data can be read in the same way; needed with ``texts``.
+        encoding: reads new data; what is fitted here is set in it. None if the data was not read from a file.
         texts: categories by name, ``(N, T)`` texts or None, or ``(N,)`` where each sequence is a record of its columns.
         split: ``(N,)`` names of the splits that the user put the sequences into, in place of the above.
         balanced: weigh the loss of each class by the inverse of its frequency in training.
@@ -65,7 +66,7 @@ class LabelledTask(Task):
         values: Sequence[str] = (),
         by_place: bool = False,
         vocab_size: int | None = None,
-        layout: DataLayout | None = None,
+        encoding: SequenceEncoding | None = None,
         texts: Mapping[str, np.ndarray] | None = None,
         split: np.ndarray | None = None,
         balanced: bool = False,
@@ -83,19 +84,12 @@ class LabelledTask(Task):
         else:
             self._index = split_as_given(split, samples, mask, labels, seed, name, self._remarks)
         self.vocab_size = vocab_size
-        self._layout = layout
-        self._standard: Standard | None = None
-        self._categories = list[Category]()
+        self._of_file = encoding is not None
+        fitted = encoding or SequenceEncoding(kind="")
         if vocab_size is None:
-            self._fit_inputs(x, texts, by_place)
-        fitted = LabelledEncoding(
-            layout=layout or DataLayout(kind="arrays"),
-            targets=self._values,
-            vocab_size=vocab_size,
-            standard=self._standard,
-            categories=self._categories,
-        )
-        self._x = fitted.inputs(x, texts)
+            fitted = fitted.model_copy(update=self._fit_inputs(x, texts, by_place))
+        fitted = fitted.model_copy(update={"vocab_size": vocab_size})
+        self._fitted, self._x = fitted, fitted.inputs(x, texts)
         self.stream = fitted.stream()
         if self.stream is not None and self.stream.shape == "record":
             self.train_length = len(self.stream.fields)
@@ -142,23 +136,24 @@ class LabelledTask(Task):
         else:
             self._set_values(y, self._values)
 
-    def _fit_inputs(self, x: np.ndarray, texts: Mapping[str, np.ndarray], by_place: bool) -> None:
-        """Fit the encoding of the inputs on the train split."""
-        train = self._index["train"]
+    def _fit_inputs(self, x: np.ndarray, texts: Mapping[str, np.ndarray], by_place: bool) -> dict[str, Any]:
+        """Return what encodes the inputs, fitted on the train split."""
+        train, standard = self._index["train"], None
         known = None if self._mask is None else self._mask[train]
         if x.size:
             marks = bool(np.isnan(x).any())
-            self._standard = Standard.fit(x[train].astype(np.float64), known, by_place=by_place, marks=marks)
+            standard = Standard.fit(x[train].astype(np.float64), known, by_place=by_place, marks=marks)
         real = {name: t if self._mask is None else t[self._mask] for name, t in texts.items()}
         fit = {name: t[train] if known is None else t[train][known] for name, t in texts.items()}
-        self._categories = [Category.fit(name, t) for name, t in fit.items()]
-        for category in self._categories:
+        categories = [Category.fit(name, t) for name, t in fit.items()]
+        for category in categories:
             if not category.values:
                 raise DataError(
                     f"{self.name}: no value of {category.name!r} is there twice in the training rows, so that nothing "
                     f"can be learnt of one; {option('drop', category.name)} leaves it out"
                 )
-        describe_categories(self._categories, real, self._remarks)
+        describe_categories(categories, real, self._remarks)
+        return {"standard": standard, "categories": categories}
 
     def _set_classes(self, y: np.ndarray, values: Sequence[str]) -> None:
         assert self.classes is not None
@@ -248,25 +243,23 @@ class LabelledTask(Task):
     @property
     def encoding(self) -> Encoding | None:
         """The encoding of new sequences; None if these were not read from a file."""
-        if self._layout is None:
-            return None
-        return LabelledEncoding(
-            layout=self._layout,
-            targets=self._values,
-            vocab_size=self.vocab_size,
-            standard=self._standard,
-            categories=self._categories,
-            classes=self.classes,
-            shift=None if self._scale is None else self._shift.tolist(),
-            scale=None if self._scale is None else self._scale.tolist(),
-        )
+        return self._fitted.model_copy(update=self._told_by_targets()) if self._of_file else None
+
+    def _told_by_targets(self) -> dict[str, Any]:
+        """Return the fields of an encoding that are about targets."""
+        return {
+            "targets": self._values,
+            "classes": self.classes,
+            "shift": None if self._scale is None else self._shift.tolist(),
+            "scale": None if self._scale is None else self._scale.tolist(),
+        }
 
     def references(self) -> list[Reference]:
         """The best constant, a linear model, and for data of the user's that is no text, boosted trees."""
         found, few = references_for(self), len(self.classes or ()) <= MOST_CLASSES
-        if self._layout is None or self.vocab_size is not None or not few:
+        if not self._of_file or self.vocab_size is not None or not few:
             return found
-        return [*found, BoostedTrees(whole=self._layout.kind == "columns")]
+        return [*found, BoostedTrees(whole=self._fitted.record is not None)]
 
     def describe(self) -> dict[str, Any]:
         """Return facts for the report."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +39,17 @@ class Unseen:
         """Yield all of them in batches."""
         for start in range(0, len(self.batch), batch_size):
             yield self.batch[start : start + batch_size]
+
+
+def beside(names: pd.DataFrame, found: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Return answers beside the names of what they are about; a number of rows or steps gives way to an answer."""
+    numbers = {name: f"number of the {name}" for name in ("row", "step") if name in found}
+    return pd.concat([names.rename(columns=numbers), pd.DataFrame(found)], axis=1)
+
+
+def rows_from_1(count: int) -> pd.DataFrame:
+    """Return the names of rows without any: their numbers."""
+    return pd.DataFrame({"row": np.arange(1, count + 1)})
 
 
 def groups_in(table: Table, names: list[str], remarks: list[str]) -> pd.Series:

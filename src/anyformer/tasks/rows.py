@@ -23,9 +23,9 @@ from anyformer.tasks.choices import Choices, fields_of_dates, note_missing, note
 from anyformer.tasks.columns import counters, input_columns
 from anyformer.tasks.labelled import LabelledTask, check_enough
 from anyformer.tasks.labels import has_target, targets_of
+from anyformer.tasks.sequences import bytes_of, rows_of_groups
 from anyformer.tasks.splits import splits_of
-
-LONGEST_TEXT = 512
+from anyformer.tasks.table_encoding import TableEncoding
 
 
 def features_of(
@@ -133,7 +133,7 @@ def open_rows(table: Table, choices: Choices, dated: Dates | None, remarks: list
         values[..., None],
         y,
         by_place=True,
-        layout=layout,
+        encoding=TableEncoding(layout=layout),
         texts=texts,
         facts=facts,
         remarks=remarks,
@@ -162,12 +162,18 @@ def _rows_of_text(
         )
     remarks.append(f"{text!r} is read as the bytes of its text")
     remarks.extend(table.notes.get(text, []) if table.numbers(text) is None else [])
-    column = table.frame[text] if is_text(table.frame[text]) else table.keys(text)
-    x, mask = bytes_of(column, choices.length, remarks)
+    x, mask = bytes_of(table, text, choices.length, remarks)
     facts = {"rows": len(table.frame), "text": text}
     layout = choices.layout(table, kind="text", text=text, length=x.shape[1])
     return LabelledTask(
-        x, y, mask=mask, vocab_size=256, layout=layout, facts=facts, remarks=remarks, **shared
+        x,
+        y,
+        mask=mask,
+        vocab_size=256,
+        encoding=TableEncoding(layout=layout),
+        facts=facts,
+        remarks=remarks,
+        **shared,
     )
 
 
@@ -227,26 +233,6 @@ def _only_text(table: Table, used: set[str], notes: list[str]) -> str:
     )
 
 
-def bytes_of(column: pd.Series, length: int | None, remarks: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return bytes ``(N, T)`` of texts, cut or padded, and the mask of the real ones."""
-    texts = [b"" if pd.isna(text) else str(text).encode() for text in column]
-    empty = sum(not text for text in texts)
-    if empty:
-        remarks.append(f"{empty} texts in {column.name!r} are empty; each is read as one space")
-    texts = [text or b" " for text in texts]
-    sizes = np.array([len(text) for text in texts])
-    if length is None:
-        length = int(min(LONGEST_TEXT, sizes.max()))
-    check_integer("length", length, low=1)
-    cut = int((sizes > length).sum())
-    if cut:
-        remarks.append(f"{cut} of {len(texts)} texts are longer than {length} bytes and cut there")
-    x = np.zeros((len(texts), length), np.uint8)
-    for row, text in enumerate(texts):
-        x[row, : len(text)] = np.frombuffer(text[:length], np.uint8)
-    return x, np.arange(length)[None] < np.minimum(sizes, length)[:, None]
-
-
 def open_groups(
     table: Table, choices: Choices, groups: pd.Series, dated: Dates | None, remarks: list[str]
 ) -> LabelledTask:
@@ -287,30 +273,14 @@ def open_groups(
     )
     length = int(choices.length or min(np.bincount(codes).max(), 4096))
     check_integer("length", length, low=1)
-    x, mask = rows_of_groups(codes, values, length, remarks)
-    sequences = {name: rows_of_groups(codes, column, length, [])[0] for name, column in texts.items()}
+    x, sequences, mask = rows_of_groups(codes, values, texts, length, remarks)
     group = choices.groups[0] if len(choices.groups) == 1 else choices.groups
     layout = choices.layout(
         table, kind="groups", columns=names, group=group, length=length, **fields_of_dates(dated)
     )
     facts = {"rows": len(order), "groups": len(different), "columns": [*names, *texts]}
     return LabelledTask(
-        x, y, mask=mask, texts=sequences, name=table.path.stem, classes=classes, values=choices.targets, layout=layout,
-        split=split,
-        balanced=choices.class_weights == "balanced", seed=choices.seed, facts=facts, remarks=remarks,
+        x, y, mask=mask, texts=sequences, name=table.path.stem, classes=classes, values=choices.targets, split=split,
+        encoding=TableEncoding(layout=layout), balanced=choices.class_weights == "balanced", seed=choices.seed,
+        facts=facts, remarks=remarks,
     )  # fmt: skip
-
-
-def rows_of_groups(
-    codes: np.ndarray, values: np.ndarray, length: int, remarks: list[str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return values ``(rows, ...)`` by group: ``(N, T, ...)``, cut or padded to ``length``, and the mask."""
-    sizes = np.bincount(codes[codes >= 0])
-    if sizes.max() > length:
-        remarks.append(f"{int((sizes > length).sum())} groups have more than {length} rows and are cut there")
-    shape = (len(sizes), length, *values.shape[1:])
-    x = np.full(shape, None, object) if values.dtype == object else np.zeros(shape)
-    for code in range(len(sizes)):
-        rows = values[codes == code][:length]
-        x[code, : len(rows)] = rows
-    return x, np.arange(length)[None] < np.minimum(sizes, length)[:, None]

@@ -14,7 +14,7 @@ from anyformer.tables.reading import Table
 from anyformer.tasks.categorycolumns import has_one_label_each, texts_of
 from anyformer.tasks.choices import Choices, reasons
 from anyformer.tasks.columns import counters, input_columns
-from anyformer.tasks.forecast_encoding import Covariates
+from anyformer.tasks.covariates import Covariates
 
 
 @dataclass(frozen=True)

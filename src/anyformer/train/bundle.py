@@ -24,6 +24,7 @@ from anyformer.generate import generate
 from anyformer.models import SequenceModel
 from anyformer.precision import widen
 from anyformer.registry import nearest
+from anyformer.tables.files import check_exists
 from anyformer.tasks import Task
 from anyformer.tasks.encoding import Encoding
 from anyformer.tasks.memory import IN_MEMORY, Memory, on_disk
@@ -158,8 +159,6 @@ class Bundle:
         Raises:
             ValueError: the model doesn't predict, or the data cannot be used; one sentence says why.
         """
-        from anyformer.tasks.unseen import answers, read_unseen
-
         if isinstance(data, list):
             files = pd.DataFrame({"file": [os.fspath(path) for path in data]})
             return self.predict(files, batch_size=batch_size, options=options)
@@ -170,7 +169,7 @@ class Bundle:
                 return replace(said, table=said.table.set_axis(data.index))
             return said
         encoding, path = self._encoding().with_options(options or {}), self._data(data)
-        unseen = read_unseen(encoding, path)
+        unseen = encoding.read(check_exists(path))
         device = next(self.model.parameters()).device
         outputs = []
         with torch.no_grad():
@@ -181,7 +180,7 @@ class Bundle:
                     continue
                 found = part.allowed(self.model.head.answer(widen(outputs_of(self.model, part)), part.asked))
                 outputs.append(encoding.kept(found, part.asked).cpu())
-        table = answers(encoding, unseen, torch.cat(outputs))
+        table = encoding.answers(unseen, torch.cat(outputs))
         return Predictions(table, path, unseen.remarks, unseen.style, encoding.writer(unseen))
 
     def generate(

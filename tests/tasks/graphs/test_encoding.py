@@ -13,7 +13,6 @@ from anyformer.errors import DataError
 from anyformer.models import create_model
 from anyformer.tasks import create_task
 from anyformer.tasks.readers import load_encoding
-from anyformer.tasks.unseen import read_unseen
 from anyformer.train import model_for
 from anyformer.train.models import outputs_of
 
@@ -24,7 +23,7 @@ def test_new_graphs_are_encoded_as_those_of_training(tmp_path: Path) -> None:
     task = create_task(path)
     encoding = load_encoding(task.encoding.model_dump(mode="json", exclude_none=True))
     assert encoding == task.encoding
-    unseen = read_unseen(encoding, path)
+    unseen = encoding.read(path)
     (batch,) = unseen.parts(64)
     own = task._encoded.batch(np.arange(60), torch.zeros(60))
     assert torch.equal(batch.side["edges"], own.side["edges"])
@@ -45,7 +44,7 @@ def test_the_order_of_nodes_changes_no_answer(spec: str, tmp_path: Path) -> None
     model = model_for(task, f"{spec} dim=16").eval()
     found = []
     for name, part in (("one", records), ("other", [shuffled(graph, rng) for graph in records])):
-        unseen = read_unseen(task.encoding, written(tmp_path / f"{name}.jsonl", part))
+        unseen = task.encoding.read(written(tmp_path / f"{name}.jsonl", part))
         found.append(torch.cat([outputs_of(model, batch) for batch in unseen.parts(64)]))
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-4)
 
@@ -64,7 +63,7 @@ def test_answers_go_with_their_nodes(tmp_path: Path) -> None:
             **record,
             "nodes": [{k: v for k, v in node.items() if k != "label"} for node in record["nodes"]],
         }
-        unseen = read_unseen(task.encoding, written(tmp_path / "new.jsonl", [record]))
+        unseen = task.encoding.read(written(tmp_path / "new.jsonl", [record]))
         outputs = torch.cat([outputs_of(model, batch) for batch in unseen.parts(64)])
         tables.append(task.encoding.answers(unseen, outputs).set_index("node"))
     pred = tables[1].loc[tables[0].index]
@@ -75,7 +74,7 @@ def test_nodes_without_a_target_are_asked_about(tmp_path: Path) -> None:
     graph = surrounded(60)
     task = create_task(written(tmp_path / "g.jsonl", [graph]), target="nodes.label")
     unknown = [i for i, node in enumerate(graph["nodes"]) if "label" not in node]
-    unseen = read_unseen(task.encoding, tmp_path / "g.jsonl")
+    unseen = task.encoding.read(tmp_path / "g.jsonl")
     assert unseen.names["node"].tolist() == unknown and len(unknown) > 0
     assert any(
         f"answers are about the {len(unknown)} of 60 nodes without 'label'" in r for r in unseen.remarks
@@ -92,11 +91,11 @@ def test_new_values_are_said(tmp_path: Path) -> None:
         )
     )
     new = {"nodes": [{"colour": "violet"}, {"colour": "red"}], "edges": [[0, 1, "other"]]}
-    remarks = read_unseen(task.encoding, written(tmp_path / "new.jsonl", [new])).remarks
+    remarks = task.encoding.read(written(tmp_path / "new.jsonl", [new])).remarks
     assert "'colour': values that training showed at most once are read as one ('violet')" in remarks
     assert "kinds of edges that training showed at most once are read as one ('other', ...)" in remarks
     with pytest.raises(DataError, match="the model needs the field 'colour' of nodes"):
-        read_unseen(task.encoding, written(tmp_path / "new.jsonl", [{"nodes": 2, "edges": [[0, 1]]}]))
+        task.encoding.read(written(tmp_path / "new.jsonl", [{"nodes": 2, "edges": [[0, 1]]}]))
     assert create_model("gin", stream=task.stream.model_dump(), num_outputs=2, pool="mean")
 
 
@@ -104,6 +103,6 @@ def test_many_graphs_are_read_in_parts(tmp_path: Path, monkeypatch: pytest.Monke
     path = written(tmp_path / "g.jsonl", rings_and_paths(60))
     task = create_task(path)
     monkeypatch.setattr("anyformer.tasks.graphs.encoding.MOST_PAIRS", 500)
-    parts = list(read_unseen(task.encoding, path).parts(64))
+    parts = list(task.encoding.read(path).parts(64))
     assert len(parts) > 5 and sum(map(len, parts)) == 60
     assert all(part.side["edges"].numel() <= 500 for part in parts)

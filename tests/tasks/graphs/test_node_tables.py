@@ -14,7 +14,6 @@ from anyformer.tables.numbercells import Convention
 from anyformer.tasks import create_task
 from anyformer.tasks.graphs.tables import read_node_table, tables_in
 from anyformer.tasks.graphs.task import NodeTask
-from anyformer.tasks.unseen import read_unseen
 
 
 def saved(folder: Path, count: int = 80, nodes: str = "nodes.csv", edges: str = "edges.csv") -> Path:
@@ -35,9 +34,9 @@ def test_tables_of_nodes_and_edges_are_one_graph(tmp_path: Path) -> None:
     assert "nodes are named by 'id', and edges go from 'source' to 'target' of edges.csv" in task.notes()
     whole = create_task(tmp_path, target="label")
     assert [*whole.notes()] == [*task.notes()]
-    unseen = read_unseen(task.encoding, path)
+    unseen = task.encoding.read(path)
     assert unseen.names["node"].str.startswith("n").all() and unseen.style.separator == ","
-    assert len(read_unseen(whole.encoding, tmp_path).names) == len(unseen.names)
+    assert len(whole.encoding.read(tmp_path).names) == len(unseen.names)
 
 
 def test_a_table_without_edges_is_one_of_rows(tmp_path: Path) -> None:

@@ -16,17 +16,16 @@ from torch import Tensor
 from anyformer.errors import DataError
 from anyformer.schema import Field, StreamFacts
 from anyformer.spelling import option
-from anyformer.tables.writing import significant
 from anyformer.tasks.base import Batch
 from anyformer.tasks.categories import Category, describe_categories
-from anyformer.tasks.encoding import NUMBERS, DataLayout, Encoding, Standard
+from anyformer.tasks.encoding import NUMBERS, DataLayout, Standard
 from anyformer.tasks.graphs.data import Graphs, Level
 from anyformer.tasks.graphs.fields import MOST_KINDS, Described, GraphFields, describe
 from anyformer.tasks.graphs.jsonl import read_graphs
 from anyformer.tasks.graphs.structure import matrices, relations
 from anyformer.tasks.graphs.tables import read_node_table
+from anyformer.tasks.labelled_encoding import LabelledEncoding
 from anyformer.tasks.new_data import Unseen
-from anyformer.tasks.unseen import class_columns
 
 Units = tuple[Tensor | None, Tensor | None]
 """Shift and scale of targets that are numbers."""
@@ -161,15 +160,12 @@ class EncodedGraphs:
             yield graphs[first:]
 
 
-class GraphEncoding(Encoding):
+class GraphEncoding(LabelledEncoding):
     """The encoding of graphs, and of answers about them or about their nodes.
 
     Attributes:
         inputs: of nodes and edges.
         level: what answers are about.
-        targets: names of the predicted fields.
-        classes: names of the classes, if a class is predicted.
-        shift, scale: of the standardised targets, if numbers are predicted.
         joined: all graphs of a file are one.
         layout: of a table of nodes; None for JSON.
         id: the column of the nodes' names in a table.
@@ -179,10 +175,6 @@ class GraphEncoding(Encoding):
     kind: Literal["graphs"] = "graphs"
     inputs: GraphInputs
     level: Level
-    targets: list[str]
-    classes: list[str] | None = None
-    shift: list[float] | None = None
-    scale: list[float] | None = None
     joined: bool = False
     layout: DataLayout | None = None
     id: str | None = None
@@ -254,25 +246,8 @@ class GraphEncoding(Encoding):
         at, count = None, len(graphs)
         if rows is not None and owner is not None:
             at, count = places(encoded, graphs, rows, owner), len(rows)
-        if self.classes is not None:
-            return encoded.batch(graphs, torch.full((count,), -1), at=at)
-        targets = torch.full((count, len(self.targets)), torch.nan)
-        shift, scale = (
-            torch.tensor([numbers], dtype=torch.float64).expand(targets.shape)
-            for numbers in (self.shift, self.scale)
-        )
+        targets, shift, scale = self.unknown_targets(count)
         return encoded.batch(graphs, targets, (shift, scale), at)
-
-    def answers(self, unseen: Unseen, outputs: Tensor) -> pd.DataFrame:
-        """Return the class of each graph or node with the probability of each, or its numbers, beside its name."""
-        if self.classes is not None:
-            found = class_columns(self.targets[0], self.classes, outputs)
-        else:
-            assert self.shift is not None and self.scale is not None
-            scale = np.array(self.scale)
-            values = outputs.detach().double().numpy() * scale + np.array(self.shift)
-            found = dict(zip(self.targets, significant(values, scale).T))
-        return pd.concat([unseen.names, pd.DataFrame(found)], axis=1)
 
 
 def _names(graphs: Graphs) -> pd.DataFrame:

@@ -15,7 +15,6 @@ from anyformer.tables.numbercells import Convention
 from anyformer.tables.packed import suffix_of
 from anyformer.tasks.base import Split, Task
 from anyformer.tasks.choices import check_kind
-from anyformer.tasks.encoding import LabelledEncoding
 from anyformer.tasks.event_encoding import EventEncoding
 from anyformer.tasks.forecast_encoding import ForecastEncoding
 from anyformer.tasks.frames import open_frame
@@ -24,6 +23,7 @@ from anyformer.tasks.pair_encoding import PairEncoding
 from anyformer.tasks.readers import register_reader
 from anyformer.tasks.readers._base import Reader
 from anyformer.tasks.splits import COLUMN, check_splits, with_files
+from anyformer.tasks.table_encoding import TableEncoding
 
 KINDS = ("forecast", "classify", "regress", "next", "translate")
 
@@ -35,7 +35,7 @@ class Tables(Reader):
     title = "tables"
     files = ("valid", "test")
     rank = -1
-    encodings = (LabelledEncoding, ForecastEncoding, EventEncoding, PairEncoding)
+    encodings = (TableEncoding, ForecastEncoding, EventEncoding, PairEncoding)
     sections = {
         "tables that are forecast": (
             *("context", "horizon", "quantiles", "known", "calendar", "reach_back"),

@@ -15,7 +15,6 @@ from anyformer.errors import DataError
 from anyformer.tasks.forecasting import ForecastTask
 from anyformer.tasks.new_data import Unseen
 from anyformer.tasks.readers import load_encoding
-from anyformer.tasks.unseen import answers, read_unseen
 
 from .panels import AHEAD, opened, sales
 
@@ -36,7 +35,7 @@ def frame_of(**more: Any) -> pd.DataFrame:
 def read(task: ForecastTask, folder: Path, frame: pd.DataFrame) -> Unseen:
     frame.to_csv(folder / "new.csv", index=False)
     encoding = load_encoding(json.loads(json.dumps(task.encoding.model_dump(mode="json", exclude_none=True))))
-    return read_unseen(encoding, folder / "new.csv")
+    return encoding.read(folder / "new.csv")
 
 
 def test_a_forecast_continues_the_last_window(tmp_path: Path) -> None:
@@ -55,7 +54,7 @@ def test_a_forecast_continues_the_last_window(tmp_path: Path) -> None:
         torch.testing.assert_close(unseen.batch.inputs[name], value)
     for name, value in wanted.source.inputs.items():  # type: ignore[union-attr]
         torch.testing.assert_close(unseen.batch.source.inputs[name], value)  # type: ignore[index]
-    told = answers(task.encoding, unseen, wanted.targets)
+    told = task.encoding.answers(unseen, wanted.targets)
     assert list(told) == ["shop", "day", "sold"]
     true = frame[frame["sold"].notna()][last]
     assert told["sold"].tolist() == pytest.approx(true["sold"].tolist(), rel=1e-5)
@@ -151,7 +150,7 @@ class TestFuture:
         data.to_csv(folder / "new.csv", index=False)
         later.to_csv(folder / "later.csv", index=False)
         encoding = task.encoding.with_options({"future": str(folder / "later.csv")})
-        return read_unseen(encoding, folder / "new.csv")
+        return encoding.read(folder / "new.csv")
 
     def test_it_is_the_same_as_rows_of_the_data(self, tmp_path: Path) -> None:
         frame = frame_of()
@@ -184,9 +183,7 @@ class TestFuture:
             self.asked(blind, tmp_path, frame, frame)
         task = opened(tmp_path, frame, **OPTIONS)
         with pytest.raises(DataError, match="there is no file or folder"):
-            read_unseen(
-                task.encoding.with_options({"future": str(tmp_path / "gone.csv")}), tmp_path / "data.csv"
-            )
+            task.encoding.with_options({"future": str(tmp_path / "gone.csv")}).read(tmp_path / "data.csv")
         with pytest.raises(DataError, match="has no column 'promo'"):
             self.asked(task, tmp_path, frame, frame[["day", "shop"]])
         with pytest.raises(ValueError, match="have no option 'futur'"):

@@ -1,0 +1,57 @@
+"""Texts, and groups of rows, as sequences of one length, with the mask of what is real."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from anyformer.tables.columns import is_text
+from anyformer.tables.reading import Table
+from anyformer.tasks.base import check_integer
+
+LONGEST_TEXT = 512
+
+
+def bytes_of(
+    table: Table, name: str, length: int | None, remarks: list[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return bytes ``(N, T)`` of the texts in a column, cut or padded, and the mask of the real ones."""
+    column = table.frame[name] if is_text(table.frame[name]) else table.keys(name)
+    texts = [b"" if pd.isna(text) else str(text).encode() for text in column]
+    empty = sum(not text for text in texts)
+    if empty:
+        remarks.append(f"{empty} texts in {column.name!r} are empty; each is read as one space")
+    texts = [text or b" " for text in texts]
+    sizes = np.array([len(text) for text in texts])
+    if length is None:
+        length = int(min(LONGEST_TEXT, sizes.max()))
+    check_integer("length", length, low=1)
+    cut = int((sizes > length).sum())
+    if cut:
+        remarks.append(f"{cut} of {len(texts)} texts are longer than {length} bytes and cut there")
+    x = np.zeros((len(texts), length), np.uint8)
+    for row, text in enumerate(texts):
+        x[row, : len(text)] = np.frombuffer(text[:length], np.uint8)
+    return x, np.arange(length)[None] < np.minimum(sizes, length)[:, None]
+
+
+def rows_of_groups(
+    codes: np.ndarray, values: np.ndarray, texts: Mapping[str, np.ndarray], length: int, remarks: list[str]
+) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
+    """Return values and texts ``(rows, ...)`` by group: ``(N, T, ...)``, cut or padded to ``length``, and the mask.
+
+    Rows whose code is negative are of no group.
+    """
+    sizes = np.bincount(codes[codes >= 0])
+    if sizes.max() > length:
+        remarks.append(f"{int((sizes > length).sum())} groups have more than {length} rows and are cut there")
+    x = np.zeros((len(sizes), length, *values.shape[1:]))
+    sequences = {name: np.full((len(sizes), length), None, object) for name in texts}
+    for code in range(len(sizes)):
+        rows = np.flatnonzero(codes == code)[:length]
+        x[code, : len(rows)] = values[rows]
+        for name, text in texts.items():
+            sequences[name][code, : len(rows)] = text[rows]
+    return x, sequences, np.arange(length)[None] < np.minimum(sizes, length)[:, None]

@@ -1,0 +1,36 @@
+"""Texts, and groups of rows, cut or padded to one length."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from anyformer.tables.reading import Table
+from anyformer.tasks.sequences import bytes_of, rows_of_groups
+
+
+def test_texts_are_cut_and_padded_and_empty_ones_are_told() -> None:
+    table, remarks = Table(Path("a.csv"), pd.DataFrame({"t": ["ab", None, "abcd"]})), list[str]()
+    x, mask = bytes_of(table, "t", 3, remarks)
+    assert [bytes(row[real].tolist()) for row, real in zip(x, mask)] == [b"ab", b" ", b"abc"]
+    assert remarks == [
+        "1 texts in 't' are empty; each is read as one space",
+        "1 of 3 texts are longer than 3 bytes and cut there",
+    ]
+    assert bytes_of(table, "t", None, [])[0].shape == (3, 4)
+    with pytest.raises(ValueError, match="length must be an integer at least 1, got 0"):
+        bytes_of(table, "t", 0, [])
+
+
+def test_rows_keep_their_order_in_their_group() -> None:
+    codes, remarks = np.array([1, 0, 1, -1, 1]), list[str]()
+    values = np.arange(10.0).reshape(5, 2)
+    texts = {"kind": np.array(["a", "b", None, "d", "e"], dtype=object)}
+    x, found, mask = rows_of_groups(codes, values, texts, 2, remarks)
+    assert x.tolist() == [[[2, 3], [0, 0]], [[0, 1], [4, 5]]]
+    assert found["kind"].tolist() == [["b", None], ["a", None]]
+    assert mask.tolist() == [[True, False], [True, True]]
+    assert remarks == ["1 groups have more than 2 rows and are cut there"]
