@@ -147,3 +147,18 @@ def test_listing_imports_no_mixer() -> None:
         "assert not [m for m in sys.modules if m.startswith('anyformer.mixers.')], 'a mixer was imported'"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_part_of_a_users_file_takes_the_place_of_that_of_its_copy(tmp_path: Path) -> None:
+    text = "from anyformer.mixers import register_mixer\nfrom anyformer.mixers.softmax.attention import Attention\n\n\n"
+    text += '@register_mixer("of_a_file")\nclass Mine(Attention):\n    pass\n'
+    found = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.py").write_text(text)
+        found.append(mixers.get(f"{tmp_path}/{folder}/mine.py:Mine").target)
+    assert found[0] is not found[1] and mixers.get("of_a_file").target is found[1]
+    (tmp_path / "other.py").write_text(text)
+    with pytest.raises(ValueError, match="mixer 'of_a_file' is already registered by mine.Mine"):
+        mixers.get(f"{tmp_path}/other.py:Mine")
+    mixers._entries.pop("of_a_file")

@@ -58,7 +58,10 @@ class Registry(Generic[T]):
         self._third_parties: dict[str, Any] | None = None
 
     def register(self, id: str, *, examples: list[Mapping[str, Any]] | None = None) -> Callable[[C], C]:
-        """Register the decorated part as ``id``; raise ``ValueError`` if another part has this id."""
+        """Register the decorated part as ``id``; raise ``ValueError`` if another part has this id.
+
+        A part of a user's file takes the place of the same one of a copy or an earlier text of that file.
+        """
 
         def add(target: C) -> C:
             held = self._entries.get(id)
@@ -156,4 +159,5 @@ def modules_in(package: str, path: Iterable[str]) -> dict[str, str]:
 
 
 def _origin(target: object) -> str:
-    return f"{getattr(target, '__module__', '?')}.{getattr(target, '__qualname__', target)}"
+    module = user_code.module_name(getattr(target, "__module__", "?"))
+    return f"{module}.{getattr(target, '__qualname__', target)}"

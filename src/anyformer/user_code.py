@@ -102,6 +102,11 @@ def load_file(named: str) -> ModuleType:
     return _modules[key]
 
 
+def module_name(module: str) -> str:
+    """Return the name of a module, of a user's file the same for all its copies and texts."""
+    return module.removeprefix(MODULE).rpartition("_")[0] if module.startswith(MODULE) else module
+
+
 def _digest(files: Mapping[str, bytes]) -> str:
     return sha256(b"\0".join(k.encode() + b"\0" + v for k, v in sorted(files.items()))).hexdigest()[:12]
 
@@ -155,10 +160,10 @@ def save_code(config: Any, folder: Path) -> None:
     """Write copies of the files that a model's configuration names, as they were when they ran.
 
     ``code/<id>/`` holds each file with the modules of its folder that it imports; ``code.json`` maps names to copies,
-    with their SHA-256. Nothing is written if the configuration names none.
+    with their SHA-256. Nothing is written if the configuration names none; what is there from another one stays.
     """
-    names: dict[str, str] = {}
-    hashes: dict[str, str] = {}
+    index = _read_index(folder / INDEX) if (folder / INDEX).is_file() else {"names": {}, "sha256": {}}
+    names, hashes = index["names"], index["sha256"]
     for full in named_files(config):
         named = full.rpartition(":")[0]
         if named not in _sources:
@@ -177,13 +182,19 @@ def save_code(config: Any, folder: Path) -> None:
         )
 
 
-def trusted_config(config: Any, folder: Path, *, trust_code: bool) -> Any:
+def trusted_config(config: Any, folder: Path, *, trust_code: bool, where: str = "config.json") -> Any:
     """Return the configuration of a saved model, with Python files replaced by the copies saved with it.
+
+    Args:
+        config: the loaded mappings, lists and scalars.
+        folder: of the model.
+        trust_code: allow it to name files.
+        where: the file in the folder that it was loaded from, for messages.
 
     Raises:
         ValueError: it names files and ``trust_code`` is false, or a copy is not what was saved.
     """
-    refuse_code(config, folder / "config.json", trust_code=trust_code)
+    refuse_code(config, folder / where, trust_code=trust_code)
     if not named_files(config) or not (folder / INDEX).is_file():
         return config
     index = _read_index(folder / INDEX)

@@ -255,3 +255,14 @@ def test_classes_of_equal_weight(tmp_path: Path) -> None:
         open_data(path, "a", kind="regress", class_weights="balanced")
     with pytest.raises(ValueError, match="class_weights must be 'balanced', got 'blanced'"):
         open_data(path, "y", class_weights="blanced")
+
+
+def test_samples_of_one_group_are_in_one_split_and_one_cluster() -> None:
+    draw = np.random.default_rng(0)
+    x, people = draw.normal(size=(300, 4, 1)), np.arange(300) % 60
+    task = LabelledTask(x, np.arange(300) % 2, name="drawn", classes=["no", "yes"], groups=people)
+    found = {split: people[task._index[split]] for split in SPLITS}
+    assert not set(found["train"]) & {*found["valid"], *found["test"]}
+    for split, held in found.items():
+        clusters = task.clusters(split)
+        assert len(np.unique(clusters)) == len(np.unique(held)) == len({*zip(clusters, held)})

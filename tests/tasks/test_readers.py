@@ -11,7 +11,8 @@ import pytest
 from test_labelled import saved, table
 
 from anyformer.tasks import DataError, create_task, open_data
-from anyformer.tasks.readers import absolute_options
+from anyformer.tasks.options import typed_options
+from anyformer.tasks.readers import absolute_options, load_encoding, readers
 from anyformer.train import Fit, load_bundle
 
 
@@ -128,3 +129,118 @@ def test_further_files_are_found_from_any_folder(tmp_path: Path, monkeypatch: py
     nodes = data / "graph" / "nodes.csv"
     assert absolute_options(nodes, {"edges": "edges.csv"}) == {"edges": str(data / "graph" / "edges.csv")}
     assert absolute_options(nodes, {"edges": "others.csv"}) == {"edges": str(elsewhere / "others.csv")}
+
+
+MINE = """
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from anyformer.tasks.labelled import LabelledTask
+from anyformer.tasks.labelled_encoding import SequenceEncoding
+from anyformer.tasks.readers import Reader, register_reader
+
+
+def lines_of(path):
+    lines = [line.split() for line in path.read_text().splitlines()]
+    return np.array([[int(word) for word in words[:-1]] for words in lines]), [words[-1] for words in lines]
+
+
+class SeqEncoding(SequenceEncoding):
+    kind: Literal["seq"] = "seq"
+
+    def read(self, path):
+        x = lines_of(path)[0]
+        return self.unseen(x, pd.DataFrame({"line": np.arange(1, len(x) + 1)}), [])
+
+
+@register_reader("seq")
+class Seq(Reader):
+    \"\"\"Lines of tokens.\"\"\"
+
+    title = "lines of tokens"
+    encodings = (SeqEncoding,)
+
+    @classmethod
+    def takes(cls, path):
+        return path.suffix == ".seq"
+
+    @staticmethod
+    def open(path, *, shift: int = 0, seed=0):
+        x, labels = lines_of(path)
+        classes = sorted(set(labels))
+        y = np.array([classes.index(label) for label in labels])
+        return LabelledTask(
+            x + shift, y, vocab_size=9, classes=classes, name="seq", values=["kind"], encoding=SeqEncoding(), seed=seed
+        )
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A reader in a file, and lines that it reads; afterwards it is not registered."""
+    monkeypatch.setattr(readers, "_entries", {entry.id: entry for entry in readers})
+    (tmp_path / "mine.py").write_text(MINE)
+    x = np.random.default_rng(0).integers(0, 8, (80, 5))
+    lines = [f"{' '.join(map(str, row))} {'odd' if row[0] % 2 else 'even'}" for row in x]
+    (tmp_path / "a.seq").write_text("\n".join(lines))
+    return f"{tmp_path}/mine.py:Seq"
+
+
+def test_a_reader_of_the_users_is_trained_with_and_kept_with_the_model(mine: str, tmp_path: Path) -> None:
+    options = typed_options(tmp_path / "a.seq", ["shift=1", f"reader={mine}"])
+    assert options == {"shift": 1, "reader": mine}
+    fit = Fit.start(tmp_path / "model", tmp_path / "a.seq", "mamba dim=16 depth=1", options=options, steps=2)
+    fit.run()
+    (tmp_path / "mine.py").unlink()
+    found = load_bundle(tmp_path / "model", trust_code=True).predict(tmp_path / "a.seq").table
+    assert found.columns.tolist() == ["line", "kind", "p(even)", "p(odd)"] and len(found) == 80
+    with pytest.raises(ValueError, match=r"task.json' names Python code to run: .*mine.py:Seq"):
+        load_bundle(tmp_path / "model")
+    (copy,) = (tmp_path / "model" / "code").rglob("mine.py")
+    copy.write_text(MINE + "\nprint('changed')")
+    with pytest.raises(ValueError, match="mine.py' is missing or not the file that was saved with the model"):
+        load_bundle(tmp_path / "model", trust_code=True)
+
+
+def test_a_model_with_a_part_and_a_reader_of_the_users_keeps_both(mine: str, tmp_path: Path) -> None:
+    text = "from anyformer.mixers.softmax.attention import Attention\n\n\nclass Mine(Attention):\n    pass\n"
+    (tmp_path / "part.py").write_text(text)
+    spec = {"layers": [{"name": f"{tmp_path}/part.py:Mine"}], "dim": 16}
+    fit = Fit.start(tmp_path / "model", tmp_path / "a.seq", spec, options={"reader": mine}, steps=2)
+    fit.run()
+    assert {path.name for path in (tmp_path / "model" / "code").rglob("*.py")} == {"mine.py", "part.py"}
+    assert len(load_bundle(tmp_path / "model", trust_code=True).predict(tmp_path / "a.seq").table) == 80
+
+
+def test_a_reader_of_the_users_is_found_from_any_folder(
+    mine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert absolute_options("a.seq", {"reader": "mine.py:Seq"}) == {"reader": mine}
+    assert absolute_options("a.seq", {"reader": "text"}) == {"reader": "text"}
+
+
+def test_what_is_wrong_with_a_named_reader_is_said(mine: str, tmp_path: Path) -> None:
+    path = saved(tmp_path, table(), "rows.csv")
+    (tmp_path / "notes.txt").write_text("a word\n" * 500)
+    for name, message in {
+        "tabels": "unknown reader 'tabels'; did you mean 'tables'",
+        "npz": r"reader: 'npz' does not take .*rows\.csv",
+        mine: r"reader: '.*mine\.py:Seq' does not take .*rows\.csv",
+        mine.replace("Seq", "Gone"): "has no 'Gone'",
+        mine.replace("Seq", "lines_of"): "reader must name a subclass of Reader, got '.*lines_of'",
+        f"{tmp_path}/none.py:Seq": "there is no file",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            open_data(path, reader=name)
+    with pytest.raises(ValueError, match=r"a\.seq has no option 'shfit'; did you mean shift"):
+        open_data(tmp_path / "a.seq", reader=mine, shfit=1)
+    with pytest.raises(ValueError, match="shift does not apply to text .* but to lines of tokens"):
+        open_data(tmp_path / "notes.txt", shift=1)
+    assert open_data(path, reader="text", raw=True).name == "rows"
+    with pytest.raises(
+        ValueError, match="kind of an encoding must be that of a reader that is installed, got 'x'"
+    ):
+        load_encoding({"kind": "x"}, mine)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from anyformer.tables.reading import Table
-from anyformer.tasks.sequences import bytes_of, rows_of_groups
+from anyformer.tasks.sequences import bytes_of, padded, rows_of_groups
 
 
 def test_texts_are_cut_and_padded_and_empty_ones_are_told() -> None:
@@ -34,3 +34,10 @@ def test_rows_keep_their_order_in_their_group() -> None:
     assert found["kind"].tolist() == [["b", None], ["a", None]]
     assert mask.tolist() == [[True, False], [True, True]]
     assert remarks == ["1 groups have more than 2 rows and are cut there"]
+
+
+def test_sequences_of_numbers_are_padded_with_zeros_and_those_of_objects_with_none() -> None:
+    x, mask = padded([np.ones((3, 2)), np.ones((1, 2))], 2)
+    assert x.tolist() == [[[1, 1], [1, 1]], [[1, 1], [0, 0]]] and mask.sum() == 3
+    texts, _ = padded([np.array(["a"], dtype=object), np.array([], dtype=object)], 1)
+    assert texts.tolist() == [["a"], [None]]

@@ -129,6 +129,9 @@ class DataCommand(TyperCommand):
                 table.add_row(name, meaning)
             console.print(table)
             console.print()
+        console.print(
+            "--reader NAME, or FILE.py:CLASS for your own, reads the data as another kind: anyformer list readers."
+        )
         console.print("Tasks by name have options of their own: anyformer list tasks.")
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 EXAMPLE_LENGTH = 256
 """Length of the examples for which ``doctor`` lets ops choose their paths, in tokens."""
-KINDS = ("mixers", "channels", "models", "positions", "embedders", "heads", "tasks", "metrics")
+KINDS = ("mixers", "channels", "models", "positions", "embedders", "heads", "tasks", "readers", "metrics")
 
 
 @app.command("list")
@@ -25,7 +25,7 @@ KINDS = ("mixers", "channels", "models", "positions", "embedders", "heads", "tas
 def list_parts(
     kind: Annotated[str, typer.Argument(help=f"One of {', '.join(KINDS)}; by default all.")] = "all",
 ) -> None:
-    """List what there is: mixers, channel mixers, models, positions, embedders, heads, tasks and metrics."""
+    """List what there is: mixers, channel mixers, models, positions, embedders, heads, tasks, readers and metrics."""
     if kind not in (*KINDS, "all"):
         raise ValueError(f"unknown kind {kind!r}{nearest(kind, list(KINDS))}")
     for each in KINDS if kind == "all" else (kind,):
@@ -64,12 +64,14 @@ def _summaries(kind: str) -> None:
     from anyformer.metrics import metrics
     from anyformer.positions import positions
     from anyformer.tasks import tasks
+    from anyformer.tasks.readers import readers
 
     registries: dict[str, Registry[Any]] = {
         "embedders": embedders,
         "heads": heads,
         "metrics": metrics,
         "positions": positions,
+        "readers": readers,
         "tasks": tasks,
     }
     table = Table(title=kind, title_justify="left")
@@ -88,6 +90,7 @@ _tables = {
     "embedders": lambda: _summaries("embedders"),
     "heads": lambda: _summaries("heads"),
     "tasks": lambda: _summaries("tasks"),
+    "readers": lambda: _summaries("readers"),
     "metrics": lambda: _summaries("metrics"),
 }
 

@@ -98,7 +98,8 @@ def train(
         _say(f"Also measured, of {min(fit.task.beside_items, fit.task.size('test'))} test samples: {named}")
     if fit.task.encoding is not None:
         data = "" if fit.task.encoding.continues else " DATA"
-        _say(f"Use it: anyformer predict {out}{data}")
+        trust = " --trust-code" if fit.plan.code else ""
+        _say(f"Use it: anyformer predict {out}{data}{trust}")
     elif fit.trainer.model.pool is None:
         _say(f"Continue a prompt: anyformer generate {out} --prompt ...")
 

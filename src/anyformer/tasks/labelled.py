@@ -21,7 +21,7 @@ from anyformer.tasks.categories import Category, describe_categories
 from anyformer.tasks.encoding import Encoding, Standard, as_tensors
 from anyformer.tasks.labelled_encoding import SequenceEncoding
 from anyformer.tasks.references import references_for
-from anyformer.tasks.splits import hashes, split_alike, split_as_given
+from anyformer.tasks.splits import keys_of, split_alike, split_as_given
 from anyformer.tasks.trees import MOST_CLASSES, BoostedTrees
 
 FEWEST = 20
@@ -46,6 +46,7 @@ class LabelledTask(Task):
         vocab_size: number of tokens.
         encoding: reads new data; what is fitted here is set in it. None if the data was not read from a file.
         texts: categories by name, ``(N, T)`` texts or None, or ``(N,)`` where each sequence is a record of its columns.
+        groups: ``(N,)`` integers: sequences of the same group are not independent, and go into the same split.
         split: ``(N,)`` names of the splits that the user put the sequences into, in place of the above.
         balanced: weigh the loss of each class by the inverse of its frequency in training.
         name, seed: of the task.
@@ -68,6 +69,7 @@ class LabelledTask(Task):
         vocab_size: int | None = None,
         encoding: SequenceEncoding | None = None,
         texts: Mapping[str, np.ndarray] | None = None,
+        groups: np.ndarray | None = None,
         split: np.ndarray | None = None,
         balanced: bool = False,
         seed: int = 0,
@@ -76,11 +78,11 @@ class LabelledTask(Task):
     ) -> None:
         lost = self._begin(name, seed, len(x), classes, values, balanced, facts, remarks)
         self.train_length = x.shape[1]
-        self._mask = None if mask is None or mask.all() else mask
+        self._mask, self._groups = None if mask is None or mask.all() else mask, groups
         texts = dict(texts or {})
         samples, labels = [x, *texts.values()], y if classes is not None else None
         if split is None:
-            self._index = split_alike(samples, mask, labels, seed, name, lost)
+            self._index = split_alike(samples, mask, labels, seed, name, lost, groups=groups)
         else:
             self._index = split_as_given(split, samples, mask, labels, seed, name, self._remarks)
         self.vocab_size = vocab_size
@@ -227,11 +229,12 @@ class LabelledTask(Task):
         return self._y[self._index[split]] if self.classes is not None else None
 
     def _clusters(self, split: Split, length: int) -> np.ndarray:
-        """Return one cluster for equal sequences, as their predictions are equal."""
+        """Return one cluster for equal sequences, as their predictions are equal, and for those of one group."""
         rows = self._index[split]
         codes: dict[bytes, int] = {}
         parts = list(self._x.values()) if isinstance(self._x, dict) else [self._x]
-        keys = hashes([part[rows] for part in parts], None if self._mask is None else self._mask[rows])
+        mask, groups = (None if one is None else one[rows] for one in (self._mask, self._groups))
+        keys = keys_of([part[rows] for part in parts], mask, groups=groups)
         return np.array([codes.setdefault(key, len(codes)) for key in keys])
 
     @property

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from anyformer.spelling import option
 from anyformer.tasks import tasks
-from anyformer.tasks.readers import options_by_kind, reader_of, readers
+from anyformer.tasks.readers import options_by_kind, reader_named, reader_of, readers
 
 
 def typed_options(source: str | os.PathLike[str] | None, typed: Sequence[str]) -> dict[str, Any]:
@@ -27,7 +27,8 @@ def typed_options(source: str | os.PathLike[str] | None, typed: Sequence[str]) -
     Raises:
         ValueError: not ``name=value``, a name given twice, or a value of the wrong type.
     """
-    hints = {} if source is None else _hints_of(os.fspath(source))
+    named = next((pair.partition("=")[2] for pair in typed if pair.startswith("reader=")), None)
+    hints = {} if source is None else _hints_of(os.fspath(source), named)
     found: dict[str, Any] = {}
     for pair in typed:
         name, equals, text = pair.partition("=")
@@ -53,7 +54,7 @@ def options_of_data() -> dict[str, dict[str, str]]:
 
 def flags_of_data() -> dict[str, bool]:
     """Return the names of all options of data, True for those that are true or false."""
-    found: dict[str, bool] = {}
+    found = {"reader": False}
     for entry in readers:
         hints = _hints(entry.target.open)
         found |= {
@@ -64,13 +65,15 @@ def flags_of_data() -> dict[str, bool]:
     return found
 
 
-def _hints_of(source: str) -> dict[str, Any]:
+def _hints_of(source: str, named: str | None) -> dict[str, Any]:
     """Return types by option of the task or data; of those of all readers where the data is not of its own."""
     if source in tasks or ".py:" in source:
         return _hints(tasks.get(source).target)
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"reader": str}
     for entry in readers:
         found |= _hints(entry.target.open)
+    if named is not None:
+        return found | _hints(reader_named(named).open)
     return found | (_hints(reader_of(Path(source)).open) if Path(source).exists() else {})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,18 @@ from anyformer.tables.reading import Table
 from anyformer.tasks.base import check_integer
 
 LONGEST_TEXT = 512
+
+
+def padded(parts: Sequence[np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return sequences ``(n, ...)`` as one array ``(N, length, ...)``, cut or padded, and the mask of what is real.
+
+    Padding is 0; of objects, None.
+    """
+    dtype, sizes = parts[0].dtype, np.array([len(part) for part in parts])
+    x = np.full((len(parts), length, *parts[0].shape[1:]), None if dtype.kind == "O" else 0, dtype)
+    for number, part in enumerate(parts):
+        x[number, : len(part)] = part[:length]
+    return x, np.arange(length)[None] < np.minimum(sizes, length)[:, None]
 
 
 def bytes_of(
@@ -31,10 +43,7 @@ def bytes_of(
     cut = int((sizes > length).sum())
     if cut:
         remarks.append(f"{cut} of {len(texts)} texts are longer than {length} bytes and cut there")
-    x = np.zeros((len(texts), length), np.uint8)
-    for row, text in enumerate(texts):
-        x[row, : len(text)] = np.frombuffer(text[:length], np.uint8)
-    return x, np.arange(length)[None] < np.minimum(sizes, length)[:, None]
+    return padded([np.frombuffer(text, np.uint8) for text in texts], length)
 
 
 def rows_of_groups(
@@ -47,11 +56,6 @@ def rows_of_groups(
     sizes = np.bincount(codes[codes >= 0])
     if sizes.max() > length:
         remarks.append(f"{int((sizes > length).sum())} groups have more than {length} rows and are cut there")
-    x = np.zeros((len(sizes), length, *values.shape[1:]))
-    sequences = {name: np.full((len(sizes), length), None, object) for name in texts}
-    for code in range(len(sizes)):
-        rows = np.flatnonzero(codes == code)[:length]
-        x[code, : len(rows)] = values[rows]
-        for name, text in texts.items():
-            sequences[name][code, : len(rows)] = text[rows]
-    return x, sequences, np.arange(length)[None] < np.minimum(sizes, length)[:, None]
+    rows = [np.flatnonzero(codes == code) for code in range(len(sizes))]
+    x, mask = padded([values[mine].astype(np.float64) for mine in rows], length)
+    return x, {name: padded([text[mine] for mine in rows], length)[0] for name, text in texts.items()}, mask

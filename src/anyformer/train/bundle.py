@@ -66,6 +66,7 @@ def save_bundle(folder: str | Path, model: SequenceModel | Path, task: Task, **f
             shutil.copytree(model, temporary)
         else:
             model.save_pretrained(temporary)
+        user_code.save_code(_reader_of(facts), temporary)
         inputs = "bytes" if isinstance(task, ByteTask) else "tokens"
         if task.vocab_size is None:
             inputs = "numbers" if task.stream is None else "fields"
@@ -274,11 +275,20 @@ def load_bundle(folder: str | os.PathLike[str], *, trust_code: bool = False) -> 
             _json(folder / FILES[0])
             model = SequenceModel.from_pretrained(folder, strict=True, trust_code=trust_code)
         facts = _facts(folder) if (folder / FACTS).exists() else {}
-        encoding = load_encoding(facts["encoding"]) if facts.get("encoding") else None
+        encoding = None
+        if facts.get("encoding"):
+            reader = user_code.trusted_config(_reader_of(facts), folder, trust_code=trust_code, where=FACTS)
+            encoding = load_encoding(facts["encoding"], reader)
     except (ValueError, TypeError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"the model in {str(folder)!r} cannot be loaded: {reason[:300]}") from None
     return Bundle(folder, model.eval(), facts, encoding)
+
+
+def _reader_of(facts: dict[str, Any]) -> str | None:
+    """Return the reader that the user named for the data of a bundle; None if it was found by the data."""
+    named: str | None = (facts.get("options") or {}).get("reader")
+    return named
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -19,10 +19,11 @@ any other file, or a folder of them         byte language modelling
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from anyformer import user_code
 from anyformer.registry import Registry, modules_in
 from anyformer.spelling import option
 from anyformer.tables.files import check_exists
@@ -37,6 +38,7 @@ __all__ = [
     "load_encoding",
     "open_path",
     "options_by_kind",
+    "reader_named",
     "reader_of",
     "readers",
     "register_reader",
@@ -47,13 +49,19 @@ register_reader = readers.register
 
 
 def open_path(
-    path: str | os.PathLike[str], target: str | list[str] | None = None, *, seed: int = 0, **options: Any
+    path: str | os.PathLike[str],
+    target: str | list[str] | None = None,
+    *,
+    reader: str | None = None,
+    seed: int = 0,
+    **options: Any,
 ) -> Task:
     """Return the task made from a file or a folder by the reader that takes it.
 
     Args:
         path: the data.
         target: the column to predict, or several columns of numbers.
+        reader: the reader's id, or ``file.py:Name`` for one of your own; by default the one that takes the data.
         seed: fixes the split and the order of training.
         options: those of the reader's ``open``; None is not given.
 
@@ -63,28 +71,34 @@ def open_path(
     """
     file = check_exists(path)
     told = {name: value for name, value in {"target": target, **options}.items() if value is not None}
-    reader = reader_of(file, told)
-    taken, hints = reader.options(), get_type_hints(reader.open)
+    chosen = reader_of(file, told) if reader is None else reader_named(reader)
+    if reader is not None and not chosen.takes(file):
+        raise ValueError(f"{option('reader')}: {reader!r} does not take {os.fspath(path)}")
+    taken, hints = chosen.options(), get_type_hints(chosen.open)
     for name, value in told.items():
         if name not in taken:
             others = [title for title, names in options_by_kind(targets=True).items() if name in names]
             raise ValueError(
-                f"{option(name)} does not apply to {reader.title} ({os.fspath(path)})"
+                f"{option(name)} does not apply to {chosen.title} ({os.fspath(path)})"
                 + (f" but to {' and '.join(others)}" if others else "")
                 + f", got {value!r}"
             )
         if bool in (hints[name], *get_args(hints[name])) and not isinstance(value, bool):
             raise ValueError(f"{option(name)} must be true or false, got {value!r}")
-    return reader.open(file, **told, seed=seed)
+    return chosen.open(file, **told, seed=seed)
 
 
 def absolute_options(path: str | os.PathLike[str], options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of data in which further files have absolute paths, to be read from any folder."""
-    reader = reader_of(check_exists(path), options)
-    return {
+    named = options.get("reader")
+    reader = reader_of(check_exists(path), options) if named is None else reader_named(named)
+    found = {
         name: reader.absolute(Path(path), value) if name in reader.files and isinstance(value, str) else value
         for name, value in options.items()
     }
+    if named is not None and user_code.MARK in named:
+        found["reader"] = os.path.abspath(named)
+    return found
 
 
 def reader_of(path: Path, given: Collection[str] = ()) -> type[Reader]:
@@ -92,6 +106,14 @@ def reader_of(path: Path, given: Collection[str] = ()) -> type[Reader]:
     found = sorted((entry.target for entry in readers), key=lambda reader: (-reader.rank, reader.id))
     takers = [reader for reader in found if reader.takes(path)]  # text takes any
     return next((reader for reader in takers if {*reader.claims} & {*given}), takers[0])
+
+
+def reader_named(name: str) -> type[Reader]:
+    """Return the reader with an id, or ``file.py:Name``; ``ValueError`` if there is none."""
+    found: object = readers.get(name).target
+    if not (isinstance(found, type) and issubclass(found, Reader)):
+        raise ValueError(f"{option('reader')} must name a subclass of Reader, got {name!r}")
+    return found
 
 
 def options_by_kind(*, targets: bool = False) -> dict[str, tuple[str, ...]]:
@@ -104,19 +126,28 @@ def options_by_kind(*, targets: bool = False) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def check_options(path: str | os.PathLike[str], names: Iterable[str]) -> None:
+def check_options(path: str | os.PathLike[str], options: Mapping[str, Any]) -> None:
     """Raise ``ValueError`` for names that are no options of data, with those that this file or folder takes."""
-    known = {name for names in options_by_kind().values() for name in names}
-    unknown = [name for name in names if name not in known]
-    for name in unknown:
-        check_known(os.fspath(path), name, reader_of(check_exists(path)).options())
+    named = options.get("reader")
+    own = [] if named is None else reader_named(named).options()
+    known = {"reader", *own, *(name for names in options_by_kind().values() for name in names)}
+    for name in [name for name in options if name not in known]:
+        check_known(os.fspath(path), name, own or reader_of(check_exists(path)).options())
 
 
-def load_encoding(fields: dict[str, Any]) -> Encoding:
-    """Return the encoding with these fields, as ``model_dump`` gave them; ``ValueError`` if they fit none."""
+def load_encoding(fields: dict[str, Any], reader: str | None = None) -> Encoding:
+    """Return the encoding with these fields, as ``model_dump`` gave them.
+
+    Args:
+        fields: the ``kind`` among them says of which class it is.
+        reader: the reader that knows the class; by default all are asked.
+
+    Raises:
+        ValueError: there is no such class, or the fields do not fit it.
+    """
     kind = fields.get("kind")
-    for entry in readers:
-        for encoding in entry.target.encodings:
+    for one in [entry.target for entry in readers] if reader is None else [reader_named(reader)]:
+        for encoding in one.encodings:
             if encoding.model_fields["kind"].default == kind:
                 return encoding.model_validate(fields)
-    raise ValueError(f"the kind of an encoding must be that of a reader, got {kind!r}")
+    raise ValueError(f"the kind of an encoding must be that of a reader that is installed, got {kind!r}")

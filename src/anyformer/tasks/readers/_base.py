@@ -17,8 +17,8 @@ from anyformer.tasks.encoding import Encoding
 class Reader(ABC):
     """A kind of the user's data, which becomes a task.
 
-    A subclass is a file of this folder, called by its id. Its options are the arguments of :meth:`open`, typed, with
-    their meanings in the docstring; the command line reads both.
+    A subclass is a file of this folder, called by its id, or a file of yours. Its options are the arguments of
+    :meth:`open`, typed, with their meanings in the docstring; the command line reads both.
     """
 
     id: ClassVar[str]
