@@ -70,6 +70,10 @@ def test_tracks_are_trained_on_and_told(commands: dict[str, list[str]], run: Any
     assert len(found) == 10 and set(found) <= {"walk", "ride", "drive"} and len(set(found)) > 1
 
 
+def test_it_obeys_the_laws(commands: dict[str, list[str]], run: Any) -> None:
+    assert " 0 broken" in run([*commands["check"], "--workers", "1"])
+
+
 def test_tracks_are_compared(commands: dict[str, list[str]], run: Any, tmp_path: Path) -> None:
     said = run(commands["compare"])
     assert "boosted trees" in said and (tmp_path / "report" / "report.html").exists()

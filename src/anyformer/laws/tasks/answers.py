@@ -15,7 +15,6 @@ from anyformer.laws.tasks.cases import BATCH, MOST, TaskCase, real, relabelled
 from anyformer.tasks import Batch
 from anyformer.tasks.base import SPLITS
 from anyformer.tasks.readers import load_encoding
-from anyformer.tasks.unseen import read_unseen
 from anyformer.train import TrainConfig, Trainer, model_for
 from anyformer.train.bundle import Bundle
 
@@ -96,7 +95,7 @@ def new_data(case: TaskCase) -> bool:
     task = case.task
     if task.encoding is None or case.path is None:
         return False
-    unseen = read_unseen(task.encoding, case.path)
+    unseen = task.encoding.read(case.path)
     if sum(task.size(split) for split in SPLITS) == len(unseen.batch) and unseen.batch.elements is None:
         _finds_samples(case, unseen.batch)  # each row, group or file is a sample
     model = model_for(task, MODEL).eval()
