@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,7 +29,7 @@ MOST_BYTES = 10_000_000
 _modules: dict[tuple[str, str], ModuleType] = {}
 """Modules by resolved path and by digest of the file and its neighbours."""
 _sources: dict[str, dict[str, bytes]] = {}
-"""By name of a file, its text and that of the neighbours that it imports, as they were when it was run."""
+"""By name of a file, as given and absolute, its text and those of neighbours that it imports, as they were run."""
 _loaded: dict[str, bytes] = {}
 """The text of every neighbour that was loaded, by the name of its module."""
 _running: list[str] = []
@@ -98,7 +99,7 @@ def load_file(named: str) -> ModuleType:
     if key not in _modules:
         _check_loaded(named, files)
         _modules[key] = _run(path, f"{MODULE}{path.stem}_{_digest({full: key[1].encode()})}")
-    _sources[named] = files
+    _sources[named] = _sources[os.path.abspath(named)] = files
     return _modules[key]
 
 
