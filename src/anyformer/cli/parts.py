@@ -78,7 +78,7 @@ def _summaries(kind: str) -> None:
     table.add_column("name")
     table.add_column("what it is")
     for entry in registries[kind]:
-        table.add_row(entry.id, entry.summary)
+        table.add_row(entry.id, entry.summary.replace("``", ""))
     console.print(table)
 
 
