@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
+
+from anyformer.cli import app
+from anyformer.tasks.readers import readers
 
 PAGE = "add_a_kind_of_data.md"
 MOST = 200
@@ -51,6 +55,20 @@ def commands(blocks_of: Callable[[str], list[Any]]) -> dict[str, list[str]]:
     return {line.split()[1]: shlex.split(line) for line in short.splitlines()}
 
 
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], str]:
+    """Run a command of ours that must succeed, in this process, which knows no new reader afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(readers, "_entries", {entry.id: entry for entry in readers})
+
+    def go(command: list[str]) -> str:
+        done = CliRunner().invoke(app, command[1:])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    return go
+
+
 def types(path: Path) -> list[str]:
     with path.open() as file:
         return [row["type"] for row in csv.DictReader(file)]
@@ -61,17 +79,17 @@ def test_it_is_short_and_its_test_passes(files: dict[str, str], run: Any) -> Non
     run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_gpx.py"])
 
 
-def test_tracks_are_trained_on_and_told(commands: dict[str, list[str]], run: Any, tmp_path: Path) -> None:
-    said = run(commands["train"])
+def test_tracks_are_trained_on_and_told(commands: dict[str, list[str]], here: Any, tmp_path: Path) -> None:
+    said = here(commands["train"])
     assert "Use it: anyformer predict tracks-model DATA --trust-code" in said
     (tmp_path / "gpx.py").unlink()  # the model has its own copy
-    run(commands["predict"])
+    here(commands["predict"])
     found = types(tmp_path / "types.csv")
     assert len(found) == 10 and set(found) <= {"walk", "ride", "drive"} and len(set(found)) > 1
 
 
-def test_it_obeys_the_laws(commands: dict[str, list[str]], run: Any) -> None:
-    assert " 0 broken" in run([*commands["check"], "--workers", "1"])
+def test_it_obeys_the_laws(commands: dict[str, list[str]], here: Any) -> None:
+    assert " 0 broken" in here([*commands["check"], "--workers", "1"])
 
 
 def test_tracks_are_compared(commands: dict[str, list[str]], run: Any, tmp_path: Path) -> None:
