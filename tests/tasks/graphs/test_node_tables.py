@@ -109,13 +109,13 @@ def test_new_nodes_are_read_with_the_edges_beside_them(tmp_path: Path) -> None:
         create_task(tmp_path / "old", target="label"),
     ):
         for given in (new, new.parent):
-            read = read_unseen(task.encoding, given)
+            read = task.encoding.read(given)
             assert read.batch.side["edges"].shape[-1] == 60
     alone = saved(tmp_path, nodes="people.csv")
     with pytest.raises(
         DataError, match="people.csv is one table: give the folder that holds it beside one of"
     ):
-        read_unseen(create_task(tmp_path / "old", target="label").encoding, alone)
+        create_task(tmp_path / "old", target="label").encoding.read(alone)
 
 
 def test_a_table_beside_its_edges_says_so(tmp_path: Path) -> None:
@@ -129,8 +129,8 @@ def test_one_node_more_is_no_number_out_of_scale(tmp_path: Path) -> None:
     path = saved(tmp_path)
     encoding = create_task(tmp_path, target="label").encoding
     nodes = pd.read_csv(path)
-    before = read_unseen(encoding, path).batch.inputs["(numbers)"][0]
+    before = encoding.read(path).batch.inputs["(numbers)"][0]
     pd.concat([nodes, nodes.tail(1).assign(id="new")]).to_csv(path, index=False)
-    after = read_unseen(encoding, path).batch.inputs["(numbers)"][0]
+    after = encoding.read(path).batch.inputs["(numbers)"][0]
     same = before.max(0).values - before.min(0).values < 1e-6  # such as the number of nodes
     assert same.any() and after[:, same].abs().max() < 0.1 and after.isfinite().all()
