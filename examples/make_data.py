@@ -11,6 +11,7 @@
 ``diary.conll``  sentences about people, places and firms that share their names: tag the names
 ``strokes/``     small noisy images of a line in one of four directions, a folder for each: classify them
 ``molecules.jsonl``  made-up molecules, atoms joined by bonds: tell which hold a carbon with a double bond to oxygen
+``notices.jsonl``  short notices of a made-up town, which are about any number of four topics: tell these
 ``friends/``     people and who knows whom: tell the language that each hears most
 """
 
@@ -251,6 +252,24 @@ def molecule(rng: np.random.Generator) -> str:
     return json.dumps({"nodes": atoms, "edges": bonds, "carbonyl": "yes" if carbonyl else "no"}) + "\n"
 
 
+def notice(rng: np.random.Generator) -> str:
+    """A sentence for each of its topics, in any order, and one that is about none."""
+    about = {
+        "roads": [
+            "The bridge is closed.",
+            "New lamps stand along Mill Lane.",
+            "Buses leave from the square.",
+        ],
+        "school": ["The pupils have a day off.", "Lessons begin at nine.", "The teachers meet the parents."],
+        "market": ["Apples are cheap this week.", "The stalls open at dawn.", "No fish was sold."],
+        "weather": ["Rain is expected.", "The river has risen.", "It will be a warm day."],
+    }
+    topics = [topic for topic in about if rng.random() < 0.35]
+    told = [str(rng.choice(about[topic])) for topic in topics]
+    told.append(f"Notice {rng.integers(100, 1000)} of the town hall.")
+    return json.dumps({"text": " ".join(rng.permutation(told)), "topics": topics}) + "\n"
+
+
 def friends(rng: np.random.Generator, people: int = 200) -> tuple[str, str]:
     """Tables of people and of friendships: each hears most the language that most of their friends speak."""
     spoken = rng.choice(["Basque", "Breton"], people)
@@ -287,6 +306,9 @@ def main(folder: Path) -> None:
         image.save(folder / "strokes" / name / f"{number:03}.png")
     made = [molecule(np.random.default_rng([4, number])) for number in range(300)]
     (folder / "molecules.jsonl").write_text("".join(made))
+    (folder / "notices.jsonl").write_text(
+        "".join(notice(np.random.default_rng([7, number])) for number in range(400))
+    )
     (folder / "friends").mkdir(exist_ok=True)
     for name, table in zip(("nodes", "edges"), friends(np.random.default_rng(5))):
         (folder / "friends" / f"{name}.csv").write_text(table)

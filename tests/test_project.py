@@ -101,7 +101,9 @@ def imported(paths: list[Path]) -> set[str]:
 def test_what_is_imported_is_declared() -> None:
     declared = names(project()["dependencies"])
     optional = {
-        name for extra in ("peers", "bench") for name in names(project()["optional-dependencies"][extra])
+        name
+        for extra in ("peers", "bench", "tokenizers")
+        for name in names(project()["optional-dependencies"][extra])
     }
     used = imported(SOURCES) - {"anyformer"}
     assert used <= declared | optional, f"not in pyproject.toml: {sorted(used - declared - optional)}"

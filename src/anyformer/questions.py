@@ -14,6 +14,8 @@ from anyformer.precision import widen
 
 IGNORED = -100
 """Class of targets that are ignored, in training and in metrics."""
+PIECE = "piece of text"
+"""Field of questions whose classes are the tokens of a text, which stand for some bytes each."""
 UNKNOWN = -1
 """Class of targets that no output stands for: no answer is right, and losses leave it out."""
 
@@ -23,17 +25,19 @@ class Question:
     """The question asked of a model.
 
     Attributes:
-        kind: ``"class"``, for classes and tokens, ``"number"``, or ``"quantiles"`` of numbers.
+        kind: ``"class"``, for classes and tokens, ``"labels"``, of which any number may be right, ``"number"``, or
+            ``"quantiles"`` of numbers.
         place: what is answered for: the ``"whole"`` sequence, ``"each"`` element, or the steps ``"ahead"``.
-        num_classes: number of classes.
+        num_classes: number of classes or labels.
         names: of the classes, where they mean something to a metric: tags, such as ``B-PER``.
-        field: name of the column, in whose units numbers are; ``"byte"`` if tokens are bytes of a text.
+        field: name of the column, in whose units numbers are; ``"byte"`` if tokens are bytes of a text, ``PIECE`` if
+            they are pieces of one.
         stop: the token that ends an answer which is written token by token; None if none is.
         levels: of the quantiles, ascending: shares of cases below them.
         scaled: True if targets come with the seasonal difference of their series, by which errors can be divided.
     """
 
-    kind: Literal["class", "number", "quantiles"]
+    kind: Literal["class", "labels", "number", "quantiles"]
     place: Literal["whole", "each", "ahead"]
     num_classes: int = 0
     names: tuple[str, ...] = ()
@@ -42,24 +46,31 @@ class Question:
     levels: tuple[float, ...] = ()
     scaled: bool = False
 
+    @property
+    def what(self) -> str:
+        """Name of the answers in messages."""
+        return {"class": "classes", "labels": "sets of labels"}.get(self.kind, "numbers")
+
 
 @dataclass(frozen=True)
 class Target:
     """The right answers.
 
     Attributes:
-        values: classes ``(B,)`` or ``(B, T)`` int64, ``IGNORED`` or ``UNKNOWN``; or numbers ``(B, ...)``, NaN where
-            unknown.
+        values: classes ``(B,)`` or ``(B, T)`` int64, ``IGNORED`` or ``UNKNOWN``; numbers ``(B, ...)``, NaN where
+            unknown; or 1 for each label that is there ``(B, L)``, else 0.
         shift, scale: for numbers, in the shape of ``values``, float64: ``values * scale + shift`` is in the user's
             units. None if they were not normalised.
         difference: of forecasts, the mean seasonal difference of each number's series in the train split, in the user's
             units and in the shape of ``shift``.
+        sizes: of classes that are pieces of a text, ``(B, T)`` int64, the bytes that each stands for.
     """
 
     values: Tensor
     shift: Tensor | None = None
     scale: Tensor | None = None
     difference: Tensor | None = None
+    sizes: Tensor | None = None
 
 
 def compacted(asked: Tensor) -> tuple[Tensor, Tensor]:

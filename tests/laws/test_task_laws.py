@@ -25,6 +25,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "tales": {},
     "loans.csv": {"target": "book", "kind": "next", "group": "reader"},
     "strokes": {},
+    "notices.jsonl": {"target": "topics"},
     "words.tsv": {"target": "latin", "kind": "translate", "text": "cyrillic"},
     "diary.conll": {},
     "molecules.jsonl": {"target": "carbonyl"},

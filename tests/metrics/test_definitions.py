@@ -206,3 +206,20 @@ class TestRanks:
         scores[0, place] = math.nan
         question = Question(kind="class", place="whole", num_classes=20)
         assert math.isnan(value("mrr", question, scores, Target(torch.tensor([0]))))
+
+
+def test_labels_are_scored_as_by_scikit_learn() -> None:
+    question = Question(kind="labels", place="whole", num_classes=5)
+    draw = torch.Generator().manual_seed(0)
+    there = (torch.rand(60, 5, generator=draw) < 0.3).float()
+    outputs = there + torch.randn(60, 5, generator=draw)
+    truth, told = there.numpy(), (outputs > 0).numpy()
+    for name, expected in (
+        ("micro_f1", sklearn.f1_score(truth, told, average="micro")),
+        ("macro_f1", sklearn.f1_score(truth, told, average="macro")),
+        ("mean_average_precision", sklearn.average_precision_score(truth, outputs.numpy(), average="macro")),
+    ):
+        assert value(name, question, outputs, Target(there)) == pytest.approx(expected, abs=1e-9)
+    nothing = Target(torch.zeros(60, 5))
+    assert math.isnan(value("mean_average_precision", question, outputs, nothing))
+    assert math.isnan(value("macro_f1", question, -outputs.abs(), nothing))

@@ -22,6 +22,7 @@ QUESTIONS = {
     "bytes": Question(kind="class", place="each", num_classes=256, field="byte"),
     "texts": Question(kind="class", place="each", num_classes=128, field="byte", stop=127),
     "numbers": Question(kind="number", place="whole", field="price"),
+    "labels": Question(kind="labels", place="whole", num_classes=4),
     "forecast": Question(kind="number", place="ahead", scaled=True),
     "quantiles": Question(kind="quantiles", place="ahead", levels=(0.25, 0.5, 0.75), scaled=True),
 }
@@ -33,6 +34,9 @@ pairs = pytest.mark.parametrize("id, name", PAIRS)
 def answers(question: Question, size: int, seed: int = 0) -> tuple[torch.Tensor, Target]:
     """Outputs for so many samples, better than chance, and what should have been answered."""
     draw = torch.Generator().manual_seed(seed)
+    if question.kind == "labels":
+        there = (torch.rand(size, question.num_classes, generator=draw) < 0.3).float()
+        return 3 * there - 1.5 + torch.randn(there.shape, generator=draw), Target(there)
     if question.kind != "class":
         shape = (size, 3, 2) if question.place == "ahead" else (size, 1)
         values = torch.randn(shape, generator=draw)

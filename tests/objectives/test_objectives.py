@@ -5,11 +5,21 @@ import math
 import pytest
 import torch
 
-from anyformer.objectives import IGNORED, Classify, Forecast, NextToken, Objective, QuantileForecast, Regress
+from anyformer.objectives import (
+    IGNORED,
+    Classify,
+    Forecast,
+    Labels,
+    NextToken,
+    Objective,
+    QuantileForecast,
+    Regress,
+)
 
 EACH = [
     (NextToken(5), (3, 4, 5), torch.tensor([[1, 2, IGNORED, 0], [4, 4, 4, 4], [0, IGNORED, IGNORED, 3]])),
     (Classify(4), (3, 4), torch.tensor([0, 3, 1])),
+    (Labels(3), (3, 3), torch.tensor([[1.0, 0, 1], [math.nan, 0, 0], [0, 1, 1]])),
     (Regress(2), (3, 2), torch.tensor([[0.5, -4.0], [math.nan, 1.0], [2.0, 0.0]])),
     (
         Forecast(2, 3),

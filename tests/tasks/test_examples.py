@@ -48,6 +48,12 @@ def test_the_next_loan(folder: Path) -> None:
         ("diary.conll", None, "span F1", ["tags of spans (BIO) of 3 types: LOC, ORG, PER"]),
         ("tales", None, "bits per byte", []),
         ("strokes", None, "accuracy", ["each of 4 folders is a class", "200 images, grey, 12 x 12 pixels"]),
+        (
+            "notices.jsonl",
+            "topics",
+            "micro F1",
+            ["'topics' holds lists", "4 labels, 1.4 for a sequence on average"],
+        ),
         ("molecules.jsonl", "carbonyl", "accuracy", ["edges are of 2 kinds ('single', 'double')"]),
     ],
 )

@@ -163,13 +163,13 @@ def test_the_index_that_pandas_writes_is_no_feature(tmp_path: Path) -> None:
 
 
 def test_lists_and_objects_are_no_values(tmp_path: Path) -> None:
-    for label in ({"x": 1}, [1, 2]):
+    for label, options in (({"x": 1}, {}), ([1, 2], {"target": "label", "kind": "classify"})):
         lines = [json.dumps({"text": f"number {i} of many", "label": label}) for i in range(40)]
         (tmp_path / "a.jsonl").write_text("\n".join(lines))
         with pytest.raises(
             DataError, match="column 'label' holds lists or objects; a single value a row is needed"
         ):
-            create_task(tmp_path / "a.jsonl")
+            create_task(tmp_path / "a.jsonl", **options)
 
 
 def test_labels_that_read_as_missing_are_pointed_out(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_wrong_columns(tmp_path: Path) -> None:
         create_task(path)
     with pytest.raises(
         ValueError,
-        match="kind must be one of 'forecast', 'classify', 'regress', 'next', 'translate', got 'guess'",
+        match="kind must be one of 'forecast', 'classify', 'regress', 'labels', 'next', 'translate', got 'guess'",
     ):
         create_task(path, target="kind", kind="guess")
     with pytest.raises(

@@ -127,7 +127,7 @@ def test_missing_values_of_arrays_are_counted_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("data", [table().up, {"a": [1]}, 3])
 def test_what_is_no_data(data: Any, tmp_path: Path) -> None:
-    message = f"data must be the name of a task, a path, a DataFrame, or arrays .* {type(data).__name__}"
+    message = f"data must be the name of a task, a path, a DataFrame, arrays .* {type(data).__name__}"
     with pytest.raises(ValueError, match=message):
         Fit.start(tmp_path / "fit", data, "mamba", target="up")
     with pytest.raises(ValueError, match=message):

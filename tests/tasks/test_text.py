@@ -147,7 +147,9 @@ class TestWrongText:
             match=r"target does not apply to text \(.*a\.txt\) but to tables .* and images, got 'y'",
         ):
             open_data(tmp_path / "a.txt", target="y")
-        with pytest.raises(ValueError, match=r"a\.txt has no option 'targt'; it takes kind, length, raw"):
+        with pytest.raises(
+            ValueError, match=r"a\.txt has no option 'targt'; it takes kind, length, tokenizer, raw"
+        ):
             open_data(tmp_path / "a.txt", targt="y")
 
 

@@ -211,7 +211,7 @@ def generate_text(
     new = bundle.generate(
         prompt, max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
     )
-    between = "" if bundle.facts.get("inputs") == "bytes" else " "
+    between = "" if bundle.facts.get("inputs") in ("bytes", "text") else " "
     shown = f"{prompt}{between}{new}"
     typer.echo("".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in shown))
 

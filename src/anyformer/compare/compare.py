@@ -67,7 +67,8 @@ def compare(
 
     Args:
         task: a task's name, a path to data, a task, or data in memory, which is written into the folder: a pandas
-            DataFrame, or arrays ``(x, y)``, as those of an ``.npz`` file. Left out: recall and real bytes.
+            DataFrame, arrays ``(x, y)``, as those of an ``.npz`` file, or a ``Dataset`` of such pairs.
+            Left out: recall and real bytes.
         models: candidates: names, specs (one line, dict, YAML file), ``file.py:Mixer``; a mapping names them;
             by default those of the kind of data.
         budget: time for everything (``"60s"``, ``"10m"``, ``"2h"``), or of each run ``"500 steps"``, ``"1M tokens"``.

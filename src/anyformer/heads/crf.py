@@ -42,7 +42,7 @@ class CRF(LinearHead):
         """Refuse all questions but those for a class of each element."""
         if question.kind == "class" and question.place == "each":
             return None
-        asked = "numbers" if question.kind == "number" else "one class of the whole sequence"
+        asked = "one class of the whole sequence" if question.kind == "class" else question.what
         return f"answers with a class for each element of a sequence, not with {asked}"
 
     def loss(self, outputs: Tensor, targets: Tensor, objective: Loss) -> Tensor:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +22,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 Fit = Literal["crop", "pad"]
 Size = tuple[int, int]
 """Height and width."""
+ImageSource = Path | bytes
+"""The file of an image, or what is in one."""
 
 FORMATS = ("PNG", "JPEG", "MPO", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "JPEG2000")
 _ENDINGS = "png|jpg|jpeg|jpe|jfif|gif|webp|bmp|dib|tif|tiff|ppm|pgm|pbm|pnm|jp2"
@@ -62,7 +65,7 @@ class Picture:
     deep: bool
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: ImageSource) -> Header:
     """Read the size of an image; raise :class:`Unreadable`."""
     with _opened(path) as image:
         width, height = image.size
@@ -71,17 +74,17 @@ def read_header(path: Path) -> Header:
         return Header((width, height) if turned else (height, width), image.mode.startswith("I"))
 
 
-def highest_value(path: Path) -> int:
+def highest_value(path: ImageSource) -> int:
     """Return the highest value of an image of one deep channel; raise :class:`Unreadable`."""
     with _opened(path) as image:
         return int(_deep_values(image).max(initial=0))
 
 
-def read_picture(path: Path, size: Size, fit: Fit, bits: int = 16) -> Picture:
+def read_picture(path: ImageSource, size: Size, fit: Fit, bits: int = 16) -> Picture:
     """Read an image in the size that is asked for.
 
     Args:
-        path: the file.
+        path: the file, or its bytes.
         size: height and width.
         fit: ``"crop"``: scaled until it covers the size, the middle is taken; ``"pad"``: scaled until it fits inside,
             black around it.
@@ -129,13 +132,13 @@ def _deep_values(image: Image.Image) -> np.ndarray:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: ImageSource) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore"
             )  # about odd metadata and large images, which are read all the same
-            with Image.open(path, formats=_formats()) as image:
+            with Image.open(BytesIO(path) if isinstance(path, bytes) else path, formats=_formats()) as image:
                 yield image
     except (Unreadable, MemoryError):
         raise
@@ -149,13 +152,14 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _reason(path: Path, error: Exception) -> str:
+def _reason(path: ImageSource, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "is not there"
     if isinstance(error, PermissionError | IsADirectoryError):
         return f"cannot be read: {os.strerror(error.errno or 0)}"
     if isinstance(error, UnidentifiedImageError):
-        return "is no image that can be read" if path.stat().st_size else "is empty"
+        size = len(path) if isinstance(path, bytes) else path.stat().st_size
+        return "is no image that can be read" if size else "is empty"
     if "truncated" in str(error).lower():
         return "is cut off before its end"
     return f"is damaged, or of a kind that is not read ({' '.join(str(error).split())[:100] or type(error).__name__})"

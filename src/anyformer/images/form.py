@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -14,6 +13,7 @@ from anyformer.errors import DataError
 from anyformer.images.decoding import (
     Fit,
     Header,
+    ImageSource,
     Picture,
     Size,
     Unreadable,
@@ -93,12 +93,12 @@ def read_size(given: int | str | None) -> int | Size | None:
 
 
 def load_fitting(
-    paths: Sequence[Path], names: Sequence[str], where: str, *, size: int | Size | None, fit: Fit
+    paths: Sequence[ImageSource], names: Sequence[str], where: str, *, size: int | Size | None, fit: Fit
 ) -> Loaded:
     """Load images, and find the form that they get.
 
     Args:
-        paths: the files.
+        paths: the files, or their bytes.
         names: their names in messages.
         where: the folder or table that they are of, in messages.
         size: the longer side, or height and width; see :func:`fitted_size` for the default.
@@ -127,7 +127,7 @@ def load_fitting(
     return _loaded(form, pictures, unreadable, told)
 
 
-def load_again(paths: Sequence[Path], form: ImageForm) -> Loaded:
+def load_again(paths: Sequence[ImageSource], form: ImageForm) -> Loaded:
     """Load images in a form that is known; those that cannot be read are left out, and no remark is made of it."""
     headers, unreadable = _headers(paths)
     pictures = _pictures(paths, list(headers), form.size, form.fit, form.bits, unreadable)
@@ -162,7 +162,7 @@ def grey_of(pixels: np.ndarray) -> np.ndarray:
     return ((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16).astype(np.uint8)
 
 
-def _headers(paths: Sequence[Path]) -> tuple[dict[int, Header], dict[int, str]]:
+def _headers(paths: Sequence[ImageSource]) -> tuple[dict[int, Header], dict[int, str]]:
     headers, unreadable = dict[int, Header](), dict[int, str]()
     for place, path in enumerate(paths):
         try:
@@ -172,7 +172,7 @@ def _headers(paths: Sequence[Path]) -> tuple[dict[int, Header], dict[int, str]]:
     return headers, unreadable
 
 
-def _depth(paths: Sequence[Path]) -> int:
+def _depth(paths: Sequence[ImageSource]) -> int:
     """Return the depth in bits of the highest value in images; those that cannot be read are met again later."""
     highest = 0
     for path in paths:
@@ -184,7 +184,12 @@ def _depth(paths: Sequence[Path]) -> int:
 
 
 def _pictures(
-    paths: Sequence[Path], places: Sequence[int], size: Size, fit: Fit, bits: int, unreadable: dict[int, str]
+    paths: Sequence[ImageSource],
+    places: Sequence[int],
+    size: Size,
+    fit: Fit,
+    bits: int,
+    unreadable: dict[int, str],
 ) -> dict[int, Picture]:
     found = dict[int, Picture]()
     for place in places:

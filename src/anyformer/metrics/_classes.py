@@ -25,7 +25,7 @@ class OfClasses(Metric):
         """Refuse all questions but those for one class of each sequence."""
         if question.kind == "class" and question.place == "whole":
             return None
-        asked = "numbers" if question.kind == "number" else "a class at each place"
+        asked = "a class at each place" if question.kind == "class" else question.what
         return f"measures one class a sequence, not {asked}"
 
     def weights(self, items: np.ndarray) -> np.ndarray:
@@ -57,3 +57,12 @@ class OfConfusion(OfClasses):
     @abstractmethod
     def of(self, counts: np.ndarray) -> float:
         """Return the value of a confusion matrix ``(C, C)``, rows being true classes. Classes may be missing."""
+
+
+def average_precision(right: np.ndarray, scores: np.ndarray) -> float:
+    """Return the average precision of one class, equal scores being one threshold."""
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.diff(scores[order]) != 0, True)  # of equal scores
+    found = np.cumsum(right[order])[last]
+    precision = found / (np.flatnonzero(last) + 1)
+    return float((np.diff(found, prepend=0) * precision).sum() / found[-1])

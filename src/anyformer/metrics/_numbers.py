@@ -28,7 +28,7 @@ def refuses_all_but_numbers(question: Question) -> str | None:
     """Return why a question is not one for numbers; None if it is. Of quantiles, the median is the number."""
     if question.kind == "quantiles":
         return None if MEDIAN in question.levels else "measures the median, which is none of the quantiles"
-    return None if question.kind == "number" else "measures numbers, not classes"
+    return None if question.kind == "number" else f"measures numbers, not {question.what}"
 
 
 def errors(outputs: Tensor, target: Target, question: Question) -> Tensor:

@@ -31,7 +31,7 @@ class OfRank(Ratio):
     def refuses(cls, question: Question) -> str | None:
         """Refuse questions for numbers, and for one of so few classes that all of them gain."""
         if question.kind != "class":
-            return "measures ranks of classes, not numbers"
+            return f"measures ranks of classes, not {question.what}"
         if cls.cutoff is not None and question.num_classes <= cls.cutoff:
             return f"measures more than {cls.cutoff} classes, and there are {question.num_classes}"
         return None

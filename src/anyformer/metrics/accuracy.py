@@ -21,7 +21,7 @@ class Accuracy(Ratio):
     @classmethod
     def refuses(cls, question: Question) -> str | None:
         """Refuse questions for numbers."""
-        return None if question.kind == "class" else "measures classes, not numbers"
+        return None if question.kind == "class" else f"measures classes, not {question.what}"
 
     def items(self, outputs: Tensor, target: Target) -> Tensor:
         """Return the numbers of right answers and of targets, ``(B, 2)``."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from anyformer.metrics import register_metric
-from anyformer.metrics._classes import OfClasses
+from anyformer.metrics._classes import OfClasses, average_precision
 from anyformer.questions import Target
 
 
@@ -32,13 +32,6 @@ class AveragePrecision(OfClasses):
         classes = np.unique(items[:, 0])
         if len(classes) < 2 or np.isnan(items).any():
             return math.nan
-        return float(np.mean([_precision(items[:, 0] == one, items[:, 1 + int(one)]) for one in classes]))
-
-
-def _precision(right: np.ndarray, scores: np.ndarray) -> float:
-    """Return the average precision of one class, equal scores being one threshold."""
-    order = np.argsort(-scores, kind="stable")
-    last = np.append(np.diff(scores[order]) != 0, True)  # of equal scores
-    found = np.cumsum(right[order])[last]
-    precision = found / (np.flatnonzero(last) + 1)
-    return float((np.diff(found, prepend=0) * precision).sum() / found[-1])
+        return float(
+            np.mean([average_precision(items[:, 0] == one, items[:, 1 + int(one)]) for one in classes])
+        )

@@ -22,7 +22,7 @@ class LogLoss(Ratio):
     @classmethod
     def refuses(cls, question: Question) -> str | None:
         """Refuse questions for numbers."""
-        return None if question.kind == "class" else "measures probabilities of classes, not numbers"
+        return None if question.kind == "class" else f"measures probabilities of classes, not {question.what}"
 
     @property
     def unit(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from anyformer.errors import DataError
@@ -30,3 +31,10 @@ def is_text(column: pd.Series) -> bool:
     """True if a column holds anything but numbers, booleans and dates."""
     kinds = pd.api.types
     return not (kinds.is_numeric_dtype(column) or kinds.is_datetime64_any_dtype(column))
+
+
+def holds_lists(column: pd.Series) -> bool:
+    """True if a column holds lists or objects."""
+    return pd.api.types.is_object_dtype(column) and bool(
+        column.map(lambda value: isinstance(value, list | dict | np.ndarray)).any()
+    )

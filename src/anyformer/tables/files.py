@@ -9,6 +9,7 @@ import pandas as pd
 
 from anyformer.errors import DataError
 from anyformer.registry import nearest
+from anyformer.tables.arrowfolders import check_one_split, is_arrow_folder, read_arrow_folder
 from anyformer.tables.delimited import decode
 from anyformer.tables.formats import REFUSED, refused
 from anyformer.tables.numbercells import Convention
@@ -30,8 +31,21 @@ def check_exists(path: str | os.PathLike[str]) -> Path:
     return file
 
 
-def read_table(path: Path, convention: Convention) -> Table:
-    """Return the rows of a table file; ``DataError`` if it is no table, or has no rows."""
+def is_table(path: Path) -> bool:
+    """True for files with the suffix of a table, and for folders of Hugging Face's ``datasets``."""
+    return is_arrow_folder(path) or suffix_of(path) in READ
+
+
+def read_table(path: Path, convention: Convention, *, splits: bool = False, images: bool = False) -> Table:
+    """Return the rows of a table file, or of a folder of Hugging Face's ``datasets``, there with ``images`` if asked.
+
+    Raises:
+        DataError: it is no table, or has no rows; or it has several splits, unless these are asked for by ``splits``.
+    """
+    if is_arrow_folder(path):
+        if not splits:
+            check_one_split(path)
+        return read_arrow_folder(path, convention, images=images)
     suffix = suffix_of(path)
     if suffix not in READ or path.is_dir():
         reason = f": {refused(path)}" if suffix in REFUSED else ""

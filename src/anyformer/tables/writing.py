@@ -69,6 +69,8 @@ def _field(value: Any, style: DelimitedStyle) -> str:
     """Return a value as the file writes it."""
     if value is None or value is pd.NaT or value is pd.NA or value != value:
         return "NA" if style.separator == " " else ""
+    if isinstance(value, list):
+        return _text(json.dumps(value, ensure_ascii=False), style)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return _text(str(value), style)
     text = _number(value).replace(".", style.decimal)

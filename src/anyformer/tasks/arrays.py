@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,8 @@ from anyformer.tables.reading import Table
 from anyformer.tasks.labels import targets_of
 
 Axes = Literal["NTF", "NFT"]
+BESIDE = ("lengths", "axes", "remarks")
+"""Arrays of a file that say how x is read."""
 
 
 def load_arrays(path: Path, names: tuple[str, ...], remarks: list[str]) -> list[np.ndarray]:
@@ -30,7 +32,9 @@ def load_arrays(path: Path, names: tuple[str, ...], remarks: list[str]) -> list[
                     f"{path} must hold array{'s' * (len(names) > 1)} {' and '.join(names)}; it holds {held}"
                 )
             arrays = [stored[name] for name in names]
-            others = [repr(name) for name in stored.files if name not in ("x", "y")]
+            others = [repr(name) for name in stored.files if name not in ("x", "y", *BESIDE)]
+            if "remarks" in stored.files:
+                remarks.extend(map(str, stored["remarks"].ravel()))
     except DataError:
         raise
     except Exception as error:  # numpy, zipfile and pickle each raise their own
@@ -41,6 +45,36 @@ def load_arrays(path: Path, names: tuple[str, ...], remarks: list[str]) -> list[
     if others:
         remarks.append(f"left out: {', '.join(others)}, as only the arrays x and y are read")
     return arrays
+
+
+def mask_in(path: Path, x: np.ndarray, axes: str | None) -> np.ndarray | None:
+    """Return the mask ``(N, T)`` that the array ``lengths`` of a file makes; None if all sequences are as long.
+
+    Raises:
+        DataError: it does not hold a length for each sequence.
+    """
+    with np.load(path, allow_pickle=False) as stored:
+        if "lengths" not in stored.files:
+            return None
+        lengths = stored["lengths"]
+    longest = x.shape[2] if axes == "NFT" and x.ndim == 3 else x.shape[1]
+    whole = lengths.shape == (len(x),) and lengths.dtype.kind in "iu"
+    if not whole or lengths.min() < 1 or lengths.max() > longest:
+        got = (
+            f", which are {lengths.min()} to {lengths.max()}"
+            if whole
+            else f", got {lengths.dtype} {lengths.shape}"
+        )
+        raise DataError(f"{path}: lengths must be ({len(x)},) whole numbers from 1 to {longest}{got}")
+    found: np.ndarray = np.arange(longest)[None] < lengths[:, None]
+    return found
+
+
+def axes_in(path: Path) -> str | None:
+    """Return the order of axes that the array ``axes`` of a file names; None if it names none."""
+    with np.load(path, allow_pickle=False) as stored:
+        text = str(stored["axes"]) if "axes" in stored.files else None
+    return text if text in get_args(Axes) else None
 
 
 def load_sequences(path: Path, names: tuple[str, ...], remarks: list[str]) -> list[np.ndarray]:

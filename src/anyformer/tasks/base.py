@@ -22,6 +22,7 @@ from anyformer.questions import IGNORED, Question, Target
 from anyformer.schema import InputFacts, Stream, StreamFacts, Values
 from anyformer.spelling import option
 from anyformer.tasks.subsets import spread_order, stratified_order
+from anyformer.tokenizers import TextTokenizer
 
 if TYPE_CHECKING:
     from anyformer.models import SequenceModel
@@ -46,6 +47,7 @@ class Batch:
         difference: of forecasts, see :class:`anyformer.questions.Target`.
         source: the sequence that the inputs continue, such as a sentence to be translated.
         side: side inputs (:class:`anyformer.info.SideInput`) by name, for models with mixers that take them.
+        sizes: ``(B, T)`` int64, the bytes of a text that each target stands for, if it is a piece of one.
         excluded: ``(B, N, L)`` int64, classes that are no answers at the elements ``at``, -1 for none.
         elements: ``(N, 2)`` int64, the sample and the element of each of N targets, where they are of elements and not
             of samples; ``len(batch)`` and slices are then of targets, and the inputs stay whole.
@@ -57,6 +59,7 @@ class Batch:
     shift: Tensor | None = None
     scale: Tensor | None = None
     difference: Tensor | None = field(default=None, kw_only=True)
+    sizes: Tensor | None = field(default=None, kw_only=True)
     source: Stream | None = field(default=None, kw_only=True)
     side: Mapping[str, Tensor] = field(default_factory=dict, kw_only=True)
     at: Tensor | None = field(default=None, kw_only=True)
@@ -107,7 +110,7 @@ class Batch:
     @property
     def target(self) -> Target:
         """The targets, for metrics."""
-        return Target(self.targets, self.shift, self.scale, self.difference)
+        return Target(self.targets, self.shift, self.scale, self.difference, self.sizes)
 
     def in_units(self, outputs: Tensor) -> np.ndarray:
         """Return outputs in the user's units, float64, in the targets' shape, or in theirs if they are quantiles.
@@ -149,6 +152,8 @@ class Task(ABC):
     lengths: tuple[int, ...] = ()
     """Lengths other than ``train_length`` that evaluation accepts."""
     seed: int = 0
+    tokenizer: TextTokenizer | None = None
+    """The user's tokenizer, which is saved with models."""
     digest: str = ""
     """A hash of all samples, for data whose files name others, by which a resumed comparison knows that it changed."""
     candidates: tuple[str, ...] = ()

@@ -28,6 +28,7 @@ class Choices:
     tz: str | None = None
     groups: list[str] = field(default_factory=list)
     text: str | None = None
+    tokenizer: str | None = None
     keep: list[str] = field(default_factory=list)
     categories: list[str] = field(default_factory=list)
     context: int | None = None

@@ -11,7 +11,7 @@ import pandas as pd
 from anyformer.dates.columns import read_dates
 from anyformer.errors import DataError
 from anyformer.spelling import option
-from anyformer.tables.columns import check_column
+from anyformer.tables.columns import check_column, holds_lists
 from anyformer.tables.reading import Table
 from anyformer.tasks.categorycolumns import has_codes, has_one_label_each, is_category
 
@@ -219,13 +219,6 @@ def _no_numbers(table: Table, name: str, text: bool) -> str | None:
     if table.keys(name).nunique(dropna=False) == 1:
         return "the same in all rows"
     return _texts(text)
-
-
-def holds_lists(column: pd.Series) -> bool:
-    """True if a column holds lists or objects."""
-    return pd.api.types.is_object_dtype(column) and bool(
-        column.map(lambda value: isinstance(value, list | dict | np.ndarray)).any()
-    )
 
 
 def _words(name: str) -> set[str]:

@@ -9,19 +9,24 @@ import pandas as pd
 
 from anyformer.errors import DataError
 from anyformer.spelling import option
-from anyformer.tables.columns import is_text
+from anyformer.tables.columns import holds_lists, is_text
 from anyformer.tables.reading import Table
 from anyformer.tables.timeaxis import as_written, dated_columns, find_axis
 from anyformer.tasks.base import Task
 from anyformer.tasks.choices import Choices, group_keys, reasons
-from anyformer.tasks.columns import columns_named, holds_lists
+from anyformer.tasks.columns import columns_named
 from anyformer.tasks.events import open_events
+from anyformer.tasks.label_sets import with_label_sets
 from anyformer.tasks.open_series import open_series
 from anyformer.tasks.pairfiles import open_pairs
 from anyformer.tasks.rows import open_groups, open_rows
 from anyformer.tasks.series_splits import moments_in
+from anyformer.tasks.splits import splits_of
 from anyformer.tasks.text import ByteTask, Document
+from anyformer.tasks.token_text import language_model
 
+_OF_TEXTS = ("text", "tokenizer")
+"""Options of texts alone."""
 _OF_SERIES = ("context", "horizon", "quantiles", "known", "calendar", "reach_back")
 """Options of forecasts alone."""
 _LABELS = ("label", "target", "class", "y")
@@ -39,7 +44,7 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task:
     about_time = list[str]()
     groups = group_keys(table, choices.groups)
     if choices.kind == "next":
-        choices.refuse("tables whose next item is asked", *_OF_SERIES, "text", "class_weights")
+        choices.refuse("tables whose next item is asked", *_OF_SERIES, *_OF_TEXTS, "class_weights")
         return open_events(table, choices, groups, remarks)
     choices.refuse(
         "other tables", "holdout", "only_new", instead=f"{option('kind', 'next')} asks for the next item"
@@ -63,7 +68,7 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task:
         kinds = f"{option('kind', 'classify')} or {option('kind', 'regress')}"
         choices.refuse(
             "forecasts",
-            *("text", "length", "class_weights"),
+            *(*_OF_TEXTS, "length", "class_weights"),
             instead=f"{kinds} predicts rows or groups",
         )
         if choices.kind is None:
@@ -78,7 +83,7 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task:
         if alone is not None:
             return _open_texts(table, alone, choices, remarks)
     if choices.groups:
-        choices.refuse("groups of rows", "text")
+        choices.refuse("groups of rows", *_OF_TEXTS)
         if not _constant_in_groups(table, choices, groups):
             raise DataError(
                 f"{path}: {choices.targets[0]!r} changes within groups of {', '.join(map(repr, choices.groups))}; "
@@ -91,10 +96,14 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task:
 
 def _chosen(table: Table, given: dict[str, Any]) -> tuple[Choices, Table, list[str]]:
     """Return the user's options as columns, the table without dropped columns and lists, and first remarks."""
-    frame = table.frame
     dropped = columns_named(table, given.pop("drop"), "drop")
+    remarks = list(table.remarks)
+    table, targets, given["kind"] = with_label_sets(
+        table, columns_named(table, given.pop("target"), "target"), given["kind"], remarks
+    )
+    frame = table.frame
     choices = Choices(
-        targets=columns_named(table, given.pop("target"), "target"),
+        targets=targets,
         groups=columns_named(table, given.pop("group"), "group"),
         keep=columns_named(table, given.pop("keep"), "keep"),
         categories=columns_named(table, given.pop("category"), "category"),
@@ -118,7 +127,6 @@ def _chosen(table: Table, given: dict[str, Any]) -> tuple[Choices, Table, list[s
     for name in dropped:
         if name in asked:
             raise ValueError(f"{option('drop')} leaves out {name!r}, which is asked for elsewhere")
-    remarks = list(table.remarks)
     if dropped:
         remarks.append(f"left out: {', '.join(map(repr, dropped))}, as was asked")
     table = replace(table, frame=frame.drop(columns=dropped))
@@ -130,8 +138,9 @@ def _single_values(table: Table, choices: Choices, asked: set[str | None], remar
     frame = table.frame
     for name in [name for name in frame.columns if holds_lists(frame[name])]:
         if name in asked or (not choices.targets and name.lower() in _LABELS):
+            labels = f"; {option('kind', 'labels')} takes lists for labels" if name in choices.targets else ""
             raise DataError(
-                f"{table.path}: column {name!r} holds lists or objects; a single value a row is needed"
+                f"{table.path}: column {name!r} holds lists or objects; a single value a row is needed{labels}"
             )
         remarks.append(f"left out: {name!r}, which holds lists or objects")
         frame = frame.drop(columns=name)
@@ -154,7 +163,7 @@ def _guess_target(
     Raises:
         DataError: neither is there; the sentence says why the table is not forecast.
     """
-    frame = table.frame
+    frame = table.frame.drop(columns=choices.split_column)
     for name in frame.columns:
         if name.lower() in _LABELS:
             remarks.append(f"target not given: taken to be {name!r}")
@@ -177,8 +186,8 @@ def _guess_target(
 
 
 def _open_texts(table: Table, name: str, choices: Choices, remarks: list[str]) -> ByteTask:
-    choices.refuse("text without a label", "groups", "keep", "categories", "date", "split", "class_weights")
-    others = [repr(other) for other in table.frame.columns if other != name]
+    choices.refuse("text without a label", "groups", "keep", "categories", "date", "class_weights")
+    others = [repr(other) for other in table.frame.columns if other not in (name, choices.split)]
     if others:
         remarks.append(
             f"left out: {', '.join(others)}, as the text of {name!r} alone is modelled; {option('target', 'NAME')} "
@@ -188,12 +197,17 @@ def _open_texts(table: Table, name: str, choices: Choices, remarks: list[str]) -
     documents = [Document(f"record {i}", str(text).encode()) for i, text in column.dropna().items()]
     if column.isna().any():
         remarks.append(f"{int(column.isna().sum())} rows have no {name!r} and are left out")
-    title = f"Predict the next byte of {table.path.name}."
-    return ByteTask(
+    split = None
+    if choices.split is not None:
+        table = replace(table, frame=table.frame[column.notna()])
+        split = splits_of(table, choices.split, remarks).tolist()
+    return language_model(
         documents,
+        choices.tokenizer,
         name=table.path.stem,
-        title=title,
+        what=table.path.name,
         length=choices.length,
+        split=split,
         seed=choices.seed,
         remarks=remarks,
     )

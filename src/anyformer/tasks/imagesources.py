@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from anyformer.errors import DataError
-from anyformer.images.decoding import SUFFIXES
+from anyformer.images.decoding import SUFFIXES, ImageSource
 from anyformer.images.files import images_below, is_image, visible
 from anyformer.images.form import ImageForm, grey_of, load_again, reasons
 from anyformer.spelling import option
+from anyformer.tables.arrowfolders import is_arrow_folder
 from anyformer.tables.columns import check_column, is_text
 from anyformer.tables.delimited import DelimitedStyle, decode
 from anyformer.tables.files import READ, read_table
@@ -154,11 +155,8 @@ def column_of_paths(table: Table, given: str | None) -> str:
         return check_column(table.path, table.frame, given, "image")
     found = []
     for name in table.frame.columns:
-        texts = table.frame[name].dropna() if is_text(table.frame[name]) else []
-        if (
-            len(texts)
-            and np.mean([Path(str(text).strip()).suffix.lower() in SUFFIXES for text in texts]) > 0.5
-        ):
+        cells = table.frame[name].dropna() if is_text(table.frame[name]) else []
+        if len(cells) and np.mean([_names_image(cell) for cell in cells]) > 0.5:
             found.append(str(name))
     if len(found) != 1:
         which = f"the columns {', '.join(map(repr, found))} hold" if found else "no column holds"
@@ -166,10 +164,25 @@ def column_of_paths(table: Table, given: str | None) -> str:
     return found[0]
 
 
+def _names_image(cell: object) -> bool:
+    """True for the path of an image, and for its bytes."""
+    return isinstance(cell, bytes) or Path(str(cell).strip()).suffix.lower() in SUFFIXES
+
+
 def paths_of(table: Table, column: str) -> pd.Series:
-    """Return the path of the image in each row, missing where the cell is empty."""
-    texts = table.keys(column)
-    return texts.map(lambda text: where_is(str(text), table.path.parent), na_action="ignore")
+    """Return the path of each row's image, or its bytes where the table holds them; missing where there is none."""
+
+    def source_of(cell: object) -> ImageSource:
+        return cell if isinstance(cell, bytes) else where_is(str(cell), table.path.parent)
+
+    return table.keys(column).map(source_of, na_action="ignore")
+
+
+def names_of(table: Table, column: str) -> list[str]:
+    """Return the name of each image in messages: its path, or the number of its row."""
+    return [
+        f"row {row + 1}" if isinstance(cell, bytes) else str(cell) for row, cell in table.keys(column).items()
+    ]
 
 
 def read_new(path: Path, form: ImageForm, column: str | None) -> NewImages:
@@ -188,23 +201,24 @@ def read_new(path: Path, form: ImageForm, column: str | None) -> NewImages:
         pixels = _in_form(path, arrays_of(path, ("x",), remarks)[0], form, remarks)
         return NewImages(pixels, pd.DataFrame({"row": np.arange(1, len(pixels) + 1)}), remarks, style)
     head = "file"
-    if path.is_dir():
-        paths = images_below(path, remarks)
-        names = [one.relative_to(path).as_posix() for one in paths]
+    paths: list[ImageSource]
+    if path.is_dir() and not is_arrow_folder(path):
+        files = images_below(path, remarks)
+        paths, names = [*files], [one.relative_to(path).as_posix() for one in files]
     elif is_image(path):
         paths, names = [path], [path.name]
     elif suffix_of(path) == ".txt":
         names = [line.strip() for line in decode(path, content(path)).split("\n") if line.strip()]
         paths = [where_is(name, path.parent) for name in names]
     else:
-        table = read_table(path, Convention(missing=frozenset()))
+        table = read_table(path, Convention(missing=frozenset()), images=True)
         remarks.extend(table.remarks)
         style = table.style
         head = column_of_paths(table, column if column in table.frame.columns else None)
         known = paths_of(table, head).dropna()
         if len(known) < len(table.frame):
             remarks.append(f"left out: {len(table.frame) - len(known)} rows without a path")
-        paths, names = list(known), [str(name) for name in table.keys(head).loc[known.index]]
+        paths, names = list(known), names_of(replace(table, frame=table.frame.loc[known.index]), head)
     if not paths:
         raise DataError(f"{path} holds no images")
     loaded = load_again(paths, form)
@@ -213,6 +227,8 @@ def read_new(path: Path, form: ImageForm, column: str | None) -> NewImages:
     if loaded.unreadable:
         remarks.append(f"left out: {reasons(loaded.unreadable, names, 20)}")
     told = pd.DataFrame({head: [names[place] for place in loaded.places]})
+    if isinstance(paths[0], bytes):
+        told = pd.DataFrame({"row": [int(names[place].removeprefix("row ")) for place in loaded.places]})
     return NewImages(loaded.pixels, told, [*remarks, *loaded.remarks], style)
 
 

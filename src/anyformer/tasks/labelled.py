@@ -1,4 +1,4 @@
-"""Sequences with a label: classification and regression."""
+"""Sequences with a class, labels or numbers: classification and regression."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from torch import Tensor
 
 from anyformer.errors import DataError
 from anyformer.metrics import create_metric
-from anyformer.objectives import Classify, Regress
+from anyformer.objectives import Classify, Labels, Regress
 from anyformer.questions import Question
 from anyformer.schema import Values
 from anyformer.spelling import option
 from anyformer.tasks.base import Batch, Reference, Split, Task
 from anyformer.tasks.categories import Category, describe_categories
 from anyformer.tasks.encoding import Encoding, Standard, as_tensors
+from anyformer.tasks.label_sets import about_labels, rarest_of, without_unknown
 from anyformer.tasks.labelled_encoding import SequenceEncoding
 from anyformer.tasks.references import references_for
 from anyformer.tasks.splits import keys_of, split_alike, split_as_given
 from anyformer.tasks.trees import MOST_CLASSES, BoostedTrees
+from anyformer.tokenizers import TextTokenizer
 
 FEWEST = 20
 MOST = 0.8
@@ -30,7 +32,7 @@ MOST = 0.8
 
 
 class LabelledTask(Task):
-    """One class, or some numbers, for each sequence.
+    """One class, any of some labels, or some numbers, for each sequence.
 
     Equal sequences go into the same split (70, 15 and 15 %), so that no test sequence was trained on; the split is
     stratified by class. Numeric features and targets are standardised with the mean and
@@ -38,12 +40,15 @@ class LabelledTask(Task):
 
     Args:
         x: ``(N, T)`` int64 tokens, or ``(N, T, F)`` float with NaN where a value is missing.
-        y: ``(N,)`` integers below ``len(classes)``, or ``(N, M)`` floats when ``classes`` is None.
+        y: ``(N,)`` integers below ``len(classes)``; ``(N, L)`` bool, which of the ``labels`` are there; or ``(N, M)``
+            floats where neither is given.
         mask: ``(N, T)`` bool, or None if all sequences have length ``T``.
         classes: names of the classes.
+        labels: names of the labels, of which a sequence may have any number; those that training has are kept.
         values: names of the numbers to predict.
         by_place: standardise each position of ``x`` by itself, as it is a column and not a moment in time.
         vocab_size: number of tokens.
+        tokenizer: the user's, whose tokens they are.
         encoding: reads new data; what is fitted here is set in it. None if the data was not read from a file.
         texts: categories by name, ``(N, T)`` texts or None, or ``(N,)`` where each sequence is a record of its columns.
         groups: ``(N,)`` integers: sequences of the same group are not independent, and go into the same split.
@@ -55,6 +60,8 @@ class LabelledTask(Task):
 
     noun: ClassVar[str] = "sequence"
     """The word for a sample in messages."""
+    labels: list[str] | None = None
+    """Names of the labels, if these are told."""
 
     def __init__(
         self,
@@ -64,9 +71,11 @@ class LabelledTask(Task):
         name: str,
         mask: np.ndarray | None = None,
         classes: Sequence[str] | None = None,
+        labels: Sequence[str] | None = None,
         values: Sequence[str] = (),
         by_place: bool = False,
         vocab_size: int | None = None,
+        tokenizer: TextTokenizer | None = None,
         encoding: SequenceEncoding | None = None,
         texts: Mapping[str, np.ndarray] | None = None,
         groups: np.ndarray | None = None,
@@ -76,16 +85,21 @@ class LabelledTask(Task):
         facts: dict[str, Any] | None = None,
         remarks: Sequence[str] = (),
     ) -> None:
-        lost = self._begin(name, seed, len(x), classes, values, balanced, facts, remarks)
+        lost = self._begin(name, seed, len(x), classes, values, balanced, facts, remarks, labels)
         self.train_length = x.shape[1]
         self._mask, self._groups = None if mask is None or mask.all() else mask, groups
         texts = dict(texts or {})
-        samples, labels = [x, *texts.values()], y if classes is not None else None
+        samples, strata = [x, *texts.values()], y if classes is not None else None
+        if labels is not None:
+            strata = rarest_of(y)
         if split is None:
-            self._index = split_alike(samples, mask, labels, seed, name, lost, groups=groups)
+            self._index = split_alike(samples, mask, strata, seed, name, lost, groups=groups)
         else:
-            self._index = split_as_given(split, samples, mask, labels, seed, name, self._remarks)
-        self.vocab_size = vocab_size
+            self._index = split_as_given(split, samples, mask, strata, seed, name, self._remarks)
+        if labels is not None:
+            y, self.labels = without_unknown(y, labels, self._index["train"], self.noun, self._remarks)
+        self.vocab_size, self.tokenizer = vocab_size, tokenizer
+        self.digest = "" if tokenizer is None else tokenizer.digest
         self._of_file = encoding is not None
         fitted = encoding or SequenceEncoding(kind="")
         if vocab_size is None:
@@ -110,6 +124,7 @@ class LabelledTask(Task):
         balanced: bool,
         facts: dict[str, Any] | None,
         remarks: Sequence[str],
+        labels: Sequence[str] | None = None,
     ) -> str:
         """Set the facts that come from the reader, and return the remarks on samples that were left out.
 
@@ -121,7 +136,8 @@ class LabelledTask(Task):
         self.classes = None if classes is None else list(classes)
         self._balanced = balanced
         if balanced and classes is None:
-            raise ValueError(f"{option('class_weights')} does not apply to numbers, which are predicted here")
+            what = "numbers" if labels is None else "sets of labels"
+            raise ValueError(f"{option('class_weights')} does not apply to {what}, which are predicted here")
         self._facts, self._remarks = dict(facts or {}), list(remarks)
         check_enough(name, count, self.noun)
         lost = "; ".join(["", *(one for one in remarks if "left out" in one or "lose the last" in one)])
@@ -135,6 +151,8 @@ class LabelledTask(Task):
         """Set the targets of the samples, the objective and the metric."""
         if self.classes is not None:
             self._set_classes(y, self._values)
+        elif self.labels is not None:
+            self._set_labels(y, self.labels)
         else:
             self._set_values(y, self._values)
 
@@ -179,6 +197,24 @@ class LabelledTask(Task):
                 f"all {len(self._index['test'])} test {self.noun}s have the class {self.classes[tested.pop()]!r}: "
                 "whatever always tells it is right, and the test can show nothing else"
             )
+
+    def _set_labels(self, there: np.ndarray, labels: Sequence[str]) -> None:
+        train = there[self._index["train"]]
+        if not len(labels) or (train == train[:1]).all():
+            raise DataError(f"{self.name}: all training {self.noun}s have the same labels: nothing to learn")
+        self._y, self._scale = there.astype(np.float32), None
+        self.objective = Labels(len(labels), names=tuple(labels))
+        self.metric = create_metric("micro_f1", self.question)
+        others = ("macro_f1", "mean_average_precision")
+        self.beside = tuple(create_metric(other, self.question) for other in others)
+        self.beside_items = len(self._index["test"])
+        self.title = f"Tell which of {len(labels)} labels each {self.noun} has."
+        self._remarks.extend(about_labels(there, labels, self.noun))
+        for split in ("valid", "test"):
+            if not there[self._index[split]].any():
+                raise DataError(
+                    f"{self.name}: no {self.noun} of the {split} split has a label that training has"
+                )
 
     def _weights(self) -> tuple[float, ...]:
         """Return a weight for each class: samples over classes times its samples, in training (King and Zeng 2001)."""
@@ -225,7 +261,9 @@ class LabelledTask(Task):
         return as_tensors(self._x, rows)
 
     def _strata(self, split: Split, length: int) -> np.ndarray | None:
-        """Return the class of each sequence; None if numbers are predicted."""
+        """Return the class, or the rarest label, of each sequence; None if numbers are predicted."""
+        if self.labels is not None:
+            return rarest_of(self._y[self._index[split]] > 0)
         return self._y[self._index[split]] if self.classes is not None else None
 
     def _clusters(self, split: Split, length: int) -> np.ndarray:
@@ -239,7 +277,7 @@ class LabelledTask(Task):
 
     @property
     def question(self) -> Question:
-        """The class, or the numbers, of each sequence."""
+        """The class, the labels or the numbers of each sequence."""
         field = self._values[0] if len(self._values) == 1 else ""
         return replace(self.objective.question, field=field)
 
@@ -253,13 +291,14 @@ class LabelledTask(Task):
         return {
             "targets": self._values,
             "classes": self.classes,
+            "labels": self.labels,
             "shift": None if self._scale is None else self._shift.tolist(),
             "scale": None if self._scale is None else self._scale.tolist(),
         }
 
     def references(self) -> list[Reference]:
         """The best constant, a linear model, and for data of the user's that is no text, boosted trees."""
-        found, few = references_for(self), len(self.classes or ()) <= MOST_CLASSES
+        found, few = references_for(self), len(self.classes or self.labels or ()) <= MOST_CLASSES
         if not self._of_file or self.vocab_size is not None or not few:
             return found
         return [*found, BoostedTrees(whole=self._fitted.record is not None)]
@@ -271,6 +310,8 @@ class LabelledTask(Task):
             facts["classes"] = dict(
                 zip(self.classes, np.bincount(self._y, minlength=len(self.classes)).tolist())
             )
+        if self.labels is not None:
+            facts["labels"] = dict(zip(self.labels, self._y.sum(0).astype(int).tolist()))
         return facts
 
     def notes(self) -> list[str]:

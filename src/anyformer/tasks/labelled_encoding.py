@@ -1,4 +1,4 @@
-"""The encoding of samples of which a class, or some numbers, are asked."""
+"""The encoding of samples of which a class, labels, or some numbers, are asked."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from anyformer.tables.writing import significant
 from anyformer.tasks.base import Batch
 from anyformer.tasks.categories import Category
 from anyformer.tasks.encoding import NUMBERS, Encoding, Inputs, Standard, as_tensors
+from anyformer.tasks.label_sets import label_columns
 from anyformer.tasks.new_data import Unseen, beside
 
 
@@ -24,11 +25,13 @@ class LabelledEncoding(Encoding):
     Attributes:
         targets: names of the class, or of each number.
         classes: names of the classes, if a class is predicted.
+        labels: names of the labels, if any number of them is.
         shift, scale: of the standardised targets, if numbers are predicted.
     """
 
     targets: list[str] = []
     classes: list[str] | None = None
+    labels: list[str] | None = None
     shift: list[float] | None = None
     scale: list[float] | None = None
 
@@ -36,7 +39,9 @@ class LabelledEncoding(Encoding):
         """Return the targets of ``count`` new samples, -1 or NaN, and the shift and scale of numbers."""
         if self.classes is not None:
             return torch.full((count,), -1), None, None
-        unknown = torch.full((count, len(self.targets)), torch.nan)
+        unknown = torch.full((count, len(self.labels or self.targets)), torch.nan)
+        if self.labels is not None:
+            return unknown, None, None
         shift, scale = (
             torch.tensor([numbers], dtype=torch.float64).expand(unknown.shape)
             for numbers in (self.shift, self.scale)
@@ -46,6 +51,8 @@ class LabelledEncoding(Encoding):
     def answers(self, unseen: Unseen, outputs: Tensor) -> pd.DataFrame:
         """Return the class of each sample with a column ``p(class)`` for each, or its numbers, beside its name."""
         outputs = outputs.detach().cpu().double()
+        if self.labels is not None:
+            return beside(unseen.names, label_columns(self.targets, self.labels, outputs))
         if self.classes is not None:
             shares = outputs.softmax(-1).numpy()
             found = {self.targets[0]: np.array(self.classes, dtype=object)[shares.argmax(-1)]}

@@ -9,7 +9,7 @@ import pandas as pd
 
 from anyformer.errors import DataError
 from anyformer.spelling import option
-from anyformer.tables.columns import is_text
+from anyformer.tables.columns import holds_lists, is_text
 from anyformer.tables.reading import Table
 
 
@@ -59,12 +59,23 @@ def targets_of(
     table: Table, targets: Sequence[str], kind: str | None, remarks: list[str]
 ) -> tuple[np.ndarray, list[str] | None]:
     """Return targets as class numbers with the classes' names, or as floats ``(N, M)`` and None; a remark says why."""
+    for name in targets:
+        if holds_lists(table.frame[name]):
+            raise DataError(
+                f"{option('target')}: column {name!r} of {table.path} holds lists or objects; a single value is needed"
+            )
     if len(targets) > 1 or kind == "regress":
         numbers = [table.numbers(name) for name in targets]
         for name, one in zip(targets, numbers):
             if one is None:
                 raise DataError(_needs_numbers(table, name))
-        return np.stack([one.to_numpy() for one in numbers if one is not None], 1), None
+        found = np.stack([one.to_numpy() for one in numbers if one is not None], 1)
+        if kind is None and np.isin(found, (0, 1)).all():
+            remarks.append(
+                f"{len(targets)} targets hold 0 and 1 alone and are predicted as numbers; {option('kind', 'labels')} "
+                "takes them for labels"
+            )
+        return found, None
     name, values = targets[0], _values(table, targets[0])
     keys = table.keys(name)
     different = keys.nunique() if values is None else values.nunique()

@@ -11,12 +11,15 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 import torch
+from torch.utils.data import Dataset
 
 from anyformer.errors import DataError
+from anyformer.tasks.torch_datasets import arrays_of_dataset
 
-Memory: TypeAlias = pd.DataFrame | np.ndarray | torch.Tensor | tuple[Any, Any]
-"""A table; sequences x ``(N, T)`` or ``(N, T, F)``; or a pair of x and labels or numbers y ``(N,)`` or ``(N, M)``."""
-IN_MEMORY = (pd.DataFrame, np.ndarray, torch.Tensor, tuple)
+Memory: TypeAlias = pd.DataFrame | np.ndarray | torch.Tensor | tuple[Any, Any] | Dataset[Any]
+"""A table; sequences x ``(N, T)`` or ``(N, T, F)``; a pair of x and labels or numbers y ``(N,)`` or ``(N, M)``; or a
+``Dataset`` of pairs, see :func:`anyformer.tasks.torch_datasets.arrays_of_dataset`."""
+IN_MEMORY = (pd.DataFrame, np.ndarray, torch.Tensor, tuple, Dataset)
 
 
 def source_of(data: object) -> str:
@@ -28,18 +31,18 @@ def source_of(data: object) -> str:
     if isinstance(data, (str, os.PathLike)):
         return str(os.fspath(data))
     raise ValueError(
-        "data must be the name of a task, a path, a DataFrame, or arrays (x, y), got an object of the type "
-        f"{type(data).__name__}"
+        "data must be the name of a task, a path, a DataFrame, arrays (x, y) or a Dataset of pairs, got an object of "
+        f"the type {type(data).__name__}"
     )
 
 
 @contextmanager
-def on_disk(data: Memory, folder: Path) -> Iterator[Path]:
+def on_disk(data: Memory, folder: Path, *, targets: bool = True) -> Iterator[Path]:
     """Write data into ``folder`` and give its path.
 
     A table becomes ``data.parquet``, its index among the columns if it is more than row numbers; arrays become
-    ``data.npz``. If an error ends the block before anything else is in the folder, the file is removed again, and the
-    folder if it was made here.
+    ``data.npz``, and so does a ``Dataset``, whose items need no targets if ``targets`` is False. If an error ends the
+    block before anything else is in the folder, the file is removed again, and the folder if it was made here.
 
     Raises:
         DataError: the data cannot be written; one sentence says why.
@@ -54,6 +57,8 @@ def on_disk(data: Memory, folder: Path) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         if isinstance(data, pd.DataFrame):
             _write_table(data, path)
+        elif isinstance(data, Dataset):
+            np.savez(path, **arrays_of_dataset(data, targets=targets))  # type: ignore[arg-type]
         else:
             _write_arrays(data if isinstance(data, tuple) else (data,), path)
         yield path

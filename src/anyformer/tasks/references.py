@@ -16,9 +16,10 @@ from scipy import sparse
 from torch import Tensor
 from torch.nn import functional
 
-from anyformer.objectives import Classify, Forecast, Regress
+from anyformer.objectives import Classify, Forecast, Labels, Regress
 from anyformer.tasks.base import Reference
 from anyformer.tasks.evaluation import evaluate
+from anyformer.tasks.label_references import LabelShares, log_odds, one_for_each, probabilities
 
 if TYPE_CHECKING:
     from anyformer.tasks.base import Batch, Split, Task
@@ -286,6 +287,8 @@ class FittedReference(Reference):
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression, Ridge
 
+        if isinstance(self.objective, Labels):
+            return one_for_each(LogisticRegression(C=1 / penalty, max_iter=100, tol=1e-3), x, y)
         if not isinstance(self.objective, Classify):
             return Ridge(alpha=penalty).fit(x, y)
         if len(np.unique(y)) == 1:
@@ -297,6 +300,8 @@ class FittedReference(Reference):
     def predict(self, batch: Batch) -> Tensor:
         """Return logits or values ``(B, num_outputs)``."""
         x = self.features(batch)
+        if isinstance(self.objective, Labels):
+            return log_odds(probabilities(self.model, x, self.objective.num_labels))
         if not isinstance(self.objective, Classify):
             return torch.from_numpy(np.asarray(self.model.predict(x)).reshape(len(batch), -1)).float()
         logits = torch.full((len(batch), self.objective.num_classes), -30.0)  # a class never trained on
@@ -383,6 +388,8 @@ def counted(row: np.ndarray, bucket: np.ndarray, rows: int) -> sparse.csr_matrix
 def references_for(task: Task) -> list[Reference]:
     """Return the predictors for tasks with one class, or numbers, for each sequence."""
     constant: Reference = Median() if isinstance(task.objective, Regress) else Majority()
+    if isinstance(task.objective, Labels):
+        constant = LabelShares()
     if task.stream is not None:
         return [constant, FieldLinear()]
     return [constant, FlatLinear() if task.num_features else NGramLinear()]

@@ -21,11 +21,13 @@ from anyformer.tasks.base import check_integer
 from anyformer.tasks.categorycolumns import texts_of
 from anyformer.tasks.choices import Choices, fields_of_dates, note_missing, note_ungrouped, reasons
 from anyformer.tasks.columns import counters, input_columns
+from anyformer.tasks.label_sets import read_targets
 from anyformer.tasks.labelled import LabelledTask, check_enough
-from anyformer.tasks.labels import has_target, targets_of
-from anyformer.tasks.sequences import bytes_of, rows_of_groups
+from anyformer.tasks.labels import has_target
+from anyformer.tasks.sequences import bytes_of, rows_of_groups, tokens_of
 from anyformer.tasks.splits import splits_of
 from anyformer.tasks.table_encoding import TableEncoding
+from anyformer.tokenizers import TextTokenizer
 
 
 def features_of(
@@ -99,10 +101,10 @@ def open_rows(table: Table, choices: Choices, dated: Dates | None, remarks: list
     known = has_target(table, choices.targets, choices.kind, remarks)
     table = replace(table, frame=table.frame[known])
     check_enough(table.path.stem, len(table.frame))
-    y, classes = targets_of(table, choices.targets, choices.kind, remarks)
+    told = read_targets(table, choices.targets, choices.kind, remarks)
     shared: dict[str, Any] = {
         "name": table.path.stem,
-        "classes": classes,
+        **told.named,
         "values": choices.targets,
         "seed": choices.seed,
         "balanced": choices.class_weights == "balanced",
@@ -119,19 +121,19 @@ def open_rows(table: Table, choices: Choices, dated: Dates | None, remarks: list
         others = {*used, *texts}
         written = any(_is_written(table, str(name), others) for name in table.frame.columns)
         if not names and not choices.categories and (written or not texts):
-            told = [note for note in remarks if _tells_of_columns(note)]
-            text = _only_text(table, others, told + notes)
+            said = [note for note in remarks if _tells_of_columns(note)]
+            text = _only_text(table, others, said + notes)
     if text is not None:
         if alone:  # say why the other columns are none
             features_of(table, {*used, text}, choices, labels, remarks, text=True)
-        return _rows_of_text(table, text, choices, y, shared, remarks, alone=alone)
-    choices.refuse("columns of numbers", "length")
+        return _rows_of_text(table, text, choices, told.y, shared, remarks, alone=alone)
+    choices.refuse("columns of numbers", "length", "tokenizer")
     remarks.extend(notes)
     facts = {"rows": len(table.frame), "columns": [*names, *texts]}
     layout = choices.layout(table, kind="columns", columns=names)
     return LabelledTask(
         values[..., None],
-        y,
+        told.y,
         by_place=True,
         encoding=TableEncoding(layout=layout),
         texts=texts,
@@ -160,17 +162,25 @@ def _rows_of_text(
         remarks.append(
             f"left out: {', '.join(others)}, as rows are read as the text of {text!r} alone{instead}"
         )
-    remarks.append(f"{text!r} is read as the bytes of its text")
     remarks.extend(table.notes.get(text, []) if table.numbers(text) is None else [])
-    x, mask = bytes_of(table, text, choices.length, remarks)
+    if choices.tokenizer is None:
+        tokenizer, vocab_size = None, 256
+        remarks.append(f"{text!r} is read as the bytes of its text")
+        x, mask = bytes_of(table, text, choices.length, remarks)
+    else:
+        tokenizer = TextTokenizer.load(choices.tokenizer)
+        vocab_size = tokenizer.vocab_size
+        remarks.append(f"{text!r} is read by the tokenizer, which has {vocab_size:,} tokens")
+        x, mask = tokens_of(table, text, tokenizer, choices.length, remarks)
     facts = {"rows": len(table.frame), "text": text}
     layout = choices.layout(table, kind="text", text=text, length=x.shape[1])
     return LabelledTask(
         x,
         y,
         mask=mask,
-        vocab_size=256,
-        encoding=TableEncoding(layout=layout),
+        vocab_size=vocab_size,
+        tokenizer=tokenizer,
+        encoding=TableEncoding(layout=layout, tokenizer=tokenizer and tokenizer.json),
         facts=facts,
         remarks=remarks,
         **shared,
@@ -268,9 +278,7 @@ def open_groups(
     codes, different = pd.factorize(groups[order])
     split = splits_of(table, choices.split, remarks, groups[order]) if choices.split else None
     firsts = order[[int(np.argmax(codes == code)) for code in range(len(different))]]
-    y, classes = targets_of(
-        replace(table, frame=table.frame.loc[firsts]), choices.targets, choices.kind, remarks
-    )
+    told = read_targets(replace(table, frame=table.frame.loc[firsts]), choices.targets, choices.kind, remarks)
     length = int(choices.length or min(np.bincount(codes).max(), 4096))
     check_integer("length", length, low=1)
     x, sequences, mask = rows_of_groups(codes, values, texts, length, remarks)
@@ -280,7 +288,7 @@ def open_groups(
     )
     facts = {"rows": len(order), "groups": len(different), "columns": [*names, *texts]}
     return LabelledTask(
-        x, y, mask=mask, texts=sequences, name=table.path.stem, classes=classes, values=choices.targets, split=split,
-        encoding=TableEncoding(layout=layout), balanced=choices.class_weights == "balanced", seed=choices.seed,
-        facts=facts, remarks=remarks,
+        x, told.y, mask=mask, texts=sequences, name=table.path.stem, **told.named, values=choices.targets,
+        split=split, encoding=TableEncoding(layout=layout), balanced=choices.class_weights == "balanced",
+        seed=choices.seed, facts=facts, remarks=remarks,
     )  # fmt: skip

@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from anyformer.errors import DataError
 from anyformer.tables.columns import is_text
 from anyformer.tables.reading import Table
 from anyformer.tasks.base import check_integer
+from anyformer.tokenizers import TextTokenizer
 
 LONGEST_TEXT = 512
+"""Bytes, or tokens, that are read of a text, unless another length is given."""
 
 
 def padded(parts: Sequence[np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -44,6 +47,30 @@ def bytes_of(
     if cut:
         remarks.append(f"{cut} of {len(texts)} texts are longer than {length} bytes and cut there")
     return padded([np.frombuffer(text, np.uint8) for text in texts], length)
+
+
+def tokens_of(
+    table: Table, name: str, tokenizer: TextTokenizer, length: int | None, remarks: list[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return tokens ``(N, T)`` of the texts in a column, cut or padded, and the mask of the real ones."""
+    column = table.frame[name] if is_text(table.frame[name]) else table.keys(name)
+    ids = [one.ids for one in tokenizer.encode(["" if pd.isna(text) else str(text) for text in column])]
+    sizes = np.array([len(one) for one in ids])
+    if not sizes.any():
+        raise DataError(f"the tokenizer gives no token for any text in {name!r}")
+    if empty := int((sizes == 0).sum()):
+        stand_in = tokenizer.unknown() or 0
+        remarks.append(
+            f"{empty} texts in {name!r} have no tokens; each is read as {tokenizer.token(stand_in)!r}"
+        )
+        ids = [one if len(one) else np.array([stand_in]) for one in ids]
+        sizes = np.maximum(sizes, 1)
+    if length is None:
+        length = int(min(LONGEST_TEXT, sizes.max()))
+    check_integer("length", length, low=1)
+    if cut := int((sizes > length).sum()):
+        remarks.append(f"{cut} of {len(ids)} texts are longer than {length} tokens and cut there")
+    return padded(ids, length)
 
 
 def rows_of_groups(

@@ -11,6 +11,7 @@ from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from types import MappingProxyType
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -19,17 +20,15 @@ from scipy.sparse.csgraph import connected_components
 
 from anyformer.errors import DataError
 from anyformer.spelling import option
+from anyformer.tables.arrowfolders import SPLIT, SPLIT_NAMES, has_splits, is_arrow_folder
 from anyformer.tables.files import check_exists, read_table
 from anyformer.tables.reading import Table, stacked
 from anyformer.tasks.base import SPLITS, Split
 
 SHARES: dict[Split, float] = {"train": 0.7, "valid": 0.15, "test": 0.15}
-WORDS: dict[str, Split] = {
-    "train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid",
-    "test": "test", "testing": "test",
-}  # fmt: skip
+WORDS = cast(dict[str, Split], SPLIT_NAMES)
 """Names of splits in a column, in any case."""
-COLUMN = "(split)"
+COLUMN = SPLIT
 """The column that tells the rows of several files apart."""
 
 
@@ -217,6 +216,9 @@ def splits_of(table: Table, name: str, remarks: list[str], keys: pd.Series | Non
 def check_splits(split: str | None, files: Mapping[Split, str | None], path: Path) -> None:
     """Raise ``ValueError`` if splits are given in two ways, or validation rows without test rows."""
     given = [name for name, file in files.items() if file is not None]
+    if is_arrow_folder(path) and has_splits(path) and (split is not None or given):
+        name = given[0] if given else "split"
+        raise ValueError(f"{option(name)} does not apply to {path}, which has splits of its own")
     if split is not None and given:
         raise ValueError(f"{option('split')} and {option(given[0])} both say how {path} is split: give one")
     if given == ["valid"]:

@@ -11,10 +11,9 @@ import pandas as pd
 
 from anyformer.errors import DataError
 from anyformer.tables.columns import check_column
-from anyformer.tables.files import FILE, READ, TEXT, read_table, read_texts
-from anyformer.tables.packed import suffix_of
+from anyformer.tables.files import FILE, TEXT, is_table, read_table, read_texts
 from anyformer.tables.timeaxis import as_written, axis_again
-from anyformer.tasks.arrays import features_of, load_sequences
+from anyformer.tasks.arrays import features_of, load_sequences, mask_in
 from anyformer.tasks.encoding import DataLayout
 from anyformer.tasks.labelled_encoding import SequenceEncoding
 from anyformer.tasks.new_data import (
@@ -25,14 +24,21 @@ from anyformer.tasks.new_data import (
     numbers_in,
     rows_from_1,
 )
-from anyformer.tasks.sequences import bytes_of, rows_of_groups
+from anyformer.tasks.sequences import bytes_of, rows_of_groups, tokens_of
+from anyformer.tokenizers import TextTokenizer
 
 
 class TableEncoding(SequenceEncoding):
-    """The encoding of the rows, texts or groups of rows of a table, or of the rows of an array."""
+    """The encoding of the rows, texts or groups of rows of a table, or of the rows of an array.
+
+    Attributes:
+        layout: of the file.
+        tokenizer: of the texts, the JSON of its file, which bundles keep as a file.
+    """
 
     kind: Literal["labelled"] = "labelled"
     layout: DataLayout
+    tokenizer: str | None = None
 
     @property
     def record(self) -> list[str] | None:
@@ -55,11 +61,15 @@ class TableEncoding(SequenceEncoding):
         """Return the rows of a table with a column of texts, or the files of a folder, or one file."""
         name = self.layout.text
         assert name is not None
-        of_files = name == TEXT and suffix_of(path) not in READ
+        of_files = name == TEXT and not is_table(path)
         table = read_texts(path) if of_files else read_table(path, self.layout.convention)
         remarks = list(table.remarks)
         check_column(path, table.frame, name, needs=f"the model needs the column {name!r}")
-        x, mask = bytes_of(table, name, self.layout.length, remarks)
+        if self.tokenizer is None:
+            assert self.vocab_size == 256, "texts that a tokenizer read need it again"
+            x, mask = bytes_of(table, name, self.layout.length, remarks)
+        else:
+            x, mask = tokens_of(table, name, TextTokenizer(self.tokenizer), self.layout.length, remarks)
         names = table.frame[[FILE]] if of_files else rows_from_1(len(x))
         return self.unseen(x, names, remarks, mask=mask, style=table.style)
 
@@ -87,14 +97,15 @@ class TableEncoding(SequenceEncoding):
             )
         remarks = list[str]()
         (x,) = load_sequences(path, ("x",), remarks)
+        mask = mask_in(path, x, self.layout.axes)
         if self.vocab_size is not None:
             self._check_tokens(path, x)
-            return self.unseen(x, rows_from_1(len(x)), remarks)
+            return self.unseen(x, rows_from_1(len(x)), remarks, mask=mask)
         assert self.standard is not None
         x, width = features_of(x, self.layout.axes, remarks), len(self.standard.mean[0])
         if x.shape[2] != width:
             raise DataError(f"{path}: x must have {width} features a place, got {x.shape[2]}")
-        return self.unseen(x, rows_from_1(len(x)), remarks, told=self.standard.marks)
+        return self.unseen(x, rows_from_1(len(x)), remarks, mask=mask, told=self.standard.marks)
 
     def _check_tokens(self, path: Path, x: np.ndarray) -> None:
         assert self.vocab_size is not None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -53,11 +53,14 @@ class ByteTask(Task):
         documents: the text, in pieces.
         name, title: of the task.
         length: bytes in a window; by default 256, or less where the text is short.
+        split: the split that the user put each document into, in place of the above.
         seed: fixes the split and the order of training.
         remarks: notes from the reader of the text.
     """
 
-    vocab_size = 256
+    vocab_size: int | None = 256
+    unit: ClassVar[str] = "byte"
+    """The word for an element in messages."""
 
     def __init__(
         self,
@@ -66,28 +69,33 @@ class ByteTask(Task):
         name: str,
         title: str,
         length: int | None = None,
+        split: Sequence[Split] | None = None,
         seed: int = 0,
         remarks: Sequence[str] = (),
     ) -> None:
         self.name, self.title, self.seed = name, title, seed
         self._remarks = list(remarks)
-        documents = self._without_duplicates(documents)
+        if split is None:
+            documents = self._without_duplicates(documents)
         total = sum(len(document.data) for document in documents)
         if total < _SHORTEST_TEXT:
             raise DataError(
                 f"{name}: {total} bytes of text are too short; at least {_SHORTEST_TEXT} are needed"
             )
-        self.split_by, self._pieces = _split_documents(documents, seed)
-        self._data = {
-            split: np.frombuffer(b"\n".join(piece.data for piece in pieces), np.uint8)
-            for split, pieces in self._pieces.items()
-        }
+        if split is None:
+            self.split_by, self._pieces = _split_documents(documents, seed)
+        else:
+            self.split_by, self._pieces = "as given", self._as_given(documents, split)
+        coded = {split: self._coded(split, pieces) for split, pieces in self._pieces.items()}
+        self._data = {split: data for split, (data, _) in coded.items()}
+        self._counts = {split: counts for split, (_, counts) in coded.items()}
         self.train_length = self._choose_length(length)
         self._spare = min(len(self._data["valid"]), len(self._data["test"])) - 1
         self.lengths = tuple(
             n * self.train_length for n in (2, 4) if 2 * n * self.train_length <= self._spare
         )
-        self.objective = NextToken(256)
+        assert self.vocab_size is not None
+        self.objective = NextToken(self.vocab_size)
         self.metric = create_metric("bits_per_byte", self.question)
 
     def _without_duplicates(self, documents: Sequence[Document]) -> list[Document]:
@@ -96,6 +104,39 @@ class ByteTask(Task):
         if len(unique) < len(documents):
             self._remarks.append(f"{len(documents) - len(unique)} empty or repeated texts left out")
         return unique
+
+    def _as_given(self, documents: Sequence[Document], split: Sequence[Split]) -> dict[Split, list[Document]]:
+        """Return the documents of the user's splits, in order; without a validation split, training gives its end."""
+        pieces: dict[Split, list[Document]] = {
+            name: [one for one, where in zip(documents, split) if where == name and one.data]
+            for name in SPLITS
+        }
+        for name in ("train", "test"):
+            if not pieces[name]:
+                raise DataError(f"{self.name}: the {name} split that was given has no text")
+        if not pieces["valid"]:
+            pieces["train"], pieces["valid"] = _without_end(pieces["train"], 1 - SHARES["valid"])
+            share = f"{100 * SHARES['valid']:.0f} %"
+            self._remarks.append(
+                f"no validation split is given: the last {share} of the training text become it"
+            )
+        known = {document.data for document in pieces["train"]}
+        for name in SPLITS[1:]:
+            if again := sum(document.data in known for document in pieces[name]):
+                self._remarks.append(
+                    f"{again} of {len(pieces[name])} {name} texts are equal to training texts; the split is as it was "
+                    "given"
+                )
+        return pieces
+
+    def _coded(self, split: Split, pieces: Sequence[Document]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the elements of a split, its documents one behind the other, and the number in each document."""
+        data = np.frombuffer(b"\n".join(piece.data for piece in pieces), np.uint8)
+        return data, np.array([len(piece.data) + 1 for piece in pieces])
+
+    def _evaluated(self, split: Split) -> int:
+        """Return the most elements of a split that are evaluated."""
+        return EVAL_BYTES if split == "test" else EVAL_BYTES // 2
 
     def _choose_length(self, length: int | None) -> int:
         spare = min(len(data) for data in self._data.values()) - 1
@@ -106,7 +147,7 @@ class ByteTask(Task):
         check_integer("length", length, low=2)
         if length > spare:
             raise DataError(
-                f"{self.name}: length {length} is too long; the smallest split has {spare + 1} bytes"
+                f"{self.name}: length {length} is too long; the smallest split has {spare + 1} {self.unit}s"
             )
         return length
 
@@ -140,13 +181,13 @@ class ByteTask(Task):
         """Return length and starts of the stretches that are evaluated, evenly spread, without overlap."""
         stretch = max(self.train_length, *self.lengths, 0)
         room = (len(self._data[split]) - 1) // stretch
-        count = min(room, max(1, (EVAL_BYTES if split == "test" else EVAL_BYTES // 2) // stretch))
+        count = min(room, max(1, self._evaluated(split) // stretch))
         return stretch, np.arange(count) * room // count * stretch
 
     def _clusters(self, split: Split, length: int) -> np.ndarray:
         """Return each window's document; blocks of neighbouring windows if the windows are from few documents."""
         starts = self._starts(split, np.arange(self.size(split, length)), length)
-        ends = np.cumsum([len(piece.data) + 1 for piece in self._pieces[split]])
+        ends = np.cumsum(self._counts[split])
         documents = np.searchsorted(ends, starts, side="right")
         if len(np.unique(documents)) >= _DOCUMENTS:
             return documents
@@ -197,6 +238,16 @@ def _split_documents(documents: Sequence[Document], seed: int) -> tuple[str, dic
         pieces[split].append(document)
         filled[split] += len(document.data)
     return "document", pieces
+
+
+def _without_end(documents: Sequence[Document], share: float) -> tuple[list[Document], list[Document]]:
+    """Return a share of the text, and the rest; the document between them is cut."""
+    ends = np.cumsum([len(document.data) for document in documents])
+    place = int(np.searchsorted(ends, share * ends[-1]))
+    cut, middle = documents[place], int(share * ends[-1]) - int(ends[place] - len(documents[place].data))
+    parts = [Document(cut.name, part) for part in (cut.data[:middle], cut.data[middle:])]
+    first, last = [*documents[:place], parts[0]], [parts[1], *documents[place + 1 :]]
+    return [one for one in first if one.data], [one for one in last if one.data]
 
 
 def _hash(text: str, seed: int) -> bytes:

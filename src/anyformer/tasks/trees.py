@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from anyformer.objectives import Classify
+from anyformer.objectives import Classify, Labels
+from anyformer.tasks.label_references import one_for_each
 from anyformer.tasks.references import FittedReference
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ class BoostedTrees(FittedReference):
             "random_state": 0,
             "categorical_features": np.arange(x.shape[1]) >= x.shape[1] - self.num_codes,
         }
+        if isinstance(self.objective, Labels):
+            return one_for_each(HistGradientBoostingClassifier(**settings), x, y)
         if not isinstance(self.objective, Classify):
             return MultiOutputRegressor(HistGradientBoostingRegressor(**settings)).fit(x, y)
         if len(np.unique(y)) == 1:

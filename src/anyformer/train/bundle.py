@@ -30,6 +30,8 @@ from anyformer.tasks.encoding import Encoding
 from anyformer.tasks.memory import IN_MEMORY, Memory, on_disk
 from anyformer.tasks.readers import load_encoding
 from anyformer.tasks.text import ByteTask
+from anyformer.tokenizers import FILE as TOKENIZER
+from anyformer.tokenizers import TextTokenizer
 from anyformer.train.models import outputs_of
 
 if TYPE_CHECKING:
@@ -47,10 +49,11 @@ def save_bundle(folder: str | Path, model: SequenceModel | Path, task: Task, **f
     """Write a model, and the meaning of its inputs and outputs, into a folder.
 
     The files are ``config.json`` and ``model.safetensors``, of :meth:`SequenceModel.save_pretrained`, and
-    ``task.json`` with the ``facts``, the kind of inputs (``inputs``: ``"bytes"``, ``"tokens"``, ``"numbers"`` or
-    ``"fields"``) and the task's ``encoding``, so that predictions do not need the training data. After a kill the
-    folder holds the old bundle or the new one, never a mixture: new files are completed in a subfolder, and the next
-    process that opens the bundle finishes moving them (:func:`complete_bundle`).
+    ``task.json`` with the ``facts``, the kind of inputs (``inputs``: ``"bytes"``, ``"text"``, ``"tokens"``,
+    ``"numbers"`` or ``"fields"``) and the task's ``encoding``, so that predictions do not need the training data; and
+    ``tokenizer.json``, if the user's tokenizer reads the ``"text"``. After a kill the folder holds the old bundle or
+    the new one, never a mixture: new files are completed in a subfolder, and the next process that opens the bundle
+    finishes moving them (:func:`complete_bundle`).
 
     Args:
         folder: created if missing; other files in it stay.
@@ -68,17 +71,23 @@ def save_bundle(folder: str | Path, model: SequenceModel | Path, task: Task, **f
             model.save_pretrained(temporary)
         user_code.save_code(_reader_of(facts), temporary)
         inputs = "bytes" if isinstance(task, ByteTask) else "tokens"
+        if task.tokenizer is not None:
+            inputs = "text"
+            (temporary / TOKENIZER).write_text(task.tokenizer.json, encoding="utf-8")
         if task.vocab_size is None:
             inputs = "numbers" if task.stream is None else "fields"
-        encoding = None if task.encoding is None else task.encoding.model_dump(mode="json", exclude_none=True)
+        encoding = None
+        if task.encoding is not None:
+            encoding = task.encoding.model_dump(mode="json", exclude_none=True, exclude={"tokenizer"})
         held = {"task": task.name, "title": task.title, **facts, "inputs": inputs, "encoding": encoding}
-        held["files"] = {name: file_digest(temporary / name) for name in FILES} | {FACTS: _digest(held)}
+        files = [*FILES, TOKENIZER][: None if task.tokenizer else len(FILES)]
+        held["files"] = {name: file_digest(temporary / name) for name in files} | {FACTS: _digest(held)}
         (temporary / FACTS).write_text(json.dumps(held, indent=1), encoding="utf-8")
         code = temporary / user_code.FOLDER
         if code.is_dir():  # named by content: nothing is overwritten
             shutil.copytree(code, folder / user_code.FOLDER, dirs_exist_ok=True)
             shutil.rmtree(code)
-        for rest in set(os.listdir(temporary)) - {*FILES, FACTS, user_code.INDEX}:
+        for rest in set(os.listdir(temporary)) - {*files, FACTS, user_code.INDEX}:
             (temporary / rest).unlink()
     complete_bundle(folder)  # from here on the new bundle is valid
 
@@ -132,12 +141,14 @@ class Bundle:
         model: in evaluation mode.
         facts: from its ``task.json``; empty if it has none.
         encoding: turns a file into the model's inputs, if it was trained on one.
+        tokenizer: the user's, if it was trained on its tokens.
     """
 
     folder: Path
     model: SequenceModel
     facts: dict[str, Any] = field(default_factory=dict)
     encoding: Encoding | None = None
+    tokenizer: TextTokenizer | None = None
 
     def predict(
         self,
@@ -150,8 +161,8 @@ class Bundle:
 
         Args:
             data: a file or folder of the format that the model was trained on, a DataFrame (whose index the rows of the
-                answer get), an array x, or a list of paths of images; for forecasts and next items by default the file
-                that the model was trained on, in its present state.
+                answer get), an array x, a ``Dataset`` of x or of pairs (x, y), or a list of paths of images; for
+                forecasts and next items by default the file that the model was trained on, in its present state.
             batch_size: sequences at a time.
             options: of the predictions: for next items ``top``, their number for each user; for texts that are written
                 ``width``, the hypotheses of the beam search; for forecasts ``future``, a file with the rows after the
@@ -164,7 +175,7 @@ class Bundle:
             files = pd.DataFrame({"file": [os.fspath(path) for path in data]})
             return self.predict(files, batch_size=batch_size, options=options)
         if isinstance(data, IN_MEMORY):
-            with tempfile.TemporaryDirectory() as folder, on_disk(data, Path(folder)) as path:
+            with tempfile.TemporaryDirectory() as folder, on_disk(data, Path(folder), targets=False) as path:
                 said = self.predict(path, batch_size=batch_size, options=options)
             if isinstance(data, pd.DataFrame) and "row" in said.table and len(said.table) == len(data):
                 return replace(said, table=said.table.set_axis(data.index))
@@ -196,8 +207,8 @@ class Bundle:
     ) -> str:
         """Return the continuation of a prompt; see :func:`anyformer.generate.generate`.
 
-        A model of bytes takes and returns text, with a replacement character for bytes that are not UTF-8. Others take
-        and return token ids separated by spaces, ``"1 5 3"``.
+        A model of bytes takes and returns text, with a replacement character for bytes that are not UTF-8, and so does
+        one of a tokenizer's tokens. Others take and return token ids separated by spaces, ``"1 5 3"``.
 
         Raises:
             ValueError: the model doesn't generate, or an argument is wrong.
@@ -212,8 +223,11 @@ class Bundle:
             raise ValueError(
                 f"{str(self.folder)!r} holds a model that answers about data and continues none: use predict"
             )
-        text = self.facts.get("inputs") == "bytes"
-        tokens = list(prompt.encode()) if text else _tokens(prompt, self.model.vocab_size)
+        text = self.facts.get("inputs") in ("bytes", "text")
+        if self.tokenizer is not None:
+            tokens = self.tokenizer.encode([prompt])[0].ids.tolist()
+        else:
+            tokens = list(prompt.encode()) if text else _tokens(prompt, self.model.vocab_size)
         if not tokens:
             raise ValueError(
                 f"prompt must hold at least one {'character' if text else 'token'}, got {prompt!r}"
@@ -230,6 +244,8 @@ class Bundle:
             top_p=top_p,
             generator=generator,
         )[0].tolist()
+        if self.tokenizer is not None:
+            return self.tokenizer.continued(tokens, new)
         return bytes(new).decode("utf-8", errors="replace") if text else " ".join(map(str, new))
 
     def _encoding(self) -> Encoding:
@@ -279,10 +295,15 @@ def load_bundle(folder: str | os.PathLike[str], *, trust_code: bool = False) -> 
         if facts.get("encoding"):
             reader = user_code.trusted_config(_reader_of(facts), folder, trust_code=trust_code, where=FACTS)
             encoding = load_encoding(facts["encoding"], reader)
+        tokenizer = None
+        if facts.get("inputs") == "text":
+            tokenizer = TextTokenizer((folder / TOKENIZER).read_text(encoding="utf-8"))
+            if encoding is not None:
+                encoding = encoding.model_copy(update={"tokenizer": tokenizer.json})
     except (ValueError, TypeError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"the model in {str(folder)!r} cannot be loaded: {reason[:300]}") from None
-    return Bundle(folder, model.eval(), facts, encoding)
+    return Bundle(folder, model.eval(), facts, encoding, tokenizer)
 
 
 def _reader_of(facts: dict[str, Any]) -> str | None:
@@ -319,7 +340,9 @@ def _facts(folder: Path) -> dict[str, Any]:
     digests = facts.pop("files", {})
     if not isinstance(digests, dict):
         raise ValueError(f"{FACTS} is damaged: files must hold an object, got {type(digests).__name__}")
-    for name in {*FILES, FACTS} & set(digests):
+    for name in {*FILES, FACTS, TOKENIZER} & set(digests):
+        if not (folder / name).is_file():
+            raise ValueError(f"there is no {name} in it, which was saved with the others")
         if digests[name] != (own if name == FACTS else file_digest(folder / name)):
             raise ValueError(
                 f"{name} is not the file that was saved with the others; it is damaged, edited or was replaced"

@@ -119,7 +119,7 @@ class Fit:
         Args:
             folder: must not hold a training or a model.
             data: the name of a task, or a file or folder of data, see :func:`anyformer.tasks.create_task`; or data in
-                memory, a DataFrame or arrays ``(x, y)``, which is written into the folder.
+                memory, a DataFrame, arrays ``(x, y)`` or a ``Dataset`` of such pairs, which is written into the folder.
             spec: the model, see :func:`anyformer.models.load_spec`.
             target, metric, options: of the task.
             trust_code: let a spec in YAML name Python files to run.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from anyformer.heads import Head, create_head, head_class, heads
 from anyformer.laws.case import brackets, randomized
-from anyformer.objectives import Classify, Forecast, NextToken, Objective, QuantileForecast, Regress
+from anyformer.objectives import Classify, Forecast, Labels, NextToken, Objective, QuantileForecast, Regress
 from anyformer.questions import IGNORED
 
 ELEMENTS = 7
@@ -20,6 +20,7 @@ ELEMENTS = 7
 OBJECTIVES: dict[str, Objective] = {
     "a class of each element": NextToken(5),
     "a class": Classify(5),
+    "any of some labels": Labels(4),
     "numbers": Regress(2),
     "steps ahead": Forecast(3, 2),
     "steps ahead, each by itself": Forecast(ELEMENTS, 2, pool=None),
@@ -75,6 +76,8 @@ class HeadCase:
             ahead = isinstance(objective, Forecast)
             rest = (objective.horizon, objective.num_variates) if ahead else (objective.num_outputs,)  # type: ignore[attr-defined]
             found = torch.randn((batch, *rest), generator=generator, dtype=torch.float64)
+            if isinstance(objective, Labels):
+                found = (found > 0).double()
         gone = torch.rand(found.shape, generator=generator) < 0.3
         gone[0] = False
         return found.masked_fill(gone, IGNORED if self.classes else torch.nan)

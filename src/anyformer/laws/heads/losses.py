@@ -79,9 +79,11 @@ def fit(case: HeadCase) -> bool:
         head.loss(head(h), targets, case.objective).backward()
         optimizer.step()
     found = head.eval().answer(head(h), case.asked(targets)).detach()
-    if case.classes:
+    kind = case.objective.question.kind
+    if kind in ("class", "labels"):
         asked = targets >= 0
-        wrong = int((found.argmax(-1) != targets)[asked].sum())
+        told = found.argmax(-1) if kind == "class" else found > 0
+        wrong = int((told != targets)[asked].sum())
         if wrong:
             raise LawBroken(
                 f"{wrong} of {int(asked.sum())} answers are wrong on the batch that was trained on"

@@ -91,7 +91,9 @@ def real(batch: Batch, row: int) -> dict[str, Tensor]:
 
 def relabelled(batch: Batch, task: Task) -> Batch:
     """Return the batch with other answers, asked for at the same places."""
-    if batch.targets.is_floating_point():
+    if task.question.kind == "labels":
+        targets = 1 - batch.targets
+    elif batch.targets.is_floating_point():
         targets = batch.targets + 1
     else:
         count = task.question.num_classes

@@ -12,6 +12,7 @@ a folder of folders of images               classification by folder
 a table with a column of paths of images    classification or regression of images; so ``.npz`` with ``x`` of four axes
 ``.jsonl .json`` with nodes and edges       classification or regression of graphs, or of their nodes
 a table of nodes, ``edges`` names theirs    classification or regression of the nodes of one graph
+a folder saved by Hugging Face's datasets   any of these, by its columns, see :mod:`anyformer.tables.arrowfolders`
 any other file, or a folder of them         byte language modelling
 ==========================================  ===========================================================
 """

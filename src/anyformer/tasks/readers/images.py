@@ -16,6 +16,8 @@ from anyformer.images.files import mostly_images
 from anyformer.images.form import ImageForm, load_fitting, read_size
 from anyformer.registry import near
 from anyformer.spelling import option
+from anyformer.tables.arrowfolders import holds_images as pictured
+from anyformer.tables.arrowfolders import is_arrow_folder
 from anyformer.tables.files import read_table
 from anyformer.tables.numbercells import Convention
 from anyformer.tables.packed import suffix_of
@@ -31,12 +33,13 @@ from anyformer.tasks.imagesources import (
     holds_images,
     images_of_classes,
     names_images,
+    names_of,
     paths_of,
 )
 from anyformer.tasks.labels import has_target, targets_of
 from anyformer.tasks.readers import register_reader
 from anyformer.tasks.readers._base import Reader
-from anyformer.tasks.splits import splits_of
+from anyformer.tasks.splits import COLUMN, check_splits, splits_of
 
 LABELS = ("label", "target", "class", "y")
 
@@ -55,9 +58,9 @@ class Images(Reader):
 
     @classmethod
     def takes(cls, path: Path) -> bool:
-        """True for folders of images, tables that name images which are there, and ``.npz`` files with four axes."""
+        """True for folders of images, tables that hold or name images, and ``.npz`` files with four axes."""
         if path.is_dir():
-            return mostly_images(path)
+            return pictured(path) or (mostly_images(path) and not is_arrow_folder(path))
         return holds_images(path) if suffix_of(path) == ".npz" else names_images(path)
 
     @staticmethod
@@ -114,7 +117,7 @@ class Images(Reader):
         common["balanced"] = class_weights == "balanced"
         columns: dict[str, Any] = {"image": image, "group": group, "split": split}
         columns |= {"decimal": decimal, "thousands": thousands, "missing": missing}
-        if path.is_dir():
+        if path.is_dir() and not is_arrow_folder(path):
             _refuse(
                 path,
                 "a folder of images, whose classes are its subfolders",
@@ -130,7 +133,10 @@ class Images(Reader):
         marks = None
         if missing is not None:
             marks = frozenset([missing] if isinstance(missing, str) else map(str, missing))
-        table = read_table(path, Convention(decimal, thousands, marks))
+        check_splits(split, {}, path)
+        table = read_table(path, Convention(decimal, thousands, marks), splits=True, images=True)
+        if is_arrow_folder(path) and COLUMN in table.frame.columns:
+            split = COLUMN
         chosen = _Columns.of(table, target, image, group, split)
         return _open_table(table, chosen, kind, read_size(size), fit, common)
 
@@ -225,7 +231,7 @@ def _open_table(
         remarks.append(f"{empty} rows have no path in {columns.image!r} and are left out")
     table = replace(table, frame=table.frame[paths.notna()])
     table = replace(table, frame=table.frame[has_target(table, columns.targets, kind, remarks)])
-    names = [str(text) for text in table.keys(columns.image)]
+    names = names_of(table, columns.image)
     loaded = load_fitting(list(paths.loc[table.frame.index]), names, str(table.path), size=size, fit=fit)
     table = replace(table, frame=table.frame.iloc[loaded.places])
     y, classes = targets_of(table, columns.targets, kind, remarks)

@@ -10,7 +10,7 @@ import numpy as np
 from anyformer.errors import DataError
 from anyformer.spelling import option
 from anyformer.tables.packed import suffix_of
-from anyformer.tasks.arrays import Axes, features_of, labels_of_arrays, load_sequences
+from anyformer.tasks.arrays import Axes, axes_in, features_of, labels_of_arrays, load_sequences, mask_in
 from anyformer.tasks.base import Task
 from anyformer.tasks.choices import check_kind
 from anyformer.tasks.encoding import DataLayout
@@ -52,7 +52,7 @@ class Npz(Reader):
 
 
 def _open(path: Path, kind: str | None, axes: str | None, seed: int) -> LabelledTask:
-    """Return the task of an ``.npz`` file: ``x`` (N, T) or (N, T, F), ``y`` (N,) or (N, M).
+    """Return the task of an ``.npz`` file: ``x`` (N, T) or (N, T, F), ``y`` (N,) or (N, M), ``lengths`` (N,) or none.
 
     ``axes`` is "NTF", or "NFT" where the last axis of x is time; without it, x with a second axis shorter than
     its third is refused, as either may be time.
@@ -63,6 +63,9 @@ def _open(path: Path, kind: str | None, axes: str | None, seed: int) -> Labelled
         )
     remarks: list[str] = []
     x, y = load_sequences(path, ("x", "y"), remarks)
+    if axes is None:
+        axes = axes_in(path)
+    mask = mask_in(path, x, axes)
     if y.ndim not in (1, 2) or len(y) != len(x):
         raise DataError(f"{path}: y must be (N,) or (N, M) with N = {len(x)} as in x, got {y.shape}")
     order = _order(path, x, axes, remarks)
@@ -81,13 +84,13 @@ def _open(path: Path, kind: str | None, axes: str | None, seed: int) -> Labelled
             f"x holds whole numbers up to {x.max()}: taken for tokens (save it as float for quantities)"
         )
         return LabelledTask(
-            x.astype(np.int64), labels, vocab_size=int(x.max()) + 1, remarks=remarks, **shared
+            x.astype(np.int64), labels, mask=mask, vocab_size=int(x.max()) + 1, remarks=remarks, **shared
         )
     if x.ndim == 3 and x.dtype == np.uint8:
         remarks.append(
             "x is read as sequences; x[..., None] makes grey images of them, (N, height, width, 1)"
         )
-    return LabelledTask(features_of(x, order, remarks), labels, remarks=remarks, **shared)
+    return LabelledTask(features_of(x, order, remarks), labels, mask=mask, remarks=remarks, **shared)
 
 
 def _order(path: Path, x: np.ndarray, axes: str | None, remarks: list[str]) -> Axes:

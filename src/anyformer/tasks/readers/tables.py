@@ -9,7 +9,8 @@ from typing import Literal
 
 from anyformer.errors import DataError
 from anyformer.spelling import option
-from anyformer.tables.files import READ
+from anyformer.tables.arrowfolders import is_arrow_folder
+from anyformer.tables.files import READ, read_table
 from anyformer.tables.formats import REFUSED, refused
 from anyformer.tables.numbercells import Convention
 from anyformer.tables.packed import suffix_of
@@ -25,15 +26,15 @@ from anyformer.tasks.readers._base import Reader
 from anyformer.tasks.splits import COLUMN, check_splits, with_files
 from anyformer.tasks.table_encoding import TableEncoding
 
-KINDS = ("forecast", "classify", "regress", "next", "translate")
+KINDS = ("forecast", "classify", "regress", "labels", "next", "translate")
 
 
 @register_reader("tables")
 class Tables(Reader):
-    """Files of rows: CSV, TSV, Parquet and JSONL."""
+    """Rows: CSV, TSV, Parquet and JSONL files, and folders of Hugging Face's ``datasets``."""
 
     title = "tables"
-    files = ("valid", "test")
+    files = ("valid", "test", "tokenizer")
     rank = -1
     encodings = (TableEncoding, ForecastEncoding, EventEncoding, PairEncoding)
     sections = {
@@ -43,6 +44,7 @@ class Tables(Reader):
         ),
         "tables whose rows or groups are classified or regressed": (
             "text",
+            "tokenizer",
             "length",
             "split",
             "valid",
@@ -54,21 +56,22 @@ class Tables(Reader):
 
     @classmethod
     def takes(cls, path: Path) -> bool:
-        """True for files with the suffix of a table, those that are not read included."""
-        return path.is_file() and suffix_of(path) in {*READ, *REFUSED}
+        """True for files with the suffix of a table, those that are not read included; and folders of ``datasets``."""
+        return is_arrow_folder(path) or (path.is_file() and suffix_of(path) in {*READ, *REFUSED})
 
     @staticmethod
     def open(
         path: Path,
         target: str | Sequence[str] | None = None,
         *,
-        kind: Literal["forecast", "classify", "regress", "next", "translate"] | None = None,
+        kind: Literal["forecast", "classify", "regress", "labels", "next", "translate"] | None = None,
         date: str | Sequence[str] | None = None,
         date_format: str | None = None,
         dayfirst: bool | None = None,
         tz: str | None = None,
         group: str | Sequence[str] | None = None,
         text: str | None = None,
+        tokenizer: str | None = None,
         keep: str | Sequence[str] | None = None,
         category: str | Sequence[str] | None = None,
         drop: str | Sequence[str] | None = None,
@@ -95,8 +98,9 @@ class Tables(Reader):
         Args:
             path: the data.
             target: the column to predict, or several columns of numbers.
-            kind: ``"forecast"``, ``"classify"`` or ``"regress"``, chosen from the data where not given; ``"next"``: the
-                target of each group's next row; or ``"translate"``: the text of the target from that of another column.
+            kind: ``"forecast"``, ``"classify"`` or ``"regress"``, chosen from the data where not given; ``"labels"``:
+                any number of labels a row, in a column of lists or several columns of 0 and 1; ``"next"``: the target
+                of each group's next row; or ``"translate"``: the text of the target from that of another column.
             date: the column of dates, or the columns that make up a date; found where not given; ``"none"`` if there is
                 none.
             date_format: how dates are written, as for ``strftime`` (see :mod:`anyformer.dates.style`), or ``excel``,
@@ -106,6 +110,7 @@ class Tables(Reader):
                 that clocks skip or show twice is then neither a gap nor a repetition.
             group: the column, or columns, whose values identify series, or sequences in long format.
             text: the column of text; found where there are no columns of numbers.
+            tokenizer: a file tokenizer.json of Hugging Face, by whose tokens texts are read in place of bytes.
             keep: columns of numbers that are inputs although they look like row numbers or ids.
             category: columns to read as categories, such as codes written as numbers; texts that repeat are found.
             drop: columns to leave out.
@@ -116,7 +121,7 @@ class Tables(Reader):
             calendar: take the hour of the day, the day of the week and the day of the year for inputs, known ahead.
             reach_back: let the window before a forecast of a split lie in the split before, as is usual in published
                 comparisons; by default no value is in two splits.
-            length: bytes in a window of text, or the most bytes taken of each text, or rows of each group.
+            length: bytes, or tokens, in a window of text, or the most taken of each text, or rows of each group.
             class_weights: "balanced" weighs the loss of each class by the inverse of its frequency in training.
             holdout: the events that are asked in validation and test: ``"time"``, those after two moments, by default
                 where there are dates; or ``"last"``, the last two of each group.
@@ -137,7 +142,7 @@ class Tables(Reader):
         check_kind(kind, KINDS)
         if class_weights not in (None, "balanced"):
             raise ValueError(f"{option('class_weights')} must be 'balanced', got {class_weights!r}")
-        if suffix_of(path) in REFUSED:
+        if path.is_file() and suffix_of(path) in REFUSED:
             raise DataError(f"{path}: {suffix_of(path)} files are not read: {refused(path)}")
         marks = frozenset([""]) if kind == "translate" else None  # words such as null are texts
         if missing is not None:
@@ -145,18 +150,21 @@ class Tables(Reader):
         convention = Convention(decimal, thousands, marks)
         said = {
             "target": target, "kind": kind, "date": date, "date_format": date_format, "dayfirst": dayfirst, "tz": tz,
-            "group": group, "text": text, "keep": keep, "category": category, "drop": drop, "context": context,
+            "group": group, "text": text, "tokenizer": tokenizer,
+            "keep": keep, "category": category, "drop": drop, "context": context,
             "horizon": horizon, "length": length, "class_weights": class_weights, "holdout": holdout,
             "only_new": only_new or None,
             "known": known, "calendar": calendar, "reach_back": reach_back,
             "quantiles": [quantiles] if isinstance(quantiles, int | float) else quantiles,
         }  # fmt: skip
-        table = READ[suffix_of(path)](path, convention)
+        files: dict[Split, str | None] = {"valid": valid, "test": test}
+        check_splits(split, files, path)
+        table = read_table(path, convention, splits=True)
         if (edges := edges_of(path)) is not None:
             told = f"{edges.name} lies beside it: {option('edges', edges.name)} reads both as a graph"
             table = replace(table, remarks=[*table.remarks, told])
-        files: dict[Split, str | None] = {"valid": valid, "test": test}
-        check_splits(split, files, path)
         if test is not None:
-            table, split = with_files(replace(table, convention=convention), files), COLUMN
+            table = with_files(replace(table, convention=convention), files)
+        if test is not None or (is_arrow_folder(path) and COLUMN in table.frame.columns):
+            split = COLUMN
         return open_frame(table, {**said, "split": split, "convention": convention, "seed": seed})

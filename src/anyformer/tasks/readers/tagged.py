@@ -1,4 +1,4 @@
-"""Tagged tokens: files of columns as CoNLL has them, and JSONL of words with tags or texts with spans."""
+"""Tagged tokens: columns as CoNLL has them; JSONL, and folders of ``datasets``, with tags of words or with spans."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from pathlib import Path
 
 from anyformer.errors import DataError
 from anyformer.spelling import option
+from anyformer.tables.arrowfolders import check_one_split, example_row, is_arrow_folder
 from anyformer.tables.files import check_exists
 from anyformer.tables.packed import opened, suffix_of
-from anyformer.tasks.base import Split, Task, check_integer
+from anyformer.tasks.base import SPLITS, Split, Task, check_integer
 from anyformer.tasks.readers import register_reader
 from anyformer.tasks.readers._base import Reader
 from anyformer.tasks.splits import check_splits
@@ -39,7 +40,7 @@ class Tagged(Reader):
     def takes(cls, path: Path) -> bool:
         """True for files with a suffix of CoNLL's, and others whose first lines are of these forms."""
         if not path.is_file():
-            return False
+            return is_arrow_folder(path) and looks_tagged(example_row(path))
         suffix = suffix_of(path)
         if suffix in SUFFIXES:
             return True
@@ -75,7 +76,7 @@ class Tagged(Reader):
             raise ValueError(f"{option('target')} must name one column of tags, got {target!r}")
         files: dict[Split, str | None] = {"valid": valid, "test": test}
         check_splits(None, files, path)
-        read = _records if suffix_of(path) in (".jsonl", ".ndjson") else _columns
+        read = _records if is_arrow_folder(path) or suffix_of(path) in (".jsonl", ".ndjson") else _columns
         found, encoding = read(path, text, target)
         for split, file in files.items():
             if file is not None:
@@ -85,7 +86,7 @@ class Tagged(Reader):
             found.tags,
             name=path.stem,
             documents=found.documents,
-            split=found.split if test is not None else None,
+            split=found.split if test is not None or {*found.split} != {"train"} else None,
             encoding=encoding,
             length=LENGTH if length is None else length,
             seed=seed,
@@ -158,11 +159,12 @@ def _columns(
 def _records(
     path: Path, text: str | None, target: str | None, first: TagEncoding | None = None
 ) -> tuple[_Sentences, TagEncoding]:
-    """Read a JSONL file; those of other splits must have the fields of the ``first``."""
+    """Read a JSONL file or a folder; those of other splits must have the fields of the ``first``."""
     if first is None:
         held = read_records(path, text, target)
     else:
         assert first.form != "columns"
+        check_one_split(path)
         held = read_records(path, first.text, first.target, form=first.form)
     tags, words = held.tags(), held.form == "tokens"
     what, asked = ("words are", "tags") if words else ("text is", "spans")
@@ -171,7 +173,12 @@ def _records(
     encoding = TagEncoding(
         form=held.form, names=[], length=0, text=held.text, target=held.target, numbers=numbers
     )
-    return _Sentences(held.words, tags, None, [said, *held.remarks]), encoding
+    found = _Sentences(held.words, tags, None, [said, *held.remarks])
+    if held.splits is not None:
+        found.split = held.splits
+        counts = [f"{held.splits.count(split)} sentences {split}" for split in SPLITS]
+        found.remarks.append(f"the splits are as given: {', '.join(counts)}")
+    return found, encoding
 
 
 def _first_lines(path: Path) -> list[str]:

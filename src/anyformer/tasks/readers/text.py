@@ -20,6 +20,7 @@ from anyformer.tasks.readers import register_reader
 from anyformer.tasks.readers._base import Reader
 from anyformer.tasks.splits import COLUMN, WORDS
 from anyformer.tasks.text import ByteTask, Document
+from anyformer.tasks.token_text import language_model
 
 CLASS = "class"
 """The target of a folder of classes."""
@@ -30,6 +31,7 @@ class Text(Reader):
     """Files that no other reader takes, and folders."""
 
     title = "text"
+    files = ("tokenizer",)
     rank = -2
 
     @classmethod
@@ -43,6 +45,7 @@ class Text(Reader):
         *,
         kind: Literal["classify"] | None = None,
         length: int | None = None,
+        tokenizer: str | None = None,
         raw: bool = False,
         seed: int = 0,
     ) -> Task:
@@ -52,15 +55,19 @@ class Text(Reader):
             path: the data.
             kind: ``"classify"`` for a folder in which each subfolder is a class and each file a text of it; the classes
                 may lie in folders called train, valid and test.
-            length: bytes in a window, or the most bytes taken of each text.
+            length: bytes, or tokens, in a window, or the most of them taken of each text.
+            tokenizer: a file tokenizer.json of Hugging Face, by whose tokens texts are read in place of bytes.
             raw: read a file's bytes as they are, also if it is not UTF-8, has one long line, or is a table.
             seed: fixes the split and the order of training.
         """
         check_kind(kind, ("classify",))
-        return _open(path, length, raw, seed) if kind is None else _classes(path, length, raw, seed)
+        if tokenizer is not None and raw:
+            raise ValueError(f"{option('tokenizer')} does not apply to raw bytes, which need not be text")
+        read = _open if kind is None else _classes
+        return read(path, length, tokenizer, raw, seed)
 
 
-def _classes(path: Path, length: int | None, raw: bool, seed: int) -> Task:
+def _classes(path: Path, length: int | None, tokenizer: str | None, raw: bool, seed: int) -> Task:
     """Return the task of telling the subfolder of each file."""
     if raw:
         raise ValueError(f"{option('raw')} does not apply to a folder of classes, whose texts are UTF-8")
@@ -96,12 +103,13 @@ def _classes(path: Path, length: int | None, raw: bool, seed: int) -> Task:
             "kind": "classify",
             "split": COLUMN if parted else None,
             "length": length,
+            "tokenizer": tokenizer,
             "seed": seed,
         },
     )
 
 
-def _open(path: Path, length: int | None, raw: bool, seed: int) -> ByteTask:
+def _open(path: Path, length: int | None, tokenizer: str | None, raw: bool, seed: int) -> ByteTask:
     files = [path] if path.is_file() else text_files(path)
     documents = []
     if path.is_dir() and not raw:
@@ -127,10 +135,11 @@ def _open(path: Path, length: int | None, raw: bool, seed: int) -> ByteTask:
         remarks.append(
             f"each file is in one of {len(folders)} subfolders; {option('kind', 'classify')} takes them for classes"
         )
-    return ByteTask(
+    return language_model(
         documents,
+        tokenizer,
         name=path.stem or str(path),
-        title=f"Predict the next byte of {path.name or path}.",
+        what=str(path.name or path),
         length=length,
         seed=seed,
         remarks=remarks,

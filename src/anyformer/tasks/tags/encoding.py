@@ -14,6 +14,7 @@ from torch import Tensor
 
 from anyformer.errors import DataError
 from anyformer.metrics import spans_of
+from anyformer.tables.arrowfolders import check_one_split
 from anyformer.tables.files import READ
 from anyformer.tables.packed import is_packed, suffix_of
 from anyformer.tables.writing import write_table
@@ -84,6 +85,7 @@ class TagEncoding(Encoding):
             words = file.column(self._word(file))
             source: ColumnFile | TaggedRecords = file
         else:
+            check_one_split(path)
             source = read_records(path, self.text, self.target, form=self.form)
             words = source.words
         pieces = Pieces.of(words, self.length)

@@ -1,4 +1,4 @@
-"""JSONL of tagged texts: words with a tag each, or a text with spans."""
+"""Records of tagged texts, of JSONL or a folder of ``datasets``: words with a tag each, or a text with spans."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from anyformer.errors import DataError
 from anyformer.metrics import Span
 from anyformer.registry import near
 from anyformer.spelling import option
+from anyformer.tables.arrowfolders import SPLIT, is_arrow_folder, read_rows
 from anyformer.tables.delimited import decode
 from anyformer.tables.packed import content
 
@@ -21,21 +22,23 @@ _WORDS, _TAGS = ("tokens", "words"), ("tags", "ner_tags", "pos_tags", "chunk_tag
 _TEXTS, _SPANS = ("text", "sentence"), ("spans", "entities", "label", "labels")
 _WORD = re.compile(r"\w+|[^\w\s]")
 _TYPES = ("label", "type", "tag")
+_PLAIN = (str, int, float, bool, list, dict, type(None))
 
 
 @dataclass
 class TaggedRecords:
-    """Records of a JSONL file with their words.
+    """Records of a file or folder with their words.
 
     Attributes:
         path: the file.
         form: words with tags, or a text with spans.
         text, target: the fields of these.
         records: all of the file, in order.
-        lines: of the records, from 1.
+        lines: of the records, or their rows, from 1.
         words: of each record.
         places: for spans, start and end of each word in its text.
         remarks: about the file.
+        splits: the split of each record, in a folder that has several.
     """
 
     path: Path
@@ -47,6 +50,12 @@ class TaggedRecords:
     words: list[list[str]] = field(default_factory=list)
     places: list[list[tuple[int, int]]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    splits: list[str] | None = None
+
+    @property
+    def unit(self) -> str:
+        """The word for the place of a record in messages."""
+        return "row" if is_arrow_folder(self.path) else "line"
 
     def tags(self) -> list[list[str]]:
         """Return the tags of each record; ``DataError`` if one has none, or others than words."""
@@ -58,7 +67,7 @@ class TaggedRecords:
             if not isinstance(tags, list) or not _is_tags(tags) or len(tags) != len(words):
                 got = f"{len(tags)} tags" if isinstance(tags, list) else repr(tags)
                 raise DataError(
-                    f"{self.path}: line {number}: {self.target!r} must be a list of tags, one for each of the "
+                    f"{self.path}: {self.unit} {number}: {self.target!r} must be a list of tags, one for each of the "
                     f"{len(words)} words in {self.text!r}, got {got[:60]}"
                 )
             found.append([str(tag) for tag in tags])
@@ -93,8 +102,8 @@ class TaggedRecords:
         for one in read:
             if one is None or not 0 <= one[0] < one[1] <= len(text):
                 raise DataError(
-                    f"{self.path}: line {number}: {self.target!r} must be a list of spans with start, end and label "
-                    f"inside the {len(text)} characters of {self.text!r}, got {str(given)[:80]}"
+                    f"{self.path}: {self.unit} {number}: {self.target!r} must be a list of spans with start, end and "
+                    f"label inside the {len(text)} characters of {self.text!r}, got {str(given)[:80]}"
                 )
         yield from sorted(one for one in read if one is not None)
 
@@ -114,7 +123,7 @@ def looks_tagged(record: object) -> bool:
 def read_records(
     path: Path, text: str | None, target: str | None, *, form: Form | None = None
 ) -> TaggedRecords:
-    """Read the records of a JSONL file; the fields are found where they are not given.
+    """Read the records of a JSONL file or a folder of ``datasets``; the fields are found where they are not given.
 
     Args:
         path: the file.
@@ -124,6 +133,41 @@ def read_records(
     Raises:
         DataError: a line is no such record.
     """
+    records, lines, splits, remarks = _rows(path) if is_arrow_folder(path) else _lines(path)
+    if form is None:
+        form, text, target = _fields_of(records[0], text, target) or _no_fields(
+            path, records[0], text, target
+        )
+    assert text is not None and target is not None
+    held = TaggedRecords(path, form, text, target, records, lines, remarks=remarks, splits=splits)
+    for number, record in zip(lines, records):
+        value = record.get(text)
+        if form == "spans" and isinstance(value, str):
+            held.places.append([match.span() for match in _WORD.finditer(value)])
+            held.words.append([value[start:end] for start, end in held.places[-1]])
+        elif form == "tokens" and isinstance(value, list) and _is_words(value):
+            held.words.append(value)
+        else:
+            what = "a text" if form == "spans" else "a list of words"
+            raise DataError(f"{path}: {held.unit} {number}: {text!r} must be {what}, got {str(value)[:40]!r}")
+    return held
+
+
+_Read = tuple[list[dict[str, Any]], list[int], list[str] | None, list[str]]
+"""Records, their lines or rows, their splits if there are several, and remarks."""
+
+
+def _rows(path: Path) -> _Read:
+    rows = read_rows(path)
+    frame = rows.columns.drop(columns=[SPLIT, *rows.images], errors="ignore")
+    splits = rows.columns[SPLIT].tolist() if SPLIT in rows.columns else None
+    others = [name for name in frame if not all(isinstance(one, _PLAIN) for one in frame[name])]
+    told = [f"left out: {', '.join(map(repr, others))}, which JSON does not hold"] if others else []
+    records = frame.drop(columns=others).astype(object).to_dict("records")
+    return records, list(range(1, len(frame) + 1)), splits, [*rows.remarks, *told]
+
+
+def _lines(path: Path) -> _Read:
     records, lines = list[dict[str, Any]](), list[int]()
     for number, line in enumerate(decode(path, content(path)).split("\n"), 1):
         if not line.strip():
@@ -138,23 +182,7 @@ def read_records(
         lines.append(number)
     if not records:
         raise DataError(f"{path} is empty")
-    if form is None:
-        form, text, target = _fields_of(records[0], text, target) or _no_fields(
-            path, records[0], text, target
-        )
-    assert text is not None and target is not None
-    held = TaggedRecords(path, form, text, target, records, lines)
-    for number, record in zip(lines, records):
-        value = record.get(text)
-        if form == "spans" and isinstance(value, str):
-            held.places.append([match.span() for match in _WORD.finditer(value)])
-            held.words.append([value[start:end] for start, end in held.places[-1]])
-        elif form == "tokens" and isinstance(value, list) and _is_words(value):
-            held.words.append(value)
-        else:
-            what = "a text" if form == "spans" else "a list of words"
-            raise DataError(f"{path}: line {number}: {text!r} must be {what}, got {str(value)[:40]!r}")
-    return held
+    return records, lines, None, []
 
 
 def _fields_of(record: dict[str, Any], text: str | None, target: str | None) -> tuple[Form, str, str] | None:
