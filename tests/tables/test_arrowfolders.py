@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 
 from anyformer.cli import app
 from anyformer.errors import DataError
-from anyformer.tables.arrowfolders import SPLIT, is_arrow_folder, read_arrow_folder, read_rows
+from anyformer.tables.arrowfolders import is_arrow_folder, read_arrow_folder, read_rows
+from anyformer.tables.columns import SPLIT
 from anyformer.tables.numbercells import Convention
 from anyformer.tasks import Task, open_data
 from anyformer.train import Fit, load_bundle
@@ -109,6 +110,23 @@ def test_its_splits_and_class_names_are_the_users(tmp_path: Path) -> None:
     for name, value in kinds.items():
         with pytest.raises(ValueError, match=f"{name} does not apply to .* which has splits of its own"):
             open_data(folder, "side", **{name: value})
+
+
+def test_messages_name_the_columns_of_the_user(tmp_path: Path) -> None:
+    folder = split_folder(tmp_path, {"train": 60, "test": 20})
+    for target, message in (("sidee", "has no column 'sidee'.*'side'"), ("text", "a class must repeat")):
+        with pytest.raises(DataError, match=message) as raised:
+            open_data(folder, target)
+        assert SPLIT not in str(raised.value)
+
+
+def test_labels_of_several_classes(tmp_path: Path) -> None:
+    sets = {"_type": "List", "feature": SIDE}
+    for name in ("train", "test"):
+        data = {"text": sides(40, len(name))["text"], "labels": [[], [0], [1], [0, 1]] * 10}
+        save(tmp_path / name, data, {"text": TEXT, "labels": sets})
+    task = open_data(save_splits(tmp_path, ["train", "test"]))
+    assert task.labels == ["left", "right"] and sizes(task) == [34, 6, 40]
 
 
 def test_a_test_without_labels_is_left_out(tmp_path: Path) -> None:

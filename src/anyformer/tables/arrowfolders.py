@@ -16,11 +16,10 @@ import pandas as pd
 import pyarrow as pa
 
 from anyformer.errors import DataError
+from anyformer.tables.columns import SPLIT
 from anyformer.tables.numbercells import Convention
 from anyformer.tables.reading import Table, from_objects
 
-SPLIT = "(split)"
-"""The column that tells the splits of one table apart."""
 SPLIT_NAMES = {
     "train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid",
     "test": "test", "testing": "test",

@@ -11,6 +11,8 @@ from anyformer.errors import DataError
 from anyformer.registry import near
 from anyformer.spelling import option
 
+SPLIT = "(split)"
+"""The column that tells the splits of one table apart, where the file does not have it."""
 _SHOWN = 20
 
 
@@ -20,7 +22,7 @@ def check_column(path: Path, frame: pd.DataFrame, name: str, argument: str = "",
     ``argument`` is the option that names the column; ``needs`` says where it is named otherwise.
     """
     if name not in frame.columns:
-        columns = [str(column) for column in frame.columns]
+        columns = [str(column) for column in frame.columns if column != SPLIT]
         more = f" and {len(columns) - _SHOWN} more" if len(columns) > _SHOWN else ""
         known = near(name, columns) or f"; its columns are {', '.join(map(repr, columns[:_SHOWN]))}{more}"
         raise DataError(f"{needs or option(argument)}: {path} has no column {name!r}{known}")

@@ -9,7 +9,7 @@ import pandas as pd
 
 from anyformer.errors import DataError
 from anyformer.spelling import option
-from anyformer.tables.columns import holds_lists, is_text
+from anyformer.tables.columns import SPLIT, holds_lists, is_text
 from anyformer.tables.reading import Table
 
 
@@ -101,7 +101,11 @@ def targets_of(
 
 def _written_instead(table: Table, name: str) -> str:
     """Return how to ask for the texts of a column, if others could be their sources."""
-    others = [str(other) for other in table.frame.columns if other != name and is_text(table.frame[other])]
+    others = [
+        str(other)
+        for other in table.frame.columns
+        if other not in (name, SPLIT) and is_text(table.frame[other])
+    ]
     if not others:
         return ""
     text = option("text", others[0]) if len(others) == 1 else option("text", "NAME")

@@ -20,7 +20,8 @@ from scipy.sparse.csgraph import connected_components
 
 from anyformer.errors import DataError
 from anyformer.spelling import option
-from anyformer.tables.arrowfolders import SPLIT, SPLIT_NAMES, has_splits, is_arrow_folder
+from anyformer.tables.arrowfolders import SPLIT_NAMES, has_splits, is_arrow_folder
+from anyformer.tables.columns import SPLIT
 from anyformer.tables.files import check_exists, read_table
 from anyformer.tables.reading import Table, stacked
 from anyformer.tasks.base import SPLITS, Split

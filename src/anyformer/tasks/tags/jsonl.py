@@ -13,7 +13,8 @@ from anyformer.errors import DataError
 from anyformer.metrics import Span
 from anyformer.registry import near
 from anyformer.spelling import option
-from anyformer.tables.arrowfolders import SPLIT, is_arrow_folder, read_rows
+from anyformer.tables.arrowfolders import is_arrow_folder, read_rows
+from anyformer.tables.columns import SPLIT
 from anyformer.tables.delimited import decode
 from anyformer.tables.packed import content
 
