@@ -22,6 +22,7 @@ from anyformer.compare.results import CandidateResult, Contrast, Machine
 from anyformer.compare.verdict.confidence_intervals import ScoredEntry
 from anyformer.compare.verdict.significance import contrasts
 from anyformer.models import ModelSpec, load_spec
+from anyformer.models.flat import to_flat
 
 Verdict = Literal["reproduced", "reversed", "too close", "underpowered", "uninformative"]
 ANSWERS: tuple[Verdict, ...] = ("reproduced", "reversed", "too close")
@@ -110,7 +111,7 @@ class Study:
         """Hash of every field; a record with another hash is stale."""
         said = {name: getattr(self, name) for name in self.__dataclass_fields__}
         specs = self.specs().items()
-        said["arms"] = [[name, spec.model_dump(mode="json", exclude_defaults=True)] for name, spec in specs]
+        said["arms"] = [[name, to_flat(spec)] for name, spec in specs]
         said["options"] = dict(self.options)
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 

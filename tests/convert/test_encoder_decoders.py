@@ -65,7 +65,7 @@ def test_a_config_without_sizes_is_refused(kind: str) -> None:
 
 def test_windows_of_led_differ_by_layer() -> None:
     spec = ENCODER_DECODERS["led"].spec({"model_type": "led", **CONFIGS["led"]})
-    assert [part["options"]["window"] for part in spec["encoder"]] == [3, 5]
+    assert [part["options"]["window"] for part in spec["encoder"]["layers"]] == [3, 5]
 
 
 def test_variants_of_t5_have_one_name() -> None:

@@ -13,7 +13,10 @@ from anyformer.models import create_model
     [
         ("[attention]", "model must have norm=layer_norm, got 'rms_norm'"),
         ("[attention] norm=layer_norm residual=post", "residual=pre or ladder, got 'post'"),
-        ("[attention] norm=layer_norm embed_norm=true", "embed_norm=False, got True"),
+        (
+            "[attention] norm=layer_norm embed=default(normed=true)",
+            "model must have no norm on its embedded input, got embed=default",
+        ),
         ("[attention] norm=layer_norm positions=sinusoidal", "moved to mean zero, got 'sinusoidal'"),
         (
             "[retention] norm=layer_norm",

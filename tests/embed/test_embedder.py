@@ -21,7 +21,7 @@ def image(height: int, width: int, channels: int = 3) -> StreamFacts:
 @pytest.mark.parametrize("shape", ["sequence", "set", "record"])
 def test_formula(shape: str) -> None:
     facts = StreamFacts.model_validate({"shape": shape, "fields": FIELDS})
-    embed = create_embedder(None, facts, 8).double()
+    embed = create_embedder("default", facts, 8).double()
     values = facts.example(3, 7)
     values = {name: v.double() if v.is_floating_point() else v for name, v in values.items()}
     numbers, table, one = embed.fields
@@ -36,7 +36,7 @@ def test_formula(shape: str) -> None:
 
 def test_fields_begin_with_the_same_weight() -> None:
     torch.manual_seed(0)
-    embed = create_embedder(None, StreamFacts(shape="record", fields=[*FIELDS[1:]]), 512)
+    embed = create_embedder("default", StreamFacts(shape="record", fields=[*FIELDS[1:]]), 512)
     x = embed({"a.c": torch.randint(5, (4096,)), "a": torch.randn(4096, 1)})
     category, number = x.square().mean((0, 2)).tolist()
     assert 0.5 < category / number < 2
@@ -128,7 +128,12 @@ class TestGrids:
             ("embed=convolutions(size=6)", "size of convolutions must be a power of two from 2 on, got 6"),
             ("embed=patch", "unknown embedder 'patch'; did you mean 'patches'"),
             ("embed=patches(side=2)", "embedder 'patches' has no option 'side'"),
-            ("embed=patches([attention])", "embed: expected an embedder with options only"),
+            ("embed=patches(name=a)", "embedder 'patches' has no option 'name'"),
+            ("embed=patches(dim=2)", "embedder 'patches' has no option 'dim'"),
+            (
+                "embed=patches([attention])",
+                "embed: expected patches with options only, got patches\\(\\[attention",
+            ),
             ("embed=field_sum", "embed: field_sum embeds a sequence or a set, and the inputs are a grid"),
         ],
     )

@@ -20,7 +20,9 @@ SPECS = ["retnet dim=16 depth=1", "encoder_decoder dim=16 depth=1"]
 
 def build(spec: str) -> SequenceModel:
     torch.manual_seed(3)
-    model = create_model(spec, vocab_size=VOCABULARY, source={"vocab_size": VOCABULARY}, tie_embeddings=False)
+    model = create_model(
+        spec, vocab_size=VOCABULARY, source={"vocab_size": VOCABULARY}, head="linear(tied=false)"
+    )
     with torch.no_grad():
         for p in model.parameters():
             p.add_(0.3 * torch.randn_like(p))  # so that continuations are not nearly as likely as each other

@@ -49,8 +49,9 @@ def test_wrong_heads(file: Path) -> None:
     for head, said in {
         "crff": "unknown head 'crff'; did you mean 'crf'",
         "linear(wide=3)": "head 'linear' has no option 'wide'",
+        "linear(dim=3)": "head 'linear' has no option 'dim'",
         f"{file}:NoHead": "must be a subclass of anyformer.heads.Head",
-        "crf([mamba])": "head: takes options only, such as crf",
+        "crf([mamba])": r"head: expected crf with options only, got crf\(\[mamba\]\)",
     }.items():
         with pytest.raises(ValueError, match=said):
             create_model(f"mamba dim=8 head={head}", vocab_size=5)

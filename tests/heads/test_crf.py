@@ -28,7 +28,7 @@ OBJECTIVE = NextToken(C)
 def random_crf(seed: int = 0) -> tuple[CRF, Tensor, Tensor]:
     """A head with weights drawn at random, outputs ``(4, T, C)`` and targets for ``ASKED``."""
     torch.manual_seed(seed)
-    head = create_head("crf", 4, C, bias=True).double()
+    head = create_head("crf", 4, C).double()
     assert isinstance(head, CRF)
     for weight in (head.transitions, head.start, head.end):
         torch.nn.init.normal_(weight, std=1.5)
@@ -129,7 +129,7 @@ class TestAnswer:
         assert differ > 0, "somewhere the best path must not be the likeliest class"
 
     def test_ties_do_not_hide_the_path(self) -> None:
-        head = create_head("crf", 4, C, bias=True)
+        head = create_head("crf", 4, C)
         assert isinstance(head, CRF)
         outputs = torch.zeros(2, 4, C)
         assert torch.equal(head.answer(outputs).argmax(-1), head.decode(outputs))
@@ -224,6 +224,4 @@ class TestRefusals:
         with pytest.raises(ValueError, match="head 'crf' answers after the last element"):
             EncoderDecoder(load_spec("encoder_decoder head=crf dim=16").model_dump(), vocab_size=9)
         with pytest.raises(ValueError, match="outputs must have shape"):
-            create_head("crf", 4, C, bias=True).loss(
-                torch.zeros(2, 4, C), torch.zeros(2, 5).long(), OBJECTIVE
-            )
+            create_head("crf", 4, C).loss(torch.zeros(2, 4, C), torch.zeros(2, 5).long(), OBJECTIVE)

@@ -15,14 +15,14 @@ def test_has_the_keys_draws_and_numbers_of_a_linear_layer() -> None:
     torch.manual_seed(3)
     plain = Linear(6, 5)
     torch.manual_seed(3)
-    head = create_head("linear", 6, 5, bias=True)
+    head = create_head("linear", 6, 5)
     assert isinstance(head, LinearHead) and list(head.state_dict()) == ["weight", "bias"]
     h = torch.randn(2, 4, 6)
     assert torch.equal(head(h), plain(h)) and head.answer(h) is h
 
 
 def test_loss_is_the_objectives() -> None:
-    head, objective = create_head("linear", 6, 5, bias=False), NextToken(5)
+    head, objective = create_head("linear", 6, 5, options={"bias": False}), NextToken(5)
     outputs, targets = torch.randn(2, 4, 5), torch.randint(5, (2, 4))
     assert torch.equal(head.loss(outputs, targets, objective), objective.loss(outputs, targets))
     for one, other in zip(

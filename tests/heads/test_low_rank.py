@@ -10,7 +10,7 @@ from anyformer.models import create_model
 
 
 def test_is_a_product_of_two_matrices() -> None:
-    head = create_head("low_rank", 6, 50, bias=True, options={"rank": 3}).double()
+    head = create_head("low_rank", 6, 50, options={"rank": 3}).double()
     h = torch.randn(2, 4, 6).double()
     weight = head.up.weight @ head.down.weight
     torch.testing.assert_close(head(h), h @ weight.T + head.up.bias)
@@ -19,9 +19,7 @@ def test_is_a_product_of_two_matrices() -> None:
 
 def test_its_table_does_not_grow_with_the_model() -> None:
     sizes = [
-        create_model(
-            "mamba", head="low_rank(rank=4)", dim=dim, vocab_size=100, tie_embeddings=False
-        ).head.up.weight.shape
+        create_model("mamba", head="low_rank(rank=4)", dim=dim, vocab_size=100).head.up.weight.shape
         for dim in (8, 16)
     ]
     assert sizes == [(100, 4), (100, 4)]
@@ -29,4 +27,4 @@ def test_its_table_does_not_grow_with_the_model() -> None:
 
 def test_wrong_ranks() -> None:
     with pytest.raises(ValueError, match="rank must be at least 1, got 0"):
-        create_head("low_rank", 6, 5, bias=True, options={"rank": 0})
+        create_head("low_rank", 6, 5, options={"rank": 0})

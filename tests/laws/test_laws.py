@@ -37,7 +37,7 @@ def broken(case: Case, laws: Iterable[str] = LAWS) -> list[str]:
 def structure(name: str) -> tuple[object, ...]:
     """Return how the parts of a model stand together: residual, wrappers, an encoder, a prefix, shared layers."""
     spec = load_spec(name)
-    parts = list(all_parts([*spec.layers, *spec.encoder]))
+    parts = list(all_parts([*spec.layers, *(spec.encoder.layers if spec.encoder else [])]))
     wrappers, shared = {part.name for part in parts if part.inner}, any(part.tag for part in parts)
     return spec.residual, spec.pattern, frozenset(wrappers), bool(spec.encoder), spec.prefix > 0, shared
 

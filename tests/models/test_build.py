@@ -30,7 +30,7 @@ def test_a_prefix_is_as_if_it_stood_in_the_text() -> None:
 
 def test_cross_attention_and_positions_of_the_encoder_are_the_specs() -> None:
     spec = load_spec(
-        "encoder_decoder cross=cross_attention(num_heads=2, bias=true) encoder_positions=learned(max_length=5)"
+        "encoder_decoder encoder=(cross=cross_attention(num_heads=2, bias=true), positions=learned(max_length=5))"
     )
     assert load_spec(str(spec)) == spec
     model = EncoderDecoder(spec.model_dump(), vocab_size=9)

@@ -66,10 +66,10 @@ def test_tags_share_weights_and_not_states(tmp_path: Path) -> None:
 
 
 def test_tied_embeddings() -> None:
-    tied = build("transformer dim=16 tie_embeddings=true")
+    tied = build("transformer dim=16 head=linear(tied=true)")
     assert tied.head.weight is tied.embed.weight
-    with pytest.raises(ValueError, match="tie_embeddings needs as many outputs as tokens"):
-        build("transformer dim=16 tie_embeddings=true", num_outputs=3)
+    with pytest.raises(ValueError, match="tied needs as many outputs as tokens"):
+        build("transformer dim=16 head=linear(tied=true)", num_outputs=3)
 
 
 def test_cross_layer_sharing_keeps_one_cache() -> None:
@@ -141,10 +141,10 @@ def test_wrong_models() -> None:
 
 def test_encoder_decoder_ties_and_scales_its_embeddings() -> None:
     spec = load_spec("encoder_decoder dim=16 depth=1")
-    assert spec.tie_embeddings and spec.scale_embeddings
+    assert str(spec).endswith("embed=default(scaled=true) head=linear(tied=true)")
     model = EncoderDecoder(spec.model_dump(), vocab_size=11).eval()
     assert model.head.weight is model.target_embed.weight
-    bare = EncoderDecoder({**spec.model_dump(), "scale_embeddings": False}, vocab_size=11).eval()
+    bare = EncoderDecoder(load_spec(spec, embed="default(scaled=false)").model_dump(), vocab_size=11).eval()
     bare.load_state_dict(model.state_dict())
     with torch.no_grad():
         bare.target_embed.weight.mul_(4.0)
@@ -154,7 +154,7 @@ def test_encoder_decoder_ties_and_scales_its_embeddings() -> None:
 
 def test_scaled_embeddings_of_a_decoder() -> None:
     model, bare = (
-        create_model("[attention] dim=16", vocab_size=5, scale_embeddings=s) for s in (True, False)
+        create_model("[attention] dim=16", vocab_size=5, embed=f"default(scaled={s})") for s in (True, False)
     )
     bare.load_state_dict(model.state_dict())
     with torch.no_grad():

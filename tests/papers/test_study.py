@@ -101,6 +101,16 @@ def test_refused() -> None:
         study("attention").specs()
 
 
+def test_hashes_are_those_of_the_flat_form() -> None:
+    fields = "embed=default(normed=true, scaled=true) head=linear(tied=true, bias=true)"
+    encoder = "encoder=([attention], positions=learned, cross=cross_attention(num_heads=2))"
+    flat = "embed_norm=true scale_embeddings=true tie_embeddings=true head_bias=true"
+    flat += " encoder=[attention] encoder_positions=learned cross=cross_attention(num_heads=2)"
+    for said in (f"{encoder} {fields}", flat):
+        arms = {"post": f"[attention]*2 {said} residual=post", "pre": f"[attention]*2 {said}"}
+        assert Study("recall", arms, 0.1).hash == "2c300d12ed2003df"
+
+
 def test_an_edited_study_makes_its_records_stale(tmp_path: Path) -> None:
     given = study("attention", "pooling")
     machine = Machine(

@@ -57,4 +57,4 @@ def test_patterns_are_kept_in_specs_of_one_line() -> None:
 
 def test_a_head_with_a_bias() -> None:
     assert create_model("[attention] dim=8", vocab_size=5).head.bias is None
-    assert create_model("[attention] dim=8 head_bias=true", vocab_size=5).head.bias is not None
+    assert create_model("[attention] dim=8 head=linear(bias=true)", vocab_size=5).head.bias is not None

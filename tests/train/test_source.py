@@ -63,7 +63,7 @@ def test_what_cannot_read_the_source_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="takes at most 12 tokens, task 'reversal' has 16"):
         model_for(task, "transformer positions=learned(max_length=12)")
     with pytest.raises(ValueError, match="takes at most 7 tokens, task 'reversal' has 8"):
-        model_for(task, "encoder_decoder encoder_positions=learned(max_length=7)")
+        model_for(task, "encoder_decoder encoder=(positions=learned(max_length=7))")
     with pytest.raises(ValueError, match="an output a token must not depend on later tokens"):
         model_for(task, "encoder_decoder causal=False")
     model = model_for(task, "mamba dim=8")

@@ -92,7 +92,7 @@ class Architecture:
         return {
             **fields,
             "layers": [part] * depth,
-            "tie_embeddings": config.get("tie_word_embeddings", self.tied),
+            "head": {"options": {"tied": config.get("tie_word_embeddings", self.tied)}},
         }
 
     def sources(self, config: Config) -> dict[str, Source]:

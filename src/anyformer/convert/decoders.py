@@ -234,7 +234,7 @@ def _rwkv_fields(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
         },
         "norm": "layer_norm",
         "positions": "none",
-        "embed_norm": True,
+        "embed": "default(normed=true)",
     }
 
 

@@ -120,9 +120,8 @@ def _bart_fields(config: Config, encoder: list[dict[str, Any]], bias: bool) -> d
     layer = {"name": "attention", "options": {**heads, "channel": channels[1]}}
     return {
         "dim": need(config, "d_model"),
-        "encoder": encoder,
+        "encoder": {"layers": encoder, "cross": {"name": "cross_attention", "options": heads}},
         "layers": [layer] * need(config, "decoder_layers"),
-        "cross": {"name": "cross_attention", "options": heads},
         "norm": "layer_norm",
     }
 
@@ -161,13 +160,14 @@ def _led_fields(config: Config) -> dict[str, Any]:
         {"name": "learned", "options": {"max_length": need(config, f"max_{side}_position_embeddings")}}
         for side in ("encoder", "decoder")
     ]
+    fields = _bart_fields(config, encoder, bias=True)
     return {
-        **_bart_fields(config, encoder, bias=True),
-        "encoder_positions": learned[0],
+        **fields,
+        "encoder": {**fields["encoder"], "positions": learned[0]},
         "positions": learned[1],
         "residual": "post",
-        "embed_norm": True,
-        "head_bias": True,
+        "embed": "default(normed=true)",
+        "head": "linear(bias=true)",
     }
 
 
@@ -294,9 +294,11 @@ def _longt5_fields(config: Config) -> dict[str, Any]:
         }
     return {
         "dim": need(config, "d_model"),
-        "encoder": [part] * need(config, "num_layers"),
+        "encoder": {
+            "layers": [part] * need(config, "num_layers"),
+            "cross": {"name": "cross_attention", "options": heads},
+        },
         "layers": [{"name": "attention", "options": heads}] * need(config, "num_decoder_layers"),
-        "cross": {"name": "cross_attention", "options": heads},
         "channel": channel,
         "norm": "rms_norm",
         "norm_eps": config.get("layer_norm_epsilon", 1e-6),

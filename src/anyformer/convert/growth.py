@@ -10,7 +10,7 @@ from anyformer.layers.pattention import Pattention
 from anyformer.mixers.linear.rwkv7 import Rwkv7
 from anyformer.mixers.softmax.tokenformer import TokenFormerAttention
 from anyformer.models import SequenceModel
-from anyformer.models.spec import PartSpec
+from anyformer.models.line import PartSpec
 
 
 @torch.no_grad()

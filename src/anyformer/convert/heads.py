@@ -8,7 +8,7 @@ import torch
 
 from anyformer.mixers.softmax.attention import Attention
 from anyformer.models import SequenceModel
-from anyformer.models.spec import PartSpec
+from anyformer.models.line import PartSpec
 
 FAMILY = ("attention", "key_driven_attention")
 

@@ -171,9 +171,9 @@ def _fill(
         module, _, leaf = name.rpartition(".")
         held = torch.empty_like(ours, dtype=dtype, memory_format=torch.contiguous_format).copy_(ours)
         setattr(model.get_submodule(module), leaf, nn.Parameter(held))
-    if model.spec.tie_embeddings:
-        assert isinstance(model, SequenceModel) and isinstance(model.embed, nn.Embedding)
-        model.head.weight = model.embed.weight
+    if model.head.options.tied:
+        assert isinstance(model.embed, nn.Embedding)
+        model.head.tie(model.embed)
 
 
 def _listed(names: list[str]) -> str:

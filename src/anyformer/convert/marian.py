@@ -74,18 +74,19 @@ def _fields(config: Mapping[str, Any]) -> dict[str, Any]:
 
     return {
         "layers": layers("decoder"),
-        "encoder": layers("encoder"),
-        "dim": need(config, "d_model"),
-        "cross": {
-            "name": "cross_attention",
-            "options": {"num_heads": need(config, "decoder_attention_heads"), "bias": True},
+        "encoder": {
+            "layers": layers("encoder"),
+            "cross": {
+                "name": "cross_attention",
+                "options": {"num_heads": need(config, "decoder_attention_heads"), "bias": True},
+            },
         },
+        "dim": need(config, "d_model"),
         "positions": "sinusoidal",
         "norm": "layer_norm",
         "residual": "post",
-        "tie_embeddings": True,
-        "scale_embeddings": bool(config.get("scale_embedding")),
-        "head_bias": True,
+        "embed": {"options": {"scaled": bool(config.get("scale_embedding"))}},
+        "head": "linear(tied=true, bias=true)",
     }
 
 

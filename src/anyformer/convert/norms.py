@@ -14,7 +14,8 @@ from anyformer.layers.norms.prep_bn import PRepBN
 from anyformer.mixers.linear.simplified_attention import SimplifiedAttention
 from anyformer.mixers.softmax.attention import Attention
 from anyformer.models import SequenceModel
-from anyformer.models.spec import ModelSpec, PartSpec
+from anyformer.models.line import PartSpec
+from anyformer.models.spec import ModelSpec
 from anyformer.positions import position_info
 from anyformer.stack import Stack
 
@@ -48,9 +49,8 @@ def pre_rms_norm(model: SequenceModel, *, compact: bool = False) -> SequenceMode
     spec = model.spec
     _check(model)
     D = spec.dim - compact
-    fields = spec.model_dump()
-    fields |= {"dim": D, "norm": "crms_norm" if compact else "rms_norm", "head_bias": True}
-    fields["tie_embeddings"] = False
+    fields = spec.model_dump() | {"dim": D, "norm": "crms_norm" if compact else "rms_norm"}
+    fields["head"] = _with_own_matrix(spec.head)
     fields["layers"] = [_explicit(part, spec).model_dump() for part in spec.layers]
     fields["channel"] = None if spec.channel is None else _explicit(spec.channel, spec).model_dump()
     new = SequenceModel(fields, model.vocab_size, model.num_features, model.num_outputs, model.pool)
@@ -76,8 +76,7 @@ def fold_norms(model: SequenceModel) -> SequenceModel:
         ValueError: for other norms, residuals or parts, or if a norm's share of LayerNorm is not 0 yet.
     """
     spec, stack = model.spec, model.body.stack
-    wanted = {"norm": ("prep_bn",), "residual": ("pre", "ladder"), "embed_norm": (False,)}
-    _check_fields(spec, wanted)
+    _check_fields(spec, {"norm": ("prep_bn",), "residual": ("pre", "ladder")})
     assert isinstance(stack, Stack)
     for mixer in stack.mixers:
         _maps(mixer)
@@ -88,7 +87,8 @@ def fold_norms(model: SequenceModel) -> SequenceModel:
             raise ValueError(
                 f"model must have norms whose share is 0, at the end of training; got {float(norm.share)}"
             )
-    fields = spec.model_dump() | {"norm": "none", "head_bias": True, "tie_embeddings": False}
+    fields = spec.model_dump() | {"norm": "none"}
+    fields["head"] = _with_own_matrix(spec.head)
     fields["layers"] = [_explicit(part, spec).model_dump() for part in spec.layers]
     fields["channel"] = None if spec.channel is None else _explicit(spec.channel, spec).model_dump()
     new = SequenceModel(fields, model.vocab_size, model.num_features, model.num_outputs, model.pool)
@@ -126,11 +126,13 @@ def _check_fields(spec: ModelSpec, wanted: dict[str, tuple[Any, ...]]) -> None:
             raise ValueError(
                 f"model must have {name}={' or '.join(map(str, allowed))}, got {getattr(spec, name)!r}"
             )
+    if spec.embed.options.get("normed"):
+        raise ValueError(f"model must have no norm on its embedded input, got embed={spec.embed}")
 
 
 def _check(model: SequenceModel) -> None:
     spec, stack = model.spec, model.body.stack
-    _check_fields(spec, {"norm": ("layer_norm",), "residual": ("pre", "ladder"), "embed_norm": (False,)})
+    _check_fields(spec, {"norm": ("layer_norm",), "residual": ("pre", "ladder")})
     facts = position_info({"name": spec.positions.name, "options": dict(spec.positions.options)})
     if facts.adds and spec.positions.name != "learned":
         raise ValueError(
@@ -148,6 +150,11 @@ def _maps(mixer: Mixer) -> tuple[tuple[str, ...], str]:
                 break
             return maps
     raise ValueError(f"model must be of {', '.join(k.__name__ for k in _MAPS)}, got {mixer.info.name}")
+
+
+def _with_own_matrix(head: PartSpec) -> dict[str, Any]:
+    """Return the head with a bias, and with a matrix of its own."""
+    return {**head.model_dump(), "options": {**head.options, "bias": True, "tied": False}}
 
 
 def _explicit(part: PartSpec, spec: ModelSpec) -> PartSpec:

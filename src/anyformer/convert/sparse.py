@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from anyformer.models import SequenceModel
-from anyformer.models.spec import PartSpec
+from anyformer.models.line import PartSpec
 
 
 def keep_best_keys(model: SequenceModel, top: int) -> SequenceModel:

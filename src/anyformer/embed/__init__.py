@@ -9,7 +9,7 @@ from torch import nn
 
 from anyformer.embed._base import Embedder, EmbedderInfo
 from anyformer.layers.linear import Linear
-from anyformer.registry import Registry, modules_in
+from anyformer.registry import Registry, modules_in, nearest
 from anyformer.schema import Field, InputFacts, StreamFacts
 
 __all__ = [
@@ -24,6 +24,8 @@ __all__ = [
     "source_embedding",
 ]
 
+DEFAULT = "default"
+"""The name that stands for a table of tokens, a linear map of numbers, and the embedder of a stream's shape."""
 DEFAULTS = {"sequence": "field_sum", "set": "field_sum", "record": "field_tokens", "grid": "patches"}
 """Embedders of streams, by their shape, where a spec names none."""
 
@@ -32,16 +34,17 @@ register_embedder, list_embedders = embedders.register, embedders.ids
 
 
 def create_embedder(
-    name: str | None,
+    name: str,
     facts: StreamFacts,
     dim: int,
     known: Mapping[Field, nn.Module] | None = None,
+    /,
     **options: Any,
 ) -> Embedder:
-    """Build the embedder of that name for a stream, or for None the default of the stream's shape.
+    """Build the embedder of that name for a stream.
 
     Args:
-        name: one of :func:`list_embedders`.
+        name: one of :func:`list_embedders`, or ``default`` for that of the stream's shape.
         facts: the fields of the stream.
         dim: width D of its vectors.
         known: modules of another stream's fields, which equal fields share.
@@ -50,23 +53,25 @@ def create_embedder(
     Raises:
         ValueError: for an unknown name or option, or if it does not embed such streams.
     """
-    return embedder_class(name, facts)(facts, dim, known, **options)
+    cls = embedder_class(name, facts)
+    cls.Options.read(options)  # raises for one that is called as another argument
+    return cls(facts, dim, known, **options)
 
 
-def embedder_info(name: str | None, facts: StreamFacts, **options: Any) -> EmbedderInfo:
+def embedder_info(name: str, facts: StreamFacts, /, **options: Any) -> EmbedderInfo:
     """Return the properties of an embedder for a stream, without building it; see :func:`create_embedder`."""
     return embedder_class(name, facts).Options.read(options).info(facts)
 
 
-def embedder_class(name: str | None, facts: StreamFacts) -> type[Embedder]:
-    """Return the class of that name, by default that of the stream's shape."""
-    found = embedders.get(DEFAULTS[facts.shape] if name is None else name).target
+def embedder_class(name: str, facts: StreamFacts) -> type[Embedder]:
+    """Return the class of that name, for ``default`` that of the stream's shape."""
+    found = embedders.get(DEFAULTS[facts.shape] if name == DEFAULT else name).target
     if not (isinstance(found, type) and issubclass(found, Embedder)):
         raise ValueError(f"embedder {name!r} must be a subclass of anyformer.embed.Embedder, got {found!r}")
     return found
 
 
-def embedding(facts: InputFacts, dim: int, name: str | None = None, **options: Any) -> nn.Module:
+def embedding(facts: InputFacts, dim: int, name: str = DEFAULT, /, **options: Any) -> nn.Module:
     """The map of inputs to x (B, T, D): a vector a token, a linear map of numbers, or an embedder of fields.
 
     Args:
@@ -75,12 +80,18 @@ def embedding(facts: InputFacts, dim: int, name: str | None = None, **options: A
         name, options: of the embedder, see :func:`create_embedder`.
 
     Raises:
-        ValueError: an embedder is named for tokens or numbers, or does not embed such fields.
+        ValueError: an embedder or an option of one is named for tokens or numbers, or does not embed such fields.
     """
     if facts.stream is not None:
         return create_embedder(name, facts.stream, dim, **options)
-    if name is not None:
+    if name != DEFAULT:
         raise ValueError(f"embed must be left out for tokens and numbers, got {name}: it embeds fields")
+    known = Embedder.Options.names()
+    for option in options:
+        if option not in known:
+            raise ValueError(
+                f"embed: {DEFAULT} has no option {option!r} for tokens and numbers{nearest(option, known)}"
+            )
     if facts.vocab_size is None:
         assert facts.num_features is not None
         return Linear(facts.num_features, dim)
@@ -97,5 +108,5 @@ def source_embedding(facts: InputFacts, dim: int, inputs: InputFacts, embed: nn.
     if facts.vocab_size is not None and facts.vocab_size == inputs.vocab_size:
         return embed
     if facts.stream is not None and isinstance(embed, Embedder):
-        return create_embedder(None, facts.stream, dim, embed.modules_of_fields)
+        return create_embedder(DEFAULT, facts.stream, dim, embed.modules_of_fields)
     return embedding(facts, dim)

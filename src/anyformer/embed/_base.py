@@ -37,7 +37,16 @@ class Embedder(Part, nn.Module):
     """
 
     class Options(PartOptions):
-        """The options of an embedder."""
+        """The options of an embedder. The model does what those of all embedders say.
+
+        Args:
+            normed: put the model's norm on the embedded input; in an encoder-decoder, behind the positions.
+            scaled: multiply the embedded input by sqrt(D), as a table requires that is the output matrix too (Vaswani
+                2017, section 3.4); in an encoder-decoder, only tokens.
+        """
+
+        normed: bool = False
+        scaled: bool = False
 
         def info(self, facts: StreamFacts) -> EmbedderInfo:
             """Return the properties under these options; raise ``ValueError`` for streams that it does not embed."""

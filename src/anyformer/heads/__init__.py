@@ -23,13 +23,7 @@ def head_class(name: str) -> type[Head]:
 
 
 def create_head(
-    name: str,
-    dim: int,
-    num_outputs: int,
-    *,
-    bias: bool,
-    pool: Pool = None,
-    options: Mapping[str, Any] | None = None,
+    name: str, dim: int, num_outputs: int, *, pool: Pool = None, options: Mapping[str, Any] | None = None
 ) -> Head:
     """Build the head of that name.
 
@@ -37,7 +31,6 @@ def create_head(
         name: one of :func:`list_heads`, or ``file.py:Name`` for one of your own.
         dim: width D of the hidden states.
         num_outputs: width O of the outputs.
-        bias: whether the outputs have one.
         pool: how the model pools the hidden states over time; None for outputs at each element.
         options: see the head's ``Options``.
 
@@ -50,4 +43,6 @@ def create_head(
             f"head {name!r} answers for each element of a sequence, and this model gives one answer to the whole "
             f"(pool={pool!r})"
         )
-    return cls(dim, num_outputs, bias=bias, **(options or {}))
+    options = options or {}
+    cls.Options.read(options)  # raises for one that is called as another argument
+    return cls(dim, num_outputs, **options)

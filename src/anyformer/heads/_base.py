@@ -32,13 +32,21 @@ class Head(Part, nn.Module):
     Args:
         dim: width D of the hidden states.
         num_outputs: width O of the outputs.
-        bias: whether the outputs have one.
         options: see ``Options``.
     """
 
     class Options(PartOptions):
-        """The options of a head."""
+        """The options of a head.
 
+        Args:
+            bias: a bias on the outputs; by default a model has it, unless its outputs are those of each token.
+            tied: use the embedding's table as the output matrix; an encoder-decoder of numbers has none to tie.
+        """
+
+        bias: bool | None = None
+        tied: bool = False
+
+    options: Options
     pools: ClassVar[tuple[Pool, ...]] = (None, "mean", "last")
     """The ways of pooling that it goes with."""
     sees_whole: ClassVar[bool] = False
@@ -49,9 +57,13 @@ class Head(Part, nn.Module):
         """Return why it does not answer this question, to follow its name; None if it does."""
         return None
 
-    def __init__(self, dim: int, num_outputs: int, *, bias: bool = True, **options: Any) -> None:
+    def __init__(self, dim: int, num_outputs: int, **options: Any) -> None:
         super().__init__()
         self.options = self.Options.read(options)
+
+    def tie(self, embedding: nn.Embedding) -> None:
+        """Take the table of an embedding as the output matrix."""
+        self.weight = embedding.weight
 
     def loss(self, outputs: Tensor, targets: Tensor, objective: Loss) -> Tensor:
         """Return the mean loss over the targets that count, a scalar.

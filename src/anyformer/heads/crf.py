@@ -31,8 +31,8 @@ class CRF(LinearHead):
     pools = (None,)
     sees_whole = True
 
-    def __init__(self, dim: int, num_outputs: int, *, bias: bool = True, **options: Any) -> None:
-        super().__init__(dim, num_outputs, bias=bias, **options)
+    def __init__(self, dim: int, num_outputs: int, **options: Any) -> None:
+        super().__init__(dim, num_outputs, **options)
         self.transitions = nn.Parameter(torch.zeros(num_outputs, num_outputs))
         self.start = nn.Parameter(torch.zeros(num_outputs))
         self.end = nn.Parameter(torch.zeros(num_outputs))

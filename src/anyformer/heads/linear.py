@@ -13,6 +13,7 @@ from anyformer.layers.linear import Linear
 class LinearHead(Head, Linear):
     """Outputs W h + b: every element's answer is its own."""
 
-    def __init__(self, dim: int, num_outputs: int, *, bias: bool = True, **options: Any) -> None:
-        Linear.__init__(self, dim, num_outputs, bias=bias)
-        self.options = self.Options.read(options)
+    def __init__(self, dim: int, num_outputs: int, **options: Any) -> None:
+        read = self.Options.read(options)
+        Linear.__init__(self, dim, num_outputs, bias=read.bias is not False)
+        self.options = read

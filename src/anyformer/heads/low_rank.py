@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from anyformer.heads import register_head
 from anyformer.heads._base import Head
@@ -20,12 +20,16 @@ class LowRankHead(Head):
 
     options: Options
 
-    def __init__(self, dim: int, num_outputs: int, *, bias: bool = True, **options: Any) -> None:
-        super().__init__(dim, num_outputs, bias=bias, **options)
+    def __init__(self, dim: int, num_outputs: int, **options: Any) -> None:
+        super().__init__(dim, num_outputs, **options)
         if self.options.rank < 1:
             raise ValueError(f"rank must be at least 1, got {self.options.rank}")
         self.down = Linear(dim, self.options.rank, bias=False)
-        self.up = Linear(self.options.rank, num_outputs, bias=bias)
+        self.up = Linear(self.options.rank, num_outputs, bias=self.options.bias is not False)
+
+    def tie(self, embedding: nn.Embedding) -> None:
+        """Refuse the table of an embedding."""
+        raise ValueError("head 'low_rank' has no matrix that could be the embedding's: say tied=false")
 
     def forward(self, h: Tensor) -> Tensor:
         """Outputs ``(..., O)`` of hidden states ``(..., D)``."""

@@ -8,7 +8,8 @@ import torch
 
 from anyformer.mixers import mixers
 from anyformer.models.build import Backbone
-from anyformer.models.spec import ModelSpec, PartSpec
+from anyformer.models.line import PartSpec
+from anyformer.models.spec import ModelSpec
 from anyformer.parts import option_names
 
 

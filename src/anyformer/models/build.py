@@ -15,8 +15,9 @@ from anyformer.inputs import moved
 from anyformer.layers.grid import read_grid
 from anyformer.layers.norms import create_norm
 from anyformer.mixers import create_mixer, mixers
+from anyformer.models.line import PartSpec
 from anyformer.models.names import list_models
-from anyformer.models.spec import ModelSpec, PartSpec, read_pattern
+from anyformer.models.spec import ModelSpec, read_pattern
 from anyformer.parts import option_names
 from anyformer.positions import create_position, position_info
 from anyformer.positions import positions as schemes
@@ -103,19 +104,20 @@ class Backbone(Wrapper):
 
 def encoder_of(spec: ModelSpec) -> Backbone:
     """Build the encoder of an encoder-decoder."""
+    assert spec.encoder is not None
     return Backbone(
         spec,
-        spec.encoder,
+        spec.encoder.layers,
         causal=False,
-        positions=spec.encoder_positions,
-        embed_norm=spec.embed_norm,
+        positions=spec.encoder.positions,
+        embed_norm=spec.embed.options.get("normed", False),
         prefix=spec.prefix,
     )
 
 
 def decoder_of(spec: ModelSpec) -> Backbone:
     """Build the decoder of an encoder-decoder."""
-    return Backbone(spec, cross=True, embed_norm=spec.embed_norm)
+    return Backbone(spec, cross=True, embed_norm=spec.embed.options.get("normed", False))
 
 
 def _after_prefix(inputs: Inputs, n: int) -> Inputs:
@@ -207,7 +209,8 @@ class _Builder:
             if sublayer == "mixer":
                 found.append((self.mixer(part.name, options), step))
                 if self.cross:
-                    cross = self.spec.cross
+                    assert self.spec.encoder is not None
+                    cross = self.spec.encoder.cross
                     found.append((create_mixer(cross.name, self.spec.dim, **cross.options), step))
             elif channel.name != "none":
                 found.append((create_channel(channel.name, self.spec.dim, **channel.options), step))

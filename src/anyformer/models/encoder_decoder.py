@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from anyformer.contract import Call, Context
+from anyformer.embed import DEFAULT
 from anyformer.heads import head_class
 from anyformer.models.build import Backbone
 from anyformer.models.sequence import SequenceModel
@@ -33,7 +34,7 @@ class EncoderDecoder(SequenceModel):
         read = ModelSpec.model_validate(spec)
         if not read.encoder:
             raise ValueError("the spec has no encoder: build it with anyformer.models.SequenceModel")
-        if read.embed is not None:
+        if read.embed.name != DEFAULT:
             raise ValueError(f"embed must be left out of an encoder-decoder's spec, got {read.embed}")
         if head_class(read.head.name).sees_whole:
             raise ValueError(

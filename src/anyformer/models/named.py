@@ -84,7 +84,7 @@ def rwkv4(depth: int = 2) -> dict[str, Any]:
         "layers": f"[rwkv4]*{depth}",
         "channel": "rwkv4_channel",
         "norm": "layer_norm",
-        "embed_norm": True,
+        "embed": "default(normed=true)",
     }
 
 
@@ -146,7 +146,7 @@ def nystromformer(depth: int = 2) -> dict[str, Any]:
         "channel": "mlp",
         "norm": "layer_norm",
         "residual": "post",
-        "embed_norm": True,
+        "embed": "default(normed=true)",
     }
 
 
@@ -163,7 +163,7 @@ def avey(depth: int = 2) -> dict[str, Any]:
         "layers": f"ranker([neural_processor(context_len=64)]*{depth}, split=16, top_k=3)",
         "channel": None,
         "positions": "none",
-        "tie_embeddings": True,
+        "head": "linear(tied=true)",
     }
 
 
@@ -309,8 +309,8 @@ def encoder_decoder(depth: int = 2) -> dict[str, Any]:
         "channel": "mlp(activation=relu)",
         "norm": "layer_norm",
         "residual": "post",
-        "tie_embeddings": True,
-        "scale_embeddings": True,
+        "embed": "default(scaled=true)",
+        "head": "linear(tied=true)",
     }
 
 
@@ -324,7 +324,7 @@ def power_law_graph(depth: int = 2) -> dict[str, Any]:
         "channel": "mlp(activation=relu)",
         "norm": "layer_norm",
         "residual": "post",
-        "scale_embeddings": True,
+        "embed": "default(scaled=true)",
     }
 
 
@@ -396,5 +396,5 @@ def meta_state(depth: int = 2) -> dict[str, Any]:
         "layers": f"[rwkv7(state_heads=2)]*{depth}",
         "channel": None,
         "norm": "layer_norm",
-        "embed_norm": True,
+        "embed": "default(normed=true)",
     }

@@ -26,6 +26,8 @@ class SavedModel(PyTorchModelHubMixin):
 
     def _save_pretrained(self, save_directory: Path) -> None:
         super()._save_pretrained(save_directory)
+        assert isinstance(self._hub_mixin_config, dict)
+        self._hub_mixin_config["spec"] = self.spec.model_dump()
         _readable_by_umask(save_directory / "model.safetensors")
         save_code(self.spec.model_dump(), save_directory)
 

@@ -16,8 +16,9 @@ from anyformer.heads import Head, Loss, Pool, create_head
 from anyformer.layers.norms import create_norm
 from anyformer.models.build import Backbone, decoder_of, encoder_of
 from anyformer.models.given import Given, check_source, joined_mask
+from anyformer.models.load import load_spec
 from anyformer.models.saved import SavedModel
-from anyformer.models.spec import ModelSpec, load_spec
+from anyformer.models.spec import ModelSpec
 from anyformer.precision import widen
 from anyformer.schema import InputFacts, Stream, StreamFacts, Values
 from anyformer.state import State
@@ -81,26 +82,24 @@ class SequenceModel(nn.Module, SavedModel):
                 "the spec has an encoder, which reads a source, and there is none: it is for data with a sequence "
                 "before the inputs, such as pairs of texts"
             )
-        D, norm = self.spec.dim, self.spec.embed_norm and not self.spec.encoder
-        part = self.spec.embed
-        self.embed = embedding(
-            self.inputs, D, None if part is None else part.name, **(part.options if part else {})
-        )
+        D, part = self.spec.dim, self.spec.embed
+        self.embed = embedding(self.inputs, D, part.name, **part.options)
         if self.source is not None:
             self.source_embed = source_embedding(self.source, D, self.inputs, self.embed)
-        self.embed_norm = create_norm(self.spec.norm, D, self.spec.norm_eps) if norm else nn.Identity()
+        norm = self.spec.norm if part.options.get("normed") and not self.spec.encoder else "none"
+        self.embed_norm = create_norm(norm, D, self.spec.norm_eps)
         self.encoder = encoder_of(self.spec) if self.spec.encoder else None
         self.body = decoder_of(self.spec) if self.spec.encoder else Backbone(self.spec, grid=self._grid)
         if self.joins and self.body.info.grid:
             raise ValueError("the spec has mixers on a grid, which no source can stand in front of")
-        bias = self.spec.head_bias
-        bias = pool is not None or vocab_size is None if bias is None else bias
-        head = self.spec.head
-        self.head: Head = create_head(head.name, D, outputs, bias=bias, pool=pool, options=head.options)
-        if self.spec.tie_embeddings and (vocab_size is not None or not self.spec.encoder):
+        options = {"bias": pool is not None or vocab_size is None, **self.spec.head.options}
+        self.head: Head = create_head(self.spec.head.name, D, outputs, pool=pool, options=options)
+        if self.head.options.tied and (vocab_size is not None or not self.spec.encoder):
             if not isinstance(self.embed, nn.Embedding) or outputs != vocab_size:
-                raise ValueError("tie_embeddings needs as many outputs as tokens")
-            self.head.weight = self.embed.weight
+                raise ValueError(
+                    f"head: tied needs as many outputs as tokens, got {outputs} and {vocab_size or 'no tokens'}"
+                )
+            self.head.tie(self.embed)
 
     @property
     def vocab_size(self) -> int | None:
@@ -314,7 +313,9 @@ class SequenceModel(nn.Module, SavedModel):
     def _vectors(self, facts: InputFacts, embed: nn.Module, x: Tensor | Values, name: str) -> Tensor:
         facts.check(x, name)
         h = embed(x)
-        scaled = self.spec.scale_embeddings and (facts.vocab_size is not None or self.encoder is None)
+        scaled = self.spec.embed.options.get("scaled") and (
+            facts.vocab_size is not None or self.encoder is None
+        )
         return self.embed_norm(h * self.spec.dim**0.5 if scaled else h)
 
 

@@ -44,8 +44,8 @@ def led(depth: int = 2) -> dict[str, Any]:
         "channel": "mlp",
         "norm": "layer_norm",
         "residual": "post",
-        "embed_norm": True,
-        "head_bias": True,
+        "embed": "default(normed=true)",
+        "head": "linear(bias=true)",
     }
 
 

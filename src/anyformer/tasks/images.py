@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from anyformer.embed import embedder_info
+from anyformer.embed import DEFAULT, embedder_info
 from anyformer.images.form import ImageForm
 from anyformer.schema import Field, StreamFacts, Values
 from anyformer.tasks.base import Batch, Reference, Split, check_integer
@@ -122,7 +122,7 @@ class ImageTask(LabelledTask):
             self.digest = blake2b(b"".join(hashes([pixels], None)), digest_size=16).hexdigest()
         self._mean, self._deviation = _moments(pixels[self._index["train"]])
         self.stream = image_facts(form)
-        info = embedder_info(None, self.stream)
+        info = embedder_info(DEFAULT, self.stream)
         assert info.length is not None and info.grid is not None
         self.train_length = info.length
         self._remarks.append(

@@ -15,7 +15,7 @@ from anyformer.embed import embedder_info
 from anyformer.heads import head_class
 from anyformer.models import ModelSpec, SequenceModel, load_spec
 from anyformer.models.both_ways import both_ways, without_order
-from anyformer.models.spec import leaves_out
+from anyformer.models.load import leaves_out
 from anyformer.tasks import Batch, Task
 
 
@@ -55,11 +55,8 @@ def _grid(spec: ModelSpec, task: Task) -> tuple[int, ...] | None:
     """Return the grid that the tokens form; None if there is none, or the spec is wrong, which building it tells."""
     if task.stream is None or spec.encoder:
         return None
-    embed = spec.embed
     try:
-        return embedder_info(
-            embed.name if embed else None, task.stream, **(embed.options if embed else {})
-        ).grid
+        return embedder_info(spec.embed.name, task.stream, **spec.embed.options).grid
     except ValueError:
         return None
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from anyformer.contract import Context
 from anyformer.laws.faults import breaks_model
-from anyformer.models import SequenceModel
+from anyformer.models import SequenceModel, load_spec
 from anyformer.models.build import Backbone
 from anyformer.schema import Stream
 
@@ -87,7 +87,8 @@ class CausalEncoder(SequenceModel):
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
-        self.encoder = Backbone(self.spec, self.spec.encoder, causal=True, prefix=0)
+        assert self.spec.encoder is not None
+        self.encoder = Backbone(self.spec, self.spec.encoder.layers, causal=True, prefix=0)
 
 
 @breaks_model("reach", "does not change how its first one is encoded", "encoded")
@@ -162,5 +163,5 @@ class DetachedEmbedding(SequenceModel):
     """Does not learn its embedding."""
 
     def __init__(self, spec: dict[str, Any], *args: Any, **more: Any) -> None:
-        super().__init__({**spec, "tie_embeddings": False}, *args, **more)
+        super().__init__(load_spec(spec, head="linear(tied=false)").model_dump(), *args, **more)
         self.embed.register_forward_hook(lambda module, given, y: y.detach())

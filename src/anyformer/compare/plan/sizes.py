@@ -10,9 +10,9 @@ from pathlib import Path
 from anyformer.compare.plan.names import Model
 from anyformer.compare.plan.schema import PlannedCandidate
 from anyformer.compare.results.failures import explain
-from anyformer.models import ModelSpec, match_parameters
+from anyformer.embed import DEFAULT
+from anyformer.models import ModelSpec, load_spec, match_parameters
 from anyformer.models.size import count_parameters, flops_per_token, nearest_size
-from anyformer.models.spec import PartSpec
 from anyformer.schema import InputFacts
 from anyformer.tasks import Task
 from anyformer.train import model_for
@@ -79,14 +79,10 @@ def with_tables(task: Task, specs: Mapping[str, ModelSpec], rest: int) -> tuple[
     """
     if not task.objective.asked_only or task.stream is None or smallest_fair_size(task) <= rest:
         return dict(specs), 0
-    changes = {
-        "embed": PartSpec(name="field_sum", options={"rank": TABLE_WIDTH}),
-        "head": PartSpec(name="low_rank", options={"rank": TABLE_WIDTH}),
-    }
     found = {
-        name: spec.model_copy(update=changes)
-        if spec.embed is None and spec.head == PartSpec(name="linear")
-        else spec
+        name: spec
+        if spec.embed.name != DEFAULT or "rank" in spec.embed.options or spec.head.name != "linear"
+        else load_spec(spec, embed=f"field_sum(rank={TABLE_WIDTH})", head=f"low_rank(rank={TABLE_WIDTH})")
         for name, spec in specs.items()
     }
     rows = sum(field.size or 0 for field in task.stream.fields if (field.size or 0) > TABLE_WIDTH)

@@ -9,8 +9,8 @@ from anyformer.channels.mlp import MLP
 from anyformer.laws.measures import close
 from anyformer.layers.grouped import GroupedLinear
 from anyformer.mixers.convolution.conv_module import ConvModule
+from anyformer.models import load_spec
 from anyformer.models.build import Backbone
-from anyformer.models.spec import load_spec
 from anyformer.ops import FlopCounter
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study

@@ -18,8 +18,8 @@ from anyformer_papers.study import Study
 study = Study(
     task="bytes",
     arms={
-        "rwkv": "[rwkv4]*2 channel=rwkv4_channel norm=layer_norm embed_norm=true",
-        "attention": "[attention]*2 channel=rwkv4_channel norm=layer_norm embed_norm=true",
+        "rwkv": "[rwkv4]*2 channel=rwkv4_channel norm=layer_norm embed=default(normed=true)",
+        "attention": "[attention]*2 channel=rwkv4_channel norm=layer_norm embed=default(normed=true)",
     },
     options={"length": 64},
     smallest=0.05,

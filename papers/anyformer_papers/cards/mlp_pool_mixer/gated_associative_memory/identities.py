@@ -7,8 +7,8 @@ from torch.nn.functional import conv1d
 
 from anyformer.laws.measures import close
 from anyformer.mixers.convolution.gated_associative_memory import GatedAssociativeMemory
+from anyformer.models import load_spec
 from anyformer.models.build import Backbone
-from anyformer.models.spec import load_spec
 from anyformer.ops.attention import attention
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study

@@ -6,8 +6,8 @@ import torch
 
 from anyformer.laws.measures import close
 from anyformer.mixers import create_mixer
+from anyformer.models import load_spec
 from anyformer.models.build import Backbone
-from anyformer.models.spec import load_spec
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from anyformer.channels.mlp import MLP
 from anyformer.laws.measures import close
+from anyformer.models import load_spec
 from anyformer.models.build import Backbone
-from anyformer.models.spec import load_spec
 from anyformer.stack.ladder import Ladder
 from anyformer_papers.identity import identity
 from anyformer_papers.study import Study

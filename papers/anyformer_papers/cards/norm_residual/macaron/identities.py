@@ -9,8 +9,8 @@ from torch import Tensor
 
 from anyformer.contract import Inputs, Mixer, MixerInfo
 from anyformer.laws.measures import close
+from anyformer.models import load_spec
 from anyformer.models.build import Backbone
-from anyformer.models.spec import load_spec
 from anyformer.stack import Stack
 from anyformer_papers.identity import identity, peer
 from anyformer_papers.study import Study
