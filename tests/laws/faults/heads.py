@@ -128,5 +128,5 @@ class ForgetsItsShift(LinearHead):
 class TakesAnything(LinearHead):
     """Ignores options that it does not have."""
 
-    def __init__(self, dim: int, num_outputs: int, *, bias: bool = True, **options: Any) -> None:
-        super().__init__(dim, num_outputs, bias=bias)
+    def __init__(self, dim: int, num_outputs: int, **options: Any) -> None:
+        super().__init__(dim, num_outputs)

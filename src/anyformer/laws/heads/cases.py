@@ -109,7 +109,7 @@ def head_cases(target: str, *, dim: int = 16) -> list[HeadCase]:
 
 def _case(target: str, words: str, objective: Objective, dim: int, options: Mapping[str, Any]) -> HeadCase:
     def make(outputs: int, **more: Any) -> Head:
-        return create_head(target, dim, outputs, bias=True, pool=objective.pool, options={**options, **more})
+        return create_head(target, dim, outputs, pool=objective.pool, options={**options, **more})
 
     return HeadCase(
         f"head:{target}{brackets(options)}, {words}", make, objective, dim, lambda: make(2, no_such_option=1)
