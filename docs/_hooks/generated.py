@@ -64,8 +64,8 @@ How order enters, `positions=` in a spec.
 
 EMBEDDERS = """## Embedders
 
-How fields become vectors, `embed=` in a spec; where it is left out or `default`, the shape of the inputs decides. All have
-the options `normed` and `scaled`, as tokens and numbers have: `embed=default(normed=true)`.
+How fields become vectors, `embed=` in a spec; where it is left out or `default`, the shape of the inputs decides. All
+have the options `normed` and `scaled`, as tokens and numbers have: `embed=default(normed=true)`.
 """
 
 MODELS = """## Named models
