@@ -43,3 +43,21 @@ def test_unknown_dates_are_left_out_and_two_are_no_series() -> None:
     assert RowOrder.of(dates, ONE).distinct == 19
     few = RowOrder.of(DAYS[[0, 1, 1]], ONE[:3])
     assert (few.step, few.score, few.distinct) == (None, 0, 2) and few.repeated == pytest.approx(1 / 3)
+
+
+def test_repeats_and_moves_are_those_of_their_definitions() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        size = int(rng.integers(3, 40))
+        dates, codes = DAYS[rng.integers(0, 20, size)], rng.integers(0, 4, size)
+        if rng.random() < 0.5:
+            dates = np.sort(dates)
+        frame = pd.DataFrame({"date": dates, "code": codes})
+        order = RowOrder.of(dates, codes.astype(np.int32))
+        assert order.repeated == frame.duplicated().mean()
+        assert order.distinct == frame["date"].nunique()
+        moved = frame.groupby("code")["date"].diff().dropna()
+        if order.step is not None and len(moved):
+            assert order.moving == pytest.approx((moved != pd.Timedelta(0)).mean())
+            up, down = (moved > pd.Timedelta(0)).sum(), (moved < pd.Timedelta(0)).sum()
+            assert order.rising == pytest.approx(max(up, down) / max(up + down, 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from anyformer.tables.numbercells import Convention
+from anyformer.tables.reading import from_objects, read_parquet
 from anyformer.tasks import DataError, Task, open_data
 
 ROWS = 60
@@ -109,3 +112,58 @@ def test_a_folder_of_tables_is_no_text(tmp_path: Path) -> None:
     assert open_data(tmp_path, raw=True).notes() is not None
     (tmp_path / "book.txt").write_text("Once upon a time there was a hen. " * 2000)
     assert open_data(tmp_path).notes() is not None
+
+
+CELLS = ["a", "b ", "", "  ", "NA", "1", "2.5", "1,5", "07", "true", "-", "item 7", None]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_texts_of_parquet_are_read_as_those_of_objects(tmp_path: Path, seed: int) -> None:
+    """Encoded by a dictionary or not, in one piece or several, they give what each cell's object gives."""
+    rng = np.random.default_rng(seed)
+    few = rng.choice(len(CELLS), rng.integers(1, 5), replace=False)
+    frame = pd.DataFrame(
+        {
+            "numbers": rng.choice(["1", "2.5", "1,234", ""] if seed % 2 else ["1", "2.5"], 40),
+            "few": pd.Series([CELLS[one] for one in rng.choice(few, 40)], dtype=object),
+            "whole": np.arange(40),
+            " any ": pd.Series([CELLS[one] for one in rng.integers(0, len(CELLS), 40)], dtype=object),
+        }
+    )
+    encoded = pa.table(
+        {
+            "numbers": pa.array(frame["numbers"], pa.string()).dictionary_encode(),
+            "few": pa.array(frame["few"], pa.large_string()),
+            "whole": pa.array(frame["whole"]),
+            " any ": pa.array(frame[" any "], pa.string()),
+        }
+    )
+    pq.write_table(encoded, tmp_path / "data.parquet", row_group_size=7)
+    for convention in (Convention(), Convention(missing=frozenset(["a"])), Convention(decimal=",")):
+        found = read_parquet(tmp_path / "data.parquet", convention)
+        told = from_objects(tmp_path / "data.parquet", frame.astype({"numbers": object}), convention)
+        pd.testing.assert_frame_equal(found.frame, told.frame)
+        assert (found.notes, found.marks, found.refusals) == (told.notes, told.marks, told.refusals)
+        assert found.decimal == told.decimal
+        for name in found.frame:
+            pd.testing.assert_series_equal(found.keys(name), told.keys(name))
+            assert (name in found.written) == (name in told.written)
+
+
+def test_parquet_of_texts_alone_and_of_no_rows(tmp_path: Path) -> None:
+    pd.DataFrame({"a": ["x", None], "b": ["1", "2"]}).to_parquet(tmp_path / "data.parquet")
+    table = read_parquet(tmp_path / "data.parquet", Convention())
+    assert table.frame["a"].tolist() == ["x", None] and table.frame["b"].tolist() == [1, 2]
+    pd.DataFrame({"a": pd.Series([], dtype=str)}).to_parquet(tmp_path / "none.parquet")
+    assert read_parquet(tmp_path / "none.parquet", Convention()).frame.empty
+
+
+def test_different_values_are_those_of_the_rows(tmp_path: Path) -> None:
+    pd.DataFrame({"a": ["x ", None, "x", "y"], "n": [3, 1, 3, 2]}).to_parquet(tmp_path / "data.parquet")
+    table = read_parquet(tmp_path / "data.parquet", Convention())
+    some = replace(table, frame=table.frame.iloc[[3, 2, 1]])
+    for one in (table, some):
+        for name in "an":
+            column = one.distinct(name)
+            assert column.index.equals(one.frame.index)
+            assert column.astype(object).where(column.notna(), None).tolist() == one.keys(name).tolist()

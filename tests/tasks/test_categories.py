@@ -303,3 +303,16 @@ class TestRows:
         frame.to_csv(tmp_path / "data.csv", index=False)
         task = open_data(tmp_path / "data.csv", "age")
         assert task.stream is not None and {"city", "plan", "left"} <= set(task.stream.names)
+
+
+def test_texts_and_categories_are_the_same() -> None:
+    texts = np.array(["a", None, "b", "a", "c", "b", "b", "unused"], dtype=object)
+    held = pd.Categorical(texts)[:-1]
+    texts = texts[:-1]
+    category = Category.fit("x", texts)
+    assert Category.fit("x", held) == category and category.values == ["b", "a"]
+    assert (
+        category.encode(held).tolist() == category.encode(texts).tolist() == [3, MISSING, 2, 3, OTHER, 2, 2]
+    )
+    assert category.unknown(held) == category.unknown(texts) == ["c"]
+    assert category.encode(texts.reshape(7, 1)).shape == (7, 1)

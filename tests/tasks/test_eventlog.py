@@ -84,3 +84,17 @@ def test_order_and_gaps() -> None:
     assert in_order(users, None).tolist() == [1, 5, 0, 2, 4]
     gaps = gaps_of(users[order], times[order])
     assert np.expm1(gaps[[1, 3, 4]]).round(9).tolist() == [7, 2, 0] and np.isnan(gaps[[0, 2]]).all()
+
+
+def test_cuts_are_at_the_times_nearest_to_the_shares() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        times = rng.integers(0, rng.integers(1, 30), rng.integers(1, 60)).astype("datetime64[s]")
+        different, counts = np.unique(times, return_counts=True)
+        if len(different) < 3:
+            assert cuts_of(times) is None
+            continue
+        before = (np.cumsum(counts) - counts) / len(times)
+        valid = int(np.argmin(np.abs(before[1:-1] - 0.8))) + 1
+        test = int(np.argmin(np.abs(before[valid + 1 :] - 0.8 - 0.1))) + valid + 1
+        assert cuts_of(times) == (different[valid], different[test])

@@ -104,3 +104,12 @@ def test_sales_are_forecast_with_what_is_planned(folder: Path, tmp_path: Path) -
     lines = out.read_text().splitlines()
     assert lines[0] == "shop,item,day,sold_q0.1,sold_q0.5,sold_q0.9"
     assert [line.rsplit(",", 3)[0] for line in lines[1:3]] == ["north,tea,2024-08-28", "north,tea,2024-08-29"]
+
+
+def test_a_large_log_made_small(tmp_path: Path) -> None:
+    path = tmp_path / "events.parquet"
+    subprocess.run([sys.executable, str(SCRIPT.with_name("make_events.py")), "4e3", str(path)], check=True)
+    task = create_task(path, target="item", kind="next", group="user")
+    assert "'churned' is read as a category of 2 values" in task.notes() and task.size("train") > 50
+    labels = create_task(path, target="churned", group="user")
+    assert sum(labels.size(split) for split in ("train", "valid", "test")) == 100

@@ -41,3 +41,15 @@ def test_sequences_of_numbers_are_padded_with_zeros_and_those_of_objects_with_no
     assert x.tolist() == [[[1, 1], [1, 1]], [[1, 1], [0, 0]]] and mask.sum() == 3
     texts, _ = padded([np.array(["a"], dtype=object), np.array([], dtype=object)], 1)
     assert texts.tolist() == [["a"], [None]]
+
+
+def test_rows_of_groups_are_in_their_order_and_cut() -> None:
+    rng = np.random.default_rng(0)
+    codes = np.where(rng.random(50) < 0.1, -1, rng.integers(0, 4, 50))
+    values, remarks = rng.normal(size=(50, 2)), list[str]()
+    x, _, mask = rows_of_groups(codes, values, {}, 7, remarks)
+    for code in range(codes.max() + 1):
+        rows = values[codes == code][:7]
+        assert np.array_equal(x[code][mask[code]], rows) and not x[code][~mask[code]].any()
+    more = int((np.bincount(codes[codes >= 0]) > 7).sum())
+    assert more and remarks == [f"{more} groups have more than 7 rows and are cut there"]

@@ -55,9 +55,8 @@ def train(
       anyformer train --out writer --resume
     """
     from anyformer.train import Diverged, Fit
-    from anyformer.train.memory import keep_freed_memory
+    from anyformer.train.memory import keep_freed_memory, return_freed_memory
 
-    keep_freed_memory()
     config: dict[str, Any] = {
         "steps": steps,
         "batch_size": batch_size,
@@ -78,6 +77,8 @@ def train(
     else:
         column, settings = task_of(data, target, metric, option)
         fit = Fit.start(out, data, model, target=column, options=settings, trust_code=trust_code, **config)
+    return_freed_memory()  # what reading the data took
+    keep_freed_memory()
     for note in fit.task.notes():
         _say(f"{fit.task.name}: {note}")
     _say(f"{fit.task.title} {fit.trainer.model.num_parameters():,} parameters on {fit.trainer.device}.")

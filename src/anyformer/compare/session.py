@@ -28,7 +28,12 @@ from anyformer.compare.run.scheduler import Scheduler
 from anyformer.compare.verdict.assemble import assemble, save_winner
 from anyformer.machine import MachineFault, machine_fault
 from anyformer.processes import began
-from anyformer.tasks import Task
+from anyformer.tasks import Task, is_path
+from anyformer.tasks.mapped import mapped
+from anyformer.train.memory import return_freed_memory
+
+COLUMNS = "columns"
+"""The folder of large arrays while a comparison runs."""
 
 
 @dataclass(frozen=True)
@@ -121,9 +126,11 @@ def _run(
     plan.closing = start.closing()
     given = {task.name: tasks[task.name] for task in plan.tasks if task.source is None}
     references = {name: [reference.name for reference in task.references()] for name, task in tasks.items()}
-    with Watcher(console) as watcher:
+    files = {task.name: tasks[task.name] for task in plan.tasks if task.source and is_path(task.source)}
+    return_freed_memory()  # what reading the data took
+    with mapped(files, folder / COLUMNS) as columns, Watcher(console) as watcher:
         # the plan's files were refused before, unless they are trusted
-        executor = TrainingExecutor(folder, given, trust_code=True)
+        executor = TrainingExecutor(folder, given, columns, trust_code=True)
         scheduler = Scheduler(plan, folder, executor, references, storage, watcher, start.moment)
         found = scheduler.run()
     for remark in [*scheduler.remarks, *([plan.busy] if plan.busy else [])]:

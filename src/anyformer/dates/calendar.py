@@ -124,17 +124,19 @@ def infer_step(dates: np.ndarray) -> tuple[Step, bool]:
         if counts[here].sum() >= 0.5 * len(gaps) and here.sum() > 1:
             month_days = dates.astype("datetime64[D]") - dates.astype("datetime64[M]").astype("datetime64[D]")
             return Step(months=months, day=int(month_days.astype(np.int64).max()) + 1), True
-    weekday = (dates.astype("datetime64[D]").astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
-    if usual == _DAY and len(dates) > 10 and (weekday < 5).all():
-        return Step(working_day=True), True
+    if usual == _DAY and len(dates) > 10:
+        weekday = (dates.astype("datetime64[D]").astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
+        if (weekday < 5).all():
+            return Step(working_day=True), True
     if counts.max() < 0.3 * len(gaps):
         usual = _rounded(int(np.median(gaps)))
     if counts.max() < 0.5 * len(gaps) and gaps.sum() / usual > 10 * len(
         dates
     ):  # a few close pairs in a sparse series
         usual = _rounded(int(gaps.sum() / len(gaps)))
-    off = np.abs(gaps / usual - np.rint(gaps / usual))
-    if (off < 0.05).mean() >= 0.5:
+    steps = gaps / usual
+    steps -= np.rint(steps)
+    if (np.abs(steps, out=steps) < 0.05).mean() >= 0.5:
         return Step(microseconds=usual), True
     steady = (np.abs(gaps - usual) < 0.5 * usual).mean() >= 0.5  # jitter about a step, or no step at all
     return Step(microseconds=usual if steady else _rounded(int(gaps.mean()))), False

@@ -93,7 +93,9 @@ def read_dates(
     if len(pieces) < len(columns):
         numbers = len(columns) == 1 and date_format is None and reading is None
         return _from_serials(frame[columns[0]], asked, list(SERIALS)) if numbers else None
-    texts = pieces[0] if len(pieces) == 1 else pieces[0].str.cat(pieces[1:], sep=JOINT)
+    texts = pieces[0]
+    if len(pieces) > 1:
+        texts = texts.astype(object).str.cat([piece.astype(object) for piece in pieces[1:]], sep=JOINT)
     if reading is not None:
         styles = [(DateStyle(JOINT.join(reading.styles)), 0)]
     elif date_format is not None:
@@ -274,13 +276,15 @@ def _from_datetimes(column: pd.Series, asked: _Asked) -> Dates | None:
             f"{far} of {len(values)} values of {column.name!r} lie outside the years {low} to {high} and count as no "
             "dates"
         )
-    clock = pd.Series(values, column.index)
-    instants, skipped, reading = column.astype("datetime64[us]").where(clock.notna()), "", asked.reading
+    clock = pd.Series(values, column.index, copy=False)
+    skipped, reading = "", asked.reading
     own = zone is not None
     if not own:
         zone, _, moments, skipped = _in_zone(str(column.name), values, None, asked, remarks)
-        instants = pd.Series(moments, column.index)
-    elif asked.tz is not None and zone != asked.tz:
+        instants = pd.Series(moments, column.index, copy=False)
+    else:
+        instants = column.astype("datetime64[us]").where(clock.notna())
+    if own and asked.tz is not None and zone != asked.tz:
         remarks.append(
             f"{option('tz', asked.tz)} says nothing about {column.name!r}, whose dates are those of {zone}"
         )
@@ -327,6 +331,7 @@ def _styles_of_columns(frame: pd.DataFrame, columns: list[str], dayfirst: bool |
     ways: list[tuple[str, ...]] = []
     for name in columns:
         part, texts = part_of(name), texts_of(frame[name])
+        texts = None if texts is None else texts.astype(object)
         if part == "%n" or (part == "%M" and pd.to_numeric(frame[name], errors="coerce").max() > 59):
             numbers = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64, na_value=np.nan)
             found = part_of_day(numbers)

@@ -50,6 +50,8 @@ def texts_of(column: pd.Series) -> pd.Series | None:
         texts = present.astype("int64").astype(str)
     elif kinds.is_datetime64_any_dtype(column):
         texts = present.dt.strftime("%Y-%m-%d")
+    elif isinstance(column.dtype, pd.CategoricalDtype):
+        return _of_categories(column)
     else:
         texts = present.astype(str).str.strip()
         texts = texts[texts != ""]
@@ -58,6 +60,16 @@ def texts_of(column: pd.Series) -> pd.Series | None:
         if texts.str.fullmatch(r"\d+\.0+").all():  # whole numbers of a column with a missing value
             texts = texts.str.partition(".")[0]
     return texts.astype(object).reindex(column.index, fill_value=None)
+
+
+def _of_categories(column: pd.Series) -> pd.Series | None:
+    """Return the texts of a column of categories as categories, each of which is there in some row."""
+    codes, different = pd.factorize(column)
+    texts = texts_of(pd.Series(np.asarray(different, dtype=object)))
+    if texts is None:
+        return None
+    numbers, found = pd.factorize(texts)
+    return pd.Series(pd.Categorical.from_codes(np.append(numbers, -1)[codes], found), column.index)
 
 
 def fitting_styles(
@@ -79,6 +91,7 @@ def fitting_styles(
     counts = np.bincount(rows[rows >= 0], minlength=len(unique))
     if not len(unique):
         return []
+    unique = np.asarray(unique, dtype=object)
     array, sample = pa.array(unique, pa.string()), unique[np.linspace(0, len(unique) - 1, 40).astype(int)]
     tried: list[tuple[DateStyle, int, Parsed, int]] = []
     some_texts = sample[:: max(len(sample) // 3, 1)]
@@ -135,6 +148,7 @@ def ways_of(column: pd.Series) -> str | None:
     texts = texts_of(column)
     if texts is None:
         return None
+    texts = texts.astype(object)
     rest, found, count = texts.dropna(), list[str](), int(texts.notna().sum())
     dated = rest.iloc[np.linspace(0, len(rest) - 1, 40).astype(int)].str.fullmatch(_DATED)
     while len(rest) and len(found) < 5 and dated.mean() > 0.8:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from anyformer.dates.calendar import Step, infer_step
 
@@ -43,31 +42,50 @@ class RowOrder:
     def of(cls, dates: np.ndarray, codes: np.ndarray) -> RowOrder:
         """Compute the statistics of dates (N,), datetime64[us], in groups with these codes (N,)."""
         there = ~np.isnat(dates)
-        dates, codes = dates[there], codes[there]
+        if not there.all():
+            dates, codes = dates[there], codes[there]
         known, counts = np.unique(dates, return_counts=True)
-        repeated = float(pd.DataFrame({"date": dates, "code": codes}).duplicated().mean())
+        most = counts.max(initial=0)
+        del counts
+        by_group = np.argsort(codes, kind="stable")
+        dates, codes = dates[by_group], codes[by_group]
+        del by_group
+        same = codes[1:] == codes[:-1]
+        repeated = _repeated(dates, codes, same)
         if len(known) < 3:
             return cls(distinct=len(known), repeated=repeated)
         step, _ = infer_step(known)
-        places = step.index(known, known[0])
-        exact = step.dates(places, known[0]) == known
-        filled = int((np.diff(places[exact]) > 0).sum()) + bool(exact.any())
-        dense = filled / (places[-1] + 1)
-        by_group = np.argsort(codes, kind="stable")
-        dates, codes = dates[by_group], codes[by_group]
-        same = codes[1:] == codes[:-1]
+        origin, distinct, dense = known[0], len(known), _dense(known, step)
+        del known, codes
         moved = (dates[1:] - dates[:-1])[same].astype(np.int64)
-        moves = np.diff(step.index(dates, known[0]))[same]
         up, down = (moved > 0).sum(), (moved < 0).sum()
+        moves = np.diff(step.index(dates, origin))[same]
         steps = moves == (1 if up >= down else -1)
         changed = max(int(up + down), 1)
         return cls(
             rising=float(max(up, down) / changed),
             steady=float(steps.sum() / changed),
-            dense=float(dense),
+            dense=dense,
             moving=float((up + down) / max(len(moved), 1)),
             repeated=repeated,
-            usual=float(counts.max() / len(dates)),
-            distinct=len(known),
+            usual=float(most / len(dates)),
+            distinct=distinct,
             step=step,
         )
+
+
+def _repeated(dates: np.ndarray, codes: np.ndarray, same: np.ndarray) -> float:
+    """Return the share of dates that occur earlier in their group; ``same`` is True at rows of the next one's group."""
+    if not len(dates):
+        return np.nan
+    if (dates[1:] < dates[:-1])[same].any():
+        dates = dates[np.lexsort((dates, codes))]  # groups stay where they are
+    return float((dates[1:] == dates[:-1])[same].sum() / len(dates))
+
+
+def _dense(known: np.ndarray, step: Step) -> float:
+    """Return the share of the grid's steps, from the first of the distinct dates to the last, that are one."""
+    places = step.index(known, known[0])
+    exact = step.dates(places, known[0]) == known
+    filled = int((np.diff(places[exact]) > 0).sum()) + bool(exact.any())
+    return float(filled / (places[-1] + 1))

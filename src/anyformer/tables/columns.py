@@ -37,6 +37,13 @@ def is_text(column: pd.Series) -> bool:
 
 def holds_lists(column: pd.Series) -> bool:
     """True if a column holds lists or objects."""
-    return pd.api.types.is_object_dtype(column) and bool(
-        column.map(lambda value: isinstance(value, list | dict | np.ndarray)).any()
-    )
+    if not pd.api.types.is_object_dtype(column) or pd.api.types.infer_dtype(column) in ("string", "empty"):
+        return False
+    return bool(column.map(lambda value: isinstance(value, list | dict | np.ndarray)).any())
+
+
+def as_texts(categories: pd.Categorical) -> np.ndarray:
+    """Return categories as texts, ``(N,)`` objects, None where one is missing."""
+    texts = np.array([*categories.categories, None], dtype=object)
+    found: np.ndarray = texts[categories.codes]
+    return found

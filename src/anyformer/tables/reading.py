@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Number
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 
 from anyformer.errors import DataError
 from anyformer.spelling import option
+from anyformer.tables.columns import as_texts
 from anyformer.tables.delimited import DelimitedStyle, decode, factorized, read_cells, unnamed
 from anyformer.tables.margins import without_margins
 from anyformer.tables.numbercells import LARGEST, Convention
@@ -24,19 +26,40 @@ from anyformer.tables.packed import content
 
 
 class Written(dict[str, pd.Series]):
-    """Texts by column; those in ``cells`` become series when they are looked up."""
+    """Texts by column; those in ``cells`` and ``codes`` become series when they are looked up.
+
+    Attributes:
+        cells: texts by column, empty where one is missing.
+        codes: by column, the number of each row's text, and the different texts, None where one is missing.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.cells: dict[str, pa.ChunkedArray] = {}
+        self.codes: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._stripped: dict[str, pd.Series] = {}
 
     def __contains__(self, name: object) -> bool:
-        return super().__contains__(name) or name in self.cells
+        return super().__contains__(name) or name in self.cells or name in self.codes
 
     def __missing__(self, name: str) -> pd.Series:
+        if name in self.codes:
+            codes, texts = self.codes[name]
+            self[name] = pd.Series(texts[codes], dtype=object, name=name)
+            return self[name]
         texts = pd.Series(self.cells[name].to_pylist(), dtype=object, name=name)
         self[name] = texts.where(texts != "", None)
         return self[name]
+
+    def stripped(self, name: str) -> pd.Series:
+        """Return a column's texts without blanks around them, as categories."""
+        if name not in self._stripped:
+            codes, texts = self.codes[name] if name in self.codes else pd.factorize(self[name])
+            index = self[name].index if super().__contains__(name) else None
+            numbers, found = pd.factorize(pd.Series(texts, dtype=object).str.strip())
+            held = pd.Categorical.from_codes(np.append(numbers, -1)[codes], pd.Index(found, dtype=object))
+            self._stripped[name] = pd.Series(held, index, name=name)
+        return self._stripped[name]
 
 
 @dataclass(frozen=True)
@@ -73,13 +96,23 @@ class Table:
         column = self.frame[name]
         if not pd.api.types.is_numeric_dtype(column):
             return None
-        return pd.Series(column.to_numpy(np.float64, na_value=np.nan), column.index, name=name)
+        return pd.Series(column.to_numpy(np.float64, na_value=np.nan), column.index, name=name, copy=False)
 
     def keys(self, name: str) -> pd.Series:
         """Return a column's values as keys of rows: its texts, if the file is one of text."""
         if name not in self.written:
             return self.frame[name]
-        return self.written[name].loc[self.frame.index].str.strip()
+        column = self.distinct(name)
+        return pd.Series(as_texts(column.array), column.index, dtype=object, name=name)
+
+    def distinct(self, name: str) -> pd.Series:
+        """Return :meth:`keys` as categories, one for each different value, in no order."""
+        if name not in self.written:
+            codes, values = pd.factorize(self.frame[name])
+            held = pd.Categorical.from_codes(codes, values)
+            return pd.Series(held, self.frame.index, name=name)
+        whole = self.written.stripped(name)
+        return whole if whole.index.equals(self.frame.index) else whole.loc[self.frame.index]
 
     def of_marks(self, name: str) -> list[str]:
         """Return remarks on a column's texts that were taken for missing values, with the option that keeps them."""
@@ -156,13 +189,33 @@ def read_parquet(path: Path, convention: Convention) -> Table:
         names = pq.read_schema(path).names
         if twice := [name for name in names if names.count(name) > 1]:
             raise DataError(f"{path}: two columns are named {twice[0]!r}; rename one")
-        frame = pd.read_parquet(path)
+        texts = _text_columns(pq.read_schema(path))
+        encoded = pq.read_table(path, columns=texts, read_dictionary=texts)
+        frame = pd.read_parquet(path, columns=[name for name in names if name not in {*texts}])
     except DataError:
         raise
     except Exception as error:  # pyarrow raises many kinds for a damaged file
         raise DataError(f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
+    pa.default_memory_pool().release_unused()
     frame.columns = [str(name) for name in frame.columns]
-    return from_objects(path, _without_index(path, frame), convention)
+    if not len(frame.columns) and frame.index.empty:
+        frame = pd.DataFrame(index=pd.RangeIndex(encoded.num_rows))
+    frame = _without_index(path, frame)
+    order = [name for name in frame.columns if name not in names]
+    order += [name for name in names if name in frame.columns or name in texts]
+    return from_objects(path, frame, convention, dict(zip(texts, encoded.columns)), order)
+
+
+def _text_columns(schema: pa.Schema) -> list[str]:
+    """Return the columns of texts in a Parquet file, but those of a table's index."""
+    index = (schema.pandas_metadata or {}).get("index_columns", [])
+    if any(isinstance(one, dict) and one.get("name") for one in index):
+        return []  # row numbers with a name, which may be that of a column
+    kinds = {field.name: field.type for field in schema if field.name not in index}
+    values = {name: kind.value_type if pa.types.is_dictionary(kind) else kind for name, kind in kinds.items()}
+    return [
+        name for name, kind in values.items() if pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    ]
 
 
 def _without_index(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
@@ -237,17 +290,36 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def from_objects(path: Path, frame: pd.DataFrame, convention: Convention) -> Table:
-    """Return a table with some columns already typed by the file."""
-    given = [str(name).strip() for name in frame.columns]
+def from_objects(
+    path: Path,
+    frame: pd.DataFrame,
+    convention: Convention,
+    encoded: Mapping[str, pa.ChunkedArray] = MappingProxyType({}),
+    order: Sequence[str] | None = None,
+) -> Table:
+    """Return a table with some columns already typed by the file.
+
+    Args:
+        path: of the file.
+        frame: its columns, those of texts as objects.
+        convention: the user's options for texts.
+        encoded: further columns, of texts with a dictionary.
+        order: all columns, in the order of the table.
+    """
+    columns = list(frame.columns if order is None else order)
+    given = [str(name).strip() for name in columns]
     stripped = pd.Index([name or unnamed(place, given) for place, name in enumerate(given)], dtype=object)
     if stripped.has_duplicates:
         raise DataError(f"{path}: two columns are named {stripped[stripped.duplicated()][0]!r}; rename one")
-    frame.columns = stripped
+    named = dict(zip(stripped, columns))
+    frame = frame.set_axis([stripped[columns.index(name)] for name in frame.columns], axis=1)
     table = Table(path, pd.DataFrame(index=frame.index))
     texts: dict[str, pa.ChunkedArray] = {}
     typed: dict[str, pd.Series] = {}
-    for name in frame.columns:
+    for name in stripped:
+        if named[name] in encoded:
+            texts[name] = encoded[named[name]]
+            continue
         column = frame[name]
         if pd.api.types.is_numeric_dtype(column):
             typed[name] = _bounded(column, table)
@@ -260,11 +332,13 @@ def from_objects(path: Path, frame: pd.DataFrame, convention: Convention) -> Tab
     nothing = replace(convention, missing=convention.missing or frozenset())
     rest = _typed_table(table, texts, convention, "", gone=nothing)
     for name in texts:
+        if named[name] in encoded:
+            continue
         kinds = {isinstance(value, bool) for value in frame[name] if isinstance(value, Number)}
         if len(kinds) > 1:
             rest.notes[name].append(f"{name!r} holds numbers and truth values, which are kept apart as texts")
-    columns = {name: typed.get(name, rest.frame.get(name)) for name in frame.columns}
-    return replace(rest, frame=pd.DataFrame(columns, index=frame.index))
+    found = {name: typed.get(name, rest.frame.get(name)) for name in stripped}
+    return replace(rest, frame=pd.DataFrame(found, index=frame.index, copy=False))
 
 
 def _texts(column: pd.Series) -> list[str] | None:
@@ -292,8 +366,9 @@ def _texts(column: pd.Series) -> list[str] | None:
 def _bounded(column: pd.Series, table: Table) -> pd.Series:
     """Return a column of numbers, NaN where one is infinite or beyond ``LARGEST``."""
     if not pd.api.types.is_float_dtype(column):
-        whole = column.dropna().tolist() if pd.api.types.is_integer_dtype(column) else []
-        lost = sum(int(float(value)) != value for value in whole if abs(value) >= 2**53)
+        known = column.dropna() if pd.api.types.is_integer_dtype(column) else column[:0]
+        large = known[(known >= 2**53) | (known <= -(2**53))].tolist()
+        lost = sum(int(float(value)) != value for value in large)
         if lost:
             table.notes[column.name] = [
                 f"{lost} values of {column.name!r} have more digits than a number holds and lose the last ones"
@@ -307,7 +382,8 @@ def _bounded(column: pd.Series, table: Table) -> pd.Series:
             f"{int(beyond.sum())} values of {column.name!r} are infinite or beyond {LARGEST:.0e} (first: {values[row]} "
             f"in row {row + 1}) and count as missing"
         ]
-    return pd.Series(np.where(beyond, np.nan, values), column.index, name=column.name)
+        values = np.where(beyond, np.nan, values)
+    return pd.Series(values, column.index, name=column.name, copy=False)
 
 
 def _typed_table(
@@ -322,20 +398,30 @@ def _typed_table(
     frame: dict[str, Any] = {}
     decimals: set[str] = set()
     for name, column in columns.items():
+        encoded = pa.types.is_dictionary(column.type)
+        if encoded:
+            different, codes[name], counts, firsts = factorized(column)
+            column = pa.chunked_array([pa.array(different, pa.large_string())])
         plain = read_plain(column, convention)
         if plain is not None and plain.values is not None:
-            frame[name] = _whole(plain.values)
-            table.written.cells[name] = column
+            if encoded:
+                values = plain.values[codes[name]]
+                cells = np.array([text or None for text in different], dtype=object)
+                table.written.codes[name] = codes[name], cells
+            else:
+                values, table.written.cells[name] = plain.values, column
+            frame[name] = _whole(values)
             decimals |= {plain.decimal} if plain.decimal else set()
             continue
-        different, codes[name], counts, firsts = factorized(column)
+        if not encoded:
+            different, codes[name], counts, firsts = factorized(column)
         apart[name] = (different, counts, firsts)
     readings = read_numbers(apart, convention, separator, decimals)
     for name, (different, counts, _) in apart.items():
         marks = gone or convention
         missing = np.array([marks.is_missing(text.strip()) for text in different], dtype=bool)
         kept = np.array([None if out else text for text, out in zip(different, missing)], dtype=object)
-        table.written[name] = pd.Series(kept[codes[name]], dtype=object, name=name)
+        table.written.codes[name] = codes[name], kept
         values = _typed(different, missing, readings[name], codes[name])
         if readings[name].refusal:
             table.refusals[name] = str(readings[name].refusal)
@@ -353,7 +439,7 @@ def _typed_table(
         frame[name] = values
     decimals |= {reading.decimal for reading in readings.values() if reading.decimal}
     decimal = decimals.pop() if len(decimals) == 1 else None
-    ordered = pd.DataFrame({name: frame[name] for name in columns})
+    ordered = pd.DataFrame({name: frame[name] for name in columns}, copy=False)
     return replace(table, frame=ordered, decimal=decimal, convention=convention)
 
 

@@ -58,7 +58,7 @@ def find_axis(
         DataError: a column that was named holds no dates, or not such dates.
     """
     options = {"date_format": date_format, "dayfirst": dayfirst, "tz": None if tz is None else check_zone(tz)}
-    codes = None if groups is None else pd.factorize(groups)[0]
+    codes = None if groups is None else pd.factorize(groups)[0].astype(np.int32)
     if date is False or (date == NONE and NONE not in frame.columns):
         given = [name for name, value in options.items() if value is not None]
         if given:
@@ -108,7 +108,10 @@ def find_axis(
 
 
 def as_written(table: Table) -> pd.DataFrame:
-    """Return a table's columns as texts of the file (01.10 is neither 1.1 nor 110); fractions stay numbers."""
+    """Return a table's columns as texts of the file (01.10 is neither 1.1 nor 110); fractions stay numbers.
+
+    Texts are categories, so that each different one is read once.
+    """
     columns = {}
     for name in table.frame.columns:
         column = table.frame[name]
@@ -123,8 +126,9 @@ def as_written(table: Table) -> pd.DataFrame:
             and not column.min() >= 1000
             and not LIKELY.search(str(name))
         )
-        columns[name] = column if small else table.keys(name)
-    return pd.DataFrame(columns, index=table.frame.index)
+        whole = table.distinct if name in table.written else table.keys
+        columns[name] = column if small else whole(name)
+    return pd.DataFrame(columns, index=table.frame.index, copy=False)
 
 
 def _note_dayfirst(dates: Dates, dayfirst: bool | None, remarks: list[str]) -> None:
@@ -316,6 +320,8 @@ def _why_none(path: Path, frame: pd.DataFrame, found: list[Dates]) -> list[str]:
         present = frame[name].dropna()
         if name in read or present.empty:
             continue
+        if isinstance(present.dtype, pd.CategoricalDtype):
+            present = present.astype(object)
         numbers = pd.to_numeric(present, errors="coerce").dropna()
         if len(numbers) > 0.9 * len(present):
             if LIKELY.search(name) and _may_be_years(numbers):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,9 @@ MISSING, OTHER, FIRST = 0, 1, 2
 """Codes: of a missing value, of one that the train split has at most once, and of the most frequent category."""
 MOST = 10_000
 """The most categories of a column; the rarest beyond them are one."""
+
+Texts: TypeAlias = np.ndarray | pd.Categorical
+"""Texts as objects, None where one is missing, or the same as categories."""
 
 
 class Category(BaseModel):
@@ -33,30 +37,42 @@ class Category(BaseModel):
         return FIRST + len(self.values)
 
     @classmethod
-    def fit(cls, name: str, texts: np.ndarray, most: int | None = None) -> Category:
+    def fit(cls, name: str, texts: Texts, most: int | None = None) -> Category:
         """Return the category of the train split's texts, None where missing.
 
         Values seen once get no code, and neither do the rarest beyond the ``most`` frequent, by default ``MOST``.
         """
-        counts = pd.Series(texts.ravel()).value_counts()
-        counts = counts[counts > 1]
-        order = sorted(counts.index, key=lambda text: (-counts[text], text))
+        codes, different = factorized(texts)
+        counts = dict(zip(different, np.bincount(codes[codes >= 0], minlength=len(different)).tolist()))
+        order = sorted(
+            (text for text in different if counts[text] > 1), key=lambda text: (-counts[text], text)
+        )
         return cls(name=name, values=order[: MOST if most is None else most])
 
-    def encode(self, texts: np.ndarray) -> np.ndarray:
+    def encode(self, texts: Texts) -> np.ndarray:
         """Return the codes of texts, int64 in the same shape."""
-        flat = pd.Series(texts.ravel(), dtype=object)
-        codes = flat.map({text: FIRST + place for place, text in enumerate(self.values)})
-        found = np.where(flat.isna(), MISSING, codes.fillna(OTHER)).astype(np.int64)
-        return found.reshape(texts.shape)
+        codes, different = factorized(texts)
+        known = {text: FIRST + place for place, text in enumerate(self.values)}
+        found = np.array([*(known.get(text, OTHER) for text in different), MISSING], dtype=np.int64)
+        return found[codes].reshape(texts.shape)
 
-    def unknown(self, texts: np.ndarray) -> list[str]:
+    def unknown(self, texts: Texts) -> list[str]:
         """Return the different texts without a code, sorted."""
-        return sorted(set(texts[self.encode(texts) == OTHER].tolist()))
+        codes, different = factorized(texts)
+        there = np.bincount(codes[codes >= 0], minlength=len(different)) > 0
+        return sorted({text for text, some in zip(different, there) if some} - {*self.values})
+
+
+def factorized(texts: Texts) -> tuple[np.ndarray, list[str]]:
+    """Return the number of each text ``(N,)``, -1 where it is missing, and the different texts."""
+    if isinstance(texts, pd.Categorical):
+        return texts.codes, texts.categories.tolist()
+    codes, different = pd.factorize(texts.ravel())
+    return codes, list(different)
 
 
 def describe_categories(
-    categories: Sequence[Category], texts: Mapping[str, np.ndarray], remarks: list[str]
+    categories: Sequence[Category], texts: Mapping[str, Texts], remarks: list[str]
 ) -> None:
     """Add a remark for each category: its values, those without a code, those missing."""
     for category in categories:

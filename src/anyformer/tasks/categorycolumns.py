@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pandas as pd
 
+from anyformer.tables.columns import as_texts
 from anyformer.tables.reading import Table
 from anyformer.tasks.labels import class_name
 
@@ -23,10 +24,17 @@ def texts_of(table: Table, name: str) -> np.ndarray:
     Each depends on its own cell only, so that it is the same in every file: 7, "7" and "7.0" are one text; "07" is
     another, as codes may begin with zeros.
     """
-    keys = table.keys(name)
-    texts = keys.map(lambda value: _WHOLE.sub(r"\1", class_name(value))).astype(object)
-    found: np.ndarray = texts.where(keys.notna(), None).to_numpy()
-    return found
+    return as_texts(categories_of(table, name))
+
+
+def categories_of(table: Table, name: str) -> pd.Categorical:
+    """Return :func:`texts_of` as categories, in no order."""
+    column = table.distinct(name)
+    texts = [_WHOLE.sub(r"\1", class_name(value)) for value in column.cat.categories]
+    codes, different = pd.factorize(np.array(texts, dtype=object))
+    return pd.Categorical.from_codes(
+        np.append(codes, -1)[column.cat.codes], pd.Index(different, dtype=object)
+    )
 
 
 def has_one_label_each(keys: pd.Series, labels: np.ndarray) -> bool:
@@ -50,11 +58,14 @@ def has_one_label_each(keys: pd.Series, labels: np.ndarray) -> bool:
 
 def has_codes(table: Table, name: str) -> bool:
     """True if whole numbers of a text file begin with zeros."""
-    return name in table.written and bool(table.keys(name).dropna().str.fullmatch("0[0-9]+").any())
+    if name not in table.written:
+        return False
+    texts = pd.Series(table.distinct(name).dropna().unique().astype(object))
+    return bool(texts.str.fullmatch("0[0-9]+").any())
 
 
 def is_category(table: Table, name: str) -> bool:
     """True if a column of text has at least two values, missing counted as one, and they repeat (``REPEATS``)."""
-    texts = table.keys(name)
+    texts = table.distinct(name)
     known = texts.dropna()
     return texts.nunique(dropna=False) >= 2 and known.nunique() <= REPEATS * len(known)

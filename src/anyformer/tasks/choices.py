@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from anyformer.dates.reading import Dates
@@ -77,20 +78,25 @@ def check_kind(kind: str | None, kinds: Sequence[str]) -> None:
 
 
 def group_keys(table: Table, names: list[str]) -> pd.Series:
-    """Return the key of each row's group, as text; missing if one of these columns is."""
+    """Return the key of each row's group, as categories of text; missing if one of these columns is."""
+    index = table.frame.index
     if not names:
-        return pd.Series("", index=table.frame.index)
+        return pd.Series(pd.Categorical.from_codes(np.zeros(len(index), np.int8), [""]), index)
+    if len(names) == 1:
+        column = table.distinct(names[0])
+        codes, texts = pd.factorize(pd.Series(column.cat.categories).map(str))
+        held = pd.Categorical.from_codes(np.append(codes, -1)[column.cat.codes], texts)
+        return pd.Series(held, column.index)
     keys = pd.concat([table.keys(name).rename(str(i)) for i, name in enumerate(names)], axis=1)
     known = keys.notna().all(axis=1)
-    if len(names) == 1:
-        return keys["0"].map(str).where(known)
     keys = keys[known]
     firsts = keys.drop_duplicates()
     texts = [" / ".join(map(str, row)) for row in firsts.itertuples(index=False, name=None)]
     if len({*texts}) < len(texts):
         texts = [repr(row) for row in firsts.itertuples(index=False, name=None)]
     numbers = keys.groupby(list(keys.columns), sort=False).ngroup()
-    return pd.Series([texts[number] for number in numbers], keys.index, dtype=object).reindex(known.index)
+    codes = pd.Series(numbers, keys.index).reindex(known.index, fill_value=-1)
+    return pd.Series(pd.Categorical.from_codes(codes, texts), known.index)
 
 
 def note_ungrouped(groups: pd.Series, remarks: list[str]) -> None:

@@ -14,6 +14,7 @@ from anyformer.spelling import option
 from anyformer.tables.columns import check_column, holds_lists
 from anyformer.tables.reading import Table
 from anyformer.tasks.categorycolumns import has_codes, has_one_label_each, is_category
+from anyformer.tasks.eventlog import in_order
 
 FEWEST_ROWS = 20
 _CERTAIN = 5.0
@@ -111,7 +112,9 @@ def input_columns(
             continue
         reason = _no_numbers(table, name, text)
         is_text = reason == _texts(text)
-        if is_text and any(has_one_label_each(table.keys(name)[apart], told[apart]) for told in labels or ()):
+        if is_text and any(
+            has_one_label_each(table.distinct(name)[apart], told[apart]) for told in labels or ()
+        ):
             reason, is_text = _names_groups(), False
         repeats = is_text and name not in keep and is_category(table, name)
         if name in categories or repeats:
@@ -211,12 +214,13 @@ def _no_numbers(table: Table, name: str, text: bool) -> str | None:
         return f"which {table.refusals[name]}"
     if holds_lists(column):
         return _LISTS
-    if read_dates(table.frame, [name]) is not None:
+    texts = name in table.written
+    if read_dates(pd.DataFrame({name: table.distinct(name) if texts else column}), [name]) is not None:
         return "of dates"
     typed = not pd.api.types.is_object_dtype(column) and not pd.api.types.is_string_dtype(column)
     if typed and not isinstance(column.dtype, pd.CategoricalDtype):
         return f"of the type {column.dtype}, which is not read"
-    if table.keys(name).nunique(dropna=False) == 1:
+    if table.distinct(name).nunique(dropna=False) == 1:
         return "the same in all rows"
     return _texts(text)
 
@@ -282,25 +286,35 @@ def counters(
     They restart in each group, or number the rows of the whole file, or rise with gaps as ids do, none of which occurs
     twice in the file. A running total in a single series looks the same, and is left out only by its name.
     """
-    rows = groups.index[groups.notna()]
-    orders = [rows]
-    if instants is not None:
-        orders.append(instants[rows].dropna().sort_values(kind="stable").index)
-    orders = [order[np.argsort(pd.factorize(groups[order])[0], kind="stable")] for order in orders]
-    found = {}
+    codes = pd.factorize(groups)[0]
+    dated = codes if instants is None else np.where(instants.isna(), -1, codes)
+    numbers = {}
     for name in names:
         values = table.numbers(name)
         assert values is not None
-        why = next((why for why in (_counts(values[order], groups[order]) for order in orders) if why), None)
+        if _whole(values.to_numpy()[dated >= 0]):
+            numbers[name] = values.to_numpy()
+    if not numbers:
+        return {}
+    orders = [in_order(codes, None)]
+    if instants is not None:
+        orders.append(in_order(dated, instants.to_numpy()))
+    found = {}
+    for name, known in numbers.items():
+        why = next((why for why in (_counts(name, known[rows], codes[rows]) for rows in orders) if why), None)
         if why is not None:
             found[name] = f"{why}; {option('keep', name)} takes it for an input"
     return found
 
 
-def _counts(values: pd.Series, groups: pd.Series) -> str | None:
+def _whole(known: np.ndarray) -> bool:
+    """True if no value is missing, and all are whole numbers."""
+    return bool(np.equal(known, np.rint(known)).all())
+
+
+def _counts(name: str, known: np.ndarray, owners: np.ndarray) -> str | None:
     """Return why the values count the rows of their groups; None if they do not."""
-    known, owners = values.to_numpy(), groups.to_numpy()
-    if len(known) < FEWEST_ROWS or np.isnan(known).any() or not np.equal(known, np.rint(known)).all():
+    if len(known) < FEWEST_ROWS or not _whole(known):
         return None
     steps = np.diff(known)[owners[1:] == owners[:-1]]
     if len(steps) < len(known) / 2 or not ((steps > 0).all() or (steps < 0).all()):
@@ -308,7 +322,7 @@ def _counts(values: pd.Series, groups: pd.Series) -> str | None:
     several = len(np.unique(owners)) > 1
     if np.unique(steps).size == 1 or (np.abs(steps) == 1).mean() > 0.9:
         return "counting the rows of each group" if several else "counting the rows"
-    named = several or _words(str(values.name)) & _COUNT_WORDS
+    named = several or _words(name) & _COUNT_WORDS
     if named and len(np.unique(known)) == len(known) and np.ptp(known) <= 10 * len(known):
         return "whole numbers that rise from row to row, with gaps, as ids do"
     return None

@@ -20,11 +20,14 @@ from anyformer.tables.files import read_table
 from anyformer.tables.timeaxis import as_written, axis_again
 from anyformer.tables.writing import significant
 from anyformer.tasks.base import Batch
-from anyformer.tasks.categories import FIRST, Category
+from anyformer.tasks.categories import FIRST, Category, Texts
 from anyformer.tasks.categorycolumns import texts_of
 from anyformer.tasks.encoding import NUMBERS, DataLayout, Encoding, Standard, as_tensors
 from anyformer.tasks.eventlog import gaps_of, in_order
 from anyformer.tasks.new_data import Unseen, categories_in, groups_in, named_groups, numbers_in
+
+BLOCK = 1 << 20
+"""Events whose numbers are encoded at once."""
 
 
 class EventEncoding(Encoding):
@@ -70,9 +73,7 @@ class EventEncoding(Encoding):
             fields.append(Field(name=self.numbers_name, width=width))
         return StreamFacts(fields=fields)
 
-    def inputs(
-        self, items: np.ndarray, x: np.ndarray, texts: Mapping[str, np.ndarray]
-    ) -> dict[str, np.ndarray]:
+    def inputs(self, items: Texts, x: np.ndarray, texts: Mapping[str, Texts]) -> dict[str, np.ndarray]:
         """Return the fields of each event ``(N, ...)``.
 
         Args:
@@ -80,10 +81,13 @@ class EventEncoding(Encoding):
             x: numbers ``(N, F)``, NaN where one is missing.
             texts: ``(N,)`` by category, None where one is missing.
         """
-        found = {self.item.name: self.item.encode(items)}
-        found |= {category.name: category.encode(texts[category.name]) for category in self.categories}
+        found = {self.item.name: self.item.encode(items).astype(np.int32)}
+        for category in self.categories:
+            found[category.name] = category.encode(texts[category.name]).astype(np.int32)
         if self.standard is not None:
-            found[self.numbers_name] = self.standard.encode(x[None])[0].astype(np.float32)
+            blocks = [x[None, start : start + BLOCK] for start in range(0, max(len(x), 1), BLOCK)]
+            parts = [self.standard.encode(block)[0].astype(np.float32) for block in blocks]
+            found[self.numbers_name] = np.concatenate(parts)
         return found
 
     def read(self, path: Path) -> Unseen:
@@ -145,9 +149,7 @@ class EventEncoding(Encoding):
         values, mask = sequences(fields, begin, end, self.length)
         at = torch.from_numpy(end - begin - 1)[:, None]
         had = (
-            excluded_before(fields[self.item.name] - FIRST, starts[:, None], end[:, None])
-            if self.only_new
-            else None
+            excluded_before(fields[self.item.name], starts[:, None], end[:, None]) if self.only_new else None
         )
         targets = torch.full_like(at, UNKNOWN)
         return Batch(as_tensors(values), targets, torch.from_numpy(mask), at=at, excluded=had)
@@ -194,8 +196,9 @@ def sequences(
     return found, mask
 
 
-def excluded_before(classes: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> torch.Tensor:
-    """Return the classes of the events from ``starts`` to before ``ends`` ``(B, N)``: ``(B, N, L)``, -1 for none."""
+def excluded_before(codes: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> torch.Tensor:
+    """Return the classes of the items from ``starts`` to before ``ends`` ``(B, N)``: ``(B, N, L)``, -1 for none."""
     places = starts[..., None] + np.arange(max(1, int((ends - starts).max())))
     there = places < ends[..., None]
-    return torch.from_numpy(np.where(there, np.maximum(classes[np.where(there, places, 0)], -1), -1))
+    classes = codes[np.where(there, places, 0)].astype(np.int64) - FIRST
+    return torch.from_numpy(np.where(there, np.maximum(classes, -1), -1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ class EventLog:
     """Events in order, those of one user side by side.
 
     Attributes:
-        users: ``(N,)`` int64, the user of each event, rising from 0 without gaps.
+        users: ``(N,)`` integers, the user of each event, rising from 0 without gaps.
         parts: ``(N,)`` int8, the split in which each event is asked, as a place in ``SPLITS``; never falling within a
             user.
     """
@@ -104,13 +105,23 @@ def parts_by_place(count: int) -> np.ndarray:
 
 def cuts_of(times: np.ndarray) -> tuple[int, int] | None:
     """Return two of the times ``(N,)`` from which validation and test begin, at nearly ``SHARES``; None for too few."""
-    different, counts = np.unique(times, return_counts=True)
-    if len(different) < len(SHARES):
+    ordered = np.sort(times)
+    starts = np.append(0, np.flatnonzero(ordered[1:] != ordered[:-1]) + 1)
+    if len(starts) < len(SHARES):
         return None
-    before = (np.cumsum(counts) - counts) / len(times)
-    valid = int(np.argmin(np.abs(before[1:-1] - SHARES[0]))) + 1
-    test = int(np.argmin(np.abs(before[valid + 1 :] - SHARES[0] - SHARES[1]))) + valid + 1
-    return different[valid], different[test]
+    valid = _nearest(starts, len(times), SHARES[:1], 1, len(starts) - 1)
+    test = _nearest(starts, len(times), SHARES[:2], valid + 1, len(starts))
+    return ordered[starts[valid]], ordered[starts[test]]
+
+
+def _nearest(starts: np.ndarray, count: int, shares: Sequence[float], low: int, high: int) -> int:
+    """Return the first of the places from ``low`` to before ``high`` whose start is nearest to the sum of shares."""
+    near = int(np.clip(np.searchsorted(starts, sum(shares) * count), low, high - 1))
+    low = max(low, near - 2)
+    away = starts[low : min(high, near + 3)] / count
+    for share in shares:
+        away = away - share
+    return low + int(np.argmin(np.abs(away)))
 
 
 def in_order(users: np.ndarray, times: np.ndarray | None) -> np.ndarray:

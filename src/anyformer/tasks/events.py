@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from anyformer.spelling import option
 from anyformer.tables.reading import Table
 from anyformer.tables.timeaxis import as_written, dated_columns, find_axis
 from anyformer.tasks.base import check_integer
-from anyformer.tasks.categorycolumns import texts_of
+from anyformer.tasks.categorycolumns import categories_of
 from anyformer.tasks.choices import Choices, fields_of_dates, note_ungrouped
 from anyformer.tasks.columns import counters
 from anyformer.tasks.eventlog import EventLog, gaps_of, in_order
@@ -25,8 +27,10 @@ from anyformer.tasks.next_item import NextItemTask
 from anyformer.tasks.rows import features_of
 
 
-def open_events(table: Table, choices: Choices, groups: pd.Series, remarks: list[str]) -> NextItemTask:
-    """Return the task that asks for the target of each group's next row."""
+def open_events(
+    table: Table, choices: Choices, groups: pd.Series, remarks: list[str]
+) -> Callable[[], NextItemTask]:
+    """Return what makes the task that asks for the target of each group's next row, and holds the table no more."""
     path = table.path
     if len(choices.targets) != 1:
         told = f", got {', '.join(map(repr, choices.targets))}" if choices.targets else ""
@@ -38,10 +42,11 @@ def open_events(table: Table, choices: Choices, groups: pd.Series, remarks: list
     times = None if dated is None else dated.instants.to_numpy()
     for name in (item, *choices.groups):
         remarks.extend(table.of_marks(name))
-    items = texts_of(table, item)
+    items = categories_of(table, item)
     known = _known(item, items, groups, times, choices, remarks)
-    table, groups, items = replace(table, frame=table.frame[known]), groups[known], items[known]
-    times = None if times is None else times[known]
+    if not known.all():
+        table, groups, items = replace(table, frame=table.frame[known]), groups[known], items[known]
+        times = None if times is None else times[known]
     if not len(items):
         raise DataError(f"{path}: no row has all of {', '.join(map(repr, [*choices.groups, item]))}")
     names, values, texts = _fields(table, choices, groups, dated, remarks)
@@ -50,10 +55,11 @@ def open_events(table: Table, choices: Choices, groups: pd.Series, remarks: list
     users, items, x = users[order], items[order], values[order]
     times = None if times is None else times[order]
     marks = bool(np.isnan(x).any())
+    del values, groups, known
     if times is not None:
         x = np.column_stack([x, gaps_of(users, times)])
-    _note_users(table, choices, users, times, remarks)
-    ordered = OrderedEvents(replace(table, frame=table.frame.iloc[order]), users, times, dated)
+    ordered = OrderedEvents(table, order, users, times, dated)
+    _note_users(ordered, choices, remarks)
     parts = parts_of(ordered, choices, remarks)
     if choices.length is not None:
         check_integer("length", choices.length, low=2)
@@ -61,8 +67,9 @@ def open_events(table: Table, choices: Choices, groups: pd.Series, remarks: list
     layout = choices.layout(
         table, kind="groups", columns=names, group=group, length=choices.length, **fields_of_dates(dated)
     )
-    return NextItemTask(
-        EventLog(users, parts),
+    return partial(
+        NextItemTask,
+        EventLog(users.astype(np.int32), parts),
         items,
         x,
         {name: column[order] for name, column in texts.items()},
@@ -84,7 +91,7 @@ def open_events(table: Table, choices: Choices, groups: pd.Series, remarks: list
 
 def _known(
     item: str,
-    items: np.ndarray,
+    items: pd.Categorical,
     groups: pd.Series,
     times: np.ndarray | None,
     choices: Choices,
@@ -105,7 +112,7 @@ def _known(
 
 def _fields(
     table: Table, choices: Choices, groups: pd.Series, dated: Dates | None, remarks: list[str]
-) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:
+) -> tuple[list[str], np.ndarray, dict[str, pd.Categorical]]:
     """Return the names and values of the numbers, and the texts of the categories, besides the item."""
     used = {
         *choices.targets,
@@ -173,10 +180,9 @@ def _dates_out_of_order(frame: pd.DataFrame) -> list[str]:
     return found
 
 
-def _note_users(
-    table: Table, choices: Choices, users: np.ndarray, times: np.ndarray | None, remarks: list[str]
-) -> None:
+def _note_users(events: OrderedEvents, choices: Choices, remarks: list[str]) -> None:
     """Add remarks on users with one event, events of one time, and rows that repeat."""
+    users, times = events.users, events.times
     counts = np.bincount(users)
     if not choices.groups:
         remarks.append(f"all rows are one sequence; {option('group', 'NAME')} names the column of users")
@@ -188,5 +194,16 @@ def _note_users(
         remarks.append(
             f"{alike} events have the time of the one before, of the same user; they follow each other as their rows do"
         )
-    if copies := int(pd.DataFrame({name: table.keys(name) for name in table.frame}).duplicated().sum()):
+    if copies := _copies(events):
         remarks.append(f"{copies} rows repeat another in all columns; they count as events")
+
+
+def _copies(events: OrderedEvents) -> int:
+    """Return the number of rows that repeat another in all columns."""
+    users, times = events.users, events.times
+    rows = events.order
+    if times is not None:  # copies are of one user and one time
+        alike = (users[1:] == users[:-1]) & (times[1:] == times[:-1])
+        rows = rows[np.append(alike, False) | np.append(False, alike)]
+    table = replace(events.table, frame=events.table.frame.iloc[rows])
+    return int(pd.DataFrame({name: table.keys(name) for name in table.frame}).duplicated().sum())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from anyformer.errors import DataError
@@ -32,8 +34,8 @@ _OF_SERIES = ("context", "horizon", "quantiles", "known", "calendar", "reach_bac
 _LABELS = ("label", "target", "class", "y")
 
 
-def open_frame(table: Table, given: dict[str, Any]) -> Task:
-    """Return the task made from a table and the user's options."""
+def open_frame(table: Table, given: dict[str, Any]) -> Task | Callable[[], Task]:
+    """Return the task made from a table, or what makes it and holds the table no more, as it may be large."""
     path, frame = table.path, table.frame
     if frame.empty:
         raise DataError(f"{path} has columns ({', '.join(frame.columns[:5])}) and no rows")
@@ -150,9 +152,17 @@ def _single_values(table: Table, choices: Choices, asked: set[str | None], remar
 def _constant_in_groups(table: Table, choices: Choices, groups: pd.Series) -> bool:
     if not choices.targets:
         return False
-    targets = pd.DataFrame({name: table.keys(name) for name in choices.targets})
-    different = targets.groupby(groups)[choices.targets].nunique()
-    return bool((different <= 1).all().all()) and len(different) < len(table.frame)
+    codes = pd.factorize(groups)[0]
+    count = int(codes.max(initial=-1)) + 1
+    for name in choices.targets:
+        values = table.distinct(name).cat.codes.to_numpy().astype(np.int64)
+        known = (codes >= 0) & (values >= 0)
+        least, most = np.full(count, np.iinfo(np.int64).max), np.full(count, -1)
+        np.minimum.at(least, codes[known], values[known])
+        np.maximum.at(most, codes[known], values[known])
+        if (least < most).any():
+            return False
+    return count < len(table.frame)
 
 
 def _guess_target(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,8 @@ from anyformer.tasks.eventlog import cuts_of, parts_by_last, parts_by_place
 from anyformer.tasks.splits import splits_of
 
 WAYS = ("time", "last")
+DIGITS = ("D", "s", "ms", "us")
+"""Units of time beyond which dates may have further digits."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,15 @@ class OrderedEvents:
     """Events in order, those of one user side by side.
 
     Attributes:
-        table: their rows.
+        table: their rows, in the order of the file.
+        order: ``(N,)``, the row of each.
         users: ``(N,)`` int64, the user of each, rising from 0.
         times: ``(N,)`` datetime64, if they have any.
         dated: the dates of the whole file.
     """
 
     table: Table
+    order: np.ndarray
     users: np.ndarray
     times: np.ndarray | None
     dated: Dates | None
@@ -85,19 +89,36 @@ def _by_time(events: OrderedEvents, alone: bool, remarks: list[str]) -> np.ndarr
             + (f"; {instead}" if instead else "")
         )
     assert events.dated is not None
-    written = pd.concat([table.keys(name) for name in events.dated.reading.columns], axis=1).astype(str)
-    valid, test = (" ".join(written.iloc[int(np.argmax(times == cut))]) for cut in cuts)
+    columns = events.dated.reading.columns
+    valid, test = (_written(table, columns, int(events.order[np.argmax(times == cut)])) for cut in cuts)
     remarks.append(
         f"events from {test} on are asked in test, those from {valid} to then in validation, and training sees earlier "
         "ones alone" + (f"; {instead} instead" if instead else "")
     )
-    found: np.ndarray = np.digitize(times.astype(np.int64), np.array(cuts).astype(np.int64)).astype(np.int8)
+    found: np.ndarray = (times >= cuts[0]).astype(np.int8) + (times >= cuts[1])
     return found
+
+
+def _written(table: Table, columns: list[str], row: int) -> str:
+    """Return these cells of a row as a text, dates with as many digits as the others of their column."""
+    cells = []
+    for name in columns:
+        column, rows = table.frame[name], [row]
+        if pd.api.types.is_datetime64_any_dtype(column):
+            clock = column.dt.tz_localize(None).to_numpy()
+            for unit in DIGITS:
+                finer = clock.astype(f"datetime64[{unit}]") != clock
+                finer &= ~np.isnat(clock)
+                rows += [int(np.argmax(finer))] * bool(finer.any())
+        some = replace(table, frame=table.frame.iloc[rows])
+        cells.append(some.keys(name).astype(str).iloc[0])
+    return " ".join(cells)
 
 
 def _as_given(events: OrderedEvents, column: str, remarks: list[str]) -> np.ndarray:
     """Return the user's own parts; without validation, the last training event of each user is asked there."""
-    users, words = events.users, splits_of(events.table, column, remarks)
+    table = replace(events.table, frame=events.table.frame.iloc[events.order])
+    users, words = events.users, splits_of(table, column, remarks)
     parts = np.array([SPLITS.index(word) for word in words], dtype=np.int8)
     if not (parts == 1).any():
         last = np.append((users[1:] != users[:-1]) | (parts[1:] != 0), True) & (parts == 0)
@@ -105,7 +126,7 @@ def _as_given(events: OrderedEvents, column: str, remarks: list[str]) -> np.ndar
         remarks.append("no validation split is given: the last training event of each user is asked in it")
     back = (np.diff(parts) < 0) & (users[1:] == users[:-1])
     if back.any():
-        row = int(events.table.frame.index[int(np.argmax(back)) + 1]) + 1
+        row = int(table.frame.index[int(np.argmax(back)) + 1]) + 1
         raise DataError(
             f"{option('split')}: row {row} of {events.table.path} is in an earlier split than an event before it, of "
             "the same user: training comes first, then validation, then the test"

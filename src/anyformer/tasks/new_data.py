@@ -56,7 +56,7 @@ def groups_in(table: Table, names: list[str], remarks: list[str]) -> pd.Series:
     """Return the key of each row's group, missing if one of these columns is; ``DataError`` if one is absent."""
     for name in names:
         check_column(table.path, table.frame, name, needs=f"the model needs the column {name!r}")
-    keys = group_keys(table, names)
+    keys = group_keys(table, names).astype("str")
     note_ungrouped(keys, remarks)
     return keys
 

@@ -15,7 +15,7 @@ from anyformer.objectives import NextItem
 from anyformer.questions import IGNORED, UNKNOWN
 from anyformer.spelling import option
 from anyformer.tasks.base import SPLITS, Batch, Reference, Split, Task
-from anyformer.tasks.categories import FIRST, Category, describe_categories
+from anyformer.tasks.categories import FIRST, Category, Texts, describe_categories, factorized
 from anyformer.tasks.encoding import DataLayout, Standard, as_tensors
 from anyformer.tasks.event_encoding import EventEncoding, excluded_before, sequences
 from anyformer.tasks.eventlog import ASKED, EventLog, Samples
@@ -53,9 +53,9 @@ class NextItemTask(Task):
     def __init__(
         self,
         log: EventLog,
-        items: np.ndarray,
+        items: Texts,
         x: np.ndarray,
-        texts: Mapping[str, np.ndarray],
+        texts: Mapping[str, Texts],
         *,
         item: str,
         user: str,
@@ -69,10 +69,9 @@ class NextItemTask(Task):
     ) -> None:
         self.name, self.seed, self.log = name, seed, log
         self._facts, self._remarks = dict(facts or {}), list(remarks)
-        self._only_new, self._again = (
-            only_new,
-            pd.DataFrame({"user": log.users, "item": items}).duplicated().to_numpy(),
-        )
+        codes, different = factorized(items)
+        self._only_new = only_new
+        self._again = pd.Series(log.users * np.int64(len(different)) + codes).duplicated().to_numpy()
         self._check_enough()
         trained = log.trained
         self.item = Category.fit(item, items[trained], most=MOST_ITEMS)
@@ -100,7 +99,6 @@ class NextItemTask(Task):
         )
         self.stream = self._encoding.stream()
         self._fields = self._encoding.inputs(items, x, texts)
-        self._classes = self._fields[item] - FIRST
         self._samples = {split: log.samples(split, self.train_length) for split in SPLITS}
         for split in SPLITS[1:]:
             self._samples[split] = self._drawn(split, MOST_SCORES // len(self.item.values))
@@ -111,6 +109,11 @@ class NextItemTask(Task):
             f"Tell the {item} of each {user}'s next event." if user else f"Tell the {item} of the next event."
         )
         self._describe_items(items)
+
+    def _classes(self, rows: np.ndarray) -> np.ndarray:
+        """Return the class of the item of these events, int64 of their shape, below 0 for one without a code."""
+        codes: np.ndarray = self._fields[self.item.name][rows].astype(np.int64)
+        return codes - FIRST
 
     @property
     def _counts(self) -> np.ndarray:
@@ -162,7 +165,7 @@ class NextItemTask(Task):
         found: np.ndarray = until[end + 1] - until[first + 1]
         return found
 
-    def _describe_items(self, items: np.ndarray) -> None:
+    def _describe_items(self, items: Texts) -> None:
         item = self.item
         rest = len(item.unknown(items))
         told = f"{item.name!r} has {len(item.values):,} items that can be told"
@@ -170,7 +173,7 @@ class NextItemTask(Task):
             asked = {
                 split: rows[self._counts[rows]] for split in SPLITS[1:] for rows in [self.log.asked(split)]
             }
-            shares = {split: 100 * float((self._classes[rows] < 0).mean()) for split, rows in asked.items()}
+            shares = {split: 100 * float((self._classes(rows) < 0).mean()) for split, rows in asked.items()}
             beyond = (
                 f" or that are beyond the {MOST_ITEMS:,} most frequent"
                 if len(item.values) == MOST_ITEMS
@@ -201,7 +204,7 @@ class NextItemTask(Task):
             places = first[:, None] + np.arange(min(ASKED, max(1, length // 2)))
             asked = places < end[:, None]
         after = np.where(asked, places + 1, 0)
-        classes, asked = self._classes[after], asked & self._counts[after]
+        classes, asked = self._classes(after), asked & self._counts[after]
         unknown = IGNORED if split == "train" else UNKNOWN
         targets = np.where(asked, np.where(classes < 0, unknown, classes), IGNORED)
         tensors = as_tensors(fields), torch.from_numpy(targets), torch.from_numpy(mask)
@@ -212,7 +215,7 @@ class NextItemTask(Task):
 
     def _excluded(self, after: np.ndarray) -> torch.Tensor:
         """Return the items that the user had before each of the events ``(B, N)``: ``(B, N, L)``, -1 for none."""
-        return excluded_before(self._classes, self.log.starts[self.log.users[after]], after)
+        return excluded_before(self._fields[self.item.name], self.log.starts[self.log.users[after]], after)
 
     def _clusters(self, split: Split, length: int) -> np.ndarray:
         """Return the user of each sample; if there is only one user, each sample by itself."""

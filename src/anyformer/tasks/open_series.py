@@ -35,6 +35,7 @@ def open_series(
     table: Table, choices: Choices, groups: pd.Series, dated: Dates | None, remarks: list[str]
 ) -> ForecastTask:
     """Return the task of forecasting the series in a table."""
+    groups = groups.astype("str")
     found = columns_of_series(table, choices, groups, dated, remarks)
     covariates, targets = found.covariates, found.targets
     instants = None if dated is None else dated.instants

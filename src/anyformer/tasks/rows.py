@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,10 @@ from anyformer.dates.fitting import ways_of
 from anyformer.dates.reading import Dates
 from anyformer.errors import DataError
 from anyformer.spelling import option
-from anyformer.tables.columns import is_text
+from anyformer.tables.columns import as_texts, is_text
 from anyformer.tables.reading import Table
 from anyformer.tasks.base import check_integer
-from anyformer.tasks.categorycolumns import texts_of
+from anyformer.tasks.categorycolumns import categories_of
 from anyformer.tasks.choices import Choices, fields_of_dates, note_missing, note_ungrouped, reasons
 from anyformer.tasks.columns import counters, input_columns
 from anyformer.tasks.label_sets import read_targets
@@ -40,7 +41,7 @@ def features_of(
     text: bool,
     apart: np.ndarray | slice = slice(None),
     counting: Callable[[list[str]], dict[str, str]] = lambda names: {},
-) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:
+) -> tuple[list[str], np.ndarray, dict[str, pd.Categorical]]:
     """Return names and values ``(rows, columns)`` of the numbers, NaN where missing, and texts ``(rows,)`` by category.
 
     ``labels`` are the targets, None for rows without one; ``counting`` are columns that count the rows of their group,
@@ -62,10 +63,10 @@ def features_of(
     gone = counting([name for name in names if name not in choices.keep])
     remarks.extend(f"left out: {name!r}, {why}" for name, why in gone.items())
     names = [name for name in names if name not in gone]
-    texts = {name: texts_of(table, name) for name in categories}
+    texts = {name: categories_of(table, name) for name in categories}
     if not names:
         return [], np.empty((len(table.frame), 0)), texts
-    values = pd.DataFrame({name: table.numbers(name) for name in names})
+    values = pd.DataFrame({name: table.numbers(name) for name in names}, copy=False)
     note_missing(values, "they are set to the mean and marked", remarks)
     for name in names:
         low, high = values[name].quantile([0.05, 0.95])
@@ -86,7 +87,7 @@ def _codes(table: Table, target: str) -> pd.Series:
     numbers = table.numbers(target)
     if numbers is not None:
         return numbers
-    codes = pd.factorize(table.keys(target))[0].astype(np.float64)
+    codes = pd.factorize(table.distinct(target))[0].astype(np.float64)
     return pd.Series(np.where(codes < 0, np.nan, codes), table.frame.index)
 
 
@@ -113,7 +114,7 @@ def open_rows(table: Table, choices: Choices, dated: Dates | None, remarks: list
     notes = list[str]()
     named = {*used, *choices.categories}
     text = choices.text or ("text" if _is_written(table, "text", named) else None)
-    names, texts = list[str](), dict[str, np.ndarray]()
+    names, texts = list[str](), dict[str, pd.Categorical]()
     alone = text is None
     if text is None:
         labels = _label_order(table, choices.targets)
@@ -136,7 +137,7 @@ def open_rows(table: Table, choices: Choices, dated: Dates | None, remarks: list
         told.y,
         by_place=True,
         encoding=TableEncoding(layout=layout),
-        texts=texts,
+        texts={name: as_texts(column) for name, column in texts.items()},
         facts=facts,
         remarks=remarks,
         **shared,
@@ -245,21 +246,24 @@ def _only_text(table: Table, used: set[str], notes: list[str]) -> str:
 
 def open_groups(
     table: Table, choices: Choices, groups: pd.Series, dated: Dates | None, remarks: list[str]
-) -> LabelledTask:
-    """Return the task with a sequence for each group: its rows, in order of date if there is one."""
-    used = {
-        *(*choices.targets, *choices.groups, *choices.split_column),
-        *(dated.reading.columns if dated else ()),
-    }
+) -> Callable[[], LabelledTask]:
+    """Return what makes the task with a sequence for each group, and holds the table no more.
+
+    A sequence is the group's rows, in order of date if there is one.
+    """
+    columns = dated.reading.columns if dated else ()
+    used = {*choices.targets, *choices.groups, *choices.split_column, *columns}
     known = has_target(table, choices.targets, choices.kind, remarks)
     for name in choices.groups:
         remarks.extend(table.of_marks(name))
     note_ungrouped(groups[known], remarks)
-    order = table.frame.index[known & groups.notna()]
-    table = replace(table, frame=table.frame.loc[order])
+    known &= groups.notna()
+    order = table.frame.index[known]
+    if not known.all():
+        table = replace(table, frame=table.frame.loc[order])
     labels = _label_order(table, choices.targets)
     notes = list[str]()
-    instants = None if dated is None else dated.instants
+    instants = None if dated is None else dated.instants[order]
     names, values, texts = features_of(
         *(table, used, choices, labels, notes),
         text=False,
@@ -277,18 +281,29 @@ def open_groups(
         texts = {name: column[places] for name, column in texts.items()}
     codes, different = pd.factorize(groups[order])
     split = splits_of(table, choices.split, remarks, groups[order]) if choices.split else None
-    firsts = order[[int(np.argmax(codes == code)) for code in range(len(different))]]
+    firsts = order[~pd.Series(codes).duplicated().to_numpy()]
     told = read_targets(replace(table, frame=table.frame.loc[firsts]), choices.targets, choices.kind, remarks)
     length = int(choices.length or min(np.bincount(codes).max(), 4096))
     check_integer("length", length, low=1)
-    x, sequences, mask = rows_of_groups(codes, values, texts, length, remarks)
+    written = {name: as_texts(column) for name, column in texts.items()}
+    x, sequences, mask = rows_of_groups(codes, values, written, length, remarks)
     group = choices.groups[0] if len(choices.groups) == 1 else choices.groups
     layout = choices.layout(
         table, kind="groups", columns=names, group=group, length=length, **fields_of_dates(dated)
     )
     facts = {"rows": len(order), "groups": len(different), "columns": [*names, *texts]}
-    return LabelledTask(
-        x, told.y, mask=mask, texts=sequences, name=table.path.stem, **told.named, values=choices.targets,
-        split=split, encoding=TableEncoding(layout=layout), balanced=choices.class_weights == "balanced",
-        seed=choices.seed, facts=facts, remarks=remarks,
-    )  # fmt: skip
+    return partial(
+        LabelledTask,
+        *(x, told.y),
+        mask=mask,
+        texts=sequences,
+        name=table.path.stem,
+        **told.named,
+        values=choices.targets,
+        split=split,
+        encoding=TableEncoding(layout=layout),
+        balanced=choices.class_weights == "balanced",
+        seed=choices.seed,
+        facts=facts,
+        remarks=remarks,
+    )

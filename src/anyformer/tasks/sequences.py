@@ -83,6 +83,14 @@ def rows_of_groups(
     sizes = np.bincount(codes[codes >= 0])
     if sizes.max() > length:
         remarks.append(f"{int((sizes > length).sum())} groups have more than {length} rows and are cut there")
-    rows = [np.flatnonzero(codes == code) for code in range(len(sizes))]
-    x, mask = padded([values[mine].astype(np.float64) for mine in rows], length)
-    return x, {name: padded([text[mine] for mine in rows], length)[0] for name, text in texts.items()}, mask
+    order = np.argsort(codes, kind="stable")[-sizes.sum() :]
+    places = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    order, places = order[places < length], places[places < length]
+
+    def placed(column: np.ndarray, fill: float | None) -> np.ndarray:
+        x = np.full((len(sizes), length, *column.shape[1:]), fill, object if fill is None else np.float64)
+        x[codes[order], places] = column[order]
+        return x
+
+    mask = np.arange(length)[None] < np.minimum(sizes, length)[:, None]
+    return placed(values, 0.0), {name: placed(text, None) for name, text in texts.items()}, mask

@@ -199,7 +199,7 @@ def splits_of(table: Table, name: str, remarks: list[str], keys: pd.Series | Non
         several = words.groupby(keys).nunique()
         if (several > 1).any():
             raise DataError(
-                f"{option('split')}: the rows of group {several.index[several > 1][0]!r} are in several splits of "
+                f"{option('split')}: the rows of group {min(several.index[several > 1])!r} are in several splits of "
                 f"{table.path}: a group must be in one"
             )
         words = words.groupby(keys).first().loc[pd.unique(keys)]

@@ -6,6 +6,8 @@ import ctypes
 import functools
 import platform
 
+import pyarrow as pa
+
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of mallopt, in malloc.h
 LARGEST = (1 << 30, 1 << 25)  # older versions of glibc take at most the second
 NEVER = -1  # the largest size: nothing is trimmed
@@ -32,6 +34,7 @@ def keep_freed_memory() -> bool:
 
 def return_freed_memory() -> None:
     """Return unused memory to the system for other processes."""
+    pa.default_memory_pool().release_unused()
     library = _glibc()
     if library is not None:
         library.malloc_trim(0)

@@ -18,6 +18,8 @@ from anyformer.compare.run.unit import Unit
 from anyformer.compare.run.worker import Heartbeat, Stopped, UnitFailed
 from anyformer.models import SequenceModel
 from anyformer.tasks import create_task
+from anyformer.tasks.fingerprint import DataChanged, Fingerprint, files_of, sample_of_task
+from anyformer.tasks.mapped import mapped
 from anyformer.train.schedule import Knots, changed, top, whole
 
 STEPS = 24
@@ -215,3 +217,19 @@ def test_what_is_kept_on_the_way_costs_little(plan, tmp_path, task, monkeypatch)
     assert trainer.step == 6000
     assert 0.01 * now[0] < 0.3 * len(saves) <= 0.02 * now[0] + 0.6
     assert 1.0 < len(words) / now[0] <= 1 / 0.4
+
+
+def test_a_task_in_files_is_not_read_from_its_source_again(plan, tmp_path, task, monkeypatch):
+    path, planned = tmp_path / "data.csv", plan.tasks[0]
+    path.write_text("a\n1\n")
+    planned.source, planned.data = str(path), Fingerprint(files=files_of(str(path)))
+    monkeypatch.setattr("anyformer.tasks.mapped.LEAST", 0)
+    monkeypatch.setattr(
+        "anyformer.compare.run.executor.task_of", lambda plan: pytest.fail("it is read again")
+    )
+    with mapped({planned.name: task}, tmp_path / "columns") as held:
+        made = TrainingExecutor(tmp_path, mapped=held).task(planned)
+        assert sample_of_task(made) == sample_of_task(task)
+        path.write_text("a\n2\n")
+        with pytest.raises(DataChanged, match=r"data\.csv has other content"):
+            TrainingExecutor(tmp_path, mapped=held).task(planned)

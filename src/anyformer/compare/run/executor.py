@@ -21,6 +21,7 @@ from anyformer.machine import MachineFault
 from anyformer.models import SequenceModel
 from anyformer.tasks import Batch, Evaluation, Split, Task, create_task, evaluate, evaluate_beside
 from anyformer.tasks.fingerprint import check_files, check_sample, files_of
+from anyformer.tasks.mapped import MappedTask
 from anyformer.train import Diverged, TrainConfig, Trainer, model_for
 from anyformer.train.checkpoints import CHECKPOINT
 from anyformer.train.schedule import whole
@@ -35,11 +36,13 @@ class TrainingExecutor:
     Args:
         folder: the comparison's folder, from which the plan is read.
         given: tasks that were passed as objects, by name.
+        mapped: tasks whose large arrays are in files, by name.
         trust_code: run the Python files that the plan names.
     """
 
     folder: Path
     given: dict[str, Task] = field(default_factory=dict)
+    mapped: dict[str, MappedTask] = field(default_factory=dict)
     trust_code: bool = False
 
     @cached_property
@@ -47,7 +50,7 @@ class TrainingExecutor:
         return {}
 
     def task(self, plan: TaskPlan) -> Task:
-        """Return the task of a plan, made from its source unless it was passed as an object.
+        """Return the task of a plan, made from its source unless it was passed as an object or is in files.
 
         Raises:
             ValueError: if it cannot be made, or its data has changed since it was planned.
@@ -57,8 +60,11 @@ class TrainingExecutor:
         if plan.data.id not in self._tasks:
             what = repr(plan.source)
             check_files(what, plan.data, files_of(plan.source, plan.code, plan.data.files))
-            task = task_of(plan)
-            check_sample(what, plan.data, task)
+            if plan.name in self.mapped:
+                task = self.mapped[plan.name].open()
+            else:
+                task = task_of(plan)
+                check_sample(what, plan.data, task)
             self._tasks[plan.data.id] = task
         return self._tasks[plan.data.id]
 

@@ -167,4 +167,6 @@ class Tables(Reader):
             table = with_files(replace(table, convention=convention), files)
         if test is not None or (is_arrow_folder(path) and COLUMN in table.frame.columns):
             split = COLUMN
-        return open_frame(table, {**said, "split": split, "convention": convention, "seed": seed})
+        found = open_frame(table, {**said, "split": split, "convention": convention, "seed": seed})
+        del table
+        return found if isinstance(found, Task) else found()

@@ -95,7 +95,7 @@ def _classes(path: Path, length: int | None, tokenizer: str | None, raw: bool, s
     if parted:
         frame[COLUMN] = [parts[0] for parts in places]
     given = {"target": CLASS, "group": None, "keep": None, "category": None, "drop": None, "known": None}
-    return open_frame(
+    task = open_frame(
         replace(table, frame=frame),
         {
             **given,
@@ -107,6 +107,8 @@ def _classes(path: Path, length: int | None, tokenizer: str | None, raw: bool, s
             "seed": seed,
         },
     )
+    assert isinstance(task, Task)
+    return task
 
 
 def _open(path: Path, length: int | None, tokenizer: str | None, raw: bool, seed: int) -> ByteTask:
