@@ -172,7 +172,7 @@ def test_tagged_words(tmp_path: Path) -> None:
     assert "the splits are as given: 50 sentences train, 20 sentences valid, 20 sentences test" in told
     run("predict", tmp_path / "m", folder / "test", "--out", tmp_path / "told.jsonl")
     record = json.loads((tmp_path / "told.jsonl").read_text().splitlines()[0])
-    assert len(record["predicted_ner_tags"]) == 4 and {*record["ner_tags"]} <= {"O", "B-X"}
+    assert len(record["ner_tags"]) == 4 and {*record["given_ner_tags"]} <= {"O", "B-X"}
     columns = {"tokens": [["a"]] * 30, "ner_tags": [[0]] * 29 + [[0, 1]]}
     with pytest.raises(
         DataError, match="row 30: 'ner_tags' must be a list of tags, one for each of the 1 words"

@@ -286,14 +286,18 @@ def folder(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 class TestPredictions:
     def test_the_text_of_each_row(self, folder: Path, tmp_path: Path) -> None:
-        (tmp_path / "new.csv").write_text("note,word\n1,abe\n2,\n3,gege\n")
+        (tmp_path / "new.csv").write_text("nr,word\n1,abe\n2,\n3,gege\n")
         found = load_bundle(folder).predict(tmp_path / "new.csv")
-        assert list(found.table) == ["row", "word", "latin", "p(latin)"]
-        assert found.table["row"].tolist() == [1, 3] and found.table["p(latin)"].between(0, 1).all()
+        assert list(found.table) == ["row", "nr", "word", "latin", "p(latin)"]
+        assert (
+            found.table["row"].tolist() == [1, 3]
+            and found.table["nr"].tolist() == ["1", "3"]
+            and found.table["p(latin)"].between(0, 1).all()
+        )
         assert found.table["latin"].str.len().gt(0).all()
         assert any("1 rows have no 'word' and get no answer (first: 2)" in remark for remark in found.remarks)
         found.save(tmp_path / "told.csv")
-        assert (tmp_path / "told.csv").read_text().startswith("row,word,latin,p(latin)\n1,abe,")
+        assert (tmp_path / "told.csv").read_text().startswith("row,nr,word,latin,p(latin)\n1,1,abe,")
 
     def test_batches_and_frames_make_no_difference(self, folder: Path, tmp_path: Path) -> None:
         bundle, frame = load_bundle(folder), pd.DataFrame({"word": words(12)}, index=range(100, 112))

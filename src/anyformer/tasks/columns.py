@@ -58,6 +58,11 @@ _COUNT_WORDS = {
 }
 
 
+def is_called_as_ids(name: str) -> bool:
+    """True for names such as ``id``, ``customer_nr`` and ``orderKey``."""
+    return bool(_words(name) & {*_ID_WORDS, *_COUNT_WORDS}) and not _NAMELESS.fullmatch(name)
+
+
 def columns_named(table: Table, given: object, argument: str) -> list[str]:
     """Return the columns that an argument names: one, several in a list, or several between commas.
 

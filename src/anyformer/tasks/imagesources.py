@@ -26,6 +26,7 @@ from anyformer.tables.packed import content, is_packed, suffix_of
 from anyformer.tables.reading import Table
 from anyformer.tasks.arrays import load_arrays
 from anyformer.tasks.base import SPLITS, Split
+from anyformer.tasks.new_data import names_of_rows, rows_from_1
 from anyformer.tasks.splits import WORDS
 
 PEEK = 1 << 16
@@ -196,10 +197,10 @@ def read_new(path: Path, form: ImageForm, column: str | None) -> NewImages:
     Raises:
         DataError: none of them can be read.
     """
-    remarks, style = list[str](), DelimitedStyle()
+    remarks, style, ids = list[str](), DelimitedStyle(), pd.DataFrame()
     if suffix_of(path) == ".npz":
         pixels = _in_form(path, arrays_of(path, ("x",), remarks)[0], form, remarks)
-        return NewImages(pixels, pd.DataFrame({"row": np.arange(1, len(pixels) + 1)}), remarks, style)
+        return NewImages(pixels, rows_from_1(len(pixels)), remarks, style)
     head = "file"
     paths: list[ImageSource]
     if path.is_dir() and not is_arrow_folder(path):
@@ -219,6 +220,7 @@ def read_new(path: Path, form: ImageForm, column: str | None) -> NewImages:
         if len(known) < len(table.frame):
             remarks.append(f"left out: {len(table.frame) - len(known)} rows without a path")
         paths, names = list(known), names_of(replace(table, frame=table.frame.loc[known.index]), head)
+        ids = names_of_rows(table, {head}, table.frame.index.get_indexer(known.index)).iloc[:, 1:]
     if not paths:
         raise DataError(f"{path} holds no images")
     loaded = load_again(paths, form)
@@ -229,6 +231,8 @@ def read_new(path: Path, form: ImageForm, column: str | None) -> NewImages:
     told = pd.DataFrame({head: [names[place] for place in loaded.places]})
     if isinstance(paths[0], bytes):
         told = pd.DataFrame({"row": [int(names[place].removeprefix("row ")) for place in loaded.places]})
+    if len(ids.columns):
+        told = told.join(ids.iloc[loaded.places].reset_index(drop=True))
     return NewImages(loaded.pixels, told, [*remarks, *loaded.remarks], style)
 
 

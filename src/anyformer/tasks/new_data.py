@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_datetime64_any_dtype
 
 from anyformer.errors import DataError
-from anyformer.tables.columns import check_column
+from anyformer.tables.columns import check_column, holds_lists, is_text
 from anyformer.tables.delimited import DelimitedStyle
 from anyformer.tables.reading import Table
 from anyformer.tasks.base import Batch
 from anyformer.tasks.categories import Category
 from anyformer.tasks.categorycolumns import texts_of
 from anyformer.tasks.choices import group_keys, note_ungrouped
+from anyformer.tasks.columns import is_called_as_ids
+
+LONGEST_NAME = 64
+"""Characters of a text that may name a row."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +47,38 @@ class Unseen:
 
 
 def beside(names: pd.DataFrame, found: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Return answers beside the names of what they are about; a number of rows or steps gives way to an answer."""
-    numbers = {name: f"number of the {name}" for name in ("row", "step") if name in found}
-    return pd.concat([names.rename(columns=numbers), pd.DataFrame(found)], axis=1)
+    """Return answers beside the names of what they are about; a name that an answer has too is called otherwise."""
+    numbers = {"row": "number of the row", "step": "number of the step"}
+    other = {name: numbers.get(name, f"{name} (given)") for name in names if name in found}
+    return pd.concat([names.rename(columns=other), pd.DataFrame(found)], axis=1)
 
 
 def rows_from_1(count: int) -> pd.DataFrame:
     """Return the names of rows without any: their numbers."""
     return pd.DataFrame({"row": np.arange(1, count + 1)})
+
+
+def names_of_rows(table: Table, used: Collection[str], rows: np.ndarray | None = None) -> pd.DataFrame:
+    """Return the number of each row, beside the columns that tell the rows apart, as they are written.
+
+    These are texts of which no two are alike, and such whole numbers whose name says that they are ids.
+
+    Args:
+        table: new data.
+        used: the model's inputs and targets, which are no names.
+        rows: indices of the rows that are asked about; by default all.
+    """
+    found = rows_from_1(len(table.frame))
+    for name in [name for name in table.frame.columns if name not in used]:
+        column = table.frame[name]
+        numbers = not is_text(column) and not is_datetime64_any_dtype(column)
+        if holds_lists(column) or (numbers and (column.dtype.kind == "f" or not is_called_as_ids(name))):
+            continue
+        keys = table.keys(name)
+        if keys.is_unique and keys.notna().all() and keys.astype(str).str.len().max() <= LONGEST_NAME:
+            found = found.rename(columns={name: f"number of the {name}"}) if name in found else found
+            found[name] = keys.to_numpy()
+    return found if rows is None else found.iloc[rows].reset_index(drop=True)
 
 
 def groups_in(table: Table, names: list[str], remarks: list[str]) -> pd.Series:

@@ -24,7 +24,7 @@ from anyformer.tables.reading import Table
 from anyformer.tables.writing import significant
 from anyformer.tasks.base import Batch
 from anyformer.tasks.encoding import DataLayout, Encoding
-from anyformer.tasks.new_data import Unseen
+from anyformer.tasks.new_data import Unseen, names_of_rows
 
 START, STOP = 256, 257
 """Tokens besides the 256 bytes: before the first byte of a target, and behind the last one of any text."""
@@ -69,7 +69,8 @@ class PairEncoding(Encoding):
         x, cut = as_tokens(column[known].tolist(), self.source_length)
         if cut.any():
             remarks.append(f"{int(cut.sum())} texts are longer than {self.source_length} bytes and cut there")
-        names = pd.DataFrame({"row": np.flatnonzero(known) + 1, self.layout.text: column[known].to_numpy()})
+        names = names_of_rows(table, {self.layout.text, self.target}, np.flatnonzero(known))
+        names[self.layout.text] = column[known].to_numpy()
         return Unseen(batch_of(x), names, remarks, table.style)
 
     def decode(self, model: SequenceModel, batch: Batch) -> Tensor:

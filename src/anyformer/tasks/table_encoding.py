@@ -21,6 +21,7 @@ from anyformer.tasks.new_data import (
     categories_in,
     groups_in,
     named_groups,
+    names_of_rows,
     numbers_in,
     rows_from_1,
 )
@@ -55,7 +56,8 @@ class TableEncoding(SequenceEncoding):
         remarks = list(table.remarks)
         x = numbers_in(table, self.layout.columns, remarks).to_numpy()[..., None]
         texts = categories_in(table, self.categories, remarks)
-        return self.unseen(x, rows_from_1(len(x)), remarks, texts=texts, style=table.style)
+        inputs = {*self.layout.columns, *texts, *self.targets}
+        return self.unseen(x, names_of_rows(table, inputs), remarks, texts=texts, style=table.style)
 
     def _texts(self, path: Path) -> Unseen:
         """Return the rows of a table with a column of texts, or the files of a folder, or one file."""
@@ -70,7 +72,7 @@ class TableEncoding(SequenceEncoding):
             x, mask = bytes_of(table, name, self.layout.length, remarks)
         else:
             x, mask = tokens_of(table, name, TextTokenizer(self.tokenizer), self.layout.length, remarks)
-        names = table.frame[[FILE]] if of_files else rows_from_1(len(x))
+        names = table.frame[[FILE]] if of_files else names_of_rows(table, {name, *self.targets})
         return self.unseen(x, names, remarks, mask=mask, style=table.style)
 
     def _groups(self, path: Path) -> Unseen:

@@ -97,7 +97,7 @@ def test_records_get_a_field(tmp_path: Path, given: bool) -> None:
     unseen = encoding.read(tmp_path / "a.jsonl")
     found = encoding.answers(unseen, torch.tensor([0, 1]))
     assert encoding.writer(unseen) is None
-    assert found["predicted_tags" if given else "tags"].tolist() == [["B-X", "I-X"], []]
+    assert found["tags"].tolist() == [["B-X", "I-X"], []] and ("given_tags" in found) == given
     assert found["id"].tolist() == [7, 8]
 
 
@@ -138,10 +138,10 @@ def test_numbers_stay_numbers(tmp_path: Path) -> None:
     lines = [json.dumps({"tokens": w, "ner_tags": [codes[tag] for tag in t]}) for w, t in zip(words, tags)]
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
     found = bundle(tmp_path / "out", tmp_path / "a.jsonl").predict(tmp_path / "a.jsonl")
-    assert {tag for tags in found.table["predicted_ner_tags"] for tag in tags} <= {0, 1, 2}
+    assert {tag for tags in found.table["ner_tags"] for tag in tags} <= {0, 1, 2}
     found.save(tmp_path / "told.jsonl")
     first = json.loads((tmp_path / "told.jsonl").read_text().splitlines()[0])
-    assert list(first) == ["tokens", "ner_tags", "predicted_ner_tags"] and first["tokens"] == words[0]
+    assert list(first) == ["tokens", "given_ner_tags", "ner_tags"] and first["tokens"] == words[0]
 
 
 def test_nothing_is_generated(tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ class TaskFacts(Record):
     """Facts about the data and its splits; ``facts`` is the task's own ``describe()``.
 
     ``beside`` are the metrics besides the one that ranks, measured of ``beside_items`` test samples.
-    ``predicts`` is True if models of the task predict on new files; ``source_length`` is that of the longest sequence
-    before the inputs.
+    ``predicts`` is True if models of the task predict on new files, and ``suffix`` is the ending of a file of answers;
+    ``source_length`` is that of the longest sequence before the inputs.
     """
 
     name: str
@@ -47,6 +47,7 @@ class TaskFacts(Record):
     facts: dict[str, Any] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)
     predicts: bool = False
+    suffix: str = ".csv"
 
 
 class Settings(Record):

@@ -21,8 +21,11 @@ from anyformer.compare.run.scheduler import TaskOutcomes
 from anyformer.compare.run.unit import Outcome, ReferenceFitted
 from anyformer.compare.verdict.judge import judge
 from anyformer.compare.verdict.undertrained import Training, unless_undertrained
+from anyformer.tables.files import READ
+from anyformer.tables.packed import suffix_of
 from anyformer.tasks import Task
 from anyformer.tasks.generated import GeneratedTask
+from anyformer.tasks.tags.columns import SUFFIXES
 from anyformer.train import save_bundle
 
 SEARCH = (
@@ -61,6 +64,7 @@ def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: TaskOutcomes) -
             source_length=task.source_length,
             lengths=list(task.lengths),
             predicts=task.encoding is not None,
+            suffix=_suffix(task_plan.source),
             facts=json.loads(json.dumps(task.describe(), default=str)),
             notes=[
                 *task.notes(),
@@ -185,3 +189,9 @@ def save_winner(
         test=run.test.score,
     )
     result.saved, result.saved_path = best.name, inside
+
+
+def _suffix(source: str | None) -> str:
+    """Return the ending of a file of answers about such data: that of a table or of tagged words, else ``.csv``."""
+    found = "" if source is None else suffix_of(Path(source))
+    return found if found in {*READ, *SUFFIXES} else ".csv"

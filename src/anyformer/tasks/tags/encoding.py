@@ -131,18 +131,15 @@ class TagEncoding(Encoding):
         return self._records(unseen.source, tags)
 
     def _records(self, source: TaggedRecords, tags: list[str]) -> pd.DataFrame:
-        name = (
-            self.target
-            if not any(self.target in one for one in source.records)
-            else f"predicted_{self.target}"
-        )
+        given = f"given_{self.target}"  # answers stand in the target's field, whether a record had one or not
         rows, start = [], 0
         for number, (record, words) in enumerate(zip(source.records, source.words)):
             own = tags[start : start + len(words)]
             start += len(words)
             spans = spans_of(own) if self.form == "spans" else []
             told: list[Any] = source.written(number, spans, own)
-            rows.append({**record, name: [int(one) for one in told] if self.numbers else told})
+            kept = {given if name == self.target else name: value for name, value in record.items()}
+            rows.append({**kept, self.target: [int(one) for one in told] if self.numbers else told})
         return pd.DataFrame(rows)
 
     def writer(self, unseen: Unseen) -> Callable[[pd.DataFrame, Path], None] | None:
