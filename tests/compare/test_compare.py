@@ -13,9 +13,11 @@ import pytest
 import torch
 
 from anyformer.compare import Results, compare, resume
+from anyformer.compare.run.scheduler import Scheduler
 from anyformer.compare.verdict.judge import judge
 from anyformer.models import SequenceModel
-from anyformer.tasks import create_task
+from anyformer.tasks import create_task, mapped
+from anyformer.train import load_bundle
 
 SMALL = {"vocab_size": 8, "num_pairs": 2, "length": 12}
 SETTINGS = {
@@ -174,3 +176,23 @@ def test_killed_and_resumed_is_as_if_never_killed(finished, tmp_path):
     attempts = [len(path.read_text().split()) for path in Path(folder).glob("units/*/owners")]
     assert max(attempts) <= 3, "a unit was taken up more often than it was dropped"
     assert len(attempts) == len(list(folder.glob("units/*")))
+
+
+def test_large_arrays_are_mapped_by_all_processes_and_gone_at_the_end(tmp_path, monkeypatch):
+    rows = [f"{i % 7},{i * 7 % 5},{'ab'[i % 7 > 3]}" for i in range(300)]
+    (tmp_path / "data.csv").write_text("\n".join(["x,y,label", *rows, ""]))
+    settings = {"target": "label", "budget": "6 steps", "parameters": 20_687, "batch_size": 8, "quiet": True}
+    seen = []
+
+    def spied(*args, **more):
+        seen.append(sorted(path.name for path in (tmp_path / "out" / "columns").rglob("*.npy")))
+        return score(*args, **more)
+
+    score = Scheduler.score
+    monkeypatch.setattr(Scheduler, "score", spied)
+    monkeypatch.setattr(mapped, "LEAST", 1)
+    monkeypatch.setattr(mapped, "LARGE", 1)
+    found = compare(tmp_path / "data.csv", "mamba", out=tmp_path / "out", seeds=3, workers=1, **settings)
+    assert found.results.tasks[0].candidates[0].status == "ok" and len(seen[0]) > 2
+    assert not (tmp_path / "out" / "columns").exists()
+    assert len(load_bundle(tmp_path / "out" / "winner").predict(tmp_path / "data.csv").table) == 300

@@ -24,7 +24,7 @@ from anyformer.compare.results.finished import (
 )
 from anyformer.compare.run.executor import TrainingExecutor
 from anyformer.compare.run.machine import describe_machine
-from anyformer.compare.run.scheduler import Scheduler
+from anyformer.compare.run.scheduler import Scheduler, TaskOutcomes
 from anyformer.compare.verdict.assemble import assemble, save_winner
 from anyformer.machine import MachineFault, machine_fault
 from anyformer.processes import began
@@ -128,11 +128,29 @@ def _run(
     references = {name: [reference.name for reference in task.references()] for name, task in tasks.items()}
     files = {task.name: tasks[task.name] for task in plan.tasks if task.source and is_path(task.source)}
     return_freed_memory()  # what reading the data took
-    with mapped(files, folder / COLUMNS) as columns, Watcher(console) as watcher:
-        # the plan's files were refused before, unless they are trusted
-        executor = TrainingExecutor(folder, given, columns, trust_code=True)
-        scheduler = Scheduler(plan, folder, executor, references, storage, watcher, start.moment)
-        found = scheduler.run()
+    with mapped(files, folder / COLUMNS) as columns:
+        for name, kept in columns.items():
+            files[name].__dict__ = vars(kept.open())  # this process lets its own arrays go, and maps them too
+        with Watcher(console) as watcher:
+            # the plan's files were refused before, unless they are trusted
+            executor = TrainingExecutor(folder, given, columns, trust_code=True)
+            scheduler = Scheduler(plan, folder, executor, references, storage, watcher, start.moment)
+            found = scheduler.run()
+        results = _finish(plan, folder, tasks, console, scheduler, found)
+        for name in columns:
+            vars(files[name]).clear()  # a file that is mapped cannot be removed on all systems
+    return results
+
+
+def _finish(
+    plan: Plan,
+    folder: Path,
+    tasks: Mapping[str, Task],
+    console: Console,
+    scheduler: Scheduler,
+    found: dict[str, TaskOutcomes],
+) -> Results:
+    """Assemble the results, save the winners, and write the report."""
     for remark in [*scheduler.remarks, *([plan.busy] if plan.busy else [])]:
         console.print(remark, soft_wrap=True)
     results = Results(
