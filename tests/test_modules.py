@@ -44,6 +44,8 @@ ELSEWHERE = {
     "tasks/covariates.py": ("tests/tasks/test_forecast_encoding.py",),
     "tasks/frames.py": ("tests/tasks/test_labelled.py", "tests/tasks/test_forecasting.py"),
     "tables/columns.py": ("tests/tables/test_table_columns.py",),
+    "tables/objects.py": ("tests/tables/test_reading.py", "tests/tasks/graphs/test_jsonl.py"),
+    "tables/written.py": ("tests/tables/test_reading.py", "tests/tables/test_delimited.py"),
     "tables/files.py": ("tests/tasks/test_readers.py",),
     "tasks/readers/*": ("tests/tasks/test_readers.py",),
     "tasks/graphs/tables.py": ("tests/tasks/graphs/test_node_tables.py",),

@@ -12,10 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from anyformer.errors import DataError
 from anyformer.tables.formats import binary_kind, text_format
@@ -392,31 +389,3 @@ def unnamed(place: int, names: Iterable[object]) -> str:
     while name in names:
         name += ".1"
     return name
-
-
-def factorized(column: pa.ChunkedArray) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
-    """Return a column's distinct texts (K,), the index of each row's (N,), their counts (K,) and first rows (K,)."""
-    if pa.types.is_dictionary(column.type):
-        return _first_come(column.unify_dictionaries())
-    encoded = column.combine_chunks().dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.chunk(0)
-    texts, codes = encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
-    firsts = np.full(len(texts), len(codes), np.int64)
-    np.minimum.at(firsts, codes, np.arange(len(codes)))
-    return texts, codes, np.bincount(codes, minlength=len(texts)), firsts
-
-
-def _first_come(column: pa.ChunkedArray) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
-    """Return :func:`factorized` of a column with one dictionary, whose missing values are empty texts."""
-    texts = column.chunk(0).dictionary.to_pylist() if column.num_chunks else []
-    texts = [text or "" for text in texts]
-    parts = [pc.fill_null(part.indices, len(texts)).to_numpy(zero_copy_only=False) for part in column.chunks]
-    codes, places = pd.factorize(np.concatenate([*parts, np.zeros(0, np.int32)]))
-    found = [[*texts, ""][place] for place in places]
-    if found.count("") > 1:  # empty texts beside missing ones
-        numbers, different = pd.factorize(np.array(found, dtype=object))
-        codes, found = numbers[codes], list(different)
-    counts = np.bincount(codes, minlength=len(found))
-    firsts = np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1) > 0)
-    return found, codes.astype(np.min_scalar_type(-len(found) - 1)), counts, firsts

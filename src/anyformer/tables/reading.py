@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Number
@@ -18,48 +17,12 @@ import pyarrow.parquet as pq
 from anyformer.errors import DataError
 from anyformer.spelling import option
 from anyformer.tables.columns import as_texts
-from anyformer.tables.delimited import DelimitedStyle, decode, factorized, read_cells, unnamed
+from anyformer.tables.delimited import DelimitedStyle, read_cells, unnamed
 from anyformer.tables.margins import without_margins
 from anyformer.tables.numbercells import LARGEST, Convention
 from anyformer.tables.numbers import NumberReading, read_numbers, read_plain
-from anyformer.tables.packed import content
-
-
-class Written(dict[str, pd.Series]):
-    """Texts by column; those in ``cells`` and ``codes`` become series when they are looked up.
-
-    Attributes:
-        cells: texts by column, empty where one is missing.
-        codes: by column, the number of each row's text, and the different texts, None where one is missing.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.cells: dict[str, pa.ChunkedArray] = {}
-        self.codes: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        self._stripped: dict[str, pd.Series] = {}
-
-    def __contains__(self, name: object) -> bool:
-        return super().__contains__(name) or name in self.cells or name in self.codes
-
-    def __missing__(self, name: str) -> pd.Series:
-        if name in self.codes:
-            codes, texts = self.codes[name]
-            self[name] = pd.Series(texts[codes], dtype=object, name=name)
-            return self[name]
-        texts = pd.Series(self.cells[name].to_pylist(), dtype=object, name=name)
-        self[name] = texts.where(texts != "", None)
-        return self[name]
-
-    def stripped(self, name: str) -> pd.Series:
-        """Return a column's texts without blanks around them, as categories."""
-        if name not in self._stripped:
-            codes, texts = self.codes[name] if name in self.codes else pd.factorize(self[name])
-            index = self[name].index if super().__contains__(name) else None
-            numbers, found = pd.factorize(pd.Series(texts, dtype=object).str.strip())
-            held = pd.Categorical.from_codes(np.append(numbers, -1)[codes], pd.Index(found, dtype=object))
-            self._stripped[name] = pd.Series(held, index, name=name)
-        return self._stripped[name]
+from anyformer.tables.objects import read_objects
+from anyformer.tables.written import Written, factorized
 
 
 @dataclass(frozen=True)
@@ -239,55 +202,6 @@ def read_jsonl(path: Path, convention: Convention) -> Table:
     names = dict.fromkeys(name for record in records for name in record)
     columns = {name: pd.Series([record.get(name) for record in records], dtype=object) for name in names}
     return from_objects(path, pd.DataFrame(columns), convention)
-
-
-def read_objects(path: Path, example: str) -> list[tuple[int, dict[str, Any]]]:
-    """Return the JSON object on each line that is not empty, with the number of the line.
-
-    ``example`` shows one, for messages.
-    """
-    data = content(path)
-    if not data.strip():
-        raise DataError(f"{path} is empty")
-    records: list[tuple[int, dict[str, Any]]] = []
-    for number, line in enumerate(decode(path, data).split("\n"), 1):
-        if not line.strip():
-            continue
-        record = read_json(line, f"{path}: line {number}")
-        if not isinstance(record, dict):
-            raise DataError(f"{path}: line {number} must be an object like {example}, got {line[:40]!r}")
-        records.append((number, record))
-    return records
-
-
-def read_json(text: str, what: str) -> Any:
-    """Return the JSON value of a text, called ``what`` in messages.
-
-    Raises:
-        DataError: it is none, or an object in it has a key twice.
-    """
-    try:
-        return json.loads(text, object_pairs_hook=_once)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{what} is not JSON: {error.msg} at character {error.pos + 1}") from None
-    except DataError as error:
-        raise DataError(f"{what} {error}") from None
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # a number has thousands of digits, or lists are nested too deep
-        raise DataError(f"{what} is not JSON: {str(error).partition(';')[0]}") from None
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object; ``DataError`` if a key occurs twice, of which JSON readers keep the last."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise DataError(
-            f"has {next(key for key in found if keys.count(key) > 1)!r} twice in one object; rename one"
-        )
-    return found
 
 
 def from_objects(

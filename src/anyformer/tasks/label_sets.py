@@ -13,7 +13,8 @@ from torch import Tensor
 from anyformer.errors import DataError
 from anyformer.spelling import option
 from anyformer.tables.columns import holds_lists, is_text
-from anyformer.tables.reading import Table, read_json
+from anyformer.tables.objects import read_json
+from anyformer.tables.reading import Table
 from anyformer.tables.writing import significant
 from anyformer.tasks.labels import class_name, targets_of
 

@@ -27,8 +27,9 @@ import pandas as pd
 from anyformer.errors import DataError
 from anyformer.tables.delimited import decode
 from anyformer.tables.numbercells import Convention
+from anyformer.tables.objects import read_json, read_objects
 from anyformer.tables.packed import content, suffix_of
-from anyformer.tables.reading import Table, from_objects, read_json, read_objects
+from anyformer.tables.reading import Table, from_objects
 from anyformer.tasks.graphs.data import Graphs, shown
 
 NODES = ("nodes", "node_feat", "num_nodes")
