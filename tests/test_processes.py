@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from contextlib import suppress
 
@@ -30,8 +31,11 @@ def test_the_parents_environment_replaces_the_servers(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals cannot be blocked")
-def test_an_interrupt_waits_until_processes_are_started() -> None:
-    handled = []
+@pytest.mark.parametrize("threads", [0, 3])
+def test_an_interrupt_waits_until_processes_are_started(threads: int) -> None:
+    over, handled = threading.Event(), []
+    for _ in range(threads):  # any of which may get it
+        threading.Thread(target=over.wait, daemon=True).start()
     before = signal.signal(signal.SIGINT, lambda *_: handled.append(True))
     try:
         with sigint_blocked():
@@ -39,6 +43,7 @@ def test_an_interrupt_waits_until_processes_are_started() -> None:
             assert not handled
         assert handled == [True]
     finally:
+        over.set()
         signal.signal(signal.SIGINT, before)
 
 

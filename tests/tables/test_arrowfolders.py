@@ -91,7 +91,7 @@ def test_its_images_go_through_train_and_predict(tmp_path: Path) -> None:
     assert "62 images, RGB, 4 x 4 pixels" in told and "left out: 'text', 'tokens'" in told
     run("predict", tmp_path / "m", FILMS / "test", "--out", tmp_path / "told.csv")
     lines = (tmp_path / "told.csv").read_text().splitlines()
-    assert lines[0] == "row,label,p(bad),p(good),p(odd)" and lines[12].startswith("12,")
+    assert lines[0] == "row,text,label,p(bad),p(good),p(odd)" and lines[12].startswith("12,")
     assert "has splits: give the folder of one of them, such as" in run("predict", tmp_path / "m", FILMS)
 
 

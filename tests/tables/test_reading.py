@@ -42,7 +42,7 @@ def opened(folder: Path, kind: str, target: str = "label", **columns: list[Any])
         ({"a ": [1.5] * ROWS}, "two columns are named 'a'; rename one"),
         ({"y": [None] * ROWS}, "column 'y' of .* has no value in any row"),
         ({"y": [7] * ROWS}, "only one value, '7'"),
-        ({"y": [[1, 2]] * ROWS}, "column 'y' holds lists or objects; a single value a row is needed"),
+        ({"y": [{"a": 1}] * ROWS}, "column 'y' holds lists or objects; a single value a row is needed"),
     ],
 )
 def test_what_cannot_be_used_is_refused(tmp_path: Path, kind: str, odd: dict[str, Any], message: str) -> None:

@@ -174,7 +174,12 @@ def _text_columns(schema: pa.Schema) -> list[str]:
     index = (schema.pandas_metadata or {}).get("index_columns", [])
     if any(isinstance(one, dict) and one.get("name") for one in index):
         return []  # row numbers with a name, which may be that of a column
-    kinds = {field.name: field.type for field in schema if field.name not in index}
+    levels = {
+        one.get("name")
+        for one in (schema.pandas_metadata or {}).get("columns", [])
+        if one.get("field_name") in index
+    }  # names of the index, which a column may have too
+    kinds = {field.name: field.type for field in schema if field.name not in [*index, *levels]}
     values = {name: kind.value_type if pa.types.is_dictionary(kind) else kind for name, kind in kinds.items()}
     return [
         name for name, kind in values.items() if pa.types.is_string(kind) or pa.types.is_large_string(kind)
