@@ -23,7 +23,7 @@ from anyformer.layers.norms import norms
 from anyformer.mixers import mixers
 from anyformer.models import models
 from anyformer.positions import positions
-from anyformer.registry import Registry, modules_in
+from anyformer.registry import Registry, modules_in, registered_in
 from anyformer.stack import residuals
 from anyformer.wrappers import wrappers
 
@@ -63,6 +63,16 @@ def test_two_files_of_one_name(tmp_path: Path) -> None:
     (tmp_path / "b" / "one.py").touch()
     with pytest.raises(ValueError, match=r"'one' is both p\.a\.one and p\.b\.one"):
         modules_in("p", [str(tmp_path)])
+
+
+def test_files_that_register_several(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(
+        '@name("one")\n@other("two")\ndef one(): ...\n\n\n@name(\n    "three", examples=[])\n'
+    )
+    assert registered_in("p", tmp_path, "name") == {"one": "p.a", "three": "p.a"}
+    (tmp_path / "b.py").write_text('@name("one")\n')
+    with pytest.raises(ValueError, match=r"'one' is both in p\.a and in p\.b"):
+        registered_in("p", tmp_path, "name")
 
 
 def test_a_family_is_a_folder() -> None:

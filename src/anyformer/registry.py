@@ -6,9 +6,11 @@ import difflib
 import importlib
 import os
 import pkgutil
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from anyformer import user_code
@@ -154,6 +156,24 @@ def modules_in(package: str, path: Iterable[str]) -> dict[str, str]:
         for id, where in (modules_in(name, inside) if module.ispkg else {module.name: name}).items():
             if id in found:
                 raise ValueError(f"{id!r} is both {found[id]} and {where}")
+            found[id] = where
+    return found
+
+
+def registered_in(package: str, folder: Path, decorator: str) -> dict[str, str]:
+    """Return the module that registers each id in a package whose files register several ids each.
+
+    Nothing is imported: the ids are read from lines such as ``@register_model("mamba")``, by the decorator's name.
+
+    Raises:
+        ValueError: if an id is registered twice.
+    """
+    found: dict[str, str] = {}
+    for file in sorted(folder.glob("*.py")):
+        for id in re.findall(rf"^@{decorator}\(\s*\"(\w+)\"", file.read_text(encoding="utf-8"), re.MULTILINE):
+            where = f"{package}.{file.stem}"
+            if id in found:
+                raise ValueError(f"{id!r} is both in {found[id]} and in {where}")
             found[id] = where
     return found
 

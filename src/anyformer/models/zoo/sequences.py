@@ -1,10 +1,9 @@
-"""Named models: functions from a depth to the fields of a spec."""
+"""Named models of any sequence: of tokens, numbers or fields."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from anyformer.layers.grid import read_grid
 from anyformer.models.names import register_model
 
 
@@ -37,19 +36,6 @@ def transmamba(depth: int = 3, first_point: int = 4) -> dict[str, Any]:
     """Attention up to a token and a state space after it; the switch doubles from layer to layer, over three."""
     layers = [f"transmamba(trans_point={first_point * 2 ** (i % 3)})" for i in range(depth)]
     return {"layers": f"[{', '.join(layers)}]", "positions": "none"}
-
-
-@register_model("mamba_nd")
-def mamba_nd(depth: int = 4, grid: str | int = 8) -> dict[str, Any]:
-    """Mamba over a grid: along each axis in turn, forwards and backwards.
-
-    ``grid`` is all axes but the first: 8 for images 8 wide, ``"4x8"`` for videos with frames of 4 x 8.
-    """
-    n = len(read_grid(grid)) + 1
-    orders = ["-".join(str((axis - turn) % n) for axis in range(n)) for turn in range(n)]
-    ways = [f"axes={axes}{back}" for axes in orders for back in ("", ", reverse=true")]
-    layers = [f"order([mamba(causal=true)], grid={grid}, {ways[i % len(ways)]})" for i in range(depth)]
-    return {"layers": f"[{', '.join(layers)}]", "channel": None, "causal": False, "positions": "none"}
 
 
 @register_model("lmuformer")
@@ -189,30 +175,6 @@ def activator(depth: int = 2) -> dict[str, Any]:
     }
 
 
-@register_model("graphormer")
-def graphormer(depth: int = 2) -> dict[str, Any]:
-    """Attention between the nodes of a graph, with biases by edges and shortest paths (Ying et al. 2021)."""
-    return {
-        "layers": f"[graph_attention]*{depth}",
-        "causal": False,
-        "positions": "none",
-        "channel": "mlp",
-        "norm": "layer_norm",
-    }
-
-
-@register_model("gin")
-def gin(depth: int = 3) -> dict[str, Any]:
-    """Sums over the neighbours of each node of a graph, with an MLP (Xu et al. 2019)."""
-    return {
-        "layers": f"[message_passing]*{depth}",
-        "causal": False,
-        "positions": "none",
-        "channel": "mlp(activation=relu, factor=2)",
-        "norm": "layer_norm",
-    }
-
-
 @register_model("groupbert")
 def groupbert(depth: int = 2) -> dict[str, Any]:
     """Attention, grouped FFN, convolution module, grouped FFN."""
@@ -299,47 +261,6 @@ def cross_layer_attention(depth: int = 2) -> dict[str, Any]:
     return {"layers": f"[{', '.join(pairs)}]"}
 
 
-@register_model("encoder_decoder")
-def encoder_decoder(depth: int = 2) -> dict[str, Any]:
-    """The Transformer of Vaswani 2017: a bidirectional encoder, and a decoder that attends to it."""
-    return {
-        "layers": f"[attention]*{depth}",
-        "encoder": f"[attention]*{depth}",
-        "positions": "sinusoidal",
-        "channel": "mlp(activation=relu)",
-        "norm": "layer_norm",
-        "residual": "post",
-        "embed": "default(scaled=true)",
-        "head": "linear(tied=true)",
-    }
-
-
-@register_model("power_law_graph")
-def power_law_graph(depth: int = 2) -> dict[str, Any]:
-    """An encoder-decoder whose self-attention goes through a metric made of the queries (Gokden 2021)."""
-    return {
-        "layers": f"[power_law_attention]*{depth}",
-        "encoder": f"[power_law_attention]*{depth}",
-        "positions": "sinusoidal",
-        "channel": "mlp(activation=relu)",
-        "norm": "layer_norm",
-        "residual": "post",
-        "embed": "default(scaled=true)",
-    }
-
-
-@register_model("dynamic_positions")
-def dynamic_positions(depth: int = 2) -> dict[str, Any]:
-    """An encoder-decoder whose encoder begins with position vectors made from the text (Zheng 2022)."""
-    return {
-        "layers": f"[attention]*{depth}",
-        "encoder": f"[dynamic_positions([attention]), attention*{depth}]",
-        "positions": "sinusoidal",
-        "channel": "mlp(activation=relu)",
-        "norm": "layer_norm",
-    }
-
-
 @register_model("transnormer")
 def transnormer(depth: int = 2) -> dict[str, Any]:
     """Softmax within blocks in the lower half, linear attention with a norm instead of a denominator above."""
@@ -398,3 +319,16 @@ def meta_state(depth: int = 2) -> dict[str, Any]:
         "norm": "layer_norm",
         "embed": "default(normed=true)",
     }
+
+
+@register_model("masformer")
+def masformer(depth: int = 4) -> dict[str, Any]:
+    """Attention to everything in every fourth layer, to a window in the others."""
+    spans = ["attention" if layer % 4 == 1 else "attention(window=16)" for layer in range(depth)]
+    return {"layers": f"[{', '.join(spans)}]"}
+
+
+@register_model("longnet")
+def longnet(depth: int = 2) -> dict[str, Any]:
+    """Dilated attention over segments of 16, 64 and 256 tokens."""
+    return {"layers": f"[dilated_attention(segments=16/1+64/4+256/16)]*{depth}"}

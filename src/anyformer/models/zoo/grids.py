@@ -1,4 +1,4 @@
-"""Named models of fixed sparse patterns: functions from a depth to the fields of a spec."""
+"""Named models of images, films and other grids."""
 
 from __future__ import annotations
 
@@ -6,6 +6,19 @@ from typing import Any
 
 from anyformer.layers.grid import read_grid
 from anyformer.models.names import register_model
+
+
+@register_model("mamba_nd")
+def mamba_nd(depth: int = 4, grid: str | int = 8) -> dict[str, Any]:
+    """Mamba over a grid: along each axis in turn, forwards and backwards.
+
+    ``grid`` is all axes but the first: 8 for images 8 wide, ``"4x8"`` for videos with frames of 4 x 8.
+    """
+    n = len(read_grid(grid)) + 1
+    orders = ["-".join(str((axis - turn) % n) for axis in range(n)) for turn in range(n)]
+    ways = [f"axes={axes}{back}" for axes in orders for back in ("", ", reverse=true")]
+    layers = [f"order([mamba(causal=true)], grid={grid}, {ways[i % len(ways)]})" for i in range(depth)]
+    return {"layers": f"[{', '.join(layers)}]", "channel": None, "causal": False, "positions": "none"}
 
 
 @register_model("sparse_transformer")
@@ -18,60 +31,6 @@ def sparse_transformer(depth: int = 2, grid: int = 8) -> dict[str, Any]:
         "channel": "mlp",
         "norm": "layer_norm",
         "scaled_init": True,
-    }
-
-
-@register_model("masformer")
-def masformer(depth: int = 4) -> dict[str, Any]:
-    """Attention to everything in every fourth layer, to a window in the others."""
-    spans = ["attention" if layer % 4 == 1 else "attention(window=16)" for layer in range(depth)]
-    return {"layers": f"[{', '.join(spans)}]"}
-
-
-@register_model("longnet")
-def longnet(depth: int = 2) -> dict[str, Any]:
-    """Dilated attention over segments of 16, 64 and 256 tokens."""
-    return {"layers": f"[dilated_attention(segments=16/1+64/4+256/16)]*{depth}"}
-
-
-@register_model("led")
-def led(depth: int = 2) -> dict[str, Any]:
-    """An encoder of windows and global tokens, and a decoder that attends to all of it."""
-    return {
-        "layers": f"[attention]*{depth}",
-        "encoder": f"[longformer(window=16)]*{depth}",
-        "positions": "learned(max_length=1024)",
-        "channel": "mlp",
-        "norm": "layer_norm",
-        "residual": "post",
-        "embed": "default(normed=true)",
-        "head": "linear(bias=true)",
-    }
-
-
-@register_model("longt5")
-def longt5(depth: int = 2) -> dict[str, Any]:
-    """T5 whose encoder sees a window and the sums of blocks."""
-    return {
-        "layers": f"[attention]*{depth}",
-        "encoder": f"[transient_global(window=16, block=8)]*{depth}",
-        "positions": "t5",
-        "channel": "glu(activation=gelu_tanh)",
-    }
-
-
-@register_model("pegasus_x")
-def pegasus_x(depth: int = 2) -> dict[str, Any]:
-    """An encoder of blocks, staggered in every other layer, with global tokens of its own."""
-    local = "block_attention(block=16, num_global=4)"
-    staggered = "block_attention(block=16, num_global=4, stagger=true)"
-    return {
-        "layers": f"[attention]*{depth}",
-        "encoder": f"[{', '.join(staggered if layer % 2 else local for layer in range(depth))}]",
-        "prefix": 4,
-        "positions": "sinusoidal(halves=true)",
-        "channel": "mlp(activation=relu)",
-        "norm": "layer_norm",
     }
 
 
