@@ -21,7 +21,7 @@ def test_what_was_found_outlives_a_suite_that_breaks_off(monkeypatch: pytest.Mon
     monkeypatch.setattr("anyformer.bench.bench_mixers", lambda **_: bench_mixers(["pooling"], lengths=[16]))
     page = run_suites(["growth", "mixers"])
     assert [table.title for table in page.tables] == ["Mixers beside softmax attention"]
-    assert "The suite `growth` broke off: ValueError: no such length" in page.markdown()
+    assert "`growth` broke off: ValueError: no such length" in page.markdown()
 
 
 def test_wrong_arguments() -> None:

@@ -1,4 +1,4 @@
-"""``anyformer check`` and ``bench``."""
+"""``anyformer check``."""
 
 from __future__ import annotations
 
@@ -78,7 +78,6 @@ def test_check_of_a_broken_mixer_names_the_law_and_fails(run: Run, tmp_path: Pat
         (("check", "data:a.csv", "data:b.csv"), "one data:PATH at a time can be checked, got a.csv, b.csv"),
         (("check", "data:no.csv"), "no file or folder 'no.csv'"),
         (("check", "data:recall", "--option", "vocab=3", "--option", "vocab=4"), "is given twice"),
-        (("bench", "attention", "--length", "0"), "--length must be at least 1"),
     ],
 )
 def test_mistakes(args: tuple[str, ...], message: str, mistake: Callable[..., None]) -> None:

@@ -76,17 +76,18 @@ class Page:
     plots: list[LogPlot] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     """Suites that raised, each with the reason."""
+    title: str = "What things cost"
+    introduction: str = (
+        "Times are medians in milliseconds with the quartile distance; candidates take turns in one process. "
+        "Compare the ratios: absolute times are of this machine."
+    )
 
     def markdown(self, folder: str = "") -> str:
         """Return the page, which expects its plots in ``folder`` beside it."""
-        parts = [f"# What things cost\n\nMade by `{self.command}` on: {self.machine}\n"]
-        parts += [
-            "Times are medians in milliseconds with the quartile distance; candidates take turns in one process. "
-            "Compare the ratios: absolute times are of this machine.\n"
-        ]
+        parts = [f"# {self.title}\n\nMade by `{self.command}` on: {self.machine}\n", f"{self.introduction}\n"]
         parts += [table.markdown() for table in self.tables]
         parts += [f"## {plot.title}\n\n![{plot.title}]({folder}/{plot.name}.svg)\n" for plot in self.plots]
-        parts += [f"The suite `{name}` broke off: {reason}\n" for name, reason in self.failed.items()]
+        parts += [f"`{name}` broke off: {reason}\n" for name, reason in self.failed.items()]
         return "\n".join(parts)
 
     def write(self, path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""``anyformer check`` and ``anyformer bench``."""
+"""``anyformer check``."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def check(
         raise ValueError(f"--all checks every part and op: it takes no {', '.join(targets)}")
     if workers is not None and workers < 1:
         raise ValueError(f"--workers must be at least 1, got {workers}")
-    _check_device(device)
+    check_device(device)
     names = _all_names(device) if every else targets or []
     options = _options_of_data(names, target, option)
     places = {name: _kinds_of(name, dim, device) for name in names}
@@ -223,7 +223,8 @@ def _show(title: str, laws: list[str], found: Iterator[list[Result]]) -> list[Re
     return every
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Raise ``ValueError`` unless ``--device`` names one that is here."""
     import torch
 
     if device not in ("cpu", "cuda"):
@@ -267,56 +268,3 @@ def _results(job: _Job) -> list[Result]:
         return run_task_laws(_task_case(job.name, job.options), job.laws)
     cases = laws.cases_of(job.name, dim=job.dim, device=job.device)
     return [r for case in cases for r in laws.check_case(case, job.laws)]
-
-
-@app.command()
-@one_message
-def bench(
-    mixers: Annotated[
-        list[str] | None, typer.Argument(help="Time only these mixers, beside attention.")
-    ] = None,
-    suite: Annotated[
-        list[str] | None,
-        typer.Option(help="Part of the benchmark; may be given several times; by default all."),
-    ] = None,
-    dim: Annotated[int, typer.Option(help="Width, where mixers are named.")] = 128,
-    length: Annotated[
-        list[int] | None, typer.Option(help="Tokens, where mixers are named; may be given several times.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="Where: cpu or cuda.")] = "cpu",
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Write this Markdown file, with figures and plots in a folder beside it."),
-    ] = None,
-) -> None:
-    """Measure costs on this machine, against its limits, other libraries and softmax attention (ten minutes)."""
-    import torch
-
-    from anyformer.bench import Page, bench_mixers, run_suites
-    from anyformer.bench.machine import describe_machine
-    from anyformer.bench.mixers import mixers_table
-
-    for value in length or []:
-        if value < 1:
-            raise ValueError(f"--length must be at least 1, got {value}")
-    _check_device(device)
-    if mixers and suite:
-        raise ValueError("name mixers or give --suite, not both")
-    given = [*(mixers or []), *(f"--suite {name}" for name in suite or [])]
-    command = " ".join(["anyformer bench", *given, *(["--device cuda"] if device == "cuda" else [])])
-    with console.status("timing") as status:
-
-        def progress(text: str) -> None:
-            status.update(f"timing {text}")
-
-        if mixers:
-            with torch.device(device):
-                timings = bench_mixers(mixers, dim=dim, lengths=length or (512, 2048), progress=progress)
-                page = Page(describe_machine(), command, [mixers_table(timings, dim)])
-        else:
-            page = run_suites(suite, command=command, progress=progress, device=device)
-    console.print(page.markdown(), soft_wrap=True)
-    for problem in page.write(out) if out else []:
-        console.print(problem, style="yellow")
-    if page.failed:
-        raise typer.Exit(1)
