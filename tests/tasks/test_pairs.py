@@ -249,6 +249,42 @@ class TestModels:
             beside["character error rate"] < 0.03 and beside["chrF"] > 85 and beside["bits per byte"] < 0.15
         )
 
+    def test_frequent_exceptions_are_learnt_beside_the_rules(self, tmp_path: Path) -> None:
+        """Words that break the rules and come often are known by heart; unseen words follow the rules."""
+        draw = np.random.default_rng(1)
+        every = list(dict.fromkeys(words()))
+        odd, unseen, known = every[:15], every[15:115], every[115:]
+        irregular = {word: "".join(draw.choice(list("adeosux"), 4)) for word in odd}
+        spelt = {word: irregular.get(word, latin(word)) for word in every}
+        files = {
+            "words.tsv": [*known, *odd * 20],
+            "test.tsv": [*unseen, *odd],
+            "valid.tsv": [*known[:50], *odd],
+        }
+        for name, chosen in files.items():
+            lines = "".join(f"{word}\t{spelt[word]}\n" for word in chosen)
+            (tmp_path / name).write_text(f"word\tlatin\n{lines}", encoding="utf-8")
+        task = create_task(
+            tmp_path / "words.tsv",
+            target="latin",
+            kind="translate",
+            text="word",
+            test=str(tmp_path / "test.tsv"),
+            valid=str(tmp_path / "valid.tsv"),
+        )
+        assert isinstance(task, PairTask)
+        model = trained(task, "encoder_decoder dim=32 depth=1", 300).model.eval()
+        batch = task.sample("test", 115)
+        written = texts_of(task.decode(model, batch), STOP)
+        wanted = texts_of(batch.targets, STOP)
+        exact = {
+            kind: np.mean(
+                [a == b for a, b in zip(written, wanted, strict=True) if (b in irregular.values()) == kind]
+            )
+            for kind in (True, False)
+        }
+        assert exact[True] > 0.7 and exact[False] > 0.9
+
     def test_greedy_decoding_matches_where_all_right_bytes_are_the_likeliest(self, file: Path) -> None:
         task = create_task(file, target="latin", kind="translate", text="word")
         assert isinstance(task, PairTask)
