@@ -34,6 +34,23 @@ class TestArrays:
         path = self.saved(tmp_path, x=x, y=np.arange(80) % 3, mask=x > 0, x_test=x)
         assert "left out: 'mask', 'x_test', as only the arrays x and y are read" in opened(path).notes()
 
+    def test_splits_of_ones_own(self, tmp_path: Path) -> None:
+        x, y = np.random.default_rng(0).standard_normal((60, 12)), np.arange(60) % 3
+        split = np.repeat(["TRAIN", "test"], 30)
+        task = opened(self.saved(tmp_path, x=x, y=y, split=split))
+        assert task.size("test") == 30 and task.size("train") + task.size("valid") == 30
+        assert "the splits are as given: 30 rows train, 0 rows valid, 30 rows test" in task.notes()
+        assert not any("left out" in note for note in task.notes())
+        pictures = np.random.default_rng(0).integers(0, 255, (60, 6, 6, 1)).astype(np.uint8)
+        images = opened(self.saved(tmp_path, x=pictures, y=y, split=split))
+        assert images.size("test") == 30
+        for wrong, words in (
+            (split[:7], r"split must name train, valid or test for each of 60 samples, got <U5 \(7,\)"),
+            (np.repeat(["train", "held out"], 30), r"must hold one of .*, got 'held out' in row 31"),
+        ):
+            with pytest.raises(DataError, match=words):
+                open_data(self.saved(tmp_path, x=x, y=y, split=wrong))
+
     def test_wrong_arrays(self, tmp_path: Path) -> None:
         x, y = np.zeros((30, 4)), np.zeros(30)
         with pytest.raises(DataError, match=r"must hold arrays x and y; it holds a, b"):

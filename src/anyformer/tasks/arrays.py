@@ -12,10 +12,11 @@ from anyformer.errors import DataError
 from anyformer.tables.numbercells import LARGEST
 from anyformer.tables.reading import Table
 from anyformer.tasks.labels import targets_of
+from anyformer.tasks.splits import splits_of
 
 Axes = Literal["NTF", "NFT"]
-BESIDE = ("lengths", "axes", "remarks")
-"""Arrays of a file that say how x is read."""
+BESIDE = ("lengths", "axes", "split", "remarks")
+"""Arrays of a file that say how x and y are read."""
 
 
 def load_arrays(path: Path, names: tuple[str, ...], remarks: list[str]) -> list[np.ndarray]:
@@ -68,6 +69,24 @@ def mask_in(path: Path, x: np.ndarray, axes: str | None) -> np.ndarray | None:
         raise DataError(f"{path}: lengths must be ({len(x)},) whole numbers from 1 to {longest}{got}")
     found: np.ndarray = np.arange(longest)[None] < lengths[:, None]
     return found
+
+
+def split_in(path: Path, count: int, remarks: list[str]) -> np.ndarray | None:
+    """Return the split of each sample that the array ``split`` of a file names ``(N,)``; None if it holds none.
+
+    Raises:
+        DataError: it does not name train, valid or test for each of ``count`` samples.
+    """
+    with np.load(path, allow_pickle=False) as stored:
+        if "split" not in stored.files:
+            return None
+        given = stored["split"]
+    if given.shape != (count,) or given.dtype.kind not in "US":
+        raise DataError(
+            f"{path}: split must name train, valid or test for each of {count} samples, got {given.dtype} {given.shape}"
+        )
+    words = given.astype(str)
+    return splits_of(Table(path, pd.DataFrame({"split": words})), "split", remarks)
 
 
 def axes_in(path: Path) -> str | None:

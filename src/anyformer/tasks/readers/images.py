@@ -22,7 +22,7 @@ from anyformer.tables.files import read_table
 from anyformer.tables.numbercells import Convention
 from anyformer.tables.packed import suffix_of
 from anyformer.tables.reading import Table
-from anyformer.tasks.arrays import labels_of_arrays
+from anyformer.tasks.arrays import labels_of_arrays, split_in
 from anyformer.tasks.base import Task
 from anyformer.tasks.choices import check_kind, group_keys
 from anyformer.tasks.columns import columns_named
@@ -214,7 +214,10 @@ def _open_arrays(path: Path, kind: str | None, common: dict[str, Any]) -> ImageT
     remarks.append(
         f"{len(x)} images, {'RGB' if form.channels == 3 else 'grey'}, {form.sides} pixels (height x width)"
     )
-    return ImageTask(x, targets, form=form, values=list(columns), classes=classes, remarks=remarks, **common)
+    split = split_in(path, len(x), remarks)
+    return ImageTask(
+        x, targets, form=form, values=list(columns), classes=classes, split=split, remarks=remarks, **common
+    )
 
 
 def _open_table(

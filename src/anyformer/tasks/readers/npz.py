@@ -10,7 +10,15 @@ import numpy as np
 from anyformer.errors import DataError
 from anyformer.spelling import option
 from anyformer.tables.packed import suffix_of
-from anyformer.tasks.arrays import Axes, axes_in, features_of, labels_of_arrays, load_sequences, mask_in
+from anyformer.tasks.arrays import (
+    Axes,
+    axes_in,
+    features_of,
+    labels_of_arrays,
+    load_sequences,
+    mask_in,
+    split_in,
+)
 from anyformer.tasks.base import Task
 from anyformer.tasks.choices import check_kind
 from anyformer.tasks.encoding import DataLayout
@@ -76,6 +84,7 @@ def _open(path: Path, kind: str | None, axes: str | None, seed: int) -> Labelled
         "classes": classes,
         "values": list(columns),
         "seed": seed,
+        "split": split_in(path, len(x), remarks),
         "encoding": TableEncoding(layout=DataLayout(kind="arrays", axes=order)),
         "facts": {"rows": len(x)},
     }
