@@ -366,6 +366,18 @@ class Wrapper(Mixer):
     class Options(Mixer.Options, without=("causal",)):
         """The options of a wrapper, whose ``info(self, inner)`` gets the infos of the mixers inside."""
 
+        def inside(
+            self, stack: int, stacks: int, dim: int, grid: tuple[int, ...] | None
+        ) -> tuple[int, tuple[int, ...] | None]:
+            """Return the width of what one of the stacks sees, and the sizes of the grid of its tokens.
+
+            Args:
+                stack: its number, from 0.
+                stacks: how many there are.
+                dim, grid: those around the wrapper; no grid is None.
+            """
+            return dim, grid
+
         def refuse_grids(self, why: str, **mixers: MixerInfo) -> None:
             """Raise ``ValueError`` if one of the mixers reads tokens as a grid, on which ``why`` would shift them."""
             for name, info in mixers.items():

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from anyformer.embed import register_embedder
 from anyformer.embed._grids import GridEmbedder, smallest_side
+from anyformer.layers.grid import join_cells
 from anyformer.layers.linear import Linear
 from anyformer.schema import StreamFacts, Values
 
@@ -32,10 +33,5 @@ class Patches(GridEmbedder):
 
     def forward(self, values: Values) -> Tensor:
         """x ``(B, T, D)`` of checked values."""
-        x = self.padded(values)
-        axes = x.dim() - 2
-        for axis in range(axes):  # to (B, rows, size, columns, size, C)
-            x = x.unflatten(1 + 2 * axis, (-1, self.size))
-        places, inside = range(1, 2 * axes, 2), range(2, 2 * axes + 1, 2)
-        x = x.permute(0, *places, *inside, 2 * axes + 1)
-        return self.project(x.flatten(axes + 1).flatten(1, axes))
+        x = join_cells(self.padded(values), self.size)
+        return self.project(x.flatten(1, -2))

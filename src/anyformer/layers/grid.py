@@ -57,6 +57,27 @@ def unfold(x: Tensor, length: int, sizes: tuple[int, ...]) -> Tensor:
     return x.flatten(1, len(sizes) + 1)[:, :length]
 
 
+def join_cells(x: Tensor, side: int) -> Tensor:
+    """Join the side x side x ... cells of each block of a grid x (B, *sizes, C): (B, *ceil(sizes / side), side^axes C).
+
+    Where ``side`` does not divide an axis, the grid is filled up with zeros at its far end.
+    """
+    axes = x.dim() - 2
+    ends = [amount for size in reversed(x.shape[1:-1]) for amount in (0, -size % side)]
+    x = pad(x, (0, 0, *ends)) if any(ends) else x
+    for axis in range(axes):  # to (B, rows, side, columns, side, C)
+        x = x.unflatten(1 + 2 * axis, (-1, side))
+    places, inside = range(1, 2 * axes, 2), range(2, 2 * axes + 1, 2)
+    return x.permute(0, *places, *inside, 2 * axes + 1).flatten(axes + 1)
+
+
+def spread(x: Tensor, side: int, sizes: Sequence[int]) -> Tensor:
+    """Return for each cell of a grid what its block has: x (B, *ceil(sizes / side), C) to (B, *sizes, C)."""
+    for axis, size in enumerate(sizes, 1):
+        x = x.repeat_interleave(side, axis).narrow(axis, 0, size)
+    return x
+
+
 def neighbors(
     index: Tensor, lengths: Tensor, sizes: tuple[int, ...], window: int, dilation: int = 1
 ) -> tuple[Tensor, Tensor]:

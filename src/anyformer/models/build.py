@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import torch
@@ -150,18 +151,24 @@ class _Builder:
         self.spec, self.causal, self.cross, self.grid = spec, causal, cross, grid
         self.tagged: dict[tuple[str, str], tuple[PartSpec, list[Step]]] = {}
         self.embed = None
-        known = schemes.get(positions.name).target.Options.names()
-        given = self.on_grid(positions.name, dict(positions.options), known)
-        self.mixer_positions: dict[str, Any] = {"name": positions.name, **given}
+        self.positions = positions
+        self.mixer_positions = self.positions_here()
         self.facts = position_info(self.mixer_positions)
         if causal and not self.facts.streams:
             raise ValueError(
                 f"causal must be False with positions={positions.name!r}: a token's number depends on later tokens"
             )
         if self.facts.adds:
-            options = {"num_heads": 1, "head_dim": spec.dim, **given}
-            self.embed = create_position(positions.name, dim=spec.dim, **options)
-            self.mixer_positions = {"name": "none"}
+            options = {"num_heads": 1, "head_dim": spec.dim, **self.mixer_positions}
+            self.embed = create_position(options.pop("name"), dim=spec.dim, **options)
+            self.positions = PartSpec(name="none")
+            self.mixer_positions = self.positions_here()
+
+    def positions_here(self) -> dict[str, Any]:
+        """Return the scheme of the mixers on this grid, with its options."""
+        name = self.positions.name
+        known = schemes.get(name).target.Options.names()
+        return {"name": name, **self.on_grid(name, dict(self.positions.options), known)}
 
     def stack(self, layers: Sequence[PartSpec], last_norm: bool = True) -> Stack:
         built = [self.layer(part) for part in layers]
@@ -195,9 +202,16 @@ class _Builder:
         if part.name in wrappers:
             if not part.inner:
                 raise ValueError(f"{part.name} wraps stacks of layers; write {part.name}([attention*2], ...)")
-            norm = getattr(wrappers.get(part.name).target, "inner_norm", True)
-            stacks: list[Mixer] = [self.stack(layers, last_norm=norm) for layers in part.inner]
+            wrapper = wrappers.get(part.name).target
             options = self.on_grid(part.name, options, option_names(wrappers, part.name))
+            read, norm = wrapper.Options.read(options), getattr(wrapper, "inner_norm", True)
+            assert isinstance(read, Wrapper.Options)
+            stacks: list[Mixer] = [
+                self.within(*read.inside(i, len(part.inner), self.spec.dim, self.grid)).stack(
+                    layers, last_norm=norm
+                )
+                for i, layers in enumerate(part.inner)
+            ]
             return [(create_wrapper(part.name, self.spec.dim, stacks, **options), 1.0)]
         if part.inner:
             raise ValueError(f"{part.name!r} is not a wrapper, it cannot hold {part.inner[0][0].name!r}")
@@ -214,6 +228,18 @@ class _Builder:
                     found.append((create_mixer(cross.name, self.spec.dim, **cross.options), step))
             elif channel.name != "none":
                 found.append((create_channel(channel.name, self.spec.dim, **channel.options), step))
+        return found
+
+    def within(self, dim: int, grid: tuple[int, ...] | None) -> _Builder:
+        """Return the builder of a stack of another width and on another grid than the model's tokens; shares tags."""
+        if (dim, grid) == (self.spec.dim, self.grid):
+            return self
+        found, channel = copy(self), self.spec.channel
+        if channel is not None and "hidden_dim" in channel.options:  # solved for at the model's width
+            hidden = channel.options["hidden_dim"] * dim // self.spec.dim
+            channel = channel.model_copy(update={"options": {**channel.options, "hidden_dim": hidden}})
+        found.spec, found.grid = self.spec.model_copy(update={"dim": dim, "channel": channel}), grid
+        found.mixer_positions = found.positions_here()
         return found
 
     def on_grid(self, name: str, options: dict[str, Any], known: Sequence[str]) -> dict[str, Any]:

@@ -75,3 +75,45 @@ def ifactformer(depth: int = 4, grid: int | str = 8) -> dict[str, Any]:
         "positions": f"learnable_fourier(axes={axes}, grid={grid})",
         "causal": False,
     }
+
+
+@register_model("vit")
+def vit(depth: int = 2) -> dict[str, Any]:
+    """Attention between the patches of an image, at learned positions of rows and columns (Dosovitskiy et al. 2021).
+
+    Their appendix finds positions by rows and columns as good as one for each patch; the head reads the mean of the
+    patches, as good as a class token (their appendix D.3).
+    """
+    return {
+        "layers": f"[attention(bias=true)]*{depth}",
+        "causal": False,
+        "positions": "axial",
+        "channel": "mlp",
+        "norm": "layer_norm",
+    }
+
+
+@register_model("convnext")
+def convnext(depth: int = 3) -> dict[str, Any]:
+    """Convolutions of each channel over 7 x 7 patches, and MLPs, of one width (Liu et al. 2022, isotropic)."""
+    return {
+        "layers": f"[depthwise_conv]*{depth}",
+        "causal": False,
+        "positions": "none",
+        "channel": "mlp",
+        "norm": "layer_norm",
+    }
+
+
+@register_model("pyramid")
+def pyramid(depth: int = 1, stages: int = 3, mixer: str = "depthwise_conv") -> dict[str, Any]:
+    """Stages on ever coarser and wider grids, ``depth`` layers of a mixer in each."""
+    if stages < 2:
+        raise ValueError(f"stages must be at least 2, got {stages}")
+    return {
+        "layers": f"pyramid({', '.join([f'[{mixer}]*{depth}'] * stages)})",
+        "causal": False,
+        "positions": "none",
+        "channel": "mlp",
+        "norm": "layer_norm",
+    }
