@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from anyformer.tasks import score_reference
+from anyformer.tasks import linear_forecast, score_reference
 from anyformer.tasks.forecasting import ForecastTask
-from anyformer.tasks.linear_forecast import ChannelLinear, _Form, _ridges
+from anyformer.tasks.linear_forecast import ChannelLinear, _Form, _ridges, _Sums, lengths
 from anyformer.tasks.steps import Series
 
 
@@ -59,7 +59,8 @@ def test_one_decomposition_gives_what_weighted_ridge_regression_gives(penalty: f
 
     rng = np.random.default_rng(4)
     x, y, counts = rng.normal(2, 3, (50, 7)), rng.normal(size=(50, 2)), rng.uniform(0.1, 2, 50)
-    (ridge,) = _ridges(x, y, counts, [penalty], _Form([0], 0))
+    halves = [(x[part], y[part], np.sqrt(counts[part])) for part in (slice(20), slice(20, None))]
+    (ridge,) = _ridges(_Sums.of(halves), [penalty], _Form([0], 7, 0))
     share = counts / counts.sum()
     variance = (share @ np.square(x - share @ x)).mean()
     peer = Ridge(alpha=penalty * variance).fit(x, y, sample_weight=share)
@@ -73,3 +74,30 @@ def test_float32_inputs_of_large_numbers_keep_their_digits() -> None:
     batch = made.sample("test", 20)
     error = np.abs(batch.in_units(reference.predict(batch)) - batch.in_units(batch.targets))
     assert torch.isfinite(reference.predict(batch)).all() and np.median(error) < 0.01
+
+
+def test_it_looks_back_only_as_far_as_helps() -> None:
+    rng = np.random.default_rng(6)
+    y = np.zeros(1200)
+    for t in range(2, 1200):  # the next value tells of two steps back, and of nothing before
+        y[t] = 0.9 * y[t - 1] - 0.8 * y[t - 2] + rng.normal()
+    made = task(y[:, None], context=160, horizon=4)
+    (ridge,) = ChannelLinear([0]).fit(made).chosen
+    assert ridge is not None and ridge.form.back < 160
+
+
+def test_lengths_are_shares_of_the_window_and_fewer_with_many_targets() -> None:
+    assert lengths(384, 1) == [384, 336, 288, 240, 192, 144, 96, 48]
+    assert lengths(384, 16) == [384, 192] and lengths(384, 100) == [384] and lengths(60, 1) == [60, 52, 48]
+
+
+def test_all_training_windows_count_where_targets_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(7)
+    made = task(rng.normal(size=(400, 1)), context=8, horizon=2)
+    monkeypatch.setattr(linear_forecast, "FIT_SAMPLES", 10)
+    monkeypatch.setattr(linear_forecast, "PART", 64)
+    found = [ChannelLinear([0]).fit(made).chosen[0]]
+    monkeypatch.setattr(linear_forecast, "MOST_WINDOWS", 10)
+    found.append(ChannelLinear([0]).fit(made).chosen[0])
+    means = [None if one is None else one.mean[0] for one in found]
+    assert means[0] != means[1]

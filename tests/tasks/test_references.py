@@ -46,3 +46,20 @@ def test_ngram_is_witten_bell_by_hand() -> None:
     after_a = [(count + 2 * lower) / (3 + 2) for count, lower in zip((0, 2, 1, 0), unigram)]
     assert p[0].tolist() == pytest.approx(after_a, rel=1e-5)
     assert p[1].tolist() == pytest.approx(unigram, rel=1e-5)  # 3 was never seen
+
+
+def test_linear_models_and_ngrams_count_what_they_keep() -> None:
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.linear_model import LogisticRegression, Ridge
+
+    from anyformer.tasks.references import weights_in
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(30, 4)), rng.integers(0, 3, 30)
+    assert weights_in(Ridge().fit(x, y)) == 5
+    assert weights_in(LogisticRegression().fit(x, y)) == 15
+    assert weights_in(RandomForestRegressor(2).fit(x, y)) is None
+    found = [
+        reference.fit(task_of(30, length=64)).parameters for reference in task_of(30, length=64).references()
+    ]
+    assert found[0] is not None and found[0] < found[1] < found[2]  # type: ignore[operator]

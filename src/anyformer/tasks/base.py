@@ -362,6 +362,9 @@ class Task(ABC):
 class Reference(ABC):
     """A predictor to be beaten."""
 
+    parameters: int | None = None
+    """Numbers that it keeps of the training data once it is fitted: weights, counts or samples; None if not counted."""
+
     def __init__(self, name: str, description: str) -> None:
         self.name = name
         self.description = description

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,14 @@ MOST_INPUTS = 512
 """Largest number of inputs: the last values of a window, over all its columns."""
 MOST_KNOWN = 512
 """Largest number of inputs that are known ahead, over all steps."""
+MOST_WINDOWS = 100_000
+"""Largest number of windows times targets that are fitted, where that leaves more than ``FIT_SAMPLES`` windows."""
+MOST_LENGTHS = 8
+"""Numbers of steps back that are tried, by the validation split; over all targets, four times as many."""
+SHORTEST = 48
+"""Fewest steps back that are tried, where the window has more: of few inputs the penalty takes care."""
+PART = 4096
+"""Windows that are read at once."""
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Relative to the mean variance along the principal axes of the inputs."""
 
@@ -25,11 +33,11 @@ class ChannelLinear(LastValue):
     """Ridge regression from the values of a window, less the last one, to those that follow, less the last one.
 
     Each target has its own model, of its own values or of all columns'; the validation split chooses between them and
-    the last value alone, and the penalty. Windows are weighted by the square of their deviation, as errors in the
-    user's units are, or by that in units of the series' seasonal difference, where the metric is. The form of one
-    column without a penalty is NLinear (Zeng et al. 2023, section 4). What is known ahead are inputs too, of all steps
-    of the horizon, or of the window's too: the validation split chooses; categories as indicators, the smallest first,
-    up to ``MOST_KNOWN`` inputs.
+    the last value alone, how many steps back they look, and the penalty. Windows are weighted by the square of their
+    deviation, as errors in the user's units are, or by that in units of the series' seasonal difference, where the
+    metric is. The form of one column without a penalty is NLinear (Zeng et al. 2023, section 4). What is known ahead
+    are inputs too, of all steps of the horizon, or of the window's too: the validation split chooses; categories as
+    indicators, the smallest first, up to ``MOST_KNOWN`` inputs.
     """
 
     def __init__(self, columns: list[int]) -> None:
@@ -43,16 +51,18 @@ class ChannelLinear(LastValue):
         """Fit all forms on the train split and keep, for each target, the best on the validation split."""
         super().fit(task)
         self.scaled = task.metric.scaled
-        train, valid = task.sample("train", FIT_SAMPLES), task.sample("valid", FIT_SAMPLES)
-        self.known = _Known.of(train, task)
+        index = task.subset("train", max(FIT_SAMPLES, MOST_WINDOWS // len(self.columns)))
+        train = [next(task.eval_batches("train", PART, index=part)) for part in _parts(index)]
+        valid = task.sample("valid", FIT_SAMPLES)
+        self.known = _Known.of(train[0], task)
         if self.known.fields:
             self.description = self.description.replace("value;", "value, and on what is known ahead;")
         self.chosen = [self._best(train, valid, place) for place in range(len(self.columns))]
+        self.parameters = sum(one.weights.size + one.level.size for one in self.chosen if one is not None)
         return self
 
-    def _best(self, train: Batch, valid: Batch, place: int) -> _Ridge | None:
+    def _best(self, train: Sequence[Batch], valid: Batch, place: int) -> _Ridge | None:
         """Return the best form for one target; None for the last value."""
-        y, scale = self._ahead(train, place)
         wanted, units = self._ahead(valid, place)
         known = ~np.isnan(wanted)
 
@@ -60,19 +70,25 @@ class ChannelLinear(LastValue):
             return float((np.abs(predicted - np.where(known, wanted, 0)) * known * units[:, None]).sum())
 
         best, least = None, error(np.zeros_like(wanted))
-        everything = list(range(window_of(train).shape[-1]))
-        for channels in [
-            [self.columns[place]],
-            *([everything] if 1 < len(everything) <= MOST_INPUTS else []),
-        ]:
-            for steps in self.known.steps:
-                form = _Form(channels, steps)
-                x, z = self._inputs(train, form), self._inputs(valid, form)
-                for ridge in _ridges(x, np.nan_to_num(y), np.square(scale), PENALTIES, form):
-                    found = error(ridge.predict(z))
-                    if found < least:
-                        best, least = ridge, found
+        for channels in self._channels(valid, place):
+            steps = min(window_of(valid).shape[1], MOST_INPUTS // len(channels))
+            for ahead in self.known.steps:
+                whole = _Form(channels, steps, ahead)
+                sums = _Sums.of((self._inputs(batch, whole), *self._ahead(batch, place)) for batch in train)
+                z = self._inputs(valid, whole)
+                for back in lengths(steps, len(self.columns)):
+                    form = _Form(channels, back, ahead)
+                    kept = slice((steps - back) * len(channels), None)
+                    for ridge in _ridges(sums.part(kept), PENALTIES, form):
+                        found = error(ridge.predict(z[:, kept]))
+                        if found < least:
+                            best, least = ridge, found
         return best
+
+    def _channels(self, batch: Batch, place: int) -> list[list[int]]:
+        """Return the columns that forms for a target look at: its own, and all."""
+        everything = list(range(window_of(batch).shape[-1]))
+        return [[self.columns[place]], *([everything] if 1 < len(everything) <= MOST_INPUTS else [])]
 
     def _ahead(self, batch: Batch, place: int) -> tuple[np.ndarray, np.ndarray]:
         """Return a target's next values less its last, ``(B, horizon)``, NaN where unknown; and weights ``(B,)``.
@@ -82,13 +98,14 @@ class ChannelLinear(LastValue):
         assert batch.scale is not None and batch.difference is not None
         y = batch.targets[..., place] - window_of(batch)[:, -1:, self.columns[place]]
         units, difference = batch.scale[:, 0, place], batch.difference[:, 0, place]
-        if self.scaled and (difference != difference[0]).any():
+        if self.scaled:
             units = units / difference
         return y.double().numpy(), units.numpy()
 
     def _inputs(self, batch: Batch, form: _Form) -> np.ndarray:
-        """Return the inputs ``(B, F)`` of a form."""
-        found = _less_last(batch, form.channels)
+        """Return the inputs ``(B, F)`` of a form: the last steps less their last value, and what is known ahead."""
+        x = window_of(batch)[:, -form.back :, form.channels].double()
+        found: np.ndarray = (x - x[:, -1:]).flatten(1).numpy()
         return found if form.steps == 0 else np.concatenate([found, self.known(batch, form.steps)], 1)
 
     def predict(self, batch: Batch) -> Tensor:
@@ -100,11 +117,27 @@ class ChannelLinear(LastValue):
         return found.flatten(1).float()
 
 
+def lengths(steps: int, targets: int) -> list[int]:
+    """Return numbers of steps back to try, descending: even shares of ``steps``, fewer of them with many targets."""
+    count = min(MOST_LENGTHS, max(1, 4 * MOST_LENGTHS // targets))
+    shares = {steps * part // count for part in range(1, count + 1)}
+    return sorted({max(share, min(steps, SHORTEST)) for share in shares}, reverse=True)
+
+
+def _parts(index: np.ndarray) -> list[np.ndarray]:
+    """Return indices in parts that are read at once."""
+    return [index[start : start + PART] for start in range(0, len(index), PART)]
+
+
 @dataclass(frozen=True)
 class _Form:
-    """Inputs of a regression: channels of the window, and what is known of the last ``steps`` of window and horizon."""
+    """Inputs of a regression: channels of the window's last ``back`` steps, and what is known ahead.
+
+    That is of the last ``steps`` of window and horizon.
+    """
 
     channels: list[int]
+    back: int
     steps: int
 
 
@@ -164,26 +197,40 @@ class _Ridge:
         return found
 
 
-def _less_last(batch: Batch, channels: list[int]) -> np.ndarray:
-    """Return the last steps of these channels, less their last values, as ``(B, F)`` with F at most ``MOST_INPUTS``."""
-    x = window_of(batch)[:, -(MOST_INPUTS // len(channels)) :, channels].double()
-    found: np.ndarray = (x - x[:, -1:]).flatten(1).numpy()
-    return found
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """Weighted means of inputs x (F,) and outputs y (O,), and of their products less those of the means."""
+
+    x: np.ndarray
+    y: np.ndarray
+    xx: np.ndarray
+    xy: np.ndarray
+
+    @classmethod
+    def of(cls, batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> _Sums:
+        """Return those of batches of x (B, F), y (B, O), 0 where it is NaN, and weights (B,), which are squared."""
+        total, found = 0.0, list[np.ndarray]()
+        for x, y, weights in batches:
+            counts = np.square(weights)
+            y, weighted = np.nan_to_num(y), x * counts[:, None]
+            more = [weighted.sum(0), counts @ y, weighted.T @ x, weighted.T @ y]
+            found = [a + b for a, b in zip(found, more)] if found else more
+            total += counts.sum()
+        x, y, xx, xy = (one / total for one in found)
+        return cls(x, y, xx - np.outer(x, x), xy - np.outer(x, y))
+
+    def part(self, inputs: slice) -> _Sums:
+        """Return those of some of the inputs."""
+        return _Sums(self.x[inputs], self.y, self.xx[inputs, inputs], self.xy[inputs])
 
 
-def _ridges(
-    x: np.ndarray, y: np.ndarray, counts: np.ndarray, penalties: Sequence[float], form: _Form
-) -> Iterator[_Ridge]:
-    """Yield ridge regressions of y (B, outputs) on x (B, F), weighted (B,), for each penalty, by one decomposition."""
-    counts = counts / counts.sum()
-    mean, level = counts @ x, counts @ y
-    x = x - mean
-    weighted = x * counts[:, None]
-    values, vectors = np.linalg.eigh(weighted.T @ x)
+def _ridges(sums: _Sums, penalties: Sequence[float], form: _Form) -> Iterator[_Ridge]:
+    """Yield the ridge regressions with each penalty, by one decomposition."""
+    values, vectors = np.linalg.eigh(sums.xx)
     values = np.maximum(values, 0)
-    if not values.max() > 0:
+    if not values.max() > 1e-14 * (sums.x @ sums.x):  # nothing but rounding
         return
-    projected = vectors.T @ (weighted.T @ (y - level))
+    projected = vectors.T @ sums.xy
     for penalty in penalties:
         weights = vectors @ (projected / (values + penalty * values.mean())[:, None])
-        yield _Ridge(form, mean, weights, level)
+        yield _Ridge(form, sums.x, weights, sums.y)

@@ -192,6 +192,7 @@ class NGram(Reference):
         batch = task.train_sample(max(1, self.max_tokens // task.train_length))
         x, targets = batch.x.numpy(), batch.targets.numpy()
         self.tables = [self._count(x, targets, n) for n in range(self.order)]
+        self.parameters = sum(len(counts) for *_, counts in self.tables)
         return self
 
     def _count(self, x: np.ndarray, targets: np.ndarray, context: int) -> tuple[np.ndarray, ...]:
@@ -276,6 +277,7 @@ class FittedReference(Reference):
             score = task.metric.info.sign * score_reference(self, task, "valid")
             fitted.append((-np.inf if np.isnan(score) else score, self.model))
         self.model = max(fitted, key=lambda pair: pair[0])[1]
+        self.parameters = weights_in(self.model)
         return self
 
     def sampled(self, task: Task) -> tuple[Any, np.ndarray]:
@@ -311,6 +313,14 @@ class FittedReference(Reference):
             known = torch.from_numpy(self.model.classes_.astype(np.int64))
             logits[:, known] = torch.from_numpy(np.log(self.model.predict_proba(x) + 1e-12)).float()
         return logits
+
+
+def weights_in(model: Any) -> int | None:
+    """Return the number of weights of a linear model of scikit-learn; None of another model."""
+    parts = getattr(model, "estimators_", [model])
+    if not all(hasattr(part, "coef_") for part in parts):
+        return None
+    return sum(np.size(part.coef_) + np.size(part.intercept_) for part in parts)
 
 
 class FlatLinear(FittedReference):

@@ -111,6 +111,13 @@ def test_what_the_page_says():
     assert "out of memory" not in page
 
 
+def test_references_state_what_they_cost():
+    page = render(synthetic.results(synthetic.task_result()))
+    assert "counts on the training split; 0.12 ms for a test item" in page
+    assert "<td>4.10k</td>" in page and "<td>0.2 s</td>" in page
+    assert "every token equally likely;" not in page  # a reference of an older file does not
+
+
 def test_names_are_escaped():
     result = synthetic.task_result()
     result.candidates[-1].reason = "<script>alert(1)</script>"

@@ -55,6 +55,15 @@ def test_names_stay_whole(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ("The report also has" in text) == (width <= 80)
 
 
+def test_candidates_and_references_state_how_long_they_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = printed(160, monkeypatch).splitlines()
+    (head,) = [line for line in lines if "tokens/s" in line]
+    (reference,) = [line for line in lines if " most frequent value " in line]
+    (best,) = [line for line in lines if " 1 " in line[:4] and "–" in line]
+    for line in (reference, best):
+        assert re.search(r" s *$", line[: head.index("training") + len("training")]), line
+
+
 def test_piped_names_stand_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     text = printed(None, monkeypatch)
     assert all(name in text for name in NAMES)

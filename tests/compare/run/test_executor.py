@@ -173,7 +173,8 @@ def test_other_units(plan, tmp_path, task):
     search = execute(tmp_path, unit("search", steps=8, learning_rate=1e-3, seed=0))
     assert math.isfinite(search.loss)
     reference = Unit(task="recall", phase="reference", candidate="any value seen")
-    execute(tmp_path, reference)
+    fitted = execute(tmp_path, reference)
+    assert fitted.fit_seconds >= 0 and fitted.predict_ms > 0
     for length in (None, 24, 48):
         path = home(tmp_path, reference) / ITEMS
         assert len(load_items(path, task, plan.tasks[0].split_items["test"], length=length)) == 1024

@@ -148,7 +148,9 @@ def _rows(result: TaskResult, look: dict[str, Style]) -> list[dict[str, Any]]:
             {
                 "row": row,
                 "candidate": candidate,
+                "fitted": candidate or references[row.name],
                 "description": "" if candidate else references[row.name].description,
+                "predict_ms": None if candidate else references[row.name].predict_ms,
                 "swatch": swatch(style, 14) if style else "",
                 "score": score,
                 "interval": f"{low} to {high}",

@@ -163,7 +163,7 @@ def print_results(results: Results, console: Console) -> None:
             console.print(f"  {text}")
 
 
-COSTS = ("tokens/s", "ms/token", "memory")
+COSTS = ("training", "tokens/s", "ms/token", "memory")
 
 
 def _leaderboard(result: TaskResult, console: Console) -> list[Table | Text]:
@@ -184,12 +184,14 @@ def _table_of(result: TaskResult, num_costs: int) -> Table:
         title=Text(f"{result.task.name}: {result.task.title}", "bold"),
         title_justify="left",
     )
-    costs = {c.name: _costs(c)[:num_costs] for c in result.candidates}
+    costs = {("candidate", c.name): _costs(c)[:num_costs] for c in result.candidates}
+    for reference in result.references:
+        fitted = [words.duration(reference.fit_seconds), *[""] * (len(COSTS) - 1)]
+        costs["reference", reference.name] = fitted[:num_costs]
     rows = []
     for row in result.leaderboard:
         score, low, high = words.format_scores(metric, [row.score, row.low, row.high])
-        more = costs[row.name] if row.kind == "candidate" else [""] * num_costs
-        rows.append([str(row.rank), row.name, score, f"{low}–{high}", *more])
+        rows.append([str(row.rank), row.name, score, f"{low}–{high}", *costs[row.kind, row.name]])
     names = ["", "candidate", words.metric_title(metric), "95%", *COSTS[:num_costs]]
     for column, name in enumerate(names):
         widest = max(cell_len(row[column]) for row in [names, *rows])
@@ -219,6 +221,7 @@ def _beside(result: TaskResult) -> list[Table | Text]:
 
 def _costs(candidate: CandidateResult) -> list[str]:
     return [
+        words.duration(candidate.fit_seconds),
         words.rate(candidate.costs.train_tokens_per_second),
         words.amount(candidate.costs.token_latency_ms),
         words.size(candidate.costs.peak_memory_bytes),

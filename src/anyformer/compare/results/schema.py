@@ -170,12 +170,26 @@ class CandidateResult(Record):
     runs: list[SeedRun] = Field(default_factory=list)
     costs: Costs = Field(default_factory=Costs)
 
+    @property
+    def fit_seconds(self) -> float | None:
+        """The mean time of training of its full runs; None if there is none."""
+        return sum(run.seconds for run in self.runs) / len(self.runs) if self.runs else None
+
 
 class ReferenceResult(Record):
-    """A predictor without a sequence model, on the same test set."""
+    """A predictor without a sequence model, on the same test set.
+
+    Attributes:
+        parameters: numbers that it keeps of the training data; None if it does not count them.
+        fit_seconds: time of fitting it on the CPU, the choice of its settings included.
+        predict_ms: time of predicting one test item on the CPU, in batches.
+    """
 
     name: str
     description: str = ""
+    parameters: int | None = None
+    fit_seconds: float | None = None
+    predict_ms: float | None = None
     test: Sample | None = None
     by_length: ByLength = Field(default_factory=dict)
     beside: dict[str, float] = Field(default_factory=dict)

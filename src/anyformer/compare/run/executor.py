@@ -279,20 +279,35 @@ class _Job:
         The scores of all samples are kept in a file; how many of them count is decided later.
         """
         reference = next(r for r in self.task.references() if r.name == self.unit.candidate)
+        begin = time.perf_counter()
         reference.fit(self.task)
+        fit_seconds = time.perf_counter() - begin
+        seconds = 0.0
 
         def predict(batch: Batch) -> Tensor:
+            nonlocal seconds
             self.heartbeat.beat()
-            return reference.predict(batch)
+            begin = time.perf_counter()
+            predicted = reference.predict(batch)
+            seconds += time.perf_counter() - begin
+            return predicted
 
         found = {}
-        for length in (self.task.train_length, *self.task.lengths):
-            size = self.batch_size(length)
+        for length in (*self.task.lengths, self.task.train_length):
+            seconds, size = 0.0, self.batch_size(length)
             found[length] = evaluate(predict, self.task, "test", batch_size=size, length=length)
+        predict_ms = 1000 * seconds / len(found[self.task.train_length])
         save_items(self.folder / ITEMS, found)
         files = file_digests(self.folder, self.folder / ITEMS)
         beside = evaluate_beside(predict, reference.decode, self.task, batch_size=self.batch_size())
-        return ReferenceFitted(description=reference.description, beside=beside, files=files)
+        return ReferenceFitted(
+            description=reference.description,
+            parameters=reference.parameters,
+            fit_seconds=fit_seconds,
+            predict_ms=predict_ms,
+            beside=beside,
+            files=files,
+        )
 
 
 def _repeat(measured: Callable[[], float], seconds: float) -> float:

@@ -89,9 +89,15 @@ class Scored(Record):
 
 
 class ReferenceFitted(Record):
-    """Findings of a reference; the scores of test samples are in a file, whose hash is in ``files``."""
+    """Findings of a reference; the scores of test samples are in a file, whose hash is in ``files``.
+
+    For ``parameters`` and the times see :class:`anyformer.compare.results.ReferenceResult`.
+    """
 
     description: str
+    parameters: int | None = None
+    fit_seconds: float | None = None
+    predict_ms: float | None = None
     beside: dict[str, float] = Field(default_factory=dict)
     files: dict[str, str]
 

@@ -153,7 +153,7 @@ def _reference(
     length_items = final.length_items if final else test_items
     return ReferenceResult(
         name=name,
-        description=fitted.description,
+        **fitted.model_dump(include={"description", "parameters", "fit_seconds", "predict_ms"}),
         beside=fitted.beside,
         test=sample_of(load_items(path, task, test_items)),
         by_length={n: sample_of(load_items(path, task, length_items, length=n)) for n in task.lengths},
