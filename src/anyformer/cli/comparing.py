@@ -56,6 +56,9 @@ def compare(
     batch_size: Annotated[int | None, typer.Option(help="Sequences in a training step.")] = None,
     seeds: Annotated[int, typer.Option(help="Training runs of each candidate, at least 3.")] = 3,
     workers: Annotated[int | None, typer.Option(help="Processes; by default one a core.")] = None,
+    refit: Annotated[
+        bool, typer.Option(help="Train the winner on all data, test included, before it is saved.")
+    ] = True,
     storage: Annotated[
         str | None,
         typer.Option(
@@ -120,6 +123,7 @@ def compare(
         batch_size=batch_size,
         seeds=seeds,
         workers=workers,
+        refit=refit,
         storage=storage,
         trust_code=trust_code,
     )

@@ -51,6 +51,7 @@ def compare(
     batch_size: int | None = None,
     seeds: int = 3,
     workers: int | None = None,
+    refit: bool = True,
     storage: str | None = None,
     resume: bool = False,
     more: str | float | None = None,
@@ -82,6 +83,8 @@ def compare(
         batch_size: sequences in a training step; chosen from the length when left out.
         seeds: training runs of each candidate, at least 3.
         workers: processes at work at the same time; one for each core when left out.
+        refit: train the winner once more before it is saved, on the data of all splits; the time for that is part of
+            the budget. Its score is that of the runs before.
         storage: an Optuna storage URL, for work on several machines that share the folder ``out``; by default the
             value of the environment variable ``ANYFORMER_STORAGE``. Its secrets are never written to disk.
         resume: continue the comparison in ``out``.
@@ -132,7 +135,13 @@ def compare(
     storage = storage or os.environ.get(STORAGE_VARIABLE) or None
     budget = (DEFAULT_BUDGET if task is None else "60s") if budget is None else budget
     request = check_request(
-        budget=budget, hold=hold, seeds=seeds, workers=workers, parameters=parameters, batch_size=batch_size
+        budget=budget,
+        hold=hold,
+        seeds=seeds,
+        workers=workers,
+        parameters=parameters,
+        batch_size=batch_size,
+        refit=refit,
     )
     named = None if models is None else named_models(models, trust_code=trust_code)
     folder = _new_folder(out)

@@ -14,7 +14,7 @@ from anyformer.compare.plan.allocation import closing_seconds
 from anyformer.compare.plan.schema import Plan
 from anyformer.compare.report.page import write_report
 from anyformer.compare.report.terminal import Watcher, print_results
-from anyformer.compare.results import Results, Verdict
+from anyformer.compare.results import Results, TaskResult, Verdict
 from anyformer.compare.results.finished import (
     REPORT,
     RESULTS,
@@ -24,8 +24,10 @@ from anyformer.compare.results.finished import (
 )
 from anyformer.compare.run.executor import TrainingExecutor
 from anyformer.compare.run.machine import describe_machine
-from anyformer.compare.run.scheduler import Scheduler, TaskOutcomes
-from anyformer.compare.verdict.assemble import assemble, save_winner
+from anyformer.compare.run.scheduler import Scheduler
+from anyformer.compare.run.unit import Outcome
+from anyformer.compare.verdict.assemble import assemble
+from anyformer.compare.verdict.winner import decide_refits, save_winner
 from anyformer.machine import MachineFault, machine_fault
 from anyformer.processes import began
 from anyformer.tasks import Task, is_path
@@ -136,7 +138,13 @@ def _run(
             executor = TrainingExecutor(folder, given, columns, trust_code=True)
             scheduler = Scheduler(plan, folder, executor, references, storage, watcher, start.moment)
             found = scheduler.run()
-        results = _finish(plan, folder, tasks, console, scheduler, found)
+            judged = {
+                task.name: assemble(plan, task, tasks[task.name], found[task.name]) for task in plan.tasks
+            }
+            decide_refits(plan, judged, found, scheduler.clock.seconds)
+            plan.save(folder)
+            refitted = scheduler.refit()
+        results = _finish(plan, folder, tasks, console, scheduler, judged, refitted)
         for name in columns:
             vars(files[name]).clear()  # a file that is mapped cannot be removed on all systems
     return results
@@ -148,9 +156,10 @@ def _finish(
     tasks: Mapping[str, Task],
     console: Console,
     scheduler: Scheduler,
-    found: dict[str, TaskOutcomes],
+    judged: dict[str, TaskResult],
+    refitted: dict[str, tuple[Outcome, Path]],
 ) -> Results:
-    """Assemble the results, save the winners, and write the report."""
+    """Save the winners, and write the results and the report."""
     for remark in [*scheduler.remarks, *([plan.busy] if plan.busy else [])]:
         console.print(remark, soft_wrap=True)
     results = Results(
@@ -160,11 +169,13 @@ def _finish(
         folder=str(folder),
         earlier=[granted.kept for granted in plan.more],
         machine=describe_machine(plan),
-        tasks=[assemble(plan, task, tasks[task.name], found[task.name]) for task in plan.tasks],
+        tasks=list(judged.values()),
     )
     for task_plan, result in zip(plan.tasks, results.tasks, strict=True):
         inside = WINNER if len(plan.tasks) == 1 else f"{WINNER}/{task_plan.name}"
-        save_winner(result, task_plan, tasks[task_plan.name], found[task_plan.name], folder, inside)
+        outcomes = scheduler.found[task_plan.name]
+        refit = refitted.get(task_plan.name)
+        save_winner(result, task_plan, tasks[task_plan.name], outcomes, refit, folder, inside)
     scheduler.clock.settle(results.seconds)
     (folder / SEAL).unlink(missing_ok=True)
     write_report(results, folder / REPORT)

@@ -169,6 +169,8 @@ class Task(ABC):
     beside: tuple[Metric, ...] = ()
     """Metrics besides the one that ranks, measured of trained models on :attr:`beside_items` test samples."""
     beside_items: int = 0
+    endless: bool = False
+    """True if the train split is generated without end."""
     sees_whole: bool = False
     """True if the output of a token may depend on later tokens: it is a label, not the next token."""
 
@@ -186,14 +188,40 @@ class Task(ABC):
 
     def train_batch(self, step: int, batch_size: int) -> Batch:
         """Return the batch of training step ``step``: every epoch is a new shuffle of the train split."""
+        return self._trained_on("train", step, batch_size)
+
+    def batch_of_all(self, step: int, batch_size: int) -> Batch:
+        """Return the batch of step ``step`` of a training on all splits, as of a model that is about to be used.
+
+        Each batch is of one split, which is drawn by the amounts of data in them. What was fitted on the train split,
+        such as means and categories, stays.
+        """
+        ends = np.cumsum([self._amount(split) for split in SPLITS])
+        drawn = np.random.default_rng([self.seed, 67, step]).integers(ends[-1])
+        split = SPLITS[int(np.searchsorted(ends, drawn, side="right"))]
+        return (
+            self.train_batch(step, batch_size)
+            if split == "train"
+            else self._trained_on(split, step, batch_size)
+        )
+
+    def _amount(self, split: Split) -> int:
+        """Return the amount of data in a split, beside that of the others; by default its number of samples."""
+        return self.size(split)
+
+    def _trained_on(self, split: Split, step: int, batch_size: int) -> Batch:
+        """Return the batch of step ``step`` of a training on a split, whose targets have the form of training."""
+        return self._take(split, self._shuffled(step, batch_size, self.size(split)), self.train_length)
+
+    def _shuffled(self, step: int, batch_size: int, size: int) -> np.ndarray:
+        """Return the indices of a step's samples out of ``size``, in a new order every epoch."""
         numbers = np.arange(step * batch_size, (step + 1) * batch_size)
-        size = self.size("train")
         epochs, places = numbers // size, numbers % size
         index = np.empty_like(numbers)
         for epoch in np.unique(epochs):
             here = epochs == epoch
             index[here] = self._order(int(epoch), size)[places[here]]
-        return self._take("train", index, self.train_length)
+        return index
 
     def subset(self, split: Split, count: int | None = None, *, length: int | None = None) -> np.ndarray:
         """Return the indices of ``count`` samples that represent a split, ascending; all if there are no more.
@@ -351,12 +379,10 @@ class Task(ABC):
         return held[split, length]
 
     def _order(self, epoch: int, size: int) -> np.ndarray:
-        held = getattr(self, "_held_order", None)
-        if held is None or held[0] != epoch:
-            held = (epoch, np.random.default_rng([self.seed, 17, epoch]).permutation(size))
-            self._held_order = held
-        order: np.ndarray = held[1]
-        return order
+        held: dict[int, tuple[int, np.ndarray]] = self.__dict__.setdefault("_held_order", {})
+        if size not in held or held[size][0] != epoch:
+            held[size] = epoch, np.random.default_rng([self.seed, 17, epoch]).permutation(size)
+        return held[size][1]
 
 
 class Reference(ABC):

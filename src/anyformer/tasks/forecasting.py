@@ -108,7 +108,7 @@ class ForecastTask(Task):
         self.season = self._season_of(seasons)
         room = min(self._cuts[2] - self._cuts[1], self._cuts[3] - self._cuts[2])
         self.context, self.horizon = _choose_window(room, self.season, context, horizon, name, reach_back)
-        self._starts = {split: self._windows(split) for split in SPLITS}
+        self._starts = {split: self._some_windows(split) for split in SPLITS}
         for split in SPLITS:
             if not len(self._starts[split]):
                 raise DataError(
@@ -202,7 +202,12 @@ class ForecastTask(Task):
         starts = starts[fits]
         known = np.append(0, (~self._missing[:, self._target_index]).any(1).cumsum())
         middle = starts + self.context
-        starts = starts[(known[middle] > known[starts]) & (known[starts + width] > known[middle])]
+        found: np.ndarray = starts[(known[middle] > known[starts]) & (known[starts + width] > known[middle])]
+        return found
+
+    def _some_windows(self, split: Split) -> np.ndarray:
+        """Return the windows that stand for a split, evenly spread over its series and time."""
+        starts = self._windows(split)
         if len(starts) <= _MOST_WINDOWS[split]:
             return starts
         order = stratified_order(self._owner[starts], np.random.default_rng([self.seed, 37]))
@@ -262,8 +267,24 @@ class ForecastTask(Task):
         """The encoding of the ends of other series as windows of this task."""
         return self._encoding
 
+    def _all_windows(self, split: Split) -> np.ndarray:
+        held: dict[Split, np.ndarray] = self.__dict__.setdefault("_held_windows", {})
+        if split not in held:
+            held[split] = self._windows(split)
+        return held[split]
+
+    def _amount(self, split: Split) -> int:
+        return len(self._all_windows(split))
+
+    def _trained_on(self, split: Split, step: int, batch_size: int) -> Batch:
+        """Return the batch of a training step, out of all windows of the split."""
+        starts = self._all_windows(split)
+        return self._windows_at(starts[self._shuffled(step, batch_size, len(starts))])
+
     def _take(self, split: Split, index: np.ndarray, length: int) -> Batch:
-        starts = self._starts[split][index]
+        return self._windows_at(self._starts[split][index])
+
+    def _windows_at(self, starts: np.ndarray) -> Batch:
         whole = starts[:, None] + np.arange(self.context + self.horizon)
         seen, ahead = whole[:, : self.context], whole[:, self.context :]
         codes = {name: code[whole] for name, code in self._codes.items()}

@@ -154,9 +154,9 @@ class ImageTask(LabelledTask):
             **self._told_by_targets(),
         )
 
-    def train_batch(self, step: int, batch_size: int) -> Batch:
+    def _trained_on(self, split: Split, step: int, batch_size: int) -> Batch:
         """Return the batch of a training step, mirrored and shifted as the options say."""
-        batch = super().train_batch(step, batch_size)
+        batch = super()._trained_on(split, step, batch_size)
         if not (self.flip or self.crop):
             return batch
         assert not isinstance(batch.inputs, Tensor)

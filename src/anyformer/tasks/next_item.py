@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -212,6 +213,17 @@ class NextItemTask(Task):
             return Batch(*tensors)
         at = torch.from_numpy(np.where(asked, places - begin[:, None], 0))
         return Batch(*tensors, at=at, excluded=self._excluded(after) if self._only_new else None)
+
+    def _trained_on(self, split: Split, step: int, batch_size: int) -> Batch:
+        """Return the batch of a training step; what other splits ask is asked at the same elements as in training."""
+        batch = super()._trained_on(split, step, batch_size)
+        if batch.at is None:
+            return batch
+        asked = torch.where(batch.targets < 0, IGNORED, batch.targets)
+        whole = torch.full((len(batch), self.train_length), IGNORED).scatter_reduce(
+            1, batch.at, asked, "amax"
+        )
+        return replace(batch, targets=whole, at=None, excluded=None)
 
     def _excluded(self, after: np.ndarray) -> torch.Tensor:
         """Return the items that the user had before each of the events ``(B, N)``: ``(B, N, L)``, -1 for none."""

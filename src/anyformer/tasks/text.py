@@ -159,11 +159,14 @@ class ByteTask(Task):
         stretch, starts = self._stretches(split)
         return len(starts) * (stretch // length)
 
-    def train_batch(self, step: int, batch_size: int) -> Batch:
-        """Return the batch of training step ``step``: windows that start anywhere in the train split."""
+    def _trained_on(self, split: Split, step: int, batch_size: int) -> Batch:
+        """Return the batch of a training step: windows that start anywhere in the split."""
         rng = np.random.default_rng([self.seed, 29, step])
-        starts = rng.integers(0, len(self._data["train"]) - self.train_length, batch_size)
-        return self._windows("train", starts, self.train_length)
+        starts = rng.integers(0, len(self._data[split]) - self.train_length, batch_size)
+        return self._windows(split, starts, self.train_length)
+
+    def _amount(self, split: Split) -> int:
+        return len(self._data[split])
 
     def _take(self, split: Split, index: np.ndarray, length: int) -> Batch:
         return self._windows(split, self._starts(split, index, length), length)

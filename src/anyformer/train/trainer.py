@@ -75,6 +75,11 @@ class TrainConfig(BaseModel):
 class Trainer:
     """Training of one model on one task, which can stop after any step and resume from a checkpoint, bit for bit.
 
+    Args:
+        model, task, config: what is trained, on what, and how.
+        device: by default the GPU, if there is one.
+        batches: the batch of a step, of so many samples; by default :meth:`anyformer.tasks.Task.train_batch`.
+
     Attributes:
         step: steps done.
         seconds: time spent in steps, loading of batches included.
@@ -88,10 +93,12 @@ class Trainer:
         config: TrainConfig,
         *,
         device: torch.device | str | None = None,
+        batches: Callable[[int, int], Batch] | None = None,
     ) -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = model.to(self.device)
         self.task, self.config = task, config
+        self._batches = batches or task.train_batch
         self.optimizer = torch.optim.AdamW(
             parameter_groups(model, config),
             lr=config.learning_rate,
@@ -129,7 +136,7 @@ class Trainer:
                     break
 
     def _step(self) -> float:
-        batch = self.task.train_batch(self.step, self.config.batch_size).to(self.device)
+        batch = self._batches(self.step, self.config.batch_size).to(self.device)
         if self.config.short_length and self.step < self.config.short_share * self.config.steps:
             batch = cut(batch, self.config.short_length)
         rate = self.config.rate(self.step)

@@ -83,6 +83,14 @@ def asks_nothing(task: Task) -> None:
     )
 
 
+@breaks_task(
+    "training on all data", "the batches of the first 16 steps are those of training on the train split"
+)
+def keeps_to_its_train_split(task: Task) -> None:
+    """Trains on the train split alone where all data is asked for."""
+    task.batch_of_all = task.train_batch  # type: ignore[method-assign]
+
+
 class _Cheat(Reference):
     """Reads its predictions off the targets."""
 

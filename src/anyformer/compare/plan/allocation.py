@@ -24,6 +24,7 @@ from anyformer.compare.plan.schema import (
     Final,
     Leg,
     Plan,
+    Refit,
     Rounds,
     TaskPlan,
 )
@@ -54,6 +55,8 @@ SLOWEST = 8.0
 """Largest factor by which a busy machine is expected to slow down the end of a comparison."""
 STARTING_SECONDS = 1.5
 """Seconds for workers to start and to calibrate, on an idle machine."""
+REFIT_SECONDS = 1.0
+"""Seconds to start a process that trains the winner on all data, and to save it."""
 MEASURED_STEPS = 10.0
 """Least time for measuring costs, in training steps."""
 TOLERATED = 1.1
@@ -113,6 +116,31 @@ def score_seconds(task: TaskPlan, final: Final, calibration: Calibration) -> flo
     return evaluated / task.eval_size * calibration.eval_seconds
 
 
+def refit_seconds(task: TaskPlan, speeds: Speeds, steps: int) -> float:
+    """Return the seconds to set aside for the winner's training on all data, which may be the slowest candidate."""
+    if not task.refits:
+        return 0.0
+    slowest = max((speed.step_seconds for speed in speeds.values()), default=0.0)
+    return REFIT_SECONDS + steps * slowest
+
+
+def decide_refit(plan: Plan, task: TaskPlan, refit: Refit, step_seconds: float, elapsed: float) -> None:
+    """Fill in the winner's training on all data, with the reason against it where too little time is left.
+
+    Args:
+        step_seconds: of the winner.
+    """
+    if task.refit is None and task.refits:
+        needed = REFIT_SECONDS + refit.steps * step_seconds
+        left = TOLERATED * plan.granted.amount - (elapsed - plan.since) - plan.closing
+        if plan.granted.kind == "seconds" and needed > left:
+            refit.problem = (
+                f"that takes about {max(1, round(needed))} s, and {max(0, round(left))} s of the budget were "
+                "left"
+            )
+        task.refit = refit
+
+
 def search_seconds(task: TaskPlan, rounds: Rounds, calibration: Calibration) -> float:
     """Return the seconds of a candidate's search with the usual number of runs."""
     evaluation = rounds.valid_items / task.eval_size * calibration.eval_seconds + START_SECONDS
@@ -163,7 +191,7 @@ def solve_steps(
         if search:
             rounds = rounds_for(task, steps, cost, everything=False)
             work += sum(search_seconds(task, rounds, speed) for speed in speeds.values())
-        return work / plan.workers * IMBALANCE
+        return work / plan.workers * IMBALANCE + refit_seconds(task, speeds, steps)
 
     low = high = max(done + 1, 1 if done else FEWEST_STEPS)
     while total(high) <= seconds and high < 10**8:
@@ -314,6 +342,7 @@ def decide_final(plan: Plan, speeds: Mapping[str, Speeds], elapsed: float) -> No
         final = final_for(task, task.legs[-1].planned, eval_cost(known), everything=everything)
         if not everything:
             left = time_left(plan, elapsed, LEAST_MEASURING) * _portion(plan, task)
+            left -= refit_seconds(task, known, final.steps)
             needed = sum(len(plan.seeds) * score_seconds(task, final, speed) for speed in known.values())
             share = min(1.0, max(0.0, left) / max(1e-9, needed / plan.workers * IMBALANCE))
             for name, most in (("valid_items", "valid"), ("test_items", "test"), ("length_items", "test")):
@@ -322,11 +351,14 @@ def decide_final(plan: Plan, speeds: Mapping[str, Speeds], elapsed: float) -> No
         task.final = final
 
 
-def decide_measuring(plan: Plan, elapsed: float) -> None:
+def decide_measuring(plan: Plan, speeds: Mapping[str, Speeds], elapsed: float) -> None:
     """Fill in the time for measuring the costs of one candidate."""
     if plan.measuring is None:
         everyone = sum(len(task.buildable) for task in plan.tasks) or 1
-        left = (time_left(plan, elapsed, 0.0)) / everyone
+        kept = sum(
+            refit_seconds(task, speeds[task.name], task.final.steps) for task in plan.tasks if task.final
+        )
+        left = (time_left(plan, elapsed, 0.0) - kept) / everyone
         most = plan.measure_seconds
         timed = plan.granted.kind == "seconds"
         plan.measuring = max(LEAST_MEASURING * most, min(most, left)) if timed else most

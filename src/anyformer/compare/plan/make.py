@@ -137,6 +137,7 @@ def _plan_task(
         task, specs, givens, wanted, tables, hold=request.hold, batch_size=request.batch_size
     )
     made.source, made.target, made.options = source, target, options
+    made.refits = request.refit and not task.endless
     made.data = Fingerprint(files=files_of(source, made.code), sample=sample_of_task(task))
     return made
 
@@ -148,7 +149,7 @@ def plan_again(plan: Plan, planned: TaskPlan, task: Task, data: Fingerprint) -> 
     made = _plan_at_size(
         task, specs, givens, planned.wanted, planned.tables, hold=plan.hold, batch_size=plan.batch_size
     )
-    kept = {"source", "target", "options", "share", "name"}
+    kept = {"source", "target", "options", "share", "name", "refits"}
     return made.model_copy(update={**planned.model_dump(include=kept), "data": data})
 
 

@@ -65,7 +65,7 @@ def extend_plan(plan: Plan, more: More, *, times: float) -> None:
     for task in plan.tasks:
         if task.final is None:
             continue
-        task.trained, task.final = task.final.steps, None
+        task.trained, task.final, task.refit = task.final.steps, None, None
         task.remarks.append(
             f"Gone on with for {more.budget} after {task.trained:,} steps of each run; what was found then is in "
             f"{more.kept}."

@@ -28,6 +28,7 @@ class Request:
     threads: int
     parameters: int | None
     batch_size: int | None
+    refit: bool = True
 
 
 def check_request(
@@ -38,6 +39,7 @@ def check_request(
     workers: int | None,
     parameters: int | None,
     batch_size: int | None,
+    refit: bool = True,
 ) -> Request:
     """Check the arguments that do not depend on the task, and fill in defaults.
 
@@ -58,7 +60,8 @@ def check_request(
         if value is not None and value < 1:
             raise ValueError(f"{option(name)} must be at least 1, got {value}")
     text = f"{budget:g}s" if isinstance(budget, (int, float)) else str(budget)
-    return Request(parsed, text, hold, seeds, workers, threads_for(workers), parameters, batch_size)  # type: ignore[arg-type]
+    threads = threads_for(workers)
+    return Request(parsed, text, hold, seeds, workers, threads, parameters, batch_size, refit)  # type: ignore[arg-type]
 
 
 def threads_for(workers: int) -> int:

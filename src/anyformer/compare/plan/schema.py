@@ -92,6 +92,24 @@ class Final(Record):
     length_items: int
 
 
+class Refit(Record):
+    """The last training of the winner, on the data of all splits, before it is saved.
+
+    Attributes:
+        candidate, seed, learning_rate: of the run whose model would be saved otherwise.
+        steps: after which it ends, as that run did; more data does not make it longer.
+        schedule: of the learning rate, that of the run.
+        problem: the reason why there is none, or "".
+    """
+
+    candidate: str
+    seed: int
+    learning_rate: float
+    steps: int
+    schedule: Knots
+    problem: str = ""
+
+
 class TaskPlan(Record):
     """The plan of one task. ``rounds``, ``legs`` and ``final`` are decided while it runs."""
 
@@ -126,6 +144,10 @@ class TaskPlan(Record):
     trained: int = 0
     """Steps of the full runs before the last ``--more``; 0 without one."""
     final: Final | None = None
+    refits: bool = False
+    """True if the winner is to be trained on all data before it is saved."""
+    refit: Refit | None = None
+    """That training, decided once the winner is known."""
     remarks: list[str] = Field(default_factory=list)
 
     @property

@@ -98,6 +98,8 @@ def _section(result: TaskResult, results: Results) -> dict[str, Any]:
         "facts": [(key.replace("_", " "), _fact(value)) for key, value in result.task.facts.items()],
         "saved": candidates.get(result.saved or ""),
         "saved_path": result.saved_path,
+        "saved_note": result.saved_note,
+        "refit": result.refit,
     }
 
 

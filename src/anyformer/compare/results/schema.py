@@ -288,6 +288,10 @@ class TaskResult(Record):
     """Candidate whose model is in ``saved_path``."""
     saved_path: str | None = None
     """Folder of the saved model, relative to the folder of the comparison."""
+    refit: bool = False
+    """True if the saved model was trained once more, on the data of all splits."""
+    saved_note: str = ""
+    """A sentence about the data that the saved model was trained on."""
 
 
 class Results(Record):

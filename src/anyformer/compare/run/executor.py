@@ -14,7 +14,16 @@ from anyformer.compare.plan.schema import Calibration, Leg, Plan, TaskPlan
 from anyformer.compare.results import Costs, Point, Sample
 from anyformer.compare.run.costs import bare_trainer, measure, train_steps
 from anyformer.compare.run.items import ITEMS, sample_of, save_items
-from anyformer.compare.run.unit import Found, Phase, ReferenceFitted, Scored, Searched, Trained, Unit
+from anyformer.compare.run.unit import (
+    Found,
+    Phase,
+    ReferenceFitted,
+    Refitted,
+    Scored,
+    Searched,
+    Trained,
+    Unit,
+)
 from anyformer.compare.run.worker import Heartbeat, Stopped, UnitFailed
 from anyformer.files import file_digests, whole_folder
 from anyformer.machine import MachineFault
@@ -27,6 +36,8 @@ from anyformer.train.checkpoints import CHECKPOINT
 from anyformer.train.schedule import whole
 
 CALIBRATION_SECONDS = 0.6
+MODEL = "model"
+"""Folder of a run's model, in the folder of its unit."""
 
 
 @dataclass
@@ -119,6 +130,7 @@ class _Job:
             "train": self.train,
             "score": self.score,
             "measure": self.measure,
+            "refit": self.refit,
         }
         return phases[self.unit.phase]()
 
@@ -139,7 +151,8 @@ class _Job:
             seed=self.unit.seed or 0,
             schedule=schedule,
         )
-        return Trainer(self.model(), self.task, config)
+        batches = self.task.batch_of_all if self.unit.phase == "refit" else None
+        return Trainer(self.model(), self.task, config, batches=batches)
 
     def run_so_far(self) -> _Run:
         """Load the run from the last checkpoint of this unit or of an earlier leg; damaged ones are skipped."""
@@ -164,7 +177,8 @@ class _Job:
         """Return the earlier legs, the last one first, with the paths of their checkpoints."""
         last = self.unit.steps - (self.unit.phase == "train")
         found = []
-        for leg in reversed(self.task_plan.legs if self.unit.schedule else []):
+        full = self.unit.phase in ("train", "score")
+        for leg in reversed(self.task_plan.legs if full else []):
             update = {"phase": "train", "steps": leg.steps, "schedule": leg.schedule}
             if leg.steps <= last:
                 home = self.folder.parent / self.unit.model_copy(update=update).id
@@ -228,12 +242,22 @@ class _Job:
             curve=run.curve,
             by_length=self.beyond(trainer, final.length_items),
             beside=self.beside(trainer),
-            files=_save_model(trainer.model, self.folder / "model"),
+            files=_save_model(trainer.model, self.folder / MODEL),
         )
         if self.task_plan.goes_on_from != leg.steps:
             self.checkpoints()[0][1].unlink(missing_ok=True)
         (self.folder / CHECKPOINT).unlink(missing_ok=True)
         return found
+
+    def refit(self) -> Refitted:
+        """Train a run once more, on the samples of all splits, and save its model."""
+        run = self.run_so_far()
+        _advance(run, self, None)
+        assert self.task_plan.final is not None
+        valid = self.evaluate(run.trainer, "valid", self.task_plan.final.valid_items)
+        files = _save_model(run.trainer.model, self.folder / MODEL)
+        (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        return Refitted(valid=valid.value, seconds=run.trainer.seconds, files=files)
 
     def evaluate(
         self,

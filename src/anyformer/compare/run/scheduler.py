@@ -102,16 +102,33 @@ class Scheduler:
             decide_final(plan, self._speeds(), self.clock.seconds)
             plan.save(self.folder)
             self.score()
-            decide_measuring(plan, self.clock.seconds)
+            decide_measuring(plan, self._speeds(), self.clock.seconds)
             self._note_disturbance()
             plan.save(self.folder)
             self.measure()
         finally:
-            self.pool.stop()
-            if self.worked:
-                with suppress(OSError):  # a full disk must not hide the error that is being raised
-                    self.clock.tick(force=True)
+            self._stop()
         return self.found
+
+    def _stop(self) -> None:
+        self.pool.stop()
+        if self.worked:
+            with suppress(OSError):  # a full disk must not hide the error that is being raised
+                self.clock.tick(force=True)
+
+    def refit(self) -> dict[str, tuple[Outcome, Path]]:
+        """Train the winners of the plan on all data; returns outcomes and folders by task."""
+        units = {
+            task.name: self._unit(task.name, "refit", **task.refit.model_dump(exclude={"problem"}))
+            for task in self.plan.tasks
+            if task.refit is not None and not task.refit.problem
+        }
+        self.pool.size = min(self.plan.workers, len(units))
+        try:
+            outcomes = self._run("training the winner on all data", list(units.values())) if units else {}
+        finally:
+            self._stop()
+        return {name: (outcomes[unit], self.queue.home(unit)) for name, unit in units.items()}
 
     @property
     def seconds(self) -> float:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from anyformer.compare.plan.schema import Calibration
 from anyformer.compare.results import ByLength, Costs, Point, Record, Sample, SeedRun, Status
 
-Phase = Literal["reference", "calibrate", "search", "train", "score", "measure"]
+Phase = Literal["reference", "calibrate", "search", "train", "score", "measure", "refit"]
 QUIET: tuple[Phase, ...] = ("measure",)
 """Phases whose units run one at a time."""
 
@@ -88,6 +88,14 @@ class Scored(Record):
         )
 
 
+class Refitted(Record):
+    """Findings of the winner's training on all data: its score on the validation split, which it was trained on."""
+
+    valid: float
+    seconds: float
+    files: dict[str, str] = Field(default_factory=dict)
+
+
 class ReferenceFitted(Record):
     """Findings of a reference; the scores of test samples are in a file, whose hash is in ``files``.
 
@@ -102,7 +110,7 @@ class ReferenceFitted(Record):
     files: dict[str, str]
 
 
-Found = Calibration | Searched | Trained | Scored | Costs | ReferenceFitted
+Found = Calibration | Searched | Trained | Scored | Costs | ReferenceFitted | Refitted
 FOUND: dict[Phase, type[Found]] = {
     "reference": ReferenceFitted,
     "calibrate": Calibration,
@@ -110,9 +118,10 @@ FOUND: dict[Phase, type[Found]] = {
     "train": Trained,
     "score": Scored,
     "measure": Costs,
+    "refit": Refitted,
 }
 """Type of a unit's findings, by its phase."""
-F = TypeVar("F", Calibration, Searched, Trained, Scored, Costs, ReferenceFitted)
+F = TypeVar("F", Calibration, Searched, Trained, Scored, Costs, ReferenceFitted, Refitted)
 
 
 @dataclass(frozen=True)

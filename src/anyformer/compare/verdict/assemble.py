@@ -1,4 +1,4 @@
-"""Assembly of results from the outcomes of units: scores, leaderboard, verdict, and the winner's folder."""
+"""Assembly of results from the outcomes of units: scores, leaderboard and verdict."""
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ from anyformer.compare.verdict.undertrained import Training, unless_undertrained
 from anyformer.tables.files import READ
 from anyformer.tables.packed import suffix_of
 from anyformer.tasks import Task
-from anyformer.tasks.generated import GeneratedTask
 from anyformer.tasks.tags.columns import SUFFIXES
-from anyformer.train import save_bundle
 
 SEARCH = (
     "Each candidate tried the same learning rates in short runs, and went on along the same ladder of rates until its "
@@ -48,7 +46,7 @@ def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: TaskOutcomes) -
     training = Training(
         steps=settings.steps,
         tokens=samples * task.sample_length,
-        passes=None if isinstance(task, GeneratedTask) else samples / task.size("train"),
+        passes=None if task.endless else samples / task.size("train"),
         workers=plan.workers,
         slowness=plan.slowness,
     )
@@ -158,37 +156,6 @@ def _reference(
         test=sample_of(load_items(path, task, test_items)),
         by_length={n: sample_of(load_items(path, task, length_items, length=n)) for n in task.lengths},
     )
-
-
-def best_candidate(result: TaskResult) -> CandidateResult | None:
-    """Return the best candidate on the leaderboard, whose model is saved; None if no candidate finished."""
-    names = [row.name for row in result.leaderboard if row.kind == "candidate"]
-    return next((c for c in result.candidates if names and c.name == names[0]), None)
-
-
-def save_winner(
-    result: TaskResult, task_plan: TaskPlan, task: Task, found: TaskOutcomes, folder: Path, inside: str
-) -> None:
-    """Copy the model of the best candidate's best seed, by validation, to ``folder / inside``."""
-    best = best_candidate(result)
-    if best is None:
-        return
-    sign = result.task.metric.sign
-    run = max(best.runs, key=lambda run: sign * run.valid if run.valid is not None else -math.inf)
-    save_bundle(
-        folder / inside,
-        found.folders[best.name][run.seed] / "model",
-        task,
-        source=task_plan.source,
-        target=task_plan.target,
-        options=task_plan.options,
-        candidate=best.name,
-        seed=run.seed,
-        metric=result.task.metric.name,
-        valid=run.valid,
-        test=run.test.score,
-    )
-    result.saved, result.saved_path = best.name, inside
 
 
 def _suffix(source: str | None) -> str:

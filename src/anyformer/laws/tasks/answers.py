@@ -11,7 +11,7 @@ import torch
 from anyformer.laws.case import LawBroken
 from anyformer.laws.measures import close
 from anyformer.laws.registry import register_task_law
-from anyformer.laws.tasks.cases import BATCH, MOST, TaskCase, real, relabelled
+from anyformer.laws.tasks.cases import BATCH, MOST, TaskCase, real, relabelled, same
 from anyformer.tasks import Batch
 from anyformer.tasks.base import SPLITS
 from anyformer.tasks.readers import load_encoding
@@ -20,6 +20,8 @@ from anyformer.train.bundle import Bundle
 
 MODEL = "hgrn2 dim=16 depth=1"
 """A small model that reads every kind of data."""
+STEPS = 16
+"""Batches of all splits that are looked at."""
 
 
 @register_task_law("training")
@@ -38,6 +40,37 @@ def training(case: TaskCase) -> bool:
             raise LawBroken(f"the metric is of {len(found)} samples of {split}")
         if found.loss is None or not math.isfinite(found.loss):
             raise LawBroken(f"the loss on {split} is {found.loss}")
+    return True
+
+
+@register_task_law("training on all data")
+def training_on_all_data(case: TaskCase) -> bool:
+    """A small model trains on the samples of all splits with finite losses; a step has the same batch at every call."""
+    task = case.task
+    if task.endless:
+        return False
+    drawn = [task.batch_of_all(step, BATCH) for step in range(STEPS)]
+    others = [step for step in range(STEPS) if not _alike(drawn[step], task.train_batch(step, BATCH))]
+    if not others:
+        raise LawBroken(f"the batches of the first {STEPS} steps are those of training on the train split")
+    for step in (others[-1], others[0]):
+        same(f"the batch of step {step} on all data once more", task.batch_of_all(step, BATCH), drawn[step])
+    model = model_for(task, MODEL)
+    config = TrainConfig(steps=len(others), batch_size=BATCH)
+    Trainer(model, task, config, device="cpu", batches=lambda step, _: drawn[others[step]]).run()
+    for name, p in model.named_parameters():
+        if not bool(p.isfinite().all()):
+            raise LawBroken(
+                f"parameter {name} of {MODEL} is not finite after {len(others)} steps on all data"
+            )
+    return True
+
+
+def _alike(one: Batch, other: Batch) -> bool:
+    try:
+        same("", one, other)
+    except LawBroken:
+        return False
     return True
 
 

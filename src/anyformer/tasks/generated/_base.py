@@ -21,6 +21,7 @@ class GeneratedTask(Task):
     stream has no end, so no sample is seen twice.
     """
 
+    endless = True
     _eval_size = 1024
     """Number of samples in a test; a validation has half as many."""
 

@@ -228,17 +228,12 @@ class NodeTask(GraphTask):
         at = places(self._encoded, graphs, self._encoded.place[nodes], owner)
         return self._encoded.batch(graphs, targets, units, at)
 
-    def train_batch(self, step: int, batch_size: int) -> Batch:
-        """Return the batch of training step ``step``: all training nodes of ``batch_size`` graphs."""
-        owner = self._graphs.owner[self._nodes[self._index["train"]]]
+    def _trained_on(self, split: Split, step: int, batch_size: int) -> Batch:
+        """Return the batch of a training step: all nodes of a split in ``batch_size`` graphs."""
+        owner = self._graphs.owner[self._nodes[self._index[split]]]
         known = np.unique(owner)
-        count = min(batch_size, len(known))
-        numbers = np.arange(step * count, (step + 1) * count)
-        epochs, at = numbers // len(known), numbers % len(known)
-        chosen = [
-            known[self._order(int(epoch), len(known))[at[epochs == epoch]]] for epoch in np.unique(epochs)
-        ]
-        return self._take("train", np.flatnonzero(np.isin(owner, np.concatenate(chosen))), self.train_length)
+        chosen = known[self._shuffled(step, min(batch_size, len(known)), len(known))]
+        return self._take(split, np.flatnonzero(np.isin(owner, chosen)), self.train_length)
 
     def eval_batches(
         self, split: Split, batch_size: int, *, length: int | None = None, index: np.ndarray | None = None

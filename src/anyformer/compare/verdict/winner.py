@@ -1,0 +1,121 @@
+"""The winner's model: which run it is of, its last training on all data, and its folder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from anyformer.compare.plan.allocation import decide_refit
+from anyformer.compare.plan.schema import Plan, Refit, TaskPlan
+from anyformer.compare.results import CandidateResult, SeedRun, TaskResult
+from anyformer.compare.results.formats import score_with_unit
+from anyformer.compare.run.executor import MODEL
+from anyformer.compare.run.scheduler import TaskOutcomes
+from anyformer.compare.run.unit import Outcome, Refitted
+from anyformer.metrics import MetricInfo
+from anyformer.tasks import Task
+from anyformer.train import save_bundle
+
+UNSEEN = "The saved model has not learnt from the validation and test data"
+
+
+def best_candidate(result: TaskResult) -> CandidateResult | None:
+    """Return the best candidate on the leaderboard, whose model is saved; None if no candidate finished."""
+    names = [row.name for row in result.leaderboard if row.kind == "candidate"]
+    return next((c for c in result.candidates if names and c.name == names[0]), None)
+
+
+def best_run(candidate: CandidateResult, metric: MetricInfo) -> SeedRun:
+    """Return the best run of a candidate, by validation."""
+    return max(
+        candidate.runs, key=lambda run: metric.sign * run.valid if run.valid is not None else -math.inf
+    )
+
+
+def decide_refits(
+    plan: Plan, results: Mapping[str, TaskResult], found: Mapping[str, TaskOutcomes], elapsed: float
+) -> None:
+    """Decide for each task about the training of its winner on all data, see :class:`Refit`."""
+    for task in plan.tasks:
+        result = results[task.name]
+        best = best_candidate(result)
+        if best is None or best.learning_rate is None or not task.legs:
+            task.refit = None
+            continue
+        run, leg = best_run(best, result.task.metric), task.legs[-1]
+        refit = Refit(
+            candidate=best.name,
+            seed=run.seed,
+            learning_rate=best.learning_rate,
+            steps=leg.steps,
+            schedule=leg.schedule,
+        )
+        if task.refit is not None and task.refit != refit.model_copy(update={"problem": task.refit.problem}):
+            task.refit = None  # of another winner, before a damaged file was made again
+        decide_refit(plan, task, refit, found[task.name].calibrations[best.name].step_seconds, elapsed)
+
+
+def save_winner(
+    result: TaskResult,
+    task_plan: TaskPlan,
+    task: Task,
+    found: TaskOutcomes,
+    refitted: tuple[Outcome, Path] | None,
+    folder: Path,
+    inside: str,
+) -> None:
+    """Save the winner to ``folder / inside``: its model trained on all data, or else that of its best run.
+
+    Args:
+        refitted: the outcome of its training on all data, if there was one, and its folder.
+    """
+    best = best_candidate(result)
+    if best is None:
+        return
+    metric = result.task.metric
+    run = best_run(best, metric)
+    model, steps = found.folders[best.name][run.seed] / MODEL, None
+    reason = task_plan.refit.problem if task_plan.refit is not None else ""
+    if refitted is not None:
+        outcome, home = refitted
+        reason = _refused(outcome, best, metric)
+        if not reason and task_plan.refit is not None:
+            model, steps = home / MODEL, task_plan.refit.steps
+    save_bundle(
+        folder / inside,
+        model,
+        task,
+        source=task_plan.source,
+        target=task_plan.target,
+        options=task_plan.options,
+        candidate=best.name,
+        seed=run.seed,
+        metric=metric.name,
+        valid=run.valid,
+        test=run.test.score,
+        trained_on="train" if steps is None else "all data",
+    )
+    result.saved, result.saved_path, result.refit = best.name, inside, steps is not None
+    if steps is not None:
+        result.saved_note = (
+            f"The saved model was trained once more, as the run of seed {run.seed}, for {steps:,} steps on all data: "
+            "the train, validation and test splits. No score is its own; those shown are of the runs before, which "
+            "learnt from the train split alone."
+        )
+    elif reason:
+        result.saved_note = f"{UNSEEN}: {reason}."
+
+
+def _refused(outcome: Outcome, best: CandidateResult, metric: MetricInfo) -> str:
+    """Return why a model trained on all data is not saved, "" if it is."""
+    fitted = outcome.of(Refitted)
+    if fitted is None:
+        return f"the training on all data did not finish ({outcome.reason})"
+    worst = min((metric.sign * run.valid for run in best.runs if run.valid is not None), default=-math.inf)
+    if metric.sign * fitted.valid >= worst:
+        return ""
+    return (
+        f"the training on all data came out worse in validation ({score_with_unit(metric, fitted.valid)}) than every "
+        "run before, though it had learnt from it"
+    )
