@@ -128,6 +128,11 @@ class Inputs:
             return torch.full((B,), T, device=self.index.device)
         return self.mask.sum(1)
 
+    @property
+    def numbers(self) -> Tensor:
+        """Positions (B, T) on their first axis, for schemes that score pairs of tokens."""
+        return self.positions if self.positions.dim() == 2 else self.positions[..., 0]
+
     def zero(self, x: Tensor, fill: float = 0.0) -> Tensor:
         """Return x (B, T, ...) with ``fill`` at masked tokens."""
         if self.mask is None:

@@ -41,7 +41,14 @@ def tiles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize(
     "normalizer, return_lse",
-    [("softmax", False), ("softmax", True), ("sigmoid", False), ("laplace", False), ("softmax_one", False)],
+    [
+        ("softmax", False),
+        ("softmax", True),
+        ("sigmoid", False),
+        ("laplace", False),
+        ("silu", False),
+        ("softmax_one", False),
+    ],
 )
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize(
@@ -184,7 +191,7 @@ def test_merge_of_parts_is_the_whole_and_associative() -> None:
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("normalizer", ["softmax", "sigmoid", "laplace", "softmax_one"])
+@pytest.mark.parametrize("normalizer", ["softmax", "sigmoid", "laplace", "silu", "softmax_one"])
 def test_gradcheck(tiles: None, normalizer: str) -> None:
     q, k, v = make(1, 2, 1, 5, 6, 2, 3)
     bias = torch.randn(2, 1, 6, dtype=torch.float64, requires_grad=True)
@@ -218,7 +225,7 @@ def test_blocks_hold_no_square_of_scores(monkeypatch: pytest.MonkeyPatch) -> Non
     [
         (
             {"normalizer": "softmux"},
-            "normalizer must be one of softmax, sigmoid, laplace, softmax_one; got 'softmux'",
+            "normalizer must be one of softmax, sigmoid, laplace, silu, softmax_one; got 'softmux'",
         ),
         ({"visible": torch.ones(3, 6, dtype=torch.bool)}, r"visible must be broadcastable to \(2, 4, 5, 6\)"),
         ({"visible": torch.ones(5, 6)}, "visible must be bool, got torch.float32"),

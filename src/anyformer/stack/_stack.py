@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -72,7 +73,9 @@ class Stack(Wrapper):
         steps: Sequence[float] | None = None
 
         def info(self, *sublayers: MixerInfo) -> MixerInfo:
-            return combine(sublayers)
+            found = combine(sublayers)
+            excuse = {"modes": "outputs are dropped in training"} if self.dropout else {}
+            return replace(found, exceptions={**found.exceptions, **excuse})
 
     options: Options
 

@@ -184,8 +184,7 @@ class Attention(Mixer):
         q, k = positions.rotate(q, k, pos)
         new = {"k": k, "v": heads("v", self.v(x), self.num_kv_heads)}
         if positions.scores or positions.weighs:
-            number = pos if pos.dim() == 2 else pos[..., 0]  # only schemes of one axis use it again
-            new["position"] = number[:, None, :, None]
+            new["position"] = inputs.numbers[:, None, :, None]  # only schemes of one axis use it again
         if "part" in inputs.call.side:
             new["part"] = member_of(inputs)
         return _Projected(q, new, recalled, conv)

@@ -146,7 +146,7 @@ class Mega(Mixer):
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         q, k, v, parts = self._project(x, self._averages(x), inputs)
-        C, T, pos, real = self.chunk_len, x.shape[1], _numbers(inputs), inputs.mask
+        C, T, pos, real = self.chunk_len, x.shape[1], inputs.numbers, inputs.mask
         if C is not None and T > 0:
             q, k, v = (_chunks(t[:, 0], C)[:, None] for t in (q, k, v))
             real = torch.ones_like(inputs.index, dtype=torch.bool) if real is None else real
@@ -183,7 +183,7 @@ class Mega(Mixer):
         q, k, v, parts = self._project(x, ema, inputs)
         new = {"k": k, "v": v}
         if self.positions.scores:
-            new["position"] = _numbers(inputs)[:, None, :, None]
+            new["position"] = inputs.numbers[:, None, :, None]
         if self.chunk_len is None:
             keys, cache = append(state["cache"], new, inputs)
             pos = keys["position"][:, 0, :, 0] if self.positions.scores else keys["k"][:, 0, :, 0]
@@ -192,7 +192,7 @@ class Mega(Mixer):
                 q,
                 keys["k"],
                 keys["v"],
-                _numbers(inputs),
+                inputs.numbers,
                 pos,
                 causal="causal" in sees,
                 seen=sees.get("visible"),
@@ -203,7 +203,7 @@ class Mega(Mixer):
 
     def _stream_chunks(self, q: Tensor, new: State, cache: State, inputs: Inputs) -> tuple[Tensor, State]:
         """Append each sample's tokens to those of its open chunk, whose slots are kept whether filled or not."""
-        C, T, pos = self.chunk_len, q.shape[2], _numbers(inputs)
+        C, T, pos = self.chunk_len, q.shape[2], inputs.numbers
         assert C is not None
         place = inputs.index[:, :1] % C + torch.arange(T, device=q.device)  # (B, T)
         width = C * (1 + -(-(C - 1 + T) // C))  # one more chunk, which may be the open one afterwards
@@ -236,13 +236,8 @@ class Mega(Mixer):
             chunk = inputs.index // self.chunk_len
             seen = seen & (chunk[:, None, :, None] == chunk[:, None, None])
         eye = torch.eye(T, device=x.device, dtype=x.dtype).expand(B, 1, -1, -1)
-        matrix = self._attend(q, k, eye, _numbers(inputs), _numbers(inputs), seen=seen)
+        matrix = self._attend(q, k, eye, inputs.numbers, inputs.numbers, seen=seen)
         return Mixing(matrix, v, lambda o: inputs.zero(self._finish(o, parts)))
-
-
-def _numbers(inputs: Inputs) -> Tensor:
-    """Return positions (B, T) on their first axis, for schemes that score pairs."""
-    return inputs.positions if inputs.positions.dim() == 2 else inputs.positions[..., 0]
 
 
 def _chunks(x: Tensor, size: int) -> Tensor:

@@ -59,8 +59,8 @@ def attention(
         scale: of the scores; 1 / sqrt(K) by default.
         score: an elementwise function of the final scores (bias and places included). It is called on tiles.
         normalizer: ``"softmax"`` (arXiv 1706.03762); ``"softmax_one"`` (softmax with one more, empty, key of score
-            0); or of each score alone, ``"sigmoid"`` (arXiv 2409.04431) and ``"laplace"`` (a normal distribution
-            function, arXiv 2209.10655, eq. 16).
+            0); or of each score alone, ``"sigmoid"`` (arXiv 2409.04431), ``"laplace"`` (a normal distribution function,
+            arXiv 2209.10655, eq. 16) and ``"silu"`` (s * sigmoid(s), arXiv 2402.17152, eq. 2).
         weigh: ``weigh(p, start) -> (weights, more)`` turns the probabilities p (B, H, C, S') of C queries, the first of
             index ``start``, over the first S' keys into the weights of the values, and may add ``more`` (B, H, C, V) to
             the outputs. It is called on tiles.

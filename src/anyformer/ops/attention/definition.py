@@ -56,6 +56,9 @@ def attention_definition(
             weights = scores.sigmoid()
         elif normalizer == "laplace":
             weights = 0.5 * (1 + torch.erf((scores - 0.5**0.5) / (0.5 / math.pi) ** 0.5))
+        elif normalizer == "silu":
+            seen = scores.masked_fill(scores == -torch.inf, 0.0)
+            weights = seen * seen.sigmoid()
         else:
             weights = (scores - shift).exp()
             total = weights.sum(-1, keepdim=True)

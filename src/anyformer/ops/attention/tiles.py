@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import silu
 from torch.utils.checkpoint import checkpoint
 
 from anyformer.ops.attention.heads import nothing_seen
@@ -47,6 +48,10 @@ def _laplace(scores: Tensor) -> Normalized:
     return torch.special.ndtr((scores - math.sqrt(0.5)) * math.sqrt(4 * math.pi)), None, None
 
 
+def _silu(scores: Tensor) -> Normalized:
+    return silu(scores.masked_fill(scores == -torch.inf, 0.0)), None, None
+
+
 def _softmax_one(scores: Tensor) -> Normalized:
     top = scores.detach().amax(-1, keepdim=True).clamp_min(0.0)
     weights = (scores - top).exp_()
@@ -57,6 +62,7 @@ NORMALIZERS: dict[str, Callable[[Tensor], Normalized]] = {
     "softmax": _softmax,
     "sigmoid": _sigmoid,
     "laplace": _laplace,
+    "silu": _silu,
     "softmax_one": _softmax_one,
 }
 

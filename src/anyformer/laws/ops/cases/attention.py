@@ -49,6 +49,7 @@ def _attention(r: Draw, s: Sizes) -> list[OpCase]:
         OpCase("attention", "bias", op, {**given, "bias": r.normal(1, H, T, T)}),
         OpCase("attention", "places", placed, {**given, **places}),
         OpCase("attention", "sigmoid", lambda **t: op(**t, normalizer="sigmoid"), given),
+        OpCase("attention", "silu", lambda **t: op(**t, normalizer="silu"), given),
         OpCase("merge", "", parts, apart),
         OpCase("attend_tile", "", tile_of, tile),
         OpCase("distance", "", attention.distance, places),
