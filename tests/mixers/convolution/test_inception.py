@@ -12,8 +12,8 @@ from anyformer.mixers import create_mixer, mixer_info
 @pytest.mark.parametrize("causal", [False, True])
 def test_the_loop(causal: bool) -> None:
     torch.manual_seed(0)
-    mixer = create_mixer("inception", 9, widths="3+5", causal=causal).double()
-    x, rows = torch.randn(2, 11, 9, dtype=torch.float64), []
+    mixer = create_mixer("inception", 10, widths="3+5", causal=causal).double()
+    x, rows = torch.randn(2, 11, 10, dtype=torch.float64), []
     r = x.clamp_min(0)
     for t in range(11):
         parts = []
@@ -51,5 +51,5 @@ def test_refused() -> None:
         create_mixer("inception", 8, widths="9,19")
     with pytest.raises(ValueError, match="widths must be odd with causal=False, to be centred, got '4'"):
         create_mixer("inception", 8, widths="4", causal=False)
-    with pytest.raises(ValueError, match="dim must be divisible by 4, one more than the widths, got 6"):
-        create_mixer("inception", 6)
+    with pytest.raises(ValueError, match="dim must be at least 4, one more than the widths, got 3"):
+        create_mixer("inception", 3)

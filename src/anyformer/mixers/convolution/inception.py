@@ -22,8 +22,8 @@ POOLED = 3
 class Inception(Mixer):
     """y = [conv_1(W r), ..., conv_n(W r), W_m max(r)] of r = relu(x) (Ismail Fawaz et al. 2020, InceptionTime).
 
-    Each convolution is dense, over as many channels as it gives, D / (n + 1); the maximum is over a token and its
-    neighbours. This is the form for pre-norm layers, in which norm and relu come before the convolutions and every
+    Each gives D / (n + 1) channels, or as near to it as they can be shared out, and reads as many; the maximum is over
+    a token and its neighbours. This is the form for pre-norm layers, in which norm and relu come before the convolutions and every
     layer has a residual connection; the paper's follow them, and its connections span three layers.
 
     Args:
@@ -55,16 +55,18 @@ class Inception(Mixer):
         super().__init__(dim, **options)
         self.taps, self.causal = self.options.taps(), self.options.causal
         branches = len(self.taps) + 1
-        if dim % branches:
-            raise ValueError(f"dim must be divisible by {branches}, one more than the widths, got {dim}")
+        if dim < branches:
+            raise ValueError(f"dim must be at least {branches}, one more than the widths, got {dim}")
         self.past, self.future = _reach(max(*self.taps, POOLED), self.causal)
         width = dim // branches
+        *shares, last = (dim * (i + 1) // branches - dim * i // branches for i in range(branches))
         self.into = Linear(dim, width, bias=False)
         bounds = [(width * taps) ** -0.5 for taps in self.taps]  # PyTorch's default for a convolution
         self.weights = nn.ParameterList(
-            torch.empty(width, width, taps).uniform_(-bound, bound) for taps, bound in zip(self.taps, bounds)
+            torch.empty(share, width, taps).uniform_(-bound, bound)
+            for share, taps, bound in zip(shares, self.taps, bounds)
         )
-        self.pooled = Linear(dim, width, bias=False)
+        self.pooled = Linear(dim, last, bias=False)
         self.bias = nn.Parameter(torch.zeros(dim))
 
     def _mix(self, r: Tensor) -> Tensor:

@@ -29,3 +29,15 @@ def gin(depth: int = 3) -> dict[str, Any]:
         "channel": "mlp(activation=relu, factor=2)",
         "norm": "layer_norm",
     }
+
+
+@register_model("gps")
+def gps(depth: int = 2) -> dict[str, Any]:
+    """Message passing beside attention between all nodes, and an MLP (Rampášek et al. 2022)."""
+    return {
+        "layers": f"[beside([message_passing], [attention]), mlp(activation=relu, factor=2)]*{depth}",
+        "causal": False,
+        "positions": "none",
+        "channel": None,
+        "norm": "layer_norm",
+    }
