@@ -211,7 +211,7 @@ class Trainer:
     def save(self, path: str | Path, **facts: Any) -> None:
         """Write a checkpoint to the file ``path``, atomically.
 
-        ``facts`` are numbers, strings, and lists and dicts of them, which :meth:`load` returns.
+        ``facts`` are numbers, strings, tensors, and lists and dicts of them, which :meth:`load` returns.
 
         Raises:
             OSError: it cannot be written; an older one then stays.

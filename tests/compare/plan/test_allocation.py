@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from anyformer.compare.plan.allocation import (
     CLOSING_SECONDS,
+    ROUNDS,
     SHORTEST_LEG,
     check_start,
     closing_seconds,
@@ -95,6 +96,7 @@ def test_a_time_budget_is_used_and_kept(budget, step, tasks):
 def test_evaluation_on_the_way_is_a_small_part():
     plan = make_plan("10m")
     known = speeds(plan, 0.01)
+    decide_search(plan, known, 5.0)
     decide_leg(plan, plan.tasks[0], known["t0"], 60.0)
     leg = plan.tasks[0].legs[0]
     assert leg.planned / leg.every * leg.curve_items / 32 / 3 <= 0.05 * leg.planned
@@ -173,6 +175,24 @@ def test_a_budget_is_held_whatever_the_machine_does(tmp_path, budget, change, ti
     assert set(scheduler.found["t0"].runs) == set(NAMES)
 
 
+@pytest.mark.parametrize("over", [{}, {"a": 3}, {"a": 3, "c": 2}])
+def test_the_time_of_runs_that_are_over_goes_to_the_others(over):
+    """And runs become no longer than the search for learning rates holds for."""
+    plan = make_plan("10m")
+    known = speeds(plan, 0.01)
+    decide_search(plan, known, 5.0)
+    task = plan.tasks[0]
+    decide_leg(plan, task, known["t0"], 100.0)
+    first, running = task.legs[0], {name: 3 - over.get(name, 0) for name in NAMES}
+    elapsed = 100 + 3 * first.steps * sum(c.step_seconds for c in known["t0"].values()) / plan.workers
+    decide_leg(plan, task, known["t0"], elapsed, running)
+    assert (task.legs[1].planned > 1.05 * first.planned) == bool(over)
+    decide_leg(plan, task, known["t0"], elapsed, dict.fromkeys(NAMES, 0) | {"a": 1})
+    assert task.legs[2].planned == 4 * round(task.rounds.steps[1] / ROUNDS[1])
+    decide_leg(plan, task, known["t0"], elapsed, dict.fromkeys(NAMES, 0))
+    assert task.legs[3].planned == task.legs[2].planned, "nothing is left to train"
+
+
 def test_a_slow_machine_is_told(tmp_path):
     plan = make_plan("60s")
     plan.save(tmp_path)
@@ -205,6 +225,7 @@ def test_no_leg_is_shorter_than_it_is_worth(slowness):
     plan = make_plan("60s")
     plan.closing *= slowness
     known = speeds(plan, 0.02)
+    decide_search(plan, known, 5.0)
     train(plan, known, 35.0)
     pace = sum(speed.step_seconds for speed in known["t0"].values()) * 3 / plan.workers
     begin = 0

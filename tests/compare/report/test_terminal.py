@@ -9,6 +9,7 @@ import pytest
 import synthetic
 from rich.console import Console
 
+from anyformer.compare.report.page import render
 from anyformer.compare.report.terminal import print_results
 from anyformer.compare.results import Results
 from anyformer.terminal import new_console
@@ -75,3 +76,15 @@ def test_no_console_reads_markup() -> None:
     with console.capture() as captured:
         console.print("[bold]x[/bold] [/]")
     assert captured.get() == "[bold]x[/bold] [/]\n"
+
+
+def test_weights_before_the_end_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    results = synthetic.results(synthetic.task_result())
+    for run in results.tasks[0].candidates[2].runs:
+        run.steps, run.best_step = 600, 250
+    told = "best at step 250 of 600"
+    console = new_console()
+    with console.capture() as captured:
+        print_results(results, console)
+    assert f"mamba: {told}" in captured.get() and captured.get().count("best at step") == 1
+    assert render(results).count(told) == 1

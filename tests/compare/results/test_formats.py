@@ -6,8 +6,10 @@ import math
 
 import pytest
 
+from anyformer.compare.results import Sample, SeedRun
 from anyformer.compare.results.formats import (
     amount,
+    best_steps,
     count,
     duration,
     format_scores,
@@ -76,3 +78,23 @@ def test_scores_have_the_same_decimals() -> None:
 
 def test_names_are_joined_in_words() -> None:
     assert [join("abc"[:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
+
+
+@pytest.mark.parametrize(
+    "runs, text",
+    [
+        ([(900, 900)] * 3, ""),
+        ([(None, None)] * 3, ""),  # results of earlier versions
+        ([(300, 900)] * 3, "best at step 300 of 900"),
+        ([(300, 900), (1200, 1500), (1500, 1500)], "best at steps 300 to 1,200 of 900 in 2 of 3 runs"),
+        ([(300, 900), (900, 900), (900, 900)], "best at step 300 of 900 in 1 of 3 runs"),
+        ([(225, 450), (300, 600), (300, 900)], "best at steps 225 to 300 of 900, and not trained beyond "),
+    ],
+)
+def test_which_weights_count(runs: list[tuple[int | None, int | None]], text: str) -> None:
+    made = [
+        SeedRun(seed=i, test=Sample(score=1.0), best_step=best, steps=steps)
+        for i, (best, steps) in enumerate(runs)
+    ]
+    found = best_steps(made, 900)
+    assert found == (f"{text}steps 450 to 600" if "beyond" in text else text)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import threading
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,8 +14,9 @@ from anyformer.compare.plan.make import OpenedTask, make_plan
 from anyformer.compare.plan.names import named_models
 from anyformer.compare.plan.request import check_request
 from anyformer.compare.plan.schema import Final, Leg, Plan, Rounds
-from anyformer.compare.run.executor import CHECKPOINT, TrainingExecutor, _advance, _Job, _Run
+from anyformer.compare.run.executor import CHECKPOINT, TrainingExecutor, _Job
 from anyformer.compare.run.items import ITEMS, load_items
+from anyformer.compare.run.training import Run
 from anyformer.compare.run.unit import Unit
 from anyformer.compare.run.worker import Heartbeat, Stopped, UnitFailed
 from anyformer.models import SequenceModel
@@ -159,6 +162,55 @@ def test_a_run_that_is_gone_on_with_is_one_in_one_go(plan, tmp_path):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.fixture
+def overfitting(monkeypatch):
+    """Validation scores by step that rise and fall; the items that are right are always the same ones."""
+
+    def of(peak: int):
+        def evaluate(self, trainer, split, items, **options):
+            found = true(self, trainer, split, items, **options)
+            if split == "valid":
+                weights = sum(float(p.detach().double().sum()) for p in trainer.model.parameters())
+                step = steps.setdefault(weights, trainer.step)
+                level = 0.9 - 0.08 * abs(step - peak) / 6
+                right = np.arange(len(found.items)) < level * len(found.items)
+                found = replace(found, items=np.stack([right * found.items[:, 1], found.items[:, 1]], 1))
+            return found
+
+        steps: dict[float, int] = {}
+        true = _Job.evaluate
+        monkeypatch.setattr(_Job, "evaluate", evaluate)
+
+    return of
+
+
+def test_the_best_weights_are_scored_and_saved(plan, tmp_path, overfitting):
+    plan.tasks[0].legs = legs_of(whole(STEPS), ends=(12,))
+    at_twelve = full_run(plan, tmp_path / "short")
+    overfitting(12)
+    plan.tasks[0].legs = legs_of(whole(STEPS))
+    plan.tasks[0].final.valid_items = 1000
+    data = full_run(plan, tmp_path)
+    assert (data.best_step, data.steps) == (12, STEPS)
+    assert data.test == at_twelve.test
+    one, other = (
+        SequenceModel.from_pretrained(f"{folder}/units/{unit_id}/model").state_dict()
+        for folder, unit_id in (
+            (tmp_path, run_units(plan)[-1].id),
+            (tmp_path / "short", next((tmp_path / "short" / "units").glob("*-score-*")).name),
+        )
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    parts = tmp_path / "parts"
+    plan.save(parts)
+    first, last, score = run_units(plan)
+    for work, steps in ((first, 7), (first, 14), (last, 19)):
+        with pytest.raises(Stopped):
+            execute(parts, work, Impatient(home(parts, work), steps))
+    execute(parts, last)
+    assert without_seconds(execute(parts, score)) == without_seconds(data), "and so where it was stopped"
+
+
 def test_divergence_is_told(plan, tmp_path):
     with pytest.raises(UnitFailed, match=r"loss was (nan|inf) at step \d+") as caught:
         execute(tmp_path, run_units(plan, rate=1e30)[-1])
@@ -214,7 +266,7 @@ def test_what_is_kept_on_the_way_costs_little(plan, tmp_path, task, monkeypatch)
     monkeypatch.setattr("os.replace", lambda *names: words.append(now[0]))
     monkeypatch.setattr(trainer, "_step", step)
     monkeypatch.setattr(trainer, "save", save)
-    _advance(_Run(trainer, [], 0, 0.0), job, None)
+    job.advance(Run(trainer))
     assert trainer.step == 6000
     assert 0.01 * now[0] < 0.3 * len(saves) <= 0.02 * now[0] + 0.6
     assert 1.0 < len(words) / now[0] <= 1 / 0.4

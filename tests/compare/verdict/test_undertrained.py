@@ -24,6 +24,7 @@ from anyformer.compare.verdict.undertrained import (
     Training,
     growth,
     slowest_seconds,
+    trend_of,
     unless_undertrained,
 )
 from anyformer.metrics import MetricInfo
@@ -227,3 +228,13 @@ def test_no_training_passes_a_reference_that_cannot_be_better():
 def test_a_loss_never_falls_by_more_than_all_of_it(left):
     found = verdict(candidate("a", lambda n: 3.0 - (3.0 - left) * n / 1000), reference=0.001)
     assert [0.5 < trend.loss_falls <= 1 for trend in found.trends] == [True]
+
+
+def test_what_is_overfitted_gains_nothing_from_more_steps():
+    rising = candidate("a", lambda steps: 10 / math.log2(steps))
+    trend = trend_of(rising, ERROR)
+    assert trend is not None and trend.gains[0] > 0 and trend.loss_falls > 0
+    runs = [run.model_copy(update={"steps": 1000, "best_step": 600 + 200 * run.seed}) for run in rising.runs]
+    overfitted = rising.model_copy(update={"runs": runs})
+    trend = trend_of(overfitted, ERROR)
+    assert trend is not None and trend.gains == [0.0] * 3 and trend.loss_falls == 0

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from statistics import median
 
 from anyformer.compare.plan.budget import CLOSING_SECONDS, propose_time
+from anyformer.compare.plan.more import SEARCHED_FOR
 from anyformer.compare.plan.schema import (
     Calibration,
     Final,
@@ -47,6 +48,8 @@ SHORTEST_LEG = 1.0
 """Seconds of the shortest leg on an idle machine; on a busy one, where starting a leg takes longer, it is longer."""
 START_SECONDS = 0.1
 """Seconds to start a run, and to continue it in each leg."""
+USUAL_EVAL_COST = 1.5
+"""Time of an evaluated batch in training steps where no choice may depend on a measured speed."""
 LEAST_MEASURING = 0.15
 """Smallest share of the planned time for measuring costs."""
 IMBALANCE = 1.08
@@ -65,6 +68,8 @@ SPARE = 1.5
 """Proposed budgets, as a multiple of the least that suffices."""
 Speeds = Mapping[str, Calibration]
 """Measured speeds, by candidate."""
+Running = Mapping[str, int]
+"""Full runs that are still trained, by candidate."""
 
 
 def final_for(task: TaskPlan, steps: int, eval_cost: float, *, everything: bool) -> Final:
@@ -175,19 +180,31 @@ def goal(plan: Plan, task: TaskPlan) -> int | None:
 
 
 def solve_steps(
-    plan: Plan, task: TaskPlan, speeds: Speeds, seconds: float, *, done: int = 0, search: bool = False
+    plan: Plan,
+    task: TaskPlan,
+    speeds: Speeds,
+    seconds: float,
+    *,
+    done: int = 0,
+    search: bool = False,
+    running: Running | None = None,
 ) -> int:
     """Return the most steps of a run at which the rest of a task fits into ``seconds`` of wall-clock time.
 
     Args:
         done: steps of the full runs that are trained already.
         search: the search for learning rates is still to be run.
+        running: full runs that are still trained, by candidate; by default all. The others are only scored.
     """
-    cost = eval_cost(speeds)
+    cost, seeds = eval_cost(speeds), len(plan.seeds)
+    running = running if running is not None else dict.fromkeys(speeds, seeds)
 
     def total(steps: int) -> float:
         final = final_for(task, steps, cost, everything=False)
-        work = sum(len(plan.seeds) * run_seconds(task, final, speed, done) for speed in speeds.values())
+        work = 0.0
+        for name, speed in speeds.items():
+            work += running[name] * run_seconds(task, final, speed, done)
+            work += (seeds - running[name]) * score_seconds(task, final, speed)
         if search:
             rounds = rounds_for(task, steps, cost, everything=False)
             work += sum(search_seconds(task, rounds, speed) for speed in speeds.values())
@@ -289,38 +306,47 @@ def is_trained(task: TaskPlan) -> bool:
     return bool(task.legs) and task.legs[-1].is_last and task.legs[-1].planned > task.trained
 
 
-def decide_leg(plan: Plan, task: TaskPlan, speeds: Speeds, elapsed: float) -> None:
-    """Add the next leg of the full runs to the plan, from the budget that is left after the last one."""
+def decide_leg(
+    plan: Plan, task: TaskPlan, speeds: Speeds, elapsed: float, running: Running | None = None
+) -> None:
+    """Add the next leg of the full runs to the plan, from the budget that is left after the last one.
+
+    ``running`` are the full runs that are still trained, by candidate; by default all.
+    """
     last = task.legs[-1] if task.legs else None
-    steps = _length(plan, task, speeds, elapsed)
+    running = running if running is not None else dict.fromkeys(speeds, len(plan.seeds))
+    steps = _length(plan, task, speeds, elapsed, running)
     schedule = whole(steps) if last is None else changed(last.schedule, last.steps, steps)
-    final = final_for(task, steps, eval_cost(speeds), everything=False)
+    fixed = goal(plan, task) is not None
+    final = final_for(task, steps, USUAL_EVAL_COST if fixed else eval_cost(speeds), everything=False)
     every = max(1, steps // final.evaluations)
     if last is not None and steps < 2 * last.planned:
         every = last.every
+    items = last.curve_items if last is not None else final.curve_items  # the best point is chosen on them
     end = steps
-    pace = sum(speed.step_seconds for speed in speeds.values()) * len(plan.seeds) / plan.workers
+    pace = sum(running[name] * speed.step_seconds for name, speed in speeds.items()) / plan.workers
     begin, fall = (last.steps if last else 0), top(schedule)
-    shares = () if goal(plan, task) is not None else LEGS
+    shares = () if fixed else LEGS
     for step in sorted({*(round(share * steps) for share in shares), fall, steps}):
         if step > begin and (step in (fall, steps) or (step - begin) * pace >= SHORTEST_LEG * plan.slowness):
             end = step
             break
-    task.legs.append(Leg(steps=end, schedule=schedule, every=every, curve_items=final.curve_items))
+    task.legs.append(Leg(steps=end, schedule=schedule, every=every, curve_items=items))
 
 
-def _length(plan: Plan, task: TaskPlan, speeds: Speeds, elapsed: float) -> int:
+def _length(plan: Plan, task: TaskPlan, speeds: Speeds, elapsed: float, running: Running) -> int:
     """Return the steps of the full runs, by what is known so far."""
-    fixed = goal(plan, task)
+    fixed, last = goal(plan, task), task.legs[-1] if task.legs else None
     if fixed is not None:
         return fixed
+    if last is not None and last.planned > task.trained and not any(running.values()):
+        return last.planned  # all runs are over
 
     def solved(measuring: float) -> int:
-        seconds = time_left(plan, elapsed, measuring) * _portion(plan, task)
-        return solve_steps(plan, task, speeds, seconds, done=task.legs[-1].steps if task.legs else 0)
+        seconds, done = time_left(plan, elapsed, measuring) * _portion(plan, task), last.steps if last else 0
+        return solve_steps(plan, task, speeds, seconds, done=done, running=running)
 
-    steps = solved(1.0)
-    last = task.legs[-1] if task.legs else None
+    steps = min(solved(1.0), _longest(task))
     if last is None or last.planned <= task.trained:  # nothing is planned yet
         return max(steps, task.trained + 1)
     if steps < last.planned:
@@ -330,6 +356,12 @@ def _length(plan: Plan, task: TaskPlan, speeds: Speeds, elapsed: float) -> int:
     elif abs(steps / last.planned - 1) < 0.05:
         steps = last.planned
     return max(steps, task.trained + 1, last.steps + 1)
+
+
+def _longest(task: TaskPlan) -> int:
+    """Return the most steps of a run for which the search for learning rates holds."""
+    assert task.rounds is not None
+    return round(SEARCHED_FOR * max(task.rounds.steps[1] / ROUNDS[1], task.trained))
 
 
 def decide_final(plan: Plan, speeds: Mapping[str, Speeds], elapsed: float) -> None:

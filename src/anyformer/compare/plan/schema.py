@@ -19,7 +19,7 @@ from anyformer.tasks.fingerprint import Fingerprint
 from anyformer.train.schedule import Knots, top
 from anyformer.user_code import named_files, refuse_code
 
-VERSION = 5
+VERSION = 6
 """Version of ``plan.json``. Units of one version are never mixed with those of another."""
 MEASURE_SHARE = 0.12
 """Share of a time budget for measuring costs."""
@@ -97,7 +97,7 @@ class Refit(Record):
 
     Attributes:
         candidate, seed, learning_rate: of the run whose model would be saved otherwise.
-        steps: after which it ends, as that run did; more data does not make it longer.
+        steps: after which it ends, those of the weights of that run that count; more data does not make it longer.
         schedule: of the learning rate, that of the run.
         problem: the reason why there is none, or "".
     """

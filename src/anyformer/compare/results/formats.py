@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from anyformer.compare.results.schema import SeedRun
 from anyformer.metrics import MetricInfo
 
 
@@ -103,3 +104,25 @@ def duration(seconds: float | None) -> str:
         return f"{minutes} min {rest} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min"
+
+
+def best_steps(runs: Sequence[SeedRun], steps: int) -> str:
+    """Tell which weights count if they are not the last ones: ``best at step 300 of 900``; else "".
+
+    Args:
+        runs: the full runs of a candidate.
+        steps: steps of a whole run.
+    """
+    early = [run for run in runs if run.best_step is not None and run.best_step != run.steps]
+    if not early:
+        return ""
+    text = f"best at {_steps([run.best_step for run in early])} of {steps:,}"
+    if len(early) < len(runs):
+        text += f" in {len(early)} of {len(runs)} runs"
+    over = [run.steps for run in early if run.steps is not None and run.steps < steps]
+    return text + (f", and not trained beyond {_steps(over)}" if over else "")
+
+
+def _steps(steps: Sequence[int | None]) -> str:
+    known = sorted({step for step in steps if step is not None})
+    return f"step {known[0]:,}" if len(known) == 1 else f"steps {known[0]:,} to {known[-1]:,}"

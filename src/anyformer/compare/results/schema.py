@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from anyformer.files import write_atomically
 from anyformer.metrics import MetricInfo
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 Status = Literal["ok", "failed", "diverged", "out_of_memory", "bad_spec"]
 VerdictKind = Literal["winner", "too_close", "no_model_needed", "single", "nothing", "undertrained"]
@@ -115,13 +115,20 @@ ByLength = dict[int, Annotated[Sample, BeforeValidator(_as_sample)]]
 
 
 class SeedRun(Record):
-    """One full training run, with the scores of its model."""
+    """One full training run, with the scores of its model.
+
+    Attributes:
+        steps: steps that it was trained for; None in results of earlier versions.
+        best_step: step at which its weights were best on validation samples: the scored and saved ones.
+    """
 
     seed: int
     test: Sample
     valid: float | None = None
     valid_loss: float | None = None
     seconds: float = 0.0
+    steps: int | None = None
+    best_step: int | None = None
     curve: list[Point] = Field(default_factory=list)
     by_length: ByLength = Field(default_factory=dict)
     beside: dict[str, float] = Field(default_factory=dict)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from torch import Tensor
 
 from anyformer.compare.plan.schema import Calibration, Leg, Plan, TaskPlan
-from anyformer.compare.results import Costs, Point, Sample
+from anyformer.compare.results import Costs, Sample
 from anyformer.compare.run.costs import bare_trainer, measure, train_steps
 from anyformer.compare.run.items import ITEMS, sample_of, save_items
+from anyformer.compare.run.training import Look, Run, advance, lead
 from anyformer.compare.run.unit import (
     Found,
     Phase,
@@ -24,7 +26,7 @@ from anyformer.compare.run.unit import (
     Trained,
     Unit,
 )
-from anyformer.compare.run.worker import Heartbeat, Stopped, UnitFailed
+from anyformer.compare.run.worker import Heartbeat, UnitFailed
 from anyformer.files import file_digests, whole_folder
 from anyformer.machine import MachineFault
 from anyformer.models import SequenceModel
@@ -154,24 +156,26 @@ class _Job:
         batches = self.task.batch_of_all if self.unit.phase == "refit" else None
         return Trainer(self.model(), self.task, config, batches=batches)
 
-    def run_so_far(self) -> _Run:
+    def run_so_far(self) -> Run:
         """Load the run from the last checkpoint of this unit or of an earlier leg; damaged ones are skipped."""
         for path in [self.folder / CHECKPOINT, *(path for _, path in self.checkpoints())]:
-            if not path.exists():
-                continue
-            trainer = self.trainer()
-            try:
-                facts = trainer.load(path)
-                points = [Point.model_validate(point) for point in facts["curve"]]
-                begun, before = facts["begun"], facts["before"]
-            except (ValueError, KeyError):
-                if path.parent == self.folder:
-                    path.unlink()
-                continue
-            if path.parent == self.folder:
-                return _Run(trainer, points, begun, before)
-            return _Run(trainer, points, trainer.step, trainer.seconds)
-        return _Run(self.trainer(), [], 0, 0.0)
+            if path.exists():
+                try:
+                    return Run.load(self.trainer(), path, own=path.parent == self.folder)
+                except (ValueError, KeyError):
+                    if path.parent == self.folder:
+                        path.unlink()
+        return Run(self.trainer())
+
+    def advance(self, run: Run, leg: Leg | None = None) -> None:
+        """Train a run to the end of the unit, with its curve where it is in a leg."""
+        look = None
+        if leg is not None:
+            batch_size, tokens = self.task_plan.batch_size, self.task_plan.tokens
+            once = math.inf if self.task.endless else self.task.size("train") / batch_size
+            evaluate = partial(self.evaluate, run.trainer, "valid", leg.curve_items)
+            look = Look(leg, evaluate, tokens, self.task.metric.info.sign, once)
+        advance(run, self.unit.steps, self.heartbeat, self.folder / CHECKPOINT, look)
 
     def checkpoints(self) -> list[tuple[Leg, Path]]:
         """Return the earlier legs, the last one first, with the paths of their checkpoints."""
@@ -205,33 +209,35 @@ class _Job:
         """Train a short run of the search; its validation loss decides about the learning rate."""
         assert self.task_plan.rounds is not None
         run = self.run_so_far()
-        _advance(run, self, None)
+        self.advance(run)
         found = self.evaluate(run.trainer, "valid", self.task_plan.rounds.valid_items, with_loss=True)
         return Searched(loss=found.loss, score=found.value, step_seconds=run.step_seconds)
 
     def train(self) -> Trained:
         """Train a leg of a full run, with its part of the learning curve, and write a checkpoint for the next leg."""
-        leg = next(
-            leg
-            for leg in self.task_plan.legs
-            if (leg.steps, leg.schedule) == (self.unit.steps, self.unit.schedule)
-        )
+        leg = self.leg()
         run = self.run_so_far()
-        _advance(run, self, leg)
+        self.advance(run, leg)
         run.save(self.folder / CHECKPOINT)
-        for leg, path in self.checkpoints():
-            if leg.steps != self.task_plan.goes_on_from:
+        for earlier, path in self.checkpoints():
+            if earlier.steps != self.task_plan.goes_on_from:
                 path.unlink(missing_ok=True)
-        return Trained(step_seconds=run.step_seconds, seconds=run.trainer.seconds)
+        seconds = run.trainer.seconds
+        return Trained(step_seconds=run.step_seconds, seconds=seconds, valid=run.latest, over=run.over)
+
+    def leg(self) -> Leg:
+        """Return the leg at whose end this unit's run is."""
+        wanted = (self.unit.steps, self.unit.schedule)
+        return next(leg for leg in self.task_plan.legs if (leg.steps, leg.schedule) == wanted)
 
     def score(self) -> Scored:
         """Score a trained run on the validation and the test split, once, and save its model."""
-        final, leg = self.task_plan.final, self.task_plan.legs[-1]
+        final, leg = self.task_plan.final, self.leg()
         assert final is not None
         run = self.run_so_far()
-        _advance(run, self, leg)  # only where checkpoints were lost
-        trainer = run.trainer
-        valid = self.evaluate(trainer, "valid", final.valid_items, with_loss=True)
+        self.advance(run, leg)  # only where checkpoints were lost
+        trainer, steps = run.trainer, run.trainer.step
+        valid, best_step = self.take_best(run, final.valid_items)
         test = self.evaluate(trainer, "test", final.test_items)
         found = Scored(
             score=test.value,
@@ -239,6 +245,8 @@ class _Job:
             valid_loss=valid.loss,
             test=sample_of(test),
             seconds=trainer.seconds,
+            steps=steps,
+            best_step=best_step,
             curve=run.curve,
             by_length=self.beyond(trainer, final.length_items),
             beside=self.beside(trainer),
@@ -252,12 +260,27 @@ class _Job:
     def refit(self) -> Refitted:
         """Train a run once more, on the samples of all splits, and save its model."""
         run = self.run_so_far()
-        _advance(run, self, None)
+        self.advance(run)
         assert self.task_plan.final is not None
         valid = self.evaluate(run.trainer, "valid", self.task_plan.final.valid_items)
         files = _save_model(run.trainer.model, self.folder / MODEL)
         (self.folder / CHECKPOINT).unlink(missing_ok=True)
         return Refitted(valid=valid.value, seconds=run.trainer.seconds, files=files)
+
+    def take_best(self, run: Run, items: int) -> tuple[Evaluation, int]:
+        """Give the model the weights that count; returns their validation score and the step at which they were."""
+        trainer, best = run.trainer, run.best
+        last = self.evaluate(trainer, "valid", items, with_loss=True)
+        if best is None or best.step == trainer.step:
+            return last, trainer.step
+        weights = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+        trainer.model.load_state_dict(best.weights)
+        earlier = self.evaluate(trainer, "valid", items, with_loss=True)
+        ahead, error = lead(sample_of(earlier), sample_of(last), self.task.metric.info.sign)
+        if ahead > error:
+            return earlier, best.step
+        trainer.model.load_state_dict(weights)
+        return last, trainer.step
 
     def evaluate(
         self,
@@ -340,72 +363,6 @@ def _repeat(measured: Callable[[], float], seconds: float) -> float:
     while len(times) < 3 or (len(times) < 20 and time.perf_counter() < stop):
         times.append(measured())
     return sorted(times)[len(times) // 2]
-
-
-@dataclass
-class _Run:
-    """A training run so far.
-
-    Attributes:
-        trainer: at its present step.
-        curve: learning curve so far.
-        begun: the step at which this unit took it over.
-        before: training seconds up to that step.
-    """
-
-    trainer: Trainer
-    curve: list[Point]
-    begun: int
-    before: float
-
-    @property
-    def step_seconds(self) -> float:
-        """Seconds of a step in this unit."""
-        return (self.trainer.seconds - self.before) / max(1, self.trainer.step - self.begun)
-
-    def save(self, path: Path) -> None:
-        """Write a checkpoint with the learning curve."""
-        curve = [point.model_dump() for point in self.curve]
-        self.trainer.save(path, curve=curve, begun=self.begun, before=self.before)
-
-
-def _advance(run: _Run, job: _Job, leg: Leg | None) -> None:
-    """Train to the end of the unit, adding to the curve where it is in a leg, with checkpoints on the way."""
-    trainer, heartbeat, until = run.trainer, job.heartbeat, job.unit.steps
-
-    def due(step: int) -> bool:
-        return leg is not None and (step % leg.every == 0 or step == leg.planned)
-
-    def told(trainer: Trainer, valid: float | None = None) -> None:
-        heartbeat.tell(step=trainer.step, steps=until, begun=run.begun, loss=trainer.losses[-1], valid=valid)
-
-    def on_step(trainer: Trainer) -> bool:
-        told(trainer)
-        return not (heartbeat.checkpoint_due() or due(trainer.step))
-
-    while trainer.step < until:
-        trainer.run(until, on_step=on_step)
-        if leg is not None and due(trainer.step):
-            run.curve.append(_look(run, job, leg))
-            told(trainer, valid=run.curve[-1].valid)
-        if heartbeat.checkpoint_due() and trainer.step < until:
-            with heartbeat.checkpoints.saving():
-                run.save(job.folder / CHECKPOINT)
-        if heartbeat.stopping:
-            raise Stopped
-
-
-def _look(run: _Run, job: _Job, leg: Leg) -> Point:
-    trainer = run.trainer
-    valid = job.evaluate(trainer, "valid", leg.curve_items)
-    since = trainer.losses[run.curve[-1].step if run.curve else 0 :]
-    return Point(
-        step=trainer.step,
-        seconds=trainer.seconds,
-        tokens=trainer.step * job.task_plan.tokens,
-        train_loss=sum(since) / len(since),
-        valid=valid.value,
-    )
 
 
 def _save_model(model: SequenceModel, path: Path) -> dict[str, str]:

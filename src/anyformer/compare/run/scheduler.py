@@ -51,6 +51,8 @@ class TaskOutcomes:
     """All measured seconds of a training step."""
     search: dict[str, list[SearchRun]] = field(default_factory=dict)
     rates: dict[str, float] = field(default_factory=dict)
+    over: dict[str, int] = field(default_factory=dict)
+    """Full runs that are not trained further, by candidate."""
     runs: dict[str, dict[int, Scored]] = field(default_factory=dict)
     folders: dict[str, dict[int, Path]] = field(default_factory=dict)
     costs: dict[str, Outcome] = field(default_factory=dict)
@@ -298,7 +300,7 @@ class Scheduler:
                 score=searched.score,
             )
         )
-        self._note_pace(unit.task, unit.candidate, searched.step_seconds)
+        self._note_pace(unit.task, unit.candidate, [searched.step_seconds])
 
     def train(self) -> None:
         """Train the full runs leg by leg; the step times of one leg decide the length of the next."""
@@ -315,14 +317,16 @@ class Scheduler:
             outcomes = self._run("training", units)
             passed = [unit for unit in units if self._passed(unit, outcomes[unit])]
             for (task_name, name), mine in groupby(passed, key=lambda unit: (unit.task, unit.candidate)):
-                pace = fmean(leg.step_seconds for unit in mine if (leg := outcomes[unit].of(Trained)))
-                self._note_pace(task_name, name, pace)
+                legs = [leg for unit in mine if (leg := outcomes[unit].of(Trained))]
+                self.found[task_name].over[name] = sum(leg.over for leg in legs)
+                self._note_pace(task_name, name, [leg.step_seconds for leg in legs])
 
     def _decide_legs(self, number: int) -> None:
         for task in self.plan.tasks:
-            speeds = self._speeds()[task.name]
+            speeds, over = self._speeds()[task.name], self.found[task.name].over
             if len(task.legs) <= number and not is_trained(task) and speeds:
-                decide_leg(self.plan, task, speeds, self.clock.seconds)
+                running = {name: len(self.plan.seeds) - over.get(name, 0) for name in speeds}
+                decide_leg(self.plan, task, speeds, self.clock.seconds, running)
         self.plan.save(self.folder)
 
     def _full_runs(self, task: TaskPlan, phase: Phase, leg: Leg) -> list[Unit]:
@@ -356,11 +360,12 @@ class Scheduler:
                 found.runs.setdefault(unit.candidate, {})[unit.seed] = scored
                 found.folders.setdefault(unit.candidate, {})[unit.seed] = self.queue.home(unit)
 
-    def _note_pace(self, task: str, name: str, seconds: float) -> None:
-        """Update a candidate's speeds by its latest step time; evaluation is assumed to change by the same factor."""
-        if seconds <= 0:
+    def _note_pace(self, task: str, name: str, paces: Sequence[float]) -> None:
+        """Update a candidate's speeds by its latest step times; evaluation is assumed to change by the same factor."""
+        known = [pace for pace in paces if pace > 0]
+        if not known:
             return
-        found = self.found[task]
+        seconds, found = fmean(known), self.found[task]
         found.paces.setdefault(name, []).append(seconds)
         old = found.calibrations[name]
         times = seconds / old.step_seconds

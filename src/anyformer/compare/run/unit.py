@@ -62,10 +62,19 @@ class Searched(Record):
 
 
 class Trained(Record):
-    """Findings of a leg of a full run: seconds of a step in it, and of all steps so far."""
+    """Findings of a leg of a full run.
+
+    Attributes:
+        step_seconds: seconds of a step in it; 0 if the run was over before.
+        seconds: seconds of all steps so far.
+        valid: validation score at the last point of the curve.
+        over: True if the run is not trained further (:mod:`anyformer.compare.run.training`).
+    """
 
     step_seconds: float
     seconds: float
+    valid: Sample | None = None
+    over: bool = False
 
 
 class Scored(Record):
@@ -76,6 +85,8 @@ class Scored(Record):
     valid_loss: float | None = None
     test: Sample
     seconds: float
+    steps: int | None = None
+    best_step: int | None = None
     curve: list[Point]
     by_length: ByLength
     beside: dict[str, float] = Field(default_factory=dict)

@@ -5,7 +5,7 @@ Growth of a candidate's score
     say more: the two rounds of the search for a learning rate and the full runs, each with its whole schedule. The gain
     with each doubling of the steps shrinks from doubling to doubling by a constant factor, as in a power law; the next
     doublings are extrapolated from the last three lengths. Growth within twice its standard error, over seeds, counts
-    as none.
+    as none, and so does that of a candidate most of whose runs had better weights before their end.
 
 There is too little training if
     (1) a reference is not beaten, and some candidate would pass it within three doublings, or its loss still falls by
@@ -124,10 +124,13 @@ def trend_of(candidate: CandidateResult, metric: MetricInfo) -> Trend | None:
     lower = [(n, -loss) for n, loss, _ in _searched(candidate) if n < steps]
     known = candidate.untrained if candidate.untrained is not None else math.nan
     falls = growth([*lower, (steps, -fmean(losses))], _noise(losses)) if losses else []
+    gains = growth([*scores, (steps, sign * fmean(valid))], _noise(valid))
+    if 2 * sum(run.best_step != run.steps for run in candidate.runs) > len(candidate.runs):
+        gains, falls = [0.0] * HORIZON, []
     return Trend(
         name=candidate.name,
         steps=steps,
-        gains=growth([*scores, (steps, sign * fmean(valid))], _noise(valid)),
+        gains=gains,
         learned=sign * (fmean(valid) - known) if math.isfinite(known) else None,
         noise=_noise(valid),
         loss_falls=-math.expm1(-falls[0] / max(abs(fmean(losses)), 1e-12)) if falls else 0.0,

@@ -48,7 +48,7 @@ def decide_refits(
             candidate=best.name,
             seed=run.seed,
             learning_rate=best.learning_rate,
-            steps=leg.steps,
+            steps=run.best_step or leg.steps,
             schedule=leg.schedule,
         )
         if task.refit is not None and task.refit != refit.model_copy(update={"problem": task.refit.problem}):
