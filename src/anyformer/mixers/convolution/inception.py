@@ -23,8 +23,8 @@ class Inception(Mixer):
     """y = [conv_1(W r), ..., conv_n(W r), W_m max(r)] of r = relu(x) (Ismail Fawaz et al. 2020, InceptionTime).
 
     Each gives D / (n + 1) channels, or as near to it as they can be shared out, and reads as many; the maximum is over
-    a token and its neighbours. This is the form for pre-norm layers, in which norm and relu come before the convolutions
-    and every layer has a residual connection; the paper's follow them, and its connections span three layers.
+    a token and its neighbours. This is the form for pre-norm layers: norm and relu come before the convolutions, and
+    every layer has a residual connection; the paper's follow them, and its connections span three layers.
 
     Args:
         widths: taps of the convolutions, joined by ``+``; odd with ``causal=False``, where they are centred.
