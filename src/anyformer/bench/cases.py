@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 CASES = "cases.yaml"
-_ETT: dict[str, Any] = {"split": "8641,11521,14401", "reach_back": True}
+_ETT: dict[str, Any] = {"split": "2017-06-26,2017-10-24,2018-02-21", "reach_back": True}
 """12, 4 and 4 months of hours, the windows before a forecast reaching over the borders (Zhou et al. 2021)."""
 _LOADS = ["HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"]
 HORIZONS = (96, 336)
