@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -361,7 +361,16 @@ class Mixer(Part, nn.Module):
 
 
 class Wrapper(Mixer):
-    """A mixer around others, which are positional arguments: ``super().__init__(dim, inner, **options)``."""
+    """A mixer around others, which are positional arguments: ``super().__init__(dim, inner, **options)``.
+
+    Attributes:
+        inner_norm: in a spec, the stacks inside end with a norm.
+        is_token_mixer: in a spec, it stands for the token mixer of a layer: the channel mixer is behind it, and the
+            layers inside have none of the model's.
+    """
+
+    inner_norm: ClassVar[bool] = True
+    is_token_mixer: ClassVar[bool] = False
 
     class Options(Mixer.Options, without=("causal",)):
         """The options of a wrapper, whose ``info(self, inner)`` gets the infos of the mixers inside."""

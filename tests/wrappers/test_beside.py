@@ -39,10 +39,14 @@ def test_reaches_as_far_as_the_farthest() -> None:
 
 
 def test_attention_beside_a_state_space_in_a_spec() -> None:
-    model = create_model("[beside([attention], [mamba]), swiglu]*2 channel=none", vocab_size=5, dim=16)
+    model = create_model("[beside([attention], [mamba])]*2", vocab_size=5, dim=16)
     assert model.body.info.causal
     names = [type(part).__name__ for part in model.body.stack.mixers]
     assert names == ["Beside", "SwiGLU", "Beside", "SwiGLU"]
+    assert [len(part.mixers) for part in model.body.stack.mixers[0].stacks] == [1, 1]
+    changed = create_model("[beside([attention(channel=mlp)], [mamba], channel=none)]", vocab_size=5, dim=16)
+    assert len(changed.body.stack.mixers) == 1
+    assert [len(part.mixers) for part in changed.body.stack.mixers[0].stacks] == [2, 1]
 
 
 def test_message_passing_beside_attention_sees_edges_and_all_nodes() -> None:

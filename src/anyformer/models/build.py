@@ -19,7 +19,7 @@ from anyformer.mixers import create_mixer, mixers
 from anyformer.models.line import PartSpec
 from anyformer.models.names import list_models
 from anyformer.models.spec import ModelSpec, read_pattern
-from anyformer.parts import option_names
+from anyformer.parts import mixer_class, option_names
 from anyformer.positions import create_position, position_info
 from anyformer.positions import positions as schemes
 from anyformer.registry import nearest
@@ -199,21 +199,9 @@ class _Builder:
 
     def sublayers(self, part: PartSpec) -> list[Step]:
         options = dict(part.options)
-        if part.name in wrappers:
-            if not part.inner:
-                raise ValueError(f"{part.name} wraps stacks of layers; write {part.name}([attention*2], ...)")
-            wrapper = wrappers.get(part.name).target
-            options = self.on_grid(part.name, options, option_names(wrappers, part.name))
-            read, norm = wrapper.Options.read(options), getattr(wrapper, "inner_norm", True)
-            assert isinstance(read, Wrapper.Options)
-            stacks: list[Mixer] = [
-                self.within(*read.inside(i, len(part.inner), self.spec.dim, self.grid)).stack(
-                    layers, last_norm=norm
-                )
-                for i, layers in enumerate(part.inner)
-            ]
-            return [(create_wrapper(part.name, self.spec.dim, stacks, **options), 1.0)]
-        if part.inner:
+        if part.name in wrappers and not _wrapper(part).is_token_mixer:
+            return [(self.wrapper(part, options), 1.0)]
+        if part.inner and part.name not in wrappers:
             raise ValueError(f"{part.name!r} is not a wrapper, it cannot hold {part.inner[0][0].name!r}")
         given = options.pop("channel", self.spec.channel)
         channel = PartSpec(name="none") if given is None else given
@@ -221,7 +209,8 @@ class _Builder:
         found: list[Step] = []
         for sublayer, step in read_pattern(self.spec.pattern):
             if sublayer == "mixer":
-                found.append((self.mixer(part.name, options), step))
+                token_mixer = self.wrapper if part.name in wrappers else self.mixer
+                found.append((token_mixer(part, options), step))
                 if self.cross:
                     assert self.spec.encoder is not None
                     cross = self.spec.encoder.cross
@@ -229,6 +218,21 @@ class _Builder:
             elif channel.name != "none":
                 found.append((create_channel(channel.name, self.spec.dim, **channel.options), step))
         return found
+
+    def wrapper(self, part: PartSpec, options: dict[str, Any]) -> Mixer:
+        if not part.inner:
+            raise ValueError(f"{part.name} wraps stacks of layers; write {part.name}([attention*2], ...)")
+        cls, around = _wrapper(part), self
+        if cls.is_token_mixer:
+            around = copy(self)
+            around.spec, around.cross = self.spec.model_copy(update={"channel": None}), False
+        options = self.on_grid(part.name, options, option_names(wrappers, part.name))
+        read, stacks = cls.Options.read(options), list[Mixer]()
+        assert isinstance(read, Wrapper.Options)
+        for i, layers in enumerate(part.inner):
+            builder = around.within(*read.inside(i, len(part.inner), self.spec.dim, self.grid))
+            stacks.append(builder.stack(layers, last_norm=cls.inner_norm))
+        return create_wrapper(part.name, self.spec.dim, stacks, **options)
 
     def within(self, dim: int, grid: tuple[int, ...] | None) -> _Builder:
         """Return the builder of a stack of another width and on another grid than the model's tokens; shares tags."""
@@ -260,7 +264,8 @@ class _Builder:
         rows = {"rows": first} if "rows" in known else {}
         return {"grid": others[0] if len(others) == 1 else tuple(others), **rows, **options}
 
-    def mixer(self, name: str, options: dict[str, Any]) -> Mixer:
+    def mixer(self, part: PartSpec, options: dict[str, Any]) -> Mixer:
+        name = part.name
         if name in channels:
             return create_channel(name, self.spec.dim, **options)
         if name not in mixers and ".py:" not in name:
@@ -275,6 +280,15 @@ class _Builder:
         if "causal" in known:
             options.setdefault("causal", self.causal)
         return create_mixer(name, self.spec.dim, **options)
+
+
+def _wrapper(part: PartSpec) -> type[Wrapper]:
+    found = mixer_class(wrappers, part.name)
+    if not issubclass(found, Wrapper):
+        raise ValueError(
+            f"wrapper {part.name!r} must be a subclass of anyformer.contract.Wrapper, got {found!r}"
+        )
+    return found
 
 
 @torch.no_grad()

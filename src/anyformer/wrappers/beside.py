@@ -16,16 +16,18 @@ from anyformer.wrappers import register_wrapper
 
 @register_wrapper("beside")
 class Beside(Wrapper):
-    """What several stacks add to the same tokens: y = sum over i of (stack_i(x) - x).
+    """The sum of what several stacks add to the same tokens: y = sum over i of (stack_i(x) - x).
 
-    Of stacks of one layer without a channel mixer it is the sum of the token mixers, as of message passing and global
-    attention in a layer of GPS (Rampášek et al. 2022, arXiv 2205.12454, eq. 2-4), or of attention and a state space.
+    Of stacks of one layer it is the sum of their token mixers, as of message passing and global attention in a layer of
+    GPS (Rampášek et al. 2022, arXiv 2205.12454, eq. 2-4), or of attention and a state space. In a spec it stands for
+    the token mixer of a layer: the channel mixer is behind the sum, and the layers inside have none unless they say so.
 
     Args:
         stacks: two or more; if all of them stream, so does the sum.
     """
 
     inner_norm = False
+    is_token_mixer = True
 
     class Options(Wrapper.Options):
         def info(self, *stacks: MixerInfo) -> MixerInfo:

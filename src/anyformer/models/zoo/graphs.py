@@ -35,9 +35,9 @@ def gin(depth: int = 3) -> dict[str, Any]:
 def gps(depth: int = 2) -> dict[str, Any]:
     """Message passing beside attention between all nodes, and an MLP (Rampášek et al. 2022)."""
     return {
-        "layers": f"[beside([message_passing], [attention]), mlp(activation=relu, factor=2)]*{depth}",
+        "layers": f"[beside([message_passing], [attention])]*{depth}",
         "causal": False,
         "positions": "none",
-        "channel": None,
+        "channel": "mlp(activation=relu, factor=2)",
         "norm": "layer_norm",
     }
