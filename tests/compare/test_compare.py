@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from anyformer.compare import Results, compare, resume
+from anyformer.compare import Results, compare, resume, session
 from anyformer.compare.run.scheduler import Scheduler
 from anyformer.compare.verdict.judge import judge
 from anyformer.models import SequenceModel
@@ -196,3 +196,14 @@ def test_large_arrays_are_mapped_by_all_processes_and_gone_at_the_end(tmp_path, 
     assert found.results.tasks[0].candidates[0].status == "ok" and len(seen[0]) > 2
     assert not (tmp_path / "out" / "columns").exists()
     assert len(load_bundle(tmp_path / "out" / "winner").predict(tmp_path / "data.csv").table) == 300
+
+
+def test_default_candidates_are_told_with_their_reason(tmp_path, monkeypatch, capsys):
+    plans = []
+    monkeypatch.setattr(session, "carry_out", lambda plan, *rest: plans.append(plan))
+    for name, models in (("asked", "retnet"), ("default", None)):
+        compare("recall", models, out=tmp_path / name, budget="40 steps", parameters=8000)
+        told = " ".join(capsys.readouterr().out.split())
+        reason = "candidates, as none are named: transformer, mamba depth=2, retnet, delta_net; attention looks back"
+        assert (reason in told) == (models is None)
+        assert any(remark.startswith(reason) for remark in plans[-1].tasks[0].remarks) == (models is None)

@@ -7,8 +7,14 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
+from anyformer.compare.plan.names import named_models
 from anyformer.tasks import DataError, Task, create_task, evaluate_beside
 from anyformer.tasks.base import Batch, check_integer, check_known, check_split
+from anyformer.tasks.graphs.task import GraphTask
+from anyformer.tasks.images import ImageTask
+from anyformer.tasks.labelled import LabelledTask
+from anyformer.tasks.next_item import NextItemTask
+from anyformer.tasks.pairs import PairTask
 
 TASK = create_task("lookup", length=16)
 
@@ -21,6 +27,26 @@ def test_a_batch_in_the_users_units() -> None:
     )
     moved = batch.to("meta")
     assert moved.x.is_meta and moved.scale is not None and moved.scale.is_meta and moved.mask is None
+
+
+def test_default_candidates_have_a_reason() -> None:
+    """What is compared where nothing is named can be built, and each kind of data says why in a sentence."""
+    for kind in (Task, ImageTask, NextItemTask, GraphTask, PairTask):
+        assert {"candidates", "why"} <= vars(kind).keys(), kind
+        assert len(kind.why) > 40 and not kind.why.endswith("."), kind
+        assert list(named_models(kind.candidates)) == list(kind.candidates)
+
+
+def test_series_with_labels_have_candidates_of_their_own() -> None:
+    x = np.random.default_rng(0).normal(size=(40, 9, 1))
+    labels = {"y": np.arange(40) % 2, "name": "drawn", "classes": ["no", "yes"]}
+    series, record = (
+        LabelledTask(x, **labels),
+        LabelledTask(np.arange(360).reshape(40, 9), vocab_size=360, **labels),
+    )
+    assert series.candidates[0] == "inceptiontime" and "shapes" in series.why
+    assert record.candidates == Task.candidates and record.why == Task.why
+    assert list(named_models(series.candidates)) == list(series.candidates)
 
 
 def test_batches_are_the_samples_that_were_asked_for_in_order() -> None:

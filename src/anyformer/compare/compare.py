@@ -13,7 +13,7 @@ from anyformer.compare import session
 from anyformer.compare.plan.allocation import check_start
 from anyformer.compare.plan.budget import Budget
 from anyformer.compare.plan.make import make_plan, open_task
-from anyformer.compare.plan.names import DEFAULT_MODELS, Model, named_models
+from anyformer.compare.plan.names import Model, named_models
 from anyformer.compare.plan.request import check_request, threads_for
 from anyformer.compare.plan.schema import Plan
 from anyformer.compare.plan.storage_url import STORAGE_VARIABLE, full_url, masked
@@ -149,7 +149,7 @@ def compare(
         raise ValueError("target, metric and options belong to a task or to data, and none was given")
     sources = [(task, dict(options or {}), 1.0)] if task is not None else DEFAULT_TASKS
     opened = [open_task(source, target, settings) for source, settings, _ in sources]
-    candidates = named or named_models(opened[0][0].candidates or DEFAULT_MODELS)
+    candidates = named or named_models(opened[0][0].candidates)
     folder = folder or _default_folder([made.name for made, *_ in opened])
     for made, *_ in opened:
         for note in made.notes():
@@ -157,6 +157,11 @@ def compare(
     plan = make_plan(
         request, opened, candidates, command=masked(command_line()), storage=storage, trust_code=trust_code
     )
+    if named is None:
+        reason = f"candidates, as none are named: {', '.join(candidates)}; {opened[0][0].why}"
+        console.print(reason)
+        for planned in plan.tasks:
+            planned.remarks.append(reason)
     for planned, (_, _, share) in zip(plan.tasks, sources, strict=True):
         planned.share = share
     plan.closing = start.closing()

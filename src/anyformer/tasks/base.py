@@ -156,8 +156,12 @@ class Task(ABC):
     """The user's tokenizer, which is saved with models."""
     digest: str = ""
     """A hash of all samples, for data whose files name others, by which a resumed comparison knows that it changed."""
-    candidates: tuple[str, ...] = ()
-    """Models that are compared by default, where this kind of data has some of its own."""
+    candidates: tuple[str, ...] = ("transformer", "mamba depth=2", "retnet", "delta_net")
+    """Models that are compared by default with this kind of data."""
+    why: str = (
+        "attention looks back at all; the others keep a memory of fixed size, by selection, decay or deltas"
+    )
+    """The reason for these candidates, in one sentence."""
     side: tuple[str, ...] = ()
     """Names of the side inputs that batches have."""
     direction: Literal["forward", "both"] = "forward"

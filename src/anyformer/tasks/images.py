@@ -81,7 +81,11 @@ class ImageTask(LabelledTask):
 
     noun: ClassVar[str] = "image"
     direction: Literal["forward", "both"] = "both"
-    candidates = ("transformer", "transformer embed=convolutions", "mamba depth=2", "hydra")
+    candidates = ("convnext", "pyramid", "transformer embed=convolutions", "hydra")
+    why = (
+        "convolutions begin with what lies close together, the pyramid on ever coarser grids; behind a stem of "
+        "convolutions attention sees all patches at once, and hydra is a state space that reads them both ways"
+    )
 
     def __init__(
         self,

@@ -31,6 +31,14 @@ MOST = 0.8
 """Largest share of one class that is not pointed out."""
 
 
+SERIES = ("inceptiontime", "hydra", "s4", "transformer")
+"""Models that are compared by default where series of numbers have labels."""
+WHY_SERIES = (
+    "inceptiontime finds short shapes wherever they are, hydra and s4 follow slow changes by state spaces, and "
+    "attention compares all steps with each other"
+)
+
+
 class LabelledTask(Task):
     """One class, any of some labels, or some numbers, for each sequence.
 
@@ -112,6 +120,8 @@ class LabelledTask(Task):
         elif self.stream is None and vocab_size is None:
             assert isinstance(self._x, np.ndarray)
             self.num_features = self._x.shape[2]
+        if vocab_size is None and (self.stream is None or self.stream.shape == "sequence"):
+            self.candidates, self.why = SERIES, WHY_SERIES
         self._set_targets(y)
 
     def _begin(

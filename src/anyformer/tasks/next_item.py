@@ -51,6 +51,12 @@ class NextItemTask(Task):
         name, seed, facts, remarks: see :class:`anyformer.tasks.labelled.LabelledTask`.
     """
 
+    candidates = ("sasrec", "hstu", "hgrn2", "transformer")
+    why = (
+        "sasrec and hstu are made for items that follow each other, with dropout as few events tell of each item; "
+        "hgrn2 keeps a memory of fixed size, and the transformer is the plain one"
+    )
+
     def __init__(
         self,
         log: EventLog,

@@ -51,6 +51,10 @@ class PairTask(Task):
     """
 
     candidates = ("encoder_decoder", "transformer", "mamba depth=2", "retnet")
+    why = (
+        "an encoder reads the whole source before anything is written; the others read source and answer as one text, "
+        "by attention or with a memory of fixed size"
+    )
     vocab_size = TOKENS
     source = InputFacts(vocab_size=TOKENS)
 

@@ -96,7 +96,7 @@ def test_graphs_are_compared(tmp_path: Path) -> None:
     """A mixer without edges stands beside those with, of the same size."""
     data = written(tmp_path / "g.jsonl", rings_and_paths(60))
     task = create_task(data)
-    assert task.candidates == ("graphormer", "gin", "transformer", "mamba depth=2")
+    assert task.candidates == ("gps", "gin", "graphormer", "transformer")
     for name in task.candidates:
         planned = plan_candidate(task, name, name, spec_for(task, name), 80_000, None)
         assert not planned.problem and planned.parameters is not None

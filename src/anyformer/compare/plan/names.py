@@ -13,8 +13,6 @@ from anyformer.spelling import option
 
 Model = ModelSpec | Mapping[str, Any] | str | Path
 
-DEFAULT_MODELS = ("transformer", "mamba depth=2", "retnet", "delta_net")
-"""Candidates by default, unless the task has some of its own."""
 PRESET = "preset:"
 
 

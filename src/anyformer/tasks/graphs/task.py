@@ -53,7 +53,11 @@ class GraphTask(LabelledTask):
     noun: ClassVar[str] = "graph"
     level: ClassVar[Level] = "graph"
     direction: Literal["forward", "both"] = "both"
-    candidates = ("graphormer", "gin", "transformer", "mamba depth=2")
+    candidates = ("gps", "gin", "graphormer", "transformer")
+    why = (
+        "gin passes messages along edges alone, graphormer lets all nodes attend to each other by their distance, and "
+        "gps does both; a transformer sees the nodes without edges, to tell whether these matter"
+    )
     side = ("edges",)
 
     def __init__(
