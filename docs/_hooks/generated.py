@@ -7,6 +7,7 @@ import re
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import typer
@@ -25,6 +26,13 @@ from anyformer.ops import load_all
 from anyformer.parts import part_info
 from anyformer.positions import positions
 from anyformer.registry import Registry
+from anyformer.tasks import Task
+from anyformer.tasks.graphs.task import GraphTask
+from anyformer.tasks.images import ImageTask
+from anyformer.tasks.labelled import SERIES, WHY_SERIES
+from anyformer.tasks.next_item import NextItemTask
+from anyformer.tasks.pairs import PairTask
+from anyformer.tasks.text import ByteTask
 from anyformer.wrappers import wrappers
 from anyformer_papers import Paper, catalogue
 from anyformer_papers.parts import papers_with
@@ -110,6 +118,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     markdown = markdown.replace("<!-- laws over heads -->", _laws(HEAD_LAWS))
     markdown = markdown.replace("<!-- laws over data -->", _laws(TASK_LAWS))
     markdown = markdown.replace("<!-- paths -->", _paths())
+    markdown = markdown.replace("<!-- default candidates -->", _candidates())
     markdown = markdown.replace("<!-- families -->", "\n".join(_whole_family(name) for name in families()))
     if "<!-- papers -->" in markdown:
         markdown = markdown.replace("<!-- papers -->", _papers())
@@ -117,6 +126,23 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         markdown = markdown.replace("<!-- map -->", _map())
     markdown = re.sub(r"<!-- family ([\w-]+) -->", lambda m: _family(m[1]), markdown)
     return re.sub(r"<!-- registry (\w+) -->", lambda m: _plain_table(tables[m[1]]), markdown)
+
+
+def _candidates() -> str:
+    """The models that are compared by default, and the reason, for each kind of data."""
+    kinds: dict[str, Any] = {
+        "texts to continue": ByteTask,
+        "texts to rewrite": PairTask,
+        "series with labels": SimpleNamespace(candidates=SERIES, why=WHY_SERIES),
+        "images": ImageTask,
+        "graphs": GraphTask,
+        "ratings and clicks": NextItemTask,
+        "all else": Task,
+    }
+    rows = [
+        [name, ", ".join(f"`{one}`" for one in kind.candidates), kind.why] for name, kind in kinds.items()
+    ]
+    return _table(["Data", "Compared by default", "Because"], rows)
 
 
 def _paths() -> str:

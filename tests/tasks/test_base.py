@@ -15,6 +15,7 @@ from anyformer.tasks.images import ImageTask
 from anyformer.tasks.labelled import LabelledTask
 from anyformer.tasks.next_item import NextItemTask
 from anyformer.tasks.pairs import PairTask
+from anyformer.tasks.text import ByteTask
 
 TASK = create_task("lookup", length=16)
 
@@ -31,7 +32,7 @@ def test_a_batch_in_the_users_units() -> None:
 
 def test_default_candidates_have_a_reason() -> None:
     """What is compared where nothing is named can be built, and each kind of data says why in a sentence."""
-    for kind in (Task, ImageTask, NextItemTask, GraphTask, PairTask):
+    for kind in (Task, ByteTask, ImageTask, NextItemTask, GraphTask, PairTask):
         assert {"candidates", "why"} <= vars(kind).keys(), kind
         assert len(kind.why) > 40 and not kind.why.endswith("."), kind
         assert list(named_models(kind.candidates)) == list(kind.candidates)

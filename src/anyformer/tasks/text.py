@@ -58,6 +58,11 @@ class ByteTask(Task):
         remarks: notes from the reader of the text.
     """
 
+    candidates = ("gpt", "mamba depth=2", "delta_net", "transformer")
+    why = (
+        "gpt, mamba and delta_net read the last few bytes by short convolutions, and what lies further back by "
+        "attention, selection and the delta rule; the transformer is the plain one"
+    )
     vocab_size: int | None = 256
     unit: ClassVar[str] = "byte"
     """The word for an element in messages."""
