@@ -25,7 +25,7 @@ def sasrec(depth: int = 2, max_length: int = 128) -> dict[str, Any]:
 def hstu(depth: int = 2) -> dict[str, Any]:
     """Gated attention by SiLU without a softmax, with dropout and no feed-forward network (Zhai et al. 2024)."""
     return {
-        "layers": f"[hstu]*{depth}",
+        "layers": f"[hstu(num_heads=2)]*{depth}",
         "causal": True,
         "positions": "t5",
         "channel": None,

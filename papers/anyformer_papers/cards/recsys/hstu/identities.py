@@ -27,7 +27,9 @@ def is_the_formula() -> None:
     u, *heads = silu(mixer.into(x)).chunk(4, -1)
     v, q, k = (split_heads(t, 3) for t in heads)
     place = torch.arange(30.0, dtype=torch.float64).expand(2, 30)
-    scores = q @ k.mT + mixer.positions.score(q, k, place, place)
+    bias = mixer.positions.score(q, k, place, place)
+    assert bias is not None
+    scores = q @ k.mT + bias
     keys = torch.arange(1, 31)[:, None]
     y = ((silu(scores).tril() / keys) @ v).transpose(1, 2).flatten(2)
     close("y", mixer(x), mixer.out(layer_norm(y, (12,), eps=EPSILON) * u))
@@ -39,7 +41,8 @@ def is_the_formula() -> None:
 def lengths_cancel() -> None:
     mixer, x = layer()
     u, v, q, k = mixer._project(x, inputs_of(x))
-    bias = mixer.positions.score(q, k, *[torch.arange(30.0, dtype=torch.float64).expand(2, 30)] * 2)
+    place = torch.arange(30.0, dtype=torch.float64).expand(2, 30)
+    bias = mixer.positions.score(q, k, place, place)
     whole = attention(q, k, v, bias=bias, scale=1.0, normalizer="silu", causal=True)
     for padded in (30, 200):
         close(f"padded to {padded}", mixer._finish(whole / padded, u), mixer(x), 1e-4)
