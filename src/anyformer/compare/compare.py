@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 from anyformer.compare import session
 from anyformer.compare.plan.allocation import check_start
@@ -21,7 +23,7 @@ from anyformer.compare.resumption import continue_comparison
 from anyformer.compare.run.executor import TrainingExecutor
 from anyformer.compare.run.pool import coordinating, join
 from anyformer.compare.run.spawn import refuse_while_importing
-from anyformer.compare.session import Comparison, command_line, now
+from anyformer.compare.session import Comparison, Start, command_line, now
 from anyformer.machine import available_cores
 from anyformer.processes import start_server
 from anyformer.spelling import option
@@ -151,26 +153,36 @@ def compare(
     opened = [open_task(source, target, settings) for source, settings, _ in sources]
     candidates = named or named_models(opened[0][0].candidates)
     folder = folder or _default_folder([made.name for made, *_ in opened])
-    for made, *_ in opened:
-        for note in made.notes():
-            console.print(f"{made.name}: {note}")
+    for line in [f"{made.name}: {note}" for made, *_ in opened for note in made.notes()]:
+        console.print(line)
     plan = make_plan(
         request, opened, candidates, command=masked(command_line()), storage=storage, trust_code=trust_code
     )
     if named is None:
-        reason = f"candidates, as none are named: {', '.join(candidates)}; {opened[0][0].why}"
-        console.print(reason)
-        for planned in plan.tasks:
-            planned.remarks.append(reason)
+        _say_why(plan, candidates, opened[0][0].why, console)
     for planned, (_, _, share) in zip(plan.tasks, sources, strict=True):
         planned.share = share
+    return _begin(plan, folder, [made for made, *_ in opened], console, start, storage)
+
+
+def _begin(
+    plan: Plan, folder: Path, tasks: Sequence[Task], console: Console, start: Start, storage: str | None
+) -> Comparison:
+    """Save a new plan in the folder, and carry it out."""
     plan.closing = start.closing()
     check_start(plan, start.elapsed())
     folder.mkdir(parents=True, exist_ok=True)
     plan.save(folder)
-    tasks = {made.name: made for made, *_ in opened}
     with coordinating(folder):
-        return session.carry_out(plan, folder, tasks, console, start, storage)
+        return session.carry_out(plan, folder, {task.name: task for task in tasks}, console, start, storage)
+
+
+def _say_why(plan: Plan, candidates: Iterable[str], why: str, console: Console) -> None:
+    """Print which candidates are compared by default, and why, and remark it in the plan."""
+    reason = f"candidates, as none are named: {', '.join(candidates)}; {why}"
+    console.print(reason)
+    for planned in plan.tasks:
+        planned.remarks.append(reason)
 
 
 def _refuse_beside_a_plan(given: Mapping[str, Any]) -> None:
