@@ -17,6 +17,9 @@ Values = Mapping[str, Tensor]
 """Fields by name: categories ``(B, T)`` int64, numbers ``(B, T, width)`` float; those of records lack the axis T, grids
 have more axes instead of T."""
 
+NUMBERS = "(numbers)"
+"""The field of columns of numbers, side by side."""
+
 
 @dataclass(frozen=True)
 class Stream:
@@ -60,6 +63,34 @@ class Field(BaseModel):
         return self
 
 
+class SeriesWindow(BaseModel):
+    """A window of series that all have the same steps, and what is asked of it: the values that follow.
+
+    Its numbers ``(B, steps, columns)`` are the columns, or ``(B, steps, k * columns)`` further numbers of each column
+    behind them, such as marks of missing values. Outputs are ``(B, horizon * targets * Q)``, the Q numbers of one value
+    adjacent, then the targets of one step.
+
+    Attributes:
+        steps: length of the window.
+        columns: number of series M in it.
+        targets: indices of the columns whose next values are asked.
+        horizon: number of values asked of each.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = pydantic.Field(ge=1)
+    columns: int = pydantic.Field(ge=1)
+    targets: list[int] = pydantic.Field(min_length=1)
+    horizon: int = pydantic.Field(ge=1)
+
+    @model_validator(mode="after")
+    def _targets_are_columns(self) -> SeriesWindow:
+        if not all(0 <= target < self.columns for target in self.targets):
+            raise ValueError(f"targets must be indices of the {self.columns} columns, got {self.targets}")
+        return self
+
+
 class StreamFacts(BaseModel):
     """The fields of a stream.
 
@@ -68,6 +99,7 @@ class StreamFacts(BaseModel):
             whose fields are the elements; or a ``"grid"`` of elements, such as the pixels of an image.
         fields: in order, each with a name of its own; those of a grid are numbers.
         size: of a grid: the length of each axis, such as ``(height, width)``.
+        window: of a sequence of one field of numbers that is a window of series.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -75,6 +107,7 @@ class StreamFacts(BaseModel):
     shape: Literal["sequence", "set", "record", "grid"] = "sequence"
     fields: list[Field] = pydantic.Field(min_length=1)
     size: tuple[int, ...] | None = None
+    window: SeriesWindow | None = None
 
     @model_validator(mode="after")
     def _names_differ(self) -> StreamFacts:
@@ -90,6 +123,17 @@ class StreamFacts(BaseModel):
             )
         if self.shape == "grid" and not all(field.width for field in self.fields):
             raise ValueError(f"the fields of a grid must be numbers, got {self.fields}")
+        return self
+
+    @model_validator(mode="after")
+    def _windows_are_numbers(self) -> StreamFacts:
+        if self.window is not None:
+            width = self.fields[0].width if self.shape == "sequence" and len(self.fields) == 1 else None
+            if width is None or width % self.window.columns:
+                raise ValueError(
+                    f"a window must be a sequence of one field of numbers, as many for each of its "
+                    f"{self.window.columns} columns, got {self.fields}"
+                )
         return self
 
     @property
@@ -145,6 +189,8 @@ class InputFacts(BaseModel):
         vocab_size: number of tokens; the elements are tokens ``(B, T)`` int64.
         num_features: number of features; the elements are numbers ``(B, T, num_features)`` float.
         stream: the elements have these fields.
+
+    Beside ``num_features``, ``window`` may say that the numbers are a window of series.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -152,6 +198,7 @@ class InputFacts(BaseModel):
     vocab_size: int | None = pydantic.Field(None, ge=1)
     num_features: int | None = pydantic.Field(None, ge=1)
     stream: StreamFacts | None = None
+    window: SeriesWindow | None = None
 
     @model_validator(mode="after")
     def _one_of_them(self) -> InputFacts:
@@ -161,7 +208,20 @@ class InputFacts(BaseModel):
                 f"exactly one of vocab_size, num_features and stream must be given, got {given[0]}, {given[1]} and "
                 f"{given[2]}"
             )
+        if self.window is not None and self.num_features is None:
+            raise ValueError("a window must be one of numbers, and num_features is not given")
         return self
+
+    @property
+    def fields(self) -> StreamFacts | None:
+        """The fields: those of the stream, or one for the numbers of a window; None for other inputs."""
+        if self.window is None:
+            return self.stream
+        return StreamFacts(fields=[Field(name=NUMBERS, width=self.num_features)], window=self.window)
+
+    def values(self, x: Tensor | Values) -> Values:
+        """The values of :attr:`fields`."""
+        return {NUMBERS: x} if isinstance(x, Tensor) else x
 
     def check(self, x: Tensor | Values, name: str = "x") -> None:
         """Check the argument ``name`` of a model.

@@ -10,6 +10,7 @@ import torch
 
 from anyformer import Call
 from anyformer.embed.field_sum import FieldSum
+from anyformer.embed.variates import Variates
 from anyformer.heads.linear import LinearHead
 from anyformer.laws import (
     EMBEDDER_LAWS,
@@ -115,8 +116,13 @@ def test_the_law_catches_the_task(fault: TaskFault, tmp_path: Path) -> None:
 def test_every_law_over_embedders_heads_and_tasks_has_a_fault_and_lets_sound_ones_pass(
     tmp_path: Path,
 ) -> None:
+    windows = embedder_case(Variates, "window")
     for laws, faults, cases in (
-        (EMBEDDER_LAWS, EMBEDDER_FAULTS, [embedder_case(FieldSum, shape) for shape in ("sequence", "set")]),
+        (
+            EMBEDDER_LAWS,
+            EMBEDDER_FAULTS,
+            [*(embedder_case(FieldSum, s) for s in ("sequence", "set")), windows],
+        ),
         (HEAD_LAWS, HEAD_FAULTS, [head_case(LinearHead, question) for question in OBJECTIVES]),
         (TASK_LAWS, TASK_FAULTS, [task_case(tmp_path)]),
     ):

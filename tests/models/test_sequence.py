@@ -17,7 +17,9 @@ from anyformer.models import (
 )
 from anyformer.state import state_bytes
 
-ONE_STACK = [name for name in list_models() if not load_spec(name).encoder]
+ONE_STACK = [
+    name for name in list_models() if not (spec := load_spec(name)).encoder and spec.embed.name == "default"
+]
 CAUSAL = [name for name in ONE_STACK if load_spec(name).causal]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from anyformer.embed._base import Embedder, EmbedderInfo
+from anyformer.embed._base import Embedder, EmbedderInfo, Sites
 from anyformer.layers.linear import Linear
 from anyformer.registry import Registry, modules_in, nearest
 from anyformer.schema import Field, InputFacts, StreamFacts
@@ -15,6 +15,7 @@ from anyformer.schema import Field, InputFacts, StreamFacts
 __all__ = [
     "Embedder",
     "EmbedderInfo",
+    "Sites",
     "create_embedder",
     "embedder_info",
     "embedders",
@@ -72,7 +73,7 @@ def embedder_class(name: str, facts: StreamFacts) -> type[Embedder]:
 
 
 def embedding(facts: InputFacts, dim: int, name: str = DEFAULT, /, **options: Any) -> nn.Module:
-    """The map of inputs to x (B, T, D): a vector a token, a linear map of numbers, or an embedder of fields.
+    """The map of inputs to x (B, T, D): a vector a token, a linear map of numbers, or an embedder of fields or windows.
 
     Args:
         facts: of the inputs.
@@ -84,8 +85,12 @@ def embedding(facts: InputFacts, dim: int, name: str = DEFAULT, /, **options: An
     """
     if facts.stream is not None:
         return create_embedder(name, facts.stream, dim, **options)
+    if name != DEFAULT and facts.fields is not None:
+        return create_embedder(name, facts.fields, dim, **options)
     if name != DEFAULT:
-        raise ValueError(f"embed must be left out for tokens and numbers, got {name}: it embeds fields")
+        raise ValueError(
+            f"embed must be left out for tokens and numbers, got {name}: it embeds fields or windows"
+        )
     known = Embedder.Options.names()
     for option in options:
         if option not in known:

@@ -11,16 +11,30 @@ from anyformer.options import Part, PartOptions
 from anyformer.schema import Field, StreamFacts, Values
 
 
+class Sites(NamedTuple):
+    """Places at which a model's answers are read, where it is not pooled: each has some outputs of its own.
+
+    Attributes:
+        places: their number N.
+        tokens: number of tokens that each is read from, side by side.
+    """
+
+    places: int
+    tokens: int
+
+
 class EmbedderInfo(NamedTuple):
     """Properties of an embedder for a stream, known without building it.
 
     Attributes:
         length: number of tokens of each sample, None if it is that of the inputs.
         grid: sizes of the grid that the tokens form in raster order, None if they form none.
+        sites: where answers are read (:meth:`Embedder.read`), None if the model is pooled or answers for each token.
     """
 
     length: int | None = None
     grid: tuple[int, ...] | None = None
+    sites: Sites | None = None
 
 
 class Embedder(Part, nn.Module):
@@ -79,6 +93,14 @@ class Embedder(Part, nn.Module):
 
     def forward(self, values: Values) -> Tensor:
         """x ``(B, T, D)`` of checked values (:meth:`anyformer.schema.StreamFacts.check`)."""
+        raise NotImplementedError
+
+    def read(self, h: Tensor) -> Tensor:
+        """Return what a head reads at ``info.sites``, ``(B, N, tokens * D)``, of hidden states ``(B, T, D)``."""
+        raise NotImplementedError
+
+    def answer(self, outputs: Tensor, values: Values) -> Tensor:
+        """Return a model's outputs ``(B, O)`` of the head's at each site ``(B, N, O / N)``, in the inputs' units."""
         raise NotImplementedError
 
     def length(self, values: Values) -> int:

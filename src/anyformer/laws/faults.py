@@ -196,8 +196,12 @@ def breaks_op(law: str, words: str) -> Callable[[F], F]:
 
 
 def embedder_case(embedder: type[Embedder], shape: str = "sequence") -> EmbedderCase:
-    """Make a case of an embedder class on the streams of a shape that the laws test, the first of them."""
-    facts = next(facts for facts in STREAMS if facts.shape == shape)
+    """Make a case of an embedder class on the streams of a shape that the laws test, the first of them.
+
+    Args:
+        shape: of the stream, or ``"window"`` for a sequence that is one.
+    """
+    facts = next(facts for facts in STREAMS if shape == ("window" if facts.window else facts.shape))
     return EmbedderCase(
         embedder.__name__,
         lambda facts, dim, known=None: embedder(facts, dim, known),

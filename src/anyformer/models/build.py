@@ -27,6 +27,9 @@ from anyformer.stack import Stack
 from anyformer.state import State
 from anyformer.wrappers import create_wrapper, wrappers
 
+NO_MIXER = "none"
+"""The name of a layer without a token mixer, which is its channel mixers alone."""
+
 Step = tuple[Mixer, float]
 """A sublayer, and the factor of its output."""
 
@@ -209,8 +212,13 @@ class _Builder:
         found: list[Step] = []
         for sublayer, step in read_pattern(self.spec.pattern):
             if sublayer == "mixer":
-                token_mixer = self.wrapper if part.name in wrappers else self.mixer
-                found.append((token_mixer(part, options), step))
+                if part.name != NO_MIXER:
+                    token_mixer = self.wrapper if part.name in wrappers else self.mixer
+                    found.append((token_mixer(part, options), step))
+                elif options:
+                    raise ValueError(
+                        f"{NO_MIXER} is a layer without a token mixer and has no options, got {part}"
+                    )
                 if self.cross:
                     assert self.spec.encoder is not None
                     cross = self.spec.encoder.cross

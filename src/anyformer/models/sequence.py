@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from anyformer.contract import Call, Context
-from anyformer.embed import Embedder, embedding, source_embedding
+from anyformer.embed import Embedder, Sites, embedding, source_embedding
 from anyformer.heads import Head, Loss, Pool, create_head
 from anyformer.layers.norms import create_norm
 from anyformer.models.build import Backbone, decoder_of, encoder_of
@@ -45,6 +45,7 @@ class SequenceModel(nn.Module, SavedModel):
         pool: ``None`` for an output for each token (B, T, O); ``"mean"`` of the real tokens, or the ``"last"`` of
             them, for one for each sequence (B, O).
         source: fields of a :class:`anyformer.schema.InputFacts`, of the sequence before x.
+        window: fields of a :class:`anyformer.schema.SeriesWindow`, where x are windows of series.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class SequenceModel(nn.Module, SavedModel):
         pool: Pool = None,
         stream: dict[str, Any] | None = None,
         source: dict[str, Any] | None = None,
+        window: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if sum(given is not None for given in (vocab_size, num_features, stream)) != 1:
@@ -74,7 +76,7 @@ class SequenceModel(nn.Module, SavedModel):
         assert outputs is not None
         self.num_outputs = outputs
         self.inputs = InputFacts.model_validate(
-            {"vocab_size": vocab_size, "num_features": num_features, "stream": stream}
+            {"vocab_size": vocab_size, "num_features": num_features, "stream": stream, "window": window}
         )
         self.source = None if source is None else InputFacts.model_validate(source)
         if self.spec.encoder and self.source is None:
@@ -93,7 +95,8 @@ class SequenceModel(nn.Module, SavedModel):
         if self.joins and self.body.info.grid:
             raise ValueError("the spec has mixers on a grid, which no source can stand in front of")
         options = {"bias": pool is not None or vocab_size is None, **self.spec.head.options}
-        self.head: Head = create_head(self.spec.head.name, D, outputs, pool=pool, options=options)
+        width, each = (D, outputs) if self.sites is None else self._at_sites(self.sites)
+        self.head: Head = create_head(self.spec.head.name, width, each, pool=pool, options=options)
         if self.head.options.tied and (vocab_size is not None or not self.spec.encoder):
             if not isinstance(self.embed, nn.Embedding) or outputs != vocab_size:
                 raise ValueError(
@@ -120,6 +123,30 @@ class SequenceModel(nn.Module, SavedModel):
     def fixed_length(self) -> int | None:
         """The number of tokens that every x has, None if it is that of x."""
         return self.embed.info.length if isinstance(self.embed, Embedder) else None
+
+    @property
+    def sites(self) -> Sites | None:
+        """The places at which the embedder reads answers, None if the model pools or answers for each token."""
+        return self.embed.info.sites if isinstance(self.embed, Embedder) else None
+
+    def _at_sites(self, sites: Sites) -> tuple[int, int]:
+        """Return what a head reads, and how many outputs it gives, at each site."""
+        if self.pool is None or self.source is not None:
+            raise ValueError(
+                f"embed: {self.spec.embed.name} is for forecasts that are read from their window at once"
+            )
+        if self.num_outputs % sites.places:
+            raise ValueError(
+                f"num_outputs must be as many for each of {sites.places} targets, got {self.num_outputs}"
+            )
+        return sites.tokens * self.spec.dim, self.num_outputs // sites.places
+
+    @property
+    def read_whole(self) -> str | None:
+        """The shape of inputs that the model reads whole, and so does not stream, such as a grid; None for others."""
+        if self.fixed_length is None:
+            return None
+        return "window" if self.facts is None else self.facts.shape
 
     @property
     def _grid(self) -> tuple[int, ...] | None:
@@ -157,6 +184,9 @@ class SequenceModel(nn.Module, SavedModel):
         h = self.hidden(
             x, mask, source=source, positions=positions, context=context, call=call, source_call=source_call
         )
+        if self.sites is not None:
+            assert isinstance(self.embed, Embedder)
+            return self.embed.answer(self.head(self.embed.read(h)), self.inputs.values(x))
         if at is not None:
             h = h.gather(1, at[..., None].expand(-1, -1, h.shape[-1]))
         return self.head(pooled(h, mask, self.pool))
@@ -220,7 +250,13 @@ class SequenceModel(nn.Module, SavedModel):
         return self.head.answer(widen(self(x, mask, **given)), asked)
 
     def init_state(self, batch_size: int) -> State:
-        """Return the state before the first token; of a model with a source, see :meth:`start`."""
+        """Return the state before the first token; of a model with a source, see :meth:`start`.
+
+        Raises:
+            ValueError: the model does not stream.
+        """
+        if self.sites is not None:
+            raise ValueError(f"the model does not stream: a {self.read_whole} is read whole")
         return self.body.init_state(batch_size)
 
     def stream(
@@ -249,7 +285,10 @@ class SequenceModel(nn.Module, SavedModel):
         return sum(p.numel() for p in self.parameters())
 
     def example(self, batch: int, length: int, generator: torch.Generator | None = None) -> Tensor | Values:
-        """Return inputs x drawn at random, on the CPU; records and grids have their own length."""
+        """Return inputs x drawn at random, on the CPU; records, grids and windows that are read whole have their own
+        length."""
+        if self.sites is not None and self.inputs.window is not None:
+            length = self.inputs.window.steps
         return self.inputs.example(batch, length, generator)
 
     def example_source(
@@ -280,6 +319,11 @@ class SequenceModel(nn.Module, SavedModel):
         source_call: Call | None,
     ) -> Given:
         """Return what the body reads."""
+        if self.sites is not None and mask is not None:
+            raise ValueError(
+                f"mask must be None with embed={self.spec.embed.name}, which reads windows whole; values that are "
+                "missing are filled and marked"
+            )
         h = self._embed(x)
         if (source is None) != (self.source is None):
             raise ValueError(
@@ -312,7 +356,7 @@ class SequenceModel(nn.Module, SavedModel):
 
     def _vectors(self, facts: InputFacts, embed: nn.Module, x: Tensor | Values, name: str) -> Tensor:
         facts.check(x, name)
-        h = embed(x)
+        h = embed(facts.values(x) if isinstance(embed, Embedder) else x)
         scaled = self.spec.embed.options.get("scaled") and (
             facts.vocab_size is not None or self.encoder is None
         )
@@ -328,6 +372,7 @@ def create_model(
     pool: Pool = None,
     stream: dict[str, Any] | None = None,
     source: dict[str, Any] | None = None,
+    window: dict[str, Any] | None = None,
     trust_code: bool = False,
     **changes: Any,
 ) -> SequenceModel:
@@ -338,13 +383,13 @@ def create_model(
 
     Args:
         spec, changes, trust_code: arguments of :func:`load_spec`.
-        vocab_size, num_features, num_outputs, pool, stream, source: arguments of :class:`SequenceModel`.
+        vocab_size, num_features, num_outputs, pool, stream, source, window: arguments of :class:`SequenceModel`.
 
     Raises:
         ValueError: saying what in the spec is wrong, and what was expected.
     """
     fields = load_spec(spec, trust_code=trust_code, **changes).model_dump()
-    return SequenceModel(fields, vocab_size, num_features, num_outputs, pool, stream, source)
+    return SequenceModel(fields, vocab_size, num_features, num_outputs, pool, stream, source, window)
 
 
 def pooled(h: Tensor, mask: Tensor | None, pool: str | None) -> Tensor:

@@ -19,7 +19,7 @@ from anyformer.errors import DataError
 from anyformer.metrics import Metric, create_metric
 from anyformer.objectives import Objective
 from anyformer.questions import IGNORED, Question, Target
-from anyformer.schema import InputFacts, Stream, StreamFacts, Values
+from anyformer.schema import InputFacts, SeriesWindow, Stream, StreamFacts, Values
 from anyformer.spelling import option
 from anyformer.tasks.subsets import spread_order, stratified_order
 from anyformer.tokenizers import TextTokenizer
@@ -143,6 +143,8 @@ class Task(ABC):
     num_features: int | None = None
     stream: StreamFacts | None = None
     """Exactly one of ``vocab_size``, ``num_features`` and ``stream`` is set: inputs are tokens, numbers or fields."""
+    window: SeriesWindow | None = None
+    """Of inputs that are windows of series: their columns, and which are asked."""
     source: InputFacts | None = None
     """Facts about the sequences that the inputs continue; None if there are none."""
     metric: Metric

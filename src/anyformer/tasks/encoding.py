@@ -168,8 +168,6 @@ class Encoding(_Record):
 
 Inputs = np.ndarray | dict[str, np.ndarray]
 """Arrays ``(N, ...)``, one or by field."""
-NUMBERS = "(numbers)"
-"""The field of a sequence's columns of numbers, side by side."""
 
 
 def as_tensors(inputs: Inputs, rows: np.ndarray | slice = slice(None)) -> Tensor | dict[str, Tensor]:

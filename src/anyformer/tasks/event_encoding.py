@@ -14,7 +14,7 @@ from torch import Tensor
 
 from anyformer.errors import DataError
 from anyformer.questions import UNKNOWN
-from anyformer.schema import Field, StreamFacts
+from anyformer.schema import NUMBERS, Field, StreamFacts
 from anyformer.tables.columns import check_column
 from anyformer.tables.files import read_table
 from anyformer.tables.timeaxis import as_written, axis_again
@@ -22,7 +22,7 @@ from anyformer.tables.writing import significant
 from anyformer.tasks.base import Batch
 from anyformer.tasks.categories import FIRST, Category, Texts
 from anyformer.tasks.categorycolumns import texts_of
-from anyformer.tasks.encoding import NUMBERS, DataLayout, Encoding, Standard, as_tensors
+from anyformer.tasks.encoding import DataLayout, Encoding, Standard, as_tensors
 from anyformer.tasks.eventlog import gaps_of, in_order
 from anyformer.tasks.new_data import Unseen, categories_in, groups_in, named_groups, numbers_in
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from anyformer.dates.reading import DateReading, Dates
 from anyformer.errors import DataError
 from anyformer.questions import quantiles_of
-from anyformer.schema import Field, InputFacts, Stream, StreamFacts
+from anyformer.schema import NUMBERS, Field, InputFacts, SeriesWindow, Stream, StreamFacts
 from anyformer.spelling import option
 from anyformer.tables.files import check_exists, read_table
 from anyformer.tables.reading import Table
@@ -24,7 +24,7 @@ from anyformer.tables.writing import significant
 from anyformer.tasks.base import Batch
 from anyformer.tasks.categories import Category
 from anyformer.tasks.covariates import Covariates
-from anyformer.tasks.encoding import NUMBERS, DataLayout, Encoding, Inputs, Standard, as_tensors, filled
+from anyformer.tasks.encoding import DataLayout, Encoding, Inputs, Standard, as_tensors, filled
 from anyformer.tasks.new_data import Unseen, beside, categories_in, groups_in, named_groups, numbers_in
 from anyformer.tasks.rows_ahead import RowsAhead
 from anyformer.tasks.series import SeriesRows, dated_rows, find_step, in_order, known_rows, on_grid
@@ -144,7 +144,12 @@ class ForecastEncoding(Encoding):
         """Return the facts of a model's inputs and of its source."""
         width = len(self.layout.columns) * (1 + self.marks)
         if not self.covariates.columns and not self.covariates.calendar:
-            return InputFacts(num_features=width), None
+            columns = self.layout.columns
+            targets = [columns.index(target) for target in self.targets]
+            window = SeriesWindow(
+                steps=self.context, columns=len(columns), targets=targets, horizon=self.horizon
+            )
+            return InputFacts(num_features=width, window=window), None
         fields = {self._name(NUMBERS): Field(name=self._name(NUMBERS), width=width)}
         if self.standard is not None:
             name, width = self._name(COVARIATES), len(self.standard.mean[0]) * (1 + self.standard.marks)

@@ -133,7 +133,7 @@ class ForecastTask(Task):
 
     def _describe_self(self) -> None:
         inputs, self.source = self._encoding.facts()
-        self.num_features, self.stream = inputs.num_features, inputs.stream
+        self.num_features, self.stream, self.window = inputs.num_features, inputs.stream, inputs.window
         self.train_length = self.context
         pool: Pool = "last"
         if self.source is not None:

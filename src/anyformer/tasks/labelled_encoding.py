@@ -9,12 +9,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from anyformer.schema import Field, StreamFacts
+from anyformer.schema import NUMBERS, Field, StreamFacts
 from anyformer.tables.delimited import DelimitedStyle
 from anyformer.tables.writing import significant
 from anyformer.tasks.base import Batch
 from anyformer.tasks.categories import Category
-from anyformer.tasks.encoding import NUMBERS, Encoding, Inputs, Standard, as_tensors
+from anyformer.tasks.encoding import Encoding, Inputs, Standard, as_tensors
 from anyformer.tasks.label_sets import label_columns
 from anyformer.tasks.new_data import Unseen, beside
 

@@ -28,6 +28,7 @@ def io_for(task: Task) -> dict[str, Any]:
         "pool": None if task.of_elements else task.objective.pool,
         "stream": None if task.stream is None else task.stream.model_dump(exclude_none=True),
         "source": None if task.source is None else task.source.model_dump(exclude_none=True),
+        "window": None if task.window is None else task.window.model_dump(),
     }
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from anyformer.embed._base import EmbedderInfo
+from anyformer.embed._base import EmbedderInfo, Sites
 from anyformer.embed.field_sum import FieldSum
+from anyformer.embed.variates import Variates
 from anyformer.laws.faults import breaks_embedder
 from anyformer.schema import StreamFacts, Values
 
@@ -126,3 +127,36 @@ class TakesAnything(FieldSum):
 
     def __init__(self, facts: StreamFacts, dim: int, *known: Any, **options: Any) -> None:
         super().__init__(facts, dim, *known)
+
+
+@breaks_embedder("sites", "what is read has shape .*, and info.sites says", shape="window")
+class ReadsAllColumns(Variates):
+    """Says that it reads one target, and reads all."""
+
+    class Options(Variates.Options):
+        def info(self, facts: StreamFacts) -> EmbedderInfo:
+            return super().info(facts)._replace(sites=Sites(1, 1))
+
+
+@breaks_embedder("sites", "what is read is not the hidden states", shape="window")
+class ReadsTheSum(Variates):
+    """Reads twice the hidden states."""
+
+    def read(self, h: Tensor) -> Tensor:
+        return 2 * super().read(h)
+
+
+@breaks_embedder("sites", "answers have shape .* for outputs", shape="window")
+class AnswersOneTarget(Variates):
+    """Gives the answers of the first target alone."""
+
+    def answer(self, outputs: Tensor, values: Values) -> Tensor:
+        return super().answer(outputs[:, :1], values)
+
+
+@breaks_embedder("sites", "the answer of a sample alone against it in a batch", shape="window")
+class AnswersByTheBatch(Variates):
+    """Adds the mean of the batch to its answers."""
+
+    def answer(self, outputs: Tensor, values: Values) -> Tensor:
+        return super().answer(outputs, values) + values["numbers"].mean()

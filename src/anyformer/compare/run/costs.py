@@ -68,7 +68,7 @@ class PeakMemory(TorchDispatchMode):
 
 
 def lengths_for(task: Task, model: SequenceModel) -> list[int]:
-    """Return the trained length and its doublings, up to the model's ``max_length``; records and grids have one."""
+    """Return the trained length and its doublings, up to the model's ``max_length``; what is read whole has one."""
     if model.fixed_length is not None:
         return [task.train_length]
     info = model.body.info
@@ -165,11 +165,11 @@ class _Meter:
     @torch.no_grad()
     def streaming(self) -> None:
         """Measure the latency of single tokens after a sequence of the trained length."""
+        if self.model.read_whole is not None:
+            self.costs.notes.append(f"does not stream: a {self.model.read_whole} is read whole")
+            return
         if self.model.body.info.reach[1] is None:
             self.costs.notes.append("does not stream: it looks at all later tokens")
-            return
-        if self.model.facts is not None and self.model.fixed_length is not None:
-            self.costs.notes.append(f"does not stream: a {self.model.facts.shape} is read whole")
             return
         self.model.eval()
         length = self.task.train_length
@@ -182,7 +182,7 @@ class _Meter:
     def growth(self) -> None:
         """Measure prefill time, state and memory at doubling lengths, as long as time is left."""
         self.model.eval()
-        streams = self.model.body.info.reach[1] is not None
+        streams = self.model.read_whole is None and self.model.body.info.reach[1] is not None
         needed = 0.0
         for length in lengths_for(self.task, self.model):
             if needed > self.left():

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from anyformer.embed import Embedder, create_embedder, embedders
 from anyformer.laws.case import brackets, randomized
-from anyformer.schema import Field, StreamFacts
+from anyformer.schema import Field, SeriesWindow, StreamFacts
 
 ELEMENTS = 7
 """Elements of a sequence or set under test."""
@@ -26,6 +26,10 @@ STREAMS = (
     StreamFacts(shape="grid", size=(13,), fields=[Field(name="a", width=2), Field(name="b", width=1)]),
     StreamFacts(shape="grid", size=(10, 7), fields=_COLOURS),
     StreamFacts(shape="grid", size=(5, 4, 6), fields=_COLOURS),
+    StreamFacts(
+        fields=[Field(name="numbers", width=6)],
+        window=SeriesWindow(steps=ELEMENTS, columns=3, targets=[2, 0, 1], horizon=4),
+    ),
 )
 """Streams of every shape; an embedder is tested on those that it does not refuse."""
 
@@ -62,7 +66,7 @@ class EmbedderCase:
     @property
     def ordered(self) -> bool:
         """True if the stream has elements in time, or in no order, of any number."""
-        return self.facts.shape in ("sequence", "set")
+        return self.facts.shape in ("sequence", "set") and self.facts.window is None
 
 
 def embedder_cases(target: str, *, dim: int = 16) -> list[EmbedderCase]:
@@ -91,8 +95,9 @@ def embedder_cases(target: str, *, dim: int = 16) -> list[EmbedderCase]:
 
 def _case(target: str, facts: StreamFacts, dim: int, options: Mapping[str, Any]) -> EmbedderCase:
     size = "" if facts.size is None else " of " + " x ".join(map(str, facts.size))
+    fields = f"{len(facts.fields)} fields, {facts.shape}{size}" if facts.window is None else "window"
     return EmbedderCase(
-        f"embed:{target}{brackets(options)}, {len(facts.fields)} fields, {facts.shape}{size}",
+        f"embed:{target}{brackets(options)}, {fields}",
         lambda facts, dim, known=None: create_embedder(target, facts, dim, known, **options),
         facts,
         dim,

@@ -71,6 +71,31 @@ def permutation(case: EmbedderCase) -> bool:
     return True
 
 
+@register_embedder_law("sites")
+@torch.no_grad()
+def sites(case: EmbedderCase) -> bool:
+    """Answers that are read at sites are read from as many tokens as ``info`` says, of their own sample, and as many as
+    the head gives."""
+    embed, values = case.embedder().eval(), case.values(3)
+    declared = embed.info.sites
+    if declared is None:
+        return False
+    x = embed(values)
+    read = embed.read(x)
+    if read.shape != (3, declared.places, declared.tokens * case.dim):
+        raise LawBroken(f"what is read has shape {tuple(read.shape)}, and info.sites says {tuple(declared)}")
+    if not bool(torch.isin(read, x).all()):
+        raise LawBroken("what is read is not the hidden states")
+    outputs = torch.randn(3, declared.places, 8 * ELEMENTS, dtype=x.dtype)
+    answers = embed.answer(outputs, values)
+    if answers.shape != (3, declared.places * 8 * ELEMENTS):
+        raise LawBroken(f"answers have shape {tuple(answers.shape)} for outputs {tuple(outputs.shape)}")
+    for b in range(3):
+        alone = embed.answer(outputs[b : b + 1], {name: value[b : b + 1] for name, value in values.items()})
+        close("the answer of a sample alone against it in a batch", alone, answers[b : b + 1])
+    return True
+
+
 @register_embedder_law("fields")
 @torch.no_grad()
 def fields(case: EmbedderCase) -> bool:
@@ -84,7 +109,7 @@ def fields(case: EmbedderCase) -> bool:
             continue
         for place in range(field.width or 0):
             other = value.clone()
-            other[..., place] += 1
+            other[..., place] += torch.linspace(1, 2, other[..., place].numel()).view_as(other[..., place])
             _counts(f"number {place} of field {field.name!r}", embed({**values, field.name: other}), x)
     return True
 

@@ -10,15 +10,18 @@ import torch
 from torch import Tensor
 
 from anyformer.contract import Call, SideInput
+from anyformer.embed import embedder_info
 from anyformer.inputs import moved
 from anyformer.laws.case import randomized
 from anyformer.mixers import mixers
-from anyformer.models import SequenceModel, create_model, load_spec, models
+from anyformer.models import ModelSpec, SequenceModel, create_model, load_spec, models
 from anyformer.models.sequence import POOLS
-from anyformer.schema import Stream
+from anyformer.schema import InputFacts, SeriesWindow, Stream
 
 VOCABULARY = 11
 SOURCE = {"vocab_size": VOCABULARY}
+WINDOW = InputFacts(num_features=6, window=SeriesWindow(steps=32, columns=3, targets=[2, 0, 1], horizon=4))
+"""Inputs of models that read windows whole: values of three columns, and marks behind them."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,11 @@ class ModelCase:
     def tokens(self, model: SequenceModel, batch: int, length: int, seed: int = 1) -> TokenInputs:
         """Draw random tokens for each sequence that the model reads, with different lengths where possible."""
         generator = torch.Generator().manual_seed(seed)
-        found = {}
+        found: dict[str, Tensor] = {}
+        if model.read_whole is not None:
+            x = model.example(batch, length, generator)
+            assert isinstance(x, Tensor)
+            return TokenInputs({"x": x.to(self.device, next(model.parameters()).dtype)}, {})
         for more, (name, longest) in enumerate(limits(model).items()):
             size = (batch, min(length + 3 * more, longest or length + 3 * more))
             found[name] = torch.randint(model.vocab_size or 1, size, generator=generator).to(self.device)
@@ -54,7 +61,8 @@ class ModelCase:
 
 @dataclass(frozen=True)
 class TokenInputs:
-    """Inputs of one call of a model: tokens (B, T) int64 of ``x``, and of its ``source`` if it has one; some masks.
+    """Inputs of one call of a model: tokens (B, T) int64 of ``x``, and of its ``source`` if it has one; some masks. Of
+    a model that reads windows whole, x are these.
 
     ``side`` are the side inputs without which the model does not run, declared by ``sides``.
     """
@@ -116,14 +124,25 @@ def model_cases(target: str, *, dim: int = 16, device: str = "cpu") -> list[Mode
     spec = load_spec(name, dim=dim)
 
     def case(words: str, **io: Any) -> ModelCase:
-        return ModelCase(
-            f"model:{name}{words}", lambda: create_model(spec, vocab_size=VOCABULARY, **io), device
-        )
+        io = {"vocab_size": VOCABULARY, **io}
+        return ModelCase(f"model:{name}{words}", lambda: create_model(spec, **io), device)
 
     if spec.encoder:
         return [case("", source=SOURCE)]
+    if _reads_windows(spec):
+        io = {**WINDOW.model_dump(), "vocab_size": None, "num_outputs": 4 * 3 * 2, "pool": "last"}
+        return [case(" of windows", **io)]
     found = [case(f" pool={pool}" if pool else "", pool=pool) for pool in POOLS]
     with torch.device("meta"):
         body = found[0].make().body
     alone = body.info.grid or body.required_side(1, 1, torch.Generator())  # of x only
     return found if alone else [*found, case(" with a source", source=SOURCE)]
+
+
+def _reads_windows(spec: ModelSpec) -> bool:
+    """True if the spec's embedder reads windows of series whole."""
+    assert WINDOW.fields is not None
+    try:
+        return embedder_info(spec.embed.name, WINDOW.fields, **spec.embed.options).sites is not None
+    except ValueError:
+        return False

@@ -14,7 +14,7 @@ from anyformer.laws.registry import register_model_law
 def gradient(case: ModelCase) -> bool:
     """Every parameter of embeddings, encoder, decoder and head gets a finite gradient that is not zero."""
     model = case.model(train=True)
-    if model.pool is not None:  # not every token is read
+    if model.pool is not None and model.sites is None:  # not every token is read
         return False
     call = Call()
     y = case.tokens(model, 2, LENGTH)(model, call)

@@ -103,14 +103,17 @@ class Axial(Mixer):
         T = x.shape[1]
         if T == 0:
             return x
-        real = x.new_ones(x.shape[:2], dtype=torch.bool) if inputs.mask is None else inputs.mask
+        real = inputs.mask
+        if real is None and T % math.prod(self.sizes):  # the last slab is filled up
+            real = x.new_ones(x.shape[:2], dtype=torch.bool)
         axis, axes = self.axis + 1, len(self.sizes) + 1
 
         def lines(t: Tensor) -> Tensor:  # (B, T, ...) to (B, *other axes, the axis, ...)
             return fold(t, self.sizes).movedim(axis, axes)
 
-        along, there = lines(x), lines(real).flatten(0, axes - 1)
-        call = self._call(inputs, lambda t: lines(t).flatten(0, axes - 1), len(there) // len(x))
+        along = lines(x)
+        there = None if real is None else lines(real).flatten(0, axes - 1)
+        call = self._call(inputs, lambda t: lines(t).flatten(0, axes - 1), math.prod(along.shape[1:-2]))
         y = self.inner(along.flatten(0, axes - 1), mask=there, call=call)
         return unfold(y.reshape(along.shape).movedim(axes, axis), T, self.sizes)
 

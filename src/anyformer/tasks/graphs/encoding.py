@@ -14,11 +14,11 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from anyformer.errors import DataError
-from anyformer.schema import Field, StreamFacts
+from anyformer.schema import NUMBERS, Field, StreamFacts
 from anyformer.spelling import option
 from anyformer.tasks.base import Batch
 from anyformer.tasks.categories import Category, describe_categories
-from anyformer.tasks.encoding import NUMBERS, DataLayout, Standard
+from anyformer.tasks.encoding import DataLayout, Standard
 from anyformer.tasks.graphs.data import Graphs, Level
 from anyformer.tasks.graphs.fields import MOST_KINDS, Described, GraphFields, describe
 from anyformer.tasks.graphs.jsonl import read_graphs
