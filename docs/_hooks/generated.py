@@ -27,6 +27,7 @@ from anyformer.parts import part_info
 from anyformer.positions import positions
 from anyformer.registry import Registry
 from anyformer.tasks import Task
+from anyformer.tasks.forecast_candidates import ALONE, SEVERAL, WHY_ALONE, WHY_SEVERAL
 from anyformer.tasks.graphs.task import GraphTask
 from anyformer.tasks.images import ImageTask
 from anyformer.tasks.labelled import SERIES, WHY_SERIES
@@ -133,6 +134,8 @@ def _candidates() -> str:
     kinds: dict[str, Any] = {
         "texts to continue": ByteTask,
         "texts to rewrite": PairTask,
+        "one series to forecast": SimpleNamespace(candidates=ALONE, why=WHY_ALONE),
+        "several series or columns to forecast": SimpleNamespace(candidates=SEVERAL, why=WHY_SEVERAL),
         "series with labels": SimpleNamespace(candidates=SERIES, why=WHY_SERIES),
         "images": ImageTask,
         "graphs": GraphTask,

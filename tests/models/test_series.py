@@ -18,7 +18,7 @@ from anyformer.train import TrainConfig, Trainer, model_for
 from anyformer.train.models import io_for
 
 STEPS, HORIZON = 30, 6
-MODELS = ("dlinear", "nlinear", "patchtst", "itransformer")
+MODELS = ("dlinear", "nlinear", "patchtst", "itransformer", "tsmixer")
 
 
 def window(columns: int = 3, targets: tuple[int, ...] = (0, 1, 2)) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def test_nlinear_is_the_papers() -> None:
     torch.testing.assert_close(model(x + 3), model(x) + 3)
 
 
-@pytest.mark.parametrize("name", ["dlinear", "nlinear", "patchtst"])
+@pytest.mark.parametrize("name", ["dlinear", "nlinear", "patchtst", "tsmixer"])
 def test_channel_independent_models_read_each_target_by_itself(name: str) -> None:
     model, x = build(name, targets=(2, 0)), windows()
     y, other = model(x).unflatten(1, (HORIZON, 2)), x.clone()

@@ -14,6 +14,7 @@ from anyformer.layers.activations import create_activation
 from anyformer.layers.activations.rational import Rational
 from anyformer.layers.grouped import GroupedLinear
 from anyformer.layers.linear import Linear, call_roomy
+from anyformer.layers.softmax_gate import SoftmaxGate
 from anyformer.precision import roomy
 
 
@@ -27,6 +28,7 @@ from anyformer.precision import roomy
         {"activation": "poly_norm"},
         {"activation": "rational", "input_activation": {"name": "rational", "start": "identity"}},
         {"groups": 4},
+        {"gate": True},
     ],
 )
 class MLP(Mixer):
@@ -39,6 +41,7 @@ class MLP(Mixer):
         input_activation: an activation before the first map, as in a Kolmogorov-Arnold network; ``None`` for none.
         groups: with 2 or more the second map is block-diagonal with so many blocks, followed by a dense map of width
             dim that mixes them (GroupBERT's grouped FFN).
+        gate: multiply the output by the softmax over its channels of a linear map of it (TSMixer's gated attention).
         preserve_variance: initialise the weights so that a standard normal input keeps its variance; needs
             ``rational`` activations (Yang 2024, section 4).
     """
@@ -49,6 +52,7 @@ class MLP(Mixer):
         activation: str | dict[str, Any] = "gelu"
         input_activation: str | dict[str, Any] | None = None
         groups: int = 1
+        gate: bool = False
         preserve_variance: bool = False
         bias: bool = True
 
@@ -68,12 +72,14 @@ class MLP(Mixer):
             Linear(F, dim, bias=o.bias) if o.groups == 1 else GroupedLinear(F, dim, o.groups, bias=o.bias)
         )
         self.out = nn.Identity() if o.groups == 1 else Linear(dim, dim, bias=o.bias)
+        self.gate = SoftmaxGate(dim) if o.gate else nn.Identity()
         if o.preserve_variance:
             _preserve_variance((self.input_activation, self.up), (self.activation, self.down))
 
     def _forward(self, x: Tensor, inputs: Inputs) -> Tensor:
         hidden = self.up(self.input_activation(x))
-        return self.out(call_roomy(self.down, self.activation(roomy(hidden)), hidden.dtype).to(hidden.dtype))
+        y = self.out(call_roomy(self.down, self.activation(roomy(hidden)), hidden.dtype).to(hidden.dtype))
+        return self.gate(y)
 
 
 @torch.no_grad()

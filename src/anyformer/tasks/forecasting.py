@@ -21,6 +21,7 @@ from anyformer.tasks.categories import Category, describe_categories
 from anyformer.tasks.covariates import Covariates
 from anyformer.tasks.encoding import DataLayout, Standard
 from anyformer.tasks.error_quantiles import ErrorQuantiles
+from anyformer.tasks.forecast_candidates import default_candidates
 from anyformer.tasks.forecast_encoding import ForecastEncoding
 from anyformer.tasks.linear_forecast import ChannelLinear
 from anyformer.tasks.references import LastValue, SeasonalNaive, WindowMean
@@ -158,6 +159,10 @@ class ForecastTask(Task):
         known = ", ".join(self._encoding.covariates.ahead[:3])
         knowing = f", knowing {known} ahead" if known else ""
         self.title = f"Forecast {asked}: {self.horizon} steps ahead from the {self.context} before{knowing}."
+        if (
+            self.window is not None
+        ):  # what is known ahead, static or a category has no place in what reads it whole
+            self.candidates, self.why = default_candidates(self.window.columns)
 
     def _lay_out(self, series: Sequence[Series]) -> None:
         self._steps = Steps(series)

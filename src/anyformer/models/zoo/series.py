@@ -41,3 +41,20 @@ def patchtst(depth: int = 2) -> dict[str, Any]:
 def itransformer(depth: int = 2) -> dict[str, Any]:
     """Attention between the series of a window, each of which is a token (Liu et al. 2023)."""
     return {**ENCODER, "layers": f"[attention]*{depth}", "embed": "variates"}
+
+
+@register_model("tsmixer")
+def tsmixer(depth: int = 2, columns: str = "targets") -> dict[str, Any]:
+    """Gated MLPs across the patches of each series and across features; with ``columns=all`` across columns too.
+
+    IBM's TSMixer (Ekambaram et al. 2023), with a norm behind the last layer.
+    """
+    across = "axis_mlp(axis=0, gate=before, channel=none), " if columns == "all" else ""
+    return {
+        "layers": f"[{across}axis_mlp(axis=1, gate=after)]*{depth}",
+        "embed": f"series_patches(columns={columns}, positions=false)",
+        "causal": False,
+        "positions": "none",
+        "channel": "mlp(factor=2, gate=true)",
+        "norm": "layer_norm",
+    }
