@@ -118,6 +118,18 @@ def test_marks_of_missing_values_are_read(name: str) -> None:
     assert not torch.allclose(model(marked), model(whole))
 
 
+@pytest.mark.parametrize("name", ["itransformer", "tsmixer columns=all"])
+def test_a_head_reads_the_tokens_of_each_target(name: str) -> None:
+    model, x = build(name, targets=(2, 0)), windows()
+    h, read = model.hidden(x), []
+    hook = model.head.register_forward_pre_hook(lambda _, given: read.append(given[0]))
+    model(x)
+    hook.remove()
+    tokens = h.shape[1] // 3
+    expected = [h[:, c * tokens : (c + 1) * tokens].flatten(1) for c in (2, 0)]
+    torch.testing.assert_close(read[0], torch.stack(expected, 1), rtol=0, atol=0)
+
+
 def test_what_windows_are_not_read_by_says_why() -> None:
     with pytest.raises(ValueError, match="embed must be left out for tokens and numbers, got variates"):
         create_model("dlinear", vocab_size=5)
