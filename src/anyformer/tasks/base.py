@@ -47,6 +47,7 @@ class Batch:
         difference: of forecasts, see :class:`anyformer.questions.Target`.
         source: the sequence that the inputs continue, such as a sentence to be translated.
         side: side inputs (:class:`anyformer.info.SideInput`) by name, for models with mixers that take them.
+        origin: ``(B,)`` int64, of forecasts, the step of the task's series at which the horizon begins; for references.
         sizes: ``(B, T)`` int64, the bytes of a text that each target stands for, if it is a piece of one.
         excluded: ``(B, N, L)`` int64, classes that are no answers at the elements ``at``, -1 for none.
         elements: ``(N, 2)`` int64, the sample and the element of each of N targets, where they are of elements and not
@@ -59,6 +60,7 @@ class Batch:
     shift: Tensor | None = None
     scale: Tensor | None = None
     difference: Tensor | None = field(default=None, kw_only=True)
+    origin: Tensor | None = field(default=None, kw_only=True)
     sizes: Tensor | None = field(default=None, kw_only=True)
     source: Stream | None = field(default=None, kw_only=True)
     side: Mapping[str, Tensor] = field(default_factory=dict, kw_only=True)

@@ -101,7 +101,7 @@ def sample_of_task(task: Task) -> str:
         others = {
             name: value
             for name, value in vars(batch).items()
-            if name not in ("inputs", "source", "side", "difference") and value is not None
+            if name not in ("inputs", "source", "side", "difference", "origin") and value is not None
         }
         arrays = {**_arrays("x", batch.inputs), **others, **_arrays("side", batch.side)}
         if batch.source is not None:

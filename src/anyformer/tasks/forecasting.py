@@ -18,6 +18,7 @@ from anyformer.questions import Question
 from anyformer.spelling import option
 from anyformer.tasks.base import SPLITS, Batch, Reference, Split, Task, check_integer
 from anyformer.tasks.categories import Category, describe_categories
+from anyformer.tasks.classical_forecast import Histories, classical_forecasts
 from anyformer.tasks.covariates import Covariates
 from anyformer.tasks.encoding import DataLayout, Standard
 from anyformer.tasks.error_quantiles import ErrorQuantiles
@@ -306,6 +307,7 @@ class ForecastTask(Task):
             batch,
             targets=torch.from_numpy(targets.astype(np.float32)),
             difference=torch.from_numpy(self._differences[self._owner[starts], None]),
+            origin=torch.from_numpy(starts + self.context),
         )
 
     def _spread(self) -> np.ndarray:
@@ -343,19 +345,19 @@ class ForecastTask(Task):
         return replace(self.objective.question, field=field, scaled=True)
 
     def references(self) -> list[Reference]:
-        """Last value, seasonal naive if there is a season, the window's mean, a linear model; trees with covariates."""
-        seasonal = []
+        """Last value, last season, window's mean, linear, trees with covariates, and classical forecasts."""
+        columns, levels = self._target_index, self._encoding.levels
+        points: list[Reference] = [LastValue(columns), WindowMean(columns), ChannelLinear(columns)]
         if self.season is not None and self.season <= self.context:
-            seasonal.append(SeasonalNaive(self._target_index, self.season))
-        points = [
-            LastValue(self._target_index),
-            *seasonal,
-            WindowMean(self._target_index),
-            ChannelLinear(self._target_index),
-            *([] if self.stream is None else [TreeForecast(self._target_index)]),
-        ]
-        levels = self._encoding.levels
-        return [ErrorQuantiles(point, levels) for point in points] if levels else list[Reference](points)
+            points.insert(1, SeasonalNaive(columns, self.season))
+        if self.stream is not None:
+            points.append(TreeForecast(columns))
+        found = [ErrorQuantiles(point, levels) for point in points] if levels else points
+        return [*found, *self._classical()[0]]
+
+    def _classical(self) -> tuple[list[Reference], list[str]]:
+        rest = (self._starts["test"] + self.context, self.horizon, self.season, self._encoding.levels)
+        return classical_forecasts(Histories(self._steps, self._target_index, *rest))
 
     def describe(self) -> dict[str, Any]:
         """Return facts for the report."""
@@ -395,7 +397,7 @@ class ForecastTask(Task):
         chosen = f"windows of {self.context} steps predict the next {self.horizon}; {season} found"
         if self.season and self.season > self.context:
             chosen += ", longer than a window, so that the seasonal predictor is left out"
-        return [*self._remarks, chosen]
+        return [*self._remarks, chosen, *self._classical()[1]]
 
 
 def _choose_window(
