@@ -22,6 +22,7 @@ from anyformer.tasks.encoding import Encoding, Standard, as_tensors
 from anyformer.tasks.label_sets import about_labels, rarest_of, without_unknown
 from anyformer.tasks.labelled_encoding import SequenceEncoding
 from anyformer.tasks.references import references_for
+from anyformer.tasks.series_references import series_references
 from anyformer.tasks.splits import keys_of, split_alike, split_as_given
 from anyformer.tasks.trees import MOST_CLASSES, BoostedTrees
 from anyformer.tokenizers import TextTokenizer
@@ -307,11 +308,18 @@ class LabelledTask(Task):
         }
 
     def references(self) -> list[Reference]:
-        """The best constant, a linear model, and for data of the user's that is no text, boosted trees."""
+        """The best constant, a linear model; for the user's data but texts, boosted trees, and what series have."""
         found, few = references_for(self), len(self.classes or self.labels or ()) <= MOST_CLASSES
-        if not self._of_file or self.vocab_size is not None or not few:
+        if not self._of_file or self.vocab_size is not None:
             return found
-        return [*found, BoostedTrees(whole=self._fitted.record is not None)]
+        trees = [BoostedTrees(whole=self._fitted.record is not None)] if few else []
+        return [*found, *trees, *self._of_series()[0]]
+
+    def _of_series(self) -> tuple[list[Reference], list[str]]:
+        """Return the references of series of numbers, and remarks on those left out; nothing for other data."""
+        if not self._of_file or self.num_features is None or self._fitted.record is not None:
+            return [], []
+        return series_references(self, ragged=self._mask is not None)
 
     def describe(self) -> dict[str, Any]:
         """Return facts for the report."""
@@ -326,7 +334,7 @@ class LabelledTask(Task):
 
     def notes(self) -> list[str]:
         """Return remarks on decisions about the data and on missing values."""
-        return list(self._remarks)
+        return [*self._remarks, *self._of_series()[1]]
 
 
 def check_enough(name: str, count: int, noun: str = "sequence") -> None:
