@@ -170,6 +170,15 @@ def resident_memory() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def has_bfloat16_tiles() -> bool:
+    """True if the CPU multiplies matrices of bfloat16 in units of their own (AMX)."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return re.search(r"^flags\s*:.*\bamx_bf16\b", text, re.MULTILINE) is not None
+
+
 def available_cores() -> int:
     """Count the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):

@@ -400,3 +400,44 @@ def test_the_winner_of_a_comparison_predicts(tmp_path: Path) -> None:
     save_bundle(tmp_path / "winner", out, task, source=str(data), candidate="mamba")
     assert good("predict", tmp_path / "winner") == good("predict", out)
     assert json.loads((tmp_path / "winner" / "task.json").read_text())["candidate"] == "mamba"
+
+
+def test_how_it_is_trained_is_an_option(tmp_path: Path) -> None:
+    out, log = tmp_path / "model", tmp_path / "curve.jsonl"
+    data = shapes(tmp_path)
+    said = good(
+        *(
+            "train",
+            data,
+            "--target",
+            "kind",
+            "--model",
+            MODEL,
+            "--steps",
+            20,
+            "--batch-size",
+            4,
+            "--out",
+            out,
+        ),
+        *("--patience", 2, "--precision", "bfloat16", "--checkpoint-activations", "--log", log),
+    )
+    assert "Trained in bfloat16: as asked." in said and "of 20, the best in validation" in said
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {"train/loss", "train/learning_rate", "valid/accuracy", "test/accuracy"} <= {
+        n for one in lines for n in one
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--patience", 10), "--patience must be a number of validations from 1 to 9, got 10"),
+        (("--precision", "half"), "precision must be 'auto', 'float32' or 'bfloat16', got 'half'"),
+        (("--compile", "--checkpoint-activations"), "compile decides itself what is computed again"),
+        (("--log", "curve.txt"), "log must name a file that ends in .jsonl or .csv"),
+    ],
+)
+def test_what_is_no_way_to_train(tmp_path: Path, given: tuple[Any, ...], message: str) -> None:
+    code, said = run("train", "lookup", "--model", MODEL, "--out", tmp_path / "model", *given)
+    assert code == 2 and message in said

@@ -6,6 +6,7 @@ import errno
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -148,3 +149,61 @@ def test_memory_that_is_not_enough_is_a_sentence(out, monkeypatch):
     monkeypatch.setattr(Trainer, "_step", fails)
     with pytest.raises(MachineFault, match="memory is not enough"):
         fit.run()
+
+
+def fit_with(monkeypatch: pytest.MonkeyPatch, folder: Path, scores: list[float], **config: object) -> Fit:
+    """A training of 20 steps whose validations, every two, have these scores."""
+    data = write_csv(folder / "data.csv")
+    settings = {"target": "label", "steps": 20, "batch_size": 4, **config}
+    fit = Fit.start(folder / "out", data, "retnet dim=8 depth=1", **settings)
+    left = list(scores)
+    evaluate = Trainer.evaluate
+
+    def scored(self: Trainer, split: str = "valid", **more: object):
+        return SimpleNamespace(value=left.pop(0)) if split == "valid" else evaluate(self, split, **more)
+
+    monkeypatch.setattr(Trainer, "evaluate", scored)
+    return fit
+
+
+def test_patience_ends_it_and_keeps_the_best(tmp_path, monkeypatch):
+    fit = fit_with(monkeypatch, tmp_path, [0.5, 0.7, 0.6, 0.7, 0.6, 0.6, 0.65, 0.9], patience=3)
+    fit.run()
+    assert (fit.stopped, fit.best_step, fit.valid) == (14, 8, 0.7), "as good is better, as it is later"
+    assert load_bundle(tmp_path / "out").facts["step"] == 8
+
+
+def test_without_patience_it_goes_to_its_end(tmp_path, monkeypatch):
+    fit = fit_with(monkeypatch, tmp_path, [0.9, *[0.5] * 9])
+    fit.run()
+    assert (fit.stopped, fit.best_step, fit.valid) == (None, 2, 0.9)
+
+
+def test_stopped_when_its_patience_was_over_it_is_resumed_at_the_test(tmp_path, monkeypatch):
+    fit = fit_with(monkeypatch, tmp_path, [0.9, 0.5, 0.5], patience=2)
+    with pytest.raises(Enough):
+        fit.run(stop_at(6))
+    again = Fit.resume(tmp_path / "out")
+    again.run()
+    assert (again.stopped, again.best_step, again.valid) == (6, 2, 0.9)
+
+
+@pytest.mark.parametrize("patience", [0, 10])
+def test_a_patience_that_ends_nothing_is_refused(tmp_path, patience):
+    with pytest.raises(
+        ValueError, match=f"patience must be a number of validations from 1 to 9, got {patience}"
+    ):
+        Fit.start(tmp_path / "out", "lookup", "retnet", patience=patience)
+
+
+def test_what_a_log_is_given(tmp_path):
+    fit = Fit.start(
+        tmp_path / "out", write_csv(tmp_path / "data.csv"), "retnet dim=8 depth=1", target="label", steps=20
+    )
+    taken = []
+    fit.run(log=lambda step, values: taken.extend((step, name, value) for name, value in values.items()))
+    losses = [(step, value) for step, name, value in taken if name == "train/loss"]
+    assert losses == [(step + 1, loss) for step, loss in enumerate(fit.trainer.losses)]
+    assert [step for step, name, _ in taken if name == "valid/accuracy"] == list(range(2, 21, 2))
+    assert max(value for _, name, value in taken if name == "train/learning_rate") == pytest.approx(3e-3)
+    assert taken[-1] == (fit.best_step, "test/accuracy", fit.test)

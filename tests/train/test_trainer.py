@@ -188,3 +188,30 @@ def test_mixers_write_their_buffers_behind_each_step() -> None:
     run.evaluate()
     run.run()
     assert counting.seen == 4 * 2 * 8 * 16 and counting.progress == 1.0
+
+
+def test_compiled_layers_train_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anyformer.train.trainer.BACKEND", "aot_eager")  # no C++ compiler
+    plain, compiled = (
+        trainer("transformer dim=16 depth=1"),
+        trainer("transformer dim=16 depth=1", compile=True),
+    )
+    calls = []
+    compiled.model.body.register_forward_pre_hook(lambda *_: calls.append(torch.compiler.is_compiling()))
+    for run in (plain, compiled):
+        run.run(until=3)
+    assert any(calls), "it is traced"
+    assert compiled.losses == pytest.approx(plain.losses, abs=1e-5)
+    assert weights(compiled).keys() == weights(plain).keys()
+    calls.clear()
+    compiled.evaluate("valid", items=8)
+    assert not any(calls), "evaluation is as before"
+
+
+def test_compiling_or_computing_again() -> None:
+    with pytest.raises(ValueError, match="give it or checkpoint_activations"):
+        TrainConfig(compile=True, checkpoint_activations=True)
+
+
+def test_a_configuration_of_before_is_read() -> None:
+    assert TrainConfig.model_validate({"dtype": "bfloat16"}) == TrainConfig(precision="bfloat16")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
     from anyformer.train import Fit
+    from anyformer.train.logs import Log
 
 MOST_ROWS = 40
 MOST_COLUMNS = 8
@@ -33,6 +34,30 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; by default 300.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Sequences in a step; by default 32.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="The highest; by default 0.003.")] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            help="End after so many of the 10 validations in a row bring no better model; by default never."
+        ),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="Of training: auto (bfloat16 where the hardware has it), float32 or bfloat16."),
+    ] = None,
+    compile: Annotated[
+        bool | None,
+        typer.Option("--compile", help="Compile the layers with torch.compile: for long trainings."),
+    ] = None,
+    checkpoint_activations: Annotated[
+        bool | None,
+        typer.Option(
+            "--checkpoint-activations",
+            help="Take less memory and a third more time: compute activations twice.",
+        ),
+    ] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="Append the curves to this file, FILE.jsonl or FILE.csv.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Of the first weights, and of draws in training.")] = None,
     option: Annotated[list[str] | None, typer.Option(help="An option of the task: name=value.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the training in OUT.")] = False,
@@ -55,19 +80,25 @@ def train(
       anyformer train --out writer --resume
     """
     from anyformer.train import Diverged, Fit
+    from anyformer.train.logs import log_file
     from anyformer.train.memory import keep_freed_memory, return_freed_memory
 
+    logger = None if log is None else log_file(log)
     config: dict[str, Any] = {
         "steps": steps,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
+        "patience": patience,
+        "precision": precision,
+        "compile": compile,
+        "checkpoint_activations": checkpoint_activations,
         "seed": seed,
     }
     config = {name: value for name, value in config.items() if value is not None}
     if resume:
         if config or option or data or model or target or metric:
             raise ValueError(
-                "--resume continues as train.json in its folder says: it takes nothing besides --out"
+                "--resume continues as train.json in its folder says: it takes nothing besides --out and --log"
             )
         fit = Fit.resume(out, accept_changed_data=accept_changed_data, trust_code=trust_code)
     elif accept_changed_data:
@@ -82,18 +113,22 @@ def train(
     for note in fit.task.notes():
         _say(f"{fit.task.name}: {note}")
     _say(f"{fit.task.title} {fit.trainer.model.num_parameters():,} parameters on {fit.trainer.device}.")
+    _say(f"Trained in {fit.trainer.precision.name}: {fit.trainer.precision.reason}.")
     try:
-        _run(fit)
+        _run(fit, logger)
     except Diverged as error:
         raise ValueError(f"training diverged: {error}; try a lower --learning-rate") from None
     except KeyboardInterrupt:
         trust = " --trust-code" if fit.plan.code else ""
         _say(f"Stopped. Continue with: anyformer train --out {out} --resume{trust}")
         raise
-    step = fit.trainer.step
     _say(
-        f"Saved in {out} as of step {step}: {_metric(fit, fit.valid)} in validation, {_metric(fit, fit.test)} in test"
+        f"Saved in {out} as of step {fit.best_step} of {fit.plan.config.steps}, the best in validation: "
+        f"{_metric(fit, fit.valid)}, in test {_metric(fit, fit.test)}"
     )
+    if fit.stopped is not None:
+        count = f"{fit.plan.patience} validation{'s' if fit.plan.patience != 1 else ''}"
+        _say(f"Stopped at step {fit.stopped}, after {count} without a better model.")
     if fit.beside:
         named = ", ".join(f"{name} {value:.4g}" for name, value in fit.beside.items())
         _say(f"Also measured, of {min(fit.task.beside_items, fit.task.size('test'))} test samples: {named}")
@@ -105,7 +140,7 @@ def train(
         _say(f"Continue a prompt: anyformer generate {out} --prompt ...")
 
 
-def _run(fit: Fit) -> None:
+def _run(fit: Fit, log: Log | None) -> None:
     """Train, with a line that shows the progress."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -125,7 +160,7 @@ def _run(fit: Fit) -> None:
             told = f"loss {sum(recent) / len(recent):.4f}{valid}"
             line.update(bar, completed=fit.trainer.step, description=told)
 
-        fit.run(show)
+        fit.run(show, log=log)
 
 
 def _metric(fit: Fit, value: float | None) -> str:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from anyformer.files import write_atomically
 from anyformer.machine import MachineFault, is_memory_error, machine_fault
 from anyformer.models import ModelSpec, load_spec
+from anyformer.spelling import option
 from anyformer.tasks import Task, create_task, is_path
 from anyformer.tasks.fingerprint import (
     DataChanged,
@@ -28,11 +29,15 @@ from anyformer.tasks.memory import IN_MEMORY, Memory, on_disk, source_of
 from anyformer.tasks.readers import absolute_options
 from anyformer.train.bundle import FACTS, FILES, complete_bundle, load_bundle, save_bundle
 from anyformer.train.checkpoints import CHECKPOINT, CheckpointTimer
+from anyformer.train.logs import Log
 from anyformer.train.models import model_for, spec_for
 from anyformer.train.trainer import TrainConfig, Trainer
 from anyformer.user_code import named_files, refuse_code
 
 EVALUATIONS = 10
+"""Validations of a training, evenly over its steps."""
+POINTS = 200
+"""The most points of a curve of the training loss."""
 PLAN = "train.json"
 VERSION = 1
 """Version of the format of ``train.json``."""
@@ -47,6 +52,7 @@ class FitPlan(BaseModel):
     options: dict[str, Any]
     spec: dict[str, Any]
     config: TrainConfig
+    patience: int | None = None
     data: Fingerprint
 
     @property
@@ -90,6 +96,8 @@ class Fit:
         folder: ``train.json``, ``checkpoint.pt`` and the model, for :func:`load_bundle`.
         task, trainer: the data and the loop.
         valid: the metric on the validation split of the best model so far; None before the first.
+        best_step: the step of that model; 0 before the first.
+        stopped: the step after which the training ended early; None if it did not.
         test: the same of the test split, once, at the end.
         beside: the metrics besides that one of test samples, by name, at the end.
     """
@@ -97,6 +105,8 @@ class Fit:
     def __init__(self, folder: Path, plan: FitPlan, task: Task, trainer: Trainer) -> None:
         self.folder, self.plan, self.task, self.trainer = folder, plan, task, trainer
         self.valid: float | None = None
+        self.best_step = 0
+        self.stopped: int | None = None
         self.test: float | None = None
         self.beside: dict[str, float] = {}
         self._timer = CheckpointTimer()
@@ -111,6 +121,7 @@ class Fit:
         target: str | list[str] | None = None,
         metric: str | list[str] | None = None,
         options: Mapping[str, Any] | None = None,
+        patience: int | None = None,
         trust_code: bool = False,
         **config: Any,
     ) -> Fit:
@@ -122,6 +133,9 @@ class Fit:
                 memory, a DataFrame, arrays ``(x, y)`` or a ``Dataset`` of such pairs, which is written into the folder.
             spec: the model, see :func:`anyformer.models.load_spec`.
             target, metric, options: of the task.
+            patience: end the training after so many validations in a row without a better one; there are
+                ``EVALUATIONS``, evenly over the steps. By default it runs to its end: a model improves most while the
+                learning rate falls, and the best one is kept in either case.
             trust_code: let a spec in YAML name Python files to run.
             config: fields of :class:`TrainConfig`; its ``seed`` also draws the initial weights.
 
@@ -130,6 +144,10 @@ class Fit:
         """
         folder = Path(folder)
         settings = _settings(config)
+        if patience is not None and not 1 <= patience < EVALUATIONS:
+            raise ValueError(
+                f"{option('patience')} must be a number of validations from 1 to {EVALUATIONS - 1}, got {patience!r}"
+            )
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"out must be a folder, got the file {str(folder)!r}")
         if (folder / PLAN).exists():
@@ -140,8 +158,8 @@ class Fit:
         given = {**(options or {}), **({} if metric is None else {"metric": metric})}
         if isinstance(data, IN_MEMORY):
             with on_disk(data, folder) as path:
-                return cls._planned(folder, str(path), loaded, target, given, settings)
-        return cls._planned(folder, source_of(data), loaded, target, given, settings)
+                return cls._planned(folder, str(path), loaded, target, given, settings, patience)
+        return cls._planned(folder, source_of(data), loaded, target, given, settings, patience)
 
     @classmethod
     def _planned(
@@ -152,6 +170,7 @@ class Fit:
         target: str | list[str] | None,
         options: dict[str, Any],
         config: TrainConfig,
+        patience: int | None,
     ) -> Fit:
         task = create_task(source, target=target, **options)
         plan = FitPlan(
@@ -160,6 +179,7 @@ class Fit:
             options=absolute_options(source, options) if is_path(source) else options,
             spec=spec_for(task, spec).model_dump(),
             config=config,
+            patience=patience,
             data=Fingerprint(sample=sample_of_task(task)),
         )
         plan.data.files = files_of(source, plan.code)
@@ -238,22 +258,27 @@ class Fit:
                     f"{error}; delete {', '.join(FILES)} and {FACTS} there, and the training continues without the "
                     "best model so far"
                 ) from None
-            self.valid = facts.get("valid")
+            self.valid, self.best_step = facts.get("valid"), facts.get("step", 0)
 
     @classmethod
     def _of(cls, folder: Path, plan: FitPlan, task: Task) -> Fit:
         model = model_for(task, plan.spec, seed=plan.config.seed)
         return cls(folder, plan, task, Trainer(model, task, plan.config))
 
-    def run(self, on_step: Callable[[Fit], Any] | None = None) -> None:
+    def run(self, on_step: Callable[[Fit], Any] | None = None, *, log: Log | None = None) -> None:
         """Train to the end, with checkpoints and validation on the way, and test the best model.
+
+        Args:
+            on_step: called after each step.
+            log: takes the curves, for a file or a logger of another library (:mod:`anyformer.train.logs`): the mean
+                loss and the learning rate, at most ``POINTS`` times, the metric in validation, and in the end in test.
 
         Raises:
             Diverged: at a loss that is not finite.
             MachineFault: the disk is full or broken, or memory is not enough; what is saved stays, to be resumed.
         """
         try:
-            self._run(on_step)
+            self._run(on_step, log or (lambda step, values: None))
         except Exception as error:
             fault = machine_fault(error, self.folder)
             if fault is None and is_memory_error(error):
@@ -267,29 +292,50 @@ class Fit:
                 f"{self.folder}. When that is repaired, continue with: anyformer train --out {self.folder} --resume"
             ) from error
 
-    def _run(self, on_step: Callable[[Fit], Any] | None) -> None:
+    def _run(self, on_step: Callable[[Fit], Any] | None, log: Log) -> None:
         steps = self.plan.config.steps
-        due = {round(steps * part / EVALUATIONS) for part in range(1, EVALUATIONS + 1)} | {steps}
+        every = max(1, steps // POINTS)
 
-        def after(trainer: Trainer) -> None:
-            if trainer.step in due:
-                self._validate()
+        def after(trainer: Trainer) -> bool:
+            if trainer.step % every == 0 or trainer.step == steps:
+                recent = trainer.losses[-every:]
+                rate = trainer.config.rate(trainer.step - 1)
+                log(trainer.step, {"train/loss": sum(recent) / len(recent), "train/learning_rate": rate})
+            if trainer.step in self._due:
+                log(trainer.step, {f"valid/{self.task.metric.id}": self._validate()})
             if self._timer.due:
                 self._checkpoint()
             if on_step is not None:
                 on_step(self)
+            return not self._out_of_patience()
 
         if self.trainer.step == steps:
             self._validate()  # stopped between the last step and the test
-        self.trainer.run(on_step=after)
+        if not self._out_of_patience():
+            self.trainer.run(on_step=after)
+        self.stopped = self.trainer.step if self.trainer.step < steps else None
         self._finish()
+        assert self.test is not None
+        log(self.best_step, {f"test/{self.task.metric.id}": self.test})
 
-    def _validate(self) -> None:
+    @property
+    def _due(self) -> set[int]:
+        """Steps after which the model is validated."""
+        steps = self.plan.config.steps
+        return {round(steps * part / EVALUATIONS) for part in range(1, EVALUATIONS + 1)} - {0}
+
+    def _out_of_patience(self) -> bool:
+        """True if the last validations, as many as the patience, were no better than one before."""
+        since = sum(self.best_step < step <= self.trainer.step for step in self._due)
+        return self.plan.patience is not None and since >= self.plan.patience
+
+    def _validate(self) -> float:
         value = self.trainer.evaluate("valid").value
         sign = self.task.metric.info.sign
         if self.valid is None or math.isnan(self.valid) or sign * value >= sign * self.valid:
-            self.valid = value
+            self.valid, self.best_step = value, self.trainer.step
             self._save()
+        return value
 
     def _save(self) -> None:
         plan, trainer = self.plan, self.trainer
@@ -349,5 +395,7 @@ def _settings(fields: Mapping[str, Any]) -> TrainConfig:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
+        if not name:
+            raise ValueError(first["msg"].removeprefix("Value error, ")) from None
         what = first["msg"].replace("Input should be ", "must be ")
         raise ValueError(f"{name} {what[0].lower() + what[1:]}, got {first['input']!r}") from None

@@ -6,12 +6,12 @@ import math
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
@@ -23,7 +23,12 @@ from anyformer.precision import widen
 from anyformer.tasks import Batch, Evaluation, Split, Task, evaluate, evaluate_beside
 from anyformer.train.models import outputs_of
 from anyformer.train.parts import loss_by_parts
+from anyformer.train.precision import Wanted, choose_precision
+from anyformer.train.recompute import recomputed
 from anyformer.train.schedule import Knots, agree, share_at
+
+BACKEND = "inductor"
+"""Compiler of ``torch.compile``."""
 
 
 class Diverged(RuntimeError):
@@ -40,7 +45,11 @@ class TrainConfig(BaseModel):
         weight_decay: on matrices only.
         grad_clip: the largest norm of a gradient.
         seed: of dropout and other draws in training; the data's order is the task's.
-        dtype: ``"bfloat16"`` runs under autocast.
+        precision: of training steps. ``"bfloat16"`` runs them under autocast; ``"auto"`` does where the hardware
+            multiplies matrices of it (:func:`anyformer.train.precision.choose_precision`). Evaluation is in float32.
+        compile: compile the layers with ``torch.compile``, which takes a minute or more at the first step.
+        checkpoint_activations: keep the inputs of each sublayer alone for the backward pass, which computes the rest
+            again (:mod:`anyformer.train.recompute`): less memory, a third more time.
         schedule: knots of the learning rate instead of warm-up and cosine (:mod:`anyformer.train.schedule`); the last
             is at ``steps``.
         short_length, short_share: cut the windows of the first ``short_share`` of the steps into pieces of
@@ -56,10 +65,29 @@ class TrainConfig(BaseModel):
     weight_decay: float = Field(0.1, ge=0)
     grad_clip: float = Field(1.0, gt=0)
     seed: int = 0
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    precision: Wanted = "auto"
+    compile: bool = False
+    checkpoint_activations: bool = False
     schedule: Knots | None = None
     short_length: int | None = Field(None, ge=1)
     short_share: float = Field(0.5, ge=0, le=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, fields: Any) -> Any:
+        """Read ``dtype``, the name of ``precision`` in checkpoints of earlier versions."""
+        if isinstance(fields, dict) and "dtype" in fields:
+            fields = {**fields, "precision": fields["dtype"]}
+            del fields["dtype"]
+        return fields
+
+    @model_validator(mode="after")
+    def _one_plan_for_memory(self) -> TrainConfig:
+        if self.compile and self.checkpoint_activations:
+            raise ValueError(
+                "compile decides itself what is computed again: give it or checkpoint_activations"
+            )
+        return self
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""
@@ -81,6 +109,7 @@ class Trainer:
         batches: the batch of a step, of so many samples; by default :meth:`anyformer.tasks.Task.train_batch`.
 
     Attributes:
+        precision: of its steps, with the reason.
         step: steps done.
         seconds: time spent in steps, loading of batches included.
         losses: the loss of every step.
@@ -110,6 +139,8 @@ class Trainer:
         self.losses: list[float] = []
         self._random: dict[str, Tensor] | None = None
         self._writers = writers(model)
+        self.precision = choose_precision(config.precision, self.device)
+        self._compiled: Any = None
 
     def run(self, until: int | None = None, on_step: Callable[[Trainer], Any] | None = None) -> None:
         """Train up to step ``until``, by default to the end.
@@ -143,14 +174,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["lr_scale"]
         call = Call()
-        objective = self.task.objective
-        if objective.asked_only:
-            with self._autocast():
-                loss = loss_by_parts(self.model, batch, objective, call)
-        else:
-            with self._autocast():
-                outputs = outputs_of(self.model, batch, call)
-            loss = self.model.head.loss(widen(outputs), batch.targets, objective)
+        loss = self._loss(batch, call)
         total = loss + sum(call.losses.values())
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
@@ -158,6 +182,28 @@ class Trainer:
         self.optimizer.step()
         after_step(self._writers, call, (self.step + 1) / self.config.steps)
         return float(loss.detach())
+
+    def _loss(self, batch: Batch, call: Call) -> Tensor:
+        objective = self.task.objective
+        with self._as_configured():
+            if objective.asked_only:
+                return loss_by_parts(self.model, batch, objective, call)
+            outputs = outputs_of(self.model, batch, call)
+        return self.model.head.loss(widen(outputs), batch.targets, objective)
+
+    @contextmanager
+    def _as_configured(self) -> Iterator[None]:
+        """Run the model in the precision of training, compiled or with recomputed activations where that is asked."""
+        body, config = self.model.body, self.config
+        if config.compile and self._compiled is None:
+            self._compiled = torch.compile(body._call_impl, backend=BACKEND)
+        recomputing = recomputed(self.model) if config.checkpoint_activations else nullcontext()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision.autocast), recomputing:
+            body._compiled_call_impl = self._compiled
+            try:
+                yield
+            finally:
+                body._compiled_call_impl = None
 
     def evaluate(
         self,
@@ -200,13 +246,10 @@ class Trainer:
         return found
 
     def _decode(self, batch: Batch) -> Tensor:
-        with self._autocast():
-            return self.task.decode(self.model, batch)
+        return self.task.decode(self.model, batch)
 
     def _predict(self, batch: Batch) -> Tensor:
-        with self._autocast():
-            outputs = outputs_of(self.model, batch)
-        return widen(outputs)
+        return widen(outputs_of(self.model, batch))
 
     def save(self, path: str | Path, **facts: Any) -> None:
         """Write a checkpoint to the file ``path``, atomically.
@@ -259,9 +302,6 @@ class Trainer:
             return False
         moved = before.model_copy(update={"steps": ours.steps, "schedule": ours.schedule})
         return moved == ours and agree(before.schedule, ours.schedule, step)
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16")
 
     @contextmanager
     def _own_random(self) -> Iterator[None]:

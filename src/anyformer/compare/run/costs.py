@@ -226,4 +226,7 @@ def state_bytes_of(optimizer: torch.optim.Optimizer) -> int:
 
 def bare_trainer(task: Task, model: SequenceModel, batch_size: int, learning_rate: float = 1e-4) -> Trainer:
     """Make a trainer for measurements, with a learning rate too small to diverge."""
-    return Trainer(model, task, TrainConfig(steps=10_000, batch_size=batch_size, learning_rate=learning_rate))
+    config = TrainConfig(
+        steps=10_000, batch_size=batch_size, learning_rate=learning_rate, precision="float32"
+    )
+    return Trainer(model, task, config)

@@ -152,6 +152,7 @@ class _Job:
             learning_rate=self.unit.learning_rate,
             seed=self.unit.seed or 0,
             schedule=schedule,
+            precision="float32",
         )
         batches = self.task.batch_of_all if self.unit.phase == "refit" else None
         return Trainer(self.model(), self.task, config, batches=batches)
