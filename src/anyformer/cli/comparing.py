@@ -59,6 +59,13 @@ def compare(
     refit: Annotated[
         bool, typer.Option(help="Train the winner on all data, test included, before it is saved.")
     ] = True,
+    max_latency: Annotated[
+        str | None,
+        typer.Option(help="Longest time of an answer for a winner: 5ms, 5ms/token, 20ms/sample."),
+    ] = None,
+    max_bytes: Annotated[
+        str | None, typer.Option(help="Largest weights of a winner, 2MB, or its state, 64KiB/state.")
+    ] = None,
     storage: Annotated[
         str | None,
         typer.Option(
@@ -124,6 +131,8 @@ def compare(
         seeds=seeds,
         workers=workers,
         refit=refit,
+        max_latency=max_latency,
+        max_bytes=max_bytes,
         storage=storage,
         trust_code=trust_code,
     )

@@ -54,6 +54,8 @@ def compare(
     seeds: int = 3,
     workers: int | None = None,
     refit: bool = True,
+    max_latency: str | float | None = None,
+    max_bytes: str | float | None = None,
     storage: str | None = None,
     resume: bool = False,
     more: str | float | None = None,
@@ -87,6 +89,9 @@ def compare(
         workers: processes at work at the same time; one for each core when left out.
         refit: train the winner once more before it is saved, on the data of all splits; the time for that is part of
             the budget. Its score is that of the runs before.
+        max_latency: the longest time of an answer, on this machine, of a candidate that can win: ``"5ms"`` or 5, of a
+            token where one is told after another, else of a sample; ``"5ms/token"`` and ``"20ms/sample"`` say which.
+        max_bytes: the most bytes of its saved weights, ``"2MB"``, or of its state while streaming, ``"64KiB/state"``.
         storage: an Optuna storage URL, for work on several machines that share the folder ``out``; by default the
             value of the environment variable ``ANYFORMER_STORAGE``. Its secrets are never written to disk.
         resume: continue the comparison in ``out``.
@@ -144,6 +149,8 @@ def compare(
         parameters=parameters,
         batch_size=batch_size,
         refit=refit,
+        max_latency=max_latency,
+        max_bytes=max_bytes,
     )
     named = None if models is None else named_models(models, trust_code=trust_code)
     folder = _new_folder(out)

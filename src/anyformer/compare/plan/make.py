@@ -77,6 +77,8 @@ def make_plan(
         threads=request.threads,
         storage=None if storage is None else masked(storage),
         batch_size=request.batch_size,
+        max_latency=request.max_latency,
+        max_bytes=request.max_bytes,
         tasks=[],
     )
     runs = len(models) * (request.seeds + 1) * len(tasks)

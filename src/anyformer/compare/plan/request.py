@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from anyformer.compare.plan.budget import Budget
+from anyformer.compare.plan.limits import read_bytes, read_latency
 from anyformer.machine import available_cores
 from anyformer.spelling import option
 
@@ -29,6 +30,8 @@ class Request:
     parameters: int | None
     batch_size: int | None
     refit: bool = True
+    max_latency: str | None = None
+    max_bytes: str | None = None
 
 
 def check_request(
@@ -40,6 +43,8 @@ def check_request(
     parameters: int | None,
     batch_size: int | None,
     refit: bool = True,
+    max_latency: str | float | None = None,
+    max_bytes: str | float | None = None,
 ) -> Request:
     """Check the arguments that do not depend on the task, and fill in defaults.
 
@@ -59,9 +64,25 @@ def check_request(
     for name, value in (("workers", workers), ("parameters", parameters), ("batch_size", batch_size)):
         if value is not None and value < 1:
             raise ValueError(f"{option(name)} must be at least 1, got {value}")
+    if max_latency is not None:
+        read_latency(max_latency)
+    if max_bytes is not None:
+        read_bytes(max_bytes)
+    limits = [None if limit is None else str(limit) for limit in (max_latency, max_bytes)]
     text = f"{budget:g}s" if isinstance(budget, (int, float)) else str(budget)
     threads = threads_for(workers)
-    return Request(parsed, text, hold, seeds, workers, threads, parameters, batch_size, refit)  # type: ignore[arg-type]
+    return Request(
+        parsed,
+        text,
+        hold,  # type: ignore[arg-type]
+        seeds,
+        workers,
+        threads,
+        parameters,
+        batch_size,
+        refit,
+        *limits,
+    )
 
 
 def threads_for(workers: int) -> int:

@@ -199,6 +199,9 @@ class Plan(Record):
     """URL of the storage with its secrets masked; None for the database in the folder."""
     batch_size: int | None = None
     """Batch size that the user asked for; None for the default of each task."""
+    max_latency: str | None = None
+    max_bytes: str | None = None
+    """Limits on candidates that can win, as the user gave them; see :mod:`anyformer.compare.plan.limits`."""
     tasks: list[TaskPlan]
     more: list[More] = Field(default_factory=list)
     search_cut: bool = False

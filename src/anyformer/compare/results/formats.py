@@ -88,7 +88,8 @@ def scaled(value: float | None, base: float, units: Sequence[str]) -> str:
     while abs(value) >= base * 0.9995 and power < len(units) - 1:
         value /= base
         power += 1
-    return f"{amount(value) if power else format(value, '.3g')}{units[power]}"
+    plain = ".3g" if abs(value) < 999.5 else ".0f"
+    return f"{amount(value) if power else format(value, plain)}{units[power]}"
 
 
 def duration(seconds: float | None) -> str:

@@ -176,6 +176,10 @@ class CandidateResult(Record):
     search: list[SearchRun] = Field(default_factory=list)
     runs: list[SeedRun] = Field(default_factory=list)
     costs: Costs = Field(default_factory=Costs)
+    saved_bytes: int | None = None
+    """Bytes of the file of its weights."""
+    outside: list[str] = Field(default_factory=list)
+    """How it exceeds the user's limits, so that it cannot win; empty if it is within them."""
 
     @property
     def fit_seconds(self) -> float | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from anyformer.compare.plan.learning_rate_search import RUNGS, Place, place_of
+from anyformer.compare.plan.limits import Limit, read_bytes, read_latency
 from anyformer.compare.plan.schema import Plan, PlannedCandidate, TaskPlan
 from anyformer.compare.results import (
     CandidateResult,
@@ -15,11 +17,14 @@ from anyformer.compare.results import (
     Settings,
     TaskFacts,
     TaskResult,
+    Verdict,
 )
+from anyformer.compare.run.executor import MODEL
 from anyformer.compare.run.items import ITEMS, load_items, sample_of
 from anyformer.compare.run.scheduler import TaskOutcomes
 from anyformer.compare.run.unit import Outcome, ReferenceFitted
 from anyformer.compare.verdict.judge import judge
+from anyformer.compare.verdict.limits import outside, price, told
 from anyformer.compare.verdict.undertrained import Training, unless_undertrained
 from anyformer.tables.files import READ
 from anyformer.tables.packed import suffix_of
@@ -30,6 +35,8 @@ SEARCH = (
     "Each candidate tried the same learning rates in short runs, and went on along the same ladder of rates until its "
     "best had a worse one on either side; longer runs of the best two and the next lower one chose between them."
 )
+WEIGHTS = "model.safetensors"
+"""File of a saved model's weights."""
 SCHEDULE = "AdamW with weight decay and clipped gradients; a linear warm-up, then level, then linearly down to a tenth"
 
 
@@ -40,6 +47,10 @@ def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: TaskOutcomes) -
     references = [
         _reference(name, outcome, task_plan, task, found) for name, outcome in found.references.items()
     ]
+    limits = _limits(plan, task)
+    for candidate in candidates:
+        if candidate.status == "ok":
+            candidate.outside = outside(candidate, limits, task.train_length)
     leaderboard, verdict = judge(metric, candidates, references)
     settings = _settings(plan, task_plan)
     samples = settings.steps * settings.batch_size
@@ -50,7 +61,11 @@ def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: TaskOutcomes) -
         workers=plan.workers,
         slowness=plan.slowness,
     )
-    verdict = unless_undertrained(verdict, leaderboard, metric, candidates, references, training)
+    inside = [candidate for candidate in candidates if not candidate.outside]
+    verdict = unless_undertrained(verdict, leaderboard, metric, inside, references, training)
+    verdict.details += _price(verdict, inside, task.train_length)
+    if limits:
+        verdict.details.insert(0, told(candidates, limits))
     return TaskResult(
         task=TaskFacts(
             name=task.name,
@@ -77,6 +92,26 @@ def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: TaskOutcomes) -
         leaderboard=leaderboard,
         verdict=verdict,
     )
+
+
+def _limits(plan: Plan, task: Task) -> list[Limit]:
+    """Return the user's limits, with what each is of; of a time, a token where one is told after another."""
+    found = []
+    if plan.max_latency is not None:
+        limit = read_latency(plan.max_latency)
+        streams = task.objective.pool is None and not task.sees_whole and task.source is None
+        found.append(limit._replace(of=limit.of or ("token" if streams else "sample")))
+    if plan.max_bytes is not None:
+        found.append(read_bytes(plan.max_bytes))
+    return found
+
+
+def _price(verdict: Verdict, candidates: Sequence[CandidateResult], length: int) -> list[str]:
+    """Return what the winner costs, if there is one, in a sentence."""
+    if verdict.kind not in ("winner", "single"):
+        return []
+    best = next(c for c in candidates if c.status == "ok" and verdict.winner in (None, c.name))
+    return [text for text in [price(best, length)] if text]
 
 
 def _settings(plan: Plan, task_plan: TaskPlan) -> Settings:
@@ -126,6 +161,8 @@ def _candidate(planned: PlannedCandidate, found: TaskOutcomes) -> CandidateResul
         result.status, result.reason = found.failures[name]
     elif any(not math.isfinite(run.test.score) for run in result.runs):
         result.status, result.reason = "failed", "its score on the test split is not a number"
+    weights = [home / MODEL / WEIGHTS for home in found.folders.get(name, {}).values()]
+    result.saved_bytes = next((path.stat().st_size for path in weights if path.is_file()), None)
     costs = found.costs.get(name)
     if costs is not None and (measured := costs.of(Costs)):
         result.costs = measured

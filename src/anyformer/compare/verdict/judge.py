@@ -39,7 +39,7 @@ FEW = 8
 def judge(
     metric: MetricInfo, candidates: Sequence[CandidateResult], references: Sequence[ReferenceResult]
 ) -> tuple[list[Standing], Verdict]:
-    """Return the leaderboard, best first, and the verdict."""
+    """Return the leaderboard, best first, and the verdict, which is on the candidates within the user's limits."""
     entries = [
         ScoredEntry(c.name, tuple(run.test for run in c.runs))
         for c in candidates
@@ -50,8 +50,11 @@ def judge(
     ]
     order, reference_entries = (ordered(metric, given) for given in (entries, reference_entries))
     leaderboard = leaderboard_of(metric, ordered(metric, [*order, *reference_entries]))
+    candidates = [c for c in candidates if not c.outside]
+    inside = {c.name for c in candidates}
+    order, beyond = [e for e in order if e.name in inside], [e for e in order if e.name not in inside]
     if not order:
-        return leaderboard, _nothing(metric, candidates, reference_entries)
+        return leaderboard, _nothing(metric, candidates, reference_entries, beyond)
     best, others = order[0], order[1:]
     rivals = contrasts_by(metric, [(best, other) for other in others])
     against = [_strongest(metric, order, reference) for reference in reference_entries]
@@ -206,7 +209,10 @@ def _beside(metric: MetricInfo, name: str, entry: ScoredEntry, top: ScoredEntry,
 
 
 def _nothing(
-    metric: MetricInfo, candidates: Sequence[CandidateResult], reference_entries: Sequence[ScoredEntry]
+    metric: MetricInfo,
+    candidates: Sequence[CandidateResult],
+    reference_entries: Sequence[ScoredEntry],
+    beyond: Sequence[ScoredEntry],
 ) -> Verdict:
     details = []
     if reference_entries:
@@ -215,9 +221,13 @@ def _nothing(
             f"The best reference is “{top.name}”: {metric.name} {score_with_unit(metric, top.score)}."
         )
     details += _failures(candidates)
-    return Verdict(
-        kind="nothing", headline="No candidate finished, so there is nothing to compare.", details=details
-    )
+    headline = "No candidate finished, so there is nothing to compare."
+    if beyond:
+        headline = (
+            f"No candidate is within the limits; the best without them is {beyond[0].name}: {metric.name} "
+        )
+        headline += f"{score_with_unit(metric, beyond[0].score)}."
+    return Verdict(kind="nothing", headline=headline, details=details)
 
 
 def _failures(candidates: Sequence[CandidateResult]) -> list[str]:

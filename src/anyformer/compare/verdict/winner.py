@@ -21,9 +21,10 @@ UNSEEN = "The saved model has not learnt from the validation and test data"
 
 
 def best_candidate(result: TaskResult) -> CandidateResult | None:
-    """Return the best candidate on the leaderboard, whose model is saved; None if no candidate finished."""
-    names = [row.name for row in result.leaderboard if row.kind == "candidate"]
-    return next((c for c in result.candidates if names and c.name == names[0]), None)
+    """Return the best candidate on the leaderboard, whose model is saved; None if none finished within the limits."""
+    known = {candidate.name: candidate for candidate in result.candidates}
+    rows = [known[row.name] for row in result.leaderboard if row.kind == "candidate"]
+    return next((candidate for candidate in rows if not candidate.outside), None)
 
 
 def best_run(candidate: CandidateResult, metric: MetricInfo) -> SeedRun:
