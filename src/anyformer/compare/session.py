@@ -27,6 +27,7 @@ from anyformer.compare.run.machine import describe_machine
 from anyformer.compare.run.scheduler import Scheduler
 from anyformer.compare.run.unit import Outcome
 from anyformer.compare.verdict.assemble import assemble
+from anyformer.compare.verdict.diagnostics import diagnose
 from anyformer.compare.verdict.winner import decide_refits, save_winner
 from anyformer.machine import MachineFault, machine_fault
 from anyformer.processes import began
@@ -144,6 +145,9 @@ def _run(
             decide_refits(plan, judged, found, scheduler.clock.seconds)
             plan.save(folder)
             refitted = scheduler.refit()
+            for task in plan.tasks:
+                name = task.name
+                judged[name].diagnostics = diagnose(judged[name], plan, task, tasks[name], found[name])
         results = _finish(plan, folder, tasks, console, scheduler, judged, refitted)
         for name in columns:
             vars(files[name]).clear()  # a file that is mapped cannot be removed on all systems

@@ -177,6 +177,10 @@ class Task(ABC):
     beside: tuple[Metric, ...] = ()
     """Metrics besides the one that ranks, measured of trained models on :attr:`beside_items` test samples."""
     beside_items: int = 0
+    target_channels: tuple[int, ...] = ()
+    """Channels of the inputs ``(B, T, F)`` with the past of what is forecast, in the order of the targets."""
+    other_channels: tuple[int, ...] = ()
+    """Channels with what else is known of the past, where something is forecast."""
     endless: bool = False
     """True if the train split is generated without end."""
     sees_whole: bool = False

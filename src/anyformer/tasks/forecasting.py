@@ -137,6 +137,9 @@ class ForecastTask(Task):
         inputs, self.source = self._encoding.facts()
         self.num_features, self.stream, self.window = inputs.num_features, inputs.stream, inputs.window
         self.train_length = self.context
+        own, width = self._target_index, len(self.columns)
+        self.target_channels = tuple(own)
+        self.other_channels = tuple(c for c in range(self.num_features or 0) if c % width not in own)
         pool: Pool = "last"
         if self.source is not None:
             self.train_length, self.source_length, pool = self.horizon, self.context, None

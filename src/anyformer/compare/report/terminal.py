@@ -163,6 +163,8 @@ def print_results(results: Results, console: Console) -> None:
         command = results.how_to_go_on(result)
         for text in [*([f"Go on with: {command}"] if command else []), *result.verdict.details]:
             console.print(f"  {text}")
+        for one in result.diagnostics:
+            console.print(f"  {one.told}", style="dim")
         if result.saved_note:
             console.print(f"  {result.saved_note}", style="dim")
 

@@ -286,6 +286,22 @@ class Verdict(Record):
     """Lacking training, only if the kind is ``undertrained``."""
 
 
+class Diagnostic(Record):
+    """The cost of a change of the test data to the winner.
+
+    Attributes:
+        kind: the order shuffled, the context cut, variates exchanged between samples, or the trend taken out.
+        told: what that says, in a sentence.
+        score: on the same samples, unchanged.
+        changed: the score after each change, by its detail: the elements that were kept, or the variate.
+    """
+
+    kind: Literal["order", "context", "variates", "trend"]
+    told: str
+    score: float
+    changed: dict[str, float]
+
+
 class TaskResult(Record):
     """All results on one task."""
 
@@ -295,6 +311,7 @@ class TaskResult(Record):
     references: list[ReferenceResult] = Field(default_factory=list)
     leaderboard: list[Standing] = Field(default_factory=list)
     verdict: Verdict
+    diagnostics: list[Diagnostic] = Field(default_factory=list)
     saved: str | None = None
     """Candidate whose model is in ``saved_path``."""
     saved_path: str | None = None
