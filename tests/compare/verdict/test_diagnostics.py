@@ -74,7 +74,7 @@ def told(metric: MetricInfo, kind: str, **scores: float) -> str:
             {"_": 0.4},
             "which is better: forecasts of the data without its trend are worth a try",
         ),
-        (ERROR, "trend", {"_": 0.9}, "makes no more of a trend than a line does"),
+        (ERROR, "trend", {"_": 0.9}, "nothing shows that mamba makes more of it than a line"),
     ],
 )
 def test_what_is_told(metric: MetricInfo, kind: str, scores: dict[str, float], words: str) -> None:

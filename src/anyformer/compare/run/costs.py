@@ -185,7 +185,7 @@ class _Meter:
         streams = self.model.read_whole is None and self.model.body.info.reach[1] is not None
         needed = 0.0
         for length in lengths_for(self.task, self.model):
-            if needed > self.left():
+            if needed > max(0.0, self.left()):  # the trained length is always measured
                 self.costs.notes.append(f"lengths from {length} on were left out for lack of time")
                 return
             begin = time.perf_counter()

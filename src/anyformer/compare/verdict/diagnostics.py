@@ -46,8 +46,8 @@ def diagnose(
 ) -> list[Diagnostic]:
     """Return the diagnostics of a task's data by the best run of its winner; those left for lack of time are absent."""
     best = best_candidate(result)
-    if best is None or not best.runs:
-        return []
+    if best is None or not best.runs or result.verdict.kind == "undertrained":
+        return []  # a model that has learnt little uses little
     home = found.folders[best.name][best_run(best, result.task.metric).seed]
     if not (home / MODEL).is_dir():
         return []
@@ -165,7 +165,7 @@ def _trend(metric: MetricInfo, name: str, before: float, effects: Sequence[Effec
     scores = _from_to(metric, before, effect.score)
     changed = f"with a straight line taken out of each window and drawn on, its {scores}"
     if not effect.sure:
-        return f"Trend: {changed}, no difference beyond chance: {name} makes no more of a trend than a line does."
+        return f"Trend: {changed}, no difference beyond chance: nothing shows that {name} makes more of it than a line."
     if effect.cost > 0:
         return f"Trend: {changed}: {name} makes more of a trend than a line does."
     return f"Trend: {changed}, which is better: forecasts of the data without its trend are worth a try."
