@@ -129,6 +129,12 @@ def train(
     if fit.stopped is not None:
         count = f"{fit.plan.patience} validation{'s' if fit.plan.patience != 1 else ''}"
         _say(f"Stopped at step {fit.stopped}, after {count} without a better model.")
+    if fit.calibrated is not None:
+        before, after = fit.calibrated.before, fit.calibrated.after
+        _say(
+            f"Its probabilities have the temperature {fit.calibrated.temperature:.3g}, fitted on validation data: "
+            f"calibration error in test {before:.3f} before, {after:.3f} with it"
+        )
     if fit.beside:
         named = ", ".join(f"{name} {value:.4g}" for name, value in fit.beside.items())
         _say(f"Also measured, of {min(fit.task.beside_items, fit.task.size('test'))} test samples: {named}")

@@ -191,6 +191,7 @@ class Bundle:
                     outputs.append(encoding.decode(self.model, part).cpu())
                     continue
                 found = part.allowed(self.model.head.answer(widen(outputs_of(self.model, part)), part.asked))
+                found = found / self.facts.get("temperature", 1.0)
                 outputs.append(encoding.kept(found, part.asked).cpu())
         table = encoding.answers(unseen, torch.cat(outputs))
         return Predictions(table, path, unseen.remarks, unseen.style, encoding.writer(unseen))

@@ -28,6 +28,7 @@ from anyformer.tasks.fingerprint import (
 from anyformer.tasks.memory import IN_MEMORY, Memory, on_disk, source_of
 from anyformer.tasks.readers import absolute_options
 from anyformer.train.bundle import FACTS, FILES, complete_bundle, load_bundle, save_bundle
+from anyformer.train.calibration import Calibrated, calibrate
 from anyformer.train.checkpoints import CHECKPOINT, CheckpointTimer
 from anyformer.train.logs import Log
 from anyformer.train.models import model_for, spec_for
@@ -99,6 +100,7 @@ class Fit:
         best_step: the step of that model; 0 before the first.
         stopped: the step after which the training ended early; None if it did not.
         test: the same of the test split, once, at the end.
+        calibrated: the temperature of the probabilities that it predicts with, at the end; None where none is fitted.
         beside: the metrics besides that one of test samples, by name, at the end.
     """
 
@@ -109,6 +111,7 @@ class Fit:
         self.stopped: int | None = None
         self.test: float | None = None
         self.beside: dict[str, float] = {}
+        self.calibrated: Calibrated | None = None
         self._timer = CheckpointTimer()
 
     @classmethod
@@ -351,6 +354,7 @@ class Fit:
             metric=self.task.metric.info.name,
             valid=self.valid,
             test=self.test,
+            **({} if self.calibrated is None else {"temperature": self.calibrated.temperature}),
         )
 
     def _checkpoint(self) -> None:
@@ -363,6 +367,9 @@ class Fit:
         self.trainer.model.load_state_dict(best.model.state_dict())
         self.trainer.step = best.facts["step"]
         self.test = self.trainer.evaluate("test").value
+        self.calibrated = calibrate(
+            self.trainer.model.eval(), self.task, batch_size=self.plan.config.batch_size
+        )
         self.beside = self.trainer.evaluate_beside()
         self._save()
         (self.folder / CHECKPOINT).unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from synthetic import task_result
@@ -118,3 +119,16 @@ def test_what_is_worse_than_every_run_is_refused(higher: bool) -> None:
         told = _refused(Outcome("ok", found=Refitted(valid=metric.sign * score, seconds=1.0)), best, metric)
         assert words in told and bool(told) == bool(words)
     assert "did not finish (no memory)" in _refused(Outcome("out_of_memory", "no memory"), best, metric)
+
+
+def test_classes_are_told_with_a_temperature(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [f"{x:.3f},{z:.3f},{'ab'[int(x + rng.normal() > 0)]}" for x, z in rng.normal(0, 1, (400, 2))]
+    (tmp_path / "data.csv").write_text("\n".join(["x,y,label", *rows, ""]))
+    found = compare(tmp_path / "data.csv", "mamba", target="label", out=tmp_path / "out", **SETTINGS)
+    confidence = found.results.tasks[0].confidence
+    assert found.winner is not None and confidence is not None
+    assert load_bundle(found.winner).facts["temperature"] == confidence.temperature
+    assert (
+        f"{confidence.before:.3f} without it and {confidence.after:.3f} with it" in found.report.read_text()
+    )

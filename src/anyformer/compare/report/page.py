@@ -99,6 +99,7 @@ def _section(result: TaskResult, results: Results) -> dict[str, Any]:
         "saved": candidates.get(result.saved or ""),
         "saved_path": result.saved_path,
         "saved_note": result.saved_note,
+        "confidence": words.confidence(result.confidence),
         "diagnostics": result.diagnostics,
         "refit": result.refit,
     }

@@ -165,8 +165,9 @@ def print_results(results: Results, console: Console) -> None:
             console.print(f"  {text}")
         for one in result.diagnostics:
             console.print(f"  {one.told}", style="dim")
-        if result.saved_note:
-            console.print(f"  {result.saved_note}", style="dim")
+        for text in (result.saved_note, words.confidence(result.confidence)):
+            if text:
+                console.print(f"  {text}", style="dim")
 
 
 COSTS = ("training", "tokens/s", "ms/token", "memory")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from anyformer.compare.results.schema import SeedRun
+from anyformer.compare.results.schema import Confidence, SeedRun
 from anyformer.metrics import MetricInfo
 
 
@@ -127,3 +127,14 @@ def best_steps(runs: Sequence[SeedRun], steps: int) -> str:
 def _steps(steps: Sequence[int | None]) -> str:
     known = sorted({step for step in steps if step is not None})
     return f"step {known[0]:,}" if len(known) == 1 else f"steps {known[0]:,} to {known[-1]:,}"
+
+
+def confidence(found: Confidence | None) -> str:
+    """Return the sentence about the calibration of a saved model, "" if it has none."""
+    if found is None:
+        return ""
+    return (
+        f"Its probabilities have the temperature {amount(found.temperature)}, fitted on validation data for the run "
+        f"that was scored; the calibration error of that run in test is {found.before:.3f} without it and "
+        f"{found.after:.3f} with it."
+    )

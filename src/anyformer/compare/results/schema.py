@@ -302,6 +302,14 @@ class Diagnostic(Record):
     changed: dict[str, float]
 
 
+class Confidence(Record):
+    """The temperature of the saved model's probabilities, and the calibration error in test without and with it."""
+
+    temperature: float
+    before: float
+    after: float
+
+
 class TaskResult(Record):
     """All results on one task."""
 
@@ -318,6 +326,8 @@ class TaskResult(Record):
     """Folder of the saved model, relative to the folder of the comparison."""
     refit: bool = False
     """True if the saved model was trained once more, on the data of all splits."""
+    confidence: Confidence | None = None
+    """Calibration of its probabilities, fitted for its best run on validation data; None if it tells no classes."""
     saved_note: str = ""
     """A sentence about the data that the saved model was trained on."""
 

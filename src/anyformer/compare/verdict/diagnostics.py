@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +16,7 @@ from anyformer.compare.run.probes import Probe, evaluate_probe, probes_for
 from anyformer.compare.run.scheduler import TaskOutcomes
 from anyformer.compare.verdict.confidence_intervals import LEVEL, ScoredEntry
 from anyformer.compare.verdict.significance import advantage, holm, smallest_that_matters
-from anyformer.compare.verdict.winner import best_candidate, best_run
+from anyformer.compare.verdict.winner import best_candidate, best_run, model_in
 from anyformer.metrics import MetricInfo
 from anyformer.models import SequenceModel
 from anyformer.tasks import Task
@@ -51,8 +49,7 @@ def diagnose(
     home = found.folders[best.name][best_run(best, result.task.metric).seed]
     if not (home / MODEL).is_dir():
         return []
-    with contextlib.redirect_stdout(io.StringIO()):  # the hub's loader prints
-        model = SequenceModel.from_pretrained(home / MODEL, trust_code=True).eval()  # this comparison's own
+    model = model_in(home / MODEL)
     samples: dict[tuple[str, str], Sample] = {}
     seconds = SHARE * plan.granted.amount if plan.granted.kind == "seconds" else SECONDS
     until = time.monotonic() + min(SECONDS, seconds)

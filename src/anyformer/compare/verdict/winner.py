@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
 
 from anyformer.compare.plan.allocation import decide_refit
 from anyformer.compare.plan.schema import Plan, Refit, TaskPlan
-from anyformer.compare.results import CandidateResult, SeedRun, TaskResult
+from anyformer.compare.results import CandidateResult, Confidence, SeedRun, TaskResult
 from anyformer.compare.results.formats import score_with_unit
 from anyformer.compare.run.executor import MODEL
 from anyformer.compare.run.scheduler import TaskOutcomes
 from anyformer.compare.run.unit import Outcome, Refitted
 from anyformer.metrics import MetricInfo
+from anyformer.models import SequenceModel
 from anyformer.tasks import Task
 from anyformer.train import save_bundle
+from anyformer.train.calibration import calibrate
 
 UNSEEN = "The saved model has not learnt from the validation and test data"
 
@@ -83,6 +87,7 @@ def save_winner(
         reason = _refused(outcome, best, metric)
         if not reason and task_plan.refit is not None:
             model, steps = home / MODEL, task_plan.refit.steps
+    result.confidence = _confidence(found.folders[best.name][run.seed] / MODEL, task, task_plan)
     save_bundle(
         folder / inside,
         model,
@@ -96,6 +101,7 @@ def save_winner(
         valid=run.valid,
         test=run.test.score,
         trained_on="train" if steps is None else "all data",
+        **({} if result.confidence is None else {"temperature": result.confidence.temperature}),
     )
     result.saved, result.saved_path, result.refit = best.name, inside, steps is not None
     if steps is not None:
@@ -106,6 +112,23 @@ def save_winner(
         )
     elif reason:
         result.saved_note = f"{UNSEEN}: {reason}."
+
+
+def _confidence(home: Path, task: Task, task_plan: TaskPlan) -> Confidence | None:
+    """Fit the temperature of a run's probabilities, which has not learnt from the validation split."""
+    if not home.is_dir() or task_plan.final is None or task.question.place != "whole":
+        return None
+    model = model_in(home)
+    final, size = task_plan.final, task_plan.eval_size
+    found = calibrate(model, task, batch_size=size, valid=final.valid_items, test=final.test_items)
+    return None if found is None else Confidence(**vars(found))
+
+
+def model_in(home: Path) -> SequenceModel:
+    """Load the model of a run of this comparison, in evaluation mode."""
+    with contextlib.redirect_stdout(io.StringIO()):  # the hub's loader prints
+        model: SequenceModel = SequenceModel.from_pretrained(home, trust_code=True)
+    return model.eval()
 
 
 def _refused(outcome: Outcome, best: CandidateResult, metric: MetricInfo) -> str:
