@@ -12,8 +12,8 @@ from anyformer.processes import start_server
 
 TAKES = {
     "join": {"workers", "storage", "trust_code"},
-    "more": {"data", "out", "storage", "trust_code"},
-    "resume": {"storage", "trust_code", "accept_changed_data"},
+    "more": {"data", "out", "storage", "trust_code", "log"},
+    "resume": {"storage", "trust_code", "accept_changed_data", "log"},
 }
 """Options that may stand beside each way to continue a comparison; all others are fixed by its plan."""
 
@@ -77,6 +77,9 @@ def compare(
         Path | None, typer.Option(help="Lend this machine to the comparison in this folder.")
     ] = None,
     option: Annotated[list[str] | None, typer.Option(help="An option of the task: name=value.")] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="Append the curves of the full runs to FILE.jsonl or FILE.csv.")
+    ] = None,
     accept_changed_data: Annotated[
         bool,
         typer.Option(
@@ -100,20 +103,28 @@ def compare(
     start_server()
     from anyformer.compare import compare as run
     from anyformer.compare import help_out
-    from anyformer.compare import resume as go_on
+    from anyformer.train.logs import log_file
 
     _refuse_beside_a_plan(context)
     if join is not None:
         help_out(join, workers=workers, storage=storage, trust_code=trust_code)
         return
+    logger = None if log is None else log_file(log)
     if more is not None:
         folder = data if out is None else str(out)
         if folder is None or (out is not None and data is not None):
             raise ValueError("--more takes a budget and one folder: anyformer compare --more 10m DIR")
-        run(out=folder, storage=storage, more=more, trust_code=trust_code)
+        run(out=folder, storage=storage, more=more, trust_code=trust_code, log=logger)
         return
     if resume is not None:
-        go_on(resume, storage=storage, accept_changed_data=accept_changed_data, trust_code=trust_code)
+        run(
+            out=resume,
+            storage=storage,
+            resume=True,
+            accept_changed_data=accept_changed_data,
+            trust_code=trust_code,
+            log=logger,
+        )
         return
     if accept_changed_data:
         raise ValueError("--accept-changed-data is for resuming a comparison: give --resume DIR too")
@@ -135,6 +146,7 @@ def compare(
         max_bytes=max_bytes,
         storage=storage,
         trust_code=trust_code,
+        log=logger,
     )
 
 

@@ -30,6 +30,7 @@ from anyformer.spelling import option
 from anyformer.tasks import Task
 from anyformer.tasks.memory import IN_MEMORY, Memory, on_disk
 from anyformer.terminal import new_console
+from anyformer.train.logs import Log
 
 DEFAULT_TASKS: tuple[tuple[str, dict[str, Any], float], ...] = (
     ("recall", {"vocab_size": 16, "num_pairs": 4, "length": 24}, 0.65),
@@ -61,6 +62,7 @@ def compare(
     more: str | float | None = None,
     accept_changed_data: bool = False,
     trust_code: bool = False,
+    log: Log | None = None,
     quiet: bool = False,
 ) -> Comparison:
     """Train candidates on equal terms, and give a verdict on which one to use.
@@ -102,6 +104,8 @@ def compare(
             default that is an error.
         trust_code: run the Python files (``file.py:Mixer``) that are named by specs in YAML, or by the plan of a
             resumed comparison. Files named in ``models`` always run.
+        log: takes the curves of the full runs while they are trained, as a function of a step and of values by name, as
+            ``{"mamba/seed 0/train/loss": 0.7}``: for a file or another library (:mod:`anyformer.train.logs`).
         quiet: print nothing.
 
     Raises:
@@ -135,6 +139,7 @@ def compare(
             accept_changed_data=accept_changed_data,
             more=more,
             start=start,
+            log=log,
         )
     if accept_changed_data:
         raise ValueError("accept_changed_data is for a comparison that is resumed, with resume=True")
@@ -169,11 +174,17 @@ def compare(
         _say_why(plan, candidates, opened[0][0].why, console)
     for planned, (_, _, share) in zip(plan.tasks, sources, strict=True):
         planned.share = share
-    return _begin(plan, folder, [made for made, *_ in opened], console, start, storage)
+    return _begin(plan, folder, [made for made, *_ in opened], console, start, storage, log)
 
 
 def _begin(
-    plan: Plan, folder: Path, tasks: Sequence[Task], console: Console, start: Start, storage: str | None
+    plan: Plan,
+    folder: Path,
+    tasks: Sequence[Task],
+    console: Console,
+    start: Start,
+    storage: str | None,
+    log: Log | None,
 ) -> Comparison:
     """Save a new plan in the folder, and carry it out."""
     plan.closing = start.closing()
@@ -181,7 +192,9 @@ def _begin(
     folder.mkdir(parents=True, exist_ok=True)
     plan.save(folder)
     with coordinating(folder):
-        return session.carry_out(plan, folder, {task.name: task for task in tasks}, console, start, storage)
+        return session.carry_out(
+            plan, folder, {task.name: task for task in tasks}, console, start, storage, log
+        )
 
 
 def _say_why(plan: Plan, candidates: Iterable[str], why: str, console: Console) -> None:
@@ -206,7 +219,7 @@ def _refuse_beside_a_plan(given: Mapping[str, Any]) -> None:
             "more is for a comparison that has finished, and resume for one that has not: give one"
         )
     mode = "resume" if given["resume"] else "more"
-    takes = {"out", "storage", "trust_code", "quiet", mode}
+    takes = {"out", "storage", "trust_code", "log", "quiet", mode}
     takes |= {"accept_changed_data"} if given["resume"] else set()
     takes |= {"task"} if isinstance(given["task"], Task) else set()
     defaults = {name: p.default for name, p in inspect.signature(compare).parameters.items()}

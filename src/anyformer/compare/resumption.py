@@ -29,6 +29,7 @@ from anyformer.tasks.fingerprint import (
     files_of,
     sample_of_task,
 )
+from anyformer.train.logs import Log
 
 
 def continue_comparison(
@@ -41,6 +42,7 @@ def continue_comparison(
     accept_changed_data: bool,
     more: str | None,
     start: Start,
+    log: Log | None = None,
 ) -> Comparison:
     """Continue the comparison in a folder.
 
@@ -57,7 +59,7 @@ def continue_comparison(
         with coordinating(folder):
             tasks = open_again(plan, folder, given, console, accept_changed_data=False)
             grant_more(plan, folder, more)
-            return session.carry_out(plan, folder, tasks, console, start, url)
+            return session.carry_out(plan, folder, tasks, console, start, url, log)
     done, damaged = read_finished(folder)
     if done is not None:
         console.print(f"The comparison in {folder} has finished already; nothing is changed.", soft_wrap=True)
@@ -66,7 +68,7 @@ def continue_comparison(
         console.print(f"{path} is missing or damaged: it is made again.", soft_wrap=True)
     with coordinating(folder):
         tasks = open_again(plan, folder, given, console, accept_changed_data=accept_changed_data)
-        return session.carry_out(plan, folder, tasks, console, start, url)
+        return session.carry_out(plan, folder, tasks, console, start, url, log)
 
 
 def open_again(

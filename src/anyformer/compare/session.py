@@ -12,6 +12,7 @@ from rich.console import Console
 
 from anyformer.compare.plan.allocation import closing_seconds
 from anyformer.compare.plan.schema import Plan
+from anyformer.compare.report.live import LiveCurves
 from anyformer.compare.report.page import write_report
 from anyformer.compare.report.terminal import Watcher, print_results
 from anyformer.compare.results import Results, TaskResult, Verdict
@@ -33,6 +34,7 @@ from anyformer.machine import MachineFault, machine_fault
 from anyformer.processes import began
 from anyformer.tasks import Task, is_path
 from anyformer.tasks.mapped import mapped
+from anyformer.train.logs import Log
 from anyformer.train.memory import return_freed_memory
 
 COLUMNS = "columns"
@@ -96,15 +98,19 @@ def carry_out(
     console: Console,
     start: Start,
     storage: str | None,
+    log: Log | None = None,
 ) -> Comparison:
     """Run a plan to its end, in a folder whose lock this process holds.
+
+    Args:
+        log: takes the curves of the full runs, see :class:`LiveCurves`.
 
     Raises:
         KeyboardInterrupt: after a message with the command that continues it.
         MachineFault: for a fault of the machine; the message says how to continue.
     """
     try:
-        return shown(_run(plan, folder, tasks, console, start, storage), folder, console)
+        return shown(_run(plan, folder, tasks, console, start, storage, log), folder, console)
     except KeyboardInterrupt:
         console.print(f"\nStopped. Continue with: {_how_to_go_on(plan, folder)}", soft_wrap=True)
         raise
@@ -125,6 +131,7 @@ def _run(
     console: Console,
     start: Start,
     storage: str | None,
+    log: Log | None,
 ) -> Results:
     plan.closing = start.closing()
     given = {task.name: tasks[task.name] for task in plan.tasks if task.source is None}
@@ -137,7 +144,14 @@ def _run(
         with Watcher(console) as watcher:
             # the plan's files were refused before, unless they are trusted
             executor = TrainingExecutor(folder, given, columns, trust_code=True)
-            scheduler = Scheduler(plan, folder, executor, references, storage, watcher, start.moment)
+            curves = None if log is None else LiveCurves(log)
+
+            def watch(scheduler: Scheduler) -> None:
+                watcher(scheduler)
+                if curves is not None:
+                    curves(scheduler)
+
+            scheduler = Scheduler(plan, folder, executor, references, storage, watch, start.moment)
             found = scheduler.run()
             judged = {
                 task.name: assemble(plan, task, tasks[task.name], found[task.name]) for task in plan.tasks

@@ -132,3 +132,10 @@ def test_classes_are_told_with_a_temperature(tmp_path: Path) -> None:
     assert (
         f"{confidence.before:.3f} without it and {confidence.after:.3f} with it" in found.report.read_text()
     )
+
+
+def test_a_log_takes_the_curves(data: Path, tmp_path: Path) -> None:
+    taken = []
+    settings = {**SETTINGS, "refit": False, "log": lambda step, values: taken.append((step, *values))}
+    compare(data, "mamba", target="label", out=tmp_path / "out", **settings)
+    assert {(8, f"mamba/seed {seed}/valid") for seed in range(3)} <= set(taken)
