@@ -10,7 +10,17 @@ _COMMAND_LINE: ContextVar[bool] = ContextVar("anyformer_command_line", default=F
 _SHORT: ContextVar[frozenset[str]] = ContextVar("anyformer_short_options", default=frozenset())
 _OWN = (
     *("target", "metric", "models", "budget", "out", "more"),
-    *("hold", "seeds", "workers", "parameters", "batch_size", "patience", "max_latency", "max_bytes"),
+    *(
+        "hold",
+        "equal",
+        "seeds",
+        "workers",
+        "parameters",
+        "batch_size",
+        "patience",
+        "max_latency",
+        "max_bytes",
+    ),
 )
 """Arguments that the commands have as options of their own."""
 

@@ -30,6 +30,7 @@ BROKEN_YAML = "layers: [attention\n"
         (("compare", "recall", "--seeds", "1"), "--seeds must be at least 3"),
         (("compare", "recall", "--workers", "0"), "--workers must be at least 1"),
         (("compare", "recall", "--hold", "speed"), "--hold must be 'parameters' or 'flops'"),
+        (("compare", "recall", "--equal", "time"), "--equal must be 'budget' or 'steps', got 'time'"),
         (("compare", "--more", "soon", "nowhere"), "--more: expected a time"),
         (("compare", "recall", "--models", "retension"), "did you mean 'retention'"),
         (("compare", "recall", "--models", "[lstm*99999999999]*1"), "a model has at most 10,000 layers"),

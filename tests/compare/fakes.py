@@ -18,7 +18,7 @@ import pytest
 
 from anyformer.compare.plan.request import Request, check_request
 from anyformer.compare.plan.schema import Calibration, Plan
-from anyformer.compare.results import Costs, Sample
+from anyformer.compare.results import Costs, EarlyStop, Sample
 from anyformer.compare.run.scheduler import Scheduler
 from anyformer.compare.run.unit import Found, Outcome, Scored, Searched, Trained, Unit
 from anyformer.compare.run.unit_files import read_outcome
@@ -41,6 +41,7 @@ def request(**changes: Any) -> Request:
     given = {
         "budget": "60s",
         "hold": "parameters",
+        "equal": "budget",
         "seeds": 3,
         "workers": 1,
         "parameters": None,
@@ -200,6 +201,7 @@ class Machine:
         step_seconds: by candidate, at the speed of 1.
         slowness: by how much steps take longer, at a time.
         workers: units at work at the same time; each has its share of every second.
+        stopping: finds candidates that can no longer win.
     """
 
     folder: Path
@@ -208,6 +210,7 @@ class Machine:
     workers: int = 1
     now: float = 0.0
     trained: list[Unit] = field(default_factory=list)
+    stopping: Callable[..., dict[str, EarlyStop]] = lambda leg, runs, untrained: {}
 
     def monotonic(self) -> float:
         return self.now
@@ -269,6 +272,7 @@ class Machine:
             patch.setattr("anyformer.compare.run.scheduler.run_units", run_units)
             patch.setattr("anyformer.compare.run.scheduler.system_load", lambda: 0.0)
             patch.setattr("anyformer.compare.plan.clock.time", self)
-            scheduler = Scheduler(plan, self.folder, self, {}, start=self.now)  # type: ignore[arg-type]
+            stopping = {task.name: self.stopping for task in plan.tasks}
+            scheduler = Scheduler(plan, self.folder, self, {}, stopping, start=self.now)  # type: ignore[arg-type]
             scheduler.run()
         return scheduler

@@ -52,6 +52,12 @@ def compare(
     hold: Annotated[
         str, typer.Option(help="What candidates have equal: parameters or flops.")
     ] = "parameters",
+    equal: Annotated[
+        str,
+        typer.Option(
+            help="What training has equal: budget (a candidate that can no longer win is stopped) or steps (of all)."
+        ),
+    ] = "budget",
     parameters: Annotated[int | None, typer.Option(help="The size to match.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Sequences in a training step.")] = None,
     seeds: Annotated[int, typer.Option(help="Training runs of each candidate, at least 3.")] = 3,
@@ -137,6 +143,7 @@ def compare(
         target=column,
         options=options,
         hold=hold,
+        equal=equal,
         parameters=parameters,
         batch_size=batch_size,
         seeds=seeds,

@@ -50,6 +50,7 @@ def compare(
     metric: str | list[str] | None = None,
     options: Mapping[str, Any] | None = None,
     hold: str = "parameters",
+    equal: str = "budget",
     parameters: int | None = None,
     batch_size: int | None = None,
     seeds: int = 3,
@@ -85,6 +86,8 @@ def compare(
             as a list or between commas, the others are measured besides.
         options: further options of the task.
         hold: the measure of size that is equal for all candidates, ``"parameters"`` or ``"flops"``.
+        equal: what training has equal. ``"budget"``: a budget of time goes to the candidates that can still win; one
+            that cannot is stopped, and marked on the leaderboard. ``"steps"``: all are trained for the same steps.
         parameters: the size to match; chosen from the budget when left out.
         batch_size: sequences in a training step; chosen from the length when left out.
         seeds: training runs of each candidate, at least 3.
@@ -149,6 +152,7 @@ def compare(
     request = check_request(
         budget=budget,
         hold=hold,
+        equal=equal,
         seeds=seeds,
         workers=workers,
         parameters=parameters,

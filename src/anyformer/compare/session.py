@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -29,6 +30,7 @@ from anyformer.compare.run.scheduler import Scheduler
 from anyformer.compare.run.unit import Outcome
 from anyformer.compare.verdict.assemble import assemble
 from anyformer.compare.verdict.diagnostics import diagnose
+from anyformer.compare.verdict.stopping import find_stopped
 from anyformer.compare.verdict.winner import decide_refits, save_winner
 from anyformer.machine import MachineFault, machine_fault
 from anyformer.processes import began
@@ -151,7 +153,8 @@ def _run(
                 if curves is not None:
                     curves(scheduler)
 
-            scheduler = Scheduler(plan, folder, executor, references, storage, watch, start.moment)
+            stopping = {name: partial(find_stopped, task.metric.info) for name, task in tasks.items()}
+            scheduler = Scheduler(plan, folder, executor, references, stopping, storage, watch, start.moment)
             found = scheduler.run()
             judged = {
                 task.name: assemble(plan, task, tasks[task.name], found[task.name]) for task in plan.tasks

@@ -25,6 +25,7 @@ from anyformer.compare.plan.budget import Budget
 from anyformer.compare.plan.learning_rate_search import start_for
 from anyformer.compare.plan.more import extend_plan
 from anyformer.compare.plan.schema import Calibration, More, Plan, PlannedCandidate, TaskPlan
+from anyformer.compare.results import EarlyStop
 from anyformer.train.schedule import LOWEST, top, whole
 
 NAMES = "abcd"
@@ -298,3 +299,35 @@ def test_a_search_for_much_shorter_runs_is_made_anew(tmp_path, cut, more, times,
     assert (task.rounds is None, not task.trials, not task.legs) == (anew,) * 3
     assert not plan.search_cut and task.trained == 200
     assert "after 200 steps" in task.remarks[-1]
+
+
+@pytest.mark.parametrize("equal", ["budget", "steps"])
+@pytest.mark.parametrize("budget", ["5m", "400 steps"])
+def test_the_time_of_who_is_stopped_goes_to_the_others(tmp_path, budget, equal):
+    """Steps of a run are stopped for nothing: nobody would get their time."""
+    plan = make_plan(budget)
+    plan.equal = equal
+    plan.save(tmp_path)
+
+    def stopping(leg, runs, untrained):
+        assert set(runs) == {"a", "b", "c", "d"} - set(plan.tasks[0].stopped)
+        assert all(len(legs) == 3 for legs in runs.values())
+        rest = [name for name in "cd" if name in runs]
+        return {name: EarlyStop(steps=leg.steps, behind=1.0, best="a") for name in rest[:1]}
+
+    machine = Machine(tmp_path, dict.fromkeys(NAMES, 0.02), steady, 2, stopping=stopping)
+    found = machine.conduct(plan).found["t0"]
+    task = plan.tasks[0]
+    ends = {name: max(u.steps for u in machine.trained if u.candidate == name) for name in NAMES}
+    assert set(found.runs) == set(found.costs) == set(NAMES), "all are scored and measured"
+    if budget == "400 steps" or equal == "steps":
+        assert not task.stopped and set(ends.values()) == {task.final.steps}
+        return
+    assert {name: stop.steps for name, stop in task.stopped.items()} == {"c": ends["c"], "d": ends["d"]}
+    assert ends["c"] < ends["d"] < ends["a"] == ends["b"] == task.final.steps
+    assert task.final.steps > 1.3 * task.legs[0].planned
+    assert machine.now + CLOSING_SECONDS <= 1.1 * plan.granted.amount
+    before = list(machine.trained)
+    again = Machine(tmp_path, machine.step_seconds, steady, 2, now=machine.now, stopping=stopping)
+    again.conduct(Plan.load(tmp_path))
+    assert again.trained and set(again.trained) <= set(before), "decisions are made once"

@@ -46,7 +46,7 @@ def make_plan(*names: str, parameters: int = 100_000) -> Plan:
 
 def searched(plan: Plan, folder: Path, executor: Valley) -> Scheduler:
     """The search of a comparison, in this process."""
-    scheduler = Scheduler(plan, folder, executor, {})
+    scheduler = Scheduler(plan, folder, executor, {}, {})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("anyformer.compare.run.scheduler.Pool", InProcess)
         patch.setattr("anyformer.compare.run.pool.POLL_SECONDS", 0.0)

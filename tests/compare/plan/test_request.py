@@ -20,6 +20,7 @@ def test_workers_share_the_cores_and_take_no_more_threads_than_they_may(monkeypa
         ({"budget": "-5s"}, "budget must be positive, got '-5s'"),
         ({"budget": "soon"}, "budget: expected a time"),
         ({"hold": "weights"}, "hold must be 'parameters' or 'flops', got 'weights'"),
+        ({"equal": "time"}, "equal must be 'budget' or 'steps', got 'time'"),
         ({"seeds": 2}, "seeds must be at least 3"),
         ({"workers": 0}, "workers must be at least 1, got 0"),
         ({"parameters": -1}, "parameters must be at least 1, got -1"),

@@ -14,6 +14,7 @@ from anyformer.compare.plan.make import OpenedTask, make_plan
 from anyformer.compare.plan.names import named_models
 from anyformer.compare.plan.request import check_request
 from anyformer.compare.plan.schema import Final, Leg, Plan, Rounds
+from anyformer.compare.results import EarlyStop
 from anyformer.compare.run.executor import CHECKPOINT, TrainingExecutor, _Job
 from anyformer.compare.run.items import ITEMS, load_items
 from anyformer.compare.run.training import Run
@@ -42,7 +43,13 @@ def task():
 @pytest.fixture
 def plan(task, tmp_path) -> Plan:
     request = check_request(
-        budget=f"{STEPS} steps", hold="parameters", seeds=3, workers=1, parameters=8000, batch_size=8
+        budget=f"{STEPS} steps",
+        hold="parameters",
+        equal="budget",
+        seeds=3,
+        workers=1,
+        parameters=8000,
+        batch_size=8,
     )
     options = {"num_pairs": 2, "length": 12, "vocab_size": 8}
     plan = make_plan(
@@ -209,6 +216,24 @@ def test_the_best_weights_are_scored_and_saved(plan, tmp_path, overfitting):
             execute(parts, work, Impatient(home(parts, work), steps))
     execute(parts, last)
     assert without_seconds(execute(parts, score)) == without_seconds(data), "and so where it was stopped"
+
+
+def test_who_was_stopped_is_scored_as_it_was(plan, tmp_path):
+    """From its last checkpoint, again after more training of the others, and from the start where that is lost."""
+    planned = plan.tasks[0]
+    planned.legs = legs_of(whole(STEPS), ends=(12, top(whole(STEPS)), STEPS))
+    planned.stopped = {"transformer": EarlyStop(steps=12, behind=0.1, best="other")}
+    plan.save(tmp_path)
+    first, *_, last = run_units(plan)
+    execute(tmp_path, first)
+    found = execute(tmp_path, last.model_copy(update={"steps": 12}))
+    assert (found.steps, found.best_step, found.curve[-1].step) == (12, 12, 12)
+    longer = changed(whole(STEPS), top(whole(STEPS)), 40)
+    planned.legs = [*planned.legs[:2], *legs_of(longer, ends=(40,))]
+    for folder in (tmp_path, tmp_path / "anew"):
+        plan.save(folder)
+        work = run_units(plan)[-1].model_copy(update={"steps": 12})
+        assert without_seconds(execute(folder, work)) == without_seconds(found)
 
 
 def test_divergence_is_told(plan, tmp_path):

@@ -72,6 +72,7 @@ def make_plan(
         command=command,
         budget=request.budget_text,
         hold=request.hold,
+        equal=request.equal,
         seeds=list(range(request.seeds)),
         workers=request.workers,
         threads=request.threads,

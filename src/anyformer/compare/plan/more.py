@@ -73,7 +73,7 @@ def extend_plan(plan: Plan, more: More, *, times: float) -> None:
         fixed = plan.granted.steps(task.tokens)
         longer = times if fixed is None else 1 + fixed / task.trained
         if plan.search_cut or longer > SEARCHED_FOR:
-            task.rounds, task.trials, task.legs = None, {}, []
+            task.rounds, task.trials, task.legs, task.stopped = None, {}, [], {}
         task.legs = [leg for leg in task.legs if leg.steps <= task.goes_on_from]
     plan.search_cut = False
 

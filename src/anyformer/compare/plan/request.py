@@ -13,6 +13,7 @@ from anyformer.machine import available_cores
 from anyformer.spelling import option
 
 Hold = Literal["parameters", "flops"]
+Equal = Literal["budget", "steps"]
 
 FEWEST_SEEDS = 3
 
@@ -24,6 +25,7 @@ class Request:
     budget: Budget
     budget_text: str
     hold: Hold
+    equal: Equal
     seeds: int
     workers: int
     threads: int
@@ -38,6 +40,7 @@ def check_request(
     *,
     budget: str | float,
     hold: str,
+    equal: str,
     seeds: int,
     workers: int | None,
     parameters: int | None,
@@ -54,6 +57,8 @@ def check_request(
     parsed = Budget.parse(budget)
     if hold not in ("parameters", "flops"):
         raise ValueError(f"{option('hold')} must be 'parameters' or 'flops', got {hold!r}")
+    if equal not in ("budget", "steps"):
+        raise ValueError(f"{option('equal')} must be 'budget' or 'steps', got {equal!r}")
     if seeds < FEWEST_SEEDS:
         raise ValueError(
             f"{option('seeds')} must be at least {FEWEST_SEEDS}, or nothing can be said about chance; got {seeds}"
@@ -68,6 +73,8 @@ def check_request(
         read_latency(max_latency)
     if max_bytes is not None:
         read_bytes(max_bytes)
+    if max_latency is not None or max_bytes is not None:
+        equal = "steps"  # what a candidate costs is measured at the end: until then, any may be the best within limits
     limits = [None if limit is None else str(limit) for limit in (max_latency, max_bytes)]
     text = f"{budget:g}s" if isinstance(budget, (int, float)) else str(budget)
     threads = threads_for(workers)
@@ -75,6 +82,7 @@ def check_request(
         parsed,
         text,
         hold,  # type: ignore[arg-type]
+        equal,  # type: ignore[arg-type]
         seeds,
         workers,
         threads,

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from anyformer.compare.plan.budget import CLOSING_SECONDS, Budget
-from anyformer.compare.results import Record
+from anyformer.compare.results import EarlyStop, Record
 from anyformer.files import read_json, write_atomically
 from anyformer.tasks.fingerprint import Fingerprint
 from anyformer.train.schedule import Knots, top
@@ -141,6 +141,8 @@ class TaskPlan(Record):
     data: Fingerprint = Field(default_factory=Fingerprint)
     rounds: Rounds | None = None
     legs: list[Leg] = Field(default_factory=list)
+    stopped: dict[str, EarlyStop] = Field(default_factory=dict)
+    """Candidates that could no longer win, and were not trained to the end."""
     trained: int = 0
     """Steps of the full runs before the last ``--more``; 0 without one."""
     final: Final | None = None
@@ -192,6 +194,7 @@ class Plan(Record):
     command: str = ""
     budget: str
     hold: Literal["parameters", "flops"]
+    equal: Literal["budget", "steps"] = "budget"
     seeds: list[int]
     workers: int
     threads: int

@@ -155,7 +155,7 @@ def _rows(result: TaskResult, look: dict[str, Style]) -> list[dict[str, Any]]:
                 "fitted": candidate or references[row.name],
                 "description": "" if candidate else references[row.name].description,
                 "predict_ms": None if candidate else references[row.name].predict_ms,
-                "best_steps": words.best_steps(candidate.runs, result.settings.steps) if candidate else "",
+                "ending": words.ending_of(candidate, result.settings.steps) if candidate else "",
                 "swatch": swatch(style, 14) if style else "",
                 "score": score,
                 "interval": f"{low} to {high}",
@@ -228,7 +228,12 @@ def _equal(result: TaskResult, results: Results) -> list[tuple[str, str]]:
             "Training",
             f"{settings.steps:,} steps of {settings.batch_size} sequences, {words.count(tokens)} tokens, "
             "in the same order for every candidate; where earlier weights on the curve are better on the validation "
-            "split, these are scored and saved",
+            "split, these are scored and saved"
+            + (
+                "; a candidate that can no longer win is stopped, and the others get its time"
+                if settings.equal == "budget"
+                else ""
+            ),
         ),
         ("Learning rate", f"{settings.search} All began with {rates}.".strip()),
         ("Optimiser", settings.schedule),

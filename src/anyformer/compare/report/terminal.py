@@ -156,8 +156,8 @@ def print_results(results: Results, console: Console) -> None:
                     f"  {candidate.name}: {what}: {candidate.reason}",
                     style="red",
                 )
-            elif early := words.best_steps(candidate.runs, result.settings.steps):
-                console.print(f"  {candidate.name}: {early}", style="dim")
+            elif ending := words.ending_of(candidate, result.settings.steps):
+                console.print(f"  {candidate.name}: {ending}", style="dim")
         console.print()
         console.print(Text(result.verdict.headline, style="bold"))
         command = results.how_to_go_on(result)

@@ -64,6 +64,8 @@ class Settings(Record):
     """All rates that the search could try."""
     search: str = ""
     schedule: str = ""
+    equal: Literal["budget", "steps"] = "steps"
+    """What training has equal: the rules by which a budget is shared, or the steps of all candidates."""
     target_parameters: int | None = None
     tables: int = 0
     """Parameters in tables of the data's values, which all candidates have alike."""
@@ -157,6 +159,20 @@ class Costs(Record):
     notes: list[str] = Field(default_factory=list)
 
 
+class EarlyStop(Record):
+    """The end of a candidate's training before that of the others, because it could no longer win.
+
+    Attributes:
+        steps: step at which it was stopped.
+        behind: how far it was behind the best then, on validation samples; positive means worse.
+        best: the best candidate then.
+    """
+
+    steps: int
+    behind: float
+    best: str
+
+
 class CandidateResult(Record):
     """A candidate: as the user gave it, as it was built, and its measurements."""
 
@@ -175,6 +191,8 @@ class CandidateResult(Record):
     rates that there was time to try."""
     search: list[SearchRun] = Field(default_factory=list)
     runs: list[SeedRun] = Field(default_factory=list)
+    stopped: EarlyStop | None = None
+    """Set if it was not trained to the end; it is scored as it was then."""
     costs: Costs = Field(default_factory=Costs)
     saved_bytes: int | None = None
     """Bytes of the file of its weights."""
@@ -213,6 +231,7 @@ class Standing(Record):
     Attributes:
         low, high: 95% interval of the score; infinite if nothing bounds it.
         tied_with_best: True if the row cannot be told from the first one; for the first, if it has such rows.
+        stopped_at: step at which a candidate was stopped, because it could no longer win; it is never tied.
     """
 
     rank: int
@@ -222,6 +241,7 @@ class Standing(Record):
     low: float
     high: float
     tied_with_best: bool = False
+    stopped_at: int | None = None
 
 
 class Contrast(Record):

@@ -223,13 +223,17 @@ class _Job:
         for earlier, path in self.checkpoints():
             if earlier.steps != self.task_plan.goes_on_from:
                 path.unlink(missing_ok=True)
-        seconds = run.trainer.seconds
-        return Trained(step_seconds=run.step_seconds, seconds=seconds, valid=run.latest, over=run.over)
+        return Trained(
+            step_seconds=run.step_seconds,
+            seconds=run.trainer.seconds,
+            curve=run.curve,
+            valid=run.latest,
+            over=run.over,
+        )
 
     def leg(self) -> Leg:
         """Return the leg at whose end this unit's run is."""
-        wanted = (self.unit.steps, self.unit.schedule)
-        return next(leg for leg in self.task_plan.legs if (leg.steps, leg.schedule) == wanted)
+        return next(leg for leg in self.task_plan.legs if leg.steps == self.unit.steps)
 
     def score(self) -> Scored:
         """Score a trained run on the validation and the test split, once, and save its model."""
@@ -253,7 +257,7 @@ class _Job:
             beside=self.beside(trainer),
             files=_save_model(trainer.model, self.folder / MODEL),
         )
-        if self.task_plan.goes_on_from != leg.steps:
+        if leg == self.task_plan.legs[-1] and self.task_plan.goes_on_from != leg.steps:
             self.checkpoints()[0][1].unlink(missing_ok=True)
         (self.folder / CHECKPOINT).unlink(missing_ok=True)
         return found

@@ -28,14 +28,17 @@ from anyformer.compare.plan.allocation import (
 )
 from anyformer.compare.plan.clock import Clock
 from anyformer.compare.plan.schema import Calibration, Leg, Plan, TaskPlan, Trials
-from anyformer.compare.results import SearchRun, Status
+from anyformer.compare.results import EarlyStop, SearchRun, Status
 from anyformer.compare.run.machine import describe_disturbance, system_load
 from anyformer.compare.run.pool import Limits, Pool, run_units
 from anyformer.compare.run.unit import Outcome, Phase, Scored, Searched, Trained, Unit
 from anyformer.compare.run.work_queue import WorkQueue
 from anyformer.compare.run.worker import Executor
+from anyformer.train.schedule import top
 
 Failure = tuple[Status, str]
+Stopping = Callable[[Leg, Mapping[str, Sequence[Trained]], Mapping[str, float | None]], dict[str, EarlyStop]]
+"""Finds the candidates that can no longer win, from a leg, its runs and the untrained scores, by candidate."""
 Round = Literal["short", "long"]
 
 
@@ -67,6 +70,8 @@ class Scheduler:
     folder: Path
     executor: Executor
     references: Mapping[str, Sequence[str]]
+    stopping: Mapping[str, Stopping]
+    """By task."""
     storage: str | None = None
     """Full URL of the storage; the plan has it without its secrets."""
     watch: Callable[[Scheduler], None] = lambda scheduler: None
@@ -316,16 +321,30 @@ class Scheduler:
                 return
             outcomes = self._run("training", units)
             passed = [unit for unit in units if self._passed(unit, outcomes[unit])]
+            runs: dict[str, dict[str, list[Trained]]] = {task.name: {} for task in self.plan.tasks}
             for (task_name, name), mine in groupby(passed, key=lambda unit: (unit.task, unit.candidate)):
                 legs = [leg for unit in mine if (leg := outcomes[unit].of(Trained))]
+                runs[task_name][name] = legs
                 self.found[task_name].over[name] = sum(leg.over for leg in legs)
                 self._note_pace(task_name, name, [leg.step_seconds for leg in legs])
+            for task in self.plan.tasks:
+                if len(task.legs) == number + 1:  # else it was decided before
+                    self._stop_candidates(task, runs[task.name])
+
+    def _stop_candidates(self, task: TaskPlan, runs: Mapping[str, Sequence[Trained]]) -> None:
+        """Stop the candidates of a task that can no longer win, if their time can go to others."""
+        leg, timed = task.legs[-1], self.plan.granted.kind == "seconds"
+        if self.plan.equal == "budget" and timed and leg.steps <= top(leg.schedule) and not is_trained(task):
+            alive = {name: legs for name, legs in runs.items() if name in self._alive(task)}
+            before = {name: c.untrained for name, c in self.found[task.name].calibrations.items()}
+            task.stopped |= self.stopping[task.name](leg, alive, before)
 
     def _decide_legs(self, number: int) -> None:
         for task in self.plan.tasks:
             speeds, over = self._speeds()[task.name], self.found[task.name].over
             if len(task.legs) <= number and not is_trained(task) and speeds:
-                running = {name: len(self.plan.seeds) - over.get(name, 0) for name in speeds}
+                seeds = len(self.plan.seeds)
+                running = {n: 0 if n in task.stopped else seeds - over.get(n, 0) for n in speeds}
                 decide_leg(self.plan, task, speeds, self.clock.seconds, running)
         self.plan.save(self.folder)
 
@@ -335,14 +354,20 @@ class Scheduler:
                 task.name,
                 phase,
                 name,
-                steps=leg.steps,
+                steps=min(leg.steps, last),
                 learning_rate=self.found[task.name].rates[name],
                 seed=seed,
                 schedule=leg.schedule,
             )
             for name in self._alive(task)
+            for last in [self._last(task, name)]
+            if phase == "score" or leg.steps <= last
             for seed in self.plan.seeds
         ]
+
+    def _last(self, task: TaskPlan, name: str) -> int:
+        """Return the step after which a candidate is not trained further, as far as it is planned."""
+        return (task.stopped.get(name) or task.legs[-1]).steps
 
     def score(self) -> None:
         """Score every full run on the test split, once."""

@@ -67,12 +67,14 @@ class Trained(Record):
     Attributes:
         step_seconds: seconds of a step in it; 0 if the run was over before.
         seconds: seconds of all steps so far.
-        valid: validation score at the last point of the curve.
+        curve: learning curve so far.
+        valid: validation score at the last point of it.
         over: True if the run is not trained further (:mod:`anyformer.compare.run.training`).
     """
 
     step_seconds: float
     seconds: float
+    curve: list[Point] = Field(default_factory=list)
     valid: Sample | None = None
     over: bool = False
 

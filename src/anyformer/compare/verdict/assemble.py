@@ -43,7 +43,7 @@ SCHEDULE = "AdamW with weight decay and clipped gradients; a linear warm-up, the
 def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: TaskOutcomes) -> TaskResult:
     """Return the result of one task, with its leaderboard and verdict."""
     metric = task.metric.info
-    candidates = [_candidate(planned, found) for planned in task_plan.candidates]
+    candidates = [_candidate(planned, task_plan, found) for planned in task_plan.candidates]
     references = [
         _reference(name, outcome, task_plan, task, found) for name, outcome in found.references.items()
     ]
@@ -125,6 +125,7 @@ def _settings(plan: Plan, task_plan: TaskPlan) -> Settings:
         ladder=list(RUNGS),
         search=SEARCH,
         schedule=SCHEDULE,
+        equal=plan.equal if plan.granted.kind == "seconds" else "steps",
         target_parameters=task_plan.target_parameters,
         tables=task_plan.tables,
     )
@@ -140,7 +141,7 @@ def _evaluated(task_plan: TaskPlan) -> list[str]:
     ]
 
 
-def _candidate(planned: PlannedCandidate, found: TaskOutcomes) -> CandidateResult:
+def _candidate(planned: PlannedCandidate, task_plan: TaskPlan, found: TaskOutcomes) -> CandidateResult:
     name = planned.name
     result = CandidateResult(
         name=name,
@@ -152,6 +153,7 @@ def _candidate(planned: PlannedCandidate, found: TaskOutcomes) -> CandidateResul
         learning_rate=found.rates.get(name),
         rate_lies=_rate_lies(name, found),
         search=found.search.get(name, []),
+        stopped=task_plan.stopped.get(name),
     )
     if planned.problem:
         result.status, result.reason = "bad_spec", planned.problem

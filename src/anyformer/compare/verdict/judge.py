@@ -13,15 +13,20 @@ No sequence model is needed
     if some reference is not beaten, and the 90% interval of the difference excludes a lead that matters for *every*
     candidate: absence of evidence is not evidence of absence. If such a lead remains possible, candidate and reference
     are too close to call.
+Candidates that were stopped
+    (:mod:`anyformer.compare.verdict.stopping`) are on the leaderboard, scored as they were then. They are neither
+    beaten nor tied: statements are about the candidates trained to the end, and say so. Only where the best of these
+    is not even ahead of a stopped one, the verdict is too close to call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from anyformer.compare.results import (
     CandidateResult,
     Contrast,
+    EarlyStop,
     ReferenceResult,
     Standing,
     Verdict,
@@ -30,6 +35,7 @@ from anyformer.compare.results.formats import amount, format_scores, join, rate,
 from anyformer.compare.verdict.confidence_intervals import LEVEL, ScoredEntry
 from anyformer.compare.verdict.leaderboard import contrasts_by, leaderboard_of, ordered
 from anyformer.compare.verdict.significance import advantage, beaten, smallest_that_matters
+from anyformer.compare.verdict.stopping import stopped_words
 from anyformer.metrics import MetricInfo
 
 FEW = 8
@@ -48,11 +54,13 @@ def judge(
     reference_entries = [
         ScoredEntry(r.name, (r.test,), is_reference=True) for r in references if r.test is not None
     ]
-    order, reference_entries = (ordered(metric, given) for given in (entries, reference_entries))
-    leaderboard = leaderboard_of(metric, ordered(metric, [*order, *reference_entries]))
+    stopped = {c.name: c.stopped for c in candidates if c.stopped is not None}
+    every, reference_entries = (ordered(metric, given) for given in (entries, reference_entries))
+    leaderboard = leaderboard_of(metric, ordered(metric, [*every, *reference_entries]), stopped)
     candidates = [c for c in candidates if not c.outside]
     inside = {c.name for c in candidates}
-    order, beyond = [e for e in order if e.name in inside], [e for e in order if e.name not in inside]
+    every, beyond = [e for e in every if e.name in inside], [e for e in every if e.name not in inside]
+    order = [entry for entry in every if entry.name not in stopped]
     if not order:
         return leaderboard, _nothing(metric, candidates, reference_entries, beyond)
     best, others = order[0], order[1:]
@@ -70,7 +78,8 @@ def judge(
     elif len(tied) > 1:
         verdict = _too_close(metric, tied, candidates, rivals)
     else:
-        verdict = _winner(metric, best, rivals)
+        verdict = _winner(metric, best, rivals, stopped)
+    verdict = _unless_stopped_too_soon(metric, verdict, best, [e for e in every if e.name in stopped])
     verdict.contrasts = [*rivals, *against]
     verdict.details += _more(
         metric, [*order, *reference_entries], reference_entries, against, candidates, verdict
@@ -105,13 +114,36 @@ def _gap(metric: MetricInfo, contrast: Contrast) -> str:
     return f"{gap}{unit} (95% interval {low} to {high})"
 
 
-def _winner(metric: MetricInfo, best: ScoredEntry, rivals: Sequence[Contrast]) -> Verdict:
+def _winner(
+    metric: MetricInfo, best: ScoredEntry, rivals: Sequence[Contrast], stopped: Mapping[str, EarlyStop]
+) -> Verdict:
     runner_up = rivals[0]
+    among = f" of the {len(rivals) + 1} trained to the end" if stopped else ""
     return Verdict(
         kind="winner",
         winner=best.name,
-        headline=f"{best.name} is the best: {metric.name} {score_with_unit(metric, best.score)}.",
+        headline=f"{best.name} is the best{among}: {metric.name} {score_with_unit(metric, best.score)}.",
         details=[f"It leads the runner-up, {runner_up.other}, by {_gap(metric, runner_up)}."],
+    )
+
+
+def _unless_stopped_too_soon(
+    metric: MetricInfo, verdict: Verdict, best: ScoredEntry, stopped: Sequence[ScoredEntry]
+) -> Verdict:
+    """Return the verdict, or one of the kind ``too_close`` if the best is not ahead of a candidate that was stopped.
+
+    That the best is ahead of others, which were trained for less, is not told as a finding.
+    """
+    found = contrasts_by(metric, [(best, entry) for entry in stopped])
+    level = [contrast.other for contrast in found if not beaten(contrast)]
+    if not level or verdict.kind not in ("winner", "single"):
+        return verdict
+    return Verdict(
+        kind="too_close",
+        headline=f"Too close to call: {best.name} cannot be told from {join(level)}, though "
+        f"{'that was' if len(level) == 1 else 'those were'} not trained to the end.",
+        details=["Train all to the end with --equal steps."],
+        tied=[best.name, *level],
     )
 
 
@@ -251,7 +283,7 @@ def _more(
             f"The best reference, {best.name}, scores {score_with_unit(metric, best.score)}; "
             f"{contrast.better} beats it by {_gap(metric, contrast)}."
         )
-    return details + _few_pieces(entries) + _failures(candidates)
+    return details + stopped_words(metric, candidates) + _few_pieces(entries) + _failures(candidates)
 
 
 def _few_pieces(entries: Sequence[ScoredEntry]) -> list[str]:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from anyformer.compare.results import Contrast, Standing
+from anyformer.compare.results import Contrast, EarlyStop, Standing
 from anyformer.compare.verdict.confidence_intervals import ScoredEntry, estimate
 from anyformer.compare.verdict.significance import beaten, contrasts
 from anyformer.metrics import MetricInfo
 
 
-def leaderboard_of(metric: MetricInfo, entries: Sequence[ScoredEntry]) -> list[Standing]:
-    """Return the rows of entries that are ordered best first, with ties with the first marked."""
+def leaderboard_of(
+    metric: MetricInfo, entries: Sequence[ScoredEntry], stopped: Mapping[str, EarlyStop] | None = None
+) -> list[Standing]:
+    """Return the rows of entries that are ordered best first, with ties with the first marked.
+
+    ``stopped`` are candidates that were not trained to the end, by name: they are tied with none.
+    """
+    stopped = stopped or {}
+    ended = [entry for entry in entries if entry.is_reference or entry.name not in stopped]
     tied: list[ScoredEntry] = []
     for references in (False, True):  # candidates are compared among themselves, as the verdict does
-        others = [entry for entry in entries[1:] if entry.is_reference == references]
-        found = contrasts_by(metric, [(entries[0], other) for other in others])
+        others = [entry for entry in ended[1:] if entry.is_reference == references]
+        found = contrasts_by(metric, [(ended[0], other) for other in others])
         tied += [other for other, contrast in zip(others, found, strict=True) if not beaten(contrast)]
-    tied += entries[:1] if tied else []
+    tied += ended[:1] if tied else []
     leaderboard = []
     for rank, entry in enumerate(entries, start=1):
         low, high = estimate(entry, metric.limits).interval()
@@ -31,6 +38,7 @@ def leaderboard_of(metric: MetricInfo, entries: Sequence[ScoredEntry]) -> list[S
                 low=low,
                 high=high,
                 tied_with_best=entry in tied,
+                stopped_at=stopped[entry.name].steps if entry not in ended else None,
             )
         )
     return leaderboard

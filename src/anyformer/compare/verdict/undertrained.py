@@ -41,6 +41,7 @@ from anyformer.compare.results import (
 )
 from anyformer.compare.results.formats import amount, join, score_with_unit
 from anyformer.compare.verdict.significance import beaten
+from anyformer.compare.verdict.stopping import stopped_words
 from anyformer.metrics import MetricInfo
 
 HORIZON = 3
@@ -113,11 +114,11 @@ def growth(lengths: Sequence[Length], noise: float = 0.0) -> list[float]:
 
 
 def trend_of(candidate: CandidateResult, metric: MetricInfo) -> Trend | None:
-    """Return the growth of a candidate's validation score; None if it has no full runs."""
+    """Return the growth of a candidate's validation score; None if it has no full runs, or was stopped."""
     sign = metric.sign
     valid = [run.valid for run in candidate.runs if run.valid is not None and math.isfinite(run.valid)]
     losses = [run.valid_loss for run in candidate.runs if run.valid_loss is not None]
-    if candidate.status != "ok" or not valid or not candidate.runs[0].curve:
+    if candidate.status != "ok" or candidate.stopped or not valid or not candidate.runs[0].curve:
         return None
     steps = candidate.runs[0].curve[-1].step
     scores = [(n, sign * s) for n, _, s in _searched(candidate) if n < steps and s is not None]
@@ -251,7 +252,7 @@ def unless_undertrained(
     further = OVERHEAD * spent / training.workers * (2**doublings - BEFORE_DECAY)
     seconds = MARGIN * (STARTING_SECONDS * training.slowness + further)
     shortage = Shortage(steps=math.ceil(training.steps * 2**doublings), seconds=seconds)
-    return _undertrained(case, shortage, training)
+    return _undertrained(case, shortage, training, stopped_words(metric, candidates))
 
 
 def _state(case: _Case, rising: Sequence[Trend]) -> str:
@@ -285,7 +286,7 @@ def _beats_some(verdict: Verdict, references: Sequence[ReferenceResult]) -> bool
     return not against or any(beaten(contrast) for contrast in against)
 
 
-def _undertrained(case: _Case, shortage: Shortage, training: Training) -> Verdict:
+def _undertrained(case: _Case, shortage: Shortage, training: Training, stopped: list[str]) -> Verdict:
     rising = [trend for trend in case.trends.values() if case.rises(trend)]
     state = _state(case, rising)
     time, option = propose_time(shortage.seconds)
@@ -295,6 +296,7 @@ def _undertrained(case: _Case, shortage: Shortage, training: Training) -> Verdic
     else:
         advice = f"about {time} would do"
     each = "it" if len(case.trends) == 1 else "each"
+    each += " that could still win" if stopped else ""
     headline = (
         f"Not enough training to tell: {each} was trained for {training.steps:,} steps{state}; {advice}."
     )
@@ -318,7 +320,7 @@ def _undertrained(case: _Case, shortage: Shortage, training: Training) -> Verdic
         update={
             "kind": "undertrained",
             "headline": headline,
-            "details": details,
+            "details": details + stopped,
             "winner": None,
             "tied": [],
             "shortage": shortage,

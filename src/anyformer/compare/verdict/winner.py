@@ -25,10 +25,10 @@ UNSEEN = "The saved model has not learnt from the validation and test data"
 
 
 def best_candidate(result: TaskResult) -> CandidateResult | None:
-    """Return the best candidate on the leaderboard, whose model is saved; None if none finished within the limits."""
+    """Return the best candidate of those trained to the end within the limits, whose model is saved, if there is one."""
     known = {candidate.name: candidate for candidate in result.candidates}
-    rows = [known[row.name] for row in result.leaderboard if row.kind == "candidate"]
-    return next((candidate for candidate in rows if not candidate.outside), None)
+    rows = [row for row in result.leaderboard if row.kind == "candidate" and row.stopped_at is None]
+    return next((known[row.name] for row in rows if not known[row.name].outside), None)
 
 
 def best_run(candidate: CandidateResult, metric: MetricInfo) -> SeedRun:
