@@ -350,6 +350,11 @@ class Task(ABC):
         raise NotImplementedError
 
     @property
+    def train_elements(self) -> int | None:
+        """Elements of the train split, each counted once; None if it is generated without end."""
+        return self.size("train") * self.sample_length
+
+    @property
     def sample_length(self) -> int:
         """Elements that a model reads of a sample at the trained length, those of the source included."""
         return self.source_length + self.train_length

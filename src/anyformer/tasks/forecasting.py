@@ -362,6 +362,11 @@ class ForecastTask(Task):
         rest = (self._starts["test"] + self.context, self.horizon, self.season, self._encoding.levels)
         return classical_forecasts(Histories(self._steps, self._target_index, *rest))
 
+    @property
+    def train_elements(self) -> int:
+        """Values of the targets in the train split, each counted once; windows overlap."""
+        return int(self._rows("train").sum()) * len(self.targets)
+
     def describe(self) -> dict[str, Any]:
         """Return facts for the report."""
         return {

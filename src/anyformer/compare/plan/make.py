@@ -9,16 +9,17 @@ from typing import Any, NamedTuple
 
 import torch
 
-from anyformer.compare.plan.learning_rate_search import start_for
-from anyformer.compare.plan.names import Model
-from anyformer.compare.plan.request import Hold, Request
-from anyformer.compare.plan.schema import (
-    Plan,
-    TaskPlan,
+from anyformer.compare.plan.defaults import (
+    TOKENS_A_PARAMETER,
     default_batch_size,
     default_eval_size,
     default_parameters,
+    run_seconds,
 )
+from anyformer.compare.plan.learning_rate_search import start_for
+from anyformer.compare.plan.names import Model
+from anyformer.compare.plan.request import Hold, Request
+from anyformer.compare.plan.schema import Plan, TaskPlan
 from anyformer.compare.plan.sizes import (
     common_size,
     flops_at,
@@ -82,7 +83,7 @@ def make_plan(
         max_bytes=request.max_bytes,
         tasks=[],
     )
-    runs = len(models) * (request.seeds + 1) * len(tasks)
+    runs = len(models) * request.seeds * len(tasks)
     for task, source, target, options in tasks:
         plan.tasks.append(
             _plan_task(
@@ -125,20 +126,18 @@ def _plan_task(
     trust_code: bool,
 ) -> TaskPlan:
     specs = {name: spec_for(task, given, trust_code=trust_code) for name, given in models.items()}
+    seconds, accelerated = run_seconds(request.budget, request.workers, runs), torch.cuda.is_available()
+    suits = default_parameters(seconds, task.train_elements, accelerated=accelerated)
+    tokens = None if seconds is None else TOKENS_A_PARAMETER * suits
+    batch_size = task.batch_size or request.batch_size or default_batch_size(task.sample_length, tokens)
     wanted, tables = request.parameters or stated_size(task, models, specs), 0
     if wanted is None:
-        tokens = (
-            task.batch_size or request.batch_size or default_batch_size(task.sample_length)
-        ) * task.sample_length
-        speed_up = torch.cuda.is_available()
-        wanted = default_parameters(request.budget, runs, tokens, accelerated=speed_up)
+        wanted = suits
         specs, tables = with_tables(task, specs, wanted)
         wanted = wanted + tables if tables else max(wanted, smallest_fair_size(task))
         wanted = common_size(task, specs.values(), wanted, tables)
     givens = {name: str(given) for name, given in models.items()}
-    made = _plan_at_size(
-        task, specs, givens, wanted, tables, hold=request.hold, batch_size=request.batch_size
-    )
+    made = _plan_at_size(task, specs, givens, wanted, tables, hold=request.hold, batch_size=batch_size)
     made.source, made.target, made.options = source, target, options
     made.refits = request.refit and not task.endless
     made.data = Fingerprint(files=files_of(source, made.code), sample=sample_of_task(task))
@@ -149,8 +148,9 @@ def plan_again(plan: Plan, planned: TaskPlan, task: Task, data: Fingerprint) -> 
     """Make the plan of a task on changed data: candidates of the same size, and no decision made yet."""
     specs = {c.name: ModelSpec.model_validate(c.asked) for c in planned.candidates}
     givens = {c.name: c.given for c in planned.candidates}
+    batch_size = task.batch_size or plan.batch_size or planned.batch_size
     made = _plan_at_size(
-        task, specs, givens, planned.wanted, planned.tables, hold=plan.hold, batch_size=plan.batch_size
+        task, specs, givens, planned.wanted, planned.tables, hold=plan.hold, batch_size=batch_size
     )
     kept = {"source", "target", "options", "share", "name", "refits"}
     return made.model_copy(update={**planned.model_dump(include=kept), "data": data})
@@ -164,9 +164,8 @@ def _plan_at_size(
     tables: int,
     *,
     hold: Hold,
-    batch_size: int | None,
+    batch_size: int,
 ) -> TaskPlan:
-    batch_size = task.batch_size or batch_size or default_batch_size(task.sample_length)
     goal = flops_at(task, specs, wanted) if hold == "flops" else None
     return TaskPlan(
         name=task.name,

@@ -6,7 +6,6 @@ same decisions.
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -298,28 +297,3 @@ class Calibration(Record):
     eval_seconds: float
     untrained: float | None = None
     """Validation score before the first step."""
-
-
-def default_parameters(budget: Budget, runs: int, tokens: int, *, accelerated: bool = False) -> int:
-    """Return a round number of parameters at which a run of this budget has some hundreds of steps.
-
-    A step costs about 6 FLOPs for each parameter and token. The assumed speeds (5 GFLOP/s for one CPU worker,
-    20 TFLOP/s for an accelerator) are rough; they only shift the size, for all candidates alike.
-    """
-    if budget.kind != "seconds":
-        return 200_000
-    speed = 2e13 if accelerated else 5e9
-    wanted = budget.amount / max(1, runs) * speed / 300 / (6 * tokens)
-    wanted = min(5e7, max(4e4, wanted))
-    size = 10 ** math.floor(math.log10(wanted))
-    return int(max(m * size for m in (1, 2, 4) if m * size <= wanted))
-
-
-def default_eval_size(batch_size: int, samples: int) -> int:
-    """Return the sequences in an evaluated batch: four training batches, which is faster, or a whole small test set."""
-    return max(1, min(4 * batch_size, samples))
-
-
-def default_batch_size(length: int) -> int:
-    """Return the largest power of two from 4 to 32 that keeps a step within 4096 tokens, or 4."""
-    return max(4, min(32, 2 ** int(math.log2(max(1, 4096 // length)))))
