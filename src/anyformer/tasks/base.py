@@ -350,8 +350,8 @@ class Task(ABC):
         raise NotImplementedError
 
     @property
-    def train_elements(self) -> int | None:
-        """Elements of the train split, each counted once; None if it is generated without end."""
+    def train_elements(self) -> int:
+        """Elements of the train split, each counted once; of an endless one, those of the samples that represent it."""
         return self.size("train") * self.sample_length
 
     @property

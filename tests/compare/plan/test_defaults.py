@@ -53,7 +53,8 @@ def test_a_plan_takes_them():
     )
     assert short.wanted == pytest.approx(100_000, rel=0.1) and short.batch_size == 4
     assert long.wanted == pytest.approx(task.train_elements, rel=0.4) and long.batch_size == 4
-    assert create_task("recall").train_elements is None
+    endless = make_plan(request(budget="10h", workers=2), [(create_task("recall"), None, None, {})], models)
+    assert endless.tasks[0].wanted > 500_000
 
 
 def test_windows_that_overlap_count_their_values_once(tmp_path):

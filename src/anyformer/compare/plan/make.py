@@ -127,7 +127,8 @@ def _plan_task(
 ) -> TaskPlan:
     specs = {name: spec_for(task, given, trust_code=trust_code) for name, given in models.items()}
     seconds, accelerated = run_seconds(request.budget, request.workers, runs), torch.cuda.is_available()
-    suits = default_parameters(seconds, task.train_elements, accelerated=accelerated)
+    elements = None if task.endless else task.train_elements
+    suits = default_parameters(seconds, elements, accelerated=accelerated)
     tokens = None if seconds is None else TOKENS_A_PARAMETER * suits
     batch_size = task.batch_size or request.batch_size or default_batch_size(task.sample_length, tokens)
     wanted, tables = request.parameters or stated_size(task, models, specs), 0

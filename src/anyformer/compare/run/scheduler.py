@@ -329,9 +329,9 @@ class Scheduler:
                 self._note_pace(task_name, name, [leg.step_seconds for leg in legs])
             for task in self.plan.tasks:
                 if len(task.legs) == number + 1:  # else it was decided before
-                    self._stop_candidates(task, runs[task.name])
+                    self._stop_behind(task, runs[task.name])
 
-    def _stop_candidates(self, task: TaskPlan, runs: Mapping[str, Sequence[Trained]]) -> None:
+    def _stop_behind(self, task: TaskPlan, runs: Mapping[str, Sequence[Trained]]) -> None:
         """Stop the candidates of a task that can no longer win, if their time can go to others."""
         leg, timed = task.legs[-1], self.plan.granted.kind == "seconds"
         if self.plan.equal == "budget" and timed and leg.steps <= top(leg.schedule) and not is_trained(task):

@@ -33,10 +33,6 @@ class GeneratedTask(Task):
         """Return the size of the split; the endless train stream is represented by 4096 samples."""
         return {"train": 4096, "valid": self._eval_size // 2, "test": self._eval_size}[split]
 
-    @property
-    def train_elements(self) -> None:
-        """There is no end."""
-
     def train_batch(self, step: int, batch_size: int) -> Batch:
         """Return the batch of training step ``step``: the next ``batch_size`` samples of the stream."""
         return self._take("train", np.arange(step * batch_size, (step + 1) * batch_size), self.train_length)
