@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from statistics import fmean
 from typing import Any, Literal
 
 from anyformer.compare.plan import learning_rate_search as ladder
@@ -28,38 +27,18 @@ from anyformer.compare.plan.allocation import (
 )
 from anyformer.compare.plan.clock import Clock
 from anyformer.compare.plan.schema import Calibration, Leg, Plan, TaskPlan, Trials
-from anyformer.compare.results import EarlyStop, SearchRun, Status
+from anyformer.compare.results import EarlyStop, SearchRun
 from anyformer.compare.run.machine import describe_disturbance, system_load
+from anyformer.compare.run.outcomes import TaskOutcomes
 from anyformer.compare.run.pool import Limits, Pool, run_units
 from anyformer.compare.run.unit import Outcome, Phase, Scored, Searched, Trained, Unit
 from anyformer.compare.run.work_queue import WorkQueue
 from anyformer.compare.run.worker import Executor
 from anyformer.train.schedule import top
 
-Failure = tuple[Status, str]
 Stopping = Callable[[Leg, Mapping[str, Sequence[Trained]], Mapping[str, float | None]], dict[str, EarlyStop]]
 """Finds the candidates that can no longer win, from a leg, its runs and the untrained scores, by candidate."""
 Round = Literal["short", "long"]
-
-
-@dataclass
-class TaskOutcomes:
-    """The outcomes of one task's units, by candidate."""
-
-    references: dict[str, Outcome] = field(default_factory=dict)
-    reference_folders: dict[str, Path] = field(default_factory=dict)
-    calibrations: dict[str, Calibration] = field(default_factory=dict)
-    """Latest measurements."""
-    paces: dict[str, list[float]] = field(default_factory=dict)
-    """All measured seconds of a training step."""
-    search: dict[str, list[SearchRun]] = field(default_factory=dict)
-    rates: dict[str, float] = field(default_factory=dict)
-    over: dict[str, int] = field(default_factory=dict)
-    """Full runs that are not trained further, by candidate."""
-    runs: dict[str, dict[int, Scored]] = field(default_factory=dict)
-    folders: dict[str, dict[int, Path]] = field(default_factory=dict)
-    costs: dict[str, Outcome] = field(default_factory=dict)
-    failures: dict[str, Failure] = field(default_factory=dict)
 
 
 @dataclass
@@ -305,7 +284,7 @@ class Scheduler:
                 score=searched.score,
             )
         )
-        self._note_pace(unit.task, unit.candidate, [searched.step_seconds])
+        found.note_pace(unit.candidate, [searched.step_seconds])
 
     def train(self) -> None:
         """Train the full runs leg by leg; the step times of one leg decide the length of the next."""
@@ -326,7 +305,7 @@ class Scheduler:
                 legs = [leg for unit in mine if (leg := outcomes[unit].of(Trained))]
                 runs[task_name][name] = legs
                 self.found[task_name].over[name] = sum(leg.over for leg in legs)
-                self._note_pace(task_name, name, [leg.step_seconds for leg in legs])
+                self.found[task_name].note_pace(name, [leg.step_seconds for leg in legs])
             for task in self.plan.tasks:
                 if len(task.legs) == number + 1:  # else it was decided before
                     self._stop_behind(task, runs[task.name])
@@ -384,18 +363,6 @@ class Scheduler:
                 assert unit.seed is not None
                 found.runs.setdefault(unit.candidate, {})[unit.seed] = scored
                 found.folders.setdefault(unit.candidate, {})[unit.seed] = self.queue.home(unit)
-
-    def _note_pace(self, task: str, name: str, paces: Sequence[float]) -> None:
-        """Update a candidate's speeds by its latest step times; evaluation is assumed to change by the same factor."""
-        known = [pace for pace in paces if pace > 0]
-        if not known:
-            return
-        seconds, found = fmean(known), self.found[task]
-        found.paces.setdefault(name, []).append(seconds)
-        old = found.calibrations[name]
-        times = seconds / old.step_seconds
-        update = {"step_seconds": seconds, "eval_seconds": times * old.eval_seconds}
-        found.calibrations[name] = old.model_copy(update=update)
 
     def _note_disturbance(self) -> None:
         """Note in the plan if other programs slowed the comparison down."""

@@ -21,7 +21,7 @@ from anyformer.compare.results import (
 )
 from anyformer.compare.run.executor import MODEL
 from anyformer.compare.run.items import ITEMS, load_items, sample_of
-from anyformer.compare.run.scheduler import TaskOutcomes
+from anyformer.compare.run.outcomes import TaskOutcomes
 from anyformer.compare.run.unit import Outcome, ReferenceFitted
 from anyformer.compare.verdict.judge import judge
 from anyformer.compare.verdict.limits import outside, price, told

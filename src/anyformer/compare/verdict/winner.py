@@ -13,7 +13,7 @@ from anyformer.compare.plan.schema import Plan, Refit, TaskPlan
 from anyformer.compare.results import CandidateResult, Confidence, SeedRun, TaskResult
 from anyformer.compare.results.formats import score_with_unit
 from anyformer.compare.run.executor import MODEL
-from anyformer.compare.run.scheduler import TaskOutcomes
+from anyformer.compare.run.outcomes import TaskOutcomes
 from anyformer.compare.run.unit import Outcome, Refitted
 from anyformer.metrics import MetricInfo
 from anyformer.models import SequenceModel
