@@ -35,6 +35,7 @@ def test_sizes_grow_with_the_time_and_end_with_the_data():
         (256, None, 16),
         (100_000, None, 4),
         (256, 1e5, 4),
+        (36, 1e5, 32),
         (256, 1e6, 4),
         (256, 2e6, 8),
         (256, 1e8, 16),

@@ -58,13 +58,16 @@ def default_parameters(seconds: float | None, elements: int | None, *, accelerat
 def default_batch_size(length: int, tokens: float | None = None) -> int:
     """Return the largest power of two from 4 to 32 that keeps a step within the tokens for it, or 4.
 
+    Short runs have smaller batches, but not of fewer tokens than the least where 32 sequences have so many.
+
     Args:
         length: elements of a sequence.
         tokens: tokens of a full run, of which each of ``FEWEST_STEPS`` has a part; None if it has any number.
     """
     least, most = TOKENS
     within = most if tokens is None else min(most, max(least, tokens / FEWEST_STEPS))
-    return max(4, min(32, 2 ** int(math.log2(max(1, within // length)))))
+    fewest = 2 ** math.ceil(math.log2(max(1, least / length)))
+    return max(4, min(32, max(fewest, 2 ** int(math.log2(max(1, within // length))))))
 
 
 def default_eval_size(batch_size: int, samples: int) -> int:
