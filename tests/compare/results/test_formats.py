@@ -6,12 +6,13 @@ import math
 
 import pytest
 
-from anyformer.compare.results import Sample, SeedRun
+from anyformer.compare.results import CandidateResult, EarlyStop, Sample, SeedRun
 from anyformer.compare.results.formats import (
     amount,
     best_steps,
     count,
     duration,
+    ending_of,
     format_scores,
     join,
     metric_title,
@@ -86,7 +87,7 @@ def test_names_are_joined_in_words() -> None:
         ([(900, 900)] * 3, ""),
         ([(None, None)] * 3, ""),  # results of earlier versions
         ([(300, 900)] * 3, "best at step 300 of 900"),
-        ([(300, 900), (1200, 1500), (1500, 1500)], "best at steps 300 to 1,200 of 900 in 2 of 3 runs"),
+        ([(300, 900), (600, 900), (900, 900)], "best at steps 300 to 600 of 900 in 2 of 3 runs"),
         ([(300, 900), (900, 900), (900, 900)], "best at step 300 of 900 in 1 of 3 runs"),
         ([(225, 450), (300, 600), (300, 900)], "best at steps 225 to 300 of 900, and not trained beyond "),
     ],
@@ -98,3 +99,12 @@ def test_which_weights_count(runs: list[tuple[int | None, int | None]], text: st
     ]
     found = best_steps(made, 900)
     assert found == (f"{text}steps 450 to 600" if "beyond" in text else text)
+
+
+def test_how_the_training_of_a_candidate_ended() -> None:
+    runs = [SeedRun(seed=i, test=Sample(score=1.0), best_step=200, steps=300) for i in range(3)]
+    early = EarlyStop(steps=300, behind=0.1, best="b")
+    stopped = CandidateResult(name="a", given="a", runs=runs, stopped=early)
+    told = "stopped at step 300 of 900, could no longer win; best at step 200 of 300"
+    assert ending_of(stopped, 900) == told
+    assert ending_of(CandidateResult(name="a", given="a"), 900) == ""

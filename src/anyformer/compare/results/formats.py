@@ -120,8 +120,7 @@ def best_steps(runs: Sequence[SeedRun], steps: int) -> str:
     text = f"best at {_steps([run.best_step for run in early])} of {steps:,}"
     if len(early) < len(runs):
         text += f" in {len(early)} of {len(runs)} runs"
-    longest = max(run.steps or 0 for run in runs)
-    over = [run.steps for run in early if run.steps is not None and run.steps < longest]
+    over = [run.steps for run in early if run.steps is not None and run.steps < steps]
     return text + (f", and not trained beyond {_steps(over)}" if over else "")
 
 
@@ -129,7 +128,8 @@ def ending_of(candidate: CandidateResult, steps: int) -> str:
     """Tell how the training of a candidate ended, if not like that of most: with its last weights, after all steps."""
     stopped = candidate.stopped
     text = "" if stopped is None else f"stopped at step {stopped.steps:,} of {steps:,}, could no longer win"
-    return "; ".join(part for part in (text, best_steps(candidate.runs, steps)) if part)
+    best = best_steps(candidate.runs, steps if stopped is None else stopped.steps)
+    return "; ".join(part for part in (text, best) if part)
 
 
 def _steps(steps: Sequence[int | None]) -> str:
