@@ -12,8 +12,8 @@ from anyformer.compare.results import Diagnostic, Sample, TaskResult
 from anyformer.compare.results.formats import format_scores, join
 from anyformer.compare.run.executor import MODEL
 from anyformer.compare.run.items import sample_of
+from anyformer.compare.run.outcomes import TaskOutcomes
 from anyformer.compare.run.probes import Probe, evaluate_probe, probes_for
-from anyformer.compare.run.scheduler import TaskOutcomes
 from anyformer.compare.verdict.confidence_intervals import LEVEL, ScoredEntry
 from anyformer.compare.verdict.significance import advantage, holm, smallest_that_matters
 from anyformer.compare.verdict.winner import best_candidate, best_run, model_in

@@ -25,7 +25,7 @@ UNSEEN = "The saved model has not learnt from the validation and test data"
 
 
 def best_candidate(result: TaskResult) -> CandidateResult | None:
-    """Return the best candidate of those trained to the end within the limits, whose model is saved, if there is one."""
+    """Return the best candidate of those trained to the end and within the limits, if any: its model is saved."""
     known = {candidate.name: candidate for candidate in result.candidates}
     rows = [row for row in result.leaderboard if row.kind == "candidate" and row.stopped_at is None]
     return next((known[row.name] for row in rows if not known[row.name].outside), None)
