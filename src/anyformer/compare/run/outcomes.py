@@ -1,4 +1,4 @@
-"""What the units of a comparison have found so far."""
+"""Outcomes of the units of a comparison, as far as they are known."""
 
 from __future__ import annotations
 
