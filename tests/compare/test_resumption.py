@@ -274,6 +274,7 @@ def test_accepted_data_starts_everything_anew(half, data, finished, monkeypatch)
         "train": 12,
         "score": 6,
         "measure": 2,
+        "refit": 1,
     }
     before, after = (
         finished.results.tasks[0].task.facts["samples"],

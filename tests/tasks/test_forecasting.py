@@ -240,7 +240,8 @@ class TestGroups:
 class TestReferences:
     def test_the_season_is_found_and_helps(self, tmp_path: Path) -> None:
         task = opened(tmp_path, daily())
-        assert task.season == 7 and "a season of 7 steps (1 week) found" in task.notes()[-1]
+        assert task.season == 7
+        assert any("a season of 7 steps (1 week) found" in note for note in task.notes())
         scores = {}
         for reference in task.references():
             scores[reference.name] = score_reference(reference.fit(task), task)
@@ -441,6 +442,19 @@ class TestReachBack:
             assert (starts.min() + 30, starts.max() + 35) == (low, high)
             assert len(starts) == len(plain._starts[split]) + 30
         assert np.array_equal(task._starts["train"], plain._starts["train"])
+
+    def test_windows_shorter_than_a_season_reach_back_unless_told_otherwise(self, tmp_path: Path) -> None:
+        months = pd.date_range("2000-01", periods=144, freq="MS").strftime("%Y-%m-%d")
+        frame = pd.DataFrame({"month": months, "y": wave(144, 12)})
+        task = opened(tmp_path, frame, horizon=12)
+        assert task.season == 12 and task.context >= 24
+        assert any(reference.name == "seasonal naive" for reference in task.references())
+        assert any("windows reach back over the borders" in note for note in task.notes())
+        inside = opened(tmp_path, frame, horizon=12, reach_back=False)
+        assert inside.context == 7 and not any("reach back" in note for note in inside.notes())
+        for long in (daily(), daily(100)):  # windows of one split are long enough
+            task = opened(tmp_path, long)
+            assert not task._reach_back and task.context >= max(task.season or 0, task.horizon)
 
     def test_a_window_may_be_longer_than_a_split(self, tmp_path: Path) -> None:
         assert opened(tmp_path, daily(100), context=30, horizon=5, reach_back=True).size("test") == 16

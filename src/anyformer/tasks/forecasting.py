@@ -67,7 +67,8 @@ class ForecastTask(Task):
         covariates: the other columns: those of ``Series.covariates`` and the names of ``Series.texts``.
         context, horizon: lengths in steps; chosen from the length of the data and the season where not given.
         quantiles: levels of quantiles, ascending.
-        reach_back: let the context of a window lie in the split before its own.
+        reach_back: let the context of a window lie in the split before its own; by default only where the windows
+            inside a split would be shorter than the season or the horizon.
         borders: indices of the grid at which validation and test begin, and test ends; shares of the time by default.
         seasons: lengths that the season may have; see :func:`anyformer.tasks.seasons.find_season`.
         layout: how the data was read; a table without dates where not given.
@@ -86,7 +87,7 @@ class ForecastTask(Task):
         context: int | None = None,
         horizon: int | None = None,
         quantiles: Sequence[float] | None = None,
-        reach_back: bool = False,
+        reach_back: bool | None = None,
         borders: Sequence[int] | None = None,
         seasons: Sequence[int] = (),
         layout: DataLayout | None = None,
@@ -100,7 +101,6 @@ class ForecastTask(Task):
         self.columns, self.targets = list(columns), list(targets)
         self._target_index = [self.columns.index(target) for target in targets]
         self._facts, self._remarks = dict(facts or {}), list(remarks)
-        self._reach_back = reach_back
         self._names = np.array([one.name for one in series], object)
         self._lay_out(series)
         if borders is None:
@@ -109,7 +109,14 @@ class ForecastTask(Task):
         self._cuts = [0, *borders]
         self.season = self._season_of(seasons)
         room = min(self._cuts[2] - self._cuts[1], self._cuts[3] - self._cuts[2])
-        self.context, self.horizon = _choose_window(room, self.season, context, horizon, name, reach_back)
+        self.context, self.horizon, self._reach_back = _choose_window(
+            room, self._cuts[1], self.season, context, horizon, name, reach_back
+        )
+        if self._reach_back and reach_back is None:
+            self._remarks.append(
+                "windows reach back over the borders of the splits, as those inside a split would be shorter than the "
+                f"season or the horizon; {option('reach_back', False)} keeps every value in one split"
+            )
         self._starts = {split: self._some_windows(split) for split in SPLITS}
         for split in SPLITS:
             if not len(self._starts[split]):
@@ -409,9 +416,19 @@ class ForecastTask(Task):
 
 
 def _choose_window(
-    room: int, season: int | None, context: int | None, horizon: int | None, name: str, reach_back: bool
-) -> tuple[int, int]:
-    """Return context and horizon such that two thirds of a split of ``room`` steps hold a window."""
+    room: int,
+    train: int,
+    season: int | None,
+    context: int | None,
+    horizon: int | None,
+    name: str,
+    reach_back: bool | None,
+) -> tuple[int, int, bool]:
+    """Return context and horizon, and whether the context may lie in the split before.
+
+    Two thirds of a split of ``room`` steps hold a window, or a horizon where the context may lie in the split before;
+    it is then at most half of what the ``train`` steps leave beside a horizon.
+    """
     for argument, value in (("context", context), ("horizon", horizon)):
         if value is not None:
             check_integer(argument, value, low=1)
@@ -419,7 +436,13 @@ def _choose_window(
     if horizon is None:
         horizon = max(1, min(season or 12, 48, most // 4))
     if context is None:
-        context = max(2, min(max(4 * horizon, 2 * (season or 0), 32), 512, most - horizon))
+        wanted = min(max(4 * horizon, 2 * (season or 0), 32), 512)
+        context = min(wanted, most - horizon)
+        if reach_back is None and horizon <= room:
+            reach_back = context < max(season or 0, horizon)
+        if reach_back:
+            context = min(wanted, max(most, train - horizon) // 2)
+        context = max(2, context)
     if (0 if reach_back else context) + horizon > room:
         more = (
             f"; {option('reach_back', True)} lets the context lie in the split before"
@@ -429,4 +452,4 @@ def _choose_window(
         raise DataError(
             f"{name}: context {context} + horizon {horizon} are longer than the {room} steps of a test split{more}"
         )
-    return context, horizon
+    return context, horizon, bool(reach_back)

@@ -76,7 +76,7 @@ def open_series(
         context=choices.context,
         horizon=choices.horizon,
         quantiles=choices.quantiles,
-        reach_back=bool(choices.reach_back),
+        reach_back=choices.reach_back,
         borders=borders,
         seasons=laid.seasons,
         layout=layout,

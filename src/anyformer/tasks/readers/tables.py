@@ -120,7 +120,7 @@ class Tables(Reader):
                 in rows after the last known value of the target.
             calendar: take the hour of the day, the day of the week and the day of the year for inputs, known ahead.
             reach_back: let the window before a forecast of a split lie in the split before, as is usual in published
-                comparisons; by default no value is in two splits.
+                comparisons; by default only where windows would else be shorter than the season or the horizon.
             length: bytes, or tokens, in a window of text, or the most taken of each text, or rows of each group.
             class_weights: "balanced" weighs the loss of each class by the inverse of its frequency in training.
             holdout: the events that are asked in validation and test: ``"time"``, those after two moments, by default
