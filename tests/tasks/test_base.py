@@ -9,7 +9,8 @@ from torch.nn.functional import one_hot
 
 from anyformer.compare.plan.names import named_models
 from anyformer.tasks import DataError, Task, create_task, evaluate_beside
-from anyformer.tasks.base import Batch, check_integer, check_known, check_split
+from anyformer.tasks.base import check_integer, check_known, check_split
+from anyformer.tasks.batch import Batch
 from anyformer.tasks.graphs.task import GraphTask
 from anyformer.tasks.images import ImageTask
 from anyformer.tasks.labelled import LabelledTask

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from anyformer.tasks import create_task, evaluate
-from anyformer.tasks.base import Batch
+from anyformer.tasks.batch import Batch
 
 TASK = create_task("lookup", length=16)
 CLASSES = TASK.objective.num_outputs

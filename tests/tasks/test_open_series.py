@@ -11,7 +11,8 @@ import torch
 
 from anyformer.metrics import create_metric
 from anyformer.tasks import Task, score_reference
-from anyformer.tasks.base import SPLITS, Batch
+from anyformer.tasks.base import SPLITS
+from anyformer.tasks.batch import Batch
 
 from .panels import AHEAD, opened, sales, trained
 

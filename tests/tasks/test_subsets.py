@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anyformer.tasks import Task, create_task, evaluate, open_data, score_reference
-from anyformer.tasks.base import Batch
+from anyformer.tasks.batch import Batch
 from anyformer.tasks.labelled import LabelledTask
 from anyformer.tasks.subsets import neighbours, spread_order, stratified_order
 

@@ -11,7 +11,8 @@ from anyformer.errors import DataError
 from anyformer.metrics import Metric
 from anyformer.registry import Registry, modules_in
 from anyformer.spelling import option
-from anyformer.tasks.base import Batch, Reference, Split, Task, TaskMaker, call_with_options, check_integer
+from anyformer.tasks.base import Reference, Split, Task, TaskMaker, call_with_options, check_integer
+from anyformer.tasks.batch import Batch
 from anyformer.tasks.evaluation import Evaluation, evaluate, evaluate_beside
 from anyformer.tasks.references import score_reference
 

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anyformer.tasks.base import Batch, Reference, Task
+from anyformer.tasks.base import Reference, Task
+from anyformer.tasks.batch import Batch
 from anyformer.tasks.references import FIT_SAMPLES
 
 PLUS = ", plus quantiles of its training errors"

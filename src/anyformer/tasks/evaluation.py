@@ -15,7 +15,8 @@ from anyformer.heads import Head
 from anyformer.metrics import Metric
 
 if TYPE_CHECKING:
-    from anyformer.tasks.base import Batch, Split, Task
+    from anyformer.tasks.base import Split, Task
+    from anyformer.tasks.batch import Batch
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from anyformer.tables.columns import check_column
 from anyformer.tables.files import read_table
 from anyformer.tables.timeaxis import as_written, axis_again
 from anyformer.tables.writing import significant
-from anyformer.tasks.base import Batch
+from anyformer.tasks.batch import Batch
 from anyformer.tasks.categories import FIRST, Category, Texts
 from anyformer.tasks.categorycolumns import texts_of
 from anyformer.tasks.encoding import DataLayout, Encoding, Standard, as_tensors

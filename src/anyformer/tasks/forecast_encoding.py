@@ -21,7 +21,7 @@ from anyformer.tables.files import check_exists, read_table
 from anyformer.tables.reading import Table
 from anyformer.tables.timeaxis import as_written, axis_again
 from anyformer.tables.writing import significant
-from anyformer.tasks.base import Batch
+from anyformer.tasks.batch import Batch
 from anyformer.tasks.categories import Category
 from anyformer.tasks.covariates import Covariates
 from anyformer.tasks.encoding import DataLayout, Encoding, Inputs, Standard, as_tensors, filled

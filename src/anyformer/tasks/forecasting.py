@@ -16,7 +16,8 @@ from anyformer.objectives import Forecast, QuantileForecast
 from anyformer.objectives.numeric import check_levels
 from anyformer.questions import Question
 from anyformer.spelling import option
-from anyformer.tasks.base import SPLITS, Batch, Reference, Split, Task, check_integer
+from anyformer.tasks.base import SPLITS, Reference, Split, Task, check_integer
+from anyformer.tasks.batch import Batch
 from anyformer.tasks.categories import Category, describe_categories
 from anyformer.tasks.classical_forecast import Histories, classical_forecasts
 from anyformer.tasks.covariates import Covariates

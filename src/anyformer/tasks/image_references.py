@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from anyformer.objectives import Regress
-from anyformer.tasks.base import Batch, Reference
+from anyformer.tasks.base import Reference
+from anyformer.tasks.batch import Batch
 from anyformer.tasks.references import FittedReference, Majority, Median
 
 if TYPE_CHECKING:

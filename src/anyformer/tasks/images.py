@@ -17,7 +17,8 @@ from torch.nn.functional import pad
 from anyformer.embed import DEFAULT, embedder_info
 from anyformer.images.form import ImageForm
 from anyformer.schema import Field, StreamFacts, Values
-from anyformer.tasks.base import Batch, Reference, Split, check_integer
+from anyformer.tasks.base import Reference, Split, check_integer
+from anyformer.tasks.batch import Batch
 from anyformer.tasks.image_references import references_for_images
 from anyformer.tasks.imagesources import read_new
 from anyformer.tasks.labelled import LabelledTask

@@ -7,7 +7,8 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from anyformer.tasks.base import Batch, Reference, Task
+from anyformer.tasks.base import Reference, Task
+from anyformer.tasks.batch import Batch
 from anyformer.tasks.categories import FIRST, Category
 from anyformer.tasks.eventlog import EventLog
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from anyformer.tasks.base import Reference
 
 if TYPE_CHECKING:
-    from anyformer.tasks.base import Batch, Task
+    from anyformer.tasks.base import Task
+    from anyformer.tasks.batch import Batch
 
 
 class LabelShares(Reference):

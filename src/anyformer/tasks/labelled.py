@@ -16,7 +16,8 @@ from anyformer.objectives import Classify, Labels, Regress
 from anyformer.questions import Question
 from anyformer.schema import Values
 from anyformer.spelling import option
-from anyformer.tasks.base import Batch, Reference, Split, Task
+from anyformer.tasks.base import Reference, Split, Task
+from anyformer.tasks.batch import Batch
 from anyformer.tasks.categories import Category, describe_categories
 from anyformer.tasks.encoding import Encoding, Standard, as_tensors
 from anyformer.tasks.label_sets import about_labels, rarest_of, without_unknown

@@ -12,7 +12,7 @@ from torch import Tensor
 from anyformer.schema import NUMBERS, Field, StreamFacts
 from anyformer.tables.delimited import DelimitedStyle
 from anyformer.tables.writing import significant
-from anyformer.tasks.base import Batch
+from anyformer.tasks.batch import Batch
 from anyformer.tasks.categories import Category
 from anyformer.tasks.encoding import Encoding, Inputs, Standard, as_tensors
 from anyformer.tasks.label_sets import label_columns

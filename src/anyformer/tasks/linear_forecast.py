@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from anyformer.tasks.base import Batch, Task
+from anyformer.tasks.base import Task
+from anyformer.tasks.batch import Batch
 from anyformer.tasks.references import FIT_SAMPLES, LastValue, window_of
 
 MOST_INPUTS = 512

@@ -15,7 +15,8 @@ from anyformer.tasks.base import Reference
 from anyformer.tasks.references import score_reference
 
 if TYPE_CHECKING:
-    from anyformer.tasks.base import Batch, Task
+    from anyformer.tasks.base import Task
+    from anyformer.tasks.batch import Batch
 
 MOST_SAMPLES = 5000
 """Largest number of training samples among which neighbours are looked for."""

@@ -14,7 +14,7 @@ from anyformer.errors import DataError
 from anyformer.tables.columns import check_column, holds_lists, is_text
 from anyformer.tables.delimited import DelimitedStyle
 from anyformer.tables.reading import Table
-from anyformer.tasks.base import Batch
+from anyformer.tasks.batch import Batch
 from anyformer.tasks.categories import Category
 from anyformer.tasks.categorycolumns import texts_of
 from anyformer.tasks.choices import group_keys, note_ungrouped

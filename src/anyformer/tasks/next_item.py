@@ -15,7 +15,8 @@ from anyformer.metrics import create_metric, list_metrics
 from anyformer.objectives import NextItem
 from anyformer.questions import IGNORED, UNKNOWN
 from anyformer.spelling import option
-from anyformer.tasks.base import SPLITS, Batch, Reference, Split, Task
+from anyformer.tasks.base import SPLITS, Reference, Split, Task
+from anyformer.tasks.batch import Batch
 from anyformer.tasks.categories import FIRST, Category, Texts, describe_categories, factorized
 from anyformer.tasks.encoding import DataLayout, Standard, as_tensors
 from anyformer.tasks.event_encoding import EventEncoding, excluded_before, sequences

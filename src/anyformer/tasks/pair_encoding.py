@@ -22,7 +22,7 @@ from anyformer.tables.columns import check_column, is_text
 from anyformer.tables.files import read_table
 from anyformer.tables.reading import Table
 from anyformer.tables.writing import significant
-from anyformer.tasks.base import Batch
+from anyformer.tasks.batch import Batch
 from anyformer.tasks.encoding import DataLayout, Encoding
 from anyformer.tasks.new_data import Unseen, names_of_rows
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from anyformer.metrics import edits, texts_of
 from anyformer.questions import IGNORED
-from anyformer.tasks.base import Batch, Reference, Task
+from anyformer.tasks.base import Reference, Task
+from anyformer.tasks.batch import Batch
 from anyformer.tasks.pair_encoding import STOP, TOKENS, as_tokens
 
 NEAREST = 50

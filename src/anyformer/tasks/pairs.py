@@ -14,7 +14,8 @@ from anyformer.models import SequenceModel
 from anyformer.objectives import NextToken
 from anyformer.questions import Question
 from anyformer.schema import InputFacts
-from anyformer.tasks.base import Batch, Reference, Split, Task, check_integer
+from anyformer.tasks.base import Reference, Split, Task, check_integer
+from anyformer.tasks.batch import Batch
 from anyformer.tasks.pair_encoding import STOP, TOKENS, PairEncoding, as_tokens, batch_of, written
 from anyformer.tasks.pair_references import CopySource, Dictionary, FrequentTarget
 from anyformer.tasks.splits import split_alike, split_as_given

@@ -22,7 +22,8 @@ from anyformer.tasks.evaluation import evaluate
 from anyformer.tasks.label_references import LabelShares, log_odds, one_for_each, probabilities
 
 if TYPE_CHECKING:
-    from anyformer.tasks.base import Batch, Split, Task
+    from anyformer.tasks.base import Split, Task
+    from anyformer.tasks.batch import Batch
 
 BUCKETS = 2**13
 """Number of buckets of hashed counts."""

@@ -14,7 +14,8 @@ from anyformer.objectives import Classify, Labels
 from anyformer.tasks.base import Reference
 
 if TYPE_CHECKING:
-    from anyformer.tasks.base import Batch, Task
+    from anyformer.tasks.base import Task
+    from anyformer.tasks.batch import Batch
 
 TAPS = 9
 """Length of a kernel; shorter series have no features."""

@@ -17,7 +17,8 @@ from anyformer.metrics import create_metric
 from anyformer.objectives import NextToken
 from anyformer.questions import Question
 from anyformer.tasks import register_task
-from anyformer.tasks.base import SPLITS, Batch, Reference, Split, Task, check_integer
+from anyformer.tasks.base import SPLITS, Reference, Split, Task, check_integer
+from anyformer.tasks.batch import Batch
 from anyformer.tasks.references import NGram
 from anyformer.tasks.subsets import neighbours
 

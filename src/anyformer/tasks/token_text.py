@@ -11,7 +11,8 @@ import torch
 
 from anyformer.errors import DataError
 from anyformer.questions import PIECE, Question
-from anyformer.tasks.base import SPLITS, Batch, Reference, Split
+from anyformer.tasks.base import SPLITS, Reference, Split
+from anyformer.tasks.batch import Batch
 from anyformer.tasks.references import NGram
 from anyformer.tasks.text import EVAL_BYTES, ByteTask, Document
 from anyformer.tokenizers import TextTokenizer

@@ -12,7 +12,8 @@ from anyformer.tasks.references import LastValue, window_of
 from anyformer.tasks.trees import MOST_CATEGORIES
 
 if TYPE_CHECKING:
-    from anyformer.tasks.base import Batch, Task
+    from anyformer.tasks.base import Task
+    from anyformer.tasks.batch import Batch
 
 MOST_LAGS = 64
 """Largest number of a window's last values that are features."""

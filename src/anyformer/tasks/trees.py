@@ -12,7 +12,7 @@ from anyformer.tasks.label_references import one_for_each
 from anyformer.tasks.references import FittedReference
 
 if TYPE_CHECKING:
-    from anyformer.tasks.base import Batch
+    from anyformer.tasks.batch import Batch
 
 MOST_CATEGORIES = 254
 """Codes of a category that trees tell apart: scikit-learn's limit less one, for all others."""

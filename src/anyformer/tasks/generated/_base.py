@@ -7,7 +7,8 @@ from abc import abstractmethod
 import numpy as np
 import torch
 
-from anyformer.tasks.base import Batch, Split, Task
+from anyformer.tasks.base import Split, Task
+from anyformer.tasks.batch import Batch
 
 BLOCK = 1024
 _STREAMS: dict[Split, int] = {"train": 0, "valid": 1, "test": 2}

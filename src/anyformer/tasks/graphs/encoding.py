@@ -16,7 +16,7 @@ from torch import Tensor
 from anyformer.errors import DataError
 from anyformer.schema import NUMBERS, Field, StreamFacts
 from anyformer.spelling import option
-from anyformer.tasks.base import Batch
+from anyformer.tasks.batch import Batch
 from anyformer.tasks.categories import Category, describe_categories
 from anyformer.tasks.encoding import DataLayout, Standard
 from anyformer.tasks.graphs.data import Graphs, Level

@@ -17,7 +17,8 @@ from anyformer.tasks.graphs.structure import ROUNDS, colours, mixed
 from anyformer.tasks.references import BUCKETS, FittedReference, Majority, Median, counted, score_reference
 
 if TYPE_CHECKING:
-    from anyformer.tasks.base import Batch, Task
+    from anyformer.tasks.base import Task
+    from anyformer.tasks.batch import Batch
 
 DEGREES = 16
 """Numbers of edges that are counted apart; more are counted as the last."""

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from anyformer.errors import DataError
 from anyformer.spelling import option
-from anyformer.tasks.base import Batch, Reference, Split
+from anyformer.tasks.base import Reference, Split
+from anyformer.tasks.batch import Batch
 from anyformer.tasks.encoding import DataLayout
 from anyformer.tasks.graphs.data import Graphs, Level
 from anyformer.tasks.graphs.encoding import EncodedGraphs, GraphEncoding, GraphInputs, Units, places

@@ -18,7 +18,7 @@ from anyformer.tables.arrowfolders import check_one_split
 from anyformer.tables.files import READ
 from anyformer.tables.packed import is_packed, suffix_of
 from anyformer.tables.writing import write_table
-from anyformer.tasks.base import Batch
+from anyformer.tasks.batch import Batch
 from anyformer.tasks.encoding import Encoding
 from anyformer.tasks.new_data import Unseen
 from anyformer.tasks.tags.columns import ColumnFile, read_columns

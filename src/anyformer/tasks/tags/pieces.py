@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from anyformer.questions import IGNORED, UNKNOWN
-from anyformer.tasks.base import Batch
+from anyformer.tasks.batch import Batch
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from anyformer.questions import IGNORED
-from anyformer.tasks.base import Batch, Reference
+from anyformer.tasks.base import Reference
+from anyformer.tasks.batch import Batch
 from anyformer.tasks.references import score_reference
 from anyformer.tasks.tags.pieces import words_in
 

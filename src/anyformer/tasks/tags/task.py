@@ -12,7 +12,8 @@ from anyformer.errors import DataError
 from anyformer.metrics import create_metric, spans_of
 from anyformer.objectives import Tags
 from anyformer.spelling import option
-from anyformer.tasks.base import SPLITS, Batch, Reference, Split, Task
+from anyformer.tasks.base import SPLITS, Reference, Split, Task
+from anyformer.tasks.batch import Batch
 from anyformer.tasks.labelled import check_enough
 from anyformer.tasks.splits import split_alike, split_as_given
 from anyformer.tasks.tags.encoding import TagEncoding
