@@ -102,7 +102,7 @@ def test_what_is_imported_is_declared() -> None:
     declared = names(project()["dependencies"])
     optional = {
         name
-        for extra in ("peers", "bench", "tokenizers")
+        for extra in ("peers", "bench", "tokenizers", "references")
         for name in names(project()["optional-dependencies"][extra])
     }
     used = imported(SOURCES) - {"anyformer"}

@@ -10,7 +10,6 @@ from torch.nn.functional import one_hot
 from anyformer.compare.plan.names import named_models
 from anyformer.tasks import DataError, Task, create_task, evaluate_beside
 from anyformer.tasks.base import check_integer, check_known, check_split
-from anyformer.tasks.batch import Batch
 from anyformer.tasks.graphs.task import GraphTask
 from anyformer.tasks.images import ImageTask
 from anyformer.tasks.labelled import LabelledTask
@@ -19,16 +18,6 @@ from anyformer.tasks.pairs import PairTask
 from anyformer.tasks.text import ByteTask
 
 TASK = create_task("lookup", length=16)
-
-
-def test_a_batch_in_the_users_units() -> None:
-    ones = torch.ones(2, 3, dtype=torch.float64)
-    batch = Batch(torch.zeros(2, 4, 1), torch.zeros(2, 3), shift=5 * ones, scale=2 * ones)
-    assert (
-        len(batch) == 2 and batch.in_units(torch.ones(2, 3, dtype=torch.bfloat16)).tolist() == [[7.0] * 3] * 2
-    )
-    moved = batch.to("meta")
-    assert moved.x.is_meta and moved.scale is not None and moved.scale.is_meta and moved.mask is None
 
 
 def test_default_candidates_have_a_reason() -> None:

@@ -122,6 +122,11 @@ def train(
         trust = " --trust-code" if fit.plan.code else ""
         _say(f"Stopped. Continue with: anyformer train --out {out} --resume{trust}")
         raise
+    _say_what_came_out(fit, out)
+
+
+def _say_what_came_out(fit: Fit, out: Path) -> None:
+    """Print where the model is, its scores, and how it is used."""
     _say(
         f"Saved in {out} as of step {fit.best_step} of {fit.plan.config.steps}, the best in validation: "
         f"{_metric(fit, fit.valid)}, in test {_metric(fit, fit.test)}"

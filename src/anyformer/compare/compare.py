@@ -126,24 +126,8 @@ def compare(
     start_server()
     if metric is not None:
         options = {**(options or {}), "metric": metric}
-    if more is not None:
-        more = f"{more:g}s" if isinstance(more, (int, float)) else more
-        Budget.parse(more, "more")
     if resume or more is not None:
-        _refuse_beside_a_plan(given)
-        if out is None:
-            raise ValueError(f"out must name the folder to {'resume' if resume else 'go on with'}")
-        return continue_comparison(
-            Path(out),
-            {task.name: task} if isinstance(task, Task) else {},
-            console,
-            storage=storage,
-            trust_code=trust_code,
-            accept_changed_data=accept_changed_data,
-            more=more,
-            start=start,
-            log=log,
-        )
+        return _go_on(given, console, start)
     if accept_changed_data:
         raise ValueError("accept_changed_data is for a comparison that is resumed, with resume=True")
 
@@ -179,6 +163,25 @@ def compare(
     for planned, (_, _, share) in zip(plan.tasks, sources, strict=True):
         planned.share = share
     return _begin(plan, folder, [made for made, *_ in opened], console, start, storage, log)
+
+
+def _go_on(given: Mapping[str, Any], console: Console, start: Start) -> Comparison:
+    """Continue the comparison in a folder, or train it for longer; ``given`` are the arguments of :func:`compare`."""
+    more, out, task = given["more"], given["out"], given["task"]
+    if more is not None:
+        more = f"{more:g}s" if isinstance(more, (int, float)) else more
+        Budget.parse(more, "more")
+    _refuse_beside_a_plan(given)
+    if out is None:
+        raise ValueError(f"out must name the folder to {'resume' if given['resume'] else 'go on with'}")
+    return continue_comparison(
+        Path(out),
+        {task.name: task} if isinstance(task, Task) else {},
+        console,
+        **{name: given[name] for name in ("storage", "trust_code", "accept_changed_data", "log")},
+        more=more,
+        start=start,
+    )
 
 
 def _begin(
