@@ -23,31 +23,6 @@ def test_longer_ngrams_predict_better_and_uniform_is_eight_bits() -> None:
     assert found == pytest.approx(np.array([[8 * 64, 64]] * 3))
 
 
-def test_ngram_is_witten_bell_by_hand() -> None:
-    """After "a" came b, b and c: P(b | a) = (2 + 2 P(b)) / (3 + 2), and so on down to uniform."""
-    from anyformer.tasks.references import NGram
-
-    class Tiny:
-        vocab_size, train_length = 4, 6
-
-        def train_sample(self, limit: int) -> object:
-            class Sample:
-                x, targets = torch.tensor([[0, 1, 0, 1, 0, 2]]), torch.tensor([[1, 0, 1, 0, 2, -100]])
-
-            return Sample
-
-    model = NGram(2).fit(Tiny())  # type: ignore[arg-type]
-
-    class Query:
-        x = torch.tensor([[0, 3]])
-
-    p = model.predict(Query).exp()[0]  # type: ignore[arg-type]
-    unigram = [(count + 3 / 4) / (5 + 3) for count in (2, 2, 1, 0)]
-    after_a = [(count + 2 * lower) / (3 + 2) for count, lower in zip((0, 2, 1, 0), unigram)]
-    assert p[0].tolist() == pytest.approx(after_a, rel=1e-5)
-    assert p[1].tolist() == pytest.approx(unigram, rel=1e-5)  # 3 was never seen
-
-
 def test_linear_models_and_ngrams_count_what_they_keep() -> None:
     from sklearn.ensemble import RandomForestRegressor
     from sklearn.linear_model import LogisticRegression, Ridge

@@ -18,7 +18,7 @@ from anyformer.cli import app
 from anyformer.laws.tasks import TaskCase
 from anyformer.laws.tasks.run import run_task_laws
 from anyformer.tasks import DataError, create_task, open_data, score_reference
-from anyformer.tasks.references import NGram
+from anyformer.tasks.ngrams import NGram
 from anyformer.tasks.token_text import TokenTask
 from anyformer.train import Fit, load_bundle
 

@@ -19,12 +19,14 @@ from anyformer.questions import Question
 from anyformer.tasks import register_task
 from anyformer.tasks.base import SPLITS, Reference, Split, Task, check_integer
 from anyformer.tasks.batch import Batch
-from anyformer.tasks.references import NGram
+from anyformer.tasks.ngrams import BestNGram, NGram
 from anyformer.tasks.subsets import neighbours
 
 SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
 EVAL_BYTES = 65_536
 _SHORTEST_TEXT = 1000
+ORDERS = (3, 4, 5, 6)
+"""Orders of n-grams that the validation split chooses from."""
 _DOCUMENTS = 16
 """With this many documents or more, clusters are documents; otherwise blocks of neighbouring windows."""
 _BLOCKS = 32
@@ -213,8 +215,8 @@ class ByteTask(Task):
         return replace(self.objective.question, field="byte")
 
     def references(self) -> list[Reference]:
-        """Frequencies of bytes, trigrams, and 5-grams."""
-        return [NGram(1), NGram(3), NGram(5)]
+        """Frequencies of bytes, trigrams, and the n-grams that validation chooses."""
+        return [NGram(1), NGram(3), BestNGram(ORDERS)]
 
     def describe(self) -> dict[str, Any]:
         """Return facts for the report."""

@@ -13,7 +13,7 @@ from anyformer.errors import DataError
 from anyformer.questions import PIECE, Question
 from anyformer.tasks.base import SPLITS, Reference, Split
 from anyformer.tasks.batch import Batch
-from anyformer.tasks.references import NGram
+from anyformer.tasks.ngrams import BestNGram, NGram
 from anyformer.tasks.text import EVAL_BYTES, ByteTask, Document
 from anyformer.tokenizers import TextTokenizer
 
@@ -85,9 +85,10 @@ class TokenTask(ByteTask):
         return replace(self.objective.question, field=PIECE)
 
     def references(self) -> list[Reference]:
-        """Frequencies of tokens, bigrams and trigrams."""
+        """Frequencies of tokens, bigrams, and the n-grams that validation chooses."""
         assert self.vocab_size is not None
-        return [NGram(order) for order in (1, 2, 3) if self.vocab_size**order < 2**62]
+        fitting = [order for order in (1, 2, 3, 4) if self.vocab_size**order < 2**62]
+        return [*(NGram(order) for order in fitting[:2]), *([BestNGram(fitting[1:])] if fitting[1:] else [])]
 
     def describe(self) -> dict[str, Any]:
         """Return facts for the report."""

@@ -11,7 +11,8 @@ from anyformer.objectives import IGNORED, NextToken
 from anyformer.tasks import register_task
 from anyformer.tasks.base import Reference, check_integer
 from anyformer.tasks.generated._base import GeneratedTask
-from anyformer.tasks.references import NGram, Token
+from anyformer.tasks.ngrams import NGram
+from anyformer.tasks.references import Token
 
 
 @register_task("wallpaper")
