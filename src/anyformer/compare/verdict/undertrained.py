@@ -182,11 +182,11 @@ class _Case:
         """Return the doublings until some candidate beats the reference of this contrast; None if none will."""
         if self.scores[contrast.other] + contrast.smallest > self._best:
             return None
-        reach = max(contrast.smallest, (contrast.high - contrast.low) / 2)
-        reach = reach if math.isfinite(reach) else contrast.smallest
+        margin = max(contrast.smallest, (contrast.high - contrast.low) / 2)
+        margin = margin if math.isfinite(margin) else contrast.smallest
         lacking = []
         for trend in self.trends.values():
-            needed = reach + self.scores[contrast.other] - self.scores[trend.name]
+            needed = margin + self.scores[contrast.other] - self.scores[trend.name]
             lacking += [n for n in range(1, HORIZON + 1) if sum(trend.gains[:n]) >= needed][:1]
         if lacking:
             return min(lacking)
