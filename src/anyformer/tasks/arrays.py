@@ -11,7 +11,7 @@ import pandas as pd
 from anyformer.errors import DataError
 from anyformer.tables.numbercells import LARGEST
 from anyformer.tables.reading import Table
-from anyformer.tasks.labels import targets_of
+from anyformer.tasks.row_targets import targets_of
 from anyformer.tasks.splits import splits_of
 
 Axes = Literal["NTF", "NFT"]

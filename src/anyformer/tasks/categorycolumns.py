@@ -9,7 +9,7 @@ import pandas as pd
 
 from anyformer.tables.columns import as_texts
 from anyformer.tables.reading import Table
-from anyformer.tasks.labels import class_name
+from anyformer.tasks.row_targets import class_name
 
 _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+\Z")
 FEWEST_GROUPS = 20

@@ -1,4 +1,4 @@
-"""Tables as tasks: whether one is forecast, classified or regressed, where the user does not say."""
+"""Tables as tasks: whether one is forecast, or its rows or groups are told, where the user does not say."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from anyformer.tables.columns import holds_lists, is_text
 from anyformer.tables.objects import read_json
 from anyformer.tables.reading import Table
 from anyformer.tables.writing import significant
-from anyformer.tasks.labels import class_name, targets_of
+from anyformer.tasks.row_targets import class_name, targets_of
 
 _USUAL = ("labels", "label", "target", "class", "y")
 """Names of a column of lists that is the target where none is given."""
@@ -137,7 +137,7 @@ def _check_truth(table: Table, name: str) -> None:
 
 
 def read_targets(table: Table, targets: Sequence[str], kind: str | None, remarks: list[str]) -> Targets:
-    """Return the targets of rows that have them, see :func:`anyformer.tasks.labels.targets_of`, labels included.
+    """Return the targets of rows that have them, see :func:`anyformer.tasks.row_targets.targets_of`, labels included.
 
     Raises:
         DataError: they cannot be used.

@@ -24,7 +24,7 @@ from anyformer.tasks.choices import Choices, fields_of_dates, note_missing, note
 from anyformer.tasks.columns import counters, input_columns
 from anyformer.tasks.label_sets import read_targets
 from anyformer.tasks.labelled import LabelledTask, check_enough
-from anyformer.tasks.labels import has_target
+from anyformer.tasks.row_targets import has_target
 from anyformer.tasks.sequences import bytes_of, rows_of_groups, tokens_of
 from anyformer.tasks.splits import splits_of
 from anyformer.tasks.table_encoding import TableEncoding

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from anyformer.spelling import option
+from anyformer.train.schedule import DECAY
 
 CLOSING_SECONDS = 2.0
 """Seconds set aside for the results and the report, on an idle machine; see ``Plan.closing``."""
 OVERHEAD = 1.3
 """Time of a run with its evaluations, as a multiple of its training steps."""
-BEFORE_DECAY = 0.7
+BEFORE_DECAY = 1 - DECAY
 """Share of a run after which its learning rate begins to fall; longer training (``--more``) continues from there."""
 LONGEST_SECONDS = 7200.0
 TIMES = (

@@ -22,7 +22,7 @@ from anyformer.tasks.graphs.encoding import EncodedGraphs, GraphEncoding, GraphI
 from anyformer.tasks.graphs.fields import GraphFields, Wishes, choose_fields, describe, note_edges
 from anyformer.tasks.graphs.references import references_of_graphs, references_of_nodes
 from anyformer.tasks.labelled import FEWEST, LabelledTask
-from anyformer.tasks.labels import has_target, targets_of
+from anyformer.tasks.row_targets import has_target, targets_of
 from anyformer.tasks.splits import WORDS, split_alike, split_as_given
 from anyformer.tasks.subsets import neighbours
 

@@ -36,9 +36,9 @@ from anyformer.tasks.imagesources import (
     names_of,
     paths_of,
 )
-from anyformer.tasks.labels import has_target, targets_of
 from anyformer.tasks.readers import register_reader
 from anyformer.tasks.readers._base import Reader
+from anyformer.tasks.row_targets import has_target, targets_of
 from anyformer.tasks.splits import COLUMN, check_splits, splits_of
 
 LABELS = ("label", "target", "class", "y")
