@@ -140,9 +140,12 @@ def building(registry: Any, entry: Any, options: Mapping[str, Any]) -> Callable[
         return lambda: entry.target(16, **options)
     inner = {"remamba": ("mamba", {}), "vip_compression": ("attention", {"causal": False})}
     name, given = inner.get(entry.id, ("retention", {}))
-    count = len([p for p in inspect.signature(entry.target).parameters.values() if p.annotation == "Mixer"])
-    mixers_in_it = [create_mixer(name, 16, **given) for _ in range(count)]
-    return lambda: entry.target(16, *mixers_in_it, **{**REQUIRED.get(entry.id, {}), **options})
+    given_to = [p for p in inspect.signature(entry.target).parameters.values() if p.annotation == "Mixer"]
+    count = sum(2 if p.kind is p.VAR_POSITIONAL else 1 for p in given_to)
+    options = {**REQUIRED.get(entry.id, {}), **options}
+    widths = [entry.target.Options.read(options).inside(i, count, 16, None)[0] for i in range(count)]
+    mixers_in_it = [create_mixer(name, width, **given) for width in widths]
+    return lambda: entry.target(16, *mixers_in_it, **options)
 
 
 @pytest.mark.parametrize("registry, entry", PARTS, ids=lambda value: getattr(value, "id", ""))

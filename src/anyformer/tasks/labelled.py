@@ -72,6 +72,7 @@ class LabelledTask(Task):
     """The word for a sample in messages."""
     labels: list[str] | None = None
     """Names of the labels, if these are told."""
+    _of_file: bool = False
 
     def __init__(
         self,
