@@ -267,7 +267,7 @@ class TestKnownAnswers:
             "reads a sample as 4 tokens; figures for each token are for each of the task's 16"
             in costs[4].notes
         )
-        assert costs[2].notes == ["does not stream: it looks at all later tokens"]
+        assert costs[2].notes == ["does not stream: a grid is read whole"]
 
 
 @pytest.fixture(scope="module")
