@@ -1,4 +1,4 @@
-"""Histograms of gradients against a loop, and linear models that find what they can see."""
+"""Histograms of gradients against a loop, and predictors that find what they can see."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn import datasets
 
 from anyformer.images.form import ImageForm
 from anyformer.tasks import score_reference
-from anyformer.tasks.image_references import ORIENTATIONS, GradientLinear, PixelLinear, histograms
+from anyformer.tasks.image_references import (
+    ORIENTATIONS,
+    GradientLinear,
+    NearestImages,
+    PixelLinear,
+    histograms,
+)
 from anyformer.tasks.images import ImageTask
 
 
@@ -64,6 +71,28 @@ def test_what_each_sees() -> None:
             scores[name, reference.name] = score_reference(reference.fit(made), made)
     assert scores["halves", "linear"] == scores["halves", "gradients"] == scores["stripes", "gradients"] == 1
     assert scores["stripes", "linear"] < 0.8
+
+
+def test_neighbours_tell_handwritten_digits() -> None:
+    digits = datasets.load_digits()
+    made = task((16 * digits.images).clip(0, 255).astype(np.uint8)[..., None], digits.target)
+    one = NearestImages().fit(made)
+    assert score_reference(one, made) > 0.98 > score_reference(PixelLinear().fit(made), made)
+    assert one.parameters == made.size("train") * 64
+
+
+def test_neighbours_choose_the_metric() -> None:
+    """Shapes under any light and contrast are alike by correlation; the light itself is in the distance alone."""
+    rng = np.random.default_rng(0)
+    y, light = rng.integers(0, 2, 120), rng.uniform(30, 220, 120)
+    shape = np.where(y[:, None, None] == 1, np.eye(6), np.eye(6)[::-1]) - 1 / 6
+    noise = rng.standard_normal((120, 6, 6))
+    shapes = light[:, None, None] + rng.uniform(4, 8, (120, 1, 1)) * shape + noise / 2
+    lights = 100 + 20 * y[:, None, None] + 5 * noise
+    for images, metric in ((shapes, "correlation"), (lights, "euclidean")):
+        made = task(images.clip(0, 255).astype(np.uint8)[..., None], y)
+        one = NearestImages().fit(made)
+        assert one.metric == metric and score_reference(one, made) > 0.97
 
 
 def test_numbers_are_regressed() -> None:

@@ -244,7 +244,7 @@ class TestKnownAnswers:
         found = compare(data, "[pooling] embed=patches(size=4)", out=out, **settings)  # type: ignore[arg-type]
         result = found.results.tasks[0]
         assert [c.status for c in result.candidates] == ["ok"] and found.winner is not None
-        assert {r.name for r in result.references} == {"majority", "linear", "gradients"}
+        assert {r.name for r in result.references} == {"majority", "linear", "nearest neighbour", "gradients"}
         told = load_bundle(found.winner).predict(data / "3").table
         assert list(told)[:2] == ["file", "class"] and list(told)[2:] == [
             f"p({digit})" for digit in range(10)

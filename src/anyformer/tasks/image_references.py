@@ -1,4 +1,4 @@
-"""Predictors of images without a sequence model: linear models of pixels and of histograms of gradients."""
+"""Predictors of images without a sequence model: linear models of pixels and of gradients, and nearest neighbours."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch.nn import functional
 from anyformer.objectives import Regress
 from anyformer.tasks.base import Reference
 from anyformer.tasks.batch import Batch
+from anyformer.tasks.nearest import Nearest
 from anyformer.tasks.references import FittedReference, Majority, Median
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 SIDE = 16
 """Longest side of the images whose pixels a linear model sees."""
+COMPARED_SIDE = 32
+"""Longest side of the images that are compared with each other."""
 CELLS, ORIENTATIONS = 5, 9
 """Cells on a side in which gradients are counted, and directions that are told apart."""
 
@@ -27,7 +30,7 @@ CELLS, ORIENTATIONS = 5, 9
 def references_for_images(task: Task) -> list[Reference]:
     """Return the predictors on the leaderboard of images."""
     constant: Reference = Median() if isinstance(task.objective, Regress) else Majority()
-    return [constant, PixelLinear(), GradientLinear()]
+    return [constant, PixelLinear(), NearestImages(), GradientLinear()]
 
 
 class PixelLinear(FittedReference):
@@ -40,9 +43,7 @@ class PixelLinear(FittedReference):
 
     def features(self, batch: Batch) -> np.ndarray:
         """Return means of pixels ``(B, features)`` float64."""
-        x = _channels_first(batch)
-        height, width = (min(n, SIDE) for n in x.shape[2:])
-        return functional.adaptive_avg_pool2d(x, (height, width)).flatten(1).double().numpy()
+        return _small(batch, SIDE).double().numpy()
 
 
 class GradientLinear(FittedReference):
@@ -57,6 +58,29 @@ class GradientLinear(FittedReference):
         """Return histograms and colours ``(B, features)`` float64."""
         x = _channels_first(batch)
         return np.concatenate([histograms(part).double().numpy() for part in x.split(256)])
+
+
+class NearestImages(Nearest):
+    """Nearest neighbours by pixels, by their Euclidean distance or by their correlation.
+
+    The latter is the Euclidean distance of images that each have mean 0 and length 1: neither light nor contrast count.
+    """
+
+    counts = (1, 3, 5, 10, 20)
+    metrics = ("euclidean", "correlation")
+
+    def __init__(self) -> None:
+        super().__init__(
+            "nearest neighbour",
+            f"the nearest training images by pixels, at most {COMPARED_SIDE} a side, number and metric by validation",
+        )
+
+    def features(self, batch: Batch) -> Tensor:
+        """Return pixels ``(B, features)``, as the metric compares them."""
+        x = _small(batch, COMPARED_SIDE)
+        if self.metric == "euclidean":
+            return x
+        return functional.normalize(x - x.mean(1, keepdim=True), dim=1)
 
 
 def histograms(x: Tensor) -> Tensor:
@@ -88,3 +112,10 @@ def _channels_first(batch: Batch) -> Tensor:
     assert not isinstance(batch.inputs, Tensor)
     (x,) = batch.inputs.values()
     return x.movedim(-1, 1)
+
+
+def _small(batch: Batch, side: int) -> Tensor:
+    """Return the pixels ``(B, features)`` of copies that are at most ``side`` high and wide, by means."""
+    x = _channels_first(batch)
+    height, width = (min(n, side) for n in x.shape[2:])
+    return functional.adaptive_avg_pool2d(x, (height, width)).flatten(1)

@@ -176,7 +176,7 @@ class ImageTask(LabelledTask):
         return self._alike[self._index[split]]
 
     def references(self) -> list[Reference]:
-        """The best constant, and linear models of pixels and of gradients."""
+        """The best constant, linear models of pixels and of gradients, and nearest neighbours."""
         return references_for_images(self)
 
     def describe(self) -> dict[str, Any]:

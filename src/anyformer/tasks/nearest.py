@@ -33,10 +33,12 @@ FEWEST = 20
 class Nearest(Reference):
     """The answers of the nearest training samples, weighted by the inverse of their distances.
 
-    How many is chosen by the validation split.
+    How many, and by which metric, is chosen by the validation split.
     """
 
     counts: tuple[int, ...] = COUNTS
+    metrics: tuple[str, ...] = ("euclidean",)
+    metric: str = "euclidean"
 
     @abstractmethod
     def features(self, batch: Batch) -> Tensor:
@@ -51,20 +53,23 @@ class Nearest(Reference):
         return MOST_SAMPLES
 
     def fit(self, task: Task) -> Nearest:
-        """Keep the training samples, and choose the number of neighbours."""
+        """Keep the training samples, and choose the number of neighbours and the metric."""
         self.objective = task.objective
         batch = task.train_sample(self.most(task))
-        self.known = self.features(batch)
-        self.parameters = self.known.numel()
         self.answers = batch.targets.reshape(len(batch), -1).float().nan_to_num()
         if isinstance(self.objective, Classify):
             self.answers = one_hot(batch.targets, self.objective.num_classes).float()
-        counts = [count for count in self.counts if count <= len(batch)]
-        scores = dict[int, float]()
-        for self.count in counts if len(counts) > 1 else []:
-            score = task.metric.info.sign * score_reference(self, task, "valid", items=512)
-            scores[self.count] = -np.inf if np.isnan(score) else score
-        self.count = max(scores, key=lambda count: scores[count], default=counts[0])
+        metrics, counts = self.metrics, [count for count in self.counts if count <= len(batch)]
+        scores = dict[tuple[str, int], float]()
+        for self.metric in metrics:
+            self.known = self.features(batch)
+            for self.count in counts if len(metrics) * len(counts) > 1 else []:
+                score = task.metric.info.sign * score_reference(self, task, "valid", items=512)
+                scores[self.metric, self.count] = -np.inf if np.isnan(score) else score
+        self.metric, self.count = max(scores, key=lambda one: scores[one], default=(metrics[0], counts[0]))
+        if self.metric != metrics[-1]:
+            self.known = self.features(batch)
+        self.parameters = self.known.numel()
         if len(batch) < task.size("train"):
             self.description += f", among {len(batch)} of the training samples"
         return self
