@@ -25,6 +25,7 @@ from anyformer.tasks.labelled_encoding import SequenceEncoding
 from anyformer.tasks.references import references_for
 from anyformer.tasks.series_references import series_references
 from anyformer.tasks.splits import keys_of, split_alike, split_as_given
+from anyformer.tasks.text_references import TextLinear
 from anyformer.tasks.trees import MOST_CLASSES, BoostedTrees
 from anyformer.tokenizers import TextTokenizer
 
@@ -310,8 +311,10 @@ class LabelledTask(Task):
         }
 
     def references(self) -> list[Reference]:
-        """The best constant, a linear model; for the user's data but texts, boosted trees, and what series have."""
+        """The best constant, a linear model; for the user's data, tf-idf of texts, else boosted trees and more."""
         found, few = references_for(self), len(self.classes or self.labels or ()) <= MOST_CLASSES
+        if self._fitted.of_texts:
+            return [*found, TextLinear(self.tokenizer)]
         if not self._of_file or self.vocab_size is not None:
             return found
         trees = [BoostedTrees(whole=self._fitted.record is not None)] if few else []

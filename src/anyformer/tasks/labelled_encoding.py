@@ -83,6 +83,11 @@ class SequenceEncoding(LabelledEncoding):
         return None
 
     @property
+    def of_texts(self) -> bool:
+        """True if the tokens are those of texts, by bytes or by a tokenizer."""
+        return False
+
+    @property
     def numbers_name(self) -> str:
         """The field of a sequence's columns of numbers, side by side: no category is called so."""
         name = NUMBERS

@@ -177,6 +177,8 @@ class FittedReference(Reference):
     penalties: tuple[float, ...] = (0.01, 1.0, 100.0)
     samples: int = FIT_SAMPLES
     """The most samples that it is fitted on."""
+    valid_items: int | None = None
+    """Validation samples by which the penalty is chosen; None for all."""
 
     @abstractmethod
     def features(self, batch: Batch) -> Any:
@@ -198,7 +200,7 @@ class FittedReference(Reference):
         fitted = []
         for penalty in self.penalties:
             self.model = self._fit_one(x, y, penalty)
-            score = task.metric.info.sign * score_reference(self, task, "valid")
+            score = task.metric.info.sign * score_reference(self, task, "valid", items=self.valid_items)
             fitted.append((-np.inf if np.isnan(score) else score, self.model))
         self.model = max(fitted, key=lambda pair: pair[0])[1]
         self.parameters = weights_in(self.model)

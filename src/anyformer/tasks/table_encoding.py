@@ -46,6 +46,11 @@ class TableEncoding(SequenceEncoding):
         """The columns of numbers of a row; None for texts, groups and arrays."""
         return self.layout.columns if self.layout.kind == "columns" else None
 
+    @property
+    def of_texts(self) -> bool:
+        """True for texts; False for rows, groups, and arrays, whose tokens are whole numbers."""
+        return self.layout.kind == "text"
+
     def read(self, path: Path) -> Unseen:
         """Return the sequences in a file."""
         layouts = {"columns": self._rows, "text": self._texts, "groups": self._groups, "arrays": self._arrays}
