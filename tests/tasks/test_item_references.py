@@ -10,7 +10,7 @@ from logs import chains, saved
 
 from anyformer.tasks import open_data, score_reference
 from anyformer.tasks.base import Reference
-from anyformer.tasks.item_references import Neighbours
+from anyformer.tasks.item_references import Ease, Neighbours
 from anyformer.tasks.next_item import NextItemTask
 
 
@@ -27,7 +27,7 @@ def fitted(task: NextItemTask) -> dict[str, Reference]:
 def test_a_rule_of_one_event_is_what_markov_knows(tmp_path: Path) -> None:
     task = opened(tmp_path, chains(), holdout="last", metric="accuracy")
     found = {name: score_reference(one, task) for name, one in fitted(task).items()}
-    assert list(found) == ["popularity", "last item", "first-order Markov", "item neighbours"]
+    assert list(found) == ["popularity", "last item", "first-order Markov", "item neighbours", "EASE"]
     assert found["first-order Markov"] > 0.95 > 0.5 > max(found["popularity"], found["last item"])
 
 
@@ -93,3 +93,47 @@ def test_neighbours_are_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     few = fitted(task)["item neighbours"].likeness.toarray()  # type: ignore[attr-defined]
     for row, kept in zip(every, few):
         assert sorted(kept[kept > 0]) == sorted(np.sort(row)[-3:][np.sort(row)[-3:] > 0])
+
+
+def baskets(users: int = 300, pairs: int = 20, seed: int = 0) -> pd.DataFrame:
+    """Events of users who each buy both items of four pairs, in any order; the last item is the other of a pair."""
+    draw = np.random.default_rng(seed)
+    rows = []
+    for user in range(users):
+        chosen = draw.permutation(pairs)[:4]
+        bought = [int(2 * pair + side) for pair in chosen for side in (0, 1)]
+        last = bought.pop(draw.integers(len(bought)))
+        order = [*draw.permutation(bought).tolist(), last]
+        rows += [(f"u{user}", f"i{item}", f"2024-01-{day + 1:02d}") for day, item in enumerate(order)]
+    return pd.DataFrame(rows, columns=["user", "item", "time"])
+
+
+def test_pairs_are_what_ease_knows(tmp_path: Path) -> None:
+    task = opened(tmp_path, baskets(), holdout="last", metric="accuracy", only_new=True, length=8)
+    found = fitted(task)
+    scores = {name: score_reference(one, task) for name, one in found.items()}
+    assert scores.pop("EASE") > 0.95 > 0.8 > max(scores.values())
+    assert found["EASE"].parameters == 40**2
+
+
+def test_ease_solves_its_least_squares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each column is a ridge regression on all other items; items that are there twice count once."""
+    monkeypatch.setattr("anyformer.tasks.item_references.PENALTIES", (7.0,))
+    task = opened(tmp_path, chains(users=40), holdout="last")
+    one = fitted(task)["EASE"]
+    assert isinstance(one, Ease)
+    held, codes = np.zeros((40, 20)), task._fields["item"].astype(int) - 2
+    for event in task.log.trained:
+        held[task.log.users[event], codes[event]] = 1
+    for item in (0, 11):
+        rest = np.delete(held, item, 1)
+        solved = np.linalg.solve(rest.T @ rest + 7 * np.eye(19), rest.T @ held[:, item])
+        np.testing.assert_allclose(np.delete(one.weights[:, item], item), solved, atol=1e-5)
+        assert one.weights[item, item] == 0
+
+
+def test_too_many_items_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anyformer.tasks.item_references.MOST_ITEMS", 19)
+    task = opened(tmp_path, chains(users=30))
+    assert "EASE" not in [one.name for one in task.references()]
+    assert "EASE is not among the references: too costly for 20 items, above 19" in task.notes()

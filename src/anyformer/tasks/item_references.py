@@ -11,6 +11,7 @@ from anyformer.tasks.base import Reference, Task
 from anyformer.tasks.batch import Batch
 from anyformer.tasks.categories import FIRST, Category
 from anyformer.tasks.eventlog import EventLog
+from anyformer.tasks.references import score_reference
 
 NEIGHBOURS = 100
 """Number of items that each item goes with."""
@@ -19,6 +20,11 @@ BLOCK = 1024
 FADING = 0.8
 """Factor on the weight of an item for each event after it."""
 TINY = 1e-6
+MOST_ITEMS = 4000
+"""The most items between which EASE has weights, whose matrix is inverted for each penalty."""
+PENALTIES = (1.0, 10.0, 100.0, 1000.0)
+VALID_SAMPLES = 512
+"""Validation samples by which the penalty of EASE is chosen."""
 
 
 def item_references(log: EventLog, codes: np.ndarray, item: Category, length: int) -> list[Reference]:
@@ -30,8 +36,17 @@ def item_references(log: EventLog, codes: np.ndarray, item: Category, length: in
         item: the items.
         length: the most inputs of a sample.
     """
-    kinds = (Popularity, LastItem, FirstOrder, Neighbours)
+    kinds = [Popularity, LastItem, FirstOrder, Neighbours, *([] if too_many(item) else [Ease])]
     return [kind(log, codes, item, length) for kind in kinds]
+
+
+def too_many(item: Category) -> list[str]:
+    """Return a remark if there are too many items for EASE; no remark otherwise."""
+    if len(item.values) <= MOST_ITEMS:
+        return []
+    return [
+        f"EASE is not among the references: too costly for {len(item.values):,} items, above {MOST_ITEMS:,}"
+    ]
 
 
 class Popularity(Reference):
@@ -146,14 +161,64 @@ class Neighbours(Popularity):
         return self
 
     def _mix(self, codes: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, sparse.csr_matrix]:
-        age = (at[:, :, None] - np.arange(codes.shape[1])).reshape(at.size, -1)
-        row, column = np.nonzero(age >= 0)
-        held = np.repeat(codes, at.shape[1], 0)[row, column]
-        shape = (at.size, self.likeness.shape[0])
-        history = sparse.csr_matrix((FADING ** age[row, column], (row, held)), shape)
-        scores = sparse.csr_matrix(history @ self.likeness)
-        total = np.asarray(scores.sum(1)).ravel() + TINY
-        return TINY / total, sparse.csr_matrix(sparse.diags(1 / total) @ scores)
+        history = _before(codes, at, self.likeness.shape[0], FADING ** np.arange(codes.shape[1]))
+        return _with_rest(sparse.csr_matrix(history @ self.likeness))
+
+
+class Ease(Popularity):
+    """Tell the items that a linear model finds from all items before, without their order: EASE (Steck 2019).
+
+    B = I - P diag(1 / diag(P)) with P = (X^T X + penalty I)^-1, where X tells which users have which items in training:
+    the least squares of X - X B with a diagonal of 0. Among items of no positive score, the most frequent ones come
+    first.
+    """
+
+    title, about = "EASE", "a linear model of the items before, in closed form, penalty by validation"
+
+    def fit(self, task: Task) -> Ease:
+        """Find the weights for each penalty, and keep those that are best on the validation split."""
+        super().fit(task)
+        trained = self.log.trained
+        codes, users = self.codes[trained] - FIRST, self.log.users[trained]
+        known, items = codes >= 0, len(self.shares)
+        held = sparse.csr_matrix(
+            (np.ones(int(known.sum())), (users[known], codes[known])), (self.log.users[-1] + 1, items)
+        )
+        held.sum_duplicates()
+        held.data[:] = 1
+        gram = (held.T @ held).toarray()
+        found = []
+        for penalty in PENALTIES:
+            inverse = np.linalg.inv(gram + penalty * np.eye(items))
+            self.weights = (-inverse / np.diag(inverse)).astype(np.float32)
+            np.fill_diagonal(self.weights, 0)
+            score = task.metric.info.sign * score_reference(self, task, "valid", items=VALID_SAMPLES)
+            found.append((-np.inf if np.isnan(score) else score, penalty, self.weights))
+        _, self.penalty, self.weights = max(found, key=lambda one: one[:2])
+        self.parameters = self.weights.size
+        return self
+
+    def _mix(self, codes: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, sparse.csr_matrix]:
+        history = _before(codes, at, len(self.shares) + FIRST, np.ones(codes.shape[1]))[:, FIRST:]
+        history.data[:] = 1
+        scores = sparse.csr_matrix(np.maximum(history @ self.weights, 0))
+        return _with_rest(scores)
+
+
+def _before(codes: np.ndarray, at: np.ndarray, size: int, weights: np.ndarray) -> sparse.csr_matrix:
+    """Return the weights of codes ``(B, T)`` up to the places ``at`` ``(B, N)``, by their age: ``(B * N, size)``."""
+    age = (at[:, :, None] - np.arange(codes.shape[1])).reshape(at.size, -1)
+    row, column = np.nonzero(age >= 0)
+    held = np.repeat(codes, at.shape[1], 0)[row, column]
+    found = sparse.csr_matrix((weights[age[row, column]], (row, held)), (at.size, size))
+    found.sum_duplicates()
+    return found
+
+
+def _with_rest(scores: sparse.csr_matrix) -> tuple[np.ndarray, sparse.csr_matrix]:
+    """Return scores ``(rows, items)``, at least 0, as shares, beside a tiny share ``(rows,)`` for all others."""
+    total = np.asarray(scores.sum(1)).ravel() + TINY
+    return TINY / total, sparse.csr_matrix(sparse.diags(1 / total) @ scores)
 
 
 def _neighbours(scaled: sparse.csc_matrix) -> sparse.csc_matrix:

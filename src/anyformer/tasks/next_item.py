@@ -21,7 +21,7 @@ from anyformer.tasks.categories import FIRST, Category, Texts, describe_categori
 from anyformer.tasks.encoding import DataLayout, Standard, as_tensors
 from anyformer.tasks.event_encoding import EventEncoding, excluded_before, sequences
 from anyformer.tasks.eventlog import ASKED, EventLog, Samples
-from anyformer.tasks.item_references import item_references
+from anyformer.tasks.item_references import item_references, too_many
 
 MOST_ITEMS = 100_000
 """The most items that can be told; the rarest beyond them are as unknown as new ones."""
@@ -117,6 +117,7 @@ class NextItemTask(Task):
             f"Tell the {item} of each {user}'s next event." if user else f"Tell the {item} of the next event."
         )
         self._describe_items(items)
+        self._remarks.extend(too_many(self.item))
 
     def _classes(self, rows: np.ndarray) -> np.ndarray:
         """Return the class of the item of these events, int64 of their shape, below 0 for one without a code."""
@@ -247,7 +248,7 @@ class NextItemTask(Task):
         return self._encoding
 
     def references(self) -> list[Reference]:
-        """Popularity, the last item, what followed it, and what goes with it."""
+        """Popularity, the last item, what followed it, what goes with it, and a linear model of all before."""
         return item_references(self.log, self._fields[self.item.name], self.item, self.train_length)
 
     def describe(self) -> dict[str, Any]:
