@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from anyformer.info import GROWTHS, MixerInfo, Mixing, SideInput
-from anyformer.inputs import Call, Context, Inputs, Layout, take_tokens
+from anyformer.inputs import Call, Context, Inputs, Layout, check_mask, check_positions, take_tokens
 from anyformer.options import Part, PartOptions
 from anyformer.state import State
 
@@ -262,8 +262,6 @@ class Mixer(Part, nn.Module):
         inputs = layout.inputs(None, positions, context, call, self._position_dtype(x), self.info.side)
         return self._mixing(layout.align(x), inputs)
 
-    # ---- checks -----------------------------------------------------------------------------------------
-
     def _check_streams(self) -> None:
         if not self.info.causal:
             raise ValueError(
@@ -292,20 +290,12 @@ class Mixer(Part, nn.Module):
             raise ValueError(f"x must have dtype {expected}, like the parameters, got {x.dtype}")
         B, T = x.shape[:2]
         if mask is not None:
-            _check_mask("mask", mask, (B, T))
+            check_mask("mask", mask, (B, T))
             if streaming and mask.dtype != torch.bool:
                 raise ValueError(
                     f"mask must be bool while streaming (packed sequences do not stream), got {mask.dtype}"
                 )
-        if positions is not None and not isinstance(positions, Tensor):
-            raise ValueError(f"positions must be a tensor, got {type(positions).__name__}")
-        if positions is not None and (
-            positions.dim() not in (2, 3) or positions.shape[:2] != (B, T) or positions.is_complex()
-        ):
-            raise ValueError(
-                f"positions must be real numbers of shape ({B}, {T}) or ({B}, {T}, axes), "
-                f"got {tuple(positions.shape)} {positions.dtype}"
-            )
+        check_positions(positions, B, T)
         if positions is not None and self.info.numbers_tokens:
             raise ValueError(
                 f"positions must be None: {self.info.name} numbers the tokens of its parts itself"
@@ -313,12 +303,7 @@ class Mixer(Part, nn.Module):
         if context is not None:
             if not self.info.context:
                 raise ValueError(f"context was given, but {self.info.name} takes none")
-            if context.x.dim() != 3 or context.x.shape[0] != B or context.x.shape[-1] != self.dim:
-                raise ValueError(
-                    f"context.x must have shape ({B}, time, {self.dim}), got {tuple(context.x.shape)}"
-                )
-            if context.mask is not None:
-                _check_mask("context.mask", context.mask, (B, context.x.shape[1]))
+            context.check(B, self.dim)
         elif self.info.context and not streaming:
             raise ValueError(f"context must be given: {self.info.name} attends to one")
 
@@ -412,14 +397,3 @@ def after_step(mixers: list[Mixer], call: Call, progress: float) -> None:
     with torch.no_grad():
         for mixer in mixers:
             mixer.after_step(call.notes.get(mixer, {}), progress)
-
-
-def _check_mask(name: str, mask: Tensor, shape: tuple[int, int]) -> None:
-    if not isinstance(mask, Tensor):
-        raise ValueError(f"{name} must be a tensor of shape {shape}, got {type(mask).__name__}")
-    integer = not mask.dtype.is_floating_point and not mask.dtype.is_complex
-    if tuple(mask.shape) != shape or not integer:
-        raise ValueError(
-            f"{name} must have shape {shape} and be bool or integers (0 = padding, n = packed sequence n), "
-            f"got {tuple(mask.shape)} {mask.dtype}"
-        )

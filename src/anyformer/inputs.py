@@ -21,6 +21,13 @@ class Context:
     mask: Tensor | None = None
     positions: Tensor | None = None
 
+    def check(self, batch: int, dim: int) -> None:
+        """Raise ``ValueError`` unless x is ``(batch, time, dim)``, with a mask of its sizes or none."""
+        if self.x.dim() != 3 or self.x.shape[0] != batch or self.x.shape[-1] != dim:
+            raise ValueError(f"context.x must have shape ({batch}, time, {dim}), got {tuple(self.x.shape)}")
+        if self.mask is not None:
+            check_mask("context.mask", self.mask, (batch, self.x.shape[1]))
+
 
 @dataclass
 class Call:
@@ -298,3 +305,28 @@ class Layout:
         else:
             positions = layout.align(positions)
         return Context(layout.align(x), layout.mask, positions)
+
+
+def check_mask(name: str, mask: Tensor, shape: tuple[int, int]) -> None:
+    """Raise ``ValueError`` unless a mask has this shape and is bool or of integers."""
+    if not isinstance(mask, Tensor):
+        raise ValueError(f"{name} must be a tensor of shape {shape}, got {type(mask).__name__}")
+    integer = not mask.dtype.is_floating_point and not mask.dtype.is_complex
+    if tuple(mask.shape) != shape or not integer:
+        raise ValueError(
+            f"{name} must have shape {shape} and be bool or integers (0 = padding, n = packed sequence n), "
+            f"got {tuple(mask.shape)} {mask.dtype}"
+        )
+
+
+def check_positions(positions: Tensor | None, batch: int, time: int) -> None:
+    """Raise ``ValueError`` unless positions are real numbers ``(batch, time)`` or ``(batch, time, axes)``, or None."""
+    if positions is None:
+        return
+    if not isinstance(positions, Tensor):
+        raise ValueError(f"positions must be a tensor, got {type(positions).__name__}")
+    if positions.dim() not in (2, 3) or positions.shape[:2] != (batch, time) or positions.is_complex():
+        raise ValueError(
+            f"positions must be real numbers of shape ({batch}, {time}) or ({batch}, {time}, axes), "
+            f"got {tuple(positions.shape)} {positions.dtype}"
+        )

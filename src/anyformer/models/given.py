@@ -51,3 +51,17 @@ def joined_mask(before: Tensor | None, mask: Tensor | None, source: Tensor, x: T
                 f"{tuple(given.shape)} {given.dtype}"
             )
     return torch.cat([before, mask], 1)
+
+
+def pooled(h: Tensor, mask: Tensor | None, pool: str | None) -> Tensor:
+    """Return h (B, T, D) itself, its mean over the real tokens, or the last of them (B, D)."""
+    if pool is None:
+        return h
+    if h.shape[1] == 0:
+        raise ValueError("x must have at least one token to pool over, got none")
+    real = torch.ones(h.shape[:2], dtype=torch.bool, device=h.device) if mask is None else mask > 0
+    if pool == "mean":
+        return (h * real[..., None]).sum(1) / real.sum(1, keepdim=True).clamp_min(1)
+    order = torch.arange(h.shape[1], device=h.device)
+    last = torch.where(real, order, 0).argmax(1)
+    return h[torch.arange(h.shape[0], device=h.device), last]

@@ -15,7 +15,7 @@ from anyformer.embed import Embedder, Sites, embedding, source_embedding
 from anyformer.heads import Head, Loss, Pool, create_head
 from anyformer.layers.norms import create_norm
 from anyformer.models.build import Backbone, decoder_of, encoder_of
-from anyformer.models.given import Given, check_source, joined_mask
+from anyformer.models.given import Given, check_source, joined_mask, pooled
 from anyformer.models.load import load_spec
 from anyformer.models.saved import SavedModel
 from anyformer.models.spec import ModelSpec
@@ -390,20 +390,6 @@ def create_model(
     """
     fields = load_spec(spec, trust_code=trust_code, **changes).model_dump()
     return SequenceModel(fields, vocab_size, num_features, num_outputs, pool, stream, source, window)
-
-
-def pooled(h: Tensor, mask: Tensor | None, pool: str | None) -> Tensor:
-    """Return h (B, T, D) itself, its mean over the real tokens, or the last of them (B, D)."""
-    if pool is None:
-        return h
-    if h.shape[1] == 0:
-        raise ValueError("x must have at least one token to pool over, got none")
-    real = torch.ones(h.shape[:2], dtype=torch.bool, device=h.device) if mask is None else mask > 0
-    if pool == "mean":
-        return (h * real[..., None]).sum(1) / real.sum(1, keepdim=True).clamp_min(1)
-    order = torch.arange(h.shape[1], device=h.device)
-    last = torch.where(real, order, 0).argmax(1)
-    return h[torch.arange(h.shape[0], device=h.device), last]
 
 
 def _check_sizes(**sizes: int | None) -> None:

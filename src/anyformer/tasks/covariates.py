@@ -35,3 +35,13 @@ class Covariates(BaseModel):
     def looks_ahead(self) -> bool:
         """True if a forecast reads more of the future than what is the same at all steps."""
         return bool(self.ahead or self.calendar)
+
+    def describe(self) -> dict[str, list[str]]:
+        """Return the names of covariates by what is known of them, for the report; nothing without any."""
+        facts = {
+            "known_ahead": [name for name in self.ahead if name not in self.static],
+            "static": self.static,
+            "past_covariates": [name for name in self.columns if name not in {*self.ahead, *self.static}],
+            "calendar": self.calendar,
+        }
+        return {name: names for name, names in facts.items() if names}

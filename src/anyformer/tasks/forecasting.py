@@ -16,7 +16,7 @@ from anyformer.objectives import Forecast, QuantileForecast
 from anyformer.objectives.numeric import check_levels
 from anyformer.questions import Question
 from anyformer.spelling import option
-from anyformer.tasks.base import SPLITS, Reference, Split, Task, check_integer
+from anyformer.tasks.base import SPLITS, Reference, Split, Task
 from anyformer.tasks.batch import Batch
 from anyformer.tasks.categories import Category, describe_categories
 from anyformer.tasks.classical_forecast import Histories, classical_forecasts
@@ -32,6 +32,7 @@ from anyformer.tasks.series_splits import borders_by_share
 from anyformer.tasks.steps import Series, Steps
 from anyformer.tasks.subsets import neighbours, stratified_order
 from anyformer.tasks.tree_forecast import TreeForecast
+from anyformer.tasks.window_lengths import REACHES_BACK, choose_window
 
 _BLOCKS = 32
 """Number of blocks of time that a split is divided into, if windows are short enough."""
@@ -47,12 +48,11 @@ class ForecastTask(Task):
         target               14 15
 
     Splits are contiguous in time, at the same indices of the grid for all series, and a window lies wholly inside
-    one split, context included, so that no value is in two splits; with ``reach_back``, only its horizon does, and the
-    context may reach back into the split before. Each window is normalised by the mean and deviation of
-    its own context. Unknown values are filled with the last known one (before the first, the window's mean),
-    marked in a channel of their own, and not counted as targets. Errors are in the user's units; with several
-    series or targets, each is divided by its mean seasonal difference in the train split (MASE). With ``quantiles``,
-    these are forecast in place of a value.
+    one split, context included, so that no value is in two splits; with ``reach_back``, only its horizon does. Each
+    window is normalised by the mean and deviation of its own context. Unknown values are filled with the last known one
+    (before the first, the window's mean), marked in a channel of their own, and not counted as targets. Errors are in
+    the user's units; with several series or targets, each is divided by its mean seasonal difference in the train split
+    (MASE). With ``quantiles``, these are forecast in place of a value.
 
     Covariates are on the same scale everywhere: numbers standardised over the train split, and categories. Where some
     are known ahead, the window is the source, and the inputs are the steps of the horizon with what is known of them::
@@ -110,14 +110,11 @@ class ForecastTask(Task):
         self._cuts = [0, *borders]
         self.season = self._season_of(seasons)
         room = min(self._cuts[2] - self._cuts[1], self._cuts[3] - self._cuts[2])
-        self.context, self.horizon, self._reach_back = _choose_window(
+        self.context, self.horizon, self._reach_back = choose_window(
             room, self._cuts[1], self.season, context, horizon, name, reach_back
         )
         if self._reach_back and reach_back is None:
-            self._remarks.append(
-                "windows reach back over the borders of the splits, as those inside a split would be shorter than the "
-                f"season or the horizon; {option('reach_back', False)} keeps every value in one split"
-            )
+            self._remarks.append(REACHES_BACK.format(option("reach_back", False)))
         self._starts = {split: self._some_windows(split) for split in SPLITS}
         for split in SPLITS:
             if not len(self._starts[split]):
@@ -383,7 +380,7 @@ class ForecastTask(Task):
             "targets": self.targets,
             "context": self.context,
             "horizon": self.horizon,
-            **self._describe_covariates(),
+            **self._encoding.covariates.describe(),
             **({"quantiles": self._encoding.levels} if self._encoding.levels else {}),
             "season": self.season,
             "steps": dict(zip(SPLITS, np.diff(self._cuts).tolist())),
@@ -392,65 +389,12 @@ class ForecastTask(Task):
             **self._facts,
         }
 
-    def _describe_covariates(self) -> dict[str, Any]:
-        """Return the names of covariates by what is known of them; nothing without any."""
-        found = self._encoding.covariates
-        ahead = [name for name in found.ahead if name not in found.static]
-        past = [name for name in found.columns if name not in {*found.ahead, *found.static}]
-        facts = {
-            "known_ahead": ahead,
-            "static": found.static,
-            "past_covariates": past,
-            "calendar": found.calendar,
-        }
-        return {name: names for name, names in facts.items() if names}
-
     def notes(self) -> list[str]:
         """Return remarks on gaps, missing values, and choices made."""
         step = self._encoding.layout.step
-        long = f" ({step.times(self.season)})" if self.season and step else ""
+        long = f" ({step.times(self.season)})" if step and self.season else ""
         season = f"a season of {self.season} steps{long}" if self.season else "no season"
         chosen = f"windows of {self.context} steps predict the next {self.horizon}; {season} found"
         if self.season and self.season > self.context:
             chosen += ", longer than a window, so that the seasonal predictor is left out"
         return [*self._remarks, chosen, *self._classical()[1]]
-
-
-def _choose_window(
-    room: int,
-    train: int,
-    season: int | None,
-    context: int | None,
-    horizon: int | None,
-    name: str,
-    reach_back: bool | None,
-) -> tuple[int, int, bool]:
-    """Return context and horizon, and whether the context may lie in the split before.
-
-    Two thirds of a split of ``room`` steps hold a window, or a horizon where the context may lie in the split before;
-    it is then at most half of what the ``train`` steps leave beside a horizon.
-    """
-    for argument, value in (("context", context), ("horizon", horizon)):
-        if value is not None:
-            check_integer(argument, value, low=1)
-    most = max(4, 2 * room // 3)
-    if horizon is None:
-        horizon = max(1, min(season or 12, 48, most // 4))
-    if context is None:
-        wanted = min(max(4 * horizon, 2 * (season or 0), 32), 512)
-        context = min(wanted, most - horizon)
-        if reach_back is None and horizon <= room:
-            reach_back = context < max(season or 0, horizon)
-        if reach_back:
-            context = min(wanted, max(most, train - horizon) // 2)
-        context = max(2, context)
-    if (0 if reach_back else context) + horizon > room:
-        more = (
-            f"; {option('reach_back', True)} lets the context lie in the split before"
-            if horizon <= room
-            else ""
-        )
-        raise DataError(
-            f"{name}: context {context} + horizon {horizon} are longer than the {room} steps of a test split{more}"
-        )
-    return context, horizon, bool(reach_back)

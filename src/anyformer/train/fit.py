@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from anyformer.files import write_atomically
 from anyformer.machine import MachineFault, is_memory_error, machine_fault
 from anyformer.models import ModelSpec, load_spec
 from anyformer.spelling import option
@@ -30,62 +28,16 @@ from anyformer.tasks.readers import absolute_options
 from anyformer.train.bundle import FACTS, FILES, complete_bundle, load_bundle, save_bundle
 from anyformer.train.calibration import Calibrated, calibrate
 from anyformer.train.checkpoints import CHECKPOINT, CheckpointTimer
+from anyformer.train.fit_plan import PLAN, FitPlan, read_mapping
 from anyformer.train.logs import Log
 from anyformer.train.models import model_for, spec_for
 from anyformer.train.trainer import TrainConfig, Trainer
-from anyformer.user_code import named_files, refuse_code
+from anyformer.user_code import refuse_code
 
 EVALUATIONS = 10
 """Validations of a training, evenly over its steps."""
 POINTS = 200
 """The most points of a curve of the training loss."""
-PLAN = "train.json"
-VERSION = 1
-"""Version of the format of ``train.json``."""
-
-
-class FitPlan(BaseModel):
-    """The model, the data and the configuration of a training: ``train.json``, from which it is resumed."""
-
-    version: int = VERSION
-    source: str
-    target: str | list[str] | None
-    options: dict[str, Any]
-    spec: dict[str, Any]
-    config: TrainConfig
-    patience: int | None = None
-    data: Fingerprint
-
-    @property
-    def code(self) -> list[str]:
-        """The Python files that it names, as ``file.py:Name``."""
-        return named_files([self.source, self.options, self.spec])
-
-    def save(self, folder: Path) -> None:
-        write_atomically(folder / PLAN, self.model_dump_json(indent=1))
-
-    @classmethod
-    def load(cls, folder: Path) -> FitPlan:
-        """Read the plan in a folder.
-
-        Raises:
-            ValueError: there is none, or it is damaged or of another version.
-        """
-        path = folder / PLAN
-        if not path.is_file():
-            raise ValueError(f"out: there is no training in {str(folder)!r} to resume")
-        held = _read(path)
-        version = held.get("version", 0)
-        if version != VERSION:
-            raise ValueError(
-                f"{str(path)!r} was written by another version of anyformer (format {version}, this one reads "
-                f"{VERSION}): continue with that version, or train anew in another folder"
-            )
-        try:
-            return cls.model_validate(held)
-        except ValidationError as error:
-            where = ".".join(map(str, error.errors()[0]["loc"]))
-            raise ValueError(_damaged(path, where)) from None
 
 
 class Fit:
@@ -214,7 +166,7 @@ class Fit:
         complete_bundle(folder)
         plan = FitPlan.load(folder)
         refuse_code(plan.code, folder / PLAN, trust_code=trust_code)
-        facts = _read(folder / FACTS) if (folder / FACTS).exists() else {}
+        facts = read_mapping(folder / FACTS) if (folder / FACTS).exists() else {}
         if facts.get("test") is not None:
             raise ValueError(f"the training in {str(folder)!r} has finished")
         files = files_of(plan.source, plan.code)
@@ -373,27 +325,6 @@ class Fit:
         self.beside = self.trainer.evaluate_beside()
         self._save()
         (self.folder / CHECKPOINT).unlink(missing_ok=True)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Read the mapping in a JSON file of a training; ValueError if it holds none."""
-    try:
-        held = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        held = None
-    if not isinstance(held, dict):
-        raise ValueError(_damaged(path, "it is no JSON"))
-    return held
-
-
-def _damaged(path: Path, where: str) -> str:
-    if path.name == FACTS:
-        remedy = (
-            f"delete it with {' and '.join(FILES)}, and the training continues without the best model so far"
-        )
-    else:
-        remedy = "the training cannot continue without it; train anew in another folder"
-    return f"{str(path)!r} is damaged ({where}): {remedy}"
 
 
 def _settings(fields: Mapping[str, Any]) -> TrainConfig:
