@@ -51,6 +51,7 @@ ELSEWHERE = {
     "tasks/readers/*": ("tests/tasks/test_readers.py",),
     "tasks/graphs/tables.py": ("tests/tasks/graphs/test_node_tables.py",),
     "tasks/pair*.py": ("tests/tasks/test_pairs.py",),
+    "train/fit_plan.py": ("tests/train/test_fit.py",),
     "wrappers/*": ("tests/laws/test_laws.py",),
 }
 """Registered parts are held by all laws; the other modules help one that has a test of its name, or are run whole."""
