@@ -207,3 +207,14 @@ def test_default_candidates_are_told_with_their_reason(tmp_path, monkeypatch, ca
         reason = "candidates, as none are named: transformer, mamba depth=2, retnet, delta_net; attention looks back"
         assert (reason in told) == (models is None)
         assert any(remark.startswith(reason) for remark in plans[-1].tasks[0].remarks) == (models is None)
+
+
+def test_only_the_first_comparison_of_a_command_begins_with_its_process(monkeypatch) -> None:
+    monkeypatch.setattr(session, "_starts", [])
+    monkeypatch.setattr(session, "began", lambda: -1000.0)
+    monkeypatch.setattr(session, "command_line", lambda: "anyformer bench real data")
+    first, second = session.now(), session.now()
+    assert first.elapsed() > 1000 and second.elapsed() < 100
+    monkeypatch.setattr(session, "_starts", [])
+    monkeypatch.setattr(session, "command_line", lambda: "")
+    assert session.now().elapsed() < 100

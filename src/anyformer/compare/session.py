@@ -88,9 +88,15 @@ class Start:
         return closing_seconds(self.elapsed(), time.process_time() - self.worked)
 
 
+_starts: list[Start] = []
+"""Starts of the comparisons of this process."""
+
+
 def now() -> Start:
-    """Return the start: that of the process on the command line, else the present moment."""
-    return Start(began(), 0.0) if command_line() else Start(time.monotonic(), time.process_time())
+    """Return the start: that of the process for the first comparison of a command, else the present moment."""
+    first = not _starts and bool(command_line())
+    _starts.append(Start(began(), 0.0) if first else Start(time.monotonic(), time.process_time()))
+    return _starts[-1]
 
 
 def carry_out(
