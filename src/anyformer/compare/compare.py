@@ -33,7 +33,7 @@ from anyformer.terminal import new_console
 from anyformer.train.logs import Log
 
 DEFAULT_TASKS: tuple[tuple[str, dict[str, Any], float], ...] = (
-    ("recall", {"vocab_size": 16, "num_pairs": 4, "length": 24}, 0.65),
+    ("recall", {"vocab_size": 8, "num_pairs": 3, "length": 16}, 0.65),
     ("bytes", {"length": 32, "max_bytes": 1_000_000}, 0.35),
 )
 """Tasks that are compared by default: name, options, and share of the budget."""
