@@ -238,3 +238,13 @@ def test_what_is_overfitted_gains_nothing_from_more_steps():
     overfitted = rising.model_copy(update={"runs": runs})
     trend = trend_of(overfitted, ERROR)
     assert trend is not None and trend.gains == [0.0] * 3 and trend.loss_falls == 0
+
+
+def test_nothing_gains_beyond_the_best_score() -> None:
+    accuracy = MetricInfo(name="accuracy", limits=(0.0, 1.0), places=3)
+    perfect = candidate("perfect", lambda n: 1.0 if n == 1000 else 0.5 + n / 10_000, seeds=0.0, start=0.3)
+    trend = trend_of(perfect, accuracy)
+    assert trend is not None and trend.gains == [0.0] * len(trend.gains) and trend.loss_falls == 0.0
+    near = candidate("near", lambda n: 0.9 if n == 1000 else 0.5 + n / 10_000, seeds=0.0, start=0.3)
+    trend = trend_of(near, accuracy)
+    assert trend is not None and 0 < sum(trend.gains) <= 0.1 + 1e-9

@@ -128,14 +128,26 @@ def trend_of(candidate: CandidateResult, metric: MetricInfo) -> Trend | None:
     gains = growth([*scores, (steps, sign * fmean(valid))], _noise(valid))
     if 2 * sum(run.best_step != run.steps for run in candidate.runs) > len(candidate.runs):
         gains, falls = [0.0] * HORIZON, []
+    low, high = metric.limits
+    room = max(0.0, (high if sign > 0 else -low) - sign * fmean(valid))
+    if room == 0:
+        falls = []  # nothing is better than the best score, however the loss falls
     return Trend(
         name=candidate.name,
         steps=steps,
-        gains=gains,
+        gains=_within(gains, room),
         learned=sign * (fmean(valid) - known) if math.isfinite(known) else None,
         noise=_noise(valid),
         loss_falls=-math.expm1(-falls[0] / max(abs(fmean(losses)), 1e-12)) if falls else 0.0,
     )
+
+
+def _within(gains: Sequence[float], room: float) -> list[float]:
+    """Return gains of which no more than ``room`` is left to the best score that there is."""
+    found = list[float]()
+    for gain in gains:
+        found.append(min(gain, room - sum(found)))
+    return found
 
 
 def _searched(candidate: CandidateResult) -> Iterable[tuple[int, float, float | None]]:
