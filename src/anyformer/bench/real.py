@@ -10,6 +10,7 @@ from anyformer.bench.cases import RealCase
 from anyformer.bench.machine import describe_machine
 from anyformer.bench.report import BenchTable, Page
 from anyformer.compare import Comparison, TaskResult, compare
+from anyformer.compare.plan.schema import Plan
 from anyformer.compare.results import Standing
 from anyformer.compare.results.formats import amount, duration, format_scores, metric_title
 
@@ -40,7 +41,17 @@ def compare_folder(
         told: is called with the page so far, and the case, after each.
     """
     page = Page(describe_machine(), command, title="Real data", introduction=INTRODUCTION)
-    columns = ("data", "ranked by", "our best", "score", "best reference", "score", "lead", "verdict", "time")
+    columns = (
+        "data",
+        "ranked by",
+        "our best",
+        "score",
+        "best reference",
+        "score",
+        "lead",
+        "verdict",
+        "time of budget",
+    )
     page.tables.append(BenchTable("The best of ours beside the best reference", columns))
     for case in cases:
         try:
@@ -51,7 +62,8 @@ def compare_folder(
             page.failed[case.title] = str(error)
         else:
             result = found.results.tasks[0]
-            page.tables[0].add(case.title, *summary_of(result), duration(found.results.seconds))
+            time = f"{duration(found.results.seconds)} of {case.budget or budget}"
+            page.tables[0].add(case.title, *summary_of(result), time)
             page.tables.append(leaderboard_of(case, result))
         told(page, case.title)
     return page
@@ -62,12 +74,14 @@ def compare_case(
 ) -> Comparison:
     """Compare on one case, in a folder of ``keep`` that is named after it."""
     out = keep / re.sub(r"[^A-Za-z0-9]+", "-", case.title).strip("-")
+    budget = case.budget or budget
     if (out / "plan.json").exists():
+        _check_kept(out, case, budget, seeds)
         return compare(out=out, resume=True, quiet=True)
     return compare(
         folder / case.data,
         case.models,
-        budget=case.budget or budget,
+        budget=budget,
         out=out,
         target=case.target,
         metric=case.metric,
@@ -76,6 +90,28 @@ def compare_case(
         workers=workers,
         quiet=True,
     )
+
+
+def _check_kept(out: Path, case: RealCase, budget: str, seeds: int) -> None:
+    """Raise ``ValueError`` if the comparison in a folder was asked for otherwise than this case is now."""
+    plan = Plan.load(out)
+    task = plan.tasks[0]
+    metric = {} if case.metric is None else {"metric": case.metric}
+    asked = {
+        "budget": (budget, plan.budget),
+        "seeds": (seeds, len(plan.seeds)),
+        "target": (case.target, task.target),
+        "options": (
+            {**case.options, **metric},
+            {name: task.options.get(name) for name in (*case.options, *metric)},
+        ),
+    }
+    for name, (now, then) in asked.items():
+        if now != then:
+            raise ValueError(
+                f"{str(out)!r} holds this comparison with {name} {then!r}, and {now!r} is asked: delete it, or name "
+                "another folder with --keep"
+            )
 
 
 def lead_of(result: TaskResult, ours: float, reference: float) -> str:

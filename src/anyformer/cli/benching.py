@@ -60,9 +60,9 @@ def bench(
     if mixers and mixers[0] == REAL:
         if suite or length or device != "cpu" or dim != 128:
             raise ValueError("bench real FOLDER takes no --suite, --length, --device or --dim")
-        _real(mixers[1:], budget or "10m", seeds or 5, workers, keep, out)
+        _real(mixers[1:], budget or "10m", 5 if seeds is None else seeds, workers, keep, out)
         return
-    if budget or seeds or workers or keep:
+    if any(given is not None for given in (budget, seeds, workers, keep)):
         raise ValueError("--budget, --seeds, --workers and --keep are for bench real FOLDER")
     import torch
 
