@@ -18,6 +18,7 @@ from tests.cli.conftest import Run
         (("real", "a", "b"), "bench real takes one folder of data, got a b"),
         (("real", ".", "--suite", "ops"), "bench real FOLDER takes no --suite"),
         (("real", ".", "--budget", "soon"), "--budget"),
+        (("attention", "--seeds", "0"), "are for bench real FOLDER"),
         (("attention", "--budget", "9m"), "are for bench real FOLDER"),
     ],
 )
@@ -47,3 +48,5 @@ def test_real_compares_on_the_cases_of_a_folder_and_goes_on(run: Run, tmp_path: 
     code, text = run(*args)
     assert (keep / "rows-csv" / "results.json").stat().st_mtime_ns == made  # not made again
     assert out.read_text(encoding="utf-8") == page
+    code, text = run(*(4 if word == 3 else word for word in args))
+    assert code == 1 and "holds this comparison with seeds 3, and 4 is asked" in " ".join(text.split())
