@@ -105,6 +105,6 @@ def test_how_the_training_of_a_candidate_ended() -> None:
     runs = [SeedRun(seed=i, test=Sample(score=1.0), best_step=200, steps=300) for i in range(3)]
     early = EarlyStop(steps=300, behind=0.1, best="b")
     stopped = CandidateResult(name="a", given="a", runs=runs, stopped=early)
-    told = "stopped at step 300 of 900, could no longer win; best at step 200 of 300"
+    told = "stopped at step 300 of 900, too far behind; best at step 200 of 300"
     assert ending_of(stopped, 900) == told
     assert ending_of(CandidateResult(name="a", given="a"), 900) == ""

@@ -127,7 +127,7 @@ def best_steps(runs: Sequence[SeedRun], steps: int) -> str:
 def ending_of(candidate: CandidateResult, steps: int) -> str:
     """Tell how the training of a candidate ended, if not like that of most: with its last weights, after all steps."""
     stopped = candidate.stopped
-    text = "" if stopped is None else f"stopped at step {stopped.steps:,} of {steps:,}, could no longer win"
+    text = "" if stopped is None else f"stopped at step {stopped.steps:,} of {steps:,}, too far behind"
     best = best_steps(candidate.runs, steps if stopped is None else stopped.steps)
     return "; ".join(part for part in (text, best) if part)
 

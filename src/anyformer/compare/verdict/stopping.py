@@ -1,4 +1,4 @@
-"""Candidates that can no longer win, found at the end of a leg of the full runs, from validation scores alone.
+"""Candidates too far behind to win at the pace of their curves, found at a leg's end from validation scores alone.
 
 A candidate is stopped if, on the validation samples of the learning curves,
 
@@ -100,6 +100,6 @@ def stopped_words(metric: MetricInfo, candidates: Sequence[CandidateResult]) -> 
     if not told:
         return []
     return [
-        f"Stopped before the end, when validation said that they could no longer win: {join(told)}. They are scored "
-        "as they were then; --equal steps trains all to the end."
+        f"Stopped before the end, too far behind to catch up at the pace of their curves: {join(told)}. They are "
+        "scored as they were then. What is learnt suddenly is missed so: --equal steps trains all to the end."
     ]

@@ -308,7 +308,7 @@ def _undertrained(case: _Case, shortage: Shortage, training: Training, stopped: 
     else:
         advice = f"about {time} would do"
     each = "it" if len(case.trends) == 1 else "each"
-    each += " that could still win" if stopped else ""
+    each += " that was not stopped" if stopped else ""
     headline = (
         f"Not enough training to tell: {each} was trained for {training.steps:,} steps{state}; {advice}."
     )
