@@ -230,7 +230,7 @@ def _equal(result: TaskResult, results: Results) -> list[tuple[str, str]]:
             "in the same order for every candidate; where earlier weights on the curve are better on the validation "
             "split, these are scored and saved"
             + (
-                "; a candidate too far behind to catch up at the pace of its curve is stopped, and the others get its time"
+                "; a candidate too far behind to catch up at its curve's pace is stopped, and the others get its time"
                 if settings.equal == "budget"
                 else ""
             ),
