@@ -332,6 +332,10 @@ class TestMistakes:
         )
         out = trained(tmp_path, "recall")
         wrong(run("train", "recall", "--model", MODEL, "--out", out), "already holds a training")
+        (tmp_path / "compared").mkdir()
+        (tmp_path / "compared" / "plan.json").touch()
+        compared = ("--model", MODEL, "--out", tmp_path / "compared")
+        wrong(run("train", "recall", *compared), "already holds a comparison: name another folder")
         wrong(run("train", "recall", "--model", MODEL, "--out", out / "task.json"), "out must be a folder")
         wrong(run("train", "recall", "--model", MODEL), "Missing option '--out'")
 

@@ -107,8 +107,9 @@ class Fit:
             raise ValueError(f"out must be a folder, got the file {str(folder)!r}")
         if (folder / PLAN).exists():
             raise ValueError(f"{str(folder)!r} already holds a training: resume it, or name another folder")
-        if (folder / "config.json").exists():
-            raise ValueError(f"{str(folder)!r} already holds a model: name another folder")
+        for file, what in (("config.json", "a model"), ("plan.json", "a comparison")):
+            if (folder / file).exists():
+                raise ValueError(f"{str(folder)!r} already holds {what}: name another folder")
         loaded = load_spec(spec, trust_code=trust_code)
         given = {**(options or {}), **({} if metric is None else {"metric": metric})}
         if isinstance(data, IN_MEMORY):

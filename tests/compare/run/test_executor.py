@@ -173,7 +173,7 @@ def test_a_run_that_is_gone_on_with_is_one_in_one_go(plan, tmp_path):
 def overfitting(monkeypatch):
     """Validation scores by step that rise and fall; the items that are right are always the same ones."""
 
-    def of(peak: int):
+    def of(peak: int, *, loss: bool = True):
         def evaluate(self, trainer, split, items, **options):
             found = true(self, trainer, split, items, **options)
             if split == "valid":
@@ -182,6 +182,8 @@ def overfitting(monkeypatch):
                 level = 0.9 - 0.08 * abs(step - peak) / 6
                 right = np.arange(len(found.items)) < level * len(found.items)
                 found = replace(found, items=np.stack([right * found.items[:, 1], found.items[:, 1]], 1))
+                if found.loss is not None:
+                    found = replace(found, loss=1 - level if loss else level)
             return found
 
         steps: dict[float, int] = {}
@@ -216,6 +218,14 @@ def test_the_best_weights_are_scored_and_saved(plan, tmp_path, overfitting):
             execute(parts, work, Impatient(home(parts, work), steps))
     execute(parts, last)
     assert without_seconds(execute(parts, score)) == without_seconds(data), "and so where it was stopped"
+
+
+def test_a_better_score_with_a_worse_loss_is_taken_for_chance(plan, tmp_path, overfitting):
+    overfitting(12, loss=False)
+    plan.tasks[0].legs = legs_of(whole(STEPS))
+    plan.tasks[0].final.valid_items = 1000
+    data = full_run(plan, tmp_path)
+    assert (data.best_step, data.steps) == (STEPS, STEPS)
 
 
 def test_who_was_stopped_is_scored_as_it_was(plan, tmp_path):

@@ -224,6 +224,14 @@ def test_no_training_passes_a_reference_that_cannot_be_better():
     assert found.shortage is None
 
 
+def test_a_reference_that_cannot_be_passed_decides_though_candidates_change_places():
+    """One candidate is about to overtake the other; neither can be better than what is always right."""
+    pair = (candidate("a", flat(0.9)), candidate("b", lambda n: 0.95 if n == 1000 else 2.5 - n / 1000))
+    assert verdict(*pair, reference=3.0).kind == "undertrained"
+    found = verdict(*pair, reference=0.0)
+    assert found.kind == "no_model_needed" and found.shortage is None
+
+
 @pytest.mark.parametrize("left", [0.5, 0.05, 0.005])
 def test_a_loss_never_falls_by_more_than_all_of_it(left):
     found = verdict(candidate("a", lambda n: 3.0 - (3.0 - left) * n / 1000), reference=0.001)

@@ -282,7 +282,7 @@ class _Job:
         trainer.model.load_state_dict(best.weights)
         earlier = self.evaluate(trainer, "valid", items, with_loss=True)
         ahead, error = lead(sample_of(earlier), sample_of(last), self.task.metric.info.sign)
-        if ahead > error:
+        if ahead > error and not _is_worse(earlier.loss, last.loss):
             return earlier, best.step
         trainer.model.load_state_dict(weights)
         return last, trainer.step
@@ -360,6 +360,11 @@ class _Job:
             beside=beside,
             files=files,
         )
+
+
+def _is_worse(loss: float | None, other: float | None) -> bool:
+    """Return True if a loss is known to be above another."""
+    return loss is not None and other is not None and loss > other
 
 
 def _repeat(measured: Callable[[], float], seconds: float) -> float:

@@ -2,8 +2,8 @@
 
 Weights that count
     Those at the end of the run, unless weights at an earlier point of the curve are better on the validation samples
-    by more than the standard error of the difference, sample by sample. Where nothing is overfitted, these are the
-    last weights.
+    by more than the standard error of the difference, sample by sample, and their loss is not above that of the last
+    ones. Where nothing is overfitted, these are the last weights.
 
 A run that is over
     A run is not trained further once all of this holds at a point of its curve: the training data has been seen more

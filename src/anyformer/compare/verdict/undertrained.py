@@ -176,7 +176,15 @@ class _Case:
     """Doublings until a flat curve counts as a plateau, see (3) above; 0 if it does already."""
 
     def doublings(self) -> float | None:
-        """Return the number of doublings of the steps that are lacking; None if there was enough training."""
+        """Return the number of doublings of the steps that are lacking; None if there was enough training.
+
+        Where a reference cannot be passed, as nothing is better than its score, more training changes no verdict.
+        """
+        against = [
+            c for c in self.verdict.contrasts if c.other in self.reference_names and c.other in self.scores
+        ]
+        if any(not beaten(contrast) and self._is_the_limit(contrast) for contrast in against):
+            return None
         lacking = [
             found for contrast in self.verdict.contrasts if (found := self._lacking(contrast)) is not None
         ]
@@ -192,8 +200,6 @@ class _Case:
 
     def _to_pass(self, contrast: Contrast) -> float | None:
         """Return the doublings until some candidate beats the reference of this contrast; None if none will."""
-        if self.scores[contrast.other] + contrast.smallest > self._best:
-            return None
         margin = max(contrast.smallest, (contrast.high - contrast.low) / 2)
         margin = margin if math.isfinite(margin) else contrast.smallest
         lacking = []
@@ -205,6 +211,10 @@ class _Case:
         if any(not trend.gains or trend.loss_falls >= FALLING for trend in self.trends.values()):
             return max(HORIZON, self.blank)
         return self.blank or None
+
+    def _is_the_limit(self, contrast: Contrast) -> bool:
+        """Return True if no score is better than that of the reference by what matters."""
+        return self.scores[contrast.other] + contrast.smallest > self._best
 
     def rises(self, trend: Trend) -> bool:
         """Return True if a doubling of the steps would change the score by what matters, or the loss by ``FALLING``."""
