@@ -86,7 +86,8 @@ class TestWhatIsMissing:
         frame = frame_of()
         task = opened(tmp_path, frame, **OPTIONS)
         said = (
-            "series 's0' has 0 rows with 'promo' after the last 'sold'; the model needs 8, one for each step"
+            "series 's0' has 0 rows with 'promo' after the last 'sold'; the model needs 8, one for each step that it "
+            "forecasts; future='FILE' names the rows that follow the data"
         )
         with pytest.raises(DataError, match=said):
             read(task, tmp_path, frame[frame["sold"].notna()])

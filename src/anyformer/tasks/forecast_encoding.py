@@ -207,7 +207,9 @@ class ForecastEncoding(Encoding):
         usable = [part for part in lasts if not problems[part.name]]
         told = [problem for problem in problems.values() if problem]
         if not usable:
-            raise DataError(f"{path}: {told[0] if told else 'there are no rows'}")
+            ahead_of = self.covariates.looks_ahead and self.future is None
+            hint = f"; {option('future', 'FILE')} names the rows that follow the data" if ahead_of else ""
+            raise DataError(f"{path}: {told[0] if told else 'there are no rows'}{hint}")
         remarks += [f"{problem}: left out" for problem in told]
         wanted = [part.name for part in usable for _ in range(self.horizon)]
         names = named_groups(table, self.layout.groups, keys, wanted)
