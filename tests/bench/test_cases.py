@@ -28,6 +28,8 @@ def test_known_files_and_listed_cases(tmp_path: Path) -> None:
         ("a: 1", "must be a list of cases"),
         ("- {target: y}", "case 1: data: Field required"),
         ("- {data: a.csv, tarket: y}", "case 1: tarket: Extra inputs"),
+        ("- {data: ''}", "case 1: data must be a file or folder in that folder, got ''"),
+        ("- {data: ../a.csv}", "case 1: data must be a file or folder in that folder"),
         ("- {data: b.csv}", "case 1: there is no 'b.csv'"),
         ("- {data: a.csv}\n- {data: a.csv, target: y}", "'a.csv' is the name of two cases"),
     ],

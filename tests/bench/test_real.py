@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from tests.compare.synthetic import task_result
 
 from anyformer.bench.cases import RealCase
-from anyformer.bench.real import lead_of, leaderboard_of, summary_of
+from anyformer.bench.real import folder_of, lead_of, leaderboard_of, summary_of
 from anyformer.compare.results import Standing, TaskResult, Verdict
 from anyformer.metrics import MetricInfo
 
@@ -48,3 +50,25 @@ def test_the_lead_is_ours_over_the_best_reference(
 def test_a_board_without_a_candidate_has_no_lead() -> None:
     metric = MetricInfo(name="accuracy", limits=(0, 1), places=3)
     assert summary_of(result(metric, {"b": ("reference", 0.5)}))[1:6] == ("–", "–", "b", "0.500", "–")
+
+
+def test_each_comparison_that_is_asked_for_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    """Names that look alike, another budget, other seeds, options or data: nothing is taken for something else."""
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("x\n1\n")
+    one = RealCase(data="a.csv", name="first")
+    asked = [
+        (one, "1m", 3),
+        (one, "2m", 3),
+        (one, "1m", 4),
+        (one.model_copy(update={"name": "first!"}), "1m", 3),
+        (one.model_copy(update={"name": "日本"}), "1m", 3),
+        (one.model_copy(update={"name": "中国"}), "1m", 3),
+        (one.model_copy(update={"data": "b.csv"}), "1m", 3),
+        (one.model_copy(update={"options": {"horizon": 2}}), "1m", 3),
+    ]
+    names = [folder_of(tmp_path, *each) for each in asked]
+    assert len({*names}) == len(names) and all(names)
+    assert folder_of(tmp_path, *asked[0]) == names[0]
+    (tmp_path / "a.csv").write_text("x\n1\n2\n")
+    assert folder_of(tmp_path, *asked[0]) != names[0]

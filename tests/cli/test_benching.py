@@ -44,9 +44,7 @@ def test_real_compares_on_the_cases_of_a_folder_and_goes_on(run: Run, tmp_path: 
     page = out.read_text(encoding="utf-8")
     assert page.startswith("# Real data") and "| rows.csv | accuracy | mamba depth=1 |" in page
     assert "`broken` broke off: " in page and "'z'" in page
-    made = (keep / "rows-csv" / "results.json").stat().st_mtime_ns
+    made = next(keep.glob("rows-csv-*/results.json")).stat().st_mtime_ns
     code, text = run(*args)
-    assert (keep / "rows-csv" / "results.json").stat().st_mtime_ns == made  # not made again
+    assert next(keep.glob("rows-csv-*/results.json")).stat().st_mtime_ns == made  # not made again
     assert out.read_text(encoding="utf-8") == page
-    code, text = run(*(4 if word == 3 else word for word in args))
-    assert code == 1 and "holds this comparison with seeds 3, and 4 is asked" in " ".join(text.split())

@@ -46,6 +46,8 @@ class TestArrays:
         assert images.size("test") == 30
         for wrong, words in (
             (split[:7], r"split must name train, valid or test for each of 60 samples, got <U5 \(7,\)"),
+            (split.astype(object), "split is an array of Python objects"),
+            (np.array([b"train", b"te\xff"])[np.arange(60) % 2], r"must hold one of .*, got 'te.{1,2}xff'"),
             (np.repeat(["train", "held out"], 30), r"must hold one of .*, got 'held out' in row 31"),
         ):
             with pytest.raises(DataError, match=words):

@@ -67,6 +67,15 @@ def test_a_folder_a_class_and_any_script(tmp_path: Path) -> None:
     assert one.texts(task.sample("test", 1))[0]
 
 
+def test_texts_of_one_character_have_words_alone(tmp_path: Path) -> None:
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    rows = [{"text": letters[n % 26], "label": "pn"[n % 26 > 12]} for n in range(104)]
+    task = open_data(saved(tmp_path / "d.jsonl", rows), "label")
+    one = task.references()[2].fit(task)
+    assert isinstance(one, TextLinear) and len(one.vectorizers) == 1
+    assert np.isfinite(score_reference(one, task))
+
+
 def test_tokens_are_read_as_their_text(tmp_path: Path) -> None:
     tokenizers = pytest.importorskip("tokenizers")
     data = saved(tmp_path / "d.jsonl", made_up(300))

@@ -112,6 +112,11 @@ def _listed(path: Path) -> list[RealCase]:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "it"
             raise ValueError(f"{path}: case {number}: {where}: {first['msg']}") from None
+        parts = Path(case.data).parts
+        if not parts or Path(case.data).is_absolute() or ".." in parts:
+            raise ValueError(
+                f"{path}: case {number}: data must be a file or folder in that folder, got {case.data!r}"
+            )
         if not (path.parent / case.data).exists():
             raise ValueError(f"{path}: case {number}: there is no {case.data!r} in that folder")
         found.append(case)

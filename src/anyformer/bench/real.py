@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 from anyformer.bench.cases import RealCase
 from anyformer.bench.machine import describe_machine
 from anyformer.bench.report import BenchTable, Page
 from anyformer.compare import Comparison, TaskResult, compare
-from anyformer.compare.plan.schema import Plan
 from anyformer.compare.results import Standing
 from anyformer.compare.results.formats import amount, duration, format_scores, metric_title
 
@@ -72,11 +72,10 @@ def compare_folder(
 def compare_case(
     folder: Path, case: RealCase, keep: Path, *, budget: str, seeds: int, workers: int | None
 ) -> Comparison:
-    """Compare on one case, in a folder of ``keep`` that is named after it."""
-    out = keep / re.sub(r"[^A-Za-z0-9]+", "-", case.title).strip("-")
+    """Compare on one case, in a folder of ``keep`` of its own (:func:`folder_of`)."""
     budget = case.budget or budget
+    out = keep / folder_of(folder, case, budget, seeds)
     if (out / "plan.json").exists():
-        _check_kept(out, case, budget, seeds)
         return compare(out=out, resume=True, quiet=True)
     return compare(
         folder / case.data,
@@ -92,26 +91,22 @@ def compare_case(
     )
 
 
-def _check_kept(out: Path, case: RealCase, budget: str, seeds: int) -> None:
-    """Raise ``ValueError`` if the comparison in a folder was asked for otherwise than this case is now."""
-    plan = Plan.load(out)
-    task = plan.tasks[0]
-    metric = {} if case.metric is None else {"metric": case.metric}
-    asked = {
-        "budget": (budget, plan.budget),
-        "seeds": (seeds, len(plan.seeds)),
-        "target": (case.target, task.target),
-        "options": (
-            {**case.options, **metric},
-            {name: task.options.get(name) for name in (*case.options, *metric)},
-        ),
-    }
-    for name, (now, then) in asked.items():
-        if now != then:
-            raise ValueError(
-                f"{str(out)!r} holds this comparison with {name} {then!r}, and {now!r} is asked: delete it, or name "
-                "another folder with --keep"
-            )
+def folder_of(folder: Path, case: RealCase, budget: str, seeds: int) -> str:
+    """Return the name of a comparison's folder: the case's, and a hash of all that is asked and of when the data is of.
+
+    What is asked otherwise, or of a file that has changed, is another comparison.
+    """
+    facts = (folder / case.data).stat()
+    asked = [
+        case.model_dump_json(),
+        str((folder / case.data).resolve()),
+        budget,
+        seeds,
+        facts.st_size,
+        facts.st_mtime_ns,
+    ]
+    words = re.sub(r"[^A-Za-z0-9]+", "-", case.title).strip("-")[:60]
+    return f"{words}-{sha256(repr(asked).encode()).hexdigest()[:8]}".lstrip("-")
 
 
 def lead_of(result: TaskResult, ours: float, reference: float) -> str:

@@ -48,16 +48,33 @@ def load_arrays(path: Path, names: tuple[str, ...], remarks: list[str]) -> list[
     return arrays
 
 
+def _stored(path: Path, name: str) -> np.ndarray | None:
+    """Return a further array of a file; None if it holds none of that name.
+
+    Raises:
+        DataError: it is an array of Python objects.
+    """
+    with np.load(path, allow_pickle=False) as stored:
+        if name not in stored.files:
+            return None
+        try:
+            found: np.ndarray = stored[name]
+        except ValueError:
+            raise DataError(
+                f"{path}: {name} is an array of Python objects; numpy.array({name}.tolist()) makes a plain one"
+            ) from None
+    return found
+
+
 def mask_in(path: Path, x: np.ndarray, axes: str | None) -> np.ndarray | None:
     """Return the mask ``(N, T)`` that the array ``lengths`` of a file makes; None if all sequences are as long.
 
     Raises:
         DataError: it does not hold a length for each sequence.
     """
-    with np.load(path, allow_pickle=False) as stored:
-        if "lengths" not in stored.files:
-            return None
-        lengths = stored["lengths"]
+    lengths = _stored(path, "lengths")
+    if lengths is None:
+        return None
     longest = x.shape[2] if axes == "NFT" and x.ndim == 3 else x.shape[1]
     whole = lengths.shape == (len(x),) and lengths.dtype.kind in "iu"
     if not whole or lengths.min() < 1 or lengths.max() > longest:
@@ -77,22 +94,20 @@ def split_in(path: Path, count: int, remarks: list[str]) -> np.ndarray | None:
     Raises:
         DataError: it does not name train, valid or test for each of ``count`` samples.
     """
-    with np.load(path, allow_pickle=False) as stored:
-        if "split" not in stored.files:
-            return None
-        given = stored["split"]
+    given = _stored(path, "split")
+    if given is None:
+        return None
     if given.shape != (count,) or given.dtype.kind not in "US":
         raise DataError(
             f"{path}: split must name train, valid or test for each of {count} samples, got {given.dtype} {given.shape}"
         )
-    words = given.astype(str)
+    words = given if given.dtype.kind == "U" else np.char.decode(given, "utf-8", "backslashreplace")
     return splits_of(Table(path, pd.DataFrame({"split": words})), "split", remarks)
 
 
 def axes_in(path: Path) -> str | None:
     """Return the order of axes that the array ``axes`` of a file names; None if it names none."""
-    with np.load(path, allow_pickle=False) as stored:
-        text = str(stored["axes"]) if "axes" in stored.files else None
+    text = str(_stored(path, "axes"))
     return text if text in get_args(Axes) else None
 
 

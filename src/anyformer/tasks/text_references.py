@@ -60,13 +60,12 @@ class TextLinear(FittedReference):
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         shared = {"max_features": MOST_NGRAMS, "sublinear_tf": True, "dtype": np.float64}
-        self.vectorizers = [
+        found = [
             TfidfVectorizer(token_pattern=WORD, ngram_range=WORDS, **shared),
             TfidfVectorizer(analyzer="char", lowercase=False, ngram_range=CHARACTERS, **shared),
         ]
         texts = self.texts(task.train_sample(self.samples))
-        for one in self.vectorizers:
-            one.fit(texts)
+        self.vectorizers = [one for one in found if _fits(one, texts)]
         return super().sampled(task)
 
     def features(self, batch: Batch) -> sparse.csr_matrix:
@@ -82,3 +81,14 @@ class TextLinear(FittedReference):
         if self.tokenizer is not None:
             return [self.tokenizer.decode(row.tolist()) or " " for row in rows]
         return [row.astype(np.uint8).tobytes().decode("utf-8", "replace") for row in rows]
+
+
+def _fits(vectorizer: Any, texts: list[str]) -> bool:
+    """Fit a vectorizer; returns False if no text has one of its n-grams, as where each is a single character."""
+    try:
+        vectorizer.fit(texts)
+    except ValueError as error:
+        if "empty vocabulary" not in str(error) and "no terms remain" not in str(error).lower():
+            raise
+        return False
+    return True

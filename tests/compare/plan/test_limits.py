@@ -14,6 +14,8 @@ from anyformer.spelling import command_line
         (5, (5.0, None)),
         ("5", (5.0, None)),
         ("5ms", (5.0, None)),
+        (1e-5, (1e-5, None)),
+        ("1e2ms", (100.0, None)),
         (" 0.5 ms / token", (0.5, "token")),
         ("200us/sample", (0.2, "sample")),
         ("2s", (2000.0, None)),

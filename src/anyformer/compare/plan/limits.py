@@ -59,7 +59,7 @@ def _read(
     parts: tuple[Of, ...],
     expected: str,
 ) -> tuple[float, Of | None]:
-    pattern = rf"\s*(\d+(?:\.\d+)?)\s*({'|'.join(units)})?\s*(?:/\s*({'|'.join(parts)}))?\s*"
+    pattern = rf"\s*(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*({'|'.join(units)})?\s*(?:/\s*({'|'.join(parts)}))?\s*"
     found = None if isinstance(text, bool) else re.fullmatch(pattern, str(text))
     amount = math.nan if found is None else float(found[1]) * units[found[2] or unit]
     if found is None or not amount > 0:
