@@ -1,4 +1,4 @@
-"""Only who can no longer win is stopped, and what is said of it is no more than was seen."""
+"""Only who is too far behind is stopped, and what is said of it is no more than was seen."""
 
 from __future__ import annotations
 
@@ -60,6 +60,17 @@ def test_who_is_far_behind_is_stopped():
 )
 def test_others_are_not(scores, options):
     assert not stopped(scores, **options)
+
+
+def test_where_one_has_jumped_others_may_jump_too():
+    """Recall is learnt suddenly: from a plateau at 2.0, which the third is still on, to 0.2."""
+    rng = np.random.default_rng(0)
+    runs = {name: legs(rng, score, half=2.0) for name, score in {"a": 0.2, "b": 0.2, "c": 2.0}.items()}
+    assert not find_stopped(ERROR, LEG, runs, dict.fromkeys(runs, 3.0))
+    steady = {
+        name: legs(rng, score, half=score + 0.2) for name, score in {"a": 0.2, "b": 0.2, "c": 2.0}.items()
+    }
+    assert list(find_stopped(ERROR, LEG, steady, dict.fromkeys(steady, 3.0))) == ["c"]
 
 
 def test_without_half_a_curve_nothing_is_known():

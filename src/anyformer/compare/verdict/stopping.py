@@ -6,6 +6,8 @@ A candidate is stopped if, on the validation samples of the learning curves,
   interval of the gap is above ``ALLOWANCE`` times what it gained in the last doubling of its steps, for every doubling
   that is left. The interval is that of the judge, at 5% divided by the number of the other candidates and of such
   decisions (Bonferroni), so that a candidate that is as good as the best is stopped at most one time in twenty;
+- no candidate's curve has a jump, a gain of more than the share ``JUMP`` of all it learned within one doubling of the
+  steps: what is learned suddenly by one may be so by another, whose curve tells nothing of it before;
 - and it has begun to learn: its gain since before training is at least the share ``BEGUN`` of that of the best. Some
   things, such as recall, are learned suddenly after a long time without any gain.
 
@@ -36,6 +38,8 @@ DECISIONS = 3
 ALLOWANCE = 2.0
 """What a candidate can still gain in a doubling of its steps, over what it gained in the last one: the learning rate
 falls at the end, which gains more."""
+JUMP = 0.5
+"""Share of all that a run learned which is a jump, where it is gained within one doubling after the curve's begin."""
 BEGUN = 0.1
 """Share of the best's gain since before training, below which a candidate has not begun to learn."""
 
@@ -60,6 +64,8 @@ def find_stopped(
         if len(samples := tuple(found.valid for found in legs if found.valid)) == len(legs)
     ]
     order, stopped = ordered(metric, known), {}
+    if any(_jumps(metric, runs[entry.name], _learned(metric, entry, untrained)) for entry in order):
+        return {}
     for entry in order[KEPT:]:
         gap = advantage(
             order[0], entry, higher_is_better=metric.higher_is_better, limits=metric.limits
@@ -75,6 +81,16 @@ def _learned(metric: MetricInfo, entry: ScoredEntry, untrained: Mapping[str, flo
     """Return the gain since before training; NaN if that is unknown, which is never enough."""
     before = untrained.get(entry.name)
     return math.nan if before is None else metric.sign * (entry.score - before)
+
+
+def _jumps(metric: MetricInfo, legs: Sequence[Trained], learned: float) -> bool:
+    """Return True if a run gained more than ``JUMP`` of what was learned within one doubling of its steps."""
+    for found in legs:
+        points = [(p.step, metric.sign * p.valid) for p in found.curve if p.valid is not None]
+        gains = [b - a for n, a in points for m, b in points if n < m <= 2 * n]
+        if max(gains, default=0.0) > JUMP * learned:
+            return True
+    return False
 
 
 def _gain(metric: MetricInfo, leg: Leg, legs: Sequence[Trained]) -> float:
