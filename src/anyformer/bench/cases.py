@@ -27,7 +27,7 @@ class RealCase(BaseModel):
     Attributes:
         data: the file or folder, relative to the folder.
         name: its row in the table; the data by default.
-        target, metric, options, models: as for ``anyformer compare``.
+        target, metric, options, models, parameters, equal: as for ``anyformer compare``.
         budget: in place of the benchmark's.
     """
 
@@ -39,6 +39,8 @@ class RealCase(BaseModel):
     metric: str | None = None
     options: dict[str, Any] = {}
     models: str | None = None
+    parameters: int | None = None
+    equal: str = "budget"
     budget: str | None = None
 
     @property

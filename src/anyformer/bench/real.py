@@ -85,6 +85,8 @@ def compare_case(
         target=case.target,
         metric=case.metric,
         options=case.options,
+        parameters=case.parameters,
+        equal=case.equal,
         seeds=seeds,
         workers=workers,
         quiet=True,
