@@ -170,7 +170,9 @@ def _run(
             refitted = scheduler.refit()
             for task in plan.tasks:
                 name = task.name
-                judged[name].diagnostics = diagnose(judged[name], plan, task, tasks[name], found[name])
+                result = judged[name]
+                told = diagnose(result, plan, task, tasks[name], found[name])
+                result.diagnostics, result.undiagnosed = told
         results = _finish(plan, folder, tasks, console, scheduler, judged, refitted)
         for name in columns:
             vars(files[name]).clear()  # a file that is mapped cannot be removed on all systems

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import html
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from anyformer.compare import compare
 from anyformer.compare.results import Sample
+from anyformer.compare.run.probes import Probe, evaluate_probe
+from anyformer.compare.verdict import diagnostics
 from anyformer.compare.verdict.diagnostics import told_of
+from anyformer.machine import MachineFault
 from anyformer.metrics import MetricInfo
+from anyformer.tasks import Evaluation
 
 ACCURACY = MetricInfo(name="accuracy", higher_is_better=True, best=1.0)
 ERROR = MetricInfo(name="mae", higher_is_better=False, best=0.0, unit="kW")
@@ -93,15 +100,56 @@ def test_noise_tells_nothing() -> None:
     assert "no loss beyond chance" in told_of(ACCURACY, "mamba", samples, 32)[0].told
 
 
-def test_a_comparison_tells_that_one_column_decides(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    draws = enumerate(rng.normal(0, 1, (400, 2)))
+def write_rows(path: Path) -> Path:
+    """Write a table whose column x decides the label."""
+    draws = enumerate(np.random.default_rng(0).normal(0, 1, (400, 2)))
     rows = [f"{x:.3f},{z:.3f},{'uv'[i % 2]},{'ab'[int(x > 0)]}" for i, (x, z) in draws]
-    (tmp_path / "data.csv").write_text("\n".join(["x,z,kind,label", *rows, ""]))
+    path.write_text("\n".join(["x,z,kind,label", *rows, ""]))
+    return path
+
+
+def test_a_comparison_tells_that_one_column_decides(tmp_path: Path) -> None:
     settings = {"target": "label", "budget": "60 steps", "batch_size": 32, "workers": 1, "quiet": True}
-    found = compare(tmp_path / "data.csv", "transformer", out=tmp_path / "out", parameters=8000, **settings)
-    diagnostics = {one.kind: one for one in found.results.tasks[0].diagnostics}
-    assert set(diagnostics) == {"variates"}
-    said = diagnostics["variates"]
+    path = write_rows(tmp_path / "data.csv")
+    found = compare(path, "transformer", out=tmp_path / "out", parameters=8000, **settings)
+    (said,) = found.results.tasks[0].diagnostics
+    assert said.kind == "variates"
     assert said.changed["x"] < said.score - 0.2 and "uses x: " in said.told
     assert said.told in found.report.read_text()
+
+
+def test_changes_that_cannot_be_scored_are_said_and_the_others_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = {"z": RuntimeError("sizes must match"), "kind": MemoryError()}
+
+    def scored(probe: Probe, *rest: Any) -> Evaluation:
+        if probe.detail in broken:
+            raise broken[probe.detail]
+        return evaluate_probe(probe, *rest)
+
+    monkeypatch.setattr(diagnostics, "evaluate_probe", scored)
+    settings = {"target": "label", "budget": "60 steps", "batch_size": 32, "workers": 1, "parameters": 8000}
+    path = write_rows(tmp_path / "data.csv")
+    found = compare(path, "transformer", out=tmp_path / "out", refit=False, **settings)
+    (result,) = found.results.tasks
+    assert [set(one.changed) for one in result.diagnostics] == [{"x"}]
+    assert "variates (z); " in result.undiagnosed[0] and "(RuntimeError: sizes must" in result.undiagnosed[0]
+    assert "variates (kind); " in result.undiagnosed[1] and "(out of memory: no" in result.undiagnosed[1]
+    page, printed = found.report.read_text(), "".join(capsys.readouterr().out.split())
+    for said in result.undiagnosed:
+        assert html.escape(said) in page and "".join(said.split()) in printed
+
+
+def test_failures_with_one_reason_are_one_sentence() -> None:
+    failures = {("order", ""): "no", ("context", "8"): "no", ("context", "2"): "no", ("trend", ""): "other"}
+    first, second = diagnostics.failed_words("mamba", failures)  # type: ignore[arg-type]
+    assert "Not known: order and the length of memory (8 and 2); scoring mamba on" in first
+    (nothing,) = diagnostics.failed_words("mamba", {("whole", ""): "no"})
+    assert nothing == "Nothing is known of what mamba uses of the data: scoring it again failed (no)."
+    assert first.endswith("failed (no).") and "Not known: trend;" in second and "(other)" in second
+
+
+def test_a_fault_of_the_machine_is_not_one_of_the_model(tmp_path: Path) -> None:
+    with pytest.raises(MachineFault, match="disk is full"):
+        diagnostics._reason(OSError(errno.ENOSPC, "no space"), tmp_path)

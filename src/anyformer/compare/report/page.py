@@ -100,7 +100,7 @@ def _section(result: TaskResult, results: Results) -> dict[str, Any]:
         "saved_path": result.saved_path,
         "saved_note": result.saved_note,
         "confidence": words.confidence(result.confidence),
-        "diagnostics": result.diagnostics,
+        "diagnostics": [*(one.told for one in result.diagnostics), *result.undiagnosed],
         "refit": result.refit,
     }
 

@@ -163,8 +163,8 @@ def print_results(results: Results, console: Console) -> None:
         command = results.how_to_go_on(result)
         for text in [*([f"Go on with: {command}"] if command else []), *result.verdict.details]:
             console.print(f"  {text}")
-        for one in result.diagnostics:
-            console.print(f"  {one.told}", style="dim")
+        for text in [*(one.told for one in result.diagnostics), *result.undiagnosed]:
+            console.print(f"  {text}", style="dim")
         for text in (result.saved_note, words.confidence(result.confidence)):
             if text:
                 console.print(f"  {text}", style="dim")

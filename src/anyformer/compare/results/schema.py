@@ -340,6 +340,8 @@ class TaskResult(Record):
     leaderboard: list[Standing] = Field(default_factory=list)
     verdict: Verdict
     diagnostics: list[Diagnostic] = Field(default_factory=list)
+    undiagnosed: list[str] = Field(default_factory=list)
+    """Sentences about changes that could not be scored, with the reason."""
     saved: str | None = None
     """Candidate whose model is in ``saved_path``."""
     saved_path: str | None = None

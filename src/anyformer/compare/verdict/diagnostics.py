@@ -6,17 +6,20 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from anyformer.compare.plan.schema import Plan, TaskPlan
 from anyformer.compare.results import Diagnostic, Sample, TaskResult
+from anyformer.compare.results.failures import explain
 from anyformer.compare.results.formats import format_scores, join
 from anyformer.compare.run.executor import MODEL
 from anyformer.compare.run.items import sample_of
 from anyformer.compare.run.outcomes import TaskOutcomes
-from anyformer.compare.run.probes import Probe, evaluate_probe, probes_for
+from anyformer.compare.run.probes import Kind, Probe, evaluate_probe, probes_for
 from anyformer.compare.verdict.confidence_intervals import LEVEL, ScoredEntry
 from anyformer.compare.verdict.significance import advantage, holm, smallest_that_matters
 from anyformer.compare.verdict.winner import best_candidate, best_run, model_in
+from anyformer.machine import MachineFault, machine_fault
 from anyformer.metrics import MetricInfo
 from anyformer.models import SequenceModel
 from anyformer.tasks import Task
@@ -27,6 +30,15 @@ SECONDS = 4.0
 """Seconds after which no further change is tried, at most."""
 SHARE = 0.03
 """The same as a share of a budget of time."""
+ASKED: dict[Kind, str] = {
+    "order": "order",
+    "context": "the length of memory",
+    "variates": "variates",
+    "trend": "trend",
+}
+"""What a change asks, in words."""
+Change = tuple[Kind, str]
+"""Kind and detail of a change."""
 
 
 @dataclass(frozen=True)
@@ -41,35 +53,87 @@ class Effect:
 
 def diagnose(
     result: TaskResult, plan: Plan, task_plan: TaskPlan, task: Task, found: TaskOutcomes
-) -> list[Diagnostic]:
-    """Return the diagnostics of a task's data by the best run of its winner; those left for lack of time are absent."""
+) -> tuple[list[Diagnostic], list[str]]:
+    """Diagnose a task's data by the best run of its winner.
+
+    Returns:
+        The diagnostics, without those left for lack of time; and sentences about the changes that could not be scored.
+
+    Raises:
+        MachineFault: if the machine failed, not the model.
+    """
     best = best_candidate(result)
     if best is None or not best.runs or result.verdict.kind == "undertrained":
-        return []  # a model that has learnt little uses little
+        return [], []  # a model that has learnt little uses little
     home = found.folders[best.name][best_run(best, result.task.metric).seed]
     if not (home / MODEL).is_dir():
-        return []
-    model = model_in(home / MODEL)
-    samples: dict[tuple[str, str], Sample] = {}
+        return [], []
     seconds = SHARE * plan.granted.amount if plan.granted.kind == "seconds" else SECONDS
     until = time.monotonic() + min(SECONDS, seconds)
     try:
-        for probe in probes_for(task, model):
-            if time.monotonic() > until:
-                break
-            samples[probe.kind, probe.detail] = _scored(probe, task, model, task_plan)
-    except (RuntimeError, MemoryError, ValueError):
-        return []  # a model of the user's that does not read changed data: nothing is known
-    return told_of(result.task.metric, best.name, samples, task.source_length or task.train_length)
+        model = model_in(home / MODEL)
+        probes = probes_for(task, model)
+    except Exception as error:
+        return [], failed_words(best.name, {("whole", ""): _reason(error, home)})
+    samples: dict[Change, Sample] = {}
+    failures: dict[Change, str] = {}
+    for probe in probes:
+        if time.monotonic() > until or ("whole", "") in failures:
+            break
+        try:
+            sample = _scored(probe, task, model, task_plan)
+            if math.isfinite(sample.score):
+                samples[probe.kind, probe.detail] = sample
+            else:
+                failures[probe.kind, probe.detail] = "the score is not a number"
+        except Exception as error:
+            failures[probe.kind, probe.detail] = _reason(error, home)
+    length = task.source_length or task.train_length
+    told = told_of(result.task.metric, best.name, samples, length)
+    return told, failed_words(best.name, failures)
+
+
+def _reason(error: Exception, home: Path) -> str:
+    """Return why a change could not be scored, in one line.
+
+    Raises:
+        MachineFault: if the machine failed.
+    """
+    fault = machine_fault(error, home)
+    if fault is not None:
+        raise MachineFault(fault) from error
+    status, reason = explain(error)
+    return f"out of memory: {reason}" if status == "out_of_memory" else reason
+
+
+def failed_words(name: str, failures: Mapping[Change, str]) -> list[str]:
+    """Return a sentence for each reason for which changes could not be scored.
+
+    Args:
+        name: of the candidate.
+        failures: reasons by kind and detail of the changes.
+    """
+    found = []
+    for reason in dict.fromkeys(failures.values()):
+        whose = [change for change, one in failures.items() if one == reason]
+        if ("whole", "") in whose:
+            found.append(
+                f"Nothing is known of what {name} uses of the data: scoring it again failed ({reason})."
+            )
+            continue
+        kinds = {kind: [detail for one, detail in whose if one == kind and detail] for kind, _ in whose}
+        asked = [
+            f"{ASKED[kind]} ({join(details)})" if details else ASKED[kind] for kind, details in kinds.items()
+        ]
+        found.append(f"Not known: {join(asked)}; scoring {name} on samples changed so failed ({reason}).")
+    return found
 
 
 def _scored(probe: Probe, task: Task, model: SequenceModel, task_plan: TaskPlan) -> Sample:
     return sample_of(evaluate_probe(probe, task, model, ITEMS, task_plan.eval_size))
 
 
-def told_of(
-    metric: MetricInfo, name: str, samples: Mapping[tuple[str, str], Sample], length: int
-) -> list[Diagnostic]:
+def told_of(metric: MetricInfo, name: str, samples: Mapping[Change, Sample], length: int) -> list[Diagnostic]:
     """Return the diagnostics from the scores of probes, by their kind and detail.
 
     Args:
