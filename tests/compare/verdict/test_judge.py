@@ -273,6 +273,14 @@ def test_a_reference_that_is_better() -> None:
     assert {row.name for row in board if row.kind == "reference"} == {"majority", "linear"}
 
 
+def test_a_reference_is_only_better_than_every_candidate_if_each_is_behind() -> None:
+    """The best one is behind it beyond doubt; another one, whose seeds differ much, may be as good."""
+    found = [simple("a", 0.899, 0.9, 0.901), simple("b", 0.84, 0.9, 0.95)]
+    reference = ReferenceResult(name="linear", test=Sample(score=0.97))
+    _, verdict = judge(ACCURACY, found, [reference])
+    assert "is better than every candidate" not in verdict.headline
+
+
 def test_a_reference_as_good_as_any_candidate_needs_narrow_intervals() -> None:
     """That no model is needed is a statement of its own: it takes evidence, not a lack of it."""
     reference = ReferenceResult(name="linear", test=Sample(score=0.9))
@@ -325,10 +333,16 @@ class TestTiedWithBest:
         assert [row.name for row in board if row.tied_with_best] == ["a", "b"]
 
     def test_a_reference_that_only_an_erratic_leader_cannot_pass(self) -> None:
-        """The second candidate beats it; of the leader nothing can be told."""
+        """The second candidate beats it, so that it is not the best; of the leader nothing can be told."""
         found = [simple("erratic", 0.4, 0.9, 0.6), simple("steady", 0.5, 0.51, 0.5)]
         board, _ = judge(ACCURACY, found, [ReferenceResult(name="majority", test=Sample(score=0.4))])
-        assert all(row.tied_with_best for row in board)
+        assert [row.name for row in board if row.tied_with_best] == ["erratic", "steady"]
+
+    def test_who_is_outside_the_limits_ties_with_nobody(self) -> None:
+        found = [simple("large", 0.9, 0.91, 0.92), simple("a", 0.9, 0.9, 0.92), simple("b", 0.5, 0.5, 0.51)]
+        found[0].outside = ["20 MiB saved"]
+        board, verdict = judge(ACCURACY, found, [])
+        assert verdict.winner == "a" and not any(row.tied_with_best for row in board)
 
 
 def test_failures_are_mentioned_and_left_out():

@@ -230,7 +230,7 @@ class Standing(Record):
 
     Attributes:
         low, high: 95% interval of the score; infinite if nothing bounds it.
-        tied_with_best: True if the row cannot be told from the first one; for the first, if it has such rows.
+        tied_with_best: True if nothing is ahead of the row, nor of another one, by the contrasts of the verdict.
         stopped_at: step at which a candidate was stopped, because it could no longer win; it is never tied.
     """
 

@@ -36,6 +36,7 @@ from anyformer.compare.verdict.confidence_intervals import LEVEL, ScoredEntry
 from anyformer.compare.verdict.leaderboard import contrasts_by, leaderboard_of, ordered
 from anyformer.compare.verdict.significance import advantage, beaten, smallest_that_matters
 from anyformer.compare.verdict.stopping import stopped_words
+from anyformer.compare.verdict.ties import Ties
 from anyformer.metrics import MetricInfo
 
 FEW = 8
@@ -56,41 +57,33 @@ def judge(
     ]
     stopped = {c.name: c.stopped for c in candidates if c.stopped is not None}
     every, reference_entries = (ordered(metric, given) for given in (entries, reference_entries))
-    leaderboard = leaderboard_of(metric, ordered(metric, [*every, *reference_entries]), stopped)
     candidates = [c for c in candidates if not c.outside]
     inside = {c.name for c in candidates}
+    board = ordered(metric, [*every, *reference_entries])
     every, beyond = [e for e in every if e.name in inside], [e for e in every if e.name not in inside]
     order = [entry for entry in every if entry.name not in stopped]
+    ties = Ties.found(metric, order, reference_entries)
+    leaderboard = leaderboard_of(metric, board, ties.best, stopped)
     if not order:
         return leaderboard, _nothing(metric, candidates, reference_entries, beyond)
-    best, others = order[0], order[1:]
-    rivals = contrasts_by(metric, [(best, other) for other in others])
-    against = [_strongest(metric, order, reference) for reference in reference_entries]
-    tied = [best.name, *(c.other for c in rivals if not beaten(c))]
-    unbeaten = [reference for reference, c in zip(reference_entries, against, strict=True) if not beaten(c)]
-    enough = [reference for reference in unbeaten if not _may_lead(metric, order, reference)]
+    tied = [entry.name for entry in ties.candidates]
+    enough = [reference for reference in ties.unbeaten if not _may_lead(metric, order, reference)]
     if enough:
-        verdict = _no_model_needed(metric, best, tied, enough[0], against)
-    elif unbeaten:
-        verdict = _may_need_no_model(metric, order, unbeaten)
+        verdict = _no_model_needed(metric, ties, enough[0])
+    elif ties.unbeaten:
+        verdict = _may_need_no_model(metric, ties)
     elif len(order) == 1:
-        verdict = _single(metric, best, reference_entries)
+        verdict = _single(metric, order[0], reference_entries)
     elif len(tied) > 1:
-        verdict = _too_close(metric, tied, candidates, rivals)
+        verdict = _too_close(metric, tied, candidates, ties.rivals)
     else:
-        verdict = _winner(metric, best, rivals, stopped)
-    verdict = _unless_stopped_too_soon(metric, verdict, best, [e for e in every if e.name in stopped])
-    verdict.contrasts = [*rivals, *against]
+        verdict = _winner(metric, order[0], ties.rivals, stopped)
+    verdict = _unless_stopped_too_soon(metric, verdict, order[0], [e for e in every if e.name in stopped])
+    verdict.contrasts = [*ties.rivals, *ties.strongest]
     verdict.details += _more(
-        metric, [*order, *reference_entries], reference_entries, against, candidates, verdict
+        metric, [*order, *reference_entries], reference_entries, ties.strongest, candidates, verdict
     )
     return leaderboard, verdict
-
-
-def _strongest(metric: MetricInfo, order: Sequence[ScoredEntry], reference: ScoredEntry) -> Contrast:
-    """Return the contrast of a reference with the best candidate that beats it, or with the best of all."""
-    found = contrasts_by(metric, [(entry, reference) for entry in order])
-    return next((contrast for contrast in found if beaten(contrast)), found[0])
 
 
 def _may_lead(metric: MetricInfo, order: Sequence[ScoredEntry], reference: ScoredEntry) -> list[ScoredEntry]:
@@ -191,36 +184,31 @@ def _single(metric: MetricInfo, best: ScoredEntry, reference_entries: Sequence[S
     )
 
 
-def _no_model_needed(
-    metric: MetricInfo, best: ScoredEntry, tied: list[str], top: ScoredEntry, against: Sequence[Contrast]
-) -> Verdict:
-    contrast = next(c for c in against if c.other == top.name)
-    ahead = contrast.difference < 0 and contrast.p < LEVEL
-    relation = "is better than every candidate" if ahead else "is as good as every candidate"
+def _no_model_needed(metric: MetricInfo, ties: Ties, top: ScoredEntry) -> Verdict:
+    best = ties.order[0]
+    relation = "is better than every candidate" if ties.ahead_of_all(top) else "is as good as every candidate"
+    tied = [entry.name for entry in ties.candidates]
     return Verdict(
         kind="no_model_needed",
         headline=f"No sequence model is needed here: the reference “{top.name}” "
         f"({metric.name} {score_with_unit(metric, top.score)}) {relation}.",
         details=[
-            _beside(metric, f"The best candidate, {best.name},", best, top, contrast),
+            _beside(metric, f"The best candidate, {best.name},", best, top, ties.contrast(best, top)),
             "This holds for this budget; a longer one may let a candidate pass it.",
         ],
         tied=tied if len(tied) > 1 else [],
     )
 
 
-def _may_need_no_model(
-    metric: MetricInfo, order: Sequence[ScoredEntry], unbeaten: Sequence[ScoredEntry]
-) -> Verdict:
-    top = unbeaten[0]
-    close = _may_lead(metric, order, top)
-    contrast = contrasts_by(metric, [(entry, top) for entry in order])[order.index(close[0])]
+def _may_need_no_model(metric: MetricInfo, ties: Ties) -> Verdict:
+    top = ties.unbeaten[0]
+    close = ties.tied_with(top)
     return Verdict(
         kind="too_close",
         headline=f"Too close to call: {join([entry.name for entry in close])} cannot be told from the reference "
         f"“{top.name}” ({metric.name} {score_with_unit(metric, top.score)}).",
         details=[
-            _beside(metric, close[0].name, close[0], top, contrast),
+            _beside(metric, close[0].name, close[0], top, ties.contrast(close[0], top)),
             f"Nothing shows that a sequence model is needed, nor that none is; until then “{top.name}” is the cheaper.",
         ],
         tied=[entry.name for entry in close],

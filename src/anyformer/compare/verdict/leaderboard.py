@@ -1,4 +1,4 @@
-"""The leaderboard: candidates and references, best first, with those that cannot be told from the first marked."""
+"""The leaderboard: candidates and references, best first, with those that are tied for best marked."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Mapping, Sequence
 
 from anyformer.compare.results import Contrast, EarlyStop, Standing
 from anyformer.compare.verdict.confidence_intervals import ScoredEntry, estimate
-from anyformer.compare.verdict.significance import beaten, contrasts
+from anyformer.compare.verdict.significance import contrasts
 from anyformer.metrics import MetricInfo
 
 
 def leaderboard_of(
-    metric: MetricInfo, entries: Sequence[ScoredEntry], stopped: Mapping[str, EarlyStop] | None = None
+    metric: MetricInfo,
+    entries: Sequence[ScoredEntry],
+    tied: Sequence[ScoredEntry] = (),
+    stopped: Mapping[str, EarlyStop] | None = None,
 ) -> list[Standing]:
-    """Return the rows of entries that are ordered best first, with ties with the first marked.
+    """Return the rows of entries that are ordered best first.
 
-    ``stopped`` are candidates that were not trained to the end, by name: they are tied with none.
+    Args:
+        metric: of the scores.
+        entries: candidates and references.
+        tied: those tied for best, see :class:`anyformer.compare.verdict.ties.Ties`.
+        stopped: candidates that were not trained to the end, by name.
     """
     stopped = stopped or {}
-    ended = [entry for entry in entries if entry.is_reference or entry.name not in stopped]
-    tied: list[ScoredEntry] = []
-    for references in (False, True):  # candidates are compared among themselves, as the verdict does
-        others = [entry for entry in ended[1:] if entry.is_reference == references]
-        found = contrasts_by(metric, [(ended[0], other) for other in others])
-        tied += [other for other, contrast in zip(others, found, strict=True) if not beaten(contrast)]
-    tied += ended[:1] if tied else []
     leaderboard = []
     for rank, entry in enumerate(entries, start=1):
         low, high = estimate(entry, metric.limits).interval()
@@ -38,7 +38,9 @@ def leaderboard_of(
                 low=low,
                 high=high,
                 tied_with_best=entry in tied,
-                stopped_at=stopped[entry.name].steps if entry not in ended else None,
+                stopped_at=stopped[entry.name].steps
+                if entry.name in stopped and not entry.is_reference
+                else None,
             )
         )
     return leaderboard
