@@ -120,6 +120,17 @@ def test_the_winner_predicts(finished):
         assert model.eval()(batch.x).shape == (4, 12, 8)
 
 
+def test_the_saved_one_of_those_tied_is_chosen_by_validation(finished):
+    result = finished.results.tasks[0]
+    valid = {c.name: sum(run.valid for run in c.runs) for c in result.candidates[:3]}
+    assert {"retnet", "twin"} <= set(result.verdict.best) or result.verdict.best == ["transformer"]
+    assert valid[result.saved] == max(valid[name] for name in result.verdict.best)
+    assert (f"{result.saved} is saved: the best in validation" in result.saved_note) is (
+        len(result.verdict.best) > 1
+    )
+    assert result.saved_note in (finished.folder / "report.html").read_text()
+
+
 def test_resuming_what_is_finished_changes_nothing(finished):
     before = (finished.folder / "results.json").read_text()
     again = resume(finished.folder, trust_code=True, quiet=True)

@@ -12,9 +12,11 @@ from synthetic import task_result
 from anyformer.compare import Comparison, compare, resume
 from anyformer.compare.plan.allocation import decide_refit
 from anyformer.compare.plan.schema import Plan, Refit
+from anyformer.compare.results import CandidateResult, Sample, SeedRun
 from anyformer.compare.run.scheduler import Scheduler
 from anyformer.compare.run.unit import Outcome, Refitted
-from anyformer.compare.verdict.winner import _refused, best_run
+from anyformer.compare.verdict.judge import judge
+from anyformer.compare.verdict.winner import _refused, best_candidate, best_run, choice_words
 from anyformer.models import SequenceModel
 from anyformer.tasks import open_data
 from anyformer.train import load_bundle
@@ -108,6 +110,34 @@ def test_too_little_time_is_said(finished: Comparison) -> None:
         assert task.refit is not None and task.refit.problem == problem
     decide_refit(plan, task, Refit(**given), 0.1, 0.0)
     assert task.refit.problem, "a decision is made once"
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_of_those_tied_the_best_in_validation_is_saved(higher: bool) -> None:
+    """The first one leads in test by chance; the last one has the best validation of all and is behind in test."""
+    metric = task_result(higher=higher).task.metric
+    candidates = []
+    for name, test, valid in (("lucky", 0.92, 0.7), ("steady", 0.91, 0.8), ("behind", 0.5, 0.99)):
+        scores = [
+            (t, v) if higher else (1 - t, 1 - v) for t in (test, test + 0.03, test - 0.03) for v in [valid]
+        ]
+        runs = [SeedRun(seed=i, test=Sample(score=t), valid=v) for i, (t, v) in enumerate(scores)]
+        candidates.append(CandidateResult(name=name, given=name, runs=runs))
+    result = task_result(higher=higher)
+    result.candidates = candidates
+    result.leaderboard, result.verdict = judge(metric, candidates, [])
+    assert result.leaderboard[0].name == "lucky" and result.verdict.best == ["lucky", "steady"]
+    best = best_candidate(result)
+    assert best is not None and best.name == "steady"
+    (said,) = choice_words(result, best)
+    assert (
+        "Of lucky and steady, which the test does not tell apart, steady is saved: the best in valid" in said
+    )
+    assert (f"({0.8 if higher else 0.2:.3f}" in said) or f"{0.8 if higher else 0.2:.4f}" in said
+    candidates[1].runs[0].valid = None
+    assert best_candidate(result) is candidates[0]
+    result.verdict.best = ["lucky"]
+    assert choice_words(result, candidates[0]) == []
 
 
 @pytest.mark.parametrize("higher", [True, False])

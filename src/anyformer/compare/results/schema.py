@@ -300,6 +300,8 @@ class Verdict(Record):
     details: list[str] = Field(default_factory=list)
     winner: str | None = None
     tied: list[str] = Field(default_factory=list)
+    best: list[str] = Field(default_factory=list)
+    """The candidate with the best score, and those that it is not ahead of: one of them is saved."""
     contrasts: list[Contrast] = Field(default_factory=list)
     trends: list[Trend] = Field(default_factory=list)
     shortage: Shortage | None = None
@@ -351,7 +353,7 @@ class TaskResult(Record):
     confidence: Confidence | None = None
     """Calibration of its probabilities, fitted for its best run on validation data; None if it tells no classes."""
     saved_note: str = ""
-    """A sentence about the data that the saved model was trained on."""
+    """Sentences about the choice of the saved model, and the data that it was trained on."""
 
 
 class Results(Record):

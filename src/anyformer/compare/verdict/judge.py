@@ -79,6 +79,7 @@ def judge(
     else:
         verdict = _winner(metric, order[0], ties.rivals, stopped)
     verdict = _unless_stopped_too_soon(metric, verdict, order[0], [e for e in every if e.name in stopped])
+    verdict.best = tied
     verdict.contrasts = [*ties.rivals, *ties.strongest]
     verdict.details += _more(
         metric, [*order, *reference_entries], reference_entries, ties.strongest, candidates, verdict

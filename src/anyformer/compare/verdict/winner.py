@@ -1,4 +1,4 @@
-"""The winner's model: which run it is of, its last training on all data, and its folder."""
+"""The saved model: of which candidate and run it is, its last training on all data, and its folder."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 
 from anyformer.compare.plan.allocation import decide_refit
 from anyformer.compare.plan.schema import Plan, Refit, TaskPlan
 from anyformer.compare.results import CandidateResult, Confidence, SeedRun, TaskResult
-from anyformer.compare.results.formats import score_with_unit
+from anyformer.compare.results.formats import join, score_with_unit
 from anyformer.compare.run.executor import MODEL
 from anyformer.compare.run.outcomes import TaskOutcomes
 from anyformer.compare.run.unit import Outcome, Refitted
@@ -25,10 +26,31 @@ UNSEEN = "The saved model has not learnt from the validation and test data"
 
 
 def best_candidate(result: TaskResult) -> CandidateResult | None:
-    """Return the best candidate of those trained to the end and within the limits, if any: its model is saved."""
-    known = {candidate.name: candidate for candidate in result.candidates}
-    rows = [row for row in result.leaderboard if row.kind == "candidate" and row.stopped_at is None]
-    return next((known[row.name] for row in rows if not known[row.name].outside), None)
+    """Return the candidate whose model is saved, if any: of those tied for the best, the best in validation.
+
+    The test split decides only who is tied: a choice by its scores among them would be one by chance.
+    """
+    tied = [candidate for candidate in result.candidates if candidate.name in result.verdict.best]
+    return max(tied, key=lambda candidate: _mean_valid(candidate, result.task.metric), default=None)
+
+
+def _mean_valid(candidate: CandidateResult, metric: MetricInfo) -> float:
+    """Return the mean validation score of a candidate's runs, higher is better; the lowest number if one has none."""
+    scores = [run.valid for run in candidate.runs if run.valid is not None]
+    return metric.sign * fmean(scores) if len(scores) == len(candidate.runs) else -math.inf
+
+
+def choice_words(result: TaskResult, best: CandidateResult) -> list[str]:
+    """Return the sentence about the choice of the saved candidate among those tied; none if it is the only one."""
+    tied = result.verdict.best
+    if len(tied) < 2:
+        return []
+    score = score_with_unit(
+        result.task.metric, result.task.metric.sign * _mean_valid(best, result.task.metric)
+    )
+    return [
+        f"Of {join(tied)}, which the test does not tell apart, {best.name} is saved: the best in validation ({score})."
+    ]
 
 
 def best_run(candidate: CandidateResult, metric: MetricInfo) -> SeedRun:
@@ -104,14 +126,16 @@ def save_winner(
         **({} if result.confidence is None else {"temperature": result.confidence.temperature}),
     )
     result.saved, result.saved_path, result.refit = best.name, inside, steps is not None
+    notes = choice_words(result, best)
     if steps is not None:
-        result.saved_note = (
+        notes.append(
             f"The saved model was trained once more, as the run of seed {run.seed}, for {steps:,} steps on all data: "
             "the train, validation and test splits. No score is its own; those shown are of the runs before, which "
             "learnt from the train split alone."
         )
     elif reason:
-        result.saved_note = f"{UNSEEN}: {reason}."
+        notes.append(f"{UNSEEN}: {reason}.")
+    result.saved_note = " ".join(notes)
 
 
 def _confidence(home: Path, task: Task, task_plan: TaskPlan) -> Confidence | None:
