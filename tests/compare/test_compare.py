@@ -131,6 +131,17 @@ def test_the_saved_one_of_those_tied_is_chosen_by_validation(finished):
     assert result.saved_note in (finished.folder / "report.html").read_text()
 
 
+def test_what_more_time_would_bring_is_told_with_its_interval(finished):
+    result = finished.results.tasks[0]
+    for candidate in result.candidates[:3]:
+        samples = [one.valid_sample for one in [*candidate.search, *candidate.runs]]
+        assert len({tuple(one.weights) for one in samples}) == 1, "all runs were scored on common samples"
+    assert any(
+        "the next doubling of its steps would" in text and "95% interval" in text
+        for text in result.verdict.details
+    )
+
+
 def test_resuming_what_is_finished_changes_nothing(finished):
     before = (finished.folder / "results.json").read_text()
     again = resume(finished.folder, trust_code=True, quiet=True)

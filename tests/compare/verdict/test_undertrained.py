@@ -19,12 +19,11 @@ from anyformer.compare.results import (
     Verdict,
 )
 from anyformer.compare.verdict.judge import judge
+from anyformer.compare.verdict.trends import trend_of
 from anyformer.compare.verdict.undertrained import (
     MARGIN,
     Training,
-    growth,
     slowest_seconds,
-    trend_of,
     unless_undertrained,
 )
 from anyformer.metrics import MetricInfo
@@ -88,23 +87,6 @@ def power(end: float, drop: float, exponent: float):
 
 def flat(value: float):
     return lambda n: value
-
-
-@settings(derandomize=True, max_examples=60)
-@given(st.floats(0.1, 1.0), st.floats(0.5, 5.0), st.integers(50, 100_000))
-def test_a_power_law_is_continued(exponent, drop, steps):
-    law = power(1.0, drop, exponent)
-    lengths = [(n, -law(n)) for n in (math.ceil(0.08 * steps), math.ceil(0.2 * steps), steps)]
-    gains = growth(lengths)
-    for number, gain in enumerate(gains):
-        truth = law(steps * 2**number) - law(steps * 2 ** (number + 1))
-        assert truth / 2 - 1e-9 <= gain <= truth * 2 + 1e-9
-    assert growth(lengths, noise=drop) == [0.0] * len(gains), "within the noise there is no growth"
-
-
-def test_lengths_that_nearly_agree_tell_no_slope():
-    assert growth([(14, 0.12), (17, 0.13)]) == []
-    assert max(growth([(8, 0.0), (16, 0.1), (20, 0.4)])) < 0.4
 
 
 @settings(derandomize=True, max_examples=40)

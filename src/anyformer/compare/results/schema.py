@@ -122,12 +122,14 @@ class SeedRun(Record):
     Attributes:
         steps: steps that it was trained for; None in results of earlier versions.
         best_step: step at which its weights were best on validation samples: the scored and saved ones.
+        valid_sample: score on the validation samples of the search, which runs of all lengths have in common.
     """
 
     seed: int
     test: Sample
     valid: float | None = None
     valid_loss: float | None = None
+    valid_sample: Sample | None = None
     seconds: float = 0.0
     steps: int | None = None
     best_step: int | None = None
@@ -144,6 +146,8 @@ class SearchRun(Record):
     steps: int
     loss: float | None
     score: float | None = None
+    valid_sample: Sample | None = None
+    """The score with its pieces."""
 
 
 class Costs(Record):
@@ -261,13 +265,15 @@ class Contrast(Record):
 
 
 class Trend(Record):
-    """Growth of a candidate's validation score with the steps; see :mod:`anyformer.compare.verdict.undertrained`.
+    """Growth of a candidate's validation score with the steps; see :mod:`anyformer.compare.verdict.trends`.
 
     Attributes:
         gains: expected changes of the score in the next doublings of the steps; positive means better.
         learned: change of the score since before training.
         noise: standard error of a difference between scores, over seeds.
         loss_falls: share by which the loss is expected to fall in the next doubling.
+        over: True if most runs were best before their end.
+        next: the expected change in the next doubling and the ends of its 95% interval; None if they are not known.
     """
 
     name: str
@@ -276,6 +282,8 @@ class Trend(Record):
     learned: float | None = None
     noise: float = 0.0
     loss_falls: float = 0.0
+    over: bool = False
+    next: tuple[float, float, float] | None = None
 
 
 class Shortage(Record):

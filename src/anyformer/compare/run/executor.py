@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor
 
 from anyformer.compare.plan.schema import Calibration, Leg, Plan, TaskPlan
@@ -38,6 +39,8 @@ from anyformer.train.checkpoints import CHECKPOINT
 from anyformer.train.schedule import whole
 
 CALIBRATION_SECONDS = 0.6
+FEW_PIECES = 50
+"""Pieces that are kept of a validation score."""
 MODEL = "model"
 """Folder of a run's model, in the folder of its unit."""
 
@@ -212,7 +215,12 @@ class _Job:
         run = self.run_so_far()
         self.advance(run)
         found = self.evaluate(run.trainer, "valid", self.task_plan.rounds.valid_items, with_loss=True)
-        return Searched(loss=found.loss, score=found.value, step_seconds=run.step_seconds)
+        return Searched(
+            loss=found.loss,
+            score=found.value,
+            valid_sample=sample_of(found, FEW_PIECES),
+            step_seconds=run.step_seconds,
+        )
 
     def train(self) -> Trained:
         """Train a leg of a full run, with its part of the learning curve, and write a checkpoint for the next leg."""
@@ -248,6 +256,7 @@ class _Job:
             score=test.value,
             valid=valid.value,
             valid_loss=valid.loss,
+            valid_sample=self.on_searched(valid),
             test=sample_of(test),
             seconds=trainer.seconds,
             steps=steps,
@@ -286,6 +295,17 @@ class _Job:
             return earlier, best.step
         trainer.model.load_state_dict(weights)
         return last, trainer.step
+
+    def on_searched(self, valid: Evaluation) -> Sample | None:
+        """Return the score on the validation samples of the search; None if not all of them were evaluated."""
+        final, rounds = self.task_plan.final, self.task_plan.rounds
+        assert final is not None and rounds is not None
+        index, part = (self.task.subset("valid", n) for n in (final.valid_items, rounds.valid_items))
+        common = np.isin(index, part)
+        if common.sum() < len(part):
+            return None
+        found = replace(valid, items=valid.items[common], clusters=valid.clusters[common])
+        return sample_of(found, FEW_PIECES)
 
     def evaluate(
         self,

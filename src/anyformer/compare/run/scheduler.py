@@ -282,6 +282,7 @@ class Scheduler:
                 steps=unit.steps,
                 loss=searched.loss,
                 score=searched.score,
+                valid_sample=searched.valid_sample,
             )
         )
         found.note_pace(unit.candidate, [searched.step_seconds])

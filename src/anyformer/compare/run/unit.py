@@ -58,6 +58,7 @@ class Searched(Record):
 
     loss: float | None
     score: float | None = None
+    valid_sample: Sample | None = None
     step_seconds: float = 0.0
 
 
@@ -85,6 +86,7 @@ class Scored(Record):
     score: float
     valid: float | None
     valid_loss: float | None = None
+    valid_sample: Sample | None = None
     test: Sample
     seconds: float
     steps: int | None = None

@@ -1,11 +1,6 @@
 """Detection of too little training for a verdict, from scores at different numbers of steps.
 
-Growth of a candidate's score
-    A curve flattens because the learning rate falls, so that its end says little. Complete runs of different lengths
-    say more: the two rounds of the search for a learning rate and the full runs, each with its whole schedule. The gain
-    with each doubling of the steps shrinks from doubling to doubling by a constant factor, as in a power law; the next
-    doublings are extrapolated from the last three lengths. Growth within twice its standard error, over seeds, counts
-    as none, and so does that of a candidate most of whose runs had better weights before their end.
+Growth of a candidate's score is extrapolated by :mod:`anyformer.compare.verdict.trends`.
 
 There is too little training if
     (1) a reference is not beaten, and some candidate would pass it within three doublings, or its loss still falls by
@@ -23,10 +18,9 @@ A candidate that is separated from all others, or no longer improves, keeps its 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import fmean, stdev
 
 from anyformer.compare.plan.budget import BEFORE_DECAY, OVERHEAD, propose_time
 from anyformer.compare.results import (
@@ -39,13 +33,12 @@ from anyformer.compare.results import (
     Trend,
     Verdict,
 )
-from anyformer.compare.results.formats import amount, join, score_with_unit
+from anyformer.compare.results.formats import amount, join
 from anyformer.compare.verdict.significance import beaten
 from anyformer.compare.verdict.stopping import stopped_words
+from anyformer.compare.verdict.trends import HORIZON, is_known, next_words, trend_of
 from anyformer.metrics import MetricInfo
 
-HORIZON = 3
-"""Doublings of the steps for which growth is extrapolated."""
 YOUNG = 0.1
 """Least gain in a doubling, as a share of all that was learned, that counts as fast growth."""
 FALLING = 0.03
@@ -54,12 +47,12 @@ TOKENS_A_PARAMETER = 20
 """Tokens for each parameter after which a flat curve counts as a plateau."""
 PASSES = 3
 """Passes over the training data after which a flat curve counts as a plateau."""
+MOST_TOLD = 3
+"""Most of the best candidates of which is said what more training would bring."""
 MARGIN = 1.2
 """Proposed times, as a multiple of the time at the pace of the slowest stretch of the training."""
 STARTING_SECONDS = 10.0
 """Seconds for processes to start and for the report, on an idle machine."""
-Length = tuple[int, float]
-"""Steps of a complete run, and its score."""
 
 
 @dataclass(frozen=True)
@@ -85,83 +78,6 @@ class Training:
         lacking = TOKENS_A_PARAMETER * parameters / max(1, self.tokens)
         lacking = min(lacking, PASSES / self.passes) if self.passes else lacking
         return math.log2(max(1.0, lacking))
-
-
-def growth(lengths: Sequence[Length], noise: float = 0.0) -> list[float]:
-    """Extrapolate the gains of the next ``HORIZON`` doublings of the steps.
-
-    Args:
-        lengths: steps and scores of complete runs; higher scores are better.
-        noise: standard error of a difference between two of the scores.
-
-    Returns:
-        The gains; [] if every run is more than half as long as the longest, which gives no slope.
-    """
-    *shorter, (now, high) = sorted(lengths)
-    known = [point for point in shorter if now >= 2 * point[0]]
-    if not known:
-        return []
-    before, low = known[-1]
-    first = known[-2] if len(known) > 1 else None
-    doublings = math.log2(now / before)
-    if high - low <= 2 * noise:
-        return [0.0] * HORIZON
-    gain, shrinks = (high - low) / doublings, 1.0
-    if first is not None and low > first[1]:
-        earlier = (low - first[1]) / math.log2(before / first[0])
-        shrinks = min(1.0, gain / earlier) ** (2 / math.log2(now / first[0]))
-    return [gain * shrinks ** (doublings / 2 + number + 0.5) for number in range(HORIZON)]
-
-
-def trend_of(candidate: CandidateResult, metric: MetricInfo) -> Trend | None:
-    """Return the growth of a candidate's validation score; None if it has no full runs, or was stopped."""
-    sign = metric.sign
-    valid = [run.valid for run in candidate.runs if run.valid is not None and math.isfinite(run.valid)]
-    losses = [run.valid_loss for run in candidate.runs if run.valid_loss is not None]
-    if candidate.status != "ok" or candidate.stopped or not valid or not candidate.runs[0].curve:
-        return None
-    steps = candidate.runs[0].curve[-1].step
-    scores = [(n, sign * s) for n, _, s in _searched(candidate) if n < steps and s is not None]
-    lower = [(n, -loss) for n, loss, _ in _searched(candidate) if n < steps]
-    known = candidate.untrained if candidate.untrained is not None else math.nan
-    falls = growth([*lower, (steps, -fmean(losses))], _noise(losses)) if losses else []
-    gains = growth([*scores, (steps, sign * fmean(valid))], _noise(valid))
-    if 2 * sum(run.best_step != run.steps for run in candidate.runs) > len(candidate.runs):
-        gains, falls = [0.0] * HORIZON, []
-    low, high = metric.limits
-    room = max(0.0, (high if sign > 0 else -low) - sign * fmean(valid))
-    if room == 0:
-        falls = []  # nothing is better than the best score, however the loss falls
-    return Trend(
-        name=candidate.name,
-        steps=steps,
-        gains=_within(gains, room),
-        learned=sign * (fmean(valid) - known) if math.isfinite(known) else None,
-        noise=_noise(valid),
-        loss_falls=-math.expm1(-falls[0] / max(abs(fmean(losses)), 1e-12)) if falls else 0.0,
-    )
-
-
-def _within(gains: Sequence[float], room: float) -> list[float]:
-    """Return gains of which no more than ``room`` is left to the best score that there is."""
-    found = list[float]()
-    for gain in gains:
-        found.append(min(gain, room - sum(found)))
-    return found
-
-
-def _searched(candidate: CandidateResult) -> Iterable[tuple[int, float, float | None]]:
-    """Yield length, loss and score of the search's runs at the chosen learning rate, or else at the best one."""
-    for steps in {run.steps for run in candidate.search}:
-        runs = [run for run in candidate.search if run.steps == steps and run.loss is not None]
-        best = min(runs, key=lambda r: (r.learning_rate != candidate.learning_rate, r.loss), default=None)
-        if best is not None and best.loss is not None:
-            yield steps, best.loss, best.score
-
-
-def _noise(values: Sequence[float]) -> float:
-    """Return the standard error of the difference between one run and the mean of these."""
-    return stdev(values) * math.sqrt(1 + 1 / len(values)) if len(values) > 1 else 0.0
 
 
 @dataclass(frozen=True)
@@ -269,6 +185,8 @@ def unless_undertrained(
     verdict.trends = found
     doublings = case.doublings() if found else None
     if doublings is None:
+        of_best = [trend for trend in found if trend.name in verdict.best and is_known(trend)]
+        verdict.details += [f"{next_words(metric, trend)}." for trend in of_best[:MOST_TOLD]]
         return verdict
     spent = sum(slowest_seconds(run) for c in candidates if c.status == "ok" for run in c.runs)
     further = OVERHEAD * spent / training.workers * (2**doublings - BEFORE_DECAY)
@@ -333,10 +251,8 @@ def _undertrained(case: _Case, shortage: Shortage, training: Training, stopped: 
         details.append(f"So far {join(case.verdict.tied)} cannot be told apart.")
     elif case.verdict.winner:
         details.append(f"So far {case.verdict.winner} is ahead.")
-    sign = case.metric.sign
     for trend in rising:
-        gained = score_with_unit(case.metric, sign * trend.gains[0]) if trend.gains else "an unknown amount"
-        text = f"{trend.name}: the next doubling of its steps would change its {case.metric.name} by about {gained}"
+        text = next_words(case.metric, trend)
         details.append(f"{text}; its loss falls by {amount(100 * trend.loss_falls, 2)}% with it.")
     return case.verdict.model_copy(
         update={
