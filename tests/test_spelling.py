@@ -17,6 +17,7 @@ from anyformer.spelling import command_line, option
         ("metric", "f1", "metric='f1'", "--metric f1"),
         ("raw", False, "raw=False", "--option raw=false"),
         ("date", None, "date", "--option date"),
+        ("future", "week.csv", "future='week.csv'", "--future week.csv"),
         ("missing", "no data", "missing='no data'", "--option missing='no data'"),
     ],
 )

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 _COMMAND_LINE: ContextVar[bool] = ContextVar("anyformer_command_line", default=False)
 _SHORT: ContextVar[frozenset[str]] = ContextVar("anyformer_short_options", default=frozenset())
 _OWN = (
-    *("target", "metric", "models", "budget", "out", "more"),
+    *("target", "metric", "models", "budget", "out", "more", "future"),
     *(
         "hold",
         "equal",

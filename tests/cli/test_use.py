@@ -91,6 +91,19 @@ class TestForecast:
         sales(tmp_path, 170)
         assert "2023-06-20" in good("predict", out)
 
+    def test_rows_known_ahead_stand_in_a_file_that_future_names(self, tmp_path: Path) -> None:
+        frame = pd.read_csv(sales(tmp_path)).assign(promo=np.arange(160) % 9 == 0)
+        frame.loc[154:, "sold"] = np.nan
+        past, ahead = tmp_path / "past.csv", tmp_path / "week.csv"
+        frame[:154].to_csv(past, index=False)
+        frame[154:].to_csv(ahead, index=False)
+        settings = ["--target", "sold", "--option", "known=promo", "--option", "horizon=6"]
+        out = trained(tmp_path, past, *settings)
+        wrong(run("predict", out), "; --future FILE names the rows that follow the data")
+        assert good("predict", out, "--future", ahead) == good("predict", out, "--option", f"future={ahead}")
+        twice = run("predict", out, "--future", ahead, "--option", f"future={ahead}")
+        wrong(twice, "--future is given twice")
+
 
 class TestRows:
     def test_classes_with_probabilities_are_those_of_the_tasks_own_batches(self, tmp_path: Path) -> None:

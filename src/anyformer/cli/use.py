@@ -200,8 +200,13 @@ def predict(
     option: Annotated[
         list[str] | None,
         typer.Option(
-            help="An option of the predictions: name=value, as top=20 for next items, width=8 for the search of texts, "
-            "future=FILE for what is known ahead of a forecast."
+            help="An option of the predictions: name=value, as top=20 for next items, width=8 for the search of texts."
+        ),
+    ] = None,
+    future: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file with the rows after the end of the data: what is known ahead of a forecast."
         ),
     ] = None,
     trust_code: Annotated[
@@ -213,12 +218,14 @@ def predict(
     Examples:
       anyformer predict out/winner
       anyformer predict out/winner new-rows.csv --out predictions.csv
+      anyformer predict out/winner --future week.csv
     """
     from anyformer.tasks.options import typed_options
     from anyformer.train import load_bundle
 
     bundle = load_bundle(model, trust_code=trust_code)
-    found = bundle.predict(data, options=typed_options(None, option or []))
+    typed = [*(option or []), *([] if future is None else [f"future={future}"])]
+    found = bundle.predict(data, options=typed_options(None, typed))
     for remark in found.remarks:
         _say(f"{found.data.name}: {remark}")
     if out is not None:
