@@ -12,6 +12,7 @@ import pytest
 import synthetic
 
 from anyformer.compare.report.page import render
+from anyformer.compare.results import Results
 from anyformer.compare.verdict.judge import judge
 
 CHROMIUM = next(
@@ -43,6 +44,7 @@ setTimeout(() => {
   out.id = "probe";
   out.textContent = JSON.stringify({faults, plots,
     requests: performance.getEntriesByType("resource").map(r => r.name).filter(n => !n.startsWith("data:")),
+    tables: Math.max(...[...document.querySelectorAll(".scroll")].map(div => div.scrollWidth - div.clientWidth)),
     overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth});
   document.body.append(out);
 }, 1500);
@@ -71,13 +73,28 @@ def visit(page: str, folder, width: int) -> dict:
     return json.loads(html.unescape(found.group(1)))
 
 
+def wide_results() -> Results:
+    """Results with as wide figures as occur."""
+    results = synthetic.results()
+    for result in results.tasks:
+        result.settings.tables = 12_000
+        update = {"unit": "bits of the whole sequence"}
+        result.task.metric = result.task.metric.model_copy(update=update)
+        for candidate in result.candidates:
+            candidate.parameters = 12_345_678
+            for run in candidate.runs:
+                run.seconds *= 500
+    return results
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine to render the report with")
 @pytest.mark.parametrize("width", [1280, 520])
 def test_in_a_browser(tmp_path, width):
-    seen = visit(render(synthetic.results()), tmp_path, width)
+    seen = visit(render(wide_results()), tmp_path, width)
     assert seen["faults"] == []
     assert seen["requests"] == []
     assert seen["overflow"] <= 0, "the page must not scroll sideways"
+    assert seen["tables"] <= 0 or width < 1280, "no table needs a scroll bar on a laptop's screen"
     assert len(seen["plots"]) == 12
     for plot in seen["plots"]:
         assert plot["marks"] > 0, f"{plot['name']} is empty"
