@@ -150,6 +150,20 @@ def test_resuming_what_is_finished_changes_nothing(finished):
     assert json.loads(before)["tasks"] == json.loads((finished.folder / "results.json").read_text())["tasks"]
 
 
+def test_the_end_says_where_the_model_is_and_how_it_is_used(finished, capsys):
+    resume(finished.folder, trust_code=True)
+    said = capsys.readouterr().out
+    assert f"\nModel: {finished.winner} ({finished.results.tasks[0].saved})\n" in said
+    use = f"anyformer generate {finished.winner} --prompt ..."
+    assert f"\nUse it: {use} --trust-code\n" in said, "the plan names a file of Python"
+    assert use in finished.report.read_text()
+    result = finished.results.tasks[0].model_copy(deep=True)
+    result.task.writes = False
+    assert finished.results.how_to_use(result) == f"SequenceModel.from_pretrained({str(finished.winner)!r})"
+    result.task.predicts = True
+    assert finished.results.how_to_use(result) == f"anyformer predict {finished.winner} NEW_FILE"
+
+
 def test_identical_candidates_tie(finished):
     result = finished.results.tasks[0]
     first, second = result.candidates[1:3]

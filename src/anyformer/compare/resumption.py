@@ -63,7 +63,7 @@ def continue_comparison(
     done, damaged = read_finished(folder)
     if done is not None:
         console.print(f"The comparison in {folder} has finished already; nothing is changed.", soft_wrap=True)
-        return shown(done, folder, console)
+        return shown(done, plan, folder, console)
     for path in damaged:
         console.print(f"{path} is missing or damaged: it is made again.", soft_wrap=True)
     with coordinating(folder):

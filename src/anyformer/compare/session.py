@@ -118,7 +118,7 @@ def carry_out(
         MachineFault: for a fault of the machine; the message says how to continue.
     """
     try:
-        return shown(_run(plan, folder, tasks, console, start, storage, log), folder, console)
+        return shown(_run(plan, folder, tasks, console, start, storage, log), plan, folder, console)
     except KeyboardInterrupt:
         console.print(f"\nStopped. Continue with: {_how_to_go_on(plan, folder)}", soft_wrap=True)
         raise
@@ -213,10 +213,17 @@ def _finish(
     return results
 
 
-def shown(results: Results, folder: Path, console: Console) -> Comparison:
-    """Print the results and the path of the report."""
+def shown(results: Results, plan: Plan, folder: Path, console: Console) -> Comparison:
+    """Print the results, and the paths of the report and the saved models."""
     print_results(results, console)
     console.print(f"\nReport: {folder / REPORT}", soft_wrap=True)
+    there = results.model_copy(update={"folder": str(folder)})  # it may have been moved
+    for result in results.tasks:
+        if result.saved_path is not None:
+            use = there.how_to_use(result)
+            trust = " --trust-code" if plan.code and use.startswith("anyformer") else ""
+            console.print(f"Model: {folder / result.saved_path} ({result.saved})", soft_wrap=True)
+            console.print(f"Use it: {use}{trust}", soft_wrap=True)
     return Comparison(folder, results)
 
 

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from anyformer.cli import app
 from anyformer.compare import Comparison, Results, compare, resume
-from anyformer.compare.plan.schema import Plan
+from anyformer.compare.plan.more import extend_plan
+from anyformer.compare.plan.schema import More, Plan
 from anyformer.compare.report.terminal import print_results
 from anyformer.terminal import new_console
 
@@ -84,6 +85,35 @@ def test_more_goes_on(copied, finished):
     again = compare(more="8 steps", out=copied, quiet=True)
     assert again.results.tasks[0].settings.steps == 40
     assert again.results.earlier == ["results-1.json", "results-2.json"]
+
+
+@pytest.mark.parametrize(
+    ("budget", "cut", "words"),
+    [
+        (
+            "12 steps",
+            False,
+            "Gone on with for 12 steps after 20 steps of each run; what was found then is in kept.",
+        ),
+        (
+            "12 steps",
+            True,
+            "Searched and trained anew for 12 steps, as the search before was cut short; what",
+        ),
+        (
+            "80 steps",
+            False,
+            "Searched and trained anew for 80 steps, as the search before was for runs less than a",
+        ),
+    ],
+)
+def test_what_is_searched_anew_is_not_gone_on_with(finished, budget: str, cut: bool, words: str):
+    plan = Plan.load(finished.folder)
+    plan.search_cut = cut
+    extend_plan(plan, More(budget=budget, since=1.0, kept="kept"), times=1.0)
+    task = plan.tasks[0]
+    assert task.remarks[-1].startswith(words) and bool(task.legs) is words.startswith("Gone on")
+    assert (task.rounds is None) is not words.startswith("Gone on")
 
 
 def test_more_that_was_stopped_goes_on_with_resume(copied, monkeypatch):

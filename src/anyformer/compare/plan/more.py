@@ -66,16 +66,26 @@ def extend_plan(plan: Plan, more: More, *, times: float) -> None:
         if task.final is None:
             continue
         task.trained, task.final, task.refit = task.final.steps, None, None
-        task.remarks.append(
-            f"Gone on with for {more.budget} after {task.trained:,} steps of each run; what was found then is in "
-            f"{more.kept}."
-        )
         fixed = plan.granted.steps(task.tokens)
         longer = times if fixed is None else 1 + fixed / task.trained
-        if plan.search_cut or longer > SEARCHED_FOR:
+        anew = plan.search_cut or longer > SEARCHED_FOR
+        task.remarks.append(_remark(more, task.trained, anew=anew, cut=plan.search_cut))
+        if anew:
             task.rounds, task.trials, task.legs, task.stopped = None, {}, [], {}
         task.legs = [leg for leg in task.legs if leg.steps <= task.goes_on_from]
     plan.search_cut = False
+
+
+def _remark(more: More, steps: int, *, anew: bool, cut: bool) -> str:
+    """Return the sentence about the training by a further budget, after so many steps of each run."""
+    before = f"{steps:,} steps of each run"
+    if not anew:
+        return f"Gone on with for {more.budget} after {before}; what was found then is in {more.kept}."
+    why = "was cut short" if cut else "was for runs less than a quarter as long"
+    return (
+        f"Searched and trained anew for {more.budget}, as the search before {why}; what was found after {before} is in "
+        f"{more.kept}."
+    )
 
 
 def _spent_seconds(result: TaskResult, workers: int) -> float:

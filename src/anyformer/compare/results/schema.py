@@ -8,6 +8,7 @@ each task; its candidates have the measurements (scores, curves, costs), its lea
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -33,6 +34,7 @@ class TaskFacts(Record):
 
     ``beside`` are the metrics besides the one that ranks, measured of ``beside_items`` test samples.
     ``predicts`` is True if models of the task predict on new files, and ``suffix`` is the ending of a file of answers;
+    ``writes`` is True if they continue a prompt;
     ``source_length`` is that of the longest sequence before the inputs.
     """
 
@@ -47,6 +49,7 @@ class TaskFacts(Record):
     facts: dict[str, Any] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)
     predicts: bool = False
+    writes: bool = False
     suffix: str = ".csv"
 
 
@@ -383,6 +386,20 @@ class Results(Record):
         return (
             "" if shortage is None else f"anyformer compare --more {shortage.option} {self.folder}".rstrip()
         )
+
+    def how_to_use(self, result: TaskResult, new: str = "NEW_FILE") -> str:
+        """Return the command that uses a task's saved model, or else the Python that loads it.
+
+        Args:
+            result: of a task whose model was saved.
+            new: name of the file on which it predicts.
+        """
+        model = str(Path(self.folder) / (result.saved_path or ""))
+        if result.task.predicts:
+            return f"anyformer predict {quote(model)} {new}"
+        if result.task.writes:
+            return f"anyformer generate {quote(model)} --prompt ..."
+        return f"SequenceModel.from_pretrained({model!r})"
 
     def save(self, path: Path) -> None:
         """Write the file in one step: a reader sees the old file or the new one, never a part."""

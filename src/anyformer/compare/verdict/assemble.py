@@ -77,6 +77,7 @@ def assemble(plan: Plan, task_plan: TaskPlan, task: Task, found: TaskOutcomes) -
             source_length=task.source_length,
             lengths=list(task.lengths),
             predicts=task.encoding is not None,
+            writes=_writes(task),
             suffix=_suffix(task_plan.source),
             facts=json.loads(json.dumps(task.describe(), default=str)),
             notes=[
@@ -104,6 +105,12 @@ def _limits(plan: Plan, task: Task) -> list[Limit]:
     if plan.max_bytes is not None:
         found.append(read_bytes(plan.max_bytes))
     return found
+
+
+def _writes(task: Task) -> bool:
+    """Return True if models of a task continue a prompt of its tokens."""
+    reads = task.encoding is None and task.vocab_size is not None and task.source is None
+    return reads and task.objective.pool is None and not task.sees_whole
 
 
 def _price(verdict: Verdict, candidates: Sequence[CandidateResult], length: int) -> list[str]:
