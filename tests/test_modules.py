@@ -10,6 +10,7 @@ SOURCE = ROOT / "src" / "anyformer"
 ELSEWHERE = {
     "channels/*": ("tests/laws/test_laws.py",),
     "compare/report/figures/*": ("tests/compare/report/test_figures.py",),
+    "compare/results/measurements.py": ("tests/compare/results/test_schema.py",),
     "compare/run/outcomes.py": ("tests/compare/plan/test_allocation.py",),
     "compare/run/scheduler.py": ("tests/compare/plan/test_allocation.py",),
     "compare/session.py": ("tests/compare/test_compare.py", "tests/compare/test_resumption.py"),

@@ -81,7 +81,7 @@ def test_a_time_budget_is_used_and_kept(budget, step, tasks):
     work = 0.0
     for task in plan.tasks:
         assert task.rounds is not None
-        work += sum(search_seconds(task, task.rounds, c) for c in known[task.name].values())
+        work += sum(search_seconds(task, task.rounds, c, len(plan.seeds)) for c in known[task.name].values())
     elapsed = 5.0 + work / plan.workers
     for task in plan.tasks:
         decide_leg(plan, task, known[task.name], elapsed)

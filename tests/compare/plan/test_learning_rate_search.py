@@ -26,6 +26,7 @@ from anyformer.compare.run.scheduler import Scheduler
 from anyformer.compare.run.unit_files import RESULT
 
 BUDGET = "500 steps"
+SEEDS = [0, 1, 2]
 
 
 def make_plan(*names: str, parameters: int = 100_000) -> Plan:
@@ -39,9 +40,7 @@ def make_plan(*names: str, parameters: int = 100_000) -> Plan:
         learning_rates=start_for(parameters),
         split_items={"valid": 64, "test": 64},
     )
-    return Plan(
-        created="", budget=BUDGET, hold="parameters", seeds=[0, 1, 2], workers=1, threads=1, tasks=[task]
-    )
+    return Plan(created="", budget=BUDGET, hold="parameters", seeds=SEEDS, workers=1, threads=1, tasks=[task])
 
 
 def searched(plan: Plan, folder: Path, executor: Valley) -> Scheduler:
@@ -130,12 +129,12 @@ def test_the_search_of_a_comparison(tmp_path, lowest):
     plan = make_plan("near", "far")
     scheduler = searched(plan, tmp_path, Valley({"near": 5e-3, "far": lowest}))
     found = scheduler.found["t"]
-    assert found.rates == {"near": 5e-3, "far": nearest(lowest)}
+    assert found.rates == {"near": dict.fromkeys(SEEDS, 5e-3), "far": dict.fromkeys(SEEDS, nearest(lowest))}
     tried = {run.learning_rate for run in found.search["far"]}
-    assert ladder.place_of(found.rates["far"], tried) == {1e-6: "lowest", 30.0: "highest"}.get(
+    assert ladder.place_of(found.rates["far"][0], tried) == {1e-6: "lowest", 30.0: "highest"}.get(
         lowest, "inside"
     )
-    assert plan.tasks[0].trials["far"].rate == found.rates["far"]
+    assert plan.tasks[0].trials["far"].rate == found.rates["far"][0]
     near = [run for run in found.search["near"] if run.steps == plan.tasks[0].rounds.steps[0]]
     assert len(near) == 3, "a candidate whose best is inside waits for nobody else"
 
@@ -144,14 +143,42 @@ def test_short_runs_that_favour_high_rates_do_not_decide(tmp_path):
     plan = make_plan("a")
     decide_search(plan, {}, 0.0)
     scheduler = searched(plan, tmp_path, Valley({"a": 1e-3}, shift=10.0, shift_below=50))
-    assert scheduler.found["t"].rates["a"] == 1e-3
+    assert scheduler.found["t"].rates["a"] == dict.fromkeys(SEEDS, 1e-3)
     steps = {run.learning_rate: run.steps for run in scheduler.found["t"].search["a"]}
     assert steps[1e-3] > 50 and steps[5e-4] > 50, "the neighbour below is tried for longer too"
 
 
+def test_each_seed_chooses_between_the_best_two_by_runs_of_its_own(tmp_path):
+    """What the search takes for the best is in part chance, which intervals over seeds must contain."""
+
+    class Lucky(Valley):
+        def execute(self, unit, folder, heartbeat):
+            found = super().execute(unit, folder, heartbeat)
+            lucky = unit.seed == 2 and unit.learning_rate == 1e-2
+            return found.model_copy(update={"loss": -1.0}) if lucky else found
+
+    plan = make_plan("a")
+    scheduler = searched(plan, tmp_path, Lucky({"a": 5e-3}))
+    trials = plan.tasks[0].trials["a"]
+    assert trials.again == [5e-3, 1e-2] and trials.rate == 5e-3
+    assert scheduler.found["t"].rates["a"] == {0: 5e-3, 1: 5e-3, 2: 1e-2}
+    others = [run for run in scheduler.found["t"].search["a"] if run.seed is not None]
+    assert [(run.seed, run.learning_rate) for run in others] == [(1, 5e-3), (1, 1e-2), (2, 5e-3), (2, 1e-2)]
+    assert {run.steps for run in others} == {plan.tasks[0].rounds.steps[1]}
+
+
+def test_a_search_that_is_cut_short_has_one_rate_for_all_seeds(tmp_path):
+    plan = make_plan("a")
+    plan.search_cut = True
+    found = searched(plan, tmp_path, Valley({"a": 5e-3})).found["t"]
+    assert found.rates["a"] == dict.fromkeys(SEEDS, 5e-3) and all(
+        run.seed is None for run in found.search["a"]
+    )
+
+
 def test_rates_that_diverge_end_the_way_up(tmp_path):
     found = searched(make_plan("a", "b"), tmp_path, Valley({"a": 1.0, "b": 1e-5}, bears=0.02)).found["t"]
-    assert found.rates == {"a": 0.02, "b": 1e-5}
+    assert found.rates == {"a": dict.fromkeys(SEEDS, 0.02), "b": dict.fromkeys(SEEDS, 1e-5)}
     assert not found.failures
     assert {run.learning_rate for run in found.search["a"] if run.loss is None} == {0.05}
 

@@ -35,7 +35,7 @@ from anyformer.train.schedule import changed, top, whole
 ROUNDS = (0.08, 0.2)
 """Steps of the two rounds of the search for a learning rate, as shares of a full run."""
 USUAL_RUNS = (5, 3)
-"""Runs of each round for which time is set aside; further ones make the full runs shorter."""
+"""Runs of each round for which time is set aside, and two for each further seed; more make the full runs shorter."""
 SEARCH_SHARE = 0.5
 """Share of a time budget after which the search for learning rates is cut short."""
 FEWEST_STEPS = 20
@@ -146,10 +146,11 @@ def decide_refit(plan: Plan, task: TaskPlan, refit: Refit, step_seconds: float, 
         task.refit = refit
 
 
-def search_seconds(task: TaskPlan, rounds: Rounds, calibration: Calibration) -> float:
+def search_seconds(task: TaskPlan, rounds: Rounds, calibration: Calibration, seeds: int) -> float:
     """Return the seconds of a candidate's search with the usual number of runs."""
     evaluation = rounds.valid_items / task.eval_size * calibration.eval_seconds + START_SECONDS
-    pairs = zip(USUAL_RUNS, rounds.steps, strict=True)
+    first, second = USUAL_RUNS
+    pairs = zip((first, second + 2 * (seeds - 1)), rounds.steps, strict=True)
     return sum(runs * (steps * calibration.step_seconds + evaluation) for runs, steps in pairs)
 
 
@@ -207,7 +208,7 @@ def solve_steps(
             work += (seeds - running[name]) * score_seconds(task, final, speed)
         if search:
             rounds = rounds_for(task, steps, cost, everything=False)
-            work += sum(search_seconds(task, rounds, speed) for speed in speeds.values())
+            work += sum(search_seconds(task, rounds, speed, seeds) for speed in speeds.values())
         return work / plan.workers * IMBALANCE + refit_seconds(task, speeds, steps)
 
     low = high = max(done + 1, 1 if done else FEWEST_STEPS)

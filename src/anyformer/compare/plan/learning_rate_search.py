@@ -5,6 +5,10 @@ as long as its best is the lowest or the highest that it tried. Short runs favou
 ones, so a second round of longer runs decides: between the best two of the first round and the rung below the best,
 then lower ones as long as the lowest that was tried is the best. A rung that is worse or diverges ends that direction.
 
+Which rung is the best of a search depends on chance, and what it does to a score is nothing that a candidate has by
+itself. So each further seed chooses anew, between the best two of the second round by runs of its own: the scores of
+seeds then differ by that too, and intervals over seeds contain it.
+
 Every function here depends on losses alone, given in the order in which rungs were tried. Of equal losses the first
 counts as the best, so that ties start no further runs.
 """
@@ -56,6 +60,12 @@ def contenders(short: Losses) -> list[float]:
         return []
     wanted = [best[0], _beside(best[0], -1), *best[1:2]]
     return list(dict.fromkeys(rate for rate in wanted if rate is not None))
+
+
+def rivals(long: Losses) -> list[float]:
+    """Return the rungs between which each further seed chooses; none if there are not two."""
+    best = best_of(long)[:2]
+    return best if len(best) == 2 else []
 
 
 def next_long(short: Losses, long: Losses) -> float | None:

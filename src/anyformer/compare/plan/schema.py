@@ -45,10 +45,17 @@ class Rounds(Record):
 
 
 class Trials(Record):
-    """Learning rates that a candidate tries in both rounds, in this order, and the chosen one."""
+    """Learning rates that a candidate tries, in this order, and the chosen ones.
+
+    Attributes:
+        short, long: in both rounds, with the first seed.
+        again: those between which each other seed chooses, by runs of its own as long as those of the second round.
+        rate: chosen with the first seed.
+    """
 
     short: list[float]
     long: list[float] = Field(default_factory=list)
+    again: list[float] = Field(default_factory=list)
     rate: float | None = None
 
 

@@ -264,18 +264,22 @@ RATE_LIES = {
 
 
 def _trials(candidate: CandidateResult) -> list[dict[str, Any]]:
-    """Return the search of a candidate, one row for each length of its runs, rates ascending."""
+    """Return the search of a candidate, one row for each length of its runs and each seed, rates ascending."""
+    used = {run.seed: run.learning_rate for run in candidate.runs}
     rows = []
-    for steps in sorted({run.steps for run in candidate.search}):
-        runs = sorted((r for r in candidate.search if r.steps == steps), key=lambda r: r.learning_rate)
+    for seed, steps in sorted({(-1 if r.seed is None else r.seed, r.steps) for r in candidate.search}):
+        mine = None if seed < 0 else seed
+        runs = [r for r in candidate.search if r.steps == steps and r.seed == mine]
+        rate = candidate.learning_rate if mine is None else used.get(mine)
         cells = [
             {
                 "text": f"{_rate(r.learning_rate)} → {'failed' if r.loss is None else words.amount(r.loss)}",
-                "used": r.learning_rate == candidate.learning_rate,
+                "used": r.learning_rate == rate,
             }
-            for r in runs
+            for r in sorted(runs, key=lambda r: r.learning_rate)
         ]
-        rows.append({"steps": steps, "cells": cells})
+        of = "" if mine is None else f", seed {mine}"
+        rows.append({"title": f"{steps} steps{of}", "cells": cells})
     return rows
 
 

@@ -1,26 +1,28 @@
 """The schema of ``results.json``, which the verdict, the report, the terminal and other people's scripts read."""
 
-from anyformer.compare.results.schema import (
-    SCHEMA_VERSION,
+from anyformer.compare.results.measurements import (
     ByLength,
     CandidateResult,
-    Confidence,
-    Contrast,
     Costs,
-    Diagnostic,
     EarlyStop,
-    Machine,
     Point,
     Record,
     ReferenceResult,
-    Results,
     Sample,
     SearchRun,
     SeedRun,
+    Status,
+)
+from anyformer.compare.results.schema import (
+    SCHEMA_VERSION,
+    Confidence,
+    Contrast,
+    Diagnostic,
+    Machine,
+    Results,
     Settings,
     Shortage,
     Standing,
-    Status,
     TaskFacts,
     TaskResult,
     Trend,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anyformer.compare.results.schema import Status
+from anyformer.compare.results.measurements import Status
 from anyformer.machine import is_memory_error
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from anyformer.compare.results.schema import CandidateResult, Confidence, SeedRun
+from anyformer.compare.results.measurements import CandidateResult, SeedRun
+from anyformer.compare.results.schema import Confidence
 from anyformer.metrics import MetricInfo
 
 

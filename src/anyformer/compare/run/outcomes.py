@@ -25,7 +25,8 @@ class TaskOutcomes:
     paces: dict[str, list[float]] = field(default_factory=dict)
     """All measured seconds of a training step."""
     search: dict[str, list[SearchRun]] = field(default_factory=dict)
-    rates: dict[str, float] = field(default_factory=dict)
+    rates: dict[str, dict[int, float]] = field(default_factory=dict)
+    """Chosen learning rates, by seed."""
     over: dict[str, int] = field(default_factory=dict)
     """Full runs that are not trained further, by candidate."""
     runs: dict[str, dict[int, Scored]] = field(default_factory=dict)

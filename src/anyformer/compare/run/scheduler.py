@@ -183,38 +183,31 @@ class Scheduler:
         return outcome.status == "ok"
 
     def search(self) -> None:
-        """Run both rounds of the search for learning rates; a candidate has failed if all its rates do."""
+        """Run the search for learning rates: two rounds with the first seed, then one for each other seed.
+
+        A candidate has failed if all its rates do.
+        """
         for task in self.plan.tasks:
             for name in self._alive(task):
                 task.trials.setdefault(name, Trials(short=list(task.learning_rates)))
         self._climb("short", "searching learning rates")
         for task in self.plan.tasks:
-            for name in self._alive(task):
-                trials = task.trials[name]
+            for name, trials in [(name, task.trials[name]) for name in self._alive(task)]:
                 if not self.plan.search_cut:
                     trials.long = trials.long or ladder.contenders(self._losses(task, name, "short"))
         self._climb("long", "searching learning rates, longer runs")
+        for task in self.plan.tasks:
+            for name, trials in [(name, task.trials[name]) for name in self._alive(task)]:
+                if trials.rate is None and not self.plan.search_cut:
+                    trials.again = trials.again or ladder.rivals(self._losses(task, name, "long"))
+        self._search("searching learning rates, the other seeds", self._again)
         for task in self.plan.tasks:
             for name in self._alive(task):
                 self._choose(task, name)
 
     def _climb(self, round_: Round, stage: str) -> None:
         """Run one round of the search: the planned rungs, then the next rung of each candidate that needs one."""
-        while True:
-            self.plan.save(self.folder)
-            waiting = [
-                unit
-                for task in self.plan.tasks
-                for name in self._alive(task)
-                for unit in self._search_units(task, name, round_)
-                if unit not in self._searched
-            ]
-            if not waiting:
-                return
-            outcomes = self._run(stage, waiting)
-            self._searched.update(outcomes)
-            for unit in waiting:
-                self._note_trial(unit, outcomes[unit])
+        while self._search(stage, lambda task, name: self._search_units(task, name, round_)):
             self.plan.search_cut |= is_late(self.plan, self.clock.seconds)
             if self.plan.search_cut:
                 return
@@ -222,20 +215,41 @@ class Scheduler:
                 for name in self._alive(task):
                     self._extend(task, name, round_)
 
-    def _search_units(self, task: TaskPlan, name: str, round_: Round) -> list[Unit]:
+    def _search(self, stage: str, planned: Callable[[TaskPlan, str], list[Unit]]) -> bool:
+        """Run the planned runs of all candidates that were not run before; False if there is none."""
+        self.plan.save(self.folder)
+        waiting = [
+            unit
+            for task in self.plan.tasks
+            for name in self._alive(task)
+            for unit in planned(task, name)
+            if unit not in self._searched
+        ]
+        if waiting:
+            outcomes = self._run(stage, waiting)
+            self._searched.update(outcomes)
+            for unit in waiting:
+                self._note_trial(unit, outcomes[unit])
+        return bool(waiting)
+
+    def _search_units(self, task: TaskPlan, name: str, round_: Round, seed: int | None = None) -> list[Unit]:
+        """Return the runs of a round with the first seed, or of the choice of another one."""
         assert task.rounds is not None
         steps = task.rounds.steps[0 if round_ == "short" else 1]
-        rates = getattr(task.trials[name], round_)
-        seed = self.plan.seeds[0]
-        return [
-            self._unit(task.name, "search", name, steps=steps, learning_rate=rate, seed=seed)
-            for rate in rates
-        ]
+        trials = task.trials[name]
+        rates = getattr(trials, round_) if seed is None else trials.again
+        fields: dict[str, Any] = {"steps": steps, "seed": self.plan.seeds[0] if seed is None else seed}
+        return [self._unit(task.name, "search", name, learning_rate=rate, **fields) for rate in rates]
 
-    def _losses(self, task: TaskPlan, name: str, round_: Round) -> dict[float, float | None]:
+    def _again(self, task: TaskPlan, name: str) -> list[Unit]:
+        return [u for seed in self.plan.seeds[1:] for u in self._search_units(task, name, "long", seed)]
+
+    def _losses(
+        self, task: TaskPlan, name: str, round_: Round, seed: int | None = None
+    ) -> dict[float, float | None]:
         """Return the losses by rate, in the order in which they were tried; None for a failed run."""
         found: dict[float, float | None] = {}
-        for unit in self._search_units(task, name, round_):
+        for unit in self._search_units(task, name, round_, seed):
             outcome = self._searched[unit]
             assert unit.learning_rate is not None
             searched = outcome.of(Searched)
@@ -266,7 +280,12 @@ class Scheduler:
         best = [rate for kind in rounds for rate in ladder.best_of(self._losses(task, name, kind))]
         if best:
             trials.rate = trials.rate or best[0]
-            self.found[task.name].rates[name] = trials.rate
+            first, *others = self.plan.seeds
+            rates = {first: trials.rate}
+            for seed in others:
+                own = ladder.best_of(self._losses(task, name, "long", seed))
+                rates[seed] = own[0] if own else trials.rate
+            self.found[task.name].rates[name] = rates
         else:
             reason = "every learning rate that there was time to try failed"
             self.found[task.name].failures.setdefault(name, ("diverged", reason))
@@ -283,6 +302,7 @@ class Scheduler:
                 loss=searched.loss,
                 score=searched.score,
                 valid_sample=searched.valid_sample,
+                seed=None if unit.seed == self.plan.seeds[0] else unit.seed,
             )
         )
         found.note_pace(unit.candidate, [searched.step_seconds])
@@ -335,7 +355,7 @@ class Scheduler:
                 phase,
                 name,
                 steps=min(leg.steps, last),
-                learning_rate=self.found[task.name].rates[name],
+                learning_rate=self.found[task.name].rates[name][seed],
                 seed=seed,
                 schedule=leg.schedule,
             )

@@ -96,11 +96,10 @@ class Scored(Record):
     beside: dict[str, float] = Field(default_factory=dict)
     files: dict[str, str] = Field(default_factory=dict)
 
-    def run(self, seed: int) -> SeedRun:
+    def run(self, seed: int, learning_rate: float) -> SeedRun:
         """Return its entry in the results."""
-        return SeedRun(
-            seed=seed, **{name: getattr(self, name) for name in SeedRun.model_fields if name != "seed"}
-        )
+        held = {name: getattr(self, name) for name in SeedRun.model_fields if hasattr(self, name)}
+        return SeedRun(seed=seed, learning_rate=learning_rate, **held)
 
 
 class Refitted(Record):

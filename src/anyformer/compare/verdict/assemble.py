@@ -33,7 +33,9 @@ from anyformer.tasks.tags.columns import SUFFIXES
 
 SEARCH = (
     "Each candidate tried the same learning rates in short runs, and went on along the same ladder of rates until its "
-    "best had a worse one on either side; longer runs of the best two and the next lower one chose between them."
+    "best had a worse one on either side; longer runs of the best two and the next lower one chose between them. "
+    "Each further seed chose between the best "
+    "two of these by longer runs of its own, so that intervals contain what is chance in the search."
 )
 WEIGHTS = "model.safetensors"
 """File of a saved model's weights."""
@@ -150,6 +152,7 @@ def _evaluated(task_plan: TaskPlan) -> list[str]:
 
 def _candidate(planned: PlannedCandidate, task_plan: TaskPlan, found: TaskOutcomes) -> CandidateResult:
     name = planned.name
+    rates = found.rates.get(name, {})
     result = CandidateResult(
         name=name,
         given=planned.given,
@@ -157,7 +160,7 @@ def _candidate(planned: PlannedCandidate, task_plan: TaskPlan, found: TaskOutcom
         parameters=planned.parameters,
         width=planned.width,
         untrained=found.calibrations[name].untrained if name in found.calibrations else None,
-        learning_rate=found.rates.get(name),
+        learning_rate=rates[min(rates)] if rates else None,
         rate_lies=_rate_lies(name, found),
         search=found.search.get(name, []),
         stopped=task_plan.stopped.get(name),
@@ -165,7 +168,7 @@ def _candidate(planned: PlannedCandidate, task_plan: TaskPlan, found: TaskOutcom
     if planned.problem:
         result.status, result.reason = "bad_spec", planned.problem
         return result
-    result.runs = [scored.run(seed) for seed, scored in sorted(found.runs.get(name, {}).items())]
+    result.runs = [scored.run(seed, rates[seed]) for seed, scored in sorted(found.runs.get(name, {}).items())]
     if name in found.failures:
         result.status, result.reason = found.failures[name]
     elif any(not math.isfinite(run.test.score) for run in result.runs):
@@ -183,7 +186,8 @@ def _candidate(planned: PlannedCandidate, task_plan: TaskPlan, found: TaskOutcom
 def _rate_lies(name: str, found: TaskOutcomes) -> Place | None:
     if name not in found.rates:
         return None
-    return place_of(found.rates[name], {run.learning_rate for run in found.search[name]})
+    rates = found.rates[name]
+    return place_of(rates[min(rates)], {run.learning_rate for run in found.search[name]})
 
 
 def _reference(

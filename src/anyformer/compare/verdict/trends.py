@@ -122,9 +122,10 @@ def _within(gains: Sequence[float], room: float) -> list[float]:
 
 
 def _searched(candidate: CandidateResult) -> Iterable[SearchRun]:
-    """Yield the search's runs at the chosen learning rate, or else at the best one, one of each length."""
-    for steps in sorted({run.steps for run in candidate.search}):
-        runs = [run for run in candidate.search if run.steps == steps and run.loss is not None]
+    """Yield the first seed's runs at the chosen learning rate, or else at the best one, one of each length."""
+    search = [run for run in candidate.search if run.seed is None]
+    for steps in sorted({run.steps for run in search}):
+        runs = [run for run in search if run.steps == steps and run.loss is not None]
         best = min(runs, key=lambda r: (r.learning_rate != candidate.learning_rate, r.loss), default=None)
         if best is not None:
             yield best

@@ -67,14 +67,15 @@ def decide_refits(
     for task in plan.tasks:
         result = results[task.name]
         best = best_candidate(result)
-        if best is None or best.learning_rate is None or not task.legs:
+        run = None if best is None else best_run(best, result.task.metric)
+        if best is None or run is None or run.learning_rate is None or not task.legs:
             task.refit = None
             continue
-        run, leg = best_run(best, result.task.metric), task.legs[-1]
+        leg = task.legs[-1]
         refit = Refit(
             candidate=best.name,
             seed=run.seed,
-            learning_rate=best.learning_rate,
+            learning_rate=run.learning_rate,
             steps=run.best_step or leg.steps,
             schedule=leg.schedule,
         )
