@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,3 +20,24 @@ def test_python_runs(page: str, blocks_of: Any, run: Any, tmp_path: Path) -> Non
     assert blocks
     (tmp_path / "examples").symlink_to(Path(__file__).parents[2] / "examples")
     run([sys.executable, "page.py"])
+
+
+def test_the_quickstart_names_no_file_that_is_not_there(blocks_of: Any) -> None:
+    """Each file, folder and model that its commands read is shipped, or an earlier command or block makes it."""
+    root, made = Path(__file__).parents[2], set[str]()
+    for block in blocks_of("quickstart.md"):
+        made |= set(re.findall(r"""(?<=\.save\(")[^"]+|(?<=out=")[^"]+""", block.text))
+        commands = block.text.replace("\\\n", " ").splitlines() if block.kind == "sh" else []
+        for line in commands:
+            first, *words = shlex.split(line, comments=True) or [""]
+            written = {words[i + 1] for i, word in enumerate(words[:-1]) if word in ("--out", ">")}
+            read = [
+                word
+                for word in words
+                if re.search(r"^(?!--).*(\w/\w|-model$|\.(csv|tsv|conll|jsonl|json)$)", word)
+            ]
+            for word in read if first in ("anyformer", "head") else []:
+                known = word in made | written or word.removesuffix("/winner") in made
+                assert known or (root / word).exists(), f"{word} in: {line}"
+            made |= written
+    assert {"river", "words-model"} <= made
