@@ -110,9 +110,9 @@ class ForecastTask(Task):
         self._cuts = [0, *borders]
         self.season = self._season_of(seasons)
         room = min(self._cuts[2] - self._cuts[1], self._cuts[3] - self._cuts[2])
-        self.context, self.horizon, self._reach_back = choose_window(
-            room, self._cuts[1], self.season, context, horizon, name, reach_back
-        )
+        lengths = choose_window(room, self._cuts[1], self.season, context, horizon, name, reach_back)
+        self.context, self.horizon, self._reach_back = lengths[:3]
+        self._lengths_told = lengths.told
         if self._reach_back and reach_back is None:
             self._remarks.append(REACHES_BACK.format(option("reach_back", False)))
         self._starts = {split: self._some_windows(split) for split in SPLITS}
@@ -394,7 +394,7 @@ class ForecastTask(Task):
         step = self._encoding.layout.step
         long = f" ({step.times(self.season)})" if step and self.season else ""
         season = f"a season of {self.season} steps{long}" if self.season else "no season"
-        chosen = f"windows of {self.context} steps predict the next {self.horizon}; {season} found"
+        chosen = f"{self._lengths_told}; {season} found"
         if self.season and self.season > self.context:
             chosen += ", longer than a window, so that the seasonal predictor is left out"
         return [*self._remarks, chosen, *self._classical()[1]]
