@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from anyformer.compare.run.probes import (
     _asked_last,
     _cut,
+    _held,
     _shuffled,
     _without_line,
     evaluate_probe,
@@ -84,6 +85,18 @@ def test_the_past_is_cut_behind_what_is_asked() -> None:
     assert cut.mask.int().tolist() == [[0, 0, 0, 0, 1, 1], [0, 1, 1, 0, 0, 0]]  # type: ignore[union-attr]
 
 
+def test_models_that_read_windows_whole_see_the_oldest_kept_values_before(series: Path) -> None:
+    """They take no mask."""
+    x = torch.arange(12.0).reshape(1, 6, 2)
+    held = _held(Batch(x, torch.zeros(1)), 2)
+    assert held.x[0, :, 0].tolist() == [8, 8, 8, 8, 8, 10] and held.mask is None and x[0, 0, 0] == 0
+    task = open_data(series, "level", kind="forecast")
+    model = model_for(task, "dlinear").eval()
+    probes = [probe for probe in probes_for(task, model) if probe.kind in ("whole", "context")]
+    scores = [evaluate_probe(probe, task, model, 16, 8).value for probe in probes]
+    assert len(scores) > 3 and len(set(scores)) == len(scores)
+
+
 def test_a_line_is_taken_out_and_drawn_on() -> None:
     time = torch.arange(8.0)
     x = torch.stack([3 * time + 1, torch.sin(time)], -1)[None]
@@ -98,7 +111,7 @@ class LastToken(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.head, self.body = model.head, model.body
+        self.head, self.body, self.sites = model.head, model.body, None
 
     def forward(self, x: Tensor, mask: Tensor | None = None, **given: object) -> Tensor:
         return nn.functional.one_hot(x, 256).float()

@@ -56,7 +56,8 @@ def probes_for(task: Task, model: SequenceModel) -> list[Probe]:
     length = task.source_length or task.train_length
     if shape == "sequence" and length >= SHORTEST:
         found.append(Probe("order", "", lambda batch: (_shuffled(_asked_last(batch), task.seed), 0.0)))
-        found += [Probe("context", str(kept), _cutting(kept)) for kept in _distances(length)]
+        cut = _cut if model.sites is None else _held
+        found += [Probe("context", str(kept), _cutting(cut, kept)) for kept in _distances(length)]
     found += _exchanges(task)
     numbers = task.question.kind == "number" and task.num_features is not None
     if task.target_channels and numbers and task.source is None:
@@ -131,8 +132,18 @@ def _cut(batch: Batch, kept: int) -> Batch:
     return replace(batch, mask=mask)
 
 
-def _cutting(kept: int) -> Callable[[Batch], tuple[Batch, float]]:
-    return lambda batch: (_cut(_asked_last(batch), kept), 0.0)
+def _held(batch: Batch, kept: int) -> Batch:
+    """Return the batch with the last so many elements, and the oldest of them in place of those before.
+
+    For models that read windows whole, which take no mask.
+    """
+    x = batch.x.clone()
+    x[:, :-kept] = x[:, -kept, None]
+    return replace(batch, inputs=x)
+
+
+def _cutting(cut: Callable[[Batch, int], Batch], kept: int) -> Callable[[Batch], tuple[Batch, float]]:
+    return lambda batch: (cut(_asked_last(batch), kept), 0.0)
 
 
 def _on_sequence(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
