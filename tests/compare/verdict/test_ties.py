@@ -51,6 +51,8 @@ def test_headline_and_leaderboard_agree() -> None:
             assert tied == set(verdict.tied)
         elif kind == "too_close with a reference":
             assert tied >= {*verdict.tied, *named}
+            said = " ".join([verdict.headline, *verdict.details])
+            assert all(f"“{name}”" in said for name in tied & references), said
         elif "is better than every candidate" in verdict.headline:
             assert not tied - references
     assert len(seen) == 4 and min(seen.values()) > 5, seen

@@ -203,7 +203,7 @@ def _no_model_needed(metric: MetricInfo, ties: Ties, top: ScoredEntry) -> Verdic
 
 def _may_need_no_model(metric: MetricInfo, ties: Ties) -> Verdict:
     top = ties.unbeaten[0]
-    close = ties.tied_with(top)
+    close, others = ties.tied_with(top), [f"“{one.name}”" for one in ties.unbeaten[1:]]
     return Verdict(
         kind="too_close",
         headline=f"Too close to call: {join([entry.name for entry in close])} cannot be told from the reference "
@@ -211,6 +211,7 @@ def _may_need_no_model(metric: MetricInfo, ties: Ties) -> Verdict:
         details=[
             _beside(metric, close[0].name, close[0], top, ties.contrast(close[0], top)),
             f"Nothing shows that a sequence model is needed, nor that none is; until then “{top.name}” is the cheaper.",
+            *([f"No candidate is ahead of {join(others)} beyond chance either."] if others else []),
         ],
         tied=[entry.name for entry in close],
     )
