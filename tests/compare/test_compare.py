@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from anyformer.compare import Results, compare, resume, session
+from anyformer.compare.results.formats import how_to_use
 from anyformer.compare.run.scheduler import Scheduler
 from anyformer.compare.verdict.judge import judge
 from anyformer.models import SequenceModel
@@ -159,9 +160,9 @@ def test_the_end_says_where_the_model_is_and_how_it_is_used(finished, capsys):
     assert use in finished.report.read_text()
     result = finished.results.tasks[0].model_copy(deep=True)
     result.task.writes = False
-    assert finished.results.how_to_use(result) == f"SequenceModel.from_pretrained({str(finished.winner)!r})"
+    assert how_to_use(result, "a winner") == "SequenceModel.from_pretrained('a winner')"
     result.task.predicts = True
-    assert finished.results.how_to_use(result) == f"anyformer predict {finished.winner} NEW_FILE"
+    assert how_to_use(result, "a winner") == "anyformer predict 'a winner' NEW_FILE"
 
 
 def test_identical_candidates_tie(finished):

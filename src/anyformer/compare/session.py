@@ -24,6 +24,7 @@ from anyformer.compare.results.finished import (
     WINNER,
     write_seal,
 )
+from anyformer.compare.results.formats import how_to_use
 from anyformer.compare.run.executor import TrainingExecutor
 from anyformer.compare.run.machine import describe_machine
 from anyformer.compare.run.scheduler import Scheduler
@@ -217,10 +218,9 @@ def shown(results: Results, plan: Plan, folder: Path, console: Console) -> Compa
     """Print the results, and the paths of the report and the saved models."""
     print_results(results, console)
     console.print(f"\nReport: {folder / REPORT}", soft_wrap=True)
-    there = results.model_copy(update={"folder": str(folder)})  # it may have been moved
     for result in results.tasks:
         if result.saved_path is not None:
-            use = there.how_to_use(result)
+            use = how_to_use(result, str(folder / result.saved_path))
             trust = " --trust-code" if plan.code and use.startswith("anyformer") else ""
             console.print(f"Model: {folder / result.saved_path} ({result.saved})", soft_wrap=True)
             console.print(f"Use it: {use}{trust}", soft_wrap=True)

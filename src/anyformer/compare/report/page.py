@@ -98,7 +98,7 @@ def _section(result: TaskResult, results: Results) -> dict[str, Any]:
         "facts": [(key.replace("_", " "), _fact(value)) for key, value in result.task.facts.items()],
         "saved": candidates.get(result.saved or ""),
         "saved_path": result.saved_path,
-        "use": results.how_to_use(result, "NEW"),
+        "use": words.how_to_use(result, str(Path(results.folder) / (result.saved_path or "")), "NEW"),
         "saved_note": result.saved_note,
         "confidence": words.confidence(result.confidence),
         "diagnostics": [*(one.told for one in result.diagnostics), *result.undiagnosed],

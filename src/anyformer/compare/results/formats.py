@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from shlex import quote
 
 from anyformer.compare.results.measurements import CandidateResult, SeedRun
-from anyformer.compare.results.schema import Confidence
+from anyformer.compare.results.schema import Confidence, TaskResult
 from anyformer.metrics import MetricInfo
 
 
@@ -147,3 +148,18 @@ def confidence(found: Confidence | None) -> str:
         f"that was scored; the calibration error of that run in test is {found.before:.3f} without it and "
         f"{found.after:.3f} with it."
     )
+
+
+def how_to_use(result: TaskResult, model: str, new: str = "NEW_FILE") -> str:
+    """Return the command that uses a task's saved model, or else the Python that loads it.
+
+    Args:
+        result: of the task.
+        model: folder of the model.
+        new: name of the file on which it predicts.
+    """
+    if result.task.predicts:
+        return f"anyformer predict {quote(model)} {new}"
+    if result.task.writes:
+        return f"anyformer generate {quote(model)} --prompt ..."
+    return f"SequenceModel.from_pretrained({model!r})"

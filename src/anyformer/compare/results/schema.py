@@ -8,7 +8,6 @@ each task; its candidates have the measurements (scores, curves, costs), its lea
 from __future__ import annotations
 
 from pathlib import Path
-from shlex import quote
 from typing import Any, Literal
 
 from pydantic import Field
@@ -204,9 +203,8 @@ class TaskResult(Record):
     undiagnosed: list[str] = Field(default_factory=list)
     """Sentences about changes that could not be scored, with the reason."""
     saved: str | None = None
-    """Candidate whose model is in ``saved_path``."""
+    """Candidate whose model is in the folder ``saved_path`` of the comparison."""
     saved_path: str | None = None
-    """Folder of the saved model, relative to the folder of the comparison."""
     refit: bool = False
     """True if the saved model was trained once more, on the data of all splits."""
     confidence: Confidence | None = None
@@ -234,20 +232,6 @@ class Results(Record):
         return (
             "" if shortage is None else f"anyformer compare --more {shortage.option} {self.folder}".rstrip()
         )
-
-    def how_to_use(self, result: TaskResult, new: str = "NEW_FILE") -> str:
-        """Return the command that uses a task's saved model, or else the Python that loads it.
-
-        Args:
-            result: of a task whose model was saved.
-            new: name of the file on which it predicts.
-        """
-        model = str(Path(self.folder) / (result.saved_path or ""))
-        if result.task.predicts:
-            return f"anyformer predict {quote(model)} {new}"
-        if result.task.writes:
-            return f"anyformer generate {quote(model)} --prompt ..."
-        return f"SequenceModel.from_pretrained({model!r})"
 
     def save(self, path: Path) -> None:
         """Write the file in one step: a reader sees the old file or the new one, never a part."""

@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
-import numpy as np
 from torch import Tensor
 
 from anyformer.compare.plan.schema import Calibration, Leg, Plan, TaskPlan
 from anyformer.compare.results import Costs, Sample
 from anyformer.compare.run.costs import bare_trainer, measure, train_steps
-from anyformer.compare.run.items import ITEMS, sample_of, save_items
+from anyformer.compare.run.items import FEW, ITEMS, part_of, sample_of, save_items
 from anyformer.compare.run.training import Look, Run, advance, lead
 from anyformer.compare.run.unit import (
     Found,
@@ -39,8 +38,6 @@ from anyformer.train.checkpoints import CHECKPOINT
 from anyformer.train.schedule import whole
 
 CALIBRATION_SECONDS = 0.6
-FEW_PIECES = 50
-"""Pieces that are kept of a validation score."""
 MODEL = "model"
 """Folder of a run's model, in the folder of its unit."""
 
@@ -218,7 +215,7 @@ class _Job:
         return Searched(
             loss=found.loss,
             score=found.value,
-            valid_sample=sample_of(found, FEW_PIECES),
+            valid_sample=sample_of(found, FEW),
             step_seconds=run.step_seconds,
         )
 
@@ -256,7 +253,7 @@ class _Job:
             score=test.value,
             valid=valid.value,
             valid_loss=valid.loss,
-            valid_sample=self.on_searched(valid),
+            valid_sample=part_of(valid, self.task, final.valid_items, self.task_plan.rounds),
             test=sample_of(test),
             seconds=trainer.seconds,
             steps=steps,
@@ -295,17 +292,6 @@ class _Job:
             return earlier, best.step
         trainer.model.load_state_dict(weights)
         return last, trainer.step
-
-    def on_searched(self, valid: Evaluation) -> Sample | None:
-        """Return the score on the validation samples of the search; None if not all of them were evaluated."""
-        final, rounds = self.task_plan.final, self.task_plan.rounds
-        assert final is not None and rounds is not None
-        index, part = (self.task.subset("valid", n) for n in (final.valid_items, rounds.valid_items))
-        common = np.isin(index, part)
-        if common.sum() < len(part):
-            return None
-        found = replace(valid, items=valid.items[common], clusters=valid.clusters[common])
-        return sample_of(found, FEW_PIECES)
 
     def evaluate(
         self,

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from anyformer.compare.plan.schema import Rounds
 from anyformer.compare.results import Sample
 from anyformer.files import whole_file
 from anyformer.tasks import Evaluation, Task
 
 MOST = 200
 """Largest number of pieces that are kept: more would hardly improve the estimate of a variance."""
+
+FEW = 50
+"""The same of a validation score."""
 
 ITEMS = "items.npz"
 """Name of the file in a unit's folder with the scores of single samples."""
@@ -34,6 +39,22 @@ def sample_of(found: Evaluation, most: int = MOST) -> Sample:
         codes, count = dealt[codes], most
     sums, weights = found.metric.pieces(found.items, codes, count)
     return Sample(score=found.value, sums=sums.tolist(), weights=weights.tolist())
+
+
+def part_of(valid: Evaluation, task: Task, items: int, rounds: Rounds | None) -> Sample | None:
+    """Return a score on the validation samples of the search; None if not all of them were evaluated.
+
+    Args:
+        valid: of so many ``items`` of the validation split.
+        rounds: the search.
+    """
+    if rounds is None:
+        return None
+    index, part = (task.subset("valid", count) for count in (items, rounds.valid_items))
+    common = np.isin(index, part)
+    if common.sum() < len(part):
+        return None
+    return sample_of(replace(valid, items=valid.items[common], clusters=valid.clusters[common]), FEW)
 
 
 def save_items(path: Path, found: Mapping[int, Evaluation]) -> None:
