@@ -22,7 +22,7 @@ demo: $(VENV)/.runtime ## compare a handful of architectures on generated recall
 test: lint docs unit ## everything that CI checks
 
 unit: $(VENV)/.dev
-	$(ONE_THREAD) $(BIN)/python -m pytest -n 2
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/.dev ## style, types, and which room may import which
 	$(BIN)/ruff check .

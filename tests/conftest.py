@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import gc
+import os
 import random
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 torch.set_num_threads(1)
+
+MEMORY = Path("/dev/shm")
+"""A file system in memory, if this system has one."""
+
+
+def pytest_configure() -> None:
+    """Temporary folders are in memory where there is room: comparisons sync thousands of small files to the disk."""
+    if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 << 30:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 def pytest_collection_finish() -> None:

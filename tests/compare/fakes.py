@@ -117,6 +117,18 @@ class InProcess:
         pass
 
 
+def in_process(patch: pytest.MonkeyPatch) -> None:
+    """Units are run in this process, so that there is nothing to wait for."""
+    patch.setattr("anyformer.compare.run.scheduler.Pool", InProcess)
+    patch.setattr("anyformer.compare.run.pool.POLL_SECONDS", 0.0)
+
+
+def quick(patch: pytest.MonkeyPatch) -> None:
+    """Measurements that need not be exact."""
+    patch.setattr("anyformer.compare.run.executor.CALIBRATION_SECONDS", 0.01)
+    patch.setattr("anyformer.compare.plan.schema.Plan.measure_seconds", 0.01)
+
+
 @dataclass
 class Replay:
     """Does again what each unit did in the comparison in ``recorded``, in no time, whatever its data."""

@@ -15,7 +15,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from fakes import InProcess, Replay
+from fakes import InProcess, Replay, in_process, quick
 from safetensors import SafetensorError
 
 from anyformer.compare import Comparison, Results, compare, resume
@@ -37,12 +37,6 @@ def write_csv(path: Path) -> Path:
     return path
 
 
-def quick(patch: pytest.MonkeyPatch) -> None:
-    """Measurements that need not be exact."""
-    patch.setattr("anyformer.compare.run.executor.CALIBRATION_SECONDS", 0.01)
-    patch.setattr("anyformer.compare.plan.schema.Plan.measure_seconds", 0.01)
-
-
 def idle(patch: pytest.MonkeyPatch) -> None:
     """A machine that does nothing else: how busy it is decides the time that is proposed."""
     patch.setattr("anyformer.compare.run.scheduler.system_load", lambda: 0.0)
@@ -54,7 +48,7 @@ def finished(tmp_path_factory) -> Comparison:
     """A whole comparison on a file, trained for real, in this process."""
     folder = tmp_path_factory.mktemp("faults")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("anyformer.compare.run.scheduler.Pool", InProcess)
+        in_process(patch)
         quick(patch)
         idle(patch)
         return compare(
@@ -73,7 +67,7 @@ def finished(tmp_path_factory) -> Comparison:
 @pytest.fixture
 def replayed(finished, monkeypatch) -> None:
     """From here on units are done again as they were in the finished comparison."""
-    monkeypatch.setattr("anyformer.compare.run.scheduler.Pool", InProcess)
+    in_process(monkeypatch)
     idle(monkeypatch)
     monkeypatch.setattr(module, "TrainingExecutor", lambda *args, **kwargs: Replay(finished.folder))
 

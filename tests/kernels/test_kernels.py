@@ -125,3 +125,13 @@ def test_kernels_of_a_folder_and_a_name_that_is_one(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("ANYFORMER_NATIVE", str(tmp_path))
     library, status = kernels._load.__wrapped__()
     assert library is None and "no C compiler" in status.reason
+
+
+def test_the_compiler_is_not_imported_at_the_start() -> None:
+    done = python("import sys, anyformer.compare, anyformer.cli; print('torch._dynamo' in sys.modules)")
+    assert done.stdout.strip() == "False", done.stderr
+
+
+def test_a_constant_is_marked_as_pytorch_marks_it() -> None:
+    mine, theirs = kernels.constant(lambda: 1), torch.compiler.assume_constant_result(lambda: 1)
+    assert vars(mine) == vars(theirs) != {}

@@ -16,10 +16,10 @@ import logging
 import os
 import platform
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -27,6 +27,8 @@ from torch import Tensor
 LEVELS = {"AVX512": "avx512", "AVX2": "avx2"}
 """Libraries by PyTorch's name of the CPU's capability, which ATEN_CPU_CAPABILITY can lower."""
 SUFFIXES = {torch.float32: "_f32", torch.float64: "_f64"}
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _off = 0
 
@@ -94,7 +96,16 @@ OFF = "turned off by use_native(False)"
 _found: NativeStatus | None = None  # set by the first status() or refuses()
 
 
-@torch.compiler.assume_constant_result
+def constant(function: F) -> F:
+    """Mark a function's result as a constant of compiled code.
+
+    ``torch.compiler.assume_constant_result`` does the same, and imports the compiler: a second of every start.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
+@constant
 def _find() -> NativeStatus:
     global _found
     _found = _load()[1]

@@ -22,6 +22,10 @@ from anyformer.laws.registry import register_law
 from anyformer.ops import use_definition
 
 
+BACKEND = "aot_eager"
+"""What follows the trace of ``torch.compile``: the traces of the forward and the backward pass, op by op."""
+
+
 @register_law("compilation")
 def compilation(case: Case) -> bool:
     """``torch.compile(fullgraph=True)`` gives the outputs of eager mode."""
@@ -29,7 +33,7 @@ def compilation(case: Case) -> bool:
     sample = case.sample(mixer, 2, limit(mixer, LENGTH), dtype=torch.float32)
     torch._dynamo.reset()
     try:
-        compiled: Any = torch.compile(mixer, fullgraph=True, backend="aot_eager", dynamic=False)
+        compiled: Any = torch.compile(mixer, fullgraph=True, backend=BACKEND, dynamic=False)
         close("compiled output", sample.forward(compiled), sample.forward(mixer), 1e-5)
     finally:
         torch._dynamo.reset()

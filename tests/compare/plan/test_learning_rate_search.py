@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from fakes import InProcess, Valley
+from fakes import Valley, in_process
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,8 +47,7 @@ def searched(plan: Plan, folder: Path, executor: Valley) -> Scheduler:
     """The search of a comparison, in this process."""
     scheduler = Scheduler(plan, folder, executor, {}, {})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("anyformer.compare.run.scheduler.Pool", InProcess)
-        patch.setattr("anyformer.compare.run.pool.POLL_SECONDS", 0.0)
+        in_process(patch)
         patch.setattr("anyformer.compare.run.scheduler.system_load", lambda: 0.0)
         patch.setattr(Scheduler, "train", lambda self: None)
         patch.setattr(Scheduler, "score", lambda self: None)

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fakes import InProcess
+from fakes import in_process, quick
 from typer.testing import CliRunner
 
 from anyformer.cli import app
@@ -23,12 +23,10 @@ OPTIONS = {"vocab_size": 8, "num_pairs": 2, "length": 12}
 
 
 @pytest.fixture(autouse=True, scope="module")
-def in_process():
+def patched():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("anyformer.compare.run.scheduler.Pool", InProcess)
-        patch.setattr("anyformer.compare.run.pool.POLL_SECONDS", 0.0)
-        patch.setattr("anyformer.compare.run.executor.CALIBRATION_SECONDS", 0.01)
-        patch.setattr("anyformer.compare.plan.schema.Plan.measure_seconds", 0.01)
+        in_process(patch)
+        quick(patch)
         yield
 
 

@@ -81,3 +81,10 @@ def test_a_stopped_unit_is_not_in_trouble(tmp_path):
     claim.give_back()
     again = queue.claim()
     assert again is not None and again.unit == claim.unit
+
+
+def test_the_folders_database_does_not_wait_for_the_disk(tmp_path):
+    own, given = WorkQueue(tmp_path / "own"), WorkQueue(tmp_path, f"sqlite:///{tmp_path}/given.db")
+    for queue, level in ((own, 0), (given, 2)):
+        with queue.storage.engine.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == level

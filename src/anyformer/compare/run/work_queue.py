@@ -49,6 +49,17 @@ SEEDS = IntDistribution(0, 2**31 - 1)
 STEPS = IntDistribution(0, 2**62)
 
 
+class Unsynced(sqlite3.Connection):
+    """A connection that does not wait for the disk.
+
+    What a loss of power damages in the folder's database is made anew from the files of the units, which are synced.
+    """
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.execute("PRAGMA synchronous = OFF")
+
+
 class Damaged(MachineFault):
     """The database of the work queue is damaged."""
 
@@ -94,7 +105,8 @@ class WorkQueue:
         self.own = url is None
         if url is None:
             url = f"sqlite:///{(folder / STUDY).as_posix()}"
-        arguments = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
+        connection: dict[str, Any] = {"timeout": 60, **({"factory": Unsynced} if self.own else {})}
+        arguments = {"connect_args": connection} if url.startswith("sqlite") else {}
         with self._reaching():
             self.storage = optuna.storages.RDBStorage(url, engine_kwargs=arguments)
             name = f"anyformer-{_identity(folder)}"

@@ -162,7 +162,7 @@ def _slower(q: Tensor, k: Tensor) -> str | None:
     return "PyTorch's fused kernel uses this CPU's bfloat16 unit" if narrow else None
 
 
-@torch.compiler.assume_constant_result
+@kernels.constant
 def _has_matrix_unit() -> bool:
     return torch.cpu._is_amx_tile_supported()
 
