@@ -31,6 +31,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="module")
+def brief_costs() -> Iterator[None]:
+    """The costs of candidates are measured in a moment, by comparisons that are about something else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("anyformer.compare.plan.schema.Plan.measure_seconds", 0.05)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _seeds() -> None:
     """Every test starts from the same random state, whichever tests ran before it."""

@@ -26,6 +26,7 @@ def test_mistakes(args: tuple[str, ...], message: str, mistake: Callable[..., No
     mistake(("bench", *args), message)
 
 
+@pytest.mark.usefixtures("brief_costs")
 def test_real_compares_on_the_cases_of_a_folder_and_goes_on(run: Run, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()

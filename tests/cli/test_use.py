@@ -297,6 +297,7 @@ class TestPairs:
             "--option width must be greater than",
         )
 
+    @pytest.mark.usefixtures("brief_costs")
     def test_compare(self, tmp_path: Path) -> None:
         (tmp_path / "few.tsv").write_text(
             "\n".join(self.DATA.read_text("utf-8").split("\n")[:80]) + "\n", "utf-8"

@@ -20,6 +20,7 @@ from anyformer.models import SequenceModel
 from anyformer.tasks import create_task, mapped
 from anyformer.train import load_bundle
 
+pytestmark = pytest.mark.usefixtures("brief_costs")
 SMALL = {"vocab_size": 8, "num_pairs": 2, "length": 12}
 SETTINGS = {
     "budget": "40 steps",
@@ -174,6 +175,8 @@ def test_identical_candidates_tie(finished):
 
 SCRIPT = """
 from anyformer.compare import compare, resume
+from anyformer.compare.plan.schema import Plan
+Plan.measure_seconds = 0.05
 if __name__ == "__main__":
     import sys
     if sys.argv[2] == "start":

@@ -53,7 +53,7 @@ def finished(tmp_path_factory) -> Comparison:
         idle(patch)
         return compare(
             write_csv(folder / "data.csv"),
-            {"one": "retnet", "two": "transformer"},
+            {"one": "retnet depth=1", "two": "transformer depth=1"},
             target="label",
             out=folder / "out",
             budget="8 steps",

@@ -39,7 +39,7 @@ def test_the_law_check_from_the_command_line(blocks_of: Any, run: Any) -> None:
 
 def test_the_comparison_from_the_command_line(blocks_of: Any, run: Any, tmp_path: Path) -> None:
     (command,) = [b.text for b in blocks_of(PAGE) if b.text.startswith("anyformer compare")]
-    short = command.replace("--budget 30s", "--budget '8 steps'")
+    short = command.replace("--budget 30s", "--budget '8 steps' --parameters 8000")
     assert short != command
     run(shlex.split(short))
     assert (tmp_path / "recall-report" / "report.html").exists()

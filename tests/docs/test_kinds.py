@@ -60,7 +60,7 @@ def test_its_commands(title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             "".join(source.read_text(encoding="utf-8").splitlines(True)[:150]), encoding="utf-8"
         )
     monkeypatch.chdir(tmp_path)
-    for command in ([*train, "--steps", "30"], predict):
+    for command in ([*train, "--steps", "4"], predict):
         done: Any = CliRunner().invoke(app, command)
         assert done.exit_code == 0, done.output
     written = (tmp_path / predict[-1]).read_text(encoding="utf-8").splitlines()

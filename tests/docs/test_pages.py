@@ -10,14 +10,21 @@ from typing import Any
 
 import pytest
 
+QUICKER = {"compare.md": {'budget="40 steps"': 'budget="8 steps", parameters=8000'}}
+"""What is written on a page, and what is run in its place."""
+
 
 @pytest.mark.parametrize(
     "page", ["../README.md", "quickstart.md", "concepts.md", "models.md", "compare.md", "graphs.md"]
 )
 def test_python_runs(page: str, blocks_of: Any, run: Any, tmp_path: Path) -> None:
     blocks = [b for b in blocks_of(page) if b.kind == "python" and not b.title]
-    (tmp_path / "page.py").write_text("\n".join(b.text for b in blocks), encoding="utf-8")
     assert blocks
+    text = "\n".join(b.text for b in blocks)
+    for said, quicker in QUICKER.get(page, {}).items():
+        assert said in text
+        text = text.replace(said, quicker)
+    (tmp_path / "page.py").write_text(text, encoding="utf-8")
     (tmp_path / "examples").symlink_to(Path(__file__).parents[2] / "examples")
     run([sys.executable, "page.py"])
 

@@ -13,6 +13,7 @@ from anyformer.compare.results import Machine
 from anyformer.models import load_spec
 from anyformer_papers.study import Arm, Study, StudyRecord, differing_fields
 
+pytestmark = pytest.mark.usefixtures("brief_costs")
 ARMS = {"attention": "[attention]*2", "again": "[attention]*2", "pooling": "[pooling]*2"}
 RECALL = {"vocab_size": 8, "num_pairs": 2, "length": 12}
 

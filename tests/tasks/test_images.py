@@ -238,6 +238,7 @@ class TestKnownAnswers:
         fit.run()
         assert fit.test is not None and fit.test >= 0.97
 
+    @pytest.mark.usefixtures("brief_costs")
     def test_digits_through_compare_and_predict(self, tmp_path: Path) -> None:
         data, out = write_digits(tmp_path / "digits", 200), tmp_path / "out"
         settings = {"budget": "8 steps", "parameters": 6000, "batch_size": 8, "workers": 1, "quiet": True}

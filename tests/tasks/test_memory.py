@@ -134,6 +134,7 @@ def test_what_is_no_data(data: Any, tmp_path: Path) -> None:
         compare(data, "mamba", target="up", out=tmp_path / "cmp", quiet=True)
 
 
+@pytest.mark.usefixtures("brief_costs")
 def test_compare(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no column 'down'"):
         compare(table(), "mamba", target="down", out=tmp_path / "cmp", quiet=True)

@@ -33,7 +33,7 @@ def patched():
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Comparison:
     out = tmp_path_factory.mktemp("going_on") / "out"
-    return compare("recall", "transformer, retnet", budget="20 steps", out=out, options=OPTIONS, **SETTINGS)
+    return compare("recall", "transformer depth=1, retnet depth=1", budget="20 steps", out=out, options=OPTIONS, **SETTINGS)
 
 
 @pytest.fixture

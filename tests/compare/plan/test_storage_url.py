@@ -62,6 +62,7 @@ def test_the_full_url_comes_from_the_caller_or_the_environment(monkeypatch: pyte
     assert full_url(None, None) is None  # begun without one: the environment changes nothing
 
 
+@pytest.mark.usefixtures("brief_costs")
 def test_no_file_of_a_comparison_holds_the_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"sqlite:///{tmp_path.as_posix()}/shared.db?password={SECRET}"
     monkeypatch.setattr("sys.argv", ["anyformer", "compare", "recall", "--storage", url])

@@ -36,7 +36,9 @@ class OwnLab(FakeExecutor):
 COMPARE = """
 import sys
 from anyformer.compare import compare
+from anyformer.compare.plan.schema import Plan
 from anyformer.tasks import create_task
+Plan.measure_seconds = 0.05
 {defines}
 compare({task}, {models}, out=sys.argv[1], budget="8 steps", parameters=8000, batch_size=8, workers=1, quiet=True)
 """

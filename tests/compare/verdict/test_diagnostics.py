@@ -108,6 +108,7 @@ def write_rows(path: Path) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("brief_costs")
 def test_a_comparison_tells_that_one_column_decides(tmp_path: Path) -> None:
     settings = {"target": "label", "budget": "60 steps", "batch_size": 32, "workers": 1, "quiet": True}
     path = write_rows(tmp_path / "data.csv")
@@ -118,6 +119,7 @@ def test_a_comparison_tells_that_one_column_decides(tmp_path: Path) -> None:
     assert said.told in found.report.read_text()
 
 
+@pytest.mark.usefixtures("brief_costs")
 def test_changes_that_cannot_be_scored_are_said_and_the_others_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,6 +21,7 @@ from anyformer.models import SequenceModel
 from anyformer.tasks import open_data
 from anyformer.train import load_bundle
 
+pytestmark = pytest.mark.usefixtures("brief_costs")
 SETTINGS = {"budget": "8 steps", "parameters": 20_687, "batch_size": 8, "workers": 1, "quiet": True}
 
 

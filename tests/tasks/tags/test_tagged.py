@@ -50,6 +50,7 @@ class TestKnownAnswer:
             [word, tag] for word, tag in zip([w for s in new for w in s], told)
         ]
 
+    @pytest.mark.usefixtures("brief_costs")
     def test_the_example_through_compare_and_predict(self, tmp_path: Path) -> None:
         data = Path(__file__).parents[3] / "examples" / "data" / "diary.conll"
         settings = {"budget": "2 steps", "parameters": 4000, "batch_size": 4, "workers": 1, "quiet": True}
