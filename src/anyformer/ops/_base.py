@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.utils.flop_counter import FlopCounterMode
 
 from anyformer import kernels
 from anyformer.ops._gate import PATHS, Paths
@@ -121,6 +120,8 @@ class FlopCounter:
     def __init__(self) -> None:
         self._formulas = 0
         self._inside = 0
+        from torch.utils.flop_counter import FlopCounterMode  # imports Triton, if it is installed
+
         self._torch = FlopCounterMode(display=False)
 
     def __enter__(self) -> FlopCounter:
