@@ -21,7 +21,6 @@ from anyformer.laws.measures import (
 from anyformer.laws.registry import register_law
 from anyformer.ops import use_definition
 
-
 BACKEND = "aot_eager"
 """What follows the trace of ``torch.compile``: the traces of the forward and the backward pass, op by op."""
 

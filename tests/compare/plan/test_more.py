@@ -33,7 +33,8 @@ def patched():
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Comparison:
     out = tmp_path_factory.mktemp("going_on") / "out"
-    return compare("recall", "transformer depth=1, retnet depth=1", budget="20 steps", out=out, options=OPTIONS, **SETTINGS)
+    models = "transformer depth=1, retnet depth=1"
+    return compare("recall", models, budget="20 steps", out=out, options=OPTIONS, **SETTINGS)
 
 
 @pytest.fixture

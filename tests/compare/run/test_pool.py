@@ -97,8 +97,10 @@ def checkpoint(queue: WorkQueue, unit: Unit) -> int:
 SCRIPT = """
 import sys
 from pathlib import Path
-sys.path[:0] = [{here!r}, {here!r} + "/.."]
-from test_pool import FakeExecutor, WorkQueue, Pool, coordinating, run_units, units
+sys.path.insert(0, {here!r})
+from fakes import FakeExecutor, units
+from anyformer.compare.run.pool import Pool, coordinating, run_units
+from anyformer.compare.run.work_queue import WorkQueue
 if __name__ == "__main__":
     folder = Path({folder!r})
     with coordinating(folder):
@@ -126,9 +128,9 @@ def test_kill_everything_several_times(tmp_path):
     """``kill -9`` of the coordinator in the middle of work; its workers must end by themselves."""
     script = tmp_path / "script.py"
     folder = tmp_path / "out"
-    script.write_text(SCRIPT.format(here=str(HERE), folder=str(folder)))
+    script.write_text(SCRIPT.format(here=str(HERE.parent), folder=str(folder)))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    for _ in range(3):
+    for _ in range(2):
         before = progress(folder)
         process = subprocess.Popen([sys.executable, str(script)], env=environment)
         while progress(folder) < before + 50:
