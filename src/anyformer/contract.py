@@ -145,7 +145,8 @@ class Mixer(Part, nn.Module):
         """
 
     def hints(self) -> dict[str, dict[str, Any]]:
-        """Return optimiser hints by parameter name of this module: ``{"decay": False}``, ``{"lr_scale": 0.1}``."""
+        """Return hints by parameter name of this module, for the optimiser factors ``{"decay": 0, "lr_scale": 0.1}``;
+        ``{"looked_up": True}`` for a table of which a token reads a few rows, not counted where widths are solved."""
         return {}
 
     # ---- called by users --------------------------------------------------------------------------------

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import replace
+from numbers import Integral
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from anyformer.contract import Context
+from anyformer.contract import Call, Context
 from anyformer.schema import Stream
+
+TOKENS = "tokens"
+"""The side input that a model of tokens gives its mixers itself."""
 
 
 class Given(NamedTuple):
@@ -65,3 +70,16 @@ def pooled(h: Tensor, mask: Tensor | None, pool: str | None) -> Tensor:
     order = torch.arange(h.shape[1], device=h.device)
     last = torch.where(real, order, 0).argmax(1)
     return h[torch.arange(h.shape[0], device=h.device), last]
+
+
+def with_tokens(call: Call | None, x: Any, source: Stream | None) -> Call:
+    """Return the call with the tokens (B, S + T) of a source, if there is one, and of x (B, T) as a side input."""
+    call, before = call or Call(), [] if source is None else [source.inputs]
+    return replace(call, side={**call.side, TOKENS: torch.cat([*before, x], 1)})
+
+
+def check_sizes(**sizes: int | None) -> None:
+    """Raise ``ValueError`` for a size that is given and is no whole number of at least 1."""
+    for name, size in sizes.items():
+        if size is not None and (isinstance(size, bool) or not isinstance(size, Integral) or size < 1):
+            raise ValueError(f"{name} must be a whole number of at least 1, got {size!r}")

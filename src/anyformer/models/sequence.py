@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from anyformer.embed import Embedder, Sites, embedding, source_embedding
 from anyformer.heads import Head, Loss, Pool, create_head
 from anyformer.layers.norms import create_norm
 from anyformer.models.build import Backbone, decoder_of, encoder_of
-from anyformer.models.given import Given, check_source, joined_mask, pooled
+from anyformer.models.given import TOKENS, Given, check_sizes, check_source, joined_mask, pooled, with_tokens
 from anyformer.models.load import load_spec
 from anyformer.models.saved import SavedModel
 from anyformer.models.spec import ModelSpec
@@ -65,7 +64,7 @@ class SequenceModel(nn.Module, SavedModel):
                 f"exactly one of vocab_size, num_features and stream must be given, got {vocab_size}, {num_features} "
                 f"and {stream}"
             )
-        _check_sizes(vocab_size=vocab_size, num_features=num_features, num_outputs=num_outputs)
+        check_sizes(vocab_size=vocab_size, num_features=num_features, num_outputs=num_outputs)
         if num_outputs is None and vocab_size is None:
             raise ValueError("num_outputs must be given for a model of features or fields")
         if pool not in POOLS:
@@ -204,6 +203,7 @@ class SequenceModel(nn.Module, SavedModel):
     ) -> Tensor:
         """Return the hidden states (B, T, D) of the elements of x before the head; see :meth:`forward`."""
         given = self._read(x, mask, source, positions, context, call, source_call)
+        call = self._told(call, x, source)
         h = self.body(given.x, mask=given.mask, positions=positions, context=given.context, call=call)
         return given.own(h)
 
@@ -220,7 +220,7 @@ class SequenceModel(nn.Module, SavedModel):
 
         :meth:`stream` continues from that state.
         """
-        given = self._read(x, mask, source, None, None, call, source_call)
+        given, call = self._read(x, mask, source, None, None, call, source_call), self._told(call, x, source)
         state = self.body.init_state(given.x.shape[0])
         h, state = self.body.stream(given.x, state, mask=given.mask, context=given.context, call=call)
         return self.head(given.own(h)), state
@@ -270,9 +270,8 @@ class SequenceModel(nn.Module, SavedModel):
         call: Call | None = None,
     ) -> tuple[Tensor, State]:
         """Return outputs (B, T, O) of the next tokens and the new state; with pooling too, every token's output."""
-        h, state = self.body.stream(
-            self._embed(x), state, mask=mask, positions=positions, context=context, call=call
-        )
+        given, call = self._embed(x), self._told(call, x)
+        h, state = self.body.stream(given, state, mask=mask, positions=positions, context=context, call=call)
         return self.head(h), state
 
     def encode(self, source: Stream, *, call: Call | None = None) -> Context:
@@ -347,6 +346,16 @@ class SequenceModel(nn.Module, SavedModel):
             torch.cat([before, h], 1), joined_mask(source.mask, mask, before, h), context, before.shape[1]
         )
 
+    @property
+    def given_side(self) -> tuple[str, ...]:
+        """The side inputs that the model gives its mixers itself: ``tokens``, of x and of what it continues."""
+        facts = (self.inputs, self.source if self.joins and self.source else self.inputs)
+        known = all(one.vocab_size is not None for one in facts)
+        return (TOKENS,) if known and TOKENS in self.body.info.side else ()
+
+    def _told(self, call: Call | None, x: Tensor | Values, source: Stream | None = None) -> Call | None:
+        return with_tokens(call, x, source if self.joins else None) if self.given_side else call
+
     def _embed(self, x: Tensor | Values) -> Tensor:
         return self._vectors(self.inputs, self.embed, x, "x")
 
@@ -390,10 +399,3 @@ def create_model(
     """
     fields = load_spec(spec, trust_code=trust_code, **changes).model_dump()
     return SequenceModel(fields, vocab_size, num_features, num_outputs, pool, stream, source, window)
-
-
-def _check_sizes(**sizes: int | None) -> None:
-    """Raise ``ValueError`` for a size that is given and is no whole number of at least 1."""
-    for name, size in sizes.items():
-        if size is not None and (isinstance(size, bool) or not isinstance(size, Integral) or size < 1):
-            raise ValueError(f"{name} must be a whole number of at least 1, got {size!r}")

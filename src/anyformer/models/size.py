@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from anyformer.channels import channels
+from anyformer.contract import Mixer
 from anyformer.models.encoder_decoder import EncoderDecoder
 from anyformer.models.sequence import SequenceModel
 from anyformer.models.spec import ModelSpec
@@ -17,10 +18,23 @@ from anyformer.schema import Stream, Values
 
 
 def count_parameters(spec: ModelSpec, **io: Any) -> int:
-    """Count the parameters of a spec's model, without allocating it."""
+    """Count the parameters of a spec's model, without allocating it; hashed tables are left out (:func:`looked_up`)."""
     with torch.device("meta"):
-        model = EncoderDecoder if spec.encoder and "source" not in io else SequenceModel
-        return model(spec.model_dump(), **io).num_parameters()
+        cls = EncoderDecoder if spec.encoder and "source" not in io else SequenceModel
+        model = cls(spec.model_dump(), **io)
+    return model.num_parameters() - looked_up(model)
+
+
+def looked_up(model: nn.Module) -> int:
+    """Count the parameters of hashed tables: a token reads a few rows, and pays nothing for the size of the table."""
+    found = {
+        mixer.get_parameter(name): mixer.get_parameter(name).numel()
+        for mixer in model.modules()
+        if isinstance(mixer, Mixer)
+        for name, hint in mixer.hints().items()
+        if hint.get("looked_up")
+    }
+    return sum(found.values())
 
 
 def match_parameters(spec: ModelSpec, target: int, *, tolerance: float = 0.02, **io: Any) -> ModelSpec:

@@ -61,10 +61,10 @@ class ByteTask(Task):
         remarks: notes from the reader of the text.
     """
 
-    candidates = ("gpt", "mamba depth=2", "delta_net", "transformer")
+    candidates = ("ngram_gpt", "gpt", "mamba depth=2", "transformer")
     why = (
-        "gpt, mamba and delta_net read the last few bytes by short convolutions, and what lies further back by "
-        "attention, selection and the delta rule; the transformer is the plain one"
+        "ngram_gpt looks up the last few tokens in tables, as n-grams do; gpt and mamba read them by short "
+        "convolutions, and what lies further back by attention and selection; the transformer is the plain one"
     )
     vocab_size: int | None = 256
     unit: ClassVar[str] = "byte"

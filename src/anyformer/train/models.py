@@ -91,7 +91,8 @@ def model_for(
 def _cannot_do(model: SequenceModel, task: Task) -> str | None:
     """Return why the model cannot do the task, None if it can."""
     cannot = f"cannot do task {task.name!r}:"
-    if lacking := [name for name in model.body.info.required if name not in task.side]:
+    given = {*task.side, *model.given_side}
+    if lacking := [name for name in model.body.info.required if name not in given]:
         return f"{cannot} it needs {', '.join(lacking)} beside the inputs, which this data does not have"
     if task.objective.pool is None and not task.sees_whole and not model.body.info.causal:
         return (

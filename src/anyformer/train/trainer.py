@@ -368,7 +368,7 @@ def cut(batch: Batch, length: int) -> Batch:
 
 
 def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """Group parameters by their modules' hints: learning-rate scale and weight decay (by default matrices only)."""
+    """Group parameters by their modules' factors of learning rate and weight decay (by default matrices only)."""
     hints: dict[int, dict[str, Any]] = {}
     for module in model.modules():
         if isinstance(module, Mixer):
@@ -378,7 +378,7 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in model.parameters():
         hint = hints.get(id(parameter), {})
-        decay = config.weight_decay if hint.get("decay", parameter.dim() >= 2) else 0.0
+        decay = config.weight_decay * float(hint.get("decay", parameter.dim() >= 2))
         groups.setdefault((hint.get("lr_scale", 1.0), decay), []).append(parameter)
     return [
         {"params": members, "lr_scale": scale, "weight_decay": decay}

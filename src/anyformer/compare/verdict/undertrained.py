@@ -173,7 +173,8 @@ def unless_undertrained(
     """Return the verdict, or one of the kind ``undertrained`` in its place if there was too little training."""
     found = [trend for c in candidates if (trend := trend_of(c, metric)) is not None]
     sign = metric.sign
-    parameters = max((c.parameters or 0 for c in candidates if c.status == "ok"), default=0)
+    # sizes agree, but for the tables that some have on top
+    parameters = min((c.parameters or 0 for c in candidates if c.status == "ok"), default=0)
     case = _Case(
         metric,
         verdict,

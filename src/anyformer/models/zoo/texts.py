@@ -21,3 +21,18 @@ def gpt(depth: int = 2) -> dict[str, Any]:
         "causal": True,
         "scaled_init": True,
     }
+
+
+@register_model("ngram_gpt")
+def ngram_gpt(depth: int = 1) -> dict[str, Any]:
+    """A causal language model that looks up the n-grams at each token, then runs a recurrence and attention.
+
+    Tables of 2- to 6-grams (``ngram_memory``) hold what n-gram models count, so that the layers behind them, ``depth``
+    times ``qrnn`` and attention as in ``gpt``, learn only what counts do not tell. Most that a minute of training can
+    teach about a text are such counts.
+    """
+    return {
+        "layers": f"[ngram_memory(channel=none, dropout=0.3), [qrnn, attention(conv_width=3, qk_norm=true)]*{depth}]",
+        "causal": True,
+        "scaled_init": True,
+    }
