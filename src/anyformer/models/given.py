@@ -74,8 +74,9 @@ def pooled(h: Tensor, mask: Tensor | None, pool: str | None) -> Tensor:
 
 def with_tokens(call: Call | None, x: Any, source: Stream | None) -> Call:
     """Return the call with the tokens (B, S + T) of a source, if there is one, and of x (B, T) as a side input."""
-    call, before = call or Call(), [] if source is None else [source.inputs]
-    return replace(call, side={**call.side, TOKENS: torch.cat([*before, x], 1)})
+    call, before = call or Call(), x[:, :0] if source is None else source.inputs
+    assert isinstance(before, Tensor)
+    return replace(call, side={**call.side, TOKENS: torch.cat([before, x], 1)})
 
 
 def check_sizes(**sizes: int | None) -> None:
