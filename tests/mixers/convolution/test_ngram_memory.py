@@ -14,6 +14,7 @@ from anyformer.mixers.convolution.ngram_memory import NGramMemory
 from anyformer.models import create_model, load_spec
 from anyformer.models.size import count_parameters, looked_up, match_parameters
 from anyformer.schema import Stream
+from anyformer.train.trainer import TrainConfig, parameter_groups
 
 
 def memory(**options: object) -> NGramMemory:
@@ -130,3 +131,12 @@ def test_tables_are_not_counted_in_a_matched_size() -> None:
 def test_wrong_options(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         create_mixer("ngram_memory", 8, **options)
+
+
+def test_tables_decay_faster() -> None:
+    model = create_model("[ngram_memory(rows=16), attention]", vocab_size=9, dim=8)
+    groups = parameter_groups(model, TrainConfig(weight_decay=0.1))
+    decays = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    mixer = model.body.stack.mixers[0]
+    assert isinstance(mixer, NGramMemory)
+    assert decays[id(mixer.table)] == pytest.approx(1.0) and decays[id(mixer.gate.weight)] == 0.1
