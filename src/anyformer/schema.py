@@ -214,8 +214,8 @@ class InputFacts(BaseModel):
 
     @property
     def fields(self) -> StreamFacts | None:
-        """The fields: those of the stream, or one for the numbers of a window; None for other inputs."""
-        if self.window is None:
+        """The fields: those of the stream, or one for numbers; None for tokens."""
+        if self.num_features is None:
             return self.stream
         return StreamFacts(fields=[Field(name=NUMBERS, width=self.num_features)], window=self.window)
 

@@ -1,4 +1,4 @@
-"""MiniRocket: features by the definition, and shapes at any place, which a linear model cannot see."""
+"""MiniRocket: the penalty by its peer, and shapes at any place, which a linear model cannot see."""
 
 from __future__ import annotations
 
@@ -7,17 +7,11 @@ import pytest
 import torch
 from test_nearest import of
 
+from anyformer.layers.rocket import KERNELS
 from anyformer.tasks import rocket, score_reference
 from anyformer.tasks.labelled import LabelledTask
 from anyformer.tasks.references import FlatLinear
-from anyformer.tasks.rocket import (
-    KERNELS,
-    MiniRocket,
-    Transform,
-    dilations_for,
-    features_for,
-    leave_one_out_ridge,
-)
+from anyformer.tasks.rocket import MiniRocket, features_for, leave_one_out_ridge
 
 
 def shapes(count: int, channels: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -35,38 +29,6 @@ def test_it_finds_shapes_wherever_they_lie(channels: int) -> None:
     made = of(*shapes(200, channels))
     assert score_reference(MiniRocket().fit(made), made) > 0.9
     assert score_reference(FlatLinear().fit(made), made) < 0.75
-
-
-def test_shares_are_those_of_the_definition() -> None:
-    rng = np.random.default_rng(1)
-    x = torch.from_numpy(rng.normal(size=(5, 1, 40))).float()
-    mask = torch.arange(40) < torch.tensor([40, 40, 30, 20, 12])[:, None]
-    x = x * mask[:, None]
-    transform = Transform.of(x, mask, 10, rng)
-    found = transform(x, mask).numpy()
-    assert found.shape == (5, KERNELS * 10)
-    column = 0
-    for place, (dilation, count) in enumerate(transform.dilations.items()):
-        for feature in range(count):
-            for kernel in (0, 1, 83):
-                weight, bias = (
-                    transform.weights[place][kernel, 0],
-                    float(transform.biases[place][kernel, feature]),
-                )
-                for row in range(5):
-                    steps = int(mask[row].sum())
-                    reach = 4 * dilation
-                    whole = (kernel + place) % 2 == 1
-                    hits = []
-                    for t in range(reach if whole else 0, steps - (reach if whole else 0)):
-                        taps = [t + (tap - 4) * dilation for tap in range(9)]
-                        told = sum(
-                            float(weight[i]) * float(x[row, 0, s]) for i, s in enumerate(taps) if 0 <= s < 40
-                        )
-                        hits.append(told > bias)
-                    wanted = np.mean(hits) if hits else 0.0
-                    assert found[row, column + kernel] == pytest.approx(wanted, abs=1e-4)
-            column += KERNELS
 
 
 def test_what_lies_behind_the_end_changes_nothing() -> None:
@@ -93,9 +55,7 @@ def test_penalty_and_weights_are_those_of_scikit_learn() -> None:
     np.testing.assert_allclose(level, peer.intercept_)
 
 
-def test_dilations_and_features_fit_the_length_and_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert sum(dilations_for(427, 119).values()) == 119 and max(dilations_for(427, 119)) == 53
-    assert list(dilations_for(9, 8)) == [1]
+def test_features_fit_the_length_and_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert features_for(500, 427) == 119 and features_for(500, 8) == 0
     monkeypatch.setattr(rocket, "MOST_WORK", 500 * 427 * KERNELS * 20.5)
     assert features_for(500, 427) == 20 and features_for(5000, 427) == 0

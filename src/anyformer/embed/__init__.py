@@ -73,7 +73,7 @@ def embedder_class(name: str, facts: StreamFacts) -> type[Embedder]:
 
 
 def embedding(facts: InputFacts, dim: int, name: str = DEFAULT, /, **options: Any) -> nn.Module:
-    """The map of inputs to x (B, T, D): a vector a token, a linear map of numbers, or an embedder of fields or windows.
+    """The map of inputs to x (B, T, D): a vector a token, a linear map of numbers, or an embedder of numbers or fields.
 
     Args:
         facts: of the inputs.
@@ -81,16 +81,14 @@ def embedding(facts: InputFacts, dim: int, name: str = DEFAULT, /, **options: An
         name, options: of the embedder, see :func:`create_embedder`.
 
     Raises:
-        ValueError: an embedder or an option of one is named for tokens or numbers, or does not embed such fields.
+        ValueError: an embedder is named for tokens, or an option for tokens or numbers without one, or it does not embed such fields.
     """
     if facts.stream is not None:
         return create_embedder(name, facts.stream, dim, **options)
     if name != DEFAULT and facts.fields is not None:
         return create_embedder(name, facts.fields, dim, **options)
     if name != DEFAULT:
-        raise ValueError(
-            f"embed must be left out for tokens and numbers, got {name}: it embeds fields or windows"
-        )
+        raise ValueError(f"embed must be left out for tokens, got {name}: it embeds numbers or fields")
     known = Embedder.Options.names()
     for option in options:
         if option not in known:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -74,6 +74,11 @@ class Embedder(Part, nn.Module):
                 )
 
     options: Options
+    reads_whole: ClassVar[bool] = False
+    """True if it is called with the mask of the elements too, and its tokens, all of them real, stand for a whole
+    sequence: the model has one answer for each."""
+    fit_elements: ClassVar[int] = 0
+    """Elements of training samples, about, that it is fitted on before training; 0 if it is not."""
 
     def __init__(
         self,
@@ -93,6 +98,10 @@ class Embedder(Part, nn.Module):
 
     def forward(self, values: Values) -> Tensor:
         """x ``(B, T, D)`` of checked values (:meth:`anyformer.schema.StreamFacts.check`)."""
+        raise NotImplementedError
+
+    def fit(self, values: Values, mask: Tensor | None = None) -> None:
+        """Set what is not trained by checked values of training samples and their mask ``(B, T)``."""
         raise NotImplementedError
 
     def read(self, h: Tensor) -> Tensor:

@@ -93,6 +93,11 @@ class SequenceModel(nn.Module, SavedModel):
         self.body = decoder_of(self.spec) if self.spec.encoder else Backbone(self.spec, grid=self._grid)
         if self.joins and self.body.info.grid:
             raise ValueError("the spec has mixers on a grid, which no source can stand in front of")
+        if self._reads_whole and (pool is None or self.source is not None):
+            raise ValueError(
+                f"embed: {part.name} reads a sequence whole, for one answer, and this data asks for "
+                f"{'several' if pool is None else 'one behind a source'}"
+            )
         options = {"bias": pool is not None or vocab_size is None, **self.spec.head.options}
         width, each = (D, outputs) if self.sites is None else self._at_sites(self.sites)
         self.head: Head = create_head(self.spec.head.name, width, each, pool=pool, options=options)
@@ -145,7 +150,13 @@ class SequenceModel(nn.Module, SavedModel):
         """The shape of inputs that the model reads whole, and so does not stream, such as a grid; None for others."""
         if self.fixed_length is None:
             return None
-        return "window" if self.facts is None else self.facts.shape
+        if self.inputs.window is not None:
+            return "window"
+        return "sequence" if self.facts is None else self.facts.shape
+
+    @property
+    def _reads_whole(self) -> bool:
+        return isinstance(self.embed, Embedder) and self.embed.reads_whole
 
     @property
     def _grid(self) -> tuple[int, ...] | None:
@@ -188,7 +199,7 @@ class SequenceModel(nn.Module, SavedModel):
             return self.embed.answer(self.head(self.embed.read(h)), self.inputs.values(x))
         if at is not None:
             h = h.gather(1, at[..., None].expand(-1, -1, h.shape[-1]))
-        return self.head(pooled(h, mask, self.pool))
+        return self.head(pooled(h, None if self._reads_whole else mask, self.pool))
 
     def hidden(
         self,
@@ -255,7 +266,7 @@ class SequenceModel(nn.Module, SavedModel):
         Raises:
             ValueError: the model does not stream.
         """
-        if self.sites is not None:
+        if self.sites is not None or self._reads_whole:
             raise ValueError(f"the model does not stream: a {self.read_whole} is read whole")
         return self.body.init_state(batch_size)
 
@@ -323,7 +334,8 @@ class SequenceModel(nn.Module, SavedModel):
                 f"mask must be None with embed={self.spec.embed.name}, which reads windows whole; values that are "
                 "missing are filled and marked"
             )
-        h = self._embed(x)
+        h = self._embed(x, mask)
+        mask = None if self._reads_whole else mask
         if (source is None) != (self.source is None):
             raise ValueError(
                 "source must be None for a model without one"
@@ -356,16 +368,26 @@ class SequenceModel(nn.Module, SavedModel):
     def _told(self, call: Call | None, x: Tensor | Values, source: Stream | None = None) -> Call | None:
         return with_tokens(call, x, source if self.joins else None) if self.given_side else call
 
-    def _embed(self, x: Tensor | Values) -> Tensor:
-        return self._vectors(self.inputs, self.embed, x, "x")
+    def _embed(self, x: Tensor | Values, mask: Tensor | None = None) -> Tensor:
+        return self._vectors(self.inputs, self.embed, x, "x", mask)
 
     def _embed_source(self, source: Stream) -> Tensor:
         assert self.source is not None
         return self._vectors(self.source, self.source_embed, source.inputs, "source")
 
-    def _vectors(self, facts: InputFacts, embed: nn.Module, x: Tensor | Values, name: str) -> Tensor:
+    def _vectors(
+        self,
+        facts: InputFacts,
+        embed: nn.Module,
+        x: Tensor | Values,
+        name: str,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         facts.check(x, name)
-        h = embed(facts.values(x) if isinstance(embed, Embedder) else x)
+        if isinstance(embed, Embedder) and embed.reads_whole:
+            h = embed(facts.values(x), mask)
+        else:
+            h = embed(facts.values(x) if isinstance(embed, Embedder) else x)
         scaled = self.spec.embed.options.get("scaled") and (
             facts.vocab_size is not None or self.encoder is None
         )

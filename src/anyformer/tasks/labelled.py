@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from anyformer.errors import DataError
+from anyformer.layers.rocket import TAPS
 from anyformer.metrics import create_metric
 from anyformer.objectives import Classify, Labels, Regress
 from anyformer.questions import Question
@@ -34,12 +35,15 @@ MOST = 0.8
 """Largest share of one class that is not pointed out."""
 
 
-SERIES = ("inceptiontime", "hydra", "s4", "transformer")
+SERIES = ("rocket", "inceptiontime", "s4", "transformer")
 """Models that are compared by default where series of numbers have labels."""
 WHY_SERIES = (
-    "inceptiontime finds short shapes wherever they are, hydra and s4 follow slow changes by state spaces, and "
-    "attention compares all steps with each other"
+    "rocket counts how often many fixed shapes occur and learns from few series, inceptiontime learns short shapes "
+    "wherever they are, s4 follows slow changes by a state space, and attention compares all steps with each other"
 )
+STEPS = ("inceptiontime", "s4", "transformer")
+"""In their place where series are short, or have categories at each step."""
+WHY_STEPS = WHY_SERIES[WHY_SERIES.index("inceptiontime") :]
 
 
 class LabelledTask(Task):
@@ -125,7 +129,8 @@ class LabelledTask(Task):
             assert isinstance(self._x, np.ndarray)
             self.num_features = self._x.shape[2]
         if vocab_size is None and (self.stream is None or self.stream.shape == "sequence"):
-            self.candidates, self.why = SERIES, WHY_SERIES
+            counted = self.stream is None and fitted.record is None and self.train_length >= TAPS
+            self.candidates, self.why = (SERIES, WHY_SERIES) if counted else (STEPS, WHY_STEPS)
         self._set_targets(y)
 
     def _begin(

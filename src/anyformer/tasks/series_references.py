@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from anyformer.tasks.base import Reference, Task
 from anyformer.tasks.nearest import FEWEST, NearestSeries, WarpedNearest, affordable
-from anyformer.tasks.rocket import TAPS, MiniRocket, features_for, series_in
+from anyformer.layers.rocket import TAPS
+from anyformer.tasks.rocket import MiniRocket, features_for, series_in
 
 
 def series_references(task: Task, *, ragged: bool) -> tuple[list[Reference], list[str]]:

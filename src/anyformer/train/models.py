@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 
 from anyformer.contract import Call
-from anyformer.embed import embedder_info
+from anyformer.embed import Embedder, embedder_info
 from anyformer.heads import head_class
 from anyformer.models import ModelSpec, SequenceModel, load_spec
 from anyformer.models.both_ways import both_ways, without_order
 from anyformer.models.load import leaves_out
 from anyformer.tasks import Batch, Task
+
+FEWEST_FITTED = 32
+"""Training samples that an embedder is fitted on at least."""
 
 
 def io_for(task: Task) -> dict[str, Any]:
@@ -65,7 +68,7 @@ def _grid(spec: ModelSpec, task: Task) -> tuple[int, ...] | None:
 def model_for(
     task: Task, spec: ModelSpec | Mapping[str, Any] | str | Path, *, seed: int = 0, **changes: Any
 ) -> SequenceModel:
-    """Create a model with new weights for the task.
+    """Create a model with new weights for the task, its embedder fitted on training samples where it needs that.
 
     Raises:
         ValueError: the spec is wrong, its head does not answer the task's question, it needs side inputs that the task
@@ -83,6 +86,9 @@ def model_for(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = SequenceModel(loaded.model_dump(), **io_for(task))
+        if isinstance(model.embed, Embedder) and model.embed.fit_elements:
+            known = task.train_sample(max(FEWEST_FITTED, model.embed.fit_elements // task.train_length))
+            model.embed.fit(model.inputs.values(known.inputs), known.mask)
     if reason := _cannot_do(model, task):
         raise ValueError(f"spec {str(loaded)!r} {reason}")
     return model

@@ -26,6 +26,7 @@ STREAMS = (
     StreamFacts(shape="grid", size=(13,), fields=[Field(name="a", width=2), Field(name="b", width=1)]),
     StreamFacts(shape="grid", size=(10, 7), fields=_COLOURS),
     StreamFacts(shape="grid", size=(5, 4, 6), fields=_COLOURS),
+    StreamFacts(fields=[Field(name="a", width=2), Field(name="b", width=1)]),
     StreamFacts(
         fields=[Field(name="numbers", width=6)],
         window=SeriesWindow(steps=ELEMENTS, columns=3, targets=[2, 0, 1], horizon=4),
@@ -66,7 +67,7 @@ class EmbedderCase:
     @property
     def ordered(self) -> bool:
         """True if the stream has elements in time, or in no order, of any number."""
-        return self.facts.shape in ("sequence", "set") and self.facts.window is None
+        return self.facts.shape in ("sequence", "set") and self.embedder().info.length is None
 
 
 def embedder_cases(target: str, *, dim: int = 16) -> list[EmbedderCase]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from anyformer.contract import Call, SideInput
-from anyformer.embed import embedder_info
+from anyformer.embed import EmbedderInfo, embedder_info
 from anyformer.inputs import moved
 from anyformer.laws.case import randomized
 from anyformer.mixers import mixers
@@ -22,6 +22,8 @@ VOCABULARY = 11
 SOURCE = {"vocab_size": VOCABULARY}
 WINDOW = InputFacts(num_features=6, window=SeriesWindow(steps=32, columns=3, targets=[2, 0, 1], horizon=4))
 """Inputs of models that read windows whole: values of three columns, and marks behind them."""
+NUMBERS = InputFacts(num_features=3)
+"""Inputs of models that read series of numbers whole."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,8 @@ def model_cases(target: str, *, dim: int = 16, device: str = "cpu") -> list[Mode
     if _reads_windows(spec):
         io = {**WINDOW.model_dump(), "vocab_size": None, "num_outputs": 4 * 3 * 2, "pool": "last"}
         return [case(" of windows", **io)]
+    if _reads_numbers(spec):
+        return [case(" of numbers", **NUMBERS.model_dump(), num_outputs=4, pool="mean")]
     found = [case(f" pool={pool}" if pool else "", pool=pool) for pool in POOLS]
     with torch.device("meta"):
         body = found[0].make().body
@@ -141,8 +145,20 @@ def model_cases(target: str, *, dim: int = 16, device: str = "cpu") -> list[Mode
 
 def _reads_windows(spec: ModelSpec) -> bool:
     """True if the spec's embedder reads windows of series whole."""
-    assert WINDOW.fields is not None
+    found = _embeds(spec, WINDOW)
+    return found is not None and found.sites is not None
+
+
+def _reads_numbers(spec: ModelSpec) -> bool:
+    """True if the spec's embedder makes tokens of its own of a series of numbers."""
+    found = _embeds(spec, NUMBERS)
+    return found is not None and found.length is not None
+
+
+def _embeds(spec: ModelSpec, inputs: InputFacts) -> EmbedderInfo | None:
+    """Return the properties of the spec's embedder for these inputs, None if it refuses them."""
+    assert inputs.fields is not None
     try:
-        return embedder_info(spec.embed.name, WINDOW.fields, **spec.embed.options).sites is not None
+        return embedder_info(spec.embed.name, inputs.fields, **spec.embed.options)
     except ValueError:
-        return False
+        return None

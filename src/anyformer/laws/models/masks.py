@@ -20,7 +20,7 @@ def padding(case: ModelCase) -> bool:
     """Padding on either side of any sequence changes no output of a real token, and no pooled output; packed sequences
     do not see each other."""
     model = case.model()
-    if model.read_whole is not None:  # it takes no mask
+    if model.sites is not None:  # it takes no mask
         return False
     tokens = case.tokens(model, 3, LENGTH)
     for where in ("right", "left"):
@@ -122,7 +122,7 @@ def _sees_its_source(model: SequenceModel, encoder: Backbone, tokens: TokenInput
 def pooling(case: ModelCase) -> bool:
     """The output of a model that pools is its head applied to the mean, or to the last, of its body's outputs for x."""
     model = case.model()
-    if model.pool is None or model.encoder is not None or model.sites is not None:
+    if model.pool is None or model.encoder is not None or model.read_whole is not None:
         return False
     tokens = case.tokens(model, 2, LENGTH)
     x = torch.cat([model.embed(part) for part in tokens.x.values()], 1)

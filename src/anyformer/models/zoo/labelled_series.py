@@ -17,3 +17,16 @@ def inceptiontime(depth: int = 3) -> dict[str, Any]:
         "channel": None,
         "norm": "layer_norm",
     }
+
+
+@register_model("rocket")
+def rocket(features: int = 16) -> dict[str, Any]:
+    """A linear model of the shares of steps at which fixed kernels respond (Dempster, Schmidt and Webb 2021)."""
+    return {
+        "layers": "[none]",
+        "embed": f"rocket(features={features})",
+        "causal": False,
+        "positions": "none",
+        "channel": None,
+        "norm": "none",
+    }

@@ -1,0 +1,146 @@
+"""Shares of the steps at which fixed kernels respond, as a few tokens."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from anyformer.embed import register_embedder
+from anyformer.embed._base import Embedder, EmbedderInfo
+from anyformer.layers.linear import Linear
+from anyformer.layers.rocket import KERNELS, TAPS, KernelShares
+from anyformer.precision import widen
+from anyformer.schema import StreamFacts, Values
+
+START = 0.02
+"""Standard deviation of fresh weights: near zero, so that what training data does not tell has no say in answers."""
+PIECE = 64
+"""Series whose shares are found at once while fitting."""
+KEPT = 64 * 2**20
+"""Most bytes of shares that are kept of training series."""
+
+
+@register_embedder("rocket", examples=[{"features": 4}, {"features": 6, "segments": 3}])
+class Rocket(Embedder):
+    """A series by the features of MiniRocket: x_s = W z_s + b, z_s the shares of its s-th segment, standardised.
+
+    Shares are of the steps at which fixed dilated kernels respond (:class:`anyformer.layers.rocket.KernelShares`;
+    Dempster, Schmidt and Webb 2021), a quarter of them on its differences from step to step (Tan et al. 2022, section
+    3.1, has half of them there). Kernels, biases and the mean and deviation of each share are fitted on
+    training series (:meth:`fit`) and saved, not trained; before, they are those of white noise. z_s is divided by the
+    root of its width, and W starts near zero.
+
+    Args:
+        features: shares of each of the 84 kernels, over all dilations; at least 4.
+        segments: tokens S: parts of a series of about as many steps, each with shares of its own.
+    """
+
+    reads_whole = True
+    fit_elements = 100_000
+
+    class Options(Embedder.Options):
+        features: int = 16
+        segments: int = 1
+
+        def info(self, facts: StreamFacts) -> EmbedderInfo:
+            self.needs(facts, "sequence")
+            if categories := [field.name for field in facts.fields if field.size is not None]:
+                raise ValueError(
+                    f"embed: {self.owner} embeds series of numbers alone, and these inputs have the category "
+                    f"{categories[0]!r}"
+                )
+            if self.features < 4:
+                raise ValueError(f"embed: features of {self.owner} must be at least 4, got {self.features}")
+            if self.segments < 1:
+                raise ValueError(f"embed: segments of {self.owner} must be at least 1, got {self.segments}")
+            return EmbedderInfo(length=self.segments)
+
+    options: Options
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, facts: StreamFacts, dim: int, *known: Any, **options: Any) -> None:
+        super().__init__(facts, dim, *known, **options)
+        count, channels = self.options.features, sum(field.width or 0 for field in facts.fields)
+        self.levels, self.changes = KernelShares(count - count // 4, channels), KernelShares(count // 4, channels)
+        width = count * KERNELS
+        self.register_buffer("mean", torch.full((width,), 0.5))
+        self.register_buffer("scale", torch.ones(width))
+        self.project = Linear(width, dim)
+        nn.init.normal_(self.project.weight, std=START)
+        nn.init.zeros_(self.project.bias)
+        self._kept: dict[bytes, Tensor] = {}
+
+    @torch.no_grad()
+    def fit(self, values: Values, mask: Tensor | None = None) -> None:
+        """Choose kernels, biases, means and deviations on training series, by draws from PyTorch's generator.
+
+        Raises:
+            ValueError: all series are shorter than a kernel.
+        """
+        x, real = self._series(values, mask)
+        if x.shape[2] < TAPS:
+            raise ValueError(
+                f"embed: {self.options.owner} is for series of at least {TAPS} steps, the length of its kernels, and "
+                f"these have at most {x.shape[2]}"
+            )
+        rng = np.random.default_rng(int(torch.randint(2**31, ())))
+        self.levels.fit(x, real, rng)
+        self.changes.fit(*_changes(x, real), rng)
+        self._kept.clear()
+        pieces = zip(x.split(PIECE), real.split(PIECE))
+        shares = torch.cat([self._shares(*piece) for piece in pieces]).flatten(0, 1)
+        self.mean.copy_(shares.mean(0))
+        self.scale.copy_(shares.std(0, correction=0) + 1e-6)
+
+    def forward(self, values: Values, mask: Tensor | None = None) -> Tensor:
+        """x ``(B, S, D)`` of checked values and their mask ``(B, T)``."""
+        x, real = self._series(values, mask)
+        shares = self._remembered(x, real) if self.training and x.device.type == "cpu" else self._shares(x, real)
+        z = (shares - self.mean) / (self.scale * len(self.mean) ** 0.5)
+        return self.project(z.to(self.project.weight.dtype))
+
+    def _series(self, values: Values, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return series ``(B, C, T)``, 0 where there is none, and where there is ``(B, T)`` bool."""
+        x = widen(torch.cat([values[name] for name in self.facts.names], -1))
+        real = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask > 0
+        return torch.where(real[..., None], x, 0).mT.contiguous(), real
+
+    @torch.no_grad()
+    def _shares(self, x: Tensor, real: Tensor) -> Tensor:
+        """Return the shares ``(B, S, features * KERNELS)``."""
+        segments = self.options.segments
+        return torch.cat(
+            [self.levels(x, real, segments), self.changes(*_changes(x, real), segments)], -1
+        )
+
+    def _remembered(self, x: Tensor, real: Tensor) -> Tensor:
+        """Return the shares, found once for each training series, as nothing in them is trained."""
+        rows = zip(x.detach().numpy(), real.numpy())
+        keys = [blake2b(one.tobytes() + steps.tobytes()).digest() for one, steps in rows]
+        new = [i for i, key in enumerate(keys) if key not in self._kept]
+        found = dict(zip([keys[i] for i in new], self._shares(*(t[torch.tensor(new)] for t in (x, real))))) if new else {}
+        shares = torch.stack([found[key] if key in found else self._kept[key] for key in keys])
+        if len(self._kept) * shares[0].nbytes < KEPT:
+            self._kept.update(found)
+        return shares
+
+    def _apply(self, *arguments: Any, **options: Any) -> Rocket:
+        self._kept.clear()
+        return super()._apply(*arguments, **options)
+
+    def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
+        self._kept.clear()
+        super()._load_from_state_dict(*arguments, **options)
+
+
+def _changes(x: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the differences of ``(B, C, T)`` from the step before, 0 at the first, and where they are known."""
+    known = real.clone()
+    known[:, :1] = False
+    known[:, 1:] &= real[:, :-1]
+    return torch.where(known[:, None], x - x.roll(1, -1), 0), known

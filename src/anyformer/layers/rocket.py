@@ -1,0 +1,147 @@
+"""Fixed dilated kernels on series, and the shares of the steps at which they respond: the features of MiniRocket."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from anyformer.precision import no_autocast, widen
+
+TAPS = 9
+"""Length of a kernel; series that are shorter have no features of their own."""
+WEIGHTS = np.array([[2.0 if tap in twos else -1.0 for tap in range(TAPS)] for twos in combinations(range(TAPS), 3)])
+"""All kernels ``(84, TAPS)`` with three weights of 2 among weights of -1."""
+KERNELS = len(WEIGHTS)
+MOST_DILATIONS = 32
+UNFITTED = 128
+"""Steps of the white noise for which dilations and biases are made before they are fitted."""
+
+
+class KernelShares(nn.Module):
+    """Shares of the steps at which the convolution with a kernel exceeds a bias (Dempster, Schmidt and Webb 2021).
+
+    A feature has a kernel, a dilation and a bias. Biases are quantiles of the kernel's convolution, of white noise at
+    first, with :meth:`fit` of a training series drawn for the kernel. Of several channels a kernel then sees some, drawn
+    at random, as in the authors' multivariate form. Shares are of the real steps, so that series may be of different
+    lengths; of every other kernel only those steps count at which all its taps are real. Nothing here is trained.
+
+    Args:
+        count: features of each kernel, over all dilations.
+        channels: of the series.
+    """
+
+    dilations: Tensor
+    seen: Tensor
+    biases: Tensor
+
+    def __init__(self, count: int, channels: int) -> None:
+        super().__init__()
+        self.count = count
+        self.register_buffer("dilations", torch.tensor(_slots(UNFITTED, count)))
+        """Of each feature of a kernel ``(count,)``, ascending."""
+        self.register_buffer("seen", torch.ones(count, KERNELS, channels))
+        """1 at the channels that a kernel sees; the same for all features of a dilation."""
+        quantiles = _quantiles(_slots(UNFITTED, count)).to(self.seen)
+        noise = float(np.square(WEIGHTS[0]).sum() * channels) ** 0.5
+        self.register_buffer("biases", noise * torch.special.ndtri(quantiles))
+        """``(count, KERNELS)``."""
+
+    def fit(self, x: Tensor, mask: Tensor, rng: np.random.Generator) -> None:
+        """Choose dilations, channels and biases for series ``(B, C, T)`` with a mask ``(B, T)``."""
+        slots = _slots(x.shape[2], self.count)
+        self.dilations.copy_(torch.tensor(slots))
+        quantiles = _quantiles(slots).to(x)
+        for place, (dilation, here) in enumerate(_groups(slots)):
+            seen = _channels(x.shape[1], rng)
+            self.seen[here] = seen.to(self.seen)
+            chosen = torch.from_numpy(rng.integers(len(x), size=KERNELS))
+            alone = x[chosen].flatten(0, 1)[None]  # each kernel on its own series
+            made = _convolved(alone, _weights(seen.to(x)), dilation, groups=KERNELS)[0]
+            counted = _counted(mask[chosen], place, dilation).diagonal().mT
+            for kernel in range(KERNELS):
+                real = made[kernel, counted[kernel]] if counted[kernel].any() else made[kernel]
+                bias = torch.quantile(real, quantiles[here, kernel])
+                self.biases[here, kernel] = bias.to(self.biases)
+
+    def forward(self, x: Tensor, mask: Tensor, segments: int = 1) -> Tensor:
+        """Return shares ``(B, segments, count * KERNELS)`` of series ``(B, C, T)``, zero where ``mask`` (B, T) is False.
+
+        Args:
+            segments: parts of about as many real steps into which each series is cut; a part without any has 0.
+        """
+        x = widen(x)
+        found = []
+        parts = segments_of(mask, segments).to(x)
+        with no_autocast(x):
+            for place, (dilation, here) in enumerate(_groups(self.dilations.tolist())):
+                made = _convolved(x, _weights(self.seen[here][0].to(x)), dilation)
+                counted = _counted(mask, place, dilation)
+                made = torch.where(counted, made, -torch.inf)
+                steps = (counted.to(x) @ parts).clamp_min(1)
+                for bias in self.biases[here].to(x):
+                    found.append((made > bias[:, None]).to(x) @ parts / steps)  # (B, KERNELS, segments)
+        return torch.cat(found, 1).mT
+
+
+def dilations_for(length: int, count: int) -> dict[int, int]:
+    """Return dilations, ascending, each with the number of features that a kernel has of it, ``count`` in all."""
+    tried = min(count, MOST_DILATIONS)
+    exponents = np.linspace(0, np.log2((length - 1) / (TAPS - 1)), tried)
+    dilations, times = np.unique(np.floor(2.0**exponents).astype(int), return_counts=True)
+    shares = times * count // tried
+    shares[: count - shares.sum()] += 1
+    return {int(dilation): int(share) for dilation, share in zip(dilations, shares)}
+
+
+def segments_of(mask: Tensor, segments: int) -> Tensor:
+    """Return 1 at the steps of each segment ``(B, T, segments)`` float, which divide the real steps of ``(B, T)``."""
+    real = mask.cumsum(1)
+    place = (real - 1) * segments // real[:, -1:].clamp_min(1)
+    return functional.one_hot(place.clamp_min(0), segments) * mask[..., None]
+
+
+def _slots(length: int, count: int) -> list[int]:
+    """Return the dilation of each feature of a kernel, ascending."""
+    return [d for d, features in dilations_for(length, count).items() for _ in range(features)]
+
+
+def _groups(slots: list[int]) -> list[tuple[int, slice]]:
+    """Return the dilations, ascending, each with the features of a kernel that have it."""
+    return [(d, slice(slots.index(d), slots.index(d) + slots.count(d))) for d in sorted(set(slots))]
+
+
+def _quantiles(slots: list[int]) -> Tensor:
+    """Return the quantile of each bias ``(count, KERNELS)``: a low-discrepancy sequence, kernel by kernel."""
+    golden = np.arange(1, KERNELS * len(slots) + 1) * ((np.sqrt(5) + 1) / 2) % 1
+    parts = [golden[KERNELS * here.start : KERNELS * here.stop] for _, here in _groups(slots)]
+    return torch.from_numpy(np.concatenate([part.reshape(KERNELS, -1).T for part in parts])).float()
+
+
+def _weights(seen: Tensor) -> Tensor:
+    """Return the weights ``(KERNELS, C, TAPS)`` on the channels ``(KERNELS, C)`` that each kernel sees."""
+    return torch.from_numpy(WEIGHTS).to(seen)[:, None] * seen[..., None]
+
+
+def _channels(channels: int, rng: np.random.Generator) -> Tensor:
+    """Return 1 at the channels that each kernel sees ``(KERNELS, channels)``: one to nine, few more often."""
+    found = torch.zeros(KERNELS, channels)
+    most = np.log2(min(channels, TAPS) + 1)
+    for row in found:
+        row[rng.permutation(channels)[: max(1, int(2 ** rng.uniform(0, most)))]] = 1
+    return found
+
+
+def _convolved(x: Tensor, weight: Tensor, dilation: int, groups: int = 1) -> Tensor:
+    return functional.conv1d(x, weight, padding=TAPS // 2 * dilation, dilation=dilation, groups=groups)
+
+
+def _counted(mask: Tensor, place: int, dilation: int) -> Tensor:
+    """Return the steps that count of each kernel ``(B, KERNELS, T)``: of every other one only those with all taps."""
+    ones = torch.ones(1, 1, TAPS, device=mask.device)
+    whole = _convolved(mask.float()[:, None], ones, dilation)[:, 0] > TAPS - 0.5
+    padded = (torch.arange(KERNELS, device=mask.device) + place) % 2 == 0
+    return torch.where(padded[:, None], mask[:, None], whole[:, None])
