@@ -81,7 +81,8 @@ def embedding(facts: InputFacts, dim: int, name: str = DEFAULT, /, **options: An
         name, options: of the embedder, see :func:`create_embedder`.
 
     Raises:
-        ValueError: an embedder is named for tokens, or an option for tokens or numbers without one, or it does not embed such fields.
+        ValueError: an embedder is named for tokens, an option for tokens or numbers without one, or it does not embed
+            such fields.
     """
     if facts.stream is not None:
         return create_embedder(name, facts.stream, dim, **options)

@@ -66,7 +66,10 @@ class Rocket(Embedder):
     def __init__(self, facts: StreamFacts, dim: int, *known: Any, **options: Any) -> None:
         super().__init__(facts, dim, *known, **options)
         count, channels = self.options.features, sum(field.width or 0 for field in facts.fields)
-        self.levels, self.changes = KernelShares(count - count // 4, channels), KernelShares(count // 4, channels)
+        self.levels, self.changes = (
+            KernelShares(count - count // 4, channels),
+            KernelShares(count // 4, channels),
+        )
         width = count * KERNELS
         self.register_buffer("mean", torch.full((width,), 0.5))
         self.register_buffer("scale", torch.ones(width))
@@ -100,7 +103,9 @@ class Rocket(Embedder):
     def forward(self, values: Values, mask: Tensor | None = None) -> Tensor:
         """x ``(B, S, D)`` of checked values and their mask ``(B, T)``."""
         x, real = self._series(values, mask)
-        shares = self._remembered(x, real) if self.training and x.device.type == "cpu" else self._shares(x, real)
+        shares = (
+            self._remembered(x, real) if self.training and x.device.type == "cpu" else self._shares(x, real)
+        )
         z = (shares - self.mean) / (self.scale * len(self.mean) ** 0.5)
         return self.project(z.to(self.project.weight.dtype))
 
@@ -114,16 +119,15 @@ class Rocket(Embedder):
     def _shares(self, x: Tensor, real: Tensor) -> Tensor:
         """Return the shares ``(B, S, features * KERNELS)``."""
         segments = self.options.segments
-        return torch.cat(
-            [self.levels(x, real, segments), self.changes(*_changes(x, real), segments)], -1
-        )
+        return torch.cat([self.levels(x, real, segments), self.changes(*_changes(x, real), segments)], -1)
 
     def _remembered(self, x: Tensor, real: Tensor) -> Tensor:
         """Return the shares, found once for each training series, as nothing in them is trained."""
-        rows = zip(x.detach().numpy(), real.numpy())
-        keys = [blake2b(one.tobytes() + steps.tobytes()).digest() for one, steps in rows]
-        new = [i for i, key in enumerate(keys) if key not in self._kept]
-        found = dict(zip([keys[i] for i in new], self._shares(*(t[torch.tensor(new)] for t in (x, real))))) if new else {}
+        keys = [
+            blake2b(one.tobytes() + steps.tobytes()).digest() for one, steps in zip(x.numpy(), real.numpy())
+        ]
+        new = torch.tensor([i for i, key in enumerate(keys) if key not in self._kept], dtype=torch.long)
+        found = dict(zip([keys[i] for i in new], self._shares(x[new], real[new]))) if len(new) else {}
         shares = torch.stack([found[key] if key in found else self._kept[key] for key in keys])
         if len(self._kept) * shares[0].nbytes < KEPT:
             self._kept.update(found)

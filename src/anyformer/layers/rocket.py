@@ -13,7 +13,9 @@ from anyformer.precision import no_autocast, widen
 
 TAPS = 9
 """Length of a kernel; series that are shorter have no features of their own."""
-WEIGHTS = np.array([[2.0 if tap in twos else -1.0 for tap in range(TAPS)] for twos in combinations(range(TAPS), 3)])
+WEIGHTS = np.array(
+    [[2.0 if tap in twos else -1.0 for tap in range(TAPS)] for twos in combinations(range(TAPS), 3)]
+)
 """All kernels ``(84, TAPS)`` with three weights of 2 among weights of -1."""
 KERNELS = len(WEIGHTS)
 MOST_DILATIONS = 32
@@ -25,9 +27,9 @@ class KernelShares(nn.Module):
     """Shares of the steps at which the convolution with a kernel exceeds a bias (Dempster, Schmidt and Webb 2021).
 
     A feature has a kernel, a dilation and a bias. Biases are quantiles of the kernel's convolution, of white noise at
-    first, with :meth:`fit` of a training series drawn for the kernel. Of several channels a kernel then sees some, drawn
-    at random, as in the authors' multivariate form. Shares are of the real steps, so that series may be of different
-    lengths; of every other kernel only those steps count at which all its taps are real. Nothing here is trained.
+    first, with :meth:`fit` of a training series drawn for the kernel. Of several channels a kernel then sees some,
+    drawn at random, as in the authors' multivariate form. Shares are of the real steps, so that series may be of
+    different lengths; of every other kernel only those steps count at which all its taps are real. Nothing is trained.
 
     Args:
         count: features of each kernel, over all dilations.
@@ -68,7 +70,7 @@ class KernelShares(nn.Module):
                 self.biases[here, kernel] = bias.to(self.biases)
 
     def forward(self, x: Tensor, mask: Tensor, segments: int = 1) -> Tensor:
-        """Return shares ``(B, segments, count * KERNELS)`` of series ``(B, C, T)``, zero where ``mask`` (B, T) is False.
+        """Return shares ``(B, segments, count * KERNELS)`` of series ``(B, C, T)``, 0 where ``mask`` (B, T) is False.
 
         Args:
             segments: parts of about as many real steps into which each series is cut; a part without any has 0.

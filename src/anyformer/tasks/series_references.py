@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from anyformer.layers.rocket import TAPS
 from anyformer.tasks.base import Reference, Task
 from anyformer.tasks.nearest import FEWEST, NearestSeries, WarpedNearest, affordable
-from anyformer.layers.rocket import TAPS
 from anyformer.tasks.rocket import MiniRocket, features_for, series_in
 
 
