@@ -56,8 +56,8 @@ def test_tokens_are_the_formula_on_the_shares_of_the_reference() -> None:
         (embed.changes, replace(batch, inputs=steps, mask=both)),
     ):
         parts.append(torch.from_numpy(reference.features(given)))
-    z = (torch.cat(parts, 1) - embed.mean) / embed.scale / (16 * KERNELS) ** 0.5
-    expected = z @ embed.project.weight.double().T + embed.project.bias
+    z = (torch.cat(parts, 1) - embed.mean) / embed.scale
+    expected = z @ embed.basis.double() @ embed.project.weight.double().T + embed.project.bias
     torch.testing.assert_close(
         embed.eval()({NUMBERS: x}, mask)[:, 0].double(), expected, atol=1e-6, rtol=1e-5
     )
@@ -67,7 +67,7 @@ def test_shares_are_standardised_by_training_series() -> None:
     task = shapes(80)
     embed, known = embedder(task, segments=2), task.train_sample(40)
     z = (embed._shares(*embed._series({NUMBERS: known.x}, None)) - embed.mean) / embed.scale
-    assert z.shape == (40, 2, 16 * KERNELS) and float(z.mean((0, 1)).abs().max()) < 1e-3
+    assert z.shape == (40, 2, 32 * KERNELS) and float(z.mean((0, 1)).abs().max()) < 1e-3
     deviation = z.flatten(0, 1).std(0, correction=0)
     assert bool((((deviation - 1).abs() < 0.01) | (deviation == 0)).all())
 

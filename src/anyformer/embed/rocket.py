@@ -13,26 +13,31 @@ from anyformer.embed import register_embedder
 from anyformer.embed._base import Embedder, EmbedderInfo
 from anyformer.layers.linear import Linear
 from anyformer.layers.rocket import KERNELS, TAPS, KernelShares
-from anyformer.precision import widen
+from anyformer.precision import no_autocast, widen
 from anyformer.schema import StreamFacts, Values
 
+COMPONENTS = 256
+"""Principal components of the shares: less than that many series have as many as they are."""
+ROWS = 1024
+"""Most training tokens of which components are found."""
 START = 0.02
 """Standard deviation of fresh weights: near zero, so that what training data does not tell has no say in answers."""
 PIECE = 64
 """Series whose shares are found at once while fitting."""
 KEPT = 64 * 2**20
-"""Most bytes of shares that are kept of training series."""
+"""Most bytes that are kept of training series."""
 
 
 @register_embedder("rocket", examples=[{"features": 4}, {"features": 6, "segments": 3}])
 class Rocket(Embedder):
-    """A series by the features of MiniRocket: x_s = W z_s + b, z_s the shares of its s-th segment, standardised.
+    """A series by the features of MiniRocket: x_s = W P z_s + b, z_s the shares of its s-th segment, standardised.
 
     Shares are of the steps at which fixed dilated kernels respond (:class:`anyformer.layers.rocket.KernelShares`;
     Dempster, Schmidt and Webb 2021), a quarter of them on its differences from step to step (Tan et al. 2022, section
-    3.1, has half of them there). Kernels, biases and the mean and deviation of each share are fitted on
-    training series (:meth:`fit`) and saved, not trained; before, they are those of white noise. z_s is divided by the
-    root of its width, and W starts near zero.
+    3.1, has half of them there). P are the first 256 principal components of training series, with one scale for all of
+    them: what linear models with a ridge see of such shares is in their span, and their number is that of the weights.
+    Kernels, biases, means, deviations and P are fitted on training series (:meth:`fit`) and saved, not trained; before,
+    they are those of white noise, and P is drawn. W starts near zero.
 
     Args:
         features: shares of each of the 84 kernels, over all dilations; at least 4.
@@ -43,7 +48,7 @@ class Rocket(Embedder):
     fit_elements = 100_000
 
     class Options(Embedder.Options):
-        features: int = 16
+        features: int = 32
         segments: int = 1
 
         def info(self, facts: StreamFacts) -> EmbedderInfo:
@@ -62,6 +67,7 @@ class Rocket(Embedder):
     options: Options
     mean: Tensor
     scale: Tensor
+    basis: Tensor
 
     def __init__(self, facts: StreamFacts, dim: int, *known: Any, **options: Any) -> None:
         super().__init__(facts, dim, *known, **options)
@@ -73,14 +79,15 @@ class Rocket(Embedder):
         width = count * KERNELS
         self.register_buffer("mean", torch.full((width,), 0.5))
         self.register_buffer("scale", torch.ones(width))
-        self.project = Linear(width, dim)
+        self.register_buffer("basis", torch.randn(width, COMPONENTS) / width**0.5)
+        self.project = Linear(COMPONENTS, dim)
         nn.init.normal_(self.project.weight, std=START)
         nn.init.zeros_(self.project.bias)
         self._kept: dict[bytes, Tensor] = {}
 
     @torch.no_grad()
     def fit(self, values: Values, mask: Tensor | None = None) -> None:
-        """Choose kernels, biases, means and deviations on training series, by draws from PyTorch's generator.
+        """Choose all that is fitted by training series, with draws from PyTorch's generator.
 
         Raises:
             ValueError: all series are shorter than a kernel.
@@ -99,15 +106,16 @@ class Rocket(Embedder):
         shares = torch.cat([self._shares(*piece) for piece in pieces]).flatten(0, 1)
         self.mean.copy_(shares.mean(0))
         self.scale.copy_(shares.std(0, correction=0) + 1e-6)
+        z = ((shares - self.mean) / self.scale)[:: -(-len(shares) // ROWS)]
+        directions = torch.linalg.svd(z, full_matrices=False).Vh[:COMPONENTS].T
+        size = (z @ directions).square().mean().sqrt().clamp_min(1e-6)
+        self.basis.zero_()[:, : directions.shape[1]] = directions / size
 
     def forward(self, values: Values, mask: Tensor | None = None) -> Tensor:
         """x ``(B, S, D)`` of checked values and their mask ``(B, T)``."""
         x, real = self._series(values, mask)
-        shares = (
-            self._remembered(x, real) if self.training and x.device.type == "cpu" else self._shares(x, real)
-        )
-        z = (shares - self.mean) / (self.scale * len(self.mean) ** 0.5)
-        return self.project(z.to(self.project.weight.dtype))
+        read = self._remembered if self.training and x.device.type == "cpu" else self._components
+        return self.project(read(x, real).to(self.project.weight.dtype))
 
     def _series(self, values: Values, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return series ``(B, C, T)``, 0 where there is none, and where there is ``(B, T)`` bool."""
@@ -121,17 +129,24 @@ class Rocket(Embedder):
         segments = self.options.segments
         return torch.cat([self.levels(x, real, segments), self.changes(*_changes(x, real), segments)], -1)
 
+    def _components(self, x: Tensor, real: Tensor) -> Tensor:
+        """Return the components ``(B, S, COMPONENTS)`` of the shares."""
+        with no_autocast(x):
+            z = (self._shares(x, real) - self.mean) / self.scale
+            return z @ self.basis.to(z)
+
     def _remembered(self, x: Tensor, real: Tensor) -> Tensor:
-        """Return the shares, found once for each training series, as nothing in them is trained."""
+        """Return the components, found once for each training series, as nothing in them is trained."""
         keys = [
-            blake2b(one.tobytes() + steps.tobytes()).digest() for one, steps in zip(x.numpy(), real.numpy())
+            blake2b(one.tobytes() + steps.tobytes()).digest()
+            for one, steps in zip(x.detach().numpy(), real.numpy())
         ]
         new = torch.tensor([i for i, key in enumerate(keys) if key not in self._kept], dtype=torch.long)
-        found = dict(zip([keys[i] for i in new], self._shares(x[new], real[new]))) if len(new) else {}
-        shares = torch.stack([found[key] if key in found else self._kept[key] for key in keys])
-        if len(self._kept) * shares[0].nbytes < KEPT:
+        found = dict(zip([keys[i] for i in new], self._components(x[new], real[new]))) if len(new) else {}
+        read = torch.stack([found[key] if key in found else self._kept[key] for key in keys])
+        if len(self._kept) * read[0].nbytes < KEPT:
             self._kept.update(found)
-        return shares
+        return read
 
     def _apply(self, *arguments: Any, **options: Any) -> Rocket:
         self._kept.clear()

@@ -18,8 +18,8 @@ from anyformer.models.both_ways import both_ways, without_order
 from anyformer.models.load import leaves_out
 from anyformer.tasks import Batch, Task
 
-FEWEST_FITTED = 32
-"""Training samples that an embedder is fitted on at least."""
+FITTED = (32, 512)
+"""Fewest and most training samples that an embedder is fitted on."""
 
 
 def io_for(task: Task) -> dict[str, Any]:
@@ -87,7 +87,8 @@ def model_for(
         torch.manual_seed(seed)
         model = SequenceModel(loaded.model_dump(), **io_for(task))
         if isinstance(model.embed, Embedder) and model.embed.fit_elements:
-            known = task.train_sample(max(FEWEST_FITTED, model.embed.fit_elements // task.train_length))
+            least, most = FITTED
+            known = task.train_sample(max(least, min(most, model.embed.fit_elements // task.train_length)))
             model.embed.fit(model.inputs.values(known.inputs), known.mask)
     if reason := _cannot_do(model, task):
         raise ValueError(f"spec {str(loaded)!r} {reason}")

@@ -20,7 +20,7 @@ def inceptiontime(depth: int = 3) -> dict[str, Any]:
 
 
 @register_model("rocket")
-def rocket(features: int = 16) -> dict[str, Any]:
+def rocket(features: int = 32) -> dict[str, Any]:
     """A linear model of the shares of steps at which fixed kernels respond (Dempster, Schmidt and Webb 2021)."""
     return {
         "layers": "[none]",
