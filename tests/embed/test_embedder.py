@@ -142,7 +142,7 @@ class TestGrids:
             create_model(f"mamba {line}", stream=image(10, 7).model_dump(), num_outputs=2, pool="mean", dim=8)
 
     def test_tokens_and_encoders_have_none(self) -> None:
-        with pytest.raises(ValueError, match="embed must be left out for tokens and numbers, got patches"):
+        with pytest.raises(ValueError, match="embed must be left out for tokens, got patches"):
             create_model("mamba embed=patches", vocab_size=3)
         with pytest.raises(ValueError, match="embed must be left out of an encoder-decoder's spec"):
             EncoderDecoder(load_spec("encoder_decoder embed=patches").model_dump(), vocab_size=3)

@@ -131,7 +131,7 @@ def test_a_head_reads_the_tokens_of_each_target(name: str) -> None:
 
 
 def test_what_windows_are_not_read_by_says_why() -> None:
-    with pytest.raises(ValueError, match="embed must be left out for tokens and numbers, got variates"):
+    with pytest.raises(ValueError, match="embed must be left out for tokens, got variates"):
         create_model("dlinear", vocab_size=5)
     stream = {"fields": [{"name": "numbers", "width": 3}, {"name": "shop", "size": 4}]}
     with pytest.raises(

@@ -35,7 +35,7 @@ def test_series_with_labels_have_candidates_of_their_own() -> None:
         LabelledTask(x, **labels),
         LabelledTask(np.arange(360).reshape(40, 9), vocab_size=360, **labels),
     )
-    assert series.candidates[0] == "inceptiontime" and "shapes" in series.why
+    assert series.candidates[0] == "rocket" and "shapes" in series.why
     assert record.candidates == Task.candidates and record.why == Task.why
     assert list(named_models(series.candidates)) == list(series.candidates)
 
