@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from anyformer.contract import Call, Context
+from anyformer.heads import Pool
 from anyformer.schema import Stream
 
+POOLS: tuple[Pool, ...] = (None, "mean", "last")
 TOKENS = "tokens"
 """The side input that a model of tokens gives its mixers itself."""
 
@@ -29,8 +31,16 @@ class Given(NamedTuple):
         return h[:, self.before :] if self.before else h
 
 
-def check_source(source: Stream, x: Tensor, context: Context | None) -> None:
-    """Raise ``ValueError`` unless ``source`` is one for the embedded x (B, T, D)."""
+def check_source(source: Stream | None, x: Tensor, context: Context | None, *, wanted: bool) -> None:
+    """Raise ``ValueError`` unless ``source`` is one for the embedded x (B, T, D), or None if none is wanted."""
+    if (source is not None) != wanted:
+        raise ValueError(
+            "source must be given: the model continues one"
+            if wanted
+            else "source must be None for a model without one"
+        )
+    if source is None:
+        return
     if not isinstance(source, Stream):
         raise ValueError(f"source must be an anyformer.schema.Stream, got {type(source).__name__}")
     if context is not None:
@@ -79,7 +89,23 @@ def with_tokens(call: Call | None, x: Any, source: Stream | None) -> Call:
     return replace(call, side={**call.side, TOKENS: torch.cat([before, x], 1)})
 
 
-def check_sizes(**sizes: int | None) -> None:
+def check_inputs(
+    vocab_size: int | None, num_features: int | None, stream: Any, num_outputs: int | None, pool: str | None
+) -> None:
+    """Raise ``ValueError`` unless they are the inputs and outputs of a model."""
+    if sum(given is not None for given in (vocab_size, num_features, stream)) != 1:
+        raise ValueError(
+            f"exactly one of vocab_size, num_features and stream must be given, got {vocab_size}, {num_features} "
+            f"and {stream}"
+        )
+    _check_sizes(vocab_size=vocab_size, num_features=num_features, num_outputs=num_outputs)
+    if num_outputs is None and vocab_size is None:
+        raise ValueError("num_outputs must be given for a model of features or fields")
+    if pool not in POOLS:
+        raise ValueError(f"pool must be None, 'mean' or 'last', got {pool!r}")
+
+
+def _check_sizes(**sizes: int | None) -> None:
     """Raise ``ValueError`` for a size that is given and is no whole number of at least 1."""
     for name, size in sizes.items():
         if size is not None and (isinstance(size, bool) or not isinstance(size, Integral) or size < 1):

@@ -14,15 +14,13 @@ from anyformer.embed import Embedder, Sites, embedding, source_embedding
 from anyformer.heads import Head, Loss, Pool, create_head
 from anyformer.layers.norms import create_norm
 from anyformer.models.build import Backbone, decoder_of, encoder_of
-from anyformer.models.given import TOKENS, Given, check_sizes, check_source, joined_mask, pooled, with_tokens
+from anyformer.models.given import TOKENS, Given, check_inputs, check_source, joined_mask, pooled, with_tokens
 from anyformer.models.load import load_spec
 from anyformer.models.saved import SavedModel
 from anyformer.models.spec import ModelSpec
 from anyformer.precision import widen
 from anyformer.schema import InputFacts, Stream, StreamFacts, Values
 from anyformer.state import State
-
-POOLS: tuple[Pool, ...] = (None, "mean", "last")
 
 
 class SequenceModel(nn.Module, SavedModel):
@@ -59,16 +57,7 @@ class SequenceModel(nn.Module, SavedModel):
         window: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        if sum(given is not None for given in (vocab_size, num_features, stream)) != 1:
-            raise ValueError(
-                f"exactly one of vocab_size, num_features and stream must be given, got {vocab_size}, {num_features} "
-                f"and {stream}"
-            )
-        check_sizes(vocab_size=vocab_size, num_features=num_features, num_outputs=num_outputs)
-        if num_outputs is None and vocab_size is None:
-            raise ValueError("num_outputs must be given for a model of features or fields")
-        if pool not in POOLS:
-            raise ValueError(f"pool must be None, 'mean' or 'last', got {pool!r}")
+        check_inputs(vocab_size, num_features, stream, num_outputs, pool)
         self.spec = ModelSpec.model_validate(spec)
         self.pool = pool
         outputs = vocab_size if num_outputs is None else num_outputs
@@ -336,15 +325,9 @@ class SequenceModel(nn.Module, SavedModel):
             )
         h = self._embed(x, mask)
         mask = None if self._reads_whole else mask
-        if (source is None) != (self.source is None):
-            raise ValueError(
-                "source must be None for a model without one"
-                if source is not None
-                else "source must be given: the model continues one"
-            )
+        check_source(source, h, context, wanted=self.source is not None)
         if source is None:
             return Given(h, mask, context)
-        check_source(source, h, context)
         if self.encoder is not None:
             if source_call is None and call is not None:
                 source_call = Call(losses=call.losses, notes=call.notes)
@@ -376,18 +359,11 @@ class SequenceModel(nn.Module, SavedModel):
         return self._vectors(self.source, self.source_embed, source.inputs, "source")
 
     def _vectors(
-        self,
-        facts: InputFacts,
-        embed: nn.Module,
-        x: Tensor | Values,
-        name: str,
-        mask: Tensor | None = None,
+        self, facts: InputFacts, embed: nn.Module, x: Tensor | Values, name: str, mask: Tensor | None = None
     ) -> Tensor:
         facts.check(x, name)
-        if isinstance(embed, Embedder) and embed.reads_whole:
-            h = embed(facts.values(x), mask)
-        else:
-            h = embed(facts.values(x) if isinstance(embed, Embedder) else x)
+        given = facts.values(x) if isinstance(embed, Embedder) else x
+        h = embed(given, mask) if isinstance(embed, Embedder) and embed.reads_whole else embed(given)
         scaled = self.spec.embed.options.get("scaled") and (
             facts.vocab_size is not None or self.encoder is None
         )

@@ -15,7 +15,7 @@ from anyformer.inputs import moved
 from anyformer.laws.case import randomized
 from anyformer.mixers import mixers
 from anyformer.models import ModelSpec, SequenceModel, create_model, load_spec, models
-from anyformer.models.sequence import POOLS
+from anyformer.models.given import POOLS
 from anyformer.schema import InputFacts, SeriesWindow, Stream
 
 VOCABULARY = 11
