@@ -9,6 +9,7 @@ from pathlib import Path
 
 from anyformer.bench.cases import RealCase
 from anyformer.bench.machine import describe_machine
+from anyformer.bench.ranks import ranks_table
 from anyformer.bench.report import BenchTable, Page
 from anyformer.compare import Comparison, TaskResult, compare
 from anyformer.compare.results import Standing
@@ -52,7 +53,8 @@ def compare_folder(
         "verdict",
         "time of budget",
     )
-    page.tables.append(BenchTable("The best of ours beside the best reference", columns))
+    summary = BenchTable("The best of ours beside the best reference", columns)
+    boards, results = list[BenchTable](), list[TaskResult]()
     for case in cases:
         try:
             found = compare_case(folder, case, keep, budget=budget, seeds=seeds, workers=workers)
@@ -62,9 +64,12 @@ def compare_folder(
             page.failed[case.title] = str(error)
         else:
             result = found.results.tasks[0]
+            results.append(result)
             time = f"{duration(found.results.seconds)} of {case.budget or budget}"
-            page.tables[0].add(case.title, *summary_of(result), time)
-            page.tables.append(leaderboard_of(case, result))
+            summary.add(case.title, *summary_of(result), time)
+            boards.append(leaderboard_of(case, result))
+        ranks = ranks_table(results)
+        page.tables = [summary, *([ranks] if ranks else []), *boards]
         told(page, case.title)
     return page
 
