@@ -162,3 +162,10 @@ def test_how_the_winner_is_used(predicts: bool) -> None:
     page = html.unescape(render(synthetic.results(result)))
     assert ("winner NEW --out predictions.csv" in page) is predicts
     assert ("SequenceModel.from_pretrained" in page) is not predicts
+
+
+def test_hashed_tables_that_come_on_top_of_the_size_are_said():
+    result = synthetic.task_result()
+    assert "hashed tables" not in render(synthetic.results(result))
+    result.candidates[0].parameters = 2_800_000
+    assert "are not counted: transformer (2.80M in all)" in render(synthetic.results(result))

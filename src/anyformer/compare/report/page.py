@@ -208,9 +208,9 @@ def _bar(row: Standing, scale: tuple[float, float], style: Style | None) -> str:
     )
 
 
-def _equal(result: TaskResult, results: Results) -> list[tuple[str, str]]:
-    """Return the settings that all candidates shared, as pairs of a heading and a text."""
-    settings, machine = result.settings, results.machine
+def _held(result: TaskResult) -> str:
+    """Return the measure of size that is equal, in words."""
+    settings = result.settings
     held = "parameters, within 2%" if settings.hold == "parameters" else "FLOPs for one token, within 2%"
     if settings.target_parameters and settings.hold == "parameters":
         held += f" of {words.count(settings.target_parameters - settings.tables)}"
@@ -218,6 +218,18 @@ def _equal(result: TaskResult, results: Results) -> list[tuple[str, str]]:
         held += (
             f", besides {words.count(settings.tables)} in tables of the data's values, which all have alike"
         )
+    wanted = settings.target_parameters or math.inf
+    more = [c for c in result.candidates if c.parameters and c.parameters > 1.1 * wanted]
+    if more and settings.hold == "parameters":
+        listed = words.join([f"{c.name} ({words.count(c.parameters or 0)} in all)" for c in more])
+        held += f"; hashed tables, of which a token reads a few rows, are not counted: {listed}"
+    return held
+
+
+def _equal(result: TaskResult, results: Results) -> list[tuple[str, str]]:
+    """Return the settings that all candidates shared, as pairs of a heading and a text."""
+    settings, machine = result.settings, results.machine
+    held = _held(result)
     tokens = settings.steps * settings.batch_size * (result.task.source_length + result.task.train_length)
     rates = words.join([_rate(value) for value in settings.learning_rates])
     if settings.ladder:
