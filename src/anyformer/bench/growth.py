@@ -26,11 +26,11 @@ LIMIT = 1.1
 
 
 def linear_names() -> list[str]:
-    """Return the ids of mixers that declare a cost linear in the length, and that need no second sequence."""
+    """Return the ids of mixers that declare a cost linear in the length, and need no second sequence or side inputs."""
     names = []
     for entry in mixers:
         info = part_info(mixers, entry.id, entry.examples[0])
-        if info.cost == "n" and not info.context:
+        if info.cost == "n" and not info.context and not info.required:
             names.append(entry.id)
     return names
 

@@ -11,7 +11,7 @@ import torch
 from anyformer.bench.report import BenchTable
 from anyformer.bench.timing import milliseconds, seeded, timed
 from anyformer.contract import Mixer
-from anyformer.mixers import create_mixer, forms, mixers
+from anyformer.mixers import create_mixer, forms, mixer_info, mixers
 from anyformer.parts import option_names
 
 BASELINE = "attention"
@@ -70,8 +70,8 @@ def bench_mixers(
 
 
 def default_names() -> list[str]:
-    """Return the ids of mixers that can be causal and need no second sequence."""
-    return [id for id in mixers.ids() if True in forms(id)]
+    """Return the ids of mixers that can be causal and need neither a second sequence nor side inputs."""
+    return [id for id in mixers.ids() if True in forms(id) and not mixer_info(id).required]
 
 
 def build(name: str, dim: int, length: int) -> Mixer:

@@ -127,6 +127,7 @@ def pooling(case: ModelCase) -> bool:
     tokens = case.tokens(model, 2, LENGTH)
     x = torch.cat([model.embed(part) for part in tokens.x.values()], 1)
     x = model.embed_norm(x * model.spec.dim**0.5 if model.spec.embed.options.get("scaled") else x)
-    h = model.body(x, call=Call(side=dict(tokens.side)))[:, -tokens.x["x"].shape[1] :]
+    given = {name: torch.cat(list(tokens.x.values()), 1) for name in model.given_side}
+    h = model.body(x, call=Call(side={**tokens.side, **given}))[:, -tokens.x["x"].shape[1] :]
     close("pooled", tokens(model), model.head(h.mean(1) if model.pool == "mean" else h[:, -1]))
     return True

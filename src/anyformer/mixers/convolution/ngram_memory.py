@@ -103,7 +103,8 @@ class NGramMemory(Mixer):
 
     def places(self, numbers: Tensor, length: int) -> Tensor:
         """Return the rows (B, T, n) of the n-grams that end at the last ``length`` of numbers (B, past + T)."""
-        code, found = torch.zeros_like(numbers[:, self.past :]), list[Tensor]()
+        code = torch.zeros_like(numbers[:, self.past :])
+        found: list[Tensor] = []
         for back in range(self.options.longest):
             start = self.past - back
             code = (code * FACTOR + numbers[:, start : start + length]) % PRIME
