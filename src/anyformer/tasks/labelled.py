@@ -41,6 +41,14 @@ WHY_SERIES = (
     "rocket counts how often many fixed shapes occur and learns from few series, inceptiontime learns short shapes "
     "wherever they are, s4 follows slow changes by a state space, and attention compares all steps with each other"
 )
+LONG = 512
+"""Length of series from which on the two that read them fastest are compared by default."""
+LONG_SERIES = ("rocket", "inceptiontime")
+WHY_LONG = (
+    "rocket counts how often many fixed shapes occur and learns from few series, inceptiontime learns short shapes "
+    f"wherever they are; beside models that take a series of {LONG} steps and more step by step, or compare all steps "
+    "with each other, all would be trained for few steps"
+)
 STEPS = ("inceptiontime", "s4", "transformer")
 """In their place where series are short, or have categories at each step."""
 WHY_STEPS = WHY_SERIES[WHY_SERIES.index("inceptiontime") :]
@@ -130,7 +138,8 @@ class LabelledTask(Task):
             self.num_features = self._x.shape[2]
         if vocab_size is None and (self.stream is None or self.stream.shape == "sequence"):
             counted = self.stream is None and fitted.record is None and self.train_length >= TAPS
-            self.candidates, self.why = (SERIES, WHY_SERIES) if counted else (STEPS, WHY_STEPS)
+            series = (LONG_SERIES, WHY_LONG) if self.train_length >= LONG else (SERIES, WHY_SERIES)
+            self.candidates, self.why = series if counted else (STEPS, WHY_STEPS)
         self._set_targets(y)
 
     def _begin(

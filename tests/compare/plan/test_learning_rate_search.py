@@ -166,6 +166,14 @@ def test_each_seed_chooses_between_the_best_two_by_runs_of_its_own(tmp_path):
     assert {run.steps for run in others} == {plan.tasks[0].rounds.steps[1]}
 
 
+def test_seeds_do_not_choose_where_that_takes_longer_than_the_full_run(tmp_path):
+    plan = make_plan("a")
+    plan.budget = "60 steps"
+    found = searched(plan, tmp_path, Valley({"a": 5e-3})).found["t"]
+    assert plan.tasks[0].rounds.steps[1] == 16 and not plan.tasks[0].trials["a"].again
+    assert found.rates["a"] == dict.fromkeys(SEEDS, 5e-3)
+
+
 def test_a_search_that_is_cut_short_has_one_rate_for_all_seeds(tmp_path):
     plan = make_plan("a")
     plan.search_cut = True

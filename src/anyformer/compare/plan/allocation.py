@@ -21,6 +21,7 @@ from statistics import median
 from anyformer.compare.plan.budget import CLOSING_SECONDS, propose_time
 from anyformer.compare.plan.more import SEARCHED_FOR
 from anyformer.compare.plan.schema import (
+    SHORTEST,
     Calibration,
     Final,
     Leg,
@@ -149,8 +150,8 @@ def decide_refit(plan: Plan, task: TaskPlan, refit: Refit, step_seconds: float, 
 def search_seconds(task: TaskPlan, rounds: Rounds, calibration: Calibration, seeds: int) -> float:
     """Return the seconds of a candidate's search with the usual number of runs."""
     evaluation = rounds.valid_items / task.eval_size * calibration.eval_seconds + START_SECONDS
-    first, second = USUAL_RUNS
-    pairs = zip((first, second + 2 * (seeds - 1)), rounds.steps, strict=True)
+    (first, second), more = USUAL_RUNS, 2 * (seeds - 1) if rounds.by_seed else 0
+    pairs = zip((first, second + more), rounds.steps, strict=True)
     return sum(runs * (steps * calibration.step_seconds + evaluation) for runs, steps in pairs)
 
 
@@ -167,7 +168,7 @@ def rounds_for(task: TaskPlan, steps: int, cost: float, *, everything: bool) -> 
         everything: evaluate all validation samples, so that the decision depends on no measured speed.
     """
     first, second = (
-        max(least, math.ceil(share * steps)) for least, share in zip((8, 16), ROUNDS, strict=True)
+        max(least, math.ceil(share * steps)) for least, share in zip(SHORTEST, ROUNDS, strict=True)
     )
     affordable = task.split_items["valid"] if everything else int(0.2 * first / cost * task.eval_size)
     items = min(task.split_items["valid"], max(2 * task.eval_size, affordable))

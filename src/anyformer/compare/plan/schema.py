@@ -37,11 +37,20 @@ class PlannedCandidate(Record):
     problem: str = ""
 
 
+SHORTEST = (8, 16)
+"""Fewest steps of a run of each round of the search for a learning rate."""
+
+
 class Rounds(Record):
     """The search for a learning rate: steps of a run in both rounds, and validation samples after each run."""
 
     steps: tuple[int, int]
     valid_items: int
+
+    @property
+    def by_seed(self) -> bool:
+        """True if each further seed chooses by runs of its own: not where these may take longer than the full run."""
+        return self.steps[1] > SHORTEST[1]
 
 
 class Trials(Record):

@@ -198,7 +198,7 @@ class Scheduler:
         self._climb("long", "searching learning rates, longer runs")
         for task in self.plan.tasks:
             for name, trials in [(name, task.trials[name]) for name in self._alive(task)]:
-                if trials.rate is None and not self.plan.search_cut:
+                if trials.rate is None and task.rounds and task.rounds.by_seed and not self.plan.search_cut:
                     trials.again = trials.again or ladder.rivals(self._losses(task, name, "long"))
         self._search("searching learning rates, the other seeds", self._again)
         for task in self.plan.tasks:
