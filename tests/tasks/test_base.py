@@ -12,7 +12,7 @@ from anyformer.tasks import DataError, Task, create_task, evaluate_beside
 from anyformer.tasks.base import check_integer, check_known, check_split
 from anyformer.tasks.graphs.task import GraphTask
 from anyformer.tasks.images import ImageTask
-from anyformer.tasks.labelled import LabelledTask
+from anyformer.tasks.labelled import LONG, LabelledTask
 from anyformer.tasks.next_item import NextItemTask
 from anyformer.tasks.pairs import PairTask
 from anyformer.tasks.text import ByteTask
@@ -38,6 +38,14 @@ def test_series_with_labels_have_candidates_of_their_own() -> None:
     assert series.candidates[0] == "rocket" and "shapes" in series.why
     assert record.candidates == Task.candidates and record.why == Task.why
     assert list(named_models(series.candidates)) == list(series.candidates)
+
+
+def test_long_series_are_compared_on_what_reads_them_fast() -> None:
+    x = np.random.default_rng(0).normal(size=(40, LONG, 1))
+    labels = {"y": np.arange(40) % 2, "name": "drawn", "classes": ["no", "yes"]}
+    long, short = (LabelledTask(part, **labels) for part in (x, x[:, 1:]))
+    assert long.candidates == ("rocket", "inceptiontime") and str(LONG) in long.why
+    assert {*long.candidates} < {*short.candidates}
 
 
 def test_batches_are_the_samples_that_were_asked_for_in_order() -> None:
