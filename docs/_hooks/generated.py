@@ -30,7 +30,7 @@ from anyformer.tasks import Task
 from anyformer.tasks.forecast_candidates import ALONE, SEVERAL, WHY_ALONE, WHY_SEVERAL
 from anyformer.tasks.graphs.task import GraphTask
 from anyformer.tasks.images import ImageTask
-from anyformer.tasks.labelled import SERIES, WHY_SERIES
+from anyformer.tasks.labelled import LONG, LONG_SERIES, SERIES, STEPS, WHY_LONG, WHY_SERIES, WHY_STEPS
 from anyformer.tasks.next_item import NextItemTask
 from anyformer.tasks.pairs import PairTask
 from anyformer.tasks.text import ByteTask
@@ -137,6 +137,10 @@ def _candidates() -> str:
         "one series to forecast": SimpleNamespace(candidates=ALONE, why=WHY_ALONE),
         "several series or columns to forecast": SimpleNamespace(candidates=SEVERAL, why=WHY_SEVERAL),
         "series with labels": SimpleNamespace(candidates=SERIES, why=WHY_SERIES),
+        f"such series of {LONG} steps and more": SimpleNamespace(candidates=LONG_SERIES, why=WHY_LONG),
+        "such series of fewer than 9 steps, or with categories": SimpleNamespace(
+            candidates=STEPS, why=WHY_STEPS
+        ),
         "images": ImageTask,
         "graphs": GraphTask,
         "ratings and clicks": NextItemTask,
