@@ -152,3 +152,14 @@ def test_wrong_inputs_and_options() -> None:
         create_model("rocket", vocab_size=3)
     with pytest.raises(ValueError, match="does not stream: a sequence is read whole"):
         create_model("rocket", **numbers).init_state(2)
+
+
+def test_an_embedder_is_fitted_unless_a_checkpoint_is_loaded() -> None:
+    x = np.random.default_rng(0).normal(size=(30, 12, 1))
+    task = LabelledTask(x, np.arange(30) % 2, name="drawn", classes=["no", "yes"])
+    fitted, bare = (model_for(task, "rocket dim=4", fitted=fitted) for fitted in (True, False))
+    assert not fitted.embed.mean.eq(0.5).all() and bare.embed.mean.eq(0.5).all()
+    bare.load_state_dict(fitted.state_dict())
+    fitted.eval(), bare.eval()
+    batch = task.train_batch(0, 4)
+    assert torch.equal(bare(batch.inputs), fitted(batch.inputs))

@@ -66,9 +66,20 @@ def _grid(spec: ModelSpec, task: Task) -> tuple[int, ...] | None:
 
 
 def model_for(
-    task: Task, spec: ModelSpec | Mapping[str, Any] | str | Path, *, seed: int = 0, **changes: Any
+    task: Task,
+    spec: ModelSpec | Mapping[str, Any] | str | Path,
+    *,
+    seed: int = 0,
+    fitted: bool = True,
+    **changes: Any,
 ) -> SequenceModel:
-    """Create a model with new weights for the task, its embedder fitted on training samples where it needs that.
+    """Create a model with new weights for the task.
+
+    Args:
+        task: the task.
+        spec, changes: arguments of :func:`spec_for`.
+        seed: of the weights.
+        fitted: fit its embedder on training samples where it needs that; not needed where a checkpoint is loaded.
 
     Raises:
         ValueError: the spec is wrong, its head does not answer the task's question, it needs side inputs that the task
@@ -86,7 +97,7 @@ def model_for(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = SequenceModel(loaded.model_dump(), **io_for(task))
-        if isinstance(model.embed, Embedder) and model.embed.fit_elements:
+        if fitted and isinstance(model.embed, Embedder) and model.embed.fit_elements:
             least, most = FITTED
             known = task.train_sample(max(least, min(most, model.embed.fit_elements // task.train_length)))
             model.embed.fit(model.inputs.values(known.inputs), known.mask)

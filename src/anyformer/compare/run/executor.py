@@ -136,14 +136,14 @@ class _Job:
         }
         return phases[self.unit.phase]()
 
-    def model(self) -> SequenceModel:
+    def model(self, *, fitted: bool = True) -> SequenceModel:
         candidate = self.task_plan.candidate(self.unit.candidate)
         assert candidate.spec is not None
-        model = model_for(self.task, candidate.spec, seed=self.unit.seed or 0)
+        model = model_for(self.task, candidate.spec, seed=self.unit.seed or 0, fitted=fitted)
         model.register_forward_pre_hook(lambda *_: self.heartbeat.beat())  # every call is a sign of life
         return model
 
-    def trainer(self) -> Trainer:
+    def trainer(self, *, fitted: bool = True) -> Trainer:
         assert self.unit.learning_rate is not None
         schedule = self.unit.schedule or whole(self.unit.steps)
         config = TrainConfig(
@@ -155,14 +155,14 @@ class _Job:
             precision="float32",
         )
         batches = self.task.batch_of_all if self.unit.phase == "refit" else None
-        return Trainer(self.model(), self.task, config, batches=batches)
+        return Trainer(self.model(fitted=fitted), self.task, config, batches=batches)
 
     def run_so_far(self) -> Run:
         """Load the run from the last checkpoint of this unit or of an earlier leg; damaged ones are skipped."""
         for path in [self.folder / CHECKPOINT, *(path for _, path in self.checkpoints())]:
             if path.exists():
                 try:
-                    return Run.load(self.trainer(), path, own=path.parent == self.folder)
+                    return Run.load(self.trainer(fitted=False), path, own=path.parent == self.folder)
                 except (ValueError, KeyError):
                     if path.parent == self.folder:
                         path.unlink()
