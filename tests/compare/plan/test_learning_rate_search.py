@@ -19,6 +19,7 @@ from anyformer.compare.plan.learning_rate_search import (
     contenders,
     next_long,
     next_short,
+    rates_of_seeds,
     start_for,
 )
 from anyformer.compare.plan.schema import Plan, PlannedCandidate, TaskPlan
@@ -133,7 +134,7 @@ def test_the_search_of_a_comparison(tmp_path, lowest):
     assert ladder.place_of(found.rates["far"][0], tried) == {1e-6: "lowest", 30.0: "highest"}.get(
         lowest, "inside"
     )
-    assert plan.tasks[0].trials["far"].rate == found.rates["far"][0]
+    assert plan.tasks[0].trials["far"].rates == [found.rates["far"][0]] * len(SEEDS)
     near = [run for run in found.search["near"] if run.steps == plan.tasks[0].rounds.steps[0]]
     assert len(near) == 3, "a candidate whose best is inside waits for nobody else"
 
@@ -147,7 +148,7 @@ def test_short_runs_that_favour_high_rates_do_not_decide(tmp_path):
     assert steps[1e-3] > 50 and steps[5e-4] > 50, "the neighbour below is tried for longer too"
 
 
-def test_each_seed_chooses_between_the_best_two_by_runs_of_its_own(tmp_path):
+def test_rates_between_which_seeds_do_not_agree_are_used_in_turn(tmp_path):
     """What the search takes for the best is in part chance, which intervals over seeds must contain."""
 
     class Lucky(Valley):
@@ -159,11 +160,26 @@ def test_each_seed_chooses_between_the_best_two_by_runs_of_its_own(tmp_path):
     plan = make_plan("a")
     scheduler = searched(plan, tmp_path, Lucky({"a": 5e-3}))
     trials = plan.tasks[0].trials["a"]
-    assert trials.again == [5e-3, 1e-2] and trials.rate == 5e-3
-    assert scheduler.found["t"].rates["a"] == {0: 5e-3, 1: 5e-3, 2: 1e-2}
+    assert (trials.again == [5e-3, 1e-2] and trials.rates == [5e-3, 1e-2, 5e-3]) or trials.rates == [
+        1e-2,
+        5e-3,
+        1e-2,
+    ]
+    assert scheduler.found["t"].rates["a"] == dict(zip(SEEDS, trials.rates))
     others = [run for run in scheduler.found["t"].search["a"] if run.seed is not None]
     assert [(run.seed, run.learning_rate) for run in others] == [(1, 5e-3), (1, 1e-2), (2, 5e-3), (2, 1e-2)]
     assert {run.steps for run in others} == {plan.tasks[0].rounds.steps[1]}
+
+
+def test_the_rates_of_seeds():
+    clear = [{1e-3: 1.0 + 0.01 * seed, 2e-3: 1.5 + 0.02 * seed} for seed in range(3)]
+    assert rates_of_seeds([1e-3, 2e-3], clear) == [1e-3] * 3
+    noisy = [{1e-3: 1.0, 2e-3: 1.1}, {1e-3: 1.0, 2e-3: 0.8}, {1e-3: 1.0, 2e-3: 1.05}]
+    assert rates_of_seeds([1e-3, 2e-3], noisy) == [2e-3, 1e-3, 2e-3]
+    failed = [*noisy[:2], {1e-3: 1.0, 2e-3: None}]
+    assert rates_of_seeds([2e-3, 1e-3], failed) == [1e-3] * 3
+    assert rates_of_seeds([2e-3, 1e-3], [{1e-3: None, 2e-3: math.nan}] * 3) == [2e-3] * 3
+    assert rates_of_seeds([1e-3, 2e-3], [dict.fromkeys((1e-3, 2e-3), 1.0)] * 3) == [1e-3, 2e-3, 1e-3]
 
 
 def test_seeds_do_not_choose_where_that_takes_longer_than_the_full_run(tmp_path):

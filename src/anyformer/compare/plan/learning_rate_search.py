@@ -6,8 +6,9 @@ ones, so a second round of longer runs decides: between the best two of the firs
 then lower ones as long as the lowest that was tried is the best. A rung that is worse or diverges ends that direction.
 
 Which rung is the best of a search depends on chance, and what it does to a score is nothing that a candidate has by
-itself. So each further seed chooses anew, between the best two of the second round by runs of its own: the scores of
-seeds then differ by that too, and intervals over seeds contain it.
+itself. So the best two of the second round are run with each further seed. Where the seeds do not agree beyond chance
+on which is better, both are used, in turn: the scores of seeds then differ by that too, and intervals over seeds
+contain it.
 
 Every function here depends on losses alone, given in the order in which rungs were tried. Of equal losses the first
 counts as the best, so that ties start no further runs.
@@ -16,8 +17,11 @@ counts as the best, so that ties start no further runs.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from statistics import fmean, stdev
 from typing import Literal
+
+from scipy.stats import t as student
 
 RUNGS = (*(float(f"{digit}e{power}") for power in range(-5, 0) for digit in (1, 2, 5)), 1.0)
 CENTRES = ((10**6, 5e-3), (10**8, 1e-3), (10**12, 2e-4))
@@ -63,9 +67,25 @@ def contenders(short: Losses) -> list[float]:
 
 
 def rivals(long: Losses) -> list[float]:
-    """Return the rungs between which each further seed chooses; none if there are not two."""
+    """Return the rungs that are run with each further seed; none if there are not two."""
     best = best_of(long)[:2]
     return best if len(best) == 2 else []
+
+
+def rates_of_seeds(rungs: Sequence[float], losses: Sequence[Losses]) -> list[float]:
+    """Return the rung of each seed, from the losses of two rungs with each.
+
+    The one with the lower mean is that of all seeds if it is lower beyond chance (paired, by Student's t at 5%), or if
+    the other one failed with a seed; else both are used in turn.
+    """
+    sound = [rung for rung in rungs if all(rung in best_of(one) for one in losses)]
+    if len(sound) < 2:
+        return [(sound or [rungs[0]])[0]] * len(losses)
+    better, other = sorted(sound, key=lambda rung: fmean(one[rung] or 0.0 for one in losses))
+    behind = [(one[other] or 0.0) - (one[better] or 0.0) for one in losses]
+    error = stdev(behind) / math.sqrt(len(behind))
+    apart = fmean(behind) > error * float(student.ppf(0.975, len(behind) - 1))
+    return [better if apart or place % 2 == 0 else other for place in range(len(losses))]
 
 
 def next_long(short: Losses, long: Losses) -> float | None:

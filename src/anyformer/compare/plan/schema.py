@@ -18,7 +18,7 @@ from anyformer.tasks.fingerprint import Fingerprint
 from anyformer.train.schedule import Knots, top
 from anyformer.user_code import named_files, refuse_code
 
-VERSION = 6
+VERSION = 7
 """Version of ``plan.json``. Units of one version are never mixed with those of another."""
 MEASURE_SHARE = 0.12
 """Share of a time budget for measuring costs."""
@@ -58,14 +58,14 @@ class Trials(Record):
 
     Attributes:
         short, long: in both rounds, with the first seed.
-        again: those between which each other seed chooses, by runs of its own as long as those of the second round.
-        rate: chosen with the first seed.
+        again: the best two, which are run with each other seed for as long as in the second round.
+        rates: the chosen one of each seed.
     """
 
     short: list[float]
     long: list[float] = Field(default_factory=list)
     again: list[float] = Field(default_factory=list)
-    rate: float | None = None
+    rates: list[float] = Field(default_factory=list)
 
 
 class Leg(Record):

@@ -198,7 +198,7 @@ class Scheduler:
         self._climb("long", "searching learning rates, longer runs")
         for task in self.plan.tasks:
             for name, trials in [(name, task.trials[name]) for name in self._alive(task)]:
-                if trials.rate is None and task.rounds and task.rounds.by_seed and not self.plan.search_cut:
+                if not trials.rates and task.rounds and task.rounds.by_seed and not self.plan.search_cut:
                     trials.again = trials.again or ladder.rivals(self._losses(task, name, "long"))
         self._search("searching learning rates, the other seeds", self._again)
         for task in self.plan.tasks:
@@ -279,13 +279,13 @@ class Scheduler:
         rounds: tuple[Round, ...] = ("long", "short")
         best = [rate for kind in rounds for rate in ladder.best_of(self._losses(task, name, kind))]
         if best:
-            trials.rate = trials.rate or best[0]
-            first, *others = self.plan.seeds
-            rates = {first: trials.rate}
-            for seed in others:
-                own = ladder.best_of(self._losses(task, name, "long", seed))
-                rates[seed] = own[0] if own else trials.rate
-            self.found[task.name].rates[name] = rates
+            seeds, rates = self.plan.seeds, [best[0]] * len(self.plan.seeds)
+            if trials.again:
+                each = [None, *seeds[1:]]
+                losses = [self._losses(task, name, "long", seed) for seed in each]
+                rates = ladder.rates_of_seeds(trials.again, losses)
+            trials.rates = trials.rates or rates
+            self.found[task.name].rates[name] = dict(zip(seeds, trials.rates, strict=True))
         else:
             reason = "every learning rate that there was time to try failed"
             self.found[task.name].failures.setdefault(name, ("diverged", reason))

@@ -34,8 +34,8 @@ from anyformer.tasks.tags.columns import SUFFIXES
 SEARCH = (
     "Each candidate tried the same learning rates in short runs, and went on along the same ladder of rates until its "
     "best had a worse one on either side; longer runs of the best two and the next lower one chose between them. "
-    "Each further seed chose between the best "
-    "two of these by longer runs of its own, so that intervals contain what is chance in the search."
+    "The best two of these were run with each seed: where the seeds did not agree beyond chance on the better one, "
+    "both are used, in turn, so that intervals contain what is chance in the search."
 )
 WEIGHTS = "model.safetensors"
 """File of a saved model's weights."""
