@@ -67,14 +67,22 @@ def one(folder: Path, data: str, part: str, budget: str) -> dict[str, Any]:
             quiet=True,
             **DATA[data],
         )
-    rows = found.results.tasks[0].leaderboard
+    result = found.results.tasks[0]
     return {
         "data": data,
         "part": part,
         "kind": found.verdict.kind,
         "headline": found.verdict.headline,
         "winner": found.verdict.winner,
-        "scores": {row.name: row.score for row in rows},
+        "scores": {row.name: row.score for row in result.leaderboard},
+        "runs": {
+            c.name: [(run.learning_rate, run.steps, run.test.score) for run in c.runs]
+            for c in result.candidates
+        },
+        "search": {
+            c.name: [(run.steps, run.seed, run.learning_rate, run.loss) for run in c.search]
+            for c in result.candidates
+        },
     }
 
 
