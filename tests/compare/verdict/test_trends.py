@@ -108,3 +108,14 @@ def test_what_was_best_before_its_end_gains_nothing() -> None:
         run.steps, run.best_step = STEPS, 300
     trend = trend_of(found, ERROR)
     assert trend is not None and "mamba: longer training would bring nothing" in next_words(ERROR, trend)
+
+
+def test_runs_at_another_learning_rate_are_not_on_the_curve() -> None:
+    """The search is continued at the rate of the first seed; what another rate does is no growth."""
+    alone, mixed = (drawn(np.random.default_rng(5), power(1.0, 8.0, 0.5)) for _ in range(2))
+    for found in (alone, mixed):
+        for run in found.runs:
+            run.learning_rate = 1e-3
+    alone.runs = [alone.runs[0], alone.runs[2]]
+    mixed.runs[1].learning_rate, mixed.runs[1].valid = 2e-3, 50.0
+    assert trend_of(mixed, ERROR) == trend_of(alone, ERROR)

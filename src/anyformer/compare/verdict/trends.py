@@ -19,7 +19,7 @@ from statistics import fmean, stdev
 
 import numpy as np
 
-from anyformer.compare.results import CandidateResult, SearchRun, Trend
+from anyformer.compare.results import CandidateResult, SearchRun, SeedRun, Trend
 from anyformer.compare.results.formats import format_scores, score_with_unit
 from anyformer.compare.verdict.confidence_intervals import LEVEL
 from anyformer.metrics import MetricInfo
@@ -82,9 +82,9 @@ def _gain(steps: Sequence[int], scores: np.ndarray, number: int = 0) -> np.ndarr
 
 def trend_of(candidate: CandidateResult, metric: MetricInfo) -> Trend | None:
     """Return the growth of a candidate's validation score; None if it has no full runs, or was stopped."""
-    sign = metric.sign
-    valid = [run.valid for run in candidate.runs if run.valid is not None and math.isfinite(run.valid)]
-    losses = [run.valid_loss for run in candidate.runs if run.valid_loss is not None]
+    sign, alike = metric.sign, _alike(candidate)
+    valid = [run.valid for run in alike if run.valid is not None and math.isfinite(run.valid)]
+    losses = [run.valid_loss for run in alike if run.valid_loss is not None]
     if candidate.status != "ok" or candidate.stopped or not valid or not candidate.runs[0].curve:
         return None
     steps = candidate.runs[0].curve[-1].step
@@ -121,6 +121,11 @@ def _within(gains: Sequence[float], room: float) -> list[float]:
     return found
 
 
+def _alike(candidate: CandidateResult) -> list[SeedRun]:
+    """Return the full runs at the learning rate of the first seed, whose runs in the search they go on with."""
+    return [run for run in candidate.runs if run.learning_rate in (None, candidate.learning_rate)]
+
+
 def _searched(candidate: CandidateResult) -> Iterable[SearchRun]:
     """Yield the first seed's runs at the chosen learning rate, or else at the best one, one of each length."""
     search = [run for run in candidate.search if run.seed is None]
@@ -141,7 +146,7 @@ def _next_gain(
 ) -> tuple[float, float, float] | None:
     """Return the gain of the next doubling and the ends of its interval; None if runs have no samples in common."""
     used = [run for run in searched if steps >= 2 * run.steps][-2:]
-    full = [run.valid_sample for run in candidate.runs]
+    full = [run.valid_sample for run in _alike(candidate)]
     samples = [one for one in [*(run.valid_sample for run in used), *full] if one is not None]
     if not used or len(full) < 2 or len(samples) < len(used) + len(full):
         return None
