@@ -17,9 +17,9 @@ from anyformer.compare.results.formats import amount, duration, format_scores, m
 
 INTRODUCTION = (
     "Each row is one `anyformer compare` with its default candidates, unless others are named: the best of our models "
-    "beside the best predictor without one, on the same test items; both are the best by these test scores, which flatters "
-    "the side with more to choose from. The *lead* is the share by which the error of the "
-    "reference is larger than ours (its accuracy smaller, in points); negative where the reference is ahead."
+    "beside the best predictor without one, on the same test items; both are the best by these test scores, which "
+    "flatters the side with more to choose from. The *lead* is the share by which the error of the reference is larger "
+    "than ours (its accuracy smaller, in points); negative where the reference is ahead."
 )
 
 
