@@ -56,7 +56,9 @@ def test_tokens_are_the_formula_on_the_shares_of_the_reference() -> None:
         (embed.changes, replace(batch, inputs=steps, mask=both)),
     ):
         parts.append(torch.from_numpy(reference.features(given)))
-    z = (torch.cat(parts, 1) - embed.mean) / embed.scale
+    shares = torch.cat(parts, 1)
+    z = (shares.clamp(embed.lowest, embed.highest) - embed.mean) / embed.scale
+    assert 0 < float((shares > embed.highest).float().mean()) < 0.02
     expected = z @ embed.basis.double() @ embed.project.weight.double().T + embed.project.bias
     torch.testing.assert_close(
         embed.eval()({NUMBERS: x}, mask)[:, 0].double(), expected, atol=1e-6, rtol=1e-5
@@ -112,6 +114,25 @@ def test_training_series_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     embed.train().load_state_dict({name: value + 1 for name, value in embed.state_dict().items()})
     embed({NUMBERS: batch.x}, batch.mask)
     assert read == [4, 2, 6, 6]  # under other biases
+
+
+@pytest.mark.parametrize("kind", ["ramp", "dead", "switch"])
+def test_what_was_the_same_in_all_training_series_is_not_blown_up_later(kind: str) -> None:
+    steps, rng = torch.arange(60) / 60, np.random.default_rng(0)
+    same = {"ramp": steps, "dead": torch.zeros(60), "switch": (steps > 0.5).float()}[kind].expand(40, 60)
+    x = torch.stack([torch.from_numpy(rng.normal(size=(40, 60))).float(), same], -1)
+    embed = Rocket(StreamFacts(fields=[Field(name=NUMBERS, width=2)]), 8)
+    embed.fit({NUMBERS: x})
+    known = embed._components(*embed._series({NUMBERS: x}, None))
+    later = torch.stack([x[..., 0], torch.rand(40, 60).round()], -1)
+    found = embed._components(*embed._series({NUMBERS: later}, None))
+    assert float(found.norm(dim=-1).max()) < 3 * float(known.norm(dim=-1).max())
+
+
+def test_series_that_are_all_the_same_say_nothing() -> None:
+    embed = Rocket(StreamFacts(fields=[Field(name=NUMBERS, width=1)]), 8)
+    embed.fit({NUMBERS: torch.ones(20, 30, 1)})
+    assert not embed({NUMBERS: torch.randn(5, 30, 1)}).any()
 
 
 def test_few_steps_find_shapes_wherever_they_lie() -> None:

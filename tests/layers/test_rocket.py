@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from anyformer.layers.rocket import KERNELS, WEIGHTS, KernelShares, dilations_for, segments_of
+from anyformer.layers.rocket import KERNELS, WEIGHTS, KernelShares, _between, dilations_for, segments_of
 
 LENGTHS = torch.tensor([40, 40, 30, 20, 12])
 
@@ -74,3 +74,24 @@ def test_biases_are_quantiles_of_a_training_series() -> None:
 def test_dilations_fit_the_length() -> None:
     assert sum(dilations_for(427, 119).values()) == 119 and max(dilations_for(427, 119)) == 53
     assert list(dilations_for(9, 8)) == [1]
+
+
+@pytest.mark.parametrize("values", [2, 3])
+def test_rounding_decides_no_share_where_many_responses_are_equal(values: int) -> None:
+    x = torch.from_numpy(np.random.default_rng(0).integers(0, values, (12, 2, 40)) / 0.7 - 0.3)
+    mask = torch.ones(12, 40, dtype=torch.bool)
+    made = KernelShares(10, 2).double()
+    made.fit(x, mask, np.random.default_rng(0))
+    expected = made(x, mask)
+    assert 0.2 < float(expected.mean()) < 0.8
+    for noise in (1e-7, -1e-7):
+        torch.testing.assert_close(made(x + noise * torch.rand_like(x), mask), expected, atol=0, rtol=0)
+    torch.testing.assert_close(made.float()(x.float(), mask).double(), expected, atol=1e-6, rtol=0)
+
+
+def test_a_bias_on_a_response_lies_between_it_and_the_next() -> None:
+    values = torch.tensor([0.0, 1.0, 1.0, 1.0, 3.0])
+    assert _between(values, torch.tensor([0.0, 0.4, 1.0, 2.5]), 1e-3).tolist() == pytest.approx(
+        [0.382, 0.4, 1.764, 2.5]
+    )
+    assert 3.0 < float(_between(values, torch.tensor([3.0]), 1e-3)) < 3.5

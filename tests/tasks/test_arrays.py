@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,18 @@ class TestArrays:
         assert (task.train_length, task.num_features, task.objective.num_outputs) == (12, (*shape, 1)[2], 3)
         several = opened(self.saved(tmp_path, x=x, y=x.reshape(80, -1)[:, :2]))
         assert several.objective.num_outputs == 2 and scores(several)["linear"] < scores(several)["median"]
+
+    @pytest.mark.parametrize("dtype", [np.float16, np.float32])
+    def test_targets_of_few_bits_are_kept_and_checked(self, tmp_path: Path, dtype: type) -> None:
+        x = np.random.default_rng(0).standard_normal((80, 12))
+        y = (x[:, 0] * 1000 + 5e4).astype(dtype)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            task = opened(self.saved(tmp_path, x=x, y=y))
+        whole = opened(self.saved(tmp_path, x=x, y=y.astype(np.float64)))
+        assert np.allclose(task._y, whole._y, atol=1e-6)
+        with pytest.raises(DataError, match="y holds 1 values that are .* infinite .*first in row 4"):
+            open_data(self.saved(tmp_path, x=x, y=np.where(np.arange(80) == 3, np.inf, y).astype(dtype)))
 
     def test_whole_numbers_are_tokens(self, tmp_path: Path) -> None:
         x = np.random.default_rng(0).integers(0, 9, (80, 12))

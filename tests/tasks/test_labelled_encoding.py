@@ -41,6 +41,25 @@ def test_numbers_are_in_the_users_units_and_missing_inputs_are_told() -> None:
     assert table.to_dict("list") == {"number of the row": [1, 2], "a": [12, 8], "row": [5, 6]}
 
 
+@pytest.mark.parametrize(
+    "steps, words",
+    [
+        ([5, 9, 12], "1 of 3 sequences have 5 steps, and those in training had 6 to 12 steps: the model has"),
+        (
+            [3, 14, 8],
+            "2 of 3 sequences have 3 to 14 steps, and those in training had 6 to 12 steps: the model has",
+        ),
+        ([6, 12], None),
+    ],
+)
+def test_lengths_that_training_did_not_have_are_told(steps: list[int], words: str | None) -> None:
+    encoding = SequenceEncoding(kind="", vocab_size=4, classes=["a", "b"], lengths=(6, 12))
+    mask = np.arange(14) < np.array(steps)[:, None]
+    names = pd.DataFrame({"row": steps})
+    remarks = encoding.unseen(np.zeros(mask.shape, int), names, [], mask=mask).remarks
+    assert [remark.startswith(words or "?") for remark in remarks] == [True] * (words is not None)
+
+
 def test_numbers_and_categories_are_fields() -> None:
     one = Category(name="(numbers)", values=["p"])
     encoding = SequenceEncoding(kind="x", standard=NUMBERS, categories=[one])

@@ -22,6 +22,8 @@ ROWS = 1024
 """Most training tokens of which components are found."""
 START = 0.02
 """Standard deviation of fresh weights: near zero, so that what training data does not tell has no say in answers."""
+RANK = 1e-4
+"""Least spread of a component, over that of the first: below it there is only rounding."""
 PIECE = 64
 """Series whose shares are found at once while fitting."""
 KEPT = 64 * 2**20
@@ -36,8 +38,10 @@ class Rocket(Embedder):
     Dempster, Schmidt and Webb 2021), a quarter of them on its differences from step to step (Tan et al. 2022, section
     3.1, has half of them there). P are the first 256 principal components of training series, with one scale for all of
     them: what linear models with a ridge see of such shares is in their span, and their number is that of the weights.
-    Kernels, biases, means, deviations and P are fitted on training series (:meth:`fit`) and saved, not trained; before,
-    they are those of white noise, and P is drawn. W starts near zero.
+    A share counts as at most one deviation outside the range of training series, so that one that was the same in all
+    of them says nothing, whatever comes later. Kernels, biases, ranges, means, deviations and P are fitted on training
+    series (:meth:`fit`) and saved, not trained; before, they are those of white noise, and P is drawn. W starts near
+    zero.
 
     Args:
         features: shares of each of the 84 kernels, over all dilations; at least 4.
@@ -65,6 +69,8 @@ class Rocket(Embedder):
             return EmbedderInfo(length=self.segments)
 
     options: Options
+    lowest: Tensor
+    highest: Tensor
     mean: Tensor
     scale: Tensor
     basis: Tensor
@@ -77,6 +83,8 @@ class Rocket(Embedder):
             KernelShares(count // 4, channels),
         )
         width = count * KERNELS
+        self.register_buffer("lowest", torch.zeros(width))
+        self.register_buffer("highest", torch.ones(width))
         self.register_buffer("mean", torch.full((width,), 0.5))
         self.register_buffer("scale", torch.ones(width))
         self.register_buffer("basis", torch.randn(width, COMPONENTS) / width**0.5)
@@ -104,12 +112,16 @@ class Rocket(Embedder):
         self._kept.clear()
         pieces = zip(x.split(PIECE), real.split(PIECE))
         shares = torch.cat([self._shares(*piece) for piece in pieces]).flatten(0, 1)
-        self.mean.copy_(shares.mean(0))
-        self.scale.copy_(shares.std(0, correction=0) + 1e-6)
-        z = ((shares - self.mean) / self.scale)[:: -(-len(shares) // ROWS)]
-        directions = torch.linalg.svd(z, full_matrices=False).Vh[:COMPONENTS].T
-        size = (z @ directions).square().mean().sqrt().clamp_min(1e-6)
-        self.basis.zero_()[:, : directions.shape[1]] = directions / size
+        lowest, highest, deviation = shares.amin(0), shares.amax(0), shares.std(0, correction=0)
+        deviation[lowest == highest] = 0
+        self.lowest.copy_(lowest - deviation)
+        self.highest.copy_(highest + deviation)
+        self.mean.copy_(torch.where(deviation > 0, shares.mean(0), lowest))
+        self.scale.copy_(torch.where(deviation > 0, deviation, 1))
+        z = self._standardised(shares)[:: -(-len(shares) // ROWS)]
+        _, spread, directions = torch.linalg.svd(z, full_matrices=False)
+        directions = directions[spread > RANK * spread[0]][:COMPONENTS].T
+        self.basis.zero_()[:, : directions.shape[1]] = directions / (z @ directions).square().mean().sqrt()
 
     def forward(self, values: Values, mask: Tensor | None = None) -> Tensor:
         """x ``(B, S, D)`` of checked values and their mask ``(B, T)``."""
@@ -132,8 +144,12 @@ class Rocket(Embedder):
     def _components(self, x: Tensor, real: Tensor) -> Tensor:
         """Return the components ``(B, S, COMPONENTS)`` of the shares."""
         with no_autocast(x):
-            z = (self._shares(x, real) - self.mean) / self.scale
+            z = self._standardised(self._shares(x, real))
             return z @ self.basis.to(z)
+
+    def _standardised(self, shares: Tensor) -> Tensor:
+        """Return shares less their means, over their deviations, held to the range of training series."""
+        return (shares.clamp(self.lowest, self.highest) - self.mean) / self.scale
 
     def _remembered(self, x: Tensor, real: Tensor) -> Tensor:
         """Return the components, found once for each training series, as nothing in them is trained."""

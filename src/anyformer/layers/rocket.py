@@ -21,13 +21,18 @@ KERNELS = len(WEIGHTS)
 MOST_DILATIONS = 32
 UNFITTED = 128
 """Steps of the white noise for which dilations and biases are made before they are fitted."""
+ROUNDING = 1e-5
+"""Responses that differ by less than this share of the largest possible one count as equal."""
+BETWEEN = 0.382
+"""Place between two responses, where few others lie if they are whole multiples of something: the golden section."""
 
 
 class KernelShares(nn.Module):
     """Shares of the steps at which the convolution with a kernel exceeds a bias (Dempster, Schmidt and Webb 2021).
 
     A feature has a kernel, a dilation and a bias. Biases are quantiles of the kernel's convolution, of white noise at
-    first, with :meth:`fit` of a training series drawn for the kernel. Of several channels a kernel then sees some,
+    first, with :meth:`fit` of a training series drawn for the kernel; one that falls on a response is moved towards the
+    next, so that rounding decides nothing where many are equal. Of several channels a kernel then sees some,
     drawn at random, as in the authors' multivariate form. Shares are of the real steps, so that series may be of
     different lengths; of every other kernel only those steps count at which all its taps are real. Nothing is trained.
 
@@ -64,9 +69,11 @@ class KernelShares(nn.Module):
             alone = x[chosen].flatten(0, 1)[None]  # each kernel on its own series
             made = _convolved(alone, _weights(seen.to(x)), dilation, groups=KERNELS)[0]
             counted = _counted(mask[chosen], place, dilation).diagonal().mT
+            largest = 2 * TAPS * x[chosen].abs().amax(2).mul(seen.to(x)).sum(1)
             for kernel in range(KERNELS):
                 real = made[kernel, counted[kernel]] if counted[kernel].any() else made[kernel]
                 bias = torch.quantile(real, quantiles[here, kernel])
+                bias = _between(real.sort().values, bias, ROUNDING * float(largest[kernel]))
                 self.biases[here, kernel] = bias.to(self.biases)
 
     def forward(self, x: Tensor, mask: Tensor, segments: int = 1) -> Tensor:
@@ -121,6 +128,14 @@ def _quantiles(slots: list[int]) -> Tensor:
     golden = np.arange(1, KERNELS * len(slots) + 1) * ((np.sqrt(5) + 1) / 2) % 1
     parts = [golden[KERNELS * here.start : KERNELS * here.stop] for _, here in _groups(slots)]
     return torch.from_numpy(np.concatenate([part.reshape(KERNELS, -1).T for part in parts])).float()
+
+
+def _between(values: Tensor, biases: Tensor, rounding: float) -> Tensor:
+    """Return biases of which those within ``rounding`` of a value, of ascending ones, lie between it and the next."""
+    first = torch.searchsorted(values, biases - rounding)
+    last = torch.searchsorted(values, biases + rounding, right=True)
+    following = torch.cat([values, values[-1:] + 200 * rounding])[last]
+    return torch.where(last > first, values[last - 1].lerp(following, BETWEEN), biases)
 
 
 def _weights(seen: Tensor) -> Tensor:

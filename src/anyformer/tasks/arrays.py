@@ -145,9 +145,8 @@ def labels_of_arrays(
 ) -> tuple[np.ndarray, list[str] | None]:
     """Return class numbers with the classes' names, or numbers and None, of the columns of y."""
     frame = pd.DataFrame(columns)
-    gone = frame.isna() | (frame.select_dtypes(np.number).abs() > LARGEST).reindex(
-        columns=frame.columns, fill_value=False
-    )
+    numbers = frame.select_dtypes(np.number).astype(np.float64)
+    gone = frame.isna() | (numbers.abs() > LARGEST).reindex(columns=frame.columns, fill_value=False)
     if gone.any().any():
         row = int(np.argmax(gone.any(axis=1)))
         raise DataError(

@@ -128,7 +128,8 @@ class LabelledTask(Task):
         fitted = encoding or SequenceEncoding(kind="")
         if vocab_size is None:
             fitted = fitted.model_copy(update=self._fit_inputs(x, texts, by_place))
-        fitted = fitted.model_copy(update={"vocab_size": vocab_size})
+        lengths = self._lengths() if fitted.record is None else None
+        fitted = fitted.model_copy(update={"vocab_size": vocab_size, "lengths": lengths})
         self._fitted, self._x = fitted, fitted.inputs(x, texts)
         self.stream = fitted.stream()
         if self.stream is not None and self.stream.shape == "record":
@@ -174,6 +175,13 @@ class LabelledTask(Task):
                 f"{name}: the target has only one value, {self.classes[0]!r}: nothing to learn{lost}"
             )
         return lost
+
+    def _lengths(self) -> tuple[int, int]:
+        """Return the fewest and the most elements of a training sequence."""
+        if self._mask is None:
+            return self.train_length, self.train_length
+        counts = self._mask[self._index["train"]].sum(1)
+        return int(counts.min()), int(counts.max())
 
     def _set_targets(self, y: np.ndarray) -> None:
         """Set the targets of the samples, the objective and the metric."""

@@ -71,9 +71,11 @@ class SequenceEncoding(LabelledEncoding):
     Attributes:
         vocab_size: number of tokens, if the inputs are tokens.
         standard, categories: encode the numbers and the categories; at least one is set if the inputs are not tokens.
+        lengths: fewest and most elements of a training sequence; None for records.
     """
 
     vocab_size: int | None = None
+    lengths: tuple[int, int] | None = None
     standard: Standard | None = None
     categories: list[Category] = []
 
@@ -153,9 +155,27 @@ class SequenceEncoding(LabelledEncoding):
                 if gone == 1
                 else f"{gone} values are missing; they are set to the mean{marked}"
             )
+        remarks.extend(self._of_other_lengths(np.full(len(x), x.shape[1]) if mask is None else mask.sum(1)))
         inputs, (targets, shift, scale) = (
             as_tensors(self.inputs(x, texts or {})),
             self.unknown_targets(len(x)),
         )
         seen = None if mask is None or mask.all() else torch.from_numpy(mask)
         return Unseen(Batch(inputs, targets, seen, shift, scale), names, remarks, style or DelimitedStyle())
+
+    def _of_other_lengths(self, lengths: np.ndarray) -> list[str]:
+        """Return a remark on the sequences, if any, that are shorter or longer than all in training; none on texts."""
+        if self.lengths is None or self.of_texts:
+            return []
+        least, most = self.lengths
+        other = lengths[(lengths < least) | (lengths > most)]
+        if not len(other):
+            return []
+        had, have = (
+            f"{a:,} steps" if a == b else f"{a:,} to {b:,} steps"
+            for a, b in (self.lengths, (other.min(), other.max()))
+        )
+        return [
+            f"{len(other):,} of {len(lengths):,} sequences have {have}, and those in training had {had}: the model has "
+            "not learnt about such lengths"
+        ]

@@ -241,3 +241,17 @@ def test_stopped_anywhere_it_goes_on_with_the_same_units(tmp_path):
     assert {path.parent.name for path in (folder / "units").glob(f"*/{RESULT}")} == units
     assert plan == whole
     assert parts.found["t"].search == scheduler.found["t"].search
+
+
+def test_a_round_that_was_complete_is_not_cut_short_by_going_on_later(tmp_path):
+    executor = Valley({"a": 5e-3})
+    plan = make_plan("a")
+    plan.budget = "1000s"
+    rates = searched(plan, tmp_path, executor).plan.tasks[0].trials["a"].rates
+    assert not plan.search_cut and plan.tasks[0].trials["a"].again
+    last = next((tmp_path / "units").glob(f"*search*seed2*/{RESULT}"))
+    last.unlink()
+    (tmp_path / "clock.json").write_text("900")
+    later = Plan.load(tmp_path)
+    assert searched(later, tmp_path, executor).plan.tasks[0].trials["a"].rates == rates
+    assert not later.search_cut and last.exists()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
@@ -200,37 +201,39 @@ class Scheduler:
             for name, trials in [(name, task.trials[name]) for name in self._alive(task)]:
                 if not trials.rates and task.rounds and task.rounds.by_seed and not self.plan.search_cut:
                     trials.again = trials.again or ladder.rivals(self._losses(task, name, "long"))
-        self._search("searching learning rates, the other seeds", self._again)
+        self._search("searching learning rates, the other seeds", self._waiting(self._again))
         for task in self.plan.tasks:
             for name in self._alive(task):
                 self._choose(task, name)
 
     def _climb(self, round_: Round, stage: str) -> None:
         """Run one round of the search: the planned rungs, then the next rung of each candidate that needs one."""
-        while self._search(stage, lambda task, name: self._search_units(task, name, round_)):
-            self.plan.search_cut |= is_late(self.plan, self.clock.seconds)
+        planned = partial(self._search_units, round_=round_)
+        while waiting := self._waiting(planned):
+            new = self.queue.unfinished(waiting)
+            self._search(stage, waiting)
+            self.plan.search_cut |= bool(new) and is_late(self.plan, self.clock.seconds)
             if self.plan.search_cut:
                 return
             for task in self.plan.tasks:
                 for name in self._alive(task):
                     self._extend(task, name, round_)
 
-    def _search(self, stage: str, planned: Callable[[TaskPlan, str], list[Unit]]) -> bool:
-        """Run the planned runs of all candidates that were not run before; False if there is none."""
-        self.plan.save(self.folder)
-        waiting = [
-            unit
-            for task in self.plan.tasks
-            for name in self._alive(task)
-            for unit in planned(task, name)
-            if unit not in self._searched
+    def _waiting(self, planned: Callable[[TaskPlan, str], list[Unit]]) -> list[Unit]:
+        """Return the planned runs of all candidates whose outcomes have not been read."""
+        runs = [
+            unit for task in self.plan.tasks for name in self._alive(task) for unit in planned(task, name)
         ]
+        return [unit for unit in runs if unit not in self._searched]
+
+    def _search(self, stage: str, waiting: list[Unit]) -> None:
+        """Run these, or read what they found before this process, and note it."""
+        self.plan.save(self.folder)
         if waiting:
             outcomes = self._run(stage, waiting)
             self._searched.update(outcomes)
             for unit in waiting:
                 self._note_trial(unit, outcomes[unit])
-        return bool(waiting)
 
     def _search_units(self, task: TaskPlan, name: str, round_: Round, seed: int | None = None) -> list[Unit]:
         """Return the runs of a round with the first seed, or of the choice of another one."""
