@@ -51,6 +51,11 @@ class Head(Part, nn.Module):
     """The ways of pooling that it goes with."""
     sees_whole: ClassVar[bool] = False
     """True if an element's answer depends on the outputs of later ones."""
+    context: int = 0
+    """Tokens up to each element that ``forward`` reads beside hidden states, with the next one in training, as
+    ``tokens`` (..., context + 1); 0 for none."""
+    fit_elements: ClassVar[int] = 0
+    """Training tokens that :meth:`fit` is given at most; 0 if it needs none."""
 
     @classmethod
     def refuses(cls, question: Question) -> str | None:
@@ -60,6 +65,9 @@ class Head(Part, nn.Module):
     def __init__(self, dim: int, num_outputs: int, **options: Any) -> None:
         super().__init__()
         self.options = self.Options.read(options)
+
+    def fit(self, tokens: Tensor) -> None:
+        """Choose what is not trained by training tokens ``(B, T)``, numbered from 1; 0 where there is none."""
 
     def tie(self, embedding: nn.Embedding) -> None:
         """Take the table of an embedding as the output matrix."""

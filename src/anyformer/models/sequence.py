@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +13,7 @@ from anyformer.heads import Head, Loss, Pool, create_head
 from anyformer.layers.norms import create_norm
 from anyformer.models.build import Backbone, decoder_of, encoder_of
 from anyformer.models.given import TOKENS, Given, check_inputs, check_source, joined_mask, pooled, with_tokens
-from anyformer.models.load import load_spec
+from anyformer.models.recent import check_tells_next, head_tokens, last_tokens
 from anyformer.models.saved import SavedModel
 from anyformer.models.spec import ModelSpec
 from anyformer.precision import widen
@@ -90,6 +88,8 @@ class SequenceModel(nn.Module, SavedModel):
         options = {"bias": pool is not None or vocab_size is None, **self.spec.head.options}
         width, each = (D, outputs) if self.sites is None else self._at_sites(self.sites)
         self.head: Head = create_head(self.spec.head.name, width, each, pool=pool, options=options)
+        if self.head.context:
+            check_tells_next(self.spec.head.name, outputs, vocab_size)
         if self.head.options.tied and (vocab_size is not None or not self.spec.encoder):
             if not isinstance(self.embed, nn.Embedding) or outputs != vocab_size:
                 raise ValueError(
@@ -186,9 +186,13 @@ class SequenceModel(nn.Module, SavedModel):
         if self.sites is not None:
             assert isinstance(self.embed, Embedder)
             return self.embed.answer(self.head(self.embed.read(h)), self.inputs.values(x))
+        beside = self.beside(x, mask)
         if at is not None:
-            h = h.gather(1, at[..., None].expand(-1, -1, h.shape[-1]))
-        return self.head(pooled(h, None if self._reads_whole else mask, self.pool))
+            h, *others = (
+                one.gather(1, at[..., None].expand(-1, -1, one.shape[-1])) for one in (h, *beside.values())
+            )
+            beside = dict(zip(beside, others))
+        return self.head(pooled(h, None if self._reads_whole else mask, self.pool), **beside)
 
     def hidden(
         self,
@@ -221,9 +225,11 @@ class SequenceModel(nn.Module, SavedModel):
         :meth:`stream` continues from that state.
         """
         given, call = self._read(x, mask, source, None, None, call, source_call), self._told(call, x, source)
-        state = self.body.init_state(given.x.shape[0])
-        h, state = self.body.stream(given.x, state, mask=given.mask, context=given.context, call=call)
-        return self.head(given.own(h)), state
+        state = self.init_state(given.x.shape[0])
+        h, body = self.body.stream(
+            given.x, self._of_body(state), mask=given.mask, context=given.context, call=call
+        )
+        return self._streamed(given.own(h), x, mask, state, body)
 
     def loss(
         self, x: Tensor | Values, targets: Tensor, objective: Loss, mask: Tensor | None = None, **given: Any
@@ -257,7 +263,14 @@ class SequenceModel(nn.Module, SavedModel):
         """
         if self.sites is not None or self._reads_whole:
             raise ValueError(f"the model does not stream: a {self.read_whole} is read whole")
-        return self.body.init_state(batch_size)
+        state = self.body.init_state(batch_size)
+        if not self.head.context:
+            return state
+        device = next(self.head.parameters()).device
+        return {
+            "body": state,
+            "tokens": torch.zeros(batch_size, self.head.context - 1, dtype=torch.int64, device=device),
+        }
 
     def stream(
         self,
@@ -270,9 +283,27 @@ class SequenceModel(nn.Module, SavedModel):
         call: Call | None = None,
     ) -> tuple[Tensor, State]:
         """Return outputs (B, T, O) of the next tokens and the new state; with pooling too, every token's output."""
-        given, call = self._embed(x), self._told(call, x)
-        h, state = self.body.stream(given, state, mask=mask, positions=positions, context=context, call=call)
-        return self.head(h), state
+        given, call, body = self._embed(x), self._told(call, x), self._of_body(state)
+        h, body = self.body.stream(given, body, mask=mask, positions=positions, context=context, call=call)
+        return self._streamed(h, x, mask, state, body)
+
+    def beside(self, x: Tensor | Values, mask: Tensor | None = None) -> dict[str, Tensor]:
+        """Return what the head reads beside the hidden states of x: nothing, or ``tokens`` (B, T, context + 1)."""
+        if self.head.context and isinstance(x, Tensor):
+            return {"tokens": head_tokens(x, mask, self.head.context, following=self.training)}
+        return {}
+
+    def _of_body(self, state: State) -> State:
+        return state["body"] if self.head.context else state
+
+    def _streamed(
+        self, h: Tensor, x: Tensor | Values, mask: Tensor | None, state: State, body: State
+    ) -> tuple[Tensor, State]:
+        """Return outputs of hidden states, and the new state of the model with that of its body."""
+        if not self.head.context or not isinstance(x, Tensor):
+            return self.head(h), body
+        tokens = head_tokens(x, mask, self.head.context, before=state["tokens"])
+        return self.head(h, tokens=tokens), {"body": body, "tokens": last_tokens(x, mask, state["tokens"])}
 
     def encode(self, source: Stream, *, call: Call | None = None) -> Context:
         """Return the encoded source, for a decoder to attend to."""
@@ -368,32 +399,3 @@ class SequenceModel(nn.Module, SavedModel):
             facts.vocab_size is not None or self.encoder is None
         )
         return self.embed_norm(h * self.spec.dim**0.5 if scaled else h)
-
-
-def create_model(
-    spec: ModelSpec | Mapping[str, Any] | str | Path,
-    *,
-    vocab_size: int | None = None,
-    num_features: int | None = None,
-    num_outputs: int | None = None,
-    pool: Pool = None,
-    stream: dict[str, Any] | None = None,
-    source: dict[str, Any] | None = None,
-    window: dict[str, Any] | None = None,
-    trust_code: bool = False,
-    **changes: Any,
-) -> SequenceModel:
-    """Create a model from a name, a line, a dict, a YAML file or a spec (see :func:`load_spec`), with ``changes``.
-
-    >>> create_model("mamba", vocab_size=256, dim=128, depth=4)
-    >>> create_model("[mamba*3, attention(window=256)]*2 dim=256", vocab_size=256)
-
-    Args:
-        spec, changes, trust_code: arguments of :func:`load_spec`.
-        vocab_size, num_features, num_outputs, pool, stream, source, window: arguments of :class:`SequenceModel`.
-
-    Raises:
-        ValueError: saying what in the spec is wrong, and what was expected.
-    """
-    fields = load_spec(spec, trust_code=trust_code, **changes).model_dump()
-    return SequenceModel(fields, vocab_size, num_features, num_outputs, pool, stream, source, window)

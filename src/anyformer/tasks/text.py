@@ -19,6 +19,7 @@ from anyformer.questions import Question
 from anyformer.tasks import register_task
 from anyformer.tasks.base import SPLITS, Reference, Split, Task, check_integer
 from anyformer.tasks.batch import Batch
+from anyformer.tasks.compression import Xz
 from anyformer.tasks.ngrams import BestNGram, NGram
 from anyformer.tasks.subsets import neighbours
 
@@ -63,8 +64,8 @@ class ByteTask(Task):
 
     candidates = ("ngram_gpt", "gpt", "mamba depth=2", "transformer")
     why = (
-        "ngram_gpt looks up the last few tokens in tables, as n-grams do; gpt and mamba read them by short "
-        "convolutions, and what lies further back by attention and selection; the transformer is the plain one"
+        "ngram_gpt adds to what counts of the last few tokens tell; gpt and mamba read these by short convolutions, and "
+        "what lies further back by attention and selection; the transformer is the plain one"
     )
     vocab_size: int | None = 256
     unit: ClassVar[str] = "byte"
@@ -215,8 +216,9 @@ class ByteTask(Task):
         return replace(self.objective.question, field="byte")
 
     def references(self) -> list[Reference]:
-        """Frequencies of bytes, trigrams, and the n-grams that validation chooses."""
-        return [NGram(1), NGram(3), BestNGram(ORDERS)]
+        """Frequencies of bytes, trigrams, the n-grams that validation chooses; and xz where only bits are counted."""
+        bits_alone = self.metric.id == "bits_per_byte" and not self.beside
+        return [NGram(1), NGram(3), BestNGram(ORDERS), *([Xz()] if bits_alone else [])]
 
     def describe(self) -> dict[str, Any]:
         """Return facts for the report."""

@@ -16,6 +16,7 @@ from anyformer.heads import head_class
 from anyformer.models import ModelSpec, SequenceModel, load_spec
 from anyformer.models.both_ways import both_ways, without_order
 from anyformer.models.load import leaves_out
+from anyformer.models.recent import numbered
 from anyformer.tasks import Batch, Task
 
 FITTED = (32, 512)
@@ -79,7 +80,8 @@ def model_for(
         task: the task.
         spec, changes: arguments of :func:`spec_for`.
         seed: of the weights.
-        fitted: fit its embedder on training samples where it needs that; not needed where a checkpoint is loaded.
+        fitted: fit its embedder and its head on training samples where they need that; not needed where a checkpoint
+            is loaded.
 
     Raises:
         ValueError: the spec is wrong, its head does not answer the task's question, it needs side inputs that the task
@@ -97,13 +99,22 @@ def model_for(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = SequenceModel(loaded.model_dump(), **io_for(task))
-        if fitted and isinstance(model.embed, Embedder) and model.embed.fit_elements:
-            least, most = FITTED
-            known = task.train_sample(max(least, min(most, model.embed.fit_elements // task.train_length)))
-            model.embed.fit(model.inputs.values(known.inputs), known.mask)
+        if fitted:
+            _fit(model, task)
     if reason := _cannot_do(model, task):
         raise ValueError(f"spec {str(loaded)!r} {reason}")
     return model
+
+
+def _fit(model: SequenceModel, task: Task) -> None:
+    """Choose what is not trained in the model by training samples."""
+    if isinstance(model.embed, Embedder) and model.embed.fit_elements:
+        least, most = FITTED
+        known = task.train_sample(max(least, min(most, model.embed.fit_elements // task.train_length)))
+        model.embed.fit(model.inputs.values(known.inputs), known.mask)
+    if model.head.fit_elements:
+        known = task.train_sample(max(1, model.head.fit_elements // task.train_length))
+        model.head.fit(numbered(known.x, known.mask))
 
 
 def _cannot_do(model: SequenceModel, task: Task) -> str | None:

@@ -26,15 +26,17 @@ def loss_by_parts(
     asked = batch.asked
     assert asked is not None
     h, targets = hidden_of(model, batch, call)[asked], batch.targets[asked]
+    beside = {name: tokens[asked] for name, tokens in model.beside(batch.inputs, batch.mask).items()}
     rows = max(1, most // objective.num_outputs)
 
-    def total(h: Tensor, targets: Tensor) -> Tensor:
-        return model.head.loss(widen(model.head(h)), targets, objective) * len(targets)
+    def total(here: slice) -> Tensor:
+        outputs = model.head(h[here], **{name: tokens[here] for name, tokens in beside.items()})
+        return model.head.loss(widen(outputs), targets[here], objective) * len(targets[here])
 
     if len(targets) <= rows:
-        return total(h, targets) / max(1, len(targets))
+        return total(slice(None)) / max(1, len(targets))
     parts = [
-        checkpoint(total, h[start : start + rows], targets[start : start + rows], use_reentrant=False)
+        checkpoint(total, slice(start, start + rows), use_reentrant=False)
         for start in range(0, len(targets), rows)
     ]
     return sum(parts[1:], parts[0]) / len(targets)

@@ -48,8 +48,23 @@ class HeadCase:
     reject: Callable[[], Any] | None = None
 
     def head(self, dtype: torch.dtype = torch.float64) -> Head:
-        """Build the head with noise on its parameters."""
-        return randomized(lambda: self.make(self.objective.num_outputs)).to(dtype)
+        """Build the head with noise on its parameters, fitted on tokens that are drawn if it counts some."""
+        head = randomized(lambda: self.make(self.objective.num_outputs)).to(dtype)
+        if head.fit_elements:
+            head.fit(self._drawn(head, 40, 30)["tokens"][..., 0])
+        return head
+
+    def run(self, head: Head, h: Tensor, at: slice = slice(None)) -> Tensor:
+        """Return outputs of hidden states ``(..., D)``, with tokens that are the same every time; of some elements."""
+        beside = self._drawn(head, *h.shape[:-1])
+        found: Tensor = head(h if h.dim() < 3 else h[:, at], **{k: v[:, at] for k, v in beside.items()})
+        return found
+
+    def _drawn(self, head: Head, *shape: int) -> dict[str, Tensor]:
+        if not head.context:
+            return {}
+        size, generator = (*shape, head.context + 1), torch.Generator().manual_seed(3)
+        return {"tokens": torch.randint(self.objective.num_outputs + 1, size, generator=generator)}
 
     @property
     def classes(self) -> bool:

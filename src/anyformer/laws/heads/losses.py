@@ -19,7 +19,7 @@ STEPS = 300
 def mean(case: HeadCase) -> bool:
     """The loss is a scalar: the sums of ``loss_items`` over their numbers; it is 0 where nothing is asked."""
     head, targets = case.head().eval(), case.targets(4)
-    y = head(case.hidden(4))
+    y = case.run(head, case.hidden(4))
     loss = head.loss(y, targets, case.objective)
     if loss.dim():
         raise LawBroken(f"the loss has shape {tuple(loss.shape)}, and should be a scalar")
@@ -39,13 +39,13 @@ def gradient(case: HeadCase) -> bool:
     finite differences."""
     head, targets = case.head().train(), case.targets(2)
     h = case.hidden(2).requires_grad_()
-    head.loss(head(h), targets, case.objective).backward()
+    head.loss(case.run(head, h), targets, case.objective).backward()
     every_parameter_learns(head)
     assert h.grad is not None
     if not bool((h.grad[0] != 0).any(-1).all()):
         raise LawBroken("a hidden state that is asked about gets no gradient")
     torch.autograd.gradcheck(
-        lambda h: head.loss(head(h), targets, case.objective), (case.hidden(2).requires_grad_(),)
+        lambda h: head.loss(case.run(head, h), targets, case.objective), (case.hidden(2).requires_grad_(),)
     )
     return True
 
@@ -56,9 +56,9 @@ def precision(case: HeadCase) -> bool:
     """The loss of outputs in bfloat16 is in at least float32, and near the one in float64."""
     targets, h = case.targets(4), case.hidden(4)
     wide = case.head().eval()
-    expected = wide.loss(wide(h), targets, case.objective)
+    expected = wide.loss(case.run(wide, h), targets, case.objective)
     head = case.head(torch.bfloat16).eval()
-    y = head(h.bfloat16())
+    y = case.run(head, h.bfloat16())
     if y.dtype != torch.bfloat16:
         raise LawBroken(f"outputs of parameters in bfloat16 are {y.dtype}")
     loss = head.loss(widen(y), targets if case.classes else targets.float(), case.objective)
@@ -76,9 +76,9 @@ def fit(case: HeadCase) -> bool:
     optimizer = torch.optim.Adam([h, *head.parameters()], lr=0.05)
     for _ in range(STEPS):
         optimizer.zero_grad()
-        head.loss(head(h), targets, case.objective).backward()
+        head.loss(case.run(head, h), targets, case.objective).backward()
         optimizer.step()
-    found = head.eval().answer(head(h), case.asked(targets)).detach()
+    found = head.eval().answer(case.run(head, h), case.asked(targets)).detach()
     kind = case.objective.question.kind
     if kind in ("class", "labels"):
         asked = targets >= 0

@@ -16,7 +16,7 @@ def outputs(case: HeadCase) -> bool:
     """Outputs are as many as the objective asks, for hidden states with any number of axes before the last."""
     head, width = case.head().eval(), case.objective.num_outputs
     for shape in ((3, case.dim), (2, 3, case.dim), (2, 2, 3, case.dim), (0, 4, case.dim)):
-        y = head(torch.ones(shape, dtype=torch.float64))
+        y = case.run(head, torch.ones(shape, dtype=torch.float64))
         if y.shape != (*shape[:-1], width):
             raise LawBroken(
                 f"outputs of hidden states {shape} have shape {tuple(y.shape)}, asked are {width}"
@@ -29,10 +29,14 @@ def outputs(case: HeadCase) -> bool:
 def elements(case: HeadCase) -> bool:
     """An element's outputs depend on its own hidden state alone, so that models stream, and make only those needed."""
     head, h = case.head().eval(), torch.randn(2, ELEMENTS, case.dim, dtype=torch.float64)
-    y = head(h)
-    close("a second call", head(h), y, 0.0)
+    y = case.run(head, h)
+    close("a second call", case.run(head, h), y, 0.0)
     for start, stop in ((0, 1), (1, 4), (4, ELEMENTS)):
-        close(f"elements {start} to {stop} against the whole", head(h[:, start:stop]), y[:, start:stop])
+        close(
+            f"elements {start} to {stop} against the whole",
+            case.run(head, h, slice(start, stop)),
+            y[:, start:stop],
+        )
     return True
 
 
@@ -41,7 +45,7 @@ def elements(case: HeadCase) -> bool:
 def independence(case: HeadCase) -> bool:
     """A sample's loss and answers do not depend on its batch."""
     head, targets = case.head().eval(), case.targets(3)
-    y = head(case.hidden(3))
+    y = case.run(head, case.hidden(3))
     sums, counts = head.loss_items(y, targets, case.objective)
     answers = head.answer(y, case.asked(targets))
     for b in range(3):
@@ -62,7 +66,7 @@ def ignored(case: HeadCase) -> bool:
     asked = case.asked(targets)
     if asked is None:
         return False
-    y = head(case.hidden(3))
+    y = case.run(head, case.hidden(3))
     other = torch.where(asked[..., None], y, y + torch.randn_like(y))
     loss, again = (head.loss(one, targets, case.objective) for one in (y, other))
     close("the loss after a change where nothing is asked", again, loss)
@@ -76,7 +80,7 @@ def ignored(case: HeadCase) -> bool:
 def answers(case: HeadCase) -> bool:
     """Answers have the shape of the outputs; without a word on which are asked for, all are."""
     head = case.head().eval()
-    y = head(case.hidden(3))
+    y = case.run(head, case.hidden(3))
     found = head.answer(y)
     close(
         "answers where all are asked for", head.answer(y, torch.ones(y.shape[:-1], dtype=torch.bool)), found

@@ -21,9 +21,9 @@ def persistence(case: HeadCase) -> bool:
         again = case.make(case.objective.num_outputs).double().eval()
     again.load_state_dict(head.state_dict())
     for words, other in (("loaded weights", again), ("a deep copy", copy.deepcopy(head))):
-        close(f"outputs of {words}", other(h), head(h), 0.0)
-        loss = head.loss(head(h), targets, case.objective)
-        close(f"the loss of {words}", other.loss(other(h), targets, case.objective), loss, 0.0)
+        close(f"outputs of {words}", case.run(other, h), case.run(head, h), 0.0)
+        loss = head.loss(case.run(head, h), targets, case.objective)
+        close(f"the loss of {words}", other.loss(case.run(other, h), targets, case.objective), loss, 0.0)
     return True
 
 

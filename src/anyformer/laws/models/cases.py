@@ -11,11 +11,11 @@ from torch import Tensor
 
 from anyformer.contract import Call, SideInput
 from anyformer.embed import EmbedderInfo, embedder_info
+from anyformer.heads import head_class
 from anyformer.inputs import moved
 from anyformer.laws.case import randomized
 from anyformer.mixers import mixers
 from anyformer.models import ModelSpec, SequenceModel, create_model, load_spec, models
-from anyformer.models.given import POOLS
 from anyformer.schema import InputFacts, SeriesWindow, Stream
 
 VOCABULARY = 11
@@ -136,7 +136,7 @@ def model_cases(target: str, *, dim: int = 16, device: str = "cpu") -> list[Mode
         return [case(" of windows", **io)]
     if _reads_numbers(spec):
         return [case(" of numbers", **NUMBERS.model_dump(), num_outputs=4, pool="mean")]
-    found = [case(f" pool={pool}" if pool else "", pool=pool) for pool in POOLS]
+    found = [case(f" pool={pool}" if pool else "", pool=pool) for pool in head_class(spec.head.name).pools]
     with torch.device("meta"):
         body = found[0].make().body
     alone = body.info.grid or body.required_side(1, 1, torch.Generator())  # of x only

@@ -25,14 +25,15 @@ def gpt(depth: int = 2) -> dict[str, Any]:
 
 @register_model("ngram_gpt")
 def ngram_gpt(depth: int = 1) -> dict[str, Any]:
-    """A causal language model that looks up the n-grams at each token, then runs a recurrence and attention.
+    """A causal language model beside counted n-grams: a recurrence and attention, ``depth`` times.
 
-    Tables of 2- to 6-grams (``ngram_memory``) hold what n-gram models count, so that the layers behind them, ``depth``
-    times ``qrnn`` and attention as in ``gpt``, learn only what counts do not tell. Most that a minute of training can
-    teach about a text are such counts.
+    The head adds the logarithm of what counts of the training text tell of the next token (``head=ngrams``), so that
+    the layers, ``qrnn`` and attention as in ``gpt``, learn only what counts do not tell. Most that a minute of training
+    can teach about a text are such counts.
     """
     return {
-        "layers": f"[ngram_memory(channel=none, dropout=0.3), [qrnn, attention(conv_width=3, qk_norm=true)]*{depth}]",
+        "layers": f"[qrnn, attention(conv_width=3, qk_norm=true)]*{depth}",
         "causal": True,
         "scaled_init": True,
+        "head": "ngrams",
     }

@@ -1,0 +1,40 @@
+"""The compressor as a yardstick: its bits are those by which files become longer."""
+
+from __future__ import annotations
+
+import lzma
+
+import numpy as np
+import pytest
+
+from anyformer.tasks import score_reference
+from anyformer.tasks.compression import Xz
+from anyformer.tasks.text import ByteTask, Document
+
+
+def text_task() -> ByteTask:
+    rng = np.random.default_rng(0)
+    words = [bytes(rng.integers(97, 123, rng.integers(2, 9)).astype(np.uint8)) for _ in range(60)]
+    text = b" ".join(words[i] for i in rng.integers(60, size=8000))
+    return ByteTask([Document("text", text)], name="words", title="words")
+
+
+def test_bits_are_those_by_which_a_file_becomes_longer() -> None:
+    task = text_task()
+    reference = Xz().fit(task)
+    known = task.train_sample(10**6).x.numpy().astype(np.uint8).tobytes()
+    new = task.sample("test", 10**6).targets.numpy().astype(np.uint8).tobytes()
+    longer = len(lzma.compress(known + new, preset=9)) - len(lzma.compress(known, preset=9))
+    assert score_reference(reference, task, batch_size=10**6) == pytest.approx(8 * longer / len(new), rel=1e-5)
+    p = reference.predict(task.sample("test", 3)).exp()
+    np.testing.assert_allclose(p.sum(-1), 1, rtol=1e-4)
+    assert f"behind {len(known):,} bytes of training text" in reference.description
+
+
+def test_it_is_there_for_bits_of_bytes_alone() -> None:
+    task = text_task()
+    assert task.references()[-1].name == "xz"
+    task.rank_by("bits_per_byte", "accuracy")
+    assert task.references()[-1].name == "n-gram"
+    task.rank_by("accuracy")
+    assert task.references()[-1].name == "n-gram"
