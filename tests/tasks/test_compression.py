@@ -25,7 +25,9 @@ def test_bits_are_those_by_which_a_file_becomes_longer() -> None:
     known = task.train_sample(10**6).x.numpy().astype(np.uint8).tobytes()
     new = task.sample("test", 10**6).targets.numpy().astype(np.uint8).tobytes()
     longer = len(lzma.compress(known + new, preset=9)) - len(lzma.compress(known, preset=9))
-    assert score_reference(reference, task, batch_size=10**6) == pytest.approx(8 * longer / len(new), rel=1e-5)
+    assert score_reference(reference, task, batch_size=10**6) == pytest.approx(
+        8 * longer / len(new), rel=1e-5
+    )
     p = reference.predict(task.sample("test", 3)).exp()
     np.testing.assert_allclose(p.sum(-1), 1, rtol=1e-4)
     assert f"behind {len(known):,} bytes of training text" in reference.description

@@ -64,8 +64,8 @@ class ByteTask(Task):
 
     candidates = ("ngram_gpt", "gpt", "mamba depth=2", "transformer")
     why = (
-        "ngram_gpt adds to what counts of the last few tokens tell; gpt and mamba read these by short convolutions, and "
-        "what lies further back by attention and selection; the transformer is the plain one"
+        "ngram_gpt adds to what counts of the last few tokens tell; gpt and mamba read these by short convolutions, "
+        "and what lies further back by attention and selection; the transformer is the plain one"
     )
     vocab_size: int | None = 256
     unit: ClassVar[str] = "byte"

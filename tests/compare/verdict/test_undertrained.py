@@ -131,6 +131,17 @@ def test_slow_growth_far_behind_a_reference_is_a_verdict():
     assert verdict(candidate("a", law), reference=0.3).kind == "no_model_needed"
 
 
+def test_what_is_far_behind_another_candidate_is_not_waited_for():
+    """Its loss still falls, but three doublings would not bring it to the best, which has its plateau."""
+    slow = power(1.5, 12.0, 0.35)
+    assert trend_of(candidate("slow", slow), ERROR).loss_falls > 0.03
+    assert verdict(candidate("slow", slow), reference=0.8).kind == "undertrained"
+    found = verdict(candidate("best", flat(1.0)), candidate("slow", slow), reference=0.8)
+    assert found.kind == "no_model_needed"
+    near = verdict(candidate("best", flat(2.5)), candidate("slow", slow), reference=0.8)
+    assert near.kind == "undertrained" and "slow still improving" in near.headline
+
+
 def test_what_has_learned_nothing_from_few_tokens_cannot_tell():
     """A run too short to leave the first plateau, on a task that may hold what later steps would find."""
     found = verdict(candidate("a", flat(3.0)), candidate("b", flat(3.0)), reference=2.5, tokens=20_000)

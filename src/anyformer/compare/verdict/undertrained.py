@@ -3,8 +3,8 @@
 Growth of a candidate's score is extrapolated by :mod:`anyformer.compare.verdict.trends`.
 
 There is too little training if
-    (1) a reference is not beaten, and some candidate would pass it within three doublings, or its loss still falls by
-    3% or more in a doubling;
+    (1) a reference is not beaten, and some candidate would pass it within three doublings, or the loss of one still
+    falls by 3% or more in a doubling, unless another candidate is ahead of it by more than it gains in three;
     (2) a candidate that is behind, or tied, would catch up with the best in one doubling; or it still gains more in one
     than what separates them, and a tenth or more of all that it has learned since before training;
     (3) not even the simplest reference is beaten, and candidates have seen fewer than 20 tokens for each parameter
@@ -124,9 +124,20 @@ class _Case:
             lacking += [n for n in range(1, HORIZON + 1) if sum(trend.gains[:n]) >= needed][:1]
         if lacking:
             return min(lacking)
-        if any(not trend.gains or trend.loss_falls >= FALLING for trend in self.trends.values()):
+        near = [trend for trend in self.trends.values() if not self.is_far_behind(trend)]
+        if any(not trend.gains or trend.loss_falls >= FALLING for trend in near):
             return max(HORIZON, self.blank)
         return self.blank or None
+
+    def is_far_behind(self, trend: Trend) -> bool:
+        """Return True if another candidate is ahead of it, by more than its gain in ``HORIZON`` doublings."""
+        ahead = [
+            c
+            for c in self.verdict.contrasts
+            if c.other == trend.name and c.better in self.trends and beaten(c)
+        ]
+        gap = max((self.scores[c.better] - self.scores[trend.name] for c in ahead), default=-math.inf)
+        return gap > sum(trend.gains)
 
     def _is_the_limit(self, contrast: Contrast) -> bool:
         """Return True if no score is better than that of the reference by what matters."""
@@ -252,7 +263,7 @@ def _undertrained(case: _Case, shortage: Shortage, training: Training, stopped: 
         details.append(f"So far {join(case.verdict.tied)} cannot be told apart.")
     elif case.verdict.winner:
         details.append(f"So far {case.verdict.winner} is ahead.")
-    for trend in rising:
+    for trend in [one for one in rising if not case.is_far_behind(one)]:
         text = next_words(case.metric, trend)
         details.append(f"{text}; its loss falls by {amount(100 * trend.loss_falls, 2)}% with it.")
     return case.verdict.model_copy(
