@@ -31,6 +31,7 @@ ELSEWHERE = {
     "mixers/*": ("tests/laws/test_laws.py",),
     "models/names.py": ("tests/laws/test_laws.py", "tests/test_registry.py"),
     "models/zoo/*": ("tests/laws/test_laws.py", "tests/test_registry.py"),
+    "models/create.py": ("tests/models/test_sequence.py", "tests/test_user_code.py"),
     "models/given.py": ("tests/models/test_source.py",),
     "models/saved.py": ("tests/models/test_sequence.py", "tests/test_user_code.py"),
     "objectives/base.py": ("tests/objectives/test_objectives.py",),
