@@ -1,9 +1,9 @@
 """What the best weights of each run bring: their test score beside that of the last weights of the same run.
 
-Run as a script, it makes comparisons with a budget of time, in this process, and writes the file behind the table of
+Run as a script, it makes comparisons in this process, and writes the file behind the table of
 ``docs/studies.md``::
 
-    python tests/compare/early_stopping.py FOLDER --budget 60s --out docs/studies/early_stopping.json
+    python tests/compare/early_stopping.py FOLDER --budget "300 steps" --out docs/studies/early_stopping.json
 
 FOLDER is one that ``examples/make_real_data.py`` has written. What is in the file already is not run again.
 """
@@ -77,7 +77,7 @@ def main() -> None:
     """Compare on all data, and print how much the kept weights are better in test than the last ones."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--budget", default="60s")
+    parser.add_argument("--budget", default="300 steps")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     held = json.loads(given.out.read_text(encoding="utf-8")) if given.out.exists() else {}

@@ -205,10 +205,11 @@ def _begin(
 
 
 def _say_why(plan: Plan, candidates: Iterable[str], why: str, console: Console) -> None:
-    """Print which candidates are compared by default, and why, and remark it in the plan."""
+    """Print which candidates are compared by default, and why, and note it in the plan."""
     reason = f"candidates, as none are named: {', '.join(candidates)}; {why}"
     console.print(reason)
     for planned in plan.tasks:
+        planned.by_default = True
         planned.remarks.append(reason)
 
 

@@ -282,8 +282,9 @@ def _check_budget(plan: Plan, gone: float, least: float) -> None:
         )
 
 
-def _portion(plan: Plan, task: TaskPlan) -> float:
-    return task.share / sum(other.share for other in plan.tasks)
+def seconds_for(plan: Plan, task: TaskPlan, elapsed: float, measuring: float = 1.0) -> float:
+    """Return the seconds left for the training of a task: its share of those of :func:`time_left`."""
+    return time_left(plan, elapsed, measuring) * task.share / sum(other.share for other in plan.tasks)
 
 
 def decide_search(plan: Plan, speeds: Mapping[str, Speeds], elapsed: float) -> None:
@@ -292,7 +293,7 @@ def decide_search(plan: Plan, speeds: Mapping[str, Speeds], elapsed: float) -> N
         known = speeds.get(task.name)
         if task.rounds is not None or not known:
             continue
-        share = time_left(plan, elapsed) * _portion(plan, task)
+        share = seconds_for(plan, task, elapsed)
         steps = goal(plan, task) or solve_steps(plan, task, known, share, search=True)
         everything = goal(plan, task) is not None
         task.rounds = rounds_for(task, steps, eval_cost(known), everything=everything)
@@ -345,7 +346,7 @@ def _length(plan: Plan, task: TaskPlan, speeds: Speeds, elapsed: float, running:
         return last.planned  # all runs are over
 
     def solved(measuring: float) -> int:
-        seconds, done = time_left(plan, elapsed, measuring) * _portion(plan, task), last.steps if last else 0
+        seconds, done = seconds_for(plan, task, elapsed, measuring), last.steps if last else 0
         return solve_steps(plan, task, speeds, seconds, done=done, running=running)
 
     steps = min(solved(1.0), _longest(task))
@@ -375,7 +376,7 @@ def decide_final(plan: Plan, speeds: Mapping[str, Speeds], elapsed: float) -> No
         everything = goal(plan, task) is not None
         final = final_for(task, task.legs[-1].planned, eval_cost(known), everything=everything)
         if not everything:
-            left = time_left(plan, elapsed, LEAST_MEASURING) * _portion(plan, task)
+            left = seconds_for(plan, task, elapsed, LEAST_MEASURING)
             left -= refit_seconds(task, known, final.steps)
             needed = sum(len(plan.seeds) * score_seconds(task, final, speed) for speed in known.values())
             share = min(1.0, max(0.0, left) / max(1e-9, needed / plan.workers * IMBALANCE))

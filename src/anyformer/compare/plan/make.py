@@ -180,6 +180,7 @@ def _plan_at_size(
         eval_size=default_eval_size(batch_size, task.size("test")),
         learning_rates=start_for(wanted - tables),
         split_items={split: task.size(split) for split in ("valid", "test")},
+        once=None if task.endless else task.size("train") / batch_size,
         longer=[length / task.train_length for length in task.lengths],
         wanted=wanted,
         tables=tables,

@@ -72,6 +72,8 @@ def extend_plan(plan: Plan, more: More, *, times: float) -> None:
         task.remarks.append(_remark(more, task.trained, anew=anew, cut=plan.search_cut))
         if anew:
             task.rounds, task.trials, task.legs, task.stopped = None, {}, [], {}
+            for candidate in task.candidates:
+                candidate.slow = ""
         task.legs = [leg for leg in task.legs if leg.steps <= task.goes_on_from]
     plan.search_cut = False
 

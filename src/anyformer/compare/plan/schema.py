@@ -25,7 +25,11 @@ MEASURE_SHARE = 0.12
 
 
 class PlannedCandidate(Record):
-    """A candidate with its solved size; ``problem`` is the reason why it cannot be built, or ""."""
+    """A candidate with its solved size.
+
+    ``problem`` is the reason why it cannot be built, and ``slow`` why it is left out of a comparison that nobody named
+    it for; "" if there is none.
+    """
 
     name: str
     given: str
@@ -35,6 +39,7 @@ class PlannedCandidate(Record):
     parameters: int | None = None
     width: int | None = None
     problem: str = ""
+    slow: str = ""
 
 
 SHORTEST = (8, 16)
@@ -146,6 +151,10 @@ class TaskPlan(Record):
     """Share of a time budget, relative to the other tasks."""
     split_items: dict[str, int]
     """Samples in the validation and in the test split."""
+    once: float | None = None
+    """Steps in which the training data is seen once; None if it is generated without end."""
+    by_default: bool = False
+    """True if the candidates are those that are compared where nobody names any."""
     longer: list[float] = Field(default_factory=list)
     """Test lengths beyond the trained one, as multiples of it."""
     wanted: int = 0
@@ -183,8 +192,8 @@ class TaskPlan(Record):
 
     @property
     def buildable(self) -> list[PlannedCandidate]:
-        """Candidates that can be built."""
-        return [c for c in self.candidates if not c.problem]
+        """Candidates that can be built, and are not left out."""
+        return [c for c in self.candidates if not c.problem and not c.slow]
 
 
 class More(Record):

@@ -28,6 +28,7 @@ STATUS_WORDS = {
     "diverged": "diverged",
     "out_of_memory": "out of memory",
     "bad_spec": "bad specification",
+    "left_out": "left out",
 }
 
 

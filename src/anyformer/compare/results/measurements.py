@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-Status = Literal["ok", "failed", "diverged", "out_of_memory", "bad_spec"]
+Status = Literal["ok", "failed", "diverged", "out_of_memory", "bad_spec", "left_out"]
 
 
 class Record(BaseModel):

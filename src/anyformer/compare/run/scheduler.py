@@ -28,6 +28,7 @@ from anyformer.compare.plan.allocation import (
 )
 from anyformer.compare.plan.clock import Clock
 from anyformer.compare.plan.schema import Calibration, Leg, Plan, TaskPlan, Trials
+from anyformer.compare.plan.slowness import leave_out_slow
 from anyformer.compare.results import EarlyStop, SearchRun
 from anyformer.compare.run.machine import describe_disturbance, system_load
 from anyformer.compare.run.outcomes import TaskOutcomes
@@ -81,6 +82,7 @@ class Scheduler:
         self.pool = Pool(self.queue, self.storage, self.executor, plan.workers, plan.threads, self._limits())
         try:
             self.calibrate()
+            leave_out_slow(plan, self._speeds(), self.clock.seconds)
             check_fits(plan, self._speeds(), self.clock.seconds)
             decide_search(plan, self._speeds(), self.clock.seconds)
             plan.save(self.folder)
@@ -131,10 +133,10 @@ class Scheduler:
         return Unit(task=task, phase=phase, candidate=candidate, data=data, **fields)
 
     def _speeds(self) -> dict[str, dict[str, Calibration]]:
-        return {
-            name: {c: calibration for c, calibration in found.calibrations.items() if c not in found.failures}
-            for name, found in self.found.items()
+        held = {
+            task.name: (self._alive(task), self.found[task.name].calibrations) for task in self.plan.tasks
         }
+        return {name: {c: found[c] for c in alive if c in found} for name, (alive, found) in held.items()}
 
     def _alive(self, task: TaskPlan) -> list[str]:
         return [c.name for c in task.buildable if c.name not in self.found[task.name].failures]
@@ -142,7 +144,6 @@ class Scheduler:
     def _run(self, stage: str, units: Sequence[Unit]) -> dict[Unit, Outcome]:
         """Run the units of one stage, the longest first, so that no worker is left alone with a long one."""
         self.stage, self.units = stage, sorted(units, key=self.seconds_of, reverse=True)
-
         self.remarks += [
             f"{path} was damaged: that run is done anew" for path in self.queue.drop_spoiled(units)
         ]
@@ -184,27 +185,25 @@ class Scheduler:
         return outcome.status == "ok"
 
     def search(self) -> None:
-        """Run the search for learning rates: two rounds with the first seed, then one for each other seed.
-
-        A candidate has failed if all its rates do.
-        """
-        for task in self.plan.tasks:
-            for name in self._alive(task):
-                task.trials.setdefault(name, Trials(short=list(task.learning_rates)))
+        """Run the search: two rounds with the first seed, then one for each other seed. All rates of one may fail."""
+        for task, name in self._candidates():
+            task.trials.setdefault(name, Trials(short=list(task.learning_rates)))
         self._climb("short", "searching learning rates")
-        for task in self.plan.tasks:
-            for name, trials in [(name, task.trials[name]) for name in self._alive(task)]:
-                if not self.plan.search_cut:
-                    trials.long = trials.long or ladder.contenders(self._losses(task, name, "short"))
+        for task, name in self._candidates():
+            trials = task.trials[name]
+            if not self.plan.search_cut:
+                trials.long = trials.long or ladder.contenders(self._losses(task, name, "short"))
         self._climb("long", "searching learning rates, longer runs")
-        for task in self.plan.tasks:
-            for name, trials in [(name, task.trials[name]) for name in self._alive(task)]:
-                if not trials.rates and task.rounds and task.rounds.by_seed and not self.plan.search_cut:
-                    trials.again = trials.again or ladder.rivals(self._losses(task, name, "long"))
+        for task, name in self._candidates():
+            trials = task.trials[name]
+            if not trials.rates and task.rounds and task.rounds.by_seed and not self.plan.search_cut:
+                trials.again = trials.again or ladder.rivals(self._losses(task, name, "long"))
         self._search("searching learning rates, the other seeds", self._waiting(self._again))
-        for task in self.plan.tasks:
-            for name in self._alive(task):
-                self._choose(task, name)
+        for task, name in self._candidates():
+            self._choose(task, name)
+
+    def _candidates(self) -> list[tuple[TaskPlan, str]]:
+        return [(task, name) for task in self.plan.tasks for name in self._alive(task)]
 
     def _climb(self, round_: Round, stage: str) -> None:
         """Run one round of the search: the planned rungs, then the next rung of each candidate that needs one."""
@@ -215,15 +214,12 @@ class Scheduler:
             self.plan.search_cut |= bool(new) and is_late(self.plan, self.clock.seconds)
             if self.plan.search_cut:
                 return
-            for task in self.plan.tasks:
-                for name in self._alive(task):
-                    self._extend(task, name, round_)
+            for task, name in self._candidates():
+                self._extend(task, name, round_)
 
     def _waiting(self, planned: Callable[[TaskPlan, str], list[Unit]]) -> list[Unit]:
         """Return the planned runs of all candidates whose outcomes have not been read."""
-        runs = [
-            unit for task in self.plan.tasks for name in self._alive(task) for unit in planned(task, name)
-        ]
+        runs = [unit for task, name in self._candidates() for unit in planned(task, name)]
         return [unit for unit in runs if unit not in self._searched]
 
     def _search(self, stage: str, waiting: list[Unit]) -> None:

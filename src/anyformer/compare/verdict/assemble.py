@@ -168,6 +168,9 @@ def _candidate(planned: PlannedCandidate, task_plan: TaskPlan, found: TaskOutcom
     if planned.problem:
         result.status, result.reason = "bad_spec", planned.problem
         return result
+    if planned.slow:
+        result.status, result.reason = "left_out", planned.slow
+        return result
     result.runs = [scored.run(seed, rates[seed]) for seed, scored in sorted(found.runs.get(name, {}).items())]
     if name in found.failures:
         result.status, result.reason = found.failures[name]
