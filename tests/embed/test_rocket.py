@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from anyformer.embed import create_embedder
+from anyformer.embed import create_embedder, rocket
 from anyformer.embed.rocket import Rocket
 from anyformer.layers.rocket import KERNELS
 from anyformer.models import SequenceModel, create_model, load_spec, match_parameters
@@ -101,38 +101,57 @@ def test_it_is_fitted_by_its_seed_and_a_folder_keeps_it(tmp_path: Path) -> None:
     assert again.embed.levels.dilations.tolist() == model.embed.levels.dilations.tolist() != [1, 1, 1]
 
 
-def test_training_series_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_series_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     task = shapes(60, ragged=True)
-    embed, batch, read = embedder(task, features=4).train(), task.sample("train", 6), []
-    found = embed._shares
-    monkeypatch.setattr(embed, "_shares", lambda x, real: [read.append(len(x)), found(x, real)][1])
+    embed, other, batch, read = (
+        embedder(task, features=4),
+        embedder(task, features=4),
+        task.sample("test", 6),
+        [],
+    )
+    found = Rocket._shares
+    monkeypatch.setattr(
+        Rocket, "_shares", lambda self, x, real: [read.append(len(x)), found(self, x, real)][1]
+    )
     first = embed({NUMBERS: batch.x[:4]}, batch.mask[:4])
-    both = embed({NUMBERS: batch.x}, batch.mask)
-    assert read == [4, 2]
-    torch.testing.assert_close(both, embed.eval()({NUMBERS: batch.x}, batch.mask))
-    assert torch.equal(both[:4], first) and read == [4, 2, 6]
-    embed.train().load_state_dict({name: value + 1 for name, value in embed.state_dict().items()})
-    embed({NUMBERS: batch.x}, batch.mask)
-    assert read == [4, 2, 6, 6]  # under other biases
+    both = embed.eval()({NUMBERS: batch.x}, batch.mask)
+    assert read == [4, 2] and torch.equal(both[:4], first)
+    other.load_state_dict(embed.state_dict())
+    assert torch.equal(other({NUMBERS: batch.x}, batch.mask), both) and read == [4, 2], (
+        "as it was fitted alike"
+    )
+    other.mean.add_(1)
+    changed = other({NUMBERS: batch.x}, batch.mask)
+    assert read == [4, 2, 6] and not torch.equal(changed, both)
+    embed({NUMBERS: batch.x}, None)
+    assert read == [4, 2, 6, 6], "other steps are real"
 
 
-@pytest.mark.parametrize("kind", ["ramp", "dead", "switch"])
-def test_what_was_the_same_in_all_training_series_is_not_blown_up_later(kind: str) -> None:
-    steps, rng = torch.arange(60) / 60, np.random.default_rng(0)
-    same = {"ramp": steps, "dead": torch.zeros(60), "switch": (steps > 0.5).float()}[kind].expand(40, 60)
-    x = torch.stack([torch.from_numpy(rng.normal(size=(40, 60))).float(), same], -1)
-    embed = Rocket(StreamFacts(fields=[Field(name=NUMBERS, width=2)]), 8)
-    embed.fit({NUMBERS: x})
-    known = embed._components(*embed._series({NUMBERS: x}, None))
-    later = torch.stack([x[..., 0], torch.rand(40, 60).round()], -1)
-    found = embed._components(*embed._series({NUMBERS: later}, None))
-    assert float(found.norm(dim=-1).max()) < 3 * float(known.norm(dim=-1).max())
+def test_no_more_series_are_kept_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = shapes(60)
+    embed, x = embedder(task, features=4), task.sample("test", 12).x
+    expected = embed({NUMBERS: x})
+    monkeypatch.setattr("anyformer.embed.rocket._known", {})
+    monkeypatch.setattr("anyformer.embed.rocket.KEPT", 5 * 256 * 4)
+    for size in (4, 3, 12, 1):
+        parts = [embed({NUMBERS: part}) for part in x.split(size)]
+        torch.testing.assert_close(torch.cat(parts), expected)
+    assert len(rocket._known) == 5
 
 
-def test_series_that_are_all_the_same_say_nothing() -> None:
-    embed = Rocket(StreamFacts(fields=[Field(name=NUMBERS, width=1)]), 8)
-    embed.fit({NUMBERS: torch.ones(20, 30, 1)})
-    assert not embed({NUMBERS: torch.randn(5, 30, 1)}).any()
+def test_a_fit_is_made_once_for_a_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, fits = shapes(60), []
+    known = {NUMBERS: task.train_sample(40).x}
+    found = Rocket._fit
+    monkeypatch.setattr(Rocket, "_fit", lambda self, *given: [fits.append(1), found(self, *given)][1])
+    made = []
+    for seed in (5, 5, 6, *range(20, 30), 5):
+        torch.manual_seed(seed)
+        made.append(Rocket(StreamFacts(fields=[Field(name=NUMBERS, width=1)]), 8, features=4))
+        made[-1].fit(known)
+    assert len(fits) == 13, "the first is no longer kept at the end"
+    assert torch.equal(made[0].basis, made[1].basis) and torch.equal(made[0].basis, made[-1].basis)
+    assert not torch.equal(made[0].basis, made[2].basis) and len(rocket._fits) == rocket.FITS
 
 
 def test_few_steps_find_shapes_wherever_they_lie() -> None:

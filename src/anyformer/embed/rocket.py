@@ -26,8 +26,17 @@ RANK = 1e-4
 """Least spread of a component, over that of the first: below it there is only rounding."""
 PIECE = 64
 """Series whose shares are found at once while fitting."""
-KEPT = 64 * 2**20
-"""Most bytes that are kept of training series."""
+KEPT = 128 * 2**20
+"""Most bytes that a process keeps of components of series."""
+FITS = 8
+"""Fitted kernels and components that a process keeps, the last ones."""
+
+
+_known: dict[bytes, Tensor] = {}
+"""Components by the digest of what was fitted, of a series and of its steps: nothing in them is trained, and the runs
+of one seed and the legs of one run read the same series again and again."""
+_fits: dict[bytes, dict[str, Tensor]] = {}
+"""What was fitted, by the digest of the series, the options and the draw."""
 
 
 @register_embedder("rocket", examples=[{"features": 4}, {"features": 6, "segments": 3}])
@@ -91,7 +100,7 @@ class Rocket(Embedder):
         self.project = Linear(COMPONENTS, dim)
         nn.init.normal_(self.project.weight, std=START)
         nn.init.zeros_(self.project.bias)
-        self._kept: dict[bytes, Tensor] = {}
+        self._read_as: tuple[tuple[tuple[int, int], ...], bytes] = ((), b"")
 
     @torch.no_grad()
     def fit(self, values: Values, mask: Tensor | None = None) -> None:
@@ -106,10 +115,19 @@ class Rocket(Embedder):
                 f"embed: {self.options.owner} is for series of at least {TAPS} steps, the length of its kernels, and "
                 f"these have at most {x.shape[2]}"
             )
-        rng = np.random.default_rng(int(torch.randint(2**31, ())))
+        drawn = int(torch.randint(2**31, ()))
+        key = _digest([x, real], f"{self.options} {drawn}".encode())
+        if key in _fits:
+            self.load_state_dict(_fits[key], strict=False)
+            return
+        self._fit(x, real, np.random.default_rng(drawn))
+        if len(_fits) == FITS:
+            del _fits[next(iter(_fits))]
+        _fits[key] = {name: value.clone() for name, value in self.named_buffers()}
+
+    def _fit(self, x: Tensor, real: Tensor, rng: np.random.Generator) -> None:
         self.levels.fit(x, real, rng)
         self.changes.fit(*_changes(x, real), rng)
-        self._kept.clear()
         pieces = zip(x.split(PIECE), real.split(PIECE))
         shares = torch.cat([self._shares(*piece) for piece in pieces]).flatten(0, 1)
         lowest, highest, deviation = shares.amin(0), shares.amax(0), shares.std(0, correction=0)
@@ -126,7 +144,8 @@ class Rocket(Embedder):
     def forward(self, values: Values, mask: Tensor | None = None) -> Tensor:
         """x ``(B, S, D)`` of checked values and their mask ``(B, T)``."""
         x, real = self._series(values, mask)
-        read = self._remembered if self.training and x.device.type == "cpu" else self._components
+        once = x.device.type == "cpu" and not torch.compiler.is_compiling()
+        read = self._remembered if once else self._components
         return self.project(read(x, real).to(self.project.weight.dtype))
 
     def _series(self, values: Values, mask: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -152,25 +171,35 @@ class Rocket(Embedder):
         return (shares.clamp(self.lowest, self.highest) - self.mean) / self.scale
 
     def _remembered(self, x: Tensor, real: Tensor) -> Tensor:
-        """Return the components, found once for each training series, as nothing in them is trained."""
-        keys = [
-            blake2b(one.tobytes() + steps.tobytes()).digest()
-            for one, steps in zip(x.detach().numpy(), real.numpy())
-        ]
-        new = torch.tensor([i for i, key in enumerate(keys) if key not in self._kept], dtype=torch.long)
-        found = dict(zip([keys[i] for i in new], self._components(x[new], real[new]))) if len(new) else {}
-        read = torch.stack([found[key] if key in found else self._kept[key] for key in keys])
-        if len(self._kept) * read[0].nbytes < KEPT:
-            self._kept.update(found)
-        return read
+        """Return the components, found once for each series in a process."""
+        fitted = self._fitted()
+        keys = [_digest([one, steps], fitted) for one, steps in zip(x.detach(), real)]
+        read = {key: _known[key] for key in keys if key in _known}
+        new = torch.tensor([i for i, key in enumerate(keys) if key not in read], dtype=torch.long)
+        if len(new):
+            lacking = dict(zip([keys[i] for i in new], self._components(x[new], real[new])))
+            read.update(lacking)
+            room = KEPT // next(iter(read.values())).nbytes
+            _known.update(list(lacking.items())[:room])
+            while len(_known) > room:
+                del _known[next(iter(_known))]  # the oldest
+        return torch.stack([read[key] for key in keys])
 
-    def _apply(self, *arguments: Any, **options: Any) -> Rocket:
-        self._kept.clear()
-        return super()._apply(*arguments, **options)
+    def _fitted(self) -> bytes:
+        """Return the digest of all that is fitted, made anew where that has changed."""
+        held = list(self.buffers())
+        state = tuple((id(one), 0 if one.is_inference() else one._version) for one in held)
+        if state != self._read_as[0]:
+            self._read_as = state, _digest(held)
+        return self._read_as[1]
 
-    def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
-        self._kept.clear()
-        super()._load_from_state_dict(*arguments, **options)
+
+def _digest(tensors: list[Tensor], more: bytes = b"") -> bytes:
+    found = blake2b(more, digest_size=16)
+    for one in tensors:
+        found.update(f"{one.dtype} {tuple(one.shape)}".encode())
+        found.update((one.float() if one.dtype == torch.bfloat16 else one).cpu().numpy().tobytes())
+    return found.digest()
 
 
 def _changes(x: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:

@@ -48,6 +48,13 @@ def test_the_others_do_not_wait_for_what_is_much_slower():
     )
 
 
+def test_the_first_of_them_stays_however_slow_it_is():
+    turned = {"t": dict(zip(STEP, reversed(SPEEDS["t"].values())))}
+    assert left_out(make_plan(), turned) == []
+    without_first = {"t": {name: SPEEDS["t"][name] for name in ("slow", "slower")}}
+    assert left_out(make_plan(), without_first) == ["slower"]
+
+
 def test_only_as_many_are_left_out_as_that_takes():
     assert left_out(make_plan(once=20.0)) == []
     assert left_out(make_plan("1h", once=60.0)) == []

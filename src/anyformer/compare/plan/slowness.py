@@ -1,7 +1,8 @@
 """Candidates that nobody named, and that are too slow for the budget: all runs have as many steps, so all would wait.
 
 Where the runs would not see the training data once, the slowest of the candidates that were chosen by default is left
-out if its steps take as long as those of all others together, and then perhaps the next one.
+out if its steps take as long as those of all others together, and then perhaps the next one. The first of them, which
+suits the data best, always stays.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ def leave_out_slow(plan: Plan, speeds: Mapping[str, Speeds], elapsed: float) -> 
 
 
 def _leave_out(plan: Plan, task: TaskPlan, once: float, known: Speeds, elapsed: float) -> None:
-    seconds, rest = seconds_for(plan, task, elapsed), dict(known)
-    while len(rest) > 1 and solve_steps(plan, task, rest, seconds, search=True) < once:
-        slowest = max(rest, key=lambda name: rest[name].step_seconds)
+    seconds, rest, first = seconds_for(plan, task, elapsed), dict(known), task.candidates[0].name
+    while (
+        rest.keys() - {first} and len(rest) > 1 and solve_steps(plan, task, rest, seconds, search=True) < once
+    ):
+        slowest = max(rest.keys() - {first}, key=lambda name: rest[name].step_seconds)
         if 2 * rest[slowest].step_seconds < sum(speed.step_seconds for speed in rest.values()):
             break
         del rest[slowest]
