@@ -25,18 +25,17 @@ from anyformer.compare.run.training import Run
 from anyformer.tasks import Evaluation
 
 DATA: dict[str, dict[str, Any]] = {
-    "ArrowHead.npz": {},
-    "ItalyPowerDemand.npz": {},
-    "JapaneseVowels.npz": {},
-    "breast_cancer.csv": {"target": "target"},
-    "diabetes.csv": {"target": "target"},
-    "sunspots.csv": {"target": "value", "options": {"horizon": 11}},
-    "digits.npz": {},
+    "ItalyPowerDemand.npz": {"models": "rocket, inceptiontime"},
+    "ArrowHead.npz": {"models": "rocket, inceptiontime"},
+    "breast_cancer.csv": {"models": "transformer, inceptiontime", "target": "target"},
+    "diabetes.csv": {"models": "transformer, inceptiontime", "target": "target"},
+    "sunspots.csv": {"models": "patchtst, dlinear", "target": "value", "options": {"horizon": 11}},
+    "digits.npz": {"models": "convnext, pyramid"},
 }
 
 
 def both(folder: Path, data: str, budget: str) -> list[dict[str, Any]]:
-    """Compare on a file; returns, for each run, the test scores of its last weights and of those that were kept."""
+    """Compare two models on a file; returns the test scores of the last and of the kept weights of each run."""
     found: list[dict[str, Any]] = []
     take = executor._Job.take_best
 
