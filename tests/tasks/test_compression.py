@@ -38,8 +38,8 @@ def test_bits_are_those_by_which_a_file_becomes_longer() -> None:
 
 def test_it_is_there_for_bits_of_bytes_alone() -> None:
     task = text_task()
-    assert task.references()[-1].name == "xz"
+    assert "xz" in [one.name for one in task.references()]
     task.rank_by("bits_per_byte", "accuracy")
-    assert task.references()[-1].name == "n-gram"
+    assert "xz" not in [one.name for one in task.references()]
     task.rank_by("accuracy")
-    assert task.references()[-1].name == "n-gram"
+    assert "xz" not in [one.name for one in task.references()]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -309,6 +309,8 @@ class Reference(ABC):
 
     parameters: int | None = None
     """Numbers that it keeps of the training data once it is fitted: weights, counts or samples; None if not counted."""
+    exceptions: ClassVar[Mapping[str, str]] = {}
+    """Laws that it is excused from, with the reason."""
 
     def __init__(self, name: str, description: str) -> None:
         self.name = name

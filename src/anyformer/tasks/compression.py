@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import lzma
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +28,10 @@ class Xz(Reference):
     A compressor tells no probabilities. Each byte counts as its share of what a quarter of its batch costs, one window
     behind the other, so that it has a number of bits per byte and nothing else.
     """
+
+    exceptions: ClassVar[Mapping[str, str]] = {
+        "references": "it predicts nothing: what a text costs is known once it is there, and depends on that before it"
+    }
 
     def __init__(self) -> None:
         super().__init__("xz", "the compressor xz, behind the training text")

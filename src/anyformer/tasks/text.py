@@ -216,9 +216,9 @@ class ByteTask(Task):
         return replace(self.objective.question, field="byte")
 
     def references(self) -> list[Reference]:
-        """Frequencies of bytes, trigrams, the n-grams that validation chooses; and xz where only bits are counted."""
+        """Frequencies of bytes, trigrams, xz where only bits are counted, and the n-grams that validation chooses."""
         bits_alone = self.metric.id == "bits_per_byte" and not self.beside
-        return [NGram(1), NGram(3), BestNGram(ORDERS), *([Xz()] if bits_alone else [])]
+        return [NGram(1), NGram(3), *([Xz()] if bits_alone else []), BestNGram(ORDERS)]
 
     def describe(self) -> dict[str, Any]:
         """Return facts for the report."""
