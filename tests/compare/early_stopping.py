@@ -29,8 +29,6 @@ DATA: dict[str, dict[str, Any]] = {
     "ArrowHead.npz": {"models": "rocket, inceptiontime"},
     "breast_cancer.csv": {"models": "transformer, inceptiontime", "target": "target"},
     "diabetes.csv": {"models": "transformer, inceptiontime", "target": "target"},
-    "sunspots.csv": {"models": "patchtst, dlinear", "target": "value", "options": {"horizon": 11}},
-    "digits.npz": {"models": "convnext, pyramid"},
 }
 
 
