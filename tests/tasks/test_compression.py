@@ -31,6 +31,10 @@ def test_bits_are_those_by_which_a_file_becomes_longer() -> None:
         sum(costs) / new.numel(), rel=1e-5
     )
     assert len(set(costs)) > 1
+    whole = score_reference(reference, task)
+    assert score_reference(reference, task, length=2 * task.train_length) == pytest.approx(whole, rel=1e-3)
+    assert score_reference(reference, task, batch_size=3) == pytest.approx(whole, rel=1e-5)
+    assert score_reference(reference, task, "valid") > 0
     p = reference.predict(task.sample("test", 3)).exp()
     np.testing.assert_allclose(p.sum(-1), 1, rtol=1e-4)
     assert f"behind {len(known):,} bytes of training text" in reference.description

@@ -17,16 +17,17 @@ if TYPE_CHECKING:
     from anyformer.tasks.batch import Batch
 
 MOST_BYTES = 2_000_000
-"""Most training bytes that are compressed before those of the test: some two thirds of a second for each part."""
+"""Most training bytes that are compressed before those of the test: about a second for each part."""
 PARTS = 4
-"""Parts of a batch that are compressed by themselves, so that it shows how much the bits vary."""
+"""Parts of the test split that are compressed by themselves, so that it shows how much the bits vary."""
 
 
 class Xz(Reference):
     """xz, which is given the training text: the bits by which text behind it becomes longer when it is compressed.
 
-    A compressor tells no probabilities. Each byte counts as its share of what a quarter of its batch costs, one window
-    behind the other, so that it has a number of bits per byte and nothing else.
+    A compressor tells no probabilities. Each byte of the test split counts as its share of what its quarter of the split
+    costs, one window behind the other, so that it has a number of bits per byte and nothing else. Bytes of other texts
+    count as their share of what their batch costs.
     """
 
     exceptions: ClassVar[Mapping[str, str]] = {
@@ -42,20 +43,35 @@ class Xz(Reference):
         self.vocab_size = task.vocab_size
         self.known = _bytes(task.train_sample(max(1, MOST_BYTES // task.train_length)).x)
         self.size = _compressed(self.known)
+        new = task.sample("test", task.size("test")).targets
+        self.costs: dict[bytes, float] = {}
+        """Bits of a byte of each window of the test split."""
+        for part in new.split(-(-len(new) // PARTS)):
+            self.costs.update(dict.fromkeys(map(_bytes, part), self._bits(part)))
+        self.length = task.train_length
         self.description = f"the compressor xz, behind {len(self.known):,} bytes of training text"
         return self
 
     def predict(self, batch: Batch) -> Tensor:
         """Return log-probabilities ``(B, T, vocab_size)`` by which each right answer costs its share."""
-        rows = -(-len(batch.targets) // PARTS)
-        return torch.cat([self._told(targets) for targets in batch.targets.split(rows)])
+        B, T = batch.targets.shape
+        each = (
+            [_bytes(window) for window in batch.targets.reshape(-1, self.length)]
+            if T % self.length == 0
+            else []
+        )
+        if each and all(window in self.costs for window in each):
+            bits = torch.tensor([self.costs[window] for window in each]).view(B, -1).mean(1)
+        else:
+            bits = torch.full((B,), self._bits(batch.targets))
+        told = (-math.log(2) * bits).double()[:, None, None]
+        others = torch.log(-torch.expm1(told)) - math.log(self.vocab_size - 1)
+        found = others.expand(B, T, self.vocab_size).clone()
+        return found.scatter_(2, batch.targets[..., None], told.expand(B, T, 1)).float()
 
-    def _told(self, targets: Tensor) -> Tensor:
-        bits = 8 * max(1, _compressed(self.known + _bytes(targets)) - self.size)
-        told = -math.log(2) * bits / targets.numel()
-        others = math.log(-math.expm1(told)) - math.log(self.vocab_size - 1)
-        found = torch.full((*targets.shape, self.vocab_size), others)
-        return found.scatter_(2, targets[..., None], told)
+    def _bits(self, targets: Tensor) -> float:
+        """Return the bits of each byte of these (B, T) behind the training text."""
+        return 8 * max(1, _compressed(self.known + _bytes(targets)) - self.size) / targets.numel()
 
 
 def _bytes(tokens: Tensor) -> bytes:
