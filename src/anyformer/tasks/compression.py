@@ -25,9 +25,9 @@ PARTS = 4
 class Xz(Reference):
     """xz, which is given the training text: the bits by which text behind it becomes longer when it is compressed.
 
-    A compressor tells no probabilities. Each byte of the test split counts as its share of what its quarter of the split
-    costs, one window behind the other, so that it has a number of bits per byte and nothing else. Bytes of other texts
-    count as their share of what their batch costs.
+    A compressor tells no probabilities. Each byte of the test split counts as its share of what its quarter of the
+    split costs, one window behind the other, so that it has a number of bits per byte and nothing else. Bytes of other
+    texts count as their share of what their batch costs.
     """
 
     exceptions: ClassVar[Mapping[str, str]] = {
