@@ -49,7 +49,8 @@ class Xz(Reference):
         for part in new.split(-(-len(new) // PARTS)):
             self.costs.update(dict.fromkeys(map(_bytes, part), self._bits(part)))
         self.length = task.train_length
-        self.description = f"the compressor xz, behind {len(self.known):,} bytes of training text and the windows of the test before"
+        behind = f"{len(self.known):,} bytes of training text and the windows of the test before"
+        self.description = f"the compressor xz, behind {behind}"
         return self
 
     def predict(self, batch: Batch) -> Tensor:
