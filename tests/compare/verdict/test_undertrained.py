@@ -142,6 +142,14 @@ def test_what_is_far_behind_another_candidate_is_not_waited_for():
     assert near.kind == "undertrained" and "slow still improving" in near.headline
 
 
+def test_what_is_behind_and_of_unknown_growth_is_waited_for():
+    unknown = candidate("behind", flat(1.05))
+    for run in unknown.search:
+        run.steps = 800
+    assert trend_of(unknown, ERROR).gains == []
+    assert verdict(candidate("best", flat(1.0)), unknown, reference=0.8).kind == "undertrained"
+
+
 def test_what_has_learned_nothing_from_few_tokens_cannot_tell():
     """A run too short to leave the first plateau, on a task that may hold what later steps would find."""
     found = verdict(candidate("a", flat(3.0)), candidate("b", flat(3.0)), reference=2.5, tokens=20_000)

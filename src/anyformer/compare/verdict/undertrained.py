@@ -130,14 +130,17 @@ class _Case:
         return self.blank or None
 
     def is_far_behind(self, trend: Trend) -> bool:
-        """Return True if another candidate is ahead of it, by more than its gain in ``HORIZON`` doublings."""
+        """Return True if another candidate is ahead of it, by more than its gain in ``HORIZON`` doublings.
+
+        That cannot be said where its growth is unknown, or its score is flat, as on a plateau.
+        """
         ahead = [
             c
             for c in self.verdict.contrasts
             if c.other == trend.name and c.better in self.trends and beaten(c)
         ]
         gap = max((self.scores[c.better] - self.scores[trend.name] for c in ahead), default=-math.inf)
-        return gap > sum(trend.gains)
+        return sum(trend.gains) > 0 and gap > sum(trend.gains)
 
     def _is_the_limit(self, contrast: Contrast) -> bool:
         """Return True if no score is better than that of the reference by what matters."""
