@@ -8,12 +8,19 @@ import torch
 from test_text import task_of
 
 from anyformer.tasks import score_reference
+from anyformer.tasks.base import Reference
+from anyformer.tasks.text import ByteTask
+
+
+def ngrams_of(task: ByteTask) -> list[Reference]:
+    """The references on a text but the compressor, which predicts nothing."""
+    return [reference for reference in task.references() if reference.name != "xz"]
 
 
 def test_longer_ngrams_predict_better_and_uniform_is_eight_bits() -> None:
     task = task_of(30, length=64)
     scores = []
-    for reference in task.references():
+    for reference in ngrams_of(task):
         scores.append(score_reference(reference.fit(task), task))
         probabilities = reference.predict(next(task.eval_batches("test", 5))).exp().sum(-1)
         torch.testing.assert_close(probabilities, torch.ones_like(probabilities), rtol=1e-4, atol=0)
@@ -35,6 +42,6 @@ def test_linear_models_and_ngrams_count_what_they_keep() -> None:
     assert weights_in(LogisticRegression().fit(x, y)) == 15
     assert weights_in(RandomForestRegressor(2).fit(x, y)) is None
     found = [
-        reference.fit(task_of(30, length=64)).parameters for reference in task_of(30, length=64).references()
+        reference.fit(task_of(30, length=64)).parameters for reference in ngrams_of(task_of(30, length=64))
     ]
     assert found[0] is not None and found[0] < found[1] < found[2]  # type: ignore[operator]
