@@ -95,3 +95,19 @@ def test_a_bias_on_a_response_lies_between_it_and_the_next() -> None:
         [0.382, 0.4, 1.764, 2.5]
     )
     assert 3.0 < float(_between(values, torch.tensor([3.0]), 1e-3)) < 3.5
+
+
+def test_a_channel_that_is_the_same_in_training_says_nothing_later() -> None:
+    rng = np.random.default_rng(0)
+    x = torch.randn(20, 3, 50, generator=torch.Generator().manual_seed(0))
+    x[:, 1] = 4.0
+    mask = torch.arange(50) < torch.randint(30, 51, (20, 1), generator=torch.Generator().manual_seed(1))
+    made = KernelShares(8, 3)
+    made.fit(x, mask, rng)
+    other = x.clone()
+    other[:, 1] = -7.0
+    assert torch.equal(made(other, mask), made(x, mask))
+    other[:, 2] = -7.0
+    assert not torch.equal(made(other, mask), made(x, mask))
+    made.fit(x[:, 1:2].expand(-1, 3, -1), mask, rng)  # nothing varies
+    assert bool(made(x, mask).isfinite().all())

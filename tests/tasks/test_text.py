@@ -3,9 +3,11 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from anyformer.questions import IGNORED
 from anyformer.tasks import DataError, create_task, open_data
 from anyformer.tasks.text import ByteTask, Document
 
@@ -160,3 +162,25 @@ def test_bits_are_nats_over_log_two() -> None:
     assert task.metric.value(task.metric.measure(outputs, batch.target)) == pytest.approx(
         float(task.objective.loss(outputs, batch.targets)) / math.log(2), rel=1e-5
     )
+
+
+def test_long_samples_hold_the_text_once_and_what_follows_each_byte() -> None:
+    task = task_of(30, length=64)
+    whole = task.long_samples(["train", "valid"], 10**7)
+    assert whole.mask is not None and bool((whole.targets[~whole.mask] == IGNORED).all())
+    for split, row in (("train", 0), ("valid", 1)):
+        real = whole.mask[row]
+        held = torch.cat([whole.x[row, :1], whole.targets[row][real]]).numpy().astype(np.uint8).tobytes()
+        assert held == task._data[split].tobytes()
+    some = task.long_samples(["train"], 700)
+    assert some.x.shape == (1, len(task._data["train"]) - 1) or some.x.numel() <= 700
+
+
+def test_of_a_text_that_is_too_long_stretches_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anyformer.tasks.text._STRETCH", 100)
+    task = task_of(30, length=64)
+    data, some = task._data["train"], task.long_samples(["train"], 700)
+    assert some.x.shape == (7, 100)
+    starts = [data.tobytes().index(row.numpy().astype(np.uint8).tobytes()) for row in some.x]
+    assert starts == sorted(starts) and starts[-1] > 0.7 * len(data)
+    assert bool((some.x[:, 1:] == some.targets[:, :-1]).all())

@@ -52,8 +52,8 @@ class Head(Part, nn.Module):
     sees_whole: ClassVar[bool] = False
     """True if an element's answer depends on the outputs of later ones."""
     context: int = 0
-    """Tokens up to each element that ``forward`` reads beside hidden states, with the next one in training, as
-    ``tokens`` (..., context + 1); 0 for none."""
+    """Tokens up to each element that ``forward`` reads beside hidden states, as ``tokens`` (..., context); 0 for none.
+    In training it also reads the answers, as ``following`` (...,). Both are int64, numbered from 1, 0 for none."""
     fit_elements: ClassVar[int] = 0
     """Training tokens that :meth:`fit` is given at most; 0 if it needs none."""
 
@@ -66,8 +66,13 @@ class Head(Part, nn.Module):
         super().__init__()
         self.options = self.Options.read(options)
 
-    def fit(self, tokens: Tensor) -> None:
-        """Choose what is not trained by training tokens ``(B, T)``, numbered from 1; 0 where there is none."""
+    def fit(self, tokens: Tensor, following: Tensor) -> None:
+        """Choose what is not trained by training samples.
+
+        Args:
+            tokens: ``(B, T)`` int64, numbered from 1; 0 where there is none.
+            following: ``(B, T)`` int64, the answer that is asked at each, so numbered.
+        """
 
     def tie(self, embedding: nn.Embedding) -> None:
         """Take the table of an embedding as the output matrix."""

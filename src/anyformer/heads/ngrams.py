@@ -10,22 +10,24 @@ from torch import Tensor
 from anyformer.heads import register_head
 from anyformer.heads.linear import LinearHead
 from anyformer.layers.linear import Linear
-from anyformer.layers.ngrams import NextTokenCounts
+from anyformer.layers.ngrams import NextTokenCounts, token_windows
 from anyformer.questions import Question
 
 
 @register_head("ngrams", examples=[{}, {"longest": 2}])
 class NGramHead(LinearHead):
-    """Logits W h + a log P(w | the last tokens), of each next token w: what counts tell, and what the model adds to it.
+    """Logits W h + a log P(w | the last tokens), of each answer w: what counts tell, and what the model adds to it.
 
-    P are interpolated n-grams, modified Kneser-Ney, counted on training tokens
-    (:class:`anyformer.layers.ngrams.NextTokenCounts`), and a = 2 sigmoid(u . log(1 + N) + v . h + b), where N are the
-    counts of the last 1, 2, ... ``longest`` tokens: how far counts are trusted at this place. A product of two models'
-    probabilities leaves each to tell what the other does not know (Hinton 2002). In training, the count of the very
-    token that is asked for is left out of P, since it would be right there and nowhere else; where the tokens around
-    are not all given, as at the ends of a sequence, P is then that of no context.
+    Answers are the next token, or other classes that are asked at each token. P are interpolated n-grams, modified
+    Kneser-Ney, counted on training samples (:class:`anyformer.layers.ngrams.NextTokenCounts`), and
+    a = 2 sigmoid(u . log(1 + N) + v . h + b), where N are the counts of the last 1, 2, ... ``longest`` tokens: how far
+    counts are trusted at this place. A product of two models' probabilities leaves each to tell what the other does not
+    know (Hinton 2002). In training, the count of the very answer that is asked for is left out of P, since it would be
+    right there and nowhere else.
 
-    Counts are made once, on training tokens (:meth:`fit`), and saved, not trained; before, P is uniform.
+    Counts are made once, on training samples (:meth:`fit`), and saved, not trained; before, P is uniform. Where there
+    are more than ``fit_elements`` tokens, a part of them is counted; the count that is left out is then another's at
+    places that were not, so that counts are trusted less than they deserve.
 
     Args:
         longest: tokens of the longest context.
@@ -50,26 +52,28 @@ class NGramHead(LinearHead):
 
     @classmethod
     def refuses(cls, question: Question) -> str | None:
-        """Return that it tells of the next token alone, unless that is what the question asks."""
+        """Return that it counts classes of elements, unless these are asked for."""
         if question.kind != "class" or question.place != "each":
-            return f"tells which token is next, not {question.what} of a {question.place}"
+            return (
+                f"counts which class follows tokens, and does not tell {question.what} of a {question.place}"
+            )
         return None
 
     @torch.no_grad()
-    def fit(self, tokens: Tensor) -> None:
-        """Count on training tokens ``(B, T)``, numbered from 1; 0 where there is none."""
-        self.counts.fit(tokens)
+    def fit(self, tokens: Tensor, following: Tensor) -> None:
+        """Count on training samples, see :meth:`anyformer.heads.Head.fit`."""
+        self.counts.fit(token_windows(tokens, self.context), following)
 
-    def forward(self, h: Tensor, tokens: Tensor | None = None) -> Tensor:
-        """Outputs ``(..., O)`` of hidden states ``(..., D)`` and the tokens around each.
+    def forward(self, h: Tensor, tokens: Tensor | None = None, following: Tensor | None = None) -> Tensor:
+        """Outputs ``(..., O)`` of hidden states ``(..., D)`` and the tokens up to each.
 
         Args:
-            tokens: ``(..., longest + 1)`` int64, the last ones up to the element, and in training the next, all
-                numbered from 1; 0 where there is none. Without them, only W h is told.
+            tokens: ``(..., longest)`` int64, numbered from 1; 0 where there is none. Without them, only W h is told.
+            following: ``(...,)`` int64, the answers, so numbered, at places that were counted: in training.
         """
         logits = super().forward(h)
         if tokens is None:
             return logits
-        told, seen = self.counts(tokens[..., :-1], tokens[..., -1] if self.training else None)
+        told, seen = self.counts(tokens, following)
         trusted = 2 * torch.sigmoid(self.trust(torch.cat([seen.to(h.dtype), h], -1)))
         return logits + trusted * told.to(self.weight.dtype)

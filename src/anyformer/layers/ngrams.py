@@ -1,4 +1,4 @@
-"""Counts of the tokens that follow contexts, as fixed tables that are looked up on any device."""
+"""Counts of what follows contexts of tokens, as fixed tables that are looked up on any device."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ DISCOUNTS = (0.5, 1.0, 1.5)
 
 
 class NextTokenCounts(nn.Module):
-    """Probabilities of the next token after contexts of 0 to ``longest`` tokens: modified Kneser-Ney, interpolated.
+    """Probabilities of what follows contexts of 0 to ``longest`` tokens: modified Kneser-Ney, interpolated.
 
-    After a context h (Chen and Goodman 1998, section 3, equation 26 and after),
+    What follows is the next token, or another answer that is asked at each token. After a context h (Chen and Goodman
+    1998, section 3, equation 26 and after),
 
         P_n(w | h) = (c(h w) - D(c(h w))) / N(h) + (sum_v D(c(h v))) / N(h) P_{n-1}(w | h'),
 
     where h' is h without its oldest token, N(h) = sum_w c(h w), and P_{-1} is uniform. For the longest h, c counts the
-    training tokens; for shorter ones, the different tokens that were seen before h w. Counts of 1, 2, and 3 or more
-    have a discount D of their own, by the numbers n_i of pairs that are counted i times: D(i) = i - (i + 1) Y
-    n_{i+1} / n_i with Y = n_1 / (n_1 + 2 n_2). A context that was not counted says nothing: P_n = P_{n-1}.
+    places of training texts; for shorter ones, the different tokens that were seen before h w, of which each beginning
+    of a text counts as one of its own. Counts of 1, 2, and 3 or more have a discount D of their own, by the numbers n_i
+    of pairs that are counted i times: D(i) = i - (i + 1) Y n_{i+1} / n_i with Y = n_1 / (n_1 + 2 n_2). A context that
+    was not counted says nothing: P_n = P_{n-1}.
 
     Args:
-        vocab: number of tokens V.
+        vocab: number V of what may follow.
         longest: tokens of the longest context.
     """
 
@@ -54,22 +56,27 @@ class NextTokenCounts(nn.Module):
         """P_0 ``(V,)``."""
 
     @torch.no_grad()
-    def fit(self, numbers: Tensor) -> None:
-        """Count on tokens ``(B, T)`` int64, numbered from 1; 0 where there is none."""
-        windows = token_windows(numbers, self.longest)
-        codes = torch.stack([code[:, :-1].flatten() for code in self._codes(windows)])
-        token = numbers[:, 1:].flatten()
-        places = ((codes[-1] != 0) & (token > 0)).nonzero()[:, 0]
-        found = []
+    def fit(self, windows: Tensor, following: Tensor) -> None:
+        """Count on places of training texts.
+
+        Args:
+            windows: (..., longest) int64, the last tokens up to each place, numbered from 1; 0 where there is none.
+            following: (...,) int64, what follows, numbered from 1; 0 at places that do not count.
+        """
+        following = following.flatten()
+        codes = [code.flatten() for code in self._codes(windows)]
+        whole = self._whole(codes)
+        found, places = [], following.new_zeros(0)
         for length in range(self.longest, -1, -1):
-            context = codes[length - 1, places] if length else torch.zeros_like(places)
-            key = context * FACTOR + token[places]
+            places = torch.cat([places, ((whole == length) & (following > 0)).nonzero()[:, 0]])
+            context = codes[length - 1][places] if length else torch.zeros_like(places)
+            key = context * FACTOR + following[places]
             key, order = key.sort()
             counts = key.unique_consecutive(return_counts=True)[1]
             first = order[counts.cumsum(0) - counts]  # one for each pair
             self.discounts[length, 1:] = _discounts(counts)
             places, context = places[first], context[first]
-            found.append((context, token[places] - 1, counts))
+            found.append((context, following[places] - 1, counts))
         _, tokens, counts = found.pop()
         taken = torch.minimum(self.discounts[0][counts.clamp_max(3)], counts)
         total = counts.sum().clamp_min(1)
@@ -92,33 +99,40 @@ class NextTokenCounts(nn.Module):
             found.append(torch.where(whole, code * FACTOR, 0))
         return found
 
+    @staticmethod
+    def _whole(codes: list[Tensor]) -> Tensor:
+        """Return the number of tokens (N,) of the longest context that each place has, of its codes by length."""
+        return torch.stack([code != 0 for code in codes]).sum(0)
+
     @torch.no_grad()
-    def forward(self, windows: Tensor, after: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return what contexts tell of the next token.
+    def forward(self, windows: Tensor, following: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return what contexts tell of what follows.
 
         Args:
             windows: (..., longest) int64, the last tokens, numbered from 1; 0 where there is none.
-            after: (...,) the next tokens, so numbered, where training text is read: the count that is of this very
-                place is left out, but for P_0. P_0 is told where the next token is not known, which is 0, and where a
-                window is not whole.
+            following: (...,) int64, what follows places that were counted, numbered from 1: the count of the very place
+                is left out, but for P_0. It is that of its longest context here; in counting, a place may have had a
+                longer one, and then at most too much is left out. P_0 is told where what follows is 0, not known.
 
         Returns:
             log P(w | h) (..., V), and log(1 + N(h)) (..., longest) for h of 1, 2, ... tokens, both float32.
         """
         shape = windows.shape[:-1]
         codes = [code.flatten() for code in self._codes(windows)]
-        own = lost = None
-        if after is not None:
-            own = torch.where(codes[-1] != 0, after.flatten(), 0) - 1
+        own = None
+        if following is not None:
+            own = following.flatten() - 1
             codes = [torch.where(own >= 0, code, 0) for code in codes]
-            lost = (
-                own >= 0
-            ).float()  # of the counts after a context of one length, how many are of this very place
+        whole = self._whole(codes)
+        lost = torch.zeros_like(
+            whole, dtype=torch.float32
+        )  # of the counts after a context, those of this very place
         with no_autocast(windows):
             looked = []
-            for code in reversed(codes):
-                row, token, count = self._followers(code)
-                if own is not None and lost is not None:
+            for length in range(self.longest, 0, -1):
+                row, token, count = self._followers(codes[length - 1])
+                if own is not None:
+                    lost = torch.where(whole == length, 1.0, lost)
                     mine = (token == own[row]).float() * lost[row]
                     count = count - mine
                     lost = torch.zeros_like(lost).index_add_(0, row, mine * (count == 0))

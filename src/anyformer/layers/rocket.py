@@ -33,7 +33,7 @@ class KernelShares(nn.Module):
     A feature has a kernel, a dilation and a bias. Biases are quantiles of the kernel's convolution, of white noise at
     first, with :meth:`fit` of a training series drawn for the kernel; one that falls on a response is moved towards the
     next, so that rounding decides nothing where many are equal. Of several channels a kernel then sees some,
-    drawn at random, as in the authors' multivariate form. Shares are of the real steps, so that series may be of
+    drawn at random, as in the authors' multivariate form, out of those that are not the same in all of training. Shares are of the real steps, so that series may be of
     different lengths; of every other kernel only those steps count at which all its taps are real. Nothing is trained.
 
     Args:
@@ -62,8 +62,9 @@ class KernelShares(nn.Module):
         slots = _slots(x.shape[2], self.count)
         self.dilations.copy_(torch.tensor(slots))
         quantiles = _quantiles(slots).to(x)
+        varying = _varying(x, mask)
         for place, (dilation, here) in enumerate(_groups(slots)):
-            seen = _channels(x.shape[1], rng)
+            seen = _channels(varying, rng)
             self.seen[here] = seen.to(self.seen)
             chosen = torch.from_numpy(rng.integers(len(x), size=KERNELS))
             alone = x[chosen].flatten(0, 1)[None]  # each kernel on its own series
@@ -143,12 +144,20 @@ def _weights(seen: Tensor) -> Tensor:
     return torch.from_numpy(WEIGHTS).to(seen)[:, None] * seen[..., None]
 
 
-def _channels(channels: int, rng: np.random.Generator) -> Tensor:
-    """Return 1 at the channels that each kernel sees ``(KERNELS, channels)``: one to nine, few more often."""
-    found = torch.zeros(KERNELS, channels)
-    most = np.log2(min(channels, TAPS) + 1)
+def _varying(x: Tensor, mask: Tensor) -> np.ndarray:
+    """Return True at the channels ``(C,)`` of series ``(B, C, T)`` that have several values; at all if none has."""
+    real = mask[:, None].expand_as(x)
+    lowest, highest = x.masked_fill(~real, torch.inf).amin((0, 2)), x.masked_fill(~real, -torch.inf).amax((0, 2))
+    found: np.ndarray = (highest - lowest > ROUNDING * torch.maximum(highest.abs(), lowest.abs())).cpu().numpy()
+    return found if found.any() else np.ones_like(found)
+
+
+def _channels(varying: np.ndarray, rng: np.random.Generator) -> Tensor:
+    """Return 1 at the channels that each kernel sees ``(KERNELS, C)``: one to nine of those that vary, mostly few."""
+    found, places = torch.zeros(KERNELS, len(varying)), np.flatnonzero(varying)
+    most = np.log2(min(len(places), TAPS) + 1)
     for row in found:
-        row[rng.permutation(channels)[: max(1, int(2 ** rng.uniform(0, most)))]] = 1
+        row[places[rng.permutation(len(places))[: max(1, int(2 ** rng.uniform(0, most)))]]] = 1
     return found
 
 

@@ -7,10 +7,11 @@ from numbers import Integral
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from anyformer.contract import Call, Context
-from anyformer.heads import Pool
+from anyformer.embed import Sites
+from anyformer.heads import Head, Pool
 from anyformer.schema import Stream
 
 POOLS: tuple[Pool, ...] = (None, "mean", "last")
@@ -87,6 +88,37 @@ def with_tokens(call: Call | None, x: Any, source: Stream | None) -> Call:
     call, before = call or Call(), x[:, :0] if source is None else source.inputs
     assert isinstance(before, Tensor)
     return replace(call, side={**call.side, TOKENS: torch.cat([before, x], 1)})
+
+
+def at_sites(sites: Sites, embed: str, dim: int, outputs: int, *, whole: bool) -> tuple[int, int]:
+    """Return what a head reads, and how many outputs it gives, at each site at which an embedder reads answers.
+
+    Args:
+        sites: the sites of the embedder called ``embed``.
+        dim: width of the hidden states.
+        outputs: of the model, at all sites.
+        whole: one answer is asked, of inputs without a source.
+    """
+    if not whole:
+        raise ValueError(f"embed: {embed} is for forecasts that are read from their window at once")
+    if outputs % sites.places:
+        raise ValueError(f"num_outputs must be as many for each of {sites.places} targets, got {outputs}")
+    return sites.tokens * dim, outputs // sites.places
+
+
+def check_head(name: str, head: Head, vocab_size: int | None) -> None:
+    """Raise ``ValueError`` if a head of that name reads tokens and the model does not."""
+    if head.context and vocab_size is None:
+        raise ValueError(f"head: {name} reads tokens, and the inputs of this model are none")
+
+
+def table_of(embed: nn.Module, outputs: int, vocab_size: int | None) -> nn.Embedding:
+    """Return the embedding whose table a tied head takes; ``ValueError`` unless it has as many rows as outputs."""
+    if not isinstance(embed, nn.Embedding) or outputs != vocab_size:
+        raise ValueError(
+            f"head: tied needs as many outputs as tokens, got {outputs} and {vocab_size or 'no tokens'}"
+        )
+    return embed
 
 
 def check_inputs(

@@ -10,10 +10,22 @@ from torch import Tensor, nn
 from anyformer.contract import Call, Context
 from anyformer.embed import Embedder, Sites, embedding, source_embedding
 from anyformer.heads import Head, Loss, Pool, create_head
+from anyformer.inputs import take_tokens
 from anyformer.layers.norms import create_norm
 from anyformer.models.build import Backbone, decoder_of, encoder_of
-from anyformer.models.given import TOKENS, Given, check_inputs, check_source, joined_mask, pooled, with_tokens
-from anyformer.models.recent import check_tells_next, head_tokens, last_tokens
+from anyformer.models.given import (
+    TOKENS,
+    Given,
+    at_sites,
+    check_head,
+    check_inputs,
+    check_source,
+    joined_mask,
+    pooled,
+    table_of,
+    with_tokens,
+)
+from anyformer.models.recent import head_tokens, last_tokens, read_beside
 from anyformer.models.saved import SavedModel
 from anyformer.models.spec import ModelSpec
 from anyformer.precision import widen
@@ -86,16 +98,14 @@ class SequenceModel(nn.Module, SavedModel):
                 f"{'several' if pool is None else 'one behind a source'}"
             )
         options = {"bias": pool is not None or vocab_size is None, **self.spec.head.options}
-        width, each = (D, outputs) if self.sites is None else self._at_sites(self.sites)
+        width, each = D, outputs
+        if self.sites is not None:
+            whole = pool is not None and source is None
+            width, each = at_sites(self.sites, part.name, D, outputs, whole=whole)
         self.head: Head = create_head(self.spec.head.name, width, each, pool=pool, options=options)
-        if self.head.context:
-            check_tells_next(self.spec.head.name, outputs, vocab_size)
+        check_head(self.spec.head.name, self.head, vocab_size)
         if self.head.options.tied and (vocab_size is not None or not self.spec.encoder):
-            if not isinstance(self.embed, nn.Embedding) or outputs != vocab_size:
-                raise ValueError(
-                    f"head: tied needs as many outputs as tokens, got {outputs} and {vocab_size or 'no tokens'}"
-                )
-            self.head.tie(self.embed)
+            self.head.tie(table_of(self.embed, outputs, vocab_size))
 
     @property
     def vocab_size(self) -> int | None:
@@ -121,18 +131,6 @@ class SequenceModel(nn.Module, SavedModel):
     def sites(self) -> Sites | None:
         """The places at which the embedder reads answers, None if the model pools or answers for each token."""
         return self.embed.info.sites if isinstance(self.embed, Embedder) else None
-
-    def _at_sites(self, sites: Sites) -> tuple[int, int]:
-        """Return what a head reads, and how many outputs it gives, at each site."""
-        if self.pool is None or self.source is not None:
-            raise ValueError(
-                f"embed: {self.spec.embed.name} is for forecasts that are read from their window at once"
-            )
-        if self.num_outputs % sites.places:
-            raise ValueError(
-                f"num_outputs must be as many for each of {sites.places} targets, got {self.num_outputs}"
-            )
-        return sites.tokens * self.spec.dim, self.num_outputs // sites.places
 
     @property
     def read_whole(self) -> str | None:
@@ -163,6 +161,7 @@ class SequenceModel(nn.Module, SavedModel):
         *,
         source: Stream | None = None,
         at: Tensor | None = None,
+        following: Tensor | None = None,
         positions: Tensor | None = None,
         context: Context | None = None,
         call: Call | None = None,
@@ -175,6 +174,8 @@ class SequenceModel(nn.Module, SavedModel):
             mask: (B, T).
             source: the sequence before x, for a model with one.
             at: (B, N) int64, the elements of x whose outputs are asked, (B, N, O), of a model that does not pool.
+            following: answers to the outputs, below 0 for none, which a head that counts leaves out in training; by
+                default the next tokens.
             positions: of x; a stack with a source numbers the elements of both itself.
             context: another sequence that the mixers of a stack attend to.
             call: of the body; its side inputs are of the elements of x, in a stack with a source of those of both.
@@ -186,12 +187,9 @@ class SequenceModel(nn.Module, SavedModel):
         if self.sites is not None:
             assert isinstance(self.embed, Embedder)
             return self.embed.answer(self.head(self.embed.read(h)), self.inputs.values(x))
-        beside = self.beside(x, mask)
+        beside = self.beside(x, mask, at=at, following=following)
         if at is not None:
-            h, *others = (
-                one.gather(1, at[..., None].expand(-1, -1, one.shape[-1])) for one in (h, *beside.values())
-            )
-            beside = dict(zip(beside, others))
+            h = take_tokens(h, at)
         return self.head(pooled(h, None if self._reads_whole else mask, self.pool), **beside)
 
     def hidden(
@@ -241,6 +239,8 @@ class SequenceModel(nn.Module, SavedModel):
             targets: in the form that the objective states.
             objective: the task's, whose loss the head has unless it has one of its own.
         """
+        if self.head.context:
+            given.setdefault("following", targets)
         return self.head.loss(widen(self(x, mask, **given)), targets, objective)
 
     def answer(
@@ -267,10 +267,8 @@ class SequenceModel(nn.Module, SavedModel):
         if not self.head.context:
             return state
         device = next(self.head.parameters()).device
-        return {
-            "body": state,
-            "tokens": torch.zeros(batch_size, self.head.context - 1, dtype=torch.int64, device=device),
-        }
+        tokens = torch.zeros(batch_size, self.head.context - 1, dtype=torch.int64, device=device)
+        return {"body": state, "tokens": tokens}
 
     def stream(
         self,
@@ -287,11 +285,13 @@ class SequenceModel(nn.Module, SavedModel):
         h, body = self.body.stream(given, body, mask=mask, positions=positions, context=context, call=call)
         return self._streamed(h, x, mask, state, body)
 
-    def beside(self, x: Tensor | Values, mask: Tensor | None = None) -> dict[str, Tensor]:
-        """Return what the head reads beside the hidden states of x: nothing, or ``tokens`` (B, T, context + 1)."""
-        if self.head.context and isinstance(x, Tensor):
-            return {"tokens": head_tokens(x, mask, self.head.context, following=self.training)}
-        return {}
+    def beside(
+        self, x: Tensor | Values, mask: Tensor | None = None, **asked: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Return what the head reads beside hidden states, by ``at`` and ``following`` of :meth:`forward`."""
+        if not self.head.context or not isinstance(x, Tensor):
+            return {}
+        return read_beside(x, mask, self.head.context, training=self.training, **asked)
 
     def _of_body(self, state: State) -> State:
         return state["body"] if self.head.context else state
@@ -302,7 +302,7 @@ class SequenceModel(nn.Module, SavedModel):
         """Return outputs of hidden states, and the new state of the model with that of its body."""
         if not self.head.context or not isinstance(x, Tensor):
             return self.head(h), body
-        tokens = head_tokens(x, mask, self.head.context, before=state["tokens"])
+        tokens, _ = head_tokens(x, mask, self.head.context, before=state["tokens"])
         return self.head(h, tokens=tokens), {"body": body, "tokens": last_tokens(x, mask, state["tokens"])}
 
     def encode(self, source: Stream, *, call: Call | None = None) -> Context:

@@ -189,6 +189,24 @@ class Task(ABC):
         """Return at most ``limit`` samples that represent the train split."""
         return self.sample("train", limit)
 
+    def long_samples(self, splits: Sequence[Split], limit: int) -> Batch:
+        """Return samples of splits with at most ``limit`` elements, of each split its share, with a class at each.
+
+        Where samples are windows of a text, these are longer ones, so that what stands before an element is there.
+        """
+        found = [
+            self.sample(split, max(1, count // self.train_length))
+            for split, count in self._shares(splits, limit)
+        ]
+        masks = [torch.ones_like(one.x, dtype=torch.bool) if one.mask is None else one.mask for one in found]
+        x, targets = (torch.cat(parts) for parts in zip(*((one.x, one.targets) for one in found)))
+        return Batch(x, targets, torch.cat(masks))
+
+    def _shares(self, splits: Sequence[Split], limit: int) -> list[tuple[Split, int]]:
+        """Return how many of ``limit`` elements each split has, by the amounts of data in them."""
+        amounts = [self._amount(split) for split in splits]
+        return [(split, limit * amount // max(1, sum(amounts))) for split, amount in zip(splits, amounts)]
+
     @property
     def question(self) -> Question:
         """The question asked of a model, for metrics."""

@@ -19,15 +19,18 @@ if TYPE_CHECKING:
 MOST_BYTES = 2_000_000
 """Most training bytes that are compressed before those of the test: about a second for each part."""
 PARTS = 4
-"""Parts of the test split that are compressed by themselves, so that it shows how much the bits vary."""
+"""Most parts of the test split that are compressed by themselves, so that it shows how much the bits vary."""
+PART_BYTES = 16_384
+"""Least bytes of a part: a shorter one would mostly pay for being a part."""
 
 
 class Xz(Reference):
     """xz, which is given the training text: the bits by which text behind it becomes longer when it is compressed.
 
-    A compressor tells no probabilities. Each byte of the test split counts as its share of what its quarter of the
-    split costs, one window behind the other, so that it has a number of bits per byte and nothing else. Bytes of other
-    texts count as their share of what their batch costs.
+    A compressor tells no probabilities. Each byte of the test split counts as its share of what its part of the split
+    costs, at most a quarter, one window behind the other, so that it has a number of bits per byte and nothing else.
+    Bytes of other texts count as their share of what their batch costs. Sizes are those of the compressed data, without
+    the file around it.
     """
 
     exceptions: ClassVar[Mapping[str, str]] = {
@@ -46,7 +49,8 @@ class Xz(Reference):
         new = task.sample("test", task.size("test")).targets
         self.costs: dict[bytes, float] = {}
         """Bits of a byte of each window of the test split."""
-        for part in new.split(-(-len(new) // PARTS)):
+        parts = min(PARTS, max(1, new.numel() // PART_BYTES))
+        for part in new.split(-(-len(new) // parts)):
             self.costs.update(dict.fromkeys(map(_bytes, part), self._bits(part)))
         self.length = task.train_length
         behind = f"{len(self.known):,} bytes of training text and the windows of the test before"
@@ -80,4 +84,4 @@ def _bytes(tokens: Tensor) -> bytes:
 
 
 def _compressed(text: bytes) -> int:
-    return len(lzma.compress(text, format=lzma.FORMAT_XZ))
+    return len(lzma.compress(text, format=lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2}]))

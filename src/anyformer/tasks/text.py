@@ -15,7 +15,7 @@ import torch
 from anyformer.errors import DataError
 from anyformer.metrics import create_metric
 from anyformer.objectives import NextToken
-from anyformer.questions import Question
+from anyformer.questions import IGNORED, Question
 from anyformer.tasks import register_task
 from anyformer.tasks.base import SPLITS, Reference, Split, Task, check_integer
 from anyformer.tasks.batch import Batch
@@ -28,6 +28,8 @@ EVAL_BYTES = 65_536
 _SHORTEST_TEXT = 1000
 ORDERS = (3, 4, 5, 6)
 """Orders of n-grams that the validation split chooses from."""
+_STRETCH = 65_536
+"""Bytes of a text in a row that is counted."""
 _DOCUMENTS = 16
 """With this many documents or more, clusters are documents; otherwise blocks of neighbouring windows."""
 _BLOCKS = 32
@@ -179,6 +181,23 @@ class ByteTask(Task):
 
     def _take(self, split: Split, index: np.ndarray, length: int) -> Batch:
         return self._windows(split, self._starts(split, index, length), length)
+
+    def long_samples(self, splits: Sequence[Split], limit: int) -> Batch:
+        """Return stretches of the texts of splits: a whole text, in neighbouring ones, or evenly spread ones of it."""
+        shares = self._shares(splits, limit)
+        width = min(_STRETCH, max(len(self._data[split]) - 1 for split, _ in shares))
+        rows = list[torch.Tensor]()
+        for split, most in shares:
+            numbers = torch.from_numpy(self._data[split].astype(np.int64) + 1)
+            room = -(-(len(numbers) - 1) // width)
+            count = min(room, max(1, most // width))
+            for row in range(count):
+                start = row * room // count * width
+                found = numbers[start : start + width + 1]
+                rows.append(torch.nn.functional.pad(found, (0, width + 1 - len(found))))
+        text = torch.stack(rows) - 1
+        mask = text[:, 1:] >= 0
+        return Batch(text[:, :-1].clamp_min(0), torch.where(mask, text[:, 1:], IGNORED), mask)
 
     def _starts(self, split: Split, index: np.ndarray, length: int) -> np.ndarray:
         """Return the first bytes of the windows with these indices."""

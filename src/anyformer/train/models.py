@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from anyformer.models import ModelSpec, SequenceModel, load_spec
 from anyformer.models.both_ways import both_ways, without_order
 from anyformer.models.load import leaves_out
 from anyformer.models.recent import numbered
-from anyformer.tasks import Batch, Task
+from anyformer.tasks import Batch, Split, Task
 
 FITTED = (32, 512)
 """Fewest and most training samples that an embedder is fitted on."""
@@ -72,6 +72,7 @@ def model_for(
     *,
     seed: int = 0,
     fitted: bool = True,
+    splits: Sequence[Split] = ("train",),
     **changes: Any,
 ) -> SequenceModel:
     """Create a model with new weights for the task.
@@ -82,6 +83,7 @@ def model_for(
         seed: of the weights.
         fitted: fit its embedder and its head on training samples where they need that; not needed where a checkpoint
             is loaded.
+        splits: those that it is going to be trained on, whose samples a head counts.
 
     Raises:
         ValueError: the spec is wrong, its head does not answer the task's question, it needs side inputs that the task
@@ -100,21 +102,22 @@ def model_for(
         torch.manual_seed(seed)
         model = SequenceModel(loaded.model_dump(), **io_for(task))
         if fitted:
-            _fit(model, task)
+            _fit(model, task, splits)
     if reason := _cannot_do(model, task):
         raise ValueError(f"spec {str(loaded)!r} {reason}")
     return model
 
 
-def _fit(model: SequenceModel, task: Task) -> None:
+def _fit(model: SequenceModel, task: Task, splits: Sequence[Split]) -> None:
     """Choose what is not trained in the model by training samples."""
     if isinstance(model.embed, Embedder) and model.embed.fit_elements:
         least, most = FITTED
         known = task.train_sample(max(least, min(most, model.embed.fit_elements // task.train_length)))
         model.embed.fit(model.inputs.values(known.inputs), known.mask)
     if model.head.fit_elements:
-        known = task.train_sample(max(1, model.head.fit_elements // task.train_length))
-        model.head.fit(numbered(known.x, known.mask))
+        known = task.long_samples(splits, model.head.fit_elements)
+        tokens = known.x + 1 if known.mask is None else torch.where(known.mask, known.x + 1, 0)
+        model.head.fit(tokens, numbered(known.targets))
 
 
 def _cannot_do(model: SequenceModel, task: Task) -> str | None:
@@ -139,8 +142,10 @@ def _cannot_do(model: SequenceModel, task: Task) -> str | None:
 
 def outputs_of(model: SequenceModel, batch: Batch, call: Call | None = None) -> Tensor:
     """Return the outputs that a batch asks of a model; side inputs that its mixers do not take are left out."""
-    at = {} if batch.at is None else {"at": batch.at}
-    found: Tensor = model(batch.inputs, batch.mask, **_given(model, batch, call), **at)
+    more = {} if batch.at is None else {"at": batch.at}
+    if model.head.context and model.training:
+        more["following"] = batch.targets
+    found: Tensor = model(batch.inputs, batch.mask, **_given(model, batch, call), **more)
     return found if batch.elements is None else found[batch.elements[:, 0], batch.elements[:, 1]]
 
 

@@ -26,11 +26,12 @@ def loss_by_parts(
     asked = batch.asked
     assert asked is not None
     h, targets = hidden_of(model, batch, call)[asked], batch.targets[asked]
-    beside = {name: tokens[asked] for name, tokens in model.beside(batch.inputs, batch.mask).items()}
+    beside = model.beside(batch.inputs, batch.mask, following=batch.targets)
+    beside = {name: value[asked] for name, value in beside.items()}
     rows = max(1, most // objective.num_outputs)
 
     def total(here: slice) -> Tensor:
-        outputs = model.head(h[here], **{name: tokens[here] for name, tokens in beside.items()})
+        outputs = model.head(h[here], **{name: value[here] for name, value in beside.items()})
         return model.head.loss(widen(outputs), targets[here], objective) * len(targets[here])
 
     if len(targets) <= rows:

@@ -99,8 +99,9 @@ def test_an_unbeaten_reference_says_nothing_where_candidates_still_come_nearer(e
         return  # too flat to matter, and too near to be told apart
     found = verdict(candidate("a", law), candidate("b", lambda n: law(n) + share), reference=reachable)
     assert found.kind == "undertrained"
+    far = share > law(1000) - law(8000)  # and so not waited for
     assert found.headline.startswith(
-        "Not enough training to tell: each was trained for 1,000 steps and still improving"
+        f"Not enough training to tell: each was trained for 1,000 steps{', a' if far else ' and'} still improving"
     )
     assert "needed" not in found.headline
     assert "So far no candidate beats “last value”." in found.details
@@ -140,6 +141,16 @@ def test_what_is_far_behind_another_candidate_is_not_waited_for():
     assert found.kind == "no_model_needed"
     near = verdict(candidate("best", flat(2.5)), candidate("slow", slow), reference=0.8)
     assert near.kind == "undertrained" and "slow still improving" in near.headline
+
+
+def test_what_is_not_waited_for_is_not_said_to_improve():
+    """The best one is of unknown growth, and the one whose loss falls would not come near it."""
+    best, far = candidate("best", flat(1.0)), candidate("other", power(1.5, 12.0, 0.35))
+    for run in best.search:
+        run.steps = 800
+    found = verdict(best, far, reference=0.8)
+    assert found.kind == "undertrained"
+    assert not any("other" in text or "improving" in text for text in (found.headline, *found.details))
 
 
 def test_what_is_behind_and_of_unknown_growth_is_waited_for():

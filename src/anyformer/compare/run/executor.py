@@ -31,6 +31,7 @@ from anyformer.files import file_digests, whole_folder
 from anyformer.machine import MachineFault
 from anyformer.models import SequenceModel
 from anyformer.tasks import Batch, Evaluation, Split, Task, create_task, evaluate, evaluate_beside
+from anyformer.tasks.base import SPLITS
 from anyformer.tasks.fingerprint import check_files, check_sample, files_of
 from anyformer.tasks.mapped import MappedTask
 from anyformer.train import Diverged, TrainConfig, Trainer, model_for
@@ -139,7 +140,9 @@ class _Job:
     def model(self, *, fitted: bool = True) -> SequenceModel:
         candidate = self.task_plan.candidate(self.unit.candidate)
         assert candidate.spec is not None
-        model = model_for(self.task, candidate.spec, seed=self.unit.seed or 0, fitted=fitted)
+        splits = SPLITS if self.unit.phase == "refit" else SPLITS[:1]
+        seed = self.unit.seed or 0
+        model = model_for(self.task, candidate.spec, seed=seed, fitted=fitted, splits=splits)
         model.register_forward_pre_hook(lambda *_: self.heartbeat.beat())  # every call is a sign of life
         return model
 

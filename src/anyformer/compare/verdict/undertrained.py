@@ -242,7 +242,8 @@ def _beats_some(verdict: Verdict, references: Sequence[ReferenceResult]) -> bool
 
 
 def _undertrained(case: _Case, shortage: Shortage, training: Training, stopped: list[str]) -> Verdict:
-    rising = [trend for trend in case.trends.values() if case.rises(trend)]
+    waited_for = [trend for trend in case.trends.values() if not case.is_far_behind(trend)]
+    rising = [trend for trend in waited_for if case.rises(trend)]
     state = _state(case, rising)
     time, option = propose_time(shortage.seconds)
     shortage.option = option
@@ -266,7 +267,7 @@ def _undertrained(case: _Case, shortage: Shortage, training: Training, stopped: 
         details.append(f"So far {join(case.verdict.tied)} cannot be told apart.")
     elif case.verdict.winner:
         details.append(f"So far {case.verdict.winner} is ahead.")
-    for trend in [one for one in rising if not case.is_far_behind(one)]:
+    for trend in rising:
         text = next_words(case.metric, trend)
         details.append(f"{text}; its loss falls by {amount(100 * trend.loss_falls, 2)}% with it.")
     return case.verdict.model_copy(

@@ -50,21 +50,19 @@ class HeadCase:
     def head(self, dtype: torch.dtype = torch.float64) -> Head:
         """Build the head with noise on its parameters, fitted on tokens that are drawn if it counts some."""
         head = randomized(lambda: self.make(self.objective.num_outputs)).to(dtype)
-        if head.fit_elements:
-            head.fit(self._drawn(head, 40, 30)["tokens"][..., 0])
+        fit_drawn(head, self.objective.num_outputs, self.objective.num_outputs)
         return head
 
     def run(self, head: Head, h: Tensor, at: slice = slice(None)) -> Tensor:
         """Return outputs of hidden states ``(..., D)``, with tokens that are the same every time; of some elements."""
-        beside = self._drawn(head, *h.shape[:-1])
+        if head.context:
+            size, generator = (*h.shape[:-1], head.context), torch.Generator().manual_seed(3)
+            tokens = torch.randint(self.objective.num_outputs + 1, size, generator=generator)
+            beside = {"tokens": tokens, **({"following": tokens[..., 0]} if head.training else {})}
+        else:
+            beside = {}
         found: Tensor = head(h if h.dim() < 3 else h[:, at], **{k: v[:, at] for k, v in beside.items()})
         return found
-
-    def _drawn(self, head: Head, *shape: int) -> dict[str, Tensor]:
-        if not head.context:
-            return {}
-        size, generator = (*shape, head.context + 1), torch.Generator().manual_seed(3)
-        return {"tokens": torch.randint(self.objective.num_outputs + 1, size, generator=generator)}
 
     @property
     def classes(self) -> bool:
@@ -100,6 +98,13 @@ class HeadCase:
     def asked(self, targets: Tensor) -> Tensor | None:
         """Return where classes of elements are asked for; None if answers are of whole samples, or numbers."""
         return targets != IGNORED if self.classes and self.each else None
+
+
+def fit_drawn(head: Head, tokens: int, outputs: int) -> None:
+    """Fit a head that needs it on tokens out of so many, and answers out of so many, drawn at random."""
+    if head.fit_elements:
+        generator, size = torch.Generator().manual_seed(5), (40, 30)
+        head.fit(*(torch.randint(most + 1, size, generator=generator) for most in (tokens, outputs)))
 
 
 def head_cases(target: str, *, dim: int = 16) -> list[HeadCase]:

@@ -14,6 +14,7 @@ from anyformer.embed import EmbedderInfo, embedder_info
 from anyformer.heads import head_class
 from anyformer.inputs import moved
 from anyformer.laws.case import randomized
+from anyformer.laws.heads.cases import fit_drawn
 from anyformer.mixers import mixers
 from anyformer.models import ModelSpec, SequenceModel, create_model, load_spec, models
 from anyformer.schema import InputFacts, SeriesWindow, Stream
@@ -41,8 +42,10 @@ class ModelCase:
     device: str = "cpu"
 
     def model(self, dtype: torch.dtype = torch.float64, *, train: bool = False) -> SequenceModel:
-        """Build the model with noise on its parameters, in evaluation mode unless ``train`` is true."""
-        return randomized(self.make).to(self.device, dtype).train(train)
+        """Build the model with noise on its parameters and a fitted head, in evaluation mode unless ``train``."""
+        model = randomized(self.make)
+        fit_drawn(model.head, model.vocab_size or 1, model.num_outputs)
+        return model.to(self.device, dtype).train(train)
 
     def tokens(self, model: SequenceModel, batch: int, length: int, seed: int = 1) -> TokenInputs:
         """Draw random tokens for each sequence that the model reads, with different lengths where possible."""

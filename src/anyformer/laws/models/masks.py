@@ -17,13 +17,13 @@ from anyformer.models.build import Backbone
 @register_model_law("padding")
 @torch.no_grad()
 def padding(case: ModelCase) -> bool:
-    """Padding on either side of any sequence changes no output of a real token, and no pooled output; packed sequences
-    do not see each other."""
+    """Padding on either side of any sequence, or between its tokens, changes no output of a real token, and no pooled
+    output; packed sequences do not see each other."""
     model = case.model()
     if model.sites is not None:  # it takes no mask
         return False
     tokens = case.tokens(model, 3, LENGTH)
-    for where in ("right", "left"):
+    for where in ("right", "left", *(() if model.body.info.grid else ("scattered",))):
         masks = {name: _ragged(x, where, turn) for turn, (name, x) in enumerate(tokens.x.items())}
         for some in ([name] for name in masks) if len(masks) > 1 else ():
             _padded(
@@ -42,6 +42,8 @@ def _ragged(x: Tensor, where: str, turn: int) -> Tensor:
     T = x.shape[1]
     lengths = torch.tensor([T, T // 2, 1]).roll(turn)[:, None].to(x.device)
     order = torch.arange(T, device=x.device)
+    if where == "scattered":
+        return torch.randperm(T, generator=torch.Generator().manual_seed(4)).to(x.device) < lengths
     return order < lengths if where == "right" else order >= T - lengths
 
 
