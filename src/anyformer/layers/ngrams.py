@@ -13,6 +13,8 @@ FACTOR = 0x5851F42D4C957F2D
 """Multiplier of the codes of contexts, which wrap around in 64 bits: two contexts in millions hardly ever share one."""
 DISCOUNTS = (0.5, 1.0, 1.5)
 """Where there are too few counts to estimate them."""
+MOST = 2**24
+"""The most probabilities that are found at once."""
 
 
 class NextTokenCounts(nn.Module):
@@ -118,35 +120,46 @@ class NextTokenCounts(nn.Module):
             log P(w | h) (..., V), and log(1 + N(h)) (..., longest) for h of 1, 2, ... tokens, both float32.
         """
         shape = windows.shape[:-1]
-        codes = [code.flatten() for code in self._codes(windows)]
-        own = None
+        windows = windows.flatten(0, -2)
+        following = None if following is None else following.flatten()
+        told = windows.new_empty(len(windows), self.vocab, dtype=torch.float32)
+        seen = windows.new_empty(len(windows), self.longest, dtype=torch.float32)
+        rows = max(1, MOST // self.vocab)
+        with no_autocast(windows):
+            for start in range(0, len(windows), rows):
+                here = slice(start, start + rows)
+                after = None if following is None else following[here]
+                told[here], seen[here] = self._told(windows[here], after)
+        return told.view(*shape, self.vocab), seen.view(*shape, self.longest)
+
+    def _told(self, windows: Tensor, following: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return what :meth:`forward` does for windows (N, longest)."""
+        codes, own = self._codes(windows), None
         if following is not None:
-            own = following.flatten() - 1
+            own = following - 1
             codes = [torch.where(own >= 0, code, 0) for code in codes]
         whole = self._whole(codes)
         lost = torch.zeros_like(
             whole, dtype=torch.float32
         )  # of the counts after a context, those of this very place
-        with no_autocast(windows):
-            looked = []
-            for length in range(self.longest, 0, -1):
-                row, token, count = self._followers(codes[length - 1])
-                if own is not None:
-                    lost = torch.where(whole == length, 1.0, lost)
-                    mine = (token == own[row]).float() * lost[row]
-                    count = count - mine
-                    lost = torch.zeros_like(lost).index_add_(0, row, mine * (count == 0))
-                looked.append((row, token, count))
-            p = self.frequent.float().repeat(len(codes[0]), 1)
-            seen = []
-            for discounts, (row, token, count) in zip(self.discounts[1:].float(), reversed(looked)):
-                taken = torch.minimum(discounts[count.clamp_max(3).long()], count)
-                total, rest = p.new_zeros(2, len(p)).index_add_(1, row, torch.stack([count, taken]))
-                seen.append(total.log1p())
-                share = 1 / total.clamp_min(1)
-                p.mul_(torch.where(total > 0, rest * share, 1)[:, None])
-                p.index_put_((row, token), (count - taken) * share[row], accumulate=True)
-        return p.log_().view(*shape, self.vocab), torch.stack(seen, -1).view(*shape, self.longest)
+        looked = []
+        for length in range(self.longest, 0, -1):
+            row, token, count = self._followers(codes[length - 1])
+            if own is not None:
+                lost = torch.where(whole == length, 1.0, lost)
+                mine = (token == own[row]).float() * lost[row]
+                count = count - mine
+                lost = torch.zeros_like(lost).index_add_(0, row, mine * (count == 0))
+            looked.append((row, token, count))
+        p, seen = self.frequent.float().repeat(len(windows), 1), []
+        for discounts, (row, token, count) in zip(self.discounts[1:].float(), reversed(looked)):
+            taken = torch.minimum(discounts[count.clamp_max(3).long()], count)
+            total, rest = p.new_zeros(2, len(p)).index_add_(1, row, torch.stack([count, taken]))
+            seen.append(total.log1p())
+            share = 1 / total.clamp_min(1)
+            p.mul_(torch.where(total > 0, rest * share, 1)[:, None])
+            p.index_put_((row, token), (count - taken) * share[row], accumulate=True)
+        return p.log_(), torch.stack(seen, -1)
 
     def _followers(self, code: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return what followed the contexts with these codes (N,): the row of each, the token and the count (E,)."""

@@ -32,9 +32,10 @@ class KernelShares(nn.Module):
 
     A feature has a kernel, a dilation and a bias. Biases are quantiles of the kernel's convolution, of white noise at
     first, with :meth:`fit` of a training series drawn for the kernel; one that falls on a response is moved towards the
-    next, so that rounding decides nothing where many are equal. Of several channels a kernel then sees some,
-    drawn at random, as in the authors' multivariate form, out of those that are not the same in all of training. Shares are of the real steps, so that series may be of
-    different lengths; of every other kernel only those steps count at which all its taps are real. Nothing is trained.
+    next, so that rounding decides nothing where many are equal. Of several channels a kernel then sees some, drawn at
+    random, as in the authors' multivariate form, out of those that are not the same in all of training. Shares are of
+    the real steps, so that series may be of different lengths; of every other kernel only those steps count at which
+    all its taps are real. Nothing is trained.
 
     Args:
         count: features of each kernel, over all dilations.
@@ -147,8 +148,13 @@ def _weights(seen: Tensor) -> Tensor:
 def _varying(x: Tensor, mask: Tensor) -> np.ndarray:
     """Return True at the channels ``(C,)`` of series ``(B, C, T)`` that have several values; at all if none has."""
     real = mask[:, None].expand_as(x)
-    lowest, highest = x.masked_fill(~real, torch.inf).amin((0, 2)), x.masked_fill(~real, -torch.inf).amax((0, 2))
-    found: np.ndarray = (highest - lowest > ROUNDING * torch.maximum(highest.abs(), lowest.abs())).cpu().numpy()
+    lowest, highest = (
+        x.masked_fill(~real, torch.inf).amin((0, 2)),
+        x.masked_fill(~real, -torch.inf).amax((0, 2)),
+    )
+    found: np.ndarray = (
+        (highest - lowest > ROUNDING * torch.maximum(highest.abs(), lowest.abs())).cpu().numpy()
+    )
     return found if found.any() else np.ones_like(found)
 
 
