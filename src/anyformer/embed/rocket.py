@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from anyformer.embed import register_embedder
 from anyformer.embed._base import Embedder, EmbedderInfo
+from anyformer.inputs import Layout
 from anyformer.layers.linear import Linear
 from anyformer.layers.rocket import KERNELS, TAPS, KernelShares
 from anyformer.precision import no_autocast, widen
@@ -149,10 +150,11 @@ class Rocket(Embedder):
         return self.project(read(x, real).to(self.project.weight.dtype))
 
     def _series(self, values: Values, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return series ``(B, C, T)``, 0 where there is none, and where there is ``(B, T)`` bool."""
+        """Return series ``(B, C, T)``, their real steps first and 0 behind, and where there are some ``(B, T)`` bool."""
         x = widen(torch.cat([values[name] for name in self.facts.names], -1))
-        real = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask > 0
-        return torch.where(real[..., None], x, 0).mT.contiguous(), real
+        layout = Layout.of(x, None if mask is None else mask > 0)
+        real = x.new_ones(x.shape[:2], dtype=torch.bool) if layout.mask is None else layout.mask
+        return layout.align(x).mT.contiguous(), real
 
     @torch.no_grad()
     def _shares(self, x: Tensor, real: Tensor) -> Tensor:
