@@ -26,11 +26,10 @@ from anyformer.ops import load_all
 from anyformer.parts import part_info
 from anyformer.positions import positions
 from anyformer.registry import Registry
-from anyformer.tasks import Task
+from anyformer.tasks import Task, labelled
 from anyformer.tasks.forecast_candidates import ALONE, SEVERAL, WHY_ALONE, WHY_SEVERAL
 from anyformer.tasks.graphs.task import GraphTask
 from anyformer.tasks.images import ImageTask
-from anyformer.tasks.labelled import LONG, LONG_SERIES, SERIES, STEPS, WHY_LONG, WHY_SERIES, WHY_STEPS
 from anyformer.tasks.next_item import NextItemTask
 from anyformer.tasks.pairs import PairTask
 from anyformer.tasks.text import ByteTask
@@ -129,18 +128,21 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return re.sub(r"<!-- registry (\w+) -->", lambda m: _plain_table(tables[m[1]]), markdown)
 
 
+def _of(candidates: tuple[str, ...], why: str) -> SimpleNamespace:
+    return SimpleNamespace(candidates=candidates, why=why)
+
+
 def _candidates() -> str:
     """The models that are compared by default, and the reason, for each kind of data."""
     kinds: dict[str, Any] = {
         "texts to continue": ByteTask,
         "texts to rewrite": PairTask,
-        "one series to forecast": SimpleNamespace(candidates=ALONE, why=WHY_ALONE),
-        "several series or columns to forecast": SimpleNamespace(candidates=SEVERAL, why=WHY_SEVERAL),
-        "series with labels": SimpleNamespace(candidates=SERIES, why=WHY_SERIES),
-        f"such series of {LONG} steps and more": SimpleNamespace(candidates=LONG_SERIES, why=WHY_LONG),
-        "such series of fewer than 9 steps, or with categories": SimpleNamespace(
-            candidates=STEPS, why=WHY_STEPS
-        ),
+        "one series to forecast": _of(ALONE, WHY_ALONE),
+        "several series or columns to forecast": _of(SEVERAL, WHY_SEVERAL),
+        "rows of columns with labels": _of(labelled.RECORDS, labelled.WHY_RECORDS),
+        "series with labels": _of(labelled.SERIES, labelled.WHY_SERIES),
+        f"such series of {labelled.LONG} steps and more": _of(labelled.LONG_SERIES, labelled.WHY_LONG),
+        "such series of fewer than 9 steps, or with categories": _of(labelled.STEPS, labelled.WHY_STEPS),
         "images": ImageTask,
         "graphs": GraphTask,
         "ratings and clicks": NextItemTask,

@@ -117,7 +117,7 @@ class TestRows:
         rows = task._index["test"]  # type: ignore[attr-defined]
         batch = next(task.eval_batches("test", 1000))
         with torch.no_grad():
-            own = model(batch.x).softmax(-1)[:, 0]
+            own = model(batch.inputs).softmax(-1)[:, 0]
         assert told["p(high)"].to_numpy()[rows] == pytest.approx(own.numpy(), abs=1e-5)
         share = (told["kind"][rows] == pd.read_csv(data)["kind"][rows]).mean()
         outputs = own.new_tensor(np.stack([own, 1 - own], 1))

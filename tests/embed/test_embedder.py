@@ -134,7 +134,7 @@ class TestGrids:
                 "embed=patches([attention])",
                 "embed: expected patches with options only, got patches\\(\\[attention",
             ),
-            ("embed=field_sum", "embed: field_sum embeds a sequence or a set, and the inputs are a grid"),
+            ("embed=field_sum", "embed: field_sum embeds a sequence or a set or a record, and"),
         ],
     )
     def test_wrong_embedders(self, line: str, message: str) -> None:

@@ -29,7 +29,9 @@ def test_bits_are_those_by_which_a_file_becomes_longer(length: int, parts: int) 
         longer = lzma.compress(known + part.numpy().astype(np.uint8).tobytes())
         costs.append(8 * (len(longer) - len(lzma.compress(known))))
     bits = score_reference(reference, task, batch_size=10**6)
-    assert bits == pytest.approx(sum(costs) / new.numel(), abs=parts * 8 * 4 / new.numel())  # files end on 4 bytes
+    assert bits == pytest.approx(
+        sum(costs) / new.numel(), abs=parts * 8 * 4 / new.numel()
+    )  # files end on 4 bytes
     assert len(set(reference.costs.values())) == parts
     whole = score_reference(reference, task)
     assert score_reference(reference, task, length=2 * task.train_length) == pytest.approx(whole, rel=1e-3)

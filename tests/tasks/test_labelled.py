@@ -12,6 +12,7 @@ import torch
 from anyformer.objectives import Classify
 from anyformer.tasks import DataError, create_task, open_data, score_reference
 from anyformer.tasks.base import SPLITS
+from anyformer.tasks.batch import Batch
 from anyformer.tasks.labelled import LabelledTask
 from anyformer.tasks.splits import split_alike
 
@@ -40,10 +41,17 @@ def scores(task: LabelledTask) -> dict[str, float]:
     return {one.name: score_reference(one.fit(task), task) for one in task.references()}
 
 
+def side_by_side(batch: Batch) -> torch.Tensor:
+    """The numbers of records (B, F)."""
+    assert not isinstance(batch.inputs, torch.Tensor)
+    return torch.cat(list(batch.inputs.values()), -1)
+
+
 class TestRows:
-    def test_strings_are_classes_and_a_row_is_a_sequence(self, tmp_path: Path) -> None:
+    def test_strings_are_classes_and_a_row_is_a_record(self, tmp_path: Path) -> None:
         task = opened(saved(tmp_path, table().drop(columns="sum")), "kind")
-        assert (task.train_length, task.num_features, task.classes) == (4, 1, ["high", "low"])
+        assert task.stream is not None and task.stream.shape == "record"
+        assert task.stream.names == ["x0", "x1", "x2", "x3"] and task.classes == ["high", "low"]
         assert task.notes() == ["target 'kind' has 2 different values: classification"]
         found = scores(task)
         assert found["linear"] > 0.9 > 0.7 > found["majority"]
@@ -82,18 +90,19 @@ class TestRows:
         frame.loc[7, "x3"] = np.inf
         frame.loc[9, "kind"] = np.nan
         task = opened(saved(tmp_path, frame), "kind")
-        assert task.num_features == 2 and task.size("train") + task.size("valid") + task.size("test") == 199
+        assert task.stream is not None and {field.width for field in task.stream.fields} == {2}
+        assert task.size("train") + task.size("valid") + task.size("test") == 199
         assert any(
             "4 of 995 values are missing (0.4 %), in 'x1' (3), 'x3' (1)" in note for note in task.notes()
         )
         assert "1 of 200 rows have no target and are left out" in task.notes()
-        assert all(batch.x.isfinite().all() for batch in task.eval_batches("train", 32))
+        assert all(side_by_side(batch).isfinite().all() for batch in task.eval_batches("train", 32))
 
     def test_statistics_come_from_the_train_split(self, tmp_path: Path) -> None:
         task = opened(saved(tmp_path, table()), "kind")
-        x = torch.cat([batch.x for batch in task.eval_batches("train", 64)]).double()
+        x = torch.cat([side_by_side(batch) for batch in task.eval_batches("train", 64)]).double()
         assert x.mean(0).abs().max() < 1e-6 and (x.std(0, unbiased=False) - 1).abs().max() < 1e-6
-        test = torch.cat([batch.x for batch in task.eval_batches("test", 64)]).double()
+        test = torch.cat([side_by_side(batch) for batch in task.eval_batches("test", 64)]).double()
         assert test.mean(0).abs().max() > 1e-3
 
 
@@ -102,7 +111,7 @@ class TestSplits:
         frame = pd.concat([table(), table()])
         task = opened(saved(tmp_path, frame), "kind")
         rows = {
-            split: {bytes(x.numpy()) for batch in task.eval_batches(split, 64) for x in batch.x}
+            split: {bytes(x.numpy()) for batch in task.eval_batches(split, 64) for x in side_by_side(batch)}
             for split in SPLITS
         }
         assert not rows["train"] & rows["test"] and not rows["train"] & rows["valid"]

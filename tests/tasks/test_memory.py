@@ -35,7 +35,7 @@ def test_a_table_is_read_as_its_file(tmp_path: Path) -> None:
     written, held = open_data(tmp_path / "up.csv", "up"), read(table(), tmp_path, "up")
     for split in ("train", "test"):
         (a,), (b,) = (list(task.eval_batches(split, 100)) for task in (written, held))
-        torch.testing.assert_close(a.x, b.x)
+        torch.testing.assert_close(a.inputs, b.inputs)
         assert torch.equal(a.targets, b.targets)
 
 

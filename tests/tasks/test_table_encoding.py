@@ -12,6 +12,7 @@ import torch
 
 from anyformer.tasks import DataError, Task, open_data
 from anyformer.tasks.base import SPLITS
+from anyformer.tasks.batch import Batch
 from anyformer.tasks.encoding import Encoding
 from anyformer.tasks.labelled import LabelledTask
 from anyformer.tasks.readers import load_encoding
@@ -36,6 +37,12 @@ def rows(n: int = 120, seed: int = 0, **more: Any) -> pd.DataFrame:
     return pd.DataFrame({"a": values[:, 0], "b": values[:, 1], "c": values[:, 2], **more, "kind": kind})
 
 
+def numbers(batch: Batch) -> torch.Tensor:
+    """The inputs of a batch, those of records (B, F) side by side."""
+    given = batch.inputs
+    return given if isinstance(given, torch.Tensor) else torch.cat(list(given.values()), -1)
+
+
 def own_batches(task: LabelledTask) -> tuple[torch.Tensor, torch.Tensor | None]:
     """The task's inputs in the order of its file."""
     size = sum(len(task._index[split]) for split in SPLITS)
@@ -44,11 +51,11 @@ def own_batches(task: LabelledTask) -> tuple[torch.Tensor, torch.Tensor | None]:
     for split in SPLITS:
         for batch in task.eval_batches(split, 1000):
             if not len(x):
-                x = torch.zeros(size, *batch.x.shape[1:], dtype=batch.x.dtype)
+                x = torch.zeros(size, *numbers(batch).shape[1:], dtype=numbers(batch).dtype)
                 mask = (
                     None if batch.mask is None else torch.zeros(size, batch.mask.shape[1], dtype=torch.bool)
                 )
-            x[task._index[split]] = batch.x
+            x[task._index[split]] = numbers(batch)
             if mask is not None and batch.mask is not None:
                 mask[task._index[split]] = batch.mask
     return x, mask
@@ -59,7 +66,7 @@ def assert_same(path: Path, target: str | None = None, **options: Any) -> None:
     assert isinstance(task, LabelledTask)
     unseen = encoding_of(task).read(path)
     x, mask = own_batches(task)
-    assert torch.equal(unseen.batch.x, x)
+    assert torch.equal(numbers(unseen.batch), x)
     assert (unseen.batch.mask is None) == (mask is None)
     assert mask is None or torch.equal(unseen.batch.mask, mask)  # type: ignore[arg-type]
 
@@ -93,7 +100,7 @@ class TestOwnRows:
         assert isinstance(task, LabelledTask)
         unseen = encoding_of(task).read(path)
         x, mask = own_batches(task)
-        assert torch.equal(unseen.batch.x, x) and mask is not None
+        assert torch.equal(numbers(unseen.batch), x) and mask is not None
         assert torch.equal(unseen.batch.mask, mask)  # type: ignore[arg-type]
         assert unseen.names["who"].nunique() == 40
 
@@ -112,20 +119,20 @@ class TestNewRows:
         want = encoding.read(saved(tmp_path, new, "new.csv"))
         shuffled = new[["c", "a", "b"]].assign(comment="x", d=7)
         found = encoding.read(saved(tmp_path, shuffled, "shuffled.csv"))
-        assert torch.equal(found.batch.x, want.batch.x) and len(found.batch) == 9
+        assert torch.equal(numbers(found.batch), numbers(want.batch)) and len(found.batch) == 9
 
     def test_a_parquet_file_serves_as_well(self, tmp_path: Path) -> None:
         encoding = encoding_of(open_data(saved(tmp_path, rows()), "kind"))
         new = rows(9, seed=1)
         new.to_parquet(tmp_path / "new.parquet")
         want = encoding.read(saved(tmp_path, new, "new.csv"))
-        assert torch.allclose(encoding.read(tmp_path / "new.parquet").batch.x, want.batch.x)
+        assert torch.allclose(numbers(encoding.read(tmp_path / "new.parquet").batch), numbers(want.batch))
 
     def test_the_statistics_are_those_of_training(self, tmp_path: Path) -> None:
         encoding = encoding_of(open_data(saved(tmp_path, rows()), "kind"))
         new = rows(9)
         new[["a", "b", "c"]] += 100
-        moved = encoding.read(saved(tmp_path, new, "new.csv")).batch.x
+        moved = numbers(encoding.read(saved(tmp_path, new, "new.csv")).batch)
         assert moved.mean() > 20
 
     def test_missing_values_are_named_where_no_training_row_had_any(self, tmp_path: Path) -> None:
@@ -133,7 +140,7 @@ class TestNewRows:
         new = rows(9)
         new.loc[2, "b"] = np.nan
         unseen = encoding.read(saved(tmp_path, new, "new.csv"))
-        assert unseen.batch.x[2, 1, 0] == 0 and unseen.batch.x.shape == (9, 3, 1)
+        assert numbers(unseen.batch)[2, 1] == 0 and numbers(unseen.batch).shape == (9, 3)
         assert unseen.remarks == ["1 value is missing; it is set to the mean"]
 
     def test_missing_values_are_named_where_training_rows_had_some(self, tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ class Rocket(Embedder):
         return self.project(read(x, real).to(self.project.weight.dtype))
 
     def _series(self, values: Values, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return series ``(B, C, T)``, their real steps first and 0 behind, and where there are some ``(B, T)`` bool."""
+        """Return series ``(B, C, T)``, real steps first and 0 behind them, and where there are some ``(B, T)``."""
         x = widen(torch.cat([values[name] for name in self.facts.names], -1))
         layout = Layout.of(x, None if mask is None else mask > 0)
         real = x.new_ones(x.shape[:2], dtype=torch.bool) if layout.mask is None else layout.mask

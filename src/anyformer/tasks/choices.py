@@ -39,6 +39,7 @@ class Choices:
     calendar: bool | None = None
     reach_back: bool | None = None
     length: int | None = None
+    ordered: bool | None = None
     holdout: str | None = None
     only_new: bool | None = None
     split: str | None = None

@@ -46,7 +46,7 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task | Callable[[], Task]
     about_time = list[str]()
     groups = group_keys(table, choices.groups)
     if choices.kind == "next":
-        choices.refuse("tables whose next item is asked", *_OF_SERIES, *_OF_TEXTS, "class_weights")
+        choices.refuse("tables whose next item is asked", *_OF_SERIES, *_OF_TEXTS, "class_weights", "ordered")
         return open_events(table, choices, groups, remarks)
     choices.refuse(
         "other tables", "holdout", "only_new", instead=f"{option('kind', 'next')} asks for the next item"
@@ -70,7 +70,7 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task | Callable[[], Task]
         kinds = f"{option('kind', 'classify')} or {option('kind', 'regress')}"
         choices.refuse(
             "forecasts",
-            *(*_OF_TEXTS, "length", "class_weights"),
+            *(*_OF_TEXTS, "length", "class_weights", "ordered"),
             instead=f"{kinds} predicts rows or groups",
         )
         if choices.kind is None:
@@ -85,7 +85,7 @@ def open_frame(table: Table, given: dict[str, Any]) -> Task | Callable[[], Task]
         if alone is not None:
             return _open_texts(table, alone, choices, remarks)
     if choices.groups:
-        choices.refuse("groups of rows", *_OF_TEXTS)
+        choices.refuse("groups of rows", *_OF_TEXTS, "ordered")
         if not _constant_in_groups(table, choices, groups):
             raise DataError(
                 f"{path}: {choices.targets[0]!r} changes within groups of {', '.join(map(repr, choices.groups))}; "
@@ -196,7 +196,7 @@ def _guess_target(
 
 
 def _open_texts(table: Table, name: str, choices: Choices, remarks: list[str]) -> ByteTask:
-    choices.refuse("text without a label", "groups", "keep", "categories", "date", "class_weights")
+    choices.refuse("text without a label", "groups", "keep", "categories", "date", "class_weights", "ordered")
     others = [repr(other) for other in table.frame.columns if other not in (name, choices.split)]
     if others:
         remarks.append(

@@ -52,6 +52,12 @@ WHY_LONG = (
 STEPS = ("inceptiontime", "s4", "transformer")
 """In their place where series are short, or have categories at each step."""
 WHY_STEPS = WHY_SERIES[WHY_SERIES.index("inceptiontime") :]
+RECORDS = ("ft_transformer", "tabular_resnet", "additive")
+"""Models that are compared by default where rows of columns have labels."""
+WHY_RECORDS = (
+    "ft_transformer compares columns with each other by attention, tabular_resnet adds to a linear map of all of them, "
+    "and additive is a sum of functions of one column each, which few rows suffice for"
+)
 
 
 class LabelledTask(Task):
@@ -134,6 +140,7 @@ class LabelledTask(Task):
         self.stream = fitted.stream()
         if self.stream is not None and self.stream.shape == "record":
             self.train_length = len(self.stream.fields)
+            self.candidates, self.why = RECORDS, WHY_RECORDS
         elif self.stream is None and vocab_size is None:
             assert isinstance(self._x, np.ndarray)
             self.num_features = self._x.shape[2]

@@ -108,7 +108,7 @@ class SequenceEncoding(LabelledEncoding):
         if self.vocab_size is not None:
             return x
         numbers = None if self.standard is None else self.standard.encode(x)
-        if not self.categories:
+        if not self.categories and self.record is None:
             assert numbers is not None
             return numbers
         codes = {category.name: category.encode(texts[category.name]) for category in self.categories}
@@ -119,8 +119,8 @@ class SequenceEncoding(LabelledEncoding):
         return {self.numbers_name: numbers, **codes}
 
     def stream(self) -> StreamFacts | None:
-        """Return the fields of the inputs; None if they are tokens, or numbers alone."""
-        if not self.categories:
+        """Return the fields of the inputs; None if they are tokens, or series of numbers alone."""
+        if not self.categories and self.record is None:
             return None
         width = 0 if self.standard is None else len(self.standard.mean[0]) * (1 + self.standard.marks)
         names = [self.numbers_name] if self.record is None else self.record

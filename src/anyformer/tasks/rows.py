@@ -24,6 +24,7 @@ from anyformer.tasks.choices import Choices, fields_of_dates, note_missing, note
 from anyformer.tasks.columns import counters, input_columns
 from anyformer.tasks.label_sets import read_targets
 from anyformer.tasks.labelled import LabelledTask, check_enough
+from anyformer.tasks.ordered_columns import read_in_order
 from anyformer.tasks.row_targets import has_target
 from anyformer.tasks.sequences import bytes_of, rows_of_groups, tokens_of
 from anyformer.tasks.splits import splits_of
@@ -92,9 +93,9 @@ def _codes(table: Table, target: str) -> pd.Series:
 
 
 def open_rows(table: Table, choices: Choices, dated: Dates | None, remarks: list[str]) -> LabelledTask:
-    """Return a task with a sequence for each row: the bytes of its text, or its numeric columns from left to right.
+    """Return a task with a sample for each row: the bytes of its text, or a record of its numbers and categories.
 
-    With categories a row is a record, whose fields are its numbers and its categories.
+    Columns of numbers whose names count up, or that the user says are ordered, are a series instead.
     """
     used = {*choices.targets, *choices.split_column, *(dated.reading.columns if dated else ())}
     if dated is not None:
@@ -132,11 +133,12 @@ def open_rows(table: Table, choices: Choices, dated: Dates | None, remarks: list
     remarks.extend(notes)
     facts = {"rows": len(table.frame), "columns": [*names, *texts]}
     layout = choices.layout(table, kind="columns", columns=names)
+    ordered = read_in_order(names, choices.ordered, bool(texts), remarks)
     return LabelledTask(
         values[..., None],
         told.y,
-        by_place=True,
-        encoding=TableEncoding(layout=layout),
+        by_place=not ordered,
+        encoding=TableEncoding(layout=layout, ordered=ordered),
         texts={name: as_texts(column) for name, column in texts.items()},
         facts=facts,
         remarks=remarks,
@@ -155,7 +157,7 @@ def _rows_of_text(
     alone: bool,
 ) -> LabelledTask:
     """Return the task of the texts; ``alone`` if no other column is an input, for reasons among the remarks."""
-    choices.refuse(f"rows that are read as the text of {text!r}", "keep", "categories")
+    choices.refuse(f"rows that are read as the text of {text!r}", "keep", "categories", "ordered")
     apart = {text, *choices.targets, *choices.split_column}
     others = [repr(name) for name in table.frame.columns if name not in apart]
     if others:

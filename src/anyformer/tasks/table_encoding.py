@@ -35,16 +35,20 @@ class TableEncoding(SequenceEncoding):
     Attributes:
         layout: of the file.
         tokenizer: of the texts, the JSON of its file, which bundles keep as a file.
+        ordered: the numbers of a row are a series, in the order of its columns; so are those of folders that do not
+            say it.
     """
 
     kind: Literal["labelled"] = "labelled"
     layout: DataLayout
     tokenizer: str | None = None
+    ordered: bool = True
 
     @property
     def record(self) -> list[str] | None:
-        """The columns of numbers of a row; None for texts, groups and arrays."""
-        return self.layout.columns if self.layout.kind == "columns" else None
+        """The columns of numbers of a row that is no series; None for series, texts, groups and arrays."""
+        of_rows = self.layout.kind == "columns" and bool(self.categories or not self.ordered)
+        return self.layout.columns if of_rows else None
 
     @property
     def of_texts(self) -> bool:

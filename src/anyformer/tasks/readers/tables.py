@@ -46,6 +46,7 @@ class Tables(Reader):
             "text",
             "tokenizer",
             "length",
+            "ordered",
             "split",
             "valid",
             "test",
@@ -82,6 +83,7 @@ class Tables(Reader):
         calendar: bool | None = None,
         reach_back: bool | None = None,
         length: int | None = None,
+        ordered: bool | None = None,
         class_weights: Literal["balanced"] | None = None,
         holdout: Literal["time", "last"] | None = None,
         only_new: bool | None = None,
@@ -122,6 +124,8 @@ class Tables(Reader):
             reach_back: let the window before a forecast of a split lie in the split before, as is usual in published
                 comparisons; by default only where windows would else be shorter than the season or the horizon.
             length: bytes, or tokens, in a window of text, or the most taken of each text, or rows of each group.
+            ordered: read the columns of numbers of a row as a series, in their order; by default where there are nine
+                or more and their names count up, as t1, t2, t3. Otherwise each is a column of its own.
             class_weights: "balanced" weighs the loss of each class by the inverse of its frequency in training.
             holdout: the events that are asked in validation and test: ``"time"``, those after two moments, by default
                 where there are dates; or ``"last"``, the last two of each group.
@@ -152,8 +156,8 @@ class Tables(Reader):
             "target": target, "kind": kind, "date": date, "date_format": date_format, "dayfirst": dayfirst, "tz": tz,
             "group": group, "text": text, "tokenizer": tokenizer,
             "keep": keep, "category": category, "drop": drop, "context": context,
-            "horizon": horizon, "length": length, "class_weights": class_weights, "holdout": holdout,
-            "only_new": only_new or None,
+            "horizon": horizon, "length": length, "ordered": ordered,
+            "class_weights": class_weights, "holdout": holdout, "only_new": only_new or None,
             "known": known, "calendar": calendar, "reach_back": reach_back,
             "quantiles": [quantiles] if isinstance(quantiles, int | float) else quantiles,
         }  # fmt: skip
