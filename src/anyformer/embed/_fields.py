@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from anyformer.embed._base import Embedder
@@ -51,11 +52,26 @@ class FieldVectors(Embedder):
 
     def forward(self, values: Values) -> Tensor:
         """x ``(B, T, D)`` of checked values."""
-        return self.join([embed(values[name]) for name, embed in zip(self.facts.names, self.fields)])
-
-    def join(self, vectors: list[Tensor]) -> Tensor:
-        """x ``(B, T, D)`` of the vectors of each field."""
         raise NotImplementedError
+
+    @property
+    def numbers(self) -> dict[int, list[int]]:
+        """The places of the fields of numbers, by their width: their maps are made at once, as there may be many."""
+        found: dict[int, list[int]] = {}
+        for place, field in enumerate(self.facts.fields):
+            if field.width is not None:
+                found.setdefault(field.width, []).append(place)
+        return found
+
+    def maps(self, places: list[int]) -> tuple[Tensor, Tensor]:
+        """Weights ``(F, D, W)`` and biases ``(F, D)`` of fields of numbers of the same width."""
+        layers = [cast(Linear, self.fields[place]) for place in places]
+        return torch.stack([one.weight for one in layers]), torch.stack([one.bias for one in layers])
+
+    def categories(self, values: Values) -> dict[int, Tensor]:
+        """The vectors of each category, by its place."""
+        named = enumerate(zip(self.facts.fields, self.fields))
+        return {place: embed(values[field.name]) for place, (field, embed) in named if field.width is None}
 
 
 def _field_module(field: Field, dim: int, rank: int | None) -> nn.Module:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from anyformer.embed import register_embedder
 from anyformer.embed._base import EmbedderInfo
 from anyformer.embed._fields import FieldVectors
-from anyformer.schema import StreamFacts
+from anyformer.ops.linear import linear
+from anyformer.schema import StreamFacts, Values
 
 
 @register_embedder("field_sum")
@@ -22,9 +24,14 @@ class FieldSum(FieldVectors):
             self.needs(facts, "sequence", "set", "record")
             return EmbedderInfo(length=1 if facts.shape == "record" else None)
 
-    def join(self, vectors: list[Tensor]) -> Tensor:
-        """The sum of vectors ``(B, T, D)``; of those of a record ``(B, D)``, with an axis for its one element."""
-        total = vectors[0]
-        for vector in vectors[1:]:
-            total = total + vector
+    def forward(self, values: Values) -> Tensor:
+        """x ``(B, T, D)`` of checked values; of a record T = 1."""
+        parts, names = list(self.categories(values).values()), self.facts.names
+        for places in self.numbers.values():
+            weight, bias = self.maps(places)
+            given = torch.cat([values[names[place]] for place in places], -1)  # (..., F * W)
+            parts.append(linear(given, weight.transpose(0, 1).flatten(1), bias.sum(0)))
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
         return total[:, None] if self.facts.shape == "record" else total

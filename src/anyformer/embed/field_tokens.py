@@ -8,7 +8,7 @@ from torch import Tensor
 from anyformer.embed import register_embedder
 from anyformer.embed._base import EmbedderInfo
 from anyformer.embed._fields import FieldVectors
-from anyformer.schema import StreamFacts
+from anyformer.schema import StreamFacts, Values
 
 
 @register_embedder("field_tokens")
@@ -20,6 +20,14 @@ class FieldTokens(FieldVectors):
             self.needs(facts, "record")
             return EmbedderInfo(length=len(facts.fields))
 
-    def join(self, vectors: list[Tensor]) -> Tensor:
-        """The fields' vectors ``(B, D)`` side by side."""
-        return torch.stack(vectors, 1)
+    def forward(self, values: Values) -> Tensor:
+        """x ``(B, T, D)`` of checked values, T the number of fields."""
+        found, names = self.categories(values), self.facts.names
+        order, parts = list(found), [torch.stack(list(found.values()), 1)] if found else []
+        for places in self.numbers.values():
+            weight, bias = self.maps(places)
+            given = torch.stack([values[names[place]] for place in places], 1)  # (B, F, W)
+            parts.append(torch.einsum("bfw,fdw->bfd", given, weight) + bias)
+            order += places
+        x = torch.cat(parts, 1)
+        return x if order == sorted(order) else x[:, torch.tensor(order).argsort().to(x.device)]
