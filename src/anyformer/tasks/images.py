@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -80,7 +80,7 @@ class ImageTask(LabelledTask):
         facts, remarks: from the reader of the data.
     """
 
-    noun: ClassVar[str] = "image"
+    noun: str = "image"
     direction: Literal["forward", "both"] = "both"
     candidates = ("convnext", "pyramid", "transformer embed=convolutions", "hydra")
     why = (

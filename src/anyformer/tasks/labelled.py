@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,7 +87,7 @@ class LabelledTask(Task):
         facts, remarks: from the reader of the data.
     """
 
-    noun: ClassVar[str] = "sequence"
+    noun: str = "sequence"
     """The word for a sample in messages."""
     labels: list[str] | None = None
     """Names of the labels, if these are told."""
@@ -140,7 +140,7 @@ class LabelledTask(Task):
         self.stream = fitted.stream()
         if self.stream is not None and self.stream.shape == "record":
             self.train_length = len(self.stream.fields)
-            self.candidates, self.why = RECORDS, WHY_RECORDS
+            self.candidates, self.why, self.noun = RECORDS, WHY_RECORDS, "row"
         elif self.stream is None and vocab_size is None:
             assert isinstance(self._x, np.ndarray)
             self.num_features = self._x.shape[2]

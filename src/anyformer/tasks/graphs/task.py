@@ -51,7 +51,7 @@ class GraphTask(LabelledTask):
         remarks: from the reader.
     """
 
-    noun: ClassVar[str] = "graph"
+    noun: str = "graph"
     level: ClassVar[Level] = "graph"
     direction: Literal["forward", "both"] = "both"
     candidates = ("gps", "gin", "graphormer", "transformer")
@@ -178,7 +178,7 @@ class NodeTask(GraphTask):
         nodes: ``(S,)``, these nodes, ascending.
     """
 
-    noun: ClassVar[str] = "node"
+    noun: str = "node"
     level: ClassVar[Level] = "nodes"
     of_elements = True
 
