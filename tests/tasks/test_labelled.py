@@ -191,7 +191,7 @@ def test_labels_that_read_as_missing_are_pointed_out(tmp_path: Path) -> None:
 
 def test_rare_classes_are_named(tmp_path: Path) -> None:
     path = saved(tmp_path, pd.DataFrame({"a": np.arange(60) ** 2, "kind": ["u"] * 30 + ["v"] * 29 + ["w"]}))
-    assert "fewer than 3 sequences have the class 'w'" in opened(path, "kind").notes()
+    assert "fewer than 3 rows have the class 'w'" in opened(path, "kind").notes()
 
 
 @pytest.mark.parametrize(("rare", "said"), [(11, False), (9, True)])
@@ -200,7 +200,7 @@ def test_a_class_that_most_rows_have_is_said(tmp_path: Path, rare: int, said: bo
     frame = pd.DataFrame({"x": x, "y": np.where(np.arange(50) < rare, "rare", "usual")})
     notes = " ".join(opened(saved(tmp_path, frame), "y").notes())
     told = (
-        "82.0 % of the sequences have the class 'usual', so that always telling it is as often right; "
+        "82.0 % of the rows have the class 'usual', so that always telling it is as often right; "
         "metric='balanced_accuracy' or metric='f1' or metric='average_precision' or metric='auc' gives all classes"
     )
     assert (told in notes) == said
@@ -228,7 +228,7 @@ def test_a_test_split_of_one_class_is_named(tmp_path: Path) -> None:
     x = np.random.default_rng(0).standard_normal(60)
     frame = pd.DataFrame({"x": x, "y": np.where(np.arange(60) % 20 == 0, "rare", "usual")})
     notes = " ".join(opened(saved(tmp_path, frame), "y").notes())
-    assert "all 9 test sequences have the class 'usual'" in notes
+    assert "all 9 test rows have the class 'usual'" in notes
 
 
 def test_what_was_left_out_is_said_where_too_little_is_left(tmp_path: Path) -> None:
