@@ -50,6 +50,12 @@ def test_the_examples(name: str, tmp_path: Path) -> None:
     assert not bad(TaskCase(name, partial(open_data, path, **EXAMPLES[name]), path))
 
 
+def test_columns_of_their_own() -> None:
+    path = DATA / "gestures.csv"
+    case = partial(open_data, path, "gesture", ordered=False)
+    assert not bad(TaskCase("gestures.csv", case, path))
+
+
 @pytest.mark.parametrize("name", list_tasks())
 def test_generated_tasks(name: str) -> None:
     assert not bad(TaskCase(name, partial(create_task, name)))
