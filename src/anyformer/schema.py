@@ -100,6 +100,7 @@ class StreamFacts(BaseModel):
         fields: in order, each with a name of its own; those of a grid are numbers.
         size: of a grid: the length of each axis, such as ``(height, width)``.
         window: of a sequence of one field of numbers that is a window of series.
+        asked: the category whose next value is asked: classes are its last codes, in order.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -108,11 +109,18 @@ class StreamFacts(BaseModel):
     fields: list[Field] = pydantic.Field(min_length=1)
     size: tuple[int, ...] | None = None
     window: SeriesWindow | None = None
+    asked: str | None = None
 
     @model_validator(mode="after")
     def _names_differ(self) -> StreamFacts:
         if len(set(self.names)) < len(self.names):
             raise ValueError(f"the fields of a stream must have different names, got {self.names}")
+        return self
+
+    @model_validator(mode="after")
+    def _a_category_is_asked(self) -> StreamFacts:
+        if self.asked is not None and self.asked not in {field.name for field in self.fields if field.size}:
+            raise ValueError(f"asked must be a category of the stream, got {self.asked!r}")
         return self
 
     @model_validator(mode="after")

@@ -54,6 +54,9 @@ class Head(Part, nn.Module):
     context: int = 0
     """Tokens up to each element that ``forward`` reads beside hidden states, as ``tokens`` (..., context); 0 for none.
     In training it also reads the answers, as ``following`` (...,). Both are int64, numbered from 1, 0 for none."""
+    reads_sample: ClassVar[bool] = False
+    """True if ``forward`` of a head with ``context`` also reads, in training, all tokens of each element's sample and
+    the answers, as ``sample`` (..., K), so numbered."""
     fit_elements: ClassVar[int] = 0
     """Training tokens that :meth:`fit` is given at most; 0 if it needs none."""
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from anyformer.contract import Call, Context
 from anyformer.embed import Sites
 from anyformer.heads import Head, Pool
-from anyformer.schema import Stream
+from anyformer.schema import InputFacts, Stream
 
 POOLS: tuple[Pool, ...] = (None, "mean", "last")
 TOKENS = "tokens"
@@ -106,9 +106,10 @@ def at_sites(sites: Sites, embed: str, dim: int, outputs: int, *, whole: bool) -
     return sites.tokens * dim, outputs // sites.places
 
 
-def check_head(name: str, head: Head, vocab_size: int | None) -> None:
-    """Raise ``ValueError`` if a head of that name reads tokens and the model does not."""
-    if head.context and vocab_size is None:
+def check_head(name: str, head: Head, inputs: InputFacts) -> None:
+    """Raise ``ValueError`` if a head of that name reads tokens, and the inputs are none and no category is asked."""
+    asked = inputs.stream is not None and inputs.stream.asked is not None
+    if head.context and inputs.vocab_size is None and not asked:
         raise ValueError(f"head: {name} reads tokens, and the inputs of this model are none")
 
 

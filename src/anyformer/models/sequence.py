@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from anyformer.contract import Call, Context
-from anyformer.embed import Embedder, Sites, embedding, source_embedding
+from anyformer.embed import Embedder, embedding, source_embedding
 from anyformer.heads import Head, Loss, Pool, create_head
 from anyformer.inputs import take_tokens
 from anyformer.layers.norms import create_norm
@@ -25,15 +25,16 @@ from anyformer.models.given import (
     table_of,
     with_tokens,
 )
-from anyformer.models.recent import head_tokens, last_tokens, read_beside
+from anyformer.models.inputs import ReadsInputs
+from anyformer.models.recent import head_tokens, last_tokens, numbers_of, read_beside
 from anyformer.models.saved import SavedModel
 from anyformer.models.spec import ModelSpec
 from anyformer.precision import widen
-from anyformer.schema import InputFacts, Stream, StreamFacts, Values
+from anyformer.schema import InputFacts, Stream, Values
 from anyformer.state import State
 
 
-class SequenceModel(nn.Module, SavedModel):
+class SequenceModel(ReadsInputs, nn.Module, SavedModel):
     """A model of sequences of tokens, features or fields, with an output for each element or one for the sequence.
 
     With a source, x continues another sequence, such as a sentence to be translated. A stack reads both as one
@@ -103,51 +104,9 @@ class SequenceModel(nn.Module, SavedModel):
             whole = pool is not None and source is None
             width, each = at_sites(self.sites, part.name, D, outputs, whole=whole)
         self.head: Head = create_head(self.spec.head.name, width, each, pool=pool, options=options)
-        check_head(self.spec.head.name, self.head, vocab_size)
+        check_head(self.spec.head.name, self.head, self.inputs)
         if self.head.options.tied and (vocab_size is not None or not self.spec.encoder):
             self.head.tie(table_of(self.embed, outputs, vocab_size))
-
-    @property
-    def vocab_size(self) -> int | None:
-        """Number of tokens, if x holds tokens."""
-        return self.inputs.vocab_size
-
-    @property
-    def num_features(self) -> int | None:
-        """Number of features, if x holds numbers."""
-        return self.inputs.num_features
-
-    @property
-    def facts(self) -> StreamFacts | None:
-        """The fields, if x holds fields."""
-        return self.inputs.stream
-
-    @property
-    def fixed_length(self) -> int | None:
-        """The number of tokens that every x has, None if it is that of x."""
-        return self.embed.info.length if isinstance(self.embed, Embedder) else None
-
-    @property
-    def sites(self) -> Sites | None:
-        """The places at which the embedder reads answers, None if the model pools or answers for each token."""
-        return self.embed.info.sites if isinstance(self.embed, Embedder) else None
-
-    @property
-    def read_whole(self) -> str | None:
-        """The shape of inputs that the model reads whole, and so does not stream, such as a grid; None for others."""
-        if self.fixed_length is None:
-            return None
-        if self.inputs.window is not None:
-            return "window"
-        return "sequence" if self.facts is None else self.facts.shape
-
-    @property
-    def _reads_whole(self) -> bool:
-        return isinstance(self.embed, Embedder) and self.embed.reads_whole
-
-    @property
-    def _grid(self) -> tuple[int, ...] | None:
-        return self.embed.info.grid if isinstance(self.embed, Embedder) else None
 
     @property
     def joins(self) -> bool:
@@ -225,7 +184,11 @@ class SequenceModel(nn.Module, SavedModel):
         given, call = self._read(x, mask, source, None, None, call, source_call), self._told(call, x, source)
         state = self.init_state(given.x.shape[0])
         h, body = self.body.stream(
-            given.x, self._of_body(state), mask=given.mask, context=given.context, call=call
+            given.x,
+            (state["body"] if self.head.context else state),
+            mask=given.mask,
+            context=given.context,
+            call=call,
         )
         return self._streamed(given.own(h), x, mask, state, body)
 
@@ -281,7 +244,11 @@ class SequenceModel(nn.Module, SavedModel):
         call: Call | None = None,
     ) -> tuple[Tensor, State]:
         """Return outputs (B, T, O) of the next tokens and the new state; with pooling too, every token's output."""
-        given, call, body = self._embed(x), self._told(call, x), self._of_body(state)
+        given, call, body = (
+            self._embed(x),
+            self._told(call, x),
+            (state["body"] if self.head.context else state),
+        )
         h, body = self.body.stream(given, body, mask=mask, positions=positions, context=context, call=call)
         return self._streamed(h, x, mask, state, body)
 
@@ -289,21 +256,23 @@ class SequenceModel(nn.Module, SavedModel):
         self, x: Tensor | Values, mask: Tensor | None = None, **asked: Tensor | None
     ) -> dict[str, Tensor]:
         """Return what the head reads beside hidden states, by ``at`` and ``following`` of :meth:`forward`."""
-        if not self.head.context or not isinstance(x, Tensor):
+        if not self.head.context:
             return {}
-        return read_beside(x, mask, self.head.context, training=self.training, **asked)
-
-    def _of_body(self, state: State) -> State:
-        return state["body"] if self.head.context else state
+        numbers = numbers_of(x, self.facts, self.num_outputs)
+        return read_beside(numbers, mask, self.head, training=self.training, **asked)
 
     def _streamed(
         self, h: Tensor, x: Tensor | Values, mask: Tensor | None, state: State, body: State
     ) -> tuple[Tensor, State]:
         """Return outputs of hidden states, and the new state of the model with that of its body."""
-        if not self.head.context or not isinstance(x, Tensor):
+        if not self.head.context:
             return self.head(h), body
-        tokens, _ = head_tokens(x, mask, self.head.context, before=state["tokens"])
-        return self.head(h, tokens=tokens), {"body": body, "tokens": last_tokens(x, mask, state["tokens"])}
+        numbers = numbers_of(x, self.facts, self.num_outputs)
+        tokens, _ = head_tokens(numbers, mask, self.head.context, before=state["tokens"])
+        return self.head(h, tokens=tokens), {
+            "body": body,
+            "tokens": last_tokens(numbers, mask, state["tokens"]),
+        }
 
     def encode(self, source: Stream, *, call: Call | None = None) -> Context:
         """Return the encoded source, for a decoder to attend to."""
@@ -315,8 +284,7 @@ class SequenceModel(nn.Module, SavedModel):
         return sum(p.numel() for p in self.parameters())
 
     def example(self, batch: int, length: int, generator: torch.Generator | None = None) -> Tensor | Values:
-        """Return inputs x drawn at random, on the CPU; records, grids and windows that are read whole have their own
-        length."""
+        """Return inputs x drawn at random, on the CPU; what is read whole, such as grids, has its own length."""
         if self.sites is not None and self.inputs.window is not None:
             length = self.inputs.window.steps
         return self.inputs.example(batch, length, generator)

@@ -71,7 +71,7 @@ class EventEncoding(Encoding):
         if self.standard is not None:
             width = len(self.standard.mean[0]) * (1 + self.standard.marks)
             fields.append(Field(name=self.numbers_name, width=width))
-        return StreamFacts(fields=fields)
+        return StreamFacts(fields=fields, asked=self.item.name)
 
     def inputs(self, items: Texts, x: np.ndarray, texts: Mapping[str, Texts]) -> dict[str, np.ndarray]:
         """Return the fields of each event ``(N, ...)``.

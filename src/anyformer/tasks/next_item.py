@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from anyformer.errors import DataError
+from anyformer.heads.neighbours import MOST_ITEMS as MOST_COUNTED
 from anyformer.metrics import create_metric, list_metrics
 from anyformer.objectives import NextItem
 from anyformer.questions import IGNORED, UNKNOWN
@@ -52,10 +53,10 @@ class NextItemTask(Task):
         name, seed, facts, remarks: see :class:`anyformer.tasks.labelled.LabelledTask`.
     """
 
-    candidates = ("sasrec", "hstu", "hgrn2", "transformer")
+    candidates = ("neighbour_rnn", "sasrec", "hstu", "hgrn2")
     why = (
-        "sasrec and hstu are made for items that follow each other, with dropout as few events tell of each item; "
-        "hgrn2 keeps a memory of fixed size, and the transformer is the plain one"
+        "neighbour_rnn adds to what goes with the items before by counts; sasrec and hstu are made for items that "
+        "follow each other, with dropout as few events tell of each item; hgrn2 keeps a memory of fixed size"
     )
 
     def __init__(
@@ -118,6 +119,9 @@ class NextItemTask(Task):
         )
         self._describe_items(items)
         self._remarks.extend(too_many(self.item))
+        if len(self.item.values) > MOST_COUNTED:
+            self.candidates = ("sasrec", "hstu", "hgrn2", "transformer")
+            self.why = self.why.partition("; ")[2] + ", and the transformer is the plain one"
 
     def _classes(self, rows: np.ndarray) -> np.ndarray:
         """Return the class of the item of these events, int64 of their shape, below 0 for one without a code."""
@@ -221,6 +225,10 @@ class NextItemTask(Task):
             return Batch(*tensors)
         at = torch.from_numpy(np.where(asked, places - begin[:, None], 0))
         return Batch(*tensors, at=at, excluded=self._excluded(after) if self._only_new else None)
+
+    def long_samples(self, splits: Sequence[Split], limit: int) -> Batch:
+        """Return samples of training alone: those of the other splits begin with events that these have too."""
+        return self.train_sample(max(1, limit // self.train_length))
 
     def _trained_on(self, split: Split, step: int, batch_size: int) -> Batch:
         """Return the batch of a training step; what other splits ask is asked at the same elements as in training."""

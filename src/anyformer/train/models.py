@@ -16,7 +16,7 @@ from anyformer.heads import head_class
 from anyformer.models import ModelSpec, SequenceModel, load_spec
 from anyformer.models.both_ways import both_ways, without_order
 from anyformer.models.load import leaves_out
-from anyformer.models.recent import numbered
+from anyformer.models.recent import numbered, numbers_of
 from anyformer.tasks import Batch, Split, Task
 
 FITTED = (32, 512)
@@ -116,7 +116,9 @@ def _fit(model: SequenceModel, task: Task, splits: Sequence[Split]) -> None:
         model.embed.fit(model.inputs.values(known.inputs), known.mask)
     if model.head.fit_elements:
         known = task.long_samples(splits, model.head.fit_elements)
-        tokens = known.x + 1 if known.mask is None else torch.where(known.mask, known.x + 1, 0)
+        tokens = numbers_of(known.inputs, model.facts, model.num_outputs)
+        if known.mask is not None:
+            tokens = torch.where(known.mask, tokens, 0)
         model.head.fit(tokens, numbered(known.targets))
 
 

@@ -58,7 +58,11 @@ class HeadCase:
         if head.context:
             size, generator = (*h.shape[:-1], head.context), torch.Generator().manual_seed(3)
             tokens = torch.randint(self.objective.num_outputs + 1, size, generator=generator)
-            beside = {"tokens": tokens, **({"following": tokens[..., 0]} if head.training else {})}
+            beside = {"tokens": tokens}
+            if head.training:
+                beside["following"] = tokens[..., 0]
+            if head.training and head.reads_sample:
+                beside["sample"] = tokens
         else:
             beside = {}
         found: Tensor = head(h if h.dim() < 3 else h[:, at], **{k: v[:, at] for k, v in beside.items()})

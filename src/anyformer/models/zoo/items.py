@@ -21,6 +21,17 @@ def sasrec(depth: int = 2, max_length: int = 128) -> dict[str, Any]:
     }
 
 
+@register_model("neighbour_rnn")
+def neighbour_rnn(depth: int = 2, longest: int = 64) -> dict[str, Any]:
+    """A gated recurrence beside counts of what goes with the items before (Deshpande and Karypis 2004)."""
+    return {
+        "layers": f"[hgrn2]*{depth}",
+        "causal": True,
+        "head": f"neighbours(longest={longest})",
+        "dropout": 0.2,
+    }
+
+
 @register_model("hstu")
 def hstu(depth: int = 2) -> dict[str, Any]:
     """Gated attention by SiLU without a softmax, with dropout and no feed-forward network (Zhai et al. 2024)."""
