@@ -126,7 +126,8 @@ def _likeliest(told: Tensor, answers: Tensor) -> Tensor:
         mean = torch.einsum("nvk,nv->nk", told, p)
         slope = mean.sum(0) - own + RIDGE * weights
         curve = torch.einsum("nvk,nvj,nv->kj", told, told, p) - mean.T @ mean
-        weights = weights - torch.linalg.solve(curve + RIDGE * torch.eye(len(weights)).to(p), slope).clamp(
-            -1, 1
-        )
+        step = torch.linalg.solve(curve + RIDGE * torch.eye(len(weights)).to(p), slope).clamp(-1, 1)
+        weights = weights - step
+        if step.abs().max() < 1e-4:
+            break
     return weights

@@ -20,6 +20,8 @@ BLOCK = 1024
 FADING = 0.8
 """Factor on the weight of an item for each event after it."""
 TINY = 1e-6
+REPETITION_SAMPLES = 2000
+"""Training samples by which it is found how often items come again."""
 MOST_ITEMS = 4000
 """The most items between which EASE has weights, whose matrix is inverted for each penalty."""
 PENALTIES = (1.0, 10.0, 100.0, 1000.0)
@@ -53,10 +55,13 @@ class Popularity(Reference):
     """Tell the frequencies of items in training, whatever came before.
 
     Its arguments are those of :func:`item_references`. Subclasses mix the frequencies p with what they know:
-    P(j | events) = w p_j + q_j, with a share w and few q_j above 0.
+    P(j | events) = w p_j + q_j, with a share w and few q_j above 0. Some multiply it, at items
+    that came before, by how much more often such items come in training than their frequencies tell: nobody rates a
+    film twice, and songs are heard again.
     """
 
     title, about = "popularity", "always the most frequent items"
+    learns_repetition = False
 
     def __init__(self, log: EventLog, codes: np.ndarray, item: Category, length: int) -> None:
         super().__init__(self.title, self.about)
@@ -67,7 +72,23 @@ class Popularity(Reference):
         codes = self.codes[self.log.trained]
         counts = 1 + np.bincount(codes[codes >= FIRST] - FIRST, minlength=len(self.item.values))
         self.shares = counts / counts.sum()
+        self.again = self._repetition() if self.learns_repetition else 0.0
+        """Logarithm of the factor on items that came before."""
         return self
+
+    def _repetition(self) -> float:
+        """Return the logarithm of how often items came again in training, over how often frequencies tell so."""
+        begin, _, end, _ = self.log.samples("train", self.length)
+        some = np.linspace(0, len(begin) - 1, min(len(begin), REPETITION_SAMPLES)).astype(int)
+        found, expected = 0.5, 0.5
+        for first, last in zip(begin[some], end[some]):
+            seen, share = set[int](), 0.0
+            for code in (self.codes[first : last + 1] - FIRST).tolist():
+                found, expected = found + (code in seen), expected + share
+                if code >= 0 and code not in seen:
+                    seen.add(code)
+                    share += self.shares[code]
+        return float(np.log(found / expected))
 
     def predict(self, batch: Batch) -> Tensor:
         """Return log-probabilities ``(B, N, items)`` float32 at the places that are asked."""
@@ -82,7 +103,12 @@ class Popularity(Reference):
         logs = np.log(self.shares).astype(np.float32) + np.log(share).astype(np.float32)[:, None]
         row = np.repeat(np.arange(at.size), np.diff(known.indptr))
         logs[row, known.indices] = np.log(share[row] * self.shares[known.indices] + known.data)
-        return torch.from_numpy(logs.reshape(*at.shape, -1))
+        found = torch.from_numpy(logs)
+        if self.again:
+            came = _before(codes, at, self.item.size, np.ones(codes.shape[1]))[:, FIRST:].tocoo()
+            found[came.row, came.col] += self.again
+            found = found.log_softmax(-1)
+        return found.reshape(*at.shape, -1)
 
     def _mix(self, codes: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, sparse.csr_matrix]:
         """Return w ``(B * N,)`` and q ``(B * N, items)`` after the places ``at`` ``(B, N)`` of codes ``(B, T)``."""
@@ -109,6 +135,7 @@ class FirstOrder(Popularity):
     """
 
     title, about = "first-order Markov", "counts of what followed the last item, smoothed by frequencies"
+    learns_repetition = True
 
     def fit(self, task: Task) -> FirstOrder:
         """Count the pairs of events of the training part."""
@@ -139,6 +166,7 @@ class Neighbours(Popularity):
     """
 
     title, about = "item neighbours", "items that occur with the last ones, by the cosine of their samples"
+    learns_repetition = True
 
     def fit(self, task: Task) -> Neighbours:
         """Find the neighbours of each item in the training samples."""
@@ -174,6 +202,7 @@ class Ease(Popularity):
     """
 
     title, about = "EASE", "a linear model of the items before, in closed form, penalty by validation"
+    learns_repetition = True
 
     def fit(self, task: Task) -> Ease:
         """Find the weights for each penalty, and keep those that are best on the validation split."""
