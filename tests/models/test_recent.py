@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from anyformer.models.recent import head_tokens, last_tokens, numbered, read_beside
+from anyformer.heads import create_head
+from anyformer.models.recent import head_tokens, last_tokens, numbered, numbers_of, read_beside
+from anyformer.schema import Field, StreamFacts
 
-X = torch.tensor([[4, 0, 2, 7], [1, 1, 3, 5]])
+X = torch.tensor([[5, 1, 3, 8], [2, 2, 4, 6]])
+"""Tokens numbered from 1."""
 MASK = torch.tensor([[False, True, True, True], [True, True, False, False]])
 
 
@@ -50,13 +53,43 @@ def test_only_real_tokens_are_kept() -> None:
 
 
 def test_heads_read_answers_in_training_alone() -> None:
-    assert list(read_beside(X, None, 3)) == ["tokens"]
-    found = read_beside(X, None, 3, training=True)
-    assert found["following"].tolist() == head_tokens(X, None, 3)[1].tolist()
+    head = create_head("ngrams", 4, 9, options={"longest": 3})
+    assert list(read_beside(X, None, head)) == ["tokens"]
+    found = read_beside(X, None, head, training=True)
+    assert found["following"].tolist() == head_tokens(X, None, 3)[1].tolist() and "sample" not in found
     at, answers = torch.tensor([[2], [0]]), torch.tensor([[3], [-100]])
-    asked = read_beside(X, None, 3, at=at, following=answers, training=True)
+    asked = read_beside(X, None, head, at=at, following=answers, training=True)
     assert asked["tokens"].tolist() == [[[5, 1, 3]], [[0, 0, 2]]] and asked["following"].tolist() == [
         [4],
         [0],
     ]
     assert numbered(torch.tensor([-100, -1, 0, 3])).tolist() == [0, 0, 1, 4]
+
+
+def test_some_heads_read_the_whole_sample() -> None:
+    head = create_head("neighbours", 4, 9, options={"longest": 2})
+    found = read_beside(X, MASK, head, following=X - 1, training=True)["sample"]
+    assert found.shape == (2, 4, 8) and bool((found == found[:, :1]).all())
+    assert found[0, 0].tolist() == [0, 1, 3, 8, 5, 1, 3, 8]
+    packed = read_beside(X, torch.tensor([[1, 1, 2, 0]] * 2), head, following=X - 1, training=True)["sample"]
+    assert packed[0, 0].tolist() == [5, 1, 0, 0, 5, 1, 0, 0] and packed[0, 2].tolist() == [
+        0,
+        0,
+        3,
+        0,
+        0,
+        0,
+        3,
+        0,
+    ]
+    one = read_beside(X, None, head, at=torch.tensor([[3]] * 2), following=X[:, :1], training=True)["sample"]
+    assert one[0].tolist() == [[5, 1, 3, 8, 6]]
+
+
+def test_the_category_that_is_asked_is_numbered_as_the_outputs() -> None:
+    facts = StreamFacts(fields=[Field(name="a", size=3), Field(name="item", size=6)], asked="item")
+    codes = {"item": torch.tensor([[0, 1, 2, 5]])}
+    assert numbers_of(codes, facts, 4).tolist() == [[0, 0, 1, 4]]
+    assert numbers_of(torch.tensor([[0, 3]]), None, 4).tolist() == [[1, 4]]
+    with pytest.raises(ValueError, match="asked must be a category of the stream, got 'b'"):
+        StreamFacts(fields=[Field(name="a", size=3), Field(name="b", width=1)], asked="b")
