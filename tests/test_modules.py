@@ -33,6 +33,7 @@ ELSEWHERE = {
     "models/zoo/*": ("tests/laws/test_laws.py", "tests/test_registry.py"),
     "models/create.py": ("tests/models/test_sequence.py", "tests/test_user_code.py"),
     "models/given.py": ("tests/models/test_source.py",),
+    "models/inputs.py": ("tests/models/test_sequence.py", "tests/models/test_series.py"),
     "models/saved.py": ("tests/models/test_sequence.py", "tests/test_user_code.py"),
     "objectives/base.py": ("tests/objectives/test_objectives.py",),
     "ops/_*": ("tests/ops/test_paths.py", "tests/laws/test_op_laws.py"),

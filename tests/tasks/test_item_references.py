@@ -67,6 +67,9 @@ def test_counts_by_hand(tmp_path: Path) -> None:
         )
         different = len(set(after))
         expected = (counts + different * shares) / (counts.sum() + different)
+        came = set(codes[task._samples["test"].begin[sample] : place + 1] - 2)
+        expected[sorted(came)] *= np.exp(found["first-order Markov"].again)
+        expected /= expected.sum()
         assert told[sample, 0].numpy() == pytest.approx(expected, rel=1e-4)
 
 
@@ -137,3 +140,20 @@ def test_too_many_items_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     task = opened(tmp_path, chains(users=30))
     assert "EASE" not in [one.name for one in task.references()]
     assert "EASE is not among the references: too costly for 20 items, above 19" in task.notes()
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_whether_items_come_again_is_learnt(tmp_path: Path, again: bool) -> None:
+    """Users go through items of their kind: in a circle, or once."""
+    rng, rows = np.random.default_rng(0), []
+    for user in range(80):
+        items = rng.permutation(30)[: 3 if again else 12]
+        rows += [(f"u{user}", f"i{items[place % len(items)]}", 60 * user + place) for place in range(12)]
+    task = opened(tmp_path, pd.DataFrame(rows, columns=["user", "item", "time"]))
+    found = fitted(task)
+    factor = found["item neighbours"].again
+    assert factor > 1 if again else factor < -3
+    assert found["popularity"].again == found["last item"].again == 0
+    batch = next(task.eval_batches("test", 5))
+    for reference in found.values():
+        np.testing.assert_allclose(reference.predict(batch).exp().sum(-1), 1, rtol=1e-4)

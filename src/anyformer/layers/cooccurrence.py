@@ -12,7 +12,7 @@ from anyformer.precision import no_autocast
 
 
 class Cooccurrence(nn.Module):
-    """How alike each item is to those before, by the samples that hold both, and whether it is among them.
+    """The likeness of each item to those before, by the samples that hold both, and whether it is among them.
 
     s_j = sum over the items x_i before of fading^(age of i) c(x_i, j), with the cosine c(i, j) = C_ij / sqrt(n_i n_j)
     of the numbers C_ij of samples with both and n_i of those with i (Deshpande and Karypis 2004, section 4.1.1), and

@@ -61,7 +61,7 @@ def test_the_training_is_that_of_the_run_on_other_batches(finished: Comparison, 
     task = open_data(data, "label")
     drawn = [task.batch_of_all(step, 8) for step in range(8)]
     own = [task.train_batch(step, 8) for step in range(8)]
-    assert 0 < sum(torch.equal(a.x, b.x) for a, b in zip(drawn, own, strict=True)) < 8
+    assert 0 < sum(torch.equal(a.inputs["x"], b.inputs["x"]) for a, b in zip(drawn, own, strict=True)) < 8
     plan = Plan.load(finished.folder).tasks[0]
     assert plan.refit is not None and plan.refit.steps == 8
     assert plan.refit.learning_rate == finished.results.tasks[0].candidates[0].learning_rate

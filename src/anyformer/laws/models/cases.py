@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from anyformer.contract import Call, SideInput
-from anyformer.embed import EmbedderInfo, embedder_info
+from anyformer.embed import DEFAULT, EmbedderInfo, embedder_info
 from anyformer.heads import head_class
 from anyformer.inputs import moved
 from anyformer.laws.case import randomized
@@ -24,7 +24,7 @@ SOURCE = {"vocab_size": VOCABULARY}
 WINDOW = InputFacts(num_features=6, window=SeriesWindow(steps=32, columns=3, targets=[2, 0, 1], horizon=4))
 """Inputs of models that read windows whole: values of three columns, and marks behind them."""
 NUMBERS = InputFacts(num_features=3)
-"""Inputs of models that read series of numbers whole."""
+"""Inputs of models whose embedder reads numbers, and no tokens."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class ModelCase:
         """Draw random tokens for each sequence that the model reads, with different lengths where possible."""
         generator = torch.Generator().manual_seed(seed)
         found: dict[str, Tensor] = {}
-        if model.read_whole is not None:
+        if model.read_whole is not None or model.vocab_size is None:
             x = model.example(batch, length, generator)
             assert isinstance(x, Tensor)
             return TokenInputs({"x": x.to(self.device, next(model.parameters()).dtype)}, {})
@@ -153,9 +153,8 @@ def _reads_windows(spec: ModelSpec) -> bool:
 
 
 def _reads_numbers(spec: ModelSpec) -> bool:
-    """True if the spec's embedder makes tokens of its own of a series of numbers."""
-    found = _embeds(spec, NUMBERS)
-    return found is not None and found.length is not None
+    """True if the spec names an embedder of numbers, which reads no tokens."""
+    return spec.embed.name != DEFAULT and _embeds(spec, NUMBERS) is not None
 
 
 def _embeds(spec: ModelSpec, inputs: InputFacts) -> EmbedderInfo | None:

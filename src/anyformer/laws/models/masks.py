@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from anyformer.contract import Call
+from anyformer.embed import Embedder
 from anyformer.laws.case import LawBroken
 from anyformer.laws.measures import LENGTH, close
 from anyformer.laws.models.cases import ModelCase, TokenInputs
@@ -127,7 +128,8 @@ def pooling(case: ModelCase) -> bool:
     if model.pool is None or model.encoder is not None or model.read_whole is not None:
         return False
     tokens = case.tokens(model, 2, LENGTH)
-    x = torch.cat([model.embed(part) for part in tokens.x.values()], 1)
+    named = isinstance(model.embed, Embedder)
+    x = torch.cat([model.embed(model.inputs.values(x) if named else x) for x in tokens.x.values()], 1)
     x = model.embed_norm(x * model.spec.dim**0.5 if model.spec.embed.options.get("scaled") else x)
     given = {name: torch.cat(list(tokens.x.values()), 1) for name in model.given_side}
     h = model.body(x, call=Call(side={**tokens.side, **given}))[:, -tokens.x["x"].shape[1] :]

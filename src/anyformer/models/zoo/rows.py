@@ -1,4 +1,4 @@
-"""Named models of rows of tables, whose columns have no order."""
+"""Named models of rows of tables, whose columns have no order: each is a token, unless a model says otherwise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ def ft_transformer(depth: int = 2) -> dict[str, Any]:
     """Each column as a token, and attention between them: FT-Transformer (Gorishniy et al. 2021, section 3.3)."""
     return {
         "layers": f"[attention]*{depth}",
-        "embed": "field_tokens",
         "causal": False,
         "positions": "none",
         "norm": "layer_norm",
@@ -39,7 +38,6 @@ def additive(depth: int = 2) -> dict[str, Any]:
     """A sum of functions of one column each, by an MLP that all share: an additive model (Agarwal et al. 2021)."""
     return {
         "layers": f"[none]*{depth}",
-        "embed": "field_tokens",
         "causal": False,
         "positions": "none",
         "channel": "mlp",
