@@ -124,8 +124,12 @@ def test_wrong_heads() -> None:
         create_model(LINE, num_features=2, num_outputs=3)
     head = create_head("neighbours", 4, 5)
     assert isinstance(head, NeighboursHead) and not head.weight.any()
-    with pytest.raises(ValueError, match="head 'neighbours' cannot do task 'lookup'"):
-        model_for(create_task("lookup"), LINE)
+    for name, words in (
+        ("lookup", "tells which item"),
+        ("bytes", "item is next in a log of events, and this data is none"),
+    ):
+        with pytest.raises(ValueError, match=f"head 'neighbours' cannot do task '{name}'.*{words}"):
+            model_for(create_task(name), LINE)
 
 
 def test_without_answers_nothing_is_learnt_of_them() -> None:

@@ -7,6 +7,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from anyformer.questions import IGNORED
 from anyformer.tasks.base import Reference, Task
 from anyformer.tasks.batch import Batch
 from anyformer.tasks.categories import FIRST, Category
@@ -20,13 +21,13 @@ BLOCK = 1024
 FADING = 0.8
 """Factor on the weight of an item for each event after it."""
 TINY = 1e-6
-REPETITION_SAMPLES = 2000
-"""Training samples by which it is found how often items come again."""
+AT_ONCE = 2**19
+"""Probabilities of one place that are looked at together."""
 MOST_ITEMS = 4000
 """The most items between which EASE has weights, whose matrix is inverted for each penalty."""
 PENALTIES = (1.0, 10.0, 100.0, 1000.0)
 VALID_SAMPLES = 512
-"""Validation samples by which the penalty of EASE is chosen."""
+"""Validation samples by which the penalty of EASE, and the weight of items that came before, are chosen."""
 
 
 def item_references(log: EventLog, codes: np.ndarray, item: Category, length: int) -> list[Reference]:
@@ -56,12 +57,13 @@ class Popularity(Reference):
 
     Its arguments are those of :func:`item_references`. Subclasses mix the frequencies p with what they know:
     P(j | events) = w p_j + q_j, with a share w and few q_j above 0. Some multiply it, at items
-    that came before, by how much more often such items come in training than their frequencies tell: nobody rates a
-    film twice, and songs are heard again.
+    that came before, by how much likelier such items are in the validation split than it tells, if that makes its
+    score there better: nobody rates a film twice, and songs are heard again.
     """
 
     title, about = "popularity", "always the most frequent items"
-    learns_repetition = False
+    again = 0.0
+    """Logarithm of the factor on items that came before."""
 
     def __init__(self, log: EventLog, codes: np.ndarray, item: Category, length: int) -> None:
         super().__init__(self.title, self.about)
@@ -71,42 +73,57 @@ class Popularity(Reference):
         """Count the items of the training part."""
         codes = self.codes[self.log.trained]
         counts = 1 + np.bincount(codes[codes >= FIRST] - FIRST, minlength=len(self.item.values))
-        self.shares = counts / counts.sum()
-        self.again = self._repetition() if self.learns_repetition else 0.0
-        """Logarithm of the factor on items that came before."""
+        self.shares, self.again = counts / counts.sum(), 0.0
         return self
 
-    def _repetition(self) -> float:
-        """Return the logarithm of how often items came again in training, over how often frequencies tell so."""
-        begin, _, end, _ = self.log.samples("train", self.length)
-        some = np.linspace(0, len(begin) - 1, min(len(begin), REPETITION_SAMPLES)).astype(int)
-        found, expected = 0.5, 0.5
-        for first, last in zip(begin[some], end[some]):
-            seen, share = set[int](), 0.0
-            for code in (self.codes[first : last + 1] - FIRST).tolist():
-                found, expected = found + (code in seen), expected + share
-                if code >= 0 and code not in seen:
-                    seen.add(code)
-                    share += self.shares[code]
-        return float(np.log(found / expected))
+    def _learn_repetition(self, task: Task) -> None:
+        """Set the factor on items that came before by the validation split, if its score is better with it."""
+        told = came = 0.5
+        asked = 1
+        size = max(1, AT_ONCE // len(self.shares))
+        for batch in task.eval_batches("valid", size, index=task.subset("valid", VALID_SAMPLES)):
+            answers = batch.targets.cpu().numpy().ravel()
+            known = answers != IGNORED
+            before = self._before(batch)[known]
+            p = self.predict(batch).exp().flatten(0, 1).numpy()[known]
+            told += float(before.multiply(p).sum())
+            rows = np.flatnonzero(answers[known] >= 0)
+            came += float(before[rows, answers[known][rows]].sum())
+            asked += int(known.sum())
+        factor = float(np.log(came / (asked - came)) - np.log(told / max(asked - told, 0.5)))
+        alone = score_reference(self, task, "valid", items=VALID_SAMPLES)
+        self.again = factor
+        if (
+            not task.metric.info.sign * (score_reference(self, task, "valid", items=VALID_SAMPLES) - alone)
+            > 0
+        ):
+            self.again = 0.0
+
+    def _before(self, batch: Batch) -> sparse.csr_matrix:
+        """Return 1 at the items before each place that is asked ``(B * N, items)``."""
+        codes, at = self._places(batch)
+        found = _before(codes, at, self.item.size, np.ones(codes.shape[1]))[:, FIRST:]
+        found.data[:] = 1
+        return found.astype(np.float32)
+
+    def _places(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        """Return the codes ``(B, T)`` of a batch, and the places ``(B, N)`` that are asked."""
+        assert not isinstance(batch.inputs, Tensor)
+        codes = batch.inputs[self.item.name].cpu().numpy()
+        if batch.at is not None:
+            return codes, batch.at.cpu().numpy()
+        return codes, np.arange(codes.shape[1])[None].repeat(len(codes), 0)
 
     def predict(self, batch: Batch) -> Tensor:
         """Return log-probabilities ``(B, N, items)`` float32 at the places that are asked."""
-        assert not isinstance(batch.inputs, Tensor)
-        codes = batch.inputs[self.item.name].cpu().numpy()
-        at = (
-            np.arange(codes.shape[1])[None].repeat(len(codes), 0)
-            if batch.at is None
-            else batch.at.cpu().numpy()
-        )
+        codes, at = self._places(batch)
         share, known = self._mix(codes, at)
         logs = np.log(self.shares).astype(np.float32) + np.log(share).astype(np.float32)[:, None]
         row = np.repeat(np.arange(at.size), np.diff(known.indptr))
         logs[row, known.indices] = np.log(share[row] * self.shares[known.indices] + known.data)
         found = torch.from_numpy(logs)
         if self.again:
-            came = _before(codes, at, self.item.size, np.ones(codes.shape[1]))[:, FIRST:].tocoo()
-            found[came.row, came.col] += self.again
+            found += self.again * torch.from_numpy(self._before(batch).toarray())
             found = found.log_softmax(-1)
         return found.reshape(*at.shape, -1)
 
@@ -135,7 +152,6 @@ class FirstOrder(Popularity):
     """
 
     title, about = "first-order Markov", "counts of what followed the last item, smoothed by frequencies"
-    learns_repetition = True
 
     def fit(self, task: Task) -> FirstOrder:
         """Count the pairs of events of the training part."""
@@ -147,6 +163,7 @@ class FirstOrder(Popularity):
         ones = np.ones(int(known.sum()), np.float32)
         self.counts = sparse.csr_matrix((ones, (before[known], after[known])), shape=shape)
         self.counts.sum_duplicates()
+        self._learn_repetition(task)
         return self
 
     def _mix(self, codes: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, sparse.csr_matrix]:
@@ -166,7 +183,6 @@ class Neighbours(Popularity):
     """
 
     title, about = "item neighbours", "items that occur with the last ones, by the cosine of their samples"
-    learns_repetition = True
 
     def fit(self, task: Task) -> Neighbours:
         """Find the neighbours of each item in the training samples."""
@@ -186,6 +202,7 @@ class Neighbours(Popularity):
         norms = np.sqrt(np.asarray(held.sum(0)).ravel())
         scaled = sparse.csc_matrix(held @ sparse.diags(1 / np.maximum(norms, 1)))
         self.likeness = _neighbours(scaled)[:, FIRST:].tocsr()
+        self._learn_repetition(task)
         return self
 
     def _mix(self, codes: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, sparse.csr_matrix]:
@@ -202,7 +219,6 @@ class Ease(Popularity):
     """
 
     title, about = "EASE", "a linear model of the items before, in closed form, penalty by validation"
-    learns_repetition = True
 
     def fit(self, task: Task) -> Ease:
         """Find the weights for each penalty, and keep those that are best on the validation split."""
@@ -225,6 +241,7 @@ class Ease(Popularity):
             found.append((-np.inf if np.isnan(score) else score, penalty, self.weights))
         _, self.penalty, self.weights = max(found, key=lambda one: one[:2])
         self.parameters = self.weights.size
+        self._learn_repetition(task)
         return self
 
     def _mix(self, codes: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, sparse.csr_matrix]:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from anyformer.layers.rocket import TAPS
 from anyformer.spelling import option
 
-NUMBERED = re.compile(r"(.*?)(\d+(?:\.\d+)?)(\D*)")
+NUMBERED = re.compile(r"(.*?)(-?\d+(?:\.\d+)?)(\D*)")
 
 
 def read_in_order(names: Sequence[str], ordered: bool | None, categories: bool, remarks: list[str]) -> bool:
@@ -29,19 +29,24 @@ def read_in_order(names: Sequence[str], ordered: bool | None, categories: bool, 
                 f"{option('ordered', True)} does not apply to rows with categories, which have no order"
             )
         return False
-    found = counts_up(names) if ordered is None else ordered
-    if ordered is None and found:
-        remarks.append(
-            f"the {len(names)} columns of numbers {names[0]!r} to {names[-1]!r} are numbered, and read as a series; "
-            f"{option('ordered', False)} reads each as a column of its own"
-        )
+    if ordered is not None:
+        return ordered
+    steps = steps_of(names) if len(names) >= TAPS else []
+    if not steps:
+        return False
+    told = f"the {len(names)} columns of numbers {names[0]!r} to {names[-1]!r} are numbered"
+    found = min(steps) > 0 or max(steps) < 0
+    remarks.append(
+        f"{told}, and read as a series; {option('ordered', False)} reads each as a column of its own"
+        if found
+        else f"{told}, but not in order: each is a column of its own; {option('ordered', True)} reads a series"
+    )
     return found
 
 
-def counts_up(names: Sequence[str]) -> bool:
-    """Return True for nine names or more that differ only in numbers, which grow, or fall, from each to the next."""
+def steps_of(names: Sequence[str]) -> list[float]:
+    """Return the steps from each name's number to the next, of names that differ in it alone; none of others."""
     parts = [NUMBERED.fullmatch(name) for name in names]
-    if len(names) < TAPS or not all(parts) or len({(part[1], part[3]) for part in parts if part}) > 1:
-        return False
-    steps = [float(b[2]) - float(a[2]) for a, b in pairwise(parts) if a and b]
-    return min(steps) > 0 or max(steps) < 0
+    if not all(parts) or len({(part[1], part[3]) for part in parts if part}) > 1:
+        return []
+    return [float(b[2]) - float(a[2]) for a, b in pairwise(parts) if a and b]

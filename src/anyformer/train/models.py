@@ -93,6 +93,11 @@ def model_for(
     head = head_class(loaded.head.name)
     if reason := head.refuses(task.question):
         raise ValueError(f"head {loaded.head.name!r} cannot do task {task.name!r}: it {reason}")
+    if head.reads_sample and (task.stream is None or task.stream.asked is None):
+        raise ValueError(
+            f"head {loaded.head.name!r} cannot do task {task.name!r}: it tells which item is next in a log of events, "
+            "and this data is none"
+        )
     if head.sees_whole and not task.sees_whole:
         raise ValueError(
             f"head {loaded.head.name!r} cannot do task {task.name!r}: an output a token must not depend on later "
