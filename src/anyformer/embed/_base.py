@@ -69,8 +69,9 @@ class Embedder(Part, nn.Module):
         def needs(self, facts: StreamFacts, *shapes: str) -> None:
             """Raise ``ValueError`` unless the stream has one of these shapes."""
             if facts.shape not in shapes:
+                told = "record: columns without an order" if facts.shape == "record" else facts.shape
                 raise ValueError(
-                    f"embed: {self.owner} embeds a {' or a '.join(shapes)}, and the inputs are a {facts.shape}"
+                    f"embed: {self.owner} embeds a {' or a '.join(shapes)}, and the inputs are a {told}"
                 )
 
     options: Options
