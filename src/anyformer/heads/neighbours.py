@@ -16,7 +16,7 @@ from anyformer.questions import Question
 MOST_ITEMS = 4000
 """The most items whose pairs are counted: a table of 64 MB."""
 LEAST = 0.1
-"""What is added to a score: an item that goes with none before is as likely as one with a tenth of an equal item's."""
+"""Added to each score, so that items that go with none before can be told; one item just before adds at most 1."""
 ANSWERS = 1000
 """Answers in training by which the first weights are chosen."""
 RIDGE = 0.01
@@ -26,7 +26,7 @@ RIDGE = 0.01
 class NeighboursHead(LinearHead):
     """Logits W h + a log(s_j + 0.1) + c [j was before], of each next item j: what goes with the items before.
 
-    s are item-based nearest neighbours by the cosine of training samples (:class:`anyformer.layers.Cooccurrence`), and
+    s are item-based nearest neighbours by the cosine of training samples (:class:`anyformer.layers.cooccurrence.Cooccurrence`), and
     a = 2 sigmoid(u . h + v) a_0, and c alike: how far they are trusted at this place, and whether items come again.
     a_0 and c_0 are the likeliest for training answers without W h, which starts at zero, so that training starts with
     what counts tell. In training the very sample is left out of the counts, its answer included.
