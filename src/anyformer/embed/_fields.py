@@ -50,10 +50,6 @@ class FieldVectors(Embedder):
         """The module of each field."""
         return dict(zip(self.facts.fields, self.fields))
 
-    def forward(self, values: Values) -> Tensor:
-        """x ``(B, T, D)`` of checked values."""
-        raise NotImplementedError
-
     @property
     def numbers(self) -> dict[int, list[int]]:
         """The places of the fields of numbers, by their width: their maps are made at once, as there may be many."""

@@ -26,9 +26,9 @@ RIDGE = 0.01
 class NeighboursHead(LinearHead):
     """Logits W h + a log(s_j + 0.1) + c [j was before], of each next item j: what goes with the items before.
 
-    s are item-based nearest neighbours by the cosine of training samples (:class:`anyformer.layers.cooccurrence.Cooccurrence`), and
-    a = 2 sigmoid(u . h + v) a_0, and c alike: how far they are trusted at this place, and whether items come again.
-    a_0 and c_0 are the likeliest for training answers without W h, which starts at zero, so that training starts with
+    s are item-based nearest neighbours by the cosine of training samples
+    (:class:`anyformer.layers.cooccurrence.Cooccurrence`), and a = 2 sigmoid(u . h + v) a_0, and c alike: how far they
+    are trusted at this place, and whether items come again. a_0 and c_0 are the likeliest for training answers without W h, which starts at zero, so that training starts with
     what counts tell. In training the very sample is left out of the counts, its answer included.
 
     Counts, a_0 and c_0 are made once, on training samples (:meth:`fit`), and saved, not trained; before, they are 0.
