@@ -28,8 +28,9 @@ class NeighboursHead(LinearHead):
 
     s are item-based nearest neighbours by the cosine of training samples
     (:class:`anyformer.layers.cooccurrence.Cooccurrence`), and a = 2 sigmoid(u . h + v) a_0, and c alike: how far they
-    are trusted at this place, and whether items come again. a_0 and c_0 are the likeliest for training answers without W h, which starts at zero, so that training starts with
-    what counts tell. In training the very sample is left out of the counts, its answer included.
+    are trusted at this place, and whether items come again. a_0 and c_0 are the likeliest for training answers without
+    W h, which starts at zero, so that training starts with what counts tell. In training the very sample is left out of
+    the counts, its answer included.
 
     Counts, a_0 and c_0 are made once, on training samples (:meth:`fit`), and saved, not trained; before, they are 0.
 
