@@ -22,7 +22,7 @@ FADING = 0.8
 """Factor on the weight of an item for each event after it."""
 TINY = 1e-6
 AT_ONCE = 2**19
-"""Probabilities of one place that are looked at together."""
+"""Probabilities that are looked at together, of one place in each sample."""
 MOST_ITEMS = 4000
 """The most items between which EASE has weights, whose matrix is inverted for each penalty."""
 PENALTIES = (1.0, 10.0, 100.0, 1000.0)
@@ -93,11 +93,8 @@ class Popularity(Reference):
         factor = float(np.log(came / (asked - came)) - np.log(told / max(asked - told, 0.5)))
         alone = score_reference(self, task, "valid", items=VALID_SAMPLES)
         self.again = factor
-        if (
-            not task.metric.info.sign * (score_reference(self, task, "valid", items=VALID_SAMPLES) - alone)
-            > 0
-        ):
-            self.again = 0.0
+        gain = task.metric.info.sign * (score_reference(self, task, "valid", items=VALID_SAMPLES) - alone)
+        self.again = factor if gain > 0 else 0.0
 
     def _before(self, batch: Batch) -> sparse.csr_matrix:
         """Return 1 at the items before each place that is asked ``(B * N, items)``."""
