@@ -251,8 +251,9 @@ class Machine:
             self.work(task.rounds.valid_items / task.eval_size * step / 2)
             return Searched(loss=abs(math.log(unit.learning_rate / 5e-3)), score=0.0, step_seconds=pace)
         if unit.phase == "train":
-            number = next(n for n, leg in enumerate(task.legs) if leg.steps == unit.steps)
-            leg, begun = task.legs[number], task.legs[number - 1].steps if number else 0
+            legs = task.legs_of(unit.candidate)
+            number = next(n for n, leg in enumerate(legs) if leg.steps == unit.steps)
+            leg, begun = legs[number], legs[number - 1].steps if number else 0
             self.trained.append(unit)
             pace = self.work((leg.steps - begun) * step) / (leg.steps - begun)
             points = leg.steps // leg.every - begun // leg.every + leg.is_last

@@ -55,7 +55,7 @@ def compare(
     equal: Annotated[
         str,
         typer.Option(
-            help="What training has equal: budget (a candidate that is too far behind is stopped) or steps (of all)."
+            help="What training has equal: budget (each has the same time; who is too far behind is stopped) or steps."
         ),
     ] = "budget",
     parameters: Annotated[int | None, typer.Option(help="The size to match.")] = None,

@@ -68,10 +68,10 @@ def compare(
 ) -> Comparison:
     """Train candidates on equal terms, and give a verdict on which one to use.
 
-    All get the same batches in the same order, the same number of steps, the same search for a learning rate and the
-    same seeds; their widths are solved so that their sizes match. A candidate that fails does not stop the others. The
-    folder ``out`` gets ``report.html``, ``results.json`` and the winner, and everything needed to continue after an
-    interruption.
+    All get the same batches in the same order, the same time, or number of steps, the same search for a learning rate
+    and the same seeds; their widths are solved so that their sizes match. A candidate that fails does not stop the
+    others. The folder ``out`` gets ``report.html``, ``results.json`` and the winner, and everything needed to continue
+    after an interruption.
 
     Args:
         task: a task's name, a path to data, a task, or data in memory, which is written into the folder: a pandas
@@ -86,8 +86,9 @@ def compare(
             as a list or between commas, the others are measured besides.
         options: further options of the task.
         hold: the measure of size that is equal for all candidates, ``"parameters"`` or ``"flops"``.
-        equal: what training has equal. ``"budget"``: a budget of time goes to the candidates that can still win; one
-            that cannot is stopped, and marked on the leaderboard. ``"steps"``: all are trained for the same steps.
+        equal: what training has equal. ``"budget"``: of a budget of time all get the same, so that fast ones take more
+            steps; one that can no longer win is stopped, marked on the leaderboard, and its time goes to the others.
+            ``"steps"``: all are trained for the same steps.
         parameters: the size to match; chosen from the budget when left out.
         batch_size: sequences in a training step; chosen from the length when left out.
         seeds: training runs of each candidate, at least 3.

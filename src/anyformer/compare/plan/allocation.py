@@ -1,10 +1,11 @@
 """Allocation of the budget to training and evaluation; each decision is written into the plan once.
 
 Steps of the full runs
-    All runs have the same number. Under a budget of time it is solved from measured step times: first to size the
-    search for learning rates, then again before each leg of the full runs, from the step times of the last leg and the
-    time that is left. All candidates and seeds train a leg before any begins the next one, so that all end at the same
-    step, with the same schedule of the learning rate, whenever the time runs out.
+    All runs have the same number, in steps of the slowest candidate (:mod:`anyformer.compare.plan.equal_time`). Under a
+    budget of time it is solved from measured step times: first to size the search for learning rates, then again before
+    each leg of the full runs, from the step times of the last leg and the time that is left. All candidates and seeds
+    train a leg before any begins the next one, so that all end at the same step, with the same schedule of the learning
+    rate, whenever the time runs out.
 
 When the machine becomes slower
     The time for measuring costs is cut first, down to ``LEAST_MEASURING``; then steps that no run has begun, so that
@@ -68,7 +69,7 @@ TOLERATED = 1.1
 SPARE = 1.5
 """Proposed budgets, as a multiple of the least that suffices."""
 Speeds = Mapping[str, Calibration]
-"""Measured speeds, by candidate."""
+"""Measured speeds, by candidate; ``step_seconds`` is the time of a step of the plan."""
 Running = Mapping[str, int]
 """Full runs that are still trained, by candidate."""
 
@@ -328,7 +329,7 @@ def decide_leg(
     items = last.curve_items if last is not None else final.curve_items  # the best point is chosen on them
     end = steps
     pace = sum(running[name] * speed.step_seconds for name, speed in speeds.items()) / plan.workers
-    begin, fall = (last.steps if last else 0), top(schedule)
+    begin, fall = (last.steps if last else 0), round(top(schedule))
     shares = () if fixed else LEGS
     for step in sorted({*(round(share * steps) for share in shares), fall, steps}):
         if step > begin and (step in (fall, steps) or (step - begin) * pace >= SHORTEST_LEG * plan.slowness):

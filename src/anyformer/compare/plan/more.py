@@ -71,7 +71,7 @@ def extend_plan(plan: Plan, more: More, *, times: float) -> None:
         anew = plan.search_cut or longer > SEARCHED_FOR
         task.remarks.append(_remark(more, task.trained, anew=anew, cut=plan.search_cut))
         if anew:
-            task.rounds, task.trials, task.legs, task.stopped = None, {}, [], {}
+            task.strides, task.rounds, task.trials, task.legs, task.stopped = {}, None, {}, [], {}
             for candidate in task.candidates:
                 candidate.slow = ""
         task.legs = [leg for leg in task.legs if leg.steps <= task.goes_on_from]

@@ -73,8 +73,6 @@ def check_request(
         read_latency(max_latency)
     if max_bytes is not None:
         read_bytes(max_bytes)
-    if max_latency is not None or max_bytes is not None:
-        equal = "steps"  # what a candidate costs is measured at the end: until then, any may be the best within limits
     limits = [None if limit is None else str(limit) for limit in (max_latency, max_bytes)]
     text = f"{budget:g}s" if isinstance(budget, (int, float)) else str(budget)
     threads = threads_for(workers)

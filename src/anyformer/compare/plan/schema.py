@@ -6,6 +6,7 @@ same decisions.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,10 +16,10 @@ from anyformer.compare.plan.budget import CLOSING_SECONDS, Budget
 from anyformer.compare.results import EarlyStop, Record
 from anyformer.files import read_json, write_atomically
 from anyformer.tasks.fingerprint import Fingerprint
-from anyformer.train.schedule import Knots, top
+from anyformer.train.schedule import Knots, end, stretched, top
 from anyformer.user_code import named_files, refuse_code
 
-VERSION = 7
+VERSION = 8
 """Version of ``plan.json``. Units of one version are never mixed with those of another."""
 MEASURE_SHARE = 0.12
 """Share of a time budget for measuring costs."""
@@ -90,12 +91,21 @@ class Leg(Record):
     @property
     def planned(self) -> int:
         """Steps of the whole run, as it was planned when the leg began."""
-        return self.schedule[-1][0]
+        return end(self.schedule)
 
     @property
     def is_last(self) -> bool:
         """True if it ends the run as it was planned then."""
         return self.steps == self.planned
+
+    def times(self, stride: float) -> Leg:
+        """Return the same leg of a candidate that takes so many steps for each."""
+        return Leg(
+            steps=math.floor(stride * self.steps),
+            schedule=stretched(self.schedule, stride),
+            every=math.floor(stride * self.every),
+            curve_items=self.curve_items,
+        )
 
 
 class Final(Record):
@@ -131,7 +141,10 @@ class Refit(Record):
 
 
 class TaskPlan(Record):
-    """The plan of one task. ``rounds``, ``legs`` and ``final`` are decided while it runs."""
+    """The plan of one task. ``strides``, ``rounds``, ``legs`` and ``final`` are decided while it runs.
+
+    All steps in it are those of the slowest candidate; others may take more for each (``strides``).
+    """
 
     name: str
     source: str | None
@@ -163,6 +176,9 @@ class TaskPlan(Record):
     """Those among them in tables of the data's values, whose width is the same in all candidates."""
     target_parameters: int | None = None
     data: Fingerprint = Field(default_factory=Fingerprint)
+    strides: dict[str, float] = Field(default_factory=dict)
+    """Steps of a candidate for each of the plan, at least 1; see :mod:`anyformer.compare.plan.equal_time`. Empty where
+    all take as many."""
     rounds: Rounds | None = None
     legs: list[Leg] = Field(default_factory=list)
     stopped: dict[str, EarlyStop] = Field(default_factory=dict)
@@ -180,6 +196,14 @@ class TaskPlan(Record):
     def goes_on_from(self) -> int:
         """End of the last leg before the learning rate fell. Longer runs share all steps up to there."""
         return max((leg.steps for leg in self.legs if leg.steps <= top(self.legs[-1].schedule)), default=0)
+
+    def steps_of(self, name: str, steps: int) -> int:
+        """Return a candidate's own number of steps at a step of the plan."""
+        return math.floor(self.strides.get(name, 1.0) * steps)
+
+    def legs_of(self, name: str) -> list[Leg]:
+        """Return the legs in a candidate's own steps."""
+        return [leg.times(self.strides.get(name, 1.0)) for leg in self.legs]
 
     def candidate(self, name: str) -> PlannedCandidate:
         """Return a candidate by its name."""

@@ -231,7 +231,9 @@ def _equal(result: TaskResult, results: Results) -> list[tuple[str, str]]:
     """Return the settings that all candidates shared, as pairs of a heading and a text."""
     settings, machine = result.settings, results.machine
     held = _held(result)
-    tokens = settings.steps * settings.batch_size * (result.task.source_length + result.task.train_length)
+    tokens = settings.batch_size * (result.task.source_length + result.task.train_length)
+    steps = words.steps_trained(result.candidates, settings.steps)
+    timed = ", of each candidate as many as it takes in the same time" if " to " in steps else ""
     rates = words.join([_rate(value) for value in settings.learning_rates])
     if settings.ladder:
         rates += f"; the ladder goes from {_rate(settings.ladder[0])} to {_rate(settings.ladder[-1])}"
@@ -240,8 +242,8 @@ def _equal(result: TaskResult, results: Results) -> list[tuple[str, str]]:
         ("Size", f"{held}; the width of each candidate is solved for it"),
         (
             "Training",
-            f"{settings.steps:,} steps of {settings.batch_size} sequences, {words.count(tokens)} tokens, "
-            "in the same order for every candidate; where earlier weights on the curve are better on the validation "
+            f"{steps} steps of {settings.batch_size} sequences ({words.count(tokens)} tokens){timed}; batches come in "
+            "the same order for every candidate; where earlier weights on the curve are better on the validation "
             "split, these are scored and saved"
             + (
                 "; a candidate too far behind to catch up at its curve's pace is stopped, and the others get its time"

@@ -97,8 +97,8 @@ def time_left(scheduler: Scheduler, progress_of: dict[tuple[str, str], StageProg
         task, speed = plan.task(task_name), scheduler.found[task_name].calibrations.get(name)
         if not task.legs or speed is None:
             return None
-        leg = task.legs[-1]
-        begun = max((other.steps for other in task.legs if other.steps < leg.steps), default=0)
+        leg, *earlier = reversed(task.legs_of(name))
+        begun = max((other.steps for other in earlier), default=0)
         if scheduler.stage == "training":
             steps = (mine.total - mine.share) * (leg.steps - begun) + mine.total * (leg.planned - leg.steps)
             work += steps * speed.step_seconds / plan.workers

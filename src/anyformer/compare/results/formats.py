@@ -126,9 +126,19 @@ def best_steps(runs: Sequence[SeedRun], steps: int) -> str:
     return text + (f", and not trained beyond {_steps(over)}" if over else "")
 
 
+def steps_trained(candidates: Sequence[CandidateResult], steps: int) -> str:
+    """Return the steps of whole runs, ``901`` or ``450 to 6,300``; ``steps`` where candidates do not say their own."""
+    known = sorted({c.steps or steps for c in candidates if c.status == "ok"}) or [steps]
+    return f"{known[0]:,}" if len(known) == 1 else f"{known[0]:,} to {known[-1]:,}"
+
+
 def ending_of(candidate: CandidateResult, steps: int) -> str:
-    """Tell how the training of a candidate ended, if not like that of most: with its last weights, after all steps."""
-    stopped = candidate.stopped
+    """Tell how the training of a candidate ended, if not like that of most: with its last weights, after all steps.
+
+    Args:
+        steps: of a whole run, where the candidate, in results of earlier versions, does not say its own.
+    """
+    stopped, steps = candidate.stopped, candidate.steps or steps
     text = "" if stopped is None else f"stopped at step {stopped.steps:,} of {steps:,}, too far behind"
     best = best_steps(candidate.runs, steps if stopped is None else stopped.steps)
     return "; ".join(part for part in (text, best) if part)

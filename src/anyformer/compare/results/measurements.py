@@ -131,6 +131,8 @@ class CandidateResult(Record):
     rates that there was time to try."""
     search: list[SearchRun] = Field(default_factory=list)
     runs: list[SeedRun] = Field(default_factory=list)
+    steps: int = 0
+    """Steps of a whole run, whether or not it was trained to the end."""
     stopped: EarlyStop | None = None
     """Set if it was not trained to the end; it is scored as it was then."""
     costs: Costs = Field(default_factory=Costs)

@@ -46,7 +46,10 @@ class TaskFacts(Record):
 
 
 class Settings(Record):
-    """Settings that all candidates of a task shared."""
+    """Settings that all candidates of a task shared.
+
+    ``steps`` are those of the slowest one's runs; where ``equal`` is "budget", others take more in the same time.
+    """
 
     budget: str
     hold: Literal["parameters", "flops"]
@@ -60,7 +63,7 @@ class Settings(Record):
     search: str = ""
     schedule: str = ""
     equal: Literal["budget", "steps"] = "steps"
-    """What training has equal: the rules by which a budget is shared, or the steps of all candidates."""
+    """What training has equal: its time, or the steps of all candidates."""
     target_parameters: int | None = None
     tables: int = 0
     """Parameters in tables of the data's values, which all candidates have alike."""

@@ -36,7 +36,7 @@ from anyformer.tasks.fingerprint import check_files, check_sample, files_of
 from anyformer.tasks.mapped import MappedTask
 from anyformer.train import Diverged, TrainConfig, Trainer, model_for
 from anyformer.train.checkpoints import CHECKPOINT
-from anyformer.train.schedule import whole
+from anyformer.train.schedule import end, whole
 
 CALIBRATION_SECONDS = 0.6
 MODEL = "model"
@@ -137,6 +137,16 @@ class _Job:
         }
         return phases[self.unit.phase]()
 
+    @cached_property
+    def legs(self) -> list[Leg]:
+        """The legs in the steps of this unit's candidate."""
+        return self.task_plan.legs_of(self.unit.candidate)
+
+    @property
+    def goes_on_from(self) -> int:
+        """The step from which longer runs go on."""
+        return self.task_plan.steps_of(self.unit.candidate, self.task_plan.goes_on_from)
+
     def model(self, *, fitted: bool = True) -> SequenceModel:
         candidate = self.task_plan.candidate(self.unit.candidate)
         assert candidate.spec is not None
@@ -150,7 +160,7 @@ class _Job:
         assert self.unit.learning_rate is not None
         schedule = self.unit.schedule or whole(self.unit.steps)
         config = TrainConfig(
-            steps=schedule[-1][0],
+            steps=end(schedule),
             batch_size=self.task_plan.batch_size,
             learning_rate=self.unit.learning_rate,
             seed=self.unit.seed or 0,
@@ -186,7 +196,7 @@ class _Job:
         last = self.unit.steps - (self.unit.phase == "train")
         found = []
         full = self.unit.phase in ("train", "score")
-        for leg in reversed(self.task_plan.legs if full else []):
+        for leg in reversed(self.legs if full else []):
             update = {"phase": "train", "steps": leg.steps, "schedule": leg.schedule}
             if leg.steps <= last:
                 home = self.folder.parent / self.unit.model_copy(update=update).id
@@ -229,7 +239,7 @@ class _Job:
         self.advance(run, leg)
         run.save(self.folder / CHECKPOINT)
         for earlier, path in self.checkpoints():
-            if earlier.steps != self.task_plan.goes_on_from:
+            if earlier.steps != self.goes_on_from:
                 path.unlink(missing_ok=True)
         return Trained(
             step_seconds=run.step_seconds,
@@ -241,7 +251,7 @@ class _Job:
 
     def leg(self) -> Leg:
         """Return the leg at whose end this unit's run is."""
-        return next(leg for leg in self.task_plan.legs if leg.steps == self.unit.steps)
+        return next(leg for leg in self.legs if leg.steps == self.unit.steps)
 
     def score(self) -> Scored:
         """Score a trained run on the validation and the test split, once, and save its model."""
@@ -266,7 +276,7 @@ class _Job:
             beside=self.beside(trainer),
             files=_save_model(trainer.model, self.folder / MODEL),
         )
-        if leg == self.task_plan.legs[-1] and self.task_plan.goes_on_from != leg.steps:
+        if leg == self.legs[-1] and self.goes_on_from != leg.steps:
             self.checkpoints()[0][1].unlink(missing_ok=True)
         (self.folder / CHECKPOINT).unlink(missing_ok=True)
         return found

@@ -27,8 +27,8 @@ from anyformer.compare.plan.allocation import (
     is_trained,
 )
 from anyformer.compare.plan.clock import Clock
+from anyformer.compare.plan.equal_time import decide_strides, of_planned_steps
 from anyformer.compare.plan.schema import Calibration, Leg, Plan, TaskPlan, Trials
-from anyformer.compare.plan.slowness import leave_out_slow
 from anyformer.compare.results import EarlyStop, SearchRun
 from anyformer.compare.run.machine import describe_disturbance, system_load
 from anyformer.compare.run.outcomes import TaskOutcomes
@@ -82,7 +82,7 @@ class Scheduler:
         self.pool = Pool(self.queue, self.storage, self.executor, plan.workers, plan.threads, self._limits())
         try:
             self.calibrate()
-            leave_out_slow(plan, self._speeds(), self.clock.seconds)
+            decide_strides(plan, self._speeds(), self.clock.seconds)
             check_fits(plan, self._speeds(), self.clock.seconds)
             decide_search(plan, self._speeds(), self.clock.seconds)
             plan.save(self.folder)
@@ -133,10 +133,12 @@ class Scheduler:
         return Unit(task=task, phase=phase, candidate=candidate, data=data, **fields)
 
     def _speeds(self) -> dict[str, dict[str, Calibration]]:
-        held = {
-            task.name: (self._alive(task), self.found[task.name].calibrations) for task in self.plan.tasks
-        }
-        return {name: {c: found[c] for c in alive if c in found} for name, (alive, found) in held.items()}
+        """Return the speeds by task and candidate, with the time of a step of the plan."""
+        found = dict[str, dict[str, Calibration]]()
+        for task in self.plan.tasks:
+            known = self.found[task.name].calibrations
+            found[task.name] = of_planned_steps(task, {c: known[c] for c in self._alive(task) if c in known})
+        return found
 
     def _alive(self, task: TaskPlan) -> list[str]:
         return [c.name for c in task.buildable if c.name not in self.found[task.name].failures]
@@ -237,7 +239,10 @@ class Scheduler:
         steps = task.rounds.steps[0 if round_ == "short" else 1]
         trials = task.trials[name]
         rates = getattr(trials, round_) if seed is None else trials.again
-        fields: dict[str, Any] = {"steps": steps, "seed": self.plan.seeds[0] if seed is None else seed}
+        fields: dict[str, Any] = {
+            "steps": task.steps_of(name, steps),
+            "seed": self.plan.seeds[0] if seed is None else seed,
+        }
         return [self._unit(task.name, "search", name, learning_rate=rate, **fields) for rate in rates]
 
     def _again(self, task: TaskPlan, name: str) -> list[Unit]:
@@ -331,9 +336,14 @@ class Scheduler:
                     self._stop_behind(task, runs[task.name])
 
     def _stop_behind(self, task: TaskPlan, runs: Mapping[str, Sequence[Trained]]) -> None:
-        """Stop the candidates of a task that can no longer win, if their time can go to others."""
-        leg, timed = task.legs[-1], self.plan.granted.kind == "seconds"
-        if self.plan.equal == "budget" and timed and leg.steps <= top(leg.schedule) and not is_trained(task):
+        """Stop the candidates of a task that can no longer win, if their time can go to others.
+
+        None is where costs are limited, as they are measured at the end: until then, any may be the best within limits.
+        """
+        plan, leg = self.plan, task.legs[-1]
+        timed = plan.equal == "budget" and plan.granted.kind == "seconds"
+        limited = plan.max_latency is not None or plan.max_bytes is not None
+        if timed and not limited and leg.steps <= top(leg.schedule) and not is_trained(task):
             alive = {name: legs for name, legs in runs.items() if name in self._alive(task)}
             before = {name: c.untrained for name, c in self.found[task.name].calibrations.items()}
             task.stopped |= self.stopping[task.name](leg, alive, before)
@@ -353,10 +363,10 @@ class Scheduler:
                 task.name,
                 phase,
                 name,
-                steps=min(leg.steps, last),
+                steps=task.steps_of(name, min(leg.steps, last)),
                 learning_rate=self.found[task.name].rates[name][seed],
                 seed=seed,
-                schedule=leg.schedule,
+                schedule=leg.times(task.strides.get(name, 1.0)).schedule,
             )
             for name in self._alive(task)
             for last in [self._last(task, name)]

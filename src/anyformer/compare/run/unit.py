@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from anyformer.compare.plan.schema import Calibration
 from anyformer.compare.results import ByLength, Costs, Point, Record, Sample, SeedRun, Status
+from anyformer.train.schedule import Knots
 
 Phase = Literal["reference", "calibrate", "search", "train", "score", "measure", "refit"]
 QUIET: tuple[Phase, ...] = ("measure",)
@@ -39,7 +40,7 @@ class Unit(BaseModel):
     steps: int = 0
     learning_rate: float | None = None
     seed: int | None = None
-    schedule: tuple[tuple[int, float], ...] = ()
+    schedule: Knots = ()
     data: str = ""
 
     @property

@@ -163,8 +163,12 @@ def _candidate(planned: PlannedCandidate, task_plan: TaskPlan, found: TaskOutcom
         learning_rate=rates[min(rates)] if rates else None,
         rate_lies=_rate_lies(name, found),
         search=found.search.get(name, []),
-        stopped=task_plan.stopped.get(name),
+        steps=task_plan.steps_of(name, task_plan.final.steps) if task_plan.final else 0,
     )
+    if name in task_plan.stopped:
+        stopped = task_plan.stopped[name]
+        own = task_plan.steps_of(name, stopped.steps)
+        result.stopped = stopped.model_copy(update={"steps": own})
     if planned.problem:
         result.status, result.reason = "bad_spec", planned.problem
         return result

@@ -33,7 +33,7 @@ from anyformer.compare.results import (
     Trend,
     Verdict,
 )
-from anyformer.compare.results.formats import amount, join
+from anyformer.compare.results.formats import amount, join, steps_trained
 from anyformer.compare.verdict.significance import beaten
 from anyformer.compare.verdict.stopping import stopped_words
 from anyformer.compare.verdict.trends import HORIZON, is_known, next_words, trend_of
@@ -57,7 +57,7 @@ STARTING_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Training:
-    """The training of every full run.
+    """The training of every full run: at least so much, as fast candidates take more steps in the same time.
 
     Attributes:
         steps: steps of a run.
@@ -207,7 +207,8 @@ def unless_undertrained(
     further = OVERHEAD * spent / training.workers * (2**doublings - BEFORE_DECAY)
     seconds = MARGIN * (STARTING_SECONDS * training.slowness + further)
     shortage = Shortage(steps=math.ceil(training.steps * 2**doublings), seconds=seconds)
-    return _undertrained(case, shortage, training, stopped_words(metric, candidates))
+    steps = steps_trained(candidates, training.steps)
+    return _undertrained(case, shortage, steps, stopped_words(metric, candidates))
 
 
 def _state(case: _Case, rising: Sequence[Trend]) -> str:
@@ -241,7 +242,7 @@ def _beats_some(verdict: Verdict, references: Sequence[ReferenceResult]) -> bool
     return not against or any(beaten(contrast) for contrast in against)
 
 
-def _undertrained(case: _Case, shortage: Shortage, training: Training, stopped: list[str]) -> Verdict:
+def _undertrained(case: _Case, shortage: Shortage, steps: str, stopped: list[str]) -> Verdict:
     waited_for = [trend for trend in case.trends.values() if not case.is_far_behind(trend)]
     rising = [trend for trend in waited_for if case.rises(trend)]
     state = _state(case, rising)
@@ -253,9 +254,7 @@ def _undertrained(case: _Case, shortage: Shortage, training: Training, stopped: 
         advice = f"about {time} would do"
     each = "it" if len(case.trends) == 1 else "each"
     each += " that was not stopped" if stopped else ""
-    headline = (
-        f"Not enough training to tell: {each} was trained for {training.steps:,} steps{state}; {advice}."
-    )
+    headline = f"Not enough training to tell: {each} was trained for {steps} steps{state}; {advice}."
     details = [
         "That time is estimated from the slowest stretch of the training, on a machine as busy as it was then, plus a "
         "fifth."

@@ -71,7 +71,7 @@ def decide_refits(
         if best is None or run is None or run.learning_rate is None or not task.legs:
             task.refit = None
             continue
-        leg = task.legs[-1]
+        leg = task.legs_of(best.name)[-1]
         refit = Refit(
             candidate=best.name,
             seed=run.seed,
