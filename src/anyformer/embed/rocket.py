@@ -34,10 +34,10 @@ FITS = 8
 
 
 _known: dict[bytes, Tensor] = {}
-"""Components by the digest of what was fitted, of a series and of its steps: nothing in them is trained, and the runs
-of one seed and the legs of one run read the same series again and again."""
+"""Components by the digest of what was fitted, of a series and of its steps: nothing in them is trained, and all runs
+of a comparison read the same series again and again."""
 _fits: dict[bytes, dict[str, Tensor]] = {}
-"""What was fitted, by the digest of the series, the options and the draw."""
+"""What was fitted, by the digest of the series and the options."""
 
 
 @register_embedder("rocket", examples=[{"features": 4}, {"features": 6, "segments": 3}])
@@ -50,8 +50,8 @@ class Rocket(Embedder):
     them: what linear models with a ridge see of such shares is in their span, and their number is that of the weights.
     A share counts as at most one deviation outside the range of training series, so that one that was the same in all
     of them says nothing, whatever comes later. Kernels, biases, ranges, means, deviations and P are fitted on training
-    series (:meth:`fit`) and saved, not trained; before, they are those of white noise, and P is drawn. W starts near
-    zero.
+    series (:meth:`fit`) and saved, not trained; before, they are those of white noise, and P is drawn. The series that
+    biases are taken from are drawn by a digest of all, so that models of all seeds have the same. W starts near zero.
 
     Args:
         features: shares of each of the 84 kernels, over all dilations; at least 4.
@@ -105,7 +105,7 @@ class Rocket(Embedder):
 
     @torch.no_grad()
     def fit(self, values: Values, mask: Tensor | None = None) -> None:
-        """Choose all that is fitted by training series, with draws from PyTorch's generator.
+        """Choose all that is fitted by training series.
 
         Raises:
             ValueError: all series are shorter than a kernel.
@@ -116,12 +116,11 @@ class Rocket(Embedder):
                 f"embed: {self.options.owner} is for series of at least {TAPS} steps, the length of its kernels, and "
                 f"these have at most {x.shape[2]}"
             )
-        drawn = int(torch.randint(2**31, ()))
-        key = _digest([x, real], f"{self.options} {drawn}".encode())
+        key = _digest([x, real], str(self.options).encode())
         if key in _fits:
             self.load_state_dict(_fits[key], strict=False)
             return
-        self._fit(x, real, np.random.default_rng(drawn))
+        self._fit(x, real, np.random.default_rng(list(key)))
         if len(_fits) == FITS:
             del _fits[next(iter(_fits))]
         _fits[key] = {name: value.clone() for name, value in self.named_buffers()}

@@ -87,14 +87,16 @@ class KernelShares(nn.Module):
         x = widen(x)
         found = []
         parts = segments_of(mask, segments).to(x)
+        if not torch.compiler.is_compiling() and mask.all():
+            mask, parts = mask[:1], parts[:1]  # the same steps count of all series
         with no_autocast(x):
             for place, (dilation, here) in enumerate(_groups(self.dilations.tolist())):
                 made = _convolved(x, _weights(self.seen[here][0].to(x)), dilation)
                 counted = _counted(mask, place, dilation)
-                made = torch.where(counted, made, -torch.inf)
-                steps = (counted.to(x) @ parts).clamp_min(1)
+                made = made.masked_fill_(~counted, -torch.inf)
+                steps = _true(counted, parts).clamp_min(1)
                 for bias in self.biases[here].to(x):
-                    found.append((made > bias[:, None]).to(x) @ parts / steps)  # (B, KERNELS, segments)
+                    found.append(_true(made > bias[:, None], parts) / steps)  # (B, KERNELS, segments)
         return torch.cat(found, 1).mT
 
 
@@ -113,6 +115,17 @@ def segments_of(mask: Tensor, segments: int) -> Tensor:
     real = mask.cumsum(1)
     place = (real - 1) * segments // real[:, -1:].clamp_min(1)
     return functional.one_hot(place.clamp_min(0), segments) * mask[..., None]
+
+
+def _true(which: Tensor, parts: Tensor) -> Tensor:
+    """Return the number of steps of each segment ``(B, K, segments)`` at which ``(B, K, T)`` is True.
+
+    Args:
+        parts: 1 at the steps of each segment ``(B, T, segments)``; of one segment, it has all that are True.
+    """
+    if parts.shape[2] > 1:
+        return which.to(parts) @ parts
+    return which.view(torch.uint8).sum(2, keepdim=True, dtype=torch.int32).to(parts)
 
 
 def _slots(length: int, count: int) -> list[int]:

@@ -224,9 +224,9 @@ def state_bytes_of(optimizer: torch.optim.Optimizer) -> int:
     return sum(t.numel() * t.element_size() for t in states if isinstance(t, Tensor))
 
 
-def bare_trainer(task: Task, model: SequenceModel, batch_size: int, learning_rate: float = 1e-4) -> Trainer:
-    """Make a trainer for measurements, with a learning rate too small to diverge."""
-    config = TrainConfig(
-        steps=10_000, batch_size=batch_size, learning_rate=learning_rate, precision="float32"
-    )
+def bare_trainer(
+    task: Task, model: SequenceModel, batch_size: int, learning_rate: float = 1e-4, steps: int = 10_000
+) -> Trainer:
+    """Make a trainer for measurements, with a learning rate too small to diverge; batches repeat after ``steps``."""
+    config = TrainConfig(steps=steps, batch_size=batch_size, learning_rate=learning_rate, precision="float32")
     return Trainer(model, task, config)

@@ -39,6 +39,8 @@ from anyformer.train.checkpoints import CHECKPOINT
 from anyformer.train.schedule import end, whole
 
 CALIBRATION_SECONDS = 0.6
+KNOWN_BATCHES = 3
+"""Batches whose training steps are measured."""
 MODEL = "model"
 """Folder of a run's model, in the folder of its unit."""
 
@@ -204,10 +206,14 @@ class _Job:
         return found
 
     def calibrate(self) -> Calibration:
-        """Measure the median seconds of a training step and of an evaluated batch, and the score before training."""
-        trainer = bare_trainer(self.task, self.model(), self.task_plan.batch_size)
+        """Measure the median seconds of a training step and of an evaluated batch, and the score before training.
+
+        Steps are measured on batches that were read before: some models remember what they found in a series, and most
+        steps of a run read series that it knows.
+        """
+        trainer = bare_trainer(self.task, self.model(), self.task_plan.batch_size, steps=KNOWN_BATCHES)
         untrained = self.evaluate(trainer, "valid", 2 * self.task_plan.eval_size)
-        train_steps(trainer, 2)
+        train_steps(trainer, KNOWN_BATCHES)
         steps = _repeat(lambda: train_steps(trainer, 1), CALIBRATION_SECONDS)
         size = self.task_plan.eval_size
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
-from statistics import median
+from statistics import median_low
 
 import torch
 
@@ -20,13 +20,15 @@ SLOWER = 1.5
 def describe_disturbance(paces: Sequence[Sequence[float]], load: float, own: int) -> str:
     """Return a sentence about other programs that slowed the comparison down; "" if there were none.
 
+    They slow down all candidates; one alone may be slower at first by itself, as it reads a series for the first time.
+
     Args:
         paces: for each candidate, all measured seconds of a training step.
         load: highest load average of the system during the comparison.
         own: threads of the comparison.
     """
     cores = os.cpu_count() or 1
-    times = median([max(mine) / min(mine) for mine in paces if mine] or [1.0])
+    times = median_low([max(mine) / min(mine) for mine in paces if mine] or [1.0])
     others = load - own
     told = []
     if times >= SLOWER:
