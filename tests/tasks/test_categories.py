@@ -292,11 +292,12 @@ class TestRows:
 
     def test_one_value_or_none_is_a_category_and_one_value_alone_is_left_out(self, tmp_path: Path) -> None:
         frame = people().assign(
-            coupon=lambda rows: rows.age.gt(40).map({True: "used", False: None}), land="here"
+            coupon=lambda rows: rows.age.gt(40).map({True: "used", False: None}), land="here", tax=0.19
         )
         task = opened(tmp_path, frame, "left")
-        assert task.stream is not None and "coupon" in task.stream.names
+        assert task.stream is not None and {"coupon", "tax"} <= set(task.stream.names)
         assert "left out: 'land', the same in all rows" in task.notes()
+        assert "the same in all rows, and so telling nothing: 'tax'" in task.notes()
 
     def test_a_forecast_takes_them_too(self, tmp_path: Path) -> None:
         frame = people().assign(day=pd.date_range("2020-01-01", periods=600).strftime("%Y-%m-%d"))

@@ -63,6 +63,8 @@ def table(path: Path, names: list[str], rows: int = 60) -> Path:
 def test_columns_are_records_and_series_are_sequences(tmp_path: Path) -> None:
     record = create_task(str(table(tmp_path / "a.csv", ["age", "mass", "price"])), target="y")
     assert record.stream is not None and record.stream.shape == "record" and record.candidates == RECORDS
+    with pytest.raises(ValueError, match="without an order; ordered=True reads them as a series"):
+        model_for(record, "rocket", dim=8)
     series = create_task(str(table(tmp_path / "b.csv", [f"t{i}" for i in range(12)])), target="y")
     assert series.num_features == 1 and series.train_length == 12 and series.candidates == SERIES
     assert any("ordered=False" in note for note in series.notes())

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from anyformer.options import Part, PartOptions
 from anyformer.schema import Field, StreamFacts, Values
+from anyformer.spelling import option
 
 
 class Sites(NamedTuple):
@@ -69,7 +70,11 @@ class Embedder(Part, nn.Module):
         def needs(self, facts: StreamFacts, *shapes: str) -> None:
             """Raise ``ValueError`` unless the stream has one of these shapes."""
             if facts.shape not in shapes:
-                told = "record: columns without an order" if facts.shape == "record" else facts.shape
+                told: str = facts.shape
+                if facts.shape == "record":
+                    told = "record: columns without an order"
+                    if "sequence" in shapes and not any(field.size for field in facts.fields):
+                        told += f"; {option('ordered', True)} reads them as a series"
                 raise ValueError(
                     f"embed: {self.owner} embeds a {' or a '.join(shapes)}, and the inputs are a {told}"
                 )

@@ -144,11 +144,18 @@ def input_columns(
         else:
             why.setdefault(reason, []).append(name)
     remarks.extend(f"left out: {_listed(names)}, {_about(reason, names[0])}" for reason, names in why.items())
+    if same := [name for name in found if _is_constant(table, name)]:
+        remarks.append(f"the same in all rows, and so telling nothing: {_listed(same)}")
     if labels is not None:
         remarks.extend(
             _tells_order(table, name) for name in found if _rises_like_labels(table, name, labels[0])
         )
     return found
+
+
+def _is_constant(table: Table, name: str) -> bool:
+    values = table.numbers(name)
+    return values is not None and values.dropna().nunique() == 1
 
 
 def _about(reason: str, name: str) -> str:
