@@ -70,7 +70,7 @@ def unit(phase: str, **fields) -> Unit:
 
 def run_units(plan: Plan, seed: int = 0, rate: float = 3e-3) -> list[Unit]:
     """All legs of a full run, and its test."""
-    legs = plan.tasks[0].legs
+    legs = plan.tasks[0].legs_of("transformer")
     phases = [("train", leg) for leg in legs] + [("score", legs[-1])]
     return [
         unit(phase, steps=leg.steps, learning_rate=rate, seed=seed, schedule=leg.schedule)
@@ -154,9 +154,11 @@ def test_legs_whose_checkpoints_are_lost_or_damaged_are_trained_again(plan, tmp_
     assert without_seconds(execute(parts, score)) == without_seconds(whole_run)
 
 
-def test_a_run_that_is_gone_on_with_is_one_in_one_go(plan, tmp_path):
-    """Bit for bit: the same steps under the same learning rates, wherever its legs ended."""
-    full_run(plan, tmp_path)
+@pytest.mark.parametrize("stride", [1.0, 1.7])
+def test_a_run_that_is_gone_on_with_is_one_in_one_go(plan, tmp_path, stride):
+    """Bit for bit: the same steps under the same learning rates, wherever its legs ended; also of a fast candidate."""
+    plan.tasks[0].strides = {"transformer": stride}
+    assert [p.step for p in full_run(plan, tmp_path).curve] == [int(n * stride) for n in (6, 12, 18, 24)]
     longer = changed(whole(STEPS), top(whole(STEPS)), 40)
     task = plan.tasks[0]
     task.legs = [task.legs[0], *legs_of(longer, ends=(25, 33, 40))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from anyformer.compare.plan.budget import BEFORE_DECAY, CLOSING_SECONDS, OVERHEAD, Budget, propose_time
@@ -10,6 +11,7 @@ from anyformer.compare.plan.clock import Clock
 from anyformer.compare.plan.schema import More, Plan
 from anyformer.compare.results import TaskResult
 from anyformer.compare.results.finished import REPORT, RESULTS, SEAL, read_finished
+from anyformer.compare.results.formats import number_or_range
 
 WORTH_IT = 1.1
 """Least factor by which runs become longer; less would tell nothing new."""
@@ -69,7 +71,8 @@ def extend_plan(plan: Plan, more: More, *, times: float) -> None:
         fixed = plan.granted.steps(task.tokens)
         longer = times if fixed is None else 1 + fixed / task.trained
         anew = plan.search_cut or longer > SEARCHED_FOR
-        task.remarks.append(_remark(more, task.trained, anew=anew, cut=plan.search_cut))
+        own = [task.steps_of(candidate.name, task.trained) for candidate in task.buildable]
+        task.remarks.append(_remark(more, own, anew=anew, cut=plan.search_cut))
         if anew:
             task.strides, task.rounds, task.trials, task.legs, task.stopped = {}, None, {}, [], {}
             for candidate in task.candidates:
@@ -78,9 +81,9 @@ def extend_plan(plan: Plan, more: More, *, times: float) -> None:
     plan.search_cut = False
 
 
-def _remark(more: More, steps: int, *, anew: bool, cut: bool) -> str:
-    """Return the sentence about the training by a further budget, after so many steps of each run."""
-    before = f"{steps:,} steps of each run"
+def _remark(more: More, steps: Sequence[int], *, anew: bool, cut: bool) -> str:
+    """Return the sentence about the training by a further budget, after so many steps of each candidate's runs."""
+    before = f"{number_or_range(steps)} steps of each run"
     if not anew:
         return f"Gone on with for {more.budget} after {before}; what was found then is in {more.kept}."
     why = "was cut short" if cut else "was for runs less than a quarter as long"

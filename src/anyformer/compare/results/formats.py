@@ -128,8 +128,13 @@ def best_steps(runs: Sequence[SeedRun], steps: int) -> str:
 
 def steps_trained(candidates: Sequence[CandidateResult], steps: int) -> str:
     """Return the steps of whole runs, ``901`` or ``450 to 6,300``; ``steps`` where candidates do not say their own."""
-    known = sorted({c.steps or steps for c in candidates if c.status == "ok"}) or [steps]
-    return f"{known[0]:,}" if len(known) == 1 else f"{known[0]:,} to {known[-1]:,}"
+    return number_or_range([c.steps or steps for c in candidates if c.status == "ok"] or [steps])
+
+
+def number_or_range(values: Sequence[int]) -> str:
+    """Return ``901`` where all are equal, else the least and the largest, ``450 to 6,300``."""
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def ending_of(candidate: CandidateResult, steps: int) -> str:
@@ -145,8 +150,8 @@ def ending_of(candidate: CandidateResult, steps: int) -> str:
 
 
 def _steps(steps: Sequence[int | None]) -> str:
-    known = sorted({step for step in steps if step is not None})
-    return f"step {known[0]:,}" if len(known) == 1 else f"steps {known[0]:,} to {known[-1]:,}"
+    known = [step for step in steps if step is not None]
+    return f"step{'s' * (len(set(known)) > 1)} {number_or_range(known)}"
 
 
 def confidence(found: Confidence | None) -> str:

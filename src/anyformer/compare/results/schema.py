@@ -143,7 +143,7 @@ class Shortage(Record):
     """Training that is lacking for a verdict.
 
     Attributes:
-        steps: steps that a run needs in all.
+        steps: steps that a run of the slowest candidate needs in all.
         seconds: further time for that, estimated.
         option: that time as a value of ``--more``.
     """
