@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 MOST_FEATURES, FEWEST_FEATURES = 119, 8
 """Features of a kernel, over all dilations; fewer where the series are many and long."""
-MOST_WORK = 2e10
-"""Largest number of values that are compared, which takes some ten seconds."""
+MOST_WORK = 1e10
+"""Largest number of values that are compared, which takes some twenty seconds of a core."""
 FIT_SERIES = 2000
 """Largest number of series that the ridge is fitted on."""
 PENALTIES = np.logspace(-3, 3, 10)

@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from anyformer.compare.run.costs import PeakMemory, bare_trainer, lengths_for, measure
+from anyformer.compare.run.costs import (
+    KNOWN_BATCHES,
+    PeakMemory,
+    bare_trainer,
+    lengths_for,
+    measure,
+    median_step_seconds,
+)
 from anyformer.models.size import flops_per_token
 from anyformer.tasks import create_task
 from anyformer.train import model_for
@@ -58,3 +65,16 @@ def test_flops_of_a_plain_model(task):
     model = model_for(task, "transformer", dim=16)
     x = task.train_batch(0, 1).x
     assert flops_per_token(model, x) > 2 * sum(p.numel() for p in model.parameters() if p.dim() == 2) * 0.5
+
+
+@pytest.mark.parametrize(
+    ("once", "budget", "again"), [(10.0, 3600.0, True), (10.0, 0.0, False), (None, 60.0, False)]
+)
+def test_steps_are_measured_on_batches_that_are_read_again(task, once, budget, again):
+    """Where a run reads them again: some models remember what they found in a series."""
+    trainer, read = bare_trainer(task, model_for(task, "transformer", dim=8), 4), []
+    found = trainer._batches
+    trainer._batches = lambda step, size: [read.append(step), found(step, size)][1]
+    assert median_step_seconds(trainer, once, budget) > 0
+    assert read[:KNOWN_BATCHES] == list(range(KNOWN_BATCHES)) and len(read) >= 2 * KNOWN_BATCHES
+    assert (max(read) == KNOWN_BATCHES - 1) == again

@@ -13,7 +13,13 @@ from torch import Tensor
 
 from anyformer.compare.plan.schema import Calibration, Leg, Plan, TaskPlan
 from anyformer.compare.results import Costs, Sample
-from anyformer.compare.run.costs import bare_trainer, measure, train_steps
+from anyformer.compare.run.costs import (
+    CALIBRATION_SECONDS,
+    bare_trainer,
+    measure,
+    median_step_seconds,
+    repeated,
+)
 from anyformer.compare.run.items import FEW, ITEMS, part_of, sample_of, save_items
 from anyformer.compare.run.training import Look, Run, advance, lead
 from anyformer.compare.run.unit import (
@@ -38,9 +44,6 @@ from anyformer.train import Diverged, TrainConfig, Trainer, model_for
 from anyformer.train.checkpoints import CHECKPOINT
 from anyformer.train.schedule import end, whole
 
-CALIBRATION_SECONDS = 0.6
-KNOWN_BATCHES = 3
-"""Batches whose training steps are measured."""
 MODEL = "model"
 """Folder of a run's model, in the folder of its unit."""
 
@@ -206,15 +209,12 @@ class _Job:
         return found
 
     def calibrate(self) -> Calibration:
-        """Measure the median seconds of a training step and of an evaluated batch, and the score before training.
-
-        Steps are measured on batches that were read before: some models remember what they found in a series, and most
-        steps of a run read series that it knows.
-        """
-        trainer = bare_trainer(self.task, self.model(), self.task_plan.batch_size, steps=KNOWN_BATCHES)
+        """Measure the median seconds of a training step and of an evaluated batch, and the score before training."""
+        trainer = bare_trainer(self.task, self.model(), self.task_plan.batch_size)
         untrained = self.evaluate(trainer, "valid", 2 * self.task_plan.eval_size)
-        train_steps(trainer, KNOWN_BATCHES)
-        steps = _repeat(lambda: train_steps(trainer, 1), CALIBRATION_SECONDS)
+        budget = self.plan.granted
+        seconds = budget.amount if budget.kind == "seconds" else 0.0
+        steps = median_step_seconds(trainer, self.task_plan.once, seconds)
         size = self.task_plan.eval_size
 
         def evaluated() -> float:
@@ -222,8 +222,8 @@ class _Job:
             trainer.evaluate("valid", items=size, batch_size=size)
             return time.perf_counter() - begin
 
-        seconds = _repeat(evaluated, CALIBRATION_SECONDS / 3)
-        return Calibration(step_seconds=steps, eval_seconds=seconds, untrained=untrained.value)
+        evals = repeated(evaluated, CALIBRATION_SECONDS / 3)
+        return Calibration(step_seconds=steps, eval_seconds=evals, untrained=untrained.value)
 
     def search(self) -> Searched:
         """Train a short run of the search; its validation loss decides about the learning rate."""
@@ -390,14 +390,6 @@ class _Job:
 def _is_worse(loss: float | None, other: float | None) -> bool:
     """Return True if a loss is known to be above another."""
     return loss is not None and other is not None and loss > other
-
-
-def _repeat(measured: Callable[[], float], seconds: float) -> float:
-    times: list[float] = []
-    stop = time.perf_counter() + seconds
-    while len(times) < 3 or (len(times) < 20 and time.perf_counter() < stop):
-        times.append(measured())
-    return sorted(times)[len(times) // 2]
 
 
 def _save_model(model: SequenceModel, path: Path) -> dict[str, str]:
