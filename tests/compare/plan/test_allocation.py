@@ -152,14 +152,18 @@ def steady(now: float) -> float:
     back=st.floats(0.05, 1.0),
     step=st.floats(0.004, 0.03),
     workers=st.sampled_from([1, 2]),
+    apart=st.sampled_from([1.0, 4.0]),
 )
-def test_a_budget_is_held_whatever_the_machine_does(tmp_path, budget, change, times, back, step, workers):
+def test_a_budget_is_held_whatever_the_machine_does(
+    tmp_path, budget, change, times, back, step, workers, apart
+):
     """Steps take ``times`` as long from some moment on, and perhaps for a while only."""
     plan = make_plan(f"{budget}s", workers=workers)
     plan.save(tmp_path)
     (tmp_path / "clock.json").unlink(missing_ok=True)
     begin, end = change * budget, (change + back) * budget
-    paces = {name: step * factor for name, factor in zip(NAMES, (1.0, 1.2, 1.7, 2.2), strict=True)}
+    factors = (1 / 2.2**apart, 1 / 1.7**apart, 1 / 1.2**apart, 1.0)
+    paces = {name: 2.2 * step * factor for name, factor in zip(NAMES, factors, strict=True)}
     machine = Machine(tmp_path, paces, lambda now: times if begin <= now < end else 1.0, workers)
     scheduler = machine.conduct(plan)
     task = plan.tasks[0]
@@ -175,7 +179,8 @@ def test_a_budget_is_held_whatever_the_machine_does(tmp_path, budget, change, ti
             "all go through the same legs"
         )
     seconds = [mine[-1][0] * paces[name] for (name, _), mine in legs.items()]
-    assert max(seconds) <= min(seconds) + 2 * max(paces.values()), "in the same time"
+    if task.strides["a"] > 0.99 * paces["d"] / paces["a"]:  # else all wait for the slowest
+        assert max(seconds) <= min(seconds) + 2 * max(paces.values()), "in the same time"
     assert task.legs[-1].schedule[-1] == (task.final.steps, LOWEST)
     assert set(scheduler.found["t0"].runs) == set(NAMES)
 

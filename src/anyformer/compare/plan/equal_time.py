@@ -5,8 +5,8 @@ runs of the search for learning rates too, so that all have the same time whatev
 step times that are measured at the start, and stay: a step of the plan is a fixed number of steps for each candidate.
 
 Where the slowest candidate would take fewer than ``FEW`` steps in its share of the time, it is left out if nobody named
-it and it is not the first of those chosen by default, which suits the data best. Else strides are halved until it has
-them: it is then trained for longer than the others, and at the end, with strides of 1, all take as many steps.
+it and it is not the first of those chosen by default, which suits the data best. Else strides are shortened until it
+has them: it is then trained for longer than the others, and at the end, with strides of 1, all take as many steps.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from anyformer.spelling import option
 
 FEW = 2 * FEWEST_STEPS
 """Fewest steps of the slowest candidate for which the others do not take fewer."""
+SHORTER = 0.8
+"""Factor by which strides are shortened at once."""
 
 
 def of_planned_steps(task: TaskPlan, speeds: Speeds) -> dict[str, Calibration]:
@@ -43,7 +45,7 @@ def decide_strides(plan: Plan, speeds: Mapping[str, Speeds], elapsed: float) -> 
                 known = _without_slow(plan, task, known, seconds)
             task.strides = _strides(known)
             while _planned_steps(plan, task, known, task.strides, seconds) < FEW and _unequal(task.strides):
-                task.strides = {name: max(1.0, stride / 2) for name, stride in task.strides.items()}
+                task.strides = {name: max(1.0, SHORTER * stride) for name, stride in task.strides.items()}
 
 
 def _without_slow(plan: Plan, task: TaskPlan, known: Speeds, seconds: float) -> dict[str, Calibration]:
