@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from anyformer.models import SequenceModel, create_model, load_spec, match_parameters
+from anyformer.schema import NUMBERS
 from anyformer.tasks import score_reference
 from anyformer.tasks.forecasting import ForecastTask
 from anyformer.tasks.linear_forecast import ChannelLinear
@@ -18,7 +19,7 @@ from anyformer.train import TrainConfig, Trainer, model_for
 from anyformer.train.models import io_for
 
 STEPS, HORIZON = 30, 6
-MODELS = ("dlinear", "nlinear", "patchtst", "itransformer", "tsmixer")
+MODELS = ("dlinear", "nlinear", "nhits", "patchtst", "itransformer", "tsmixer")
 
 
 def window(columns: int = 3, targets: tuple[int, ...] = (0, 1, 2)) -> dict[str, Any]:
@@ -71,7 +72,7 @@ def test_nlinear_is_the_papers() -> None:
     torch.testing.assert_close(model(x + 3), model(x) + 3)
 
 
-@pytest.mark.parametrize("name", ["dlinear", "nlinear", "patchtst", "tsmixer"])
+@pytest.mark.parametrize("name", ["dlinear", "nlinear", "nhits", "patchtst", "tsmixer"])
 def test_channel_independent_models_read_each_target_by_itself(name: str) -> None:
     model, x = build(name, targets=(2, 0)), windows()
     y, other = model(x).unflatten(1, (HORIZON, 2)), x.clone()
@@ -104,7 +105,7 @@ def test_outputs_are_steps_then_targets_then_quantiles(name: str) -> None:
         model.head.bias.copy_(torch.arange(HORIZON * 3))
     x = windows()
     y = model(x).unflatten(1, (HORIZON, 2, 3))
-    if name == "nlinear":
+    if name in ("nlinear", "nhits"):
         y = y - x[:, -1, [2, 0]][:, None, :, None]
     expected = torch.arange(HORIZON * 3.0, dtype=torch.float64).view(HORIZON, 1, 3).expand(4, -1, 2, -1)
     torch.testing.assert_close(y, expected)
@@ -116,6 +117,26 @@ def test_marks_of_missing_values_are_read(name: str) -> None:
     whole = torch.cat([x, torch.zeros_like(x)], 2)
     marked = torch.cat([x, torch.ones_like(x)], 2)
     assert not torch.allclose(model(marked), model(whole))
+
+
+@pytest.mark.parametrize("coarsest", [5, 1])
+def test_nhits_reads_what_coarser_rates_leave(coarsest: int) -> None:
+    """By the loops of its definition: pooled, told, interpolated between the middles of pools, and taken off."""
+    model, x = build("nhits", 2, (1,), coarsest=coarsest), windows(2)
+    embed, rest = model.embed, (x[:, :, 1] - x[:, -1:, 1]).clone()
+    pooled = [5, 2, 1] if coarsest == 5 else [1, 1, 1]
+    assert embed.pooled == pooled
+    for place, size in enumerate(pooled):
+        ends = range(0, STEPS, size)
+        largest = torch.stack([rest[:, begin : begin + size].amax(1) for begin in ends], 1)
+        token = embed.second[place](embed.first[place](largest).relu()).relu()
+        torch.testing.assert_close(token, embed({NUMBERS: x})[:, place])
+        if place < 2:
+            told = embed.back[place](token)
+            for t in range(STEPS):
+                at = min(max((t + 0.5) * len(ends) / STEPS - 0.5, 0.0), len(ends) - 1.0)
+                low = min(int(at), len(ends) - 2)
+                rest[:, t] = rest[:, t] - told[:, low].lerp(told[:, low + 1], at - low)
 
 
 @pytest.mark.parametrize("name", ["itransformer", "tsmixer columns=all"])
@@ -160,6 +181,10 @@ def test_what_windows_are_not_read_by_says_why() -> None:
             build("patchtst", embed=f"series_patches({options})")
     with pytest.raises(ValueError, match="trend of variates must be at least 2 steps, got 1"):
         build("dlinear", trend=1)
+    with pytest.raises(ValueError, match="rates of multirate must be at least 1, got 0"):
+        build("nhits", rates=0)
+    with pytest.raises(ValueError, match="coarsest of multirate must be at least 1, got 0"):
+        build("nhits", coarsest=0)
     with pytest.raises(
         ValueError, match="none is a layer without a token mixer and has no options, got none"
     ):

@@ -37,6 +37,13 @@ def patchtst(depth: int = 2) -> dict[str, Any]:
     return {**ENCODER, "layers": layers, "embed": "series_patches(columns=targets)"}
 
 
+@register_model("nhits")
+def nhits(coarsest: int = 8, rates: int = 3) -> dict[str, Any]:
+    """MLPs on each series at several rates, each on what coarser ones leave of it (after Challu et al. 2023)."""
+    options = f"columns=targets, less_last=true, coarsest={coarsest}, rates={rates}"
+    return {**LINEAR, "embed": f"multirate({options})"}
+
+
 @register_model("itransformer")
 def itransformer(depth: int = 2) -> dict[str, Any]:
     """Attention between the series of a window, each of which is a token (Liu et al. 2023)."""
