@@ -75,9 +75,17 @@ def test_steps_are_equal_where_that_is_asked_for(changes):
 
 
 def test_what_is_decided_stays():
-    plan = make_plan("2h")
+    """After the search nobody is left out, and after the first leg the steps of all are fixed."""
+    plan = make_plan()
     plan.tasks[0].rounds = Rounds(steps=(8, 16), valid_items=64)
-    assert decided(plan, speeds(**STEP)) == ({}, [])
+    assert decided(plan, speeds(**STEP)) == ({"fast": 1.0, "slow": 1.0, "slower": 1.0}, [])
+    plan.tasks[0].legs = [Leg(steps=9, schedule=whole(30), every=9, curve_items=9)]
+    assert decided(plan, speeds(fast=1.0, slow=1.0)) == ({"fast": 1.0, "slow": 1.0, "slower": 1.0}, [])
+
+
+def test_the_search_keeps_its_own_steps():
+    rounds = Rounds(steps=(8, 20), valid_items=64, strides={"fast": 2.6})
+    assert rounds.steps_of("fast") == (20, 52) and rounds.steps_of("slow") == (8, 20)
 
 
 @pytest.mark.parametrize("stride", [1.0, 1.37, 2.0, 33.3])

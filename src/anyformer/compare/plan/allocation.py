@@ -3,9 +3,8 @@
 Steps of the full runs
     All runs have the same number, in steps of the slowest candidate (:mod:`anyformer.compare.plan.equal_time`). Under a
     budget of time it is solved from measured step times: first to size the search for learning rates, then again before
-    each leg of the full runs, from the step times of the last leg and the time that is left. All candidates and seeds
-    train a leg before any begins the next one, so that all end at the same step, with the same schedule of the learning
-    rate, whenever the time runs out.
+    each leg of the full runs, from the step times of the last leg and the time left. All candidates and seeds train a
+    leg before any begins the next one, so that all end at the same step under the same schedule, whenever time ends.
 
 When the machine becomes slower
     The time for measuring costs is cut first, down to ``LEAST_MEASURING``; then steps that no run has begun, so that
@@ -298,6 +297,7 @@ def decide_search(plan: Plan, speeds: Mapping[str, Speeds], elapsed: float) -> N
         steps = goal(plan, task) or solve_steps(plan, task, known, share, search=True)
         everything = goal(plan, task) is not None
         task.rounds = rounds_for(task, steps, eval_cost(known), everything=everything)
+        task.rounds.strides = dict(task.strides)
 
 
 def is_late(plan: Plan, elapsed: float) -> bool:

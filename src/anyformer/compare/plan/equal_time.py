@@ -1,8 +1,10 @@
 """Equal time for all candidates: how many steps each takes while the slowest takes one.
 
 The plan counts in the steps of the slowest candidate. Another one takes its *stride* of steps for each of them, in its
-runs of the search for learning rates too, so that all have the same time whatever their speed. Strides follow from the
-step times that are measured at the start, and stay: a step of the plan is a fixed number of steps for each candidate.
+runs of the search for learning rates too, so that all have the same time whatever their speed. Strides of the search
+follow from the step times that are measured at the start, those of the full runs from the shortest of the many that the
+search measures: what else runs on the machine makes steps longer, and of two candidates that are alike none is to have
+more steps by chance.
 
 Where the slowest candidate would take fewer than ``FEW`` steps in its share of the time, it is left out if nobody named
 it and it is not the first of those chosen by default, which suits the data best. Else strides are shortened until it
@@ -29,19 +31,21 @@ def of_planned_steps(task: TaskPlan, speeds: Speeds) -> dict[str, Calibration]:
 
 
 def decide_strides(plan: Plan, speeds: Mapping[str, Speeds], elapsed: float) -> None:
-    """Fill in ``strides`` and leave out who is too slow, in each task of which nothing else is decided yet.
+    """Fill in ``strides`` of each task, once before the search, and once before the full runs.
+
+    Before the search, those are left out who are too slow.
 
     Args:
-        speeds: those of the candidates' own steps.
+        speeds: those of the candidates' own steps, with the shortest step time measured so far.
         elapsed: seconds since the start of the comparison.
     """
     if plan.granted.kind != "seconds" or plan.equal == "steps":
         return
     for task in plan.tasks:
         known = dict(speeds.get(task.name, {}))
-        if known and task.rounds is None:
+        if known and not task.legs:
             seconds = seconds_for(plan, task, elapsed)
-            if task.by_default:
+            if task.by_default and task.rounds is None:
                 known = _without_slow(plan, task, known, seconds)
             task.strides = _strides(known)
             while _planned_steps(plan, task, known, task.strides, seconds) < FEW and _unequal(task.strides):
@@ -66,7 +70,7 @@ def _without_slow(plan: Plan, task: TaskPlan, known: Speeds, seconds: float) -> 
 def _planned_steps(
     plan: Plan, task: TaskPlan, speeds: Speeds, strides: Mapping[str, float], seconds: float
 ) -> int:
-    return solve_steps(plan, task, _scaled(speeds, strides), seconds, search=True)
+    return solve_steps(plan, task, _scaled(speeds, strides), seconds, search=task.rounds is None)
 
 
 def _strides(speeds: Speeds) -> dict[str, float]:

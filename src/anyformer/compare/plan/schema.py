@@ -52,6 +52,13 @@ class Rounds(Record):
 
     steps: tuple[int, int]
     valid_items: int
+    strides: dict[str, float] = Field(default_factory=dict)
+    """Strides of the task's plan when the search began."""
+
+    def steps_of(self, name: str) -> tuple[int, int]:
+        """Return a candidate's own steps of a run in both rounds."""
+        short, long = (math.floor(self.strides.get(name, 1.0) * steps) for steps in self.steps)
+        return short, long
 
     @property
     def by_seed(self) -> bool:

@@ -34,6 +34,13 @@ class TaskOutcomes:
     costs: dict[str, Outcome] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
 
+    def speeds(self, names: Sequence[str], *, fastest: bool = False) -> dict[str, Calibration]:
+        """Return the speeds of those candidates that are known: the latest, or those with the shortest step time."""
+        known = {name: self.calibrations[name] for name in names if name in self.calibrations}
+        if not fastest:
+            return known
+        return {n: c.model_copy(update={"step_seconds": min(self.paces[n])}) for n, c in known.items()}
+
     def note_pace(self, name: str, paces: Sequence[float]) -> None:
         """Update a candidate's speeds by its latest step times; evaluation is assumed to change by the same factor."""
         known = [pace for pace in paces if pace > 0]

@@ -29,7 +29,7 @@ from anyformer.compare.plan.allocation import (
 from anyformer.compare.plan.clock import Clock
 from anyformer.compare.plan.equal_time import decide_strides, of_planned_steps
 from anyformer.compare.plan.schema import Calibration, Leg, Plan, TaskPlan, Trials
-from anyformer.compare.results import EarlyStop, SearchRun
+from anyformer.compare.results import EarlyStop
 from anyformer.compare.run.machine import describe_disturbance, system_load
 from anyformer.compare.run.outcomes import TaskOutcomes
 from anyformer.compare.run.pool import Limits, Pool, run_units
@@ -82,11 +82,12 @@ class Scheduler:
         self.pool = Pool(self.queue, self.storage, self.executor, plan.workers, plan.threads, self._limits())
         try:
             self.calibrate()
-            decide_strides(plan, self._speeds(), self.clock.seconds)
+            self._decide_strides()
             check_fits(plan, self._speeds(), self.clock.seconds)
             decide_search(plan, self._speeds(), self.clock.seconds)
             plan.save(self.folder)
             self.search()
+            self._decide_strides()
             self.train()
             decide_final(plan, self._speeds(), self.clock.seconds)
             plan.save(self.folder)
@@ -134,11 +135,14 @@ class Scheduler:
 
     def _speeds(self) -> dict[str, dict[str, Calibration]]:
         """Return the speeds by task and candidate, with the time of a step of the plan."""
-        found = dict[str, dict[str, Calibration]]()
-        for task in self.plan.tasks:
-            known = self.found[task.name].calibrations
-            found[task.name] = of_planned_steps(task, {c: known[c] for c in self._alive(task) if c in known})
-        return found
+        return {task.name: of_planned_steps(task, self._measured(task)) for task in self.plan.tasks}
+
+    def _measured(self, task: TaskPlan, *, fastest: bool = False) -> dict[str, Calibration]:
+        return self.found[task.name].speeds(self._alive(task), fastest=fastest)
+
+    def _decide_strides(self) -> None:
+        fastest = {task.name: self._measured(task, fastest=True) for task in self.plan.tasks}
+        decide_strides(self.plan, fastest, self.clock.seconds)
 
     def _alive(self, task: TaskPlan) -> list[str]:
         return [c.name for c in task.buildable if c.name not in self.found[task.name].failures]
@@ -236,13 +240,10 @@ class Scheduler:
     def _search_units(self, task: TaskPlan, name: str, round_: Round, seed: int | None = None) -> list[Unit]:
         """Return the runs of a round with the first seed, or of the choice of another one."""
         assert task.rounds is not None
-        steps = task.rounds.steps[0 if round_ == "short" else 1]
+        steps = task.rounds.steps_of(name)[0 if round_ == "short" else 1]
         trials = task.trials[name]
         rates = getattr(trials, round_) if seed is None else trials.again
-        fields: dict[str, Any] = {
-            "steps": task.steps_of(name, steps),
-            "seed": self.plan.seeds[0] if seed is None else seed,
-        }
+        fields: dict[str, Any] = {"steps": steps, "seed": self.plan.seeds[0] if seed is None else seed}
         return [self._unit(task.name, "search", name, learning_rate=rate, **fields) for rate in rates]
 
     def _again(self, task: TaskPlan, name: str) -> list[Unit]:
@@ -296,19 +297,8 @@ class Scheduler:
 
     def _note_trial(self, unit: Unit, outcome: Outcome) -> None:
         """Record a run of the search, and its step time, which is more exact than that of the short calibration."""
-        assert unit.learning_rate is not None
-        found = self.found[unit.task]
-        searched = outcome.of(Searched) or Searched(loss=None)
-        found.search.setdefault(unit.candidate, []).append(
-            SearchRun(
-                learning_rate=unit.learning_rate,
-                steps=unit.steps,
-                loss=searched.loss,
-                score=searched.score,
-                valid_sample=searched.valid_sample,
-                seed=None if unit.seed == self.plan.seeds[0] else unit.seed,
-            )
-        )
+        found, searched = self.found[unit.task], outcome.of(Searched) or Searched(loss=None)
+        found.search.setdefault(unit.candidate, []).append(searched.run(unit, self.plan.seeds[0]))
         found.note_pace(unit.candidate, [searched.step_seconds])
 
     def train(self) -> None:

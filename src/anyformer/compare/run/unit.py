@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from anyformer.compare.plan.schema import Calibration
-from anyformer.compare.results import ByLength, Costs, Point, Record, Sample, SeedRun, Status
+from anyformer.compare.results import ByLength, Costs, Point, Record, Sample, SearchRun, SeedRun, Status
 from anyformer.train.schedule import Knots
 
 Phase = Literal["reference", "calibrate", "search", "train", "score", "measure", "refit"]
@@ -61,6 +61,13 @@ class Searched(Record):
     score: float | None = None
     valid_sample: Sample | None = None
     step_seconds: float = 0.0
+
+    def run(self, unit: Unit, first_seed: int) -> SearchRun:
+        """Return its entry in the results; it tells the seed of others than the first."""
+        assert unit.learning_rate is not None
+        held = self.model_dump(include={"loss", "score", "valid_sample"})
+        seed = None if unit.seed == first_seed else unit.seed
+        return SearchRun(learning_rate=unit.learning_rate, steps=unit.steps, seed=seed, **held)
 
 
 class Trained(Record):
